@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Builds the C code of the kernel tree, and the bindings to it.
+
+use bindgen::callbacks::{DeriveInfo, ItemInfo, ItemKind, ParseCallbacks};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+#[path = "../../build/tree.rs"]
+mod tree;
+use tree::Tree;
+
+/// The files of `rust/helpers` that are compiled and bound, without `.c`.
+const HELPERS: &[&str] = &["err", "list"];
+
+/// The C files of the stand-in that see kernel headers.
+const KERNEL_C: &[&str] = &["c/bench_list.c", "c/test_list.c"];
+
+/// The C files of the stand-in that see the host's headers: the fakes below the FFI seam.
+const HOST_C: &[&str] = &["c/alloc.c", "c/warn.c"];
+
+/// Headers below `asm/` that are their `asm-generic` namesakes, as the kernel's own build makes
+/// them for an architecture that has none. The host tests run one thread, so barriers that are no
+/// more than compiler barriers do.
+const ASM_GENERIC: &[&str] = &[
+    "barrier",
+    "bitsperlong",
+    "errno",
+    "posix_types",
+    "rwonce",
+    "types",
+];
+
+fn main() {
+    for path in ["build", "c", "include", "../build/tree.rs"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    println!("cargo::rerun-if-env-changed=CC");
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    let build = Build {
+        tree: Tree::locate("../../../.."),
+        debug_list: env::var_os("CARGO_FEATURE_DEBUG_LIST").is_some(),
+        out,
+    };
+    build.generated_headers();
+    build.ffi();
+    build.c_code();
+    build.bindings();
+}
+
+struct Build {
+    tree: Tree,
+    out: PathBuf,
+    debug_list: bool,
+}
+
+impl Build {
+    /// `generated/autoconf.h` and the `asm` headers, which a kernel build generates too.
+    fn generated_headers(&self) {
+        let mut autoconf = String::from("#define CONFIG_64BIT 1\n");
+        if self.debug_list {
+            autoconf += "#define CONFIG_LIST_HARDENED 1\n#define CONFIG_DEBUG_LIST 1\n";
+        }
+        let include = self.out.join("include");
+        write_file(&include.join("generated/autoconf.h"), &autoconf);
+        for name in ASM_GENERIC {
+            write_file(
+                &include.join(format!("asm/{name}.h")),
+                &format!("#include <asm-generic/{name}.h>\n"),
+            );
+        }
+    }
+
+    /// The C types as the kernel maps them.
+    fn ffi(&self) {
+        let ffi = self.tree.module("pub mod ffi", "rust/ffi.rs");
+        write_file(&self.out.join("ffi.rs"), &ffi);
+    }
+
+    /// The flags that every compilation against kernel headers gets.
+    fn kernel_flags(&self) -> Vec<String> {
+        let mut flags: Vec<String> = [
+            "-nostdinc",
+            "-std=gnu11",
+            "-ffreestanding",
+            "-fshort-wchar",
+            "-funsigned-char",
+            "-fno-common",
+            "-fno-strict-aliasing",
+            "-fno-delete-null-pointer-checks",
+            "-D__KERNEL__",
+        ]
+        .map(String::from)
+        .into();
+        for dir in [
+            PathBuf::from("include").canonicalize().unwrap(),
+            self.out.join("include"),
+            self.tree.folder("include"),
+            self.tree.folder("include/uapi"),
+        ] {
+            flags.push(format!("-I{}", dir.display()));
+        }
+        for header in ["linux/kconfig.h", "linux/compiler_types.h"] {
+            flags.extend(["-include".into(), header.into()]);
+        }
+        flags
+    }
+
+    /// Compiles the C side.
+    fn c_code(&self) {
+        let mut kernel = compiler();
+        for flag in self.kernel_flags() {
+            kernel.flag(flag);
+        }
+        kernel.files(KERNEL_C).files(self.helpers());
+        if self.debug_list {
+            kernel.file(self.tree.file("lib/list_debug.c"));
+        }
+        // As the kernel is built, and so that the benchmark compares like with like.
+        kernel.opt_level(2).compile("kernel_c");
+
+        compiler().files(HOST_C).opt_level(2).compile("kernel_host");
+    }
+
+    fn helpers(&self) -> Vec<PathBuf> {
+        HELPERS
+            .iter()
+            .map(|name| self.tree.file(&format!("rust/helpers/{name}.c")))
+            .collect()
+    }
+
+    /// Runs bindgen as the kernel's `rust/Makefile` does: once over the headers and once over the
+    /// helpers, whose functions lose their prefix.
+    fn bindings(&self) {
+        self.bindgen()
+            .header("include/bindings_helper.h")
+            .parse_callbacks(Box::new(DeriveMaybeZeroable))
+            .blocklist_type("__kernel_s?size_t|__kernel_ptrdiff_t")
+            // A calling convention that bindgen does not know, see `rust/bindgen_parameters`.
+            .blocklist_function("__list_.*_report")
+            .generate()
+            .expect("bindgen on the headers of the kernel tree")
+            .write_to_file(self.out.join("bindings_generated.rs"))
+            .unwrap();
+
+        let includes = self.helpers().iter().fold(String::new(), |mut text, path| {
+            writeln!(text, "#include {path:?}").unwrap();
+            text
+        });
+        self.bindgen()
+            .header_contents("helpers.h", &includes)
+            .parse_callbacks(Box::new(StripHelperPrefix))
+            .blocklist_type(".*")
+            .allowlist_var("")
+            .allowlist_function("rust_helper_.*")
+            .generate()
+            .expect("bindgen on the helpers of the kernel tree")
+            .write_to_file(self.out.join("bindings_helpers_generated.rs"))
+            .unwrap();
+    }
+
+    fn bindgen(&self) -> bindgen::Builder {
+        bindgen::builder()
+            // A change of any header starts a new build.
+            .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
+            .clang_args(self.kernel_flags())
+            .clang_args(["-w", "-fno-builtin", "-D__BINDGEN__"])
+            .use_core()
+            .ctypes_prefix("ffi")
+            .layout_tests(false)
+            .generate_comments(false)
+            .derive_default(true)
+            .no_debug(".*")
+            .enable_function_attribute_detection()
+    }
+}
+
+/// The compiler of the C side: `$CC`, or else clang, which has the same code generator as rustc, so
+/// that the benchmark compares languages and AddressSanitizer finds one runtime.
+fn compiler() -> cc::Build {
+    let mut build = cc::Build::new();
+    if env::var_os("CC").is_none() {
+        if let Some(clang) = ["clang-19", "clang"].into_iter().find(|name| runs(name)) {
+            build.compiler(clang);
+        }
+    }
+    let sanitize = env::var("CARGO_CFG_SANITIZE").unwrap_or_default();
+    if sanitize.split(',').any(|name| name == "address") {
+        build.flag("-fsanitize=address");
+    }
+    build.extra_warnings(false).warnings_into_errors(true);
+    build
+}
+
+fn runs(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The kernel's types are `Zeroable` when all their fields are.
+#[derive(Debug)]
+struct DeriveMaybeZeroable;
+
+impl ParseCallbacks for DeriveMaybeZeroable {
+    fn add_derives(&self, _: &DeriveInfo<'_>) -> Vec<String> {
+        vec!["MaybeZeroable".into()]
+    }
+}
+
+/// Rust calls `rust_helper_foo()` by the name `foo()`.
+#[derive(Debug)]
+struct StripHelperPrefix;
+
+impl ParseCallbacks for StripHelperPrefix {
+    fn item_name(&self, item: ItemInfo<'_>) -> Option<String> {
+        match item.kind {
+            ItemKind::Function => item.name.strip_prefix("rust_helper_").map(String::from),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a file unless it has that text already: headers keep their time stamp.
+fn write_file(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return;
+    }
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}

@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Empty: lib/list_debug.c uses nothing of the kernel's <linux/kernel.h>. */

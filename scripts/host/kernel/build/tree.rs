@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the assembled kernel tree is; shared by the build scripts of the host crates.
+//!
+//! The tree is `$NOVA_SERIES_TREE`, else `out/tree` at the top of the workspace.
+
+// Each build script uses a part of it.
+#![allow(dead_code)]
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// The kernel tree that the host crates read their sources from.
+pub struct Tree(PathBuf);
+
+impl Tree {
+    /// Finds the tree; `top` is the top of the workspace as seen from the calling package.
+    pub fn locate(top: &str) -> Self {
+        println!("cargo::rerun-if-env-changed=NOVA_SERIES_TREE");
+        let root = match env::var_os("NOVA_SERIES_TREE").filter(|v| !v.is_empty()) {
+            Some(dir) => PathBuf::from(dir),
+            None => Path::new(top).canonicalize().unwrap().join("out/tree"),
+        };
+        // Links stay unresolved, so that a tree put in the place of another one is noticed.
+        let root = std::path::absolute(root).unwrap();
+        if !root.is_dir() {
+            missing(&root);
+        }
+        Self(root)
+    }
+
+    /// A folder of the tree, which has to be there.
+    pub fn folder(&self, path: &str) -> PathBuf {
+        let path = self.0.join(path);
+        if !path.is_dir() {
+            missing(&path);
+        }
+        path
+    }
+
+    /// A file of the tree, which has to be there; a change of it starts a new build.
+    pub fn file(&self, path: &str) -> PathBuf {
+        let path = self.0.join(path);
+        if !path.is_file() {
+            missing(&path);
+        }
+        println!("cargo::rerun-if-changed={}", path.display());
+        path
+    }
+
+    /// The module `item`, such as `pub mod foo`, whose content is the file `path`.
+    ///
+    /// The compiler reads the file where it lies, so that the test build has the same bytes. It is
+    /// linted where it is maintained.
+    pub fn module(&self, item: &str, path: &str) -> String {
+        format!(
+            "#[allow(unexpected_cfgs, unused_attributes, clippy::all, rustdoc::all, \
+             clippy::undocumented_unsafe_blocks)]\n\
+             #[path = {:?}]\n{item};\n",
+            self.file(path)
+        )
+    }
+}
+
+/// Ends the build and says what to do.
+fn missing(path: &Path) -> ! {
+    println!(
+        "cargo::error=there is no `{}`: run scripts/assemble first (or set NOVA_SERIES_TREE to an \
+         assembled kernel tree)",
+        path.display()
+    );
+    std::process::exit(1)
+}

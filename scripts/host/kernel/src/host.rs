@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The knobs of the stand-in, for tests. They act on the calling thread only.
+
+use crate::bindings;
+
+/// Lets the `n`-th allocation from now on fail, once; 0 takes the order back.
+pub fn fail_allocation(n: usize) {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_fail_allocation(n) }
+}
+
+/// Objects that this thread allocated and did not free.
+pub fn live_objects() -> isize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_live_objects() }
+}
+
+/// Warnings (`WARN_ON()` and the like) on this thread since the last call.
+pub fn take_warnings() -> usize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_take_warnings() }
+}
