@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! C's circular doubly linked lists, seen from Rust.
+//!
+//! C header: [`include/linux/list.h`](srctree/include/linux/list.h)
+//!
+//! This module is for lists that C code and Rust code share, such as a list that a C allocator
+//! fills with blocks for a Rust driver. Rust code that needs a list of its own uses
+//! [`kernel::list`](crate::list), which asks for no promises about the work of others.
+//!
+//! A C list is a ring of `struct list_head`. One of them is the head; each other one is a field of
+//! an item. Nothing but convention tells which is which, where in an item the field is, and who may
+//! change the links when. [`CList`] puts the answers into one type: the type of the items, the
+//! offset of the field, and a lifetime during which the list stays as it is.
+//!
+//! # Concurrency
+//!
+//! No type of this module takes a lock. As long as a [`CList`] or a [`CListHead`] is borrowed,
+//! nobody may change the list, neither C code, nor Rust code, nor an interrupt handler, except
+//! through the API of that very type. Whoever creates the borrow promises this, usually because it
+//! holds the lock of the list for as long as the borrow lasts.
+
+use crate::{
+    bindings,
+    prelude::*,
+    types::Opaque, //
+};
+use core::marker::PhantomData;
+
+mod iter;
+pub use self::iter::CListIter;
+
+mod owned;
+pub use self::owned::{
+    CListCursor,
+    CListDrain,
+    CListOwned, //
+};
+
+#[doc(inline)]
+pub use crate::{
+    clist_create,
+    clist_offset, //
+};
+
+/// A list of C whose items are `T`.
+///
+/// `T` is what Rust code sees of a C struct that is on the list: a `#[repr(transparent)]` wrapper
+/// of an [`Opaque`] of it. `OFFSET` says where in the struct the `list_head` is that links it; use
+/// [`clist_create!`] to have it computed and checked.
+///
+/// # Invariants
+///
+/// - The `list_head` is initialised and is the head of a list. All links of the list are valid:
+///   following either `next` or `prev` leads to each item once, and then back to the head.
+/// - Each item is a valid `T` which starts `OFFSET` bytes before its `list_head`.
+/// - None of this changes while the [`CList`] is borrowed, except through its own API.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     bindings,
+///     interop::list::{
+///         clist_create,
+///         CListHead, //
+///     },
+///     types::Opaque, //
+/// };
+///
+/// // An item as C declares it.
+/// #[repr(C)]
+/// struct CItem {
+///     value: u32,
+///     link: bindings::list_head,
+/// }
+///
+/// // An item as Rust code sees it.
+/// #[repr(transparent)]
+/// struct Item(Opaque<CItem>);
+///
+/// pin_init::stack_pin_init!(let head = CListHead::new());
+///
+/// // SAFETY: `head` is the head of a list, whose items, if any, are valid `CItem` and are linked by
+/// // their field `link`. It outlives `list`, and nobody changes it.
+/// let list = unsafe { clist_create!(head.as_raw(), Item, CItem, link) };
+/// assert!(list.is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+#[repr(transparent)]
+pub struct CList<T, const OFFSET: usize> {
+    head: CListHead,
+    _items: PhantomData<T>,
+}
+
+impl<T, const OFFSET: usize> CList<T, OFFSET> {
+    /// Borrows the list whose head is at `ptr`.
+    ///
+    /// # Safety
+    ///
+    /// For all of `'a`:
+    ///
+    /// - `ptr` must point to an initialised `list_head` that is the head of a list with valid links.
+    /// - Each item of the list must be a valid `T` which starts `OFFSET` bytes before the
+    ///   `list_head` that links it.
+    /// - Nobody may change the links, free an item or borrow one mutably, except through the API
+    ///   of the returned object.
+    #[inline]
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::list_head) -> &'a Self {
+        // INVARIANT: The caller promises them all.
+        // SAFETY: `ptr` is valid for `'a` by the safety requirements, and `Self` is transparent
+        // over `list_head`.
+        unsafe { &*ptr.cast::<Self>() }
+    }
+
+    /// Returns whether the list has no items; like C's `list_empty()`.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        !self.head.is_linked()
+    }
+
+    /// Returns whether the list has exactly one item; like C's `list_is_singular()`.
+    #[inline]
+    pub fn is_singular(&self) -> bool {
+        let head = self.head.as_raw();
+        // SAFETY: `head` is initialised by the type invariants.
+        !self.is_empty() && unsafe { (*head).next == (*head).prev }
+    }
+}
+
+/// A `struct list_head` of C: the head of a list, or the field that links an item to one.
+///
+/// The links lead to its address, so it is only ever used pinned.
+///
+/// # Invariants
+///
+/// The `list_head` is initialised and part of a list with valid links, if only of its own. This
+/// does not change while the [`CListHead`] is borrowed, except through its own API.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::interop::list::CListHead;
+///
+/// pin_init::stack_pin_init!(let head = CListHead::new());
+/// assert!(!head.is_linked());
+/// assert!(head.next() == &*head);
+///
+/// pin_init::stack_pin_init!(let item = CListHead::new());
+/// // SAFETY: Both are valid and stay where they are; `item` is on no other list.
+/// unsafe { kernel::bindings::list_add_tail(item.as_raw(), head.as_raw()) };
+/// assert!(head.is_linked());
+/// assert!(head.next() == &*item);
+/// # Ok::<(), Error>(())
+/// ```
+#[pin_data]
+#[repr(transparent)]
+pub struct CListHead {
+    #[pin]
+    inner: Opaque<bindings::list_head>,
+}
+
+impl CListHead {
+    /// Borrows the `list_head` at `ptr`.
+    ///
+    /// # Safety
+    ///
+    /// For all of `'a`:
+    ///
+    /// - `ptr` must point to an initialised `list_head`. It and all that are on the same list must
+    ///   stay valid, and so must their links. What `list_del()` has taken off a list does not
+    ///   qualify: its links are poison.
+    /// - Nobody may change the links of the list, except through the API of the returned object.
+    #[inline]
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::list_head) -> &'a Self {
+        // INVARIANT: The caller promises them.
+        // SAFETY: `ptr` is valid for `'a` by the safety requirements, and `Self` is transparent
+        // over `list_head`.
+        unsafe { &*ptr.cast::<Self>() }
+    }
+
+    /// Creates an initialiser for a `list_head` that is linked to itself only.
+    #[inline]
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            // INVARIANT: C links it to itself, which is a list with valid links.
+            // SAFETY: `slot` is valid for writes.
+            inner <- Opaque::ffi_init(|slot| unsafe { bindings::INIT_LIST_HEAD(slot) }),
+        })
+    }
+
+    /// Returns the pointer to hand to C.
+    #[inline]
+    pub fn as_raw(&self) -> *mut bindings::list_head {
+        self.inner.get()
+    }
+
+    /// Returns the next `list_head` in the ring, which may be the head of the list.
+    #[inline]
+    pub fn next(&self) -> &Self {
+        // SAFETY: By the type invariants, the links are valid and stay so while `self` is borrowed.
+        unsafe { Self::from_raw((*self.as_raw()).next) }
+    }
+
+    /// Returns whether another `list_head` follows: false for the head of an empty list, and for
+    /// an item that `list_del_init()` has taken off its list.
+    ///
+    /// Like C's `list_empty()` this looks at `next` only. An item that plain `list_del()` has taken
+    /// off has poison there, and is no valid [`CListHead`].
+    #[inline]
+    pub fn is_linked(&self) -> bool {
+        let this = self.as_raw();
+        // SAFETY: `this` is initialised by the type invariants.
+        unsafe { (*this).next != this }
+    }
+}
+
+// SAFETY: A `list_head` is not bound to the thread that made it.
+unsafe impl Send for CListHead {}
+
+// SAFETY: All that can be done with a shared reference is to read, and by the type invariants
+// nobody writes meanwhile.
+unsafe impl Sync for CListHead {}
+
+impl PartialEq for CListHead {
+    /// Returns whether both are the same object; a `list_head` has no other identity.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self, other)
+    }
+}
+
+impl Eq for CListHead {}
+
+/// Borrows a list of C as a [`CList`].
+///
+/// `clist_create!(head, RustType, CType, field.path)` is [`CList::from_raw`] of `head` with
+/// `RustType` as the type of the items, and with the offset that [`clist_offset!`] computes and
+/// checks from the other arguments.
+///
+/// # Safety
+///
+/// This expands to a call of [`CList::from_raw`], whose requirements it passes on: use it in an
+/// `unsafe` block. An item is a valid `RustType` if it is a valid `CType` and `RustType` is a
+/// transparent wrapper of `CType`.
+///
+/// # Examples
+///
+/// See [`CList`].
+#[macro_export]
+macro_rules! clist_create {
+    ($head:expr, $rust_type:ty, $c_type:ty, $($field:tt)+) => {
+        $crate::interop::list::CList::<
+            $rust_type,
+            { $crate::clist_offset!($rust_type, $c_type, $($field)+) },
+        >::from_raw($head)
+    };
+}
+
+/// Computes the offset of the `list_head` at `field.path` in `CType`, for a list of `RustType`.
+///
+/// Does not compile unless the field is a `list_head`, and `RustType` has the size and the
+/// alignment of `CType`, as its transparent wrapper does.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{bindings, clist_offset, interop::list::CList, types::Opaque};
+///
+/// #[repr(C)]
+/// struct CItem {
+///     value: u64,
+///     link: bindings::list_head,
+/// }
+///
+/// #[repr(transparent)]
+/// struct Item(Opaque<CItem>);
+///
+/// type ItemList = CList<Item, { clist_offset!(Item, CItem, link) }>;
+///
+/// // The field is not a `list_head`:
+/// // const OFFSET: usize = clist_offset!(Item, CItem, value);
+///
+/// // A `u64` is not as large as a `CItem`:
+/// // const OFFSET: usize = clist_offset!(u64, CItem, link);
+/// # let _: Option<&ItemList> = None;
+/// ```
+#[macro_export]
+macro_rules! clist_offset {
+    ($rust_type:ty, $c_type:ty, $($field:tt)+) => {{
+        const _: fn(*const $c_type) -> *const $crate::bindings::list_head =
+            // SAFETY: This is to be compiled only, and never called.
+            |item| unsafe { &raw const (*item).$($field)+ };
+        const _: () = ::core::assert!(
+            ::core::mem::size_of::<$rust_type>() == ::core::mem::size_of::<$c_type>(),
+            "the type of the items has not the size of the C type",
+        );
+        const _: () = ::core::assert!(
+            ::core::mem::align_of::<$rust_type>() == ::core::mem::align_of::<$c_type>(),
+            "the type of the items has not the alignment of the C type",
+        );
+        ::core::mem::offset_of!($c_type, $($field)+)
+    }};
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
