@@ -1,0 +1,1101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Parser of raw KTAP as a kernel prints it while it boots.
+//!
+//! The input is the console of the kernel, byte for byte: kunit.py's `test.log`, of UML or of QEMU.
+//! KTAP lines lie between other kernel messages, may carry a `dmesg` prefix and a carriage return,
+//! and the log may end anywhere. Nothing in it makes the parser fail; what is odd about it is told
+//! by [`Log::notes`], and whatever was announced and never came counts as crashed.
+//!
+//! Nesting follows the column of a line, not a fixed indent: a `KTAP version` or `# Subtest:` line
+//! that lies further to the right opens a group, and a result belongs to the open group of exactly
+//! its column. Result lines at any other column are not KUnit's and count as diagnostics, so a lost
+//! header makes tests go missing and never makes them pass.
+
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// How deep groups may nest. KUnit has three levels: suites, cases, parameters.
+const MAX_DEPTH: usize = 16;
+
+/// A place in a source file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Location {
+    /// Path below the root of the kernel tree.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u64,
+}
+
+impl Location {
+    /// Reads `file:line`, with an optional `:column` and anything after it that is not part of it.
+    fn read(text: &str) -> Option<Self> {
+        let text = text.split_whitespace().next()?;
+        let mut parts = text.trim_end_matches([':', '!', ',', '.']).rsplitn(3, ':');
+        let (last, middle, first) = (parts.next()?, parts.next()?, parts.next());
+        let (file, line) = match (first, middle.parse::<u64>()) {
+            // `file:line:column`.
+            (Some(file), Ok(line)) if last.parse::<u64>().is_ok() => (file.to_string(), line),
+            // `file:line`, where `file` may hold colons itself.
+            _ => {
+                let file = first.map_or_else(|| middle.to_string(), |f| format!("{f}:{middle}"));
+                (file, last.parse().ok()?)
+            }
+        };
+        (!file.is_empty()).then_some(Location { file, line })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// How a test ended. The order is that of severity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `ok`.
+    #[default]
+    Passed,
+    /// `ok … # SKIP`.
+    Skipped,
+    /// `not ok`.
+    Failed,
+    /// The kernel crashed in it, or it was announced and never reported.
+    Crashed,
+}
+
+impl Status {
+    /// Whether the test failed or crashed.
+    pub fn is_bad(self) -> bool {
+        self >= Status::Failed
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Passed => "passed",
+            Status::Skipped => "skipped",
+            Status::Failed => "failed",
+            Status::Crashed => "crashed",
+        })
+    }
+}
+
+/// How many tests ended how. Parameters of a case count one by one, as kunit.py counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+    /// Tests that were skipped.
+    pub skipped: u64,
+    /// Tests that crashed or never reported.
+    pub crashed: u64,
+}
+
+impl Counts {
+    /// Adds `count` tests that ended as `status` says.
+    pub fn add(&mut self, status: Status, count: u64) {
+        let field = match status {
+            Status::Passed => &mut self.passed,
+            Status::Failed => &mut self.failed,
+            Status::Skipped => &mut self.skipped,
+            Status::Crashed => &mut self.crashed,
+        };
+        *field = field.saturating_add(count);
+    }
+
+    /// Number of all tests.
+    pub fn total(&self) -> u64 {
+        self.ran().saturating_add(self.skipped)
+    }
+
+    /// Number of tests that were not skipped.
+    pub fn ran(&self) -> u64 {
+        self.passed
+            .saturating_add(self.failed)
+            .saturating_add(self.crashed)
+    }
+}
+
+/// Something that the kernel itself said: a crash or a warning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// The line that tells it, without prefix and indent.
+    pub message: String,
+    /// Its line in the log, from 1.
+    pub log_line: usize,
+}
+
+/// One result, or a group of results, with what was printed while it ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Test {
+    /// Name; empty if the test crashed before it gave one.
+    pub name: String,
+    /// Number within its group.
+    pub number: u64,
+    /// How it ended, the tests below it included.
+    pub status: Status,
+    /// What a skipped test gave as its reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where the test is written: the `location` attribute of a doctest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Where assertions and expectations failed, and where Rust code panicked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_at: Vec<Location>,
+    /// Attributes such as `speed` and `module`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Lines printed since the previous result of the group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<String>,
+    /// Kernel crashes while the test ran. A test with one of them counts as crashed, even if it
+    /// says `ok`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crashes: Vec<Event>,
+    /// Kernel warnings while the test ran. They do not change its status.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Event>,
+    /// Number of tests below it that it announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<u64>,
+    /// How many tests never reported, beyond those in `tests`: of those announced or, if none were
+    /// announced, of those before the highest number seen.
+    pub missing: u64,
+    /// Whether it came with a header of its own, that is, announced tests below it.
+    pub group: bool,
+    /// Line of its result in the log, from 1; 0 if there is no result line.
+    pub log_line: usize,
+    /// The tests below it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<Test>,
+}
+
+/// One line of a flat list of outcomes, see [`Test::outcomes`].
+#[derive(Debug, Clone)]
+pub struct Outcome<'a> {
+    /// The test directly below the one asked, which holds this outcome; `None` if the outcome
+    /// belongs to the asked test itself.
+    pub top: Option<&'a Test>,
+    /// Names below the asked test, joined by `/`, with `#number` for a test without a name; empty
+    /// for the asked test itself.
+    pub path: String,
+    /// The test; for [missing](Outcome::missing) tests the group that lacks them.
+    pub test: &'a Test,
+    /// How it ended.
+    pub status: Status,
+    /// How many tests this outcome stands for: 1 except for missing tests.
+    pub count: u64,
+    /// Whether this stands for tests that never reported.
+    pub missing: bool,
+}
+
+impl Test {
+    /// All outcomes at or below this test: one for each test without tests below it, one for the
+    /// tests that a group lacks, and one for a group that is bad although nothing in it is. Each
+    /// number in [`Counts`] is a sum over them.
+    pub fn outcomes(&self) -> Vec<Outcome<'_>> {
+        let mut list = Vec::new();
+        self.collect(None, String::new(), &mut list);
+        list
+    }
+
+    fn collect<'a>(&'a self, top: Option<&'a Test>, path: String, list: &mut Vec<Outcome<'a>>) {
+        let start = list.len();
+        for test in &self.tests {
+            let slash = if path.is_empty() { "" } else { "/" };
+            let below = match test.name.as_str() {
+                "" => format!("{path}{slash}#{}", test.number),
+                name => format!("{path}{slash}{name}"),
+            };
+            test.collect(top.or(Some(test)), below, list);
+        }
+        let outcome = |status, count, missing, path| Outcome {
+            top,
+            path,
+            test: self,
+            status,
+            count,
+            missing,
+        };
+        if self.missing > 0 {
+            list.push(outcome(Status::Crashed, self.missing, true, path.clone()));
+        }
+        let quiet = !list[start..].iter().any(|o| o.status.is_bad());
+        let empty_group = self.group && self.status == Status::Passed;
+        if !self.crashes.is_empty()
+            || (quiet && self.status.is_bad())
+            || (list.len() == start && !empty_group)
+        {
+            list.push(outcome(self.status, 1, false, path));
+        }
+    }
+
+    /// The event that says best why the test crashed.
+    pub fn crash(&self) -> Option<&Event> {
+        best(&self.crashes)
+    }
+
+    /// The last crash at or below this test.
+    fn last_crash(&self) -> Option<&Event> {
+        self.crash()
+            .or_else(|| self.tests.iter().rev().find_map(Test::last_crash))
+    }
+}
+
+/// The first event that is more than a dump of registers.
+fn best(events: &[Event]) -> Option<&Event> {
+    events
+        .iter()
+        .find(|e| !is_uml_dump(&e.message))
+        .or(events.first())
+}
+
+/// Everything that a log tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// Whether there is any KTAP in the log.
+    pub started: bool,
+    /// Whether the log breaks off before everything announced has reported.
+    pub truncated: bool,
+    /// Number of suites announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<u64>,
+    /// How many suites never showed up at all, see [`Test::missing`].
+    pub missing: u64,
+    /// The suites, in the order of the log. A suite that ran twice is there twice.
+    pub suites: Vec<Test>,
+    /// Crashes outside every suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crashes: Vec<Event>,
+    /// Warnings outside every suite, from the first KTAP line on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Event>,
+    /// What KUnit says about itself, and what is odd about the log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl Log {
+    /// The suites of that name: none, one, or several if it ran more than once.
+    pub fn suite<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Test> {
+        self.suites.iter().filter(move |s| s.name == name)
+    }
+
+    /// Counts of all tests in the log, suites that never showed up included.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for suite in &self.suites {
+            for outcome in suite.outcomes() {
+                counts.add(outcome.status, outcome.count);
+            }
+        }
+        counts.add(Status::Crashed, self.missing);
+        counts
+    }
+
+    /// Where and, if the kernel says so, why a [truncated](Log::truncated) log breaks off.
+    pub fn break_off(&self) -> Option<String> {
+        if !self.truncated {
+            return None;
+        }
+        let last = self.suites.last();
+        let place = match last {
+            None => "before the first suite".to_string(),
+            Some(s) if s.log_line == 0 => format!("in suite {}", s.name),
+            Some(s) => format!("after suite {}", s.name),
+        };
+        let crash = match last {
+            Some(s) if s.log_line == 0 => s.last_crash().or(best(&self.crashes)),
+            _ => best(&self.crashes),
+        };
+        Some(match crash {
+            Some(event) => format!("{place} ({})", event.message),
+            None => place,
+        })
+    }
+}
+
+/// What was printed since the last result.
+#[derive(Debug, Default)]
+struct Pending {
+    diagnostics: Vec<String>,
+    /// Test, attribute, value.
+    attributes: Vec<(String, String, String)>,
+    failed_at: Vec<Location>,
+    crashes: Vec<Event>,
+    warnings: Vec<Event>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty() && self.attributes.is_empty()
+    }
+
+    /// Hands everything to `test`; attributes only if they carry its name.
+    fn settle(self, test: &mut Test) {
+        test.diagnostics.extend(self.diagnostics);
+        test.failed_at.extend(self.failed_at);
+        test.crashes.extend(self.crashes);
+        test.warnings.extend(self.warnings);
+        for (owner, key, value) in self.attributes {
+            if owner == test.name {
+                if key == "location" {
+                    test.location = Location::read(&value);
+                }
+                test.attributes.insert(key, value);
+            }
+        }
+    }
+
+    /// The test that printed this, if it gave its name: `# name: …` or `# name.attribute: …`.
+    fn speaker(&self, group: &str) -> Option<String> {
+        let named = self.diagnostics.iter().filter_map(|line| {
+            let (name, _) = line.trim_start().strip_prefix("# ")?.split_once(':')?;
+            is_name(name).then_some(name)
+        });
+        let owners = self.attributes.iter().map(|(owner, ..)| owner.as_str());
+        owners
+            .chain(named)
+            .find(|name| *name != group)
+            .map(str::to_string)
+    }
+}
+
+/// A group whose end has not been seen.
+#[derive(Debug, Default)]
+struct Frame {
+    column: usize,
+    test: Test,
+    seen: BTreeSet<u64>,
+    pending: Pending,
+}
+
+impl Frame {
+    fn new(column: usize) -> Self {
+        Frame {
+            column,
+            test: Test {
+                group: true,
+                ..Test::default()
+            },
+            ..Frame::default()
+        }
+    }
+
+    /// Whether nothing but a version line has been seen of it.
+    fn is_fresh(&self) -> bool {
+        self.test.name.is_empty() && self.test.plan.is_none() && self.test.tests.is_empty()
+    }
+
+    /// How many tests of the plan, or, without one, up to the highest number seen did not report.
+    fn missing(&self) -> u64 {
+        let highest = self.seen.last().copied().unwrap_or(0);
+        match self.test.plan.unwrap_or(highest) {
+            0 => 0,
+            plan => plan - self.seen.range(1..=plan).count() as u64,
+        }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.seen.last().map_or(1, |n| n.saturating_add(1))
+    }
+
+    /// The finished group, without a status of its own yet, and what its tests left over.
+    fn into_test(mut self) -> (Test, Pending) {
+        self.test.missing = self.missing();
+        (self.test, self.pending)
+    }
+
+    fn push(&mut self, test: Test) {
+        self.seen.insert(test.number);
+        self.test.tests.push(test);
+    }
+}
+
+/// A result line.
+#[derive(Debug, PartialEq, Eq)]
+struct ResultLine<'a> {
+    ok: bool,
+    number: u64,
+    name: &'a str,
+    skip: Option<&'a str>,
+}
+
+impl<'a> ResultLine<'a> {
+    /// Reads `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
+    fn read(body: &'a str) -> Option<Self> {
+        let (ok, rest) = match body.strip_prefix("not ok ") {
+            Some(rest) => (false, rest),
+            None => (true, body.strip_prefix("ok ")?),
+        };
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number = rest[..digits].parse().ok()?;
+        let rest = match &rest[digits..] {
+            "" => "",
+            rest => rest.strip_prefix(' ')?.trim_start(),
+        };
+        let rest = rest.strip_prefix("- ").unwrap_or(rest);
+        let (name, skip) = rest
+            .match_indices("# SKIP")
+            .map(|(at, mark)| (&rest[..at], &rest[at + mark.len()..]))
+            .find(|(name, reason)| {
+                (name.is_empty() || name.ends_with(' '))
+                    && (reason.is_empty() || reason.starts_with(' '))
+            })
+            .map_or((rest, None), |(name, reason)| (name, Some(reason.trim())));
+        Some(ResultLine {
+            ok,
+            number,
+            name: name.trim_end(),
+            skip,
+        })
+    }
+
+    fn status(&self) -> Status {
+        match (self.ok, self.skip) {
+            (false, _) => Status::Failed,
+            (true, Some(_)) => Status::Skipped,
+            (true, None) => Status::Passed,
+        }
+    }
+}
+
+/// Reads a whole log.
+pub fn parse(log: &[u8]) -> Log {
+    let mut parser = Parser {
+        log: Log::default(),
+        stack: vec![Frame::new(0)],
+        ended: false,
+    };
+    for (index, raw) in log.split(|byte| *byte == b'\n').enumerate() {
+        let text = String::from_utf8_lossy(raw);
+        for piece in text.split('\r') {
+            parser.line(index + 1, &without_escapes(piece));
+        }
+    }
+    parser.finish()
+}
+
+struct Parser {
+    log: Log,
+    /// Open groups, outermost first; the first stands for the whole log and never closes.
+    stack: Vec<Frame>,
+    ended: bool,
+}
+
+impl Parser {
+    fn top(&mut self) -> &mut Frame {
+        self.stack.last_mut().expect("the outermost group stays")
+    }
+
+    fn line(&mut self, log_line: usize, text: &str) {
+        let text = without_prefix(text).trim_end();
+        let body = text.trim_start_matches([' ', '\t']);
+        if body.is_empty() || self.ended {
+            return;
+        }
+        let column = column(&text[..text.len() - body.len()]);
+        if is_end(body) {
+            self.ended = true;
+        } else if is_version(body) {
+            self.header(log_line, column, body, "");
+        } else if let Some(name) = body.strip_prefix("# Subtest: ") {
+            self.header(log_line, column, body, name.trim());
+        } else if let Some(plan) = plan(body).filter(|_| self.frame_at(column).is_some()) {
+            self.plan(log_line, column, plan);
+        } else if let (true, Some(index), Some(result)) = (
+            self.log.started,
+            self.frame_at(column),
+            ResultLine::read(body),
+        ) {
+            self.result(log_line, index, &result);
+        } else {
+            self.other(log_line, column, body);
+        }
+    }
+
+    /// The open group whose results lie at that column.
+    fn frame_at(&self, column: usize) -> Option<usize> {
+        self.stack.iter().rposition(|f| f.column == column)
+    }
+
+    fn header(&mut self, log_line: usize, column: usize, body: &str, name: &str) {
+        if column == 0 && !name.is_empty() {
+            // The outermost group has no name.
+            return self.other(log_line, column, body);
+        }
+        self.log.started = true;
+        if self.top().column == column && self.top().is_fresh() {
+            self.top().test.name = name.to_string();
+            return;
+        }
+        while self.stack.len() > 1 && self.top().column >= column {
+            self.close_without_result();
+        }
+        if column == 0 {
+            // Another run in the same log, such as that of a module.
+            return self.settle_run();
+        }
+        if self.stack.len() == MAX_DEPTH {
+            return self.other(log_line, column, body);
+        }
+        let mut frame = Frame::new(column);
+        frame.test.name = name.to_string();
+        self.stack.push(frame);
+    }
+
+    fn plan(&mut self, log_line: usize, column: usize, plan: u64) {
+        let Some(index) = self.frame_at(column).filter(|_| self.log.started) else {
+            return;
+        };
+        let test = &mut self.stack[index].test;
+        match test.plan {
+            None => test.plan = Some(plan),
+            Some(first) if first == plan => {}
+            Some(first) => {
+                // The larger one, so that nothing goes missing unseen.
+                test.plan = Some(first.max(plan));
+                self.log.notes.push(format!(
+                    "line {log_line}: plan 1..{plan} after the plan 1..{first} of the same group"
+                ));
+            }
+        }
+    }
+
+    fn result(&mut self, log_line: usize, index: usize, result: &ResultLine<'_>) {
+        while self.stack.len() > index + 2 {
+            self.close_without_result();
+        }
+        let mut group = None;
+        if self.stack.len() == index + 2 {
+            let name = &self.top().test.name;
+            if name.is_empty() || name == result.name {
+                group = self.stack.pop();
+            } else {
+                self.close_without_result();
+            }
+        }
+
+        let frame = self.top();
+        let before = std::mem::take(&mut frame.pending);
+        let (mut test, rest) = group.map(Frame::into_test).unwrap_or_default();
+        test.name = result.name.to_string();
+        test.number = result.number;
+        test.reason = result
+            .skip
+            .filter(|reason| !reason.is_empty())
+            .map(str::to_string);
+        test.log_line = log_line;
+        before.settle(&mut test);
+        rest.settle(&mut test);
+        test.status = worst(result.status(), &test);
+
+        let known = frame.seen.contains(&result.number);
+        let beyond = frame.test.plan.is_some_and(|plan| result.number > plan);
+        frame.push(test);
+        if known || beyond {
+            let what = if known {
+                "a second time"
+            } else {
+                "beyond its plan"
+            };
+            self.log.notes.push(format!(
+                "line {log_line}: result {} ({}) {what}",
+                result.number, result.name
+            ));
+        }
+    }
+
+    /// Closes the innermost group, whose result never came.
+    fn close_without_result(&mut self) {
+        let mut frame = self.stack.pop().expect("only called on inner groups");
+        // Something ran and did not come back: give it what was printed meanwhile.
+        let unfinished = frame.test.plan.is_none() || frame.missing() > 0;
+        if unfinished && !frame.pending.is_empty() {
+            let pending = std::mem::take(&mut frame.pending);
+            let mut test = Test {
+                name: pending.speaker(&frame.test.name).unwrap_or_default(),
+                number: frame.next_number(),
+                status: Status::Crashed,
+                ..Test::default()
+            };
+            pending.settle(&mut test);
+            frame.push(test);
+        }
+        let (mut test, rest) = frame.into_test();
+        let parent = self.top();
+        let before = std::mem::take(&mut parent.pending);
+        test.number = parent.next_number();
+        test.status = Status::Crashed;
+        before.settle(&mut test);
+        rest.settle(&mut test);
+        parent.push(test);
+    }
+
+    /// Adds up what the outermost group lacks and makes it ready for another run.
+    fn settle_run(&mut self) {
+        let root = self.top();
+        let (missing, plan) = (root.missing(), root.test.plan.take());
+        root.seen.clear();
+        self.log.missing = self.log.missing.saturating_add(missing);
+        if let Some(plan) = plan {
+            self.log.plan = Some(self.log.plan.unwrap_or(0).saturating_add(plan));
+        }
+    }
+
+    fn finish(mut self) -> Log {
+        self.log.truncated = self.stack.len() > 1;
+        while self.stack.len() > 1 {
+            self.close_without_result();
+        }
+        self.settle_run();
+        self.log.truncated |= self.log.missing > 0;
+        self.log.suites = std::mem::take(&mut self.top().test.tests);
+        self.log
+    }
+
+    /// Any other line: diagnostics, attributes, kernel messages.
+    fn other(&mut self, log_line: usize, column: usize, body: &str) {
+        if body.starts_with("kunit executor: ") || body == "kunit: disabled" {
+            self.log.notes.push(body.to_string());
+        }
+        let outside = self.stack.len() == 1;
+        let started = self.log.started;
+        let event = || Event {
+            message: body.to_string(),
+            log_line,
+        };
+        if is_crash(body) {
+            if outside {
+                self.log.crashes.push(event());
+            } else {
+                self.top().pending.crashes.push(event());
+            }
+        } else if started && is_warning(body) {
+            if outside {
+                self.log.warnings.push(event());
+            } else {
+                self.top().pending.warnings.push(event());
+            }
+        }
+        if !started {
+            return;
+        }
+
+        let frame = self.top();
+        if let Some((key, value)) = body.strip_prefix("# ").and_then(|l| l.split_once(": ")) {
+            match key.rsplit_once('.') {
+                Some((owner, key)) if is_name(owner) && is_name(key) => {
+                    let attribute = (owner.to_string(), key.to_string(), value.to_string());
+                    return frame.pending.attributes.push(attribute);
+                }
+                None if !outside && matches!(key, "speed" | "module" | "is_init") => {
+                    let attributes = &mut frame.test.attributes;
+                    attributes.insert(key.to_string(), value.to_string());
+                    return;
+                }
+                _ => {}
+            }
+        }
+        for mark in [
+            "ASSERTION FAILED at ",
+            "EXPECTATION FAILED at ",
+            "panicked at ",
+        ] {
+            if let Some((_, place)) = body.split_once(mark) {
+                frame.pending.failed_at.extend(Location::read(place));
+            }
+        }
+        let indent = " ".repeat(column.saturating_sub(frame.column));
+        frame.pending.diagnostics.push(format!("{indent}{body}"));
+    }
+}
+
+/// The status of a test whose result line says `own`.
+fn worst(own: Status, test: &Test) -> Status {
+    if test.missing > 0 || !test.crashes.is_empty() {
+        return Status::Crashed;
+    }
+    let below = test.tests.iter().map(|t| t.status).filter(|s| s.is_bad());
+    below.fold(own, Status::max)
+}
+
+/// Whether `text` can be the name of a test in a diagnostic line.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == ':')
+}
+
+fn is_version(body: &str) -> bool {
+    let number = body.strip_prefix("KTAP version ");
+    let number = number.or_else(|| body.strip_prefix("TAP version "));
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Reads `1..N`.
+fn plan(body: &str) -> Option<u64> {
+    let number = body.strip_prefix("1..")?;
+    let number = number.split_once(" #").map_or(number, |(n, _)| n);
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| number.parse().ok())?
+}
+
+/// Lines after which no test runs: the machine stops, or a kernel with nothing else to do looks for
+/// a root file system and panics because there is none.
+fn is_end(body: &str) -> bool {
+    [
+        "List of all partitions:",
+        "Kernel panic - not syncing: VFS:",
+        "reboot: System halted",
+        "reboot: Restarting system",
+        "reboot: Power down",
+    ]
+    .iter()
+    .any(|end| body.starts_with(end))
+}
+
+/// The dump of registers that UML prints when its kernel took a segmentation fault.
+fn is_uml_dump(body: &str) -> bool {
+    body.strip_prefix("Pid: ")
+        .and_then(|rest| rest.split_once(", comm: "))
+        .is_some_and(|(pid, _)| pid.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_crash(body: &str) -> bool {
+    [
+        "Kernel panic - not syncing",
+        "BUG: ",
+        "KASAN: ",
+        "kernel BUG at ",
+        "watchdog: BUG: ",
+        "Oops",
+        "Internal error: ",
+        "Unable to handle kernel ",
+        "general protection fault",
+        "panicked at ",
+    ]
+    .iter()
+    .any(|start| body.starts_with(start))
+        || (!body.starts_with('#') && body.contains(": panicked at "))
+        || is_uml_dump(body)
+}
+
+fn is_warning(body: &str) -> bool {
+    [
+        "WARNING: ",
+        "UBSAN: ",
+        "list_add corruption",
+        "list_del corruption",
+    ]
+    .iter()
+    .any(|start| body.starts_with(start))
+}
+
+/// Width of leading white space; a tab goes to the next multiple of four.
+fn column(indent: &str) -> usize {
+    indent.chars().fold(0, |column, c| match c {
+        '\t' => (column / 4 + 1) * 4,
+        _ => column + 1,
+    })
+}
+
+/// Removes terminal control sequences, which firmware and bootloaders print.
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\x1b') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\x1b' {
+            out.push(c);
+        } else if chars.next() == Some('[') {
+            // Parameters, up to the letter that names the command.
+            chars.by_ref().find(|c| ('@'..='~').contains(c));
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Removes what the kernel's log puts before a message: `<6>`, `[    0.123456]`, `[    T1]`, and the
+/// one space after it.
+fn without_prefix(text: &str) -> &str {
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let mut rest = text;
+    if let Some((level, after)) = rest.strip_prefix('<').and_then(|r| r.split_once('>'))
+        && digits(level)
+    {
+        rest = after;
+    }
+    let mut found = false;
+    while let Some((inside, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        let inside = inside.trim_start();
+        let stamp = inside
+            .split_once('.')
+            .is_some_and(|(s, f)| digits(s) && digits(f));
+        let caller = inside.strip_prefix(['T', 'C']).is_some_and(digits);
+        if !stamp && !caller {
+            break;
+        }
+        found = true;
+        rest = after;
+    }
+    if found {
+        rest.strip_prefix(' ').unwrap_or(rest)
+    } else {
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_go_and_indent_stays() {
+        for (text, rest) in [
+            ("[    0.060000]     ok 1 a", "    ok 1 a"),
+            ("<6>[  123.456789] ok 1 a", "ok 1 a"),
+            ("<6>    ok 1 a", "    ok 1 a"),
+            ("[    0.060000][    T1]     ok 1 a", "    ok 1 a"),
+            ("[    0.060000][   C12] ok 1 a", "ok 1 a"),
+            ("[    0.060000]", ""),
+            ("    ok 1 a", "    ok 1 a"),
+            ("[a] ok 1 a", "[a] ok 1 a"),
+            ("[1.] x", "[1.] x"),
+            ("[<00000000600a1b2c>] func", "[<00000000600a1b2c>] func"),
+            ("<a> x", "<a> x"),
+        ] {
+            assert_eq!(without_prefix(text), rest, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_go() {
+        assert_eq!(without_escapes("\x1bc\x1b[?7l\x1b[2J\x1b[0mok\x1b["), "ok");
+        assert_eq!(without_escapes("a\x1b"), "a");
+    }
+
+    #[test]
+    fn locations_are_read() {
+        for (text, place) in [
+            ("rust/kernel/list.rs:12", Some(("rust/kernel/list.rs", 12))),
+            ("lib/x.c:7!", Some(("lib/x.c", 7))),
+            (
+                "rust/kernel/list.rs:12:9:",
+                Some(("rust/kernel/list.rs", 12)),
+            ),
+            ("a:b.c:3", Some(("a:b.c", 3))),
+            ("lib/x.c:7 and more", Some(("lib/x.c", 7))),
+            (":7", None),
+            ("lib/x.c", None),
+            ("lib/x.c:", None),
+            ("lib/x.c:99999999999999999999", None),
+            ("", None),
+        ] {
+            let place = place.map(|(file, line)| Location {
+                file: file.to_string(),
+                line,
+            });
+            assert_eq!(Location::read(text), place, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn result_lines_are_read() {
+        let line = |ok, number, name, skip| {
+            Some(ResultLine {
+                ok,
+                number,
+                name,
+                skip,
+            })
+        };
+        for (text, result) in [
+            ("ok 1 a", line(true, 1, "a", None)),
+            ("not ok 12 - a", line(false, 12, "a", None)),
+            ("ok 1", line(true, 1, "", None)),
+            (
+                "ok 1 a # SKIP no device",
+                line(true, 1, "a", Some("no device")),
+            ),
+            ("ok 1 a # SKIP", line(true, 1, "a", Some(""))),
+            ("ok 1 # SKIP why", line(true, 1, "", Some("why"))),
+            ("ok 1 p #1 # SKIPPED", line(true, 1, "p #1 # SKIPPED", None)),
+            ("ok 1 a#b # SKIP x", line(true, 1, "a#b", Some("x"))),
+            ("ok a", None),
+            ("ok 1a", None),
+            ("ok", None),
+            ("okay 1 a", None),
+            ("not okay 1 a", None),
+            ("ok 99999999999999999999 a", None),
+        ] {
+            assert_eq!(ResultLine::read(text), result, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn not_ok_stays_a_failure_under_skip() {
+        let log = parse(b"KTAP version 1\n1..1\nnot ok 1 a # SKIP why\n");
+        assert_eq!(log.suites[0].status, Status::Failed);
+    }
+
+    #[test]
+    fn crashes_are_told_from_chatter() {
+        for text in [
+            "Kernel panic - not syncing: Segfault with no mm",
+            "BUG: KASAN: slab-use-after-free in foo+0x1/0x2",
+            "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+            "Oops: Oops: 0000 [#1] SMP PTI",
+            "kernel BUG at lib/x.c:7!",
+            "Pid: 25, comm: kunit_try_catch Not tainted 6.19.11",
+            "rust_kernel: panicked at rust/kernel/list.rs:1:2:",
+            "KASAN: null-ptr-deref in range [0x0-0x7]",
+        ] {
+            assert!(is_crash(text), "{text:?}");
+        }
+        for text in [
+            "CPU: 0 UID: 0 PID: 25 Comm: kunit_try_catch",
+            "WARNING: lib/x.c:7 at foo, CPU#0: swapper/1",
+            "# case: BUG: is what this test is about",
+            "DEBUG: nothing",
+            "Pid: x, comm: y",
+        ] {
+            assert!(!is_crash(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_may_come_late_or_be_missing() {
+        let late = parse(
+            b"KTAP version 1\n    KTAP version 1\n    # Subtest: s\n    ok 1 a\n    1..3\nok 1 s\n1..1\n",
+        );
+        assert_eq!(late.suites[0].missing, 2);
+        assert_eq!(late.suites[0].status, Status::Crashed);
+        assert_eq!(late.plan, Some(1));
+        assert!(!late.truncated);
+
+        let none = parse(b"KTAP version 1\n    # Subtest: s\n    ok 1 a\nok 1 s\n");
+        assert_eq!(none.suites[0].status, Status::Passed);
+        assert_eq!(none.counts().passed, 1);
+        assert!(!none.truncated);
+    }
+
+    #[test]
+    fn a_plan_of_any_size_is_cheap() {
+        let log = parse(b"KTAP version 1\n1..18446744073709551615\nok 1 a\n");
+        assert_eq!(log.missing, u64::MAX - 1);
+        assert_eq!(log.counts().crashed, u64::MAX - 1);
+        assert_eq!(log.counts().total(), u64::MAX);
+        // Two plans in one log do not overflow.
+        let log = parse(&b"KTAP version 1\n1..18446744073709551615\n".repeat(2));
+        assert_eq!(log.missing, u64::MAX);
+    }
+
+    #[test]
+    fn a_lost_result_line_is_a_missing_test() {
+        let log = parse(
+            b"KTAP version 1\n1..1\n    # Subtest: s\n    1..3\n    ok 1 a\n    ok 3 c\nok 1 s\n",
+        );
+        assert_eq!(log.counts().passed, 2);
+        assert_eq!(log.counts().crashed, 1);
+        assert_eq!(log.suites[0].status, Status::Crashed);
+    }
+
+    #[test]
+    fn the_same_number_twice_does_not_fill_a_gap() {
+        let log = parse(b"KTAP version 1\n1..2\nok 1 a\nok 1 b\nok 7 c\n");
+        assert_eq!(log.missing, 1);
+        assert_eq!(log.notes.len(), 2, "{:?}", log.notes);
+    }
+
+    #[test]
+    fn a_suite_without_its_result_is_crashed() {
+        let log = parse(
+            b"KTAP version 1\n1..2\n    # Subtest: s\n    1..1\n    ok 1 a\n    # Subtest: t\n    1..1\n    ok 1 b\nok 2 t\n",
+        );
+        assert_eq!(log.suites.len(), 2);
+        assert_eq!(log.suites[0].status, Status::Crashed);
+        assert_eq!(log.suites[1].status, Status::Passed);
+        assert_eq!(log.missing, 0);
+        // A result of another name closes it too.
+        let log = parse(b"KTAP version 1\n1..2\n    # Subtest: s\n    1..1\n    ok 1 a\nok 2 t\n");
+        assert_eq!(log.suites[0].name, "s");
+        assert_eq!(log.suites[0].status, Status::Crashed);
+        assert_eq!(log.suites[1].name, "t");
+    }
+
+    #[test]
+    fn result_lines_at_a_strange_column_are_chatter() {
+        let log = parse(
+            b"KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n  ok 1 s\n      not ok 1 x\n    ok 1 a\nok 1 s\n",
+        );
+        assert_eq!(log.counts().passed, 1);
+        assert_eq!(log.counts().total(), 1);
+        let case = &log.suites[0].tests[0];
+        assert_eq!(case.diagnostics, ["ok 1 s", "  not ok 1 x"]);
+    }
+
+    #[test]
+    fn several_runs_add_up() {
+        let run = "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    ok 1 a\nok 1 s\n";
+        let log = parse(run.repeat(2).as_bytes());
+        assert_eq!(log.suites.len(), 2);
+        assert_eq!(log.plan, Some(2));
+        assert_eq!(log.missing, 0);
+        assert!(log.notes.is_empty(), "{:?}", log.notes);
+    }
+
+    #[test]
+    fn tabs_and_two_spaces_nest_too() {
+        for indent in ["\t", "  "] {
+            let text = "KTAP version 1\n1..1\n>KTAP version 1\n># Subtest: s\n>1..1\n>not ok 1 a\nnot ok 1 s\n";
+            let log = parse(text.replace('>', indent).as_bytes());
+            assert_eq!(log.suites[0].tests[0].status, Status::Failed);
+            assert_eq!(log.counts().total(), 1);
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_bound() {
+        let mut text = String::from("KTAP version 1\n");
+        for depth in 1..2_000 {
+            text.push_str(&" ".repeat(depth));
+            text.push_str("KTAP version 1\n");
+        }
+        let log = parse(text.as_bytes());
+        assert!(log.truncated);
+        assert_eq!(log.counts().total(), 1);
+    }
+
+    #[test]
+    fn a_failing_parent_of_passing_tests_counts_once() {
+        let log = parse(
+            b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n    ok 2 b\nnot ok 1 s\n",
+        );
+        let counts = log.counts();
+        assert_eq!((counts.passed, counts.failed), (2, 1));
+        // With a failing child it is that child which counts.
+        let log = parse(
+            b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n    not ok 2 b\nnot ok 1 s\n",
+        );
+        let counts = log.counts();
+        assert_eq!((counts.passed, counts.failed), (1, 1));
+    }
+
+    #[test]
+    fn a_parent_never_hides_a_failing_test() {
+        let log =
+            parse(b"KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    not ok 1 a\nok 1 s\n");
+        assert_eq!(log.suites[0].status, Status::Failed);
+    }
+}

@@ -1,0 +1,715 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The KTAP parser and the KUnit verdict on recorded kernel logs.
+//!
+//! The logs were recorded from UML kernels and shortened. Made from them by hand: `truncated.log`
+//! (cut), `doctests-fail.log` and `doctests-panic.log` (a doctest that does not pass), `qemu.log`
+//! (what a serial console adds).
+
+use series::kunit::ktap::{Counts, Location, Log, Status, parse};
+use series::kunit::verdict::{DOCTEST_SUITE, Expectation, Verdict, judge};
+
+macro_rules! logs {
+    ($($name:literal),* $(,)?) => {
+        const LOGS: &[(&str, &[u8])] = &[$(($name, include_bytes!(concat!("ktap/", $name, ".log")))),*];
+    };
+}
+
+logs![
+    "bad-filter",
+    "bug",
+    "crash",
+    "disabled",
+    "dmesg",
+    "doctests",
+    "doctests-fail",
+    "doctests-panic",
+    "doctests-skip",
+    "fail",
+    "list",
+    "no-root",
+    "no-tests",
+    "pass",
+    "qemu",
+    "rust",
+    "skip",
+    "truncated",
+    "warning",
+];
+
+const LIST: &str = "rust/kernel/list.rs";
+
+fn bytes(name: &str) -> &'static [u8] {
+    LOGS.iter().find(|(n, _)| *n == name).expect(name).1
+}
+
+fn log(name: &str) -> Log {
+    parse(bytes(name))
+}
+
+fn expect(suites: &[&str], doctests: &[&str]) -> Expectation {
+    Expectation {
+        suites: suites.iter().map(|s| s.to_string()).collect(),
+        doctests: doctests.iter().map(|s| s.to_string()).collect(),
+    }
+}
+
+fn verdict(name: &str, suites: &[&str], doctests: &[&str]) -> Verdict {
+    judge(&log(name), &expect(suites, doctests))
+}
+
+fn counts(passed: u64, failed: u64, skipped: u64, crashed: u64) -> Counts {
+    Counts {
+        passed,
+        failed,
+        skipped,
+        crashed,
+    }
+}
+
+#[test]
+fn pass() {
+    let log = log("pass");
+    assert!(log.started && !log.truncated);
+    assert_eq!(log.plan, Some(4));
+    assert_eq!(log.counts(), counts(10 + 1, 0, 3, 0));
+    assert!(log.notes.is_empty(), "{:?}", log.notes);
+    let names: Vec<&str> = log.suites.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["demo_list", "demo_walk", "demo_init", "demo_skip"]);
+
+    let list = &log.suites[0];
+    assert_eq!(list.status, Status::Passed);
+    assert_eq!(list.attributes["module"], "demo_kunit");
+    assert_eq!(list.tests.len(), 6);
+    let param = &list.tests[4];
+    assert_eq!(
+        (param.name.as_str(), param.number, param.tests.len()),
+        ("param", 5, 3)
+    );
+    assert_eq!(param.tests[1].status, Status::Skipped);
+    assert_eq!(param.tests[1].reason.as_deref(), Some("two is skipped"));
+    assert_eq!(list.tests[5].attributes["speed"], "slow");
+    assert!(list.tests[5].diagnostics.is_empty());
+
+    let crashes = &log.suites[1].tests[2];
+    assert_eq!(crashes.diagnostics, ["# crashes: about to walk"]);
+
+    let verdict = verdict("pass", &["demo_list", "demo_walk"], &[]);
+    assert!(verdict.pass, "{:?}", verdict.errors);
+    assert_eq!(verdict.counts, counts(10, 0, 2, 0));
+    assert_eq!(verdict.summary(), "10 passed, 2 skipped");
+    assert_eq!(verdict.suites[0].counts, counts(6, 0, 2, 0));
+    assert!(verdict.suites.iter().all(|s| s.ran));
+}
+
+#[test]
+fn fail() {
+    let log = log("fail");
+    let fails = &log.suites[0].tests[1];
+    assert_eq!(fails.status, Status::Failed);
+    assert_eq!(
+        fails.diagnostics,
+        [
+            "# fails: EXPECTATION FAILED at lib/demo_kunit.c:12",
+            "Expected 1 + 1 == 3, but",
+            "    1 + 1 == 2 (0x2)",
+            "# fails: EXPECTATION FAILED at lib/demo_kunit.c:13",
+            "Expected 2 == 3, but",
+            "second thoughts 7",
+        ]
+    );
+    let lines: Vec<u64> = fails.failed_at.iter().map(|l| l.line).collect();
+    assert_eq!(lines, [12, 13]);
+    assert_eq!(log.counts(), counts(7, 4, 3, 0));
+
+    let verdict = verdict("fail", &["demo_list", "demo_walk", "demo_init"], &[]);
+    assert!(!verdict.pass);
+    assert_eq!(verdict.counts, counts(7, 4, 2, 0));
+    assert_eq!(
+        verdict.errors,
+        [
+            "demo_list.fails failed at lib/demo_kunit.c:12: Expected 1 + 1 == 3, but",
+            "demo_list.asserts failed at lib/demo_kunit.c:19: \
+             Expected !strcmp(mode, \"pass\") to be true, but is false",
+            "demo_list.param/param-3 failed at lib/demo_kunit.c:47: Expected *n < 3, but",
+            "suite demo_init failed: failed to initialize (-12)",
+        ]
+    );
+    assert_eq!(verdict.missing_suites, ["demo_init"]);
+    let failure = &verdict.failures[1];
+    assert_eq!(failure.file.as_deref(), Some("lib/demo_kunit.c"));
+    assert_eq!(failure.line, Some(19));
+    assert_eq!(failure.diagnostics.len(), 2);
+    let line = failure.log_line.expect("it has a result line");
+    let text = String::from_utf8_lossy(bytes("fail"));
+    assert_eq!(
+        text.lines().nth(line - 1).map(str::trim),
+        Some("not ok 3 asserts")
+    );
+
+    // Another suite's failures are not ours.
+    let other = self::verdict("fail", &["demo_walk"], &[]);
+    assert!(other.pass, "{:?}", other.errors);
+    assert_eq!(other.counts, counts(4, 0, 0, 0));
+}
+
+#[test]
+fn skip() {
+    let verdict = verdict("skip", &["demo_skip"], &[]);
+    assert!(!verdict.pass);
+    assert_eq!(verdict.counts, counts(0, 0, 1, 0));
+    assert_eq!(
+        verdict.errors,
+        ["suite demo_skip ran no case: 1 test skipped (no such device)"]
+    );
+    assert_eq!(verdict.missing_suites, ["demo_skip"]);
+}
+
+#[test]
+fn crash() {
+    let log = log("crash");
+    assert!(log.truncated);
+    // Two suites never came, and the fourth case of the second never ran.
+    assert_eq!(log.missing, 2);
+    assert_eq!(log.counts(), counts(8, 0, 2, 4));
+    let walk = &log.suites[1];
+    assert_eq!((walk.status, walk.missing), (Status::Crashed, 1));
+    let case = &walk.tests[2];
+    assert_eq!(
+        (case.name.as_str(), case.number, case.status),
+        ("crashes", 3, Status::Crashed)
+    );
+    assert_eq!(case.crashes.len(), 2);
+
+    let verdict = verdict("crash", &["demo_walk", "demo_init"], &[]);
+    assert_eq!(verdict.counts, counts(2, 0, 0, 2));
+    assert_eq!(
+        verdict.errors,
+        [
+            "demo_walk.crashes crashed: Kernel panic - not syncing: Segfault with no mm",
+            "suite demo_walk: 1 of its 4 tests never reported",
+            "suite demo_init did not run: the log breaks off in suite demo_walk \
+             (Kernel panic - not syncing: Segfault with no mm)",
+        ]
+    );
+    assert_eq!(verdict.missing_suites, ["demo_init"]);
+    // What ran before the crash of another suite stays valid.
+    assert!(self::verdict("crash", &["demo_list"], &[]).pass);
+}
+
+#[test]
+fn a_bug_is_told_by_its_first_line() {
+    let verdict = verdict("bug", &["demo_walk"], &[]);
+    assert_eq!(
+        verdict.errors[0],
+        "demo_walk.crashes crashed: BUG: failure at lib/demo_kunit.c:36/crashes()!"
+    );
+}
+
+#[test]
+fn a_crash_that_the_case_survives_counts() {
+    let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
+    let text = text.replace(
+        "    # crashes: about to walk\n",
+        "BUG: KASAN: slab-use-after-free in crashes+0x6c/0xf8\n",
+    );
+    let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_walk"], &[]));
+    assert_eq!(verdict.counts, counts(3, 0, 0, 1));
+    assert_eq!(
+        verdict.errors,
+        ["demo_walk.crashes crashed: BUG: KASAN: slab-use-after-free in crashes+0x6c/0xf8"]
+    );
+}
+
+#[test]
+fn a_crash_between_suites_counts_against_everyone() {
+    let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
+    let text = text.replace(
+        "ok 2 demo_walk\n",
+        "ok 2 demo_walk\nBUG: workqueue leaked atomic, lock or RCU\n",
+    );
+    let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_list"], &[]));
+    assert_eq!(verdict.counts, counts(6, 0, 2, 0));
+    assert_eq!(verdict.kernel_crashes.len(), 1);
+    assert_eq!(
+        verdict.errors,
+        [
+            "the kernel crashed outside every suite: BUG: workqueue leaked atomic, lock or RCU \
+             (line 46 of the log)"
+        ]
+    );
+}
+
+#[test]
+fn a_crash_before_any_test() {
+    let text = "Linux version 6.19.11\nKernel panic - not syncing: no memory\n";
+    let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_list"], &[]));
+    assert_eq!(
+        verdict.errors,
+        ["the kernel crashed before any test ran: Kernel panic - not syncing: no memory"]
+    );
+}
+
+#[test]
+fn truncated() {
+    let log = log("truncated");
+    assert!(log.truncated);
+    assert_eq!(
+        log.break_off().as_deref(),
+        Some("in suite demo_walk"),
+        "no crash is to blame"
+    );
+    let verdict = verdict("truncated", &["demo_walk", "demo_init"], &[]);
+    // The second result is cut in its name, which still is a result.
+    assert_eq!(verdict.counts, counts(2, 0, 0, 2));
+    assert_eq!(
+        verdict.errors,
+        [
+            "suite demo_walk: 2 of its 4 tests never reported",
+            "suite demo_init did not run: the log breaks off in suite demo_walk",
+        ]
+    );
+    assert!(verdict.failures[0].missing);
+    assert_eq!(verdict.failures[0].count, 2);
+}
+
+#[test]
+fn no_tests() {
+    for (name, error) in [
+        (
+            "no-tests",
+            "KUnit ran, but no test did: the filter matched nothing, or the kernel has no tests",
+        ),
+        (
+            "list",
+            "KUnit ran, but no test did: the filter matched nothing, or the kernel has no tests",
+        ),
+        (
+            "disabled",
+            "no test ran: the kernel says \"kunit: disabled\"",
+        ),
+        (
+            "bad-filter",
+            "no test ran: the kernel says \"kunit executor: filter operation not found: nonsense\"",
+        ),
+    ] {
+        let verdict = verdict(name, &["rust_clist"], &[LIST]);
+        assert!(!verdict.pass);
+        assert_eq!(verdict.errors, [error], "{name}");
+        assert_eq!(verdict.missing_suites, ["rust_clist"]);
+        assert_eq!(verdict.missing_doctests, [LIST]);
+        assert_eq!(verdict.summary(), "no test ran");
+    }
+    let verdict = judge(&parse(b""), &expect(&["rust_clist"], &[]));
+    assert_eq!(
+        verdict.errors,
+        [
+            "no test ran: the log holds no KTAP output (the kernel did not come that far, or KUNIT \
+             is off or a module)"
+        ]
+    );
+}
+
+#[test]
+fn a_suite_that_is_not_there() {
+    let verdict = verdict("rust", &["rust_kvec", "rust_clist"], &[LIST]);
+    assert!(!verdict.pass);
+    assert_eq!(verdict.counts, counts(1, 0, 0, 0));
+    assert_eq!(
+        verdict.errors,
+        [
+            "suite rust_clist did not run (the kernel was built without it, or KUNIT is a module)",
+            "no doctest of rust/kernel/list.rs ran: suite rust_doctests_kernel is not there \
+             (RUST_KERNEL_DOCTESTS is off, KUNIT is a module, or the filter left it out)",
+        ]
+    );
+}
+
+#[test]
+fn a_suite_without_cases_has_not_run() {
+    let text = "KTAP version 1\n1..1\n    # Subtest: s\n    1..0\nok 1 s\n";
+    for text in [text, "KTAP version 1\n1..1\nok 1 s\n"] {
+        let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
+        assert!(!verdict.pass);
+        assert_eq!(
+            verdict.errors,
+            ["suite s reported, but none of its cases ran"]
+        );
+    }
+}
+
+#[test]
+fn nothing_expected_is_no_pass() {
+    let verdict = verdict("pass", &[], &[]);
+    assert!(!verdict.pass);
+    assert_eq!(
+        verdict.errors,
+        ["no suite and no doctest file is expected, so nothing can be proved"]
+    );
+}
+
+#[test]
+fn the_end_of_a_kernel_without_root_is_no_crash() {
+    let log = log("no-root");
+    assert!(!log.truncated && log.crashes.is_empty());
+    assert!(verdict("no-root", &["demo_init"], &[]).pass);
+}
+
+#[test]
+fn doctests_belong_to_their_files() {
+    let log = log("doctests");
+    let first = &log.suites[0].tests[0];
+    assert_eq!(
+        first.location,
+        Some(Location {
+            file: "rust/kernel/list/impl_list_item_mod.rs".to_string(),
+            line: 110
+        })
+    );
+    let verdict = verdict("doctests", &[], &[LIST]);
+    assert!(verdict.pass, "{:?}", verdict.errors);
+    assert_eq!(verdict.counts, counts(3, 0, 0, 0));
+    assert_eq!(verdict.doctests[0].name, LIST);
+    assert_eq!(verdict.doctests[0].counts, verdict.counts);
+
+    let other = self::verdict("doctests", &[], &["rust/kernel/rbtree.rs"]);
+    assert_eq!(other.missing_doctests, ["rust/kernel/rbtree.rs"]);
+    assert_eq!(
+        other.errors,
+        [
+            "no doctest of rust/kernel/rbtree.rs ran, though others did (the file is not part of \
+             the kernel crate, has no public example, or the filter left it out)"
+        ]
+    );
+}
+
+#[test]
+fn doctests_may_also_be_expected_as_a_suite() {
+    let verdict = verdict("doctests", &[DOCTEST_SUITE], &[LIST]);
+    assert!(verdict.pass);
+    assert_eq!(
+        verdict.counts,
+        counts(5, 0, 0, 0),
+        "nothing is counted twice"
+    );
+}
+
+#[test]
+fn a_failing_doctest_points_at_its_line() {
+    let verdict = verdict("doctests-fail", &[], &[LIST]);
+    assert_eq!(verdict.counts, counts(2, 1, 0, 0));
+    assert_eq!(
+        verdict.errors,
+        [
+            "rust_doctests_kernel.rust_doctest_kernel_list_rs_1 failed at rust/kernel/list.rs:57: \
+             Expected list.is_empty() to be true, but is false"
+        ]
+    );
+    // It is not a failure of the neighbour.
+    let file = "rust/kernel/list/impl_list_item_mod.rs";
+    let other = self::verdict("doctests-fail", &[], &[file]);
+    assert!(other.pass, "{:?}", other.errors);
+    assert_eq!(other.counts, counts(2, 0, 0, 0));
+}
+
+#[test]
+fn a_failing_doctest_without_its_location_line_stays_ours() {
+    let text = String::from_utf8(bytes("doctests-fail").to_vec()).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("list_rs_1.location"));
+    let text: Vec<&str> = lines.collect();
+    let verdict = judge(
+        &parse(text.join("\n").as_bytes()),
+        &expect(&[], &["./rust/kernel/list.rs"]),
+    );
+    assert_eq!(verdict.counts, counts(2, 1, 0, 0));
+}
+
+#[test]
+fn a_doctest_that_panics() {
+    let verdict = verdict("doctests-panic", &[], &[LIST]);
+    assert_eq!(
+        verdict.errors,
+        [
+            "rust_doctests_kernel.rust_doctest_kernel_list_rs_1 crashed at \
+             rust/kernel/list.rs:60: rust_doctests_kernel: panicked at rust/kernel/list.rs:60:14:",
+            "suite rust_doctests_kernel: 1 of its 5 tests never reported",
+        ]
+    );
+    assert_eq!(verdict.counts, counts(1, 0, 0, 2));
+    // The one that never reported may be anybody's.
+    let file = "rust/kernel/list/impl_list_item_mod.rs";
+    let other = self::verdict("doctests-panic", &[], &[file]);
+    assert_eq!(other.counts, counts(2, 0, 0, 1));
+    let gone = self::verdict("doctests-panic", &[], &["rust/kernel/rbtree.rs"]);
+    assert_eq!(
+        gone.errors[1],
+        "no doctest of rust/kernel/rbtree.rs ran: the log breaks off in suite \
+         rust_doctests_kernel (rust_doctests_kernel: panicked at rust/kernel/list.rs:60:14:)"
+    );
+}
+
+#[test]
+fn skipped_doctests_have_not_run() {
+    let verdict = verdict("doctests-skip", &[], &[LIST]);
+    assert_eq!(verdict.counts, counts(0, 0, 3, 0));
+    assert_eq!(
+        verdict.errors,
+        ["no doctest of rust/kernel/list.rs ran: 3 tests skipped"]
+    );
+}
+
+#[test]
+fn warnings_are_told_and_do_not_fail() {
+    let verdict = verdict("warning", &["demo_walk"], &[]);
+    assert!(verdict.pass, "{:?}", verdict.errors);
+    assert_eq!(verdict.warnings.len(), 1);
+    let warning = &verdict.warnings[0];
+    assert_eq!(
+        (warning.suite.as_str(), warning.case.as_str()),
+        ("demo_walk", "warns")
+    );
+    assert!(
+        warning
+            .event
+            .message
+            .starts_with("WARNING: lib/demo_kunit.c:28")
+    );
+    assert!(
+        self::verdict("warning", &["demo_list"], &[])
+            .warnings
+            .is_empty()
+    );
+}
+
+#[test]
+fn prefixes_carriage_returns_and_stray_bytes_change_nothing() {
+    let plain = log("pass");
+    let shape = |log: &Log| -> Vec<(String, Status)> {
+        let outcomes = log.suites.iter().flat_map(|s| s.outcomes());
+        outcomes.map(|o| (o.path, o.status)).collect()
+    };
+    let qemu = log("qemu");
+    assert_eq!(shape(&qemu), shape(&plain));
+    assert!(!qemu.truncated && qemu.notes.is_empty());
+
+    let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
+    for (line_start, line_end) in [
+        ("", "\r\n"),
+        ("", "\r\r\n"),
+        ("[    0.123456] ", "\n"),
+        ("<6>[99999.123456] ", "\n"),
+        ("<6>", "\n"),
+        ("[    0.123456][  T123] ", "\r\n"),
+    ] {
+        let other: String = text
+            .lines()
+            .map(|line| format!("{line_start}{line}{line_end}"))
+            .collect();
+        let mut other = parse(other.as_bytes());
+        assert_eq!(shape(&other), shape(&plain), "{line_start:?} {line_end:?}");
+        other.notes.clear();
+        assert_eq!(other, plain, "{line_start:?} {line_end:?}");
+    }
+    // A crash log reads the same with time stamps.
+    assert_eq!(
+        verdict("dmesg", &["demo_walk"], &[]).errors,
+        verdict("crash", &["demo_walk"], &[]).errors
+    );
+}
+
+#[test]
+fn the_verdict_is_flat_json() {
+    let verdict = verdict("crash", &["demo_walk", "demo_init"], &[LIST]);
+    let json = serde_json::to_value(&verdict).unwrap();
+    assert_eq!(json["pass"], false);
+    assert_eq!(json["passed"], 2);
+    assert_eq!(json["crashed"], 2);
+    assert_eq!(json["truncated"], true);
+    assert_eq!(json["missing_suites"][0], "demo_init");
+    assert_eq!(json["missing_doctests"][0], LIST);
+    assert_eq!(json["suites"][0]["name"], "demo_walk");
+    assert_eq!(json["suites"][0]["ran"], true);
+    assert_eq!(json["suites"][0]["crashed"], 2);
+    assert_eq!(json["failures"][0]["suite"], "demo_walk");
+    assert_eq!(json["failures"][0]["case"], "crashes");
+    assert_eq!(json["failures"][0]["status"], "crashed");
+    assert_eq!(json["failures"][0]["line"], serde_json::Value::Null);
+    let json = serde_json::to_value(self::verdict("fail", &["demo_list"], &[])).unwrap();
+    assert_eq!(json["failures"][0]["file"], "lib/demo_kunit.c");
+    assert_eq!(json["failures"][0]["line"], 12);
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Parses and judges anything at all, and holds the results against what must always be true.
+fn check(log: &[u8]) {
+    let log = parse(log);
+    let expected = expect(
+        &["demo_list", "demo_walk", "rust_kvec"],
+        &[LIST, "rust/kernel/list/impl_list_item_mod.rs"],
+    );
+    let verdict = judge(&log, &expected);
+    assert_eq!(verdict.pass, verdict.errors.is_empty());
+    let bad: u64 = verdict
+        .failures
+        .iter()
+        .map(|f| f.count)
+        .fold(0, |a, b| a.saturating_add(b));
+    assert_eq!(
+        bad,
+        verdict.counts.failed.saturating_add(verdict.counts.crashed)
+    );
+    if verdict.pass {
+        assert_eq!(bad, 0);
+        assert!(verdict.missing_suites.is_empty() && verdict.missing_doctests.is_empty());
+        assert!(verdict.counts.passed >= 5);
+    }
+    let all = log.counts();
+    assert!(verdict.counts.total() <= all.total());
+    serde_json::to_string(&verdict).unwrap();
+    serde_json::to_string(&log).unwrap();
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut random = Random(0x5eed);
+    let words: &[&[u8]] = &[
+        b"\n",
+        b"\n    ",
+        b"\n        ",
+        b"\t",
+        b" ",
+        b"ok ",
+        b"not ok ",
+        b"1",
+        b"2",
+        b"1..3",
+        b"1..99999999999999999999",
+        b"KTAP version 1",
+        b"# Subtest: ",
+        b"demo_list",
+        b" # SKIP ",
+        b"# a.location: ",
+        b"x:1",
+        b":",
+        b".",
+        b"[    0.1] ",
+        b"<6>",
+        b"\x1b[",
+        b"\xff",
+        b"\r",
+        b"BUG: ",
+        b"Pid: ",
+        b", comm: ",
+        b"panicked at ",
+        b"reboot: System halted",
+        b"#",
+        b"EXPECTATION FAILED at ",
+        b"18446744073709551615",
+    ];
+    for _ in 0..3_000 {
+        let mut log = Vec::new();
+        for _ in 0..random.below(120) {
+            match random.below(4) {
+                0 => log.push(random.next() as u8),
+                _ => log.extend_from_slice(words[random.below(words.len())]),
+            }
+        }
+        check(&log);
+    }
+}
+
+#[test]
+fn mutated_logs_never_panic() {
+    let mut random = Random(0xc0ffee);
+    for (_, bytes) in LOGS {
+        check(bytes);
+        for _ in 0..60 {
+            let mut log = bytes.to_vec();
+            log.truncate(random.below(log.len() + 1));
+            check(&log);
+            for _ in 0..1 + random.below(8) {
+                let (at, to) = (random.below(log.len()), random.below(log.len()));
+                match random.below(4) {
+                    _ if log.is_empty() => log.push(random.next() as u8),
+                    0 => log[at] = random.next() as u8,
+                    1 => drop(log.drain(at.min(to)..at.max(to))),
+                    2 => log.insert(at, random.next() as u8),
+                    _ => log.extend_from_within(at.min(to)..at.max(to)),
+                }
+            }
+            check(&log);
+        }
+    }
+}
+
+/// The log without that line.
+fn without(lines: &[&[u8]], lost: usize) -> Vec<u8> {
+    let kept = lines.iter().enumerate().filter(|(i, _)| *i != lost);
+    kept.flat_map(|(_, line)| line.iter().copied()).collect()
+}
+
+#[test]
+fn losing_a_line_never_turns_a_verdict_into_a_pass() {
+    for (name, expected) in [
+        ("fail", expect(&["demo_list"], &[])),
+        ("fail", expect(&["demo_init"], &[])),
+        ("crash", expect(&["demo_walk"], &[])),
+        ("bug", expect(&["demo_walk"], &[])),
+        ("truncated", expect(&["demo_walk"], &[])),
+        ("doctests-fail", expect(&[], &[LIST])),
+        ("doctests-panic", expect(&[], &[LIST])),
+    ] {
+        let lines: Vec<&[u8]> = bytes(name).split_inclusive(|b| *b == b'\n').collect();
+        for lost in 0..lines.len() {
+            let verdict = judge(&parse(&without(&lines, lost)), &expected);
+            assert!(!verdict.pass, "{name} without line {}", lost + 1);
+        }
+        for end in 0..bytes(name).len() {
+            let verdict = judge(&parse(&bytes(name)[..end]), &expected);
+            assert!(!verdict.pass, "{name} up to byte {end}");
+        }
+    }
+}
+
+#[test]
+fn losing_a_result_is_never_a_pass() {
+    for (name, expected) in [
+        (
+            "pass",
+            expect(&["demo_list", "demo_walk", "demo_init"], &[]),
+        ),
+        ("doctests", expect(&[DOCTEST_SUITE], &[])),
+    ] {
+        let lines: Vec<&[u8]> = bytes(name).split_inclusive(|b| *b == b'\n').collect();
+        assert!(judge(&parse(bytes(name)), &expected).pass);
+        let mut tried = 0;
+        for lost in 0..lines.len() {
+            let line = String::from_utf8_lossy(lines[lost]);
+            // No plan announces the parameters, so the last of them may get lost.
+            let last = line.contains("param-3");
+            if line.contains("ok ") && !line.contains("skip") && !last {
+                let verdict = judge(&parse(&without(&lines, lost)), &expected);
+                assert!(!verdict.pass, "{name} without {line:?}");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 6, "{name}");
+    }
+}
