@@ -31,6 +31,7 @@ const ASM_GENERIC: &[&str] = &[
     "barrier",
     "bitsperlong",
     "errno",
+    "linkage",
     "posix_types",
     "rwonce",
     "types",

@@ -15,6 +15,16 @@ unsigned long host_bench_walk(struct list_head *head)
 	return sum;
 }
 
+unsigned long host_bench_walk_back(struct list_head *head)
+{
+	struct host_item *item;
+	unsigned long sum = 0;
+
+	list_for_each_entry_reverse(item, head, link)
+		sum += item->value;
+	return sum;
+}
+
 unsigned long host_bench_remove_all(struct list_head *head)
 {
 	struct host_item *item, *next;
@@ -37,6 +47,19 @@ unsigned long host_bench_remove_every_second(struct list_head *head)
 			list_del_init(&item->link);
 			sum += item->value;
 		}
+	}
+	return sum;
+}
+
+unsigned long host_bench_drain(struct list_head *head)
+{
+	struct host_item *item;
+	unsigned long sum = 0;
+
+	while (!list_empty(head)) {
+		item = list_first_entry(head, struct host_item, link);
+		list_del_init(&item->link);
+		sum += item->value;
 	}
 	return sum;
 }

@@ -35,7 +35,9 @@ bool host_list_is_singular(const struct list_head *head);
 
 /* The C counterparts of the benchmark. */
 unsigned long host_bench_walk(struct list_head *head);
+unsigned long host_bench_walk_back(struct list_head *head);
 unsigned long host_bench_remove_all(struct list_head *head);
 unsigned long host_bench_remove_every_second(struct list_head *head);
+unsigned long host_bench_drain(struct list_head *head);
 
 #endif

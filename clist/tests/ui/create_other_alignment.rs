@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Rust type has another alignment than the C type.
+
+use clist::clist_create;
+use kernel::bindings;
+
+#[repr(C)]
+struct CItem {
+    value: u64,
+    link: bindings::list_head,
+}
+
+/// As large as the C type, but with another alignment.
+#[repr(C)]
+struct Item {
+    bytes: [u8; size_of::<CItem>()],
+}
+
+fn main() {
+    let mut head = bindings::list_head::default();
+    // SAFETY: Never runs.
+    let _ = unsafe { clist_create!(&raw mut head, Item, CItem, link) };
+}
