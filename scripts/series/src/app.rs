@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands: what is done in which order, and what is shown.
+
+use std::{
+    path::PathBuf,
+    time::Instant, //
+};
+
+use comfy_table::{
+    Table,
+    presets, //
+};
+
+use crate::{
+    assemble::{
+        Assembled,
+        BaseCommit,
+        assemble, //
+    },
+    b4,
+    base::{
+        self,
+        Sources, //
+    },
+    cache::{
+        Cache,
+        Resource, //
+    },
+    check,
+    cli::{
+        Cli,
+        Command, //
+    },
+    component,
+    emit::{
+        self,
+        Report, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Git,
+        Identity, //
+    },
+    kernel::{
+        Arch,
+        Build,
+        Built, //
+    },
+    kunit,
+    manifest::{
+        Base,
+        below,
+        in_order, //
+    },
+    plan::{
+        PlannedSeries,
+        plan, //
+    },
+    runner::Runner,
+    status,
+    tools::{
+        self,
+        Found,
+        Need,
+        Toolchain, //
+    },
+    tree,
+    ui::{
+        Ui,
+        duration, //
+    },
+    workspace::Workspace,
+};
+
+/// Everything that a command works with.
+pub struct App<'a> {
+    runner: &'a dyn Runner,
+    ws: Workspace,
+    cache: Cache,
+    sources: Sources,
+    base: Base,
+    ui: Ui,
+    kernel: PathBuf,
+}
+
+/// What `assemble` made.
+struct Made {
+    assembled: Assembled,
+    report: Report,
+    who: Identity,
+}
+
+impl<'a> App<'a> {
+    /// Finds the checkout and the cache.
+    ///
+    /// # Errors
+    ///
+    /// There is no checkout, or `series/base.toml` is wrong.
+    pub fn new(
+        runner: &'a dyn Runner,
+        cli: &Cli,
+        var: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        let here = match &cli.workspace {
+            Some(dir) => std::path::absolute(dir),
+            None => std::env::current_dir(),
+        };
+        let here = here.map_err(|e| Error::new(format!("there is no current folder: {e}")))?;
+        let ws = Workspace::find(&here)?;
+        let file = PathBuf::from("series/base.toml");
+        let base = Base::parse(&file, &ws.read(&file)?)?;
+        let cache = Cache::open(var)?;
+        cache.sweep();
+        let mirror = var("NOVA_SERIES_MIRROR").filter(|m| !m.is_empty());
+        Ok(Self {
+            runner,
+            sources: Sources {
+                kernel: cli.kernel.clone(),
+                mirror: mirror.map(|m| ws.path(m)),
+            },
+            ui: Ui::detect(cli.quiet),
+            kernel: cache.kernel(),
+            ws,
+            cache,
+            base,
+        })
+    }
+
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    ///
+    /// Whatever was expected to be able to go wrong.
+    pub fn run(&self, command: &Command) -> Result<()> {
+        match command {
+            Command::Setup => tools::setup(self.runner, &self.cache, &self.sources, &self.ui),
+            Command::Doctor(form) => self.doctor(form.json),
+            Command::Assemble(names) => self.assemble_command(&names.names),
+            Command::Build(on) => self.build_command(on.arch),
+            Command::Test(test) => self.test_command(&test.names, test.arch),
+            Command::Check(check) => self.check_command(&check.names, check.json),
+            Command::Send(send) => self.send(&send.name),
+            Command::Status(form) => self.status(form.json),
+            Command::All(on) => self.all(on.arch),
+        }
+    }
+
+    fn git(&self) -> Git<'_> {
+        Git::new(self.runner, &self.kernel)
+    }
+
+    fn base_commit(&self) -> Result<BaseCommit> {
+        base::obtain(
+            self.runner,
+            &self.cache,
+            &self.base,
+            &self.sources,
+            &self.ui,
+        )
+    }
+
+    /// Reads and plans the named series and what they build on, or all.
+    fn planned(&self, names: &[String]) -> Result<Vec<PlannedSeries>> {
+        let mut components = component::read_all(&self.ws)?;
+        let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
+        let ordered = in_order(&manifests)?;
+        if !names.is_empty() {
+            let mut wanted: Vec<&str> = Vec::new();
+            for name in names {
+                if !ordered.iter().any(|s| s.name == *name) {
+                    let all: Vec<_> = ordered.iter().map(|s| s.name.as_str()).collect();
+                    return Err(Error::new(format!("there is no series {name:?}"))
+                        .help(format!("the series are: {}", all.join(", "))));
+                }
+                wanted.push(name);
+                wanted.extend(below(&ordered, name).iter().map(|s| s.name.as_str()));
+            }
+            components.retain(|c| wanted.contains(&c.name()));
+        }
+        plan(components)
+    }
+
+    fn make(&self, names: &[String]) -> Result<Made> {
+        // Faults in the manifests are said before anything is fetched.
+        let planned = self.planned(names)?;
+        let base = self.base_commit()?;
+        let who = Identity::of_user(self.runner, self.ws.root());
+        let git = self.git();
+        let _lock = self.cache.lock(Resource::Refs, &self.ui)?;
+        let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
+        let scratch = self.cache.scratch()?;
+        let whole = names.is_empty();
+        let report = emit::emit(
+            &self.ws,
+            &git,
+            &assembled,
+            &self.base,
+            &who,
+            scratch.path(),
+            whole,
+        )?;
+        for one in assembled.series.iter().filter(|s| !s.patches.is_empty()) {
+            let cover = emit::cover(&assembled, one, &self.base)?;
+            let below = b4::reports_below(&report, one);
+            b4::branch(&git, one, &cover, &self.base, &below, &who)?;
+        }
+        if whole {
+            let tree = &assembled.all.tree;
+            tree::export_host(&self.ws, &git, &self.cache, &self.base, tree)?;
+        }
+        Ok(Made {
+            assembled,
+            report,
+            who,
+        })
+    }
+
+    fn assemble_command(&self, names: &[String]) -> Result<()> {
+        let start = Instant::now();
+        let made = self.make(names)?;
+        self.warn_unsigned(&made.who);
+        self.ui
+            .say(format!("assembled in {}", duration(start.elapsed())));
+        self.show(&made.report);
+        let bad = made.report.series.iter().find(|s| !s.applies);
+        bad.map_or(Ok(()), |s| {
+            Err(Error::new(format!(
+                "the patches of {} do not give its tree on the base and its dependencies alone",
+                s.name
+            )))
+        })
+    }
+
+    fn warn_unsigned(&self, who: &Identity) {
+        if !who.set {
+            self.ui.say(
+                "note: git knows no user.name and user.email, so nobody signs off the patches",
+            );
+        }
+    }
+
+    fn show(&self, report: &Report) {
+        let standings = status::standings(&self.ws, &self.cache, report);
+        println!("{}", status::table(&standings));
+    }
+
+    fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
+        Toolchain::find(self.runner, &self.cache, needs)
+    }
+
+    /// Builds, and hands the build over while its folder is still ours.
+    fn build<T>(&self, arch: Arch, then: impl FnOnce(&Made, &Build<'_>) -> Result<T>) -> Result<T> {
+        let made = self.make(&[])?;
+        let toolchain = self.toolchain(&arch.needs())?;
+        let build = Build {
+            runner: self.runner,
+            ws: &self.ws,
+            cache: &self.cache,
+            toolchain: &toolchain,
+            arch,
+            ui: &self.ui,
+        };
+        let _lock = self.cache.lock(Resource::Tree, &self.ui)?;
+        let tip = &made.assembled.all;
+        if build.is_current(tip)? {
+            self.ui.say(format!(
+                "the kernel ({}) is built already: nothing changed since",
+                arch.name()
+            ));
+            return then(&made, &build);
+        }
+        tree::check_out(&self.git(), &self.cache, tip, &self.ui)?;
+        if let Built::Anew(warnings) = build.build(tip)? {
+            for warning in warnings {
+                self.ui.warn(warning);
+            }
+        }
+        then(&made, &build)
+    }
+
+    fn build_command(&self, arch: Arch) -> Result<()> {
+        self.build(arch, |_, build| {
+            println!("{}", build.dir().display());
+            Ok(())
+        })
+    }
+
+    fn test(&self, names: &[String], arch: Arch) -> Result<Report> {
+        let (report, records) = self.build(arch, |made, build| {
+            for name in names {
+                made.assembled.find(name)?;
+            }
+            let mut records = Vec::new();
+            for one in &made.assembled.series {
+                let series = one.plan.series();
+                let wanted = names.is_empty() || names.contains(&series.name);
+                if !wanted || one.patches.is_empty() {
+                    continue;
+                }
+                self.ui
+                    .say(format!("KUnit of {} ({}) …", series.name, arch.name()));
+                // kunit.py starts from the tree that was built.
+                tree::check_out(&self.git(), &self.cache, &made.assembled.all, &self.ui)?;
+                let tree = made.assembled.all.tree.as_str();
+                let record = kunit::run(&self.ws, build, series, tree)?;
+                self.ui.say(format!(
+                    "KUnit of {} ({}): {}",
+                    series.name,
+                    arch.name(),
+                    record.verdict.summary()
+                ));
+                records.push(record);
+            }
+            Ok((made.report.clone(), records))
+        })?;
+        match kunit::failure(&records) {
+            Some(error) => Err(error),
+            None => Ok(report),
+        }
+    }
+
+    fn test_command(&self, names: &[String], arch: Arch) -> Result<()> {
+        let report = self.test(names, arch)?;
+        self.show(&report);
+        Ok(())
+    }
+
+    fn check_command(&self, names: &[String], json: bool) -> Result<()> {
+        let made = self.make(&[])?;
+        let missing = tools::missing(self.runner, &self.cache, &[Need::Check]);
+        if !missing.is_empty() {
+            return Err(tools::lacking(&missing));
+        }
+        let git = self.git();
+        let _lock = self.cache.lock(Resource::Tree, &self.ui)?;
+        tree::check_out(&git, &self.cache, &made.assembled.all, &self.ui)?;
+        let b4 = self.toolchain(&[])?.b4;
+        let subject = check::Subject {
+            ws: &self.ws,
+            cache: &self.cache,
+            git: &git,
+            assembled: &made.assembled,
+            report: &made.report,
+            who: &made.who,
+            python: b4.and_then(|b4| b4.parent().map(PathBuf::from)),
+        };
+        let outcome = check::quick(&subject, names, &self.ui)?;
+        if json {
+            print!("{}", String::from_utf8_lossy(&emit::json(&outcome)?));
+        }
+        match check::failure(&outcome) {
+            Some(error) => Err(error),
+            None => {
+                self.ui.say(format!(
+                    "{} patches: nothing found by {}",
+                    outcome.patches,
+                    outcome.checks.join(", ")
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    fn send(&self, name: &str) -> Result<()> {
+        let made = self.make(&[])?;
+        let one = made.assembled.find(name)?;
+        if one.patches.is_empty() {
+            return Err(Error::new(format!("{name} has no patches yet"))
+                .at(one.plan.series().file(), None)
+                .help("a [[patch]] makes one"));
+        }
+        let b4 = self.toolchain(&[Need::Send])?.b4;
+        let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
+        let version = one.plan.series().version;
+        let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
+        let _lock = self.cache.lock(Resource::Refs, &self.ui)?;
+        let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
+        for mail in &done.mails {
+            println!("{}", self.ws.shown(mail).display());
+        }
+        self.ui
+            .say("\nNothing was sent. To have the mails sent to yourself alone:");
+        self.ui.say(format!("  {}", done.reflect));
+        self.ui.say("To post the series:");
+        self.ui.say(format!("  {}", done.post));
+        if !made.who.set {
+            return Err(Error::new("nobody signs off these patches").help(
+                "git config --global user.name NAME; git config --global user.email ADDRESS",
+            ));
+        }
+        Ok(())
+    }
+
+    fn status(&self, json: bool) -> Result<()> {
+        let report = emit::read_report(&self.ws)?.ok_or_else(|| {
+            Error::new("nothing is assembled yet").help("run `cargo series assemble`")
+        })?;
+        if json {
+            let standings = status::standings(&self.ws, &self.cache, &report);
+            print!("{}", String::from_utf8_lossy(&emit::json(&standings)?));
+        } else {
+            self.show(&report);
+        }
+        Ok(())
+    }
+
+    fn doctor(&self, json: bool) -> Result<()> {
+        let found = tools::doctor(self.runner, &self.cache);
+        match json {
+            true => print!("{}", String::from_utf8_lossy(&emit::json(&found)?)),
+            false => println!("{}", doctor_table(&found)),
+        }
+        let missing: Vec<_> = found.into_iter().filter(|f| f.version.is_none()).collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(tools::lacking(&missing)),
+        }
+    }
+
+    /// What the README promises of its first command.
+    fn all(&self, arch: Arch) -> Result<()> {
+        let start = Instant::now();
+        // What can be done without a missing tool is done.
+        let setup = tools::setup(self.runner, &self.cache, &self.sources, &self.ui);
+        if let Err(error) = &setup {
+            self.ui.warn(error.to_string());
+        }
+        let made = self.make(&[])?;
+        self.warn_unsigned(&made.who);
+        let tested = self.test(&[], arch);
+        self.show(&made.report);
+        self.ui
+            .say(format!("done in {}", duration(start.elapsed())));
+        tested.map(drop)
+    }
+}
+
+fn doctor_table(found: &[Found]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header([
+        "tool",
+        "version",
+        "needed for",
+        "to install",
+    ]);
+    for f in found {
+        table.add_row([
+            f.name,
+            f.version.as_deref().unwrap_or("MISSING"),
+            f.need.text(),
+            f.fix.as_deref().unwrap_or(""),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From plans to commits: each series on the base plus what it depends on, and all of them in a row.
+//!
+//! No file is checked out. Edits are applied in a private index that holds only the files they
+//! touch, and one `git fast-import` makes every commit. The commits are a function of the input:
+//! their dates derive from the base's.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cache::Cache,
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Entry,
+        From,
+        Git,
+        Identity,
+        Oid,
+        Stamp, //
+    },
+    manifest::{
+        Series,
+        below, //
+    },
+    message,
+    plan::{
+        Edit,
+        PlannedPatch,
+        PlannedSeries, //
+    },
+};
+
+/// The base in the kernel repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseCommit {
+    /// Its commit.
+    pub commit: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// Its date, in seconds since 1970.
+    pub when: u64,
+}
+
+/// A patch as a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatchCommit {
+    /// The commit.
+    pub commit: Oid,
+    /// Its tree.
+    pub tree: Oid,
+}
+
+/// A series as commits.
+#[derive(Debug, Clone)]
+pub struct AssembledSeries {
+    /// What it was made from.
+    pub plan: PlannedSeries,
+    /// The names of what it builds on, in the order to apply.
+    pub below: Vec<String>,
+    /// What it starts from: the base, or the last patch that it builds on.
+    pub parent: PatchCommit,
+    /// Its patches.
+    pub patches: Vec<PatchCommit>,
+}
+
+impl AssembledSeries {
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.plan.name()
+    }
+
+    /// The last patch, or the parent if there is none.
+    pub fn tip(&self) -> &PatchCommit {
+        self.patches.last().unwrap_or(&self.parent)
+    }
+}
+
+/// Everything assembled.
+#[derive(Debug, Clone)]
+pub struct Assembled {
+    /// What all starts from.
+    pub base: BaseCommit,
+    /// The series, in dependency order.
+    pub series: Vec<AssembledSeries>,
+    /// All series in a row.
+    pub all: PatchCommit,
+}
+
+impl Assembled {
+    /// The series of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; the message lists those that there are.
+    pub fn find(&self, name: &str) -> Result<&AssembledSeries> {
+        self.series
+            .iter()
+            .find(|s| s.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = self.series.iter().map(|s| s.name()).collect();
+                Error::new(format!("there is no series {name:?}"))
+                    .help(format!("the series are: {}", names.join(", ")))
+            })
+    }
+}
+
+/// What is known of a file on the way.
+type State = BTreeMap<String, Entry>;
+
+/// The series applied so far, by name.
+type Chain = Vec<String>;
+
+/// One commit to be made.
+struct Step {
+    from: From,
+    message: String,
+    when: u64,
+    changes: Vec<Change>,
+}
+
+enum Change {
+    Write(crate::plan::Write),
+    Known(String, Entry),
+    Remove(String),
+}
+
+/// Where a chain of series ends.
+#[derive(Clone)]
+struct Tip {
+    from: From,
+    state: State,
+}
+
+struct Work<'a> {
+    git: &'a Git<'a>,
+    base: &'a BaseCommit,
+    who: &'a Identity,
+    planned: &'a [PlannedSeries],
+    /// A private index file.
+    index: std::path::PathBuf,
+    steps: Vec<Step>,
+    tips: BTreeMap<Chain, Tip>,
+    /// The marks of a series' patches, by the chain that ends with it.
+    marks: BTreeMap<Chain, Vec<usize>>,
+}
+
+/// Makes the commits of all series.
+///
+/// # Errors
+///
+/// An edit that finds no place, a file of ours that the base has, or git itself.
+pub fn assemble(
+    git: &Git<'_>,
+    cache: &Cache,
+    base: &BaseCommit,
+    who: &Identity,
+    planned: Vec<PlannedSeries>,
+) -> Result<Assembled> {
+    let scratch = cache.scratch()?;
+    let series: Vec<&Series> = planned.iter().map(|p| p.series()).collect();
+    let chains: Vec<Chain> = series
+        .iter()
+        .map(|s| {
+            let names = below(&series, &s.name).into_iter().map(|b| b.name.clone());
+            names.chain([s.name.clone()]).collect()
+        })
+        .collect();
+    let all: Chain = series.iter().map(|s| s.name.clone()).collect();
+    let mut work = Work {
+        git,
+        base,
+        who,
+        planned: &planned,
+        index: scratch.path().join("index"),
+        steps: Vec::new(),
+        tips: BTreeMap::new(),
+        marks: BTreeMap::new(),
+    };
+    work.start()?;
+    for chain in chains.iter().chain([&all]) {
+        work.chain(chain)?;
+    }
+    let commits = work.commit(scratch.path())?;
+    let (tips, marks) = (work.tips, work.marks);
+    let end = |chain: &[String]| match &tips[chain].from {
+        From::Mark(mark) => commits[*mark - 1].clone(),
+        _ => PatchCommit {
+            commit: base.commit.clone(),
+            tree: base.tree.clone(),
+        },
+    };
+    let all = end(&all);
+    let series = planned
+        .into_iter()
+        .zip(chains)
+        .map(|(plan, chain)| AssembledSeries {
+            below: chain[..chain.len() - 1].to_vec(),
+            parent: end(&chain[..chain.len() - 1]),
+            patches: marks[&chain]
+                .iter()
+                .map(|m| commits[m - 1].clone())
+                .collect(),
+            plan,
+        })
+        .collect();
+    Ok(Assembled {
+        base: base.clone(),
+        series,
+        all,
+    })
+}
+
+impl Work<'_> {
+    /// Looks up what the base has of all paths that matter.
+    fn start(&mut self) -> Result<()> {
+        let patches = || self.planned.iter().flat_map(|p| &p.patches);
+        let written = patches().flat_map(|p| &p.writes).map(|w| w.path.clone());
+        let edited = patches()
+            .flat_map(|p| &p.edits)
+            .flat_map(|e| e.paths.clone());
+        let mut paths: Vec<String> = written.chain(edited).collect();
+        paths.sort();
+        paths.dedup();
+        let state = self.git.entries(&self.base.tree, &paths)?;
+        let clash = self.planned.iter().find_map(|p| {
+            let ours = p.patches.iter().flat_map(|p| &p.writes);
+            let hit = ours.map(|w| &w.path).find(|path| state.contains_key(*path));
+            hit.map(|path| (p.name(), path))
+        });
+        if let Some((name, path)) = clash {
+            return Err(Error::new("the base has this file already")
+                .at(format!("{name}/tree/{path}"), None)
+                .help(format!(
+                    "change a file of the base with a diff in {name}/edits/"
+                )));
+        }
+        let from = From::Commit(self.base.commit.clone());
+        self.tips.insert(Vec::new(), Tip { from, state });
+        Ok(())
+    }
+
+    /// Makes the steps of a chain, its beginning first.
+    fn chain(&mut self, chain: &[String]) -> Result<()> {
+        let Some((last, before)) = chain.split_last() else {
+            return Ok(());
+        };
+        if self.tips.contains_key(chain) {
+            return Ok(());
+        }
+        self.chain(before)?;
+        let mut tip = self.tips[before].clone();
+        let mut marks = Vec::new();
+        // `planned` is borrowed for longer than `self`.
+        let planned = self.planned;
+        let series = planned.iter().find(|p| p.name() == last);
+        for patch in series.iter().flat_map(|s| &s.patches) {
+            let step = self.step(patch, &mut tip, before)?;
+            self.steps.push(step);
+            let mark = self.steps.len();
+            tip.from = From::Mark(mark);
+            marks.push(mark);
+        }
+        self.marks.insert(chain.to_vec(), marks);
+        self.tips.insert(chain.to_vec(), tip);
+        Ok(())
+    }
+
+    fn step(&self, patch: &PlannedPatch, tip: &mut Tip, before: &[String]) -> Result<Step> {
+        let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
+        for edit in &patch.edits {
+            self.edit(edit, tip, before, &mut changes)?;
+        }
+        let message = match self.who.set {
+            true => {
+                let sign_off = format!("Signed-off-by: {}", self.who.ident());
+                message::with_trailer(&patch.message, &sign_off)
+            }
+            false => patch.message.clone(),
+        };
+        Ok(Step {
+            from: tip.from.clone(),
+            message,
+            // Patches of one series keep their order when they are sorted by date.
+            when: self.base.when + 1 + self.steps.len() as u64,
+            changes,
+        })
+    }
+
+    fn edit(
+        &self,
+        edit: &Edit,
+        tip: &mut Tip,
+        before: &[String],
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        let known: State = edit
+            .paths
+            .iter()
+            .filter_map(|p| tip.state.get_key_value(p))
+            .map(|(p, e)| (p.clone(), e.clone()))
+            .collect();
+        let after = self
+            .git
+            .apply(&self.index, &known, edit.diff.as_bytes())
+            .map_err(|e| {
+                let on = match before {
+                    [] => "the base".to_owned(),
+                    names => format!("the base plus {}", names.join(", ")),
+                };
+                e.at(&edit.source, None).help(format!(
+                    "the diff has to fit on {on} and the patches before it; make it anew there"
+                ))
+            })?;
+        for path in &edit.paths {
+            match after.get(path) {
+                Some(entry) => {
+                    changes.push(Change::Known(path.clone(), entry.clone()));
+                    tip.state.insert(path.clone(), entry.clone());
+                }
+                None => {
+                    changes.push(Change::Remove(path.clone()));
+                    tip.state.remove(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all commits at once.
+    fn commit(&self, scratch: &std::path::Path) -> Result<Vec<PatchCommit>> {
+        if self.steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commits = self.git.fast_import(scratch, &mut |to| {
+            for (i, step) in self.steps.iter().enumerate() {
+                let stamp = Stamp {
+                    who: self.who.clone(),
+                    when: step.when,
+                };
+                // One ref keeps each commit from being collected.
+                let name = format!("refs/nova-series/steps/{}", i + 1);
+                to.commit(&name, i + 1, &stamp, &step.message, &step.from)?;
+                for change in &step.changes {
+                    match change {
+                        Change::Write(w) => to.file(w.mode, &w.path, &w.content)?,
+                        Change::Known(path, entry) => to.known(entry, path)?,
+                        Change::Remove(path) => to.remove(path)?,
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let input: String = commits.iter().map(|c| format!("{c}^{{tree}}\n")).collect();
+        let cmd = self
+            .git
+            .cmd(["cat-file", "--batch-check=%(objectname)"])
+            .stdin(input);
+        let out = crate::runner::must(self.git.runner(), &cmd)?.text();
+        let trees = out.lines().map(Oid::parse);
+        let pairs: Option<Vec<_>> = commits
+            .into_iter()
+            .zip(trees)
+            .map(|(commit, tree)| {
+                Some(PatchCommit {
+                    commit,
+                    tree: tree?,
+                })
+            })
+            .collect();
+        pairs.ok_or_else(|| Error::new("git did not name the trees of its commits"))
+    }
+}

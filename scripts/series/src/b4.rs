@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `b4/<name>`: the branch that b4 takes for one that it prepared itself, and the hand-over to it.
+//!
+//! b4 keeps its state in an empty commit below the patches: the cover letter, and JSON behind a
+//! mark. It looks for that commit by the committer, who has to be the user, and by the date, which
+//! has to be less than a year ago. So these commits are not the recorded ones, only their trees
+//! are; and what b4 wrote into the JSON is kept when the branch is made anew.
+
+use std::{
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::{
+        SystemTime,
+        UNIX_EPOCH, //
+    },
+};
+
+use serde_json::{
+    Map,
+    Value,
+    json, //
+};
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    assemble::AssembledSeries,
+    cache::Cache,
+    emit::{
+        Cover,
+        Report, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Git,
+        Identity,
+        Oid, //
+    },
+    manifest::{
+        Base,
+        Series, //
+    },
+    runner::{
+        Cmd,
+        must, //
+    },
+    ui::Ui,
+};
+
+/// Stands between the cover letter and the JSON.
+const MARK: &str = "--- b4-submit-tracking ---";
+
+/// After this long the branch is made anew, well before b4's year is over.
+const STALE: u64 = 180 * 24 * 3600;
+
+/// The tool's own key in b4's JSON; b4 keeps what it does not know.
+const OWN_KEY: &str = "nova-series";
+
+/// The branch of a series.
+pub fn branch_name(name: &str) -> String {
+    format!("b4/{name}")
+}
+
+/// What b4 remembers of a branch.
+#[derive(Debug, Clone, PartialEq)]
+struct Tracked {
+    json: Map<String, Value>,
+    committed: u64,
+}
+
+impl Tracked {
+    fn series(&self) -> Option<&Map<String, Value>> {
+        self.json.get("series")?.as_object()
+    }
+
+    fn revision(&self) -> Option<u64> {
+        self.series()?.get("revision")?.as_u64()
+    }
+
+    fn content(&self) -> Option<&str> {
+        self.json.get(OWN_KEY)?.get("content")?.as_str()
+    }
+}
+
+/// Makes or renews the branch of a series.
+///
+/// # Errors
+///
+/// b4 has posted another version than the manifest says.
+pub fn branch(
+    git: &Git<'_>,
+    one: &AssembledSeries,
+    cover: &Cover,
+    base: &Base,
+    below: &[&crate::emit::SeriesReport],
+    who: &Identity,
+) -> Result<()> {
+    let series = one.plan.series();
+    let name = branch_name(&series.name);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    for (key, value) in [("user.name", &who.name), ("user.email", &who.email)] {
+        git.must(["config", key, value])?;
+    }
+    let message = message(series, cover, who);
+    let content = content(one, &message, who);
+    let old = tracked(git, &name)?;
+    if let Some(old) = &old {
+        check_revision(series, old)?;
+        if old.content() == Some(&content) && now.saturating_sub(old.committed) < STALE {
+            return Ok(());
+        }
+    }
+    let json = tracking(series, base, below, old.as_ref(), &content);
+    let json = serde_json::to_string_pretty(&Value::Object(json))
+        .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
+    let cover = format!(
+        "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json}\n"
+    );
+    let mut tip = commit(git, &one.parent.tree, &one.parent.commit, &cover, who, now)?;
+    for (planned, made) in one.plan.patches.iter().zip(&one.patches) {
+        let sign_off = format!("Signed-off-by: {}", who.ident());
+        let text = match who.set {
+            true => crate::message::with_trailer(&planned.message, &sign_off),
+            false => planned.message.clone(),
+        };
+        tip = commit(git, &made.tree, &tip, &text, who, now)?;
+    }
+    git.must([
+        "update-ref",
+        "--create-reflog",
+        "-m",
+        "nova-series: assembled",
+        &format!("refs/heads/{name}"),
+        tip.as_str(),
+    ])?;
+    let key = format!("branch.{name}.b4-prep-cover-strategy");
+    git.must(["config", &key, "commit"]).map(drop)
+}
+
+/// The cover letter as b4 keeps it: recipients above `---`, the changelog below.
+fn message(series: &Series, cover: &Cover, who: &Identity) -> String {
+    let mut text = format!("{}\n\n{}\n", cover.title, cover.text);
+    for to in &series.to {
+        text += &format!("To: {to}\n");
+    }
+    for cc in &series.cc {
+        text += &format!("Cc: {cc}\n");
+    }
+    if who.set {
+        text += &format!("Signed-off-by: {}\n", who.ident());
+    }
+    // b4 drops lines that start with "#" unless they are escaped.
+    let text: String = text
+        .lines()
+        .map(|l| match l.starts_with('#') {
+            true => format!(">{l}\n"),
+            false => format!("{l}\n"),
+        })
+        .collect();
+    format!("{text}\n---\n{}", cover.below)
+}
+
+fn content(one: &AssembledSeries, message: &str, who: &Identity) -> String {
+    let mut hash = Sha256::new();
+    hash.update(message);
+    hash.update(who.ident());
+    for patch in one.patches.iter().chain([&one.parent]) {
+        hash.update(patch.commit.as_str());
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn tracking(
+    series: &Series,
+    base: &Base,
+    below: &[&crate::emit::SeriesReport],
+    old: Option<&Tracked>,
+    content: &str,
+) -> Map<String, Value> {
+    let mut json = old.map(|o| o.json.clone()).unwrap_or_default();
+    let mut inner = old.and_then(|o| o.series().cloned()).unwrap_or_default();
+    inner.insert("revision".into(), json!(series.version));
+    inner.insert("change-id".into(), json!(series.change_id));
+    let prefixes: Vec<_> = series.prefix.split(' ').filter(|w| *w != "PATCH").collect();
+    inner.insert("prefixes".into(), json!(prefixes));
+    // The commit of the base in this repository is private, so b4 must not print it: what stands
+    // here is printed instead, and a release's name is as good to whoever reads it.
+    let public = base.upstream_commit.clone().unwrap_or(base.release());
+    let ids = below.iter().flat_map(|s| &s.patches);
+    let ids = ids.map(|p| format!("patch-id: {}", p.patch_id));
+    let prerequisites: Vec<_> = ids.chain([format!("base-commit: {public}")]).collect();
+    inner.insert("prerequisites".into(), json!(prerequisites));
+    json.insert("series".into(), Value::Object(inner));
+    json.insert(
+        OWN_KEY.into(),
+        json!({ "series": series.name, "content": content }),
+    );
+    json
+}
+
+/// b4 counts a version up when it has posted one; the manifest has to follow.
+fn check_revision(series: &Series, old: &Tracked) -> Result<()> {
+    let Some(revision) = old.revision() else {
+        return Ok(());
+    };
+    if revision == u64::from(series.version) {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "b4 is at v{revision} of {}, but the manifest has version = {}",
+        series.name, series.version
+    ))
+    .at(series.file(), None)
+    .help(format!(
+        "set version = {revision} and write its changelog entry; or, if that version was never \
+         posted,\ndelete the branch: git branch -D {}",
+        branch_name(&series.name)
+    )))
+}
+
+/// What b4 wrote on a branch, or `None` if there is no such branch.
+fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
+    let branch = format!("refs/heads/{name}");
+    if git.resolve(&branch)?.is_none() {
+        return Ok(None);
+    }
+    let log = git.must([
+        "log",
+        "--max-count=1",
+        "--fixed-strings",
+        &format!("--grep={MARK}"),
+        "--format=%ct%n%B",
+        &branch,
+    ])?;
+    Ok(parse_tracked(&log.text()))
+}
+
+fn parse_tracked(text: &str) -> Option<Tracked> {
+    let (committed, body) = text.split_once('\n')?;
+    let json = body.split_once(MARK)?.1;
+    let json = &json[json.find('{')?..];
+    Some(Tracked {
+        json: serde_json::from_str(json).ok()?,
+        committed: committed.parse().ok()?,
+    })
+}
+
+fn commit(
+    git: &Git<'_>,
+    tree: &Oid,
+    parent: &Oid,
+    message: &str,
+    who: &Identity,
+    now: u64,
+) -> Result<Oid> {
+    let args = [
+        "commit-tree",
+        tree.as_str(),
+        "-p",
+        parent.as_str(),
+        "-F",
+        "-",
+    ];
+    let mut cmd = git.cmd(args).stdin(message);
+    let date = format!("{now} +0000");
+    for role in ["AUTHOR", "COMMITTER"] {
+        cmd = cmd
+            .env(format!("GIT_{role}_NAME"), &who.name)
+            .env(format!("GIT_{role}_EMAIL"), &who.email)
+            .env(format!("GIT_{role}_DATE"), &date);
+    }
+    let out = must(git.runner(), &cmd)?.text();
+    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree named no commit"))
+}
+
+/// Where b4 works on a series: a work tree with hardly a file in it.
+pub fn work_tree(cache: &Cache, name: &str) -> PathBuf {
+    cache.path("send").join(name)
+}
+
+/// Mails as b4 would send them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The mails.
+    pub mails: Vec<PathBuf>,
+    /// The command with which a person has them sent to themselves.
+    pub reflect: String,
+    /// The command with which a person posts the series.
+    pub post: String,
+}
+
+/// Has b4 write the mails of a series to `to`, offline: no key, no mail set-up, no connection.
+///
+/// # Errors
+///
+/// b4's own, or that nobody is set to sign off.
+pub fn rehearse(
+    git: &Git<'_>,
+    cache: &Cache,
+    b4: &Path,
+    name: &str,
+    to: &Path,
+    ui: &Ui,
+) -> Result<Rehearsal> {
+    let tree = work_tree(cache, name);
+    prepare_work_tree(git, &tree, name)?;
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).map_err(|e| Error::io("make the folder", to, &e))?;
+    ui.say(format!("writing the mails of {name} through b4 …"));
+    let state = cache.path("b4-state");
+    let cmd = Cmd::new(b4)
+        .args(["-c", "b4.send-no-patatt-sign=yes"])
+        // Without a mail server b4 asks for a key; with one it does not connect to it here.
+        .args(["-c", "sendemail.smtpserver=localhost"])
+        .args(["send", "--output-dir"])
+        .arg(to)
+        .env("XDG_CACHE_HOME", state.join("cache"))
+        .env("XDG_DATA_HOME", state.join("data"))
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .dir(&tree);
+    let out = must(git.runner(), &cmd)?;
+    let mut mails: Vec<PathBuf> = std::fs::read_dir(to)
+        .map_err(|e| Error::io("list", to, &e))?
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    mails.sort();
+    if mails.is_empty() {
+        return Err(Error::new("b4 wrote no mail").detail(out.complaint()));
+    }
+    let at = crate::runner::quote(&tree.display().to_string());
+    let b4 = crate::runner::quote(&b4.display().to_string());
+    Ok(Rehearsal {
+        mails,
+        reflect: format!("cd {at} && {b4} send --reflect"),
+        post: format!("cd {at} && {b4} send"),
+    })
+}
+
+fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
+    let branch = branch_name(name);
+    let shown = tree.display().to_string();
+    if !tree.join(".git").exists() {
+        git.must(["worktree", "prune"])?;
+        let args = ["worktree", "add", "--quiet", "--no-checkout", "--force"];
+        must(git.runner(), &git.cmd(args).arg(&shown).arg(&branch))?;
+    }
+    let here = Git::new(git.runner(), tree);
+    // b4 takes a tree for a kernel's by these files.
+    here.must([
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/Kconfig",
+        "/MAINTAINERS",
+    ])?;
+    here.must(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
+    here.must(["reset", "--hard", "--quiet"]).map(drop)
+}
+
+/// The reports of the series that `one` builds on.
+pub fn reports_below<'a>(
+    report: &'a Report,
+    one: &AssembledSeries,
+) -> Vec<&'a crate::emit::SeriesReport> {
+    let is_below = |s: &&crate::emit::SeriesReport| one.below.contains(&s.name);
+    report.series.iter().filter(is_below).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(version: u32) -> Series {
+        let text = format!(
+            "version = {version}\nprefix = \"RFC PATCH\"\nchange-id = \"20261122-x-1\"\nto = [\"A <a@b>\"]\n"
+        );
+        Series::parse("x", Path::new("series/x.toml"), &text).unwrap()
+    }
+
+    fn base() -> Base {
+        let text = "version = \"6.19.11\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
+        Base::parse(Path::new("base.toml"), text).unwrap()
+    }
+
+    fn old(json: &str) -> Tracked {
+        parse_tracked(&format!(
+            "1700000000\nTitle\n\nText\n\n{MARK}\n# note\n{json}\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_b4_wrote_is_kept() {
+        let before = old(
+            r#"{"series": {"revision": 2, "change-id": "c", "history": {"v1": ["m@id"]}}, "other": 1}"#,
+        );
+        let json = Value::Object(tracking(&series(2), &base(), &[], Some(&before), "key"));
+        assert_eq!(json["series"]["history"]["v1"][0], "m@id");
+        assert_eq!(json["other"], 1);
+        assert_eq!(json["series"]["revision"], 2);
+        assert_eq!(json["series"]["prefixes"], json!(["RFC"]));
+        assert_eq!(json[OWN_KEY]["content"], "key");
+    }
+
+    #[test]
+    fn a_private_base_is_never_named() {
+        let json = Value::Object(tracking(&series(1), &base(), &[], None, "key"));
+        assert_eq!(
+            json["series"]["prerequisites"],
+            json!(["base-commit: v6.19.11"])
+        );
+    }
+
+    #[test]
+    fn a_posted_version_has_to_be_followed() {
+        let posted = old(r#"{"series": {"revision": 2, "change-id": "c"}}"#);
+        insta::assert_snapshot!(check_revision(&series(1), &posted).unwrap_err(), @r"
+        series/x.toml: b4 is at v2 of x, but the manifest has version = 1
+          help: set version = 2 and write its changelog entry; or, if that version was never posted,
+                delete the branch: git branch -D b4/x
+        ");
+        check_revision(&series(2), &posted).unwrap();
+    }
+
+    #[test]
+    fn the_cover_has_recipients_above_and_the_changelog_below() {
+        let cover = Cover {
+            title: "Title".into(),
+            text: "Text\n# not a comment\n".into(),
+            below: "Changes in v1:\n- First.\n".into(),
+        };
+        let who = Identity {
+            name: "A".into(),
+            email: "a@b".into(),
+            set: true,
+        };
+        insta::assert_snapshot!(message(&series(1), &cover, &who));
+    }
+}

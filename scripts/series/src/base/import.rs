@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Into the kernel repository: an archive through `git fast-import`, or a tree from another
+//! repository. Both end as the same commit, made by nobody at the date of the release.
+
+use std::{
+    fs::{
+        self,
+        File, //
+    },
+    io::{
+        self,
+        BufReader,
+        Read, //
+    },
+    path::Path,
+};
+
+use liblzma::{
+    read::XzDecoder,
+    stream::MtStreamBuilder, //
+};
+
+use crate::{
+    cache::Cache,
+    component::Mode,
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        From,
+        Git,
+        Identity,
+        Oid,
+        Stamp, //
+    },
+    manifest::Base,
+    runner::{
+        Cmd,
+        must, //
+    },
+    ui::{
+        Ui,
+        Unit, //
+    },
+};
+
+/// What an import takes: the pack, the files checked out, and a build folder.
+const SPACE: u64 = 6 << 30;
+
+/// How much memory the decompression may take.
+const XZ_MEMORY: u64 = 1 << 30;
+
+/// Makes the repository, and removes what a killed import left.
+pub fn prepare(git: &Git<'_>) -> Result<()> {
+    let dir = git.dir();
+    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+    git.must(["init", "--quiet", "--initial-branch=nova-series"])?;
+    for (key, value) in [
+        // Loose objects and packs of other checkouts must not vanish under them.
+        ("gc.auto", "0"),
+        ("maintenance.auto", "false"),
+        ("core.logAllRefUpdates", "true"),
+        // A pack of the kernel is written once and read often.
+        ("core.compression", "1"),
+    ] {
+        git.must(["config", key, value])?;
+    }
+    let packs = dir.join(".git/objects/pack");
+    for entry in fs::read_dir(packs).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("tmp_") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn stamp(when: u64) -> Stamp {
+    Stamp {
+        who: Identity {
+            name: "nova-series".to_owned(),
+            email: "nova-series@localhost".to_owned(),
+            set: true,
+        },
+        when,
+    }
+}
+
+fn message(base: &Base) -> String {
+    format!("Linux {}\n", base.version)
+}
+
+/// Counts what passes.
+struct Counted<R, F: FnMut(u64)> {
+    from: R,
+    count: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        (self.count)(n as u64);
+        Ok(n)
+    }
+}
+
+/// Imports an archive whose hash was checked.
+///
+/// # Errors
+///
+/// The archive is no kernel, the disk is full, or git failed.
+pub fn from_archive(
+    git: &Git<'_>,
+    cache: &Cache,
+    base: &Base,
+    archive: &Path,
+    ui: &Ui,
+) -> Result<Oid> {
+    cache.need_space(SPACE, "the kernel")?;
+    let scratch = cache.scratch()?;
+    let file = File::open(archive).map_err(|e| Error::io("open", archive, &e))?;
+    let size = file.metadata().map_or(0, |m| m.len());
+    let mut progress = ui.progress(
+        &format!("importing Linux {}", base.version),
+        size,
+        Unit::Bytes,
+    );
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let xz = MtStreamBuilder::new()
+        .threads(u32::try_from(threads).unwrap_or(1))
+        .memlimit_threading(XZ_MEMORY)
+        .memlimit_stop(u64::MAX)
+        .decoder()
+        .map_err(|e| Error::new(format!("cannot unpack xz: {e}")))?;
+    let counted = Counted {
+        from: BufReader::new(file),
+        count: |n| progress.add(n),
+    };
+    let mut tar = tar::Archive::new(XzDecoder::new_stream(counted, xz));
+    let mut when = 0;
+    let commits = git.fast_import(scratch.path(), &mut |to| {
+        let mut entries = tar.entries()?;
+        let first = entries
+            .next()
+            .ok_or_else(|| io::Error::other("the archive is empty"))??;
+        // `git archive` gives every file the date of the release.
+        when = first.header().mtime()?;
+        let name = format!("refs/nova-series/import/{}", base.version);
+        to.commit(&name, 1, &stamp(when), &message(base), &From::Nothing)?;
+        let mut content = Vec::new();
+        for entry in std::iter::once(Ok(first)).chain(entries) {
+            let mut entry = entry?;
+            let path = entry.path()?.into_owned();
+            let below: std::path::PathBuf = path.components().skip(1).collect();
+            let below = below
+                .to_str()
+                .ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
+            let kind = entry.header().entry_type();
+            let mode = match kind {
+                tar::EntryType::Regular if entry.header().mode()? & 0o100 != 0 => Mode::Executable,
+                tar::EntryType::Regular => Mode::Plain,
+                tar::EntryType::Symlink => Mode::Link,
+                _ => continue,
+            };
+            content.clear();
+            if mode == Mode::Link {
+                let link = entry.link_name_bytes().unwrap_or_default();
+                content.extend_from_slice(&link);
+            } else {
+                entry.read_to_end(&mut content)?;
+            }
+            to.file(mode, below, &content)?;
+        }
+        Ok(())
+    });
+    let commit = commits
+        .map_err(|e| e.at(archive, None))?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::new("git made no commit of the archive"))?;
+    progress.done();
+    check_version(git, base, &commit).map_err(|e| e.at(archive, None))?;
+    warn_unknown_tree(git, base, &commit, ui)?;
+    Ok(commit)
+}
+
+/// Takes the tree of the release from a kernel repository of the user's.
+///
+/// # Errors
+///
+/// It is no kernel, another version, or has changes that are not committed.
+pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oid> {
+    let kernel = &fs::canonicalize(kernel).map_err(|e| Error::io("open", kernel, &e))?;
+    let theirs = Git::new(git.runner(), kernel);
+    let tag = format!("{}^{{commit}}", base.release());
+    let foreign = |what: String| {
+        Error::new(what).at(kernel, None).help(format!(
+            "name a clone that has the tag {}, or leave --kernel out",
+            base.release()
+        ))
+    };
+    let (what, commit) = match theirs.resolve(&tag) {
+        Ok(Some(commit)) => (base.release(), commit),
+        _ => {
+            let head = theirs.resolve("HEAD^{commit}").ok().flatten();
+            let head = head.ok_or_else(|| foreign("is not a git tree".to_owned()))?;
+            refuse_changes(&theirs)?;
+            ("HEAD".to_owned(), head)
+        }
+    };
+    if let Some(known) = &base.upstream_commit
+        && *known != commit.as_str()
+    {
+        return Err(foreign(format!("{what} is {commit}, not {known}")));
+    }
+    check_version(&theirs, base, &commit).map_err(|e| {
+        e.at(kernel, None).help(format!(
+            "check out {}, or leave --kernel out",
+            base.release()
+        ))
+    })?;
+    ui.say(format!("fetching {what} of {} …", kernel.display()));
+    // A pack of its own for the release, without the history.
+    let target = format!("{commit}:refs/nova-series/import/{}", base.version);
+    let cmd = git
+        .cmd([
+            "-c",
+            "protocol.file.allow=always",
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--depth=1",
+        ])
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "uploadpack.allowAnySHA1InWant")
+        .env("GIT_CONFIG_VALUE_0", "true")
+        .arg(format!("file://{}", kernel.display()))
+        .arg(format!("+{target}"));
+    must(git.runner(), &cmd)?;
+    let when = git
+        .must(["show", "-s", "--format=%ct", commit.as_str()])?
+        .text();
+    let when = when.parse().unwrap_or(0);
+    let tree = git.tree_of(&commit)?;
+    let made = commit_tree(git, &tree, &stamp(when), &message(base))?;
+    warn_unknown_tree(git, base, &made, ui)?;
+    Ok(made)
+}
+
+fn commit_tree(git: &Git<'_>, tree: &Oid, stamp: &Stamp, message: &str) -> Result<Oid> {
+    let cmd: Cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
+    let date = format!("{} +0000", stamp.when);
+    let mut cmd = cmd.stdin(message);
+    for role in ["AUTHOR", "COMMITTER"] {
+        cmd = cmd
+            .env(format!("GIT_{role}_NAME"), &stamp.who.name)
+            .env(format!("GIT_{role}_EMAIL"), &stamp.who.email)
+            .env(format!("GIT_{role}_DATE"), &date);
+    }
+    let out = must(git.runner(), &cmd)?.text();
+    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree named no commit"))
+}
+
+fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
+    let out = theirs
+        .must(["status", "--porcelain", "--untracked-files=no"])?
+        .text();
+    if out.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<_> = out.lines().take(5).collect();
+    Err(Error::new(format!(
+        "the kernel tree has changes that are not committed ({} files)",
+        out.lines().count()
+    ))
+    .at(theirs.dir(), None)
+    .detail(shown.join("\n"))
+    .help("commit or stash them, or name a clean tree"))
+}
+
+/// Checks that a tree says of itself that it is the release.
+fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
+    let foreign = || Error::new("is not a Linux kernel tree");
+    let makefile = git.content(commit, "Makefile")?.ok_or_else(foreign)?;
+    let makefile = String::from_utf8_lossy(&makefile);
+    let found = kernel_version(&makefile).ok_or_else(foreign)?;
+    if found == base.version {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "is Linux {found}, but the series are made for {}",
+        base.version
+    )))
+}
+
+/// The version in a kernel's top Makefile.
+fn kernel_version(makefile: &str) -> Option<String> {
+    let value = |key: &str| {
+        makefile.lines().take(20).find_map(|l| {
+            let (k, v) = l.split_once('=')?;
+            (k.trim() == key).then(|| v.trim().to_owned())
+        })
+    };
+    let (major, minor) = (value("VERSION")?, value("PATCHLEVEL")?);
+    let sub = value("SUBLEVEL")?;
+    let extra = value("EXTRAVERSION")?;
+    let sub = if sub == "0" {
+        String::new()
+    } else {
+        format!(".{sub}")
+    };
+    Some(format!("{major}.{minor}{sub}{extra}"))
+}
+
+fn warn_unknown_tree(git: &Git<'_>, base: &Base, commit: &Oid, ui: &Ui) -> Result<()> {
+    let tree = git.tree_of(commit)?;
+    if !base.trees.iter().any(|t| t == tree.as_str()) {
+        ui.warn(format!(
+            "its tree {tree} is none of those that series/base.toml knows for {}",
+            base.version
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_makefile() {
+        let text =
+            "# SPDX\nVERSION = 6\nPATCHLEVEL = 19\nSUBLEVEL = 11\nEXTRAVERSION =\nNAME = x\n";
+        assert_eq!(kernel_version(text).unwrap(), "6.19.11");
+        let rc = text
+            .replace("11", "0")
+            .replace("EXTRAVERSION =", "EXTRAVERSION = -rc3");
+        assert_eq!(kernel_version(&rc).unwrap(), "6.19-rc3");
+        assert_eq!(kernel_version("all:\n"), None);
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The base: found on one of several routes, checked, and imported into the kernel repository once.
+
+mod import;
+mod route;
+
+pub use self::route::verify;
+
+use std::path::PathBuf;
+
+use crate::{
+    assemble::BaseCommit,
+    cache::{
+        Cache,
+        Resource, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Git,
+        Oid, //
+    },
+    manifest::Base,
+    runner::Runner,
+    ui::Ui,
+};
+
+/// What the user said about where to look.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--kernel DIR`: a kernel tree in git.
+    pub kernel: Option<PathBuf>,
+    /// `NOVA_SERIES_MIRROR`: a folder of archives.
+    pub mirror: Option<PathBuf>,
+}
+
+/// The ref of an imported base.
+fn base_ref(base: &Base) -> String {
+    format!("refs/nova-series/base/{}", base.version)
+}
+
+/// The base in the kernel repository, or `None` if it was not imported yet.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
+    if !git.dir().join(".git").is_dir() {
+        return Ok(None);
+    }
+    match git.resolve(&format!("{}^{{commit}}", base_ref(base)))? {
+        Some(commit) => describe(git, commit).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn describe(git: &Git<'_>, commit: Oid) -> Result<BaseCommit> {
+    let out = git
+        .must(["show", "-s", "--format=%T %ct", commit.as_str()])?
+        .text();
+    let parsed = out
+        .split_once(' ')
+        .and_then(|(tree, when)| Some((Oid::parse(tree)?, when.parse().ok()?)));
+    let (tree, when) = parsed.ok_or_else(|| Error::new(format!("git describes {commit} oddly")))?;
+    Ok(BaseCommit { commit, tree, when })
+}
+
+/// Finds and imports the base unless that was done before.
+///
+/// # Errors
+///
+/// No route answered (all are listed, each with its reason), or the import failed. The kernel
+/// repository is then as it was: its ref is set last.
+pub fn obtain(
+    runner: &dyn Runner,
+    cache: &Cache,
+    base: &Base,
+    sources: &Sources,
+    ui: &Ui,
+) -> Result<BaseCommit> {
+    let dir = cache.kernel();
+    let git = Git::new(runner, &dir);
+    if let Some(found) = imported(&git, base)? {
+        return Ok(found);
+    }
+    let _lock = cache.lock(Resource::Base, ui)?;
+    // Another run may have done it while this one waited.
+    if let Some(found) = imported(&git, base)? {
+        return Ok(found);
+    }
+    import::prepare(&git)?;
+    let commit = match &sources.kernel {
+        Some(kernel) => import::from_git(&git, base, kernel, ui)?,
+        None => {
+            let archive = route::archive(runner, cache, base, sources, ui)?;
+            import::from_archive(&git, cache, base, &archive, ui)?
+        }
+    };
+    git.set_ref(&base_ref(base), &commit)?;
+    describe(&git, commit)
+}

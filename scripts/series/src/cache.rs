@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The cache folder outside the checkout, shared by all checkouts and by runs at the same time.
+//!
+//! Nothing in it is ever half there: a file or folder is made under `tmp/` and renamed into place,
+//! a git ref is set last. What a killed run left in `tmp/` is removed by the next one.
+
+use std::{
+    fs::{
+        self,
+        File,
+        OpenOptions, //
+    },
+    io::{
+        Read,
+        Seek,
+        Write, //
+    },
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use crate::{
+    error::{
+        Error,
+        Result, //
+    },
+    ui::Ui,
+};
+
+/// The cache folder.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dir: PathBuf,
+}
+
+/// What one run at a time may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Archives and the import of the base.
+    Base,
+    /// Refs of the kernel repository.
+    Refs,
+    /// The checked-out kernel tree and the build folders.
+    Tree,
+    /// Installed tools.
+    Tools,
+}
+
+impl Resource {
+    fn name(self) -> &'static str {
+        match self {
+            Resource::Base => "base",
+            Resource::Refs => "refs",
+            Resource::Tree => "tree",
+            Resource::Tools => "tools",
+        }
+    }
+}
+
+/// Held while a [`Resource`] is ours; given back when dropped, or when the process dies.
+///
+/// Children inherit it, so that a build that outlives a killed run still keeps others out.
+#[derive(Debug)]
+#[must_use = "the resource is free again when this is dropped"]
+pub struct Lock {
+    _file: File,
+}
+
+impl Cache {
+    /// The folder of `NOVA_SERIES_CACHE`, else `$XDG_CACHE_HOME/nova-series`.
+    ///
+    /// # Errors
+    ///
+    /// None can be named, or it cannot be made.
+    pub fn open(var: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let set = |name| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let dir = set("NOVA_SERIES_CACHE")
+            .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
+            .or_else(|| set("HOME").map(|d| d.join(".cache/nova-series")))
+            .ok_or_else(|| {
+                Error::new("there is no folder for the cache")
+                    .help("set NOVA_SERIES_CACHE to a folder with about 10 GiB of space")
+            })?;
+        Self::at(dir)
+    }
+
+    /// The cache in this folder, made if need be.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn at(dir: impl Into<PathBuf>) -> Result<Self> {
+        let dir = std::path::absolute(dir.into())
+            .map_err(|e| Error::new(format!("the cache folder has no absolute path: {e}")))?;
+        for sub in ["tmp", "archives", "tools", "lock", "build"] {
+            let sub = dir.join(sub);
+            fs::create_dir_all(&sub).map_err(|e| Error::io("make the folder", &sub, &e))?;
+        }
+        Ok(Self { dir })
+    }
+
+    /// A path in the cache.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(below)
+    }
+
+    /// The kernel repository, its files checked out for building.
+    pub fn kernel(&self) -> PathBuf {
+        self.path("kernel")
+    }
+
+    /// The build folder of an architecture.
+    pub fn build(&self, arch: &str) -> PathBuf {
+        self.path("build").join(arch)
+    }
+
+    /// Waits until `resource` is ours.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be made.
+    pub fn lock(&self, resource: Resource, ui: &Ui) -> Result<Lock> {
+        let path = self.path("lock").join(resource.name());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| Error::io("open", &path, &e))?;
+        if file.try_lock().is_err() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            ui.say(format!(
+                "waiting: another run{} works on the {} in {}",
+                match holder.trim() {
+                    "" => String::new(),
+                    id => format!(" (process {id})"),
+                },
+                resource.name(),
+                self.dir.display()
+            ));
+            file.lock().map_err(|e| Error::io("lock", &path, &e))?;
+        }
+        // Only for the message above; the lock itself is the kernel's.
+        let _ = file.set_len(0).and_then(|()| file.rewind());
+        let _ = write!(file, "{}", std::process::id());
+        inherit(&file).map_err(|e| Error::io("share", &path, &e))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// A new folder under `tmp/`, to be renamed into place.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        let tmp = self.path("tmp");
+        tempfile::Builder::new()
+            .prefix(&format!("{}-", std::process::id()))
+            .tempdir_in(&tmp)
+            .map_err(|e| Error::io("make a folder in", &tmp, &e))
+    }
+
+    /// Removes what killed runs left under `tmp/`.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.path("tmp")) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|n| n.split('-').next());
+            let alive = owner
+                .and_then(|id| id.parse::<u32>().ok())
+                .is_some_and(|id| Path::new(&format!("/proc/{id}")).exists());
+            if !alive {
+                // Another run may be sweeping as well.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Checks that `bytes` fit on the file system of the cache.
+    ///
+    /// # Errors
+    ///
+    /// They do not; the message says how much there is.
+    pub fn need_space(&self, bytes: u64, what: &str) -> Result<()> {
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else {
+            // The file system does not tell; a write that fails is reported then.
+            return Ok(());
+        };
+        let free = stat.f_bavail * stat.f_frsize;
+        if free >= bytes {
+            return Ok(());
+        }
+        let mib = |n: u64| n >> 20;
+        Err(Error::new(format!(
+            "{what} needs about {} MiB in {}, and {} MiB are free",
+            mib(bytes),
+            self.dir.display(),
+            mib(free)
+        ))
+        .help("free some space, or set NOVA_SERIES_CACHE to a folder elsewhere"))
+    }
+}
+
+fn inherit(file: &File) -> std::io::Result<()> {
+    let flags = rustix::io::fcntl_getfd(file)? - rustix::io::FdFlags::CLOEXEC;
+    Ok(rustix::io::fcntl_setfd(file, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect();
+        move |name| {
+            pairs
+                .iter()
+                .find(|(k, _)| k == name)
+                .map(|(_, v)| v.clone())
+        }
+    }
+
+    #[test]
+    fn the_folder_is_taken_from_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().to_str().unwrap();
+        let own = format!("{at}/own");
+        let cache = Cache::open(&vars(&[("NOVA_SERIES_CACHE", &own), ("HOME", at)])).unwrap();
+        assert_eq!(cache.kernel(), dir.path().join("own/kernel"));
+        let cache = Cache::open(&vars(&[("NOVA_SERIES_CACHE", ""), ("HOME", at)])).unwrap();
+        assert_eq!(cache.kernel(), dir.path().join(".cache/nova-series/kernel"));
+        assert!(Cache::open(&vars(&[])).is_err());
+    }
+
+    #[test]
+    fn a_lock_keeps_others_out_until_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();
+        let other = File::open(dir.path().join("lock/tree")).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(lock);
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn only_leftovers_of_the_dead_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let mine = cache.scratch().unwrap();
+        let dead = dir.path().join("tmp/4194999-abc");
+        fs::create_dir(&dead).unwrap();
+        cache.sweep();
+        assert!(mine.path().exists());
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn too_little_space_is_said_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        cache.need_space(1, "the test").unwrap();
+        let error = cache
+            .need_space(u64::MAX, "the test")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the test needs about") && error.contains("NOVA_SERIES_CACHE"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `CHANGELOG.md` of a component: per version what changed in design and code, newest first.
+
+use crate::error::{
+    Error,
+    Result, //
+};
+
+/// What changed in one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The version.
+    pub version: u32,
+    /// The text below the heading.
+    pub text: String,
+    /// The line of the heading, from 1.
+    pub line: usize,
+}
+
+/// Reads the entries, newest first. The error has a line but no file.
+///
+/// # Errors
+///
+/// A heading that is no version, versions out of order, or text before the first heading's `#`.
+pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let at = index + 1;
+        let Some(heading) = line.strip_prefix("## ") else {
+            if let Some(entry) = entries.last_mut() {
+                entry.text.push_str(line);
+                entry.text.push('\n');
+            }
+            continue;
+        };
+        let version = heading
+            .trim()
+            .strip_prefix('v')
+            .and_then(|v| v.parse().ok())
+            .ok_or_else(|| {
+                (
+                    at,
+                    Error::new(format!("{heading:?} is not a version"))
+                        .help("a section starts with `## v1`, `## v2`, …"),
+                )
+            })?;
+        if entries.last().is_some_and(|e| e.version != version + 1) {
+            return Err((
+                at,
+                Error::new(format!("v{version} is out of order"))
+                    .help("the newest version comes first, and none is left out"),
+            ));
+        }
+        entries.push(Entry {
+            version,
+            text: String::new(),
+            line: at,
+        });
+    }
+    for entry in &mut entries {
+        entry.text = entry.text.trim().to_owned();
+    }
+    Ok(entries)
+}
+
+/// The entries up to `version`, which has to be the newest and to say something.
+///
+/// # Errors
+///
+/// It is missing or empty, or there is a newer one. The line is `None` where none fits.
+pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
+    let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
+    let write_it = format!("write what changed in design and code below `## v{version}`");
+    match entries.first() {
+        Some(first) if first.version == version && !first.text.is_empty() => Ok(entries),
+        Some(first) if first.version == version => Err((
+            Some(first.line),
+            Error::new(format!("the entry of v{version} is empty")).help(write_it),
+        )),
+        Some(first) if first.version > version => Err((
+            Some(first.line),
+            Error::new(format!(
+                "the newest entry is v{}, but the manifest has version = {version}",
+                first.version
+            ))
+            .help("one of the two is wrong"),
+        )),
+        _ => Err((
+            None,
+            Error::new(format!("there is no entry for v{version}")).help(write_it),
+        )),
+    }
+}
+
+/// The entries as they stand below `---` of a cover letter.
+pub fn rendered(entries: &[Entry]) -> String {
+    entries
+        .iter()
+        .map(|e| format!("Changes in v{}:\n{}\n", e.version, e.text))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Changelog of clist\n\n## v2\n- Two.\n  More.\n\n## v1\n- One.\n";
+
+    #[test]
+    fn entries_are_read_newest_first() {
+        let entries = of_version(TEXT, 2).unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(
+            rendered(&entries),
+            "Changes in v2:\n- Two.\n  More.\n\nChanges in v1:\n- One.\n"
+        );
+    }
+
+    fn says(text: &str, version: u32) -> String {
+        let (line, error) = of_version(text, version).unwrap_err();
+        error.at("CHANGELOG.md", line).to_string()
+    }
+
+    #[test]
+    fn each_fault_has_its_message() {
+        insta::assert_snapshot!(says(TEXT, 3), @r"
+        CHANGELOG.md: there is no entry for v3
+          help: write what changed in design and code below `## v3`
+        ");
+        insta::assert_snapshot!(says(TEXT, 1), @r"
+        CHANGELOG.md:3: the newest entry is v2, but the manifest has version = 1
+          help: one of the two is wrong
+        ");
+        insta::assert_snapshot!(says("## v1\n\n", 1), @r"
+        CHANGELOG.md:1: the entry of v1 is empty
+          help: write what changed in design and code below `## v1`
+        ");
+        insta::assert_snapshot!(says("## v1\n- x\n## v2\n- y\n", 1), @r"
+        CHANGELOG.md:3: v2 is out of order
+          help: the newest version comes first, and none is left out
+        ");
+        insta::assert_snapshot!(says("## first\n", 1), @r#"
+        CHANGELOG.md:1: "first" is not a version
+          help: a section starts with `## v1`, `## v2`, …
+        "#);
+    }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `checkpatch.pl --strict` on each patch as it is mailed.
+
+use std::fs;
+
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use super::{
+    Finding,
+    Subject, //
+};
+use crate::{
+    assemble::AssembledSeries,
+    error::{
+        Error,
+        Result, //
+    },
+    runner::{
+        Cmd,
+        failed,
+        not_started, //
+    },
+    workspace::write,
+};
+
+/// One message of checkpatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Message {
+    line: Option<usize>,
+    kind: String,
+    text: String,
+}
+
+pub fn check(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    number: usize,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let report = subject.report.series.iter().find(|r| r.name == one.name());
+    let Some(patch) = report.and_then(|r| r.patches.get(number - 1)) else {
+        return Ok(());
+    };
+    let said = cached(subject, &patch.file)?;
+    for message in parse(&said) {
+        if waived(subject, one, &message.kind) {
+            continue;
+        }
+        findings.push(Finding {
+            series: one.name().to_owned(),
+            patch: Some(number),
+            check: "checkpatch",
+            message: format!("{}: {}", message.kind, message.text),
+            file: Some(patch.file.clone()),
+            line: message.line,
+        });
+    }
+    Ok(())
+}
+
+/// What checkpatch cannot know.
+fn waived(subject: &Subject<'_>, one: &AssembledSeries, kind: &str) -> bool {
+    match kind {
+        // Asked of each patch that adds a file; answered if the series has an entry at all.
+        "FILE_PATH_CHANGES" => {
+            let mut edits = one.plan.patches.iter().flat_map(|p| &p.edits);
+            edits.any(|e| e.paths.iter().any(|p| p == "MAINTAINERS"))
+        }
+        // Nobody is set who could sign off; `send` asks for it.
+        "MISSING_SIGN_OFF" => !subject.who.set,
+        _ => false,
+    }
+}
+
+/// checkpatch takes a second a patch, and says the same of the same patch.
+fn cached(subject: &Subject<'_>, file: &str) -> Result<String> {
+    let path = subject.ws.path(file);
+    let mail = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+    let mut hash = Sha256::new();
+    hash.update(subject.assembled.base.tree.as_str());
+    hash.update(if subject.python.is_some() { "spdx" } else { "" });
+    hash.update(&mail);
+    let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let record = subject.cache.path("checkpatch").join(name);
+    if let Ok(text) = fs::read_to_string(&record) {
+        return Ok(text);
+    }
+    let text = run(subject, &path)?;
+    write(&record, text.as_bytes())?;
+    Ok(text)
+}
+
+fn run(subject: &Subject<'_>, path: &std::path::Path) -> Result<String> {
+    let root = subject.git.dir();
+    let mut cmd = Cmd::new("perl")
+        .arg(root.join("scripts/checkpatch.pl"))
+        .args([
+            "--strict",
+            "--show-types",
+            "--terse",
+            "--no-summary",
+            "--color=never",
+        ])
+        .arg(format!("--root={}", root.display()))
+        .arg(path)
+        .dir(root);
+    match &subject.python {
+        Some(python) => {
+            let path = std::env::var("PATH").unwrap_or_default();
+            cmd = cmd.env("PATH", format!("{}:{path}", python.display()));
+        }
+        // Without its modules the helper's traceback would be taken for eight errors.
+        None => cmd = cmd.args(["--ignore", "SPDX_LICENSE_TAG"]),
+    }
+    let out = subject
+        .git
+        .runner()
+        .run(&cmd)
+        .map_err(|e| not_started(&cmd, &e))?;
+    match out.code {
+        Some(0 | 1) => Ok(out.text()),
+        _ => Err(failed(&cmd, &out)),
+    }
+}
+
+/// Reads the terse form: "file:12: WARNING:TYPE: text".
+fn parse(said: &str) -> Vec<Message> {
+    said.lines()
+        .filter_map(|line| {
+            let level = [" ERROR:", " WARNING:", " CHECK:"]
+                .into_iter()
+                .find_map(|level| line.find(level).map(|at| (at, level)))?;
+            let place = line[..level.0].trim_end_matches(':');
+            let rest = &line[level.0 + level.1.len()..];
+            let (kind, text) = rest.split_once(": ")?;
+            Some(Message {
+                line: place.rsplit(':').next().and_then(|n| n.parse().ok()),
+                kind: kind.to_owned(),
+                text: text.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terse_form_is_read() {
+        let said = "\
+out/x.patch:25: WARNING:LONG_LINE_COMMENT: line length of 105 exceeds 100 columns
+out/x.patch:3: CHECK:BRACES: Blank lines aren't necessary
+total: 0 errors
+";
+        assert_eq!(
+            parse(said),
+            [
+                Message {
+                    line: Some(25),
+                    kind: "LONG_LINE_COMMENT".into(),
+                    text: "line length of 105 exceeds 100 columns".into(),
+                },
+                Message {
+                    line: Some(3),
+                    kind: "BRACES".into(),
+                    text: "Blank lines aren't necessary".into(),
+                }
+            ]
+        );
+    }
+}

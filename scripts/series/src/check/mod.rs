@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a careful submitter looks at before anything is posted.
+//!
+//! That the manifests are sound is checked wherever they are read; here is what takes the assembled
+//! patches. Each check is a function from patches to [`Finding`]s.
+
+mod checkpatch;
+mod overlay;
+mod rustfmt;
+
+use serde::Serialize;
+
+use crate::{
+    assemble::{
+        Assembled,
+        AssembledSeries, //
+    },
+    cache::Cache,
+    emit::Report,
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Git,
+        Identity, //
+    },
+    ui::{
+        Ui,
+        Unit, //
+    },
+    workspace::Workspace,
+};
+
+/// Something that a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The series.
+    pub series: String,
+    /// The number of the patch; `None` if it is about the whole series.
+    pub patch: Option<usize>,
+    /// The check: "checkpatch", "rustfmt", "applies", "overlay".
+    pub check: &'static str,
+    /// What it says.
+    pub message: String,
+    /// The file it speaks of.
+    pub file: Option<String>,
+    /// The line in that file.
+    pub line: Option<usize>,
+}
+
+/// What was checked, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// How many patches were looked at.
+    pub patches: usize,
+    /// The names of the checks.
+    pub checks: Vec<&'static str>,
+    /// What they found.
+    pub findings: Vec<Finding>,
+}
+
+/// What the checks look at.
+pub struct Subject<'a> {
+    /// The checkout.
+    pub ws: &'a Workspace,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The kernel repository, with its files checked out.
+    pub git: &'a Git<'a>,
+    /// What was assembled.
+    pub assembled: &'a Assembled,
+    /// What was written.
+    pub report: &'a Report,
+    /// Who posts.
+    pub who: &'a Identity,
+    /// The folder of b4's own Python, whose modules checkpatch's helper needs.
+    pub python: Option<std::path::PathBuf>,
+}
+
+/// Runs the quick checks on the named series, or on all.
+///
+/// # Errors
+///
+/// A check could not be made. What it found is in the [`Outcome`].
+pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
+    let series: Vec<&AssembledSeries> = match names {
+        [] => subject.assembled.series.iter().collect(),
+        names => names
+            .iter()
+            .map(|n| subject.assembled.find(n))
+            .collect::<Result<_>>()?,
+    };
+    let patches: usize = series.iter().map(|s| s.patches.len()).sum();
+    let mut findings = Vec::new();
+    let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
+    for one in series {
+        overlay::check(subject, one, &mut findings)?;
+        applies(subject, one, &mut findings);
+        for number in 1..=one.patches.len() {
+            progress.set(progress.at() + 1, &one.plan.patches[number - 1].subject);
+            checkpatch::check(subject, one, number, &mut findings)?;
+            rustfmt::check(subject, one, number, &mut findings)?;
+        }
+    }
+    progress.done();
+    Ok(Outcome {
+        patches,
+        checks: vec!["overlay", "applies", "checkpatch", "rustfmt"],
+        findings,
+    })
+}
+
+/// The patches have to give the recorded tree on the base plus the declared dependencies alone.
+fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Finding>) {
+    let found = subject.report.series.iter().find(|r| r.name == one.name());
+    if found.is_some_and(|r| !r.applies) {
+        findings.push(Finding {
+            series: one.name().to_owned(),
+            patch: None,
+            check: "applies",
+            message: "the patches do not give the recorded tree on the base and the declared \
+                      dependencies alone"
+                .to_owned(),
+            file: None,
+            line: None,
+        });
+    }
+}
+
+/// The findings as an error, or `None`.
+pub fn failure(outcome: &Outcome) -> Option<Error> {
+    let errors = outcome.findings.iter().map(|f| {
+        let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
+        let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
+        match &f.file {
+            Some(file) => Error::new(text).at(file, f.line),
+            None => Error::new(text),
+        }
+    });
+    Error::all(errors.collect())
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A component's folder, read whole: the overlay, the edits, the commit messages.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use crate::{
+    error::{
+        Error,
+        Result, //
+    },
+    manifest::Series,
+    workspace::{
+        Workspace,
+        read_text, //
+    },
+};
+
+/// The mode of a file in git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// 100644.
+    Plain,
+    /// 100755.
+    Executable,
+    /// 120000.
+    Link,
+}
+
+impl Mode {
+    /// As git writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Plain => "100644",
+            Mode::Executable => "100755",
+            Mode::Link => "120000",
+        }
+    }
+
+    /// From what git writes; `None` for a folder or a submodule.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Mode::Plain, Mode::Executable, Mode::Link]
+            .into_iter()
+            .find(|m| m.as_str() == text)
+    }
+}
+
+/// A file of the overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayFile {
+    /// Its mode.
+    pub mode: Mode,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// A component: the manifest of its series and everything that the manifest may name.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// The manifest.
+    pub series: Series,
+    /// The files of `tree/`, by their path in the kernel.
+    pub overlay: BTreeMap<String, OverlayFile>,
+    /// The diffs of `edits/`, by file name.
+    pub edits: BTreeMap<String, String>,
+    /// The messages of `series/<name>/`, by file name.
+    pub messages: BTreeMap<String, String>,
+    /// The cover letter.
+    pub cover: String,
+    /// The changelog.
+    pub changelog: String,
+}
+
+impl Component {
+    /// Reads the component of the series `name`.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing or malformed, or the overlay holds something else than plain files.
+    pub fn read(ws: &Workspace, name: &str) -> Result<Self> {
+        let file = PathBuf::from(format!("series/{name}.toml"));
+        let series = Series::parse(name, &file, &ws.read(&file)?)?;
+        let dir = PathBuf::from(name);
+        let mut overlay = BTreeMap::new();
+        read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
+        Ok(Self {
+            overlay,
+            edits: read_texts(ws, &dir.join("edits"), "diff")?,
+            messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
+            cover: ws.read(format!("cover-letters/{name}.md"))?,
+            changelog: ws.read(dir.join("CHANGELOG.md"))?,
+            series,
+        })
+    }
+
+    /// The series' name.
+    pub fn name(&self) -> &str {
+        &self.series.name
+    }
+}
+
+/// Reads all components, in no particular order.
+///
+/// # Errors
+///
+/// As [`Component::read`], of all components at once.
+pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
+    let dir = ws.path("series");
+    let mut names = Vec::new();
+    for entry in list(&dir)? {
+        let path = Path::new(&entry);
+        if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
+            names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
+        }
+    }
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        match Component::read(ws, &name) {
+            Ok(one) => all.push(one),
+            Err(e) => errors.push(e),
+        }
+    }
+    match Error::all(errors) {
+        Some(error) => Err(error),
+        None => Ok(all),
+    }
+}
+
+/// Names in a folder, sorted; none if there is no folder.
+fn list(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("list", dir, &e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("list", dir, &e))?;
+        let name = entry.file_name();
+        let name = name
+            .to_str()
+            .ok_or_else(|| Error::new("the name is not UTF-8").at(entry.path(), None))?;
+        names.push(name.to_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read_overlay(
+    ws: &Workspace,
+    tree: &Path,
+    below: &Path,
+    into: &mut BTreeMap<String, OverlayFile>,
+) -> Result<()> {
+    let dir = ws.path(tree).join(below);
+    for name in list(&dir)? {
+        let below = below.join(&name);
+        let shown = tree.join(&below);
+        let path = ws.path(&shown);
+        let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("look at", &path, &e))?;
+        if meta.is_dir() {
+            read_overlay(ws, tree, &below, into)?;
+        } else if meta.is_file() {
+            let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+            let executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111;
+            let mode = match executable {
+                0 => Mode::Plain,
+                _ => Mode::Executable,
+            };
+            into.insert(
+                below.to_string_lossy().into_owned(),
+                OverlayFile { mode, content },
+            );
+        } else {
+            let kind = if meta.is_symlink() {
+                "a symbolic link"
+            } else {
+                "not a plain file"
+            };
+            return Err(Error::new(format!("is {kind}"))
+                .at(&shown, None)
+                .help("the overlay holds plain files, which land in the kernel as they are"));
+        }
+    }
+    Ok(())
+}
+
+fn read_texts(ws: &Workspace, dir: &Path, ending: &str) -> Result<BTreeMap<String, String>> {
+    let mut texts = BTreeMap::new();
+    for name in list(&ws.path(dir))? {
+        let shown = dir.join(&name);
+        if ws.path(&shown).is_dir() {
+            continue;
+        }
+        if Path::new(&name).extension().is_none_or(|e| e != ending) {
+            return Err(
+                Error::new(format!("only .{ending} files and folders belong here"))
+                    .at(&shown, None)
+                    .help("move or remove it"),
+            );
+        }
+        let text = read_text(&ws.path(&shown)).map_err(|e| e.at(&shown, None))?;
+        texts.insert(name, text);
+    }
+    Ok(texts)
+}

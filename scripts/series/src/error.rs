@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the user gets to read when something is wrong.
+//!
+//! An [`Error`] is an *expected* failure: bad input, a missing tool, a full disk. It names the
+//! place, says what is wrong and what to do, and the program exits with 1. A bug is a panic, and
+//! exits with 101.
+
+use std::{
+    fmt,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+/// The result of everything that can fail in an expected way.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An expected failure, worded for the person who can mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    what: String,
+    place: Option<(PathBuf, Option<usize>)>,
+    details: Vec<String>,
+    help: Option<String>,
+    more: Vec<Error>,
+}
+
+impl Error {
+    /// A failure described by one sentence without a full stop.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            place: None,
+            details: Vec::new(),
+            help: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// Joins several failures, so that one run shows all of them.
+    ///
+    /// Returns `None` if there is none.
+    pub fn all(errors: Vec<Error>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        first.more.extend(errors);
+        Some(first)
+    }
+
+    /// Names the file, and the line (from 1) where one is known.
+    pub fn at(mut self, path: impl AsRef<Path>, line: impl Into<Option<usize>>) -> Self {
+        self.place = Some((path.as_ref().to_path_buf(), line.into()));
+        self
+    }
+
+    /// Adds what another program or the system said; its lines are indented below the message.
+    pub fn detail(mut self, text: impl AsRef<str>) -> Self {
+        self.details
+            .extend(text.as_ref().lines().map(|l| l.trim_end().to_owned()));
+        self
+    }
+
+    /// Says what to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// An I/O failure on `path`; `doing` completes "cannot …".
+    pub fn io(doing: &str, path: impl AsRef<Path>, error: &std::io::Error) -> Self {
+        let path = path.as_ref();
+        let new = Self::new(format!("cannot {doing} {}: {error}", path.display()));
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return new.help("free some space on that file system and run the same command again");
+        }
+        new
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some((path, Some(line))) => write!(f, "{}:{line}: ", path.display())?,
+            Some((path, None)) => write!(f, "{}: ", path.display())?,
+            None => (),
+        }
+        write!(f, "{}", self.what)?;
+        for line in &self.details {
+            write!(f, "\n    {line}")?;
+        }
+        if let Some(help) = &self.help {
+            for (i, line) in help.lines().enumerate() {
+                write!(f, "\n  {} {line}", if i == 0 { "help:" } else { "     " })?;
+            }
+        }
+        for error in &self.more {
+            write!(f, "\nerror: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_are_shown_in_order() {
+        let error = Error::new("unknown field `filez`")
+            .at("series/clist.toml", 12)
+            .detail("first\nsecond\n")
+            .help("remove it");
+        assert_eq!(
+            error.to_string(),
+            "series/clist.toml:12: unknown field `filez`\n    first\n    second\n  help: remove it"
+        );
+    }
+
+    #[test]
+    fn several_errors_are_all_shown() {
+        let both = Error::all(vec![Error::new("one"), Error::new("two")]).unwrap();
+        assert_eq!(both.to_string(), "one\nerror: two");
+        assert!(Error::all(Vec::new()).is_none());
+    }
+}

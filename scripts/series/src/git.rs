@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel repository, worked on with git's plumbing and private index files.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::Write,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use crate::{
+    component::Mode,
+    error::{
+        Error,
+        Result, //
+    },
+    runner::{
+        Cmd,
+        Output,
+        Runner,
+        failed,
+        must,
+        not_started, //
+    },
+};
+
+/// The name of a git object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Oid(String);
+
+impl Oid {
+    /// From 40 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// As git writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A file in a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its mode.
+    pub mode: Mode,
+    /// Its content's name.
+    pub blob: Oid,
+}
+
+/// Who makes a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The full name.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+    /// Whether a person set it; without that nobody signs off, and nothing can be posted.
+    pub set: bool,
+}
+
+impl Identity {
+    /// "Name <address>".
+    pub fn ident(&self) -> String {
+        format!("{} <{}>", self.name, self.email)
+    }
+
+    /// Who git says the user is in `dir`.
+    pub fn of_user(runner: &dyn Runner, dir: &Path) -> Self {
+        let get = |key: &str| {
+            let cmd = Cmd::new("git").args(["config", "--get", key]).dir(dir);
+            let out = runner.run(&cmd).ok()?;
+            out.ok().then(|| out.text()).filter(|v| !v.is_empty())
+        };
+        match (get("user.name"), get("user.email")) {
+            (Some(name), Some(email)) => Self {
+                name,
+                email,
+                set: true,
+            },
+            _ => Self {
+                name: "Nobody Yet".to_owned(),
+                email: "nobody@localhost".to_owned(),
+                set: false,
+            },
+        }
+    }
+}
+
+/// A git repository.
+#[derive(Clone, Copy)]
+pub struct Git<'a> {
+    runner: &'a dyn Runner,
+    dir: &'a Path,
+}
+
+impl<'a> Git<'a> {
+    /// The repository whose work tree is `dir`.
+    pub fn new(runner: &'a dyn Runner, dir: &'a Path) -> Self {
+        Self { runner, dir }
+    }
+
+    /// The work tree.
+    pub fn dir(&self) -> &'a Path {
+        self.dir
+    }
+
+    /// The seam below.
+    pub fn runner(&self) -> &'a dyn Runner {
+        self.runner
+    }
+
+    /// A git command here, deaf to the user's settings where they would change a result.
+    pub fn cmd<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
+        let mut cmd = Cmd::new("git").dir(self.dir);
+        for setting in [
+            "core.hooksPath=/dev/null",
+            "core.autocrlf=false",
+            "core.quotePath=true",
+            "core.abbrev=12",
+            "diff.noprefix=false",
+            "diff.mnemonicPrefix=false",
+            "diff.renames=true",
+            "diff.algorithm=histogram",
+            "format.useAutoBase=false",
+            "commit.gpgSign=false",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "advice.detachedHead=false",
+        ] {
+            cmd = cmd.arg("-c").arg(setting);
+        }
+        for var in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+            cmd = cmd.env_remove(var);
+        }
+        cmd.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").args(args)
+    }
+
+    /// Runs a git command that has to succeed.
+    pub fn must<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: I,
+    ) -> Result<Output> {
+        must(self.runner, &self.cmd(args))
+    }
+
+    /// Runs a git command that may fail.
+    pub fn try_run(&self, cmd: &Cmd) -> Result<Output> {
+        self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
+    }
+
+    /// What a revision names, or `None`.
+    pub fn resolve(&self, rev: &str) -> Result<Option<Oid>> {
+        let cmd = self.cmd(["rev-parse", "--quiet", "--verify", "--end-of-options", rev]);
+        let out = self.try_run(&cmd)?;
+        Ok(out.ok().then(|| Oid::parse(&out.text())).flatten())
+    }
+
+    /// The tree of a commit.
+    pub fn tree_of(&self, commit: &Oid) -> Result<Oid> {
+        let rev = format!("{commit}^{{tree}}");
+        self.resolve(&rev)?
+            .ok_or_else(|| Error::new(format!("{commit} is not a commit of the kernel repository")))
+    }
+
+    /// Points a ref at a commit.
+    pub fn set_ref(&self, name: &str, to: &Oid) -> Result<()> {
+        self.must(["update-ref", name, to.as_str()]).map(drop)
+    }
+
+    /// The entries of `paths` in a tree; a missing path has none.
+    pub fn entries(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Entry>> {
+        let mut found = BTreeMap::new();
+        if paths.is_empty() {
+            return Ok(found);
+        }
+        let args = ["ls-tree", "-z", "--full-tree", tree.as_str(), "--"];
+        let out = must(self.runner, &self.cmd(args).args(paths))?;
+        for line in out.stdout.split(|b| *b == 0).filter(|l| !l.is_empty()) {
+            let line = String::from_utf8_lossy(line);
+            let parsed = line.split_once('\t').and_then(|(meta, path)| {
+                let mut words = meta.split(' ');
+                let mode = Mode::parse(words.next()?)?;
+                let blob = Oid::parse(words.nth(1)?)?;
+                Some((path.to_owned(), Entry { mode, blob }))
+            });
+            found.extend(parsed);
+        }
+        Ok(found)
+    }
+
+    /// The content of a file in a tree, or `None`.
+    pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
+        let out = self.try_run(&self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]))?;
+        Ok(out.ok().then_some(out.stdout))
+    }
+
+    /// Applies a diff to `entries` in a private index that holds nothing else, and returns what
+    /// the index holds afterwards.
+    ///
+    /// # Errors
+    ///
+    /// What `git apply` says when a hunk finds no place.
+    pub fn apply(
+        &self,
+        index: &Path,
+        entries: &BTreeMap<String, Entry>,
+        diff: &[u8],
+    ) -> Result<BTreeMap<String, Entry>> {
+        let mut info = Vec::new();
+        for (path, Entry { mode, blob }) in entries {
+            info.extend_from_slice(format!("{} {blob}\t{path}\0", mode.as_str()).as_bytes());
+        }
+        let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
+        must(self.runner, &private(&["read-tree", "--empty"]))?;
+        let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
+        must(self.runner, &fill)?;
+        let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(diff);
+        let out = self.try_run(&apply)?;
+        if !out.ok() {
+            return Err(Error::new("does not apply").detail(out.complaint()));
+        }
+        let out = must(self.runner, &private(&["ls-files", "-s", "-z"]))?;
+        let mut after = BTreeMap::new();
+        for line in out.stdout.split(|b| *b == 0).filter(|l| !l.is_empty()) {
+            let line = String::from_utf8_lossy(line);
+            let parsed = line.split_once('\t').and_then(|(meta, path)| {
+                let mut words = meta.split(' ');
+                let mode = Mode::parse(words.next()?)?;
+                let blob = Oid::parse(words.next()?)?;
+                Some((path.to_owned(), Entry { mode, blob }))
+            });
+            after.extend(parsed);
+        }
+        Ok(after)
+    }
+
+    /// Feeds `git fast-import` and returns the commits behind its marks, from 1.
+    ///
+    /// # Errors
+    ///
+    /// What git says, or what `feed` returns.
+    pub fn fast_import(
+        &self,
+        scratch: &Path,
+        feed: &mut dyn FnMut(&mut FastImport<'_>) -> std::io::Result<()>,
+    ) -> Result<Vec<Oid>> {
+        let marks: PathBuf = scratch.join("marks");
+        let cmd = self
+            .cmd(["fast-import", "--quiet", "--force", "--done", "--depth=0"])
+            .arg(format!("--export-marks={}", marks.display()));
+        let out = self
+            .runner
+            .feed(&cmd, &mut |to| {
+                let mut import = FastImport { to };
+                feed(&mut import)?;
+                import.to.write_all(b"done\n")
+            })
+            .map_err(|e| Error::new(format!("git fast-import was cut off: {e}")))?;
+        if !out.ok() {
+            return Err(failed(&cmd, &out));
+        }
+        let text = std::fs::read_to_string(&marks).map_err(|e| Error::io("read", &marks, &e))?;
+        let mut oids: Vec<(usize, Oid)> = text
+            .lines()
+            .filter_map(|l| {
+                let (mark, oid) = l.strip_prefix(':')?.split_once(' ')?;
+                Some((mark.parse().ok()?, Oid::parse(oid)?))
+            })
+            .collect();
+        oids.sort();
+        Ok(oids.into_iter().map(|(_, oid)| oid).collect())
+    }
+}
+
+/// The stream that `git fast-import` reads.
+pub struct FastImport<'a> {
+    to: &'a mut dyn Write,
+}
+
+/// Who made a commit, and when (seconds since 1970, UTC).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Who.
+    pub who: Identity,
+    /// When.
+    pub when: u64,
+}
+
+/// What a commit grows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// Nothing: a first commit.
+    Nothing,
+    /// A commit of the repository.
+    Commit(Oid),
+    /// A commit of this stream.
+    Mark(usize),
+}
+
+impl FastImport<'_> {
+    /// Starts a commit; the changes follow.
+    pub fn commit(
+        &mut self,
+        to_ref: &str,
+        mark: usize,
+        stamp: &Stamp,
+        message: &str,
+        from: &From,
+    ) -> std::io::Result<()> {
+        let who = stamp.who.ident();
+        let when = stamp.when;
+        writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
+        writeln!(self.to, "author {who} {when} +0000")?;
+        writeln!(self.to, "committer {who} {when} +0000")?;
+        self.data(message.as_bytes())?;
+        match from {
+            From::Nothing => Ok(()),
+            From::Commit(oid) => writeln!(self.to, "from {oid}"),
+            From::Mark(mark) => writeln!(self.to, "from :{mark}"),
+        }
+    }
+
+    /// A file of the current commit, with its content.
+    pub fn file(&mut self, mode: Mode, path: &str, content: &[u8]) -> std::io::Result<()> {
+        writeln!(self.to, "M {} inline {}", mode.as_str(), quoted(path))?;
+        self.data(content)
+    }
+
+    /// A file of the current commit whose content the repository has.
+    pub fn known(&mut self, entry: &Entry, path: &str) -> std::io::Result<()> {
+        let Entry { mode, blob } = entry;
+        writeln!(self.to, "M {} {blob} {}", mode.as_str(), quoted(path))
+    }
+
+    /// Removes a file from the current commit.
+    pub fn remove(&mut self, path: &str) -> std::io::Result<()> {
+        writeln!(self.to, "D {}", quoted(path))
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        writeln!(self.to, "data {}", bytes.len())?;
+        self.to.write_all(bytes)?;
+        self.to.write_all(b"\n")
+    }
+}
+
+/// A path as fast-import reads it whatever is in it.
+fn quoted(path: &str) -> String {
+    let mut text = String::from("\"");
+    for c in path.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::System;
+
+    fn repository() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        Git::new(&System, dir.path())
+            .must(["init", "--quiet"])
+            .unwrap();
+        dir
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
+            who: Identity {
+                name: "A".into(),
+                email: "a@example.org".into(),
+                set: true,
+            },
+            when: 1_700_000_000,
+        }
+    }
+
+    fn import(git: &Git<'_>, path: &str, content: &[u8]) -> Oid {
+        let scratch = tempfile::tempdir().unwrap();
+        git.fast_import(scratch.path(), &mut |to| {
+            to.commit("refs/heads/x", 1, &stamp(), "m\n", &From::Nothing)?;
+            to.file(Mode::Plain, path, content)
+        })
+        .unwrap()
+        .remove(0)
+    }
+
+    #[test]
+    fn imported_files_are_found() {
+        let dir = repository();
+        let git = Git::new(&System, dir.path());
+        let odd = "a b/\"c\"\\d";
+        let commit = import(&git, odd, b"x\n");
+        assert_eq!(git.content(&commit, odd).unwrap().unwrap(), b"x\n");
+        assert_eq!(git.content(&commit, "none").unwrap(), None);
+        assert_eq!(git.resolve("no-such-ref").unwrap(), None);
+    }
+
+    #[test]
+    fn a_diff_is_applied_in_an_index_of_its_own() {
+        let dir = repository();
+        let git = Git::new(&System, dir.path());
+        let commit = import(&git, "a", b"one\ntwo\n");
+        let tree = git.tree_of(&commit).unwrap();
+        let entries = git.entries(&tree, &["a".into(), "none".into()]).unwrap();
+        assert_eq!(entries.len(), 1);
+        let index = dir.path().join("private");
+        let diff = b"--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n";
+        let after = git.apply(&index, &entries, diff).unwrap();
+        let out = git.must(["cat-file", "blob", after["a"].blob.as_str()]);
+        assert_eq!(out.unwrap().stdout, b"one\n2\n");
+        let error = git.apply(&index, &after, diff).unwrap_err().to_string();
+        assert!(error.contains("patch failed: a:1"), "{error}");
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dependent kernel patch series: from components in a checkout to patches that maintainers can
+//! apply, with the proof that they work.
+//!
+//! The path of the data: [`workspace`] and [`component`] read files, [`manifest`] and [`plan`] turn
+//! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail; [`tree`],
+//! [`kernel`] and [`kunit`] build and run the result, [`check`] looks for faults. Programs are
+//! started in [`runner`] alone.
+
+#![deny(missing_docs, unsafe_code)]
+
+pub mod app;
+pub mod apt;
+pub mod assemble;
+pub mod b4;
+pub mod base;
+pub mod cache;
+pub mod changelog;
+pub mod check;
+pub mod cli;
+pub mod component;
+pub mod cover;
+pub mod diff;
+pub mod emit;
+pub mod error;
+pub mod git;
+pub mod kernel;
+pub mod kunit;
+pub mod manifest;
+pub mod message;
+pub mod plan;
+pub mod runner;
+pub mod status;
+pub mod tools;
+pub mod tree;
+pub mod ui;
+pub mod workspace;

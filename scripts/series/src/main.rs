@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program: parses the command line, runs the command, shows the error.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use series::{
+    app::App,
+    cli::Cli,
+    runner::{
+        System,
+        end_children, //
+    },
+};
+
+/// As a shell reports a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let handler = ctrlc::set_handler(|| {
+        end_children();
+        eprintln!(
+            "\ninterrupted: nothing is lost; the same command goes on where this one stopped"
+        );
+        std::process::exit(INTERRUPTED);
+    });
+    if let Err(error) = handler {
+        eprintln!("warning: an interrupt will not be handled well: {error}");
+    }
+    let var = |name: &str| std::env::var(name).ok();
+    let result = App::new(&System, &cli, &var).and_then(|app| app.run(&cli.command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The manifests: `series/base.toml` and `series/<name>.toml`, as data.
+//!
+//! Reading is pure: text in, a value or an [`Error`] with file and line out.
+
+use std::path::{
+    Path,
+    PathBuf, //
+};
+
+use serde::{
+    Deserialize,
+    de::DeserializeOwned, //
+};
+use toml::Spanned;
+
+use crate::error::{
+    Error,
+    Result, //
+};
+
+/// A value, and the line that it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its line, from 1.
+    pub line: usize,
+}
+
+/// `series/base.toml`: the kernel that the series are made for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Base {
+    /// The version as the kernel's Makefile gives it, "6.19.11".
+    pub version: String,
+    /// The commit of this release in the public tree, where it is known.
+    pub upstream_commit: Option<String>,
+    /// Git trees that are known to be this release.
+    pub trees: Vec<String>,
+    /// Where the release can be had, in the order to try.
+    #[serde(rename = "archive")]
+    pub archives: Vec<Archive>,
+    /// What the host builds read.
+    pub host: Host,
+}
+
+impl Base {
+    /// The name of the release: "v6.19.11".
+    pub fn release(&self) -> String {
+        format!("v{}", self.version)
+    }
+}
+
+/// One archive of the base.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Archive {
+    /// Its file name, by which mirrors and the cache know it.
+    pub file: String,
+    /// Its SHA-256, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// The address it can be downloaded from.
+    pub url: Option<String>,
+    /// The distribution's source package that holds it.
+    pub apt: Option<AptSource>,
+}
+
+/// A source package of a Debian-like distribution.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AptSource {
+    /// The suite, "trixie-backports".
+    pub suite: String,
+    /// Package and version, "linux=6.19.11-1~bpo13+1".
+    pub source: String,
+}
+
+/// What the host builds read of the assembled tree.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Host {
+    /// Files and folders of the kernel tree.
+    pub paths: Vec<String>,
+}
+
+/// `series/<name>.toml`: one series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// Its name, that of the component's folder.
+    pub name: String,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The word before the version in the subject: "PATCH" or "RFC PATCH".
+    pub prefix: String,
+    /// b4's change id.
+    pub change_id: String,
+    /// The series it builds on.
+    pub depends: Vec<At<String>>,
+    /// Recipients.
+    pub to: Vec<String>,
+    /// Further recipients.
+    pub cc: Vec<String>,
+    /// Where the series comes from.
+    pub provenance: Option<Provenance>,
+    /// What has to run for a KUnit result to count.
+    pub kunit: Kunit,
+    /// The patches, in order.
+    pub patches: Vec<Patch>,
+}
+
+/// Where a series comes from: one line of the cover, never of the changelog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Provenance {
+    /// The line.
+    pub text: String,
+    /// Links to the mails it speaks of.
+    #[serde(default)]
+    pub links: Vec<String>,
+}
+
+/// What has to run for a KUnit result to count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Kunit {
+    /// Suites by name.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// Source files whose doctests belong to the component.
+    #[serde(default)]
+    pub doctests: Vec<String>,
+}
+
+/// One patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// The line of the manifest where it starts.
+    pub line: usize,
+    /// The file of its commit message, in `series/<name>/`.
+    pub message: At<String>,
+    /// Files of `<name>/tree/` that enter here.
+    pub files: Vec<At<String>>,
+    /// Diffs of `<name>/edits/` that are applied here.
+    pub edits: Vec<At<String>>,
+    /// Lines of files that entered earlier and that enter only here.
+    pub withhold: Vec<Withhold>,
+}
+
+/// Whole lines of a file that enter later than the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withhold {
+    /// The file of `<name>/tree/`.
+    pub file: At<String>,
+    /// The lines, each with its newline.
+    pub text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSeries {
+    version: Spanned<u32>,
+    #[serde(default = "default_prefix")]
+    prefix: Spanned<String>,
+    change_id: String,
+    #[serde(default)]
+    depends: Vec<Spanned<String>>,
+    #[serde(default)]
+    to: Vec<String>,
+    #[serde(default)]
+    cc: Vec<String>,
+    provenance: Option<Provenance>,
+    #[serde(default)]
+    kunit: Kunit,
+    #[serde(default)]
+    patch: Vec<Spanned<RawPatch>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPatch {
+    message: Spanned<String>,
+    #[serde(default)]
+    files: Vec<Spanned<String>>,
+    #[serde(default)]
+    edits: Vec<Spanned<String>>,
+    #[serde(default)]
+    withhold: Vec<RawWithhold>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawWithhold {
+    file: Spanned<String>,
+    text: String,
+}
+
+fn default_prefix() -> Spanned<String> {
+    Spanned::new(0..0, "PATCH".to_owned())
+}
+
+/// Finds lines by byte offset.
+struct Lines<'a>(&'a str);
+
+impl Lines<'_> {
+    fn of(&self, offset: usize) -> usize {
+        let before = &self.0.as_bytes()[..offset.min(self.0.len())];
+        before.iter().filter(|b| **b == b'\n').count() + 1
+    }
+
+    fn at<T>(&self, spanned: Spanned<T>) -> At<T> {
+        At {
+            line: self.of(spanned.span().start),
+            value: spanned.into_inner(),
+        }
+    }
+
+    fn all<T>(&self, spanned: Vec<Spanned<T>>) -> Vec<At<T>> {
+        spanned.into_iter().map(|s| self.at(s)).collect()
+    }
+}
+
+fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|span| Lines(text).of(span.start));
+        Error::new(e.message().trim_end())
+            .at(file, line)
+            .help("the fields are described in ARCHITECTURE.md, \"Manifests\"")
+    })
+}
+
+fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == len
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl Base {
+    /// Reads `series/base.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Not TOML, an unknown or missing field, or a hash that is none.
+    pub fn parse(file: &Path, text: &str) -> Result<Self> {
+        let base: Base = parse(file, text)?;
+        let bad = |what: String| Err(Error::new(what).at(file, None));
+        for archive in &base.archives {
+            if !is_hex(&archive.sha256, 64) {
+                return bad(format!(
+                    "the sha256 of {} is not 64 lower-case hexadecimal digits",
+                    archive.file
+                ));
+            }
+            if Path::new(&archive.file).components().count() != 1 {
+                return bad(format!("{} is not a file name", archive.file));
+            }
+        }
+        for hash in base.trees.iter().chain(&base.upstream_commit) {
+            if !is_hex(hash, 40) {
+                return bad(format!("{hash} is not a git hash"));
+            }
+        }
+        Ok(base)
+    }
+}
+
+impl Series {
+    /// Reads `series/<name>.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Not TOML, an unknown or missing field, or a value that cannot be.
+    pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
+        let raw: RawSeries = parse(file, text)?;
+        let lines = Lines(text);
+        let version = lines.at(raw.version);
+        if version.value == 0 {
+            return Err(Error::new("a series starts with version 1").at(file, version.line));
+        }
+        let prefix = lines.at(raw.prefix);
+        if !["PATCH", "RFC PATCH"].contains(&prefix.value.as_str()) {
+            return Err(Error::new(format!(
+                "prefix is \"PATCH\" or \"RFC PATCH\", not {:?}",
+                prefix.value
+            ))
+            .at(file, prefix.line));
+        }
+        let patches = raw
+            .patch
+            .into_iter()
+            .map(|spanned| {
+                let At { line, value } = lines.at(spanned);
+                Patch {
+                    line,
+                    message: lines.at(value.message),
+                    files: lines.all(value.files),
+                    edits: lines.all(value.edits),
+                    withhold: value
+                        .withhold
+                        .into_iter()
+                        .map(|w| Withhold {
+                            file: lines.at(w.file),
+                            text: w.text,
+                        })
+                        .collect(),
+                }
+            })
+            .collect();
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.value,
+            prefix: prefix.value,
+            change_id: raw.change_id,
+            depends: lines.all(raw.depends),
+            to: raw.to,
+            cc: raw.cc,
+            provenance: raw.provenance,
+            kunit: raw.kunit,
+            patches,
+        })
+    }
+
+    /// The manifest's path below the top folder.
+    pub fn file(&self) -> PathBuf {
+        PathBuf::from(format!("series/{}.toml", self.name))
+    }
+
+    /// The bracketed part of a subject without the numbers: "PATCH v2".
+    pub fn subject_prefix(&self) -> String {
+        match self.version {
+            1 => self.prefix.clone(),
+            n => format!("{} v{n}", self.prefix),
+        }
+    }
+}
+
+/// Sorts the series so that each comes after what it depends on.
+///
+/// # Errors
+///
+/// A dependency that is no series, or a cycle, which is spelled out.
+pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
+    struct Visit<'a> {
+        series: &'a [Series],
+        path: Vec<&'a str>,
+        done: Vec<&'a Series>,
+    }
+    fn visit<'a>(v: &mut Visit<'a>, one: &'a Series) -> Result<()> {
+        if v.done.iter().any(|d| d.name == one.name) {
+            return Ok(());
+        }
+        v.path.push(&one.name);
+        for dep in &one.depends {
+            let at = |e: Error| e.at(one.file(), dep.line);
+            if let Some(start) = v.path.iter().position(|n| *n == dep.value) {
+                let mut cycle = v.path[start..].to_vec();
+                cycle.push(&dep.value);
+                return Err(at(Error::new(format!(
+                    "the dependencies run in a circle: {}",
+                    cycle.join(" -> ")
+                ))
+                .help("remove one of these dependencies")));
+            }
+            let Some(dep) = v.series.iter().find(|s| s.name == dep.value) else {
+                let names: Vec<_> = v.series.iter().map(|s| s.name.as_str()).collect();
+                return Err(at(Error::new(format!(
+                    "there is no series {:?}",
+                    dep.value
+                ))
+                .help(format!("the series are: {}", names.join(", ")))));
+            };
+            visit(v, dep)?;
+        }
+        v.path.pop();
+        v.done.push(one);
+        Ok(())
+    }
+    let mut v = Visit {
+        series,
+        path: Vec::new(),
+        done: Vec::new(),
+    };
+    for one in series {
+        visit(&mut v, one)?;
+    }
+    Ok(v.done)
+}
+
+/// The series that `name` builds on, directly or not, in the order to apply them, without itself.
+///
+/// `ordered` is what [`in_order`] returned.
+pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
+    let mut wanted = vec![name];
+    for one in ordered.iter().rev() {
+        if wanted.contains(&one.name.as_str()) {
+            wanted.extend(one.depends.iter().map(|d| d.value.as_str()));
+        }
+    }
+    ordered
+        .iter()
+        .copied()
+        .filter(|s| s.name != name && wanted.contains(&s.name.as_str()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+version = 2
+change-id = "20261122-clist-0123456789ab"
+depends = ["other"]
+
+[[patch]]
+message = "0001-a.msg"
+files = [
+  "a.rs",
+  "b.rs",
+]
+
+[[patch]]
+message = "0002-b.msg"
+edits = ["0002.diff"]
+
+[[patch.withhold]]
+file = "a.rs"
+text = '''
+mod b;
+'''
+"#;
+
+    fn parse(text: &str) -> Result<Series> {
+        Series::parse("clist", Path::new("series/clist.toml"), text)
+    }
+
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn lines_are_kept() {
+        let series = parse(GOOD).unwrap();
+        assert_eq!(series.depends[0].line, 4);
+        assert_eq!(series.patches[0].line, 6);
+        assert_eq!(series.patches[0].files[1].line, 10);
+        assert_eq!(series.patches[1].withhold[0].text, "mod b;\n");
+        assert_eq!(series.subject_prefix(), "PATCH v2");
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_its_line() {
+        insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `edits`, `withhold`
+          help: the fields are described in ARCHITECTURE.md, "Manifests"
+        "#);
+    }
+
+    #[test]
+    fn malformed_toml_is_an_error_with_its_line() {
+        let text = message("version = 1\nchange-id = \"x\n");
+        assert!(text.starts_with("series/clist.toml:2: "), "{text}");
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let text = message("version = 1\n");
+        assert!(text.contains("missing field `change-id`"), "{text}");
+    }
+
+    #[test]
+    fn version_zero_and_odd_prefixes_are_refused() {
+        assert!(message(&GOOD.replace("version = 2", "version = 0")).contains("starts with"));
+        let text = message(&format!("prefix = \"WIP\"{GOOD}"));
+        assert!(text.starts_with("series/clist.toml:1: prefix is"), "{text}");
+    }
+
+    #[test]
+    fn hashes_are_checked() {
+        let text = r#"
+version = "1"
+trees = []
+[host]
+paths = []
+[[archive]]
+file = "x.tar.xz"
+sha256 = "XYZ"
+"#;
+        let error = Base::parse(Path::new("series/base.toml"), text).unwrap_err();
+        assert!(error.to_string().contains("sha256 of x.tar.xz"), "{error}");
+    }
+
+    fn named(name: &str, depends: &[&str]) -> Series {
+        let deps: Vec<_> = depends.iter().map(|d| format!("{d:?}")).collect();
+        let text = format!(
+            "version = 1\nchange-id = \"x\"\ndepends = [{}]\n",
+            deps.join(", ")
+        );
+        Series::parse(name, &PathBuf::from(format!("series/{name}.toml")), &text).unwrap()
+    }
+
+    fn names(series: &[&Series]) -> Vec<String> {
+        series.iter().map(|s| s.name.clone()).collect()
+    }
+
+    #[test]
+    fn dependencies_come_first() {
+        let all = [
+            named("mm", &["buddy"]),
+            named("buddy", &["list"]),
+            named("list", &[]),
+            named("other", &[]),
+        ];
+        let ordered = in_order(&all).unwrap();
+        assert_eq!(names(&ordered), ["list", "buddy", "mm", "other"]);
+        assert_eq!(names(&below(&ordered, "mm")), ["list", "buddy"]);
+        assert!(below(&ordered, "other").is_empty());
+    }
+
+    #[test]
+    fn a_cycle_is_spelled_out() {
+        let all = [named("a", &["b"]), named("b", &["c"]), named("c", &["b"])];
+        insta::assert_snapshot!(in_order(&all).unwrap_err(), @r"
+        series/c.toml:3: the dependencies run in a circle: b -> c -> b
+          help: remove one of these dependencies
+        ");
+    }
+
+    #[test]
+    fn a_dependency_on_nothing_is_named() {
+        insta::assert_snapshot!(in_order(&[named("a", &["z"])]).unwrap_err(), @r#"
+        series/a.toml:3: there is no series "z"
+          help: the series are: a
+        "#);
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel tree as files: the checkout that is built, and the small part that host tests read.
+
+use std::{
+    fs,
+    path::PathBuf, //
+};
+
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    assemble::PatchCommit,
+    cache::Cache,
+    error::{
+        Error,
+        Result, //
+    },
+    git::{
+        Git,
+        Oid, //
+    },
+    manifest::Base,
+    runner::must,
+    ui::Ui,
+    workspace::Workspace,
+};
+
+/// The branch that the build tree is on. b4 wants to be on some branch.
+const BRANCH: &str = "nova-series";
+
+/// Stands in the repository while a checkout is under way.
+const MARK: &str = "nova-series-checkout";
+
+/// Checks the tree of `tip` out into the kernel repository. Files that do not differ keep their
+/// dates, so that make builds only what changed.
+///
+/// # Errors
+///
+/// Somebody changed files there by hand; nothing is overwritten then.
+pub fn check_out(git: &Git<'_>, cache: &Cache, tip: &PatchCommit, ui: &Ui) -> Result<()> {
+    let mark = git.dir().join(".git").join(MARK);
+    let first = !git.dir().join(".git/index").exists();
+    // After an interrupted checkout the files are ours, whatever git thinks of them.
+    if !first && !mark.exists() {
+        refuse_changes(git)?;
+        let head = git.resolve("HEAD^{commit}")?;
+        if head.as_ref() == Some(&tip.commit) {
+            return Ok(());
+        }
+    }
+    if first {
+        cache.need_space(3 << 30, "the kernel's files")?;
+        ui.say("checking out the kernel's files …");
+    }
+    fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;
+    let branch = format!("refs/heads/{BRANCH}");
+    git.must(["symbolic-ref", "HEAD", &branch])?;
+    let jobs = ["-c", "checkout.workers=0"];
+    let reset = git
+        .cmd(jobs)
+        .args(["reset", "--hard", "--quiet", tip.commit.as_str()]);
+    must(git.runner(), &reset)?;
+    fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
+}
+
+fn refuse_changes(git: &Git<'_>) -> Result<()> {
+    let out = git
+        .must(["status", "--porcelain", "--untracked-files=no"])?
+        .text();
+    if out.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<_> = out.lines().take(5).collect();
+    let dir = git.dir().display();
+    Err(
+        Error::new("the tool's kernel tree has changes that the tool did not make")
+            .at(git.dir(), None)
+            .detail(shown.join("\n"))
+            .help(format!(
+                "keep them: git -C {dir} diff HEAD > my.diff\n\
+             then drop them: git -C {dir} reset --hard"
+            )),
+    )
+}
+
+/// Exports what host builds read of the assembled tree, and points `out/tree` at it.
+///
+/// The folder is named after its content, so it never changes once it is there.
+///
+/// # Errors
+///
+/// git, or a file that cannot be written.
+pub fn export_host(
+    ws: &Workspace,
+    git: &Git<'_>,
+    cache: &Cache,
+    base: &Base,
+    tree: &Oid,
+) -> Result<PathBuf> {
+    let have: Vec<String> = listed(git, tree, &base.host.paths)?;
+    let mut hash = Sha256::new();
+    hash.update(have.join("\n"));
+    let digest = hash.finalize();
+    let name: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
+    let folder = cache.path("host").join(name);
+    if !folder.is_dir() {
+        let scratch = cache.scratch()?;
+        let paths = have
+            .iter()
+            .filter_map(|l| l.split_once('\t'))
+            .map(|(_, path)| path);
+        let cmd = git
+            .cmd(["archive", "--format=tar", tree.as_str(), "--"])
+            .args(paths);
+        let tar = must(git.runner(), &cmd)?.stdout;
+        tar::Archive::new(&tar[..])
+            .unpack(scratch.path())
+            .map_err(|e| Error::io("unpack into", scratch.path(), &e))?;
+        fs::create_dir_all(cache.path("host"))
+            .map_err(|e| Error::io("make the folder", cache.path("host"), &e))?;
+        // Another run may have been faster; its folder holds the same.
+        if let Err(e) = fs::rename(scratch.path(), &folder)
+            && !folder.is_dir()
+        {
+            return Err(Error::io("keep", &folder, &e));
+        }
+    }
+    let link = ws.out()?.join("tree");
+    if fs::read_link(&link).ok().as_ref() != Some(&folder) {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&folder, &link)
+            .map_err(|e| Error::io("make the link", &link, &e))?;
+    }
+    Ok(folder)
+}
+
+/// `ls-tree` lines of those paths that the tree has; they name content, so they are a key.
+fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
+    let cmd = git
+        .cmd(["ls-tree", "--full-tree", tree.as_str(), "--"])
+        .args(paths);
+    let out = must(git.runner(), &cmd)?.text();
+    Ok(out.lines().map(str::to_owned).collect())
+}
