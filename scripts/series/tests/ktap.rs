@@ -328,14 +328,80 @@ fn a_suite_that_is_not_there() {
 #[test]
 fn a_suite_without_cases_has_not_run() {
     let text = "KTAP version 1\n1..1\n    # Subtest: s\n    1..0\nok 1 s\n";
+    assert_eq!(parse(text.as_bytes()).counts(), Counts::default());
     for text in [text, "KTAP version 1\n1..1\nok 1 s\n"] {
         let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
-        assert!(!verdict.pass);
+        assert!(!verdict.pass && verdict.missing_suites == ["s"]);
         assert_eq!(
             verdict.errors,
             ["suite s reported, but none of its cases ran"]
         );
     }
+}
+
+#[test]
+fn a_crash_before_the_case_spoke_is_told_by_its_number() {
+    let text = String::from_utf8(bytes("crash").to_vec()).unwrap();
+    let text = text.replace("    # crashes: about to walk\n", "");
+    let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_walk"], &[]));
+    assert_eq!(verdict.failures[0].case, "#3");
+    assert_eq!(
+        verdict.errors[0],
+        "test #3 of suite demo_walk crashed: Kernel panic - not syncing: Segfault with no mm"
+    );
+    let line = verdict.failures[0].log_line.expect("the line of the panic");
+    assert!(
+        text.lines()
+            .nth(line - 1)
+            .unwrap()
+            .starts_with("Kernel panic")
+    );
+}
+
+#[test]
+fn warnings_are_found_at_every_level() {
+    let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
+    let text = text
+        .replace(
+            "        ok 1 param-1\n",
+            "WARNING: one\n        ok 1 param-1\n",
+        )
+        .replace("    # param: pass", "    # param: odd\n    # param: pass")
+        .replace("# demo_list: pass", "WARNING: two\n# demo_list: pass");
+    let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_list"], &[]));
+    let found: Vec<(&str, &str)> = verdict
+        .warnings
+        .iter()
+        .map(|w| (w.case.as_str(), w.event.message.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [("", "WARNING: two"), ("param/param-1", "WARNING: one")]
+    );
+}
+
+#[test]
+fn a_failure_without_an_assertion_says_what_it_can() {
+    for (said, told) in [
+        ("", "s.a failed: it gave no reason"),
+        ("    # a: pass:0 fail:1\n", "s.a failed: it gave no reason"),
+        ("    # a: try timed out\n", "s.a failed: try timed out"),
+    ] {
+        let text = format!(
+            "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n{said}    not ok 1 a\nnot ok 1 s\n"
+        );
+        let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
+        assert_eq!(verdict.errors, [told]);
+    }
+    // A doctest at least tells where it is written.
+    let text = "KTAP version 1\n1..1\n    # Subtest: rust_doctests_kernel\n    1..1\n    \
+                # a.location: rust/kernel/list.rs:7\n    not ok 1 a\n\
+                not ok 1 rust_doctests_kernel\n";
+    let verdict = judge(&parse(text.as_bytes()), &expect(&[], &[LIST]));
+    assert_eq!(
+        verdict.errors,
+        ["rust_doctests_kernel.a failed at rust/kernel/list.rs:7: it gave no reason"]
+    );
 }
 
 #[test]
@@ -681,7 +747,7 @@ fn losing_a_line_never_turns_a_verdict_into_a_pass() {
             let verdict = judge(&parse(&without(&lines, lost)), &expected);
             assert!(!verdict.pass, "{name} without line {}", lost + 1);
         }
-        for end in 0..bytes(name).len() {
+        for end in (0..bytes(name).len()).step_by(5) {
             let verdict = judge(&parse(&bytes(name)[..end]), &expected);
             assert!(!verdict.pass, "{name} up to byte {end}");
         }

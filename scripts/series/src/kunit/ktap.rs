@@ -2,7 +2,8 @@
 
 //! Parser of raw KTAP as a kernel prints it while it boots.
 //!
-//! The input is the console of the kernel, byte for byte: kunit.py's `test.log`, of UML or of QEMU.
+//! The input is the console of the kernel, byte for byte: kunit.py's `test.log`, of UML or of QEMU,
+//! or several of them one after the other.
 //! KTAP lines lie between other kernel messages, may carry a `dmesg` prefix and a carriage return,
 //! and the log may end anywhere. Nothing in it makes the parser fail; what is odd about it is told
 //! by [`Log::notes`], and whatever was announced and never came counts as crashed.
@@ -308,7 +309,8 @@ impl Log {
         if !self.truncated {
             return None;
         }
-        let last = self.suites.last();
+        let lost = self.suites.iter().rev().find(|s| s.log_line == 0);
+        let last = lost.or(self.suites.last());
         let place = match last {
             None => "before the first suite".to_string(),
             Some(s) if s.log_line == 0 => format!("in suite {}", s.name),
@@ -501,12 +503,20 @@ impl Parser {
     fn line(&mut self, log_line: usize, text: &str) {
         let text = without_prefix(text).trim_end();
         let body = text.trim_start_matches([' ', '\t']);
+        let column = column(&text[..text.len() - body.len()]);
+        // Logs of several boots may be joined into one.
+        let boots = body.starts_with("Linux version ");
+        if boots || (column == 0 && is_version(body)) {
+            self.ended = false;
+        }
         if body.is_empty() || self.ended {
             return;
         }
-        let column = column(&text[..text.len() - body.len()]);
         if is_end(body) {
+            self.end_run();
             self.ended = true;
+        } else if boots {
+            self.end_run();
         } else if is_version(body) {
             self.header(log_line, column, body, "");
         } else if let Some(name) = body.strip_prefix("# Subtest: ") {
@@ -539,12 +549,12 @@ impl Parser {
             self.top().test.name = name.to_string();
             return;
         }
-        while self.stack.len() > 1 && self.top().column >= column {
-            self.close_without_result();
-        }
         if column == 0 {
             // Another run in the same log, such as that of a module.
-            return self.settle_run();
+            return self.end_run();
+        }
+        while self.top().column >= column {
+            self.close_without_result();
         }
         if self.stack.len() == MAX_DEPTH {
             return self.other(log_line, column, body);
@@ -642,11 +652,18 @@ impl Parser {
         parent.push(test);
     }
 
-    /// Adds up what the outermost group lacks and makes it ready for another run.
-    fn settle_run(&mut self) {
+    /// Closes what is open, adds up what the outermost group lacks, and makes it ready for another
+    /// run.
+    fn end_run(&mut self) {
+        self.log.truncated |= self.stack.len() > 1;
+        while self.stack.len() > 1 {
+            self.close_without_result();
+        }
         let root = self.top();
         let (missing, plan) = (root.missing(), root.test.plan.take());
         root.seen.clear();
+        root.pending = Pending::default();
+        self.log.truncated |= missing > 0;
         self.log.missing = self.log.missing.saturating_add(missing);
         if let Some(plan) = plan {
             self.log.plan = Some(self.log.plan.unwrap_or(0).saturating_add(plan));
@@ -654,12 +671,7 @@ impl Parser {
     }
 
     fn finish(mut self) -> Log {
-        self.log.truncated = self.stack.len() > 1;
-        while self.stack.len() > 1 {
-            self.close_without_result();
-        }
-        self.settle_run();
-        self.log.truncated |= self.log.missing > 0;
+        self.end_run();
         self.log.suites = std::mem::take(&mut self.top().test.tests);
         self.log
     }
@@ -1026,6 +1038,7 @@ mod tests {
         assert_eq!(log.suites.len(), 2);
         assert_eq!(log.suites[0].status, Status::Crashed);
         assert_eq!(log.suites[1].status, Status::Passed);
+        assert_eq!(log.suites[1].tests[0].name, "b");
         assert_eq!(log.missing, 0);
         // A result of another name closes it too.
         let log = parse(b"KTAP version 1\n1..2\n    # Subtest: s\n    1..1\n    ok 1 a\nok 2 t\n");
@@ -1056,6 +1069,25 @@ mod tests {
     }
 
     #[test]
+    fn several_boots_add_up() {
+        let halted = "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    ok 1 a\nok 1 s\nreboot: System halted\n";
+        let broken = "KTAP version 1\n1..1\n    # Subtest: t\n    1..2\n    ok 1 a\n";
+        for boot in ["", "Linux version 6.19.11\n"] {
+            for logs in [[halted, broken], [broken, halted]] {
+                let text: String = logs.iter().map(|log| format!("{boot}{log}")).collect();
+                let log = parse(text.as_bytes());
+                assert_eq!((log.plan, log.missing), (Some(2), 0));
+                assert_eq!((log.counts().passed, log.counts().crashed), (2, 1));
+                assert_eq!(log.break_off().as_deref(), Some("in suite t"));
+            }
+        }
+        let text = format!("{halted}Linux version 6.19.11\nKernel panic - not syncing: no\n");
+        assert_eq!(parse(text.as_bytes()).crashes.len(), 1);
+        let text = format!("{halted}Kernel panic - not syncing: no\n");
+        assert_eq!(parse(text.as_bytes()).crashes.len(), 0);
+    }
+
+    #[test]
     fn tabs_and_two_spaces_nest_too() {
         for indent in ["\t", "  "] {
             let text = "KTAP version 1\n1..1\n>KTAP version 1\n># Subtest: s\n>1..1\n>not ok 1 a\nnot ok 1 s\n";
@@ -1074,7 +1106,68 @@ mod tests {
         }
         let log = parse(text.as_bytes());
         assert!(log.truncated);
-        assert_eq!(log.counts().total(), 1);
+        let mut depth = 0;
+        let mut tests = &log.suites;
+        while let Some(test) = tests.first() {
+            tests = &test.tests;
+            depth += 1;
+        }
+        // The innermost group, and the test in it that never reported.
+        assert_eq!(depth, MAX_DEPTH);
+    }
+
+    #[test]
+    fn nothing_counts_before_the_first_header_or_after_the_end() {
+        let log = parse(b"ok 1 x\nnot ok 2 y\nKTAP version 1\n1..1\nok 1 a\n");
+        assert_eq!(log.suites[0].name, "a");
+        for end in [
+            "List of all partitions:",
+            "Kernel panic - not syncing: VFS: Unable to mount root fs",
+            "reboot: System halted",
+            "reboot: Restarting system",
+            "reboot: Power down",
+        ] {
+            let text = format!("KTAP version 1\n1..2\nok 1 a\n{end}\nBUG: late\nok 2 b\n");
+            let log = parse(text.as_bytes());
+            assert_eq!((log.suites.len(), log.missing), (1, 1), "{end}");
+            assert!(log.truncated && log.crashes.is_empty(), "{end}");
+            assert_eq!(log.break_off().as_deref(), Some("after suite a"));
+        }
+    }
+
+    #[test]
+    fn tap_headers_escapes_and_lone_carriage_returns_are_read() {
+        let log = parse(b"\x1b[2J\x1b[0mTAP version 14\n1..2\nspinning\rok 1 - a\n\rok 2 - b\r\n");
+        assert_eq!(log.counts().passed, 2);
+        assert_eq!((log.missing, log.suites[1].name.as_str()), (0, "b"));
+    }
+
+    #[test]
+    fn attributes_go_to_their_owner_only() {
+        let log = parse(b"KTAP version 1\n1..2\n# b.location: x.rs:1\nok 1 a\nok 2 b\n");
+        assert_eq!(log.suites[0].location, None);
+        assert!(log.suites[0].attributes.is_empty());
+    }
+
+    #[test]
+    fn the_larger_of_two_plans_holds() {
+        let log = parse(b"KTAP version 1\n1..1\n1..2\nok 1 a\n");
+        assert_eq!((log.plan, log.missing), (Some(2), 1));
+        assert_eq!(
+            log.notes,
+            ["line 3: plan 1..2 after the plan 1..1 of the same group"]
+        );
+    }
+
+    #[test]
+    fn a_test_that_crashed_before_it_spoke_has_no_name() {
+        let log = parse(
+            b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n# s: pass:1 fail:0\n",
+        );
+        let test = &log.suites[0].tests[1];
+        assert_eq!((test.name.as_str(), test.number), ("", 2));
+        assert_eq!(test.status, Status::Crashed);
+        assert_eq!(log.suites[0].missing, 0);
     }
 
     #[test]
