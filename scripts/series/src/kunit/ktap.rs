@@ -513,7 +513,6 @@ impl Parser {
             return;
         }
         if is_end(body) {
-            self.end_run();
             self.ended = true;
         } else if boots {
             self.end_run();
@@ -1082,6 +1081,8 @@ mod tests {
             }
         }
         let text = format!("{halted}Linux version 6.19.11\nKernel panic - not syncing: no\n");
+        assert_eq!(parse(text.as_bytes()).crashes.len(), 1);
+        let text = format!("{broken}Linux version 6.19.11\nKernel panic - not syncing: no\n");
         assert_eq!(parse(text.as_bytes()).crashes.len(), 1);
         let text = format!("{halted}Kernel panic - not syncing: no\n");
         assert_eq!(parse(text.as_bytes()).crashes.len(), 0);

@@ -339,7 +339,6 @@ impl Failure {
         let test = outcome.test;
         let crash = test.crash().filter(|_| !outcome.missing);
         let place: Option<&Location> = test.failed_at.first().or(test.location.as_ref());
-        let place = place.filter(|_| !outcome.missing);
         let message = if outcome.missing {
             let seen = test.tests.len() as u64;
             let all = test.plan.unwrap_or(test.missing.saturating_add(seen));
