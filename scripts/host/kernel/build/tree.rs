@@ -23,11 +23,13 @@ impl Tree {
             Some(dir) => PathBuf::from(dir),
             None => Path::new(top).canonicalize().unwrap().join("out/tree"),
         };
-        // Links stay unresolved, so that a tree put in the place of another one is noticed.
         let root = std::path::absolute(root).unwrap();
         if !root.is_dir() {
             missing(&root);
         }
+        // The tree as a whole, because it may be a link that is turned to another tree with older
+        // files, which Cargo would not notice from the files: it looks for newer ones.
+        println!("cargo::rerun-if-changed={}", root.display());
         Self(root)
     }
 
