@@ -81,8 +81,8 @@ pub use crate::{
 ///
 /// pin_init::stack_pin_init!(let head = CListHead::new());
 ///
-/// // SAFETY: `head` is the head of a list, whose items, if any, are valid `CItem` and are linked by
-/// // their field `link`. It outlives `list`, and nobody changes it.
+/// // SAFETY: `head` is the head of a list, whose items, if any, are valid `CItem`, linked by their
+/// // field `link`. It outlives `list`, and nobody changes it.
 /// let list = unsafe { clist_create!(head.as_raw(), Item, CItem, link) };
 /// assert!(list.is_empty());
 /// # Ok::<(), Error>(())
@@ -100,7 +100,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     ///
     /// For all of `'a`:
     ///
-    /// - `ptr` must point to an initialised `list_head` that is the head of a list with valid links.
+    /// - `ptr` must point to an initialised `list_head`, the head of a list with valid links.
     /// - Each item of the list must be a valid `T` which starts `OFFSET` bytes before the
     ///   `list_head` that links it.
     /// - Nobody may change the links, free an item or borrow one mutably, except through the API
@@ -265,7 +265,12 @@ macro_rules! clist_create {
 /// # Examples
 ///
 /// ```
-/// use kernel::{bindings, clist_offset, interop::list::CList, types::Opaque};
+/// use kernel::{
+///     bindings,
+///     clist_offset,
+///     interop::list::CList,
+///     types::Opaque, //
+/// };
 ///
 /// #[repr(C)]
 /// struct CItem {
