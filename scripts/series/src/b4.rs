@@ -90,6 +90,35 @@ impl Tracked {
     }
 }
 
+/// What b4 puts around the cover letter. The commit that the series start from is private to this
+/// repository, and a private hash is of no use to whoever receives it: the trailer is there only
+/// where the public commit is known, which then stands in for it.
+fn cover_template(base: &Base) -> String {
+    let base_commit = match base.upstream_commit {
+        Some(_) => "base-commit: ${base_commit}\n",
+        None => "",
+    };
+    format!(
+        "${{cover}}\n\n---\n${{shortlog}}\n\n${{diffstat}}\n---\n{base_commit}\
+         change-id: ${{change_id}}\n${{prerequisites}}\nBest regards,\n-- \n${{signature}}\n"
+    )
+}
+
+/// Sets the repository up for b4.
+fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
+    let template = git.dir().join(".git/nova-series-cover.template");
+    crate::workspace::write(&template, cover_template(base).as_bytes())?;
+    let template = template.display().to_string();
+    for (key, value) in [
+        ("user.name", who.name.as_str()),
+        ("user.email", &who.email),
+        ("b4.prep-cover-template", &template),
+    ] {
+        git.must(["config", key, value])?;
+    }
+    Ok(())
+}
+
 /// Makes or renews the branch of a series.
 ///
 /// # Errors
@@ -108,9 +137,7 @@ pub fn branch(
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    for (key, value) in [("user.name", &who.name), ("user.email", &who.email)] {
-        git.must(["config", key, value])?;
-    }
+    configure(git, base, who)?;
     let message = message(series, cover, who);
     let content = content(one, &message, who);
     let old = tracked(git, &name)?;
@@ -193,12 +220,11 @@ fn tracking(
     inner.insert("change-id".into(), json!(series.change_id));
     let prefixes: Vec<_> = series.prefix.split(' ').filter(|w| *w != "PATCH").collect();
     inner.insert("prefixes".into(), json!(prefixes));
-    // The commit of the base in this repository is private, so b4 must not print it: what stands
-    // here is printed instead, and a release's name is as good to whoever reads it.
-    let public = base.upstream_commit.clone().unwrap_or(base.release());
     let ids = below.iter().flat_map(|s| &s.patches);
     let ids = ids.map(|p| format!("patch-id: {}", p.patch_id));
-    let prerequisites: Vec<_> = ids.chain([format!("base-commit: {public}")]).collect();
+    let public = base.upstream_commit.iter();
+    let public = public.map(|commit| format!("base-commit: {commit}"));
+    let prerequisites: Vec<_> = ids.chain(public).collect();
     inner.insert("prerequisites".into(), json!(prerequisites));
     json.insert("series".into(), Value::Object(inner));
     json.insert(
@@ -415,11 +441,20 @@ mod tests {
 
     #[test]
     fn a_private_base_is_never_named() {
-        let json = Value::Object(tracking(&series(1), &base(), &[], None, "key"));
+        let prerequisites = |base: &Base| {
+            let json = Value::Object(tracking(&series(1), base, &[], None, "key"));
+            json["series"]["prerequisites"].clone()
+        };
+        let mut base = base();
+        assert_eq!(prerequisites(&base), json!([]));
+        assert!(!cover_template(&base).contains("base-commit"));
+        let public = "1".repeat(40);
+        base.upstream_commit = Some(public.clone());
         assert_eq!(
-            json["series"]["prerequisites"],
-            json!(["base-commit: v6.19.11"])
+            prerequisites(&base),
+            json!([format!("base-commit: {public}")])
         );
+        assert!(cover_template(&base).contains("base-commit: ${base_commit}\n"));
     }
 
     #[test]

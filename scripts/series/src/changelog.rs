@@ -64,13 +64,26 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
     Ok(entries)
 }
 
+/// The longest line, as it goes into a mail.
+const COLUMNS: usize = 75;
+
 /// The entries up to `version`, which has to be the newest and to say something.
 ///
 /// # Errors
 ///
-/// It is missing or empty, or there is a newer one. The line is `None` where none fits.
+/// It is missing or empty, or there is a newer one, or a line is too long for a mail. The line is `None` where none fits.
 pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
     let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
+    let long = text
+        .lines()
+        .position(|l| l.chars().count() > COLUMNS && !l.contains("://"));
+    if let Some(index) = long {
+        return Err((
+            Some(index + 1),
+            Error::new(format!("the line is longer than {COLUMNS} columns"))
+                .help("wrap it; it goes into the cover letter as it is"),
+        ));
+    }
     let write_it = format!("write what changed in design and code below `## v{version}`");
     match entries.first() {
         Some(first) if first.version == version && !first.text.is_empty() => Ok(entries),
@@ -140,6 +153,10 @@ mod tests {
         insta::assert_snapshot!(says("## v1\n- x\n## v2\n- y\n", 1), @r"
         CHANGELOG.md:3: v2 is out of order
           help: the newest version comes first, and none is left out
+        ");
+        insta::assert_snapshot!(says(&format!("## v1\n- {}\n", "x ".repeat(40)), 1), @r"
+        CHANGELOG.md:2: the line is longer than 75 columns
+          help: wrap it; it goes into the cover letter as it is
         ");
         insta::assert_snapshot!(says("## first\n", 1), @r#"
         CHANGELOG.md:1: "first" is not a version

@@ -275,7 +275,7 @@ fn object(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("  ")?;
     let (tool, name) = rest.split_once(' ')?;
     let short = !tool.is_empty() && tool.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    short.then(|| name.trim_start().trim_start_matches("[M] "))
+    short.then(|| name.trim_start().trim_start_matches("[M]").trim_start())
 }
 
 /// Reads the stamp of an architecture without the tools.

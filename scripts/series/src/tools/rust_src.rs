@@ -36,6 +36,25 @@ use crate::{
 /// The file by which a `library` folder is known.
 const MARK: &str = "core/src/lib.rs";
 
+/// What else the kernel's build reads of it. Archives made with an eye on size leave folders out,
+/// and the compiler's complaint about that comes late and is hard to read.
+const PARTS: &[&str] = &[
+    MARK,
+    "core/src/alloc/mod.rs",
+    "portable-simd/crates/core_simd/src/vendor/x86.rs",
+    "portable-simd/crates/core_simd/src/vendor/arm.rs",
+    "stdarch/crates/core_arch/src/mod.rs",
+    "backtrace/src/lib.rs",
+];
+
+/// The first part that a `library` folder lacks.
+fn lacking(library: &Path) -> Option<&'static str> {
+    PARTS
+        .iter()
+        .copied()
+        .find(|part| !library.join(part).is_file())
+}
+
 /// The suite with current compilers for the stable distribution.
 const SUITE: &str = "trixie-backports";
 
@@ -58,7 +77,7 @@ pub fn find(runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
     let shipped = PathBuf::from(out.text()).join("lib/rustlib/src/rust/library");
     [shipped, own(cache, &version).join("library")]
         .into_iter()
-        .find(|dir| dir.join(MARK).is_file())
+        .find(|dir| lacking(dir).is_none())
 }
 
 /// Gets it on the first route that works.
@@ -86,7 +105,10 @@ pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -
     for (name, follow) in routes {
         match follow(&place) {
             Ok(()) => return Ok(()),
-            Err(e) => tried.push(format!("{name}: {e}")),
+            Err(e) => {
+                ui.say(format!("rust-src: {name}: {e}"));
+                tried.push(format!("{name}: {e}"));
+            }
         }
     }
     Err(Error::new(format!("there is no way to rust-src {version}"))
@@ -151,6 +173,12 @@ impl Place<'_> {
         let library = library_below(from, 6).ok_or_else(|| {
             Error::new(format!("there is no library/{MARK} in {}", what.display()))
         })?;
+        if let Some(part) = lacking(&library) {
+            return Err(Error::new(format!(
+                "{} is incomplete: it has no library/{part}",
+                what.display()
+            )));
+        }
         let home = own(self.cache, self.version);
         let made = self.cache.scratch()?;
         let to = made.path().join("library");
@@ -179,6 +207,20 @@ fn library_below(dir: &Path, depth: usize) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_incomplete_library_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(lacking(dir.path()), Some(MARK));
+        for part in PARTS {
+            let path = dir.path().join(part);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(lacking(dir.path()), None);
+        fs::remove_file(dir.path().join(PARTS[2])).unwrap();
+        assert_eq!(lacking(dir.path()), Some(PARTS[2]));
+    }
 
     #[test]
     fn the_library_is_found_in_either_layout() {
