@@ -25,6 +25,7 @@ use crate::{
     },
     cache::{
         Cache,
+        Lock,
         Resource, //
     },
     check,
@@ -153,6 +154,15 @@ impl<'a> App<'a> {
         Git::new(self.runner, &self.kernel)
     }
 
+    /// Takes a lock under which the kernel repository is changed.
+    fn lock(&self, resource: Resource) -> Result<Lock> {
+        let lock = self.cache.lock(resource, &self.ui)?;
+        if lock.after_death() {
+            self.git().remove_stale_locks();
+        }
+        Ok(lock)
+    }
+
     fn base_commit(&self) -> Result<BaseCommit> {
         base::obtain(
             self.runner,
@@ -190,7 +200,7 @@ impl<'a> App<'a> {
         let base = self.base_commit()?;
         let who = Identity::of_user(self.runner, self.ws.root());
         let git = self.git();
-        let _lock = self.cache.lock(Resource::Refs, &self.ui)?;
+        let _lock = self.lock(Resource::Refs)?;
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
         let scratch = self.cache.scratch()?;
         let whole = names.is_empty();
@@ -264,7 +274,7 @@ impl<'a> App<'a> {
             arch,
             ui: &self.ui,
         };
-        let _lock = self.cache.lock(Resource::Tree, &self.ui)?;
+        let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
         if build.is_current(tip)? {
             self.ui.say(format!(
@@ -273,7 +283,7 @@ impl<'a> App<'a> {
             ));
             return then(&made, &build);
         }
-        tree::check_out(&self.git(), &self.cache, tip, &self.ui)?;
+        tree::check_out(&self.git(), tip, &self.ui)?;
         if let Built::Anew(warnings) = build.build(tip)? {
             for warning in warnings {
                 self.ui.warn(warning);
@@ -304,7 +314,7 @@ impl<'a> App<'a> {
                 self.ui
                     .say(format!("KUnit of {} ({}) …", series.name, arch.name()));
                 // kunit.py starts from the tree that was built.
-                tree::check_out(&self.git(), &self.cache, &made.assembled.all, &self.ui)?;
+                tree::check_out(&self.git(), &made.assembled.all, &self.ui)?;
                 let tree = made.assembled.all.tree.as_str();
                 let record = kunit::run(&self.ws, build, series, tree)?;
                 self.ui.say(format!(
@@ -336,8 +346,8 @@ impl<'a> App<'a> {
             return Err(tools::lacking(&missing));
         }
         let git = self.git();
-        let _lock = self.cache.lock(Resource::Tree, &self.ui)?;
-        tree::check_out(&git, &self.cache, &made.assembled.all, &self.ui)?;
+        let _lock = self.lock(Resource::Tree)?;
+        tree::check_out(&git, &made.assembled.all, &self.ui)?;
         let b4 = self.toolchain(&[])?.b4;
         let subject = check::Subject {
             ws: &self.ws,
@@ -377,7 +387,7 @@ impl<'a> App<'a> {
         let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
         let version = one.plan.series().version;
         let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
-        let _lock = self.cache.lock(Resource::Refs, &self.ui)?;
+        let _lock = self.lock(Resource::Refs)?;
         let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
         for mail in &done.mails {
             println!("{}", self.ws.shown(mail).display());

@@ -66,7 +66,23 @@ impl Resource {
 #[derive(Debug)]
 #[must_use = "the resource is free again when this is dropped"]
 pub struct Lock {
-    _file: File,
+    file: File,
+    after_death: bool,
+}
+
+impl Lock {
+    /// Whether the run that held it before died with it. Its children are gone too: they held it
+    /// as well. So what it left locked in a git repository is nobody's.
+    pub fn after_death(&self) -> bool {
+        self.after_death
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // An empty file says that its last holder gave it back.
+        let _ = self.file.set_len(0);
+    }
 }
 
 impl Cache {
@@ -132,11 +148,10 @@ impl Cache {
             .open(&path)
             .map_err(|e| Error::io("open", &path, &e))?;
         if file.try_lock().is_err() {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
+            let holder = holder(&mut file);
             ui.say(format!(
                 "waiting: another run{} works on the {} in {}",
-                match holder.trim() {
+                match holder.as_str() {
                     "" => String::new(),
                     id => format!(" (process {id})"),
                 },
@@ -145,11 +160,15 @@ impl Cache {
             ));
             file.lock().map_err(|e| Error::io("lock", &path, &e))?;
         }
-        // Only for the message above; the lock itself is the kernel's.
-        let _ = file.set_len(0).and_then(|()| file.rewind());
-        let _ = write!(file, "{}", std::process::id());
+        // The lock itself is the kernel's; the content only tells who holds it, or died with it.
+        let after_death = !holder(&mut file).is_empty();
+        let id = std::process::id().to_string();
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(id.as_bytes()))
+            .map_err(|e| Error::io("write", &path, &e))?;
         inherit(&file).map_err(|e| Error::io("share", &path, &e))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file, after_death })
     }
 
     /// A new folder under `tmp/`, to be renamed into place.
@@ -208,6 +227,16 @@ impl Cache {
     }
 }
 
+/// What the file of a lock says.
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    // Unreadable is as good as empty: it is only a hint.
+    let _ = file
+        .rewind()
+        .and_then(|()| file.read_to_string(&mut holder));
+    holder.trim().to_owned()
+}
+
 fn inherit(file: &File) -> std::io::Result<()> {
     let flags = rustix::io::fcntl_getfd(file)? - rustix::io::FdFlags::CLOEXEC;
     Ok(rustix::io::fcntl_setfd(file, flags)?)
@@ -251,6 +280,18 @@ mod tests {
         assert!(other.try_lock().is_err());
         drop(lock);
         other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_died_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let lock = || cache.lock(Resource::Refs, &Ui::silent()).unwrap();
+        assert!(!lock().after_death());
+        assert!(!lock().after_death(), "it was given back");
+        fs::write(dir.path().join("lock/refs"), "4194999").unwrap();
+        assert!(lock().after_death());
+        assert!(!lock().after_death());
     }
 
     #[test]

@@ -175,6 +175,29 @@ impl<'a> Git<'a> {
             .ok_or_else(|| Error::new(format!("{commit} is not a commit of the kernel repository")))
     }
 
+    /// Removes lock files that a run which is no more has left. Only for the holder of a lock of
+    /// the cache who was told so.
+    pub fn remove_stale_locks(&self) {
+        fn walk(dir: &Path) {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    walk(&path);
+                } else if path.extension().is_some_and(|e| e == "lock") {
+                    // It may vanish under us; what matters is that it is gone.
+                    let _ = std::fs::remove_file(path);
+                }
+            }
+        }
+        let dir = self.dir.join(".git");
+        for below in ["refs", "logs", "worktrees"] {
+            walk(&dir.join(below));
+        }
+        for name in ["config", "index", "HEAD", "packed-refs", "shallow"] {
+            let _ = std::fs::remove_file(dir.join(format!("{name}.lock")));
+        }
+    }
+
     /// Points a ref at a commit.
     pub fn set_ref(&self, name: &str, to: &Oid) -> Result<()> {
         self.must(["update-ref", name, to.as_str()]).map(drop)
@@ -415,6 +438,24 @@ mod tests {
         assert_eq!(git.content(&commit, odd).unwrap().unwrap(), b"x\n");
         assert_eq!(git.content(&commit, "none").unwrap(), None);
         assert_eq!(git.resolve("no-such-ref").unwrap(), None);
+    }
+
+    #[test]
+    fn stale_locks_are_removed_and_nothing_else() {
+        let dir = repository();
+        let git = Git::new(&System, dir.path());
+        let locks = ["config.lock", "refs/heads/x.lock", "index.lock"];
+        for lock in locks {
+            std::fs::write(dir.path().join(".git").join(lock), "").unwrap();
+        }
+        let error = git.must(["config", "a.b", "c"]).unwrap_err().to_string();
+        assert!(error.contains("could not lock config file"), "{error}");
+        git.remove_stale_locks();
+        git.must(["config", "a.b", "c"]).unwrap();
+        for lock in locks {
+            assert!(!dir.path().join(".git").join(lock).exists());
+        }
+        assert!(dir.path().join(".git/HEAD").exists());
     }
 
     #[test]

@@ -41,7 +41,7 @@ const MARK: &str = "nova-series-checkout";
 /// # Errors
 ///
 /// Somebody changed files there by hand; nothing is overwritten then.
-pub fn check_out(git: &Git<'_>, cache: &Cache, tip: &PatchCommit, ui: &Ui) -> Result<()> {
+pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let mark = git.dir().join(".git").join(MARK);
     let first = !git.dir().join(".git/index").exists();
     // After an interrupted checkout the files are ours, whatever git thinks of them.
@@ -53,7 +53,6 @@ pub fn check_out(git: &Git<'_>, cache: &Cache, tip: &PatchCommit, ui: &Ui) -> Re
         }
     }
     if first {
-        cache.need_space(3 << 30, "the kernel's files")?;
         ui.say("checking out the kernel's files …");
     }
     fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;

@@ -46,30 +46,44 @@ use crate::{
     },
 };
 
-/// What an import takes: the pack, the files checked out, and a build folder.
-const SPACE: u64 = 6 << 30;
+/// How many times its own size an archive takes once it is a pack, with the files checked out
+/// later (measured: 0.15 GB, 0.36 GB and 1.4 GB).
+const GROWTH: u64 = 12;
 
 /// How much memory the decompression may take.
 const XZ_MEMORY: u64 = 1 << 30;
 
-/// Makes the repository, and removes what a killed import left.
-pub fn prepare(git: &Git<'_>) -> Result<()> {
-    let dir = git.dir();
-    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
-    git.must(["init", "--quiet", "--initial-branch=nova-series"])?;
-    for (key, value) in [
-        // Loose objects and packs of other checkouts must not vanish under them.
-        ("gc.auto", "0"),
-        ("maintenance.auto", "false"),
-        ("core.logAllRefUpdates", "true"),
-        // A pack of the kernel is written once and read often.
-        ("core.compression", "1"),
-    ] {
-        git.must(["config", key, value])?;
+/// Makes the repository unless it is there, and removes what a killed import left.
+pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
+    let home = git.dir().join(".git");
+    if !home.is_dir() {
+        let scratch = cache.scratch()?;
+        let new = Git::new(git.runner(), scratch.path());
+        new.must([
+            "init",
+            "--quiet",
+            "--initial-branch=nova-series",
+            "--template=",
+        ])?;
+        for (key, value) in [
+            // Objects of other checkouts must not vanish under them.
+            ("gc.auto", "0"),
+            ("maintenance.auto", "false"),
+            ("core.logAllRefUpdates", "true"),
+            // A pack of the kernel is written once and read often.
+            ("core.compression", "1"),
+        ] {
+            new.must(["config", key, value])?;
+        }
+        let dir = git.dir();
+        fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+        fs::rename(scratch.path().join(".git"), &home)
+            .map_err(|e| Error::io("make the repository", &home, &e))?;
     }
-    let packs = dir.join(".git/objects/pack");
+    let packs = home.join("objects/pack");
     for entry in fs::read_dir(packs).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("tmp_") {
+            // What is left of it would only take space.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -117,10 +131,10 @@ pub fn from_archive(
     archive: &Path,
     ui: &Ui,
 ) -> Result<Oid> {
-    cache.need_space(SPACE, "the kernel")?;
-    let scratch = cache.scratch()?;
     let file = File::open(archive).map_err(|e| Error::io("open", archive, &e))?;
     let size = file.metadata().map_or(0, |m| m.len());
+    cache.need_space(GROWTH * size, "the kernel")?;
+    let scratch = cache.scratch()?;
     let mut progress = ui.progress(
         &format!("importing Linux {}", base.version),
         size,

@@ -86,12 +86,15 @@ pub fn obtain(
     if let Some(found) = imported(&git, base)? {
         return Ok(found);
     }
-    let _lock = cache.lock(Resource::Base, ui)?;
+    let lock = cache.lock(Resource::Base, ui)?;
     // Another run may have done it while this one waited.
     if let Some(found) = imported(&git, base)? {
         return Ok(found);
     }
-    import::prepare(&git)?;
+    import::prepare(&git, cache)?;
+    if lock.after_death() {
+        git.remove_stale_locks();
+    }
     let commit = match &sources.kernel {
         Some(kernel) => import::from_git(&git, base, kernel, ui)?,
         None => {

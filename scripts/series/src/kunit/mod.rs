@@ -15,12 +15,9 @@ use serde::{
     Serialize, //
 };
 
-use self::{
-    ktap::Log,
-    verdict::{
-        Expectation,
-        Verdict, //
-    },
+use self::verdict::{
+    Expectation,
+    Verdict, //
 };
 use crate::{
     emit::json,
@@ -104,18 +101,6 @@ fn common_prefix(a: &str, b: &str) -> String {
     same.map(|(c, _)| c).collect()
 }
 
-/// Joins what several boots wrote.
-fn join(mut all: Log, one: Log) -> Log {
-    all.started |= one.started;
-    all.truncated |= one.truncated;
-    all.missing += one.missing;
-    all.suites.extend(one.suites);
-    all.crashes.extend(one.crashes);
-    all.warnings.extend(one.warnings);
-    all.notes.extend(one.notes);
-    all
-}
-
 /// Boots the built kernel for the tests of `series`, and records the verdict under `out/kunit/`.
 ///
 /// # Errors
@@ -123,7 +108,6 @@ fn join(mut all: Log, one: Log) -> Log {
 /// `kunit.py` could not be started. Tests that fail are in the [`Record`].
 pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Result<Record> {
     let expected = expectation(series);
-    let mut log = Log::default();
     let mut raw = Vec::new();
     let mut complaints = Vec::new();
     let test_log = build.dir().join("test.log");
@@ -143,7 +127,6 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
                 last_line(&out)
             ));
         }
-        log = join(log, ktap::parse(&text));
         raw.extend(text);
         if !out.ok() {
             complaints.push(format!(
@@ -152,7 +135,7 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
             ));
         }
     }
-    let mut verdict = verdict::judge(&log, &expected);
+    let mut verdict = verdict::judge(&ktap::parse(&raw), &expected);
     if !complaints.is_empty() {
         verdict.pass = false;
         verdict.errors.extend(complaints);
@@ -188,21 +171,13 @@ pub fn failure(records: &[Record]) -> Option<Error> {
     let bad = records.iter().filter(|r| !r.verdict.pass);
     Error::all(
         bad.map(|r| {
-            let mut lines = r.verdict.errors.clone();
-            for f in &r.verdict.failures {
-                let place = match (&f.file, f.line) {
-                    (Some(file), Some(line)) => format!("{file}:{line}: "),
-                    _ => String::new(),
-                };
-                lines.push(format!("{place}{} {}: {}", f.suite, f.case, f.message));
-            }
             Error::new(format!(
                 "KUnit of {} on {}: {}",
                 r.name,
                 r.arch.name(),
                 r.verdict.summary()
             ))
-            .detail(lines.join("\n"))
+            .detail(r.verdict.errors.join("\n"))
             .help(format!(
                 "the kernel's log is out/kunit/{}/{}.log",
                 r.arch.name(),
@@ -238,15 +213,22 @@ mod tests {
 
     #[test]
     fn a_failure_in_either_boot_counts() {
-        let good = ktap::parse(b"KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: a\n    1..1\n    ok 1 x\nok 1 a\n");
-        let bad = ktap::parse(b"KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: b\n    1..1\n    not ok 1 x\nnot ok 1 b\n");
+        let boot = |suite: &str, result: &str| {
+            format!(
+                "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: {suite}\n    1..1\n    \
+                 {result} 1 x\n{result} 1 {suite}\nreboot: System halted\n"
+            )
+        };
         let expected = Expectation {
             suites: vec!["a".into(), "b".into()],
             doctests: Vec::new(),
         };
-        let both = join(good.clone(), bad);
-        assert!(!verdict::judge(&both, &expected).pass);
-        let twice = join(good.clone(), good);
-        assert!(!verdict::judge(&twice, &expected).pass, "b did not run");
+        let pass = |boots: [String; 2]| {
+            let log = ktap::parse(boots.concat().as_bytes());
+            verdict::judge(&log, &expected).pass
+        };
+        assert!(pass([boot("a", "ok"), boot("b", "ok")]));
+        assert!(!pass([boot("a", "ok"), boot("b", "not ok")]));
+        assert!(!pass([boot("a", "ok"), boot("a", "ok")]), "b did not run");
     }
 }

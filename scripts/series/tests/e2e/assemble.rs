@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `assemble` makes, and that a maintainer gets the same out of it.
+
+use std::{
+    fs,
+    path::Path, //
+};
+
+use crate::mini::Mini;
+
+#[test]
+fn a_table_shows_where_the_series_stand() {
+    let mini = Mini::new();
+    insta::assert_snapshot!(mini.good(&["assemble", "--quiet"]).stdout);
+    let status = mini.good(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status[0]["name"], "list");
+    assert_eq!(status[0]["applies"], true);
+}
+
+#[test]
+fn the_patches_are_what_a_maintainer_expects() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    for (name, text) in mini.received() {
+        if name.ends_with(".patch") {
+            insta::assert_snapshot!(name.trim_start_matches("out/").replace('/', "-"), text);
+        }
+    }
+}
+
+fn am(mini: &Mini, dir: &Path, mbox: &str) -> String {
+    let mbox = mini.ws(mbox);
+    mini.git(dir, &["am", "--quiet", mbox.to_str().unwrap()]);
+    mini.git(dir, &["rev-parse", "HEAD^{tree}"])
+}
+
+#[test]
+fn git_am_gives_the_recorded_trees() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let tree = |name: &str| {
+        mini.series_report(name)["tip"]["tree"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+
+    let alone = mini.pristine("alone");
+    assert_eq!(am(&mini, &alone, "out/list/v1.mbox"), tree("list"));
+    for path in ["list.rs", "list/owned.rs"] {
+        let landed = fs::read_to_string(alone.join(path)).unwrap();
+        assert_eq!(landed, mini.read(&format!("list/tree/{path}")));
+    }
+    // One by one in dependency order, and in one go, give the same.
+    assert_eq!(am(&mini, &alone, "out/buddy/v1.mbox"), tree("buddy"));
+    let bundle = mini.pristine("bundle");
+    assert_eq!(
+        am(&mini, &bundle, "out/buddy/v1.with-deps.mbox"),
+        tree("buddy")
+    );
+    let other = mini.pristine("other");
+    assert_eq!(am(&mini, &other, "out/other/v1.mbox"), tree("other"));
+    // All of them in a row.
+    am(&mini, &bundle, "out/other/v1.mbox");
+    let all = mini.git(&bundle, &["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(mini.report()["all"]["tree"], all.as_str());
+}
+
+#[test]
+fn withheld_lines_enter_with_their_patch() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let patches = mini.series_report("list")["patches"].clone();
+    let kernel = mini.path("cache/kernel");
+    let at = |n: usize| {
+        let commit = patches[n]["commit"].as_str().unwrap();
+        mini.git(&kernel, &["show", &format!("{commit}:list.rs")])
+    };
+    assert_eq!(at(0), "//! A list.\n\npub fn walk() {}");
+    assert_eq!(at(1) + "\n", mini.read("list/tree/list.rs"));
+}
+
+#[test]
+fn two_caches_and_two_routes_give_the_same_bytes() {
+    let (one, two) = (Mini::new(), Mini::new());
+    one.good(&["assemble"]);
+    // The second takes the base from a git tree, and has no archive at all.
+    let kernel = two.pristine("kernel");
+    // Its date is the release's, as in the archive.
+    let date = "1767323045 +0000";
+    let status = std::process::Command::new("git")
+        .args(["commit", "--amend", "--no-edit", "--quiet", "--date", date])
+        .env("GIT_COMMITTER_DATE", date)
+        .env("GIT_COMMITTER_NAME", "Release Manager")
+        .env("GIT_COMMITTER_EMAIL", "release@example.org")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .current_dir(&kernel)
+        .status();
+    assert!(status.unwrap().success());
+    two.git(&kernel, &["tag", "v6.1.2"]);
+    fs::remove_file(two.path("mirror/mini.tar.xz")).unwrap();
+    two.good(&["assemble", "--kernel", kernel.to_str().unwrap()]);
+    assert_eq!(one.received(), two.received());
+    assert_eq!(one.report(), two.report());
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let (report, received) = (mini.report(), mini.received());
+    let date = |below: &str| fs::metadata(mini.ws(below)).unwrap().modified().unwrap();
+    let before = date("out/list/v1.mbox");
+    let branch = mini.git(&mini.path("cache/kernel"), &["rev-parse", "b4/list"]);
+    mini.good(&["assemble"]);
+    assert_eq!((report, received), (mini.report(), mini.received()));
+    assert_eq!(before, date("out/list/v1.mbox"));
+    assert_eq!(
+        branch,
+        mini.git(&mini.path("cache/kernel"), &["rev-parse", "b4/list"])
+    );
+}
+
+#[test]
+fn patches_that_are_gone_leave_no_file() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    assert!(
+        mini.ws("out/list/v1/0002-rust-list-add-the-owned-side.patch")
+            .is_file()
+    );
+    fs::rename(mini.ws("series/list/2.msg"), mini.ws("series/list/3.msg")).unwrap();
+    mini.replace("series/list.toml", "2.msg", "3.msg");
+    mini.message("list", "3.msg", "rust: list: add another side");
+    mini.good(&["assemble"]);
+    assert!(
+        !mini
+            .ws("out/list/v1/0002-rust-list-add-the-owned-side.patch")
+            .exists()
+    );
+    assert!(
+        mini.ws("out/list/v1/0002-rust-list-add-another-side.patch")
+            .is_file()
+    );
+}
+
+#[test]
+fn only_the_named_series_and_what_it_needs_are_made() {
+    let mini = Mini::new();
+    // A fault elsewhere does not matter then.
+    mini.replace("series/other.toml", "1.diff", "9.diff");
+    mini.good(&["assemble", "buddy"]);
+    assert!(mini.ws("out/list/v1.mbox").is_file() && mini.ws("out/buddy/v1.mbox").is_file());
+    assert!(!mini.ws("out/other").exists() && !mini.ws("out/series.json").exists());
+}
+
+#[test]
+fn without_an_identity_nobody_signs_off() {
+    let mini = Mini::new();
+    mini.file("home/.gitconfig", "");
+    let ran = mini.good(&["assemble"]);
+    assert!(ran.stderr.contains("nobody signs off"), "{}", ran.stderr);
+    let all: String = mini.received().into_iter().map(|(_, text)| text).collect();
+    assert!(!all.contains("Signed-off-by"));
+}
+
+#[test]
+fn host_tests_get_their_part_of_the_tree() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    assert_eq!(
+        mini.read("out/tree/list.rs"),
+        mini.read("list/tree/list.rs")
+    );
+    assert!(mini.ws("out/tree/scripts/run.sh").is_file());
+    assert!(!mini.ws("out/tree/Makefile").exists());
+    // A changed tree gets a folder of its own; the old one stays as it was.
+    let old = fs::read_link(mini.ws("out/tree")).unwrap();
+    mini.overlay("list", "list.rs", "//! Another list.\n\nmod owned;\n");
+    mini.good(&["assemble"]);
+    assert_eq!(
+        mini.read("out/tree/list.rs"),
+        "//! Another list.\n\nmod owned;\n"
+    );
+    assert_ne!(fs::read_link(mini.ws("out/tree")).unwrap(), old);
+    assert!(
+        fs::read_to_string(old.join("list.rs"))
+            .unwrap()
+            .contains("walk")
+    );
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a user reads when the input is wrong. Each of these exits with 1 and loses nothing.
+
+use std::{
+    fs,
+    os::unix::fs::symlink, //
+};
+
+use crate::mini::Mini;
+
+macro_rules! says {
+    ($mini:expr, $args:expr, @$text:literal) => {
+        insta::assert_snapshot!($mini.error(&$args), @$text)
+    };
+}
+
+#[test]
+fn a_malformed_manifest() {
+    let mini = Mini::new();
+    mini.replace("series/list.toml", "version = 1", "version = = 1");
+    let text = mini.error(&["assemble"]);
+    assert!(text.starts_with("error: series/list.toml:1: "), "{text}");
+    assert!(text.contains("help: the fields are described"), "{text}");
+}
+
+#[test]
+fn an_unknown_field() {
+    let mini = Mini::new();
+    mini.replace("series/list.toml", "files =", "filez =");
+    says!(mini, ["assemble"], @r#"
+    error: series/list.toml:8: unknown field `filez`, expected one of `message`, `files`, `edits`, `withhold`
+      help: the fields are described in ARCHITECTURE.md, "Manifests"
+    "#);
+}
+
+#[test]
+fn a_file_claimed_twice_and_one_claimed_by_none() {
+    let mini = Mini::new();
+    mini.overlay("list", "stray.rs", "");
+    mini.replace(
+        "series/list.toml",
+        "[\"list/owned.rs\"]",
+        "[\"list/owned.rs\", \"list.rs\"]",
+    );
+    says!(mini, ["assemble"], @r"
+    error: series/list.toml:13: list.rs is claimed twice, first in line 8
+      help: a file enters in one patch, whole; remove one of the two lines
+    error: list/tree/stray.rs: no patch claims this file
+      help: name it in a [[patch]] of series/list.toml
+    ");
+}
+
+#[test]
+fn a_path_that_leaves_the_component() {
+    let mini = Mini::new();
+    mini.replace(
+        "series/list.toml",
+        "[\"list/owned.rs\"]",
+        "[\"list/owned.rs\", \"../../x\"]",
+    );
+    says!(mini, ["assemble"], @r#"error: series/list.toml:13: "../../x" leaves the component: `..` is not allowed"#);
+}
+
+#[test]
+fn a_link_out_of_the_component() {
+    let mini = Mini::new();
+    symlink("/etc/hostname", mini.ws("list/tree/link.rs")).unwrap();
+    says!(mini, ["assemble"], @r"
+    error: list/tree/link.rs: is a symbolic link
+      help: the overlay holds plain files, which land in the kernel as they are
+    ");
+}
+
+#[test]
+fn an_edit_without_its_context() {
+    let mini = Mini::new();
+    mini.replace("buddy/edits/1.diff", " mod list;", " mod tsil;");
+    says!(mini, ["assemble"], @r"
+    error: buddy/edits/1.diff: does not apply
+        error: patch failed: lib.rs:1
+        error: lib.rs: patch does not apply
+      help: the diff has to fit on the base plus list and the patches before it; make it anew there
+    ");
+}
+
+#[test]
+fn a_file_of_ours_that_the_base_has() {
+    let mini = Mini::new();
+    mini.overlay("list", "Kconfig", "# ours\n");
+    mini.replace(
+        "series/list.toml",
+        "[\"list.rs\"]",
+        "[\"list.rs\", \"Kconfig\"]",
+    );
+    says!(mini, ["assemble"], @r"
+    error: list/tree/Kconfig: the base has this file already
+      help: change a file of the base with a diff in list/edits/
+    ");
+}
+
+#[test]
+fn a_cycle_of_dependencies() {
+    let mini = Mini::new();
+    mini.replace("series/list.toml", "depends = []", "depends = [\"mm\"]");
+    says!(mini, ["assemble"], @r"
+    error: series/mm.toml:3: the dependencies run in a circle: buddy -> list -> mm -> buddy
+      help: remove one of these dependencies
+    ");
+}
+
+#[test]
+fn a_missing_dependency_is_found() {
+    let mini = Mini::new();
+    // The edit of buddy needs the line that list brings, but does not say so.
+    mini.replace("series/buddy.toml", "depends = [\"list\"]", "depends = []");
+    let text = mini.error(&["assemble"]);
+    assert!(
+        text.starts_with("error: buddy/edits/1.diff: does not apply"),
+        "{text}"
+    );
+    assert!(
+        text.contains("has to fit on the base and the patches before it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unknown_series() {
+    let mini = Mini::new();
+    says!(mini, ["assemble", "lits"], @r#"
+    error: there is no series "lits"
+      help: the series are: list, buddy, mm, other
+    "#);
+}
+
+#[test]
+fn a_bad_commit_message_and_a_bad_changelog() {
+    let mini = Mini::new();
+    mini.replace(
+        "series/list/1.msg",
+        "Drivers",
+        "Changes in v2:\n- x\n\nDrivers",
+    );
+    says!(mini, ["assemble"], @r"
+    error: series/list/1.msg:3: a changelog between versions does not belong in a commit message
+      help: write it in CHANGELOG.md; the tool puts it below `---` of the cover letter
+    ");
+    let mini = Mini::new();
+    mini.replace("series/list.toml", "version = 1", "version = 2");
+    says!(mini, ["assemble"], @r"
+    error: list/CHANGELOG.md: there is no entry for v2
+      help: write what changed in design and code below `## v2`
+    ");
+}
+
+#[test]
+fn a_wrong_archive() {
+    let mini = Mini::new();
+    fs::write(mini.path("mirror/mini.tar.xz"), "not it").unwrap();
+    let text = mini.error(&["assemble"]);
+    assert!(
+        text.starts_with("error: there is no way to Linux v6.1.2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("has another content than mini.tar.xz should have"),
+        "{text}"
+    );
+    assert!(
+        text.contains("help: put mini.tar.xz into a folder"),
+        "{text}"
+    );
+    assert!(!mini.path("cache/archives/mini.tar.xz").exists());
+    // The cache is as it was: with the right archive the next run goes through.
+    let right = Mini::new();
+    fs::copy(
+        right.path("mirror/mini.tar.xz"),
+        mini.path("mirror/mini.tar.xz"),
+    )
+    .unwrap();
+    mini.good(&["assemble"]);
+}
+
+#[test]
+fn an_archive_of_another_release() {
+    let mini = Mini::new();
+    mini.archive(&[(
+        "Makefile",
+        0o644,
+        "VERSION = 5\nPATCHLEVEL = 4\nSUBLEVEL = 0\nEXTRAVERSION = -rc1\n",
+    )]);
+    says!(mini, ["assemble"], @"error: DIR/mirror/mini.tar.xz: is Linux 5.4-rc1, but the series are made for 6.1.2");
+}
+
+#[test]
+fn a_kernel_tree_with_changes() {
+    let mini = Mini::new();
+    let kernel = mini.pristine("kernel");
+    mini.file("kernel/lib.rs", "changed\n");
+    says!(mini, ["assemble", "--kernel", kernel.to_str().unwrap()], @r"
+    error: DIR/kernel: the kernel tree has changes that are not committed (1 files)
+         M lib.rs
+      help: commit or stash them, or name a clean tree
+    ");
+    assert_eq!(
+        fs::read_to_string(kernel.join("lib.rs")).unwrap(),
+        "changed\n"
+    );
+}
+
+#[test]
+fn a_foreign_tree() {
+    let mini = Mini::new();
+    let dir = mini.path("foreign");
+    fs::create_dir(&dir).unwrap();
+    let args = ["assemble", "--kernel", dir.to_str().unwrap()];
+    says!(mini, args, @r"
+    error: DIR/foreign: is not a git tree
+      help: name a clone that has the tag v6.1.2, or leave --kernel out
+    ");
+    mini.git(&dir, &["init", "--quiet"]);
+    mini.git(&dir, &["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    says!(mini, args, @r"
+    error: DIR/foreign: is not a Linux kernel tree
+      help: check out v6.1.2, or leave --kernel out
+    ");
+    mini.file(
+        "foreign/Makefile",
+        "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION =\n",
+    );
+    mini.git(&dir, &["add", "Makefile"]);
+    mini.git(&dir, &["commit", "--quiet", "-m", "x"]);
+    says!(mini, args, @r"
+    error: DIR/foreign: is Linux 7.3, but the series are made for 6.1.2
+      help: check out v6.1.2, or leave --kernel out
+    ");
+}
+
+#[test]
+fn changes_in_the_tools_own_tree_are_kept() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    mini.git(
+        &kernel,
+        &["reset", "--hard", "--quiet", "refs/nova-series/base/6.1.2"],
+    );
+    mini.file("cache/kernel/lib.rs", "work of hours\n");
+    let text = mini.error(&["check"]);
+    assert!(
+        text.contains("the tool's kernel tree has changes that the tool did not make")
+            && text.contains(" M lib.rs")
+            && text.contains("help: keep them: git -C DIR/cache/kernel diff HEAD > my.diff"),
+        "{text}"
+    );
+    assert_eq!(
+        fs::read_to_string(kernel.join("lib.rs")).unwrap(),
+        "work of hours\n"
+    );
+}
+
+#[test]
+fn no_git_at_all() {
+    let mini = Mini::new();
+    let mut command = mini.command(&["assemble"]);
+    command.env("PATH", mini.path("nowhere"));
+    let ran = mini.ran(command.output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr
+            .contains("error: git is not installed\n  help: `cargo series doctor`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn missing_tools_are_listed_with_what_installs_them() {
+    let mini = Mini::new();
+    let mut command = mini.command(&["doctor"]);
+    command.env("PATH", mini.path("nowhere"));
+    let ran = mini.ran(command.output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout
+            .contains("| clang-19           | MISSING | build, test"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("apt-get install clang-19"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("error: missing: git, curl, make, "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn outside_a_workspace() {
+    let mini = Mini::new();
+    let mut command = mini.command(&["status"]);
+    command.current_dir(mini.path("home"));
+    let ran = mini.ran(command.output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: DIR/home is not in a workspace of patch series: there is no series/base.toml above it
+      help: change into the checkout, or name it with --workspace DIR
+    ");
+}
+
+#[test]
+fn nothing_assembled_yet() {
+    says!(Mini::new(), ["status"], @r"
+    error: nothing is assembled yet
+      help: run `cargo series assemble`
+    ");
+}

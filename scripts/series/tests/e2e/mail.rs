@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hand-over to the real b4, which is found in `PATH` or where `cargo series setup` puts it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command, //
+};
+
+use crate::mini::Mini;
+
+/// The folder of b4's program. `scripts/test` sets the tools up before it runs this.
+fn b4_folder() -> PathBuf {
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let cache = var("NOVA_SERIES_CACHE")
+        .or_else(|| var("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
+        .or_else(|| var("HOME").map(|d| d.join(".cache/nova-series")));
+    let own = cache
+        .into_iter()
+        .flat_map(|c| fs::read_dir(c.join("tools")));
+    let own = own.flatten().flatten().map(|e| e.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    own.chain(std::env::split_paths(&path).collect::<Vec<_>>())
+        .find(|dir| dir.join("b4").is_file())
+        .expect("b4 is needed for this test: run `cargo series setup` first")
+}
+
+fn with_b4(mini: &Mini, mut command: Command) -> crate::mini::Ran {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", b4_folder().display()));
+    mini.ran(command.output().unwrap())
+}
+
+#[test]
+fn b4_takes_the_branches_for_its_own() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    for (branch, patches, prerequisites) in [("b4/list", 2, "False"), ("b4/buddy", 2, "True")] {
+        let mut command = mini.command(&[]);
+        let program = b4_folder().join("b4");
+        let mut b4 = Command::new(program);
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => b4.env(key, value),
+                None => b4.env_remove(key),
+            };
+        }
+        b4.args(["prep", "--show-info", branch])
+            .current_dir(mini.path("cache/kernel"));
+        command = b4;
+        // HEAD has to be on a branch for b4.
+        let ran = with_b4(&mini, command);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let has = |line: &str| assert!(ran.stdout.contains(line), "{line}:\n{}", ran.stdout);
+        has(&format!("branch: {branch}\n"));
+        has("revision: 1\n");
+        has(&format!("has-prerequisites: {prerequisites}\n"));
+        let commits = ran
+            .stdout
+            .lines()
+            .filter(|l| l.starts_with("commit-"))
+            .count();
+        assert_eq!(commits, patches, "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn mails_are_written_offline_and_nothing_is_sent() {
+    let mini = Mini::new();
+    let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Nothing was sent."), "{}", ran.stderr);
+    assert!(ran.stderr.contains("b4 send --reflect\n"), "{}", ran.stderr);
+    let mails: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(mails.len(), 3, "{}", ran.stdout);
+    let cover = mini.read(mails[0]);
+    let ids: Vec<String> = mini.series_report("list")["patches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            format!(
+                "prerequisite-patch-id: {}\n",
+                p["patch_id"].as_str().unwrap()
+            )
+        })
+        .collect();
+    for part in [
+        "Subject: [PATCH 0/2] rust: buddy: add it\n",
+        "From: Dev Eloper <dev@example.org>\n",
+        "list@example.org",
+        "1. [PATCH 0/2] rust: list: add it\n     not posted yet\n",
+        "Base: Linux v6.1.2\n",
+        "Changes in v1:\n- First posting.\n",
+        &ids.concat(),
+        "change-id: 20260102-buddy-0123456789ab\n",
+    ] {
+        assert!(cover.contains(part), "{part:?} is not in:\n{cover}");
+    }
+    // The commit that stands for the base here is private.
+    assert!(!cover.contains("base-commit"), "{cover}");
+    let patch = mini.read(mails[1]);
+    assert!(
+        patch.contains("Subject: [PATCH 1/2] rust: buddy: add the binding\n"),
+        "{patch}"
+    );
+    assert!(
+        patch.contains("Signed-off-by: Dev Eloper <dev@example.org>\n"),
+        "{patch}"
+    );
+    // A second time, and after a change.
+    with_b4(&mini, mini.command(&["send", "buddy"]));
+    mini.overlay("buddy", "buddy.rs", "//! Another buddy.\n");
+    let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(mini.read(mails[1]).contains("+//! Another buddy.\n"));
+}
+
+#[test]
+fn a_single_patch_carries_the_cover_letter() {
+    let mini = Mini::new();
+    let ran = with_b4(&mini, mini.command(&["send", "other"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let mails: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(mails.len(), 1, "{}", ran.stdout);
+    let mail = mini.read(mails[0]);
+    assert!(
+        mail.contains("Subject: [PATCH] MAINTAINERS: add an entry\n"),
+        "{mail}"
+    );
+    let (_, below) = mail.split_once("\n---\n").unwrap();
+    assert!(below.contains("Base: Linux v6.1.2\n"), "{mail}");
+}
+
+#[test]
+fn a_series_without_patches_is_not_sent() {
+    let mini = Mini::new();
+    let ran = with_b4(&mini, mini.command(&["send", "mm"]));
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr
+            .contains("error: series/mm.toml: mm has no patches yet"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn what_b4_counted_up_is_not_overwritten() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    // As after a real `b4 send`: the revision is counted up in the cover commit.
+    let tip = mini.git(&kernel, &["rev-parse", "b4/other"]);
+    let cover = mini.git(&kernel, &["rev-parse", &format!("{tip}~1")]);
+    let text = mini.git(&kernel, &["show", "-s", "--format=%B", &cover]);
+    assert!(text.contains("\"revision\": 1"), "{text}");
+    fs::write(
+        mini.path("text"),
+        text.replace("\"revision\": 1", "\"revision\": 2"),
+    )
+    .unwrap();
+    let file = mini.path("text");
+    let tree = format!("{cover}^{{tree}}");
+    let sent = mini.git(
+        &kernel,
+        &[
+            "commit-tree",
+            &tree,
+            "-p",
+            &format!("{cover}~1"),
+            "-F",
+            file.to_str().unwrap(),
+        ],
+    );
+    mini.git(&kernel, &["update-ref", "refs/heads/b4/other", &sent]);
+    let text = mini.error(&["assemble"]);
+    assert!(
+        text.starts_with(
+            "error: series/other.toml: b4 is at v2 of other, but the manifest has version = 1"
+        ),
+        "{text}"
+    );
+    assert_eq!(mini.git(&kernel, &["rev-parse", "b4/other"]), sent);
+}

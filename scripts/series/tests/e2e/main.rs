@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! End to end on a miniature kernel: the real program, git and b4, offline, in seconds.
+
+mod assemble;
+mod errors;
+mod mail;
+mod mini;
+mod robust;

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A miniature kernel and a miniature workspace, made anew for each test, driven through the real
+//! program, the real git and the real b4. Offline: the base comes from a folder.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::{
+        Command,
+        Output, //
+    },
+};
+
+use serde_json::Value;
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+/// The date of the miniature release: 2026-01-02 03:04:05 UTC.
+const RELEASED: u64 = 1_767_323_045;
+
+/// The files of the miniature kernel.
+const KERNEL: &[(&str, u32, &str)] = &[
+    (
+        "Makefile",
+        0o644,
+        "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 2\nEXTRAVERSION =\nNAME = Mini\n",
+    ),
+    ("Kconfig", 0o644, "# top\n"),
+    ("MAINTAINERS", 0o644, "A\nF:\ta/\n\nZ\nF:\tz/\n"),
+    ("lib.rs", 0o644, "mod alpha;\nmod omega;\n"),
+    ("scripts/run.sh", 0o755, "#!/bin/sh\n"),
+];
+
+pub struct Mini {
+    dir: tempfile::TempDir,
+}
+
+/// What a run of the program gave, with this machine's paths taken out.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Mini {
+    /// A workspace of three series in a row and one beside them, all of it in order.
+    pub fn new() -> Self {
+        let mini = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        mini.file(
+            "home/.gitconfig",
+            "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[diff]\n\tnoprefix = true\n",
+        );
+        mini.archive(KERNEL);
+        mini.series("list", &[], LIST);
+        mini.overlay(
+            "list",
+            "list.rs",
+            "//! A list.\n\nmod owned;\n\npub fn walk() {}\n",
+        );
+        mini.overlay("list", "list/owned.rs", "//! Owned.\n");
+        mini.edit(
+            "list",
+            "1.diff",
+            "lib.rs",
+            " mod alpha;\n+mod list;\n mod omega;\n",
+            (2, 3),
+        );
+        mini.message("list", "1.msg", "rust: list: add a walk");
+        mini.message("list", "2.msg", "rust: list: add the owned side");
+        mini.series("buddy", &["list"], BUDDY);
+        mini.overlay("buddy", "buddy.rs", "//! A buddy.\n");
+        mini.edit(
+            "buddy",
+            "1.diff",
+            "lib.rs",
+            " mod alpha;\n+mod buddy;\n mod list;\n mod omega;\n",
+            (3, 4),
+        );
+        mini.overlay("buddy", "buddy_test.rs", "//! A test.\n");
+        mini.message("buddy", "1.msg", "rust: buddy: add the binding");
+        mini.message("buddy", "2.msg", "rust: buddy: add a test");
+        mini.series("mm", &["buddy"], "");
+        mini.series("other", &[], OTHER);
+        mini.edit(
+            "other",
+            "1.diff",
+            "MAINTAINERS",
+            " A\n F:\ta/\n \n+B\n+F:\tb/\n+\n Z\n F:\tz/\n",
+            (5, 8),
+        );
+        mini.message("other", "1.msg", "MAINTAINERS: add an entry");
+        mini
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    pub fn ws(&self, below: &str) -> PathBuf {
+        self.path("ws").join(below)
+    }
+
+    pub fn read(&self, below: &str) -> String {
+        fs::read_to_string(self.ws(below)).unwrap_or_else(|e| panic!("{below}: {e}"))
+    }
+
+    pub fn file(&self, below: &str, text: &str) {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn overlay(&self, series: &str, path: &str, text: &str) {
+        self.file(&format!("ws/{series}/tree/{path}"), text);
+    }
+
+    /// A diff of one hunk at the start of a file; `counts` are its lines before and after.
+    pub fn edit(&self, series: &str, name: &str, path: &str, hunk: &str, counts: (u32, u32)) {
+        let (old, new) = counts;
+        let head = format!("--- a/{path}\n+++ b/{path}\n@@ -1,{old} +1,{new} @@\n");
+        self.file(&format!("ws/{series}/edits/{name}"), &(head + hunk));
+    }
+
+    pub fn message(&self, series: &str, name: &str, subject: &str) {
+        let text = format!("{subject}\n\nDrivers need it, and there is no other way.\n");
+        self.file(&format!("ws/series/{series}/{name}"), &text);
+    }
+
+    pub fn series(&self, name: &str, depends: &[&str], patches: &str) {
+        let manifest = format!(
+            "version = 1\nchange-id = \"20260102-{name}-0123456789ab\"\ndepends = {depends:?}\n\
+             to = [\"List <list@example.org>\"]\n{patches}"
+        );
+        self.file(&format!("ws/series/{name}.toml"), &manifest);
+        self.file(
+            &format!("ws/cover-letters/{name}.md"),
+            &format!("# rust: {name}: add it\n\nDrivers need {name}.\n"),
+        );
+        self.file(
+            &format!("ws/{name}/CHANGELOG.md"),
+            &format!("# Changelog of {name}\n\n## v1\n- First posting.\n"),
+        );
+    }
+
+    pub fn replace(&self, below: &str, from: &str, to: &str) {
+        let text = self.read(below);
+        assert!(text.contains(from), "{below} has no {from:?}");
+        fs::write(self.ws(below), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// Makes the archive of the base, and the manifest that names it.
+    pub fn archive(&self, files: &[(&str, u32, &str)]) {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, mode, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(*mode);
+            header.set_mtime(RELEASED);
+            tar.append_data(&mut header, format!("linux-6.1.2/{path}"), text.as_bytes())
+                .unwrap();
+        }
+        let tar = tar.into_inner().unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        std::io::Write::write_all(&mut xz, &tar).unwrap();
+        let xz = xz.finish().unwrap();
+        let hash: String = Sha256::digest(&xz)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        fs::create_dir_all(self.path("mirror")).unwrap();
+        fs::write(self.path("mirror/mini.tar.xz"), xz).unwrap();
+        self.file(
+            "ws/series/base.toml",
+            &format!(
+                "version = \"6.1.2\"\ntrees = []\n\n[[archive]]\nfile = \"mini.tar.xz\"\n\
+                 sha256 = \"{hash}\"\n\n[host]\npaths = [\"list.rs\", \"scripts\"]\n"
+            ),
+        );
+    }
+
+    /// The program, in this workspace, with nothing of the user's.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_series"));
+        self.isolate(&mut command);
+        command.args(args).current_dir(self.ws(""));
+        command
+    }
+
+    fn isolate(&self, command: &mut Command) {
+        for var in [
+            "GIT_DIR",
+            "GIT_INDEX_FILE",
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+        ] {
+            command.env_remove(var);
+        }
+        command
+            .env("HOME", self.path("home"))
+            .env("GIT_CONFIG_GLOBAL", self.path("home/.gitconfig"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("NOVA_SERIES_CACHE", self.path("cache"))
+            .env("NOVA_SERIES_MIRROR", self.path("mirror"));
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.ran(self.command(args).output().unwrap())
+    }
+
+    pub fn ran(&self, output: Output) -> Ran {
+        let dir = self.dir.path().to_str().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(dir, "DIR");
+        Ran {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// A run that has to succeed.
+    pub fn good(&self, args: &[&str]) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}:\n{}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// The error of a run that has to fail as expected.
+    pub fn error(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(1), "{args:?}:\n{}{}", ran.stdout, ran.stderr);
+        let at = ran
+            .stderr
+            .find("error: ")
+            .unwrap_or_else(|| panic!("{}", ran.stderr));
+        ran.stderr[at..].to_owned()
+    }
+
+    pub fn report(&self) -> Value {
+        serde_json::from_str(&self.read("out/series.json")).unwrap()
+    }
+
+    pub fn series_report(&self, name: &str) -> Value {
+        let report = self.report();
+        let all = report["series"].as_array().unwrap();
+        all.iter().find(|s| s["name"] == name).unwrap().clone()
+    }
+
+    /// git in some folder, with the test's own settings; what it wrote.
+    pub fn git(&self, dir: &Path, args: &[&str]) -> String {
+        let mut command = Command::new("git");
+        self.isolate(&mut command);
+        let out = command
+            .args(["-c", "commit.gpgsign=false", "-c", "diff.noprefix=false"])
+            .args(args)
+            .current_dir(dir)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A clone of the miniature kernel as a maintainer has it.
+    pub fn pristine(&self, name: &str) -> PathBuf {
+        let dir = self.path(name);
+        fs::create_dir_all(&dir).unwrap();
+        for (path, mode, text) in KERNEL {
+            self.file(&format!("{name}/{path}"), text);
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(*mode);
+            fs::set_permissions(dir.join(path), mode).unwrap();
+        }
+        self.git(&dir, &["init", "--quiet"]);
+        self.git(&dir, &["add", "--all"]);
+        self.git(&dir, &["commit", "--quiet", "-m", "Mini 6.1.2"]);
+        dir
+    }
+
+    /// Every file below `out/` that a maintainer receives, with its content.
+    pub fn received(&self) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        for series in ["list", "buddy", "other"] {
+            for below in [format!("out/{series}"), format!("out/{series}/v1")] {
+                let entries = fs::read_dir(self.ws(&below)).unwrap().flatten();
+                for entry in entries.filter(|e| e.path().is_file()) {
+                    let below = format!("{below}/{}", entry.file_name().to_string_lossy());
+                    files.push((below.clone(), self.read(&below)));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+const LIST: &str = "
+[[patch]]
+message = \"1.msg\"
+files = [\"list.rs\"]
+edits = [\"1.diff\"]
+
+[[patch]]
+message = \"2.msg\"
+files = [\"list/owned.rs\"]
+
+[[patch.withhold]]
+file = \"list.rs\"
+text = '''
+
+mod owned;
+'''
+";
+
+const BUDDY: &str = "
+[[patch]]
+message = \"1.msg\"
+files = [\"buddy.rs\"]
+edits = [\"1.diff\"]
+
+[[patch]]
+message = \"2.msg\"
+files = [\"buddy_test.rs\"]
+";
+
+const OTHER: &str = "
+[[patch]]
+message = \"1.msg\"
+edits = [\"1.diff\"]
+";
