@@ -385,7 +385,6 @@ impl Driver {
             assert_eq!(item, entry.map(|e| e.item), "drained");
             drained.extend(entry);
         }
-        drop(drain);
         let in_part = !drained.is_empty() && !model.is_empty();
         self.tally.drained += drained.len();
         self.tally.drained_in_part += usize::from(in_part);
