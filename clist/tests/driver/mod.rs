@@ -20,6 +20,9 @@ pub const LISTS: usize = 3;
 /// How many items there are at most; short lists meet their corner cases more often.
 const MAX_ITEMS: usize = 24;
 
+/// Where a walk that does not end is given up.
+const TOO_MANY: usize = MAX_ITEMS + 1;
+
 /// Written around the payload of each item.
 const GUARD: usize = 0x5afe_5afe_5afe_5afe;
 
@@ -507,11 +510,13 @@ fn assert_left(iter: CListIter<'_, Item, OFFSET>, left: &VecDeque<Entry>) {
     let mut forward = iter.clone();
     assert!(forward
         .by_ref()
+        .take(TOO_MANY)
         .map(NonNull::from)
         .eq(left.iter().map(items)));
     let mut back = iter.rev();
     assert!(back
         .by_ref()
+        .take(TOO_MANY)
         .map(NonNull::from)
         .eq(left.iter().rev().map(items)));
     for _ in 0..2 {
@@ -540,10 +545,15 @@ fn check_list(list: &List, model: &VecDeque<Entry>) {
 
     // SAFETY: As above, and nobody changes the list in here.
     let view = unsafe { clist_create!(head, Item, bindings::host_item, link) };
-    assert!(view.iter().map(Item::value).eq(expected.iter().copied()));
+    assert!(view
+        .iter()
+        .take(TOO_MANY)
+        .map(Item::value)
+        .eq(expected.iter().copied()));
     assert!(view
         .into_iter()
         .rev()
+        .take(TOO_MANY)
         .map(Item::value)
         .eq(expected.iter().rev().copied()));
     assert_eq!(view.first().map(Item::value), expected.first().copied());
