@@ -213,6 +213,7 @@ impl<'a> App<'a> {
             scratch.path(),
             whole,
         )?;
+        b4::configure(&git, &self.base, &who)?;
         for one in assembled.series.iter().filter(|s| !s.patches.is_empty()) {
             let cover = emit::cover(&assembled, one, &self.base)?;
             let below = b4::reports_below(&report, one);

@@ -105,16 +105,26 @@ fn cover_template(base: &Base) -> String {
 }
 
 /// Sets the repository up for b4.
-fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
+///
+/// # Errors
+///
+/// The template cannot be written, or git fails.
+pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     let template = git.dir().join(".git/nova-series-cover.template");
     crate::workspace::write(&template, cover_template(base).as_bytes())?;
     let template = template.display().to_string();
+    let set = git.must(["config", "--local", "--list"])?.text();
     for (key, value) in [
         ("user.name", who.name.as_str()),
         ("user.email", &who.email),
         ("b4.prep-cover-template", &template),
     ] {
-        git.must(["config", key, value])?;
+        if !set
+            .lines()
+            .any(|l| l.strip_prefix(key) == Some(&format!("={value}")))
+        {
+            git.must(["config", key, value])?;
+        }
     }
     Ok(())
 }
@@ -137,7 +147,6 @@ pub fn branch(
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    configure(git, base, who)?;
     let message = message(series, cover, who);
     let content = content(one, &message, who);
     let old = tracked(git, &name)?;
@@ -256,19 +265,20 @@ fn check_revision(series: &Series, old: &Tracked) -> Result<()> {
 
 /// What b4 wrote on a branch, or `None` if there is no such branch.
 fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
-    let branch = format!("refs/heads/{name}");
-    if git.resolve(&branch)?.is_none() {
-        return Ok(None);
-    }
-    let log = git.must([
+    let log = git.cmd([
         "log",
         "--max-count=1",
         "--fixed-strings",
         &format!("--grep={MARK}"),
         "--format=%ct%n%B",
-        &branch,
-    ])?;
-    Ok(parse_tracked(&log.text()))
+        &format!("refs/heads/{name}"),
+        "--",
+    ]);
+    let out = git.try_run(&log)?;
+    Ok(match out.ok() {
+        true => parse_tracked(&out.text()),
+        false => None,
+    })
 }
 
 fn parse_tracked(text: &str) -> Option<Tracked> {

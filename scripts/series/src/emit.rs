@@ -207,7 +207,7 @@ pub fn emit(
         }
         let mails = mails(git, one, scratch)?;
         let folder = format!("out/{}/v{}", series.name, series.version);
-        let letter = letter(git, one, &cover, who)?;
+        let letter = letter(git, one, &cover, who, &mails)?;
         let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
         files.extend(mails.patches.iter().cloned());
         replace_patches(&ws.path(&folder), &files)?;
@@ -376,7 +376,13 @@ fn applies(git: &Git<'_>, one: &AssembledSeries, mbox: &[u8], index: &Path) -> R
 }
 
 /// The cover letter as a mail.
-fn letter(git: &Git<'_>, one: &AssembledSeries, cover: &Cover, who: &Identity) -> Result<Vec<u8>> {
+fn letter(
+    git: &Git<'_>,
+    one: &AssembledSeries,
+    cover: &Cover,
+    who: &Identity,
+    mails: &Mails,
+) -> Result<Vec<u8>> {
     let series = one.plan.series();
     let n = one.patches.len();
     let width = n.to_string().len();
@@ -388,9 +394,16 @@ fn letter(git: &Git<'_>, one: &AssembledSeries, cover: &Cover, who: &Identity) -
         one.parent.commit.as_str(),
         one.tip().commit.as_str(),
     ])?;
-    let date = git
-        .must(["log", "-1", "--format=%aD", one.tip().commit.as_str()])?
-        .text();
+    // The date of the last patch, in the form that git gave it.
+    let last = mails
+        .patches
+        .last()
+        .map(|(_, mail)| String::from_utf8_lossy(mail));
+    let last = last.unwrap_or_default();
+    let date = last
+        .lines()
+        .find_map(|l| l.strip_prefix("Date: "))
+        .unwrap_or("");
     let zero = "0".repeat(40);
     let mut text = format!("From {zero} Mon Sep 17 00:00:00 2001\n");
     text += &format!("From: {}\nDate: {date}\n", who.ident());

@@ -19,7 +19,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An expected failure, worded for the person who can mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     what: String,
     place: Option<(PathBuf, Option<usize>)>,
     details: Vec<String>,
@@ -30,13 +33,13 @@ pub struct Error {
 impl Error {
     /// A failure described by one sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             what: what.into(),
             place: None,
             details: Vec::new(),
             help: None,
             more: Vec::new(),
-        }
+        }))
     }
 
     /// Joins several failures, so that one run shows all of them.
@@ -45,26 +48,27 @@ impl Error {
     pub fn all(errors: Vec<Error>) -> Option<Self> {
         let mut errors = errors.into_iter();
         let mut first = errors.next()?;
-        first.more.extend(errors);
+        first.0.more.extend(errors);
         Some(first)
     }
 
     /// Names the file, and the line (from 1) where one is known.
     pub fn at(mut self, path: impl AsRef<Path>, line: impl Into<Option<usize>>) -> Self {
-        self.place = Some((path.as_ref().to_path_buf(), line.into()));
+        self.0.place = Some((path.as_ref().to_path_buf(), line.into()));
         self
     }
 
     /// Adds what another program or the system said; its lines are indented below the message.
     pub fn detail(mut self, text: impl AsRef<str>) -> Self {
-        self.details
+        self.0
+            .details
             .extend(text.as_ref().lines().map(|l| l.trim_end().to_owned()));
         self
     }
 
     /// Says what to do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
@@ -81,21 +85,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.0.place {
             Some((path, Some(line))) => write!(f, "{}:{line}: ", path.display())?,
             Some((path, None)) => write!(f, "{}: ", path.display())?,
             None => (),
         }
-        write!(f, "{}", self.what)?;
-        for line in &self.details {
+        write!(f, "{}", self.0.what)?;
+        for line in &self.0.details {
             write!(f, "\n    {line}")?;
         }
-        if let Some(help) = &self.help {
+        if let Some(help) = &self.0.help {
             for (i, line) in help.lines().enumerate() {
                 write!(f, "\n  {} {line}", if i == 0 { "help:" } else { "     " })?;
             }
         }
-        for error in &self.more {
+        for error in &self.0.more {
             write!(f, "\nerror: {error}")?;
         }
         Ok(())

@@ -79,10 +79,14 @@ impl Identity {
 
     /// Who git says the user is in `dir`.
     pub fn of_user(runner: &dyn Runner, dir: &Path) -> Self {
+        let cmd = Cmd::new("git")
+            .args(["config", "--get-regexp", "^user\\."])
+            .dir(dir);
+        let said = runner.run(&cmd).map(|out| out.text()).unwrap_or_default();
         let get = |key: &str| {
-            let cmd = Cmd::new("git").args(["config", "--get", key]).dir(dir);
-            let out = runner.run(&cmd).ok()?;
-            out.ok().then(|| out.text()).filter(|v| !v.is_empty())
+            let values = said.lines().filter_map(|l| l.split_once(' '));
+            let value = values.rev().find(|(k, _)| *k == key).map(|(_, v)| v);
+            value.filter(|v| !v.is_empty()).map(str::to_owned)
         };
         match (get("user.name"), get("user.email")) {
             (Some(name), Some(email)) => Self {
@@ -247,7 +251,8 @@ impl<'a> Git<'a> {
             info.extend_from_slice(format!("{} {blob}\t{path}\0", mode.as_str()).as_bytes());
         }
         let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
-        must(self.runner, &private(&["read-tree", "--empty"]))?;
+        // git makes an index that is not there.
+        let _ = std::fs::remove_file(index);
         let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
         must(self.runner, &fill)?;
         let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(diff);

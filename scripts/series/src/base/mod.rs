@@ -51,21 +51,22 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     if !git.dir().join(".git").is_dir() {
         return Ok(None);
     }
-    match git.resolve(&format!("{}^{{commit}}", base_ref(base)))? {
-        Some(commit) => describe(git, commit).map(Some),
-        None => Ok(None),
-    }
+    describe(git, &base_ref(base))
 }
 
-fn describe(git: &Git<'_>, commit: Oid) -> Result<BaseCommit> {
+/// What a revision is, or `None` if there is none.
+fn describe(git: &Git<'_>, rev: &str) -> Result<Option<BaseCommit>> {
     let out = git
-        .must(["show", "-s", "--format=%T %ct", commit.as_str()])?
+        .try_run(&git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]))?
         .text();
-    let parsed = out
-        .split_once(' ')
-        .and_then(|(tree, when)| Some((Oid::parse(tree)?, when.parse().ok()?)));
-    let (tree, when) = parsed.ok_or_else(|| Error::new(format!("git describes {commit} oddly")))?;
-    Ok(BaseCommit { commit, tree, when })
+    let mut words = out.split(' ');
+    let mut oid = || words.next().and_then(Oid::parse);
+    let (commit, tree) = (oid(), oid());
+    let when = words.next().and_then(|w| w.parse().ok());
+    Ok(match (commit, tree, when) {
+        (Some(commit), Some(tree), Some(when)) => Some(BaseCommit { commit, tree, when }),
+        _ => None,
+    })
 }
 
 /// Finds and imports the base unless that was done before.
@@ -103,5 +104,6 @@ pub fn obtain(
         }
     };
     git.set_ref(&base_ref(base), &commit)?;
-    describe(&git, commit)
+    describe(&git, commit.as_str())?
+        .ok_or_else(|| Error::new(format!("git does not know {commit}, which it just made")))
 }

@@ -96,7 +96,8 @@ pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -
         version: &version,
         ui,
     };
-    let routes: [(&str, fn(&Place<'_>) -> Result<()>); 3] = [
+    type Route = fn(&Place<'_>) -> Result<()>;
+    let routes: [(&str, Route); 3] = [
         ("mirror", |p| p.mirror()),
         ("rustup", |p| p.rustup()),
         ("distribution", |p| p.package()),

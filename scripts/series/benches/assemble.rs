@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long `assemble` takes against `git am` of the same patches on a checkout of the kernel.
+//!
+//! Both run on the real base, in one run, on the same machine; the best of several counts, since
+//! other work only ever adds. Needs the base: `scripts/assemble` first.
+
+use std::{
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::{
+        Command,
+        ExitCode,
+        Stdio, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use series::ui::duration;
+
+const ROUNDS: usize = 5;
+
+/// What `assemble` may take, by itself and as a part of `git am`.
+const BOUND: Duration = Duration::from_secs(2);
+const RATIO: f64 = 0.1;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().expect("the workspace is there");
+    let var = |name: &str| std::env::var(name).ok();
+    let cache = series::cache::Cache::open(&var).expect("there is a cache folder");
+    assemble(&root);
+    let text = std::fs::read_to_string(root.join("out/series.json")).expect("it was assembled");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let base = report["base"]["commit"]
+        .as_str()
+        .expect("it names the base")
+        .to_owned();
+    let boxes: Vec<PathBuf> = report["series"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|s| s["patches"].as_array().is_some_and(|p| !p.is_empty()))
+        .map(|s| {
+            root.join(format!(
+                "out/{}/v{}.mbox",
+                s["name"].as_str().unwrap_or(""),
+                s["version"]
+            ))
+        })
+        .collect();
+
+    let tree = cache.path("bench");
+    check_out(&cache.kernel(), &tree, &base);
+    let am = best(|| {
+        git(&tree, &["reset", "--quiet", "--hard", &base]);
+        timed(|| {
+            for mbox in &boxes {
+                git(&tree, &["am", "--quiet", &mbox.display().to_string()]);
+            }
+        })
+    });
+    let landed = git(&tree, &["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(
+        Some(landed.as_str()),
+        report["all"]["tree"].as_str(),
+        "both made the same tree"
+    );
+    let warm = best(|| timed(|| assemble(&root)));
+    git(
+        &cache.kernel(),
+        &["worktree", "remove", "--force", &tree.display().to_string()],
+    );
+
+    let ratio = warm.as_secs_f64() / am.as_secs_f64();
+    println!("best of {ROUNDS}         time      bound");
+    println!(
+        "series assemble   {:>8}  {:>8}",
+        duration(warm),
+        duration(BOUND)
+    );
+    println!("git am            {:>8}         -", duration(am));
+    println!("ratio             {ratio:>8.3}  {RATIO:>8.3}");
+    match warm <= BOUND && ratio <= RATIO {
+        true => ExitCode::SUCCESS,
+        false => {
+            eprintln!("error: assemble is slower than its bound");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn best(mut round: impl FnMut() -> Duration) -> Duration {
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn assemble(root: &Path) {
+    let status = Command::new(env!("CARGO_BIN_EXE_series"))
+        .args(["assemble", "--quiet"])
+        .current_dir(root)
+        .stdout(Stdio::null())
+        .status()
+        .expect("the program starts");
+    assert!(status.success(), "assemble failed");
+}
+
+fn check_out(kernel: &Path, tree: &Path, base: &str) {
+    git(kernel, &["worktree", "prune"]);
+    if tree.exists() {
+        let tree = tree.display().to_string();
+        git(kernel, &["worktree", "remove", "--force", &tree]);
+    }
+    eprintln!("checking the base out for git am …");
+    let tree = tree.display().to_string();
+    git(
+        kernel,
+        &["worktree", "add", "--quiet", "--detach", &tree, base],
+    );
+}
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let out = Command::new("git")
+        .args(["-c", "commit.gpgSign=false"])
+        .args(args)
+        .envs([
+            ("GIT_COMMITTER_NAME", "bench"),
+            ("GIT_COMMITTER_EMAIL", "bench@localhost"),
+        ])
+        .current_dir(dir)
+        .output()
+        .expect("git starts");
+    assert!(
+        out.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+}
