@@ -209,23 +209,13 @@ impl<'a> Git<'a> {
 
     /// The entries of `paths` in a tree; a missing path has none.
     pub fn entries(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Entry>> {
-        let mut found = BTreeMap::new();
         if paths.is_empty() {
-            return Ok(found);
+            return Ok(BTreeMap::new());
         }
         let args = ["ls-tree", "-z", "--full-tree", tree.as_str(), "--"];
         let out = must(self.runner, &self.cmd(args).args(paths))?;
-        for line in out.stdout.split(|b| *b == 0).filter(|l| !l.is_empty()) {
-            let line = String::from_utf8_lossy(line);
-            let parsed = line.split_once('\t').and_then(|(meta, path)| {
-                let mut words = meta.split(' ');
-                let mode = Mode::parse(words.next()?)?;
-                let blob = Oid::parse(words.nth(1)?)?;
-                Some((path.to_owned(), Entry { mode, blob }))
-            });
-            found.extend(parsed);
-        }
-        Ok(found)
+        // Mode, type, object.
+        Ok(entries(&out.stdout, 2))
     }
 
     /// The content of a file in a tree, or `None`.
@@ -261,18 +251,8 @@ impl<'a> Git<'a> {
             return Err(Error::new("does not apply").detail(out.complaint()));
         }
         let out = must(self.runner, &private(&["ls-files", "-s", "-z"]))?;
-        let mut after = BTreeMap::new();
-        for line in out.stdout.split(|b| *b == 0).filter(|l| !l.is_empty()) {
-            let line = String::from_utf8_lossy(line);
-            let parsed = line.split_once('\t').and_then(|(meta, path)| {
-                let mut words = meta.split(' ');
-                let mode = Mode::parse(words.next()?)?;
-                let blob = Oid::parse(words.next()?)?;
-                Some((path.to_owned(), Entry { mode, blob }))
-            });
-            after.extend(parsed);
-        }
-        Ok(after)
+        // Mode, object, stage.
+        Ok(entries(&out.stdout, 1))
     }
 
     /// Feeds `git fast-import` and returns the commits behind its marks, from 1.
@@ -311,6 +291,20 @@ impl<'a> Git<'a> {
         oids.sort();
         Ok(oids.into_iter().map(|(_, oid)| oid).collect())
     }
+}
+
+/// Reads what `ls-tree -z` and `ls-files -sz` write: words, a tab, a path. The first word is the
+/// mode, that at `blob` the object. What is neither file nor link is left out.
+fn entries(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
+    let lines = listing.split(|b| *b == 0).filter_map(|line| {
+        let line = String::from_utf8_lossy(line);
+        let (words, path) = line.split_once('\t')?;
+        let words: Vec<&str> = words.split(' ').collect();
+        let mode = Mode::parse(words.first()?)?;
+        let blob = Oid::parse(words.get(blob)?)?;
+        Some((path.to_owned(), Entry { mode, blob }))
+    });
+    lines.collect()
 }
 
 /// The stream that `git fast-import` reads.
