@@ -37,5 +37,7 @@ fn c_follows_a_freed_item() {
         list.as_mut().push_back(item);
         Item::free(item);
         bindings::host_list_values(list.as_raw(), values.as_mut_ptr(), values.len());
+        // Without it, Rust code would follow the item too, when the list is dropped.
+        bindings::INIT_LIST_HEAD(list.as_raw());
     }
 }

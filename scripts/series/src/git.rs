@@ -215,7 +215,7 @@ impl<'a> Git<'a> {
         let args = ["ls-tree", "-z", "--full-tree", tree.as_str(), "--"];
         let out = must(self.runner, &self.cmd(args).args(paths))?;
         // Mode, type, object.
-        Ok(entries(&out.stdout, 2))
+        Ok(parse_listing(&out.stdout, 2))
     }
 
     /// The content of a file in a tree, or `None`.
@@ -252,7 +252,7 @@ impl<'a> Git<'a> {
         }
         let out = must(self.runner, &private(&["ls-files", "-s", "-z"]))?;
         // Mode, object, stage.
-        Ok(entries(&out.stdout, 1))
+        Ok(parse_listing(&out.stdout, 1))
     }
 
     /// Feeds `git fast-import` and returns the commits behind its marks, from 1.
@@ -295,7 +295,7 @@ impl<'a> Git<'a> {
 
 /// Reads what `ls-tree -z` and `ls-files -sz` write: words, a tab, a path. The first word is the
 /// mode, that at `blob` the object. What is neither file nor link is left out.
-fn entries(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
+fn parse_listing(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
     let lines = listing.split(|b| *b == 0).filter_map(|line| {
         let line = String::from_utf8_lossy(line);
         let (words, path) = line.split_once('\t')?;

@@ -183,17 +183,14 @@ impl Build {
 }
 
 /// The compiler of the C side: `$CC`, or else clang, which has the same code generator as rustc, so
-/// that the benchmark compares languages and AddressSanitizer finds one runtime.
+/// that the benchmark compares languages. It sanitizes what rustc is told to sanitize, because `cc`
+/// passes such flags on.
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     if env::var_os("CC").is_none() {
         if let Some(clang) = ["clang-19", "clang"].into_iter().find(|name| runs(name)) {
             build.compiler(clang);
         }
-    }
-    let sanitize = env::var("CARGO_CFG_SANITIZE").unwrap_or_default();
-    if sanitize.split(',').any(|name| name == "address") {
-        build.flag("-fsanitize=address");
     }
     build.extra_warnings(false).warnings_into_errors(true);
     build
