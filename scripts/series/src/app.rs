@@ -62,7 +62,7 @@ use crate::{
         plan, //
     },
     runner::Runner,
-    status,
+    stamp, status,
     tools::{
         self,
         Found,
@@ -222,6 +222,7 @@ impl<'a> App<'a> {
         if whole {
             let tree = &assembled.all.tree;
             tree::export_host(&self.ws, &git, &self.cache, &self.base, tree)?;
+            stamp::record(&self.ws, &git, &who, &report)?;
         }
         Ok(Made {
             assembled,
@@ -232,6 +233,14 @@ impl<'a> App<'a> {
 
     fn assemble_command(&self, names: &[String]) -> Result<()> {
         let start = Instant::now();
+        if names.is_empty()
+            && let Some(report) = self.unchanged()?
+        {
+            self.ui
+                .say("nothing changed since the series were assembled");
+            self.show(&report);
+            return Ok(());
+        }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
         self.ui
@@ -244,6 +253,18 @@ impl<'a> App<'a> {
                 s.name
             )))
         })
+    }
+
+    /// What was assembled before, if it would be made again just so.
+    fn unchanged(&self) -> Result<Option<Report>> {
+        // A report that cannot be read is made anew.
+        let Ok(Some(report)) = emit::read_report(&self.ws) else {
+            return Ok(None);
+        };
+        let who = Identity::of_user(self.runner, self.ws.root());
+        let applies = report.series.iter().all(|s| s.applies);
+        let holds = applies && stamp::holds(&self.ws, &self.git(), &who, &report)?;
+        Ok(holds.then_some(report))
     }
 
     fn warn_unsigned(&self, who: &Identity) {
@@ -286,11 +307,32 @@ impl<'a> App<'a> {
         }
         tree::check_out(&self.git(), tip, &self.ui)?;
         if let Built::Anew(warnings) = build.build(tip)? {
-            for warning in warnings {
-                self.ui.warn(warning);
-            }
+            self.show_warnings(&made, &warnings);
         }
         then(&made, &build)
+    }
+
+    /// Shows the compilers' warnings about files that the series touch; the base has its own.
+    fn show_warnings(&self, made: &Made, warnings: &[String]) {
+        let patches = made.assembled.series.iter().flat_map(|s| &s.plan.patches);
+        let touched: Vec<&String> = patches
+            .flat_map(|p| {
+                let written = p.writes.iter().map(|w| &w.path);
+                written.chain(p.edits.iter().flat_map(|e| &e.paths))
+            })
+            .collect();
+        let (ours, others): (Vec<&String>, Vec<_>) = warnings
+            .iter()
+            .partition(|w| touched.iter().any(|path| w.contains(path.as_str())));
+        for warning in ours {
+            self.ui.warn(warning);
+        }
+        if !others.is_empty() {
+            let n = others.len();
+            self.ui.say(format!(
+                "{n} lines of warnings are about files that no series touches"
+            ));
+        }
     }
 
     fn build_command(&self, arch: Arch) -> Result<()> {

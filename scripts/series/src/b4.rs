@@ -59,7 +59,7 @@ use crate::{
 const MARK: &str = "--- b4-submit-tracking ---";
 
 /// After this long the branch is made anew, well before b4's year is over.
-const STALE: u64 = 180 * 24 * 3600;
+pub(crate) const STALE: u64 = 180 * 24 * 3600;
 
 /// The tool's own key in b4's JSON; b4 keeps what it does not know.
 const OWN_KEY: &str = "nova-series";

@@ -4,7 +4,7 @@
 //! apply, with the proof that they work.
 //!
 //! The path of the data: [`workspace`] and [`component`] read files, [`manifest`] and [`plan`] turn
-//! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail; [`tree`],
+//! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail, [`stamp`] notes what was made; [`tree`],
 //! [`kernel`] and [`kunit`] build and run the result, [`check`] looks for faults. Programs are
 //! started in [`runner`] alone.
 
@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod message;
 pub mod plan;
 pub mod runner;
+pub mod stamp;
 pub mod status;
 pub mod tools;
 pub mod tree;

@@ -114,13 +114,65 @@ fn a_second_run_changes_nothing() {
     let date = |below: &str| fs::metadata(mini.ws(below)).unwrap().modified().unwrap();
     let before = date("out/list/v1.mbox");
     let branch = mini.git(&mini.path("cache/kernel"), &["rev-parse", "b4/list"]);
-    mini.good(&["assemble"]);
+    let again = mini.good(&["assemble"]);
+    assert!(
+        again.stderr.contains("nothing changed since"),
+        "{}",
+        again.stderr
+    );
+    // The same when everything is made again.
+    fs::remove_file(mini.ws("out/assembled.json")).unwrap();
+    let again = mini.good(&["assemble"]);
+    assert!(
+        !again.stderr.contains("nothing changed since"),
+        "{}",
+        again.stderr
+    );
     assert_eq!((report, received), (mini.report(), mini.received()));
     assert_eq!(before, date("out/list/v1.mbox"));
     assert_eq!(
         branch,
         mini.git(&mini.path("cache/kernel"), &["rev-parse", "b4/list"])
     );
+}
+
+#[test]
+fn every_change_is_noticed() {
+    let mini = Mini::new();
+    let unchanged = || {
+        mini.good(&["assemble"])
+            .stderr
+            .contains("nothing changed since")
+    };
+    assert!(!unchanged());
+    assert!(unchanged());
+    let change = |what: &str, from: &str, to: &str| {
+        mini.replace(what, from, to);
+        assert!(!unchanged(), "{what}");
+        assert!(unchanged(), "{what}");
+    };
+    change("list/tree/list.rs", "A list", "My list");
+    change("buddy/edits/1.diff", "mod buddy", "mod  buddy");
+    change("series/list/1.msg", "Drivers", "All drivers");
+    change("series/buddy.toml", "list@", "buddies@");
+    change("cover-letters/other.md", "Drivers", "All drivers");
+    change("other/CHANGELOG.md", "First", "Very first");
+    change("out/list/v1.mbox", "PATCH", "PUTCH");
+    change("out/buddy/v1/0000-cover-letter.patch", "PATCH", "PUTCH");
+    change("out/series.json", "6.1.2", "6.1.2 ");
+    mini.file(
+        "home/.gitconfig",
+        "[user]\n\tname = Other\n\temail = other@example.org\n",
+    );
+    assert!(!unchanged());
+    mini.git(
+        &mini.path("cache/kernel"),
+        &["branch", "--quiet", "-D", "b4/list"],
+    );
+    assert!(!unchanged());
+    fs::remove_file(mini.ws("out/tree")).unwrap();
+    assert!(!unchanged());
+    assert!(unchanged());
 }
 
 #[test]

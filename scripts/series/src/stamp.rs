@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Recognises that nothing changed since the last `assemble`: neither what it read, nor what it
+//! wrote, nor the branches that it made.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::{
+        SystemTime,
+        UNIX_EPOCH, //
+    },
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    b4,
+    emit::{
+        Report,
+        json, //
+    },
+    error::Result,
+    git::{
+        Git,
+        Identity, //
+    },
+    workspace::{
+        Workspace,
+        write, //
+    },
+};
+
+/// The record, below the top folder.
+const FILE: &str = "out/assembled.json";
+
+/// What the last `assemble` read and made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    /// A digest of everything that it read.
+    input: String,
+    /// A digest of everything that it wrote.
+    output: String,
+    /// The refs that it made, and that it started from.
+    refs: String,
+    /// When, in seconds since 1970: b4 takes its branches only for so long.
+    when: u64,
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| d.as_secs())
+}
+
+/// Whether another `assemble` would make what is there already.
+///
+/// # Errors
+///
+/// git cannot be run.
+pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
+    let stamp = fs::read(ws.path(FILE)).ok();
+    let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(stamp) = stamp else {
+        return Ok(false);
+    };
+    Ok(now().saturating_sub(stamp.when) < b4::STALE
+        && stamp.input == input(ws, who, report)
+        && stamp.output == output(ws, report)
+        && stamp.refs == refs(git)?)
+}
+
+/// Records what was just made.
+///
+/// # Errors
+///
+/// git cannot be run, or the record not be written.
+pub fn record(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<()> {
+    let stamp = Stamp {
+        input: input(ws, who, report),
+        output: output(ws, report),
+        refs: refs(git)?,
+        when: now(),
+    };
+    write(&ws.path(FILE), &json(&stamp)?)
+}
+
+fn refs(git: &Git<'_>) -> Result<String> {
+    let refs = ["refs/heads/b4", "refs/nova-series/base"];
+    let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
+    let out = crate::runner::must(git.runner(), &git.cmd(args).args(refs))?;
+    Ok(out.text())
+}
+
+fn input(ws: &Workspace, who: &Identity, report: &Report) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\0{}\0", who.ident(), who.set));
+    // Another version of this program may make other patches.
+    let program = std::env::current_exe().and_then(|exe| exe.metadata());
+    let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
+    hash.update(format!("{program:?}\0"));
+    let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
+    for series in &report.series {
+        let below = ["tree", "edits", "CHANGELOG.md"];
+        paths.extend(below.map(|b| Path::new(&series.name).join(b)));
+    }
+    digest(ws, &paths, &mut hash);
+    hex(hash)
+}
+
+fn output(ws: &Workspace, report: &Report) -> String {
+    let mut hash = Sha256::new();
+    let mut paths = vec![PathBuf::from("out/series.json")];
+    for series in &report.series {
+        let out = Path::new("out").join(&series.name);
+        let version = series.version;
+        paths.push(out.join(format!("v{version}")));
+        paths.push(out.join(format!("v{version}.mbox")));
+        paths.push(out.join(format!("v{version}.with-deps.mbox")));
+    }
+    let tree = ws.path("out/tree");
+    let target = fs::read_link(&tree).ok();
+    hash.update(format!("{target:?} {}\0", tree.is_dir()));
+    digest(ws, &paths, &mut hash);
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Adds names, modes and contents of files and folders, in order of their names.
+fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
+    for below in paths {
+        let path = ws.path(below);
+        hash.update(format!("{}\0", below.display()));
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if meta.is_dir() {
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            let mut names: Vec<_> = entries.map(|e| below.join(e.file_name())).collect();
+            names.sort();
+            digest(ws, &names, hash);
+            continue;
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&meta.permissions());
+        let content = match meta.is_symlink() {
+            true => Vec::new(),
+            // What cannot be read cannot be assembled either, which then says so.
+            false => fs::read(&path).unwrap_or_default(),
+        };
+        hash.update(format!("{mode:o} {}\0", content.len()));
+        hash.update(&content);
+    }
+}
