@@ -154,7 +154,7 @@ fn run(function: &str) {
         unsafe { list.as_mut().push_back(NonNull::from(&mut **item).cast()) };
     }
 
-    let head = list.as_raw();
+    let head = list.as_mut().as_raw();
     let sum = match function {
         "rust_bench_walk" => rust_bench_walk(&list),
         "rust_bench_walk_back" => rust_bench_walk_back(&list),

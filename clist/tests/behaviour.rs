@@ -12,7 +12,7 @@ use clist::{
     clist_create,
     interop::list::{CListCursor, CListDrain, CListHead, CListIter},
 };
-use driver::{Item, List, OFFSET};
+use driver::{head_of, Item, List, OFFSET};
 use kernel::{bindings, host, prelude::*};
 use pin_init::stack_pin_init;
 use std::{iter::FusedIterator, ptr::NonNull};
@@ -28,7 +28,7 @@ fn push(mut list: Pin<&mut List>, values: impl IntoIterator<Item = usize>) {
 /// The values, as C's macros find them in both directions.
 #[track_caller]
 fn values(list: &List) -> Vec<usize> {
-    let head = list.as_raw();
+    let head = head_of(list);
     let (mut forward, mut back) = ([0; 64], [0; 64]);
     // SAFETY: `head` is the head of a list of such items.
     let (n, m) = unsafe {
@@ -130,7 +130,7 @@ fn a_drain_that_is_given_up_leaves_the_rest() {
 fn an_iterator_reads_the_links_before_it_hands_out_an_item() {
     stack_pin_init!(let list = List::new());
     push(list.as_mut(), 0..6);
-    let head = list.as_raw();
+    let head = head_of(&list);
     // SAFETY: `head` is the head of a list of such items, which outlives the view. Below it is
     // changed under the view, which the contract forbids; but nothing is read that was changed.
     let view = unsafe { clist_create!(head, Item, bindings::host_item, link) };
@@ -290,10 +290,13 @@ fn the_end_is_between_last_and_first() {
 #[test]
 fn the_types_are_what_they_are_said_to_be() {
     fn thread_safe<T: Send + Sync>() {}
-    fn from_both_ends<T: DoubleEndedIterator + FusedIterator>() {}
+    fn from_both_ends<T: DoubleEndedIterator>() {}
+    fn fused<T: FusedIterator>() {}
     fn copies<T: Clone>() {}
 
     thread_safe::<CListHead>();
+    thread_safe::<CListIter<'_, usize, 0>>();
+    fused::<CListIter<'_, Item, OFFSET>>();
     from_both_ends::<CListIter<'_, Item, OFFSET>>();
     from_both_ends::<CListDrain<'_, Item, OFFSET>>();
     copies::<CListIter<'_, Item, OFFSET>>();

@@ -49,7 +49,7 @@ impl Drop for Broken {
     fn drop(&mut self) {
         // Mends the list, so that it can be dropped.
         // SAFETY: The head and the items are valid.
-        unsafe { bindings::INIT_LIST_HEAD(self.list.as_raw()) };
+        unsafe { bindings::INIT_LIST_HEAD(self.list.as_mut().as_raw()) };
         for item in self.items.drain(..) {
             // SAFETY: The items are on no list that anyone uses from here on.
             unsafe { Item::free(item) };

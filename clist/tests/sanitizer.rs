@@ -36,8 +36,8 @@ fn c_follows_a_freed_item() {
     unsafe {
         list.as_mut().push_back(item);
         Item::free(item);
-        bindings::host_list_values(list.as_raw(), values.as_mut_ptr(), values.len());
+        bindings::host_list_values(list.as_mut().as_raw(), values.as_mut_ptr(), values.len());
         // Without it, Rust code would follow the item too, when the list is dropped.
-        bindings::INIT_LIST_HEAD(list.as_raw());
+        bindings::INIT_LIST_HEAD(list.as_mut().as_raw());
     }
 }

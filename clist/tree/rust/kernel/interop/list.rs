@@ -6,7 +6,7 @@
 //!
 //! This module is for lists that C code and Rust code share, such as a list that a C allocator
 //! fills with blocks for a Rust driver. Rust code that needs a list of its own uses
-//! [`kernel::list`](crate::list), which asks for no promises about the work of others.
+//! [`kernel::list`](crate::list), which does not depend on what other code does to the list.
 //!
 //! A C list is a ring of `struct list_head`. One of them is the head; each other one is a field of
 //! an item. Nothing but convention tells which is which, where in an item the field is, and who may
@@ -53,7 +53,8 @@ pub use crate::{
 ///
 /// - The `list_head` is initialised and is the head of a list. All links of the list are valid:
 ///   following either `next` or `prev` leads to each item once, and then back to the head.
-/// - Each item is a valid `T` which starts `OFFSET` bytes before its `list_head`.
+/// - Each item is a valid `T` which starts `OFFSET` bytes before its `list_head`, and the pointers
+///   in the links may be used for all of it.
 /// - None of this changes while the [`CList`] is borrowed, except through its own API.
 ///
 /// # Examples
@@ -103,6 +104,8 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     /// - `ptr` must point to an initialised `list_head`, the head of a list with valid links.
     /// - Each item of the list must be a valid `T` which starts `OFFSET` bytes before the
     ///   `list_head` that links it.
+    /// - The pointers in the links must be good for all of the `T`, not for its `list_head` only:
+    ///   they must not come from a reference to that field, as [`CListHead::as_raw`] does.
     /// - Nobody may change the links, free an item or borrow one mutably, except through the API
     ///   of the returned object.
     #[inline]
@@ -134,8 +137,8 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
 ///
 /// # Invariants
 ///
-/// The `list_head` is initialised and part of a list with valid links, if only of its own. This
-/// does not change while the [`CListHead`] is borrowed, except through its own API.
+/// The `list_head` is initialised and part of a list with valid links, which may consist of itself
+/// alone. This does not change while the [`CListHead`] is borrowed, except through its own API.
 ///
 /// # Examples
 ///
@@ -190,6 +193,9 @@ impl CListHead {
     }
 
     /// Returns the pointer to hand to C.
+    ///
+    /// It is good for the `list_head` alone. The pointer that links an item of a [`CList`] is to be
+    /// derived from one to the whole item.
     #[inline]
     pub fn as_raw(&self) -> *mut bindings::list_head {
         self.inner.get()
@@ -202,7 +208,7 @@ impl CListHead {
         unsafe { Self::from_raw((*self.as_raw()).next) }
     }
 
-    /// Returns whether another `list_head` follows: false for the head of an empty list, and for
+    /// Returns whether this is linked to another `list_head`: false for the head of an empty list, and for
     /// an item that `list_del_init()` has taken off its list.
     ///
     /// Like C's `list_empty()` this looks at `next` only. An item that plain `list_del()` has taken
@@ -260,7 +266,8 @@ macro_rules! clist_create {
 /// Computes the offset of the `list_head` at `field.path` in `CType`, for a list of `RustType`.
 ///
 /// Does not compile unless the field is a `list_head`, and `RustType` has the size and the
-/// alignment of `CType`, as its transparent wrapper does.
+/// alignment of `CType`, as its transparent wrapper does. The types must not name a generic
+/// parameter, for the checks are made where the macro stands.
 ///
 /// # Examples
 ///
@@ -298,11 +305,11 @@ macro_rules! clist_offset {
             |item| unsafe { &raw const (*item).$($field)+ };
         const _: () = ::core::assert!(
             ::core::mem::size_of::<$rust_type>() == ::core::mem::size_of::<$c_type>(),
-            "the type of the items has not the size of the C type",
+            "the item type does not have the size of the C type",
         );
         const _: () = ::core::assert!(
             ::core::mem::align_of::<$rust_type>() == ::core::mem::align_of::<$c_type>(),
-            "the type of the items has not the alignment of the C type",
+            "the item type does not have the alignment of the C type",
         );
         ::core::mem::offset_of!($c_type, $($field)+)
     }};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The walk over a [`CList`].
+//! Iteration over a [`CList`].
 
 use super::CList;
 use crate::bindings;
@@ -28,7 +28,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
         let head = self.head.as_raw();
         // SAFETY: `head` is the head of a list with valid links by the type invariants.
         let ends = if !self.is_empty() && unsafe { links_hold(head) } {
-            // SAFETY: As above.
+            // SAFETY: `head` is initialised by the type invariants.
             Some(unsafe { ((*head).next, (*head).prev) })
         } else {
             None
@@ -54,16 +54,25 @@ impl<'a, T, const OFFSET: usize> IntoIterator for &'a CList<T, OFFSET> {
 
 /// An iterator over the items of a [`CList`], from either end.
 ///
-/// It has read the links of an item before it hands the item out, and does not return to it.
+/// It reads the links of an item before it hands the item out. That does not make it safe to take
+/// items off the list meanwhile: the requirements of [`CList::from_raw`] hold for as long as the
+/// iterator lives.
 ///
-/// With `CONFIG_DEBUG_LIST` it also has them checked first, by what C checks before `list_del()`:
-/// the neighbours link back, and no link has the poison that `list_del()` leaves behind. If the
+/// With `CONFIG_DEBUG_LIST` the links are checked first, by what C checks before `list_del()`: the
+/// neighbours link back, and no link has the poison that `list_del()` leaves behind. If the
 /// check fails, C reports it, and the iterator ends.
 ///
 /// # Examples
 ///
 /// ```
-/// # use kernel::{bindings, interop::list::{clist_create, CListHead}, types::Opaque};
+/// # use kernel::{
+/// #     bindings,
+/// #     interop::list::{
+/// #         clist_create,
+/// #         CListHead, //
+/// #     },
+/// #     types::Opaque, //
+/// # };
 /// # #[repr(C)]
 /// # struct CItem {
 /// #     value: u32,
@@ -128,7 +137,7 @@ impl<'a, T, const OFFSET: usize> Iterator for CListIter<'a, T, OFFSET> {
             self.ends = Some((unsafe { (*front).next }, back));
         }
         // SAFETY: `front` links an item by the type invariants, so this is a `T` that is valid as
-        // long as the list is borrowed, for `'a`.
+        // long as the list is borrowed, for `'a`, and the pointer may be used for all of it.
         Some(unsafe { &*item_of::<T, OFFSET>(front) })
     }
 }
@@ -148,7 +157,7 @@ impl<'a, T, const OFFSET: usize> DoubleEndedIterator for CListIter<'a, T, OFFSET
             self.ends = Some((front, unsafe { (*back).prev }));
         }
         // SAFETY: `back` links an item by the type invariants, so this is a `T` that is valid as
-        // long as the list is borrowed, for `'a`.
+        // long as the list is borrowed, for `'a`, and the pointer may be used for all of it.
         Some(unsafe { &*item_of::<T, OFFSET>(back) })
     }
 }
@@ -166,6 +175,12 @@ impl<T, const OFFSET: usize> Clone for CListIter<'_, T, OFFSET> {
     }
 }
 
+// SAFETY: It stands for a `&CList<T, OFFSET>`, which only reads the list and hands out `&T`.
+unsafe impl<T: Sync, const OFFSET: usize> Send for CListIter<'_, T, OFFSET> {}
+
+// SAFETY: All that a shared reference to it is good for is to clone it; see also above.
+unsafe impl<T: Sync, const OFFSET: usize> Sync for CListIter<'_, T, OFFSET> {}
+
 /// Returns the item that `node` links.
 #[inline]
 pub(super) fn item_of<T, const OFFSET: usize>(node: *mut bindings::list_head) -> *mut T {
@@ -178,8 +193,8 @@ pub(super) fn item_of<T, const OFFSET: usize>(node: *mut bindings::list_head) ->
 ///
 /// # Safety
 ///
-/// `node` must point to an initialised `list_head`. Its links must be valid, but for what the check
-/// is to find.
+/// `node` must point to an initialised `list_head`. Each of its links must be null, poison, or
+/// point to a readable `list_head`.
 #[inline]
 pub(super) unsafe fn links_hold(node: *mut bindings::list_head) -> bool {
     // SAFETY: By the safety requirements, `node` is what the C function expects.

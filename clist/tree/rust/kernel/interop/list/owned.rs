@@ -15,7 +15,6 @@ use crate::{
     prelude::*, //
 };
 use core::{
-    iter::FusedIterator,
     marker::PhantomData,
     ops::Deref,
     ptr::NonNull, //
@@ -29,8 +28,9 @@ use core::{
 ///
 /// An item that leaves the list leaves it as after C's `list_del_init()`, so [`is_linked`] is false
 /// for it. Whoever took it out owns it, and may free it in any order with others. The list itself
-/// frees no item, it does not know how. Those that are still on it when it is dropped are left to
-/// whoever knows them by other means; they stay linked to each other, not to the freed head.
+/// frees no item, because it does not know how. Those that are still on it when it is dropped are
+/// left to whoever knows them by other means; they stay linked to each other, not to the freed
+/// head.
 ///
 /// With `CONFIG_LIST_HARDENED` C checks the links of an item before it is taken out, as it does in
 /// `list_del()`. If it finds them corrupted, it reports that, and the item stays where it is: to
@@ -41,9 +41,10 @@ use core::{
 /// # Invariants
 ///
 /// - `head` is the head of a list with valid links. Each item is a valid `T` which starts `OFFSET`
-///   bytes before the `list_head` that links it.
+///   bytes before the `list_head` that links it, and the pointers in the links may be used for all
+///   of it.
 /// - The items belong to the list. Nobody else uses them or changes their links, except C code that
-///   [`Self::as_raw`] was passed to, as described there.
+///   got the result of [`Self::as_raw`], and that only before the list is next used.
 ///
 /// # Examples
 ///
@@ -126,52 +127,59 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
 
     /// Returns the head, for C code that adds items to the list or takes items off it.
     ///
-    /// What C code adds must be as [`Self::push_back`] requires it. An item that it takes off, it
-    /// may free. While it does either, no reference into the list may be in use: no item, no
-    /// iterator, no cursor.
+    /// It may use the pointer to change the list until the list is next used. What it adds must be
+    /// as [`Self::push_back`] requires it; what it takes off, it may free.
     #[inline]
-    pub fn as_raw(&self) -> *mut bindings::list_head {
+    pub fn as_raw(self: Pin<&mut Self>) -> *mut bindings::list_head {
         self.head.as_raw()
     }
 
     /// Adds `item` to the end of the list.
     ///
+    /// With `CONFIG_LIST_HARDENED`, if C finds the links corrupted, the item is not added.
+    ///
     /// # Safety
     ///
-    /// - `item` must be valid, for reads and writes of all of `T`, until it leaves the list.
-    /// - There must be a `list_head` at `OFFSET` bytes in `item`, and it must be on no list.
-    /// - Until it leaves the list, `item` must be used by nobody but through the list.
+    /// - `item` must point to a valid `T`, and be good for reads and writes of all of it, until it
+    ///   leaves the list or the list is dropped. Until then it must be used by nobody but through
+    ///   the list.
+    /// - `OFFSET` bytes into `item` there must be a `list_head` that links it to no list.
     #[inline]
     pub unsafe fn push_back(self: Pin<&mut Self>, item: NonNull<T>) {
         let node = item.as_ptr().wrapping_byte_add(OFFSET).cast();
         // INVARIANT: The caller promises that `item` is a valid `T` that belongs to the list.
         // SAFETY: `node` is valid by the safety requirements, the head by the type invariants.
-        unsafe { bindings::list_add_tail(node, self.as_raw()) };
+        unsafe { bindings::list_add_tail(node, self.head.as_raw()) };
     }
 
     /// Takes the first item off the list.
+    ///
+    /// Returns [`None`] if the list is empty, or if the links are found corrupted: a loop looks at
+    /// the result, not at [`CList::is_empty`].
     #[inline]
     pub fn pop_front(self: Pin<&mut Self>) -> Option<NonNull<T>> {
-        let head = self.as_raw();
+        let head = self.head.as_raw();
         // SAFETY: `head` is initialised by the type invariants.
         let first = unsafe { (*head).next };
         if first == head {
             return None;
         }
-        // SAFETY: By the type invariants, `first` links an item of the list of `head`.
+        // SAFETY: By the type invariants, `first` links an item of the list of `head`, which is borrowed mutably.
         unsafe { take::<T, OFFSET>(head, first, (*first).next) }
     }
 
     /// Takes the last item off the list.
+    ///
+    /// Returns [`None`] as [`Self::pop_front`] does.
     #[inline]
     pub fn pop_back(self: Pin<&mut Self>) -> Option<NonNull<T>> {
-        let head = self.as_raw();
+        let head = self.head.as_raw();
         // SAFETY: `head` is initialised by the type invariants.
         let last = unsafe { (*head).prev };
         if last == head {
             return None;
         }
-        // SAFETY: By the type invariants, `last` links an item of the list of `head`.
+        // SAFETY: By the type invariants, `last` links an item of the list of `head`, which is borrowed mutably.
         unsafe { take::<T, OFFSET>((*last).prev, last, head) }
     }
 
@@ -181,10 +189,13 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         // INVARIANT: The items are valid `T` linked at `OFFSET`, as they have been in `other`.
         // SAFETY: Both are heads of lists with valid links by the type invariants. They are
         // different lists, for both are borrowed mutably.
-        unsafe { bindings::list_splice_tail_init(other.as_raw(), self.as_raw()) };
+        unsafe { bindings::list_splice_tail_init(other.head.as_raw(), self.head.as_raw()) };
     }
 
     /// Returns an iterator that takes the items off the list, from either end.
+    ///
+    /// Unlike with `drain()` of the standard library, what has not been taken off when the iterator
+    /// is dropped stays on the list.
     #[inline]
     pub fn drain(self: Pin<&mut Self>) -> CListDrain<'_, T, OFFSET> {
         CListDrain { list: self }
@@ -211,7 +222,7 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
     fn cursor(self: Pin<&mut Self>) -> CListCursor<'_, T, OFFSET> {
         // INVARIANT: `current` is the head of the list.
         CListCursor {
-            current: self.as_raw(),
+            current: self.head.as_raw(),
             list: self,
         }
     }
@@ -222,9 +233,9 @@ impl<T, const OFFSET: usize> Deref for CListOwned<T, OFFSET> {
 
     #[inline]
     fn deref(&self) -> &Self::Target {
-        // SAFETY: By the type invariants, this is the head of such a list, and nobody changes it
-        // while it is borrowed.
-        unsafe { CList::from_raw(self.as_raw()) }
+        // SAFETY: By the type invariants, this is the head of such a list. C code may change it
+        // only before its next use, which this borrow is; all else needs a mutable borrow.
+        unsafe { CList::from_raw(self.head.as_raw()) }
     }
 }
 
@@ -232,10 +243,12 @@ impl<T, const OFFSET: usize> Deref for CListOwned<T, OFFSET> {
 impl<T, const OFFSET: usize> PinnedDrop for CListOwned<T, OFFSET> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
-        let head = self.as_raw();
-        // SAFETY: `head` is the head of a list with valid links by the type invariants. Without it
-        // the items remain a ring.
-        unsafe { unlink((*head).prev, head, (*head).next) };
+        let head = self.head.as_raw();
+        // Without the head the items remain a ring. If its links are found corrupted, C has reported
+        // that, and there is no ring to speak of.
+        // SAFETY: `head` is the head of a list with valid links by the type invariants, and it is
+        // borrowed mutably.
+        let _ = unsafe { unlink((*head).prev, head, (*head).next) };
     }
 }
 
@@ -243,6 +256,7 @@ impl<T, const OFFSET: usize> PinnedDrop for CListOwned<T, OFFSET> {
 ///
 /// Each item that it returns is off the list already. What it has not returned when it is dropped
 /// stays on the list.
+#[must_use = "takes nothing off the list unless it is iterated over"]
 pub struct CListDrain<'a, T, const OFFSET: usize> {
     list: Pin<&'a mut CListOwned<T, OFFSET>>,
 }
@@ -263,8 +277,6 @@ impl<T, const OFFSET: usize> DoubleEndedIterator for CListDrain<'_, T, OFFSET> {
     }
 }
 
-impl<T, const OFFSET: usize> FusedIterator for CListDrain<'_, T, OFFSET> {}
-
 /// A position in a [`CListOwned`]: an item, or the end.
 ///
 /// The list is circular, and the end is what lies between its last item and its first: a cursor
@@ -282,11 +294,12 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
     /// Returns the item at the cursor, [`None`] at the end.
     #[inline]
     pub fn peek(&self) -> Option<&T> {
-        if self.current == self.list.as_raw() {
+        if self.current == self.list.head.as_raw() {
             return None;
         }
         // SAFETY: By the type invariants, `current` links an item of the list, which thus is a
-        // valid `T`. It leaves the list only through a mutable borrow of `self`.
+        // valid `T`, for all of which the pointer may be used. It leaves the list only through a
+        // mutable borrow of `self`.
         Some(unsafe { &*item_of::<T, OFFSET>(self.current) })
     }
 
@@ -317,7 +330,7 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
         self.current = if unsafe { links_hold(self.current) } {
             neighbour
         } else {
-            self.list.as_raw()
+            self.list.head.as_raw()
         };
     }
 
@@ -327,15 +340,16 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
     #[inline]
     pub fn remove(&mut self) -> Option<NonNull<T>> {
         let node = self.current;
-        let head = self.list.as_raw();
+        let head = self.list.head.as_raw();
         if node == head {
             return None;
         }
         // SAFETY: `node` is initialised by the type invariants.
         let (prev, next) = unsafe { ((*node).prev, (*node).next) };
-        // SAFETY: By the type invariants, `node` links an item of the list.
+        // SAFETY: By the type invariants, `node` links an item of the list, which is borrowed
+        // mutably.
         let item = unsafe { take::<T, OFFSET>(prev, node, next) };
-        // INVARIANT: What followed the item is an item or the head.
+        // INVARIANT: `next` followed an item, so it is an item or the head.
         self.current = if item.is_some() { next } else { head };
         item
     }
@@ -345,14 +359,16 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
 ///
 /// # Safety
 ///
-/// `node` must link an item of a list of `T`, between `prev` and `next`.
+/// `node` must link an item of a list of `T` with valid links, between `prev` and `next`. Nobody
+/// else may access the list during the call.
 #[inline]
 unsafe fn take<T, const OFFSET: usize>(
     prev: *mut bindings::list_head,
     node: *mut bindings::list_head,
     next: *mut bindings::list_head,
 ) -> Option<NonNull<T>> {
-    // SAFETY: By the safety requirements.
+    // SAFETY: `node` and its neighbours are on a list with valid links by the safety requirements,
+    // which also exclude other accesses.
     if unsafe { unlink(prev, node, next) } {
         // SAFETY: An item is a valid `T`, hence not null.
         Some(unsafe { NonNull::new_unchecked(item_of::<T, OFFSET>(node)) })
@@ -368,14 +384,16 @@ unsafe fn take<T, const OFFSET: usize>(
 ///
 /// # Safety
 ///
-/// All must point to an initialised `list_head`, with `node` between `prev` and `next` on a list.
+/// All must be valid for reads and writes, with `node` between `prev` and `next` on a list with
+/// valid links. Nobody else may access them during the call.
 #[inline]
+#[must_use]
 unsafe fn unlink(
     prev: *mut bindings::list_head,
     node: *mut bindings::list_head,
     next: *mut bindings::list_head,
 ) -> bool {
-    // SAFETY: `node` is initialised by the safety requirements.
+    // SAFETY: `node` and its links are valid by the safety requirements.
     if cfg!(CONFIG_LIST_HARDENED) && !unsafe { bindings::__list_del_entry_valid(node) } {
         return false;
     }
