@@ -3,6 +3,7 @@
 //! The commands: what is done in which order, and what is shown.
 
 use std::{
+    io::Write,
     path::PathBuf,
     time::Instant, //
 };
@@ -48,8 +49,7 @@ use crate::{
     },
     kernel::{
         Arch,
-        Build,
-        Built, //
+        Build, //
     },
     kunit,
     manifest::{
@@ -74,7 +74,10 @@ use crate::{
         Ui,
         duration, //
     },
-    workspace::Workspace,
+    workspace::{
+        Workspace,
+        write, //
+    },
 };
 
 /// Everything that a command works with.
@@ -158,7 +161,7 @@ impl<'a> App<'a> {
     fn lock(&self, resource: Resource) -> Result<Lock> {
         let lock = self.cache.lock(resource, &self.ui)?;
         if lock.after_death() {
-            self.git().remove_stale_locks();
+            self.git().remove_stale_locks(resource);
         }
         Ok(lock)
     }
@@ -195,10 +198,12 @@ impl<'a> App<'a> {
     }
 
     fn make(&self, names: &[String]) -> Result<Made> {
+        let who = Identity::of_user(self.runner, self.ws.root());
+        // What is changed while this run is under way is to be noticed by the next.
+        let read = stamp::input(&self.ws, &who);
         // Faults in the manifests are said before anything is fetched.
         let planned = self.planned(names)?;
         let base = self.base_commit()?;
-        let who = Identity::of_user(self.runner, self.ws.root());
         let git = self.git();
         let _lock = self.lock(Resource::Refs)?;
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
@@ -222,7 +227,13 @@ impl<'a> App<'a> {
         if whole {
             let tree = &assembled.all.tree;
             tree::export_host(&self.ws, &git, &self.cache, &self.base, tree)?;
-            stamp::record(&self.ws, &git, &who, &report)?;
+            stamp::record(&self.ws, &git, read, &report)?;
+        }
+        if let Some(bad) = report.series.iter().find(|s| !s.applies) {
+            return Err(Error::new(format!(
+                "the patches of {} do not give its tree on the base and its dependencies alone",
+                bad.name
+            )));
         }
         Ok(Made {
             assembled,
@@ -238,25 +249,20 @@ impl<'a> App<'a> {
         {
             self.ui
                 .say("nothing changed since the series were assembled");
-            self.show(&report);
-            return Ok(());
+            return self.show(&report);
         }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
         self.ui
             .say(format!("assembled in {}", duration(start.elapsed())));
-        self.show(&made.report);
-        let bad = made.report.series.iter().find(|s| !s.applies);
-        bad.map_or(Ok(()), |s| {
-            Err(Error::new(format!(
-                "the patches of {} do not give its tree on the base and its dependencies alone",
-                s.name
-            )))
-        })
+        self.show(&made.report)
     }
 
     /// What was assembled before, if it would be made again just so.
     fn unchanged(&self) -> Result<Option<Report>> {
+        if !self.kernel.join(".git").is_dir() {
+            return Ok(None);
+        }
         // A report that cannot be read is made anew.
         let Ok(Some(report)) = emit::read_report(&self.ws) else {
             return Ok(None);
@@ -275,9 +281,13 @@ impl<'a> App<'a> {
         }
     }
 
-    fn show(&self, report: &Report) {
+    /// Shows where the series stand, and leaves it in `out/report.md`.
+    fn show(&self, report: &Report) -> Result<()> {
         let standings = status::standings(&self.ws, &self.cache, report);
-        println!("{}", status::table(&standings));
+        let text = status::markdown(&standings, report);
+        write(&self.ws.out()?.join("report.md"), text.as_bytes())?;
+        print(&format!("{}\n", status::table(&standings)));
+        Ok(())
     }
 
     fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
@@ -286,6 +296,13 @@ impl<'a> App<'a> {
 
     /// Builds, and hands the build over while its folder is still ours.
     fn build<T>(&self, arch: Arch, then: impl FnOnce(&Made, &Build<'_>) -> Result<T>) -> Result<T> {
+        if self.kernel.to_string_lossy().contains([' ', ':']) {
+            return Err(
+                Error::new("the kernel's build refuses folders with a space or a colon")
+                    .at(&self.kernel, None)
+                    .help("set NOVA_SERIES_CACHE to another folder"),
+            );
+        }
         let made = self.make(&[])?;
         let toolchain = self.toolchain(&arch.needs())?;
         let build = Build {
@@ -306,9 +323,8 @@ impl<'a> App<'a> {
             return then(&made, &build);
         }
         tree::check_out(&self.git(), tip, &self.ui)?;
-        if let Built::Anew(warnings) = build.build(tip)? {
-            self.show_warnings(&made, &warnings);
-        }
+        let warnings = build.build(tip)?;
+        self.show_warnings(&made, &warnings);
         then(&made, &build)
     }
 
@@ -337,7 +353,7 @@ impl<'a> App<'a> {
 
     fn build_command(&self, arch: Arch) -> Result<()> {
         self.build(arch, |_, build| {
-            println!("{}", build.dir().display());
+            print(&format!("{}\n", build.dir().display()));
             Ok(())
         })
     }
@@ -378,8 +394,7 @@ impl<'a> App<'a> {
 
     fn test_command(&self, names: &[String], arch: Arch) -> Result<()> {
         let report = self.test(names, arch)?;
-        self.show(&report);
-        Ok(())
+        self.show(&report)
     }
 
     fn check_command(&self, names: &[String], json: bool) -> Result<()> {
@@ -399,11 +414,12 @@ impl<'a> App<'a> {
             assembled: &made.assembled,
             report: &made.report,
             who: &made.who,
-            python: b4.and_then(|b4| b4.parent().map(PathBuf::from)),
+            // A b4 from elsewhere does not bring the modules along.
+            python: b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from)),
         };
         let outcome = check::quick(&subject, names, &self.ui)?;
         if json {
-            print!("{}", String::from_utf8_lossy(&emit::json(&outcome)?));
+            print(&String::from_utf8_lossy(&emit::json(&outcome)?));
         }
         match check::failure(&outcome) {
             Some(error) => Err(error),
@@ -433,7 +449,7 @@ impl<'a> App<'a> {
         let _lock = self.lock(Resource::Refs)?;
         let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
         for mail in &done.mails {
-            println!("{}", self.ws.shown(mail).display());
+            print(&format!("{}\n", self.ws.shown(mail).display()));
         }
         self.ui
             .say("\nNothing was sent. To have the mails sent to yourself alone:");
@@ -454,18 +470,24 @@ impl<'a> App<'a> {
         })?;
         if json {
             let standings = status::standings(&self.ws, &self.cache, &report);
-            print!("{}", String::from_utf8_lossy(&emit::json(&standings)?));
-        } else {
-            self.show(&report);
+            print(&String::from_utf8_lossy(&emit::json(&standings)?));
+            return Ok(());
         }
-        Ok(())
+        self.show(&report)
     }
 
     fn doctor(&self, json: bool) -> Result<()> {
-        let found = tools::doctor(self.runner, &self.cache);
+        let mut found = tools::doctor(self.runner, &self.cache);
+        let base = base::imported(&self.git(), &self.base).ok().flatten();
+        found.push(Found {
+            name: "base",
+            need: Need::Assemble,
+            fix: base.is_none().then(|| "cargo series assemble".to_owned()),
+            version: base.map(|_| self.base.release()),
+        });
         match json {
-            true => print!("{}", String::from_utf8_lossy(&emit::json(&found)?)),
-            false => println!("{}", doctor_table(&found)),
+            true => print(&String::from_utf8_lossy(&emit::json(&found)?)),
+            false => print(&format!("{}\n", doctor_table(&found))),
         }
         let missing: Vec<_> = found.into_iter().filter(|f| f.version.is_none()).collect();
         match missing.is_empty() {
@@ -485,11 +507,16 @@ impl<'a> App<'a> {
         let made = self.make(&[])?;
         self.warn_unsigned(&made.who);
         let tested = self.test(&[], arch);
-        self.show(&made.report);
+        self.show(&made.report)?;
         self.ui
             .say(format!("done in {}", duration(start.elapsed())));
         tested.map(drop)
     }
+}
+
+/// Writes to standard output, whose reader may have gone.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn doctor_table(found: &[Found]) -> String {

@@ -152,7 +152,10 @@ pub fn branch(
     let old = tracked(git, &name)?;
     if let Some(old) = &old {
         check_revision(series, old)?;
-        if old.content() == Some(&content) && now.saturating_sub(old.committed) < STALE {
+        // Somebody may have worked on the branch.
+        let tree = git.resolve(&format!("refs/heads/{name}^{{tree}}"))?;
+        let same = tree.as_ref() == Some(&one.tip().tree) && old.content() == Some(&content);
+        if same && now.saturating_sub(old.committed) < STALE {
             return Ok(());
         }
     }
@@ -210,6 +213,11 @@ fn content(one: &AssembledSeries, message: &str, who: &Identity) -> String {
     let mut hash = Sha256::new();
     hash.update(message);
     hash.update(who.ident());
+    let series = one.plan.series();
+    hash.update(format!(
+        "{}\0{}\0{}\0",
+        series.prefix, series.change_id, series.version
+    ));
     for patch in one.patches.iter().chain([&one.parent]) {
         hash.update(patch.commit.as_str());
     }
@@ -257,8 +265,9 @@ fn check_revision(series: &Series, old: &Tracked) -> Result<()> {
     ))
     .at(series.file(), None)
     .help(format!(
-        "set version = {revision} and write its changelog entry; or, if that version was never \
-         posted,\ndelete the branch: git branch -D {}",
+        "the manifest follows what was posted: set version = {revision}, and write its entry in the \
+         changelog;\nif that is wrong, drop b4's branch in the tool's kernel repository: \
+         git update-ref -d refs/heads/{}",
         branch_name(&series.name)
     )))
 }
@@ -275,9 +284,18 @@ fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
         "--",
     ]);
     let out = git.try_run(&log)?;
-    Ok(match out.ok() {
-        true => parse_tracked(&out.text()),
-        false => None,
+    // A branch without a cover letter is none that b4 wrote to.
+    if !out.ok() || out.stdout.is_empty() {
+        return Ok(None);
+    }
+    parse_tracked(&out.text()).map(Some).ok_or_else(|| {
+        Error::new(format!(
+            "what b4 keeps in the cover letter of {name} cannot be read"
+        ))
+        .at(git.dir(), None)
+        .help(format!(
+            "mend it with `b4 prep --edit-cover`, or drop it: git update-ref -d refs/heads/{name}"
+        ))
     })
 }
 
@@ -376,10 +394,15 @@ pub fn rehearse(
     }
     let at = crate::runner::quote(&tree.display().to_string());
     let b4 = crate::runner::quote(&b4.display().to_string());
+    // Another checkout may make the branch anew; what is posted has to be what was rehearsed.
+    let tip = Git::new(git.runner(), &tree)
+        .must(["rev-parse", "HEAD"])?
+        .text();
+    let guard = format!("cd {at} && test \"$(git rev-parse HEAD)\" = {tip}");
     Ok(Rehearsal {
         mails,
-        reflect: format!("cd {at} && {b4} send --reflect"),
-        post: format!("cd {at} && {b4} send"),
+        reflect: format!("{guard} && {b4} send --reflect"),
+        post: format!("{guard} && {b4} send"),
     })
 }
 
@@ -472,8 +495,8 @@ mod tests {
         let posted = old(r#"{"series": {"revision": 2, "change-id": "c"}}"#);
         insta::assert_snapshot!(check_revision(&series(1), &posted).unwrap_err(), @r"
         series/x.toml: b4 is at v2 of x, but the manifest has version = 1
-          help: set version = 2 and write its changelog entry; or, if that version was never posted,
-                delete the branch: git branch -D b4/x
+          help: the manifest follows what was posted: set version = 2, and write its entry in the changelog;
+                if that is wrong, drop b4's branch in the tool's kernel repository: git update-ref -d refs/heads/b4/x
         ");
         check_revision(&series(2), &posted).unwrap();
     }

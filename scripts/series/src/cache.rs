@@ -82,6 +82,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // An empty file says that its last holder gave it back.
         let _ = self.file.set_len(0);
+        // A daemon that a child started may hold it as well, and would for ever.
+        let _ = self.file.unlock();
     }
 }
 

@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
             }
             continue;
         };
-        let version = heading
+        let version: u32 = heading
             .trim()
             .strip_prefix('v')
             .and_then(|v| v.parse().ok())
@@ -45,7 +45,10 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
                         .help("a section starts with `## v1`, `## v2`, …"),
                 )
             })?;
-        if entries.last().is_some_and(|e| e.version != version + 1) {
+        if entries
+            .last()
+            .is_some_and(|e| version.checked_add(1) != Some(e.version))
+        {
             return Err((
                 at,
                 Error::new(format!("v{version} is out of order"))
@@ -158,6 +161,7 @@ mod tests {
         CHANGELOG.md:2: the line is longer than 75 columns
           help: wrap it; it goes into the cover letter as it is
         ");
+        assert!(says("## v4294967295\n- x\n## v4294967295\n- y\n", 1).contains("out of order"));
         insta::assert_snapshot!(says("## first\n", 1), @r#"
         CHANGELOG.md:1: "first" is not a version
           help: a section starts with `## v1`, `## v2`, …

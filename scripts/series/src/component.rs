@@ -88,14 +88,19 @@ impl Component {
         let file = PathBuf::from(format!("series/{name}.toml"));
         let series = Series::parse(name, &file, &ws.read(&file)?)?;
         let dir = PathBuf::from(name);
+        let cover = PathBuf::from(format!("cover-letters/{name}.md"));
+        let changelog = dir.join("CHANGELOG.md");
+        for path in [&dir.join("tree"), &dir.join("edits"), &cover, &changelog] {
+            refuse_link(ws, path)?;
+        }
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
         Ok(Self {
             overlay,
             edits: read_texts(ws, &dir.join("edits"), "diff")?,
             messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
-            cover: ws.read(format!("cover-letters/{name}.md"))?,
-            changelog: ws.read(dir.join("CHANGELOG.md"))?,
+            cover: ws.read(cover)?,
+            changelog: ws.read(changelog)?,
             series,
         })
     }
@@ -130,6 +135,16 @@ pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
     match Error::all(errors) {
         Some(error) => Err(error),
         None => Ok(all),
+    }
+}
+
+/// What a link points to is not the component's, and may change without a trace in it.
+fn refuse_link(ws: &Workspace, shown: &Path) -> Result<()> {
+    match ws.path(shown).is_symlink() {
+        true => Err(Error::new("is a symbolic link")
+            .at(shown, None)
+            .help("put the file itself there")),
+        false => Ok(()),
     }
 }
 
@@ -196,6 +211,7 @@ fn read_texts(ws: &Workspace, dir: &Path, ending: &str) -> Result<BTreeMap<Strin
     let mut texts = BTreeMap::new();
     for name in list(&ws.path(dir))? {
         let shown = dir.join(&name);
+        refuse_link(ws, &shown)?;
         if ws.path(&shown).is_dir() {
             continue;
         }

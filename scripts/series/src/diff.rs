@@ -41,6 +41,15 @@ pub fn touched(diff: &str) -> Vec<Touched> {
             (old, new) = (o, n);
             continue;
         }
+        // An empty file has neither of the lines below.
+        let both = line.strip_prefix("diff --git a/").and_then(|names| {
+            let half = names.len().checked_sub(" b/".len())? / 2;
+            let (old, new) = (names.get(..half)?, names.get(half..)?);
+            (new.strip_prefix(" b/") == Some(old)).then_some(old)
+        });
+        if let Some(path) = both {
+            add(path, i + 1);
+        }
         for prefix in ["--- a/", "+++ b/", "rename from ", "rename to "] {
             if let Some(path) = line.strip_prefix(prefix) {
                 add(path.trim_end_matches('\t'), i + 1);
@@ -92,6 +101,9 @@ new file mode 100644
 diff --git a/old b/moved
 rename from old
 rename to moved
+diff --git a/empty b/empty
+new file mode 100644
+index 000000000000..e69de29bb2d1
 ";
 
     #[test]
@@ -103,10 +115,11 @@ rename to moved
         assert_eq!(
             paths,
             [
-                (2, "rust/kernel/lib.rs".to_owned()),
-                (12, "new".to_owned()),
+                (1, "rust/kernel/lib.rs".to_owned()),
+                (9, "new".to_owned()),
                 (16, "old".to_owned()),
                 (17, "moved".to_owned()),
+                (18, "empty".to_owned()),
             ]
         );
     }

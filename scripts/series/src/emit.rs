@@ -322,6 +322,13 @@ fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> 
             "--no-base",
         ])
         .args(["--no-notes", "--no-ext-diff", "--no-textconv", "--no-color"])
+        .args([
+            "--no-cover-letter",
+            "--no-signoff",
+            "--suffix=.patch",
+            "-O/dev/null",
+            "--default-prefix",
+        ])
         .arg(format!("--subject-prefix={prefix}"))
         .arg("-o")
         .arg(&dir)

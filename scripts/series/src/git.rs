@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    cache::Resource,
     component::Mode,
     error::{
         Error,
@@ -72,7 +73,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// "Name <address>".
+    /// `Name <address>`.
     pub fn ident(&self) -> String {
         format!("{} <{}>", self.name, self.email)
     }
@@ -138,6 +139,9 @@ impl<'a> Git<'a> {
             "diff.mnemonicPrefix=false",
             "diff.renames=true",
             "diff.algorithm=histogram",
+            "diff.context=3",
+            "diff.interHunkContext=0",
+            "diff.suppressBlankEmpty=false",
             "format.useAutoBase=false",
             "commit.gpgSign=false",
             "gc.auto=0",
@@ -181,7 +185,7 @@ impl<'a> Git<'a> {
 
     /// Removes lock files that a run which is no more has left. Only for the holder of a lock of
     /// the cache who was told so.
-    pub fn remove_stale_locks(&self) {
+    pub fn remove_stale_locks(&self, resource: Resource) {
         fn walk(dir: &Path) {
             for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
                 let path = entry.path();
@@ -194,10 +198,31 @@ impl<'a> Git<'a> {
             }
         }
         let dir = self.dir.join(".git");
-        for below in ["refs", "logs", "worktrees"] {
+        // Other resources may be somebody's at this moment.
+        let (folders, files): (&[&str], &[&str]) = match resource {
+            Resource::Base => (
+                &["refs/nova-series/base", "refs/nova-series/import"],
+                &["shallow"],
+            ),
+            Resource::Refs => (
+                &[
+                    "refs/heads/b4",
+                    "refs/nova-series/steps",
+                    "logs/refs/heads/b4",
+                    "worktrees",
+                ],
+                &["config", "packed-refs"],
+            ),
+            Resource::Tree => (
+                &["refs/nova-series/tree"],
+                &["index", "HEAD", "refs/heads/nova-series"],
+            ),
+            Resource::Tools => (&[], &[]),
+        };
+        for below in folders {
             walk(&dir.join(below));
         }
-        for name in ["config", "index", "HEAD", "packed-refs", "shallow"] {
+        for name in files {
             let _ = std::fs::remove_file(dir.join(format!("{name}.lock")));
         }
     }
@@ -443,18 +468,23 @@ mod tests {
     fn stale_locks_are_removed_and_nothing_else() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
-        let locks = ["config.lock", "refs/heads/x.lock", "index.lock"];
-        for lock in locks {
+        let locks = ["config.lock", "refs/heads/b4/x.lock"];
+        std::fs::create_dir_all(dir.path().join(".git/refs/heads/b4")).unwrap();
+        for lock in locks.into_iter().chain(["index.lock"]) {
             std::fs::write(dir.path().join(".git").join(lock), "").unwrap();
         }
         let error = git.must(["config", "a.b", "c"]).unwrap_err().to_string();
         assert!(error.contains("could not lock config file"), "{error}");
-        git.remove_stale_locks();
+        git.remove_stale_locks(Resource::Refs);
         git.must(["config", "a.b", "c"]).unwrap();
         for lock in locks {
             assert!(!dir.path().join(".git").join(lock).exists());
         }
         assert!(dir.path().join(".git/HEAD").exists());
+        assert!(
+            dir.path().join(".git/index.lock").exists(),
+            "that is another resource's"
+        );
     }
 
     #[test]

@@ -115,15 +115,6 @@ pub struct Build<'a> {
     pub ui: &'a Ui,
 }
 
-/// How a build went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Built {
-    /// Nothing had changed.
-    Unchanged,
-    /// It was built; the compilers' warnings.
-    Anew(Vec<String>),
-}
-
 impl Build<'_> {
     /// The build folder.
     pub fn dir(&self) -> PathBuf {
@@ -196,15 +187,12 @@ impl Build<'_> {
         self.toolchain.apply(cmd)
     }
 
-    /// Builds the tree that is checked out, which is that of `tip`.
+    /// Builds the tree that is checked out, which is that of `tip`. Returns the compilers' warnings.
     ///
     /// # Errors
     ///
     /// A lost option, or what the compilers said.
-    pub fn build(&self, tip: &PatchCommit) -> Result<Built> {
-        if self.is_current(tip)? {
-            return Ok(Built::Unchanged);
-        }
+    pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
         let dir = self.dir();
         self.cache.need_space(1 << 30, "the build")?;
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
@@ -241,7 +229,7 @@ impl Build<'_> {
         progress.done();
         self.write_stamp(tip.tree.as_str(), &self.key()?, objects.max(before))?;
         said.retain(|l| l.contains("warning"));
-        Ok(Built::Anew(said))
+        Ok(said)
     }
 
     fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {

@@ -211,6 +211,9 @@ pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
 /// The error for a program that could not be started.
 pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     let program = cmd.program.to_string_lossy();
+    if let Some(dir) = cmd.dir.as_ref().filter(|dir| !dir.is_dir()) {
+        return Error::new(format!("the folder {} is missing", dir.display()));
+    }
     if error.kind() == io::ErrorKind::NotFound {
         return Error::new(format!("{program} is not installed"))
             .help("`cargo series doctor` says what is missing and how to get it");
@@ -252,7 +255,7 @@ pub fn end_children() {
             .and_then(rustix::process::Pid::from_raw)
         {
             // It may be gone already.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
         }
     }
 }
@@ -286,6 +289,8 @@ impl System {
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // With its own children it is a group, which a time limit or an interrupt ends as a whole.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         end_with_parent(&mut command);
         let child = command.spawn()?;
         if let Ok(mut children) = CHILDREN.lock() {
@@ -319,7 +324,11 @@ fn wait(child: &mut Child, cmd: &Cmd, start: Instant) -> io::Result<(Option<i32>
             return Ok((status.code(), false));
         }
         if start.elapsed() >= limit {
-            child.kill()?;
+            let group = i32::try_from(child.id()).ok();
+            if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
+                // What it started holds its pipes open.
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
             child.wait()?;
             return Ok((None, true));
         }
@@ -461,15 +470,15 @@ mod tests {
 
     #[test]
     fn a_hanging_program_is_stopped() {
-        let cmd = Cmd::new("sleep")
-            .arg("600")
+        let cmd = Cmd::new("sh")
+            .args(["-c", "sleep 600 & wait"])
             .timeout(Duration::from_millis(50));
         let out = System.run(&cmd).unwrap();
         assert!(out.timed_out && !out.ok());
         assert!(
             failed(&cmd, &out)
                 .to_string()
-                .starts_with("`sleep 600` took too long")
+                .starts_with("`sh -c 'sleep 600 & wait'` took too long")
         );
     }
 

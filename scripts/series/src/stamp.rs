@@ -44,6 +44,10 @@ use crate::{
 /// The record, below the top folder.
 const FILE: &str = "out/assembled.json";
 
+/// A digest of what `assemble` is about to read. To be taken before it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input(String);
+
 /// What the last `assemble` read and made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
@@ -74,7 +78,7 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
         return Ok(false);
     };
     Ok(now().saturating_sub(stamp.when) < b4::STALE
-        && stamp.input == input(ws, who, report)
+        && stamp.input == input(ws, who).0
         && stamp.output == output(ws, report)
         && stamp.refs == refs(git)?)
 }
@@ -84,9 +88,9 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
 /// # Errors
 ///
 /// git cannot be run, or the record not be written.
-pub fn record(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<()> {
+pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Result<()> {
     let stamp = Stamp {
-        input: input(ws, who, report),
+        input: read.0,
         output: output(ws, report),
         refs: refs(git)?,
         when: now(),
@@ -101,7 +105,8 @@ fn refs(git: &Git<'_>) -> Result<String> {
     Ok(out.text())
 }
 
-fn input(ws: &Workspace, who: &Identity, report: &Report) -> String {
+/// Digests what there is to read.
+pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let mut hash = Sha256::new();
     hash.update(format!("{}\0{}\0", who.ident(), who.set));
     // Another version of this program may make other patches.
@@ -109,12 +114,22 @@ fn input(ws: &Workspace, who: &Identity, report: &Report) -> String {
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
     let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
-    for series in &report.series {
+    let manifests = fs::read_dir(ws.path("series"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut names: Vec<_> = manifests
+        .map(|e| PathBuf::from(e.file_name()))
+        .filter(|name| name.extension().is_some_and(|e| e == "toml"))
+        .map(|name| name.with_extension(""))
+        .collect();
+    names.sort();
+    for name in names {
         let below = ["tree", "edits", "CHANGELOG.md"];
-        paths.extend(below.map(|b| Path::new(&series.name).join(b)));
+        paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);
-    hex(hash)
+    Input(hex(hash))
 }
 
 fn output(ws: &Workspace, report: &Report) -> String {

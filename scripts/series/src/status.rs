@@ -112,6 +112,25 @@ pub fn table(standings: &[Standing]) -> String {
     table.to_string()
 }
 
+/// `out/report.md`: the table, and the patches of each series.
+pub fn markdown(standings: &[Standing], report: &Report) -> String {
+    let mut text = format!(
+        "# Patch series on Linux v{}\n\n{}\n",
+        report.base.version,
+        table(standings)
+    );
+    for s in report.series.iter().filter(|s| !s.patches.is_empty()) {
+        text += &format!("\n## {} v{}: {}\n\n", s.name, s.version, s.title);
+        for p in &s.patches {
+            text += &format!(
+                "{}. {} (+{} lines), `{}`\n",
+                p.id, p.subject, p.added, p.file
+            );
+        }
+    }
+    text
+}
+
 fn row(s: &Standing) -> [String; 9] {
     let dash = || "-".to_owned();
     let or_dash = |text: String| if text.is_empty() { dash() } else { text };

@@ -32,6 +32,9 @@ use crate::{
 /// The branch that the build tree is on. b4 wants to be on some branch.
 const BRANCH: &str = "nova-series";
 
+/// What was checked out last.
+const CHECKED_OUT: &str = "refs/nova-series/tree/checked-out";
+
 /// Stands in the repository while a checkout is under way.
 const MARK: &str = "nova-series-checkout";
 
@@ -51,19 +54,42 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
         if head.as_ref() == Some(&tip.commit) {
             return Ok(());
         }
+        let ours = git.resolve(&format!("{CHECKED_OUT}^{{commit}}"))?;
+        if ours.is_some() && head != ours {
+            return Err(refuse_commits(git));
+        }
     }
     if first {
         ui.say("checking out the kernel's files …");
     }
+    let again = mark.exists();
     fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;
-    let branch = format!("refs/heads/{BRANCH}");
-    git.must(["symbolic-ref", "HEAD", &branch])?;
-    let jobs = ["-c", "checkout.workers=0"];
-    let reset = git
-        .cmd(jobs)
-        .args(["reset", "--hard", "--quiet", tip.commit.as_str()]);
-    must(git.runner(), &reset)?;
-    fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
+    let workers = ["-c", "checkout.workers=0"];
+    let switch = match first || again {
+        true => {
+            git.must(["symbolic-ref", "HEAD", &format!("refs/heads/{BRANCH}")])?;
+            git.cmd(workers).args(["reset", "--hard", "--quiet"])
+        }
+        // Unlike a reset, this refuses to overwrite files that git does not know.
+        false => git.cmd(workers).args(["checkout", "--quiet", "-B", BRANCH]),
+    };
+    let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
+    if switched.is_ok() || !(first || again) {
+        // A checkout that git refused has changed nothing.
+        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
+    }
+    switched?;
+    git.set_ref(CHECKED_OUT, &tip.commit)
+}
+
+fn refuse_commits(git: &Git<'_>) -> Error {
+    let dir = git.dir().display();
+    Error::new("the tool's kernel tree has commits that the tool did not make")
+        .at(git.dir(), None)
+        .help(format!(
+            "keep them: git -C {dir} branch mine\n\
+             then let go of them: git -C {dir} reset --hard {CHECKED_OUT}"
+        ))
 }
 
 fn refuse_changes(git: &Git<'_>) -> Result<()> {
@@ -128,6 +154,7 @@ pub fn export_host(
             return Err(Error::io("keep", &folder, &e));
         }
     }
+    keep_few(&cache.path("host"), &folder);
     let link = ws.out()?.join("tree");
     if fs::read_link(&link).ok().as_ref() != Some(&folder) {
         let _ = fs::remove_file(&link);
@@ -135,6 +162,25 @@ pub fn export_host(
             .map_err(|e| Error::io("make the link", &link, &e))?;
     }
     Ok(folder)
+}
+
+/// How many exports are kept for other checkouts.
+const EXPORTS: usize = 8;
+
+/// Removes the exports that were not used for the longest time.
+fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
+    // Only the order matters, and a checkout whose export is gone makes it anew.
+    let now = std::time::SystemTime::now();
+    let _ = fs::File::open(used).and_then(|f| f.set_modified(now));
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut dated: Vec<_> = entries
+        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+        .collect();
+    dated.sort();
+    let old = dated.len().saturating_sub(EXPORTS);
+    for (_, path) in dated.into_iter().take(old) {
+        let _ = fs::remove_dir_all(path);
+    }
 }
 
 /// `ls-tree` lines of those paths that the tree has; they name content, so they are a key.

@@ -90,6 +90,13 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
     Ok(())
 }
 
+/// Pins the kernel's own attributes, which choose how a hunk is headed. git reads them from the
+/// files that are checked out, of which there are none at first: the patches must not depend on it.
+pub fn pin_attributes(git: &Git<'_>) -> Result<()> {
+    let attributes = b"*.[ch] diff=cpp\n*.dts diff=dts\n*.dts[io] diff=dts\n*.rs diff=rust\n";
+    crate::workspace::write(&git.dir().join(".git/info/attributes"), attributes)
+}
+
 fn stamp(when: u64) -> Stamp {
     Stamp {
         who: Identity {
@@ -234,6 +241,13 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
             base.release()
         ))
     })?;
+    let tree = theirs.tree_of(&commit)?;
+    if !base.trees.is_empty() && !base.trees.iter().any(|t| t == tree.as_str()) {
+        return Err(foreign(format!(
+            "{what} has the tree {tree}, which is not that of {}",
+            base.release()
+        )));
+    }
     ui.say(format!("fetching {what} of {} …", kernel.display()));
     // A pack of its own for the release, without the history.
     let target = format!("{commit}:refs/nova-series/import/{}", base.version);

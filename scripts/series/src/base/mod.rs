@@ -85,6 +85,10 @@ pub fn obtain(
     let dir = cache.kernel();
     let git = Git::new(runner, &dir);
     if let Some(found) = imported(&git, base)? {
+        import::pin_attributes(&git)?;
+        if sources.kernel.is_some() {
+            ui.say("the base was imported before; --kernel is not looked at");
+        }
         return Ok(found);
     }
     let lock = cache.lock(Resource::Base, ui)?;
@@ -93,8 +97,9 @@ pub fn obtain(
         return Ok(found);
     }
     import::prepare(&git, cache)?;
+    import::pin_attributes(&git)?;
     if lock.after_death() {
-        git.remove_stale_locks();
+        git.remove_stale_locks(Resource::Base);
     }
     let commit = match &sources.kernel {
         Some(kernel) => import::from_git(&git, base, kernel, ui)?,

@@ -49,7 +49,10 @@ pub fn check(
             patch: Some(number),
             check: "rustfmt",
             message: "rustfmt would change this file".to_owned(),
-            file: Some(format!("{}/tree/{path}", one.name())),
+            file: Some(match one.plan.component.overlay.contains_key(path) {
+                true => format!("{}/tree/{path}", one.name()),
+                false => path.clone(),
+            }),
             line: first.and_then(|l| l.trim_end_matches(':').rsplit(':').next()?.parse().ok()),
         });
     }

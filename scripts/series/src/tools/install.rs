@@ -175,16 +175,16 @@ fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 }
 
 /// b4 in an environment of its own. Such an environment holds its own path, so it is made in
-/// place and marked last.
+/// place; b4 itself comes last, and is what it is known by.
 fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let home = Own::B4.home(cache);
     ui.say(format!("installing b4 {B4} …"));
     let _ = fs::remove_dir_all(&home);
     let venv = Cmd::new("python3").args(["-m", "venv"]).arg(&home);
     must(runner, &venv).map_err(|e| e.help("on Debian: apt-get install python3-venv"))?;
-    let pip = Cmd::new(home.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check"])
-        .arg(format!("b4=={B4}"))
-        .args(CHECKPATCH_MODULES);
-    must(runner, &pip).map(drop)
+    let pip = || {
+        Cmd::new(home.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"])
+    };
+    must(runner, &pip().args(CHECKPATCH_MODULES))?;
+    must(runner, &pip().arg(format!("b4=={B4}"))).map(drop)
 }

@@ -32,6 +32,9 @@ pub const BINDGEN: &str = "0.72.1";
 /// The b4 whose file formats this tool writes.
 pub const B4: &str = "0.16.0";
 
+/// The command that installs what is missing.
+const SETUP: &str = "cargo series setup";
+
 /// What a tool is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -218,7 +221,7 @@ pub fn doctor(runner: &dyn Runner, cache: &Cache) -> Vec<Found> {
             let version = find(runner, cache, spec);
             let fix = version.is_none().then(|| match &spec.fix {
                 Fix::Packages(packages) => format!("apt-get install {}", packages.join(" ")),
-                Fix::Install => "cargo series setup".to_owned(),
+                Fix::Install => SETUP.to_owned(),
                 Fix::Rustup(component) => format!("rustup component add {component}"),
             });
             Found {
@@ -244,10 +247,13 @@ pub fn lacking(missing: &[Found]) -> crate::error::Error {
     let names: Vec<_> = missing.iter().map(|f| f.name).collect();
     let mut fixes: Vec<_> = missing.iter().filter_map(|f| f.fix.clone()).collect();
     fixes.dedup();
-    crate::error::Error::new(format!("missing: {}", names.join(", "))).help(format!(
-        "run `cargo series setup`, or\n{}",
-        fixes.join("\n")
-    ))
+    fixes.retain(|f| f != SETUP);
+    let by_hand = match fixes.is_empty() {
+        true => String::new(),
+        false => format!(", or\n{}", fixes.join("\n")),
+    };
+    crate::error::Error::new(format!("missing: {}", names.join(", ")))
+        .help(format!("run `{SETUP}`{by_hand}"))
 }
 
 fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
@@ -435,8 +441,7 @@ mod tests {
             .to_string();
         insta::assert_snapshot!(text, @r"
         missing: b4
-          help: run `cargo series setup`, or
-                cargo series setup
+          help: run `cargo series setup`
         ");
     }
 }

@@ -148,7 +148,11 @@ impl Place<'_> {
         let cmd = Cmd::new("rustup")
             .args(["component", "add", "rust-src"])
             .timeout(Duration::from_secs(120));
-        must(self.runner, &cmd).map(drop)
+        must(self.runner, &cmd)?;
+        // It may have been added to another compiler than the one in use.
+        find(self.runner, self.cache)
+            .map(drop)
+            .ok_or_else(|| Error::new("rustup added it, but not to the rustc in use"))
     }
 
     fn package(&self) -> Result<()> {

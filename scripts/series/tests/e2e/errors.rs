@@ -73,6 +73,17 @@ fn a_link_out_of_the_component() {
 }
 
 #[test]
+fn a_message_that_is_a_link() {
+    let mini = Mini::new();
+    fs::rename(mini.ws("series/list/1.msg"), mini.path("elsewhere")).unwrap();
+    symlink(mini.path("elsewhere"), mini.ws("series/list/1.msg")).unwrap();
+    says!(mini, ["assemble"], @r"
+    error: series/list/1.msg: is a symbolic link
+      help: put the file itself there
+    ");
+}
+
+#[test]
 fn an_edit_without_its_context() {
     let mini = Mini::new();
     mini.replace("buddy/edits/1.diff", " mod list;", " mod tsil;");
@@ -258,6 +269,44 @@ fn changes_in_the_tools_own_tree_are_kept() {
         fs::read_to_string(kernel.join("lib.rs")).unwrap(),
         "work of hours\n"
     );
+}
+
+#[test]
+fn commits_in_the_tools_own_tree_are_kept() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    let base = mini.git(&kernel, &["rev-parse", "refs/nova-series/base/6.1.2"]);
+    mini.git(&kernel, &["reset", "--hard", "--quiet", &base]);
+    mini.git(
+        &kernel,
+        &["update-ref", "refs/nova-series/tree/checked-out", &base],
+    );
+    mini.git(
+        &kernel,
+        &["commit", "--quiet", "--allow-empty", "-m", "work of hours"],
+    );
+    let mine = mini.git(&kernel, &["rev-parse", "HEAD"]);
+    let text = mini.error(&["check"]);
+    assert!(
+        text.contains("has commits that the tool did not make"),
+        "{text}"
+    );
+    assert_eq!(mini.git(&kernel, &["rev-parse", "HEAD"]), mine);
+}
+
+#[test]
+fn another_cache_starts_anew() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let mut command = mini.command(&["assemble"]);
+    let ran = mini.ran(
+        command
+            .env("NOVA_SERIES_CACHE", mini.path("new"))
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }
 
 #[test]

@@ -32,6 +32,7 @@ const KERNEL: &[(&str, u32, &str)] = &[
         "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 2\nEXTRAVERSION =\nNAME = Mini\n",
     ),
     ("Kconfig", 0o644, "# top\n"),
+    (".gitattributes", 0o644, "*.[ch] diff=cpp\n*.rs diff=rust\n"),
     ("MAINTAINERS", 0o644, "A\nF:\ta/\n\nZ\nF:\tz/\n"),
     ("lib.rs", 0o644, "mod alpha;\nmod omega;\n"),
     ("scripts/run.sh", 0o755, "#!/bin/sh\n"),
@@ -56,7 +57,7 @@ impl Mini {
         };
         mini.file(
             "home/.gitconfig",
-            "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[diff]\n\tnoprefix = true\n",
+            "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[diff]\n\tnoprefix = true\n\tcontext = 1\n[format]\n\tcoverLetter = true\n\tsignOff = true\n\tnoprefix = true\n\tsuffix = .txt\n",
         );
         mini.archive(KERNEL);
         mini.series("list", &[], LIST);
@@ -258,7 +259,14 @@ impl Mini {
         let mut command = Command::new("git");
         self.isolate(&mut command);
         let out = command
-            .args(["-c", "commit.gpgsign=false", "-c", "diff.noprefix=false"])
+            .args([
+                "-c",
+                "commit.gpgsign=false",
+                "-c",
+                "diff.noprefix=false",
+                "-c",
+                "diff.context=3",
+            ])
             .args(args)
             .current_dir(dir)
             .output()
