@@ -208,8 +208,8 @@ impl CListHead {
         unsafe { Self::from_raw((*self.as_raw()).next) }
     }
 
-    /// Returns whether this is linked to another `list_head`: false for the head of an empty list, and for
-    /// an item that `list_del_init()` has taken off its list.
+    /// Returns whether this is linked to another `list_head`: false for the head of an empty list,
+    /// and for an item that `list_del_init()` has taken off its list.
     ///
     /// Like C's `list_empty()` this looks at `next` only. An item that plain `list_del()` has taken
     /// off has poison there, and is no valid [`CListHead`].

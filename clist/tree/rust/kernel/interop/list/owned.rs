@@ -164,7 +164,8 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         if first == head {
             return None;
         }
-        // SAFETY: By the type invariants, `first` links an item of the list of `head`, which is borrowed mutably.
+        // SAFETY: By the type invariants, `first` links an item of the list of `head`, which is
+        // borrowed mutably.
         unsafe { take::<T, OFFSET>(head, first, (*first).next) }
     }
 
@@ -179,7 +180,8 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         if last == head {
             return None;
         }
-        // SAFETY: By the type invariants, `last` links an item of the list of `head`, which is borrowed mutably.
+        // SAFETY: By the type invariants, `last` links an item of the list of `head`, which is
+        // borrowed mutably.
         unsafe { take::<T, OFFSET>((*last).prev, last, head) }
     }
 
@@ -244,8 +246,8 @@ impl<T, const OFFSET: usize> PinnedDrop for CListOwned<T, OFFSET> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         let head = self.head.as_raw();
-        // Without the head the items remain a ring. If its links are found corrupted, C has reported
-        // that, and there is no ring to speak of.
+        // Without the head the items remain a ring. If its links are found corrupted, C has
+        // reported that, and there is no ring to speak of.
         // SAFETY: `head` is the head of a list with valid links by the type invariants, and it is
         // borrowed mutably.
         let _ = unsafe { unlink((*head).prev, head, (*head).next) };
