@@ -79,6 +79,15 @@ impl Arch {
         }
     }
 
+    /// The QEMU that runs it, unless it runs by itself.
+    pub fn qemu(self) -> Option<&'static str> {
+        match self {
+            Arch::Um => None,
+            Arch::X86_64 => Some("qemu-system-x86_64"),
+            Arch::Arm64 => Some("qemu-system-aarch64"),
+        }
+    }
+
     /// What a build and a run need.
     pub fn needs(self) -> Vec<Need> {
         match self {
@@ -121,6 +130,11 @@ impl Build<'_> {
         self.cache.build(self.arch.name())
     }
 
+    /// The kernel that it makes.
+    pub fn image(&self) -> PathBuf {
+        self.dir().join(self.arch.image())
+    }
+
     /// The configuration fragments.
     fn config(&self) -> PathBuf {
         self.ws.path("kunit-configs/all.config")
@@ -140,7 +154,7 @@ impl Build<'_> {
     pub fn is_current(&self, tip: &PatchCommit) -> Result<bool> {
         let key = self.key()?;
         let fits = |s: Stamp| s.tree == tip.tree.as_str() && s.key == key;
-        Ok(self.stamp().is_some_and(fits) && self.dir().join(self.arch.image()).is_file())
+        Ok(self.stamp().is_some_and(fits) && self.image().is_file())
     }
 
     fn key(&self) -> Result<String> {

@@ -3,6 +3,7 @@
 //! Runs `kunit.py` for a component and judges what the kernel wrote.
 
 pub mod ktap;
+mod qemu;
 pub mod verdict;
 
 use std::{
@@ -111,6 +112,7 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
     let mut raw = Vec::new();
     let mut complaints = Vec::new();
     let test_log = build.dir().join("test.log");
+    let front = qemu::without_kvm(build)?;
     for filter in filters(&expected) {
         // A log of an earlier boot must not be taken for one of this.
         let _ = fs::remove_file(&test_log);
@@ -119,6 +121,13 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
             .arg(format!("--timeout={}", TIMEOUT.as_secs()))
             .arg(&filter)
             .timeout(TIMEOUT + Duration::from_secs(60));
+        let cmd = match &front {
+            Some(front) => {
+                let path = std::env::var("PATH").unwrap_or_default();
+                cmd.env("PATH", format!("{}:{path}", front.display()))
+            }
+            None => cmd,
+        };
         let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let text = fs::read(&test_log).unwrap_or_default();
         if text.is_empty() {
