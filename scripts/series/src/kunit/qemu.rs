@@ -29,12 +29,13 @@ use crate::{
 /// How long the kernel may take to its first line. With KVM it takes less than a second.
 const FIRST_LINE: Duration = Duration::from_secs(10);
 
-/// Drops `-accel kvm` and calls the program that comes after this folder in `PATH`.
+/// Drops `-accel kvm` and calls the program that `PATH` has without this folder.
 const WRAPPER: &str = r#"#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Written by the series tool, since KVM does not work on this machine.
 here=$(dirname "$0")
-PATH=${PATH#"$here:"}
+# Other programs may have put folders of their own before this one.
+PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$here" | paste -sd: -)
 for arg do
 	shift
 	case $last/$arg in
@@ -102,7 +103,12 @@ mod tests {
         let wrapper = script("front/qemu", WRAPPER);
         script("real/qemu", "#!/bin/sh\nprintf '[%s]' \"$@\"\n");
         let at = |below: &str| dir.path().join(below).display().to_string();
-        let path = format!("{}:{}:/usr/bin:/bin", at("front"), at("real"));
+        let path = format!(
+            "{}:{}:{}:/usr/bin:/bin",
+            at("other"),
+            at("front"),
+            at("real")
+        );
         let cmd = Cmd::new(wrapper).env("PATH", path).args([
             "-m", "1024", "-accel", "kvm", "-accel", "hvf", "-append", "a b", "-accel", "tcg",
         ]);
