@@ -260,9 +260,6 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
             "--no-tags",
             "--depth=1",
         ])
-        .env("GIT_CONFIG_COUNT", "1")
-        .env("GIT_CONFIG_KEY_0", "uploadpack.allowAnySHA1InWant")
-        .env("GIT_CONFIG_VALUE_0", "true")
         .arg(format!("file://{}", kernel.display()))
         .arg(format!("+{target}"));
     must(git.runner(), &cmd)?;

@@ -107,6 +107,21 @@ fn two_caches_and_two_routes_give_the_same_bytes() {
 }
 
 #[test]
+fn a_kernel_tree_without_the_tag_is_known_by_its_version() {
+    let mini = Mini::new();
+    let kernel = mini.pristine("kernel");
+    fs::remove_file(mini.path("mirror/mini.tar.xz")).unwrap();
+    mini.good(&["assemble", "--kernel", kernel.to_str().unwrap()]);
+    // The tree alone counts, so the patches apply where the archive's do.
+    let alone = mini.pristine("alone");
+    let tree = mini.series_report("list")["tip"]["tree"].clone();
+    assert_eq!(
+        am(&mini, &alone, "out/list/v1.mbox"),
+        tree.as_str().unwrap()
+    );
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
