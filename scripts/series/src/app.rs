@@ -75,6 +75,7 @@ use crate::{
         duration, //
     },
     workspace::{
+        self,
         Workspace,
         write, //
     },
@@ -119,6 +120,7 @@ impl<'a> App<'a> {
         let base = Base::parse(&file, &ws.read(&file)?)?;
         let cache = Cache::open(var)?;
         cache.sweep();
+        workspace::sweep(&ws.path("out"));
         let mirror = var("NOVA_SERIES_MIRROR").filter(|m| !m.is_empty());
         Ok(Self {
             runner,

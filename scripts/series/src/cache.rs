@@ -192,11 +192,10 @@ impl Cache {
             return;
         };
         for entry in entries.flatten() {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|n| n.split('-').next());
-            let alive = owner
-                .and_then(|id| id.parse::<u32>().ok())
-                .is_some_and(|id| Path::new(&format!("/proc/{id}")).exists());
+            let alive = entry
+                .file_name()
+                .to_str()
+                .is_some_and(crate::workspace::owner_lives);
             if !alive {
                 // Another run may be sweeping as well.
                 let _ = fs::remove_dir_all(entry.path());

@@ -88,6 +88,32 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
 }
 
+/// How the name of a file starts that is being written; the process follows, and a dash.
+const UNFINISHED: &str = ".series-";
+
+/// Whether the process that a name speaks of, up to the first dash, is alive.
+pub fn owner_lives(name: &str) -> bool {
+    let id = name.split('-').next().and_then(|id| id.parse::<u32>().ok());
+    id.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
+}
+
+/// Removes what killed runs were writing in `dir` and below.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            sweep(&entry.path());
+        } else if let Some(owner) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.strip_prefix(UNFINISHED))
+            && !owner_lives(owner)
+        {
+            // Another run may be sweeping as well.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file in one step: a reader sees the old content or the new, never a part.
 ///
 /// Leaves the file alone if it holds these bytes already.
@@ -101,8 +127,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
-    let new =
-        tempfile::NamedTempFile::new_in(dir).map_err(|e| Error::io("make a file in", dir, &e))?;
+    // Its name tells whose it is, so that [`sweep`] can remove it if we are killed.
+    let new = tempfile::Builder::new()
+        .prefix(&format!("{UNFINISHED}{}-", std::process::id()))
+        .tempfile_in(dir)
+        .map_err(|e| Error::io("make a file in", dir, &e))?;
     fs::write(new.path(), bytes).map_err(|e| Error::io("write", path, &e))?;
     // A private mode is right for a temporary file, not for a result.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
@@ -133,6 +162,20 @@ mod tests {
             error.contains("no series/base.toml") && error.contains("--workspace"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn only_what_the_dead_were_writing_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join("a/.series-4194999-abc");
+        let alive = dir
+            .path()
+            .join(format!("a/.series-{}-abc", std::process::id()));
+        for path in [&dead, &alive] {
+            write(path, b"half").unwrap();
+        }
+        sweep(dir.path());
+        assert!(alive.exists() && !dead.exists());
     }
 
     #[test]
