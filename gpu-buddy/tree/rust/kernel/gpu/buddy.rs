@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The GPU buddy allocator.
+//!
+//! C header: [`include/linux/gpu_buddy.h`](srctree/include/linux/gpu_buddy.h)
+//!
+//! The allocator manages a range of addresses, such as the VRAM of a GPU. It hands out blocks of
+//! it, whose sizes are powers of two times a chunk, and it never touches the memory behind the
+//! addresses. [`GpuBuddy`] is the allocator, [`AllocatedBlocks`] is what a request got from it.
+//!
+//! # Addresses
+//!
+//! All addresses of this API are absolute: they include the [`GpuBuddyParams::base_offset`]. Ranges
+//! are half-open. Sizes and addresses are in bytes.
+//!
+//! # Cleared memory
+//!
+//! The allocator remembers which free memory has been cleared, because whoever gave it back said
+//! so ([`AllocatedBlocks::free_cleared`], [`GpuBuddy::reset_clear`]). All else counts as dirty, also
+//! what is given back by dropping it. A request prefers the kind of memory it asks for, and falls
+//! back to the other one: see [`AllocatedBlock::is_clear`].
+//!
+//! # Context
+//!
+//! The allocator has a mutex inside and allocates with `GFP_KERNEL` while it holds it. Thus
+//! everything that allocates or frees, also dropping an [`AllocatedBlocks`], may sleep, and may wait
+//! for reclaim. It must not be done in atomic context, nor in a path that reclaim or the signalling
+//! of a `dma_fence` waits for. Methods that differ say so.
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     gpu::buddy::{
+//!         GpuBuddy,
+//!         GpuBuddyAllocFlags,
+//!         GpuBuddyAllocMode,
+//!         GpuBuddyParams, //
+//!     },
+//!     ptr::Alignment,
+//!     sizes::SZ_4K, //
+//! };
+//!
+//! const MIB: u64 = 1 << 20;
+//!
+//! let buddy = GpuBuddy::new(GpuBuddyParams {
+//!     base_offset: 0,
+//!     size: 1024 * MIB,
+//!     chunk_size: Alignment::new::<SZ_4K>(),
+//! })?;
+//!
+//! let blocks = KBox::pin_init(
+//!     buddy.alloc_blocks(
+//!         GpuBuddyAllocMode::Simple,
+//!         16 * MIB,
+//!         Alignment::new::<SZ_4K>(),
+//!         GpuBuddyAllocFlags::default(),
+//!     ),
+//!     GFP_KERNEL,
+//! )?;
+//!
+//! // 16 MiB are a power of two, so this is one block; it is at the top.
+//! let mut iter = blocks.iter();
+//! let block = iter.next().ok_or(EINVAL)?;
+//! assert!(iter.next().is_none());
+//! assert_eq!((block.offset(), block.size()), (1008 * MIB, 16 * MIB));
+//! assert_eq!(buddy.avail(), 1008 * MIB);
+//!
+//! // To drop it is to free it.
+//! drop(blocks);
+//! assert_eq!(buddy.avail(), buddy.size());
+//! # Ok::<(), Error>(())
+//! ```
+
+use crate::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    ptr::{
+        Alignable,
+        Alignment, //
+    },
+    sync::{
+        Arc,
+        LockClassKey,
+        Mutex,
+        MutexGuard, //
+    },
+    types::Opaque, //
+};
+use core::ops::Range;
+
+mod alloc;
+pub use self::alloc::{
+    GpuBuddyAllocFlag,
+    GpuBuddyAllocFlags,
+    GpuBuddyAllocMode, //
+};
+
+mod blocks;
+pub use self::blocks::{
+    AllocatedBlock,
+    AllocatedBlocks,
+    AllocatedBlocksIter, //
+};
+
+mod edit;
+
+mod stats;
+pub use self::stats::GpuBuddyOrderStats;
+
+/// What a [`GpuBuddy`] is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuBuddyParams {
+    /// The address at which the managed range starts; a multiple of `chunk_size`.
+    ///
+    /// Blocks are aligned within the managed range. Their absolute addresses are aligned as well as
+    /// this one is, at best: align it to the largest `min_block_size` that will be asked for.
+    pub base_offset: u64,
+    /// The size of the managed range; what is left over after the last whole chunk is not used.
+    pub size: u64,
+    /// The smallest size of a block; at least 4 KiB.
+    pub chunk_size: Alignment,
+}
+
+/// An allocator for a range of addresses.
+///
+/// A clone is another handle to the same allocator, which lives until the last handle and the last
+/// [`AllocatedBlocks`] are gone.
+///
+/// Any number of threads can use it at the same time. The lock that serialises them is inside, with
+/// a lock class of its own for each allocator, so that it is no problem for lockdep to use one
+/// allocator while holding a lock under which another one is used.
+///
+/// # Examples
+///
+/// A size that is no multiple of the chunk size is rounded down.
+///
+/// ```
+/// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+/// let buddy = GpuBuddy::new(GpuBuddyParams {
+///     base_offset: 0x10_0000,
+///     size: 0x1_1234,
+///     chunk_size: Alignment::new::<SZ_4K>(),
+/// })?;
+/// assert_eq!(buddy.base_offset(), 0x10_0000);
+/// assert_eq!(buddy.size(), 0x1_1000);
+/// assert_eq!(buddy.avail(), 0x1_1000);
+/// assert_eq!(buddy.chunk_size(), Alignment::new::<SZ_4K>());
+///
+/// let other = buddy.clone();
+/// drop(buddy);
+/// assert_eq!(other.avail(), 0x1_1000);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct GpuBuddy(Arc<Allocator>);
+
+impl GpuBuddy {
+    /// Creates an allocator whose memory is all free, and dirty.
+    ///
+    /// Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if `chunk_size` is less than 4 KiB, `size` is less than `chunk_size` or more
+    ///   than 2^63, `base_offset` is no multiple of `chunk_size`, or the end of the range is more
+    ///   than [`u64::MAX`].
+    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+    /// let new = |base_offset, size| {
+    ///     GpuBuddy::new(GpuBuddyParams {
+    ///         base_offset,
+    ///         size,
+    ///         chunk_size: Alignment::new::<SZ_4K>(),
+    ///     })
+    ///     .err()
+    /// };
+    /// assert_eq!(new(0x1000, 0x1000), None);
+    ///
+    /// // There is not one chunk.
+    /// assert_eq!(new(0, 0xfff), Some(EINVAL));
+    ///
+    /// // No block would be aligned to the chunk size.
+    /// assert_eq!(new(0x800, 0x1000), Some(EINVAL));
+    ///
+    /// // The end of the range overflows.
+    /// assert_eq!(new(0xffff_ffff_ffff_f000, 0x1000), Some(EINVAL));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn new(params: GpuBuddyParams) -> Result<Self> {
+        Ok(Self(Arc::pin_init(Allocator::new(params), GFP_KERNEL)?))
+    }
+
+    /// Returns the address at which the managed range starts.
+    ///
+    /// Context: any.
+    #[inline]
+    pub fn base_offset(&self) -> u64 {
+        self.0.base_offset
+    }
+
+    /// Returns the smallest size of a block, of which all sizes are multiples.
+    ///
+    /// Context: any.
+    #[inline]
+    pub fn chunk_size(&self) -> Alignment {
+        self.0.chunk_size
+    }
+
+    /// Returns the size of the managed range, a multiple of the chunk size.
+    ///
+    /// Context: any.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// Returns how much is free, cleared or not.
+    ///
+    /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    #[inline]
+    pub fn avail(&self) -> u64 {
+        let mm = self.0.lock();
+        // SAFETY: The allocator is initialised by the type invariants of `Allocator`.
+        unsafe { (*mm.as_raw()).avail }
+    }
+}
+
+/// A `struct gpu_buddy` of C, as what its lock protects.
+///
+/// It is initialised inside of an [`Allocator`] only.
+#[repr(transparent)]
+struct Mm(Opaque<bindings::gpu_buddy>);
+
+impl Mm {
+    #[inline]
+    fn as_raw(&self) -> *mut bindings::gpu_buddy {
+        self.0.get()
+    }
+}
+
+// SAFETY: A `gpu_buddy` is not bound to the thread that made it.
+unsafe impl Send for Mm {}
+
+/// What a [`GpuBuddy`] is a handle to.
+///
+/// # Invariants
+///
+/// - `gpu_buddy_init()` has initialised `mm`, and nobody changes it without its lock.
+/// - `size` is that of `mm`, at most 2^63, and `base_offset + size` does not overflow.
+/// - `base_offset` and `size` are multiples of `chunk_size`.
+#[pin_data(PinnedDrop)]
+struct Allocator {
+    base_offset: u64,
+    size: u64,
+    chunk_size: Alignment,
+    #[pin]
+    mm: Mutex<Mm>,
+    // The key comes after the lock, so that it is dropped after it.
+    #[pin]
+    key: LockClassKey,
+}
+
+impl Allocator {
+    /// The largest size for which each size of a block, rounded up to a power of two, is a `u64`.
+    const MAX_SIZE: u64 = 1 << 63;
+
+    fn new(params: GpuBuddyParams) -> impl PinInit<Self, Error> {
+        let GpuBuddyParams {
+            base_offset,
+            size,
+            chunk_size,
+        } = params;
+
+        try_pin_init!(Self {
+            _: {
+                if size > Self::MAX_SIZE
+                    || base_offset.checked_add(size).is_none()
+                    || base_offset.align_down(chunk_size) != base_offset
+                {
+                    return Err(EINVAL);
+                }
+            },
+            key <- LockClassKey::new_dynamic(),
+            mm <- Mutex::new(
+                Mm(Opaque::uninit()),
+                c"gpu_buddy",
+                // SAFETY: The key is pinned and initialised, and it is dropped after the lock, which
+                // is its only user.
+                Pin::static_ref(unsafe { &*&raw const *key }),
+            ),
+            _: {
+                let mm = mm.lock();
+                // SAFETY: `mm` is valid for writes, and this thread has it to itself.
+                let ret = unsafe {
+                    bindings::gpu_buddy_init(mm.as_raw(), size, align_to_u64(chunk_size))
+                };
+                to_result(ret)?;
+            },
+            base_offset,
+            // INVARIANT: C has rounded this down to a multiple of the chunk size. It has not become
+            // larger, so the limits that were checked above hold.
+            size: {
+                let mm = mm.lock();
+                // SAFETY: `mm` was initialised above.
+                unsafe { (*mm.as_raw()).size }
+            },
+            chunk_size,
+        }? Error)
+    }
+
+    /// Turns absolute addresses into offsets in the managed range.
+    fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
+        let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        if start >= end || end > self.size {
+            return Err(EINVAL);
+        }
+        Ok(start..end)
+    }
+
+    /// Locks the `struct gpu_buddy`.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Mm> {
+        self.mm.lock()
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Allocator {
+    fn drop(self: Pin<&mut Self>) {
+        let mm = self.lock();
+        // SAFETY: By the type invariants, it is initialised. No block of it is allocated: each
+        // `AllocatedBlocks` has a reference to this allocator.
+        unsafe { bindings::gpu_buddy_fini(mm.as_raw()) };
+    }
+}
+
+// SAFETY: The fields are values, a lock that can be sent as what it protects can, and a lock class
+// key, which lockdep knows by its address and not by the thread that made it.
+unsafe impl Send for Allocator {}
+
+/// Returns `alignment` as the number of bytes that it is.
+#[inline]
+fn align_to_u64(alignment: Alignment) -> u64 {
+    1 << alignment.log2()
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
