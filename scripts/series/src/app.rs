@@ -61,6 +61,7 @@ use crate::{
         PlannedSeries,
         plan, //
     },
+    relocation::proof,
     runner::Runner,
     stamp, status,
     tools::{
@@ -149,6 +150,7 @@ impl<'a> App<'a> {
             Command::Build(on) => self.build_command(on.arch),
             Command::Test(test) => self.test_command(&test.names, test.arch),
             Command::Check(check) => self.check_command(&check.names, check.json),
+            Command::Prove(prove) => self.prove(&prove.names, prove.arch, prove.json),
             Command::Send(send) => self.send(&send.name),
             Command::Status(form) => self.status(form.json),
             Command::All(on) => self.all(on.arch),
@@ -333,15 +335,10 @@ impl<'a> App<'a> {
     /// Shows the compilers' warnings about files that the series touch; the base has its own.
     fn show_warnings(&self, made: &Made, warnings: &[String]) {
         let patches = made.assembled.series.iter().flat_map(|s| &s.plan.patches);
-        let touched: Vec<&String> = patches
-            .flat_map(|p| {
-                let written = p.writes.iter().map(|w| &w.path);
-                written.chain(p.edits.iter().flat_map(|e| &e.paths))
-            })
-            .collect();
+        let touched: Vec<&str> = patches.flat_map(|p| p.paths()).collect();
         let (ours, others): (Vec<&String>, Vec<_>) = warnings
             .iter()
-            .partition(|w| touched.iter().any(|path| w.contains(path.as_str())));
+            .partition(|w| touched.iter().any(|path| w.contains(path)));
         for warning in ours {
             self.ui.warn(warning);
         }
@@ -358,6 +355,34 @@ impl<'a> App<'a> {
             print(&format!("{}\n", build.dir().display()));
             Ok(())
         })
+    }
+
+    fn prove(&self, names: &[String], arch: Arch, json: bool) -> Result<()> {
+        let proofs = self.build(arch, |made, build| {
+            let wanted = made.assembled.named(names)?;
+            let git = self.git();
+            // The compiler reads all other headers where the build read them.
+            tree::check_out(&git, &made.assembled.all, &self.ui)?;
+            let subject = proof::Subject {
+                git: &git,
+                cache: &self.cache,
+                assembled: &made.assembled,
+                build,
+            };
+            let mut proofs = Vec::new();
+            for one in wanted {
+                proofs.extend(proof::prove(&subject, one, &self.ui)?);
+            }
+            Ok(proofs)
+        })?;
+        match json {
+            true => print(&String::from_utf8_lossy(&emit::json(&proofs)?)),
+            false => print(&proof::text(&proofs)),
+        }
+        match proof::failure(&proofs) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     fn test(&self, names: &[String], arch: Arch) -> Result<Report> {

@@ -32,6 +32,7 @@ use crate::{
         PlannedPatch,
         PlannedSeries, //
     },
+    relocation,
 };
 
 /// The base in the kernel repository.
@@ -91,6 +92,18 @@ pub struct Assembled {
 }
 
 impl Assembled {
+    /// The series of these names, or all of them if there is no name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::find`].
+    pub fn named(&self, names: &[String]) -> Result<Vec<&AssembledSeries>> {
+        match names {
+            [] => Ok(self.series.iter().collect()),
+            names => names.iter().map(|name| self.find(name)).collect(),
+        }
+    }
+
     /// The series of this name.
     ///
     /// # Errors
@@ -140,7 +153,8 @@ struct Work<'a> {
     base: &'a BaseCommit,
     who: &'a Identity,
     planned: &'a [PlannedSeries],
-    /// A private index file.
+    /// A private folder, and an index file in it.
+    scratch: std::path::PathBuf,
     index: std::path::PathBuf,
     steps: Vec<Step>,
     tips: BTreeMap<Chain, Tip>,
@@ -175,6 +189,7 @@ pub fn assemble(
         base,
         who,
         planned: &planned,
+        scratch: scratch.path().to_owned(),
         index: scratch.path().join("index"),
         steps: Vec::new(),
         tips: BTreeMap::new(),
@@ -217,12 +232,8 @@ pub fn assemble(
 impl Work<'_> {
     /// Looks up what the base has of all paths that matter.
     fn start(&mut self) -> Result<()> {
-        let patches = || self.planned.iter().flat_map(|p| &p.patches);
-        let written = patches().flat_map(|p| &p.writes).map(|w| w.path.clone());
-        let edited = patches()
-            .flat_map(|p| &p.edits)
-            .flat_map(|e| e.paths.clone());
-        let mut paths: Vec<String> = written.chain(edited).collect();
+        let patches = self.planned.iter().flat_map(|p| &p.patches);
+        let mut paths: Vec<String> = patches.flat_map(|p| p.paths()).map(str::to_owned).collect();
         paths.sort();
         paths.dedup();
         let state = self.git.entries(&self.base.tree, &paths)?;
@@ -258,7 +269,7 @@ impl Work<'_> {
         let planned = self.planned;
         let series = planned.iter().find(|p| p.name() == last);
         for patch in series.iter().flat_map(|s| &s.patches) {
-            let step = self.step(patch, &mut tip, before)?;
+            let step = self.step(patch, last, &mut tip, before)?;
             self.steps.push(step);
             let mark = self.steps.len();
             tip.from = From::Mark(mark);
@@ -269,8 +280,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn step(&self, patch: &PlannedPatch, tip: &mut Tip, before: &[String]) -> Result<Step> {
+    fn step(
+        &self,
+        patch: &PlannedPatch,
+        series: &str,
+        tip: &mut Tip,
+        before: &[String],
+    ) -> Result<Step> {
         let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
+        if let Some(step) = &patch.relocate {
+            self.relocate(step, series, tip, &mut changes)?;
+        }
         for edit in &patch.edits {
             self.edit(edit, tip, before, &mut changes)?;
         }
@@ -290,6 +310,43 @@ impl Work<'_> {
         })
     }
 
+    fn relocate(
+        &self,
+        step: &relocation::Step,
+        series: &str,
+        tip: &mut Tip,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
+        let known: Vec<(&str, Entry)> = step
+            .paths()
+            .into_iter()
+            .filter_map(|p| Some((p, tip.state.get(p)?.clone())))
+            .collect();
+        let blobs: Vec<_> = known.iter().map(|(_, e)| &e.blob).collect();
+        let contents = self.git.blobs(&blobs)?;
+        let paths = known.iter().map(|(path, _)| path.to_string());
+        let before = paths.zip(contents).collect();
+        let out = step.apply(&before).map_err(|(what, line)| {
+            Error::new(what)
+                .at(format!("{series}/relocation.toml"), line)
+                .help("the step has to fit on the patches before it")
+        })?;
+        let contents: Vec<&[u8]> = out.written.values().map(|w| &w.content[..]).collect();
+        let new = self.git.add_blobs(&self.scratch, &contents)?;
+        let modes: BTreeMap<&str, _> = known.iter().map(|(p, e)| (*p, e.mode)).collect();
+        for path in out.removed {
+            tip.state.remove(&path);
+            changes.push(Change::Remove(path));
+        }
+        for ((path, written), blob) in out.written.into_iter().zip(new) {
+            let mode = modes[written.was.as_str()];
+            let entry = Entry { mode, blob };
+            tip.state.insert(path.clone(), entry.clone());
+            changes.push(Change::Known(path, entry));
+        }
+        Ok(())
+    }
+
     fn edit(
         &self,
         edit: &Edit,
@@ -305,7 +362,7 @@ impl Work<'_> {
             .collect();
         let after = self
             .git
-            .apply(&self.index, &known, edit.diff.as_bytes())
+            .apply(&self.index, &known, &[edit.diff.as_bytes()])
             .map_err(|e| {
                 let on = match before {
                     [] => "the base".to_owned(),

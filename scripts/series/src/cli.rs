@@ -58,6 +58,8 @@ pub enum Command {
     Test(Test),
     /// Check patches as a careful submitter does
     Check(Check),
+    /// Prove the moves and renames of a series: word counts, object code, exports
+    Prove(Prove),
     /// Have b4 write a series' mails, offline, and show how to post them
     Send(Send),
     /// Show where each series stands
@@ -104,6 +106,22 @@ pub struct Check {
     /// What takes seconds: manifests, overlay, applies alone, checkpatch, rustfmt [the default]
     #[arg(long)]
     pub quick: bool,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// Only these series
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// The kernel whose compiler calls are repeated
+    #[arg(long, value_enum, default_value = "um")]
+    pub arch: Arch,
 
     /// Print what was found as JSON
     #[arg(long)]

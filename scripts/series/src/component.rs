@@ -17,6 +17,7 @@ use crate::{
         Result, //
     },
     manifest::Series,
+    relocation,
     workspace::{
         Workspace,
         read_text, //
@@ -68,6 +69,8 @@ pub struct Component {
     pub series: Series,
     /// The files of `tree/`, by their path in the kernel.
     pub overlay: BTreeMap<String, OverlayFile>,
+    /// The steps of `relocation.toml`, if there is one.
+    pub relocation: Vec<relocation::Step>,
     /// The diffs of `edits/`, by file name.
     pub edits: BTreeMap<String, String>,
     /// The messages of `series/<name>/`, by file name.
@@ -90,13 +93,25 @@ impl Component {
         let dir = PathBuf::from(name);
         let cover = PathBuf::from(format!("cover-letters/{name}.md"));
         let changelog = dir.join("CHANGELOG.md");
-        for path in [&dir.join("tree"), &dir.join("edits"), &cover, &changelog] {
+        let moves = dir.join("relocation.toml");
+        for path in [
+            &dir.join("tree"),
+            &dir.join("edits"),
+            &moves,
+            &cover,
+            &changelog,
+        ] {
             refuse_link(ws, path)?;
         }
+        let relocation = match ws.path(&moves).exists() {
+            true => relocation::read(&moves, &ws.read(&moves)?)?,
+            false => Vec::new(),
+        };
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
         Ok(Self {
             overlay,
+            relocation,
             edits: read_texts(ws, &dir.join("edits"), "diff")?,
             messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
             cover: ws.read(cover)?,

@@ -367,17 +367,19 @@ fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> 
         .lines()
         .filter_map(|l| l.split(' ').next().map(str::to_owned))
         .collect();
-    mails.applies = applies(git, one, &mbox, &scratch.join("alone"))?;
+    mails.applies = applies(git, one, &mails, &scratch.join("alone"))?;
     Ok(mails)
 }
 
 /// Whether the mails give the recorded tree on nothing but the base and the dependencies.
-fn applies(git: &Git<'_>, one: &AssembledSeries, mbox: &[u8], index: &Path) -> Result<bool> {
-    let touched = diff::touched(&String::from_utf8_lossy(mbox));
+fn applies(git: &Git<'_>, one: &AssembledSeries, mails: &Mails, index: &Path) -> Result<bool> {
+    let touched = diff::touched(&String::from_utf8_lossy(&mails.mbox()));
     let paths: Vec<String> = touched.into_iter().map(|t| t.path).collect();
     let before = git.entries(&one.parent.tree, &paths)?;
+    // One by one: in one diff git would look for what moves where it was at the start.
+    let diffs: Vec<&[u8]> = mails.patches.iter().map(|(_, mail)| &mail[..]).collect();
     let after = git
-        .apply(index, &before, mbox)
+        .apply(index, &before, &diffs)
         .map_err(|e| e.at(format!("out/{}", one.name()), None))?;
     Ok(after == git.entries(&one.tip().tree, &paths)?)
 }

@@ -13,7 +13,10 @@ use std::{
 };
 
 use crate::{
-    cache::Resource,
+    cache::{
+        Cache,
+        Resource, //
+    },
     component::Mode,
     error::{
         Error,
@@ -27,6 +30,12 @@ use crate::{
         must,
         not_started, //
     },
+    workspace::write,
+};
+
+use sha2::{
+    Digest,
+    Sha256, //
 };
 
 /// The name of a git object.
@@ -249,8 +258,90 @@ impl<'a> Git<'a> {
         Ok(out.ok().then_some(out.stdout))
     }
 
-    /// Applies a diff to `entries` in a private index that holds nothing else, and returns what
-    /// the index holds afterwards.
+    /// The paths of a tree's files that hold one of these texts. To look through a whole kernel
+    /// takes long, so that the answer is kept in the cache.
+    ///
+    /// # Errors
+    ///
+    /// git cannot be run.
+    pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
+        let mut cmd = self.cmd(["grep", "-l", "-z", "-I", "--fixed-strings"]);
+        let mut hash = Sha256::new();
+        hash.update(tree.as_str());
+        for text in texts {
+            cmd = cmd.args(["-e", text]);
+            hash.update(format!("\0{text}"));
+        }
+        let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let record = cache.path("grep").join(name);
+        let listing = match std::fs::read(&record) {
+            Ok(listing) => listing,
+            Err(_) => {
+                let cmd = cmd.args([tree.as_str(), "--"]);
+                let out = self.try_run(&cmd)?;
+                // 1: found nothing.
+                if !matches!(out.code, Some(0 | 1)) {
+                    return Err(failed(&cmd, &out));
+                }
+                write(&record, &out.stdout)?;
+                out.stdout
+            }
+        };
+        let paths = listing.split(|b| *b == 0).filter(|p| !p.is_empty());
+        Ok(paths
+            .map(|p| String::from_utf8_lossy(p).into_owned())
+            .filter_map(|p| p.split_once(':').map(|(_, path)| path.to_owned()))
+            .collect())
+    }
+
+    /// The contents of these blobs, in their order.
+    ///
+    /// # Errors
+    ///
+    /// One is not there.
+    pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
+        let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
+        let cmd = self.cmd(["cat-file", "--batch"]).stdin(input);
+        let out = must(self.runner, &cmd)?.stdout;
+        let mut rest = &out[..];
+        let contents: Option<Vec<_>> = blobs
+            .iter()
+            .map(|blob| {
+                let end = rest.iter().position(|b| *b == b'\n')?;
+                let header = std::str::from_utf8(&rest[..end]).ok()?;
+                let size: usize = header
+                    .strip_prefix(&format!("{blob} blob "))?
+                    .parse()
+                    .ok()?;
+                let content = rest.get(end + 1..end + 1 + size)?;
+                rest = rest.get(end + 2 + size..)?;
+                Some(content.to_vec())
+            })
+            .collect();
+        contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
+    }
+
+    /// Adds contents to the repository, and names them in their order.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written.
+    pub fn add_blobs(&self, scratch: &Path, contents: &[&[u8]]) -> Result<Vec<Oid>> {
+        let mut paths = String::new();
+        for (i, content) in contents.iter().enumerate() {
+            let path = scratch.join(format!("blob-{i}"));
+            std::fs::write(&path, content).map_err(|e| Error::io("write", &path, &e))?;
+            paths.push_str(&format!("{}\n", path.display()));
+        }
+        let cmd = self.cmd(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
+        let out = must(self.runner, &cmd.stdin(paths))?.text();
+        let oids: Option<Vec<_>> = out.lines().map(Oid::parse).collect();
+        oids.filter(|o| o.len() == contents.len())
+            .ok_or_else(|| Error::new("git did not name what it was given"))
+    }
+
+    /// Applies diffs one after the other to `entries`, in a private index that holds nothing else,
+    /// and returns what the index holds afterwards.
     ///
     /// # Errors
     ///
@@ -259,7 +350,7 @@ impl<'a> Git<'a> {
         &self,
         index: &Path,
         entries: &BTreeMap<String, Entry>,
-        diff: &[u8],
+        diffs: &[&[u8]],
     ) -> Result<BTreeMap<String, Entry>> {
         let mut info = Vec::new();
         for (path, Entry { mode, blob }) in entries {
@@ -270,10 +361,12 @@ impl<'a> Git<'a> {
         let _ = std::fs::remove_file(index);
         let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
         must(self.runner, &fill)?;
-        let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(diff);
-        let out = self.try_run(&apply)?;
-        if !out.ok() {
-            return Err(Error::new("does not apply").detail(out.complaint()));
+        for diff in diffs {
+            let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]);
+            let out = self.try_run(&apply.stdin(*diff))?;
+            if !out.ok() {
+                return Err(Error::new("does not apply").detail(out.complaint()));
+            }
         }
         let out = must(self.runner, &private(&["ls-files", "-s", "-z"]))?;
         // Mode, object, stage.
@@ -497,10 +590,10 @@ mod tests {
         assert_eq!(entries.len(), 1);
         let index = dir.path().join("private");
         let diff = b"--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n";
-        let after = git.apply(&index, &entries, diff).unwrap();
+        let after = git.apply(&index, &entries, &[diff]).unwrap();
         let out = git.must(["cat-file", "blob", after["a"].blob.as_str()]);
         assert_eq!(out.unwrap().stdout, b"one\n2\n");
-        let error = git.apply(&index, &after, diff).unwrap_err().to_string();
+        let error = git.apply(&index, &after, &[diff]).unwrap_err().to_string();
         assert!(error.contains("patch failed: a:1"), "{error}");
     }
 }

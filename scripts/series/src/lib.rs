@@ -30,6 +30,7 @@ pub mod kunit;
 pub mod manifest;
 pub mod message;
 pub mod plan;
+pub mod relocation;
 pub mod runner;
 pub mod stamp;
 pub mod status;

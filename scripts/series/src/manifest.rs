@@ -144,6 +144,8 @@ pub struct Patch {
     pub message: At<String>,
     /// Files of `<name>/tree/` that enter here.
     pub files: Vec<At<String>>,
+    /// The step of `<name>/relocation.toml` that is made here, before the diffs are applied.
+    pub relocate: Option<At<String>>,
     /// Diffs of `<name>/edits/` that are applied here.
     pub edits: Vec<At<String>>,
     /// Lines of files that entered earlier and that enter only here.
@@ -185,6 +187,7 @@ struct RawPatch {
     message: Spanned<String>,
     #[serde(default)]
     files: Vec<Spanned<String>>,
+    relocate: Option<Spanned<String>>,
     #[serde(default)]
     edits: Vec<Spanned<String>>,
     #[serde(default)]
@@ -203,7 +206,7 @@ fn default_prefix() -> Spanned<String> {
 }
 
 /// Finds lines by byte offset.
-struct Lines<'a>(&'a str);
+pub(crate) struct Lines<'a>(pub(crate) &'a str);
 
 impl Lines<'_> {
     fn of(&self, offset: usize) -> usize {
@@ -211,19 +214,19 @@ impl Lines<'_> {
         before.iter().filter(|b| **b == b'\n').count() + 1
     }
 
-    fn at<T>(&self, spanned: Spanned<T>) -> At<T> {
+    pub(crate) fn at<T>(&self, spanned: Spanned<T>) -> At<T> {
         At {
             line: self.of(spanned.span().start),
             value: spanned.into_inner(),
         }
     }
 
-    fn all<T>(&self, spanned: Vec<Spanned<T>>) -> Vec<At<T>> {
+    pub(crate) fn all<T>(&self, spanned: Vec<Spanned<T>>) -> Vec<At<T>> {
         spanned.into_iter().map(|s| self.at(s)).collect()
     }
 }
 
-fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|e| {
         let line = e.span().map(|span| Lines(text).of(span.start));
         Error::new(e.message().trim_end())
@@ -298,6 +301,7 @@ impl Series {
                     line,
                     message: lines.at(value.message),
                     files: lines.all(value.files),
+                    relocate: value.relocate.map(|step| lines.at(step)),
                     edits: lines.all(value.edits),
                     withhold: value
                         .withhold
@@ -455,7 +459,7 @@ mod b;
     #[test]
     fn an_unknown_field_is_named_with_its_line() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
-        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `edits`, `withhold`
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `relocate`, `edits`, `withhold`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
     }

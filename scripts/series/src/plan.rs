@@ -31,7 +31,7 @@ use crate::{
         Series,
         in_order, //
     },
-    message,
+    message, relocation,
 };
 
 /// What a patch consists of.
@@ -45,8 +45,20 @@ pub struct PlannedPatch {
     pub source: PathBuf,
     /// Files that it writes.
     pub writes: Vec<Write>,
+    /// What it moves and renames, before the diffs are applied.
+    pub relocate: Option<relocation::Step>,
     /// Diffs that it applies.
     pub edits: Vec<Edit>,
+}
+
+impl PlannedPatch {
+    /// Every path that the patch touches.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let written = self.writes.iter().map(|w| w.path.as_str());
+        let edited = self.edits.iter().flat_map(|e| &e.paths);
+        let moved = self.relocate.iter().flat_map(|step| step.paths());
+        written.chain(edited.map(String::as_str)).chain(moved)
+    }
 }
 
 /// A file as a patch leaves it.
@@ -193,7 +205,11 @@ impl Check<'_> {
     fn all(&self, errors: &mut Vec<Error>) {
         for patch in &self.manifest().patches {
             self.message(patch, errors);
-            if patch.files.is_empty() && patch.edits.is_empty() && patch.withhold.is_empty() {
+            if patch.files.is_empty()
+                && patch.relocate.is_none()
+                && patch.edits.is_empty()
+                && patch.withhold.is_empty()
+            {
                 errors.push(
                     self.err(patch.line, "this patch changes nothing")
                         .help("give it files, edits or withheld lines, or remove it"),
@@ -213,6 +229,7 @@ impl Check<'_> {
             errors,
         );
         self.unused_messages(errors);
+        self.steps(errors);
         self.edit_paths(errors);
         self.withheld(errors);
     }
@@ -294,6 +311,50 @@ impl Check<'_> {
                     Error::new("no patch claims this file")
                         .at(format!("{}/{folder}/{name}", self.name()), None)
                         .help(format!("name it in a [[patch]] of {}", self.file.display())),
+                );
+            }
+        }
+    }
+
+    /// Each step of the relocation has to be made by one patch, in their order.
+    fn steps(&self, errors: &mut Vec<Error>) {
+        let steps = &self.component.relocation;
+        let mut next = 0;
+        for At { value, line } in self.manifest().patches.iter().flat_map(|p| &p.relocate) {
+            match steps.iter().position(|s| s.name == *value) {
+                Some(at) if at == next => next += 1,
+                Some(_) => errors.push(
+                    self.err(
+                        *line,
+                        format!("the step {value:?} is made twice or too early"),
+                    )
+                    .help("the patches make the steps one by one, in their order"),
+                ),
+                None => errors.push(
+                    self.err(*line, format!("there is no step {value:?}"))
+                        .help(format!("write it in {}/relocation.toml", self.name())),
+                ),
+            }
+        }
+        let file = format!("{}/relocation.toml", self.name());
+        for step in &steps[next.min(steps.len())..] {
+            errors.push(
+                Error::new(format!("no patch makes the step {:?}", step.name))
+                    .at(&file, step.line)
+                    .help(format!("name it in a [[patch]] of {}", self.file.display())),
+            );
+        }
+        for (step, path) in steps
+            .iter()
+            .flat_map(|s| s.paths().into_iter().map(move |p| (s, p)))
+        {
+            if let Err(what) = plain_path(path) {
+                errors.push(Error::new(what).at(&file, step.line));
+            } else if let Some(owner) = self.owners.get(path) {
+                errors.push(
+                    Error::new(format!("moves or changes {path}, which is ours"))
+                        .at(&file, step.line)
+                        .help(format!("change {owner}/tree/{path} instead")),
                 );
             }
         }
@@ -385,6 +446,10 @@ impl Check<'_> {
                         .chain(late)
                         .map(|(path, enters)| self.write(path, index, enters))
                         .collect(),
+                    relocate: patch.relocate.as_ref().and_then(|name| {
+                        let mut steps = self.component.relocation.iter();
+                        steps.find(|s| s.name == name.value).cloned()
+                    }),
                     edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
                 }
             })
@@ -466,6 +531,7 @@ pub(crate) mod tests {
         let own = |(k, v): &(&str, &str)| (k.to_string(), v.to_string());
         Component {
             series,
+            relocation: Vec::new(),
             overlay: files
                 .iter()
                 .map(own)

@@ -125,7 +125,7 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
         .collect();
     names.sort();
     for name in names {
-        let below = ["tree", "edits", "CHANGELOG.md"];
+        let below = ["tree", "edits", "relocation.toml", "CHANGELOG.md"];
         paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);

@@ -85,13 +85,7 @@ pub struct Subject<'a> {
 ///
 /// A check could not be made. What it found is in the [`Outcome`].
 pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
-    let series: Vec<&AssembledSeries> = match names {
-        [] => subject.assembled.series.iter().collect(),
-        names => names
-            .iter()
-            .map(|n| subject.assembled.find(n))
-            .collect::<Result<_>>()?,
-    };
+    let series = subject.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let mut findings = Vec::new();
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);

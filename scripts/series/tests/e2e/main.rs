@@ -6,4 +6,5 @@ mod assemble;
 mod errors;
 mod mail;
 mod mini;
+mod relocate;
 mod robust;

@@ -25,7 +25,7 @@ use sha2::{
 const RELEASED: u64 = 1_767_323_045;
 
 /// The files of the miniature kernel.
-const KERNEL: &[(&str, u32, &str)] = &[
+const KERNEL: &[KernelFile] = &[
     (
         "Makefile",
         0o644,
@@ -38,8 +38,12 @@ const KERNEL: &[(&str, u32, &str)] = &[
     ("scripts/run.sh", 0o755, "#!/bin/sh\n"),
 ];
 
+/// Path, mode and content.
+type KernelFile = (&'static str, u32, &'static str);
+
 pub struct Mini {
     dir: tempfile::TempDir,
+    kernel: Vec<KernelFile>,
 }
 
 /// What a run of the program gave, with this machine's paths taken out.
@@ -52,14 +56,20 @@ pub struct Ran {
 impl Mini {
     /// A workspace of three series in a row and one beside them, all of it in order.
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with further files in the kernel.
+    pub fn with(more: &[KernelFile]) -> Self {
         let mini = Self {
             dir: tempfile::tempdir().unwrap(),
+            kernel: [KERNEL, more].concat(),
         };
         mini.file(
             "home/.gitconfig",
             "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[diff]\n\tnoprefix = true\n\tcontext = 1\n[format]\n\tcoverLetter = true\n\tsignOff = true\n\tnoprefix = true\n\tsuffix = .txt\n",
         );
-        mini.archive(KERNEL);
+        mini.archive(&mini.kernel);
         mini.series("list", &[], LIST);
         mini.overlay(
             "list",
@@ -283,7 +293,7 @@ impl Mini {
     pub fn pristine(&self, name: &str) -> PathBuf {
         let dir = self.path(name);
         fs::create_dir_all(&dir).unwrap();
-        for (path, mode, text) in KERNEL {
+        for (path, mode, text) in &self.kernel {
             self.file(&format!("{name}/{path}"), text);
             let mode = std::os::unix::fs::PermissionsExt::from_mode(*mode);
             fs::set_permissions(dir.join(path), mode).unwrap();
