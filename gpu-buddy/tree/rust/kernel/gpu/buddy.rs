@@ -6,7 +6,9 @@
 //!
 //! The allocator manages a range of addresses, such as the VRAM of a GPU. It hands out blocks of
 //! it, whose sizes are powers of two times a chunk, and it never touches the memory behind the
-//! addresses. [`GpuBuddy`] is the allocator, [`AllocatedBlocks`] is what a request got from it.
+//! addresses.
+//!
+//! [`GpuBuddy`] is the allocator, and [`AllocatedBlocks`] is what a request got from it.
 //!
 //! # Addresses
 //!
@@ -23,7 +25,7 @@
 //! # Context
 //!
 //! The allocator has a mutex inside and allocates with `GFP_KERNEL` while it holds it. Thus
-//! everything that allocates or frees, also dropping an [`AllocatedBlocks`], may sleep, and may wait
+//! everything that allocates or frees, be it by dropping what was allocated, may sleep, and may wait
 //! for reclaim. It must not be done in atomic context, nor in a path that reclaim or the signalling
 //! of a `dma_fence` waits for. Methods that differ say so.
 //!
@@ -88,14 +90,8 @@ use crate::{
     },
     types::Opaque, //
 };
-use core::ops::Range;
 
 mod alloc;
-pub use self::alloc::{
-    GpuBuddyAllocFlag,
-    GpuBuddyAllocFlags,
-    GpuBuddyAllocMode, //
-};
 
 mod blocks;
 pub use self::blocks::{
@@ -105,6 +101,15 @@ pub use self::blocks::{
 };
 
 mod edit;
+
+mod flags;
+pub use self::flags::{
+    GpuBuddyAllocFlag,
+    GpuBuddyAllocFlags,
+    GpuBuddyAllocMode, //
+};
+
+mod reserve;
 
 mod stats;
 pub use self::stats::GpuBuddyOrderStats;
@@ -312,16 +317,6 @@ impl Allocator {
             },
             chunk_size,
         }? Error)
-    }
-
-    /// Turns absolute addresses into offsets in the managed range.
-    fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
-        let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
-        let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
-        if start >= end || end > self.size {
-            return Err(EINVAL);
-        }
-        Ok(start..end)
     }
 
     /// Locks the `struct gpu_buddy`.

@@ -12,6 +12,9 @@ use super::{
     AllocatedBlocks,
     Allocator,
     GpuBuddy,
+    GpuBuddyAllocFlag,
+    GpuBuddyAllocFlags,
+    GpuBuddyAllocMode,
     Mm, //
 };
 use crate::{
@@ -23,100 +26,7 @@ use crate::{
         Alignment, //
     }, //
 };
-use core::ops::{
-    BitOr,
-    BitOrAssign,
-    Range, //
-};
-
-/// Where in the managed range memory is to be taken from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GpuBuddyAllocMode {
-    /// From anywhere: the smallest blocks that will do, and of these the ones at the top.
-    Simple,
-    /// From inside of this range of absolute addresses; from its bottom, if nothing else matters.
-    Range(Range<u64>),
-    /// From as high an address as there is, even if that splits a larger block than necessary.
-    TopDown,
-}
-
-/// One of the [`GpuBuddyAllocFlags`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GpuBuddyAllocFlag {
-    /// The memory has to be one range of addresses.
-    ///
-    /// It can be made up of several blocks: see [`AllocatedBlocks::contiguous_range`].
-    Contiguous,
-    /// Cleared memory is preferred to dirty memory.
-    ///
-    /// What was got may still be dirty: see [`AllocatedBlock::is_clear`](super::AllocatedBlock).
-    Clear,
-    /// What a size was rounded up to is kept, instead of being cut back to the size.
-    TrimDisable,
-}
-
-/// How a request is to be met: a set of [`GpuBuddyAllocFlag`], by default an empty one.
-///
-/// # Examples
-///
-/// ```
-/// use kernel::gpu::buddy::{
-///     GpuBuddyAllocFlag,
-///     GpuBuddyAllocFlags, //
-/// };
-///
-/// let flags = GpuBuddyAllocFlag::Contiguous | GpuBuddyAllocFlag::Clear;
-/// assert!(flags.contains(GpuBuddyAllocFlag::Clear));
-/// assert!(!flags.contains(GpuBuddyAllocFlag::TrimDisable));
-/// assert_ne!(flags, GpuBuddyAllocFlag::Clear.into());
-/// assert_ne!(flags, GpuBuddyAllocFlags::default());
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GpuBuddyAllocFlags(usize);
-
-impl GpuBuddyAllocFlags {
-    /// Returns whether `flag` is one of them.
-    #[inline]
-    pub fn contains(self, flag: GpuBuddyAllocFlag) -> bool {
-        self | flag == self
-    }
-}
-
-impl From<GpuBuddyAllocFlag> for GpuBuddyAllocFlags {
-    #[inline]
-    fn from(flag: GpuBuddyAllocFlag) -> Self {
-        Self(match flag {
-            GpuBuddyAllocFlag::Contiguous => bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION,
-            GpuBuddyAllocFlag::Clear => bindings::GPU_BUDDY_CLEAR_ALLOCATION,
-            GpuBuddyAllocFlag::TrimDisable => bindings::GPU_BUDDY_TRIM_DISABLE,
-        })
-    }
-}
-
-impl<T: Into<GpuBuddyAllocFlags>> BitOr<T> for GpuBuddyAllocFlags {
-    type Output = Self;
-
-    #[inline]
-    fn bitor(self, other: T) -> Self {
-        Self(self.0 | other.into().0)
-    }
-}
-
-impl<T: Into<GpuBuddyAllocFlags>> BitOr<T> for GpuBuddyAllocFlag {
-    type Output = GpuBuddyAllocFlags;
-
-    #[inline]
-    fn bitor(self, other: T) -> GpuBuddyAllocFlags {
-        GpuBuddyAllocFlags::from(self) | other
-    }
-}
-
-impl<T: Into<GpuBuddyAllocFlags>> BitOrAssign<T> for GpuBuddyAllocFlags {
-    #[inline]
-    fn bitor_assign(&mut self, other: T) {
-        *self = *self | other;
-    }
-}
+use core::ops::Range;
 
 impl GpuBuddy {
     /// Allocates `size` bytes in blocks of at least `min_block_size`.
@@ -219,55 +129,6 @@ impl GpuBuddy {
         let request = Request::new(&self.0, mode, size, min_block_size, flags.into());
         AllocatedBlocks::empty(self.0.clone()).pin_chain(move |blocks| request?.fill(blocks))
     }
-
-    /// Allocates all of `range`, a range of absolute addresses.
-    ///
-    /// It is for memory that something else uses, such as firmware. The blocks are in the order of
-    /// their addresses.
-    ///
-    /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
-    /// the initialiser runs.
-    ///
-    /// # Errors
-    ///
-    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not inside of
-    ///   the managed range.
-    /// - [`ENOSPC`] if any of it is allocated.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
-    ///
-    /// If it fails, nothing is allocated.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
-    /// let buddy = GpuBuddy::new(GpuBuddyParams {
-    ///     base_offset: 0x100_0000,
-    ///     size: 0x100_0000,
-    ///     chunk_size: Alignment::new::<SZ_4K>(),
-    /// })?;
-    /// let range = 0x123_4000..0x156_7000;
-    /// let blocks = KBox::pin_init(buddy.reserve(range.clone()), GFP_KERNEL)?;
-    /// assert_eq!(blocks.contiguous_range(), Some(range));
-    ///
-    /// // The last page of it is taken.
-    /// let ret = KBox::pin_init(buddy.reserve(0x156_6000..0x156_8000), GFP_KERNEL);
-    /// assert_eq!(ret.err(), Some(ENOSPC));
-    ///
-    /// // Half a page.
-    /// let ret = KBox::pin_init(buddy.reserve(0x100_0000..0x100_0800), GFP_KERNEL);
-    /// assert_eq!(ret.err(), Some(EINVAL));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn reserve(&self, range: Range<u64>) -> impl PinInit<AllocatedBlocks, Error> {
-        let size = range.end.saturating_sub(range.start);
-        self.alloc_blocks(
-            GpuBuddyAllocMode::Range(range),
-            size,
-            self.chunk_size(),
-            GpuBuddyAllocFlags::default(),
-        )
-    }
 }
 
 /// A request as C gets it, with addresses relative to the managed range.
@@ -319,7 +180,7 @@ impl Request {
             range,
             size,
             min_block_size: align_to_u64(min_block_size),
-            flags: mode | flags.0,
+            flags: mode | flags.as_raw(),
             exact,
         })
     }
@@ -355,5 +216,17 @@ impl Request {
                 self.flags,
             )
         })
+    }
+}
+
+impl Allocator {
+    /// Turns absolute addresses into offsets in the managed range.
+    pub(super) fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
+        let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        if start >= end || end > self.size {
+            return Err(EINVAL);
+        }
+        Ok(start..end)
     }
 }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Taking memory at fixed addresses from a [`GpuBuddy`].
+
+use super::{
+    AllocatedBlocks,
+    GpuBuddy,
+    GpuBuddyAllocFlags,
+    GpuBuddyAllocMode, //
+};
+use crate::prelude::*;
+use core::ops::Range;
+
+impl GpuBuddy {
+    /// Allocates all of `range`, a range of absolute addresses.
+    ///
+    /// It is for memory that something else uses, such as firmware. The blocks are in the order of
+    /// their addresses.
+    ///
+    /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
+    /// the initialiser runs.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not inside of
+    ///   the managed range.
+    /// - [`ENOSPC`] if any of it is allocated.
+    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    ///
+    /// If it fails, nothing is allocated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+    /// let buddy = GpuBuddy::new(GpuBuddyParams {
+    ///     base_offset: 0x100_0000,
+    ///     size: 0x100_0000,
+    ///     chunk_size: Alignment::new::<SZ_4K>(),
+    /// })?;
+    /// let range = 0x123_4000..0x156_7000;
+    /// let blocks = KBox::pin_init(buddy.reserve(range.clone()), GFP_KERNEL)?;
+    /// assert_eq!(blocks.contiguous_range(), Some(range));
+    ///
+    /// // The last page of it is taken.
+    /// let ret = KBox::pin_init(buddy.reserve(0x156_6000..0x156_8000), GFP_KERNEL);
+    /// assert_eq!(ret.err(), Some(ENOSPC));
+    ///
+    /// // Half a page.
+    /// let ret = KBox::pin_init(buddy.reserve(0x100_0000..0x100_0800), GFP_KERNEL);
+    /// assert_eq!(ret.err(), Some(EINVAL));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn reserve(&self, range: Range<u64>) -> impl PinInit<AllocatedBlocks, Error> {
+        let size = range.end.saturating_sub(range.start);
+        self.alloc_blocks(
+            GpuBuddyAllocMode::Range(range),
+            size,
+            self.chunk_size(),
+            GpuBuddyAllocFlags::default(),
+        )
+    }
+}
