@@ -2,7 +2,10 @@
 
 //! `checkpatch.pl --strict` on each patch as it is mailed.
 
-use std::fs;
+use std::{
+    collections::BTreeSet,
+    fs, //
+};
 
 use sha2::{
     Digest,
@@ -19,6 +22,7 @@ use crate::{
         Error,
         Result, //
     },
+    relocation::Step,
     runner::{
         Cmd,
         failed,
@@ -46,8 +50,13 @@ pub fn check(
         return Ok(());
     };
     let said = cached(subject, &patch.file)?;
+    let step = one.plan.patches[number - 1].relocate.as_ref();
+    let renamed = match step {
+        Some(step) => Renamed::of(step, &subject.ws.read(&patch.file)?),
+        None => Renamed::default(),
+    };
     for message in parse(&said) {
-        if waived(subject, one, &message.kind) {
+        if waived(subject, one, &message.kind) || renamed.holds(message.line) {
             continue;
         }
         findings.push(Finding {
@@ -60,6 +69,30 @@ pub fn check(
         });
     }
     Ok(())
+}
+
+/// The lines of a patch that are in the tree already, and only get new names.
+#[derive(Debug, Default)]
+struct Renamed(BTreeSet<usize>);
+
+impl Renamed {
+    fn of(step: &Step, patch: &str) -> Self {
+        let removed: BTreeSet<String> = patch
+            .lines()
+            .filter_map(|l| l.strip_prefix('-'))
+            .map(|l| step.rename(l))
+            .collect();
+        let added = |(_, line): &(usize, &str)| {
+            let line = line.strip_prefix('+');
+            line.is_some_and(|l| removed.contains(l))
+        };
+        let lines = patch.lines().enumerate().filter(added);
+        Self(lines.map(|(i, _)| i + 1).collect())
+    }
+
+    fn holds(&self, line: Option<usize>) -> bool {
+        line.is_some_and(|line| self.0.contains(&line))
+    }
 }
 
 /// What checkpatch cannot know.
@@ -149,6 +182,16 @@ fn parse(said: &str) -> Vec<Message> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_only_changed_names_is_told_from_a_new_one() {
+        let data = "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n";
+        let steps = crate::relocation::read(std::path::Path::new("x"), data).unwrap();
+        let patch = "-BUG_ON(old_a);\n+BUG_ON(new_a);\n+BUG_ON(new_b);\n unchanged\n";
+        let renamed = Renamed::of(&steps[0], patch);
+        assert!(renamed.holds(Some(2)));
+        assert!(!renamed.holds(Some(3)) && !renamed.holds(Some(4)) && !renamed.holds(None));
+    }
 
     #[test]
     fn the_terse_form_is_read() {

@@ -217,6 +217,15 @@ impl Step {
             .collect()
     }
 
+    /// Text under its new names, whatever file it is from.
+    pub fn rename(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for change in &self.texts {
+            text = text.replace(&change.old, &change.new);
+        }
+        self.rules.rename(&text)
+    }
+
     /// Makes the step of a tree that holds at least [`Self::paths`], as far as they exist.
     ///
     /// # Errors

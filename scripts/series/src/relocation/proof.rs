@@ -276,14 +276,7 @@ fn compare(
     let was = moved.map_or(source, |(from, _)| from);
     let old = compile(subject, one, before, was, source)?;
     let new = compile(subject, one, after, source, source)?;
-    let rename = |text: &str| {
-        let mut text = text.to_owned();
-        for change in &step.texts {
-            text = text.replace(&change.old, &change.new);
-        }
-        step.rules.rename(&text)
-    };
-    let found = object::compare(&old, &new, &rename)
+    let found = object::compare(&old, &new, &|text| step.rename(text))
         .map_err(|what| Error::new(format!("{source}: {what}")))?;
     proof.faults.extend(
         found
