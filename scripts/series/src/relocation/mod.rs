@@ -52,6 +52,8 @@ pub struct Step {
     pub files: Vec<At<String>>,
     /// How words are renamed.
     pub rules: Rules,
+    /// New names that the tree has already.
+    pub met: Vec<Met>,
     /// A source that has to give the same object code as before, by its new path.
     pub object: Option<At<String>>,
 }
@@ -67,6 +69,16 @@ pub struct Text {
     pub new: String,
     /// The files, by their new paths.
     pub files: Vec<String>,
+}
+
+/// A new name that the tree has already, on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Met {
+    /// The word.
+    pub word: String,
+    /// Why.
+    pub why: String,
 }
 
 /// What a step makes of a tree.
@@ -115,6 +127,8 @@ struct RawStep {
     word: BTreeMap<String, String>,
     #[serde(default)]
     keep: Vec<Spanned<words::Keep>>,
+    #[serde(default)]
+    met: Vec<Met>,
     object: Option<Spanned<String>>,
 }
 
@@ -160,6 +174,7 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Step>> {
                     words: value.word,
                     keep: lines.all(value.keep),
                 },
+                met: value.met,
                 object: value.object.map(|o| lines.at(o)),
                 moves: value.moves,
                 name: value.name,
@@ -219,11 +234,22 @@ impl Step {
 
     /// Text under its new names, whatever file it is from.
     pub fn rename(&self, text: &str) -> String {
+        self.rules.rename(&self.replace(text))
+    }
+
+    /// The same where macros and the compiler made longer words of the words that are renamed.
+    pub fn rename_in_object(&self, text: &str) -> String {
+        let mut rules = self.rules.clone();
+        rules.parts.append(&mut rules.words);
+        rules.rename(&self.replace(text))
+    }
+
+    fn replace(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for change in &self.texts {
             text = text.replace(&change.old, &change.new);
         }
-        self.rules.rename(&text)
+        text
     }
 
     /// Makes the step of a tree that holds at least [`Self::paths`], as far as they exist.

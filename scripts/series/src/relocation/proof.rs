@@ -14,7 +14,6 @@ use super::{
     Files, Step, object,
     words::{
         Count,
-        Rules,
         words, //
     },
 };
@@ -71,6 +70,8 @@ pub struct Renamed {
     pub new: String,
     /// How often the old name stood in the tree.
     pub before: usize,
+    /// How often the new name stood there before.
+    pub met: usize,
     /// How often the new name stands there now.
     pub after: usize,
 }
@@ -148,7 +149,7 @@ pub fn prove(subject: &Subject<'_>, one: &AssembledSeries, ui: &Ui) -> Result<Ve
                 read(subject.git, before, &paths)?,
                 read(subject.git, after, &paths)?,
             );
-            count(&step.rules, &old, &new, &mut proof);
+            count(step, &old, &new, &mut proof);
         }
         compare(subject, one, step, before, after, &mut proof)?;
         proofs.push(proof);
@@ -205,7 +206,8 @@ fn tally(files: &Files) -> BTreeMap<String, usize> {
 }
 
 /// Counts words and exceptions, before and after.
-fn count(rules: &Rules, old: &Files, new: &Files, proof: &mut Proof) {
+fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
+    let rules = &step.rules;
     let mut renamed = Count::default();
     for (path, content) in old {
         rules.apply(path, &String::from_utf8_lossy(content), &mut renamed);
@@ -214,15 +216,17 @@ fn count(rules: &Rules, old: &Files, new: &Files, proof: &mut Proof) {
     for (word, n) in &renamed.renamed {
         let name = rules.new_name(word).unwrap_or_else(|| word.clone());
         let times = |tally: &BTreeMap<String, usize>| tally.get(&name).copied().unwrap_or(0);
-        if times(&before) > 0 {
+        let met = times(&before);
+        let meant = step.met.iter().any(|m| m.word == name);
+        if met > 0 && !meant {
             proof.faults.push(format!(
-                "{name} is no new name: the tree has it {} times already",
-                times(&before)
+                "{name} is no new name: the tree has it {met} times already"
             ));
         }
-        if times(&after) != *n {
+        if times(&after) != n + met {
             proof.faults.push(format!(
-                "{word} stood in the tree {n} times, {name} stands there {} times",
+                "{word} stood in the tree {n} times and {name} {met} times, {name} stands there {} \
+                 times now",
                 times(&after)
             ));
         }
@@ -230,6 +234,7 @@ fn count(rules: &Rules, old: &Files, new: &Files, proof: &mut Proof) {
             old: word.clone(),
             new: name.clone(),
             before: *n,
+            met,
             after: times(&after),
         });
     }
@@ -276,7 +281,7 @@ fn compare(
     let was = moved.map_or(source, |(from, _)| from);
     let old = compile(subject, one, before, was, source)?;
     let new = compile(subject, one, after, source, source)?;
-    let found = object::compare(&old, &new, &|text| step.rename(text))
+    let found = object::compare(&old, &new, &|text| step.rename_in_object(text))
         .map_err(|what| Error::new(format!("{source}: {what}")))?;
     proof.faults.extend(
         found
@@ -394,8 +399,15 @@ pub fn text(proofs: &[Proof]) -> String {
         }
         for word in &proof.words {
             text.push_str(&format!(
-                "  {:>4} -> {:<4} {} -> {}\n",
-                word.before, word.after, word.old, word.new
+                "  {:>4} -> {:<4} {} -> {}{}\n",
+                word.before,
+                word.after,
+                word.old,
+                word.new,
+                match word.met {
+                    0 => String::new(),
+                    n => format!(", which stood there {n} times before"),
+                }
             ));
         }
         let sum = |of: fn(&Renamed) -> usize| proof.words.iter().map(of).sum::<usize>();
@@ -403,7 +415,7 @@ pub fn text(proofs: &[Proof]) -> String {
             text.push_str(&format!(
                 "  {:>4} -> {:<4} in all, {} words\n",
                 sum(|w| w.before),
-                sum(|w| w.after),
+                sum(|w| w.after - w.met),
                 proof.words.len()
             ));
         }
@@ -445,7 +457,7 @@ mod tests {
         let steps = super::super::read(
             file,
             "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n\
-             [[step.keep]]\ntext = \"old_print\"\nwhy = \"prints\"\n",
+             [[step.met]]\nword = \"new_file\"\nwhy = \"a file\"\n[[step.keep]]\ntext = \"old_print\"\nwhy = \"prints\"\n",
         );
         let mut proof = Proof {
             series: "x".into(),
@@ -457,12 +469,7 @@ mod tests {
             object: None,
             faults: Vec::new(),
         };
-        count(
-            &steps.unwrap()[0].rules,
-            &files(old),
-            &files(new),
-            &mut proof,
-        );
+        count(&steps.unwrap()[0], &files(old), &files(new), &mut proof);
         proof
     }
 
@@ -485,7 +492,9 @@ mod tests {
         let left = faults(&[("a", "new_a new_b old_a"), ("b", "old_print new_a")]);
         assert!(left.contains("a still holds old_a, 1 times"), "{left}");
         assert!(
-            left.contains("old_a stood in the tree 3 times, new_a stands there 2"),
+            left.contains(
+                "old_a stood in the tree 3 times and new_a 0 times, new_a stands there 2"
+            ),
             "{left}"
         );
         let lost = faults(&[("a", "new_a new_a"), ("b", "old_print new_a")]);
@@ -504,6 +513,15 @@ mod tests {
             "{:?}",
             clash.faults
         );
+    }
+
+    #[test]
+    fn a_name_that_is_met_on_purpose_is_counted_with_it() {
+        let old = &[("a", "old_file new_file"), ("b", "old_print")];
+        let good = proof(old, &[("a", "new_file new_file"), ("b", "old_print")]);
+        assert_eq!(good.faults, Vec::<String>::new());
+        let bad = proof(old, &[("a", "new_file"), ("b", "old_print")]);
+        assert_eq!(bad.faults.len(), 1, "{:?}", bad.faults);
     }
 
     #[test]
