@@ -28,51 +28,6 @@
 //! everything that allocates or frees, be it by dropping what was allocated, may sleep, and may wait
 //! for reclaim. It must not be done in atomic context, nor in a path that reclaim or the signalling
 //! of a `dma_fence` waits for. Methods that differ say so.
-//!
-//! # Examples
-//!
-//! ```
-//! use kernel::{
-//!     gpu::buddy::{
-//!         GpuBuddy,
-//!         GpuBuddyAllocFlags,
-//!         GpuBuddyAllocMode,
-//!         GpuBuddyParams, //
-//!     },
-//!     ptr::Alignment,
-//!     sizes::SZ_4K, //
-//! };
-//!
-//! const MIB: u64 = 1 << 20;
-//!
-//! let buddy = GpuBuddy::new(GpuBuddyParams {
-//!     base_offset: 0,
-//!     size: 1024 * MIB,
-//!     chunk_size: Alignment::new::<SZ_4K>(),
-//! })?;
-//!
-//! let blocks = KBox::pin_init(
-//!     buddy.alloc_blocks(
-//!         GpuBuddyAllocMode::Simple,
-//!         16 * MIB,
-//!         Alignment::new::<SZ_4K>(),
-//!         GpuBuddyAllocFlags::default(),
-//!     ),
-//!     GFP_KERNEL,
-//! )?;
-//!
-//! // 16 MiB are a power of two, so this is one block; it is at the top.
-//! let mut iter = blocks.iter();
-//! let block = iter.next().ok_or(EINVAL)?;
-//! assert!(iter.next().is_none());
-//! assert_eq!((block.offset(), block.size()), (1008 * MIB, 16 * MIB));
-//! assert_eq!(buddy.avail(), 1008 * MIB);
-//!
-//! // To drop it is to free it.
-//! drop(blocks);
-//! assert_eq!(buddy.avail(), buddy.size());
-//! # Ok::<(), Error>(())
-//! ```
 
 use crate::{
     bindings,
@@ -94,11 +49,7 @@ use crate::{
 mod alloc;
 
 mod blocks;
-pub use self::blocks::{
-    AllocatedBlock,
-    AllocatedBlocks,
-    AllocatedBlocksIter, //
-};
+pub use self::blocks::AllocatedBlocks;
 
 mod edit;
 
@@ -107,6 +58,12 @@ pub use self::flags::{
     GpuBuddyAllocFlag,
     GpuBuddyAllocFlags,
     GpuBuddyAllocMode, //
+};
+
+mod iter;
+pub use self::iter::{
+    AllocatedBlock,
+    AllocatedBlocksIter, //
 };
 
 mod reserve;
@@ -130,8 +87,8 @@ pub struct GpuBuddyParams {
 
 /// An allocator for a range of addresses.
 ///
-/// A clone is another handle to the same allocator, which lives until the last handle and the last
-/// [`AllocatedBlocks`] are gone.
+/// A clone is another handle to the same allocator, which lives until the last handle is gone and
+/// all that was allocated is freed.
 ///
 /// Any number of threads can use it at the same time. The lock that serialises them is inside, with
 /// a lock class of its own for each allocator, so that it is no problem for lockdep to use one
@@ -168,9 +125,9 @@ impl GpuBuddy {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `chunk_size` is less than 4 KiB, `size` is less than `chunk_size` or more
-    ///   than 2^63, `base_offset` is no multiple of `chunk_size`, or the end of the range is more
-    ///   than [`u64::MAX`].
+    /// - [`EINVAL`] if `chunk_size` is less than 4 KiB, `size` is less than `chunk_size`,
+    ///   `base_offset` is no multiple of `chunk_size`, or the end of the range is more than
+    ///   [`u64::MAX`].
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///
     /// # Examples
@@ -236,9 +193,10 @@ impl GpuBuddy {
     }
 }
 
-/// A `struct gpu_buddy` of C, as what its lock protects.
+/// A `struct gpu_buddy` of C.
 ///
-/// It is initialised inside of an [`Allocator`] only.
+/// It is only found inside of the lock of an [`Allocator`], where it is initialised: to have a
+/// reference to it is to hold that lock.
 #[repr(transparent)]
 struct Mm(Opaque<bindings::gpu_buddy>);
 
@@ -257,7 +215,7 @@ unsafe impl Send for Mm {}
 /// # Invariants
 ///
 /// - `gpu_buddy_init()` has initialised `mm`, and nobody changes it without its lock.
-/// - `size` is that of `mm`, at most 2^63, and `base_offset + size` does not overflow.
+/// - `size` is that of `mm`, and `base_offset + size` does not overflow.
 /// - `base_offset` and `size` are multiples of `chunk_size`.
 #[pin_data(PinnedDrop)]
 struct Allocator {
@@ -272,9 +230,6 @@ struct Allocator {
 }
 
 impl Allocator {
-    /// The largest size for which each size of a block, rounded up to a power of two, is a `u64`.
-    const MAX_SIZE: u64 = 1 << 63;
-
     fn new(params: GpuBuddyParams) -> impl PinInit<Self, Error> {
         let GpuBuddyParams {
             base_offset,
@@ -284,21 +239,20 @@ impl Allocator {
 
         try_pin_init!(Self {
             _: {
-                if size > Self::MAX_SIZE
-                    || base_offset.checked_add(size).is_none()
+                if base_offset.checked_add(size).is_none()
                     || base_offset.align_down(chunk_size) != base_offset
                 {
                     return Err(EINVAL);
                 }
             },
             key <- LockClassKey::new_dynamic(),
-            mm <- Mutex::new(
-                Mm(Opaque::uninit()),
-                c"gpu_buddy",
-                // SAFETY: The key is pinned and initialised, and it is dropped after the lock, which
-                // is its only user.
-                Pin::static_ref(unsafe { &*&raw const *key }),
-            ),
+            mm <- {
+                let key: *const LockClassKey = &*key;
+                // SAFETY: The key is initialised and pinned. Only the lock uses it, and that is
+                // dropped before it.
+                let key = unsafe { &*key };
+                Mutex::new(Mm(Opaque::uninit()), c"gpu_buddy", Pin::static_ref(key))
+            },
             _: {
                 let mm = mm.lock();
                 // SAFETY: `mm` is valid for writes, and this thread has it to itself.
@@ -309,7 +263,7 @@ impl Allocator {
             },
             base_offset,
             // INVARIANT: C has rounded this down to a multiple of the chunk size. It has not become
-            // larger, so the limits that were checked above hold.
+            // larger, so that the sum still does not overflow.
             size: {
                 let mm = mm.lock();
                 // SAFETY: `mm` was initialised above.
@@ -330,8 +284,8 @@ impl Allocator {
 impl PinnedDrop for Allocator {
     fn drop(self: Pin<&mut Self>) {
         let mm = self.lock();
-        // SAFETY: By the type invariants, it is initialised. No block of it is allocated: each
-        // `AllocatedBlocks` has a reference to this allocator.
+        // SAFETY: By the type invariants, it is initialised. No block of it is allocated, for who
+        // has one also has a reference to this allocator.
         unsafe { bindings::gpu_buddy_fini(mm.as_raw()) };
     }
 }

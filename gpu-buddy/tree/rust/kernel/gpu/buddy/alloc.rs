@@ -33,90 +33,106 @@ impl GpuBuddy {
     ///
     /// Each block is aligned to its own size in the managed range, hence to `min_block_size`. If
     /// that does not divide `size`, then what a block has too much is cut off again, so that blocks
-    /// at the end can be smaller, unless there is [`GpuBuddyAllocFlag::TrimDisable`] (or no memory
-    /// for the data to cut it with: then the allocation is larger).
+    /// at the end can be smaller, unless there is [`GpuBuddyAllocFlag::TrimDisable`].
     ///
     /// With [`GpuBuddyAllocFlag::Contiguous`] it is the start of the address range that is aligned
-    /// to `min_block_size`, while the blocks in it may be smaller. The request may fail although
-    /// there is such a range: the allocator looks for an aligned block of `size`, rounded up to a
-    /// power of two, and, if the mode is not [`GpuBuddyAllocMode::Range`], around free blocks of
-    /// `size`, rounded down to one.
+    /// to `min_block_size`, while the blocks in it may be smaller. In a [`GpuBuddyAllocMode::Range`]
+    /// that the request does not fill, the allocator only looks for one block that is large enough,
+    /// so that it may fail although there are several that are next to each other.
     ///
-    /// Cleared and dirty neighbours are merged if nothing else helps; the result is dirty.
+    /// Cleared and dirty memory is merged if nothing else helps, also by a request that then fails;
+    /// the result is dirty.
     ///
     /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
     /// the initialiser runs.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the request can never be met: `size` is zero, no multiple of the chunk size,
-    ///   or, rounded up to `min_block_size`, more than the range to take it from; `min_block_size`
-    ///   is less than the chunk size, or [`GpuBuddy::base_offset`] is no multiple of it; the range
-    ///   is empty, inverted, not aligned to the chunk size, or not inside of the managed range.
-    /// - [`ENOSPC`] if there is not enough free memory, or none as the flags ask for.
+    /// - [`EINVAL`] if the request can never be met:
+    ///   - `size` is zero or no multiple of the chunk size;
+    ///   - `min_block_size` is less than the chunk size, or [`GpuBuddy::base_offset`] is no multiple
+    ///     of it, so that no address would be aligned;
+    ///   - the range is empty, inverted, not aligned to the chunk size, or not inside of the managed
+    ///     range;
+    ///   - `size` is more than the range; so is `size` rounded up to `min_block_size`, or, if it has
+    ///     to be contiguous, the one block that is looked for in a range; or the request fills a
+    ///     range whose start is not aligned.
+    /// - [`ENOSPC`] if there is not enough free memory, or none that is as was asked for.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///
     /// If it fails, nothing is allocated.
     ///
     /// # Examples
     ///
+    /// A range of addresses, and what is wrong with others:
+    ///
     /// ```
     /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+    /// # let align = Alignment::new::<SZ_4K>();
     /// const MIB: u64 = 1 << 20;
-    /// let align = Alignment::new::<SZ_4K>();
-    /// let none = GpuBuddyAllocFlags::default();
-    ///
     /// let buddy = GpuBuddy::new(GpuBuddyParams {
     ///     base_offset: 64 * MIB,
     ///     size: 16 * MIB,
     ///     chunk_size: align,
     /// })?;
-    /// let alloc = |mode, size, align, flags| {
+    /// let alloc = |range, size| {
+    ///     let mode = GpuBuddyAllocMode::Range(range);
+    ///     let flags = GpuBuddyAllocFlags::default();
     ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
     /// };
-    ///
-    /// // From the top.
-    /// let top = alloc(GpuBuddyAllocMode::TopDown, 4 * MIB, align, none)?;
-    /// assert_eq!(top.contiguous_range(), Some(76 * MIB..80 * MIB));
-    ///
-    /// // From a range.
     /// let range = 64 * MIB..72 * MIB;
-    /// let low = alloc(GpuBuddyAllocMode::Range(range.clone()), 4 * MIB, align, none)?;
-    /// assert_eq!(low.contiguous_range(), Some(64 * MIB..68 * MIB));
+    /// let blocks = alloc(range.clone(), 6 * MIB)?;
+    /// assert_eq!(buddy.avail(), 10 * MIB);
     ///
-    /// // There is room for 8 MiB in all, but not in that range.
-    /// let ret = alloc(GpuBuddyAllocMode::Range(range), 8 * MIB, align, none);
-    /// assert_eq!(ret.err(), Some(ENOSPC));
+    /// // There is enough free memory, but not in that range.
+    /// assert_eq!(alloc(range.clone(), 4 * MIB).err(), Some(ENOSPC));
     ///
-    /// // Contiguous memory of any size, and aligned.
-    /// let align = Alignment::new::<SZ_1M>();
-    /// let flags = GpuBuddyAllocFlag::Contiguous;
-    /// let some = alloc(GpuBuddyAllocMode::Simple, 3 * MIB, align, flags.into())?;
-    /// assert_eq!(some.total_size(), 3 * MIB);
-    /// assert!(some.contiguous_range().is_some_and(|range| range.start % MIB == 0));
-    ///
-    /// // The same without giving back what 3 MiB were rounded up to.
-    /// drop(some);
-    /// let flags = flags | GpuBuddyAllocFlag::TrimDisable;
-    /// let some = alloc(GpuBuddyAllocMode::Simple, 3 * MIB, align, flags)?;
-    /// assert_eq!(some.total_size(), 4 * MIB);
-    ///
-    /// // More than there is now, and more than there ever will be.
-    /// let ret = alloc(GpuBuddyAllocMode::Simple, 16 * MIB, align, none);
-    /// assert_eq!(ret.err(), Some(ENOSPC));
-    /// let ret = alloc(GpuBuddyAllocMode::Simple, 17 * MIB, align, none);
-    /// assert_eq!(ret.err(), Some(EINVAL));
+    /// // It is not that large.
+    /// assert_eq!(alloc(range, 9 * MIB).err(), Some(EINVAL));
     ///
     /// // The range is empty, ends before it starts, or is not of this allocator.
     /// for range in [65 * MIB..65 * MIB, 66 * MIB..65 * MIB, 0..MIB, 79 * MIB..81 * MIB] {
-    ///     let ret = alloc(GpuBuddyAllocMode::Range(range), MIB, align, none);
-    ///     assert_eq!(ret.err(), Some(EINVAL));
+    ///     assert_eq!(alloc(range, MIB).err(), Some(EINVAL));
     /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Alignment, flags, and too large requests:
+    ///
+    /// ```
+    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+    /// # const MIB: u64 = 1 << 20;
+    /// # let buddy = GpuBuddy::new(GpuBuddyParams {
+    /// #     base_offset: 64 * MIB,
+    /// #     size: 16 * MIB,
+    /// #     chunk_size: Alignment::new::<SZ_4K>(),
+    /// # })?;
+    /// let alloc = |size, align, flags| {
+    ///     let mode = GpuBuddyAllocMode::TopDown;
+    ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
+    /// };
+    /// let align = Alignment::new::<SZ_1M>();
+    /// let flags = GpuBuddyAllocFlags::from(GpuBuddyAllocFlag::Contiguous);
+    /// let blocks = alloc(3 * MIB, align, flags)?;
+    /// assert_eq!(buddy.avail(), 13 * MIB);
+    /// drop(blocks);
+    ///
+    /// // Keeps what 3 MiB are rounded up to.
+    /// let blocks = alloc(3 * MIB, align, flags | GpuBuddyAllocFlag::TrimDisable)?;
+    /// assert_eq!(buddy.avail(), 12 * MIB);
+    ///
+    /// // More than there is now, and more than there ever will be.
+    /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(ENOSPC));
+    /// assert_eq!(alloc(17 * MIB, align, flags).err(), Some(EINVAL));
+    ///
+    /// // Not whole chunks, and smaller blocks than a chunk.
+    /// assert_eq!(alloc(MIB + 1, align, flags).err(), Some(EINVAL));
+    /// let align = Alignment::new::<SZ_2K>();
+    /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
     ///
     /// // 64 MiB, where the managed range starts, are no multiple of 128 MiB.
     /// let align = Alignment::new::<SZ_128M>();
-    /// let ret = alloc(GpuBuddyAllocMode::Simple, MIB, align, none);
-    /// assert_eq!(ret.err(), Some(EINVAL));
+    /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn alloc_blocks(
@@ -195,7 +211,8 @@ impl Request {
         if self.exact && list.iter().any(too_small) {
             // Between cleared and dirty memory that is free, C has left the blocks as small as they
             // were. As dirty blocks they merge; nobody else gets them, as the lock is held.
-            blocks::free(&mm, list.as_mut(), 0);
+            // SAFETY: These are blocks of `mm`, for it has just added them to an empty list.
+            unsafe { blocks::free(&mm, list.as_mut(), 0) };
             self.alloc(&mm, list)?;
         }
         Ok(())

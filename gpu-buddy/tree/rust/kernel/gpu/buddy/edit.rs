@@ -65,7 +65,8 @@ impl AllocatedBlocks {
     /// ```
     pub fn free_cleared(self: Pin<&mut Self>) {
         let this = self.project();
-        free(&this.buddy.lock(), this.list, bindings::GPU_BUDDY_CLEARED);
+        // SAFETY: By the type invariants, the blocks were allocated from this allocator.
+        unsafe { free(&this.buddy.lock(), this.list, bindings::GPU_BUDDY_CLEARED) };
     }
 
     /// Gives back what is not in `range`, a range of absolute addresses in the only block.
@@ -106,7 +107,8 @@ impl AllocatedBlocks {
     pub fn trim(self: Pin<&mut Self>, range: Range<u64>) -> Result {
         let this = self.project();
         let range = this.buddy.relative(range)?;
-        trim_block(this.buddy, &this.buddy.lock(), this.list, range)
+        // SAFETY: By the type invariants, the blocks were allocated from this allocator.
+        unsafe { trim_block(this.buddy, &this.buddy.lock(), this.list, range) }
     }
 
     /// Gives back what comes after the first `new_size` bytes, in the order of the list.
@@ -165,14 +167,18 @@ impl AllocatedBlocks {
             stack_pin_init!(let cut = BlockList::new());
             move_one(rest.as_mut().cursor_front(), cut.as_mut());
             let start = cut.first().map_or(0, Block::offset);
-            let ret = trim_block(this.buddy, &mm, cut.as_mut(), start..start + left);
+            // SAFETY: This is one of the blocks, which were allocated from this allocator by the
+            // type invariants.
+            let ret = unsafe { trim_block(this.buddy, &mm, cut.as_mut(), start..start + left) };
             list.as_mut().splice_back(cut);
             if ret.is_err() {
                 list.splice_back(rest);
                 return ret;
             }
         }
-        free(&mm, rest, 0);
+        // SAFETY: These are some of the blocks, which were allocated from this allocator by the type
+        // invariants.
+        unsafe { free(&mm, rest, 0) };
         Ok(())
     }
 
@@ -215,6 +221,7 @@ impl AllocatedBlocks {
             for _ in 0..at {
                 cursor.move_next();
             }
+            // INVARIANT: The blocks were allocated from the allocator that `tail` has as well.
             move_from(cursor, tail.project().list);
             Ok(())
         })
@@ -280,6 +287,7 @@ impl AllocatedBlocks {
             for _ in 0..position.ok_or(ENOENT)? {
                 cursor.move_next();
             }
+            // INVARIANT: The block was allocated from the allocator that `taken` has as well.
             move_one(cursor, taken.project().list);
             Ok(())
         })
@@ -315,7 +323,12 @@ impl AllocatedBlocks {
 }
 
 /// Gives back what is not in `range`, relative to the managed range, of the only block of `list`.
-fn trim_block(
+///
+/// # Safety
+///
+/// `mm` must be what the lock of `buddy` protects, and each block of `list` must have been allocated
+/// from it.
+unsafe fn trim_block(
     buddy: &Allocator,
     mm: &Mm,
     mut list: Pin<&mut BlockList>,
@@ -329,14 +342,16 @@ fn trim_block(
 
     // C gives back as cleared what was clear when it was allocated. It may have been written to.
     let was_clear = block.is_clear();
-    set_clear(mm, list.as_mut(), false);
+    // SAFETY: The block was allocated from `mm` by the safety requirements.
+    unsafe { set_clear(mm, list.as_mut(), false) };
     let (mut start, new_size) = (range.start, range.end - range.start);
     // SAFETY: `mm` is initialised and locked, and the block was allocated from it. C leaves only
     // allocated blocks on the list, which belong to nobody else.
     let ret = to_result(unsafe {
         bindings::gpu_buddy_block_trim(mm.as_raw(), &mut start, new_size, list.as_mut().as_raw())
     });
-    set_clear(mm, list, was_clear);
+    // SAFETY: What is on the list is the same block, or what C has made out of it.
+    unsafe { set_clear(mm, list, was_clear) };
     ret
 }
 

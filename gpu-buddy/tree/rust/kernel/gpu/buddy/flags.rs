@@ -25,11 +25,11 @@ pub enum GpuBuddyAllocMode {
 pub enum GpuBuddyAllocFlag {
     /// The memory has to be one range of addresses.
     ///
-    /// It can be made up of several blocks: see [`AllocatedBlocks::contiguous_range`].
+    /// It can be made up of several blocks.
     Contiguous,
     /// Cleared memory is preferred to dirty memory.
     ///
-    /// What was got may still be dirty: see [`AllocatedBlock::is_clear`](super::AllocatedBlock).
+    /// What was got may still be dirty: each block tells.
     Clear,
     /// What a size was rounded up to is kept, instead of being cut back to the size.
     TrimDisable,

@@ -6,6 +6,7 @@ use super::*;
 use core::ops::Range;
 
 mod alloc;
+mod blocks;
 mod edit;
 mod faults;
 mod threads;
