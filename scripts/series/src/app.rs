@@ -230,7 +230,7 @@ impl<'a> App<'a> {
         }
         if whole {
             let tree = &assembled.all.tree;
-            tree::export_host(&self.ws, &git, &self.cache, &self.base, tree)?;
+            tree::export_host(&self.ws, &git, &self.cache, &self.base, &base.tree, tree)?;
             stamp::record(&self.ws, &git, read, &report)?;
         }
         if let Some(bad) = report.series.iter().find(|s| !s.applies) {

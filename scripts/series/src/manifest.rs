@@ -79,12 +79,15 @@ pub struct AptSource {
     pub source: String,
 }
 
-/// What the host builds read of the assembled tree.
+/// What the host builds read of the assembled tree, and of the base.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Host {
-    /// Files and folders of the kernel tree.
+    /// Files and folders of the assembled tree.
     pub paths: Vec<String>,
+    /// Those of the base, to compare with; they go below `base/`.
+    #[serde(default)]
+    pub base_paths: Vec<String>,
 }
 
 /// `series/<name>.toml`: one series.

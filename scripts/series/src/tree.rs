@@ -112,7 +112,8 @@ fn refuse_changes(git: &Git<'_>) -> Result<()> {
     )
 }
 
-/// Exports what host builds read of the assembled tree, and points `out/tree` at it.
+/// Exports what host builds read of the assembled tree, and of the base, and points `out/tree` at
+/// it.
 ///
 /// The folder is named after its content, so it never changes once it is there.
 ///
@@ -124,27 +125,26 @@ pub fn export_host(
     git: &Git<'_>,
     cache: &Cache,
     base: &Base,
+    base_tree: &Oid,
     tree: &Oid,
 ) -> Result<PathBuf> {
-    let have: Vec<String> = listed(git, tree, &base.host.paths)?;
+    let have = listed(git, tree, &base.host.paths)?;
+    let of_base = listed(git, base_tree, &base.host.base_paths)?;
     let mut hash = Sha256::new();
     hash.update(have.join("\n"));
+    if !of_base.is_empty() {
+        hash.update("\n\n");
+        hash.update(of_base.join("\n"));
+    }
     let digest = hash.finalize();
     let name: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
     let folder = cache.path("host").join(name);
     if !folder.is_dir() {
         let scratch = cache.scratch()?;
-        let paths = have
-            .iter()
-            .filter_map(|l| l.split_once('\t'))
-            .map(|(_, path)| path);
-        let cmd = git
-            .cmd(["archive", "--format=tar", tree.as_str(), "--"])
-            .args(paths);
-        let tar = must(git.runner(), &cmd)?.stdout;
-        tar::Archive::new(&tar[..])
-            .unpack(scratch.path())
-            .map_err(|e| Error::io("unpack into", scratch.path(), &e))?;
+        unpack(git, tree, &have, scratch.path())?;
+        if !of_base.is_empty() {
+            unpack(git, base_tree, &of_base, &scratch.path().join("base"))?;
+        }
         fs::create_dir_all(cache.path("host"))
             .map_err(|e| Error::io("make the folder", cache.path("host"), &e))?;
         // Another run may have been faster; its folder holds the same.
@@ -162,6 +162,21 @@ pub fn export_host(
             .map_err(|e| Error::io("make the link", &link, &e))?;
     }
     Ok(folder)
+}
+
+/// Writes the files and folders of `ls-tree` lines below `dir`.
+fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) -> Result<()> {
+    let paths = lines
+        .iter()
+        .filter_map(|l| l.split_once('\t'))
+        .map(|(_, path)| path);
+    let cmd = git
+        .cmd(["archive", "--format=tar", tree.as_str(), "--"])
+        .args(paths);
+    let tar = must(git.runner(), &cmd)?.stdout;
+    tar::Archive::new(&tar[..])
+        .unpack(dir)
+        .map_err(|e| Error::io("unpack into", dir, &e))
 }
 
 /// How many exports are kept for other checkouts.
@@ -185,6 +200,10 @@ fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
 
 /// `ls-tree` lines of those paths that the tree has; they name content, so they are a key.
 fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
+    if paths.is_empty() {
+        // To git, no path means the whole tree.
+        return Ok(Vec::new());
+    }
     let cmd = git
         .cmd(["ls-tree", "--full-tree", tree.as_str(), "--"])
         .args(paths);

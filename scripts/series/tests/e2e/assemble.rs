@@ -243,6 +243,9 @@ fn host_tests_get_their_part_of_the_tree() {
     );
     assert!(mini.ws("out/tree/scripts/run.sh").is_file());
     assert!(!mini.ws("out/tree/Makefile").exists());
+    // Of the base as well, what is asked for.
+    assert!(mini.ws("out/tree/base/Makefile").is_file());
+    assert!(!mini.ws("out/tree/base/scripts").exists());
     // A changed tree gets a folder of its own; the old one stays as it was.
     let old = fs::read_link(mini.ws("out/tree")).unwrap();
     mini.overlay("list", "list.rs", "//! Another list.\n\nmod owned;\n");

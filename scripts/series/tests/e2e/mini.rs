@@ -192,7 +192,8 @@ impl Mini {
             "ws/series/base.toml",
             &format!(
                 "version = \"6.1.2\"\ntrees = []\n\n[[archive]]\nfile = \"mini.tar.xz\"\n\
-                 sha256 = \"{hash}\"\n\n[host]\npaths = [\"list.rs\", \"scripts\"]\n"
+                 sha256 = \"{hash}\"\n\n[host]\npaths = [\"list.rs\", \"scripts\"]\n\
+                 base-paths = [\"Makefile\"]\n"
             ),
         );
     }
