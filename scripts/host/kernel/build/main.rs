@@ -2,7 +2,11 @@
 
 //! Mounts the files of the kernel tree that are pure enough to be used as they are.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 mod tree;
 use tree::Tree;
@@ -19,7 +23,10 @@ const MODULES: &[&str] = &[
 ];
 
 /// The files of `rust/kernel` that are mounted in a module of the crate: that module and the file.
-const CHILDREN: &[(&str, &str)] = &[("alloc", "layout"), ("sync", "aref")];
+const CHILDREN: &[(&str, &str)] = &[("alloc", "layout"), ("sync", "aref"), ("sync", "locked_by")];
+
+/// The modules of `rust/kernel/sync/lock.rs`, and whether the stand-in has what is below them.
+const LOCKS: &[(&str, bool)] = &[("global", true), ("mutex", true), ("spinlock", false)];
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
@@ -46,11 +53,37 @@ fn main() {
         .collect();
     fs::write(out.join("root.rs"), root).unwrap();
 
-    for (parent, name) in CHILDREN {
-        let text = tree.module(
-            &format!("pub mod {name}"),
-            &format!("rust/kernel/{parent}/{name}.rs"),
-        );
+    for parent in ["alloc", "sync"] {
+        let children = CHILDREN.iter().filter(|(of, _)| *of == parent);
+        let mut text: String = children
+            .map(|(_, name)| {
+                tree.module(
+                    &format!("pub mod {name}"),
+                    &format!("rust/kernel/{parent}/{name}.rs"),
+                )
+            })
+            .collect();
+        if parent == "sync" {
+            text += &locks(&tree, &out);
+        }
         fs::write(out.join(format!("{parent}.rs")), text).unwrap();
     }
+}
+
+/// Mounts `sync/lock.rs`. A file that is mounted by its path looks for its modules beside itself,
+/// which is not where they are, so links are put together as it expects them.
+fn locks(tree: &Tree, out: &Path) -> String {
+    let dir = out.join("lock");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    symlink(tree.file("rust/kernel/sync/lock.rs"), dir.join("mod.rs")).unwrap();
+    for (name, is_there) in LOCKS {
+        let link = dir.join(format!("{name}.rs"));
+        if *is_there {
+            symlink(tree.file(&format!("rust/kernel/sync/lock/{name}.rs")), link).unwrap();
+        } else {
+            fs::write(link, "").unwrap();
+        }
+    }
+    tree.module_at("#[macro_use] pub mod lock", &dir.join("mod.rs"))
 }

@@ -57,11 +57,15 @@ impl Tree {
     /// The compiler reads the file where it lies, so that the test build has the same bytes. It is
     /// linted where it is maintained.
     pub fn module(&self, item: &str, path: &str) -> String {
+        self.module_at(item, &self.file(path))
+    }
+
+    /// The same for a link to a file of the tree.
+    pub fn module_at(&self, item: &str, path: &Path) -> String {
         format!(
-            "#[allow(unexpected_cfgs, unused_attributes, clippy::all, rustdoc::all, \
-             clippy::undocumented_unsafe_blocks)]\n\
-             #[path = {:?}]\n{item};\n",
-            self.file(path)
+            "#[allow(dead_code, unexpected_cfgs, unused_attributes, unused_imports, clippy::all, \
+             rustdoc::all, clippy::undocumented_unsafe_blocks)]\n\
+             #[path = {path:?}]\n{item};\n"
         )
     }
 }

@@ -10,6 +10,12 @@ pub fn fail_allocation(n: usize) {
     unsafe { bindings::host_fail_allocation(n) }
 }
 
+/// The order that [`fail_allocation`] gave and that is not carried out yet, 0 if there is none.
+pub fn allocation_to_fail() -> usize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_allocation_to_fail() }
+}
+
 /// Objects that this thread allocated and did not free.
 pub fn live_objects() -> isize {
     // SAFETY: It has no requirements.

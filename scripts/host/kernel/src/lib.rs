@@ -7,7 +7,7 @@
 //! - pure files of the kernel tree, mounted as they are (`build/main.rs` lists them);
 //! - the real C code of the tree behind [`bindings`], compiled with the real headers, in a crate of
 //!   its own as in the kernel;
-//! - the fakes below the FFI seam (`bindings/c`): memory, warnings. Their knobs are in [`host`].
+//! - the fakes below the FFI seam (`bindings/c`): memory, mutexes, warnings. Their knobs are in [`host`].
 //!
 //! It holds what its users need today and nothing for tomorrow. What is right or wrong is decided
 //! by KUnit in the kernel, never here.

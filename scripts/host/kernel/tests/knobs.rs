@@ -3,7 +3,13 @@
 //! The knobs of the stand-in do what they say: a knob that does nothing would make every test that
 //! relies on it pass.
 
-use kernel::{alloc::AllocError, host, prelude::*};
+use kernel::{
+    alloc::AllocError,
+    bindings, host,
+    prelude::*,
+    sync::{Arc, LockClassKey, Mutex},
+};
+use std::thread;
 
 #[test]
 fn the_chosen_allocation_fails_and_no_other() {
@@ -46,6 +52,72 @@ fn fresh_memory_holds_rubbish() {
     let empty = KBox::<[u8; 64]>::new_uninit(GFP_KERNEL).unwrap();
     // SAFETY: The allocator has written it.
     assert_eq!(*unsafe { empty.assume_init() }, [0x5a; 64]);
+}
+
+#[test]
+fn slab_objects_are_objects() {
+    // SAFETY: The cache is valid until it is destroyed, and has no objects then.
+    unsafe {
+        let cache = bindings::host_cache_create(c"knobs".as_ptr().cast(), 64, 64);
+        let before = host::live_objects();
+        let object = bindings::host_cache_alloc(cache, false).cast::<[u8; 64]>();
+        let zeroed = bindings::host_cache_alloc(cache, true).cast::<[u8; 64]>();
+        assert_eq!((*object, *zeroed), ([0x5a; 64], [0; 64]));
+        assert_eq!(host::live_objects(), before + 2);
+
+        host::fail_allocation(1);
+        assert_eq!(host::allocation_to_fail(), 1);
+        assert!(bindings::host_cache_alloc(cache, true).is_null());
+        assert_eq!(host::allocation_to_fail(), 0);
+
+        bindings::host_cache_free(cache, object.cast());
+        bindings::host_cache_free(cache, zeroed.cast());
+        assert_eq!(host::live_objects(), before);
+        bindings::host_cache_destroy(cache);
+    }
+}
+
+#[test]
+fn an_arc_is_dropped_with_its_last_share() {
+    let before = host::live_objects();
+    let inner = KBox::new(7, GFP_KERNEL).unwrap();
+    // SAFETY: It writes a value.
+    let init = unsafe {
+        pin_init::pin_init_from_closure::<_, Error>(|slot| {
+            std::ptr::write(slot, inner);
+            Ok(())
+        })
+    };
+    let first = Arc::pin_init(init, GFP_KERNEL).unwrap();
+    let second = first.clone();
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(host::live_objects(), before + 2);
+    drop(first);
+    assert_eq!(**second, 7);
+    drop(second);
+    assert_eq!(host::live_objects(), before);
+
+    host::fail_allocation(1);
+    let result = Arc::pin_init(pin_init::init_zeroed::<u64>(), GFP_KERNEL);
+    assert_eq!(result.err(), Some(ENOMEM));
+}
+
+#[test]
+fn a_mutex_excludes_other_threads() {
+    pin_init::stack_pin_init!(let key = LockClassKey::new_dynamic());
+    // SAFETY: It outlives the lock.
+    let key = Pin::static_ref(unsafe { &*(&raw const *key) });
+    pin_init::stack_pin_init!(let mutex = Mutex::new(0, c"knobs", key));
+    let mutex = mutex.as_ref().get_ref();
+    let mut guard = mutex.lock();
+    thread::scope(|scope| {
+        assert!(scope.spawn(|| mutex.try_lock().is_none()).join().unwrap());
+        let other = scope.spawn(|| *mutex.lock());
+        *guard = 5;
+        drop(guard);
+        assert_eq!(other.join().unwrap(), 5);
+    });
+    assert!(mutex.try_lock().is_some());
 }
 
 #[test]

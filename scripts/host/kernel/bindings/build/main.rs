@@ -16,13 +16,25 @@ mod tree;
 use tree::Tree;
 
 /// The files of `rust/helpers` that are compiled and bound, without `.c`.
-const HELPERS: &[&str] = &["err", "list"];
+const HELPERS: &[&str] = &["err", "gpu", "list", "mutex", "sync"];
+
+/// The C files of the kernel tree that are compiled as they are.
+const TREE_C: &[&str] = &["drivers/gpu/buddy.c", "lib/hweight.c", "lib/rbtree.c"];
 
 /// The C files of the stand-in that see kernel headers.
-const KERNEL_C: &[&str] = &["c/bench_list.c", "c/test_list.c"];
+const KERNEL_C: &[&str] = &[
+    "c/bench_buddy.c",
+    "c/bench_fragmentation.c",
+    "c/bench_list.c",
+    "c/test_buddy.c",
+    "c/test_list.c",
+];
+
+/// The allocator before the series, which the one after it is compared with.
+const BASE_C: &str = "base/drivers/gpu/drm/drm_buddy.c";
 
 /// The C files of the stand-in that see the host's headers: the fakes below the FFI seam.
-const HOST_C: &[&str] = &["c/alloc.c", "c/warn.c"];
+const HOST_C: &[&str] = &["c/alloc.c", "c/mutex.c", "c/warn.c"];
 
 /// Headers below `asm/` that are their `asm-generic` namesakes, as the kernel's own build makes
 /// them for an architecture that has none. The host tests run one thread, so barriers that are no
@@ -30,6 +42,7 @@ const HOST_C: &[&str] = &["c/alloc.c", "c/warn.c"];
 const ASM_GENERIC: &[&str] = &[
     "barrier",
     "bitsperlong",
+    "div64",
     "errno",
     "linkage",
     "posix_types",
@@ -64,7 +77,7 @@ struct Build {
 impl Build {
     /// `generated/autoconf.h` and the `asm` headers, which a kernel build generates too.
     fn generated_headers(&self) {
-        let mut autoconf = String::from("#define CONFIG_64BIT 1\n");
+        let mut autoconf = String::from("#define CONFIG_64BIT 1\n#define CONFIG_GPU_BUDDY 1\n");
         if self.debug_list {
             autoconf += "#define CONFIG_LIST_HARDENED 1\n#define CONFIG_DEBUG_LIST 1\n";
         }
@@ -76,6 +89,20 @@ impl Build {
                 &format!("#include <asm-generic/{name}.h>\n"),
             );
         }
+        write_file(
+            &include.join("generated/const_helpers.h"),
+            &self.const_helpers(),
+        );
+    }
+
+    /// The constants of the kernel's `bindings_helper.h` for what is compiled here: statements such
+    /// as `const u64 RUST_CONST_HELPER_GPU_BUDDY_FOO = GPU_BUDDY_FOO;`.
+    fn const_helpers(&self) -> String {
+        let text = fs::read_to_string(self.tree.file("rust/bindings/bindings_helper.h")).unwrap();
+        text.split_inclusive(";\n")
+            .filter_map(|statement| statement.rfind("const ").map(|at| &statement[at..]))
+            .filter(|statement| statement.contains(" RUST_CONST_HELPER_GPU_BUDDY_"))
+            .collect()
     }
 
     /// The C types as the kernel maps them.
@@ -96,6 +123,8 @@ impl Build {
             "-fno-strict-aliasing",
             "-fno-delete-null-pointer-checks",
             "-D__KERNEL__",
+            // EXPORT_SYMBOL() is nothing.
+            "-D__DISABLE_EXPORTS",
         ]
         .map(String::from)
         .into();
@@ -115,18 +144,32 @@ impl Build {
 
     /// Compiles the C side.
     fn c_code(&self) {
-        let mut kernel = compiler();
-        for flag in self.kernel_flags() {
-            kernel.flag(flag);
-        }
+        let mut kernel = self.kernel_compiler();
         kernel.files(KERNEL_C).files(self.helpers());
+        kernel.files(TREE_C.iter().map(|path| self.tree.file(path)));
         if self.debug_list {
             kernel.file(self.tree.file("lib/list_debug.c"));
         }
         // As the kernel is built, and so that the benchmark compares like with like.
         kernel.opt_level(2).compile("kernel_c");
 
+        let mut base = self.kernel_compiler();
+        base.include(self.tree.folder("base/include"));
+        base.files([
+            self.tree.file(BASE_C),
+            "c/bench_fragmentation_base.c".into(),
+        ]);
+        base.opt_level(2).compile("kernel_base");
+
         compiler().files(HOST_C).opt_level(2).compile("kernel_host");
+    }
+
+    fn kernel_compiler(&self) -> cc::Build {
+        let mut build = compiler();
+        for flag in self.kernel_flags() {
+            build.flag(flag);
+        }
+        build
     }
 
     fn helpers(&self) -> Vec<PathBuf> {
@@ -142,6 +185,7 @@ impl Build {
         self.bindgen()
             .header("include/bindings_helper.h")
             .parse_callbacks(Box::new(DeriveMaybeZeroable))
+            .parse_callbacks(Box::new(StripConstPrefix))
             .blocklist_type("__kernel_s?size_t|__kernel_ptrdiff_t")
             // A calling convention that bindgen does not know, see `rust/bindgen_parameters`.
             .blocklist_function("__list_.*_report")
@@ -208,6 +252,18 @@ fn runs(program: &str) -> bool {
 /// The kernel's types are `Zeroable` when all their fields are.
 #[derive(Debug)]
 struct DeriveMaybeZeroable;
+
+/// Constants that are helped over have no prefix either, as the kernel's `rust/Makefile` has it.
+#[derive(Debug)]
+struct StripConstPrefix;
+
+impl ParseCallbacks for StripConstPrefix {
+    fn item_name(&self, item: ItemInfo<'_>) -> Option<String> {
+        item.name
+            .strip_prefix("RUST_CONST_HELPER_")
+            .map(String::from)
+    }
+}
 
 impl ParseCallbacks for DeriveMaybeZeroable {
     fn add_derives(&self, _: &DeriveInfo<'_>) -> Vec<String> {

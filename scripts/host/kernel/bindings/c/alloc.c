@@ -3,6 +3,9 @@
  * Allocation below the FFI seam. It goes through the C library, so that
  * AddressSanitizer sees each object.
  */
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,12 +44,81 @@ void host_free(void *ptr, unsigned long size)
 	live--;
 }
 
+void *host_kmalloc(unsigned long size)
+{
+	return host_alloc(size, 0);
+}
+
+void host_kfree(const void *ptr)
+{
+	host_free((void *)ptr, malloc_usable_size((void *)ptr));
+}
+
+struct kmem_cache {
+	const char *name;
+	unsigned long size;
+	unsigned long align;
+	/* Of all threads. */
+	atomic_long objects;
+};
+
+struct kmem_cache *host_cache_create(const char *name, unsigned long size,
+				     unsigned long align)
+{
+	struct kmem_cache *cache = calloc(1, sizeof(*cache));
+
+	if (!cache)
+		return NULL;
+	cache->name = name;
+	cache->size = size;
+	cache->align = align;
+	return cache;
+}
+
+void host_cache_destroy(struct kmem_cache *cache)
+{
+	if (atomic_load(&cache->objects)) {
+		fprintf(stderr, "slab cache %s: objects are left\n", cache->name);
+		/* The exit code of a program that leaks tells it. */
+		abort();
+	}
+	free(cache);
+}
+
+void *host_cache_alloc(struct kmem_cache *cache, _Bool zero)
+{
+	void *object = host_alloc(cache->size, cache->align);
+
+	if (!object)
+		return NULL;
+	atomic_fetch_add_explicit(&cache->objects, 1, memory_order_relaxed);
+	if (zero)
+		memset(object, 0, cache->size);
+	return object;
+}
+
+void host_cache_free(struct kmem_cache *cache, void *object)
+{
+	atomic_fetch_sub_explicit(&cache->objects, 1, memory_order_relaxed);
+	host_free(object, cache->size);
+}
+
 void host_fail_allocation(unsigned long n)
 {
 	fail_in = n;
 }
 
+unsigned long host_allocation_to_fail(void)
+{
+	return fail_in;
+}
+
 long host_live_objects(void)
 {
 	return live;
+}
+
+void host_count_objects(long more)
+{
+	live += more;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Warnings below the FFI seam: printed and counted. */
+/* Warnings below the FFI seam: printed and counted. A bug ends the program. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "../include/host/seam.h"
 
@@ -30,4 +31,10 @@ unsigned long host_take_warnings(void)
 
 	warnings = 0;
 	return n;
+}
+
+void host_bug(const char *file, int line, const char *text)
+{
+	fprintf(stderr, "BUG: %s:%d %s\n", file, line, text);
+	abort();
 }

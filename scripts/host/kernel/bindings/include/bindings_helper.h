@@ -3,9 +3,15 @@
 
 #include <linux/err.h>
 #include <linux/errno.h>
+#include <linux/gpu_buddy.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/panic.h>
 #include <linux/sizes.h>
 
+#include <host/buddy.h>
 #include <host/list.h>
 #include <host/seam.h>
+
+/* Constants of the kernel's own bindings_helper.h that bindgen does not see otherwise. */
+#include <generated/const_helpers.h>

@@ -15,10 +15,35 @@
 void *host_alloc(unsigned long size, unsigned long align);
 void host_free(void *ptr, unsigned long size);
 
+/* What kmalloc() and slab caches come down to: objects like the above. */
+struct kmem_cache;
+
+void *host_kmalloc(unsigned long size);
+void host_kfree(const void *ptr);
+struct kmem_cache *host_cache_create(const char *name, unsigned long size,
+				     unsigned long align);
+/* Ends the program if objects are left. */
+void host_cache_destroy(struct kmem_cache *cache);
+void *host_cache_alloc(struct kmem_cache *cache, _Bool zero);
+void host_cache_free(struct kmem_cache *cache, void *object);
+
 /* Lets the n-th allocation from now on fail, once; 0 takes the order back. */
 void host_fail_allocation(unsigned long n);
+/* The order that is not yet carried out, 0 if there is none. */
+unsigned long host_allocation_to_fail(void);
 /* Objects allocated and not freed by this thread. */
 long host_live_objects(void);
+/* For what can leak and is no memory. */
+void host_count_objects(long more);
+
+/* Real locks, in memory of the caller. Wrong use ends the program. */
+void host_mutex_init(void *mutex, unsigned long size);
+void host_mutex_destroy(void *mutex);
+void host_mutex_lock(void *mutex);
+int host_mutex_trylock(void *mutex);
+
+/* What BUG() comes down to: ends the program. */
+__attribute__((noreturn)) void host_bug(const char *file, int line, const char *text);
 
 /* What WARN() comes down to; counts. */
 __attribute__((format(printf, 4, 5)))

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The C side of the tests of the GPU buddy allocator: a look inside. */
+#include <host/buddy.h>
+
+/* Ends the look with the line that found a fault. */
+#define MUST(condition) do {						\
+	if (!(condition))						\
+		return -__LINE__;					\
+} while (0)
+
+struct look {
+	struct gpu_buddy *mm;
+	struct host_buddy_leaf *leaves;
+	unsigned long max, count, free;
+	u64 avail, clear_avail;
+};
+
+static long look_at_leaf(struct look *look, struct gpu_buddy_block *block)
+{
+	u64 size = gpu_buddy_block_size(look->mm, block);
+	struct host_buddy_leaf *leaf;
+
+	MUST(look->count < look->max);
+	leaf = &look->leaves[look->count++];
+	leaf->offset = gpu_buddy_block_offset(block);
+	leaf->order = gpu_buddy_block_order(block);
+	leaf->allocated = gpu_buddy_block_is_allocated(block);
+	leaf->clear = gpu_buddy_block_is_clear(block);
+	if (leaf->allocated)
+		return 0;
+
+	look->free++;
+	look->avail += size;
+	if (leaf->clear)
+		look->clear_avail += size;
+	return 0;
+}
+
+static long look_at_block(struct look *look, struct gpu_buddy_block *block,
+			  struct gpu_buddy_block *parent, u64 offset,
+			  unsigned int order)
+{
+	struct gpu_buddy_block *left = block->left, *right = block->right;
+	long ret;
+
+	MUST(block->parent == parent);
+	MUST(gpu_buddy_block_offset(block) == offset);
+	MUST(gpu_buddy_block_order(block) == order);
+	MUST(!(block->header & GPU_BUDDY_HEADER_UNUSED));
+	if (!gpu_buddy_block_is_split(block)) {
+		MUST(gpu_buddy_block_is_free(block) || gpu_buddy_block_is_allocated(block));
+		return look_at_leaf(look, block);
+	}
+
+	/* Else it would be clear once its halves are free, whatever they hold. */
+	MUST(!gpu_buddy_block_is_clear(block));
+	MUST(order && left && right);
+	/* Free halves of one kind are merged. */
+	MUST(!gpu_buddy_block_is_free(left) || !gpu_buddy_block_is_free(right) ||
+	     gpu_buddy_block_is_clear(left) != gpu_buddy_block_is_clear(right));
+	ret = look_at_block(look, left, block, offset, order - 1);
+	if (ret)
+		return ret;
+	return look_at_block(look, right, block,
+			     offset + (look->mm->chunk_size << (order - 1)), order - 1);
+}
+
+/* Walks a free tree both ways; *count grows by the number of its blocks. */
+static long look_at_free_tree(struct look *look, bool clear, unsigned int order,
+			      unsigned long *count)
+{
+	/* The order of the trees is that of the allocator's own enum. */
+	struct rb_root *root = &look->mm->free_trees[clear ? 0 : 1][order];
+	unsigned long forward = 0, backward = 0;
+	struct gpu_buddy_order_stats stats;
+	struct rb_node *node;
+	u64 end = 0;
+
+	for (node = rb_first(root); node; node = rb_next(node)) {
+		struct gpu_buddy_block *block = rb_entry(node, struct gpu_buddy_block, rb);
+
+		MUST(++forward <= look->free);
+		MUST(gpu_buddy_block_is_free(block));
+		MUST(gpu_buddy_block_is_clear(block) == clear);
+		MUST(gpu_buddy_block_order(block) == order);
+		MUST(gpu_buddy_block_offset(block) >= end);
+		end = gpu_buddy_block_offset(block) + gpu_buddy_block_size(look->mm, block);
+	}
+	for (node = rb_last(root); node; node = rb_prev(node))
+		MUST(++backward <= look->free);
+	MUST(forward == backward);
+	*count += forward;
+
+	gpu_buddy_get_order_stats(look->mm, order, &stats);
+	MUST((clear ? stats.clear_blocks : stats.dirty_blocks) == forward);
+	return 0;
+}
+
+long host_buddy_leaves(struct gpu_buddy *mm, struct host_buddy_leaf *leaves,
+		       unsigned long max)
+{
+	struct look look = { .mm = mm, .leaves = leaves, .max = max };
+	struct gpu_buddy_order_stats stats = { 1, 1 };
+	unsigned long in_trees = 0;
+	u64 offset = 0;
+	unsigned int i;
+	long ret;
+
+	for (i = 0; i < mm->n_roots; i++) {
+		unsigned int order = ilog2(mm->size - offset) - ilog2(mm->chunk_size);
+
+		ret = look_at_block(&look, mm->roots[i], NULL, offset, order);
+		if (ret)
+			return ret;
+		offset += mm->chunk_size << order;
+	}
+	MUST(offset == mm->size);
+	MUST(look.avail == mm->avail);
+	MUST(look.clear_avail == mm->clear_avail);
+
+	/* As many as there are free leaves, and each of them free: it is all of them. */
+	for (i = 0; i <= mm->max_order; i++) {
+		ret = look_at_free_tree(&look, true, i, &in_trees);
+		if (!ret)
+			ret = look_at_free_tree(&look, false, i, &in_trees);
+		if (ret)
+			return ret;
+	}
+	MUST(in_trees == look.free);
+	gpu_buddy_get_order_stats(mm, mm->max_order + 1, &stats);
+	MUST(!stats.clear_blocks && !stats.dirty_blocks);
+	return look.count;
+}
+
+long host_buddy_blocks(const struct list_head *list, struct host_buddy_leaf *leaves,
+		       unsigned long max)
+{
+	struct gpu_buddy_block *block;
+	unsigned long n = 0;
+
+	list_for_each_entry(block, list, link) {
+		if (n == max || !gpu_buddy_block_is_allocated(block) ||
+		    block->link.next->prev != &block->link)
+			return -1;
+		leaves[n++] = (struct host_buddy_leaf) {
+			.offset = gpu_buddy_block_offset(block),
+			.order = gpu_buddy_block_order(block),
+			.allocated = true,
+			.clear = gpu_buddy_block_is_clear(block),
+		};
+	}
+	return n;
+}
+
+struct gpu_buddy_block *host_buddy_nth(const struct list_head *list, unsigned long n)
+{
+	struct gpu_buddy_block *block;
+
+	list_for_each_entry(block, list, link)
+		if (!n--)
+			return block;
+	return NULL;
+}
+
+void host_buddy_split_off(struct list_head *list, unsigned long n, struct list_head *to)
+{
+	struct gpu_buddy_block *block, *next;
+
+	list_for_each_entry_safe(block, next, list, link) {
+		if (n)
+			n--;
+		else
+			list_move_tail(&block->link, to);
+	}
+}
+
+u64 host_buddy_use_after_free(struct gpu_buddy *mm)
+{
+	/* A root is freed with its allocator. */
+	struct gpu_buddy_block *block = mm->roots[0];
+
+	gpu_buddy_fini(mm);
+	return gpu_buddy_block_offset(block);
+}
+
+u64 host_buddy_misaligned(struct gpu_buddy *mm)
+{
+	return gpu_buddy_block_offset((void *)mm->roots[0] + 4);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Stands in for the kernel's <linux/module.h>: what a module does at its start is
+ * done before main(), and what it does at its end after main().
+ */
+#ifndef _LINUX_MODULE_H
+#define _LINUX_MODULE_H
+
+#include <linux/bug.h>
+#include <linux/export.h>
+
+#define __init
+#define __exit
+
+#define module_init(function)						\
+	static void __attribute__((constructor)) host_start_##function(void)	\
+	{								\
+		BUG_ON(function());					\
+	}
+
+#define module_exit(function)						\
+	static void __attribute__((destructor)) host_end_##function(void)	\
+	{								\
+		function();						\
+	}
+
+#define MODULE_DESCRIPTION(text)
+#define MODULE_LICENSE(text)
+
+#endif

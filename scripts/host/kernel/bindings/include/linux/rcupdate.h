@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Stands in for the kernel's <linux/rcupdate.h>: what <linux/rbtree.h> uses. */
+#ifndef __LINUX_RCUPDATE_H
+#define __LINUX_RCUPDATE_H
+
+#include <linux/compiler.h>
+#include <asm/barrier.h>
+
+#define rcu_dereference_raw(p)		READ_ONCE(p)
+#define rcu_assign_pointer(p, v)	smp_store_release(&(p), (v))
+
+#endif
