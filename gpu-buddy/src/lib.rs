@@ -1,6 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The GPU buddy allocator binding on the host: the overlay's files, compiled unmodified.
+//! The GPU buddy series on the host.
 //!
-//! The series has no patch yet, so there is nothing to compile. The dependency on `clist` in
-//! `Cargo.toml` is the series' own.
+//! `src/gpu` is a link to the files that land in the kernel; here are only the names that they
+//! expect to find in their crate.
+
+pub use clist::{clist_offset, interop};
+pub use kernel::{error, prelude, ptr, sizes, sync, types};
+
+pub mod gpu;
+
+/// The bindings, where the allocator that was made last is noted: the tests look at it from the
+/// inside, which the in-tree files leave no way to.
+pub mod bindings {
+    pub use kernel::bindings::*;
+    use std::{cell::Cell, ffi::c_int, ptr::null_mut};
+
+    thread_local! {
+        static LATEST: Cell<*mut gpu_buddy> = const { Cell::new(null_mut()) };
+    }
+
+    /// The allocator that this thread has made last. It may be gone since.
+    pub fn latest_gpu_buddy() -> *mut gpu_buddy {
+        LATEST.get()
+    }
+
+    /// C's function of this name.
+    ///
+    /// # Safety
+    ///
+    /// As of that.
+    pub unsafe fn gpu_buddy_init(mm: *mut gpu_buddy, size: u64, chunk_size: u64) -> c_int {
+        LATEST.set(mm);
+        // SAFETY: By the safety requirements.
+        unsafe { kernel::bindings::gpu_buddy_init(mm, size, chunk_size) }
+    }
+}

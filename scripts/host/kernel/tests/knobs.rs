@@ -105,8 +105,9 @@ fn an_arc_is_dropped_with_its_last_share() {
 #[test]
 fn a_mutex_excludes_other_threads() {
     pin_init::stack_pin_init!(let key = LockClassKey::new_dynamic());
+    let key: *const LockClassKey = &*key;
     // SAFETY: It outlives the lock.
-    let key = Pin::static_ref(unsafe { &*(&raw const *key) });
+    let key = Pin::static_ref(unsafe { &*key });
     pin_init::stack_pin_init!(let mutex = Mutex::new(0, c"knobs", key));
     let mutex = mutex.as_ref().get_ref();
     let mut guard = mutex.lock();

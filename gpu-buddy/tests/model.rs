@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random operations on many allocators, against the oracle of the driver.
+//!
+//! `GPU_BUDDY_SEED` sets the seed, which a failure prints, and `GPU_BUDDY_OPS` the number of
+//! operations.
+
+mod driver;
+
+use driver::{backend::Backend, draw, Config, Driver, Op, Tally};
+use std::env;
+
+/// The number of operations of an ordinary run of one of the two tests.
+const OPERATIONS: usize = 500_000;
+
+/// The operations on one allocator.
+const PER_ALLOCATOR: usize = 1_000;
+
+/// The seed of an ordinary run; it is fixed, so that what passed once passes again.
+const SEED: u64 = 0x6b0d_d100;
+
+fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+    match env::var(name) {
+        Ok(value) => value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
+        Err(_) => default,
+    }
+}
+
+/// Says what led to a panic.
+struct OnPanic {
+    seed: u64,
+    number: usize,
+    config: Option<Config>,
+    op: Option<Op>,
+}
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self {
+                seed,
+                number,
+                config,
+                op,
+            } = self;
+            eprintln!("GPU_BUDDY_SEED={seed}: operation {number} failed: {op:?} on {config:?}");
+        }
+    }
+}
+
+fn random_operations<B: Backend>(what: &str) {
+    let seed = setting("GPU_BUDDY_SEED", SEED);
+    let operations = setting("GPU_BUDDY_OPS", OPERATIONS);
+    println!("{what}: GPU_BUDDY_SEED={seed} GPU_BUDDY_OPS={operations}");
+
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut tally = Tally::default();
+    let mut now = OnPanic {
+        seed,
+        number: 0,
+        config: None,
+        op: None,
+    };
+    let mut bytes = [0; 64];
+    while tally.operations < operations {
+        random.fill(&mut bytes);
+        let config: Config = draw(&bytes);
+        (now.config, now.op) = (Some(config), None);
+        let mut driver = Driver::<B>::new(config);
+        for _ in 0..PER_ALLOCATOR.min(operations - tally.operations) {
+            random.fill(&mut bytes);
+            // Else there would mostly be nothing to give back.
+            let op = match random.bool() {
+                true => Op::Alloc(draw(&bytes)),
+                false => draw(&bytes),
+            };
+            (now.number, now.op) = (now.number + 1, Some(op));
+            driver.run(&op);
+        }
+        tally.add(&driver.finish());
+    }
+    drop(now);
+    println!("{tally:#?}");
+
+    // A test that never gets to the interesting cases would pass as well. The bounds are far below
+    // what any seed gives, and matter only for a run of some length.
+    if operations >= OPERATIONS {
+        for (what, times) in tally.of_consequence() {
+            let known = what != "shrunk" || B::BINDING;
+            assert!(!known || times >= 1000, "{what}: {times} times only");
+        }
+    }
+}
+
+#[test]
+fn c_functions() {
+    random_operations::<driver::c::Manager>("C");
+}
+
+#[test]
+fn binding() {
+    random_operations::<driver::binding::Manager>("binding");
+}
