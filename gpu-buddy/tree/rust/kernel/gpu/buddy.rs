@@ -87,8 +87,8 @@ pub struct GpuBuddyParams {
 
 /// An allocator for a range of addresses.
 ///
-/// A clone is another handle to the same allocator, which lives until the last handle is gone and
-/// all that was allocated is freed.
+/// A clone is another handle to the same allocator, which lives until the last handle is dropped and
+/// all that was allocated is freed; that may sleep.
 ///
 /// Any number of threads can use it at the same time. The lock that serialises them is inside, with
 /// a lock class of its own for each allocator, so that it is no problem for lockdep to use one

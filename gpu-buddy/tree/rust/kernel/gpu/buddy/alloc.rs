@@ -201,11 +201,12 @@ impl Request {
         })
     }
 
-    /// Has C fill an empty `blocks` with what is requested.
+    /// Has C fill `blocks`, which is empty and of the allocator of the request.
     fn fill(self, blocks: Pin<&mut AllocatedBlocks>) -> Result {
         let this = blocks.project();
         let mm = this.buddy.lock();
         let mut list = this.list;
+        // INVARIANT: What C adds to the list, here or below, was allocated from this allocator.
         self.alloc(&mm, list.as_mut())?;
         let too_small = |block: &Block| block.size(this.buddy) < self.min_block_size;
         if self.exact && list.iter().any(too_small) {
