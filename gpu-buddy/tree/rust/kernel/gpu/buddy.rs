@@ -17,17 +17,17 @@
 //!
 //! # Cleared memory
 //!
-//! The allocator remembers which free memory has been cleared, because whoever gave it back said
-//! so ([`AllocatedBlocks::free_cleared`], [`GpuBuddy::reset_clear`]). All else counts as dirty, also
+//! The allocator remembers which free memory has been cleared, because whoever gave it back said so
+//! ([`AllocatedBlocks::free_cleared`], [`GpuBuddy::reset_clear`]). All else counts as dirty, also
 //! what is given back by dropping it. A request prefers the kind of memory it asks for, and falls
 //! back to the other one: see [`AllocatedBlock::is_clear`].
 //!
 //! # Context
 //!
 //! The allocator has a mutex inside and allocates with `GFP_KERNEL` while it holds it. Thus
-//! everything that allocates or frees, be it by dropping what was allocated, may sleep, and may wait
-//! for reclaim. It must not be done in atomic context, nor in a path that reclaim or the signalling
-//! of a `dma_fence` waits for. Methods that differ say so.
+//! everything that allocates or frees, be it by dropping what was allocated, may sleep, and may
+//! wait for reclaim. It must not be done in atomic context, nor in a path that reclaim or the
+//! signalling of a `dma_fence` waits for. Methods that differ say so.
 
 use crate::{
     bindings,
@@ -87,8 +87,8 @@ pub struct GpuBuddyParams {
 
 /// An allocator for a range of addresses.
 ///
-/// A clone is another handle to the same allocator, which lives until the last handle is dropped and
-/// all that was allocated is freed; that may sleep.
+/// A clone is another handle to the same allocator, which lives until the last handle is dropped
+/// and all that was allocated is freed; that may sleep.
 ///
 /// Any number of threads can use it at the same time. The lock that serialises them is inside, with
 /// a lock class of its own for each allocator, so that it is no problem for lockdep to use one

@@ -36,9 +36,10 @@ impl GpuBuddy {
     /// at the end can be smaller, unless there is [`GpuBuddyAllocFlag::TrimDisable`].
     ///
     /// With [`GpuBuddyAllocFlag::Contiguous`] it is the start of the address range that is aligned
-    /// to `min_block_size`, while the blocks in it may be smaller. In a [`GpuBuddyAllocMode::Range`]
-    /// that the request does not fill, the allocator only looks for one block that is large enough,
-    /// so that it may fail although there are several that are next to each other.
+    /// to `min_block_size`, while the blocks in it may be smaller. In a
+    /// [`GpuBuddyAllocMode::Range`] that the request does not fill, the allocator only looks for
+    /// one block that is large enough, so that it may fail although there are several that are next
+    /// to each other.
     ///
     /// Cleared and dirty memory is merged if nothing else helps, also by a request that then fails;
     /// the result is dirty.
@@ -50,13 +51,13 @@ impl GpuBuddy {
     ///
     /// - [`EINVAL`] if the request can never be met:
     ///   - `size` is zero or no multiple of the chunk size;
-    ///   - `min_block_size` is less than the chunk size, or [`GpuBuddy::base_offset`] is no multiple
-    ///     of it, so that no address would be aligned;
-    ///   - the range is empty, inverted, not aligned to the chunk size, or not inside of the managed
-    ///     range;
-    ///   - `size` is more than the range; so is `size` rounded up to `min_block_size`, or, if it has
-    ///     to be contiguous, the one block that is looked for in a range; or the request fills a
-    ///     range whose start is not aligned.
+    ///   - `min_block_size` is less than the chunk size, or [`GpuBuddy::base_offset`] is no
+    ///     multiple of it, so that no address would be aligned;
+    ///   - the range is empty, inverted, not aligned to the chunk size, or not inside of the
+    ///     managed range;
+    ///   - `size` is more than the range; so is `size` rounded up to `min_block_size`, or, if it
+    ///     has to be contiguous, the one block that is looked for in a range; or the request fills
+    ///     a range whose start is not aligned.
     /// - [`ENOSPC`] if there is not enough free memory, or none that is as was asked for.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///

@@ -161,8 +161,8 @@ pub(super) unsafe fn set_clear(_mm: &Mm, list: Pin<&mut BlockList>, is_clear: bo
     for block in list.iter() {
         let block = block.0.get();
         // SAFETY: The block is initialised by its type invariants, and nobody else accesses it:
-        // neither the owner of the list, which is borrowed mutably, nor C, for the allocator that it
-        // is from is locked.
+        // neither the owner of the list, which is borrowed mutably, nor C, for the allocator that
+        // it is from is locked.
         let header = unsafe { &mut (*block).header };
         if is_clear {
             *header |= bindings::GPU_BUDDY_HEADER_CLEAR;

@@ -113,8 +113,8 @@ impl AllocatedBlocks {
 
     /// Gives back what comes after the first `new_size` bytes, in the order of the list.
     ///
-    /// What is given back counts as dirty. If `new_size` ends inside of a block, the part of it that
-    /// is kept may be several blocks, in the order of their addresses.
+    /// What is given back counts as dirty. If `new_size` ends inside of a block, the part of it
+    /// that is kept may be several blocks, in the order of their addresses.
     ///
     /// Context: may sleep, see the [module](super).
     ///
@@ -176,8 +176,8 @@ impl AllocatedBlocks {
                 return ret;
             }
         }
-        // SAFETY: These are some of the blocks, which were allocated from this allocator by the type
-        // invariants.
+        // SAFETY: These are some of the blocks, which were allocated from this allocator by the
+        // type invariants.
         unsafe { free(&mm, rest, 0) };
         Ok(())
     }
@@ -326,8 +326,8 @@ impl AllocatedBlocks {
 ///
 /// # Safety
 ///
-/// `mm` must be what the lock of `buddy` protects, and each block of `list` must have been allocated
-/// from it.
+/// `mm` must be what the lock of `buddy` protects, and each block of `list` must have been
+/// allocated from it.
 unsafe fn trim_block(
     buddy: &Allocator,
     mm: &Mm,

@@ -22,8 +22,8 @@ impl GpuBuddy {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not inside of
-    ///   the managed range.
+    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not inside
+    ///   of the managed range.
     /// - [`ENOSPC`] if any of it is allocated.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///

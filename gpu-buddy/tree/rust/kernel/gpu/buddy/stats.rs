@@ -65,8 +65,8 @@ impl GpuBuddy {
     pub fn order_stats(&self, order: u32) -> GpuBuddyOrderStats {
         let mut stats = bindings::gpu_buddy_order_stats::default();
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised by the type invariants of `Allocator`, and `stats` is
-        // valid for writes.
+        // SAFETY: The allocator is initialised by the type invariants of `Allocator`, and `stats`
+        // is valid for writes.
         unsafe { bindings::gpu_buddy_get_order_stats(mm.as_raw(), order, &mut stats) };
         GpuBuddyOrderStats {
             clear_blocks: stats.clear_blocks,

@@ -109,7 +109,10 @@ mod suite {
         for range in [
             0..0,
             MIB..MIB,
-            8 * KIB..4 * KIB,
+            Range {
+                start: 8 * KIB,
+                end: 4 * KIB,
+            },
             0..MIB + 4096,
             0..2048,
             2048..4096,

@@ -80,8 +80,8 @@ fn digest(blocks: &AllocatedBlocks) -> u64 {
 /// Runs `op` on what `prepare` makes, again and again, each time with another allocation of a block
 /// that fails: at first that one only, then that one and all that follow.
 ///
-/// Returns how often `op` has failed, each time with [`ENOMEM`] and without leaving a trace; [`EIO`]
-/// if it was otherwise.
+/// Returns how often `op` has failed, each time with [`ENOMEM`] and without leaving a trace;
+/// [`EIO`] if it was otherwise.
 fn each_fault(
     buddy: &GpuBuddy,
     prepare: impl Fn() -> Result<Blocks>,
