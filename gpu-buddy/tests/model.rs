@@ -69,10 +69,11 @@ fn random_operations<B: Backend>(what: &str) {
         let config: Config = draw(&bytes);
         (now.config, now.op) = (Some(config), None);
         let mut driver = Driver::<B>::new(config);
+        // Some are mostly free, some mostly full.
+        let more_allocations = random.u8(..) / 2;
         for _ in 0..PER_ALLOCATOR.min(operations - tally.operations) {
             random.fill(&mut bytes);
-            // Else there would mostly be nothing to give back.
-            let op = match random.bool() {
+            let op = match random.u8(..) < more_allocations {
                 true => Op::Alloc(draw(&bytes)),
                 false => draw(&bytes),
             };
