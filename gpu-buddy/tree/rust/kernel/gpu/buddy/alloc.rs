@@ -130,6 +130,7 @@ impl GpuBuddy {
     /// assert_eq!(alloc(MIB + 1, align, flags).err(), Some(EINVAL));
     /// let align = Alignment::new::<SZ_2K>();
     /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
+    /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(EINVAL));
     ///
     /// // 64 MiB, where the managed range starts, are no multiple of 128 MiB.
     /// let align = Alignment::new::<SZ_128M>();
@@ -180,7 +181,10 @@ impl Request {
         } else {
             size.align_up(min_block_size).ok_or(EINVAL)?
         };
-        if rounded > len || buddy.base_offset.align_down(min_block_size) != buddy.base_offset {
+        if rounded > len
+            || min_block_size.log2() < buddy.chunk_size.log2()
+            || buddy.base_offset.align_down(min_block_size) != buddy.base_offset
+        {
             return Err(EINVAL);
         }
 
