@@ -182,7 +182,7 @@ impl Request {
             size.align_up(min_block_size).ok_or(EINVAL)?
         };
         if rounded > len
-            || min_block_size.log2() < buddy.chunk_size.log2()
+            || min_block_size < buddy.chunk_size
             || buddy.base_offset.align_down(min_block_size) != buddy.base_offset
         {
             return Err(EINVAL);
