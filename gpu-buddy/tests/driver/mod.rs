@@ -407,9 +407,6 @@ impl<B: Backend> Driver<B> {
         if B::BINDING {
             // What the types do not let anybody say.
             request.min = request.min.max(1).next_power_of_two();
-            if flags & CONTIGUOUS != 0 {
-                request.min = request.min.max(self.chunk);
-            }
             if flags & RANGE == 0 {
                 (request.start, request.end) = (0, self.chunks() * self.chunk);
             } else {
