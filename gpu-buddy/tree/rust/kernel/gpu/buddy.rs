@@ -76,8 +76,9 @@ pub use self::stats::GpuBuddyOrderStats;
 pub struct GpuBuddyParams {
     /// The address at which the managed range starts; a multiple of `chunk_size`.
     ///
-    /// Blocks are aligned within the managed range. Their absolute addresses are aligned as well as
-    /// this one is, at best: align it to the largest `min_block_size` that will be asked for.
+    /// Blocks are aligned within the managed range, so their absolute addresses are aligned as well
+    /// as this one is, at best. It has to be a multiple of each `min_block_size` that will be asked
+    /// for: other requests are refused with [`EINVAL`], rather than met with a wrong alignment.
     pub base_offset: u64,
     /// The size of the managed range; what is left over after the last whole chunk is not used.
     pub size: u64,
@@ -188,15 +189,17 @@ impl GpuBuddy {
     #[inline]
     pub fn avail(&self) -> u64 {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised by the type invariants of `Allocator`.
+        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
         unsafe { (*mm.as_raw()).avail }
     }
 }
 
 /// A `struct gpu_buddy` of C.
 ///
-/// It is only found inside of the lock of an [`Allocator`], where it is initialised: to have a
-/// reference to it is to hold that lock.
+/// # Invariants
+///
+/// It is inside of the lock of an [`Allocator`], and whoever has a reference to it holds that lock.
+/// But for [`Allocator::new`], it is initialised.
 #[repr(transparent)]
 struct Mm(Opaque<bindings::gpu_buddy>);
 
@@ -216,7 +219,7 @@ unsafe impl Send for Mm {}
 ///
 /// - `gpu_buddy_init()` has initialised `mm`, and nobody changes it without its lock.
 /// - `size` is that of `mm`, and `base_offset + size` does not overflow.
-/// - `base_offset` and `size` are multiples of `chunk_size`.
+/// - `base_offset` and `size` are multiples of `chunk_size`, and there is at least one chunk.
 #[pin_data(PinnedDrop)]
 struct Allocator {
     base_offset: u64,
@@ -253,6 +256,8 @@ impl Allocator {
                 let key = unsafe { &*key };
                 Mutex::new(Mm(Opaque::uninit()), c"gpu_buddy", Pin::static_ref(key))
             },
+            // INVARIANT: This initialises `mm`. No step that can fail may follow, for nobody would
+            // call `gpu_buddy_fini()` then.
             _: {
                 let mm = mm.lock();
                 // SAFETY: `mm` is valid for writes, and this thread has it to itself.
@@ -261,9 +266,10 @@ impl Allocator {
                 };
                 to_result(ret)?;
             },
+            // INVARIANT: It is a multiple of the chunk size, as was checked.
             base_offset,
-            // INVARIANT: C has rounded this down to a multiple of the chunk size. It has not become
-            // larger, so that the sum still does not overflow.
+            // INVARIANT: C has rounded this down to a multiple of the chunk size, and refuses less
+            // than a chunk. It has not become larger, so that the sum still does not overflow.
             size: {
                 let mm = mm.lock();
                 // SAFETY: `mm` was initialised above.
@@ -284,8 +290,8 @@ impl Allocator {
 impl PinnedDrop for Allocator {
     fn drop(self: Pin<&mut Self>) {
         let mm = self.lock();
-        // SAFETY: By the type invariants, it is initialised. No block of it is allocated, for who
-        // has one also has a reference to this allocator.
+        // SAFETY: By the type invariants, it is initialised and locked. No block of it is
+        // allocated, for who has one also has a reference to this allocator.
         unsafe { bindings::gpu_buddy_fini(mm.as_raw()) };
     }
 }

@@ -37,9 +37,9 @@ impl GpuBuddy {
     ///
     /// With [`GpuBuddyAllocFlag::Contiguous`] it is the start of the address range that is aligned
     /// to `min_block_size`, while the blocks in it may be smaller. In a
-    /// [`GpuBuddyAllocMode::Range`] that the request does not fill, the allocator only looks for
-    /// one block that is large enough, so that it may fail although there are several that are next
-    /// to each other.
+    /// [`GpuBuddyAllocMode::Range`] that the request does not fill, the allocator looks for one
+    /// block: `size` rounded up to a power of two, or `min_block_size` if that is more, and aligned
+    /// to that. So it may fail although there are smaller blocks next to each other.
     ///
     /// Cleared and dirty memory is merged if nothing else helps, also by a request that then fails;
     /// the result is dirty.
@@ -55,9 +55,9 @@ impl GpuBuddy {
     ///     multiple of it, so that no address would be aligned;
     ///   - the range is empty, inverted, not aligned to the chunk size, or not inside of the
     ///     managed range;
-    ///   - `size` is more than the range; so is `size` rounded up to `min_block_size`, or, if it
-    ///     has to be contiguous, the one block that is looked for in a range; or the request fills
-    ///     a range whose start is not aligned.
+    ///   - what is looked for would not even fit into the range if all of it were free, given its
+    ///     alignment: `size` rounded up to `min_block_size`, just `size` if it has to be
+    ///     contiguous, or the single block that this takes in a range.
     /// - [`ENOSPC`] if there is not enough free memory, or none that is as was asked for.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///
@@ -92,8 +92,8 @@ impl GpuBuddy {
     /// assert_eq!(alloc(range, 9 * MIB).err(), Some(EINVAL));
     ///
     /// // The range is empty, ends before it starts, or is not of this allocator.
-    /// for range in [65 * MIB..65 * MIB, 66 * MIB..65 * MIB, 0..MIB, 79 * MIB..81 * MIB] {
-    ///     assert_eq!(alloc(range, MIB).err(), Some(EINVAL));
+    /// for (start, end) in [(65, 65), (66, 65), (0, 1), (79, 81)] {
+    ///     assert_eq!(alloc(start * MIB..end * MIB, MIB).err(), Some(EINVAL));
     /// }
     /// # Ok::<(), Error>(())
     /// ```
@@ -175,32 +175,35 @@ impl Request {
             GpuBuddyAllocMode::TopDown => (0..buddy.size, bindings::GPU_BUDDY_TOPDOWN_ALLOCATION),
         };
         let contiguous = flags.contains(GpuBuddyAllocFlag::Contiguous);
-        let len = range.end - range.start;
-        let rounded = if contiguous {
-            size
+        let exact = size == range.end - range.start;
+        let mut min = align_to_u64(min_block_size);
+
+        // What has to fit into the range: that much, aligned to that.
+        let (room, align) = if !contiguous {
+            (size.align_up(min_block_size).ok_or(EINVAL)?, min)
+        } else if exact || mode != bindings::GPU_BUDDY_RANGE_ALLOCATION {
+            (size, min)
         } else {
-            size.align_up(min_block_size).ok_or(EINVAL)?
+            // Here C looks for one block.
+            let block = size.checked_next_power_of_two().ok_or(EINVAL)?.max(min);
+            (block, block)
         };
-        if rounded > len
-            || min_block_size < buddy.chunk_size
-            || buddy.base_offset.align_down(min_block_size) != buddy.base_offset
+        if min_block_size < buddy.chunk_size
+            || buddy.base_offset & (min - 1) != 0
+            || !fits(&range, room, align)
         {
             return Err(EINVAL);
         }
 
-        // What fills the range is taken by C as it is, if both of its ends are aligned. But for
-        // contiguous memory, the end does not have to be.
-        let exact = size == len;
-        let min_block_size =
-            if exact && contiguous && range.start.align_down(min_block_size) == range.start {
-                buddy.chunk_size
-            } else {
-                min_block_size
-            };
+        if exact && contiguous {
+            // C takes what fills the range as it is, if both of its ends are aligned. But for
+            // contiguous memory the end does not have to be. The start is, or it would not fit.
+            min = align_to_u64(buddy.chunk_size);
+        }
         Ok(Self {
             range,
             size,
-            min_block_size: align_to_u64(min_block_size),
+            min_block_size: min,
             flags: mode | flags.as_raw(),
             exact,
         })
@@ -217,7 +220,8 @@ impl Request {
         if self.exact && list.iter().any(too_small) {
             // Between cleared and dirty memory that is free, C has left the blocks as small as they
             // were. As dirty blocks they merge; nobody else gets them, as the lock is held.
-            // SAFETY: These are blocks of `mm`, for it has just added them to an empty list.
+            // SAFETY: By the type invariants of `AllocatedBlocks`, these are blocks of `mm`, which
+            // is that of its allocator.
             unsafe { blocks::free(&mm, list.as_mut(), 0) };
             self.alloc(&mm, list)?;
         }
@@ -240,6 +244,19 @@ impl Request {
             )
         })
     }
+}
+
+/// Returns whether `size` bytes that start at a multiple of `align`, a power of two, fit into
+/// `range`.
+#[inline]
+fn fits(range: &Range<u64>, size: u64, align: u64) -> bool {
+    let start = range
+        .start
+        .checked_add(align - 1)
+        .map(|end| end & !(align - 1));
+    start
+        .and_then(|start| start.checked_add(size))
+        .is_some_and(|end| end <= range.end)
 }
 
 impl Allocator {

@@ -136,7 +136,8 @@ impl Block {
 // SAFETY: A block is not bound to the thread that allocated it.
 unsafe impl Send for Block {}
 
-// SAFETY: With a shared reference it can only be read, and only what nobody writes meanwhile.
+// SAFETY: With a shared reference only the header can be read. C does write to an allocated block
+// while it walks over all blocks, but only to `tmp_link`, which Rust code never looks at.
 unsafe impl Sync for Block {}
 
 /// Gives all blocks of `list` back to `mm`.
@@ -147,8 +148,8 @@ unsafe impl Sync for Block {}
 ///
 /// Each block of `list` must have been allocated from `mm`.
 pub(super) unsafe fn free(mm: &Mm, list: Pin<&mut BlockList>, flags: u32) {
-    // SAFETY: `mm` is initialised and locked. The blocks are its, by the safety requirements, and
-    // belong to the list, so that nobody uses them after the call.
+    // SAFETY: `mm` is initialised and locked by its type invariants. The blocks are its, by the
+    // safety requirements, and belong to the list, so that nobody uses them after the call.
     unsafe { bindings::gpu_buddy_free_list(mm.as_raw(), list.as_raw(), flags) };
 }
 

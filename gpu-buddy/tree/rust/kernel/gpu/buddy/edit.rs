@@ -107,7 +107,9 @@ impl AllocatedBlocks {
     pub fn trim(self: Pin<&mut Self>, range: Range<u64>) -> Result {
         let this = self.project();
         let range = this.buddy.relative(range)?;
-        // SAFETY: By the type invariants, the blocks were allocated from this allocator.
+        // INVARIANT: C makes the blocks that are left out of the one that was there.
+        // SAFETY: The lock is that of `buddy`, from which the blocks were allocated by the type
+        // invariants.
         unsafe { trim_block(this.buddy, &this.buddy.lock(), this.list, range) }
     }
 
@@ -167,9 +169,10 @@ impl AllocatedBlocks {
             stack_pin_init!(let cut = BlockList::new());
             move_one(rest.as_mut().cursor_front(), cut.as_mut());
             let start = cut.first().map_or(0, Block::offset);
-            // SAFETY: This is one of the blocks, which were allocated from this allocator by the
-            // type invariants.
+            // SAFETY: `mm` is locked through `buddy`. This is one of the blocks, which were
+            // allocated from it by the type invariants.
             let ret = unsafe { trim_block(this.buddy, &mm, cut.as_mut(), start..start + left) };
+            // INVARIANT: These are the block that was there, or what C has made out of it.
             list.as_mut().splice_back(cut);
             if ret.is_err() {
                 list.splice_back(rest);

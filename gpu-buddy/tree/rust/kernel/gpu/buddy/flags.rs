@@ -16,7 +16,9 @@ pub enum GpuBuddyAllocMode {
     Simple,
     /// From inside of this range of absolute addresses; from its bottom, if nothing else matters.
     Range(Range<u64>),
-    /// From as high an address as there is, even if that splits a larger block than necessary.
+    /// From as high an address as there is of the preferred kind, cleared or dirty, even if that
+    /// splits a larger block than necessary. What is taken of the other kind, because there is too
+    /// little of the preferred one, may come from anywhere.
     TopDown,
 }
 

@@ -46,7 +46,7 @@ impl AllocatedBlocks {
     /// assert_eq!(blocks.iter().count(), 3);
     /// assert_eq!(blocks.total_size(), 7 * MIB);
     /// for block in &*blocks {
-    ///     assert_eq!(block.offset() % block.size(), 0);
+    ///     assert_eq!(block.offset() & (block.size() - 1), 0);
     ///     assert_eq!(block.size(), 4096 << block.order());
     ///     assert!(!block.is_clear());
     /// }

@@ -25,7 +25,7 @@ impl GpuBuddy {
     #[inline]
     pub fn clear_avail(&self) -> u64 {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised by the type invariants of `Allocator`.
+        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
         unsafe { (*mm.as_raw()).clear_avail }
     }
 
@@ -65,8 +65,8 @@ impl GpuBuddy {
     pub fn order_stats(&self, order: u32) -> GpuBuddyOrderStats {
         let mut stats = bindings::gpu_buddy_order_stats::default();
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised by the type invariants of `Allocator`, and `stats`
-        // is valid for writes.
+        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`, and
+        // `stats` is valid for writes.
         unsafe { bindings::gpu_buddy_get_order_stats(mm.as_raw(), order, &mut stats) };
         GpuBuddyOrderStats {
             clear_blocks: stats.clear_blocks,
@@ -107,7 +107,7 @@ impl GpuBuddy {
     /// ```
     pub fn reset_clear(&self, is_clear: bool) {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised by the type invariants of `Allocator`.
+        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
         unsafe { bindings::gpu_buddy_reset_clear(mm.as_raw(), is_clear) };
     }
 }

@@ -46,6 +46,7 @@ mod suite {
             (MIB, MIB + 12 * KIB, 64 * KIB, MIB, 4),
             (4 * KIB, 1 << 63, 4 * KIB, 1 << 63, 51),
             (0, u64::MAX, 4 * KIB, !(4 * KIB - 1), 51),
+            #[cfg(CONFIG_64BIT)]
             (0, 1 << 63, 1 << 63, 1 << 63, 0),
         ] {
             let buddy = new(base_offset, size, chunk_size)?;
@@ -112,6 +113,7 @@ mod suite {
             (Simple, 16 * MIB - 4 * KIB, 32 * MIB, none),
             (TopDown, 32 * MIB, 4 * KIB, none),
             (Simple, u64::MAX, 4 * KIB, none),
+            #[cfg(CONFIG_64BIT)]
             (Simple, !(4 * KIB - 1), 1 << 63, none),
             // No address is a multiple of 128 MiB, although offsets from the base are.
             (Simple, MIB, 128 * MIB, none),
@@ -185,17 +187,22 @@ mod suite {
     fn alignment() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let buddy = buddy(16 * MIB)?;
-        let flags = [none, Contiguous.into()];
+        let in_range = In(BASE..BASE + 16 * MIB);
         let _taken = reserve(&buddy, 0..4 * KIB)?;
         for size in [4 * KIB, 12 * KIB, 64 * KIB, MIB, 3 * MIB - 4 * KIB, 5 * MIB] {
             for align in [4 * KIB, 64 * KIB, MIB, 2 * MIB] {
-                for (flags, mode) in flags.into_iter().zip([Simple, In(BASE..BASE + 16 * MIB)]) {
+                for (flags, mode) in [
+                    (none, Simple),
+                    (none, in_range.clone()),
+                    (Contiguous.into(), Simple),
+                    (Contiguous.into(), in_range.clone()),
+                ] {
                     let blocks = alloc(&buddy, mode, size, align, flags)?;
                     assert_eq!(blocks.total_size(), size);
                     let first = blocks.iter().map(|block| block.offset()).min();
-                    assert!(first.is_some_and(|offset| offset % align == 0));
+                    assert!(first.is_some_and(|offset| offset & (align - 1) == 0));
                     for block in &*blocks {
-                        assert_eq!(block.offset() % block.size(), 0);
+                        assert_eq!(block.offset() & (block.size() - 1), 0);
                     }
                 }
             }
@@ -261,6 +268,39 @@ mod suite {
         Ok(())
     }
 
+    #[test]
+    fn what_never_fits_into_a_range() -> Result {
+        let none = GpuBuddyAllocFlags::default();
+        let contiguous = GpuBuddyAllocFlags::from(Contiguous);
+        let buddy = buddy(16 * MIB)?;
+        for (range, size, align, flags, err) in [
+            // The single block would be 4 MiB.
+            (
+                0..3 * MIB + 512 * KIB,
+                3 * MIB,
+                4 * KIB,
+                contiguous,
+                Some(EINVAL),
+            ),
+            (0..4 * MIB, 3 * MIB, 4 * KIB, contiguous, None),
+            // It would have to start at 4 MiB.
+            (2 * MIB..7 * MIB, 4 * MIB, 4 * KIB, contiguous, Some(EINVAL)),
+            (2 * MIB..8 * MIB, 4 * MIB, 4 * KIB, contiguous, None),
+            (2 * MIB..7 * MIB, MIB, 4 * MIB, contiguous, Some(EINVAL)),
+            (2 * MIB..8 * MIB, MIB, 4 * MIB, contiguous, None),
+            // No aligned block lies in the range.
+            (4 * KIB..124 * KIB, 64 * KIB, 64 * KIB, none, Some(EINVAL)),
+            (4 * KIB..128 * KIB, 64 * KIB, 64 * KIB, none, None),
+            (4 * KIB..128 * KIB, 68 * KIB, 64 * KIB, none, Some(EINVAL)),
+        ] {
+            let mode = In(BASE + range.start..BASE + range.end);
+            assert_eq!(alloc(&buddy, mode, size, align, flags).err(), err);
+        }
+        Ok(())
+    }
+
+    // An `Alignment` is no more than a `usize`.
+    #[cfg(CONFIG_64BIT)]
     #[test]
     fn largest_allocator() -> Result {
         let none = GpuBuddyAllocFlags::default();

@@ -41,7 +41,8 @@ impl Fault {
         COUNT.store(0, Relaxed);
         FIRST.store(first, Relaxed);
         LAST.store(last, Relaxed);
-        // SAFETY: This can always be called.
+        // SAFETY: This can always be called. It is not null, for only test cases arm a fault, each
+        // on the thread that KUnit runs it on.
         let test = unsafe { bindings::kunit_get_current_test() };
         let replacement: unsafe extern "C" fn(_) -> _ = zalloc;
         // SAFETY: `test` is the running test, and the replacement has the type of the function.
