@@ -439,9 +439,20 @@ impl<B: Backend> Driver<B> {
         if end > total || start + size > total {
             return Expected::Invalid;
         }
-        if B::BINDING
-            && (in_range && start >= end || rounded > end - start || !self.base.is_multiple_of(min))
-        {
+        // What the binding wants to fit into the range, and how it is aligned.
+        let (room, align) = match contiguous {
+            false => (rounded, min),
+            true if !in_range || size == end.saturating_sub(start) => (size, min),
+            true => {
+                let block = size.next_power_of_two().max(min);
+                (block, block)
+            }
+        };
+        let fits = || {
+            let start = start.checked_next_multiple_of(align)?;
+            Some(start.checked_add(room)? <= end)
+        };
+        if B::BINDING && (fits() != Some(true) || !self.base.is_multiple_of(min)) {
             return Expected::Invalid;
         }
         let room = |yes: bool| {

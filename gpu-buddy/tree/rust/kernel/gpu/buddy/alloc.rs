@@ -155,11 +155,10 @@ struct Request {
     size: u64,
     min_block_size: u64,
     flags: usize,
-    /// Whether C takes `range` as it is, whatever its blocks are.
-    exact: bool,
 }
 
 impl Request {
+    #[inline]
     fn new(
         buddy: &Allocator,
         mode: GpuBuddyAllocMode,
@@ -205,7 +204,6 @@ impl Request {
             size,
             min_block_size: min,
             flags: mode | flags.as_raw(),
-            exact,
         })
     }
 
@@ -217,7 +215,9 @@ impl Request {
         // INVARIANT: What C adds to the list, here or below, was allocated from this allocator.
         self.alloc(&mm, list.as_mut())?;
         let too_small = |block: &Block| block.size(this.buddy) < self.min_block_size;
-        if self.exact && list.iter().any(too_small) {
+        // C takes a range that is filled as it is, whatever its blocks are.
+        let exact = self.size == self.range.end - self.range.start;
+        if exact && list.iter().any(too_small) {
             // Between cleared and dirty memory that is free, C has left the blocks as small as they
             // were. As dirty blocks they merge; nobody else gets them, as the lock is held.
             // SAFETY: By the type invariants of `AllocatedBlocks`, these are blocks of `mm`, which
@@ -229,6 +229,7 @@ impl Request {
     }
 
     /// Has C add blocks to `list`; if it fails, it adds none.
+    #[inline]
     fn alloc(&self, mm: &Mm, list: Pin<&mut BlockList>) -> Result {
         // SAFETY: `mm` is initialised and locked. C adds only allocated blocks to the list, which
         // belong to nobody else.
