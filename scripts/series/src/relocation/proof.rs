@@ -143,7 +143,7 @@ pub fn prove(subject: &Subject<'_>, one: &AssembledSeries, ui: &Ui) -> Result<Ve
             object: None,
             faults: Vec::new(),
         };
-        if !step.rules.needles().is_empty() {
+        if !step.rules.is_empty() {
             let paths = candidates(subject, one, step)?;
             let (old, new) = (
                 read(subject.git, before, &paths)?,

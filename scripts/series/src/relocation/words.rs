@@ -146,13 +146,9 @@ impl Rules {
         self.apply("", text, &mut Count::default())
     }
 
-    /// What a word or its part has to hold so that a rule speaks of it.
-    pub fn needles(&self) -> Vec<&str> {
-        self.parts
-            .keys()
-            .chain(self.words.keys())
-            .map(String::as_str)
-            .collect()
+    /// Whether there is no rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.words.is_empty()
     }
 }
 
