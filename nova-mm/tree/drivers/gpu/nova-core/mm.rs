@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory management of the GPU: VRAM, page tables, address spaces and what the CPU sees of them.
+//!
+//! The documentation of the whole is in `Documentation/gpu/nova/core/mm.rst`.
+
+pub(crate) mod address;
+pub(crate) mod format;
+pub(crate) mod mmio;
