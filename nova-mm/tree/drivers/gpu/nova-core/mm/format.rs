@@ -11,9 +11,13 @@
 
 use kernel::prelude::*;
 
-use crate::mm::address::{
-    PageSize,
-    VramAddress, //
+use crate::{
+    mm::address::{
+        PageSize,
+        Vfn,
+        VramAddress, //
+    },
+    num::FromSafeCast,
 };
 
 /// A format of page tables.
@@ -86,7 +90,29 @@ impl Level {
     pub(crate) const fn entries(&self) -> usize {
         1 << self.bits
     }
+
+    /// Returns the number of the entry that decides about `page`, in the table of this level that
+    /// does: always less than [`Self::entries`].
+    ///
+    /// What is above the bits of this level selects that table, so it does not count here. Whether
+    /// the page is one that the format can address at all is for the caller to check.
+    #[inline]
+    pub(crate) fn index(&self, page: Vfn) -> usize {
+        let number = page.address().into_raw() >> self.shift;
+
+        usize::from_safe_cast(number & ((1 << self.bits) - 1))
+    }
 }
+
+/// What a table of 64 KiB pages is, as if it were a level. All formats have the same.
+///
+/// It stands beside the last level: a dual entry points to one such table and to one of that level.
+pub(crate) const BIG_PAGES: Level = Level {
+    shift: PageSize::Size64K.shift(),
+    bits: 5,
+    kind: EntryKind::Pte,
+    leaf: Some(PageSize::Size64K),
+};
 
 /// What an entry of a table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +171,7 @@ impl Pde {
             aperture: Aperture::Vram,
             address: address.into_raw(),
             volatile: false,
-            no_ats: false,
+            no_ats: true,
         }
     }
 }
@@ -172,6 +198,24 @@ pub(crate) struct Pte {
     /// Whether accesses are not counted; formats that cannot express it ignore it as they never
     /// count.
     pub(crate) no_access_counting: bool,
+}
+
+impl Pte {
+    /// Returns what describes a linear page of VRAM: cached, for all clients, not counted.
+    #[inline]
+    pub(crate) const fn vram(address: VramAddress, read_only: bool) -> Self {
+        Self {
+            aperture: Aperture::Vram,
+            address: address.into_raw(),
+            peer: 0,
+            kind: Kind::Pitch,
+            volatile: false,
+            privileged: false,
+            read_only,
+            no_atomics: false,
+            no_access_counting: true,
+        }
+    }
 }
 
 /// How a page is laid out in memory: the "kind".
