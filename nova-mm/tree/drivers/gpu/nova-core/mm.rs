@@ -7,3 +7,8 @@
 pub(crate) mod address;
 pub(crate) mod format;
 pub(crate) mod mmio;
+pub(crate) mod mmu;
+pub(crate) mod pramin;
+pub(crate) mod regs;
+pub(crate) mod tlb;
+pub(crate) mod vram;

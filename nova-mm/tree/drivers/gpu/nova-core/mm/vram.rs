@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who owns which part of VRAM.
+//!
+//! All of it is handed out by one [`VramAllocator`], as [`Vram`] for whatever is to be mapped or as
+//! a [`TablePage`] for a page table. What is handed out is free again when its owner is dropped.
+//!
+//! # Context
+//!
+//! The allocator has a lock of its own, under which it allocates memory of the kernel. So whatever
+//! allocates or frees VRAM may sleep and may wait for reclaim: it belongs into the stages "submit"
+//! and "cleanup" of a job, never into "run", and no lock that "run" takes may be held meanwhile.
+
+use core::{
+    iter,
+    ops::Range, //
+};
+
+use kernel::{
+    gpu::buddy::{
+        AllocatedBlocks,
+        GpuBuddy,
+        GpuBuddyAllocFlags,
+        GpuBuddyAllocMode,
+        GpuBuddyParams, //
+    },
+    prelude::*,
+    ptr::Alignment,
+    sizes::SZ_4K,
+    sync::Arc, //
+};
+
+use crate::{
+    mm::address::{
+        PageSize,
+        Pfn,
+        VramAddress,
+        PAGE_SIZE, //
+    },
+    num::FromSafeCast, //
+};
+
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod tests;
+
+/// Sizes and alignments of blocks that an allocation can ask for, the largest one first.
+const BLOCKS: [PageSize; 5] = [
+    PageSize::Size256G,
+    PageSize::Size512M,
+    PageSize::Size2M,
+    PageSize::Size64K,
+    PageSize::Size4K,
+];
+
+/// The allocator of VRAM.
+///
+/// A clone is another handle to the same allocator, which lives until the last handle is dropped
+/// and all that was allocated is freed. Any number of threads can use it at the same time.
+#[derive(Clone)]
+pub(crate) struct VramAllocator(Arc<Regions>);
+
+/// The memory that a [`VramAllocator`] manages.
+///
+/// A buddy allocator aligns blocks in the range that it manages. That range begins at address zero,
+/// whatever the first usable address is, so that the blocks are aligned in VRAM, too, and one
+/// allocation can be made of memory from several regions.
+///
+/// # Invariants
+///
+/// All addresses of `buddy` that do not lie in a usable region belong to a block of `_holes`.
+struct Regions {
+    buddy: GpuBuddy,
+    /// Keeps what is not usable from being allocated.
+    _holes: KVec<Pin<KBox<AllocatedBlocks>>>,
+    /// The sum of the sizes of the usable regions in bytes.
+    size: u64,
+}
+
+impl VramAllocator {
+    /// Creates an allocator of the memory in `regions`, half-open ranges in ascending order, whose
+    /// bounds are multiples of 4 KiB.
+    ///
+    /// Context: may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if there is no region, or if a region is empty or inverted, not aligned, or
+    ///   starts before the end of the one before it.
+    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    pub(crate) fn new(regions: &[Range<VramAddress>]) -> Result<Self> {
+        let end = regions.last().ok_or(EINVAL)?.end;
+        let buddy = GpuBuddy::new(GpuBuddyParams {
+            base_offset: 0,
+            size: end.into_raw(),
+            chunk_size: Alignment::new::<SZ_4K>(),
+        })?;
+        let mut holes = KVec::new();
+        let mut size = 0;
+        let mut free_from = 0;
+
+        // INVARIANT: What lies before, between and after the regions is reserved, or beyond the
+        // addresses of the allocator.
+        for region in regions {
+            // The bounds have to be those of pages.
+            let start = Pfn::try_from(region.start)?.address().into_raw();
+            let end = Pfn::try_from(region.end)?.address().into_raw();
+
+            if start < free_from || start >= end {
+                return Err(EINVAL);
+            }
+            if start > free_from {
+                let hole = KBox::pin_init(buddy.reserve(free_from..start), GFP_KERNEL)?;
+                holes.push(hole, GFP_KERNEL)?;
+            }
+            size += end - start;
+            free_from = end;
+        }
+
+        let regions = Regions {
+            buddy,
+            _holes: holes,
+            size,
+        };
+
+        Ok(Self(Arc::new(regions, GFP_KERNEL)?))
+    }
+
+    /// Returns the number of bytes of usable memory, allocated or not.
+    ///
+    /// Context: any.
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// Returns the number of bytes that are not allocated.
+    ///
+    /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    pub(crate) fn avail(&self) -> u64 {
+        self.0.buddy.avail()
+    }
+
+    /// Allocates `size` bytes, not necessarily in one piece; the content is undefined.
+    ///
+    /// If possible, the memory comes in blocks that are at least `min_page` in size, and aligned to
+    /// it; only the last ones may be smaller, if `size` is no multiple of it. If this is not
+    /// possible, for there is not enough such memory, the next smaller size of a page is tried, and
+    /// so on. Hence whoever maps the memory has to look at the ranges that it got.
+    ///
+    /// Context: may sleep, see the [module](self). To be called in the stage "submit".
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if `size` is zero or no multiple of 4 KiB.
+    /// - [`ENOSPC`] if there is not that much free memory.
+    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    pub(crate) fn alloc(&self, size: u64, min_page: PageSize) -> Result<Vram> {
+        if size == 0 || size % PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        if size > self.0.size {
+            return Err(ENOSPC);
+        }
+
+        for block in BLOCKS.into_iter().filter(|&block| block <= min_page) {
+            match self.alloc_blocks(size, block) {
+                // `EINVAL` tells that `size` is too large when it is rounded up to such blocks.
+                Err(error) if error == ENOSPC || error == EINVAL => continue,
+                result => return result,
+            }
+        }
+
+        Err(ENOSPC)
+    }
+
+    /// Allocates a page for a page table; the content is undefined.
+    ///
+    /// Context: may sleep, see the [module](self). To be called in the stage "submit".
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOSPC`] if there is no free page.
+    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    pub(crate) fn alloc_table(&self) -> Result<TablePage> {
+        let page = self.alloc(PAGE_SIZE, PageSize::Size4K)?;
+        let address = page.ranges().next().ok_or(ENOSPC)?.start;
+
+        // INVARIANT: This is where the page is.
+        Ok(TablePage {
+            address,
+            _page: page,
+        })
+    }
+
+    /// Allocates `size` bytes in blocks of at least `block`.
+    fn alloc_blocks(&self, size: u64, block: PageSize) -> Result<Vram> {
+        let bytes = usize::from_safe_cast(block.bytes());
+        let alignment = Alignment::new_checked(bytes).ok_or(EINVAL)?;
+        let blocks = KBox::pin_init(
+            self.0.buddy.alloc_blocks(
+                GpuBuddyAllocMode::Simple,
+                size,
+                alignment,
+                GpuBuddyAllocFlags::default(),
+            ),
+            GFP_KERNEL,
+        )?;
+
+        // INVARIANT: The allocator gives as much as was asked for, or an error.
+        Ok(Vram { blocks, size })
+    }
+}
+
+/// VRAM that is allocated, and freed when this is dropped.
+///
+/// It can be shared between threads. To drop it may sleep, see the [module](self): what may be the
+/// last reference to it is dropped in the stage "cleanup".
+///
+/// # Invariants
+///
+/// The sizes of `blocks` add up to `size`.
+pub(crate) struct Vram {
+    blocks: Pin<KBox<AllocatedBlocks>>,
+    size: u64,
+}
+
+impl Vram {
+    /// Returns the size in bytes, a multiple of 4 KiB.
+    ///
+    /// Context: any.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns where the memory is, in the order in which it is to be mapped.
+    ///
+    /// The ranges are half-open, their bounds multiples of 4 KiB. No range is empty, and none starts
+    /// where the one before it ends.
+    ///
+    /// Context: any. Nothing is locked, and nothing is allocated.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
+        let mut blocks = self
+            .blocks
+            .iter()
+            .map(|block| block.offset()..block.offset() + block.size())
+            .peekable();
+
+        iter::from_fn(move || {
+            let mut range = blocks.next()?;
+
+            while let Some(next) = blocks.next_if(|next| next.start == range.end) {
+                range.end = next.end;
+            }
+
+            Some(VramAddress::new(range.start)..VramAddress::new(range.end))
+        })
+    }
+}
+
+/// A page of VRAM for a page table, which is freed when this is dropped.
+///
+/// The owner must see to it that the GPU does not use the table any more: its entry is gone, and an
+/// invalidate was acknowledged since.
+///
+/// To drop it may sleep, see the [module](self).
+///
+/// # Invariants
+///
+/// `address` is that of `_page`, which is 4 KiB in size.
+pub(crate) struct TablePage {
+    address: VramAddress,
+    _page: Vram,
+}
+
+impl TablePage {
+    /// Returns the address of the page, a multiple of 4 KiB.
+    ///
+    /// Context: any.
+    pub(crate) fn address(&self) -> VramAddress {
+        self.address
+    }
+}

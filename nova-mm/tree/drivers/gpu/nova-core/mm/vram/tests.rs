@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the allocator of VRAM.
+
+use super::*;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Makes a region of numbers of bytes.
+fn region(range: Range<u64>) -> Range<VramAddress> {
+    VramAddress::new(range.start)..VramAddress::new(range.end)
+}
+
+/// Creates an allocator of these regions.
+fn allocator<const N: usize>(regions: [Range<u64>; N]) -> Result<VramAllocator> {
+    VramAllocator::new(&regions.map(region))
+}
+
+/// Returns the number of bytes from `range.start` to `range.end`.
+fn len(range: &Range<VramAddress>) -> u64 {
+    range.end.into_raw() - range.start.into_raw()
+}
+
+/// Returns whether all of `vram` lies in one of `regions`.
+fn lies_in(vram: &Vram, regions: &[Range<u64>]) -> bool {
+    vram.ranges().all(|range| {
+        regions.iter().any(|region| {
+            region.start <= range.start.into_raw() && range.end.into_raw() <= region.end
+        })
+    })
+}
+
+#[kunit_tests(nova_mm_vram)]
+mod suite {
+    use super::*;
+
+    /// Memory of the second region is used, also together with that of the first.
+    #[test]
+    fn all_regions_are_used() -> Result {
+        let regions = [MIB..2 * MIB, 3 * MIB..5 * MIB];
+        let allocator = allocator(regions.clone())?;
+
+        assert_eq!(allocator.size(), 3 * MIB);
+        assert_eq!(allocator.avail(), 3 * MIB);
+
+        let vram = allocator.alloc(3 * MIB, PageSize::Size4K)?;
+
+        assert_eq!(allocator.avail(), 0);
+        assert_eq!(vram.size(), 3 * MIB);
+        assert_eq!(vram.ranges().map(|range| len(&range)).sum::<u64>(), 3 * MIB);
+        assert!(lies_in(&vram, &regions));
+
+        drop(vram);
+        assert_eq!(allocator.avail(), 3 * MIB);
+
+        Ok(())
+    }
+
+    #[test]
+    fn every_page_is_handed_out_once() -> Result {
+        let regions = [4 * KIB..24 * KIB, 32 * KIB..44 * KIB, 44 * KIB..48 * KIB];
+        let allocator = allocator(regions.clone())?;
+        let mut taken = KVec::new();
+
+        for _ in 0..9 {
+            let vram = allocator.alloc(4 * KIB, PageSize::Size4K)?;
+            let range = vram.ranges().next().ok_or(EINVAL)?;
+
+            assert_eq!(len(&range), 4 * KIB);
+            assert!(lies_in(&vram, &regions));
+            assert!(taken.iter().all(|(other, _)| *other != range));
+            taken.push((range, vram), GFP_KERNEL)?;
+        }
+
+        assert_eq!(allocator.avail(), 0);
+        assert_eq!(
+            allocator.alloc(4 * KIB, PageSize::Size4K).err(),
+            Some(ENOSPC)
+        );
+        drop(taken);
+        assert_eq!(allocator.avail(), 36 * KIB);
+
+        Ok(())
+    }
+
+    /// The alignment is that of the address in VRAM, wherever the region starts.
+    #[test]
+    fn blocks_are_aligned_in_vram() -> Result {
+        for start in [0, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 4 * KIB] {
+            let allocator = allocator([start..16 * MIB])?;
+
+            for page in [PageSize::Size64K, PageSize::Size2M] {
+                let vram = allocator.alloc(3 * page.bytes(), page)?;
+
+                for range in vram.ranges() {
+                    assert_eq!(range.start.into_raw() % page.bytes(), 0);
+                    assert_eq!(range.end.into_raw() % page.bytes(), 0);
+                }
+            }
+        }
+
+        Ok(())
+    }
+
+    /// There is 2 MiB of free memory at no multiple of 2 MiB, or less than the rounded size.
+    #[test]
+    fn smaller_blocks_do_if_there_are_no_large_ones() -> Result {
+        for (region, size) in [
+            (MIB..4 * MIB - 4 * KIB, 2 * MIB),
+            (4 * KIB..64 * KIB, 8 * KIB),
+            (0..3 * MIB, 3 * MIB),
+        ] {
+            let allocator = allocator([region])?;
+
+            assert_eq!(allocator.alloc(size, PageSize::Size2M)?.size(), size);
+            assert_eq!(allocator.alloc(size, PageSize::Size256G)?.size(), size);
+        }
+
+        Ok(())
+    }
+
+    /// What is left after whole blocks is not thrown away.
+    #[test]
+    fn a_size_that_is_no_multiple_of_the_block() -> Result {
+        let allocator = allocator([0..16 * MIB])?;
+        let vram = allocator.alloc(2 * MIB + 4 * KIB, PageSize::Size2M)?;
+
+        assert_eq!(vram.size(), 2 * MIB + 4 * KIB);
+        assert_eq!(allocator.avail(), 14 * MIB - 4 * KIB);
+        for range in vram.ranges() {
+            assert_eq!(range.start.into_raw() % (2 * MIB), 0);
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn scattered_memory_comes_in_ranges() -> Result {
+        let allocator = allocator([0..64 * KIB])?;
+        let mut pages = KVec::new();
+        let mut kept = KVec::new();
+
+        for _ in 0..16 {
+            pages.push(allocator.alloc_table()?, GFP_KERNEL)?;
+        }
+        while let Some(page) = pages.pop() {
+            // Free every other page.
+            if page.address().into_raw() % (8 * KIB) == 0 {
+                kept.push(page, GFP_KERNEL)?;
+            }
+        }
+
+        let vram = allocator.alloc(20 * KIB, PageSize::Size64K)?;
+
+        assert_eq!(vram.ranges().count(), 5);
+        assert!(vram.ranges().all(|range| len(&range) == 4 * KIB));
+        assert_eq!(allocator.avail(), 12 * KIB);
+        assert_eq!(
+            allocator.alloc(16 * KIB, PageSize::Size4K).err(),
+            Some(ENOSPC)
+        );
+
+        Ok(())
+    }
+
+    /// Blocks of 32 KiB, 16 KiB and so on that lie in ascending order are one range.
+    #[test]
+    fn neighbours_are_one_range() -> Result {
+        let allocator = allocator([0..MIB])?;
+        let vram = allocator.alloc(60 * KIB, PageSize::Size4K)?;
+        let mut last = None;
+
+        assert_eq!(
+            vram.ranges().map(|range| len(&range)).sum::<u64>(),
+            60 * KIB
+        );
+        for range in vram.ranges() {
+            assert_ne!(Some(range.start), last);
+            last = Some(range.end);
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_that_are_refused() -> Result {
+        let allocator = allocator([0..MIB, 2 * MIB..3 * MIB])?;
+
+        assert_eq!(allocator.alloc(0, PageSize::Size4K).err(), Some(EINVAL));
+        assert_eq!(allocator.alloc(KIB, PageSize::Size4K).err(), Some(EINVAL));
+        assert_eq!(
+            allocator.alloc(4 * KIB + 1, PageSize::Size4K).err(),
+            Some(EINVAL)
+        );
+
+        // The hole does not count.
+        assert_eq!(
+            allocator.alloc(3 * MIB, PageSize::Size4K).err(),
+            Some(ENOSPC)
+        );
+        assert_eq!(
+            allocator.alloc(4 * MIB, PageSize::Size4K).err(),
+            Some(ENOSPC)
+        );
+        assert_eq!(
+            allocator.alloc(1 << 63, PageSize::Size2M).err(),
+            Some(ENOSPC)
+        );
+        assert_eq!(allocator.avail(), 2 * MIB);
+
+        Ok(())
+    }
+
+    #[test]
+    fn regions_that_are_refused() -> Result {
+        let refused =
+            |regions: &[Range<VramAddress>]| VramAllocator::new(regions).err() == Some(EINVAL);
+
+        assert!(refused(&[]));
+        // Empty, inverted.
+        assert!(refused(&[region(MIB..MIB)]));
+        assert!(refused(&[region(2 * MIB..MIB)]));
+        // Not aligned at the start, or at the end.
+        assert!(refused(&[region(KIB..MIB)]));
+        assert!(refused(&[region(0..MIB + KIB)]));
+        assert!(refused(&[region(0..MIB), region(2 * MIB..3 * MIB + KIB)]));
+        // Overlapping, not in ascending order.
+        assert!(refused(&[region(0..2 * MIB), region(MIB..3 * MIB)]));
+        assert!(refused(&[region(2 * MIB..3 * MIB), region(0..MIB)]));
+        assert!(refused(&[region(0..3 * MIB), region(MIB..2 * MIB)]));
+        // Next to each other is fine.
+        assert!(!refused(&[region(0..MIB), region(MIB..2 * MIB)]));
+
+        Ok(())
+    }
+
+    #[test]
+    fn pages_of_tables() -> Result {
+        let allocator = allocator([4 * KIB..12 * KIB])?;
+        let page = allocator.alloc_table()?;
+        let other = allocator.alloc_table()?;
+
+        assert_ne!(page.address(), other.address());
+        assert_eq!(allocator.alloc_table().err(), Some(ENOSPC));
+        for table in [&page, &other] {
+            assert!([4 * KIB, 8 * KIB].contains(&table.address().into_raw()));
+        }
+
+        let address = page.address();
+
+        drop(page);
+        assert_eq!(allocator.alloc_table()?.address(), address);
+
+        Ok(())
+    }
+
+    #[test]
+    fn memory_outlives_the_handles() -> Result {
+        let allocator = allocator([MIB..2 * MIB])?;
+        let other = allocator.clone();
+        let vram = allocator.alloc(64 * KIB, PageSize::Size64K)?;
+
+        drop(allocator);
+        assert_eq!(other.avail(), MIB - 64 * KIB);
+        drop(other);
+        assert!(lies_in(&vram, &[MIB..2 * MIB]));
+
+        Ok(())
+    }
+
+    #[test]
+    fn everything_can_be_shared_between_threads() {
+        fn is_shared<T: Send + Sync>() -> bool {
+            true
+        }
+
+        assert!(is_shared::<VramAllocator>());
+        assert!(is_shared::<Arc<Vram>>());
+        assert!(is_shared::<TablePage>());
+    }
+}
