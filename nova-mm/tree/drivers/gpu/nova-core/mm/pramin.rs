@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Access to VRAM through PRAMIN.
+//!
+//! PRAMIN is an aperture of 1 MiB in BAR0. Behind it is the part of VRAM that a register names, so
+//! that the CPU reaches all of VRAM without page tables, if slowly.
+//!
+//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`WritesVisible`] is
+//! the proof that what was written is in VRAM, which an invalidate of the TLB asks for.
+
+use core::{
+    marker::PhantomData,
+    ops::Range, //
+};
+
+use kernel::prelude::*;
+
+use crate::{
+    gpu::Chipset,
+    mm::{
+        address::VramAddress,
+        mmio::Mmio,
+        regs::NV_PRAMIN, //
+    },
+    num::{
+        u64_as_usize,
+        usize_as_u64, //
+    },
+};
+
+pub(crate) mod hal;
+
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod tests;
+
+use hal::PraminHal;
+
+/// Size of the aperture in bytes. Windows start at multiples of it, so no access can cross the end.
+const WINDOW_SIZE: u64 = usize_as_u64(NV_PRAMIN.end - NV_PRAMIN.start);
+
+/// Owner of the PRAMIN aperture.
+///
+/// There is one for a GPU. Whoever accesses VRAM borrows it mutably for the time of a session, see
+/// [`Pramin::window`]; where it is shared, it lives in a lock.
+pub(crate) struct Pramin {
+    hal: &'static dyn PraminHal,
+    /// Address of the last four bytes that were written, unless they were read back since.
+    unread: Option<VramAddress>,
+}
+
+impl Pramin {
+    /// Returns the aperture of a GPU of model `chipset`; the hardware is not touched.
+    pub(crate) fn new(chipset: Chipset) -> Self {
+        Self::with_hal(hal::pramin_hal(chipset))
+    }
+
+    /// Returns the aperture that is moved by way of `hal`; the hardware is not touched.
+    pub(crate) fn with_hal(hal: &'static dyn PraminHal) -> Self {
+        Self { hal, unread: None }
+    }
+
+    /// Checks that the aperture can be moved over all of `range` of VRAM.
+    ///
+    /// Whether there is VRAM is not checked, neither here nor in accesses: it is up to who allocates
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if a part of it is out of reach.
+    pub(crate) fn check_reach(&self, range: Range<VramAddress>) -> Result {
+        if range.is_empty() {
+            return Ok(());
+        }
+
+        // There is a last byte, as the range is not empty.
+        let (base, _) = split(VramAddress::new(range.end.into_raw() - 1));
+        if base > self.hal.max_base() {
+            return Err(EINVAL);
+        }
+
+        Ok(())
+    }
+
+    /// Starts a session of accesses by way of `bar`, which is BAR0.
+    ///
+    /// Nothing is assumed of where the aperture is: the GPU's firmware may have moved it since the
+    /// last session. The first access moves it.
+    ///
+    /// Neither this nor the methods of the session sleep, allocate or take a lock.
+    pub(crate) fn window<'a>(&'a mut self, bar: &'a dyn Mmio) -> PraminWindow<'a> {
+        PraminWindow {
+            pramin: self,
+            bar,
+            base: None,
+        }
+    }
+}
+
+/// Splits an address into that of the window that it is in, and its distance from there in bytes.
+fn split(address: VramAddress) -> (VramAddress, u64) {
+    let address = address.into_raw();
+    let within = address % WINDOW_SIZE;
+
+    (VramAddress::new(address - within), within)
+}
+
+/// A session of accesses to VRAM.
+///
+/// Accesses reach the GPU in program order. The aperture is moved by the first one and when one is
+/// outside of the MiB in which it is. Addresses are in bytes and multiples of the width of the
+/// access.
+///
+/// Writes are posted: when a method returns, the value may still be on its way to VRAM. They are
+/// known to have arrived after [`finish`](Self::finish).
+///
+/// # Errors
+///
+/// [`EINVAL`] from each access if its address is misaligned, or out of reach of the aperture. VRAM
+/// and the aperture are as before then.
+pub(crate) struct PraminWindow<'a> {
+    pramin: &'a mut Pramin,
+    bar: &'a dyn Mmio,
+    /// Where this session has moved the aperture, if it has.
+    base: Option<VramAddress>,
+}
+
+impl<'a> PraminWindow<'a> {
+    /// Reads 32 bits.
+    pub(crate) fn read32(&mut self, address: VramAddress) -> Result<u32> {
+        let offset = self.move_over::<u32>(address)?;
+
+        self.bar.read32(offset)
+    }
+
+    /// Reads 64 bits, in one access.
+    pub(crate) fn read64(&mut self, address: VramAddress) -> Result<u64> {
+        let offset = self.move_over::<u64>(address)?;
+
+        self.bar.read64(offset)
+    }
+
+    /// Writes 32 bits.
+    pub(crate) fn write32(&mut self, address: VramAddress, value: u32) -> Result {
+        let offset = self.move_over::<u32>(address)?;
+
+        self.bar.write32(value, offset)?;
+        self.pramin.unread = Some(address);
+
+        Ok(())
+    }
+
+    /// Writes 64 bits, in one access.
+    pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
+        let offset = self.move_over::<u64>(address)?;
+        // The upper half is what arrives last if a bus splits the access.
+        let upper = address.checked_add(usize_as_u64(size_of::<u32>()))?;
+
+        self.bar.write64(value, offset)?;
+        self.pramin.unread = Some(upper);
+
+        Ok(())
+    }
+
+    /// Ends the session, and waits until all that was written is in VRAM.
+    ///
+    /// This reads the last word back that was written, be it in an earlier session that was dropped
+    /// instead of finished. The writes before it have arrived by then, as they take the same way. If
+    /// nothing was written, nothing is read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the read. What it was for is then left to the next session.
+    pub(crate) fn finish(mut self) -> Result<WritesVisible<'a>> {
+        if let Some(address) = self.pramin.unread {
+            self.read32(address)?;
+            self.pramin.unread = None;
+        }
+
+        Ok(WritesVisible(PhantomData))
+    }
+
+    /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset in BAR0
+    /// at which the `T` is then.
+    fn move_over<T>(&mut self, address: VramAddress) -> Result<usize> {
+        if address.into_raw() % usize_as_u64(size_of::<T>()) != 0 {
+            return Err(EINVAL);
+        }
+
+        let (base, within) = split(address);
+        if self.base != Some(base) {
+            self.pramin.hal.write_base(self.bar, base)?;
+            self.base = Some(base);
+        }
+
+        Ok(NV_PRAMIN.start + u64_as_usize(within))
+    }
+}
+
+/// Proof that all that was written to VRAM through PRAMIN is there.
+///
+/// Only [`PraminWindow::finish`] makes it, and as it borrows [`Pramin`], nothing can be written as
+/// long as it is there. An invalidate of the TLB takes it, so that the GPU cannot be told to look at
+/// page tables anew before the changes have arrived.
+#[must_use = "an invalidate of the TLB has to follow changes of page tables"]
+pub(crate) struct WritesVisible<'a>(PhantomData<&'a mut Pramin>);

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use kernel::prelude::*;
+
+use crate::mm::{
+    address::VramAddress,
+    mmio::Mmio,
+    pramin::hal::PraminHal,
+    regs::gb100 as regs, //
+};
+
+struct Gb100;
+
+impl PraminHal for Gb100 {
+    fn max_base(&self) -> VramAddress {
+        regs::NV_XAL_EP_BAR0_WINDOW::MAX_BASE
+    }
+
+    fn write_base(&self, bar: &dyn Mmio, base: VramAddress) -> Result {
+        let window = regs::NV_XAL_EP_BAR0_WINDOW::vram(base)?;
+
+        bar.write32(window.into(), regs::NV_XAL_EP_BAR0_WINDOW::OFFSET)
+    }
+}
+
+const GB100: Gb100 = Gb100;
+pub(crate) const GB100_HAL: &dyn PraminHal = &GB100;
