@@ -2,11 +2,11 @@
 
 //! The GPU buddy series on the host.
 //!
-//! `src/gpu` is a link to the files that land in the kernel; here are only the names that they
-//! expect to find in their crate.
+//! `src/gpu` is a link to the files that land in the kernel. This is the kernel crate as of the
+//! series: the stand-in, the lists and the allocator.
 
 pub use clist::{clist_offset, interop};
-pub use kernel::{error, prelude, ptr, sizes, sync, types};
+pub use kernel::*;
 
 pub mod gpu;
 

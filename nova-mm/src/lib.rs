@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Nova's memory management on the host: the overlay's files, compiled unmodified.
+//! Nova's memory management on the host.
 //!
-//! The series has no patch yet, so there is nothing to compile. The dependency on `gpu-buddy` in
-//! `Cargo.toml` is the series' own.
+//! `src/mm.rs` and `src/mm` are links to the files that land in the kernel; here are only the names
+//! that they expect to find in their crate.
+
+// In the kernel, the crate of this name has what the series before this one adds to it.
+extern crate gpu_buddy as kernel;
+
+// `bitfield`, `num` and `regs` of nova-core, as far as the files use them.
+include!(concat!(env!("OUT_DIR"), "/nova_core.rs"));
+
+/// The chips that nova-core knows.
+#[allow(dead_code, unused_attributes, clippy::all)]
+mod gpu {
+    include!(concat!(env!("OUT_DIR"), "/gpu.rs"));
+}
+
+// Nothing but tests calls it here.
+#[allow(dead_code)]
+mod mm;

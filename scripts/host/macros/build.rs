@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mounts the procedural macros of the kernel tree's pin-init.
+//! Mounts procedural macros of the kernel tree.
 
 use std::{env, fs, path::PathBuf};
 
@@ -13,7 +13,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(kernel)");
 
     let tree = tree::Tree::locate("../../..");
-    let modules: String = ["helpers", "pin_data", "pinned_drop", "zeroable"]
+    let mut modules: String = ["helpers", "pin_data", "pinned_drop", "zeroable"]
         .iter()
         .map(|name| {
             tree.module(
@@ -22,6 +22,7 @@ fn main() {
             )
         })
         .collect();
+    modules += &tree.module("mod paste", "rust/macros/paste.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     fs::write(out.join("pin_init_internal.rs"), modules).unwrap();
 }

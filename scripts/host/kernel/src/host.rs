@@ -4,6 +4,9 @@
 
 use crate::bindings;
 
+mod mmio;
+pub use mmio::{direct_mmio, Mmio};
+
 /// Lets the `n`-th allocation from now on fail, once; 0 takes the order back.
 pub fn fail_allocation(n: usize) {
     // SAFETY: It has no requirements.
@@ -14,6 +17,28 @@ pub fn fail_allocation(n: usize) {
 pub fn allocation_to_fail() -> usize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_allocation_to_fail() }
+}
+
+/// Lets every allocation fail while `f` runs.
+pub fn fail_all_allocations<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: It has no requirements.
+            unsafe { bindings::host_fail_all_allocations(self.0) };
+        }
+    }
+
+    // SAFETY: It has no requirements.
+    let _restore = Restore(unsafe { bindings::host_fail_all_allocations(true) });
+    f()
+}
+
+/// Allocations that this thread asked for, granted or not.
+pub fn allocations() -> usize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_allocations() }
 }
 
 /// Objects that this thread allocated and did not free.

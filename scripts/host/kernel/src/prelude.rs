@@ -12,7 +12,11 @@ pub use crate::ffi::{
     c_ushort, c_void, CStr,
 };
 
-pub use crate::alloc::{flags::*, KBox};
+// Not `Box` and `Vec`: the tests of the host use those of `std`.
+pub use crate::alloc::{flags::*, KBox, KVBox, KVVec, KVec, VBox, VVec};
+
+// The kernel's wraps arguments for types that the host has none of.
+pub use core::format_args as fmt;
 
 pub use macros::kunit_tests;
 

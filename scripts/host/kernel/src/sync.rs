@@ -9,7 +9,7 @@ mod arc;
 include!(concat!(env!("OUT_DIR"), "/sync.rs"));
 
 pub use arc::Arc;
-pub use lock::mutex::{Mutex, MutexGuard};
+pub use lock::mutex::{new_mutex, Mutex, MutexGuard};
 pub use locked_by::LockedBy;
 
 /// A lock class. Lockdep is off, so this is no more than something that can leak.
@@ -24,6 +24,14 @@ pub struct LockClassKey {
 unsafe impl Sync for LockClassKey {}
 
 impl LockClassKey {
+    /// For [`static_lock_class!`](crate::static_lock_class).
+    #[doc(hidden)]
+    pub const fn new_static() -> Self {
+        Self {
+            inner: Opaque::uninit(),
+        }
+    }
+
     /// Registers a new class.
     pub fn new_dynamic() -> impl PinInit<Self> {
         pin_init!(Self {
@@ -43,4 +51,25 @@ impl PinnedDrop for LockClassKey {
         // SAFETY: It is registered.
         unsafe { bindings::lockdep_unregister_key(self.as_ptr()) }
     }
+}
+
+/// A lock class of the place in the source.
+#[macro_export]
+macro_rules! static_lock_class {
+    () => {{
+        static CLASS: $crate::sync::LockClassKey = $crate::sync::LockClassKey::new_static();
+        $crate::prelude::Pin::static_ref(&CLASS)
+    }};
+}
+
+/// The name of a lock: the given one, or that of the place in the source.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! optional_name {
+    () => {
+        $crate::c_str!(::core::concat!(::core::file!(), ":", ::core::line!()))
+    };
+    ($name:literal) => {
+        $crate::c_str!($name)
+    };
 }

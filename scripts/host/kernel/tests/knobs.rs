@@ -6,10 +6,13 @@
 use kernel::{
     alloc::AllocError,
     bindings, host,
+    io::{poll::read_poll_timeout, Io, IoRaw},
     prelude::*,
-    sync::{Arc, LockClassKey, Mutex},
+    rbtree::RBTree,
+    sync::{new_mutex, Arc, LockClassKey, Mutex},
+    time::{Delta, Instant, Monotonic},
 };
-use std::thread;
+use std::{cell::Cell, thread};
 
 #[test]
 fn the_chosen_allocation_fails_and_no_other() {
@@ -145,4 +148,108 @@ fn errors_cross_the_seam() {
     let ptr = ENOMEM.to_ptr::<u8>();
     assert_eq!(kernel::error::from_err_ptr(ptr), Err(ENOMEM));
     assert_eq!(kernel::error::to_result(-22), Err(EINVAL));
+}
+
+#[test]
+fn all_allocations_fail_while_a_closure_runs() {
+    let asked = host::allocations();
+    let result = host::fail_all_allocations(|| {
+        let boxed = KBox::new(1u32, GFP_KERNEL).err();
+        host::fail_all_allocations(|| ());
+        (boxed, KVec::from_elem(1u32, 3, GFP_KERNEL).err())
+    });
+    assert_eq!(result, (Some(AllocError), Some(AllocError)));
+    assert_eq!(host::allocations(), asked + 2);
+    assert!(KBox::new(2u32, GFP_KERNEL).is_ok());
+}
+
+#[test]
+fn vectors_keep_what_they_hold() -> Result {
+    let before = host::live_objects();
+    let mut vec = KVVec::new();
+    for i in 0..100u64 {
+        vec.push(i, GFP_KERNEL)?;
+    }
+    assert_eq!(vec.iter().sum::<u64>(), 4950);
+    host::fail_allocation(1);
+    assert_eq!(vec.reserve(1000, GFP_KERNEL), Err(AllocError));
+    assert_eq!(vec[99], 99);
+    let zeroed = KBox::<[u8; 64]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+    // SAFETY: Zeroes are a value.
+    assert_eq!(*unsafe { zeroed.assume_init() }, [0; 64]);
+    drop(vec);
+    assert_eq!(host::live_objects(), before);
+    Ok(())
+}
+
+#[test]
+fn accesses_to_devices_reach_the_handler() -> Result {
+    struct Device(Cell<(usize, usize, u64)>);
+
+    impl host::Mmio for Device {
+        fn read(&self, address: usize, width: usize) -> u64 {
+            self.0.set((address, width, 0));
+            u64::MAX
+        }
+
+        fn write(&self, address: usize, width: usize, value: u64) {
+            self.0.set((address, width, value));
+        }
+    }
+
+    let raw = IoRaw::<0x1000>::new(0xdead_0000, 0x1000)?;
+    // SAFETY: The handler takes all accesses.
+    let io = unsafe { Io::from_raw(&raw) };
+    let device = Device(Cell::default());
+    host::direct_mmio(&device, || -> Result {
+        assert_eq!(io.read32(0x10), u32::MAX);
+        assert_eq!(device.0.get(), (0xdead_0010, 4, 0));
+        io.try_write64(7, 0x18)?;
+        assert_eq!(device.0.get(), (0xdead_0018, 8, 7));
+        assert_eq!(io.try_write64(7, 0xffc), Err(EINVAL));
+        Ok(())
+    })?;
+
+    let memory = [1u64, 2];
+    let raw = IoRaw::<16>::new(&raw const memory as usize, 16)?;
+    // SAFETY: It is memory.
+    assert_eq!(unsafe { Io::from_raw(&raw) }.read64(8), 2);
+    Ok(())
+}
+
+#[test]
+fn waiting_takes_no_time() {
+    let start = Instant::<Monotonic>::now();
+    let mut polls = 0;
+    let poll = || {
+        polls += 1;
+        Ok(())
+    };
+    let micro = Delta::from_micros(1);
+    let result = read_poll_timeout(poll, |()| false, micro, Delta::from_secs(2));
+    assert_eq!(result, Err(ETIMEDOUT));
+    assert!(start.elapsed() >= Delta::from_secs(2));
+    assert!(polls > 1_000_000, "{polls}");
+}
+
+#[test]
+fn trees_are_sorted() -> Result {
+    let before = host::live_objects();
+    let mut tree = RBTree::new();
+    for key in [5, 1, 4, 2, 3] {
+        tree.try_create_and_insert(key, 10 * key, GFP_KERNEL)?;
+    }
+    assert_eq!(tree.remove(&4), Some(40));
+    assert!(tree.values().eq(&[10, 20, 30, 50]));
+    drop(tree);
+    assert_eq!(host::live_objects(), before);
+    Ok(())
+}
+
+#[test]
+fn a_mutex_of_a_static_class() -> Result {
+    let shared = Arc::pin_init(new_mutex!(1), GFP_KERNEL)?;
+    *shared.lock() += 1;
+    assert_eq!(*shared.lock(), 2);
+    Ok(())
 }

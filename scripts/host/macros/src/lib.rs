@@ -2,7 +2,7 @@
 
 //! The kernel's procedural macros, for host builds.
 //!
-//! `pin_data`, `pinned_drop` and the `Zeroable` derives are the kernel tree's own code. Only
+//! `paste`, `pin_data`, `pinned_drop` and the `Zeroable` derives are the kernel tree's own code. Only
 //! `kunit_tests` is written here, because its expansion is the seam: on the host the test runner
 //! takes KUnit's place.
 
@@ -36,6 +36,14 @@ pub fn derive_zeroable(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(MaybeZeroable)]
 pub fn maybe_derive_zeroable(input: TokenStream) -> TokenStream {
     zeroable::maybe_derive(input.into()).into()
+}
+
+/// See the kernel's `macros::paste`.
+#[proc_macro]
+pub fn paste(input: TokenStream) -> TokenStream {
+    let mut tokens = input.into_iter().collect();
+    paste::expand(&mut tokens);
+    tokens.into_iter().collect()
 }
 
 /// Makes a KUnit suite of the kernel a test module of the host.

@@ -16,7 +16,7 @@ mod tree;
 use tree::Tree;
 
 /// The files of `rust/helpers` that are compiled and bound, without `.c`.
-const HELPERS: &[&str] = &["err", "gpu", "list", "mutex", "sync"];
+const HELPERS: &[&str] = &["err", "gpu", "list", "mutex", "rbtree", "sync"];
 
 /// The C files of the kernel tree that are compiled as they are.
 const TREE_C: &[&str] = &["drivers/gpu/buddy.c", "lib/hweight.c", "lib/rbtree.c"];
@@ -30,11 +30,14 @@ const KERNEL_C: &[&str] = &[
     "c/test_list.c",
 ];
 
+/// The constants of the kernel's `bindings_helper.h` that are taken over, by parts of their names.
+const CONSTANTS: &[&str] = &["HELPER_GPU_BUDDY_", "HELPER_GFP_", "HELPER___GFP_"];
+
 /// The allocator before the series, which the one after it is compared with.
 const BASE_C: &str = "base/drivers/gpu/drm/drm_buddy.c";
 
 /// The C files of the stand-in that see the host's headers: the fakes below the FFI seam.
-const HOST_C: &[&str] = &["c/alloc.c", "c/mutex.c", "c/warn.c"];
+const HOST_C: &[&str] = &["c/alloc.c", "c/mutex.c", "c/time.c", "c/warn.c"];
 
 /// Headers below `asm/` that are their `asm-generic` namesakes, as the kernel's own build makes
 /// them for an architecture that has none. The host tests run one thread, so barriers that are no
@@ -101,7 +104,7 @@ impl Build {
         let text = fs::read_to_string(self.tree.file("rust/bindings/bindings_helper.h")).unwrap();
         text.split_inclusive(";\n")
             .filter_map(|statement| statement.rfind("const ").map(|at| &statement[at..]))
-            .filter(|statement| statement.contains(" RUST_CONST_HELPER_GPU_BUDDY_"))
+            .filter(|statement| CONSTANTS.iter().any(|name| statement.contains(name)))
             .collect()
     }
 

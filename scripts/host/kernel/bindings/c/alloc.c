@@ -16,13 +16,18 @@
 #define POISON_FREE 0x6b
 
 static _Thread_local unsigned long fail_in;
+static _Thread_local _Bool fail_all;
+static _Thread_local unsigned long asked;
 static _Thread_local long live;
 
 void *host_alloc(unsigned long size, unsigned long align)
 {
 	void *ptr;
 
+	asked++;
 	if (fail_in && --fail_in == 0)
+		return NULL;
+	if (fail_all)
 		return NULL;
 	if (align < sizeof(void *))
 		align = sizeof(void *);
@@ -111,6 +116,19 @@ void host_fail_allocation(unsigned long n)
 unsigned long host_allocation_to_fail(void)
 {
 	return fail_in;
+}
+
+_Bool host_fail_all_allocations(_Bool fail)
+{
+	_Bool was = fail_all;
+
+	fail_all = fail;
+	return was;
+}
+
+unsigned long host_allocations(void)
+{
+	return asked;
 }
 
 long host_live_objects(void)

@@ -36,6 +36,15 @@ unsafe impl<T: Send + Sync> Send for Arc<T> {}
 unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
 impl<T> Arc<T> {
+    /// Moves `value` into a new shared object.
+    pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
+        let inner = Inner {
+            count: AtomicUsize::new(1),
+            data: value,
+        };
+        KBox::pin(inner, flags).map(Self::from_box)
+    }
+
     /// Whether both are the same object.
     pub fn ptr_eq(this: &Self, other: &Self) -> bool {
         this.0 == other.0

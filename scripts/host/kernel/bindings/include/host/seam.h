@@ -31,6 +31,10 @@ void host_cache_free(struct kmem_cache *cache, void *object);
 void host_fail_allocation(unsigned long n);
 /* The order that is not yet carried out, 0 if there is none. */
 unsigned long host_allocation_to_fail(void);
+/* Lets all allocations fail, or no longer; returns what was. */
+_Bool host_fail_all_allocations(_Bool fail);
+/* Allocations that this thread asked for. */
+unsigned long host_allocations(void);
 /* Objects allocated and not freed by this thread. */
 long host_live_objects(void);
 /* For what can leak and is no memory. */

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory: a small [`KBox`] over the fake allocator of `bindings/c/alloc.c`.
+//! A small [`Box`] over the fake allocator of `bindings/c/alloc.c`.
 //!
-//! The kernel's `Box` needs compiler features that a stable compiler does not have.
+//! The kernel's needs compiler features that a stable compiler does not have.
 
-use crate::{bindings, init::InPlaceInit};
+use super::{AllocError, Allocator, Flags, NumaNode};
+use crate::init::InPlaceInit;
 use core::{
     alloc::Layout,
+    fmt,
+    marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
     pin::Pin,
@@ -14,23 +17,12 @@ use core::{
 };
 use pin_init::{Init, PinInit};
 
-include!(concat!(env!("OUT_DIR"), "/alloc.rs"));
-
-/// No memory.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct AllocError;
-
-/// Allocation flags, which mean nothing to the fake allocator.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub struct Flags(());
-
-/// The flags that code under test passes.
-pub mod flags {
-    use super::Flags;
-
-    /// A normal allocation, which may sleep.
-    pub const GFP_KERNEL: Flags = Flags(());
-}
+/// A box of `kmalloc()`.
+pub type KBox<T> = Box<T, super::allocator::Kmalloc>;
+/// A box of `vmalloc()`.
+pub type VBox<T> = Box<T, super::allocator::Vmalloc>;
+/// A box of `kvmalloc()`.
+pub type KVBox<T> = Box<T, super::allocator::KVmalloc>;
 
 /// An owned object in memory that [`crate::host::fail_allocation`] can refuse and that
 /// [`crate::host::live_objects`] counts.
@@ -38,16 +30,16 @@ pub mod flags {
 /// # Invariants
 ///
 /// The pointer is valid for a `T`, which is owned by the box, and, unless `T` is zero-sized, was
-/// made by `host_alloc`.
+/// made by `A`.
 #[repr(transparent)]
-pub struct KBox<T>(NonNull<T>);
+pub struct Box<T, A: Allocator>(NonNull<T>, PhantomData<A>);
 
 // SAFETY: A box is its content.
-unsafe impl<T: Send> Send for KBox<T> {}
+unsafe impl<T: Send, A: Allocator> Send for Box<T, A> {}
 // SAFETY: A shared box is its shared content.
-unsafe impl<T: Sync> Sync for KBox<T> {}
+unsafe impl<T: Sync, A: Allocator> Sync for Box<T, A> {}
 
-impl<T> KBox<T> {
+impl<T, A: Allocator> Box<T, A> {
     /// Moves `value` into a new box.
     pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
         Ok(Self::write(Self::new_uninit(flags)?, value))
@@ -59,72 +51,83 @@ impl<T> KBox<T> {
     }
 
     /// A box without a value.
-    pub fn new_uninit(_flags: Flags) -> Result<KBox<MaybeUninit<T>>, AllocError> {
-        let layout = Layout::new::<T>();
-        if layout.size() == 0 {
-            // INVARIANT: A dangling pointer is valid for a zero-sized type.
-            return Ok(KBox(NonNull::dangling()));
-        }
-        // SAFETY: The size is not 0 and the alignment that of a type.
-        let ptr = unsafe { bindings::host_alloc(layout.size(), layout.align()) };
+    pub fn new_uninit(flags: Flags) -> Result<Box<MaybeUninit<T>, A>, AllocError> {
+        let ptr = A::alloc(Layout::new::<T>(), flags, NumaNode::NO_NODE)?;
         // INVARIANT: The memory is fresh and is large enough.
-        NonNull::new(ptr.cast()).map(KBox).ok_or(AllocError)
+        Ok(Box(ptr.cast(), PhantomData))
     }
 
     /// Fills an empty box.
-    pub fn write(mut empty: KBox<MaybeUninit<T>>, value: T) -> Self {
+    pub fn write(mut empty: Box<MaybeUninit<T>, A>, value: T) -> Self {
         (*empty).write(value);
         // SAFETY: It was written just now.
         unsafe { empty.assume_init() }
     }
 
-    /// Gives up the box; [`KBox::from_raw`] takes it back.
+    /// Gives up the box; [`Box::from_raw`] takes it back.
     pub fn into_raw(b: Self) -> *mut T {
         ManuallyDrop::new(b).0.as_ptr()
     }
 
-    /// Gives up the box for a reference; [`KBox::from_raw`] takes it back.
+    /// Gives up the box for a reference; [`Box::from_raw`] takes it back.
     pub fn leak<'a>(b: Self) -> &'a mut T {
         // SAFETY: By the type invariant, and nobody frees it.
         unsafe { &mut *Self::into_raw(b) }
+    }
+
+    /// Takes the value out of the box.
+    pub fn into_inner(b: Self) -> T {
+        // SAFETY: By the type invariant; the box goes without dropping it.
+        let value = unsafe { b.0.as_ptr().read() };
+        drop(Self::forget_contents(b));
+        value
+    }
+
+    /// Drops the value and keeps the memory.
+    pub fn drop_contents(b: Self) -> Box<MaybeUninit<T>, A> {
+        let b = Self::forget_contents(b);
+        // SAFETY: By the type invariant there is a value, which nobody uses from here on.
+        unsafe { core::ptr::drop_in_place(b.0.as_ptr().cast::<T>()) };
+        b
+    }
+
+    fn forget_contents(b: Self) -> Box<MaybeUninit<T>, A> {
+        Box(ManuallyDrop::new(b).0.cast(), PhantomData)
     }
 
     /// Takes back a box.
     ///
     /// # Safety
     ///
-    /// `raw` comes from [`KBox::into_raw`], and nobody else takes it back.
+    /// `raw` comes from [`Box::into_raw`], and nobody else takes it back.
     pub unsafe fn from_raw(raw: *mut T) -> Self {
         // INVARIANT: By the safety requirements.
         // SAFETY: A box never is null.
-        Self(unsafe { NonNull::new_unchecked(raw) })
+        Self(unsafe { NonNull::new_unchecked(raw) }, PhantomData)
     }
 }
 
-impl<T> KBox<MaybeUninit<T>> {
+impl<T, A: Allocator> Box<MaybeUninit<T>, A> {
     /// Declares the content initialized.
     ///
     /// # Safety
     ///
     /// It is.
-    pub unsafe fn assume_init(self) -> KBox<T> {
-        KBox(ManuallyDrop::new(self).0.cast())
+    pub unsafe fn assume_init(self) -> Box<T, A> {
+        Box(ManuallyDrop::new(self).0.cast(), PhantomData)
     }
 }
 
-impl<T> Drop for KBox<T> {
+impl<T, A: Allocator> Drop for Box<T, A> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant there is a value, which nobody uses from here on.
         unsafe { core::ptr::drop_in_place(self.0.as_ptr()) };
-        let size = size_of::<T>();
-        if size != 0 {
-            // SAFETY: By the type invariant the memory comes from `host_alloc`.
-            unsafe { bindings::host_free(self.0.as_ptr().cast(), size) };
-        }
+        // SAFETY: By the type invariant the memory comes from `A`.
+        unsafe { A::free(self.0.cast(), Layout::new::<T>()) };
     }
 }
 
-impl<T> Deref for KBox<T> {
+impl<T, A: Allocator> Deref for Box<T, A> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -133,21 +136,21 @@ impl<T> Deref for KBox<T> {
     }
 }
 
-impl<T> DerefMut for KBox<T> {
+impl<T, A: Allocator> DerefMut for Box<T, A> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: By the type invariant.
         unsafe { self.0.as_mut() }
     }
 }
 
-impl<T> From<KBox<T>> for Pin<KBox<T>> {
-    fn from(b: KBox<T>) -> Self {
+impl<T, A: Allocator> From<Box<T, A>> for Pin<Box<T, A>> {
+    fn from(b: Box<T, A>) -> Self {
         // SAFETY: The content of a box does not move when the box does.
         unsafe { Pin::new_unchecked(b) }
     }
 }
 
-impl<T> InPlaceInit<T> for KBox<T> {
+impl<T, A: Allocator> InPlaceInit<T> for Box<T, A> {
     type PinnedSelf = Pin<Self>;
 
     fn try_pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Pin<Self>, E>
@@ -171,5 +174,11 @@ impl<T> InPlaceInit<T> for KBox<T> {
         unsafe { init.__init(empty.0.as_ptr().cast())? };
         // SAFETY: The initializer succeeded.
         Ok(unsafe { empty.assume_init() })
+    }
+}
+
+impl<T: fmt::Debug, A: Allocator> fmt::Debug for Box<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }

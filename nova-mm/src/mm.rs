@@ -1,0 +1,1 @@
+../tree/drivers/gpu/nova-core/mm.rs
