@@ -9,6 +9,7 @@ pub(crate) mod format;
 pub(crate) mod mmio;
 pub(crate) mod mmu;
 pub(crate) mod pramin;
+pub(crate) mod regions;
 pub(crate) mod regs;
 pub(crate) mod tlb;
 pub(crate) mod vram;

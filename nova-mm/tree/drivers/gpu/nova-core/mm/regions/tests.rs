@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the checks of the framebuffer's description.
+
+use super::*;
+
+use kernel::str::CString;
+
+const MIB: u64 = 1 << 20;
+
+/// Size of the framebuffer of most tests.
+const SIZE: u64 = 64 * MIB;
+
+/// A region of one byte.
+const BYTE: FbRegion = usable(0, 0);
+
+/// A region that is not used, and in nobody's way.
+const RESERVED: FbRegion = reserved(32 * MIB, 33 * MIB - 1);
+
+/// Returns a region that may be used, `limit` included.
+const fn usable(base: u64, limit: u64) -> FbRegion {
+    FbRegion {
+        base,
+        limit,
+        reserved: 0,
+        is_protected: false,
+        supports_compression: true,
+        supports_iso: true,
+    }
+}
+
+/// Returns a region of which the firmware has taken some.
+const fn reserved(base: u64, limit: u64) -> FbRegion {
+    FbRegion {
+        reserved: 0x1000,
+        ..usable(base, limit)
+    }
+}
+
+/// Makes what the GSP would send; the table is filled with what must not be looked at.
+fn table(regions: &[FbRegion]) -> Result<FbRegions> {
+    let mut table = [usable(1, 0); FbRegions::MAX];
+
+    table
+        .get_mut(..regions.len())
+        .ok_or(EINVAL)?
+        .copy_from_slice(regions);
+
+    Ok(FbRegions {
+        count: regions.len().try_into()?,
+        table,
+    })
+}
+
+/// Checks a framebuffer of [`SIZE`], whose last two MiB are the firmware's.
+fn check_with(size: u64, regions: &FbRegions, bar1_root: u64) -> Result<Framebuffer, Defect> {
+    Framebuffer::new(&Description {
+        size,
+        firmware: &[SIZE - 2 * MIB..SIZE - MIB, SIZE - MIB..SIZE],
+        regions,
+        bar1_root,
+    })
+}
+
+/// Checks these regions.
+fn check(regions: &[FbRegion]) -> Result<Framebuffer, Defect> {
+    let regions = table(regions).map_err(Defect::Failed)?;
+
+    check_with(SIZE, &regions, SIZE - MIB)
+}
+
+/// Returns a half-open range of addresses.
+fn range(range: Range<u64>) -> Range<VramAddress> {
+    VramAddress::new(range.start)..VramAddress::new(range.end)
+}
+
+#[kunit_tests(nova_mm_regions)]
+mod suite {
+    use super::*;
+
+    /// Also when the first one would do.
+    #[test]
+    fn all_usable_regions_are_used() -> Result {
+        let framebuffer = check(&[
+            usable(0, MIB - 1),
+            reserved(MIB, 2 * MIB - 1),
+            usable(2 * MIB, 4 * MIB - 1),
+            usable(8 * MIB, 16 * MIB - 1),
+        ])?;
+
+        assert_eq!(framebuffer.range(), range(0..SIZE));
+        assert_eq!(framebuffer.bar1_root(), VramAddress::new(SIZE - MIB));
+        assert_eq!(
+            framebuffer.usable(),
+            [
+                range(0..MIB),
+                range(2 * MIB..4 * MIB),
+                range(8 * MIB..16 * MIB)
+            ]
+        );
+
+        Ok(())
+    }
+
+    #[test]
+    fn what_makes_a_region_unusable() -> Result {
+        let region = usable(MIB, 2 * MIB - 1);
+        let unusable = [
+            FbRegion {
+                reserved: 1,
+                ..region
+            },
+            FbRegion {
+                is_protected: true,
+                ..region
+            },
+            FbRegion {
+                supports_compression: false,
+                ..region
+            },
+            FbRegion {
+                supports_iso: false,
+                ..region
+            },
+        ];
+
+        assert_eq!(check(&[region])?.usable(), [range(MIB..2 * MIB)]);
+        for region in unusable {
+            let framebuffer = check(&[region, usable(4 * MIB, 5 * MIB - 1)])?;
+
+            assert_eq!(framebuffer.usable(), [range(4 * MIB..5 * MIB)]);
+            assert_eq!(check(&[region]).err(), Some(Defect::NoUsableRegion));
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn regions_are_sorted() -> Result {
+        let framebuffer = check(&[
+            usable(8 * MIB, 9 * MIB - 1),
+            usable(0, MIB - 1),
+            usable(4 * MIB, 5 * MIB - 1),
+        ])?;
+
+        assert_eq!(
+            framebuffer.usable(),
+            [
+                range(0..MIB),
+                range(4 * MIB..5 * MIB),
+                range(8 * MIB..9 * MIB)
+            ]
+        );
+
+        Ok(())
+    }
+
+    #[test]
+    fn regions_may_be_next_to_each_other() -> Result {
+        let framebuffer = check(&[usable(MIB, 2 * MIB - 1), usable(0, MIB - 1)])?;
+
+        assert_eq!(framebuffer.usable(), [range(0..MIB), range(MIB..2 * MIB)]);
+
+        Ok(())
+    }
+
+    /// The limit is the last byte, and 4 KiB are enough of a region.
+    #[test]
+    fn the_limit_is_inclusive() -> Result {
+        assert_eq!(check(&[usable(0, 0xfff)])?.usable(), [range(0..0x1000)]);
+        for limit in [0, 0xffe, 0x1000] {
+            let region = usable(0, limit);
+
+            assert_eq!(check(&[region]).err(), Some(Defect::Misaligned(region)));
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn as_many_regions_as_fit() -> Result {
+        let mut regions = [BYTE; FbRegions::MAX];
+        let mut base = 0;
+
+        for region in &mut regions {
+            *region = usable(base, base + MIB - 1);
+            base += 2 * MIB;
+        }
+        let framebuffer = check(&regions)?;
+
+        assert_eq!(framebuffer.usable().len(), FbRegions::MAX);
+        assert_eq!(
+            framebuffer.usable().last(),
+            Some(&range(30 * MIB..31 * MIB))
+        );
+
+        for count in [17, u32::MAX] {
+            let table = FbRegions {
+                count,
+                table: regions,
+            };
+
+            assert_eq!(
+                check_with(SIZE, &table, SIZE - MIB).err(),
+                Some(Defect::TooManyRegions(count))
+            );
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn no_region_at_all() {
+        assert_eq!(check(&[]).err(), Some(Defect::NoUsableRegion));
+        assert_eq!(
+            check(&[reserved(0, MIB - 1)]).err(),
+            Some(Defect::NoUsableRegion)
+        );
+    }
+
+    #[test]
+    fn regions_that_are_not_ranges() {
+        for region in [
+            usable(MIB, MIB - 1),
+            usable(u64::MAX, 0),
+            reserved(MIB, MIB - 1),
+        ] {
+            assert_eq!(check(&[region]).err(), Some(Defect::Inverted(region)));
+        }
+        for region in [usable(0, u64::MAX), reserved(MIB, u64::MAX)] {
+            assert_eq!(check(&[region]).err(), Some(Defect::EndOverflows(region)));
+        }
+    }
+
+    /// Alignment counts only where pages are to be allocated.
+    #[test]
+    fn regions_that_are_not_aligned() -> Result {
+        for region in [
+            usable(0x800, 0xfff),
+            usable(0x1800, 0x27ff),
+            usable(0, 0x17ff),
+        ] {
+            assert_eq!(check(&[region]).err(), Some(Defect::Misaligned(region)));
+        }
+        assert!(check(&[usable(0, MIB - 1), reserved(MIB, MIB + 0x123)]).is_ok());
+
+        Ok(())
+    }
+
+    #[test]
+    fn regions_outside_of_the_framebuffer() -> Result {
+        let regions = table(&[usable(0, 32 * MIB - 1)])?;
+        let root = SIZE - MIB;
+
+        for (region, size) in [
+            (usable(0, SIZE - 1), SIZE - MIB),
+            (usable(0, SIZE + 0xfff), SIZE),
+            (usable(2 * SIZE, 3 * SIZE - 1), SIZE),
+        ] {
+            assert_eq!(
+                check_with(size, &table(&[region])?, root).err(),
+                Some(Defect::OutOfBounds(region))
+            );
+        }
+        assert!(check_with(SIZE, &regions, root).is_ok());
+
+        Ok(())
+    }
+
+    /// The first byte, the last byte, all of it.
+    #[test]
+    fn regions_that_the_firmware_has() {
+        for region in [
+            usable(0, SIZE - 2 * MIB + 0xfff),
+            usable(SIZE - 0x1000, SIZE - 1),
+            usable(0, SIZE - 1),
+            usable(SIZE - 2 * MIB + 0x1000, SIZE - 2 * MIB + 0x1fff),
+        ] {
+            assert_eq!(
+                check(&[region]).err(),
+                Some(Defect::OverlapsFirmware(region))
+            );
+        }
+        assert!(check(&[usable(0, SIZE - 2 * MIB - 1)]).is_ok());
+        assert!(check(&[usable(0, MIB - 1), reserved(0x10_0000, SIZE - 1)]).is_ok());
+    }
+
+    #[test]
+    fn regions_that_overlap() {
+        let first = usable(2 * MIB, 4 * MIB - 1);
+
+        for second in [
+            usable(2 * MIB, 4 * MIB - 1),
+            usable(0, 2 * MIB + 0xfff),
+            usable(4 * MIB - 0x1000, 5 * MIB - 1),
+            usable(0, 5 * MIB - 1),
+            usable(3 * MIB, 3 * MIB + 0xfff),
+            reserved(0, 2 * MIB),
+            reserved(4 * MIB - 1, 5 * MIB),
+        ] {
+            assert_eq!(
+                check(&[first, RESERVED, second]).err(),
+                Some(Defect::Overlaps(second, first))
+            );
+            assert_eq!(
+                check(&[second, first]).err(),
+                Some(Defect::Overlaps(first, second))
+            );
+        }
+    }
+
+    /// What nobody uses may be described twice.
+    #[test]
+    fn reserved_regions_may_overlap() -> Result {
+        let framebuffer = check(&[RESERVED, usable(0, MIB - 1), RESERVED])?;
+
+        assert_eq!(framebuffer.usable(), [range(0..MIB)]);
+
+        Ok(())
+    }
+
+    #[test]
+    fn where_the_root_of_bar1_can_be() -> Result {
+        let regions = table(&[usable(MIB, 2 * MIB - 1), reserved(2 * MIB, 3 * MIB - 1)])?;
+
+        for root in [0, MIB - 0x1000, 2 * MIB, SIZE - MIB, SIZE - 0x1000] {
+            assert_eq!(
+                check_with(SIZE, &regions, root)?.bar1_root().into_raw(),
+                root
+            );
+        }
+        for root in [
+            // In what the driver allocates.
+            MIB,
+            2 * MIB - 0x1000,
+            // Not aligned.
+            SIZE - MIB + 0x800,
+            8,
+            // Not in the framebuffer.
+            SIZE,
+            SIZE - 0x800,
+            u64::MAX,
+            u64::MAX - 0xfff,
+        ] {
+            assert_eq!(
+                check_with(SIZE, &regions, root).err(),
+                Some(Defect::Bar1Root(root))
+            );
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn errors_of_defects() {
+        assert_eq!(Error::from(Defect::NoUsableRegion), ENODEV);
+        assert_eq!(Error::from(Defect::TooManyRegions(17)), EINVAL);
+        assert_eq!(Error::from(Defect::Inverted(BYTE)), EINVAL);
+        assert_eq!(Error::from(Defect::Bar1Root(0)), EINVAL);
+        assert_eq!(Error::from(Defect::Failed(ENOMEM)), ENOMEM);
+    }
+
+    /// The message names the region.
+    #[test]
+    fn messages() -> Result {
+        let region = usable(0x1000, 0x4fff);
+        let message = CString::try_from_fmt(fmt!("{}", Defect::Overlaps(region, BYTE)))?;
+
+        assert_eq!(
+            message.to_bytes(),
+            b"regions 0x1000..=0x4fff and 0x0..=0x0 overlap"
+        );
+
+        Ok(())
+    }
+}
