@@ -6,10 +6,14 @@
 
 pub(crate) mod address;
 pub(crate) mod format;
+pub(crate) mod gpu_mm;
 pub(crate) mod mmio;
 pub(crate) mod mmu;
 pub(crate) mod pramin;
 pub(crate) mod regions;
 pub(crate) mod regs;
+pub(crate) mod tables;
 pub(crate) mod tlb;
+pub(crate) mod va;
+pub(crate) mod vmm;
 pub(crate) mod vram;
