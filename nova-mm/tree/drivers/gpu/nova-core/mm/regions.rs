@@ -49,7 +49,7 @@ impl Framebuffer {
     /// # Errors
     ///
     /// What is wrong with the description. It converts into an [`Error`].
-    pub(crate) fn new(description: &Description<'_>) -> Result<Self, Defect> {
+    pub(crate) fn new(description: &FbDescription<'_>) -> Result<Self, Defect> {
         let regions = description.regions.all()?;
         let mut usable =
             KVec::with_capacity(regions.len(), GFP_KERNEL).map_err(|_| Defect::Failed(ENOMEM))?;
@@ -97,7 +97,7 @@ impl Framebuffer {
 }
 
 /// What a [`Framebuffer`] is made from.
-pub(crate) struct Description<'a> {
+pub(crate) struct FbDescription<'a> {
     /// Size of the memory in bytes.
     pub(crate) size: u64,
     /// What the driver itself has given to the firmware: half-open ranges of addresses.
@@ -112,7 +112,7 @@ pub(crate) struct Description<'a> {
 ///
 /// The firmware owns the page, so it must not be one that the driver allocates.
 fn check_root(
-    description: &Description<'_>,
+    description: &FbDescription<'_>,
     usable: &[Range<VramAddress>],
 ) -> Result<VramAddress, Defect> {
     let defect = Defect::Bar1Root(description.bar1_root);
@@ -174,7 +174,7 @@ impl FbRegion {
     }
 
     /// Checks the region for itself. Of those that are not used, only that they are ranges.
-    fn check(&self, description: &Description<'_>) -> Result<(), Defect> {
+    fn check(&self, description: &FbDescription<'_>) -> Result<(), Defect> {
         if self.limit < self.base {
             return Err(Defect::Inverted(*self));
         }

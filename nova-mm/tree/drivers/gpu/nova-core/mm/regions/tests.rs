@@ -54,7 +54,7 @@ fn table(regions: &[FbRegion]) -> Result<FbRegions> {
 
 /// Checks a framebuffer of [`SIZE`], whose last two MiB are the firmware's.
 fn check_with(size: u64, regions: &FbRegions, bar1_root: u64) -> Result<Framebuffer, Defect> {
-    Framebuffer::new(&Description {
+    Framebuffer::new(&FbDescription {
         size,
         firmware: &[SIZE - 2 * MIB..SIZE - MIB, SIZE - MIB..SIZE],
         regions,
