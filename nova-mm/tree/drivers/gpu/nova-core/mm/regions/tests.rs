@@ -2,9 +2,9 @@
 
 //! Tests of the checks of the framebuffer's description.
 
-use super::*;
+use core::fmt::Write;
 
-use kernel::str::CString;
+use super::*;
 
 const MIB: u64 = 1 << 20;
 
@@ -67,6 +67,17 @@ fn check(regions: &[FbRegion]) -> Result<Framebuffer, Defect> {
     let regions = table(regions).map_err(Defect::Failed)?;
 
     check_with(SIZE, &regions, SIZE - MIB)
+}
+
+/// What is written to it.
+struct Text(KVec<u8>);
+
+impl Write for Text {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
+        self.0
+            .extend_from_slice(s.as_bytes(), GFP_KERNEL)
+            .map_err(|_| core::fmt::Error)
+    }
 }
 
 /// Returns a half-open range of addresses.
@@ -360,15 +371,24 @@ mod suite {
         assert_eq!(Error::from(Defect::Failed(ENOMEM)), ENOMEM);
     }
 
-    /// The message names the region.
+    /// Messages name the region.
     #[test]
     fn messages() -> Result {
         let region = usable(0x1000, 0x4fff);
-        let message = CString::try_from_fmt(fmt!("{}", Defect::Overlaps(region, BYTE)))?;
+        let expect = |defect, message: &str| {
+            let mut text = Text(KVec::new());
 
-        assert_eq!(
-            message.to_bytes(),
-            b"regions 0x1000..=0x4fff and 0x0..=0x0 overlap"
+            assert!(text.write_fmt(fmt!("{defect}")).is_ok());
+            assert_eq!(text.0.as_slice(), message.as_bytes());
+        };
+
+        expect(
+            Defect::Misaligned(region),
+            "region 0x1000..=0x4fff is not aligned to 4 KiB",
+        );
+        expect(
+            Defect::Overlaps(region, BYTE),
+            "regions 0x1000..=0x4fff and 0x0..=0x0 overlap",
         );
 
         Ok(())
