@@ -2,20 +2,42 @@
 
 //! Formats of the page tables.
 //!
-//! A format is data, the [`Level`]s of the tables, and pure functions between the 64-bit words of
-//! the tables and what they mean. Nothing here touches the hardware. Code that walks or changes
-//! tables is generic over [`Format`] and is compiled once for each.
+//! A format is data, the [`Level`]s of the tables and the bits of their entries, and pure functions
+//! between the 64-bit words of the tables and what they mean. Nothing here touches the hardware.
+//! Code that walks or changes tables is generic over [`Format`] and is compiled once for each.
 //!
-//! Nothing is masked: what a format cannot express is an error, and a word that means nothing in a
-//! format is decoded as [`Entry::Invalid`].
+//! Nothing is masked or dropped. What a format cannot express is an error; a word with a bit whose
+//! meaning is not known is [`Entry::Invalid`]. So encoding and decoding undo each other: what was
+//! encoded is decoded to what it was made of, and a table or page that was decoded is encoded to
+//! the same words.
+//!
+//! An entry that is not valid has fields, too. Only the words that are published for this are
+//! recognised, with all else zero: an absent entry is no word with stray bits.
 
 use kernel::prelude::*;
+
+mod entry;
+pub(crate) mod v2;
+// Nova drives no chip with this format yet.
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod v3;
+
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod tests;
+
+pub(crate) use entry::{
+    Aperture,
+    Entry,
+    Kind,
+    Pde,
+    Pte, //
+};
 
 use crate::{
     mm::address::{
         PageSize,
         Vfn,
-        VramAddress, //
+        PAGE_SIZE, //
     },
     num::FromSafeCast,
 };
@@ -30,12 +52,21 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// The last but one holds dual entries, the last one PTEs, all others PDEs.
     const LEVELS: &'static [Level];
 
+    /// The bits of a PDE, and of each word of a dual entry.
+    type PdeBits: TableBits;
+
+    /// The bits of a PTE.
+    type PteBits: PageBits;
+
     /// Encodes an entry of a directory that points to a table; not for dual entries.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] if the address is not aligned to 4 KiB, or it or an attribute has no encoding.
-    fn encode_pde(pde: &Pde) -> Result<u64>;
+    /// Peer memory holds no tables.
+    fn encode_pde(pde: &Pde) -> Result<u64> {
+        encode_table::<Self>(pde, TABLE_ALIGN)
+    }
 
     /// Encodes the two words of a dual entry that points to a table of 64 KiB pages, to one of
     /// 4 KiB pages, to both, or to none, which is the absent entry.
@@ -46,7 +77,14 @@ pub(crate) trait Format: Send + Sync + 'static {
     ///
     /// [`EINVAL`] if an address is not aligned to 256 bytes (big) or 4 KiB (small), or it or an
     /// attribute has no encoding.
-    fn encode_dual(big: Option<&Pde>, small: Option<&Pde>) -> Result<[u64; 2]>;
+    fn encode_dual(big: Option<&Pde>, small: Option<&Pde>) -> Result<[u64; 2]> {
+        let encode = |half: Option<&Pde>, align| match half {
+            Some(pde) => encode_table::<Self>(pde, align),
+            None => Ok(0),
+        };
+
+        Ok([encode(big, BIG_TABLE_ALIGN)?, encode(small, TABLE_ALIGN)?])
+    }
 
     /// Encodes a page of `size`: an entry of a table of 4 KiB or 64 KiB pages, the first word of a
     /// dual entry, whose second word is then zero, or an entry of a directory.
@@ -55,17 +93,84 @@ pub(crate) trait Format: Send + Sync + 'static {
     ///
     /// [`EINVAL`] if the format has no pages of `size`, the address is not aligned to it, or it or
     /// an attribute has no encoding.
-    fn encode_pte(pte: &Pte, size: PageSize) -> Result<u64>;
+    fn encode_pte(pte: &Pte, size: PageSize) -> Result<u64> {
+        let kind = page_kind::<Self>(size).ok_or(EINVAL)?;
+        let word = Self::PteBits::pack(pte);
+
+        expect(
+            word,
+            decode_page::<Self>(kind, size, word),
+            Entry::Page(*pte),
+        )
+    }
 
     /// Returns the words of a sparse entry: accesses to it do not fault, although nothing is
-    /// mapped. For entries of one word, the first is it.
-    fn encode_sparse(kind: EntryKind) -> [u64; 2];
+    /// mapped. If entries of `kind` have one word, the first is it.
+    fn encode_sparse(kind: EntryKind) -> [u64; 2] {
+        let word = match kind {
+            EntryKind::Pde | EntryKind::Dual => Self::PdeBits::SPARSE,
+            EntryKind::Pte => Self::PteBits::SPARSE,
+        };
 
-    /// Decodes an entry; if it has one word, the second is ignored.
+        [word, 0]
+    }
+
+    /// Decodes an entry; if it has one word, the second is ignored. All words can be decoded.
     ///
     /// `size` is the size of the page that the entry would be if it were one: that of
-    /// [`Level::leaf`], or [`PageSize::Size64K`] for an entry of a table of big pages.
-    fn decode(kind: EntryKind, size: PageSize, words: [u64; 2]) -> Entry;
+    /// [`Level::leaf`], or [`PageSize::Size64K`] for an entry of a table of big pages. With a size
+    /// that entries of `kind` cannot have, no word is a page. See [`Level::decode`].
+    fn decode(kind: EntryKind, size: PageSize, [first, second]: [u64; 2]) -> Entry {
+        // In a directory, this bit does not say that the entry is valid, but that it is a PTE.
+        let is_page = first & IS_PTE != 0;
+
+        match kind {
+            EntryKind::Pte => decode_page::<Self>(kind, size, first),
+            EntryKind::Pde if is_page => decode_page::<Self>(kind, size, first),
+            EntryKind::Pde => decode_table::<Self>(first, TABLE_ALIGN),
+            EntryKind::Dual if is_page && second != 0 => Entry::Invalid,
+            EntryKind::Dual if is_page => decode_page::<Self>(kind, size, first),
+            EntryKind::Dual => merge_dual(
+                decode_table::<Self>(first, BIG_TABLE_ALIGN),
+                decode_table::<Self>(second, TABLE_ALIGN),
+            ),
+        }
+    }
+}
+
+/// The bits of a word that points to a table.
+///
+/// This is no more than moving bits. What has no place is cut off by [`pack`](Self::pack), and bits
+/// that no field covers are overlooked by [`unpack`](Self::unpack); [`Format`] notices both.
+pub(crate) trait TableBits {
+    /// The word of a sparse entry.
+    const SPARSE: u64;
+
+    /// Returns the word for `pde`, or one that says something else if there is none.
+    ///
+    /// The address, in all words, is in units of 256 bytes or finer.
+    fn pack(pde: &Pde) -> u64;
+
+    /// Returns what the word says; [`None`] if it is not valid.
+    fn unpack(word: u64) -> Option<Pde>;
+
+    /// Returns what a word means that is not valid.
+    fn decode_unused(word: u64) -> Entry;
+}
+
+/// The bits of a word that is a page; see [`TableBits`].
+pub(crate) trait PageBits {
+    /// The word of a sparse entry.
+    const SPARSE: u64;
+
+    /// Returns the word for `pte`, or one that says something else if there is none.
+    fn pack(pte: &Pte) -> u64;
+
+    /// Returns what the word says; [`None`] if it is not valid.
+    fn unpack(word: u64) -> Option<Pte>;
+
+    /// Returns what a word of a table of big pages means that is not valid.
+    fn decode_unused(word: u64) -> Entry;
 }
 
 /// A level of the page tables.
@@ -102,7 +207,23 @@ impl Level {
 
         usize::from_safe_cast(number & ((1 << self.bits) - 1))
     }
+
+    /// Decodes an entry of this level; see [`Format::decode`].
+    #[inline]
+    pub(crate) fn decode<F: Format>(&self, words: [u64; 2]) -> Entry {
+        // Where no entry can be a page, 4 KiB is a size that none can have: only PTEs can.
+        F::decode(self.kind, self.leaf.unwrap_or(PageSize::Size4K), words)
+    }
 }
+
+/// The bit of the (first) word of a directory's entry that makes a PTE of it, in all formats.
+const IS_PTE: u64 = 1 << 0;
+
+/// Alignment of tables in bytes.
+const TABLE_ALIGN: u64 = PAGE_SIZE;
+
+/// Alignment of tables of 64 KiB pages in bytes.
+const BIG_TABLE_ALIGN: u64 = 256;
 
 /// What a table of 64 KiB pages is, as if it were a level. All formats have the same.
 ///
@@ -137,118 +258,76 @@ impl EntryKind {
     }
 }
 
-/// Where the memory is that an entry names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Aperture {
-    /// The VRAM of this GPU.
-    Vram,
-    /// The VRAM of another GPU. Pages only, not tables.
-    Peer,
-    /// System memory, coherent with the caches of the CPU.
-    SysCoherent,
-    /// System memory, not coherent with the caches of the CPU.
-    SysNonCoherent,
-}
-
-/// What an entry that points to a table says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pde {
-    /// Where the table is.
-    pub(crate) aperture: Aperture,
-    /// Address of the table in the aperture, in bytes.
-    pub(crate) address: u64,
-    /// Whether reads of the table by-pass the GPU's caches.
-    pub(crate) volatile: bool,
-    /// Whether a translation by way of ATS is ruled out below.
-    pub(crate) no_ats: bool,
-}
-
-impl Pde {
-    /// Returns what points to a table in VRAM that the driver owns.
-    #[inline]
-    pub(crate) const fn vram(address: VramAddress) -> Self {
-        Self {
-            aperture: Aperture::Vram,
-            address: address.into_raw(),
-            volatile: false,
-            no_ats: true,
-        }
+/// Returns what kind of entry a page of `size` is; [`None`] if there are no such pages.
+fn page_kind<F: Format + ?Sized>(size: PageSize) -> Option<EntryKind> {
+    if BIG_PAGES.leaf == Some(size) {
+        return Some(BIG_PAGES.kind);
     }
+
+    F::LEVELS
+        .iter()
+        .find(|level| level.leaf == Some(size))
+        .map(|level| level.kind)
 }
 
-/// What an entry that is a page says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pte {
-    /// Where the page is.
-    pub(crate) aperture: Aperture,
-    /// Address of the page in the aperture, in bytes.
-    pub(crate) address: u64,
-    /// Which GPU's memory it is; zero unless the aperture is [`Aperture::Peer`].
-    pub(crate) peer: u8,
-    /// How the page is laid out in memory.
-    pub(crate) kind: Kind,
-    /// Whether accesses by-pass the GPU's caches.
-    pub(crate) volatile: bool,
-    /// Whether accesses are restricted to privileged clients.
-    pub(crate) privileged: bool,
-    /// Whether writes fault.
-    pub(crate) read_only: bool,
-    /// Whether atomic operations fault.
-    pub(crate) no_atomics: bool,
-    /// Whether accesses are not counted; formats that cannot express it ignore it as they never
-    /// count.
-    pub(crate) no_access_counting: bool,
+/// Encodes a word that points to a table whose address is a multiple of `align` bytes.
+fn encode_table<F: Format + ?Sized>(pde: &Pde, align: u64) -> Result<u64> {
+    let word = F::PdeBits::pack(pde);
+
+    expect(word, decode_table::<F>(word, align), Entry::Table(*pde))
 }
 
-impl Pte {
-    /// Returns what describes a linear page of VRAM: cached, for all clients, not counted.
-    #[inline]
-    pub(crate) const fn vram(address: VramAddress, read_only: bool) -> Self {
-        Self {
-            aperture: Aperture::Vram,
-            address: address.into_raw(),
-            peer: 0,
-            kind: Kind::Pitch,
-            volatile: false,
-            privileged: false,
-            read_only,
-            no_atomics: false,
-            no_access_counting: true,
-        }
+/// Decodes a word that is no page, but perhaps points to a table aligned to `align` bytes.
+fn decode_table<F: Format + ?Sized>(word: u64, align: u64) -> Entry {
+    let Some(pde) = F::PdeBits::unpack(word) else {
+        return F::PdeBits::decode_unused(word);
+    };
+
+    if pde.address % align != 0 || F::PdeBits::pack(&pde) != word {
+        return Entry::Invalid;
     }
+
+    Entry::Table(pde)
 }
 
-/// How a page is laid out in memory: the "kind".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Linear.
-    Pitch,
-    /// Block-linear, generic.
-    Generic,
-    /// Any other, by its number.
-    Other(u8),
+/// Decodes a word of an entry of `kind` that is no table, but perhaps a page of `size`.
+fn decode_page<F: Format + ?Sized>(kind: EntryKind, size: PageSize, word: u64) -> Entry {
+    let Some(pte) = F::PteBits::unpack(word) else {
+        return match F::PteBits::decode_unused(word) {
+            Entry::NoSmallPages if size != PageSize::Size64K => Entry::Invalid,
+            entry => entry,
+        };
+    };
+
+    let fits = page_kind::<F>(size) == Some(kind) && pte.is_sound(size);
+    if !fits || F::PteBits::pack(&pte) != word {
+        return Entry::Invalid;
+    }
+
+    Entry::Page(pte)
 }
 
-/// What an entry means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// Nothing: an access faults.
-    Absent,
-    /// Nothing is mapped, but accesses do not fault.
-    Sparse,
-    /// In a table of big pages: nothing, and small pages at the same place do not count either.
-    NoSmallPages,
-    /// Points to a table; from a directory of single words.
-    Table(Pde),
-    /// Points to a table of big pages, to one of small pages, or to both.
-    Dual {
-        /// The table of 64 KiB pages.
-        big: Option<Pde>,
-        /// The table of 4 KiB pages.
-        small: Option<Pde>,
-    },
-    /// A page.
-    Page(Pte),
-    /// Has no meaning that this driver knows.
-    Invalid,
+/// Returns what a dual entry means that is no page, of what its words mean.
+fn merge_dual(big: Entry, small: Entry) -> Entry {
+    let (big, small) = match (big, small) {
+        (Entry::Absent, Entry::Absent) => return Entry::Absent,
+        (Entry::Sparse, Entry::Absent) => return Entry::Sparse,
+        (Entry::Table(big), Entry::Absent) => (Some(big), None),
+        (Entry::Absent, Entry::Table(small)) => (None, Some(small)),
+        (Entry::Table(big), Entry::Table(small)) => (Some(big), Some(small)),
+        _ => return Entry::Invalid,
+    };
+
+    Entry::Dual { big, small }
+}
+
+/// Returns a word just encoded if it is decoded to what it was made of.
+///
+/// This is where what has no encoding becomes an error: it was cut off, and does not come back.
+fn expect(word: u64, decoded: Entry, encoded: Entry) -> Result<u64> {
+    if decoded != encoded {
+        return Err(EINVAL);
+    }
+
+    Ok(word)
 }

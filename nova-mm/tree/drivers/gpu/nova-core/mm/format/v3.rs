@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Version 3 of the MMU: Hopper and Blackwell.
+//!
+//! Virtual addresses have 57 bits, in six levels. Addresses of system memory have 52 bits. Those of
+//! VRAM have 40 (1 TiB): the published headers do not agree on whether there are more, so an entry
+//! that uses more is [`Entry::Invalid`].
+//!
+//! The bits are those of `dev_mmu.h` of GH100 in open-gpu-kernel-modules. There, the attributes of
+//! an entry are an enumeration, PCF. In a valid entry, each of its bits stands for one attribute,
+//! which is how it is described here. In one that is not valid, PCF says what the entry is instead.
+
+use crate::mm::{
+    address::PageSize,
+    format::{
+        Aperture,
+        Entry,
+        EntryKind,
+        Format,
+        Kind,
+        Level,
+        PageBits,
+        Pde,
+        Pte,
+        TableBits, //
+    },
+};
+
+/// Version 3 of the MMU.
+pub(crate) struct MmuV3;
+
+impl Format for MmuV3 {
+    const VA_BITS: u32 = 57;
+
+    const LEVELS: &'static [Level] = &[
+        // PD4.
+        Level {
+            shift: 56,
+            bits: 1,
+            kind: EntryKind::Pde,
+            leaf: None,
+        },
+        // PD3.
+        Level {
+            shift: 47,
+            bits: 9,
+            kind: EntryKind::Pde,
+            leaf: None,
+        },
+        // PD2. There are pages here on Blackwell, but not on Hopper.
+        Level {
+            shift: 38,
+            bits: 9,
+            kind: EntryKind::Pde,
+            leaf: Some(PageSize::Size256G),
+        },
+        // PD1.
+        Level {
+            shift: 29,
+            bits: 9,
+            kind: EntryKind::Pde,
+            leaf: Some(PageSize::Size512M),
+        },
+        // PD0.
+        Level {
+            shift: 21,
+            bits: 8,
+            kind: EntryKind::Dual,
+            leaf: Some(PageSize::Size2M),
+        },
+        // PT.
+        Level {
+            shift: 12,
+            bits: 9,
+            kind: EntryKind::Pte,
+            leaf: Some(PageSize::Size4K),
+        },
+    ];
+
+    type PdeBits = PdeBits;
+    type PteBits = PteBits;
+}
+
+bitfield! {
+    pub(crate) struct PdeBits(u64), "A PDE, or one half of a dual entry." {
+        51:8    frame_sys as u64, "ADDRESS in system memory, see below.";
+        39:8    frame_vid as u64, "ADDRESS in VRAM, see below.";
+        4:4     no_ats as bool, "PCF, ATS not allowed.";
+        3:3     volatile as bool, "PCF, uncached: whether reads of the table by-pass the caches.";
+        2:1     aperture as u8, "APERTURE, zero unless the word points to a table.";
+    }
+}
+
+impl PdeBits {
+    /// Binary logarithm of the unit of addresses, in bytes.
+    ///
+    /// That is the unit of the big half. All others have 4 KiB, in fields that start at bit 12; the
+    /// bits below, which they leave unused, are zero here because their tables are aligned.
+    const UNIT_SHIFT: u32 = 8;
+
+    // PCF if there is no aperture.
+    const INVALID_ATS_ALLOWED: u64 = 0 << 3;
+    const SPARSE_ATS_ALLOWED: u64 = 1 << 3;
+    const INVALID_ATS_NOT_ALLOWED: u64 = 2 << 3;
+    const SPARSE_ATS_NOT_ALLOWED: u64 = 3 << 3;
+}
+
+impl TableBits for PdeBits {
+    const SPARSE: u64 = Self::SPARSE_ATS_NOT_ALLOWED;
+
+    fn pack(pde: &Pde) -> u64 {
+        let frame = pde.address >> Self::UNIT_SHIFT;
+        let bits = Self(0)
+            .set_aperture(pde.aperture.into_pde_field())
+            .set_volatile(pde.volatile)
+            .set_no_ats(pde.no_ats);
+
+        match pde.aperture {
+            Aperture::Vram | Aperture::Peer => bits.set_frame_vid(frame).0,
+            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.set_frame_sys(frame).0,
+        }
+    }
+
+    fn unpack(word: u64) -> Option<Pde> {
+        let bits = Self(word);
+        let aperture = Aperture::from_pde_field(bits.aperture())?;
+        let frame = match aperture {
+            Aperture::Vram | Aperture::Peer => bits.frame_vid(),
+            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.frame_sys(),
+        };
+
+        Some(Pde {
+            aperture,
+            address: frame << Self::UNIT_SHIFT,
+            volatile: bits.volatile(),
+            no_ats: bits.no_ats(),
+        })
+    }
+
+    fn decode_unused(word: u64) -> Entry {
+        match word {
+            Self::INVALID_ATS_ALLOWED | Self::INVALID_ATS_NOT_ALLOWED => Entry::Absent,
+            Self::SPARSE_ATS_ALLOWED | Self::SPARSE_ATS_NOT_ALLOWED => Entry::Sparse,
+            _ => Entry::Invalid,
+        }
+    }
+}
+
+bitfield! {
+    pub(crate) struct PteBits(u64), "A PTE." {
+        63:61   peer as u8, "PEER_ID, which GPU's memory it is.";
+        51:12   frame_sys as u64, "ADDRESS in system memory in units of 4 KiB.";
+        39:12   frame_vid as u64, "ADDRESS in VRAM in units of 4 KiB.";
+        11:8    kind as u8 => Kind, "KIND.";
+        7:7     no_access_counting as bool, "PCF, access counting disabled.";
+        6:6     no_atomics as bool, "PCF, no atomics.";
+        5:5     read_only as bool, "PCF, read-only.";
+        4:4     privileged as bool, "PCF, privilege.";
+        3:3     volatile as bool, "PCF, uncached: whether accesses by-pass the caches.";
+        2:1     aperture as u8, "APERTURE.";
+        0:0     valid as bool, "VALID; in a directory, that the entry is a PTE.";
+    }
+}
+
+impl PteBits {
+    /// Binary logarithm of the unit of addresses, in bytes.
+    const UNIT_SHIFT: u32 = 12;
+
+    // PCF if VALID is not set. There is also 2, MAPPING_NOWHERE, which no driver uses.
+    const INVALID: u64 = 0 << 3;
+    const NO_SMALL_PAGES: u64 = 3 << 3;
+}
+
+impl PageBits for PteBits {
+    const SPARSE: u64 = 1 << 3;
+
+    fn pack(pte: &Pte) -> u64 {
+        let frame = pte.address >> Self::UNIT_SHIFT;
+        let bits = Self(0)
+            .set_valid(true)
+            .set_aperture(pte.aperture.into_pte_field())
+            .set_volatile(pte.volatile)
+            .set_privileged(pte.privileged)
+            .set_read_only(pte.read_only)
+            .set_no_atomics(pte.no_atomics)
+            .set_no_access_counting(pte.no_access_counting)
+            .set_kind(pte.kind)
+            .set_peer(pte.peer);
+
+        match pte.aperture {
+            Aperture::Vram | Aperture::Peer => bits.set_frame_vid(frame).0,
+            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.set_frame_sys(frame).0,
+        }
+    }
+
+    fn unpack(word: u64) -> Option<Pte> {
+        let bits = Self(word);
+        if !bits.valid() {
+            return None;
+        }
+
+        let aperture = Aperture::from_pte_field(bits.aperture());
+        let (frame, peer) = match aperture {
+            Aperture::Vram => (bits.frame_vid(), 0),
+            Aperture::Peer => (bits.frame_vid(), bits.peer()),
+            Aperture::SysCoherent | Aperture::SysNonCoherent => (bits.frame_sys(), 0),
+        };
+
+        Some(Pte {
+            aperture,
+            address: frame << Self::UNIT_SHIFT,
+            peer,
+            kind: bits.kind(),
+            volatile: bits.volatile(),
+            privileged: bits.privileged(),
+            read_only: bits.read_only(),
+            no_atomics: bits.no_atomics(),
+            no_access_counting: bits.no_access_counting(),
+        })
+    }
+
+    fn decode_unused(word: u64) -> Entry {
+        match word {
+            Self::INVALID => Entry::Absent,
+            Self::SPARSE => Entry::Sparse,
+            Self::NO_SMALL_PAGES => Entry::NoSmallPages,
+            _ => Entry::Invalid,
+        }
+    }
+}
