@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is in the software GPU, behind its mutex.
+
+use core::ops::Range;
+
+use kernel::prelude::*;
+
+use crate::{
+    mm::{
+        address::{
+            VirtualAddress,
+            VramAddress, //
+        },
+        model::{
+            bar0::Invalidate,
+            config::{
+                Config,
+                WindowRegister, //
+            },
+            tlb::{
+                Space,
+                Tlb, //
+            },
+            vram::Vram,
+            walk::{
+                self,
+                Access,
+                Fault,
+                Found,
+                Leaf,
+                Next,
+                Translation,
+                WalkError,
+                Walker, //
+            }, //
+        }, //
+    },
+    num::usize_as_u64, //
+};
+
+/// Numbers of accesses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Writes of the register that moves the window of PRAMIN.
+    pub(crate) window_writes: u64,
+    /// Reads through PRAMIN.
+    pub(crate) pramin_reads: u64,
+    /// Writes through PRAMIN.
+    pub(crate) pramin_writes: u64,
+    /// Invalidates that were started.
+    pub(crate) invalidates: u64,
+    /// Reads of the register that starts invalidates.
+    pub(crate) trigger_polls: u64,
+    /// Other reads of BAR0.
+    pub(crate) other_reads: u64,
+    /// Other writes of BAR0, among them those that say what is to be invalidated.
+    pub(crate) other_writes: u64,
+    /// Reads through BAR1.
+    pub(crate) bar1_reads: u64,
+    /// Writes through BAR1.
+    pub(crate) bar1_writes: u64,
+}
+
+impl Counts {
+    /// Returns the number of all accesses.
+    pub(crate) fn total(&self) -> u64 {
+        self.window_writes
+            + self.pramin_reads
+            + self.pramin_writes
+            + self.invalidates
+            + self.trigger_polls
+            + self.other_reads
+            + self.other_writes
+            + self.bar1_reads
+            + self.bar1_writes
+    }
+}
+
+/// What the rules of the hardware forbid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// PRAMIN was used before the window was moved, or since the firmware has moved it.
+    WindowNotMoved,
+    /// The window was moved with bits that the register does not have, or off VRAM.
+    WindowValue(u32),
+    /// There is no VRAM at the address.
+    OutOfVram(VramAddress),
+    /// A register that is none here, by its offset, or an access of a width that it does not have.
+    Register(usize),
+    /// A register of invalidates was written while one is pending.
+    InvalidatePending(usize),
+    /// An invalidate was started while writes to VRAM are on their way.
+    WritesOnTheirWay,
+    /// A register of invalidates was written with bits that make no sense here, by its offset.
+    InvalidateValue(usize, u32),
+    /// Page tables were walked that nobody has written, for this address.
+    Poison(VirtualAddress),
+    /// A big and a small page are at the same address.
+    BothSizes(VirtualAddress),
+    /// There was more to log than was asked for.
+    LogFull,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logged {
+    /// A write through PRAMIN.
+    Write {
+        /// Address in VRAM.
+        address: VramAddress,
+        /// What was written.
+        value: u64,
+        /// How many bytes: 4 or 8.
+        width: usize,
+    },
+    /// A read through PRAMIN.
+    Read {
+        /// Address in VRAM.
+        address: VramAddress,
+    },
+    /// An invalidate was started.
+    Invalidate {
+        /// Root page directory that was named.
+        pdb: VramAddress,
+        /// What was written to the register that starts it.
+        command: u32,
+    },
+    /// An invalidate was done, and a read told the driver so.
+    InvalidateDone,
+}
+
+/// What is in the software GPU.
+pub(super) struct State {
+    pub(super) config: Config,
+    pub(super) window_register: WindowRegister,
+    /// Where the window is, if the driver has moved it.
+    pub(super) window: Option<u64>,
+    pub(super) vram: Vram,
+    pub(super) invalidate: Invalidate,
+    pub(super) counts: Counts,
+    pub(super) violation: Option<Violation>,
+    pub(super) log: Option<KVec<Logged>>,
+    pub(super) bar1_fault: Option<(VirtualAddress, Fault)>,
+    walker: &'static dyn Walker,
+    tlb: Tlb,
+}
+
+impl State {
+    pub(super) fn new(config: Config) -> Result<Self> {
+        let mut vram = Vram::new(
+            config.vram_start.into_raw(),
+            config.vram_size,
+            config.poisoned,
+        )?;
+        for offset in (0..4096).step_by(8) {
+            let address = config.bar1_pdb.into_raw() + offset;
+            vram.write(address, u64::MAX, 0).ok_or(EINVAL)?;
+        }
+
+        Ok(Self {
+            config,
+            window_register: config.generation.window(),
+            window: None,
+            vram,
+            invalidate: Invalidate::new(config.trigger_polls),
+            counts: Counts::default(),
+            violation: None,
+            log: None,
+            bar1_fault: None,
+            walker: config.generation.walker(),
+            tlb: Tlb::new()?,
+        })
+    }
+
+    /// Notes a violation, unless there was one before.
+    pub(super) fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Logs, if there is a log.
+    pub(super) fn log(&mut self, logged: Logged) {
+        if let Some(log) = &mut self.log {
+            if log.push_within_capacity(logged).is_err() {
+                self.violate(Violation::LogFull);
+            }
+        }
+    }
+
+    pub(super) fn vram_read64(&mut self, address: u64) -> u64 {
+        self.vram.read(address).unwrap_or_else(|| {
+            self.violate(Violation::OutOfVram(VramAddress::new(address)));
+            u64::MAX
+        })
+    }
+
+    pub(super) fn vram_write64(&mut self, address: u64, value: u64) {
+        if self.vram.write(address, u64::MAX, value).is_none() {
+            self.violate(Violation::OutOfVram(VramAddress::new(address)));
+        }
+    }
+
+    pub(super) fn poison(&mut self, range: Range<u64>) {
+        let start = VramAddress::new(range.start);
+        if self.vram.poison(range).is_none() {
+            self.violate(Violation::OutOfVram(start));
+        }
+    }
+
+    /// Forgets what was cached of an address space, or of all of them.
+    pub(super) fn forget(&mut self, pdb: Option<u64>, hub_only: bool) {
+        self.tlb.forget(pdb, hub_only);
+    }
+
+    /// Translates through the TLB.
+    pub(super) fn translate(
+        &mut self,
+        pdb: u64,
+        address: u64,
+        access: Access,
+    ) -> Result<Translation, Fault> {
+        self.check_range(address)?;
+        let space = Space {
+            pdb,
+            hub: access.hub,
+        };
+        let (shift, found) = match self.tlb.end(space, address) {
+            Some(end) => end,
+            None => {
+                let end = self.fill(space, address);
+                end.map_err(|error| self.fault(address, error))?
+            }
+        };
+        let translation = at(shift, found, address)?;
+
+        if access.write && translation.read_only {
+            return Err(Fault::ReadOnly);
+        }
+        if translation.privileged && !access.privileged {
+            return Err(Fault::Privileged);
+        }
+        Ok(translation)
+    }
+
+    /// Walks on from what the TLB has, and keeps what is found.
+    fn fill(&mut self, space: Space, address: u64) -> Result<(u32, Found), WalkError> {
+        let tlb = &mut self.tlb;
+        let start = tlb
+            .table(space, address)
+            .unwrap_or(Next::Directory(0, space.pdb));
+        let (shift, found) = walk::walk(&self.vram, self.walker, start, address, |shift, next| {
+            tlb.keep_table(space, address, shift, next);
+        })?;
+        if found != Found::Absent || self.config.negative_caching {
+            tlb.keep_end(space, address, shift, found);
+        }
+
+        Ok((shift, found))
+    }
+
+    /// Translates by what is in VRAM.
+    pub(super) fn walk(&mut self, pdb: u64, address: u64) -> Result<Translation, Fault> {
+        self.check_range(address)?;
+        let start = Next::Directory(0, pdb);
+        let (shift, found) = walk::walk(&self.vram, self.walker, start, address, |_, _| ())
+            .map_err(|error| self.fault(address, error))?;
+
+        at(shift, found, address)
+    }
+
+    fn check_range(&self, address: u64) -> Result<(), Fault> {
+        match address.checked_shr(walk::address_bits(self.walker)) {
+            None | Some(0) => Ok(()),
+            Some(_) => Err(Fault::OutOfRange),
+        }
+    }
+
+    /// Returns the fault that an error in a walk is, and notes what must not happen.
+    fn fault(&mut self, address: u64, error: WalkError) -> Fault {
+        let address = VirtualAddress::new(address);
+        match error {
+            WalkError::Fault(Fault::Poison) => {
+                self.violate(Violation::Poison(address));
+                Fault::Poison
+            }
+            WalkError::Fault(fault) => fault,
+            WalkError::BothSizes => {
+                self.violate(Violation::BothSizes(address));
+                Fault::Invalid
+            }
+        }
+    }
+}
+
+/// Returns the translation of `address` in what was found for `1 << shift` bytes around it.
+fn at(shift: u32, found: Found, address: u64) -> Result<Translation, Fault> {
+    match found {
+        Found::Absent => Err(Fault::Unmapped),
+        Found::Sparse => Err(Fault::Sparse),
+        Found::Page(leaf) => Ok(Leaf {
+            address: leaf.address + address % (1 << shift),
+            ..leaf
+        }),
+    }
+}
+
+/// Returns the mask of `width` bytes, 4 or 8, at `offset` of a word, and how far they are shifted.
+pub(super) fn lane(offset: u64, width: usize) -> (u64, u32) {
+    match (usize_as_u64(width), offset % 8) {
+        (4, 4) => (0xffff_ffff_0000_0000, 32),
+        (4, _) => (0x0000_0000_ffff_ffff, 0),
+        _ => (u64::MAX, 0),
+    }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VRAM of the software GPU, and what is on its way there.
+
+use core::ops::Range;
+
+use kernel::prelude::*;
+
+use crate::num::{
+    u64_as_usize,
+    usize_as_u64, //
+};
+
+/// What VRAM holds that nobody has written.
+///
+/// It looks like a page: bit 0 is set, the aperture is VRAM, and it is in use by somebody else.
+pub(crate) const POISON: u64 = 0x06a5_a5a5_a5a5_a5c1;
+
+/// Why an entry of a page table cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadError {
+    OutOfVram,
+    Poison,
+}
+
+/// A write on its way: the bits in `mask` of the word at `index` become those of `value`.
+#[derive(Clone, Copy, Default)]
+struct Posted {
+    index: usize,
+    mask: u64,
+    value: u64,
+}
+
+/// Number of writes that can be on their way.
+const QUEUE: usize = 32;
+
+/// VRAM: dense, in words of 64 bits.
+pub(super) struct Vram {
+    start: u64,
+    words: KVVec<u64>,
+    /// One bit for each word: whether nobody has written it.
+    poison: KVVec<u64>,
+    /// Writes in their order: a ring of `queued` ones that starts at `first`.
+    queue: [Posted; QUEUE],
+    first: usize,
+    queued: usize,
+}
+
+/// A word, by its number, as seen by `poison`: the number of the word with its bit, and the bit.
+fn poison_bit(index: usize) -> (usize, u64) {
+    (index / 64, 1 << (index % 64))
+}
+
+impl Vram {
+    /// Makes VRAM of `size` bytes that starts at address `start`; all is zero, or poisoned.
+    pub(super) fn new(start: u64, size: u64, poisoned: bool) -> Result<Self> {
+        if start % 4096 != 0 || size % 4096 != 0 || size == 0 {
+            return Err(EINVAL);
+        }
+        start.checked_add(size).ok_or(EOVERFLOW)?;
+        let count = u64_as_usize(size / 8);
+        let (word, bits) = if poisoned { (POISON, u64::MAX) } else { (0, 0) };
+
+        Ok(Self {
+            start,
+            words: KVVec::from_elem(word, count, GFP_KERNEL)?,
+            poison: KVVec::from_elem(bits, count / 64, GFP_KERNEL)?,
+            queue: [Posted::default(); QUEUE],
+            first: 0,
+            queued: 0,
+        })
+    }
+
+    /// Returns the number of the word at an address, if it is one.
+    fn index(&self, address: u64) -> Option<usize> {
+        let offset = address.checked_sub(self.start)?;
+        let index = u64_as_usize(offset / 8);
+
+        (offset % 8 == 0 && index < self.words.len()).then_some(index)
+    }
+
+    /// Reads a word as the GPU does.
+    pub(super) fn read(&self, address: u64) -> Option<u64> {
+        self.words.get(self.index(address)?).copied()
+    }
+
+    /// Reads an entry of a page table as the GPU does.
+    pub(super) fn entry(&self, address: u64) -> Result<u64, ReadError> {
+        let index = self.index(address).ok_or(ReadError::OutOfVram)?;
+        let (at, bit) = poison_bit(index);
+        if self.poison.get(at).is_some_and(|bits| bits & bit != 0) {
+            return Err(ReadError::Poison);
+        }
+
+        self.words.get(index).copied().ok_or(ReadError::OutOfVram)
+    }
+
+    /// Writes the bits in `mask` of a word, which arrive at once.
+    pub(super) fn write(&mut self, address: u64, mask: u64, value: u64) -> Option<()> {
+        let index = self.index(address)?;
+        self.apply(Posted { index, mask, value });
+
+        Some(())
+    }
+
+    /// Writes the bits in `mask` of a word, which arrive with the next [`drain`](Self::drain), or
+    /// when later writes push them out.
+    pub(super) fn post(&mut self, address: u64, mask: u64, value: u64) -> Option<()> {
+        let index = self.index(address)?;
+        if self.queued == QUEUE {
+            self.arrive();
+        }
+        let last = (self.first + self.queued) % QUEUE;
+        self.queue[last] = Posted { index, mask, value };
+        self.queued += 1;
+
+        Some(())
+    }
+
+    /// Lets all writes arrive.
+    pub(super) fn drain(&mut self) {
+        while self.queued > 0 {
+            self.arrive();
+        }
+    }
+
+    /// Whether a write is on its way.
+    pub(super) fn has_posted(&self) -> bool {
+        self.queued > 0
+    }
+
+    /// Lets the oldest write arrive.
+    fn arrive(&mut self) {
+        let posted = self.queue[self.first];
+        self.first = (self.first + 1) % QUEUE;
+        self.queued -= 1;
+        self.apply(posted);
+    }
+
+    fn apply(&mut self, posted: Posted) {
+        if let Some(word) = self.words.get_mut(posted.index) {
+            *word = (*word & !posted.mask) | (posted.value & posted.mask);
+        }
+        let (at, bit) = poison_bit(posted.index);
+        // Half a word leaves the other half as it was.
+        if let Some(bits) = self.poison.get_mut(at).filter(|_| posted.mask == u64::MAX) {
+            *bits &= !bit;
+        }
+    }
+
+    /// Poisons the words of a range.
+    pub(super) fn poison(&mut self, range: Range<u64>) -> Option<()> {
+        if range.is_empty() {
+            return Some(());
+        }
+        let first = self.index(range.start)?;
+        let last = self.index(range.end.checked_sub(8)?)?;
+        for index in first..=last {
+            self.words[index] = POISON;
+            let (at, bit) = poison_bit(index);
+            self.poison[at] |= bit;
+        }
+
+        Some(())
+    }
+
+    /// Whether an address is in VRAM.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        address
+            .checked_sub(self.start)
+            .is_some_and(|offset| offset / 8 < usize_as_u64(self.words.len()))
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page tables of MMU v2 as the software GPU reads them.
+//!
+//! Written from the bit numbers of `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules, not
+//! from what the driver encodes. Bits that a kind of entry does not have make it invalid.
+
+use crate::mm::{
+    address::PageSize,
+    format::Aperture,
+    model::walk::{
+        DirectoryLevel,
+        Leaf,
+        Pointer,
+        Step,
+        Walker, //
+    }, //
+};
+
+/// MMU v2: 49 bits.
+pub(super) struct WalkerV2 {
+    /// Whether there are pages of 512 MiB: from GA100 on.
+    pub(super) page_512m: bool,
+}
+
+static DIRECTORIES: [DirectoryLevel; 4] = [
+    DirectoryLevel { shift: 47, bits: 2 },
+    DirectoryLevel { shift: 38, bits: 9 },
+    DirectoryLevel { shift: 29, bits: 9 },
+    DirectoryLevel { shift: 21, bits: 8 },
+];
+
+/// Returns bits `high..=low`.
+fn bits(word: u64, high: u32, low: u32) -> u64 {
+    (word << (63 - high)) >> (63 - high + low)
+}
+
+/// Whether a bit is set.
+fn bit(word: u64, number: u32) -> bool {
+    bits(word, number, number) == 1
+}
+
+/// Whether no bits are set but those in `high..=low` ranges.
+fn only(word: u64, ranges: &[(u32, u32)]) -> bool {
+    let allowed = ranges.iter().fold(0, |mask, &(high, low)| {
+        mask | (bits(u64::MAX, high, low) << low)
+    });
+
+    word & !allowed == 0
+}
+
+/// What a pointer to a table can be.
+enum Half {
+    None,
+    Sparse,
+    Pointer(Pointer),
+    Invalid,
+}
+
+/// Decodes a pointer with its address in bits 32:8 (VRAM) and units of 4 KiB.
+fn pointer(word: u64) -> Half {
+    // APERTURE 2:1, VOL 3, NO_ATS 5.
+    match bits(word, 2, 1) {
+        0 if word == 0 => Half::None,
+        0 if only(word, &[(3, 3)]) => Half::Sparse,
+        1 if only(word, &[(2, 1), (3, 3), (5, 5), (32, 8)]) => Half::Pointer(Pointer {
+            vram: Some(bits(word, 32, 8) << 12),
+        }),
+        2 | 3 if only(word, &[(2, 1), (3, 3), (5, 5), (53, 8)]) => {
+            Half::Pointer(Pointer { vram: None })
+        }
+        _ => Half::Invalid,
+    }
+}
+
+/// Decodes a pointer to a table of big pages: its address is in bits 32:4 (VRAM), in units of 256
+/// bytes. Bit 5 is a bit of it, and not NO_ATS.
+fn big_pointer(word: u64) -> Half {
+    match bits(word, 2, 1) {
+        0 if word == 0 => Half::None,
+        0 if only(word, &[(3, 3)]) => Half::Sparse,
+        1 if only(word, &[(2, 1), (3, 3), (32, 4)]) => Half::Pointer(Pointer {
+            vram: Some(bits(word, 32, 4) << 8),
+        }),
+        2 | 3 if only(word, &[(2, 1), (3, 3), (53, 4)]) => Half::Pointer(Pointer { vram: None }),
+        _ => Half::Invalid,
+    }
+}
+
+/// Decodes the last directory's two words, if they are no page.
+fn dual(words: [u64; 2]) -> Step {
+    match (big_pointer(words[0]), pointer(words[1])) {
+        (Half::None, Half::None) => Step::Absent,
+        (Half::Sparse, Half::None) => Step::Sparse,
+        (Half::Pointer(big), Half::None) => Step::Dual {
+            big: Some(big),
+            small: None,
+        },
+        (Half::None, Half::Pointer(small)) => Step::Dual {
+            big: None,
+            small: Some(small),
+        },
+        (Half::Pointer(big), Half::Pointer(small)) => Step::Dual {
+            big: Some(big),
+            small: Some(small),
+        },
+        _ => Step::Invalid,
+    }
+}
+
+/// Decodes a page.
+fn page(word: u64, size: PageSize) -> Step {
+    // VALID 0, APERTURE 2:1, VOL 3, PRIVILEGE 5, READ_ONLY 6, ATOMIC_DISABLE 7, KIND 63:56.
+    let flags = [(3, 0), (7, 5), (63, 56)];
+    let (aperture, address, peer, fits) = match bits(word, 2, 1) {
+        0 => (
+            Aperture::Vram,
+            bits(word, 32, 8),
+            0,
+            only(word, &[flags[0], flags[1], flags[2], (32, 8)]),
+        ),
+        1 => (
+            Aperture::Peer,
+            bits(word, 32, 8),
+            bits(word, 35, 33),
+            only(word, &[flags[0], flags[1], flags[2], (35, 8)]),
+        ),
+        aperture => (
+            if aperture == 2 {
+                Aperture::SysCoherent
+            } else {
+                Aperture::SysNonCoherent
+            },
+            bits(word, 53, 8),
+            0,
+            only(word, &[flags[0], flags[1], flags[2], (53, 8)]),
+        ),
+    };
+    let address = address << 12;
+    // 7 is the kind that is none.
+    if !fits || address % size.bytes() != 0 || bits(word, 63, 56) == 7 {
+        return Step::Invalid;
+    }
+
+    Step::Page(Leaf {
+        aperture,
+        address,
+        page_size: size,
+        // CAST: Three bits.
+        peer: peer as u8,
+        // CAST: Eight bits.
+        kind: bits(word, 63, 56) as u8,
+        read_only: bit(word, 6),
+        privileged: bit(word, 5),
+        volatile: bit(word, 3),
+        no_atomics: bit(word, 7),
+    })
+}
+
+impl Walker for WalkerV2 {
+    fn directories(&self) -> &'static [DirectoryLevel] {
+        &DIRECTORIES
+    }
+
+    fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step {
+        // Bit 0 says that the entry is a page.
+        if bit(words[0], 0) {
+            return match shift {
+                21 if words[1] == 0 => page(words[0], PageSize::Size2M),
+                29 if self.page_512m => page(words[0], PageSize::Size512M),
+                _ => Step::Invalid,
+            };
+        }
+        if shift == 21 {
+            return dual(words);
+        }
+        match pointer(words[0]) {
+            Half::None => Step::Absent,
+            Half::Sparse => Step::Sparse,
+            Half::Pointer(table) => Step::Table(table),
+            Half::Invalid => Step::Invalid,
+        }
+    }
+
+    fn page_entry(&self, size: PageSize, word: u64) -> Step {
+        match word {
+            _ if bit(word, 0) => page(word, size),
+            0 => Step::Absent,
+            // VOL.
+            0x08 => Step::Sparse,
+            // PRIVILEGE, or that and VOL.
+            0x20 | 0x28 if size == PageSize::Size64K => Step::NoSmallPages,
+            _ => Step::Invalid,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page tables of MMU v3 as the software GPU reads them.
+//!
+//! Written from the bit numbers of `dev_mmu.h` of GH100 in open-gpu-kernel-modules, not from what
+//! the driver encodes. Bits that a kind of entry does not have make it invalid.
+
+use crate::mm::{
+    address::PageSize,
+    format::Aperture,
+    model::walk::{
+        DirectoryLevel,
+        Leaf,
+        Pointer,
+        Step,
+        Walker, //
+    }, //
+};
+
+/// MMU v3: 57 bits.
+pub(super) struct WalkerV3 {
+    /// Whether there are pages of 256 GiB: from GB100 on.
+    pub(super) page_256g: bool,
+}
+
+static DIRECTORIES: [DirectoryLevel; 5] = [
+    DirectoryLevel { shift: 56, bits: 1 },
+    DirectoryLevel { shift: 47, bits: 9 },
+    DirectoryLevel { shift: 38, bits: 9 },
+    DirectoryLevel { shift: 29, bits: 9 },
+    DirectoryLevel { shift: 21, bits: 8 },
+];
+
+/// Addresses stand where they are, in bits 51:12, or 51:8 for tables of big pages.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const ADDRESS_BIG: u64 = 0x000f_ffff_ffff_ff00;
+
+/// What a pointer to a table can be.
+enum Half {
+    None,
+    Sparse,
+    Pointer(Pointer),
+    Invalid,
+}
+
+/// Decodes a pointer whose address is in the bits of `mask`.
+fn pointer(word: u64, mask: u64) -> Half {
+    // IS_PTE 0, APERTURE 2:1, PCF 5:3.
+    let pcf = (word >> 3) & 0x7;
+    if word & !(mask | 0x3e) != 0 || pcf > 3 {
+        return Half::Invalid;
+    }
+    match ((word >> 1) & 0x3, word & mask, pcf) {
+        // Invalid with and without ATS.
+        (0, 0, 0 | 2) => Half::None,
+        // Sparse with and without ATS.
+        (0, 0, _) => Half::Sparse,
+        (1, address, _) => Half::Pointer(Pointer {
+            vram: Some(address),
+        }),
+        (2 | 3, _, _) => Half::Pointer(Pointer { vram: None }),
+        _ => Half::Invalid,
+    }
+}
+
+/// Decodes the last directory's two words, if they are no page.
+fn dual(words: [u64; 2]) -> Step {
+    match (pointer(words[0], ADDRESS_BIG), pointer(words[1], ADDRESS)) {
+        (Half::None, Half::None) => Step::Absent,
+        (Half::Sparse, Half::None) => Step::Sparse,
+        (Half::Pointer(big), Half::None) => Step::Dual {
+            big: Some(big),
+            small: None,
+        },
+        (Half::None, Half::Pointer(small)) => Step::Dual {
+            big: None,
+            small: Some(small),
+        },
+        (Half::Pointer(big), Half::Pointer(small)) => Step::Dual {
+            big: Some(big),
+            small: Some(small),
+        },
+        _ => Step::Invalid,
+    }
+}
+
+/// Decodes a page.
+fn page(word: u64, size: PageSize) -> Step {
+    // VALID 0, APERTURE 2:1, PCF 7:3, KIND 11:8, ADDRESS 51:12, PEER_ID 63:61.
+    let (aperture, peers) = match (word >> 1) & 0x3 {
+        0 => (Aperture::Vram, 0),
+        1 => (Aperture::Peer, 0x7 << 61),
+        2 => (Aperture::SysCoherent, 0),
+        _ => (Aperture::SysNonCoherent, 0),
+    };
+    let kind = (word >> 8) & 0xf;
+    let address = word & ADDRESS;
+    // 7 is the kind that is none.
+    if word & !(ADDRESS | 0xfff | peers) != 0 || address % size.bytes() != 0 || kind == 7 {
+        return Step::Invalid;
+    }
+
+    Step::Page(Leaf {
+        aperture,
+        address,
+        page_size: size,
+        // CAST: Three bits.
+        peer: (word >> 61) as u8,
+        // CAST: Four bits.
+        kind: kind as u8,
+        // Of the PCF: UNCACHED 0, PRIVILEGE 1, READ_ONLY 2, NO_ATOMIC 3, ACD 4.
+        volatile: word & (1 << 3) != 0,
+        privileged: word & (1 << 4) != 0,
+        read_only: word & (1 << 5) != 0,
+        no_atomics: word & (1 << 6) != 0,
+    })
+}
+
+impl Walker for WalkerV3 {
+    fn directories(&self) -> &'static [DirectoryLevel] {
+        &DIRECTORIES
+    }
+
+    fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step {
+        // Bit 0 says that the entry is a page.
+        if words[0] & 1 != 0 {
+            return match shift {
+                21 if words[1] == 0 => page(words[0], PageSize::Size2M),
+                29 => page(words[0], PageSize::Size512M),
+                38 if self.page_256g => page(words[0], PageSize::Size256G),
+                _ => Step::Invalid,
+            };
+        }
+        if shift == 21 {
+            return dual(words);
+        }
+        match pointer(words[0], ADDRESS) {
+            Half::None => Step::Absent,
+            Half::Sparse => Step::Sparse,
+            Half::Pointer(table) => Step::Table(table),
+            Half::Invalid => Step::Invalid,
+        }
+    }
+
+    fn page_entry(&self, size: PageSize, word: u64) -> Step {
+        if word & 1 != 0 {
+            return page(word, size);
+        }
+        // PCF 7:3 says what is not valid.
+        match word {
+            0 => Step::Absent,
+            0x08 => Step::Sparse,
+            0x18 if size == PageSize::Size64K => Step::NoSmallPages,
+            _ => Step::Invalid,
+        }
+    }
+}
