@@ -9,9 +9,12 @@ pub(crate) mod format;
 pub(crate) mod gpu_mm;
 pub(crate) mod mmio;
 pub(crate) mod mmu;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod model;
 pub(crate) mod pramin;
 pub(crate) mod regions;
 pub(crate) mod regs;
+pub(crate) mod stack;
 pub(crate) mod tables;
 pub(crate) mod tlb;
 pub(crate) mod va;

@@ -30,6 +30,7 @@ use crate::mm::{
         PraminWindow,
         WritesVisible, //
     },
+    stack::Stack,
     tlb::{
         Tlb,
         TlbChange,
@@ -44,8 +45,7 @@ use self::extents::Extents;
 mod foreign;
 
 mod node;
-use self::node::Node;
-pub(crate) use self::node::NodeStack;
+pub(crate) use self::node::Node;
 
 mod slots;
 
@@ -218,7 +218,7 @@ pub(crate) struct Work<'a, 'w> {
     /// The new tables.
     pub(crate) spares: &'a mut Spares,
     /// Where the tables go that are not linked any more.
-    pub(crate) retired: &'a mut NodeStack,
+    pub(crate) retired: &'a mut Stack<Node>,
     /// The way into VRAM.
     pub(crate) window: PraminWindow<'w>,
 }

@@ -244,7 +244,7 @@ impl<F: Format> Vmm<F> {
 
         state.unmap_all(mmu, bar)?;
         if state.quarantine.is_empty() {
-            return Ok(Released::nothing());
+            return Ok(Released::new());
         }
         let acknowledged = PageTables::<F>::unflushed(mmu.pramin.window(bar))?.invalidate(
             &mut mmu.tlb,

@@ -12,6 +12,7 @@ use crate::{
             Level, //
         },
         pramin::PraminWindow,
+        stack::Link,
         vram::TablePage, //
     },
     num::usize_as_u64, //
@@ -35,8 +36,8 @@ pub(crate) struct Node {
     entry_words: usize,
     /// Number of entries that are not absent.
     live: usize,
-    /// The next table in a [`NodeStack`].
-    next: Option<KBox<Node>>,
+    /// The table below this one in a stack.
+    below: Option<KBox<Node>>,
 }
 
 impl Node {
@@ -84,7 +85,7 @@ impl Node {
             },
             entry_words,
             live: 0,
-            next: None,
+            below: None,
         })
     }
 
@@ -230,34 +231,8 @@ impl Node {
     }
 }
 
-/// A stack of tables.
-///
-/// It is linked through the tables, so that pushing does not allocate.
-pub(crate) struct NodeStack {
-    top: Option<KBox<Node>>,
-}
-
-impl NodeStack {
-    pub(crate) const fn new() -> Self {
-        Self { top: None }
-    }
-
-    pub(super) fn push(&mut self, mut node: KBox<Node>) {
-        node.next = self.top.take();
-        self.top = Some(node);
-    }
-
-    pub(super) fn pop(&mut self) -> Option<KBox<Node>> {
-        let mut node = self.top.take()?;
-        self.top = node.next.take();
-
-        Some(node)
-    }
-}
-
-impl Drop for NodeStack {
-    fn drop(&mut self) {
-        // One by one: each table dropping the next would use up the stack.
-        while self.pop().is_some() {}
+impl Link for Node {
+    fn below(&mut self) -> &mut Option<KBox<Self>> {
+        &mut self.below
     }
 }

@@ -14,12 +14,10 @@ use crate::mm::{
         Level,
         Pde, //
     },
+    stack::Stack,
     tables::{
         extents::Extents,
-        node::{
-            Node,
-            NodeStack, //
-        },
+        node::Node,
         slots::slots, //
     },
     vram::VramAllocator, //
@@ -31,7 +29,7 @@ use crate::mm::{
 /// between: there is a table for each place where one can be missing. Those that turn out not to be
 /// needed are given back when this is dropped, which may sleep.
 pub(crate) struct Spares {
-    levels: KVec<NodeStack>,
+    levels: KVec<Stack<Node>>,
 }
 
 impl Spares {
@@ -92,11 +90,11 @@ impl Spares {
     ) -> Result<Self> {
         let mut levels = KVec::with_capacity(F::LEVELS.len(), GFP_KERNEL)?;
         // The root is never missing.
-        levels.push(NodeStack::new(), GFP_KERNEL)?;
+        levels.push(Stack::new(), GFP_KERNEL)?;
 
         for pair in F::LEVELS.windows(2) {
             if let [parent, level] = pair {
-                let mut stack = NodeStack::new();
+                let mut stack = Stack::new();
                 for _ in 0..count(parent, level)? {
                     let table = memory.alloc_table()?;
                     // Entries can point to it, so that linking it cannot fail.
@@ -118,7 +116,7 @@ impl Spares {
     pub(super) fn take(&mut self, level: usize) -> Result<KBox<Node>> {
         self.levels
             .get_mut(level)
-            .and_then(NodeStack::pop)
+            .and_then(Stack::pop)
             .ok_or(ENOSPC)
     }
 }

@@ -24,12 +24,10 @@ use crate::mm::{
         Pte, //
     },
     pramin::PraminWindow,
+    stack::Stack,
     tables::{
         extents::Extents,
-        node::{
-            Node,
-            NodeStack, //
-        },
+        node::Node,
         slots::{
             slots,
             Slot, //
@@ -64,7 +62,7 @@ pub(super) enum Change<'a, I> {
 pub(super) struct Update<'a, 'w, F, I> {
     change: Change<'a, I>,
     spares: &'a mut Spares,
-    retired: &'a mut NodeStack,
+    retired: &'a mut Stack<Node>,
     window: &'a mut PraminWindow<'w>,
     /// Something that could be accessed cannot be any more, or not in the same way.
     downgraded: bool,
@@ -75,7 +73,7 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
     pub(super) fn new(
         change: Change<'a, I>,
         spares: &'a mut Spares,
-        retired: &'a mut NodeStack,
+        retired: &'a mut Stack<Node>,
         window: &'a mut PraminWindow<'w>,
     ) -> Self {
         Self {

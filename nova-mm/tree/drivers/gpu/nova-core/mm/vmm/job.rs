@@ -186,7 +186,12 @@ impl<F: Format> Vmm<F> {
         operation: Operation,
     ) -> Result<Submitted<F>> {
         let numbers = self.check(va, &pages)?;
-        let spares = Spares::for_split::<F>(&numbers, &self.memory)?;
+        // No page reaches beyond the addresses that it is mapped in, so none is split there.
+        let spares = if pages == va.pages() {
+            Spares::none::<F>(&self.memory)?
+        } else {
+            Spares::for_split::<F>(&numbers, &self.memory)?
+        };
 
         Submitted::new(self, va, numbers, operation, spares)
     }
@@ -300,7 +305,7 @@ impl<F: Format> Submitted<F> {
         let changed = self.operation.change(tables, &self.pages, work);
         if changed.is_err() && tables.is_intact() {
             self.retired = Some(retired);
-            return changed.map(|_| Released::nothing());
+            return changed.map(|_| Released::new());
         }
 
         // If only a part of the change has been made, the GPU may reach what was mapped before and

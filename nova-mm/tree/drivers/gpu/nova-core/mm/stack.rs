@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stacks that need no memory of their own.
+
+use kernel::prelude::*;
+
+/// An object that can be in a [`Stack`].
+pub(crate) trait Link: Sized {
+    /// Returns where the object below this one is kept.
+    fn below(&mut self) -> &mut Option<KBox<Self>>;
+}
+
+/// A stack of objects that are linked through themselves, so that pushing one does not allocate.
+pub(crate) struct Stack<T: Link> {
+    top: Option<KBox<T>>,
+}
+
+impl<T: Link> Stack<T> {
+    /// Makes a stack without objects.
+    pub(crate) const fn new() -> Self {
+        Self { top: None }
+    }
+
+    /// Returns whether there are no objects.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.top.is_none()
+    }
+
+    /// Puts an object on top.
+    pub(crate) fn push(&mut self, mut object: KBox<T>) {
+        *object.below() = self.top.take();
+        self.top = Some(object);
+    }
+
+    /// Takes the object on top.
+    pub(crate) fn pop(&mut self) -> Option<KBox<T>> {
+        let mut object = self.top.take()?;
+        self.top = object.below().take();
+
+        Some(object)
+    }
+
+    /// Takes all objects.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
+    }
+}
+
+impl<T: Link> Drop for Stack<T> {
+    fn drop(&mut self) {
+        // One by one: if each dropped the one below it, the stack of the CPU would be used up.
+        while self.pop().is_some() {}
+    }
+}
