@@ -11,10 +11,7 @@
 //! allocates or frees VRAM may sleep and may wait for reclaim: it belongs into the stages "submit"
 //! and "cleanup" of a job, never into "run", and no lock that "run" takes may be held meanwhile.
 
-use core::{
-    iter,
-    ops::Range, //
-};
+use core::ops::Range;
 
 use kernel::{
     gpu::buddy::{
@@ -157,13 +154,10 @@ impl VramAllocator {
         if size == 0 || size % PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
-        if size > self.0.size {
-            return Err(ENOSPC);
-        }
 
         for block in BLOCKS.into_iter().filter(|&block| block <= min_page) {
             match self.alloc_blocks(size, block) {
-                // `EINVAL` tells that `size` is too large when it is rounded up to such blocks.
+                // `EINVAL` says that `size`, rounded up to such blocks, is more than there is.
                 Err(error) if error == ENOSPC || error == EINVAL => continue,
                 result => return result,
             }
@@ -233,25 +227,16 @@ impl Vram {
 
     /// Returns where the memory is, in the order in which it is to be mapped.
     ///
-    /// The ranges are half-open, their bounds multiples of 4 KiB. No range is empty, and none starts
-    /// where the one before it ends.
+    /// The ranges are half-open. The size of each is a power of two, at least 4 KiB and at most
+    /// that of the range before it, and its start is a multiple of its size. So if the first one is
+    /// mapped at a multiple of its size, then all of them are.
     ///
     /// Context: any. Nothing is locked, and nothing is allocated.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
-        let mut blocks = self
-            .blocks
-            .iter()
-            .map(|block| block.offset()..block.offset() + block.size())
-            .peekable();
+        self.blocks.iter().map(|block| {
+            let start = block.offset();
 
-        iter::from_fn(move || {
-            let mut range = blocks.next()?;
-
-            while let Some(next) = blocks.next_if(|next| next.start == range.end) {
-                range.end = next.end;
-            }
-
-            Some(VramAddress::new(range.start)..VramAddress::new(range.end))
+            VramAddress::new(start)..VramAddress::new(start + block.size())
         })
     }
 }

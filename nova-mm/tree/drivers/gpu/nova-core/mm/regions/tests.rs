@@ -314,6 +314,10 @@ mod suite {
                 Some(Defect::Overlaps(second, first))
             );
             assert_eq!(
+                check(&[RESERVED, first, second]).err(),
+                Some(Defect::Overlaps(second, first))
+            );
+            assert_eq!(
                 check(&[second, first]).err(),
                 Some(Defect::Overlaps(first, second))
             );

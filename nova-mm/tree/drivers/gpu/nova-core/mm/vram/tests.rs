@@ -128,9 +128,7 @@ mod suite {
 
         assert_eq!(vram.size(), 2 * MIB + 4 * KIB);
         assert_eq!(allocator.avail(), 14 * MIB - 4 * KIB);
-        for range in vram.ranges() {
-            assert_eq!(range.start.into_raw() % (2 * MIB), 0);
-        }
+        assert_eq!(vram.ranges().next().map(|range| len(&range)), Some(2 * MIB));
 
         Ok(())
     }
@@ -164,21 +162,58 @@ mod suite {
         Ok(())
     }
 
-    /// Blocks of 32 KiB, 16 KiB and so on that lie in ascending order are one range.
+    /// What the order and the alignment of ranges promise, whole and scattered.
     #[test]
-    fn neighbours_are_one_range() -> Result {
-        let allocator = allocator([0..MIB])?;
-        let vram = allocator.alloc(60 * KIB, PageSize::Size4K)?;
-        let mut last = None;
+    fn large_ranges_come_first_and_are_aligned() -> Result {
+        let allocator = allocator([4 * KIB..3 * MIB, 4 * MIB..16 * MIB + 12 * KIB])?;
+        let mut held = KVec::new();
 
-        assert_eq!(
-            vram.ranges().map(|range| len(&range)).sum::<u64>(),
-            60 * KIB
-        );
-        for range in vram.ranges() {
-            assert_ne!(Some(range.start), last);
-            last = Some(range.end);
+        for size in [
+            MIB - 4 * KIB,
+            4 * KIB,
+            5 * MIB,
+            36 * KIB,
+            3 * MIB + 20 * KIB,
+            5 * MIB,
+        ] {
+            for page in [PageSize::Size4K, PageSize::Size64K, PageSize::Size2M] {
+                let Ok(vram) = allocator.alloc(size, page) else {
+                    continue;
+                };
+                let mut before = u64::MAX;
+
+                assert_eq!(vram.ranges().map(|range| len(&range)).sum::<u64>(), size);
+                for range in vram.ranges() {
+                    assert!(len(&range).is_power_of_two());
+                    assert!(len(&range) <= before);
+                    assert_eq!(range.start.into_raw() % len(&range), 0);
+                    before = len(&range);
+                }
+                held.push(vram, GFP_KERNEL)?;
+            }
+            // Leave holes of all sizes.
+            if held.len() % 2 == 0 {
+                drop(held.pop());
+            }
         }
+        assert!(held.len() > 6);
+
+        Ok(())
+    }
+
+    /// Who wants little is not given a part of what is large.
+    #[test]
+    fn small_requests_leave_large_blocks() -> Result {
+        let allocator = allocator([0..4 * MIB])?;
+        let mut tables = KVec::new();
+
+        for _ in 0..512 {
+            tables.push(allocator.alloc_table()?, GFP_KERNEL)?;
+        }
+        let vram = allocator.alloc(2 * MIB, PageSize::Size2M)?;
+
+        assert_eq!(vram.ranges().count(), 1);
+        assert_eq!(allocator.avail(), 0);
 
         Ok(())
     }
