@@ -201,5 +201,5 @@ impl<'a> PraminWindow<'a> {
 /// Only [`PraminWindow::finish`] makes it, and as it borrows [`Pramin`], nothing can be written as
 /// long as it is there. An invalidate of the TLB takes it, so that the GPU cannot be told to look at
 /// page tables anew before the changes have arrived.
-#[must_use = "an invalidate of the TLB has to follow changes of page tables"]
+#[must_use = "an invalidate of the TLB has to follow if page tables were changed"]
 pub(crate) struct WritesVisible<'a>(PhantomData<&'a mut Pramin>);

@@ -1,3 +1,353 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of PRAMIN.
+//! Tests of PRAMIN, on the software GPU.
+
+use kernel::sync::Arc;
+
+use crate::mm::model::{
+    Config,
+    Logged,
+    ModelBar0,
+    SoftGpu,
+    Violation,
+    POISON, //
+};
+
+use super::{
+    hal::tu102::TU102_HAL,
+    *, //
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Returns a software GPU of Turing with its BAR0, and what accesses its VRAM.
+fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
+    let gpu = SoftGpu::new(Config::default())?;
+    let bar = gpu.bar0();
+
+    Ok((gpu, bar, Pramin::with_hal(TU102_HAL)))
+}
+
+/// Returns an address of a number of bytes.
+fn at(address: u64) -> VramAddress {
+    VramAddress::new(address)
+}
+
+#[kunit_tests(nova_mm_pramin)]
+mod suite {
+    use super::*;
+
+    /// Both widths reach the same words, the lower half of 64 bits first.
+    #[test]
+    fn values_arrive_where_they_belong() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        window.write64(at(0x0001_2340), 0x0123_4567_89ab_cdef)?;
+        window.write32(at(0x0030_0000), 0x1111_2222)?;
+        window.write32(at(0x0030_0004), 0x3333_4444)?;
+
+        assert_eq!(window.read32(at(0x0001_2340))?, 0x89ab_cdef);
+        assert_eq!(window.read32(at(0x0001_2344))?, 0x0123_4567);
+        assert_eq!(window.read64(at(0x0030_0000))?, 0x3333_4444_1111_2222);
+
+        let _ = window.finish()?;
+        assert_eq!(gpu.vram_read64(at(0x0001_2340)), 0x0123_4567_89ab_cdef);
+        assert_eq!(gpu.vram_read64(at(0x0030_0000)), 0x3333_4444_1111_2222);
+        gpu.check_clean()
+    }
+
+    /// The rule of other drivers, that the aperture has to start at the 64 KiB of the access, would
+    /// move it with each of these.
+    #[test]
+    fn defect_11_one_move_serves_a_mebibyte() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        window.read32(at(4 * MIB - 4))?;
+        for block in 0..16 {
+            window.read64(at(3 * MIB + 0x1_0000 * block))?;
+            window.read64(at(4 * MIB - 8 - 0x1_0000 * block))?;
+        }
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.counts().window_writes, 1);
+        assert_eq!(gpu.counts().pramin_reads, 33);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn the_aperture_moves_when_an_access_leaves_it() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        for (address, moves) in [
+            (3 * MIB, 1),
+            (4 * MIB - 8, 1),
+            (4 * MIB, 2),
+            (4 * MIB + 8, 2),
+            (3 * MIB, 3),
+            (9 * MIB, 4),
+        ] {
+            window.write64(at(address), address)?;
+            assert_eq!(gpu.counts().window_writes, moves);
+        }
+        let _ = window.finish()?;
+
+        for address in [4 * MIB - 8, 4 * MIB, 4 * MIB + 8, 3 * MIB, 9 * MIB] {
+            assert_eq!(gpu.vram_read64(at(address)), address);
+        }
+        gpu.check_clean()
+    }
+
+    /// Between two sessions, somebody else moves the aperture, as the firmware may.
+    #[test]
+    fn defect_11_a_session_assumes_nothing_of_the_aperture() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        gpu.vram_write64(at(3 * MIB), 0x33);
+        gpu.vram_write64(at(5 * MIB), 0x55);
+
+        let mut window = pramin.window(&bar);
+        assert_eq!(window.read64(at(3 * MIB))?, 0x33);
+        let _ = window.finish()?;
+
+        gpu.disturb_window();
+        gpu.reset_counts();
+
+        let mut window = pramin.window(&bar);
+        assert_eq!(window.read64(at(3 * MIB))?, 0x33);
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.counts().window_writes, 1);
+        gpu.check_clean()
+    }
+
+    /// Restoring it at the end of a session could undo a move that somebody else has made.
+    #[test]
+    fn defect_11_the_end_of_a_session_moves_nothing() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+
+        let mut window = pramin.window(&bar);
+        window.write64(at(3 * MIB), 3)?;
+        let _ = window.finish()?;
+        assert_eq!(gpu.counts().window_writes, 1);
+
+        let mut window = pramin.window(&bar);
+        window.write64(at(7 * MIB), 7)?;
+        drop(window);
+        assert_eq!(gpu.counts().window_writes, 2);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn writes_are_visible_after_finish() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        window.write64(at(MIB), 1)?;
+        window.write64(at(2 * MIB), 2)?;
+        window.write64(at(3 * MIB), 3)?;
+        assert_eq!(gpu.vram_read64(at(MIB)), POISON);
+
+        let _ = window.finish()?;
+        assert_eq!(gpu.vram_read64(at(MIB)), 1);
+        assert_eq!(gpu.vram_read64(at(2 * MIB)), 2);
+        assert_eq!(gpu.vram_read64(at(3 * MIB)), 3);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn finish_reads_one_word_back() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        for word in 0..512 {
+            window.write64(at(MIB + 8 * word), word)?;
+        }
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.counts().window_writes, 1);
+        assert_eq!(gpu.counts().pramin_writes, 512);
+        assert_eq!(gpu.counts().pramin_reads, 1);
+        assert_eq!(gpu.counts().total(), 514);
+        gpu.check_clean()
+    }
+
+    /// It is the last word that was written, also if something else was read since.
+    #[test]
+    fn finish_goes_back_to_the_last_write() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        window.write32(at(MIB), 1)?;
+        window.write64(at(2 * MIB), 2)?;
+        window.read64(at(3 * MIB))?;
+        gpu.start_log(2)?;
+        let _ = window.finish()?;
+
+        let address = at(2 * MIB + 4);
+        assert_eq!(gpu.take_log()[..], [Logged::Read { address }]);
+        assert_eq!(gpu.counts().window_writes, 4);
+
+        let mut window = pramin.window(&bar);
+        window.write64(at(2 * MIB), 2)?;
+        window.write32(at(MIB), 1)?;
+        gpu.start_log(2)?;
+        let _ = window.finish()?;
+
+        let address = at(MIB);
+        assert_eq!(gpu.take_log()[..], [Logged::Read { address }]);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn a_session_without_writes_reads_nothing_back() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+
+        let _ = pramin.window(&bar).finish()?;
+        assert_eq!(gpu.counts().total(), 0);
+
+        let mut window = pramin.window(&bar);
+        window.write64(at(MIB), 1)?;
+        let _ = window.finish()?;
+        gpu.reset_counts();
+
+        let _ = pramin.window(&bar).finish()?;
+        assert_eq!(gpu.counts().total(), 0);
+
+        Ok(())
+    }
+
+    /// An error makes a session end early; its writes must not be forgotten.
+    #[test]
+    fn what_a_dropped_session_wrote_is_left_to_the_next() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+
+        let mut window = pramin.window(&bar);
+        window.write64(at(MIB), 1)?;
+        drop(window);
+        assert_eq!(gpu.vram_read64(at(MIB)), POISON);
+
+        let _ = pramin.window(&bar).finish()?;
+        assert_eq!(gpu.vram_read64(at(MIB)), 1);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn misaligned_accesses_do_nothing() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        for offset in [1, 2, 3, 5, 6, 7] {
+            assert_eq!(window.read32(at(MIB + offset)).err(), Some(EINVAL));
+            assert_eq!(window.write32(at(MIB + offset), 1).err(), Some(EINVAL));
+        }
+        // The last of these would cross the end of the aperture.
+        for offset in [1, 2, 4, 7, MIB - 4] {
+            assert_eq!(window.read64(at(MIB + offset)).err(), Some(EINVAL));
+            assert_eq!(window.write64(at(MIB + offset), 1).err(), Some(EINVAL));
+        }
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.counts().total(), 0);
+
+        Ok(())
+    }
+
+    #[test]
+    fn accesses_out_of_reach_do_nothing() -> Result {
+        const TOO_HIGH: [u64; 3] = [1 << 40, (1 << 56) + 8 * MIB, u64::MAX - 7];
+
+        let (gpu, bar, mut pramin) = turing()?;
+        let mut window = pramin.window(&bar);
+
+        for address in TOO_HIGH {
+            assert_eq!(window.read32(at(address)).err(), Some(EINVAL));
+            assert_eq!(window.write64(at(address), 1).err(), Some(EINVAL));
+        }
+        assert_eq!(gpu.counts().total(), 0);
+
+        // Nor do they make a session forget where the aperture is.
+        window.write64(at(8 * MIB), 8)?;
+        assert_eq!(window.write64(at(TOO_HIGH[1]), 1).err(), Some(EINVAL));
+        assert_eq!(window.read64(at(8 * MIB))?, 8);
+        assert_eq!(gpu.counts().window_writes, 1);
+
+        let _ = window.finish()?;
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn the_last_word_in_reach() -> Result {
+        const END: u64 = 1 << 40;
+
+        let gpu = SoftGpu::new(Config {
+            vram_start: at(END - 8 * MIB),
+            vram_size: 16 * MIB,
+            bar1_pdb: at(END + 4 * MIB),
+            ..Config::default()
+        })?;
+        let bar = gpu.bar0();
+        let mut pramin = Pramin::with_hal(TU102_HAL);
+        let mut window = pramin.window(&bar);
+
+        window.write64(at(END - 8), 1)?;
+        assert_eq!(window.write64(at(END), 2).err(), Some(EINVAL));
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.vram_read64(at(END - 8)), 1);
+        assert_eq!(gpu.vram_read64(at(END)), POISON);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn reach_ends_with_the_register() -> Result {
+        const END: u64 = 1 << 40;
+
+        let (_, _, pramin) = turing()?;
+
+        assert_eq!(pramin.check_reach(at(0)..at(END)), Ok(()));
+        assert_eq!(pramin.check_reach(at(END - 1)..at(END)), Ok(()));
+        assert_eq!(pramin.check_reach(at(0)..at(END + 1)), Err(EINVAL));
+        assert_eq!(pramin.check_reach(at(END)..at(END + 1)), Err(EINVAL));
+        assert_eq!(pramin.check_reach(at(MIB)..at(u64::MAX)), Err(EINVAL));
+        assert_eq!(pramin.check_reach(at(END)..at(END)), Ok(()));
+
+        Ok(())
+    }
+
+    #[test]
+    fn the_register_is_never_truncated() -> Result {
+        const LAST: u64 = (1 << 40) - 0x1_0000;
+
+        let (gpu, bar, _) = turing()?;
+
+        assert_eq!(TU102_HAL.max_base(), at(LAST));
+        TU102_HAL.write_base(&bar, at(LAST))?;
+        // The software GPU minds as it has no VRAM there. The target is zero, which is VRAM.
+        assert_eq!(
+            gpu.take_violation(),
+            Some(Violation::WindowValue(0x00ff_ffff))
+        );
+
+        gpu.reset_counts();
+        for base in [1 << 40, (1 << 40) + 0x1_0000, 1 << 48, u64::MAX - 0xffff] {
+            assert_eq!(TU102_HAL.write_base(&bar, at(base)), Err(EINVAL));
+        }
+        for base in [1, 0x1000, 0x8000, LAST + 0x8000] {
+            assert_eq!(TU102_HAL.write_base(&bar, at(base)), Err(EINVAL));
+        }
+        assert_eq!(gpu.counts().total(), 0);
+
+        Ok(())
+    }
+
+    #[test]
+    fn every_chip_reaches_its_vram() {
+        for &chipset in Chipset::ALL {
+            let pramin = Pramin::new(chipset);
+
+            assert_eq!(pramin.check_reach(at(0)..at(80 << 30)), Ok(()));
+        }
+    }
+}

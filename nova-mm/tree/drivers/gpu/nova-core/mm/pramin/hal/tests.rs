@@ -1,3 +1,91 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the window registers of later chips.
+//! Tests of the register of Hopper and of Blackwell, on the software GPU.
+
+use crate::mm::{
+    model::{
+        Config,
+        Generation,
+        SoftGpu,
+        Violation, //
+    },
+    pramin::Pramin,
+};
+
+use super::{
+    gb100::GB100_HAL,
+    gh100::GH100_HAL,
+    *, //
+};
+
+/// Returns an address of a number of bytes.
+fn at(address: u64) -> VramAddress {
+    VramAddress::new(address)
+}
+
+#[kunit_tests(nova_mm_pramin_hal)]
+mod suite {
+    use super::*;
+
+    /// Checks that `hal` of a GPU of `generation` goes exactly up to `end`, and that the register is
+    /// `value` for the last base below.
+    fn check_end(generation: Generation, hal: &dyn PraminHal, end: u64, value: u32) -> Result {
+        let gpu = SoftGpu::new(Config {
+            generation,
+            ..Config::default()
+        })?;
+        let bar = gpu.bar0();
+        let last = end - 0x1_0000;
+
+        assert_eq!(hal.max_base(), at(last));
+        hal.write_base(&bar, at(last))?;
+        // The software GPU minds as it has no VRAM there.
+        assert_eq!(gpu.take_violation(), Some(Violation::WindowValue(value)));
+
+        gpu.reset_counts();
+        for base in [
+            end,
+            end + 0x1_0000,
+            2 * end,
+            u64::MAX - 0xffff,
+            last + 0x1000,
+        ] {
+            assert_eq!(hal.write_base(&bar, at(base)), Err(EINVAL));
+        }
+        assert_eq!(gpu.counts().total(), 0);
+
+        Ok(())
+    }
+
+    /// Checks that VRAM of a GPU of `generation` is reached by way of `hal`.
+    fn check_session(generation: Generation, hal: &'static dyn PraminHal) -> Result {
+        let gpu = SoftGpu::new(Config {
+            generation,
+            ..Config::default()
+        })?;
+        let bar = gpu.bar0();
+        let mut pramin = Pramin::with_hal(hal);
+        let mut window = pramin.window(&bar);
+
+        window.write64(at(0x0012_3450), 1)?;
+        window.write64(at(0x0052_3458), 2)?;
+        let _ = window.finish()?;
+
+        assert_eq!(gpu.vram_read64(at(0x0012_3450)), 1);
+        assert_eq!(gpu.vram_read64(at(0x0052_3458)), 2);
+        assert_eq!(gpu.counts().window_writes, 2);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn hopper_reaches_256_gib() -> Result {
+        check_end(Generation::Hopper, GH100_HAL, 1 << 38, 0x003f_ffff)?;
+        check_session(Generation::Hopper, GH100_HAL)
+    }
+
+    #[test]
+    fn blackwell_reaches_512_gib() -> Result {
+        check_end(Generation::Blackwell, GB100_HAL, 1 << 39, 0x007f_ffff)?;
+        check_session(Generation::Blackwell, GB100_HAL)
+    }
+}
