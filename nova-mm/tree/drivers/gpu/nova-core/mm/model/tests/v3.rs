@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables of MMU v3, word by word.
+
+use kernel::prelude::*;
+
+#[kunit_tests(nova_mm_model_v3)]
+mod suite {
+    use kernel::prelude::*;
+
+    use crate::mm::{
+        address::{
+            PageSize,
+            VirtualAddress,
+            VramAddress, //
+        },
+        format::Aperture,
+        model::{
+            tests::{
+                Bench,
+                PDB, //
+            },
+            Config,
+            Fault,
+            Generation,
+            Translation, //
+        },
+    };
+
+    const PD3: u64 = 0x1_1000;
+    const PD2: u64 = 0x1_2000;
+    const PD1: u64 = 0x1_3000;
+    const PD0: u64 = 0x1_4000;
+    const SMALL: u64 = 0x1_5000;
+    const BIG: u64 = 0x1_6100;
+
+    fn bench(generation: Generation) -> Result<Bench> {
+        let bench = Bench::new(Config {
+            generation,
+            ..Config::default()
+        })?;
+        write_directories(&bench);
+
+        Ok(bench)
+    }
+
+    /// Writes directories down to an empty table of small pages for the first 2 MiB.
+    fn write_directories(bench: &Bench) {
+        for table in [PDB, PD3, PD2, PD1, PD0, SMALL, BIG & !0xfff] {
+            bench.zero(table);
+        }
+        // PCF 2: cached, no ATS.
+        bench.set(PDB, 0x1_1012);
+        bench.set(PD3, 0x1_2012);
+        bench.set(PD2, 0x1_3012);
+        bench.set(PD1, 0x1_4012);
+        bench.set(PD0 + 8, 0x1_5012);
+    }
+
+    fn walk(bench: &Bench, address: u64) -> Result<Translation, Fault> {
+        bench
+            .gpu
+            .walk(VramAddress::new(PDB), VirtualAddress::new(address))
+    }
+
+    fn plain(address: u64, page_size: PageSize) -> Translation {
+        Translation {
+            aperture: Aperture::Vram,
+            address,
+            page_size,
+            peer: 0,
+            kind: 0,
+            read_only: false,
+            privileged: false,
+            volatile: false,
+            no_atomics: false,
+        }
+    }
+
+    #[test]
+    fn pages_of_all_sizes() -> Result {
+        let bench = bench(Generation::Blackwell)?;
+        bench.set(SMALL + 8, 0x5001);
+        bench.set(PD0 + 16, 0x1_6112);
+        bench.set(BIG + 8 * 2, 0x3_0001);
+        bench.set(PD0 + 32, 0x40_0001);
+        bench.set(PD1 + 8, 0x2000_0001);
+        bench.set(PD2 + 8, (1 << 38) | 1);
+
+        for (address, expected) in [
+            (0x1abc, plain(0x5abc, PageSize::Size4K)),
+            (0x22_1234, plain(0x3_1234, PageSize::Size64K)),
+            (0x5f_edcb, plain(0x5f_edcb, PageSize::Size2M)),
+            (0x2123_4567, plain(0x2123_4567, PageSize::Size512M)),
+            ((1 << 38) + 0x1_2345_6789, {
+                plain((1 << 38) + 0x1_2345_6789, PageSize::Size256G)
+            }),
+        ] {
+            assert_eq!(walk(&bench, address), Ok(expected));
+        }
+        for absent in [0, 0x20_0000, 0x60_0000, 1 << 30, 1 << 47, 1 << 56] {
+            assert_eq!(walk(&bench, absent), Err(Fault::Unmapped));
+        }
+        assert_eq!(walk(&bench, 1 << 57), Err(Fault::OutOfRange));
+        bench.gpu.check_clean()?;
+
+        let bench = self::bench(Generation::Hopper)?;
+        bench.set(PD2 + 8, (1 << 38) | 1);
+        assert_eq!(walk(&bench, 1 << 38), Err(Fault::Invalid));
+        Ok(())
+    }
+
+    #[test]
+    fn attributes() -> Result {
+        let bench = bench(Generation::Hopper)?;
+        let small = plain(0x5000, PageSize::Size4K);
+        for (word, expected) in [
+            // PCF 0x10: access counting disabled, and nothing else.
+            (0x5081, small),
+            (
+                0x5089,
+                Translation {
+                    volatile: true,
+                    ..small
+                },
+            ),
+            (
+                0x5011,
+                Translation {
+                    privileged: true,
+                    ..small
+                },
+            ),
+            (
+                0x5021,
+                Translation {
+                    read_only: true,
+                    ..small
+                },
+            ),
+            (
+                0x5641,
+                Translation {
+                    kind: 6,
+                    no_atomics: true,
+                    ..small
+                },
+            ),
+            (
+                0x000f_ffff_ffff_f00d,
+                Translation {
+                    aperture: Aperture::SysCoherent,
+                    address: 0xf_ffff_ffff_f000,
+                    volatile: true,
+                    ..small
+                },
+            ),
+            (
+                0xa000_0000_0000_9003,
+                Translation {
+                    aperture: Aperture::Peer,
+                    address: 0x9000,
+                    peer: 5,
+                    ..small
+                },
+            ),
+        ] {
+            bench.set(SMALL, word);
+            assert_eq!(walk(&bench, 0), Ok(expected));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sparse_and_absent_entries() -> Result {
+        let bench = bench(Generation::Hopper)?;
+        bench.set(SMALL, 0x8);
+        bench.set(PD0 + 16, 0x1_6112);
+        bench.set(BIG, 0x8);
+        // Sparse without ATS, and with.
+        bench.set(PD0 + 32, 0x18);
+        bench.set(PD1 + 8, 0x8);
+        // Invalid without ATS.
+        bench.set(PD1 + 16, 0x10);
+
+        for sparse in [0, 0x20_0000, 0x40_0000, 0x2000_0000] {
+            assert_eq!(walk(&bench, sparse), Err(Fault::Sparse));
+        }
+        assert_eq!(walk(&bench, 0x4000_0000), Err(Fault::Unmapped));
+
+        // No small pages below.
+        bench.set(PD0, 0x1_6112);
+        bench.set(SMALL, 0x5001);
+        bench.set(BIG, 0x18);
+        assert_eq!(walk(&bench, 0), Err(Fault::Unmapped));
+        bench.set(BIG, 0);
+        assert_eq!(walk(&bench, 0), Ok(plain(0x5000, PageSize::Size4K)));
+        bench.gpu.check_clean()
+    }
+
+    #[test]
+    fn words_without_a_meaning() -> Result {
+        let bench = bench(Generation::Hopper)?;
+        for (entry, word) in [
+            (PDB, 0x1_1013),
+            (PD1, 0x1_4022),
+            (PD1, 0x1_4010),
+            (PD1, 0x1_4052),
+            (PD0 + 8, 0x1_5013),
+            (PD0, 0x40_0001),
+            (SMALL, 0x5000),
+            (SMALL, 0x18),
+            (SMALL, 0x5701),
+            (SMALL, 0x0010_0000_0000_5001),
+        ] {
+            write_directories(&bench);
+            bench.set(SMALL, 0x5001);
+            bench.set(entry, word);
+            assert_eq!(walk(&bench, 0), Err(Fault::Invalid));
+        }
+        Ok(())
+    }
+}
