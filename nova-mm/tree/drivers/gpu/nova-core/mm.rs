@@ -20,3 +20,4 @@ pub(crate) mod tlb;
 pub(crate) mod va;
 pub(crate) mod vmm;
 pub(crate) mod vram;
+pub(crate) mod walk;

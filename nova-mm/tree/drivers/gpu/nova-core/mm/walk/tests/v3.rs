@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Version 3 of the MMU.
+
+use kernel::prelude::*;
+
+use crate::mm::{
+    address::{
+        PageSize,
+        VirtualAddress,
+        VramAddress, //
+    },
+    format::{
+        v3::MmuV3,
+        Pte, //
+    },
+    walk::{
+        tests,
+        walk,
+        Found, //
+    }, //
+};
+
+#[kunit_tests(nova_mm_walk_v3)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn nothing_at_any_level() -> Result {
+        tests::nothing_at_any_level::<MmuV3>()
+    }
+
+    #[test]
+    fn sparse_at_any_level() -> Result {
+        tests::sparse_at_any_level::<MmuV3>()
+    }
+
+    #[test]
+    fn pages_at_any_level() -> Result {
+        tests::pages_at_any_level::<MmuV3>()
+    }
+
+    #[test]
+    fn pages_end() -> Result {
+        tests::pages_end::<MmuV3>()
+    }
+
+    #[test]
+    fn big_pages_come_first() -> Result {
+        // PCF 3.
+        tests::big_pages_come_first::<MmuV3>(0x18)
+    }
+
+    #[test]
+    fn big_pages_alone() -> Result {
+        tests::big_pages_alone::<MmuV3>()
+    }
+
+    #[test]
+    fn foreign_tables_at_any_level() -> Result {
+        tests::foreign_tables_at_any_level::<MmuV3>()
+    }
+
+    #[test]
+    fn invalid_entries_at_any_level() -> Result {
+        tests::invalid_entries_at_any_level::<MmuV3>()
+    }
+
+    #[test]
+    fn addresses_are_not_cut_off() -> Result {
+        tests::addresses_are_not_cut_off::<MmuV3>()
+    }
+
+    #[test]
+    fn roots_are_aligned() -> Result {
+        tests::roots_are_aligned::<MmuV3>()
+    }
+
+    #[test]
+    fn errors_are_passed_on() -> Result {
+        tests::errors_are_passed_on::<MmuV3>()
+    }
+
+    /// The words and where they are were put together by hand.
+    #[test]
+    fn words_that_are_read() -> Result {
+        let words = [
+            // The number of the entry at bit 56 of the address is 1. The table is at 0x2000.
+            (0x1008, 0x2012),
+            // 55:47 is 0x46, 46:38 is 0x115, 37:29 is 0x13c.
+            (0x2230, 0x3012),
+            (0x38a8, 0x4012),
+            (0x49e0, 0x5012),
+            // 28:21 is 0x4d, in units of two words: big pages at 0x6300, small ones at 0x7000.
+            (0x54d0, 0x6312),
+            (0x54d8, 0x7012),
+            // 20:16 is 0xb: no big page. 20:12 is 0xbc.
+            (0x6358, 0),
+            (0x75e0, 0x1234_5081),
+        ];
+        let page = Found::Page {
+            pte: Pte::vram(VramAddress::new(0x1234_5000), false),
+            size: PageSize::Size4K,
+        };
+        let mut expected = words.iter();
+
+        let walk = walk::<MmuV3>(
+            &mut |address| match expected.next() {
+                Some((next, word)) if address == VramAddress::new(*next) => Ok(*word),
+                _ => Err(EIO),
+            },
+            VramAddress::new(0x1000),
+            VirtualAddress::new(0x123_4567_89ab_cdef),
+        )?;
+        assert_eq!(walk.level, 5);
+        assert_eq!(walk.found, page);
+        assert!(expected.next().is_none());
+
+        Ok(())
+    }
+}
