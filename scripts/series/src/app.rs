@@ -32,7 +32,8 @@ use crate::{
     check,
     cli::{
         Cli,
-        Command, //
+        Command,
+        OnKernel, //
     },
     component,
     emit::{
@@ -48,8 +49,8 @@ use crate::{
         Identity, //
     },
     kernel::{
-        Arch,
-        Build, //
+        Build,
+        Target, //
     },
     kunit,
     manifest::{
@@ -147,13 +148,15 @@ impl<'a> App<'a> {
             Command::Setup => tools::setup(self.runner, &self.cache, &self.sources, &self.ui),
             Command::Doctor(form) => self.doctor(form.json),
             Command::Assemble(names) => self.assemble_command(&names.names),
-            Command::Build(on) => self.build_command(on.arch),
-            Command::Test(test) => self.test_command(&test.names, test.arch),
+            Command::Build(on) => self.build_command(chosen(on)?),
+            Command::Test(test) => self.test_command(&test.names, chosen(&test.on)?, test.json),
             Command::Check(check) => self.check_command(&check.names, check.json),
-            Command::Prove(prove) => self.prove(&prove.names, prove.arch, prove.json),
+            Command::Prove(prove) => {
+                self.prove(&prove.names, Target::Plain(prove.arch), prove.json)
+            }
             Command::Send(send) => self.send(&send.name),
             Command::Status(form) => self.status(form.json),
-            Command::All(on) => self.all(on.arch),
+            Command::All(on) => self.all(Target::Plain(on.arch)),
         }
     }
 
@@ -287,11 +290,16 @@ impl<'a> App<'a> {
 
     /// Shows where the series stand, and leaves it in `out/report.md`.
     fn show(&self, report: &Report) -> Result<()> {
+        let standings = self.write_report(report)?;
+        print(&format!("{}\n", status::table(&standings)));
+        Ok(())
+    }
+
+    fn write_report(&self, report: &Report) -> Result<Vec<status::Standing>> {
         let standings = status::standings(&self.ws, &self.cache, report);
         let text = status::markdown(&standings, report);
         write(&self.ws.out()?.join("report.md"), text.as_bytes())?;
-        print(&format!("{}\n", status::table(&standings)));
-        Ok(())
+        Ok(standings)
     }
 
     fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
@@ -299,7 +307,11 @@ impl<'a> App<'a> {
     }
 
     /// Builds, and hands the build over while its folder is still ours.
-    fn build<T>(&self, arch: Arch, then: impl FnOnce(&Made, &Build<'_>) -> Result<T>) -> Result<T> {
+    fn build<T>(
+        &self,
+        target: Target,
+        then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
+    ) -> Result<T> {
         if self.kernel.to_string_lossy().contains([' ', ':']) {
             return Err(
                 Error::new("the kernel's build refuses folders with a space or a colon")
@@ -308,21 +320,21 @@ impl<'a> App<'a> {
             );
         }
         let made = self.make(&[])?;
-        let toolchain = self.toolchain(&arch.needs())?;
+        let toolchain = self.toolchain(&target.arch().needs())?;
         let build = Build {
             runner: self.runner,
             ws: &self.ws,
             cache: &self.cache,
             toolchain: &toolchain,
-            arch,
+            target,
             ui: &self.ui,
         };
         let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
-        if build.is_current(tip)? {
+        if build.is_current(tip)? && build.check_config().is_ok() {
             self.ui.say(format!(
                 "the kernel ({}) is built already: nothing changed since",
-                arch.name()
+                target.name()
             ));
             return then(&made, &build);
         }
@@ -350,15 +362,15 @@ impl<'a> App<'a> {
         }
     }
 
-    fn build_command(&self, arch: Arch) -> Result<()> {
-        self.build(arch, |_, build| {
+    fn build_command(&self, target: Target) -> Result<()> {
+        self.build(target, |_, build| {
             print(&format!("{}\n", build.dir().display()));
             Ok(())
         })
     }
 
-    fn prove(&self, names: &[String], arch: Arch, json: bool) -> Result<()> {
-        let proofs = self.build(arch, |made, build| {
+    fn prove(&self, names: &[String], target: Target, json: bool) -> Result<()> {
+        let proofs = self.build(target, |made, build| {
             let wanted = made.assembled.named(names)?;
             let git = self.git();
             // The compiler reads all other headers where the build read them.
@@ -385,8 +397,8 @@ impl<'a> App<'a> {
         }
     }
 
-    fn test(&self, names: &[String], arch: Arch) -> Result<Report> {
-        let (report, records) = self.build(arch, |made, build| {
+    fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
+        self.build(target, |made, build| {
             for name in names {
                 made.assembled.find(name)?;
             }
@@ -398,7 +410,7 @@ impl<'a> App<'a> {
                     continue;
                 }
                 self.ui
-                    .say(format!("KUnit of {} ({}) …", series.name, arch.name()));
+                    .say(format!("KUnit of {} ({}) …", series.name, target.name()));
                 // kunit.py starts from the tree that was built.
                 tree::check_out(&self.git(), &made.assembled.all, &self.ui)?;
                 let tree = made.assembled.all.tree.as_str();
@@ -406,22 +418,26 @@ impl<'a> App<'a> {
                 self.ui.say(format!(
                     "KUnit of {} ({}): {}",
                     series.name,
-                    arch.name(),
-                    record.verdict.summary()
+                    target.name(),
+                    record.summary()
                 ));
                 records.push(record);
             }
             Ok((made.report.clone(), records))
-        })?;
-        match kunit::failure(&records) {
-            Some(error) => Err(error),
-            None => Ok(report),
-        }
+        })
     }
 
-    fn test_command(&self, names: &[String], arch: Arch) -> Result<()> {
-        let report = self.test(names, arch)?;
-        self.show(&report)
+    fn test_command(&self, names: &[String], target: Target, json: bool) -> Result<()> {
+        let (report, records) = self.test(names, target)?;
+        let standings = self.write_report(&report)?;
+        match json {
+            true => print(&String::from_utf8_lossy(&emit::json(&records)?)),
+            false => print(&format!("{}\n", status::table(&standings))),
+        }
+        match kunit::failure(&records) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     fn check_command(&self, names: &[String], json: bool) -> Result<()> {
@@ -524,7 +540,7 @@ impl<'a> App<'a> {
     }
 
     /// What the README promises of its first command.
-    fn all(&self, arch: Arch) -> Result<()> {
+    fn all(&self, target: Target) -> Result<()> {
         let start = Instant::now();
         // What can be done without a missing tool is done.
         let setup = tools::setup(self.runner, &self.cache, &self.sources, &self.ui);
@@ -533,12 +549,20 @@ impl<'a> App<'a> {
         }
         let made = self.make(&[])?;
         self.warn_unsigned(&made.who);
-        let tested = self.test(&[], arch);
+        let tested = self.test(&[], target);
         self.show(&made.report)?;
         self.ui
             .say(format!("done in {}", duration(start.elapsed())));
-        tested.map(drop)
+        match kunit::failure(&tested?.1) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
+}
+
+/// The kernel that the command line asks for.
+fn chosen(on: &OnKernel) -> Result<Target> {
+    Target::chosen(on.arch, on.hardened, on.lockdep)
 }
 
 /// Writes to standard output, whose reader may have gone.

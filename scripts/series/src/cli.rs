@@ -53,7 +53,7 @@ pub enum Command {
     /// Make the patches, in dependency order, without a checkout
     Assemble(Names),
     /// Build one kernel with all series
-    Build(OnArch),
+    Build(OnKernel),
     /// Run KUnit per component on the built kernel
     Test(Test),
     /// Check patches as a careful submitter does
@@ -84,6 +84,22 @@ pub struct OnArch {
     pub arch: Arch,
 }
 
+/// A kernel: an architecture, or one of those with checkers.
+#[derive(Debug, Args)]
+pub struct OnKernel {
+    /// The kernel to build [default: um, with --lockdep x86_64]
+    #[arg(long, value_enum)]
+    pub arch: Option<Arch>,
+
+    /// A kernel (um) that looks for faults of memory, for leaks, and for sleep in atomic context
+    #[arg(long, conflicts_with = "lockdep")]
+    pub hardened: bool,
+
+    /// A kernel (x86_64) that looks for faults of locking, and for sleep in atomic context
+    #[arg(long)]
+    pub lockdep: bool,
+}
+
 /// `test`.
 #[derive(Debug, Args)]
 pub struct Test {
@@ -91,9 +107,13 @@ pub struct Test {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// The kernel to build
-    #[arg(long, value_enum, default_value = "um")]
-    pub arch: Arch,
+    /// Which kernel
+    #[command(flatten)]
+    pub on: OnKernel,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `check`.

@@ -3,6 +3,7 @@
 //! One kernel build: configured by `kunit.py`, built by make, recognised when nothing changed.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{
         Path,
@@ -97,6 +98,86 @@ impl Arch {
     }
 }
 
+/// A kernel that is built: an architecture, and what is added to the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// As it is.
+    Plain(Arch),
+    /// User-mode Linux with what looks for faults of memory.
+    Hardened,
+    /// x86_64 with what looks for faults of locking.
+    Lockdep,
+}
+
+impl Target {
+    /// Every one.
+    pub const ALL: [Target; 5] = [
+        Target::Plain(Arch::Um),
+        Target::Plain(Arch::X86_64),
+        Target::Plain(Arch::Arm64),
+        Target::Hardened,
+        Target::Lockdep,
+    ];
+
+    /// The kernel that the command line asks for.
+    ///
+    /// # Errors
+    ///
+    /// The checkers do not work on that architecture; the message says why.
+    pub fn chosen(arch: Option<Arch>, hardened: bool, lockdep: bool) -> Result<Self> {
+        match (hardened, lockdep, arch) {
+            (true, _, None | Some(Arch::Um)) => Ok(Target::Hardened),
+            (true, _, Some(arch)) => Err(Error::new(format!(
+                "--hardened is a kernel of user-mode Linux, not of {}",
+                arch.name()
+            ))
+            .help("leave --arch out")),
+            (_, true, None | Some(Arch::X86_64)) => Ok(Target::Lockdep),
+            (_, true, Some(Arch::Um)) => Err(Error::new(
+                "--lockdep proves nothing on um: lockdep reports a fault of the base as soon as \
+                 it boots there, and is off from then on",
+            )
+            .help("leave --arch out, or say --arch x86_64")),
+            (_, true, Some(Arch::Arm64)) => Err(Error::new("--lockdep was not tried on arm64")
+                .help("leave --arch out, or say --arch x86_64")),
+            (false, false, arch) => Ok(Target::Plain(arch.unwrap_or(Arch::Um))),
+        }
+    }
+
+    /// The architecture.
+    pub fn arch(self) -> Arch {
+        match self {
+            Target::Plain(arch) => arch,
+            Target::Hardened => Arch::Um,
+            Target::Lockdep => Arch::X86_64,
+        }
+    }
+
+    /// Its folder below `build/` and `out/kunit/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Plain(arch) => arch.name(),
+            Target::Hardened => "um-hardened",
+            Target::Lockdep => "x86_64-lockdep",
+        }
+    }
+
+    /// The configuration fragments, as paths in the checkout.
+    pub fn fragments(self) -> &'static [&'static str] {
+        match self {
+            Target::Plain(_) => &["kunit-configs/all.config"],
+            Target::Hardened => &["kunit-configs/all.config", "kunit-configs/hardened.config"],
+            Target::Lockdep => &["kunit-configs/all.config", "kunit-configs/lockdep.config"],
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
 /// What a finished build was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -118,8 +199,8 @@ pub struct Build<'a> {
     pub cache: &'a Cache,
     /// The tools.
     pub toolchain: &'a Toolchain,
-    /// The architecture.
-    pub arch: Arch,
+    /// Which kernel.
+    pub target: Target,
     /// Where talk goes.
     pub ui: &'a Ui,
 }
@@ -127,17 +208,12 @@ pub struct Build<'a> {
 impl Build<'_> {
     /// The build folder.
     pub fn dir(&self) -> PathBuf {
-        self.cache.build(self.arch.name())
+        self.cache.build(self.target.name())
     }
 
     /// The kernel that it makes.
     pub fn image(&self) -> PathBuf {
-        self.dir().join(self.arch.image())
-    }
-
-    /// The configuration fragments.
-    fn config(&self) -> PathBuf {
-        self.ws.path("kunit-configs/all.config")
+        self.dir().join(self.target.arch().image())
     }
 
     fn stamp_path(&self) -> PathBuf {
@@ -158,10 +234,10 @@ impl Build<'_> {
     }
 
     fn key(&self) -> Result<String> {
-        let config = self.config();
-        let config = fs::read(&config).map_err(|e| Error::io("read", &config, &e))?;
         let mut hash = Sha256::new();
-        hash.update(&config);
+        for fragment in self.target.fragments() {
+            hash.update(self.ws.read(fragment)?);
+        }
         for part in self.toolchain.make.iter().chain([&self.toolchain.rustc]) {
             hash.update(b"\0");
             hash.update(part);
@@ -178,10 +254,13 @@ impl Build<'_> {
             .arg("tools/testing/kunit/kunit.py")
             .arg(verb)
             .arg(format!("--build_dir={}", self.dir().display()))
-            .arg(format!("--arch={}", self.arch.name()))
+            .arg(format!("--arch={}", self.target.arch().name()))
             .dir(self.cache.kernel());
         if verb == "config" {
-            cmd = cmd.arg(format!("--kunitconfig={}", self.config().display()));
+            for fragment in self.target.fragments() {
+                let path = self.ws.path(fragment);
+                cmd = cmd.arg(format!("--kunitconfig={}", path.display()));
+            }
             for option in &self.toolchain.make {
                 cmd = cmd.arg(format!("--make_options={option}"));
             }
@@ -193,7 +272,7 @@ impl Build<'_> {
     pub fn make(&self) -> Cmd {
         let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
         let cmd = Cmd::new("make")
-            .arg(format!("ARCH={}", self.arch.name()))
+            .arg(format!("ARCH={}", self.target.arch().name()))
             .arg(format!("O={}", self.dir().display()))
             .arg(format!("-j{jobs}"))
             .args(&self.toolchain.make)
@@ -214,7 +293,7 @@ impl Build<'_> {
         // Until this build is done the folder holds no tree's kernel.
         self.write_stamp("", "", before)?;
         self.configure()?;
-        let what = format!("building the kernel ({})", self.arch.name());
+        let what = format!("building the kernel ({})", self.target.name());
         let mut progress = self.ui.progress(&what, before, Unit::Things);
         let mut said = Vec::new();
         let mut objects = 0;
@@ -262,12 +341,34 @@ impl Build<'_> {
         })?;
         let cmd = self.kunit("config");
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        // The options by name and place are easier to read than what kunit.py says about them.
+        self.check_config()?;
         match out.ok() {
             true => Ok(()),
-            false => Err(failed(&cmd, &out).help(format!(
-                "an option of {} did not survive; the text above says which",
-                self.ws.shown(&self.config()).display()
-            ))),
+            false => Err(failed(&cmd, &out)),
+        }
+    }
+
+    /// Checks that the build folder is configured as the fragments say.
+    ///
+    /// # Errors
+    ///
+    /// Names each option that is not set as it should be, with its place.
+    pub fn check_config(&self) -> Result<()> {
+        let made = crate::workspace::read_text(&self.dir().join(".config")).unwrap_or_default();
+        let mut errors = Vec::new();
+        for fragment in self.target.fragments() {
+            let wanted = self.ws.read(fragment)?;
+            errors.extend(lost(&wanted, &made).into_iter().map(|lost| {
+                Error::new(format!("{} did not survive: {}", lost.wanted, lost.found()))
+                    .at(fragment, lost.line)
+            }));
+        }
+        let help = "the option needs others, or is not there for this architecture: see `depends \
+                    on` in its Kconfig";
+        match Error::all(errors) {
+            Some(error) => Err(error.help(help)),
+            None => Ok(()),
         }
     }
 }
@@ -280,15 +381,111 @@ fn object(line: &str) -> Option<&str> {
     short.then(|| name.trim_start().trim_start_matches("[M]").trim_start())
 }
 
-/// Reads the stamp of an architecture without the tools.
-pub fn stamp_of(cache: &Cache, arch: Arch) -> Option<Stamp> {
-    let path: &Path = &cache.build(arch.name()).join("nova-series.json");
+/// An option that a configuration lacks.
+#[derive(Debug, PartialEq, Eq)]
+struct Lost<'a> {
+    /// The line of the fragment.
+    wanted: &'a str,
+    /// Where it stands, from 1.
+    line: usize,
+    /// What the configuration has instead.
+    instead: Option<&'a str>,
+}
+
+impl Lost<'_> {
+    fn found(&self) -> String {
+        match self.instead {
+            Some(line) => format!("the configuration has \"{line}\""),
+            None => "the configuration does not have it".to_owned(),
+        }
+    }
+}
+
+/// Which options of a fragment are not in the configuration that was made of it.
+fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
+    let found: BTreeMap<_, _> = made
+        .lines()
+        .filter_map(|line| Some((option(line)?, line)))
+        .map(|((name, value), line)| (name, (value, line)))
+        .collect();
+    let wanted = fragment.lines().enumerate();
+    wanted
+        .filter_map(|(index, line)| {
+            let (name, value) = option(line)?;
+            let is = found.get(name);
+            // An option that is not there at all is off.
+            (is.map_or("n", |(value, _)| value) != value).then(|| Lost {
+                wanted: line.trim_end(),
+                line: index + 1,
+                instead: is.map(|(_, line)| *line),
+            })
+        })
+        .collect()
+}
+
+/// Name and value of the option that a line sets.
+fn option(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_end();
+    if let Some(rest) = line.strip_prefix("# CONFIG_") {
+        return Some((rest.strip_suffix(" is not set")?, "n"));
+    }
+    line.strip_prefix("CONFIG_")?.split_once('=')
+}
+
+/// Reads the stamp of a kernel without the tools.
+pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
+    let path: &Path = &cache.build(target.name()).join("nova-series.json");
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_that_vanish_are_named() {
+        let made = "CONFIG_KASAN=y\n# CONFIG_UBSAN is not set\nCONFIG_SIZE=1\nCONFIG_MODE=m\n";
+        let fragment = "# What looks for faults.\nCONFIG_KASAN=y\nCONFIG_UBSAN=y\nCONFIG_FAILSLAB=y\n\
+                        CONFIG_SIZE=2\nCONFIG_MODE=y\n# CONFIG_OTHER is not set\n\
+                        # CONFIG_KASAN is not set\n";
+        let said: Vec<_> = lost(fragment, made)
+            .iter()
+            .map(|l| format!("{}: {}: {}", l.line, l.wanted, l.found()))
+            .collect();
+        insta::assert_snapshot!(said.join("\n"));
+        assert!(lost("", "").is_empty() && lost("CONFIG_KASAN=y\n", made).is_empty());
+    }
+
+    #[test]
+    fn one_of_the_two_flags_names_a_kernel() {
+        let chosen =
+            |arch, hardened, lockdep| Target::chosen(arch, hardened, lockdep).map(Target::name);
+        assert_eq!(chosen(None, false, false).unwrap(), "um");
+        assert_eq!(chosen(Some(Arch::Arm64), false, false).unwrap(), "arm64");
+        for arch in [None, Some(Arch::Um)] {
+            assert_eq!(chosen(arch, true, false).unwrap(), "um-hardened");
+        }
+        for arch in [None, Some(Arch::X86_64)] {
+            assert_eq!(chosen(arch, false, true).unwrap(), "x86_64-lockdep");
+        }
+        let said: Vec<_> = [
+            (Arch::X86_64, true),
+            (Arch::Um, false),
+            (Arch::Arm64, false),
+        ]
+        .map(|(arch, hardened)| {
+            let error = chosen(Some(arch), hardened, !hardened).unwrap_err();
+            error.to_string()
+        })
+        .to_vec();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn names_are_folders_of_their_own() {
+        let names: std::collections::BTreeSet<_> = Target::ALL.iter().map(|t| t.name()).collect();
+        assert_eq!(names.len(), Target::ALL.len());
+    }
 
     #[test]
     fn objects_are_told_from_talk() {

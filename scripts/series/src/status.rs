@@ -14,7 +14,7 @@ use crate::{
     emit::Report,
     kernel::{
         self,
-        Arch, //
+        Target, //
     },
     kunit,
     workspace::Workspace,
@@ -35,32 +35,34 @@ pub struct Standing {
     pub depends: Vec<String>,
     /// Whether it applies to the base plus that alone; `None` if it has no patch.
     pub applies: Option<bool>,
-    /// The architectures for which the kernel with all series is built.
-    pub builds: Vec<Arch>,
-    /// KUnit, per architecture that was run on this very tree.
+    /// The kernels with all series that are built.
+    pub builds: Vec<Target>,
+    /// KUnit, per kernel that was run on this very tree.
     pub kunit: Vec<KunitStanding>,
     /// The folder of the patches.
     pub folder: Option<String>,
 }
 
-/// KUnit of one series on one architecture.
+/// KUnit of one series on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KunitStanding {
-    /// The architecture.
-    pub arch: Arch,
+    /// The kernel.
+    pub kernel: Target,
     /// Whether everything expected ran and passed.
     pub pass: bool,
     /// Tests that passed.
     pub passed: u64,
     /// Tests that failed or crashed.
     pub failed: u64,
+    /// What the kernel's checkers reported.
+    pub reports: usize,
 }
 
 /// Reads where all series stand.
 pub fn standings(ws: &Workspace, cache: &Cache, report: &Report) -> Vec<Standing> {
-    let arches = [Arch::Um, Arch::X86_64, Arch::Arm64];
+    let all = Target::ALL.into_iter();
     let tree = &report.all.tree;
-    let built = |arch: &Arch| kernel::stamp_of(cache, *arch).is_some_and(|s| s.tree == *tree);
+    let built = |target: &Target| kernel::stamp_of(cache, *target).is_some_and(|s| s.tree == *tree);
     report
         .series
         .iter()
@@ -71,16 +73,17 @@ pub fn standings(ws: &Workspace, cache: &Cache, report: &Report) -> Vec<Standing
             base: format!("v{}", report.base.version),
             depends: s.depends.clone(),
             applies: (!s.patches.is_empty()).then_some(s.applies),
-            builds: arches.into_iter().filter(built).collect(),
-            kunit: arches
-                .into_iter()
-                .filter_map(|arch| {
-                    let found = kunit::recorded(ws, arch, &s.name)?;
+            builds: all.clone().filter(built).collect(),
+            kunit: all
+                .clone()
+                .filter_map(|target| {
+                    let found = kunit::recorded(ws, target, &s.name)?;
                     (found.tree == *tree && !s.patches.is_empty()).then_some(KunitStanding {
-                        arch,
+                        kernel: target,
                         pass: found.pass,
                         passed: found.passed,
                         failed: found.failed + found.crashed,
+                        reports: found.reports.len(),
                     })
                 })
                 .collect(),
@@ -161,17 +164,18 @@ fn kunit_text(k: &KunitStanding) -> String {
         0 => format!("{} passed", k.passed),
         n => format!("{} passed, {n} FAILED", k.passed),
     };
-    let odd = if k.pass || k.failed > 0 {
-        ""
-    } else {
-        " (INCOMPLETE)"
+    let odd = match k.reports {
+        0 if k.pass || k.failed > 0 => String::new(),
+        0 => " (INCOMPLETE)".to_owned(),
+        n => format!(", {n} REPORTED"),
     };
-    format!("{}: {counts}{odd}", k.arch.name())
+    format!("{}: {counts}{odd}", k.kernel.name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Arch;
 
     fn standing(name: &str, patches: usize) -> Standing {
         Standing {
@@ -181,7 +185,7 @@ mod tests {
             base: "v6.19.11".into(),
             depends: Vec::new(),
             applies: (patches > 0).then_some(true),
-            builds: vec![Arch::Um],
+            builds: vec![Target::Plain(Arch::Um)],
             kunit: Vec::new(),
             folder: (patches > 0).then(|| format!("out/{name}/v1")),
         }
@@ -189,20 +193,25 @@ mod tests {
 
     #[test]
     fn the_table_shows_what_was_seen() {
-        let kunit = |arch, pass, passed, failed| KunitStanding {
-            arch,
+        let kunit = |kernel, pass, passed, failed, reports| KunitStanding {
+            kernel,
             pass,
             passed,
             failed,
+            reports,
         };
         let mut good = standing("clist", 4);
         good.kunit = vec![
-            kunit(Arch::Um, true, 30, 0),
-            kunit(Arch::X86_64, false, 29, 1),
+            kunit(Target::Plain(Arch::Um), true, 30, 0, 0),
+            kunit(Target::Plain(Arch::X86_64), false, 29, 1, 0),
+            kunit(Target::Hardened, false, 30, 0, 2),
         ];
         let mut odd = standing("mm", 2);
         odd.depends = vec!["clist".into()];
-        odd.kunit = vec![kunit(Arch::Um, false, 0, 0)];
+        odd.kunit = vec![
+            kunit(Target::Plain(Arch::Um), false, 0, 0, 0),
+            kunit(Target::Lockdep, true, 3, 0, 0),
+        ];
         insta::assert_snapshot!(table(&[good, standing("gpu-buddy", 0), odd]));
     }
 }

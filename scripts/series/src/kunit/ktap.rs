@@ -479,13 +479,27 @@ pub fn parse(log: &[u8]) -> Log {
         stack: vec![Frame::new(0)],
         ended: false,
     };
-    for (index, raw) in log.split(|byte| *byte == b'\n').enumerate() {
-        let text = String::from_utf8_lossy(raw);
-        for piece in text.split('\r') {
-            parser.line(index + 1, &without_escapes(piece));
-        }
+    for (line, text) in lines(log) {
+        parser.line(line, &text);
     }
     parser.finish()
+}
+
+/// The lines of a log, each with its number, from 1; without what the kernel's log and terminals
+/// put around them. What carriage returns part has one number.
+pub(super) fn lines(log: &[u8]) -> impl Iterator<Item = (usize, String)> {
+    let raw = log.split(|byte| *byte == b'\n').enumerate();
+    raw.flat_map(|(index, raw)| {
+        let text = String::from_utf8_lossy(raw).into_owned();
+        let pieces: Vec<_> = text
+            .split('\r')
+            .map(|piece| {
+                let piece = without_escapes(piece);
+                (index + 1, without_prefix(&piece).to_owned())
+            })
+            .collect();
+        pieces
+    })
 }
 
 struct Parser {
@@ -501,7 +515,7 @@ impl Parser {
     }
 
     fn line(&mut self, log_line: usize, text: &str) {
-        let text = without_prefix(text).trim_end();
+        let text = text.trim_end();
         let body = text.trim_start_matches([' ', '\t']);
         let column = column(&text[..text.len() - body.len()]);
         // Logs of several boots may be joined into one.

@@ -2,9 +2,12 @@
 
 //! Runs `kunit.py` for a component and judges what the kernel wrote.
 
+mod boot;
 pub mod ktap;
+mod probe;
 mod qemu;
 pub mod verdict;
+pub mod watch;
 
 use std::{
     fs,
@@ -16,9 +19,13 @@ use serde::{
     Serialize, //
 };
 
-use self::verdict::{
-    Expectation,
-    Verdict, //
+use self::{
+    boot::Boot,
+    verdict::{
+        Expectation,
+        Verdict, //
+    },
+    watch::Watch,
 };
 use crate::{
     emit::json,
@@ -28,7 +35,8 @@ use crate::{
     },
     kernel::{
         Arch,
-        Build, //
+        Build,
+        Target, //
     },
     manifest::Series,
     runner::not_started,
@@ -41,22 +49,60 @@ use crate::{
 /// How long one boot may take. QEMU without KVM is slow.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// `out/kunit/<arch>/<name>.json`.
+/// `out/kunit/<kernel>/<name>.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
     /// The component.
     pub name: String,
-    /// The architecture.
+    /// The kernel.
+    pub kernel: Target,
+    /// Its architecture.
     pub arch: Arch,
     /// The tree that the kernel was built from.
     pub tree: String,
     /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What the kernel's checkers said.
+    #[serde(flatten)]
+    pub watch: Watch,
+}
+
+impl Record {
+    /// Puts the verdict over the tests and what the checkers said together.
+    fn new(
+        series: &Series,
+        target: Target,
+        tree: &str,
+        mut verdict: Verdict,
+        watch: Watch,
+    ) -> Self {
+        verdict.errors.extend(watch.complaints());
+        verdict.pass &= verdict.errors.is_empty();
+        Self {
+            name: series.name.clone(),
+            kernel: target,
+            arch: target.arch(),
+            tree: tree.to_owned(),
+            verdict,
+            watch,
+        }
+    }
+
+    /// One line: `14 passed, 2 failed`, and how much the checkers reported.
+    pub fn summary(&self) -> String {
+        let tests = self.verdict.summary();
+        match self.watch.reports.len() {
+            0 if self.watch.errors.is_empty() => tests,
+            0 => format!("{tests}, but the checkers did not see all of it"),
+            1 => format!("{tests}, 1 report of the kernel's checkers"),
+            n => format!("{tests}, {n} reports of the kernel's checkers"),
+        }
+    }
 }
 
 /// The part of a [`Record`] that a table shows.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Summary {
     /// The tree that the kernel was built from.
     pub tree: String,
@@ -70,6 +116,9 @@ pub struct Summary {
     pub crashed: u64,
     /// Tests that were skipped.
     pub skipped: u64,
+    /// What the kernel's checkers reported; only how much counts here.
+    #[serde(default)]
+    pub reports: Vec<serde::de::IgnoredAny>,
 }
 
 /// What a series expects of KUnit.
@@ -106,20 +155,47 @@ fn common_prefix(a: &str, b: &str) -> String {
 ///
 /// # Errors
 ///
-/// `kunit.py` could not be started. Tests that fail are in the [`Record`].
+/// The kernel could not be started. Tests that fail are in the [`Record`].
 pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Result<Record> {
     let expected = expectation(series);
-    let mut raw = Vec::new();
-    let mut complaints = Vec::new();
+    let boots = match build.target {
+        Target::Plain(_) => by_kunit_py(build, &filters(&expected))?,
+        Target::Hardened | Target::Lockdep => with_probe(build, &filters(&expected))?,
+    };
+    let mut verdict = verdict::judge(&ktap::parse(&boots.log), &expected);
+    if !boots.complaints.is_empty() {
+        verdict.pass = false;
+        verdict.errors.extend(boots.complaints);
+    }
+    let record = Record::new(series, build.target, tree, verdict, boots.watch);
+    let dir = ws.out()?.join("kunit").join(build.target.name());
+    write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
+    write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
+    Ok(record)
+}
+
+/// What came of all boots for one component.
+#[derive(Default)]
+struct Boots {
+    /// What the kernels wrote, one behind the other.
+    log: Vec<u8>,
+    /// What went wrong around them, one sentence each.
+    complaints: Vec<String>,
+    /// What their checkers said.
+    watch: Watch,
+}
+
+fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
+    let mut boots = Boots::default();
     let test_log = build.dir().join("test.log");
     let front = qemu::without_kvm(build)?;
-    for filter in filters(&expected) {
+    for filter in filters {
         // A log of an earlier boot must not be taken for one of this.
         let _ = fs::remove_file(&test_log);
         let cmd = build
             .kunit("exec")
             .arg(format!("--timeout={}", TIMEOUT.as_secs()))
-            .arg(&filter)
+            .arg(filter)
             .timeout(TIMEOUT + Duration::from_secs(60));
         let cmd = match &front {
             Some(front) => {
@@ -131,34 +207,51 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
         let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let text = fs::read(&test_log).unwrap_or_default();
         if text.is_empty() {
-            complaints.push(format!(
+            boots.complaints.push(format!(
                 "kunit.py wrote no log for {filter}: {}",
                 last_line(&out)
             ));
         }
-        raw.extend(text);
+        boots.log.extend(text);
         if !out.ok() {
-            complaints.push(format!(
+            boots.complaints.push(format!(
                 "kunit.py is not content with {filter}: {}",
                 last_line(&out)
             ));
         }
     }
-    let mut verdict = verdict::judge(&ktap::parse(&raw), &expected);
-    if !complaints.is_empty() {
-        verdict.pass = false;
-        verdict.errors.extend(complaints);
+    Ok(boots)
+}
+
+/// Boots a kernel with checkers, and the probe that asks them.
+fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
+    let mut boots = Boots::default();
+    let boot = Boot::new(build, probe::make(build)?)?;
+    for filter in filters {
+        build.ui.say(format!("  {filter} …"));
+        let cmd = boot.command(build.target, &build.image(), filter);
+        let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        if out.timed_out {
+            boots.complaints.push(format!(
+                "the kernel was stopped after {} min with the tests {filter}",
+                boot::TIMEOUT.as_secs() / 60
+            ));
+        } else if out.stdout.is_empty() {
+            boots.complaints.push(format!(
+                "the kernel wrote nothing for {filter}: {}",
+                last_line(&out)
+            ));
+        }
+        let before = boots.log.iter().filter(|b| **b == b'\n').count();
+        boots
+            .watch
+            .add(watch::watch(build.target, &out.stdout, before));
+        boots.log.extend(out.stdout);
+        if !boots.log.ends_with(b"\n") {
+            boots.log.push(b'\n');
+        }
     }
-    let record = Record {
-        name: series.name.clone(),
-        arch: build.arch,
-        tree: tree.to_owned(),
-        verdict,
-    };
-    let dir = ws.out()?.join("kunit").join(build.arch.name());
-    write(&dir.join(format!("{}.log", series.name)), &raw)?;
-    write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
-    Ok(record)
+    Ok(boots)
 }
 
 fn last_line(out: &crate::runner::Output) -> String {
@@ -170,8 +263,8 @@ fn last_line(out: &crate::runner::Output) -> String {
 }
 
 /// The last recorded result of a component, if there is one.
-pub fn recorded(ws: &Workspace, arch: Arch, name: &str) -> Option<Summary> {
-    let path = ws.path(format!("out/kunit/{}/{name}.json", arch.name()));
+pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
+    let path = ws.path(format!("out/kunit/{}/{name}.json", target.name()));
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
@@ -183,13 +276,13 @@ pub fn failure(records: &[Record]) -> Option<Error> {
             Error::new(format!(
                 "KUnit of {} on {}: {}",
                 r.name,
-                r.arch.name(),
-                r.verdict.summary()
+                r.kernel.name(),
+                r.summary()
             ))
             .detail(r.verdict.errors.join("\n"))
             .help(format!(
                 "the kernel's log is out/kunit/{}/{}.log",
-                r.arch.name(),
+                r.kernel.name(),
                 r.name
             ))
         })

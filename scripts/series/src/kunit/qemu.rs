@@ -55,7 +55,7 @@ exec "$(basename "$0")" "$@"
 ///
 /// The wrapper cannot be written.
 pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
-    let Some(program) = build.arch.qemu() else {
+    let Some(program) = build.target.arch().qemu() else {
         return Ok(None);
     };
     if !Path::new("/dev/kvm").exists() || kvm_works(build, program) {

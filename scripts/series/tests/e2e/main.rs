@@ -4,6 +4,7 @@
 
 mod assemble;
 mod errors;
+mod kernels;
 mod mail;
 mod mini;
 mod relocate;
