@@ -5,6 +5,9 @@
 //! `src/mm.rs` and `src/mm` are links to the files that land in the kernel; here are only the names
 //! that they expect to find in their crate.
 
+// As the kernel's build of a driver does.
+#![feature(arbitrary_self_types)]
+
 // In the kernel, the crate of this name has what the series before this one adds to it.
 extern crate gpu_buddy as kernel;
 

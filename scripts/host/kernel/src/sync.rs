@@ -8,7 +8,7 @@ mod arc;
 // The kernel's own files, among them `lock`, and below that `mutex`.
 include!(concat!(env!("OUT_DIR"), "/sync.rs"));
 
-pub use arc::Arc;
+pub use arc::{Arc, UniqueArc};
 pub use lock::mutex::{new_mutex, Mutex, MutexGuard};
 pub use locked_by::LockedBy;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A small `Arc`, whose memory comes from where that of `KBox` comes from.
+//! Small `Arc` and `UniqueArc`, whose memory comes from where that of `KBox` comes from.
 //!
 //! The kernel's needs compiler features that a stable compiler does not have.
 
@@ -9,7 +9,7 @@ use crate::{
     init::InPlaceInit,
 };
 use core::{
-    ops::Deref,
+    ops::{Deref, DerefMut},
     pin::Pin,
     ptr::NonNull,
     sync::atomic::{fence, AtomicUsize, Ordering},
@@ -110,5 +110,42 @@ impl<T> Drop for Arc<T> {
             // SAFETY: This was the last share in what came from a box.
             drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
         }
+    }
+}
+
+/// The only share in an object, which can be changed as long as there is no other.
+///
+/// # Invariants
+///
+/// There is no other share.
+pub struct UniqueArc<T>(Arc<T>);
+
+impl<T> UniqueArc<T> {
+    /// Moves `value` into a new object.
+    pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
+        // INVARIANT: Nobody else has seen it.
+        Arc::new(value, flags).map(Self)
+    }
+}
+
+impl<T> From<UniqueArc<T>> for Arc<T> {
+    fn from(unique: UniqueArc<T>) -> Self {
+        unique.0
+    }
+}
+
+impl<T> Deref for UniqueArc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for UniqueArc<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: By the type invariant, nobody else can get at the object. As in the kernel, it
+        // can be moved out of: `Arc::pin_init()` makes no `UniqueArc`.
+        unsafe { &mut (*self.0 .0.as_ptr()).data }
     }
 }
