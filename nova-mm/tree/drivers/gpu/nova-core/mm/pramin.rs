@@ -5,7 +5,7 @@
 //! PRAMIN is an aperture of 1 MiB in BAR0. Behind it is the part of VRAM that a register names, so
 //! that the CPU reaches all of VRAM without page tables, if slowly.
 //!
-//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`WritesVisible`] is
+//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`WritesVisible`]
 //! the proof that what was written is in VRAM, which an invalidate of the TLB asks for.
 
 use core::{
@@ -61,8 +61,8 @@ impl Pramin {
 
     /// Checks that the aperture can be moved over all of `range` of VRAM.
     ///
-    /// Whether there is VRAM is not checked, neither here nor in accesses: it is up to who allocates
-    /// it.
+    /// Whether there is VRAM is not checked, neither here nor in accesses: that is up to whoever
+    /// allocates it.
     ///
     /// # Errors
     ///
@@ -84,7 +84,8 @@ impl Pramin {
     /// Starts a session of accesses by way of `bar`, which is BAR0.
     ///
     /// Nothing is assumed of where the aperture is: the GPU's firmware may have moved it since the
-    /// last session. The first access moves it.
+    /// last session. The first access moves it. That the firmware leaves it alone during a session
+    /// is assumed, as there is no way to lock it out.
     ///
     /// Neither this nor the methods of the session sleep, allocate or take a lock.
     pub(crate) fn window<'a>(&'a mut self, bar: &'a dyn Mmio) -> PraminWindow<'a> {
@@ -164,8 +165,8 @@ impl<'a> PraminWindow<'a> {
     /// Ends the session, and waits until all that was written is in VRAM.
     ///
     /// This reads the last word back that was written, be it in an earlier session that was dropped
-    /// instead of finished. The writes before it have arrived by then, as they take the same way. If
-    /// nothing was written, nothing is read.
+    /// instead of finished. The writes before it have arrived by then, as they take the same way.
+    /// If nothing was written, nothing is read.
     ///
     /// # Errors
     ///
@@ -179,8 +180,8 @@ impl<'a> PraminWindow<'a> {
         Ok(WritesVisible(PhantomData))
     }
 
-    /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset in BAR0
-    /// at which the `T` is then.
+    /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset of the
+    /// `T` in BAR0.
     fn move_over<T>(&mut self, address: VramAddress) -> Result<usize> {
         if address.into_raw() % usize_as_u64(size_of::<T>()) != 0 {
             return Err(EINVAL);
@@ -199,7 +200,7 @@ impl<'a> PraminWindow<'a> {
 /// Proof that all that was written to VRAM through PRAMIN is there.
 ///
 /// Only [`PraminWindow::finish`] makes it, and as it borrows [`Pramin`], nothing can be written as
-/// long as it is there. An invalidate of the TLB takes it, so that the GPU cannot be told to look at
-/// page tables anew before the changes have arrived.
+/// long as it is there. An invalidate of the TLB takes it: an attempt to make the GPU look at page
+/// tables anew before the changes have arrived does not compile.
 #[must_use = "an invalidate of the TLB has to follow if page tables were changed"]
 pub(crate) struct WritesVisible<'a>(PhantomData<&'a mut Pramin>);

@@ -6,7 +6,7 @@
 //! makes. Setters of fields drop the bits that do not fit; the functions below each register, which
 //! make whole values of it, return an error instead.
 //!
-//! Names, offsets and fields are those of the headers `dev_*.h` of `open-gpu-kernel-modules`, of the
+//! Names, offsets and fields are those of the headers `dev_*.h` in open-gpu-kernel-modules, of the
 //! chip that is named above each group.
 
 // Required to retain the original register names used by OpenRM, which are all capital snake case

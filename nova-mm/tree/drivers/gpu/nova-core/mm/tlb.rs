@@ -36,7 +36,7 @@ pub(crate) struct Tlb {
 /// Which units of the GPU may have cached translations of an address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlbScope {
-    /// Those that use the TLBs of the hub: enough for the address spaces of BARs, and only for them.
+    /// Those behind the hub: enough for the address spaces of BARs, and only for them.
     Hub,
     /// All of them.
     All,
@@ -67,8 +67,9 @@ impl Tlb {
 
     /// Makes the GPU forget all translations of an address space, and waits until it has.
     ///
-    /// `bar` is BAR0, and `pdb` the address in VRAM of the root page directory of the address space.
-    /// `_visible` is used up: it proves that the changes are in VRAM, where the GPU looks next.
+    /// `bar` is BAR0, and `pdb` the address in VRAM of the address space's root page directory, in
+    /// bytes. `_visible` is used up: it proves that the changes are in VRAM, where the GPU looks
+    /// next.
     ///
     /// After an [upgrade](TlbChange::Upgrade) the GPU uses what was added. After a
     /// [downgrade](TlbChange::Downgrade) it also has ended all accesses by way of what was taken
@@ -85,9 +86,9 @@ impl Tlb {
     /// - [`ETIMEDOUT`] if the GPU is not done in time, be it with this invalidate or with one that
     ///   somebody else has started before.
     ///
-    /// After any error, the GPU may use what it has cached at any later time. None of the memory that
-    /// was taken away may be freed and none of the virtual addresses be used again, ever, unless a
-    /// later invalidate of the address space succeeds or the GPU is reset.
+    /// After any error, the GPU may go on using what it has cached. Nothing that was taken away may
+    /// be freed, neither memory nor page tables nor virtual addresses, until a later invalidate of
+    /// the address space for a downgrade succeeds, or the GPU is reset.
     pub(crate) fn invalidate(
         &mut self,
         bar: &dyn Mmio,
@@ -98,8 +99,8 @@ impl Tlb {
     ) -> Result {
         let InvalidatePdb { pdb, upper_pdb } = InvalidatePdb::vram(pdb)?;
 
-        // The registers must not be touched while the GPU is at an earlier invalidate. All of the
-        // driver's own are waited for, but the firmware may have started one.
+        // The registers must not be touched while the GPU is at an earlier invalidate. That may be
+        // the firmware's, or one of the driver's that took too long.
         self.wait_idle(bar)?;
 
         bar.write32(
@@ -139,8 +140,8 @@ fn trigger(scope: TlbScope, change: TlbChange) -> NV_VIRTUAL_FUNCTION_PRIV_MMU_I
 
     match change {
         TlbChange::Upgrade => value,
-        // Accesses that were translated before may be under way; memory may be freed as soon as they
-        // are done, so wait for them and for what they wrote.
+        // Accesses that were translated before may be under way. What they go to may be freed next,
+        // so wait for them and for what they wrote.
         TlbChange::Downgrade => value.set_ack(InvalidateAck::Globally).set_sys_membar(true),
     }
 }

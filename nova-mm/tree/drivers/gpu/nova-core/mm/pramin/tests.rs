@@ -132,9 +132,7 @@ mod suite {
         let _ = window.finish()?;
         assert_eq!(gpu.counts().window_writes, 1);
 
-        let mut window = pramin.window(&bar);
-        window.write64(at(7 * MIB), 7)?;
-        drop(window);
+        pramin.window(&bar).write64(at(7 * MIB), 7)?;
         assert_eq!(gpu.counts().window_writes, 2);
         gpu.check_clean()
     }
@@ -223,9 +221,7 @@ mod suite {
     fn what_a_dropped_session_wrote_is_left_to_the_next() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
-        let mut window = pramin.window(&bar);
-        window.write64(at(MIB), 1)?;
-        drop(window);
+        pramin.window(&bar).write64(at(MIB), 1)?;
         assert_eq!(gpu.vram_read64(at(MIB)), POISON);
 
         let _ = pramin.window(&bar).finish()?;

@@ -18,6 +18,7 @@ use crate::mm::{
         Access,
         Config,
         Fault,
+        Logged,
         ModelBar0,
         SoftGpu, //
     },
@@ -107,6 +108,11 @@ fn invalidate(
     tlb.invalidate(bar, visible, pdb, scope, change)
 }
 
+/// Invalidates after something was added to an address space.
+fn upgrade(bar: &dyn Mmio, pdb: VramAddress) -> Result {
+    invalidate(&mut Tlb::new(), bar, pdb, TlbScope::All, TlbChange::Upgrade)
+}
+
 /// Returns what an invalidate writes, as pairs of an offset and a value.
 fn written(pdb: VramAddress, scope: TlbScope, change: TlbChange) -> Result<KVec<(usize, u32)>> {
     let (gpu, bar) = turing()?;
@@ -145,13 +151,7 @@ mod suite {
         let notes = Notes::new(&bar);
         gpu.set_trigger_polls(2);
 
-        invalidate(
-            &mut Tlb::new(),
-            &notes,
-            VramAddress::new(0x1234_5678_9000),
-            TlbScope::All,
-            TlbChange::Upgrade,
-        )?;
+        upgrade(&notes, VramAddress::new(0x1234_5678_9000))?;
 
         let noted = notes.noted.into_inner();
         assert_eq!(
@@ -201,17 +201,9 @@ mod suite {
             0x1234_5800,
             1 << 60,
             1 << 63,
-            0xffff_ffff_ffff_f000,
+            u64::MAX - 0xfff,
         ] {
-            let result = invalidate(
-                &mut Tlb::new(),
-                &bar,
-                VramAddress::new(pdb),
-                TlbScope::All,
-                TlbChange::Upgrade,
-            );
-
-            assert_eq!(result, Err(EINVAL));
+            assert_eq!(upgrade(&bar, VramAddress::new(pdb)), Err(EINVAL));
         }
         assert_eq!(gpu.counts().total(), 0);
 
@@ -229,6 +221,42 @@ mod suite {
         Ok(())
     }
 
+    /// This order is the only one that compiles: it takes the end of the session to invalidate.
+    #[test]
+    fn changes_arrive_before_the_gpu_looks() -> Result {
+        let (gpu, bar) = turing()?;
+        let mut pramin = Pramin::with_hal(TU102_HAL);
+        gpu.vram_write64(ROOT, ABSENT);
+        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Unmapped);
+
+        gpu.start_log(8)?;
+        let mut window = pramin.window(&bar);
+        window.write64(ROOT, SPARSE)?;
+        let visible = window.finish()?;
+        Tlb::new().invalidate(&bar, visible, ROOT, TlbScope::All, TlbChange::Upgrade)?;
+
+        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
+        assert_eq!(
+            gpu.take_log()[..],
+            [
+                Logged::Write {
+                    address: ROOT,
+                    value: SPARSE,
+                    width: 8,
+                },
+                Logged::Read {
+                    address: ROOT.checked_add(4)?,
+                },
+                Logged::Invalidate {
+                    pdb: ROOT,
+                    command: 0x8000_0001,
+                },
+                Logged::InvalidateDone,
+            ]
+        );
+        gpu.check_clean()
+    }
+
     /// What was absent is cached as absent until then, and only what is named is forgotten.
     #[test]
     fn the_gpu_forgets_one_address_space() -> Result {
@@ -240,13 +268,7 @@ mod suite {
             assert_eq!(look(&gpu, root, Access::READ), Fault::Unmapped);
         }
 
-        invalidate(
-            &mut Tlb::new(),
-            &bar,
-            ROOT,
-            TlbScope::All,
-            TlbChange::Upgrade,
-        )?;
+        upgrade(&bar, ROOT)?;
 
         assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
         assert_eq!(look(&gpu, OTHER_ROOT, Access::READ), Fault::Unmapped);
@@ -267,13 +289,7 @@ mod suite {
         assert_eq!(look(&gpu, HIGH, Access::READ), Fault::Unmapped);
         gpu.vram_write64(HIGH, SPARSE);
 
-        invalidate(
-            &mut Tlb::new(),
-            &bar,
-            HIGH,
-            TlbScope::All,
-            TlbChange::Upgrade,
-        )?;
+        upgrade(&bar, HIGH)?;
 
         assert_eq!(look(&gpu, HIGH, Access::READ), Fault::Sparse);
         gpu.check_clean()
@@ -364,7 +380,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Somebody else's invalidate that never ends is an error as well, and nothing is written.
+    /// Somebody else's invalidate that does not end is an error as well, and nothing is written.
     #[test]
     fn a_gpu_that_stays_busy_is_left_alone() -> Result {
         let (gpu, bar) = turing()?;

@@ -27,7 +27,7 @@ fn at(address: u64) -> VramAddress {
 mod suite {
     use super::*;
 
-    /// Checks that `hal` of a GPU of `generation` goes exactly up to `end`, and that the register is
+    /// Checks that `hal` goes exactly up to `end` on a GPU of `generation`, and that it writes
     /// `value` for the last base below.
     fn check_end(generation: Generation, hal: &dyn PraminHal, end: u64, value: u32) -> Result {
         let gpu = SoftGpu::new(Config {
