@@ -34,6 +34,9 @@ use crate::mm::address::{
 mod bar0;
 mod bar1;
 mod config;
+#[cfg(CONFIG_INDIRECT_IOMEM)]
+pub(crate) mod iomem;
+mod reach;
 mod state;
 mod tlb;
 mod vram;
@@ -49,6 +52,7 @@ pub(crate) use config::{
     Config,
     Generation, //
 };
+pub(crate) use reach::Reached;
 pub(crate) use state::{
     Counts,
     Logged,
