@@ -201,6 +201,7 @@ impl<F: Format> PageTables<F> {
     }
 
     /// Calls `f` with the address of each table that is not the firmware's.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn for_each_owned(&self, f: &mut dyn FnMut(VramAddress)) {
         self.root.for_each_owned(f);
     }
@@ -233,6 +234,12 @@ pub(crate) struct Unflushed<'w> {
 }
 
 impl Unflushed<'_> {
+    /// Has the invalidation also wait for accesses by way of old entries, although none of this
+    /// change was taken away.
+    pub(crate) fn downgrade(&mut self) {
+        self.change = TlbChange::Downgrade;
+    }
+
     /// Makes the TLB forget what it holds of the address space with the root `pdb`.
     ///
     /// # Errors

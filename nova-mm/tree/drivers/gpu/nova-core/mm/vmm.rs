@@ -7,9 +7,9 @@
 //!
 //! 1. *Submit* ([`Vmm::submit_map`] and its kin) allocates everything that the job may need. It may
 //!    fail, and until the next stage the job can be cancelled, which leaves nothing behind.
-//! 2. *Run* ([`Submitted::run`](job::Submitted::run)) changes the page tables and invalidates the TLB. The signalling of
-//!    a DMA fence may wait for it: it neither allocates nor frees memory, nor does it take a lock
-//!    under which anybody does.
+//! 2. *Run* ([`Submitted::run`](job::Submitted::run)) changes the page tables and invalidates the
+//!    TLB. The signalling of a DMA fence may wait for it: it neither allocates nor frees memory, nor
+//!    does it take a lock under which anybody does.
 //! 3. *Clean up* ([`Ran::cleanup`](job::Ran::cleanup)) frees what is not needed any more.
 //!
 //! # Locks
@@ -76,6 +76,9 @@ use self::retired::{
     Released,
     Retired, //
 };
+
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod tests;
 
 /// An address space of the GPU, whose page tables are of format `F`.
 ///
@@ -254,6 +257,20 @@ impl<F: Format> Vmm<F> {
         )?;
 
         Ok(state.quarantine.release(acknowledged))
+    }
+}
+
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+impl<F: Format> Vmm<F> {
+    /// Calls `visit` with the address of each table that is not the firmware's, under the table
+    /// lock.
+    pub(crate) fn for_each_table(&self, visit: &mut dyn FnMut(VramAddress)) {
+        self.state.lock().tables.for_each_owned(visit);
+    }
+
+    /// Returns whether something is in quarantine.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        !self.state.lock().quarantine.is_empty()
     }
 }
 

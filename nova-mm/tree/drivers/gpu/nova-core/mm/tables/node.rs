@@ -221,6 +221,7 @@ impl Node {
     }
 
     /// Calls `f` with the address of this table and of all below it that are not the firmware's.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(super) fn for_each_owned(&self, f: &mut dyn FnMut(VramAddress)) {
         if !self.is_foreign() {
             f(self.address);

@@ -311,9 +311,15 @@ impl<F: Format> Submitted<F> {
         // If only a part of the change has been made, the GPU may reach what was mapped before and
         // what was to be mapped.
         self.record(records, &mut retired);
+        let has_older = !quarantine.is_empty();
         quarantine.push(retired);
 
-        let acknowledged = changed?.invalidate(&mut mmu.tlb, bar, vmm.pdb, vmm.scope)?;
+        let mut changed = changed?;
+        if has_older {
+            // Of what was taken out then, accesses may be on their way.
+            changed.downgrade();
+        }
+        let acknowledged = changed.invalidate(&mut mmu.tlb, bar, vmm.pdb, vmm.scope)?;
 
         Ok(quarantine.release(acknowledged))
     }

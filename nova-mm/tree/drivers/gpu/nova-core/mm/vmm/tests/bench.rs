@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An address space on a software GPU, and what has to be true of it at any time.
+
+use core::ops::Range;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+use crate::{
+    mm::{
+        address::{
+            PageSize,
+            Vfn,
+            VirtualAddress,
+            VramAddress,
+            PAGE_SIZE, //
+        },
+        format::{
+            v2::MmuV2,
+            Aperture,
+            Format, //
+        },
+        mmu::Mmu,
+        model::{
+            Access as ModelAccess,
+            Config,
+            Fault,
+            Generation,
+            ModelBar0,
+            SoftGpu,
+            Translation, //
+        },
+        pramin::{
+            hal::{
+                tu102::TU102_HAL,
+                PraminHal, //
+            },
+            Pramin, //
+        },
+        tlb::Tlb,
+        va::{
+            VaRange,
+            VaRequest, //
+        },
+        vmm::{
+            job::{
+                Access,
+                Memory,
+                Ran,
+                Submitted, //
+            },
+            Vmm, //
+        },
+        vram::{
+            Vram,
+            VramAllocator, //
+        }, //
+    },
+    num::usize_as_u64, //
+};
+
+/// Fails a test unless a condition is true.
+///
+/// Tests that are written once for several formats are no KUnit tests themselves, so `assert!`
+/// would panic there.
+macro_rules! ensure {
+    ($condition:expr $(,)?) => {
+        if !$condition {
+            pr_err!(
+                "{}:{}: not true: {}\n",
+                file!(),
+                line!(),
+                stringify!($condition)
+            );
+            return Err(EINVAL);
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Fails a test unless two values are equal.
+macro_rules! ensure_eq {
+    ($left:expr, $right:expr $(,)?) => {
+        match (&$left, &$right) {
+            (left, right) => {
+                if left != right {
+                    pr_err!(
+                        "{}:{}: {} is {:?}, not {:?}\n",
+                        file!(),
+                        line!(),
+                        stringify!($left),
+                        left,
+                        right
+                    );
+                    return Err(EINVAL);
+                }
+            }
+        }
+    };
+}
+pub(crate) use ensure_eq;
+
+/// A format for which there is a software GPU.
+pub(crate) trait TestFormat: Format {
+    /// A chip with this format.
+    const GENERATION: Generation;
+
+    /// Returns what moves the window of PRAMIN on that chip.
+    fn hal() -> &'static dyn PraminHal;
+}
+
+impl TestFormat for MmuV2 {
+    const GENERATION: Generation = Generation::Turing;
+
+    fn hal() -> &'static dyn PraminHal {
+        TU102_HAL
+    }
+}
+
+/// Number of pages of 4 KiB in a page of 2 MiB.
+pub(crate) const LARGE: u64 = PageSize::Size2M.pages();
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Size of the VRAM that there is.
+const VRAM_SIZE: u64 = 4 * MIB;
+
+/// Where tables come from, in VRAM that there is.
+const TABLES: Range<u64> = MIB..2 * MIB;
+
+/// Where the firmware has its tables: there is no allocator of this, and its root is the last page.
+pub(crate) const FIRMWARE: Range<u64> = 3 * MIB..VRAM_SIZE;
+
+/// Where memory to be mapped comes from. Nobody accesses it, so there is none.
+const DATA: Range<u64> = 16 * GIB..18 * GIB;
+
+/// Number of pages of a BAR.
+pub(crate) const BAR_PAGES: u64 = 256 * MIB / PAGE_SIZE;
+
+/// Makes a range of addresses of numbers of bytes.
+pub(crate) fn vram_range(range: &Range<u64>) -> Range<VramAddress> {
+    VramAddress::new(range.start)..VramAddress::new(range.end)
+}
+
+/// Makes a range of pages of their numbers.
+pub(crate) fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
+    Ok(Vfn::new(pages.start)?..Vfn::new(pages.end)?)
+}
+
+/// An address space on a software GPU.
+///
+/// Page tables come from a region of VRAM of their own. Nobody has written VRAM at first, and what
+/// has been freed becomes so again in [`Self::check`]: the software GPU notes who walks there.
+pub(crate) struct Bench<F: TestFormat> {
+    pub(crate) gpu: Arc<SoftGpu>,
+    pub(crate) bar: ModelBar0,
+    pub(crate) mmu: Pin<KBox<Mutex<Mmu>>>,
+    /// For page tables.
+    pub(crate) memory: VramAllocator,
+    /// For what is mapped.
+    pub(crate) data: VramAllocator,
+    pub(crate) vmm: Arc<Vmm<F>>,
+    /// The tables that the address space had at the last check.
+    known: KVec<VramAddress>,
+}
+
+impl<F: TestFormat> Bench<F> {
+    /// Makes an address space with tables of its own and all addresses that the format has.
+    pub(crate) fn new() -> Result<Self> {
+        Self::with_tables(TABLES)
+    }
+
+    /// Makes one whose tables are in `tables`, a range of at most one MiB from the first on.
+    pub(crate) fn with_tables(tables: Range<u64>) -> Result<Self> {
+        Self::build(tables, |mmu, bar, memory| {
+            let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
+            Vmm::new(limits, memory.clone(), mmu, bar)
+        })
+    }
+
+    /// Makes the address space of a BAR, in whose tables `firmware` has entries before.
+    pub(crate) fn of_bar(firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result) -> Result<Self> {
+        let gpu = Self::gpu()?;
+        let root = Self::config().bar1_pdb;
+        firmware(&gpu, root)?;
+
+        Self::on(gpu, TABLES, |mmu, bar, memory| {
+            Vmm::of_bar(root, vfns(0..BAR_PAGES)?, memory.clone(), mmu, bar)
+        })
+    }
+
+    fn build(
+        tables: Range<u64>,
+        vmm: impl FnOnce(&Mutex<Mmu>, &ModelBar0, &VramAllocator) -> Result<Arc<Vmm<F>>>,
+    ) -> Result<Self> {
+        Self::on(Self::gpu()?, tables, vmm)
+    }
+
+    fn on(
+        gpu: Arc<SoftGpu>,
+        tables: Range<u64>,
+        vmm: impl FnOnce(&Mutex<Mmu>, &ModelBar0, &VramAllocator) -> Result<Arc<Vmm<F>>>,
+    ) -> Result<Self> {
+        let mmu = Mmu {
+            pramin: Pramin::with_hal(F::hal()),
+            tlb: Tlb::with_timeout(Delta::from_micros(200)),
+        };
+        let mmu = KBox::pin_init(new_mutex!(mmu, "nova_mm_bench"), GFP_KERNEL)?;
+        let bar = gpu.bar0();
+        let memory = VramAllocator::new(&[vram_range(&tables)])?;
+
+        Ok(Self {
+            vmm: vmm(&mmu, &bar, &memory)?,
+            gpu,
+            bar,
+            mmu,
+            memory,
+            data: VramAllocator::new(&[vram_range(&DATA)])?,
+            known: KVec::new(),
+        })
+    }
+
+    fn config() -> Config {
+        Config {
+            generation: F::GENERATION,
+            vram_size: VRAM_SIZE,
+            bar1_pdb: VramAddress::new(VRAM_SIZE - PAGE_SIZE),
+            bar1_size: BAR_PAGES * PAGE_SIZE,
+            ..Config::default()
+        }
+    }
+
+    /// Makes a software GPU like that of the bench.
+    pub(crate) fn gpu() -> Result<Arc<SoftGpu>> {
+        SoftGpu::new(Self::config())
+    }
+
+    /// Reserves `pages` pages, aligned to 2 MiB.
+    pub(crate) fn reserve(&self, pages: u64) -> Result<Arc<VaRange>> {
+        let align = PageSize::Size2M;
+
+        self.vmm.reserve(VaRequest::Any { pages, align })
+    }
+
+    /// Reserves these pages.
+    pub(crate) fn reserve_at(&self, pages: Range<u64>) -> Result<Arc<VaRange>> {
+        self.vmm.reserve(VaRequest::Fixed(vfns(pages)?))
+    }
+
+    /// Allocates memory for `pages` pages, in blocks of 2 MiB where they fit in.
+    pub(crate) fn alloc(&self, pages: u64) -> Result<Arc<Vram>> {
+        let vram = self.data.alloc(pages * PAGE_SIZE, PageSize::Size2M)?;
+
+        Ok(Arc::new(vram, GFP_KERNEL)?)
+    }
+
+    /// Submits a job that maps memory, from its page `skip` on, at `pages`, counted from the start
+    /// of `va`.
+    pub(crate) fn submit_map(
+        &self,
+        va: &Arc<VaRange>,
+        pages: Range<u64>,
+        vram: &Arc<Vram>,
+        skip: u64,
+        access: Access,
+    ) -> Result<Submitted<F>> {
+        let memory = Memory {
+            vram: vram.clone(),
+            offset: skip * PAGE_SIZE,
+        };
+
+        self.vmm.submit_map(va, within(va, pages)?, memory, access)
+    }
+
+    /// Submits a job that unmaps `pages`, counted from the start of `va`.
+    pub(crate) fn submit_unmap(
+        &self,
+        va: &Arc<VaRange>,
+        pages: Range<u64>,
+    ) -> Result<Submitted<F>> {
+        self.vmm.submit_unmap(va, within(va, pages)?)
+    }
+
+    /// Submits a job that changes what may be done with `pages`, counted from the start of `va`.
+    pub(crate) fn submit_protect(
+        &self,
+        va: &Arc<VaRange>,
+        pages: Range<u64>,
+        access: Access,
+    ) -> Result<Submitted<F>> {
+        self.vmm.submit_protect(va, within(va, pages)?, access)
+    }
+
+    /// Runs a job.
+    pub(crate) fn run(&self, job: Submitted<F>) -> Ran<F> {
+        job.run(&self.mmu, &self.bar)
+    }
+
+    /// Maps memory, in all stages; see [`Self::submit_map`].
+    pub(crate) fn map(
+        &self,
+        va: &Arc<VaRange>,
+        pages: Range<u64>,
+        vram: &Arc<Vram>,
+        skip: u64,
+        access: Access,
+    ) -> Result {
+        self.run(self.submit_map(va, pages, vram, skip, access)?)
+            .cleanup()
+    }
+
+    /// Unmaps pages, in all stages.
+    pub(crate) fn unmap(&self, va: &Arc<VaRange>, pages: Range<u64>) -> Result {
+        self.run(self.submit_unmap(va, pages)?).cleanup()
+    }
+
+    /// Changes what may be done with pages, in all stages.
+    pub(crate) fn protect(&self, va: &Arc<VaRange>, pages: Range<u64>, access: Access) -> Result {
+        self.run(self.submit_protect(va, pages, access)?).cleanup()
+    }
+
+    /// Unmaps everything.
+    pub(crate) fn teardown(&self) -> Result {
+        self.vmm.teardown(&self.mmu, &self.bar)
+    }
+
+    /// Reserves addresses for memory and maps all of it.
+    pub(crate) fn map_all(&self, vram: &Arc<Vram>, access: Access) -> Result<Arc<VaRange>> {
+        let pages = vram.size() / PAGE_SIZE;
+        let va = self.reserve(pages)?;
+        self.map(&va, 0..pages, vram, 0, access)?;
+
+        Ok(va)
+    }
+
+    /// Translates an address as an access through a BAR does.
+    fn translate(&self, address: VirtualAddress, write: bool) -> Result<Translation, Fault> {
+        let access = match write {
+            false => ModelAccess::HUB_READ,
+            true => ModelAccess::HUB_WRITE,
+        };
+
+        self.gpu.translate(self.vmm.pdb(), address, access)
+    }
+
+    /// Fails unless the GPU, with all that its TLB holds, finds what the page tables say at this
+    /// page, for reads and for writes; returns it.
+    pub(crate) fn look(&self, page: u64) -> Result<Option<Translation>> {
+        let address = Vfn::new(page)?.address();
+        let walked = self.gpu.walk(self.vmm.pdb(), address);
+        ensure_eq!(self.translate(address, false), walked);
+
+        let written = match walked {
+            Ok(translation) if translation.read_only => Err(Fault::ReadOnly),
+            other => other,
+        };
+        ensure_eq!(self.translate(address, true), written);
+
+        match walked {
+            Ok(translation) => Ok(Some(translation)),
+            Err(fault) => {
+                ensure_eq!(fault, Fault::Unmapped);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Fails unless memory, from its page `skip` on, is mapped at `pages`, counted from the start
+    /// of `va`.
+    pub(crate) fn expect_mapped(
+        &self,
+        va: &VaRange,
+        pages: Range<u64>,
+        vram: &Vram,
+        skip: u64,
+        access: Access,
+    ) -> Result {
+        let memory = vram.ranges().flat_map(|range| {
+            (range.start.into_raw()..range.end.into_raw()).step_by(1 << PageSize::Size4K.shift())
+        });
+        let mut memory = memory.skip(usize::try_from(skip)?);
+
+        for page in within_raw(va, &pages) {
+            let found = self.look(page)?.ok_or(EINVAL).inspect_err(|_| {
+                pr_err!("page {:#x} is not mapped\n", page);
+            })?;
+            ensure_eq!(found.aperture, Aperture::Vram);
+            ensure_eq!(Some(found.address), memory.next());
+            ensure_eq!(found.read_only, access == Access::ReadOnly);
+            ensure_eq!(found.kind, 0);
+            ensure!(!found.privileged && !found.volatile && !found.no_atomics);
+        }
+
+        Ok(())
+    }
+
+    /// Fails unless nothing is mapped at `pages`, counted from the start of `va`.
+    pub(crate) fn expect_unmapped(&self, va: &VaRange, pages: Range<u64>) -> Result {
+        for page in within_raw(va, &pages) {
+            ensure_eq!(self.look(page)?, None);
+        }
+
+        Ok(())
+    }
+
+    /// Returns the tables that the address space has, in the order of their addresses.
+    pub(crate) fn owned(&self) -> Result<KVec<VramAddress>> {
+        let mut count = 0;
+        self.vmm.for_each_table(&mut |_| count += 1);
+        // Nobody allocates under the table lock.
+        let mut owned = KVec::with_capacity(count, GFP_KERNEL)?;
+        self.vmm.for_each_table(&mut |address| {
+            let _ = owned.push_within_capacity(address);
+        });
+        ensure_eq!(owned.len(), count);
+        owned.sort_unstable();
+
+        Ok(owned)
+    }
+
+    /// Fails unless all is in order:
+    ///
+    /// - the tables that can be reached from the root are those that the address space has, and
+    ///   those of the firmware;
+    /// - each is there once, and none but the root is empty;
+    /// - the GPU has seen nothing that must not be.
+    ///
+    /// Tables that were given back since the last check are made unwritten, unless their address
+    /// space could not be invalidated.
+    pub(crate) fn check(&mut self) -> Result {
+        let owned = self.owned()?;
+        let mut reached = KVec::new();
+        for table in self.gpu.reach(self.vmm.pdb())? {
+            ensure_eq!(table.mixed, 0);
+            if FIRMWARE.contains(&table.address.into_raw()) {
+                continue;
+            }
+            ensure!(table.live > 0 || table.address == self.vmm.pdb());
+            reached.push(table.address, GFP_KERNEL)?;
+        }
+        reached.sort_unstable();
+        ensure_eq!(reached, owned);
+
+        if !self.vmm.is_quarantined() {
+            for &table in self.known.iter().filter(|table| !owned.contains(table)) {
+                self.gpu.poison(table..table.checked_add(PAGE_SIZE)?);
+            }
+            self.known = owned;
+        }
+
+        self.gpu.check_clean()
+    }
+
+    /// Returns how many pages there are for tables that nobody has.
+    pub(crate) fn free_tables(&self) -> u64 {
+        self.memory.avail() / PAGE_SIZE
+    }
+
+    /// Returns how many tables the address space has.
+    pub(crate) fn table_count(&self) -> Result<u64> {
+        Ok(usize_as_u64(self.owned()?.len()))
+    }
+}
+
+/// Returns pages counted from the start of `va` by their numbers.
+pub(crate) fn within_raw(va: &VaRange, pages: &Range<u64>) -> Range<u64> {
+    let start = va.pages().start.into_raw();
+
+    start + pages.start..start + pages.end
+}
+
+/// Returns pages counted from the start of `va`.
+pub(crate) fn within(va: &VaRange, pages: Range<u64>) -> Result<Range<Vfn>> {
+    vfns(within_raw(va, &pages))
+}
