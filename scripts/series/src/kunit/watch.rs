@@ -281,3 +281,136 @@ fn kind(text: &str) -> Option<&'static str> {
         false => Some(kind),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_told_from_chatter() {
+        for (text, is) in [
+            ("BUG: KASAN: slab-use-after-free in foo+0x1/0x2", "KASAN"),
+            (
+                "BUG: sleeping function called from invalid context at mm/slab.h:1",
+                "sleep in atomic context",
+            ),
+            (
+                "BUG: scheduling while atomic: kunit_try_catch/25/0x2",
+                "sleep in atomic context",
+            ),
+            ("BUG: Bad page state in process swapper  pfn:1", "bug"),
+            (
+                "BUG kmalloc-64 (Not tainted): Left Redzone overwritten",
+                "bug",
+            ),
+            ("kernel BUG at lib/list_debug.c:51!", "bug"),
+            (
+                "UBSAN: shift-out-of-bounds in drivers/gpu/buddy.c:1:2",
+                "UBSAN",
+            ),
+            (
+                "list_del corruption. prev->next should be 1, but was 2",
+                "list corruption",
+            ),
+            ("WARNING: lib/x.c:7 at foo, CPU#0: swapper/1", "warning"),
+            ("WARNING: possible recursive locking detected", "lockdep"),
+            (
+                "WARNING: possible circular locking dependency detected",
+                "lockdep",
+            ),
+            (
+                "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+                "lockdep",
+            ),
+            ("[ BUG: Invalid wait context ]", "lockdep"),
+            ("WARNING: bad unlock balance detected!", "lockdep"),
+            ("WARNING: suspicious RCU usage", "lockdep"),
+            ("INFO: trying to register non-static key.", "lockdep"),
+            ("turning off the locking correctness validator.", "lockdep"),
+            (
+                "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+                "kmemleak",
+            ),
+            ("kmemleak: Kernel memory leak detector disabled", "kmemleak"),
+            ("Oops: general protection fault", "crash"),
+            ("Kernel panic - not syncing: Fatal exception", "crash"),
+        ] {
+            assert_eq!(kind(text), Some(is), "{text:?}");
+        }
+        for text in [
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 39000)",
+            "# case: BUG: is what this test is about",
+            "ok 1 WARNING: a name",
+            "DEBUG: nothing",
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "nova-core: WARNING: not at the start",
+            "",
+        ] {
+            assert_eq!(kind(text), None, "{text:?}");
+        }
+    }
+
+    const HARDENED: &str = "KernelAddressSanitizer initialized (generic)\n\
+        kmemleak: Kernel memory leak detector initialized (mem pool available: 1)\n\
+        series-probe: kmemleak: scanned\nseries-probe: kmemleak: scanned\nseries-probe: end\n";
+
+    const LOCKDEP: &str = "Lock dependency validator: Copyright\n\
+        series-probe: lockdep|  debug_locks:                             1\nseries-probe: end\n";
+
+    #[test]
+    fn each_proof_is_needed() {
+        for (target, log) in [(Target::Hardened, HARDENED), (Target::Lockdep, LOCKDEP)] {
+            let whole = watch(target, log.as_bytes(), 0);
+            assert!(whole.complaints().is_empty(), "{whole:?}");
+            for lost in 0..log.lines().count() {
+                let lines = log.lines().enumerate().filter(|(i, _)| *i != lost);
+                let rest: String = lines.map(|(_, l)| format!("{l}\n")).collect();
+                let watch = watch(target, rest.as_bytes(), 0);
+                assert_eq!(watch.errors.len(), 1, "{rest}");
+                assert_eq!(watch.proofs.len(), whole.proofs.len() - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn lockdep_that_went_off_is_no_proof() {
+        let log = LOCKDEP.replace(" 1\n", " 0\n");
+        let watch = watch(Target::Lockdep, log.as_bytes(), 0);
+        assert!(watch.errors[0].contains("switched itself off"), "{watch:?}");
+    }
+
+    #[test]
+    fn a_leak_is_told_with_where_it_was_allocated() {
+        let log = "x\n<6>[    9.1] series-probe: kmemleak| unreferenced object 0x1 (size 64):\n\
+            series-probe: kmemleak|   comm \"kunit_try_catch\", pid 31, jiffies 4294937326\n\
+            series-probe: kmemleak|   hex dump (first 32 bytes):\n\
+            series-probe: kmemleak|     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ........\n\
+            series-probe: kmemleak|   backtrace (crc 0):\n\
+            series-probe: kmemleak|     [<00000000600a1b2c>] __kmalloc_noprof+0x1/0x2\n\
+            series-probe: kmemleak|     krealloc_node_align_noprof+0x1/0x2\n\
+            series-probe: kmemleak|     leaks+0x3/0x4\n";
+        let seen = watch(Target::Hardened, log.as_bytes(), 10);
+        let report = &seen.reports[0];
+        assert_eq!(report.log_line, 12);
+        assert_eq!(report.backtrace.len(), 3);
+        assert_eq!(
+            seen.complaints()[0],
+            "kmemleak: unreferenced object 0x1 (size 64) (line 12 of the log)\n  leaks+0x3/0x4"
+        );
+    }
+
+    #[test]
+    fn a_plain_kernel_is_not_watched() {
+        let log = b"WARNING: a test provokes it\n";
+        let seen = watch(Target::ALL[0], log, 0);
+        assert_eq!(seen, Watch::default());
+    }
+
+    #[test]
+    fn boots_add_up() {
+        let mut all = watch(Target::Hardened, HARDENED.as_bytes(), 0);
+        all.add(watch(Target::Hardened, b"BUG: late\n", 5));
+        assert_eq!((all.proofs.len(), all.errors.len()), (4, 4));
+        assert_eq!(all.reports[0].log_line, 6);
+    }
+}
