@@ -5,6 +5,7 @@
 //! The documentation of the whole is in `Documentation/gpu/nova/core/mm.rst`.
 
 pub(crate) mod address;
+pub(crate) mod bar1;
 pub(crate) mod format;
 pub(crate) mod gpu_mm;
 pub(crate) mod mmio;
@@ -14,6 +15,7 @@ pub(crate) mod model;
 pub(crate) mod pramin;
 pub(crate) mod regions;
 pub(crate) mod regs;
+pub(crate) mod selftest;
 pub(crate) mod stack;
 pub(crate) mod tables;
 pub(crate) mod tlb;
