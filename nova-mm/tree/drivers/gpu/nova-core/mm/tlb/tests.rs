@@ -371,7 +371,7 @@ mod suite {
 
             assert_eq!(result, Err(ETIMEDOUT));
             assert!(time >= TIMEOUT);
-            assert!(time < Delta::from_secs(1));
+            assert!(time < Delta::from_secs(2));
             assert_eq!(gpu.counts().invalidates, 2);
         }
 
