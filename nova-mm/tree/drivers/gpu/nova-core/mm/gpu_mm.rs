@@ -7,11 +7,17 @@ use core::ops::Range;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::mm::{
     address::VramAddress,
+    bar1::Bar1,
+    format::v2::MmuV2,
+    mmio::Mmio,
     mmu::Mmu,
     regions::Framebuffer,
     vram::VramAllocator, //
@@ -20,10 +26,11 @@ use crate::mm::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The memory management of a GPU: its VRAM, and its access to page tables.
+/// The memory management of a GPU: its VRAM, its access to page tables, and BAR1.
 ///
 /// It needs the GSP, which owns what is not usable of VRAM and the root page directory of BAR1. So
-/// it is made when the GSP is up, and dropped before the GSP is.
+/// it is made when the GSP is up, and dropped before the GSP is. [`Self::teardown`] comes before
+/// that, as long as the device is bound.
 ///
 /// # Locking
 ///
@@ -45,25 +52,46 @@ pub(crate) struct GpuMm {
     vram: VramAllocator,
     #[pin]
     mmu: Mutex<Mmu>,
+    /// The chips that the driver knows have MMU v2.
+    bar1: Arc<Bar1<MmuV2>>,
 }
 
 impl GpuMm {
-    /// Creates the memory management of a GPU with this `framebuffer`; the hardware is not touched.
+    /// Creates the memory management of a GPU with this `framebuffer`, and with a BAR1 of
+    /// `bar1_size` bytes, whose page tables are read; `bar0` is BAR0.
     ///
     /// Context: may sleep.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `mmu` cannot reach all of the framebuffer.
+    /// - [`EINVAL`] if `mmu` cannot reach all of the framebuffer, or BAR1 is larger than what page
+    ///   tables can translate.
     /// - [`ENOMEM`] if there is no memory for the driver's own data.
-    pub(crate) fn new(mmu: Mmu, framebuffer: Framebuffer) -> impl PinInit<Self, Error> {
+    pub(crate) fn new<'a>(
+        mmu: Mmu,
+        framebuffer: Framebuffer,
+        bar1_size: u64,
+        bar0: &'a dyn Mmio,
+    ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             // Page tables can be anywhere, those of the firmware in what is not usable.
             _: { mmu.pramin.check_reach(framebuffer.range())? },
             vram: VramAllocator::new(framebuffer.usable())?,
-            framebuffer,
             mmu <- new_mutex!(mmu, "nova_core_mmu"),
+            bar1: Bar1::new(framebuffer.bar1_root(), bar1_size, vram.clone(), &mmu, bar0)?,
+            framebuffer,
         })
+    }
+
+    /// Takes everything that the driver has mapped in BAR1 out of the firmware's page tables.
+    ///
+    /// Context: may sleep; takes the locks of an address space.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bar1::teardown`].
+    pub(crate) fn teardown(&self, bar0: &dyn Mmio) -> Result {
+        self.bar1.teardown(&self.mmu, bar0)
     }
 
     /// Returns the allocator of VRAM.
@@ -81,10 +109,8 @@ impl GpuMm {
         self.framebuffer.usable()
     }
 
-    /// Returns the address of the root page directory of BAR1.
-    ///
-    /// It belongs to the firmware: entries may be added to it and taken out again, no more.
-    pub(crate) fn bar1_root(&self) -> VramAddress {
-        self.framebuffer.bar1_root()
+    /// Returns the address space behind BAR1.
+    pub(crate) fn bar1(&self) -> &Arc<Bar1<MmuV2>> {
+        &self.bar1
     }
 }

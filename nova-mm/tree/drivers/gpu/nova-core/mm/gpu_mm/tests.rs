@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the memory management of a GPU, without address spaces.
+//! Tests of the memory management of a GPU.
 
 use super::*;
 
 use crate::{
     gpu::Chipset,
     mm::{
-        address::PageSize,
+        address::{
+            PageSize,
+            PAGE_SIZE, //
+        },
         model::{
             Config,
             SoftGpu, //
@@ -16,39 +19,61 @@ use crate::{
             FbDescription,
             FbRegion,
             FbRegions, //
+        },
+        vmm::job::{
+            Access,
+            Memory, //
         }, //
     }, //
 };
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the memory management of a Turing with `size` bytes of VRAM, of which the first MiB and
-/// the three from the third on are usable. The root of BAR1 is the last page.
-fn gpu_mm(size: u64) -> Result<Pin<KBox<GpuMm>>> {
-    let region = FbRegion {
-        base: 0,
-        limit: MIB - 1,
-        reserved: 0,
-        is_protected: false,
-        supports_compression: true,
-        supports_iso: true,
-    };
-    let mut table = [region; FbRegions::MAX];
+/// A Turing, and its memory management.
+struct Fixture {
+    gpu: Arc<SoftGpu>,
+    mm: Pin<KBox<GpuMm>>,
+}
 
-    table[1].base = 2 * MIB;
-    table[1].limit = 5 * MIB - 1;
+impl Fixture {
+    /// Makes one with `size` bytes of VRAM, of which the first MiB and the three from the third on
+    /// are usable. The root of BAR1 is in the last page.
+    ///
+    /// The software GPU has the last 16 MiB of it.
+    fn new(size: u64) -> Result<Self> {
+        let region = FbRegion {
+            base: 0,
+            limit: MIB - 1,
+            reserved: 0,
+            is_protected: false,
+            supports_compression: true,
+            supports_iso: true,
+        };
+        let mut table = [region; FbRegions::MAX];
 
-    let framebuffer = Framebuffer::new(&FbDescription {
-        size,
-        firmware: &[],
-        regions: &FbRegions { count: 2, table },
-        bar1_root: size - 0x1000,
-    })?;
+        table[1].base = 2 * MIB;
+        table[1].limit = 5 * MIB - 1;
 
-    KBox::pin_init(
-        GpuMm::new(Mmu::new(Chipset::TU102), framebuffer),
-        GFP_KERNEL,
-    )
+        let config = Config {
+            vram_start: VramAddress::new(size - 16 * MIB),
+            bar1_pdb: VramAddress::new(size - 0x1000),
+            ..Config::default()
+        };
+        let framebuffer = Framebuffer::new(&FbDescription {
+            size,
+            firmware: &[],
+            regions: &FbRegions { count: 2, table },
+            bar1_root: config.bar1_pdb.into_raw(),
+        })?;
+        let gpu = SoftGpu::new(config)?;
+        let mmu = Mmu::new(Chipset::TU102);
+        let mm = KBox::pin_init(
+            GpuMm::new(mmu, framebuffer, config.bar1_size, &gpu.bar0()),
+            GFP_KERNEL,
+        )?;
+
+        Ok(Self { gpu, mm })
+    }
 }
 
 #[kunit_tests(nova_mm_gpu_mm)]
@@ -57,12 +82,12 @@ mod suite {
 
     #[test]
     fn usable_memory_is_in_the_allocator() -> Result {
-        let mm = gpu_mm(16 * MIB)?;
+        let Fixture { mm, .. } = Fixture::new(16 * MIB)?;
 
         assert_eq!(mm.vram().size(), 4 * MIB);
         assert_eq!(mm.vram().avail(), 4 * MIB);
         assert_eq!(mm.usable().len(), 2);
-        assert_eq!(mm.bar1_root(), VramAddress::new(16 * MIB - 0x1000));
+        assert_eq!(mm.bar1().root(), VramAddress::new(16 * MIB - 0x1000));
 
         Ok(())
     }
@@ -72,16 +97,15 @@ mod suite {
     fn all_of_the_framebuffer_has_to_be_reached() {
         const TIB: u64 = 1 << 40;
 
-        assert!(gpu_mm(TIB).is_ok());
-        assert_eq!(gpu_mm(TIB + 0x1000).err(), Some(EINVAL));
-        assert_eq!(gpu_mm(2 * TIB).err(), Some(EINVAL));
+        assert!(Fixture::new(TIB).is_ok());
+        assert_eq!(Fixture::new(TIB + 0x1000).err(), Some(EINVAL));
+        assert_eq!(Fixture::new(2 * TIB).err(), Some(EINVAL));
     }
 
     /// The ends of each allocated range, so that all that can be allocated is reached.
     #[test]
     fn allocated_memory_is_written_through_pramin() -> Result {
-        let gpu = SoftGpu::new(Config::default())?;
-        let mm = gpu_mm(16 * MIB)?;
+        let Fixture { gpu, mm } = Fixture::new(16 * MIB)?;
         let vram = mm.vram().alloc(mm.vram().avail(), PageSize::Size4K)?;
         let ends = |range: Range<VramAddress>| {
             [
@@ -108,22 +132,27 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The firmware's page tables are not in memory that can be allocated.
     #[test]
-    fn the_root_of_bar1_is_read_through_pramin() -> Result {
-        let mm = gpu_mm(16 * MIB)?;
-        let gpu = SoftGpu::new(Config {
-            bar1_pdb: mm.bar1_root(),
-            ..Config::default()
-        })?;
+    fn teardown_leaves_nothing_in_the_firmwares_tables() -> Result {
+        let Fixture { gpu, mm } = Fixture::new(16 * MIB)?;
+        let bar0 = gpu.bar0();
+        let memory = Memory {
+            vram: Arc::new(mm.vram().alloc(PAGE_SIZE, PageSize::Size4K)?, GFP_KERNEL)?,
+            offset: 0,
+        };
+        let mapping = mm
+            .bar1()
+            .map(memory, PAGE_SIZE, Access::ReadWrite, mm.mmu(), &bar0)?;
+        assert_ne!(gpu.vram_read64(mm.bar1().root()), 0);
 
-        gpu.vram_write64(mm.bar1_root(), 0x1234_5678_9abc_def0);
+        mm.teardown(&bar0)?;
+        assert_eq!(gpu.vram_read64(mm.bar1().root()), 0);
 
-        let bar = gpu.bar0();
-        let mut mmu = mm.mmu().lock();
-        let mut window = mmu.pramin.window(&bar);
-
-        assert_eq!(window.read64(mm.bar1_root())?, 0x1234_5678_9abc_def0);
+        // The mapping may be dropped before or after it.
+        let vram = mm.vram().clone();
+        drop(mm);
+        drop(mapping);
+        assert_eq!(vram.avail(), 4 * MIB);
         gpu.check_clean()
     }
 }
