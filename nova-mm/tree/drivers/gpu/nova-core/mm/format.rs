@@ -39,7 +39,7 @@ use crate::{
         Vfn,
         PAGE_SIZE, //
     },
-    num::FromSafeCast,
+    num::FromSafeCast, //
 };
 
 /// A format of page tables.

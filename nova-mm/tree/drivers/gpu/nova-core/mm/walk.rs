@@ -27,7 +27,7 @@ use crate::{
             Pde,
             Pte,
             BIG_PAGES, //
-        }, //
+        },
     },
     num::usize_as_u64, //
 };

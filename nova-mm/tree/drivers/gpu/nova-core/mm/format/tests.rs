@@ -26,7 +26,7 @@ use crate::{
             Pde,
             Pte,
             BIG_PAGES, //
-        }, //
+        },
     },
     num::usize_as_u64, //
 };
@@ -49,14 +49,14 @@ pub(crate) fn ensure(condition: bool) -> Result {
 }
 
 /// Numbers that look random, always the same: xorshift of 64 bits.
-pub(crate) struct Numbers(u64);
+struct Numbers(u64);
 
 impl Numbers {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -123,7 +123,7 @@ fn encode_again<F: Format>(size: PageSize, entry: Entry) -> Option<Result<[u64; 
 }
 
 /// The levels share out the bits of an address, and are of the kinds that the trait promises.
-pub(super) fn levels_cover_the_address<F: Format>() -> Result {
+fn levels_cover_the_address<F: Format>() -> Result {
     let mut end = F::VA_BITS;
 
     for (number, level) in F::LEVELS.iter().enumerate() {
@@ -152,7 +152,7 @@ pub(super) fn levels_cover_the_address<F: Format>() -> Result {
 }
 
 /// The numbers of its entries make up the number of a page again.
-pub(super) fn indices_make_up_the_page<F: Format>() -> Result {
+fn indices_make_up_the_page<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
     for _ in 0..100 {
@@ -171,7 +171,7 @@ pub(super) fn indices_make_up_the_page<F: Format>() -> Result {
 }
 
 /// Memory full of zeroes is a table of absent entries.
-pub(super) fn zero_is_absent<F: Format>() -> Result {
+fn zero_is_absent<F: Format>() -> Result {
     for (kind, size) in kinds_and_sizes() {
         ensure(F::decode(kind, size, [0; 2]) == Entry::Absent)?;
     }
@@ -180,7 +180,7 @@ pub(super) fn zero_is_absent<F: Format>() -> Result {
 }
 
 /// A sparse entry is decoded as one.
-pub(super) fn sparse_comes_back<F: Format>() -> Result {
+fn sparse_comes_back<F: Format>() -> Result {
     for (kind, size) in kinds_and_sizes() {
         ensure(F::decode(kind, size, F::encode_sparse(kind)) == Entry::Sparse)?;
     }
@@ -189,7 +189,7 @@ pub(super) fn sparse_comes_back<F: Format>() -> Result {
 }
 
 /// Only a table of big pages can say that small ones do not count.
-pub(super) fn only_big_entries_hide_small_pages<F: Format>(word: u64) -> Result {
+fn only_big_entries_hide_small_pages<F: Format>(word: u64) -> Result {
     for (kind, size) in kinds_and_sizes() {
         let big = kind == EntryKind::Pte && size == PageSize::Size64K;
         let hides = F::decode(kind, size, [word, 0]) == Entry::NoSmallPages;
@@ -203,7 +203,7 @@ pub(super) fn only_big_entries_hide_small_pages<F: Format>(word: u64) -> Result 
 /// A table is encoded so that it comes back, or not at all.
 ///
 /// `vram_bits` and `sys_bits` are how many bits an address has.
-pub(super) fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
+fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
     for aperture in APERTURES {
         let bits = match aperture {
             Aperture::Peer => 0,
@@ -267,7 +267,7 @@ fn comes_back(fits: bool, entry: Entry) -> Result<Entry> {
 /// A page is encoded so that it comes back, or not at all: its address.
 ///
 /// `vram_bits` and `sys_bits` are how many bits an address has.
-pub(super) fn addresses_of_pages_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
+fn addresses_of_pages_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
     for size in SIZES {
         for aperture in APERTURES {
             let bits = match aperture {
@@ -292,7 +292,7 @@ pub(super) fn addresses_of_pages_come_back<F: Format>(vram_bits: u32, sys_bits: 
 
 /// A page is encoded so that it comes back, or not at all: its kind, of which there are `kinds`
 /// with the one that is invalid.
-pub(super) fn kinds_come_back<F: Format>(kinds: u16) -> Result {
+fn kinds_come_back<F: Format>(kinds: u16) -> Result {
     for number in 0..=u8::MAX {
         let kind = Kind::from(number);
         let fits = u16::from(number) < kinds && number != 7;
@@ -313,7 +313,7 @@ pub(super) fn kinds_come_back<F: Format>(kinds: u16) -> Result {
 }
 
 /// A page is encoded so that it comes back, or not at all: which GPU's memory it is.
-pub(super) fn peers_come_back<F: Format>() -> Result {
+fn peers_come_back<F: Format>() -> Result {
     for aperture in APERTURES {
         for peer in 0..=u8::MAX {
             let fits = peer == 0 || (aperture == Aperture::Peer && peer < 8);
@@ -331,7 +331,7 @@ pub(super) fn peers_come_back<F: Format>() -> Result {
 }
 
 /// A page is encoded so that it comes back: all combinations of attributes.
-pub(super) fn attributes_come_back<F: Format>() -> Result {
+fn attributes_come_back<F: Format>() -> Result {
     for attributes in 0..16 {
         let has = |bit: u32| attributes & 1 << bit != 0;
 
@@ -366,7 +366,7 @@ fn page_comes_back<F: Format>(pte: &Pte, size: PageSize, fits: bool) -> Result {
 }
 
 /// An entry of two words that is a page has no second word.
-pub(super) fn large_pages_have_one_word<F: Format>() -> Result {
+fn large_pages_have_one_word<F: Format>() -> Result {
     let size = PageSize::Size2M;
     let word = F::encode_pte(&Pte::vram(VramAddress::new(size.bytes()), true), size)?;
 
@@ -379,7 +379,7 @@ pub(super) fn large_pages_have_one_word<F: Format>() -> Result {
 
 /// Whatever the words are, they can be decoded; and if they are a table or a page, encoding that
 /// gives them back.
-pub(super) fn random_words_come_back<F: Format>() -> Result {
+fn random_words_come_back<F: Format>() -> Result {
     let mut numbers = Numbers::new();
     let mut encoded = 0;
 
@@ -415,7 +415,7 @@ fn normal<F: Format>(kind: EntryKind, words: [u64; 2]) -> [u64; 2] {
 }
 
 /// No bit of an entry is overlooked: with another bit, it means something else.
-pub(super) fn every_bit_counts<F: Format>() -> Result {
+fn every_bit_counts<F: Format>() -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
     let page = Pte::vram(VramAddress::new(1 << 29), false);
 
@@ -453,7 +453,7 @@ fn bits_count<F: Format>(kind: EntryKind, size: PageSize, words: [u64; 2]) -> Re
 }
 
 /// The word that follows an entry of one word is of no concern to it.
-pub(super) fn single_words_stand_alone<F: Format>() -> Result {
+fn single_words_stand_alone<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
     for _ in 0..1000 {

@@ -33,7 +33,7 @@ use crate::{
             Pde,
             Pte,
             BIG_PAGES, //
-        }, //
+        },
     },
     num::usize_as_u64, //
 };
@@ -42,7 +42,7 @@ mod v2;
 mod v3;
 
 /// The address to walk to.
-pub(super) const ADDRESS: u64 = 0xaaaa_5555_5678;
+const ADDRESS: u64 = 0xaaaa_5555_5678;
 
 /// Where the root is. Those of the levels below follow, one every 4 KiB.
 const ROOT: u64 = 0x12_3456_0000;
@@ -57,7 +57,7 @@ const PAGE: u64 = 0x8000_0000;
 const FOREIGN: u64 = 0x7654_3000;
 
 /// Memory with tables of each level, in which one entry of each is used.
-pub(super) struct Tables<F> {
+struct Tables<F> {
     words: KVec<(u64, u64)>,
     reads: Cell<usize>,
     fail: Option<usize>,
@@ -66,7 +66,7 @@ pub(super) struct Tables<F> {
 
 impl<F: Format> Tables<F> {
     /// Makes tables of the `levels` uppermost levels, each with an entry that points to the next.
-    pub(super) fn new(levels: usize) -> Result<Self> {
+    fn new(levels: usize) -> Result<Self> {
         let mut tables = Self {
             words: KVec::new(),
             reads: Cell::new(0),
@@ -96,14 +96,14 @@ impl<F: Format> Tables<F> {
     }
 
     /// Sets the entry of [`ADDRESS`] in the table of a level.
-    pub(super) fn set(&mut self, number: usize, words: [u64; 2]) -> Result {
+    fn set(&mut self, number: usize, words: [u64; 2]) -> Result {
         let table = ROOT + 0x1000 * usize_as_u64(number);
 
         self.set_entry(table, &F::LEVELS[number], words)
     }
 
     /// Sets the entry of [`ADDRESS`] in the table of big pages.
-    pub(super) fn set_big(&mut self, word: u64) -> Result {
+    fn set_big(&mut self, word: u64) -> Result {
         self.set_entry(BIG_TABLE, &BIG_PAGES, [word, 0])
     }
 
@@ -147,7 +147,7 @@ impl<F: Format> Tables<F> {
 
     /// Whether a walk to [`ADDRESS`] finds this in an entry of a level.
     #[track_caller]
-    pub(super) fn ensure(&self, level: usize, found: Found) -> Result {
+    fn ensure(&self, level: usize, found: Found) -> Result {
         ensure(self.walk_to(ADDRESS) == Ok(Walk { level, found }))
     }
 }
@@ -171,7 +171,7 @@ fn foreign_table(aperture: Aperture) -> Pde {
 }
 
 /// Nothing is at whatever level the tables end.
-pub(super) fn nothing_at_any_level<F: Format>() -> Result {
+fn nothing_at_any_level<F: Format>() -> Result {
     for levels in 1..=F::LEVELS.len() {
         let tables = Tables::<F>::new(levels)?;
 
@@ -185,7 +185,7 @@ pub(super) fn nothing_at_any_level<F: Format>() -> Result {
 }
 
 /// A sparse entry is found at whatever level it is.
-pub(super) fn sparse_at_any_level<F: Format>() -> Result {
+fn sparse_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
 
@@ -197,7 +197,7 @@ pub(super) fn sparse_at_any_level<F: Format>() -> Result {
 }
 
 /// A page is found at whatever level it may be; where none may be, its entry has no meaning.
-pub(super) fn pages_at_any_level<F: Format>() -> Result {
+fn pages_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
         let size = level.leaf.unwrap_or(PageSize::Size4K);
@@ -215,7 +215,7 @@ pub(super) fn pages_at_any_level<F: Format>() -> Result {
 }
 
 /// A page ends where it ends: at the next one there is nothing.
-pub(super) fn pages_end<F: Format>() -> Result {
+fn pages_end<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let Some(size) = level.leaf else {
             continue;
@@ -237,7 +237,7 @@ pub(super) fn pages_end<F: Format>() -> Result {
 /// The big page counts, not the small ones at the same place; unless there is none.
 ///
 /// `hides` is the word of a big entry that says that small pages do not count.
-pub(super) fn big_pages_come_first<F: Format>(hides: u64) -> Result {
+fn big_pages_come_first<F: Format>(hides: u64) -> Result {
     let last = F::LEVELS.len() - 1;
     let small = Pte::vram(VramAddress::new(PAGE), false);
     let big = Pte::vram(VramAddress::new(PAGE), true);
@@ -272,7 +272,7 @@ pub(super) fn big_pages_come_first<F: Format>(hides: u64) -> Result {
 }
 
 /// A table of big pages need not have one of small pages beside it.
-pub(super) fn big_pages_alone<F: Format>() -> Result {
+fn big_pages_alone<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let size = PageSize::Size64K;
     let pte = Pte::vram(VramAddress::new(PAGE), false);
@@ -284,7 +284,7 @@ pub(super) fn big_pages_alone<F: Format>() -> Result {
 }
 
 /// A table that cannot be read is never taken for nothing, nor is anything read there.
-pub(super) fn foreign_tables_at_any_level<F: Format>() -> Result {
+fn foreign_tables_at_any_level<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
 
     for aperture in [Aperture::SysCoherent, Aperture::SysNonCoherent] {
@@ -315,7 +315,7 @@ pub(super) fn foreign_tables_at_any_level<F: Format>() -> Result {
 }
 
 /// Words without a meaning are never taken for nothing.
-pub(super) fn invalid_entries_at_any_level<F: Format>() -> Result {
+fn invalid_entries_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
         let words = match level.kind {
@@ -331,7 +331,7 @@ pub(super) fn invalid_entries_at_any_level<F: Format>() -> Result {
 }
 
 /// An address with a bit that the format has not got is an error, not another address.
-pub(super) fn addresses_are_not_cut_off<F: Format>() -> Result {
+fn addresses_are_not_cut_off<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::new(last + 1)?;
     let pte = Pte::vram(VramAddress::new(PAGE), false);
@@ -353,7 +353,7 @@ pub(super) fn addresses_are_not_cut_off<F: Format>() -> Result {
 }
 
 /// The root has to be aligned, and may be anywhere.
-pub(super) fn roots_are_aligned<F: Format>() -> Result {
+fn roots_are_aligned<F: Format>() -> Result {
     let walk_from = |root, read: &mut dyn FnMut(VramAddress) -> Result<u64>| {
         walk::<F>(
             &mut |address| read(address),
@@ -376,7 +376,7 @@ pub(super) fn roots_are_aligned<F: Format>() -> Result {
 }
 
 /// An error of any read ends the walk.
-pub(super) fn errors_are_passed_on<F: Format>() -> Result {
+fn errors_are_passed_on<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(vram_table(last)))?;
 

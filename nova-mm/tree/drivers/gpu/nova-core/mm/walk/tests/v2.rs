@@ -18,7 +18,7 @@ use crate::mm::{
         tests,
         walk,
         Found, //
-    }, //
+    },
 };
 
 #[kunit_tests(nova_mm_walk_v2)]
