@@ -103,12 +103,6 @@ impl<F: Format> PageTables<F> {
         self.root.address()
     }
 
-    /// Returns whether the tables agree with their shadows, as they do unless the hardware could not
-    /// be accessed in the middle of a change. If not, all further changes fail.
-    pub(crate) fn is_intact(&self) -> bool {
-        self.intact
-    }
-
     /// Returns the obligation to invalidate the TLB, without a change.
     ///
     /// # Errors
@@ -208,6 +202,12 @@ impl<F: Format> PageTables<F> {
 }
 
 impl<F> PageTables<F> {
+    /// Returns whether the tables agree with their shadows, as they do unless the hardware could not
+    /// be accessed in the middle of a change. If not, all further changes fail.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.intact
+    }
+
     /// Forgets the tables, without freeing them.
     pub(crate) fn leak(&mut self) {
         self.root.leak();

@@ -277,6 +277,9 @@ impl<F: Format> Vmm<F> {
 impl<F: Format> State<F> {
     /// Takes everything that is mapped out of the page tables and into quarantine.
     fn unmap_all(&mut self, mmu: &mut Mmu, bar: &dyn Mmio) -> Result {
+        if !self.tables.is_intact() {
+            return Err(EIO);
+        }
         let Some(mut exit) = self.exit.take() else {
             // What could not be unmapped before cannot be unmapped now.
             return if self.records.is_empty() {
@@ -309,7 +312,7 @@ impl<F: Format> State<F> {
 
 impl<F> Drop for State<F> {
     fn drop(&mut self) {
-        if !self.records.is_empty() {
+        if !self.records.is_empty() || !self.tables.is_intact() {
             pr_warn!("GPU memory is lost: an address space was not torn down\n");
             // The GPU may still use it, so it must not be used for anything else.
             self.tables.leak();

@@ -293,6 +293,10 @@ impl<F: Format> Submitted<F> {
         else {
             return Err(ENODEV);
         };
+        if !tables.is_intact() {
+            // Nothing is taken out of the records and thought to be unmapped.
+            return Err(EIO);
+        }
         let mut retired = self.retired.take().ok_or(EINVAL)?;
 
         let mut mmu = mmu.lock();
