@@ -164,7 +164,8 @@ fn verify_table<F: Format, I>(
         }
 
         let may_be_written = match change {
-            Change::Map { .. } => child.is_none(),
+            // A table that is there already is used, unless a large page takes its place.
+            Change::Map { .. } => child.is_none() || slot.is_whole,
             Change::Unmap => !node.is_absent(slot.index),
             Change::Protect { .. } => child.is_none() && !node.is_absent(slot.index),
         };
