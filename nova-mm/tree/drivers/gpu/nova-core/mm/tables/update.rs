@@ -170,12 +170,13 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
                     return self.replace(node, index, [0, 0], in_vram);
                 }
             }
-            Change::Protect { read_only } => {
-                if slot.is_whole && node.child(index).is_none() {
-                    let entry = protect::<F>(level, node.entry(index), *read_only)?;
+            Change::Protect { read_only } if node.child(index).is_none() => {
+                let entry = protect::<F>(level, node.entry(index), *read_only)?;
+                if slot.is_whole || entry == node.entry(index) {
                     return self.set(node, index, entry, in_vram);
                 }
             }
+            Change::Protect { .. } => {}
         }
 
         if let Some(child) = node.child_mut(index) {
@@ -238,6 +239,9 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
 
     /// Changes an entry.
     fn set(&mut self, node: &mut Node, index: usize, entry: [u64; 2], in_vram: InVram) -> Result {
+        if entry == node.entry(index) {
+            return Ok(());
+        }
         if !node.is_absent(index) && !matches!(self.change, Change::Protect { read_only: false }) {
             self.downgraded = true;
         }
