@@ -20,6 +20,10 @@ mod gpu {
     include!(concat!(env!("OUT_DIR"), "/gpu.rs"));
 }
 
-// Nothing but tests calls it here.
+// Nothing but tests calls it here, and what tests import is used in a build for tests alone.
 #[allow(dead_code)]
+#[cfg_attr(not(test), allow(unused_imports))]
 mod mm;
+
+#[cfg(test)]
+mod host;

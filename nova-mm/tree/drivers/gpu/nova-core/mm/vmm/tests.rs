@@ -3,3 +3,4 @@
 //! Tests of address spaces on a software GPU.
 
 pub(crate) mod bench;
+pub(crate) mod random;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The random test of the tree with more steps, and without allocations while a job runs.
+//!
+//! `NOVA_MM_SEED` and `NOVA_MM_OPS` are the seed and the number of steps for each format.
+
+use crate::mm::{
+    format::v2::MmuV2,
+    vmm::tests::{
+        bench::TestFormat,
+        random::{Plan, PLAN},
+    },
+};
+use kernel::host;
+use std::env;
+
+/// How many steps are taken by default.
+const STEPS: u64 = 200_000;
+
+/// Reads a number, decimal or with 0x before it.
+fn number(name: &str, default: u64) -> u64 {
+    let Ok(text) = env::var(name) else {
+        return default;
+    };
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+}
+
+/// Runs a job while every allocation fails; it may not even ask for one.
+fn without_allocations(run: &mut dyn FnMut()) {
+    let asked = host::allocations();
+    host::fail_all_allocations(run);
+    assert_eq!(host::allocations(), asked, "a job allocates while it runs");
+}
+
+fn random<F: TestFormat>(name: &str) {
+    let plan = Plan {
+        seed: number("NOVA_MM_SEED", PLAN.seed),
+        steps: number("NOVA_MM_OPS", STEPS),
+        compare_every: 50,
+        around_run: without_allocations,
+    };
+    println!("{name}: seed {:#x}, {} steps", plan.seed, plan.steps);
+
+    let live = host::live_objects();
+    plan.run::<F>().expect("the oracle agrees");
+    assert_eq!(host::live_objects(), live, "something leaks");
+}
+
+#[test]
+fn random_operations_v2() {
+    random::<MmuV2>("version 2");
+}
