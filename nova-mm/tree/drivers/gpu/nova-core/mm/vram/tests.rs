@@ -2,6 +2,8 @@
 
 //! Tests of the allocator of VRAM.
 
+use core::slice;
+
 use super::*;
 
 const KIB: u64 = 1 << 10;
@@ -15,6 +17,11 @@ fn region(range: Range<u64>) -> Range<VramAddress> {
 /// Creates an allocator of these regions.
 fn allocator<const N: usize>(regions: [Range<u64>; N]) -> Result<VramAllocator> {
     VramAllocator::new(&regions.map(region))
+}
+
+/// Creates an allocator of one region.
+fn allocator_of(range: Range<u64>) -> Result<VramAllocator> {
+    VramAllocator::new(slice::from_ref(&region(range)))
 }
 
 /// Returns the number of bytes from `range.start` to `range.end`.
@@ -88,7 +95,7 @@ mod suite {
     #[test]
     fn blocks_are_aligned_in_vram() -> Result {
         for start in [0, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 4 * KIB] {
-            let allocator = allocator([start..16 * MIB])?;
+            let allocator = allocator_of(start..16 * MIB)?;
 
             for page in [PageSize::Size64K, PageSize::Size2M] {
                 let vram = allocator.alloc(3 * page.bytes(), page)?;
@@ -111,7 +118,7 @@ mod suite {
             (4 * KIB..64 * KIB, 8 * KIB),
             (0..3 * MIB, 3 * MIB),
         ] {
-            let allocator = allocator([region])?;
+            let allocator = allocator_of(region)?;
 
             assert_eq!(allocator.alloc(size, PageSize::Size2M)?.size(), size);
             assert_eq!(allocator.alloc(size, PageSize::Size256G)?.size(), size);
@@ -123,7 +130,7 @@ mod suite {
     /// What is left after whole blocks is not thrown away.
     #[test]
     fn a_size_that_is_no_multiple_of_the_block() -> Result {
-        let allocator = allocator([0..16 * MIB])?;
+        let allocator = allocator_of(0..16 * MIB)?;
         let vram = allocator.alloc(2 * MIB + 4 * KIB, PageSize::Size2M)?;
 
         assert_eq!(vram.size(), 2 * MIB + 4 * KIB);
@@ -135,7 +142,7 @@ mod suite {
 
     #[test]
     fn scattered_memory_comes_in_ranges() -> Result {
-        let allocator = allocator([0..64 * KIB])?;
+        let allocator = allocator_of(0..64 * KIB)?;
         let mut pages = KVec::new();
         let mut kept = KVec::new();
 
@@ -204,7 +211,7 @@ mod suite {
     /// Who wants little is not given a part of what is large.
     #[test]
     fn small_requests_leave_large_blocks() -> Result {
-        let allocator = allocator([0..4 * MIB])?;
+        let allocator = allocator_of(0..4 * MIB)?;
         let mut tables = KVec::new();
 
         for _ in 0..512 {
@@ -255,7 +262,7 @@ mod suite {
         assert!(refused(&[]));
         // Empty, inverted.
         assert!(refused(&[region(MIB..MIB)]));
-        assert!(refused(&[region(2 * MIB..MIB)]));
+        assert!(refused(&[VramAddress::new(2 * MIB)..VramAddress::new(MIB)]));
         // Not aligned at the start, or at the end.
         assert!(refused(&[region(KIB..MIB)]));
         assert!(refused(&[region(0..MIB + KIB)]));
@@ -272,7 +279,7 @@ mod suite {
 
     #[test]
     fn pages_of_tables() -> Result {
-        let allocator = allocator([4 * KIB..12 * KIB])?;
+        let allocator = allocator_of(4 * KIB..12 * KIB)?;
         let page = allocator.alloc_table()?;
         let other = allocator.alloc_table()?;
 
@@ -292,26 +299,32 @@ mod suite {
 
     #[test]
     fn memory_outlives_the_handles() -> Result {
-        let allocator = allocator([MIB..2 * MIB])?;
+        let allocator = allocator_of(MIB..2 * MIB)?;
         let other = allocator.clone();
         let vram = allocator.alloc(64 * KIB, PageSize::Size64K)?;
 
         drop(allocator);
         assert_eq!(other.avail(), MIB - 64 * KIB);
         drop(other);
-        assert!(lies_in(&vram, &[MIB..2 * MIB]));
+        assert!(lies_in(&vram, slice::from_ref(&(MIB..2 * MIB))));
 
         Ok(())
     }
 
+    /// If it were not so, this would not compile.
     #[test]
-    fn everything_can_be_shared_between_threads() {
-        fn is_shared<T: Send + Sync>() -> bool {
-            true
-        }
+    fn everything_can_be_shared_between_threads() -> Result {
+        fn share(_: &(impl Send + Sync)) {}
 
-        assert!(is_shared::<VramAllocator>());
-        assert!(is_shared::<Arc<Vram>>());
-        assert!(is_shared::<TablePage>());
+        let allocator = allocator_of(0..MIB)?;
+
+        share(&allocator);
+        share(&allocator.alloc_table()?);
+        share(&Arc::new(
+            allocator.alloc(MIB / 2, PageSize::Size4K)?,
+            GFP_KERNEL,
+        )?);
+
+        Ok(())
     }
 }
