@@ -52,7 +52,6 @@ pub(crate) use config::{
     Config,
     Generation, //
 };
-pub(crate) use reach::Reached;
 pub(crate) use state::{
     Counts,
     Logged,

@@ -28,9 +28,9 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Where PRAMIN starts and ends.
+/// First and last byte of PRAMIN.
 const PRAMIN: usize = 0x70_0000;
-const PRAMIN_END: usize = 0x80_0000;
+const PRAMIN_LAST: usize = 0x7f_ffff;
 /// What an invalidate is about: bits 39:12 of the address of a root page directory in bits 31:4;
 /// bit 1 is set if it is not in VRAM.
 const INVALIDATE_PDB: usize = 0xb8_30a0;
@@ -162,7 +162,7 @@ impl Mmio for ModelBar0 {
 impl State {
     fn bar0_read(&mut self, offset: usize, width: usize) -> u64 {
         match offset {
-            PRAMIN..PRAMIN_END => self.pramin_read(offset - PRAMIN, width),
+            PRAMIN..=PRAMIN_LAST => self.pramin_read(offset - PRAMIN, width),
             INVALIDATE if width == 4 => self.poll_invalidate(),
             _ => self.register_read(offset, width),
         }
@@ -183,7 +183,7 @@ impl State {
 
     fn bar0_write(&mut self, offset: usize, width: usize, value: u64) {
         match offset {
-            PRAMIN..PRAMIN_END => self.pramin_write(offset - PRAMIN, width, value),
+            PRAMIN..=PRAMIN_LAST => self.pramin_write(offset - PRAMIN, width, value),
             _ if width != 4 => {
                 self.counts.other_writes += 1;
                 self.violate(Violation::Register(offset));

@@ -133,7 +133,7 @@ impl Tlb {
     pub(super) fn forget(&mut self, pdb: Option<u64>, hub_only: bool) {
         for entry in self.entries.iter_mut() {
             if entry.is_some_and(|(key, _)| {
-                pdb.is_none_or(|pdb| pdb == key.space.pdb) && (key.space.hub || !hub_only)
+                pdb.map_or(true, |pdb| pdb == key.space.pdb) && (key.space.hub || !hub_only)
             }) {
                 *entry = None;
             }
