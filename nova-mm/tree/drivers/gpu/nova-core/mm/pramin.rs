@@ -140,16 +140,6 @@ impl<'a> PraminWindow<'a> {
         self.bar.read64(offset)
     }
 
-    /// Writes 32 bits.
-    pub(crate) fn write32(&mut self, address: VramAddress, value: u32) -> Result {
-        let offset = self.move_over::<u32>(address)?;
-
-        self.bar.write32(value, offset)?;
-        self.pramin.unread = Some(address);
-
-        Ok(())
-    }
-
     /// Writes 64 bits, in one access.
     pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
         let offset = self.move_over::<u64>(address)?;

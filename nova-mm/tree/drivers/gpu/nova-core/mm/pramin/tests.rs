@@ -44,8 +44,7 @@ mod suite {
         let mut window = pramin.window(&bar);
 
         window.write64(at(0x0001_2340), 0x0123_4567_89ab_cdef)?;
-        window.write32(at(0x0030_0000), 0x1111_2222)?;
-        window.write32(at(0x0030_0004), 0x3333_4444)?;
+        window.write64(at(0x0030_0000), 0x3333_4444_1111_2222)?;
 
         assert_eq!(window.read32(at(0x0001_2340))?, 0x89ab_cdef);
         assert_eq!(window.read32(at(0x0001_2344))?, 0x0123_4567);
@@ -177,7 +176,7 @@ mod suite {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
-        window.write32(at(MIB), 1)?;
+        window.write64(at(MIB), 1)?;
         window.write64(at(2 * MIB), 2)?;
         window.read64(at(3 * MIB))?;
         gpu.start_log(2)?;
@@ -189,11 +188,11 @@ mod suite {
 
         let mut window = pramin.window(&bar);
         window.write64(at(2 * MIB), 2)?;
-        window.write32(at(MIB), 1)?;
+        window.write64(at(MIB), 1)?;
         gpu.start_log(2)?;
         let _ = window.finish()?;
 
-        let address = at(MIB);
+        let address = at(MIB + 4);
         assert_eq!(gpu.take_log()[..], [Logged::Read { address }]);
         gpu.check_clean()
     }
@@ -236,7 +235,6 @@ mod suite {
 
         for offset in [1, 2, 3, 5, 6, 7] {
             assert_eq!(window.read32(at(MIB + offset)).err(), Some(EINVAL));
-            assert_eq!(window.write32(at(MIB + offset), 1).err(), Some(EINVAL));
         }
         // The last of these would cross the end of the aperture.
         for offset in [1, 2, 4, 7, MIB - 4] {
