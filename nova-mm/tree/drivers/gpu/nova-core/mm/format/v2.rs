@@ -11,7 +11,7 @@
 //! - NO_ATS, bit 5 of a PDE since Volta, is not published for them. Address translation by way of
 //!   the CPU's page tables has to be turned on elsewhere as well, which Nova never does. So a table
 //!   here always rules it out. In a dual entry, the bit is part of the address of the big table.
-//! - COMPTAGLINE, from bit 36 of a PTE up, differs in width between chips. Pages are not compressed.
+//! - COMPTAGLINE, from bit 36 of a PTE up, differs in width between chips. No page is compressed.
 //! - ENCRYPTED, bit 4 of a PTE.
 
 use crate::mm::{
