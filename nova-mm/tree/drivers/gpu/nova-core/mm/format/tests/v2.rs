@@ -271,8 +271,8 @@ mod suite {
         assert_eq!(decode_dual([0x123_4501, 0]), Entry::Invalid);
     }
 
-    /// The bit that looks like "invalid" makes a page of a directory's entry: of VRAM, at zero, to be
-    /// written by everybody.
+    /// The bit that looks like "invalid" makes a page of a directory's entry: of VRAM, at zero, for
+    /// everybody to write.
     #[test]
     fn an_absent_pde_has_not_bit_0() -> Result {
         let first_page = Entry::Page(page(Aperture::Vram, 0));
