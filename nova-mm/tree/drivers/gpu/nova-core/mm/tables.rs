@@ -58,6 +58,9 @@ use self::update::{
     Update, //
 };
 
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod tests;
+
 /// The page tables of an address space, of format `F`.
 ///
 /// Pages are given by their numbers, and ranges are half-open.

@@ -26,6 +26,9 @@ use crate::mm::{
     format::Format, //
 };
 
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod tests;
+
 /// The virtual addresses of an address space, and which of them are in use.
 ///
 /// The lock inside protects the set of ranges that are in use. It is a leaf: nothing is locked and

@@ -256,9 +256,13 @@ impl<F: TestFormat> Bench<F> {
         self.vmm.reserve(VaRequest::Fixed(vfns(pages)?))
     }
 
-    /// Allocates memory for `pages` pages, in blocks of 2 MiB where they fit in.
+    /// Allocates memory for at least `pages` pages, of a size that is a power of two, and in one
+    /// piece that is aligned to it.
     pub(crate) fn alloc(&self, pages: u64) -> Result<Arc<Vram>> {
-        let vram = self.data.alloc(pages * PAGE_SIZE, PageSize::Size2M)?;
+        let size = pages.next_power_of_two() * PAGE_SIZE;
+        let vram = self.data.alloc(size, PageSize::Size2M)?;
+        ensure_eq!(start_of(&vram)? % size, 0);
+        ensure_eq!(vram.ranges().count(), 1);
 
         Ok(Arc::new(vram, GFP_KERNEL)?)
     }
@@ -469,6 +473,11 @@ impl<F: TestFormat> Bench<F> {
     pub(crate) fn table_count(&self) -> Result<u64> {
         Ok(usize_as_u64(self.owned()?.len()))
     }
+}
+
+/// Returns where memory starts.
+pub(crate) fn start_of(vram: &Vram) -> Result<u64> {
+    Ok(vram.ranges().next().ok_or(EINVAL)?.start.into_raw())
 }
 
 /// Returns pages counted from the start of `va` by their numbers.
