@@ -4,8 +4,8 @@
 //!
 //! Two kinds of addresses must not be mixed up: a [`VramAddress`] says where something is in VRAM,
 //! a [`VirtualAddress`] where it is in an address space of the GPU. Both are in bytes. Page tables
-//! deal in pages of 4 KiB, the smallest that the GPU has: a [`Pfn`] is the number of a page of VRAM,
-//! a [`Vfn`] that of a page of an address space.
+//! deal in pages of 4 KiB, the smallest that the GPU has: a [`Pfn`] is the number of a page of
+//! VRAM, a [`Vfn`] that of a page of an address space.
 
 use core::ops::Range;
 

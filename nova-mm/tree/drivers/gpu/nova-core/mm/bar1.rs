@@ -56,8 +56,8 @@ pub(crate) mod tests;
 ///
 /// An address in it is an offset into BAR1.
 ///
-/// [`Self::teardown`] has to be called before the GSP is shut down and before the driver is unbound,
-/// since the GPU uses the page tables until then.
+/// [`Self::teardown`] has to be called before the GSP is shut down and before the driver is
+/// unbound, since the GPU uses the page tables until then.
 #[pin_data]
 pub(crate) struct Bar1<F: Format> {
     vmm: Arc<Vmm<F>>,
@@ -171,8 +171,8 @@ impl<F: Format> Bar1<F> {
         }
     }
 
-    /// Unmaps everything: mappings that are still there cannot be used any more, and no new ones can
-    /// be made. What the firmware maps is not touched.
+    /// Unmaps everything: mappings that are still there cannot be used any more, and no new ones
+    /// can be made. What the firmware maps is not touched.
     ///
     /// Context: may sleep; takes the locks of an address space.
     ///

@@ -205,8 +205,8 @@ impl<F: Format> PageTables<F> {
 }
 
 impl<F> PageTables<F> {
-    /// Returns whether the tables agree with their shadows, as they do unless the hardware could not
-    /// be accessed in the middle of a change. If not, all further changes fail.
+    /// Returns whether the tables agree with their shadows, as they do unless the hardware could
+    /// not be accessed in the middle of a change. If not, all further changes fail.
     pub(crate) fn is_intact(&self) -> bool {
         self.intact
     }

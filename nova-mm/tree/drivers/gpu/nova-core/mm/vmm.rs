@@ -8,8 +8,8 @@
 //! 1. *Submit* ([`Vmm::submit_map`] and its kin) allocates everything that the job may need. It may
 //!    fail, and until the next stage the job can be cancelled, which leaves nothing behind.
 //! 2. *Run* ([`Submitted::run`](job::Submitted::run)) changes the page tables and invalidates the
-//!    TLB. The signalling of a DMA fence may wait for it: it neither allocates nor frees memory, nor
-//!    does it take a lock under which anybody does.
+//!    TLB. The signalling of a DMA fence may wait for it: it neither allocates nor frees memory,
+//!    nor does it take a lock under which anybody does.
 //! 3. *Clean up* ([`Ran::cleanup`](job::Ran::cleanup)) frees what is not needed any more.
 //!
 //! # Locks
@@ -224,8 +224,8 @@ impl<F: Format> Vmm<F> {
         self.va.reserve(request)
     }
 
-    /// Unmaps everything, so that the GPU uses none of the page tables any more, except for the root.
-    /// No job can be run afterwards.
+    /// Unmaps everything, so that the GPU uses none of the page tables any more, except for the
+    /// root. No job can be run afterwards.
     ///
     /// If the TLB is not invalidated in time it can be called again.
     ///

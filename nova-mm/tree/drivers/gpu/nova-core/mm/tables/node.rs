@@ -41,8 +41,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Makes a table of `level` without entries, which is in VRAM only once it has been written with
-    /// [`Self::write`].
+    /// Makes a table of `level` without entries, which is in VRAM only once it has been written
+    /// with [`Self::write`].
     ///
     /// Context: may sleep; allocates.
     ///

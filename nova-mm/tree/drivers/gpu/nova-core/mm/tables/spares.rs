@@ -121,7 +121,8 @@ impl Spares {
     }
 }
 
-/// Counts the entries of `level` within `pages` that cannot be large pages when `extents` is mapped.
+/// Counts the entries of `level` within `pages` that cannot be large pages when `extents` is
+/// mapped.
 fn tables_of_small_pages<I: Iterator<Item = Range<VramAddress>>>(
     level: &Level,
     pages: &Range<u64>,

@@ -57,8 +57,8 @@ pub(super) enum Change<'a, I> {
 
 /// A change in progress, from the root down.
 ///
-/// It neither allocates nor frees: new tables come from `spares`, those that are not linked any more
-/// go to `retired`.
+/// It neither allocates nor frees: new tables come from `spares`, those that are not linked any
+/// more go to `retired`.
 pub(super) struct Update<'a, 'w, F, I> {
     change: Change<'a, I>,
     spares: &'a mut Spares,
@@ -122,7 +122,10 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
             }
         }
 
-        Ok(())
+        match level.kind {
+            EntryKind::Pte => Ok(()),
+            EntryKind::Pde | EntryKind::Dual => self.link_new(node, level, pages, in_vram),
+        }
     }
 
     /// Makes the change to an entry of a table of 4 KiB pages.
@@ -187,19 +190,18 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
 
             Ok(())
         } else {
-            self.missing(node, level_index, level, slot, in_vram)
+            self.missing(node, level_index, level, slot)
         }
     }
 
     /// Makes the change in a table that is missing, be it that nothing is mapped yet or that a
-    /// large page has to be split, and links it.
+    /// large page has to be split. [`Self::link_new`] links it.
     fn missing(
         &mut self,
         node: &mut Node,
         level_index: usize,
         level: &Level,
         slot: &Slot,
-        in_vram: InVram,
     ) -> Result {
         let mut child = self.spares.take(level_index + 1)?;
 
@@ -207,16 +209,35 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
             .and_then(|()| self.table(&mut child, level_index + 1, &slot.pages, InVram::No))
             // The table is complete before anything points to it, so that no state in between can
             // be seen, and each of its words is written once.
-            .and_then(|()| child.write(self.window))
-            .and_then(|()| link::<F>(level, &child))
-            .and_then(|entry| self.set(node, slot.index, entry, in_vram));
+            .and_then(|()| child.write(self.window));
 
-        // Whether or not it is linked, it is not freed here.
+        // Whether or not it gets linked, it is not freed here.
         if let Err(e) = filled {
             self.retired.push(child);
             return Err(e);
         }
         node.replace_child(slot.index, Some(child));
+
+        Ok(())
+    }
+
+    /// Links the new tables below `node`, which are complete.
+    ///
+    /// That is done once all of them are, for the window of PRAMIN to be moved from each table to
+    /// the next one, and not back to `node` in between.
+    fn link_new(
+        &mut self,
+        node: &mut Node,
+        level: &Level,
+        pages: &Range<u64>,
+        in_vram: InVram,
+    ) -> Result {
+        for slot in slots(level, pages) {
+            if let Some(child) = node.child(slot.index).filter(|child| !child.is_foreign()) {
+                let entry = link::<F>(level, child)?;
+                self.set(node, slot.index, entry, in_vram)?;
+            }
+        }
 
         Ok(())
     }
@@ -263,8 +284,8 @@ enum InVram {
     No,
 }
 
-/// Returns whether nothing is left of an entry of `node` without the pages of `slot`, so that it can
-/// be cleared without a look at the tables below.
+/// Returns whether nothing is left of an entry of `node` without the pages of `slot`, so that it
+/// can be cleared without a look at the tables below.
 fn holds_only<F: Format>(node: &Node, level_index: usize, slot: &Slot) -> bool {
     match node.child(slot.index) {
         // The firmware's tables stay where they are.
