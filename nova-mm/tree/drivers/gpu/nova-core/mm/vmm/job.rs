@@ -377,8 +377,9 @@ impl<F: Format> Ran<F> {
     ///
     /// - [`ETIMEDOUT`] if the TLB has not been invalidated in time. The change has been made in the
     ///   page tables, but the GPU may go on using what was there before. Nothing of that is freed
-    /// before a later job of the address space has been acknowledged. - [`EBUSY`] if the firmware
-    /// has changed an entry that the job needs. Nothing has been changed.
+    ///   before a later job of the address space has been acknowledged.
+    /// - [`EBUSY`] if the firmware has changed an entry that the job needs. Nothing has been
+    ///   changed.
     /// - [`ENODEV`] if the address space has been torn down. Nothing has been changed.
     /// - Others if the hardware could not be accessed. The address space cannot be used any more.
     pub(crate) fn cleanup(self) -> Result {
