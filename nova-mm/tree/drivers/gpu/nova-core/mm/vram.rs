@@ -132,6 +132,7 @@ impl VramAllocator {
     /// Returns the number of bytes that are not allocated.
     ///
     /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn avail(&self) -> u64 {
         self.0.buddy.avail()
     }
@@ -199,8 +200,7 @@ impl VramAllocator {
             GFP_KERNEL,
         )?;
 
-        // INVARIANT: The allocator gives as much as was asked for, or an error.
-        Ok(Vram { blocks, size })
+        Ok(Vram(blocks))
     }
 }
 
@@ -208,21 +208,15 @@ impl VramAllocator {
 ///
 /// It can be shared between threads. To drop it may sleep, see the [module](self): what may be the
 /// last reference to it is dropped in the stage "cleanup".
-///
-/// # Invariants
-///
-/// The sizes of `blocks` add up to `size`.
-pub(crate) struct Vram {
-    blocks: Pin<KBox<AllocatedBlocks>>,
-    size: u64,
-}
+pub(crate) struct Vram(Pin<KBox<AllocatedBlocks>>);
 
 impl Vram {
     /// Returns the size in bytes, a multiple of 4 KiB.
     ///
-    /// Context: any.
+    /// Context: any. Takes time proportional to the number of ranges.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.0.total_size()
     }
 
     /// Returns where the memory is, in the order in which it is to be mapped.
@@ -233,7 +227,7 @@ impl Vram {
     ///
     /// Context: any. Nothing is locked, and nothing is allocated.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
-        self.blocks.iter().map(|block| {
+        self.0.iter().map(|block| {
             let start = block.offset();
 
             VramAddress::new(start)..VramAddress::new(start + block.size())
