@@ -56,7 +56,7 @@ pub fn check(
         None => Renamed::default(),
     };
     for message in parse(&said) {
-        if waived(subject, one, &message.kind) || renamed.holds(message.line) {
+        if renamed.holds(message.line) || waived(subject, one, number, &message.kind)? {
             continue;
         }
         findings.push(Finding {
@@ -96,17 +96,45 @@ impl Renamed {
 }
 
 /// What checkpatch cannot know.
-fn waived(subject: &Subject<'_>, one: &AssembledSeries, kind: &str) -> bool {
-    match kind {
-        // Asked of each patch that adds a file; answered if the series has an entry at all.
+fn waived(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    number: usize,
+    kind: &str,
+) -> Result<bool> {
+    Ok(match kind {
+        // Asked of each patch that adds a file; answered if the series has an entry at all, or if
+        // there is one for all files of the patch.
         "FILE_PATH_CHANGES" => {
             let mut edits = one.plan.patches.iter().flat_map(|p| &p.edits);
             edits.any(|e| e.paths.iter().any(|p| p == "MAINTAINERS"))
+                || are_maintained(subject, one.plan.patches[number - 1].paths())?
         }
         // Nobody is set who could sign off; `send` asks for it.
         "MISSING_SIGN_OFF" => !subject.who.set,
         _ => false,
-    }
+    })
+}
+
+/// Whether the base's MAINTAINERS has an entry for each of these files.
+fn are_maintained<'a>(
+    subject: &Subject<'_>,
+    mut paths: impl Iterator<Item = &'a str>,
+) -> Result<bool> {
+    let tree = &subject.assembled.base.tree;
+    let text = subject.git.content(tree, "MAINTAINERS")?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Ok(paths.all(|path| covers(&text, path)))
+}
+
+/// Whether an entry of a MAINTAINERS file names a file, or a folder that it is in.
+///
+/// Patterns with wildcards are not looked at: they count as no entry.
+fn covers(maintainers: &str, path: &str) -> bool {
+    maintainers
+        .lines()
+        .filter_map(|line| line.strip_prefix("F:").map(str::trim))
+        .any(|file| file == path || (file.ends_with('/') && path.starts_with(file)))
 }
 
 /// checkpatch takes a second a patch, and says the same of the same patch.
@@ -191,6 +219,21 @@ mod tests {
         let renamed = Renamed::of(&steps[0], patch);
         assert!(renamed.holds(Some(2)));
         assert!(!renamed.holds(Some(3)) && !renamed.holds(Some(4)) && !renamed.holds(None));
+    }
+
+    #[test]
+    fn an_entry_covers_a_file_and_what_is_in_a_folder() {
+        let text = "NOVA\nM:\tsomebody\nF:\tdrivers/nova/\nF:\tlib/a.c\nF:\tlib/*b.c\n";
+        for (path, covered) in [
+            ("drivers/nova/mm/a.rs", true),
+            ("lib/a.c", true),
+            ("drivers/nova", false),
+            ("drivers/novae/a.rs", false),
+            ("lib/a.cc", false),
+            ("lib/b.c", false),
+        ] {
+            assert_eq!(covers(text, path), covered, "{path}");
+        }
     }
 
     #[test]
