@@ -2,4 +2,5 @@
 
 //! Tests that need the knobs of the stand-in, or more time than KUnit has.
 
+mod faults;
 mod random;

@@ -4,6 +4,7 @@
 //!
 //! `NOVA_MM_SEED` and `NOVA_MM_OPS` are the seed and the number of steps for each format.
 
+use super::faults::without_allocations;
 use crate::mm::{
     format::v2::MmuV2,
     vmm::tests::{
@@ -29,19 +30,12 @@ fn number(name: &str, default: u64) -> u64 {
     number.unwrap_or_else(|_| panic!("{name} is no number: {text}"))
 }
 
-/// Runs a job while every allocation fails; it may not even ask for one.
-fn without_allocations(run: &mut dyn FnMut()) {
-    let asked = host::allocations();
-    host::fail_all_allocations(run);
-    assert_eq!(host::allocations(), asked, "a job allocates while it runs");
-}
-
 fn random<F: TestFormat>(name: &str) {
     let plan = Plan {
         seed: number("NOVA_MM_SEED", PLAN.seed),
         steps: number("NOVA_MM_OPS", STEPS),
         compare_every: 50,
-        around_run: without_allocations,
+        around_run: |run| without_allocations(run),
     };
     println!("{name}: seed {:#x}, {} steps", plan.seed, plan.steps);
 

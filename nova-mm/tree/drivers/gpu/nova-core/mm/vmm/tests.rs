@@ -6,6 +6,8 @@
 //! it. A suite is made of a list of them for each format.
 
 pub(crate) mod bench;
+pub(crate) mod faults;
+pub(crate) mod figures;
 pub(crate) mod observe;
 pub(crate) mod random;
 

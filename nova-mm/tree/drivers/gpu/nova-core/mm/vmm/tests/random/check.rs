@@ -155,10 +155,7 @@ impl<F: TestFormat> World<F> {
         self.forget_free();
 
         let held: u64 = self.blocks.iter().map(|block| block.pages).sum();
-        ensure_eq!(
-            self.data_size - self.bench.data.avail(),
-            held * PAGE_SIZE
-        );
+        ensure_eq!(self.data_size - self.bench.data.avail(), held * PAGE_SIZE);
 
         let tables = self.bench.table_count()? * PAGE_SIZE;
         let held = self.bench.memory.size() - self.bench.memory.avail();

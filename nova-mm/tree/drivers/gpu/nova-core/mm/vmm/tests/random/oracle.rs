@@ -60,10 +60,7 @@ impl Oracle {
     }
 
     /// Returns what is mapped at `pages`, cut to them.
-    pub(super) fn within<'a>(
-        &'a self,
-        pages: &'a Range<u64>,
-    ) -> impl Iterator<Item = Extent> + 'a {
+    pub(super) fn within<'a>(&'a self, pages: &'a Range<u64>) -> impl Iterator<Item = Extent> + 'a {
         self.0
             .iter()
             .filter_map(|extent| extent.part(pages.start, pages.end))
@@ -74,7 +71,10 @@ impl Oracle {
         let mut extents = KVec::with_capacity(self.0.len() + new.len() + 1, GFP_KERNEL)?;
 
         for extent in &self.0 {
-            for part in [extent.part(0, pages.start), extent.part(pages.end, u64::MAX)] {
+            for part in [
+                extent.part(0, pages.start),
+                extent.part(pages.end, u64::MAX),
+            ] {
                 if let Some(part) = part {
                     extents.push(part, GFP_KERNEL)?;
                 }

@@ -52,7 +52,8 @@ pub(super) fn windows<F: TestFormat>(of_bar: bool) -> [Range<u64>; 6] {
             around(PageSize::Size256G.pages()),
             around(512 * PageSize::Size256G.pages()),
             end - 2 * LARGE..end,
-            PageSize::Size256G.pages() / 64 - 128 * LARGE..PageSize::Size256G.pages() / 64 + 640 * LARGE,
+            PageSize::Size256G.pages() / 64 - 128 * LARGE
+                ..PageSize::Size256G.pages() / 64 + 640 * LARGE,
         ],
     }
 }
@@ -66,7 +67,7 @@ pub(super) fn firmware_pages(of_bar: bool) -> &'static [Range<u64>] {
 }
 
 /// Makes the address space of a BAR in which the firmware has mapped something.
-pub(super) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
+pub(crate) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
     Bench::of_bar(|gpu, root| {
         let directories = F::LEVELS.len() - 2;
         let mut table = root;
@@ -80,7 +81,10 @@ pub(super) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
         let small = firmware_table(directories)?;
         zero(gpu, small)?;
         let page = Pte::vram(VramAddress::new(FIRMWARE_FRAME * PAGE_SIZE), false);
-        gpu.vram_write64(small.checked_add(8)?, F::encode_pte(&page, PageSize::Size4K)?);
+        gpu.vram_write64(
+            small.checked_add(8)?,
+            F::encode_pte(&page, PageSize::Size4K)?,
+        );
         let entries = [
             [F::encode_pte(&page, PageSize::Size2M)?, 0],
             F::encode_dual(None, Some(&Pde::vram(small)))?,
@@ -96,7 +100,7 @@ pub(super) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
 }
 
 /// Checks that what the firmware has mapped is as it was.
-pub(super) fn check_firmware<F: TestFormat>(bench: &Bench<F>) -> Result {
+pub(crate) fn check_firmware<F: TestFormat>(bench: &Bench<F>) -> Result {
     let frame = |page| -> Result<Option<u64>> {
         Ok(bench.look(page)?.map(|found| found.address / PAGE_SIZE))
     };

@@ -153,7 +153,13 @@ impl<F: TestFormat> World<F> {
 
     /// Allocates memory, of which there is enough if there is as much.
     fn allocate(&mut self) -> Result<Range<u64>> {
-        if self.blocks.iter().filter(|block| block.vram.is_some()).count() >= BLOCKS {
+        if self
+            .blocks
+            .iter()
+            .filter(|block| block.vram.is_some())
+            .count()
+            >= BLOCKS
+        {
             return self.drop_block();
         }
         let pages = match self.random.below(40) {
@@ -379,18 +385,18 @@ impl<F: TestFormat> World<F> {
         let length = match self.random.below(16) {
             0 => count,
             1 => 1 + self.random.below(count),
-            2..5 => LARGE,
-            5..8 => 1 + self.random.below(600),
-            8..10 => 1,
+            2..4 => LARGE,
+            4..6 => 1 + self.random.below(600),
+            6..8 => 1,
             _ => 1 + self.random.below(16),
         };
         let length = length.min(count);
         let mut start = all.start + self.random.below(count - length + 1);
         let mut end = start + length;
-        if self.random.once_in(3) {
+        if self.random.once_in(4) {
             start = (start / LARGE * LARGE).max(all.start);
         }
-        if self.random.once_in(3) {
+        if self.random.once_in(4) {
             end = end.next_multiple_of(LARGE).min(all.end);
         }
 
