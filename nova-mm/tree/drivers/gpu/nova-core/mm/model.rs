@@ -3,8 +3,8 @@
 //! A GPU in software, for tests.
 //!
 //! [`SoftGpu`] has VRAM, a BAR0 with the registers that memory management uses, a BAR1, page tables
-//! and a TLB. The code under test reaches it by way of [`Mmio`](crate::mm::mmio::Mmio), as it reaches
-//! a real one.
+//! and a TLB. The code under test reaches it by way of [`Mmio`](crate::mm::mmio::Mmio), as it
+//! reaches a real one.
 //!
 //! It is as hostile as hardware may be. What was written through PRAMIN is not in VRAM before it is
 //! read back, or pushed out by later writes. The TLB keeps what it has seen, absent entries and
@@ -12,8 +12,8 @@
 //! rubbish that looks like page tables. What the rules of the hardware forbid is noted as a
 //! [`Violation`].
 //!
-//! The walkers decode page tables with numbers of their own: they share no code with the formats that
-//! the driver encodes with, so a mistake has to be made twice to be missed.
+//! The walkers decode page tables with numbers of their own: they share no code with the formats
+//! that the driver encodes with, so a mistake has to be made twice to be missed.
 
 use core::ops::Range;
 
@@ -68,8 +68,8 @@ use state::State;
 
 /// A GPU in software.
 ///
-/// All of it is behind one mutex, so methods may sleep and threads may share it. Accesses to its BARs
-/// and translations do not allocate.
+/// All of it is behind one mutex, so methods may sleep and threads may share it. Accesses to its
+/// BARs and translations do not allocate.
 pub(crate) struct SoftGpu {
     state: Arc<Mutex<State>>,
 }
@@ -168,8 +168,8 @@ impl SoftGpu {
         self.state.lock().complete_invalidate();
     }
 
-    /// Moves the window of PRAMIN, as the firmware may at any time between sessions: using it before
-    /// it is moved again is a violation.
+    /// Moves the window of PRAMIN, as the firmware may at any time between sessions: using it
+    /// before it is moved again is a violation.
     pub(crate) fn disturb_window(&self) {
         self.state.lock().window = None;
     }
@@ -220,14 +220,6 @@ impl SoftGpu {
                 Err(EIO)
             }
             None => Ok(()),
-        }
-    }
-
-    /// Panics if there was a violation.
-    #[track_caller]
-    pub(crate) fn assert_clean(&self) {
-        if let Some(violation) = self.violation() {
-            panic!("software GPU: {violation:?}");
         }
     }
 }

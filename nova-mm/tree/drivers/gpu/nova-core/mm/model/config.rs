@@ -2,10 +2,7 @@
 
 //! What a software GPU is like.
 
-use kernel::{
-    prelude::*,
-    sizes::*, //
-};
+use kernel::sizes::*;
 
 use crate::{
     mm::{
@@ -90,17 +87,6 @@ pub(crate) struct Config {
     pub(crate) poisoned: bool,
     /// How many reads of the register find an invalidate pending.
     pub(crate) trigger_polls: u32,
-}
-
-impl Config {
-    /// Returns the first address behind VRAM.
-    ///
-    /// # Errors
-    ///
-    /// [`EOVERFLOW`] if there is none.
-    pub(crate) fn vram_end(&self) -> Result<VramAddress> {
-        self.vram_start.checked_add(self.vram_size)
-    }
 }
 
 impl Default for Config {

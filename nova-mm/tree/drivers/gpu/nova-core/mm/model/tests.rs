@@ -2,8 +2,8 @@
 
 //! The software GPU is as hostile as it says: tests that rely on it could not fail otherwise.
 //!
-//! Tables are written word by word, and registers by their offsets, so that nothing of the driver is
-//! in the way.
+//! Tables are written word by word, and registers by their offsets, so that nothing of the driver
+//! is in the way.
 
 use kernel::{
     prelude::*,

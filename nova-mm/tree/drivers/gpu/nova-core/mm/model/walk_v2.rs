@@ -166,8 +166,8 @@ impl Walker for WalkerV2 {
         // Bit 0 says that the entry is a page.
         if bit(words[0], 0) {
             return match shift {
-                // The second word does not count, be it that of a table that the page takes the place
-                // of, or that takes its place.
+                // The second word does not count, be it that of a table that the page takes the
+                // place of, or that takes its place.
                 21 if !matches!(pointer(words[1]), Half::Sparse | Half::Invalid) => {
                     page(words[0], PageSize::Size2M)
                 }

@@ -125,8 +125,8 @@ impl Walker for WalkerV3 {
         // Bit 0 says that the entry is a page.
         if words[0] & 1 != 0 {
             return match shift {
-                // The second word does not count, be it that of a table that the page takes the place
-                // of, or that takes its place.
+                // The second word does not count, be it that of a table that the page takes the
+                // place of, or that takes its place.
                 21 if !matches!(pointer(words[1], ADDRESS), Half::Sparse | Half::Invalid) => {
                     page(words[0], PageSize::Size2M)
                 }
