@@ -3,6 +3,9 @@
 //! Gives the in-tree files the kernel configuration that they ask for, and what they use of the
 //! rest of nova-core.
 
+// The version in `Cargo.toml` is that of the kernel's code, which this is not.
+#![allow(clippy::incompatible_msrv)]
+
 use std::{env, fs, path::PathBuf};
 
 #[path = "../scripts/host/kernel/build/tree.rs"]
@@ -16,6 +19,7 @@ const SET: &[&str] = &["CONFIG_64BIT", "CONFIG_NOVA_CORE_KUNIT_TEST"];
 const NOT_SET: &[&str] = &[
     "CONFIG_32BIT",
     "CONFIG_INDIRECT_IOMEM",
+    "CONFIG_LOCKDEP",
     "CONFIG_NOVA_CORE_MM_SELFTEST",
 ];
 

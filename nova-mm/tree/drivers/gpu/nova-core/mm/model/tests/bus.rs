@@ -65,7 +65,8 @@ mod suite {
             bench.bar.write64(value, PRAMIN)?;
         }
         let arrived = bench.gpu.vram_read64(PAGE);
-        assert!(arrived > 0 && arrived < 39);
+        // Some have arrived, and not a few are on their way.
+        assert!(arrived > 0 && arrived < 20);
         bench.gpu.drain();
         assert_eq!(bench.gpu.vram_read64(PAGE), 39);
 

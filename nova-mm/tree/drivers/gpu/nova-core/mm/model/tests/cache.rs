@@ -104,6 +104,7 @@ mod suite {
             .gpu
             .poison(VramAddress::new(SMALL)..VramAddress::new(SMALL + 0x1000));
 
+        assert_eq!(bench.gpu.vram_read64(VramAddress::new(SMALL)), POISON);
         assert_eq!(bench.walk(0x1000), Err(Fault::Unmapped));
         bench.gpu.check_clean()?;
         assert_eq!(bench.read(0x1000), Err(Fault::Poison));
