@@ -47,6 +47,7 @@ macro_rules! tables_suite {
         }
     };
 }
-pub(crate) use tables_suite;
 
 tables_suite!(v2, nova_mm_tables_v2, MmuV2);
+
+mod v3;

@@ -5,11 +5,19 @@
 //! Tests that are independent of the format are written once, as functions that are generic over
 //! it. A suite is made of a list of them for each format.
 
+use crate::mm::format::v2::MmuV2;
+
 pub(crate) mod bench;
 pub(crate) mod faults;
 pub(crate) mod figures;
+pub(crate) mod firmware;
+pub(crate) mod jobs;
+pub(crate) mod locks;
 pub(crate) mod observe;
 pub(crate) mod random;
+pub(crate) mod stages;
+pub(crate) mod teardown;
+pub(crate) mod timeouts;
 
 /// Makes a suite of tests that are generic over the format, by their paths in a module.
 macro_rules! suite {
@@ -32,3 +40,73 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+/// Makes the suites of these tests for a format.
+macro_rules! vmm_suites {
+    (
+        $format:ty,
+        $vmm:ident: $vmm_suite:ident,
+        $stages:ident: $stages_suite:ident,
+        $locks:ident: $locks_suite:ident $(,)?
+    ) => {
+        $crate::mm::vmm::tests::suite! {
+            $vmm, $vmm_suite, $format,
+            $crate::mm::vmm::tests, {
+                firmware::defect_03_foreign_entries_survive,
+                firmware::defect_05_entries_go_before_tables,
+                firmware::defect_13_addresses_of_the_firmware_are_in_use,
+                firmware::directories_that_cannot_be_shared,
+                firmware::a_changed_entry_is_busy,
+                firmware::entries_go_when_nothing_is_mapped,
+                firmware::the_hub_is_invalidated,
+                jobs::pages_are_of_the_range,
+                jobs::memory_is_large_enough,
+                jobs::defect_08_addresses_that_there_are_not,
+                jobs::defect_09_memory_that_entries_cannot_name,
+                jobs::no_memory_for_tables,
+                jobs::address_spaces_are_apart,
+                teardown::everything_is_unmapped,
+                teardown::jobs_cannot_be_run_any_more,
+                teardown::a_time_out,
+                teardown::of_a_quarantine,
+                teardown::is_not_called,
+            }
+        }
+
+        $crate::mm::vmm::tests::suite! {
+            $stages, $stages_suite, $format,
+            $crate::mm::vmm::tests, {
+                stages::defect_04_tables_are_counted,
+                stages::tables_for_splits_are_counted,
+                stages::defect_07_cancel_leaves_nothing,
+                stages::two_jobs_bring_the_same_tables,
+                stages::other_jobs_run_first,
+                stages::memory_is_exhausted_before_the_run,
+                stages::only_the_cleanup_frees,
+                stages::parts_keep_the_whole,
+                timeouts::defect_06_a_failed_job_frees_nothing,
+                timeouts::defect_10_pending_invalidates,
+                timeouts::tables_stay_in_quarantine,
+                timeouts::quarantine_is_never_freed,
+                timeouts::tables_that_are_broken_are_never_freed,
+            }
+        }
+
+        $crate::mm::vmm::tests::suite! {
+            $locks, $locks_suite, $format,
+            $crate::mm::vmm::tests, {
+                locks::run_does_not_wait_for_memory,
+                locks::run_does_not_wait_for_memory_in_a_bar,
+            }
+        }
+    };
+}
+
+vmm_suites! {
+    MmuV2,
+    v2: nova_mm_vmm_v2,
+    stages_v2: nova_mm_stages,
+    locks_v2: nova_mm_locks,
+}
+
+mod v3;

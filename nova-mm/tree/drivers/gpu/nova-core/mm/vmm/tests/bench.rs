@@ -113,12 +113,16 @@ pub(crate) trait TestFormat: Format {
     /// A chip with this format.
     const GENERATION: Generation;
 
+    /// The first address of VRAM that entries have no room for.
+    const VRAM_END: u64;
+
     /// Returns what moves the window of PRAMIN on that chip.
     fn hal() -> &'static dyn PraminHal;
 }
 
 impl TestFormat for MmuV2 {
     const GENERATION: Generation = Generation::Turing;
+    const VRAM_END: u64 = 1 << 37;
 
     fn hal() -> &'static dyn PraminHal {
         TU102_HAL

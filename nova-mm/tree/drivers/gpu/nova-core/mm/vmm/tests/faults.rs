@@ -213,7 +213,7 @@ pub(crate) struct Held {
 }
 
 /// However few tables there are left, a job that cannot be submitted has no effect.
-fn vram_runs_out<F: TestFormat>() -> Result {
+pub(crate) fn vram_runs_out<F: TestFormat>() -> Result {
     for populated in [false, true] {
         for operation in &OPERATIONS {
             let scene = Scene::<F>::new(populated)?;
@@ -262,7 +262,7 @@ fn run_out_for<F: TestFormat>(
 }
 
 /// A job that is cancelled has no effect, whatever is done between.
-fn jobs_are_cancelled<F: TestFormat>() -> Result {
+pub(crate) fn jobs_are_cancelled<F: TestFormat>() -> Result {
     for cancelled in 0..OPERATIONS.len() {
         let mut scene = Scene::<F>::new(true)?;
         let mut model = Scene::<F>::new(true)?;
@@ -312,7 +312,7 @@ fn expected<F: TestFormat>() -> Result<KVec<(Mapped, Held)>> {
 }
 
 /// After a time-out nothing is freed, until the next invalidate that is acknowledged.
-fn invalidates_time_out<F: TestFormat>() -> Result {
+pub(crate) fn invalidates_time_out<F: TestFormat>() -> Result {
     let expected = expected::<F>()?;
 
     for first in 0..OPERATIONS.len() {
@@ -382,7 +382,7 @@ fn check_kept<F: TestFormat>(scene: &Scene<F>, before: &[VramAddress]) -> Result
 
 /// What was left in quarantine is freed only after an invalidate that waits for accesses, even if
 /// the job itself has only added something.
-fn a_later_upgrade_waits_for_accesses<F: TestFormat>() -> Result {
+pub(crate) fn a_later_upgrade_waits_for_accesses<F: TestFormat>() -> Result {
     let mut scene = Scene::<F>::new(true)?;
     let unmap = scene.submit(&Unmap(0..LARGE))?;
     let map = scene.submit(&map(0..1))?;

@@ -66,7 +66,7 @@ const GIB_IN_LARGE: u64 = 512;
 /// Where page tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// The root alone, and all others in the same MiB.
+    /// The root alone, and all others one behind the other.
     RootApart,
     /// Each in a MiB of its own, so that the window has to be moved from each to each other.
     Scattered,
@@ -74,11 +74,11 @@ pub(crate) enum Layout {
 
 impl Layout {
     /// Returns memory for tables.
-    fn memory(self) -> Result<VramAllocator> {
+    pub(crate) fn memory(self) -> Result<VramAllocator> {
         let mut regions = KVec::new();
         for number in 1..24 {
             let size = match (self, number) {
-                (Self::RootApart, 2) => MIB,
+                (Self::RootApart, 2) => 4 * MIB,
                 (Self::RootApart, 3..) => break,
                 _ => PAGE_SIZE,
             };
@@ -88,6 +88,16 @@ impl Layout {
 
         VramAllocator::new(&regions)
     }
+}
+
+/// Makes a GPU with VRAM for the tables of each [`Layout`].
+pub(crate) fn gpu<F: TestFormat>() -> Result<Arc<SoftGpu>> {
+    SoftGpu::new(Config {
+        generation: F::GENERATION,
+        vram_size: 24 * MIB,
+        bar1_pdb: VramAddress::new(0),
+        ..Config::default()
+    })
 }
 
 /// An address space whose tables lie where a [`Layout`] says.
@@ -107,12 +117,7 @@ pub(crate) const NEIGHBOURS: [u64; 2] = [5, 2 * LARGE - 7];
 
 impl<F: TestFormat> Rig<F> {
     pub(crate) fn new(layout: Layout) -> Result<Self> {
-        let gpu = SoftGpu::new(Config {
-            generation: F::GENERATION,
-            vram_size: 24 * MIB,
-            bar1_pdb: VramAddress::new(0),
-            ..Config::default()
-        })?;
+        let gpu = gpu::<F>()?;
         let mmu = Mmu {
             pramin: Pramin::with_hal(F::hal()),
             tlb: Tlb::new(),
@@ -343,7 +348,7 @@ fn others(counts: &Counts) -> u64 {
 }
 
 /// Each case costs as much as it says, and not more.
-fn costs_are_bounded<F: TestFormat>() -> Result {
+pub(crate) fn costs_are_bounded<F: TestFormat>() -> Result {
     let levels = u64::try_from(F::LEVELS.len())?;
 
     for layout in [Layout::RootApart, Layout::Scattered] {
@@ -376,7 +381,7 @@ fn check(case: &Case, counts: &Counts) -> Result {
 }
 
 /// A table that is filled whole is filled before it is linked, and not zeroed first.
-fn tables_are_filled_once<F: TestFormat>() -> Result {
+pub(crate) fn tables_are_filled_once<F: TestFormat>() -> Result {
     let levels = u64::try_from(F::LEVELS.len())?;
     let cases = cases(levels);
     let case = cases.get(2).ok_or(EINVAL)?;

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The same tests with MMU v3.
+
+use crate::mm::format::v3::MmuV3;
+
+tables_suite!(suite, nova_mm_tables_v3, MmuV3);

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The same tests with MMU v3.
+
+use crate::mm::{
+    format::v3::MmuV3,
+    model::Generation,
+    pramin::hal::{
+        gh100::GH100_HAL,
+        PraminHal, //
+    },
+    vmm::tests::bench::TestFormat, //
+};
+
+impl TestFormat for MmuV3 {
+    const GENERATION: Generation = Generation::Hopper;
+    const VRAM_END: u64 = 1 << 52;
+
+    fn hal() -> &'static dyn PraminHal {
+        GH100_HAL
+    }
+}
+
+vmm_suites! {
+    MmuV3,
+    suite: nova_mm_vmm_v3,
+    stages: nova_mm_stages_v3,
+    locks: nova_mm_locks_v3,
+}
