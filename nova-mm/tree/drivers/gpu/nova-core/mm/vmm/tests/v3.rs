@@ -14,7 +14,7 @@ use crate::mm::{
 
 impl TestFormat for MmuV3 {
     const GENERATION: Generation = Generation::Hopper;
-    const VRAM_END: u64 = 1 << 52;
+    const VRAM_END: u64 = 1 << 40;
 
     fn hal() -> &'static dyn PraminHal {
         GH100_HAL
