@@ -9,8 +9,7 @@ use crate::{
         address::VramAddress,
         model::{
             walk::Walker,
-            walk_v2::WalkerV2,
-            walk_v3::WalkerV3, //
+            walk_v2::WalkerV2, //
         }, //
     },
     num::usize_as_u64, //
@@ -59,8 +58,8 @@ impl Generation {
         match self {
             Self::Turing => &WalkerV2 { page_512m: false },
             Self::Ampere => &WalkerV2 { page_512m: true },
-            Self::Hopper => &WalkerV3 { page_256g: false },
-            Self::Blackwell => &WalkerV3 { page_256g: true },
+            Self::Hopper => &super::walk_v3::WalkerV3 { page_256g: false },
+            Self::Blackwell => &super::walk_v3::WalkerV3 { page_256g: true },
         }
     }
 }

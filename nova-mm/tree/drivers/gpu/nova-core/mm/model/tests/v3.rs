@@ -15,6 +15,7 @@ mod suite {
             VramAddress, //
         },
         format::Aperture,
+        mmio::Mmio,
         model::{
             tests::{
                 Bench,
@@ -23,7 +24,8 @@ mod suite {
             Config,
             Fault,
             Generation,
-            Translation, //
+            Translation,
+            Violation, //
         },
     };
 
@@ -216,6 +218,32 @@ mod suite {
             bench.set(SMALL, 0x5001);
             bench.set(entry, word);
             assert_eq!(walk(&bench, 0), Err(Fault::Invalid));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_window_has_another_register() -> Result {
+        for (generation, too_large) in [
+            (Generation::Hopper, 0x0040_0021),
+            (Generation::Blackwell, 0x0080_0021),
+        ] {
+            let bench = bench(generation)?;
+            bench.bar.write32(0x21, 0x10_fd40)?;
+            bench.set(0x21_0000, 7);
+            assert_eq!(bench.bar.read64(0x70_0000)?, 7);
+            bench.gpu.check_clean()?;
+
+            bench.bar.write32(too_large, 0x10_fd40)?;
+            assert_eq!(
+                bench.gpu.take_violation(),
+                Some(Violation::WindowValue(too_large))
+            );
+            bench.bar.write32(0x21, 0x1700)?;
+            assert_eq!(
+                bench.gpu.take_violation(),
+                Some(Violation::Register(0x1700))
+            );
         }
         Ok(())
     }
