@@ -5,6 +5,8 @@
 //! They use memory that they have allocated, and leave nothing behind. That one fails is for the
 //! caller to report; it does not break anything.
 
+use core::ops::Range;
+
 use kernel::{
     fmt,
     prelude::*,
@@ -18,6 +20,7 @@ use crate::{
     mm::{
         address::{
             PageSize,
+            Vfn,
             VirtualAddress,
             VramAddress,
             PAGE_SIZE, //
@@ -29,9 +32,14 @@ use crate::{
         format::Format,
         mmio::Mmio,
         mmu::Mmu,
-        vmm::job::{
-            Access,
-            Memory, //
+        va::VaRequest,
+        vmm::{
+            job::{
+                Access,
+                Memory,
+                Submitted, //
+            },
+            Vmm, //
         },
         vram::{
             Vram,
@@ -136,8 +144,9 @@ fn address_in(memory: &Vram, offset: u64) -> Result<VramAddress> {
 
 impl<'a, F: Format> SelfTest<'a, F> {
     /// All tests.
-    pub(crate) const ALL: [Test<'a, F>; 4] = [
+    pub(crate) const ALL: [Test<'a, F>; 5] = [
         ("PRAMIN", Self::pramin),
+        ("page tables", Self::own_tables),
         ("BAR1", Self::both_ways),
         ("BAR1, TLB", Self::other_memory),
         ("BAR1, page of 2 MiB", Self::large_page),
@@ -166,6 +175,72 @@ impl<'a, F: Format> SelfTest<'a, F> {
         check("high half", pattern(0) >> 32, high.into())
     }
 
+    /// The tables of an address space that nobody uses say what was mapped, and what was changed.
+    fn own_tables(&self) -> Result<(), Defect> {
+        let pages = Vfn::new(0)?..Vfn::new(PageSize::Size2M.pages())?;
+        let vmm = Vmm::<F>::new(pages.clone(), self.vram.clone(), self.mmu, self.bar0)?;
+
+        let found = self.change_tables(&vmm, pages);
+        // Whatever was wrong, nothing stays mapped.
+        vmm.teardown(self.mmu, self.bar0)?;
+
+        found
+    }
+
+    fn change_tables(&self, vmm: &Arc<Vmm<F>>, pages: Range<Vfn>) -> Result<(), Defect> {
+        let size = PageSize::Size2M;
+        let memory = Memory {
+            vram: self.memory(size.bytes(), size)?,
+            offset: 0,
+        };
+        let va = vmm.reserve(VaRequest::Fixed(pages.clone()))?;
+        let map = || vmm.submit_map(&va, pages.clone(), memory.clone(), Access::ReadWrite);
+        let middle = pages.start.checked_add(size.pages() / 2)?;
+
+        map()?.cancel();
+        self.check_page(vmm, middle, None)?;
+
+        self.run(map()?)?;
+        self.check_page(vmm, middle, Some((size, false)))?;
+
+        // The page of 2 MiB has to be split for that.
+        let one = middle..middle.checked_add(1)?;
+        self.run(vmm.submit_protect(&va, one, Access::ReadOnly)?)?;
+        self.check_page(vmm, middle, Some((PageSize::Size4K, true)))?;
+        self.check_page(vmm, pages.start, Some((PageSize::Size4K, false)))?;
+
+        self.run(vmm.submit_unmap(&va, pages)?)?;
+        self.check_page(vmm, middle, None)
+    }
+
+    /// Runs a job, and cleans up after it.
+    fn run(&self, job: Submitted<F>) -> Result {
+        let ran = job.run(self.mmu, self.bar0);
+        let result = ran.result();
+
+        ran.cleanup().and(result)
+    }
+
+    /// Checks the size of a page that is mapped, and whether it is read-only, in the page tables.
+    fn check_page(
+        &self,
+        vmm: &Vmm<F>,
+        page: Vfn,
+        expected: Option<(PageSize, bool)>,
+    ) -> Result<(), Defect> {
+        let found = match self.walk(vmm.pdb(), page.address())? {
+            Found::Page { pte, size } => Some((size, pte.read_only)),
+            Found::Nothing => None,
+            _ => return Err(Defect::Failed(EIO)),
+        };
+        // What is compared: the size in bytes, zero if nothing is mapped, and one if read-only.
+        let number = |page: Option<(PageSize, bool)>| {
+            page.map_or(0, |(size, read_only)| size.bytes() | u64::from(read_only))
+        };
+
+        check("page", number(expected), number(found))
+    }
+
     /// What is written through BAR1 is read through PRAMIN, and the other way round, and two
     /// mappings of the same memory agree.
     fn both_ways(&self) -> Result<(), Defect> {
@@ -186,6 +261,10 @@ impl<'a, F: Format> SelfTest<'a, F> {
             let low = mapping.read32(self.aperture, at)?;
             check("BAR1", !pattern(offset) & 0xffff_ffff, low.into())?;
         }
+        mapping.write32(self.aperture, 0x1234_5678, 4)?;
+        let high = mapping.read32(self.aperture, 4)?;
+        check("high half", 0x1234_5678, high.into())?;
+
         let expected = !pattern(size - PAGE_SIZE);
         check(
             "second mapping",
@@ -230,7 +309,7 @@ impl<'a, F: Format> SelfTest<'a, F> {
         check("last word", pattern(last), found)?;
 
         let start = address_in(&memory, 0)?;
-        match self.walk(address)? {
+        match self.walk(self.bar1.root(), address)? {
             Found::Page { pte, size: page } => {
                 check("size of the page", size, page.bytes())?;
                 check("address of the page", start.into_raw(), pte.address)?;
@@ -239,7 +318,7 @@ impl<'a, F: Format> SelfTest<'a, F> {
         }
         mapping.unmap(self.mmu, self.bar0)?;
 
-        match self.walk(address)? {
+        match self.walk(self.bar1.root(), address)? {
             Found::Nothing => Ok(()),
             _ => Err(Defect::Failed(EEXIST)),
         }
@@ -283,11 +362,11 @@ impl<'a, F: Format> SelfTest<'a, F> {
     }
 
     /// Finds out from the page tables themselves what is mapped.
-    fn walk(&self, address: VirtualAddress) -> Result<Found> {
+    fn walk(&self, root: VramAddress, address: VirtualAddress) -> Result<Found> {
         let mut mmu = self.mmu.lock();
         let mut window = mmu.pramin.window(self.bar0);
         let mut read = |address| window.read64(address);
 
-        Ok(walk::<F>(&mut read, self.bar1.root(), address)?.found)
+        Ok(walk::<F>(&mut read, root, address)?.found)
     }
 }

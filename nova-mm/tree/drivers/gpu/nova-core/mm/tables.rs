@@ -210,11 +210,6 @@ impl<F> PageTables<F> {
     pub(crate) fn is_intact(&self) -> bool {
         self.intact
     }
-
-    /// Forgets the tables, without freeing them.
-    pub(crate) fn leak(&mut self) {
-        self.root.leak();
-    }
 }
 
 /// What a change works with.

@@ -69,6 +69,7 @@ impl VaSpace {
     }
 
     /// Returns what can be handed out, used or not.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn limits(&self) -> Range<Vfn> {
         self.limits.clone()
     }

@@ -64,6 +64,9 @@ use crate::mm::{
 
 pub(crate) mod job;
 
+mod kept;
+use self::kept::Kept;
+
 mod records;
 use self::records::{
     Records,
@@ -99,7 +102,7 @@ pub(crate) struct Vmm<F: Format> {
     memory: VramAllocator,
     /// The table lock.
     #[pin]
-    state: Mutex<State<F>>,
+    state: Mutex<Kept<F>>,
 }
 
 /// What the table lock protects.
@@ -183,7 +186,7 @@ impl<F: Format> Vmm<F> {
         scope: TlbScope,
         memory: VramAllocator,
     ) -> Result<Arc<Self>> {
-        let state = State {
+        let state = Kept::new(State {
             exit: Some(Exit {
                 spares: Spares::none::<F>(&memory)?,
                 spare: Reservation::new(GFP_KERNEL)?,
@@ -192,7 +195,7 @@ impl<F: Format> Vmm<F> {
             records: Records::new(),
             quarantine: Quarantine::new(),
             tables,
-        };
+        })?;
 
         Arc::pin_init(
             pin_init!(Self {
@@ -310,13 +313,9 @@ impl<F: Format> State<F> {
     }
 }
 
-impl<F> Drop for State<F> {
-    fn drop(&mut self) {
-        if !self.records.is_empty() || !self.tables.is_intact() {
-            pr_warn!("GPU memory is lost: an address space was not torn down\n");
-            // The GPU may still use it, so it must not be used for anything else.
-            self.tables.leak();
-            self.records.leak();
-        }
+impl<F> State<F> {
+    /// Returns whether the GPU may use something that this owns.
+    fn is_in_use(&self) -> bool {
+        !self.records.is_empty() || !self.quarantine.is_empty() || !self.tables.is_intact()
     }
 }

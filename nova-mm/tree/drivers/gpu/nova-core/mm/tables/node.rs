@@ -214,12 +214,6 @@ impl Node {
             .checked_add(usize_as_u64(index * self.entry_words + word) * WORD)
     }
 
-    /// Forgets this table and those below, without freeing them.
-    pub(super) fn leak(&mut self) {
-        core::mem::forget(self.memory.take());
-        core::mem::forget(core::mem::take(&mut self.children));
-    }
-
     /// Calls `f` with the address of this table and of all below it that are not the firmware's.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(super) fn for_each_owned(&self, f: &mut dyn FnMut(VramAddress)) {

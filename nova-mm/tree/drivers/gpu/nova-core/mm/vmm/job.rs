@@ -289,7 +289,7 @@ impl<F: Format> Submitted<F> {
             records,
             quarantine,
             exit: Some(_),
-        } = &mut *state
+        } = &mut **state
         else {
             return Err(ENODEV);
         };

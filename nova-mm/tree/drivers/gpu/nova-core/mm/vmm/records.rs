@@ -106,11 +106,6 @@ impl Records {
         Some(spare)
     }
 
-    /// Forgets everything, without freeing it.
-    pub(super) fn leak(&mut self) {
-        core::mem::forget(core::mem::take(&mut self.0));
-    }
-
     /// Returns a record that has one of `pages`, and its first page.
     fn overlapping(&mut self, pages: &Range<u64>) -> Option<(u64, &mut Record)> {
         // Of the records that start below the end of `pages`, the last one reaches furthest.

@@ -56,8 +56,7 @@ pub(super) type Released = Stack<Retired>;
 /// What the GPU may still reach by way of what its TLB holds.
 ///
 /// Everything that is taken out of an address space comes here, and there is one way to get it out:
-/// an acknowledged invalidation. If there is none, as the GPU does not answer any more, it is never
-/// freed.
+/// an acknowledged invalidation. It must not be dropped before.
 pub(super) struct Quarantine(Stack<Retired>);
 
 impl Quarantine {
@@ -78,15 +77,5 @@ impl Quarantine {
     /// Returns everything, after an invalidation that came after it was added.
     pub(super) fn release(&mut self, _: Acknowledged) -> Released {
         self.0.take()
-    }
-}
-
-impl Drop for Quarantine {
-    fn drop(&mut self) {
-        if !self.is_empty() {
-            pr_warn!("GPU memory is lost: its TLB has never been invalidated\n");
-            // The memory may still be written to, so it must not be used for anything else.
-            core::mem::forget(self.0.take());
-        }
     }
 }
