@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests that need the knobs of the stand-in, or more time than KUnit has.
+//! Tests that need the knobs of the stand-in, or more time than KUnit has; figures and a benchmark.
 
+pub mod bench;
+#[cfg(test)]
 mod faults;
+pub mod figures;
+#[cfg(test)]
 mod random;
+mod reference;

@@ -25,5 +25,4 @@ mod gpu {
 #[cfg_attr(not(test), allow(unused_imports))]
 mod mm;
 
-#[cfg(test)]
-mod host;
+pub mod host;

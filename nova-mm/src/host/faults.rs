@@ -5,7 +5,7 @@
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
-    format::v2::MmuV2,
+    format::{v2::MmuV2, v3::MmuV3},
     va::VaRequest,
     vmm::{
         tests::{
@@ -139,4 +139,19 @@ fn reservations_v2() {
 #[test]
 fn address_spaces_v2() {
     address_spaces::<MmuV2>();
+}
+
+#[test]
+fn operations_v3() {
+    operations::<MmuV3>();
+}
+
+#[test]
+fn reservations_v3() {
+    reservations::<MmuV3>();
+}
+
+#[test]
+fn address_spaces_v3() {
+    address_spaces::<MmuV3>();
 }

@@ -6,7 +6,7 @@
 
 use super::faults::without_allocations;
 use crate::mm::{
-    format::v2::MmuV2,
+    format::{v2::MmuV2, v3::MmuV3},
     vmm::tests::{
         bench::TestFormat,
         random::{Plan, PLAN},
@@ -47,4 +47,9 @@ fn random<F: TestFormat>(name: &str) {
 #[test]
 fn random_operations_v2() {
     random::<MmuV2>("version 2");
+}
+
+#[test]
+fn random_operations_v3() {
+    random::<MmuV3>("version 3");
 }

@@ -89,6 +89,7 @@ macro_rules! vmm_suites {
                 timeouts::tables_stay_in_quarantine,
                 timeouts::quarantine_is_never_freed,
                 timeouts::tables_that_are_broken_are_never_freed,
+                timeouts::tables_that_are_broken_and_empty_are_never_freed,
             }
         }
 
@@ -109,4 +110,5 @@ vmm_suites! {
     locks_v2: nova_mm_locks,
 }
 
+mod random_v3;
 mod v3;

@@ -19,6 +19,7 @@ use crate::{
         address::{
             PageSize,
             Vfn,
+            VramAddress,
             PAGE_SIZE, //
         },
         model::{
@@ -207,6 +208,8 @@ struct World<F: TestFormat> {
     quarantine: KVec<(u64, u64)>,
     /// Whether what the TLB holds may be out of date.
     stale: bool,
+    /// The tables when it was last up to date.
+    tables: KVec<VramAddress>,
     /// Whether an invalidate hangs.
     hung: bool,
     /// Number of the next area or block.
@@ -259,6 +262,7 @@ impl<F: TestFormat> World<F> {
             pending: KVec::new(),
             quarantine: KVec::new(),
             stale: false,
+            tables: KVec::new(),
             hung: false,
             next: 0,
         })

@@ -5,7 +5,6 @@
 use super::*;
 
 use crate::mm::{
-    address::VramAddress,
     format::{
         Pde,
         Pte, //

@@ -33,9 +33,9 @@ impl<F: TestFormat> World<F> {
         match self.random.below(100) {
             0..8 => self.reserve(),
             8..14 => self.allocate(),
-            14..18 => self.drop_block(),
-            18..21 => self.drop_area(),
-            21..27 if self.pending.len() < JOBS => self.submit().map(|_| NOTHING),
+            14..19 => self.drop_block(),
+            19..22 => self.drop_area(),
+            22..27 if self.pending.len() < JOBS => self.submit().map(|_| NOTHING),
             27..29 => self.cancel(),
             29..36 => match self.random.pick(&self.pending) {
                 Some(index) => self.run(index),
@@ -329,7 +329,7 @@ impl<F: TestFormat> World<F> {
             let page = self.random.within(pages.clone());
             self.look(page)?;
         }
-        if !self.hung && self.random.once_in(50) {
+        if !self.hung && self.random.once_in(20) {
             self.bench.gpu.hang_invalidate(0);
             self.hung = true;
         }
