@@ -8,6 +8,7 @@
 use crate::mm::format::v2::MmuV2;
 
 pub(crate) mod bench;
+mod expect;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod firmware;
