@@ -26,13 +26,16 @@ use crate::mm::{
             bench::{
                 ensure,
                 ensure_eq,
+                vfns,
                 within_raw,
                 Bench,
                 TestFormat,
                 LARGE, //
             },
-            observe::DOWNGRADE, //
-        }, //
+            observe::DOWNGRADE,
+            random::places, //
+        },
+        Vmm, //
     },
     vram::TablePage, //
 };
@@ -115,6 +118,8 @@ impl<F: TestFormat> Scene<F> {
     /// Makes one in which nothing, or something of everything, is mapped.
     pub(crate) fn new(populated: bool) -> Result<Self> {
         let bench = Bench::new()?;
+        // The first look finds that an invalidate is done: no delay of this thread is a time-out.
+        bench.gpu.set_trigger_polls(0);
         let middle = PageSize::Size256G.pages();
         let mut scene = Self {
             va: bench.reserve_at(middle - MIDDLE..middle + (PAGES - MIDDLE))?,
@@ -395,6 +400,27 @@ pub(crate) fn a_later_upgrade_waits_for_accesses<F: TestFormat>() -> Result {
     scene.end()
 }
 
+/// A directory of the firmware stays, though all that it spans is unmapped at once, and is empty
+/// then.
+pub(crate) fn a_directory_of_the_firmware_stays<F: TestFormat>() -> Result {
+    let mut bench = Bench::<F>::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
+    let (root, pages) = (bench.vmm.pdb(), PageSize::Size512M.pages());
+    // One that is large enough for all that the last directory spans.
+    let limits = vfns(0..2 * pages)?;
+    bench.vmm = Vmm::of_bar(root, limits, bench.memory.clone(), &bench.mmu, &bench.bar)?;
+    let before = bench.gpu.reach(root)?.len();
+
+    let va = bench.reserve_at(0..pages)?;
+    let vram = bench.alloc(pages)?;
+    bench.map(&va, 0..pages, &vram, 0, Access::ReadWrite)?;
+    bench.check()?;
+    bench.unmap(&va, 0..pages)?;
+    bench.check()?;
+    ensure_eq!(bench.gpu.reach(root)?.len(), before);
+
+    bench.teardown()
+}
+
 #[kunit_tests(nova_mm_faults_v2)]
 mod suite {
     use super::*;
@@ -418,5 +444,10 @@ mod suite {
     #[test]
     fn what_is_in_quarantine_needs_a_strong_invalidate() -> Result {
         a_later_upgrade_waits_for_accesses::<MmuV2>()
+    }
+
+    #[test]
+    fn directories_of_the_firmware_stay() -> Result {
+        a_directory_of_the_firmware_stays::<MmuV2>()
     }
 }

@@ -111,8 +111,9 @@ pub(crate) struct Rig<F: TestFormat> {
     vram: Arc<Vram>,
 }
 
-/// Pages that the figures are not about, to keep tables in place. Pages are counted from the start of
-/// a range that is aligned to 1 GiB.
+/// Pages that the figures are not about, to keep tables in place.
+///
+/// Pages are counted from the start of a range that is aligned to 1 GiB.
 pub(crate) const NEIGHBOURS: [u64; 2] = [5, 2 * LARGE - 7];
 
 impl<F: TestFormat> Rig<F> {

@@ -73,7 +73,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Steps that are taken with one address space, until it is torn down.
-    const ROUND: u64 = 1000;
+    const ROUND: u64 = 500;
 
     /// Takes the steps.
     ///
@@ -104,7 +104,7 @@ struct Random(u64);
 impl Random {
     fn new(seed: u64) -> Self {
         // Zero would stay zero.
-        let mut random = Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
+        let mut random = Self((seed ^ 0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
 
         random
@@ -226,6 +226,8 @@ impl<F: TestFormat> World<F> {
             false => Bench::new()?,
         };
         let mut random = random;
+        // The first look finds that an invalidate is done: no delay of this thread is a time-out.
+        bench.gpu.set_trigger_polls(0);
         let mut windows = KVec::new();
         // Not all of them each time: fewer tables are looked through in less time.
         let first = random.next();
@@ -234,7 +236,7 @@ impl<F: TestFormat> World<F> {
             .cycle()
             .skip(u64_as_usize(first % 6))
         {
-            if windows.len() == 3 {
+            if windows.len() == 2 {
                 break;
             }
             windows.push(window.clone(), GFP_KERNEL)?;

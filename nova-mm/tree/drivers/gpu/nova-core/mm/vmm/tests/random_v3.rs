@@ -48,6 +48,11 @@ mod faults_suite {
     fn what_is_in_quarantine_needs_a_strong_invalidate() -> Result {
         faults::a_later_upgrade_waits_for_accesses::<MmuV3>()
     }
+
+    #[test]
+    fn directories_of_the_firmware_stay() -> Result {
+        faults::a_directory_of_the_firmware_stays::<MmuV3>()
+    }
 }
 
 #[kunit_tests(nova_mm_figures_v3)]

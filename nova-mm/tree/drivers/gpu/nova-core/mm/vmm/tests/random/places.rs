@@ -65,20 +65,28 @@ pub(super) fn firmware_pages(of_bar: bool) -> &'static [Range<u64>] {
     }
 }
 
+/// Makes directories of the firmware for the first addresses of a BAR, all but the last of which have
+/// one entry; returns where the last one is, which is empty.
+pub(crate) fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Result<VramAddress> {
+    let mut table = root;
+
+    for depth in 0..F::LEVELS.len() - 2 {
+        let below = firmware_table(depth)?;
+        zero(gpu, below)?;
+        gpu.vram_write64(table, F::encode_pde(&Pde::vram(below))?);
+        table = below;
+    }
+
+    Ok(table)
+}
+
 /// Makes the address space of a BAR in which the firmware has mapped something.
 pub(crate) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
     Bench::of_bar(|gpu, root| {
-        let directories = F::LEVELS.len() - 2;
-        let mut table = root;
-        for depth in 0..directories {
-            let below = firmware_table(depth)?;
-            zero(gpu, below)?;
-            gpu.vram_write64(table, F::encode_pde(&Pde::vram(below))?);
-            table = below;
-        }
-
-        let small = firmware_table(directories)?;
+        let directory = directories::<F>(gpu, root)?;
+        let small = firmware_table(F::LEVELS.len() - 2)?;
         zero(gpu, small)?;
+
         let page = Pte::vram(VramAddress::new(FIRMWARE_FRAME * PAGE_SIZE), false);
         gpu.vram_write64(
             small.checked_add(8)?,
@@ -89,7 +97,7 @@ pub(crate) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
             F::encode_dual(None, Some(&Pde::vram(small)))?,
         ];
         for (pages, entry) in FIRMWARE_PAGES.iter().zip(entries) {
-            let at = table.checked_add(pages.start / LARGE * 16)?;
+            let at = directory.checked_add(pages.start / LARGE * 16)?;
             gpu.vram_write64(at, entry[0]);
             gpu.vram_write64(at.checked_add(8)?, entry[1]);
         }
