@@ -96,12 +96,7 @@ impl Renamed {
 }
 
 /// What checkpatch cannot know.
-fn waived(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    number: usize,
-    kind: &str,
-) -> Result<bool> {
+fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &str) -> Result<bool> {
     Ok(match kind {
         // Asked of each patch that adds a file; answered if the series has an entry at all, or if
         // there is one for all files of the patch.
@@ -122,7 +117,10 @@ fn are_maintained<'a>(
     mut paths: impl Iterator<Item = &'a str>,
 ) -> Result<bool> {
     let tree = &subject.assembled.base.tree;
-    let text = subject.git.content(tree, "MAINTAINERS")?.unwrap_or_default();
+    let text = subject
+        .git
+        .content(tree, "MAINTAINERS")?
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     Ok(paths.all(|path| covers(&text, path)))
 }

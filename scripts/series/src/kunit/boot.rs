@@ -24,8 +24,17 @@ use crate::{
 /// How long one boot may take. lockdep under QEMU without KVM is slow.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What every boot is told.
-const ALWAYS: &[&str] = &["kunit.enable=1", "printk.devkmsg=on", "panic=-1"];
+/// What every boot is told. A test that takes long with checkers on a busy machine is no stall.
+const ALWAYS: &[&str] = &[
+    "kunit.enable=1",
+    "printk.devkmsg=on",
+    "panic=-1",
+    "rcupdate.rcu_cpu_stall_suppress=1",
+];
+
+/// Starts user-mode Linux. With a pipe as its input it loses what is written to the console once a
+/// process has opened that.
+const WITHOUT_INPUT: &str = r#"exec "$0" "$@" </dev/null"#;
 
 /// How the kernel is started.
 pub struct Boot {
@@ -53,7 +62,9 @@ impl Boot {
         // What follows `--` is for the probe.
         let words = ALWAYS.iter().copied().chain([filter.as_str()]);
         let cmd = match target.arch().qemu() {
-            None => Cmd::new(image)
+            None => Cmd::new("sh")
+                .args(["-c", WITHOUT_INPUT])
+                .arg(image)
                 .args(["mem=1G", "console=tty"])
                 .arg(format!("initrd={}", self.initrd.display()))
                 .args(words)
