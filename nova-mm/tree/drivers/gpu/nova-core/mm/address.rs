@@ -236,7 +236,10 @@ mod tests {
         assert_eq!(pages(start, 0x2000)?, Vfn::new(1)?..Vfn::new(3)?);
         assert_eq!(pages(start, 0).err(), Some(EINVAL));
         assert_eq!(pages(start, 0x2800).err(), Some(EINVAL));
-        assert_eq!(pages(VirtualAddress::new(0x800), 0x1000).err(), Some(EINVAL));
+        assert_eq!(
+            pages(VirtualAddress::new(0x800), 0x1000).err(),
+            Some(EINVAL)
+        );
         assert_eq!(pages(start, u64::MAX).err(), Some(EOVERFLOW));
 
         Ok(())
