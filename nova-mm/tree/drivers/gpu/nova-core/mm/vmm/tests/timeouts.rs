@@ -14,6 +14,7 @@ use crate::mm::{
         ModelBar0, //
     },
     tables::tests::map::levels,
+    tlb::Tlb,
     vmm::{
         job::{
             Access::*,
@@ -118,6 +119,8 @@ pub(crate) fn defect_10_pending_invalidates<F: TestFormat>() -> Result {
     let vram = bench.alloc(1)?;
     let va = bench.reserve(1)?;
 
+    // As long as it takes.
+    bench.mmu.lock().tlb = Tlb::new();
     bench.gpu.leave_pending(3);
     bench.gpu.set_trigger_polls(5);
     bench.map(&va, 0..1, &vram, 0, ReadWrite)?;
