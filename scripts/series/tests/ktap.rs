@@ -4,10 +4,13 @@
 //!
 //! The logs were recorded from UML kernels and shortened. Made from them by hand: `truncated.log`
 //! (cut), `doctests-fail.log` and `doctests-panic.log` (a doctest that does not pass), `qemu.log`
-//! (what a serial console adds).
+//! (what a serial console adds). `leak.log` is of the hardened kernel, with a test that leaked on
+//! purpose; of what the boot keeps it has three objects.
 
+use series::kernel::Target;
 use series::kunit::ktap::{Counts, Location, Log, Status, parse};
 use series::kunit::verdict::{DOCTEST_SUITE, Expectation, Verdict, judge};
+use series::kunit::watch::watch;
 
 macro_rules! logs {
     ($($name:literal),* $(,)?) => {
@@ -26,6 +29,7 @@ logs![
     "doctests-panic",
     "doctests-skip",
     "fail",
+    "leak",
     "list",
     "no-root",
     "no-tests",
@@ -778,4 +782,20 @@ fn losing_a_result_is_never_a_pass() {
         }
         assert!(tried >= 6, "{name}");
     }
+}
+
+#[test]
+fn a_leak_is_seen_though_its_test_passed() {
+    let verdict = verdict("leak", &["gpu_buddy"], &[]);
+    assert!(verdict.pass, "{:?}", verdict.errors);
+    let seen = watch(Target::Hardened, bytes("leak"), 0);
+    assert!(seen.errors.is_empty(), "{:?}", seen.errors);
+    assert_eq!(seen.proofs.len(), 4);
+    assert_eq!(seen.reports.len(), 1, "{:?}", seen.reports);
+    assert_eq!(seen.reports[0].kind, "kmemleak");
+    assert_eq!(
+        seen.reports[0].message,
+        "unreferenced object 0x62739500 (size 128)"
+    );
+    assert!(seen.reports[0].details[0].starts_with("comm \"kunit_try_catch\", pid 25,"));
 }
