@@ -69,7 +69,7 @@ impl Fixture {
 
         let mmu = Mmu {
             pramin: Pramin::new(Chipset::TU102),
-            tlb: Tlb::with_timeout(Delta::from_micros(100)),
+            tlb: Tlb::with_timeout(Delta::from_millis(20)),
         };
         let mmu = KBox::pin_init(new_mutex!(mmu), GFP_KERNEL)?;
         let vram = VramAllocator::new(&[VramAddress::new(0)..VramAddress::new(FIRMWARE)])?;
