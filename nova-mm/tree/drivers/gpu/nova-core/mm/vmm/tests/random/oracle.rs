@@ -71,13 +71,10 @@ impl Oracle {
         let mut extents = KVec::with_capacity(self.0.len() + new.len() + 1, GFP_KERNEL)?;
 
         for extent in &self.0 {
-            for part in [
-                extent.part(0, pages.start),
-                extent.part(pages.end, u64::MAX),
-            ] {
-                if let Some(part) = part {
-                    extents.push(part, GFP_KERNEL)?;
-                }
+            let below = extent.part(0, pages.start);
+            let above = extent.part(pages.end, u64::MAX);
+            for part in [below, above].into_iter().flatten() {
+                extents.push(part, GFP_KERNEL)?;
             }
         }
         extents.extend_from_slice(new, GFP_KERNEL)?;

@@ -399,6 +399,13 @@ impl<F: TestFormat> World<F> {
         if self.random.once_in(4) {
             end = end.next_multiple_of(LARGE).min(all.end);
         }
+        // All but one page.
+        if end - start > 2 && self.random.once_in(8) {
+            match self.random.once_in(2) {
+                true => start += 1,
+                false => end -= 1,
+            }
+        }
 
         start..end
     }
