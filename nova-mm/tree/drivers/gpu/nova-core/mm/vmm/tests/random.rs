@@ -46,7 +46,10 @@ use crate::{
                 LARGE, //
             }, //
         },
-        vram::Vram, //
+        vram::{
+            Vram,
+            VramAllocator, //
+        }, //
     },
     num::u64_as_usize, //
 };
@@ -88,7 +91,7 @@ impl Plan {
         while left > 0 {
             let steps = left.min(Self::ROUND);
             left -= steps;
-            World::<F>::new(*self, random, round % 3 == 2)?.round(steps)?;
+            World::<F>::new(*self, random, round)?.round(steps)?;
             random = Random::new(random.next());
             round += 1;
         }
@@ -214,13 +217,17 @@ struct World<F: TestFormat> {
     hung: bool,
     /// Number of the next area or block.
     next: u64,
-    /// Bytes of memory, allocated or not.
+    /// Keeps free memory in pieces.
+    fragments: KVec<Vram>,
+    /// Bytes of memory, allocated or not, but for `fragments`.
     data_size: u64,
 }
 
 impl<F: TestFormat> World<F> {
-    /// Makes a world in which nothing is mapped, but by the firmware in the address space of a BAR.
-    fn new(plan: Plan, random: Random, of_bar: bool) -> Result<Self> {
+    /// Makes a world in which nothing is mapped, but by the firmware in the address space of a BAR:
+    /// every third round has one. In every second round, free memory is in pieces of 1 MiB.
+    fn new(plan: Plan, random: Random, round: u64) -> Result<Self> {
+        let of_bar = round % 3 == 2;
         let bench = match of_bar {
             true => places::bench_of_bar()?,
             false => Bench::new()?,
@@ -251,7 +258,13 @@ impl<F: TestFormat> World<F> {
             areas.push(area, GFP_KERNEL)?;
         }
 
+        let mut fragments = KVec::new();
+        if round % 2 == 1 {
+            fragment(&bench.data, &mut fragments)?;
+        }
+
         Ok(Self {
+            fragments,
             data_size: bench.data.avail(),
             bench,
             of_bar,
@@ -292,6 +305,22 @@ impl<F: TestFormat> World<F> {
 
         self.end()
     }
+}
+
+/// Allocates every second MiB, so that no more than one MiB is free in one piece.
+fn fragment(data: &VramAllocator, fragments: &mut KVec<Vram>) -> Result {
+    let mut freed = KVec::new();
+
+    while let Ok(vram) = data.alloc(LARGE / 2 * PAGE_SIZE, PageSize::Size4K) {
+        let start = vram.ranges().next().ok_or(EINVAL)?.start.into_raw() / PAGE_SIZE;
+        match start % LARGE {
+            // What is free starts as a large page would.
+            0 => freed.push(vram, GFP_KERNEL)?,
+            _ => fragments.push(vram, GFP_KERNEL)?,
+        }
+    }
+
+    Ok(())
 }
 
 /// The number of steps in KUnit.

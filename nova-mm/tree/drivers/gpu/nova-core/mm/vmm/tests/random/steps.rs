@@ -163,7 +163,7 @@ impl<F: TestFormat> World<F> {
             return self.drop_block();
         }
         let pages = match self.random.below(40) {
-            0 => 300 * LARGE,
+            0 if self.fragments.is_empty() => 300 * LARGE,
             1..10 => 1 + self.random.below(16),
             10..20 => LARGE << self.random.below(3),
             _ => 1 + self.random.below(3 * LARGE),
