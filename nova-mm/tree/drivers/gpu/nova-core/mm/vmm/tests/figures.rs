@@ -105,7 +105,6 @@ pub(crate) struct Rig<F: TestFormat> {
     pub(crate) gpu: Arc<SoftGpu>,
     pub(crate) bar: ModelBar0,
     pub(crate) mmu: Pin<KBox<Mutex<Mmu>>>,
-    pub(crate) memory: VramAllocator,
     vmm: Arc<Vmm<F>>,
     va: Arc<VaRange>,
     vram: Arc<Vram>,
@@ -127,7 +126,7 @@ impl<F: TestFormat> Rig<F> {
         let bar = gpu.bar0();
         let memory = layout.memory()?;
         let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
-        let vmm = Vmm::new(limits, memory.clone(), &mmu, &bar)?;
+        let vmm = Vmm::new(limits, memory, &mmu, &bar)?;
 
         // 2 GiB, and some behind them, wherever that is: nobody accesses it.
         let pages = (2 * GIB_IN_LARGE + 2) * LARGE;
@@ -144,7 +143,6 @@ impl<F: TestFormat> Rig<F> {
             gpu,
             bar,
             mmu,
-            memory,
             vmm,
         })
     }
