@@ -14,8 +14,8 @@ use kernel::prelude::*;
 
 use crate::mm::vmm::State;
 
-/// The state of an address space. When it is dropped while the GPU may still use what it owns, it is
-/// given up rather than freed.
+/// The state of an address space. When it is dropped while the GPU may still use what it owns, it
+/// is given up rather than freed.
 pub(super) struct Kept<F>(ManuallyDrop<KBox<State<F>>>);
 
 impl<F> Kept<F> {

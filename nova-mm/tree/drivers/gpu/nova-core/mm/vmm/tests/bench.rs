@@ -242,8 +242,8 @@ impl<F: TestFormat> Bench<F> {
             vram_size: VRAM_SIZE,
             bar1_pdb: VramAddress::new(VRAM_SIZE - PAGE_SIZE),
             bar1_size: BAR_PAGES * PAGE_SIZE,
-            // The first look finds that an invalidate is done: with a short time-out, a delay of the
-            // thread must not be taken for one.
+            // The first look finds that an invalidate is done: with a short time-out, a delay of
+            // the thread must not be taken for one.
             trigger_polls: 0,
             ..Config::default()
         }

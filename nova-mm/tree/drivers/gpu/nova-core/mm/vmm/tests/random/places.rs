@@ -65,8 +65,8 @@ pub(super) fn firmware_pages(of_bar: bool) -> &'static [Range<u64>] {
     }
 }
 
-/// Makes directories of the firmware for the first addresses of a BAR, all but the last of which have
-/// one entry; returns where the last one is, which is empty.
+/// Makes directories of the firmware for the first addresses of a BAR, all but the last of which
+/// have one entry; returns where the last one is, which is empty.
 pub(crate) fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Result<VramAddress> {
     let mut table = root;
 
