@@ -195,7 +195,7 @@ mod suite {
 
     #[test]
     fn invalidates_of_another_kind_are_noticed() -> Result {
-        // Not of all addresses, not started, of some levels only, an acknowledgement that is none.
+        // Not of all addresses, not started, of some levels only, an acknowledgment that is none.
         for value in [0x8000_0000, 0x1, 0x8100_0001, 0x8000_0181] {
             let bench = bench()?;
             bench.bar.write32(value, 0xb8_30b0)?;
