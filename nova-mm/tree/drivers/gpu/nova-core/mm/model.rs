@@ -43,6 +43,7 @@ mod vram;
 pub(crate) mod walk;
 mod walk_v2;
 mod walk_v3;
+mod words;
 
 mod tests;
 

@@ -75,13 +75,13 @@ enum Value {
 
 /// The TLB.
 pub(super) struct Tlb {
-    entries: KVVec<Option<(Key, Value)>>,
+    entries: KVec<Option<(Key, Value)>>,
 }
 
 impl Tlb {
     /// Makes an empty one.
     pub(super) fn new() -> Result<Self> {
-        let entries = KVVec::from_elem(None, u64_as_usize(ENTRIES), GFP_KERNEL)?;
+        let entries = KVec::from_elem(None, u64_as_usize(ENTRIES), GFP_KERNEL)?;
 
         Ok(Self { entries })
     }

@@ -6,9 +6,12 @@ use core::ops::Range;
 
 use kernel::prelude::*;
 
-use crate::num::{
-    u64_as_usize,
-    usize_as_u64, //
+use crate::{
+    mm::model::words::Words,
+    num::{
+        u64_as_usize,
+        usize_as_u64, //
+    }, //
 };
 
 /// What VRAM holds that nobody has written.
@@ -37,9 +40,9 @@ const QUEUE: usize = 32;
 /// VRAM: dense, in words of 64 bits.
 pub(super) struct Vram {
     start: u64,
-    words: KVVec<u64>,
+    words: Words,
     /// One bit for each word: whether nobody has written it.
-    poison: KVVec<u64>,
+    poison: Words,
     /// Writes in their order: a ring of `queued` ones that starts at `first`.
     queue: [Posted; QUEUE],
     first: usize,
@@ -63,8 +66,8 @@ impl Vram {
 
         Ok(Self {
             start,
-            words: KVVec::from_elem(word, count, GFP_KERNEL)?,
-            poison: KVVec::from_elem(bits, count / 64, GFP_KERNEL)?,
+            words: Words::new(word, count)?,
+            poison: Words::new(bits, count / 64)?,
             queue: [Posted::default(); QUEUE],
             first: 0,
             queued: 0,
@@ -156,9 +159,13 @@ impl Vram {
         let first = self.index(range.start)?;
         let last = self.index(range.end.checked_sub(8)?)?;
         for index in first..=last {
-            self.words[index] = POISON;
+            if let Some(word) = self.words.get_mut(index) {
+                *word = POISON;
+            }
             let (at, bit) = poison_bit(index);
-            self.poison[at] |= bit;
+            if let Some(bits) = self.poison.get_mut(at) {
+                *bits |= bit;
+            }
         }
 
         Some(())

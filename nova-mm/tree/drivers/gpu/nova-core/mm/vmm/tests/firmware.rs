@@ -158,8 +158,8 @@ fn last_directory<F: TestFormat>() -> VramAddress {
 }
 
 /// Returns all that the firmware has in VRAM.
-fn snapshot(gpu: &SoftGpu) -> Result<KVVec<u64>> {
-    let mut words = KVVec::new();
+fn snapshot(gpu: &SoftGpu) -> Result<KVec<u64>> {
+    let mut words = KVec::new();
     for address in FIRMWARE.step_by(8) {
         words.push(gpu.vram_read64(VramAddress::new(address)), GFP_KERNEL)?;
     }
