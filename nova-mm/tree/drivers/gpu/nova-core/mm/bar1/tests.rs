@@ -348,6 +348,7 @@ mod suite {
 
         assert_eq!(map(0, 0), Some(EINVAL));
         assert_eq!(map(0, 0x800), Some(EINVAL));
+        assert_eq!(map(0, PAGE_SIZE + 0x800), Some(EINVAL));
         assert_eq!(map(0x800, PAGE_SIZE), Some(EINVAL));
         assert_eq!(map(PAGE_SIZE, 2 * PAGE_SIZE), Some(EINVAL));
         assert_eq!(map(0, usize_as_u64(SZ_512M)), Some(ENOSPC));
