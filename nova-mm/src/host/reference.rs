@@ -22,6 +22,7 @@ use crate::mm::{
     },
     vram::{TablePage, VramAllocator},
 };
+use crate::num::usize_as_u64;
 use kernel::{error::Result, prelude::*, sync::Arc};
 use std::{marker::PhantomData, ops::Range};
 
@@ -169,13 +170,14 @@ impl<F: TestFormat> Walk<'_, '_, F> {
     }
 
     /// Returns where the entry of a page is, or the entry that points to no table.
+    // What a walk ends with, which nobody else has a use for.
     #[allow(clippy::type_complexity)]
     fn walk(&mut self, page: u64) -> Result<Result<VramAddress, (&'static Level, VramAddress)>> {
         let page = Vfn::new(FIRST_PAGE + page)?;
         let mut table = self.tables[0].address();
         for level in F::LEVELS {
-            let words = level.kind.words() as u64;
-            let at = table.checked_add(level.index(page) as u64 * words * 8)?;
+            let words = usize_as_u64(level.kind.words());
+            let at = table.checked_add(usize_as_u64(level.index(page)) * words * 8)?;
             if level.kind == EntryKind::Pte {
                 return Ok(Ok(at));
             }
