@@ -340,7 +340,7 @@ impl Own {
 /// What the kernel's build is told about the tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
-    /// Options for make: "LLVM=-19".
+    /// Options for make: "LLVM=-19", and bindgen's path.
     pub make: Vec<String>,
     /// The environment of the build.
     pub env: Vec<(String, String)>,
@@ -365,14 +365,16 @@ impl Toolchain {
         if let Some(source) = rust_src::find(runner, cache) {
             env.push(("RUST_LIB_SRC".to_owned(), source.display().to_string()));
         }
-        if let Some(bindgen) = Own::Bindgen.find(runner, cache, BINDGEN) {
-            env.push(("BINDGEN".to_owned(), bindgen.display().to_string()));
-        }
         if let Some(libraries) = llvm_libraries(runner) {
             env.push(("LIBCLANG_PATH".to_owned(), libraries.display().to_string()));
         }
+        let mut make = vec![format!("LLVM=-{LLVM}")];
+        // The kernel's Makefile sets this one, whatever the environment says.
+        if let Some(bindgen) = Own::Bindgen.find(runner, cache, BINDGEN) {
+            make.push(format!("BINDGEN={}", bindgen.display()));
+        }
         Ok(Self {
-            make: vec![format!("LLVM=-{LLVM}")],
+            make,
             env,
             b4: Own::B4.find(runner, cache, B4),
             rustc: rust_src::compiler(runner).unwrap_or_default(),
