@@ -58,14 +58,28 @@ pub enum Command {
     Test(Test),
     /// Check patches as a careful submitter does
     Check(Check),
+    /// Show what changed since the last posting, as a range-diff
+    Diff(Diff),
     /// Prove the moves and renames of a series: word counts, object code, exports
     Prove(Prove),
     /// Have b4 write a series' mails, offline, and show how to post them
     Send(Send),
+    /// Record that a series was posted, and start its next version
+    Posted(Posted),
+    /// Take Reviewed-by, Acked-by and Tested-by from replies into the patches
+    Trailers(Trailers),
+    /// Tell how each series fares on another base: applies, is there already, conflicts
+    Port(Port),
     /// Show where each series stands
     Status(Json),
+    /// Show which series builds on which
+    Graph(Graph),
     /// All of it: setup, assemble, build, test, status
     All(OnArch),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Print the manual page, in the language of man
+    Man,
 }
 
 /// Series by name.
@@ -123,9 +137,19 @@ pub struct Check {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// What takes seconds: manifests, overlay, applies alone, checkpatch, rustfmt [the default]
-    #[arg(long)]
+    /// What takes seconds: manifests, versions, overlay, applies alone, checkpatch, rustfmt [the
+    /// default]
+    #[arg(long, conflicts_with = "full")]
     pub quick: bool,
+
+    /// Also what takes tens of minutes: each patch built, with clippy, rustdoc, W=1 and sparse;
+    /// KUnit at the end of each series; whether each dependency is needed
+    #[arg(long)]
+    pub full: bool,
+
+    /// With --full: only these kernels [default: um and x86_64]
+    #[arg(long, value_enum, requires = "full")]
+    pub arch: Vec<Arch>,
 
     /// Print what was found as JSON
     #[arg(long)]
@@ -153,6 +177,99 @@ pub struct Prove {
 pub struct Send {
     /// The series
     pub name: String,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The series
+    pub name: String,
+
+    /// Compare with this version [default: the last one posted]
+    #[arg(long, value_name = "N")]
+    pub against: Option<u32>,
+
+    /// From now on, append the range-diff to the cover letter, below `---`
+    #[arg(long, conflicts_with = "no_append")]
+    pub append: bool,
+
+    /// No longer append it
+    #[arg(long)]
+    pub no_append: bool,
+
+    /// Print which patches changed, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `posted`.
+#[derive(Debug, Args)]
+pub struct Posted {
+    /// The series
+    pub name: String,
+
+    /// The mails as they were posted, if it was not b4 that posted them from here
+    #[arg(long, value_name = "FILE")]
+    pub mbox: Option<PathBuf>,
+}
+
+/// `trailers`.
+#[derive(Debug, Args)]
+pub struct Trailers {
+    /// The series
+    pub name: String,
+
+    /// Mails with the replies [default: what `b4 trailers` wrote into b4's branch]
+    #[arg(long, value_name = "FILE")]
+    pub mbox: Option<PathBuf>,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `port`.
+#[derive(Debug, Args)]
+pub struct Port {
+    /// The other base: a kernel tree in git, a revision of one (DIR@REV), an archive (.tar.xz), or a
+    /// source package of the distribution (apt:SUITE:linux=VERSION)
+    #[arg(value_name = "BASE")]
+    pub base: String,
+
+    /// Only these series
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The form of the picture
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: GraphFormat,
+}
+
+/// The form of a picture of the dependencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// Lines of text.
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// A picture for a browser.
+    Svg,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// The form of the output.

@@ -2,6 +2,12 @@
 
 //! The commands: what is done in which order, and what is shown.
 
+mod full;
+mod port;
+mod posted;
+mod report;
+mod trailers;
+
 use std::{
     io::Write,
     path::PathBuf,
@@ -150,13 +156,23 @@ impl<'a> App<'a> {
             Command::Assemble(names) => self.assemble_command(&names.names),
             Command::Build(on) => self.build_command(chosen(on)?),
             Command::Test(test) => self.test_command(&test.names, chosen(&test.on)?, test.json),
+            Command::Check(check) if check.full => self.full(&check.names, &check.arch, check.json),
             Command::Check(check) => self.check_command(&check.names, check.json),
+            Command::Diff(diff) => self.diff(diff),
+            Command::Posted(posted) => self.posted(&posted.name, posted.mbox.as_deref()),
+            Command::Trailers(trailers) => {
+                self.trailers(&trailers.name, trailers.mbox.as_deref(), trailers.json)
+            }
+            Command::Port(port) => self.port(&port.base, &port.names, port.json),
+            Command::Graph(graph) => self.graph(graph.format),
             Command::Prove(prove) => {
                 self.prove(&prove.names, Target::Plain(prove.arch), prove.json)
             }
             Command::Send(send) => self.send(&send.name),
             Command::Status(form) => self.status(form.json),
             Command::All(on) => self.all(Target::Plain(on.arch)),
+            // These two are answered without a workspace.
+            Command::Completions(_) | Command::Man => Ok(()),
         }
     }
 

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The graph of dependencies, as text, for Graphviz, and as a picture.

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What changed between two versions of a series, patch by patch.
