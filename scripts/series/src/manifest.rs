@@ -4,9 +4,12 @@
 //!
 //! Reading is pure: text in, a value or an [`Error`] with file and line out.
 
-use std::path::{
-    Path,
-    PathBuf, //
+use std::{
+    collections::BTreeMap,
+    path::{
+        Path,
+        PathBuf, //
+    },
 };
 
 use serde::{
@@ -103,6 +106,10 @@ pub struct Series {
     pub change_id: String,
     /// The series it builds on.
     pub depends: Vec<At<String>>,
+    /// Of each of those, how many patches from the first on apply and build without it.
+    pub without: BTreeMap<String, At<usize>>,
+    /// Whether the cover letter carries the range-diff against the last posting.
+    pub range_diff: bool,
     /// Recipients.
     pub to: Vec<String>,
     /// Further recipients.
@@ -173,6 +180,10 @@ struct RawSeries {
     change_id: String,
     #[serde(default)]
     depends: Vec<Spanned<String>>,
+    #[serde(default)]
+    without: BTreeMap<String, Spanned<usize>>,
+    #[serde(default)]
+    range_diff: bool,
     #[serde(default)]
     to: Vec<String>,
     #[serde(default)]
@@ -323,6 +334,12 @@ impl Series {
             prefix: prefix.value,
             change_id: raw.change_id,
             depends: lines.all(raw.depends),
+            without: raw
+                .without
+                .into_iter()
+                .map(|(name, n)| (name, lines.at(n)))
+                .collect(),
+            range_diff: raw.range_diff,
             to: raw.to,
             cc: raw.cc,
             provenance: raw.provenance,
