@@ -11,6 +11,144 @@ pub struct Touched {
     pub line: usize,
 }
 
+/// What a line of a diff is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Not part of the diff: the text around it.
+    Text,
+    /// The first line about a file.
+    File,
+    /// A further line about the file: its mode, its names.
+    Header,
+    /// The position of a hunk.
+    Hunk,
+    /// A line that stays.
+    Context,
+    /// A line that goes.
+    Removed,
+    /// A line that comes.
+    Added,
+    /// The line before it has no newline at its end.
+    NoNewline,
+}
+
+/// How the lines about a file start, behind the first.
+const HEADERS: [&str; 14] = [
+    "old mode ",
+    "new mode ",
+    "deleted file mode ",
+    "new file mode ",
+    "copy from ",
+    "copy to ",
+    "rename from ",
+    "rename to ",
+    "similarity index ",
+    "dissimilarity index ",
+    "index ",
+    "--- ",
+    "+++ ",
+    "Binary files ",
+];
+
+/// The lines of a diff, or of a mail with one, each with its number (from 1) and its kind.
+///
+/// Within a hunk the counts of its position decide, so that no content can look like a header.
+pub fn lines(diff: &str) -> impl Iterator<Item = (usize, Kind, &str)> {
+    let mut reader = Reader::default();
+    let mut all = diff.split_terminator('\n').enumerate().peekable();
+    std::iter::from_fn(move || {
+        let (i, line) = all.next()?;
+        let next = all.peek().map_or("", |(_, next)| next);
+        Some((i + 1, reader.kind(line, next), line))
+    })
+}
+
+/// Where in a diff the reader is.
+#[derive(Default)]
+struct Reader {
+    /// Lines left of the hunk.
+    old: usize,
+    new: usize,
+    /// A file has been named, and nothing but it and its hunks came since.
+    in_file: bool,
+    /// No hunk came since.
+    in_header: bool,
+    binary: Binary,
+}
+
+/// Where in a binary patch the reader is.
+#[derive(Default, PartialEq)]
+enum Binary {
+    #[default]
+    No,
+    Between,
+    Inside,
+}
+
+impl Reader {
+    fn kind(&mut self, line: &str, next: &str) -> Kind {
+        if self.old > 0 || self.new > 0 {
+            return self.in_hunk(line);
+        }
+        if self.in_file && !self.in_header && line.starts_with("\\ ") {
+            return Kind::NoNewline;
+        }
+        if let (true, Some((old, new))) = (self.in_file, hunk(line)) {
+            (self.old, self.new) = (old, new);
+            self.in_header = false;
+            return Kind::Hunk;
+        }
+        // What git did not make starts with the names.
+        let names = !self.in_header && line.starts_with("--- ") && next.starts_with("+++ ");
+        if names || line.starts_with("diff --git ") {
+            *self = Self {
+                in_file: true,
+                in_header: true,
+                ..Self::default()
+            };
+            return Kind::File;
+        }
+        if self.in_header && self.in_header(line) {
+            return Kind::Header;
+        }
+        if self.binary == Binary::No {
+            (self.in_file, self.in_header) = (false, false);
+        }
+        Kind::Text
+    }
+
+    fn in_hunk(&mut self, line: &str) -> Kind {
+        let (old, new, kind) = match line.as_bytes().first() {
+            Some(b'-') => (1, 0, Kind::Removed),
+            Some(b'+') => (0, 1, Kind::Added),
+            Some(b'\\') => (0, 0, Kind::NoNewline),
+            _ => (1, 1, Kind::Context),
+        };
+        self.old = self.old.saturating_sub(old);
+        self.new = self.new.saturating_sub(new);
+        kind
+    }
+
+    fn in_header(&mut self, line: &str) -> bool {
+        let block = line.starts_with("literal ") || line.starts_with("delta ");
+        match self.binary {
+            Binary::No if line == "GIT binary patch" => self.binary = Binary::Between,
+            Binary::No => return HEADERS.iter().any(|h| line.starts_with(h)),
+            Binary::Between if block => self.binary = Binary::Inside,
+            Binary::Between => {
+                self.binary = Binary::No;
+                return false;
+            }
+            Binary::Inside if line.is_empty() => {
+                self.binary = Binary::Between;
+                return false;
+            }
+            Binary::Inside => (),
+        }
+        true
+    }
+}
+
 /// The files that `diff` touches, each once, in order; both names of a rename.
 pub fn touched(diff: &str) -> Vec<Touched> {
     let mut found: Vec<Touched> = Vec::new();
@@ -22,23 +160,8 @@ pub fn touched(diff: &str) -> Vec<Touched> {
             });
         }
     };
-    // Lines left of the hunk that is being read: a removed "-- a/x" must not look like a header.
-    let (mut old, mut new) = (0usize, 0usize);
-    for (i, line) in diff.lines().enumerate() {
-        if old > 0 || new > 0 {
-            match line.as_bytes().first() {
-                Some(b'-') => old = old.saturating_sub(1),
-                Some(b'+') => new = new.saturating_sub(1),
-                Some(b'\\') => (),
-                _ => {
-                    old = old.saturating_sub(1);
-                    new = new.saturating_sub(1);
-                }
-            }
-            continue;
-        }
-        if let Some((o, n)) = hunk(line) {
-            (old, new) = (o, n);
+    for (at, kind, line) in lines(diff) {
+        if !matches!(kind, Kind::File | Kind::Header) {
             continue;
         }
         // An empty file has neither of the lines below.
@@ -48,11 +171,11 @@ pub fn touched(diff: &str) -> Vec<Touched> {
             (new.strip_prefix(" b/") == Some(old)).then_some(old)
         });
         if let Some(path) = both {
-            add(path, i + 1);
+            add(path, at);
         }
         for prefix in ["--- a/", "+++ b/", "rename from ", "rename to "] {
             if let Some(path) = line.strip_prefix(prefix) {
-                add(path.trim_end_matches('\t'), i + 1);
+                add(path.trim_end_matches('\t'), at);
             }
         }
     }
