@@ -110,9 +110,18 @@ impl Assembled {
     ///
     /// There is none; the message lists those that there are.
     pub fn find(&self, name: &str) -> Result<&AssembledSeries> {
+        Ok(&self.series[self.position(name)?])
+    }
+
+    /// Where the series of this name stands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::find`].
+    pub fn position(&self, name: &str) -> Result<usize> {
         self.series
             .iter()
-            .find(|s| s.name() == name)
+            .position(|s| s.name() == name)
             .ok_or_else(|| {
                 let names: Vec<_> = self.series.iter().map(|s| s.name()).collect();
                 Error::new(format!("there is no series {name:?}"))

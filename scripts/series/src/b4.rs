@@ -31,10 +31,8 @@ use sha2::{
 use crate::{
     assemble::AssembledSeries,
     cache::Cache,
-    emit::{
-        Cover,
-        Report, //
-    },
+    discipline::trailers::Prerequisite,
+    emit::Cover,
     error::{
         Error,
         Result, //
@@ -48,6 +46,7 @@ use crate::{
         Base,
         Series, //
     },
+    posting::Posting,
     runner::{
         Cmd,
         must, //
@@ -72,6 +71,8 @@ pub fn branch_name(name: &str) -> String {
 /// What b4 remembers of a branch.
 #[derive(Debug, Clone, PartialEq)]
 struct Tracked {
+    /// The commit of the cover letter.
+    cover: Oid,
     json: Map<String, Value>,
     committed: u64,
 }
@@ -139,19 +140,19 @@ pub fn branch(
     one: &AssembledSeries,
     cover: &Cover,
     base: &Base,
-    below: &[&crate::emit::SeriesReport],
     who: &Identity,
 ) -> Result<()> {
     let series = one.plan.series();
+    let postings = &one.plan.component.postings;
     let name = branch_name(&series.name);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     let message = message(series, cover, who);
-    let content = content(one, &message, who);
+    let content = content(one, &message, &cover.trailers, who);
     let old = tracked(git, &name)?;
     if let Some(old) = &old {
-        check_revision(series, old)?;
+        check_revision(series, postings, old)?;
         // Somebody may have worked on the branch.
         let tree = git.resolve(&format!("refs/heads/{name}^{{tree}}"))?;
         let same = tree.as_ref() == Some(&one.tip().tree) && old.content() == Some(&content);
@@ -159,7 +160,8 @@ pub fn branch(
             return Ok(());
         }
     }
-    let json = tracking(series, base, below, old.as_ref(), &content);
+    let below = &cover.prerequisites;
+    let json = tracking(series, postings, base, below, old.as_ref(), &content);
     let json = serde_json::to_string_pretty(&Value::Object(json))
         .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
     let cover = format!(
@@ -199,19 +201,19 @@ fn message(series: &Series, cover: &Cover, who: &Identity) -> String {
         text += &format!("Signed-off-by: {}\n", who.ident());
     }
     // b4 drops lines that start with "#" unless they are escaped.
-    let text: String = text
+    format!("{text}\n---\n{}", cover.below)
         .lines()
         .map(|l| match l.starts_with('#') {
             true => format!(">{l}\n"),
             false => format!("{l}\n"),
         })
-        .collect();
-    format!("{text}\n---\n{}", cover.below)
+        .collect()
 }
 
-fn content(one: &AssembledSeries, message: &str, who: &Identity) -> String {
+fn content(one: &AssembledSeries, message: &str, trailers: &[String], who: &Identity) -> String {
     let mut hash = Sha256::new();
     hash.update(message);
+    hash.update(trailers.join("\0"));
     hash.update(who.ident());
     let series = one.plan.series();
     hash.update(format!(
@@ -226,8 +228,9 @@ fn content(one: &AssembledSeries, message: &str, who: &Identity) -> String {
 
 fn tracking(
     series: &Series,
+    postings: &[Posting],
     base: &Base,
-    below: &[&crate::emit::SeriesReport],
+    below: &[Prerequisite],
     old: Option<&Tracked>,
     content: &str,
 ) -> Map<String, Value> {
@@ -237,12 +240,18 @@ fn tracking(
     inner.insert("change-id".into(), json!(series.change_id));
     let prefixes: Vec<_> = series.prefix.split(' ').filter(|w| *w != "PATCH").collect();
     inner.insert("prefixes".into(), json!(prefixes));
-    let ids = below.iter().flat_map(|s| &s.patches);
-    let ids = ids.map(|p| format!("patch-id: {}", p.patch_id));
-    let public = base.upstream_commit.iter();
-    let public = public.map(|commit| format!("base-commit: {commit}"));
-    let prerequisites: Vec<_> = ids.chain(public).collect();
-    inner.insert("prerequisites".into(), json!(prerequisites));
+    inner.insert("prerequisites".into(), json!(prerequisites(base, below)));
+    let history = inner.entry("history").or_insert_with(|| json!({}));
+    if let Some(history) = history.as_object_mut() {
+        for posting in postings {
+            let key = format!("v{}", posting.version);
+            let ids = history.entry(key).or_insert_with(|| json!([]));
+            let known = ids.as_array_mut();
+            if let Some(known) = known.filter(|k| !k.contains(&json!(posting.message_id))) {
+                known.push(json!(posting.message_id));
+            }
+        }
+    }
     json.insert("series".into(), Value::Object(inner));
     json.insert(
         OWN_KEY.into(),
@@ -251,24 +260,82 @@ fn tracking(
     json
 }
 
+/// In b4's words. It looks up the patches of a posted series by itself, and would name them twice
+/// if they stood here as well.
+fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
+    let mut words = Vec::new();
+    for one in below {
+        match one.posted {
+            Some(version) => words.push(format!("change-id: {}:v{version}", one.change_id)),
+            None => words.extend(one.patch_ids.iter().map(|id| format!("patch-id: {id}"))),
+        }
+    }
+    let public = base.upstream_commit.iter();
+    words.extend(public.map(|commit| format!("base-commit: {commit}")));
+    words
+}
+
+/// What b4 posted of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The commit that the first patch was made on.
+    pub parent: Oid,
+    /// The message id of the cover letter, or of the single patch.
+    pub message_id: String,
+}
+
+/// What b4 posted as `version` of a series, if it did.
+///
+/// # Errors
+///
+/// b4's branch cannot be read.
+pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
+    let Some(tracked) = tracked(git, &branch_name(name))? else {
+        return Ok(None);
+    };
+    let id = tracked.series().and_then(|s| {
+        s.get("history")?
+            .get(format!("v{version}"))?
+            .as_array()?
+            .last()?
+            .as_str()
+    });
+    let parent = git.resolve(&format!("{}^", tracked.cover))?;
+    Ok(match (id, parent) {
+        (Some(id), Some(parent)) => Some(Sent {
+            parent,
+            message_id: id.trim_matches(['<', '>']).to_owned(),
+        }),
+        _ => None,
+    })
+}
+
 /// b4 counts a version up when it has posted one; the manifest has to follow.
-fn check_revision(series: &Series, old: &Tracked) -> Result<()> {
-    let Some(revision) = old.revision() else {
+fn check_revision(series: &Series, postings: &[Posting], old: &Tracked) -> Result<()> {
+    let (Some(revision), version) = (old.revision(), u64::from(series.version)) else {
         return Ok(());
     };
-    if revision == u64::from(series.version) {
+    let recorded = postings.last().map_or(0, |p| u64::from(p.version));
+    // What was posted by other means is recorded without b4.
+    if revision == version || (revision < version && revision <= recorded) {
         return Ok(());
     }
+    let name = &series.name;
+    let help = match revision == version + 1 {
+        true => format!("record what was posted: `cargo series posted {name}`"),
+        false => format!(
+            "the manifest follows what was posted: set version = {revision}, and write its entry in \
+             the changelog"
+        ),
+    };
     Err(Error::new(format!(
-        "b4 is at v{revision} of {}, but the manifest has version = {}",
-        series.name, series.version
+        "b4 is at v{revision} of {name}, but the manifest has version = {version}"
     ))
-    .at(series.file(), None)
+    .at(series.file(), series.line_of_version)
     .help(format!(
-        "the manifest follows what was posted: set version = {revision}, and write its entry in the \
-         changelog;\nif that is wrong, drop b4's branch in the tool's kernel repository: \
+        "{help};\nif that is wrong, drop b4's branch in the tool's kernel repository: \
          git update-ref -d refs/heads/{}",
-        branch_name(&series.name)
+        branch_name(name)
     )))
 }
 
@@ -279,7 +346,7 @@ fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
         "--max-count=1",
         "--fixed-strings",
         &format!("--grep={MARK}"),
-        "--format=%ct%n%B",
+        "--format=%H %ct%n%B",
         &format!("refs/heads/{name}"),
         "--",
     ]);
@@ -300,10 +367,12 @@ fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
 }
 
 fn parse_tracked(text: &str) -> Option<Tracked> {
-    let (committed, body) = text.split_once('\n')?;
+    let (head, body) = text.split_once('\n')?;
+    let (cover, committed) = head.split_once(' ')?;
     let json = body.split_once(MARK)?.1;
     let json = &json[json.find('{')?..];
     Some(Tracked {
+        cover: Oid::parse(cover)?,
         json: serde_json::from_str(json).ok()?,
         committed: committed.parse().ok()?,
     })
@@ -427,15 +496,6 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
     here.must(["reset", "--hard", "--quiet"]).map(drop)
 }
 
-/// The reports of the series that `one` builds on.
-pub fn reports_below<'a>(
-    report: &'a Report,
-    one: &AssembledSeries,
-) -> Vec<&'a crate::emit::SeriesReport> {
-    let is_below = |s: &&crate::emit::SeriesReport| one.below.contains(&s.name);
-    report.series.iter().filter(is_below).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,7 +514,8 @@ mod tests {
 
     fn old(json: &str) -> Tracked {
         parse_tracked(&format!(
-            "1700000000\nTitle\n\nText\n\n{MARK}\n# note\n{json}\n"
+            "{} 1700000000\nTitle\n\nText\n\n{MARK}\n# note\n{json}\n",
+            "0".repeat(40)
         ))
         .unwrap()
     }
@@ -464,7 +525,14 @@ mod tests {
         let before = old(
             r#"{"series": {"revision": 2, "change-id": "c", "history": {"v1": ["m@id"]}}, "other": 1}"#,
         );
-        let json = Value::Object(tracking(&series(2), &base(), &[], Some(&before), "key"));
+        let json = Value::Object(tracking(
+            &series(2),
+            &[],
+            &base(),
+            &[],
+            Some(&before),
+            "key",
+        ));
         assert_eq!(json["series"]["history"]["v1"][0], "m@id");
         assert_eq!(json["other"], 1);
         assert_eq!(json["series"]["revision"], 2);
@@ -473,9 +541,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_recorded_is_part_of_the_history() {
+        let one = |id: &str, posted| Prerequisite {
+            change_id: id.into(),
+            posted,
+            patch_ids: vec!["1".into(), "2".into()],
+        };
+        let below = [one("list", Some(1)), one("buddy", None)];
+        let postings = [crate::posting::tests::posting(1, &["a: b"])];
+        let json = tracking(&series(2), &postings, &base(), &below, None, "key");
+        assert_eq!(
+            json["series"]["prerequisites"],
+            json!(["change-id: list:v1", "patch-id: 1", "patch-id: 2"])
+        );
+        let id = "20260102-x-v1-0-abc@example.org";
+        assert_eq!(json["series"]["history"], json!({ "v1": [id] }));
+        // Once is enough.
+        let again = old(&serde_json::to_string(&json).unwrap());
+        let json = tracking(&series(2), &postings, &base(), &below, Some(&again), "key");
+        assert_eq!(json["series"]["history"], json!({ "v1": [id] }));
+    }
+
+    #[test]
     fn a_private_base_is_never_named() {
         let prerequisites = |base: &Base| {
-            let json = Value::Object(tracking(&series(1), base, &[], None, "key"));
+            let json = Value::Object(tracking(&series(1), &[], base, &[], None, "key"));
             json["series"]["prerequisites"].clone()
         };
         let mut base = base();
@@ -493,12 +583,16 @@ mod tests {
     #[test]
     fn a_posted_version_has_to_be_followed() {
         let posted = old(r#"{"series": {"revision": 2, "change-id": "c"}}"#);
-        insta::assert_snapshot!(check_revision(&series(1), &posted).unwrap_err(), @r"
-        series/x.toml: b4 is at v2 of x, but the manifest has version = 1
-          help: the manifest follows what was posted: set version = 2, and write its entry in the changelog;
+        insta::assert_snapshot!(check_revision(&series(1), &[], &posted).unwrap_err(), @r"
+        series/x.toml:1: b4 is at v2 of x, but the manifest has version = 1
+          help: record what was posted: `cargo series posted x`;
                 if that is wrong, drop b4's branch in the tool's kernel repository: git update-ref -d refs/heads/b4/x
         ");
-        check_revision(&series(2), &posted).unwrap();
+        check_revision(&series(2), &[], &posted).unwrap();
+        // What was recorded without b4.
+        let recorded = [crate::posting::tests::posting(2, &["a: b"])];
+        check_revision(&series(3), &recorded, &posted).unwrap();
+        assert!(check_revision(&series(3), &[], &posted).is_err());
     }
 
     #[test]
@@ -507,6 +601,9 @@ mod tests {
             title: "Title".into(),
             text: "Text\n# not a comment\n".into(),
             below: "Changes in v1:\n- First.\n".into(),
+            dependencies: Vec::new(),
+            prerequisites: Vec::new(),
+            trailers: Vec::new(),
         };
         let who = Identity {
             name: "A".into(),

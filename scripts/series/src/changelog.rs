@@ -16,6 +16,19 @@ pub struct Entry {
     pub text: String,
     /// The line of the heading, from 1.
     pub line: usize,
+    /// The line where the text starts.
+    pub first_line: usize,
+}
+
+/// How the item starts that links to the version before.
+const LINK: &str = "- Link to v";
+
+impl Entry {
+    /// Whether nothing is said yet: but for the link it is as `cargo series posted` began it.
+    pub fn is_open(&self) -> bool {
+        let mut lines = self.text.lines();
+        lines.all(|l| l.trim().is_empty() || l.starts_with(LINK))
+    }
 }
 
 /// Reads the entries, newest first. The error has a line but no file.
@@ -59,9 +72,12 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
             version,
             text: String::new(),
             line: at,
+            first_line: at + 1,
         });
     }
     for entry in &mut entries {
+        let blank = entry.text.lines().take_while(|l| l.trim().is_empty());
+        entry.first_line += blank.count();
         entry.text = entry.text.trim().to_owned();
     }
     Ok(entries)
@@ -70,11 +86,13 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
 /// The longest line, as it goes into a mail.
 const COLUMNS: usize = 75;
 
-/// The entries up to `version`, which has to be the newest and to say something.
+/// The entries up to `version`, which has to be the newest. The first one has to say something; a
+/// later one may be open as long as nothing changed, which `check` and `send` see to.
 ///
 /// # Errors
 ///
-/// It is missing or empty, or there is a newer one, or a line is too long for a mail. The line is `None` where none fits.
+/// It is missing or empty, or there is a newer one, or a line is too long for a mail. The line is
+/// `None` where none fits.
 pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
     let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
     let long = text
@@ -89,7 +107,7 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
     }
     let write_it = format!("write what changed in design and code below `## v{version}`");
     match entries.first() {
-        Some(first) if first.version == version && !first.text.is_empty() => Ok(entries),
+        Some(first) if first.version == version && (version > 1 || !first.is_open()) => Ok(entries),
         Some(first) if first.version == version => Err((
             Some(first.line),
             Error::new(format!("the entry of v{version} is empty")).help(write_it),
@@ -113,9 +131,47 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
 pub fn rendered(entries: &[Entry]) -> String {
     entries
         .iter()
-        .map(|e| format!("Changes in v{}:\n{}\n", e.version, e.text))
+        .map(|e| {
+            // b4 sends nothing with this word in it.
+            let open = match e.is_open() {
+                true => format!(
+                    "- EDITME: what changed since v{}\n",
+                    e.version.saturating_sub(1)
+                ),
+                false => String::new(),
+            };
+            let text = match e.text.as_str() {
+                "" => String::new(),
+                text => format!("{text}\n"),
+            };
+            format!("Changes in v{}:\n{open}{text}", e.version)
+        })
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// The changelog with an entry for `version` on top, which links to the version before. Unchanged
+/// if there is one already.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
+    let entries = parse(text)?;
+    if entries.first().is_some_and(|e| e.version >= version) {
+        return Ok(text.to_owned());
+    }
+    let before = version - 1;
+    let entry = format!("## v{version}\n\n{LINK}{before}: {link}\n");
+    let lines: Vec<&str> = text.lines().collect();
+    let (head, rest) = lines.split_at(entries.first().map_or(lines.len(), |e| e.line - 1));
+    let mut out: String = head.iter().map(|l| format!("{l}\n")).collect();
+    out += &entry;
+    if !rest.is_empty() {
+        out.push('\n');
+        out.extend(rest.iter().map(|l| format!("{l}\n")));
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -132,6 +188,34 @@ mod tests {
             rendered(&entries),
             "Changes in v2:\n- Two.\n  More.\n\nChanges in v1:\n- One.\n"
         );
+    }
+
+    #[test]
+    fn an_entry_is_begun_once() {
+        let link = "https://patch.msgid.link/x-v2-0@y";
+        let begun = |text: &str| super::begun(text, 3, link).map_err(|(_, e)| e).unwrap();
+        let text = begun(TEXT);
+        insta::assert_snapshot!(text, @r"
+        # Changelog of clist
+
+        ## v3
+
+        - Link to v2: https://patch.msgid.link/x-v2-0@y
+
+        ## v2
+        - Two.
+          More.
+
+        ## v1
+        - One.
+        ");
+        assert_eq!(begun(&text), text);
+        let entries = of_version(&text, 3).map_err(|(_, e)| e).unwrap();
+        assert!(entries[0].is_open() && !entries[1].is_open());
+        assert_eq!((entries[0].line, entries[0].first_line), (3, 5));
+        assert!(rendered(&entries).starts_with(
+            "Changes in v3:\n- EDITME: what changed since v2\n- Link to v2: https://"
+        ));
     }
 
     fn says(text: &str, version: u32) -> String {

@@ -17,6 +17,10 @@ use crate::{
         Result, //
     },
     manifest::Series,
+    posting::{
+        self,
+        Posting, //
+    },
     relocation,
     workspace::{
         Workspace,
@@ -79,6 +83,8 @@ pub struct Component {
     pub cover: String,
     /// The changelog.
     pub changelog: String,
+    /// What was posted of it, the oldest version first.
+    pub postings: Vec<Posting>,
 }
 
 impl Component {
@@ -116,6 +122,7 @@ impl Component {
             messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
             cover: ws.read(cover)?,
             changelog: ws.read(changelog)?,
+            postings: posting::read_all(ws, name)?,
             series,
         })
     }
@@ -123,6 +130,11 @@ impl Component {
     /// The series' name.
     pub fn name(&self) -> &str {
         &self.series.name
+    }
+
+    /// Its last posting, if there is one.
+    pub fn posted(&self) -> Option<&Posting> {
+        self.postings.last()
     }
 }
 

@@ -69,10 +69,53 @@ pub struct Dependency {
     pub prefix: String,
     /// How many patches it has.
     pub patches: usize,
-    /// Its title.
+    /// Its title; of a single patch, the subject.
     pub title: String,
-    /// The link to its posting, if it was posted.
+    /// The link to its posting, if it was posted as it is.
     pub link: Option<String>,
+    /// Version and link of the posting before, if it was not.
+    pub before: Option<(u32, String)>,
+    /// What can be applied without it.
+    pub without: Without,
+}
+
+/// What of a series can be applied without a dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Without {
+    /// So many patches, from the first on.
+    Patches(usize),
+    /// It is another dependency that needs it.
+    NeededBy(String),
+    /// The manifest does not say.
+    Unknown,
+}
+
+impl Dependency {
+    /// Its subject: "[PATCH v2 0/3] rust: add it".
+    pub fn head(&self) -> String {
+        match self.patches {
+            // A single patch has no cover letter.
+            1 => format!("[{}] {}", self.prefix, self.title),
+            n => format!("[{} 0/{n}] {}", self.prefix, self.title),
+        }
+    }
+
+    /// What is said of it.
+    pub fn lines(&self) -> Vec<String> {
+        let link = match (&self.link, &self.before) {
+            (Some(link), _) => link.clone(),
+            (None, None) => "not posted yet".to_owned(),
+            (None, Some((v, link))) => format!("not posted yet; v{v} is {link}"),
+        };
+        let without = match &self.without {
+            Without::Patches(0) => Some("No patch can be applied without it.".to_owned()),
+            Without::Patches(1) => Some("Patch 1 can be applied without it.".to_owned()),
+            Without::Patches(n) => Some(format!("Patches 1 to {n} can be applied without it.")),
+            Without::NeededBy(name) => Some(format!("Needed by {name}.")),
+            Without::Unknown => None,
+        };
+        [link].into_iter().chain(without).collect()
+    }
 }
 
 /// The text of the cover letter above `---`: body, provenance, dependencies, base.
@@ -96,21 +139,19 @@ fn depends(dependencies: &[Dependency]) -> String {
     }
     let mut text = "Dependencies (apply in this order):".to_owned();
     for (i, d) in dependencies.iter().enumerate() {
-        let link = d.link.as_deref().unwrap_or("not posted yet");
-        let n = d.patches;
-        text += &format!(
-            "\n  {}. [{} 0/{n}] {}\n     {link}",
-            i + 1,
-            d.prefix,
-            d.title
-        );
+        text += &format!("\n  {}. {}", i + 1, d.head());
+        text.extend(d.lines().iter().map(|line| format!("\n     {line}")));
     }
     text
 }
 
-/// What stands below `---`.
-pub fn below(entries: &[Entry]) -> String {
-    changelog::rendered(entries)
+/// What stands below `---`: the changelog, and the range-diff against a version if it is asked for.
+pub fn below(entries: &[Entry], range_diff: Option<(u32, &str)>) -> String {
+    let changelog = changelog::rendered(entries);
+    match range_diff {
+        Some((version, text)) => format!("{changelog}\nRange-diff against v{version}:\n{text}"),
+        None => changelog,
+    }
 }
 
 /// Breaks a paragraph into lines of at most `columns`.
@@ -181,15 +222,26 @@ mod tests {
     #[test]
     fn dependencies_are_named_with_version_and_link() {
         let text = parse("# mm\n\nIt is needed.\n").unwrap();
-        let dependency = |prefix: &str, link: Option<&str>| Dependency {
+        let dependency = |prefix: &str, link: Option<&str>, without| Dependency {
             prefix: prefix.into(),
             patches: 3,
             title: "rust: add it".into(),
             link: link.map(str::to_owned),
+            before: None,
+            without,
         };
+        let mut again = dependency("PATCH v2", None, Without::Patches(1));
+        again.before = Some((1, "https://example.org/1".to_owned()));
+        again.patches = 1;
         let both = [
-            dependency("PATCH v2", Some("https://example.org/2")),
-            dependency("PATCH", None),
+            dependency(
+                "PATCH v2",
+                Some("https://example.org/2"),
+                Without::NeededBy("buddy".into()),
+            ),
+            dependency("PATCH", None, Without::Patches(7)),
+            again,
+            dependency("RFC PATCH", None, Without::Patches(0)),
         ];
         let mut base = base();
         base.upstream_commit = Some("0".repeat(40));
@@ -199,8 +251,16 @@ mod tests {
         Dependencies (apply in this order):
           1. [PATCH v2 0/3] rust: add it
              https://example.org/2
+             Needed by buddy.
           2. [PATCH 0/3] rust: add it
              not posted yet
+             Patches 1 to 7 can be applied without it.
+          3. [PATCH v2] rust: add it
+             not posted yet; v1 is https://example.org/1
+             Patch 1 can be applied without it.
+          4. [RFC PATCH 0/3] rust: add it
+             not posted yet
+             No patch can be applied without it.
 
         Base: Linux v6.19.11 (commit 0000000000000000000000000000000000000000)
         ");

@@ -21,7 +21,17 @@ use crate::{
         Assembled,
         AssembledSeries, //
     },
-    changelog, cover, diff,
+    changelog,
+    cover::{
+        self,
+        Dependency,
+        Without, //
+    },
+    diff,
+    discipline::trailers::{
+        self,
+        Prerequisite, //
+    },
     error::{
         Error,
         Result, //
@@ -32,6 +42,10 @@ use crate::{
     },
     manifest::Base,
     message,
+    posting::{
+        Posting,
+        since::Since, //
+    },
     runner::must,
     workspace::{
         Workspace,
@@ -91,8 +105,25 @@ pub struct SeriesReport {
     pub applies: bool,
     /// The folder of its patches, below the top folder; `None` if there is no patch yet.
     pub folder: Option<String>,
+    /// b4's change id.
+    #[serde(default)]
+    pub change_id: String,
+    /// Its last posting, if there is one.
+    #[serde(default)]
+    pub posted: Option<PostedReport>,
     /// Its patches.
     pub patches: Vec<PatchReport>,
+}
+
+/// The last posting of a series in `out/series.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedReport {
+    /// The version.
+    pub version: u32,
+    /// The link to it.
+    pub link: String,
+    /// Whether nothing changed since that a reviewer has to look at.
+    pub unchanged: bool,
 }
 
 /// A patch in `out/series.json`.
@@ -115,11 +146,13 @@ pub struct PatchReport {
 }
 
 /// A series as mail.
-#[derive(Debug, Clone)]
-struct Mails {
+#[derive(Debug, Clone, Default)]
+pub struct Mails {
     /// File name and content of each patch.
-    patches: Vec<(String, Vec<u8>)>,
-    patch_ids: Vec<String>,
+    pub patches: Vec<(String, Vec<u8>)>,
+    /// `git patch-id --stable` of each.
+    pub patch_ids: Vec<String>,
+    /// Whether they give the recorded tree on the base plus what the series depends on.
     applies: bool,
 }
 
@@ -141,41 +174,137 @@ pub struct Cover {
     pub text: String,
     /// The text below `---`.
     pub below: String,
+    /// What it names as dependencies.
+    pub dependencies: Vec<Dependency>,
+    /// What it builds on, for machines.
+    pub prerequisites: Vec<Prerequisite>,
+    /// All lines for machines, as they are mailed.
+    pub trailers: Vec<String>,
 }
 
-/// Makes the cover letter of a series.
-///
-/// # Errors
-///
-/// The cover or the changelog is wrong; the place is named.
-pub fn cover(assembled: &Assembled, one: &AssembledSeries, base: &Base) -> Result<Cover> {
-    let series = one.plan.series();
-    let name = &series.name;
-    let read = |s: &AssembledSeries| {
-        cover::parse(&s.plan.component.cover)
-            .map_err(|e| e.at(format!("cover-letters/{}.md", s.name()), None))
-    };
-    let text = read(one)?;
-    let entries = changelog::of_version(&one.plan.component.changelog, series.version)
-        .map_err(|(line, e)| e.at(format!("{name}/CHANGELOG.md"), line))?;
-    let dependencies = one
-        .below
-        .iter()
-        .map(|below| {
-            let below = assembled.find(below)?;
-            Ok(cover::Dependency {
-                prefix: below.plan.series().subject_prefix(),
-                patches: below.patches.len(),
-                title: read(below)?.title,
-                link: None,
-            })
+/// Everything that is mailed, and what it is compared with.
+pub struct Material<'a> {
+    /// What was assembled.
+    pub assembled: &'a Assembled,
+    /// The base.
+    pub base: &'a Base,
+    /// The mails of each series, in the same order.
+    pub mails: &'a [Mails],
+    /// What changed since the last posting, by series.
+    pub since: &'a Since,
+}
+
+impl Material<'_> {
+    fn read(&self, one: &AssembledSeries) -> Result<cover::Text> {
+        cover::parse(&one.plan.component.cover)
+            .map_err(|e| e.at(format!("cover-letters/{}.md", one.name()), None))
+    }
+
+    fn mails_of(&self, name: &str) -> Option<&Mails> {
+        let at = self
+            .assembled
+            .series
+            .iter()
+            .position(|s| s.name() == name)?;
+        self.mails.get(at)
+    }
+
+    /// The last posting of a series, if nothing changed since.
+    fn as_posted<'b>(&self, one: &'b AssembledSeries) -> Option<&'b Posting> {
+        let unchanged = self.since.get(one.name())?.comparison.unchanged();
+        one.plan.component.posted().filter(|_| unchanged)
+    }
+
+    /// Makes the cover letter of a series.
+    ///
+    /// # Errors
+    ///
+    /// The cover or the changelog is wrong; the place is named.
+    pub fn cover(&self, one: &AssembledSeries) -> Result<Cover> {
+        let series = one.plan.series();
+        let name = &series.name;
+        let text = self.read(one)?;
+        let entries = changelog::of_version(&one.plan.component.changelog, series.version)
+            .map_err(|(line, e)| e.at(format!("{name}/CHANGELOG.md"), line))?;
+        let (mut dependencies, mut prerequisites) = (Vec::new(), Vec::new());
+        for below in &one.below {
+            let below = self.assembled.find(below)?;
+            dependencies.push(self.dependency(one, below)?);
+            prerequisites.push(self.prerequisite(below));
+        }
+        let since = self.since.get(name).filter(|_| series.range_diff);
+        let range_diff = since.map(|s| (s.comparison.against, s.comparison.text.as_str()));
+        Ok(Cover {
+            text: cover::message(&text, series, self.base, &dependencies),
+            below: cover::below(&entries, range_diff),
+            title: text.title,
+            trailers: trailers::expected(series, self.base, &prerequisites),
+            dependencies,
+            prerequisites,
         })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Cover {
-        text: cover::message(&text, series, base, &dependencies),
-        below: cover::below(&entries),
-        title: text.title,
-    })
+    }
+
+    fn dependency(&self, one: &AssembledSeries, below: &AssembledSeries) -> Result<Dependency> {
+        let series = below.plan.series();
+        let name = below.name();
+        let without = match one.plan.series().without.get(name) {
+            Some(n) => Without::Patches(n.value),
+            None => {
+                let depends = |s: &&AssembledSeries| {
+                    let depends = &s.plan.series().depends;
+                    one.below.iter().any(|b| b == s.name())
+                        && depends.iter().any(|d| d.value == name)
+                };
+                let by = self.assembled.series.iter().find(depends);
+                let direct = one.plan.series().depends.iter().any(|d| d.value == name);
+                match by.filter(|_| !direct) {
+                    Some(by) => Without::NeededBy(by.name().to_owned()),
+                    None => Without::Unknown,
+                }
+            }
+        };
+        if let Some(posting) = self.as_posted(below) {
+            return Ok(Dependency {
+                prefix: posting.subject_prefix(),
+                patches: posting.patches.len(),
+                title: posting.title.clone(),
+                link: Some(posting.link()),
+                before: None,
+                without,
+            });
+        }
+        let title = match &below.plan.patches[..] {
+            [only] => only.subject.clone(),
+            _ => self.read(below)?.title,
+        };
+        let before = below.plan.component.posted();
+        Ok(Dependency {
+            prefix: series.subject_prefix(),
+            patches: below.patches.len(),
+            title,
+            link: None,
+            before: before.map(|p| (p.version, p.link())),
+            without,
+        })
+    }
+
+    fn prerequisite(&self, below: &AssembledSeries) -> Prerequisite {
+        let change_id = below.plan.series().change_id.clone();
+        match self.as_posted(below) {
+            Some(posting) => Prerequisite {
+                change_id,
+                posted: Some(posting.version),
+                patch_ids: posting.patches.iter().map(|p| p.patch_id.clone()).collect(),
+            },
+            None => Prerequisite {
+                change_id,
+                posted: None,
+                patch_ids: self
+                    .mails_of(below.name())
+                    .map_or(Vec::new(), |m| m.patch_ids.clone()),
+            },
+        }
+    }
 }
 
 /// Writes `out/` and returns what it wrote. `series.json` is about all series, so it is written
@@ -187,27 +316,30 @@ pub fn cover(assembled: &Assembled, one: &AssembledSeries, base: &Base) -> Resul
 pub fn emit(
     ws: &Workspace,
     git: &Git<'_>,
-    assembled: &Assembled,
-    base: &Base,
+    material: &Material<'_>,
     who: &Identity,
-    scratch: &Path,
     whole: bool,
 ) -> Result<Report> {
+    let (assembled, base) = (material.assembled, material.base);
     let out = ws.out()?;
     let mut boxes: Vec<(String, Vec<u8>)> = Vec::new();
     let mut reports = Vec::new();
-    for one in &assembled.series {
+    for (one, mails) in assembled.series.iter().zip(material.mails) {
         let series = one.plan.series();
-        let cover = cover(assembled, one, base)?;
+        let cover = material.cover(one)?;
         let mut report = report(one, &cover.title);
+        report.posted = one.plan.component.posted().map(|p| PostedReport {
+            version: p.version,
+            link: p.link(),
+            unchanged: material.as_posted(one).is_some(),
+        });
         if one.patches.is_empty() {
             boxes.push((series.name.clone(), Vec::new()));
             reports.push(report);
             continue;
         }
-        let mails = mails(git, one, scratch)?;
         let folder = format!("out/{}/v{}", series.name, series.version);
-        let letter = letter(git, one, &cover, who, &mails)?;
+        let letter = letter(git, one, &cover, who, mails)?;
         let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
         files.extend(mails.patches.iter().cloned());
         replace_patches(&ws.path(&folder), &files)?;
@@ -222,6 +354,10 @@ pub fn emit(
         }
         with.extend(&mbox);
         write(&file("with-deps.mbox"), &with)?;
+        if let Some(since) = material.since.get(&series.name) {
+            write(&file("changes.json"), &json(&since.comparison)?)?;
+            write(&file("range-diff"), since.comparison.text.as_bytes())?;
+        }
         boxes.push((series.name.clone(), mbox));
         report.applies = mails.applies;
         for (i, patch) in report.patches.iter_mut().enumerate() {
@@ -293,6 +429,8 @@ fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
         tip: tip(one.tip()),
         applies: true,
         folder: None,
+        change_id: series.change_id.clone(),
+        posted: None,
         patches: patches
             .map(|(i, (plan, made))| PatchReport {
                 id: i + 1,
@@ -307,10 +445,32 @@ fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
     }
 }
 
-fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> {
-    let dir = scratch.join(one.name());
-    let range = format!("{}..{}", one.parent.commit, one.tip().commit);
-    let prefix = one.plan.series().subject_prefix();
+/// The mails of all series.
+///
+/// # Errors
+///
+/// git's own, or a patch that changes nothing.
+pub fn mails(git: &Git<'_>, assembled: &Assembled, scratch: &Path) -> Result<Vec<Mails>> {
+    let series = assembled.series.iter();
+    series
+        .map(|one| match one.patches.is_empty() {
+            true => Ok(Mails::default()),
+            false => mails_of(git, one, scratch),
+        })
+        .collect()
+}
+
+/// Commits as mails, in order: file name and content of each. `dir` is made, and holds them.
+///
+/// # Errors
+///
+/// git's own.
+pub fn format_patch(
+    git: &Git<'_>,
+    range: &str,
+    prefix: &str,
+    dir: &Path,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let cmd = git
         .cmd(["format-patch", "--quiet", "--no-signature", "--numbered"])
         .args(["--find-renames", "--no-thread", "--encode-email-headers"])
@@ -331,11 +491,11 @@ fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> 
         ])
         .arg(format!("--subject-prefix={prefix}"))
         .arg("-o")
-        .arg(&dir)
+        .arg(dir)
         .arg(range);
     must(git.runner(), &cmd)?;
-    let mut names: Vec<PathBuf> = fs::read_dir(&dir)
-        .map_err(|e| Error::io("list", &dir, &e))?
+    let mut names: Vec<PathBuf> = fs::read_dir(dir)
+        .map_err(|e| Error::io("list", dir, &e))?
         .flatten()
         .map(|e| e.path())
         .collect();
@@ -346,6 +506,13 @@ fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> 
         let name = path.file_name().unwrap_or_default();
         patches.push((name.to_string_lossy().into_owned(), mail));
     }
+    Ok(patches)
+}
+
+fn mails_of(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> {
+    let range = format!("{}..{}", one.parent.commit, one.tip().commit);
+    let prefix = one.plan.series().subject_prefix();
+    let patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
     if patches.len() != one.patches.len() {
         return Err(Error::new(format!(
             "git made {} mails of the {} patches of {}",
@@ -360,15 +527,21 @@ fn mails(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> 
         patch_ids: Vec::new(),
         applies: false,
     };
-    let mbox = mails.mbox();
-    let ids = git.cmd(["patch-id", "--stable"]).stdin(mbox.clone());
-    let ids = must(git.runner(), &ids)?.text();
-    mails.patch_ids = ids
-        .lines()
-        .filter_map(|l| l.split(' ').next().map(str::to_owned))
-        .collect();
+    mails.patch_ids = patch_ids(git, &mails.mbox())?;
     mails.applies = applies(git, one, &mails, &scratch.join("alone"))?;
     Ok(mails)
+}
+
+/// `git patch-id --stable` of the patches of a mailbox, in order.
+///
+/// # Errors
+///
+/// git's own.
+pub fn patch_ids(git: &Git<'_>, mbox: &[u8]) -> Result<Vec<String>> {
+    let ids = git.cmd(["patch-id", "--stable"]).stdin(mbox);
+    let ids = must(git.runner(), &ids)?.text();
+    let ids = ids.lines().filter_map(|l| l.split(' ').next());
+    Ok(ids.map(str::to_owned).collect())
 }
 
 /// Whether the mails give the recorded tree on nothing but the base and the dependencies.
@@ -435,6 +608,7 @@ fn letter(
         text += &format!("  {}\n", message::subject(&patch.message));
     }
     text += &format!("\n{}\n", String::from_utf8_lossy(&stat.stdout));
+    text += &format!("---\n{}\n\n", cover.trailers.join("\n"));
     Ok(text.into_bytes())
 }
 

@@ -100,6 +100,8 @@ pub struct Series {
     pub name: String,
     /// Its version, from 1.
     pub version: u32,
+    /// The line that says so.
+    pub line_of_version: Option<usize>,
     /// The word before the version in the subject: "PATCH" or "RFC PATCH".
     pub prefix: String,
     /// b4's change id.
@@ -331,6 +333,7 @@ impl Series {
         Ok(Self {
             name: name.to_owned(),
             version: version.value,
+            line_of_version: Some(version.line),
             prefix: prefix.value,
             change_id: raw.change_id,
             depends: lines.all(raw.depends),
@@ -355,10 +358,15 @@ impl Series {
 
     /// The bracketed part of a subject without the numbers: "PATCH v2".
     pub fn subject_prefix(&self) -> String {
-        match self.version {
-            1 => self.prefix.clone(),
-            n => format!("{} v{n}", self.prefix),
-        }
+        subject_prefix(&self.prefix, self.version)
+    }
+}
+
+/// The bracketed part of a subject without the numbers: "PATCH v2".
+pub(crate) fn subject_prefix(prefix: &str, version: u32) -> String {
+    match version {
+        1 => prefix.to_owned(),
+        n => format!("{prefix} v{n}"),
     }
 }
 

@@ -550,6 +550,7 @@ pub(crate) mod tests {
             messages,
             cover: "# A thing\n\nText.\n".to_owned(),
             changelog: "# Changelog\n\n## v1\n- First.\n".to_owned(),
+            postings: Vec::new(),
         }
     }
 

@@ -44,6 +44,9 @@ use crate::{
     component,
     emit::{
         self,
+        Cover,
+        Mails,
+        Material,
         Report, //
     },
     error::{
@@ -67,6 +70,11 @@ use crate::{
     plan::{
         PlannedSeries,
         plan, //
+    },
+    posting::{
+        self,
+        commits::Rebuild,
+        since::Since, //
     },
     relocation::proof,
     runner::Runner,
@@ -105,6 +113,12 @@ struct Made {
     assembled: Assembled,
     report: Report,
     who: Identity,
+    /// The mails, in the order of the series.
+    mails: Vec<Mails>,
+    /// The cover letters, in the same order.
+    covers: Vec<Cover>,
+    /// What changed since the last postings.
+    since: Since,
 }
 
 impl<'a> App<'a> {
@@ -232,20 +246,23 @@ impl<'a> App<'a> {
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
         let scratch = self.cache.scratch()?;
         let whole = names.is_empty();
-        let report = emit::emit(
-            &self.ws,
-            &git,
-            &assembled,
-            &self.base,
-            &who,
-            scratch.path(),
-            whole,
-        )?;
+        let mails = emit::mails(&git, &assembled, scratch.path())?;
+        let since = self.since(&assembled, &mails)?;
+        let material = Material {
+            assembled: &assembled,
+            base: &self.base,
+            mails: &mails,
+            since: &since,
+        };
+        let report = emit::emit(&self.ws, &git, &material, &who, whole)?;
         b4::configure(&git, &self.base, &who)?;
-        for one in assembled.series.iter().filter(|s| !s.patches.is_empty()) {
-            let cover = emit::cover(&assembled, one, &self.base)?;
-            let below = b4::reports_below(&report, one);
-            b4::branch(&git, one, &cover, &self.base, &below, &who)?;
+        let mut covers = Vec::new();
+        for one in &assembled.series {
+            let cover = material.cover(one)?;
+            if !one.patches.is_empty() {
+                b4::branch(&git, one, &cover, &self.base, &who)?;
+            }
+            covers.push(cover);
         }
         if whole {
             let tree = &assembled.all.tree;
@@ -262,7 +279,32 @@ impl<'a> App<'a> {
             assembled,
             report,
             who,
+            mails,
+            covers,
+            since,
         })
+    }
+
+    /// What changed since the last posting of each series.
+    fn since(&self, assembled: &Assembled, mails: &[Mails]) -> Result<Since> {
+        let series = &assembled.series;
+        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
+        let git = self.git();
+        let rebuild = Rebuild {
+            ws: &self.ws,
+            git: &git,
+            cache: &self.cache,
+            base: &assembled.base,
+            components: &components,
+        };
+        let mut since = Since::new();
+        for (one, mails) in series.iter().zip(mails) {
+            if let Some(posting) = one.plan.component.posted() {
+                let change = posting::since::change(&rebuild, posting, one, mails)?;
+                since.insert(one.name().to_owned(), change);
+            }
+        }
+        Ok(since)
     }
 
     fn assemble_command(&self, names: &[String]) -> Result<()> {
@@ -472,6 +514,10 @@ impl<'a> App<'a> {
             git: &git,
             assembled: &made.assembled,
             report: &made.report,
+            base: &self.base,
+            mails: &made.mails,
+            covers: &made.covers,
+            since: &made.since,
             who: &made.who,
             // A b4 from elsewhere does not bring the modules along.
             python: b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from)),

@@ -1,16 +1,245 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `diff` and `posted`.
+//! `diff` and `posted`: what a series is compared with, and how a posting is recorded.
 
-use super::App;
-use crate::error::Result;
+use std::{
+    io::IsTerminal,
+    path::Path, //
+};
+
+use toml_edit::DocumentMut;
+
+use super::{
+    App,
+    print, //
+};
+use crate::{
+    assemble::AssembledSeries,
+    b4,
+    cache::Resource,
+    changelog,
+    cli::Diff,
+    component::{
+        self,
+        Component, //
+    },
+    discipline::versions,
+    emit::{
+        self,
+        Mails, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    posting::{
+        Posting,
+        commits::Rebuild,
+        import::{
+            self,
+            Import, //
+        },
+        since,
+        tag, //
+    },
+    range_diff,
+    workspace::write,
+};
 
 impl App<'_> {
-    pub(super) fn diff(&self, _diff: &crate::cli::Diff) -> Result<()> {
-        Err(crate::error::Error::new("not there yet"))
+    pub(super) fn diff(&self, diff: &Diff) -> Result<()> {
+        if diff.append || diff.no_append {
+            self.set_range_diff(&diff.name, diff.append)?;
+        }
+        let made = self.make(std::slice::from_ref(&diff.name))?;
+        let at = made.assembled.position(&diff.name)?;
+        let (one, mails) = (&made.assembled.series[at], &made.mails[at]);
+        let component = &one.plan.component;
+        let postings = &component.postings;
+        let posting = match diff.against {
+            None => postings.last(),
+            Some(v) => postings.iter().find(|p| p.version == v),
+        };
+        let posting = posting.ok_or_else(|| never_posted(component, diff.against))?;
+        let change = match made.since.get(&diff.name) {
+            Some(change) if change.comparison.against == posting.version => change.clone(),
+            _ => self.change(&made.assembled, posting, one, mails)?,
+        };
+        if diff.json {
+            print(&String::from_utf8_lossy(&emit::json(&change.comparison)?));
+            return Ok(());
+        }
+        let (v, said) = (posting.version, change.comparison.summary());
+        self.ui.say(format!("{} against v{v}: {said}", diff.name));
+        let text = match std::io::stdout().is_terminal() {
+            true => range_diff::coloured(&self.git(), &change.old, &change.new)?,
+            false => change.comparison.text,
+        };
+        print(&text);
+        Ok(())
     }
 
-    pub(super) fn posted(&self, _name: &str, _mbox: Option<&std::path::Path>) -> Result<()> {
-        Err(crate::error::Error::new("not there yet"))
+    /// Compares with a posting that is not the last one.
+    fn change(
+        &self,
+        assembled: &crate::assemble::Assembled,
+        posting: &Posting,
+        one: &AssembledSeries,
+        mails: &Mails,
+    ) -> Result<since::Change> {
+        let series = &assembled.series;
+        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
+        let git = self.git();
+        let rebuild = Rebuild {
+            ws: &self.ws,
+            git: &git,
+            cache: &self.cache,
+            base: &assembled.base,
+            components: &components,
+        };
+        let _lock = self.lock(Resource::Refs)?;
+        since::change(&rebuild, posting, one, mails)
     }
+
+    pub(super) fn posted(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        let components: Vec<&Component> = all.iter().collect();
+        let Some(component) = all.iter().find(|c| c.name() == name) else {
+            let names: Vec<_> = all.iter().map(Component::name).collect();
+            return Err(Error::new(format!("there is no series {name:?}"))
+                .help(format!("the series are: {}", names.join(", "))));
+        };
+        let version = component.series.version;
+        let recorded = component.posted().map_or(0, |p| p.version);
+        if recorded + 1 < version {
+            let faults = versions::faults(&component.series, &component.postings);
+            let errors = faults.into_iter().map(|f| f.into_error()).collect();
+            return Error::all(errors).map_or(Ok(()), Err);
+        }
+        let posting = match component.posted().filter(|p| p.version == version) {
+            // What was begun before is finished.
+            Some(posting) => posting.clone(),
+            None => self.record(&components, component, mbox)?,
+        };
+        self.begin_next(component, &posting)?;
+        self.ui.say(format!(
+            "recorded: v{} of {name}, {} patches, {}",
+            posting.version,
+            posting.patches.len(),
+            posting.link()
+        ));
+        // The series that build on it name it from now on.
+        let made = self.make(&[])?;
+        self.show(&made.report)
+    }
+
+    /// Reads a posting and keeps it below `series/<name>/posted/`.
+    fn record(
+        &self,
+        components: &[&Component],
+        component: &Component,
+        mbox: Option<&Path>,
+    ) -> Result<Posting> {
+        let base = self.base_commit()?;
+        let git = self.git();
+        let rebuild = Rebuild {
+            ws: &self.ws,
+            git: &git,
+            cache: &self.cache,
+            base: &base,
+            components,
+        };
+        let _lock = self.lock(Resource::Refs)?;
+        let (name, kernel) = (component.name(), self.base.version.as_str());
+        let found = match mbox {
+            Some(file) => {
+                let below = self.below_now(&rebuild, component);
+                import::from_mbox(&rebuild, component, file, kernel, &below)?
+            }
+            None => {
+                let version = component.series.version;
+                let sent = b4::sent(&git, name, version)?.ok_or_else(|| {
+                    Error::new(format!("b4 has not posted v{version} of {name} from here"))
+                        .at(component.series.file(), component.series.line_of_version)
+                        .help(format!(
+                            "`cargo series send {name}` shows the command that posts it; if it was \
+                             posted by other means: `cargo series posted {name} --mbox FILE`"
+                        ))
+                })?;
+                import::from_b4(&rebuild, component, &sent, kernel)?
+            }
+        };
+        let Import {
+            posting,
+            mails,
+            below,
+        } = found;
+        posting.write(&self.ws, name, &mails, &below)?;
+        // It has to be possible to make it again; and b4 is to find it.
+        let made = rebuild.commits(name, &posting)?;
+        let cover = tag::cover_of(&crate::mailbox::read(&mails)?);
+        tag::ensure(&git, &posting, &cover, &made)?;
+        Ok(posting)
+    }
+
+    /// The patches below as they were assembled last.
+    fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
+        let chain = import::chain(rebuild, component);
+        let boxes = chain.iter().map(|c| {
+            let file = format!("out/{}/v{}.mbox", c.name(), c.series.version);
+            std::fs::read(self.ws.path(file)).unwrap_or_default()
+        });
+        boxes.collect::<Vec<_>>().concat()
+    }
+
+    /// Begins the version after `posting`: an entry of the changelog with the link, and the number.
+    /// Each step is done once, however often it is begun.
+    fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
+        let name = component.name();
+        let next = posting.version + 1;
+        let file = format!("{name}/CHANGELOG.md");
+        let text = changelog::begun(&self.ws.read(&file)?, next, &posting.link())
+            .map_err(|(line, e)| e.at(&file, line))?;
+        write(&self.ws.path(&file), text.as_bytes())?;
+        self.edit_manifest(name, |manifest| {
+            manifest["version"] = toml_edit::value(i64::from(next));
+            // It was asked for in the version that is posted now.
+            manifest.remove("range-diff");
+        })
+    }
+
+    fn set_range_diff(&self, name: &str, on: bool) -> Result<()> {
+        self.edit_manifest(name, |manifest| {
+            match on {
+                true => manifest["range-diff"] = toml_edit::value(true),
+                false => drop(manifest.remove("range-diff")),
+            };
+        })
+    }
+
+    /// Changes the manifest of a series, and nothing else in the file.
+    fn edit_manifest(&self, name: &str, change: impl FnOnce(&mut DocumentMut)) -> Result<()> {
+        let file = format!("series/{name}.toml");
+        let text = self.ws.read(&file)?;
+        let mut manifest: DocumentMut = text
+            .parse()
+            .map_err(|e: toml_edit::TomlError| Error::new(e.message()).at(&file, None))?;
+        change(&mut manifest);
+        write(&self.ws.path(&file), manifest.to_string().as_bytes())
+    }
+}
+
+fn never_posted(component: &Component, version: Option<u32>) -> Error {
+    let name = component.name();
+    let what = match version {
+        Some(v) => format!("there is no record of v{v} of {name}"),
+        None => format!("{name} was never posted, so there is nothing to compare with"),
+    };
+    let help = match component.posted() {
+        Some(last) => format!("recorded are v1 to v{}", last.version),
+        None => format!("`cargo series posted {name}` records a posting"),
+    };
+    Error::new(what)
+        .at(component.series.file(), None)
+        .help(help)
 }

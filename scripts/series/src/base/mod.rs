@@ -39,7 +39,11 @@ pub struct Sources {
 
 /// The ref of an imported base.
 fn base_ref(base: &Base) -> String {
-    format!("refs/nova-series/base/{}", base.version)
+    ref_of(&base.version)
+}
+
+fn ref_of(version: &str) -> String {
+    format!("refs/nova-series/base/{version}")
 }
 
 /// The base in the kernel repository, or `None` if it was not imported yet.
@@ -51,7 +55,16 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     if !git.dir().join(".git").is_dir() {
         return Ok(None);
     }
-    describe(git, &base_ref(base))
+    of_version(git, &base.version)
+}
+
+/// The base of this version, "6.19.11", or `None` if it was not imported.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
+    describe(git, &ref_of(version))
 }
 
 /// What a revision is, or `None` if there is none.

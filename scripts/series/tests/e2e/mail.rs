@@ -182,7 +182,7 @@ fn what_b4_counted_up_is_not_overwritten() {
     let text = mini.error(&["assemble"]);
     assert!(
         text.starts_with(
-            "error: series/other.toml: b4 is at v2 of other, but the manifest has version = 1"
+            "error: series/other.toml:1: b4 is at v2 of other, but the manifest has version = 1"
         ),
         "{text}"
     );
