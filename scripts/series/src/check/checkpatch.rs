@@ -62,10 +62,11 @@ pub fn check(
         findings.push(Finding {
             series: one.name().to_owned(),
             patch: Some(number),
-            check: "checkpatch",
+            check: "checkpatch".into(),
             message: format!("{}: {}", message.kind, message.text),
             file: Some(patch.file.clone()),
             line: message.line,
+            help: None,
         });
     }
     Ok(())

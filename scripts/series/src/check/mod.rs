@@ -6,8 +6,11 @@
 //! patches. Each check is a function from patches to [`Finding`]s.
 
 mod checkpatch;
+mod discipline;
 mod overlay;
 mod rustfmt;
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -17,7 +20,11 @@ use crate::{
         AssembledSeries, //
     },
     cache::Cache,
-    emit::Report,
+    emit::{
+        Cover,
+        Mails,
+        Report, //
+    },
     error::{
         Error,
         Result, //
@@ -26,6 +33,8 @@ use crate::{
         Git,
         Identity, //
     },
+    manifest::Base,
+    posting::since::Since,
     ui::{
         Ui,
         Unit, //
@@ -40,14 +49,18 @@ pub struct Finding {
     pub series: String,
     /// The number of the patch; `None` if it is about the whole series.
     pub patch: Option<usize>,
-    /// The check: "checkpatch", "rustfmt", "applies", "overlay".
-    pub check: &'static str,
+    /// The check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
+    /// [`crate::discipline`].
+    pub check: Cow<'static, str>,
     /// What it says.
     pub message: String,
     /// The file it speaks of.
     pub file: Option<String>,
     /// The line in that file.
     pub line: Option<usize>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
 }
 
 /// What was checked, and what was found.
@@ -73,10 +86,26 @@ pub struct Subject<'a> {
     pub assembled: &'a Assembled,
     /// What was written.
     pub report: &'a Report,
+    /// The kernel that it is for.
+    pub base: &'a Base,
+    /// The mails, in the order of the series.
+    pub mails: &'a [Mails],
+    /// The cover letters, in the same order.
+    pub covers: &'a [Cover],
+    /// What changed since the last postings.
+    pub since: &'a Since,
     /// Who posts.
     pub who: &'a Identity,
     /// The folder of b4's own Python, whose modules checkpatch's helper needs.
     pub python: Option<std::path::PathBuf>,
+}
+
+impl Subject<'_> {
+    /// The cover letter of a series.
+    fn cover(&self, name: &str) -> Option<&Cover> {
+        let mut series = self.assembled.series.iter();
+        self.covers.get(series.position(|s| s.name() == name)?)
+    }
 }
 
 /// Runs the quick checks on the named series, or on all.
@@ -90,6 +119,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     let mut findings = Vec::new();
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
     for one in series {
+        discipline::check(subject, one, &mut findings)?;
         overlay::check(subject, one, &mut findings)?;
         applies(subject, one, &mut findings);
         for number in 1..=one.patches.len() {
@@ -101,7 +131,11 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     progress.done();
     Ok(Outcome {
         patches,
-        checks: vec!["overlay", "applies", "checkpatch", "rustfmt"],
+        checks: discipline::RULES
+            .into_iter()
+            .map(|rule| rule.name())
+            .chain(["overlay", "applies", "checkpatch", "rustfmt"])
+            .collect(),
         findings,
     })
 }
@@ -113,12 +147,13 @@ fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Find
         findings.push(Finding {
             series: one.name().to_owned(),
             patch: None,
-            check: "applies",
+            check: "applies".into(),
             message: "the patches do not give the recorded tree on the base and the declared \
                       dependencies alone"
                 .to_owned(),
             file: None,
             line: None,
+            help: None,
         });
     }
 }
@@ -128,9 +163,13 @@ pub fn failure(outcome: &Outcome) -> Option<Error> {
     let errors = outcome.findings.iter().map(|f| {
         let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
         let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
-        match &f.file {
-            Some(file) => Error::new(text).at(file, f.line),
+        let error = match &f.help {
+            Some(help) => Error::new(text).help(help),
             None => Error::new(text),
+        };
+        match &f.file {
+            Some(file) => error.at(file, f.line),
+            None => error,
         }
     });
     Error::all(errors.collect())

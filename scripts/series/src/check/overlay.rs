@@ -43,10 +43,11 @@ pub fn check(
                 findings.push(Finding {
                     series: name.to_owned(),
                     patch: None,
-                    check: "overlay",
+                    check: "overlay".into(),
                     message: format!("the assembled tree {tree} has another {path}"),
                     file: Some(format!("{name}/tree/{path}")),
                     line: None,
+                    help: None,
                 });
             }
         }

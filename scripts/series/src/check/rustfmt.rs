@@ -47,13 +47,14 @@ pub fn check(
         findings.push(Finding {
             series: one.name().to_owned(),
             patch: Some(number),
-            check: "rustfmt",
+            check: "rustfmt".into(),
             message: "rustfmt would change this file".to_owned(),
             file: Some(match one.plan.component.overlay.contains_key(path) {
                 true => format!("{}/tree/{path}", one.name()),
                 false => path.clone(),
             }),
             line: first.and_then(|l| l.trim_end_matches(':').rsplit(':').next()?.parse().ok()),
+            help: None,
         });
     }
     Ok(())
