@@ -6,6 +6,7 @@ mod full;
 mod port;
 mod posted;
 mod report;
+mod send;
 mod trailers;
 
 use std::{
@@ -42,6 +43,7 @@ use crate::{
         OnKernel, //
     },
     component,
+    discipline::versions,
     emit::{
         self,
         Cover,
@@ -231,7 +233,13 @@ impl<'a> App<'a> {
             }
             components.retain(|c| wanted.contains(&c.name()));
         }
-        plan(components)
+        let unfinished = components
+            .iter()
+            .filter_map(|c| versions::unfinished(&c.series, &c.postings));
+        match Error::all(unfinished.map(|f| f.into_error()).collect()) {
+            Some(error) => Err(error),
+            None => plan(components),
+        }
     }
 
     fn make(&self, names: &[String]) -> Result<Made> {
@@ -498,6 +506,28 @@ impl<'a> App<'a> {
         }
     }
 
+    /// What the checks look at.
+    fn subject<'b>(
+        &'b self,
+        made: &'b Made,
+        git: &'b Git<'b>,
+        python: Option<PathBuf>,
+    ) -> check::Subject<'b> {
+        check::Subject {
+            ws: &self.ws,
+            cache: &self.cache,
+            git,
+            assembled: &made.assembled,
+            report: &made.report,
+            base: &self.base,
+            mails: &made.mails,
+            covers: &made.covers,
+            since: &made.since,
+            who: &made.who,
+            python,
+        }
+    }
+
     fn check_command(&self, names: &[String], json: bool) -> Result<()> {
         let made = self.make(&[])?;
         let missing = tools::missing(self.runner, &self.cache, &[Need::Check]);
@@ -508,20 +538,9 @@ impl<'a> App<'a> {
         let _lock = self.lock(Resource::Tree)?;
         tree::check_out(&git, &made.assembled.all, &self.ui)?;
         let b4 = self.toolchain(&[])?.b4;
-        let subject = check::Subject {
-            ws: &self.ws,
-            cache: &self.cache,
-            git: &git,
-            assembled: &made.assembled,
-            report: &made.report,
-            base: &self.base,
-            mails: &made.mails,
-            covers: &made.covers,
-            since: &made.since,
-            who: &made.who,
-            // A b4 from elsewhere does not bring the modules along.
-            python: b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from)),
-        };
+        // A b4 from elsewhere does not bring the modules along.
+        let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
+        let subject = self.subject(&made, &git, python);
         let outcome = check::quick(&subject, names, &self.ui)?;
         if json {
             print(&String::from_utf8_lossy(&emit::json(&outcome)?));
@@ -537,36 +556,6 @@ impl<'a> App<'a> {
                 Ok(())
             }
         }
-    }
-
-    fn send(&self, name: &str) -> Result<()> {
-        let made = self.make(&[])?;
-        let one = made.assembled.find(name)?;
-        if one.patches.is_empty() {
-            return Err(Error::new(format!("{name} has no patches yet"))
-                .at(one.plan.series().file(), None)
-                .help("a [[patch]] makes one"));
-        }
-        let b4 = self.toolchain(&[Need::Send])?.b4;
-        let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
-        let version = one.plan.series().version;
-        let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
-        let _lock = self.lock(Resource::Refs)?;
-        let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
-        for mail in &done.mails {
-            print(&format!("{}\n", self.ws.shown(mail).display()));
-        }
-        self.ui
-            .say("\nNothing was sent. To have the mails sent to yourself alone:");
-        self.ui.say(format!("  {}", done.reflect));
-        self.ui.say("To post the series:");
-        self.ui.say(format!("  {}", done.post));
-        if !made.who.set {
-            return Err(Error::new("nobody signs off these patches").help(
-                "git config --global user.name NAME; git config --global user.email ADDRESS",
-            ));
-        }
-        Ok(())
     }
 
     fn status(&self, json: bool) -> Result<()> {

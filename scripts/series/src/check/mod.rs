@@ -158,9 +158,25 @@ fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Find
     }
 }
 
+/// What the discipline of versions has against a series, without the other checks.
+///
+/// # Errors
+///
+/// As [`quick`].
+pub fn discipline_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    discipline::check(subject, one, &mut findings)?;
+    Ok(findings)
+}
+
 /// The findings as an error, or `None`.
 pub fn failure(outcome: &Outcome) -> Option<Error> {
-    let errors = outcome.findings.iter().map(|f| {
+    failure_of(&outcome.findings)
+}
+
+/// The findings as an error, or `None`.
+pub fn failure_of(findings: &[Finding]) -> Option<Error> {
+    let errors = findings.iter().map(|f| {
         let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
         let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
         let error = match &f.help {

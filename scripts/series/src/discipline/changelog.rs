@@ -165,18 +165,6 @@ pub fn faults(name: &str, entry: &Entry, before: &Posting, since: &Comparison) -
     if entry.is_open() && since.unchanged() {
         return faults;
     }
-    if entry.is_open() {
-        add(
-            entry.line,
-            None,
-            format!(
-                "the entry of v{version} says nothing, but: {}",
-                since.summary()
-            ),
-            format!("say what changed in design and code; `cargo series diff {name}` shows it"),
-        );
-        return faults;
-    }
     let patches = since.patches.iter().filter(|p| p.new.is_some()).count();
     let mentions = mentions(entry, patches);
     let mut said: BTreeMap<(bool, usize), Vec<&Mention>> = BTreeMap::new();
@@ -415,10 +403,16 @@ mod tests {
 
     #[test]
     fn an_entry_that_says_nothing_is_an_error_once_something_changed() {
-        insta::assert_snapshot!(says(""), @r"
-        x/CHANGELOG.md:3: the entry of v2 says nothing, but: 1 changed, 1 message changed, 1 new, 1 dropped, 1 moved, 1 same
-          help: say what changed in design and code; `cargo series diff x` shows it
-        ");
+        insta::assert_snapshot!(says(""), @r#"
+        x/CHANGELOG.md:3: the entry of v2 does not mention patch 2 ("a: changed"), which changed since v1
+          help: say what changed in it, as `- Patch 2: …`; `cargo series diff x` shows it
+        error: x/CHANGELOG.md:3: the entry of v2 does not name patch 4 ("a: new") as new
+          help: say why it is there, as `- New patch 4: …`
+        error: x/CHANGELOG.md:3: the entry of v2 does not mention patch 5 ("a: told"), whose message changed since v1
+          help: say what changed in it, as `- Patch 5: …`; `cargo series diff x` shows it
+        error: x/CHANGELOG.md:3: the entry of v2 does not say that patch 3 of v1 ("a: gone") is gone
+          help: say why, as `- Dropped patch 3 of v1: …`
+        "#);
         let entry = Entry {
             version: 2,
             text: LINK.trim().to_owned(),

@@ -15,6 +15,7 @@
 
 pub mod changelog;
 pub mod dependencies;
+pub mod mails;
 pub mod moves;
 pub mod trailers;
 pub mod versions;

@@ -11,29 +11,38 @@ use crate::{
     posting::Posting, //
 };
 
-/// What is wrong with the version in the manifest.
-pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
-    let posted = postings.last().map_or(0, |p| p.version);
-    let (version, name) = (series.version, &series.name);
-    let fault = |what: String, help: String| Fault {
+fn fault(series: &Series, what: String, help: String) -> Fault {
+    Fault {
         rule: Rule::Version,
         file: series.file(),
         line: series.line_of_version,
         patch: None,
         what,
         help,
-    };
-    let mut faults = Vec::new();
-    if version <= posted {
-        faults.push(fault(
-            format!("v{version} of {name} was posted already"),
-            format!("finish what was begun: `cargo series posted {name}`"),
-        ));
     }
+}
+
+/// The fault of a version that was posted: nothing is to be made of it any more.
+pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Fault> {
+    let (version, name) = (series.version, &series.name);
+    let posted = postings.last().map_or(0, |p| p.version);
+    (version <= posted).then(|| {
+        let what = format!("v{version} of {name} was posted already");
+        let help = format!("finish what was begun: `cargo series posted {name}`");
+        fault(series, what, help)
+    })
+}
+
+/// What is wrong with the version in the manifest.
+pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
+    let posted = postings.last().map_or(0, |p| p.version);
+    let (version, name) = (series.version, &series.name);
+    let mut faults: Vec<Fault> = unfinished(series, postings).into_iter().collect();
     if version > posted + 1 {
         let before = version - 1;
         let next = posted + 1;
         faults.push(fault(
+            series,
             format!(
                 "v{version} of {name} needs a recorded posting of v{before}, and there is none"
             ),
@@ -46,6 +55,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
     let other = postings.iter().find(|p| p.change_id != series.change_id);
     if let Some(other) = other {
         faults.push(fault(
+            series,
             format!(
                 "change-id is {:?}, but v{} was posted with {:?}",
                 series.change_id, other.version, other.change_id

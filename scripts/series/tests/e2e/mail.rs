@@ -11,7 +11,7 @@ use std::{
 use crate::mini::Mini;
 
 /// The folder of b4's program. `scripts/test` sets the tools up before it runs this.
-fn b4_folder() -> PathBuf {
+pub fn b4_folder() -> PathBuf {
     let var = |name: &str| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())

@@ -7,5 +7,6 @@ mod errors;
 mod kernels;
 mod mail;
 mod mini;
+mod rehearsal;
 mod relocate;
 mod robust;

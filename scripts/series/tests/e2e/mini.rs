@@ -146,9 +146,11 @@ impl Mini {
     }
 
     pub fn series(&self, name: &str, depends: &[&str], patches: &str) {
+        let without: Vec<_> = depends.iter().map(|d| format!("{d} = 0")).collect();
+        let without = without.join(", ");
         let manifest = format!(
             "version = 1\nchange-id = \"20260102-{name}-0123456789ab\"\ndepends = {depends:?}\n\
-             to = [\"List <list@example.org>\"]\n{patches}"
+             without = {{ {without} }}\nto = [\"List <list@example.org>\"]\n{patches}"
         );
         self.file(&format!("ws/series/{name}.toml"), &manifest);
         self.file(
@@ -206,7 +208,7 @@ impl Mini {
         command
     }
 
-    fn isolate(&self, command: &mut Command) {
+    pub fn isolate(&self, command: &mut Command) {
         for var in [
             "GIT_DIR",
             "GIT_INDEX_FILE",

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `send`: the rehearsal of a posting. Nothing leaves the machine.
+
+use super::{
+    App,
+    Made,
+    print, //
+};
+use crate::{
+    assemble::AssembledSeries,
+    b4,
+    cache::Resource,
+    check,
+    discipline::mails::{
+        self,
+        Wanted, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    mailbox,
+    tools::Need, //
+};
+
+impl App<'_> {
+    pub(super) fn send(&self, name: &str) -> Result<()> {
+        let made = self.make(&[])?;
+        let at = made.assembled.position(name)?;
+        let one = &made.assembled.series[at];
+        self.refuse(&made, one)?;
+        let b4 = self.toolchain(&[Need::Send])?.b4;
+        let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
+        let version = one.plan.series().version;
+        let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
+        let _lock = self.lock(Resource::Refs)?;
+        let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
+        for mail in &done.mails {
+            print(&format!("{}\n", self.ws.shown(mail).display()));
+        }
+        self.look_at(&made, at, &done.mails)?;
+        self.ui
+            .say("\nNothing was sent. To have the mails sent to yourself alone:");
+        self.ui.say(format!("  {}", done.reflect));
+        self.ui.say("To post the series:");
+        self.ui.say(format!("  {}", done.post));
+        self.ui.say("Once that is done:");
+        self.ui.say(format!("  cargo series posted {name}"));
+        if !made.who.set {
+            return Err(Error::new("nobody signs off these patches").help(
+                "git config --global user.name NAME; git config --global user.email ADDRESS",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is not to be posted as it is.
+    fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+        let (series, name) = (one.plan.series(), one.name());
+        if one.patches.is_empty() {
+            return Err(Error::new(format!("{name} has no patches yet"))
+                .at(series.file(), None)
+                .help("a [[patch]] makes one"));
+        }
+        let git = self.git();
+        let subject = self.subject(made, &git, None);
+        if let Some(error) = check::failure_of(&check::discipline_of(&subject, one)?) {
+            return Err(error);
+        }
+        let posted = one.plan.component.posted();
+        let since = made.since.get(name);
+        if let (Some(posted), Some(since)) = (posted, since)
+            && since.comparison.unchanged()
+        {
+            let v = posted.version;
+            return Err(Error::new(format!("nothing changed since v{v} of {name}"))
+                .at(series.file(), None)
+                .help(format!("it was posted: {}", posted.link())));
+        }
+        Ok(())
+    }
+
+    /// Holds the mails that b4 wrote against what was meant.
+    fn look_at(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
+        let one = &made.assembled.series[at];
+        let mut all = Vec::new();
+        for file in files {
+            let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
+            let shown = self.ws.shown(file);
+            let mut read = mailbox::read(&bytes).map_err(|e| e.at(shown, None))?;
+            all.extend(read.pop().map(|mail| (shown.to_owned(), mail)));
+        }
+        let subjects: Vec<&str> = one
+            .plan
+            .patches
+            .iter()
+            .map(|p| p.subject.as_str())
+            .collect();
+        let series = one.plan.series();
+        let wanted = Wanted {
+            series,
+            title: &made.covers[at].title,
+            subjects: &subjects,
+            trailers: &made.covers[at].trailers,
+            links: &one
+                .plan
+                .component
+                .postings
+                .iter()
+                .map(|p| p.link())
+                .collect::<Vec<_>>(),
+            from: &made.who.email,
+        };
+        let errors = mails::faults(&wanted, &all).into_iter();
+        Error::all(errors.map(|f| f.into_error()).collect()).map_or(Ok(()), Err)
+    }
+}
