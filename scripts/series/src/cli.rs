@@ -7,10 +7,48 @@ use std::path::PathBuf;
 use clap::{
     Args,
     Parser,
-    Subcommand, //
+    Subcommand,
+    ValueHint, //
 };
 
-use crate::kernel::Arch;
+use crate::{
+    completions::Shell,
+    kernel::Arch, //
+};
+
+/// What the environment says.
+pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "NOVA_SERIES_CACHE",
+        "the cache folder (default: $XDG_CACHE_HOME/nova-series)",
+    ),
+    (
+        "NOVA_SERIES_MIRROR",
+        "a folder searched for archives before the network",
+    ),
+];
+
+/// How the program ends.
+pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "something is wrong and the message says what"),
+    ("2", "wrong usage"),
+    ("101", "a bug in this program"),
+    ("130", "interrupted"),
+];
+
+/// Both below the options, as `--help` shows them.
+fn after_help() -> String {
+    let variables = ENVIRONMENT
+        .iter()
+        .map(|(name, text)| format!("  {name:18}  {text}\n"));
+    let codes = EXIT_CODES
+        .iter()
+        .map(|(code, text)| format!("{code} {text}"));
+    let codes = format!("Exit codes: {}.", codes.collect::<Vec<_>>().join(", "));
+    let variables: String = variables.collect();
+    format!("Environment:\n{variables}\n{codes}")
+}
 
 /// Assembles dependent kernel patch series, builds them into one tree, tests and checks them.
 #[derive(Debug, Parser)]
@@ -19,19 +57,15 @@ use crate::kernel::Arch;
     bin_name = "cargo series",
     version,
     max_term_width = 100,
-    after_help = "Environment:\n  \
-        NOVA_SERIES_CACHE   the cache folder (default: $XDG_CACHE_HOME/nova-series)\n  \
-        NOVA_SERIES_MIRROR  a folder searched for archives before the network\n\n\
-        Exit codes: 0 done, 1 something is wrong and the message says what, 2 wrong usage,\n\
-        101 a bug in this program, 130 interrupted."
+    after_help = after_help()
 )]
 pub struct Cli {
     /// The checkout [default: the one around the current folder]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
 
     /// Take the base from this kernel git tree
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub kernel: Option<PathBuf>,
 
     /// Say only what went wrong
@@ -209,7 +243,7 @@ pub struct Posted {
     pub name: String,
 
     /// The mails as they were posted, if it was not b4 that posted them from here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub mbox: Option<PathBuf>,
 }
 
@@ -220,7 +254,7 @@ pub struct Trailers {
     pub name: String,
 
     /// Mails with the replies [default: what `b4 trailers` wrote into b4's branch]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub mbox: Option<PathBuf>,
 
     /// Print what was found as JSON
@@ -266,10 +300,14 @@ pub enum GraphFormat {
 
 /// `completions`.
 #[derive(Debug, Args)]
+#[command(after_help = "To install them:\n  \
+    bash  cargo series completions bash >> ~/.bash_completion\n  \
+    fish  cargo series completions fish > ~/.config/fish/conf.d/cargo-series.fish\n  \
+    zsh   cargo series completions zsh > DIR/_cargo-series, where DIR is in $fpath")]
 pub struct Completions {
     /// The shell
     #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
 }
 
 /// The form of the output.
@@ -297,6 +335,47 @@ mod tests {
         for sub in command.get_subcommands_mut() {
             let name = format!("help-{}", sub.get_name());
             insta::assert_snapshot!(name, sub.clone().term_width(100).render_long_help());
+        }
+    }
+
+    /// The commands that a line of the README's tables names, with what stands behind each.
+    fn named(row: &str) -> Vec<(String, String)> {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        let spans: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        if !spans.iter().any(|s| s.starts_with("cargo series ")) {
+            return Vec::new();
+        }
+        let spans = spans.iter().map(|s| s.trim_start_matches("cargo series "));
+        spans
+            .map(|s| s.split_once(' ').unwrap_or((s, "")))
+            .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_readme_names_all_commands_and_no_other() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let rows = readme.lines().filter(|l| l.starts_with("| `"));
+        let named: Vec<_> = rows.flat_map(named).collect();
+        let command = Cli::command();
+        let missing: Vec<_> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .filter(|name| !named.iter().any(|(n, _)| n == name))
+            .collect();
+        assert!(missing.is_empty(), "README.md has no row for {missing:?}");
+        for (name, rest) in named {
+            let sub = command.find_subcommand(&name);
+            let sub = sub.unwrap_or_else(|| panic!("README.md names {name}, which is no command"));
+            let flags = rest.split(|c: char| c.is_whitespace() || "[]|".contains(c));
+            for flag in flags.filter_map(|word| word.strip_prefix("--")) {
+                let known = sub.get_arguments().any(|a| a.get_long() == Some(flag));
+                assert!(
+                    known,
+                    "README.md names `{name} --{flag}`, which there is not"
+                );
+            }
         }
     }
 }

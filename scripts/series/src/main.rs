@@ -2,12 +2,19 @@
 
 //! The program: parses the command line, runs the command, shows the error.
 
-use std::process::ExitCode;
+use std::{
+    io::Write,
+    process::ExitCode, //
+};
 
 use clap::Parser;
 use series::{
     app::App,
-    cli::Cli,
+    cli::{
+        Cli,
+        Command, //
+    },
+    completions, man,
     runner::{
         System,
         end_children, //
@@ -19,6 +26,11 @@ const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(text) = without_workspace(&cli.command) {
+        // Its reader may have gone.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return ExitCode::SUCCESS;
+    }
     let handler = ctrlc::set_handler(|| {
         end_children();
         eprintln!(
@@ -37,5 +49,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the program says about itself.
+fn without_workspace(command: &Command) -> Option<String> {
+    match command {
+        Command::Completions(which) => Some(completions::script(which.shell)),
+        Command::Man => Some(man::page()),
+        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! End to end on a miniature kernel: the real program, git and b4, offline, in seconds.
 
 mod assemble;
+mod documented;
 mod errors;
 mod kernels;
 mod mail;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the program says about itself, as the programs take it that it is made for.
+
+use std::{
+    fs,
+    process::Command, //
+};
+
+/// What the program writes in a folder that is in no checkout.
+fn told(args: &[&str]) -> String {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_series"))
+        .args(args)
+        .current_dir(elsewhere.path())
+        .env_remove("HOME")
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&out.stderr);
+    assert_eq!((out.status.code(), &*complaint), (Some(0), ""));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Runs a program that may not be there; `None` if it is not.
+fn run(program: &str, args: &[&str]) -> Option<(String, String)> {
+    let out = Command::new(program).args(args).output();
+    let out = match out {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("{program} is not installed: not tested");
+            return None;
+        }
+        out => out.unwrap(),
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Some((text(out.stdout), text(out.stderr)))
+}
+
+#[test]
+fn groff_has_nothing_to_say_about_the_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cargo-series.1");
+    fs::write(&file, told(&["man"])).unwrap();
+    let file = file.to_str().unwrap();
+    if let Some((page, complaint)) = run("groff", &["-man", "-ww", "-Kutf8", "-Tutf8", file]) {
+        assert_eq!(complaint, "");
+        assert!(page.contains("Patch series"), "{page}");
+    }
+    if let Some((_, complaint)) = run("man", &["--warnings=w", "-l", file]) {
+        assert_eq!(complaint, "");
+    }
+}
+
+/// Completes command lines, given as words of which the last is under way, in a bash that read the
+/// script. What else completes cargo says "elsewhere".
+fn completed(lines: &[&str]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let script = told(&["completions", "bash"]);
+    fs::write(dir.path().join("script"), script).unwrap();
+    let mut driver = String::from(
+        r#"
+        _elsewhere() { COMPREPLY=(elsewhere "$2"); }
+        complete -F _elsewhere cargo
+        . "$1"
+        . "$1"
+        try() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=()
+            COMP_POINT=${#COMP_LINE}
+            [[ $(complete -p cargo) =~ -F\ ([^ ]+) ]]
+            "${BASH_REMATCH[1]}" cargo "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+            echo "${COMPREPLY[*]}"
+        }
+        "#,
+    );
+    for line in lines {
+        driver += &format!("try {line}\n");
+    }
+    let script = dir.path().join("script");
+    let args = ["--norc", "-c", &driver, "bash", script.to_str().unwrap()];
+    let (replies, complaint) = run("bash", &args).unwrap();
+    assert_eq!(complaint, "");
+    replies.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_the_alias_and_leaves_the_rest_of_cargo_alone() {
+    let replies = completed(&[
+        "cargo series gra",
+        "cargo series graph --form",
+        "cargo series graph --format ''",
+        "cargo +nightly series completions f",
+        "cargo seri",
+        "cargo test series --l",
+    ]);
+    assert_eq!(
+        replies,
+        [
+            "graph",
+            "--format",
+            "text dot svg",
+            "fish",
+            "elsewhere seri",
+            "elsewhere --l"
+        ]
+    );
+}
+
+#[test]
+fn fish_and_zsh_get_the_names_that_their_cargo_looks_for() {
+    let fish = told(&["completions", "fish"]);
+    assert!(fish.contains("\ncomplete -c cargo -n "), "{fish}");
+    let script = tempfile::NamedTempFile::new().unwrap();
+    fs::write(script.path(), &fish).unwrap();
+    let line = format!(
+        "source {}; complete -C 'cargo series graph --format s'",
+        script.path().display()
+    );
+    if let Some((replies, complaint)) = run("fish", &["--no-config", "-c", &line]) {
+        assert_eq!(
+            (replies.as_str(), complaint.as_str()),
+            ("svg\tA picture for a browser\n", "")
+        );
+    }
+    let zsh = told(&["completions", "zsh"]);
+    assert!(zsh.starts_with("#compdef cargo-series\n"), "{zsh}");
+    assert!(zsh.contains("\n_cargo-series() {\n"), "{zsh}");
+}
