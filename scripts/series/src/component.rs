@@ -94,8 +94,7 @@ impl Component {
     ///
     /// A file is missing or malformed, or the overlay holds something else than plain files.
     pub fn read(ws: &Workspace, name: &str) -> Result<Self> {
-        let file = PathBuf::from(format!("series/{name}.toml"));
-        let series = Series::parse(name, &file, &ws.read(&file)?)?;
+        let series = manifest(ws, name)?;
         let dir = PathBuf::from(name);
         let cover = PathBuf::from(format!("cover-letters/{name}.md"));
         let changelog = dir.join("CHANGELOG.md");
@@ -138,23 +137,46 @@ impl Component {
     }
 }
 
+/// Reads the manifest of a series.
+fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
+    let file = PathBuf::from(format!("series/{name}.toml"));
+    Series::parse(name, &file, &ws.read(&file)?)
+}
+
+/// The names of the series, as their manifests have them.
+fn names(ws: &Workspace) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in list(&ws.path("series"))? {
+        let path = Path::new(&entry);
+        if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
+            names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+/// Reads all manifests, and nothing of what they name.
+///
+/// # Errors
+///
+/// A manifest is malformed; all of them are told at once.
+pub fn manifests(ws: &Workspace) -> Result<Vec<Series>> {
+    all(ws, manifest)
+}
+
 /// Reads all components, in no particular order.
 ///
 /// # Errors
 ///
 /// As [`Component::read`], of all components at once.
 pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
-    let dir = ws.path("series");
-    let mut names = Vec::new();
-    for entry in list(&dir)? {
-        let path = Path::new(&entry);
-        if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
-            names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
-        }
-    }
+    all(ws, Component::read)
+}
+
+fn all<T>(ws: &Workspace, read: impl Fn(&Workspace, &str) -> Result<T>) -> Result<Vec<T>> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for name in names {
-        match Component::read(ws, &name) {
+    for name in names(ws)? {
+        match read(ws, &name) {
             Ok(one) => all.push(one),
             Err(e) => errors.push(e),
         }

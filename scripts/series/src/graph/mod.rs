@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which series builds on which, as text, for Graphviz, and as a picture.
+//!
+//! All of it comes from the manifests and from what was recorded of postings: nothing has to be
+//! assembled.
+
+mod dot;
+mod layout;
+mod svg;
+mod text;
+
+pub use self::{
+    dot::dot,
+    svg::{
+        Frame,
+        svg, //
+    },
+    text::text,
+};
+
+use crate::{
+    component,
+    error::Result,
+    manifest::{
+        Base,
+        Series,
+        in_order, //
+    },
+    workspace::Workspace,
+};
+
+/// The series, and the base that they stand on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Graph {
+    /// "Linux v6.19.11".
+    pub base: String,
+    /// The series, each behind what it builds on.
+    pub nodes: Vec<Node>,
+}
+
+/// One series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The version in work.
+    pub version: u32,
+    /// How many patches it has.
+    pub patches: usize,
+    /// What it declares to build on.
+    pub depends: Vec<String>,
+    /// The last posting.
+    pub posted: Option<Posted>,
+}
+
+/// A posting of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// Its version.
+    pub version: u32,
+    /// Where it can be read.
+    pub link: String,
+}
+
+impl Graph {
+    /// Reads the manifests.
+    ///
+    /// # Errors
+    ///
+    /// A manifest or a record of a posting is malformed, or the dependencies run in a circle.
+    pub fn read(ws: &Workspace, base: &Base) -> Result<Self> {
+        let series: Vec<Series> = component::manifests(ws)?;
+        let nodes = in_order(&series)?.into_iter().map(|s| Node::read(ws, s));
+        Ok(Self {
+            base: format!("Linux {}", base.release()),
+            nodes: nodes.collect::<Result<_>>()?,
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|n| n.name == name)
+    }
+
+    /// The places of what a node builds on, without the base.
+    fn below(&self, node: &Node) -> Vec<usize> {
+        node.depends.iter().filter_map(|d| self.find(d)).collect()
+    }
+
+    /// One sentence for each series.
+    fn sentences(&self) -> Vec<String> {
+        let sentence = |n: &Node| {
+            let on = match n.depends.is_empty() {
+                true => self.base.clone(),
+                false => n.depends.join(" and "),
+            };
+            format!("{} builds on {on}: {}, {}.", n.name, n.size(), n.state())
+        };
+        self.nodes.iter().map(sentence).collect()
+    }
+}
+
+impl Node {
+    fn read(_ws: &Workspace, series: &Series) -> Result<Self> {
+        Ok(Self {
+            name: series.name.clone(),
+            version: series.version,
+            patches: series.patches.len(),
+            depends: series.depends.iter().map(|d| d.value.clone()).collect(),
+            posted: None,
+        })
+    }
+
+    /// "4 patches".
+    pub fn size(&self) -> String {
+        match self.patches {
+            0 => "no patches yet".to_owned(),
+            1 => "1 patch".to_owned(),
+            n => format!("{n} patches"),
+        }
+    }
+
+    /// Whether the version in work is still to be posted.
+    fn is_open(&self) -> bool {
+        let posted = self.posted.as_ref();
+        posted.is_none_or(|posted| posted.version < self.version)
+    }
+
+    /// How far its versions are: "v1 posted, v2 in work".
+    pub fn state(&self) -> String {
+        let version = self.version;
+        match &self.posted {
+            None => format!("v{version} to be posted"),
+            Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
+            Some(posted) => format!("v{} posted, v{version} in work", posted.version),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn node(name: &str, depends: &[&str]) -> Node {
+        Node {
+            name: name.into(),
+            version: 1,
+            patches: 2,
+            depends: depends.iter().map(|d| (*d).to_owned()).collect(),
+            posted: None,
+        }
+    }
+
+    /// A row of three, one beside it, and one that builds on both.
+    pub(crate) fn graph() -> Graph {
+        let mut nodes = vec![
+            node("clist", &[]),
+            node("gpu-buddy", &["clist"]),
+            node("other", &[]),
+            node("nova-mm", &["clist", "gpu-buddy"]),
+            node("both", &["other", "nova-mm"]),
+        ];
+        nodes[0].version = 2;
+        nodes[0].posted = Some(Posted {
+            version: 1,
+            link: "https://example.org/a?b&c".into(),
+        });
+        nodes[1].posted = Some(Posted {
+            version: 1,
+            link: "https://example.org/1".into(),
+        });
+        nodes[2].patches = 1;
+        nodes[4].patches = 0;
+        Graph {
+            base: "Linux v6.1.2".into(),
+            nodes,
+        }
+    }
+
+    #[test]
+    fn the_states_of_a_version_are_told_apart() {
+        let states: Vec<String> = graph().nodes[..3].iter().map(Node::state).collect();
+        assert_eq!(
+            states,
+            ["v1 posted, v2 in work", "v1 posted", "v1 to be posted"]
+        );
+    }
+
+    #[test]
+    fn each_series_has_a_sentence() {
+        insta::assert_snapshot!(graph().sentences().join("\n"));
+    }
+}
