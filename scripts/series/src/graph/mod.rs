@@ -27,6 +27,7 @@ use crate::{
         Series,
         in_order, //
     },
+    posting,
     workspace::Workspace,
 };
 
@@ -101,13 +102,17 @@ impl Graph {
 }
 
 impl Node {
-    fn read(_ws: &Workspace, series: &Series) -> Result<Self> {
+    fn read(ws: &Workspace, series: &Series) -> Result<Self> {
+        let posted = posting::read_all(ws, &series.name)?.pop();
         Ok(Self {
             name: series.name.clone(),
             version: series.version,
             patches: series.patches.len(),
             depends: series.depends.iter().map(|d| d.value.clone()).collect(),
-            posted: None,
+            posted: posted.map(|p| Posted {
+                version: p.version,
+                link: p.link(),
+            }),
         })
     }
 
@@ -189,5 +194,31 @@ pub(crate) mod tests {
     #[test]
     fn each_series_has_a_sentence() {
         insta::assert_snapshot!(graph().sentences().join("\n"));
+    }
+
+    #[test]
+    fn the_last_posting_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |below: &str, text: &str| {
+            crate::workspace::write(&dir.path().join(below), text.as_bytes()).unwrap();
+        };
+        let base = "version = \"6.1.2\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
+        file("series/base.toml", base);
+        file("series/x.toml", "version = 3\nchange-id = \"x\"\n");
+        let ws = Workspace::find(dir.path()).unwrap();
+        let base = Base::parse("base.toml".as_ref(), base).unwrap();
+        let read = || Graph::read(&ws, &base).unwrap().nodes.remove(0).posted;
+        assert_eq!(read(), None);
+        for version in [1, 2] {
+            let posting = posting::tests::posting(version, &["a: b"]);
+            posting.write(&ws, "x", b"", b"").unwrap();
+        }
+        assert_eq!(
+            read(),
+            Some(Posted {
+                version: 2,
+                link: "https://patch.msgid.link/20260102-x-v2-0-abc@example.org".into(),
+            })
+        );
     }
 }
