@@ -316,12 +316,23 @@ fn text(part: &ParsedMail<'_>) -> String {
         // What nothing explains is taken for Latin-1, which has a letter for each byte.
         Err(e) => decoded().unwrap_or_else(|| e.as_bytes().iter().map(|b| *b as char).collect()),
     };
-    // If all lines end so, that is how the mail travelled; if some do, it is their content.
-    let lines = text.matches('\n').count();
-    match lines > 0 && text.matches("\r\n").count() == lines {
-        true => text.replace("\r\n", "\n"),
-        false => text,
+    String::from_utf8(with_newlines(text.as_bytes())).unwrap_or(text)
+}
+
+/// A mail with `\n` at the end of its lines. If all of them end with `\r\n`, that is how the mail
+/// travelled; if some do, it is their content. The empty lines that a mailbox adds do not count.
+pub fn with_newlines(mail: &[u8]) -> Vec<u8> {
+    let lines = || mail.split_inclusive(|b| *b == b'\n');
+    let travelled = |l: &[u8]| l.ends_with(b"\r\n") || l.trim_ascii().is_empty();
+    if !lines().any(|l| l.ends_with(b"\r\n")) || !lines().all(travelled) {
+        return mail.to_vec();
     }
+    lines()
+        .flat_map(|l| match l.strip_suffix(b"\r\n") {
+            Some(l) => [l, b"\n"].concat(),
+            None => l.to_vec(),
+        })
+        .collect()
 }
 
 /// Splits a mailbox; each mail with the line where it starts, from 1.

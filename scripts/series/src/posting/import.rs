@@ -171,10 +171,8 @@ pub fn from_mbox(
     let mut mails = Vec::new();
     for mail in &posted {
         mails.extend(FROM.bytes());
-        mails.extend(&mail.raw);
-        if !mail.raw.ends_with(b"\n\n") {
-            mails.extend(b"\n");
-        }
+        mails.extend(mailbox::with_newlines(&mail.raw));
+        mails.extend(b"\n");
     }
     let patches: Vec<Mail> = posted
         .iter()

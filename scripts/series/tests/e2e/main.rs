@@ -9,6 +9,8 @@ mod graph;
 mod kernels;
 mod mail;
 mod mini;
+mod posted;
 mod rehearsal;
 mod relocate;
 mod robust;
+mod stage;
