@@ -27,7 +27,7 @@ use crate::{
         Dependency,
         Without, //
     },
-    diff,
+    delivery, diff,
     discipline::trailers::{
         self,
         Prerequisite, //
@@ -322,7 +322,7 @@ pub fn emit(
 ) -> Result<Report> {
     let (assembled, base) = (material.assembled, material.base);
     let out = ws.out()?;
-    let mut boxes: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut boxes: Vec<(&str, Vec<Vec<u8>>)> = Vec::new();
     let mut reports = Vec::new();
     for (one, mails) in assembled.series.iter().zip(material.mails) {
         let series = one.plan.series();
@@ -334,7 +334,6 @@ pub fn emit(
             unchanged: material.as_posted(one).is_some(),
         });
         if one.patches.is_empty() {
-            boxes.push((series.name.clone(), Vec::new()));
             reports.push(report);
             continue;
         }
@@ -342,23 +341,24 @@ pub fn emit(
         let letter = letter(git, one, &cover, who, mails)?;
         let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
         files.extend(mails.patches.iter().cloned());
+        for (number, (_, mail)) in files.iter_mut().enumerate() {
+            *mail = delivery::with_id(series, number, mail, who);
+        }
         replace_patches(&ws.path(&folder), &files)?;
-        let mbox = mails.mbox();
         let dir = out.join(&series.name);
         let file = |ending: &str| dir.join(format!("v{}.{ending}", series.version));
-        write(&file("mbox"), &mbox)?;
-        let mut with: Vec<u8> = Vec::new();
-        for below in &one.below {
-            let found = boxes.iter().find(|(name, _)| name == below);
-            with.extend(found.iter().flat_map(|(_, mbox)| mbox.clone()));
-        }
-        with.extend(&mbox);
-        write(&file("with-deps.mbox"), &with)?;
+        let patches: Vec<Vec<u8>> = files.into_iter().skip(1).map(|(_, mail)| mail).collect();
+        write(&file("mbox"), &patches.concat())?;
+        boxes.push((&series.name, patches));
+        let is_in = |name: &str| name == series.name || one.below.iter().any(|b| b == name);
+        let bundle = boxes.iter().filter(|(name, _)| is_in(name));
+        let bundle: Vec<&[u8]> = bundle.flat_map(|(_, b)| b).map(Vec::as_slice).collect();
+        let bundle = delivery::bundle(&series.subject_prefix(), &bundle);
+        write(&file("with-deps.mbox"), &bundle)?;
         if let Some(since) = material.since.get(&series.name) {
             write(&file("changes.json"), &json(&since.comparison)?)?;
             write(&file("range-diff"), since.comparison.text.as_bytes())?;
         }
-        boxes.push((series.name.clone(), mbox));
         report.applies = mails.applies;
         for (i, patch) in report.patches.iter_mut().enumerate() {
             patch.file = format!("{folder}/{}", mails.patches[i].0);
