@@ -8,6 +8,7 @@ mod errors;
 mod graph;
 mod kernels;
 mod mail;
+mod maintainer;
 mod mini;
 mod posted;
 mod rehearsal;
