@@ -14,6 +14,7 @@ use crate::{
         Error,
         Result, //
     },
+    essence::essence,
     git::{
         Entry,
         From,
@@ -26,13 +27,19 @@ use crate::{
         Series,
         below, //
     },
-    message,
     plan::{
         Edit,
         PlannedPatch,
         PlannedSeries, //
     },
     relocation,
+    trailers::{
+        Dressed,
+        Fate,
+        Given,
+        dress,
+        fate, //
+    },
 };
 
 /// The base in the kernel repository.
@@ -66,6 +73,8 @@ pub struct AssembledSeries {
     pub parent: PatchCommit,
     /// Its patches.
     pub patches: Vec<PatchCommit>,
+    /// Their messages, with what became of the trailers.
+    pub dressed: Vec<Dressed>,
 }
 
 impl AssembledSeries {
@@ -139,7 +148,8 @@ type Chain = Vec<String>;
 /// One commit to be made.
 struct Step {
     from: From,
-    message: String,
+    /// The series in `planned`, and the patch in it.
+    of: (usize, usize),
     when: u64,
     changes: Vec<Change>,
 }
@@ -166,6 +176,8 @@ struct Work<'a> {
     scratch: std::path::PathBuf,
     index: std::path::PathBuf,
     steps: Vec<Step>,
+    /// The messages of all patches, by series.
+    dressed: Vec<Vec<Dressed>>,
     tips: BTreeMap<Chain, Tip>,
     /// The marks of a series' patches, by the chain that ends with it.
     marks: BTreeMap<Chain, Vec<usize>>,
@@ -201,15 +213,21 @@ pub fn assemble(
         scratch: scratch.path().to_owned(),
         index: scratch.path().join("index"),
         steps: Vec::new(),
+        dressed: Vec::new(),
         tips: BTreeMap::new(),
         marks: BTreeMap::new(),
     };
     work.start()?;
+    // Most trailers hold, and then everything is made only once.
+    work.dress(&|_, _, given| vec![Fate::Holds; given.len()]);
     for chain in chains.iter().chain([&all]) {
         work.chain(chain)?;
     }
-    let commits = work.commit(scratch.path())?;
-    let (tips, marks) = (work.tips, work.marks);
+    let mut commits = work.commit(scratch.path())?;
+    if work.settle(&chains, &commits)? {
+        commits = work.commit(scratch.path())?;
+    }
+    let (tips, marks, dressed) = (work.tips, work.marks, work.dressed);
     let end = |chain: &[String]| match &tips[chain].from {
         From::Mark(mark) => commits[*mark - 1].clone(),
         _ => PatchCommit {
@@ -220,14 +238,16 @@ pub fn assemble(
     let all = end(&all);
     let series = planned
         .into_iter()
+        .zip(dressed)
         .zip(chains)
-        .map(|(plan, chain)| AssembledSeries {
+        .map(|((plan, dressed), chain)| AssembledSeries {
             below: chain[..chain.len() - 1].to_vec(),
             parent: end(&chain[..chain.len() - 1]),
             patches: marks[&chain]
                 .iter()
                 .map(|m| commits[m - 1].clone())
                 .collect(),
+            dressed,
             plan,
         })
         .collect();
@@ -276,10 +296,18 @@ impl Work<'_> {
         let mut marks = Vec::new();
         // `planned` is borrowed for longer than `self`.
         let planned = self.planned;
-        let series = planned.iter().find(|p| p.name() == last);
-        for patch in series.iter().flat_map(|s| &s.patches) {
-            let step = self.step(patch, last, &mut tip, before)?;
-            self.steps.push(step);
+        let Some(of) = planned.iter().position(|p| p.name() == last) else {
+            return Ok(());
+        };
+        for (number, patch) in planned[of].patches.iter().enumerate() {
+            let changes = self.changes(patch, last, &mut tip, before)?;
+            self.steps.push(Step {
+                from: tip.from.clone(),
+                of: (of, number),
+                // Patches of one series keep their order when they are sorted by date.
+                when: self.base.when + 1 + self.steps.len() as u64,
+                changes,
+            });
             let mark = self.steps.len();
             tip.from = From::Mark(mark);
             marks.push(mark);
@@ -289,13 +317,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn step(
+    /// What a patch changes on what is there before it.
+    fn changes(
         &self,
         patch: &PlannedPatch,
         series: &str,
         tip: &mut Tip,
         before: &[String],
-    ) -> Result<Step> {
+    ) -> Result<Vec<Change>> {
         let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
         if let Some(step) = &patch.relocate {
             self.relocate(step, series, tip, &mut changes)?;
@@ -303,20 +332,55 @@ impl Work<'_> {
         for edit in &patch.edits {
             self.edit(edit, tip, before, &mut changes)?;
         }
-        let message = match self.who.set {
-            true => {
-                let sign_off = format!("Signed-off-by: {}", self.who.ident());
-                message::with_trailer(&patch.message, &sign_off)
+        Ok(changes)
+    }
+
+    /// Makes the messages of all patches; `fates` says what becomes of the trailers of one.
+    fn dress(&mut self, fates: &dyn Fn(usize, usize, &[Given]) -> Vec<Fate>) {
+        let sign_off = format!("Signed-off-by: {}", self.who.ident());
+        let sign_off = self.who.set.then_some(sign_off.as_str());
+        let all = self.planned.iter().enumerate().map(|(of, series)| {
+            let version = series.series().version;
+            let patches = series.patches.iter().enumerate();
+            patches
+                .map(|(number, patch)| {
+                    let fates = fates(of, number, &patch.given);
+                    dress(&patch.message, version, &patch.given, &fates, sign_off)
+                })
+                .collect()
+        });
+        self.dressed = all.collect();
+    }
+
+    /// Decides about the trailers, now that it is known what the patches do. Returns whether
+    /// messages changed by that.
+    fn settle(&mut self, chains: &[Chain], commits: &[PatchCommit]) -> Result<bool> {
+        // The patches that have trailers, and their commits where the series stands alone.
+        let mut asked: Vec<((usize, usize), &Oid)> = Vec::new();
+        for (of, series) in self.planned.iter().enumerate() {
+            for (number, patch) in series.patches.iter().enumerate() {
+                if !patch.given.is_empty() {
+                    let mark = self.marks[&chains[of]][number];
+                    asked.push(((of, number), &commits[mark - 1].commit));
+                }
             }
-            false => patch.message.clone(),
+        }
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let names: Vec<&Oid> = asked.iter().map(|(_, commit)| *commit).collect();
+        let essences = self.git.diffs(&names)?.into_iter().map(|d| essence(&d));
+        let known: BTreeMap<_, _> = asked.iter().map(|(of, _)| *of).zip(essences).collect();
+        let before = std::mem::take(&mut self.dressed);
+        self.dress(&|of, number, given| {
+            let essence = known.get(&(of, number));
+            let essence = essence.map_or("", |e| e.as_str());
+            given.iter().map(|g| fate(g, essence)).collect()
+        });
+        let messages = |all: &[Vec<Dressed>]| -> Vec<String> {
+            all.iter().flatten().map(|d| d.message.clone()).collect()
         };
-        Ok(Step {
-            from: tip.from.clone(),
-            message,
-            // Patches of one series keep their order when they are sorted by date.
-            when: self.base.when + 1 + self.steps.len() as u64,
-            changes,
-        })
+        Ok(messages(&before) != messages(&self.dressed))
     }
 
     fn relocate(
@@ -409,7 +473,8 @@ impl Work<'_> {
                 };
                 // One ref keeps each commit from being collected.
                 let name = format!("refs/nova-series/steps/{}", i + 1);
-                to.commit(&name, i + 1, &stamp, &step.message, &step.from)?;
+                let message = &self.dressed[step.of.0][step.of.1].message;
+                to.commit(&name, i + 1, &stamp, message, &step.from)?;
                 for change in &step.changes {
                     match change {
                         Change::Write(w) => to.file(w.mode, &w.path, &w.content)?,

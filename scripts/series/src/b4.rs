@@ -168,13 +168,8 @@ pub fn branch(
         "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json}\n"
     );
     let mut tip = commit(git, &one.parent.tree, &one.parent.commit, &cover, who, now)?;
-    for (planned, made) in one.plan.patches.iter().zip(&one.patches) {
-        let sign_off = format!("Signed-off-by: {}", who.ident());
-        let text = match who.set {
-            true => crate::message::with_trailer(&planned.message, &sign_off),
-            false => planned.message.clone(),
-        };
-        tip = commit(git, &made.tree, &tip, &text, who, now)?;
+    for (dressed, made) in one.dressed.iter().zip(&one.patches) {
+        tip = commit(git, &made.tree, &tip, &dressed.with_note(), who, now)?;
     }
     git.must([
         "update-ref",
@@ -222,6 +217,9 @@ fn content(one: &AssembledSeries, message: &str, trailers: &[String], who: &Iden
     ));
     for patch in one.patches.iter().chain([&one.parent]) {
         hash.update(patch.commit.as_str());
+    }
+    for dressed in &one.dressed {
+        hash.update(format!("{}\0", dressed.note));
     }
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }

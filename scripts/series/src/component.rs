@@ -22,6 +22,10 @@ use crate::{
         Posting, //
     },
     relocation,
+    trailers::{
+        self,
+        Given, //
+    },
     workspace::{
         Workspace,
         read_text, //
@@ -85,6 +89,8 @@ pub struct Component {
     pub changelog: String,
     /// What was posted of it, the oldest version first.
     pub postings: Vec<Posting>,
+    /// What reviewers gave to its patches.
+    pub trailers: Vec<Given>,
 }
 
 impl Component {
@@ -112,6 +118,7 @@ impl Component {
             true => relocation::read(&moves, &ws.read(&moves)?)?,
             false => Vec::new(),
         };
+        let postings = posting::read_all(ws, name)?;
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
         Ok(Self {
@@ -121,7 +128,8 @@ impl Component {
             messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
             cover: ws.read(cover)?,
             changelog: ws.read(changelog)?,
-            postings: posting::read_all(ws, name)?,
+            trailers: trailers::read(ws, name, &postings)?,
+            postings,
             series,
         })
     }

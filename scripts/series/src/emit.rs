@@ -512,7 +512,7 @@ pub fn format_patch(
 fn mails_of(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> {
     let range = format!("{}..{}", one.parent.commit, one.tip().commit);
     let prefix = one.plan.series().subject_prefix();
-    let patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
+    let mut patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
     if patches.len() != one.patches.len() {
         return Err(Error::new(format!(
             "git made {} mails of the {} patches of {}",
@@ -521,6 +521,9 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mail
             one.name()
         ))
         .help("a patch that changes nothing against the one before it gets no mail"));
+    }
+    for ((_, mail), dressed) in patches.iter_mut().zip(&one.dressed) {
+        message::note_below(mail, &dressed.note);
     }
     let mut mails = Mails {
         patches,

@@ -150,6 +150,7 @@ impl<'a> Git<'a> {
             "diff.algorithm=histogram",
             "diff.context=3",
             "diff.interHunkContext=0",
+            "diff.indentHeuristic=true",
             "diff.suppressBlankEmpty=false",
             "format.useAutoBase=false",
             "commit.gpgSign=false",
@@ -319,6 +320,46 @@ impl<'a> Git<'a> {
             })
             .collect();
         contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
+    }
+
+    /// What each of these commits changes, as a diff.
+    ///
+    /// # Errors
+    ///
+    /// One is not there.
+    pub fn diffs(&self, commits: &[&Oid]) -> Result<Vec<String>> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let input: String = commits.iter().map(|c| format!("{c}\n")).collect();
+        let cmd = self
+            .cmd(["log", "--no-walk=unsorted", "--stdin", "--format=%H"])
+            .args(["--patch", "--binary", "--find-renames", "-O/dev/null"])
+            .args(["--default-prefix", "--no-ext-diff", "--no-textconv"])
+            .args(["--no-notes", "--no-color", "--no-show-signature"])
+            .stdin(input);
+        let out = must(self.runner, &cmd)?.stdout;
+        let out = String::from_utf8_lossy(&out);
+        let mut rest = &out[..];
+        let diffs: Option<Vec<_>> = commits
+            .iter()
+            .enumerate()
+            .map(|(i, commit)| {
+                rest = rest.strip_prefix(commit.as_str())?.strip_prefix('\n')?;
+                // No line of a diff looks like the name of a commit.
+                let end = match commits.get(i + 1) {
+                    Some(next) => match rest.strip_prefix(next.as_str()) {
+                        Some(_) => 0,
+                        None => rest.find(&format!("\n{next}\n"))? + 1,
+                    },
+                    None => rest.len(),
+                };
+                let (diff, after) = rest.split_at(end);
+                rest = after;
+                Some(diff.to_owned())
+            })
+            .collect();
+        diffs.ok_or_else(|| Error::new("git did not show the commits that it was asked for"))
     }
 
     /// Adds contents to the repository, and names them in their order.
@@ -578,6 +619,37 @@ mod tests {
             dir.path().join(".git/index.lock").exists(),
             "that is another resource's"
         );
+    }
+
+    #[test]
+    fn commits_are_shown_one_after_the_other() {
+        let dir = repository();
+        let git = Git::new(&System, dir.path());
+        let scratch = tempfile::tempdir().unwrap();
+        let mut feed = |to: &mut FastImport<'_>| {
+            for (mark, content) in [(1, "one\n"), (2, "one\n"), (3, "two\n")] {
+                let from = match mark {
+                    1 => From::Nothing,
+                    mark => From::Mark(mark - 1),
+                };
+                to.commit("refs/heads/x", mark, &stamp(), "m\n", &from)?;
+                to.file(Mode::Plain, "a", content.as_bytes())?;
+            }
+            Ok(())
+        };
+        let commits = git.fast_import(scratch.path(), &mut feed).unwrap();
+        let [one, same, two] = &commits[..] else {
+            panic!("{commits:?}");
+        };
+        let diffs = git.diffs(&[two, same, one]).unwrap();
+        assert!(
+            diffs[0].ends_with("@@ -1 +1 @@\n-one\n+two\n"),
+            "{}",
+            diffs[0]
+        );
+        assert_eq!(diffs[1], "");
+        assert!(diffs[2].ends_with("@@ -0,0 +1 @@\n+one\n"), "{}", diffs[2]);
+        assert_eq!(git.diffs(&[]).unwrap(), Vec::<String>::new());
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub fn with_trailer(message: &str, trailer: &str) -> String {
     format!("{message}{gap}{trailer}\n")
 }
 
+/// Puts a note below the `---` of a mail that git made, where it is cut off when it is applied.
+pub fn note_below(mail: &mut Vec<u8>, note: &str) {
+    const END: &[u8] = b"\n---\n";
+    let end = mail.windows(END.len()).position(|w| w == END);
+    if let Some(end) = end.filter(|_| !note.is_empty()) {
+        let at = end + END.len();
+        mail.splice(at..at, format!("{note}\n").into_bytes());
+    }
+}
+
 /// A maintainer's remark among the trailers.
 fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
@@ -202,6 +212,15 @@ mod tests {
         assert!(is_trailer("Reviewed-by: A <a@b>"));
         assert!(!is_trailer("Note: this is text"));
         assert!(!is_trailer("see-also: lower case"));
+    }
+
+    #[test]
+    fn a_note_stands_below_the_message() {
+        let mut mail = b"Subject: a\n\nText.\n---\n x | 2 +-\n".to_vec();
+        note_below(&mut mail, "");
+        note_below(&mut mail, "Dropped.\n");
+        let text = String::from_utf8(mail).unwrap();
+        assert_eq!(text, "Subject: a\n\nText.\n---\nDropped.\n\n x | 2 +-\n");
     }
 
     #[test]

@@ -32,6 +32,10 @@ use crate::{
         in_order, //
     },
     message, relocation,
+    trailers::{
+        Given,
+        store, //
+    },
 };
 
 /// What a patch consists of.
@@ -49,6 +53,8 @@ pub struct PlannedPatch {
     pub relocate: Option<relocation::Step>,
     /// Diffs that it applies.
     pub edits: Vec<Edit>,
+    /// What reviewers gave to it.
+    pub given: Vec<Given>,
 }
 
 impl PlannedPatch {
@@ -229,6 +235,7 @@ impl Check<'_> {
             errors,
         );
         self.unused_messages(errors);
+        self.trailers(errors);
         self.steps(errors);
         self.edit_paths(errors);
         self.withheld(errors);
@@ -268,6 +275,23 @@ impl Check<'_> {
                     Error::new("no patch uses this message")
                         .at(format!("series/{}/{name}", self.name()), None)
                         .help(format!("name it in a [[patch]] of {}", self.file.display())),
+                );
+            }
+        }
+    }
+
+    /// A trailer that has lost its patch is not lost without a word.
+    fn trailers(&self, errors: &mut Vec<Error>) {
+        let patches = &self.manifest().patches;
+        for Given { entry, .. } in &self.component.trailers {
+            if !patches.iter().any(|p| p.message.value == entry.patch) {
+                errors.push(
+                    Error::new(format!("{} has no patch {:?}", self.name(), entry.patch))
+                        .at(store::file(self.name()), entry.line)
+                        .help(
+                            "if its message was renamed, rename it here too; \
+                             if the patch is gone, remove the trailer",
+                        ),
                 );
             }
         }
@@ -451,9 +475,15 @@ impl Check<'_> {
                         steps.find(|s| s.name == name.value).cloned()
                     }),
                     edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
+                    given: self.given(&patch.message.value),
                 }
             })
             .collect()
+    }
+
+    fn given(&self, message: &str) -> Vec<Given> {
+        let all = self.component.trailers.iter();
+        all.filter(|g| g.entry.patch == message).cloned().collect()
     }
 
     /// The file as patch `index` leaves it: without what later patches bring.
@@ -551,6 +581,7 @@ pub(crate) mod tests {
             cover: "# A thing\n\nText.\n".to_owned(),
             changelog: "# Changelog\n\n## v1\n- First.\n".to_owned(),
             postings: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 

@@ -10,12 +10,17 @@ pub mod collect;
 pub mod find;
 pub mod store;
 
+use std::collections::BTreeMap;
+
 use crate::{
+    error::Result,
     message,
+    posting::Posting,
     trailers::{
         find::Trailer,
         store::Entry, //
     },
+    workspace::Workspace,
 };
 
 /// A trailer of a patch, and what later postings said of it.
@@ -25,6 +30,39 @@ pub struct Given {
     pub entry: Entry,
     /// Whether it was dropped before, and a posting said so.
     pub said: bool,
+}
+
+/// Reads what was given to the patches of a series.
+///
+/// # Errors
+///
+/// As [`store::read`], or the mails of a posting that is asked about are not there.
+pub fn read(ws: &Workspace, name: &str, postings: &[Posting]) -> Result<Vec<Given>> {
+    let file = store::file(name);
+    if !ws.path(&file).exists() {
+        return Ok(Vec::new());
+    }
+    let mut mails: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for entry in store::read(&file, &ws.read(&file)?)? {
+        let mut said = None;
+        for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
+            if !mails.contains_key(&posting.version) {
+                let read = posting.mails(ws, name)?;
+                mails.insert(posting.version, read.into_iter().map(|m| m.body).collect());
+            }
+            let is_it = |p: &crate::posting::PostedPatch| p.message.as_ref() == Some(&entry.patch);
+            let at = posting.patches.iter().position(is_it);
+            let mail = at.map(|at| mails[&posting.version][at].as_str());
+            // The newest that says something about it.
+            said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
+        }
+        all.push(Given {
+            entry,
+            said: said.unwrap_or(false),
+        });
+    }
+    Ok(all)
 }
 
 /// What becomes of a trailer.
