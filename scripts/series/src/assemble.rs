@@ -160,6 +160,9 @@ enum Change {
     Remove(String),
 }
 
+/// What becomes of the trailers of a patch, given by series and number.
+type Fates<'a> = dyn Fn((usize, usize), &[Given]) -> Vec<Fate> + 'a;
+
 /// Where a chain of series ends.
 #[derive(Clone)]
 struct Tip {
@@ -219,7 +222,7 @@ pub fn assemble(
     };
     work.start()?;
     // Most trailers hold, and then everything is made only once.
-    work.dress(&|_, _, given| vec![Fate::Holds; given.len()]);
+    work.dress(&|_, given| vec![Fate::Holds; given.len()]);
     for chain in chains.iter().chain([&all]) {
         work.chain(chain)?;
     }
@@ -336,7 +339,7 @@ impl Work<'_> {
     }
 
     /// Makes the messages of all patches; `fates` says what becomes of the trailers of one.
-    fn dress(&mut self, fates: &dyn Fn(usize, usize, &[Given]) -> Vec<Fate>) {
+    fn dress(&mut self, fates: &Fates<'_>) {
         let sign_off = format!("Signed-off-by: {}", self.who.ident());
         let sign_off = self.who.set.then_some(sign_off.as_str());
         let all = self.planned.iter().enumerate().map(|(of, series)| {
@@ -344,7 +347,7 @@ impl Work<'_> {
             let patches = series.patches.iter().enumerate();
             patches
                 .map(|(number, patch)| {
-                    let fates = fates(of, number, &patch.given);
+                    let fates = fates((of, number), &patch.given);
                     dress(&patch.message, version, &patch.given, &fates, sign_off)
                 })
                 .collect()
@@ -372,9 +375,8 @@ impl Work<'_> {
         let essences = self.git.diffs(&names)?.into_iter().map(|d| essence(&d));
         let known: BTreeMap<_, _> = asked.iter().map(|(of, _)| *of).zip(essences).collect();
         let before = std::mem::take(&mut self.dressed);
-        self.dress(&|of, number, given| {
-            let essence = known.get(&(of, number));
-            let essence = essence.map_or("", |e| e.as_str());
+        self.dress(&|of, given| {
+            let essence = known.get(&of).map_or("", String::as_str);
             given.iter().map(|g| fate(g, essence)).collect()
         });
         let messages = |all: &[Vec<Dressed>]| -> Vec<String> {

@@ -51,6 +51,10 @@ use crate::{
         Cmd,
         must, //
     },
+    trailers::branch::{
+        self as reviews,
+        Committed, //
+    },
     ui::Ui,
 };
 
@@ -89,6 +93,10 @@ impl Tracked {
     fn content(&self) -> Option<&str> {
         self.json.get(OWN_KEY)?.get("content")?.as_str()
     }
+
+    fn own(&self) -> Value {
+        self.json.get(OWN_KEY).cloned().unwrap_or_default()
+    }
 }
 
 /// What b4 puts around the cover letter. The commit that the series start from is private to this
@@ -119,6 +127,12 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
         ("user.name", who.name.as_str()),
         ("user.email", &who.email),
         ("b4.prep-cover-template", &template),
+        // b4's diffs are to be the tool's, and with them the patch ids.
+        ("diff.algorithm", "histogram"),
+        ("diff.context", "3"),
+        ("diff.indentheuristic", "true"),
+        ("diff.interhunkcontext", "0"),
+        ("diff.renames", "true"),
     ] {
         if !set
             .lines()
@@ -159,9 +173,15 @@ pub fn branch(
         if same && now.saturating_sub(old.committed) < STALE {
             return Ok(());
         }
+        let commits = commits_above(git, &name, old)?;
+        let unknown = reviews::unknown(&one.plan.component, &commits, &old.own());
+        if let Some(error) = reviews::would_be_lost(&series.name, &unknown) {
+            return Err(error);
+        }
     }
     let below = &cover.prerequisites;
-    let json = tracking(series, postings, base, below, old.as_ref(), &content);
+    let mut json = tracking(series, postings, base, below, old.as_ref(), &content);
+    reviews::note(&mut json[OWN_KEY], one);
     let json = serde_json::to_string_pretty(&Value::Object(json))
         .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
     let cover = format!(
@@ -271,6 +291,36 @@ fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
     let public = base.upstream_commit.iter();
     words.extend(public.map(|commit| format!("base-commit: {commit}")));
     words
+}
+
+/// The commits of a series' branch, and the tool's part of what b4 keeps there; `None` if there is
+/// no branch.
+///
+/// # Errors
+///
+/// b4's branch cannot be read.
+pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Value)>> {
+    let branch = branch_name(name);
+    let Some(tracked) = tracked(git, &branch)? else {
+        return Ok(None);
+    };
+    let commits = commits_above(git, &branch, &tracked)?;
+    Ok(Some((commits, tracked.own())))
+}
+
+/// The commits above the cover letter, in order.
+fn commits_above(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Committed>> {
+    let range = format!("{}..refs/heads/{branch}", tracked.cover);
+    let args = ["log", "--reverse", "-z", "--format=%H%n%B", &range, "--"];
+    let out = must(git.runner(), &git.cmd(args))?.text();
+    let commits = out.split('\0').filter_map(|one| {
+        let (commit, message) = one.split_once('\n')?;
+        Some(Committed {
+            commit: Oid::parse(commit)?,
+            message: message.to_owned(),
+        })
+    });
+    Ok(commits.collect())
 }
 
 /// What b4 posted of a series.

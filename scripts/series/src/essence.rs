@@ -140,4 +140,113 @@ rename to to
         assert_ne!(essence(text), essence(&other));
         assert_eq!(essence(text), essence(&text.replace("-- \n2.47\n", "")));
     }
+
+    /// Numbers that look random, the same in each run (xorshift).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % n as u64) as usize
+        }
+    }
+
+    /// Lines that try to pass for something else.
+    const CONTENT: [&str; 10] = [
+        "",
+        "a",
+        "b",
+        "-- ",
+        "-- a/x",
+        "++ b/x",
+        "@@ -1,2 +1,2 @@",
+        "diff --git a/x b/x",
+        "\\ No newline",
+        "index 1..2",
+    ];
+
+    /// A diff as signs and contents, by file and hunk.
+    type Hunks = Vec<Vec<Vec<(char, &'static str)>>>;
+
+    fn some_hunks(random: &mut Random) -> Hunks {
+        let mut line = || {
+            let sign = ['+', '-', ' '][random.below(3)];
+            (sign, CONTENT[random.below(CONTENT.len())])
+        };
+        let mut hunks = Hunks::new();
+        for files in 1..=3 {
+            let hunk = |line: &mut dyn FnMut() -> (char, &'static str)| {
+                let mut lines: Vec<_> = (0..files * 2).map(|_| line()).collect();
+                lines.push(('+', "last"));
+                lines
+            };
+            hunks.push((0..2).map(|_| hunk(&mut line)).collect());
+        }
+        hunks
+    }
+
+    fn shown(hunks: &Hunks, start: usize, text: &str) -> String {
+        let mut diff = format!("From: a@b\n\n{text}\n---\n");
+        for (f, hunks) in hunks.iter().enumerate() {
+            diff += &format!(
+                "diff --git a/f{f} b/f{f}\nindex {start}..2 100644\n--- a/f{f}\n+++ b/f{f}\n"
+            );
+            for (h, lines) in hunks.iter().enumerate() {
+                let count = |sign| {
+                    lines
+                        .iter()
+                        .filter(|(s, _)| *s == sign || *s == ' ')
+                        .count()
+                };
+                let at = start + 10 * h;
+                diff += &format!("@@ -{at},{} +{at},{} @@ f\n", count('-'), count('+'));
+                for (sign, content) in lines {
+                    diff += &format!("{sign}{content}\n");
+                }
+            }
+        }
+        diff + "-- \n2.47\n"
+    }
+
+    #[test]
+    fn of_random_diffs_the_lines_count_and_nothing_else() {
+        let mut random = Random(0x2545_f491_4f6c_dd1d);
+        for _ in 0..500 {
+            let hunks = some_hunks(&mut random);
+            let is = essence(&shown(&hunks, 1, "Text."));
+            assert_eq!(essence(&shown(&hunks, 7, "@@ -1 +1 @@\nOther.")), is);
+            // Other context, more of it, less of it.
+            let mut other = hunks.clone();
+            let file = random.below(other.len());
+            for lines in &mut other[file] {
+                lines.retain(|(sign, _)| *sign != ' ' || random.below(2) == 0);
+                let at = random.below(lines.len() + 1);
+                lines.insert(at, (' ', CONTENT[random.below(CONTENT.len())]));
+            }
+            assert_eq!(
+                essence(&shown(&other, 3, "Text.")),
+                is,
+                "{hunks:?}\n{other:?}"
+            );
+            // Any other change.
+            let mut other = hunks.clone();
+            let hunk = random.below(other[file].len());
+            let lines = &mut other[file][hunk];
+            let changed: Vec<_> = (0..lines.len()).filter(|at| lines[*at].0 != ' ').collect();
+            let at = changed[random.below(changed.len())];
+            match random.below(4) {
+                0 => drop(lines.remove(at)),
+                1 => lines[at].1 = "other",
+                2 => lines[at].0 = if lines[at].0 == '+' { '-' } else { '+' },
+                _ => lines.insert(at, ('-', "more")),
+            }
+            assert_ne!(
+                essence(&shown(&other, 1, "Text.")),
+                is,
+                "{hunks:?}\n{other:?}"
+            );
+        }
+    }
 }

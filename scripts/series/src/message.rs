@@ -63,7 +63,7 @@ pub fn note_below(mail: &mut Vec<u8>, note: &str) {
 }
 
 /// A maintainer's remark among the trailers.
-fn is_note(line: &str) -> bool {
+pub(crate) fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 

@@ -315,7 +315,8 @@ fn hunks(mail: &str) -> Vec<&str> {
     let lines = mail.lines().skip_while(|l| !l.starts_with("diff --git "));
     lines
         .take_while(|l| *l != "-- ")
-        .filter(|l| !l.starts_with("index "))
+        // The end of a mail is not part of its diff.
+        .filter(|l| !l.starts_with("index ") && !l.is_empty())
         .collect()
 }
 
@@ -342,8 +343,17 @@ mod tests {
         assert_eq!(says(&patch("x: y", "Text.", &moved)), Change::Moved);
         assert_eq!(says(&patch("x: y", "Other.", HUNK)), Change::Message);
         assert_eq!(says(&patch("x: z", "Text.", HUNK)), Change::Message);
-        let tagged = "Text.\n\nReviewed-by: A <a@b>\nSigned-off-by: B <b@c>";
+        let tagged = "Text.\n\nReviewed-by: A <a@b>\n[the tests]\nSigned-off-by: B <b@c>";
         assert_eq!(says(&patch("x: y", tagged, HUNK)), Change::Same);
+        assert_eq!(
+            says(&patch("x: y", "Text.\n[a remark]", HUNK)),
+            Change::Message
+        );
+        // As it stands in a mailbox.
+        assert_eq!(
+            says(&patch("x: y", "Text.", &format!("{HUNK}\n"))),
+            Change::Same
+        );
         let fixes = "Text.\n\nFixes: 0123456789ab (\"x\")";
         assert_eq!(says(&patch("x: y", fixes, HUNK)), Change::Message);
         let other = HUNK.replace("+b", "+B");

@@ -87,6 +87,7 @@ use crate::{
         Need,
         Toolchain, //
     },
+    trailers::dropped,
     tree,
     ui::{
         Ui,
@@ -326,6 +327,9 @@ impl<'a> App<'a> {
         }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
+        for line in made.assembled.series.iter().flat_map(dropped) {
+            self.ui.say(format!("note: {line}"));
+        }
         self.ui
             .say(format!("assembled in {}", duration(start.elapsed())));
         self.show(&made.report)

@@ -45,6 +45,7 @@ pub fn check(
     faults.extend(of_moves(subject, one));
     faults.extend(of_dependencies(subject, one)?);
     faults.extend(of_trailers(subject, one)?);
+    faults.extend(crate::trailers::faults(one));
     findings.extend(faults.into_iter().map(|f| found(one.name(), f)));
     Ok(())
 }

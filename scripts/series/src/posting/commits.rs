@@ -289,10 +289,17 @@ fn paths(diff: &[u8]) -> Vec<String> {
 
 /// A message without what changes while the patch stays the same: tags of people.
 pub fn without_tags(text: &str) -> String {
-    let kept = text
-        .lines()
-        .filter(|l| !(message::is_trailer(l) && is_tag_of_a_person(l)));
-    kept.collect::<Vec<_>>().join("\n").trim().to_owned()
+    let mut kept = Vec::new();
+    let mut after_tag = false;
+    for line in text.lines() {
+        // A remark belongs to the tag that it follows.
+        after_tag = message::is_trailer(line) && is_tag_of_a_person(line)
+            || after_tag && message::is_note(line);
+        if !after_tag {
+            kept.push(line);
+        }
+    }
+    kept.join("\n").trim().to_owned()
 }
 
 fn is_tag_of_a_person(line: &str) -> bool {

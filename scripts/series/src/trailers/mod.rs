@@ -6,13 +6,22 @@
 //! A review is about the lines that a patch adds and removes, its essence. While that stays the
 //! same the trailer stays, whatever becomes of the context and of the base.
 
+pub mod branch;
 pub mod collect;
 pub mod find;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{
+    BTreeMap,
+    btree_map::Entry as Slot, //
+};
 
 use crate::{
+    assemble::AssembledSeries,
+    discipline::{
+        Fault,
+        Rule, //
+    },
     error::Result,
     message,
     posting::Posting,
@@ -47,13 +56,16 @@ pub fn read(ws: &Workspace, name: &str, postings: &[Posting]) -> Result<Vec<Give
     for entry in store::read(&file, &ws.read(&file)?)? {
         let mut said = None;
         for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
-            if !mails.contains_key(&posting.version) {
-                let read = posting.mails(ws, name)?;
-                mails.insert(posting.version, read.into_iter().map(|m| m.body).collect());
-            }
+            let bodies = match mails.entry(posting.version) {
+                Slot::Occupied(known) => known.into_mut(),
+                Slot::Vacant(new) => {
+                    let read = posting.mails(ws, name)?.into_iter();
+                    new.insert(read.map(|m| m.body).collect())
+                }
+            };
             let is_it = |p: &crate::posting::PostedPatch| p.message.as_ref() == Some(&entry.patch);
             let at = posting.patches.iter().position(is_it);
-            let mail = at.map(|at| mails[&posting.version][at].as_str());
+            let mail = at.map(|at| bodies[at].as_str());
             // The newest that says something about it.
             said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
         }
@@ -162,47 +174,58 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
         .then_some(true)
 }
 
-/// Something to be mended in the file of trailers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The line of the file.
-    pub line: usize,
-    /// The number of the patch.
-    pub patch: usize,
-    /// What is wrong.
-    pub what: String,
-    /// What to do.
-    pub help: &'static str,
+/// Reasons that are given for trailers which hold without one.
+pub fn faults(one: &AssembledSeries) -> Vec<Fault> {
+    let patches = one.plan.patches.iter().zip(&one.dressed);
+    let patches = patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]));
+    needless(one.name(), patches)
 }
 
-/// Reasons that are given for trailers which hold without one. `patches` are the trailers of each
-/// patch, and what became of them.
-pub fn faults<'a>(patches: impl IntoIterator<Item = (&'a [Given], &'a [Fate])>) -> Vec<Fault> {
+fn needless<'a>(
+    name: &str,
+    patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (i, (given, fates)) in patches.into_iter().enumerate() {
+    for (i, (given, fates)) in patches.enumerate() {
         for (Given { entry, .. }, fate) in given.iter().zip(fates) {
-            if let (Some(keep), Fate::Holds) = (&entry.keep, fate) {
-                faults.push(Fault {
-                    line: keep.line,
-                    patch: i + 1,
-                    what: format!(
-                        "`keep` is not needed: {} is what v{} had, to which {:?} was given",
-                        entry.patch,
-                        entry.version,
-                        entry.trailer.to_string()
-                    ),
-                    help: "remove it",
-                });
-            }
+            let Some(keep) = entry.keep.as_ref().filter(|_| *fate == Fate::Holds) else {
+                continue;
+            };
+            faults.push(Fault {
+                rule: Rule::Trailers,
+                file: store::file(name),
+                line: Some(keep.line),
+                patch: Some(i + 1),
+                what: format!(
+                    "`keep` is not needed: {} does what it did in v{}, to which {} gave {}",
+                    entry.patch, entry.version, entry.trailer.who.name, entry.trailer.key
+                ),
+                help: "remove it".to_owned(),
+            });
         }
     }
     faults
 }
 
+/// One line for each trailer that is dropped.
+pub fn dropped(one: &AssembledSeries) -> Vec<String> {
+    let patches = one.plan.patches.iter().zip(&one.dressed);
+    let all = patches.flat_map(|(patch, dressed)| patch.given.iter().zip(&dressed.fates));
+    all.filter(|(_, fate)| **fate == Fate::Dropped)
+        .map(|(Given { entry, .. }, _)| {
+            let tail = tail(&entry.trailer, entry.version);
+            format!("{} of {} changed, and lost {tail}", entry.patch, one.name())
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::At;
+    use crate::{
+        discipline,
+        manifest::At, //
+    };
 
     fn given(trailer: &str, keep: Option<&str>, said: bool) -> Given {
         let entry = Entry {
@@ -306,14 +329,14 @@ mod tests {
     #[test]
     fn a_reason_without_need_is_a_fault() {
         let all = [given("Acked-by: B <b@x.org>", Some("x"), false)];
-        let said = |fate| -> String {
-            let faults = faults([(&[][..], &[][..]), (&all[..], &[fate][..])]);
-            faults
-                .iter()
-                .map(|f| format!("{}: {}: {}; {}", f.line, f.patch, f.what, f.help))
-                .collect()
+        let said = |fate| {
+            let patches = [(&[][..], &[][..]), (&all[..], &[fate][..])];
+            discipline::shown(needless("x", patches.into_iter()))
         };
-        insta::assert_snapshot!(said(Fate::Holds), @r#"9: 2: `keep` is not needed: 1.msg is what v1 had, to which "Acked-by: B <b@x.org>" was given; remove it"#);
+        insta::assert_snapshot!(said(Fate::Holds), @r"
+        series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg does what it did in v1, to which B gave Acked-by
+          help: remove it
+        ");
         assert_eq!(said(Fate::Kept), "");
     }
 }

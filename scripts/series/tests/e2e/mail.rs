@@ -30,7 +30,7 @@ pub fn b4_folder() -> PathBuf {
         .expect("b4 is needed for this test: run `cargo series setup` first")
 }
 
-fn with_b4(mini: &Mini, mut command: Command) -> crate::mini::Ran {
+pub fn with_b4(mini: &Mini, mut command: Command) -> crate::mini::Ran {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", b4_folder().display()));
     mini.ran(command.output().unwrap())

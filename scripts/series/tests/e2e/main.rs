@@ -15,3 +15,4 @@ mod rehearsal;
 mod relocate;
 mod robust;
 mod stage;
+mod trailers;

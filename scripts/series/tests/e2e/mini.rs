@@ -309,12 +309,21 @@ impl Mini {
 
     /// Every file below `out/` that a maintainer receives, with its content.
     pub fn received(&self) -> Vec<(String, String)> {
+        let series = ["list", "buddy", "other"].into_iter();
+        let mut files: Vec<_> = series.flat_map(|s| self.received_of(s, 1)).collect();
+        files.sort();
+        files
+    }
+
+    /// Those of one version of a series.
+    pub fn received_of(&self, series: &str, version: u32) -> Vec<(String, String)> {
         let mut files = Vec::new();
-        for series in ["list", "buddy", "other"] {
-            for below in [format!("out/{series}"), format!("out/{series}/v1")] {
-                let entries = fs::read_dir(self.ws(&below)).unwrap().flatten();
-                for entry in entries.filter(|e| e.path().is_file()) {
-                    let below = format!("{below}/{}", entry.file_name().to_string_lossy());
+        let of_version = format!("out/{series}/v{version}");
+        for below in [format!("out/{series}"), of_version.clone()] {
+            let entries = fs::read_dir(self.ws(&below)).unwrap().flatten();
+            for entry in entries.filter(|e| e.path().is_file()) {
+                let below = format!("{below}/{}", entry.file_name().to_string_lossy());
+                if below.starts_with(&of_version) {
                     files.push((below.clone(), self.read(&below)));
                 }
             }
