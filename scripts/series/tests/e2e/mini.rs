@@ -147,10 +147,13 @@ impl Mini {
 
     pub fn series(&self, name: &str, depends: &[&str], patches: &str) {
         let without: Vec<_> = depends.iter().map(|d| format!("{d} = 0")).collect();
-        let without = without.join(", ");
+        let without = match without.is_empty() {
+            true => String::new(),
+            false => format!("without = {{ {} }}\n", without.join(", ")),
+        };
         let manifest = format!(
             "version = 1\nchange-id = \"20260102-{name}-0123456789ab\"\ndepends = {depends:?}\n\
-             without = {{ {without} }}\nto = [\"List <list@example.org>\"]\n{patches}"
+             {without}to = [\"List <list@example.org>\"]\n{patches}"
         );
         self.file(&format!("ws/series/{name}.toml"), &manifest);
         self.file(

@@ -8,6 +8,8 @@ use std::{
     process::Stdio, //
 };
 
+use series::mailbox::Mail;
+
 use crate::stage::{
     PUBLIC,
     Stage,
@@ -145,6 +147,25 @@ fn three_series_live_through_their_versions() {
     assert!(!cover.contains(&list_v1), "{cover}");
     stage.good(&["check"]);
 
+    // Reviewers answer to v2.
+    let reply = |to: &Mail, tag: &str| {
+        format!(
+            "From x Thu Jan  1 00:00:00 2026\nFrom: Re Viewer <re@example.org>\n\
+             Subject: Re: {}\nMessage-ID: <re-{}>\nIn-Reply-To: <{}>\n\n> {tag}\n\n{tag}\n\n",
+            to.subject, to.id, to.id
+        )
+    };
+    let replies = [
+        reply(&list2[0], "Acked-by: Re Viewer <re@example.org>"),
+        reply(&list2[1], "Reviewed-by: Re Viewer <re@example.org>"),
+        reply(&list2[2], "Tested-by: Some Body <other@example.org>"),
+    ];
+    stage.mini.file("replies.mbox", &replies.concat());
+    let file = stage.mini.path("replies.mbox");
+    let ran = stage.good(&["trailers", "list", "--mbox", file.to_str().unwrap()]);
+    assert!(ran.stderr.contains("Some Body"), "{}", ran.stderr);
+    stage.good(&["check"]);
+
     // A patch is added and one is dropped.
     let manifest = stage.mini.read("series/buddy.toml");
     let dropped = "\n[[patch]]\nmessage = \"2.msg\"\nfiles = [\"buddy_test.rs\"]\n";
@@ -268,6 +289,25 @@ fn three_series_live_through_their_versions() {
     let list3 = stage.post("list");
     assert_eq!(list3[0].subject, "[PATCH v3 0/2] rust: list: add it");
     assert_eq!(list3[0].from.email, "dev@new.example.org");
+    let given = ["Acked-by: Re Viewer", "Reviewed-by: Re Viewer"];
+    let (kept, dropped) = (&list3[1].body, &list3[2].body);
+    for tag in given {
+        assert!(
+            kept.contains(&format!("\n{tag} <re@example.org>\n")),
+            "{kept}"
+        );
+    }
+    let (above, below) = dropped.split_once("\n---\n").unwrap();
+    assert!(!above.contains("Re Viewer"), "{dropped}");
+    let note = "Dropped in v3, as the patch changed: Acked-by: Re Viewer";
+    assert!(
+        below
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains(note),
+        "{dropped}"
+    );
     for mails in [&list1, &list2] {
         assert!(list3[0].body.contains(&link(mails)), "{}", list3[0].body);
     }
