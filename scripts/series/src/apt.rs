@@ -117,6 +117,20 @@ impl<'a> Suite<'a> {
         }
     }
 
+    /// The versions of a source package that the suite has.
+    ///
+    /// # Errors
+    ///
+    /// apt cannot be run.
+    pub fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
+        // It complains with an exit code where there is none.
+        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let text = out.text();
+        let versions = text.lines().filter_map(|l| l.strip_prefix("Version: "));
+        Ok(versions.map(str::to_owned).collect())
+    }
+
     /// Downloads the newest `.deb` of a package whose version starts with `version`.
     ///
     /// # Errors

@@ -157,6 +157,8 @@ impl<'a> Git<'a> {
             "gc.auto=0",
             "maintenance.auto=false",
             "advice.detachedHead=false",
+            // A bare repository of the user's is as good as any.
+            "safe.bareRepository=all",
         ] {
             cmd = cmd.arg("-c").arg(setting);
         }
@@ -211,7 +213,11 @@ impl<'a> Git<'a> {
         // Other resources may be somebody's at this moment.
         let (folders, files): (&[&str], &[&str]) = match resource {
             Resource::Base => (
-                &["refs/nova-series/base", "refs/nova-series/import"],
+                &[
+                    "refs/nova-series/base",
+                    "refs/nova-series/import",
+                    "refs/nova-series/port",
+                ],
                 &["shallow"],
             ),
             Resource::Refs => (
@@ -249,6 +255,17 @@ impl<'a> Git<'a> {
         }
         let args = ["ls-tree", "-z", "--full-tree", tree.as_str(), "--"];
         let out = must(self.runner, &self.cmd(args).args(paths))?;
+        // Mode, type, object.
+        Ok(parse_listing(&out.stdout, 2))
+    }
+
+    /// Every file of a tree.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tree.
+    pub fn all_entries(&self, tree: &Oid) -> Result<BTreeMap<String, Entry>> {
+        let out = self.must(["ls-tree", "-r", "-z", "--full-tree", tree.as_str()])?;
         // Mode, type, object.
         Ok(parse_listing(&out.stdout, 2))
     }

@@ -138,15 +138,44 @@ pub fn from_archive(
     archive: &Path,
     ui: &Ui,
 ) -> Result<Oid> {
+    let into = Target {
+        title: &format!("Linux {}", base.version),
+        reference: &format!("refs/nova-series/import/{}", base.version),
+        message: &message(base),
+    };
+    let commit = unpack(git, cache, archive, &into, ui)?;
+    check_version(git, base, &commit).map_err(|e| e.at(archive, None))?;
+    warn_unknown_tree(git, base, &commit, ui)?;
+    Ok(commit)
+}
+
+/// What an import becomes.
+pub struct Target<'a> {
+    /// How it is called while it is under way.
+    pub title: &'a str,
+    /// The ref that keeps its objects.
+    pub reference: &'a str,
+    /// The message of its commit.
+    pub message: &'a str,
+}
+
+/// Imports the files of an archive as one commit.
+///
+/// # Errors
+///
+/// It is no archive, the disk is full, or git failed.
+pub fn unpack(
+    git: &Git<'_>,
+    cache: &Cache,
+    archive: &Path,
+    into: &Target<'_>,
+    ui: &Ui,
+) -> Result<Oid> {
     let file = File::open(archive).map_err(|e| Error::io("open", archive, &e))?;
     let size = file.metadata().map_or(0, |m| m.len());
     cache.need_space(GROWTH * size, "the kernel")?;
     let scratch = cache.scratch()?;
-    let mut progress = ui.progress(
-        &format!("importing Linux {}", base.version),
-        size,
-        Unit::Bytes,
-    );
+    let mut progress = ui.progress(&format!("importing {}", into.title), size, Unit::Bytes);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let xz = MtStreamBuilder::new()
         .threads(u32::try_from(threads).unwrap_or(1))
@@ -167,8 +196,13 @@ pub fn from_archive(
             .ok_or_else(|| io::Error::other("the archive is empty"))??;
         // `git archive` gives every file the date of the release.
         when = first.header().mtime()?;
-        let name = format!("refs/nova-series/import/{}", base.version);
-        to.commit(&name, 1, &stamp(when), &message(base), &From::Nothing)?;
+        to.commit(
+            into.reference,
+            1,
+            &stamp(when),
+            into.message,
+            &From::Nothing,
+        )?;
         let mut content = Vec::new();
         for entry in std::iter::once(Ok(first)).chain(entries) {
             let mut entry = entry?;
@@ -201,8 +235,6 @@ pub fn from_archive(
         .next()
         .ok_or_else(|| Error::new("git made no commit of the archive"))?;
     progress.done();
-    check_version(git, base, &commit).map_err(|e| e.at(archive, None))?;
-    warn_unknown_tree(git, base, &commit, ui)?;
     Ok(commit)
 }
 
@@ -249,28 +281,50 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
         )));
     }
     ui.say(format!("fetching {what} of {} …", kernel.display()));
-    // A pack of its own for the release, without the history.
-    let target = format!("{commit}:refs/nova-series/import/{}", base.version);
+    let target = format!("refs/nova-series/import/{}", base.version);
+    let when = fetch(git, kernel, &commit, &target)?;
+    let tree = git.tree_of(&commit)?;
+    let made = commit_tree(git, &tree, &stamp(when), &message(base))?;
+    warn_unknown_tree(git, base, &made, ui)?;
+    Ok(made)
+}
+
+/// Fetches one commit of another repository, without its history, and returns its date.
+///
+/// # Errors
+///
+/// What git says.
+pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Result<u64> {
+    // A pack of its own, without the history.
     let cmd = git
         .cmd([
             "-c",
             "protocol.file.allow=always",
+            // Older protocols hand out nothing but what a ref points at.
+            "-c",
+            "protocol.version=2",
             "fetch",
             "--quiet",
             "--no-tags",
             "--depth=1",
         ])
-        .arg(format!("file://{}", kernel.display()))
-        .arg(format!("+{target}"));
+        // git decodes what stands behind `file://`.
+        .arg(format!("file://{}", from.display()).replace('%', "%25"))
+        .arg(format!("+{commit}:{reference}"));
     must(git.runner(), &cmd)?;
     let when = git
         .must(["show", "-s", "--format=%ct", commit.as_str()])?
         .text();
-    let when = when.parse().unwrap_or(0);
-    let tree = git.tree_of(&commit)?;
-    let made = commit_tree(git, &tree, &stamp(when), &message(base))?;
-    warn_unknown_tree(git, base, &made, ui)?;
-    Ok(made)
+    Ok(when.parse().unwrap_or(0))
+}
+
+/// A tree as a commit that is made by nobody.
+///
+/// # Errors
+///
+/// What git says.
+pub fn commit(git: &Git<'_>, tree: &Oid, when: u64, message: &str) -> Result<Oid> {
+    commit_tree(git, tree, &stamp(when), message)
 }
 
 fn commit_tree(git: &Git<'_>, tree: &Oid, stamp: &Stamp, message: &str) -> Result<Oid> {
@@ -306,10 +360,7 @@ fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
 
 /// Checks that a tree says of itself that it is the release.
 fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
-    let foreign = || Error::new("is not a Linux kernel tree");
-    let makefile = git.content(commit, "Makefile")?.ok_or_else(foreign)?;
-    let makefile = String::from_utf8_lossy(&makefile);
-    let found = kernel_version(&makefile).ok_or_else(foreign)?;
+    let found = version(git, commit)?;
     if found == base.version {
         return Ok(());
     }
@@ -317,6 +368,18 @@ fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
         "is Linux {found}, but the series are made for {}",
         base.version
     )))
+}
+
+/// What release a tree says that it is.
+///
+/// # Errors
+///
+/// It is no kernel.
+pub fn version(git: &Git<'_>, commit: &Oid) -> Result<String> {
+    let foreign = || Error::new("is not a Linux kernel tree");
+    let makefile = git.content(commit, "Makefile")?.ok_or_else(foreign)?;
+    let makefile = String::from_utf8_lossy(&makefile);
+    kernel_version(&makefile).ok_or_else(foreign)
 }
 
 /// The version in a kernel's top Makefile.

@@ -3,9 +3,17 @@
 //! The base: found on one of several routes, checked, and imported into the kernel repository once.
 
 mod import;
+mod other;
 mod route;
 
-pub use self::route::verify;
+pub use self::{
+    other::{
+        Other,
+        Place,
+        obtain_other, //
+    },
+    route::verify, //
+};
 
 use std::path::PathBuf;
 
