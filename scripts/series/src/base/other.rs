@@ -217,7 +217,7 @@ impl Import<'_> {
         // The objects are kept by this until it is known that they are a kernel.
         let under_way = format!("refs/nova-series/import/port-{name}");
         let made = make(&under_way).and_then(|commit| {
-            import::version(self.git, &commit)?;
+            kernel(self.git, &commit)?;
             self.git.set_ref(&kept(name), &commit)
         });
         // Nothing looks for it any more, whatever became of it.
@@ -243,6 +243,11 @@ impl Import<'_> {
     }
 
     fn archive(&self, path: &Path) -> Result<Other> {
+        if !is_xz(path)? {
+            return Err(Error::new("is not packed with xz")
+                .at(path, None)
+                .help("unpack it and pack it again: tar -cJf linux.tar.xz FOLDER"));
+        }
         let hash = sha256(path)?;
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = file.trim_end_matches(".tar.xz");
@@ -255,6 +260,7 @@ impl Import<'_> {
                 message: &format!("{stem}\n"),
             };
             import::unpack(self.git, self.cache, path, &into, self.ui)
+                .map_err(|e| e.help("if the archive is cut short or damaged, get it again"))
         })
         .map_err(|e| e.at(path, None))
     }
@@ -335,7 +341,7 @@ impl Import<'_> {
         let from = format!("commit {commit} ({})", rev.unwrap_or("HEAD"));
         self.once(&name, from, |reference| {
             // Said before anything is fetched.
-            import::version(&theirs.git, &commit)?;
+            kernel(&theirs.git, &commit)?;
             self.ui
                 .say(format!("fetching {commit} of {} …", dir.display()));
             let when = import::fetch(self.git, dir, &commit, reference)?;
@@ -346,10 +352,26 @@ impl Import<'_> {
     }
 }
 
+/// Checks that a commit has a kernel in it.
+fn kernel(git: &Git<'_>, commit: &Oid) -> Result<()> {
+    import::version(git, commit).map(drop).map_err(|e| {
+        e.help("name the whole sources of a kernel: their Makefile says which release they are")
+    })
+}
+
 /// The version of the sources in the version of a package: without epoch and revision.
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, v)| v);
     version.rsplit_once('-').map_or(version, |(v, _)| v)
+}
+
+/// Whether a file starts as xz does.
+fn is_xz(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(6).read_to_end(&mut start))
+        .map_err(|e| Error::io("read", path, &e))?;
+    Ok(start == b"\xfd7zXZ\0")
 }
 
 fn sha256(path: &Path) -> Result<String> {

@@ -115,7 +115,9 @@ pub fn parse(diff: &str) -> Vec<FileDiff> {
             Some(rest.strip_prefix(side).map(str::to_owned))
         };
         if let Some(path) = name("--- ", "a/") {
-            if !fresh {
+            // One that is only renamed has no such line.
+            let own = |file: &FileDiff| path.is_none() || file.old == path;
+            if !(fresh && files.last().is_some_and(own)) {
                 files.push(FileDiff {
                     line: number,
                     ..FileDiff::default()
@@ -303,20 +305,22 @@ impl<'a> Lines<'a> {
     }
 
     /// Whether what a hunk does was done before: its lines after are there, where `before` the hunk
-    /// they were not.
-    pub fn is_done(&self, hunk: &Hunk, before: &Lines<'_>) -> Option<Done> {
+    /// they were not. `from` is the line behind what an earlier hunk was found to have done.
+    pub fn is_done(&self, hunk: &Hunk, before: &Lines<'_>, from: &mut usize) -> Option<Done> {
         let after = hunk.after();
         let expected = hunk.new_start.saturating_sub(1);
         if !after.is_empty()
-            && self.find(&after, expected, false, false).is_some()
+            && let Some(at) = self.find(&after, expected, false, false)
             && before.find(&after, expected, false, false).is_none()
         {
+            *from = (*from).max(at);
             return Some(Done::Whole);
         }
-        let mut from = 0;
+        let mut behind = *from;
         for change in hunk.changes() {
-            from = self.change_is_done(hunk, &change, before, from)?;
+            behind = self.change_is_done(hunk, &change, before, behind)?;
         }
+        *from = behind;
         Some(Done::Lines)
     }
 
@@ -571,7 +575,7 @@ rename to to
 
     fn done(hunk_text: &str, before: &[&str], now: &[&str]) -> Option<Done> {
         let (before, now) = (text(before), text(now));
-        Lines::of(now.as_bytes()).is_done(&hunk(hunk_text), &Lines::of(before.as_bytes()))
+        Lines::of(now.as_bytes()).is_done(&hunk(hunk_text), &Lines::of(before.as_bytes()), &mut 0)
     }
 
     #[test]
@@ -590,6 +594,19 @@ rename to to
         );
         let brace = "@@ -1,2 +1,3 @@\n mod alpha;\n+}\n mod omega;\n";
         assert_eq!(done(brace, &before, &["x();", "}"]), None);
+    }
+
+    #[test]
+    fn one_line_is_not_taken_for_what_two_hunks_did() {
+        let hunk = hunk("@@ -1,2 +1,3 @@\n mod alpha;\n+mod list;\n mod omega;\n");
+        let (before, now) = (
+            text(&["mod alpha;", "mod omega;"]),
+            text(&["x();", "mod list;"]),
+        );
+        let (before, now) = (Lines::of(before.as_bytes()), Lines::of(now.as_bytes()));
+        let mut from = 0;
+        assert_eq!(now.is_done(&hunk, &before, &mut from), Some(Done::Lines));
+        assert_eq!(now.is_done(&hunk, &before, &mut from), None);
     }
 
     #[test]

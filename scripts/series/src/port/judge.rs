@@ -62,7 +62,10 @@ use crate::{
     },
     relocation::{
         Step,
-        words::Count, //
+        words::{
+            self,
+            Count, //
+        },
     },
 };
 
@@ -206,6 +209,7 @@ impl<'a> Judge<'a> {
             depends: depends.to_vec(),
             verdict: Verdict::of(&patches),
             alone: None,
+            needs: Vec::new(),
             names: self.series_names(planned, &start, &chain.ours, other),
             patches,
         })
@@ -409,6 +413,47 @@ impl<'a> Judge<'a> {
         }
         report
     }
+}
+
+/// Which names that are missing a series uses, as far as words tell: they count in files that speak
+/// of the module they are from.
+pub fn needs(planned: &PlannedSeries, below: &NamesReport) -> Vec<Name> {
+    let texts: Vec<BTreeSet<&[u8]>> = planned
+        .component
+        .overlay
+        .iter()
+        .filter(|(path, _)| names::module_of(path).is_some())
+        .map(|(_, file)| words::words(&file.content).map(|(_, word)| word).collect())
+        .collect();
+    // `buddy::GpuBuddy::reserve` is in `buddy`, of which a file speaks that names one of its types.
+    let plain = |name: &Name| name.name.trim_end_matches('!').to_owned();
+    let is_type = |word: &&str| word.starts_with(|c: char| c.is_uppercase());
+    let module = |name: &str| {
+        let mut parts: Vec<&str> = name.split("::").collect();
+        parts.pop();
+        let modules = parts.into_iter().take_while(|p| !is_type(p));
+        modules.collect::<Vec<_>>().join("::")
+    };
+    let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in below.there.iter().chain(&below.missing).map(plain) {
+        let own = name.split("::").find(is_type).map(str::to_owned);
+        types.entry(module(&name)).or_default().extend(own);
+    }
+    let used = |name: &&Name| {
+        let name = plain(name);
+        let word = name.rsplit("::").next().unwrap_or(&name);
+        let types = types.get(&module(&name));
+        let mut texts = texts.iter().filter(|t| t.contains(word.as_bytes()));
+        texts.any(|text| {
+            let mut types = types.into_iter().flatten();
+            types.any(|t| text.contains(t.as_bytes()))
+        })
+    };
+    let rust = below
+        .missing
+        .iter()
+        .filter(|n| names::module_of(&n.file).is_some());
+    rust.filter(used).cloned().collect()
 }
 
 fn named(file: &str, name: &str) -> Name {
@@ -942,8 +987,9 @@ impl Work<'_, '_> {
         let before = Lines::of(&base);
         let mut lines = Lines::of(content);
         let mut findings = Vec::new();
+        let mut behind = 0;
         for hunk in &diff.hunks {
-            findings.push(match lines.is_done(hunk, &before) {
+            findings.push(match lines.is_done(hunk, &before, &mut behind) {
                 Some(Done::Whole) => Finding::There { how: How::Reverse },
                 Some(Done::Lines) => Finding::There { how: How::Lines },
                 None => match lines.apply(hunk) {

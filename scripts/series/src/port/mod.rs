@@ -16,6 +16,9 @@ pub mod repository;
 pub mod show;
 pub mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{
     BTreeMap,
     BTreeSet, //
@@ -32,7 +35,8 @@ use crate::{
 use judge::{
     Chain,
     Judge,
-    Merge, //
+    Merge,
+    needs, //
 };
 use report::{
     SeriesReport,
@@ -69,6 +73,14 @@ pub fn judge_all(
             let patches = judge.patches(one, other, &mut alone)?;
             report.alone = Some(Verdict::of(&patches));
         }
+        let there: Vec<&SeriesReport> = reports
+            .iter()
+            .filter(|r: &&SeriesReport| depends.contains(&r.name) && !r.names.there.is_empty())
+            .collect();
+        report.needs = there
+            .into_iter()
+            .flat_map(|r| needs(one, &r.names))
+            .collect();
         reports.push(report);
         let name = one.name().to_owned();
         ends.insert(depends.into_iter().chain([name]).collect(), chain);

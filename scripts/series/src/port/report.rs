@@ -39,6 +39,9 @@ pub struct SeriesReport {
     pub verdict: Verdict,
     /// How it fares without what it builds on; `None` if it builds on nothing.
     pub alone: Option<Verdict>,
+    /// Of what is missing of series that it builds on and that are there in part: what it uses, as
+    /// far as words tell.
+    pub needs: Vec<Name>,
     /// The names that it brings, against those that the base has.
     pub names: NamesReport,
     /// Its patches.

@@ -33,7 +33,9 @@ const NAMES: usize = 40;
 pub fn text(report: &Report) -> String {
     let base = &report.base;
     let mut text = format!(
-        "# The series on Linux {}\n\nBase: {}, tree {}.\nThe series are made for Linux {}.\n\n{}\n",
+        "# The series on Linux {}\n\nBase: {}, tree {}.\nThe series are made for Linux {}.\n\n{}\n\n\
+         Names and text were compared, nothing was built. Of what is \"follow\", each patch fits once \
+         those before it are settled.\n",
         base.version,
         base.from,
         base.tree,
@@ -128,13 +130,21 @@ fn sentence(verdict: &Verdict) -> String {
 
 fn section(series: &SeriesReport) -> String {
     let mut text = format!("\n## {}: {}\n\n", series.name, sentence(&series.verdict));
-    if let Some(alone) = &series.alone {
+    if let Some(alone) = &series.alone
+        && alone.is != Is::Empty
+    {
         let without = series.depends.join(" and ");
         let same = match *alone == series.verdict {
             true => "the same".to_owned(),
             false => sentence(alone),
         };
         text += &format!("On the base as it is, without {without}: {same}.\n\n");
+    }
+    if !series.needs.is_empty() {
+        text += &format!(
+            "Missing of what it builds on, and used by its files, as far as words tell:\n{}\n",
+            by_file(&series.needs)
+        );
     }
     text += &names(&series.names);
     for patch in &series.patches {
@@ -148,7 +158,10 @@ fn names(names: &NamesReport) -> String {
         return String::new();
     }
     let all = names.there.len() + names.missing.len() + names.unsure.len();
-    let mut text = format!("Of its {all} names, {} are there.\n", names.there.len());
+    let mut text = format!(
+        "Names of it that are there: {} of {all}.\n",
+        names.there.len()
+    );
     for (what, list) in [
         ("There", &names.there),
         ("Missing", &names.missing),
@@ -212,8 +225,15 @@ fn how_it_applies(parts: &[Part]) -> String {
     let (least, most) = offsets.fold((i64::MAX, i64::MIN), |(a, b), o| (a.min(o), b.max(o)));
     match (least, most) {
         _ if least > most => String::new(),
-        (a, b) if a == b => format!(", with an offset of {a} lines"),
+        (a, b) if a == b => format!(", with an offset of {}", lines(a)),
         (a, b) => format!(", with offsets of {a} to {b} lines"),
+    }
+}
+
+fn lines(n: i64) -> String {
+    match n {
+        1 | -1 => format!("{n} line"),
+        n => format!("{n} lines"),
     }
 }
 
@@ -241,7 +261,7 @@ fn found(finding: &Finding) -> String {
     match finding {
         Finding::Enters => "enters".to_owned(),
         Finding::Applies { offset: 0 } => "applies".to_owned(),
-        Finding::Applies { offset } => format!("applies with an offset of {offset} lines"),
+        Finding::Applies { offset } => format!("applies with an offset of {}", lines(*offset)),
         Finding::Merges => "applies by a three-way merge".to_owned(),
         Finding::There { how } => format!("there ({})", reason(how)),
         Finding::InPart { at, there, missing } if there.is_empty() => {

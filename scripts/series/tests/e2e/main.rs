@@ -10,6 +10,7 @@ mod kernels;
 mod mail;
 mod maintainer;
 mod mini;
+mod port;
 mod posted;
 mod rehearsal;
 mod relocate;

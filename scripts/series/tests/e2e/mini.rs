@@ -174,19 +174,7 @@ impl Mini {
 
     /// Makes the archive of the base, and the manifest that names it.
     pub fn archive(&self, files: &[(&str, u32, &str)]) {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (path, mode, text) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(*mode);
-            header.set_mtime(RELEASED);
-            tar.append_data(&mut header, format!("linux-6.1.2/{path}"), text.as_bytes())
-                .unwrap();
-        }
-        let tar = tar.into_inner().unwrap();
-        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
-        std::io::Write::write_all(&mut xz, &tar).unwrap();
-        let xz = xz.finish().unwrap();
+        let xz = tar_xz("linux-6.1.2", files);
         let hash: String = Sha256::digest(&xz)
             .iter()
             .map(|b| format!("{b:02x}"))
@@ -334,6 +322,23 @@ impl Mini {
         files.sort();
         files
     }
+}
+
+/// An archive of these files below a folder.
+pub fn tar_xz(folder: &str, files: &[(&str, u32, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, mode, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(*mode);
+        header.set_mtime(RELEASED);
+        tar.append_data(&mut header, format!("{folder}/{path}"), text.as_bytes())
+            .unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    std::io::Write::write_all(&mut xz, &tar).unwrap();
+    xz.finish().unwrap()
 }
 
 const LIST: &str = "

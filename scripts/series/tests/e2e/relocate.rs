@@ -57,7 +57,7 @@ fn later(prefix: &str) -> String {
     )
 }
 
-fn mini() -> Mini {
+pub fn mini() -> Mini {
     let mini = Mini::with(&[
         ("drm/a.c", 0o644, SOURCE),
         (

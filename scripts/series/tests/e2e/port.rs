@@ -1,0 +1,625 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `port`: how the series fare on another base.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::Stdio,
+    thread,
+    time::Duration, //
+};
+
+use serde_json::Value;
+
+use crate::{
+    mini::{
+        Mini,
+        tar_xz, //
+    },
+    relocate, //
+};
+
+macro_rules! says {
+    ($mini:expr, $base:expr, @$text:literal) => {
+        insta::assert_snapshot!($mini.error(&["port", &$base]), @$text)
+    };
+}
+
+/// The miniature kernel in git, with `changes` committed on top.
+fn other(mini: &Mini, changes: &[(&str, &str)]) -> PathBuf {
+    let dir = mini.pristine("other");
+    for (path, text) in changes {
+        mini.file(&format!("other/{path}"), text);
+    }
+    mini.git(&dir, &["add", "--all"]);
+    mini.git(&dir, &["commit", "--quiet", "--allow-empty", "-m", "Other"]);
+    dir
+}
+
+fn json(mini: &Mini, base: &Path) -> Value {
+    let base = base.to_str().unwrap();
+    serde_json::from_str(&mini.good(&["port", base, "--json"]).stdout).unwrap()
+}
+
+fn series<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let all = report["series"].as_array().unwrap();
+    all.iter().find(|s| s["name"] == name).unwrap()
+}
+
+fn verdicts(report: &Value) -> Vec<(&str, &str)> {
+    let all = report["series"].as_array().unwrap().iter();
+    all.map(|s| {
+        (
+            s["name"].as_str().unwrap(),
+            s["verdict"]["is"].as_str().unwrap(),
+        )
+    })
+    .collect()
+}
+
+/// The only report in `out/port/` with this ending.
+fn written(mini: &Mini, ending: &str) -> String {
+    let entries = fs::read_dir(mini.ws("out/port")).unwrap().flatten();
+    let mut paths = entries
+        .map(|e| e.path())
+        .filter(|p| p.to_string_lossy().ends_with(ending));
+    let path = paths.next().unwrap();
+    assert_eq!(paths.next(), None);
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn on_the_same_base_everything_applies() {
+    let mini = Mini::new();
+    let base = other(&mini, &[]);
+    let report = json(&mini, &base);
+    assert_eq!(
+        verdicts(&report),
+        [
+            ("list", "applies"),
+            ("buddy", "applies"),
+            ("mm", "empty"),
+            ("other", "applies")
+        ]
+    );
+    assert_eq!(report["base"]["version"], "6.1.2");
+    assert_eq!(report["made_for"], "6.1.2");
+    let tree = mini.git(&base, &["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(report["base"]["tree"], tree.as_str());
+    // The same is written down.
+    let data: Value = serde_json::from_str(&written(&mini, ".json")).unwrap();
+    assert_eq!(data, report);
+    let text = mini.good(&["port", base.to_str().unwrap()]).stdout;
+    assert_eq!(text, written(&mini, ".md"));
+}
+
+#[test]
+fn nothing_of_it_gets_anywhere_else() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    let refs = || {
+        let all = mini.git(&kernel, &["for-each-ref"]);
+        let others = all
+            .lines()
+            .filter(|l| !l.contains("refs/nova-series/port/"));
+        others.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = (mini.report(), mini.received(), refs());
+    let base = other(
+        &mini,
+        &[
+            ("lib.rs", "mod other;\n"),
+            ("list.rs", "pub fn other() {}\n"),
+        ],
+    );
+    mini.good(&["port", base.to_str().unwrap()]);
+    assert_eq!(before, (mini.report(), mini.received(), refs()));
+    let again = mini.good(&["assemble"]).stderr;
+    assert!(again.contains("nothing changed since"), "{again}");
+}
+
+#[test]
+fn a_second_run_fetches_nothing() {
+    let mini = Mini::new();
+    let base = other(&mini, &[]);
+    let base = base.to_str().unwrap();
+    let first = mini.good(&["port", base]);
+    assert!(first.stderr.contains("fetching "), "{}", first.stderr);
+    let again = mini.good(&["port", base]);
+    assert!(!again.stderr.contains("fetching "), "{}", again.stderr);
+    assert_eq!(first.stdout, again.stdout);
+    // Another commit is another base.
+    mini.file("other/lib.rs", "mod alpha;\n");
+    mini.git(
+        &mini.path("other"),
+        &["commit", "--quiet", "--all", "-m", "More"],
+    );
+    let third = mini.good(&["port", base]);
+    assert!(third.stderr.contains("fetching "), "{}", third.stderr);
+}
+
+/// A series that changes the file `lines`, from its second line on.
+fn late() -> Mini {
+    let mini = Mini::with(&[(
+        "lines",
+        0o644,
+        "1\nline 2\nline 3\nline 4\nline 5\n6\n7\n8\n9\n",
+    )]);
+    mini.series(
+        "late",
+        &[],
+        "[[patch]]\nmessage = \"1.msg\"\nedits = [\"1.diff\"]\n",
+    );
+    mini.message("late", "1.msg", "lines: add one");
+    mini.file(
+        "ws/late/edits/1.diff",
+        "Some words.\n--- a/lines\n+++ b/lines\n@@ -2,4 +2,5 @@\n line 2\n line 3\n+new line\n line 4\n line 5\n",
+    );
+    // A hunk at the start of a file fits there alone, so that no series else is of use here.
+    for name in ["list", "buddy", "mm", "other"] {
+        for path in [
+            format!("series/{name}.toml"),
+            format!("cover-letters/{name}.md"),
+        ] {
+            fs::remove_file(mini.ws(&path)).unwrap();
+        }
+    }
+    mini
+}
+
+#[test]
+fn shifted_lines_are_an_offset() {
+    let mini = late();
+    let base = other(
+        &mini,
+        &[(
+            "lines",
+            "0\n0\n1\nline 2\nline 3\nline 4\nline 5\n6\n7\n8\n9\n",
+        )],
+    );
+    let report = json(&mini, &base);
+    assert_eq!(verdicts(&report), [("late", "applies")]);
+    let part = &series(&report, "late")["patches"][0]["parts"][0];
+    assert_eq!(
+        (&part["finding"], &part["offset"]),
+        (&"applies".into(), &2.into())
+    );
+    let text = written(&mini, ".md");
+    assert!(
+        text.contains("1. lines: add one: applies, with an offset of 2 lines\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_conflict_is_shown_with_its_place() {
+    let mini = late();
+    let base = other(
+        &mini,
+        &[("lines", "1\nline 2\nline 3\nother 4\nline 5\n6\n7\n8\n9\n")],
+    );
+    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
+    insta::assert_snapshot!(masked(&ran.stdout));
+}
+
+/// Without names of objects, which the date of the commits decides.
+fn masked(text: &str) -> String {
+    let hex = |word: &str| {
+        let letters = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        letters.len() >= 12 && letters.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    let mask = |line: &str| {
+        let words = line.split(' ').map(|w| if hex(w) { "HASH" } else { w });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(|l| mask(l) + "\n").collect()
+}
+
+#[test]
+fn a_base_that_has_a_part_of_it() {
+    let mini = Mini::new();
+    let base = other(
+        &mini,
+        &[
+            (
+                "list.rs",
+                "//! Theirs.\n\npub fn walk() {}\n\npub fn more() {}\n",
+            ),
+            ("lib.rs", "mod alpha;\nmod list;\nmod omega;\n"),
+        ],
+    );
+    let owned = "pub struct Owned;\n\nimpl Owned {\n    pub fn push() {}\n}\n";
+    mini.overlay("list", "list/owned.rs", owned);
+    mini.replace("list/tree/list.rs", "mod owned;", "pub mod owned;");
+    mini.replace("series/list.toml", "mod owned;", "pub mod owned;");
+    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
+    insta::assert_snapshot!(masked(&ran.stdout));
+}
+
+#[test]
+fn a_base_behind_the_relocation() {
+    let mini = relocate::mini();
+    let base = other(
+        &mini,
+        &[
+            (
+                "gpu/a.c",
+                "/* moved */\n#include <linux/a.h>\n\nint gpu_a_one(void)\n{\n\treturn 1;\n}\n\n\
+                 int gpu_a_two(void)\n{\n\treturn 2;\n}\n",
+            ),
+            ("linux/a.h", "int gpu_a_one(void);\nint gpu_a_two(void);\n"),
+            (
+                "drm/user.c",
+                "#include <linux/a.h>\nint x(void) { return gpu_a_one(); }\n",
+            ),
+            ("drm/Makefile", "obj-y += user.o\n"),
+        ],
+    );
+    for path in ["drm/a.c", "drm/a.h"] {
+        mini.git(&base, &["rm", "--quiet", path]);
+    }
+    mini.git(&base, &["commit", "--quiet", "-m", "Moved"]);
+    let report = json(&mini, &base);
+    let patches = series(&report, "move")["patches"].as_array().unwrap();
+    let is: Vec<_> = patches.iter().map(|p| p["is"].as_str().unwrap()).collect();
+    assert_eq!(is, ["applies", "there", "there", "applies"]);
+    // The fix before the move goes to the new place, under the new names.
+    let part = &patches[0]["parts"][0];
+    assert_eq!(part["path"], "gpu/a.c");
+    assert_eq!(part["source"], "move/edits/1.diff:3");
+    assert_eq!(part["finding"], "merges");
+    assert_eq!(series(&report, "move")["verdict"]["is"], "in-part");
+}
+
+#[test]
+fn only_what_is_asked_for_is_shown() {
+    let mini = Mini::new();
+    let base = other(&mini, &[]);
+    let base = base.to_str().unwrap();
+    let ran = mini.good(&["port", base, "buddy", "--json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(verdicts(&report), [("buddy", "applies")]);
+    // It is not written over the whole report.
+    mini.good(&["port", base]);
+    assert_eq!(fs::read_dir(mini.ws("out/port")).unwrap().count(), 4);
+}
+
+#[test]
+fn a_bare_repository_and_a_revision() {
+    let mini = Mini::new();
+    let base = other(&mini, &[("lib.rs", "mod gamma;\n")]);
+    mini.git(&base, &["tag", "next", "HEAD~1"]);
+    let bare = mini.path("bare.git");
+    mini.git(
+        &base,
+        &["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()],
+    );
+    let on = |rev: &str| json(&mini, Path::new(&format!("{}{rev}", bare.display())));
+    assert_eq!(verdicts(&on(""))[0], ("list", "conflicts"));
+    assert_eq!(verdicts(&on("@next"))[0], ("list", "applies"));
+    assert_eq!(verdicts(&on("@HEAD^{commit}"))[0], ("list", "conflicts"));
+    // Without its history, too.
+    let shallow = mini.path("shallow");
+    let url = format!("file://{}", bare.display());
+    mini.git(
+        &base,
+        &[
+            "clone",
+            "--quiet",
+            "--depth=1",
+            &url,
+            shallow.to_str().unwrap(),
+        ],
+    );
+    assert_eq!(verdicts(&json(&mini, &shallow))[0], ("list", "conflicts"));
+    let base = format!("{}@v9", shallow.display());
+    says!(mini, base, @r#"
+    error: DIR/shallow: has no revision "v9"
+      help: it is a shallow clone, which has few commits: fetch this one there, or name another revision
+    "#);
+}
+
+#[test]
+fn changes_that_are_not_committed_are_not_looked_at() {
+    let mini = Mini::new();
+    let base = other(&mini, &[]);
+    mini.file("other/lib.rs", "mod gamma;\n");
+    let ran = mini.good(&["port", base.to_str().unwrap(), "--json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(verdicts(&report)[0], ("list", "applies"));
+    assert!(
+        ran.stderr
+            .contains("warning: DIR/other has changes in 1 files that are not committed"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// An archive of the miniature kernel, of another release.
+fn archive(mini: &Mini, file: &str) -> PathBuf {
+    let makefile = "VERSION = 6\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc1\n";
+    let files = [
+        ("Makefile", 0o644, makefile),
+        ("MAINTAINERS", 0o644, "A\nF:\ta/\n\nZ\nF:\tz/\n"),
+        ("lib.rs", 0o644, "mod alpha;\nmod omega;\n"),
+    ];
+    let path = mini.path(file);
+    fs::write(&path, tar_xz("linux-6.3-rc1", &files)).unwrap();
+    path
+}
+
+#[test]
+fn an_archive_needs_no_hash_and_is_told_by_it() {
+    let mini = Mini::new();
+    let path = archive(&mini, "linux-6.3-rc1.tar.xz");
+    let report = json(&mini, &path);
+    assert_eq!(verdicts(&report)[1], ("buddy", "applies"));
+    assert_eq!(report["base"]["version"], "6.3-rc1");
+    let from = report["base"]["from"].as_str().unwrap();
+    assert!(from.starts_with("linux-6.3-rc1.tar.xz, sha256 "), "{from}");
+    let again = mini.good(&["port", path.to_str().unwrap()]);
+    assert!(!again.stderr.contains("importing"), "{}", again.stderr);
+}
+
+/// Programs in place of apt's, which have one source package, or not its archive.
+fn apt(mini: &Mini, archive: &Path, have: bool) -> String {
+    let serve = match have {
+        true => format!("cp {} linux_6.3~rc1.orig.tar.xz", archive.display()),
+        false => "echo 'E: 404  Not Found' >&2; exit 100".to_owned(),
+    };
+    let get = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*indextargets*) echo 'Packages|Debian|x|http://mirror.invalid/';;\n\
+         *update*) ;;\n*source*) {serve};;\nesac\n"
+    );
+    mini.file("bin/apt-get", &get);
+    mini.file(
+        "bin/apt-cache",
+        "#!/bin/sh\nprintf 'Package: linux\\nVersion: 6.3~rc1-1\\n'\n",
+    );
+    for name in ["apt-get", "apt-cache"] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(mini.path(&format!("bin/{name}")), mode).unwrap();
+    }
+    format!(
+        "{}:{}",
+        mini.path("bin").display(),
+        std::env::var("PATH").unwrap()
+    )
+}
+
+fn with_path(mini: &Mini, path: &str, base: &str) -> crate::mini::Ran {
+    let mut command = mini.command(&["port", base]);
+    mini.ran(command.env("PATH", path).output().unwrap())
+}
+
+#[test]
+fn a_source_package_of_the_distribution() {
+    let mini = Mini::new();
+    let archive = archive(&mini, "x.tar.xz");
+    let path = apt(&mini, &archive, true);
+    let base = "apt:sid:linux=6.3~rc1-1";
+    let ran = with_path(&mini, &path, base);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let head = "# The series on Linux 6.3-rc1\n\nBase: source package linux 6.3~rc1-1, tree ";
+    assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
+    assert!(mini.ws("out/port/linux_6.3-rc1-1.md").is_file());
+    // It is in the repository now, and nobody is asked again.
+    let left: Vec<_> = fs::read_dir(mini.path("cache/archives"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    fs::remove_dir_all(mini.path("bin")).unwrap();
+    let again = with_path(&mini, &path, base);
+    assert_eq!(
+        (again.code, again.stdout),
+        (Some(0), ran.stdout),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
+fn a_source_package_that_cannot_be_had() {
+    let mini = Mini::new();
+    let archive = archive(&mini, "x.tar.xz");
+    let path = apt(&mini, &archive, false);
+    let says = |base: &str| {
+        let ran = with_path(&mini, &path, base);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        let at = ran.stderr.find("error: ").unwrap();
+        ran.stderr[at..].to_owned()
+    };
+    insta::assert_snapshot!(says("apt:sid:linux=6.4-1"), @r#"
+    error: apt:sid:linux=6.4-1: sid has no linux 6.4-1
+      help: it has 6.3~rc1-1
+    "#);
+    let text = says("apt:sid:linux=6.3~rc1-1");
+    assert!(
+        text.starts_with("error: apt:sid:linux=6.3~rc1-1: `apt-get"),
+        "{text}"
+    );
+    assert!(text.contains("    E: 404  Not Found\n"), "{text}");
+    assert!(text.ends_with("try another version\n"), "{text}");
+    says!(mini, "apt:sid:linux".to_owned(), @r#"
+    error: "apt:sid:linux" names no source package
+      help: write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` knows versions
+    "#);
+}
+
+#[test]
+fn a_base_that_is_none() {
+    let mini = Mini::new();
+    let at = |name: &str| mini.path(name).to_str().unwrap().to_owned();
+    says!(mini, at("nowhere"), @r#"
+    error: DIR/nowhere: there is no such folder or file
+      help: name a kernel tree in git (DIR or DIR@REV), a .tar.xz archive,
+            or a source package of the distribution (apt:SUITE:linux=VERSION)
+    "#);
+    mini.file("plain/Makefile", "VERSION = 6\n");
+    let text = mini.error(&["port", &at("plain")]);
+    assert!(
+        text.starts_with("error: DIR/plain: is not a git repository\n    fatal: not a git repo"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  help: name the top folder of a clone"),
+        "{text}"
+    );
+    // What lies in somebody else's repository is not that.
+    let other = other(&mini, &[]);
+    mini.file("other/below/Makefile", "VERSION = 6\n");
+    says!(mini, at("other/below"), @r#"
+    error: DIR/other/below: is not a git repository
+        it lies in that of DIR/other
+      help: name the top folder of a clone; of an unpacked kernel make an archive:
+            tar -cJf linux.tar.xz FOLDER
+    "#);
+    says!(mini, format!("{}@v9", other.display()), @r#"
+    error: DIR/other: has no revision "v9"
+      help: `git tag` and `git branch --all` there tell which names it has
+    "#);
+    mini.git(&other, &["rm", "--quiet", "Makefile"]);
+    mini.git(&other, &["commit", "--quiet", "-m", "No kernel"]);
+    says!(mini, at("other"), @r#"
+    error: DIR/other: is not a Linux kernel tree
+      help: name the whole sources of a kernel: their Makefile says which release they are
+    "#);
+    mini.git(
+        &mini.path(""),
+        &["init", "--quiet", "--object-format=sha256", "long"],
+    );
+    says!(mini, at("long"), @r#"
+    error: DIR/long: its objects have sha256 names
+      help: name a repository with SHA-1 names, as the kernel's is, or an archive
+    "#);
+}
+
+#[test]
+fn an_archive_that_is_none() {
+    let mini = Mini::new();
+    let at = |name: &str| mini.path(name).to_str().unwrap().to_owned();
+    mini.file("linux.tar.gz", "x");
+    says!(mini, at("linux.tar.gz"), @r#"
+    error: DIR/linux.tar.gz: is neither a folder nor a .tar.xz archive
+      help: unpack it and pack it again: tar -cJf linux.tar.xz FOLDER
+    "#);
+    mini.file("text.tar.xz", "no archive");
+    says!(mini, at("text.tar.xz"), @r#"
+    error: DIR/text.tar.xz: is not packed with xz
+      help: unpack it and pack it again: tar -cJf linux.tar.xz FOLDER
+    "#);
+    fs::write(
+        mini.path("none.tar.xz"),
+        tar_xz("x", &[("README", 0o644, "x\n")]),
+    )
+    .unwrap();
+    says!(mini, at("none.tar.xz"), @r#"
+    error: DIR/none.tar.xz: is not a Linux kernel tree
+      help: name the whole sources of a kernel: their Makefile says which release they are
+    "#);
+    let whole = fs::read(archive(&mini, "linux.tar.xz")).unwrap();
+    fs::write(mini.path("cut.tar.xz"), &whole[..whole.len() / 2]).unwrap();
+    let text = mini.error(&["port", &at("cut.tar.xz")]);
+    assert!(text.starts_with("error: DIR/cut.tar.xz: "), "{text}");
+    assert!(
+        text.ends_with("help: if the archive is cut short or damaged, get it again\n"),
+        "{text}"
+    );
+    // Nothing of these is left behind.
+    let refs = mini.git(
+        &mini.path("cache/kernel"),
+        &["for-each-ref", "refs/nova-series"],
+    );
+    assert!(!refs.contains("/port"), "{refs}");
+    json(&mini, &mini.path("linux.tar.xz"));
+}
+
+#[test]
+fn an_import_that_is_killed_leaves_nothing_half_done() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let report = mini.report();
+    let path = archive(&mini, "linux.tar.xz");
+    let base = path.to_str().unwrap();
+    for delay in [0, 5, 10, 20, 30, 45, 60, 80, 110, 150] {
+        let mut command = mini.command(&["port", base, "--quiet"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(delay));
+        // SIGKILL; it may be done already.
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    // As if the last one had died while it set the ref.
+    let kernel = mini.path("cache/kernel/.git");
+    mini.git(&kernel, &["for-each-ref"]);
+    let refs = mini.git(
+        &kernel,
+        &[
+            "for-each-ref",
+            "--format=%(refname)",
+            "refs/nova-series/port",
+        ],
+    );
+    for name in refs.lines() {
+        mini.git(&kernel, &["update-ref", "-d", name]);
+    }
+    mini.file("cache/kernel/.git/refs/nova-series/import/port-x.lock", "");
+    mini.file("cache/kernel/.git/shallow.lock", "");
+    mini.file("cache/lock/base", "4194999");
+    let ran = mini.good(&["port", base]);
+    assert!(
+        ran.stderr.contains("importing linux.tar.xz"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        !mini
+            .path("cache/kernel/.git/refs/nova-series/import/port-x.lock")
+            .exists()
+    );
+    let refs = mini.git(&kernel, &["for-each-ref", "refs/nova-series/import"]);
+    assert!(!refs.contains("/port"), "{refs}");
+    assert_eq!(fs::read_dir(mini.path("cache/tmp")).unwrap().count(), 0);
+    let again = mini.good(&["assemble"]);
+    assert!(
+        again.stderr.contains("nothing changed since"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(mini.report(), report);
+}
+
+#[test]
+fn runs_at_the_same_time_import_once() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let path = archive(&mini, "linux.tar.xz");
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = mini.command(&["port", path.to_str().unwrap()]);
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let ran: Vec<_> = children
+        .into_iter()
+        .map(|child| mini.ran(child.wait_with_output().unwrap()))
+        .collect();
+    assert!(ran.iter().all(|r| r.code == Some(0)), "{}", ran[0].stderr);
+    assert!(ran.iter().all(|r| r.stdout == ran[0].stdout));
+    let imports = ran.iter().filter(|r| r.stderr.contains("done in"));
+    assert_eq!(imports.count(), 1);
+}
