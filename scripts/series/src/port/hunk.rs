@@ -401,6 +401,25 @@ impl<'a> Lines<'a> {
 /// How many lines of a file are shown.
 const SHOWN: usize = 6;
 
+/// The lines that a hunk brings and that stand in a file already, if they are most of those that were
+/// not in the file it was made for: somebody else may have done the same elsewhere in it.
+pub fn doubles(hunk: &Hunk, content: &[u8], before: &[u8]) -> Vec<String> {
+    let (now, known) = (Lines::of(content).lines, Lines::of(before).lines);
+    let new = hunk.lines.iter().filter(|l| l.kind == Kind::New);
+    let new: Vec<&[u8]> = new
+        .map(|l| l.text.as_bytes())
+        .filter(|l| is_telling(l) && !known.contains(l))
+        .collect();
+    let double: Vec<&&[u8]> = new.iter().filter(|l| now.contains(l)).collect();
+    match double.len() * 2 > new.len() {
+        true => double
+            .into_iter()
+            .map(|l| String::from_utf8_lossy(l).trim().to_owned())
+            .collect(),
+        false => Vec::new(),
+    }
+}
+
 /// How it is known that a hunk was done before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -647,6 +666,17 @@ rename to to
         assert_eq!(near.lines, ["{", "return right;", "}"]);
         assert_eq!(near.wants.as_deref(), Some("return wrong;"));
         assert_eq!(Lines::of(b"{\n}\n").nearest(&hunk), None);
+    }
+
+    #[test]
+    fn lines_that_stand_elsewhere_are_told() {
+        let hunk = hunk("@@ -1,2 +1,5 @@\n first\n+GPU BUDDY\n+F: buddy.c\n+M: Someone\n last\n");
+        let told = |now: &str| doubles(&hunk, now.as_bytes(), b"first\nM: Someone\nlast\n");
+        assert_eq!(
+            told("GPU BUDDY\nF: buddy.c\nfirst\nlast\n"),
+            ["GPU BUDDY", "F: buddy.c"]
+        );
+        assert!(told("GPU BUDDY\nM: Someone\nfirst\nlast\n").is_empty());
     }
 
     #[test]

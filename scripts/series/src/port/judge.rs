@@ -737,7 +737,7 @@ impl Work<'_, '_> {
             return Ok(Outcome::stays(conflict(format!("there is no file {path}"))));
         };
         if there == old {
-            return Ok(Outcome::becomes(Finding::Applies { offset: 0 }, Some(new)));
+            return Ok(Outcome::becomes(Finding::applies(), Some(new)));
         }
         let (own, theirs) = self.names_of(tree, write);
         let unit = names::unit_of(path, self.on.ours);
@@ -816,7 +816,7 @@ impl Work<'_, '_> {
             return (finding, Vec::new());
         }
         match apply_step(step, tree) {
-            Ok(changes) => (Finding::Applies { offset: 0 }, changes),
+            Ok(changes) => (Finding::applies(), changes),
             Err((what, line)) => {
                 let file = format!("{}/relocation.toml:{line}", self.on.planned.name());
                 (conflict(format!("{what} ({file})")), Vec::new())
@@ -920,7 +920,7 @@ impl Work<'_, '_> {
             (Some(path), None) => one(match old {
                 None => Outcome::there(How::Gone),
                 Some(old) if Some(&old) == pair.before.as_ref() => {
-                    Outcome::becomes(Finding::Applies { offset: 0 }, None)
+                    Outcome::becomes(Finding::applies(), None)
                 }
                 Some(_) => Outcome::stays(conflict(format!(
                     "{path} is to be removed, and the base changed it"
@@ -993,7 +993,10 @@ impl Work<'_, '_> {
                 Some(Done::Whole) => Finding::There { how: How::Reverse },
                 Some(Done::Lines) => Finding::There { how: How::Lines },
                 None => match lines.apply(hunk) {
-                    Some(offset) => Finding::Applies { offset },
+                    Some(offset) => Finding::Applies {
+                        offset,
+                        doubles: hunk::doubles(hunk, content, &base),
+                    },
                     None => unplaced(&lines, hunk),
                 },
             });
@@ -1007,10 +1010,13 @@ impl Work<'_, '_> {
         let Some(merged) = self.judge.merge.merge(content, base, after, false)? else {
             return Ok((findings, None));
         };
-        for finding in findings.iter_mut().filter(|f| f.is_conflict()) {
+        let pairs = findings.iter_mut().zip(&diff.hunks);
+        for (finding, hunk) in pairs.filter(|(f, _)| f.is_conflict()) {
             *finding = match merged == *content {
                 true => Finding::There { how: How::Merge },
-                false => Finding::Merges,
+                false => Finding::Merges {
+                    doubles: hunk::doubles(hunk, content, base),
+                },
             };
         }
         Ok((findings, Some(merged)))

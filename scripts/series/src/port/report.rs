@@ -159,12 +159,20 @@ pub enum Finding {
     Applies {
         /// The offset.
         offset: i64,
+        /// If most of the lines that come stand in the file already: those that do.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        doubles: Vec<String>,
     },
     /// A three-way merge of the file succeeds.
-    Merges,
+    Merges {
+        /// As above.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        doubles: Vec<String>,
+    },
     /// It is there.
     There {
         /// How that is known.
+        #[serde(flatten)]
         how: How,
     },
     /// Some of its names are there.
@@ -238,6 +246,19 @@ pub struct Cause {
 }
 
 impl Finding {
+    /// It fits where it should.
+    pub fn applies() -> Self {
+        Self::applies_at(0)
+    }
+
+    /// It fits with this offset.
+    pub fn applies_at(offset: i64) -> Self {
+        Finding::Applies {
+            offset,
+            doubles: Vec::new(),
+        }
+    }
+
     /// Whether it is a conflict.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Finding::Conflicts { .. })
@@ -251,7 +272,7 @@ impl Finding {
     /// Whether the file of the base is afterwards what the patch makes of it, or was before.
     pub fn is_exact(&self) -> bool {
         match self {
-            Finding::Enters | Finding::Applies { .. } | Finding::Merges => true,
+            Finding::Enters | Finding::Applies { .. } | Finding::Merges { .. } => true,
             Finding::There { how } => {
                 matches!(
                     how,

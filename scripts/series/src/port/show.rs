@@ -207,8 +207,10 @@ fn patch_lines(patch: &PatchReport) -> String {
     }
     text.push('\n');
     let plain = |p: &&Part| {
-        !matches!(p.finding, Finding::Enters | Finding::Applies { offset: 0 })
-            && (patch.is != PatchIs::Applies || p.finding == Finding::Merges)
+        let plain = p.finding == Finding::Enters || p.finding == Finding::applies();
+        // How far lines are off was said of the patch.
+        let off = matches!(&p.finding, Finding::Applies { doubles, .. } if doubles.is_empty());
+        !plain && !(off && patch.is == PatchIs::Applies)
     };
     for part in patch.parts.iter().filter(plain) {
         text += &part_lines(part);
@@ -219,7 +221,7 @@ fn patch_lines(patch: &PatchReport) -> String {
 /// Whether hunks are off their lines.
 fn how_it_applies(parts: &[Part]) -> String {
     let offsets = parts.iter().filter_map(|p| match p.finding {
-        Finding::Applies { offset } if offset != 0 => Some(offset),
+        Finding::Applies { offset, .. } if offset != 0 => Some(offset),
         _ => None,
     });
     let (least, most) = offsets.fold((i64::MAX, i64::MIN), |(a, b), o| (a.min(o), b.max(o)));
@@ -260,9 +262,15 @@ fn part_lines(part: &Part) -> String {
 fn found(finding: &Finding) -> String {
     match finding {
         Finding::Enters => "enters".to_owned(),
-        Finding::Applies { offset: 0 } => "applies".to_owned(),
-        Finding::Applies { offset } => format!("applies with an offset of {}", lines(*offset)),
-        Finding::Merges => "applies by a three-way merge".to_owned(),
+        Finding::Applies { offset: 0, doubles } => format!("applies{}", but(doubles)),
+        Finding::Applies { offset, doubles } => {
+            format!(
+                "applies with an offset of {}{}",
+                lines(*offset),
+                but(doubles)
+            )
+        }
+        Finding::Merges { doubles } => format!("applies by a three-way merge{}", but(doubles)),
         Finding::There { how } => format!("there ({})", reason(how)),
         Finding::InPart { at, there, missing } if there.is_empty() => {
             format!("{at} is another file; missing: {}", some(missing))
@@ -277,6 +285,14 @@ fn found(finding: &Finding) -> String {
         Finding::Conflicts { why, after, .. } => {
             format!("fails after {}: {why}", causes(after))
         }
+    }
+}
+
+/// What is to be said of lines that are there twice then.
+fn but(doubles: &[String]) -> String {
+    match doubles {
+        [] => String::new(),
+        lines => format!(", but these lines stand there already: {}", some(lines)),
     }
 }
 

@@ -107,7 +107,7 @@ fn on_the_same_base_everything_applies() {
     assert_eq!(report.verdict.is, Is::Applies);
     assert_eq!(patches(&report), [PatchIs::Applies; 2]);
     assert_eq!(*finding(&report, 1, 0), Finding::Enters);
-    assert_eq!(*finding(&report, 1, 1), Finding::Applies { offset: 0 });
+    assert_eq!(*finding(&report, 1, 1), Finding::applies_at(0));
     assert!(report.names.there.is_empty());
     assert_eq!(
         missing(&report),
@@ -124,7 +124,7 @@ fn shifted_lines_are_an_offset() {
     let own = format!("// one\n{LIB}");
     let report = one(list, &[("lib.rs", &own)], &[("lib.rs", &moved)]);
     assert_eq!(report.verdict.is, Is::Applies);
-    assert_eq!(*finding(&report, 1, 1), Finding::Applies { offset: 1 });
+    assert_eq!(*finding(&report, 1, 1), Finding::applies_at(1));
 }
 
 #[test]
@@ -171,7 +171,12 @@ fn lines_that_can_be_merged_are() {
         &[("x", &lines("first", ""))],
         &[("x", &lines("other", ""))],
     );
-    assert_eq!(*finding(&report, 1, 0), Finding::Merges);
+    assert_eq!(
+        *finding(&report, 1, 0),
+        Finding::Merges {
+            doubles: Vec::new()
+        }
+    );
     assert_eq!(report.verdict.is, Is::Applies);
 }
 
@@ -288,7 +293,7 @@ fn later_patches_are_looked_at_for_themselves() {
     );
     assert_eq!(report.verdict.conflict, 1);
     // It is off by the lines of the patches that are not there.
-    assert_eq!(*finding(&report, 3, 0), Finding::Applies { offset: -2 });
+    assert_eq!(*finding(&report, 3, 0), Finding::applies_at(-2));
 }
 
 #[test]
