@@ -45,6 +45,8 @@ pub enum Resource {
     Refs,
     /// The checked-out kernel tree and the build folders.
     Tree,
+    /// The tree that `check --full` walks, and its build folders.
+    Full,
     /// Installed tools.
     Tools,
 }
@@ -55,6 +57,7 @@ impl Resource {
             Resource::Base => "base",
             Resource::Refs => "refs",
             Resource::Tree => "tree",
+            Resource::Full => "full",
             Resource::Tools => "tools",
         }
     }

@@ -233,7 +233,8 @@ impl<'a> Git<'a> {
                 &["refs/nova-series/tree"],
                 &["index", "HEAD", "refs/heads/nova-series"],
             ),
-            Resource::Tools => (&[], &[]),
+            // That tree has a repository of its own.
+            Resource::Full | Resource::Tools => (&[], &[]),
         };
         for below in folders {
             walk(&dir.join(below));

@@ -201,6 +201,8 @@ pub struct Build<'a> {
     pub toolchain: &'a Toolchain,
     /// Which kernel.
     pub target: Target,
+    /// A fragment in place of the kernel's own, for a series on its own.
+    pub alone: Option<PathBuf>,
     /// Where talk goes.
     pub ui: &'a Ui,
 }
@@ -214,6 +216,22 @@ impl Build<'_> {
     /// The kernel that it makes.
     pub fn image(&self) -> PathBuf {
         self.dir().join(self.target.arch().image())
+    }
+
+    /// The folder of its results below `out/kunit/`.
+    pub fn results(&self) -> String {
+        match self.alone {
+            Some(_) => format!("{}-alone", self.target.name()),
+            None => self.target.name().to_owned(),
+        }
+    }
+
+    /// The configuration fragments, below the top folder or with their whole path.
+    fn fragments(&self) -> Vec<PathBuf> {
+        match &self.alone {
+            Some(fragment) => vec![fragment.clone()],
+            None => self.target.fragments().iter().map(PathBuf::from).collect(),
+        }
     }
 
     fn stamp_path(&self) -> PathBuf {
@@ -235,7 +253,7 @@ impl Build<'_> {
 
     fn key(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for fragment in self.target.fragments() {
+        for fragment in self.fragments() {
             hash.update(self.ws.read(fragment)?);
         }
         for part in self.toolchain.make.iter().chain([&self.toolchain.rustc]) {
@@ -257,7 +275,7 @@ impl Build<'_> {
             .arg(format!("--arch={}", self.target.arch().name()))
             .dir(self.cache.kernel());
         if verb == "config" {
-            for fragment in self.target.fragments() {
+            for fragment in self.fragments() {
                 let path = self.ws.path(fragment);
                 cmd = cmd.arg(format!("--kunitconfig={}", path.display()));
             }
@@ -357,11 +375,11 @@ impl Build<'_> {
     pub fn check_config(&self) -> Result<()> {
         let made = crate::workspace::read_text(&self.dir().join(".config")).unwrap_or_default();
         let mut errors = Vec::new();
-        for fragment in self.target.fragments() {
-            let wanted = self.ws.read(fragment)?;
+        for fragment in self.fragments() {
+            let wanted = self.ws.read(&fragment)?;
             errors.extend(lost(&wanted, &made).into_iter().map(|lost| {
                 Error::new(format!("{} did not survive: {}", lost.wanted, lost.found()))
-                    .at(fragment, lost.line)
+                    .at(&fragment, lost.line)
             }));
         }
         let help = "the option needs others, or is not there for this architecture: see `depends \
@@ -420,6 +438,14 @@ fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
                 instead: is.map(|(_, line)| *line),
             })
         })
+        .collect()
+}
+
+/// Each option of a fragment that is not in the configuration that was made of it, in a sentence.
+pub fn lost_options(fragment: &str, made: &str) -> Vec<String> {
+    lost(fragment, made)
+        .iter()
+        .map(|lost| format!("{} did not survive: {}", lost.wanted, lost.found()))
         .collect()
 }
 

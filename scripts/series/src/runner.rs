@@ -28,6 +28,10 @@ use std::{
     },
     sync::{
         Mutex,
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        },
         mpsc, //
     },
     thread,
@@ -166,8 +170,8 @@ impl Output {
     }
 }
 
-/// Starts programs.
-pub trait Runner {
+/// Starts programs, also from several threads at a time.
+pub trait Runner: Sync {
     /// Runs to the end and returns what was written.
     ///
     /// # Errors
@@ -244,8 +248,17 @@ pub struct System;
 /// Process ids of running children, for the handler that ends them with us.
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
+/// Whether [`end_children`] was called.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether children are being ended, so that how one of them ended says nothing about its work.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
 /// Asks every running child to end. Called when the user interrupts the program.
 pub fn end_children() {
+    ENDING.store(true, Ordering::SeqCst);
     let Ok(children) = CHILDREN.lock() else {
         return;
     };

@@ -2,16 +2,79 @@
 
 //! `check --full`.
 
-use super::App;
-use crate::error::Result;
+use std::time::Instant;
+
+use super::{
+    App,
+    Made,
+    print, //
+};
+use crate::{
+    cache::Resource,
+    emit,
+    error::Result,
+    full::{
+        self,
+        ARCHS, //
+    },
+    kernel::Arch,
+    tools::Need,
+    ui::duration,
+    workspace::write, //
+};
+
+/// The names of the checks, besides the quick ones.
+const CHECKS: [&str; 7] = [
+    "build", "W=1", "clippy", "sparse", "rustdoc", "KUnit", "depends",
+];
 
 impl App<'_> {
-    pub(super) fn full(
-        &self,
-        _names: &[String],
-        _archs: &[crate::kernel::Arch],
-        _json: bool,
-    ) -> Result<()> {
-        Err(crate::error::Error::new("not there yet"))
+    pub(super) fn full(&self, names: &[String], archs: &[Arch], json: bool) -> Result<()> {
+        let start = Instant::now();
+        self.refuse_odd_folder()?;
+        let made = self.make(&[])?;
+        let mut outcome = self.quick(&made, names)?;
+        let done = self.full_checks(&made, names, archs)?;
+        outcome.checks.extend(CHECKS);
+        outcome.findings.extend(done.findings);
+        if names.is_empty() && archs.is_empty() {
+            // A part is not to take the place of the whole.
+            let times = self.ws.path("out/full-times.json");
+            write(&times, &emit::json(&done.times)?)?;
+            write(&full::record::path(&self.ws), &emit::json(&done.full)?)?;
+        }
+        if !json {
+            print(&format!("{}\n", full::table(&done.full)));
+        }
+        self.ui.say(format!(
+            "{} results, {} of them from earlier runs, in {}",
+            done.times.units.len(),
+            done.times.cached,
+            duration(start.elapsed())
+        ));
+        self.show_findings(&outcome, json)
+    }
+
+    fn full_checks(&self, made: &Made, names: &[String], archs: &[Arch]) -> Result<full::Outcome> {
+        let toolchain = self.toolchain(&[Need::Kernel, Need::Check, Need::Full])?;
+        let _lock = self.cache.lock(Resource::Full, &self.ui)?;
+        full::run(
+            &full::Subject {
+                runner: self.runner,
+                ws: &self.ws,
+                cache: &self.cache,
+                toolchain: &toolchain,
+                git: &self.git(),
+                base: &self.base,
+                assembled: &made.assembled,
+                archs: match archs {
+                    [] => ARCHS.to_vec(),
+                    archs => archs.to_vec(),
+                },
+                lock_tree: &|| self.lock(Resource::Tree),
+                ui: &self.ui,
+            },
+            names,
+        )
     }
 }

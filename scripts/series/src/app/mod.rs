@@ -376,19 +376,25 @@ impl<'a> App<'a> {
         Toolchain::find(self.runner, &self.cache, needs)
     }
 
+    /// The kernel's build cannot work in each folder.
+    fn refuse_odd_folder(&self) -> Result<()> {
+        match self.kernel.to_string_lossy().contains([' ', ':']) {
+            false => Ok(()),
+            true => Err(
+                Error::new("the kernel's build refuses folders with a space or a colon")
+                    .at(&self.kernel, None)
+                    .help("set NOVA_SERIES_CACHE to another folder"),
+            ),
+        }
+    }
+
     /// Builds, and hands the build over while its folder is still ours.
     fn build<T>(
         &self,
         target: Target,
         then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
     ) -> Result<T> {
-        if self.kernel.to_string_lossy().contains([' ', ':']) {
-            return Err(
-                Error::new("the kernel's build refuses folders with a space or a colon")
-                    .at(&self.kernel, None)
-                    .help("set NOVA_SERIES_CACHE to another folder"),
-            );
-        }
+        self.refuse_odd_folder()?;
         let made = self.make(&[])?;
         let toolchain = self.toolchain(&target.arch().needs())?;
         let build = Build {
@@ -397,6 +403,7 @@ impl<'a> App<'a> {
             cache: &self.cache,
             toolchain: &toolchain,
             target,
+            alone: None,
             ui: &self.ui,
         };
         let _lock = self.lock(Resource::Tree)?;
@@ -532,8 +539,8 @@ impl<'a> App<'a> {
         }
     }
 
-    fn check_command(&self, names: &[String], json: bool) -> Result<()> {
-        let made = self.make(&[])?;
+    /// The quick checks.
+    fn quick(&self, made: &Made, names: &[String]) -> Result<check::Outcome> {
         let missing = tools::missing(self.runner, &self.cache, &[Need::Check]);
         if !missing.is_empty() {
             return Err(tools::lacking(&missing));
@@ -544,12 +551,20 @@ impl<'a> App<'a> {
         let b4 = self.toolchain(&[])?.b4;
         // A b4 from elsewhere does not bring the modules along.
         let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
-        let subject = self.subject(&made, &git, python);
-        let outcome = check::quick(&subject, names, &self.ui)?;
+        let subject = self.subject(made, &git, python);
+        check::quick(&subject, names, &self.ui)
+    }
+
+    fn check_command(&self, names: &[String], json: bool) -> Result<()> {
+        let outcome = self.quick(&self.make(&[])?, names)?;
+        self.show_findings(&outcome, json)
+    }
+
+    fn show_findings(&self, outcome: &check::Outcome, json: bool) -> Result<()> {
         if json {
-            print(&String::from_utf8_lossy(&emit::json(&outcome)?));
+            print(&String::from_utf8_lossy(&emit::json(outcome)?));
         }
-        match check::failure(&outcome) {
+        match check::failure(outcome) {
             Some(error) => Err(error),
             None => {
                 self.ui.say(format!(

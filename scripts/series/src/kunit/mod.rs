@@ -168,7 +168,7 @@ pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Re
         verdict.errors.extend(boots.complaints);
     }
     let record = Record::new(series, build.target, tree, verdict, boots.watch);
-    let dir = ws.out()?.join("kunit").join(build.target.name());
+    let dir = ws.out()?.join("kunit").join(build.results());
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
     write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
     Ok(record)

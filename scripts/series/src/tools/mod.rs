@@ -47,6 +47,8 @@ pub enum Need {
     Qemu,
     /// Checking patches.
     Check,
+    /// Compiling each patch with every checker.
+    Full,
     /// Writing mails.
     Send,
     /// Building and measuring the host tests.
@@ -61,6 +63,7 @@ impl Need {
             Need::Kernel => "build, test",
             Need::Qemu => "test --arch x86_64",
             Need::Check => "check",
+            Need::Full => "check --full",
             Need::Send => "send",
             Need::Host => "host tests",
         }
@@ -167,6 +170,7 @@ const SPECS: &[Spec] = &[
         &["qemu-system-x86"],
         &["--version"],
     ),
+    program("sparse", Need::Full, &["sparse"], &["--version"]),
     program("valgrind", Need::Host, &["valgrind"], &["--version"]),
     Spec {
         name: "rustfmt",
