@@ -441,12 +441,20 @@ fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
         .collect()
 }
 
+/// What separates an option from how the configuration lacks it.
+const LOST: &str = " did not survive: ";
+
 /// Each option of a fragment that is not in the configuration that was made of it, in a sentence.
 pub fn lost_options(fragment: &str, made: &str) -> Vec<String> {
     lost(fragment, made)
         .iter()
-        .map(|lost| format!("{} did not survive: {}", lost.wanted, lost.found()))
+        .map(|lost| format!("{}{LOST}{}", lost.wanted, lost.found()))
         .collect()
+}
+
+/// Whether two of these sentences are about the same option.
+pub fn same_option(one: &str, other: &str) -> bool {
+    one.split(LOST).next() == other.split(LOST).next()
 }
 
 /// Name and value of the option that a line sets.

@@ -185,7 +185,7 @@ impl<'a> Checkout<'a> {
                 cmd = cmd
                     .env(format!("GIT_{who}_NAME"), "nova-series")
                     .env(format!("GIT_{who}_EMAIL"), "nobody@localhost")
-                    .env(format!("GIT_{who}_DATE"), "1 +0000");
+                    .env(format!("GIT_{who}_DATE"), "@1 +0000");
             }
             let out = must(self.runner, &cmd)?;
             Oid::parse(&out.text()).ok_or_else(|| Error::new("git did not name its commit"))

@@ -71,7 +71,7 @@ pub struct Compiled {
     pub builds: bool,
     /// What was said.
     pub said: Vec<Diagnostic>,
-    /// Options of the fragment that the configuration does not have.
+    /// Options of the fragment that the configuration does not have, a sentence each.
     #[serde(default)]
     pub lost: Vec<String>,
 }

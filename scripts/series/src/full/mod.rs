@@ -63,7 +63,10 @@ use crate::{
         Git,
         Oid, //
     },
-    kernel::Arch,
+    kernel::{
+        Arch,
+        same_option, //
+    },
     manifest::Base,
     runner::Runner,
     tools::Toolchain,
@@ -136,12 +139,17 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
         subject,
         walk: Walk::new(subject, &sources, store)?,
         tips: BTreeMap::new(),
+        lost: Vec::new(),
         findings,
     };
     checks.plan(&series)?;
     let mut done = Vec::new();
     for one in &series {
         done.push(checks.patches(one)?);
+    }
+    if names.is_empty() {
+        // A series alone may come before the option.
+        checks.options();
     }
     for (one, full) in series.iter().zip(&mut done) {
         checks.dependencies(one, full)?;
@@ -182,6 +190,8 @@ struct Checks<'a> {
     walk: Walk<'a>,
     /// All that was said up to a tree, by architecture.
     tips: BTreeMap<Oid, Vec<Seen>>,
+    /// Options that no configuration so far has, in sentences.
+    lost: Vec<(Arch, Vec<String>)>,
     findings: Vec<Finding>,
 }
 
@@ -289,7 +299,7 @@ impl Checks<'_> {
             let mut units = Vec::new();
             for ((made, seen), built) in made.iter().zip(&mut seen).zip(&mut built) {
                 units.push(self.judge(one, index, made, seen, built));
-                self.options(one, index, made);
+                self.note_lost(made);
             }
             merge(&mut self.findings, before);
             patches.push(PatchFull {
@@ -375,21 +385,30 @@ impl Checks<'_> {
         }
     }
 
-    /// With all series each option of a fragment has to have survived.
-    fn options(&mut self, one: &AssembledSeries, index: usize, made: &Made) {
-        if one.patches[index].tree != self.subject.assembled.all.tree {
-            return;
+    /// Notes which options the configuration of a patch does not have.
+    fn note_lost(&mut self, made: &Made) {
+        match self.lost.iter_mut().find(|(arch, _)| *arch == made.arch) {
+            Some((_, lost)) => {
+                lost.retain(|l| made.compiled.lost.iter().any(|m| same_option(l, m)));
+            }
+            None => self.lost.push((made.arch, made.compiled.lost.clone())),
         }
-        for lost in &made.compiled.lost {
-            self.findings.push(Finding {
-                series: one.name().to_owned(),
-                patch: None,
-                check: "config".into(),
-                message: format!("{}: {lost}", made.arch.name()),
-                file: Some(format!("kunit-configs/full/{}.config", made.arch.name())),
-                line: None,
-                help: None,
-            });
+    }
+
+    /// An option that no tree of the walk has is one that nobody tests.
+    fn options(&mut self) {
+        for (arch, lost) in std::mem::take(&mut self.lost) {
+            for message in lost {
+                self.findings.push(Finding {
+                    series: "all series".to_owned(),
+                    patch: None,
+                    check: "config".into(),
+                    message,
+                    file: Some(format!("kunit-configs/full/{}.config", arch.name())),
+                    line: None,
+                    help: None,
+                });
+            }
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Sources {
     #[serde(default)]
     um: Vec<String>,
     /// Files that are compiled for x86_64.
-    #[serde(default)]
+    #[serde(default, rename = "x86_64")]
     x86_64: Vec<String>,
     /// Files that are compiled for arm64.
     #[serde(default)]
@@ -72,6 +72,7 @@ impl Sources {
     /// It is missing, not TOML, or has an unknown field.
     pub fn read(ws: &Workspace) -> Result<Self> {
         manifest::parse(Path::new(FILE), &ws.read(FILE)?)
+            .map_err(|e| e.help("the fields are described in the file itself"))
     }
 
     /// The files that an architecture compiles, besides the folders.
@@ -83,16 +84,18 @@ impl Sources {
         }
     }
 
-    /// What make is asked for in a tree: its part of `rust/`, the folders, and the objects of those
-    /// files that are there.
+    /// What make is asked for in a tree: the folders, and the objects of those files that are there.
+    /// Each of them has make compile `rust/` first. To ask for that as well would have it take one
+    /// target after the other.
     pub fn targets(&self, arch: Arch, tree: &Path) -> Vec<String> {
         let folders = self.folders.iter().filter(|f| tree.join(f).is_dir());
         let files = self.files(arch).iter().filter(|f| tree.join(f).is_file());
         let objects = files.filter_map(|f| Some(format!("{}.o", f.rsplit_once('.')?.0)));
-        std::iter::once("prepare".to_owned())
-            .chain(folders.cloned())
-            .chain(objects)
-            .collect()
+        let targets: Vec<String> = folders.cloned().chain(objects).collect();
+        match targets.is_empty() {
+            true => vec!["prepare".to_owned()],
+            false => targets,
+        }
     }
 
     /// Whether a C or Rust file is compiled, or left out by name.
@@ -202,10 +205,10 @@ why = "it does not understand it"
         std::fs::create_dir_all(dir.path().join("drivers")).unwrap();
         std::fs::write(dir.path().join("drivers/b.c"), "").unwrap();
         let targets = |arch| sources().targets(arch, dir.path());
-        assert_eq!(targets(Arch::Um), ["prepare", "drivers/b.o"]);
+        assert_eq!(targets(Arch::Um), ["drivers/b.o"]);
         assert_eq!(targets(Arch::X86_64), ["prepare"]);
         std::fs::create_dir_all(dir.path().join("drivers/nova")).unwrap();
-        assert_eq!(targets(Arch::X86_64), ["prepare", "drivers/nova/"]);
+        assert_eq!(targets(Arch::X86_64), ["drivers/nova/"]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ qemu*" -initrd "*) cat "$FAKE/boot.log" ;;
 esac
 "#;
 
-const TOOLS: &[&str] = &[
+pub const TOOLS: &[&str] = &[
     "make",
     "gcc",
     "clang-19",
@@ -63,7 +63,7 @@ const TOOLS: &[&str] = &[
     "qemu-system-x86_64",
 ];
 
-const RUST: &[&str] = &[
+pub const RUST: &[&str] = &[
     "core/src/lib.rs",
     "core/src/alloc/mod.rs",
     "portable-simd/crates/core_simd/src/vendor/x86.rs",

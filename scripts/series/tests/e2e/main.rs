@@ -5,6 +5,7 @@
 mod assemble;
 mod documented;
 mod errors;
+mod full;
 mod graph;
 mod kernels;
 mod mail;
