@@ -46,6 +46,12 @@ impl App<'_> {
         if !json {
             print(&format!("{}\n", full::table(&done.full)));
         }
+        if done.full.series.iter().all(|s| s.builds_alone) {
+            self.ui.say(
+                "no dependency is undeclared: each patch builds on the base and what its series \
+                 declares",
+            );
+        }
         self.ui.say(format!(
             "{} results, {} of them from earlier runs, in {}",
             done.times.units.len(),

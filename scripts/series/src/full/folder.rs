@@ -283,20 +283,11 @@ fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file of a build folder was made by a compiler, or by bindgen.
+/// Whether a file of a build folder was made by a compiler, or from what one made.
 fn is_compiled(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    [
-        ".o",
-        ".rmeta",
-        ".rlib",
-        ".so",
-        ".a",
-        ".cmd",
-        "_generated.rs",
-    ]
-    .iter()
-    .any(|end| name.ends_with(end))
+    let ends = [".o", ".rmeta", ".rlib", ".so", ".a", ".cmd"];
+    ends.iter().any(|end| name.ends_with(end)) || name.contains("_generated.")
 }
 
 #[cfg(test)]

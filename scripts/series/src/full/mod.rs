@@ -188,11 +188,20 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
 struct Checks<'a> {
     subject: &'a Subject<'a>,
     walk: Walk<'a>,
-    /// All that was said up to a tree, by architecture.
-    tips: BTreeMap<Oid, Vec<Seen>>,
+    /// What is known of where a series ends, or starts, by architecture.
+    tips: BTreeMap<Oid, Vec<State>>,
     /// Options that no configuration so far has, in sentences.
     lost: Vec<(Arch, Vec<String>)>,
     findings: Vec<Finding>,
+}
+
+/// What is known of a tree on the way.
+#[derive(Debug, Clone)]
+struct State {
+    /// All that was said up to there.
+    seen: Seen,
+    /// Whether it builds.
+    builds: bool,
 }
 
 impl Checks<'_> {
@@ -266,39 +275,39 @@ impl Checks<'_> {
     }
 
     /// What was said up to where a series starts.
-    fn seen_before(&mut self, one: &AssembledSeries) -> Result<Vec<Seen>> {
+    fn state_before(&mut self, one: &AssembledSeries) -> Result<Vec<State>> {
         let tips: Vec<&Oid> = self.tips.keys().collect();
         let Some(task) = self.start(one, &tips) else {
             return Ok(self.tips[&one.parent.tree].clone());
         };
-        let mut seen = Vec::new();
+        let mut states = Vec::new();
         for made in self.walk.perform(&task)? {
-            let mut of_arch = Seen::default();
-            of_arch.new_in(&made.compiled.said);
+            let mut seen = Seen::default();
+            seen.new_in(&made.compiled.said);
             if let Some(documented) = &made.documented {
-                of_arch.new_in(&documented.said);
+                seen.new_in(&documented.said);
             }
-            seen.push(of_arch);
+            let builds = made.compiled.builds;
+            states.push(State { seen, builds });
         }
-        self.tips.insert(one.parent.tree.clone(), seen.clone());
-        Ok(seen)
+        self.tips.insert(one.parent.tree.clone(), states.clone());
+        Ok(states)
     }
 
     /// Walks the patches of a series.
     fn patches(&mut self, one: &AssembledSeries) -> Result<SeriesFull> {
-        let mut seen = self.seen_before(one)?;
+        let mut states = self.state_before(one)?;
         let mut patches = Vec::new();
-        let mut built = vec![true; seen.len()];
         for (index, planned) in one.plan.patches.iter().enumerate() {
             if let Some(step) = &planned.relocate {
-                seen.iter_mut().for_each(|s| s.rename(step));
+                states.iter_mut().for_each(|s| s.seen.rename(step));
             }
             let task = self.task(one, index)?;
             let made = self.walk.perform(&task)?;
             let before = self.findings.len();
             let mut units = Vec::new();
-            for ((made, seen), built) in made.iter().zip(&mut seen).zip(&mut built) {
-                units.push(self.judge(one, index, made, seen, built));
+            for (made, state) in made.iter().zip(&mut states) {
+                units.push(self.judge(one, index, made, state));
                 self.note_lost(made);
             }
             merge(&mut self.findings, before);
@@ -310,7 +319,7 @@ impl Checks<'_> {
                 units,
             });
         }
-        self.tips.insert(one.tip().tree.clone(), seen);
+        self.tips.insert(one.tip().tree.clone(), states);
         let series = one.plan.series();
         Ok(SeriesFull {
             name: series.name.clone(),
@@ -331,12 +340,11 @@ impl Checks<'_> {
         one: &AssembledSeries,
         index: usize,
         made: &Made,
-        seen: &mut Seen,
-        built: &mut bool,
+        state: &mut State,
     ) -> UnitFull {
         let mut ran = vec!["build", "W=1", "clippy", "sparse"];
         let mut builds = made.compiled.builds;
-        let (mut warnings, mut errors) = by_level(seen.new_in(&made.compiled.said), builds);
+        let (mut warnings, mut errors) = by_level(state.seen.new_in(&made.compiled.said), builds);
         let mut report = |check: &'static str, said: &[Said]| {
             for one_said in said {
                 self.findings.push(Finding {
@@ -354,7 +362,7 @@ impl Checks<'_> {
         report("warning", &warnings);
         if let Some(documented) = &made.documented {
             ran.push("rustdoc");
-            let new = seen.new_in(&documented.said);
+            let new = state.seen.new_in(&documented.said);
             let (more_warnings, more_errors) = by_level(new, documented.builds);
             report("rustdoc", &more_errors);
             report("rustdoc", &more_warnings);
@@ -362,7 +370,7 @@ impl Checks<'_> {
             errors.extend(more_errors);
             builds &= documented.builds;
         }
-        if !builds && errors.is_empty() && *built {
+        if !builds && errors.is_empty() && state.builds {
             // It says nothing that was not said before, but then it went on.
             report(
                 "build",
@@ -374,7 +382,7 @@ impl Checks<'_> {
                 }],
             );
         }
-        *built = builds;
+        state.builds = builds;
         UnitFull {
             arch: made.arch,
             ran: ran.into_iter().map(str::to_owned).collect(),
@@ -415,7 +423,7 @@ impl Checks<'_> {
     /// Proves the dependencies of a series.
     fn dependencies(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
         // Only the first architecture is asked.
-        let seen = self.tips[&one.tip().tree][0].clone();
+        let seen = self.tips[&one.tip().tree][0].seen.clone();
         for declared in &one.plan.series().depends {
             let without = Without::new(self.subject, &self.walk, one, &declared.value)?;
             let proof = without.prove(&mut self.walk, &seen)?;

@@ -120,10 +120,11 @@ impl Store {
             return *seconds;
         }
         let kind = what.rsplit(' ').next();
+        // A base is compiled as a whole, and is like nothing else.
         let like = self
             .durations
             .iter()
-            .filter(|(w, _)| w.rsplit(' ').next() == kind);
+            .filter(|(w, _)| w.rsplit(' ').next() == kind && w.split(' ').next() != Some("base"));
         let (n, sum) = like.fold((0u32, 0.0), |(n, sum), (_, s)| (n + 1, sum + s));
         match n {
             0 => UNKNOWN,
@@ -173,6 +174,7 @@ mod tests {
         store.took("clist 1 um", 10.0).unwrap();
         store.took("clist 2 um", 20.0).unwrap();
         store.took("clist 1 x86_64", 90.0).unwrap();
+        store.took("base um", 900.0).unwrap();
         assert_eq!(store.expect("nova-mm 3 um"), 15.0);
     }
 }
