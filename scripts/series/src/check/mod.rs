@@ -14,6 +14,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use self::rustfmt::Rustfmt;
 use crate::{
     assemble::{
         Assembled,
@@ -117,6 +118,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     let series = subject.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let mut findings = Vec::new();
+    let rustfmt = Rustfmt::find(subject)?;
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
     for one in series {
         discipline::check(subject, one, &mut findings)?;
@@ -125,7 +127,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         for number in 1..=one.patches.len() {
             progress.set(progress.at() + 1, &one.plan.patches[number - 1].subject);
             checkpatch::check(subject, one, number, &mut findings)?;
-            rustfmt::check(subject, one, number, &mut findings)?;
+            rustfmt::check(subject, one, number, &rustfmt, &mut findings)?;
         }
     }
     progress.done();
