@@ -69,14 +69,19 @@ fn run(subject: &Subject<'_>, blob: &Oid) -> Result<String> {
     let content = subject.git.blobs(&[blob])?.concat();
     // Through standard input rustfmt does not follow `mod` lines into other files.
     let cmd = Cmd::new("rustfmt")
-        .args(["--check", "--edition=2021", "--config-path"])
+        .args([
+            "--check",
+            "--color=never",
+            "--edition=2021",
+            "--config-path",
+        ])
         .arg(subject.git.dir().join(".rustfmt.toml"))
         .stdin(content);
     let runner = subject.git.runner();
     let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    // Of what it reads from there it exits with 0 whatever it would change.
     Ok(match out.text() {
-        _ if out.ok() => String::new(),
-        text if text.is_empty() => format!("{}\n", out.complaint()),
+        text if text.is_empty() && !out.ok() => format!("{}\n", out.complaint()),
         text => text,
     })
 }
