@@ -260,13 +260,18 @@ impl<'a> Git<'a> {
         Ok(parse_listing(&out.stdout, 2))
     }
 
-    /// Every file of a tree.
+    /// The files of a tree that are at these paths, or in these folders.
     ///
     /// # Errors
     ///
     /// There is no such tree.
-    pub fn all_entries(&self, tree: &Oid) -> Result<BTreeMap<String, Entry>> {
-        let out = self.must(["ls-tree", "-r", "-z", "--full-tree", tree.as_str()])?;
+    pub fn entries_below(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Entry>> {
+        if paths.is_empty() {
+            // To git, no path means the whole tree.
+            return Ok(BTreeMap::new());
+        }
+        let args = ["ls-tree", "-r", "-z", "--full-tree", tree.as_str(), "--"];
+        let out = must(self.runner, &self.cmd(args).args(paths))?;
         // Mode, type, object.
         Ok(parse_listing(&out.stdout, 2))
     }

@@ -21,7 +21,7 @@ use crate::{
             Report, //
         },
         repository::{
-            GitFiles,
+            self,
             GitMerge, //
         },
         show, //
@@ -38,16 +38,11 @@ impl App<'_> {
         let other = obtain_other(self.runner, &self.cache, &place, &self.ui)?;
         let git = self.git();
         let wanted = port::wanted(&planned);
-        let ours = GitFiles::open(&git, &own.tree, &wanted)?;
-        let theirs = GitFiles::open(&git, &other.commit.tree, &wanted)?;
+        let ours = repository::read(&git, &own.tree, &wanted)?;
+        let theirs = repository::read(&git, &other.commit.tree, &wanted)?;
         let scratch = self.cache.scratch()?;
-        let merge = GitMerge {
-            git: &git,
-            scratch: scratch.path().to_owned(),
-        };
+        let merge = GitMerge::new(&git, scratch.path().to_owned());
         let mut series = port::judge_all(&planned, &ours, &theirs, &merge)?;
-        ours.finish()?;
-        theirs.finish()?;
         if !names.is_empty() {
             // The others were needed to get that far.
             series.retain(|s| names.contains(&s.name));

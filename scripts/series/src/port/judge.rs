@@ -8,9 +8,11 @@
 //! because of earlier patches.
 
 use std::{
+    cell::RefCell,
     collections::{
         BTreeMap,
-        BTreeSet, //
+        BTreeSet,
+        HashMap, //
     },
     rc::Rc,
 };
@@ -79,9 +81,9 @@ pub trait Merge {
     /// The merge cannot be tried.
     fn merge(
         &self,
-        theirs: &[u8],
-        base: &[u8],
-        ours: &[u8],
+        theirs: &Bytes,
+        base: &Bytes,
+        ours: &Bytes,
         favoured: bool,
     ) -> Result<Option<Bytes>>;
 }
@@ -179,6 +181,8 @@ fn conflict(why: impl Into<String>) -> Finding {
 pub struct Judge<'a> {
     reader: Reader,
     merge: &'a dyn Merge,
+    /// Files under their new names, by series and step: most are met again.
+    renamed: RefCell<HashMap<(String, String, Bytes), Bytes>>,
 }
 
 impl<'a> Judge<'a> {
@@ -187,7 +191,19 @@ impl<'a> Judge<'a> {
         Self {
             reader: Reader::default(),
             merge,
+            renamed: RefCell::new(HashMap::new()),
         }
+    }
+
+    /// A file as a step would leave it.
+    fn rename(&self, series: &str, step: &Step, content: &Bytes) -> Bytes {
+        let key = (series.to_owned(), step.name.clone(), content.clone());
+        if let Some(known) = self.renamed.borrow().get(&key) {
+            return known.clone();
+        }
+        let new: Bytes = Rc::from(step.rename(&text(content)).into_bytes());
+        self.renamed.borrow_mut().insert(key, new.clone());
+        new
     }
 
     /// Judges a series, and takes the trees past it.
@@ -532,7 +548,7 @@ fn is_made(step: &Step, tree: &dyn Files, end: &dyn Files) -> bool {
     let contents: Vec<(&str, String)> = step
         .files
         .iter()
-        .filter_map(|f| Some((f.value.as_str(), text(&*tree.read(&f.value)?))))
+        .filter_map(|f| Some((f.value.as_str(), text(&tree.read(&f.value)?))))
         .collect();
     let renamed = |news: &BTreeMap<String, String>, content: &str| {
         news.values().any(|new| content.contains(new.as_str()))
@@ -896,7 +912,7 @@ impl Work<'_, '_> {
             }
             let rename = |content: &mut Option<Bytes>| {
                 if let Some(bytes) = content {
-                    *content = Some(Rc::from(step.rename(&text(bytes)).into_bytes()));
+                    *bytes = self.judge.rename(self.on.planned.name(), step, bytes);
                 }
             };
             rename(&mut before);

@@ -110,20 +110,20 @@ fn chain<'a>(
     Ok(end)
 }
 
-/// Which files of a tree are surely read.
-pub fn wanted(planned: &[PlannedSeries]) -> impl Fn(&str) -> bool {
+/// The files and folders of a tree that matter: what the patches touch, and the modules that they
+/// make, wherever in their folders the base has them.
+pub fn wanted(planned: &[PlannedSeries]) -> Vec<String> {
     let mut paths = BTreeSet::new();
-    let mut folders = BTreeSet::new();
-    for patch in planned.iter().flat_map(|p| &p.patches) {
-        for path in patch.paths() {
-            paths.insert(path.to_owned());
-            paths.extend(names::other_form(path));
-            folders.extend(names::module_of(path).map(|m| format!("{m}/")));
+    for path in planned
+        .iter()
+        .flat_map(|p| &p.patches)
+        .flat_map(|p| p.paths())
+    {
+        paths.insert(path.to_owned());
+        if let Some(module) = names::module_of(path) {
+            paths.extend(names::files_of(module));
+            paths.insert(format!("{module}/"));
         }
     }
-    move |path: &str| {
-        let folder = path.rsplit_once('/').map(|(dir, _)| format!("{dir}/"));
-        paths.contains(path)
-            || path.ends_with(".rs") && folder.is_some_and(|dir| folders.contains(&dir))
-    }
+    paths.into_iter().collect()
 }

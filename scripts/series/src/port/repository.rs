@@ -4,17 +4,17 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{
+        BTreeMap,
+        HashMap, //
+    },
     path::PathBuf,
     rc::Rc, //
 };
 
 use super::{
     judge::Merge,
-    tree::{
-        Bytes,
-        Files, //
-    },
+    tree::Bytes, //
 };
 use crate::{
     error::{
@@ -22,95 +22,47 @@ use crate::{
         Result, //
     },
     git::{
-        Entry,
         Git,
         Oid, //
     },
     runner::failed,
 };
 
-/// A tree of the repository.
-pub struct GitFiles<'a> {
-    git: &'a Git<'a>,
-    entries: BTreeMap<String, Entry>,
-    read: RefCell<BTreeMap<String, Bytes>>,
-    failed: RefCell<Option<Error>>,
-}
-
-impl<'a> GitFiles<'a> {
-    /// Lists a tree, and reads what is wanted of it in one go. All else is read when it is asked
-    /// for.
-    ///
-    /// # Errors
-    ///
-    /// The repository is damaged.
-    pub fn open(git: &'a Git<'a>, tree: &Oid, wanted: &dyn Fn(&str) -> bool) -> Result<Self> {
-        let entries = git.all_entries(tree)?;
-        let (paths, blobs): (Vec<&String>, Vec<&Oid>) = entries
-            .iter()
-            .filter(|(path, _)| wanted(path))
-            .map(|(path, entry)| (path, &entry.blob))
-            .unzip();
-        let contents = git.blobs(&blobs)?.into_iter().map(Rc::from);
-        let read = paths.into_iter().cloned().zip(contents).collect();
-        Ok(Self {
-            git,
-            entries,
-            read: RefCell::new(read),
-            failed: RefCell::new(None),
-        })
-    }
-
-    /// What went wrong while files were read.
-    ///
-    /// # Errors
-    ///
-    /// A blob is missing.
-    pub fn finish(self) -> Result<()> {
-        match self.failed.into_inner() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Files for GitFiles<'_> {
-    fn read(&self, path: &str) -> Option<Bytes> {
-        let entry = self.entries.get(path)?;
-        if let Some(content) = self.read.borrow().get(path) {
-            return Some(content.clone());
-        }
-        match self.git.blobs(&[&entry.blob]) {
-            Ok(mut contents) => {
-                let content: Bytes = Rc::from(contents.pop()?);
-                let mut read = self.read.borrow_mut();
-                read.insert(path.to_owned(), content.clone());
-                Some(content)
-            }
-            Err(error) => {
-                self.failed.borrow_mut().get_or_insert(error);
-                None
-            }
-        }
-    }
+/// Reads these files and folders of a tree; what it does not have is left out.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn read(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Bytes>> {
+    let entries = git.entries_below(tree, paths)?;
+    let blobs: Vec<&Oid> = entries.values().map(|entry| &entry.blob).collect();
+    let contents = git.blobs(&blobs)?.into_iter().map(Rc::from);
+    Ok(entries.into_keys().zip(contents).collect())
 }
 
 /// `git merge-file`.
 pub struct GitMerge<'a> {
-    /// Some repository.
-    pub git: &'a Git<'a>,
-    /// A private folder.
-    pub scratch: PathBuf,
+    git: &'a Git<'a>,
+    scratch: PathBuf,
+    /// What was merged before: the same files meet in several trees.
+    known: RefCell<HashMap<Sides, Option<Bytes>>>,
 }
 
-impl Merge for GitMerge<'_> {
-    fn merge(
-        &self,
-        theirs: &[u8],
-        base: &[u8],
-        ours: &[u8],
-        favoured: bool,
-    ) -> Result<Option<Bytes>> {
+/// The three files of a merge, and whether a side is favoured.
+type Sides = (Bytes, Bytes, Bytes, bool);
+
+impl<'a> GitMerge<'a> {
+    /// In some repository, with a private folder.
+    pub fn new(git: &'a Git<'a>, scratch: PathBuf) -> Self {
+        Self {
+            git,
+            scratch,
+            known: RefCell::new(HashMap::new()),
+        }
+    }
+
+    fn run(&self, sides: &Sides) -> Result<Option<Bytes>> {
+        let (theirs, base, ours, favoured) = sides;
         let file = |name: &str, content: &[u8]| {
             let path = self.scratch.join(name);
             std::fs::write(&path, content).map_err(|e| Error::io("write", &path, &e))?;
@@ -122,7 +74,7 @@ impl Merge for GitMerge<'_> {
             file("ours", ours)?,
         );
         let mut cmd = self.git.cmd(["merge-file", "--stdout", "--quiet"]);
-        if favoured {
+        if *favoured {
             // The third file's side, in git's words.
             cmd = cmd.arg("--theirs");
         }
@@ -134,5 +86,23 @@ impl Merge for GitMerge<'_> {
             Some(1..=127) => Ok(None),
             _ => Err(failed(&cmd, &out)),
         }
+    }
+}
+
+impl Merge for GitMerge<'_> {
+    fn merge(
+        &self,
+        theirs: &Bytes,
+        base: &Bytes,
+        ours: &Bytes,
+        favoured: bool,
+    ) -> Result<Option<Bytes>> {
+        let sides = (theirs.clone(), base.clone(), ours.clone(), favoured);
+        if let Some(known) = self.known.borrow().get(&sides) {
+            return Ok(known.clone());
+        }
+        let merged = self.run(&sides)?;
+        self.known.borrow_mut().insert(sides, merged.clone());
+        Ok(merged)
     }
 }

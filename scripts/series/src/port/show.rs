@@ -210,7 +210,7 @@ fn patch_lines(patch: &PatchReport) -> String {
         let plain = p.finding == Finding::Enters || p.finding == Finding::applies();
         // How far lines are off was said of the patch.
         let off = matches!(&p.finding, Finding::Applies { doubles, .. } if doubles.is_empty());
-        !plain && !(off && patch.is == PatchIs::Applies)
+        !(plain || off && patch.is == PatchIs::Applies)
     };
     for part in patch.parts.iter().filter(plain) {
         text += &part_lines(part);

@@ -72,10 +72,7 @@ fn judge(
 ) -> Vec<SeriesReport> {
     let dir = tempfile::tempdir().unwrap();
     let git = Git::new(&System, dir.path());
-    let merge = GitMerge {
-        git: &git,
-        scratch: dir.path().to_owned(),
-    };
+    let merge = GitMerge::new(&git, dir.path().to_owned());
     let planned = plan(components).unwrap();
     judge_all(&planned, &memory(own), &memory(other), &merge).unwrap()
 }
@@ -471,10 +468,7 @@ fn a_dependent_is_looked_at_behind_its_dependency_and_alone() {
 fn a_series_that_does_not_fit_on_its_own_base_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let git = Git::new(&System, dir.path());
-    let merge = GitMerge {
-        git: &git,
-        scratch: dir.path().to_owned(),
-    };
+    let merge = GitMerge::new(&git, dir.path().to_owned());
     let planned = plan(vec![list()]).unwrap();
     let none = memory(&[]);
     let error = judge_all(&planned, &none, &none, &merge)

@@ -176,11 +176,9 @@ impl Cursor {
     fn qualifiers(&mut self) {
         loop {
             let is = |word| self.is(0, word);
-            if is("unsafe") || is("async") || is("default") || is("safe") {
-                self.at += 1;
-            } else if is("const")
-                && (self.is(1, "fn") || self.is(1, "unsafe") || self.is(1, "async"))
-            {
+            let function = || ["fn", "unsafe", "async"].iter().any(|w| self.is(1, w));
+            let plain = ["unsafe", "async", "default", "safe"].into_iter().any(is);
+            if plain || is("const") && function() {
                 self.at += 1;
             } else if is("extern")
                 && matches!(self.tokens.get(self.at + 1), Some(TokenTree::Literal(_)))
