@@ -247,6 +247,7 @@ fn the_same_series_again_is_there() {
     ];
     let report = one(list(), &[("lib.rs", LIB)], &other);
     assert_eq!(report.verdict.is, Is::There, "{report:#?}");
+    assert_eq!(*finding(&report, 2, 0), Finding::There { how: How::Same });
 }
 
 /// Three patches of one file: the second builds on the first, the third does not.

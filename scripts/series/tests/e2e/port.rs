@@ -446,7 +446,7 @@ fn a_source_package_that_cannot_be_had() {
     );
     assert!(text.contains("    E: 404  Not Found\n"), "{text}");
     assert!(text.ends_with("try another version\n"), "{text}");
-    says!(mini, "apt:sid:linux".to_owned(), @r#"
+    says!(mini, "apt:sid:linux", @r#"
     error: "apt:sid:linux" names no source package
       help: write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` knows versions
     "#);
