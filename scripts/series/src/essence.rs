@@ -107,7 +107,10 @@ rename to to
         for (old, new) in [
             ("-old", "-0ld"),
             ("+new", "+new "),
-            ("+new\n after", "+new\n\\ No newline at end of file"),
+            (
+                "@@ -10,3 +10,3 @@ fn f()\n before\n-old\n+new\n after\n",
+                "@@ -10,2 +10,2 @@\n before\n-old\n+new\n\\ No newline at end of file\n",
+            ),
             ("rename to to", "rename to two"),
             ("--- a/x\n+++ b/x", "--- a/y\n+++ b/y"),
             (

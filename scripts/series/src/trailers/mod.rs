@@ -327,6 +327,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_decides_only_where_one_is_needed() {
+        let fates =
+            |keep| ["e1", "e2"].map(|now| fate(&given("Acked-by: B <b@x.org>", keep, false), now));
+        assert_eq!(fates(None), [Fate::Holds, Fate::Dropped]);
+        assert_eq!(fates(Some("x")), [Fate::Holds, Fate::Kept]);
+    }
+
+    #[test]
     fn a_reason_without_need_is_a_fault() {
         let all = [given("Acked-by: B <b@x.org>", Some("x"), false)];
         let said = |fate| {
