@@ -13,6 +13,10 @@ use serde::{
 
 use crate::{
     cache::Cache,
+    diff::{
+        self,
+        Kind, //
+    },
     error::{
         Error,
         Result, //
@@ -310,14 +314,15 @@ fn changed(before: &Patch, after: &Patch) -> Change {
     }
 }
 
-/// The diff from its first header on, without the names of blobs.
+/// The diff without the names of blobs, and without what a mail has around it.
 fn hunks(mail: &str) -> Vec<&str> {
-    let lines = mail.lines().skip_while(|l| !l.starts_with("diff --git "));
-    lines
-        .take_while(|l| *l != "-- ")
-        // The end of a mail is not part of its diff.
-        .filter(|l| !l.starts_with("index ") && !l.is_empty())
-        .collect()
+    let counts = |kind: Kind, line: &str| match kind {
+        Kind::Text => false,
+        Kind::Header => !line.starts_with("index "),
+        _ => true,
+    };
+    let lines = diff::lines(mail).filter(|(_, kind, line)| counts(*kind, line));
+    lines.map(|(_, _, line)| line).collect()
 }
 
 #[cfg(test)]
@@ -425,5 +430,15 @@ mod tests {
             &side(&["a: b", "c"]),
         );
         assert!(error.unwrap_err().to_string().contains("each patch once"));
+    }
+
+    #[test]
+    fn what_a_mail_has_behind_the_diff_does_not_count() {
+        let one = patch("a: b", "Text.", "@@ -1,2 +1,3 @@\n a\n+b\n c\n");
+        let mut other = one.clone();
+        other.diff += "\n-- \n2.47\n";
+        assert_eq!(changed(&one, &other), Change::Same);
+        other.diff = other.diff.replace("-1,2 +1,3", "-9,2 +9,3");
+        assert_eq!(changed(&one, &other), Change::Moved);
     }
 }
