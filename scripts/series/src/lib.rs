@@ -5,8 +5,8 @@
 //!
 //! The path of the data: [`workspace`] and [`component`] read files, [`manifest`] and [`plan`] turn
 //! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail, [`stamp`] notes what was made; [`tree`],
-//! [`kernel`] and [`kunit`] build and run the result, [`check`] looks for faults. Programs are
-//! started in [`runner`] alone.
+//! [`kernel`] and [`kunit`] build and run the result, [`check`] looks for faults; [`status`],
+//! [`report`] and [`graph`] tell of it. Programs are started in [`runner`] alone.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -31,7 +31,6 @@ pub mod essence;
 pub mod full;
 pub mod git;
 pub mod graph;
-pub mod html;
 pub mod kernel;
 pub mod kunit;
 pub mod mailbox;
@@ -43,6 +42,7 @@ pub mod port;
 pub mod posting;
 pub mod range_diff;
 pub mod relocation;
+pub mod report;
 pub mod runner;
 pub mod stamp;
 pub mod status;

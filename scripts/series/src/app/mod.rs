@@ -95,8 +95,7 @@ use crate::{
     },
     workspace::{
         self,
-        Workspace,
-        write, //
+        Workspace, //
     },
 };
 
@@ -332,7 +331,10 @@ impl<'a> App<'a> {
         }
         self.ui
             .say(format!("assembled in {}", duration(start.elapsed())));
-        self.show(&made.report)
+        match names.is_empty() {
+            true => self.show(&made.report),
+            false => self.show_part(&made.report),
+        }
     }
 
     /// What was assembled before, if it would be made again just so.
@@ -356,20 +358,6 @@ impl<'a> App<'a> {
                 "note: git knows no user.name and user.email, so nobody signs off the patches",
             );
         }
-    }
-
-    /// Shows where the series stand, and leaves it in `out/report.md`.
-    fn show(&self, report: &Report) -> Result<()> {
-        let standings = self.write_report(report)?;
-        print(&format!("{}\n", status::table(&standings)));
-        Ok(())
-    }
-
-    fn write_report(&self, report: &Report) -> Result<Vec<status::Standing>> {
-        let standings = status::standings(&self.ws, &self.cache, report);
-        let text = status::markdown(&standings, report);
-        write(&self.ws.out()?.join("report.md"), text.as_bytes())?;
-        Ok(standings)
     }
 
     fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
@@ -552,7 +540,9 @@ impl<'a> App<'a> {
         // A b4 from elsewhere does not bring the modules along.
         let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
         let subject = self.subject(made, &git, python);
-        check::quick(&subject, names, &self.ui)
+        let outcome = check::quick(&subject, names, &self.ui)?;
+        self.write_report(&made.report)?;
+        Ok(outcome)
     }
 
     fn check_command(&self, names: &[String], json: bool) -> Result<()> {
@@ -575,18 +565,6 @@ impl<'a> App<'a> {
                 Ok(())
             }
         }
-    }
-
-    fn status(&self, json: bool) -> Result<()> {
-        let report = emit::read_report(&self.ws)?.ok_or_else(|| {
-            Error::new("nothing is assembled yet").help("run `cargo series assemble`")
-        })?;
-        if json {
-            let standings = status::standings(&self.ws, &self.cache, &report);
-            print(&String::from_utf8_lossy(&emit::json(&standings)?));
-            return Ok(());
-        }
-        self.show(&report)
     }
 
     fn doctor(&self, json: bool) -> Result<()> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `graph`, and the reports.
+//! `status`, `graph`, and the reports.
 
 use super::{
     App,
@@ -8,12 +8,22 @@ use super::{
 };
 use crate::{
     cli::GraphFormat,
+    emit::{
+        self,
+        Report, //
+    },
     error::Result,
     graph::{
         self,
         Frame,
         Graph, //
     },
+    report,
+    status::{
+        self,
+        Standing, //
+    },
+    workspace::write,
 };
 
 impl App<'_> {
@@ -25,5 +35,55 @@ impl App<'_> {
             GraphFormat::Svg => graph::svg(&graph, Frame::File),
         });
         Ok(())
+    }
+
+    /// Where the series stand. What is not assembled is told as far as the manifests go.
+    pub(super) fn status(&self, json: bool) -> Result<()> {
+        let report = emit::read_report(&self.ws)?;
+        if report.is_some() && self.unchanged()?.is_none() {
+            self.ui.say(
+                "note: something changed since the series were assembled: `cargo series assemble` \
+                 takes it over",
+            );
+        }
+        let standings = match &report {
+            Some(report) => self.write_report(report)?,
+            None => status::standings(&self.ws, &self.cache, &self.base, None)?,
+        };
+        match json {
+            true => print(&String::from_utf8_lossy(&emit::json(&standings)?)),
+            false => print(&format!(
+                "{}\n\n{}\n",
+                status::table(&standings),
+                status::details(&standings)
+            )),
+        }
+        Ok(())
+    }
+
+    /// Shows where the series stand, and leaves it in `out/`.
+    pub(super) fn show(&self, report: &Report) -> Result<()> {
+        let standings = self.write_report(report)?;
+        print(&format!("{}\n", status::table(&standings)));
+        Ok(())
+    }
+
+    /// Shows where some of the series stand.
+    pub(super) fn show_part(&self, report: &Report) -> Result<()> {
+        let mut standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
+        standings.retain(|s| report.series.iter().any(|r| r.name == s.name));
+        print(&format!("{}\n", status::table(&standings)));
+        Ok(())
+    }
+
+    /// Writes `out/report.md` and `out/report.html`. To be called when a result was recorded.
+    pub(super) fn write_report(&self, report: &Report) -> Result<Vec<Standing>> {
+        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
+        let graph = Graph::read(&self.ws, &self.base)?;
+        let page = report::page(&self.ws, &graph, report, &standings);
+        let out = self.ws.out()?;
+        write(&out.join("report.md"), report::markdown(&page).as_bytes())?;
+        write(&out.join("report.html"), report::html(&page).as_bytes())?;
+        Ok(standings)
     }
 }

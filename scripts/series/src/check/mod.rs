@@ -8,11 +8,18 @@
 mod checkpatch;
 mod discipline;
 mod overlay;
+pub mod record;
 mod rustfmt;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::SystemTime, //
+};
 
-use serde::Serialize;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 
 use self::rustfmt::Rustfmt;
 use crate::{
@@ -44,7 +51,7 @@ use crate::{
 };
 
 /// Something that a check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The series.
     pub series: String,
@@ -109,18 +116,18 @@ impl Subject<'_> {
     }
 }
 
-/// Runs the quick checks on the named series, or on all.
+/// Runs the quick checks on the named series, or on all, and records what they found.
 ///
 /// # Errors
 ///
-/// A check could not be made. What it found is in the [`Outcome`].
+/// A check could not be made, or the record not be written. What it found is in the [`Outcome`].
 pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
     let series = subject.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let mut findings = Vec::new();
     let rustfmt = Rustfmt::find(subject)?;
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
-    for one in series {
+    for one in &series {
         discipline::check(subject, one, &mut findings)?;
         overlay::check(subject, one, &mut findings)?;
         applies(subject, one, &mut findings);
@@ -131,7 +138,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         }
     }
     progress.done();
-    Ok(Outcome {
+    let outcome = Outcome {
         patches,
         checks: discipline::RULES
             .into_iter()
@@ -139,7 +146,11 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
             .chain(["overlay", "applies", "checkpatch", "rustfmt"])
             .collect(),
         findings,
-    })
+    };
+    let names: Vec<&str> = series.iter().map(|s| s.name()).collect();
+    let now = SystemTime::now();
+    record::note(subject.ws, subject.report, &names, &outcome, now)?;
+    Ok(outcome)
 }
 
 /// The patches have to give the recorded tree on the base plus the declared dependencies alone.

@@ -19,6 +19,8 @@ pub use self::{
     text::text,
 };
 
+use serde::Serialize;
+
 use crate::{
     component,
     error::Result,
@@ -56,7 +58,7 @@ pub struct Node {
 }
 
 /// A posting of a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Posted {
     /// Its version.
     pub version: u32,
@@ -133,12 +135,16 @@ impl Node {
 
     /// How far its versions are: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
-        let version = self.version;
-        match &self.posted {
-            None => format!("v{version} to be posted"),
-            Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
-            Some(posted) => format!("v{} posted, v{version} in work", posted.version),
-        }
+        state(self.version, self.posted.as_ref())
+    }
+}
+
+/// How far versions are: "v1 posted, v2 in work".
+pub(crate) fn state(version: u32, posted: Option<&Posted>) -> String {
+    match posted {
+        None => format!("v{version} to be posted"),
+        Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
+        Some(posted) => format!("v{} posted, v{version} in work", posted.version),
     }
 }
 

@@ -15,6 +15,7 @@ mod port;
 mod posted;
 mod rehearsal;
 mod relocate;
+mod report;
 mod robust;
 mod stage;
 mod trailers;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit by component and kernel.
+
+use serde::Serialize;
+
+use crate::{
+    emit::Report,
+    full::record::Full,
+    status::{
+        Standing,
+        kunit_text, //
+    },
+};
+
+/// Components by kernels. A kernel that nothing ran on has no column.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KunitTable {
+    /// The heads of the columns.
+    pub kernels: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// A component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// By kernel; `None` if it did not run there.
+    pub cells: Vec<Option<Cell>>,
+}
+
+/// A result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// "21 passed".
+    pub text: String,
+    /// Whether everything expected ran and passed.
+    pub pass: bool,
+}
+
+/// One result and where it belongs.
+struct Found {
+    kernel: String,
+    name: String,
+    cell: Cell,
+}
+
+/// The results for the present state.
+pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>) -> KunitTable {
+    let mut found: Vec<Found> = Vec::new();
+    for standing in standings {
+        found.extend(standing.kunit.iter().map(|k| Found {
+            kernel: k.kernel.name().to_owned(),
+            name: standing.name.clone(),
+            cell: Cell {
+                text: kunit_text(k),
+                pass: k.pass,
+            },
+        }));
+    }
+    found.extend(full.into_iter().flat_map(|full| alone(full, report)));
+    let mut kernels: Vec<String> = Vec::new();
+    for one in &found {
+        if !kernels.contains(&one.kernel) {
+            kernels.push(one.kernel.clone());
+        }
+    }
+    let cell = |name: &str, kernel: &str| {
+        let found = found.iter().find(|f| f.name == name && f.kernel == kernel);
+        found.map(|f| f.cell.clone())
+    };
+    let rows = standings
+        .iter()
+        .filter(|s| found.iter().any(|f| f.name == s.name));
+    let rows = rows.map(|s| Row {
+        name: s.name.clone(),
+        cells: kernels.iter().map(|k| cell(&s.name, k)).collect(),
+    });
+    KunitTable {
+        rows: rows.collect(),
+        kernels,
+    }
+}
+
+/// What `check --full` ran at the end of each series, without the series above it.
+fn alone(full: &Full, report: &Report) -> Vec<Found> {
+    let of = |s: &crate::full::record::SeriesFull| {
+        let kunit = s.kunit.as_ref()?;
+        let now = report
+            .series
+            .iter()
+            .any(|r| r.name == s.name && r.tip.tree == kunit.tree);
+        let text = match kunit.failed + kunit.crashed {
+            0 if kunit.pass => format!("{} passed", kunit.passed),
+            0 => format!("{} passed (INCOMPLETE)", kunit.passed),
+            n => format!("{} passed, {n} FAILED", kunit.passed),
+        };
+        now.then(|| Found {
+            kernel: format!("{}, the series alone", kunit.arch.name()),
+            name: s.name.clone(),
+            cell: Cell {
+                text,
+                pass: kunit.pass,
+            },
+        })
+    };
+    full.series.iter().filter_map(of).collect()
+}

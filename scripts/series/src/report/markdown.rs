@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page as Markdown.
+
+use super::{
+    ChangesPage, Page, PatchPage, SeriesPage,
+    checks::{
+        FindingPage,
+        FullPage,
+        QuickPage, //
+    },
+    kunit::KunitTable,
+};
+
+/// `out/report.md`.
+pub fn markdown(page: &Page) -> String {
+    let mut text = format!("# Patch series on {}\n\n{}\n", page.base, page.table);
+    text += "\n## Dependencies\n\n";
+    text += &fenced("", &page.graph_text);
+    if !page.kunit.rows.is_empty() {
+        text += "\n## KUnit\n\n";
+        text += &kunit(&page.kunit);
+    }
+    for one in &page.series {
+        text += &series(one);
+    }
+    text += "\n## Base\n\n";
+    match &page.upstream_commit {
+        Some(commit) => text += &format!("{}, commit {commit}.\n", page.base),
+        None => text += &format!("{}.\n", page.base),
+    }
+    text += &format!(
+        "Its tree is {},\nthat with all series {}.\n",
+        page.base_tree, page.all_tree
+    );
+    text
+}
+
+fn series(one: &SeriesPage) -> String {
+    let mut text = format!(
+        "\n## {} v{}: {}\n\n",
+        one.name,
+        one.version,
+        plain(&one.title)
+    );
+    text += &format!("- {}", one.state);
+    if let Some(posted) = &one.posted {
+        text += &format!(": <{}>", posted.link);
+    }
+    text += "\n";
+    if !one.depends.is_empty() {
+        text += &format!("- builds on {}\n", one.depends.join(", "));
+    }
+    text += match one.applies {
+        true => "- applies to the base and that alone\n",
+        false => "- DOES NOT APPLY to the base and that alone\n",
+    };
+    text += &format!(
+        "- {}, {}, +{} -{}, {} reviewed\n",
+        count(one.patches.len(), "patch", "patches"),
+        count(one.files, "file", "files"),
+        one.added,
+        one.removed,
+        one.reviewed
+    );
+    text += &format!(
+        "- `{}`, with what it builds on `{}`\n\n",
+        one.mbox, one.bundle
+    );
+    text += &patches(&one.patches);
+    text += &one.quick.as_ref().map_or(String::new(), quick);
+    text += &one.full.as_ref().map_or(String::new(), full);
+    text += &one.changes.as_ref().map_or(String::new(), changes);
+    text
+}
+
+fn patches(all: &[PatchPage]) -> String {
+    let mut text =
+        String::from("| | patch | files | lines | | checks |\n|---|---|---|---|---|---|\n");
+    for p in all {
+        let mut remarks: Vec<String> = p.change.iter().map(|c| (*c).to_owned()).collect();
+        remarks.extend(p.tags.iter().map(|(tag, who)| format!("{tag}: {who}")));
+        let verdicts = p.verdicts.iter().map(|v| match v.found {
+            0 => format!("{} ok", v.name),
+            n => format!("{} {n} FOUND", v.name),
+        });
+        text += &format!(
+            "| {} | [{}]({}) | {} | +{} -{} | {} | {} |\n",
+            p.id,
+            plain(&p.subject),
+            p.file,
+            p.files.len(),
+            p.added,
+            p.removed,
+            plain(&remarks.join(", ")),
+            verdicts.collect::<Vec<_>>().join(", ")
+        );
+    }
+    text
+}
+
+fn quick(quick: &QuickPage) -> String {
+    let head = format!("\n### check\n\n{}: ", quick.checks.join(", "));
+    head + &findings(quick.findings.len(), &quick.findings)
+}
+
+fn full(full: &FullPage) -> String {
+    let mut text = format!(
+        "\n### check --full\n\n{} of {} compiled ({}): ",
+        full.done,
+        full.units,
+        full.ran.join(", ")
+    );
+    text += &findings(full.found, &full.findings);
+    if full.builds_alone.is_some() && full.found == 0 {
+        text.push('\n');
+    }
+    for d in &full.dependencies {
+        let mark = if d.pass { "" } else { "WRONG: " };
+        text += &format!("- {mark}{}: {}\n", d.name, d.proof);
+        let error = d.error.iter().flat_map(|e| e.lines());
+        text.extend(error.map(|line| format!("\n      {line}\n")));
+    }
+    match full.builds_alone {
+        Some(true) => text += "- no dependency is undeclared\n",
+        Some(false) => text += "- SOME PATCH DOES NOT BUILD on the declared dependencies alone\n",
+        None => (),
+    }
+    text
+}
+
+fn findings(found: usize, all: &[FindingPage]) -> String {
+    if found == 0 {
+        return "nothing found.\n".to_owned();
+    }
+    let mut text = format!("{found} found.\n\n");
+    for f in all {
+        let place = f
+            .place
+            .as_ref()
+            .map_or(String::new(), |p| format!("`{p}`: "));
+        text += &format!("- {}: {}: {place}{}\n", f.of, f.check, plain(&f.message));
+        let more = f.text.iter().flat_map(|t| t.lines());
+        let more: String = more.map(|line| format!("      {line}\n")).collect();
+        if !more.is_empty() {
+            text += &format!("\n{more}\n");
+        }
+    }
+    text
+}
+
+fn changes(changes: &ChangesPage) -> String {
+    let mut text = format!(
+        "\n### Since v{}\n\n{}\n\n",
+        changes.against, changes.summary
+    );
+    for subject in &changes.dropped {
+        text += &format!("- dropped: {}\n", plain(subject));
+    }
+    if !changes.dropped.is_empty() {
+        text.push('\n');
+    }
+    let lines: String = changes
+        .lines
+        .iter()
+        .map(|l| format!("{}\n", l.text))
+        .collect();
+    text + &fenced("diff", &lines)
+}
+
+fn kunit(table: &KunitTable) -> String {
+    let mut text = format!("| component | {} |\n", table.kernels.join(" | "));
+    text += &format!("|---|{}\n", "---|".repeat(table.kernels.len()));
+    for row in &table.rows {
+        let cells = row
+            .cells
+            .iter()
+            .map(|c| c.as_ref().map_or("-", |c| c.text.as_str()));
+        text += &format!(
+            "| {} | {} |\n",
+            row.name,
+            cells.collect::<Vec<_>>().join(" | ")
+        );
+    }
+    text
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// A block that is shown as it is, whatever it holds.
+fn fenced(language: &str, text: &str) -> String {
+    let mut fence = String::from("```");
+    while text.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}{language}\n{text}{fence}\n")
+}
+
+/// Text in which nothing is taken for a sign of the language.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if "\\`*_[]<>#|".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.replace('\n', " ")
+}

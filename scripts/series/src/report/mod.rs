@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `out/report.md` and `out/report.html`: all that is known of the series, on one page.
+//!
+//! [`Page`] is gathered from `out/`, from the manifests and from what was posted; both forms are
+//! made of it alone. It holds no time and no path of the machine, so that the same input gives the
+//! same page.
+
+mod checks;
+mod diffstat;
+mod html;
+mod kunit;
+mod markdown;
+mod range_diff;
+
+use std::fs;
+
+use serde::Serialize;
+
+use self::{
+    checks::{
+        FullPage,
+        QuickPage, //
+    },
+    diffstat::{
+        FileStat,
+        diffstat, //
+    },
+    kunit::KunitTable,
+    range_diff::Line,
+};
+pub use self::{
+    html::html,
+    markdown::markdown, //
+};
+use crate::{
+    check::record::{
+        self as check,
+        Checked, //
+    },
+    emit::{
+        PatchReport,
+        Report,
+        SeriesReport, //
+    },
+    full::record::{
+        self as full,
+        Full, //
+    },
+    graph::{
+        self,
+        Frame,
+        Graph,
+        Posted, //
+    },
+    mailbox,
+    range_diff::PatchChange,
+    status::{
+        self,
+        Standing, //
+    },
+    workspace::Workspace,
+};
+
+/// Everything on the page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Page {
+    /// "Linux v6.19.11".
+    pub base: String,
+    /// The commit of the release in the public tree, where it is known.
+    pub upstream_commit: Option<String>,
+    /// The tree of the base.
+    pub base_tree: String,
+    /// The tree with all series.
+    pub all_tree: String,
+    /// The table of [`status::table`].
+    pub table: String,
+    /// The dependencies as text.
+    pub graph_text: String,
+    /// The dependencies as a picture.
+    pub graph: String,
+    /// KUnit by component and kernel.
+    pub kunit: KunitTable,
+    /// The series, each behind what it builds on.
+    pub series: Vec<SeriesPage>,
+}
+
+/// A series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SeriesPage {
+    /// Its name.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// Its version.
+    pub version: u32,
+    /// How far its versions are.
+    pub state: String,
+    /// Its last posting.
+    pub posted: Option<Posted>,
+    /// What it builds on.
+    pub depends: Vec<String>,
+    /// Whether it applies to the base plus that alone.
+    pub applies: bool,
+    /// How many of its patches carry a Reviewed-by.
+    pub reviewed: usize,
+    /// The folder of its patches, below `out/`.
+    pub folder: String,
+    /// The mailbox of its patches, below `out/`.
+    pub mbox: String,
+    /// The same behind what it builds on, below `out/`.
+    pub bundle: String,
+    /// How many files it touches.
+    pub files: usize,
+    /// Lines that come, over all patches.
+    pub added: usize,
+    /// Lines that go.
+    pub removed: usize,
+    /// Its patches.
+    pub patches: Vec<PatchPage>,
+    /// What changed since the last posting.
+    pub changes: Option<ChangesPage>,
+    /// What `check` found.
+    pub quick: Option<QuickPage>,
+    /// What `check --full` found.
+    pub full: Option<FullPage>,
+}
+
+/// A patch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PatchPage {
+    /// Its number.
+    pub id: usize,
+    /// Its subject.
+    pub subject: String,
+    /// Its file, below `out/`.
+    pub file: String,
+    /// The files that it touches.
+    pub files: Vec<FileStat>,
+    /// Lines that come.
+    pub added: usize,
+    /// Lines that go.
+    pub removed: usize,
+    /// Tags of people: "Reviewed-by", and whose it is.
+    pub tags: Vec<(String, String)>,
+    /// What became of it since the last posting.
+    pub change: Option<&'static str>,
+    /// The results of checks.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The result of one check of one patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The check: "check", or a kernel.
+    pub name: String,
+    /// How much it found.
+    pub found: usize,
+}
+
+/// What changed since the last posting.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChangesPage {
+    /// The version compared with.
+    pub against: u32,
+    /// "2 changed, 1 new".
+    pub summary: String,
+    /// The patches that are gone.
+    pub dropped: Vec<String>,
+    /// The range-diff.
+    pub lines: Vec<Line>,
+}
+
+/// Gathers the page.
+pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standing]) -> Page {
+    let checked = check::read(ws);
+    // What an older version of this program wrote is as good as none.
+    let full = full::read(ws).ok().flatten();
+    let series = report.series.iter().filter(|s| !s.patches.is_empty());
+    let series = series.map(|one| {
+        let standing = standings.iter().find(|s| s.name == one.name);
+        let known = Known {
+            quick: checked.get(&one.name).filter(|c| c.is_of(ws, one)),
+            full: full.as_ref(),
+        };
+        series_page(ws, one, standing, &known)
+    });
+    Page {
+        base: format!("Linux v{}", report.base.version),
+        upstream_commit: report.base.upstream_commit.clone(),
+        base_tree: report.base.tree.clone(),
+        all_tree: report.all.tree.clone(),
+        table: status::table(standings),
+        graph_text: graph::text(graph),
+        graph: graph::svg(graph, Frame::Page),
+        kunit: kunit::table(standings, report, full.as_ref()),
+        series: series.collect(),
+    }
+}
+
+/// What checks found the last time. The quick ones count if the series is still the same.
+struct Known<'a> {
+    quick: Option<&'a Checked>,
+    full: Option<&'a Full>,
+}
+
+fn series_page(
+    ws: &Workspace,
+    one: &SeriesReport,
+    standing: Option<&Standing>,
+    known: &Known<'_>,
+) -> SeriesPage {
+    let folder = format!("{}/v{}", one.name, one.version);
+    let comparison = status::comparison(ws, one);
+    let changes = comparison.as_ref().map_or(&[][..], |c| &c.patches);
+    let full = known.full.and_then(|full| checks::full(full, one));
+    let patches = one.patches.iter();
+    let patches = patches.map(|p| patch_page(ws, p, changes, known.quick, full.as_ref()));
+    let patches: Vec<PatchPage> = patches.collect();
+    let mut files: Vec<&str> = patches
+        .iter()
+        .flat_map(|p| &p.files)
+        .map(|f| f.path.as_str())
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    SeriesPage {
+        name: one.name.clone(),
+        title: one.title.clone(),
+        version: one.version,
+        state: standing.map_or_else(|| format!("v{}", one.version), Standing::state),
+        posted: standing.and_then(|s| s.posted.clone()),
+        depends: one.depends.clone(),
+        applies: one.applies,
+        reviewed: standing.and_then(|s| s.reviewed).unwrap_or(0),
+        mbox: format!("{folder}.mbox"),
+        bundle: format!("{folder}.with-deps.mbox"),
+        files: files.len(),
+        added: patches.iter().map(|p| p.added).sum(),
+        removed: patches.iter().map(|p| p.removed).sum(),
+        changes: comparison.map(|c| ChangesPage {
+            against: c.against,
+            summary: c.summary(),
+            dropped: c
+                .patches
+                .iter()
+                .filter(|p| p.new.is_none())
+                .map(|p| p.subject.clone())
+                .collect(),
+            lines: range_diff::lines(
+                &fs::read_to_string(ws.path(format!("out/{folder}.range-diff")))
+                    .unwrap_or_default(),
+            ),
+        }),
+        quick: known.quick.map(checks::quick),
+        full,
+        folder,
+        patches,
+    }
+}
+
+fn patch_page(
+    ws: &Workspace,
+    patch: &PatchReport,
+    changes: &[PatchChange],
+    quick: Option<&Checked>,
+    full: Option<&FullPage>,
+) -> PatchPage {
+    let mail = fs::read(ws.path(&patch.file)).unwrap_or_default();
+    let mail = mailbox::read(&mail).ok().and_then(|m| m.into_iter().next());
+    let files = diffstat(&mail.map(|m| m.body).unwrap_or_default());
+    let change = changes.iter().find(|c| c.new == Some(patch.id));
+    let mut verdicts = Vec::new();
+    verdicts.extend(quick.map(|checked| {
+        Verdict {
+            name: "check".to_owned(),
+            found: checked
+                .findings
+                .iter()
+                .filter(|f| f.patch == Some(patch.id))
+                .count(),
+        }
+    }));
+    verdicts.extend(full.iter().flat_map(|full| full.of(patch.id)));
+    PatchPage {
+        id: patch.id,
+        subject: patch.subject.clone(),
+        file: patch.file.trim_start_matches("out/").to_owned(),
+        added: files.iter().map(|f| f.added).sum(),
+        removed: files.iter().map(|f| f.removed).sum(),
+        files,
+        tags: status::tags(ws, &patch.file),
+        change: change.map(|c| c.change.text()),
+        verdicts,
+    }
+}
