@@ -230,8 +230,7 @@ impl<'a> Walk<'a> {
     /// Something that is no fault of the patch.
     pub fn perform(&mut self, task: &Task) -> Result<Vec<Made>> {
         let jobs: Vec<Job> = self.jobs(task).collect();
-        let known: Vec<Option<Timed<Compiled>>> =
-            jobs.iter().map(|j| self.store.get(&j.key)).collect();
+        let known: Vec<Known> = jobs.iter().map(|j| self.store.get(&j.key)).collect();
         let cached: Vec<bool> = known.iter().map(Option::is_some).collect();
         let done = match cached.iter().all(|c| *c) {
             true => known.into_iter().flatten().collect(),
@@ -266,7 +265,7 @@ impl<'a> Walk<'a> {
         &self,
         task: &Task,
         jobs: &[Job],
-        known: Vec<Option<Timed<Compiled>>>,
+        known: Vec<Known>,
     ) -> Result<Vec<Timed<Compiled>>> {
         self.checkout.switch(&task.tree)?;
         let touched = match &task.parent {
@@ -277,7 +276,7 @@ impl<'a> Walk<'a> {
         self.checkout.touch(&touched)?;
         let kconfig = self.checkout.kconfig(&task.tree)?;
         let anew = task.parent.is_none() || touched.iter().any(|p| is_kconfig(p));
-        let mut by_folder: Vec<Vec<(&Job, Option<Timed<Compiled>>)>> = Vec::new();
+        let mut by_folder: Vec<Vec<(&Job, Known)>> = Vec::new();
         for (job, known) in jobs.iter().zip(known) {
             match by_folder.last_mut().filter(|_| job.rustdoc) {
                 Some(last) => last.push((job, known)),
@@ -304,7 +303,7 @@ impl<'a> Walk<'a> {
     /// The jobs of one folder, one after the other.
     fn in_folder(
         &self,
-        jobs: Vec<(&Job, Option<Timed<Compiled>>)>,
+        jobs: Vec<(&Job, Known)>,
         kconfig: &str,
         anew: bool,
     ) -> Result<Vec<Timed<Compiled>>> {
@@ -346,6 +345,9 @@ impl<'a> Walk<'a> {
             .collect()
     }
 }
+
+/// What came of a [`Job`] in an earlier run.
+type Known = Option<Timed<Compiled>>;
 
 /// One call of make, or of rustdoc, of a [`Task`].
 struct Job {
