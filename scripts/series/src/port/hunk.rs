@@ -334,7 +334,8 @@ impl<'a> Lines<'a> {
     ) -> Option<usize> {
         let is_in = |lines: &Lines<'_>, run: &[&[u8]], from: usize| {
             let last = lines.lines.len().checked_sub(run.len())?;
-            (from..=last).find(|at| lines.lines[*at..*at + run.len()] == *run)
+            // What an earlier hunk wrote was not there before.
+            (from..=last).find(|at| lines.holds_at(*at, run))
         };
         if !change.old.is_empty() && is_in(self, &change.old, 0).is_some() {
             return None;
@@ -626,6 +627,21 @@ rename to to
         let mut from = 0;
         assert_eq!(now.is_done(&hunk, &before, &mut from), Some(Done::Lines));
         assert_eq!(now.is_done(&hunk, &before, &mut from), None);
+    }
+
+    #[test]
+    fn what_a_hunk_did_is_not_taken_for_what_the_next_one_does() {
+        let add = "--- a/x\n+++ b/x\n@@ -1,2 +1,3 @@\n first\n+the same\n second\n\
+                   @@ -3,2 +4,3 @@\n third\n+the same\n fourth\n";
+        let now = text(&["first", "second", "third", "fourth", "fifth"]);
+        let hunks = &parse(add)[0].hunks;
+        let before = Lines::of(now.as_bytes());
+        let mut lines = before.clone();
+        let mut from = 0;
+        for hunk in hunks {
+            assert_eq!(lines.is_done(hunk, &before, &mut from), None);
+            assert_eq!(lines.apply(hunk), Some(0));
+        }
     }
 
     #[test]

@@ -248,8 +248,11 @@ impl<'a> Judge<'a> {
         for patch in &planned.patches {
             self.on_our_base(planned, patch, &mut end)?;
         }
+        let start = chain.ours.clone();
         let on = Series {
             planned,
+            start: &start,
+            end: &end,
             ours: &|path| overlay.contains_key(path),
             made: planned
                 .patches
@@ -286,7 +289,8 @@ impl<'a> Judge<'a> {
         for edit in &patch.edits {
             for diff in hunk::parse(&edit.diff) {
                 let before = diff.old.as_ref().and_then(|p| ours.read(p));
-                let after = plainly(before.as_deref().unwrap_or(b""), &diff).ok_or_else(|| {
+                let old = before.as_deref().unwrap_or(b"");
+                let (after, offsets) = plainly(old, &diff).ok_or_else(|| {
                     unfit(Error::new("does not apply").at(&edit.source, diff.line))
                 })?;
                 let after = diff.new.is_some().then_some(after);
@@ -296,7 +300,11 @@ impl<'a> Judge<'a> {
                 if let Some(new) = &diff.new {
                     ours.set(new, after.clone());
                 }
-                pairs.push(Pair { before, after });
+                pairs.push(Pair {
+                    before,
+                    after,
+                    offsets,
+                });
             }
         }
         Ok(pairs)
@@ -487,11 +495,16 @@ fn unfit(error: Error) -> Error {
 struct Pair {
     before: Option<Bytes>,
     after: Option<Bytes>,
+    /// By how many lines its hunks are off there.
+    offsets: Vec<i64>,
 }
 
 /// A series under way.
 struct Series<'a> {
     planned: &'a PlannedSeries,
+    /// Its own base before it, and with all of its patches.
+    start: &'a State<'a>,
+    end: &'a State<'a>,
     /// Whether a path is one of its overlay.
     ours: &'a dyn Fn(&str) -> bool,
     /// Whether the other base has made the step of each patch, if it makes one.
@@ -506,15 +519,35 @@ impl Series<'_> {
             .filter(|(_, made)| **made)
             .filter_map(|(p, _)| p.relocate.as_ref())
     }
+
+    /// What is at a path before the series, under the names that the other base has; `None` if
+    /// there is nothing, or if a step that the other base has not made changes it.
+    fn before(&self, path: &str, judge: &Judge<'_>) -> Option<Bytes> {
+        let patches = self.planned.patches.iter().zip(&self.made);
+        let steps: Vec<(&Step, bool)> = patches
+            .filter_map(|(p, made)| Some((p.relocate.as_ref()?, *made)))
+            .collect();
+        let mut old = path;
+        for (step, made) in steps.iter().rev() {
+            let from = step.moves.iter().find(|(_, to)| *to == old);
+            if !made && (from.is_some() || step.paths().contains(old)) {
+                return None;
+            }
+            old = from.map_or(old, |(from, _)| from);
+        }
+        let mut content = self.start.read(old)?;
+        for (step, _) in steps.iter().filter(|(s, _)| s.paths().contains(path)) {
+            content = judge.rename(self.planned.name(), step, &content);
+        }
+        Some(content)
+    }
 }
 
-/// A file with the hunks of a diff, if all of them fit.
-fn plainly(before: &[u8], diff: &FileDiff) -> Option<Bytes> {
+/// A file with the hunks of a diff, if all of them fit, and by how many lines each is off.
+fn plainly(before: &[u8], diff: &FileDiff) -> Option<(Bytes, Vec<i64>)> {
     let mut lines = Lines::of(before);
-    for hunk in &diff.hunks {
-        lines.apply(hunk)?;
-    }
-    Some(lines.content())
+    let offsets: Option<Vec<i64>> = diff.hunks.iter().map(|hunk| lines.apply(hunk)).collect();
+    Some((lines.content(), offsets?))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -553,7 +586,7 @@ fn is_made(step: &Step, tree: &dyn Files, end: &dyn Files) -> bool {
     let renamed = |news: &BTreeMap<String, String>, content: &str| {
         news.values().any(|new| content.contains(new.as_str()))
     };
-    let left = left_in(step, tree);
+    let left = left_in(step, tree, end);
     let done = contents.iter().filter(|(path, content)| {
         let new = renamed(&step.rules.parts, content) || renamed(&step.rules.words, content);
         new && !left.contains_key(*path)
@@ -561,17 +594,20 @@ fn is_made(step: &Step, tree: &dyn Files, end: &dyn Files) -> bool {
     done.count() > left.len()
 }
 
-/// The files in which a step still finds something to change, each with what that is.
-fn left_in(step: &Step, tree: &dyn Files) -> BTreeMap<String, String> {
+/// The files in which a step still finds something to change, each with what that is. What is there
+/// in the end of the series as well is no such thing.
+fn left_in(step: &Step, tree: &dyn Files, end: &dyn Files) -> BTreeMap<String, String> {
     let mut left = BTreeMap::new();
+    let read = |files: &dyn Files, path: &str| files.read(path).map(|c| text(&c));
     for rule in &step.texts {
         // What only adds lines may have been done elsewhere in the file.
         if rule.new.contains(&rule.old) {
             continue;
         }
         for path in &rule.files {
-            let content = tree.read(path).map(|c| text(&c));
-            if content.is_some_and(|c| c.contains(&rule.old)) {
+            let holds =
+                |files: &dyn Files| read(files, path).is_some_and(|c| c.contains(&rule.old));
+            if holds(tree) && !holds(end) {
                 let shown = rule.old.trim().lines().next().unwrap_or("").to_owned();
                 left.entry(path.clone()).or_insert(shown);
             }
@@ -579,13 +615,18 @@ fn left_in(step: &Step, tree: &dyn Files) -> BTreeMap<String, String> {
     }
     for file in &step.files {
         let path = &file.value;
-        if let Some(content) = tree.read(path) {
+        let words = |files: &dyn Files| {
             let mut count = Count::default();
-            step.rules.apply(path, &text(&content), &mut count);
-            let words: Vec<String> = count.renamed.into_keys().collect();
-            if !words.is_empty() {
-                left.insert(path.clone(), words.join(" "));
+            if let Some(content) = read(files, path) {
+                step.rules.apply(path, &content, &mut count);
             }
+            count.renamed
+        };
+        let ours = words(end);
+        let words = words(tree).into_keys().filter(|w| !ours.contains_key(w));
+        let words: Vec<String> = words.collect();
+        if !words.is_empty() {
+            left.insert(path.clone(), words.join(" "));
         }
     }
     left
@@ -710,6 +751,9 @@ impl Work<'_, '_> {
         if there.as_deref() == Some(&write.content[..]) {
             return Outcome::there(How::Same);
         }
+        if there.is_some() && there == self.on.end.read(path) {
+            return Outcome::there(How::End);
+        }
         let form = names::other_form(path).filter(|form| tree.read(form).is_some());
         let (own, theirs) = self.names_of(tree, write);
         let (have, missing): (Vec<&str>, Vec<&str>) = own
@@ -777,6 +821,7 @@ impl Work<'_, '_> {
         let pair = Pair {
             before: Some(old),
             after: Some(new),
+            offsets: vec![0],
         };
         let (mut found, content) = self.hunks_on(&there, &diff, &pair)?;
         let finding = found.pop().unwrap_or(Finding::There { how: How::Same });
@@ -819,7 +864,7 @@ impl Work<'_, '_> {
 
     fn step_on(&self, tree: &State<'_>, step: &Step) -> (Finding, Changes) {
         if self.on.made[self.index] {
-            let left = left_in(step, tree);
+            let left = left_in(step, tree, self.on.end);
             let finding = match left.is_empty() {
                 true => Finding::There { how: How::Step },
                 false => Finding::Left {
@@ -918,7 +963,13 @@ impl Work<'_, '_> {
             rename(&mut before);
             rename(&mut after);
         }
-        (diff, Pair { before, after })
+        let offsets = pair.offsets.clone();
+        let pair = Pair {
+            before,
+            after,
+            offsets,
+        };
+        (diff, pair)
     }
 
     /// What becomes of a diff on a tree: one finding for each hunk, or one for the file.
@@ -960,9 +1011,36 @@ impl Work<'_, '_> {
                     return Ok((vec![finding; diff.hunks.len().max(1)], None));
                 };
                 let (findings, after) = self.hunks_on(&content, diff, pair)?;
+                let conflict = findings.iter().any(Finding::is_conflict);
+                let there = |f: &Finding| matches!(f, Finding::There { .. });
+                // What fits may be what a later patch takes back.
+                let again = self.on.end.read(diff.path()) != pair.after
+                    && pair.before.as_ref() != Some(&content)
+                    && !findings.iter().all(there);
+                if (conflict || again) && self.in_the_end(&content, diff)? {
+                    let there = Finding::There { how: How::End };
+                    return Ok((vec![there; findings.len()], None));
+                }
                 Ok((findings, after.map(Some)))
             }
         }
+    }
+
+    /// Whether a file has all that the series does to it, of which one patch does not fit because
+    /// later ones went over the same lines.
+    fn in_the_end(&self, content: &Bytes, diff: &FileDiff) -> Result<bool> {
+        let path = diff.path();
+        let Some(end) = self.on.end.read(path) else {
+            return Ok(false);
+        };
+        if *content == end {
+            return Ok(true);
+        }
+        let Some(start) = self.on.before(path, self.judge).filter(|s| *s != end) else {
+            return Ok(false);
+        };
+        let merged = self.judge.merge.merge(content, &start, &end, false)?;
+        Ok(merged.as_ref() == Some(content))
     }
 
     fn new_file(&self, path: &str, there: Option<Bytes>, pair: &Pair) -> Outcome {
@@ -1000,17 +1078,22 @@ impl Work<'_, '_> {
         pair: &Pair,
     ) -> Result<(Vec<Finding>, Option<Bytes>)> {
         let base = pair.before.clone().unwrap_or_else(|| Rc::from(&b""[..]));
+        if *content == base {
+            // As at home.
+            let findings = diff.hunks.iter().map(|_| Finding::applies()).collect();
+            return Ok((findings, pair.after.clone()));
+        }
         let before = Lines::of(&base);
         let mut lines = Lines::of(content);
         let mut findings = Vec::new();
         let mut behind = 0;
-        for hunk in &diff.hunks {
+        for (hunk, home) in diff.hunks.iter().zip(&pair.offsets) {
             findings.push(match lines.is_done(hunk, &before, &mut behind) {
                 Some(Done::Whole) => Finding::There { how: How::Reverse },
                 Some(Done::Lines) => Finding::There { how: How::Lines },
                 None => match lines.apply(hunk) {
                     Some(offset) => Finding::Applies {
-                        offset,
+                        offset: offset - home,
                         doubles: hunk::doubles(hunk, content, &base),
                     },
                     None => unplaced(&lines, hunk),

@@ -155,7 +155,7 @@ pub struct Part {
 pub enum Finding {
     /// A new file, at a path that is free.
     Enters,
-    /// It fits, so many lines further down.
+    /// It fits, so many lines further down than on the base that it was made for.
     Applies {
         /// The offset.
         offset: i64,
@@ -218,6 +218,8 @@ pub enum How {
     Lines,
     /// A three-way merge changes nothing.
     Merge,
+    /// The file has what all patches of the series make of it.
+    End,
     /// The paths and the words of the step are the new ones.
     Step,
     /// The file is gone.
@@ -276,7 +278,7 @@ impl Finding {
             Finding::There { how } => {
                 matches!(
                     how,
-                    How::Same | How::Reverse | How::Merge | How::Step | How::Gone
+                    How::Same | How::Reverse | How::Merge | How::End | How::Step | How::Gone
                 )
             }
             // What is moved and renamed stays so.
@@ -325,7 +327,7 @@ impl Verdict {
                     Finding::InPart { .. }
                         | Finding::Left { .. }
                         | Finding::There {
-                            how: How::Names(_) | How::Step | How::Same
+                            how: How::Names(_) | How::Step | How::Same | How::End
                         }
                 )
             })

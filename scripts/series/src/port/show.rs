@@ -304,6 +304,7 @@ fn reason(how: &How) -> String {
         How::Reverse => "it can be taken back".to_owned(),
         How::Lines => "its lines are there, among others".to_owned(),
         How::Merge => "a merge changes nothing".to_owned(),
+        How::End => "the file has all that the series does to it".to_owned(),
         How::Step => "the base has made it".to_owned(),
         How::Gone => "the file is gone".to_owned(),
     }

@@ -481,3 +481,34 @@ fn a_series_that_does_not_fit_on_its_own_base_is_an_error() {
          help: the series has to fit on its own base first: cargo series assemble"
     );
 }
+
+#[test]
+fn what_later_patches_went_over_is_there_if_the_end_is() {
+    let (series, own) = three();
+    // The second patch stands between the lines of the first one and what follows them.
+    let end = own
+        .replace("line two\n", "line two\nfirst comes\nsecond comes\n")
+        .replace("line six\n", "line six\nthird comes\n");
+    for end in [end.clone(), format!("{end}line eight\n")] {
+        let report = one(series.clone(), &[("x.c", own)], &[("x.c", &end)]);
+        assert_eq!(report.verdict.is, Is::There, "{report:#?}");
+    }
+    // Lines that come and go again are not asked for.
+    let hunk = |lines: &str| format!("--- a/x.c\n+++ b/x.c\n{lines}");
+    let come = hunk("@@ -1,2 +1,3 @@\n line one\n+comes and goes\n line two\n");
+    let go = hunk("@@ -1,3 +1,3 @@\n line one\n-comes and goes\n+comes and stays\n line two\n");
+    let manifest = "[[patch]]\nmessage = \"1.msg\"\nedits = [\"1.diff\"]\n\
+                    [[patch]]\nmessage = \"2.msg\"\nedits = [\"2.diff\"]\n";
+    let series = component("x", manifest, &[], &[("1.diff", &come), ("2.diff", &go)]);
+    let own = "line one\nline two\n";
+    let end = "line one\ncomes and stays\nline two\n";
+    let report = one(series.clone(), &[("x.c", own)], &[("x.c", end)]);
+    assert_eq!(patches(&report), [PatchIs::There; 2]);
+    assert_eq!(*finding(&report, 1, 0), Finding::There { how: How::End });
+    let report = one(
+        series,
+        &[("x.c", own)],
+        &[("x.c", "line one\nother\nline two\n")],
+    );
+    assert_eq!(report.patches[0].is, PatchIs::Conflicts);
+}
