@@ -42,6 +42,7 @@ impl App<'_> {
             let times = self.ws.path("out/full-times.json");
             write(&times, &emit::json(&done.times)?)?;
             write(&full::record::path(&self.ws), &emit::json(&done.full)?)?;
+            self.write_report(&made.report)?;
         }
         if !json {
             print(&format!("{}\n", full::table(&done.full)));

@@ -361,11 +361,3 @@ fn outside_a_workspace() {
       help: change into the checkout, or name it with --workspace DIR
     ");
 }
-
-#[test]
-fn nothing_assembled_yet() {
-    says!(Mini::new(), ["status"], @r"
-    error: nothing is assembled yet
-      help: run `cargo series assemble`
-    ");
-}
