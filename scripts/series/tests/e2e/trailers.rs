@@ -284,6 +284,16 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     );
     assert_eq!(mini.git(&dir, &["log", "--format=%B", "-1"]), landed);
 
+    // Without the record there is nothing to be said, in b4's branch neither.
+    let stored = mini.read(STORE);
+    fs::remove_file(mini.ws(STORE)).unwrap();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    let message = mini.git(&kernel, &["log", "--format=%B", "-1", "b4/list"]);
+    assert!(!message.contains("Dropped"), "{message}");
+    mini.file(&format!("ws/{STORE}"), &stored);
+    mini.good(&["assemble"]);
+
     // The version after says nothing of it, nor does the one after that.
     post(&mini, "list", 2);
     let third = patch(&mini, "list", 3, 2);
