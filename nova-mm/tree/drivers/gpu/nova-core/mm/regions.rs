@@ -69,7 +69,7 @@ impl Framebuffer {
         if usable.is_empty() {
             return Err(Defect::NoUsableRegion);
         }
-        usable.sort_unstable_by_key(|range| range.start);
+        sort_by_start(&mut usable);
 
         // INVARIANT: All of this was checked, here or above. That regions neither wrap around nor
         // are empty is checked before two of them are compared.
@@ -93,6 +93,18 @@ impl Framebuffer {
     /// Returns the address of the root page directory of BAR1, which belongs to the firmware.
     pub(crate) fn bar1_root(&self) -> VramAddress {
         self.bar1_root
+    }
+}
+
+/// Sorts a handful of ranges. The sort of the `core` crate is made for many, and its panics are not
+/// known to objtool.
+fn sort_by_start(ranges: &mut [Range<VramAddress>]) {
+    for sorted in 1..ranges.len() {
+        let mut at = sorted;
+        while at > 0 && ranges[at - 1].start > ranges[at].start {
+            ranges.swap(at - 1, at);
+            at -= 1;
+        }
     }
 }
 

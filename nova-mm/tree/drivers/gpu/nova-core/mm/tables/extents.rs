@@ -80,7 +80,7 @@ impl<I: Iterator<Item = Range<VramAddress>>> Extents<I> {
         if level.leaf != Some(PageSize::Size2M)
             || !slot.is_whole
             || self.contiguous()? < slot.len()
-            || self.current.start % slot.len() != 0
+            || self.current.start % PageSize::Size2M.pages() != 0
         {
             return Ok(None);
         }

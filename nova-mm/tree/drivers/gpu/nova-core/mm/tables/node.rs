@@ -32,8 +32,8 @@ pub(crate) struct Node {
     words: KVec<u64>,
     /// The tables that the entries point to, by the index of the entry; empty on the last level.
     children: KVec<Option<KBox<Node>>>,
-    /// Number of words per entry.
-    entry_words: usize,
+    /// What kind of entries it has.
+    kind: EntryKind,
     /// Number of entries that are not absent.
     live: usize,
     /// The table below this one in a stack.
@@ -66,7 +66,7 @@ impl Node {
     }
 
     fn shadow(level: &Level, address: VramAddress, memory: Option<TablePage>) -> Result<Self> {
-        let entry_words = level.kind.words();
+        let words = level.entries() * level.kind.words();
         let children = match level.kind {
             EntryKind::Pte => 0,
             EntryKind::Pde | EntryKind::Dual => level.entries(),
@@ -75,7 +75,7 @@ impl Node {
         Ok(Self {
             memory,
             address,
-            words: KVec::from_elem(0, level.entries() * entry_words, GFP_KERNEL)?,
+            words: KVec::from_elem(0, words, GFP_KERNEL)?,
             children: {
                 let mut slots = KVec::with_capacity(children, GFP_KERNEL)?;
                 for _ in 0..children {
@@ -83,7 +83,7 @@ impl Node {
                 }
                 slots
             },
-            entry_words,
+            kind: level.kind,
             live: 0,
             below: None,
         })
@@ -101,7 +101,7 @@ impl Node {
 
     /// Returns the number of entries.
     pub(super) fn entries(&self) -> usize {
-        self.words.len() / self.entry_words
+        self.words.len() / self.kind.words()
     }
 
     /// Returns the number of entries that are not absent.
@@ -116,8 +116,8 @@ impl Node {
 
     /// Returns the words of entry `index`, the second of which is zero if it has but one.
     pub(super) fn entry(&self, index: usize) -> [u64; 2] {
-        let first = index * self.entry_words;
-        let words = self.words.get(first..first + self.entry_words);
+        let first = index * self.kind.words();
+        let words = self.words.get(first..first + self.kind.words());
 
         match words {
             Some(&[word]) => [word, 0],
@@ -158,9 +158,9 @@ impl Node {
         let was_live = !self.is_absent(index);
         let is_live = entry != [0, 0];
 
-        let first = index * self.entry_words;
-        if let Some(words) = self.words.get_mut(first..first + self.entry_words) {
-            words.copy_from_slice(&entry[..self.entry_words]);
+        let first = index * self.kind.words();
+        if let Some(words) = self.words.get_mut(first..first + self.kind.words()) {
+            words.copy_from_slice(&entry[..self.kind.words()]);
             self.live = self.live - usize::from(was_live) + usize::from(is_live);
         }
     }
@@ -202,7 +202,7 @@ impl Node {
     /// Reads an entry from VRAM, past the shadow.
     pub(super) fn read(&self, window: &mut PraminWindow<'_>, index: usize) -> Result<[u64; 2]> {
         let mut entry = [0, 0];
-        for (word, value) in entry.iter_mut().take(self.entry_words).enumerate() {
+        for (word, value) in entry.iter_mut().take(self.kind.words()).enumerate() {
             *value = window.read64(self.word_address(index, word)?)?;
         }
 
@@ -211,7 +211,7 @@ impl Node {
 
     fn word_address(&self, index: usize, word: usize) -> Result<VramAddress> {
         self.address
-            .checked_add(usize_as_u64(index * self.entry_words + word) * WORD)
+            .checked_add(usize_as_u64(index * self.kind.words() + word) * WORD)
     }
 
     /// Calls `f` with the address of this table and of all below it that are not the firmware's.

@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use crate::{
     mm::{
-        address::PAGE_SIZE,
+        address::PageSize,
         format::Level, //
     },
     num::u64_as_usize, //
@@ -34,8 +34,9 @@ impl Slot {
 ///
 /// The entries may lie in more than one table.
 pub(super) fn slots(level: &Level, pages: &Range<u64>) -> impl Iterator<Item = Slot> {
-    let span = (1 << level.shift) / PAGE_SIZE;
-    let entries = 1u64 << level.bits;
+    // Both are powers of two. To divide by them would leave a check for zero in each caller.
+    let shift = level.shift - PageSize::Size4K.shift();
+    let last = (1u64 << level.bits) - 1;
     let Range { start, end } = *pages;
     let mut next = start;
 
@@ -44,13 +45,13 @@ pub(super) fn slots(level: &Level, pages: &Range<u64>) -> impl Iterator<Item = S
             return None;
         }
 
-        let entry = next / span;
-        let pages = next..end.min((entry + 1) * span);
+        let entry = next >> shift;
+        let pages = next..end.min((entry + 1) << shift);
         next = pages.end;
 
         Some(Slot {
-            index: u64_as_usize(entry % entries),
-            is_whole: pages.end - pages.start == span,
+            index: u64_as_usize(entry & last),
+            is_whole: pages.end - pages.start == 1 << shift,
             pages,
         })
     })

@@ -2,7 +2,7 @@
 
 //! Tests of the invalidation of the TLB, on the software GPU.
 
-use core::cell::RefCell;
+use core::cell::Cell;
 
 use kernel::{
     sync::Arc,
@@ -50,19 +50,23 @@ type Noted = (usize, Option<u32>);
 /// BAR0, where each access is noted.
 struct Notes<'a> {
     bar: &'a ModelBar0,
-    noted: RefCell<KVec<Noted>>,
+    noted: Cell<KVec<Noted>>,
 }
 
 impl<'a> Notes<'a> {
     fn new(bar: &'a ModelBar0) -> Self {
         Self {
             bar,
-            noted: RefCell::new(KVec::new()),
+            noted: Cell::new(KVec::new()),
         }
     }
 
     fn note(&self, offset: usize, value: Option<u32>) -> Result {
-        Ok(self.noted.borrow_mut().push((offset, value), GFP_KERNEL)?)
+        let mut noted = self.noted.take();
+        noted.push((offset, value), GFP_KERNEL)?;
+        self.noted.set(noted);
+
+        Ok(())
     }
 }
 
