@@ -173,14 +173,9 @@ fn mini() -> Mini {
 /// Has the manifest say how much of `buddy` applies and builds without `list`.
 fn without(mini: &Mini, patches: usize) {
     let text = mini.read("series/buddy.toml");
-    let head = text.split("[without]").next().unwrap();
-    let kept = text.find("[[patch]]").unwrap();
-    let head = match head.len() < kept {
-        true => head.to_owned(),
-        false => text[..kept].to_owned(),
-    };
-    let new = format!("{head}[without]\nlist = {patches}\n\n{}", &text[kept..]);
-    mini.file("ws/series/buddy.toml", &new);
+    let old = text.lines().find(|l| l.starts_with("without = ")).unwrap();
+    let new = format!("without = {{ list = {patches} }}");
+    mini.file("ws/series/buddy.toml", &text.replace(old, &new));
 }
 
 fn command(mini: &Mini, args: &[&str]) -> Command {
