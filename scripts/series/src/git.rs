@@ -224,6 +224,8 @@ impl<'a> Git<'a> {
                 &[
                     "refs/heads/b4",
                     "refs/nova-series/steps",
+                    "refs/nova-series/posted",
+                    "refs/tags/sent",
                     "logs/refs/heads/b4",
                     "worktrees",
                 ],
@@ -625,8 +627,15 @@ mod tests {
     fn stale_locks_are_removed_and_nothing_else() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
-        let locks = ["config.lock", "refs/heads/b4/x.lock"];
-        std::fs::create_dir_all(dir.path().join(".git/refs/heads/b4")).unwrap();
+        let locks = [
+            "config.lock",
+            "refs/heads/b4/x.lock",
+            "refs/nova-series/posted/x.lock",
+            "refs/tags/sent/x.lock",
+        ];
+        for folder in ["refs/heads/b4", "refs/nova-series/posted", "refs/tags/sent"] {
+            std::fs::create_dir_all(dir.path().join(".git").join(folder)).unwrap();
+        }
         for lock in locks.into_iter().chain(["index.lock"]) {
             std::fs::write(dir.path().join(".git").join(lock), "").unwrap();
         }
