@@ -255,7 +255,7 @@ impl<'a> App<'a> {
         let scratch = self.cache.scratch()?;
         let whole = names.is_empty();
         let mails = emit::mails(&git, &assembled, scratch.path())?;
-        let since = self.since(&assembled, &mails)?;
+        let since = self.since(&assembled)?;
         let material = Material {
             assembled: &assembled,
             base: &self.base,
@@ -294,7 +294,7 @@ impl<'a> App<'a> {
     }
 
     /// What changed since the last posting of each series.
-    fn since(&self, assembled: &Assembled, mails: &[Mails]) -> Result<Since> {
+    fn since(&self, assembled: &Assembled) -> Result<Since> {
         let series = &assembled.series;
         let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
         let git = self.git();
@@ -306,9 +306,9 @@ impl<'a> App<'a> {
             components: &components,
         };
         let mut since = Since::new();
-        for (one, mails) in series.iter().zip(mails) {
+        for one in series {
             if let Some(posting) = one.plan.component.posted() {
-                let change = posting::since::change(&rebuild, posting, one, mails)?;
+                let change = posting::since::change(&rebuild, posting, one)?;
                 since.insert(one.name().to_owned(), change);
             }
         }

@@ -24,10 +24,7 @@ use crate::{
         Component, //
     },
     discipline::versions,
-    emit::{
-        self,
-        Mails, //
-    },
+    emit,
     error::{
         Error,
         Result, //
@@ -53,7 +50,7 @@ impl App<'_> {
         }
         let made = self.make(std::slice::from_ref(&diff.name))?;
         let at = made.assembled.position(&diff.name)?;
-        let (one, mails) = (&made.assembled.series[at], &made.mails[at]);
+        let one = &made.assembled.series[at];
         let component = &one.plan.component;
         let postings = &component.postings;
         let posting = match diff.against {
@@ -63,7 +60,7 @@ impl App<'_> {
         let posting = posting.ok_or_else(|| never_posted(component, diff.against))?;
         let change = match made.since.get(&diff.name) {
             Some(change) if change.comparison.against == posting.version => change.clone(),
-            _ => self.change(&made.assembled, posting, one, mails)?,
+            _ => self.change(&made.assembled, posting, one)?,
         };
         if diff.json {
             print(&String::from_utf8_lossy(&emit::json(&change.comparison)?));
@@ -85,7 +82,6 @@ impl App<'_> {
         assembled: &crate::assemble::Assembled,
         posting: &Posting,
         one: &AssembledSeries,
-        mails: &Mails,
     ) -> Result<since::Change> {
         let series = &assembled.series;
         let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
@@ -98,7 +94,7 @@ impl App<'_> {
             components: &components,
         };
         let _lock = self.lock(Resource::Refs)?;
-        since::change(&rebuild, posting, one, mails)
+        since::change(&rebuild, posting, one)
     }
 
     pub(super) fn posted(&self, name: &str, mbox: Option<&Path>) -> Result<()> {

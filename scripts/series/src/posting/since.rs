@@ -13,8 +13,10 @@ use super::{
     tag, //
 };
 use crate::{
-    assemble::AssembledSeries,
-    emit::Mails,
+    assemble::{
+        AssembledSeries,
+        PatchCommit, //
+    },
     error::Result,
     mailbox,
     range_diff::{
@@ -44,40 +46,42 @@ pub struct Change {
 /// # Errors
 ///
 /// The posting cannot be made again, or git's own.
-pub fn change(
-    rebuild: &Rebuild<'_>,
-    posting: &Posting,
-    one: &AssembledSeries,
-    mails: &Mails,
-) -> Result<Change> {
+pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -> Result<Change> {
     let name = one.name();
     let made = rebuild.commits(name, posting)?;
     let posted = posting.mails(rebuild.ws, name)?;
     let whole = std::fs::read(rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
     let cover = tag::cover_of(&mailbox::read(&whole)?);
     tag::ensure(rebuild.git, posting, &cover, &made)?;
+    // Both sides by one git, as a mail may have been made with other settings.
+    let diffs = |commits: &[PatchCommit]| {
+        let names: Vec<_> = commits.iter().map(|c| &c.commit).collect();
+        rebuild.git.diffs(&names)
+    };
+    let (old_diffs, new_diffs) = (diffs(&made.patches)?, diffs(&one.patches)?);
     let old = Side {
         parent: made.parent.commit.clone(),
         tip: made.tip().commit.clone(),
         patches: posted
             .iter()
             .zip(&posting.patches)
-            .map(|(mail, record)| Patch {
+            .zip(old_diffs)
+            .map(|((mail, record), diff)| Patch {
                 subject: record.subject.clone(),
                 message: message_of(mail),
-                diff: mail.body.clone(),
+                diff,
             })
             .collect(),
     };
-    let patches = one.plan.patches.iter().zip(&mails.patches);
+    let patches = one.plan.patches.iter().zip(new_diffs);
     let new = Side {
         parent: one.parent.commit.clone(),
         tip: one.tip().commit.clone(),
         patches: patches
-            .map(|(planned, (_, mail))| Patch {
+            .map(|(planned, diff)| Patch {
                 subject: planned.subject.clone(),
                 message: planned.message.clone(),
-                diff: String::from_utf8_lossy(mail).into_owned(),
+                diff,
             })
             .collect(),
     };
