@@ -271,7 +271,7 @@ impl<F: TestFormat> Bench<F> {
     pub(crate) fn alloc(&self, pages: u64) -> Result<Arc<Vram>> {
         let size = pages.next_power_of_two() * PAGE_SIZE;
         let vram = self.data.alloc(size, PageSize::Size2M)?;
-        ensure_eq!(start_of(&vram)? % size, 0);
+        ensure_eq!(start_of(&vram)? & (size - 1), 0);
         ensure_eq!(vram.ranges().count(), 1);
 
         Ok(Arc::new(vram, GFP_KERNEL)?)
