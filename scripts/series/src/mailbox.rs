@@ -272,7 +272,7 @@ fn from(parsed: &ParsedMail<'_>) -> Person {
     }
 }
 
-/// A person as trailers name them, "Name <address>": no rule about quotes and commas applies.
+/// A person as trailers name them, `Name <address>`: no rule about quotes and commas applies.
 pub fn person(text: &str) -> Person {
     let text = text.trim();
     let bracketed = text
