@@ -42,7 +42,10 @@ use crate::{
         Command,
         OnKernel, //
     },
-    component,
+    component::{
+        self,
+        Component, //
+    },
     discipline::versions,
     emit::{
         self,
@@ -293,18 +296,28 @@ impl<'a> App<'a> {
         })
     }
 
+    /// What it takes to make commits of postings.
+    fn rebuild<'b>(
+        &'b self,
+        git: &'b Git<'b>,
+        base: &'b BaseCommit,
+        components: &'b [&'b Component],
+    ) -> Rebuild<'b> {
+        Rebuild {
+            ws: &self.ws,
+            git,
+            cache: &self.cache,
+            base,
+            components,
+        }
+    }
+
     /// What changed since the last posting of each series.
     fn since(&self, assembled: &Assembled) -> Result<Since> {
         let series = &assembled.series;
         let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
         let git = self.git();
-        let rebuild = Rebuild {
-            ws: &self.ws,
-            git: &git,
-            cache: &self.cache,
-            base: &assembled.base,
-            components: &components,
-        };
+        let rebuild = self.rebuild(&git, &assembled.base, &components);
         let mut since = Since::new();
         for one in series {
             if let Some(posting) = one.plan.component.posted() {

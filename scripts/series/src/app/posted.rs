@@ -86,13 +86,7 @@ impl App<'_> {
         let series = &assembled.series;
         let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
         let git = self.git();
-        let rebuild = Rebuild {
-            ws: &self.ws,
-            git: &git,
-            cache: &self.cache,
-            base: &assembled.base,
-            components: &components,
-        };
+        let rebuild = self.rebuild(&git, &assembled.base, &components);
         let _lock = self.lock(Resource::Refs)?;
         since::change(&rebuild, posting, one)
     }
@@ -138,13 +132,7 @@ impl App<'_> {
     ) -> Result<Posting> {
         let base = self.base_commit()?;
         let git = self.git();
-        let rebuild = Rebuild {
-            ws: &self.ws,
-            git: &git,
-            cache: &self.cache,
-            base: &base,
-            components,
-        };
+        let rebuild = self.rebuild(&git, &base, components);
         let _lock = self.lock(Resource::Refs)?;
         let (name, kernel) = (component.name(), self.base.version.as_str());
         let found = match mbox {

@@ -69,13 +69,7 @@ impl App<'_> {
         }
         let base = self.base_commit()?;
         let git = self.git();
-        let rebuild = Rebuild {
-            ws: &self.ws,
-            git: &git,
-            cache: &self.cache,
-            base: &base,
-            components: &components,
-        };
+        let rebuild = self.rebuild(&git, &base, &components);
         let _lock = self.lock(Resource::Refs)?;
         let posted = versions(&rebuild, component)?;
         let (collected, by_hand) = match mbox {
