@@ -8,7 +8,7 @@
 #[allow(dead_code)]
 mod driver;
 
-use driver::{Item, List};
+use driver::{End, Item, List};
 use kernel::{bindings, host};
 use std::ptr::NonNull;
 
@@ -24,7 +24,7 @@ impl Broken {
 
         host::take_warnings();
         let mut list = KBox::pin_init(List::new(), GFP_KERNEL).unwrap();
-        let items: Vec<_> = (0..4).map(Item::new).collect();
+        let items: Vec<_> = (0..ITEMS).map(Item::new).collect();
         for item in &items {
             // SAFETY: The item is new, and used through this list.
             unsafe { list.as_mut().push_back(*item) };
@@ -42,6 +42,126 @@ impl Broken {
         let link = self.link(n);
         // SAFETY: The item is valid; following the link is what the tests are about.
         unsafe { (*link).prev = link };
+    }
+
+    /// Returns the `list_head` at `place` in the ring: 0 is the head, the items follow it.
+    fn node(&mut self, place: usize) -> *mut bindings::list_head {
+        match place {
+            0 => self.list.as_mut().as_raw(),
+            n => self.link(n - 1),
+        }
+    }
+
+    /// Breaks one link of the ring.
+    fn break_link(&mut self, at: Break) {
+        let node = self.node(at.place);
+        let (poison, beyond) = match at.end {
+            End::Front => (POISON_1, at.place + 2),
+            End::Back => (POISON_2, at.place + PLACES - 2),
+        };
+        let value = match at.value {
+            Value::Itself => node,
+            Value::Null => std::ptr::null_mut(),
+            Value::Poison => std::ptr::without_provenance_mut(poison),
+            Value::Another => self.node(beyond % PLACES),
+        };
+        // SAFETY: The node is valid; following the link is what the tests are about.
+        unsafe {
+            match at.end {
+                End::Front => (*node).next = value,
+                End::Back => (*node).prev = value,
+            }
+        }
+    }
+}
+
+/// How many items the list has, and how many links of either direction.
+const ITEMS: usize = 4;
+const PLACES: usize = ITEMS + 1;
+
+/// `LIST_POISON1` and `LIST_POISON2` of a kernel without `CONFIG_ILLEGAL_POINTER_VALUE`.
+const POISON_1: usize = 0x100;
+const POISON_2: usize = 0x122;
+
+/// What a broken link holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// The address of the node that has the link.
+    Itself,
+    Null,
+    Poison,
+    /// A node of the ring, but not the adjacent one.
+    Another,
+}
+
+/// One link that is broken: of which node, in which direction, and how.
+#[derive(Clone, Copy, Debug)]
+struct Break {
+    place: usize,
+    /// [`End::Front`] is `next`: the link that a walk from the front follows.
+    end: End,
+    value: Value,
+}
+
+impl Break {
+    /// All of them.
+    fn all() -> impl Iterator<Item = Self> {
+        use Value::{Another, Itself, Null, Poison};
+
+        (0..PLACES).flat_map(|place| {
+            [End::Front, End::Back].into_iter().flat_map(move |end| {
+                [Itself, Null, Poison, Another]
+                    .into_iter()
+                    .map(move |value| Self { place, end, value })
+            })
+        })
+    }
+
+    /// Returns the pair of adjacent places between which the link is.
+    fn between(self) -> (usize, usize) {
+        match self.end {
+            End::Front => (self.place, (self.place + 1) % PLACES),
+            End::Back => ((self.place + PLACES - 1) % PLACES, self.place),
+        }
+    }
+
+    /// Returns whether the link makes the head look like that of an empty list to a walk from
+    /// `end`.
+    fn looks_empty(self, end: End) -> bool {
+        self.place == 0 && self.end == end && self.value == Value::Itself
+    }
+
+    /// Returns the values of the items before the broken link in a walk from `end`.
+    ///
+    /// Neither of the two nodes of a broken link passes C's check. If one of them is the head,
+    /// there is no such item.
+    fn before(self, end: End) -> Vec<usize> {
+        match (self.between(), end) {
+            ((0, _) | (_, 0), _) => vec![],
+            ((first, _), End::Front) => (0..first - 1).collect(),
+            ((_, second), End::Back) => (second..ITEMS).rev().collect(),
+        }
+    }
+}
+
+/// Runs `walk` on a list for each way to break a link, from either end, and compares the values
+/// that it found with those expected.
+fn with_each_break(
+    walk: impl Fn(&mut Broken, End) -> Vec<usize>,
+    expected: impl Fn(Break, End) -> Vec<usize>,
+) {
+    for at in Break::all() {
+        for end in [End::Front, End::Back] {
+            let mut test = Broken::new();
+            test.break_link(at);
+            let found = walk(&mut test, end);
+            let warnings = host::take_warnings();
+            assert_eq!(found, expected(at, end), "{at:?}, from {end:?}");
+            assert!(
+                warnings > 0 || at.looks_empty(End::Front) || at.looks_empty(end),
+                "no warning for {at:?}, from {end:?}"
+            );
+        }
     }
 }
 
@@ -110,4 +230,168 @@ fn an_item_with_broken_links_is_not_taken_out() {
     // The other end is sound.
     assert_eq!(test.list.as_mut().pop_back(), Some(test.items[3]));
     assert_eq!(host::take_warnings(), 0);
+}
+
+#[test]
+fn each_broken_link_ends_an_iterator() {
+    with_each_break(
+        |test, end| {
+            let iter = test.list.iter();
+            match end {
+                End::Front => iter.map(Item::value).take(PLACES).collect(),
+                End::Back => iter.rev().map(Item::value).take(PLACES).collect(),
+            }
+        },
+        Break::before,
+    );
+}
+
+#[test]
+fn each_broken_link_hides_first_and_last() {
+    for at in Break::all() {
+        let mut test = Broken::new();
+        test.break_link(at);
+        let (first, last) = (test.list.first(), test.list.last());
+        assert_eq!(
+            first.map(Item::value),
+            at.before(End::Front).first().copied(),
+            "{at:?}"
+        );
+        assert_eq!(
+            last.map(Item::value),
+            at.before(End::Back).first().copied(),
+            "{at:?}"
+        );
+        let hidden = usize::from(first.is_none()) + usize::from(last.is_none());
+        let warnings = host::take_warnings();
+        assert!(
+            warnings == hidden || at.looks_empty(End::Front),
+            "{warnings} warnings for {at:?}"
+        );
+    }
+}
+
+#[test]
+fn each_broken_link_ends_a_cursor() {
+    with_each_break(
+        |test, end| {
+            let mut cursor = match end {
+                End::Front => test.list.as_mut().cursor_front(),
+                End::Back => test.list.as_mut().cursor_back(),
+            };
+            let mut found = vec![];
+            while let Some(value) = cursor.peek().map(Item::value) {
+                found.push(value);
+                if found.len() == PLACES {
+                    break;
+                }
+                match end {
+                    End::Front => cursor.move_next(),
+                    End::Back => cursor.move_prev(),
+                }
+            }
+            found
+        },
+        // A cursor checks the links of a node when it leaves it.
+        |at, end| match (at.between(), end) {
+            ((0, _) | (_, 0), _) => vec![],
+            ((first, _), End::Front) => (0..first).collect(),
+            ((_, second), End::Back) => (second - 1..ITEMS).rev().collect(),
+        },
+    );
+}
+
+#[test]
+fn each_broken_link_ends_removal_by_a_cursor() {
+    for at in Break::all() {
+        let mut test = Broken::new();
+        test.break_link(at);
+        let mut cursor = test.list.as_mut().cursor_front();
+        let mut found = vec![];
+        while let Some(item) = cursor.remove() {
+            // SAFETY: The items live as long as `test`.
+            found.push(unsafe { item.as_ref() }.value());
+        }
+        // The cursor is at the end and not on an item that could not be removed.
+        assert!(cursor.peek().is_none(), "{at:?}");
+        assert!(cursor.remove().is_none(), "{at:?}");
+        assert_eq!(found, at.before(End::Front), "{at:?}");
+        assert_eq!(host::take_warnings(), 1, "{at:?}");
+    }
+}
+
+#[test]
+fn each_broken_link_ends_popping() {
+    with_each_break(
+        |test, end| {
+            let list = &mut test.list;
+            std::iter::from_fn(|| match end {
+                End::Front => list.as_mut().pop_front(),
+                End::Back => list.as_mut().pop_back(),
+            })
+            // SAFETY: The items live as long as `test`.
+            .map(|item| unsafe { item.as_ref() }.value())
+            .take(PLACES)
+            .collect()
+        },
+        Break::before,
+    );
+}
+
+#[test]
+fn each_broken_link_ends_a_drain() {
+    with_each_break(
+        |test, end| {
+            let mut drain = test.list.as_mut().drain();
+            std::iter::from_fn(|| match end {
+                End::Front => drain.next(),
+                End::Back => drain.next_back(),
+            })
+            // SAFETY: The items live as long as `test`.
+            .map(|item| unsafe { item.as_ref() }.value())
+            .take(PLACES)
+            .collect()
+        },
+        Break::before,
+    );
+}
+
+#[test]
+fn push_to_a_broken_end_adds_nothing() {
+    for value in [Value::Itself, Value::Another] {
+        let mut test = Broken::new();
+        test.break_link(Break {
+            place: 0,
+            end: End::Back,
+            value,
+        });
+        let item = Item::new(ITEMS);
+        // SAFETY: The item is new, and used through this list.
+        unsafe { test.list.as_mut().push_back(item) };
+        assert_eq!(host::take_warnings(), 1);
+        // SAFETY: The item is valid and on no list.
+        unsafe {
+            let link = item.as_ref().link();
+            assert_eq!((*link).next, link);
+            Item::free(item);
+        }
+    }
+}
+
+#[test]
+fn drop_with_a_broken_head_leaves_the_items() {
+    use kernel::prelude::*;
+
+    for at in Break::all().filter(|at| at.place == 0) {
+        let mut test = Broken::new();
+        test.break_link(at);
+        let links: Vec<_> = (1..PLACES).map(|place| test.node(place)).collect();
+        // SAFETY: The items are valid.
+        let read = || -> Vec<_> { links.iter().map(|link| unsafe { **link }).collect() };
+        let before: Vec<_> = read().iter().map(|l| (l.next, l.prev)).collect();
+        test.list = KBox::pin_init(List::new(), GFP_KERNEL).unwrap();
+        let after: Vec<_> = read().iter().map(|l| (l.next, l.prev)).collect();
+        assert_eq!(before, after, "{at:?}");
+        assert_eq!(host::take_warnings(), 1, "{at:?}");
+    }
 }

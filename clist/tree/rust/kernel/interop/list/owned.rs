@@ -33,8 +33,9 @@ use core::{
 /// head.
 ///
 /// With `CONFIG_LIST_HARDENED` C checks the links of an item before it is taken out, as it does in
-/// `list_del()`. If it finds them corrupted, it reports that, and the item stays where it is: to
-/// leak it is better than to hand it out twice.
+/// `list_del()`, and those of the head before the first or the last item is. If it finds them
+/// corrupted, it reports that, and the item stays where it is: leaking it is better than handing it
+/// out twice.
 ///
 /// [`is_linked`]: CListHead::is_linked
 ///
@@ -161,7 +162,8 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         let head = self.head.as_raw();
         // SAFETY: `head` is initialised by the type invariants.
         let first = unsafe { (*head).next };
-        if first == head {
+        // SAFETY: `head` is the head of a list with valid links by the type invariants.
+        if first == head || !unsafe { removable(head) } {
             return None;
         }
         // SAFETY: By the type invariants, `first` links an item of the list of `head`, which is
@@ -177,7 +179,8 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         let head = self.head.as_raw();
         // SAFETY: `head` is initialised by the type invariants.
         let last = unsafe { (*head).prev };
-        if last == head {
+        // SAFETY: `head` is the head of a list with valid links by the type invariants.
+        if last == head || !unsafe { removable(head) } {
             return None;
         }
         // SAFETY: By the type invariants, `last` links an item of the list of `head`, which is
@@ -381,8 +384,7 @@ unsafe fn take<T, const OFFSET: usize>(
 
 /// Takes `node` off its list and links it to itself, as C's `list_del_init()` does.
 ///
-/// Returns false, and does nothing, if C's own check finds the links corrupted; it does so with
-/// `CONFIG_LIST_HARDENED` only.
+/// Returns false, and does nothing, if the links are found corrupted; see [`removable`].
 ///
 /// # Safety
 ///
@@ -396,7 +398,7 @@ unsafe fn unlink(
     next: *mut bindings::list_head,
 ) -> bool {
     // SAFETY: `node` and its links are valid by the safety requirements.
-    if cfg!(CONFIG_LIST_HARDENED) && !unsafe { bindings::__list_del_entry_valid(node) } {
+    if !unsafe { removable(node) } {
         return false;
     }
     // These are the stores of C, in its order, volatile where C has `WRITE_ONCE()`.
@@ -408,4 +410,19 @@ unsafe fn unlink(
         (&raw mut (*node).prev).write_volatile(node);
     }
     true
+}
+
+/// Returns whether C's check of the links around `node` allows removal. Without
+/// `CONFIG_LIST_HARDENED` C does not check them.
+///
+/// An item whose own links are valid need not be the one that follows the head of a corrupted list,
+/// so the head is checked as well before the item at an end is removed.
+///
+/// # Safety
+///
+/// `node` must be on a list with valid links. Nobody else may change them during the call.
+#[inline]
+unsafe fn removable(node: *mut bindings::list_head) -> bool {
+    // SAFETY: `node` and its links are valid by the safety requirements.
+    !cfg!(CONFIG_LIST_HARDENED) || unsafe { bindings::__list_del_entry_valid(node) }
 }
