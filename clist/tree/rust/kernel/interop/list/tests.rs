@@ -8,13 +8,20 @@ mod suite {
         bindings,
         interop::list::{
             CList,
+            CListCursor,
+            CListDrain,
             CListHead,
+            CListIter,
             CListOwned, //
         },
         prelude::*,
         types::Opaque, //
     };
-    use core::ptr::NonNull;
+    use core::{
+        cell::Cell,
+        marker::PhantomData,
+        ptr::NonNull, //
+    };
     use pin_init::stack_pin_init;
 
     /// An item as C code declares it. The link is neither its first field nor its last.
@@ -108,6 +115,87 @@ mod suite {
             && list.last().map(Item::value) == values.last().copied()
             && list.is_empty() == values.is_empty()
             && list.is_singular() == (values.len() == 1)
+    }
+
+    /// Tells at compile time which auto traits `T` has.
+    ///
+    /// The constants of the inherent `impl` blocks exist only for types that have the trait; for
+    /// others the name resolves to the constant of [`NoAutoTrait`].
+    struct AutoTrait<T>(PhantomData<T>);
+
+    trait NoAutoTrait {
+        const SEND: bool = false;
+        const SYNC: bool = false;
+        const UNPIN: bool = false;
+    }
+
+    impl<T> NoAutoTrait for AutoTrait<T> {}
+
+    impl<T: Send> AutoTrait<T> {
+        const SEND: bool = true;
+    }
+
+    impl<T: Sync> AutoTrait<T> {
+        const SYNC: bool = true;
+    }
+
+    impl<T: Unpin> AutoTrait<T> {
+        const UNPIN: bool = true;
+    }
+
+    /// Asserts which auto traits types have, and which they must not have.
+    macro_rules! assert_auto_traits {
+        ($($type:ty: $send:literal, $sync:literal, $unpin:literal;)*) => {
+            $(
+                static_assert!(AutoTrait::<$type>::SEND == $send, "`Send` differs");
+                static_assert!(AutoTrait::<$type>::SYNC == $sync, "`Sync` differs");
+                static_assert!(AutoTrait::<$type>::UNPIN == $unpin, "`Unpin` differs");
+            )*
+        };
+    }
+
+    /// `Send` and `Sync`.
+    type Both = u32;
+    /// `Send`, but not `Sync`.
+    type SendOnly = Cell<u32>;
+    /// `Sync`, but not `Send`.
+    struct SyncOnly(PhantomData<*const u32>);
+    /// Neither `Send` nor `Sync`.
+    type Neither = *const u32;
+
+    // SAFETY: The type has no data.
+    unsafe impl Sync for SyncOnly {}
+
+    // A list behaves as the items it owns do. An iterator is a shared reference to it. A cursor
+    // keeps a raw pointer and stays on its thread.
+    assert_auto_traits! {
+        // Type                             Send   Sync   Unpin
+        CListHead:                          true,  true,  false;
+
+        CList<Both, 0>:                     true,  true,  false;
+        CList<SendOnly, 0>:                 true,  false, false;
+        CList<SyncOnly, 0>:                 false, true,  false;
+        CList<Neither, 0>:                  false, false, false;
+
+        CListIter<'static, Both, 0>:        true,  true,  true;
+        CListIter<'static, SendOnly, 0>:    false, false, true;
+        CListIter<'static, SyncOnly, 0>:    true,  true,  true;
+        CListIter<'static, Neither, 0>:     false, false, true;
+
+        CListOwned<Both, 0>:                true,  true,  false;
+        CListOwned<SendOnly, 0>:            true,  false, false;
+        CListOwned<SyncOnly, 0>:            false, true,  false;
+        CListOwned<Neither, 0>:             false, false, false;
+
+        CListDrain<'static, Both, 0>:       true,  true,  true;
+        CListDrain<'static, SendOnly, 0>:   true,  false, true;
+        CListDrain<'static, SyncOnly, 0>:   false, true,  true;
+        CListDrain<'static, Neither, 0>:    false, false, true;
+
+        CListCursor<'static, Both, 0>:      false, false, true;
+        CListCursor<'static, SendOnly, 0>:  false, false, true;
+        CListCursor<'static, SyncOnly, 0>:  false, false, true;
+        CListCursor<'static, Neither, 0>:   false, false, true;
     }
 
     #[test]
