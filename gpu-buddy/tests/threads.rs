@@ -62,7 +62,7 @@ fn work(
         let mode = match random.u8(0..3) {
             0 => GpuBuddyAllocMode::Simple,
             1 => GpuBuddyAllocMode::TopDown,
-            _ => GpuBuddyAllocMode::Range(BASE..BASE + CHUNK * CHUNKS as u64 / 2),
+            _ => GpuBuddyAllocMode::Range(0..CHUNK * CHUNKS as u64 / 2),
         };
         let flags = match random.u8(0..3) {
             0 => GpuBuddyAllocFlags::default(),

@@ -78,7 +78,7 @@ impl Manager {
     }
 
     fn new_list(&self, request: &Request) -> Result<List> {
-        let range = self.base() + request.start..self.base() + request.end;
+        let range = request.start..request.end;
         let exact = request.start.checked_add(request.size) == Some(request.end);
         if exact
             && request.flags == RANGE

@@ -205,6 +205,8 @@ pub struct Block {
 /// What a request has to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
+    /// It would not fit if all memory were free; only the binding distinguishes this.
+    NeverFits,
     /// It makes no sense.
     Invalid,
     /// It is more than can be had, which may be told either way.
@@ -436,24 +438,18 @@ impl<B: Backend> Driver<B> {
         } else {
             size.next_multiple_of(min)
         };
-        if end > total || start + size > total {
+        if B::BINDING && (start >= end || end > total || !self.base.is_multiple_of(min)) {
             return Expected::Invalid;
         }
-        // What the binding wants to fit into the range, and how it is aligned.
-        let (room, align) = match contiguous {
-            false => (rounded, min),
-            true if !in_range || size == end.saturating_sub(start) => (size, min),
-            true => {
-                let block = size.next_power_of_two().max(min);
-                (block, block)
-            }
-        };
-        let fits = || {
-            let start = start.checked_next_multiple_of(align)?;
-            Some(start.checked_add(room)? <= end)
-        };
-        if B::BINDING && (fits() != Some(true) || !self.base.is_multiple_of(min)) {
+        if !B::BINDING && (end > total || start + size > total) {
             return Expected::Invalid;
+        }
+        let fits = || {
+            let start = start.checked_next_multiple_of(min)?;
+            Some(start.checked_add(rounded)? <= end)
+        };
+        if B::BINDING && fits() != Some(true) {
+            return Expected::NeverFits;
         }
         let room = |yes: bool| {
             if yes {
@@ -533,6 +529,7 @@ impl<B: Backend> Driver<B> {
             assert!(blocks.is_empty(), "{error:?} leaves {blocks:x?}");
             let right = match expected {
                 _ if failed => error == ENOMEM,
+                Expected::NeverFits => error == E2BIG,
                 Expected::Invalid => error == EINVAL,
                 Expected::TooMuch => error == EINVAL || error == ENOSPC,
                 Expected::NoRoom | Expected::Maybe => error == ENOSPC,

@@ -12,7 +12,8 @@
 //!
 //! # Addresses
 //!
-//! All addresses of this API are absolute: they include the [`GpuBuddyParams::base_offset`]. Ranges
+//! Ranges in requests to a [`GpuBuddy`] are relative to the start of the managed range. The
+//! addresses of allocated blocks are absolute: they include [`GpuBuddyParams::base_offset`]. Ranges
 //! are half-open. Sizes and addresses are in bytes.
 //!
 //! # Cleared memory
@@ -76,9 +77,8 @@ pub use self::stats::GpuBuddyOrderStats;
 pub struct GpuBuddyParams {
     /// The address at which the managed range starts; a multiple of `chunk_size`.
     ///
-    /// Blocks are aligned within the managed range, so their absolute addresses are aligned as well
-    /// as this one is, at best. It has to be a multiple of each `min_block_size` that will be asked
-    /// for: other requests are refused with [`EINVAL`], rather than met with a wrong alignment.
+    /// Blocks are naturally aligned relative to this address. Requests with a `min_block_size` that
+    /// does not divide it fail with [`EINVAL`], because the blocks would not be aligned to that.
     pub base_offset: u64,
     /// The size of the managed range; what is left over after the last whole chunk is not used.
     pub size: u64,

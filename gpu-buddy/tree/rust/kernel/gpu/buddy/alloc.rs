@@ -32,40 +32,39 @@ impl GpuBuddy {
     /// Allocates `size` bytes in blocks of at least `min_block_size`.
     ///
     /// Each block is aligned to its own size in the managed range, hence to `min_block_size`. If
-    /// that does not divide `size`, then what a block has too much is cut off again, so that blocks
-    /// at the end can be smaller, unless there is [`GpuBuddyAllocFlag::TrimDisable`].
+    /// `size` is not a multiple of `min_block_size`, the last block is trimmed and leaves smaller
+    /// blocks, unless [`GpuBuddyAllocFlag::TrimDisable`] is set.
     ///
-    /// With [`GpuBuddyAllocFlag::Contiguous`] it is the start of the address range that is aligned
-    /// to `min_block_size`, while the blocks in it may be smaller. In a
-    /// [`GpuBuddyAllocMode::Range`] that the request does not fill, the allocator looks for one
-    /// block: `size` rounded up to a power of two, or `min_block_size` if that is more, and aligned
-    /// to that. So it may fail although there are smaller blocks next to each other.
+    /// With [`GpuBuddyAllocFlag::Contiguous`] the start of the allocation is aligned to
+    /// `min_block_size`, and the blocks that it consists of may be smaller.
     ///
-    /// Cleared and dirty memory is merged if nothing else helps, also by a request that then fails;
-    /// the result is dirty.
+    /// Cleared and dirty memory is merged only if the request cannot be met otherwise; the result
+    /// is dirty.
     ///
     /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
     /// the initialiser runs.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the request can never be met:
-    ///   - `size` is zero or no multiple of the chunk size;
-    ///   - `min_block_size` is less than the chunk size, or [`GpuBuddy::base_offset`] is no
-    ///     multiple of it, so that no address would be aligned;
-    ///   - the range is empty, inverted, not aligned to the chunk size, or not inside of the
-    ///     managed range;
-    ///   - what is looked for would not even fit into the range if all of it were free, given its
-    ///     alignment: `size` rounded up to `min_block_size`, just `size` if it has to be
-    ///     contiguous, or the single block that this takes in a range.
-    /// - [`ENOSPC`] if there is not enough free memory, or none that is as was asked for.
+    /// - [`EINVAL`] if the request is malformed:
+    ///   - `size` is zero or not a multiple of the chunk size;
+    ///   - `min_block_size` is less than the chunk size, or [`GpuBuddy::base_offset`] is not a
+    ///     multiple of it, so that addresses would not be aligned;
+    ///   - the range is empty, inverted, not aligned to the chunk size, or not within the managed
+    ///     range.
+    /// - [`E2BIG`] if the request can never be met: not even with all memory free would it fit into
+    ///   the range, or into the managed range if the mode has none. It needs `size` bytes, rounded
+    ///   up to `min_block_size` unless [`GpuBuddyAllocFlag::Contiguous`] is set, from a multiple of
+    ///   `min_block_size` on.
+    /// - [`ENOSPC`] if too little memory is free at present, or none that is as requested. The
+    ///   request may succeed after other memory has been freed.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///
-    /// If it fails, nothing is allocated.
+    /// On failure nothing is allocated.
     ///
     /// # Examples
     ///
-    /// A range of addresses, and what is wrong with others:
+    /// Ranges, valid and invalid:
     ///
     /// ```
     /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
@@ -81,18 +80,18 @@ impl GpuBuddy {
     ///     let flags = GpuBuddyAllocFlags::default();
     ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
     /// };
-    /// let range = 64 * MIB..72 * MIB;
-    /// let blocks = alloc(range.clone(), 6 * MIB)?;
-    /// assert_eq!(buddy.avail(), 10 * MIB);
+    /// // The range is relative to the managed range, the addresses of blocks are not.
+    /// let blocks = alloc(0..8 * MIB, 6 * MIB)?;
+    /// assert_eq!(blocks.contiguous_range(), Some(64 * MIB..70 * MIB));
     ///
-    /// // There is enough free memory, but not in that range.
-    /// assert_eq!(alloc(range.clone(), 4 * MIB).err(), Some(ENOSPC));
+    /// // Enough memory is free, but not in that range.
+    /// assert_eq!(alloc(0..8 * MIB, 4 * MIB).err(), Some(ENOSPC));
     ///
-    /// // It is not that large.
-    /// assert_eq!(alloc(range, 9 * MIB).err(), Some(EINVAL));
+    /// // The range is too small.
+    /// assert_eq!(alloc(0..8 * MIB, 9 * MIB).err(), Some(E2BIG));
     ///
-    /// // The range is empty, ends before it starts, or is not of this allocator.
-    /// for (start, end) in [(65, 65), (66, 65), (0, 1), (79, 81)] {
+    /// // The range is empty, inverted, or not within the managed range.
+    /// for (start, end) in [(1, 1), (2, 1), (15, 17), (64, 65)] {
     ///     assert_eq!(alloc(start * MIB..end * MIB, MIB).err(), Some(EINVAL));
     /// }
     /// # Ok::<(), Error>(())
@@ -122,17 +121,17 @@ impl GpuBuddy {
     /// let blocks = alloc(3 * MIB, align, flags | GpuBuddyAllocFlag::TrimDisable)?;
     /// assert_eq!(buddy.avail(), 12 * MIB);
     ///
-    /// // More than there is now, and more than there ever will be.
+    /// // More than is free at present, and more than there is.
     /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(ENOSPC));
-    /// assert_eq!(alloc(17 * MIB, align, flags).err(), Some(EINVAL));
+    /// assert_eq!(alloc(17 * MIB, align, flags).err(), Some(E2BIG));
     ///
-    /// // Not whole chunks, and smaller blocks than a chunk.
+    /// // Partial chunks, and blocks smaller than a chunk.
     /// assert_eq!(alloc(MIB + 1, align, flags).err(), Some(EINVAL));
     /// let align = Alignment::new::<SZ_2K>();
     /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
     /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(EINVAL));
     ///
-    /// // 64 MiB, where the managed range starts, are no multiple of 128 MiB.
+    /// // The managed range starts at 64 MiB, which is not a multiple of 128 MiB.
     /// let align = Alignment::new::<SZ_128M>();
     /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
     /// # Ok::<(), Error>(())
@@ -149,7 +148,7 @@ impl GpuBuddy {
     }
 }
 
-/// A request as C gets it, with addresses relative to the managed range.
+/// A request as C gets it.
 struct Request {
     range: Range<u64>,
     size: u64,
@@ -168,42 +167,34 @@ impl Request {
     ) -> Result<Self> {
         let (range, mode) = match mode {
             GpuBuddyAllocMode::Simple => (0..buddy.size, 0),
-            GpuBuddyAllocMode::Range(range) => {
-                (buddy.relative(range)?, bindings::GPU_BUDDY_RANGE_ALLOCATION)
-            }
+            GpuBuddyAllocMode::Range(range) => (range, bindings::GPU_BUDDY_RANGE_ALLOCATION),
             GpuBuddyAllocMode::TopDown => (0..buddy.size, bindings::GPU_BUDDY_TOPDOWN_ALLOCATION),
         };
-        let contiguous = flags.contains(GpuBuddyAllocFlag::Contiguous);
-        let exact = size == range.end - range.start;
-        let mut min = align_to_u64(min_block_size);
-
-        // What has to fit into the range: that much, aligned to that.
-        let (room, align) = if !contiguous {
-            (size.align_up(min_block_size).ok_or(EINVAL)?, min)
-        } else if exact || mode != bindings::GPU_BUDDY_RANGE_ALLOCATION {
-            (size, min)
-        } else {
-            // Here C looks for one block.
-            let block = size.checked_next_power_of_two().ok_or(EINVAL)?.max(min);
-            (block, block)
-        };
-        if min_block_size < buddy.chunk_size
+        let min = align_to_u64(min_block_size);
+        buddy.check_range(&range)?;
+        if size == 0
+            || size.align_down(buddy.chunk_size) != size
+            || min_block_size < buddy.chunk_size
             || buddy.base_offset & (min - 1) != 0
-            || !fits(&range, room, align)
         {
             return Err(EINVAL);
         }
 
-        if exact && contiguous {
-            // C takes what fills the range as it is, if both of its ends are aligned. But for
-            // contiguous memory the end does not have to be. The start is, or it would not fit.
-            min = align_to_u64(buddy.chunk_size);
+        // Contiguous memory is aligned at its start only, other memory consists of whole blocks.
+        let room = if flags.contains(GpuBuddyAllocFlag::Contiguous) {
+            Some(size)
+        } else {
+            size.align_up(min_block_size)
+        };
+        if !room.is_some_and(|room| fits(&range, room, min)) {
+            return Err(E2BIG);
         }
+
         Ok(Self {
             range,
             size,
             min_block_size: min,
-            flags: mode | flags.as_raw(),
+            flags: mode | usize::from(flags),
         })
     }
 
@@ -261,13 +252,14 @@ fn fits(range: &Range<u64>, size: u64, align: u64) -> bool {
 }
 
 impl Allocator {
-    /// Turns absolute addresses into offsets in the managed range.
-    pub(super) fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
-        let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
-        let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
-        if start >= end || end > self.size {
+    /// Checks that `range`, which is relative to the managed range, is a part of it, not empty, and
+    /// aligned to the chunk size; otherwise returns [`EINVAL`].
+    pub(super) fn check_range(&self, range: &Range<u64>) -> Result {
+        let aligned = |offset: u64| offset.align_down(self.chunk_size) == offset;
+        if range.is_empty() || range.end > self.size || !aligned(range.start) || !aligned(range.end)
+        {
             return Err(EINVAL);
         }
-        Ok(start..end)
+        Ok(())
     }
 }

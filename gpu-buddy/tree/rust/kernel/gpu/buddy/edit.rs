@@ -325,6 +325,17 @@ impl AllocatedBlocks {
     }
 }
 
+impl Allocator {
+    /// Turns a range of absolute addresses into one that is relative to the managed range; returns
+    /// [`EINVAL`] if the managed range does not contain it, as [`Self::check_range`] does.
+    fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
+        let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
+        self.check_range(&(start..end))?;
+        Ok(start..end)
+    }
+}
+
 /// Gives back what is not in `range`, relative to the managed range, of the only block of `list`.
 ///
 /// # Safety

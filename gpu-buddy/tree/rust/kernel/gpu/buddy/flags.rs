@@ -1,72 +1,128 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be asked of a [`GpuBuddy`](super::GpuBuddy).
+//! Modes and flags of requests to a [`GpuBuddy`](super::GpuBuddy).
 
 use crate::bindings;
 use core::ops::{
+    BitAnd,
+    BitAndAssign,
     BitOr,
     BitOrAssign,
+    BitXor,
+    BitXorAssign,
+    Not,
     Range, //
 };
 
-/// Where in the managed range memory is to be taken from.
+/// Where in the managed range a request allocates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuBuddyAllocMode {
-    /// From anywhere: the smallest blocks that will do, and of these the ones at the top.
+    /// Anywhere, from the smallest sufficient blocks; among those, from the highest ones.
     Simple,
-    /// From inside of this range of absolute addresses; from its bottom, if nothing else matters.
+    /// Within this range, from its bottom if nothing else matters.
+    ///
+    /// The range is in bytes, half-open, and relative to the start of the managed range:
+    /// [`GpuBuddyParams::base_offset`] is not included.
+    ///
+    /// [`GpuBuddyParams::base_offset`]: super::GpuBuddyParams::base_offset
     Range(Range<u64>),
-    /// From as high an address as there is of the preferred kind, cleared or dirty, even if that
-    /// splits a larger block than necessary. What is taken of the other kind, because there is too
-    /// little of the preferred one, may come from anywhere.
+    /// At the highest suitable address, even if that splits a larger block than necessary.
+    ///
+    /// Memory that is not of the preferred kind (cleared or dirty), because there is too little of
+    /// that, may come from anywhere.
     TopDown,
 }
 
 /// One of the [`GpuBuddyAllocFlags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub enum GpuBuddyAllocFlag {
-    /// The memory has to be one range of addresses.
+    /// Allocate a single range of addresses, which may consist of several blocks.
+    Contiguous = bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION,
+    /// Prefer cleared memory to dirty memory.
     ///
-    /// It can be made up of several blocks.
-    Contiguous,
-    /// Cleared memory is preferred to dirty memory.
-    ///
-    /// What was got may still be dirty: each block tells.
-    Clear,
-    /// What a size was rounded up to is kept, instead of being cut back to the size.
-    TrimDisable,
+    /// The result may still be dirty; check `AllocatedBlock::is_clear()`.
+    Clear = bindings::GPU_BUDDY_CLEAR_ALLOCATION,
+    /// Do not trim the allocation to the requested size.
+    TrimDisable = bindings::GPU_BUDDY_TRIM_DISABLE,
 }
 
 /// How a request is to be met: a set of [`GpuBuddyAllocFlag`], by default an empty one.
+///
+/// # Invariants
+///
+/// Only bits of [`GpuBuddyAllocFlag`] are set.
 ///
 /// # Examples
 ///
 /// ```
 /// use kernel::gpu::buddy::{
-///     GpuBuddyAllocFlag,
+///     GpuBuddyAllocFlag::{
+///         Clear,
+///         Contiguous,
+///         TrimDisable, //
+///     },
 ///     GpuBuddyAllocFlags, //
 /// };
 ///
-/// let flags = GpuBuddyAllocFlag::Contiguous | GpuBuddyAllocFlag::Clear;
-/// assert!(flags.contains(GpuBuddyAllocFlag::Clear));
-/// assert!(!flags.contains(GpuBuddyAllocFlag::TrimDisable));
-/// assert_ne!(flags, GpuBuddyAllocFlag::Clear.into());
-/// assert_ne!(flags, GpuBuddyAllocFlags::default());
+/// let mut flags = Contiguous | Clear;
+/// assert!(flags.contains(Clear));
+/// assert!(!flags.contains(TrimDisable));
+/// assert!(flags.contains_any(Clear | TrimDisable));
+/// assert!(!flags.contains_all(Clear | TrimDisable));
+/// assert_ne!(flags, Clear.into());
+///
+/// flags |= TrimDisable;
+/// assert_eq!(usize::from(flags), GpuBuddyAllocFlags::all_bits());
+/// assert_eq!(flags & Clear, Clear.into());
+/// assert_eq!(flags ^ Clear, Contiguous | TrimDisable);
+/// assert_eq!(!(flags ^ Clear), Clear.into());
+/// assert_eq!(!flags, GpuBuddyAllocFlags::empty());
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct GpuBuddyAllocFlags(usize);
 
 impl GpuBuddyAllocFlags {
-    /// Returns whether `flag` is one of them.
+    /// Returns the empty set.
+    #[inline]
+    pub const fn empty() -> Self {
+        // INVARIANT: No bit is set.
+        Self(0)
+    }
+
+    /// Returns the bits of all flags, as C defines them.
+    #[inline]
+    pub const fn all_bits() -> usize {
+        bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION
+            | bindings::GPU_BUDDY_CLEAR_ALLOCATION
+            | bindings::GPU_BUDDY_TRIM_DISABLE
+    }
+
+    /// Returns whether `flag` is set.
     #[inline]
     pub fn contains(self, flag: GpuBuddyAllocFlag) -> bool {
-        self | flag == self
+        self.contains_all(flag.into())
+    }
+
+    /// Returns whether at least one of `flags` is set.
+    #[inline]
+    pub fn contains_any(self, flags: Self) -> bool {
+        self & flags != Self::empty()
+    }
+
+    /// Returns whether all of `flags` are set.
+    #[inline]
+    pub fn contains_all(self, flags: Self) -> bool {
+        self & flags == flags
     }
 }
 
 impl From<GpuBuddyAllocFlag> for GpuBuddyAllocFlags {
     #[inline]
     fn from(flag: GpuBuddyAllocFlag) -> Self {
+        // INVARIANT: This is the bit of a flag.
         Self(match flag {
             GpuBuddyAllocFlag::Contiguous => bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION,
             GpuBuddyAllocFlag::Clear => bindings::GPU_BUDDY_CLEAR_ALLOCATION,
@@ -75,35 +131,64 @@ impl From<GpuBuddyAllocFlag> for GpuBuddyAllocFlags {
     }
 }
 
-impl<T: Into<GpuBuddyAllocFlags>> BitOr<T> for GpuBuddyAllocFlags {
+impl From<GpuBuddyAllocFlags> for usize {
+    /// Returns the bits of the flags, as C defines them.
+    #[inline]
+    fn from(flags: GpuBuddyAllocFlags) -> Self {
+        flags.0
+    }
+}
+
+/// Implements a binary operator, and its assigning form, for sets of flags and single flags.
+macro_rules! impl_operator {
+    ($operator:ident :: $method:ident, $assign:ident :: $assign_method:ident) => {
+        impl<T: Into<GpuBuddyAllocFlags>> $operator<T> for GpuBuddyAllocFlags {
+            type Output = Self;
+
+            #[inline]
+            fn $method(self, other: T) -> Self {
+                // INVARIANT: A bit that neither operand has is not set in the result.
+                Self(self.0.$method(other.into().0))
+            }
+        }
+
+        impl<T: Into<GpuBuddyAllocFlags>> $operator<T> for GpuBuddyAllocFlag {
+            type Output = GpuBuddyAllocFlags;
+
+            #[inline]
+            fn $method(self, other: T) -> GpuBuddyAllocFlags {
+                GpuBuddyAllocFlags::from(self).$method(other)
+            }
+        }
+
+        impl<T: Into<GpuBuddyAllocFlags>> $assign<T> for GpuBuddyAllocFlags {
+            #[inline]
+            fn $assign_method(&mut self, other: T) {
+                *self = self.$method(other);
+            }
+        }
+    };
+}
+
+impl_operator!(BitAnd::bitand, BitAndAssign::bitand_assign);
+impl_operator!(BitOr::bitor, BitOrAssign::bitor_assign);
+impl_operator!(BitXor::bitxor, BitXorAssign::bitxor_assign);
+
+impl Not for GpuBuddyAllocFlags {
     type Output = Self;
 
     #[inline]
-    fn bitor(self, other: T) -> Self {
-        Self(self.0 | other.into().0)
+    fn not(self) -> Self {
+        // INVARIANT: The mask has no other bits.
+        Self(!self.0 & Self::all_bits())
     }
 }
 
-impl<T: Into<GpuBuddyAllocFlags>> BitOr<T> for GpuBuddyAllocFlag {
+impl Not for GpuBuddyAllocFlag {
     type Output = GpuBuddyAllocFlags;
 
     #[inline]
-    fn bitor(self, other: T) -> GpuBuddyAllocFlags {
-        GpuBuddyAllocFlags::from(self) | other
-    }
-}
-
-impl<T: Into<GpuBuddyAllocFlags>> BitOrAssign<T> for GpuBuddyAllocFlags {
-    #[inline]
-    fn bitor_assign(&mut self, other: T) {
-        *self = *self | other;
-    }
-}
-
-impl GpuBuddyAllocFlags {
-    /// Returns the flags as C knows them.
-    #[inline]
-    pub(super) fn as_raw(self) -> usize {
-        self.0
+    fn not(self) -> GpuBuddyAllocFlags {
+        !GpuBuddyAllocFlags::from(self)
     }
 }

@@ -96,7 +96,7 @@ impl AllocatedBlocks {
     /// let top = alloc(GpuBuddyAllocMode::TopDown, 3 * MIB)?;
     /// assert_eq!(top.contiguous_range(), Some(76 * MIB..79 * MIB));
     ///
-    /// let range = 66 * MIB..80 * MIB;
+    /// let range = 2 * MIB..16 * MIB;
     /// let low = alloc(GpuBuddyAllocMode::Range(range), 2 * MIB)?;
     /// assert_eq!(low.contiguous_range(), Some(66 * MIB..68 * MIB));
     ///

@@ -12,22 +12,23 @@ use crate::prelude::*;
 use core::ops::Range;
 
 impl GpuBuddy {
-    /// Allocates all of `range`, a range of absolute addresses.
+    /// Allocates all of `range`, which is relative to the managed range as that of
+    /// [`GpuBuddyAllocMode::Range`].
     ///
-    /// It is for memory that something else uses, such as firmware. The blocks are in the order of
-    /// their addresses.
+    /// This keeps the allocator away from memory in use elsewhere, such as by firmware. The blocks
+    /// are in the order of their addresses.
     ///
     /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
     /// the initialiser runs.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not inside
-    ///   of the managed range.
+    /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not within
+    ///   the managed range.
     /// - [`ENOSPC`] if any of it is allocated.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     ///
-    /// If it fails, nothing is allocated.
+    /// On failure nothing is allocated.
     ///
     /// # Examples
     ///
@@ -38,16 +39,15 @@ impl GpuBuddy {
     ///     size: 0x100_0000,
     ///     chunk_size: Alignment::new::<SZ_4K>(),
     /// })?;
-    /// let range = 0x123_4000..0x156_7000;
-    /// let blocks = KBox::pin_init(buddy.reserve(range.clone()), GFP_KERNEL)?;
-    /// assert_eq!(blocks.contiguous_range(), Some(range));
+    /// let blocks = KBox::pin_init(buddy.reserve(0x23_4000..0x56_7000), GFP_KERNEL)?;
+    /// assert_eq!(blocks.contiguous_range(), Some(0x123_4000..0x156_7000));
     ///
-    /// // The last page of it is taken.
-    /// let ret = KBox::pin_init(buddy.reserve(0x156_6000..0x156_8000), GFP_KERNEL);
+    /// // The last page of it is allocated already.
+    /// let ret = KBox::pin_init(buddy.reserve(0x56_6000..0x56_8000), GFP_KERNEL);
     /// assert_eq!(ret.err(), Some(ENOSPC));
     ///
     /// // Half a page.
-    /// let ret = KBox::pin_init(buddy.reserve(0x100_0000..0x100_0800), GFP_KERNEL);
+    /// let ret = KBox::pin_init(buddy.reserve(0..0x800), GFP_KERNEL);
     /// assert_eq!(ret.err(), Some(EINVAL));
     /// # Ok::<(), Error>(())
     /// ```

@@ -3,7 +3,10 @@
 //! KUnit tests of the GPU buddy allocator.
 
 use super::*;
-use core::ops::Range;
+use core::{
+    marker::PhantomData,
+    ops::Range, //
+};
 
 mod alloc;
 mod blocks;
@@ -53,10 +56,7 @@ fn simple(buddy: &GpuBuddy, size: u64) -> Result<Blocks> {
 
 /// Allocates what lies at these offsets from [`BASE`].
 fn reserve(buddy: &GpuBuddy, offsets: Range<u64>) -> Result<Blocks> {
-    KBox::pin_init(
-        buddy.reserve(BASE + offsets.start..BASE + offsets.end),
-        GFP_KERNEL,
-    )
+    KBox::pin_init(buddy.reserve(offsets), GFP_KERNEL)
 }
 
 /// Makes every other of the 4 KiB chunks of `offsets` free and clear, the rest free and dirty.
@@ -98,4 +98,60 @@ impl Snapshot {
         }
         clear == self.clear_avail && clear + dirty == self.avail
     }
+}
+
+/// Tells at compile time which auto traits `T` has.
+///
+/// The constants of the inherent `impl` blocks exist only for types that have the trait; for others
+/// the name resolves to the constant of [`NoAutoTrait`].
+struct AutoTrait<T>(PhantomData<T>);
+
+trait NoAutoTrait {
+    const SEND: bool = false;
+    const SYNC: bool = false;
+    const UNPIN: bool = false;
+}
+
+impl<T> NoAutoTrait for AutoTrait<T> {}
+
+impl<T: Send> AutoTrait<T> {
+    const SEND: bool = true;
+}
+
+impl<T: Sync> AutoTrait<T> {
+    const SYNC: bool = true;
+}
+
+impl<T: Unpin> AutoTrait<T> {
+    const UNPIN: bool = true;
+}
+
+/// Asserts which auto traits types have, and which they must not have.
+macro_rules! assert_auto_traits {
+    ($($type:ty: $send:literal, $sync:literal, $unpin:literal;)*) => {
+        $(
+            static_assert!(AutoTrait::<$type>::SEND == $send, "`Send` differs");
+            static_assert!(AutoTrait::<$type>::SYNC == $sync, "`Sync` differs");
+            static_assert!(AutoTrait::<$type>::UNPIN == $unpin, "`Unpin` differs");
+        )*
+    };
+}
+
+// Only the lock makes the C structure shareable, and the head of the list keeps an allocation in
+// its place.
+assert_auto_traits! {
+    // Type                         Send   Sync   Unpin
+    GpuBuddy:                       true,  true,  true;
+    GpuBuddyParams:                 true,  true,  true;
+    GpuBuddyAllocMode:              true,  true,  true;
+    GpuBuddyAllocFlag:              true,  true,  true;
+    GpuBuddyAllocFlags:             true,  true,  true;
+    GpuBuddyOrderStats:             true,  true,  true;
+    AllocatedBlocks:                true,  true,  false;
+    AllocatedBlocksIter<'static>:   true,  true,  true;
+    AllocatedBlock<'static>:        true,  true,  true;
+    Allocator:                      true,  true,  false;
+    Mm:                             true,  false, false;
+    // The table can tell.
+    *mut bindings::gpu_buddy:       false, false, true;
 }

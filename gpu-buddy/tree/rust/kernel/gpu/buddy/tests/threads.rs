@@ -60,7 +60,7 @@ mod suite {
             let mode = match number % 3 {
                 0 => Simple,
                 1 => TopDown,
-                _ => In(BASE..BASE + self.buddy.size() / 2),
+                _ => In(0..self.buddy.size() / 2),
             };
             let flags = if number % 5 == 0 { Contiguous } else { Clear };
             let blocks = alloc(

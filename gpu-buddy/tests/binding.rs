@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The binding alone: which requests are malformed, too large or met, and what its types are.
+
+use gpu_buddy::gpu::buddy::{
+    AllocatedBlock, AllocatedBlocks, AllocatedBlocksIter, GpuBuddy, GpuBuddyAllocFlag,
+    GpuBuddyAllocFlags, GpuBuddyAllocMode, GpuBuddyOrderStats, GpuBuddyParams,
+};
+use kernel::{prelude::*, ptr::Alignment};
+use std::{marker::PhantomData, ops::Range};
+
+const CHUNK: u64 = 0x1000;
+
+/// Where the managed range starts: aligned to more than any request here asks for.
+const BASE: u64 = 64 * CHUNK;
+
+type Blocks = Pin<KBox<AllocatedBlocks>>;
+
+fn align(bytes: u64) -> Alignment {
+    Alignment::new_checked(usize::try_from(bytes).unwrap()).unwrap()
+}
+
+fn new(base_offset: u64, size: u64, chunk: u64) -> Result<GpuBuddy> {
+    GpuBuddy::new(GpuBuddyParams {
+        base_offset,
+        size,
+        chunk_size: align(chunk),
+    })
+}
+
+fn alloc(
+    buddy: &GpuBuddy,
+    mode: GpuBuddyAllocMode,
+    size: u64,
+    min_block_size: u64,
+    flags: GpuBuddyAllocFlags,
+) -> Result<Blocks> {
+    let init = buddy.alloc_blocks(mode, size, align(min_block_size), flags);
+    KBox::pin_init(init, GFP_KERNEL)
+}
+
+fn reserve(buddy: &GpuBuddy, range: Range<u64>) -> Result<Blocks> {
+    KBox::pin_init(buddy.reserve(range), GFP_KERNEL)
+}
+
+/// Whether all is free, in as few blocks as possible.
+fn is_whole(buddy: &GpuBuddy) -> bool {
+    let chunks = buddy.size() / CHUNK;
+    (0..=buddy.max_order()).all(|order| {
+        let stats = buddy.order_stats(order);
+        stats.clear_blocks == 0 && stats.dirty_blocks == chunks >> order & 1
+    })
+}
+
+#[test]
+fn range_that_overflows_is_refused() {
+    for (base, size) in [
+        (1 << 63, 1 << 63),
+        (u64::MAX - CHUNK + 1, CHUNK),
+        (CHUNK, u64::MAX),
+        (2 * CHUNK, u64::MAX - CHUNK),
+    ] {
+        assert_eq!(
+            new(base, size, CHUNK).err(),
+            Some(EINVAL),
+            "{base:#x}, {size:#x}"
+        );
+    }
+    for (base, size) in [
+        (0, u64::MAX),
+        (CHUNK, u64::MAX - CHUNK),
+        ((1 << 63) - CHUNK, 1 << 63),
+        (u64::MAX - 2 * CHUNK + 1, CHUNK),
+    ] {
+        let buddy = new(base, size, CHUNK).unwrap();
+        let last = buddy.size() - CHUNK..buddy.size();
+        let blocks = reserve(&buddy, last.clone()).unwrap();
+        let range = base + last.start..base + last.end;
+        assert_eq!(blocks.contiguous_range(), Some(range));
+    }
+}
+
+#[test]
+fn base_that_is_not_aligned_is_refused() {
+    assert_eq!(new(CHUNK / 2, CHUNK, CHUNK).err(), Some(EINVAL));
+    assert_eq!(new(CHUNK, 4 * CHUNK, 2 * CHUNK).err(), Some(EINVAL));
+
+    // Blocks of one chunk are aligned at this base, those of two are not.
+    let buddy = new(CHUNK, 4 * CHUNK, CHUNK).unwrap();
+    let none = GpuBuddyAllocFlags::empty();
+    assert!(alloc(&buddy, GpuBuddyAllocMode::Simple, CHUNK, CHUNK, none).is_ok());
+    for flags in [none, GpuBuddyAllocFlag::Contiguous.into()] {
+        let ret = alloc(&buddy, GpuBuddyAllocMode::Simple, CHUNK, 2 * CHUNK, flags);
+        assert_eq!(ret.err(), Some(EINVAL));
+    }
+}
+
+#[test]
+fn append_from_another_allocator_is_refused() {
+    let (buddy, other) = (
+        new(BASE, 8 * CHUNK, CHUNK).unwrap(),
+        new(BASE, 8 * CHUNK, CHUNK).unwrap(),
+    );
+    let mut blocks = reserve(&buddy, CHUNK..2 * CHUNK).unwrap();
+    let mut others = reserve(&other, 2 * CHUNK..4 * CHUNK).unwrap();
+    assert_eq!(blocks.as_mut().append(others.as_mut()), Err(EINVAL));
+    assert_eq!(others.as_mut().append(blocks.as_mut()), Err(EINVAL));
+
+    // Neither has changed, and each goes back to where it came from.
+    assert_eq!(
+        blocks.contiguous_range(),
+        Some(BASE + CHUNK..BASE + 2 * CHUNK)
+    );
+    assert_eq!(
+        others.contiguous_range(),
+        Some(BASE + 2 * CHUNK..BASE + 4 * CHUNK)
+    );
+    drop(blocks);
+    assert!(is_whole(&buddy));
+    assert_eq!(other.avail(), 6 * CHUNK);
+    drop(others);
+    assert!(is_whole(&other));
+
+    // A clone is the same allocator.
+    let mut blocks = reserve(&buddy, 0..CHUNK).unwrap();
+    let mut others = reserve(&buddy.clone(), CHUNK..2 * CHUNK).unwrap();
+    assert_eq!(blocks.as_mut().append(others.as_mut()), Ok(()));
+}
+
+/// All numbers of chunks and halves of a chunk that a request to an allocator of `CHUNKS` is tried
+/// with, in bytes.
+const CHUNKS: u64 = 13;
+
+/// Returns whether a request fits into `range` of an allocator that is all free: the definition,
+/// by trying each address.
+fn fits(range: &Range<u64>, size: u64, min: u64, contiguous: bool) -> bool {
+    let aligned = |offset: &u64| offset % min == 0;
+    if contiguous {
+        return range
+            .clone()
+            .filter(aligned)
+            .any(|offset| offset + size <= range.end);
+    }
+    let blocks = range
+        .clone()
+        .filter(aligned)
+        .filter(|offset| offset + min <= range.end);
+    blocks.count() as u64 * min >= size
+}
+
+#[test]
+fn each_request_to_an_empty_allocator() {
+    let buddy = new(BASE, CHUNKS * CHUNK, CHUNK).unwrap();
+    let (mut too_large, mut met) = (0, 0);
+    let ranges = (0..CHUNKS).flat_map(|start| (start + 1..=CHUNKS).map(move |end| start..end));
+    for chunks in ranges {
+        for (size, order) in (1..=CHUNKS + 3).flat_map(|size| (0..5).map(move |o| (size, o))) {
+            for contiguous in [false, true] {
+                let whole = chunks == (0..CHUNKS);
+                let range = chunks.start * CHUNK..chunks.end * CHUNK;
+                let mut modes = vec![GpuBuddyAllocMode::Range(range.clone())];
+                if whole {
+                    modes.extend([GpuBuddyAllocMode::Simple, GpuBuddyAllocMode::TopDown]);
+                }
+                for mode in modes {
+                    let what =
+                        format!("{size} in {chunks:?}, order {order}, {contiguous}, {mode:?}");
+                    let mut flags = GpuBuddyAllocFlags::empty();
+                    if contiguous {
+                        flags |= GpuBuddyAllocFlag::Contiguous;
+                    }
+                    let min = CHUNK << order;
+                    let result = alloc(&buddy, mode, size * CHUNK, min, flags);
+                    if !fits(&chunks, size, 1 << order, contiguous) {
+                        assert_eq!(result.err(), Some(E2BIG), "{what}");
+                        too_large += 1;
+                        continue;
+                    }
+                    let blocks = result.unwrap_or_else(|error| panic!("{error:?}: {what}"));
+                    assert_eq!(blocks.total_size(), size * CHUNK, "{what}");
+                    for block in &*blocks {
+                        assert!(BASE + range.start <= block.offset(), "{what}");
+                        assert!(block.offset() + block.size() <= BASE + range.end, "{what}");
+                    }
+                    let start = blocks.iter().map(|block| block.offset()).min();
+                    assert_eq!(start.unwrap() % min, 0, "{what}");
+                    assert!(!contiguous || blocks.contiguous_range().is_some(), "{what}");
+                    met += 1;
+                }
+            }
+        }
+    }
+    assert!(is_whole(&buddy));
+    assert!(too_large > 1000 && met > 1000, "{too_large} and {met}");
+}
+
+#[test]
+fn each_malformed_range() {
+    let buddy = new(BASE, 4 * CHUNK, CHUNK).unwrap();
+    let half = CHUNK / 2;
+    for (start, end) in (0..12).flat_map(|start| (0..12).map(move |end| (start, end))) {
+        let good = start < end && end <= 8 && start % 2 == 0 && end % 2 == 0;
+        let range = start * half..end * half;
+        let expected = (!good).then_some(EINVAL);
+        assert_eq!(reserve(&buddy, range.clone()).err(), expected, "{range:x?}");
+        // Its size does not matter then.
+        for size in [CHUNK, 64 * CHUNK] {
+            let mode = GpuBuddyAllocMode::Range(range.clone());
+            let ret = alloc(&buddy, mode, size, CHUNK, GpuBuddyAllocFlags::empty());
+            let too_large = (size > 4 * CHUNK).then_some(E2BIG);
+            assert_eq!(ret.err(), expected.or(too_large), "{size:#x} in {range:x?}");
+        }
+    }
+    // Absolute addresses are beyond the end of the managed range.
+    assert_eq!(reserve(&buddy, BASE..BASE + CHUNK).err(), Some(EINVAL));
+}
+
+#[test]
+fn request_that_has_to_wait_is_enospc() {
+    let buddy = new(BASE, 8 * CHUNK, CHUNK).unwrap();
+    let taken = reserve(&buddy, 3 * CHUNK..4 * CHUNK).unwrap();
+    let none = GpuBuddyAllocFlags::empty();
+    let contiguous = GpuBuddyAllocFlag::Contiguous.into();
+    let requests = [
+        (GpuBuddyAllocMode::Simple, 8 * CHUNK, CHUNK, none),
+        (GpuBuddyAllocMode::Simple, 7 * CHUNK, 2 * CHUNK, none),
+        (GpuBuddyAllocMode::TopDown, 5 * CHUNK, CHUNK, contiguous),
+        (
+            GpuBuddyAllocMode::Range(2 * CHUNK..5 * CHUNK),
+            3 * CHUNK,
+            CHUNK,
+            none,
+        ),
+        (
+            GpuBuddyAllocMode::Range(2 * CHUNK..6 * CHUNK),
+            3 * CHUNK,
+            CHUNK,
+            contiguous,
+        ),
+    ];
+    for (mode, size, min, flags) in requests.clone() {
+        let ret = alloc(&buddy, mode, size, min, flags);
+        assert_eq!(ret.err(), Some(ENOSPC));
+    }
+    drop(taken);
+    for (mode, size, min, flags) in requests {
+        assert!(alloc(&buddy, mode, size, min, flags).is_ok());
+    }
+}
+
+/// Tells at compile time which auto traits `T` has: the constants of the inherent `impl` blocks
+/// exist only for types that have the trait.
+struct AutoTrait<T>(PhantomData<T>);
+
+trait NoAutoTrait {
+    const SEND: bool = false;
+    const SYNC: bool = false;
+    const UNPIN: bool = false;
+}
+
+impl<T> NoAutoTrait for AutoTrait<T> {}
+
+impl<T: Send> AutoTrait<T> {
+    const SEND: bool = true;
+}
+
+impl<T: Sync> AutoTrait<T> {
+    const SYNC: bool = true;
+}
+
+impl<T: Unpin> AutoTrait<T> {
+    const UNPIN: bool = true;
+}
+
+macro_rules! assert_auto_traits {
+    ($($type:ty: $send:literal, $sync:literal, $unpin:literal;)*) => {
+        $(
+            const _: () = {
+                assert!(AutoTrait::<$type>::SEND == $send, "`Send` differs");
+                assert!(AutoTrait::<$type>::SYNC == $sync, "`Sync` differs");
+                assert!(AutoTrait::<$type>::UNPIN == $unpin, "`Unpin` differs");
+            };
+        )*
+    };
+}
+
+assert_auto_traits! {
+    // Type                         Send   Sync   Unpin
+    GpuBuddy:                       true,  true,  true;
+    GpuBuddyParams:                 true,  true,  true;
+    GpuBuddyAllocMode:              true,  true,  true;
+    GpuBuddyAllocFlag:              true,  true,  true;
+    GpuBuddyAllocFlags:             true,  true,  true;
+    GpuBuddyOrderStats:             true,  true,  true;
+    AllocatedBlocks:                true,  true,  false;
+    AllocatedBlocksIter<'static>:   true,  true,  true;
+    AllocatedBlock<'static>:        true,  true,  true;
+    // The table can tell.
+    *mut u8:                        false, false, true;
+}
