@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checks of a kernel with CONFIG_DEBUG_LIST: what is corrupted is reported and not followed.
+//! The checks of a kernel with CONFIG_DEBUG_LIST: it reports corrupted links and does not follow them.
 
 #![cfg(feature = "debug-list")]
 
@@ -65,7 +65,7 @@ impl Broken {
             Value::Poison => std::ptr::without_provenance_mut(poison),
             Value::Another => self.node(beyond % PLACES),
         };
-        // SAFETY: The node is valid; following the link is what the tests are about.
+        // SAFETY: The node is valid. The tests are about following the link.
         unsafe {
             match at.end {
                 End::Front => (*node).next = value,
@@ -83,7 +83,7 @@ const PLACES: usize = ITEMS + 1;
 const POISON_1: usize = 0x100;
 const POISON_2: usize = 0x122;
 
-/// What a broken link holds.
+/// The value of a broken link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     /// The address of the node that has the link.
@@ -125,8 +125,7 @@ impl Break {
         }
     }
 
-    /// Returns whether the link makes the head look like that of an empty list to a walk from
-    /// `end`.
+    /// Returns whether a walk from `end` takes the list for an empty one.
     fn looks_empty(self, end: End) -> bool {
         self.place == 0 && self.end == end && self.value == Value::Itself
     }
@@ -134,7 +133,7 @@ impl Break {
     /// Returns the values of the items before the broken link in a walk from `end`.
     ///
     /// Neither of the two nodes of a broken link passes C's check. If one of them is the head,
-    /// there is no such item.
+    /// the walk finds no item.
     fn before(self, end: End) -> Vec<usize> {
         match (self.between(), end) {
             ((0, _) | (_, 0), _) => vec![],
@@ -233,7 +232,7 @@ fn an_item_with_broken_links_is_not_taken_out() {
 }
 
 #[test]
-fn each_broken_link_ends_an_iterator() {
+fn iter_broken_link_ends() {
     with_each_break(
         |test, end| {
             let iter = test.list.iter();
@@ -247,7 +246,7 @@ fn each_broken_link_ends_an_iterator() {
 }
 
 #[test]
-fn each_broken_link_hides_first_and_last() {
+fn first_last_broken_link_none() {
     for at in Break::all() {
         let mut test = Broken::new();
         test.break_link(at);
@@ -272,7 +271,7 @@ fn each_broken_link_hides_first_and_last() {
 }
 
 #[test]
-fn each_broken_link_ends_a_cursor() {
+fn cursor_broken_link_ends() {
     with_each_break(
         |test, end| {
             let mut cursor = match end {
@@ -302,7 +301,7 @@ fn each_broken_link_ends_a_cursor() {
 }
 
 #[test]
-fn each_broken_link_ends_removal_by_a_cursor() {
+fn cursor_remove_broken_link_ends() {
     for at in Break::all() {
         let mut test = Broken::new();
         test.break_link(at);
@@ -321,7 +320,7 @@ fn each_broken_link_ends_removal_by_a_cursor() {
 }
 
 #[test]
-fn each_broken_link_ends_popping() {
+fn pop_broken_link_none() {
     with_each_break(
         |test, end| {
             let list = &mut test.list;
@@ -339,7 +338,7 @@ fn each_broken_link_ends_popping() {
 }
 
 #[test]
-fn each_broken_link_ends_a_drain() {
+fn drain_broken_link_ends() {
     with_each_break(
         |test, end| {
             let mut drain = test.list.as_mut().drain();
@@ -357,7 +356,7 @@ fn each_broken_link_ends_a_drain() {
 }
 
 #[test]
-fn push_to_a_broken_end_adds_nothing() {
+fn push_broken_end_adds_nothing() {
     for value in [Value::Itself, Value::Another] {
         let mut test = Broken::new();
         test.break_link(Break {
@@ -379,7 +378,7 @@ fn push_to_a_broken_end_adds_nothing() {
 }
 
 #[test]
-fn drop_with_a_broken_head_leaves_the_items() {
+fn drop_broken_head_leaves_items() {
     use kernel::prelude::*;
 
     for at in Break::all().filter(|at| at.place == 0) {

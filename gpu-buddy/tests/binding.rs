@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The binding alone: which requests are malformed, too large or met, and what its types are.
+//! Tests of the binding alone: its errors, its ranges, and the auto traits of its types.
 
 use gpu_buddy::gpu::buddy::{
     AllocatedBlock, AllocatedBlocks, AllocatedBlocksIter, GpuBuddy, GpuBuddyAllocFlag,
@@ -53,7 +53,7 @@ fn is_whole(buddy: &GpuBuddy) -> bool {
 }
 
 #[test]
-fn range_that_overflows_is_refused() {
+fn new_end_overflows_einval() {
     for (base, size) in [
         (1 << 63, 1 << 63),
         (u64::MAX - CHUNK + 1, CHUNK),
@@ -81,11 +81,11 @@ fn range_that_overflows_is_refused() {
 }
 
 #[test]
-fn base_that_is_not_aligned_is_refused() {
+fn base_misaligned_einval() {
     assert_eq!(new(CHUNK / 2, CHUNK, CHUNK).err(), Some(EINVAL));
     assert_eq!(new(CHUNK, 4 * CHUNK, 2 * CHUNK).err(), Some(EINVAL));
 
-    // Blocks of one chunk are aligned at this base, those of two are not.
+    // Blocks of one chunk are aligned at this base, blocks of two chunks are not.
     let buddy = new(CHUNK, 4 * CHUNK, CHUNK).unwrap();
     let none = GpuBuddyAllocFlags::empty();
     assert!(alloc(&buddy, GpuBuddyAllocMode::Simple, CHUNK, CHUNK, none).is_ok());
@@ -96,7 +96,7 @@ fn base_that_is_not_aligned_is_refused() {
 }
 
 #[test]
-fn append_from_another_allocator_is_refused() {
+fn append_other_allocator_einval() {
     let (buddy, other) = (
         new(BASE, 8 * CHUNK, CHUNK).unwrap(),
         new(BASE, 8 * CHUNK, CHUNK).unwrap(),
@@ -106,7 +106,7 @@ fn append_from_another_allocator_is_refused() {
     assert_eq!(blocks.as_mut().append(others.as_mut()), Err(EINVAL));
     assert_eq!(others.as_mut().append(blocks.as_mut()), Err(EINVAL));
 
-    // Neither has changed, and each goes back to where it came from.
+    // Neither has changed, and each is freed to its allocator.
     assert_eq!(
         blocks.contiguous_range(),
         Some(BASE + CHUNK..BASE + 2 * CHUNK)
@@ -127,12 +127,11 @@ fn append_from_another_allocator_is_refused() {
     assert_eq!(blocks.as_mut().append(others.as_mut()), Ok(()));
 }
 
-/// All numbers of chunks and halves of a chunk that a request to an allocator of `CHUNKS` is tried
-/// with, in bytes.
+/// The size of the allocator that gets each request, in chunks.
 const CHUNKS: u64 = 13;
 
-/// Returns whether a request fits into `range` of an allocator that is all free: the definition,
-/// by trying each address.
+/// Returns whether a request fits into `range` if all memory is free, by trying each address. All
+/// arguments are in chunks.
 fn fits(range: &Range<u64>, size: u64, min: u64, contiguous: bool) -> bool {
     let aligned = |offset: &u64| offset % min == 0;
     if contiguous {
@@ -149,7 +148,7 @@ fn fits(range: &Range<u64>, size: u64, min: u64, contiguous: bool) -> bool {
 }
 
 #[test]
-fn each_request_to_an_empty_allocator() {
+fn alloc_each_request_when_empty() {
     let buddy = new(BASE, CHUNKS * CHUNK, CHUNK).unwrap();
     let (mut too_large, mut met) = (0, 0);
     let ranges = (0..CHUNKS).flat_map(|start| (start + 1..=CHUNKS).map(move |end| start..end));
@@ -195,7 +194,7 @@ fn each_request_to_an_empty_allocator() {
 }
 
 #[test]
-fn each_malformed_range() {
+fn range_malformed_einval() {
     let buddy = new(BASE, 4 * CHUNK, CHUNK).unwrap();
     let half = CHUNK / 2;
     for (start, end) in (0..12).flat_map(|start| (0..12).map(move |end| (start, end))) {
@@ -203,7 +202,7 @@ fn each_malformed_range() {
         let range = start * half..end * half;
         let expected = (!good).then_some(EINVAL);
         assert_eq!(reserve(&buddy, range.clone()).err(), expected, "{range:x?}");
-        // Its size does not matter then.
+        // The error is the same for a size that does not fit.
         for size in [CHUNK, 64 * CHUNK] {
             let mode = GpuBuddyAllocMode::Range(range.clone());
             let ret = alloc(&buddy, mode, size, CHUNK, GpuBuddyAllocFlags::empty());
@@ -216,7 +215,7 @@ fn each_malformed_range() {
 }
 
 #[test]
-fn request_that_has_to_wait_is_enospc() {
+fn alloc_too_little_free_enospc() {
     let buddy = new(BASE, 8 * CHUNK, CHUNK).unwrap();
     let taken = reserve(&buddy, 3 * CHUNK..4 * CHUNK).unwrap();
     let none = GpuBuddyAllocFlags::empty();
@@ -295,6 +294,6 @@ assert_auto_traits! {
     AllocatedBlocks:                true,  true,  false;
     AllocatedBlocksIter<'static>:   true,  true,  true;
     AllocatedBlock<'static>:        true,  true,  true;
-    // The table can tell.
+    // A type with other traits, to test the table itself.
     *mut u8:                        false, false, true;
 }

@@ -152,6 +152,6 @@ assert_auto_traits! {
     AllocatedBlock<'static>:        true,  true,  true;
     Allocator:                      true,  true,  false;
     Mm:                             true,  false, false;
-    // The table can tell.
+    // A type with other traits, to test the table itself.
     *mut bindings::gpu_buddy:       false, false, true;
 }

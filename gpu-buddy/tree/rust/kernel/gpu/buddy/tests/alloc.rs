@@ -93,7 +93,7 @@ mod suite {
     }
 
     #[test]
-    fn malformed_request_einval() -> Result {
+    fn alloc_malformed_einval() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let buddy = buddy(16 * MIB)?;
         let before = Snapshot::new(&buddy);
@@ -134,7 +134,7 @@ mod suite {
     }
 
     #[test]
-    fn request_that_never_fits_e2big() -> Result {
+    fn alloc_never_fits_e2big() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let contiguous = GpuBuddyAllocFlags::from(Contiguous);
         let buddy = buddy(16 * MIB)?;
@@ -168,7 +168,7 @@ mod suite {
     }
 
     #[test]
-    fn request_that_just_fits() -> Result {
+    fn alloc_just_fits() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let contiguous = GpuBuddyAllocFlags::from(Contiguous);
         let buddy = buddy(16 * MIB)?;
@@ -192,7 +192,7 @@ mod suite {
     }
 
     #[test]
-    fn modes_in_one_gib() -> Result {
+    fn modes_place_blocks() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let buddy = new(0, 1 << 30, 4 * KIB)?;
         let before = Snapshot::new(&buddy);
