@@ -133,7 +133,7 @@ const CHUNKS: u64 = 13;
 /// Returns whether a request fits into `range` if all memory is free, by trying each address. All
 /// arguments are in chunks.
 fn fits(range: &Range<u64>, size: u64, min: u64, contiguous: bool) -> bool {
-    let aligned = |offset: &u64| offset % min == 0;
+    let aligned = |offset: &u64| offset.is_multiple_of(min);
     if contiguous {
         return range
             .clone()
