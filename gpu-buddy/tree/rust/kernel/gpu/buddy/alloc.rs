@@ -80,9 +80,9 @@ impl GpuBuddy {
     ///     let flags = GpuBuddyAllocFlags::default();
     ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
     /// };
-    /// // The range is relative to the managed range, the addresses of blocks are not.
+    /// // The range is relative to the managed range.
     /// let blocks = alloc(0..8 * MIB, 6 * MIB)?;
-    /// assert_eq!(blocks.contiguous_range(), Some(64 * MIB..70 * MIB));
+    /// assert_eq!(buddy.avail(), 10 * MIB);
     ///
     /// // Enough memory is free, but not in that range.
     /// assert_eq!(alloc(0..8 * MIB, 4 * MIB).err(), Some(ENOSPC));
