@@ -149,9 +149,10 @@ impl Map {
             .sum()
     }
 
-    /// Whether somewhere `size` free chunks follow on each other from a multiple of `align` on.
-    pub fn has_stretch(&self, size: u64, align: u64) -> bool {
-        self.free(0..self.len())
+    /// Whether somewhere in a range `size` free chunks follow on each other from a multiple of
+    /// `align` on.
+    pub fn has_stretch(&self, range: Range<u64>, size: u64, align: u64) -> bool {
+        self.free(range)
             .any(|free| free.start.next_multiple_of(align) + size <= free.end)
     }
 

@@ -45,6 +45,8 @@ pub struct Config {
     rest: u16,
     /// Where the range starts, which only the binding knows.
     base: u16,
+    /// Starts every other allocator with clear stripes between dirty ones.
+    stripes: u8,
 }
 
 impl Config {
@@ -146,6 +148,8 @@ pub struct Alloc {
     contiguous: bool,
     clear: bool,
     no_trim: u8,
+    /// Makes every other request for large blocks one for all of them.
+    most: u8,
     onto: u8,
     fail: Fail,
 }
@@ -209,14 +213,10 @@ enum Expected {
     NeverFits,
     /// It makes no sense.
     Invalid,
-    /// It is more than can be had, which may be told either way.
-    TooMuch,
     /// There is no room.
     NoRoom,
     /// There is room.
     Room,
-    /// There is room that may be found, but need not.
-    Maybe,
 }
 
 /// Declares the counters once.
@@ -255,7 +255,6 @@ tally!(
     no_room,
     no_memory,
     forced_merges,
-    merged_for_nothing,
     trimmed,
     shrunk,
     given_back,
@@ -306,7 +305,27 @@ impl<B: Backend> Driver<B> {
             tally: Tally::default(),
         };
         driver.check(&[]);
+        if config.stripes.is_multiple_of(2) && config.shift() == 0 {
+            driver.clear_stripes(1 << (config.stripes / 2 % 4));
+        }
         driver
+    }
+
+    /// Clears every other stripe of this many chunks.
+    fn clear_stripes(&mut self, width: u64) {
+        let mut start = width;
+        while start + width <= self.chunks() {
+            let request = Request {
+                start: start * self.chunk,
+                end: (start + width) * self.chunk,
+                size: width * self.chunk,
+                min: self.chunk,
+                flags: RANGE,
+            };
+            self.alloc(&request, None, Fail(0));
+            self.free(0, true);
+            start += 2 * width;
+        }
     }
 
     /// Runs one operation and checks everything.
@@ -349,6 +368,12 @@ impl<B: Backend> Driver<B> {
             (alloc.no_trim.is_multiple_of(8), TRIM_DISABLE),
         ] {
             request.flags |= if on { flag } else { 0 };
+        }
+        let large = request.flags & CONTIGUOUS == 0 && request.min > self.chunk;
+        if large && alloc.most.is_multiple_of(2) {
+            let (start, end) = (request.start / self.chunk, request.end / self.chunk);
+            let most = self.map.blocks(start..end, request.min / self.chunk) * request.min;
+            request.size = most.max(request.size);
         }
         let onto = alloc.onto.is_multiple_of(8).then_some(alloc.onto / 8);
         self.alloc(&request, onto, alloc.fail);
@@ -402,10 +427,6 @@ impl<B: Backend> Driver<B> {
             min: min % 8 * half,
             flags,
         };
-        if !B::BINDING && flags & RANGE != 0 {
-            // To C, no end is no limit; it is not documented.
-            request.end = request.end.max(half);
-        }
         if B::BINDING {
             // What the types do not let anybody say.
             request.min = request.min.max(1).next_power_of_two();
@@ -460,11 +481,7 @@ impl<B: Backend> Driver<B> {
         };
 
         if start + size == end {
-            let bounds = if B::BINDING && contiguous {
-                start
-            } else {
-                start | end
-            };
+            let bounds = if contiguous { start } else { start | end };
             if bounds % min != 0 {
                 return Expected::Invalid;
             }
@@ -473,34 +490,21 @@ impl<B: Backend> Driver<B> {
                 .count_in(start / chunk..end / chunk, State::Allocated);
             return room(used == 0);
         }
-        if in_range && start >= end {
-            return Expected::TooMuch;
+        if !contiguous && rounded > total {
+            return Expected::Invalid;
         }
         let range = if in_range {
-            start / chunk..end / chunk
+            // C takes no end for no limit.
+            let end = if end == 0 { total } else { end };
+            start / chunk..(end / chunk).max(start / chunk)
         } else {
             0..self.chunks()
         };
         let (size, min) = (size / chunk, min / chunk);
-        let block = if contiguous {
-            size.next_power_of_two().max(min)
+        if contiguous {
+            room(self.map.has_stretch(range, size, min))
         } else {
-            min
-        };
-        let blocks = size.div_ceil(block);
-        let merged = self.map.blocks(range, block) >= blocks;
-        if !contiguous {
-            return match rounded > total {
-                true => Expected::TooMuch,
-                false => room(merged),
-            };
-        }
-        if merged {
-            Expected::Room
-        } else if !in_range && self.map.has_stretch(size, min) {
-            Expected::Maybe
-        } else {
-            Expected::TooMuch
+            room(self.map.blocks(range, min) >= size.div_ceil(min))
         }
     }
 
@@ -531,8 +535,7 @@ impl<B: Backend> Driver<B> {
                 _ if failed => error == ENOMEM,
                 Expected::NeverFits => error == E2BIG,
                 Expected::Invalid => error == EINVAL,
-                Expected::TooMuch => error == EINVAL || error == ENOSPC,
-                Expected::NoRoom | Expected::Maybe => error == ENOSPC,
+                Expected::NoRoom => error == ENOSPC,
                 Expected::Room => false,
             };
             assert!(
@@ -544,22 +547,16 @@ impl<B: Backend> Driver<B> {
             self.tally.no_memory += usize::from(error == ENOMEM);
         } else {
             assert!(!failed, "without memory, {request:x?} cannot be met");
-            assert!(
-                matches!(expected, Expected::Room | Expected::Maybe),
-                "{request:x?} is met, but is {expected:?}"
-            );
+            assert_eq!(expected, Expected::Room, "{request:x?} is met");
             self.check_blocks(request, &blocks);
+            self.check_merged(request, &blocks);
         }
 
         // An exact request of the binding may need two attempts, and what the first one has got is
         // given back as dirty.
         let again = B::BINDING && failed && request.start + request.size == request.end;
-        let may_forget = again || expected != Expected::Invalid && self.needs_merge(request);
-        let clear = self.map.count(State::Clear);
         self.take(&blocks);
-        self.check_or_forget(may_forget);
-        let forgot = error.is_some() && self.map.count(State::Clear) != clear;
-        self.tally.merged_for_nothing += usize::from(forgot);
+        self.check_or_forget(again);
         match (onto, fresh) {
             (Some(n), _) => self.held[n].blocks.extend(blocks),
             (None, Some(list)) => self.held.push(Held { list, blocks }),
@@ -578,6 +575,7 @@ impl<B: Backend> Driver<B> {
         } = *request;
         let exact = start + size == end;
         let (in_range, contiguous) = (flags & RANGE != 0, flags & CONTIGUOUS != 0);
+        let end = if end == 0 { u64::MAX } else { end };
         let total: u64 = blocks.iter().map(|block| block.size).sum();
         if flags & TRIM_DISABLE == 0 || exact {
             assert_eq!(total, size, "bytes for {request:x?}");
@@ -668,23 +666,37 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Whether a request cannot be met by the free blocks as they are, so that clear and dirty ones
-    /// have to be merged.
-    fn needs_merge(&self, request: &Request) -> bool {
-        if request.start + request.size == request.end {
-            return false;
+    /// Checks that clear memory was merged with dirty memory only for blocks that the request needs
+    /// and that are not free without it. That nothing else was merged is what the map says.
+    fn check_merged(&mut self, request: &Request, blocks: &[Block]) {
+        let dirty = blocks.iter().filter(|block| !block.clear);
+        let lost: u64 = dirty
+            .map(|block| self.map.count_in(self.range(block), State::Clear))
+            .sum();
+        let exact = request.start + request.size == request.end;
+        if lost == 0 || B::BINDING && exact {
+            return;
         }
-        let free = self.inside.leaves.iter().filter(|leaf| !leaf.allocated);
         let (size, min) = (request.size / self.chunk, request.min / self.chunk);
-        if request.flags & RANGE != 0 {
-            return true;
-        }
-        if request.flags & CONTIGUOUS != 0 {
-            let block = size.next_power_of_two().max(min);
-            return !free.into_iter().any(|leaf| leaf.size >= block);
-        }
-        let fitting = free.filter(|leaf| leaf.size >= min);
-        fitting.map(|leaf| leaf.size).sum::<u64>() < size.next_multiple_of(min)
+        let end = if request.end == 0 { u64::MAX } else { request.end };
+        let range = match request.flags & RANGE {
+            0 => 0..u64::MAX,
+            _ => request.start / self.chunk..end / self.chunk,
+        };
+        let free = self.inside.leaves.iter().filter(|leaf| !leaf.allocated);
+        let ready: u64 = free
+            .map(|leaf| {
+                let start = leaf.start.max(range.start).div_ceil(min);
+                let end = (leaf.start + leaf.size).min(range.end) / min;
+                end.saturating_sub(start)
+            })
+            .sum();
+        let merged = size.div_ceil(min).saturating_sub(ready) * min;
+        assert!(
+            !exact && request.flags & CONTIGUOUS == 0 && lost <= merged,
+            "{lost} clear chunks are dirty in {blocks:x?} for {request:x?}"
+        );
+        self.tally.forced_merges += 1;
     }
 
     fn range(&self, block: &Block) -> Range<u64> {
@@ -897,7 +909,6 @@ impl<B: Backend> Driver<B> {
                 self.map
             );
             self.map = found;
-            self.tally.forced_merges += 1;
         }
         self.check_counters();
         assert_eq!(host::take_warnings(), 0, "warnings");
