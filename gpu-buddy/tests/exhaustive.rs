@@ -16,7 +16,7 @@ use std::ops::Range;
 
 const CHUNK: u64 = 4096;
 
-/// What a chunk is.
+/// State of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunk {
     Dirty,
@@ -111,7 +111,8 @@ impl Small {
             .sum()
     }
 
-    /// Makes a request and takes it back; returns how many clear chunks were lost to merging.
+    /// Makes a request, frees its blocks, and returns the number of clear chunks that were lost to
+    /// merging.
     fn run(&mut self, range: Range<u64>, size: u64, align: u64, flags: u32) -> u64 {
         let contiguous = flags & CONTIGUOUS != 0;
         let count = self.chunks.len() as u64;
