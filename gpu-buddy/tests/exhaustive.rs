@@ -95,7 +95,8 @@ impl Small {
             let fits = |start: u64| start + size <= range.end && self.is_free(start..start + size);
             return starts.into_iter().any(fits);
         }
-        let fits = |start: &u64| *start + align <= range.end && self.is_free(*start..*start + align);
+        let fits =
+            |start: &u64| *start + align <= range.end && self.is_free(*start..*start + align);
         starts.filter(fits).count() as u64 >= size.div_ceil(align)
     }
 
@@ -117,7 +118,11 @@ impl Small {
         let contiguous = flags & CONTIGUOUS != 0;
         let count = self.chunks.len() as u64;
         let exact = range.end - range.start == size;
-        let bounds = if contiguous { range.start } else { range.start | range.end };
+        let bounds = if contiguous {
+            range.start
+        } else {
+            range.start | range.end
+        };
         let expected = if exact && bounds % align != 0 {
             Some(EINVAL)
         } else if exact {
@@ -228,7 +233,10 @@ fn all_requests(chunks: &[Chunk], flags: &[u32]) -> usize {
     let mut requests = 0;
     for flags in flags {
         for size in 1..=count {
-            for align in (0..).map(|n| 1 << n).take_while(|align| *align <= 2 * count) {
+            for align in (0..)
+                .map(|n| 1 << n)
+                .take_while(|align| *align <= 2 * count)
+            {
                 for start in 0..=count - size {
                     for end in start + 1..=count {
                         requests += 1;

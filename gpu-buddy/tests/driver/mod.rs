@@ -678,7 +678,11 @@ impl<B: Backend> Driver<B> {
             return;
         }
         let (size, min) = (request.size / self.chunk, request.min / self.chunk);
-        let end = if request.end == 0 { u64::MAX } else { request.end };
+        let end = if request.end == 0 {
+            u64::MAX
+        } else {
+            request.end
+        };
         let range = match request.flags & RANGE {
             0 => 0..u64::MAX,
             _ => request.start / self.chunk..end / self.chunk,
