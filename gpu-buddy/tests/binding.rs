@@ -194,6 +194,23 @@ fn alloc_each_request_when_empty() {
 }
 
 #[test]
+fn contiguous_whole_range_stays_clear() {
+    let size = 3 * CHUNK;
+    let buddy = new(BASE, size, CHUNK).unwrap();
+    for mode in [
+        GpuBuddyAllocMode::Simple,
+        GpuBuddyAllocMode::TopDown,
+        GpuBuddyAllocMode::Range(0..size),
+    ] {
+        let mut all = reserve(&buddy, 0..size).unwrap();
+        all.as_mut().free_cleared();
+        let flags = GpuBuddyAllocFlag::Contiguous | GpuBuddyAllocFlag::Clear;
+        let blocks = alloc(&buddy, mode, size, 2 * CHUNK, flags).unwrap();
+        assert!(blocks.iter().all(|block| block.is_clear()));
+    }
+}
+
+#[test]
 fn range_malformed_einval() {
     let buddy = new(BASE, 4 * CHUNK, CHUNK).unwrap();
     let half = CHUNK / 2;

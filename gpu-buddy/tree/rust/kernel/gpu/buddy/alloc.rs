@@ -206,9 +206,11 @@ impl Request {
         // INVARIANT: What C adds to the list, here or below, was allocated from this allocator.
         self.alloc(&mm, list.as_mut())?;
         let too_small = |block: &Block| block.size(this.buddy) < self.min_block_size;
-        // C takes a range that is filled as it is, whatever its blocks are.
+        // C takes a range that is filled as it is, whatever its blocks are. Contiguous memory may
+        // consist of smaller blocks.
         let exact = self.size == self.range.end - self.range.start;
-        if exact && list.iter().any(too_small) {
+        let contiguous = self.flags & bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION != 0;
+        if exact && !contiguous && list.iter().any(too_small) {
             // Between cleared and dirty memory that is free, C has left the blocks as small as they
             // were. As dirty blocks they merge; nobody else gets them, as the lock is held.
             // SAFETY: By the type invariants of `AllocatedBlocks`, these are blocks of `mm`, which

@@ -364,6 +364,21 @@ mod suite {
         Ok(())
     }
 
+    /// Contiguous memory that fills its range is allocated as it is, with its smaller blocks.
+    #[test]
+    fn contiguous_whole_range_stays_clear() -> Result {
+        let buddy = buddy(12 * KIB)?;
+        for mode in [Simple, TopDown, In(0..12 * KIB)] {
+            let mut all = reserve(&buddy, 0..12 * KIB)?;
+            all.as_mut().free_cleared();
+            assert_eq!(buddy.clear_avail(), 12 * KIB);
+
+            let blocks = alloc(&buddy, mode, 12 * KIB, 8 * KIB, Contiguous | Clear)?;
+            assert!(blocks.iter().all(|block| block.is_clear()));
+        }
+        Ok(())
+    }
+
     #[test]
     fn blocks_are_not_too_small_for_clear_neighbours() -> Result {
         let none = GpuBuddyAllocFlags::default();
