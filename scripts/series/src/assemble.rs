@@ -203,11 +203,13 @@ pub fn assemble(
     let chains: Vec<Chain> = series
         .iter()
         .map(|s| {
-            let names = below(&series, &s.name).into_iter().map(|b| b.name.clone());
-            names.chain([s.name.clone()]).collect()
+            let names = below(&series, &s.name)
+                .into_iter()
+                .map(|b| b.name.to_string());
+            names.chain([s.name.to_string()]).collect()
         })
         .collect();
-    let all: Chain = series.iter().map(|s| s.name.clone()).collect();
+    let all: Chain = series.iter().map(|s| s.name.to_string()).collect();
     let mut work = Work {
         git,
         base,

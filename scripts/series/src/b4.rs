@@ -550,7 +550,7 @@ mod tests {
 
     fn series(version: u32) -> Series {
         let text = format!(
-            "version = {version}\nprefix = \"RFC PATCH\"\nchange-id = \"20261122-x-1\"\nto = [\"A <a@b>\"]\n"
+            "version = {version}\nprefix = \"RFC PATCH\"\nchange-id = \"20261122-x-1\"\nto = [\"A <a@b.org>\"]\n"
         );
         Series::parse("x", Path::new("series/x.toml"), &text).unwrap()
     }

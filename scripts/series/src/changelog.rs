@@ -2,9 +2,12 @@
 
 //! `CHANGELOG.md` of a component: per version what changed in design and code, newest first.
 
-use crate::error::{
-    Error,
-    Result, //
+use crate::{
+    error::{
+        Error,
+        Result, //
+    },
+    message,
 };
 
 /// What changed in one version.
@@ -91,8 +94,8 @@ const COLUMNS: usize = 75;
 ///
 /// # Errors
 ///
-/// It is missing or empty, or there is a newer one, or a line is too long for a mail. The line is
-/// `None` where none fits.
+/// It is missing or empty, or there is a newer one, or a line is too long for a mail or breaks it.
+/// The line is `None` where none fits.
 pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
     let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
     let long = text
@@ -104,6 +107,11 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
             Error::new(format!("the line is longer than {COLUMNS} columns"))
                 .help("wrap it; it goes into the cover letter as it is"),
         ));
+    }
+    for (index, line) in text.lines().enumerate() {
+        if let Some((what, help)) = message::mail_fault(line) {
+            return Err((Some(index + 1), Error::new(what).help(help)));
+        }
     }
     let write_it = format!("write what changed in design and code below `## v{version}`");
     match entries.first() {

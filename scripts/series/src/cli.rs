@@ -211,6 +211,10 @@ pub struct Prove {
 pub struct Send {
     /// The series
     pub name: String,
+
+    /// Write the mails of the last posted version again, with RESEND in the subjects
+    #[arg(long)]
+    pub resend: bool,
 }
 
 /// `diff`.
@@ -245,6 +249,10 @@ pub struct Posted {
     /// The mails as they were posted, if it was not b4 that posted them from here
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub mbox: Option<PathBuf>,
+
+    /// The mails are those of the last version, resent unchanged
+    #[arg(long, requires = "mbox")]
+    pub resend: bool,
 }
 
 /// `trailers`.

@@ -7,14 +7,13 @@ use crate::{
         self,
         Entry, //
     },
-    error::{
-        Error,
-        Result, //
-    },
+    error::Error,
     manifest::{
         Base,
         Series, //
     },
+    message,
+    words::Recipient,
 };
 
 /// `cover-letters/<name>.md`: a title and a text.
@@ -26,12 +25,12 @@ pub struct Text {
     pub body: String,
 }
 
-/// Reads a cover letter. The error has no place.
+/// Reads a cover letter. The errors have lines but no file.
 ///
 /// # Errors
 ///
-/// It does not start with `# title`, or there is no text.
-pub fn parse(text: &str) -> Result<Text> {
+/// It does not start with `# title`, there is no text, or a line would break the mail.
+pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
     let title = text
         .lines()
         .next()
@@ -39,27 +38,30 @@ pub fn parse(text: &str) -> Result<Text> {
         .map(str::trim)
         .filter(|t| !t.is_empty())
         .ok_or_else(|| {
-            Error::new("the first line is not `# title`")
-                .help("the title becomes the subject of the cover letter")
+            let what = Error::new("the first line is not `# title`")
+                .help("the title becomes the subject of the cover letter");
+            vec![(1, what)]
         })?;
     let body = text.split_once('\n').map_or("", |(_, b)| b).trim();
+    let mut errors = Vec::new();
     if body.is_empty() {
-        return Err(Error::new("there is no text below the title")
-            .help("say what the series is for, and what a reviewer should know first"));
+        let what = Error::new("there is no text below the title")
+            .help("say what the series is for, and what a reviewer should know first");
+        errors.push((1, what));
     }
-    if let Some(word) = ["EDITME", "\n---\n", "--- b4-submit-tracking ---"]
-        .into_iter()
-        .find(|w| body.contains(w))
-    {
-        return Err(Error::new(format!(
-            "{:?} must not stand in the text: b4 reads it as a mark of its own",
-            word.trim()
-        )));
+    let lines = text.lines().enumerate().skip(1);
+    let faults = lines.filter_map(|(i, l)| Some((i + 1, message::mail_fault(l)?)));
+    let title_fault = message::title_fault(title).map(|fault| (1, fault));
+    for (line, (what, help)) in title_fault.into_iter().chain(faults) {
+        errors.push((line, Error::new(what).help(help)));
     }
-    Ok(Text {
-        title: title.to_owned(),
-        body: body.to_owned(),
-    })
+    match errors.is_empty() {
+        true => Ok(Text {
+            title: title.to_owned(),
+            body: body.to_owned(),
+        }),
+        false => Err(errors),
+    }
 }
 
 /// A series that the cover names as a dependency.
@@ -118,13 +120,73 @@ impl Dependency {
     }
 }
 
-/// The text of the cover letter above `---`: body, provenance, dependencies, base.
-pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Dependency]) -> String {
-    let mut parts = vec![text.body.clone()];
+/// The author's part of a cover letter: body and provenance.
+pub fn own(text: &Text, series: &Series) -> String {
+    let mut own = text.body.clone();
     if let Some(from) = &series.provenance {
         let links: String = from.links.iter().map(|l| format!("\n  {l}")).collect();
-        parts.push(format!("{}{links}", fill(from.text.trim(), 72)));
+        own += &format!("\n\n{}{links}", fill(from.text.trim(), COLUMNS));
     }
+    own
+}
+
+/// Extracts the author's part from a mailed cover letter, in the form of [`plain`]. Returns `None` if
+/// this tool did not write the mail. A `single` patch carries the cover letter below its `---`.
+pub fn posted(mail: &str, single: bool) -> Option<String> {
+    let text = match single {
+        true => mail.split_once("\n---\n")?.1,
+        false => mail,
+    };
+    let text = plain(text);
+    let end = [NO_DEPENDENCIES, DEPENDENCIES]
+        .iter()
+        .filter_map(|start| text.find(&format!("\n{start}\n")))
+        .min()?;
+    Some(text[..end].trim().to_owned())
+}
+
+/// Splits a cover letter from b4's tag into mail headers and text. b4 keeps recipients in the last
+/// paragraph above the first `---` and moves them to the headers when it sends.
+pub fn split_recipients(text: &str) -> (String, String) {
+    let above = text.find("\n---\n").map_or(text.len(), |at| at + 1);
+    let block = text[..above]
+        .trim_end()
+        .rfind("\n\n")
+        .map_or(0, |at| at + 2);
+    let (mut to, mut cc, mut rest) = (Vec::new(), Vec::new(), text[..block].to_owned());
+    for line in text[block..above].split_inclusive('\n') {
+        match line.trim_end().split_once(": ") {
+            Some(("To", one)) => to.push(recipient(one)),
+            Some(("Cc", one)) => cc.push(recipient(one)),
+            _ => rest.push_str(line),
+        }
+    }
+    let headers = [("To", to), ("Cc", cc)].into_iter();
+    let headers = headers.filter(|(_, list)| !list.is_empty());
+    let headers = headers.map(|(key, list)| format!("{key}: {}\n", list.join(",\n ")));
+    (headers.collect(), rest + &text[above..])
+}
+
+fn recipient(text: &str) -> String {
+    Recipient::parse(text).map_or_else(|_| text.to_owned(), |one| one.header())
+}
+
+/// Removes trailing blanks and the `>` that escapes b4's comments, for comparison.
+pub fn plain(text: &str) -> String {
+    let lines = text.lines().map(|l| match l.strip_prefix('>') {
+        Some(rest) if rest.starts_with('#') => rest.trim_end(),
+        _ => l.trim_end(),
+    });
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The first line of the paragraph on dependencies.
+const NO_DEPENDENCIES: &str = "Dependencies: none, the series applies to the base alone.";
+const DEPENDENCIES: &str = "Dependencies (apply in this order):";
+
+/// The text of the cover letter above `---`: body, provenance, dependencies, base.
+pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Dependency]) -> String {
+    let mut parts = vec![own(text, series)];
     parts.push(depends(dependencies));
     parts.push(match &base.upstream_commit {
         Some(commit) => format!("Base: Linux {} (commit {commit})", base.release()),
@@ -135,9 +197,9 @@ pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Depend
 
 fn depends(dependencies: &[Dependency]) -> String {
     if dependencies.is_empty() {
-        return "Dependencies: none, the series applies to the base alone.".to_owned();
+        return NO_DEPENDENCIES.to_owned();
     }
-    let mut text = "Dependencies (apply in this order):".to_owned();
+    let mut text = DEPENDENCIES.to_owned();
     for (i, d) in dependencies.iter().enumerate() {
         text += &format!("\n  {}. {}", i + 1, d.head());
         text.extend(d.lines().iter().map(|line| format!("\n     {line}")));
@@ -153,6 +215,9 @@ pub fn below(entries: &[Entry], range_diff: Option<(u32, &str)>) -> String {
         None => changelog,
     }
 }
+
+/// The longest line of a wrapped paragraph.
+pub const COLUMNS: usize = 72;
 
 /// Breaks a paragraph into lines of at most `columns`.
 pub fn fill(text: &str, columns: usize) -> String {
@@ -180,26 +245,35 @@ mod tests {
     }
 
     fn series(more: &str) -> Series {
-        let text = format!("version = 1\nchange-id = \"x\"\n{more}");
+        let text = format!("version = 1\nchange-id = \"20260102-x\"\n{more}");
         Series::parse("mm", Path::new("series/mm.toml"), &text).unwrap()
     }
 
     #[test]
     fn title_and_text_are_needed() {
-        assert!(
-            parse("no title\n")
-                .unwrap_err()
-                .to_string()
-                .contains("# title")
-        );
-        assert!(
-            parse("# t\n\n")
-                .unwrap_err()
-                .to_string()
-                .contains("no text")
-        );
-        assert!(parse("# t\n\na\n---\nb\n").is_err());
-        assert!(parse("# t\n\nEDITME\n").is_err());
+        let says = |text: &str| {
+            let errors = parse(text).unwrap_err().into_iter();
+            let errors = errors.map(|(line, e)| e.at("c.md", line)).collect();
+            Error::all(errors).unwrap().to_string()
+        };
+        assert!(says("no title\n").contains("c.md:1: the first line is not `# title`"));
+        assert!(says("# t\n\n").contains("c.md:1: there is no text"));
+        insta::assert_snapshot!(says("# [RFC] *** SUBJECT HERE ***\n\na\n---\nEDITME\n"), @r#"
+        c.md:1: "*** SUBJECT HERE ***" is left of a template
+          help: write the text; b4 sends nothing with EDITME in it
+        error: c.md:4: `---` ends the message here when the patch is applied
+          help: use another line
+        error: c.md:5: "EDITME" is left of a template
+          help: write the text; b4 sends nothing with EDITME in it
+        "#);
+        insta::assert_snapshot!(says("# t\n\nFrom here\ndiff --git a b\n-- >8 --\n"), @r"
+        c.md:3: `From ` at the start of a line begins the next mail of a mailbox
+          help: wrap the text elsewhere, or indent it
+        error: c.md:4: looks like the start of a diff to whoever applies it
+          help: indent it
+        error: c.md:5: looks like scissors: `git am --scissors` drops all that comes before it
+          help: use another line
+        ");
         assert_eq!(parse("# t\n\nx\n").unwrap().body, "x");
     }
 
@@ -264,6 +338,25 @@ mod tests {
 
         Base: Linux v6.19.11 (commit 0000000000000000000000000000000000000000)
         ");
+    }
+
+    #[test]
+    fn recipients_of_b4_become_headers() {
+        let text = "Text.\n\nTo: not one\n\nBase: x\n\nTo: B\u{e9} <b@c.org>\nTo: d@e.org\n\
+                    Signed-off-by: A <a@b.org>\nCc: f@g.org\n\n---\nCc: no\n";
+        let (headers, rest) = split_recipients(text);
+        assert_eq!(
+            headers,
+            "To: =?UTF-8?q?B=C3=A9?= <b@c.org>,\n d@e.org\nCc: f@g.org\n"
+        );
+        assert_eq!(
+            rest,
+            "Text.\n\nTo: not one\n\nBase: x\n\nSigned-off-by: A <a@b.org>\n\n---\nCc: no\n"
+        );
+        assert_eq!(
+            split_recipients("Text."),
+            (String::new(), "Text.".to_owned())
+        );
     }
 
     #[test]

@@ -46,7 +46,12 @@ use crate::{
         Posting,
         since::Since, //
     },
+    received,
     runner::must,
+    words::{
+        self,
+        Recipient, //
+    },
     workspace::{
         Workspace,
         write, //
@@ -196,8 +201,12 @@ pub struct Material<'a> {
 
 impl Material<'_> {
     fn read(&self, one: &AssembledSeries) -> Result<cover::Text> {
-        cover::parse(&one.plan.component.cover)
-            .map_err(|e| e.at(format!("cover-letters/{}.md", one.name()), None))
+        cover::parse(&one.plan.component.cover).map_err(|errors| {
+            let file = format!("cover-letters/{}.md", one.name());
+            let placed = errors.into_iter().map(|(line, e)| e.at(&file, line));
+            let unknown = || Error::new("cannot be read").at(&file, None);
+            Error::all(placed.collect()).unwrap_or_else(unknown)
+        })
     }
 
     fn mails_of(&self, name: &str) -> Option<&Mails> {
@@ -209,10 +218,10 @@ impl Material<'_> {
         self.mails.get(at)
     }
 
-    /// The last posting of a series, if nothing changed since.
+    /// The last posting of a series, if no patch changed since and its mails still apply.
     fn as_posted<'b>(&self, one: &'b AssembledSeries) -> Option<&'b Posting> {
-        let unchanged = self.since.get(one.name())?.comparison.unchanged();
-        one.plan.component.posted().filter(|_| unchanged)
+        let stands = self.since.get(one.name())?.stands();
+        one.plan.component.posted().filter(|_| stands)
     }
 
     /// Makes the cover letter of a series.
@@ -232,7 +241,7 @@ impl Material<'_> {
             dependencies.push(self.dependency(one, below)?);
             prerequisites.push(self.prerequisite(below));
         }
-        let since = self.since.get(name).filter(|_| series.range_diff);
+        let since = self.since.get(name.as_str()).filter(|_| series.range_diff);
         let range_diff = since.map(|s| (s.comparison.against, s.comparison.text.as_str()));
         Ok(Cover {
             text: cover::message(&text, series, self.base, &dependencies),
@@ -289,7 +298,7 @@ impl Material<'_> {
     }
 
     fn prerequisite(&self, below: &AssembledSeries) -> Prerequisite {
-        let change_id = below.plan.series().change_id.clone();
+        let change_id = below.plan.series().change_id.to_string();
         match self.as_posted(below) {
             Some(posting) => Prerequisite {
                 change_id,
@@ -345,7 +354,7 @@ pub fn emit(
             *mail = delivery::with_id(series, number, mail, who);
         }
         replace_patches(&ws.path(&folder), &files)?;
-        let dir = out.join(&series.name);
+        let dir = out.join(series.name.as_str());
         let file = |ending: &str| dir.join(format!("v{}.{ending}", series.version));
         let patches: Vec<Vec<u8>> = files.into_iter().skip(1).map(|(_, mail)| mail).collect();
         write(&file("mbox"), &patches.concat())?;
@@ -355,7 +364,7 @@ pub fn emit(
         let bundle: Vec<&[u8]> = bundle.flat_map(|(_, b)| b).map(Vec::as_slice).collect();
         let bundle = delivery::bundle(&series.subject_prefix(), &bundle);
         write(&file("with-deps.mbox"), &bundle)?;
-        if let Some(since) = material.since.get(&series.name) {
+        if let Some(since) = material.since.get(series.name.as_str()) {
             write(&file("changes.json"), &json(&since.comparison)?)?;
             write(&file("range-diff"), since.comparison.text.as_bytes())?;
         }
@@ -421,7 +430,7 @@ fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
     let series = one.plan.series();
     let patches = one.plan.patches.iter().zip(&one.patches).enumerate();
     SeriesReport {
-        name: series.name.clone(),
+        name: series.name.to_string(),
         title: title.to_owned(),
         version: series.version,
         depends: one.below.clone(),
@@ -429,7 +438,7 @@ fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
         tip: tip(one.tip()),
         applies: true,
         folder: None,
-        change_id: series.change_id.clone(),
+        change_id: series.change_id.to_string(),
         posted: None,
         patches: patches
             .map(|(i, (plan, made))| PatchReport {
@@ -450,12 +459,17 @@ fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
 /// # Errors
 ///
 /// git's own, or a patch that changes nothing.
-pub fn mails(git: &Git<'_>, assembled: &Assembled, scratch: &Path) -> Result<Vec<Mails>> {
+pub fn mails(
+    git: &Git<'_>,
+    assembled: &Assembled,
+    who: &Identity,
+    scratch: &Path,
+) -> Result<Vec<Mails>> {
     let series = assembled.series.iter();
     series
         .map(|one| match one.patches.is_empty() {
             true => Ok(Mails::default()),
-            false => mails_of(git, one, scratch),
+            false => mails_of(git, one, who, scratch),
         })
         .collect()
 }
@@ -509,7 +523,7 @@ pub fn format_patch(
     Ok(patches)
 }
 
-fn mails_of(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mails> {
+fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path) -> Result<Mails> {
     let range = format!("{}..{}", one.parent.commit, one.tip().commit);
     let prefix = one.plan.series().subject_prefix();
     let mut patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
@@ -531,7 +545,8 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, scratch: &Path) -> Result<Mail
         applies: false,
     };
     mails.patch_ids = patch_ids(git, &mails.mbox())?;
-    mails.applies = applies(git, one, &mails, &scratch.join("alone"))?;
+    let alone = scratch.join(format!("{}-alone", one.name()));
+    mails.applies = applies(git, one, &mails, who, &alone)?;
     Ok(mails)
 }
 
@@ -547,15 +562,32 @@ pub fn patch_ids(git: &Git<'_>, mbox: &[u8]) -> Result<Vec<String>> {
     Ok(ids.map(str::to_owned).collect())
 }
 
-/// Whether the mails give the recorded tree on nothing but the base and the dependencies.
-fn applies(git: &Git<'_>, one: &AssembledSeries, mails: &Mails, index: &Path) -> Result<bool> {
+/// Whether the mails, read by git from a mailbox, give the recorded tree on the base plus the
+/// dependencies alone. Another message or author is an error.
+fn applies(
+    git: &Git<'_>,
+    one: &AssembledSeries,
+    mails: &Mails,
+    who: &Identity,
+    scratch: &Path,
+) -> Result<bool> {
+    let received = received::read(git, &mails.mbox(), &scratch.join("received"))?;
+    let messages: Vec<&str> = one.dressed.iter().map(|d| d.message.as_str()).collect();
+    if let Some((at, what)) = received::difference(&received, &messages, who) {
+        let source = one.plan.patches.get(at).map(|p| p.source.clone());
+        return Err(
+            Error::new(format!("the mail is not received as it is meant: {what}"))
+                .at(source.unwrap_or_else(|| one.plan.series().file()), None)
+                .help("word the message another way"),
+        );
+    }
     let touched = diff::touched(&String::from_utf8_lossy(&mails.mbox()));
     let paths: Vec<String> = touched.into_iter().map(|t| t.path).collect();
     let before = git.entries(&one.parent.tree, &paths)?;
     // One by one: in one diff git would look for what moves where it was at the start.
-    let diffs: Vec<&[u8]> = mails.patches.iter().map(|(_, mail)| &mail[..]).collect();
+    let diffs: Vec<&[u8]> = received.iter().map(|r| &r.diff[..]).collect();
     let after = git
-        .apply(index, &before, &diffs)
+        .apply(&scratch.join("index"), &before, &diffs)
         .map_err(|e| e.at(format!("out/{}", one.name()), None))?;
     Ok(after == git.entries(&one.tip().tree, &paths)?)
 }
@@ -591,15 +623,19 @@ fn letter(
         .unwrap_or("");
     let zero = "0".repeat(40);
     let mut text = format!("From {zero} Mon Sep 17 00:00:00 2001\n");
-    text += &format!("From: {}\nDate: {date}\n", who.ident());
+    text += &format!(
+        "From: {}\nDate: {date}\n",
+        words::mailbox(&who.name, &who.email)
+    );
     text += &format!(
         "Subject: [{} {:0width$}/{n}] {}\n",
         series.subject_prefix(),
         0,
-        cover.title
+        words::header_text(&cover.title)
     );
     for (header, list) in [("To", &series.to), ("Cc", &series.cc)] {
         if !list.is_empty() {
+            let list: Vec<String> = list.iter().map(Recipient::header).collect();
             text += &format!("{header}: {}\n", list.join(",\n "));
         }
     }

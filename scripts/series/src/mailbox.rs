@@ -84,6 +84,20 @@ impl Mail {
         self.headers(name).next()
     }
 
+    /// The addresses in the headers of this name ("To").
+    pub fn addresses(&self, name: &str) -> Vec<String> {
+        let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
+        let headers = headers.get_all_headers(name).into_iter();
+        let lists = headers.filter_map(|h| mailparse::addrparse_header(h).ok());
+        let flat = lists
+            .flat_map(|list| list.into_inner())
+            .flat_map(|one| match one {
+                MailAddr::Single(one) => vec![one],
+                MailAddr::Group(group) => group.addrs,
+            });
+        flat.map(|one| one.addr).collect()
+    }
+
     /// Whether the subject is that of an answer.
     pub fn is_reply(&self) -> bool {
         without_reply(&self.subject).is_some()

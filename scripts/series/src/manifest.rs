@@ -18,9 +18,17 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::error::{
-    Error,
-    Result, //
+use crate::{
+    error::{
+        Error,
+        Result, //
+    },
+    words::{
+        ChangeId,
+        Prefix,
+        Recipient,
+        SeriesName, //
+    },
 };
 
 /// A value, and the line that it stands in.
@@ -97,15 +105,17 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
     /// Its name, that of the component's folder.
-    pub name: String,
+    pub name: SeriesName,
     /// Its version, from 1.
     pub version: u32,
     /// The line that says so.
     pub line_of_version: Option<usize>,
-    /// The word before the version in the subject: "PATCH" or "RFC PATCH".
-    pub prefix: String,
+    /// The words before the version in the subject: "PATCH", "RFC PATCH", "PATCH net-next".
+    pub prefix: Prefix,
     /// b4's change id.
-    pub change_id: String,
+    pub change_id: ChangeId,
+    /// The line of `change-id`.
+    pub line_of_change_id: Option<usize>,
     /// The series it builds on.
     pub depends: Vec<At<String>>,
     /// Of each of those, how many patches from the first on apply and build without it.
@@ -113,11 +123,13 @@ pub struct Series {
     /// Whether the cover letter carries the range-diff against the last posting.
     pub range_diff: bool,
     /// Recipients.
-    pub to: Vec<String>,
+    pub to: Vec<Recipient>,
     /// Further recipients.
-    pub cc: Vec<String>,
+    pub cc: Vec<Recipient>,
     /// Where the series comes from.
     pub provenance: Option<Provenance>,
+    /// The line of `[provenance]`.
+    pub line_of_provenance: Option<usize>,
     /// What has to run for a KUnit result to count.
     pub kunit: Kunit,
     /// The patches, in order.
@@ -179,7 +191,7 @@ struct RawSeries {
     version: Spanned<u32>,
     #[serde(default = "default_prefix")]
     prefix: Spanned<String>,
-    change_id: String,
+    change_id: Spanned<String>,
     #[serde(default)]
     depends: Vec<Spanned<String>>,
     #[serde(default)]
@@ -187,10 +199,10 @@ struct RawSeries {
     #[serde(default)]
     range_diff: bool,
     #[serde(default)]
-    to: Vec<String>,
+    to: Vec<Spanned<String>>,
     #[serde(default)]
-    cc: Vec<String>,
-    provenance: Option<Provenance>,
+    cc: Vec<Spanned<String>>,
+    provenance: Option<Spanned<Provenance>>,
     #[serde(default)]
     kunit: Kunit,
     #[serde(default)]
@@ -258,15 +270,48 @@ fn is_hex(text: &str, len: usize) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// Whether a text is a version as the kernel's Makefile has it: it becomes a ref.
+fn is_release(text: &str) -> bool {
+    let (numbers, candidate) = match text.split_once("-rc") {
+        Some((numbers, candidate)) => (numbers, Some(candidate)),
+        None => (text, None),
+    };
+    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    numbers.split('.').all(number) && candidate.is_none_or(number)
+}
+
+/// Whether a text is one word for apt, which gets it in a line of `sources.list` or as an argument.
+fn is_package_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.~:=/_".contains(c))
+}
+
 impl Base {
     /// Reads `series/base.toml`.
     ///
     /// # Errors
     ///
-    /// Not TOML, an unknown or missing field, or a hash that is none.
+    /// Not TOML, an unknown or missing field, or a value that cannot be.
     pub fn parse(file: &Path, text: &str) -> Result<Self> {
         let base: Base = parse(file, text)?;
         let bad = |what: String| Err(Error::new(what).at(file, None));
+        if !is_release(&base.version) {
+            return bad(format!(
+                "version {:?} is not that of a release",
+                base.version
+            ));
+        }
+        for apt in base.archives.iter().filter_map(|a| a.apt.as_ref()) {
+            for word in [&apt.suite, &apt.source] {
+                if !is_package_word(word) {
+                    return bad(format!(
+                        "{word:?} is not a suite or a source package of apt"
+                    ));
+                }
+            }
+        }
         for archive in &base.archives {
             if !is_hex(&archive.sha256, 64) {
                 return bad(format!(
@@ -294,20 +339,31 @@ impl Series {
     ///
     /// Not TOML, an unknown or missing field, or a value that cannot be.
     pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
+        let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
         let lines = Lines(text);
         let version = lines.at(raw.version);
+        let mut errors = Vec::new();
         if version.value == 0 {
-            return Err(Error::new("a series starts with version 1").at(file, version.line));
+            errors.push(Error::new("a series starts with version 1").at(file, version.line));
         }
         let prefix = lines.at(raw.prefix);
-        if !["PATCH", "RFC PATCH"].contains(&prefix.value.as_str()) {
-            return Err(Error::new(format!(
-                "prefix is \"PATCH\" or \"RFC PATCH\", not {:?}",
-                prefix.value
-            ))
-            .at(file, prefix.line));
-        }
+        let prefix = keep(&mut errors, Prefix::parse(&prefix.value), file, prefix.line);
+        let change_id = lines.at(raw.change_id);
+        let line_of_change_id = Some(change_id.line);
+        let change_id = keep(
+            &mut errors,
+            ChangeId::parse(&change_id.value),
+            file,
+            change_id.line,
+        );
+        let (to, cc) = (lines.all(raw.to), lines.all(raw.cc));
+        let (to, cc) = recipients(&to, &cc, file, &mut errors);
+        let (Some(prefix), Some(change_id), true) = (prefix, change_id, errors.is_empty()) else {
+            let unknown = || Error::new("cannot be read").at(file, None);
+            return Err(Error::all(errors).unwrap_or_else(unknown));
+        };
+        let provenance = raw.provenance.map(|p| lines.at(p));
         let patches = raw
             .patch
             .into_iter()
@@ -331,11 +387,12 @@ impl Series {
             })
             .collect();
         Ok(Self {
-            name: name.to_owned(),
+            name,
             version: version.value,
             line_of_version: Some(version.line),
-            prefix: prefix.value,
-            change_id: raw.change_id,
+            prefix,
+            change_id,
+            line_of_change_id,
             depends: lines.all(raw.depends),
             without: raw
                 .without
@@ -343,9 +400,10 @@ impl Series {
                 .map(|(name, n)| (name, lines.at(n)))
                 .collect(),
             range_diff: raw.range_diff,
-            to: raw.to,
-            cc: raw.cc,
-            provenance: raw.provenance,
+            to,
+            cc,
+            line_of_provenance: provenance.as_ref().map(|p| p.line),
+            provenance: provenance.map(|p| p.value),
             kunit: raw.kunit,
             patches,
         })
@@ -360,6 +418,67 @@ impl Series {
     pub fn subject_prefix(&self) -> String {
         subject_prefix(&self.prefix, self.version)
     }
+}
+
+/// Returns the value, or adds the error with its place to `errors`.
+fn keep<T>(errors: &mut Vec<Error>, read: Result<T>, file: &Path, line: usize) -> Option<T> {
+    read.map_err(|e| errors.push(e.at(file, line))).ok()
+}
+
+/// Reads the recipients and reports duplicates.
+fn recipients(
+    to: &[At<String>],
+    cc: &[At<String>],
+    file: &Path,
+    errors: &mut Vec<Error>,
+) -> (Vec<Recipient>, Vec<Recipient>) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut read = |all: &[At<String>]| -> Vec<Recipient> {
+        let mut kept = Vec::new();
+        for At { value, line } in all {
+            let Some(one) = keep(errors, Recipient::parse(value), file, *line) else {
+                continue;
+            };
+            let address = one.address().to_ascii_lowercase();
+            if let Some(first) = seen.insert(address, *line) {
+                let what = format!(
+                    "{} is a recipient twice, first in line {first}",
+                    one.address()
+                );
+                errors.push(
+                    Error::new(what)
+                        .at(file, *line)
+                        .help("remove one of the two"),
+                );
+            }
+            kept.push(one);
+        }
+        kept
+    };
+    (read(to), read(cc))
+}
+
+/// Checks that change ids are unique: b4 takes series with one id for versions of each other.
+///
+/// # Errors
+///
+/// The second of two series with one change id, with its line.
+pub fn unique_change_ids(series: &[Series]) -> Result<()> {
+    let mut seen: BTreeMap<&str, &Series> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for one in series {
+        if let Some(first) = seen.insert(&one.change_id, one) {
+            errors.push(
+                Error::new(format!("{} has this change-id as well", first.name))
+                    .at(one.file(), one.line_of_change_id)
+                    .help(
+                        "each series has its own, since it holds the versions together; give the \
+                         one that was not posted another",
+                    ),
+            );
+        }
+    }
+    Error::all(errors).map_or(Ok(()), Err)
 }
 
 /// The bracketed part of a subject without the numbers: "PATCH v2".
@@ -397,8 +516,8 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
                 ))
                 .help("remove one of these dependencies")));
             }
-            let Some(dep) = v.series.iter().find(|s| s.name == dep.value) else {
-                let names: Vec<_> = v.series.iter().map(|s| s.name.as_str()).collect();
+            let Some(dep) = v.series.iter().find(|s| *s.name == *dep.value) else {
+                let names: Vec<_> = v.series.iter().map(|s| &*s.name).collect();
                 return Err(at(Error::new(format!(
                     "there is no series {:?}",
                     dep.value
@@ -428,14 +547,14 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
 pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
     let mut wanted = vec![name];
     for one in ordered.iter().rev() {
-        if wanted.contains(&one.name.as_str()) {
+        if wanted.contains(&&*one.name) {
             wanted.extend(one.depends.iter().map(|d| d.value.as_str()));
         }
     }
     ordered
         .iter()
         .copied()
-        .filter(|s| s.name != name && wanted.contains(&s.name.as_str()))
+        .filter(|s| *s.name != *name && wanted.contains(&&*s.name))
         .collect()
 }
 
@@ -505,10 +624,49 @@ mod b;
     }
 
     #[test]
-    fn version_zero_and_odd_prefixes_are_refused() {
-        assert!(message(&GOOD.replace("version = 2", "version = 0")).contains("starts with"));
-        let text = message(&format!("prefix = \"WIP\"{GOOD}"));
-        assert!(text.starts_with("series/clist.toml:1: prefix is"), "{text}");
+    fn every_bad_word_is_named_with_its_line() {
+        let text = GOOD
+            .replace("version = 2", "version = 0\nprefix = \"WIP\"")
+            .replace("20261122-clist-0123456789ab", "../../heads/x y")
+            .replace(
+                "depends",
+                "to = [\"A <a@b.org>\", \"c@d.org, e@f.org\"]\ncc = [\n \"A@b.org\",\n]\ndepends",
+            );
+        insta::assert_snapshot!(message(&text), @r#"
+        series/clist.toml:2: a series starts with version 1
+        error: series/clist.toml:3: "WIP" is not a prefix of patches
+          help: "PATCH" has to be one of its words, once: "PATCH", "RFC PATCH", "PATCH net-next"
+        error: series/clist.toml:4: "../../heads/x y" is not a change-id
+          help: it is what `b4 prep -n` makes: a date, the name and 12 random digits, as 20260102-name-0123456789ab; message ids and tags are made of it
+        error: series/clist.toml:5: "c@d.org, e@f.org" is not a recipient: there is no address NAME@DOMAIN in it
+          help: one `Name <address>` or `address` for each entry
+        error: series/clist.toml:7: A@b.org is a recipient twice, first in line 5
+          help: remove one of the two
+        "#);
+    }
+
+    #[test]
+    fn series_name_that_is_no_ref_is_refused() {
+        let file = Path::new("series/a b~c.toml");
+        let error = Series::parse("a b~c", file, GOOD).unwrap_err();
+        insta::assert_snapshot!(error, @r#"
+        series/a b~c.toml: "a b~c" cannot be the name of a series
+          help: rename the file: lower-case letters and digits, in parts joined by `-` or `_`, at most 100 characters; it becomes a folder and the branch b4/NAME
+        "#);
+    }
+
+    #[test]
+    fn change_id_of_two_series_is_refused() {
+        let one = |name: &str| {
+            let file = PathBuf::from(format!("series/{name}.toml"));
+            Series::parse(name, &file, GOOD).unwrap()
+        };
+        let both = [one("a"), one("b")];
+        unique_change_ids(&both[..1]).unwrap();
+        insta::assert_snapshot!(unique_change_ids(&both).unwrap_err(), @r"
+        series/b.toml:3: a has this change-id as well
+          help: each series has its own, since it holds the versions together; give the one that was not posted another
+        ");
     }
 
     #[test]
@@ -526,17 +684,48 @@ sha256 = "XYZ"
         assert!(error.to_string().contains("sha256 of x.tar.xz"), "{error}");
     }
 
+    #[test]
+    fn base_words_are_checked() {
+        let says = |version: &str, suite: &str, source: &str| {
+            let text = format!(
+                "version = {version:?}\ntrees = []\n[host]\npaths = []\n[[archive]]\n\
+                 file = \"x\"\nsha256 = \"{}\"\napt = {{ suite = {suite:?}, source = {source:?} }}\n",
+                "0".repeat(64)
+            );
+            let parsed = Base::parse(Path::new("series/base.toml"), &text);
+            parsed.err().map_or(String::new(), |e| e.to_string())
+        };
+        let (suite, source) = ("trixie-backports", "linux=6.19.11-1~bpo13+1");
+        assert_eq!(says("6.19.11", suite, source), "");
+        assert_eq!(says("7.0-rc1", suite, source), "");
+        for version in ["", "6..1", "6.1 x", "../6", "6.1-rc", "v6.1"] {
+            let said = says(version, suite, source);
+            assert!(
+                said.contains("is not that of a release"),
+                "{version}: {said}"
+            );
+        }
+        for word in ["", "a b", "a\ndeb x", "-o", "--x=y"] {
+            for said in [says("6.1", word, source), says("6.1", suite, word)] {
+                assert!(
+                    said.contains("is not a suite or a source package"),
+                    "{said}"
+                );
+            }
+        }
+    }
+
     fn named(name: &str, depends: &[&str]) -> Series {
         let deps: Vec<_> = depends.iter().map(|d| format!("{d:?}")).collect();
         let text = format!(
-            "version = 1\nchange-id = \"x\"\ndepends = [{}]\n",
+            "version = 1\nchange-id = \"20260102-x\"\ndepends = [{}]\n",
             deps.join(", ")
         );
         Series::parse(name, &PathBuf::from(format!("series/{name}.toml")), &text).unwrap()
     }
 
     fn names(series: &[&Series]) -> Vec<String> {
-        series.iter().map(|s| s.name.clone()).collect()
+        series.iter().map(|s| s.name.to_string()).collect()
     }
 
     #[test]

@@ -97,13 +97,41 @@ pub fn faults(message: &str) -> Vec<Fault> {
     if subject.ends_with('.') {
         add(1, "the subject ends with a full stop".into(), "remove it");
     }
+    if let Some((what, help)) = title_fault(subject) {
+        add(1, what, help);
+    }
     let body: Vec<_> = message.lines().enumerate().skip(1).collect();
+    for (index, line) in &body {
+        if let Some((what, help)) = mail_fault(line) {
+            add(index + 1, what, help);
+        }
+    }
+    let start = body.iter().find(|(_, l)| !l.trim().is_empty());
+    if let Some((index, _)) = start.filter(|(_, l)| is_header_to_git(l)) {
+        add(
+            index + 1,
+            "git takes a line like this at the start of the text for a header".into(),
+            "start with another line",
+        );
+    }
     if body.first().is_some_and(|(_, l)| !l.trim().is_empty()) {
         add(
             2,
             "no blank line follows the subject".into(),
             "insert one; git takes the whole paragraph for the subject otherwise",
         );
+    }
+    for pair in body.windows(2) {
+        if let [(_, first), (index, second)] = pair
+            && first.trim().is_empty()
+            && second.trim().is_empty()
+        {
+            add(
+                index + 1,
+                "there are two blank lines in a row, of which `git am` leaves one".into(),
+                "remove one",
+            );
+        }
     }
     if body
         .iter()
@@ -118,6 +146,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
     for (index, line) in body {
         line_faults(index + 1, line, &mut add);
     }
+    faults.sort_by_key(|f| f.line);
     faults
 }
 
@@ -131,18 +160,11 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, String, &'stat
             "wrap it",
         );
     }
-    if line.trim_end() == "---" {
+    if line.trim_end() != line {
         add(
             at,
-            "`---` ends the message here when the patch is applied".into(),
-            "use another line, or move what follows to the cover letter",
-        );
-    }
-    if line.starts_with("diff --git ") || line.starts_with("Index: ") {
-        add(
-            at,
-            "looks like the start of a diff to whoever applies it".into(),
-            "indent it",
+            "the line ends with a blank, which `git am` removes".into(),
+            "remove it",
         );
     }
     let lower = line.to_ascii_lowercase();
@@ -163,6 +185,111 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, String, &'stat
             "remove it here; the person who posts certifies the patch with their own name",
         );
     }
+}
+
+/// Template text that the author has to replace.
+const TEMPLATE: [&str; 3] = ["EDITME", "*** SUBJECT HERE ***", "*** BLURB HERE ***"];
+
+/// Finds a line of a message, cover letter or changelog that breaks the mail. Returns the fault and
+/// the help.
+pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
+    if line.contains(|c: char| c.is_control() && c != '\t') {
+        return Some(("the line has a control character".into(), "remove it"));
+    }
+    if let Some(word) = TEMPLATE.iter().find(|word| line.contains(**word)) {
+        return Some((
+            format!("{word:?} is left of a template"),
+            "write the text; b4 sends nothing with EDITME in it",
+        ));
+    }
+    if line.trim_start_matches('>').starts_with("From ") {
+        return Some((
+            "`From ` at the start of a line begins the next mail of a mailbox".into(),
+            "wrap the text elsewhere, or indent it",
+        ));
+    }
+    if line == "-- " {
+        return Some((
+            "`-- ` starts the signature of a mail".into(),
+            "use another line",
+        ));
+    }
+    let after = line.strip_prefix("---");
+    if after.is_some_and(|rest| rest.trim().is_empty()) {
+        return Some((
+            "`---` ends the message here when the patch is applied".into(),
+            "use another line",
+        ));
+    }
+    let diff = ["diff -", "Index: "]
+        .iter()
+        .any(|start| line.starts_with(start));
+    if diff || after.is_some_and(|rest| rest.starts_with(' ')) {
+        return Some((
+            "looks like the start of a diff to whoever applies it".into(),
+            "indent it",
+        ));
+    }
+    is_scissors(line).then(|| {
+        (
+            "looks like scissors: `git am --scissors` drops all that comes before it".into(),
+            "use another line",
+        )
+    })
+}
+
+/// Whether git may read a line as scissors: marks and dashes make up at least a quarter of it. git's
+/// own limit is a third.
+fn is_scissors(line: &str) -> bool {
+    const MARKS: [&str; 4] = [">8", "8<", ">%", "%<"];
+    let line = line.trim();
+    let marks: usize = MARKS
+        .iter()
+        .map(|mark| 2 * line.matches(mark).count())
+        .sum();
+    let cut = line
+        .chars()
+        .filter(|c| ['-', ' ', '\t'].contains(c))
+        .count();
+    marks > 0 && line.contains('-') && 4 * (marks + cut) >= line.chars().count()
+}
+
+/// Whether git reads the first line of a mail's text as a header of the patch.
+fn is_header_to_git(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    let header = ["from:", "subject:", "date:"]
+        .iter()
+        .any(|key| lower.starts_with(key));
+    header || lower.starts_with("[patch]")
+}
+
+/// Finds a title that changes as the subject of a mail. Returns the fault and the help.
+pub fn title_fault(title: &str) -> Option<(String, &'static str)> {
+    if let Some(fault) = mail_fault(title) {
+        return Some(fault);
+    }
+    if title.starts_with('[') {
+        return Some((
+            "brackets at the start of a subject are dropped when the patch is applied".into(),
+            "start with `subsystem: summary`; `prefix` of the manifest is for words like RFC",
+        ));
+    }
+    let re = title
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    if re || title.starts_with(':') {
+        return Some((
+            "the start of the subject is dropped when the patch is applied".into(),
+            "start with `subsystem: summary`",
+        ));
+    }
+    let blanks = |c: char| c.is_whitespace() && c != ' ';
+    (title.contains(blanks) || title.contains("  ")).then(|| {
+        (
+            "the words of the subject are not separated by single blanks".into(),
+            "a mail has one blank between them; write it so",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -193,6 +320,7 @@ mod tests {
         "#);
         insta::assert_snapshot!(says("a: b\n\nReviewed-by: A <a@b>\n"), @"1: the message has no body");
         let long = "word ".repeat(16);
+        let long = long.trim();
         insta::assert_snapshot!(says(&format!("a: {long}\n\n{long}\n    {long}\n")), @r"
         1: the subject is longer than 75 columns
         3: the line is longer than 75 columns

@@ -20,7 +20,7 @@ use crate::{
         Component,
         Mode, //
     },
-    diff,
+    cover, diff,
     error::{
         Error,
         Result, //
@@ -29,7 +29,8 @@ use crate::{
         At,
         Patch,
         Series,
-        in_order, //
+        in_order,
+        unique_change_ids, //
     },
     message, relocation,
     trailers::{
@@ -121,9 +122,10 @@ pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
     let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
     let order: Vec<_> = in_order(&manifests)?
         .iter()
-        .map(|s| s.name.clone())
+        .map(|s| s.name.to_string())
         .collect();
     let mut errors = Vec::new();
+    errors.extend(unique_change_ids(&manifests).err());
     let owners = owners(&components, &mut errors);
     let mut planned = Vec::new();
     for component in components {
@@ -234,6 +236,8 @@ impl Check<'_> {
             &self.component.edits.keys().collect::<Vec<_>>(),
             errors,
         );
+        self.recipients(errors);
+        self.provenance(errors);
         self.unused_messages(errors);
         self.trailers(errors);
         self.steps(errors);
@@ -256,6 +260,46 @@ impl Check<'_> {
                 .into_iter()
                 .map(|f| f.into_error().at(&source, f.line)),
         );
+    }
+
+    /// A series with patches needs a recipient.
+    fn recipients(&self, errors: &mut Vec<Error>) {
+        let manifest = self.manifest();
+        if manifest.to.is_empty() && !manifest.patches.is_empty() {
+            errors.push(
+                Error::new("there is no recipient in `to`")
+                    .at(&self.file, manifest.line_of_version)
+                    .help("write to = [\"Name <address>\"]; scripts/get_maintainer.pl knows whom"),
+            );
+        }
+    }
+
+    /// Checks the provenance as the cover letter has it, after wrapping.
+    fn provenance(&self, errors: &mut Vec<Error>) {
+        let Some(from) = &self.manifest().provenance else {
+            return;
+        };
+        let mut add = |what: String, help: &str| {
+            errors.push(
+                Error::new(format!("[provenance]: {what}"))
+                    .at(&self.file, self.manifest().line_of_provenance)
+                    .help(help),
+            );
+        };
+        for line in cover::fill(from.text.trim(), cover::COLUMNS).lines() {
+            if let Some((what, help)) = message::mail_fault(line) {
+                add(format!("{line:?}: {what}"), help);
+            }
+        }
+        for link in &from.links {
+            let plain = link.chars().all(|c| c.is_ascii_graphic());
+            if !plain || !link.starts_with("https://") {
+                add(
+                    format!("{link:?} is not a link"),
+                    "links start with https://",
+                );
+            }
+        }
     }
 
     fn unused_messages(&self, errors: &mut Vec<Error>) {
@@ -539,7 +583,13 @@ fn without(content: &[u8], lines: &str) -> Vec<u8> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::component::OverlayFile;
+    use crate::{
+        component::OverlayFile,
+        words::{
+            ChangeId,
+            Recipient, //
+        },
+    };
 
     pub(crate) const MESSAGE: &str = "rust: add a thing\n\nIt is needed.\n";
 
@@ -552,7 +602,11 @@ pub(crate) mod tests {
     ) -> Component {
         let text = format!("version = 1\nchange-id = \"20261122-x\"\n{manifest}");
         let file = PathBuf::from(format!("series/{name}.toml"));
-        let series = Series::parse(name, &file, &text).unwrap();
+        let mut series = Series::parse(name, &file, &text).unwrap();
+        // Added here, since the tests count the lines of the manifest.
+        series
+            .to
+            .push(Recipient::parse("list@example.org").unwrap());
         let messages = series
             .patches
             .iter()
@@ -583,6 +637,15 @@ pub(crate) mod tests {
             postings: Vec::new(),
             trailers: Vec::new(),
         }
+    }
+
+    /// Gives each component another change id.
+    pub(crate) fn told_apart(mut components: Vec<Component>) -> Vec<Component> {
+        for one in &mut components {
+            let id = format!("20261122-{}", one.name());
+            one.series.change_id = ChangeId::parse(&id).unwrap();
+        }
+        components
     }
 
     fn faults(manifest: &str, files: &[(&str, &str)], edits: &[(&str, &str)]) -> String {
@@ -673,7 +736,7 @@ pub(crate) mod tests {
     fn two_components_cannot_have_the_same_file() {
         let one = component("one", ONE, &[("a.rs", "x\n")], &[]);
         let two = component("two", ONE, &[("a.rs", "x\n")], &[]);
-        let text = plan(vec![one, two]).unwrap_err().to_string();
+        let text = plan(told_apart(vec![one, two])).unwrap_err().to_string();
         assert!(
             text.starts_with("two/tree/a.rs: one has this file as well"),
             "{text}"

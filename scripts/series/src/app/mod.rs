@@ -6,6 +6,7 @@ mod full;
 mod port;
 mod posted;
 mod report;
+mod resend;
 mod send;
 mod trailers;
 
@@ -178,7 +179,10 @@ impl<'a> App<'a> {
             Command::Check(check) if check.full => self.full(&check.names, &check.arch, check.json),
             Command::Check(check) => self.check_command(&check.names, check.json),
             Command::Diff(diff) => self.diff(diff),
-            Command::Posted(posted) => self.posted(&posted.name, posted.mbox.as_deref()),
+            Command::Posted(posted) => match &posted.mbox {
+                Some(mbox) if posted.resend => self.posted_again(&posted.name, mbox),
+                mbox => self.posted(&posted.name, mbox.as_deref()),
+            },
             Command::Trailers(trailers) => {
                 self.trailers(&trailers.name, trailers.mbox.as_deref(), trailers.json)
             }
@@ -187,6 +191,7 @@ impl<'a> App<'a> {
             Command::Prove(prove) => {
                 self.prove(&prove.names, Target::Plain(prove.arch), prove.json)
             }
+            Command::Send(send) if send.resend => self.resend(&send.name),
             Command::Send(send) => self.send(&send.name),
             Command::Status(form) => self.status(form.json),
             Command::All(on) => self.all(Target::Plain(on.arch)),
@@ -257,7 +262,7 @@ impl<'a> App<'a> {
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
         let scratch = self.cache.scratch()?;
         let whole = names.is_empty();
-        let mails = emit::mails(&git, &assembled, scratch.path())?;
+        let mails = emit::mails(&git, &assembled, &who, scratch.path())?;
         let since = self.since(&assembled)?;
         let material = Material {
             assembled: &assembled,
@@ -483,7 +488,7 @@ impl<'a> App<'a> {
             let mut records = Vec::new();
             for one in &made.assembled.series {
                 let series = one.plan.series();
-                let wanted = names.is_empty() || names.contains(&series.name);
+                let wanted = names.is_empty() || names.iter().any(|n| series.name == *n);
                 if !wanted || one.patches.is_empty() {
                     continue;
                 }

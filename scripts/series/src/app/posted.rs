@@ -213,7 +213,7 @@ impl App<'_> {
     }
 }
 
-fn never_posted(component: &Component, version: Option<u32>) -> Error {
+pub(super) fn never_posted(component: &Component, version: Option<u32>) -> Error {
     let name = component.name();
     let what = match version {
         Some(v) => format!("there is no record of v{v} of {name}"),

@@ -11,6 +11,7 @@ use crate::{
     assemble::AssembledSeries,
     b4,
     cache::Resource,
+    changelog,
     check,
     discipline::mails::{
         self,
@@ -70,15 +71,63 @@ impl App<'_> {
         }
         let posted = one.plan.component.posted();
         let since = made.since.get(name);
+        let at = made.assembled.position(name)?;
+        let trailers = &made.covers[at].trailers;
         if let (Some(posted), Some(since)) = (posted, since)
-            && since.comparison.unchanged()
+            && since.is_empty(&self.base, trailers)
         {
             let v = posted.version;
             return Err(Error::new(format!("nothing changed since v{v} of {name}"))
                 .at(series.file(), None)
-                .help(format!("it was posted: {}", posted.link())));
+                .help(format!(
+                    "it was posted: {}; `cargo series send {name} --resend` posts it again",
+                    posted.link()
+                )));
         }
-        Ok(())
+        self.refuse_open_entry(one)?;
+        self.refuse_stale_below(made, one)
+    }
+
+    /// Refuses a version whose changelog entry is empty, even if only a dependency is new.
+    fn refuse_open_entry(&self, one: &AssembledSeries) -> Result<()> {
+        let (name, version) = (one.name(), one.plan.series().version);
+        let file = format!("{name}/CHANGELOG.md");
+        let entries = changelog::parse(&one.plan.component.changelog);
+        let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
+        match entries.first().filter(|e| e.is_open()) {
+            Some(open) => Err(Error::new(format!("the entry of v{version} says nothing"))
+                .at(&file, open.line)
+                .help("say why it is posted, as `- Rebased on v2 of what it depends on.`")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a series on top of a posting that does not apply to the present base.
+    fn refuse_stale_below(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+        let mut errors = Vec::new();
+        for below in &one.below {
+            let below = made.assembled.find(below)?;
+            let posted = below.plan.component.posted();
+            let since = made.since.get(below.name());
+            let (Some(posted), Some(since)) = (posted, since) else {
+                continue;
+            };
+            if since.comparison.unchanged() && !since.applies {
+                let (v, other, name) = (posted.version, below.name(), one.name());
+                let next = below.plan.series().version;
+                errors.push(
+                    Error::new(format!(
+                        "v{v} of {other} does not apply to Linux {}, so {name} cannot build on it",
+                        self.base.release()
+                    ))
+                    .at(one.plan.series().file(), None)
+                    .help(format!(
+                        "post v{next} of {other} first: `cargo series send {other}`"
+                    )),
+                );
+            }
+        }
+        Error::all(errors).map_or(Ok(()), Err)
     }
 
     /// Holds the mails that b4 wrote against what was meant.

@@ -178,6 +178,7 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
         let commits: Vec<_> = made.patches.iter().map(|p| &p.commit).collect();
         let diffs = rebuild.git.diffs(&commits)?;
         let patches = posting.patches.iter().zip(&diffs);
+        let first = versions.len();
         versions.push(Posted {
             version: posting.version,
             cover: posting.message_id.clone(),
@@ -190,6 +191,15 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
                 })
                 .collect(),
         });
+        // Replies to resent mails refer to the same patches.
+        for again in &posting.resends {
+            let mut resent = versions[first].clone();
+            resent.cover.clone_from(&again.message_id);
+            for (patch, id) in resent.patches.iter_mut().zip(&again.patches) {
+                patch.message_id.clone_from(id);
+            }
+            versions.push(resent);
+        }
     }
     Ok(versions)
 }

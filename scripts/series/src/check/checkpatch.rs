@@ -22,6 +22,7 @@ use crate::{
         Error,
         Result, //
     },
+    message,
     relocation::Step,
     runner::{
         Cmd,
@@ -51,12 +52,16 @@ pub fn check(
     };
     let said = cached(subject, &patch.file)?;
     let step = one.plan.patches[number - 1].relocate.as_ref();
+    let text = subject.ws.read(&patch.file)?;
     let renamed = match step {
-        Some(step) => Renamed::of(step, &subject.ws.read(&patch.file)?),
+        Some(step) => Renamed::of(step, &text),
         None => Renamed::default(),
     };
     for message in parse(&said) {
-        if renamed.holds(message.line) || waived(subject, one, number, &message.kind)? {
+        if renamed.holds(message.line)
+            || is_about_a_name(&message, &text)
+            || waived(subject, one, number, &message.kind)?
+        {
             continue;
         }
         findings.push(Finding {
@@ -94,6 +99,14 @@ impl Renamed {
     fn holds(&self, line: Option<usize>) -> bool {
         line.is_some_and(|line| self.0.contains(&line))
     }
+}
+
+/// Whether a message is about the spelling of a name: that of the author or of a trailer.
+fn is_about_a_name(message: &Message, patch: &str) -> bool {
+    let spelling = ["REPEATED_WORD", "TYPO_SPELLING"].contains(&message.kind.as_str());
+    let head = patch.lines().take_while(|l| *l != "---").enumerate();
+    let mut at = head.filter(|(i, _)| message.line == Some(i + 1));
+    spelling && at.any(|(_, l)| l.starts_with("From: ") || message::is_trailer(l))
 }
 
 /// What checkpatch cannot know.
@@ -233,6 +246,24 @@ mod tests {
         ] {
             assert_eq!(covers(text, path), covered, "{path}");
         }
+    }
+
+    #[test]
+    fn spelling_of_a_name_is_not_a_finding() {
+        let patch = "From: A Very Very Long Name <a@b.org>\nSubject: [PATCH] a: b\n\n\
+                     It is very very long.\n\nReviewed-by: A Very Very Long Name <a@b.org>\n\
+                     ---\nReviewed-by: Very Very <a@b.org>\n";
+        let about = |line: usize, kind: &str| {
+            let message = Message {
+                line: Some(line),
+                kind: kind.into(),
+                text: String::new(),
+            };
+            is_about_a_name(&message, patch)
+        };
+        assert!(about(1, "REPEATED_WORD") && about(6, "TYPO_SPELLING"));
+        assert!(!about(4, "REPEATED_WORD") && !about(6, "BAD_SIGN_OFF"));
+        assert!(!about(8, "REPEATED_WORD"));
     }
 
     #[test]

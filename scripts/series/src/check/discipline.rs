@@ -19,6 +19,7 @@ use crate::{
         self,
         Fault,
         Rule,
+        changelog::Besides,
         moves::Now, //
     },
     error::Result,
@@ -76,8 +77,12 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     if let (Some(entry), Some(before), Some(since)) = (entries.first(), component.posted(), since)
         && entry.version == before.version + 1
     {
+        let besides = Besides {
+            reasons: &since.reasons(subject.base),
+            release: &subject.base.release(),
+        };
         let since = &since.comparison;
-        faults = discipline::changelog::faults(one.name(), entry, before, since);
+        faults = discipline::changelog::faults(one.name(), entry, before, since, besides);
     }
     let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
     faults.extend(discipline::moves::in_changelog(component, &entries, &names));

@@ -4,7 +4,8 @@
 //!
 //! An entry names patches by their numbers in the new version: "Patch 2: …", "Patches 2, 4-6: …",
 //! "New patch 3: …", and a patch that is gone by its number in the old one: "Dropped patch 4 of v1:
-//! …". "All patches" names each. What stands in an entry without a number is not checked.
+//! …". "All patches" names each. Other changes have the items of [`super::besides`]. The rest of an
+//! entry is not checked.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +16,11 @@ use std::{
 use regex::Regex;
 
 use super::{
-    Fault,
-    Rule, //
+    Fault, Rule,
+    besides::{
+        self,
+        Reason, //
+    },
 };
 use crate::{
     changelog::Entry,
@@ -135,10 +139,25 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
     found
 }
 
+/// Changes other than patches.
+#[derive(Debug, Clone, Copy)]
+pub struct Besides<'a> {
+    /// The reasons.
+    pub reasons: &'a [Reason],
+    /// The release that the series is made for.
+    pub release: &'a str,
+}
+
 /// What is wrong with the entry of the present version.
 ///
 /// `before` is the posting that `since` compares with.
-pub fn faults(name: &str, entry: &Entry, before: &Posting, since: &Comparison) -> Vec<Fault> {
+pub fn faults(
+    name: &str,
+    entry: &Entry,
+    before: &Posting,
+    since: &Comparison,
+    besides: Besides<'_>,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
     let file = PathBuf::from(format!("{name}/CHANGELOG.md"));
     let mut add = |line: usize, patch: Option<usize>, what: String, help: String| {
@@ -161,6 +180,9 @@ pub fn faults(name: &str, entry: &Entry, before: &Posting, since: &Comparison) -
             format!("the entry of v{version} does not link to v{v}"),
             format!("write `- Link to v{v}: {link}`"),
         );
+    }
+    for (line, what, help) in of_besides(entry, before, besides) {
+        add(line, None, what, help);
     }
     if entry.is_open() && since.unchanged() {
         return faults;
@@ -201,6 +223,50 @@ pub fn faults(name: &str, entry: &Entry, before: &Posting, since: &Comparison) -
                  `Dropped patch N of vM: why`"
                     .to_owned(),
             );
+        }
+    }
+    faults
+}
+
+/// Checks the items of an entry that name changes other than patches, in both directions.
+fn of_besides(
+    entry: &Entry,
+    before: &Posting,
+    besides: Besides<'_>,
+) -> Vec<(usize, String, String)> {
+    let (v, old) = (entry.version, before.version);
+    let said: Vec<_> = items(entry)
+        .into_iter()
+        .filter_map(|(line, text)| Some((line, besides::statement(&text)?)))
+        .collect();
+    let mut faults = Vec::new();
+    for reason in Reason::ALL {
+        let changed = besides.reasons.contains(&reason);
+        let (word, subject) = (reason.word(), reason.subject());
+        let write = match reason {
+            Reason::Base => format!("write `- {word} Linux {}.`", besides.release),
+            _ => format!("write `- {word} …`, with what is different and why"),
+        };
+        let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
+        if changed && here.peek().is_none() {
+            let what =
+                format!("the entry of v{v} does not say that {subject} changed since v{old}");
+            faults.push((entry.line, what, write.clone()));
+        }
+        for (line, statement) in here {
+            let right = |r: &String| format!("v{r}") == besides.release;
+            if !changed {
+                let what = format!(
+                    "the entry of v{v} says `{word} …`, but {subject} did not change since v{old}"
+                );
+                faults.push((*line, what, "take it out".to_owned()));
+            } else if !statement.release.as_ref().is_none_or(right) {
+                let what = format!("the series is made for Linux {}", besides.release);
+                faults.push((*line, what, write.clone()));
+            } else if !statement.explained {
+                let what = format!("the entry of v{v} does not say how {subject} changed");
+                faults.push((*line, what, write.clone()));
+            }
         }
     }
     faults
@@ -325,10 +391,73 @@ mod tests {
 
     const LINK: &str = "- Link to v1: https://patch.msgid.link/20260102-x-v1-0-abc@example.org\n";
 
-    fn says(items: &str) -> String {
+    fn says_of(items: &str, since: &Comparison, reasons: &[Reason]) -> String {
         let text = format!("# Changelog\n\n## v2\n\n{LINK}{items}\n## v1\n\n- First.\n");
         let entries = changelog::parse(&text).map_err(|(_, e)| e).unwrap();
-        shown(faults("x", &entries[0], &posting(1, &["a: b"]), &since()))
+        let besides = Besides {
+            reasons,
+            release: "v6.1.3",
+        };
+        let before = posting(1, &["a: b"]);
+        shown(faults("x", &entries[0], &before, since, besides))
+    }
+
+    fn says(items: &str) -> String {
+        says_of(items, &since(), &[])
+    }
+
+    /// The faults of an entry where no patch changed.
+    fn besides(items: &str, reasons: &[Reason]) -> String {
+        let mut same = since();
+        same.patches.truncate(1);
+        says_of(items, &same, reasons)
+    }
+
+    const ALL_SAID: &str = "- Rebased on Linux v6.1.3.\n- Order: the user comes last, as asked for.\n\
+        - Prefix: no longer an RFC.\n- Cover: says what\n  is measured.\n\
+        - Recipients: net is added.\n";
+
+    #[test]
+    fn besides_that_is_said_passes() {
+        assert_eq!(besides(ALL_SAID, &Reason::ALL), "");
+        let other = "- rebase onto 6.1.3-\n- Cover letter: has figures now.\n";
+        assert_eq!(besides(other, &[Reason::Base, Reason::Cover]), "");
+        // Free text without a release is not about the base.
+        assert_eq!(besides("- Rebased on v2 of list.\n- Rebased.\n", &[]), "");
+    }
+
+    #[test]
+    fn besides_that_is_not_said_is_refused() {
+        insta::assert_snapshot!(besides("- Rebased on v6.1.2.\n- Order: changed\n", &Reason::ALL), @r"
+        x/CHANGELOG.md:6: the series is made for Linux v6.1.3
+          help: write `- Rebased on Linux v6.1.3.`
+        error: x/CHANGELOG.md:7: the entry of v2 does not say how the order of the patches changed
+          help: write `- Order: …`, with what is different and why
+        error: x/CHANGELOG.md:3: the entry of v2 does not say that the prefix changed since v1
+          help: write `- Prefix: …`, with what is different and why
+        error: x/CHANGELOG.md:3: the entry of v2 does not say that the cover letter changed since v1
+          help: write `- Cover: …`, with what is different and why
+        error: x/CHANGELOG.md:3: the entry of v2 does not say that the recipients changed since v1
+          help: write `- Recipients: …`, with what is different and why
+        ");
+        // An empty entry is reported as well.
+        assert!(besides("", &[Reason::Order]).contains("the order of the patches changed"));
+    }
+
+    #[test]
+    fn besides_that_did_not_change_is_refused() {
+        insta::assert_snapshot!(besides(ALL_SAID, &[]), @r"
+        x/CHANGELOG.md:6: the entry of v2 says `Rebased on …`, but the base did not change since v1
+          help: take it out
+        error: x/CHANGELOG.md:7: the entry of v2 says `Order: …`, but the order of the patches did not change since v1
+          help: take it out
+        error: x/CHANGELOG.md:8: the entry of v2 says `Prefix: …`, but the prefix did not change since v1
+          help: take it out
+        error: x/CHANGELOG.md:9: the entry of v2 says `Cover: …`, but the cover letter did not change since v1
+          help: take it out
+        error: x/CHANGELOG.md:11: the entry of v2 says `Recipients: …`, but the recipients did not change since v1
+          help: take it out
+        ");
     }
 
     const HONEST: &str = "- Patch 2: take the lock first (Alice).\n\
@@ -422,12 +551,16 @@ mod tests {
         let mut same = since();
         same.patches.truncate(1);
         let before = posting(1, &["a: b"]);
-        assert_eq!(shown(faults("x", &entry, &before, &same)), "");
+        let none = Besides {
+            reasons: &[],
+            release: "v6.1.2",
+        };
+        assert_eq!(shown(faults("x", &entry, &before, &same, none)), "");
         let entry = Entry {
             text: "- Rebased.".to_owned(),
             ..entry
         };
-        insta::assert_snapshot!(shown(faults("x", &entry, &before, &same)), @r"
+        insta::assert_snapshot!(shown(faults("x", &entry, &before, &same, none)), @r"
         x/CHANGELOG.md:1: the entry of v2 does not link to v1
           help: write `- Link to v1: https://patch.msgid.link/20260102-x-v1-0-abc@example.org`
         ");

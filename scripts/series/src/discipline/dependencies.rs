@@ -93,7 +93,8 @@ mod tests {
     };
 
     fn says(without: &str) -> String {
-        let text = format!("version = 1\nchange-id = \"c\"\ndepends = [\"list\"]\n{without}");
+        let text =
+            format!("version = 1\nchange-id = \"20260102-c\"\ndepends = [\"list\"]\n{without}");
         let series = Series::parse("mm", "series/mm.toml".as_ref(), &text).unwrap();
         shown(in_manifest(&series, 3))
     }

@@ -2,7 +2,10 @@
 
 //! The mails as they are about to be sent: what b4 made of the series is what was meant.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeSet,
+    path::PathBuf, //
+};
 
 use super::{
     Fault,
@@ -10,8 +13,12 @@ use super::{
     trailers, //
 };
 use crate::{
-    mailbox::Mail,
-    manifest::Series, //
+    mailbox::{
+        self,
+        Mail, //
+    },
+    manifest::Series,
+    message,
 };
 
 /// What the mails of a series should say.
@@ -95,6 +102,7 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
             faults.push(fault(file, "the changelog is missing".to_owned()));
         }
     }
+    faults.extend(of_recipients(wanted.series, wanted.from, mails));
     for (file, mail) in mails.iter().skip(1) {
         if !trailers::of_mail(&mail.body).is_empty() {
             faults.push(fault(
@@ -104,6 +112,62 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
+fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
+    let mut known: BTreeSet<String> = BTreeSet::from([from.to_ascii_lowercase()]);
+    known.extend(trailer_addresses(mails.iter().map(|(_, mail)| mail)));
+    let both = [("To", &series.to), ("Cc", &series.cc)];
+    let meant = both.iter().flat_map(|(_, list)| list.iter());
+    known.extend(meant.map(|r| r.address().to_ascii_lowercase()));
+    let mut faults = Vec::new();
+    let mut add = |file: &PathBuf, what: String| {
+        faults.push(Fault {
+            rule: Rule::Trailers,
+            file: file.clone(),
+            line: None,
+            patch: None,
+            what,
+            help: "b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, \
+                   b4.email-exclude; nothing was sent"
+                .to_owned(),
+        });
+    };
+    for (file, mail) in mails {
+        let mut all = Vec::new();
+        for (header, list) in both {
+            let there = mail.addresses(header);
+            for one in list {
+                if !there.iter().any(|a| a.eq_ignore_ascii_case(one.address())) {
+                    add(file, format!("it does not go to {one} as {header}"));
+                }
+            }
+            all.extend(there);
+        }
+        for other in all
+            .iter()
+            .filter(|a| !known.contains(&a.to_ascii_lowercase()))
+        {
+            let manifest = series.file();
+            let manifest = manifest.display();
+            add(
+                file,
+                format!("it goes to {other}, whom {manifest} does not name"),
+            );
+        }
+    }
+    faults
+}
+
+/// The addresses in trailers, in lower case.
+pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
+    let bodies = mails.into_iter().map(|mail| &mail.body);
+    let lines = bodies.flat_map(|body| body.lines());
+    let trailers = lines.filter_map(|l| message::is_trailer(l).then(|| l.split_once(": "))?);
+    trailers
+        .map(|(_, value)| mailbox::person(value).email.to_ascii_lowercase())
+        .collect()
 }
 
 /// The words of the brackets in order of the alphabet, and the rest.
@@ -124,11 +188,11 @@ mod tests {
     };
 
     fn says(change: impl Fn(String) -> String) -> String {
-        let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"x-1\"\n";
+        let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"20260102-x-1\"\n";
         let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
         let all = "From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 0/2] x: add it\nMessage-ID: <0@x>\n\n\
-                   Text.\n---\nChanges in v2:\n- Link to v1: https://l/1\n---\nchange-id: x-1\n\n\
+                   Text.\n---\nChanges in v2:\n- Link to v1: https://l/1\n---\nchange-id: 20260102-x-1\n\n\
                    From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 1/2] x: one\nMessage-ID: <1@x>\n\nText.\n\n\
                    From 0 Mon Sep 17 00:00:00 2001\n\
@@ -143,7 +207,7 @@ mod tests {
             series: &series,
             title: "x: add it",
             subjects: &["x: one", "x: two"],
-            trailers: &["change-id: x-1".to_owned()],
+            trailers: &["change-id: 20260102-x-1".to_owned()],
             links: &["https://l/1".to_owned()],
             from: "a@b",
         };
@@ -164,12 +228,48 @@ mod tests {
         assert!(says(|m| m.replace("https://l/1", "")).contains("0.eml: the link https://l/1"));
         assert!(says(|m| m.replace("Changes in", "")).contains("0.eml: the changelog is missing"));
         assert!(says(|m| m.replacen("a@b", "c@d", 1)).contains("0.eml: it is from c@d"));
-        let twice = "change-id: x-1\nchange-id: x-1\n";
-        assert!(says(|m| m.replace("change-id: x-1\n", twice)).contains("stands there twice"));
+        let twice = "change-id: 20260102-x-1\nchange-id: 20260102-x-1\n";
+        assert!(
+            says(|m| m.replace("change-id: 20260102-x-1\n", twice)).contains("stands there twice")
+        );
         let at = m_with_trailer;
         assert!(says(at).contains("2.eml: it carries what belongs into the cover letter"));
         let gone = |m: String| m.split("\n\nFrom 0").next().unwrap().to_owned();
         assert!(says(gone).contains("0.eml: there are 1 mails instead of 3"));
+    }
+
+    /// Of a mail with these headers and this text, for a series that names `a@b.org` and `c@d.org`.
+    fn recipients(headers: &str, text: &str) -> String {
+        let manifest = "version = 1\nchange-id = \"20260102-x-1\"\n\
+                        to = [\"A <a@b.org>\"]\ncc = ['\"C, D\" <c@d.org>']\n";
+        let series = Series::parse("x", "series/x.toml".as_ref(), manifest).unwrap();
+        let mail = format!("From: P <p@q.org>\nSubject: [PATCH] x: y\n{headers}\n{text}\n");
+        let mail = mailbox::read(mail.as_bytes()).unwrap().remove(0);
+        shown(of_recipients(&series, "p@q.org", &[("0.eml".into(), mail)]))
+    }
+
+    #[test]
+    fn recipients_as_meant_pass() {
+        let headers = "To: A <A@b.org>\nCc: \"C, D\" <c@d.org>,\n R <r@s.org>, p@q.org\n";
+        let text = "Text.\n\nReviewed-by: R <r@s.org>\n";
+        assert_eq!(recipients(headers, text), "");
+    }
+
+    #[test]
+    fn recipients_that_differ_are_named() {
+        insta::assert_snapshot!(recipients("To: P <p@q.org>\nCc: e@f.org\n", "Text.\n"), @r#"
+        0.eml: it does not go to A <a@b.org> as To
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        error: 0.eml: it does not go to "C, D" <c@d.org> as Cc
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        error: 0.eml: it goes to e@f.org, whom series/x.toml does not name
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        "#);
+        let cc_alone = recipients("To: c@d.org, a@b.org\n", "Text.\n");
+        assert!(
+            cc_alone.contains("does not go to \"C, D\" <c@d.org> as Cc"),
+            "{cc_alone}"
+        );
     }
 
     fn m_with_trailer(m: String) -> String {

@@ -4,7 +4,8 @@
 //!
 //! 1. Each series counts its own versions from 1, and vN needs a recorded posting of v(N-1).
 //! 2. The changelog says what changed, names each patch that did and none that did not, and links
-//!    to the posting before.
+//!    to the posting before. Changes of base, order, prefix, cover letter and recipients are named
+//!    as well.
 //! 3. A patch stays in its series. What is added or dropped is named as such, with the reason; where
 //!    a series comes from stands in its cover letter, never in the changelog.
 //! 4. The cover letter names each dependency with version and link, and says what can be applied
@@ -13,6 +14,7 @@
 //!
 //! Each rule is a module of pure functions, which return [`Fault`]s.
 
+pub mod besides;
 pub mod changelog;
 pub mod dependencies;
 pub mod mails;

@@ -151,8 +151,12 @@ mod tests {
     }
 
     fn wanted() -> Vec<String> {
-        let series =
-            Series::parse("mm", "x".as_ref(), "version = 1\nchange-id = \"mm-1\"\n").unwrap();
+        let series = Series::parse(
+            "mm",
+            "x".as_ref(),
+            "version = 1\nchange-id = \"20260102-mm-1\"\n",
+        )
+        .unwrap();
         let one = |id: &str, posted, patches: &[&str]| Prerequisite {
             change_id: id.into(),
             posted,
@@ -172,7 +176,7 @@ mod tests {
     fn posted_and_unposted_dependencies_are_named() {
         insta::assert_snapshot!(wanted().join("\n"), @r"
         base-commit: 1111111111111111111111111111111111111111
-        change-id: mm-1
+        change-id: 20260102-mm-1
         prerequisite-change-id: list-1:v2
         prerequisite-patch-id: aa
         prerequisite-patch-id: bb

@@ -58,7 +58,9 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
             series,
             format!(
                 "change-id is {:?}, but v{} was posted with {:?}",
-                series.change_id, other.version, other.change_id
+                series.change_id.as_str(),
+                other.version,
+                other.change_id
             ),
             "it never changes, since it holds the versions together; restore it".to_owned(),
         ));
@@ -109,10 +111,10 @@ mod tests {
 
     #[test]
     fn the_change_id_stays() {
-        let text = "version = 2\nchange-id = \"other\"\n";
+        let text = "version = 2\nchange-id = \"20260102-other\"\n";
         let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
         insta::assert_snapshot!(shown(faults(&series, &[posting(1, &["a: b"])])), @r#"
-        series/x.toml:1: change-id is "other", but v1 was posted with "20260102-x-1"
+        series/x.toml:1: change-id is "20260102-other", but v1 was posted with "20260102-x-1"
           help: it never changes, since it holds the versions together; restore it
         "#);
     }

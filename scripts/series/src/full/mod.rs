@@ -322,7 +322,7 @@ impl Checks<'_> {
         self.tips.insert(one.tip().tree.clone(), states);
         let series = one.plan.series();
         Ok(SeriesFull {
-            name: series.name.clone(),
+            name: series.name.to_string(),
             version: series.version,
             depends: series.depends.iter().map(|d| d.value.clone()).collect(),
             parent_tree: one.parent.tree.to_string(),

@@ -107,7 +107,7 @@ impl Node {
     fn read(ws: &Workspace, series: &Series) -> Result<Self> {
         let posted = posting::read_all(ws, &series.name)?.pop();
         Ok(Self {
-            name: series.name.clone(),
+            name: series.name.to_string(),
             version: series.version,
             patches: series.patches.len(),
             depends: series.depends.iter().map(|d| d.value.clone()).collect(),
@@ -210,7 +210,7 @@ pub(crate) mod tests {
         };
         let base = "version = \"6.1.2\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
         file("series/base.toml", base);
-        file("series/x.toml", "version = 3\nchange-id = \"x\"\n");
+        file("series/x.toml", "version = 3\nchange-id = \"20260102-x\"\n");
         let ws = Workspace::find(dir.path()).unwrap();
         let base = Base::parse("base.toml".as_ref(), base).unwrap();
         let read = || Graph::read(&ws, &base).unwrap().nodes.remove(0).posted;

@@ -80,7 +80,7 @@ impl Record {
         verdict.errors.extend(watch.complaints());
         verdict.pass &= verdict.errors.is_empty();
         Self {
-            name: series.name.clone(),
+            name: series.name.to_string(),
             kernel: target,
             arch: target.arch(),
             tree: tree.to_owned(),

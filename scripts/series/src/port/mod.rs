@@ -63,7 +63,7 @@ pub fn judge_all(
     for one in planned {
         let depends: Vec<String> = below(&series, one.name())
             .into_iter()
-            .map(|s| s.name.clone())
+            .map(|s| s.name.to_string())
             .collect();
         let start = chain(&judge, planned, &depends, other, &mut ends)?;
         let mut chain = start.clone();

@@ -69,7 +69,7 @@ fn table(report: &Report) -> String {
         let names = &series.names;
         let all = names.there.len() + names.missing.len() + names.unsure.len();
         table.add_row([
-            series.name.clone(),
+            series.name.to_string(),
             word(verdict.is).to_owned(),
             series.patches.len().to_string(),
             verdict.apply.to_string(),

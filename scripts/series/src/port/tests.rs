@@ -21,7 +21,10 @@ use crate::{
     git::Git,
     plan::{
         plan,
-        tests::component, //
+        tests::{
+            component,
+            told_apart, //
+        },
     },
     relocation,
     runner::System, //
@@ -73,7 +76,7 @@ fn judge(
     let dir = tempfile::tempdir().unwrap();
     let git = Git::new(&System, dir.path());
     let merge = GitMerge::new(&git, dir.path().to_owned());
-    let planned = plan(components).unwrap();
+    let planned = plan(told_apart(components)).unwrap();
     judge_all(&planned, &memory(own), &memory(other), &merge).unwrap()
 }
 

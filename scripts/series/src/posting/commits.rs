@@ -94,7 +94,10 @@ impl Rebuild<'_> {
             Error::new(format!("{what} cannot be made again"))
                 .at(posting.mbox(name), None)
                 .detail(e.to_string())
-                .help(format!("it was made for Linux {base}"))
+                .help(format!(
+                    "it was made for Linux {base}; `cargo series assemble` in a checkout that is \
+                     made for {base} imports that kernel into the cache"
+                ))
         })?;
         let own = commits.split_off(commits.len() - count);
         let parent = commits.pop().unwrap_or(PatchCommit {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     b4::Sent,
     component::Component,
+    cover,
     emit::{
         format_patch,
         patch_ids, //
@@ -93,13 +94,14 @@ pub fn from_b4(
     let (who, date, contents) = (part(), part(), part());
     let (title, cover) = contents.split_once('\n').unwrap_or((&contents, ""));
     let title = untagged(title);
+    let (recipients, cover) = cover::split_recipients(cover);
     let mut mails = Vec::new();
     if !single {
         let width = patches.len().to_string().len();
         mails.extend(
             format!(
                 "{FROM}From: {who}\nDate: {date}\nSubject: [{prefix} {:0width$}/{}] {title}\n\
-                 Message-ID: <{}>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
+                 Message-ID: <{}>\n{recipients}MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
                  Content-Transfer-Encoding: 8bit\n\n{}\n\n",
                 0,
                 patches.len(),
@@ -110,6 +112,12 @@ pub fn from_b4(
         );
     }
     for (i, (_, mail)) in patches.iter().enumerate() {
+        let mut mail = mail.clone();
+        if single {
+            // b4 sends the cover letter below the `---` of a single patch.
+            message::note_below(&mut mail, &format!("{}\n", cover.trim()));
+            mail = with_headers(&mail, &recipients);
+        }
         let id = match single {
             true => sent.message_id.clone(),
             false => numbered(&sent.message_id, i + 1).ok_or_else(|| {
@@ -118,7 +126,7 @@ pub fn from_b4(
                     .help("record the posting from the mails that you received: --mbox FILE")
             })?,
         };
-        mails.extend(with_id(mail, &id));
+        mails.extend(with_id(&mail, &id));
     }
     let below: Vec<u8> = below.into_iter().flat_map(|(_, mail)| mail).collect();
     finish(rebuild, component, kernel, mails, below)
@@ -143,12 +151,16 @@ fn numbered(cover: &str, number: usize) -> Option<String> {
 
 /// A mail of git's with a message id.
 fn with_id(mail: &[u8], id: &str) -> Vec<u8> {
-    let line = format!("Message-ID: <{id}>\n");
+    with_headers(mail, &format!("Message-ID: <{id}>\n"))
+}
+
+/// Adds headers to a mail that git made.
+fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     let at = mail
         .iter()
         .position(|b| *b == b'\n')
         .map_or(0, |first| first + 1);
-    [&mail[..at], line.as_bytes(), &mail[at..]].concat()
+    [&mail[..at], headers.as_bytes(), &mail[at..]].concat()
 }
 
 /// Reads a posting that took place by other means out of the mails.
@@ -342,9 +354,9 @@ fn finish(
     Ok(Import {
         posting: Posting {
             version: series.version,
-            prefix: first.tag().map_or(series.prefix.clone(), |t| t.prefix),
+            prefix: first.tag().map_or(series.prefix.to_string(), |t| t.prefix),
             title: first.title().to_owned(),
-            change_id: series.change_id.clone(),
+            change_id: series.change_id.to_string(),
             message_id: first.id.clone(),
             base: kernel.to_owned(),
             patches: patches
@@ -358,6 +370,7 @@ fn finish(
                 })
                 .collect(),
             below: known.clone().unwrap_or_default(),
+            resends: Vec::new(),
         },
         mails,
         below: match known {

@@ -7,6 +7,7 @@
 
 pub mod commits;
 pub mod import;
+pub mod resend;
 pub mod since;
 pub mod tag;
 
@@ -20,6 +21,7 @@ use serde::{
     Serialize, //
 };
 
+use self::resend::Resend;
 use crate::{
     error::{
         Error,
@@ -67,6 +69,9 @@ pub struct Posting {
     /// The patches, in order.
     #[serde(rename = "patch")]
     pub patches: Vec<PostedPatch>,
+    /// The mails by which it was resent.
+    #[serde(default, rename = "resend", skip_serializing_if = "Vec::is_empty")]
+    pub resends: Vec<Resend>,
 }
 
 /// A posted version of another series.
@@ -156,6 +161,15 @@ impl Posting {
         if !below.is_empty() {
             write(&ws.path(self.below_mbox(name)), below)?;
         }
+        self.write_record(ws, name)
+    }
+
+    /// Writes the record without the mails.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_record(&self, ws: &Workspace, name: &str) -> Result<()> {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(format!("cannot be written as TOML: {e}")))?;
         let head = "# SPDX-License-Identifier: GPL-2.0\n#\n# Written by `cargo series posted`; not to be edited.\n\n";
@@ -233,6 +247,7 @@ pub(crate) mod tests {
             base: "6.1.2".into(),
             below: Vec::new(),
             patches: patches.collect(),
+            resends: Vec::new(),
         }
     }
 

@@ -211,10 +211,10 @@ pub fn standings(
             let made = report.and_then(|r| Some((r, assembled(r, series)?)));
             let depends = below(&ordered, &series.name).into_iter();
             let mut standing = of_manifest(ws, base, series)?;
-            standing.depends = depends.map(|s| s.name.clone()).collect();
+            standing.depends = depends.map(|s| s.name.to_string()).collect();
             if let Some((report, one)) = made {
                 add_assembled(&mut standing, ws, cache, report, one);
-                let checked = checked.get(&series.name);
+                let checked = checked.get(series.name.as_str());
                 standing.check = checked.map(|c| check_standing(ws, c, one));
                 standing.full = full.as_ref().and_then(|f| full_standing(f, one));
             }
@@ -232,7 +232,7 @@ fn assembled<'a>(report: &'a Report, series: &Series) -> Option<&'a SeriesReport
 fn of_manifest(ws: &Workspace, base: &Base, series: &Series) -> Result<Standing> {
     let posted = posting::read_all(ws, &series.name)?.pop();
     Ok(Standing {
-        name: series.name.clone(),
+        name: series.name.to_string(),
         version: series.version,
         patches: series.patches.len(),
         base: base.release(),

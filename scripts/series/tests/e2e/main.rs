@@ -2,6 +2,7 @@
 
 //! End to end on a miniature kernel: the real program, git and b4, offline, in seconds.
 
+mod again;
 mod assemble;
 mod documented;
 mod errors;
@@ -19,3 +20,4 @@ mod report;
 mod robust;
 mod stage;
 mod trailers;
+mod words;

@@ -191,6 +191,40 @@ impl Mini {
         );
     }
 
+    /// Switches the base to another release, in which these files have other text.
+    pub fn release(&self, sublevel: u32, changed: &[(&str, &str)]) {
+        let makefile = self.kernel.iter().find(|(path, ..)| *path == "Makefile");
+        let makefile = makefile.unwrap().2;
+        let makefile = makefile.replace("SUBLEVEL = 2", &format!("SUBLEVEL = {sublevel}"));
+        let text_of = |path: &str, text| match changed.iter().find(|(of, _)| *of == path) {
+            Some((_, other)) => *other,
+            None => text,
+        };
+        let files: Vec<(&str, u32, &str)> = self
+            .kernel
+            .iter()
+            .map(|(path, mode, text)| match *path {
+                "Makefile" => (*path, *mode, makefile.as_str()),
+                _ => (*path, *mode, text_of(path, *text)),
+            })
+            .collect();
+        let xz = tar_xz(&format!("linux-6.1.{sublevel}"), &files);
+        let hash: String = Sha256::digest(&xz)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let archive = format!("mini-{sublevel}.tar.xz");
+        fs::write(self.path("mirror").join(&archive), xz).unwrap();
+        let base = self.read("series/base.toml");
+        let lines = base.lines().map(|line| match line.split_once(" = ") {
+            Some(("version", _)) => format!("version = \"6.1.{sublevel}\"\n"),
+            Some(("file", _)) => format!("file = \"{archive}\"\n"),
+            Some(("sha256", _)) => format!("sha256 = \"{hash}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        self.file("ws/series/base.toml", &lines.collect::<String>());
+    }
+
     /// The program, in this workspace, with nothing of the user's.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_series"));
