@@ -76,6 +76,7 @@ use crate::{
         PlannedSeries,
         plan, //
     },
+    plural::count,
     posting::{
         self,
         commits::Rebuild,
@@ -433,10 +434,12 @@ impl<'a> App<'a> {
             self.ui.warn(warning);
         }
         if !others.is_empty() {
-            let n = others.len();
-            self.ui.say(format!(
-                "{n} lines of warnings are about files that no series touches"
-            ));
+            let lines = match others.len() {
+                1 => "1 line of warnings is".to_owned(),
+                n => format!("{n} lines of warnings are"),
+            };
+            self.ui
+                .say(format!("{lines} about files that no series touches"));
         }
     }
 
@@ -571,8 +574,8 @@ impl<'a> App<'a> {
             Some(error) => Err(error),
             None => {
                 self.ui.say(format!(
-                    "{} patches: nothing found by {}",
-                    outcome.patches,
+                    "{}: nothing found by {}",
+                    count(outcome.patches, "patch", "patches"),
                     outcome.checks.join(", ")
                 ));
                 Ok(())
