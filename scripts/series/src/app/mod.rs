@@ -3,11 +3,13 @@
 //! The commands: what is done in which order, and what is shown.
 
 mod full;
+mod mails;
 mod port;
 mod posted;
 mod report;
 mod send;
 mod trailers;
+mod undo;
 
 use std::{
     io::Write,
@@ -179,6 +181,7 @@ impl<'a> App<'a> {
             Command::Check(check) if check.full => self.full(&check.names, &check.arch, check.json),
             Command::Check(check) => self.check_command(&check.names, check.json),
             Command::Diff(diff) => self.diff(diff),
+            Command::Posted(posted) if posted.undo => self.undo(&posted.name),
             Command::Posted(posted) => self.posted(&posted.name, posted.mbox.as_deref()),
             Command::Trailers(trailers) => {
                 self.trailers(&trailers.name, trailers.mbox.as_deref(), trailers.json)
