@@ -18,12 +18,12 @@ use crate::{
     plural::count,
 };
 
-/// A mail that is no part of the posting.
+/// A mail outside of the posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// Its subject.
     pub subject: String,
-    /// Who wrote it.
+    /// Its sender.
     pub from: Person,
     /// Why it is left out.
     pub reason: String,
@@ -37,7 +37,7 @@ impl LeftOut {
     }
 }
 
-/// What a mailbox holds.
+/// The mails of a mailbox, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picked<'a> {
     /// The posting, in order.
@@ -56,7 +56,7 @@ struct Candidate<'a> {
 }
 
 /// Picks the posting of the version that the manifest has. Where several people posted it, or it was
-/// posted more than once, `user` decides, the address of who runs the tool.
+/// posted more than once, `user` decides: the address of the user.
 ///
 /// # Errors
 ///
@@ -179,7 +179,7 @@ fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<C
     Ok(left.first().copied().unwrap_or(other))
 }
 
-/// What a mailbox has to hold.
+/// The help for an incomplete posting.
 const WHOLE: &str =
     "all patches of the version have to be in the mailbox, in one thread and of one sender";
 
@@ -188,7 +188,7 @@ fn bare_mail(mail: &Mail) -> Error {
         .help("it takes the mails as they were sent, or as an archive has them")
 }
 
-/// Keeps those that fit, unless none does.
+/// Removes the candidates that do not fit, unless none fits.
 fn narrow<'a>(left: &mut Vec<Candidate<'a>>, fits: impl Fn(&Candidate<'a>) -> bool) {
     if left.len() > 1 && left.iter().any(&fits) {
         left.retain(fits);
@@ -224,7 +224,7 @@ fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
     }
 }
 
-/// Why a patch is no part of the posting that starts with `first`, if so.
+/// The reason why a patch is outside of the posting that starts with `first`, if any.
 fn reason(one: &Candidate<'_>, first: &Candidate<'_>, thread: &BTreeSet<&str>) -> Option<String> {
     let (from, of) = (&first.mail.from, first.of);
     if one.version != first.version {
@@ -273,7 +273,7 @@ fn left_out(
         .collect()
 }
 
-/// What the posting lacks, if it lacks something.
+/// The error for a missing patch, if any.
 fn missing(first: &Candidate<'_>, patches: &[Candidate<'_>], mails: &[&Mail]) -> Option<Error> {
     let count = first.of;
     let number_of = |m: &&Mail| {

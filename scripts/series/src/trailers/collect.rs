@@ -33,7 +33,7 @@ pub struct Posted {
     pub version: u32,
     /// The message id of the cover letter.
     pub cover: String,
-    /// The addresses of those who posted it.
+    /// The addresses of the authors and the sender.
     pub authors: BTreeSet<String>,
     /// The patches, in order.
     pub patches: Vec<PostedPatch>,
@@ -66,7 +66,7 @@ pub struct Refused {
 /// Something in a mail that a person has to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Remark {
-    /// What.
+    /// The message for the user.
     pub text: String,
     /// The message id of the mail.
     pub mail: String,
@@ -77,21 +77,21 @@ pub struct Remark {
 pub struct Withdrawn {
     /// The file of the patch's message.
     pub patch: String,
-    /// Who takes them back.
+    /// The sender of that mail.
     #[serde(skip)]
     pub sender: Person,
     /// The message id of the mail.
     pub mail: String,
 }
 
-/// What the replies say.
+/// The result of reading replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Trailers for patches, in the order of the mails.
     pub found: Vec<Entry>,
-    /// Those that are not taken.
+    /// Trailers that are not accepted.
     pub refused: Vec<Refused>,
-    /// What was withdrawn.
+    /// Withdrawals.
     pub withdrawn: Vec<Withdrawn>,
     /// Objections, and mails that cannot be read.
     pub remarks: Vec<Remark>,
@@ -108,7 +108,7 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The patches that it speaks of: what is said to the cover letter is said to all.
+    /// The patches that a reply applies to: all patches, for a reply to the cover letter.
     fn patches(self) -> &'a [PostedPatch] {
         match self.patch {
             Some((_, patch)) => std::slice::from_ref(patch),
@@ -125,7 +125,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether a tag is for other patches than those that the mail answers.
+    /// Whether the line limits the tag to other patches than the target.
     fn is_narrowed_by(self, line: &str) -> bool {
         let Some((number, _)) = self.patch else {
             return true;
@@ -170,7 +170,7 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
     out
 }
 
-/// The mails in the order in which they were written, if all of them say when.
+/// The mails by date, if all of them have one.
 fn in_time(mails: &[Mail]) -> Vec<&Mail> {
     let mut mails: Vec<&Mail> = mails.iter().collect();
     if mails.iter().all(|m| m.date.is_some()) {
@@ -188,7 +188,7 @@ fn has_diff(mail: &Mail) -> bool {
     diff::lines(&mail.body).any(|(_, kind, _)| kind == diff::Kind::File)
 }
 
-/// A mail, and what it says.
+/// A mail with its parsed contents.
 struct Reply<'a> {
     mail: &'a Mail,
     said: Said,
@@ -231,7 +231,7 @@ impl Reply<'_> {
         }
     }
 
-    /// What a person has to read.
+    /// Reports objections and mails without plain text.
     fn remark(&self, target: Target<'_>, out: &mut Collected) {
         let Person { name, email } = &self.mail.from;
         let mut remark = |text| {
@@ -300,7 +300,7 @@ impl Reply<'_> {
         }
     }
 
-    /// Takes out what the sender said in earlier mails.
+    /// Drops the tags that the sender gave to the target in earlier mails.
     fn withdraw(&self, target: Target<'_>, out: &mut Collected) {
         let sender = &self.mail.from;
         for patch in target.patches() {
@@ -357,7 +357,7 @@ impl<'a> Thread<'a> {
         }
     }
 
-    /// Whether the mail belongs to the thread of a posting, or says so by its subject.
+    /// Whether the mail refers to a posting, or has the subject of a posted patch.
     fn is_in(&self, mail: &Mail) -> bool {
         let up = mail.references.iter().chain(&mail.in_reply_to);
         let posted = self.posted.values().filter_map(|target| target.patch);
@@ -566,7 +566,7 @@ mod tests {
         1.msg withdrawn in r2@y
         2.msg withdrawn in r3@y
         "#);
-        // Who gives it again has given it; a mail that says both says neither.
+        // A later tag counts again; a mail with both a tag and a withdrawal is not accepted.
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-1@x", "", "Re: x", ANN, "NAK\n"),
             ("r2@y", "v2-1@x", "", "Re: x", ANN, TAG),

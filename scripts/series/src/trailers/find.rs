@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trailers in the text of a mail: those that are tags, those that were meant as one, and what a
-//! reviewer says against a patch.
+//! Tags in the text of a mail, lines that look like a tag but are not, and objections.
 
 use std::{
     fmt,
@@ -58,7 +57,7 @@ impl Trailer {
         Self::read(line).ok()
     }
 
-    /// From one line, or the reason why it is no trailer of these kinds.
+    /// Parses one line; returns the reason if it is not a trailer of these kinds.
     fn read(line: &str) -> Result<Self, &'static str> {
         static LINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*(\w[^:]*?)\s*:\s*(.*)"));
         static NOTE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(.*?\S)\s+(#.*\S)\s*$"));
@@ -135,12 +134,12 @@ fn somebody(value: &str) -> Person {
     person(&format!("{} <{email}>", words[..at].join(" ")))
 }
 
-/// What the text of a reply says.
+/// The contents of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
     /// The trailers.
     pub trailers: Vec<Trailer>,
-    /// Lines that look like a trailer and are none that is taken, each with the reason.
+    /// Lines that look like a trailer but are not accepted, each with the reason.
     pub unread: Vec<(String, String)>,
     /// The line that speaks against the patch.
     pub objection: Option<String>,
@@ -207,13 +206,13 @@ fn is_wrapped(line: &str, next: &str) -> bool {
     START.is_match(line) && ADDRESS.is_match(next)
 }
 
-/// A remark of a line of its own.
+/// Whether the line is a remark in brackets.
 fn is_remark(line: &str) -> bool {
     static REMARK: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*\[[^\]]+\]\s*$"));
     REMARK.is_match(line)
 }
 
-/// Whether the sender wrote the line: it is not quoted, and does not introduce what is.
+/// Whether the sender wrote the line: neither quoted text nor the line that introduces it.
 fn is_own(line: &str) -> bool {
     static INTRODUCES: LazyLock<Regex> = LazyLock::new(|| {
         regex(
@@ -224,7 +223,7 @@ fn is_own(line: &str) -> bool {
     !line.starts_with(['>', '|']) && !INTRODUCES.is_match(line)
 }
 
-/// What a line was meant to be that is no trailer that is taken, and why it is not taken.
+/// Returns a line that looks like a trailer, with the reason why it is not accepted.
 fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
     static START: LazyLock<Regex> = LazyLock::new(|| {
         regex(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who may give a tag: the address that it names, or one that is known for exactly its name.
+//! Senders that a tag is accepted from: the address in the tag, or an address known for its exact name.
 //!
-//! What is known comes from the repository alone: the recipients in the manifests, and `.mailmap`.
-//! Tags that were taken earlier do not count. A sender could use a first one, which names his own
-//! address beside somebody's name, to vouch for the next.
+//! Known addresses come from the recipients in the manifests and from `.mailmap`. Earlier tags add no
+//! address: a sender could combine a reviewer's name with his own address in one tag, and so qualify
+//! for the next.
 
 use std::collections::{
     BTreeMap,
@@ -23,7 +23,7 @@ pub struct People {
 }
 
 impl People {
-    /// From pairs of a name and an address. An address without a name says nothing.
+    /// Creates the table from pairs of a name and an address; addresses without a name are ignored.
     pub fn new(pairs: impl IntoIterator<Item = Person>) -> Self {
         let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for one in pairs {
@@ -35,7 +35,7 @@ impl People {
         Self { known }
     }
 
-    /// Whether the sender of a mail may give a tag in the name of `who`.
+    /// Checks whether a tag by `who` is accepted from the sender of a mail.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl People {
         Err(format!("the mail is from {name} <{email}>"))
     }
 
-    /// Whether a tag in the name of `who` is the sender's to withdraw.
+    /// Whether the sender of a mail may withdraw a tag by `who`.
     pub fn is_of(&self, who: &Person, sender: &Person) -> bool {
         let known = self.known.get(&spaced(&who.name));
         let from = sender.email.to_lowercase();

@@ -196,9 +196,9 @@ pub struct Merged {
     pub taken: Vec<Entry>,
     /// What was there already.
     pub known: usize,
-    /// What the author keeps out, as the file has it.
+    /// Entries of the file that the author leaves out.
     pub kept_out: Vec<Entry>,
-    /// What was in the file and is withdrawn now.
+    /// Entries of the file that are withdrawn now.
     pub withdrawn: Vec<Entry>,
 }
 
@@ -241,7 +241,7 @@ impl<'a> Store<'a> {
         Ok(())
     }
 
-    /// Puts an entry in the place of another one. What somebody wrote above it stays.
+    /// Replaces an entry; comments above it stay.
     fn replace(&mut self, at: usize, new: &Entry) -> Result<()> {
         self.entries[at] = new.clone();
         if let Some(table) = self.tables()?.get_mut(at) {
@@ -265,18 +265,18 @@ impl<'a> Store<'a> {
     }
 }
 
-/// What is known of a patch by which a tag was given: its present name, the version, the essence.
+/// The posted patch that a tag belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// The file of its message as it is called now.
     pub patch: String,
     /// The version.
     pub version: u32,
-    /// What the patch did in that version.
+    /// Its essence in that version.
     pub essence: String,
 }
 
-/// Fills in what somebody left out, and follows messages that were renamed.
+/// Fills in missing fields, and renames patches whose message was renamed.
 ///
 /// # Errors
 ///
@@ -313,8 +313,8 @@ pub fn completed(
 }
 
 /// Adds trailers to the text of a file. What was given to a newer version replaces what was given
-/// to an older one, and with it the reason for which that was kept. What the author keeps out stays
-/// out; what was withdrawn is marked, and counts again if it is given in another mail.
+/// to an older one, and with it the reason for which that was kept. Entries with `drop` stay. Withdrawn
+/// entries are marked, and count again when another mail gives the tag.
 ///
 /// # Errors
 ///
