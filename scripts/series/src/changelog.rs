@@ -182,6 +182,33 @@ pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
     Ok(out)
 }
 
+/// The changelog without the entry of `version` that [`begun`] added; unchanged if there is none.
+///
+/// # Errors
+///
+/// As [`parse`], or something was written into the entry since.
+pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
+    let entries = parse(text)?;
+    let Some(first) = entries.first().filter(|e| e.version >= version) else {
+        return Ok(text.to_owned());
+    };
+    let before = version - 1;
+    if first.version > version || first.text != format!("{LINK}{before}: {link}") {
+        return Err((
+            first.line,
+            Error::new(format!(
+                "the entry of v{} was edited since v{before} was recorded",
+                first.version
+            ))
+            .help("move what it says out of the way first"),
+        ));
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let end = entries.get(1).map_or(lines.len(), |e| e.line - 1);
+    let kept = lines[..first.line - 1].iter().chain(&lines[end..]);
+    Ok(kept.map(|l| format!("{l}\n")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +251,20 @@ mod tests {
         assert!(rendered(&entries).starts_with(
             "Changes in v3:\n- EDITME: what changed since v2\n- Link to v2: https://"
         ));
+    }
+
+    #[test]
+    fn entry_that_was_begun_is_taken_out() {
+        let link = "https://patch.msgid.link/x-v2-0@y";
+        let begun = begun(TEXT, 3, link).map_err(|(_, e)| e).unwrap();
+        let ended = |text: &str| super::ended(text, 3, link).map_err(|(line, e)| e.at("x", line));
+        assert_eq!(ended(&begun).unwrap(), TEXT);
+        assert_eq!(ended(TEXT).unwrap(), TEXT);
+        let edited = begun.replace("- Link", "- Patch 1: more.\n- Link");
+        insta::assert_snapshot!(ended(&edited).unwrap_err(), @r"
+        x:3: the entry of v3 was edited since v2 was recorded
+          help: move what it says out of the way first
+        ");
     }
 
     fn says(text: &str, version: u32) -> String {

@@ -246,13 +246,18 @@ pub struct Posted {
     /// The series
     pub name: String,
 
-    /// The mails as they were posted, if it was not b4 that posted them from here
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The mails as they were posted, if it was not b4 that posted them from here: a mailbox, a
+    /// folder of mails, or - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub mbox: Option<PathBuf>,
 
     /// The mails are those of the last version, resent unchanged
     #[arg(long, requires = "mbox")]
     pub resend: bool,
+
+    /// Undo the last record: remove it, its mails and its tag, and the version begun after it
+    #[arg(long, conflicts_with = "mbox")]
+    pub undo: bool,
 }
 
 /// `trailers`.
@@ -261,8 +266,9 @@ pub struct Trailers {
     /// The series
     pub name: String,
 
-    /// Mails with the replies [default: what `b4 trailers` wrote into b4's branch]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Mails with the replies: a mailbox, a folder of mails, or - for standard input [default: what
+    /// `b4 trailers` wrote into b4's branch]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub mbox: Option<PathBuf>,
 
     /// Print what was found as JSON

@@ -121,14 +121,16 @@ impl Component {
         let postings = posting::read_all(ws, name)?;
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
+        let messages = read_texts(ws, &Path::new("series").join(name), "msg")?;
+        let rename = |file: &str| posting::present_file(file, &postings, &series, &messages);
         Ok(Self {
             overlay,
             relocation,
             edits: read_texts(ws, &dir.join("edits"), "diff")?,
-            messages: read_texts(ws, &Path::new("series").join(name), "msg")?,
             cover: ws.read(cover)?,
             changelog: ws.read(changelog)?,
-            trailers: trailers::read(ws, name, &postings)?,
+            trailers: trailers::read(ws, name, &postings, &rename)?,
+            messages,
             postings,
             series,
         })

@@ -529,9 +529,9 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     let mut patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
     if patches.len() != one.patches.len() {
         return Err(Error::new(format!(
-            "git made {} mails of the {} patches of {}",
-            patches.len(),
-            one.patches.len(),
+            "git made {} of {} of {}",
+            crate::plural::count(patches.len(), "mail", "mails"),
+            crate::plural::count(one.patches.len(), "patch", "patches"),
             one.name()
         ))
         .help("a patch that changes nothing against the one before it gets no mail"));

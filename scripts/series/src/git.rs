@@ -82,9 +82,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// `Name <address>`.
+    /// `Name <address>`, without what would end either of them early, as git leaves it out.
     pub fn ident(&self) -> String {
-        format!("{} <{}>", self.name, self.email)
+        let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
+        format!("{} <{}>", clean(&self.name), clean(&self.email))
     }
 
     /// Who git says the user is in `dir`.
@@ -610,6 +611,17 @@ mod tests {
         })
         .unwrap()
         .remove(0)
+    }
+
+    #[test]
+    fn ident_with_odd_name_is_cleaned() {
+        let ident = |name: &str, email: &str| {
+            let (name, email) = (name.into(), email.into());
+            let set = true;
+            Identity { name, email, set }.ident()
+        };
+        assert_eq!(ident("A <b>\nc", "a@b>\n"), "A bc <a@b>");
+        assert_eq!(ident("Doe, \"J\" \u{f6}", "j@d"), "Doe, \"J\" \u{f6} <j@d>");
     }
 
     #[test]

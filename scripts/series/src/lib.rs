@@ -38,6 +38,7 @@ pub mod man;
 pub mod manifest;
 pub mod message;
 pub mod plan;
+pub mod plural;
 pub mod port;
 pub mod posting;
 pub mod range_diff;

@@ -36,12 +36,16 @@ pub struct Mail {
     pub references: Vec<String>,
     /// Who wrote it.
     pub from: Person,
+    /// How many addresses it says to be from; whose it is can be told of one alone.
+    pub senders: usize,
     /// The subject in one line.
     pub subject: String,
     /// When it was written, in seconds since 1970.
     pub date: Option<i64>,
     /// The text: the first plain part, or the one that holds a diff. Lines end with `\n`.
     pub body: String,
+    /// Whether there is text, but none of it plain.
+    pub is_html: bool,
     /// The mail as it was read, without what the mailbox put around it.
     pub raw: Vec<u8>,
     headers: Vec<(String, String)>,
@@ -57,7 +61,7 @@ pub struct Tag {
     pub version: u32,
     /// The number of the patch, 0 for the cover letter, 1 if it is not said.
     pub number: usize,
-    /// The number of patches.
+    /// The number of patches; less than `number` in a patch that was forgotten, "[PATCH 6/5]".
     pub of: usize,
 }
 
@@ -135,8 +139,7 @@ pub fn tag(subject: &str) -> Option<Tag> {
         if let Some(version) = version(word) {
             tag.version = version;
         } else if let Some((number, of)) = numbers(word) {
-            // [PATCH 6/5] is a patch that was forgotten.
-            (tag.number, tag.of) = (number, of.max(number));
+            (tag.number, tag.of) = (number, of);
         } else {
             prefix.push(word.as_str());
         }
@@ -219,6 +222,8 @@ fn mail(raw: Vec<u8>) -> Option<Mail> {
     let first = |name: &str| parsed.headers.get_first_value(name);
     first("From").or_else(|| first("Subject"))?;
     let headers = parsed.headers.iter();
+    let (from, senders) = from(&parsed);
+    let plain = body(&parsed);
     Some(Mail {
         id: first("Message-Id")
             .and_then(|v| ids(&v).pop())
@@ -231,10 +236,12 @@ fn mail(raw: Vec<u8>) -> Option<Mail> {
             .iter()
             .flat_map(|v| ids(v))
             .collect(),
-        from: from(&parsed),
+        from,
+        senders,
         subject: one_line(&first("Subject").unwrap_or_default()),
         date: first("Date").and_then(|d| mailparse::dateparse(&d).ok()),
-        body: body(&parsed),
+        is_html: plain.is_none() && parsed.parts().any(|p| p.ctype.mimetype == "text/html"),
+        body: plain.unwrap_or_default(),
         headers: headers
             .map(|h| (h.get_key(), one_line(&h.get_value())))
             .collect(),
@@ -265,24 +272,47 @@ fn ids(value: &str) -> Vec<String> {
     }
 }
 
-fn from(parsed: &ParsedMail<'_>) -> Person {
-    let Some(header) = parsed.headers.get_first_header("From") else {
-        return Person::default();
-    };
+/// The sender, and how many addresses there are.
+fn from(parsed: &ParsedMail<'_>) -> (Person, usize) {
+    let named =
+        |header: &&mailparse::MailHeader<'_>| header.get_key_ref().eq_ignore_ascii_case("From");
+    let all: Vec<(Person, usize)> = parsed.headers.iter().filter(named).map(senders).collect();
+    let count = all.iter().map(|(_, n)| n).sum();
+    let first = all.into_iter().next().unwrap_or_default();
+    (first.0, count)
+}
+
+/// The first sender that a header names, and the number of addresses in it.
+fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
+    let text = one_line(&header.get_value());
     let list = mailparse::addrparse_header(header).ok();
-    let single = list.and_then(|list| match list.into_inner().into_iter().next() {
-        Some(MailAddr::Single(one)) => Some(one),
-        _ => None,
-    });
-    match single {
-        Some(one) => Person {
-            name: match one.display_name.map(|n| one_line(&n)) {
-                Some(name) if !name.is_empty() => name,
-                _ => one.addr.clone(),
-            },
-            email: one.addr,
-        },
-        None => person(&one_line(&header.get_value())),
+    let list = list.map(|list| list.into_inner()).unwrap_or_default();
+    let mut count = 0;
+    let mut first = None;
+    let mut odd = list.is_empty();
+    for one in list {
+        match one {
+            MailAddr::Single(one) if one.addr.contains('@') => {
+                count += 1;
+                first = first.or(Some(one));
+            }
+            MailAddr::Single(_) => odd = true,
+            MailAddr::Group(group) => {
+                count += group.addrs.len();
+                odd = true;
+            }
+        }
+    }
+    match first {
+        Some(one) if !odd => {
+            let name = one.display_name.map(|n| one_line(&n));
+            let name = name.filter(|n| !n.is_empty());
+            let name = name.unwrap_or_else(|| one.addr.clone());
+            let email = one.addr;
+            (Person { name, email }, count)
+        }
+        // A comma that is not quoted, or no rule that is known.
+        _ => (person(&text), count.max(text.matches('@').count())),
     }
 }
 
@@ -301,7 +331,7 @@ pub fn person(text: &str) -> Person {
 }
 
 /// The first plain part, or a later one with a diff.
-fn body(parsed: &ParsedMail<'_>) -> String {
+fn body(parsed: &ParsedMail<'_>) -> Option<String> {
     let mut found: Option<String> = None;
     for part in parsed.parts() {
         let kind = &part.ctype.mimetype;
@@ -314,7 +344,7 @@ fn body(parsed: &ParsedMail<'_>) -> String {
             found = Some(text);
         }
     }
-    found.unwrap_or_default()
+    found
 }
 
 fn text(part: &ParsedMail<'_>) -> String {
@@ -501,7 +531,7 @@ mod tests {
             ("AW: Re: [PATCHv3 3/4] a", is("PATCH", 3, 3, 4, "a")),
             (
                 "SV: [RESEND, PATCH 6/5] a",
-                is("RESEND PATCH", 1, 6, 6, "a"),
+                is("RESEND PATCH", 1, 6, 5, "a"),
             ),
             (
                 "[net-next][PATCH v12 1/2] a",
@@ -559,11 +589,40 @@ Sch=F6n, 5 =A4, and a long=
             ("John Doe (X) <a@b.org>", "John Doe", "a@b.org"),
             ("John  Doe\n <a@b.org>", "John Doe", "a@b.org"),
             ("J\u{f6}rg <a@b.org>", "J\u{f6}rg", "a@b.org"),
+            ("Doe, John <a@b.org>", "Doe, John", "a@b.org"),
+            (
+                "=?utf-8?q?Ann_=3Cann=40x.org=3E?= <a@b.org>",
+                "Ann <ann@x.org>",
+                "a@b.org",
+            ),
+            (
+                "\"Ann <ann@x.org>\" <a@b.org>",
+                "Ann <ann@x.org>",
+                "a@b.org",
+            ),
         ] {
             let mail = one(&format!("From: {from}\nSubject: x\n\n"));
             assert_eq!(
                 (mail.from.name.as_str(), mail.from.email.as_str()),
                 (name, email),
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn mail_from_several_people_says_so() {
+        for (from, count) in [
+            ("From: A <a@b.org>\n", 1),
+            ("From: Doe, John <a@b.org>\n", 1),
+            ("From: A <a@b.org>, C <c@d.org>\n", 2),
+            ("From: A <a@b.org>\nfrom: C <c@d.org>\n", 2),
+            ("From: A <a@b.org> <c@d.org>\n", 2),
+            ("From: team: a@b.org, c@d.org;\n", 2),
+        ] {
+            assert_eq!(
+                one(&format!("{from}Subject: x\n\n")).senders,
+                count,
                 "{from}"
             );
         }
@@ -599,6 +658,7 @@ Sch=F6n, 5 =A4, and a long=
         ] {
             let mail = one(&format!("From: a@b\nContent-Type: {header}\n\n{body}"));
             assert_eq!(mail.body, text, "{header}");
+            assert_eq!(mail.is_html, header == "text/html", "{header}");
         }
         let raw = b"From: a@b\nContent-Type: text/plain; charset=latin1\n\ngr\xfcn\n";
         assert_eq!(read(raw).unwrap()[0].body, "gr\u{fc}n\n");

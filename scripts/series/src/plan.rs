@@ -327,17 +327,23 @@ impl Check<'_> {
     /// A trailer that has lost its patch is not lost without a word.
     fn trailers(&self, errors: &mut Vec<Error>) {
         let patches = &self.manifest().patches;
+        let mut lost: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for Given { entry, .. } in &self.component.trailers {
             if !patches.iter().any(|p| p.message.value == entry.patch) {
-                errors.push(
-                    Error::new(format!("{} has no patch {:?}", self.name(), entry.patch))
-                        .at(store::file(self.name()), entry.line)
-                        .help(
-                            "if its message was renamed, rename it here too; \
-                             if the patch is gone, remove the trailer",
-                        ),
-                );
+                lost.entry(&entry.patch).or_default().push(entry.line);
             }
+        }
+        for (patch, lines) in lost {
+            let all: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            errors.push(
+                Error::new(format!("{} has no patch {patch:?}", self.name()))
+                    .at(store::file(self.name()), lines[0])
+                    .help(format!(
+                        "its message and its subject changed, or the patch is gone: name the \
+                         patch anew, or remove the trailer (line {})",
+                        all.join(", ")
+                    )),
+            );
         }
     }
 

@@ -34,6 +34,9 @@ use crate::{
 /// How alike two patches have to be for git to take one for the other; its default is 60.
 const CREATION_FACTOR: u32 = 80;
 
+/// With this one git takes them for the same whatever they have in common.
+const ANY: u32 = 999;
+
 /// What became of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -169,36 +172,116 @@ pub fn compare(
     })
 }
 
-/// The command for people who want colours.
-pub fn coloured(git: &Git<'_>, old: &Side, new: &Side) -> Result<String> {
-    let out = must(git.runner(), &command(git, old, new, "--color=always"))?;
-    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+/// The text with the colours that git gives it, for a terminal.
+pub fn coloured(text: &str) -> String {
+    text.lines()
+        .map(|line| match colour(line) {
+            Some(code) => format!("\x1b[{code}m{line}\x1b[m\n"),
+            None => format!("{line}\n"),
+        })
+        .collect()
 }
 
-fn command(git: &Git<'_>, old: &Side, new: &Side, colour: &str) -> crate::runner::Cmd {
-    git.cmd(["range-diff", colour, "--no-notes"])
-        .arg(format!("--creation-factor={CREATION_FACTOR}"))
-        .arg(format!("{}..{}", old.parent, old.tip))
-        .arg(format!("{}..{}", new.parent, new.tip))
+/// The colour of a line, as a number of the terminal's.
+fn colour(line: &str) -> Option<u8> {
+    const RED: u8 = 31;
+    const GREEN: u8 = 32;
+    const YELLOW: u8 = 33;
+    const CYAN: u8 = 36;
+    if let Some(inner) = line.strip_prefix("    ") {
+        return match inner.chars().next()? {
+            '@' => Some(CYAN),
+            '+' => Some(GREEN),
+            '-' => Some(RED),
+            _ => None,
+        };
+    }
+    let (_, rest) = line.split_once(": ")?;
+    match rest.chars().next()? {
+        '!' => Some(YELLOW),
+        '<' => Some(RED),
+        '>' => Some(GREEN),
+        _ => None,
+    }
+}
+
+fn command(git: &Git<'_>, factor: u32, old: &str, new: &str) -> crate::runner::Cmd {
+    git.cmd(["range-diff", "--no-color", "--no-notes"])
+        .arg(format!("--creation-factor={factor}"))
+        .arg(old)
+        .arg(new)
 }
 
 /// Takes a tenth of a second for a series, and says the same of the same commits.
 fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String> {
-    let name = format!("{}-{}", old.tip, new.tip);
+    let name = format!("{}-{}-paired", old.tip, new.tip);
     let record = cache.path("range-diff").join(name);
     if let Ok(text) = std::fs::read_to_string(&record) {
         return Ok(text);
     }
-    let out = must(git.runner(), &command(git, old, new, "--no-color"))?.stdout;
-    write(&record, &out)?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    let range = |side: &Side| format!("{}..{}", side.parent, side.tip);
+    let cmd = command(git, CREATION_FACTOR, &range(old), &range(new));
+    let said = String::from_utf8_lossy(&must(git.runner(), &cmd)?.stdout).into_owned();
+    let text = rewritten(&said, old, new, &mut |old, new| {
+        let range = |commit: &str| format!("{commit}^..{commit}");
+        let cmd = command(git, ANY, &range(old), &range(new));
+        Ok(String::from_utf8_lossy(&must(git.runner(), &cmd)?.stdout).into_owned())
+    })?;
+    write(&record, text.as_bytes())?;
+    Ok(text)
+}
+
+/// Puts the change of each patch that was rewritten under its subject in the place where git shows
+/// the patch as new. `compare` compares one commit with another.
+fn rewritten(
+    said: &str,
+    old: &Side,
+    new: &Side,
+    compare: &mut dyn FnMut(&str, &str) -> Result<String>,
+) -> Result<String> {
+    let headings: Vec<Heading<'_>> = said.lines().filter_map(Heading::parse).collect();
+    let pairs: Pairs = headings.iter().map(|h| (h.old, h.new)).collect();
+    let same = same_subject(&pairs, old, new);
+    let commit = |is_it: &dyn Fn(&&Heading<'_>) -> bool| headings.iter().find(is_it);
+    let mut text = String::new();
+    for line in said.lines() {
+        let heading = Heading::parse(line);
+        let lone = |h: &Heading<'_>| (h.old, h.new);
+        let pair = heading.as_ref().and_then(|h| match lone(h) {
+            (Some(o), None) => same.iter().find(|p| p.0 == o).map(|p| (p, false)),
+            (None, Some(n)) => same.iter().find(|p| p.1 == n).map(|p| (p, true)),
+            _ => None,
+        });
+        let Some(((o, n), is_new)) = pair else {
+            text += &format!("{line}\n");
+            continue;
+        };
+        if !is_new {
+            continue;
+        }
+        let before = commit(&|h| h.old == Some(*o) && h.new.is_none());
+        let after = commit(&|h| h.new == Some(*n) && h.old.is_none());
+        let (Some(before), Some(after)) = (before, after) else {
+            continue;
+        };
+        let between = compare(before.old_commit, after.new_commit)?;
+        let body = between.lines().filter(|l| l.starts_with("    "));
+        text += &format!(
+            "{o}:  {} ! {n}:  {} {}\n",
+            before.old_commit, after.new_commit, after.subject
+        );
+        text.extend(body.map(|l| format!("{l}\n")));
+    }
+    Ok(text)
 }
 
 /// A line of a range-diff that names a pair: numbers and the sign between them.
 struct Heading<'a> {
     old: Option<usize>,
+    old_commit: &'a str,
     sign: &'a str,
     new: Option<usize>,
+    new_commit: &'a str,
     subject: &'a str,
 }
 
@@ -221,8 +304,10 @@ impl<'a> Heading<'a> {
         let fits = name(hash) && name(other) && ["=", "!", "<", ">"].contains(&sign);
         fits.then_some(Self {
             old: number(old)?,
+            old_commit: hash,
             sign,
             new: number(new)?,
+            new_commit: other,
             subject,
         })
     }
@@ -248,25 +333,36 @@ fn anonymous(said: &str) -> String {
 /// Old and new numbers that belong together.
 type Pairs = Vec<(Option<usize>, Option<usize>)>;
 
+/// To a person, a patch that was rewritten under the same subject is the same patch, though git
+/// finds nothing in common.
+fn same_subject(pairs: &Pairs, old: &Side, new: &Side) -> Vec<(usize, usize)> {
+    let gone = pairs.iter().filter_map(|p| p.0.filter(|_| p.1.is_none()));
+    let mut come: Vec<usize> = pairs
+        .iter()
+        .filter_map(|p| p.1.filter(|_| p.0.is_none()))
+        .collect();
+    let mut found = Vec::new();
+    for o in gone {
+        let subject = old.patches.get(o - 1).map(|p| &p.subject);
+        let at = come.iter().position(|n| {
+            let other = new.patches.get(n - 1).map(|p| &p.subject);
+            subject.is_some() && subject == other
+        });
+        found.extend(at.map(|at| (o, come.remove(at))));
+    }
+    found
+}
+
 fn paired(said: &str, old: &Side, new: &Side) -> Result<Pairs> {
     let mut pairs: Pairs = said
         .lines()
         .filter_map(Heading::parse)
         .map(|h| (h.old, h.new))
         .collect();
-    // To a person, a patch that was rewritten under the same subject is the same patch.
-    let lone_old: Vec<usize> = pairs
-        .iter()
-        .filter_map(|p| p.0.filter(|_| p.1.is_none()))
-        .collect();
-    for o in lone_old {
-        let subject = &old.patches[o - 1].subject;
-        let found = pairs.iter().position(|(a, b)| {
-            a.is_none() && b.is_some_and(|n| new.patches[n - 1].subject == *subject)
-        });
-        if let Some(at) = found {
-            pairs[at].0 = Some(o);
-            pairs.retain(|p| *p != (Some(o), None));
+    for (o, n) in same_subject(&pairs, old, new) {
+        pairs.retain(|p| *p != (Some(o), None));
+        if let Some(pair) = pairs.iter_mut().find(|p| **p == (None, Some(n))) {
+            pair.0 = Some(o);
         }
     }
     let mut seen: Vec<usize> = pairs.iter().filter_map(|p| p.1).collect();
@@ -420,6 +516,53 @@ mod tests {
         let said = "1:  aaaa < -:  ---- a: b\n-:  ---- > 1:  bbbb a: c\n-:  ---- > 2:  cccc a: b\n";
         let pairs = paired(said, &side(&["a: b"]), &side(&["a: c", "a: b"])).unwrap();
         assert_eq!(pairs, [(None, Some(1)), (Some(1), Some(2))]);
+    }
+
+    #[test]
+    fn rewritten_patch_shows_its_text() {
+        let said = "1:  aaaa < -:  ---- a: b\n2:  cccc = 1:  dddd a: c\n-:  ---- > 2:  bbbb a: b\n-:  ---- > 3:  eeee a: d\n";
+        let (old, new) = (side(&["a: b", "a: c"]), side(&["a: c", "a: b", "a: d"]));
+        let mut asked = Vec::new();
+        let text = rewritten(said, &old, &new, &mut |old, new| {
+            asked.push(format!("{old} {new}"));
+            Ok("1:  aaaa ! 1:  bbbb a: b\n    @@ x\n    -+old\n    ++new\n".to_owned())
+        });
+        let text = text.unwrap();
+        assert_eq!(asked, ["aaaa bbbb"]);
+        insta::assert_snapshot!(anonymous(&text), @r"
+        2: = 1: a: c
+        1: ! 2: a: b
+            @@ x
+            -+old
+            ++new
+        -: > 3: a: d
+        ");
+        let pairs = paired(&text, &old, &new).unwrap();
+        assert_eq!(
+            pairs,
+            [(Some(2), Some(1)), (Some(1), Some(2)), (None, Some(3))]
+        );
+        assert_eq!(
+            rewritten(SAID, &old, &new, &mut |_, _| unreachable!()).unwrap(),
+            SAID
+        );
+    }
+
+    #[test]
+    fn colours_are_those_of_git() {
+        let text =
+            "1: = 1: a\n2: ! 2: b\n    @@ x\n    ++c\n    - d\n      e\n3: < -: f\n-: > 3: g\n";
+        let shown = coloured(text).replace("\x1b", "");
+        insta::assert_snapshot!(shown, @r"
+        1: = 1: a
+        [33m2: ! 2: b[m
+        [36m    @@ x[m
+        [32m    ++c[m
+        [31m    - d[m
+              e
+        [31m3: < -: f[m
+        [32m-: > 3: g[m
+        ");
     }
 
     #[test]

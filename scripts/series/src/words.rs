@@ -262,6 +262,11 @@ impl Recipient {
         })
     }
 
+    /// The name without quotes; empty if there is none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The address.
     pub fn address(&self) -> &str {
         &self.address

@@ -3,12 +3,14 @@
 //! The commands: what is done in which order, and what is shown.
 
 mod full;
+mod mails;
 mod port;
 mod posted;
 mod report;
 mod resend;
 mod send;
 mod trailers;
+mod undo;
 
 use std::{
     io::Write,
@@ -77,6 +79,7 @@ use crate::{
         PlannedSeries,
         plan, //
     },
+    plural::count,
     posting::{
         self,
         commits::Rebuild,
@@ -179,6 +182,7 @@ impl<'a> App<'a> {
             Command::Check(check) if check.full => self.full(&check.names, &check.arch, check.json),
             Command::Check(check) => self.check_command(&check.names, check.json),
             Command::Diff(diff) => self.diff(diff),
+            Command::Posted(posted) if posted.undo => self.undo(&posted.name),
             Command::Posted(posted) => match &posted.mbox {
                 Some(mbox) if posted.resend => self.posted_again(&posted.name, mbox),
                 mbox => self.posted(&posted.name, mbox.as_deref()),
@@ -438,10 +442,12 @@ impl<'a> App<'a> {
             self.ui.warn(warning);
         }
         if !others.is_empty() {
-            let n = others.len();
-            self.ui.say(format!(
-                "{n} lines of warnings are about files that no series touches"
-            ));
+            let lines = match others.len() {
+                1 => "1 line of warnings is".to_owned(),
+                n => format!("{n} lines of warnings are"),
+            };
+            self.ui
+                .say(format!("{lines} about files that no series touches"));
         }
     }
 
@@ -576,8 +582,8 @@ impl<'a> App<'a> {
             Some(error) => Err(error),
             None => {
                 self.ui.say(format!(
-                    "{} patches: nothing found by {}",
-                    outcome.patches,
+                    "{}: nothing found by {}",
+                    count(outcome.patches, "patch", "patches"),
                     outcome.checks.join(", ")
                 ));
                 Ok(())

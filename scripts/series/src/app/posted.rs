@@ -11,6 +11,7 @@ use toml_edit::DocumentMut;
 
 use super::{
     App,
+    mails,
     print, //
 };
 use crate::{
@@ -29,6 +30,12 @@ use crate::{
         Error,
         Result, //
     },
+    git::Identity,
+    mailbox::{
+        self,
+        Mail, //
+    },
+    plural::count,
     posting::{
         Posting,
         commits::Rebuild,
@@ -69,7 +76,7 @@ impl App<'_> {
         let (v, said) = (posting.version, change.comparison.summary());
         self.ui.say(format!("{} against v{v}: {said}", diff.name));
         let text = match std::io::stdout().is_terminal() {
-            true => range_diff::coloured(&self.git(), &change.old, &change.new)?,
+            true => range_diff::coloured(&change.comparison.text),
             false => change.comparison.text,
         };
         print(&text);
@@ -113,9 +120,9 @@ impl App<'_> {
         };
         self.begin_next(component, &posting)?;
         self.ui.say(format!(
-            "recorded: v{} of {name}, {} patches, {}",
+            "recorded: v{} of {name}, {}, {}",
             posting.version,
-            posting.patches.len(),
+            count(posting.patches.len(), "patch", "patches"),
             posting.link()
         ));
         // The series that build on it name it from now on.
@@ -136,9 +143,16 @@ impl App<'_> {
         let _lock = self.lock(Resource::Refs)?;
         let (name, kernel) = (component.name(), self.base.version.as_str());
         let found = match mbox {
-            Some(file) => {
+            Some(from) => {
                 let below = self.below_now(&rebuild, component);
-                import::from_mbox(&rebuild, component, file, kernel, &below)?
+                let user = Identity::of_user(self.runner, self.ws.root()).email;
+                let all = mails::read(from)?;
+                let found = import::from_mails(&rebuild, component, &all, &user, kernel, &below)
+                    .map_err(|e| e.at(from, None))?;
+                self.refuse_rehearsal(component, &found.mails)
+                    .map_err(|e| e.at(from, None))?;
+                self.warn_of_sender(&found.mails, &user)?;
+                found
             }
             None => {
                 let version = component.series.version;
@@ -153,17 +167,62 @@ impl App<'_> {
                 import::from_b4(&rebuild, component, &sent, kernel)?
             }
         };
+        for other in &found.left_out {
+            self.ui.say(format!("not recorded: {}", other.text()));
+        }
         let Import {
             posting,
             mails,
             below,
+            ..
         } = found;
+        // It has to be possible to make it again, and b4 has to find it. What is written before
+        // that is known cannot be got rid of.
+        let made = rebuild.commits_before_record(name, &posting, &mails, &below)?;
+        let cover = tag::cover_of(&mailbox::read(&mails)?);
+        tag::make(&git, &posting, &cover, &made)?;
         posting.write(&self.ws, name, &mails, &below)?;
-        // It has to be possible to make it again; and b4 is to find it.
-        let made = rebuild.commits(name, &posting)?;
-        let cover = tag::cover_of(&crate::mailbox::read(&mails)?);
         tag::ensure(&git, &posting, &cover, &made)?;
         Ok(posting)
+    }
+
+    /// Names the sender of a posting who is not the one that runs the tool.
+    fn warn_of_sender(&self, mails: &[u8], user: &str) -> Result<()> {
+        let mails = mailbox::read(mails)?;
+        let sender = mails.first().map(|m| &m.from);
+        if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(user)) {
+            self.ui.warn(format!(
+                "the posting is of {} <{}>",
+                other.name, other.email
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses the mails that `send` wrote to be looked at: under those message ids nothing was
+    /// posted, unless the mails show that they travelled.
+    fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
+        let (name, version) = (component.name(), component.series.version);
+        let folder = format!("out/{name}/v{version}-mails");
+        let dir = self.ws.path(&folder);
+        if !dir.is_dir() {
+            return Ok(());
+        }
+        let written: Vec<Mail> = mails::read(&dir).unwrap_or_default();
+        let travelled = |m: &Mail| m.header("Received").is_some();
+        let read = mailbox::read(mails)?;
+        let mut same = read.iter().filter(|m| written.iter().any(|w| w.id == m.id));
+        match same.find(|m| !travelled(m)) {
+            None => Ok(()),
+            Some(mail) => Err(Error::new(format!(
+                "{:?} is the rehearsal that `cargo series send {name}` wrote to {folder}",
+                mail.subject
+            ))
+            .help(
+                "post the series, and take the mails as they were received; b4 gives them other \
+                 message ids",
+            )),
+        }
     }
 
     /// The patches below as they were assembled last.
@@ -202,7 +261,11 @@ impl App<'_> {
     }
 
     /// Changes the manifest of a series, and nothing else in the file.
-    fn edit_manifest(&self, name: &str, change: impl FnOnce(&mut DocumentMut)) -> Result<()> {
+    pub(super) fn edit_manifest(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut DocumentMut),
+    ) -> Result<()> {
         let file = format!("series/{name}.toml");
         let text = self.ws.read(&file)?;
         let mut manifest: DocumentMut = text

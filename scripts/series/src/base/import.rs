@@ -350,8 +350,8 @@ fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
     }
     let shown: Vec<_> = out.lines().take(5).collect();
     Err(Error::new(format!(
-        "the kernel tree has changes that are not committed ({} files)",
-        out.lines().count()
+        "the kernel tree has changes that are not committed ({})",
+        crate::plural::count(out.lines().count(), "file", "files")
     ))
     .at(theirs.dir(), None)
     .detail(shown.join("\n"))

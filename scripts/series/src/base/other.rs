@@ -463,8 +463,9 @@ impl Theirs<'_> {
         let changed = self.git.must(args)?.text().lines().count();
         if changed > 0 {
             ui.warn(format!(
-                "{} has changes in {changed} files that are not committed; they are not looked at",
-                self.dir.display()
+                "{} has changes in {} that are not committed; they are not looked at",
+                self.dir.display(),
+                crate::plural::count(changed, "file", "files")
             ));
         }
         Ok(())

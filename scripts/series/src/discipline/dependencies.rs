@@ -38,7 +38,10 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
             )),
             Some(n) if n.value >= patches && patches > 0 => faults.push(fault(
                 n.line,
-                format!("all {patches} patches are said to do without {name}"),
+                match patches {
+                    1 => format!("its only patch is said to do without {name}"),
+                    n => format!("all {n} patches are said to do without {name}"),
+                },
                 "then it is no dependency: remove it from `depends`; else mend the number"
                     .to_owned(),
             )),

@@ -19,6 +19,7 @@ use crate::{
     },
     manifest::Series,
     message,
+    plural::count, //
 };
 
 /// What the mails of a series should say.
@@ -75,7 +76,10 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
         let (have, want) = (mails.len(), subjects.len());
         return vec![fault(
             &file,
-            format!("there are {have} mails instead of {want}"),
+            format!(
+                "b4 wrote {} instead of {want}",
+                count(have, "mail", "mails")
+            ),
         )];
     }
     for (subject, (file, mail)) in subjects.iter().zip(mails) {
@@ -235,7 +239,7 @@ mod tests {
         let at = m_with_trailer;
         assert!(says(at).contains("2.eml: it carries what belongs into the cover letter"));
         let gone = |m: String| m.split("\n\nFrom 0").next().unwrap().to_owned();
-        assert!(says(gone).contains("0.eml: there are 1 mails instead of 3"));
+        assert!(says(gone).contains("0.eml: b4 wrote 1 mail instead of 3"));
     }
 
     /// Of a mail with these headers and this text, for a series that names `a@b.org` and `c@d.org`.

@@ -50,7 +50,7 @@ fn documented(one: &SeriesFull) -> String {
     let ran = units(one).filter(|u| u.ran.iter().any(|r| r == "rustdoc"));
     match ran.count() {
         0 => "-".to_owned(),
-        n => format!("{n} patches"),
+        n => crate::plural::count(n, "patch", "patches"),
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::{
 
 use super::{
     Posting,
-    read_patches, //
+    patches_below, //
 };
 use crate::{
     assemble::{
@@ -82,6 +82,37 @@ impl Rebuild<'_> {
     pub fn commits(&self, name: &str, posting: &Posting) -> Result<Rebuilt> {
         let below = self.below(name, posting)?;
         let own = posting.mails(self.ws, name)?;
+        self.commits_of(name, posting, below, own)
+    }
+
+    /// The commits of mails that are not in the checkout yet: of a posting about to be recorded.
+    /// `mails` and `below` are what its files are to hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rebuild::commits`].
+    pub fn commits_before_record(
+        &self,
+        name: &str,
+        posting: &Posting,
+        mails: &[u8],
+        below: &[u8],
+    ) -> Result<Rebuilt> {
+        let below = match below.is_empty() {
+            true => self.below_recorded(name, posting)?,
+            false => patches_below(below)?,
+        };
+        let own = posting.patches_in(name, mails)?;
+        self.commits_of(name, posting, below, own)
+    }
+
+    fn commits_of(
+        &self,
+        name: &str,
+        posting: &Posting,
+        below: Vec<Mail>,
+        own: Vec<Mail>,
+    ) -> Result<Rebuilt> {
         let count = own.len();
         let base = self.base_of(posting)?;
         let mails: Vec<Mail> = below.into_iter().chain(own).collect();
@@ -114,8 +145,15 @@ impl Rebuild<'_> {
     fn below(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let file = posting.below_mbox(name);
         if self.ws.path(&file).exists() {
-            return read_patches(self.ws, &file);
+            let bytes = std::fs::read(self.ws.path(&file));
+            let bytes = bytes.map_err(|e| Error::io("read", &file, &e))?;
+            return patches_below(&bytes).map_err(|e| e.at(&file, None));
         }
+        self.below_recorded(name, posting)
+    }
+
+    /// The mails of the posted versions that it was made on.
+    fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let mut mails = Vec::new();
         for below in &posting.below {
             let found = self.components.iter().find(|c| c.name() == below.series);
@@ -184,11 +222,7 @@ pub fn replay(
     git.fast_import(scratch.path(), &mut |to| {
         for (i, (mail, changes)) in mails.iter().zip(&changes).enumerate() {
             let stamp = Stamp {
-                who: Identity {
-                    name: mail.from.name.clone(),
-                    email: mail.from.email.clone(),
-                    set: true,
-                },
+                who: author(mail),
                 when: base.when + 1 + i as u64,
             };
             let from = match i {
@@ -213,6 +247,15 @@ pub fn replay(
                 "git does not have the commits that it just made",
             ))
         })
+}
+
+/// The author of a commit. What git does not take in a name is left out by [`Identity::ident`].
+fn author(mail: &Mail) -> Identity {
+    Identity {
+        name: mail.from.name.clone(),
+        email: mail.from.email.clone(),
+        set: true,
+    }
 }
 
 /// The commits behind a ref, if there are as many as there should be.

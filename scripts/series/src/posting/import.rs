@@ -2,8 +2,6 @@
 
 //! A posting that took place: from what b4 left in the kernel repository, or from the mails.
 
-use std::path::Path;
-
 use super::{
     Below,
     PostedPatch,
@@ -11,6 +9,11 @@ use super::{
     commits::{
         Rebuild,
         applied, //
+    },
+    is_patch,
+    pick::{
+        LeftOut,
+        pick, //
     },
     tag, //
 };
@@ -31,6 +34,7 @@ use crate::{
         Mail, //
     },
     message,
+    plural::count,
     runner::must,
 };
 
@@ -43,6 +47,8 @@ pub struct Import {
     pub mails: Vec<u8>,
     /// The patches below, where no record holds them.
     pub below: Vec<u8>,
+    /// What else was in the mailbox.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// How a mail starts in a mailbox.
@@ -100,9 +106,10 @@ pub fn from_b4(
         let width = patches.len().to_string().len();
         mails.extend(
             format!(
-                "{FROM}From: {who}\nDate: {date}\nSubject: [{prefix} {:0width$}/{}] {title}\n\
+                "{FROM}From: {}\nDate: {date}\nSubject: [{prefix} {:0width$}/{}] {title}\n\
                  Message-ID: <{}>\n{recipients}MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
                  Content-Transfer-Encoding: 8bit\n\n{}\n\n",
+                in_header(&who),
                 0,
                 patches.len(),
                 sent.message_id,
@@ -130,6 +137,20 @@ pub fn from_b4(
     }
     let below: Vec<u8> = below.into_iter().flat_map(|(_, mail)| mail).collect();
     finish(rebuild, component, kernel, mails, below)
+}
+
+/// `Name <address>` as a header has it, where a comma or a dot in a name would mean something.
+fn in_header(who: &str) -> String {
+    let Some((name, address)) = who.rsplit_once(" <") else {
+        return who.to_owned();
+    };
+    match name.contains(|c: char| "()[]:;@\\,.\"".contains(c)) {
+        true => {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"{name}\" <{address}")
+        }
+        false => who.to_owned(),
+    }
 }
 
 /// The title without brackets, as b4 writes the first line of a tag.
@@ -163,23 +184,23 @@ fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     [&mail[..at], headers.as_bytes(), &mail[at..]].concat()
 }
 
-/// Reads a posting that took place by other means out of the mails.
+/// Reads a posting that took place by other means out of `all` mails. `user` is the address of who
+/// runs the tool.
 ///
 /// # Errors
 ///
 /// It is not the next version of the series, a mail is missing, or the patches apply neither to
-/// what their cover letter names nor to what is there now.
-pub fn from_mbox(
+/// what was posted below nor to what is there now. The error names no file.
+pub fn from_mails(
     rebuild: &Rebuild<'_>,
     component: &Component,
-    file: &Path,
+    all: &[Mail],
+    user: &str,
     kernel: &str,
     now_below: &[u8],
 ) -> Result<Import> {
-    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
-    let at = |e: Error| e.at(file, None);
-    let all = mailbox::read(&bytes).map_err(at)?;
-    let posted = posted_mails(component, &all).map_err(at)?;
+    let picked = pick(&component.series, all, user)?;
+    let posted = picked.mails;
     let mut mails = Vec::new();
     for mail in &posted {
         mails.extend(FROM.bytes());
@@ -188,69 +209,15 @@ pub fn from_mbox(
     }
     let patches: Vec<Mail> = posted
         .iter()
-        .filter(|m| m.tag().is_some_and(|t| t.number > 0))
+        .filter(|m| is_patch(m))
         .map(|m| (*m).clone())
         .collect();
-    let below = find_below(rebuild, component, &posted, &patches, now_below).map_err(at)?;
-    finish(rebuild, component, kernel, mails, below)
-}
-
-/// The mails of the version that the manifest has, in order, each once.
-fn posted_mails<'a>(component: &Component, all: &'a [Mail]) -> Result<Vec<&'a Mail>> {
-    let series = &component.series;
-    let (version, name) = (series.version, &series.name);
-    let patches: Vec<&Mail> = all
-        .iter()
-        .filter(|m| !m.is_reply() && m.tag().is_some())
-        .collect();
-    let of = |m: &Mail| m.tag().map_or((0, 0, 0), |t| (t.version, t.number, t.of));
-    let mut found: Vec<&Mail> = patches
-        .iter()
-        .copied()
-        .filter(|m| of(m).0 == version)
-        .collect();
-    found.sort_by_key(|m| of(m).1);
-    found.dedup_by_key(|m| of(m).1);
-    let Some(last) = found.last() else {
-        let versions: Vec<u32> = patches.iter().map(|m| of(m).0).collect();
-        return Err(match versions.first() {
-            None => Error::new("there is no patch in it"),
-            Some(other) => Error::new(format!(
-                "the mails are of v{other}, but the next version of {name} is v{version}"
-            ))
-            .help("versions are recorded one after the other, from v1 on"),
-        });
-    };
-    let count = of(last).2;
-    for number in 1..=count {
-        if !found.iter().any(|m| of(m).1 == number) {
-            return Err(Error::new(format!("patch {number} of {count} is missing"))
-                .help("all patches of the version have to be in the mailbox"));
-        }
-    }
-    if let Some(bare) = found.iter().find(|m| m.id.is_empty()) {
-        return Err(Error::new(format!("{:?} has no Message-ID", bare.subject))
-            .help("it takes the mails as they were sent, or as an archive has them"));
-    }
-    let id = found.iter().find_map(|m| change_id(m));
-    if let Some(id) = id.filter(|id| *id != series.change_id) {
-        return Err(Error::new(format!(
-            "the mails have the change-id {id}, the manifest of {name} has {}",
-            series.change_id
-        ))
-        .help(format!(
-            "is this {name}? If so, set change-id in {}",
-            series.file().display()
-        )));
-    }
-    Ok(found)
-}
-
-fn change_id(mail: &Mail) -> Option<&str> {
-    let mut lines = mail.body.lines();
-    lines
-        .find_map(|l| l.strip_prefix("change-id: "))
-        .map(str::trim)
+    let below = find_below(rebuild, component, &posted, &patches, now_below)?;
+    let import = finish(rebuild, component, kernel, mails, below)?;
+    Ok(Import {
+        left_out: picked.left_out,
+        ..import
+    })
 }
 
 /// Finds what the patches were made on: the posted versions that the cover letter names, else
@@ -333,10 +300,7 @@ fn finish(
 ) -> Result<Import> {
     let series = &component.series;
     let read = mailbox::read(&mails)?;
-    let patches: Vec<&Mail> = read
-        .iter()
-        .filter(|m| m.tag().is_some_and(|t| t.number > 0))
-        .collect();
+    let patches: Vec<&Mail> = read.iter().filter(|m| is_patch(m)).collect();
     let first = read.first().ok_or_else(|| Error::new("there is no mail"))?;
     let bodies: Vec<u8> = patches
         .iter()
@@ -345,9 +309,9 @@ fn finish(
     let ids = patch_ids(rebuild.git, &bodies)?;
     if ids.len() != patches.len() {
         return Err(Error::new(format!(
-            "git sees {} diffs in {} patches",
-            ids.len(),
-            patches.len()
+            "git sees {} in {}",
+            count(ids.len(), "diff", "diffs"),
+            count(patches.len(), "patch", "patches")
         )));
     }
     let known = below_as_posted(rebuild, component, &below)?;
@@ -377,6 +341,7 @@ fn finish(
             Some(_) => Vec::new(),
             None => below,
         },
+        left_out: Vec::new(),
     })
 }
 
@@ -418,64 +383,6 @@ fn below_as_posted(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::component;
-
-    fn mail(subject: &str, id: &str, body: &str) -> String {
-        let id = match id {
-            "" => String::new(),
-            id => format!("Message-ID: <{id}>\n"),
-        };
-        format!("{FROM}From: A <a@b>\nSubject: {subject}\n{id}\n{body}\n\n")
-    }
-
-    fn says(mbox: &str) -> String {
-        let one = component("list", "", &[], &[]);
-        let all = mailbox::read(mbox.as_bytes()).unwrap();
-        match posted_mails(&one, &all) {
-            Ok(found) => found.iter().map(|m| format!("{}\n", m.subject)).collect(),
-            Err(e) => e.at("x.mbox", None).to_string(),
-        }
-    }
-
-    #[test]
-    fn the_mails_of_a_version_are_picked() {
-        let thread = [
-            mail("[PATCH 2/2] a: c", "2@x", "text"),
-            mail("[PATCH 0/2] a: cover", "0@x", "change-id: 20261122-x"),
-            mail("Re: [PATCH 1/2] a: b", "9@y", "Reviewed-by: B <b@c>"),
-            mail("[PATCH 1/2] a: b", "1@x", "text"),
-            mail("[PATCH 1/2] a: b", "1@x", "text"),
-            mail("[PATCH v2 1/1] a: b", "v2@x", "text"),
-            mail("Hello", "h@x", "text"),
-        ];
-        insta::assert_snapshot!(says(&thread.concat()), @r"
-        [PATCH 0/2] a: cover
-        [PATCH 1/2] a: b
-        [PATCH 2/2] a: c
-        ");
-    }
-
-    #[test]
-    fn what_is_not_a_whole_posting_is_refused() {
-        insta::assert_snapshot!(says(&mail("[PATCH 2/2] a: c", "2@x", "t")), @r"
-        x.mbox: patch 1 of 2 is missing
-          help: all patches of the version have to be in the mailbox
-        ");
-        insta::assert_snapshot!(says(&mail("[PATCH v3] a: c", "2@x", "t")), @r"
-        x.mbox: the mails are of v3, but the next version of list is v1
-          help: versions are recorded one after the other, from v1 on
-        ");
-        insta::assert_snapshot!(says(&mail("Hello", "2@x", "t")), @"x.mbox: there is no patch in it");
-        insta::assert_snapshot!(says(&mail("[PATCH] a: c", "", "t")), @r#"
-        x.mbox: "[PATCH] a: c" has no Message-ID
-          help: it takes the mails as they were sent, or as an archive has them
-        "#);
-        insta::assert_snapshot!(says(&mail("[PATCH] a: c", "1@x", "change-id: other")), @r"
-        x.mbox: the mails have the change-id other, the manifest of list has 20261122-x
-          help: is this list? If so, set change-id in series/list.toml
-        ");
-    }
-
     #[test]
     fn b4_numbers_its_mails() {
         let cover = "20261129-clist-v1-0-7c41e09bd35a@kernel.org";
@@ -484,6 +391,8 @@ mod tests {
         assert_eq!(numbered("abc@example.org", 2), None);
         assert_eq!(untagged("[RFC, v2] a: b"), "a: b");
         assert_eq!(untagged("a: b"), "a: b");
+        assert_eq!(in_header("J\u{f6}rg <j@x>"), "J\u{f6}rg <j@x>");
+        assert_eq!(in_header("Doe, \"J\" <j@x>"), "\"Doe, \\\"J\\\"\" <j@x>");
     }
 
     #[test]

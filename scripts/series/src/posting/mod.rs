@@ -7,14 +7,12 @@
 
 pub mod commits;
 pub mod import;
+pub mod pick;
 pub mod resend;
 pub mod since;
 pub mod tag;
 
-use std::path::{
-    Path,
-    PathBuf, //
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{
     Deserialize,
@@ -31,7 +29,8 @@ use crate::{
         self,
         Mail, //
     },
-    manifest,
+    manifest, message,
+    plural::count,
     workspace::{
         Workspace,
         write, //
@@ -40,6 +39,14 @@ use crate::{
 
 /// Where a message is to be found; as b4 has it (`b4.linkmask`).
 const LINK: &str = "https://patch.msgid.link/";
+
+/// How a record starts.
+const HEAD: &str = "\
+# SPDX-License-Identifier: GPL-2.0
+#
+# Written by `cargo series posted`; not to be edited.
+
+";
 
 /// The link to a mail.
 pub fn link(message_id: &str) -> String {
@@ -104,6 +111,31 @@ pub fn folder(name: &str) -> PathBuf {
     PathBuf::from(format!("series/{name}/posted"))
 }
 
+/// The file in which the message of a patch is now that was posted from `file`: the same one, or the
+/// one with the subject that the patch had in its last posting. `None` if the patch is gone.
+pub fn present_file(
+    file: &str,
+    postings: &[Posting],
+    series: &manifest::Series,
+    messages: &BTreeMap<String, String>,
+) -> Option<String> {
+    let now: Vec<&str> = series
+        .patches
+        .iter()
+        .map(|p| p.message.value.as_str())
+        .collect();
+    if now.contains(&file) {
+        return Some(file.to_owned());
+    }
+    let mut posted = postings.iter().rev().flat_map(|p| &p.patches);
+    let was = posted.find(|p| p.message.as_deref() == Some(file))?;
+    let found = now.into_iter().find(|now| {
+        let text = messages.get(*now).map_or("", String::as_str);
+        message::subject(text) == was.subject
+    });
+    found.map(str::to_owned)
+}
+
 impl Posting {
     /// The link to it.
     pub fn link(&self) -> String {
@@ -137,18 +169,42 @@ impl Posting {
     /// They are missing, or are not those that the record names.
     pub fn mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
         let file = self.mbox(name);
-        let mails = read_patches(ws, &file)?;
+        let bytes = std::fs::read(ws.path(&file)).map_err(|e| Error::io("read", &file, &e))?;
+        self.patches_in(name, &bytes)
+    }
+
+    /// The mails of its patches, in order, out of what its file holds.
+    ///
+    /// # Errors
+    ///
+    /// They are not those that the record names.
+    pub fn patches_in(&self, name: &str, bytes: &[u8]) -> Result<Vec<Mail>> {
+        let file = self.mbox(name);
+        let mut mails = mailbox::read(bytes).map_err(|e| e.at(&file, None))?;
+        mails.retain(is_patch);
+        mails.sort_by_key(|m| m.tag().map(|tag| tag.number));
         let ids = mails.iter().map(|m| &m.id);
         if !ids.eq(self.patches.iter().map(|p| &p.message_id)) {
             return Err(Error::new(format!(
-                "does not hold the {} patches that {} names",
-                self.patches.len(),
+                "does not hold the {} that {} names",
+                count(self.patches.len(), "patch", "patches"),
                 self.file(name).display()
             ))
             .at(&file, None)
             .help("both were written by `cargo series posted`; restore them"));
         }
         Ok(mails)
+    }
+
+    /// The text of its record.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written as TOML.
+    pub fn text(&self) -> Result<String> {
+        let text = toml::to_string(self)
+            .map_err(|e| Error::new(format!("cannot be written as TOML: {e}")))?;
+        Ok(format!("{HEAD}{text}"))
     }
 
     /// Writes it. The record comes last, so that it is never there without its mails.
@@ -170,23 +226,21 @@ impl Posting {
     ///
     /// The file cannot be written.
     pub fn write_record(&self, ws: &Workspace, name: &str) -> Result<()> {
-        let text = toml::to_string(self)
-            .map_err(|e| Error::new(format!("cannot be written as TOML: {e}")))?;
-        let head = "# SPDX-License-Identifier: GPL-2.0\n#\n# Written by `cargo series posted`; not to be edited.\n\n";
-        write(
-            &ws.path(self.file(name)),
-            format!("{head}{text}").as_bytes(),
-        )
+        write(&ws.path(self.file(name)), self.text()?.as_bytes())
     }
 }
 
-/// The patches of a mailbox, in the order of their numbers; no cover letter.
-pub(crate) fn read_patches(ws: &Workspace, file: &Path) -> Result<Vec<Mail>> {
-    let bytes = std::fs::read(ws.path(file)).map_err(|e| Error::io("read", file, &e))?;
-    let mut mails = mailbox::read(&bytes).map_err(|e| e.at(file, None))?;
-    mails.retain(|m| m.tag().is_some_and(|tag| tag.number > 0));
-    mails.sort_by_key(|m| m.tag().map(|tag| tag.number));
+/// The patches of several series, one on the other, in the order of the mailbox: each series has
+/// its own numbers.
+pub(crate) fn patches_below(bytes: &[u8]) -> Result<Vec<Mail>> {
+    let mut mails = mailbox::read(bytes)?;
+    mails.retain(is_patch);
     Ok(mails)
+}
+
+/// Whether the mail is a patch, and no cover letter.
+pub(crate) fn is_patch(mail: &Mail) -> bool {
+    mail.tag().is_some_and(|tag| tag.number > 0)
 }
 
 /// Reads what was posted of a series, the oldest version first.
@@ -229,6 +283,8 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::path::Path;
+
     use super::*;
 
     pub(crate) fn posting(version: u32, subjects: &[&str]) -> Posting {
@@ -297,6 +353,37 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn patches_below_keep_their_order() {
+        let mail =
+            |subject: &str| format!("From 0 Mon Sep 17 00:00:00 2001\nSubject: {subject}\n\nx\n");
+        let all = [
+            "[PATCH 0/2] a",
+            "[PATCH 1/2] a1",
+            "[PATCH 2/2] a2",
+            "[PATCH 1/1] b1",
+        ]
+        .map(mail);
+        let mails = patches_below(all.concat().as_bytes()).unwrap();
+        let titles: Vec<&str> = mails.iter().map(Mail::title).collect();
+        assert_eq!(titles, ["a1", "a2", "b1"]);
+    }
+
+    #[test]
+    fn patch_is_followed_to_its_present_file() {
+        let text = "version = 2\nchange-id = \"c\"\n[[patch]]\nmessage = \"new.msg\"\n";
+        let series = manifest::Series::parse("x", Path::new("series/x.toml"), text).unwrap();
+        let messages = |subject: &str| {
+            BTreeMap::from([("new.msg".to_owned(), format!("{subject}\n\nText.\n"))])
+        };
+        let postings = [posting(1, &["a: b"])];
+        let now = |file, subject| present_file(file, &postings, &series, &messages(subject));
+        assert_eq!(now("1.msg", "a: b").as_deref(), Some("new.msg"));
+        assert_eq!(now("new.msg", "a: c").as_deref(), Some("new.msg"));
+        assert_eq!(now("1.msg", "a: c"), None);
+        assert_eq!(now("2.msg", "a: b"), None);
+    }
+
+    #[test]
     fn mails_that_are_not_those_of_the_record_are_refused() {
         let (_dir, ws) = workspace(&[1]);
         let posting = posting(1, &["a: b"]);
@@ -304,7 +391,7 @@ pub(crate) mod tests {
             "From 0 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] a: b\nMessage-ID: <x@y>\n\ntext\n";
         posting.write(&ws, "x", other.as_bytes(), b"").unwrap();
         insta::assert_snapshot!(posting.mails(&ws, "x").unwrap_err(), @r"
-        series/x/posted/v1.mbox: does not hold the 1 patches that series/x/posted/v1.toml names
+        series/x/posted/v1.mbox: does not hold the 1 patch that series/x/posted/v1.toml names
           help: both were written by `cargo series posted`; restore them
         ");
     }

@@ -36,12 +36,22 @@ pub fn name(change_id: &str, version: u32) -> String {
 ///
 /// git's own.
 pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<()> {
-    let name = name(&posting.change_id, posting.version);
-    let full = format!("refs/tags/{name}");
+    let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
     let tip = &made.tip().commit;
     if git.resolve(&format!("{full}^{{commit}}"))?.as_ref() == Some(tip) {
         return Ok(());
     }
+    git.set_ref(&full, &make(git, posting, cover, made)?)
+}
+
+/// Makes the tag, but names it not yet: a record that cannot be tagged is not to be written.
+///
+/// # Errors
+///
+/// git's own.
+pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<Oid> {
+    let name = name(&posting.change_id, posting.version);
+    let tip = &made.tip().commit;
     // Nobody in particular, at no particular time: the tag has to be the same wherever it is made.
     let who = Identity {
         name: "nova-series".into(),
@@ -54,8 +64,22 @@ pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> 
         who.ident()
     );
     let out = must(git.runner(), &git.cmd(["mktag"]).stdin(content))?.text();
-    let tag = Oid::parse(&out).ok_or_else(|| Error::new("git mktag named no tag"))?;
-    git.set_ref(&full, &tag)
+    Oid::parse(&out).ok_or_else(|| Error::new("git mktag named no tag"))
+}
+
+/// Removes the tag of a posting that is no longer recorded.
+///
+/// # Errors
+///
+/// git's own.
+pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
+    let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
+    match git.resolve(&full)? {
+        Some(tag) => git
+            .must(["update-ref", "-d", &full, tag.as_str()])
+            .map(drop),
+        None => Ok(()),
+    }
 }
 
 /// The cover letter as it was sent, behind it what b4 looks for.

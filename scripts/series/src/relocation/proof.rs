@@ -32,6 +32,7 @@ use crate::{
         Oid, //
     },
     kernel::Build,
+    plural,
     runner::{
         Cmd,
         failed,
@@ -413,10 +414,10 @@ pub fn text(proofs: &[Proof]) -> String {
         let sum = |of: fn(&Renamed) -> usize| proof.words.iter().map(of).sum::<usize>();
         if !proof.words.is_empty() {
             text.push_str(&format!(
-                "  {:>4} -> {:<4} in all, {} words\n",
+                "  {:>4} -> {:<4} in all, {}\n",
                 sum(|w| w.before),
                 sum(|w| w.after - w.met),
-                proof.words.len()
+                plural::count(proof.words.len(), "word", "words")
             ));
         }
         for kept in &proof.kept {
@@ -427,11 +428,11 @@ pub fn text(proofs: &[Proof]) -> String {
         }
         if let Some(object) = &proof.object {
             text.push_str(&format!(
-                "  object   {}: {} functions, {} bytes of code, {} exports: {}\n",
+                "  object   {}: {}, {} bytes of code, {}: {}\n",
                 object.source,
-                object.functions,
+                plural::count(object.functions, "function", "functions"),
                 object.code,
-                object.exports.len(),
+                plural::count(object.exports.len(), "export", "exports"),
                 match proof.faults.is_empty() {
                     true => "the same but for names",
                     false => "see below",

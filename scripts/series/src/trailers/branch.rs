@@ -136,9 +136,7 @@ pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> V
             trailer: trailer.clone(),
             version,
             essence: essence.clone(),
-            from: None,
-            keep: None,
-            line: 0,
+            ..Entry::default()
         }));
     }
     entries
@@ -271,9 +269,8 @@ mod tests {
             trailer: Trailer::parse("Reviewed-by: Ann <ann@x.org>").unwrap(),
             version: 1,
             essence: "e".into(),
-            from: None,
-            keep: None,
             line: 1,
+            ..Entry::default()
         };
         let commits = commits(["x: 1", "x: 2"], "Reviewed-by: Ann <ann@x.org>");
         series.trailers = vec![Given {
@@ -311,6 +308,7 @@ mod tests {
         let version = |version, essence: &str| Posted {
             version,
             cover: String::new(),
+            authors: Default::default(),
             patches: vec![PostedPatch {
                 subject: "x: 1".into(),
                 message_id: String::new(),

@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use super::{
     find::{
-        Trailer,
-        in_reply, //
+        self,
+        Said,
+        Trailer, //
     },
+    people::People,
     store::Entry,
 };
 use crate::{
@@ -31,6 +33,8 @@ pub struct Posted {
     pub version: u32,
     /// The message id of the cover letter.
     pub cover: String,
+    /// The addresses of the authors and the sender.
+    pub authors: BTreeSet<String>,
     /// The patches, in order.
     pub patches: Vec<PostedPatch>,
 }
@@ -51,21 +55,46 @@ pub struct PostedPatch {
 /// A trailer that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// The trailer.
-    pub trailer: Trailer,
+    /// The trailer, as the mail has it.
+    pub trailer: String,
     /// The message id of the mail.
     pub mail: String,
     /// Why.
     pub reason: String,
 }
 
-/// What the replies say.
+/// Something in a mail that a person has to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The message for the user.
+    pub text: String,
+    /// The message id of the mail.
+    pub mail: String,
+}
+
+/// Tags of a patch that the sender of a later mail withdraws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withdrawn {
+    /// The file of the patch's message.
+    pub patch: String,
+    /// The sender of that mail.
+    #[serde(skip)]
+    pub sender: Person,
+    /// The message id of the mail.
+    pub mail: String,
+}
+
+/// The result of reading replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Trailers for patches, in the order of the mails.
     pub found: Vec<Entry>,
-    /// Those that are not taken.
+    /// Trailers that are not accepted.
     pub refused: Vec<Refused>,
+    /// Withdrawals.
+    pub withdrawn: Vec<Withdrawn>,
+    /// Objections, and mails that cannot be read.
+    pub remarks: Vec<Remark>,
     /// The message ids of mails that are neither posted nor answer what was.
     pub strays: Vec<String>,
 }
@@ -74,31 +103,80 @@ pub struct Collected {
 #[derive(Clone, Copy)]
 struct Target<'a> {
     version: &'a Posted,
-    /// `None` for the cover letter.
-    patch: Option<&'a PostedPatch>,
+    /// The number and the patch; `None` for the cover letter.
+    patch: Option<(usize, &'a PostedPatch)>,
+}
+
+impl<'a> Target<'a> {
+    /// The patches that a reply applies to: all patches, for a reply to the cover letter.
+    fn patches(self) -> &'a [PostedPatch] {
+        match self.patch {
+            Some((_, patch)) => std::slice::from_ref(patch),
+            None => &self.version.patches,
+        }
+    }
+
+    /// As a sentence names it.
+    fn shown(self) -> String {
+        let version = self.version.version;
+        match self.patch {
+            Some((number, patch)) => format!("patch {number} of v{version} ({:?})", patch.subject),
+            None => format!("v{version}"),
+        }
+    }
+
+    /// Whether the line limits the tag to other patches than the target.
+    fn is_narrowed_by(self, line: &str) -> bool {
+        let Some((number, _)) = self.patch else {
+            return true;
+        };
+        // A reply to one patch may well speak of another. Only "for" gives the tag to it.
+        let line = line.to_lowercase();
+        let Some((_, rest)) = line.split_once("for ") else {
+            return false;
+        };
+        let numbers = rest.split(|c: char| !c.is_ascii_digit());
+        let mut numbers = numbers.filter_map(|n| n.parse::<usize>().ok());
+        numbers.next().is_some_and(|first| first != number) || numbers.next().is_some()
+    }
 }
 
 /// Finds the trailers for patches of the posted versions.
-pub fn collect(posted: &[Posted], mails: &[Mail]) -> Collected {
+pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected {
     let thread = Thread::new(posted, mails);
     let mut out = Collected::default();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for mail in mails {
+    for mail in in_time(mails) {
         // An archive may hold a mail once for each list.
         let again = !mail.id.is_empty() && !seen.insert(&mail.id);
         if again || thread.posted.contains_key(mail.id.as_str()) {
             continue;
         }
-        let target = thread.target(mail).filter(|_| is_reply(mail));
-        let Some(target) = target else {
-            out.strays.push(mail.id.clone());
-            continue;
+        let reply = Reply {
+            mail,
+            said: find::read(&mail.body),
+            people,
         };
-        for trailer in in_reply(&mail.body) {
-            take(target, mail, trailer, &mut out);
+        match thread.target(mail).filter(|_| is_reply(mail)) {
+            Some(target) => reply.take(target, &mut out),
+            None => {
+                out.strays.push(mail.id.clone());
+                if thread.is_in(mail) {
+                    reply.refuse("the mail answers none of the posted mails", &mut out);
+                }
+            }
         }
     }
     out
+}
+
+/// The mails by date, if all of them have one.
+fn in_time(mails: &[Mail]) -> Vec<&Mail> {
+    let mut mails: Vec<&Mail> = mails.iter().collect();
+    if mails.iter().all(|m| m.date.is_some()) {
+        mails.sort_by_key(|m| m.date);
+    }
+    mails
 }
 
 /// A patch that is posted in answer to something carries trailers of its own.
@@ -110,43 +188,142 @@ fn has_diff(mail: &Mail) -> bool {
     diff::lines(&mail.body).any(|(_, kind, _)| kind == diff::Kind::File)
 }
 
-fn take(target: Target<'_>, mail: &Mail, trailer: Trailer, out: &mut Collected) {
-    let refuse = |reason| Refused {
-        trailer: trailer.clone(),
-        mail: mail.id.clone(),
-        reason,
-    };
-    if !trailer.is_of(&mail.from) {
-        let Person { name, email } = &mail.from;
-        out.refused
-            .push(refuse(format!("the mail is from {name} <{email}>")));
-        return;
+/// A mail with its parsed contents.
+struct Reply<'a> {
+    mail: &'a Mail,
+    said: Said,
+    people: &'a People,
+}
+
+impl Reply<'_> {
+    fn refused(&self, trailer: impl ToString, reason: impl Into<String>) -> Refused {
+        Refused {
+            trailer: trailer.to_string(),
+            mail: self.mail.id.clone(),
+            reason: reason.into(),
+        }
     }
-    let version = target.version.version;
-    // What is said to the cover letter is said to all.
-    let patches = match target.patch {
-        Some(patch) => std::slice::from_ref(patch),
-        None => &target.version.patches[..],
-    };
-    for patch in patches {
-        let Some(message) = &patch.message else {
-            if target.patch.is_some() {
-                let subject = &patch.subject;
-                out.refused.push(refuse(format!(
-                    "{subject:?} of v{version} is no patch of the series any more"
-                )));
+
+    /// Takes none of its trailers, for one reason.
+    fn refuse(&self, reason: &str, out: &mut Collected) {
+        let all = self.said.trailers.iter();
+        out.refused.extend(all.map(|t| self.refused(t, reason)));
+    }
+
+    fn take(&self, target: Target<'_>, out: &mut Collected) {
+        let unread = self.said.unread.iter();
+        out.refused
+            .extend(unread.map(|(line, reason)| self.refused(line, reason)));
+        self.remark(target, out);
+        let reason = self.reason_against(target);
+        for trailer in &self.said.trailers {
+            match reason.clone().or_else(|| self.doubt(target, trailer)) {
+                Some(reason) => out.refused.push(self.refused(trailer, reason)),
+                None => self.give(target, trailer, out),
             }
-            continue;
+        }
+        let withdraws = self.said.withdrawal.is_some() || self.said.objection.is_some();
+        let from = &self.mail.from;
+        let mut own = self.said.trailers.iter().map(|t| &t.who);
+        // A mail that gives and withdraws is for a person to read.
+        if withdraws && self.mail.senders == 1 && !own.any(|who| self.people.is_of(who, from)) {
+            self.withdraw(target, out);
+        }
+    }
+
+    /// Reports objections and mails without plain text.
+    fn remark(&self, target: Target<'_>, out: &mut Collected) {
+        let Person { name, email } = &self.mail.from;
+        let mut remark = |text| {
+            let mail = self.mail.id.clone();
+            out.remarks.push(Remark { text, mail });
         };
-        out.found.push(Entry {
-            patch: message.clone(),
-            trailer: trailer.clone(),
-            version,
-            essence: patch.essence.clone(),
-            from: (!mail.id.is_empty()).then(|| mail.id.clone()),
-            keep: None,
-            line: 0,
-        });
+        if let Some(line) = &self.said.objection {
+            let what = target.shown();
+            remark(format!("{name} <{email}> objects to {what}: {line}"));
+        }
+        if self.mail.is_html {
+            remark(format!(
+                "the mail of {name} <{email}> about {} is HTML alone and was not read",
+                target.shown()
+            ));
+        }
+    }
+
+    /// Why no tag of this mail counts, if so.
+    fn reason_against(&self, target: Target<'_>) -> Option<String> {
+        let said = &self.said;
+        if self.mail.senders != 1 {
+            return Some(format!("the mail is from {} people", self.mail.senders));
+        }
+        if let Some(line) = said.objection.as_ref().or(said.withdrawal.as_ref()) {
+            return Some(format!("the mail also says {line:?}"));
+        }
+        let line = said.selection.as_ref();
+        let line = line.filter(|line| target.is_narrowed_by(line))?;
+        Some(format!(
+            "the mail names patches, {line:?}; add the tag by hand to those that it is for"
+        ))
+    }
+
+    /// Why this tag does not count, if so.
+    fn doubt(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
+        let address = trailer.who.email.to_lowercase();
+        if target.version.authors.contains(&address) {
+            return Some("the author cannot give it".to_owned());
+        }
+        let given = self.people.may_give(&trailer.who, &self.mail.from);
+        given.err()
+    }
+
+    fn give(&self, target: Target<'_>, trailer: &Trailer, out: &mut Collected) {
+        let version = target.version.version;
+        for patch in target.patches() {
+            let Some(message) = &patch.message else {
+                if target.patch.is_some() {
+                    let subject = &patch.subject;
+                    let reason =
+                        format!("{subject:?} of v{version} is no longer a patch of the series");
+                    out.refused.push(self.refused(trailer, reason));
+                }
+                continue;
+            };
+            out.found.push(Entry {
+                patch: message.clone(),
+                trailer: trailer.clone(),
+                version,
+                essence: patch.essence.clone(),
+                from: (!self.mail.id.is_empty()).then(|| self.mail.id.clone()),
+                by_cover: target.patch.is_none(),
+                ..Entry::default()
+            });
+        }
+    }
+
+    /// Drops the tags that the sender gave to the target in earlier mails.
+    fn withdraw(&self, target: Target<'_>, out: &mut Collected) {
+        let sender = &self.mail.from;
+        for patch in target.patches() {
+            let Some(message) = &patch.message else {
+                continue;
+            };
+            let is_it =
+                |e: &Entry| e.patch == *message && self.people.is_of(&e.trailer.who, sender);
+            let (gone, kept) = std::mem::take(&mut out.found).into_iter().partition(is_it);
+            out.found = kept;
+            let gone: Vec<Entry> = gone;
+            let reason = format!("withdrawn for {message} in {}", self.mail.id);
+            out.refused.extend(gone.into_iter().map(|entry| Refused {
+                trailer: entry.trailer.to_string(),
+                mail: entry.from.unwrap_or_default(),
+                reason: reason.clone(),
+            }));
+            out.withdrawn.push(Withdrawn {
+                patch: message.clone(),
+                sender: sender.clone(),
+                mail: self.mail.id.clone(),
+            });
+        }
     }
 }
 
@@ -166,10 +343,10 @@ impl<'a> Thread<'a> {
             };
             known.insert(version.cover.as_str(), cover);
             // A single patch is its own cover letter.
-            for patch in &version.patches {
+            for (i, patch) in version.patches.iter().enumerate() {
                 let target = Target {
                     version,
-                    patch: Some(patch),
+                    patch: Some((i + 1, patch)),
                 };
                 known.insert(patch.message_id.as_str(), target);
             }
@@ -178,6 +355,16 @@ impl<'a> Thread<'a> {
             posted: known,
             mails: mails.iter().map(|m| (m.id.as_str(), m)).collect(),
         }
+    }
+
+    /// Whether the mail refers to a posting, or has the subject of a posted patch.
+    fn is_in(&self, mail: &Mail) -> bool {
+        let up = mail.references.iter().chain(&mail.in_reply_to);
+        let posted = self.posted.values().filter_map(|target| target.patch);
+        let mut titles = posted.map(|(_, patch)| patch.subject.as_str());
+        up.into_iter()
+            .any(|id| self.posted.contains_key(id.as_str()))
+            || titles.any(|title| title == mail.title())
     }
 
     /// The posted mail that this one leads to, also through other replies.
@@ -219,6 +406,7 @@ mod tests {
         let version = |version| Posted {
             version,
             cover: format!("v{version}-0@x"),
+            authors: ["d@x.org".to_owned()].into(),
             patches: (1..=3).map(|n| patch(version, n)).collect(),
         };
         vec![version(1), version(2)]
@@ -243,7 +431,8 @@ mod tests {
             mbox += &format!("\n{body}\n");
         }
         let mails = mailbox::read(mbox.as_bytes()).unwrap();
-        let out = collect(&posted(), &mails);
+        let known = crate::mailbox::person("Cy <cy@home.org>");
+        let out = collect(&posted(), &mails, &People::new([known]));
         let mut text = String::new();
         for e in &out.found {
             let from = e.from.as_deref().unwrap_or("-");
@@ -254,6 +443,12 @@ mod tests {
         }
         for r in &out.refused {
             text += &format!("not {}: {}\n", r.trailer, r.reason);
+        }
+        for r in &out.remarks {
+            text += &format!("{}\n", r.text);
+        }
+        for t in &out.withdrawn {
+            text += &format!("{} withdrawn in {}\n", t.patch, t.mail);
         }
         if !out.strays.is_empty() {
             text += &format!("strays: {}\n", out.strays.join(" "));
@@ -272,7 +467,7 @@ mod tests {
         2.msg v2 e22 r1@y: Reviewed-by: Ann <ann@x.org>
         ");
         // A patch that is gone.
-        insta::assert_snapshot!(says(&[("r1@y", "v2-3@x", "", "Re: x", ANN, TAG)]), @r#"not Reviewed-by: Ann <ann@x.org>: "x: 3" of v2 is no patch of the series any more"#);
+        insta::assert_snapshot!(says(&[("r1@y", "v2-3@x", "", "Re: x", ANN, TAG)]), @r#"not Reviewed-by: Ann <ann@x.org>: "x: 3" of v2 is no longer a patch of the series"#);
         // Without "Re:", as long as it is no patch.
         insta::assert_snapshot!(says(&[("r1@y", "v1-2@x", "", "[PATCH 2/3] x: 2", ANN, TAG)]), @"2.msg v1 e12 r1@y: Reviewed-by: Ann <ann@x.org>");
     }
@@ -299,7 +494,11 @@ mod tests {
             ("r3@y", "r2@y", "", "Re: x", ANN, TAG),
             ("r4@y", "other@y", "", "Re: x", ANN, TAG),
             ("r5@y", "", "", "hello", ANN, TAG),
-        ]), @"strays: p1@y r1@y r2@y r3@y r4@y r5@y");
+        ]), @r"
+        not Reviewed-by: Bob <bob@x.org>: the mail answers none of the posted mails
+        not Reviewed-by: Ann <ann@x.org>: the mail answers none of the posted mails
+        strays: p1@y r1@y r2@y r3@y r4@y r5@y
+        ");
     }
 
     #[test]
@@ -313,13 +512,94 @@ mod tests {
     }
 
     #[test]
-    fn nobody_speaks_for_somebody_else() {
+    fn tag_of_another_person_is_refused() {
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-1@x", "", "Re: x", "Bob <bob@x.org>", TAG),
             ("r2@y", "v2-1@x", "", "Re: x", "Ann <ann@home.org>", "> Reviewed-by: Bob <bob@x.org>\nAcked-by: Ann <ann@x.org> # the list\n"),
-        ]), @r"
-        1.msg v2 e21 r2@y: Acked-by: Ann <ann@x.org>
+            ("r3@y", "v2-1@x", "", "Re: x", "\",\" <m@evil.org>", TAG),
+            ("r4@y", "v2-1@x", "", "Re: x", "Ann <ann@x.org>, M <m@evil.org>", TAG),
+            ("r5@y", "v2-1@x", "", "Re: x", "Cy <cy@home.org>", "Tested-by: Cy <cy@work.org>\n"),
+            ("r6@y", "v2-1@x", "", "Re: x", "Cy <m@evil.org>", "Tested-by: Cy <m@evil.org>\n"),
+        ]), @r#"
+        1.msg v2 e21 r5@y: Tested-by: Cy <cy@work.org>
         not Reviewed-by: Ann <ann@x.org>: the mail is from Bob <bob@x.org>
-        ");
+        not Acked-by: Ann <ann@x.org>: the mail is from Ann <ann@home.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail is from , <m@evil.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail is from 2 people
+        not Tested-by: Cy <m@evil.org>: Cy is known with the address cy@home.org; if this is the same person, add "Cy <m@evil.org>" to .mailmap
+        "#);
+    }
+
+    #[test]
+    fn tag_of_the_author_is_refused() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-1@x", "", "Re: x", "Dev <D@x.org>", "Tested-by: Dev <d@X.org>\n"),
+        ]), @"not Tested-by: Dev <d@X.org>: the author cannot give it");
+    }
+
+    #[test]
+    fn tag_for_some_patches_is_refused() {
+        let some = format!("For patches 1 and 2:\n{TAG}");
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-0@x", "", "Re: x", ANN, &some),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, &some),
+            ("r3@y", "v2-2@x", "", "Re: x", ANN, &format!("For patch 2:\n{TAG}")),
+            ("r4@y", "v2-1@x", "", "Re: x", ANN, &format!("As in patch 2.\n{TAG}")),
+        ]), @r#"
+        2.msg v2 e22 r3@y: Reviewed-by: Ann <ann@x.org>
+        1.msg v2 e21 r4@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
+        "#);
+    }
+
+    #[test]
+    fn tag_that_is_withdrawn_is_refused() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-0@x", "", "Re: x", ANN, TAG),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, "I take that back.\n"),
+            ("r3@y", "v2-2@x", "", "Re: x", "Bob <bob@x.org>", "Nacked-by: Bob <bob@x.org>\n"),
+        ]), @r#"
+        2.msg v2 e22 r1@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: withdrawn for 1.msg in r2@y
+        Bob <bob@x.org> objects to patch 2 of v2 ("x: 2"): Nacked-by: Bob <bob@x.org>
+        1.msg withdrawn in r2@y
+        2.msg withdrawn in r3@y
+        "#);
+        // A later tag counts again; a mail with both a tag and a withdrawal is not accepted.
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-1@x", "", "Re: x", ANN, "NAK\n"),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, TAG),
+            ("r3@y", "v2-2@x", "", "Re: x", ANN, &format!("I take my NAK back.\n{TAG}")),
+        ]), @r#"
+        1.msg v2 e21 r2@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail also says "I take my NAK back."
+        Ann <ann@x.org> objects to patch 1 of v2 ("x: 1"): NAK
+        Ann <ann@x.org> objects to patch 2 of v2 ("x: 2"): I take my NAK back.
+        1.msg withdrawn in r1@y
+        "#);
+    }
+
+    #[test]
+    fn mail_that_cannot_be_read_is_reported() {
+        let mail = "From: Ann <ann@x.org>\nSubject: Re: x\nMessage-ID: <r1@y>\n\
+                    In-Reply-To: <v2-1@x>\nContent-Type: text/html\n\n<p>Reviewed-by: Ann</p>\n";
+        let mails = mailbox::read(mail.as_bytes()).unwrap();
+        let out = collect(&posted(), &mails, &People::default());
+        insta::assert_snapshot!(out.remarks[0].text, @r#"the mail of Ann <ann@x.org> about patch 1 of v2 ("x: 1") is HTML alone and was not read"#);
+    }
+
+    #[test]
+    fn mails_are_read_in_the_order_of_their_dates() {
+        let mail = |id: &str, day: u32, text: &str| {
+            format!(
+                "From x Thu Jan  1 00:00:00 1970\nFrom: {ANN}\nSubject: Re: x\nMessage-ID: <{id}@y>\n\
+                 In-Reply-To: <v2-1@x>\nDate: Sat, {day:02} Jan 2026 10:00:00 +0000\n\n{text}\n"
+            )
+        };
+        let mbox = mail("r2", 9, "Nacked-by: Ann <ann@x.org>\n") + &mail("r1", 3, TAG);
+        let mails = mailbox::read(mbox.as_bytes()).unwrap();
+        let out = collect(&posted(), &mails, &People::default());
+        assert_eq!((out.found.len(), out.withdrawn.len()), (0, 1));
     }
 }

@@ -9,6 +9,7 @@
 pub mod branch;
 pub mod collect;
 pub mod find;
+pub mod people;
 pub mod store;
 
 use std::collections::{
@@ -22,9 +23,17 @@ use crate::{
         Fault,
         Rule, //
     },
-    error::Result,
+    error::{
+        Error,
+        Result, //
+    },
+    essence::essence,
     message,
-    posting::Posting,
+    posting::{
+        self,
+        PostedPatch,
+        Posting, //
+    },
     trailers::{
         find::Trailer,
         store::Entry, //
@@ -37,44 +46,113 @@ use crate::{
 pub struct Given {
     /// The trailer.
     pub entry: Entry,
-    /// Whether it was dropped before, and a posting said so.
+    /// Whether there is nothing to be said if it is dropped: a posting said so before, or none ever
+    /// carried a trailer that the author keeps out.
     pub said: bool,
 }
 
-/// Reads what was given to the patches of a series.
+/// Reads what was given to the patches of a series. `rename` follows the message of a patch to its
+/// present file.
 ///
 /// # Errors
 ///
 /// As [`store::read`], or the mails of a posting that is asked about are not there.
-pub fn read(ws: &Workspace, name: &str, postings: &[Posting]) -> Result<Vec<Given>> {
+pub fn read(
+    ws: &Workspace,
+    name: &str,
+    postings: &[Posting],
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Given>> {
     let file = store::file(name);
     if !ws.path(&file).exists() {
         return Ok(Vec::new());
     }
-    let mut mails: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut mails = Mails {
+        ws,
+        name,
+        bodies: BTreeMap::new(),
+    };
     let mut all = Vec::new();
-    for entry in store::read(&file, &ws.read(&file)?)? {
+    for mut entry in store::read(&file, &ws.read(&file)?)? {
+        let line = entry.line;
+        let written = entry.patch.clone();
+        let now = rename(&written).unwrap_or_else(|| written.clone());
+        let is_it = |p: &PostedPatch| {
+            let message = p.message.as_ref();
+            message.is_some_and(|m| *m == written || *m == now)
+        };
+        complete(&mut entry, postings, &is_it, &mut mails).map_err(|e| e.at(&file, line))?;
+        entry.patch.clone_from(&now);
         let mut said = None;
         for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
-            let bodies = match mails.entry(posting.version) {
-                Slot::Occupied(known) => known.into_mut(),
-                Slot::Vacant(new) => {
-                    let read = posting.mails(ws, name)?.into_iter();
-                    new.insert(read.map(|m| m.body).collect())
-                }
+            let at = posting.patches.iter().position(&is_it);
+            let mail = match at {
+                Some(at) => Some(&mails.of(posting)?[at]),
+                None => None,
             };
-            let is_it = |p: &crate::posting::PostedPatch| p.message.as_ref() == Some(&entry.patch);
-            let at = posting.patches.iter().position(is_it);
-            let mail = at.map(|at| bodies[at].as_str());
             // The newest that says something about it.
             said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
         }
+        let is_out = entry.drop.is_some() || entry.withdrawn.is_some();
         all.push(Given {
             entry,
-            said: said.unwrap_or(false),
+            said: said.unwrap_or(is_out),
         });
     }
     Ok(all)
+}
+
+/// The mails of postings, each read once.
+struct Mails<'a> {
+    ws: &'a Workspace,
+    name: &'a str,
+    bodies: BTreeMap<u32, Vec<String>>,
+}
+
+impl Mails<'_> {
+    /// The texts of the patches of a posting.
+    fn of(&mut self, posting: &Posting) -> Result<&[String]> {
+        Ok(match self.bodies.entry(posting.version) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => {
+                let read = posting.mails(self.ws, self.name)?.into_iter();
+                new.insert(read.map(|m| m.body).collect())
+            }
+        })
+    }
+}
+
+/// Fills in what a tag leaves out that was written by hand: it is for the patch as it was posted
+/// last, or in the version that it names.
+fn complete(
+    entry: &mut Entry,
+    postings: &[Posting],
+    is_it: &dyn Fn(&PostedPatch) -> bool,
+    mails: &mut Mails<'_>,
+) -> Result<()> {
+    if entry.version > 0 && !entry.essence.is_empty() {
+        return Ok(());
+    }
+    let of_version = |p: &&Posting| entry.version == 0 || entry.version == p.version;
+    let mut found = postings.iter().rev().filter(of_version).filter_map(|p| {
+        let at = p.patches.iter().position(is_it)?;
+        Some((p, at))
+    });
+    let Some((posting, at)) = found.next() else {
+        let what = match entry.version {
+            0 => format!("{} was never posted", entry.patch),
+            v => format!("{} is no patch of the posted v{v}", entry.patch),
+        };
+        return Err(Error::new(what).help(format!(
+            "a tag is for a patch that was posted; write others into series/{}/{} itself",
+            mails.name, entry.patch
+        )));
+    };
+    entry.version = posting.version;
+    if entry.essence.is_empty() {
+        entry.essence = essence(&mails.of(posting)?[at]);
+    }
+    Ok(())
 }
 
 /// What becomes of a trailer.
@@ -86,12 +164,16 @@ pub enum Fate {
     Kept,
     /// The patch changed.
     Dropped,
+    /// The author keeps it out, or it was withdrawn.
+    Out,
 }
 
 /// Decides about a trailer of a patch that has this essence now.
 pub fn fate(given: &Given, essence: &str) -> Fate {
-    match &given.entry.keep {
-        _ if given.entry.essence == essence => Fate::Holds,
+    let entry = &given.entry;
+    match &entry.keep {
+        _ if entry.drop.is_some() || entry.withdrawn.is_some() => Fate::Out,
+        _ if entry.essence == essence => Fate::Holds,
         Some(_) => Fate::Kept,
         None => Fate::Dropped,
     }
@@ -130,13 +212,13 @@ pub fn dress(
     let mut note = String::new();
     for (given, fate) in given.iter().zip(fates) {
         let trailer = &given.entry.trailer;
-        if *fate != Fate::Dropped {
+        if matches!(fate, Fate::Holds | Fate::Kept) {
             if !has(&message, trailer) {
                 message = message::with_trailer(&message, &trailer.text());
             }
         } else if !given.said {
             let tail = tail(trailer, given.entry.version);
-            note += &format!("Dropped in v{version}, as the patch changed: {tail}\n");
+            note += &format!("Dropped in v{version}, {}: {tail}\n", reason(&given.entry));
         }
     }
     if let Some(sign_off) = sign_off {
@@ -146,6 +228,15 @@ pub fn dress(
         message,
         note,
         fates: fates.to_vec(),
+    }
+}
+
+/// Why a trailer is dropped.
+fn reason(entry: &Entry) -> String {
+    match (&entry.drop, &entry.withdrawn) {
+        (Some(why), _) => why.value.split_whitespace().collect::<Vec<_>>().join(" "),
+        (None, Some(mail)) => format!("withdrawn in {}", posting::link(mail)),
+        (None, None) => "as the patch changed".to_owned(),
     }
 }
 
@@ -233,12 +324,12 @@ mod tests {
             trailer: Trailer::parse(trailer).unwrap(),
             version: 1,
             essence: "e1".into(),
-            from: None,
             keep: keep.map(|k| At {
                 value: k.into(),
                 line: 9,
             }),
             line: 5,
+            ..Entry::default()
         };
         Given { entry, said }
     }
@@ -300,6 +391,33 @@ mod tests {
             dressed.fates,
             [Fate::Dropped, Fate::Kept, Fate::Dropped, Fate::Dropped]
         );
+    }
+
+    #[test]
+    fn tag_that_is_kept_out_is_named_if_it_was_carried() {
+        let mut all = [
+            given("Reviewed-by: A <a@x.org>", None, false),
+            given("Acked-by: A <a@x.org>", None, true),
+            given("Tested-by: A <a@x.org>", None, false),
+        ];
+        let value = "given\nby mistake".to_owned();
+        all[0].entry.drop = Some(At { value, line: 1 });
+        for back in &mut all[1..] {
+            back.entry.withdrawn = Some("b1@y".into());
+        }
+        let dressed = dressed(&all, "e1");
+        assert_eq!(dressed.fates, [Fate::Out; 3]);
+        insta::assert_snapshot!(dressed.with_note(), @r#"
+        a: b
+
+        Text.
+
+        Fixes: 0123456789ab ("x")
+        Signed-off-by: D <d@x.org>
+        ---
+        Dropped in v3, given by mistake: Reviewed-by: A <a@x.org> (given to v1)
+        Dropped in v3, withdrawn in https://patch.msgid.link/b1@y: Tested-by: A <a@x.org> (given to v1)
+        "#);
     }
 
     #[test]

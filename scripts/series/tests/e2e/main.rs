@@ -14,6 +14,7 @@ mod maintainer;
 mod mini;
 mod port;
 mod posted;
+mod records;
 mod rehearsal;
 mod relocate;
 mod report;

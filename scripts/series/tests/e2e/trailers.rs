@@ -23,7 +23,7 @@ const ANN: &str = "Ann Reviewer <ann@example.net>";
 const STORE: &str = "series/list/posted/trailers.toml";
 
 /// The mails of a version as they came over a list: those of `out/`, with message ids.
-fn mails(mini: &Mini, name: &str, version: u32) -> String {
+pub fn mails(mini: &Mini, name: &str, version: u32) -> String {
     let folder = mini.ws(&format!("out/{name}/v{version}"));
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -44,12 +44,12 @@ fn mails(mini: &Mini, name: &str, version: u32) -> String {
     mbox
 }
 
-fn id(name: &str, version: u32, n: usize) -> String {
+pub fn id(name: &str, version: u32, n: usize) -> String {
     format!("{name}-v{version}-{n}@example.org")
 }
 
 /// Posts what is assembled, as far as the workspace can see.
-fn post(mini: &Mini, name: &str, version: u32) {
+pub fn post(mini: &Mini, name: &str, version: u32) {
     let file = format!("{name}-v{version}.mbox");
     mini.file(&file, &mails(mini, name, version));
     let path = mini.path(&file);
@@ -57,7 +57,7 @@ fn post(mini: &Mini, name: &str, version: u32) {
 }
 
 /// A reply to the mail of this id.
-fn reply(to: &str, from: &str, text: &str) -> String {
+pub fn reply(to: &str, from: &str, text: &str) -> String {
     let n = to.len() + from.len() + text.len();
     format!(
         "From mboxrd@z Thu Jan  1 00:00:00 1970\nFrom: {from}\nSubject: Re: [PATCH] it\n\
@@ -74,7 +74,7 @@ fn take(mini: &Mini, name: &str, replies: &[String]) -> Ran {
 }
 
 /// The mail of a patch, from the sign-off on or above.
-fn patch(mini: &Mini, name: &str, version: u32, number: usize) -> String {
+pub fn patch(mini: &Mini, name: &str, version: u32, number: usize) -> String {
     let folder = format!("out/{name}/v{version}");
     let start = format!("{number:04}-");
     let mut files = fs::read_dir(mini.ws(&folder)).unwrap().flatten();
@@ -136,13 +136,14 @@ fn trailers_come_into_the_patches_that_they_were_given_to() {
     let ran = take(&mini, "list", &replies);
     insta::assert_snapshot!(ran.stdout, @r"
     1.msg: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
-    1.msg: Acked-by: Bob <bob@example.net> (given to v1)
-    2.msg: Acked-by: Bob <bob@example.net> (given to v1)
+    1.msg: Acked-by: Bob <bob@example.net> (given to v1, to the cover letter and so to all patches)
+    2.msg: Acked-by: Bob <bob@example.net> (given to v1, to the cover letter and so to all patches)
     ");
     insta::assert_snapshot!(ran.stderr, @r"
     warning: not taken: Tested-by: Carl <carl@example.net>: the mail is from Bob <bob@example.net> (r76-list-v1-2@example.org)
     mails about nothing that was posted of list: 1
     trailers: 3 new, 0 known, 1 not taken
+    to add one by hand: a [[trailer]] with `patch` and `trailer` in series/list/posted/trailers.toml
     `cargo series assemble` puts them into the patches
     ");
     let stored = mini.read(STORE);
@@ -555,8 +556,8 @@ fn faults_are_said() {
     );
     mini.replace(STORE, "2.msg", "3.msg");
     insta::assert_snapshot!(mini.error(&["assemble"]), @r#"
-    error: series/list/posted/trailers.toml:6: list has no patch "3.msg"
-      help: if its message was renamed, rename it here too; if the patch is gone, remove the trailer
+    error: series/list/posted/trailers.toml:7: list has no patch "3.msg"
+      help: its message and its subject changed, or the patch is gone: name the patch anew, or remove the trailer (line 7)
     "#);
 }
 
