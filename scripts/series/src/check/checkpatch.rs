@@ -39,6 +39,27 @@ struct Message {
     text: String,
 }
 
+impl Message {
+    /// Whether it takes a word that stands twice in a person's name for a slip.
+    fn is_about_a_name(&self, mail: &str) -> bool {
+        let line = self.line.and_then(|n| mail.lines().nth(n.checked_sub(1)?));
+        let Some((key, person)) = line.and_then(|l| l.split_once(": ")) else {
+            return false;
+        };
+        // The message is "Possible repeated word: 'Very'".
+        let word = self.text.split('\'').nth(1);
+        self.kind == "REPEATED_WORD"
+            && (key == "From" || key.ends_with("-by") && !key.contains(' '))
+            && person
+                .split_once(" <")
+                .zip(word)
+                .is_some_and(|((name, _), word)| {
+                    let same = |w: &&str| w.eq_ignore_ascii_case(word);
+                    name.split_whitespace().filter(same).count() > 1
+                })
+    }
+}
+
 pub fn check(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -50,13 +71,16 @@ pub fn check(
         return Ok(());
     };
     let said = cached(subject, &patch.file)?;
+    let mail = subject.ws.read(&patch.file)?;
     let step = one.plan.patches[number - 1].relocate.as_ref();
     let renamed = match step {
-        Some(step) => Renamed::of(step, &subject.ws.read(&patch.file)?),
+        Some(step) => Renamed::of(step, &mail),
         None => Renamed::default(),
     };
     for message in parse(&said) {
-        if renamed.holds(message.line) || waived(subject, one, number, &message.kind)? {
+        let about_name = message.is_about_a_name(&mail);
+        if about_name || renamed.holds(message.line) || waived(subject, one, number, &message.kind)?
+        {
             continue;
         }
         findings.push(Finding {
@@ -233,6 +257,32 @@ mod tests {
         ] {
             assert_eq!(covers(text, path), covered, "{path}");
         }
+    }
+
+    #[test]
+    fn only_a_name_may_repeat_a_word() {
+        let mail = "\
+From: A Very Very Long Name <v@example.org>
+Reviewed-by: A Very Very Long Name <v@example.org>
+Reviewed-by: the the <v@example.org>
+It is Very Very long, Reviewed-by: A Very Very <v@example.org>
+Link: https://example.org/Very Very <x>
+Reviewed-by: V <very very@example.org>
+";
+        let about = |line, kind: &str, word: &str| {
+            let message = Message {
+                line: Some(line),
+                kind: kind.into(),
+                text: format!("Possible repeated word: '{word}'"),
+            };
+            message.is_about_a_name(mail)
+        };
+        let word = "REPEATED_WORD";
+        let taken: Vec<_> = (0..8).filter(|n| about(*n, word, "Very")).collect();
+        assert_eq!(taken, [1, 2]);
+        assert!(about(3, word, "the"));
+        assert!(!about(2, word, "Long"));
+        assert!(!about(2, "BAD_SIGN_OFF", "Very"));
     }
 
     #[test]
