@@ -34,10 +34,10 @@ pub struct Suite<'a> {
     runner: &'a dyn Runner,
     /// Where apt works.
     dir: PathBuf,
-    /// Where what it downloaded is wanted.
+    /// The folder for downloaded files.
     wanted: PathBuf,
     name: String,
-    /// Removes the folder in which apt works, if it has one of its own.
+    /// Removes apt's folder, if it is separate.
     _own: Option<TempDir>,
 }
 
@@ -191,7 +191,7 @@ impl<'a> Suite<'a> {
         self.bring(&file)
     }
 
-    /// Puts a downloaded file where the caller wants it, out of the reach of apt's user.
+    /// Moves a downloaded file to the caller's folder, which apt's user cannot write.
     fn bring(&self, file: &Path) -> Result<PathBuf> {
         let to = self.wanted.join(file.file_name().unwrap_or_default());
         if self._own.is_some() {
@@ -204,8 +204,8 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// The user that root's apt becomes before it reads anything from the network; `None` if the
-/// machine's configuration has it stay root.
+/// Returns the user that apt switches to for downloads when run by root; `None` if the machine's
+/// configuration keeps it root.
 fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
     let ask = Cmd::new("apt-config").args(["dump", "--format", "%v%n", "APT::Sandbox::User"]);
     let user = must(runner, &ask)?.text();
@@ -213,7 +213,7 @@ fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
     Ok((!user.is_empty() && user != "root").then(|| user.to_owned()))
 }
 
-/// A folder that apt's user can reach. The cache may lie where only root can.
+/// Creates a folder that apt's user can reach. The cache may be below a folder closed to others.
 fn apart() -> Result<TempDir> {
     let tmp = std::env::temp_dir();
     let made = tempfile::Builder::new()
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_keeps_its_sandbox() {
+    fn apt_as_root_keeps_sandbox() {
         let calls = download("_apt");
         let switched = calls.iter().find(|c| c.contains("Sandbox::User="));
         assert_eq!(switched, None);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_without_sandbox_stays_so() {
+    fn apt_without_sandbox_no_chown() {
         for user in ["", "root"] {
             let calls = download(user);
             assert!(!calls.iter().any(|c| c.starts_with("chown")), "{calls:?}");

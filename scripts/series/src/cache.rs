@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// How much the cache grows to, with every kernel and what `check --full` keeps.
+/// The size of the cache with every kernel and the results of `check --full`.
 const SIZE: &str = "10 GB";
 
 /// The cache folder.
@@ -109,7 +109,7 @@ impl Cache {
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/nova-series")))
             .ok_or_else(|| {
-                Error::new("there is no folder for the cache").help(format!(
+                Error::new("no folder for the cache: HOME is not set").help(format!(
                     "set NOVA_SERIES_CACHE to a folder with {SIZE} of space"
                 ))
             })?;
@@ -168,7 +168,7 @@ impl Cache {
                 id => format!(" (process {id})"),
             };
             ui.say(format!(
-                "waiting: another run{who} works on the {} in {}{}",
+                "waiting: another run{who} holds the {} lock in {}{}",
                 resource.name(),
                 self.dir.display(),
                 since(&file)
@@ -243,14 +243,14 @@ impl Cache {
     }
 }
 
-/// Adds to a failure to write into the cache how to have it elsewhere.
+/// Adds the help for a cache folder that cannot be written.
 fn elsewhere(error: Error) -> Error {
     error.help(format!(
         "set NOVA_SERIES_CACHE to a folder that can be written, with {SIZE} of space"
     ))
 }
 
-/// For how long a lock has been held: its holder wrote into the file when it got it.
+/// Returns how long a lock has been held. Its holder wrote the file on taking the lock.
 fn since(file: &File) -> String {
     let written = file.metadata().and_then(|m| m.modified()).ok();
     match written.and_then(|at| at.elapsed().ok()) {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn held_lock_tells_for_how_long() {
+    fn lock_held_shows_duration() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let _lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();

@@ -37,7 +37,7 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("130", "interrupted"),
 ];
 
-/// What stands above the options that each command has.
+/// The heading of the global options.
 const EVERYWHERE: &str = "Options of every command";
 
 /// Both below the options, as `--help` shows them.
@@ -142,7 +142,7 @@ pub struct All {
     #[arg(long, value_enum, default_value = "um")]
     pub arch: Arch,
 
-    /// What is set up
+    /// How to set up
     #[command(flatten)]
     pub setup: Setup,
 }
@@ -191,7 +191,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
-    /// The slow checks too, an hour or more the first time, later as long as what changed takes:
+    /// Run the slow checks too, for an hour or more the first time, later only for changed patches:
     /// each patch built, with clippy, rustdoc, W=1 and sparse;
     /// KUnit at the end of each series; whether each dependency is needed
     #[arg(long)]

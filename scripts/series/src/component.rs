@@ -122,7 +122,7 @@ impl Component {
         let cover = wanted(
             ws,
             &cover,
-            "`# rust: x: add it` in the first line, then what it is for",
+            "`# rust: x: add it` in the first line, then the reason for the series",
         );
         let changelog = wanted(
             ws,
@@ -156,7 +156,7 @@ impl Component {
     }
 }
 
-/// Reads a text that each series has; `form` is what belongs in a new one.
+/// Reads a mandatory text of a series; `form` describes a minimal one.
 fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
     let missing = !ws.path(path).exists();
     ws.read(path).map_err(|e| match missing {
@@ -165,7 +165,7 @@ fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
     })
 }
 
-/// Two results, or what is wrong with either.
+/// Joins two results; if both are errors, both are reported.
 fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),

@@ -89,7 +89,7 @@ impl Arch {
         }
     }
 
-    /// What a build needs, and then a run.
+    /// The tools for a build and a run.
     pub fn run_needs(self) -> Vec<Need> {
         match self {
             Arch::X86_64 => vec![Need::Kernel, Need::Qemu],

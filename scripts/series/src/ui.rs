@@ -56,14 +56,14 @@ impl Ui {
         eprintln!("warning: {}", text.as_ref());
     }
 
-    /// Asks a question to be answered with yes or no; `None` without a terminal.
+    /// Asks a yes-or-no question; returns `None` without a terminal.
     pub fn ask(&self, question: &str) -> Option<bool> {
         if !self.terminal || !std::io::stdin().is_terminal() {
             return None;
         }
         eprint!("{question} [y/N] ");
         let mut answer = String::new();
-        // No answer is none in favour.
+        // A failed read counts as no.
         let _ = std::io::stdin().read_line(&mut answer);
         let answer = answer.trim().to_lowercase();
         Some(answer == "y" || answer == "yes")

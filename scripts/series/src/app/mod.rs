@@ -355,7 +355,7 @@ impl<'a> App<'a> {
         }
     }
 
-    /// The series whose patches are in `out/`, but that have no manifest any more.
+    /// Series with patches in `out/` but without a manifest.
     fn left_over(&self, made: &Made) -> Result<Vec<String>> {
         let out = self.ws.out()?;
         let entries = std::fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
@@ -376,10 +376,11 @@ impl<'a> App<'a> {
         Ok(names)
     }
 
-    /// Says what is left of a series. It may hold what was posted, so it is not removed here.
+    /// Prints the commands that delete the output of a removed series. They are left to the user, since
+    /// the branch may hold a posted version.
     fn say_left_over(&self, name: &str) {
         self.ui.say(format!(
-            "note: there is no series/{name}.toml; what is left of that series goes with\n    \
+            "note: series/{name}.toml was removed; to delete the output of the series:\n    \
              rm -r out/{name}\n    git -C {} branch --force --delete {}",
             self.kernel.display(),
             b4::branch_name(name)
@@ -425,8 +426,8 @@ impl<'a> App<'a> {
         }
     }
 
-    /// Builds, and hands the build over while its folder is still ours. `needs` is what the build
-    /// and what comes then need.
+    /// Builds, and hands the build over while its folder is still ours. `needs` lists the
+    /// tools for the build and for `then`.
     fn build<T>(
         &self,
         target: Target,

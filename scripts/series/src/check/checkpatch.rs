@@ -40,7 +40,7 @@ struct Message {
 }
 
 impl Message {
-    /// Whether it takes a word that stands twice in a person's name for a slip.
+    /// Returns whether it reports a repeated word within a person's name.
     fn is_about_a_name(&self, mail: &str) -> bool {
         let line = self.line.and_then(|n| mail.lines().nth(n.checked_sub(1)?));
         let Some((key, person)) = line.and_then(|l| l.split_once(": ")) else {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_name_may_repeat_a_word() {
+    fn repeated_word_in_name_accepted() {
         let mail = "\
 From: A Very Very Long Name <v@example.org>
 Reviewed-by: A Very Very Long Name <v@example.org>

@@ -39,16 +39,15 @@ use crate::{
     },
 };
 
-/// What has to be there before [`PACKAGES`] can be installed.
+/// Build dependencies of [`PACKAGES`].
 const BUILD_PACKAGES: &str = include_str!("../../python/build.txt");
-/// b4, all that it needs, and what checkpatch's own helpers use.
+/// b4 with its dependencies, and the modules that checkpatch's helpers import.
 const PACKAGES: &str = include_str!("../../python/b4.txt");
 
 /// Installs what is missing and says what could not be.
 ///
-/// Packages of the distribution are installed where apt is there and the user is root, and says
-/// `yes` now or at the terminal; elsewhere the line that does it is said. Everything else goes into
-/// the cache.
+/// Distribution packages are installed by root through apt, after `yes` or an answer at the terminal;
+/// otherwise the error holds the apt-get line. Everything else is installed into the cache.
 ///
 /// # Errors
 ///
@@ -90,7 +89,7 @@ fn lacking(runner: &dyn Runner, cache: &Cache) -> Vec<&'static Spec> {
     SPECS.iter().filter(missing).collect()
 }
 
-/// Whether packages may be installed: this changes the machine for all its users.
+/// Checks that packages may be installed, since that changes the machine for all users.
 fn consent(
     root: bool,
     yes: bool,
@@ -109,10 +108,8 @@ fn consent(
     match ask(&format!("{missing}. Run `{line}`?")) {
         Some(true) => Ok(()),
         Some(false) => Err(Error::new(missing).help(format!("when you want them: {line}"))),
-        None => Err(
-            Error::new(format!("{missing}, and there is no terminal to ask at"))
-                .help(format!("pass --yes to have them installed, or run: {line}")),
-        ),
+        None => Err(Error::new(format!("{missing}, and no terminal to ask at"))
+            .help(format!("pass --yes to have them installed, or run: {line}"))),
     }
 }
 
@@ -170,8 +167,8 @@ fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, yes: bool) -> Result<()
     Ok(())
 }
 
-/// cargo holds the crate against the hash in the registry's index, and what it needs against those
-/// in its own lock file.
+/// Builds bindgen. cargo checks the crate against the hash in the registry's index, and its
+/// dependencies against the lock file in the crate.
 fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let home = Own::Bindgen.home(cache);
     let made = cache.scratch()?;
@@ -222,7 +219,7 @@ fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
         Ok(path)
     };
     let pip = |list: &Path| {
-        // With hashes pip takes nothing that is not listed. A build would fetch its tools without.
+        // With hashes, pip rejects unlisted packages. An isolated build would fetch unlisted tools.
         Cmd::new(home.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check"])
             .args(["--require-hashes", "--no-build-isolation"])
@@ -264,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn python_packages_have_a_version_and_hashes() {
+    fn python_lists_pin_version_and_hash() {
         let all = [pins(BUILD_PACKAGES), pins(PACKAGES)].concat();
         for (name, hashes) in &all {
             assert!(name.contains("==") && *hashes > 0, "{name}: {hashes}");
@@ -304,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn pip_installs_by_hash_alone() {
+    fn b4_installed_by_hash() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let calls = Calls::default();
@@ -320,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_installed_as_root_only_with_a_yes() {
+    fn consent_needs_root_and_yes() {
         let line = "apt-get install x";
         let never = |_: &str| panic!("asked");
         assert!(consent(true, true, line, never).is_ok());
@@ -334,7 +331,7 @@ mod tests {
           help: when you want them: apt-get install x
         ");
         insta::assert_snapshot!(says(true, false, None), @"
-        packages of the distribution are missing, and there is no terminal to ask at
+        packages of the distribution are missing, and no terminal to ask at
           help: pass --yes to have them installed, or run: apt-get install x
         ");
         insta::assert_snapshot!(says(false, true, Some(true)), @"

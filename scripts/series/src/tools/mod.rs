@@ -257,7 +257,7 @@ pub fn lacking(missing: &[Found]) -> crate::error::Error {
         false => format!(", or\n{}", fixes.join("\n")),
     };
     crate::error::Error::new(format!("missing: {}", names.join(", "))).help(format!(
-        "run `{SETUP}`, which installs what any command needs{by_hand}"
+        "run `{SETUP}`, which installs the tools for all commands{by_hand}"
     ))
 }
 
@@ -313,7 +313,7 @@ fn version_in(text: &str) -> String {
 fn version_of(word: &str) -> Option<&str> {
     let numbered = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.');
     let word = word.trim_matches(['(', ')', ',', ';', ':']);
-    // What follows a name and a dash; a dash within a version is part of it.
+    // The part after a name and a dash, unless the version itself contains the dash.
     let ends = word.match_indices('-').map(|(at, _)| &word[at + 1..]);
     let all = std::iter::once(word).chain(ends);
     all.map(|w| w.strip_prefix('v').unwrap_or(w)).find(numbered)
@@ -458,7 +458,7 @@ mod tests {
             .to_string();
         insta::assert_snapshot!(text, @r"
         missing: b4
-          help: run `cargo series setup`, which installs what any command needs
+          help: run `cargo series setup`, which installs the tools for all commands
         ");
     }
 }

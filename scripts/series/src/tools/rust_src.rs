@@ -3,8 +3,8 @@
 //! The source of Rust's standard library, which the kernel compiles for itself. It has to be that
 //! of the very compiler in use.
 //!
-//! Whatever comes into the cache is held against a hash of its content. What rustup adds lies with
-//! the compiler, and rustup checks it as it checked the compiler.
+//! A `library` folder enters the cache only if the hash of its content is known. rustup installs the
+//! component beside the compiler, after checking it as it checked the compiler.
 
 use std::{
     fs::{
@@ -54,7 +54,7 @@ const PARTS: &[&str] = &[
     "backtrace/src/lib.rs",
 ];
 
-/// What a `library` folder holds, as [`digest`] tells it, by the compiler's version.
+/// Known digests of `library` folders, by the compiler's version; see [`digest`].
 const KNOWN: &[(&str, &[&str])] = &[(
     "1.95.0",
     &[
@@ -65,16 +65,16 @@ const KNOWN: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// Whether somebody else has checked an archive already.
+/// Whether an archive was checked before it reached this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checked {
     /// By apt, against the signed lists of the distribution.
     BySignature,
-    /// By nobody.
+    /// Not checked yet.
     No,
 }
 
-/// Holds a `library` folder against what is known of the compiler's version.
+/// Compares a `library` folder with the known digests for the compiler's version.
 fn verify(library: &Path, version: &str, what: &Path, checked: Checked) -> Result<()> {
     let Some((_, known)) = KNOWN.iter().find(|(of, _)| *of == version) else {
         return match checked {
@@ -83,14 +83,14 @@ fn verify(library: &Path, version: &str, what: &Path, checked: Checked) -> Resul
                 "no hash of rust-src {version} is known, so {} cannot be checked",
                 what.display()
             ))
-            .help("run `rustup component add rust-src`, which checks what it downloads")),
+            .help("run `rustup component add rust-src`, which checks its downloads")),
         };
     };
     let found = digest(library)?;
     match known.contains(&found.as_str()) {
         true => Ok(()),
         false => Err(Error::new(format!(
-            "{} has another content than rust-src {version} should have",
+            "checksum mismatch for {}: not rust-src {version}",
             what.display()
         ))
         .detail(format!(
@@ -100,10 +100,10 @@ fn verify(library: &Path, version: &str, what: &Path, checked: Checked) -> Resul
     }
 }
 
-/// One hash of all files of a folder: what
-/// `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints in it.
+/// Returns one hash for all files of a folder, the output of
+/// `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` in that folder.
 ///
-/// An archive may be packed in many ways, so that its own hash says less than its content.
+/// Archives of the same content differ by packing, so the content is hashed.
 fn digest(dir: &Path) -> Result<String> {
     let mut files = Vec::new();
     list(dir, ".", &mut files)?;
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(lacking(dir.path()), Some(PARTS[2]));
     }
 
-    /// A folder of some files, and what the command of [`digest`] printed of it.
+    /// Creates some files and returns the output of the command in [`digest`] for them.
     fn sample(dir: &Path) -> &'static str {
         for (path, text) in [("b/z", "1\n"), ("b.rs", "2\n"), ("a/b/c", "")] {
             let path = dir.join(path);
@@ -334,14 +334,14 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_what_the_command_prints() {
+    fn digest_matches_sha256sum() {
         let dir = tempfile::tempdir().unwrap();
         let expected = sample(dir.path());
         assert_eq!(digest(dir.path()).unwrap(), expected);
     }
 
     #[test]
-    fn digest_tells_content_and_names() {
+    fn digest_depends_on_content_and_names() {
         let dir = tempfile::tempdir().unwrap();
         let expected = sample(dir.path());
         fs::write(dir.path().join("a/b/c"), "x").unwrap();
@@ -360,28 +360,28 @@ mod tests {
     }
 
     #[test]
-    fn altered_library_is_refused_on_each_route() {
+    fn verify_altered_library_fails() {
         let dir = tempfile::tempdir().unwrap();
         sample(dir.path());
         for checked in [Checked::No, Checked::BySignature] {
             let error = verify(dir.path(), "1.95.0", Path::new("FILE"), checked);
             let text = error.unwrap_err().to_string();
             assert!(
-                text.starts_with("FILE has another content than rust-src 1.95.0 should have"),
+                text.starts_with("checksum mismatch for FILE: not rust-src 1.95.0"),
                 "{text}"
             );
         }
     }
 
     #[test]
-    fn unknown_version_needs_a_signature() {
+    fn verify_unknown_version_needs_signature() {
         let dir = tempfile::tempdir().unwrap();
         let what = Path::new("FILE");
         verify(dir.path(), "1.2.3", what, Checked::BySignature).unwrap();
         let error = verify(dir.path(), "1.2.3", what, Checked::No);
         insta::assert_snapshot!(error.unwrap_err().to_string(), @"
         no hash of rust-src 1.2.3 is known, so FILE cannot be checked
-          help: run `rustup component add rust-src`, which checks what it downloads
+          help: run `rustup component add rust-src`, which checks its downloads
         ");
     }
 

@@ -368,7 +368,7 @@ fn demanded(args: &[&str]) -> String {
 }
 
 #[test]
-fn each_command_demands_what_it_needs() {
+fn tools_missing_per_command() {
     let build = "make, gcc, clang-19, ld.lld-19, llvm-nm-19, libclang-19, flex, bison, bc, cpio, \
                  pahole, libelf.h, openssl/ssl.h, python3, rust-src, bindgen";
     let qemu = build.replace("rust-src", "qemu-system-x86_64, rust-src");
@@ -386,7 +386,7 @@ fn each_command_demands_what_it_needs() {
 }
 
 #[test]
-fn setup_as_root_asks() {
+fn setup_as_root_needs_yes() {
     let mini = Mini::new();
     // An apt-get that only notes that it was called to change something.
     mini.file(
@@ -420,7 +420,7 @@ fn setup_as_root_asks() {
 }
 
 #[test]
-fn unwritable_cache_names_its_variable() {
+fn cache_unwritable_names_variable() {
     let mini = Mini::new();
     mini.file("plain", "a file where the cache should be\n");
     let mut command = mini.command(&["status"]);
@@ -434,7 +434,7 @@ fn unwritable_cache_names_its_variable() {
 }
 
 #[test]
-fn removed_series_is_told() {
+fn series_removed_reported() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     for path in [
@@ -448,7 +448,7 @@ fn removed_series_is_told() {
     let ran = mini.good(&["assemble"]);
     assert!(
         ran.stderr.contains(
-            "note: there is no series/other.toml; what is left of that series goes with\n    \
+            "note: series/other.toml was removed; to delete the output of the series:\n    \
              rm -r out/other\n    \
              git -C DIR/cache/kernel branch --force --delete b4/other\n"
         ),
@@ -460,23 +460,18 @@ fn removed_series_is_told() {
         &["branch", "--force", "--delete", "b4/other"],
     );
     fs::remove_dir_all(mini.ws("out/other")).unwrap();
-    assert!(
-        !mini
-            .good(&["assemble"])
-            .stderr
-            .contains("note: there is no")
-    );
+    assert!(!mini.good(&["assemble"]).stderr.contains("was removed"));
 }
 
 #[test]
-fn new_series_lists_what_it_lacks() {
+fn series_new_lists_missing_files() {
     let mini = Mini::new();
     let manifest = "version = 1\nchange-id = \"20260102-more-0123456789ab\"\n\
                     to = [\"List <list@example.org>\"]\n";
     mini.file("ws/series/more.toml", manifest);
     says!(mini, ["assemble"], @"
     error: cover-letters/more.md: the file is missing
-      help: write it: `# rust: x: add it` in the first line, then what it is for
+      help: write it: `# rust: x: add it` in the first line, then the reason for the series
     error: more/CHANGELOG.md: the file is missing
       help: write it: `## v1` in a line, and `- First posting.` below it
     ");

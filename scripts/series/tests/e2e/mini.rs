@@ -208,7 +208,7 @@ impl Mini {
         ] {
             command.env_remove(var);
         }
-        // Where rustup keeps the toolchains is otherwise below the home that is taken away.
+        // rustup finds its toolchains through HOME, which is replaced below.
         for (var, folder) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
             if let (None, Some(home)) = (std::env::var_os(var), std::env::var_os("HOME")) {
                 command.env(var, Path::new(&home).join(folder));
