@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 use crate::{
     error::{
         Error,
@@ -30,8 +32,13 @@ use crate::{
 /// A private view of one suite, in a scratch folder.
 pub struct Suite<'a> {
     runner: &'a dyn Runner,
+    /// Where apt works.
     dir: PathBuf,
+    /// The folder for downloaded files.
+    wanted: PathBuf,
     name: String,
+    /// Removes apt's folder, if it is separate.
+    _own: Option<TempDir>,
 }
 
 impl<'a> Suite<'a> {
@@ -41,11 +48,6 @@ impl<'a> Suite<'a> {
     ///
     /// There is no apt, it has no Debian mirror, or the mirror does not answer.
     pub fn open(runner: &'a dyn Runner, dir: &Path, suite: &str) -> Result<Self> {
-        let own = Self {
-            runner,
-            dir: dir.to_owned(),
-            name: suite.to_owned(),
-        };
         let ask = Cmd::new("apt-get").args([
             "indextargets",
             "--format",
@@ -56,8 +58,21 @@ impl<'a> Suite<'a> {
             Error::new("apt has no mirror of Debian's archive to ask")
                 .help("run `apt-get update`, or add a mirror to apt's sources")
         })?;
+        let root = rustix::process::geteuid().is_root();
+        let sandbox = if root { sandbox(runner)? } else { None };
+        let own = match &sandbox {
+            Some(_) => Some(apart()?),
+            None => None,
+        };
+        let own = Self {
+            runner,
+            dir: own.as_ref().map_or(dir, TempDir::path).to_owned(),
+            wanted: dir.to_owned(),
+            name: suite.to_owned(),
+            _own: own,
+        };
         for sub in ["lists/partial", "archives/partial", "files"] {
-            let sub = dir.join(sub);
+            let sub = own.dir.join(sub);
             fs::create_dir_all(&sub).map_err(|e| Error::io("make the folder", &sub, &e))?;
         }
         let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -69,6 +84,10 @@ impl<'a> Suite<'a> {
             format!("deb {signed}{mirror} {suite} main\ndeb-src {signed}{mirror} {suite} main\n");
         let path = own.dir.join("sources.list");
         fs::write(&path, list).map_err(|e| Error::io("write", &path, &e))?;
+        if let Some(user) = sandbox {
+            let give = Cmd::new("chown").args(["--recursive", &user]);
+            must(runner, &give.arg(&own.dir))?;
+        }
         let update = own
             .apt("apt-get", ["update"])
             .timeout(Duration::from_secs(120));
@@ -84,7 +103,6 @@ impl<'a> Suite<'a> {
             format!("Dir::State::lists={}", at("lists")),
             format!("Dir::Cache={}", self.dir.display()),
             format!("Dir::Cache::archives={}", at("archives")),
-            "APT::Sandbox::User=root".to_owned(),
             "Acquire::http::Timeout=20".to_owned(),
             "Acquire::Retries=1".to_owned(),
         ];
@@ -112,7 +130,7 @@ impl<'a> Suite<'a> {
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let path = self.dir.join("files").join(file);
         match path.is_file() {
-            true => Ok(path),
+            true => self.bring(&path),
             false => Err(failed(&cmd, &out)),
         }
     }
@@ -162,15 +180,46 @@ impl<'a> Suite<'a> {
         must(self.runner, &cmd)?;
         let files = self.dir.join("files");
         let entries = fs::read_dir(&files).map_err(|e| Error::io("list", &files, &e))?;
-        entries
+        let file = entries
             .flatten()
             .map(|e| e.path())
             .find(|p| {
                 let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
                 name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
             })
-            .ok_or_else(|| Error::new(format!("apt downloaded no file of {package}")))
+            .ok_or_else(|| Error::new(format!("apt downloaded no file of {package}")))?;
+        self.bring(&file)
     }
+
+    /// Moves a downloaded file to the caller's folder, which apt's user cannot write.
+    fn bring(&self, file: &Path) -> Result<PathBuf> {
+        let to = self.wanted.join(file.file_name().unwrap_or_default());
+        if self._own.is_some() {
+            fs::copy(file, &to).map_err(|e| Error::io("copy", file, &e))?;
+            let _ = fs::remove_file(file);
+        } else {
+            fs::rename(file, &to).map_err(|e| Error::io("move", file, &e))?;
+        }
+        Ok(to)
+    }
+}
+
+/// Returns the user that apt switches to for downloads when run by root; `None` if the machine's
+/// configuration keeps it root.
+fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
+    let ask = Cmd::new("apt-config").args(["dump", "--format", "%v%n", "APT::Sandbox::User"]);
+    let user = must(runner, &ask)?.text();
+    let user = user.trim();
+    Ok((!user.is_empty() && user != "root").then(|| user.to_owned()))
+}
+
+/// Creates a folder that apt's user can reach. The cache may be below a folder closed to others.
+fn apart() -> Result<TempDir> {
+    let tmp = std::env::temp_dir();
+    let made = tempfile::Builder::new()
+        .prefix("nova-series-apt-")
+        .tempdir_in(&tmp);
+    made.map_err(|e| Error::io("make a folder in", &tmp, &e))
 }
 
 /// The mirror of the main archive among apt's index targets.
@@ -188,7 +237,91 @@ fn mirror(targets: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::Mutex, //
+    };
+
     use super::*;
+    use crate::runner::Output;
+
+    /// A Debian whose apt downloads one package, and remembers its calls.
+    struct Debian {
+        user: &'static str,
+        calls: Mutex<Vec<String>>,
+    }
+
+    impl Runner for Debian {
+        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+            let line = cmd.line();
+            let said = if line.contains("indextargets") {
+                "Packages|Debian|bookworm|http://mirror.example/debian/\n".to_owned()
+            } else if line.starts_with("apt-config") {
+                format!("{}\n", self.user)
+            } else if line.contains("madison") {
+                "tool | 1.2-3 | http://mirror.example/debian suite/main\n".to_owned()
+            } else {
+                String::new()
+            };
+            if line.ends_with("download tool=1.2-3") {
+                fs::write(cmd.dir.as_ref().unwrap().join("tool_1.2-3_all.deb"), "deb")?;
+            }
+            self.calls.lock().unwrap().push(line);
+            Ok(Output {
+                code: Some(0),
+                stdout: said.into_bytes(),
+                ..Output::default()
+            })
+        }
+
+        fn stream(&self, cmd: &Cmd, _: &mut dyn FnMut(&str)) -> io::Result<Output> {
+            self.run(cmd)
+        }
+
+        fn feed(
+            &self,
+            cmd: &Cmd,
+            _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+        ) -> io::Result<Output> {
+            self.run(cmd)
+        }
+    }
+
+    /// The calls that a download takes, with the file that came of it.
+    fn download(user: &'static str) -> Vec<String> {
+        let debian = Debian {
+            user,
+            calls: Mutex::default(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let suite = Suite::open(&debian, dir.path(), "suite").unwrap();
+        let deb = suite.deb("tool", "1.2").unwrap();
+        assert_eq!(deb, dir.path().join("tool_1.2-3_all.deb"));
+        assert_eq!(fs::read(deb).unwrap(), b"deb");
+        drop(suite);
+        debian.calls.into_inner().unwrap()
+    }
+
+    #[test]
+    fn apt_as_root_keeps_sandbox() {
+        let calls = download("_apt");
+        let switched = calls.iter().find(|c| c.contains("Sandbox::User="));
+        assert_eq!(switched, None);
+        if rustix::process::geteuid().is_root() {
+            let at = |start: &str| calls.iter().position(|c| c.starts_with(start));
+            let given = at("chown --recursive _apt ").expect("apt's user gets the folder");
+            let update = calls.iter().position(|c| c.ends_with(" update"));
+            assert!(Some(given) < update, "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn apt_without_sandbox_no_chown() {
+        for user in ["", "root"] {
+            let calls = download(user);
+            assert!(!calls.iter().any(|c| c.starts_with("chown")), "{calls:?}");
+        }
+    }
 
     #[test]
     fn the_main_archive_is_chosen() {

@@ -20,6 +20,7 @@ use std::{
         Path,
         PathBuf, //
     },
+    time::Instant,
 };
 
 use crate::{
@@ -27,8 +28,14 @@ use crate::{
         Error,
         Result, //
     },
-    ui::Ui,
+    ui::{
+        Ui,
+        duration, //
+    },
 };
+
+/// The size of the cache with every kernel and the results of `check --full`.
+const SIZE: &str = "10 GB";
 
 /// The cache folder.
 #[derive(Debug, Clone)]
@@ -102,8 +109,9 @@ impl Cache {
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/nova-series")))
             .ok_or_else(|| {
-                Error::new("there is no folder for the cache")
-                    .help("set NOVA_SERIES_CACHE to a folder with about 10 GiB of space")
+                Error::new("no folder for the cache: HOME is not set").help(format!(
+                    "set NOVA_SERIES_CACHE to a folder with {SIZE} of space"
+                ))
             })?;
         Self::at(dir)
     }
@@ -118,7 +126,8 @@ impl Cache {
             .map_err(|e| Error::new(format!("the cache folder has no absolute path: {e}")))?;
         for sub in ["tmp", "archives", "tools", "lock", "build"] {
             let sub = dir.join(sub);
-            fs::create_dir_all(&sub).map_err(|e| Error::io("make the folder", &sub, &e))?;
+            fs::create_dir_all(&sub)
+                .map_err(|e| elsewhere(Error::io("make the folder", &sub, &e)))?;
         }
         Ok(Self { dir })
     }
@@ -151,19 +160,22 @@ impl Cache {
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(|e| Error::io("open", &path, &e))?;
+            .map_err(|e| elsewhere(Error::io("open", &path, &e)))?;
         if file.try_lock().is_err() {
             let holder = holder(&mut file);
+            let who = match holder.as_str() {
+                "" => String::new(),
+                id => format!(" (process {id})"),
+            };
             ui.say(format!(
-                "waiting: another run{} works on the {} in {}",
-                match holder.as_str() {
-                    "" => String::new(),
-                    id => format!(" (process {id})"),
-                },
+                "waiting: another run{who} holds the {} lock in {}{}",
                 resource.name(),
-                self.dir.display()
+                self.dir.display(),
+                since(&file)
             ));
+            let start = Instant::now();
             file.lock().map_err(|e| Error::io("lock", &path, &e))?;
+            ui.say(format!("waited {}", duration(start.elapsed())));
         }
         // The lock itself is the kernel's; the content only tells who holds it, or died with it.
         let after_death = !holder(&mut file).is_empty();
@@ -186,7 +198,7 @@ impl Cache {
         tempfile::Builder::new()
             .prefix(&format!("{}-", std::process::id()))
             .tempdir_in(&tmp)
-            .map_err(|e| Error::io("make a folder in", &tmp, &e))
+            .map_err(|e| elsewhere(Error::io("make a folder in", &tmp, &e)))
     }
 
     /// Removes what killed runs left under `tmp/`.
@@ -231,6 +243,22 @@ impl Cache {
     }
 }
 
+/// Adds the help for a cache folder that cannot be written.
+fn elsewhere(error: Error) -> Error {
+    error.help(format!(
+        "set NOVA_SERIES_CACHE to a folder that can be written, with {SIZE} of space"
+    ))
+}
+
+/// Returns how long a lock has been held. Its holder wrote the file on taking the lock.
+fn since(file: &File) -> String {
+    let written = file.metadata().and_then(|m| m.modified()).ok();
+    match written.and_then(|at| at.elapsed().ok()) {
+        Some(time) => format!(", for {} now", duration(time)),
+        None => String::new(),
+    }
+}
+
 /// What the file of a lock says.
 fn holder(file: &mut File) -> String {
     let mut holder = String::new();
@@ -248,6 +276,11 @@ fn inherit(file: &File) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{
+        Duration,
+        SystemTime, //
+    };
+
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
@@ -296,6 +329,20 @@ mod tests {
         fs::write(dir.path().join("lock/refs"), "4194999").unwrap();
         assert!(lock().after_death());
         assert!(!lock().after_death());
+    }
+
+    #[test]
+    fn lock_held_shows_duration() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let _lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();
+        let file = File::options()
+            .write(true)
+            .open(dir.path().join("lock/tree"))
+            .unwrap();
+        let then = SystemTime::now() - Duration::from_secs(125);
+        file.set_modified(then).unwrap();
+        assert_eq!(since(&file), ", for 2 min 05 s now");
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("130", "interrupted"),
 ];
 
+/// The heading of the global options.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Both below the options, as `--help` shows them.
 fn after_help() -> String {
     let variables = ENVIRONMENT
@@ -61,15 +64,15 @@ fn after_help() -> String {
 )]
 pub struct Cli {
     /// The checkout [default: the one around the current folder]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
 
     /// Take the base from this kernel git tree
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub kernel: Option<PathBuf>,
 
     /// Say only what went wrong
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
 
     /// What to do
@@ -81,7 +84,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Install what is missing: packages (as root), rust-src, bindgen, b4
-    Setup,
+    Setup(Setup),
     /// Show each tool with its version and what it is needed for
     Doctor(Json),
     /// Make the patches, in dependency order, without a checkout
@@ -109,7 +112,7 @@ pub enum Command {
     /// Show which series builds on which
     Graph(Graph),
     /// All of it: setup, assemble, build, test, status
-    All(OnArch),
+    All(All),
     /// Print the completions of a shell
     Completions(Completions),
     /// Print the manual page, in the language of man
@@ -124,12 +127,24 @@ pub struct Names {
     pub names: Vec<String>,
 }
 
-/// An architecture.
+/// `setup`.
 #[derive(Debug, Args)]
-pub struct OnArch {
+pub struct Setup {
+    /// As root, install packages of the distribution without asking
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `all`.
+#[derive(Debug, Args)]
+pub struct All {
     /// The kernel to build
     #[arg(long, value_enum, default_value = "um")]
     pub arch: Arch,
+
+    /// How to set up
+    #[command(flatten)]
+    pub setup: Setup,
 }
 
 /// A kernel: an architecture, or one of those with checkers.
@@ -171,12 +186,13 @@ pub struct Check {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// What takes seconds: manifests, versions, overlay, applies alone, checkpatch, rustfmt [the
-    /// default]
+    /// Only the quick checks, the default: manifests, versions, overlay, applies alone, checkpatch,
+    /// rustfmt. They take seconds, and some two seconds more for each new or changed patch
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
-    /// Also what takes tens of minutes: each patch built, with clippy, rustdoc, W=1 and sparse;
+    /// Run the slow checks too, for an hour or more the first time, later only for changed patches:
+    /// each patch built, with clippy, rustdoc, W=1 and sparse;
     /// KUnit at the end of each series; whether each dependency is needed
     #[arg(long)]
     pub full: bool,

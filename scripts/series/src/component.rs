@@ -119,6 +119,17 @@ impl Component {
             false => Vec::new(),
         };
         let postings = posting::read_all(ws, name)?;
+        let cover = wanted(
+            ws,
+            &cover,
+            "`# rust: x: add it` in the first line, then the reason for the series",
+        );
+        let changelog = wanted(
+            ws,
+            &changelog,
+            "`## v1` in a line, and `- First posting.` below it",
+        );
+        let (cover, changelog) = both(cover, changelog)?;
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
         let messages = read_texts(ws, &Path::new("series").join(name), "msg")?;
@@ -127,8 +138,8 @@ impl Component {
             overlay,
             relocation,
             edits: read_texts(ws, &dir.join("edits"), "diff")?,
-            cover: ws.read(cover)?,
-            changelog: ws.read(changelog)?,
+            cover,
+            changelog,
             trailers: trailers::read(ws, name, &postings, &rename)?,
             messages,
             postings,
@@ -144,6 +155,24 @@ impl Component {
     /// Its last posting, if there is one.
     pub fn posted(&self) -> Option<&Posting> {
         self.postings.last()
+    }
+}
+
+/// Reads a mandatory text of a series; `form` describes a minimal one.
+fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
+    let missing = !ws.path(path).exists();
+    ws.read(path).map_err(|e| match missing {
+        true => e.help(format!("write it: {form}")),
+        false => e,
+    })
+}
+
+/// Joins two results; if both are errors, both are reported.
+fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => Err(Error::all(vec![a.clone(), b]).unwrap_or(a)),
+        (Err(e), _) | (_, Err(e)) => Err(e),
     }
 }
 

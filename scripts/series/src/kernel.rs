@@ -89,8 +89,8 @@ impl Arch {
         }
     }
 
-    /// What a build and a run need.
-    pub fn needs(self) -> Vec<Need> {
+    /// The tools for a build and a run.
+    pub fn run_needs(self) -> Vec<Need> {
         match self {
             Arch::X86_64 => vec![Need::Kernel, Need::Qemu],
             _ => vec![Need::Kernel],

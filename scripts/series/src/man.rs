@@ -177,7 +177,7 @@ mod tests {
     fn the_page_has_the_parts_of_a_manual_page() {
         let page = page();
         let headings: Vec<_> = page.lines().filter(|l| l.starts_with(".SH")).collect();
-        assert_eq!(headings.len(), 7, "{headings:?}");
+        assert_eq!(headings.len(), 8, "{headings:?}");
         assert!(page.contains("\n.TH CARGO-SERIES 1 "), "{page}");
         assert!(page.contains("\ncargo\\-series \\- Assembles "), "{page}");
     }

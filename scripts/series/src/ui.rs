@@ -56,6 +56,19 @@ impl Ui {
         eprintln!("warning: {}", text.as_ref());
     }
 
+    /// Asks a yes-or-no question; returns `None` without a terminal.
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        if !self.terminal || !std::io::stdin().is_terminal() {
+            return None;
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        // A failed read counts as no.
+        let _ = std::io::stdin().read_line(&mut answer);
+        let answer = answer.trim().to_lowercase();
+        Some(answer == "y" || answer == "yes")
+    }
+
     /// Starts something long; `total` may be unknown (0).
     pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
         let bar = (self.terminal && !self.quiet).then(|| {

@@ -174,7 +174,7 @@ impl<'a> App<'a> {
     /// Whatever was expected to be able to go wrong.
     pub fn run(&self, command: &Command) -> Result<()> {
         match command {
-            Command::Setup => tools::setup(self.runner, &self.cache, &self.sources, &self.ui),
+            Command::Setup(setup) => self.setup(setup.yes),
             Command::Doctor(form) => self.doctor(form.json),
             Command::Assemble(names) => self.assemble_command(&names.names),
             Command::Build(on) => self.build_command(chosen(on)?),
@@ -198,7 +198,7 @@ impl<'a> App<'a> {
             Command::Send(send) if send.resend => self.resend(&send.name),
             Command::Send(send) => self.send(&send.name),
             Command::Status(form) => self.status(form.json),
-            Command::All(on) => self.all(Target::Plain(on.arch)),
+            Command::All(all) => self.all(Target::Plain(all.arch), all.setup.yes),
             // These two are answered without a workspace.
             Command::Completions(_) | Command::Man => Ok(()),
         }
@@ -351,12 +351,49 @@ impl<'a> App<'a> {
         for line in made.assembled.series.iter().flat_map(dropped) {
             self.ui.say(format!("note: {line}"));
         }
+        if names.is_empty() {
+            for name in self.left_over(&made)? {
+                self.say_left_over(&name);
+            }
+        }
         self.ui
             .say(format!("assembled in {}", duration(start.elapsed())));
         match names.is_empty() {
             true => self.show(&made.report),
             false => self.show_part(&made.report),
         }
+    }
+
+    /// Series with patches in `out/` but without a manifest.
+    fn left_over(&self, made: &Made) -> Result<Vec<String>> {
+        let out = self.ws.out()?;
+        let entries = std::fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
+        let mut names = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_one = made.assembled.series.iter().any(|s| s.name() == name);
+            let boxes = std::fs::read_dir(entry.path()).into_iter().flatten();
+            let made_here = |e: std::fs::DirEntry| {
+                let name = e.file_name();
+                name.to_string_lossy().ends_with(".with-deps.mbox")
+            };
+            if !is_one && boxes.flatten().any(made_here) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Prints the commands that delete the output of a removed series. They are left to the user, since
+    /// the branch may hold a posted version.
+    fn say_left_over(&self, name: &str) {
+        self.ui.say(format!(
+            "note: series/{name}.toml was removed; to delete the output of the series:\n    \
+             rm -r out/{name}\n    git -C {} branch --force --delete {}",
+            self.kernel.display(),
+            b4::branch_name(name)
+        ));
     }
 
     /// What was assembled before, if it would be made again just so.
@@ -398,15 +435,17 @@ impl<'a> App<'a> {
         }
     }
 
-    /// Builds, and hands the build over while its folder is still ours.
+    /// Builds, and hands the build over while its folder is still ours. `needs` lists the
+    /// tools for the build and for `then`.
     fn build<T>(
         &self,
         target: Target,
+        needs: &[Need],
         then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
     ) -> Result<T> {
         self.refuse_odd_folder()?;
         let made = self.make(&[])?;
-        let toolchain = self.toolchain(&target.arch().needs())?;
+        let toolchain = self.toolchain(needs)?;
         let build = Build {
             runner: self.runner,
             ws: &self.ws,
@@ -452,14 +491,14 @@ impl<'a> App<'a> {
     }
 
     fn build_command(&self, target: Target) -> Result<()> {
-        self.build(target, |_, build| {
+        self.build(target, &[Need::Kernel], |_, build| {
             print(&format!("{}\n", build.dir().display()));
             Ok(())
         })
     }
 
     fn prove(&self, names: &[String], target: Target, json: bool) -> Result<()> {
-        let proofs = self.build(target, |made, build| {
+        let proofs = self.build(target, &[Need::Kernel], |made, build| {
             let wanted = made.assembled.named(names)?;
             let git = self.git();
             // The compiler reads all other headers where the build read them.
@@ -487,7 +526,7 @@ impl<'a> App<'a> {
     }
 
     fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
-        self.build(target, |made, build| {
+        self.build(target, &target.arch().run_needs(), |made, build| {
             for name in names {
                 made.assembled.find(name)?;
             }
@@ -611,11 +650,15 @@ impl<'a> App<'a> {
         }
     }
 
+    fn setup(&self, yes: bool) -> Result<()> {
+        tools::setup(self.runner, &self.cache, &self.sources, &self.ui, yes)
+    }
+
     /// What the README promises of its first command.
-    fn all(&self, target: Target) -> Result<()> {
+    fn all(&self, target: Target, yes: bool) -> Result<()> {
         let start = Instant::now();
         // What can be done without a missing tool is done.
-        let setup = tools::setup(self.runner, &self.cache, &self.sources, &self.ui);
+        let setup = self.setup(yes);
         if let Err(error) = &setup {
             self.ui.warn(error.to_string());
         }

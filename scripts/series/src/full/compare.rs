@@ -25,7 +25,6 @@ use crate::relocation::Step;
 
 /// Offsets in functions, and places within a message.
 static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
-    #[allow(clippy::expect_used, reason = "a constant")]
     Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("a pattern that does not compile")
 });
 

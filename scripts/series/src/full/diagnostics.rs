@@ -41,7 +41,6 @@ static KCONFIG: LazyLock<Regex> =
 
 fn pattern(text: &str) -> Regex {
     // The patterns are constants, each used by a test below.
-    #[allow(clippy::expect_used, reason = "a constant")]
     Regex::new(text).expect("a pattern that does not compile")
 }
 

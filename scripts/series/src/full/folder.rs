@@ -258,7 +258,6 @@ impl Folder<'_> {
 
 /// How make tells that a program was ended by somebody, and not by itself.
 static ENDED: LazyLock<Regex> = LazyLock::new(|| {
-    #[allow(clippy::expect_used, reason = "a constant")]
     Regex::new(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)")
         .expect("a pattern that does not compile")
 });

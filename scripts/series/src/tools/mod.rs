@@ -256,8 +256,9 @@ pub fn lacking(missing: &[Found]) -> crate::error::Error {
         true => String::new(),
         false => format!(", or\n{}", fixes.join("\n")),
     };
-    crate::error::Error::new(format!("missing: {}", names.join(", ")))
-        .help(format!("run `{SETUP}`{by_hand}"))
+    crate::error::Error::new(format!("missing: {}", names.join(", "))).help(format!(
+        "run `{SETUP}`, which installs the tools for all commands{by_hand}"
+    ))
 }
 
 fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
@@ -301,20 +302,21 @@ fn answer(runner: &dyn Runner, program: &Path, args: &[&str]) -> Option<String> 
     out.ok().then(|| version_in(&out.text()))
 }
 
-/// The first word that looks like a version, or the first line.
+/// The first version among the words of a text, or its first line.
 fn version_in(text: &str) -> String {
-    let like = |w: &&str| {
-        let w = w.rsplit('-').find(|part| part.contains('.')).unwrap_or(w);
-        w.trim_start_matches('v')
-            .starts_with(|c: char| c.is_ascii_digit())
-            && w.contains('.')
-    };
-    let word = text.split_whitespace().find(like);
-    let found = word.or(text.lines().next()).unwrap_or("found");
-    found
-        .trim_start_matches('v')
-        .trim_end_matches([',', ')'])
-        .to_owned()
+    let version = text.split_whitespace().find_map(version_of);
+    let found = version.or(text.lines().next()).unwrap_or("found");
+    found.to_owned()
+}
+
+/// The version that a word is or ends with, as in `v1.24`, `(19.1.7)` and `valgrind-3.19.0`.
+fn version_of(word: &str) -> Option<&str> {
+    let numbered = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.');
+    let word = word.trim_matches(['(', ')', ',', ';', ':']);
+    // The part after a name and a dash, unless the version itself contains the dash.
+    let ends = word.match_indices('-').map(|(at, _)| &word[at + 1..]);
+    let all = std::iter::once(word).chain(ends);
+    all.map(|w| w.strip_prefix('v').unwrap_or(w)).find(numbered)
 }
 
 impl Own {
@@ -409,6 +411,15 @@ mod tests {
                 "12.2.0-14+deb12u1",
             ),
             ("0.16.0", "0.16.0"),
+            ("valgrind-3.19.0", "3.19.0"),
+            ("v0.6.4 (Debian: 0.6.4-3)", "0.6.4"),
+            ("QEMU emulator version 7.2.22 (Debian 1:7.2)", "7.2.22"),
+            ("LLVM (http://llvm.org/):\n  LLVM version 19.1.7", "19.1.7"),
+            ("Ubuntu-tool (2.1)", "2.1"),
+            (
+                "rustfmt 1.8.0-stable (59807616e1 2026-04-14)",
+                "1.8.0-stable",
+            ),
             ("no number", "no number"),
         ] {
             assert_eq!(version_in(text), version);
@@ -447,7 +458,7 @@ mod tests {
             .to_string();
         insta::assert_snapshot!(text, @r"
         missing: b4
-          help: run `cargo series setup`
+          help: run `cargo series setup`, which installs the tools for all commands
         ");
     }
 }

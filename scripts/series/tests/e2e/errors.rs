@@ -349,6 +349,134 @@ fn missing_tools_are_listed_with_what_installs_them() {
     );
 }
 
+/// The tools that a run without any but git names as missing.
+fn demanded(args: &[&str]) -> String {
+    let mini = Mini::new();
+    let bin = mini.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let git = mini.git(&mini.path("home"), &["--exec-path"]);
+    symlink(format!("{git}/git"), bin.join("git")).unwrap();
+    let ran = mini.ran(mini.command(args).env("PATH", bin).output().unwrap());
+    assert_eq!(ran.code, Some(1), "{args:?}: {}", ran.stderr);
+    let missing = ran
+        .stderr
+        .lines()
+        .find_map(|l| l.strip_prefix("error: missing: "));
+    missing
+        .unwrap_or_else(|| panic!("{args:?}: {}", ran.stderr))
+        .to_owned()
+}
+
+#[test]
+fn tools_missing_per_command() {
+    let build = "make, gcc, clang-19, ld.lld-19, llvm-nm-19, libclang-19, flex, bison, bc, cpio, \
+                 pahole, libelf.h, openssl/ssl.h, python3, rust-src, bindgen";
+    let qemu = build.replace("rust-src", "qemu-system-x86_64, rust-src");
+    for (args, missing) in [
+        (&["build"][..], build),
+        (&["build", "--arch", "x86_64"], build),
+        (&["prove"], build),
+        (&["test"], build),
+        (&["test", "--arch", "x86_64"], &qemu),
+        (&["check"], "perl, rustfmt, clippy"),
+        (&["send", "list"], "b4"),
+    ] {
+        assert_eq!(demanded(args), missing, "{args:?}");
+    }
+}
+
+#[test]
+fn setup_as_root_needs_yes() {
+    let mini = Mini::new();
+    // An apt-get that only notes that it was called to change something.
+    mini.file(
+        "bin/apt-get",
+        "#!/bin/sh\n[ \"$1\" = --version ] || [ \"$5\" = --version ] || echo \"$*\" >>\"$CALLS\"\n",
+    );
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(mini.path("bin/apt-get"), mode).unwrap();
+    symlink("/bin/sh", mini.path("bin/sh")).unwrap();
+    let calls = mini.path("calls");
+    let run = |args: &[&str]| {
+        let mut command = mini.command(args);
+        command.env("PATH", mini.path("bin")).env("CALLS", &calls);
+        mini.ran(command.stdin(std::process::Stdio::null()).output().unwrap())
+    };
+    let ran = run(&["setup"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(!calls.exists(), "{}", fs::read_to_string(&calls).unwrap());
+    assert!(
+        ran.stderr
+            .contains("packages of the distribution are missing"),
+        "{}",
+        ran.stderr
+    );
+    if rustix::process::geteuid().is_root() {
+        assert!(ran.stderr.contains("pass --yes to"), "{}", ran.stderr);
+        run(&["setup", "--yes"]);
+        let called = fs::read_to_string(&calls).unwrap();
+        assert!(called.contains(" install --yes "), "{called}");
+    }
+}
+
+#[test]
+fn cache_unwritable_names_variable() {
+    let mini = Mini::new();
+    mini.file("plain", "a file where the cache should be\n");
+    let mut command = mini.command(&["status"]);
+    command.env("NOVA_SERIES_CACHE", mini.path("plain"));
+    let ran = mini.ran(command.output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.stderr, @"
+    error: cannot make the folder DIR/plain/tmp: Not a directory (os error 20)
+      help: set NOVA_SERIES_CACHE to a folder that can be written, with 10 GB of space
+    ");
+}
+
+#[test]
+fn series_removed_reported() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    for path in [
+        "series/other.toml",
+        "series/other",
+        "other",
+        "cover-letters/other.md",
+    ] {
+        fs::rename(mini.ws(path), mini.path(&path.replace('/', "-"))).unwrap();
+    }
+    let ran = mini.good(&["assemble"]);
+    assert!(
+        ran.stderr.contains(
+            "note: series/other.toml was removed; to delete the output of the series:\n    \
+             rm -r out/other\n    \
+             git -C DIR/cache/kernel branch --force --delete b4/other\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    mini.git(
+        &mini.path("cache/kernel"),
+        &["branch", "--force", "--delete", "b4/other"],
+    );
+    fs::remove_dir_all(mini.ws("out/other")).unwrap();
+    assert!(!mini.good(&["assemble"]).stderr.contains("was removed"));
+}
+
+#[test]
+fn series_new_lists_missing_files() {
+    let mini = Mini::new();
+    let manifest = "version = 1\nchange-id = \"20260102-more-0123456789ab\"\n\
+                    to = [\"List <list@example.org>\"]\n";
+    mini.file("ws/series/more.toml", manifest);
+    says!(mini, ["assemble"], @"
+    error: cover-letters/more.md: the file is missing
+      help: write it: `# rust: x: add it` in the first line, then the reason for the series
+    error: more/CHANGELOG.md: the file is missing
+      help: write it: `## v1` in a line, and `- First posting.` below it
+    ");
+}
+
 #[test]
 fn outside_a_workspace() {
     let mini = Mini::new();

@@ -242,6 +242,12 @@ impl Mini {
         ] {
             command.env_remove(var);
         }
+        // rustup finds its toolchains through HOME, which is replaced below.
+        for (var, folder) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
+            if let (None, Some(home)) = (std::env::var_os(var), std::env::var_os("HOME")) {
+                command.env(var, Path::new(&home).join(folder));
+            }
+        }
         command
             .env("HOME", self.path("home"))
             .env("GIT_CONFIG_GLOBAL", self.path("home/.gitconfig"))
