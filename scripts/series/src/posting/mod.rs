@@ -168,7 +168,8 @@ impl Posting {
 
 /// The patches of a mailbox, in the order of their numbers; no cover letter.
 pub(crate) fn read_patches(ws: &Workspace, file: &Path) -> Result<Vec<Mail>> {
-    let bytes = std::fs::read(ws.path(file)).map_err(|e| Error::io("read", file, &e))?;
+    let bytes =
+        crate::workspace::read_file(&ws.path(file)).map_err(|e| Error::io("read", file, &e))?;
     let mut mails = mailbox::read(&bytes).map_err(|e| e.at(file, None))?;
     mails.retain(|m| m.tag().is_some_and(|tag| tag.number > 0));
     mails.sort_by_key(|m| m.tag().map(|tag| tag.number));

@@ -50,7 +50,8 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let name = one.name();
     let made = rebuild.commits(name, posting)?;
     let posted = posting.mails(rebuild.ws, name)?;
-    let whole = std::fs::read(rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
+    let whole =
+        crate::workspace::read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
     let cover = tag::cover_of(&mailbox::read(&whole)?);
     tag::ensure(rebuild.git, posting, &cover, &made)?;
     // Both sides by one git, as a mail may have been made with other settings.

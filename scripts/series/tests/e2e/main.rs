@@ -3,6 +3,7 @@
 //! End to end on a miniature kernel: the real program, git and b4, offline, in seconds.
 
 mod assemble;
+mod damage;
 mod documented;
 mod errors;
 mod full;
@@ -17,5 +18,7 @@ mod rehearsal;
 mod relocate;
 mod report;
 mod robust;
+mod settings;
 mod stage;
 mod trailers;
+mod work;
