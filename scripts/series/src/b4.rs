@@ -676,7 +676,7 @@ fn disturbing() -> Vec<String> {
         "GIT_ASKPASS",
         "GIT_AUTHOR_",
         "GIT_COMMITTER_",
-        "GIT_CONFIG",
+        "GIT_CONFIG_",
         "GIT_EDITOR",
         "GIT_EXEC_PATH",
         "GIT_PAGER",

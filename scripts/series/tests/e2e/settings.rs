@@ -163,7 +163,7 @@ fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
     keys.sort();
     keys.dedup();
     let table: BTreeMap<&str, &[&str]> = VALUES.iter().copied().collect();
-    let repository = mini.pristine("probe");
+    let repository = mini.path("probe");
     let taken = |key: &str, value: &str| {
         let setting = format!("{key}={value}");
         let mut git = Command::new("git");
@@ -285,8 +285,9 @@ fn stage() -> Mini {
 
 #[test]
 fn user_settings_change_nothing() {
-    let mini = stage();
-    let _ = fs::remove_dir_all(mini.path("home/.config"));
+    let mini = Mini::new();
+    mini.file("home/.gitconfig", USER);
+    mini.pristine("probe");
     let plain = make(&mini, &[]);
     traps(&mini);
     let settings = settings(&mini);
@@ -412,7 +413,7 @@ fn repository_settings_are_dropped() {
 
 #[test]
 fn kernel_tree_hooks_are_not_run() {
-    let mini = stage();
+    let mini = Mini::new();
     let kernel = mini.pristine("theirs");
     let ran = mini.path("ran");
     mini.file("monitor", &format!("#!/bin/sh\ntouch {}\n", ran.display()));
