@@ -164,23 +164,29 @@ fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
     keys.dedup();
     let table: BTreeMap<&str, &[&str]> = VALUES.iter().copied().collect();
     let repository = mini.path("probe");
+    // What git itself refuses, or complains of, is not a setting that anybody has.
     let taken = |key: &str, value: &str| {
         let setting = format!("{key}={value}");
-        let mut git = Command::new("git");
-        mini.isolate(&mut git);
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .current_dir(&repository);
-        git.args(["-c", &setting, "status"])
-            .output()
-            .unwrap()
-            .status
-            .success()
+        [&["status"][..], &["log", "-1", "--patch", "--stat"]]
+            .iter()
+            .all(|args| {
+                let mut git = Command::new("git");
+                mini.isolate(&mut git);
+                git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+                    .current_dir(&repository);
+                let out = git.args(["-c", &setting]).args(*args).output().unwrap();
+                out.status.success() && out.stderr.is_empty()
+            })
     };
     let all = keys.into_iter().map(|key| {
         let values: Vec<String> = match table.get(key.as_str()) {
             Some(values) => {
                 let home = home.to_str().unwrap();
                 values.iter().map(|v| v.replace("HOME", home)).collect()
+            }
+            // The colour of something.
+            None if key.starts_with("color.") && key.matches('.').count() == 2 => {
+                vec!["red".to_owned()]
             }
             None => {
                 let values = ["true", "false", "1", "0"]
