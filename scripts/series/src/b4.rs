@@ -40,20 +40,28 @@ use crate::{
     git::{
         Git,
         Identity,
-        Oid, //
+        Oid,
+        PINNED,
+        isolated,
+        parse_settings,
+        user_settings, //
     },
     manifest::{
         Base,
         Series, //
     },
+    message,
     posting::Posting,
     runner::{
         Cmd,
         must, //
     },
-    trailers::branch::{
-        self as reviews,
-        Committed, //
+    trailers::{
+        branch::{
+            self as reviews,
+            Committed, //
+        },
+        find::Trailer,
     },
     ui::Ui,
 };
@@ -77,6 +85,8 @@ pub fn branch_name(name: &str) -> String {
 struct Tracked {
     /// The commit of the cover letter.
     cover: Oid,
+    /// Its text.
+    cover_text: String,
     json: Map<String, Value>,
     committed: u64,
 }
@@ -122,40 +132,46 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     let template = git.dir().join(".git/nova-series-cover.template");
     crate::workspace::write(&template, cover_template(base).as_bytes())?;
     let template = template.display().to_string();
-    let set = git.must(["config", "--local", "--list"])?.text();
-    for (key, value) in [
+    let set = local_settings(git)?;
+    let own = [
         ("user.name", who.name.as_str()),
         ("user.email", &who.email),
         ("b4.prep-cover-template", &template),
-        // b4's diffs are to be the tool's, and with them the patch ids.
-        ("diff.algorithm", "histogram"),
-        ("diff.context", "3"),
-        ("diff.indentheuristic", "true"),
-        ("diff.interhunkcontext", "0"),
-        ("diff.renames", "true"),
-    ] {
-        if !set
-            .lines()
-            .any(|l| l.strip_prefix(key) == Some(&format!("={value}")))
-        {
-            git.must(["config", key, value])?;
+    ];
+    // What a person has b4 post there is to be what the tool had it write.
+    for (key, value) in own.iter().chain(PINNED) {
+        let values: Vec<_> = set.iter().filter(|(k, _)| k == key).collect();
+        if !matches!(values[..], [(_, one)] if one == value) {
+            git.must(["config", "--local", "--replace-all", key, value])?;
         }
     }
     Ok(())
 }
 
-/// Makes or renews the branch of a series.
+/// The settings of the repository itself.
+fn local_settings(git: &Git<'_>) -> Result<Vec<(String, String)>> {
+    let listed = git.must(["config", "--local", "-z", "--list"])?;
+    Ok(parse_settings(&listed.stdout))
+}
+
+/// What the tool made a branch of last. It tells what somebody else did there since.
+fn made_ref(name: &str) -> String {
+    format!("refs/nova-series/b4/{name}")
+}
+
+/// Makes or renews the branch of a series. Returns why it was left as it is, if so: b4 is at
+/// another version than the manifest, or somebody worked on it. Then it cannot be sent.
 ///
 /// # Errors
 ///
-/// b4 has posted another version than the manifest says.
+/// b4's branch cannot be read, or holds trailers that would be lost.
 pub fn branch(
     git: &Git<'_>,
     one: &AssembledSeries,
     cover: &Cover,
     base: &Base,
     who: &Identity,
-) -> Result<()> {
+) -> Result<Option<Error>> {
     let series = one.plan.series();
     let postings = &one.plan.component.postings;
     let name = branch_name(&series.name);
@@ -164,14 +180,18 @@ pub fn branch(
         .map_or(0, |d| d.as_secs());
     let message = message(series, cover, who);
     let content = content(one, &message, &cover.trailers, who);
-    let old = tracked(git, &name)?;
+    let old = tracked(git, &format!("refs/heads/{name}"))?;
     if let Some(old) = &old {
-        check_revision(series, postings, old)?;
-        // Somebody may have worked on the branch.
+        if let Some(why) = other_revision(git, series, postings, old) {
+            return Ok(Some(why));
+        }
+        if let Some(why) = work_of_others(git, series, old)? {
+            return Ok(Some(why));
+        }
         let tree = git.resolve(&format!("refs/heads/{name}^{{tree}}"))?;
         let same = tree.as_ref() == Some(&one.tip().tree) && old.content() == Some(&content);
         if same && now.saturating_sub(old.committed) < STALE {
-            return Ok(());
+            return Ok(None);
         }
         let commits = commits_above(git, &name, old)?;
         let unknown = reviews::unknown(&one.plan.component, &commits, &old.own());
@@ -191,16 +211,125 @@ pub fn branch(
     for (dressed, made) in one.dressed.iter().zip(&one.patches) {
         tip = commit(git, &made.tree, &tip, &dressed.with_note(), who, now)?;
     }
-    git.must([
+    // Both or none of them, wherever this is cut off.
+    let refs = format!(
+        "update refs/heads/{name} {tip}\nupdate {} {tip}\n",
+        made_ref(&series.name)
+    );
+    let args = [
         "update-ref",
         "--create-reflog",
         "-m",
         "nova-series: assembled",
-        &format!("refs/heads/{name}"),
-        tip.as_str(),
-    ])?;
+        "--stdin",
+    ];
+    must(git.runner(), &git.cmd(args).stdin(refs))?;
     let key = format!("branch.{name}.b4-prep-cover-strategy");
-    git.must(["config", &key, "commit"]).map(drop)
+    git.must(["config", &key, "commit"])?;
+    Ok(None)
+}
+
+/// What somebody else did on the branch of a series since the tool made it: commits, and the text
+/// of the cover letter with the recipients in it. b4's own changes are not among that.
+fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Option<Error>> {
+    let name = &series.name;
+    let (branch, made) = (format!("refs/heads/{}", branch_name(name)), made_ref(name));
+    let (Some(tip), Some(ours)) = (git.resolve(&branch)?, git.resolve(&made)?) else {
+        // Made before the tool kept this ref, or never.
+        return Ok(None);
+    };
+    if tip == ours {
+        return Ok(None);
+    }
+    let Some(before) = tracked(git, &made)? else {
+        return Ok(None);
+    };
+    let (theirs, ours) = (drafts(git, &branch, now)?, drafts(git, &made, &before)?);
+    let mut found: Vec<String> = theirs
+        .iter()
+        .filter(|t| !ours.iter().any(|o| o.does == t.does))
+        .map(|t| format!("commit {}: {}", &t.commit.as_str()[..12], t.subject))
+        .collect();
+    if found.is_empty() && theirs.len() < ours.len() {
+        let gone = ours
+            .iter()
+            .filter(|o| !theirs.iter().any(|t| t.does == o.does));
+        found.extend(gone.map(|o| format!("without the patch: {}", o.subject)));
+    }
+    let (then, now) = (
+        cover_lines(&before.cover_text),
+        cover_lines(&now.cover_text),
+    );
+    let differ = |a: &[String], b: &[String], sign: &str| -> Vec<String> {
+        let only = a.iter().filter(|line| !b.contains(line));
+        only.map(|line| format!("cover letter: {sign} {line}"))
+            .collect()
+    };
+    found.extend(differ(&then, &now, "-"));
+    found.extend(differ(&now, &then, "+"));
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let (dir, branch) = (git.dir().display(), branch_name(name));
+    Ok(Some(
+        Error::new(format!(
+            "the branch {branch} holds work that is not in this checkout"
+        ))
+        .at(git.dir(), None)
+        .detail(found.join("\n"))
+        .help(format!(
+            "take it over by hand: patches into {name}/ and series/{name}/, the text into \
+             cover-letters/{name}.md,\nrecipients into series/{name}.toml, changes into \
+             {name}/CHANGELOG.md.\nThen have the tool make the branch anew, which keeps yours as \
+             {name}-mine:\n\
+             git -C {dir} branch {name}-mine {branch} && git -C {dir} update-ref \
+             refs/heads/{branch} {made}"
+        )),
+    ))
+}
+
+/// A commit of a branch of b4's.
+struct Draft {
+    commit: Oid,
+    subject: String,
+    /// Tree, author and message without trailers, which b4 may add.
+    does: String,
+}
+
+fn drafts(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Draft>> {
+    let range = format!("{}..{branch}", tracked.cover);
+    let args = [
+        "log",
+        "--reverse",
+        "-z",
+        "--format=%H%n%T %an <%ae>%n%B",
+        &range,
+        "--",
+    ];
+    let out = must(git.runner(), &git.cmd(args))?.text();
+    let drafts = out.split('\0').filter_map(|one| {
+        let (commit, rest) = one.split_once('\n')?;
+        let text = rest.lines().filter(|l| {
+            !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_none()
+        });
+        Some(Draft {
+            commit: Oid::parse(commit)?,
+            subject: rest.lines().nth(1).unwrap_or_default().to_owned(),
+            does: text.collect::<Vec<_>>().join("\n"),
+        })
+    });
+    Ok(drafts.collect())
+}
+
+/// The lines of a cover letter that are its author's. When b4 has posted a version, it begins the
+/// changelog of the next one with lines for the author to edit.
+fn cover_lines(text: &str) -> Vec<String> {
+    let begun = ["- EDITME", "- Link to v", "Changes in v"];
+    let lines = text.lines().map(str::trim_end);
+    lines
+        .filter(|l| !l.is_empty() && !begun.iter().any(|b| l.starts_with(b)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The cover letter as b4 keeps it: recipients above `---`, the changelog below.
@@ -301,7 +430,7 @@ fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
 /// b4's branch cannot be read.
 pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Value)>> {
     let branch = branch_name(name);
-    let Some(tracked) = tracked(git, &branch)? else {
+    let Some(tracked) = tracked(git, &format!("refs/heads/{branch}"))? else {
         return Ok(None);
     };
     let commits = commits_above(git, &branch, &tracked)?;
@@ -338,7 +467,7 @@ pub struct Sent {
 ///
 /// b4's branch cannot be read.
 pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
-    let Some(tracked) = tracked(git, &branch_name(name))? else {
+    let Some(tracked) = tracked(git, &format!("refs/heads/{}", branch_name(name)))? else {
         return Ok(None);
     };
     let id = tracked.series().and_then(|s| {
@@ -366,7 +495,7 @@ pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
 /// b4's branch cannot be read or written.
 pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Result<()> {
     let branch = branch_name(name);
-    let Some(old) = tracked(git, &branch)? else {
+    let Some(old) = tracked(git, &format!("refs/heads/{branch}"))? else {
         return Ok(());
     };
     let mut json = old.json.clone();
@@ -416,49 +545,63 @@ pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Resu
     git.set_ref(&format!("refs/heads/{branch}"), &tip)
 }
 
-/// b4 counts a version up when it has posted one; the manifest has to follow.
-fn check_revision(series: &Series, postings: &[Posting], old: &Tracked) -> Result<()> {
-    let (Some(revision), version) = (old.revision(), u64::from(series.version)) else {
-        return Ok(());
-    };
+/// b4 counts a version up when it has posted one; before the next one is sent, the manifest has to
+/// follow. A checkout of an older state does not.
+fn other_revision(
+    git: &Git<'_>,
+    series: &Series,
+    postings: &[Posting],
+    old: &Tracked,
+) -> Option<Error> {
+    let (revision, version) = (old.revision()?, u64::from(series.version));
     let recorded = postings.last().map_or(0, |p| u64::from(p.version));
     // What was posted by other means is recorded without b4.
     if revision == version || (revision < version && revision <= recorded) {
-        return Ok(());
+        return None;
     }
     let name = &series.name;
     let help = match revision == version + 1 {
-        true => format!("record what was posted: `cargo series posted {name}`"),
-        false => format!(
-            "the manifest follows what was posted: set version = {revision}, and write its entry in \
-             the changelog"
+        true => format!(
+            "if b4 posted v{version}, record it: `cargo series posted {name}`;\n\
+             if this is an older state of the series, it can be assembled, and not sent"
         ),
+        false => {
+            "this is another state of the series than the one that was posted last: it can be \
+                  assembled, and not sent"
+                .to_owned()
+        }
     };
-    Err(Error::new(format!(
-        "b4 is at v{revision} of {name}, but the manifest has version = {version}"
-    ))
-    .at(series.file(), series.line_of_version)
-    .help(format!(
-        "{help};\nif that is wrong, drop b4's branch in the tool's kernel repository: \
-         git update-ref -d refs/heads/{}",
-        branch_name(name)
-    )))
+    let dir = git.dir().display();
+    Some(
+        Error::new(format!(
+            "b4 is at v{revision} of {name}, but the manifest has version = {version}"
+        ))
+        .at(series.file(), series.line_of_version)
+        .help(format!(
+            "{help};\nif nothing was posted, drop b4's branch: git -C {dir} update-ref -d \
+         refs/heads/{}",
+            branch_name(name)
+        )),
+    )
 }
 
-/// What b4 wrote on a branch, or `None` if there is no such branch.
+/// What b4 wrote on a branch, named by its ref, or `None` if there is no such branch.
 fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
+    if git.resolve(name)?.is_none() {
+        return Ok(None);
+    }
     let log = git.cmd([
         "log",
         "--max-count=1",
         "--fixed-strings",
         &format!("--grep={MARK}"),
         "--format=%H %ct%n%B",
-        &format!("refs/heads/{name}"),
+        name,
         "--",
     ]);
-    let out = git.try_run(&log)?;
+    let out = must(git.runner(), &log)?;
     // A branch without a cover letter is none that b4 wrote to.
-    if !out.ok() || out.stdout.is_empty() {
+    if out.stdout.is_empty() {
         return Ok(None);
     }
     parse_tracked(&out.text()).map(Some).ok_or_else(|| {
@@ -467,7 +610,8 @@ fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
         ))
         .at(git.dir(), None)
         .help(format!(
-            "mend it with `b4 prep --edit-cover`, or drop it: git update-ref -d refs/heads/{name}"
+            "mend it with `b4 prep --edit-cover`, or drop it: git -C {} update-ref -d {name}",
+            git.dir().display()
         ))
     })
 }
@@ -475,9 +619,10 @@ fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
 fn parse_tracked(text: &str) -> Option<Tracked> {
     let (head, body) = text.split_once('\n')?;
     let (cover, committed) = head.split_once(' ')?;
-    let json = body.split_once(MARK)?.1;
+    let (text, json) = body.split_once(MARK)?;
     let json = &json[json.find('{')?..];
     Some(Tracked {
+        cover_text: text.to_owned(),
         cover: Oid::parse(cover)?,
         json: serde_json::from_str(json).ok()?,
         committed: committed.parse().ok()?,
@@ -532,7 +677,8 @@ pub struct Rehearsal {
 ///
 /// # Errors
 ///
-/// b4's own, or that nobody is set to sign off.
+/// b4's own; that somebody worked in the folder where b4 does; or that with the user's settings b4
+/// would post other mails.
 pub fn rehearse(
     git: &Git<'_>,
     cache: &Cache,
@@ -546,39 +692,218 @@ pub fn rehearse(
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to).map_err(|e| Error::io("make the folder", to, &e))?;
     ui.say(format!("writing the mails of {name} through b4 …"));
-    let state = cache.path("b4-state");
-    let cmd = Cmd::new(b4)
-        .args(["-c", "b4.send-no-patatt-sign=yes"])
-        // Without a mail server b4 asks for a key; with one it does not connect to it here.
-        .args(["-c", "sendemail.smtpserver=localhost"])
-        .args(["send", "--output-dir"])
-        .arg(to)
-        .env("XDG_CACHE_HOME", state.join("cache"))
-        .env("XDG_DATA_HOME", state.join("data"))
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .dir(&tree);
-    let out = must(git.runner(), &cmd)?;
-    let mut mails: Vec<PathBuf> = std::fs::read_dir(to)
-        .map_err(|e| Error::io("list", to, &e))?
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    mails.sort();
-    if mails.is_empty() {
-        return Err(Error::new("b4 wrote no mail").detail(out.complaint()));
+    let calls = Calls {
+        git,
+        cache,
+        b4,
+        tree: &tree,
+    };
+    let mails = calls.write(isolated, to)?;
+    let disturbing = disturbing();
+    calls.compare(&mails, &disturbing)?;
+    let quoted = |path: &Path| crate::runner::quote(&path.display().to_string());
+    let mut program = quoted(b4);
+    if !disturbing.is_empty() {
+        program = format!("env -u {} {program}", disturbing.join(" -u "));
     }
-    let at = crate::runner::quote(&tree.display().to_string());
-    let b4 = crate::runner::quote(&b4.display().to_string());
     // Another checkout may make the branch anew; what is posted has to be what was rehearsed.
     let tip = Git::new(git.runner(), &tree)
         .must(["rev-parse", "HEAD"])?
         .text();
-    let guard = format!("cd {at} && test \"$(git rev-parse HEAD)\" = {tip}");
+    let line = |send: &str| {
+        format!(
+            "cd {} && if test \"$(git rev-parse HEAD)\" = {tip}; then {program} {send}; else echo \
+             'nothing was posted: {} was made anew since; run: cargo series send {name}' >&2; \
+             false; fi",
+            quoted(&tree),
+            branch_name(name)
+        )
+    };
     Ok(Rehearsal {
+        reflect: line("send --reflect"),
+        post: line("send"),
         mails,
-        reflect: format!("{guard} && {b4} send --reflect"),
-        post: format!("{guard} && {b4} send"),
     })
+}
+
+/// Variables that change what git shows, or where it looks, and that are set. A person's b4 has to
+/// run without them.
+fn disturbing() -> Vec<String> {
+    // How mail is sent and by whom is the user's choice, and so is what git says about its work.
+    let harmless = [
+        "GIT_ASKPASS",
+        "GIT_AUTHOR_",
+        "GIT_COMMITTER_",
+        "GIT_CONFIG_",
+        "GIT_EDITOR",
+        "GIT_EXEC_PATH",
+        "GIT_PAGER",
+        "GIT_PROXY",
+        "GIT_SEQUENCE_EDITOR",
+        "GIT_SSH",
+        "GIT_SSL",
+        "GIT_TERMINAL_PROMPT",
+        "GIT_TRACE",
+    ];
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> = names
+        .filter(|n| n == "COLUMNS" || n.starts_with("GIT_"))
+        .filter(|n| !harmless.iter().any(|h| n.starts_with(h)))
+        .filter(|n| n.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Calls of b4 that write mails to a folder.
+struct Calls<'a> {
+    git: &'a Git<'a>,
+    cache: &'a Cache,
+    b4: &'a Path,
+    tree: &'a Path,
+}
+
+impl Calls<'_> {
+    /// Has b4 write the mails to `to`; `set_up` decides what it sees of the user's settings.
+    fn write(&self, set_up: impl FnOnce(Cmd) -> Cmd, to: &Path) -> Result<Vec<PathBuf>> {
+        let state = self.cache.path("b4-state");
+        let cmd = Cmd::new(self.b4)
+            .args(["-c", "b4.send-no-patatt-sign=yes"])
+            // Without a mail server b4 asks for a key; with one it does not connect to it here.
+            .args(["-c", "sendemail.smtpserver=localhost"])
+            .args(["send", "--output-dir"])
+            .arg(to)
+            .dir(self.tree);
+        let cmd = set_up(cmd)
+            .env("XDG_CACHE_HOME", state.join("cache"))
+            .env("XDG_DATA_HOME", state.join("data"))
+            .env("GIT_TERMINAL_PROMPT", "0");
+        let out = must(self.git.runner(), &cmd)?;
+        let mut mails: Vec<PathBuf> = std::fs::read_dir(to)
+            .map_err(|e| Error::io("list", to, &e))?
+            .flatten()
+            .map(|e| e.path())
+            .collect();
+        mails.sort();
+        match mails.is_empty() {
+            true => Err(Error::new("b4 wrote no mail").detail(out.complaint())),
+            false => Ok(mails),
+        }
+    }
+
+    /// Has b4 write the mails again with the user's settings, as it will when they are posted, and
+    /// compares.
+    fn compare(&self, mails: &[PathBuf], disturbing: &[String]) -> Result<()> {
+        let scratch = self.cache.scratch()?;
+        let as_posted = |mut cmd: Cmd| {
+            for name in disturbing {
+                cmd = cmd.env_remove(name);
+            }
+            cmd
+        };
+        let settings = || self.suspects();
+        let posted = match self.write(as_posted, scratch.path()) {
+            Ok(posted) => posted,
+            Err(e) => return Err(e.detail(settings()?)),
+        };
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, &e));
+        let mut difference = (mails.len() != posted.len())
+            .then(|| format!("{} mails instead of {}", posted.len(), mails.len()));
+        for (meant, posted) in mails.iter().zip(&posted) {
+            let (meant, posted) = (lasting(&read(meant)?), lasting(&read(posted)?));
+            if difference.is_none() {
+                difference = first_difference(&meant, &posted);
+            }
+        }
+        let Some(difference) = difference else {
+            return Ok(());
+        };
+        let kernel = self.git.dir().display();
+        Err(
+            Error::new("with your settings, b4 would post other mails than these")
+                .at(self.tree, None)
+                .detail(difference)
+                .detail(settings()?)
+                .help(format!(
+                    "set what the mails need for this repository alone, which wins: \
+                     git -C {kernel} config NAME VALUE"
+                )),
+        )
+    }
+
+    /// The names of the user's settings that b4 reads and nothing here overrides. Their values may
+    /// be secret.
+    fn suspects(&self) -> Result<String> {
+        let names = "^(b4|sendemail|user|format|diff|log|core|i18n)\\.";
+        let set = user_settings(self.git.runner(), self.tree, names)?;
+        let ours = local_settings(self.git)?;
+        let mut names: Vec<String> = set.into_iter().map(|(key, _)| key).collect();
+        names.retain(|key| !ours.iter().any(|(k, _)| k == key));
+        names.sort();
+        names.dedup();
+        Ok(format!(
+            "settings of yours that b4 reads: {}",
+            names.join(", ")
+        ))
+    }
+}
+
+/// A mail without what is another each time: message ids, dates, and what derives from them.
+fn lasting(mail: &[u8]) -> String {
+    let mail = String::from_utf8_lossy(mail);
+    let (head, body) = mail.split_once("\n\n").unwrap_or((&mail, ""));
+    let passing = [
+        "date:",
+        "message-id:",
+        "in-reply-to:",
+        "references:",
+        "x-b4-tracking:",
+    ];
+    let mut kept = String::new();
+    let mut keep = true;
+    for line in head.lines() {
+        if !line.starts_with([' ', '\t']) {
+            let lower = line.to_ascii_lowercase();
+            keep = !passing.iter().any(|p| lower.starts_with(p));
+        }
+        if keep {
+            kept += &format!("{line}\n");
+        }
+    }
+    format!("{kept}\n{body}")
+}
+
+/// The first lines in which two mails differ.
+fn first_difference(meant: &str, posted: &str) -> Option<String> {
+    let (mut a, mut b) = (meant.lines(), posted.lines());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return None,
+            (a, b) if a == b => (),
+            (a, b) => {
+                let (a, b) = (a.unwrap_or("(the end)"), b.unwrap_or("(the end)"));
+                return Some(format!("- {a}\n+ {b}"));
+            }
+        }
+    }
+}
+
+/// The files in which a work tree, or its index, differs from a commit.
+fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for cached in [&[][..], &["--cached"]] {
+        let cmd = here.cmd(["diff-index", "--name-status"]).args(cached);
+        let out = must(here.runner(), &cmd.args([from, "--"]))?.text();
+        files.extend(out.lines().map(str::to_owned));
+    }
+    files.sort_unstable();
+    files.dedup();
+    Ok(files)
+}
+
+/// What was checked out last in the work tree of a series.
+fn prepared_ref(name: &str) -> String {
+    format!("refs/nova-series/send/{name}")
 }
 
 fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
@@ -588,6 +913,8 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
         git.must(["worktree", "prune"])?;
         let args = ["worktree", "add", "--quiet", "--no-checkout", "--force"];
         must(git.runner(), &git.cmd(args).arg(&shown).arg(&branch))?;
+    } else {
+        refuse_work(git, tree, name)?;
     }
     let here = Git::new(git.runner(), tree);
     // b4 takes a tree for a kernel's by these files.
@@ -599,7 +926,52 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
         "/MAINTAINERS",
     ])?;
     here.must(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
-    here.must(["reset", "--hard", "--quiet"]).map(drop)
+    here.must(["reset", "--hard", "--quiet"])?;
+    let head = here.resolve("HEAD")?;
+    let head = head.ok_or_else(|| Error::new(format!("{branch} is gone")).at(tree, None))?;
+    git.set_ref(&prepared_ref(name), &head)
+}
+
+/// Refuses to go on if somebody worked in the work tree of a series.
+fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
+    let here = Git::new(git.runner(), tree);
+    let branch = branch_name(name);
+    let shown = tree.display();
+    let head = here.try_run(&here.cmd(["symbolic-ref", "--quiet", "HEAD"]))?;
+    if head.text() != format!("refs/heads/{branch}") {
+        let at = match head.text() {
+            at if at.is_empty() => "no branch".to_owned(),
+            at => at.replace("refs/heads/", ""),
+        };
+        return Err(Error::new(format!("is on {at}, not on {branch}"))
+            .at(tree, None)
+            .help(format!(
+                "end what is under way there, keep its commits on a branch of yours,\n\
+                 and go back: git -C {shown} switch {branch}"
+            )));
+    }
+    // What only looks changed by its date is not.
+    here.try_run(&here.cmd(["update-index", "-q", "--refresh"]))?;
+    // The branch may have been made anew since, so that HEAD alone is no measure.
+    let prepared = git.resolve(&prepared_ref(name))?;
+    let prepared = prepared.map_or("HEAD".to_owned(), |p| p.to_string());
+    if changes(&here, "HEAD")?.is_empty() {
+        return Ok(());
+    }
+    let mut files = changes(&here, &prepared)?;
+    if files.is_empty() {
+        return Ok(());
+    }
+    files.truncate(20);
+    Err(
+        Error::new("the folder has changes that the tool did not make")
+            .at(tree, None)
+            .detail(files.join("\n"))
+            .help(format!(
+                "take them over into {name}/ by hand; keep them: git -C {shown} diff {prepared} > \
+                 my.diff\nthen drop them: git -C {shown} reset --hard"
+            )),
+    )
 }
 
 #[cfg(test)]
@@ -687,18 +1059,49 @@ mod tests {
     }
 
     #[test]
-    fn a_posted_version_has_to_be_followed() {
+    fn other_revision_is_named() {
         let posted = old(r#"{"series": {"revision": 2, "change-id": "c"}}"#);
-        insta::assert_snapshot!(check_revision(&series(1), &[], &posted).unwrap_err(), @r"
+        let dir = Path::new("/kernel");
+        let git = Git::new(&crate::runner::System, dir);
+        let of = |version, postings: &[Posting]| {
+            other_revision(&git, &series(version), postings, &posted).map(|e| e.to_string())
+        };
+        insta::assert_snapshot!(of(1, &[]).unwrap(), @r"
         series/x.toml:1: b4 is at v2 of x, but the manifest has version = 1
-          help: record what was posted: `cargo series posted x`;
-                if that is wrong, drop b4's branch in the tool's kernel repository: git update-ref -d refs/heads/b4/x
+          help: if b4 posted v1, record it: `cargo series posted x`;
+                if this is an older state of the series, it can be assembled, and not sent;
+                if nothing was posted, drop b4's branch: git -C /kernel update-ref -d refs/heads/b4/x
         ");
-        check_revision(&series(2), &[], &posted).unwrap();
+        assert_eq!(of(2, &[]), None);
         // What was recorded without b4.
-        let recorded = [crate::posting::tests::posting(2, &["a: b"])];
-        check_revision(&series(3), &recorded, &posted).unwrap();
-        assert!(check_revision(&series(3), &[], &posted).is_err());
+        assert_eq!(of(3, &[crate::posting::tests::posting(2, &["a: b"])]), None);
+        assert!(of(3, &[]).is_some());
+    }
+
+    #[test]
+    fn passing_headers_are_not_compared() {
+        let mail =
+            "From: A <a@b>\nMessage-Id: <1@b>\nX-B4-Tracking: v=1;\n b=xy\nTo: C <c@d>\n\nText\n";
+        assert_eq!(
+            lasting(mail.as_bytes()),
+            "From: A <a@b>\nTo: C <c@d>\n\nText\n"
+        );
+        assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
+        assert_eq!(
+            first_difference("a\nb\n", "a\n").unwrap(),
+            "- b\n+ (the end)"
+        );
+    }
+
+    #[test]
+    fn begun_changelog_is_b4s() {
+        let text = "Title\n\nText\n---\nChanges in v1:\n- First.\n";
+        let begun = "Title\n\nText\n---\nChanges in v2:\n- EDITME: say what\n- Link to v1: x\n\nChanges in v1:\n- First.\n";
+        assert_eq!(cover_lines(text), cover_lines(begun));
+        assert_ne!(
+            cover_lines(text),
+            cover_lines(&text.replace("Text", "Other"))
+        );
     }
 
     #[test]

@@ -408,7 +408,7 @@ pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 /// It is not what this version of the tool writes.
 pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     let below = Path::new("out/series.json");
-    let Ok(text) = fs::read(ws.path(below)) else {
+    let Ok(text) = crate::workspace::read_file(&ws.path(below)) else {
         return Ok(None);
     };
     let parsed = serde_json::from_slice(&text).map(Some);

@@ -10,6 +10,7 @@ use std::{
         Path,
         PathBuf, //
     },
+    sync::OnceLock,
 };
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         Resource, //
     },
     component::Mode,
+    damage,
     error::{
         Error,
         Result, //
@@ -28,7 +30,8 @@ use crate::{
         Runner,
         failed,
         must,
-        not_started, //
+        not_started,
+        quote, //
     },
     workspace::write,
 };
@@ -89,17 +92,18 @@ impl Identity {
     }
 
     /// Who git says the user is in `dir`.
-    pub fn of_user(runner: &dyn Runner, dir: &Path) -> Self {
-        let cmd = Cmd::new("git")
-            .args(["config", "--get-regexp", "^user\\."])
-            .dir(dir);
-        let said = runner.run(&cmd).map(|out| out.text()).unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// git is missing, or cannot read the user's configuration.
+    pub fn of_user(runner: &dyn Runner, dir: &Path) -> Result<Self> {
+        let settings = user_settings(runner, dir, "^user\\.(name|email)$")?;
         let get = |key: &str| {
-            let values = said.lines().filter_map(|l| l.split_once(' '));
-            let value = values.rev().find(|(k, _)| *k == key).map(|(_, v)| v);
-            value.filter(|v| !v.is_empty()).map(str::to_owned)
+            let value = settings.iter().rev().find(|(k, _)| k == key);
+            let value = value.map(|(_, v)| in_ident(v));
+            value.filter(|v| !v.is_empty())
         };
-        match (get("user.name"), get("user.email")) {
+        Ok(match (get("user.name"), get("user.email")) {
             (Some(name), Some(email)) => Self {
                 name,
                 email,
@@ -110,8 +114,186 @@ impl Identity {
                 email: "nobody@localhost".to_owned(),
                 set: false,
             },
+        })
+    }
+}
+
+/// A name or an address without what ends it in a commit; git leaves that out as well.
+fn in_ident(text: &str) -> String {
+    let text = text.replace(['<', '>', '\n', '\r', '\0'], "");
+    text.trim().to_owned()
+}
+
+/// The settings of the user, from all files and variables that git reads in `dir`, whose names
+/// match a regular expression; the last one of a name counts.
+///
+/// # Errors
+///
+/// git is missing, or cannot read a file of the configuration.
+pub fn user_settings(
+    runner: &dyn Runner,
+    dir: &Path,
+    names: &str,
+) -> Result<Vec<(String, String)>> {
+    let mut cmd = Cmd::new("git")
+        .args(["config", "-z", "--get-regexp", names])
+        // A hook that runs the tool has set the repository and much more.
+        .without("GIT_")
+        .env("LC_ALL", "C.UTF-8")
+        .dir(dir);
+    for (key, value) in std::env::vars_os() {
+        if key.as_encoded_bytes().starts_with(b"GIT_CONFIG_") {
+            cmd = cmd.env(key, value);
         }
     }
+    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    match out.code {
+        Some(0) => Ok(parse_settings(&out.stdout)),
+        // There is none of these names.
+        Some(1) => Ok(Vec::new()),
+        _ => Err(Error::new("git cannot read your configuration")
+            .detail(out.complaint())
+            .help("mend it; `git config --list --show-origin` has to work")),
+    }
+}
+
+/// Reads what `git config -z` writes: a name, a newline, a value.
+pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(text);
+    let all = text.split('\0').filter(|s| !s.is_empty());
+    all.map(|s| {
+        let (key, value) = s.split_once('\n').unwrap_or((s, "true"));
+        (key.to_owned(), value.to_owned())
+    })
+    .collect()
+}
+
+/// The folders of other users that the user told git to trust.
+static TRUSTED: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Reads which folders of other users git may work in: as git itself, from the user's files only.
+///
+/// # Errors
+///
+/// As [`user_settings`].
+pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
+    let settings = user_settings(runner, dir, "^safe\\.directory$")?;
+    let folders = settings.into_iter().map(|(_, folder)| folder).collect();
+    // Once is enough.
+    let _ = TRUSTED.set(folders);
+    Ok(())
+}
+
+/// What git starts on the other side of a fetch. That reads no variables of this side's.
+pub fn upload_pack() -> String {
+    let trusted = TRUSTED.get().into_iter().flatten();
+    let options = trusted.map(|dir| format!("-c {} ", quote(&format!("safe.directory={dir}"))));
+    format!("git {}upload-pack", options.collect::<String>())
+}
+
+/// Settings that decide what git and b4 make. They reach git through its environment, and so win
+/// over the files of a repository; and b4's calls of git inherit them. `configure` of [`crate::b4`]
+/// writes them into the tool's repository as well, for the b4 that a person starts there.
+pub const PINNED: &[(&str, &str)] = &[
+    ("color.ui", "false"),
+    ("color.diff", "false"),
+    ("color.branch", "false"),
+    ("color.status", "false"),
+    ("color.grep", "false"),
+    ("color.decorate", "false"),
+    ("color.showbranch", "false"),
+    ("core.abbrev", "12"),
+    ("core.attributesfile", "/dev/null"),
+    ("core.autocrlf", "false"),
+    ("core.bigfilethreshold", "512m"),
+    ("core.eol", "lf"),
+    ("core.fsmonitor", "false"),
+    ("core.quotepath", "true"),
+    ("core.splitindex", "false"),
+    ("core.untrackedcache", "false"),
+    ("core.usereplacerefs", "false"),
+    ("core.whitespace", ""),
+    ("diff.algorithm", "histogram"),
+    ("diff.colormoved", "no"),
+    ("diff.context", "3"),
+    ("diff.ignoresubmodules", "none"),
+    ("diff.indentheuristic", "true"),
+    ("diff.interhunkcontext", "0"),
+    ("diff.mnemonicprefix", "false"),
+    ("diff.noprefix", "false"),
+    ("diff.orderfile", "/dev/null"),
+    ("diff.relative", "false"),
+    ("diff.renamelimit", "1000"),
+    ("diff.renames", "true"),
+    ("diff.srcprefix", "a/"),
+    ("diff.dstprefix", "b/"),
+    ("diff.statgraphwidth", "0"),
+    ("diff.statnamewidth", "0"),
+    ("diff.submodule", "short"),
+    ("diff.suppressblankempty", "false"),
+    ("diff.wserrorhighlight", "none"),
+    ("format.attach", ""),
+    ("format.encodeemailheaders", "true"),
+    ("format.filenamemaxlength", "64"),
+    ("format.forceinbodyfrom", "false"),
+    ("format.from", "false"),
+    ("format.mboxrd", "false"),
+    ("format.notes", "false"),
+    ("format.pretty", "medium"),
+    ("format.signoff", "false"),
+    ("format.subjectprefix", "PATCH"),
+    ("format.useautobase", "false"),
+    ("i18n.commitencoding", "UTF-8"),
+    ("i18n.logoutputencoding", "UTF-8"),
+    ("log.date", "default"),
+    ("log.decorate", "false"),
+    ("log.follow", "false"),
+    ("log.mailmap", "false"),
+    ("log.showsignature", "false"),
+    ("mailmap.file", "/dev/null"),
+    ("mailmap.blob", ""),
+];
+
+/// Settings of the tool's own calls alone: what a person may want otherwise.
+const OWN: &[(&str, &str)] = &[
+    ("advice.detachedhead", "false"),
+    ("apply.ignorewhitespace", "no"),
+    ("apply.whitespace", "nowarn"),
+    ("commit.gpgsign", "false"),
+    ("core.excludesfile", "/dev/null"),
+    ("core.hookspath", "/dev/null"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    // A bare repository of the user's is as good as any.
+    ("safe.barerepository", "all"),
+    ("tar.umask", "0022"),
+];
+
+/// Makes a command that runs git read no configuration but that of its repository and ours, and no
+/// variable.
+pub fn isolated(cmd: Cmd) -> Cmd {
+    let trusted = TRUSTED.get().into_iter().flatten();
+    let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));
+    let settings = PINNED.iter().chain(OWN).copied().chain(trusted);
+    let mut cmd = cmd
+        .without("GIT_")
+        // git lays a diffstat out for a terminal of this width.
+        .env_remove("COLUMNS")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env("GIT_ATTR_NOSYSTEM", "1")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_TERMINAL_PROMPT", "0");
+    let mut count = 0;
+    for (key, value) in settings {
+        cmd = cmd
+            .env(format!("GIT_CONFIG_KEY_{count}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
+    }
+    cmd.env("GIT_CONFIG_COUNT", count.to_string())
 }
 
 /// A git repository.
@@ -119,12 +301,28 @@ impl Identity {
 pub struct Git<'a> {
     runner: &'a dyn Runner,
     dir: &'a Path,
+    foreign: bool,
 }
 
 impl<'a> Git<'a> {
-    /// The repository whose work tree is `dir`.
+    /// The repository of the tool's whose work tree is `dir`.
     pub fn new(runner: &'a dyn Runner, dir: &'a Path) -> Self {
-        Self { runner, dir }
+        let foreign = false;
+        Self {
+            runner,
+            dir,
+            foreign,
+        }
+    }
+
+    /// A repository of the user's, which is only read.
+    pub fn of_user(runner: &'a dyn Runner, dir: &'a Path) -> Self {
+        let foreign = true;
+        Self {
+            runner,
+            dir,
+            foreign,
+        }
     }
 
     /// The work tree.
@@ -137,36 +335,14 @@ impl<'a> Git<'a> {
         self.runner
     }
 
-    /// A git command here, deaf to the user's settings where they would change a result.
+    /// A git command here, deaf to the user's settings.
     pub fn cmd<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
-        let mut cmd = Cmd::new("git").dir(self.dir);
-        for setting in [
-            "core.hooksPath=/dev/null",
-            "core.autocrlf=false",
-            "core.quotePath=true",
-            "core.abbrev=12",
-            "diff.noprefix=false",
-            "diff.mnemonicPrefix=false",
-            "diff.renames=true",
-            "diff.algorithm=histogram",
-            "diff.context=3",
-            "diff.interHunkContext=0",
-            "diff.indentHeuristic=true",
-            "diff.suppressBlankEmpty=false",
-            "format.useAutoBase=false",
-            "commit.gpgSign=false",
-            "gc.auto=0",
-            "maintenance.auto=false",
-            "advice.detachedHead=false",
-            // A bare repository of the user's is as good as any.
-            "safe.bareRepository=all",
-        ] {
-            cmd = cmd.arg("-c").arg(setting);
-        }
-        for var in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
-            cmd = cmd.env_remove(var);
-        }
-        cmd.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").args(args)
+        let explain = match self.foreign {
+            true => damage::of_user,
+            false => damage::of_tool,
+        };
+        let cmd = isolated(Cmd::new("git").dir(self.dir));
+        cmd.explain(explain).args(args)
     }
 
     /// Runs a git command that has to succeed.
@@ -186,6 +362,9 @@ impl<'a> Git<'a> {
     pub fn resolve(&self, rev: &str) -> Result<Option<Oid>> {
         let cmd = self.cmd(["rev-parse", "--quiet", "--verify", "--end-of-options", rev]);
         let out = self.try_run(&cmd)?;
+        if !out.ok() {
+            refuse_damage(&cmd, &out)?;
+        }
         Ok(out.ok().then(|| Oid::parse(&out.text())).flatten())
     }
 
@@ -215,6 +394,8 @@ impl<'a> Git<'a> {
         let (folders, files): (&[&str], &[&str]) = match resource {
             Resource::Base => (
                 &[
+                    "refs/nova-series/archive",
+                    "refs/nova-series/archive",
                     "refs/nova-series/base",
                     "refs/nova-series/import",
                     "refs/nova-series/port",
@@ -224,6 +405,8 @@ impl<'a> Git<'a> {
             Resource::Refs => (
                 &[
                     "refs/heads/b4",
+                    "refs/nova-series/b4",
+                    "refs/nova-series/send",
                     "refs/nova-series/steps",
                     "refs/nova-series/posted",
                     "refs/tags/sent",
@@ -281,7 +464,11 @@ impl<'a> Git<'a> {
 
     /// The content of a file in a tree, or `None`.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
-        let out = self.try_run(&self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]))?;
+        let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);
+        let out = self.try_run(&cmd)?;
+        if !out.ok() {
+            refuse_damage(&cmd, &out)?;
+        }
         Ok(out.ok().then_some(out.stdout))
     }
 
@@ -429,9 +616,10 @@ impl<'a> Git<'a> {
         let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
         must(self.runner, &fill)?;
         for diff in diffs {
-            let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]);
-            let out = self.try_run(&apply.stdin(*diff))?;
+            let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(*diff);
+            let out = self.try_run(&apply)?;
             if !out.ok() {
+                refuse_damage(&apply, &out)?;
                 return Err(Error::new("does not apply").detail(out.complaint()));
             }
         }
@@ -475,6 +663,14 @@ impl<'a> Git<'a> {
             .collect();
         oids.sort();
         Ok(oids.into_iter().map(|(_, oid)| oid).collect())
+    }
+}
+
+/// Whether a command failed because the repository is damaged.
+fn refuse_damage(cmd: &Cmd, out: &Output) -> Result<()> {
+    match damage::is_damage(&out.complaint()) {
+        true => Err(failed(cmd, out)),
+        false => Ok(()),
     }
 }
 
@@ -527,7 +723,8 @@ impl FastImport<'_> {
         message: &str,
         from: &From,
     ) -> std::io::Result<()> {
-        let who = stamp.who.ident();
+        let Identity { name, email, .. } = &stamp.who;
+        let who = format!("{} <{}>", in_ident(name), in_ident(email));
         let when = stamp.when;
         writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
         writeln!(self.to, "author {who} {when} +0000")?;

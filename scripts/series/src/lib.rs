@@ -22,6 +22,7 @@ pub mod cli;
 pub mod completions;
 pub mod component;
 pub mod cover;
+pub mod damage;
 pub mod delivery;
 pub mod diff;
 pub mod discipline;

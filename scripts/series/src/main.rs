@@ -9,12 +9,18 @@ use std::{
 
 use clap::Parser;
 use series::{
-    app::App,
+    app::{
+        App,
+        print,
+        printed, //
+    },
     cli::{
         Cli,
         Command, //
     },
-    completions, man,
+    completions,
+    error::Error,
+    man,
     runner::{
         System,
         end_children, //
@@ -27,9 +33,8 @@ const INTERRUPTED: i32 = 130;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(text) = without_workspace(&cli.command) {
-        // Its reader may have gone.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        return ExitCode::SUCCESS;
+        print(&text);
+        return ended(printed());
     }
     let handler = ctrlc::set_handler(|| {
         end_children();
@@ -43,10 +48,16 @@ fn main() -> ExitCode {
     }
     let var = |name: &str| std::env::var(name).ok();
     let result = App::new(&System, &cli, &var).and_then(|app| app.run(&cli.command));
+    let errors = [result, printed()].into_iter().filter_map(Result::err);
+    ended(Error::all(errors.collect()).map_or(Ok(()), Err))
+}
+
+fn ended(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // There is nobody left to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }

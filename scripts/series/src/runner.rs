@@ -27,6 +27,8 @@ use std::{
         Stdio, //
     },
     sync::{
+        Arc,
+        Condvar,
         Mutex,
         atomic::{
             AtomicBool,
@@ -53,6 +55,8 @@ pub struct Cmd {
     pub program: OsString,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// The start of the names of variables that it does not inherit. [`Self::env`] comes after.
+    pub without: Vec<&'static str>,
     /// Changes to the environment; `None` removes the variable.
     pub env: Vec<(OsString, Option<OsString>)>,
     /// The folder it runs in.
@@ -61,6 +65,8 @@ pub struct Cmd {
     pub stdin: Vec<u8>,
     /// After how long it is killed.
     pub timeout: Option<Duration>,
+    /// Turns what it wrote to its standard error into a better message, where it can.
+    pub explain: Option<fn(&Cmd, &str) -> Option<Error>>,
 }
 
 impl Cmd {
@@ -69,10 +75,12 @@ impl Cmd {
         Self {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
+            without: Vec::new(),
             env: Vec::new(),
             dir: None,
             stdin: Vec::new(),
             timeout: None,
+            explain: None,
         }
     }
 
@@ -99,6 +107,18 @@ impl Cmd {
     /// Removes an environment variable.
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
         self.env.push((key.as_ref().to_owned(), None));
+        self
+    }
+
+    /// Keeps it from inheriting the variables whose names start with `prefix`.
+    pub fn without(mut self, prefix: &'static str) -> Self {
+        self.without.push(prefix);
+        self
+    }
+
+    /// Sets what explains a failure.
+    pub fn explain(mut self, explain: fn(&Cmd, &str) -> Option<Error>) -> Self {
+        self.explain = Some(explain);
         self
     }
 
@@ -236,6 +256,9 @@ pub fn failed(cmd: &Cmd, out: &Output) -> Error {
         text if text.is_empty() => out.text(),
         text => text,
     };
+    if let Some(error) = cmd.explain.and_then(|explain| explain(cmd, &text)) {
+        return error;
+    }
     let lines: Vec<_> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
     Error::new(format!("`{}` {how}", cmd.line())).detail(tail)
@@ -289,6 +312,12 @@ impl System {
     fn spawn(&self, cmd: &Cmd, stdin: Stdio) -> io::Result<Running> {
         let mut command = Command::new(&cmd.program);
         command.args(&cmd.args);
+        for (key, _) in std::env::vars_os() {
+            let name = key.as_encoded_bytes();
+            if cmd.without.iter().any(|p| name.starts_with(p.as_bytes())) {
+                command.env_remove(key);
+            }
+        }
         for (key, value) in &cmd.env {
             match value {
                 Some(value) => command.env(key, value),
@@ -327,35 +356,96 @@ fn end_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(set) };
 }
 
-/// Waits for the child, at most until its time is up.
-fn wait(child: &mut Child, cmd: &Cmd, start: Instant) -> io::Result<(Option<i32>, bool)> {
-    let Some(limit) = cmd.timeout else {
-        return Ok((child.wait()?.code(), false));
-    };
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok((status.code(), false));
+/// How long what was killed may take to let go of its pipes. A program that left the group, such
+/// as a daemon, may hold them for ever.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Ends a program whose time is up, also while its input is written or its output is read.
+struct Limit {
+    deadline: Option<Instant>,
+    shared: Arc<(Mutex<Clock>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Clock {
+    /// The child was waited for, so that its process id may be somebody else's by now.
+    ended: bool,
+    timed_out: bool,
+}
+
+impl Limit {
+    fn start(child: &Child, limit: Option<Duration>) -> Self {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let shared = Arc::new((Mutex::new(Clock::default()), Condvar::new()));
+        let group = i32::try_from(child.id()).ok();
+        let group = group.and_then(rustix::process::Pid::from_raw);
+        if let (Some(deadline), Some(group)) = (deadline, group) {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (clock, changed) = &*shared;
+                let Ok(clock) = clock.lock() else { return };
+                let left = deadline.saturating_duration_since(Instant::now());
+                let waited = changed.wait_timeout_while(clock, left, |c| !c.ended);
+                if let Ok((mut clock, _)) = waited
+                    && !clock.ended
+                {
+                    clock.timed_out = true;
+                    // What it started holds its pipes open.
+                    let kill = rustix::process::Signal::KILL;
+                    let _ = rustix::process::kill_process_group(group, kill);
+                }
+            });
         }
-        if start.elapsed() >= limit {
-            let group = i32::try_from(child.id()).ok();
-            if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-                // What it started holds its pipes open.
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        Self { deadline, shared }
+    }
+
+    /// Until when output is worth waiting for.
+    fn patience(&self) -> Option<Instant> {
+        self.deadline.map(|deadline| deadline + GRACE)
+    }
+
+    /// Waits for the child: its exit code, and whether its time was up.
+    fn wait(&self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
+        if self.deadline.is_none() {
+            return Ok((child.wait()?.code(), false));
+        }
+        let (clock, changed) = &*self.shared;
+        loop {
+            if let Ok(mut clock) = clock.lock()
+                && let Some(status) = child.try_wait()?
+            {
+                clock.ended = true;
+                changed.notify_all();
+                return Ok(match clock.timed_out {
+                    true => (None, true),
+                    false => (status.code(), false),
+                });
             }
-            child.wait()?;
-            return Ok((None, true));
+            thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (send, read) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         // What was read before an error is still worth showing.
         let _ = from.read_to_end(&mut bytes);
-        bytes
-    })
+        let _ = send.send(bytes);
+    });
+    read
+}
+
+/// The next value of a channel, or `None` once there is none, or no more patience.
+fn receive<T>(from: &mpsc::Receiver<T>, patience: Option<Instant>) -> Option<T> {
+    match patience {
+        None => from.recv().ok(),
+        Some(until) => {
+            let left = until.saturating_duration_since(Instant::now());
+            from.recv_timeout(left).ok()
+        }
+    }
 }
 
 fn quiet_pipe(result: io::Result<()>) -> io::Result<()> {
@@ -376,9 +466,9 @@ impl Runner for System {
         cmd: &Cmd,
         feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<Output> {
-        let start = Instant::now();
         let mut running = self.spawn(cmd, Stdio::piped())?;
         let child = &mut running.child;
+        let limit = Limit::start(child, cmd.timeout);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let stdout = stdout.map(collect);
         let stderr = stderr.map(collect);
@@ -393,11 +483,13 @@ impl Runner for System {
             // What it has so far is not what was meant.
             child.kill()?;
         }
-        let (code, timed_out) = wait(child, cmd, start)?;
-        let join = |t: Option<thread::JoinHandle<Vec<u8>>>| {
-            t.and_then(|t| t.join().ok()).unwrap_or_default()
+        let (code, timed_out) = limit.wait(child)?;
+        let patience = limit.patience();
+        let all = |from: Option<mpsc::Receiver<Vec<u8>>>| {
+            let bytes = from.and_then(|from| receive(&from, patience));
+            bytes.unwrap_or_default()
         };
-        let (stdout, stderr) = (join(stdout), join(stderr));
+        let (stdout, stderr) = (all(stdout), all(stderr));
         fed?;
         Ok(Output {
             code,
@@ -408,9 +500,9 @@ impl Runner for System {
     }
 
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        let start = Instant::now();
         let mut running = self.spawn(cmd, Stdio::null())?;
         let child = &mut running.child;
+        let limit = Limit::start(child, cmd.timeout);
         let (send, lines) = mpsc::channel();
         for pipe in [
             child
@@ -436,10 +528,10 @@ impl Runner for System {
             });
         }
         drop(send);
-        for line in lines {
+        while let Some(line) = receive(&lines, limit.patience()) {
             on_line(line.trim_end_matches('\r'));
         }
-        let (code, timed_out) = wait(child, cmd, start)?;
+        let (code, timed_out) = limit.wait(child)?;
         Ok(Output {
             code,
             timed_out,
@@ -493,6 +585,46 @@ mod tests {
                 .to_string()
                 .starts_with("`sh -c 'sleep 600 & wait'` took too long")
         );
+    }
+
+    /// What escapes from the group holds the pipes open.
+    const ESCAPES: &str = "setsid sleep 30 & echo one; exec sleep 30";
+
+    #[test]
+    fn stream_past_its_limit_is_stopped() {
+        for script in ["echo one; exec sleep 30", ESCAPES] {
+            let cmd = Cmd::new("sh")
+                .args(["-c", script])
+                .timeout(Duration::from_millis(300));
+            let (start, mut seen) = (Instant::now(), Vec::new());
+            let out = System.stream(&cmd, &mut |l| seen.push(l.to_owned()));
+            assert!(out.unwrap().timed_out, "{script}");
+            assert_eq!(seen, ["one"]);
+            assert!(start.elapsed() < Duration::from_secs(15), "{script}");
+        }
+    }
+
+    #[test]
+    fn run_past_its_limit_is_stopped() {
+        // More input than a pipe holds, and nobody who reads it.
+        for (script, input) in [("exec sleep 30", 1 << 20), (ESCAPES, 0)] {
+            let cmd = Cmd::new("sh")
+                .args(["-c", script])
+                .stdin(vec![b'x'; input])
+                .timeout(Duration::from_millis(300));
+            let start = Instant::now();
+            assert!(System.run(&cmd).unwrap().timed_out, "{script}");
+            assert!(start.elapsed() < Duration::from_secs(15), "{script}");
+        }
+    }
+
+    #[test]
+    fn variables_by_prefix_are_not_inherited() {
+        // Cargo sets many of these.
+        let env = Cmd::new("env").without("CARGO_").env("CARGO_X", "1");
+        let said = System.run(&env).unwrap().text();
+        let kept: Vec<&str> = said.lines().filter(|l| l.starts_with("CARGO_")).collect();
+        assert_eq!(kept, ["CARGO_X=1"]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use sha2::{
 };
 
 use crate::{
-    b4,
+    b4, damage,
     emit::{
         Report,
         json, //
@@ -35,8 +35,13 @@ use crate::{
         Git,
         Identity, //
     },
+    runner::{
+        failed,
+        must, //
+    },
     workspace::{
         Workspace,
+        read_file,
         write, //
     },
 };
@@ -72,7 +77,7 @@ fn now() -> u64 {
 ///
 /// git cannot be run.
 pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
-    let stamp = fs::read(ws.path(FILE)).ok();
+    let stamp = read_file(&ws.path(FILE)).ok();
     let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
     let Some(stamp) = stamp else {
         return Ok(false);
@@ -101,8 +106,13 @@ pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Re
 fn refs(git: &Git<'_>) -> Result<String> {
     let refs = ["refs/heads/b4", "refs/nova-series/base"];
     let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
-    let out = crate::runner::must(git.runner(), &git.cmd(args).args(refs))?;
-    Ok(out.text())
+    let cmd = git.cmd(args).args(refs);
+    let out = must(git.runner(), &cmd)?;
+    // git leaves out refs that it cannot read, and succeeds.
+    match damage::is_damage(&out.complaint()) {
+        true => Err(failed(&cmd, &out)),
+        false => Ok(out.text()),
+    }
 }
 
 /// Digests what there is to read.
@@ -172,7 +182,7 @@ fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
         let content = match meta.is_symlink() {
             true => Vec::new(),
             // What cannot be read cannot be assembled either, which then says so.
-            false => fs::read(&path).unwrap_or_default(),
+            false => read_file(&path).unwrap_or_default(),
         };
         hash.update(format!("{mode:o} {}\0", content.len()));
         hash.update(&content);

@@ -5,7 +5,10 @@
 //! All of it goes to standard error; standard output carries only results.
 
 use std::{
-    io::IsTerminal,
+    io::{
+        IsTerminal,
+        Write, //
+    },
     time::{
         Duration,
         Instant, //
@@ -25,6 +28,12 @@ const PLAIN_EVERY: Duration = Duration::from_secs(20);
 pub struct Ui {
     terminal: bool,
     quiet: bool,
+}
+
+/// Writes a line to standard error. A line that cannot be written is lost, which is no reason to
+/// stop.
+fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Ui {
@@ -47,13 +56,13 @@ impl Ui {
     /// Says one line.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            tell(format_args!("{}", text.as_ref()));
         }
     }
 
     /// Says a line that even a quiet run shows.
     pub fn warn(&self, text: impl AsRef<str>) {
-        eprintln!("warning: {}", text.as_ref());
+        tell(format_args!("warning: {}", text.as_ref()));
     }
 
     /// Asks a yes-or-no question; returns `None` without a terminal.

@@ -81,11 +81,25 @@ impl Workspace {
 
 /// Reads a text file; the error says what is wrong, but not where.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|e| match e.kind() {
+    let bytes = read_file(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::new("the file is missing"),
+        std::io::ErrorKind::InvalidInput => {
+            Error::new("is not a plain file").help("put a plain file there")
+        }
         _ => Error::new(format!("cannot be read: {e}")),
     })?;
     String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
+}
+
+/// Reads a plain file. What is neither a file nor a folder, such as a pipe, might never come to an
+/// end.
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() && !meta.is_dir() {
+        let kind = std::io::ErrorKind::InvalidInput;
+        return Err(std::io::Error::new(kind, "it is not a plain file"));
+    }
+    fs::read(path)
 }
 
 /// How the name of a file starts that is being written; the process follows, and a dash.
@@ -122,7 +136,7 @@ pub fn sweep(dir: &Path) {
 ///
 /// The folder cannot be made, or the file not written; the old content is still there then.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
+    if read_file(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));

@@ -13,8 +13,13 @@ mod trailers;
 mod undo;
 
 use std::{
-    io::Write,
+    collections::BTreeMap,
+    io::{
+        ErrorKind,
+        Write, //
+    },
     path::PathBuf,
+    sync::OnceLock,
     time::Instant, //
 };
 
@@ -62,6 +67,7 @@ use crate::{
         Result, //
     },
     git::{
+        self,
         Git,
         Identity, //
     },
@@ -128,6 +134,8 @@ struct Made {
     covers: Vec<Cover>,
     /// What changed since the last postings.
     since: Since,
+    /// Why b4's branch of a series was left as it is, by the name of the series.
+    unsendable: BTreeMap<String, Error>,
 }
 
 impl<'a> App<'a> {
@@ -152,6 +160,9 @@ impl<'a> App<'a> {
         let cache = Cache::open(var)?;
         cache.sweep();
         workspace::sweep(&ws.path("out"));
+        // Without git, or with a configuration that it cannot read, no command gets far, and it is
+        // the command that says so; `doctor` does without.
+        let _ = git::read_trusted(runner, ws.root());
         let mirror = var("NOVA_SERIES_MIRROR").filter(|m| !m.is_empty());
         Ok(Self {
             runner,
@@ -255,7 +266,7 @@ impl<'a> App<'a> {
     }
 
     fn make(&self, names: &[String]) -> Result<Made> {
-        let who = Identity::of_user(self.runner, self.ws.root());
+        let who = Identity::of_user(self.runner, self.ws.root())?;
         // What is changed while this run is under way is to be noticed by the next.
         let read = stamp::input(&self.ws, &who);
         // Faults in the manifests are said before anything is fetched.
@@ -277,10 +288,18 @@ impl<'a> App<'a> {
         let report = emit::emit(&self.ws, &git, &material, &who, whole)?;
         b4::configure(&git, &self.base, &who)?;
         let mut covers = Vec::new();
+        let mut unsendable = BTreeMap::new();
         for one in &assembled.series {
             let cover = material.cover(one)?;
             if !one.patches.is_empty() {
-                b4::branch(&git, one, &cover, &self.base, &who)?;
+                let left = b4::branch(&git, one, &cover, &self.base, &who)?;
+                if let Some(why) = left {
+                    self.ui.say(format!(
+                        "note: {} is not made anew: {why}",
+                        b4::branch_name(one.name())
+                    ));
+                    unsendable.insert(one.name().to_owned(), why);
+                }
             }
             covers.push(cover);
         }
@@ -302,6 +321,7 @@ impl<'a> App<'a> {
             mails,
             covers,
             since,
+            unsendable,
         })
     }
 
@@ -405,7 +425,7 @@ impl<'a> App<'a> {
         let Ok(Some(report)) = emit::read_report(&self.ws) else {
             return Ok(None);
         };
-        let who = Identity::of_user(self.runner, self.ws.root());
+        let who = Identity::of_user(self.runner, self.ws.root())?;
         let applies = report.series.iter().all(|s| s.applies);
         let holds = applies && stamp::holds(&self.ws, &self.git(), &who, &report)?;
         Ok(holds.then_some(report))
@@ -680,9 +700,35 @@ fn chosen(on: &OnKernel) -> Result<Target> {
     Target::chosen(on.arch, on.hardened, on.lockdep)
 }
 
-/// Writes to standard output, whose reader may have gone.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Why something could not be written to standard output.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Writes to standard output. Its reader may have gone, which is no fault; any other failure makes
+/// the command fail at its end, whoever called this.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(e) = written
+        && e.kind() != ErrorKind::BrokenPipe
+    {
+        // The first failure tells what the others would.
+        let _ = UNWRITTEN.set(e.to_string());
+    }
+}
+
+/// Whether all that was printed was written.
+///
+/// # Errors
+///
+/// What the system said.
+pub fn printed() -> Result<()> {
+    match UNWRITTEN.get() {
+        None => Ok(()),
+        Some(why) => Err(
+            Error::new(format!("cannot write to standard output: {why}"))
+                .help("what was printed is cut short; run this again where there is space"),
+        ),
+    }
 }
 
 fn doctor_table(found: &[Found]) -> String {

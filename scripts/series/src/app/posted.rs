@@ -145,7 +145,7 @@ impl App<'_> {
         let found = match mbox {
             Some(from) => {
                 let below = self.below_now(&rebuild, component);
-                let user = Identity::of_user(self.runner, self.ws.root()).email;
+                let user = Identity::of_user(self.runner, self.ws.root())?.email;
                 let all = mails::read(from)?;
                 let found = import::from_mails(&rebuild, component, &all, &user, kernel, &below)
                     .map_err(|e| e.at(from, None))?;
@@ -230,7 +230,7 @@ impl App<'_> {
         let chain = import::chain(rebuild, component);
         let boxes = chain.iter().map(|c| {
             let file = format!("out/{}/v{}.mbox", c.name(), c.series.version);
-            std::fs::read(self.ws.path(file)).unwrap_or_default()
+            crate::workspace::read_file(&self.ws.path(file)).unwrap_or_default()
         });
         boxes.collect::<Vec<_>>().concat()
     }

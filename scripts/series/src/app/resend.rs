@@ -92,7 +92,8 @@ impl App<'_> {
         };
         posting.mails(&self.ws, name)?;
         let file = posting.mbox(name);
-        let bytes = std::fs::read(self.ws.path(&file)).map_err(|e| Error::io("read", &file, &e))?;
+        let bytes = crate::workspace::read_file(&self.ws.path(&file))
+            .map_err(|e| Error::io("read", &file, &e))?;
         let posted = mailbox::read(&bytes).map_err(|e| e.at(&file, None))?;
         Ok((component, posting, posted))
     }

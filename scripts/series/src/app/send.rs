@@ -21,7 +21,15 @@ use crate::{
         Error,
         Result, //
     },
+    kernel::{
+        Arch,
+        Target, //
+    },
     mailbox,
+    status::{
+        self,
+        Standing, //
+    },
     tools::Need, //
 };
 
@@ -41,6 +49,17 @@ impl App<'_> {
             print(&format!("{}\n", self.ws.shown(mail).display()));
         }
         self.look_at(&made, at, &done.mails)?;
+        if !made.who.set {
+            return Err(Error::new("nobody signs off these patches").help(
+                "git config --global user.name NAME; git config --global user.email ADDRESS",
+            ));
+        }
+        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(&made.report))?;
+        let standing = standings.iter().find(|s| s.name == name);
+        for line in standing.map(outstanding).unwrap_or_default() {
+            self.ui.say(format!("note: {line}"));
+        }
+        // Only now: whoever sees these lines may paste them.
         self.ui
             .say("\nNothing was sent. To have the mails sent to yourself alone:");
         self.ui.say(format!("  {}", done.reflect));
@@ -48,17 +67,15 @@ impl App<'_> {
         self.ui.say(format!("  {}", done.post));
         self.ui.say("Once that is done:");
         self.ui.say(format!("  cargo series posted {name}"));
-        if !made.who.set {
-            return Err(Error::new("nobody signs off these patches").help(
-                "git config --global user.name NAME; git config --global user.email ADDRESS",
-            ));
-        }
         Ok(())
     }
 
     /// What is not to be posted as it is.
     fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
         let (series, name) = (one.plan.series(), one.name());
+        if let Some(why) = made.unsendable.get(name) {
+            return Err(why.clone());
+        }
         if one.patches.is_empty() {
             return Err(Error::new(format!("{name} has no patches yet"))
                 .at(series.file(), None)
@@ -164,4 +181,40 @@ impl App<'_> {
         let errors = mails::faults(&wanted, &all).into_iter();
         Error::all(errors.map(|f| f.into_error()).collect()).map_or(Ok(()), Err)
     }
+}
+
+/// The tests that were not passed for the present state of a series, each with its command. It is
+/// the author's to decide which of them the change is worth.
+fn outstanding(standing: &Standing) -> Vec<String> {
+    let name = &standing.name;
+    let check = match standing.check.as_ref().filter(|c| c.current) {
+        None => Some("was not run"),
+        Some(check) if check.findings > 0 => Some("found something"),
+        Some(_) => None,
+    };
+    let full = match &standing.full {
+        None => Some("was not run"),
+        Some(full) if full.findings > 0 => Some("found something"),
+        Some(full) if !full.complete => Some("did not come to its end"),
+        Some(_) => None,
+    };
+    let kunit = |target: Target| match standing.kunit.iter().find(|k| k.kernel == target) {
+        None => Some("was not run"),
+        Some(kunit) if !kunit.pass => Some("did not pass"),
+        Some(_) => None,
+    };
+    let all = [
+        (format!("check {name}"), check),
+        (format!("check --full {name}"), full),
+        (format!("test {name}"), kunit(Target::Plain(Arch::Um))),
+        (format!("test --hardened {name}"), kunit(Target::Hardened)),
+        (format!("test --lockdep {name}"), kunit(Target::Lockdep)),
+    ];
+    let all = all
+        .into_iter()
+        .filter_map(|(command, what)| Some((command, what?)));
+    all.map(|(command, what)| {
+        format!("for this state of the series `cargo series {command}` {what}")
+    })
+    .collect()
 }

@@ -65,8 +65,8 @@ impl App<'_> {
     fn take_back(&self, component: &Component, posting: &Posting, text: &str) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
         let mails = posting.mbox(name);
-        let bytes =
-            std::fs::read(self.ws.path(&mails)).map_err(|e| Error::io("read", &mails, &e))?;
+        let bytes = crate::workspace::read_file(&self.ws.path(&mails))
+            .map_err(|e| Error::io("read", &mails, &e))?;
         let out = self.ws.out()?.join(name);
         let kept = out.join(format!("v{version}-undone.mbox"));
         write(&kept, &bytes)?;

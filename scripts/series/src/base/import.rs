@@ -33,11 +33,14 @@ use crate::{
         Git,
         Identity,
         Oid,
-        Stamp, //
+        PINNED,
+        Stamp,
+        parse_settings, //
     },
     manifest::Base,
     runner::{
         Cmd,
+        failed,
         must, //
     },
     ui::{
@@ -63,6 +66,7 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
             "init",
             "--quiet",
             "--initial-branch=nova-series",
+            "--object-format=sha1",
             "--template=",
         ])?;
         for (key, value) in [
@@ -80,11 +84,84 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
         fs::rename(scratch.path().join(".git"), &home)
             .map_err(|e| Error::io("make the repository", &home, &e))?;
     }
+    drop_settings(git)?;
     let packs = home.join("objects/pack");
     for entry in fs::read_dir(packs).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("tmp_") {
             // What is left of it would only take space.
             let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Settings of the repository that git, b4 and the tool write, or that decide how a person posts;
+/// sections end with a dot.
+const KEPT: &[&str] = &[
+    "b4.",
+    "branch.",
+    "core.bare",
+    "core.compression",
+    "core.filemode",
+    "core.ignorecase",
+    "core.logallrefupdates",
+    "core.precomposeunicode",
+    "core.repositoryformatversion",
+    "core.sparsecheckout",
+    "core.sparsecheckoutcone",
+    "core.symlinks",
+    "core.worktree",
+    "credential.",
+    "extensions.",
+    "gc.auto",
+    "gpg.",
+    "http.",
+    "index.sparse",
+    "maintenance.auto",
+    "remote.",
+    "sendemail.",
+    "user.",
+];
+
+/// Takes settings out of the repository's own configuration that could change what git makes. git
+/// always reads that file.
+///
+/// # Errors
+///
+/// The repository is damaged, or not one that the tool made.
+pub fn drop_settings(git: &Git<'_>) -> Result<()> {
+    for name in ["config", "config.worktree"] {
+        let file = git.dir().join(".git").join(name);
+        if !file.is_file() {
+            continue;
+        }
+        let config = || git.cmd(["config", "-z", "--file"]).arg(&file);
+        let settings = must(git.runner(), &config().arg("--list"))?;
+        let mut settings = parse_settings(&settings.stdout);
+        if settings.contains(&("extensions.objectformat".to_owned(), "sha256".to_owned())) {
+            let dir = git.dir().display();
+            return Err(Error::new("names its objects by sha256, not by sha1")
+                .at(git.dir(), None)
+                .help(format!(
+                    "remove {dir}, and run this again: the tool makes it anew"
+                )));
+        }
+        settings.retain(|(key, _)| {
+            let kept = |k: &&str| match k.ends_with('.') {
+                true => key.starts_with(*k),
+                false => key == *k,
+            };
+            let pinned = PINNED.iter().any(|(k, _)| k == key);
+            !pinned && !KEPT.iter().any(|k| kept(&k))
+        });
+        settings.dedup_by(|a, b| a.0 == b.0);
+        for (key, _) in settings {
+            let unset = config().args(["--unset-all", &key]);
+            let out = git.try_run(&unset)?;
+            // 5: it was there twice, with another between.
+            if !matches!(out.code, Some(0 | 5)) {
+                return Err(failed(&unset, &out));
+            }
         }
     }
     Ok(())
@@ -216,7 +293,11 @@ pub fn unpack(
                 tar::EntryType::Regular if entry.header().mode()? & 0o100 != 0 => Mode::Executable,
                 tar::EntryType::Regular => Mode::Plain,
                 tar::EntryType::Symlink => Mode::Link,
-                _ => continue,
+                tar::EntryType::Directory | tar::EntryType::XGlobalHeader => continue,
+                _ => {
+                    let what = "is neither a file nor a folder nor a symbolic link";
+                    return Err(io::Error::other(format!("{}: {what}", path.display())));
+                }
             };
             content.clear();
             if mode == Mode::Link {
@@ -245,7 +326,7 @@ pub fn unpack(
 /// It is no kernel, another version, or has changes that are not committed.
 pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oid> {
     let kernel = &fs::canonicalize(kernel).map_err(|e| Error::io("open", kernel, &e))?;
-    let theirs = Git::new(git.runner(), kernel);
+    let theirs = Git::of_user(git.runner(), kernel);
     let tag = format!("{}^{{commit}}", base.release());
     let foreign = |what: String| {
         Error::new(what).at(kernel, None).help(format!(
@@ -308,6 +389,7 @@ pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Resul
             "--no-tags",
             "--depth=1",
         ])
+        .arg(format!("--upload-pack={}", crate::git::upload_pack()))
         // git decodes what stands behind `file://`.
         .arg(format!("file://{}", from.display()).replace('%', "%25"))
         .arg(format!("+{commit}:{reference}"));

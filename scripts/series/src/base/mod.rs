@@ -23,6 +23,7 @@ use crate::{
         Cache,
         Resource, //
     },
+    damage,
     error::{
         Error,
         Result, //
@@ -32,7 +33,11 @@ use crate::{
         Oid, //
     },
     manifest::Base,
-    runner::Runner,
+    runner::{
+        Runner,
+        failed,
+        must, //
+    },
     ui::Ui,
 };
 
@@ -54,7 +59,13 @@ fn ref_of(version: &str) -> String {
     format!("refs/nova-series/base/{version}")
 }
 
-/// The base in the kernel repository, or `None` if it was not imported yet.
+/// The ref that tells what an archive became, so that another hash in the manifest is noticed.
+fn archive_ref(sha256: &str) -> String {
+    format!("refs/nova-series/archive/{sha256}")
+}
+
+/// The base in the kernel repository, or `None` if it was not imported yet. What was imported has
+/// to be what the manifest names now: one of its archives, or one of its trees.
 ///
 /// # Errors
 ///
@@ -63,7 +74,28 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     if !git.dir().join(".git").is_dir() {
         return Ok(None);
     }
-    of_version(git, &base.version)
+    for archive in &base.archives {
+        if let Some(found) = describe(git, &archive_ref(&archive.sha256))? {
+            return Ok(Some(found));
+        }
+    }
+    let Some(found) = of_version(git, &base.version)? else {
+        return Ok(None);
+    };
+    if base.trees.iter().any(|t| t == found.tree.as_str()) {
+        return Ok(Some(found));
+    }
+    // A tree of git's, which has no hash in the manifest, is what its user named.
+    Ok(of_other_archive(git, &found)?.is_none().then_some(found))
+}
+
+/// The hash of the archive that a commit was made of, if it was made of one.
+fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> {
+    let points_at = format!("--points-at={}", base.commit);
+    let args = ["for-each-ref", "--format=%(refname:lstrip=3)", &points_at];
+    let cmd = git.cmd(args).arg("refs/nova-series/archive");
+    let hashes = must(git.runner(), &cmd)?.text();
+    Ok(hashes.lines().next().map(str::to_owned))
 }
 
 /// The base of this version, "6.19.11", or `None` if it was not imported.
@@ -75,19 +107,31 @@ pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
     describe(git, &ref_of(version))
 }
 
-/// What a revision is, or `None` if there is none.
-fn describe(git: &Git<'_>, rev: &str) -> Result<Option<BaseCommit>> {
-    let out = git
-        .try_run(&git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]))?
-        .text();
+/// What a ref names, or `None` if there is no such ref.
+fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
+    let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
+    let listed = must(git.runner(), &list)?;
+    if damage::is_damage(&listed.complaint()) {
+        return Err(failed(&list, &listed));
+    }
+    match listed.stdout.is_empty() {
+        true => Ok(None),
+        false => described(git, name).map(Some),
+    }
+}
+
+/// What a revision is.
+fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
+    let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
+    let out = must(git.runner(), &cmd)?.text();
     let mut words = out.split(' ');
     let mut oid = || words.next().and_then(Oid::parse);
     let (commit, tree) = (oid(), oid());
     let when = words.next().and_then(|w| w.parse().ok());
-    Ok(match (commit, tree, when) {
-        (Some(commit), Some(tree), Some(when)) => Some(BaseCommit { commit, tree, when }),
-        _ => None,
-    })
+    match (commit, tree, when) {
+        (Some(commit), Some(tree), Some(when)) => Ok(BaseCommit { commit, tree, when }),
+        _ => Err(Error::new(format!("git does not describe {rev}")).detail(out)),
+    }
 }
 
 /// Finds and imports the base unless that was done before.
@@ -106,6 +150,7 @@ pub fn obtain(
     let dir = cache.kernel();
     let git = Git::new(runner, &dir);
     if let Some(found) = imported(&git, base)? {
+        import::drop_settings(&git)?;
         import::pin_attributes(&git)?;
         if sources.kernel.is_some() {
             ui.say("the base was imported before; --kernel is not looked at");
@@ -125,11 +170,12 @@ pub fn obtain(
     let commit = match &sources.kernel {
         Some(kernel) => import::from_git(&git, base, kernel, ui)?,
         None => {
-            let archive = route::archive(runner, cache, base, sources, ui)?;
-            import::from_archive(&git, cache, base, &archive, ui)?
+            let (path, archive) = route::archive(runner, cache, base, sources, ui)?;
+            let commit = import::from_archive(&git, cache, base, &path, ui)?;
+            git.set_ref(&archive_ref(&archive.sha256), &commit)?;
+            commit
         }
     };
     git.set_ref(&base_ref(base), &commit)?;
-    describe(&git, commit.as_str())?
-        .ok_or_else(|| Error::new(format!("git does not know {commit}, which it just made")))
+    described(&git, commit.as_str())
 }

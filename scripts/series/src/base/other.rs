@@ -280,10 +280,10 @@ impl Import<'_> {
                 message: &format!("{package} {version}\n"),
             };
             import::unpack(self.git, self.cache, &archive, &into, self.ui)
-        })?;
-        // It is in the repository now.
+        });
+        // It is in the repository now, or no good.
         let _ = fs::remove_file(&archive);
-        Ok(made)
+        made
     }
 
     /// Has apt download the archive of a source package, which checks its hash.
@@ -324,7 +324,7 @@ impl Import<'_> {
     fn repository(&self, dir: &Path, rev: Option<&str>) -> Result<Other> {
         let dir = &fs::canonicalize(dir).map_err(|e| Error::io("open", dir, &e))?;
         let theirs = Theirs {
-            git: Git::new(self.git.runner(), dir),
+            git: Git::of_user(self.git.runner(), dir),
             dir,
         };
         let bare = theirs.check()?;

@@ -94,20 +94,20 @@ pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
 /// # Errors
 ///
 /// No route worked: each one that was tried is listed with its reason.
-pub fn archive(
+pub fn archive<'a>(
     runner: &dyn Runner,
     cache: &Cache,
-    base: &Base,
+    base: &'a Base,
     sources: &Sources,
     ui: &Ui,
-) -> Result<PathBuf> {
+) -> Result<(PathBuf, &'a Archive)> {
     let mut tried = Vec::new();
     for route in routes(cache, base, sources) {
         let name = route.name();
         match route.follow(runner, cache, ui) {
             Ok(Some(path)) => {
                 ui.say(format!("base: {name}"));
-                return Ok(path);
+                return Ok((path, route.archive()));
             }
             Ok(None) => tried.push(format!("{name}: not there")),
             Err(e) => {
@@ -162,7 +162,15 @@ fn routes<'a>(cache: &Cache, base: &'a Base, sources: &Sources) -> Vec<Route<'a>
     routes
 }
 
-impl Route<'_> {
+impl<'a> Route<'a> {
+    fn archive(&self) -> &'a Archive {
+        match self {
+            Route::Folder(_, archive, _) | Route::Download(_, archive) | Route::Apt(_, archive) => {
+                archive
+            }
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Route::Folder(path, _, kind) => format!("{kind} {}", path.display()),
@@ -318,7 +326,8 @@ mod tests {
 
     fn try_it(place: &Place, fake: &Fake) -> Result<PathBuf> {
         let base = manifest(SHA);
-        archive(fake, &place.cache, &base, &place.sources, &Ui::silent())
+        let found = archive(fake, &place.cache, &base, &place.sources, &Ui::silent());
+        found.map(|(path, _)| path)
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl<'a> Checkout<'a> {
             ui.say("checking out a second tree of the kernel …");
         }
         let git = new.git();
-        git.must(["init", "--quiet"])?;
+        git.must(["init", "--quiet", "--object-format=sha1"])?;
         let objects = cache.kernel().join(".git/objects");
         let borrowed = own.join("objects/info/alternates");
         write(&borrowed, format!("{}\n", objects.display()).as_bytes())?;

@@ -145,7 +145,7 @@ impl Rebuild<'_> {
     fn below(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let file = posting.below_mbox(name);
         if self.ws.path(&file).exists() {
-            let bytes = std::fs::read(self.ws.path(&file));
+            let bytes = crate::workspace::read_file(&self.ws.path(&file));
             let bytes = bytes.map_err(|e| Error::io("read", &file, &e))?;
             return patches_below(&bytes).map_err(|e| e.at(&file, None));
         }

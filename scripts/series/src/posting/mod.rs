@@ -169,7 +169,8 @@ impl Posting {
     /// They are missing, or are not those that the record names.
     pub fn mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
         let file = self.mbox(name);
-        let bytes = std::fs::read(ws.path(&file)).map_err(|e| Error::io("read", &file, &e))?;
+        let bytes = crate::workspace::read_file(&ws.path(&file))
+            .map_err(|e| Error::io("read", &file, &e))?;
         self.patches_in(name, &bytes)
     }
 

@@ -98,7 +98,8 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let name = one.name();
     let made = rebuild.commits(name, posting)?;
     let posted = posting.mails(rebuild.ws, name)?;
-    let whole = std::fs::read(rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
+    let whole =
+        crate::workspace::read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
     let mails = mailbox::read(&whole)?;
     let cover = tag::cover_of(&mails);
     tag::ensure(rebuild.git, posting, &cover, &made)?;

@@ -4,6 +4,7 @@
 
 mod again;
 mod assemble;
+mod damage;
 mod documented;
 mod errors;
 mod full;
@@ -19,6 +20,8 @@ mod rehearsal;
 mod relocate;
 mod report;
 mod robust;
+mod settings;
 mod stage;
 mod trailers;
 mod words;
+mod work;
