@@ -51,6 +51,7 @@ use crate::{
         Series, //
     },
     message,
+    plural::count,
     posting::Posting,
     runner::{
         Cmd,
@@ -138,7 +139,7 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
         ("user.email", &who.email),
         ("b4.prep-cover-template", &template),
     ];
-    // What a person has b4 post there is to be what the tool had it write.
+    // When the user posts with b4 there, the mails must equal those of the rehearsal.
     for (key, value) in own.iter().chain(PINNED) {
         let values: Vec<_> = set.iter().filter(|(k, _)| k == key).collect();
         if !matches!(values[..], [(_, one)] if one == value) {
@@ -154,13 +155,13 @@ fn local_settings(git: &Git<'_>) -> Result<Vec<(String, String)>> {
     Ok(parse_settings(&listed.stdout))
 }
 
-/// What the tool made a branch of last. It tells what somebody else did there since.
+/// The tip that the tool last gave to a branch, to detect later changes by the user.
 fn made_ref(name: &str) -> String {
     format!("refs/nova-series/b4/{name}")
 }
 
-/// Makes or renews the branch of a series. Returns why it was left as it is, if so: b4 is at
-/// another version than the manifest, or somebody worked on it. Then it cannot be sent.
+/// Makes or renews the branch of a series. Returns the reason if the branch was left unchanged, and
+/// cannot be sent: b4 is at another version than the manifest, or the user changed the branch.
 ///
 /// # Errors
 ///
@@ -211,7 +212,7 @@ pub fn branch(
     for (dressed, made) in one.dressed.iter().zip(&one.patches) {
         tip = commit(git, &made.tree, &tip, &dressed.with_note(), who, now)?;
     }
-    // Both or none of them, wherever this is cut off.
+    // One transaction, so that a killed run updates both refs or neither.
     let refs = format!(
         "update refs/heads/{name} {tip}\nupdate {} {tip}\n",
         made_ref(&series.name)
@@ -229,8 +230,8 @@ pub fn branch(
     Ok(None)
 }
 
-/// What somebody else did on the branch of a series since the tool made it: commits, and the text
-/// of the cover letter with the recipients in it. b4's own changes are not among that.
+/// Lists the user's changes to the branch of a series since the tool made it: commits, and edits of
+/// the cover letter or of the recipients in it. Ignores changes that b4 makes itself.
 fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Option<Error>> {
     let name = &series.name;
     let (branch, made) = (format!("refs/heads/{}", branch_name(name)), made_ref(name));
@@ -273,14 +274,14 @@ fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Optio
     let (dir, branch) = (git.dir().display(), branch_name(name));
     Ok(Some(
         Error::new(format!(
-            "the branch {branch} holds work that is not in this checkout"
+            "the branch {branch} has changes that are not in this checkout"
         ))
         .at(git.dir(), None)
         .detail(found.join("\n"))
         .help(format!(
-            "take it over by hand: patches into {name}/ and series/{name}/, the text into \
-             cover-letters/{name}.md,\nrecipients into series/{name}.toml, changes into \
-             {name}/CHANGELOG.md.\nThen have the tool make the branch anew, which keeps yours as \
+            "copy them into the checkout: patches into {name}/ and series/{name}/, the text into \
+             cover-letters/{name}.md,\nrecipients into series/{name}.toml, the changelog into \
+             {name}/CHANGELOG.md.\nThen let the tool recreate the branch; this keeps yours as \
              {name}-mine:\n\
              git -C {dir} branch {name}-mine {branch} && git -C {dir} update-ref \
              refs/heads/{branch} {made}"
@@ -563,11 +564,11 @@ fn other_revision(
     let help = match revision == version + 1 {
         true => format!(
             "if b4 posted v{version}, record it: `cargo series posted {name}`;\n\
-             if this is an older state of the series, it can be assembled, and not sent"
+             an older state of the series can be assembled, but not sent"
         ),
         false => {
-            "this is another state of the series than the one that was posted last: it can be \
-                  assembled, and not sent"
+            "this is not the state of the series that was posted last: it can be assembled, but \
+                  not sent"
                 .to_owned()
         }
     };
@@ -578,14 +579,14 @@ fn other_revision(
         ))
         .at(series.file(), series.line_of_version)
         .help(format!(
-            "{help};\nif nothing was posted, drop b4's branch: git -C {dir} update-ref -d \
+            "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d \
          refs/heads/{}",
             branch_name(name)
         )),
     )
 }
 
-/// What b4 wrote on a branch, named by its ref, or `None` if there is no such branch.
+/// b4's tracking data of a branch, named by its ref, or `None` if the branch does not exist.
 fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
     if git.resolve(name)?.is_none() {
         return Ok(None);
@@ -677,8 +678,8 @@ pub struct Rehearsal {
 ///
 /// # Errors
 ///
-/// b4's own; that somebody worked in the folder where b4 does; or that with the user's settings b4
-/// would post other mails.
+/// b4 failed, the user changed files in b4's work tree, or with the user's settings b4 would post
+/// other mails.
 pub fn rehearse(
     git: &Git<'_>,
     cache: &Cache,
@@ -713,7 +714,7 @@ pub fn rehearse(
     let line = |send: &str| {
         format!(
             "cd {} && if test \"$(git rev-parse HEAD)\" = {tip}; then {program} {send}; else echo \
-             'nothing was posted: {} was made anew since; run: cargo series send {name}' >&2; \
+             'nothing was posted: {} changed since the rehearsal; run: cargo series send {name}' >&2; \
              false; fi",
             quoted(&tree),
             branch_name(name)
@@ -726,10 +727,10 @@ pub fn rehearse(
     })
 }
 
-/// Variables that change what git shows, or where it looks, and that are set. A person's b4 has to
-/// run without them.
+/// Environment variables that change git's output or its paths. The command that posts must run
+/// without them.
 fn disturbing() -> Vec<String> {
-    // How mail is sent and by whom is the user's choice, and so is what git says about its work.
+    // The user chooses the transport and the sender of mail. Traces do not change git's output.
     let harmless = [
         "GIT_ASKPASS",
         "GIT_AUTHOR_",
@@ -764,7 +765,7 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Has b4 write the mails to `to`; `set_up` decides what it sees of the user's settings.
+    /// Has b4 write the mails to `to`; `set_up` prepares the environment of the call.
     fn write(&self, set_up: impl FnOnce(Cmd) -> Cmd, to: &Path) -> Result<Vec<PathBuf>> {
         let state = self.cache.path("b4-state");
         let cmd = Cmd::new(self.b4)
@@ -807,8 +808,13 @@ impl Calls<'_> {
             Err(e) => return Err(e.detail(settings()?)),
         };
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, &e));
-        let mut difference = (mails.len() != posted.len())
-            .then(|| format!("{} mails instead of {}", posted.len(), mails.len()));
+        let mut difference = (mails.len() != posted.len()).then(|| {
+            format!(
+                "{} instead of {}",
+                count(posted.len(), "mail", "mails"),
+                mails.len()
+            )
+        });
         for (meant, posted) in mails.iter().zip(&posted) {
             let (meant, posted) = (lasting(&read(meant)?), lasting(&read(posted)?));
             if difference.is_none() {
@@ -825,7 +831,7 @@ impl Calls<'_> {
                 .detail(difference)
                 .detail(settings()?)
                 .help(format!(
-                    "set what the mails need for this repository alone, which wins: \
+                    "override the setting in this repository: \
                      git -C {kernel} config NAME VALUE"
                 )),
         )
@@ -841,14 +847,12 @@ impl Calls<'_> {
         names.retain(|key| !ours.iter().any(|(k, _)| k == key));
         names.sort();
         names.dedup();
-        Ok(format!(
-            "settings of yours that b4 reads: {}",
-            names.join(", ")
-        ))
+        Ok(format!("your settings that b4 reads: {}", names.join(", ")))
     }
 }
 
-/// A mail without what is another each time: message ids, dates, and what derives from them.
+/// A mail without the headers that differ in every run: message ids, dates, and data that contains
+/// them.
 fn lasting(mail: &[u8]) -> String {
     let mail = String::from_utf8_lossy(mail);
     let (head, body) = mail.split_once("\n\n").unwrap_or((&mail, ""));
@@ -901,7 +905,7 @@ fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// What was checked out last in the work tree of a series.
+/// The commit last checked out in the work tree of a series.
 fn prepared_ref(name: &str) -> String {
     format!("refs/nova-series/send/{name}")
 }
@@ -932,7 +936,7 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
     git.set_ref(&prepared_ref(name), &head)
 }
 
-/// Refuses to go on if somebody worked in the work tree of a series.
+/// Returns an error if the user changed files in the work tree of a series.
 fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
     let here = Git::new(git.runner(), tree);
     let branch = branch_name(name);
@@ -950,9 +954,9 @@ fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
                  and go back: git -C {shown} switch {branch}"
             )));
     }
-    // What only looks changed by its date is not.
+    // A new date alone is not a change.
     here.try_run(&here.cmd(["update-index", "-q", "--refresh"]))?;
-    // The branch may have been made anew since, so that HEAD alone is no measure.
+    // The branch may have moved since, so comparing with HEAD alone is not enough.
     let prepared = git.resolve(&prepared_ref(name))?;
     let prepared = prepared.map_or("HEAD".to_owned(), |p| p.to_string());
     if changes(&here, "HEAD")?.is_empty() {
@@ -968,7 +972,7 @@ fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
             .at(tree, None)
             .detail(files.join("\n"))
             .help(format!(
-                "take them over into {name}/ by hand; keep them: git -C {shown} diff {prepared} > \
+                "copy them into {name}/; keep them: git -C {shown} diff {prepared} > \
                  my.diff\nthen drop them: git -C {shown} reset --hard"
             )),
     )
@@ -1069,8 +1073,8 @@ mod tests {
         insta::assert_snapshot!(of(1, &[]).unwrap(), @r"
         series/x.toml:1: b4 is at v2 of x, but the manifest has version = 1
           help: if b4 posted v1, record it: `cargo series posted x`;
-                if this is an older state of the series, it can be assembled, and not sent;
-                if nothing was posted, drop b4's branch: git -C /kernel update-ref -d refs/heads/b4/x
+                an older state of the series can be assembled, but not sent;
+                if nothing was posted, delete b4's branch: git -C /kernel update-ref -d refs/heads/b4/x
         ");
         assert_eq!(of(2, &[]), None);
         // What was recorded without b4.

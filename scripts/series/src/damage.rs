@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tells a damaged repository from a command that failed for another reason, by what git writes to
-//! its standard error.
+//! Recognizes a damaged repository by the messages of git, and names the repair.
 
 use std::{
     fs,
@@ -16,7 +15,7 @@ use crate::{
     runner::Cmd, //
 };
 
-/// What git says of objects, packs and refs that it cannot read, and of nothing else.
+/// Messages of git about objects, packs and refs that it cannot read.
 const SIGNS: &[&str] = &[
     "bad config line",
     "bad object refs/",
@@ -57,7 +56,7 @@ pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
     }
     if !has_head(&home) {
         return Some(error.help(format!(
-            "write its HEAD again: echo '{HEAD}' > {}",
+            "restore its HEAD: echo '{HEAD}' > {}",
             home.join("HEAD").display()
         )));
     }
@@ -65,15 +64,15 @@ pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
         let file = home.join(name);
         return Some(error.help(match last_value(&home, name) {
             Some(oid) => format!(
-                "write what {name} held last: echo {oid} > {}",
+                "restore the last value of {name}: echo {oid} > {}",
                 file.display()
             ),
             None => format!("remove {}, and run this again", file.display()),
         }));
     }
     Some(error.help(format!(
-        "remove {}, and run this again: the tool makes it anew.\n\
-         What b4 posted and `cargo series posted` did not record is lost with it",
+        "remove {}, and run this again: the tool recreates it.\n\
+         This loses postings by b4 that `cargo series posted` did not record",
         dir.display()
     )))
 }
@@ -88,11 +87,11 @@ pub fn of_user(cmd: &Cmd, said: &str) -> Option<Error> {
             dir.display()
         ))
         .detail(lines(said))
-        .help("`git fsck` there tells more; or name another clone")
+        .help("run `git fsck` there, or name another clone")
     })
 }
 
-/// Whether git speaks of damage.
+/// Whether a message of git reports damage.
 pub fn is_damage(said: &str) -> bool {
     SIGNS.iter().any(|sign| said.contains(sign))
 }
@@ -118,8 +117,8 @@ fn has_head(home: &Path) -> bool {
     head.starts_with("ref: refs/") || crate::git::Oid::parse(head).is_some()
 }
 
-/// The ref whose file is not one. A ref that names an object which is not there is as it should be:
-/// the objects are not.
+/// The ref with an invalid value. A valid ref to a missing object is a loss of objects, not of the
+/// ref.
 fn broken_ref(said: &str) -> Option<&str> {
     let broken = |l: &&str| {
         ["broken ref", "reference broken"]
@@ -131,7 +130,7 @@ fn broken_ref(said: &str) -> Option<&str> {
         .find(|w| w.starts_with("refs/"))
 }
 
-/// What the log of a ref says that it held last.
+/// The last value in the reflog of a ref.
 fn last_value(home: &Path, name: &str) -> Option<String> {
     let log = fs::read_to_string(home.join("logs").join(name)).ok()?;
     let oid = log.lines().last()?.split(' ').nth(1)?;
@@ -158,7 +157,7 @@ mod tests {
         insta::assert_snapshot!(of("fatal: not a git repository (or any of the parent directories): .git"), @r"
         the git repository in DIR is damaged
             fatal: not a git repository (or any of the parent directories): .git
-          help: write its HEAD again: echo 'ref: refs/heads/nova-series' > DIR/.git/HEAD
+          help: restore its HEAD: echo 'ref: refs/heads/nova-series' > DIR/.git/HEAD
         ");
         fs::write(home.join("HEAD"), format!("{HEAD}\n")).unwrap();
         insta::assert_snapshot!(of("warning: ignoring broken ref refs/heads/b4/x"), @r"
@@ -172,14 +171,14 @@ mod tests {
         insta::assert_snapshot!(of("cannot lock ref 'refs/heads/b4/x': reference broken"), @r"
         the git repository in DIR is damaged
             cannot lock ref 'refs/heads/b4/x': reference broken
-          help: write what refs/heads/b4/x held last: echo 1111111111111111111111111111111111111111 > DIR/.git/refs/heads/b4/x
+          help: restore the last value of refs/heads/b4/x: echo 1111111111111111111111111111111111111111 > DIR/.git/refs/heads/b4/x
         ");
         let pack = "error: packfile x.pack does not match index\n".repeat(3);
         insta::assert_snapshot!(of(&pack), @r"
         the git repository in DIR is damaged
             error: packfile x.pack does not match index
-          help: remove DIR, and run this again: the tool makes it anew.
-                What b4 posted and `cargo series posted` did not record is lost with it
+          help: remove DIR, and run this again: the tool recreates it.
+                This loses postings by b4 that `cargo series posted` did not record
         ");
     }
 

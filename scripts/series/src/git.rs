@@ -118,7 +118,7 @@ impl Identity {
     }
 }
 
-/// A name or an address without what ends it in a commit; git leaves that out as well.
+/// A name or an address without the characters that delimit it in a commit. Git strips them too.
 fn in_ident(text: &str) -> String {
     let text = text.replace(['<', '>', '\n', '\r', '\0'], "");
     text.trim().to_owned()
@@ -157,7 +157,7 @@ pub fn user_settings(
     }
 }
 
-/// Reads what `git config -z` writes: a name, a newline, a value.
+/// Parses the output of `git config -z`: a name, a newline, a value.
 pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(text);
     let all = text.split('\0').filter(|s| !s.is_empty());
@@ -168,7 +168,7 @@ pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
     .collect()
 }
 
-/// The folders of other users that the user told git to trust.
+/// The user's `safe.directory` values: folders of other users that git may work in.
 static TRUSTED: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Reads which folders of other users git may work in: as git itself, from the user's files only.
@@ -184,16 +184,17 @@ pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What git starts on the other side of a fetch. That reads no variables of this side's.
+/// The command for the other side of a fetch. Git clears its environment, so `safe.directory` is
+/// passed as an argument.
 pub fn upload_pack() -> String {
     let trusted = TRUSTED.get().into_iter().flatten();
     let options = trusted.map(|dir| format!("-c {} ", quote(&format!("safe.directory={dir}"))));
     format!("git {}upload-pack", options.collect::<String>())
 }
 
-/// Settings that decide what git and b4 make. They reach git through its environment, and so win
-/// over the files of a repository; and b4's calls of git inherit them. `configure` of [`crate::b4`]
-/// writes them into the tool's repository as well, for the b4 that a person starts there.
+/// Settings that change the output of git or b4. The environment passes them to git, which overrides
+/// the configuration of the repository, and to git calls by b4. [`crate::b4::configure`] also writes
+/// them into the tool's repository, because the user runs b4 there to post.
 pub const PINNED: &[(&str, &str)] = &[
     ("color.ui", "false"),
     ("color.diff", "false"),
@@ -254,7 +255,7 @@ pub const PINNED: &[(&str, &str)] = &[
     ("mailmap.blob", ""),
 ];
 
-/// Settings of the tool's own calls alone: what a person may want otherwise.
+/// Settings for calls by the tool only; in the repository the user may need other values.
 const OWN: &[(&str, &str)] = &[
     ("advice.detachedhead", "false"),
     ("apply.ignorewhitespace", "no"),
@@ -264,13 +265,13 @@ const OWN: &[(&str, &str)] = &[
     ("core.hookspath", "/dev/null"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
-    // A bare repository of the user's is as good as any.
+    // The user's kernel tree may be a bare repository.
     ("safe.barerepository", "all"),
     ("tar.umask", "0022"),
 ];
 
-/// Makes a command that runs git read no configuration but that of its repository and ours, and no
-/// variable.
+/// Isolates a command that runs git: it reads the configuration of its repository, overridden by
+/// ours, and inherits no `GIT_*` variable.
 pub fn isolated(cmd: Cmd) -> Cmd {
     let trusted = TRUSTED.get().into_iter().flatten();
     let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));

@@ -16,6 +16,7 @@ use crate::{
         Git,
         Identity, //
     },
+    plural::count,
     runner::must,
 };
 
@@ -76,7 +77,10 @@ pub fn difference(
         let (have, want) = (received.len(), messages.len());
         return Some((
             have.min(want),
-            format!("git finds {have} mails instead of {want}"),
+            format!(
+                "git finds {} instead of {want}",
+                count(have, "mail", "mails")
+            ),
         ));
     }
     let pairs = received.iter().zip(messages).enumerate();

@@ -65,7 +65,7 @@ pub struct Cmd {
     pub stdin: Vec<u8>,
     /// After how long it is killed.
     pub timeout: Option<Duration>,
-    /// Turns what it wrote to its standard error into a better message, where it can.
+    /// Translates its standard error into a more helpful message, where possible.
     pub explain: Option<fn(&Cmd, &str) -> Option<Error>>,
 }
 
@@ -116,7 +116,7 @@ impl Cmd {
         self
     }
 
-    /// Sets what explains a failure.
+    /// Sets the function that explains a failure.
     pub fn explain(mut self, explain: fn(&Cmd, &str) -> Option<Error>) -> Self {
         self.explain = Some(explain);
         self
@@ -356,8 +356,8 @@ fn end_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(set) };
 }
 
-/// How long what was killed may take to let go of its pipes. A program that left the group, such
-/// as a daemon, may hold them for ever.
+/// How long to wait for the pipes of a killed program. A process that left its group, such as a
+/// daemon, may hold them open indefinitely.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Ends a program whose time is up, also while its input is written or its output is read.
@@ -368,7 +368,7 @@ struct Limit {
 
 #[derive(Default)]
 struct Clock {
-    /// The child was waited for, so that its process id may be somebody else's by now.
+    /// The child was waited for, so its process id may be reused.
     ended: bool,
     timed_out: bool,
 }
@@ -390,7 +390,7 @@ impl Limit {
                     && !clock.ended
                 {
                     clock.timed_out = true;
-                    // What it started holds its pipes open.
+                    // Its children hold the pipes open too.
                     let kill = rustix::process::Signal::KILL;
                     let _ = rustix::process::kill_process_group(group, kill);
                 }
@@ -587,7 +587,7 @@ mod tests {
         );
     }
 
-    /// What escapes from the group holds the pipes open.
+    /// A process outside the group holds the pipes open.
     const ESCAPES: &str = "setsid sleep 30 & echo one; exec sleep 30";
 
     #[test]
@@ -606,7 +606,7 @@ mod tests {
 
     #[test]
     fn run_past_its_limit_is_stopped() {
-        // More input than a pipe holds, and nobody who reads it.
+        // More input than a pipe holds, and no reader.
         for (script, input) in [("exec sleep 30", 1 << 20), (ESCAPES, 0)] {
             let cmd = Cmd::new("sh")
                 .args(["-c", script])

@@ -30,8 +30,8 @@ pub struct Ui {
     quiet: bool,
 }
 
-/// Writes a line to standard error. A line that cannot be written is lost, which is no reason to
-/// stop.
+/// Writes a line to standard error. Ignores failures: the line is lost, and the command
+/// goes on.
 fn tell(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -91,8 +91,7 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
 }
 
-/// Reads a plain file. What is neither a file nor a folder, such as a pipe, might never come to an
-/// end.
+/// Reads a plain file. Reading a pipe or a device might never end.
 pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() && !meta.is_dir() {

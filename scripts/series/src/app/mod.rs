@@ -160,8 +160,8 @@ impl<'a> App<'a> {
         let cache = Cache::open(var)?;
         cache.sweep();
         workspace::sweep(&ws.path("out"));
-        // Without git, or with a configuration that it cannot read, no command gets far, and it is
-        // the command that says so; `doctor` does without.
+        // `doctor` works without git. Commands that need git report a missing git, and an unreadable
+        // configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());
         let mirror = var("NOVA_SERIES_MIRROR").filter(|m| !m.is_empty());
         Ok(Self {
@@ -295,7 +295,7 @@ impl<'a> App<'a> {
                 let left = b4::branch(&git, one, &cover, &self.base, &who)?;
                 if let Some(why) = left {
                     self.ui.say(format!(
-                        "note: {} is not made anew: {why}",
+                        "note: {} is left unchanged: {why}",
                         b4::branch_name(one.name())
                     ));
                     unsendable.insert(one.name().to_owned(), why);
@@ -703,30 +703,29 @@ fn chosen(on: &OnKernel) -> Result<Target> {
 /// Why something could not be written to standard output.
 static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
-/// Writes to standard output. Its reader may have gone, which is no fault; any other failure makes
-/// the command fail at its end, whoever called this.
+/// Writes to standard output. A closed pipe is not an error; [`printed`] reports any other failure.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     if let Err(e) = written
         && e.kind() != ErrorKind::BrokenPipe
     {
-        // The first failure tells what the others would.
+        // Later failures have the same cause.
         let _ = UNWRITTEN.set(e.to_string());
     }
 }
 
-/// Whether all that was printed was written.
+/// Checks that all output was written.
 ///
 /// # Errors
 ///
-/// What the system said.
+/// Standard output could not be written.
 pub fn printed() -> Result<()> {
     match UNWRITTEN.get() {
         None => Ok(()),
         Some(why) => Err(
             Error::new(format!("cannot write to standard output: {why}"))
-                .help("what was printed is cut short; run this again where there is space"),
+                .help("the output is incomplete; run this again where there is space"),
         ),
     }
 }

@@ -59,7 +59,7 @@ impl App<'_> {
         for line in standing.map(outstanding).unwrap_or_default() {
             self.ui.say(format!("note: {line}"));
         }
-        // Only now: whoever sees these lines may paste them.
+        // A user may paste these lines, so they come after all checks.
         self.ui
             .say("\nNothing was sent. To have the mails sent to yourself alone:");
         self.ui.say(format!("  {}", done.reflect));
@@ -183,8 +183,8 @@ impl App<'_> {
     }
 }
 
-/// The tests that were not passed for the present state of a series, each with its command. It is
-/// the author's to decide which of them the change is worth.
+/// The checks and tests that the present state of a series has not passed, each with its command.
+/// The author decides which of them the change needs.
 fn outstanding(standing: &Standing) -> Vec<String> {
     let name = &standing.name;
     let check = match standing.check.as_ref().filter(|c| c.current) {

@@ -95,8 +95,8 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-/// Settings of the repository that git, b4 and the tool write, or that decide how a person posts;
-/// sections end with a dot.
+/// Settings of the repository that git, b4 and the tool write, or that the user needs to post.
+/// Sections end with a dot.
 const KEPT: &[&str] = &[
     "b4.",
     "branch.",
@@ -123,8 +123,8 @@ const KEPT: &[&str] = &[
     "user.",
 ];
 
-/// Takes settings out of the repository's own configuration that could change what git makes. git
-/// always reads that file.
+/// Removes settings from the repository's own configuration that could change git's results. Git
+/// reads that file in every call.
 ///
 /// # Errors
 ///
@@ -143,22 +143,22 @@ pub fn drop_settings(git: &Git<'_>) -> Result<()> {
             return Err(Error::new("names its objects by sha256, not by sha1")
                 .at(git.dir(), None)
                 .help(format!(
-                    "remove {dir}, and run this again: the tool makes it anew"
+                    "remove {dir}, and run this again: the tool recreates it"
                 )));
         }
         settings.retain(|(key, _)| {
-            let kept = |k: &&str| match k.ends_with('.') {
-                true => key.starts_with(*k),
-                false => key == *k,
+            let kept = |k: &str| match k.ends_with('.') {
+                true => key.starts_with(k),
+                false => key == k,
             };
             let pinned = PINNED.iter().any(|(k, _)| k == key);
-            !pinned && !KEPT.iter().any(|k| kept(&k))
+            !pinned && !KEPT.iter().any(|k| kept(k))
         });
         settings.dedup_by(|a, b| a.0 == b.0);
         for (key, _) in settings {
             let unset = config().args(["--unset-all", &key]);
             let out = git.try_run(&unset)?;
-            // 5: it was there twice, with another between.
+            // 5: already removed, because the key was listed twice.
             if !matches!(out.code, Some(0 | 5)) {
                 return Err(failed(&unset, &out));
             }

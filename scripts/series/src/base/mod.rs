@@ -59,13 +59,13 @@ fn ref_of(version: &str) -> String {
     format!("refs/nova-series/base/{version}")
 }
 
-/// The ref that tells what an archive became, so that another hash in the manifest is noticed.
+/// The ref of the commit imported from an archive. It detects another hash in the manifest.
 fn archive_ref(sha256: &str) -> String {
     format!("refs/nova-series/archive/{sha256}")
 }
 
-/// The base in the kernel repository, or `None` if it was not imported yet. What was imported has
-/// to be what the manifest names now: one of its archives, or one of its trees.
+/// The base in the kernel repository, or `None` if it was not imported yet. The
+/// import must match one of the archives or trees that the manifest names now.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     if base.trees.iter().any(|t| t == found.tree.as_str()) {
         return Ok(Some(found));
     }
-    // A tree of git's, which has no hash in the manifest, is what its user named.
+    // The user chose a commit imported from a git tree; the manifest has no hash of it.
     Ok(of_other_archive(git, &found)?.is_none().then_some(found))
 }
 
@@ -107,7 +107,7 @@ pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
     describe(git, &ref_of(version))
 }
 
-/// What a ref names, or `None` if there is no such ref.
+/// The commit of a ref, or `None` if the ref does not exist.
 fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
     let listed = must(git.runner(), &list)?;
@@ -120,7 +120,7 @@ fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     }
 }
 
-/// What a revision is.
+/// The commit of a revision.
 fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
     let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
     let out = must(git.runner(), &cmd)?.text();

@@ -281,7 +281,7 @@ impl Import<'_> {
             };
             import::unpack(self.git, self.cache, &archive, &into, self.ui)
         });
-        // It is in the repository now, or no good.
+        // It was imported, or is damaged.
         let _ = fs::remove_file(&archive);
         made
     }

@@ -371,7 +371,7 @@ pub(crate) mod tests {
 
     #[test]
     fn patch_is_followed_to_its_present_file() {
-        let text = "version = 2\nchange-id = \"c\"\n[[patch]]\nmessage = \"new.msg\"\n";
+        let text = "version = 2\nchange-id = \"20260102-c-1\"\n[[patch]]\nmessage = \"new.msg\"\n";
         let series = manifest::Series::parse("x", Path::new("series/x.toml"), text).unwrap();
         let messages = |subject: &str| {
             BTreeMap::from([("new.msg".to_owned(), format!("{subject}\n\nText.\n"))])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is damaged, cannot be written or is not a file is named as that.
+//! Errors name damaged repositories, output that cannot be written, and special files.
 
 use std::{
     fs::{
@@ -151,21 +151,21 @@ fn sha256_repository_is_named() {
 #[test]
 fn imported_base_is_held_against_the_manifest() {
     let mini = assembled();
-    // The archive stays what it was; the manifest wants another.
+    // The archive is unchanged; the manifest has another hash.
     let manifest = mini.read("series/base.toml");
     let (before, rest) = manifest.split_once("sha256 = \"").unwrap();
     let other = format!("{before}sha256 = \"{}{}", "0".repeat(64), &rest[64..]);
     mini.file("ws/series/base.toml", &other);
     let text = mini.error(&["assemble"]);
     assert!(text.contains("there is no way to Linux v6.1.2"), "{text}");
-    // Another archive of that version becomes a base of its own, and the first one stays.
+    // Another archive of that version becomes a second base; the first one stays.
     let first = mini.git(
         &mini.path("cache/kernel"),
         &["rev-parse", "refs/nova-series/base/6.1.2"],
     );
     mini.file("ws/series/base.toml", &manifest);
     mini.good(&["assemble"]);
-    let mut files: Vec<(&str, u32, &str)> = vec![
+    let files = [
         (
             "Makefile",
             0o644,
@@ -183,7 +183,6 @@ fn imported_base_is_held_against_the_manifest() {
     mini.file("ws/series/base.toml", &manifest);
     mini.good(&["assemble"]);
     assert_eq!(mini.report()["base"]["commit"], first);
-    files.clear();
 }
 
 /// Runs with a standard output of the test's.
@@ -222,7 +221,7 @@ fn full_standard_output_fails() {
             ran.stderr
         );
     }
-    // What is only told does not matter.
+    // Standard error carries no results.
     let mut command = mini.command(&["assemble"]);
     assert!(command.stderr(full()).output().unwrap().status.success());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! No setting and no variable of git changes a byte of what is made.
+//! No setting and no variable of git changes a byte of the output.
 
 use std::{
     collections::BTreeMap,
@@ -110,8 +110,8 @@ const VALUES: &[(&str, &[&str])] = &[
     ("versionsort.suffix", &["-rc"]),
 ];
 
-/// Sections of what git does on a network, of other programs, and of the form of a repository,
-/// which no file of the user's sets; colours by name are not booleans.
+/// Settings for the network, for other programs, and for the format of a repository. Users do not
+/// set the last kind globally.
 const ELSEWHERE: &[&str] = &[
     "alias.",
     "bitmappseudomerge.",
@@ -164,7 +164,7 @@ fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
     keys.dedup();
     let table: BTreeMap<&str, &[&str]> = VALUES.iter().copied().collect();
     let repository = mini.path("probe");
-    // What git itself refuses, or complains of, is not a setting that anybody has.
+    // Values that git rejects or warns about are not tried.
     let taken = |key: &str, value: &str| {
         let setting = format!("{key}={value}");
         [&["status"][..], &["log", "-1", "--patch", "--stat"]]
@@ -224,7 +224,7 @@ fn traps(mini: &Mini) {
     mini.file("home/.config/git/ignore", "*\n");
 }
 
-/// All that is made of the series: what `assemble` writes, and the mails that b4 writes.
+/// The output for all series: the files of `assemble`, and the mails of b4.
 type All = Vec<(String, String)>;
 
 /// Makes all from nothing, with these variables.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a user did on b4's branches and in their folders is not lost, and older states of the
-//! workspace can be assembled with the same cache.
+//! The user's changes on b4's branches and in their work trees survive, and older states of the
+//! workspace assemble with the same cache.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ fn sent() -> (Stage, PathBuf) {
     (stage, tree)
 }
 
-/// A change in the checkout, after which the branch would be made anew.
+/// Changes the checkout, so that the tool would recreate the branch.
 fn change(stage: &Stage) {
     stage
         .mini
@@ -44,10 +44,10 @@ fn changed_file_in_send_folder_is_kept() {
         );
         assert_eq!(fs::read_to_string(tree.join("Kconfig")).unwrap(), "mine\n");
         assert_eq!(fs::read_to_string(tree.join("new.rs")).unwrap(), "mine\n");
-        // Also when the branch was made anew in the meantime.
+        // Also after the branch moved.
         change(&stage);
     }
-    // What the message says helps.
+    // The help works.
     let text = stage.error(&["send", "list"]);
     assert!(text.contains("/send/list reset --hard\n"), "{text}");
     stage.mini.git(&tree, &["reset", "--quiet", "--hard"]);
@@ -67,7 +67,7 @@ fn commit_on_b4_branch_is_kept() {
         let mine = stage.mini.git(&tree, &["rev-parse", "HEAD"]);
         for _ in 0..2 {
             let text = stage.error(&["send", "list"]);
-            assert!(text.contains("the branch b4/list holds work"), "{text}");
+            assert!(text.contains("the branch b4/list has changes"), "{text}");
             assert!(text.contains("my own change"), "{text}");
             let ran = stage.good(&["assemble"]);
             assert!(ran.stderr.contains("my own change") || !ran.stderr.contains("assembled in"));
@@ -82,7 +82,7 @@ fn commit_on_b4_branch_is_kept() {
 fn edited_cover_on_b4_branch_is_kept() {
     let (stage, tree) = sent();
     let git = |args: &[&str]| stage.mini.git(&tree, args);
-    // As `b4 prep --edit-cover` does: the commits above are made anew on the new cover letter.
+    // As `b4 prep --edit-cover` does: rewrite the commits on top of the new cover letter.
     let count = 2;
     let cover = git(&["rev-parse", &format!("HEAD~{count}")]);
     let edit = |cover: &str, from: &str, to: &str| {
@@ -118,7 +118,7 @@ fn edited_cover_on_b4_branch_is_kept() {
         assert_eq!(git(&["rev-parse", "b4/list"]), parent.1);
         change(&stage);
     }
-    // What the message says helps.
+    // The help works.
     git(&["branch", "list-mine", "b4/list"]);
     git(&[
         "update-ref",
@@ -162,7 +162,7 @@ fn post_line_says_why_it_does_nothing() {
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert_eq!(
         ran.stderr,
-        "nothing was posted: b4/list was made anew since; run: cargo series send list\n"
+        "nothing was posted: b4/list changed since the rehearsal; run: cargo series send list\n"
     );
 }
 
