@@ -25,7 +25,10 @@ use crate::{
             Bar1,
             Bar1Mapping, //
         },
-        format::v2::MmuV2,
+        format::{
+            v2::MmuV2,
+            PageSizes, //
+        },
         mmu::Mmu,
         model::{
             Config,
@@ -70,6 +73,7 @@ impl Fixture {
         let mmu = Mmu {
             pramin: Pramin::new(Chipset::TU102),
             tlb: Tlb::with_timeout(Delta::from_millis(20)),
+            page_sizes: PageSizes::COMMON,
         };
         let mmu = KBox::pin_init(new_mutex!(mmu), GFP_KERNEL)?;
         let vram = VramAllocator::new(&[VramAddress::new(0)..VramAddress::new(FIRMWARE)])?;
