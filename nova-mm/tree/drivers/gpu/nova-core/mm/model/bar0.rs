@@ -18,11 +18,14 @@ use crate::{
     mm::{
         address::VramAddress,
         mmio::Mmio,
-        model::state::{
-            lane,
-            Logged,
-            State,
-            Violation, //
+        model::{
+            config::WideAccess,
+            state::{
+                lane,
+                Logged,
+                State,
+                Violation, //
+            }, //
         }, //
     },
     num::usize_as_u64, //
@@ -232,11 +235,24 @@ impl State {
         Some(address)
     }
 
+    /// Returns how many bytes of an access through PRAMIN are done.
+    fn done_width(&self, width: usize) -> usize {
+        match (width, self.config.wide_access) {
+            (8, WideAccess::LowerHalf) => 4,
+            (8, WideAccess::Dropped) => 0,
+            _ => width,
+        }
+    }
+
     fn pramin_read(&mut self, offset: usize, width: usize) -> u64 {
         self.counts.pramin_reads += 1;
         let Some(address) = self.pramin(offset) else {
             return ALL_ONES;
         };
+        let width = self.done_width(width);
+        if width == 0 {
+            return ALL_ONES;
+        }
         self.log(Logged::Read {
             address: VramAddress::new(address),
         });
@@ -253,12 +269,17 @@ impl State {
         let Some(address) = self.pramin(offset) else {
             return;
         };
+        let width = self.done_width(width);
+        if width == 0 {
+            return;
+        }
+        let (mask, shift) = lane(address, width);
+        let value = value & (mask >> shift);
         self.log(Logged::Write {
             address: VramAddress::new(address),
             value,
             width,
         });
-        let (mask, shift) = lane(address, width);
         let word = address - address % 8;
         let done = if self.config.posted_writes {
             self.vram.post(word, mask, value << shift)
