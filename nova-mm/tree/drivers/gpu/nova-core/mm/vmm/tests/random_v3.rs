@@ -9,6 +9,7 @@ use crate::mm::{
     vmm::tests::{
         faults,
         figures,
+        hardware,
         random::PLAN, //
     }, //
 };
@@ -52,6 +53,26 @@ mod faults_suite {
     #[test]
     fn directories_of_the_firmware_stay() -> Result {
         faults::a_directory_of_the_firmware_stays::<MmuV3>()
+    }
+}
+
+#[kunit_tests(nova_mm_hardware_v3)]
+mod hardware_suite {
+    use super::*;
+
+    #[test]
+    fn each_access_fails() -> Result {
+        hardware::each_access_fails::<MmuV3>()
+    }
+
+    #[test]
+    fn each_access_of_a_teardown_fails() -> Result {
+        hardware::each_access_of_a_teardown_fails::<MmuV3>()
+    }
+
+    #[test]
+    fn narrow_writes_are_never_mixed() -> Result {
+        hardware::narrow::pages_are_never_mixed::<MmuV3>()
     }
 }
 
