@@ -48,6 +48,8 @@ use crate::{
     num::usize_as_u64, //
 };
 
+mod hardware;
+
 /// A GPU of the Turing generation, and BAR1 as the driver sees it.
 pub(crate) struct Fixture {
     pub(crate) gpu: Arc<SoftGpu>,

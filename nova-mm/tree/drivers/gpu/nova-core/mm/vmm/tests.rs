@@ -8,6 +8,7 @@
 use crate::mm::format::v2::MmuV2;
 
 pub(crate) mod bench;
+pub(crate) mod changed;
 mod expect;
 pub(crate) mod faults;
 pub(crate) mod figures;
@@ -17,6 +18,7 @@ pub(crate) mod jobs;
 pub(crate) mod locks;
 pub(crate) mod observe;
 pub(crate) mod random;
+pub(crate) mod spaces;
 pub(crate) mod stages;
 pub(crate) mod teardown;
 pub(crate) mod timeouts;

@@ -33,16 +33,19 @@ use crate::mm::{
     vmm::{
         job::{
             Access::*,
+            Memory,
             Submitted, //
         },
         tests::bench::{
             ensure,
             ensure_eq,
+            within,
             within_raw,
             Bench,
             TestFormat,
             LARGE, //
-        }, //
+        },
+        Vmm, //
     },
     vram::{
         TablePage,
@@ -118,17 +121,51 @@ impl Mmio for Faulty<'_> {
 
 /// An operation on the pages of a [`Scene`].
 #[derive(Clone, Debug)]
-enum Operation {
+pub(crate) enum Operation {
     /// Maps new memory, from its page `skip` on.
     Map(Range<u64>, u64),
     Unmap(Range<u64>),
     Protect(Range<u64>),
 }
 
-use self::Operation::*;
+pub(crate) use self::Operation::*;
 
-/// What is done. A large page is mapped at first, and behind it some small ones.
-const OPERATIONS: [Operation; 13] = [
+impl Operation {
+    /// Submits it for `va`, with memory of `data`.
+    pub(crate) fn submit<F: TestFormat>(
+        &self,
+        vmm: &Arc<Vmm<F>>,
+        va: &Arc<VaRange>,
+        data: &VramAllocator,
+    ) -> Result<Submitted<F>> {
+        match self {
+            Map(pages, skip) => {
+                let vram = data.alloc(2 * LARGE * PAGE_SIZE, PageSize::Size2M)?;
+                let memory = Memory {
+                    vram: Arc::new(vram, GFP_KERNEL)?,
+                    offset: skip * PAGE_SIZE,
+                };
+
+                vmm.submit_map(va, within(va, pages.clone())?, memory, ReadWrite)
+            }
+            Unmap(pages) => vmm.submit_unmap(va, within(va, pages.clone())?),
+            Protect(pages) => vmm.submit_protect(va, within(va, pages.clone())?, ReadOnly),
+        }
+    }
+
+    /// Returns the pages that it is about.
+    pub(crate) fn pages(&self) -> &Range<u64> {
+        match self {
+            Map(pages, _) | Unmap(pages) | Protect(pages) => pages,
+        }
+    }
+}
+
+/// What is mapped at first: a large page, and behind it some small ones.
+pub(crate) const POPULATED: [Operation; 2] = [Map(0..LARGE, 0), Map(LARGE + 3..LARGE + 20, 0)];
+
+/// What is done then.
+pub(crate) const OPERATIONS: [Operation; 13] = [
     // Where there is a table, or none.
     Map(LARGE + 30..LARGE + 33, 0),
     Map(2 * LARGE + 3..2 * LARGE + 5, 0),
@@ -148,79 +185,91 @@ const OPERATIONS: [Operation; 13] = [
 ];
 
 /// Number of pages of a [`Scene`].
-const PAGES: u64 = 3 * LARGE;
+pub(crate) const PAGES: u64 = 3 * LARGE;
 
 /// An address space with an end of entries of nearly all levels in it, in which something is mapped
 /// that nothing else keeps allocated.
-struct Scene<F: TestFormat> {
-    bench: Bench<F>,
-    va: Arc<VaRange>,
+pub(crate) struct Scene<F: TestFormat> {
+    pub(crate) bench: Bench<F>,
+    pub(crate) va: Arc<VaRange>,
 }
 
 /// What the GPU finds at each page: the address of the memory, and whether writes fault.
-type Mapped = KVec<Option<(u64, bool)>>;
+pub(crate) type Mapped = KVec<Option<(u64, bool)>>;
 
 impl<F: TestFormat> Scene<F> {
     fn new() -> Result<Self> {
-        let bench = Bench::new()?;
         let middle = PageSize::Size256G.pages();
+
+        Self::on(Bench::new()?, middle - 2 * LARGE..middle + LARGE)
+    }
+
+    /// Makes one at `pages` of an address space.
+    pub(crate) fn on(bench: Bench<F>, pages: Range<u64>) -> Result<Self> {
         let scene = Self {
-            va: bench.reserve_at(middle - 2 * LARGE..middle + LARGE)?,
+            va: bench.reserve_at(pages)?,
             bench,
         };
-        for operation in [Map(0..LARGE, 0), Map(LARGE + 3..LARGE + 20, 0)] {
-            scene.bench.run(scene.submit(&operation)?).cleanup()?;
+        for operation in &POPULATED {
+            scene.bench.run(scene.submit(operation)?).cleanup()?;
         }
         // The TLB is full of what is mapped.
-        scene.look()?;
+        look(
+            &scene.bench.gpu,
+            scene.bench.vmm.pdb(),
+            &scene.va,
+            scene.bench.is_bar,
+        )?;
 
         Ok(scene)
     }
 
-    fn submit(&self, operation: &Operation) -> Result<Submitted<F>> {
-        match operation {
-            Map(pages, skip) => {
-                let vram = self.bench.alloc(2 * LARGE)?;
-                self.bench
-                    .submit_map(&self.va, pages.clone(), &vram, *skip, ReadWrite)
-            }
-            Unmap(pages) => self.bench.submit_unmap(&self.va, pages.clone()),
-            Protect(pages) => self.bench.submit_protect(&self.va, pages.clone(), ReadOnly),
-        }
-    }
-
-    /// Has the GPU read at each page.
-    fn look(&self) -> Result {
-        for page in within_raw(&self.va, &(0..PAGES)) {
-            let _ = self.bench.gpu.translate(
-                self.bench.vmm.pdb(),
-                Vfn::new(page)?.address(),
-                ModelAccess::READ,
-            );
-        }
-
-        Ok(())
+    pub(crate) fn submit(&self, operation: &Operation) -> Result<Submitted<F>> {
+        operation.submit(&self.bench.vmm, &self.va, &self.bench.data)
     }
 
     /// Returns what page tables say of each page.
-    fn mapped(&self) -> Result<Mapped> {
-        let mut mapped = KVec::with_capacity(usize::try_from(PAGES)?, GFP_KERNEL)?;
-        for page in within_raw(&self.va, &(0..PAGES)) {
-            let address = Vfn::new(page)?.address();
-            let found = self.bench.gpu.walk(self.bench.vmm.pdb(), address).ok();
-            mapped.push(found.map(|it| (it.address, it.read_only)), GFP_KERNEL)?;
-        }
-
-        Ok(mapped)
+    pub(crate) fn mapped(&self) -> Result<Mapped> {
+        mapped(&self.bench.gpu, self.bench.vmm.pdb(), &self.va)
     }
+}
+
+/// What an address space is accessed by.
+fn accesses(is_bar: bool) -> &'static [ModelAccess] {
+    match is_bar {
+        true => &[ModelAccess::HUB_READ],
+        false => &[ModelAccess::HUB_READ, ModelAccess::READ],
+    }
+}
+
+/// Has the GPU read at each page of `va`.
+pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange, is_bar: bool) -> Result {
+    for page in within_raw(va, &(0..PAGES)) {
+        for &access in accesses(is_bar) {
+            let _ = gpu.translate(pdb, Vfn::new(page)?.address(), access);
+        }
+    }
+
+    Ok(())
+}
+
+/// Returns what page tables say of each page of `va`.
+pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange) -> Result<Mapped> {
+    let mut mapped = KVec::with_capacity(usize::try_from(PAGES)?, GFP_KERNEL)?;
+    for page in within_raw(va, &(0..PAGES)) {
+        let found = gpu.walk(pdb, Vfn::new(page)?.address()).ok();
+        mapped.push(found.map(|it| (it.address, it.read_only)), GFP_KERNEL)?;
+    }
+
+    Ok(mapped)
 }
 
 /// Fails if the GPU can reach memory that anybody can allocate: by the tables, or by what its TLB
 /// may hold of the tables of `before`.
-fn ensure_apart(
+pub(crate) fn ensure_apart(
     gpu: &SoftGpu,
     pdb: VramAddress,
-    pages: Range<u64>,
+    (pages, is_bar): (Range<u64>, bool),
     (memory, data): (&VramAllocator, &VramAllocator),
     before: &[VramAddress],
 ) -> Result {
@@ -246,11 +295,10 @@ fn ensure_apart(
     };
     for page in pages {
         let address = Vfn::new(page)?.address();
-        for found in [
-            gpu.walk(pdb, address),
-            gpu.translate(pdb, address, ModelAccess::READ),
-        ] {
-            found.map_or(Ok(()), ensure_in_use)?;
+        gpu.walk(pdb, address).map_or(Ok(()), ensure_in_use)?;
+        for &access in accesses(is_bar) {
+            gpu.translate(pdb, address, access)
+                .map_or(Ok(()), ensure_in_use)?;
         }
     }
 
@@ -334,6 +382,7 @@ fn fail<F: TestFormat>(
     let pools = (scene.bench.memory.clone(), scene.bench.data.clone());
     let (gpu, pdb) = (scene.bench.gpu.clone(), scene.bench.vmm.pdb());
     let pages = within_raw(&scene.va, &(0..PAGES));
+    let pages = (pages, false);
     let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
     ensure_kept()?;
     let found = scene.mapped()?;
@@ -387,6 +436,7 @@ pub(crate) fn each_access_of_a_teardown_fails<F: TestFormat>() -> Result {
             let pools = (scene.bench.memory.clone(), scene.bench.data.clone());
             let (gpu, pdb) = (scene.bench.gpu.clone(), scene.bench.vmm.pdb());
             let pages = within_raw(&scene.va, &(0..PAGES));
+            let pages = (pages, false);
             let ensure_kept =
                 || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
             ensure_kept()?;
@@ -466,13 +516,7 @@ pub(crate) mod narrow {
             let [below, above] = data::<F>()?;
             let middle = PageSize::Size256G.pages();
             bench.data = below;
-            let mut scene = Scene {
-                va: bench.reserve_at(middle - 2 * LARGE..middle + LARGE)?,
-                bench,
-            };
-            for operation in [Map(0..LARGE, 0), Map(LARGE + 3..LARGE + 20, 0)] {
-                scene.bench.run(scene.submit(&operation)?).cleanup()?;
-            }
+            let mut scene = Scene::on(bench, middle - 2 * LARGE..middle + LARGE)?;
             scene.bench.check()?;
             let before = scene.mapped()?;
             ensure_eq!(
