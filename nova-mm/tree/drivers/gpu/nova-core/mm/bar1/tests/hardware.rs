@@ -24,7 +24,7 @@ use crate::mm::{
 };
 
 /// Size of BAR1.
-const SIZE: u64 = usize_as_u64(SZ_4M);
+const SIZE: u64 = usize_as_u64(SZ_8M);
 
 /// BAR1 with a mapping that is used, and one that was dropped. Nothing but the mappings keeps the
 /// memory.
