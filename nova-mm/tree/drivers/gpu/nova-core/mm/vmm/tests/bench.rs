@@ -213,7 +213,25 @@ impl<F: TestFormat> Bench<F> {
 
     /// Makes the address space of a BAR, in whose tables `firmware` has entries before.
     pub(crate) fn of_bar(firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result) -> Result<Self> {
-        let gpu = Self::gpu()?;
+        Self::of_bar_on(Self::gpu()?, firmware)
+    }
+
+    /// Makes the same on a GPU that does not mind attributes of directories that are not published.
+    pub(crate) fn of_newer_bar(
+        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+    ) -> Result<Self> {
+        let gpu = SoftGpu::new(Config {
+            unknown_attributes: true,
+            ..Self::config()
+        })?;
+
+        Self::of_bar_on(gpu, firmware)
+    }
+
+    fn of_bar_on(
+        gpu: Arc<SoftGpu>,
+        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+    ) -> Result<Self> {
         let root = Self::config().bar1_pdb;
         firmware(&gpu, root)?;
 

@@ -17,7 +17,9 @@ use crate::{
             PAGE_SIZE, //
         },
         format::{
+            Entry,
             Format,
+            Pde,
             Pte, //
         },
         vmm::tests::{
@@ -54,6 +56,71 @@ fn scene<F: TestFormat>() -> Result<Scene<F>> {
     let bench = Bench::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
 
     Scene::on(bench, FIRST * LARGE..FIRST * LARGE + PAGES)
+}
+
+/// A directory of the firmware is used, whatever attributes its entry has, and the entry stays as it
+/// is.
+pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
+    let plain = Pde::vram(VramAddress::new(0));
+    let all = Pde {
+        volatile: true,
+        no_ats: true,
+        unknown: 1 << 63 | 1 << 6,
+        ..plain
+    };
+
+    for attributes in [
+        Pde {
+            no_ats: true,
+            ..plain
+        },
+        Pde {
+            unknown: 1 << 63,
+            ..plain
+        },
+        all,
+    ] {
+        let bench = Bench::<F>::of_newer_bar(|gpu, root| {
+            places::directories::<F>(gpu, root)?;
+            let mut table = root;
+            for number in 0..usize_as_u64(F::LEVELS.len() - 2) {
+                let below = VramAddress::new(FIRMWARE.start + number * PAGE_SIZE);
+                let pde = Pde {
+                    address: below.into_raw(),
+                    ..attributes
+                };
+                gpu.vram_write64(table, F::encode_pde(&pde)?);
+                table = below;
+            }
+
+            Ok(())
+        })?;
+        let pages = FIRST * LARGE..FIRST * LARGE + PAGES;
+        let mut scene = Scene::on(bench, pages)?;
+
+        for operation in &OPERATIONS {
+            scene.bench.run(scene.submit(operation)?).cleanup()?;
+            scene.bench.check()?;
+        }
+        scene.bench.teardown()?;
+        scene.bench.check()?;
+        for depth in 0..F::LEVELS.len() - 2 {
+            let address = Word { depth, index: 0 }.address(&scene)?;
+            let word = scene.bench.gpu.vram_read64(address);
+            let Entry::Table(pde) = F::LEVELS[depth].decode::<F>([word, 0]) else {
+                return Err(EINVAL);
+            };
+            ensure_eq!(
+                pde,
+                Pde {
+                    address: pde.address,
+                    ..attributes
+                }
+            );
+        }
+    }
+
+    Ok(())
 }
 
 /// A word of a directory of the firmware.
@@ -281,6 +348,11 @@ pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
 mod suite {
     use super::*;
     use crate::mm::format::v2::MmuV2;
+
+    #[test]
+    fn attributes_are_kept() -> Result {
+        super::attributes_are_kept::<MmuV2>()
+    }
 
     #[test]
     fn each_word_is_changed() -> Result {

@@ -83,6 +83,11 @@ mod changed_suite {
     use super::*;
 
     #[test]
+    fn attributes_are_kept() -> Result {
+        changed::attributes_are_kept::<MmuV3>()
+    }
+
+    #[test]
     fn each_word_is_changed() -> Result {
         changed::each_word_is_changed::<MmuV3>()
     }
