@@ -64,7 +64,7 @@ impl Mapped {
 /// The part of an address space that all threads change.
 const SHARED: Range<u64> = 1 << 20..(1 << 20) + 2 * LARGE;
 
-/// Changes something in `shared`, of which nobody knows what is there.
+/// Makes a random change in `shared`, whose state is unknown because all threads change it.
 fn change_shared<F: TestFormat>(bench: &Bench<F>, shared: &Arc<VaRange>, random: &mut Random) {
     let start = random.below(2 * LARGE - 4);
     let pages = start..(start + 1 + random.below(LARGE)).min(2 * LARGE);
@@ -79,7 +79,7 @@ fn change_shared<F: TestFormat>(bench: &Bench<F>, shared: &Arc<VaRange>, random:
     result.unwrap();
 }
 
-/// What a thread does with an address space. Some of the jobs are run by the next thread.
+/// Changes an address space at random. Sends some of the jobs to the next thread, which runs them.
 fn change<F: TestFormat>(
     number: u64,
     bench: &Bench<F>,
@@ -164,7 +164,7 @@ fn address_space<F: TestFormat>() {
     assert_eq!((memory.avail(), data.avail()), (tables, free));
 }
 
-/// What a thread does with BAR1.
+/// Maps, accesses and unmaps memory through BAR1 at random.
 fn use_bar1(number: u64, fixture: &Fixture) {
     let mut random = Random::new(number);
     let (bar0, bar1) = (fixture.gpu.bar0(), fixture.gpu.bar1());

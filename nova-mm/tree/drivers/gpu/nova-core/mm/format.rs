@@ -197,8 +197,8 @@ pub(crate) trait TableBits {
     /// The word of a sparse entry.
     const SPARSE: u64;
 
-    /// The bit that rules out ATS in an entry of one word that maps nothing; [`None`] if there is no
-    /// such bit.
+    /// The bit that rules out ATS in an entry of one word that maps nothing; [`None`] if the format
+    /// lacks such a bit.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     const NO_ATS: Option<u64>;
 
@@ -274,7 +274,7 @@ impl Level {
     }
 }
 
-/// The sizes of pages that a chip has, of those that its format has.
+/// The page sizes that a chip supports, a subset of the sizes in its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageSizes {
     /// The sum of the sizes in bytes, all of which are powers of two.

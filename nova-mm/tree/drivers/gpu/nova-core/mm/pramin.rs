@@ -84,7 +84,7 @@ impl Pramin {
             self.window(bar).comes_back(scratch, value)
         };
 
-        // What is there before an access of 64 bits must not be what that writes.
+        // The value before an access of 64 bits must differ from the value written.
         for pattern in PATTERNS {
             if !takes(false, !pattern)? {
                 return Err(EIO);
@@ -203,7 +203,7 @@ impl<'a> PraminWindow<'a> {
         let upper = upper_half(address)?;
         if self.pramin.is_64bit {
             self.bar.write64(value, offset)?;
-            // The upper half is what arrives last if a bus splits the access.
+            // The upper half arrives last if a bus splits the access.
             self.pramin.unread = Some(upper);
 
             return Ok(());
@@ -254,7 +254,7 @@ impl<'a> PraminWindow<'a> {
         Ok(())
     }
 
-    /// Writes `value`, and returns whether it is read back, in one piece and in halves.
+    /// Writes `value`, and returns whether it is read back, as 64 bits and as two halves.
     fn comes_back(&mut self, address: VramAddress, value: u64) -> Result<bool> {
         let (low, high) = halves(value);
         self.write64(address, value)?;

@@ -75,8 +75,8 @@ pub(crate) enum Found {
 /// Whether the walk may sleep depends on it alone. The caller makes sure that the tables do not
 /// change meanwhile.
 ///
-/// A page of a size that is not in `sizes`, those of the chip, is [`Found::Invalid`]: the GPU faults
-/// there.
+/// A page whose size is not in `sizes`, the page sizes of the chip, is [`Found::Invalid`]: the GPU
+/// faults there.
 ///
 /// Where there are both a big page and small ones, the big page counts. No header says so, only the
 /// drivers of NVIDIA imply it; nobody should write such tables.

@@ -268,7 +268,7 @@ fn comes_back(fits: bool, entry: Entry) -> Result<Entry> {
 /// A directory in VRAM with attributes that are not published comes back with them, and nothing
 /// else does.
 ///
-/// `bits` are those that such attributes can have.
+/// `bits` is the mask of such attributes.
 fn unknown_attributes_come_back<F: Format>(bits: u64) -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
     let sys = Pde {
@@ -300,7 +300,7 @@ fn unknown_attributes_come_back<F: Format>(bits: u64) -> Result {
     Ok(())
 }
 
-/// An entry that maps nothing is what it was encoded as, whatever it says of ATS.
+/// Absent and sparse entries come back, with ATS allowed and not allowed.
 ///
 /// `single` and `dual` are whether entries of one word and of two can rule it out.
 fn unmapped_entries_come_back<F: Format>(single: bool, dual: bool) -> Result {

@@ -107,8 +107,8 @@ impl PdeBits {
     /// Binary logarithm of the unit of the address of a table of big pages, in bytes.
     const BIG_UNIT_SHIFT: u32 = 8;
 
-    /// The attributes of an entry of one word whose meaning is not published: all bits but those of
-    /// the fields above and the one that makes a page of the entry.
+    /// Attributes of an entry of one word without a published meaning: all bits except the fields
+    /// above and bit 0, which makes the entry a page.
     const UNKNOWN: u64 = genmask_u64(54..=63) | genmask_u64(6..=7) | bit_u64(4);
 
     fn set_address(self, place: TableWord, aperture: Aperture, address: u64) -> Self {

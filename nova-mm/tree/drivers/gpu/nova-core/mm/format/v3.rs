@@ -3,7 +3,7 @@
 //! Version 3 of the MMU: Hopper and Blackwell.
 //!
 //! Virtual addresses have 57 bits, in six levels. Addresses of system memory and of the memory of
-//! other GPUs have 52 bits. Those of VRAM have 40 (1 TiB): the published headers do not agree on
+//! other GPUs have 52 bits. VRAM addresses have 40 (1 TiB): the published headers do not agree on
 //! whether there are more, so an entry that uses more is [`Entry::Invalid`].
 //!
 //! The bits are those of `dev_mmu.h` of GH100 in open-gpu-kernel-modules. There, the attributes of
@@ -105,9 +105,8 @@ impl PdeBits {
     /// Binary logarithm of the unit of the address of a table of big pages, in bytes.
     const BIG_UNIT_SHIFT: u32 = 8;
 
-    /// The attributes of an entry of one word whose meaning is not published: all bits but those of
-    /// the fields above and the one that makes a page of the entry. The lowest is the third bit of
-    /// PCF.
+    /// Attributes of an entry of one word without a published meaning: all bits except the fields
+    /// above and bit 0, which makes the entry a page. The lowest is the third bit of PCF.
     const UNKNOWN: u64 = genmask_u64(52..=63) | genmask_u64(5..=11);
 
     // PCF if there is no aperture.

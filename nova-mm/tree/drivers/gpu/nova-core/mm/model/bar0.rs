@@ -89,8 +89,10 @@ impl Invalidate {
         }
     }
 
-    /// Lets somebody else's invalidate be pending.
+    /// Lets an invalidate of the firmware be pending, which has written the registers for it.
     pub(super) fn leave_pending(&mut self, reads: u32) {
+        self.pdb = 0;
+        self.upper_pdb = 0;
         self.pending = Some(Pending::Reads(reads));
         self.own = false;
     }

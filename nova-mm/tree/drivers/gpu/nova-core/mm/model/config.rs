@@ -55,7 +55,7 @@ impl Generation {
     }
 }
 
-/// What becomes of an access of 64 bits through PRAMIN.
+/// Effect of an access of 64 bits through PRAMIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WideAccess {
     /// It is done.
@@ -88,15 +88,15 @@ pub(crate) struct Config {
     pub(crate) poisoned: bool,
     /// How many reads of the register find an invalidate pending.
     pub(crate) trigger_polls: u32,
-    /// What becomes of an access of 64 bits through PRAMIN.
+    /// Effect of an access of 64 bits through PRAMIN.
     pub(crate) wide_access: WideAccess,
-    /// Whether entries that point to directories in VRAM may have attributes that are not published,
-    /// as those of a newer firmware might.
+    /// Whether entries that point to directories in VRAM may have attributes without a published
+    /// meaning, which a newer firmware might set.
     pub(crate) unknown_attributes: bool,
 }
 
 impl Config {
-    /// Returns what reads the page tables.
+    /// Returns the walker for the page tables.
     pub(super) fn walker(&self) -> &'static dyn Walker {
         match (self.generation, self.unknown_attributes) {
             (Generation::Turing, false) => &WalkerV2::<false, false>,

@@ -44,7 +44,7 @@ const QUEUE: usize = 32;
 pub(super) struct Vram {
     start: u64,
     words: Words,
-    /// Two bits for each word: whether nobody has written its lower and its upper half.
+    /// Two bits for each word: whether its lower and its upper half are not written yet.
     poison: Words,
     /// Writes in their order: a ring of `queued` ones that starts at `first`.
     queue: [Posted; QUEUE],

@@ -29,8 +29,8 @@ fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
     Ok((gpu, bar, Pramin::with_hal(TU102_HAL)))
 }
 
-/// Returns a software GPU that does this with accesses of 64 bits, its BAR0, and what accesses its
-/// VRAM and has tried.
+/// Returns a software GPU with this effect of accesses of 64 bits, its BAR0, and its PRAMIN after
+/// the probe.
 fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
     let gpu = SoftGpu::new(Config {
         wide_access,
@@ -366,7 +366,7 @@ mod suite {
             let (gpu, bar, mut pramin) = probed(wide_access)?;
             assert_eq!(pramin.is_64bit, is_64bit);
 
-            // What is next to it is not touched, and nothing is left to be read back.
+            // The adjacent words are not touched, and nothing is left to be read back.
             for other in [SCRATCH - 8, SCRATCH + 8] {
                 assert_eq!(gpu.vram_read64(at(other)), POISON);
             }

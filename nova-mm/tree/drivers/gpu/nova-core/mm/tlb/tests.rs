@@ -343,6 +343,22 @@ mod suite {
         gpu.check_clean()
     }
 
+    /// The firmware writes the same registers, so their values are not known between invalidates.
+    #[test]
+    fn root_is_written_each_time() -> Result {
+        let (gpu, bar) = turing()?;
+        let mut tlb = Tlb::new();
+        invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
+        gpu.vram_write64(ROOT, ABSENT);
+        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Unmapped);
+        gpu.vram_write64(ROOT, SPARSE);
+        gpu.leave_pending(1);
+
+        invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
+        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
+        gpu.check_clean()
+    }
+
     /// Memory may be freed after a downgrade, so it waits for accesses that are under way.
     #[test]
     fn downgrade_is_acknowledged_globally() -> Result {

@@ -33,7 +33,7 @@ struct Scene {
     mapping: Option<Bar1Mapping<MmuV2>>,
 }
 
-/// What is done with it by way of a BAR0.
+/// An operation on a [`Scene`] that accesses the hardware through a BAR0.
 type Step = fn(&mut Scene, &dyn Mmio) -> Result;
 
 const STEPS: [Step; 5] = [
@@ -83,7 +83,7 @@ impl Scene {
             .map(drop)
     }
 
-    /// Returns where the GPU, with what its TLB holds, finds the memory at an offset of BAR1.
+    /// Returns the VRAM address that the GPU, including its TLB, translates an offset of BAR1 to.
     fn translate(&self, offset: u64) -> Option<u64> {
         let address = VirtualAddress::new(offset);
         let root = self.fixture.bar1.root();
@@ -96,7 +96,7 @@ impl Scene {
     }
 }
 
-/// Fails if the GPU can reach memory of `vram` that anybody can allocate.
+/// Fails if the GPU can reach free memory of `vram`.
 fn ensure_apart(gpu: &SoftGpu, root: VramAddress, vram: &VramAllocator) -> Result {
     gpu.drain();
     let free = vram.alloc(vram.avail(), PageSize::Size4K)?;
@@ -119,7 +119,7 @@ fn ensure_apart(gpu: &SoftGpu, root: VramAddress, vram: &VramAllocator) -> Resul
 }
 
 /// Lets the access after `number` others fail in a step. Returns whether BAR1 was lost by that;
-/// [`None`] if there is no such access.
+/// [`None`] if the step makes fewer accesses.
 fn fail(step: Step, direction: Direction, number: u64) -> Result<Option<bool>> {
     let mut scene = Scene::new()?;
     let bar0 = scene.fixture.gpu.bar0();
@@ -164,7 +164,7 @@ mod suite {
         let mut lost = [0, 0];
         for direction in [Direction::Write, Direction::Read] {
             for step in STEPS {
-                // Most writes are those of tables that are not linked yet.
+                // Most writes fill tables that are not linked yet.
                 for number in (0..).filter(|number| number % 512 < 20 || number % 512 > 500) {
                     let Some(is_lost) = fail(step, direction, number)? else {
                         break;

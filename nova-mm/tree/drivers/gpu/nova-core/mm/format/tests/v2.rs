@@ -24,7 +24,7 @@ use crate::mm::{
     },
 };
 
-/// Number of bits of an address of VRAM, of this GPU or of another: those of 25 bits of pages.
+/// Number of bits of an address of VRAM, of this GPU or of another: 25 bits of page number.
 const VRAM_BITS: u32 = 37;
 
 /// Number of bits of an address of system memory: those of 46 bits of pages.
@@ -174,7 +174,7 @@ mod suite {
     fn pde_unknown_attributes() -> Result {
         tests::unknown_attributes_come_back::<MmuV2>(0xffc0_0000_0000_00d0)?;
 
-        // What a bus gives that cannot reach the memory is not a directory, nor is it absent.
+        // Words read from a bus that cannot reach the memory are neither directories nor absent.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
             assert_eq!(decode_pde(word), Entry::Invalid);
         }

@@ -281,7 +281,7 @@ mod suite {
 
         // APERTURE 1, which in a PDE is VRAM; 5 in 63:61.
         assert_eq!(encode(&peer), Ok(0xa000_0000_1234_5083));
-        // The address is as wide as that of system memory: ones in 51:12; 7 in 63:61.
+        // The address is as wide as in system memory: ones in 51:12; 7 in 63:61.
         let last_peer = Pte {
             peer: 7,
             ..page(Aperture::Peer, 0xf_ffff_ffff_f000)
@@ -370,7 +370,7 @@ mod suite {
             assert_eq!(decode_pde(0x1002 | pcf << 3), Entry::Table(pde));
             assert_eq!(decode_pde(pcf << 3), Entry::Invalid);
         }
-        // What a bus gives that cannot reach the memory is not a directory, nor is it absent.
+        // Words read from a bus that cannot reach the memory are neither directories nor absent.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
             assert_eq!(decode_pde(word), Entry::Invalid);
         }
@@ -378,7 +378,7 @@ mod suite {
         Ok(())
     }
 
-    /// PCF has 5 bits in a page. What would be the sixth is the lowest bit of KIND.
+    /// PCF has 5 bits in a page. The next bit is the lowest one of KIND.
     #[test]
     fn pte_pcf_ends_at_kind() {
         let kind_1 = Pte {

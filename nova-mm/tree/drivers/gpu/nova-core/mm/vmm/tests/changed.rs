@@ -2,8 +2,8 @@
 
 //! The firmware changes one word of its page tables, whichever it is.
 //!
-//! A word on the way to what is changed makes the operation fail, and nothing is changed then. Any
-//! other word does not matter. In no case is it overwritten, or anything freed that the GPU reaches.
+//! An operation fails and changes nothing if the word lies on the path to its pages. Other words do
+//! not matter. The word is never overwritten, and memory that the GPU reaches is never freed.
 
 use core::ops::Range;
 
@@ -58,8 +58,8 @@ fn scene<F: TestFormat>() -> Result<Scene<F>> {
     Scene::on(bench, FIRST * LARGE..FIRST * LARGE + PAGES)
 }
 
-/// A directory of the firmware is used, whatever attributes its entry has, and the entry stays as it
-/// is.
+/// A directory of the firmware is used regardless of the attributes of its entry, and the entry is
+/// not changed.
 pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
     let plain = Pde::vram(VramAddress::new(0));
     let all = Pde {
@@ -133,8 +133,7 @@ struct Word {
 }
 
 impl Word {
-    /// Returns all words by way of which something of a [`Scene`] is mapped, or could be, and some
-    /// next to them.
+    /// Returns all words on the path to the pages of a [`Scene`], and some adjacent ones.
     fn all<F: Format>() -> Result<KVec<Self>> {
         let last = F::LEVELS.len() - 2;
         let mut words = KVec::new();
@@ -170,8 +169,8 @@ impl Word {
         (start < PAGES).then_some(start..start + LARGE)
     }
 
-    /// Returns whether `operation` goes by way of it: whether it decides about one of the pages of
-    /// `operation`, and something is mapped there or is to be.
+    /// Returns whether `operation` needs the word: whether it decides about one of the pages of
+    /// `operation`, and memory is mapped there or will be.
     fn is_needed_by<F: Format>(self, operation: &Operation) -> bool {
         let Some(pages) = self.pages::<F>() else {
             return false;
@@ -189,11 +188,11 @@ impl Word {
     }
 }
 
-/// Returns what the firmware may have in a word instead of `old`.
+/// Returns words that the firmware may write in place of `old`.
 fn replacements<F: Format>(old: u64) -> Result<[u64; 3]> {
     let page = Pte::vram(VramAddress::new(1 << 33), false);
 
-    // Nothing, something else, and memory of its own.
+    // An absent entry, another address, and a page of the firmware.
     Ok([
         if old == 0 { 1 << 33 } else { 0 },
         old ^ 1 << 20,
@@ -281,8 +280,8 @@ fn change<F: TestFormat>(
     scene.bench.check()
 }
 
-/// Each word is changed before a teardown: what is mapped by way of another is free, and the rest is
-/// after another teardown.
+/// Each word is changed before a teardown, which frees the mappings that do not depend on it. Another
+/// teardown frees the rest.
 pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
     let mut busy = 0;
     let empty = {

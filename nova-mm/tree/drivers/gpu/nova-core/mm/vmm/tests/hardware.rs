@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One access to the hardware fails, whichever it is.
+//! One access to the hardware fails.
 //!
-//! Nothing is freed that the GPU can reach, each page is mapped as before or as it was to be, and
-//! the address space goes on as if nothing had happened, or is lost as a whole.
+//! Memory that the GPU can reach is not freed, each page is mapped as before or as requested, and the
+//! address space either works as before or is lost as a whole.
 
 use core::{
     cell::Cell,
@@ -64,7 +64,7 @@ pub(crate) enum Direction {
 pub(crate) struct Faulty<'a> {
     bar: &'a ModelBar0,
     direction: Direction,
-    /// Number of accesses before the one that fails; [`None`] after it.
+    /// Number of accesses before the failing one; [`None`] after it.
     left: Cell<Option<u64>>,
 }
 
@@ -161,10 +161,10 @@ impl Operation {
     }
 }
 
-/// What is mapped at first: a large page, and behind it some small ones.
+/// Mappings made at first: a large page, followed by some small ones.
 pub(crate) const POPULATED: [Operation; 2] = [Map(0..LARGE, 0), Map(LARGE + 3..LARGE + 20, 0)];
 
-/// What is done then.
+/// Operations on these mappings.
 pub(crate) const OPERATIONS: [Operation; 13] = [
     // Where there is a table, or none.
     Map(LARGE + 30..LARGE + 33, 0),
@@ -194,7 +194,7 @@ pub(crate) struct Scene<F: TestFormat> {
     pub(crate) va: Arc<VaRange>,
 }
 
-/// What the GPU finds at each page: the address of the memory, and whether writes fault.
+/// For each page, the address of the memory, and whether writes fault.
 pub(crate) type Mapped = KVec<Option<(u64, bool)>>;
 
 impl<F: TestFormat> Scene<F> {
@@ -213,7 +213,7 @@ impl<F: TestFormat> Scene<F> {
         for operation in &POPULATED {
             scene.bench.run(scene.submit(operation)?).cleanup()?;
         }
-        // The TLB is full of what is mapped.
+        // The TLB then caches the mappings.
         look(
             &scene.bench.gpu,
             scene.bench.vmm.pdb(),
@@ -228,13 +228,13 @@ impl<F: TestFormat> Scene<F> {
         operation.submit(&self.bench.vmm, &self.va, &self.bench.data)
     }
 
-    /// Returns what page tables say of each page.
+    /// Returns the mapping of each page in the page tables.
     pub(crate) fn mapped(&self) -> Result<Mapped> {
         mapped(&self.bench.gpu, self.bench.vmm.pdb(), &self.va)
     }
 }
 
-/// What an address space is accessed by.
+/// Returns the kinds of access that an address space serves.
 fn accesses(is_bar: bool) -> &'static [ModelAccess] {
     match is_bar {
         true => &[ModelAccess::HUB_READ],
@@ -253,7 +253,7 @@ pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange, is_bar: bool) 
     Ok(())
 }
 
-/// Returns what page tables say of each page of `va`.
+/// Returns the mapping of each page of `va` in the page tables.
 pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange) -> Result<Mapped> {
     let mut mapped = KVec::with_capacity(usize::try_from(PAGES)?, GFP_KERNEL)?;
     for page in within_raw(va, &(0..PAGES)) {
@@ -264,8 +264,8 @@ pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange) -> Result<Ma
     Ok(mapped)
 }
 
-/// Fails if the GPU can reach memory that anybody can allocate: by the tables, or by what its TLB
-/// may hold of the tables of `before`.
+/// Fails if the GPU can reach free memory through the page tables or its TLB, or if a table of
+/// `before`, which the TLB may hold, is free.
 pub(crate) fn ensure_apart(
     gpu: &SoftGpu,
     pdb: VramAddress,
@@ -305,8 +305,8 @@ pub(crate) fn ensure_apart(
     Ok(())
 }
 
-/// Whether the access number `number` is one of those that are tried: not all words of a table that
-/// is not linked yet.
+/// Returns whether access `number` is tested. Most writes that fill a table before it is linked are
+/// left out.
 fn is_tried(number: u64) -> bool {
     number % (LARGE / 2) < 8 || number % (LARGE / 2) > LARGE / 2 - 8
 }
@@ -321,7 +321,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// Whether it is not known what the tables contain.
+    /// Returns whether the contents of the tables are unknown.
     fn is_fatal(&self) -> bool {
         self.is_readback || self.words < self.of
     }
@@ -353,7 +353,7 @@ pub(crate) fn each_access_fails<F: TestFormat>() -> Result {
 }
 
 /// Lets the access after `number` others fail. Returns whether the address space was lost by that;
-/// [`None`] if there is no such access.
+/// [`None`] if the operation makes fewer accesses.
 fn fail<F: TestFormat>(
     operation: &Operation,
     direction: Direction,
@@ -413,7 +413,7 @@ fn fail<F: TestFormat>(
     Ok(Some(failure.is_fatal()))
 }
 
-/// The same for a teardown. What was mapped is free after the last call that it takes, or never.
+/// Each access of a teardown fails once. A second teardown frees all memory, or none is ever freed.
 pub(crate) fn each_access_of_a_teardown_fails<F: TestFormat>() -> Result {
     for direction in [Direction::Write, Direction::Read] {
         for number in 0.. {
@@ -460,7 +460,7 @@ pub(crate) fn each_access_of_a_teardown_fails<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// What a chip sees whose PRAMIN takes no accesses of 64 bits.
+/// Chips whose PRAMIN takes no accesses of 64 bits.
 pub(crate) mod narrow {
     use super::*;
     use crate::mm::model::{
@@ -474,8 +474,7 @@ pub(crate) mod narrow {
     }
 
     impl Replay {
-        /// Writes what a job has written, half a word after the other, and calls `moment` after
-        /// each.
+        /// Repeats the writes of a job, each of which is half a word, and calls `moment` after each.
         fn write(&self, log: &[Logged], moment: &mut dyn FnMut(&SoftGpu) -> Result) -> Result {
             for event in log {
                 let Logged::Write {
