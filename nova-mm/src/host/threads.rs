@@ -38,7 +38,8 @@ impl Random {
     }
 }
 
-/// Memory of a thread, and the pages at which it is mapped, counted from the start of the addresses.
+/// Memory of a thread, and the pages at which it is mapped, counted from the start of the
+/// addresses.
 struct Mapped {
     va: Arc<VaRange>,
     vram: Arc<Vram>,

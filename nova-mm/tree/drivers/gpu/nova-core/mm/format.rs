@@ -6,11 +6,11 @@
 //! between the 64-bit words of the tables and what they mean. Nothing here touches the hardware.
 //! Code that walks or changes tables is generic over [`Format`] and is compiled once for each.
 //!
-//! Nothing is masked or dropped. A value that a format cannot express is an error. A word with a bit
-//! of unknown meaning is [`Entry::Invalid`], unless it points to a directory in VRAM: its unknown
-//! attributes are kept in [`Pde::unknown`], so that directories of a newer firmware can be used. So
-//! encoding and decoding undo each other: decoding an encoded entry returns the entry, and encoding
-//! a decoded table or page returns the same words.
+//! Nothing is masked or dropped. A value that a format cannot express is an error. A word with a
+//! bit of unknown meaning is [`Entry::Invalid`], unless it points to a directory in VRAM: its
+//! unknown attributes are kept in [`Pde::unknown`], so that directories of a newer firmware can be
+//! used. So encoding and decoding undo each other: decoding an encoded entry returns the entry, and
+//! encoding a decoded table or page returns the same words.
 //!
 //! An entry that is not valid has fields, too. Only the words that are published for this are
 //! recognized, with all else zero: an absent entry is not a word with stray bits.

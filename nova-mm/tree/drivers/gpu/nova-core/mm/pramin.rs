@@ -65,12 +65,12 @@ impl Pramin {
         }
     }
 
-    /// Determines whether the aperture takes accesses of 64 bits, and from then on splits them if it
-    /// does not.
+    /// Determines whether the aperture takes accesses of 64 bits, and from then on splits them if
+    /// it does not.
     ///
-    /// Nothing is published about the widths that it takes, and other drivers use 32 bits only. This
-    /// writes different values to the 8 bytes at `scratch` of VRAM, which the caller must own, and
-    /// reads them back. `bar` is BAR0.
+    /// Nothing is published about the widths that it takes, and other drivers use 32 bits only.
+    /// This writes different values to the 8 bytes at `scratch` of VRAM, which the caller must own,
+    /// and reads them back. `bar` is BAR0.
     ///
     /// # Errors
     ///
@@ -197,7 +197,8 @@ impl<'a> PraminWindow<'a> {
         Ok(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// Writes 64 bits that the GPU does not use meanwhile, in one access if the aperture takes that.
+    /// Writes 64 bits that the GPU does not use meanwhile, in one access if the aperture takes
+    /// that.
     pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
         let offset = self.move_over::<u64>(address)?;
         let upper = upper_half(address)?;

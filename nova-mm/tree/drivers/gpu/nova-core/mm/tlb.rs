@@ -38,9 +38,9 @@ pub(crate) struct Tlb {
 pub(crate) enum TlbScope {
     /// Those behind the hub: enough for the address spaces of BARs, and only for them.
     ///
-    /// The translations of all address spaces are invalidated there, not only the named one. The GSP
-    /// firmware binds the address space of a BAR, so the driver does not know the root to which the
-    /// hardware attributes the translations, and translations of BAR2 seemed to survive an
+    /// The translations of all address spaces are invalidated there, not only the named one. The
+    /// GSP firmware binds the address space of a BAR, so the driver does not know the root to which
+    /// the hardware attributes the translations, and translations of BAR2 seemed to survive an
     /// invalidate that names the root of its page tables. The CPU could then access memory after it
     /// was freed. The cost is that other clients of the hub refill their TLBs.
     Hub,

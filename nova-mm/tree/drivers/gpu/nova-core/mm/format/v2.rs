@@ -12,9 +12,9 @@
 //! - ENCRYPTED, bit 4 of a PTE.
 //!
 //! NO_ATS is bit 5 of a PDE since Volta. The driver leaves it clear, as the resource manager in
-//! open-gpu-kernel-modules does, but the firmware may set it. The header gives a dual entry the same
-//! bit in its first word, where it overlaps the address of the big table; there it is taken for a
-//! bit of the address.
+//! open-gpu-kernel-modules does, but the firmware may set it. The header gives a dual entry the
+//! same bit in its first word, where it overlaps the address of the big table; there it is taken
+//! for a bit of the address.
 
 use kernel::bits::{
     bit_u64,

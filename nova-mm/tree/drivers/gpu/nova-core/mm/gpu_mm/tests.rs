@@ -37,8 +37,9 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Makes one with `size` bytes of VRAM, of which the software GPU has the last 16 MiB. The first
-    /// of these and the three from the third on are usable. The root of BAR1 is in the last page.
+    /// Makes one with `size` bytes of VRAM, of which the software GPU has the last 16 MiB. The
+    /// first of these and the three from the third on are usable. The root of BAR1 is in the last
+    /// page.
     fn new(size: u64) -> Result<Self> {
         Self::with_config(size, Config::default())
     }

@@ -52,8 +52,8 @@ pub(super) struct Vram {
     queued: usize,
 }
 
-/// A word, by its number, as seen by `poison`: the number of the word with its two bits, and how far
-/// they are shifted.
+/// A word, by its number, as seen by `poison`: the number of the word with its two bits, and how
+/// far they are shifted.
 fn poison_bits(index: usize) -> (usize, usize) {
     (index / 32, 2 * (index % 32))
 }

@@ -437,8 +437,8 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// A reader never sees a valid word that is neither the old nor the new one, in which an address
-    /// could be made of half of each.
+    /// A reader never sees a valid word that is neither the old nor the new one, in which an
+    /// address could be made of half of each.
     #[test]
     fn replaced_words_are_never_mixed() -> Result {
         const LOWS: [u64; 3] = [0, 0x1111_1101, 0x2222_2201];

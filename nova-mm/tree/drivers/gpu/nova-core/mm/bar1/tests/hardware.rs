@@ -173,7 +173,7 @@ mod suite {
                 }
             }
         }
-        assert!(lost[0] > 20 && lost[1] > 20, "{lost:?}");
+        assert!(lost[0] > 20 && lost[1] > 20);
 
         Ok(())
     }

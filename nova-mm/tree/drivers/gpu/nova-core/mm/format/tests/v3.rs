@@ -159,8 +159,8 @@ mod suite {
 
     #[test]
     fn pcf_of_directories() {
-        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so that it is kept
-        // where the entry points to a directory.
+        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so that it is
+        // kept where the entry points to a directory.
         for pcf in 0..8 {
             let pde = table(Aperture::Vram, 0x1000, pcf & 1 != 0, pcf & 2 != 0);
             let valid = Entry::Table(Pde {
@@ -323,7 +323,8 @@ mod suite {
 
     #[test]
     fn unused_entries() -> Result {
-        // PCF 3, sparse and ATS not allowed, as in the entries that point to tables; PCF 1 in a PTE.
+        // PCF 3, sparse and ATS not allowed, as in the entries that point to tables; PCF 1 in a
+        // PTE.
         assert_eq!(MmuV3::encode_sparse(EntryKind::Pde), [0x18, 0]);
         assert_eq!(MmuV3::encode_sparse(EntryKind::Dual), [0x18, 0]);
         assert_eq!(MmuV3::encode_sparse(EntryKind::Pte)[0], 8);
@@ -332,8 +333,8 @@ mod suite {
         tests::sparse_comes_back::<MmuV3>()
     }
 
-    /// PCF of an entry without an aperture: 0 and 2 are invalid, 1 and 3 sparse, with ATS allowed and
-    /// not allowed.
+    /// PCF of an entry without an aperture: 0 and 2 are invalid, 1 and 3 sparse, with ATS allowed
+    /// and not allowed.
     #[test]
     fn unmapped_entries_ats() -> Result {
         for kind in [EntryKind::Pde, EntryKind::Dual] {

@@ -280,8 +280,8 @@ fn change<F: TestFormat>(
     scene.bench.check()
 }
 
-/// Each word is changed before a teardown, which frees the mappings that do not depend on it. Another
-/// teardown frees the rest.
+/// Each word is changed before a teardown, which frees the mappings that do not depend on it.
+/// Another teardown frees the rest.
 pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
     let mut busy = 0;
     let empty = {

@@ -2,8 +2,8 @@
 
 //! One access to the hardware fails.
 //!
-//! Memory that the GPU can reach is not freed, each page is mapped as before or as requested, and the
-//! address space either works as before or is lost as a whole.
+//! Memory that the GPU can reach is not freed, each page is mapped as before or as requested, and
+//! the address space either works as before or is lost as a whole.
 
 use core::{
     cell::Cell,
@@ -474,7 +474,8 @@ pub(crate) mod narrow {
     }
 
     impl Replay {
-        /// Repeats the writes of a job, each of which is half a word, and calls `moment` after each.
+        /// Repeats the writes of a job, each of which is half a word, and calls `moment` after
+        /// each.
         fn write(&self, log: &[Logged], moment: &mut dyn FnMut(&SoftGpu) -> Result) -> Result {
             for event in log {
                 let Logged::Write {

@@ -92,8 +92,8 @@ impl<F: TestFormat> Space<F> {
         Ok(words)
     }
 
-    /// Fails unless the TLB agrees with the page tables, and all translations lead to memory of this
-    /// address space.
+    /// Fails unless the TLB agrees with the page tables, and all translations lead to memory of
+    /// this address space.
     fn check(&self, gpu: &SoftGpu, data: u64) -> Result {
         for page in within_raw(&self.va, &(0..PAGES)) {
             let address = Vfn::new(page)?.address();
