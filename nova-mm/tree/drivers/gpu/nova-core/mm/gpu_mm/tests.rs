@@ -140,7 +140,11 @@ mod suite {
     /// Page tables are read, written and used if PRAMIN takes accesses of 32 bits only.
     #[test]
     fn narrow_pramin_is_enough() -> Result {
-        for wide_access in [WideAccess::LowerHalf, WideAccess::Dropped] {
+        for wide_access in [
+            WideAccess::LowerHalf,
+            WideAccess::Dropped,
+            WideAccess::Swapped,
+        ] {
             let config = Config {
                 wide_access,
                 ..Config::default()

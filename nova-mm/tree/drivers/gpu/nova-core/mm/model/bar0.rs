@@ -237,6 +237,14 @@ impl State {
         Some(address)
     }
 
+    /// Returns a value of an access through PRAMIN as the bus passes it on.
+    fn passed_on(&self, value: u64, width: usize) -> u64 {
+        match (width, self.config.wide_access) {
+            (8, WideAccess::Swapped) => value.rotate_left(32),
+            _ => value,
+        }
+    }
+
     /// Returns how many bytes of an access through PRAMIN are done.
     fn done_width(&self, width: usize) -> usize {
         match (width, self.config.wide_access) {
@@ -263,7 +271,9 @@ impl State {
         let (mask, shift) = lane(address, width);
         let word = self.vram.read(address - address % 8);
 
-        word.map_or(ALL_ONES, |word| (word & mask) >> shift)
+        word.map_or(ALL_ONES, |word| {
+            self.passed_on((word & mask) >> shift, width)
+        })
     }
 
     fn pramin_write(&mut self, offset: usize, width: usize, value: u64) {
@@ -276,7 +286,7 @@ impl State {
             return;
         }
         let (mask, shift) = lane(address, width);
-        let value = value & (mask >> shift);
+        let value = self.passed_on(value, width) & (mask >> shift);
         self.log(Logged::Write {
             address: VramAddress::new(address),
             value,

@@ -64,6 +64,8 @@ pub(crate) enum WideAccess {
     LowerHalf,
     /// It is not done, and reads as all ones.
     Dropped,
+    /// It is done with the halves in each other's place.
+    Swapped,
 }
 
 /// What a software GPU is like; [`Config::default`] is a Turing with 16 MiB of VRAM.

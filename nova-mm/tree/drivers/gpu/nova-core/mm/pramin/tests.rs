@@ -362,6 +362,7 @@ mod suite {
             (WideAccess::Whole, true),
             (WideAccess::LowerHalf, false),
             (WideAccess::Dropped, false),
+            (WideAccess::Swapped, false),
         ] {
             let (gpu, bar, mut pramin) = probed(wide_access)?;
             assert_eq!(pramin.is_64bit, is_64bit);

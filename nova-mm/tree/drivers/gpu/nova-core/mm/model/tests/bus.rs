@@ -105,6 +105,11 @@ mod suite {
             ),
             (WideAccess::LowerHalf, 0x1111_2222_5555_6666, 0x5555_6666),
             (WideAccess::Dropped, 0x1111_2222_1111_2222, u64::MAX),
+            (
+                WideAccess::Swapped,
+                0x5555_6666_3333_4444,
+                0x3333_4444_5555_6666,
+            ),
         ] {
             let bench = Bench::new(Config {
                 wide_access,
