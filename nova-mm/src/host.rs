@@ -9,3 +9,5 @@ pub mod figures;
 #[cfg(test)]
 mod random;
 mod reference;
+#[cfg(test)]
+mod threads;

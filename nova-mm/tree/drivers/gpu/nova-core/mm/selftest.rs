@@ -364,9 +364,10 @@ impl<'a, F: Format> SelfTest<'a, F> {
     /// Finds out from the page tables themselves what is mapped.
     fn walk(&self, root: VramAddress, address: VirtualAddress) -> Result<Found> {
         let mut mmu = self.mmu.lock();
+        let sizes = mmu.page_sizes;
         let mut window = mmu.pramin.window(self.bar0);
         let mut read = |address| window.read64(address);
 
-        Ok(walk::<F>(&mut read, root, address)?.found)
+        Ok(walk::<F>(&mut read, sizes, root, address)?.found)
     }
 }

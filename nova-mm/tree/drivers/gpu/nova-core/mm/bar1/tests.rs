@@ -25,7 +25,10 @@ use crate::{
             Bar1,
             Bar1Mapping, //
         },
-        format::v2::MmuV2,
+        format::{
+            v2::MmuV2,
+            PageSizes, //
+        },
         mmu::Mmu,
         model::{
             Config,
@@ -44,6 +47,8 @@ use crate::{
     },
     num::usize_as_u64, //
 };
+
+mod hardware;
 
 /// A GPU of the Turing generation, and BAR1 as the driver sees it.
 pub(crate) struct Fixture {
@@ -70,6 +75,7 @@ impl Fixture {
         let mmu = Mmu {
             pramin: Pramin::new(Chipset::TU102),
             tlb: Tlb::with_timeout(Delta::from_millis(20)),
+            page_sizes: PageSizes::COMMON,
         };
         let mmu = KBox::pin_init(new_mutex!(mmu), GFP_KERNEL)?;
         let vram = VramAllocator::new(&[VramAddress::new(0)..VramAddress::new(FIRMWARE)])?;

@@ -181,7 +181,7 @@ impl Node {
         let order = if entry[0] == 0 { [1, 0] } else { [0, 1] };
         for word in order {
             if old[word] != entry[word] {
-                window.write64(self.word_address(index, word)?, entry[word])?;
+                window.replace64(self.word_address(index, word)?, old[word], entry[word])?;
             }
         }
 

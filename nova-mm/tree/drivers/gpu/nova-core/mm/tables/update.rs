@@ -20,7 +20,6 @@ use crate::mm::{
         EntryKind,
         Format,
         Level,
-        Pde,
         Pte, //
     },
     pramin::PraminWindow,
@@ -333,7 +332,7 @@ fn split<F: Format>(level: &Level, entry: [u64; 2], table: &mut Node) -> Result 
 
 /// Returns the entry that points to a table.
 fn link<F: Format>(level: &Level, table: &Node) -> Result<[u64; 2]> {
-    let pde = Pde::vram(table.address());
+    let pde = F::own_table(table.address());
 
     match level.kind {
         EntryKind::Dual => F::encode_dual(None, Some(&pde)),

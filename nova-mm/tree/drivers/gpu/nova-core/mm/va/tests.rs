@@ -143,7 +143,7 @@ mod suite {
 
     /// Neither outside of an aperture nor of what the MMU has: there, indices would name others.
     #[test]
-    fn defect_08_limits() -> Result {
+    fn limits_of_the_format() -> Result {
         let aperture = space(16..64)?;
         for pages in [15..17, 0..16, 63..65, 64..65, 16..16, 0..100, ALL..ALL + 1] {
             assert_eq!(fixed(&aperture, pages).err(), Some(EINVAL));

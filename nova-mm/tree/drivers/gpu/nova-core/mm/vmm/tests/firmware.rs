@@ -199,7 +199,7 @@ fn ensure_foreign<F: TestFormat>(bench: &Bench<F>) -> Result {
 }
 
 /// Leaves and tables of the firmware, in whatever memory, are neither missing nor overwritten.
-pub(crate) fn defect_03_foreign_entries_survive<F: TestFormat>() -> Result {
+pub(crate) fn foreign_entries_survive<F: TestFormat>() -> Result {
     let mut bench = bench::<F>()?;
     let before = snapshot(&bench.gpu)?;
     let foreign = entries::<F>(&bench.gpu, 0..FOREIGN)?;
@@ -237,7 +237,7 @@ pub(crate) fn defect_03_foreign_entries_survive<F: TestFormat>() -> Result {
 }
 
 /// The addresses that the firmware uses are not handed out.
-pub(crate) fn defect_13_addresses_of_the_firmware_are_in_use<F: TestFormat>() -> Result {
+pub(crate) fn foreign_addresses_are_in_use<F: TestFormat>() -> Result {
     let bench = bench::<F>()?;
     for slot in 0..FOREIGN {
         for page in [slot * LARGE, slot * LARGE + 9, slot * LARGE + LARGE - 1] {
@@ -327,7 +327,7 @@ pub(crate) fn a_changed_entry_is_busy<F: TestFormat>() -> Result {
 }
 
 /// Tables are freed after their entries are gone, from the root as well, and the TLB knows of it.
-pub(crate) fn defect_05_entries_go_before_tables<F: TestFormat>() -> Result {
+pub(crate) fn entries_go_before_tables<F: TestFormat>() -> Result {
     // A root without entries, and one with tables.
     for shares in [false, true] {
         let mut bench = match shares {
