@@ -60,7 +60,7 @@ impl Fixture {
             ..Config::default()
         };
         let framebuffer = Framebuffer::new(&FbDescription {
-            size,
+            length: size,
             firmware: &[],
             regions: &FbRegions { count: 2, table },
             bar1_root: config.bar1_pdb.into_raw(),
