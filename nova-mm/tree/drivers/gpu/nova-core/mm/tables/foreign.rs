@@ -40,8 +40,8 @@ impl<F: Format> PageTables<F> {
     /// A directory of the firmware is shared if it is in VRAM. All pages of any other valid entry
     /// count as in use, and so do all pages of a valid entry of the last directory.
     ///
-    /// A sparse entry maps nothing, so its pages are free. A mapping there replaces the entry, and
-    /// unmapping the last page restores it.
+    /// An absent or sparse entry maps nothing, so its pages are free. A mapping there replaces the
+    /// entry, and unmapping the last page restores all its bits.
     ///
     /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
     ///
@@ -97,7 +97,7 @@ fn import_below<F: Format>(
         }
         let words = node.entry(slot.index);
         let is_known = match level.decode::<F>(words) {
-            Entry::Sparse => {
+            Entry::Absent | Entry::Sparse => {
                 node.set_vacant(slot.index)?;
                 continue;
             }

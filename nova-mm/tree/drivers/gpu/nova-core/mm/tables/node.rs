@@ -30,8 +30,8 @@ pub(crate) struct Node {
     address: VramAddress,
     /// The words of the table, as they are in VRAM or, while the table is not linked yet, will be.
     words: KVec<u64>,
-    /// Words of the firmware's sparse entries, at the same indices as in `words`. Such entries
-    /// count as absent. Empty if there are none.
+    /// Words of the firmware's entries that map nothing but are not zero, such as sparse ones, at
+    /// the same indices as in `words`. These entries count as absent. Empty if there are none.
     vacant: KVec<u64>,
     /// The tables that the entries point to, by the index of the entry; empty on the last level.
     children: KVec<Option<KBox<Node>>>,
@@ -124,7 +124,7 @@ impl Node {
     }
 
     /// Returns the words that entry `index` has while it is absent. They are zero unless the
-    /// firmware has made the entry sparse.
+    /// firmware has written others.
     pub(super) fn vacant(&self, index: usize) -> [u64; 2] {
         self.entry_of(&self.vacant, index)
     }

@@ -62,7 +62,7 @@ macro_rules! vmm_suites {
                 firmware::a_changed_entry_is_busy,
                 firmware::entries_go_when_nothing_is_mapped,
                 firmware::the_hub_is_invalidated,
-                firmware::sparse_entries_are_put_back,
+                firmware::unmapped_entries_are_restored,
                 firmware::unknown_entries_are_reported,
                 firmware::the_whole_path_is_verified,
                 retry::teardown_goes_on,

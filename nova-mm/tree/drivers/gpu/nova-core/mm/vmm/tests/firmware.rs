@@ -16,6 +16,7 @@ use crate::{
         },
         format::{
             Aperture,
+            Entry,
             EntryKind,
             Pde,
             Pte, //
@@ -438,48 +439,75 @@ pub(crate) fn the_hub_is_invalidated<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Sparse addresses are free, and unmapping makes them sparse again.
-pub(crate) fn sparse_entries_are_put_back<F: TestFormat>() -> Result {
-    // In the last directory, and in the one above it.
-    for is_last in [true, false] {
-        let mut bench = Bench::<F>::of_bar(|gpu, root| {
-            let last = directories::<F>(gpu, root)?;
-            if is_last {
-                return set(gpu, last, SPARSE, &F::encode_sparse(EntryKind::Dual));
-            }
-            let above = page(usize_as_u64(F::LEVELS.len()) - 4);
-            let [word, _] = F::encode_sparse(EntryKind::Pde);
-            set(gpu, above, 0, &[word])
-        })?;
-        let before = snapshot(&bench.gpu)?;
-        let start = SPARSE * LARGE;
-        let found = |bench: &Bench<F>| {
-            Ok::<_, Error>(bench.gpu.walk(bench.vmm.pdb(), Vfn::new(start)?.address()))
-        };
-        ensure_eq!(found(&bench)?.err(), Some(Fault::Sparse));
+/// Returns all words of attributes with which an entry of a level maps nothing.
+fn unmapped_words<F: TestFormat>(level: usize) -> Result<KVec<u64>> {
+    let level = F::LEVELS.get(level).ok_or(EINVAL)?;
+    let mut words = KVec::new();
 
-        let vram = bench.alloc(LARGE)?;
-        let va = bench.reserve_at(start..start + LARGE)?;
-        // With a table, with a large page, and with one in the place of the other.
-        for skips in [&[1][..], &[0], &[1, 0], &[0, 1]] {
-            for &skip in skips {
-                let pages = 0..LARGE - skip;
-                bench.unmap(&va, LARGE - 1..LARGE)?;
-                bench.map(&va, pages.clone(), &vram, skip, ReadWrite)?;
-                bench.check()?;
-                bench.expect_mapped(&va, pages, &vram, skip, ReadWrite)?;
-            }
-            bench.unmap(&va, 0..LARGE)?;
-            bench.check()?;
-            ensure!(snapshot(&bench.gpu)? == before);
-            ensure_eq!(found(&bench)?.err(), Some(Fault::Sparse));
+    for word in 0..256 {
+        if matches!(level.decode::<F>([word, 0]), Entry::Absent | Entry::Sparse) {
+            words.push(word, GFP_KERNEL)?;
         }
-
-        bench.map(&va, 3..LARGE, &vram, 3, ReadWrite)?;
-        bench.teardown()?;
-        ensure!(snapshot(&bench.gpu)? == before);
-        ensure_eq!(bench.table_count()?, 0);
     }
+    ensure!(words.contains(&F::encode_sparse(level.kind)[0]));
+
+    Ok(words)
+}
+
+/// Addresses at which the firmware maps nothing are free, and unmapping restores its entry: sparse
+/// addresses are sparse again.
+pub(crate) fn unmapped_entries_are_restored<F: TestFormat>() -> Result {
+    let last = F::LEVELS.len() - 2;
+
+    // In the last directory, and in the one above it.
+    for level in [last, last - 1] {
+        for word in unmapped_words::<F>(level)? {
+            unmapped_entry_is_restored::<F>(level, word)?;
+        }
+    }
+
+    Ok(())
+}
+
+fn unmapped_entry_is_restored<F: TestFormat>(level: usize, word: u64) -> Result {
+    let is_last = level == F::LEVELS.len() - 2;
+    let mut bench = Bench::<F>::of_bar(|gpu, root| {
+        let last = directories::<F>(gpu, root)?;
+        match is_last {
+            true => set(gpu, last, SPARSE, &[word, 0]),
+            false => set(gpu, page(usize_as_u64(level) - 1), 0, &[word]),
+        }
+    })?;
+    let before = snapshot(&bench.gpu)?;
+    let start = SPARSE * LARGE;
+    let address = Vfn::new(start)?.address();
+    let fault = bench.gpu.walk(bench.vmm.pdb(), address).err();
+    let kind = F::LEVELS.get(level).ok_or(EINVAL)?.kind;
+    if word == F::encode_sparse(kind)[0] {
+        ensure_eq!(fault, Some(Fault::Sparse));
+    }
+
+    let vram = bench.alloc(LARGE)?;
+    let va = bench.reserve_at(start..start + LARGE)?;
+    // A table, a large page, and each of them in place of the other.
+    for skips in [&[1][..], &[0], &[1, 0], &[0, 1]] {
+        for &skip in skips {
+            let pages = 0..LARGE - skip;
+            bench.unmap(&va, LARGE - 1..LARGE)?;
+            bench.map(&va, pages.clone(), &vram, skip, ReadWrite)?;
+            bench.check()?;
+            bench.expect_mapped(&va, pages, &vram, skip, ReadWrite)?;
+        }
+        bench.unmap(&va, 0..LARGE)?;
+        bench.check()?;
+        ensure!(snapshot(&bench.gpu)? == before);
+        ensure_eq!(bench.gpu.walk(bench.vmm.pdb(), address).err(), fault);
+    }
+
+    bench.map(&va, 3..LARGE, &vram, 3, ReadWrite)?;
+    bench.teardown()?;
+    ensure!(snapshot(&bench.gpu)? == before);
+    ensure_eq!(bench.table_count()?, 0);
 
     Ok(())
 }
