@@ -186,10 +186,14 @@ impl<F: Format> Bar1<F> {
         if self.is_closed.is_set() {
             return Err(ENODEV);
         }
-        // Later operations retry mappings that cannot be unmapped now.
-        let _ = self.unmap_dropped(mmu, bar0);
-
-        let va = self.vmm.reserve(request(size)?)?;
+        // Later operations retry mappings that cannot be unmapped now. They matter only if their
+        // addresses are needed.
+        let unmapped = self.unmap_dropped(mmu, bar0);
+        let va = self.vmm.reserve(request(size)?);
+        if va.as_ref().is_err_and(|e| *e == ENOSPC) {
+            unmapped?;
+        }
+        let va = va?;
         let pages = va.pages();
         let job = self.vmm.submit_map(&va, pages.clone(), memory, access)?;
         let exit = Exit {

@@ -282,6 +282,28 @@ mod suite {
         Ok(())
     }
 
+    /// The error is that of the mapping whose addresses would have been needed.
+    #[test]
+    fn addresses_of_a_busy_mapping() -> Result {
+        let fixture = fixture()?;
+        let vram = fixture.memory(LARGE)?;
+        let mapping = fixture.map(&vram, 0, LARGE, Access::ReadWrite)?;
+        let at = entry(&mapping);
+        let old = fixture.gpu.vram_read64(at);
+        drop(mapping);
+        fixture.gpu.vram_write64(at, 0);
+
+        let size = Config::default().bar1_size;
+        let map = |size| fixture.map(&vram, 0, size, Access::ReadWrite).err();
+        assert_eq!(map(size), Some(EBUSY));
+        assert_eq!(map(2 * size), Some(EBUSY));
+        assert_eq!(map(LARGE), None);
+        fixture.gpu.vram_write64(at, old);
+        assert_eq!(map(2 * size), Some(ENOSPC));
+
+        fixture.teardown()
+    }
+
     /// A map that changed nothing leaves neither work for later nor addresses in use.
     #[test]
     fn a_failed_map_leaves_nothing() -> Result {
