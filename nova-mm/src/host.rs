@@ -4,6 +4,8 @@
 
 pub mod bench;
 #[cfg(test)]
+mod dropped;
+#[cfg(test)]
 mod faults;
 pub mod figures;
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Fixture {
             ..config
         };
         let framebuffer = Framebuffer::new(&FbDescription {
-            size,
+            length: size,
             firmware: &[],
             regions: &FbRegions { count: 2, table },
             bar1_root: config.bar1_pdb.into_raw(),

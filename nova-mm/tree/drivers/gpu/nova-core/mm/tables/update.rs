@@ -169,7 +169,7 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
             Change::Unmap | Change::Protect { .. } if node.is_absent(index) => return Ok(()),
             Change::Unmap => {
                 if holds_only::<F>(node, level_index, slot) {
-                    return self.replace(node, index, [0, 0], in_vram);
+                    return self.replace(node, index, node.vacant(index), in_vram);
                 }
             }
             Change::Protect { read_only } if node.child(index).is_none() => {
@@ -184,7 +184,7 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
         if let Some(child) = node.child_mut(index) {
             self.table(child, level_index + 1, &slot.pages, in_vram)?;
             if child.is_empty() && !child.is_foreign() {
-                self.replace(node, index, [0, 0], in_vram)?;
+                self.replace(node, index, node.vacant(index), in_vram)?;
             }
 
             Ok(())

@@ -9,6 +9,7 @@ use crate::mm::format::v2::MmuV2;
 
 pub(crate) mod bench;
 pub(crate) mod changed;
+pub(crate) mod cut_off;
 mod expect;
 pub(crate) mod faults;
 pub(crate) mod figures;
@@ -18,6 +19,7 @@ pub(crate) mod jobs;
 pub(crate) mod locks;
 pub(crate) mod observe;
 pub(crate) mod random;
+pub(crate) mod retry;
 pub(crate) mod spaces;
 pub(crate) mod stages;
 pub(crate) mod teardown;
@@ -63,6 +65,17 @@ macro_rules! vmm_suites {
                 firmware::a_changed_entry_is_busy,
                 firmware::entries_go_when_nothing_is_mapped,
                 firmware::the_hub_is_invalidated,
+                firmware::unmapped_entries_are_restored,
+                firmware::unknown_entries_are_reported,
+                firmware::the_whole_path_is_verified,
+                retry::teardown_goes_on,
+                retry::teardown_goes_on_after_a_time_out,
+                retry::busy_memory_is_kept,
+                retry::busy_jobs_are_run_again,
+                cut_off::maps_are_cut_off,
+                cut_off::maps_over_tables_are_cut_off,
+                cut_off::teardowns_are_cut_off,
+                cut_off::unlinked_tables_are_kept,
                 jobs::pages_are_of_the_range,
                 jobs::memory_is_large_enough,
                 jobs::addresses_out_of_range,
