@@ -18,7 +18,6 @@ const SET: &[&str] = &["CONFIG_64BIT", "CONFIG_NOVA_CORE_KUNIT_TEST"];
 /// The options that the files may ask for and that are not set.
 const NOT_SET: &[&str] = &[
     "CONFIG_32BIT",
-    "CONFIG_DEBUG_KMEMLEAK",
     "CONFIG_INDIRECT_IOMEM",
     "CONFIG_LOCKDEP",
     "CONFIG_NOVA_CORE_MM_SELFTEST",

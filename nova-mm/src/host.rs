@@ -4,8 +4,12 @@
 
 pub mod bench;
 #[cfg(test)]
+mod dropped;
+#[cfg(test)]
 mod faults;
 pub mod figures;
 #[cfg(test)]
 mod random;
 mod reference;
+#[cfg(test)]
+mod threads;

@@ -4,7 +4,7 @@
 
 use crate::mm::{
     address::{PageSize, Vfn, VramAddress, PAGE_SIZE},
-    format::{v2::MmuV2, Format},
+    format::{v2::MmuV2, Format, PageSizes},
     mmio::Mmio,
     mmu::Mmu,
     pramin::{hal::tu102::TU102_HAL, Pramin},
@@ -77,6 +77,7 @@ impl Bench {
         let mmu = Mmu {
             pramin: Pramin::with_hal(TU102_HAL),
             tlb: Tlb::new(),
+            page_sizes: PageSizes::COMMON,
         };
         let mmu = KBox::pin_init(new_mutex!(mmu, "nova_mm_bench"), GFP_KERNEL)?;
         let region = VramAddress::new(GIB)..VramAddress::new(4 * GIB);

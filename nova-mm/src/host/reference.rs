@@ -11,7 +11,7 @@
 
 use crate::mm::{
     address::{Vfn, VramAddress},
-    format::{Entry, EntryKind, Level, Pde, Pte},
+    format::{Entry, EntryKind, Level, PageSizes, Pte},
     mmu::Mmu,
     model::{Counts, SoftGpu},
     pramin::{Pramin, PraminWindow},
@@ -49,6 +49,7 @@ impl<F: TestFormat> Reference<F> {
             mmu: Mmu {
                 pramin: Pramin::with_hal(F::hal()),
                 tlb: Tlb::new(),
+                page_sizes: PageSizes::COMMON,
             },
             memory: Layout::RootApart.memory()?,
             tables: Vec::new(),
@@ -141,7 +142,7 @@ impl<F: TestFormat> Walk<'_, '_, F> {
     fn prepare(&mut self, page: u64) -> Result {
         while let Err((level, at)) = self.walk(page)? {
             let table = self.new_table()?;
-            let pde = Pde::vram(table);
+            let pde = F::own_table(table);
             let [first, second] = match level.kind {
                 EntryKind::Dual => F::encode_dual(None, Some(&pde))?,
                 _ => [F::encode_pde(&pde)?, 0],

@@ -5,6 +5,7 @@
 use crate::{prelude::*, types::Opaque};
 
 mod arc;
+pub mod atomic;
 // The kernel's own files, among them `lock`, and below that `mutex`.
 include!(concat!(env!("OUT_DIR"), "/sync.rs"));
 

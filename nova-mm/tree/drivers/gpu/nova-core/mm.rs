@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod bar1;
+pub(crate) mod flag;
 pub(crate) mod format;
 pub(crate) mod gpu_mm;
 pub(crate) mod mmio;

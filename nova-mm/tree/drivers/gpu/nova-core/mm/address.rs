@@ -200,6 +200,7 @@ impl PageSize {
     }
 }
 
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 #[kunit_tests(nova_mm_address)]
 mod tests {
     use super::*;

@@ -6,13 +6,14 @@
 //! between the 64-bit words of the tables and what they mean. Nothing here touches the hardware.
 //! Code that walks or changes tables is generic over [`Format`] and is compiled once for each.
 //!
-//! Nothing is masked or dropped. What a format cannot express is an error; a word with a bit whose
-//! meaning is not known is [`Entry::Invalid`]. So encoding and decoding undo each other: what was
-//! encoded is decoded to what it was made of, and a table or page that was decoded is encoded to
-//! the same words.
+//! Nothing is masked or dropped. A value that a format cannot express is an error. A word with a
+//! bit of unknown meaning is [`Entry::Invalid`], unless it points to a directory in VRAM: its
+//! unknown attributes are kept in [`Pde::unknown`], so that directories of a newer firmware can be
+//! used. So encoding and decoding undo each other: decoding an encoded entry returns the entry, and
+//! encoding a decoded table or page returns the same words.
 //!
 //! An entry that is not valid has fields, too. Only the words that are published for this are
-//! recognised, with all else zero: an absent entry is no word with stray bits.
+//! recognized, with all else zero: an absent entry is not a word with stray bits.
 
 use kernel::prelude::*;
 
@@ -34,10 +35,11 @@ pub(crate) use entry::{
 };
 
 use crate::{
+    gpu::Chipset,
     mm::address::{
         PageSize,
         Vfn,
-        PAGE_SIZE, //
+        VramAddress, //
     },
     num::FromSafeCast, //
 };
@@ -52,11 +54,22 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// The last but one holds dual entries, the last one PTEs, all others PDEs.
     const LEVELS: &'static [Level];
 
+    /// Whether entries that point to tables of the driver rule out ATS; see [`Pde::no_ats`].
+    const NO_ATS: bool;
+
     /// The bits of a PDE, and of each word of a dual entry.
     type PdeBits: TableBits;
 
     /// The bits of a PTE.
     type PteBits: PageBits;
+
+    /// Returns the description of a table of the driver at `address` of VRAM.
+    fn own_table(address: VramAddress) -> Pde {
+        Pde {
+            no_ats: Self::NO_ATS,
+            ..Pde::vram(address)
+        }
+    }
 
     /// Encodes an entry of a directory that points to a table; not for dual entries.
     ///
@@ -65,7 +78,7 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// [`EINVAL`] if the address is not aligned to 4 KiB, or it or an attribute has no encoding.
     /// Peer memory holds no tables.
     fn encode_pde(pde: &Pde) -> Result<u64> {
-        encode_table::<Self>(pde, TABLE_ALIGN)
+        encode_table::<Self>(TableWord::Single, pde)
     }
 
     /// Encodes the two words of a dual entry that points to a table of 64 KiB pages, to one of
@@ -78,12 +91,15 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// [`EINVAL`] if an address is not aligned to 256 bytes (big) or 4 KiB (small), or it or an
     /// attribute has no encoding.
     fn encode_dual(big: Option<&Pde>, small: Option<&Pde>) -> Result<[u64; 2]> {
-        let encode = |half: Option<&Pde>, align| match half {
-            Some(pde) => encode_table::<Self>(pde, align),
+        let encode = |word, half: Option<&Pde>| match half {
+            Some(pde) => encode_table::<Self>(word, pde),
             None => Ok(0),
         };
 
-        Ok([encode(big, BIG_TABLE_ALIGN)?, encode(small, TABLE_ALIGN)?])
+        Ok([
+            encode(TableWord::Big, big)?,
+            encode(TableWord::Small, small)?,
+        ])
     }
 
     /// Encodes a page of `size`: an entry of a table of 4 KiB or 64 KiB pages, the first word of a
@@ -104,18 +120,39 @@ pub(crate) trait Format: Send + Sync + 'static {
         )
     }
 
-    /// Returns the words of a sparse entry: accesses to it do not fault, although nothing is
-    /// mapped. If entries of `kind` have one word, the first is it.
+    /// Encodes an entry that maps nothing: one that is `sparse`, which accesses do not fault at, or
+    /// an absent one. If entries of `kind` have one word, it is the first.
     ///
-    /// Nothing is mapped like that yet, but for the tests.
+    /// Only tests make sparse entries yet.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `no_ats` is set, and entries of `kind` cannot rule out ATS.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    fn encode_unmapped(kind: EntryKind, sparse: bool, no_ats: bool) -> Result<[u64; 2]> {
+        let (sparse_word, no_ats_word) = match kind {
+            EntryKind::Pde => (Self::PdeBits::SPARSE, Self::PdeBits::NO_ATS),
+            EntryKind::Dual => (Self::PdeBits::SPARSE, Self::PdeBits::NO_ATS_DUAL),
+            EntryKind::Pte => (Self::PteBits::SPARSE, None),
+        };
+        let mut word = 0;
+
+        if sparse {
+            word |= sparse_word;
+        }
+        if no_ats {
+            word |= no_ats_word.ok_or(EINVAL)?;
+        }
+
+        Ok([word, 0])
+    }
+
+    /// Returns the words of a sparse entry, with the same attributes as [`Self::own_table`].
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     fn encode_sparse(kind: EntryKind) -> [u64; 2] {
-        let word = match kind {
-            EntryKind::Pde | EntryKind::Dual => Self::PdeBits::SPARSE,
-            EntryKind::Pte => Self::PteBits::SPARSE,
-        };
+        let no_ats = Self::NO_ATS && kind != EntryKind::Pte;
 
-        [word, 0]
+        Self::encode_unmapped(kind, true, no_ats).unwrap_or_default()
     }
 
     /// Decodes an entry; if it has one word, the second is ignored. All words can be decoded.
@@ -130,35 +167,53 @@ pub(crate) trait Format: Send + Sync + 'static {
         match kind {
             EntryKind::Pte => decode_page::<Self>(kind, size, first),
             EntryKind::Pde if is_page => decode_page::<Self>(kind, size, first),
-            EntryKind::Pde => decode_table::<Self>(first, TABLE_ALIGN),
+            EntryKind::Pde => decode_table::<Self>(TableWord::Single, first),
             EntryKind::Dual if is_page && second != 0 => Entry::Invalid,
             EntryKind::Dual if is_page => decode_page::<Self>(kind, size, first),
             EntryKind::Dual => merge_dual(
-                decode_table::<Self>(first, BIG_TABLE_ALIGN),
-                decode_table::<Self>(second, TABLE_ALIGN),
+                decode_table::<Self>(TableWord::Big, first),
+                decode_table::<Self>(TableWord::Small, second),
             ),
         }
     }
 }
 
+/// Which word of an entry points to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableWord {
+    /// The only one; the table is a directory, aligned to 4 KiB.
+    Single,
+    /// The first one of a dual entry; the table is one of big pages, aligned to 256 bytes.
+    Big,
+    /// The second one of a dual entry; the table is one of small pages, aligned to 4 KiB.
+    Small,
+}
+
 /// The bits of a word that points to a table.
 ///
-/// This is no more than moving bits. What has no place is cut off by [`pack`](Self::pack), and bits
-/// that no field covers are overlooked by [`unpack`](Self::unpack); [`Format`] notices both.
+/// Implementations only move bits. [`pack`](Self::pack) cuts off values that do not fit, and
+/// [`unpack`](Self::unpack) ignores bits without a field; [`Format`] detects both.
 pub(crate) trait TableBits {
     /// The word of a sparse entry.
     const SPARSE: u64;
 
-    /// Returns the word for `pde`, or one that says something else if there is none.
-    ///
-    /// The address, in all words, is in units of 256 bytes or finer.
-    fn pack(pde: &Pde) -> u64;
+    /// The bit that rules out ATS in an entry of one word that maps nothing; [`None`] if the format
+    /// lacks such a bit.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    const NO_ATS: Option<u64>;
+
+    /// The same bit of the first word of a dual entry.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    const NO_ATS_DUAL: Option<u64>;
+
+    /// Packs `pde` into a word. A `pde` that does not fit gives a word with another meaning.
+    fn pack(place: TableWord, pde: &Pde) -> u64;
 
     /// Returns what the word says; [`None`] if it is not valid.
-    fn unpack(word: u64) -> Option<Pde>;
+    fn unpack(place: TableWord, word: u64) -> Option<Pde>;
 
     /// Returns what a word means that is not valid.
-    fn decode_unused(word: u64) -> Entry;
+    fn decode_unused(place: TableWord, word: u64) -> Entry;
 }
 
 /// The bits of a word that is a page; see [`TableBits`].
@@ -188,7 +243,7 @@ pub(crate) struct Level {
     pub(crate) kind: EntryKind,
     /// Whether an entry can be a page, of which size, rather than point to a table.
     ///
-    /// This is what the format has; a chip may have less.
+    /// A chip with the format may have fewer sizes; see [`PageSizes`].
     pub(crate) leaf: Option<PageSize>,
 }
 
@@ -219,14 +274,47 @@ impl Level {
     }
 }
 
+/// The page sizes that a chip supports, a subset of the sizes in its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageSizes {
+    /// The sum of the sizes in bytes, all of which are powers of two.
+    bytes: u64,
+}
+
+impl PageSizes {
+    /// The sizes that all chips have.
+    pub(crate) const COMMON: Self = Self { bytes: 0 }
+        .with(PageSize::Size4K)
+        .with(PageSize::Size64K)
+        .with(PageSize::Size2M);
+
+    /// Returns the sizes that a GPU of model `chipset` has.
+    pub(crate) const fn of(chipset: Chipset) -> Self {
+        use Chipset::*;
+
+        match chipset {
+            TU102 | TU104 | TU106 | TU117 | TU116 => Self::COMMON,
+            GA100 | GA102 | GA103 | GA104 | GA106 | GA107 | AD102 | AD103 | AD104 | AD106
+            | AD107 => Self::COMMON.with(PageSize::Size512M),
+        }
+    }
+
+    /// Returns these sizes and `size`.
+    pub(crate) const fn with(self, size: PageSize) -> Self {
+        Self {
+            bytes: self.bytes | size.bytes(),
+        }
+    }
+
+    /// Returns whether `size` is one of them.
+    #[inline]
+    pub(crate) const fn contains(self, size: PageSize) -> bool {
+        self.bytes & size.bytes() != 0
+    }
+}
+
 /// The bit of the (first) word of a directory's entry that makes a PTE of it, in all formats.
 const IS_PTE: u64 = 1 << 0;
-
-/// Alignment of tables in bytes.
-const TABLE_ALIGN: u64 = PAGE_SIZE;
-
-/// Alignment of tables of 64 KiB pages in bytes.
-const BIG_TABLE_ALIGN: u64 = 256;
 
 /// What a table of 64 KiB pages is, as if it were a level. All formats have the same.
 ///
@@ -273,24 +361,20 @@ fn page_kind<F: Format + ?Sized>(size: PageSize) -> Option<EntryKind> {
         .map(|level| level.kind)
 }
 
-/// Encodes a word that points to a table whose address is a multiple of `align` bytes.
-fn encode_table<F: Format + ?Sized>(pde: &Pde, align: u64) -> Result<u64> {
-    let word = F::PdeBits::pack(pde);
+/// Encodes a word that points to a table.
+fn encode_table<F: Format + ?Sized>(place: TableWord, pde: &Pde) -> Result<u64> {
+    let word = F::PdeBits::pack(place, pde);
 
-    expect(word, decode_table::<F>(word, align), Entry::Table(*pde))
+    expect(word, decode_table::<F>(place, word), Entry::Table(*pde))
 }
 
-/// Decodes a word that is no page, but perhaps points to a table aligned to `align` bytes.
-fn decode_table<F: Format + ?Sized>(word: u64, align: u64) -> Entry {
-    let Some(pde) = F::PdeBits::unpack(word) else {
-        return F::PdeBits::decode_unused(word);
-    };
-
-    if pde.address % align != 0 || F::PdeBits::pack(&pde) != word {
-        return Entry::Invalid;
+/// Decodes a word that is not a page, but may point to a table.
+fn decode_table<F: Format + ?Sized>(place: TableWord, word: u64) -> Entry {
+    match F::PdeBits::unpack(place, word) {
+        None => F::PdeBits::decode_unused(place, word),
+        Some(pde) if F::PdeBits::pack(place, &pde) != word => Entry::Invalid,
+        Some(pde) => Entry::Table(pde),
     }
-
-    Entry::Table(pde)
 }
 
 /// Decodes a word of an entry of `kind` that is no table, but perhaps a page of `size`.

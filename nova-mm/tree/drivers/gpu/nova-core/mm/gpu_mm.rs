@@ -66,9 +66,11 @@ impl GpuMm {
     ///
     /// - [`EINVAL`] if `mmu` cannot reach all of the framebuffer, or BAR1 is larger than what page
     ///   tables can translate.
+    /// - [`EIO`] if VRAM cannot be accessed through PRAMIN.
+    /// - [`ENOSPC`] if no page of VRAM is usable.
     /// - [`ENOMEM`] if there is no memory for the driver's own data.
     pub(crate) fn new<'a>(
-        mmu: Mmu,
+        mut mmu: Mmu,
         framebuffer: Framebuffer,
         bar1_size: u64,
         bar0: &'a dyn Mmio,
@@ -77,6 +79,8 @@ impl GpuMm {
             // Page tables can be anywhere, those of the firmware in what is not usable.
             _: { mmu.pramin.check_reach(framebuffer.range())? },
             vram: VramAllocator::new(framebuffer.usable())?,
+            // The page is the driver's while it is written, and no table is read before.
+            _: { mmu.pramin.probe(bar0, vram.alloc_table()?.address())? },
             mmu <- new_mutex!(mmu, "nova_core_mmu"),
             bar1: Bar1::new(framebuffer.bar1_root(), bar1_size, vram.clone(), &mmu, bar0)?,
             framebuffer,

@@ -5,6 +5,7 @@
 use crate::{
     gpu::Chipset,
     mm::{
+        format::PageSizes,
         pramin::Pramin,
         tlb::Tlb, //
     },
@@ -22,6 +23,8 @@ pub(crate) struct Mmu {
     pub(crate) pramin: Pramin,
     /// Invalidation of what the GPU has cached of page tables.
     pub(crate) tlb: Tlb,
+    /// The sizes of pages that entries can have.
+    pub(crate) page_sizes: PageSizes,
 }
 
 impl Mmu {
@@ -30,6 +33,7 @@ impl Mmu {
         Self {
             pramin: Pramin::new(chipset),
             tlb: Tlb::new(),
+            page_sizes: PageSizes::of(chipset),
         }
     }
 }

@@ -51,7 +51,8 @@ pub(crate) use bar0::ModelBar0;
 pub(crate) use bar1::ModelBar1;
 pub(crate) use config::{
     Config,
-    Generation, //
+    Generation,
+    WideAccess, //
 };
 pub(crate) use state::{
     Counts,

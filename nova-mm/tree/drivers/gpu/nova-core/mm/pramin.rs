@@ -44,6 +44,8 @@ const WINDOW_SIZE: u64 = usize_as_u64(NV_PRAMIN.end - NV_PRAMIN.start);
 /// [`Pramin::window`]; where it is shared, it lives in a lock.
 pub(crate) struct Pramin {
     hal: &'static dyn PraminHal,
+    /// Whether an access of 64 bits is one on the bus, rather than two of 32 bits.
+    is_64bit: bool,
     /// Address of the last four bytes that were written, unless they were read back since.
     unread: Option<VramAddress>,
 }
@@ -56,7 +58,46 @@ impl Pramin {
 
     /// Returns the aperture that is moved by way of `hal`; the hardware is not touched.
     pub(crate) fn with_hal(hal: &'static dyn PraminHal) -> Self {
-        Self { hal, unread: None }
+        Self {
+            hal,
+            is_64bit: true,
+            unread: None,
+        }
+    }
+
+    /// Determines whether the aperture takes accesses of 64 bits, and from then on splits them if
+    /// it does not.
+    ///
+    /// Nothing is published about the widths that it takes, and other drivers use 32 bits only.
+    /// This writes different values to the 8 bytes at `scratch` of VRAM, which the caller must own,
+    /// and reads them back. `bar` is BAR0.
+    ///
+    /// # Errors
+    ///
+    /// - [`EIO`] if values written with 32 bits do not come back either.
+    /// - [`EINVAL`] if `scratch` is not a multiple of 8, or out of reach of the aperture.
+    pub(crate) fn probe(&mut self, bar: &dyn Mmio, scratch: VramAddress) -> Result {
+        const PATTERNS: [u64; 2] = [0x0123_4567_89ab_cdef, !0x0123_4567_89ab_cdef];
+
+        let mut takes = |is_64bit, value| {
+            self.is_64bit = is_64bit;
+            self.window(bar).comes_back(scratch, value)
+        };
+
+        // The value before an access of 64 bits must differ from the value written.
+        for pattern in PATTERNS {
+            if !takes(false, !pattern)? {
+                return Err(EIO);
+            }
+            if !takes(true, pattern)? {
+                self.is_64bit = false;
+                break;
+            }
+        }
+        // All of it has been read back.
+        self.unread = None;
+
+        Ok(())
     }
 
     /// Checks that the aperture can be moved over all of `range` of VRAM.
@@ -97,6 +138,16 @@ impl Pramin {
     }
 }
 
+/// Splits a value into its lower and its upper 32 bits.
+fn halves(value: u64) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+
+    (
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    )
+}
+
 /// Splits an address into that of the window that it is in, and its distance from there in bytes.
 fn split(address: VramAddress) -> (VramAddress, u64) {
     let address = address.into_raw();
@@ -133,23 +184,85 @@ impl<'a> PraminWindow<'a> {
         self.bar.read32(offset)
     }
 
-    /// Reads 64 bits, in one access.
+    /// Reads 64 bits, in one access if the aperture takes that.
     pub(crate) fn read64(&mut self, address: VramAddress) -> Result<u64> {
         let offset = self.move_over::<u64>(address)?;
+        if self.pramin.is_64bit {
+            return self.bar.read64(offset);
+        }
 
-        self.bar.read64(offset)
+        let low = self.read32(address)?;
+        let high = self.read32(upper_half(address)?)?;
+
+        Ok(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// Writes 64 bits, in one access.
+    /// Writes 64 bits that the GPU does not use meanwhile, in one access if the aperture takes
+    /// that.
     pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
         let offset = self.move_over::<u64>(address)?;
-        // The upper half is what arrives last if a bus splits the access.
-        let upper = address.checked_add(usize_as_u64(size_of::<u32>()))?;
+        let upper = upper_half(address)?;
+        if self.pramin.is_64bit {
+            self.bar.write64(value, offset)?;
+            // The upper half arrives last if a bus splits the access.
+            self.pramin.unread = Some(upper);
 
-        self.bar.write64(value, offset)?;
-        self.pramin.unread = Some(upper);
+            return Ok(());
+        }
+
+        let (low, high) = halves(value);
+        self.write32(address, low)?;
+        self.write32(upper, high)
+    }
+
+    /// Writes a word of a page table that the GPU may read at any time, in place of `old`, which is
+    /// there now.
+    ///
+    /// If it takes two accesses, the GPU never sees a valid word of one half of each: a word whose
+    /// lower half is zero is not valid, in all formats. If both halves change and both words are
+    /// valid, there is a moment in which nothing is mapped.
+    pub(crate) fn replace64(&mut self, address: VramAddress, old: u64, new: u64) -> Result {
+        if self.pramin.is_64bit {
+            return self.write64(address, new);
+        }
+
+        self.move_over::<u64>(address)?;
+        let (old_low, old_high) = halves(old);
+        let (low, high) = halves(new);
+        let mut shown = old_low;
+
+        if high != old_high {
+            if shown != 0 {
+                shown = 0;
+                self.write32(address, shown)?;
+            }
+            self.write32(upper_half(address)?, high)?;
+        }
+        if low != shown {
+            self.write32(address, low)?;
+        }
 
         Ok(())
+    }
+
+    /// Writes 32 bits.
+    fn write32(&mut self, address: VramAddress, value: u32) -> Result {
+        let offset = self.move_over::<u32>(address)?;
+
+        self.bar.write32(value, offset)?;
+        self.pramin.unread = Some(address);
+
+        Ok(())
+    }
+
+    /// Writes `value`, and returns whether it is read back, as 64 bits and as two halves.
+    fn comes_back(&mut self, address: VramAddress, value: u64) -> Result<bool> {
+        let (low, high) = halves(value);
+        self.write64(address, value)?;
+
+        Ok(self.read64(address)? == value
+            && self.read32(address)? == low
+            && self.read32(upper_half(address)?)? == high)
     }
 
     /// Ends the session, and waits until all that was written is in VRAM.
@@ -185,6 +298,11 @@ impl<'a> PraminWindow<'a> {
 
         Ok(NV_PRAMIN.start + u64_as_usize(within))
     }
+}
+
+/// Returns the address of the upper half of the 64 bits at `address`.
+fn upper_half(address: VramAddress) -> Result<VramAddress> {
+    address.checked_add(usize_as_u64(size_of::<u32>()))
 }
 
 /// Proof that all that was written to VRAM through PRAMIN is there.

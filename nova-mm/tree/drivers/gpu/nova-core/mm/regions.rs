@@ -35,6 +35,7 @@ mod tests;
 /// - The ranges in `usable`, of which there is at least one, are not empty, in ascending order, and
 ///   do not overlap. Their bounds are multiples of 4 KiB, and they lie in `range`.
 /// - The page of 4 KiB at `bar1_root` lies in `range`, and in no range of `usable`.
+/// - `range` starts at address zero.
 pub(crate) struct Framebuffer {
     range: Range<VramAddress>,
     usable: KVec<Range<VramAddress>>,
@@ -54,8 +55,10 @@ impl Framebuffer {
         let mut usable =
             KVec::with_capacity(regions.len(), GFP_KERNEL).map_err(|_| Defect::Failed(ENOMEM))?;
 
+        let mut end = description.length;
+
         for (i, region) in regions.iter().enumerate() {
-            region.check(description)?;
+            end = end.max(region.check(description)?);
             for other in &regions[..i] {
                 region.check_against(other)?;
             }
@@ -74,13 +77,14 @@ impl Framebuffer {
         // INVARIANT: All of this was checked, here or above. That regions neither wrap around nor
         // are empty is checked before two of them are compared.
         Ok(Self {
-            range: VramAddress::new(0)..VramAddress::new(description.size),
-            bar1_root: check_root(description, &usable)?,
+            range: VramAddress::new(0)..VramAddress::new(end),
+            bar1_root: check_root(description, end, &usable)?,
             usable,
         })
     }
 
-    /// Returns the addresses of all of the memory, that of the firmware and holes included.
+    /// Returns the addresses of all of the memory, including holes and the memory of the firmware.
+    /// The GSP reports the end.
     pub(crate) fn range(&self) -> Range<VramAddress> {
         self.range.clone()
     }
@@ -110,8 +114,9 @@ fn sort_by_start(ranges: &mut [Range<VramAddress>]) {
 
 /// What a [`Framebuffer`] is made from.
 pub(crate) struct FbDescription<'a> {
-    /// Size of the memory in bytes.
-    pub(crate) size: u64,
+    /// Size of the memory in bytes, as reported by the GSP. The memory ends at a higher address if
+    /// there are holes in it.
+    pub(crate) length: u64,
     /// What the driver itself has given to the firmware: half-open ranges of addresses.
     pub(crate) firmware: &'a [Range<u64>],
     /// What the GSP says of the regions.
@@ -125,6 +130,7 @@ pub(crate) struct FbDescription<'a> {
 /// The firmware owns the page, so it must not be one that the driver allocates.
 fn check_root(
     description: &FbDescription<'_>,
+    fb_end: u64,
     usable: &[Range<VramAddress>],
 ) -> Result<VramAddress, Defect> {
     let defect = Defect::Bar1Root(description.bar1_root);
@@ -132,7 +138,7 @@ fn check_root(
     let end = root.checked_add(PAGE_SIZE).map_err(|_| defect)?;
 
     if Pfn::try_from(root).is_err()
-        || end.into_raw() > description.size
+        || end.into_raw() > fb_end
         || usable.iter().any(|range| range.contains(&root))
     {
         return Err(defect);
@@ -185,8 +191,9 @@ impl FbRegion {
         self.reserved == 0 && !self.is_protected && self.supports_compression && self.supports_iso
     }
 
-    /// Checks the region for itself. Of those that are not used, only that they are ranges.
-    fn check(&self, description: &FbDescription<'_>) -> Result<(), Defect> {
+    /// Checks the region by itself, and returns its exclusive end. For regions that are not used,
+    /// this checks only that they are ranges.
+    fn check(&self, description: &FbDescription<'_>) -> Result<u64, Defect> {
         if self.limit < self.base {
             return Err(Defect::Inverted(*self));
         }
@@ -196,13 +203,10 @@ impl FbRegion {
             .ok_or(Defect::EndOverflows(*self))?;
 
         if !self.is_usable() {
-            return Ok(());
+            return Ok(end);
         }
         if self.base % PAGE_SIZE != 0 || end % PAGE_SIZE != 0 {
             return Err(Defect::Misaligned(*self));
-        }
-        if end > description.size {
-            return Err(Defect::OutOfBounds(*self));
         }
         if description
             .firmware
@@ -212,7 +216,7 @@ impl FbRegion {
             return Err(Defect::OverlapsFirmware(*self));
         }
 
-        Ok(())
+        Ok(end)
     }
 
     /// Checks that no memory is in this region and in `other`, unless neither is used.
@@ -249,8 +253,6 @@ pub(crate) enum Defect {
     EndOverflows(FbRegion),
     /// A bound of the region is no multiple of 4 KiB.
     Misaligned(FbRegion),
-    /// The region does not lie in the framebuffer.
-    OutOfBounds(FbRegion),
     /// There is memory in the region that the driver has given to the firmware.
     OverlapsFirmware(FbRegion),
     /// There is memory in both regions.
@@ -278,7 +280,6 @@ impl fmt::Display for Defect {
             Self::Inverted(region) => (region, "is inverted"),
             Self::EndOverflows(region) => (region, "ends with the last address"),
             Self::Misaligned(region) => (region, "is not aligned to 4 KiB"),
-            Self::OutOfBounds(region) => (region, "exceeds the framebuffer"),
             Self::OverlapsFirmware(region) => (region, "overlaps the firmware"),
         };
 

@@ -283,7 +283,7 @@ impl<'a, F: Format> SelfTest<'a, F> {
         for value in [pattern(0), pattern(8)] {
             let memory = self.memory(PAGE_SIZE, PageSize::Size4K)?;
             let mapping = self.map(&memory, 0, PAGE_SIZE, Access::ReadWrite)?;
-            // Nobody else maps anything now, so the lowest address is the same again.
+            // There are no other mappings now, so the highest free address is the same again.
             let address = mapping.address().into_raw();
             check("address", before.unwrap_or(address), address)?;
             before = Some(address);
@@ -364,9 +364,10 @@ impl<'a, F: Format> SelfTest<'a, F> {
     /// Finds out from the page tables themselves what is mapped.
     fn walk(&self, root: VramAddress, address: VirtualAddress) -> Result<Found> {
         let mut mmu = self.mmu.lock();
+        let sizes = mmu.page_sizes;
         let mut window = mmu.pramin.window(self.bar0);
         let mut read = |address| window.read64(address);
 
-        Ok(walk::<F>(&mut read, root, address)?.found)
+        Ok(walk::<F>(&mut read, sizes, root, address)?.found)
     }
 }

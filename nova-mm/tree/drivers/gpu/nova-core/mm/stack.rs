@@ -40,6 +40,13 @@ impl<T: Link> Stack<T> {
         Some(object)
     }
 
+    /// Moves all objects of `other` onto this stack, in time proportional to their number.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        while let Some(object) = other.pop() {
+            self.push(object);
+        }
+    }
+
     /// Takes all objects.
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new())

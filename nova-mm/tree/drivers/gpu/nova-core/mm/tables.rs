@@ -43,6 +43,7 @@ mod extents;
 use self::extents::Extents;
 
 mod foreign;
+pub(crate) use self::foreign::ForeignEntry;
 
 mod node;
 pub(crate) use self::node::Node;
@@ -209,6 +210,12 @@ impl<F> PageTables<F> {
     /// not be accessed in the middle of a change. If not, all further changes fail.
     pub(crate) fn is_intact(&self) -> bool {
         self.intact
+    }
+
+    /// Keeps the memory of the tables that are not the firmware's from being freed when they are
+    /// dropped.
+    pub(crate) fn keep_allocated(&self) {
+        self.root.keep_allocated();
     }
 }
 

@@ -37,6 +37,12 @@ pub(crate) struct Tlb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlbScope {
     /// Those behind the hub: enough for the address spaces of BARs, and only for them.
+    ///
+    /// The translations of all address spaces are invalidated there, not only the named one. The
+    /// GSP firmware binds the address space of a BAR, so the driver does not know the root to which
+    /// the hardware attributes the translations, and translations of BAR2 seemed to survive an
+    /// invalidate that names the root of its page tables. The CPU could then access memory after it
+    /// was freed. The cost is that other clients of the hub refill their TLBs.
     Hub,
     /// All of them.
     All,
@@ -136,7 +142,8 @@ fn trigger(scope: TlbScope, change: TlbChange) -> NV_VIRTUAL_FUNCTION_PRIV_MMU_I
     let value = NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::default()
         .set_trigger(true)
         .set_all_va(true)
-        .set_hubtlb_only(scope == TlbScope::Hub);
+        .set_hubtlb_only(scope == TlbScope::Hub)
+        .set_all_pdb(scope == TlbScope::Hub);
 
     match change {
         TlbChange::Upgrade => value,

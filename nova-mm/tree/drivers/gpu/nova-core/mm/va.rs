@@ -76,8 +76,7 @@ impl VaSpace {
 
     /// Takes a range of addresses.
     ///
-    /// The search for a free range looks at the ranges in use in the order of their addresses, and
-    /// takes the lowest that fits.
+    /// The search for a free range looks at the ranges in use in the order of their addresses.
     ///
     /// Context: may sleep; allocates.
     ///
@@ -95,6 +94,7 @@ impl VaSpace {
         let mut used = self.used.lock();
         let pages = match request {
             VaRequest::Any { pages, align } => self.find(&used, pages, align)?,
+            VaRequest::Highest { pages, align } => self.find_highest(&used, pages, align)?,
             VaRequest::Fixed(pages) => self.check(&used, pages)?,
         };
         used.insert(node.into_node(pages.start, pages.end));
@@ -134,6 +134,35 @@ impl VaSpace {
         fits(free, self.limits.end).ok_or(ENOSPC)
     }
 
+    /// Returns the highest free range of `pages` pages that is aligned to `align`.
+    fn find_highest(
+        &self,
+        used: &RBTree<Vfn, Vfn>,
+        pages: u64,
+        align: PageSize,
+    ) -> Result<Range<Vfn>> {
+        if pages == 0 {
+            return Err(EINVAL);
+        }
+
+        let fits = |from: Vfn, to: Vfn| -> Option<Range<Vfn>> {
+            let start = to.into_raw().checked_sub(pages)?;
+            // A power of two.
+            let start = Vfn::new(start & !(align.pages() - 1)).ok()?;
+
+            (start >= from).then_some(start..start.checked_add(pages).ok()?)
+        };
+
+        let mut highest = None;
+        let mut free = self.limits.start;
+        for (&start, &end) in used {
+            highest = fits(free, start).or(highest);
+            free = end;
+        }
+
+        fits(free, self.limits.end).or(highest).ok_or(ENOSPC)
+    }
+
     /// Checks that `pages` can be taken, and returns them.
     fn check(&self, used: &RBTree<Vfn, Vfn>, pages: Range<Vfn>) -> Result<Range<Vfn>> {
         if pages.is_empty() || pages.start < self.limits.start || pages.end > self.limits.end {
@@ -156,11 +185,18 @@ impl VaSpace {
 /// Which virtual addresses are asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum VaRequest {
-    /// Any free ones.
+    /// The lowest that are free.
     Any {
         /// How many pages of 4 KiB.
         pages: u64,
         /// What the first address is a multiple of.
+        align: PageSize,
+    },
+    /// The highest that are free.
+    Highest {
+        /// How many pages of 4 KiB.
+        pages: u64,
+        /// Alignment of the first address.
         align: PageSize,
     },
     /// Exactly these.

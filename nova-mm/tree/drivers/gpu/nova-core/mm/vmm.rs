@@ -48,7 +48,10 @@ use crate::mm::{
     format::Format,
     mmio::Mmio,
     mmu::Mmu,
+    stack::Stack,
     tables::{
+        ForeignEntry,
+        Node,
         PageTables,
         Spares,
         Work, //
@@ -64,20 +67,14 @@ use crate::mm::{
 
 pub(crate) mod job;
 
-mod kept;
-use self::kept::Kept;
-
 mod records;
-use self::records::{
-    Records,
-    Reservation, //
-};
+use self::records::Records;
 
 mod retired;
 use self::retired::{
+    keep_tables,
     Quarantine,
-    Released,
-    Retired, //
+    Released, //
 };
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
@@ -86,8 +83,8 @@ pub(crate) mod tests;
 /// An address space of the GPU, whose page tables are of format `F`.
 ///
 /// [`Self::teardown`] has to be called before the last reference is dropped, unless nothing is
-/// mapped: the GPU may use the page tables until then. If it is not, they and all that is mapped
-/// are lost rather than freed.
+/// mapped: the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
+/// the tables and the mapped VRAM [stay allocated](crate::mm::vram::Vram::keep_allocated).
 #[pin_data]
 pub(crate) struct Vmm<F: Format> {
     /// Address of the root of the page tables.
@@ -98,11 +95,13 @@ pub(crate) struct Vmm<F: Format> {
     va: Arc<VaSpace>,
     /// The virtual addresses that the firmware uses.
     _foreign: KVec<Arc<VaRange>>,
+    /// Entries of the firmware that could not be decoded.
+    unknown: Option<UnknownEntries>,
     /// Where the page tables come from.
     memory: VramAllocator,
     /// The table lock.
     #[pin]
-    state: Mutex<Kept<F>>,
+    state: Mutex<State<F>>,
 }
 
 /// What the table lock protects.
@@ -110,18 +109,43 @@ struct State<F> {
     tables: PageTables<F>,
     records: Records,
     quarantine: Quarantine,
-    /// What [`Vmm::teardown`] needs; [`None`] once it has been called.
-    exit: Option<Exit>,
+    /// Tables that an interrupted change has unlinked. The GPU may still reach them.
+    cut_off: Stack<Node>,
+    /// Whether [`Vmm::teardown`] has been called, after which all jobs fail.
+    is_closed: bool,
+    /// For [`Vmm::teardown`]. Always empty, since it never splits a large page.
+    spares: Spares,
 }
 
-/// What it takes to unmap everything.
-struct Exit {
-    /// None: nothing is split.
-    spares: Spares,
-    /// Not used up either.
-    spare: Reservation,
-    /// For what is taken out.
-    retired: KBox<Retired>,
+/// Entries of the firmware that could not be decoded, so that their addresses are not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownEntries {
+    /// The first one.
+    pub(crate) first: ForeignEntry,
+    /// Number of these entries.
+    pub(crate) count: u64,
+    /// Number of pages of 4 KiB that they span.
+    pub(crate) pages: u64,
+}
+
+impl UnknownEntries {
+    /// Adds `entry` to those `found` before.
+    fn with(found: Option<Self>, entry: ForeignEntry) -> Self {
+        let pages = entry.end - entry.start;
+
+        match found {
+            None => Self {
+                first: entry,
+                count: 1,
+                pages,
+            },
+            Some(found) => Self {
+                count: found.count + 1,
+                pages: found.pages + pages,
+                ..found
+            },
+        }
+    }
 }
 
 impl<F: Format> Vmm<F> {
@@ -146,12 +170,13 @@ impl<F: Format> Vmm<F> {
         let va = VaSpace::new::<F>(limits)?;
         let tables = PageTables::new(&memory, mmu, bar)?;
 
-        Self::with_tables(tables, va, KVec::new(), TlbScope::All, memory)
+        Self::with_tables(tables, va, KVec::new(), None, TlbScope::All, memory)
     }
 
     /// Takes over the address space of a BAR, whose root `pdb` belongs to the firmware.
     ///
-    /// What the firmware has mapped in `limits` stays as it is; the addresses count as in use.
+    /// Mappings of the firmware in `limits` are preserved and their addresses reserved. So are the
+    /// addresses of [entries that could not be decoded](Self::unknown_entries).
     ///
     /// Context: may sleep; allocates, and takes the hardware lock.
     ///
@@ -169,33 +194,36 @@ impl<F: Format> Vmm<F> {
         let va = VaSpace::new::<F>(limits)?;
 
         let mut foreign = KVec::new();
-        let tables = PageTables::import(pdb, &pages, mmu, bar, &mut |pages| {
-            let pages = Vfn::new(pages.start)?..Vfn::new(pages.end)?;
+        let mut unknown = None;
+        let tables = PageTables::import(pdb, &pages, mmu, bar, &mut |entry| {
+            let pages = Vfn::new(entry.start)?..Vfn::new(entry.end)?;
             foreign.push(va.reserve(VaRequest::Fixed(pages))?, GFP_KERNEL)?;
+            if !entry.is_known {
+                unknown = Some(UnknownEntries::with(unknown, entry));
+            }
 
             Ok(())
         })?;
 
-        Self::with_tables(tables, va, foreign, TlbScope::Hub, memory)
+        Self::with_tables(tables, va, foreign, unknown, TlbScope::Hub, memory)
     }
 
     fn with_tables(
         tables: PageTables<F>,
         va: Arc<VaSpace>,
         foreign: KVec<Arc<VaRange>>,
+        unknown: Option<UnknownEntries>,
         scope: TlbScope,
         memory: VramAllocator,
     ) -> Result<Arc<Self>> {
-        let state = Kept::new(State {
-            exit: Some(Exit {
-                spares: Spares::none::<F>(&memory)?,
-                spare: Reservation::new(GFP_KERNEL)?,
-                retired: Retired::new()?,
-            }),
+        let state = State {
+            spares: Spares::none::<F>(&memory)?,
+            is_closed: false,
             records: Records::new(),
             quarantine: Quarantine::new(),
+            cut_off: Stack::new(),
             tables,
-        })?;
+        };
 
         Arc::pin_init(
             pin_init!(Self {
@@ -203,6 +231,7 @@ impl<F: Format> Vmm<F> {
                 scope,
                 va,
                 _foreign: foreign,
+                unknown,
                 memory,
                 state <- new_mutex!(state, "nova_mm_tables"),
             }),
@@ -213,6 +242,11 @@ impl<F: Format> Vmm<F> {
     /// Returns the address of the root of the page tables, the page directory base.
     pub(crate) fn pdb(&self) -> VramAddress {
         self.pdb
+    }
+
+    /// Returns the entries of the firmware that could not be decoded when the tables were adopted.
+    pub(crate) fn unknown_entries(&self) -> Option<&UnknownEntries> {
+        self.unknown.as_ref()
     }
 
     /// Takes virtual addresses; they are given back when the last reference to them is dropped, and
@@ -228,29 +262,51 @@ impl<F: Format> Vmm<F> {
     }
 
     /// Unmaps everything, so that the GPU uses none of the page tables any more, except for the
-    /// root. No job can be run afterwards.
+    /// root. All jobs that run afterwards fail, even if this has failed.
     ///
-    /// If the TLB is not invalidated in time it can be called again.
+    /// If a mapping cannot be unmapped, this continues with the others, invalidates the TLB and
+    /// frees the memory that has been unmapped. Further calls retry the rest, and do nothing if
+    /// there is none.
     ///
     /// Context: may sleep; takes the table lock and the hardware lock. Allocates nothing, and frees
     /// what was mapped.
     ///
     /// # Errors
     ///
-    /// As for [`Ran::cleanup`](job::Ran::cleanup).
+    /// The first of these:
+    ///
+    /// - [`EBUSY`] if the firmware has changed an entry. The mappings below it remain.
+    /// - [`ETIMEDOUT`] if the TLB has not been invalidated in time. Nothing is freed then.
+    /// - Others if the hardware could not be accessed. If that was in the middle of a change, all
+    ///   further calls fail with [`EIO`].
     pub(crate) fn teardown(&self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result {
-        // The locks are not held any more when it is freed.
-        self.unmap_all(mmu, bar).map(drop)
+        let (result, released) = self.unmap_all(mmu, bar);
+        // Free it without holding the locks.
+        drop(released);
+
+        result
     }
 
-    fn unmap_all(&self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result<Released> {
+    fn unmap_all(&self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> (Result, Released) {
         let mut state = self.state.lock();
         let mut mmu = mmu.lock();
-        let mmu = &mut *mmu;
 
-        state.unmap_all(mmu, bar)?;
+        state.is_closed = true;
+        if !state.tables.is_intact() {
+            return (Err(EIO), Released::empty());
+        }
+        let unmapped = state.unmap_all(&mut mmu, bar);
+
+        match self.release_all(&mut state, &mut mmu, bar) {
+            Ok(released) => (unmapped, released),
+            Err(e) => (unmapped.and(Err(e)), Released::empty()),
+        }
+    }
+
+    /// Invalidates the TLB if the quarantine is not empty, and empties it.
+    fn release_all(&self, state: &mut State<F>, mmu: &mut Mmu, bar: &dyn Mmio) -> Result<Released> {
         if state.quarantine.is_empty() {
-            return Ok(Released::new());
+            return Ok(Released::empty());
         }
         let acknowledged = PageTables::<F>::unflushed(mmu.pramin.window(bar))?.invalidate(
             &mut mmu.tlb,
@@ -278,38 +334,43 @@ impl<F: Format> Vmm<F> {
 }
 
 impl<F: Format> State<F> {
-    /// Takes everything that is mapped out of the page tables and into quarantine.
+    /// Unmaps all records that can be unmapped, and moves them to the quarantine. Returns the first
+    /// error.
     fn unmap_all(&mut self, mmu: &mut Mmu, bar: &dyn Mmio) -> Result {
-        if !self.tables.is_intact() {
-            return Err(EIO);
-        }
-        let Some(mut exit) = self.exit.take() else {
-            // What could not be unmapped before cannot be unmapped now.
-            return if self.records.is_empty() {
-                Ok(())
-            } else {
-                Err(EIO)
-            };
-        };
-
-        let mut spare = Some(exit.spare);
         let mut result = Ok(());
-        while let (Some(pages), Some(node)) = (self.records.first(), spare.take()) {
-            let work = Work {
-                spares: &mut exit.spares,
-                retired: &mut exit.retired.tables,
-                window: mmu.pramin.window(bar),
-            };
-            // The TLB is invalidated once, when everything has been unmapped.
-            result = self.tables.unmap(&pages, work).map(|_| ());
-            if result.is_err() {
+        let mut next = 0;
+
+        while let Some(pages) = self.records.first_from(next) {
+            next = pages.end;
+            result = result.and(self.unmap_record(&pages, mmu, bar));
+            if !self.tables.is_intact() {
                 break;
             }
-            spare = self.records.remove(&pages, node, &mut exit.retired.records);
         }
-        self.quarantine.push(exit.retired);
 
         result
+    }
+
+    /// Unmaps `pages`, which are a whole record, and moves the record to the quarantine.
+    fn unmap_record(&mut self, pages: &Range<u64>, mmu: &mut Mmu, bar: &dyn Mmio) -> Result {
+        let mut tables = Stack::new();
+        let work = Work {
+            spares: &mut self.spares,
+            retired: &mut tables,
+            window: mmu.pramin.window(bar),
+        };
+        // The caller invalidates the TLB once for all records.
+        let unmapped = self.tables.unmap(pages, work).map(|_| ());
+
+        if unmapped.is_ok() {
+            let retired = self.quarantine.teardown();
+            retired.tables.append(&mut tables);
+            self.records.take(pages.start, &mut retired.records);
+        } else {
+            self.cut_off.append(&mut tables);
+        }
+
+        unmapped
     }
 }
 
@@ -317,5 +378,19 @@ impl<F> State<F> {
     /// Returns whether the GPU may use something that this owns.
     fn is_in_use(&self) -> bool {
         !self.records.is_empty() || !self.quarantine.is_empty() || !self.tables.is_intact()
+    }
+}
+
+impl<F> Drop for State<F> {
+    fn drop(&mut self) {
+        if !self.is_in_use() {
+            return;
+        }
+
+        // The GPU may access this VRAM. Kernel memory is freed.
+        self.records.keep_vram();
+        self.tables.keep_allocated();
+        self.quarantine.keep_vram();
+        keep_tables(&mut self.cut_off);
     }
 }

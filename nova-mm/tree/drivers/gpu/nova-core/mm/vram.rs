@@ -3,7 +3,8 @@
 //! Who owns which part of VRAM.
 //!
 //! All of it is handed out by one [`VramAllocator`], as [`Vram`] for whatever is to be mapped or as
-//! a [`TablePage`] for a page table. What is handed out is free again when its owner is dropped.
+//! a [`TablePage`] for a page table. Dropping these frees the memory, unless the GPU may still
+//! access it.
 //!
 //! # Context
 //!
@@ -21,18 +22,25 @@ use kernel::{
         GpuBuddyAllocMode,
         GpuBuddyParams, //
     },
+    new_mutex,
     prelude::*,
     ptr::Alignment,
     sizes::SZ_4K,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::{
-    mm::address::{
-        PageSize,
-        Pfn,
-        VramAddress,
-        PAGE_SIZE, //
+    mm::{
+        address::{
+            PageSize,
+            Pfn,
+            VramAddress,
+            PAGE_SIZE, //
+        },
+        flag::Flag, //
     },
     num::FromSafeCast, //
 };
@@ -65,12 +73,36 @@ pub(crate) struct VramAllocator(Arc<Regions>);
 /// # Invariants
 ///
 /// All addresses of `buddy` that do not lie in a usable region belong to a block of `_holes`.
+#[pin_data]
 struct Regions {
     buddy: GpuBuddy,
     /// Keeps what is not usable from being allocated.
     _holes: KVec<Pin<KBox<AllocatedBlocks>>>,
     /// The sum of the sizes of the usable regions in bytes.
     size: u64,
+    /// Blocks without an owner that must not be allocated again. No lock is taken and no memory
+    /// allocated under this lock.
+    #[pin]
+    kept: Mutex<Option<Pin<KBox<AllocatedBlocks>>>>,
+}
+
+impl Regions {
+    /// Adds blocks of `buddy` to those that stay allocated. Does not allocate memory.
+    fn keep(&self, mut blocks: Pin<KBox<AllocatedBlocks>>) {
+        let mut kept = self.kept.lock();
+        let Some(all) = &mut *kept else {
+            *kept = Some(blocks);
+            return;
+        };
+        let moved = all.as_mut().append(blocks.as_mut());
+        drop(kept);
+
+        // This cannot fail, as the blocks are from the same allocator. Leaking them would still be
+        // better than freeing them.
+        if moved.is_err() {
+            core::mem::forget(blocks);
+        }
+    }
 }
 
 impl VramAllocator {
@@ -113,13 +145,17 @@ impl VramAllocator {
             free_from = end;
         }
 
-        let regions = Regions {
-            buddy,
-            _holes: holes,
-            size,
-        };
+        let regions = Arc::pin_init(
+            pin_init!(Regions {
+                buddy,
+                _holes: holes,
+                size,
+                kept <- new_mutex!(None, "nova_mm_kept"),
+            }),
+            GFP_KERNEL,
+        )?;
 
-        Ok(Self(Arc::new(regions, GFP_KERNEL)?))
+        Ok(Self(regions))
     }
 
     /// Returns the number of bytes of usable memory, allocated or not.
@@ -127,6 +163,17 @@ impl VramAllocator {
     /// Context: any.
     pub(crate) fn size(&self) -> u64 {
         self.0.size
+    }
+
+    /// Returns the number of bytes that have no owner and stay allocated; see
+    /// [`Vram::keep_allocated`].
+    ///
+    /// Context: may sleep.
+    pub(crate) fn kept(&self) -> u64 {
+        match &*self.0.kept.lock() {
+            Some(blocks) => blocks.total_size(),
+            None => 0,
+        }
     }
 
     /// Returns the number of bytes that are not allocated.
@@ -149,17 +196,21 @@ impl VramAllocator {
     /// # Errors
     ///
     /// - [`EINVAL`] if `size` is zero or no multiple of 4 KiB.
+    /// - [`E2BIG`] if `size` is more than all of the usable memory.
     /// - [`ENOSPC`] if there is not that much free memory.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     pub(crate) fn alloc(&self, size: u64, min_page: PageSize) -> Result<Vram> {
         if size == 0 || size % PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
+        if size > self.size() {
+            return Err(E2BIG);
+        }
 
         for block in BLOCKS.into_iter().filter(|&block| block <= min_page) {
             match self.alloc_blocks(size, block) {
-                // `EINVAL` says that `size`, rounded up to such blocks, is more than there is.
-                Err(error) if error == ENOSPC || error == EINVAL => continue,
+                // With `E2BIG`, `size` exceeds the memory only when rounded up to such blocks.
+                Err(error) if error == ENOSPC || error == E2BIG => continue,
                 result => return result,
             }
         }
@@ -180,10 +231,7 @@ impl VramAllocator {
         let address = page.ranges().next().ok_or(ENOSPC)?.start;
 
         // INVARIANT: This is where the page is.
-        Ok(TablePage {
-            address,
-            _page: page,
-        })
+        Ok(TablePage { address, page })
     }
 
     /// Allocates `size` bytes in blocks of at least `block`.
@@ -200,7 +248,11 @@ impl VramAllocator {
             GFP_KERNEL,
         )?;
 
-        Ok(Vram(blocks))
+        Ok(Vram {
+            blocks: Some(blocks),
+            regions: self.0.clone(),
+            is_kept: Flag::new(),
+        })
     }
 }
 
@@ -208,7 +260,25 @@ impl VramAllocator {
 ///
 /// It can be shared between threads. To drop it may sleep, see the [module](self): what may be the
 /// last reference to it is dropped in the stage "cleanup".
-pub(crate) struct Vram(Pin<KBox<AllocatedBlocks>>);
+pub(crate) struct Vram {
+    /// The memory; [`None`] only while this is being dropped.
+    blocks: Option<Pin<KBox<AllocatedBlocks>>>,
+    /// New owner of the memory if it has to stay allocated.
+    regions: Arc<Regions>,
+    /// Whether it has to.
+    is_kept: Flag,
+}
+
+impl Drop for Vram {
+    fn drop(&mut self) {
+        if !self.is_kept.is_set() {
+            return;
+        }
+        if let Some(blocks) = self.blocks.take() {
+            self.regions.keep(blocks);
+        }
+    }
+}
 
 impl Vram {
     /// Returns the size in bytes, a multiple of 4 KiB.
@@ -216,7 +286,16 @@ impl Vram {
     /// Context: any. Takes time proportional to the number of ranges.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn size(&self) -> u64 {
-        self.0.total_size()
+        self.blocks.iter().map(|blocks| blocks.total_size()).sum()
+    }
+
+    /// Makes the memory stay allocated when this is dropped, for as long as the allocator exists.
+    ///
+    /// This is for memory that the GPU may still access when the driver drops it.
+    ///
+    /// Context: any.
+    pub(crate) fn keep_allocated(&self) {
+        self.is_kept.set();
     }
 
     /// Returns where the memory is, in the order in which it is to be mapped.
@@ -227,7 +306,9 @@ impl Vram {
     ///
     /// Context: any. Nothing is locked, and nothing is allocated.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
-        self.0.iter().map(|block| {
+        let blocks = self.blocks.iter().flat_map(|blocks| blocks.iter());
+
+        blocks.map(|block| {
             let start = block.offset();
 
             VramAddress::new(start)..VramAddress::new(start + block.size())
@@ -238,16 +319,16 @@ impl Vram {
 /// A page of VRAM for a page table, which is freed when this is dropped.
 ///
 /// The owner must see to it that the GPU does not use the table any more: its entry is gone, and an
-/// invalidate was acknowledged since.
+/// invalidate was acknowledged since. If it cannot, it calls [`Self::keep_allocated`].
 ///
 /// To drop it may sleep, see the [module](self).
 ///
 /// # Invariants
 ///
-/// `address` is that of `_page`, which is 4 KiB in size.
+/// `address` is the start of `page`, which is 4 KiB in size.
 pub(crate) struct TablePage {
     address: VramAddress,
-    _page: Vram,
+    page: Vram,
 }
 
 impl TablePage {
@@ -256,5 +337,10 @@ impl TablePage {
     /// Context: any.
     pub(crate) fn address(&self) -> VramAddress {
         self.address
+    }
+
+    /// Keeps the page from being freed; see [`Vram::keep_allocated`].
+    pub(crate) fn keep_allocated(&self) {
+        self.page.keep_allocated();
     }
 }

@@ -24,6 +24,7 @@ use crate::{
             Entry,
             Format,
             Level,
+            PageSizes,
             Pde,
             Pte,
             BIG_PAGES, //
@@ -53,7 +54,7 @@ pub(crate) enum Found {
     Nothing,
     /// Nothing is mapped, but accesses do not fault.
     Sparse,
-    /// A page, of any size that the format has.
+    /// A page, of any size that the chip has.
     Page {
         /// What the entry says.
         pte: Pte,
@@ -74,6 +75,9 @@ pub(crate) enum Found {
 /// Whether the walk may sleep depends on it alone. The caller makes sure that the tables do not
 /// change meanwhile.
 ///
+/// A page whose size is not in `sizes`, the page sizes of the chip, is [`Found::Invalid`]: the GPU
+/// faults there.
+///
 /// Where there are both a big page and small ones, the big page counts. No header says so, only the
 /// drivers of NVIDIA imply it; nobody should write such tables.
 ///
@@ -83,6 +87,7 @@ pub(crate) enum Found {
 /// and any error of `read`.
 pub(crate) fn walk<F: Format>(
     read: &mut impl FnMut(VramAddress) -> Result<u64>,
+    sizes: PageSizes,
     root: VramAddress,
     address: VirtualAddress,
 ) -> Result<Walk> {
@@ -93,7 +98,7 @@ pub(crate) fn walk<F: Format>(
 
     let page = Vfn::new(address.into_raw() / PAGE_SIZE)?;
     let mut table = Pfn::try_from(root)?.address();
-    let mut walker = Walker { read, page };
+    let mut walker = Walker { read, sizes, page };
 
     for (number, level) in F::LEVELS.iter().enumerate() {
         match walker.step::<F>(number, level, table)? {
@@ -113,6 +118,8 @@ type Step = ControlFlow<Walk, VramAddress>;
 struct Walker<'a, R> {
     /// Reads the 64 bits at an address of VRAM.
     read: &'a mut R,
+    /// The sizes of pages that the chip has.
+    sizes: PageSizes,
     /// The page that contains the address.
     page: Vfn,
 }
@@ -130,7 +137,7 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
         match level.decode::<F>(words) {
             Entry::Table(pde) => Ok(follow(number, pde)),
             Entry::Dual { big, small } => self.choose::<F>(number, big, small),
-            entry => Ok(arrive(number, level, entry, words)),
+            entry => Ok(self.arrive(number, level, entry, words)),
         }
     }
 
@@ -151,13 +158,13 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
             let entry = BIG_PAGES.decode::<F>(words);
 
             if entry != Entry::Absent || small.is_none() {
-                return Ok(arrive(number + 1, &BIG_PAGES, entry, words));
+                return Ok(self.arrive(number + 1, &BIG_PAGES, entry, words));
             }
         }
 
         match small {
             Some(pde) => Ok(follow(number, pde)),
-            None => Ok(arrive(number, &BIG_PAGES, Entry::Absent, [0; 2])),
+            None => Ok(self.arrive(number, &BIG_PAGES, Entry::Absent, [0; 2])),
         }
     }
 
@@ -173,6 +180,23 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
 
         Ok(words)
     }
+
+    /// Ends the walk with an entry that does not point to a table.
+    fn arrive(&self, number: usize, level: &Level, entry: Entry, words: [u64; 2]) -> Step {
+        let found = match (entry, level.leaf) {
+            (Entry::Absent | Entry::NoSmallPages, _) => Found::Nothing,
+            (Entry::Sparse, _) => Found::Sparse,
+            (Entry::Page(pte), Some(size)) if self.sizes.contains(size) => {
+                Found::Page { pte, size }
+            }
+            _ => Found::Invalid(words),
+        };
+
+        ControlFlow::Break(Walk {
+            level: number,
+            found,
+        })
+    }
 }
 
 /// Goes on to the table that an entry of the level `number` points to, if it can be read.
@@ -184,19 +208,4 @@ fn follow(number: usize, pde: Pde) -> Step {
             found: Found::Foreign(pde),
         }),
     }
-}
-
-/// Ends the walk with an entry that does not point to a table.
-fn arrive(number: usize, level: &Level, entry: Entry, words: [u64; 2]) -> Step {
-    let found = match (entry, level.leaf) {
-        (Entry::Absent | Entry::NoSmallPages, _) => Found::Nothing,
-        (Entry::Sparse, _) => Found::Sparse,
-        (Entry::Page(pte), Some(size)) => Found::Page { pte, size },
-        _ => Found::Invalid(words),
-    };
-
-    ControlFlow::Break(Walk {
-        level: number,
-        found,
-    })
 }

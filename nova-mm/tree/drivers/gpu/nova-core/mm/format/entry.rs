@@ -40,21 +40,27 @@ pub(crate) struct Pde {
     pub(crate) address: u64,
     /// Whether reads of the table by-pass the GPU's caches.
     pub(crate) volatile: bool,
-    /// Whether a translation by way of ATS, by the page tables of the CPU, is ruled out below.
+    /// Whether ATS, the translation by the page tables of the CPU, is ruled out for all addresses
+    /// below. Unless it is enabled for an address space, which Nova never does, this has no effect.
     ///
-    /// Must be set where the format has no other choice.
+    /// Clear where the format has no bit for it.
     pub(crate) no_ats: bool,
+    /// The bits of attributes that have no published meaning, in their places of the word.
+    ///
+    /// Zero in entries of the driver, and for tables that are not directories in VRAM.
+    pub(crate) unknown: u64,
 }
 
 impl Pde {
-    /// Returns what points to a table in VRAM that the driver owns.
+    /// Returns the description of a table in VRAM without any attributes.
     #[inline]
     pub(crate) const fn vram(address: VramAddress) -> Self {
         Self {
             aperture: Aperture::Vram,
             address: address.into_raw(),
             volatile: false,
-            no_ats: true,
+            no_ats: false,
+            unknown: 0,
         }
     }
 }

@@ -217,7 +217,8 @@ fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
                     aperture,
                     address: 1 << shift,
                     volatile,
-                    no_ats: true,
+                    no_ats: F::NO_ATS,
+                    unknown: 0,
                 };
 
                 table_comes_back::<F>(
@@ -264,14 +265,78 @@ fn comes_back(fits: bool, entry: Entry) -> Result<Entry> {
     }
 }
 
+/// A directory in VRAM with attributes that are not published comes back with them, and nothing
+/// else does.
+///
+/// `bits` is the mask of such attributes.
+fn unknown_attributes_come_back<F: Format>(bits: u64) -> Result {
+    let table = Pde::vram(VramAddress::new(0x1234_5000));
+    let sys = Pde {
+        aperture: Aperture::SysCoherent,
+        ..table
+    };
+    let decode = |word| F::decode(EntryKind::Pde, PageSize::Size512M, [word, 0]);
+    let dual = |words| F::decode(EntryKind::Dual, PageSize::Size2M, words);
+    let word = F::encode_pde(&table)?;
+
+    for number in 0..=64 {
+        // Each bit by itself, and all of them.
+        let unknown = 1u64.checked_shl(number).unwrap_or(bits);
+        let pde = Pde { unknown, ..table };
+        let fits = unknown & !bits == 0;
+
+        ensure(F::encode_pde(&pde).map(decode) == comes_back(fits, Entry::Table(pde)))?;
+        ensure(F::encode_pde(&Pde { unknown, ..sys }) == Err(EINVAL))?;
+        ensure(F::encode_dual(Some(&pde), None) == Err(EINVAL))?;
+        ensure(F::encode_dual(None, Some(&pde)) == Err(EINVAL))?;
+        if fits {
+            ensure(F::encode_pde(&pde)? == word | unknown)?;
+            ensure(decode(F::encode_pde(&sys)? | unknown) == Entry::Invalid)?;
+            ensure(decode(unknown) == Entry::Invalid)?;
+            ensure(dual([0, word | unknown]) == Entry::Invalid)?;
+        }
+    }
+
+    Ok(())
+}
+
+/// Absent and sparse entries come back, with ATS allowed and not allowed.
+///
+/// `single` and `dual` are whether entries of one word and of two can rule it out.
+fn unmapped_entries_come_back<F: Format>(single: bool, dual: bool) -> Result {
+    for (kind, size) in kinds_and_sizes() {
+        let has_ats = match kind {
+            EntryKind::Pde => single,
+            EntryKind::Dual => dual,
+            EntryKind::Pte => false,
+        };
+
+        for (sparse, entry) in [(false, Entry::Absent), (true, Entry::Sparse)] {
+            let decode = |words| F::decode(kind, size, words);
+
+            ensure(F::encode_unmapped(kind, sparse, false).map(decode) == Ok(entry))?;
+            ensure(
+                F::encode_unmapped(kind, sparse, true).map(decode) == comes_back(has_ats, entry),
+            )?;
+        }
+    }
+
+    Ok(())
+}
+
 /// A page is encoded so that it comes back, or not at all: its address.
 ///
-/// `vram_bits` and `sys_bits` are how many bits an address has.
-fn addresses_of_pages_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
+/// `vram_bits`, `peer_bits` and `sys_bits` are how many bits an address has.
+fn addresses_of_pages_come_back<F: Format>(
+    vram_bits: u32,
+    peer_bits: u32,
+    sys_bits: u32,
+) -> Result {
     for size in SIZES {
         for aperture in APERTURES {
             let bits = match aperture {
-                Aperture::Vram | Aperture::Peer => vram_bits,
+                Aperture::Vram => vram_bits,
+                Aperture::Peer => peer_bits,
                 Aperture::SysCoherent | Aperture::SysNonCoherent => sys_bits,
             };
 

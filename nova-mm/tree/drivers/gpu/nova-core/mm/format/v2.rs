@@ -5,14 +5,21 @@
 //! Virtual addresses have 49 bits, in five levels. Addresses of VRAM have 37 bits (128 GiB), those
 //! of system memory 58.
 //!
-//! The bits are those of `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules. Chips have more
-//! than is used here; an entry with such a bit set is [`Entry::Invalid`]:
+//! The bits are those of `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules. Pages have more
+//! than are used here; an entry with such a bit set is [`Entry::Invalid`]:
 //!
-//! - NO_ATS, bit 5 of a PDE since Volta, is not published for them. Address translation by way of
-//!   the CPU's page tables has to be turned on elsewhere as well, which Nova never does. So a table
-//!   here always rules it out. In a dual entry, the bit is part of the address of the big table.
 //! - COMPTAGLINE, from bit 36 of a PTE up, differs in width between chips. No page is compressed.
 //! - ENCRYPTED, bit 4 of a PTE.
+//!
+//! NO_ATS is bit 5 of a PDE since Volta. The driver leaves it clear, as the resource manager in
+//! open-gpu-kernel-modules does, but the firmware may set it. The header gives a dual entry the
+//! same bit in its first word, where it overlaps the address of the big table; there it is taken
+//! for a bit of the address.
+
+use kernel::bits::{
+    bit_u64,
+    genmask_u64, //
+};
 
 use crate::mm::{
     address::PageSize,
@@ -26,7 +33,8 @@ use crate::mm::{
         PageBits,
         Pde,
         Pte,
-        TableBits, //
+        TableBits,
+        TableWord, //
     },
 };
 
@@ -51,7 +59,7 @@ impl Format for MmuV2 {
             kind: EntryKind::Pde,
             leaf: None,
         },
-        // PD1. There are pages here on Ampere and Ada, but not on Turing.
+        // PD1. Turing has no pages here, see `PageSizes`.
         Level {
             shift: 29,
             bits: 9,
@@ -74,61 +82,108 @@ impl Format for MmuV2 {
         },
     ];
 
+    const NO_ATS: bool = false;
+
     type PdeBits = PdeBits;
     type PteBits = PteBits;
 }
 
 bitfield! {
     pub(crate) struct PdeBits(u64), "A PDE, or one half of a dual entry." {
-        53:4    frame_sys as u64, "ADDRESS_SYS, the address in system memory, see below.";
-        32:4    frame_vid as u64, "ADDRESS_VID, the address in VRAM, see below.";
-        3:3     volatile as bool, "VOL, whether reads of the table by-pass the caches.";
+        53:8    frame_sys as u64, "ADDRESS_SYS, the address in system memory in units of 4 KiB.";
+        53:4    frame_sys_big as u64, "ADDRESS_BIG_SYS of the big half, in units of 256 bytes.";
+        32:8    frame_vid as u64, "ADDRESS_VID, the address in VRAM in units of 4 KiB.";
+        32:4    frame_vid_big as u64, "ADDRESS_BIG_VID of the big half, in units of 256 bytes.";
+        5:5     no_ats as bool, "NO_ATS, not in a dual entry.";
+        3:3     volatile as bool, "VOL, whether reads of the table bypass the caches.";
         2:1     aperture as u8, "APERTURE, zero unless the word points to a table.";
     }
 }
 
 impl PdeBits {
     /// Binary logarithm of the unit of addresses, in bytes.
-    ///
-    /// That is the unit of the big half. All others have 4 KiB, in fields that start at bit 8; the
-    /// bits below, which they leave unused, are zero here because their tables are aligned.
-    const UNIT_SHIFT: u32 = 8;
+    const UNIT_SHIFT: u32 = 12;
+
+    /// Binary logarithm of the unit of the address of a table of big pages, in bytes.
+    const BIG_UNIT_SHIFT: u32 = 8;
+
+    /// Attributes of an entry of one word without a published meaning: all bits except the fields
+    /// above and bit 0, which makes the entry a page.
+    const UNKNOWN: u64 = genmask_u64(54..=63) | genmask_u64(6..=7) | bit_u64(4);
+
+    fn set_address(self, place: TableWord, aperture: Aperture, address: u64) -> Self {
+        let (frame, big) = (address >> Self::UNIT_SHIFT, address >> Self::BIG_UNIT_SHIFT);
+
+        match (aperture, place) {
+            (Aperture::Vram | Aperture::Peer, TableWord::Big) => self.set_frame_vid_big(big),
+            (Aperture::Vram | Aperture::Peer, _) => self.set_frame_vid(frame),
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, TableWord::Big) => {
+                self.set_frame_sys_big(big)
+            }
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, _) => self.set_frame_sys(frame),
+        }
+    }
+
+    fn address(self, place: TableWord, aperture: Aperture) -> u64 {
+        match (aperture, place) {
+            (Aperture::Vram | Aperture::Peer, TableWord::Big) => {
+                self.frame_vid_big() << Self::BIG_UNIT_SHIFT
+            }
+            (Aperture::Vram | Aperture::Peer, _) => self.frame_vid() << Self::UNIT_SHIFT,
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, TableWord::Big) => {
+                self.frame_sys_big() << Self::BIG_UNIT_SHIFT
+            }
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, _) => {
+                self.frame_sys() << Self::UNIT_SHIFT
+            }
+        }
+    }
 }
 
 impl TableBits for PdeBits {
     // VOL, but no aperture.
     const SPARSE: u64 = 1 << 3;
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    const NO_ATS: Option<u64> = Some(1 << 5);
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    const NO_ATS_DUAL: Option<u64> = None;
 
-    fn pack(pde: &Pde) -> u64 {
-        let frame = pde.address >> Self::UNIT_SHIFT;
-        let bits = Self(0)
+    fn pack(place: TableWord, pde: &Pde) -> u64 {
+        let bits = Self(pde.unknown)
             .set_aperture(pde.aperture.into_pde_field())
-            .set_volatile(pde.volatile);
+            .set_volatile(pde.volatile)
+            .set_address(place, pde.aperture, pde.address);
 
-        match pde.aperture {
-            Aperture::Vram | Aperture::Peer => bits.set_frame_vid(frame).0,
-            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.set_frame_sys(frame).0,
+        match place {
+            TableWord::Single => bits.set_no_ats(pde.no_ats).0,
+            TableWord::Big | TableWord::Small => bits.0,
         }
     }
 
-    fn unpack(word: u64) -> Option<Pde> {
+    fn unpack(place: TableWord, word: u64) -> Option<Pde> {
         let bits = Self(word);
         let aperture = Aperture::from_pde_field(bits.aperture())?;
-        let frame = match aperture {
-            Aperture::Vram | Aperture::Peer => bits.frame_vid(),
-            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.frame_sys(),
-        };
 
         Some(Pde {
             aperture,
-            address: frame << Self::UNIT_SHIFT,
+            address: bits.address(place, aperture),
             volatile: bits.volatile(),
-            no_ats: true,
+            no_ats: place == TableWord::Single && bits.no_ats(),
+            unknown: match (place, aperture) {
+                (TableWord::Single, Aperture::Vram) => word & Self::UNKNOWN,
+                _ => 0,
+            },
         })
     }
 
-    fn decode_unused(word: u64) -> Entry {
-        match word {
+    fn decode_unused(place: TableWord, word: u64) -> Entry {
+        let bits = Self(word);
+        let attributes = match place {
+            TableWord::Single => bits.set_no_ats(false).0,
+            TableWord::Big | TableWord::Small => word,
+        };
+
+        match attributes {
             0 => Entry::Absent,
             Self::SPARSE => Entry::Sparse,
             _ => Entry::Invalid,
@@ -145,7 +200,7 @@ bitfield! {
         7:7     no_atomics as bool, "ATOMIC_DISABLE.";
         6:6     read_only as bool, "READ_ONLY.";
         5:5     privileged as bool, "PRIVILEGE.";
-        3:3     volatile as bool, "VOL, whether accesses by-pass the caches.";
+        3:3     volatile as bool, "VOL, whether accesses bypass the caches.";
         2:1     aperture as u8, "APERTURE.";
         0:0     valid as bool, "VALID; in a directory, that the entry is a PTE.";
     }

@@ -2,13 +2,15 @@
 
 //! Version 3 of the MMU: Hopper and Blackwell.
 //!
-//! Virtual addresses have 57 bits, in six levels. Addresses of system memory have 52 bits. Those of
-//! VRAM have 40 (1 TiB): the published headers do not agree on whether there are more, so an entry
-//! that uses more is [`Entry::Invalid`].
+//! Virtual addresses have 57 bits, in six levels. Addresses of system memory and of the memory of
+//! other GPUs have 52 bits. VRAM addresses have 40 (1 TiB): the published headers do not agree on
+//! whether there are more, so an entry that uses more is [`Entry::Invalid`].
 //!
 //! The bits are those of `dev_mmu.h` of GH100 in open-gpu-kernel-modules. There, the attributes of
 //! an entry are an enumeration, PCF. In a valid entry, each of its bits stands for one attribute,
 //! which is how it is described here. In one that is not valid, PCF says what the entry is instead.
+
+use kernel::bits::genmask_u64;
 
 use crate::mm::{
     address::PageSize,
@@ -22,7 +24,8 @@ use crate::mm::{
         PageBits,
         Pde,
         Pte,
-        TableBits, //
+        TableBits,
+        TableWord, //
     },
 };
 
@@ -47,7 +50,7 @@ impl Format for MmuV3 {
             kind: EntryKind::Pde,
             leaf: None,
         },
-        // PD2. There are pages here on Blackwell, but not on Hopper.
+        // PD2. Hopper has no pages here, see `PageSizes`.
         Level {
             shift: 38,
             bits: 9,
@@ -77,67 +80,101 @@ impl Format for MmuV3 {
         },
     ];
 
+    const NO_ATS: bool = true;
+
     type PdeBits = PdeBits;
     type PteBits = PteBits;
 }
 
 bitfield! {
     pub(crate) struct PdeBits(u64), "A PDE, or one half of a dual entry." {
-        51:8    frame_sys as u64, "ADDRESS in system memory, see below.";
-        39:8    frame_vid as u64, "ADDRESS in VRAM, see below.";
+        51:12   frame_sys as u64, "ADDRESS in system memory in units of 4 KiB.";
+        51:8    frame_sys_big as u64, "ADDRESS_BIG of the big half, in units of 256 bytes.";
+        39:12   frame_vid as u64, "ADDRESS in VRAM in units of 4 KiB.";
+        39:8    frame_vid_big as u64, "ADDRESS_BIG of the big half, in units of 256 bytes.";
         4:4     no_ats as bool, "PCF, ATS not allowed.";
-        3:3     volatile as bool, "PCF, uncached: whether reads of the table by-pass the caches.";
+        3:3     volatile as bool, "PCF, uncached: whether reads of the table bypass the caches.";
         2:1     aperture as u8, "APERTURE, zero unless the word points to a table.";
     }
 }
 
 impl PdeBits {
     /// Binary logarithm of the unit of addresses, in bytes.
-    ///
-    /// That is the unit of the big half. All others have 4 KiB, in fields that start at bit 12; the
-    /// bits below, which they leave unused, are zero here because their tables are aligned.
-    const UNIT_SHIFT: u32 = 8;
+    const UNIT_SHIFT: u32 = 12;
+
+    /// Binary logarithm of the unit of the address of a table of big pages, in bytes.
+    const BIG_UNIT_SHIFT: u32 = 8;
+
+    /// Attributes of an entry of one word without a published meaning: all bits except the fields
+    /// above and bit 0, which makes the entry a page. The lowest is the third bit of PCF.
+    const UNKNOWN: u64 = genmask_u64(52..=63) | genmask_u64(5..=11);
 
     // PCF if there is no aperture.
     const INVALID_ATS_ALLOWED: u64 = 0 << 3;
     const SPARSE_ATS_ALLOWED: u64 = 1 << 3;
     const INVALID_ATS_NOT_ALLOWED: u64 = 2 << 3;
     const SPARSE_ATS_NOT_ALLOWED: u64 = 3 << 3;
-}
 
-impl TableBits for PdeBits {
-    const SPARSE: u64 = Self::SPARSE_ATS_NOT_ALLOWED;
+    fn set_address(self, place: TableWord, aperture: Aperture, address: u64) -> Self {
+        let (frame, big) = (address >> Self::UNIT_SHIFT, address >> Self::BIG_UNIT_SHIFT);
 
-    fn pack(pde: &Pde) -> u64 {
-        let frame = pde.address >> Self::UNIT_SHIFT;
-        let bits = Self(0)
-            .set_aperture(pde.aperture.into_pde_field())
-            .set_volatile(pde.volatile)
-            .set_no_ats(pde.no_ats);
-
-        match pde.aperture {
-            Aperture::Vram | Aperture::Peer => bits.set_frame_vid(frame).0,
-            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.set_frame_sys(frame).0,
+        match (aperture, place) {
+            (Aperture::Vram | Aperture::Peer, TableWord::Big) => self.set_frame_vid_big(big),
+            (Aperture::Vram | Aperture::Peer, _) => self.set_frame_vid(frame),
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, TableWord::Big) => {
+                self.set_frame_sys_big(big)
+            }
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, _) => self.set_frame_sys(frame),
         }
     }
 
-    fn unpack(word: u64) -> Option<Pde> {
+    fn address(self, place: TableWord, aperture: Aperture) -> u64 {
+        match (aperture, place) {
+            (Aperture::Vram | Aperture::Peer, TableWord::Big) => {
+                self.frame_vid_big() << Self::BIG_UNIT_SHIFT
+            }
+            (Aperture::Vram | Aperture::Peer, _) => self.frame_vid() << Self::UNIT_SHIFT,
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, TableWord::Big) => {
+                self.frame_sys_big() << Self::BIG_UNIT_SHIFT
+            }
+            (Aperture::SysCoherent | Aperture::SysNonCoherent, _) => {
+                self.frame_sys() << Self::UNIT_SHIFT
+            }
+        }
+    }
+}
+
+impl TableBits for PdeBits {
+    const SPARSE: u64 = Self::SPARSE_ATS_ALLOWED;
+    const NO_ATS: Option<u64> = Some(Self::INVALID_ATS_NOT_ALLOWED);
+    const NO_ATS_DUAL: Option<u64> = Some(Self::INVALID_ATS_NOT_ALLOWED);
+
+    fn pack(place: TableWord, pde: &Pde) -> u64 {
+        Self(pde.unknown)
+            .set_aperture(pde.aperture.into_pde_field())
+            .set_volatile(pde.volatile)
+            .set_no_ats(pde.no_ats)
+            .set_address(place, pde.aperture, pde.address)
+            .0
+    }
+
+    fn unpack(place: TableWord, word: u64) -> Option<Pde> {
         let bits = Self(word);
         let aperture = Aperture::from_pde_field(bits.aperture())?;
-        let frame = match aperture {
-            Aperture::Vram | Aperture::Peer => bits.frame_vid(),
-            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.frame_sys(),
-        };
 
         Some(Pde {
             aperture,
-            address: frame << Self::UNIT_SHIFT,
+            address: bits.address(place, aperture),
             volatile: bits.volatile(),
             no_ats: bits.no_ats(),
+            unknown: match (place, aperture) {
+                (TableWord::Single, Aperture::Vram) => word & Self::UNKNOWN,
+                _ => 0,
+            },
         })
     }
 
-    fn decode_unused(word: u64) -> Entry {
+    fn decode_unused(_place: TableWord, word: u64) -> Entry {
         match word {
             Self::INVALID_ATS_ALLOWED | Self::INVALID_ATS_NOT_ALLOWED => Entry::Absent,
             Self::SPARSE_ATS_ALLOWED | Self::SPARSE_ATS_NOT_ALLOWED => Entry::Sparse,
@@ -149,14 +186,14 @@ impl TableBits for PdeBits {
 bitfield! {
     pub(crate) struct PteBits(u64), "A PTE." {
         63:61   peer as u8, "PEER_ID, which GPU's memory it is.";
-        51:12   frame_sys as u64, "ADDRESS in system memory in units of 4 KiB.";
+        51:12   frame as u64, "ADDRESS in units of 4 KiB, unless it is in VRAM.";
         39:12   frame_vid as u64, "ADDRESS in VRAM in units of 4 KiB.";
         11:8    kind as u8 => Kind, "KIND.";
         7:7     no_access_counting as bool, "PCF, access counting disabled.";
         6:6     no_atomics as bool, "PCF, no atomics.";
         5:5     read_only as bool, "PCF, read-only.";
         4:4     privileged as bool, "PCF, privilege.";
-        3:3     volatile as bool, "PCF, uncached: whether accesses by-pass the caches.";
+        3:3     volatile as bool, "PCF, uncached: whether accesses bypass the caches.";
         2:1     aperture as u8, "APERTURE.";
         0:0     valid as bool, "VALID; in a directory, that the entry is a PTE.";
     }
@@ -188,8 +225,10 @@ impl PageBits for PteBits {
             .set_peer(pte.peer);
 
         match pte.aperture {
-            Aperture::Vram | Aperture::Peer => bits.set_frame_vid(frame).0,
-            Aperture::SysCoherent | Aperture::SysNonCoherent => bits.set_frame_sys(frame).0,
+            Aperture::Vram => bits.set_frame_vid(frame).0,
+            Aperture::Peer | Aperture::SysCoherent | Aperture::SysNonCoherent => {
+                bits.set_frame(frame).0
+            }
         }
     }
 
@@ -202,8 +241,8 @@ impl PageBits for PteBits {
         let aperture = Aperture::from_pte_field(bits.aperture());
         let (frame, peer) = match aperture {
             Aperture::Vram => (bits.frame_vid(), 0),
-            Aperture::Peer => (bits.frame_vid(), bits.peer()),
-            Aperture::SysCoherent | Aperture::SysNonCoherent => (bits.frame_sys(), 0),
+            Aperture::Peer => (bits.frame(), bits.peer()),
+            Aperture::SysCoherent | Aperture::SysNonCoherent => (bits.frame(), 0),
         };
 
         Some(Pte {

@@ -13,7 +13,8 @@ use crate::{
         },
         model::{
             Config,
-            SoftGpu, //
+            SoftGpu,
+            WideAccess, //
         },
         regions::{
             FbDescription,
@@ -36,14 +37,18 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Makes one with `size` bytes of VRAM, of which the first MiB and the three from the third on
-    /// are usable. The root of BAR1 is in the last page.
-    ///
-    /// The software GPU has the last 16 MiB of it.
+    /// Makes one with `size` bytes of VRAM, of which the software GPU has the last 16 MiB. The
+    /// first of these and the three from the third on are usable. The root of BAR1 is in the last
+    /// page.
     fn new(size: u64) -> Result<Self> {
+        Self::with_config(size, Config::default())
+    }
+
+    fn with_config(size: u64, config: Config) -> Result<Self> {
+        let start = size - 16 * MIB;
         let region = FbRegion {
-            base: 0,
-            limit: MIB - 1,
+            base: start,
+            limit: start + MIB - 1,
             reserved: 0,
             is_protected: false,
             supports_compression: true,
@@ -51,16 +56,16 @@ impl Fixture {
         };
         let mut table = [region; FbRegions::MAX];
 
-        table[1].base = 2 * MIB;
-        table[1].limit = 5 * MIB - 1;
+        table[1].base = start + 2 * MIB;
+        table[1].limit = start + 5 * MIB - 1;
 
         let config = Config {
-            vram_start: VramAddress::new(size - 16 * MIB),
+            vram_start: VramAddress::new(start),
             bar1_pdb: VramAddress::new(size - 0x1000),
-            ..Config::default()
+            ..config
         };
         let framebuffer = Framebuffer::new(&FbDescription {
-            size,
+            length: size,
             firmware: &[],
             regions: &FbRegions { count: 2, table },
             bar1_root: config.bar1_pdb.into_raw(),
@@ -130,6 +135,39 @@ mod suite {
             assert_eq!(gpu.vram_read64(address), address.into_raw() | 1);
         }
         gpu.check_clean()
+    }
+
+    /// Page tables are read, written and used if PRAMIN takes accesses of 32 bits only.
+    #[test]
+    fn narrow_pramin_is_enough() -> Result {
+        for wide_access in [
+            WideAccess::LowerHalf,
+            WideAccess::Dropped,
+            WideAccess::Swapped,
+        ] {
+            let config = Config {
+                wide_access,
+                ..Config::default()
+            };
+            let Fixture { gpu, mm } = Fixture::with_config(16 * MIB, config)?;
+            let (bar0, bar1) = (gpu.bar0(), gpu.bar1());
+            let memory = Memory {
+                vram: Arc::new(mm.vram().alloc(PAGE_SIZE, PageSize::Size4K)?, GFP_KERNEL)?,
+                offset: 0,
+            };
+            let mapping = mm
+                .bar1()
+                .map(memory, PAGE_SIZE, Access::ReadWrite, mm.mmu(), &bar0)?;
+
+            mapping.write64(&bar1, 0x0123_4567_89ab_cdef, 8)?;
+            assert_eq!(mapping.read64(&bar1, 8)?, 0x0123_4567_89ab_cdef);
+            assert_eq!(gpu.take_bar1_fault(), None);
+            mm.teardown(&bar0)?;
+            assert_eq!(gpu.vram_read64(mm.bar1().root()), 0);
+            gpu.check_clean()?;
+        }
+
+        Ok(())
     }
 
     #[test]

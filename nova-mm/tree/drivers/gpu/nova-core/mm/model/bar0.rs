@@ -18,11 +18,14 @@ use crate::{
     mm::{
         address::VramAddress,
         mmio::Mmio,
-        model::state::{
-            lane,
-            Logged,
-            State,
-            Violation, //
+        model::{
+            config::WideAccess,
+            state::{
+                lane,
+                Logged,
+                State,
+                Violation, //
+            }, //
         }, //
     },
     num::usize_as_u64, //
@@ -86,8 +89,10 @@ impl Invalidate {
         }
     }
 
-    /// Lets somebody else's invalidate be pending.
+    /// Lets an invalidate of the firmware be pending, which has written the registers for it.
     pub(super) fn leave_pending(&mut self, reads: u32) {
+        self.pdb = 0;
+        self.upper_pdb = 0;
         self.pending = Some(Pending::Reads(reads));
         self.own = false;
     }
@@ -232,11 +237,32 @@ impl State {
         Some(address)
     }
 
+    /// Returns a value of an access through PRAMIN as the bus passes it on.
+    fn passed_on(&self, value: u64, width: usize) -> u64 {
+        match (width, self.config.wide_access) {
+            (8, WideAccess::Swapped) => value.rotate_left(32),
+            _ => value,
+        }
+    }
+
+    /// Returns how many bytes of an access through PRAMIN are done.
+    fn done_width(&self, width: usize) -> usize {
+        match (width, self.config.wide_access) {
+            (8, WideAccess::LowerHalf) => 4,
+            (8, WideAccess::Dropped) => 0,
+            _ => width,
+        }
+    }
+
     fn pramin_read(&mut self, offset: usize, width: usize) -> u64 {
         self.counts.pramin_reads += 1;
         let Some(address) = self.pramin(offset) else {
             return ALL_ONES;
         };
+        let width = self.done_width(width);
+        if width == 0 {
+            return ALL_ONES;
+        }
         self.log(Logged::Read {
             address: VramAddress::new(address),
         });
@@ -245,7 +271,9 @@ impl State {
         let (mask, shift) = lane(address, width);
         let word = self.vram.read(address - address % 8);
 
-        word.map_or(ALL_ONES, |word| (word & mask) >> shift)
+        word.map_or(ALL_ONES, |word| {
+            self.passed_on((word & mask) >> shift, width)
+        })
     }
 
     fn pramin_write(&mut self, offset: usize, width: usize, value: u64) {
@@ -253,12 +281,17 @@ impl State {
         let Some(address) = self.pramin(offset) else {
             return;
         };
+        let width = self.done_width(width);
+        if width == 0 {
+            return;
+        }
+        let (mask, shift) = lane(address, width);
+        let value = self.passed_on(value, width) & (mask >> shift);
         self.log(Logged::Write {
             address: VramAddress::new(address),
             value,
             width,
         });
-        let (mask, shift) = lane(address, width);
         let word = address - address % 8;
         let done = if self.config.posted_writes {
             self.vram.post(word, mask, value << shift)

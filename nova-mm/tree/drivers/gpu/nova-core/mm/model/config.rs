@@ -9,7 +9,8 @@ use crate::{
         address::VramAddress,
         model::{
             walk::Walker,
-            walk_v2::WalkerV2, //
+            walk_v2::WalkerV2,
+            walk_v3::WalkerV3, //
         }, //
     },
     num::usize_as_u64, //
@@ -52,16 +53,19 @@ impl Generation {
 
         WindowRegister { offset, base }
     }
+}
 
-    /// Returns what reads the page tables.
-    pub(super) fn walker(self) -> &'static dyn Walker {
-        match self {
-            Self::Turing => &WalkerV2 { page_512m: false },
-            Self::Ampere => &WalkerV2 { page_512m: true },
-            Self::Hopper => &super::walk_v3::WalkerV3 { page_256g: false },
-            Self::Blackwell => &super::walk_v3::WalkerV3 { page_256g: true },
-        }
-    }
+/// Effect of an access of 64 bits through PRAMIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WideAccess {
+    /// It is done.
+    Whole,
+    /// It is done for the lower 32 bits. The upper ones are not written, and read as zero.
+    LowerHalf,
+    /// It is not done, and reads as all ones.
+    Dropped,
+    /// It is done with the halves in each other's place.
+    Swapped,
 }
 
 /// What a software GPU is like; [`Config::default`] is a Turing with 16 MiB of VRAM.
@@ -86,6 +90,27 @@ pub(crate) struct Config {
     pub(crate) poisoned: bool,
     /// How many reads of the register find an invalidate pending.
     pub(crate) trigger_polls: u32,
+    /// Effect of an access of 64 bits through PRAMIN.
+    pub(crate) wide_access: WideAccess,
+    /// Whether entries that point to directories in VRAM may have attributes without a published
+    /// meaning, which a newer firmware might set.
+    pub(crate) unknown_attributes: bool,
+}
+
+impl Config {
+    /// Returns the walker for the page tables.
+    pub(super) fn walker(&self) -> &'static dyn Walker {
+        match (self.generation, self.unknown_attributes) {
+            (Generation::Turing, false) => &WalkerV2::<false, false>,
+            (Generation::Turing, true) => &WalkerV2::<false, true>,
+            (Generation::Ampere, false) => &WalkerV2::<true, false>,
+            (Generation::Ampere, true) => &WalkerV2::<true, true>,
+            (Generation::Hopper, false) => &WalkerV3::<false, false>,
+            (Generation::Hopper, true) => &WalkerV3::<false, true>,
+            (Generation::Blackwell, false) => &WalkerV3::<true, false>,
+            (Generation::Blackwell, true) => &WalkerV3::<true, true>,
+        }
+    }
 }
 
 impl Default for Config {
@@ -100,6 +125,8 @@ impl Default for Config {
             negative_caching: true,
             poisoned: true,
             trigger_polls: 1,
+            wide_access: WideAccess::Whole,
+            unknown_attributes: false,
         }
     }
 }

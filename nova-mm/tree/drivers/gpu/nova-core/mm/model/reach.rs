@@ -56,7 +56,7 @@ impl SoftGpu {
     /// - [`ENOMEM`] if there is no memory.
     pub(crate) fn reach(&self, pdb: VramAddress) -> Result<KVec<Reached>> {
         let mut found = KVec::new();
-        let walker = self.state.lock().config.generation.walker();
+        let walker = self.state.lock().config.walker();
         self.reach_table(walker, Table::Directory(0), pdb.into_raw(), &mut found)?;
 
         Ok(found)

@@ -168,7 +168,7 @@ impl State {
             violation: None,
             log: None,
             bar1_fault: None,
-            walker: config.generation.walker(),
+            walker: config.walker(),
             tlb: Tlb::new()?,
         })
     }

@@ -34,6 +34,9 @@ struct Posted {
     value: u64,
 }
 
+/// Mask of the lower half of a word.
+const LOWER_HALF: u64 = 0xffff_ffff;
+
 /// Number of writes that can be on their way.
 const QUEUE: usize = 32;
 
@@ -41,7 +44,7 @@ const QUEUE: usize = 32;
 pub(super) struct Vram {
     start: u64,
     words: Words,
-    /// One bit for each word: whether nobody has written it.
+    /// Two bits for each word: whether its lower and its upper half are not written yet.
     poison: Words,
     /// Writes in their order: a ring of `queued` ones that starts at `first`.
     queue: [Posted; QUEUE],
@@ -49,9 +52,15 @@ pub(super) struct Vram {
     queued: usize,
 }
 
-/// A word, by its number, as seen by `poison`: the number of the word with its bit, and the bit.
-fn poison_bit(index: usize) -> (usize, u64) {
-    (index / 64, 1 << (index % 64))
+/// A word, by its number, as seen by `poison`: the number of the word with its two bits, and how
+/// far they are shifted.
+fn poison_bits(index: usize) -> (usize, usize) {
+    (index / 32, 2 * (index % 32))
+}
+
+/// The two bits of a word, as far as a write has reached the halves that they stand for.
+fn written_halves(mask: u64) -> u64 {
+    u64::from(mask & LOWER_HALF == LOWER_HALF) | u64::from(mask | LOWER_HALF == u64::MAX) << 1
 }
 
 impl Vram {
@@ -67,7 +76,7 @@ impl Vram {
         Ok(Self {
             start,
             words: Words::new(word, count)?,
-            poison: Words::new(bits, count / 64)?,
+            poison: Words::new(bits, count / 32)?,
             queue: [Posted::default(); QUEUE],
             first: 0,
             queued: 0,
@@ -90,8 +99,12 @@ impl Vram {
     /// Reads an entry of a page table as the GPU does.
     pub(super) fn entry(&self, address: u64) -> Result<u64, ReadError> {
         let index = self.index(address).ok_or(ReadError::OutOfVram)?;
-        let (at, bit) = poison_bit(index);
-        if self.poison.get(at).is_some_and(|bits| bits & bit != 0) {
+        let (at, shift) = poison_bits(index);
+        if self
+            .poison
+            .get(at)
+            .is_some_and(|bits| bits >> shift & 3 != 0)
+        {
             return Err(ReadError::Poison);
         }
 
@@ -144,10 +157,10 @@ impl Vram {
         if let Some(word) = self.words.get_mut(posted.index) {
             *word = (*word & !posted.mask) | (posted.value & posted.mask);
         }
-        let (at, bit) = poison_bit(posted.index);
+        let (at, shift) = poison_bits(posted.index);
         // Half a word leaves the other half as it was.
-        if let Some(bits) = self.poison.get_mut(at).filter(|_| posted.mask == u64::MAX) {
-            *bits &= !bit;
+        if let Some(bits) = self.poison.get_mut(at) {
+            *bits &= !(written_halves(posted.mask) << shift);
         }
     }
 
@@ -162,9 +175,9 @@ impl Vram {
             if let Some(word) = self.words.get_mut(index) {
                 *word = POISON;
             }
-            let (at, bit) = poison_bit(index);
+            let (at, shift) = poison_bits(index);
             if let Some(bits) = self.poison.get_mut(at) {
-                *bits |= bit;
+                *bits |= 3 << shift;
             }
         }
 

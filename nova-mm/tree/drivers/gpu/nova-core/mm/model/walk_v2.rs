@@ -18,10 +18,10 @@ use crate::mm::{
 };
 
 /// MMU v2: 49 bits.
-pub(super) struct WalkerV2 {
-    /// Whether there are pages of 512 MiB: from GA100 on.
-    pub(super) page_512m: bool,
-}
+///
+/// `PAGE_512M` is whether there are pages of 512 MiB: from GA100 on; and `UNKNOWN`, whether entries
+/// that point to directories in VRAM may have attributes that are not published.
+pub(super) struct WalkerV2<const PAGE_512M: bool, const UNKNOWN: bool>;
 
 static DIRECTORIES: [DirectoryLevel; 4] = [
     DirectoryLevel { shift: 47, bits: 2 },
@@ -55,6 +55,17 @@ enum Half {
     Sparse,
     Pointer(Pointer),
     Invalid,
+}
+
+/// Decodes the pointer to a directory, with its address in bits 32:8 (VRAM) and units of 4 KiB.
+fn directory(word: u64, unknown: bool) -> Half {
+    // NO_ATS 5; VOL 3 makes an entry without an aperture sparse.
+    match (bits(word, 2, 1), bit(word, 3)) {
+        (0, false) if only(word, &[(5, 5)]) => Half::None,
+        (0, true) if only(word, &[(3, 3), (5, 5)]) => Half::Sparse,
+        (1, _) if unknown && !bit(word, 0) => pointer(word & !0xffc0_0000_0000_00d0),
+        _ => pointer(word),
+    }
 }
 
 /// Decodes a pointer with its address in bits 32:8 (VRAM) and units of 4 KiB.
@@ -157,7 +168,7 @@ fn page(word: u64, size: PageSize) -> Step {
     })
 }
 
-impl Walker for WalkerV2 {
+impl<const PAGE_512M: bool, const UNKNOWN: bool> Walker for WalkerV2<PAGE_512M, UNKNOWN> {
     fn directories(&self) -> &'static [DirectoryLevel] {
         &DIRECTORIES
     }
@@ -171,14 +182,14 @@ impl Walker for WalkerV2 {
                 21 if !matches!(pointer(words[1]), Half::Sparse | Half::Invalid) => {
                     page(words[0], PageSize::Size2M)
                 }
-                29 if self.page_512m => page(words[0], PageSize::Size512M),
+                29 if PAGE_512M => page(words[0], PageSize::Size512M),
                 _ => Step::Invalid,
             };
         }
         if shift == 21 {
             return dual(words);
         }
-        match pointer(words[0]) {
+        match directory(words[0], UNKNOWN) {
             Half::None => Step::Absent,
             Half::Sparse => Step::Sparse,
             Half::Pointer(table) => Step::Table(table),

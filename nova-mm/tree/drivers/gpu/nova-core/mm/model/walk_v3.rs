@@ -18,10 +18,10 @@ use crate::mm::{
 };
 
 /// MMU v3: 57 bits.
-pub(super) struct WalkerV3 {
-    /// Whether there are pages of 256 GiB: from GB100 on.
-    pub(super) page_256g: bool,
-}
+///
+/// `PAGE_256G` is whether there are pages of 256 GiB: from GB100 on; and `UNKNOWN`, whether entries
+/// that point to directories in VRAM may have attributes that are not published.
+pub(super) struct WalkerV3<const PAGE_256G: bool, const UNKNOWN: bool>;
 
 static DIRECTORIES: [DirectoryLevel; 5] = [
     DirectoryLevel { shift: 56, bits: 1 },
@@ -41,6 +41,14 @@ enum Half {
     Sparse,
     Pointer(Pointer),
     Invalid,
+}
+
+/// Decodes the pointer to a directory.
+fn directory(word: u64, unknown: bool) -> Half {
+    match (word >> 1) & 0x3 {
+        1 if unknown && word & 1 == 0 => pointer(word & !0xfff0_0000_0000_0fe0, ADDRESS),
+        _ => pointer(word, ADDRESS),
+    }
 }
 
 /// Decodes a pointer whose address is in the bits of `mask`.
@@ -116,7 +124,7 @@ fn page(word: u64, size: PageSize) -> Step {
     })
 }
 
-impl Walker for WalkerV3 {
+impl<const PAGE_256G: bool, const UNKNOWN: bool> Walker for WalkerV3<PAGE_256G, UNKNOWN> {
     fn directories(&self) -> &'static [DirectoryLevel] {
         &DIRECTORIES
     }
@@ -131,14 +139,14 @@ impl Walker for WalkerV3 {
                     page(words[0], PageSize::Size2M)
                 }
                 29 => page(words[0], PageSize::Size512M),
-                38 if self.page_256g => page(words[0], PageSize::Size256G),
+                38 if PAGE_256G => page(words[0], PageSize::Size256G),
                 _ => Step::Invalid,
             };
         }
         if shift == 21 {
             return dual(words);
         }
-        match pointer(words[0], ADDRESS) {
+        match directory(words[0], UNKNOWN) {
             Half::None => Step::Absent,
             Half::Sparse => Step::Sparse,
             Half::Pointer(table) => Step::Table(table),

@@ -10,6 +10,7 @@ use crate::mm::model::{
     ModelBar0,
     SoftGpu,
     Violation,
+    WideAccess,
     POISON, //
 };
 
@@ -27,6 +28,23 @@ fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
 
     Ok((gpu, bar, Pramin::with_hal(TU102_HAL)))
 }
+
+/// Returns a software GPU with this effect of accesses of 64 bits, its BAR0, and its PRAMIN after
+/// the probe.
+fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
+    let gpu = SoftGpu::new(Config {
+        wide_access,
+        ..Config::default()
+    })?;
+    let bar = gpu.bar0();
+    let mut pramin = Pramin::with_hal(TU102_HAL);
+    pramin.probe(&bar, at(SCRATCH))?;
+
+    Ok((gpu, bar, pramin))
+}
+
+/// Where is probed.
+const SCRATCH: u64 = 6 * MIB - 8;
 
 /// Returns an address of a number of bytes.
 fn at(address: u64) -> VramAddress {
@@ -59,7 +77,7 @@ mod suite {
     /// The rule of other drivers, that the aperture has to start at the 64 KiB of the access, would
     /// move it with each of these.
     #[test]
-    fn defect_11_one_move_serves_a_mebibyte() -> Result {
+    fn one_move_serves_a_mebibyte() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -101,7 +119,7 @@ mod suite {
 
     /// Between two sessions, somebody else moves the aperture, as the firmware may.
     #[test]
-    fn defect_11_a_session_assumes_nothing_of_the_aperture() -> Result {
+    fn session_assumes_no_position() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         gpu.vram_write64(at(3 * MIB), 0x33);
         gpu.vram_write64(at(5 * MIB), 0x55);
@@ -123,7 +141,7 @@ mod suite {
 
     /// Restoring it at the end of a session could undo a move that somebody else has made.
     #[test]
-    fn defect_11_the_end_of_a_session_moves_nothing() -> Result {
+    fn session_end_moves_nothing() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         let mut window = pramin.window(&bar);
@@ -336,6 +354,143 @@ mod suite {
         assert_eq!(gpu.counts().total(), 0);
 
         Ok(())
+    }
+
+    #[test]
+    fn probe_finds_the_width() -> Result {
+        for (wide_access, is_64bit) in [
+            (WideAccess::Whole, true),
+            (WideAccess::LowerHalf, false),
+            (WideAccess::Dropped, false),
+            (WideAccess::Swapped, false),
+        ] {
+            let (gpu, bar, mut pramin) = probed(wide_access)?;
+            assert_eq!(pramin.is_64bit, is_64bit);
+
+            // The adjacent words are not touched, and nothing is left to be read back.
+            for other in [SCRATCH - 8, SCRATCH + 8] {
+                assert_eq!(gpu.vram_read64(at(other)), POISON);
+            }
+            gpu.reset_counts();
+            let _ = pramin.window(&bar).finish()?;
+            assert_eq!(gpu.counts().total(), 0);
+            gpu.check_clean()?;
+        }
+
+        Ok(())
+    }
+
+    /// No value that was there by chance, and no width that was found before, changes the result.
+    #[test]
+    fn probe_starts_anew() -> Result {
+        for before in [0, u64::MAX, 0x0123_4567_89ab_cdef, !0x0123_4567_89ab_cdef] {
+            let (gpu, bar, mut pramin) = probed(WideAccess::LowerHalf)?;
+            gpu.vram_write64(at(SCRATCH), before);
+            pramin.is_64bit = true;
+            pramin.probe(&bar, at(SCRATCH))?;
+            assert!(!pramin.is_64bit);
+
+            let (gpu, bar, mut pramin) = probed(WideAccess::Whole)?;
+            gpu.vram_write64(at(SCRATCH), before);
+            pramin.is_64bit = false;
+            pramin.probe(&bar, at(SCRATCH))?;
+            assert!(pramin.is_64bit);
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn probe_fails_without_vram() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+
+        for (address, error) in [(16 * MIB, EIO), (MIB + 4, EINVAL), (1 << 40, EINVAL)] {
+            assert_eq!(pramin.probe(&bar, at(address)), Err(error));
+        }
+        gpu.take_violation();
+
+        Ok(())
+    }
+
+    /// Each value is written and read in two accesses, whatever they are used for.
+    #[test]
+    fn halves_arrive_where_they_belong() -> Result {
+        let (gpu, bar, mut pramin) = probed(WideAccess::Dropped)?;
+        let mut window = pramin.window(&bar);
+
+        gpu.reset_counts();
+        window.write64(at(2 * MIB - 8), 0x0123_4567_89ab_cdef)?;
+        window.write64(at(3 * MIB), 0x3333_4444_1111_2222)?;
+        assert_eq!(window.read64(at(2 * MIB - 8))?, 0x0123_4567_89ab_cdef);
+        assert_eq!(window.read64(at(3 * MIB))?, 0x3333_4444_1111_2222);
+        assert_eq!(gpu.counts().pramin_writes, 4);
+        assert_eq!(gpu.counts().pramin_reads, 4);
+        assert_eq!(gpu.counts().window_writes, 4);
+        for offset in [1, 2, 4, MIB - 4] {
+            assert_eq!(window.read64(at(MIB + offset)).err(), Some(EINVAL));
+            assert_eq!(window.write64(at(MIB + offset), 1).err(), Some(EINVAL));
+            assert_eq!(window.replace64(at(MIB + offset), 1, 2), Err(EINVAL));
+        }
+
+        window.write64(at(5 * MIB), 5)?;
+        let _ = window.finish()?;
+        assert_eq!(gpu.vram_read64(at(5 * MIB)), 5);
+        gpu.check_clean()
+    }
+
+    /// A reader never sees a valid word that is neither the old nor the new one, in which an
+    /// address could be made of half of each.
+    #[test]
+    fn replaced_words_are_never_mixed() -> Result {
+        const LOWS: [u64; 3] = [0, 0x1111_1101, 0x2222_2201];
+        const HIGHS: [u64; 3] = [0, 0x3333_3333 << 32, 0x4444_4444 << 32];
+        let words = || {
+            HIGHS
+                .into_iter()
+                .flat_map(|high| LOWS.map(|low| high | low))
+        };
+
+        for (old, new) in words().flat_map(|old| words().map(move |new| (old, new))) {
+            let (gpu, bar, mut pramin) = probed(WideAccess::Dropped)?;
+            gpu.vram_write64(at(MIB), old);
+            gpu.start_log(8)?;
+            let mut window = pramin.window(&bar);
+            window.replace64(at(MIB), old, new)?;
+            let _ = window.finish()?;
+
+            let mut seen = old;
+            let mut writes = 0;
+            for event in &gpu.take_log() {
+                let Logged::Write { address, value, .. } = *event else {
+                    continue;
+                };
+                let shift = 8 * (address.into_raw() - MIB);
+                seen = (seen & !(0xffff_ffff << shift)) | value << shift;
+                writes += 1;
+                assert!(seen == old || seen == new || seen & 0xffff_ffff == 0);
+            }
+            assert_eq!(seen, new);
+            assert_eq!(gpu.vram_read64(at(MIB)), new);
+            let halves = u32::from(old >> 32 != new >> 32) + u32::from((old ^ new) << 32 != 0);
+            assert!(writes == halves || (writes == 3 && old >> 32 != new >> 32));
+            gpu.check_clean()?;
+        }
+
+        Ok(())
+    }
+
+    /// Where an access of 64 bits is one, so is that.
+    #[test]
+    fn replace_takes_one_access() -> Result {
+        let (gpu, bar, mut pramin) = probed(WideAccess::Whole)?;
+        let mut window = pramin.window(&bar);
+
+        gpu.reset_counts();
+        window.replace64(at(MIB), 1, u64::MAX)?;
+        assert_eq!(gpu.counts().pramin_writes, 1);
+        let _ = window.finish()?;
+        assert_eq!(gpu.vram_read64(at(MIB)), u64::MAX);
+        gpu.check_clean()
     }
 
     #[test]

@@ -52,10 +52,10 @@ fn table(regions: &[FbRegion]) -> Result<FbRegions> {
     })
 }
 
-/// Checks a framebuffer of [`SIZE`], whose last two MiB are the firmware's.
-fn check_with(size: u64, regions: &FbRegions, bar1_root: u64) -> Result<Framebuffer, Defect> {
+/// Checks a framebuffer of `length` bytes; the last two MiB below [`SIZE`] are the firmware's.
+fn check_with(length: u64, regions: &FbRegions, bar1_root: u64) -> Result<Framebuffer, Defect> {
     Framebuffer::new(&FbDescription {
-        size,
+        length,
         firmware: &[SIZE - 2 * MIB..SIZE - MIB, SIZE - MIB..SIZE],
         regions,
         bar1_root,
@@ -258,22 +258,32 @@ mod suite {
         Ok(())
     }
 
+    /// With holes, the last address is higher than the length.
     #[test]
-    fn regions_outside_of_the_framebuffer() -> Result {
-        let regions = table(&[usable(0, 32 * MIB - 1)])?;
+    fn end_is_from_regions_and_length() -> Result {
         let root = SIZE - MIB;
+        let first = usable(0, MIB - 1);
 
-        for (region, size) in [
-            (usable(0, SIZE - 1), SIZE - MIB),
-            (usable(0, SIZE + 0xfff), SIZE),
-            (usable(2 * SIZE, 3 * SIZE - 1), SIZE),
+        for (length, regions, end) in [
+            (SIZE, [first, first], SIZE),
+            (SIZE, [first, reserved(MIB, SIZE - 1)], SIZE),
+            (SIZE, [first, reserved(MIB, SIZE + 0x123)], SIZE + 0x124),
+            (SIZE, [first, usable(2 * SIZE, 3 * SIZE - 1)], 3 * SIZE),
+            (0, [reserved(MIB, SIZE - 1), first], SIZE),
+            (4 * SIZE, [first, usable(2 * SIZE, 3 * SIZE - 1)], 4 * SIZE),
         ] {
-            assert_eq!(
-                check_with(size, &table(&[region])?, root).err(),
-                Some(Defect::OutOfBounds(region))
-            );
+            let regions = FbRegions {
+                count: if regions[0] == regions[1] { 1 } else { 2 },
+                ..table(&regions)?
+            };
+            assert_eq!(check_with(length, &regions, root)?.range(), range(0..end));
+
+            // The root of BAR1 has to be below the end.
+            let last = (end - 1) & !0xfff;
+            let past_end = if end & 0xfff == 0 { end } else { last };
+            let found = check_with(length, &regions, past_end).err();
+            assert_eq!(found, Some(Defect::Bar1Root(past_end)));
         }
-        assert!(check_with(SIZE, &regions, root).is_ok());
 
         Ok(())
     }

@@ -3,8 +3,8 @@
 //! Page tables that belong to the firmware.
 //!
 //! The root of the address space of BAR1 is the GSP firmware's, and so may be some of the tables
-//! below it. Entries of ours may be added to them where there are none, and are taken out again.
-//! What the firmware has entered stays as it is, and so do its tables.
+//! below it. The driver may add entries where nothing is mapped, and removes them again. It
+//! preserves the firmware's mappings and tables.
 
 use core::ops::Range;
 
@@ -34,11 +34,14 @@ use crate::mm::{
 };
 
 impl<F: Format> PageTables<F> {
-    /// Takes over the tables below a root that belongs to the firmware, as far as `pages` are
-    /// concerned, and calls `in_use` with each range of pages that the firmware uses.
+    /// Adopts the tables below a root that belongs to the firmware, within `pages`, and calls
+    /// `in_use` with each entry whose pages the firmware uses.
     ///
-    /// A directory of the firmware is shared if it is in VRAM. What an entry of it maps otherwise
-    /// counts as in use as a whole, and so does what an entry of the last directory spans.
+    /// A directory of the firmware is shared if it is in VRAM. All pages of any other valid entry
+    /// count as in use, and so do all pages of a valid entry of the last directory.
+    ///
+    /// An absent or sparse entry maps nothing, so its pages are free. A mapping there replaces the
+    /// entry, and unmapping the last page restores all its bits.
     ///
     /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
     ///
@@ -51,56 +54,99 @@ impl<F: Format> PageTables<F> {
         pages: &Range<u64>,
         mmu: &Mutex<Mmu>,
         bar: &dyn Mmio,
-        in_use: &mut dyn FnMut(Range<u64>) -> Result,
+        in_use: &mut dyn FnMut(ForeignEntry) -> Result,
     ) -> Result<Self> {
-        let root = import_table::<F>(root, 0, pages, mmu, bar, in_use)?;
+        let mut root = read_table::<F>(root, 0, pages, mmu, bar)?;
+        import_below::<F>(&mut root, 0, pages, mmu, bar, in_use)?;
 
-        Ok(Self::with_root(root))
+        Ok(Self::with_root(KBox::into_inner(root)))
     }
 }
 
-/// Makes the shadow of a table of the firmware and of the directories below it.
-fn import_table<F: Format>(
-    address: VramAddress,
-    level_index: usize,
-    pages: &Range<u64>,
-    mmu: &Mutex<Mmu>,
-    bar: &dyn Mmio,
-    in_use: &mut dyn FnMut(Range<u64>) -> Result,
-) -> Result<Node> {
-    let level = F::LEVELS.get(level_index).ok_or(EINVAL)?;
-    let mut node = Node::foreign(level, address)?;
-
-    read_entries::<F>(&mut node, level_index, pages, mmu, bar)?;
-
-    for slot in slots(level, pages) {
-        if node.is_absent(slot.index) {
-            continue;
-        }
-        match directory::<F>(level_index, node.entry(slot.index)) {
-            Some(address) => {
-                let child =
-                    import_table::<F>(address, level_index + 1, &slot.pages, mmu, bar, in_use)?;
-                node.replace_child(slot.index, Some(KBox::new(child, GFP_KERNEL)?));
-            }
-            None => in_use(slot.pages)?,
-        }
-    }
-
-    Ok(node)
+/// An entry of the firmware that prevents the driver from using its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForeignEntry {
+    /// Number of the first page that it spans.
+    pub(crate) start: u64,
+    /// Number of the last page that it spans, plus one.
+    pub(crate) end: u64,
+    /// Address of the entry in VRAM.
+    pub(crate) address: VramAddress,
+    /// Words of the entry. The second one is zero if the entry has a single word.
+    pub(crate) words: [u64; 2],
+    /// Whether the driver understands the entry. It does not if the words decode to nothing, or if
+    /// the directory that they point to cannot be read.
+    pub(crate) is_known: bool,
 }
 
-/// Reads the entries of a table that span `pages`.
-///
-/// Nothing is allocated while the hardware lock is held.
-fn read_entries<F: Format>(
+/// Creates the shadows of the directories below `node`, a table of the firmware whose shadow is
+/// complete.
+fn import_below<F: Format>(
     node: &mut Node,
     level_index: usize,
     pages: &Range<u64>,
     mmu: &Mutex<Mmu>,
     bar: &dyn Mmio,
+    in_use: &mut dyn FnMut(ForeignEntry) -> Result,
 ) -> Result {
     let level = F::LEVELS.get(level_index).ok_or(EINVAL)?;
+
+    for slot in slots(level, pages) {
+        if node.is_absent(slot.index) {
+            continue;
+        }
+        let words = node.entry(slot.index);
+        let is_known = match level.decode::<F>(words) {
+            Entry::Absent | Entry::Sparse => {
+                node.set_vacant(slot.index)?;
+                continue;
+            }
+            Entry::Table(Pde {
+                aperture: Aperture::Vram,
+                address,
+                ..
+            }) if level.kind == EntryKind::Pde => {
+                let address = VramAddress::new(address);
+                match read_table::<F>(address, level_index + 1, &slot.pages, mmu, bar) {
+                    Ok(mut child) => {
+                        let below = level_index + 1;
+                        import_below::<F>(&mut child, below, &slot.pages, mmu, bar, in_use)?;
+                        node.replace_child(slot.index, Some(child));
+                        continue;
+                    }
+                    // The address is out of reach.
+                    Err(e) if e == EINVAL => false,
+                    Err(e) => return Err(e),
+                }
+            }
+            entry => entry != Entry::Invalid,
+        };
+
+        in_use(ForeignEntry {
+            start: slot.pages.start,
+            end: slot.pages.end,
+            address: node.word_address(slot.index, 0)?,
+            words,
+            is_known,
+        })?;
+    }
+
+    Ok(())
+}
+
+/// Creates the shadow of a table of the firmware, and reads the entries that span `pages`.
+///
+/// Allocates, but not while holding the hardware lock.
+fn read_table<F: Format>(
+    address: VramAddress,
+    level_index: usize,
+    pages: &Range<u64>,
+    mmu: &Mutex<Mmu>,
+    bar: &dyn Mmio,
+) -> Result<KBox<Node>> {
+    let level = F::LEVELS.get(level_index).ok_or(EINVAL)?;
+    let mut node = KBox::new(Node::foreign(level, address)?, GFP_KERNEL)?;
+
     let mut mmu = mmu.lock();
     let mut window = mmu.pramin.window(bar);
 
@@ -109,32 +155,19 @@ fn read_entries<F: Format>(
         node.note(slot.index, entry);
     }
 
-    Ok(())
+    Ok(node)
 }
 
-/// Returns the directory in VRAM that an entry points to, if it does.
-fn directory<F: Format>(level_index: usize, entry: [u64; 2]) -> Option<VramAddress> {
-    let level = F::LEVELS.get(level_index)?;
-    if level.kind != EntryKind::Pde {
-        return None;
-    }
-
-    match level.decode::<F>(entry) {
-        Entry::Table(Pde {
-            aperture: Aperture::Vram,
-            address,
-            ..
-        }) => Some(VramAddress::new(address)),
-        _ => None,
-    }
-}
-
-/// Checks that the entries of the firmware's tables which a change of `pages` may write are as they
-/// were when they were last read or written.
+/// Checks that the firmware has not changed the entries of its tables that the GPU walks through to
+/// translate `pages`.
+///
+/// This includes entries that the change does not write. If one of them no longer leads to the
+/// tables that the change updates, the GPU does not see the update, and these tables may belong to
+/// another mapping. Absent entries matter only to maps, since there is nothing to unmap or protect.
 ///
 /// # Errors
 ///
-/// - [`EBUSY`] if one is not.
+/// - [`EBUSY`] if it has changed one.
 /// - Those of the window.
 pub(super) fn verify<F: Format, I>(
     root: &Node,
@@ -157,20 +190,19 @@ fn verify_table<F: Format, I>(
     }
 
     for slot in slots(F::LEVELS.get(level_index).ok_or(EINVAL)?, pages) {
-        let child = node.child(slot.index);
-        if let Some(child) = child.filter(|child| child.is_foreign()) {
-            verify_table::<F, I>(child, level_index + 1, &slot.pages, change, window)?;
+        let is_needed = match change {
+            Change::Map { .. } => true,
+            Change::Unmap | Change::Protect { .. } => !node.is_absent(slot.index),
+        };
+        if !is_needed {
             continue;
         }
 
-        let may_be_written = match change {
-            // A table that is there already is used, unless a large page takes its place.
-            Change::Map { .. } => child.is_none() || slot.is_whole,
-            Change::Unmap => !node.is_absent(slot.index),
-            Change::Protect { .. } => child.is_none() && !node.is_absent(slot.index),
-        };
-        if may_be_written && node.read(window, slot.index)? != node.entry(slot.index) {
+        if node.read(window, slot.index)? != node.entry(slot.index) {
             return Err(EBUSY);
+        }
+        if let Some(child) = node.child(slot.index) {
+            verify_table::<F, I>(child, level_index + 1, &slot.pages, change, window)?;
         }
     }
 

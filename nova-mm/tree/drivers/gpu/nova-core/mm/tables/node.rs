@@ -30,6 +30,9 @@ pub(crate) struct Node {
     address: VramAddress,
     /// The words of the table, as they are in VRAM or, while the table is not linked yet, will be.
     words: KVec<u64>,
+    /// Words of the firmware's entries that map nothing but are not zero, such as sparse ones, at
+    /// the same indices as in `words`. These entries count as absent. Empty if there are none.
+    vacant: KVec<u64>,
     /// The tables that the entries point to, by the index of the entry; empty on the last level.
     children: KVec<Option<KBox<Node>>>,
     /// What kind of entries it has.
@@ -76,6 +79,7 @@ impl Node {
             memory,
             address,
             words: KVec::from_elem(0, words, GFP_KERNEL)?,
+            vacant: KVec::new(),
             children: {
                 let mut slots = KVec::with_capacity(children, GFP_KERNEL)?;
                 for _ in 0..children {
@@ -116,10 +120,20 @@ impl Node {
 
     /// Returns the words of entry `index`, the second of which is zero if it has but one.
     pub(super) fn entry(&self, index: usize) -> [u64; 2] {
-        let first = index * self.kind.words();
-        let words = self.words.get(first..first + self.kind.words());
+        self.entry_of(&self.words, index)
+    }
 
-        match words {
+    /// Returns the words that entry `index` has while it is absent. They are zero unless the
+    /// firmware has written others.
+    pub(super) fn vacant(&self, index: usize) -> [u64; 2] {
+        self.entry_of(&self.vacant, index)
+    }
+
+    /// Returns the words of entry `index` in `words`, zeros if it is not there.
+    fn entry_of(&self, words: &[u64], index: usize) -> [u64; 2] {
+        let first = index * self.kind.words();
+
+        match words.get(first..first + self.kind.words()) {
             Some(&[word]) => [word, 0],
             Some(&[low, high]) => [low, high],
             _ => [0, 0],
@@ -128,7 +142,37 @@ impl Node {
 
     /// Returns whether entry `index` is absent.
     pub(super) fn is_absent(&self, index: usize) -> bool {
-        self.entry(index) == [0, 0]
+        self.is_vacant(index, self.entry(index))
+    }
+
+    /// Returns whether entry `index` is absent when its words are `entry`.
+    fn is_vacant(&self, index: usize, entry: [u64; 2]) -> bool {
+        entry == [0, 0] || (!self.vacant.is_empty() && entry == self.vacant(index))
+    }
+
+    /// Makes entry `index` count as absent with its present words.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if memory runs out.
+    pub(super) fn set_vacant(&mut self, index: usize) -> Result {
+        if self.is_absent(index) {
+            return Ok(());
+        }
+        if self.vacant.is_empty() {
+            self.vacant = KVec::from_elem(0, self.words.len(), GFP_KERNEL)?;
+        }
+
+        let first = index * self.kind.words();
+        let words = first..first + self.kind.words();
+        if let (Some(vacant), Some(words)) =
+            (self.vacant.get_mut(words.clone()), self.words.get(words))
+        {
+            vacant.copy_from_slice(words);
+            self.live -= 1;
+        }
+
+        Ok(())
     }
 
     /// Returns the table that entry `index` points to, if it is known.
@@ -156,7 +200,7 @@ impl Node {
     /// Changes the shadow of an entry, and not the entry itself.
     pub(super) fn note(&mut self, index: usize, entry: [u64; 2]) {
         let was_live = !self.is_absent(index);
-        let is_live = entry != [0, 0];
+        let is_live = !self.is_vacant(index, entry);
 
         let first = index * self.kind.words();
         if let Some(words) = self.words.get_mut(first..first + self.kind.words()) {
@@ -181,7 +225,7 @@ impl Node {
         let order = if entry[0] == 0 { [1, 0] } else { [0, 1] };
         for word in order {
             if old[word] != entry[word] {
-                window.write64(self.word_address(index, word)?, entry[word])?;
+                window.replace64(self.word_address(index, word)?, old[word], entry[word])?;
             }
         }
 
@@ -209,9 +253,21 @@ impl Node {
         Ok(entry)
     }
 
-    fn word_address(&self, index: usize, word: usize) -> Result<VramAddress> {
+    /// Returns the address in VRAM of a word of entry `index`.
+    pub(super) fn word_address(&self, index: usize, word: usize) -> Result<VramAddress> {
         self.address
             .checked_add(usize_as_u64(index * self.kind.words() + word) * WORD)
+    }
+
+    /// Keeps the memory of this table, and of all below it that are not the firmware's, from being
+    /// freed when they are dropped.
+    pub(crate) fn keep_allocated(&self) {
+        if let Some(memory) = &self.memory {
+            memory.keep_allocated();
+        }
+        for child in self.children.iter().flatten() {
+            child.keep_allocated();
+        }
     }
 
     /// Calls `f` with the address of this table and of all below it that are not the firmware's.

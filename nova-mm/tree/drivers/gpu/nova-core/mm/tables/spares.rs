@@ -11,8 +11,7 @@ use crate::mm::{
     format::{
         EntryKind,
         Format,
-        Level,
-        Pde, //
+        Level, //
     },
     stack::Stack,
     tables::{
@@ -98,7 +97,7 @@ impl Spares {
                 for _ in 0..count(parent, level)? {
                     let table = memory.alloc_table()?;
                     // Entries can point to it, so that linking it cannot fail.
-                    F::encode_pde(&Pde::vram(table.address()))?;
+                    F::encode_pde(&F::own_table(table.address()))?;
                     stack.push(KBox::new(Node::new(level, table)?, GFP_KERNEL)?);
                 }
                 levels.push(stack, GFP_KERNEL)?;

@@ -20,7 +20,6 @@ use crate::mm::{
         EntryKind,
         Format,
         Level,
-        Pde,
         Pte, //
     },
     pramin::PraminWindow,
@@ -170,7 +169,7 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
             Change::Unmap | Change::Protect { .. } if node.is_absent(index) => return Ok(()),
             Change::Unmap => {
                 if holds_only::<F>(node, level_index, slot) {
-                    return self.replace(node, index, [0, 0], in_vram);
+                    return self.replace(node, index, node.vacant(index), in_vram);
                 }
             }
             Change::Protect { read_only } if node.child(index).is_none() => {
@@ -185,7 +184,7 @@ impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F
         if let Some(child) = node.child_mut(index) {
             self.table(child, level_index + 1, &slot.pages, in_vram)?;
             if child.is_empty() && !child.is_foreign() {
-                self.replace(node, index, [0, 0], in_vram)?;
+                self.replace(node, index, node.vacant(index), in_vram)?;
             }
 
             Ok(())
@@ -333,7 +332,7 @@ fn split<F: Format>(level: &Level, entry: [u64; 2], table: &mut Node) -> Result 
 
 /// Returns the entry that points to a table.
 fn link<F: Format>(level: &Level, table: &Node) -> Result<[u64; 2]> {
-    let pde = Pde::vram(table.address());
+    let pde = F::own_table(table.address());
 
     match level.kind {
         EntryKind::Dual => F::encode_dual(None, Some(&pde)),

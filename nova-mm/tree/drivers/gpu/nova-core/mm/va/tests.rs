@@ -87,6 +87,46 @@ mod suite {
     }
 
     #[test]
+    fn the_highest_that_fits() -> Result {
+        let space = space(3..8 * LARGE + 5)?;
+        let highest = |pages, align| space.reserve(VaRequest::Highest { pages, align });
+        let first = highest(5, Size4K)?;
+        assert_eq!(numbers(&first), 8 * LARGE..8 * LARGE + 5);
+        let second = highest(1, Size4K)?;
+        assert_eq!(numbers(&second), 8 * LARGE - 1..8 * LARGE);
+        // Aligned downwards. The next requests use the gap.
+        let large = highest(LARGE, Size2M)?;
+        assert_eq!(numbers(&large), 6 * LARGE..7 * LARGE);
+        let medium = highest(17, Size64K)?;
+        assert_eq!(numbers(&medium), 8 * LARGE - 32..8 * LARGE - 15);
+        assert_eq!(
+            numbers(&*highest(15, Size64K)?),
+            8 * LARGE - 48..8 * LARGE - 33
+        );
+
+        // The highest hole first, whatever the size of the others; one of the same size fits.
+        drop(first);
+        assert_eq!(numbers(&*highest(5, Size4K)?), 8 * LARGE..8 * LARGE + 5);
+        assert_eq!(numbers(&*highest(6, Size4K)?), 8 * LARGE - 7..8 * LARGE - 1);
+        drop(second);
+        assert_eq!(numbers(&*highest(6, Size4K)?), 8 * LARGE - 1..8 * LARGE + 5);
+
+        // Down to the first address, and no further.
+        let rest = highest(6 * LARGE - 3, Size4K)?;
+        assert_eq!(numbers(&rest), 3..6 * LARGE);
+        assert_eq!(highest(LARGE, Size4K).err(), Some(ENOSPC));
+        drop(rest);
+        assert_eq!(highest(6 * LARGE - 3, Size64K).err(), Some(ENOSPC));
+        assert_eq!(numbers(&*highest(5 * LARGE, Size2M)?), LARGE..6 * LARGE);
+        for pages in [0, 8 * LARGE, 1 << 40, u64::MAX] {
+            let error = if pages == 0 { EINVAL } else { ENOSPC };
+            assert_eq!(highest(pages, Size4K).err(), Some(error));
+        }
+
+        Ok(())
+    }
+
+    #[test]
     fn fixed_ranges() -> Result {
         let space = space(10..100)?;
         let pages = vfns(20..30)?;
@@ -143,7 +183,7 @@ mod suite {
 
     /// Neither outside of an aperture nor of what the MMU has: there, indices would name others.
     #[test]
-    fn defect_08_limits() -> Result {
+    fn limits_of_the_format() -> Result {
         let aperture = space(16..64)?;
         for pages in [15..17, 0..16, 63..65, 64..65, 16..16, 0..100, ALL..ALL + 1] {
             assert_eq!(fixed(&aperture, pages).err(), Some(EINVAL));

@@ -278,7 +278,7 @@ impl<F: Format> Submitted<F> {
     pub(crate) fn run(mut self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Ran<F> {
         let result = self.execute(mmu, bar);
 
-        Ran { _job: self, result }
+        Ran { job: self, result }
     }
 
     fn execute(&mut self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result<Released> {
@@ -288,11 +288,12 @@ impl<F: Format> Submitted<F> {
             tables,
             records,
             quarantine,
-            exit: Some(_),
-        } = &mut **state
-        else {
+            is_closed,
+            ..
+        } = &mut *state;
+        if *is_closed {
             return Err(ENODEV);
-        };
+        }
         if !tables.is_intact() {
             // Nothing is taken out of the records and thought to be unmapped.
             return Err(EIO);
@@ -309,7 +310,7 @@ impl<F: Format> Submitted<F> {
         let changed = self.operation.change(tables, &self.pages, work);
         if changed.is_err() && tables.is_intact() {
             self.retired = Some(retired);
-            return changed.map(|_| Released::new());
+            return changed.map(|_| Released::empty());
         }
 
         // If only a part of the change has been made, the GPU may reach what was mapped before and
@@ -350,7 +351,7 @@ impl<F: Format> Submitted<F> {
 #[must_use = "whether the job has failed is told by `cleanup`"]
 pub(crate) struct Ran<F: Format> {
     /// What is left of what was allocated for it.
-    _job: Submitted<F>,
+    job: Submitted<F>,
     result: Result<Released>,
 }
 
@@ -383,6 +384,18 @@ impl<F: Format> Ran<F> {
     /// - [`ENODEV`] if the address space has been torn down. Nothing has been changed.
     /// - Others if the hardware could not be accessed. The address space cannot be used any more.
     pub(crate) fn cleanup(self) -> Result {
-        self.result.map(drop)
+        self.cleanup_or_return().0
+    }
+
+    /// Does the same, and returns the job if it has failed without changing anything, so that the
+    /// caller can run it again.
+    ///
+    /// Context: may sleep.
+    pub(crate) fn cleanup_or_return(self) -> (Result, Option<Submitted<F>>) {
+        let Self { job, result } = self;
+        // A job that changes something hands this to the quarantine.
+        let is_unchanged = job.retired.is_some();
+
+        (result.map(drop), is_unchanged.then_some(job))
     }
 }

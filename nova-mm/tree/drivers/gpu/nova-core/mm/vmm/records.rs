@@ -28,16 +28,12 @@ pub(super) struct Record {
     /// Keeps the addresses in use.
     _va: Arc<VaRange>,
     /// Keeps the memory allocated.
-    _vram: Arc<Vram>,
+    vram: Arc<Vram>,
 }
 
 impl Record {
     pub(super) fn new(end: u64, va: Arc<VaRange>, vram: Arc<Vram>) -> Self {
-        Self {
-            end,
-            _va: va,
-            _vram: vram,
-        }
+        Self { end, _va: va, vram }
     }
 }
 
@@ -57,12 +53,27 @@ impl Records {
         self.0.is_empty()
     }
 
-    /// Returns the first range, if anything is mapped.
-    pub(super) fn first(&self) -> Option<Range<u64>> {
-        let first = self.0.cursor_front()?;
+    /// Returns the first range that starts at or after `page`.
+    pub(super) fn first_from(&self, page: u64) -> Option<Range<u64>> {
+        let first = self.0.cursor_lower_bound(&page)?;
         let (&start, record) = first.current();
 
         Some(start..record.end)
+    }
+
+    /// Moves the range that starts at `start` to `out`, which has none of the same pages. Neither
+    /// allocates nor frees.
+    pub(super) fn take(&mut self, start: u64, out: &mut Records) {
+        if let Some(node) = self.0.remove_node(&start) {
+            out.0.insert(node);
+        }
+    }
+
+    /// Keeps the memory of all ranges from being freed when they are dropped.
+    pub(super) fn keep_vram(&self) {
+        for record in self.0.values() {
+            record.vram.keep_allocated();
+        }
     }
 
     /// Enters a record, where nothing is mapped.

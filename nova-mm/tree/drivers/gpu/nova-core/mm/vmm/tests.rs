@@ -8,14 +8,19 @@
 use crate::mm::format::v2::MmuV2;
 
 pub(crate) mod bench;
+pub(crate) mod changed;
+pub(crate) mod cut_off;
 mod expect;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod firmware;
+pub(crate) mod hardware;
 pub(crate) mod jobs;
 pub(crate) mod locks;
 pub(crate) mod observe;
 pub(crate) mod random;
+pub(crate) mod retry;
+pub(crate) mod spaces;
 pub(crate) mod stages;
 pub(crate) mod teardown;
 pub(crate) mod timeouts;
@@ -53,17 +58,28 @@ macro_rules! vmm_suites {
         $crate::mm::vmm::tests::suite! {
             $vmm, $vmm_suite, $format,
             $crate::mm::vmm::tests, {
-                firmware::defect_03_foreign_entries_survive,
-                firmware::defect_05_entries_go_before_tables,
-                firmware::defect_13_addresses_of_the_firmware_are_in_use,
+                firmware::foreign_entries_survive,
+                firmware::entries_go_before_tables,
+                firmware::foreign_addresses_are_in_use,
                 firmware::directories_that_cannot_be_shared,
                 firmware::a_changed_entry_is_busy,
                 firmware::entries_go_when_nothing_is_mapped,
                 firmware::the_hub_is_invalidated,
+                firmware::unmapped_entries_are_restored,
+                firmware::unknown_entries_are_reported,
+                firmware::the_whole_path_is_verified,
+                retry::teardown_goes_on,
+                retry::teardown_goes_on_after_a_time_out,
+                retry::busy_memory_is_kept,
+                retry::busy_jobs_are_run_again,
+                cut_off::maps_are_cut_off,
+                cut_off::maps_over_tables_are_cut_off,
+                cut_off::teardowns_are_cut_off,
+                cut_off::unlinked_tables_are_kept,
                 jobs::pages_are_of_the_range,
                 jobs::memory_is_large_enough,
-                jobs::defect_08_addresses_that_there_are_not,
-                jobs::defect_09_memory_that_entries_cannot_name,
+                jobs::addresses_out_of_range,
+                jobs::memory_out_of_reach,
                 jobs::no_memory_for_tables,
                 jobs::address_spaces_are_apart,
                 teardown::everything_is_unmapped,
@@ -77,16 +93,16 @@ macro_rules! vmm_suites {
         $crate::mm::vmm::tests::suite! {
             $stages, $stages_suite, $format,
             $crate::mm::vmm::tests, {
-                stages::defect_04_tables_are_counted,
+                stages::tables_are_counted,
                 stages::tables_for_splits_are_counted,
-                stages::defect_07_cancel_leaves_nothing,
+                stages::cancel_leaves_nothing,
                 stages::two_jobs_bring_the_same_tables,
                 stages::other_jobs_run_first,
                 stages::memory_is_exhausted_before_the_run,
                 stages::only_the_cleanup_frees,
                 stages::parts_keep_the_whole,
-                timeouts::defect_06_a_failed_job_frees_nothing,
-                timeouts::defect_10_pending_invalidates,
+                timeouts::failed_job_frees_nothing,
+                timeouts::pending_invalidates,
                 timeouts::tables_stay_in_quarantine,
                 timeouts::quarantine_is_never_freed,
                 timeouts::tables_that_are_broken_are_never_freed,

@@ -236,20 +236,55 @@ mod suite {
             Some(EINVAL)
         );
 
-        // The hole does not count.
-        assert_eq!(
-            allocator.alloc(3 * MIB, PageSize::Size4K).err(),
-            Some(ENOSPC)
-        );
-        assert_eq!(
-            allocator.alloc(4 * MIB, PageSize::Size4K).err(),
-            Some(ENOSPC)
-        );
-        assert_eq!(
-            allocator.alloc(1 << 63, PageSize::Size2M).err(),
-            Some(ENOSPC)
-        );
+        // There will never be that much. The hole does not count.
+        for size in [2 * MIB + 4 * KIB, 3 * MIB, 4 * MIB, 1 << 63] {
+            for page in [PageSize::Size4K, PageSize::Size2M] {
+                assert_eq!(allocator.alloc(size, page).err(), Some(E2BIG));
+            }
+        }
         assert_eq!(allocator.avail(), 2 * MIB);
+
+        // There is, but not now.
+        let table = allocator.alloc_table()?;
+        for page in [PageSize::Size4K, PageSize::Size64K] {
+            assert_eq!(allocator.alloc(2 * MIB, page).err(), Some(ENOSPC));
+        }
+        drop(table);
+        assert!(allocator.alloc(2 * MIB, PageSize::Size4K).is_ok());
+
+        Ok(())
+    }
+
+    /// Only marked memory stays allocated when the last reference is dropped.
+    #[test]
+    fn memory_can_be_kept() -> Result {
+        let allocator = allocator_of(0..MIB)?;
+        let first = Arc::new(allocator.alloc(12 * KIB, PageSize::Size4K)?, GFP_KERNEL)?;
+        let second = allocator.alloc(64 * KIB, PageSize::Size64K)?;
+        let table = allocator.alloc_table()?;
+        let other = allocator.alloc(8 * KIB, PageSize::Size4K)?;
+        assert_eq!(allocator.kept(), 0);
+
+        let shared = first.clone();
+        first.keep_allocated();
+        first.keep_allocated();
+        table.keep_allocated();
+        second.keep_allocated();
+        let address = table.address();
+        drop((first, table));
+        // There is another reference to the first one.
+        assert_eq!(allocator.kept(), 4 * KIB);
+        drop((shared, other, second));
+        assert_eq!(allocator.kept(), (12 + 64 + 4) * KIB);
+        assert_eq!(allocator.avail(), MIB - (12 + 64 + 4) * KIB);
+
+        // It is not allocated again, and is freed with the last handle of the allocator.
+        let rest = allocator.alloc(allocator.avail(), PageSize::Size4K)?;
+        assert!(rest.ranges().all(|range| !range.contains(&address)));
+        assert_eq!(allocator.alloc_table().err(), Some(ENOSPC));
+        rest.keep_allocated();
+        drop(allocator);
+        drop(rest);
 
         Ok(())
     }

@@ -30,6 +30,7 @@ use crate::{
             EntryKind,
             Format,
             Level,
+            PageSizes,
             Pde,
             Pte,
             BIG_PAGES, //
@@ -52,6 +53,11 @@ const BIG_TABLE: u64 = 0x5_4321_0700;
 
 /// A page, aligned for most sizes.
 const PAGE: u64 = 0x8000_0000;
+
+/// All sizes that there are.
+const ALL_SIZES: PageSizes = PageSizes::COMMON
+    .with(PageSize::Size512M)
+    .with(PageSize::Size256G);
 
 /// A table that is not in VRAM.
 const FOREIGN: u64 = 0x7654_3000;
@@ -137,9 +143,14 @@ impl<F: Format> Tables<F> {
     }
 
     fn walk_to(&self, address: u64) -> Result<Walk> {
+        self.walk_with(ALL_SIZES, address)
+    }
+
+    fn walk_with(&self, sizes: PageSizes, address: u64) -> Result<Walk> {
         self.reads.set(0);
         walk::<F>(
             &mut |address| self.read(address),
+            sizes,
             VramAddress::new(ROOT),
             VirtualAddress::new(address),
         )
@@ -209,6 +220,27 @@ fn pages_at_any_level<F: Format>() -> Result {
             Some(size) => tables.ensure(number, Found::Page { pte, size })?,
             None => tables.ensure(number, Found::Invalid(words))?,
         }
+    }
+
+    Ok(())
+}
+
+/// A page of a size that the chip does not have is not one: the GPU faults there.
+fn pages_of_the_chip<F: Format>(sizes: PageSizes) -> Result {
+    for (number, level) in F::LEVELS.iter().enumerate() {
+        let Some(size) = level.leaf else {
+            continue;
+        };
+        let mut tables = Tables::<F>::new(number + 1)?;
+        let pte = Pte::vram(VramAddress::new(0), true);
+        let words = [F::encode_pte(&pte, size)?, 0];
+        let found = match sizes.contains(size) {
+            true => Found::Page { pte, size },
+            false => Found::Invalid(words),
+        };
+
+        tables.set(number, words)?;
+        ensure(tables.walk_with(sizes, ADDRESS)?.found == found)?;
     }
 
     Ok(())
@@ -357,6 +389,7 @@ fn roots_are_aligned<F: Format>() -> Result {
     let walk_from = |root, read: &mut dyn FnMut(VramAddress) -> Result<u64>| {
         walk::<F>(
             &mut |address| read(address),
+            ALL_SIZES,
             VramAddress::new(root),
             VirtualAddress::new((1 << F::VA_BITS) - 1),
         )

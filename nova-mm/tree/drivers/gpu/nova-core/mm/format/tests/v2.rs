@@ -24,7 +24,7 @@ use crate::mm::{
     },
 };
 
-/// Number of bits of an address of VRAM: those of 25 bits of pages.
+/// Number of bits of an address of VRAM, of this GPU or of another: 25 bits of page number.
 const VRAM_BITS: u32 = 37;
 
 /// Number of bits of an address of system memory: those of 46 bits of pages.
@@ -130,10 +130,59 @@ mod suite {
             MmuV2::encode_dual(Some(&last), None),
             Ok([0x1_ffff_fff2, 0])
         );
-        // Bit 9 of the address of a big table is bit 5, which in a PDE would be NO_ATS.
+        // Bit 9 of the address of a big table is bit 5, which in a PDE is NO_ATS.
         let big = Pde::vram(VramAddress::new(0x200));
+        let directory = Pde {
+            no_ats: true,
+            ..Pde::vram(VramAddress::new(0))
+        };
         assert_eq!(MmuV2::encode_dual(Some(&big), None), Ok([0x22, 0]));
-        assert_eq!(decode_pde(0x22), Entry::Invalid);
+        assert_eq!(decode_pde(0x22), Entry::Table(directory));
+    }
+
+    /// NO_ATS, bit 5 of an entry of one word. The driver leaves it clear, the firmware need not.
+    #[test]
+    fn pde_no_ats() -> Result {
+        let own = MmuV2::own_table(VramAddress::new(0x1234_5000));
+        let no_ats = Pde {
+            no_ats: true,
+            ..own
+        };
+        let sys = Pde {
+            no_ats: true,
+            ..table(Aperture::SysNonCoherent, 0x1000, true)
+        };
+
+        assert_eq!(MmuV2::encode_pde(&own), Ok(0x123_4502));
+        assert_eq!(MmuV2::encode_pde(&no_ats), Ok(0x123_4522));
+        assert_eq!(decode_pde(0x123_4522), Entry::Table(no_ats));
+        assert_eq!(decode_pde(0x12e), Entry::Table(sys));
+        assert_eq!(decode_pde(0x20), Entry::Absent);
+        assert_eq!(decode_pde(0x28), Entry::Sparse);
+
+        // A dual entry has no place for it.
+        assert_eq!(MmuV2::encode_dual(Some(&no_ats), None), Err(EINVAL));
+        assert_eq!(MmuV2::encode_dual(None, Some(&no_ats)), Err(EINVAL));
+        assert_eq!(decode_dual([0x20, 0]), Entry::Invalid);
+        assert_eq!(decode_dual([0, 0x123_4522]), Entry::Invalid);
+
+        tests::unmapped_entries_come_back::<MmuV2>(true, false)
+    }
+
+    /// Bits 63:54, 7:6 and 4 of an entry of one word have no published meaning.
+    #[test]
+    fn pde_unknown_attributes() -> Result {
+        tests::unknown_attributes_come_back::<MmuV2>(0xffc0_0000_0000_00d0)?;
+
+        // Words read from a bus that cannot reach the memory are neither directories nor absent.
+        for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
+            assert_eq!(decode_pde(word), Entry::Invalid);
+        }
+        // Nor is an address above 128 GiB, with or without such attributes.
+        assert_eq!(decode_pde(0x2_0123_4502), Entry::Invalid);
+        assert_eq!(decode_pde(0x20_0000_0123_4542), Entry::Invalid);
+
+        Ok(())
     }
 
     #[test]
@@ -250,9 +299,9 @@ mod suite {
 
     #[test]
     fn stray_bits_are_not_overlooked() {
-        // Without an aperture: an address, or NO_ATS.
+        // Without an aperture: an address, or an attribute.
         assert_eq!(decode_pde(0x100), Entry::Invalid);
-        assert_eq!(decode_pde(0x20), Entry::Invalid);
+        assert_eq!(decode_pde(0x10), Entry::Invalid);
         assert_eq!(decode_dual([0, 8]), Entry::Invalid);
         assert_eq!(decode_dual([8, 0x123_4502]), Entry::Invalid);
         assert_eq!(decode_dual([0, 0x123_4503]), Entry::Invalid);
@@ -353,15 +402,10 @@ mod suite {
             kind: Kind::Other(7),
             ..plain
         };
-        let ats = Pde {
-            no_ats: false,
-            ..Pde::vram(VramAddress::new(0))
-        };
         let peer = table(Aperture::Peer, 0x1000, false);
 
         assert_eq!(MmuV2::encode_pte(&counted, PageSize::Size4K), Err(EINVAL));
         assert_eq!(MmuV2::encode_pte(&no_kind, PageSize::Size4K), Err(EINVAL));
-        assert_eq!(MmuV2::encode_pde(&ats), Err(EINVAL));
         assert_eq!(MmuV2::encode_pde(&peer), Err(EINVAL));
     }
 
@@ -372,7 +416,7 @@ mod suite {
 
     #[test]
     fn pages_come_back() -> Result {
-        tests::addresses_of_pages_come_back::<MmuV2>(VRAM_BITS, SYS_BITS)?;
+        tests::addresses_of_pages_come_back::<MmuV2>(VRAM_BITS, VRAM_BITS, SYS_BITS)?;
         tests::kinds_come_back::<MmuV2>(256)?;
         tests::peers_come_back::<MmuV2>()?;
         tests::attributes_come_back::<MmuV2>()

@@ -27,7 +27,7 @@ use crate::mm::{
 /// Number of bits of an address of VRAM: the one published field that is for VRAM ends at bit 39.
 const VRAM_BITS: u32 = 40;
 
-/// Number of bits of an address of system memory: the field ends at bit 51.
+/// Number of bits of an address of system memory or of another GPU: the field ends at bit 51.
 const SYS_BITS: u32 = 52;
 
 /// The names of PCF in a valid PTE, in the order of their numbers.
@@ -72,6 +72,7 @@ fn table(aperture: Aperture, address: u64, volatile: bool, no_ats: bool) -> Pde 
         address,
         volatile,
         no_ats,
+        unknown: 0,
     }
 }
 
@@ -118,10 +119,10 @@ mod suite {
     #[test]
     fn tables_in_vram() {
         // The address in its place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
-        let own = Pde::vram(VramAddress::new(0x12_3456_7000));
+        let own = MmuV3::own_table(VramAddress::new(0x12_3456_7000));
         assert_eq!(MmuV3::encode_pde(&own), Ok(0x12_3456_7012));
         // The highest page: ones in 39:12.
-        let last = Pde::vram(VramAddress::new(0xff_ffff_f000));
+        let last = MmuV3::own_table(VramAddress::new(0xff_ffff_f000));
         assert_eq!(MmuV3::encode_pde(&last), Ok(0xff_ffff_f012));
     }
 
@@ -139,8 +140,8 @@ mod suite {
     #[test]
     fn dual_entries() {
         // The addresses in their places, big from bit 8; APERTURE 1; PCF 2.
-        let big = Pde::vram(VramAddress::new(0x1234_5600));
-        let small = Pde::vram(VramAddress::new(0x1234_5000));
+        let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
+        let small = MmuV3::own_table(VramAddress::new(0x1234_5000));
 
         assert_eq!(MmuV3::encode_dual(Some(&big), None), Ok([0x1234_5612, 0]));
         assert_eq!(MmuV3::encode_dual(None, Some(&small)), Ok([0, 0x1234_5012]));
@@ -158,14 +159,14 @@ mod suite {
 
     #[test]
     fn pcf_of_directories() {
-        // From bit 3 up: uncached, no ATS. There is no meaning to the third bit.
+        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so that it is
+        // kept where the entry points to a directory.
         for pcf in 0..8 {
             let pde = table(Aperture::Vram, 0x1000, pcf & 1 != 0, pcf & 2 != 0);
-            let valid = if pcf < 4 {
-                Entry::Table(pde)
-            } else {
-                Entry::Invalid
-            };
+            let valid = Entry::Table(Pde {
+                unknown: (pcf & 4) << 3,
+                ..pde
+            });
             let unused = match pcf {
                 0 | 2 => Entry::Absent,
                 1 | 3 => Entry::Sparse,
@@ -280,6 +281,13 @@ mod suite {
 
         // APERTURE 1, which in a PDE is VRAM; 5 in 63:61.
         assert_eq!(encode(&peer), Ok(0xa000_0000_1234_5083));
+        // The address is as wide as in system memory: ones in 51:12; 7 in 63:61.
+        let last_peer = Pte {
+            peer: 7,
+            ..page(Aperture::Peer, 0xf_ffff_ffff_f000)
+        };
+        assert_eq!(encode(&last_peer), Ok(0xe00f_ffff_ffff_f083));
+        assert_eq!(decode_pte(0xe00f_ffff_ffff_f083), Entry::Page(last_peer));
         // APERTURE 2; PCF 0x11.
         assert_eq!(encode(&coherent), Ok(0x1234_508d));
         // APERTURE 3; the highest page, ones in 51:12.
@@ -315,13 +323,72 @@ mod suite {
 
     #[test]
     fn unused_entries() -> Result {
-        // PCF 3, sparse without ATS, and PCF 1 in a PTE.
+        // PCF 3, sparse and ATS not allowed, as in the entries that point to tables; PCF 1 in a
+        // PTE.
         assert_eq!(MmuV3::encode_sparse(EntryKind::Pde), [0x18, 0]);
         assert_eq!(MmuV3::encode_sparse(EntryKind::Dual), [0x18, 0]);
         assert_eq!(MmuV3::encode_sparse(EntryKind::Pte)[0], 8);
 
         tests::zero_is_absent::<MmuV3>()?;
         tests::sparse_comes_back::<MmuV3>()
+    }
+
+    /// PCF of an entry without an aperture: 0 and 2 are invalid, 1 and 3 sparse, with ATS allowed
+    /// and not allowed.
+    #[test]
+    fn unmapped_entries_ats() -> Result {
+        for kind in [EntryKind::Pde, EntryKind::Dual] {
+            for (pcf, sparse, no_ats) in [
+                (0, false, false),
+                (1, true, false),
+                (2, false, true),
+                (3, true, true),
+            ] {
+                assert_eq!(
+                    MmuV3::encode_unmapped(kind, sparse, no_ats),
+                    Ok([pcf << 3, 0])
+                );
+            }
+        }
+
+        tests::unmapped_entries_come_back::<MmuV3>(true, true)
+    }
+
+    /// Bits 63:52, 11:6 and 5 of an entry of one word, the last of which is a bit of PCF, have no
+    /// published meaning.
+    #[test]
+    fn pde_unknown_attributes() -> Result {
+        tests::unknown_attributes_come_back::<MmuV3>(0xfff0_0000_0000_0fe0)?;
+
+        // PCF 4 and 7 are attributes that are not known; 8 is another bit of the word.
+        for (pcf, known) in [(4, 0), (7, 3), (8, 0)] {
+            let pde = Pde {
+                unknown: (pcf & !3) << 3,
+                ..table(Aperture::Vram, 0x1000, known & 1 != 0, known & 2 != 0)
+            };
+
+            assert_eq!(MmuV3::encode_pde(&pde), Ok(0x1002 | pcf << 3));
+            assert_eq!(decode_pde(0x1002 | pcf << 3), Entry::Table(pde));
+            assert_eq!(decode_pde(pcf << 3), Entry::Invalid);
+        }
+        // Words read from a bus that cannot reach the memory are neither directories nor absent.
+        for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
+            assert_eq!(decode_pde(word), Entry::Invalid);
+        }
+
+        Ok(())
+    }
+
+    /// PCF has 5 bits in a page. The next bit is the lowest one of KIND.
+    #[test]
+    fn pte_pcf_ends_at_kind() {
+        let kind_1 = Pte {
+            kind: Kind::Other(1),
+            no_access_counting: false,
+            ..page(Aperture::Vram, 0x1000)
+        };
+
+        assert_eq!(decode_pte(0x1001 | 0x20 << 3), Entry::Page(kind_1));
     }
 
     #[test]
@@ -337,7 +404,7 @@ mod suite {
         assert_eq!(decode_dual([0x100_0000_0012, 0]), Entry::Invalid);
         assert_eq!(decode_pte(0x100_0000_0081), Entry::Invalid);
         // Above the address; a peer for VRAM.
-        assert_eq!(decode_pde(0x10_0000_0000_0012), Entry::Invalid);
+        assert_eq!(decode_dual([0x10_0000_0000_0012, 0]), Entry::Invalid);
         assert_eq!(decode_pte(0x10_0000_0000_0081), Entry::Invalid);
         assert_eq!(decode_pte(0x2000_0000_0000_0081), Entry::Invalid);
         // A page of 2 MiB that is not aligned.
@@ -347,7 +414,7 @@ mod suite {
     /// What a walk that looks for tables must not take for nothing, or for a table.
     #[test]
     fn what_is_no_table_in_vram_is_not_absent() {
-        let big = Pde::vram(VramAddress::new(0x1234_5600));
+        let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
         let sys = table(Aperture::SysCoherent, 0x1000, true, false);
         let peer = Pte {
             peer: 1,
@@ -376,9 +443,9 @@ mod suite {
 
     #[test]
     fn what_does_not_fit_is_an_error() {
-        // The first byte beyond 1 TiB of VRAM, and beyond 52 bits of system memory.
+        // The first byte beyond 1 TiB of VRAM, and beyond 52 bits of other memory.
         let vram = page(Aperture::Vram, 0x100_0000_0000);
-        let peer = page(Aperture::Peer, 0x100_0000_0000);
+        let peer = page(Aperture::Peer, 0x10_0000_0000_0000);
         let sys = page(Aperture::SysCoherent, 0x10_0000_0000_0000);
 
         for pte in [vram, peer, sys] {
@@ -399,7 +466,7 @@ mod suite {
 
     #[test]
     fn pages_come_back() -> Result {
-        tests::addresses_of_pages_come_back::<MmuV3>(VRAM_BITS, SYS_BITS)?;
+        tests::addresses_of_pages_come_back::<MmuV3>(VRAM_BITS, SYS_BITS, SYS_BITS)?;
         tests::kinds_come_back::<MmuV3>(16)?;
         tests::peers_come_back::<MmuV3>()?;
         tests::attributes_come_back::<MmuV3>()

@@ -24,7 +24,8 @@ mod suite {
             Counts,
             Fault,
             Logged,
-            Violation, //
+            Violation,
+            WideAccess, //
         },
     };
 
@@ -90,6 +91,41 @@ mod suite {
         assert_eq!(bench.bar.read64(PRAMIN)?, 0x1234_5678_9abc_def0);
         assert_eq!(bench.bar.read32(PRAMIN + 4)?, 0x1234_5678);
         assert_eq!(bench.bar.read32(PRAMIN)?, 0x9abc_def0);
+        Ok(())
+    }
+
+    /// As on a chip whose PRAMIN takes accesses of 32 bits only.
+    #[test]
+    fn wide_accesses_need_not_work() -> Result {
+        for (wide_access, written, read) in [
+            (
+                WideAccess::Whole,
+                0x3333_4444_5555_6666,
+                0x3333_4444_5555_6666,
+            ),
+            (WideAccess::LowerHalf, 0x1111_2222_5555_6666, 0x5555_6666),
+            (WideAccess::Dropped, 0x1111_2222_1111_2222, u64::MAX),
+            (
+                WideAccess::Swapped,
+                0x5555_6666_3333_4444,
+                0x3333_4444_5555_6666,
+            ),
+        ] {
+            let bench = Bench::new(Config {
+                wide_access,
+                ..Config::default()
+            })?;
+            bench.bar.write32(WINDOW, 0x1700)?;
+            bench.bar.write32(0x1111_2222, PRAMIN)?;
+            bench.bar.write32(0x1111_2222, PRAMIN + 4)?;
+
+            bench.bar.write64(0x3333_4444_5555_6666, PRAMIN)?;
+            assert_eq!(bench.bar.read64(PRAMIN)?, read);
+            bench.gpu.drain();
+            assert_eq!(bench.gpu.vram_read64(PAGE), written);
+            bench.gpu.check_clean()?;
+        }
+
         Ok(())
     }
 

@@ -24,14 +24,16 @@ use crate::{
         },
         format::{
             v2::MmuV2,
-            Format, //
+            Format,
+            PageSizes, //
         },
         mmu::Mmu,
         model::{
             Config,
             Generation,
             ModelBar0,
-            SoftGpu, //
+            SoftGpu,
+            WideAccess, //
         },
         pramin::{
             hal::{
@@ -111,6 +113,9 @@ pub(crate) trait TestFormat: Format {
     /// The first address of VRAM that entries have no room for.
     const VRAM_END: u64;
 
+    /// The first address of VRAM that is not only in the lower half of an entry.
+    const HALF: u64;
+
     /// Returns what moves the window of PRAMIN on that chip.
     fn hal() -> &'static dyn PraminHal;
 }
@@ -118,6 +123,7 @@ pub(crate) trait TestFormat: Format {
 impl TestFormat for MmuV2 {
     const GENERATION: Generation = Generation::Turing;
     const VRAM_END: u64 = 1 << 37;
+    const HALF: u64 = 1 << 36;
 
     fn hal() -> &'static dyn PraminHal {
         TU102_HAL
@@ -188,9 +194,44 @@ impl<F: TestFormat> Bench<F> {
         })
     }
 
+    /// Makes one on a chip that does this with accesses of 64 bits through PRAMIN, after a probe.
+    pub(crate) fn with_wide_access(wide_access: WideAccess) -> Result<Self> {
+        let gpu = SoftGpu::new(Config {
+            wide_access,
+            ..Self::config()
+        })?;
+
+        Self::on(gpu, TABLES, |mmu, bar, memory| {
+            let scratch = memory.alloc_table()?;
+            mmu.lock().pramin.probe(bar, scratch.address())?;
+            drop(scratch);
+
+            let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
+            Vmm::new(limits, memory.clone(), mmu, bar)
+        })
+    }
+
     /// Makes the address space of a BAR, in whose tables `firmware` has entries before.
     pub(crate) fn of_bar(firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result) -> Result<Self> {
-        let gpu = Self::gpu()?;
+        Self::of_bar_on(Self::gpu()?, firmware)
+    }
+
+    /// Makes the same on a GPU that does not mind attributes of directories that are not published.
+    pub(crate) fn of_newer_bar(
+        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+    ) -> Result<Self> {
+        let gpu = SoftGpu::new(Config {
+            unknown_attributes: true,
+            ..Self::config()
+        })?;
+
+        Self::of_bar_on(gpu, firmware)
+    }
+
+    fn of_bar_on(
+        gpu: Arc<SoftGpu>,
+        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+    ) -> Result<Self> {
         let root = Self::config().bar1_pdb;
         firmware(&gpu, root)?;
 
@@ -219,6 +260,7 @@ impl<F: TestFormat> Bench<F> {
         let mmu = Mmu {
             pramin: Pramin::with_hal(F::hal()),
             tlb: Tlb::with_timeout(Delta::from_micros(200)),
+            page_sizes: PageSizes::COMMON,
         };
         let mmu = KBox::pin_init(new_mutex!(mmu, "nova_mm_bench"), GFP_KERNEL)?;
         let bar = gpu.bar0();

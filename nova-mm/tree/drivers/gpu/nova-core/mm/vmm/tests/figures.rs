@@ -22,6 +22,7 @@ use crate::mm::{
         VramAddress,
         PAGE_SIZE, //
     },
+    format::PageSizes,
     mmu::Mmu,
     model::{
         Config,
@@ -121,6 +122,7 @@ impl<F: TestFormat> Rig<F> {
         let mmu = Mmu {
             pramin: Pramin::with_hal(F::hal()),
             tlb: Tlb::new(),
+            page_sizes: PageSizes::COMMON,
         };
         let mmu = KBox::pin_init(new_mutex!(mmu, "nova_mm_bench"), GFP_KERNEL)?;
         let bar = gpu.bar0();

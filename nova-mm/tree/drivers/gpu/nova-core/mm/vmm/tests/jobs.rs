@@ -102,7 +102,7 @@ pub(crate) fn memory_is_large_enough<F: TestFormat>() -> Result {
 }
 
 /// An address that an entry has no room for is an error, and not another address.
-pub(crate) fn defect_09_memory_that_entries_cannot_name<F: TestFormat>() -> Result {
+pub(crate) fn memory_out_of_reach<F: TestFormat>() -> Result {
     let mut bench = Bench::<F>::new()?;
     let (end, size) = (F::VRAM_END, PageSize::Size2M.bytes());
     let memory = VramAllocator::new(&[vram_range(&(end - size..end + size))])?;
@@ -130,7 +130,7 @@ pub(crate) fn defect_09_memory_that_entries_cannot_name<F: TestFormat>() -> Resu
 }
 
 /// Of addresses that the format does not have there is no address space.
-pub(crate) fn defect_08_addresses_that_there_are_not<F: TestFormat>() -> Result {
+pub(crate) fn addresses_out_of_range<F: TestFormat>() -> Result {
     let bench = Bench::<F>::new()?;
     let end = (1 << F::VA_BITS) / PAGE_SIZE;
     let free = bench.free_tables();

@@ -23,15 +23,7 @@ use crate::mm::{
 
 #[cfg(CONFIG_LOCKDEP)]
 mod lockdep {
-    use core::ffi::c_int;
-
     use kernel::bindings;
-
-    extern "C" {
-        fn fs_reclaim_acquire(gfp: bindings::gfp_t);
-        fn fs_reclaim_release(gfp: bindings::gfp_t);
-        static debug_locks: c_int;
-    }
 
     /// Runs `f` as if memory were being reclaimed.
     ///
@@ -39,10 +31,10 @@ mod lockdep {
     /// under which memory is allocated anywhere, or a lock is taken for which this holds.
     pub(super) fn in_reclaim<T>(f: impl FnOnce() -> T) -> T {
         // SAFETY: It tells lockdep, which forgets it by the call below, in the same context.
-        unsafe { fs_reclaim_acquire(bindings::GFP_KERNEL) };
+        unsafe { bindings::fs_reclaim_acquire(bindings::GFP_KERNEL) };
         let result = f();
         // SAFETY: As above.
-        unsafe { fs_reclaim_release(bindings::GFP_KERNEL) };
+        unsafe { bindings::fs_reclaim_release(bindings::GFP_KERNEL) };
 
         result
     }
@@ -50,7 +42,7 @@ mod lockdep {
     /// Returns whether lockdep has had nothing to report. It does so once and is then off.
     pub(super) fn is_on() -> bool {
         // SAFETY: It is an `int` that is there all the time. Others may write it, hence volatile.
-        unsafe { (&raw const debug_locks).read_volatile() != 0 }
+        unsafe { (&raw const bindings::debug_locks).read_volatile() != 0 }
     }
 
     pub(super) const STATE: &str = "on";

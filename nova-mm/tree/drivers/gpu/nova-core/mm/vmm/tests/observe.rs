@@ -39,6 +39,7 @@ const TRIGGER: u32 = 1 << 31;
 const ACK_GLOBALLY: u32 = 1 << 7;
 const SYS_MEMBAR: u32 = 1 << 6;
 const HUBTLB_ONLY: u32 = 1 << 2;
+const ALL_PDB: u32 = 1 << 1;
 const ALL_VA: u32 = 1 << 0;
 
 /// An invalidate of a job that has added something.
@@ -46,7 +47,7 @@ pub(crate) const UPGRADE: u32 = TRIGGER | ALL_VA;
 /// An invalidate of a job that has taken something away.
 pub(crate) const DOWNGRADE: u32 = TRIGGER | ACK_GLOBALLY | SYS_MEMBAR | ALL_VA;
 /// What these have besides in the address space of a BAR.
-pub(crate) const HUB: u32 = HUBTLB_ONLY;
+pub(crate) const HUB: u32 = HUBTLB_ONLY | ALL_PDB;
 
 /// What a job has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

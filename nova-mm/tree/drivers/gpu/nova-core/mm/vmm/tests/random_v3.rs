@@ -7,9 +7,12 @@ use kernel::prelude::*;
 use crate::mm::{
     format::v3::MmuV3,
     vmm::tests::{
+        changed,
         faults,
         figures,
-        random::PLAN, //
+        hardware,
+        random::PLAN,
+        spaces, //
     }, //
 };
 
@@ -52,6 +55,61 @@ mod faults_suite {
     #[test]
     fn directories_of_the_firmware_stay() -> Result {
         faults::a_directory_of_the_firmware_stays::<MmuV3>()
+    }
+}
+
+#[kunit_tests(nova_mm_hardware_v3)]
+mod hardware_suite {
+    use super::*;
+
+    #[test]
+    fn each_access_fails() -> Result {
+        hardware::each_access_fails::<MmuV3>()
+    }
+
+    #[test]
+    fn each_access_of_a_teardown_fails() -> Result {
+        hardware::each_access_of_a_teardown_fails::<MmuV3>()
+    }
+
+    #[test]
+    fn narrow_writes_are_never_mixed() -> Result {
+        hardware::narrow::pages_are_never_mixed::<MmuV3>()
+    }
+}
+
+#[kunit_tests(nova_mm_changed_v3)]
+mod changed_suite {
+    use super::*;
+
+    #[test]
+    fn attributes_are_kept() -> Result {
+        changed::attributes_are_kept::<MmuV3>()
+    }
+
+    #[test]
+    fn each_word_is_changed() -> Result {
+        changed::each_word_is_changed::<MmuV3>()
+    }
+
+    #[test]
+    fn each_word_is_changed_before_teardown() -> Result {
+        changed::each_word_is_changed_before_teardown::<MmuV3>()
+    }
+}
+
+#[kunit_tests(nova_mm_spaces_v3)]
+mod spaces_suite {
+    use super::*;
+
+    #[test]
+    fn changes_stay_apart() -> Result {
+        spaces::changes_stay_apart::<MmuV3>()
+    }
+
+    #[test]
+    fn jobs_are_sent() -> Result {
+        spaces::jobs_are_sent::<MmuV3>()
     }
 }
 

@@ -47,7 +47,7 @@ fn ensure_tables<F: TestFormat>(pages: Range<u64>, skip: u64, tables: u64) -> Re
 }
 
 /// A submit allocates the tables that can be missing, no more and no less, whatever the alignment.
-pub(crate) fn defect_04_tables_are_counted<F: TestFormat>() -> Result {
+pub(crate) fn tables_are_counted<F: TestFormat>() -> Result {
     let below_root = levels::<F>() - 1;
 
     ensure_tables::<F>(0..1, 0, below_root)?;
@@ -105,7 +105,7 @@ pub(crate) fn tables_for_splits_are_counted<F: TestFormat>() -> Result {
 }
 
 /// The GPU is not touched, and what was only kept for the job is free.
-pub(crate) fn defect_07_cancel_leaves_nothing<F: TestFormat>() -> Result {
+pub(crate) fn cancel_leaves_nothing<F: TestFormat>() -> Result {
     let mut bench = Bench::<F>::new()?;
     let (avail, free) = (bench.data.avail(), bench.free_tables());
     let vram = bench.alloc(LARGE)?;

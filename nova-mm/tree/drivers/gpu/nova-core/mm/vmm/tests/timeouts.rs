@@ -35,7 +35,7 @@ use crate::mm::{
 
 /// Nothing of a mapping is used for anything else before the TLB has forgotten it: the next user of
 /// the addresses does not see the old memory, nor the GPU what the memory is used for next.
-pub(crate) fn defect_06_a_failed_job_frees_nothing<F: TestFormat>() -> Result {
+pub(crate) fn failed_job_frees_nothing<F: TestFormat>() -> Result {
     let mut bench = Bench::<F>::new()?;
     let (avail, free) = (bench.data.avail(), bench.free_tables());
     let vram = bench.alloc(16)?;
@@ -114,7 +114,7 @@ pub(crate) fn tables_stay_in_quarantine<F: TestFormat>() -> Result {
 }
 
 /// An invalidate of the firmware is waited for; its registers are not touched meanwhile.
-pub(crate) fn defect_10_pending_invalidates<F: TestFormat>() -> Result {
+pub(crate) fn pending_invalidates<F: TestFormat>() -> Result {
     let mut bench = Bench::<F>::new()?;
     let vram = bench.alloc(1)?;
     let va = bench.reserve(1)?;

@@ -15,6 +15,7 @@ use crate::mm::{
 impl TestFormat for MmuV3 {
     const GENERATION: Generation = Generation::Hopper;
     const VRAM_END: u64 = 1 << 40;
+    const HALF: u64 = 1 << 32;
 
     fn hal() -> &'static dyn PraminHal {
         GH100_HAL

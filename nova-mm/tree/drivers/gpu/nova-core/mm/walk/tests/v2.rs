@@ -4,6 +4,8 @@
 
 use kernel::prelude::*;
 
+use crate::gpu::Chipset;
+
 use crate::mm::{
     address::{
         PageSize,
@@ -12,6 +14,7 @@ use crate::mm::{
     },
     format::{
         v2::MmuV2,
+        PageSizes,
         Pte, //
     },
     walk::{
@@ -38,6 +41,26 @@ mod suite {
     #[test]
     fn pages_at_any_level() -> Result {
         tests::pages_at_any_level::<MmuV2>()
+    }
+
+    /// Turing has no pages of 512 MiB, all later chips have.
+    #[test]
+    fn chips_differ_in_page_sizes() -> Result {
+        use Chipset::*;
+
+        for &chipset in Chipset::ALL {
+            let is_turing = matches!(chipset, TU102 | TU104 | TU106 | TU117 | TU116);
+            let sizes = PageSizes::of(chipset);
+
+            assert_eq!(sizes.contains(PageSize::Size512M), !is_turing);
+            assert!(!sizes.contains(PageSize::Size256G));
+            for size in [PageSize::Size4K, PageSize::Size64K, PageSize::Size2M] {
+                assert!(sizes.contains(size));
+            }
+            tests::pages_of_the_chip::<MmuV2>(sizes)?;
+        }
+
+        Ok(())
     }
 
     #[test]
@@ -109,6 +132,7 @@ mod suite {
                 Some((next, word)) if address == VramAddress::new(*next) => Ok(*word),
                 _ => Err(EIO),
             },
+            PageSizes::COMMON,
             VramAddress::new(0x1000),
             VirtualAddress::new(0x1_2345_6789_abcd),
         )?;

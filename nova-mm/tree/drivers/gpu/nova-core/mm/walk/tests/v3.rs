@@ -12,6 +12,7 @@ use crate::mm::{
     },
     format::{
         v3::MmuV3,
+        PageSizes,
         Pte, //
     },
     walk::{
@@ -38,6 +39,15 @@ mod suite {
     #[test]
     fn pages_at_any_level() -> Result {
         tests::pages_at_any_level::<MmuV3>()
+    }
+
+    /// Only Blackwell has pages of 256 GiB.
+    #[test]
+    fn chips_differ_in_page_sizes() -> Result {
+        let hopper = PageSizes::COMMON.with(PageSize::Size512M);
+
+        tests::pages_of_the_chip::<MmuV3>(hopper)?;
+        tests::pages_of_the_chip::<MmuV3>(hopper.with(PageSize::Size256G))
     }
 
     #[test]
@@ -109,6 +119,7 @@ mod suite {
                 Some((next, word)) if address == VramAddress::new(*next) => Ok(*word),
                 _ => Err(EIO),
             },
+            PageSizes::COMMON,
             VramAddress::new(0x1000),
             VirtualAddress::new(0x123_4567_89ab_cdef),
         )?;
