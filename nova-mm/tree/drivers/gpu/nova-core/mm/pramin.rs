@@ -200,19 +200,27 @@ impl<'a> PraminWindow<'a> {
     /// Writes 64 bits that the GPU does not use meanwhile, in one access if the aperture takes
     /// that.
     pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
-        let offset = self.move_over::<u64>(address)?;
-        let upper = upper_half(address)?;
-        if self.pramin.is_64bit {
-            self.bar.write64(value, offset)?;
-            // The upper half arrives last if a bus splits the access.
-            self.pramin.unread = Some(upper);
-
-            return Ok(());
+        if !self.pramin.is_64bit {
+            return self.write_halves(address, value);
         }
+        let offset = self.move_over::<u64>(address)?;
+        // The upper half arrives last if a bus splits the access.
+        let upper = upper_half(address)?;
 
+        self.bar.write64(value, offset)?;
+        self.pramin.unread = Some(upper);
+
+        Ok(())
+    }
+
+    /// Writes 64 bits in two accesses.
+    #[cold]
+    fn write_halves(&mut self, address: VramAddress, value: u64) -> Result {
+        self.move_over::<u64>(address)?;
         let (low, high) = halves(value);
+
         self.write32(address, low)?;
-        self.write32(upper, high)
+        self.write32(upper_half(address)?, high)
     }
 
     /// Writes a word of a page table that the GPU may read at any time, in place of `old`, which is
@@ -226,6 +234,12 @@ impl<'a> PraminWindow<'a> {
             return self.write64(address, new);
         }
 
+        self.replace_halves(address, old, new)
+    }
+
+    /// Does the same in two accesses, or three.
+    #[cold]
+    fn replace_halves(&mut self, address: VramAddress, old: u64, new: u64) -> Result {
         self.move_over::<u64>(address)?;
         let (old_low, old_high) = halves(old);
         let (low, high) = halves(new);

@@ -122,7 +122,7 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
 
     // Each of them is a step ahead of the other for a while.
     for step in 0..=2 * (POPULATED.len() + OPERATIONS.len()) {
-        let number = (step + 1) / 2 % 2;
+        let number = step.div_ceil(2) % 2;
         let operation = match POPULATED.get(step / 2) {
             Some(operation) => operation,
             None => match OPERATIONS.get(step / 2 - POPULATED.len()) {
