@@ -5,9 +5,11 @@
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
+    bar1::tests::Fixture,
     format::{v2::MmuV2, v3::MmuV3},
     va::VaRequest,
     vmm::{
+        job::{Access, Memory},
         tests::{
             bench::{vfns, Bench, TestFormat, BAR_PAGES},
             faults::{Scene, OPERATIONS},
@@ -16,7 +18,7 @@ use crate::mm::{
         Vmm,
     },
 };
-use kernel::{error::code::ENOMEM, error::Result, host};
+use kernel::{error::code::ENOMEM, host, prelude::*, sync::Arc};
 
 /// Runs `run` with the first, the second, … allocation failing, until it makes no more of them, and
 /// calls `check` after each failure. Returns what it makes in the end, and how many failed.
@@ -124,6 +126,43 @@ fn address_spaces<F: TestFormat>() {
     assert!(failed >= 10);
     drop(vmm);
     places::check_firmware(&bench).unwrap();
+}
+
+/// Mappings of BAR1. To unmap them, nothing is allocated.
+#[test]
+fn bar1() {
+    let fixture = Fixture::new().unwrap();
+    let bar0 = fixture.gpu.bar0();
+    let avail = fixture.vram.avail();
+
+    for size in [PAGE_SIZE, PageSize::Size2M.bytes()] {
+        let vram = fixture.vram.alloc(size, PageSize::Size2M).unwrap();
+        let memory = Memory {
+            vram: Arc::new(vram, GFP_KERNEL).unwrap(),
+            offset: 0,
+        };
+        let held = fixture.vram.avail();
+        let access = Access::ReadWrite;
+        let map = || {
+            fixture
+                .bar1
+                .map(memory.clone(), size, access, &fixture.mmu, &bar0)
+        };
+        let check = || {
+            assert_eq!(fixture.vram.avail(), held);
+            assert_eq!(fixture.gpu.vram_read64(fixture.bar1.root()), 0);
+        };
+        let (mapping, failed) = each_allocation("Bar1::map", map, check);
+        assert!(failed >= 10);
+        let unmap = || mapping.unmap(&fixture.mmu, &bar0);
+        without_allocations(unmap).unwrap();
+        check();
+        drop(map().unwrap());
+        without_allocations(|| fixture.bar1.unmap_dropped(&fixture.mmu, &bar0)).unwrap();
+        check();
+    }
+    without_allocations(|| fixture.bar1.teardown(&fixture.mmu, &bar0)).unwrap();
+    assert_eq!(fixture.vram.avail(), avail);
 }
 
 #[test]

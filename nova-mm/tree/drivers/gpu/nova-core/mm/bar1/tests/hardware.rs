@@ -155,9 +155,54 @@ fn fail(step: Step, direction: Direction, number: u64) -> Result<Option<bool>> {
     Ok(Some(torn_down.is_err()))
 }
 
+/// Lets the invalidate after `skip` others hang in a step. Returns whether there was one.
+fn hang(step: Step, skip: u32) -> Result<bool> {
+    let mut scene = Scene::new()?;
+    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
+    let (bar0, root) = (gpu.bar0(), scene.fixture.bar1.root());
+
+    gpu.reset_counts();
+    gpu.hang_invalidate(skip);
+    let result = step(&mut scene, &bar0);
+    let has_hung = gpu.counts().invalidates > u64::from(skip);
+    if has_hung {
+        ensure!(matches!(result, Ok(()) | Err(ETIMEDOUT)));
+        ensure_apart(&gpu, root, &vram)?;
+    } else {
+        result?;
+    }
+
+    gpu.recover();
+    if !has_hung {
+        // There is one more, that of the teardown.
+        let _ = scene.fixture.teardown();
+        gpu.recover();
+    }
+    scene.fixture.teardown()?;
+    ensure!(scene.fixture.root_is_empty());
+    drop(scene);
+    ensure_eq!(vram.avail(), vram.size());
+    gpu.check_clean()?;
+
+    Ok(has_hung)
+}
+
 #[kunit_tests(nova_mm_bar1_hardware)]
 mod suite {
     use super::*;
+
+    #[test]
+    fn each_invalidate_hangs() -> Result {
+        for step in STEPS {
+            let mut skip = 0;
+            while hang(step, skip)? {
+                skip += 1;
+            }
+            assert!(skip > 0);
+        }
+
+        Ok(())
+    }
 
     #[test]
     fn each_access_fails() -> Result {
