@@ -210,7 +210,7 @@ fn a_kernel_tree_with_changes() {
     let kernel = mini.pristine("kernel");
     mini.file("kernel/lib.rs", "changed\n");
     says!(mini, ["assemble", "--kernel", kernel.to_str().unwrap()], @r"
-    error: DIR/kernel: the kernel tree has changes that are not committed (1 files)
+    error: DIR/kernel: the kernel tree has changes that are not committed (1 file)
          M lib.rs
       help: commit or stash them, or name a clean tree
     ");
