@@ -334,7 +334,7 @@ fn changes_that_are_not_committed_are_not_looked_at() {
     assert_eq!(verdicts(&report)[0], ("list", "applies"));
     assert!(
         ran.stderr
-            .contains("warning: DIR/other has changes in 1 files that are not committed"),
+            .contains("warning: DIR/other has changes in 1 file that are not committed"),
         "{}",
         ran.stderr
     );
