@@ -63,15 +63,7 @@ fn text(html: &str) -> String {
 
 /// Posts a version, as far as the workspace is concerned: by mails that somebody else sent.
 fn post(mini: &Mini, name: &str) {
-    let mut mails: Vec<_> = fs::read_dir(mini.ws(&format!("out/{name}/v1")))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    mails.sort();
-    let mails: String = mails
-        .iter()
-        .map(|p| fs::read_to_string(p).unwrap())
-        .collect();
+    let mails = crate::trailers::mails(mini, name, 1);
     mini.file("posted.mbox", &mails);
     let mbox = mini.path("posted.mbox");
     mini.good(&["posted", name, "--mbox", mbox.to_str().unwrap()]);
