@@ -271,7 +271,8 @@ pub struct Posted {
     #[arg(long, requires = "mbox")]
     pub resend: bool,
 
-    /// Undo the last record: remove it, its mails and its tag, and the version begun after it
+    /// Undo the last record: a resend, or else the posting, with its mails, its tag, and the version
+    /// begun after it
     #[arg(long, conflicts_with = "mbox")]
     pub undo: bool,
 }

@@ -39,6 +39,9 @@ impl App<'_> {
                 .help("there is nothing to undo")
         })?;
         let lock = self.lock(Resource::Refs)?;
+        if !posting.resends.is_empty() {
+            return self.undo_resend(name, posting);
+        }
         let text = self.changelog_before(component, posting)?;
         let faults = [
             self.edited_record(name, posting)?,
@@ -58,6 +61,22 @@ impl App<'_> {
         drop(lock);
         let made = self.make(&[])?;
         self.show(&made.report)
+    }
+
+    /// Removes the last resend from the record. A resend begins no version, so nothing else changes.
+    fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
+        if let Some(error) = self.edited_record(name, posting)? {
+            return Err(error);
+        }
+        let mut without = posting.clone();
+        let resend = without.resends.pop();
+        without.write_record(&self.ws, name)?;
+        self.ui.say(format!(
+            "undone: the last resend of v{} of {name}{}",
+            posting.version,
+            resend.map_or_else(String::new, |r| format!(", {}", r.message_id))
+        ));
+        Ok(())
     }
 
     /// Does it. The record goes last, so that one that is killed is finished by the next; the mails

@@ -307,6 +307,11 @@ fn resend_is_the_last_version_as_it_was() {
     stage.good(&["trailers", "list", "--mbox", file.to_str().unwrap()]);
     let trailers = stage.mini.read("series/list/posted/trailers.toml");
     assert!(trailers.contains("patch = \"2.msg\""), "{trailers}");
+    // The last record is that of the resent mails, and it alone is undone.
+    stage.good(&["posted", "list", "--undo"]);
+    let record = stage.mini.read("series/list/posted/v1.toml");
+    assert!(!record.contains("[[resend]]"), "{record}");
+    stage.manifest_has("list", "version = 2");
 }
 
 #[test]
