@@ -4,6 +4,8 @@
 
 pub mod bench;
 #[cfg(test)]
+mod changed;
+#[cfg(test)]
 mod dropped;
 #[cfg(test)]
 mod faults;

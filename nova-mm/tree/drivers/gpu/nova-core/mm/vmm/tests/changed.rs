@@ -211,9 +211,15 @@ fn snapshot<F: TestFormat>(scene: &Scene<F>) -> Result<KVec<u64>> {
     Ok(words)
 }
 
-/// Each word is changed before each operation.
+/// Each word is changed before each operation, to one of its replacements in turn.
 pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
+    words_are_changed::<F>(1)
+}
+
+/// The same with `count` replacements for each word and operation. There are three.
+pub(crate) fn words_are_changed<F: TestFormat>(count: usize) -> Result {
     let mut busy = 0;
+    let mut turn = 0;
     for operation in &OPERATIONS {
         let mut model = scene::<F>()?;
         model.bench.run(model.submit(operation)?).cleanup()?;
@@ -221,10 +227,11 @@ pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
         let after = model.mapped()?;
 
         for &word in &Word::all::<F>()? {
-            for number in 0..3 {
+            turn += 1;
+            for number in turn..turn + count {
                 let mut scene = scene::<F>()?;
                 let is_needed = word.is_needed_by::<F>(operation);
-                change(&mut scene, operation, word, number, is_needed)?;
+                change(&mut scene, operation, word, number % 3, is_needed)?;
                 busy += u32::from(is_needed);
                 let is_same = |(a, b): (&Option<_>, &Option<_>)| a.is_some() == b.is_some();
                 ensure!(scene.mapped()?.iter().zip(&after).all(is_same));
@@ -236,7 +243,7 @@ pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
             }
         }
     }
-    ensure!(busy > 100);
+    ensure!(usize::try_from(busy)? > 33 * count);
 
     Ok(())
 }
