@@ -210,6 +210,45 @@ fn contiguous_whole_range_stays_clear() {
     }
 }
 
+/// Pages that are known to be clear are freed as clear and allocated again, from the top.
+#[test]
+fn clear_pages_from_top() {
+    let buddy = new(BASE, 64 * CHUNK, CHUNK).unwrap();
+    // The smallest free block is at the bottom.
+    let _low = reserve(&buddy, 0..CHUNK).unwrap();
+    let page = || {
+        let flags = GpuBuddyAllocFlag::Clear.into();
+        let page = alloc(&buddy, GpuBuddyAllocMode::TopDown, CHUNK, CHUNK, flags).unwrap();
+        let block = page.iter().next().unwrap();
+        let (offset, is_clear) = (block.offset() - BASE, block.is_clear());
+        (page, offset / CHUNK, is_clear)
+    };
+
+    // Nothing is clear yet.
+    let (mut first, offset, is_clear) = page();
+    assert_eq!((offset, is_clear), (63, false));
+    let (mut second, offset, is_clear) = page();
+    assert_eq!((offset, is_clear), (62, false));
+
+    // The clear page is preferred, although a dirty one is higher.
+    second.as_mut().free_cleared();
+    drop(first);
+    assert_eq!(buddy.clear_avail(), CHUNK);
+    (first, ..) = page();
+    assert_eq!(
+        first.contiguous_range(),
+        Some(BASE + 62 * CHUNK..BASE + 63 * CHUNK)
+    );
+    assert!(first.iter().all(|block| block.is_clear()));
+    assert_eq!(buddy.clear_avail(), 0);
+
+    // Dropping it frees it as dirty memory, whatever it was.
+    drop(first);
+    assert_eq!(buddy.clear_avail(), 0);
+    let (_third, offset, is_clear) = page();
+    assert_eq!((offset, is_clear), (63, false));
+}
+
 #[test]
 fn range_malformed_einval() {
     let buddy = new(BASE, 4 * CHUNK, CHUNK).unwrap();

@@ -152,7 +152,7 @@ impl Small {
         self.check(&blocks, &what);
         let lost = self.check_clear(&blocks);
         let merged = size.div_ceil(align).saturating_sub(ready) * align;
-        let may_lose = if contiguous || exact { 0 } else { merged };
+        let may_lose = if contiguous { 0 } else { merged };
         assert!(lost <= may_lose, "{lost} clear chunks for {what:x?}");
         let mut list = list;
         for _ in &blocks {
@@ -176,6 +176,13 @@ impl Small {
             assert!(end <= Some(request.end), "{}", context());
             let aligned = block.offset.is_multiple_of(request.min);
             assert!(follows || aligned, "{}", context());
+            // Only pieces of a block that was trimmed may be smaller.
+            let trimmed = !request.size.is_multiple_of(request.min);
+            assert!(
+                request.flags & CONTIGUOUS != 0 || trimmed || block.size >= request.min,
+                "{}",
+                context()
+            );
             let first = block == &blocks[0];
             assert!(follows || first || !contiguous, "{}", context());
         }

@@ -155,14 +155,4 @@ impl Map {
         self.free(range)
             .any(|free| free.start.next_multiple_of(align) + size <= free.end)
     }
-
-    /// Whether this is `before`, but for clear chunks that are not known to be clear any longer.
-    pub fn forgot_only(&self, before: &Self) -> bool {
-        self.len() == before.len()
-            && self.0.iter().all(|run| {
-                before.cut(run.start..run.end).all(|old| {
-                    old.state == run.state || (old.state, run.state) == (State::Clear, State::Dirty)
-                })
-            })
-    }
 }

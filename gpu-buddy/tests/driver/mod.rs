@@ -552,11 +552,8 @@ impl<B: Backend> Driver<B> {
             self.check_merged(request, &blocks);
         }
 
-        // An exact request of the binding may need two attempts, and what the first one has got is
-        // given back as dirty.
-        let again = B::BINDING && failed && request.start + request.size == request.end;
         self.take(&blocks);
-        self.check_or_forget(again);
+        self.check(&[]);
         match (onto, fresh) {
             (Some(n), _) => self.held[n].blocks.extend(blocks),
             (None, Some(list)) => self.held.push(Held { list, blocks }),
@@ -606,9 +603,8 @@ impl<B: Backend> Driver<B> {
                 !(in_range || exact) || start <= block.offset && block.offset + block.size <= end,
                 "{block:x?} is not in the range"
             );
-            // That C leaves such blocks as they are is what the binding makes up for.
             assert!(
-                !(B::BINDING && exact && !contiguous) || block.size >= min,
+                !exact || contiguous || block.size >= min,
                 "{block:x?} for {request:x?}"
             );
         }
@@ -619,7 +615,7 @@ impl<B: Backend> Driver<B> {
         for block in blocks {
             let follows = end_before == Some(block.offset);
             assert!(
-                exact || follows || block.offset % min == 0,
+                follows || block.offset % min == 0,
                 "{blocks:x?} for {request:x?}"
             );
             assert!(
@@ -642,7 +638,8 @@ impl<B: Backend> Driver<B> {
     }
 
     /// Checks which free block was chosen, where a single one does: of the preferred kind if there
-    /// is one; from the top, the highest; else the smallest that will do, and of these the highest.
+    /// is one, else of the other kind; from the top, the highest; else the smallest that will do,
+    /// and of these the highest.
     fn check_choice(&self, request: &Request, blocks: &[Block]) {
         let [block] = blocks else { return };
         if block.size != request.size || block.size < request.min {
@@ -656,11 +653,11 @@ impl<B: Backend> Driver<B> {
             kind.max_by_key(|leaf| (if top { 0 } else { u64::MAX - leaf.size }, leaf.start))
         };
         let clear = request.flags & CLEAR != 0;
-        if let Some(leaf) = choose(clear) {
+        if let Some(leaf) = choose(clear).or_else(|| choose(!clear)) {
             let start = leaf.start + leaf.size - size;
             assert_eq!(
                 (block.offset / self.chunk, block.clear),
-                (start, clear),
+                (start, leaf.clear),
                 "the choice for {request:x?}"
             );
         }
@@ -673,8 +670,7 @@ impl<B: Backend> Driver<B> {
         let lost: u64 = dirty
             .map(|block| self.map.count_in(self.range(block), State::Clear))
             .sum();
-        let exact = request.start + request.size == request.end;
-        if lost == 0 || B::BINDING && exact {
+        if lost == 0 {
             return;
         }
         let (size, min) = (request.size / self.chunk, request.min / self.chunk);
@@ -683,9 +679,11 @@ impl<B: Backend> Driver<B> {
         } else {
             request.end
         };
-        let range = match request.flags & RANGE {
-            0 => 0..u64::MAX,
-            _ => request.start / self.chunk..end / self.chunk,
+        let exact = request.start + request.size == request.end;
+        let range = if exact || request.flags & RANGE != 0 {
+            request.start / self.chunk..end / self.chunk
+        } else {
+            0..u64::MAX
         };
         let free = self.inside.leaves.iter().filter(|leaf| !leaf.allocated);
         let ready: u64 = free
@@ -697,7 +695,7 @@ impl<B: Backend> Driver<B> {
             .sum();
         let merged = size.div_ceil(min).saturating_sub(ready) * min;
         assert!(
-            !exact && request.flags & CONTIGUOUS == 0 && lost <= merged,
+            request.flags & CONTIGUOUS == 0 && lost <= merged,
             "{lost} clear chunks are dirty in {blocks:x?} for {request:x?}"
         );
         self.tally.forced_merges += 1;
@@ -897,25 +895,13 @@ impl<B: Backend> Driver<B> {
 
     /// Checks the allocator, and those allocations that were touched.
     fn check(&mut self, touched: &[usize]) {
-        self.check_or_forget(false);
+        assert_eq!(map(self.inside.look()), self.map, "the chunks");
+        self.check_counters();
+        assert_eq!(host::take_warnings(), 0, "warnings");
         for n in touched {
             let Held { list, blocks } = &self.held[*n];
             assert_eq!(&self.mm.blocks(list), blocks, "an allocation");
         }
-    }
-
-    fn check_or_forget(&mut self, may_forget: bool) {
-        let found = map(self.inside.look());
-        if found != self.map {
-            assert!(
-                may_forget && found.forgot_only(&self.map),
-                "found {found:x?}, expected {:x?}",
-                self.map
-            );
-            self.map = found;
-        }
-        self.check_counters();
-        assert_eq!(host::take_warnings(), 0, "warnings");
     }
 
     /// Checks what the allocator tells of itself.
