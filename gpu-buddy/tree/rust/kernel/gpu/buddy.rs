@@ -4,11 +4,10 @@
 //!
 //! C header: [`include/linux/gpu_buddy.h`](srctree/include/linux/gpu_buddy.h)
 //!
-//! The allocator manages a range of addresses, such as the VRAM of a GPU. It hands out blocks of
-//! it, whose sizes are powers of two times a chunk, and it never touches the memory behind the
-//! addresses.
+//! The allocator manages a range of addresses, such as the VRAM of a GPU. It allocates blocks whose
+//! sizes are powers of two times a chunk, and never accesses the memory at these addresses.
 //!
-//! [`GpuBuddy`] is the allocator, and [`AllocatedBlocks`] is what a request got from it.
+//! [`GpuBuddy`] is the allocator, and [`AllocatedBlocks`] is an allocation.
 //!
 //! # Addresses
 //!
@@ -18,17 +17,18 @@
 //!
 //! # Cleared memory
 //!
-//! The allocator remembers which free memory has been cleared, because whoever gave it back said so
-//! ([`AllocatedBlocks::free_cleared`], [`GpuBuddy::reset_clear`]). All else counts as dirty, also
-//! what is given back by dropping it. A request prefers the kind of memory it asks for, and falls
-//! back to the other one: see [`AllocatedBlock::is_clear`].
+//! The allocator tracks which free memory is known to be cleared: memory that its last owner has
+//! freed with [`AllocatedBlocks::free_cleared`], and free memory that [`GpuBuddy::reset_clear`]
+//! has marked. Memory that is freed by dropping it is dirty. A request prefers cleared memory with
+//! [`GpuBuddyAllocFlag::Clear`] and dirty memory without it, and falls back to the other kind:
+//! [`AllocatedBlock::is_clear`] reports which kind a block is.
 //!
 //! # Context
 //!
-//! The allocator has a mutex inside and allocates with `GFP_KERNEL` while it holds it. Thus
-//! everything that allocates or frees, be it by dropping what was allocated, may sleep, and may
-//! wait for reclaim. It must not be done in atomic context, nor in a path that reclaim or the
-//! signalling of a `dma_fence` waits for. Methods that differ say so.
+//! The allocator has an internal mutex, and allocates with `GFP_KERNEL` while holding it. Allocating
+//! and freeing, which includes dropping an allocation, may therefore sleep and wait for reclaim.
+//! Neither is allowed in atomic context, or in a path that reclaim or the signalling of a
+//! `dma_fence` waits for. Looking at an allocation takes no lock and is possible in any context.
 
 use crate::{
     bindings,
@@ -72,7 +72,7 @@ mod reserve;
 mod stats;
 pub use self::stats::GpuBuddyOrderStats;
 
-/// What a [`GpuBuddy`] is made from.
+/// Parameters of [`GpuBuddy::new`].
 #[derive(Clone, Copy, Debug)]
 pub struct GpuBuddyParams {
     /// The address at which the managed range starts; a multiple of `chunk_size`.
@@ -80,7 +80,7 @@ pub struct GpuBuddyParams {
     /// Blocks are naturally aligned relative to this address. Requests with a `min_block_size` that
     /// does not divide it fail with [`EINVAL`], because the blocks would not be aligned to that.
     pub base_offset: u64,
-    /// The size of the managed range; what is left over after the last whole chunk is not used.
+    /// The size of the managed range, which is rounded down to a multiple of `chunk_size`.
     pub size: u64,
     /// The smallest size of a block; at least 4 KiB.
     pub chunk_size: Alignment,
@@ -89,15 +89,15 @@ pub struct GpuBuddyParams {
 /// An allocator for a range of addresses.
 ///
 /// A clone is another handle to the same allocator, which lives until the last handle is dropped
-/// and all that was allocated is freed; that may sleep.
+/// and all allocations are freed. Dropping the last reference may sleep.
 ///
-/// Any number of threads can use it at the same time. The lock that serialises them is inside, with
-/// a lock class of its own for each allocator, so that it is no problem for lockdep to use one
-/// allocator while holding a lock under which another one is used.
+/// Threads can share an allocator, because an internal lock serializes them. Each allocator has a
+/// separate lock class, so that lockdep accepts using one allocator while holding a lock under
+/// which another one is used.
 ///
 /// # Examples
 ///
-/// A size that is no multiple of the chunk size is rounded down.
+/// A size that is not a multiple of the chunk size is rounded down.
 ///
 /// ```
 /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
@@ -120,16 +120,16 @@ pub struct GpuBuddyParams {
 pub struct GpuBuddy(Arc<Allocator>);
 
 impl GpuBuddy {
-    /// Creates an allocator whose memory is all free, and dirty.
+    /// Creates an allocator whose memory is all free and dirty.
     ///
-    /// Context: may sleep.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if `chunk_size` is less than 4 KiB, `size` is less than `chunk_size`,
-    ///   `base_offset` is no multiple of `chunk_size`, or the end of the range is more than
+    ///   `base_offset` is not a multiple of `chunk_size`, or the end of the range is more than
     ///   [`u64::MAX`].
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
     /// # Examples
     ///
@@ -160,46 +160,40 @@ impl GpuBuddy {
     }
 
     /// Returns the address at which the managed range starts.
-    ///
-    /// Context: any.
     #[inline]
     pub fn base_offset(&self) -> u64 {
         self.0.base_offset
     }
 
     /// Returns the smallest size of a block, of which all sizes are multiples.
-    ///
-    /// Context: any.
     #[inline]
     pub fn chunk_size(&self) -> Alignment {
         self.0.chunk_size
     }
 
     /// Returns the size of the managed range, a multiple of the chunk size.
-    ///
-    /// Context: any.
     #[inline]
     pub fn size(&self) -> u64 {
         self.0.size
     }
 
-    /// Returns how much is free, cleared or not.
+    /// Returns the number of free bytes, cleared or not.
     ///
-    /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    /// May sleep. Other threads may change the value before the caller looks at it.
     #[inline]
     pub fn avail(&self) -> u64 {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
+        // SAFETY: The allocator is initialized and locked by the type invariants of `Mm`.
         unsafe { (*mm.as_raw()).avail }
     }
 }
 
-/// A `struct gpu_buddy` of C.
+/// A C `struct gpu_buddy`.
 ///
 /// # Invariants
 ///
-/// It is inside of the lock of an [`Allocator`], and whoever has a reference to it holds that lock.
-/// But for [`Allocator::new`], it is initialised.
+/// It is the data of the lock of an [`Allocator`], and a reference to it implies that the lock is
+/// held. It is initialized, except during [`Allocator::new`].
 #[repr(transparent)]
 struct Mm(Opaque<bindings::gpu_buddy>);
 
@@ -210,15 +204,15 @@ impl Mm {
     }
 }
 
-// SAFETY: A `gpu_buddy` is not bound to the thread that made it.
+// SAFETY: A `gpu_buddy` is not bound to the thread that initialized it.
 unsafe impl Send for Mm {}
 
-/// What a [`GpuBuddy`] is a handle to.
+/// The allocator that [`GpuBuddy`] handles and allocations refer to.
 ///
 /// # Invariants
 ///
-/// - `gpu_buddy_init()` has initialised `mm`, and nobody changes it without its lock.
-/// - `size` is that of `mm`, and `base_offset + size` does not overflow.
+/// - `gpu_buddy_init()` has initialized `mm`, which changes only while its lock is held.
+/// - `size` is the size of `mm`, and `base_offset + size` does not overflow.
 /// - `base_offset` and `size` are multiples of `chunk_size`, and there is at least one chunk.
 #[pin_data(PinnedDrop)]
 struct Allocator {
@@ -251,28 +245,28 @@ impl Allocator {
             key <- LockClassKey::new_dynamic(),
             mm <- {
                 let key: *const LockClassKey = &*key;
-                // SAFETY: The key is initialised and pinned. Only the lock uses it, and that is
+                // SAFETY: The key is initialized and pinned. Only the lock uses it, and that is
                 // dropped before it.
                 let key = unsafe { &*key };
                 Mutex::new(Mm(Opaque::uninit()), c"gpu_buddy", Pin::static_ref(key))
             },
-            // INVARIANT: This initialises `mm`. No step that can fail may follow, for nobody would
-            // call `gpu_buddy_fini()` then.
+            // INVARIANT: This initializes `mm`. No step that can fail may follow, because
+            // `gpu_buddy_fini()` would not be called.
             _: {
                 let mm = mm.lock();
-                // SAFETY: `mm` is valid for writes, and this thread has it to itself.
+                // SAFETY: `mm` is valid for writes, and not yet shared with another thread.
                 let ret = unsafe {
                     bindings::gpu_buddy_init(mm.as_raw(), size, align_to_u64(chunk_size))
                 };
                 to_result(ret)?;
             },
-            // INVARIANT: It is a multiple of the chunk size, as was checked.
+            // INVARIANT: It is a multiple of the chunk size, as checked above.
             base_offset,
-            // INVARIANT: C has rounded this down to a multiple of the chunk size, and refuses less
-            // than a chunk. It has not become larger, so that the sum still does not overflow.
+            // INVARIANT: C has rounded this down to a multiple of the chunk size, and rejects less
+            // than a chunk. It is at most the size that was checked, so the sum does not overflow.
             size: {
                 let mm = mm.lock();
-                // SAFETY: `mm` was initialised above.
+                // SAFETY: `mm` was initialized above.
                 unsafe { (*mm.as_raw()).size }
             },
             chunk_size,
@@ -290,17 +284,17 @@ impl Allocator {
 impl PinnedDrop for Allocator {
     fn drop(self: Pin<&mut Self>) {
         let mm = self.lock();
-        // SAFETY: By the type invariants, it is initialised and locked. No block of it is
-        // allocated, for who has one also has a reference to this allocator.
+        // SAFETY: By the type invariants, it is initialized and locked. None of its blocks is
+        // allocated, because an allocation has a reference to this allocator.
         unsafe { bindings::gpu_buddy_fini(mm.as_raw()) };
     }
 }
 
-// SAFETY: The fields are values, a lock that can be sent as what it protects can, and a lock class
-// key, which lockdep knows by its address and not by the thread that made it.
+// SAFETY: The fields are integers, a lock, which can be sent because its data can, and a lock class
+// key, which lockdep identifies by its address.
 unsafe impl Send for Allocator {}
 
-/// Returns `alignment` as the number of bytes that it is.
+/// Returns `alignment` in bytes.
 #[inline]
 fn align_to_u64(alignment: Alignment) -> u64 {
     1 << alignment.log2()

@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests to a [`GpuBuddy`], and how they are put to C.
+//! Allocation from a [`GpuBuddy`].
 
 use super::{
     align_to_u64,
-    blocks::{
-        self,
-        Block,
-        BlockList, //
-    },
     AllocatedBlocks,
     Allocator,
     GpuBuddy,
     GpuBuddyAllocFlag,
     GpuBuddyAllocFlags,
-    GpuBuddyAllocMode,
-    Mm, //
+    GpuBuddyAllocMode, //
 };
 use crate::{
     bindings,
@@ -38,11 +32,11 @@ impl GpuBuddy {
     /// With [`GpuBuddyAllocFlag::Contiguous`] the start of the allocation is aligned to
     /// `min_block_size`, and the blocks that it consists of may be smaller.
     ///
-    /// Cleared and dirty memory is merged only if the request cannot be met otherwise; the result
-    /// is dirty.
+    /// Cleared and dirty memory is merged only if the request cannot be met otherwise. The merged
+    /// blocks are dirty.
     ///
-    /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
-    /// the initialiser runs.
+    /// The initializer allocates and reports errors. It may sleep, see the
+    /// [module](super#context).
     ///
     /// # Errors
     ///
@@ -58,9 +52,9 @@ impl GpuBuddy {
     ///   `min_block_size` on.
     /// - [`ENOSPC`] if too little memory is free at present, or none that is as requested. The
     ///   request may succeed after other memory has been freed.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
-    /// On failure nothing is allocated.
+    /// On failure nothing is allocated, and the memory that is known to be cleared stays so.
     ///
     /// # Examples
     ///
@@ -148,7 +142,7 @@ impl GpuBuddy {
     }
 }
 
-/// A request as C gets it.
+/// A valid request, with the arguments of `gpu_buddy_alloc_blocks()`.
 struct Request {
     range: Range<u64>,
     size: u64,
@@ -198,34 +192,14 @@ impl Request {
         })
     }
 
-    /// Has C fill `blocks`, which is empty and of the allocator of the request.
+    /// Allocates the blocks of the request and adds them to `blocks`, whose allocator must be that
+    /// of [`Self::new`]. On failure no blocks are added.
     fn fill(self, blocks: Pin<&mut AllocatedBlocks>) -> Result {
         let this = blocks.project();
         let mm = this.buddy.lock();
-        let mut list = this.list;
-        // INVARIANT: What C adds to the list, here or below, was allocated from this allocator.
-        self.alloc(&mm, list.as_mut())?;
-        let too_small = |block: &Block| block.size(this.buddy) < self.min_block_size;
-        // C takes a range that is filled as it is, whatever its blocks are. Contiguous memory may
-        // consist of smaller blocks.
-        let exact = self.size == self.range.end - self.range.start;
-        let contiguous = self.flags & bindings::GPU_BUDDY_CONTIGUOUS_ALLOCATION != 0;
-        if exact && !contiguous && list.iter().any(too_small) {
-            // Between cleared and dirty memory that is free, C has left the blocks as small as they
-            // were. As dirty blocks they merge; nobody else gets them, as the lock is held.
-            // SAFETY: By the type invariants of `AllocatedBlocks`, these are blocks of `mm`, which
-            // is that of its allocator.
-            unsafe { blocks::free(&mm, list.as_mut(), 0) };
-            self.alloc(&mm, list)?;
-        }
-        Ok(())
-    }
-
-    /// Has C add blocks to `list`; if it fails, it adds none.
-    #[inline]
-    fn alloc(&self, mm: &Mm, list: Pin<&mut BlockList>) -> Result {
-        // SAFETY: `mm` is initialised and locked. C adds only allocated blocks to the list, which
-        // belong to nobody else.
+        // INVARIANT: C adds blocks that are allocated from this allocator.
+        // SAFETY: `mm` is initialized and locked. C adds allocated blocks to the list, which no
+        // other allocation owns.
         to_result(unsafe {
             bindings::gpu_buddy_alloc_blocks(
                 mm.as_raw(),
@@ -233,7 +207,7 @@ impl Request {
                 self.range.end,
                 self.size,
                 self.min_block_size,
-                list.as_raw(),
+                this.list.as_raw(),
                 self.flags,
             )
         })

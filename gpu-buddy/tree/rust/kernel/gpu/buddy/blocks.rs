@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks that a [`GpuBuddy`](super::GpuBuddy) has handed out.
+//! Blocks that are allocated from a [`GpuBuddy`](super::GpuBuddy).
 
 use super::{
-    align_to_u64,
     Allocator,
     Mm, //
 };
@@ -19,12 +18,11 @@ use crate::{
 /// Memory that is allocated from a [`GpuBuddy`](super::GpuBuddy): a list of blocks, in no
 /// particular order.
 ///
-/// To drop it is to give all of it back as dirty memory, which may sleep: see the
-/// [module](super#context).
+/// Dropping it frees all blocks as dirty memory. This may sleep, see the [module](super#context).
 ///
 /// # Invariants
 ///
-/// Each block of `list` was allocated from `buddy`, and belongs to this object.
+/// Each block of `list` is allocated from `buddy`, and owned by this object.
 ///
 /// # Examples
 ///
@@ -60,7 +58,7 @@ use crate::{
 /// assert!(!blocks.is_empty());
 /// assert_eq!(buddy.avail(), 1008 * MIB);
 ///
-/// // To drop it is to free it.
+/// // Dropping them frees the memory.
 /// drop(blocks);
 /// assert_eq!(buddy.avail(), buddy.size());
 /// # Ok::<(), Error>(())
@@ -73,18 +71,16 @@ pub struct AllocatedBlocks {
 }
 
 impl AllocatedBlocks {
-    /// Creates an initialiser for an object without blocks.
+    /// Creates an initializer for an allocation without blocks.
     pub(super) fn empty(buddy: Arc<Allocator>) -> impl PinInit<Self, Error> {
-        // INVARIANT: There are no blocks.
+        // INVARIANT: The list is empty.
         try_pin_init!(Self {
             list <- BlockList::new(),
             buddy,
         })
     }
 
-    /// Returns whether there are no blocks.
-    ///
-    /// Context: any.
+    /// Returns whether the allocation has no blocks.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -96,74 +92,57 @@ impl PinnedDrop for AllocatedBlocks {
     fn drop(self: Pin<&mut Self>) {
         if !self.is_empty() {
             let this = self.project();
-            // SAFETY: By the type invariants, the blocks were allocated from this allocator.
+            // SAFETY: By the type invariants, the blocks are allocated from this allocator.
             unsafe { free(&this.buddy.lock(), this.list, 0) };
         }
     }
 }
 
-/// A `struct gpu_buddy_block` of C that is allocated.
+/// A C `struct gpu_buddy_block` that is allocated.
 ///
 /// # Invariants
 ///
-/// It is initialised. C changes neither its offset and its order, nor whether it is clear, unless
-/// the owner of the block asks for it.
+/// It is initialized. C modifies its header only in functions that the owner calls with the block.
 #[repr(transparent)]
 pub(super) struct Block(pub(super) Opaque<bindings::gpu_buddy_block>);
 
-/// Where a block has the link for its owner: in a union without a name, which bindgen counts. That
-/// it is this one is checked by its type.
+/// The offset of the `link` by which the owner of a block lists it. It is in an unnamed union, for
+/// which bindgen makes up a name. [`clist_offset!`] checks the type of the field.
 pub(super) const OFFSET: usize =
     clist_offset!(Block, bindings::gpu_buddy_block, __bindgen_anon_1.link);
 
 /// A list of blocks.
 pub(super) type BlockList = CListOwned<Block, OFFSET>;
 
-impl Block {
-    #[inline]
-    pub(super) fn order(&self) -> u32 {
-        // SAFETY: `self` is initialised by the type invariants.
-        unsafe { bindings::gpu_buddy_block_order(self.0.get()) }
-    }
-
-    /// Returns the size of this block of `buddy`.
-    #[inline]
-    pub(super) fn size(&self, buddy: &Allocator) -> u64 {
-        align_to_u64(buddy.chunk_size) << self.order()
-    }
-}
-
 // SAFETY: A block is not bound to the thread that allocated it.
 unsafe impl Send for Block {}
 
-// SAFETY: With a shared reference only the header can be read. C does write to an allocated block
-// while it walks over all blocks, but only to `tmp_link`, which Rust code never looks at.
+// SAFETY: A shared reference only allows reading the header. While C searches all blocks, it writes
+// to `tmp_link` of allocated blocks, which Rust code does not access.
 unsafe impl Sync for Block {}
 
-/// Gives all blocks of `list` back to `mm`.
-///
-/// They count as dirty, unless `flags` has `GPU_BUDDY_CLEARED`.
+/// Frees all blocks of `list`, as dirty memory unless `flags` has `GPU_BUDDY_CLEARED`.
 ///
 /// # Safety
 ///
-/// Each block of `list` must have been allocated from `mm`.
+/// Each block of `list` must be allocated from `mm`.
 pub(super) unsafe fn free(mm: &Mm, list: Pin<&mut BlockList>, flags: u32) {
-    // SAFETY: `mm` is initialised and locked by its type invariants. The blocks are its, by the
-    // safety requirements, and belong to the list, so that nobody uses them after the call.
+    // SAFETY: `mm` is initialized and locked by its type invariants. The blocks are allocated from
+    // it by the safety requirements, and the list owns them, so they are not used after the call.
     unsafe { bindings::gpu_buddy_free_list(mm.as_raw(), list.as_raw(), flags) };
 }
 
-/// Makes all blocks of `list` count as clear, or as dirty.
+/// Marks all blocks of `list` as clear or dirty.
 ///
 /// # Safety
 ///
-/// Each block of `list` must have been allocated from `_mm`.
+/// Each block of `list` must be allocated from `_mm`.
 pub(super) unsafe fn set_clear(_mm: &Mm, list: Pin<&mut BlockList>, is_clear: bool) {
     for block in list.iter() {
         let block = block.0.get();
-        // SAFETY: The block is initialised by its type invariants, and nobody else accesses it:
-        // neither the owner of the list, which is borrowed mutably, nor C, for the allocator that
-        // it is from is locked.
+        // SAFETY: The block is initialized by its type invariants. There are no other accesses to
+        // its header: the list is borrowed mutably, and C does not run, because `_mm`, from which
+        // the block is allocated, is locked.
         let header = unsafe { &mut (*block).header };
         if is_clear {
             *header |= bindings::GPU_BUDDY_HEADER_CLEAR;

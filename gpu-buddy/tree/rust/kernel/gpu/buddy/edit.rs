@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dividing, joining and giving back allocated blocks.
+//! Trimming, splitting, joining and freeing allocations in part.
 
 use super::{
     blocks::{
@@ -28,16 +28,18 @@ use pin_init::{
 };
 
 impl AllocatedBlocks {
-    /// Gives all blocks back, as memory that is cleared.
+    /// Frees all blocks as cleared memory.
     ///
-    /// It is for the owner who has cleared all of it, and who knows that the GPU does not write to
-    /// it any more. Whoever asks for [`GpuBuddyAllocFlag::Clear`] next is told that it is clear.
+    /// All of the memory must be cleared: by its owner, or because it was allocated clear and not
+    /// written to. The GPU must no longer write to it. A later allocation reports the memory as
+    /// [clear](super::AllocatedBlock::is_clear). Dropping the allocation frees the blocks as dirty
+    /// memory instead.
     ///
-    /// [`GpuBuddyAllocFlag::Clear`]: super::GpuBuddyAllocFlag::Clear
-    ///
-    /// Context: may sleep, see the [module](super).
+    /// May sleep, see the [module](super#context).
     ///
     /// # Examples
+    ///
+    /// A page is cleared once, and allocated again as a clear one:
     ///
     /// ```
     /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
@@ -47,20 +49,21 @@ impl AllocatedBlocks {
     /// #     size: 16 << 20,
     /// #     chunk_size: align,
     /// # })?;
-    /// let alloc = || {
+    /// let alloc_page = || {
     ///     let flags = GpuBuddyAllocFlag::Clear;
-    ///     let init = buddy.alloc_blocks(GpuBuddyAllocMode::Simple, 1 << 20, align, flags);
+    ///     let init = buddy.alloc_blocks(GpuBuddyAllocMode::TopDown, 4096, align, flags);
     ///     KBox::pin_init(init, GFP_KERNEL)
     /// };
-    /// let mut blocks = alloc()?;
-    /// assert!(blocks.iter().all(|block| !block.is_clear()));
+    /// let mut page = alloc_page()?;
+    /// assert!(page.iter().all(|block| !block.is_clear()));
     ///
-    /// blocks.as_mut().free_cleared();
-    /// assert!(blocks.is_empty());
-    /// assert_eq!(buddy.clear_avail(), 1 << 20);
+    /// // The driver clears the page, uses it, and leaves it cleared.
+    /// page.as_mut().free_cleared();
+    /// assert!(page.is_empty());
+    /// assert_eq!(buddy.clear_avail(), 4096);
     ///
-    /// let blocks = alloc()?;
-    /// assert!(blocks.iter().all(|block| block.is_clear()));
+    /// let page = alloc_page()?;
+    /// assert!(page.iter().all(|block| block.is_clear()));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn free_cleared(self: Pin<&mut Self>) {
@@ -69,20 +72,21 @@ impl AllocatedBlocks {
         unsafe { free(&this.buddy.lock(), this.list, bindings::GPU_BUDDY_CLEARED) };
     }
 
-    /// Gives back what is not in `range`, a range of absolute addresses in the only block.
+    /// Trims the allocation, which must consist of a single block, to `range`, absolute addresses
+    /// within the block.
     ///
-    /// What is given back counts as dirty. What is kept is clear if it was before; it is made up of
-    /// as few blocks as its bounds allow, in the order of their addresses.
+    /// The rest is freed as dirty memory. The remaining blocks are as few as the bounds of the range
+    /// allow, in the order of their addresses, and clear if the block was.
     ///
-    /// Context: may sleep, see the [module](super).
+    /// May sleep, see the [module](super#context).
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there is not exactly one block, or if the range is empty, not inside of the
+    /// - [`EINVAL`] if there is not exactly one block, or if the range is empty, not within the
     ///   block, or not aligned to the chunk size.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
-    /// If it fails, nothing has changed.
+    /// On failure nothing changes.
     ///
     /// # Examples
     ///
@@ -107,25 +111,25 @@ impl AllocatedBlocks {
     pub fn trim(self: Pin<&mut Self>, range: Range<u64>) -> Result {
         let this = self.project();
         let range = this.buddy.relative(range)?;
-        // INVARIANT: C makes the blocks that are left out of the one that was there.
-        // SAFETY: The lock is that of `buddy`, from which the blocks were allocated by the type
+        // INVARIANT: The remaining blocks are split off the block, which is allocated from `buddy`.
+        // SAFETY: The lock of `buddy` is held, and the blocks are allocated from it by the type
         // invariants.
         unsafe { trim_block(this.buddy, &this.buddy.lock(), this.list, range) }
     }
 
-    /// Gives back what comes after the first `new_size` bytes, in the order of the list.
+    /// Shrinks the allocation to the first `new_size` bytes, in the order of the list.
     ///
-    /// What is given back counts as dirty. If `new_size` ends inside of a block, the part of it
-    /// that is kept may be several blocks, in the order of their addresses.
+    /// The rest is freed as dirty memory. If `new_size` ends within a block, its remaining part may
+    /// consist of several blocks, in the order of their addresses.
     ///
-    /// Context: may sleep, see the [module](super).
+    /// May sleep, see the [module](super#context).
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `new_size` is more than the total size, or no multiple of the chunk size.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`EINVAL`] if `new_size` is more than the total size, or not a multiple of the chunk size.
+    /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
-    /// If it fails, nothing has changed.
+    /// On failure nothing changes.
     ///
     /// # Examples
     ///
@@ -152,7 +156,7 @@ impl AllocatedBlocks {
         let mm = this.buddy.lock();
         let mut list = this.list;
 
-        // `rest` becomes what follows the blocks that are kept whole.
+        // Move all blocks from the one in which `new_size` ends to `rest`.
         let mut left = new_size;
         let mut cursor = list.as_mut().cursor_front();
         while let Some(size) = cursor.peek().map(|block| block.size(this.buddy)) {
@@ -169,31 +173,29 @@ impl AllocatedBlocks {
             stack_pin_init!(let cut = BlockList::new());
             move_one(rest.as_mut().cursor_front(), cut.as_mut());
             let start = cut.first().map_or(0, Block::offset);
-            // SAFETY: `mm` is locked through `buddy`. This is one of the blocks, which were
-            // allocated from it by the type invariants.
+            // SAFETY: `mm` is locked through `buddy`. This is one of the blocks, which are allocated
+            // from it by the type invariants.
             let ret = unsafe { trim_block(this.buddy, &mm, cut.as_mut(), start..start + left) };
-            // INVARIANT: These are the block that was there, or what C has made out of it.
+            // INVARIANT: `cut` has the block, or the blocks that C has split it into.
             list.as_mut().splice_back(cut);
             if ret.is_err() {
                 list.splice_back(rest);
                 return ret;
             }
         }
-        // SAFETY: These are some of the blocks, which were allocated from this allocator by the
-        // type invariants.
+        // SAFETY: These are some of the blocks, which are allocated from this allocator by the type
+        // invariants.
         unsafe { free(&mm, rest, 0) };
         Ok(())
     }
 
-    /// Moves the blocks from position `at` on to another object.
+    /// Moves the blocks from position `at` on to a new allocation when the initializer runs.
     ///
-    /// It happens when the initialiser runs.
-    ///
-    /// Context: any. Takes time proportional to the number of blocks.
+    /// Takes no lock, and time proportional to the number of blocks.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if there are fewer than `at` blocks; then nothing has changed.
+    /// [`EINVAL`] if there are fewer than `at` blocks. Nothing changes then.
     ///
     /// # Examples
     ///
@@ -224,19 +226,19 @@ impl AllocatedBlocks {
             for _ in 0..at {
                 cursor.move_next();
             }
-            // INVARIANT: The blocks were allocated from the allocator that `tail` has as well.
+            // INVARIANT: `tail` has the same allocator.
             move_from(cursor, tail.project().list);
             Ok(())
         })
     }
 
-    /// Moves all blocks of `other` to the end.
+    /// Moves all blocks of `other` to the end of the list.
     ///
-    /// Context: any.
+    /// Takes no lock.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `other` is from another allocator; then nothing has changed.
+    /// [`EINVAL`] if `other` is from another allocator. Nothing changes then.
     ///
     /// # Examples
     ///
@@ -245,20 +247,19 @@ impl AllocatedBlocks {
         if !Arc::ptr_eq(&self.buddy, &other.buddy) {
             return Err(EINVAL);
         }
-        // INVARIANT: The blocks are from the same allocator, as was checked.
+        // INVARIANT: The blocks are from the same allocator, as checked above.
         self.project().list.splice_back(other.project().list);
         Ok(())
     }
 
-    /// Moves the block that starts at the absolute address `offset` to another object.
+    /// Moves the block that starts at the absolute address `offset` to a new allocation when the
+    /// initializer runs.
     ///
-    /// It happens when the initialiser runs.
-    ///
-    /// Context: any. Takes time proportional to the number of blocks.
+    /// Takes no lock, and time proportional to the number of blocks.
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if no block starts there; then nothing has changed.
+    /// [`ENOENT`] if no block starts at `offset`. Nothing changes then.
     ///
     /// # Examples
     ///
@@ -290,19 +291,19 @@ impl AllocatedBlocks {
             for _ in 0..position.ok_or(ENOENT)? {
                 cursor.move_next();
             }
-            // INVARIANT: The block was allocated from the allocator that `taken` has as well.
+            // INVARIANT: `taken` has the same allocator.
             move_one(cursor, taken.project().list);
             Ok(())
         })
     }
 
-    /// Gives back the block that starts at the absolute address `offset`, as dirty memory.
+    /// Frees the block that starts at the absolute address `offset`, as dirty memory.
     ///
-    /// Context: may sleep, see the [module](super).
+    /// May sleep, see the [module](super#context).
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if no block starts there; then nothing has changed.
+    /// [`ENOENT`] if no block starts at `offset`. Nothing changes then.
     ///
     /// # Examples
     ///
@@ -326,8 +327,8 @@ impl AllocatedBlocks {
 }
 
 impl Allocator {
-    /// Turns a range of absolute addresses into one that is relative to the managed range; returns
-    /// [`EINVAL`] if the managed range does not contain it, as [`Self::check_range`] does.
+    /// Converts a range of absolute addresses to one that is relative to the managed range, and
+    /// checks it like [`Self::check_range`].
     fn relative(&self, range: Range<u64>) -> Result<Range<u64>> {
         let start = range.start.checked_sub(self.base_offset).ok_or(EINVAL)?;
         let end = range.end.checked_sub(self.base_offset).ok_or(EINVAL)?;
@@ -336,12 +337,11 @@ impl Allocator {
     }
 }
 
-/// Gives back what is not in `range`, relative to the managed range, of the only block of `list`.
+/// Trims the only block of `list` to `range`, which is relative to the managed range.
 ///
 /// # Safety
 ///
-/// `mm` must be what the lock of `buddy` protects, and each block of `list` must have been
-/// allocated from it.
+/// `mm` must be the data of the lock of `buddy`, and each block of `list` must be allocated from it.
 unsafe fn trim_block(
     buddy: &Allocator,
     mm: &Mm,
@@ -354,17 +354,17 @@ unsafe fn trim_block(
         return Err(EINVAL);
     }
 
-    // C gives back as cleared what was clear when it was allocated. It may have been written to.
+    // C frees the excess of a clear block as clear, but it may have been written to.
     let was_clear = block.is_clear();
-    // SAFETY: The block was allocated from `mm` by the safety requirements.
+    // SAFETY: The block is allocated from `mm` by the safety requirements.
     unsafe { set_clear(mm, list.as_mut(), false) };
     let (mut start, new_size) = (range.start, range.end - range.start);
-    // SAFETY: `mm` is initialised and locked, and the block was allocated from it. C leaves only
-    // allocated blocks on the list, which belong to nobody else.
+    // SAFETY: `mm` is initialized and locked, and the block is allocated from it. The blocks that C
+    // leaves on the list are allocated, and no other allocation owns them.
     let ret = to_result(unsafe {
         bindings::gpu_buddy_block_trim(mm.as_raw(), &mut start, new_size, list.as_mut().as_raw())
     });
-    // SAFETY: What is on the list is the same block, or what C has made out of it.
+    // SAFETY: The list has the same block, or the blocks that C has split it into.
     unsafe { set_clear(mm, list, was_clear) };
     ret
 }
@@ -372,7 +372,7 @@ unsafe fn trim_block(
 /// Moves the block at the cursor to the end of `to`.
 fn move_one(mut cursor: CListCursor<'_, Block, OFFSET>, to: Pin<&mut BlockList>) {
     if let Some(block) = cursor.remove() {
-        // SAFETY: The block is valid, and has just left the only list that it was on.
+        // SAFETY: The block is valid, and was just removed from its list.
         unsafe { to.push_back(block) };
     }
 }
@@ -380,7 +380,7 @@ fn move_one(mut cursor: CListCursor<'_, Block, OFFSET>, to: Pin<&mut BlockList>)
 /// Moves the block at the cursor and all that follow to the end of `to`.
 fn move_from(mut cursor: CListCursor<'_, Block, OFFSET>, mut to: Pin<&mut BlockList>) {
     while let Some(block) = cursor.remove() {
-        // SAFETY: The block is valid, and has just left the only list that it was on.
+        // SAFETY: The block is valid, and was just removed from its list.
         unsafe { to.as_mut().push_back(block) };
     }
 }

@@ -28,8 +28,9 @@ pub enum GpuBuddyAllocMode {
     Range(Range<u64>),
     /// At the highest suitable address, even if that splits a larger block than necessary.
     ///
-    /// Memory that is not of the preferred kind (cleared or dirty), because there is too little of
-    /// that, may come from anywhere.
+    /// A block of the preferred kind (cleared or dirty) is allocated wherever it is, even if a block
+    /// of the other kind is higher. Blocks that have to be merged from both kinds may come from
+    /// anywhere.
     TopDown,
 }
 
@@ -47,7 +48,7 @@ pub enum GpuBuddyAllocFlag {
     TrimDisable = bindings::GPU_BUDDY_TRIM_DISABLE,
 }
 
-/// How a request is to be met: a set of [`GpuBuddyAllocFlag`], by default an empty one.
+/// A set of [`GpuBuddyAllocFlag`], by default empty.
 ///
 /// # Invariants
 ///

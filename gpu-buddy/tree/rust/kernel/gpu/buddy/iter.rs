@@ -3,6 +3,7 @@
 //! Looking at the blocks of an [`AllocatedBlocks`].
 
 use super::{
+    align_to_u64,
     blocks::{
         Block,
         OFFSET, //
@@ -21,8 +22,6 @@ use core::{
 
 impl AllocatedBlocks {
     /// Returns an iterator over the blocks, in the order of the list.
-    ///
-    /// Context: any.
     ///
     /// # Examples
     ///
@@ -51,7 +50,7 @@ impl AllocatedBlocks {
     ///     assert!(!block.is_clear());
     /// }
     ///
-    /// // They lie next to each other, although the first in the list is not the lowest.
+    /// // They are contiguous, although the first in the list is not the lowest.
     /// assert_eq!(blocks.contiguous_range(), Some(9 * MIB..16 * MIB));
     /// let first = blocks.iter().next().ok_or(EINVAL)?;
     /// let last = blocks.iter().next_back().ok_or(EINVAL)?;
@@ -68,15 +67,15 @@ impl AllocatedBlocks {
 
     /// Returns the sum of the sizes of the blocks.
     ///
-    /// Context: any. Takes time proportional to the number of blocks.
+    /// Takes time proportional to the number of blocks.
     pub fn total_size(&self) -> u64 {
         self.iter().map(|block| block.size()).sum()
     }
 
-    /// Returns the range of addresses that the blocks cover, if it is one, whatever the order of
-    /// the blocks is; [`None`] if there are gaps, or no blocks.
+    /// Returns the absolute addresses of the blocks if they are contiguous, in whatever order;
+    /// [`None`] if there are gaps, or no blocks.
     ///
-    /// Context: any. Takes time proportional to the number of blocks.
+    /// Takes time proportional to the number of blocks.
     ///
     /// # Examples
     ///
@@ -100,7 +99,7 @@ impl AllocatedBlocks {
     /// let low = alloc(GpuBuddyAllocMode::Range(range), 2 * MIB)?;
     /// assert_eq!(low.contiguous_range(), Some(66 * MIB..68 * MIB));
     ///
-    /// // The smallest block that will do is what is left of the four MiB at the top.
+    /// // The smallest sufficient block is the rest of the four MiB at the top.
     /// let small = alloc(GpuBuddyAllocMode::Simple, MIB)?;
     /// assert_eq!(small.contiguous_range(), Some(79 * MIB..80 * MIB));
     /// # Ok::<(), Error>(())
@@ -108,7 +107,7 @@ impl AllocatedBlocks {
     pub fn contiguous_range(&self) -> Option<Range<u64>> {
         let start = self.iter().map(|block| block.offset()).min()?;
         let end = self.iter().map(|block| block.range().end).max()?;
-        // Blocks do not overlap, so it is one range if it is no larger than they are.
+        // Blocks do not overlap, so they have no gaps if their sizes add up to the range.
         (end - start == self.total_size()).then_some(start..end)
     }
 }
@@ -156,8 +155,7 @@ impl FusedIterator for AllocatedBlocksIter<'_> {}
 
 /// A block of an [`AllocatedBlocks`].
 ///
-/// Nothing of it changes while it is borrowed, so its methods take no lock and can be called in any
-/// context.
+/// A block does not change while it is borrowed, so its methods take no lock.
 #[derive(Clone, Copy)]
 pub struct AllocatedBlock<'a> {
     block: &'a Block,
@@ -172,7 +170,7 @@ impl AllocatedBlock<'_> {
     /// [`GpuBuddy::base_offset`]: super::GpuBuddy::base_offset
     #[inline]
     pub fn offset(&self) -> u64 {
-        // This does not overflow, for no block ends after the managed range.
+        // This does not overflow, because no block ends after the managed range.
         self.buddy.base_offset + self.block.offset()
     }
 
@@ -189,6 +187,8 @@ impl AllocatedBlock<'_> {
     }
 
     /// Returns whether the memory was known to be cleared when it was allocated.
+    ///
+    /// The allocator does not track writes, so this does not change afterwards.
     #[inline]
     pub fn is_clear(&self) -> bool {
         self.block.is_clear()
@@ -203,16 +203,28 @@ impl AllocatedBlock<'_> {
 }
 
 impl Block {
+    #[inline]
+    pub(super) fn order(&self) -> u32 {
+        // SAFETY: `self` is initialized by the type invariants.
+        unsafe { bindings::gpu_buddy_block_order(self.0.get()) }
+    }
+
+    /// Returns the size of this block of `buddy`.
+    #[inline]
+    pub(super) fn size(&self, buddy: &Allocator) -> u64 {
+        align_to_u64(buddy.chunk_size) << self.order()
+    }
+
     /// Returns the offset of the block in the managed range.
     #[inline]
     pub(super) fn offset(&self) -> u64 {
-        // SAFETY: `self` is initialised by the type invariants.
+        // SAFETY: `self` is initialized by the type invariants.
         unsafe { bindings::gpu_buddy_block_offset(self.0.get()) }
     }
 
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
-        // SAFETY: `self` is initialised by the type invariants.
+        // SAFETY: `self` is initialized by the type invariants.
         unsafe { bindings::gpu_buddy_block_is_clear(self.0.get()) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Taking memory at fixed addresses from a [`GpuBuddy`].
+//! Allocation of fixed ranges from a [`GpuBuddy`].
 
 use super::{
     AllocatedBlocks,
@@ -12,21 +12,21 @@ use crate::prelude::*;
 use core::ops::Range;
 
 impl GpuBuddy {
-    /// Allocates all of `range`, which is relative to the managed range as that of
+    /// Allocates all of `range`, which is relative to the managed range like the range of a
     /// [`GpuBuddyAllocMode::Range`].
     ///
-    /// This keeps the allocator away from memory in use elsewhere, such as by firmware. The blocks
-    /// are in the order of their addresses.
+    /// This keeps the allocator from allocating memory that is in use elsewhere, such as by
+    /// firmware. The blocks are in the order of their addresses.
     ///
-    /// Context: may sleep, see the [module](super). The allocation is made, and errors occur, when
-    /// the initialiser runs.
+    /// The initializer allocates and reports errors. It may sleep, see the
+    /// [module](super#context).
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if the range is empty, inverted, not aligned to the chunk size, or not within
     ///   the managed range.
-    /// - [`ENOSPC`] if any of it is allocated.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`ENOSPC`] if a part of the range is allocated.
+    /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
     /// On failure nothing is allocated.
     ///

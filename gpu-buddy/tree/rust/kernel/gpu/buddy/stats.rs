@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a [`GpuBuddy`] knows about its free memory.
+//! Statistics of the free memory of a [`GpuBuddy`].
 
 use super::GpuBuddy;
 use crate::bindings;
@@ -15,9 +15,9 @@ pub struct GpuBuddyOrderStats {
 }
 
 impl GpuBuddy {
-    /// Returns how much is free and known to be cleared.
+    /// Returns the number of bytes that are free and known to be cleared.
     ///
-    /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    /// May sleep. Other threads may change the value before the caller looks at it.
     ///
     /// # Examples
     ///
@@ -25,24 +25,22 @@ impl GpuBuddy {
     #[inline]
     pub fn clear_avail(&self) -> u64 {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
+        // SAFETY: The allocator is initialized and locked by the type invariants of `Mm`.
         unsafe { (*mm.as_raw()).clear_avail }
     }
 
-    /// Returns the order of the largest block that there can be.
+    /// Returns the order of the largest possible block.
     ///
     /// A block of an order has 2^order chunks.
-    ///
-    /// Context: any.
     #[inline]
     pub fn max_order(&self) -> u32 {
         self.size().ilog2() - self.chunk_size().log2()
     }
 
-    /// Counts the free blocks of an order; there are none beyond [`Self::max_order`].
+    /// Counts the free blocks of an order, which are none beyond [`Self::max_order`].
     ///
-    /// Context: may sleep. Holds the lock for a time proportional to the number of these blocks, so
-    /// it is meant for debugging.
+    /// May sleep. Holds the lock for a time proportional to the number of these blocks, so it is
+    /// meant for debugging.
     ///
     /// # Examples
     ///
@@ -65,7 +63,7 @@ impl GpuBuddy {
     pub fn order_stats(&self, order: u32) -> GpuBuddyOrderStats {
         let mut stats = bindings::gpu_buddy_order_stats::default();
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`, and
+        // SAFETY: The allocator is initialized and locked by the type invariants of `Mm`, and
         // `stats` is valid for writes.
         unsafe { bindings::gpu_buddy_get_order_stats(mm.as_raw(), order, &mut stats) };
         GpuBuddyOrderStats {
@@ -74,12 +72,12 @@ impl GpuBuddy {
         }
     }
 
-    /// Makes all free memory count as cleared, or as dirty.
+    /// Marks all free memory as cleared or dirty.
     ///
-    /// It is for a driver that has cleared all of it, or that has lost its content, as at a reset.
-    /// What is allocated is not concerned.
+    /// This is for a driver that has cleared all free memory, or whose memory has lost its content,
+    /// for example in a reset. Allocated blocks stay as they are.
     ///
-    /// Context: may sleep. Holds the lock for a time proportional to the number of free blocks.
+    /// May sleep. Holds the lock for a time proportional to the number of free blocks.
     ///
     /// # Examples
     ///
@@ -100,14 +98,14 @@ impl GpuBuddy {
     /// let blocks = KBox::pin_init(init, GFP_KERNEL)?;
     /// assert!(blocks.iter().all(|block| block.is_clear()));
     ///
-    /// // What was in use may have been written to.
+    /// // Memory that was in use may have been written to.
     /// drop(blocks);
     /// assert_eq!(buddy.clear_avail(), 15 << 20);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn reset_clear(&self, is_clear: bool) {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialised and locked by the type invariants of `Mm`.
+        // SAFETY: The allocator is initialized and locked by the type invariants of `Mm`.
         unsafe { bindings::gpu_buddy_reset_clear(mm.as_raw(), is_clear) };
     }
 }

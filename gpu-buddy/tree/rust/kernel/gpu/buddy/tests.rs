@@ -54,7 +54,7 @@ fn simple(buddy: &GpuBuddy, size: u64) -> Result<Blocks> {
     alloc(buddy, GpuBuddyAllocMode::Simple, size, 4 * KIB, flags)
 }
 
-/// Allocates what lies at these offsets from [`BASE`].
+/// Allocates the range at these offsets from [`BASE`].
 fn reserve(buddy: &GpuBuddy, offsets: Range<u64>) -> Result<Blocks> {
     KBox::pin_init(buddy.reserve(offsets), GFP_KERNEL)
 }
@@ -88,7 +88,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether the free blocks of all orders make up what is free.
+    /// Returns whether the free blocks of all orders add up to the counters.
     fn adds_up(&self, chunk_size: u64) -> bool {
         let mut clear = 0;
         let mut dirty = 0;

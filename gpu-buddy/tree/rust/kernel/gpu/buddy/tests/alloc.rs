@@ -77,7 +77,7 @@ mod suite {
         }
         assert!(Snapshot::new(&buddy) == before);
 
-        // With a hole at the bottom, only top-down splits what is large.
+        // With a hole at the bottom, only top-down splits a large block.
         let low = reserve(&buddy, 0..MIB)?;
         let rest = reserve(&buddy, 2 * MIB..8 * MIB)?;
         let blocks = alloc(&buddy, Simple, MIB, 4 * KIB, none)?;
@@ -379,8 +379,25 @@ mod suite {
         Ok(())
     }
 
+    /// Only blocks that are too small are joined, and become dirty.
     #[test]
-    fn blocks_are_not_too_small_for_clear_neighbours() -> Result {
+    fn exact_range_stays_clear() -> Result {
+        let none = GpuBuddyAllocFlags::default();
+        let buddy = buddy(MIB)?;
+        reserve(&buddy, 64 * KIB..128 * KIB)?
+            .as_mut()
+            .free_cleared();
+        mottle(&buddy, 128 * KIB..192 * KIB)?;
+        let range = In(64 * KIB..256 * KIB);
+        let blocks = alloc(&buddy, range, 192 * KIB, 64 * KIB, none)?;
+        let is_clear = blocks.iter().map(|block| (block.size(), block.is_clear()));
+        assert!(is_clear.eq([(64 * KIB, true), (64 * KIB, false), (64 * KIB, false)]));
+        assert_eq!(buddy.clear_avail(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_are_not_too_small_for_clear_neighbors() -> Result {
         let none = GpuBuddyAllocFlags::default();
         for flags in [none, Clear.into()] {
             for (offset, mode, size) in [
@@ -403,7 +420,7 @@ mod suite {
         Ok(())
     }
 
-    // An `Alignment` is no more than a `usize`.
+    // An `Alignment` is a `usize`.
     #[cfg(CONFIG_64BIT)]
     #[test]
     fn largest_allocator() -> Result {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of what requests got, and of what is free.
+//! Tests of allocations, and of the free memory.
 
 #[macros::kunit_tests(rust_gpu_buddy_blocks)]
 mod suite {
     use super::super::*;
     use GpuBuddyAllocFlag::Clear;
-    use GpuBuddyAllocMode::Simple;
+    use GpuBuddyAllocMode::{
+        Simple,
+        TopDown, //
+    };
 
     #[test]
     fn clear_is_a_preference() -> Result {
@@ -34,6 +37,37 @@ mod suite {
         assert_eq!(buddy.clear_avail(), 0);
         drop((clear, dirty));
         assert_eq!(buddy.order_stats(buddy.max_order()).dirty_blocks, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn clear_pages_from_top() -> Result {
+        let buddy = buddy(MIB)?;
+        let page = || alloc(&buddy, TopDown, 4 * KIB, 4 * KIB, Clear);
+        let top = |n| Some(BASE + MIB - n * 4 * KIB..BASE + MIB - (n - 1) * 4 * KIB);
+        // The smallest free block is at the bottom.
+        let _low = reserve(&buddy, 0..4 * KIB)?;
+
+        // Nothing is clear yet.
+        let mut first = page()?;
+        assert_eq!(first.contiguous_range(), top(1));
+        let mut second = page()?;
+        assert_eq!(second.contiguous_range(), top(2));
+        assert!(second.iter().all(|block| !block.is_clear()));
+
+        // The clear page is preferred, although a dirty one is higher.
+        second.as_mut().free_cleared();
+        drop(first);
+        assert_eq!(buddy.clear_avail(), 4 * KIB);
+        first = page()?;
+        assert_eq!(first.contiguous_range(), top(2));
+        assert!(first.iter().all(|block| block.is_clear()));
+        assert_eq!(buddy.clear_avail(), 0);
+
+        // It may have been written to, so dropping it frees it as dirty memory.
+        drop(first);
+        assert_eq!(buddy.clear_avail(), 0);
+        assert_eq!(page()?.contiguous_range(), top(1));
         Ok(())
     }
 
@@ -71,7 +105,7 @@ mod suite {
     fn contiguous_range() -> Result {
         let buddy = buddy(16 * MIB)?;
         let mut blocks = reserve(&buddy, 4 * MIB..5 * MIB)?;
-        // A gap, then what fills it, then what lies before.
+        // Leave a gap, fill it, and go on before it.
         for (offset, range) in [
             (7, None),
             (6, None),

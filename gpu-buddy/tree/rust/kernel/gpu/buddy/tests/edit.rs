@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of dividing, joining and giving back allocated blocks.
+//! Tests of trimming, splitting, joining and freeing allocations in part.
 
 #[macros::kunit_tests(rust_gpu_buddy_edit)]
 mod suite {
@@ -187,7 +187,7 @@ mod suite {
             drop(block);
             assert_eq!(buddy.avail(), MIB - blocks.total_size());
 
-            // It is not there any more, and nothing starts in the middle.
+            // It is no longer on the list, and no block starts in the middle of another.
             for offset in [chunk(offset), chunk(5), chunk(17), 0, u64::MAX] {
                 assert_eq!(blocks.as_mut().free_block(offset), Err(ENOENT));
                 assert!(blocks.iter().map(|block| block.order()).eq(rest));
@@ -212,7 +212,7 @@ mod suite {
         assert!(Snapshot::new(&buddy).adds_up(4 * KIB));
         drop(blocks);
 
-        // What was clear is dirty after use, unless its user has cleared it.
+        // Clear memory is dirty after use, unless the owner has cleared it.
         drop(reserve(&buddy, 16 * KIB..32 * KIB)?);
         assert_eq!(buddy.clear_avail(), 96 * KIB);
         reserve(&buddy, 32 * KIB..64 * KIB)?.as_mut().free_cleared();

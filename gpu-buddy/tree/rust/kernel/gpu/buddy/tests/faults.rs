@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of what happens when there is no memory for the allocator's own data.
+//! Tests with failing allocations of the allocator's data.
 
 use super::*;
 use crate::{
@@ -70,7 +70,7 @@ impl Drop for Fault {
     }
 }
 
-/// Returns what tells one list of blocks from another.
+/// Returns a hash of the blocks.
 fn digest(blocks: &AllocatedBlocks) -> u64 {
     blocks.iter().fold(1, |digest, block| {
         let clear = u64::from(block.is_clear());
@@ -78,8 +78,8 @@ fn digest(blocks: &AllocatedBlocks) -> u64 {
     })
 }
 
-/// Runs `op` on what `prepare` makes, again and again, each time with another allocation of a block
-/// that fails: at first that one only, then that one and all that follow.
+/// Runs `op` on the blocks of `prepare` repeatedly, each time failing another allocation of a block:
+/// at first only that one, then that one and all that follow.
 ///
 /// Returns how often `op` has failed, each time with [`ENOMEM`] and without leaving a trace;
 /// [`EIO`] if it was otherwise.
@@ -180,7 +180,7 @@ mod suite {
             (TopDown, 4 * KIB, none, 2 * 16),
             (In(range.clone()), 4 * KIB, none, 2 * 16),
             (Simple, MIB - 4 * KIB, none, 2 * 16),
-            // What is left out at the bottom is twice a chunk, so one split less is needed.
+            // Two chunks are left out at the bottom, so one split less is needed.
             (In(range.clone()), 504 * KIB, none, 2 * 14),
             (In(range.clone()), 508 * KIB, none, 2 * 16),
             // Five splits give a block of 32 KiB, of which three more cut off 12 KiB.
@@ -244,6 +244,29 @@ mod suite {
             )?;
             assert_eq!(faults, 2 * 2 * splits);
         }
+        Ok(())
+    }
+
+    /// A clear chunk of the range is joined with a dirty one, but stays clear if that fails.
+    #[test]
+    fn exact_range_joined() -> Result {
+        let none = GpuBuddyAllocFlags::default();
+        let buddy = buddy(MIB)?;
+        let range = In(8 * KIB..40 * KIB);
+        let faults = each_fault(
+            &buddy,
+            || {
+                buddy.reset_clear(false);
+                reserve(&buddy, 8 * KIB..12 * KIB)?.as_mut().free_cleared();
+                nothing(&buddy)
+            },
+            |blocks| {
+                let mut more = alloc(&buddy, range.clone(), 32 * KIB, 8 * KIB, none)?;
+                blocks.append(more.as_mut())
+            },
+        )?;
+        // The last 8 KiB are split off a block of 32 KiB.
+        assert_eq!(faults, 2 * 2 * 2);
         Ok(())
     }
 

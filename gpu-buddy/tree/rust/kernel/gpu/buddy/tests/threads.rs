@@ -31,7 +31,7 @@ mod suite {
 
     const CHUNKS: usize = 64;
 
-    /// What the threads share.
+    /// Data that the threads share.
     struct Shared {
         buddy: GpuBuddy,
         /// By how many threads a chunk is held.
