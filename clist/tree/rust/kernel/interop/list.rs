@@ -51,7 +51,7 @@ pub use crate::{
 ///
 /// # Invariants
 ///
-/// - The `list_head` is initialised and is the head of a list. All links of the list are valid:
+/// - The `list_head` is initialized and is the head of a list. All links of the list are valid:
 ///   following either `next` or `prev` leads to each item once, and then back to the head.
 /// - Each item is a valid `T` which starts `OFFSET` bytes before its `list_head`, and the pointers
 ///   in the links may be used for all of it.
@@ -101,7 +101,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     ///
     /// For all of `'a`:
     ///
-    /// - `ptr` must point to an initialised `list_head`, the head of a list with valid links.
+    /// - `ptr` must point to an initialized `list_head`, the head of a list with valid links.
     /// - Each item of the list must be a valid `T` which starts `OFFSET` bytes before the
     ///   `list_head` that links it.
     /// - The pointers in the links must be good for all of the `T`, not for its `list_head` only:
@@ -126,7 +126,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     #[inline]
     pub fn is_singular(&self) -> bool {
         let head = self.head.as_raw();
-        // SAFETY: `head` is initialised by the type invariants.
+        // SAFETY: `head` is initialized by the type invariants.
         !self.is_empty() && unsafe { (*head).next == (*head).prev }
     }
 }
@@ -137,7 +137,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
 ///
 /// # Invariants
 ///
-/// The `list_head` is initialised and part of a list with valid links, which may consist of itself
+/// The `list_head` is initialized and part of a list with valid links, which may consist of itself
 /// alone. This does not change while the [`CListHead`] is borrowed, except through its own API.
 ///
 /// # Examples
@@ -170,7 +170,7 @@ impl CListHead {
     ///
     /// For all of `'a`:
     ///
-    /// - `ptr` must point to an initialised `list_head`. It and all that are on the same list must
+    /// - `ptr` must point to an initialized `list_head`. It and all that are on the same list must
     ///   stay valid, and so must their links. What `list_del()` has taken off a list does not
     ///   qualify: its links are poison.
     /// - Nobody may change the links of the list, except through the API of the returned object.
@@ -182,7 +182,7 @@ impl CListHead {
         unsafe { &*ptr.cast::<Self>() }
     }
 
-    /// Creates an initialiser for a `list_head` that is linked to itself only.
+    /// Creates an initializer for a `list_head` that is linked to itself only.
     #[inline]
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
@@ -216,7 +216,7 @@ impl CListHead {
     #[inline]
     pub fn is_linked(&self) -> bool {
         let this = self.as_raw();
-        // SAFETY: `this` is initialised by the type invariants.
+        // SAFETY: `this` is initialized by the type invariants.
         unsafe { (*this).next != this }
     }
 }

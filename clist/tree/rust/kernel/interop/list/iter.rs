@@ -28,7 +28,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
         let head = self.head.as_raw();
         // SAFETY: `head` is the head of a list with valid links by the type invariants.
         let ends = if !self.is_empty() && unsafe { links_hold(head) } {
-            // SAFETY: `head` is initialised by the type invariants.
+            // SAFETY: `head` is initialized by the type invariants.
             Some(unsafe { ((*head).next, (*head).prev) })
         } else {
             None
@@ -59,7 +59,7 @@ impl<'a, T, const OFFSET: usize> IntoIterator for &'a CList<T, OFFSET> {
 /// iterator lives.
 ///
 /// With `CONFIG_DEBUG_LIST` the links are checked first, by what C checks before `list_del()`: the
-/// neighbours link back, and no link has the poison that `list_del()` leaves behind. If the
+/// neighbors link back, and no link has the poison that `list_del()` leaves behind. If the
 /// check fails, C reports it, and the iterator ends.
 ///
 /// # Examples
@@ -82,7 +82,7 @@ impl<'a, T, const OFFSET: usize> IntoIterator for &'a CList<T, OFFSET> {
 /// # struct Item(Opaque<CItem>);
 /// # impl Item {
 /// #     fn value(&self) -> u32 {
-/// #         // SAFETY: `value` is initialised, and nobody writes to it.
+/// #         // SAFETY: `value` is initialized, and nobody writes to it.
 /// #         unsafe { (*self.0.get()).value }
 /// #     }
 /// # }
@@ -189,11 +189,11 @@ pub(super) fn item_of<T, const OFFSET: usize>(node: *mut bindings::list_head) ->
     node.wrapping_byte_sub(OFFSET).cast()
 }
 
-/// Checks the links between `node` and its neighbours, if `CONFIG_DEBUG_LIST` asks for it.
+/// Checks the links between `node` and its neighbors, if `CONFIG_DEBUG_LIST` asks for it.
 ///
 /// # Safety
 ///
-/// `node` must point to an initialised `list_head`. Each of its links must be null, poison, or
+/// `node` must point to an initialized `list_head`. Each of its links must be null, poison, or
 /// point to a readable `list_head`.
 #[inline]
 pub(super) unsafe fn links_hold(node: *mut bindings::list_head) -> bool {

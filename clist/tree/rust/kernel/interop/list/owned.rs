@@ -75,7 +75,7 @@ use core::{
 ///     }
 ///
 ///     fn value(&self) -> u32 {
-///         // SAFETY: `value` is initialised, and nobody writes to it.
+///         // SAFETY: `value` is initialized, and nobody writes to it.
 ///         unsafe { (*self.0.get()).value }
 ///     }
 /// }
@@ -116,7 +116,7 @@ pub struct CListOwned<T, const OFFSET: usize> {
 }
 
 impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
-    /// Creates an initialiser for an empty list.
+    /// Creates an initializer for an empty list.
     #[inline]
     pub fn new() -> impl PinInit<Self> {
         // INVARIANT: The list has valid links and no items.
@@ -160,7 +160,7 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
     #[inline]
     pub fn pop_front(self: Pin<&mut Self>) -> Option<NonNull<T>> {
         let head = self.head.as_raw();
-        // SAFETY: `head` is initialised by the type invariants.
+        // SAFETY: `head` is initialized by the type invariants.
         let first = unsafe { (*head).next };
         // SAFETY: `head` is the head of a list with valid links by the type invariants.
         if first == head || !unsafe { removable(head) } {
@@ -177,7 +177,7 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
     #[inline]
     pub fn pop_back(self: Pin<&mut Self>) -> Option<NonNull<T>> {
         let head = self.head.as_raw();
-        // SAFETY: `head` is initialised by the type invariants.
+        // SAFETY: `head` is initialized by the type invariants.
         let last = unsafe { (*head).prev };
         // SAFETY: `head` is the head of a list with valid links by the type invariants.
         if last == head || !unsafe { removable(head) } {
@@ -314,7 +314,7 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
     /// the cursor moves to the end if they are corrupted.
     #[inline]
     pub fn move_next(&mut self) {
-        // SAFETY: `current` is initialised by the type invariants.
+        // SAFETY: `current` is initialized by the type invariants.
         self.move_to(unsafe { (*self.current).next });
     }
 
@@ -323,17 +323,17 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
     /// The links are checked as by [`Self::move_next`].
     #[inline]
     pub fn move_prev(&mut self) {
-        // SAFETY: `current` is initialised by the type invariants.
+        // SAFETY: `current` is initialized by the type invariants.
         self.move_to(unsafe { (*self.current).prev });
     }
 
-    /// Moves the cursor to `neighbour`, one of the two that `current` links to.
+    /// Moves the cursor to `neighbor`, one of the two that `current` links to.
     #[inline]
-    fn move_to(&mut self, neighbour: *mut bindings::list_head) {
+    fn move_to(&mut self, neighbor: *mut bindings::list_head) {
         // INVARIANT: What an item or the head links to is an item or the head.
         // SAFETY: `current` is the head or links an item by the type invariants.
         self.current = if unsafe { links_hold(self.current) } {
-            neighbour
+            neighbor
         } else {
             self.list.head.as_raw()
         };
@@ -349,7 +349,7 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
         if node == head {
             return None;
         }
-        // SAFETY: `node` is initialised by the type invariants.
+        // SAFETY: `node` is initialized by the type invariants.
         let (prev, next) = unsafe { ((*node).prev, (*node).next) };
         // SAFETY: By the type invariants, `node` links an item of the list, which is borrowed
         // mutably.
@@ -372,7 +372,7 @@ unsafe fn take<T, const OFFSET: usize>(
     node: *mut bindings::list_head,
     next: *mut bindings::list_head,
 ) -> Option<NonNull<T>> {
-    // SAFETY: `node` and its neighbours are on a list with valid links by the safety requirements,
+    // SAFETY: `node` and its neighbors are on a list with valid links by the safety requirements,
     // which also exclude other accesses.
     if unsafe { unlink(prev, node, next) } {
         // SAFETY: An item is a valid `T`, hence not null.

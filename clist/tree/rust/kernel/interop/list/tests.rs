@@ -62,7 +62,7 @@ mod suite {
 
         /// Returns the value, or 0 if this is no item.
         fn value(&self) -> u32 {
-            // SAFETY: The fields are initialised, and nobody writes to them.
+            // SAFETY: The fields are initialized, and nobody writes to them.
             let (value, guard) = unsafe { ((*self.0.get()).value, (*self.0.get()).guard) };
             if guard == !value {
                 value
@@ -72,7 +72,7 @@ mod suite {
         }
 
         fn is_linked(&self) -> bool {
-            // SAFETY: The link is initialised, and nobody changes it during the call.
+            // SAFETY: The link is initialized, and nobody changes it during the call.
             unsafe { CListHead::from_raw(self.link()) }.is_linked()
         }
     }
