@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! C's circular doubly linked lists, seen from Rust.
+//! C's circular doubly linked lists.
 //!
 //! C header: [`include/linux/list.h`](srctree/include/linux/list.h)
 //!
 //! This module is for lists that C code and Rust code share, such as a list that a C allocator
-//! fills with blocks for a Rust driver. Rust code that needs a list of its own uses
-//! [`kernel::list`](crate::list), which does not depend on what other code does to the list.
+//! fills with blocks for a Rust driver. Rust code that does not share its lists with C uses
+//! [`kernel::list`](crate::list), whose lists other code cannot modify.
 //!
 //! A C list is a ring of `struct list_head`. One of them is the head; each other one is a field of
-//! an item. Nothing but convention tells which is which, where in an item the field is, and who may
-//! change the links when. [`CList`] puts the answers into one type: the type of the items, the
-//! offset of the field, and a lifetime during which the list stays as it is.
+//! an item. The struct itself does not distinguish the head from an item, and does not define the
+//! offset of the field, or when the links may be modified. [`CList`] has the type of the items and
+//! the offset of the field as parameters, and a lifetime during which the list does not change.
 //!
 //! # Concurrency
 //!
-//! No type of this module takes a lock. As long as a [`CList`] or a [`CListHead`] is borrowed,
-//! nobody may change the list, neither C code, nor Rust code, nor an interrupt handler, except
-//! through the API of that very type. Whoever creates the borrow promises this, usually because it
-//! holds the lock of the list for as long as the borrow lasts.
+//! The types of this module take no locks. As long as a [`CList`] or a [`CListHead`] is borrowed,
+//! neither C code nor Rust code may modify the list, except through the API of that type. Creating
+//! the borrow is unsafe, and its caller must ensure this, usually by holding the lock of the list.
 
 use crate::{
     bindings,
@@ -43,11 +42,11 @@ pub use crate::{
     clist_offset, //
 };
 
-/// A list of C whose items are `T`.
+/// A C list whose items are `T`.
 ///
-/// `T` is what Rust code sees of a C struct that is on the list: a `#[repr(transparent)]` wrapper
-/// of an [`Opaque`] of it. `OFFSET` says where in the struct the `list_head` is that links it; use
-/// [`clist_create!`] to have it computed and checked.
+/// `T` is a `#[repr(transparent)]` wrapper of an [`Opaque`] of the C struct that is on the list.
+/// `OFFSET` is the offset of the `list_head` that links it. [`clist_create!`] computes and checks
+/// the offset.
 ///
 /// # Invariants
 ///
@@ -104,13 +103,13 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     /// - `ptr` must point to an initialized `list_head`, the head of a list with valid links.
     /// - Each item of the list must be a valid `T` which starts `OFFSET` bytes before the
     ///   `list_head` that links it.
-    /// - The pointers in the links must be good for all of the `T`, not for its `list_head` only:
-    ///   they must not come from a reference to that field, as [`CListHead::as_raw`] does.
-    /// - Nobody may change the links, free an item or borrow one mutably, except through the API
-    ///   of the returned object.
+    /// - The pointers in the links must be valid for all of the `T`, not only for its `list_head`:
+    ///   they must not be derived from a reference to that field, as [`CListHead::as_raw`] is.
+    /// - The links must not be modified, and the items neither freed nor borrowed mutably, except
+    ///   through the API of the returned object.
     #[inline]
     pub unsafe fn from_raw<'a>(ptr: *mut bindings::list_head) -> &'a Self {
-        // INVARIANT: The caller promises them all.
+        // INVARIANT: The safety requirements are the invariants.
         // SAFETY: `ptr` is valid for `'a` by the safety requirements, and `Self` is transparent
         // over `list_head`.
         unsafe { &*ptr.cast::<Self>() }
@@ -131,9 +130,9 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     }
 }
 
-/// A `struct list_head` of C: the head of a list, or the field that links an item to one.
+/// A C `struct list_head`: the head of a list, or the field that links an item to one.
 ///
-/// The links lead to its address, so it is only ever used pinned.
+/// The links point to its address, so it must be pinned.
 ///
 /// # Invariants
 ///
@@ -170,13 +169,13 @@ impl CListHead {
     ///
     /// For all of `'a`:
     ///
-    /// - `ptr` must point to an initialized `list_head`. It and all that are on the same list must
-    ///   stay valid, and so must their links. What `list_del()` has taken off a list does not
-    ///   qualify: its links are poison.
-    /// - Nobody may change the links of the list, except through the API of the returned object.
+    /// - `ptr` must point to an initialized `list_head`. It, each `list_head` on the same list, and
+    ///   their links must stay valid. The links of an item that `list_del()` has removed are
+    ///   poison, and not valid.
+    /// - The links of the list must not be modified, except through the API of the returned object.
     #[inline]
     pub unsafe fn from_raw<'a>(ptr: *mut bindings::list_head) -> &'a Self {
-        // INVARIANT: The caller promises them.
+        // INVARIANT: The safety requirements are the invariants.
         // SAFETY: `ptr` is valid for `'a` by the safety requirements, and `Self` is transparent
         // over `list_head`.
         unsafe { &*ptr.cast::<Self>() }
@@ -192,10 +191,10 @@ impl CListHead {
         })
     }
 
-    /// Returns the pointer to hand to C.
+    /// Returns the pointer to pass to C.
     ///
-    /// It is good for the `list_head` alone. The pointer that links an item of a [`CList`] is to be
-    /// derived from one to the whole item.
+    /// It is valid for the `list_head` alone. The pointer that links an item of a [`CList`] must be
+    /// derived from a pointer to the whole item.
     #[inline]
     pub fn as_raw(&self) -> *mut bindings::list_head {
         self.inner.get()
@@ -209,10 +208,10 @@ impl CListHead {
     }
 
     /// Returns whether this is linked to another `list_head`: false for the head of an empty list,
-    /// and for an item that `list_del_init()` has taken off its list.
+    /// and for an item that `list_del_init()` has removed from its list.
     ///
-    /// Like C's `list_empty()` this looks at `next` only. An item that plain `list_del()` has taken
-    /// off has poison there, and is no valid [`CListHead`].
+    /// Like C's `list_empty()`, this only checks `next`. An item that `list_del()` has removed has
+    /// poison there, and is not a valid [`CListHead`].
     #[inline]
     pub fn is_linked(&self) -> bool {
         let this = self.as_raw();
@@ -221,11 +220,11 @@ impl CListHead {
     }
 }
 
-// SAFETY: A `list_head` is not bound to the thread that made it.
+// SAFETY: A `list_head` is not bound to the thread that initialized it.
 unsafe impl Send for CListHead {}
 
-// SAFETY: All that can be done with a shared reference is to read, and by the type invariants
-// nobody writes meanwhile.
+// SAFETY: A shared reference only allows reading, and the type invariants exclude concurrent
+// writes.
 unsafe impl Sync for CListHead {}
 
 impl PartialEq for CListHead {
@@ -238,7 +237,7 @@ impl PartialEq for CListHead {
 
 impl Eq for CListHead {}
 
-/// Borrows a list of C as a [`CList`].
+/// Borrows a C list as a [`CList`].
 ///
 /// `clist_create!(head, RustType, CType, field.path)` is [`CList::from_raw`] of `head` with
 /// `RustType` as the type of the items, and with the offset that [`clist_offset!`] computes and
@@ -263,11 +262,12 @@ macro_rules! clist_create {
     };
 }
 
-/// Computes the offset of the `list_head` at `field.path` in `CType`, for a list of `RustType`.
+/// Computes the offset of the `list_head` at `field.path` in `CType`, for a [`CList`] of
+/// `RustType`.
 ///
-/// Does not compile unless the field is a `list_head`, and `RustType` has the size and the
-/// alignment of `CType`, as its transparent wrapper does. The types must not name a generic
-/// parameter, for the checks are made where the macro stands.
+/// Does not compile unless the field is a `list_head`, and `RustType` has the size and alignment of
+/// `CType`, as a transparent wrapper does. The types must not name a generic parameter, because
+/// the checks are constants next to the expression.
 ///
 /// # Examples
 ///
@@ -301,7 +301,7 @@ macro_rules! clist_create {
 macro_rules! clist_offset {
     ($rust_type:ty, $c_type:ty, $($field:tt)+) => {{
         const _: fn(*const $c_type) -> *const $crate::bindings::list_head =
-            // SAFETY: This is to be compiled only, and never called.
+            // SAFETY: This is only compiled, and never called.
             |item| unsafe { &raw const (*item).$($field)+ };
         const _: () = ::core::assert!(
             ::core::mem::size_of::<$rust_type>() == ::core::mem::size_of::<$c_type>(),

@@ -2,7 +2,7 @@
 
 //! Data structures that C code and Rust code use together.
 //!
-//! What is here lets Rust code work on an object whose layout and rules are C's. Rust code that
-//! shares nothing with C has better tools elsewhere in this crate; each module names its own.
+//! These modules let Rust code use objects whose layout and rules are those of C. Code that does
+//! not share an object with C uses the Rust data structure that each module refers to.
 
 pub mod list;

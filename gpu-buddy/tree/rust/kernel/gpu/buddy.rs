@@ -25,9 +25,9 @@
 //!
 //! # Context
 //!
-//! The allocator has an internal mutex, and allocates with `GFP_KERNEL` while holding it. Allocating
-//! and freeing, which includes dropping an allocation, may therefore sleep and wait for reclaim.
-//! Neither is allowed in atomic context, or in a path that reclaim or the signalling of a
+//! The allocator has an internal mutex, and allocates with `GFP_KERNEL` while holding it.
+//! Allocating and freeing, which includes dropping an allocation, may therefore sleep and wait for
+//! reclaim. Neither is allowed in atomic context, or in a path that reclaim or the signalling of a
 //! `dma_fence` waits for. Looking at an allocation takes no lock and is possible in any context.
 
 use crate::{

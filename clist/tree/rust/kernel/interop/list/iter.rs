@@ -34,7 +34,7 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
             None
         };
         // INVARIANT: The list is borrowed for as long as the iterator lives. If it is not empty,
-        // what follows and what precedes its head are its first and its last item.
+        // its first item follows the head, and its last item precedes it.
         CListIter {
             ends,
             _list: PhantomData,
@@ -54,13 +54,12 @@ impl<'a, T, const OFFSET: usize> IntoIterator for &'a CList<T, OFFSET> {
 
 /// An iterator over the items of a [`CList`], from either end.
 ///
-/// It reads the links of an item before it hands the item out. That does not make it safe to take
-/// items off the list meanwhile: the requirements of [`CList::from_raw`] hold for as long as the
-/// iterator lives.
+/// It reads the links of an item before it returns the item. Removing items from the list is still
+/// not allowed: the requirements of [`CList::from_raw`] apply for as long as the iterator lives.
 ///
-/// With `CONFIG_DEBUG_LIST` the links are checked first, by what C checks before `list_del()`: the
-/// neighbors link back, and no link has the poison that `list_del()` leaves behind. If the
-/// check fails, C reports it, and the iterator ends.
+/// With `CONFIG_DEBUG_LIST` the links are checked as C does before `list_del()`: the adjacent
+/// entries must link back, and a link must not be the poison of `list_del()`. If the check fails, C
+/// reports it, and the iterator ends.
 ///
 /// # Examples
 ///
@@ -113,8 +112,9 @@ impl<'a, T, const OFFSET: usize> IntoIterator for &'a CList<T, OFFSET> {
 ///
 /// # Invariants
 ///
-/// The list is borrowed for `'a`. `ends` is the first and the last item that have not been handed
-/// out, as pointers to the `list_head` that links them; [`None`] if there is no such item.
+/// The list is borrowed for `'a`. `ends` is the first and the last item that have not been
+/// returned, as pointers to the `list_head` that links them; [`None`] if all items have been
+/// returned.
 pub struct CListIter<'a, T, const OFFSET: usize> {
     ends: Option<(*mut bindings::list_head, *mut bindings::list_head)>,
     _list: PhantomData<&'a CList<T, OFFSET>>,
@@ -125,7 +125,7 @@ impl<'a, T, const OFFSET: usize> Iterator for CListIter<'a, T, OFFSET> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a T> {
-        // INVARIANT: Unless set again below, nothing is left.
+        // INVARIANT: Unless set again below, this is the last item.
         let (front, back) = self.ends.take()?;
         // SAFETY: `front` links an item by the type invariants.
         if !unsafe { links_hold(front) } {
@@ -145,7 +145,7 @@ impl<'a, T, const OFFSET: usize> Iterator for CListIter<'a, T, OFFSET> {
 impl<'a, T, const OFFSET: usize> DoubleEndedIterator for CListIter<'a, T, OFFSET> {
     #[inline]
     fn next_back(&mut self) -> Option<&'a T> {
-        // INVARIANT: Unless set again below, nothing is left.
+        // INVARIANT: Unless set again below, this is the last item.
         let (front, back) = self.ends.take()?;
         // SAFETY: `back` links an item by the type invariants.
         if !unsafe { links_hold(back) } {
@@ -175,21 +175,21 @@ impl<T, const OFFSET: usize> Clone for CListIter<'_, T, OFFSET> {
     }
 }
 
-// SAFETY: It stands for a `&CList<T, OFFSET>`, which only reads the list and hands out `&T`.
+// SAFETY: It is a `&CList<T, OFFSET>` that only reads the list and returns `&T`.
 unsafe impl<T: Sync, const OFFSET: usize> Send for CListIter<'_, T, OFFSET> {}
 
-// SAFETY: All that a shared reference to it is good for is to clone it; see also above.
+// SAFETY: A shared reference only allows cloning the iterator, which can be sent, see above.
 unsafe impl<T: Sync, const OFFSET: usize> Sync for CListIter<'_, T, OFFSET> {}
 
 /// Returns the item that `node` links.
 #[inline]
 pub(super) fn item_of<T, const OFFSET: usize>(node: *mut bindings::list_head) -> *mut T {
-    // `node` comes out of the links of the list, never from a reference to a `list_head`: the
-    // pointer that was linked may be used for all of the item, such a reference may not.
+    // `node` is read from the links of the list. Unlike a pointer that is derived from a reference
+    // to a `list_head`, it is valid for all of the item.
     node.wrapping_byte_sub(OFFSET).cast()
 }
 
-/// Checks the links between `node` and its neighbors, if `CONFIG_DEBUG_LIST` asks for it.
+/// Checks the links between `node` and the adjacent entries with `CONFIG_DEBUG_LIST`.
 ///
 /// # Safety
 ///
@@ -197,6 +197,6 @@ pub(super) fn item_of<T, const OFFSET: usize>(node: *mut bindings::list_head) ->
 /// point to a readable `list_head`.
 #[inline]
 pub(super) unsafe fn links_hold(node: *mut bindings::list_head) -> bool {
-    // SAFETY: By the safety requirements, `node` is what the C function expects.
+    // SAFETY: `node` and its links are as C requires by the safety requirements.
     !cfg!(CONFIG_DEBUG_LIST) || unsafe { bindings::__list_del_entry_valid(node) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists whose head and items are Rust's, although C code may have filled them.
+//! C lists whose head and items are owned by Rust code.
 
 use super::{
     iter::{
@@ -20,22 +20,21 @@ use core::{
     ptr::NonNull, //
 };
 
-/// A C list that Rust code owns: the head, and with it the right to change the list.
+/// A C list that Rust code owns: the head, and with it the right to modify the list.
 ///
-/// It is for code that has C fill a list, by a call that gets [`Self::as_raw`], and then gives the
-/// items back one by one or joins them with those of another call. It derefs to the [`CList`] that
-/// it is, for all that only reads.
+/// A C function fills the list through [`Self::as_raw`]. The owner can then remove items one by
+/// one, or join them with the items of another list. It derefs to [`CList`] for reading.
 ///
-/// An item that leaves the list leaves it as after C's `list_del_init()`, so [`is_linked`] is false
-/// for it. Whoever took it out owns it, and may free it in any order with others. The list itself
-/// frees no item, because it does not know how. Those that are still on it when it is dropped are
-/// left to whoever knows them by other means; they stay linked to each other, not to the freed
-/// head.
+/// Items are removed like by C's `list_del_init()`, so [`is_linked`] is false for a removed item.
+/// The caller that removed it owns it, and may free removed items in any order. The list does not
+/// free items, because it does not know how. Items that are still on the list when it is dropped
+/// stay linked to each other, but not to the freed head, and are leaked unless there are other
+/// pointers to them.
 ///
-/// With `CONFIG_LIST_HARDENED` C checks the links of an item before it is taken out, as it does in
-/// `list_del()`, and those of the head before the first or the last item is. If it finds them
-/// corrupted, it reports that, and the item stays where it is: leaking it is better than handing it
-/// out twice.
+/// With `CONFIG_LIST_HARDENED` C checks the links of an item before it is removed, as in
+/// `list_del()`, and the links of the head before the first or the last item is removed. If they
+/// are corrupted, C reports it, and the item stays on the list: leaking it is better than returning
+/// it twice.
 ///
 /// [`is_linked`]: CListHead::is_linked
 ///
@@ -44,8 +43,8 @@ use core::{
 /// - `head` is the head of a list with valid links. Each item is a valid `T` which starts `OFFSET`
 ///   bytes before the `list_head` that links it, and the pointers in the links may be used for all
 ///   of it.
-/// - The items belong to the list. Nobody else uses them or changes their links, except C code that
-///   got the result of [`Self::as_raw`], and that only before the list is next used.
+/// - The items are owned by the list. Other code does not use them or modify their links, except C
+///   code with the result of [`Self::as_raw`], and only until the list is next used.
 ///
 /// # Examples
 ///
@@ -90,17 +89,17 @@ use core::{
 /// }
 /// assert!(list.iter().map(Item::value).eq([1, 2, 3]));
 ///
-/// // Takes one item out of the middle.
+/// // Remove an item from the middle.
 /// let mut cursor = list.as_mut().cursor_front();
 /// cursor.move_next();
 /// assert_eq!(cursor.peek().map(Item::value), Some(2));
 /// if let Some(item) = cursor.remove() {
-///     // SAFETY: This is one of the boxes that were leaked above, and it is off the list.
+///     // SAFETY: This is one of the boxes that were leaked above, and no longer on the list.
 ///     drop(unsafe { KBox::from_raw(item.as_ptr()) });
 /// }
 /// assert_eq!(cursor.peek().map(Item::value), Some(3));
 ///
-/// // Takes out all that is left.
+/// // Remove all others.
 /// for item in list.as_mut().drain() {
 ///     // SAFETY: As above.
 ///     drop(unsafe { KBox::from_raw(item.as_ptr()) });
@@ -126,10 +125,11 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         })
     }
 
-    /// Returns the head, for C code that adds items to the list or takes items off it.
+    /// Returns the head, for C code that adds items to the list or removes items from it.
     ///
-    /// It may use the pointer to change the list until the list is next used. What it adds must be
-    /// as [`Self::push_back`] requires it; what it takes off, it may free.
+    /// C code may modify the list through the pointer until the list is next used. The items that
+    /// it adds must meet the requirements of [`Self::push_back`]. It owns the items that it
+    /// removes.
     #[inline]
     pub fn as_raw(self: Pin<&mut Self>) -> *mut bindings::list_head {
         self.head.as_raw()
@@ -141,22 +141,22 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
     ///
     /// # Safety
     ///
-    /// - `item` must point to a valid `T`, and be good for reads and writes of all of it, until it
-    ///   leaves the list or the list is dropped. Until then it must be used by nobody but through
+    /// - `item` must point to a valid `T`, and be valid for reads and writes of all of it, until it
+    ///   is removed from the list or the list is dropped. Until then it must only be used through
     ///   the list.
-    /// - `OFFSET` bytes into `item` there must be a `list_head` that links it to no list.
+    /// - At `OFFSET` bytes, `item` must have a `list_head` that is not on a list.
     #[inline]
     pub unsafe fn push_back(self: Pin<&mut Self>, item: NonNull<T>) {
         let node = item.as_ptr().wrapping_byte_add(OFFSET).cast();
-        // INVARIANT: The caller promises that `item` is a valid `T` that belongs to the list.
+        // INVARIANT: `item` is a valid `T` that the list now owns, by the safety requirements.
         // SAFETY: `node` is valid by the safety requirements, the head by the type invariants.
         unsafe { bindings::list_add_tail(node, self.head.as_raw()) };
     }
 
-    /// Takes the first item off the list.
+    /// Removes the first item.
     ///
-    /// Returns [`None`] if the list is empty, or if the links are found corrupted: a loop looks at
-    /// the result, not at [`CList::is_empty`].
+    /// Returns [`None`] if the list is empty, or if the links are found corrupted. Loops must
+    /// therefore check the result, and not [`CList::is_empty`].
     #[inline]
     pub fn pop_front(self: Pin<&mut Self>) -> Option<NonNull<T>> {
         let head = self.head.as_raw();
@@ -171,9 +171,9 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
         unsafe { take::<T, OFFSET>(head, first, (*first).next) }
     }
 
-    /// Takes the last item off the list.
+    /// Removes the last item.
     ///
-    /// Returns [`None`] as [`Self::pop_front`] does.
+    /// Returns [`None`] like [`Self::pop_front`].
     #[inline]
     pub fn pop_back(self: Pin<&mut Self>) -> Option<NonNull<T>> {
         let head = self.head.as_raw();
@@ -191,16 +191,16 @@ impl<T, const OFFSET: usize> CListOwned<T, OFFSET> {
     /// Moves all items of `other` to the end of this list, in their order.
     #[inline]
     pub fn splice_back(self: Pin<&mut Self>, other: Pin<&mut Self>) {
-        // INVARIANT: The items are valid `T` linked at `OFFSET`, as they have been in `other`.
+        // INVARIANT: The items are valid `T` linked at `OFFSET`, as they were in `other`.
         // SAFETY: Both are heads of lists with valid links by the type invariants. They are
-        // different lists, for both are borrowed mutably.
+        // different lists, because both are borrowed mutably.
         unsafe { bindings::list_splice_tail_init(other.head.as_raw(), self.head.as_raw()) };
     }
 
-    /// Returns an iterator that takes the items off the list, from either end.
+    /// Returns an iterator that removes the items, from either end.
     ///
-    /// Unlike with `drain()` of the standard library, what has not been taken off when the iterator
-    /// is dropped stays on the list.
+    /// Unlike with `drain()` of the standard library, items that have not been returned when the
+    /// iterator is dropped stay on the list.
     #[inline]
     pub fn drain(self: Pin<&mut Self>) -> CListDrain<'_, T, OFFSET> {
         CListDrain { list: self }
@@ -249,19 +249,19 @@ impl<T, const OFFSET: usize> PinnedDrop for CListOwned<T, OFFSET> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         let head = self.head.as_raw();
-        // Without the head the items remain a ring. If its links are found corrupted, C has
-        // reported that, and there is no ring to speak of.
+        // The items remain linked to each other, without the head. If the links are found
+        // corrupted, C has reported it.
         // SAFETY: `head` is the head of a list with valid links by the type invariants, and it is
         // borrowed mutably.
         let _ = unsafe { unlink((*head).prev, head, (*head).next) };
     }
 }
 
-/// An iterator that takes the items off a [`CListOwned`], from either end.
+/// An iterator that removes the items of a [`CListOwned`], from either end.
 ///
-/// Each item that it returns is off the list already. What it has not returned when it is dropped
-/// stays on the list.
-#[must_use = "takes nothing off the list unless it is iterated over"]
+/// Each item is removed when it is returned. The others stay on the list when the iterator is
+/// dropped.
+#[must_use = "no item is removed unless the iterator is used"]
 pub struct CListDrain<'a, T, const OFFSET: usize> {
     list: Pin<&'a mut CListOwned<T, OFFSET>>,
 }
@@ -284,8 +284,8 @@ impl<T, const OFFSET: usize> DoubleEndedIterator for CListDrain<'_, T, OFFSET> {
 
 /// A position in a [`CListOwned`]: an item, or the end.
 ///
-/// The list is circular, and the end is what lies between its last item and its first: a cursor
-/// gets from the last item to the end, and from there to the first.
+/// The list is circular, and the end is between its last item and its first: a cursor moves from
+/// the last item to the end, and from there to the first.
 ///
 /// # Invariants
 ///
@@ -302,9 +302,8 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
         if self.current == self.list.head.as_raw() {
             return None;
         }
-        // SAFETY: By the type invariants, `current` links an item of the list, which thus is a
-        // valid `T`, for all of which the pointer may be used. It leaves the list only through a
-        // mutable borrow of `self`.
+        // SAFETY: By the type invariants, `current` links an item of the list, which is a valid
+        // `T`, for all of which the pointer is valid. Removing it needs a mutable borrow of `self`.
         Some(unsafe { &*item_of::<T, OFFSET>(self.current) })
     }
 
@@ -327,10 +326,10 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
         self.move_to(unsafe { (*self.current).prev });
     }
 
-    /// Moves the cursor to `neighbor`, one of the two that `current` links to.
+    /// Moves the cursor to `neighbor`, which `current` links to.
     #[inline]
     fn move_to(&mut self, neighbor: *mut bindings::list_head) {
-        // INVARIANT: What an item or the head links to is an item or the head.
+        // INVARIANT: An item and the head only link to items and the head.
         // SAFETY: `current` is the head or links an item by the type invariants.
         self.current = if unsafe { links_hold(self.current) } {
             neighbor
@@ -339,7 +338,7 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
         };
     }
 
-    /// Takes the item at the cursor off the list, and moves the cursor to the next.
+    /// Removes the item at the cursor, and moves the cursor to the next.
     ///
     /// Returns [`None`] if the cursor is at the end, or moves there if the links are corrupted.
     #[inline]
@@ -360,19 +359,19 @@ impl<T, const OFFSET: usize> CListCursor<'_, T, OFFSET> {
     }
 }
 
-/// Takes the item that `node` links off its list.
+/// Removes the item that `node` links from its list.
 ///
 /// # Safety
 ///
-/// `node` must link an item of a list of `T` with valid links, between `prev` and `next`. Nobody
-/// else may access the list during the call.
+/// `node` must link an item of a list of `T` with valid links, between `prev` and `next`. There
+/// must be no other accesses to the list during the call.
 #[inline]
 unsafe fn take<T, const OFFSET: usize>(
     prev: *mut bindings::list_head,
     node: *mut bindings::list_head,
     next: *mut bindings::list_head,
 ) -> Option<NonNull<T>> {
-    // SAFETY: `node` and its neighbors are on a list with valid links by the safety requirements,
+    // SAFETY: `prev`, `node` and `next` are on a list with valid links by the safety requirements,
     // which also exclude other accesses.
     if unsafe { unlink(prev, node, next) } {
         // SAFETY: An item is a valid `T`, hence not null.
@@ -382,14 +381,14 @@ unsafe fn take<T, const OFFSET: usize>(
     }
 }
 
-/// Takes `node` off its list and links it to itself, as C's `list_del_init()` does.
+/// Removes `node` from its list and links it to itself, as C's `list_del_init()` does.
 ///
 /// Returns false, and does nothing, if the links are found corrupted; see [`removable`].
 ///
 /// # Safety
 ///
-/// All must be valid for reads and writes, with `node` between `prev` and `next` on a list with
-/// valid links. Nobody else may access them during the call.
+/// All pointers must be valid for reads and writes, with `node` between `prev` and `next` on a list
+/// with valid links. There must be no other accesses to them during the call.
 #[inline]
 #[must_use]
 unsafe fn unlink(
@@ -402,7 +401,7 @@ unsafe fn unlink(
         return false;
     }
     // These are the stores of C, in its order, volatile where C has `WRITE_ONCE()`.
-    // SAFETY: All are valid for writes by the safety requirements.
+    // SAFETY: All pointers are valid for writes by the safety requirements.
     unsafe {
         (*next).prev = prev;
         (&raw mut (*prev).next).write_volatile(next);
@@ -415,12 +414,12 @@ unsafe fn unlink(
 /// Returns whether C's check of the links around `node` allows removal. Without
 /// `CONFIG_LIST_HARDENED` C does not check them.
 ///
-/// An item whose own links are valid need not be the one that follows the head of a corrupted list,
-/// so the head is checked as well before the item at an end is removed.
+/// In a corrupted list, the head may link to an item that is linked validly elsewhere. So check the
+/// head as well before removing an item at an end.
 ///
 /// # Safety
 ///
-/// `node` must be on a list with valid links. Nobody else may change them during the call.
+/// `node` must be on a list with valid links, which are not modified during the call.
 #[inline]
 unsafe fn removable(node: *mut bindings::list_head) -> bool {
     // SAFETY: `node` and its links are valid by the safety requirements.

@@ -60,9 +60,9 @@ mod suite {
             unsafe { &raw mut (*self.0.get()).link }
         }
 
-        /// Returns the value, or 0 if this is no item.
+        /// Returns the value, or 0 if this is not an item.
         fn value(&self) -> u32 {
-            // SAFETY: The fields are initialized, and nobody writes to them.
+            // SAFETY: The fields are initialized, and not written to.
             let (value, guard) = unsafe { ((*self.0.get()).value, (*self.0.get()).guard) };
             if guard == !value {
                 value
@@ -72,7 +72,7 @@ mod suite {
         }
 
         fn is_linked(&self) -> bool {
-            // SAFETY: The link is initialized, and nobody changes it during the call.
+            // SAFETY: The link is initialized, and not modified during the call.
             unsafe { CListHead::from_raw(self.link()) }.is_linked()
         }
     }
@@ -87,19 +87,19 @@ mod suite {
         Ok(())
     }
 
-    /// Makes an item that has left its list owned again.
+    /// Returns the box of an item that was removed from its list.
     fn own(item: Option<NonNull<Item>>) -> Option<KBox<Item>> {
-        // SAFETY: The items of the lists of these tests are leaked boxes, and this one is off its
-        // list, so nobody else has a pointer to it.
+        // SAFETY: The items of the lists of these tests are leaked boxes, and this one was removed
+        // from its list, so this is the only pointer to it.
         item.map(|item| unsafe { KBox::from_raw(item.as_ptr()) })
     }
 
-    /// Takes the value out of an item that has left its list, and frees it; 0 if it is linked.
+    /// Frees an item that was removed from its list, and returns its value; 0 if it is linked.
     fn free(item: NonNull<Item>) -> u32 {
         own(Some(item)).map_or(0, |item| if item.is_linked() { 0 } else { item.value() })
     }
 
-    /// Frees what is left on the list.
+    /// Frees the items of the list.
     fn clear(list: Pin<&mut List>) {
         list.drain().for_each(|item| {
             free(item);
@@ -264,7 +264,7 @@ mod suite {
             // SAFETY: Head and item are valid, and the item is on no list.
             unsafe { bindings::list_add_tail(item.link(), head.as_raw()) };
         }
-        // SAFETY: The items are valid, they and the head outlive `list`, and nobody changes them.
+        // SAFETY: The items are valid, outlive `list` like the head, and are not modified.
         let list = unsafe { clist_create!(head.as_raw(), Item, CItem, link) };
         assert!(list.iter().map(Item::value).eq([1, 2]));
         Ok(())

@@ -75,8 +75,8 @@ impl AllocatedBlocks {
     /// Trims the allocation, which must consist of a single block, to `range`, absolute addresses
     /// within the block.
     ///
-    /// The rest is freed as dirty memory. The remaining blocks are as few as the bounds of the range
-    /// allow, in the order of their addresses, and clear if the block was.
+    /// The rest is freed as dirty memory. The remaining blocks are as few as the bounds of the
+    /// range allow, in the order of their addresses, and clear if the block was.
     ///
     /// May sleep, see the [module](super#context).
     ///
@@ -173,8 +173,8 @@ impl AllocatedBlocks {
             stack_pin_init!(let cut = BlockList::new());
             move_one(rest.as_mut().cursor_front(), cut.as_mut());
             let start = cut.first().map_or(0, Block::offset);
-            // SAFETY: `mm` is locked through `buddy`. This is one of the blocks, which are allocated
-            // from it by the type invariants.
+            // SAFETY: `mm` is locked through `buddy`. This is one of the blocks, which are
+            // allocated from it by the type invariants.
             let ret = unsafe { trim_block(this.buddy, &mm, cut.as_mut(), start..start + left) };
             // INVARIANT: `cut` has the block, or the blocks that C has split it into.
             list.as_mut().splice_back(cut);
@@ -341,7 +341,8 @@ impl Allocator {
 ///
 /// # Safety
 ///
-/// `mm` must be the data of the lock of `buddy`, and each block of `list` must be allocated from it.
+/// `mm` must be the data of the lock of `buddy`, and each block of `list` must be allocated from
+/// it.
 unsafe fn trim_block(
     buddy: &Allocator,
     mm: &Mm,

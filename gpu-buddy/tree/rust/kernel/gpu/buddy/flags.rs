@@ -28,9 +28,9 @@ pub enum GpuBuddyAllocMode {
     Range(Range<u64>),
     /// At the highest suitable address, even if that splits a larger block than necessary.
     ///
-    /// A block of the preferred kind (cleared or dirty) is allocated wherever it is, even if a block
-    /// of the other kind is higher. Blocks that have to be merged from both kinds may come from
-    /// anywhere.
+    /// A block of the preferred kind (cleared or dirty) is allocated wherever it is, even if a
+    /// block of the other kind is higher. Blocks that have to be merged from both kinds may come
+    /// from anywhere.
     TopDown,
 }
 

@@ -78,8 +78,8 @@ fn digest(blocks: &AllocatedBlocks) -> u64 {
     })
 }
 
-/// Runs `op` on the blocks of `prepare` repeatedly, each time failing another allocation of a block:
-/// at first only that one, then that one and all that follow.
+/// Runs `op` on the blocks of `prepare` repeatedly, each time failing another allocation of a
+/// block: at first only that one, then that one and all that follow.
 ///
 /// Returns how often `op` has failed, each time with [`ENOMEM`] and without leaving a trace;
 /// [`EIO`] if it was otherwise.
