@@ -44,7 +44,7 @@ mod suite {
     fn clear_pages_from_top() -> Result {
         let buddy = buddy(MIB)?;
         let page = || alloc(&buddy, TopDown, 4 * KIB, 4 * KIB, Clear);
-        let top = |n| Some(BASE + MIB - n * 4 * KIB..BASE + MIB - (n - 1) * 4 * KIB);
+        let top = |n: u64| Some(BASE + MIB - n * 4 * KIB..BASE + MIB - (n - 1) * 4 * KIB);
         // The smallest free block is at the bottom.
         let _low = reserve(&buddy, 0..4 * KIB)?;
 
