@@ -47,6 +47,25 @@ pub fn live_objects() -> isize {
     unsafe { bindings::host_live_objects() }
 }
 
+/// Bytes of memory that this thread allocated and did not free, as the kernel would round them.
+///
+/// `kmalloc()` rounds up to 96, to 192 or to a power of two of at least 8; `KBox`, `KVec` and `Arc`
+/// allocate from it. `VBox` and `KVBox` are counted as if they did. A `kmem_cache` rounds up to its
+/// alignment. The headers and the unused objects of a slab are not included.
+///
+/// Memory that another thread frees is subtracted from the counter of that thread, as
+/// [`live_objects`] does.
+pub fn live_bytes() -> isize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_live_bytes() }
+}
+
+/// The number of times that this thread called `might_sleep()` or slept.
+pub fn sleeps() -> usize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::host_sleeps() }
+}
+
 /// Warnings (`WARN_ON()` and the like) on this thread since the last call.
 pub fn take_warnings() -> usize {
     // SAFETY: It has no requirements.

@@ -2,5 +2,8 @@
 
 //! Tasks.
 
-/// Says that the caller may sleep, which on the host it always may.
-pub fn might_sleep() {}
+/// Marks a place where the caller may sleep. Counted by [`crate::host::sleeps`].
+pub fn might_sleep() {
+    // SAFETY: It has no requirements.
+    unsafe { crate::bindings::might_resched() }
+}

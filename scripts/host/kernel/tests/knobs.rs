@@ -10,7 +10,11 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{new_mutex, Arc, LockClassKey, Mutex},
-    time::{Delta, Instant, Monotonic},
+    task::might_sleep,
+    time::{
+        delay::{fsleep, udelay},
+        Delta, Instant, Monotonic,
+    },
 };
 use std::{cell::Cell, thread};
 
@@ -39,6 +43,73 @@ fn live_objects_are_counted() {
     assert_eq!(host::live_objects(), before + 1);
     drop(second);
     assert_eq!(host::live_objects(), before);
+}
+
+#[test]
+fn live_bytes_round_like_kmalloc() -> Result {
+    fn taken<T>(make: impl FnOnce() -> Result<T>) -> Result<isize> {
+        let before = host::live_bytes();
+        let made = make()?;
+        let taken = host::live_bytes() - before;
+        drop(made);
+        assert_eq!(host::live_bytes(), before);
+        Ok(taken)
+    }
+
+    fn boxed<const SIZE: usize>() -> Result<isize> {
+        taken(|| Ok(KBox::<[u8; SIZE]>::new_uninit(GFP_KERNEL)?))
+    }
+
+    assert_eq!([boxed::<0>()?, boxed::<1>()?, boxed::<8>()?], [0, 8, 8]);
+    assert_eq!([boxed::<9>()?, boxed::<64>()?], [16, 64]);
+    assert_eq!(
+        [boxed::<65>()?, boxed::<96>()?, boxed::<97>()?],
+        [96, 96, 128]
+    );
+    assert_eq!(
+        [boxed::<129>()?, boxed::<192>()?, boxed::<193>()?],
+        [192, 192, 256]
+    );
+    // Beyond the largest cache, whole pages.
+    assert_eq!([boxed::<8192>()?, boxed::<8193>()?], [8192, 16384]);
+
+    // A vector that grows frees its old memory.
+    let grown = taken(|| {
+        let mut vec = KVec::with_capacity(4, GFP_KERNEL)?;
+        vec.push(1u64, GFP_KERNEL)?;
+        vec.reserve(11, GFP_KERNEL)?;
+        Ok(vec)
+    });
+    assert_eq!(grown?, 96);
+
+    let before = host::live_bytes();
+    host::fail_allocation(1);
+    assert!(KBox::new(1u64, GFP_KERNEL).is_err());
+    assert_eq!(host::live_bytes(), before);
+    Ok(())
+}
+
+#[test]
+fn live_bytes_include_c_objects() {
+    let before = host::live_bytes();
+    // SAFETY: Each object is freed once, and the cache is destroyed after its object.
+    unsafe {
+        let object = bindings::host_kmalloc(100).cast::<[u8; 100]>();
+        assert_eq!(*object, [0x5a; 100]);
+        assert_eq!(host::live_bytes(), before + 128);
+        bindings::host_kfree(object.cast());
+        assert_eq!(host::live_bytes(), before);
+        bindings::host_kfree(std::ptr::null());
+
+        let cache = bindings::host_cache_create(c"bytes".as_ptr().cast(), 40, 16);
+        let object = bindings::host_cache_alloc(cache, false);
+        // Slab caches round to the alignment only.
+        assert_eq!(host::live_bytes(), before + 48);
+        bindings::host_cache_free(cache, object);
+        bindings::host_cache_destroy(cache);
+        assert!(bindings::host_kmalloc(usize::MAX).is_null());
+    }
+    assert_eq!(host::live_bytes(), before);
 }
 
 #[test]
@@ -230,6 +301,34 @@ fn waiting_takes_no_time() {
     assert_eq!(result, Err(ETIMEDOUT));
     assert!(start.elapsed() >= Delta::from_secs(2));
     assert!(polls > 1_000_000, "{polls}");
+}
+
+#[test]
+fn sleep_advances_the_clock_and_is_counted() {
+    let sleeps = host::sleeps();
+    let start = Instant::<Monotonic>::now();
+    might_sleep();
+    assert_eq!(host::sleeps(), sleeps + 1);
+    fsleep(Delta::from_millis(3));
+    assert_eq!(host::sleeps(), sleeps + 2);
+    assert!(start.elapsed() >= Delta::from_millis(3));
+
+    // A busy wait advances the clock but does not sleep.
+    let start = Instant::<Monotonic>::now();
+    udelay(Delta::from_micros(5));
+    assert!(start.elapsed() >= Delta::from_micros(5));
+    assert_eq!(host::sleeps(), sleeps + 2);
+
+    let micro = Delta::from_micros(1);
+    let mut polls = 0;
+    let poll = || {
+        polls += 1;
+        Ok(polls)
+    };
+    let result = read_poll_timeout(poll, |&polls| polls == 3, micro, Delta::from_secs(2));
+    assert_eq!(result, Ok(3));
+    // might_sleep() before the first poll, and two sleeps between polls.
+    assert_eq!(host::sleeps(), sleeps + 5);
 }
 
 #[test]

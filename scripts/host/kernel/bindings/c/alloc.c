@@ -3,7 +3,7 @@
  * Allocation below the FFI seam. It goes through the C library, so that
  * AddressSanitizer sees each object.
  */
-#include <malloc.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +19,21 @@ static _Thread_local unsigned long fail_in;
 static _Thread_local _Bool fail_all;
 static _Thread_local unsigned long asked;
 static _Thread_local long live;
+static _Thread_local long live_bytes;
 
-void *host_alloc(unsigned long size, unsigned long align)
+/* The object size of the kmalloc() cache that serves a request, or the size of its pages. */
+static unsigned long kmalloc_bytes(unsigned long size)
+{
+	if (size <= 8)
+		return 8;
+	if (size > 64 && size <= 96)
+		return 96;
+	if (size > 128 && size <= 192)
+		return 192;
+	return 1UL << (64 - __builtin_clzl(size - 1));
+}
+
+static void *acquire(unsigned long size, unsigned long align, unsigned long bytes)
 {
 	void *ptr;
 
@@ -35,28 +48,65 @@ void *host_alloc(unsigned long size, unsigned long align)
 		return NULL;
 	memset(ptr, POISON_INUSE, size);
 	live++;
+	live_bytes += bytes;
 	return ptr;
 }
 
-void host_free(void *ptr, unsigned long size)
+static void release(void *ptr, unsigned long size, unsigned long bytes)
 {
-	if (!ptr)
-		return;
 	memset(ptr, POISON_FREE, size);
 	/* The compiler may not drop the stores for being followed by free(). */
 	__asm__ volatile("" : : "r"(ptr) : "memory");
 	free(ptr);
 	live--;
+	live_bytes -= bytes;
 }
+
+void *host_alloc(unsigned long size, unsigned long align)
+{
+	return acquire(size, align, kmalloc_bytes(size));
+}
+
+void host_free(void *ptr, unsigned long size)
+{
+	if (ptr)
+		release(ptr, size, kmalloc_bytes(size));
+}
+
+/* Precedes an object of kmalloc(), because kfree() has no size argument. */
+struct kmalloc_header {
+	unsigned long size;
+	/* Detects writes to the header, which AddressSanitizer does not. */
+	unsigned long not_size;
+};
 
 void *host_kmalloc(unsigned long size)
 {
-	return host_alloc(size, 0);
+	struct kmalloc_header *header;
+
+	/* Cannot be allocated, and the rounding would overflow. */
+	if (size > LONG_MAX)
+		return NULL;
+	header = acquire(sizeof(*header) + size, 0, kmalloc_bytes(size));
+	if (!header)
+		return NULL;
+	header->size = size;
+	header->not_size = ~size;
+	return header + 1;
 }
 
 void host_kfree(const void *ptr)
 {
-	host_free((void *)ptr, malloc_usable_size((void *)ptr));
+	struct kmalloc_header *header;
+
+	if (!ptr)
+		return;
+	header = (struct kmalloc_header *)ptr - 1;
+	if (header->not_size != ~header->size) {
+		fprintf(stderr, "kfree: bad pointer, or header overwritten\n");
+		abort();
+	}
+	release(header, sizeof(*header) + header->size, kmalloc_bytes(header->size));
 }
 
 struct kmem_cache {
@@ -65,6 +115,8 @@ struct kmem_cache {
 	unsigned long align;
 	/* Of all threads. */
 	atomic_long objects;
+	/* The size of an object in a slab. */
+	unsigned long bytes;
 };
 
 struct kmem_cache *host_cache_create(const char *name, unsigned long size,
@@ -76,7 +128,8 @@ struct kmem_cache *host_cache_create(const char *name, unsigned long size,
 		return NULL;
 	cache->name = name;
 	cache->size = size;
-	cache->align = align;
+	cache->align = align < sizeof(void *) ? sizeof(void *) : align;
+	cache->bytes = (size + cache->align - 1) & ~(cache->align - 1);
 	return cache;
 }
 
@@ -92,7 +145,7 @@ void host_cache_destroy(struct kmem_cache *cache)
 
 void *host_cache_alloc(struct kmem_cache *cache, _Bool zero)
 {
-	void *object = host_alloc(cache->size, cache->align);
+	void *object = acquire(cache->size, cache->align, cache->bytes);
 
 	if (!object)
 		return NULL;
@@ -105,7 +158,7 @@ void *host_cache_alloc(struct kmem_cache *cache, _Bool zero)
 void host_cache_free(struct kmem_cache *cache, void *object)
 {
 	atomic_fetch_sub_explicit(&cache->objects, 1, memory_order_relaxed);
-	host_free(object, cache->size);
+	release(object, cache->size, cache->bytes);
 }
 
 void host_fail_allocation(unsigned long n)
@@ -134,6 +187,11 @@ unsigned long host_allocations(void)
 long host_live_objects(void)
 {
 	return live;
+}
+
+long host_live_bytes(void)
+{
+	return live_bytes;
 }
 
 void host_count_objects(long more)

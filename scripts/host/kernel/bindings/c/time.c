@@ -10,6 +10,7 @@
 #define LOOK 100
 
 static _Thread_local long long now = 1;
+static _Thread_local unsigned long sleeps;
 
 long long ktime_get(void)
 {
@@ -32,14 +33,25 @@ long long ktime_get_clocktai(void)
 	return ktime_get();
 }
 
-void fsleep(unsigned long usecs)
+void udelay(unsigned long usecs)
 {
 	now += 1000LL * usecs;
 }
 
-void udelay(unsigned long usecs)
+void fsleep(unsigned long usecs)
 {
-	fsleep(usecs);
+	sleeps++;
+	udelay(usecs);
+}
+
+void might_resched(void)
+{
+	sleeps++;
+}
+
+unsigned long host_sleeps(void)
+{
+	return sleeps;
 }
 
 unsigned long __msecs_to_jiffies(unsigned int msecs)

@@ -11,7 +11,10 @@
 #ifndef HOST_SEAM_H
 #define HOST_SEAM_H
 
-/* Fresh memory holds 0x5a, freed memory 0x6b, as in the kernel's slab poisoning. */
+/*
+ * Fresh memory holds 0x5a, freed memory 0x6b, as in the kernel's slab poisoning.
+ * It counts as an object of kmalloc().
+ */
 void *host_alloc(unsigned long size, unsigned long align);
 void host_free(void *ptr, unsigned long size);
 
@@ -37,6 +40,8 @@ _Bool host_fail_all_allocations(_Bool fail);
 unsigned long host_allocations(void);
 /* Objects allocated and not freed by this thread. */
 long host_live_objects(void);
+/* Bytes in these objects, as kmalloc() and slab caches round them. */
+long host_live_bytes(void);
 /* For what can leak and is no memory. */
 void host_count_objects(long more);
 

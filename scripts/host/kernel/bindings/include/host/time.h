@@ -11,6 +11,10 @@ long long ktime_get_boottime(void);
 long long ktime_get_clocktai(void);
 void fsleep(unsigned long usecs);
 void udelay(unsigned long usecs);
+void might_resched(void);
 unsigned long __msecs_to_jiffies(unsigned int msecs);
+
+/* Calls of might_resched() and fsleep() by this thread. */
+unsigned long host_sleeps(void);
 
 #endif
