@@ -44,7 +44,7 @@ const PARENTS: &[(&str, &[(&str, Child)])] = &[
         "alloc",
         &[
             ("allocator.rs", Child::Ours("src/alloc/allocator.rs")),
-            ("kbox.rs", Child::Ours("src/alloc/kbox.rs")),
+            ("kbox.rs", Child::Tree),
             ("kvec.rs", Child::Tree),
             ("kvec/errors.rs", Child::Tree),
             ("layout.rs", Child::Tree),
@@ -61,6 +61,7 @@ const PARENTS: &[(&str, &[(&str, Child)])] = &[
             ),
         ],
     ),
+    ("sync/arc", &[("std_vendor.rs", Child::Tree)]),
     (
         "sync/lock",
         &[
@@ -75,12 +76,24 @@ const PARENTS: &[(&str, &[(&str, Child)])] = &[
     ),
 ];
 
+/// Imports that are left out of a file. They name a macro of the same crate by path, which the
+/// compiler will reject for macros that come from an `include!`; `macro_use` makes the macro visible.
+const WITHOUT: &[(&str, &str)] = &[("sync/arc", "    try_init,\n")];
+
 fn main() {
     println!("cargo::rerun-if-changed=build");
 
     // `testlib` keeps `error.rs` from calling `errname()`. With CONFIG_UML, a warning is a call of
     // a C function instead of assembly, and that function is a fake here.
-    for cfg in ["testlib", "CONFIG_64BIT", "CONFIG_BUG", "CONFIG_UML"] {
+    // CONFIG_RUSTC_HAS_COERCE_POINTEE is set for each compiler that builds the workspace.
+    for cfg in [
+        "testlib",
+        "CONFIG_64BIT",
+        "CONFIG_BUG",
+        "CONFIG_RUSTC_HAS_COERCE_POINTEE",
+        "CONFIG_UML",
+    ] {
+        println!("cargo::rustc-check-cfg=cfg({cfg})");
         println!("cargo::rustc-cfg={cfg}");
     }
 
@@ -124,7 +137,12 @@ fn mount(tree: &Tree, out: &Path, parent: &str, name: &str, children: &[(&str, C
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     let top = dir.join("mod.rs");
-    symlink(tree.file(&format!("rust/kernel/{parent}.rs")), &top).unwrap();
+    let file = tree.file(&format!("rust/kernel/{parent}.rs"));
+    match WITHOUT.iter().find(|(name, _)| *name == parent) {
+        Some((_, import)) => fs::write(&top, without(&file, import)),
+        None => symlink(&file, &top),
+    }
+    .unwrap();
     for (file, child) in children {
         let link = dir.join(file);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
@@ -136,4 +154,16 @@ fn mount(tree: &Tree, out: &Path, parent: &str, name: &str, children: &[(&str, C
         .unwrap();
     }
     tree.module_at(&format!("#[macro_use] pub mod {name}"), &top)
+}
+
+/// The text of a file without an import. The line is blanked, so that an error points at the line
+/// of the original.
+fn without(file: &Path, import: &str) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(
+        text.contains(import),
+        "{} does not import as it did: {import:?}",
+        file.display()
+    );
+    text.replacen(import, "\n", 1)
 }

@@ -4,7 +4,8 @@
 //!
 //! In-tree Rust files are compiled against it on the host, unmodified. Three layers:
 //!
-//! - pure files of the kernel tree, mounted as they are (`build/main.rs` lists them);
+//! - pure files of the kernel tree, mounted as they are (`build/main.rs` lists them, and an import
+//!   that is left out);
 //! - the real C code of the tree behind [`bindings`], compiled with the real headers, in a crate of
 //!   its own as in the kernel;
 //! - the fakes below the FFI seam (`bindings/c`): memory, mutexes, time, devices, warnings. Their
@@ -12,6 +13,9 @@
 //!
 //! It holds what its users need today and nothing for tomorrow. What is right or wrong is decided
 //! by KUnit in the kernel, never here.
+
+// As in the kernel: `KBox` and `Arc` derive `CoercePointee`.
+#![feature(derive_coerce_pointee)]
 
 // As in the kernel's crate, whose files name it so at times.
 extern crate self as kernel;

@@ -4,14 +4,15 @@
 
 use crate::{prelude::*, types::Opaque};
 
-mod arc;
 pub mod atomic;
-// The kernel's own files, among them `lock`, and below that `mutex`.
+mod refcount;
+// The kernel's own files, among them `arc` and `lock`, and below that `mutex`.
 include!(concat!(env!("OUT_DIR"), "/sync.rs"));
 
-pub use arc::{Arc, UniqueArc};
+pub use arc::{Arc, ArcBorrow, UniqueArc};
 pub use lock::mutex::{new_mutex, Mutex, MutexGuard};
 pub use locked_by::LockedBy;
+pub use refcount::Refcount;
 
 /// A lock class. Lockdep is off, so this is no more than something that can leak.
 #[repr(transparent)]

@@ -9,7 +9,7 @@ use kernel::{
     io::{poll::read_poll_timeout, Io, IoRaw},
     prelude::*,
     rbtree::RBTree,
-    sync::{new_mutex, Arc, LockClassKey, Mutex},
+    sync::{new_mutex, Arc, LockClassKey, Mutex, UniqueArc},
     task::might_sleep,
     time::{
         delay::{fsleep, udelay},
@@ -174,6 +174,82 @@ fn an_arc_is_dropped_with_its_last_share() {
     host::fail_allocation(1);
     let result = Arc::pin_init(pin_init::init_zeroed::<u64>(), GFP_KERNEL);
     assert_eq!(result.err(), Some(ENOMEM));
+}
+
+/// A trait whose objects are used as `dyn Shape`.
+trait Shape: Send + Sync {
+    fn sides(&self) -> usize;
+}
+
+/// Owns memory, so that a missing drop is detected.
+struct Polygon(KVec<u8>);
+
+impl Shape for Polygon {
+    fn sides(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn polygon(sides: usize) -> Result<Polygon> {
+    Ok(Polygon(KVec::from_elem(0, sides, GFP_KERNEL)?))
+}
+
+#[test]
+fn arc_coerces_to_a_trait_object() -> Result {
+    let before = host::live_objects();
+    let arc = Arc::new(polygon(3)?, GFP_KERNEL)?;
+    let shape: Arc<dyn Shape> = arc.clone();
+    assert!(Arc::ptr_eq(&shape, &(arc as Arc<dyn Shape>)));
+    assert_eq!(shape.sides(), 3);
+
+    let unique = UniqueArc::pin_init(pin_init::init_zeroed::<[u8; 4]>(), GFP_KERNEL)?;
+    let slice: Arc<[u8]> = Arc::from(unique);
+    assert_eq!(*slice, [0; 4]);
+
+    // The last reference is a trait object, on another thread.
+    thread::scope(|scope| {
+        let dropped = scope.spawn(move || {
+            let before = host::live_objects();
+            drop(shape);
+            before - host::live_objects()
+        });
+        // The object and its vector.
+        assert_eq!(dropped.join().unwrap(), 2);
+    });
+    drop(slice);
+    // The other thread's counter has the two frees.
+    assert_eq!(host::live_objects(), before + 2);
+    Ok(())
+}
+
+#[test]
+fn box_coerces_to_a_trait_object() -> Result {
+    let objects = host::live_objects();
+    let bytes = host::live_bytes();
+    let shapes: [KBox<dyn Shape>; 2] = [
+        KBox::new(polygon(3)?, GFP_KERNEL)?,
+        KBox::new(polygon(4)?, GFP_KERNEL)?,
+    ];
+    assert_eq!(shapes.iter().map(|shape| shape.sides()).sum::<usize>(), 7);
+    drop(shapes);
+    assert_eq!(host::live_objects(), objects);
+    assert_eq!(host::live_bytes(), bytes);
+    Ok(())
+}
+
+#[test]
+fn arc_is_unique_with_its_last_reference() -> Result {
+    let before = host::live_objects();
+    let first = Arc::new(1, GFP_KERNEL)?;
+    let second = first.clone();
+    assert!(Arc::into_unique_or_drop(first).is_none());
+    let mut unique = Arc::into_unique_or_drop(second).ok_or(EINVAL)?;
+    *unique += 1;
+    let shared = Arc::from(unique);
+    assert_eq!((*shared, *shared.clone()), (2, 2));
+    drop(shared);
+    assert_eq!(host::live_objects(), before);
+    Ok(())
 }
 
 #[test]
