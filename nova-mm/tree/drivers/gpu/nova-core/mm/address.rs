@@ -2,10 +2,10 @@
 
 //! Addresses, page numbers and page sizes of the GPU.
 //!
-//! Two kinds of addresses must not be mixed up: a [`VramAddress`] says where something is in VRAM,
-//! a [`VirtualAddress`] where it is in an address space of the GPU. Both are in bytes. Page tables
-//! deal in pages of 4 KiB, the smallest that the GPU has: a [`Pfn`] is the number of a page of
-//! VRAM, a [`Vfn`] that of a page of an address space.
+//! A [`VramAddress`] is an address in VRAM, a [`VirtualAddress`] an address in an address space of
+//! the GPU. Both are in bytes. Page tables use pages of 4 KiB, the smallest size that the GPU
+//! supports: a [`Pfn`] is the number of a page of VRAM, a [`Vfn`] the number of a page of an
+//! address space.
 
 use core::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::num::usize_as_u64;
 /// Size in bytes of the pages that [`Pfn`] and [`Vfn`] count.
 pub(crate) const PAGE_SIZE: u64 = usize_as_u64(SZ_4K);
 
-/// Defines the type of an address, and the type of the number of a page at such an address.
+/// Defines the type of an address and the type of its page number.
 macro_rules! define_address {
     (
         $(#[$address_doc:meta])* $address:ident;
@@ -31,7 +31,7 @@ macro_rules! define_address {
         pub(crate) struct $address(u64);
 
         impl $address {
-            /// Makes an address of a number of bytes.
+            /// Creates an address from a number of bytes.
             #[inline]
             pub(crate) const fn new(address: u64) -> Self {
                 Self(address)
@@ -47,7 +47,7 @@ macro_rules! define_address {
             ///
             /// # Errors
             ///
-            /// [`EOVERFLOW`] if there is none.
+            /// [`EOVERFLOW`] if it does not fit into 64 bits.
             #[inline]
             pub(crate) fn checked_add(self, bytes: u64) -> Result<Self> {
                 self.0.checked_add(bytes).map(Self).ok_or(EOVERFLOW)
@@ -71,7 +71,7 @@ macro_rules! define_address {
         impl $page {
             const MAX: u64 = u64::MAX / PAGE_SIZE;
 
-            /// Makes the number of a page.
+            /// Creates a page number.
             ///
             /// # Errors
             ///
@@ -103,14 +103,14 @@ macro_rules! define_address {
             ///
             /// # Errors
             ///
-            /// [`EOVERFLOW`] if there is none.
+            /// [`EOVERFLOW`] if its address does not fit into 64 bits.
             #[inline]
             pub(crate) fn checked_add(self, count: u64) -> Result<Self> {
                 Self::new(self.0.checked_add(count).ok_or(EOVERFLOW)?)
             }
         }
 
-        /// The page that starts at an address; [`EINVAL`] if none does.
+        /// Returns the page that starts at an address, or [`EINVAL`] if the address is not aligned.
         impl TryFrom<$address> for $page {
             type Error = Error;
 
@@ -128,8 +128,7 @@ macro_rules! define_address {
 }
 
 define_address! {
-    /// An address in VRAM, in bytes from its start: what the GPU calls a physical address in the
-    /// aperture "video memory".
+    /// An address in VRAM, in bytes: a physical address of the GPU in the aperture "video memory".
     VramAddress;
     /// The number of a page of VRAM.
     Pfn;
@@ -146,7 +145,7 @@ define_address! {
 ///
 /// # Errors
 ///
-/// - [`EINVAL`] if `start` or `size` is no multiple of [`PAGE_SIZE`], or `size` is zero.
+/// - [`EINVAL`] if `start` or `size` is not a multiple of [`PAGE_SIZE`], or `size` is zero.
 /// - [`EOVERFLOW`] if the end of the range does not fit into 64 bits.
 pub(crate) fn pages(start: VirtualAddress, size: u64) -> Result<Range<Vfn>> {
     if size == 0 {
@@ -157,9 +156,9 @@ pub(crate) fn pages(start: VirtualAddress, size: u64) -> Result<Range<Vfn>> {
     Ok(start.try_into()?..end.try_into()?)
 }
 
-/// The sizes that a page can have.
+/// The sizes of pages.
 ///
-/// Which of them there are depends on the format of the page tables and on the chip.
+/// Which of them exist depends on the format of the page tables and on the chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PageSize {
     /// 4 KiB.
@@ -201,12 +200,12 @@ impl PageSize {
 }
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-#[kunit_tests(nova_mm_address)]
+#[kunit_tests(nova_core_mm_address)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_addresses() -> Result {
+    fn page_from_address() -> Result {
         assert_eq!(Pfn::try_from(VramAddress::new(0x3000))?.into_raw(), 3);
         assert_eq!(Pfn::try_from(VramAddress::new(0x3008)).err(), Some(EINVAL));
         assert_eq!(Vfn::try_from(VirtualAddress::new(0))?.into_raw(), 0);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page() -> Result {
+    fn last_page_overflow() -> Result {
         let last = Pfn::new(u64::MAX >> 12)?;
 
         assert_eq!(last.address().into_raw(), 0xffff_ffff_ffff_f000);
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_pages() -> Result {
+    fn page_ranges() -> Result {
         let start = VirtualAddress::new(0x1000);
 
         assert_eq!(pages(start, 0x2000)?, Vfn::new(1)?..Vfn::new(3)?);

@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Formats of the page tables.
+//! Page table formats.
 //!
-//! A format is data, the [`Level`]s of the tables and the bits of their entries, and pure functions
-//! between the 64-bit words of the tables and what they mean. Nothing here touches the hardware.
-//! Code that walks or changes tables is generic over [`Format`] and is compiled once for each.
+//! The rest of `mm` uses a format through [`MmuFormat`], and [`mmu_format`] selects the format of a
+//! chip. The formats themselves implement [`Format`]: the [`Level`]s of the tables, the bit fields
+//! of their entries, and pure functions that translate between 64-bit words and their meaning.
+//! Nothing here accesses the hardware.
 //!
-//! Nothing is masked or dropped. A value that a format cannot express is an error. A word with a
-//! bit of unknown meaning is [`Entry::Invalid`], unless it points to a directory in VRAM: its
-//! unknown attributes are kept in [`Pde::unknown`], so that directories of a newer firmware can be
-//! used. So encoding and decoding undo each other: decoding an encoded entry returns the entry, and
-//! encoding a decoded table or page returns the same words.
+//! Encoding never truncates: a value that a format cannot express is an error. Decoding never
+//! ignores a bit: a word with a bit of unknown meaning is [`Entry::Malformed`]. The exception is a
+//! PDE that points to a directory in VRAM. It keeps unknown attributes in [`Pde::unknown`], so that
+//! the driver can use directories of newer firmware. Encoding and decoding are therefore inverse to
+//! each other: decoding an encoded entry returns the entry, and encoding a decoded table or page
+//! returns the same words.
 //!
-//! An entry that is not valid has fields, too. Only the words that are published for this are
-//! recognized, with all else zero: an absent entry is not a word with stray bits.
+//! Entries that are not valid have defined words, too. Decoding accepts only the published ones. A
+//! word with stray bits is malformed, not just invalid.
 
 use kernel::prelude::*;
 
 mod entry;
 pub(crate) mod v2;
-// Nova drives no chip with this format yet.
+// No chip that nova-core supports has this format yet.
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod v3;
 
@@ -27,15 +29,20 @@ pub(crate) mod v3;
 pub(crate) mod tests;
 
 pub(crate) use entry::{
+    Access,
     Aperture,
     Entry,
-    Kind,
+    PageAttributes,
     Pde,
-    Pte, //
+    Pte,
+    PteKind, //
 };
 
 use crate::{
-    gpu::Chipset,
+    gpu::{
+        Architecture,
+        Chipset, //
+    },
     mm::address::{
         PageSize,
         Vfn,
@@ -44,17 +51,153 @@ use crate::{
     num::FromSafeCast, //
 };
 
-/// A format of page tables.
-pub(crate) trait Format: Send + Sync + 'static {
+/// A page table format, selected at run time.
+///
+/// All [`Format`]s implement it. Entries are pairs of words; the second word of an entry of one
+/// word is zero.
+pub(crate) trait MmuFormat: Send + Sync + 'static {
+    /// Returns the number of bits of a virtual address.
+    fn va_bits(&self) -> u32;
+
+    /// Returns the levels; see [`Format::LEVELS`].
+    fn levels(&self) -> &'static [Level];
+
+    /// Encodes a PDE that points to a `table` of the driver in VRAM.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if the address is not a multiple of 4 KiB, or exceeds the field of the format.
+    fn encode_own_pde(&self, table: VramAddress) -> Result<[u64; 2]>;
+
+    /// Encodes a dual PDE that points to tables of the driver in VRAM: a table of `big` pages
+    /// (64 KiB), a table of `small` pages (4 KiB), both, or none. The entry is invalid without a
+    /// table.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if an address is not a multiple of 256 bytes (`big`) or 4 KiB (`small`), or
+    /// exceeds the field of the format.
+    fn encode_own_dual(
+        &self,
+        big: Option<VramAddress>,
+        small: Option<VramAddress>,
+    ) -> Result<[u64; 2]>;
+
+    /// Encodes `count` pages of `size` bytes with the attributes of `first`, at contiguous
+    /// addresses that start at the address of `first`.
+    ///
+    /// The run time does not depend on `count`. Depending on `size`, the words are entries of
+    /// tables of 4 KiB or 64 KiB pages, first words of dual entries, or entries of directories. The
+    /// chip need not support all sizes in the format; see [`PageSizes`].
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `count` is zero, the format has no pages of `size`, the address of `first` is
+    /// not a multiple of it, an attribute has no encoding, or the address of a page exceeds the
+    /// field of the format.
+    fn encode_run(&self, first: &Pte, size: PageSize, count: u64) -> Result<PteRun>;
+
+    /// Returns the words of a sparse entry, with the attributes that the entries of the driver
+    /// have.
+    fn encode_sparse(&self, kind: EntryType) -> [u64; 2];
+
+    /// Decodes an entry; see [`Format::decode`].
+    fn decode(&self, kind: EntryType, size: PageSize, words: [u64; 2]) -> Entry;
+}
+
+impl<F: Format> MmuFormat for F {
+    fn va_bits(&self) -> u32 {
+        F::VA_BITS
+    }
+
+    fn levels(&self) -> &'static [Level] {
+        F::LEVELS
+    }
+
+    fn encode_own_pde(&self, table: VramAddress) -> Result<[u64; 2]> {
+        Ok([F::encode_pde(&F::own_table(table))?, 0])
+    }
+
+    fn encode_own_dual(
+        &self,
+        big: Option<VramAddress>,
+        small: Option<VramAddress>,
+    ) -> Result<[u64; 2]> {
+        F::encode_dual(
+            big.map(F::own_table).as_ref(),
+            small.map(F::own_table).as_ref(),
+        )
+    }
+
+    fn encode_run(&self, first: &Pte, size: PageSize, count: u64) -> Result<PteRun> {
+        let run = PteRun {
+            first: F::encode_pte(first, size)?,
+            step: size.bytes() >> F::PteBits::ADDRESS_SHIFT,
+        };
+        let last_index = count.checked_sub(1).ok_or(EINVAL)?;
+
+        if last_index > 0 {
+            // Pages differ in the address only, whose bits are contiguous. If the addresses of the
+            // first and the last page fit, all addresses between them do.
+            let offset = last_index.checked_mul(size.bytes()).ok_or(EINVAL)?;
+            let address = first.address.checked_add(offset).ok_or(EINVAL)?;
+            let last = F::encode_pte(&Pte { address, ..*first }, size)?;
+
+            if last != run.word(last_index) {
+                return Err(EINVAL);
+            }
+        }
+
+        Ok(run)
+    }
+
+    fn encode_sparse(&self, kind: EntryType) -> [u64; 2] {
+        F::encode_sparse(kind)
+    }
+
+    fn decode(&self, kind: EntryType, size: PageSize, words: [u64; 2]) -> Entry {
+        F::decode(kind, size, words)
+    }
+}
+
+/// Returns the page table format of a chip.
+pub(crate) fn mmu_format(chipset: Chipset) -> &'static dyn MmuFormat {
+    match chipset.arch() {
+        Architecture::Turing | Architecture::Ampere | Architecture::Ada => &v2::MmuV2,
+    }
+}
+
+/// The words of the PTEs of contiguous pages, created by [`MmuFormat::encode_run`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PteRun {
+    /// The word of the first page.
+    pub(crate) first: u64,
+    /// The difference between the words of adjacent pages.
+    pub(crate) step: u64,
+}
+
+impl PteRun {
+    /// Returns the word of the page with this `index`, which must be less than the number of pages
+    /// in the run.
+    #[inline]
+    pub(crate) const fn word(&self, index: u64) -> u64 {
+        self.first + index * self.step
+    }
+}
+
+/// The definition of a page table format.
+///
+/// Implementations are unit types, so that a reference to one is a [`MmuFormat`].
+pub(crate) trait Format: Default + Send + Sync + 'static {
     /// Number of bits of a virtual address.
     const VA_BITS: u32;
 
     /// The levels, from the root to the tables of 4 KiB pages.
     ///
-    /// The last but one holds dual entries, the last one PTEs, all others PDEs.
+    /// The last level holds PTEs, the level above it dual entries, and all other levels PDEs.
     const LEVELS: &'static [Level];
 
-    /// Whether entries that point to tables of the driver rule out ATS; see [`Pde::no_ats`].
+    /// Whether entries that point to tables of the driver disable ATS; see [`Pde::no_ats`].
     const NO_ATS: bool;
 
     /// The bits of a PDE, and of each word of a dual entry.
@@ -63,7 +206,7 @@ pub(crate) trait Format: Send + Sync + 'static {
     /// The bits of a PTE.
     type PteBits: PageBits;
 
-    /// Returns the description of a table of the driver at `address` of VRAM.
+    /// Returns the description of a table of the driver at `address` in VRAM.
     fn own_table(address: VramAddress) -> Pde {
         Pde {
             no_ats: Self::NO_ATS,
@@ -75,21 +218,21 @@ pub(crate) trait Format: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if the address is not aligned to 4 KiB, or it or an attribute has no encoding.
-    /// Peer memory holds no tables.
+    /// [`EINVAL`] if the address is not a multiple of 4 KiB, or if the address or an attribute has
+    /// no encoding. Tables cannot be in peer memory.
     fn encode_pde(pde: &Pde) -> Result<u64> {
         encode_table::<Self>(TableWord::Single, pde)
     }
 
-    /// Encodes the two words of a dual entry that points to a table of 64 KiB pages, to one of
-    /// 4 KiB pages, to both, or to none, which is the absent entry.
+    /// Encodes the two words of a dual entry that points to a table of 64 KiB pages, to a table of
+    /// 4 KiB pages, or to both. The entry is invalid without a table.
     ///
     /// The first word is the one at the lower address and describes the big pages.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if an address is not aligned to 256 bytes (big) or 4 KiB (small), or it or an
-    /// attribute has no encoding.
+    /// [`EINVAL`] if an address is not a multiple of 256 bytes (big) or 4 KiB (small), or if an
+    /// address or attribute has no encoding.
     fn encode_dual(big: Option<&Pde>, small: Option<&Pde>) -> Result<[u64; 2]> {
         let encode = |word, half: Option<&Pde>| match half {
             Some(pde) => encode_table::<Self>(word, pde),
@@ -103,74 +246,48 @@ pub(crate) trait Format: Send + Sync + 'static {
     }
 
     /// Encodes a page of `size`: an entry of a table of 4 KiB or 64 KiB pages, the first word of a
-    /// dual entry, whose second word is then zero, or an entry of a directory.
+    /// dual entry, whose second word must be zero, or an entry of a directory.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if the format has no pages of `size`, the address is not aligned to it, or it or
-    /// an attribute has no encoding.
+    /// [`EINVAL`] if the format has no pages of `size`, the address is not a multiple of it, or the
+    /// address or an attribute has no encoding.
     fn encode_pte(pte: &Pte, size: PageSize) -> Result<u64> {
-        let kind = page_kind::<Self>(size).ok_or(EINVAL)?;
         let word = Self::PteBits::pack(pte);
+        // A value that exceeds its field was truncated, and unpacks to another one.
+        let is_packed = Self::PteBits::unpack(word) == Some(*pte);
 
-        expect(
-            word,
-            decode_page::<Self>(kind, size, word),
-            Entry::Page(*pte),
-        )
-    }
-
-    /// Encodes an entry that maps nothing: one that is `sparse`, which accesses do not fault at, or
-    /// an absent one. If entries of `kind` have one word, it is the first.
-    ///
-    /// Only tests make sparse entries yet.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if `no_ats` is set, and entries of `kind` cannot rule out ATS.
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    fn encode_unmapped(kind: EntryKind, sparse: bool, no_ats: bool) -> Result<[u64; 2]> {
-        let (sparse_word, no_ats_word) = match kind {
-            EntryKind::Pde => (Self::PdeBits::SPARSE, Self::PdeBits::NO_ATS),
-            EntryKind::Dual => (Self::PdeBits::SPARSE, Self::PdeBits::NO_ATS_DUAL),
-            EntryKind::Pte => (Self::PteBits::SPARSE, None),
-        };
-        let mut word = 0;
-
-        if sparse {
-            word |= sparse_word;
-        }
-        if no_ats {
-            word |= no_ats_word.ok_or(EINVAL)?;
+        if !is_packed || !pte.is_sound(size) || leaf_type::<Self>(size).is_none() {
+            return Err(EINVAL);
         }
 
-        Ok([word, 0])
+        Ok(word)
     }
 
     /// Returns the words of a sparse entry, with the same attributes as [`Self::own_table`].
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    fn encode_sparse(kind: EntryKind) -> [u64; 2] {
-        let no_ats = Self::NO_ATS && kind != EntryKind::Pte;
-
-        Self::encode_unmapped(kind, true, no_ats).unwrap_or_default()
+    fn encode_sparse(kind: EntryType) -> [u64; 2] {
+        match kind {
+            EntryType::Pde | EntryType::Dual => [Self::PdeBits::SPARSE, 0],
+            EntryType::Pte => [Self::PteBits::SPARSE, 0],
+        }
     }
 
-    /// Decodes an entry; if it has one word, the second is ignored. All words can be decoded.
+    /// Decodes an entry. If it has one word, the second is ignored. Any word can be decoded.
     ///
-    /// `size` is the size of the page that the entry would be if it were one: that of
-    /// [`Level::leaf`], or [`PageSize::Size64K`] for an entry of a table of big pages. With a size
-    /// that entries of `kind` cannot have, no word is a page. See [`Level::decode`].
-    fn decode(kind: EntryKind, size: PageSize, [first, second]: [u64; 2]) -> Entry {
-        // In a directory, this bit does not say that the entry is valid, but that it is a PTE.
+    /// `size` is the size of the page if the entry is one: [`Level::leaf`], or
+    /// [`PageSize::Size64K`] for an entry of a table of big pages. If entries of `kind` cannot be
+    /// pages of `size`, then no word is a page. See [`Level::decode`].
+    fn decode(kind: EntryType, size: PageSize, [first, second]: [u64; 2]) -> Entry {
+        // In a directory, this bit does not mean that the entry is valid, but that it is a PTE.
         let is_page = first & IS_PTE != 0;
 
         match kind {
-            EntryKind::Pte => decode_page::<Self>(kind, size, first),
-            EntryKind::Pde if is_page => decode_page::<Self>(kind, size, first),
-            EntryKind::Pde => decode_table::<Self>(TableWord::Single, first),
-            EntryKind::Dual if is_page && second != 0 => Entry::Invalid,
-            EntryKind::Dual if is_page => decode_page::<Self>(kind, size, first),
-            EntryKind::Dual => merge_dual(
+            EntryType::Pte => decode_page::<Self>(kind, size, first),
+            EntryType::Pde if is_page => decode_page::<Self>(kind, size, first),
+            EntryType::Pde => decode_table::<Self>(TableWord::Single, first),
+            EntryType::Dual if is_page && second != 0 => Entry::Malformed,
+            EntryType::Dual if is_page => decode_page::<Self>(kind, size, first),
+            EntryType::Dual => merge_dual(
                 decode_table::<Self>(TableWord::Big, first),
                 decode_table::<Self>(TableWord::Small, second),
             ),
@@ -178,56 +295,52 @@ pub(crate) trait Format: Send + Sync + 'static {
     }
 }
 
-/// Which word of an entry points to a table.
+/// The word of an entry that points to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableWord {
-    /// The only one; the table is a directory, aligned to 4 KiB.
+    /// The only word. The table is a directory, aligned to 4 KiB.
     Single,
-    /// The first one of a dual entry; the table is one of big pages, aligned to 256 bytes.
+    /// The first word of a dual entry. The table holds big pages and is aligned to 256 bytes.
     Big,
-    /// The second one of a dual entry; the table is one of small pages, aligned to 4 KiB.
+    /// The second word of a dual entry. The table holds small pages and is aligned to 4 KiB.
     Small,
 }
 
 /// The bits of a word that points to a table.
 ///
-/// Implementations only move bits. [`pack`](Self::pack) cuts off values that do not fit, and
-/// [`unpack`](Self::unpack) ignores bits without a field; [`Format`] detects both.
+/// Implementations only move bits. [`pack`](Self::pack) truncates values that exceed their fields,
+/// and [`unpack`](Self::unpack) ignores bits without a field; [`Format`] detects both.
 pub(crate) trait TableBits {
-    /// The word of a sparse entry.
+    /// The word of a sparse entry, with the same attributes as [`Format::own_table`].
     const SPARSE: u64;
 
-    /// The bit that rules out ATS in an entry of one word that maps nothing; [`None`] if the format
-    /// lacks such a bit.
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    const NO_ATS: Option<u64>;
-
-    /// The same bit of the first word of a dual entry.
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    const NO_ATS_DUAL: Option<u64>;
-
-    /// Packs `pde` into a word. A `pde` that does not fit gives a word with another meaning.
+    /// Packs `pde` into a word. The word has another meaning if a value exceeds its field.
     fn pack(place: TableWord, pde: &Pde) -> u64;
 
-    /// Returns what the word says; [`None`] if it is not valid.
+    /// Returns the meaning of a word, or [`None`] if it is not valid.
     fn unpack(place: TableWord, word: u64) -> Option<Pde>;
 
-    /// Returns what a word means that is not valid.
+    /// Returns the meaning of a word that is not valid.
     fn decode_unused(place: TableWord, word: u64) -> Entry;
 }
 
 /// The bits of a word that is a page; see [`TableBits`].
+///
+/// The address occupies contiguous bits, which start at the same bit in all apertures.
 pub(crate) trait PageBits {
     /// The word of a sparse entry.
     const SPARSE: u64;
 
-    /// Returns the word for `pte`, or one that says something else if there is none.
+    /// Number of bits by which the address is shifted down in a word.
+    const ADDRESS_SHIFT: u32;
+
+    /// Packs `pte` into a word. The word has another meaning if a value exceeds its field.
     fn pack(pte: &Pte) -> u64;
 
-    /// Returns what the word says; [`None`] if it is not valid.
+    /// Returns the meaning of a word, or [`None`] if it is not valid.
     fn unpack(word: u64) -> Option<Pte>;
 
-    /// Returns what a word of a table of big pages means that is not valid.
+    /// Returns the meaning that a word that is not valid has in a table of big pages.
     fn decode_unused(word: u64) -> Entry;
 }
 
@@ -239,11 +352,11 @@ pub(crate) struct Level {
     pub(crate) shift: u32,
     /// Number of bits that select an entry; a table has `1 << bits` entries.
     pub(crate) bits: u32,
-    /// What the entries are.
-    pub(crate) kind: EntryKind,
-    /// Whether an entry can be a page, of which size, rather than point to a table.
+    /// The type of the entries.
+    pub(crate) kind: EntryType,
+    /// Size of the page that an entry can be instead of pointing to a table, if any.
     ///
-    /// A chip with the format may have fewer sizes; see [`PageSizes`].
+    /// The chip need not support all sizes in the format; see [`PageSizes`].
     pub(crate) leaf: Option<PageSize>,
 }
 
@@ -254,11 +367,11 @@ impl Level {
         1 << self.bits
     }
 
-    /// Returns the number of the entry that decides about `page`, in the table of this level that
-    /// does: always less than [`Self::entries`].
+    /// Returns the index of the entry for `page` in a table of this level, which is always less
+    /// than [`Self::entries`].
     ///
-    /// What is above the bits of this level selects that table, so it does not count here. Whether
-    /// the page is one that the format can address at all is for the caller to check.
+    /// Higher bits of the page number select the table and are ignored here. The caller checks that
+    /// the format can address the page.
     #[inline]
     pub(crate) fn index(&self, page: Vfn) -> usize {
         let number = page.address().into_raw() >> self.shift;
@@ -266,29 +379,29 @@ impl Level {
         usize::from_safe_cast(number & ((1 << self.bits) - 1))
     }
 
-    /// Decodes an entry of this level; see [`Format::decode`].
+    /// Decodes an entry of this level; see [`MmuFormat::decode`].
     #[inline]
-    pub(crate) fn decode<F: Format>(&self, words: [u64; 2]) -> Entry {
-        // Where no entry can be a page, 4 KiB is a size that none can have: only PTEs can.
-        F::decode(self.kind, self.leaf.unwrap_or(PageSize::Size4K), words)
+    pub(crate) fn decode(&self, format: &dyn MmuFormat, words: [u64; 2]) -> Entry {
+        // Only PTEs can be pages of 4 KiB, so with this size no entry of a directory is a page.
+        format.decode(self.kind, self.leaf.unwrap_or(PageSize::Size4K), words)
     }
 }
 
 /// The page sizes that a chip supports, a subset of the sizes in its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageSizes {
-    /// The sum of the sizes in bytes, all of which are powers of two.
+    /// The sum of the sizes in bytes, which are powers of two.
     bytes: u64,
 }
 
 impl PageSizes {
-    /// The sizes that all chips have.
+    /// The sizes that all chips support.
     pub(crate) const COMMON: Self = Self { bytes: 0 }
         .with(PageSize::Size4K)
         .with(PageSize::Size64K)
         .with(PageSize::Size2M);
 
-    /// Returns the sizes that a GPU of model `chipset` has.
+    /// Returns the sizes that `chipset` supports.
     pub(crate) const fn of(chipset: Chipset) -> Self {
         use Chipset::*;
 
@@ -299,46 +412,46 @@ impl PageSizes {
         }
     }
 
-    /// Returns these sizes and `size`.
+    /// Adds `size`.
     pub(crate) const fn with(self, size: PageSize) -> Self {
         Self {
             bytes: self.bytes | size.bytes(),
         }
     }
 
-    /// Returns whether `size` is one of them.
+    /// Returns whether `size` is supported.
     #[inline]
     pub(crate) const fn contains(self, size: PageSize) -> bool {
         self.bytes & size.bytes() != 0
     }
 }
 
-/// The bit of the (first) word of a directory's entry that makes a PTE of it, in all formats.
+/// The bit of the first word of a directory entry that makes it a PTE, in all formats.
 const IS_PTE: u64 = 1 << 0;
 
-/// What a table of 64 KiB pages is, as if it were a level. All formats have the same.
+/// The tables of 64 KiB pages, which are the same in all formats.
 ///
-/// It stands beside the last level: a dual entry points to one such table and to one of that level.
+/// They are an alternative to the last level: a dual entry points to a table of each.
 pub(crate) const BIG_PAGES: Level = Level {
     shift: PageSize::Size64K.shift(),
     bits: 5,
-    kind: EntryKind::Pte,
+    kind: EntryType::Pte,
     leaf: Some(PageSize::Size64K),
 };
 
-/// What an entry of a table is.
+/// The type of the entries of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
-    /// One word: points to a table, or is a large page.
+pub(crate) enum EntryType {
+    /// One word, which points to a table or is a large page.
     Pde,
-    /// Two words: points to a table of big pages, to one of small pages, or to both; or is a page
-    /// of 2 MiB.
+    /// Two words, which point to a table of big pages, to a table of small pages, or to both, or
+    /// are a page of 2 MiB.
     Dual,
-    /// One word: a page of 4 KiB or 64 KiB.
+    /// One word, which is a page of 4 KiB or 64 KiB.
     Pte,
 }
 
-impl EntryKind {
+impl EntryType {
     /// Returns the number of 64-bit words of an entry.
     #[inline]
     pub(crate) const fn words(self) -> usize {
@@ -349,8 +462,8 @@ impl EntryKind {
     }
 }
 
-/// Returns what kind of entry a page of `size` is; [`None`] if there are no such pages.
-fn page_kind<F: Format + ?Sized>(size: PageSize) -> Option<EntryKind> {
+/// Returns the type of the entries that are pages of `size`, or [`None`] without such pages.
+fn leaf_type<F: Format>(size: PageSize) -> Option<EntryType> {
     if BIG_PAGES.leaf == Some(size) {
         return Some(BIG_PAGES.kind);
     }
@@ -362,59 +475,54 @@ fn page_kind<F: Format + ?Sized>(size: PageSize) -> Option<EntryKind> {
 }
 
 /// Encodes a word that points to a table.
-fn encode_table<F: Format + ?Sized>(place: TableWord, pde: &Pde) -> Result<u64> {
+fn encode_table<F: Format>(place: TableWord, pde: &Pde) -> Result<u64> {
     let word = F::PdeBits::pack(place, pde);
 
-    expect(word, decode_table::<F>(place, word), Entry::Table(*pde))
+    // A value that exceeds its field was truncated, and unpacks to another one.
+    if F::PdeBits::unpack(place, word) != Some(*pde) {
+        return Err(EINVAL);
+    }
+
+    Ok(word)
 }
 
 /// Decodes a word that is not a page, but may point to a table.
-fn decode_table<F: Format + ?Sized>(place: TableWord, word: u64) -> Entry {
+fn decode_table<F: Format>(place: TableWord, word: u64) -> Entry {
     match F::PdeBits::unpack(place, word) {
         None => F::PdeBits::decode_unused(place, word),
-        Some(pde) if F::PdeBits::pack(place, &pde) != word => Entry::Invalid,
+        Some(pde) if F::PdeBits::pack(place, &pde) != word => Entry::Malformed,
         Some(pde) => Entry::Table(pde),
     }
 }
 
-/// Decodes a word of an entry of `kind` that is no table, but perhaps a page of `size`.
-fn decode_page<F: Format + ?Sized>(kind: EntryKind, size: PageSize, word: u64) -> Entry {
+/// Decodes a word of an entry of `kind` that does not point to a table, but may be a page of
+/// `size`.
+fn decode_page<F: Format>(kind: EntryType, size: PageSize, word: u64) -> Entry {
     let Some(pte) = F::PteBits::unpack(word) else {
         return match F::PteBits::decode_unused(word) {
-            Entry::NoSmallPages if size != PageSize::Size64K => Entry::Invalid,
+            Entry::NoSmallPages if size != PageSize::Size64K => Entry::Malformed,
             entry => entry,
         };
     };
 
-    let fits = page_kind::<F>(size) == Some(kind) && pte.is_sound(size);
+    let fits = leaf_type::<F>(size) == Some(kind) && pte.is_sound(size);
     if !fits || F::PteBits::pack(&pte) != word {
-        return Entry::Invalid;
+        return Entry::Malformed;
     }
 
     Entry::Page(pte)
 }
 
-/// Returns what a dual entry means that is no page, of what its words mean.
+/// Returns the meaning of a dual entry that is not a page from the meanings of its words.
 fn merge_dual(big: Entry, small: Entry) -> Entry {
     let (big, small) = match (big, small) {
-        (Entry::Absent, Entry::Absent) => return Entry::Absent,
-        (Entry::Sparse, Entry::Absent) => return Entry::Sparse,
-        (Entry::Table(big), Entry::Absent) => (Some(big), None),
-        (Entry::Absent, Entry::Table(small)) => (None, Some(small)),
+        (Entry::Invalid, Entry::Invalid) => return Entry::Invalid,
+        (Entry::Sparse, Entry::Invalid) => return Entry::Sparse,
+        (Entry::Table(big), Entry::Invalid) => (Some(big), None),
+        (Entry::Invalid, Entry::Table(small)) => (None, Some(small)),
         (Entry::Table(big), Entry::Table(small)) => (Some(big), Some(small)),
-        _ => return Entry::Invalid,
+        _ => return Entry::Malformed,
     };
 
     Entry::Dual { big, small }
-}
-
-/// Returns a word just encoded if it is decoded to what it was made of.
-///
-/// This is where what has no encoding becomes an error: it was cut off, and does not come back.
-fn expect(word: u64, decoded: Entry, encoded: Entry) -> Result<u64> {
-    if decoded != encoded {
-        return Err(EINVAL);
-    }
-
-    Ok(word)
 }

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the entries of page tables say, whatever their format.
+//! The meaning of page table entries, independent of the format.
 
 use crate::mm::address::{
     PageSize,
     VramAddress, //
 };
 
-/// What an entry means.
+/// The meaning of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// Nothing: an access faults.
-    Absent,
-    /// Nothing is mapped, but accesses do not fault.
+    /// Not valid: accesses fault.
+    Invalid,
+    /// Not valid, but accesses do not fault: reads return zero, and writes are dropped.
     Sparse,
-    /// In a table of big pages: nothing, and small pages at the same place do not count either.
+    /// An entry of a table of 64 KiB pages that is not valid, and that also makes the GPU ignore
+    /// 4 KiB pages at the same addresses.
     NoSmallPages,
-    /// Points to a table; from a directory of single words.
+    /// Points to a table, in an entry of one word.
     Table(Pde),
-    /// Points to a table of big pages, to one of small pages, or to both.
+    /// Points to a table of big pages, to a table of small pages, or to both.
     Dual {
         /// The table of 64 KiB pages.
         big: Option<Pde>,
@@ -27,27 +28,28 @@ pub(crate) enum Entry {
     },
     /// A page.
     Page(Pte),
-    /// Has no meaning that this driver knows.
-    Invalid,
+    /// Words whose meaning is not published.
+    Malformed,
 }
 
-/// What an entry that points to a table says.
+/// An entry that points to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pde {
-    /// Where the table is.
+    /// The memory that the table is in.
     pub(crate) aperture: Aperture,
     /// Address of the table in the aperture, in bytes.
     pub(crate) address: u64,
-    /// Whether reads of the table by-pass the GPU's caches.
+    /// Whether reads of the table bypass the GPU's caches.
     pub(crate) volatile: bool,
-    /// Whether ATS, the translation by the page tables of the CPU, is ruled out for all addresses
-    /// below. Unless it is enabled for an address space, which Nova never does, this has no effect.
+    /// Whether ATS, translation through the page tables of the CPU, is disabled for the addresses
+    /// below. This has no effect unless ATS is enabled for the address space, which Nova never
+    /// does.
     ///
-    /// Clear where the format has no bit for it.
+    /// Clear if the format has no bit for it.
     pub(crate) no_ats: bool,
-    /// The bits of attributes that have no published meaning, in their places of the word.
+    /// Bits of attributes without a published meaning, at their positions in the word.
     ///
-    /// Zero in entries of the driver, and for tables that are not directories in VRAM.
+    /// Zero in entries of the driver, and for tables other than directories in VRAM.
     pub(crate) unknown: u64,
 }
 
@@ -65,18 +67,19 @@ impl Pde {
     }
 }
 
-/// What an entry that is a page says.
+/// An entry that is a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pte {
-    /// Where the page is.
+    /// The memory that the page is in.
     pub(crate) aperture: Aperture,
     /// Address of the page in the aperture, in bytes.
     pub(crate) address: u64,
-    /// Which GPU's memory it is; zero unless the aperture is [`Aperture::Peer`].
+    /// Number of the GPU that the memory belongs to; zero unless the aperture is
+    /// [`Aperture::Peer`].
     pub(crate) peer: u8,
-    /// How the page is laid out in memory.
-    pub(crate) kind: Kind,
-    /// Whether accesses by-pass the GPU's caches.
+    /// Layout of the page in memory.
+    pub(crate) kind: PteKind,
+    /// Whether accesses bypass the GPU's caches.
     pub(crate) volatile: bool,
     /// Whether accesses are restricted to privileged clients.
     pub(crate) privileged: bool,
@@ -84,53 +87,97 @@ pub(crate) struct Pte {
     pub(crate) read_only: bool,
     /// Whether atomic operations fault.
     pub(crate) no_atomics: bool,
-    /// Whether accesses are left out by the access counters.
+    /// Whether the access counters ignore accesses.
     ///
-    /// Must be set where the format has no other choice.
+    /// Must be set if the format has no bit for it.
     pub(crate) no_access_counting: bool,
 }
 
 impl Pte {
-    /// Returns what describes a linear page of VRAM, cached and for all clients.
+    /// Creates the description of a page of the driver at `address` in `aperture`, in bytes.
+    ///
+    /// Pages of system memory are volatile whatever the attributes are, because the driver does not
+    /// invalidate lines of system memory in the GPU's L2 cache, which does not see writes of the
+    /// CPU. This is also what nouveau does for buffers of user space (`nouveau_uvmm.c`,
+    /// `nouveau_mem.c`).
     #[inline]
-    pub(crate) const fn vram(address: VramAddress, read_only: bool) -> Self {
+    pub(crate) const fn new(aperture: Aperture, address: u64, attributes: &PageAttributes) -> Self {
         Self {
-            aperture: Aperture::Vram,
-            address: address.into_raw(),
+            aperture,
+            address,
             peer: 0,
-            kind: Kind::Pitch,
-            volatile: false,
-            privileged: false,
-            read_only,
+            kind: attributes.kind,
+            volatile: attributes.volatile || aperture.is_system(),
+            privileged: attributes.privileged,
+            read_only: attributes.access.is_read_only(),
             no_atomics: false,
             no_access_counting: true,
         }
     }
 
-    /// Whether a page of `size` can be so, as far as all formats agree.
+    /// Returns whether this can be a page of `size`, as far as all formats agree.
     pub(super) fn is_sound(&self, size: PageSize) -> bool {
-        self.address % size.bytes() == 0 && self.kind != Kind::INVALID
+        self.address % size.bytes() == 0 && self.kind != PteKind::INVALID
     }
 }
 
-/// Where the memory is that an entry names.
+/// The attributes of a mapping, which all of its pages have.
 ///
-/// The number that stands for it depends on whether the entry is a PTE, but not on the format.
+/// The default is a linear mapping for all clients that can be read and written and is cached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PageAttributes {
+    /// Layout of the pages in memory.
+    pub(crate) kind: PteKind,
+    /// The accesses that do not fault.
+    pub(crate) access: Access,
+    /// Whether accesses bypass the GPU's caches.
+    pub(crate) volatile: bool,
+    /// Whether accesses are restricted to privileged clients.
+    pub(crate) privileged: bool,
+}
+
+/// The accesses to a mapping that do not fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reads only.
+    ReadOnly,
+    /// Reads and writes.
+    #[default]
+    ReadWrite,
+}
+
+impl Access {
+    /// Returns whether writes fault.
+    #[inline]
+    pub(crate) const fn is_read_only(self) -> bool {
+        matches!(self, Self::ReadOnly)
+    }
+}
+
+/// The memory that an address in an entry refers to.
+///
+/// Its encoding differs between PDEs and PTEs, but not between formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aperture {
     /// The VRAM of this GPU.
     Vram,
     /// The VRAM of another GPU. Pages only, not tables.
     Peer,
-    /// System memory, coherent with the caches of the CPU.
+    /// System memory; accesses snoop the caches of the CPU.
     SysCoherent,
-    /// System memory, not coherent with the caches of the CPU.
+    /// System memory; accesses do not snoop the caches of the CPU.
     SysNonCoherent,
 }
 
 impl Aperture {
-    /// Returns the field APERTURE of a PDE. Peer memory has no number there, so it gets the one of
-    /// an entry that is not valid.
+    /// Returns whether this is system memory.
+    #[inline]
+    pub(crate) const fn is_system(self) -> bool {
+        matches!(self, Self::SysCoherent | Self::SysNonCoherent)
+    }
+
+    /// Returns the APERTURE field of a PDE. Peer memory has no encoding there and returns the value
+    /// of an invalid entry.
     pub(super) const fn into_pde_field(self) -> u8 {
         match self {
             Self::Peer => 0,
@@ -140,7 +187,7 @@ impl Aperture {
         }
     }
 
-    /// Returns what the field APERTURE of a PDE says; [`None`] if the entry is not valid.
+    /// Decodes the APERTURE field of a PDE, which is [`None`] if the entry is not valid.
     pub(super) const fn from_pde_field(field: u8) -> Option<Self> {
         match field {
             1 => Some(Self::Vram),
@@ -150,7 +197,7 @@ impl Aperture {
         }
     }
 
-    /// Returns the field APERTURE of a PTE. The numbers are not those of a PDE.
+    /// Returns the APERTURE field of a PTE. The values differ from those in a PDE.
     pub(super) const fn into_pte_field(self) -> u8 {
         match self {
             Self::Vram => 0,
@@ -160,7 +207,7 @@ impl Aperture {
         }
     }
 
-    /// Returns what the field APERTURE of a PTE, which has two bits, says.
+    /// Decodes the two bits of the APERTURE field of a PTE.
     pub(super) const fn from_pte_field(field: u8) -> Self {
         match field {
             0 => Self::Vram,
@@ -171,27 +218,27 @@ impl Aperture {
     }
 }
 
-/// How a page is laid out in memory: the "kind".
+/// The layout of a page in memory, called its "kind".
 ///
-/// The numbers are those of Turing and later; see `dev_mmu.h` of TU102 and GH100 in
+/// The numbers are valid for Turing and later; see `dev_mmu.h` of TU102 and GH100 in
 /// open-gpu-kernel-modules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PteKind {
     /// Linear.
     #[default]
     Pitch,
     /// Block-linear, generic.
     Generic,
-    /// Any other, by its number; that of one with a name has no encoding.
+    /// Any other kind, by its number. The numbers of the kinds above have no encoding here.
     Other(u8),
 }
 
-impl Kind {
-    /// The kind of no page: accesses fault.
+impl PteKind {
+    /// The number that no page can have: accesses fault.
     const INVALID: Self = Self::Other(0x07);
 }
 
-impl From<u8> for Kind {
+impl From<u8> for PteKind {
     fn from(number: u8) -> Self {
         match number {
             0x00 => Self::Pitch,
@@ -201,12 +248,12 @@ impl From<u8> for Kind {
     }
 }
 
-impl From<Kind> for u8 {
-    fn from(kind: Kind) -> Self {
+impl From<PteKind> for u8 {
+    fn from(kind: PteKind) -> Self {
         match kind {
-            Kind::Pitch => 0x00,
-            Kind::Generic => 0x06,
-            Kind::Other(number) => number,
+            PteKind::Pitch => 0x00,
+            PteKind::Generic => 0x06,
+            PteKind::Other(number) => number,
         }
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is true of all formats of page tables, to be shown for each.
+//! Tests that all page table formats pass.
 //!
-//! The suites are in the files of the formats.
+//! The files of the formats contain the suites that call them.
 
-use core::panic::Location;
+use core::{
+    marker::PhantomData,
+    panic::Location, //
+};
 
 use kernel::prelude::*;
 
@@ -19,12 +22,16 @@ use crate::{
         format::{
             Aperture,
             Entry,
-            EntryKind,
+            EntryType,
             Format,
-            Kind,
             Level,
+            MmuFormat,
+            PageAttributes,
+            PageBits,
             Pde,
             Pte,
+            PteKind,
+            PteRun,
             BIG_PAGES, //
         },
     },
@@ -34,21 +41,25 @@ use crate::{
 mod v2;
 mod v3;
 
-/// Passes if `condition` is true, as `assert!` does in a test; this is for functions that tests
-/// call.
+/// Checks that `condition` is true. Functions that tests call use it in place of `assert!`.
 #[track_caller]
 pub(crate) fn ensure(condition: bool) -> Result {
     if !condition {
         let location = Location::caller();
 
-        pr_err!("not true: {}:{}\n", location.file(), location.line());
+        pr_err!("check failed: {}:{}\n", location.file(), location.line());
         return Err(EINVAL);
     }
 
     Ok(())
 }
 
-/// Numbers that look random, always the same: xorshift of 64 bits.
+/// Returns a page of VRAM with default attributes.
+pub(crate) fn vram_page(address: u64) -> Pte {
+    Pte::new(Aperture::Vram, address, &PageAttributes::default())
+}
+
+/// A fixed sequence of pseudorandom numbers: 64-bit xorshift.
 struct Numbers(u64);
 
 impl Numbers {
@@ -63,7 +74,7 @@ impl Numbers {
         self.0
     }
 
-    /// Returns a word that has a chance to be an entry: with few bits in the upper half.
+    /// Returns a word that is more likely to be a valid entry, with few bits in the upper half.
     fn next_word(&mut self) -> u64 {
         let word = self.next();
 
@@ -94,16 +105,16 @@ const SIZES: [PageSize; 5] = [
     PageSize::Size256G,
 ];
 
-/// All that [`Format::decode`] can be asked for.
-fn kinds_and_sizes() -> impl Iterator<Item = (EntryKind, PageSize)> {
-    const KINDS: [EntryKind; 3] = [EntryKind::Pde, EntryKind::Dual, EntryKind::Pte];
+/// All combinations of arguments of [`Format::decode`] besides the words.
+fn kinds_and_sizes() -> impl Iterator<Item = (EntryType, PageSize)> {
+    const KINDS: [EntryType; 3] = [EntryType::Pde, EntryType::Dual, EntryType::Pte];
 
     KINDS
         .into_iter()
         .flat_map(|kind| SIZES.into_iter().map(move |size| (kind, size)))
 }
 
-/// The level whose entries can be pages of `size`.
+/// Returns the level whose entries can be pages of `size`.
 fn level_of<F: Format>(size: PageSize) -> Option<&'static Level> {
     if size == PageSize::Size64K {
         return Some(&BIG_PAGES);
@@ -112,7 +123,7 @@ fn level_of<F: Format>(size: PageSize) -> Option<&'static Level> {
     F::LEVELS.iter().find(|level| level.leaf == Some(size))
 }
 
-/// Encodes again what was decoded; [`None`] if it is neither a table nor a page.
+/// Encodes an entry that was decoded, or returns [`None`] if it is neither a table nor a page.
 fn encode_again<F: Format>(size: PageSize, entry: Entry) -> Option<Result<[u64; 2]>> {
     match entry {
         Entry::Table(pde) => Some(F::encode_pde(&pde).map(|word| [word, 0])),
@@ -122,15 +133,15 @@ fn encode_again<F: Format>(size: PageSize, entry: Entry) -> Option<Result<[u64; 
     }
 }
 
-/// The levels share out the bits of an address, and are of the kinds that the trait promises.
-fn levels_cover_the_address<F: Format>() -> Result {
+/// The levels partition the bits of an address, and have the entry types that the trait requires.
+fn levels_cover_address<F: Format>() -> Result {
     let mut end = F::VA_BITS;
 
     for (number, level) in F::LEVELS.iter().enumerate() {
         let kind = match F::LEVELS.len() - number {
-            1 => EntryKind::Pte,
-            2 => EntryKind::Dual,
-            _ => EntryKind::Pde,
+            1 => EntryType::Pte,
+            2 => EntryType::Dual,
+            _ => EntryType::Pde,
         };
 
         ensure(level.shift + level.bits == end)?;
@@ -151,8 +162,8 @@ fn levels_cover_the_address<F: Format>() -> Result {
     ensure(BIG_PAGES.shift == 16 && BIG_PAGES.entries() * 8 == 256)
 }
 
-/// The numbers of its entries make up the number of a page again.
-fn indices_make_up_the_page<F: Format>() -> Result {
+/// The indices of the entries of a page compose its number.
+fn indices_compose_page<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
     for _ in 0..100 {
@@ -170,17 +181,17 @@ fn indices_make_up_the_page<F: Format>() -> Result {
     Ok(())
 }
 
-/// Memory full of zeroes is a table of absent entries.
-fn zero_is_absent<F: Format>() -> Result {
+/// Zeroed memory is a table of invalid entries.
+fn zero_words_decode_invalid<F: Format>() -> Result {
     for (kind, size) in kinds_and_sizes() {
-        ensure(F::decode(kind, size, [0; 2]) == Entry::Absent)?;
+        ensure(F::decode(kind, size, [0; 2]) == Entry::Invalid)?;
     }
 
     ensure(F::encode_dual(None, None)? == [0; 2])
 }
 
-/// A sparse entry is decoded as one.
-fn sparse_comes_back<F: Format>() -> Result {
+/// An encoded sparse entry decodes as sparse.
+fn sparse_round_trips<F: Format>() -> Result {
     for (kind, size) in kinds_and_sizes() {
         ensure(F::decode(kind, size, F::encode_sparse(kind)) == Entry::Sparse)?;
     }
@@ -188,10 +199,10 @@ fn sparse_comes_back<F: Format>() -> Result {
     Ok(())
 }
 
-/// Only a table of big pages can say that small ones do not count.
-fn only_big_entries_hide_small_pages<F: Format>(word: u64) -> Result {
+/// Only entries of tables of big pages can disable small pages.
+fn no_small_pages_only_in_big_tables<F: Format>(word: u64) -> Result {
     for (kind, size) in kinds_and_sizes() {
-        let big = kind == EntryKind::Pte && size == PageSize::Size64K;
+        let big = kind == EntryType::Pte && size == PageSize::Size64K;
         let hides = F::decode(kind, size, [word, 0]) == Entry::NoSmallPages;
 
         ensure(hides == big)?;
@@ -200,10 +211,10 @@ fn only_big_entries_hide_small_pages<F: Format>(word: u64) -> Result {
     Ok(())
 }
 
-/// A table is encoded so that it comes back, or not at all.
+/// Tables either decode to the encoded table, or have no encoding.
 ///
-/// `vram_bits` and `sys_bits` are how many bits an address has.
-fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
+/// `vram_bits` and `sys_bits` are the widths of an address.
+fn tables_round_trip<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
     for aperture in APERTURES {
         let bits = match aperture {
             Aperture::Peer => 0,
@@ -221,7 +232,7 @@ fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
                     unknown: 0,
                 };
 
-                table_comes_back::<F>(
+                table_round_trips::<F>(
                     &pde,
                     (12..bits).contains(&shift),
                     (8..bits).contains(&shift),
@@ -233,13 +244,13 @@ fn tables_come_back<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
     Ok(())
 }
 
-/// `pde` can be encoded as a PDE or the small half of a dual entry if `small`, as the big half if
-/// `big`.
-fn table_comes_back<F: Format>(pde: &Pde, small: bool, big: bool) -> Result {
-    let decode_pde = |word| F::decode(EntryKind::Pde, PageSize::Size4K, [word, !0]);
-    let decode_dual = |words| F::decode(EntryKind::Dual, PageSize::Size2M, words);
+/// `pde` can be encoded as a PDE or the small half of a dual entry if `small`, and as the big half
+/// if `big`.
+fn table_round_trips<F: Format>(pde: &Pde, small: bool, big: bool) -> Result {
+    let decode_pde = |word| F::decode(EntryType::Pde, PageSize::Size4K, [word, !0]);
+    let decode_dual = |words| F::decode(EntryType::Dual, PageSize::Size2M, words);
 
-    ensure(F::encode_pde(pde).map(decode_pde) == comes_back(small, Entry::Table(*pde)))?;
+    ensure(F::encode_pde(pde).map(decode_pde) == round_trip(small, Entry::Table(*pde)))?;
     for (first, second, fits) in [
         (Some(pde), None, big),
         (None, Some(pde), small),
@@ -250,14 +261,15 @@ fn table_comes_back<F: Format>(pde: &Pde, small: bool, big: bool) -> Result {
             small: second.copied(),
         };
 
-        ensure(F::encode_dual(first, second).map(decode_dual) == comes_back(fits, entry))?;
+        ensure(F::encode_dual(first, second).map(decode_dual) == round_trip(fits, entry))?;
     }
 
     Ok(())
 }
 
-/// The result of encoding and decoding again what `fits`, or does not.
-fn comes_back(fits: bool, entry: Entry) -> Result<Entry> {
+/// Returns the expected result of encoding and decoding `entry`, which has an encoding if it
+/// `fits`.
+fn round_trip(fits: bool, entry: Entry) -> Result<Entry> {
     if fits {
         Ok(entry)
     } else {
@@ -265,18 +277,17 @@ fn comes_back(fits: bool, entry: Entry) -> Result<Entry> {
     }
 }
 
-/// A directory in VRAM with attributes that are not published comes back with them, and nothing
-/// else does.
+/// Only directories in VRAM can have attributes without a published meaning, and keep them.
 ///
 /// `bits` is the mask of such attributes.
-fn unknown_attributes_come_back<F: Format>(bits: u64) -> Result {
+fn unknown_attributes_round_trip<F: Format>(bits: u64) -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
     let sys = Pde {
         aperture: Aperture::SysCoherent,
         ..table
     };
-    let decode = |word| F::decode(EntryKind::Pde, PageSize::Size512M, [word, 0]);
-    let dual = |words| F::decode(EntryKind::Dual, PageSize::Size2M, words);
+    let decode = |word| F::decode(EntryType::Pde, PageSize::Size512M, [word, 0]);
+    let dual = |words| F::decode(EntryType::Dual, PageSize::Size2M, words);
     let word = F::encode_pde(&table)?;
 
     for number in 0..=64 {
@@ -285,53 +296,25 @@ fn unknown_attributes_come_back<F: Format>(bits: u64) -> Result {
         let pde = Pde { unknown, ..table };
         let fits = unknown & !bits == 0;
 
-        ensure(F::encode_pde(&pde).map(decode) == comes_back(fits, Entry::Table(pde)))?;
+        ensure(F::encode_pde(&pde).map(decode) == round_trip(fits, Entry::Table(pde)))?;
         ensure(F::encode_pde(&Pde { unknown, ..sys }) == Err(EINVAL))?;
         ensure(F::encode_dual(Some(&pde), None) == Err(EINVAL))?;
         ensure(F::encode_dual(None, Some(&pde)) == Err(EINVAL))?;
         if fits {
             ensure(F::encode_pde(&pde)? == word | unknown)?;
-            ensure(decode(F::encode_pde(&sys)? | unknown) == Entry::Invalid)?;
-            ensure(decode(unknown) == Entry::Invalid)?;
-            ensure(dual([0, word | unknown]) == Entry::Invalid)?;
+            ensure(decode(F::encode_pde(&sys)? | unknown) == Entry::Malformed)?;
+            ensure(decode(unknown) == Entry::Malformed)?;
+            ensure(dual([0, word | unknown]) == Entry::Malformed)?;
         }
     }
 
     Ok(())
 }
 
-/// Absent and sparse entries come back, with ATS allowed and not allowed.
+/// Pages either decode to the encoded page, or have no encoding, depending on their address.
 ///
-/// `single` and `dual` are whether entries of one word and of two can rule it out.
-fn unmapped_entries_come_back<F: Format>(single: bool, dual: bool) -> Result {
-    for (kind, size) in kinds_and_sizes() {
-        let has_ats = match kind {
-            EntryKind::Pde => single,
-            EntryKind::Dual => dual,
-            EntryKind::Pte => false,
-        };
-
-        for (sparse, entry) in [(false, Entry::Absent), (true, Entry::Sparse)] {
-            let decode = |words| F::decode(kind, size, words);
-
-            ensure(F::encode_unmapped(kind, sparse, false).map(decode) == Ok(entry))?;
-            ensure(
-                F::encode_unmapped(kind, sparse, true).map(decode) == comes_back(has_ats, entry),
-            )?;
-        }
-    }
-
-    Ok(())
-}
-
-/// A page is encoded so that it comes back, or not at all: its address.
-///
-/// `vram_bits`, `peer_bits` and `sys_bits` are how many bits an address has.
-fn addresses_of_pages_come_back<F: Format>(
-    vram_bits: u32,
-    peer_bits: u32,
-    sys_bits: u32,
-) -> Result {
+/// `vram_bits`, `peer_bits` and `sys_bits` are the widths of an address.
+fn page_addresses_round_trip<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits: u32) -> Result {
     for size in SIZES {
         for aperture in APERTURES {
             let bits = match aperture {
@@ -344,10 +327,10 @@ fn addresses_of_pages_come_back<F: Format>(
                 let fits = (size.shift()..bits).contains(&shift) && level_of::<F>(size).is_some();
                 let pte = Pte {
                     aperture,
-                    ..Pte::vram(VramAddress::new(1 << shift), false)
+                    ..vram_page(1 << shift)
                 };
 
-                page_comes_back::<F>(&pte, size, fits)?;
+                page_round_trips::<F>(&pte, size, fits)?;
             }
         }
     }
@@ -355,48 +338,48 @@ fn addresses_of_pages_come_back<F: Format>(
     Ok(())
 }
 
-/// A page is encoded so that it comes back, or not at all: its kind, of which there are `kinds`
-/// with the one that is invalid.
-fn kinds_come_back<F: Format>(kinds: u16) -> Result {
+/// Pages either decode to the encoded page, or have no encoding, depending on their kind. The field
+/// has `kinds` values, one of which is invalid.
+fn page_kinds_round_trip<F: Format>(kinds: u16) -> Result {
     for number in 0..=u8::MAX {
-        let kind = Kind::from(number);
+        let kind = PteKind::from(number);
         let fits = u16::from(number) < kinds && number != 7;
         let named = number == 0 || number == 6;
 
         ensure(u8::from(kind) == number)?;
-        for (kind, fits) in [(kind, fits), (Kind::Other(number), fits && !named)] {
+        for (kind, fits) in [(kind, fits), (PteKind::Other(number), fits && !named)] {
             let pte = Pte {
                 kind,
-                ..Pte::vram(VramAddress::new(0), false)
+                ..vram_page(0)
             };
 
-            page_comes_back::<F>(&pte, PageSize::Size4K, fits)?;
+            page_round_trips::<F>(&pte, PageSize::Size4K, fits)?;
         }
     }
 
     Ok(())
 }
 
-/// A page is encoded so that it comes back, or not at all: which GPU's memory it is.
-fn peers_come_back<F: Format>() -> Result {
+/// Pages either decode to the encoded page, or have no encoding, depending on the peer GPU.
+fn page_peers_round_trip<F: Format>() -> Result {
     for aperture in APERTURES {
         for peer in 0..=u8::MAX {
             let fits = peer == 0 || (aperture == Aperture::Peer && peer < 8);
             let pte = Pte {
                 aperture,
                 peer,
-                ..Pte::vram(VramAddress::new(PAGE_SIZE), false)
+                ..vram_page(PAGE_SIZE)
             };
 
-            page_comes_back::<F>(&pte, PageSize::Size4K, fits)?;
+            page_round_trips::<F>(&pte, PageSize::Size4K, fits)?;
         }
     }
 
     Ok(())
 }
 
-/// A page is encoded so that it comes back: all combinations of attributes.
-fn attributes_come_back<F: Format>() -> Result {
+/// Pages with all combinations of attributes decode to the encoded page.
+fn page_attributes_round_trip<F: Format>() -> Result {
     for attributes in 0..16 {
         let has = |bit: u32| attributes & 1 << bit != 0;
 
@@ -407,12 +390,13 @@ fn attributes_come_back<F: Format>() -> Result {
                     volatile: has(0),
                     privileged: has(1),
                     no_atomics: has(2),
-                    ..Pte::vram(VramAddress::new(size.bytes()), has(3))
+                    read_only: has(3),
+                    ..vram_page(size.bytes())
                 };
 
-                // Not all formats have as much VRAM as the largest page.
+                // Not all formats have pages of all sizes.
                 let fits = level_of::<F>(size).is_some();
-                page_comes_back::<F>(&pte, size, fits)?;
+                page_round_trips::<F>(&pte, size, fits)?;
             }
         }
     }
@@ -420,31 +404,32 @@ fn attributes_come_back<F: Format>() -> Result {
     Ok(())
 }
 
-fn page_comes_back<F: Format>(pte: &Pte, size: PageSize, fits: bool) -> Result {
+fn page_round_trips<F: Format>(pte: &Pte, size: PageSize, fits: bool) -> Result {
     let word = F::encode_pte(pte, size);
     ensure(word.is_ok() == fits)?;
 
     match (word, level_of::<F>(size)) {
-        (Ok(word), Some(level)) => ensure(level.decode::<F>([word, 0]) == Entry::Page(*pte)),
+        (Ok(word), Some(level)) => {
+            ensure(level.decode(&F::default(), [word, 0]) == Entry::Page(*pte))
+        }
         (word, _) => ensure(word == Err(EINVAL)),
     }
 }
 
-/// An entry of two words that is a page has no second word.
-fn large_pages_have_one_word<F: Format>() -> Result {
+/// The second word of a dual entry that is a page must be zero.
+fn large_page_second_word_malformed<F: Format>() -> Result {
     let size = PageSize::Size2M;
-    let word = F::encode_pte(&Pte::vram(VramAddress::new(size.bytes()), true), size)?;
+    let word = F::encode_pte(&vram_page(size.bytes()), size)?;
 
     for bit in 0..64 {
-        ensure(F::decode(EntryKind::Dual, size, [word, 1 << bit]) == Entry::Invalid)?;
+        ensure(F::decode(EntryType::Dual, size, [word, 1 << bit]) == Entry::Malformed)?;
     }
 
     Ok(())
 }
 
-/// Whatever the words are, they can be decoded; and if they are a table or a page, encoding that
-/// gives them back.
-fn random_words_come_back<F: Format>() -> Result {
+/// Any words can be decoded, and encoding a decoded table or page returns the same words.
+fn random_words_round_trip<F: Format>() -> Result {
     let mut numbers = Numbers::new();
     let mut encoded = 0;
 
@@ -453,8 +438,8 @@ fn random_words_come_back<F: Format>() -> Result {
 
         for (kind, size) in kinds_and_sizes() {
             let words = match kind {
-                EntryKind::Dual => [words[0], words[1] & numbers.next_word()],
-                EntryKind::Pde | EntryKind::Pte => [words[0], 0],
+                EntryType::Dual => [words[0], words[1] & numbers.next_word()],
+                EntryType::Pde | EntryType::Pte => [words[0], 0],
             };
             let entry = F::decode(kind, size, words);
 
@@ -465,43 +450,43 @@ fn random_words_come_back<F: Format>() -> Result {
         }
     }
 
-    // Else the words would have shown nothing.
+    // The test is pointless if few words are tables or pages.
     ensure(encoded > 1000)
 }
 
-/// Returns the words with an absent half of a dual entry as it is encoded.
-fn normal<F: Format>(kind: EntryKind, words: [u64; 2]) -> [u64; 2] {
-    let pde = |word| F::decode(EntryKind::Pde, PageSize::Size4K, [word, 0]);
+/// Returns the words with zero for each invalid half of a dual entry, as it is encoded.
+fn normal<F: Format>(kind: EntryType, words: [u64; 2]) -> [u64; 2] {
+    let pde = |word| F::decode(EntryType::Pde, PageSize::Size4K, [word, 0]);
 
     match kind {
-        EntryKind::Dual => words.map(|word| if pde(word) == Entry::Absent { 0 } else { word }),
-        EntryKind::Pde | EntryKind::Pte => words,
+        EntryType::Dual => words.map(|word| if pde(word) == Entry::Invalid { 0 } else { word }),
+        EntryType::Pde | EntryType::Pte => words,
     }
 }
 
-/// No bit of an entry is overlooked: with another bit, it means something else.
-fn every_bit_counts<F: Format>() -> Result {
+/// Decoding ignores no bit: an entry with one bit changed has another meaning.
+fn every_bit_matters<F: Format>() -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
-    let page = Pte::vram(VramAddress::new(1 << 29), false);
+    let page = vram_page(1 << 29);
 
     let [big, small] = F::encode_dual(Some(&table), Some(&table))?;
-    bits_count::<F>(
-        EntryKind::Pde,
+    bits_matter::<F>(
+        EntryType::Pde,
         PageSize::Size4K,
         [F::encode_pde(&table)?, 0],
     )?;
-    bits_count::<F>(EntryKind::Dual, PageSize::Size2M, [big, small])?;
+    bits_matter::<F>(EntryType::Dual, PageSize::Size2M, [big, small])?;
 
     for size in SIZES {
         if let (Some(level), Ok(word)) = (level_of::<F>(size), F::encode_pte(&page, size)) {
-            bits_count::<F>(level.kind, size, [word, 0])?;
+            bits_matter::<F>(level.kind, size, [word, 0])?;
         }
     }
 
     Ok(())
 }
 
-fn bits_count<F: Format>(kind: EntryKind, size: PageSize, words: [u64; 2]) -> Result {
+fn bits_matter<F: Format>(kind: EntryType, size: PageSize, words: [u64; 2]) -> Result {
     let entry = F::decode(kind, size, words);
     ensure(encode_again::<F>(size, entry).is_some())?;
 
@@ -517,20 +502,192 @@ fn bits_count<F: Format>(kind: EntryKind, size: PageSize, words: [u64; 2]) -> Re
     Ok(())
 }
 
-/// The word that follows an entry of one word is of no concern to it.
-fn single_words_stand_alone<F: Format>() -> Result {
+/// Decoding an entry of one word ignores the second word.
+fn second_word_ignored<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
     for _ in 0..1000 {
         let (word, next) = (numbers.next_word(), numbers.next());
 
-        for kind in [EntryKind::Pde, EntryKind::Pte] {
+        for kind in [EntryType::Pde, EntryType::Pte] {
             for size in SIZES {
                 let entry = F::decode(kind, size, [word, 0]);
 
                 ensure(F::decode(kind, size, [word, next]) == entry)?;
             }
         }
+    }
+
+    Ok(())
+}
+
+/// A run has the words of its pages, for every size and aperture.
+fn runs_match_pages<F: Format>() -> Result {
+    let format: &dyn MmuFormat = &F::default();
+
+    for (size, count) in [
+        (PageSize::Size4K, 512),
+        (PageSize::Size64K, 32),
+        (PageSize::Size2M, 256),
+        (PageSize::Size512M, 4),
+    ] {
+        for aperture in APERTURES {
+            let first = Pte {
+                peer: u8::from(aperture == Aperture::Peer),
+                kind: PteKind::Generic,
+                read_only: true,
+                ..Pte::new(aperture, 3 * size.bytes(), &PageAttributes::default())
+            };
+            let run = format.encode_run(&first, size, count)?;
+
+            for index in 0..count {
+                let page = Pte {
+                    address: first.address + index * size.bytes(),
+                    ..first
+                };
+
+                ensure(Ok(run.word(index)) == F::encode_pte(&page, size))?;
+                // How many pages follow does not matter.
+                ensure(format.encode_run(&first, size, index + 1)? == run)?;
+            }
+        }
+    }
+
+    Ok(())
+}
+
+/// A run can end with the last page that the format can address, but not after it.
+///
+/// `vram_bits`, `peer_bits` and `sys_bits` are the widths of an address.
+fn runs_end_at_address_limit<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits: u32) -> Result {
+    let format: &dyn MmuFormat = &F::default();
+
+    for size in SIZES {
+        for aperture in APERTURES {
+            let bits = match aperture {
+                Aperture::Vram => vram_bits,
+                Aperture::Peer => peer_bits,
+                Aperture::SysCoherent | Aperture::SysNonCoherent => sys_bits,
+            };
+            let encode = |address, count| {
+                let first = Pte::new(aperture, address, &PageAttributes::default());
+
+                format.encode_run(&first, size, count)
+            };
+            let pages = (1 << bits) / size.bytes();
+
+            if level_of::<F>(size).is_none() {
+                ensure(encode(0, 1) == Err(EINVAL))?;
+                continue;
+            }
+            ensure(encode(0, pages).is_ok())?;
+            ensure(encode(0, pages + 1) == Err(EINVAL))?;
+            ensure(encode((1 << bits) - size.bytes(), 1).is_ok())?;
+            ensure(encode((1 << bits) - size.bytes(), 2) == Err(EINVAL))?;
+            ensure(encode(1 << bits, 1) == Err(EINVAL))?;
+        }
+    }
+
+    Ok(())
+}
+
+/// Runs of no pages, and runs with pages that cannot be encoded, are errors.
+fn run_invalid_einval<F: Format>() -> Result {
+    let format: &dyn MmuFormat = &F::default();
+    let first = vram_page(1 << 29);
+    let encode = |first: Pte, count| format.encode_run(&first, PageSize::Size64K, count);
+
+    ensure(encode(first, 1).is_ok())?;
+    // From 2^48 pages on, the address of the last page exceeds 64 bits.
+    for count in [0, 1 << 47, 1 << 48, (1 << 48) + 1, u64::MAX] {
+        ensure(encode(first, count) == Err(EINVAL))?;
+    }
+
+    for pte in [
+        vram_page((1 << 29) + PAGE_SIZE),
+        Pte { peer: 1, ..first },
+        Pte {
+            kind: PteKind::Other(7),
+            ..first
+        },
+    ] {
+        ensure(encode(pte, 1) == Err(EINVAL))?;
+        ensure(encode(pte, 2) == Err(EINVAL))?;
+    }
+
+    Ok(())
+}
+
+/// The bits of a PTE with a wrong [`PageBits::ADDRESS_SHIFT`].
+struct WrongShift<B>(PhantomData<B>);
+
+impl<B: PageBits> PageBits for WrongShift<B> {
+    const SPARSE: u64 = B::SPARSE;
+    const ADDRESS_SHIFT: u32 = B::ADDRESS_SHIFT + 1;
+
+    fn pack(pte: &Pte) -> u64 {
+        B::pack(pte)
+    }
+
+    fn unpack(word: u64) -> Option<Pte> {
+        B::unpack(word)
+    }
+
+    fn decode_unused(word: u64) -> Entry {
+        B::decode_unused(word)
+    }
+}
+
+/// A format whose PTEs have a wrong [`PageBits::ADDRESS_SHIFT`].
+#[derive(Default)]
+struct WrongStep<F>(F);
+
+impl<F: Format> Format for WrongStep<F> {
+    const VA_BITS: u32 = F::VA_BITS;
+    const LEVELS: &'static [Level] = F::LEVELS;
+    const NO_ATS: bool = F::NO_ATS;
+
+    type PdeBits = F::PdeBits;
+    type PteBits = WrongShift<F::PteBits>;
+}
+
+/// A run is an error if the word of its last page does not match the step.
+fn run_wrong_step_einval<F: Format>() -> Result {
+    let encode = |count| WrongStep(F::default()).encode_run(&vram_page(0), PageSize::Size2M, count);
+
+    ensure(encode(1).is_ok())?;
+    ensure(encode(2) == Err(EINVAL))?;
+    ensure(encode(256) == Err(EINVAL))
+}
+
+/// A run: size and number of pages, address of the first page, words of the first and the last
+/// page, and the step.
+struct GoldenRun {
+    size: PageSize,
+    count: u64,
+    address: u64,
+    first: u64,
+    last: u64,
+    step: u64,
+}
+
+/// The runs have these words in `aperture`. The peer GPU is number 5.
+fn runs_have_words(format: &dyn MmuFormat, aperture: Aperture, runs: &[GoldenRun]) -> Result {
+    for run in runs {
+        let pte = Pte {
+            peer: if aperture == Aperture::Peer { 5 } else { 0 },
+            ..Pte::new(aperture, run.address, &PageAttributes::default())
+        };
+        let words = format.encode_run(&pte, run.size, run.count)?;
+
+        ensure(
+            words
+                == PteRun {
+                    first: run.first,
+                    step: run.step,
+                },
+        )?;
+        ensure(words.word(run.count - 1) == run.last)?;
     }
 
     Ok(())

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 2 of the MMU: Turing, Ampere and Ada.
+//! MMU version 2: Turing, Ampere and Ada.
 //!
-//! Virtual addresses have 49 bits, in five levels. Addresses of VRAM have 37 bits (128 GiB), those
+//! Virtual addresses have 49 bits in five levels. VRAM addresses have 37 bits (128 GiB), addresses
 //! of system memory 58.
 //!
-//! The bits are those of `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules. Pages have more
-//! than are used here; an entry with such a bit set is [`Entry::Invalid`]:
+//! The bit positions come from `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules. PTEs have
+//! two fields that the driver does not use. An entry is [`Entry::Malformed`] unless they are zero:
 //!
-//! - COMPTAGLINE, from bit 36 of a PTE up, differs in width between chips. No page is compressed.
-//! - ENCRYPTED, bit 4 of a PTE.
+//! - COMPTAGLINE, from bit 36 up, whose width differs between chips. The driver does not compress
+//!   pages.
+//! - ENCRYPTED, bit 4.
 //!
 //! NO_ATS is bit 5 of a PDE since Volta. The driver leaves it clear, as the resource manager in
-//! open-gpu-kernel-modules does, but the firmware may set it. The header gives a dual entry the
-//! same bit in its first word, where it overlaps the address of the big table; there it is taken
-//! for a bit of the address.
+//! open-gpu-kernel-modules does, but firmware may set it. The header defines the same bit in the
+//! first word of a dual entry, where it overlaps the address of the big table. The driver treats it
+//! as a bit of the address there.
 
 use kernel::bits::{
     bit_u64,
@@ -26,19 +27,20 @@ use crate::mm::{
     format::{
         Aperture,
         Entry,
-        EntryKind,
+        EntryType,
         Format,
-        Kind,
         Level,
         PageBits,
         Pde,
         Pte,
+        PteKind,
         TableBits,
         TableWord, //
     },
 };
 
-/// Version 2 of the MMU.
+/// The page table format of MMU version 2.
+#[derive(Default)]
 pub(crate) struct MmuV2;
 
 impl Format for MmuV2 {
@@ -49,35 +51,35 @@ impl Format for MmuV2 {
         Level {
             shift: 47,
             bits: 2,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: None,
         },
         // PD2.
         Level {
             shift: 38,
             bits: 9,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: None,
         },
-        // PD1. Turing has no pages here, see `PageSizes`.
+        // PD1. Turing does not support pages here, see `PageSizes`.
         Level {
             shift: 29,
             bits: 9,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: Some(PageSize::Size512M),
         },
         // PD0.
         Level {
             shift: 21,
             bits: 8,
-            kind: EntryKind::Dual,
+            kind: EntryType::Dual,
             leaf: Some(PageSize::Size2M),
         },
         // PT.
         Level {
             shift: 12,
             bits: 9,
-            kind: EntryKind::Pte,
+            kind: EntryType::Pte,
             leaf: Some(PageSize::Size4K),
         },
     ];
@@ -143,10 +145,6 @@ impl PdeBits {
 impl TableBits for PdeBits {
     // VOL, but no aperture.
     const SPARSE: u64 = 1 << 3;
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    const NO_ATS: Option<u64> = Some(1 << 5);
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    const NO_ATS_DUAL: Option<u64> = None;
 
     fn pack(place: TableWord, pde: &Pde) -> u64 {
         let bits = Self(pde.unknown)
@@ -184,18 +182,18 @@ impl TableBits for PdeBits {
         };
 
         match attributes {
-            0 => Entry::Absent,
+            0 => Entry::Invalid,
             Self::SPARSE => Entry::Sparse,
-            _ => Entry::Invalid,
+            _ => Entry::Malformed,
         }
     }
 }
 
 bitfield! {
     pub(crate) struct PteBits(u64), "A PTE." {
-        63:56   kind as u8 => Kind, "KIND.";
+        63:56   kind as u8 => PteKind, "KIND.";
         53:8    frame_sys as u64, "ADDRESS_SYS, the address in system memory in units of 4 KiB.";
-        35:33   peer as u8, "ADDRESS_VID_PEER, which GPU's memory it is.";
+        35:33   peer as u8, "ADDRESS_VID_PEER, the number of the peer GPU.";
         32:8    frame_vid as u64, "ADDRESS_VID, the address in VRAM in units of 4 KiB.";
         7:7     no_atomics as bool, "ATOMIC_DISABLE.";
         6:6     read_only as bool, "READ_ONLY.";
@@ -218,6 +216,7 @@ impl PteBits {
 impl PageBits for PteBits {
     // VOL, but neither VALID nor PRIVILEGE.
     const SPARSE: u64 = 1 << 3;
+    const ADDRESS_SHIFT: u32 = Self::UNIT_SHIFT - Self::FRAME_VID_SHIFT;
 
     fn pack(pte: &Pte) -> u64 {
         let frame = pte.address >> Self::UNIT_SHIFT;
@@ -265,10 +264,10 @@ impl PageBits for PteBits {
 
     fn decode_unused(word: u64) -> Entry {
         match word {
-            0 => Entry::Absent,
+            0 => Entry::Invalid,
             Self::SPARSE => Entry::Sparse,
             Self::NO_SMALL_PAGES | Self::NO_SMALL_PAGES_VOL => Entry::NoSmallPages,
-            _ => Entry::Invalid,
+            _ => Entry::Malformed,
         }
     }
 }

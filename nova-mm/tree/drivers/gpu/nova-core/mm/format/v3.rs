@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 3 of the MMU: Hopper and Blackwell.
+//! MMU version 3: Hopper and Blackwell.
 //!
-//! Virtual addresses have 57 bits, in six levels. Addresses of system memory and of the memory of
-//! other GPUs have 52 bits. VRAM addresses have 40 (1 TiB): the published headers do not agree on
-//! whether there are more, so an entry that uses more is [`Entry::Invalid`].
+//! Virtual addresses have 57 bits in six levels. Addresses of system memory and peer memory have 52
+//! bits. VRAM addresses have 40 bits (1 TiB). The published headers disagree on whether the field
+//! is wider, so an entry with a larger address is [`Entry::Malformed`].
 //!
-//! The bits are those of `dev_mmu.h` of GH100 in open-gpu-kernel-modules. There, the attributes of
-//! an entry are an enumeration, PCF. In a valid entry, each of its bits stands for one attribute,
-//! which is how it is described here. In one that is not valid, PCF says what the entry is instead.
+//! The bit positions come from `dev_mmu.h` of GH100 in open-gpu-kernel-modules. The header defines
+//! the attributes of an entry as an enumeration, PCF. In a valid entry, each bit of PCF is one
+//! attribute, and a field of its bitfield below. In an entry that is not valid, PCF selects the
+//! meaning of the entry instead.
 
 use kernel::bits::genmask_u64;
 
@@ -17,19 +18,20 @@ use crate::mm::{
     format::{
         Aperture,
         Entry,
-        EntryKind,
+        EntryType,
         Format,
-        Kind,
         Level,
         PageBits,
         Pde,
         Pte,
+        PteKind,
         TableBits,
         TableWord, //
     },
 };
 
-/// Version 3 of the MMU.
+/// The page table format of MMU version 3.
+#[derive(Default)]
 pub(crate) struct MmuV3;
 
 impl Format for MmuV3 {
@@ -40,42 +42,42 @@ impl Format for MmuV3 {
         Level {
             shift: 56,
             bits: 1,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: None,
         },
         // PD3.
         Level {
             shift: 47,
             bits: 9,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: None,
         },
-        // PD2. Hopper has no pages here, see `PageSizes`.
+        // PD2. Hopper does not support pages here, see `PageSizes`.
         Level {
             shift: 38,
             bits: 9,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: Some(PageSize::Size256G),
         },
         // PD1.
         Level {
             shift: 29,
             bits: 9,
-            kind: EntryKind::Pde,
+            kind: EntryType::Pde,
             leaf: Some(PageSize::Size512M),
         },
         // PD0.
         Level {
             shift: 21,
             bits: 8,
-            kind: EntryKind::Dual,
+            kind: EntryType::Dual,
             leaf: Some(PageSize::Size2M),
         },
         // PT.
         Level {
             shift: 12,
             bits: 9,
-            kind: EntryKind::Pte,
+            kind: EntryType::Pte,
             leaf: Some(PageSize::Size4K),
         },
     ];
@@ -109,7 +111,7 @@ impl PdeBits {
     /// above and bit 0, which makes the entry a page. The lowest is the third bit of PCF.
     const UNKNOWN: u64 = genmask_u64(52..=63) | genmask_u64(5..=11);
 
-    // PCF if there is no aperture.
+    // PCF if APERTURE is zero.
     const INVALID_ATS_ALLOWED: u64 = 0 << 3;
     const SPARSE_ATS_ALLOWED: u64 = 1 << 3;
     const INVALID_ATS_NOT_ALLOWED: u64 = 2 << 3;
@@ -145,9 +147,7 @@ impl PdeBits {
 }
 
 impl TableBits for PdeBits {
-    const SPARSE: u64 = Self::SPARSE_ATS_ALLOWED;
-    const NO_ATS: Option<u64> = Some(Self::INVALID_ATS_NOT_ALLOWED);
-    const NO_ATS_DUAL: Option<u64> = Some(Self::INVALID_ATS_NOT_ALLOWED);
+    const SPARSE: u64 = Self::SPARSE_ATS_NOT_ALLOWED;
 
     fn pack(place: TableWord, pde: &Pde) -> u64 {
         Self(pde.unknown)
@@ -176,19 +176,19 @@ impl TableBits for PdeBits {
 
     fn decode_unused(_place: TableWord, word: u64) -> Entry {
         match word {
-            Self::INVALID_ATS_ALLOWED | Self::INVALID_ATS_NOT_ALLOWED => Entry::Absent,
+            Self::INVALID_ATS_ALLOWED | Self::INVALID_ATS_NOT_ALLOWED => Entry::Invalid,
             Self::SPARSE_ATS_ALLOWED | Self::SPARSE_ATS_NOT_ALLOWED => Entry::Sparse,
-            _ => Entry::Invalid,
+            _ => Entry::Malformed,
         }
     }
 }
 
 bitfield! {
     pub(crate) struct PteBits(u64), "A PTE." {
-        63:61   peer as u8, "PEER_ID, which GPU's memory it is.";
+        63:61   peer as u8, "PEER_ID, the number of the peer GPU.";
         51:12   frame as u64, "ADDRESS in units of 4 KiB, unless it is in VRAM.";
         39:12   frame_vid as u64, "ADDRESS in VRAM in units of 4 KiB.";
-        11:8    kind as u8 => Kind, "KIND.";
+        11:8    kind as u8 => PteKind, "KIND.";
         7:7     no_access_counting as bool, "PCF, access counting disabled.";
         6:6     no_atomics as bool, "PCF, no atomics.";
         5:5     read_only as bool, "PCF, read-only.";
@@ -203,13 +203,14 @@ impl PteBits {
     /// Binary logarithm of the unit of addresses, in bytes.
     const UNIT_SHIFT: u32 = 12;
 
-    // PCF if VALID is not set. There is also 2, MAPPING_NOWHERE, which no driver uses.
+    // PCF if VALID is not set. No driver uses 2, MAPPING_NOWHERE.
     const INVALID: u64 = 0 << 3;
     const NO_SMALL_PAGES: u64 = 3 << 3;
 }
 
 impl PageBits for PteBits {
     const SPARSE: u64 = 1 << 3;
+    const ADDRESS_SHIFT: u32 = Self::UNIT_SHIFT - Self::FRAME_VID_SHIFT;
 
     fn pack(pte: &Pte) -> u64 {
         let frame = pte.address >> Self::UNIT_SHIFT;
@@ -260,10 +261,10 @@ impl PageBits for PteBits {
 
     fn decode_unused(word: u64) -> Entry {
         match word {
-            Self::INVALID => Entry::Absent,
+            Self::INVALID => Entry::Invalid,
             Self::SPARSE => Entry::Sparse,
             Self::NO_SMALL_PAGES => Entry::NoSmallPages,
-            _ => Entry::Invalid,
+            _ => Entry::Malformed,
         }
     }
 }

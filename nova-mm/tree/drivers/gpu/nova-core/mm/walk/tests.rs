@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is true of the walk in all formats of page tables, to be shown for each.
+//! Tests that walks of all page table formats pass.
 //!
-//! The suites are in the files of the formats.
+//! The files of the formats contain the suites that call them.
 
 use core::{
     cell::Cell,
@@ -25,9 +25,12 @@ use crate::{
             VramAddress, //
         },
         format::{
-            tests::ensure,
+            tests::{
+                ensure,
+                vram_page, //
+            },
             Aperture,
-            EntryKind,
+            EntryType,
             Format,
             Level,
             PageSizes,
@@ -45,24 +48,24 @@ mod v3;
 /// The address to walk to.
 const ADDRESS: u64 = 0xaaaa_5555_5678;
 
-/// Where the root is. Those of the levels below follow, one every 4 KiB.
+/// The root. The tables of the levels below follow, one every 4 KiB.
 const ROOT: u64 = 0x12_3456_0000;
 
-/// Where the table of big pages is: it need not be aligned to 4 KiB.
+/// The table of big pages, which need not be aligned to 4 KiB.
 const BIG_TABLE: u64 = 0x5_4321_0700;
 
 /// A page, aligned for most sizes.
 const PAGE: u64 = 0x8000_0000;
 
-/// All sizes that there are.
+/// All page sizes.
 const ALL_SIZES: PageSizes = PageSizes::COMMON
     .with(PageSize::Size512M)
     .with(PageSize::Size256G);
 
-/// A table that is not in VRAM.
+/// A table in system memory.
 const FOREIGN: u64 = 0x7654_3000;
 
-/// Memory with tables of each level, in which one entry of each is used.
+/// Memory with tables of each level, each of which has one entry in use.
 struct Tables<F> {
     words: KVec<(u64, u64)>,
     reads: Cell<usize>,
@@ -71,7 +74,7 @@ struct Tables<F> {
 }
 
 impl<F: Format> Tables<F> {
-    /// Makes tables of the `levels` uppermost levels, each with an entry that points to the next.
+    /// Creates tables of the `levels` uppermost levels, each with an entry that points to the next.
     fn new(levels: usize) -> Result<Self> {
         let mut tables = Self {
             words: KVec::new(),
@@ -83,8 +86,8 @@ impl<F: Format> Tables<F> {
         for number in 1..levels {
             let table = vram_table(number);
             let words = match F::LEVELS[number - 1].kind {
-                EntryKind::Dual => F::encode_dual(None, Some(&table))?,
-                EntryKind::Pde | EntryKind::Pte => [F::encode_pde(&table)?, 0],
+                EntryType::Dual => F::encode_dual(None, Some(&table))?,
+                EntryType::Pde | EntryType::Pte => [F::encode_pde(&table)?, 0],
             };
             tables.set(number - 1, words)?;
         }
@@ -92,7 +95,8 @@ impl<F: Format> Tables<F> {
         Ok(tables)
     }
 
-    /// Makes tables of all levels but the last, and the dual entry from two tables that are given.
+    /// Creates tables of all levels except the last, and a dual entry that points to the given
+    /// tables.
     fn with_dual(big: Option<Pde>, small: Option<Pde>) -> Result<Self> {
         let mut tables = Self::new(F::LEVELS.len() - 1)?;
         let words = F::encode_dual(big.as_ref(), small.as_ref())?;
@@ -126,7 +130,7 @@ impl<F: Format> Tables<F> {
         Ok(())
     }
 
-    /// Reads 64 bits: of a table, zero where nothing was set.
+    /// Reads a word of a table, which is zero unless it was set.
     fn read(&self, address: VramAddress) -> Result<u64> {
         let number = self.reads.replace(self.reads.get() + 1);
         let address = address.into_raw();
@@ -148,7 +152,8 @@ impl<F: Format> Tables<F> {
 
     fn walk_with(&self, sizes: PageSizes, address: u64) -> Result<Walk> {
         self.reads.set(0);
-        walk::<F>(
+        walk(
+            &F::default(),
             &mut |address| self.read(address),
             sizes,
             VramAddress::new(ROOT),
@@ -156,24 +161,24 @@ impl<F: Format> Tables<F> {
         )
     }
 
-    /// Whether a walk to [`ADDRESS`] finds this in an entry of a level.
+    /// Checks that a walk to [`ADDRESS`] finds `found` in an entry of `level`.
     #[track_caller]
     fn ensure(&self, level: usize, found: Found) -> Result {
         ensure(self.walk_to(ADDRESS) == Ok(Walk { level, found }))
     }
 }
 
-/// Returns what points to the table of a level.
+/// Returns a pointer to the table of a level.
 fn vram_table(number: usize) -> Pde {
     Pde::vram(VramAddress::new(ROOT + 0x1000 * usize_as_u64(number)))
 }
 
-/// Returns what points to the table of big pages.
+/// Returns a pointer to the table of big pages.
 fn big_table() -> Pde {
     Pde::vram(VramAddress::new(BIG_TABLE))
 }
 
-/// Returns what points to a table in system memory.
+/// Returns a pointer to a table in system memory.
 fn foreign_table(aperture: Aperture) -> Pde {
     Pde {
         aperture,
@@ -181,13 +186,13 @@ fn foreign_table(aperture: Aperture) -> Pde {
     }
 }
 
-/// Nothing is at whatever level the tables end.
-fn nothing_at_any_level<F: Format>() -> Result {
+/// A walk ends at the first level without a table.
+fn invalid_entries_at_any_level<F: Format>() -> Result {
     for levels in 1..=F::LEVELS.len() {
         let tables = Tables::<F>::new(levels)?;
 
-        tables.ensure(levels - 1, Found::Nothing)?;
-        // Each level is one word to be read, but that of dual entries, which is two.
+        tables.ensure(levels - 1, Found::Invalid)?;
+        // The walk reads one word per level, and two in the level of dual entries.
         let dual = usize::from(levels >= F::LEVELS.len() - 1);
         ensure(tables.reads.get() == levels + dual)?;
     }
@@ -195,7 +200,7 @@ fn nothing_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// A sparse entry is found at whatever level it is.
+/// A walk finds a sparse entry at any level.
 fn sparse_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
@@ -207,36 +212,42 @@ fn sparse_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// A page is found at whatever level it may be; where none may be, its entry has no meaning.
+/// A walk finds a page at each level that can have pages. At other levels, the entry is malformed.
 fn pages_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
         let size = level.leaf.unwrap_or(PageSize::Size4K);
-        let pte = Pte::vram(VramAddress::new(PAGE & !(size.bytes() - 1)), true);
+        let pte = Pte {
+            read_only: true,
+            ..vram_page(PAGE & !(size.bytes() - 1))
+        };
         let words = [F::encode_pte(&pte, size)?, 0];
 
         tables.set(number, words)?;
         match level.leaf {
             Some(size) => tables.ensure(number, Found::Page { pte, size })?,
-            None => tables.ensure(number, Found::Invalid(words))?,
+            None => tables.ensure(number, Found::Malformed(words))?,
         }
     }
 
     Ok(())
 }
 
-/// A page of a size that the chip does not have is not one: the GPU faults there.
-fn pages_of_the_chip<F: Format>(sizes: PageSizes) -> Result {
+/// A page of a size that the chip does not support is malformed: the GPU faults there.
+fn pages_of_chip<F: Format>(sizes: PageSizes) -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let Some(size) = level.leaf else {
             continue;
         };
         let mut tables = Tables::<F>::new(number + 1)?;
-        let pte = Pte::vram(VramAddress::new(0), true);
+        let pte = Pte {
+            read_only: true,
+            ..vram_page(0)
+        };
         let words = [F::encode_pte(&pte, size)?, 0];
         let found = match sizes.contains(size) {
             true => Found::Page { pte, size },
-            false => Found::Invalid(words),
+            false => Found::Malformed(words),
         };
 
         tables.set(number, words)?;
@@ -246,33 +257,36 @@ fn pages_of_the_chip<F: Format>(sizes: PageSizes) -> Result {
     Ok(())
 }
 
-/// A page ends where it ends: at the next one there is nothing.
-fn pages_end<F: Format>() -> Result {
+/// A page spans its size, and the addresses around it are not mapped.
+fn pages_span_size<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let Some(size) = level.leaf else {
             continue;
         };
         let mut tables = Tables::<F>::new(number + 1)?;
-        let pte = Pte::vram(VramAddress::new(0), false);
+        let pte = vram_page(0);
         let first = ADDRESS & !(size.bytes() - 1);
 
         tables.set(number, [F::encode_pte(&pte, size)?, 0])?;
         ensure(tables.walk_to(first)?.found == Found::Page { pte, size })?;
         ensure(tables.walk_to(first + size.bytes() - 1)?.found == Found::Page { pte, size })?;
-        ensure(tables.walk_to(first - 1)?.found == Found::Nothing)?;
-        ensure(tables.walk_to(first + size.bytes())?.found == Found::Nothing)?;
+        ensure(tables.walk_to(first - 1)?.found == Found::Invalid)?;
+        ensure(tables.walk_to(first + size.bytes())?.found == Found::Invalid)?;
     }
 
     Ok(())
 }
 
-/// The big page counts, not the small ones at the same place; unless there is none.
+/// A big page takes precedence over small pages at the same addresses.
 ///
-/// `hides` is the word of a big entry that says that small pages do not count.
-fn big_pages_come_first<F: Format>(hides: u64) -> Result {
+/// `no_small_pages` is the word of an entry of a table of big pages that disables small pages.
+fn big_pages_precede_small<F: Format>(no_small_pages: u64) -> Result {
     let last = F::LEVELS.len() - 1;
-    let small = Pte::vram(VramAddress::new(PAGE), false);
-    let big = Pte::vram(VramAddress::new(PAGE), true);
+    let small = vram_page(PAGE);
+    let big = Pte {
+        read_only: true,
+        ..vram_page(PAGE)
+    };
     let small_page = Found::Page {
         pte: small,
         size: PageSize::Size4K,
@@ -281,19 +295,19 @@ fn big_pages_come_first<F: Format>(hides: u64) -> Result {
         pte: big,
         size: PageSize::Size64K,
     };
-    let invalid = !0;
+    let malformed = !0;
 
     let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(vram_table(last)))?;
-    tables.ensure(last, Found::Nothing)?;
+    tables.ensure(last, Found::Invalid)?;
     tables.set(last, [F::encode_pte(&small, PageSize::Size4K)?, 0])?;
     tables.ensure(last, small_page)?;
     ensure(tables.reads.get() == F::LEVELS.len() + 2)?;
 
     for (word, found) in [
         (F::encode_pte(&big, PageSize::Size64K)?, big_page),
-        (F::encode_sparse(EntryKind::Pte)[0], Found::Sparse),
-        (hides, Found::Nothing),
-        (invalid, Found::Invalid([invalid, 0])),
+        (F::encode_sparse(EntryType::Pte)[0], Found::Sparse),
+        (no_small_pages, Found::Invalid),
+        (malformed, Found::Malformed([malformed, 0])),
         (0, small_page),
     ] {
         tables.set_big(word)?;
@@ -303,20 +317,20 @@ fn big_pages_come_first<F: Format>(hides: u64) -> Result {
     Ok(())
 }
 
-/// A table of big pages need not have one of small pages beside it.
+/// A dual entry can point to a table of big pages without a table of small pages.
 fn big_pages_alone<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let size = PageSize::Size64K;
-    let pte = Pte::vram(VramAddress::new(PAGE), false);
+    let pte = vram_page(PAGE);
 
     let mut tables = Tables::<F>::with_dual(Some(big_table()), None)?;
-    tables.ensure(last, Found::Nothing)?;
+    tables.ensure(last, Found::Invalid)?;
     tables.set_big(F::encode_pte(&pte, size)?)?;
     tables.ensure(last, Found::Page { pte, size })
 }
 
-/// A table that cannot be read is never taken for nothing, nor is anything read there.
-fn foreign_tables_at_any_level<F: Format>() -> Result {
+/// A walk reports a table in system memory and does not read it.
+fn system_tables_at_any_level<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
 
     for aperture in [Aperture::SysCoherent, Aperture::SysNonCoherent] {
@@ -326,19 +340,19 @@ fn foreign_tables_at_any_level<F: Format>() -> Result {
             let mut tables = Tables::<F>::new(number + 1)?;
 
             tables.set(number, [F::encode_pde(&foreign)?, 0])?;
-            tables.ensure(number, Found::Foreign(foreign))?;
+            tables.ensure(number, Found::SysmemTable(foreign))?;
         }
 
-        // The table of big pages might have one.
+        // The table of big pages may contain a page.
         let mut tables = Tables::<F>::with_dual(Some(foreign), Some(vram_table(last)))?;
-        let pte = Pte::vram(VramAddress::new(PAGE), false);
+        let pte = vram_page(PAGE);
         tables.set(last, [F::encode_pte(&pte, PageSize::Size4K)?, 0])?;
-        tables.ensure(last - 1, Found::Foreign(foreign))?;
+        tables.ensure(last - 1, Found::SysmemTable(foreign))?;
 
-        // The table of small pages might have one, but only counts if there is no big page.
+        // The table of small pages may contain a page, but matters only without a big page.
         let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(foreign))?;
         let size = PageSize::Size64K;
-        tables.ensure(last - 1, Found::Foreign(foreign))?;
+        tables.ensure(last - 1, Found::SysmemTable(foreign))?;
         tables.set_big(F::encode_pte(&pte, size)?)?;
         tables.ensure(last, Found::Page { pte, size })?;
     }
@@ -346,27 +360,27 @@ fn foreign_tables_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// Words without a meaning are never taken for nothing.
-fn invalid_entries_at_any_level<F: Format>() -> Result {
+/// A walk reports malformed entries at any level.
+fn malformed_entries_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
         let words = match level.kind {
-            EntryKind::Dual => [0, !0],
-            EntryKind::Pde | EntryKind::Pte => [!0, 0],
+            EntryType::Dual => [0, !0],
+            EntryType::Pde | EntryType::Pte => [!0, 0],
         };
 
         tables.set(number, words)?;
-        tables.ensure(number, Found::Invalid(words))?;
+        tables.ensure(number, Found::Malformed(words))?;
     }
 
     Ok(())
 }
 
-/// An address with a bit that the format has not got is an error, not another address.
-fn addresses_are_not_cut_off<F: Format>() -> Result {
+/// An address with more bits than the format translates is an error, not another address.
+fn address_too_large_einval<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::new(last + 1)?;
-    let pte = Pte::vram(VramAddress::new(PAGE), false);
+    let pte = vram_page(PAGE);
 
     tables.set(last, [F::encode_pte(&pte, PageSize::Size4K)?, 0])?;
     for bit in 0..64 {
@@ -375,7 +389,7 @@ fn addresses_are_not_cut_off<F: Format>() -> Result {
         if bit < 12 {
             ensure(walk == tables.walk_to(ADDRESS))?;
         } else if bit < F::VA_BITS {
-            ensure(walk?.found == Found::Nothing)?;
+            ensure(walk?.found == Found::Invalid)?;
         } else {
             ensure(walk == Err(EINVAL) && tables.reads.get() == 0)?;
         }
@@ -384,10 +398,11 @@ fn addresses_are_not_cut_off<F: Format>() -> Result {
     Ok(())
 }
 
-/// The root has to be aligned, and may be anywhere.
-fn roots_are_aligned<F: Format>() -> Result {
+/// The root must be aligned, and can be at any address.
+fn root_misaligned_einval<F: Format>() -> Result {
     let walk_from = |root, read: &mut dyn FnMut(VramAddress) -> Result<u64>| {
-        walk::<F>(
+        walk(
+            &F::default(),
             &mut |address| read(address),
             ALL_SIZES,
             VramAddress::new(root),
@@ -409,7 +424,7 @@ fn roots_are_aligned<F: Format>() -> Result {
 }
 
 /// An error of any read ends the walk.
-fn errors_are_passed_on<F: Format>() -> Result {
+fn read_error_ends_walk<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(vram_table(last)))?;
 

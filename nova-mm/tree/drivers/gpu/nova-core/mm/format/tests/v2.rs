@@ -1,33 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 2 of the MMU.
+//! Tests of the format of MMU version 2.
 //!
-//! The words were put together by hand from the published bits, and not by way of the format.
+//! Words are composed by hand from the published bit positions, not by the format.
 
 use kernel::prelude::*;
 
-use crate::mm::{
-    address::{
-        PageSize,
-        VramAddress, //
-    },
-    format::{
-        tests,
-        v2::MmuV2,
-        Aperture,
-        Entry,
-        EntryKind,
-        Format,
-        Kind,
-        Pde,
-        Pte, //
+use crate::{
+    gpu::Chipset,
+    mm::{
+        address::{
+            PageSize,
+            VramAddress, //
+        },
+        format::{
+            self,
+            tests::{
+                self,
+                vram_page,
+                GoldenRun, //
+            },
+            v2::MmuV2,
+            Access,
+            Aperture,
+            Entry,
+            EntryType,
+            Format,
+            PageAttributes,
+            Pde,
+            Pte,
+            PteKind, //
+        },
     },
 };
 
-/// Number of bits of an address of VRAM, of this GPU or of another: 25 bits of page number.
+/// The format. Its trait is not imported, because [`Format`] has functions of the same names.
+const FORMAT: &dyn format::MmuFormat = &MmuV2;
+
+/// Width of an address of VRAM or peer memory: the page number has 25 bits.
 const VRAM_BITS: u32 = 37;
 
-/// Number of bits of an address of system memory: those of 46 bits of pages.
+/// Width of an address of system memory: the page number has 46 bits.
 const SYS_BITS: u32 = 58;
 
 fn table(aperture: Aperture, address: u64, volatile: bool) -> Pde {
@@ -41,25 +54,82 @@ fn table(aperture: Aperture, address: u64, volatile: bool) -> Pde {
 fn page(aperture: Aperture, address: u64) -> Pte {
     Pte {
         aperture,
-        ..Pte::vram(VramAddress::new(address), false)
+        ..vram_page(address)
     }
 }
 
 fn decode_pde(word: u64) -> Entry {
-    MmuV2::decode(EntryKind::Pde, PageSize::Size512M, [word, 0])
+    MmuV2::decode(EntryType::Pde, PageSize::Size512M, [word, 0])
 }
 
 fn decode_dual(words: [u64; 2]) -> Entry {
-    MmuV2::decode(EntryKind::Dual, PageSize::Size2M, words)
+    MmuV2::decode(EntryType::Dual, PageSize::Size2M, words)
 }
 
 fn decode_pte(word: u64) -> Entry {
-    MmuV2::decode(EntryKind::Pte, PageSize::Size4K, [word, 0])
+    MmuV2::decode(EntryType::Pte, PageSize::Size4K, [word, 0])
 }
 
-#[kunit_tests(nova_mm_format_v2)]
+#[kunit_tests(nova_core_mm_format_v2)]
 mod suite {
     use super::*;
+
+    #[test]
+    fn chips_have_format() {
+        for &chipset in Chipset::ALL {
+            let format = format::mmu_format(chipset);
+            let own = format.encode_own_pde(VramAddress::new(0x1234_5000));
+
+            assert_eq!(format.va_bits(), 49);
+            assert_eq!(format.levels().len(), 5);
+            assert_eq!(own, Ok([0x123_4502, 0]));
+        }
+    }
+
+    #[test]
+    fn pte_new_attributes() {
+        use Aperture::*;
+
+        for (aperture, volatile) in [
+            (Vram, false),
+            (Peer, false),
+            (SysCoherent, true),
+            (SysNonCoherent, true),
+        ] {
+            let plain = Pte {
+                aperture,
+                address: 0x1234_5000,
+                peer: 0,
+                kind: PteKind::Pitch,
+                volatile,
+                privileged: false,
+                read_only: false,
+                no_atomics: false,
+                no_access_counting: true,
+            };
+            let special = PageAttributes {
+                kind: PteKind::Other(9),
+                access: Access::ReadOnly,
+                volatile: true,
+                privileged: true,
+            };
+
+            assert_eq!(
+                Pte::new(aperture, 0x1234_5000, &PageAttributes::default()),
+                plain
+            );
+            assert_eq!(
+                Pte::new(aperture, 0x1234_5000, &special),
+                Pte {
+                    kind: PteKind::Other(9),
+                    volatile: true,
+                    privileged: true,
+                    read_only: true,
+                    ..plain
+                }
+            );
+        }
+    }
 
     #[test]
     fn levels() -> Result {
@@ -74,12 +144,12 @@ mod suite {
             .map(|level| level.entries())
             .eq(entries));
 
-        tests::levels_cover_the_address::<MmuV2>()?;
-        tests::indices_make_up_the_page::<MmuV2>()
+        tests::levels_cover_address::<MmuV2>()?;
+        tests::indices_compose_page::<MmuV2>()
     }
 
     #[test]
-    fn tables_in_vram() {
+    fn pde_vram_words() {
         // Page 0x12345 at bit 8; APERTURE 1 at bit 1.
         assert_eq!(
             MmuV2::encode_pde(&Pde::vram(VramAddress::new(0x1234_5000))),
@@ -94,7 +164,7 @@ mod suite {
     }
 
     #[test]
-    fn tables_in_system_memory() {
+    fn pde_system_words() {
         // Page 1 at bit 8; APERTURE 2, or 3 for not coherent, at bit 1.
         let coherent = table(Aperture::SysCoherent, 0x1000, false);
         assert_eq!(MmuV2::encode_pde(&coherent), Ok(0x104));
@@ -107,7 +177,7 @@ mod suite {
     }
 
     #[test]
-    fn dual_entries() {
+    fn dual_words() {
         // Big: 0x123456 units of 256 bytes at bit 4. Small: page 0x12345 at bit 8.
         let big = Pde::vram(VramAddress::new(0x1234_5600));
         let small = Pde::vram(VramAddress::new(0x1234_5000));
@@ -140,7 +210,7 @@ mod suite {
         assert_eq!(decode_pde(0x22), Entry::Table(directory));
     }
 
-    /// NO_ATS, bit 5 of an entry of one word. The driver leaves it clear, the firmware need not.
+    /// NO_ATS is bit 5 of an entry of one word. The driver leaves it clear, firmware may set it.
     #[test]
     fn pde_no_ats() -> Result {
         let own = MmuV2::own_table(VramAddress::new(0x1234_5000));
@@ -157,36 +227,37 @@ mod suite {
         assert_eq!(MmuV2::encode_pde(&no_ats), Ok(0x123_4522));
         assert_eq!(decode_pde(0x123_4522), Entry::Table(no_ats));
         assert_eq!(decode_pde(0x12e), Entry::Table(sys));
-        assert_eq!(decode_pde(0x20), Entry::Absent);
+        assert_eq!(decode_pde(0x20), Entry::Invalid);
         assert_eq!(decode_pde(0x28), Entry::Sparse);
 
-        // A dual entry has no place for it.
+        // A dual entry has no bit for it.
         assert_eq!(MmuV2::encode_dual(Some(&no_ats), None), Err(EINVAL));
         assert_eq!(MmuV2::encode_dual(None, Some(&no_ats)), Err(EINVAL));
-        assert_eq!(decode_dual([0x20, 0]), Entry::Invalid);
-        assert_eq!(decode_dual([0, 0x123_4522]), Entry::Invalid);
+        assert_eq!(decode_dual([0x20, 0]), Entry::Malformed);
+        assert_eq!(decode_dual([0x28, 0]), Entry::Malformed);
+        assert_eq!(decode_dual([0, 0x123_4522]), Entry::Malformed);
 
-        tests::unmapped_entries_come_back::<MmuV2>(true, false)
+        Ok(())
     }
 
     /// Bits 63:54, 7:6 and 4 of an entry of one word have no published meaning.
     #[test]
     fn pde_unknown_attributes() -> Result {
-        tests::unknown_attributes_come_back::<MmuV2>(0xffc0_0000_0000_00d0)?;
+        tests::unknown_attributes_round_trip::<MmuV2>(0xffc0_0000_0000_00d0)?;
 
-        // Words read from a bus that cannot reach the memory are neither directories nor absent.
+        // Reads that do not reach the memory return words that are malformed.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
-            assert_eq!(decode_pde(word), Entry::Invalid);
+            assert_eq!(decode_pde(word), Entry::Malformed);
         }
-        // Nor is an address above 128 GiB, with or without such attributes.
-        assert_eq!(decode_pde(0x2_0123_4502), Entry::Invalid);
-        assert_eq!(decode_pde(0x20_0000_0123_4542), Entry::Invalid);
+        // So are addresses above 128 GiB, with and without unknown attributes.
+        assert_eq!(decode_pde(0x2_0123_4502), Entry::Malformed);
+        assert_eq!(decode_pde(0x20_0000_0123_4542), Entry::Malformed);
 
         Ok(())
     }
 
     #[test]
-    fn pages_of_vram() {
+    fn pte_vram_words() {
         let encode = |pte: &Pte| MmuV2::encode_pte(pte, PageSize::Size4K);
         let plain = page(Aperture::Vram, 0x1234_5000);
 
@@ -194,7 +265,10 @@ mod suite {
         assert_eq!(encode(&plain), Ok(0x123_4501));
         // READ_ONLY, bit 6.
         assert_eq!(
-            encode(&Pte::vram(VramAddress::new(0x1234_5000), true)),
+            encode(&Pte {
+                read_only: true,
+                ..plain
+            }),
             Ok(0x123_4541)
         );
         // The highest page: 25 bits of ones in 32:8.
@@ -231,14 +305,14 @@ mod suite {
             // KIND at bit 56: 6, or 0xff.
             (
                 Pte {
-                    kind: Kind::Generic,
+                    kind: PteKind::Generic,
                     ..plain
                 },
                 0x600_0000_0123_4501,
             ),
             (
                 Pte {
-                    kind: Kind::Other(0xff),
+                    kind: PteKind::Other(0xff),
                     ..plain
                 },
                 0xff00_0000_0123_4501,
@@ -250,7 +324,7 @@ mod suite {
     }
 
     #[test]
-    fn pages_elsewhere() {
+    fn pte_peer_system_words() {
         let encode = |pte: &Pte| MmuV2::encode_pte(pte, PageSize::Size4K);
         let peer = Pte {
             peer: 5,
@@ -271,78 +345,78 @@ mod suite {
     }
 
     #[test]
-    fn large_pages() -> Result {
+    fn pte_large_words() -> Result {
         let encode = |address, size| MmuV2::encode_pte(&page(Aperture::Vram, address), size);
 
-        // The same bits as a PTE's, with zeroes where the page has its offset.
+        // The same fields as in a PTE of 4 KiB, with zeroes for the offset in the page.
         assert_eq!(encode(0x1234_0000, PageSize::Size64K), Ok(0x123_4001));
         assert_eq!(encode(0x1_2340_0000, PageSize::Size2M), Ok(0x1234_0001));
         assert_eq!(encode(0x6000_0000, PageSize::Size512M), Ok(0x600_0001));
         assert_eq!(encode(0, PageSize::Size256G), Err(EINVAL));
 
-        tests::large_pages_have_one_word::<MmuV2>()
+        tests::large_page_second_word_malformed::<MmuV2>()
     }
 
     #[test]
-    fn unused_entries() -> Result {
+    fn sparse_words() -> Result {
         // VOL, bit 3, alone.
-        assert_eq!(MmuV2::encode_sparse(EntryKind::Pde), [8, 0]);
-        assert_eq!(MmuV2::encode_sparse(EntryKind::Dual), [8, 0]);
-        assert_eq!(MmuV2::encode_sparse(EntryKind::Pte)[0], 8);
+        for kind in [EntryType::Pde, EntryType::Dual, EntryType::Pte] {
+            assert_eq!(FORMAT.encode_sparse(kind), [8, 0]);
+        }
 
         // PRIVILEGE, bit 5, alone; or with VOL.
-        tests::only_big_entries_hide_small_pages::<MmuV2>(0x20)?;
-        tests::only_big_entries_hide_small_pages::<MmuV2>(0x28)?;
-        tests::zero_is_absent::<MmuV2>()?;
-        tests::sparse_comes_back::<MmuV2>()
+        tests::no_small_pages_only_in_big_tables::<MmuV2>(0x20)?;
+        tests::no_small_pages_only_in_big_tables::<MmuV2>(0x28)?;
+        tests::zero_words_decode_invalid::<MmuV2>()?;
+        tests::sparse_round_trips::<MmuV2>()
     }
 
     #[test]
-    fn stray_bits_are_not_overlooked() {
+    fn decode_stray_bits_malformed() {
         // Without an aperture: an address, or an attribute.
-        assert_eq!(decode_pde(0x100), Entry::Invalid);
-        assert_eq!(decode_pde(0x10), Entry::Invalid);
-        assert_eq!(decode_dual([0, 8]), Entry::Invalid);
-        assert_eq!(decode_dual([8, 0x123_4502]), Entry::Invalid);
-        assert_eq!(decode_dual([0, 0x123_4503]), Entry::Invalid);
+        assert_eq!(decode_pde(0x100), Entry::Malformed);
+        assert_eq!(decode_pde(0x10), Entry::Malformed);
+        assert_eq!(decode_dual([0, 8]), Entry::Malformed);
+        assert_eq!(decode_dual([8, 0x123_4502]), Entry::Malformed);
+        assert_eq!(decode_dual([0, 0x123_4503]), Entry::Malformed);
         // Without VALID: an address, or READ_ONLY.
-        assert_eq!(decode_pte(0x123_4500), Entry::Invalid);
-        assert_eq!(decode_pte(0x40), Entry::Invalid);
+        assert_eq!(decode_pte(0x123_4500), Entry::Malformed);
+        assert_eq!(decode_pte(0x40), Entry::Malformed);
         // ENCRYPTED, bit 4.
-        assert_eq!(decode_pte(0x123_4511), Entry::Invalid);
+        assert_eq!(decode_pte(0x123_4511), Entry::Malformed);
         // COMPTAGLINE, 55:36; a peer for VRAM.
-        assert_eq!(decode_pte(0x10_0123_4501), Entry::Invalid);
-        assert_eq!(decode_pte(0x80_0000_0123_4501), Entry::Invalid);
-        assert_eq!(decode_pte(0x2_0123_4501), Entry::Invalid);
-        // KIND 7, which is no kind.
-        assert_eq!(decode_pte(0x700_0000_0123_4501), Entry::Invalid);
+        assert_eq!(decode_pte(0x10_0123_4501), Entry::Malformed);
+        assert_eq!(decode_pte(0x80_0000_0123_4501), Entry::Malformed);
+        assert_eq!(decode_pte(0x2_0123_4501), Entry::Malformed);
+        // KIND 7, which is not a kind.
+        assert_eq!(decode_pte(0x700_0000_0123_4501), Entry::Malformed);
         // A page of 2 MiB that is not aligned.
-        assert_eq!(decode_dual([0x123_4501, 0]), Entry::Invalid);
+        assert_eq!(decode_dual([0x123_4501, 0]), Entry::Malformed);
     }
 
-    /// The bit that looks like "invalid" makes a page of a directory's entry: of VRAM, at zero, for
-    /// everybody to write.
+    /// Bit 0 of a directory entry does not mark it invalid. It makes it a writable page at VRAM
+    /// address zero.
     #[test]
-    fn an_absent_pde_has_not_bit_0() -> Result {
+    fn invalid_pde_bit_0_clear() -> Result {
         let first_page = Entry::Page(page(Aperture::Vram, 0));
 
         assert_eq!(decode_pde(1), first_page);
         assert_eq!(decode_dual([1, 0]), first_page);
-        assert_eq!(decode_pde(0), Entry::Absent);
+        assert_eq!(decode_pde(0), Entry::Invalid);
         assert_eq!(MmuV2::encode_dual(None, None), Ok([0, 0]));
-        assert_eq!(MmuV2::encode_sparse(EntryKind::Pde)[0] & 1, 0);
-        assert_eq!(MmuV2::encode_sparse(EntryKind::Dual)[0] & 1, 0);
+        assert_eq!(MmuV2::encode_sparse(EntryType::Pde)[0] & 1, 0);
+        assert_eq!(MmuV2::encode_sparse(EntryType::Dual)[0] & 1, 0);
 
         Ok(())
     }
 
-    /// What a walk that looks for tables must not take for nothing.
+    /// Entries that do not point to a table in VRAM, but are not invalid either.
     #[test]
-    fn what_is_no_table_in_vram_is_not_absent() {
+    fn decode_other_than_vram_table() {
         let big = Pde::vram(VramAddress::new(0x1234_5600));
         let sys = table(Aperture::SysCoherent, 0x1000, false);
 
-        // A page in the two upper kinds of directories, and where there are none.
+        // A page in the two levels that can have pages, and in the levels that cannot.
         assert_eq!(
             decode_dual([0x1234_0001, 0]),
             Entry::Page(page(Aperture::Vram, 0x1_2340_0000))
@@ -352,9 +426,9 @@ mod suite {
             Entry::Page(page(Aperture::Vram, 0x6000_0000))
         );
         for level in &MmuV2::LEVELS[..2] {
-            assert_eq!(level.decode::<MmuV2>([0x600_0001, 0]), Entry::Invalid);
+            assert_eq!(level.decode(FORMAT, [0x600_0001, 0]), Entry::Malformed);
         }
-        // A table of big pages, and none of small ones.
+        // A table of big pages without a table of small pages.
         assert_eq!(
             decode_dual([0x123_4562, 0]),
             Entry::Dual {
@@ -374,8 +448,8 @@ mod suite {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
-        // The first byte beyond 128 GiB of VRAM, and beyond 58 bits of system memory.
+    fn encode_address_too_large_einval() {
+        // The first address above 128 GiB of VRAM, and above 58 bits of system memory.
         let vram = page(Aperture::Vram, 0x20_0000_0000);
         let peer = page(Aperture::Peer, 0x20_0000_0000);
         let sys = page(Aperture::SysCoherent, 0x400_0000_0000_0000);
@@ -392,14 +466,14 @@ mod suite {
     }
 
     #[test]
-    fn what_cannot_be_expressed_is_an_error() {
+    fn encode_inexpressible_einval() {
         let plain = page(Aperture::Vram, 0);
         let counted = Pte {
             no_access_counting: false,
             ..plain
         };
         let no_kind = Pte {
-            kind: Kind::Other(7),
+            kind: PteKind::Other(7),
             ..plain
         };
         let peer = table(Aperture::Peer, 0x1000, false);
@@ -409,27 +483,260 @@ mod suite {
         assert_eq!(MmuV2::encode_pde(&peer), Err(EINVAL));
     }
 
+    /// Runs that end with the last page of each aperture.
     #[test]
-    fn tables_come_back() -> Result {
-        tests::tables_come_back::<MmuV2>(VRAM_BITS, SYS_BITS)
+    fn run_words() -> Result {
+        // APERTURE 0; 25 bits of page number in 32:8.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0x1f_ffe0_0000,
+                first: 0x1_fffe_0001,
+                last: 0x1_ffff_ff01,
+                step: 0x100,
+            },
+            GoldenRun {
+                size: PageSize::Size64K,
+                count: 32,
+                address: 0x1f_ffe0_0000,
+                first: 0x1_fffe_0001,
+                last: 0x1_ffff_f001,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0x1f_e000_0000,
+                first: 0x1_fe00_0001,
+                last: 0x1_fffe_0001,
+                step: 0x2_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size512M,
+                count: 4,
+                address: 0x1f_8000_0000,
+                first: 0x1_f800_0001,
+                last: 0x1_fe00_0001,
+                step: 0x200_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::Vram, &runs)?;
+
+        // APERTURE 1; the same bits, and the number of the GPU, 5, in 35:33.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0x1f_ffe0_0000,
+                first: 0xb_fffe_0003,
+                last: 0xb_ffff_ff03,
+                step: 0x100,
+            },
+            GoldenRun {
+                size: PageSize::Size512M,
+                count: 4,
+                address: 0x1f_8000_0000,
+                first: 0xb_f800_0003,
+                last: 0xb_fe00_0003,
+                step: 0x200_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::Peer, &runs)?;
+
+        // APERTURE 2 and VOL; 46 bits of page number in 53:8.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0x3ff_ffff_ffe0_0000,
+                first: 0x3f_ffff_fffe_000d,
+                last: 0x3f_ffff_ffff_ff0d,
+                step: 0x100,
+            },
+            GoldenRun {
+                size: PageSize::Size64K,
+                count: 32,
+                address: 0x3ff_ffff_ffe0_0000,
+                first: 0x3f_ffff_fffe_000d,
+                last: 0x3f_ffff_ffff_f00d,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0x3ff_ffff_e000_0000,
+                first: 0x3f_ffff_fe00_000d,
+                last: 0x3f_ffff_fffe_000d,
+                step: 0x2_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size512M,
+                count: 4,
+                address: 0x3ff_ffff_8000_0000,
+                first: 0x3f_ffff_f800_000d,
+                last: 0x3f_ffff_fe00_000d,
+                step: 0x200_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::SysCoherent, &runs)?;
+
+        // APERTURE 3 and VOL.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0x3ff_ffff_ffe0_0000,
+                first: 0x3f_ffff_fffe_000f,
+                last: 0x3f_ffff_ffff_ff0f,
+                step: 0x100,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0x3ff_ffff_e000_0000,
+                first: 0x3f_ffff_fe00_000f,
+                last: 0x3f_ffff_fffe_000f,
+                step: 0x2_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::SysNonCoherent, &runs)?;
+
+        Ok(())
+    }
+
+    /// The words of a page with each attribute of a mapping.
+    #[test]
+    fn run_attributes() -> Result {
+        let plain = PageAttributes::default();
+        let encode = |attributes: PageAttributes| {
+            let page = Pte::new(Aperture::Vram, 0x1234_5000, &attributes);
+
+            FORMAT
+                .encode_run(&page, PageSize::Size4K, 1)
+                .map(|run| run.first)
+        };
+
+        assert_eq!(encode(plain), Ok(0x123_4501));
+        for (attributes, word) in [
+            // VOL, bit 3.
+            (
+                PageAttributes {
+                    volatile: true,
+                    ..plain
+                },
+                0x123_4509,
+            ),
+            // PRIVILEGE, bit 5.
+            (
+                PageAttributes {
+                    privileged: true,
+                    ..plain
+                },
+                0x123_4521,
+            ),
+            // READ_ONLY, bit 6.
+            (
+                PageAttributes {
+                    access: Access::ReadOnly,
+                    ..plain
+                },
+                0x123_4541,
+            ),
+            // KIND 6 at bit 56.
+            (
+                PageAttributes {
+                    kind: PteKind::Generic,
+                    ..plain
+                },
+                0x600_0000_0123_4501,
+            ),
+        ] {
+            assert_eq!(encode(attributes), Ok(word));
+        }
+
+        // KIND has 8 bits. 7 is not a kind.
+        for number in 0..=u8::MAX {
+            let kind = PteKind::from(number);
+            let word = 0x123_4501 | u64::from(number) << 56;
+            let expected = match number {
+                7 => Err(EINVAL),
+                _ => Ok(word),
+            };
+
+            assert_eq!(encode(PageAttributes { kind, ..plain }), expected);
+        }
+
+        Ok(())
     }
 
     #[test]
-    fn pages_come_back() -> Result {
-        tests::addresses_of_pages_come_back::<MmuV2>(VRAM_BITS, VRAM_BITS, SYS_BITS)?;
-        tests::kinds_come_back::<MmuV2>(256)?;
-        tests::peers_come_back::<MmuV2>()?;
-        tests::attributes_come_back::<MmuV2>()
+    fn own_table_words() {
+        let table = VramAddress::new(0x1234_5000);
+        let big = VramAddress::new(0x1234_5600);
+        // The last tables of VRAM, and the first address after them.
+        let last = VramAddress::new(0x1f_ffff_f000);
+        let last_big = VramAddress::new(0x1f_ffff_ff00);
+        let end = VramAddress::new(0x20_0000_0000);
+        let dual = |big, small| FORMAT.encode_own_dual(big, small);
+
+        // Page number at bit 8; APERTURE 1 at bit 1.
+        assert_eq!(FORMAT.encode_own_pde(table), Ok([0x123_4502, 0]));
+        assert_eq!(FORMAT.encode_own_pde(last), Ok([0x1_ffff_ff02, 0]));
+        assert_eq!(FORMAT.encode_own_pde(big), Err(EINVAL));
+        assert_eq!(FORMAT.encode_own_pde(end), Err(EINVAL));
+        // Address of a big table in units of 256 bytes at bit 4.
+        assert_eq!(dual(Some(big), None), Ok([0x123_4562, 0]));
+        assert_eq!(dual(None, Some(table)), Ok([0, 0x123_4502]));
+        assert_eq!(dual(Some(big), Some(table)), Ok([0x123_4562, 0x123_4502]));
+        assert_eq!(
+            dual(Some(last_big), Some(last)),
+            Ok([0x1_ffff_fff2, 0x1_ffff_ff02])
+        );
+        assert_eq!(dual(None, None), Ok([0, 0]));
+        for (big, small) in [
+            (Some(end), None),
+            (None, Some(end)),
+            (None, Some(big)),
+            (Some(VramAddress::new(0x80)), None),
+        ] {
+            assert_eq!(dual(big, small), Err(EINVAL));
+        }
     }
 
     #[test]
-    fn random_words_come_back() -> Result {
-        tests::random_words_come_back::<MmuV2>()?;
-        tests::single_words_stand_alone::<MmuV2>()
+    fn runs_match_pages() -> Result {
+        tests::runs_match_pages::<MmuV2>()?;
+        tests::runs_end_at_address_limit::<MmuV2>(VRAM_BITS, VRAM_BITS, SYS_BITS)
     }
 
     #[test]
-    fn every_bit_counts() -> Result {
-        tests::every_bit_counts::<MmuV2>()
+    fn run_invalid_einval() -> Result {
+        tests::run_invalid_einval::<MmuV2>()?;
+        tests::run_wrong_step_einval::<MmuV2>()
+    }
+
+    #[test]
+    fn tables_round_trip() -> Result {
+        tests::tables_round_trip::<MmuV2>(VRAM_BITS, SYS_BITS)
+    }
+
+    #[test]
+    fn pages_round_trip() -> Result {
+        tests::page_addresses_round_trip::<MmuV2>(VRAM_BITS, VRAM_BITS, SYS_BITS)?;
+        tests::page_kinds_round_trip::<MmuV2>(256)?;
+        tests::page_peers_round_trip::<MmuV2>()?;
+        tests::page_attributes_round_trip::<MmuV2>()
+    }
+
+    #[test]
+    fn random_words_round_trip() -> Result {
+        tests::random_words_round_trip::<MmuV2>()?;
+        tests::second_word_ignored::<MmuV2>()
+    }
+
+    #[test]
+    fn every_bit_matters() -> Result {
+        tests::every_bit_matters::<MmuV2>()
     }
 }

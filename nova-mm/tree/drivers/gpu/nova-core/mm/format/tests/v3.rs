@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 3 of the MMU.
+//! Tests of the format of MMU version 3.
 //!
-//! The words were put together by hand from the published bits, and not by way of the format.
+//! Words are composed by hand from the published bit positions, not by the format.
 
 use kernel::prelude::*;
 
@@ -12,25 +12,35 @@ use crate::mm::{
         VramAddress, //
     },
     format::{
-        tests,
+        self,
+        tests::{
+            self,
+            vram_page,
+            GoldenRun, //
+        },
         v3::MmuV3,
+        Access,
         Aperture,
         Entry,
-        EntryKind,
+        EntryType,
         Format,
-        Kind,
+        PageAttributes,
         Pde,
-        Pte, //
+        Pte,
+        PteKind, //
     },
 };
 
-/// Number of bits of an address of VRAM: the one published field that is for VRAM ends at bit 39.
+/// The format. Its trait is not imported, because [`Format`] has functions of the same names.
+const FORMAT: &dyn format::MmuFormat = &MmuV3;
+
+/// Width of an address of VRAM: the only published field for VRAM ends at bit 39.
 const VRAM_BITS: u32 = 40;
 
-/// Number of bits of an address of system memory or of another GPU: the field ends at bit 51.
+/// Width of an address of system memory or peer memory: the field ends at bit 51.
 const SYS_BITS: u32 = 52;
 
-/// The names of PCF in a valid PTE, in the order of their numbers.
+/// The names of the values of PCF in a valid PTE, in order.
 const PTE_PCF: [&str; 32] = [
     "REGULAR_RW_ATOMIC_CACHED_ACE",
     "REGULAR_RW_ATOMIC_UNCACHED_ACE",
@@ -79,23 +89,23 @@ fn table(aperture: Aperture, address: u64, volatile: bool, no_ats: bool) -> Pde 
 fn page(aperture: Aperture, address: u64) -> Pte {
     Pte {
         aperture,
-        ..Pte::vram(VramAddress::new(address), false)
+        ..vram_page(address)
     }
 }
 
 fn decode_pde(word: u64) -> Entry {
-    MmuV3::decode(EntryKind::Pde, PageSize::Size512M, [word, 0])
+    MmuV3::decode(EntryType::Pde, PageSize::Size512M, [word, 0])
 }
 
 fn decode_dual(words: [u64; 2]) -> Entry {
-    MmuV3::decode(EntryKind::Dual, PageSize::Size2M, words)
+    MmuV3::decode(EntryType::Dual, PageSize::Size2M, words)
 }
 
 fn decode_pte(word: u64) -> Entry {
-    MmuV3::decode(EntryKind::Pte, PageSize::Size4K, [word, 0])
+    MmuV3::decode(EntryType::Pte, PageSize::Size4K, [word, 0])
 }
 
-#[kunit_tests(nova_mm_format_v3)]
+#[kunit_tests(nova_core_mm_format_v3)]
 mod suite {
     use super::*;
 
@@ -112,12 +122,12 @@ mod suite {
             .map(|level| level.entries())
             .eq(entries));
 
-        tests::levels_cover_the_address::<MmuV3>()?;
-        tests::indices_make_up_the_page::<MmuV3>()
+        tests::levels_cover_address::<MmuV3>()?;
+        tests::indices_compose_page::<MmuV3>()
     }
 
     #[test]
-    fn tables_in_vram() {
+    fn pde_vram_words() {
         // The address in its place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
         let own = MmuV3::own_table(VramAddress::new(0x12_3456_7000));
         assert_eq!(MmuV3::encode_pde(&own), Ok(0x12_3456_7012));
@@ -127,7 +137,7 @@ mod suite {
     }
 
     #[test]
-    fn tables_in_system_memory() {
+    fn pde_system_words() {
         // APERTURE 2; PCF 1, uncached and with ATS. The highest page: ones in 51:12.
         let last = table(Aperture::SysCoherent, 0xf_ffff_ffff_f000, true, false);
         assert_eq!(MmuV3::encode_pde(&last), Ok(0xf_ffff_ffff_f00c));
@@ -138,7 +148,7 @@ mod suite {
     }
 
     #[test]
-    fn dual_entries() {
+    fn dual_words() {
         // The addresses in their places, big from bit 8; APERTURE 1; PCF 2.
         let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
         let small = MmuV3::own_table(VramAddress::new(0x1234_5000));
@@ -158,9 +168,9 @@ mod suite {
     }
 
     #[test]
-    fn pcf_of_directories() {
-        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so that it is
-        // kept where the entry points to a directory.
+    fn pde_pcf() {
+        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so entries keep
+        // it if they point to a directory.
         for pcf in 0..8 {
             let pde = table(Aperture::Vram, 0x1000, pcf & 1 != 0, pcf & 2 != 0);
             let valid = Entry::Table(Pde {
@@ -168,28 +178,28 @@ mod suite {
                 ..pde
             });
             let unused = match pcf {
-                0 | 2 => Entry::Absent,
+                0 | 2 => Entry::Invalid,
                 1 | 3 => Entry::Sparse,
-                _ => Entry::Invalid,
+                _ => Entry::Malformed,
             };
 
             assert_eq!(decode_pde(0x1002 | pcf << 3), valid);
             assert_eq!(decode_pde(pcf << 3), unused);
             assert_eq!(decode_dual([pcf << 3, 0]), unused);
-            // A table of small pages counts, whatever an absent half for big pages says of ATS.
+            // ATS in an invalid half for big pages does not affect the half for small pages.
             let dual = Entry::Dual {
                 big: None,
                 small: Some(pde),
             };
-            let small = if pcf < 4 { dual } else { Entry::Invalid };
+            let small = if pcf < 4 { dual } else { Entry::Malformed };
             assert_eq!(decode_dual([0, 0x1002 | pcf << 3]), small);
             assert_eq!(decode_dual([2 << 3, 0x1002 | pcf << 3]), small);
-            assert_eq!(decode_dual([1 << 3, 0x1002 | pcf << 3]), Entry::Invalid);
+            assert_eq!(decode_dual([1 << 3, 0x1002 | pcf << 3]), Entry::Malformed);
         }
     }
 
     #[test]
-    fn pcf_of_pages() -> Result {
+    fn pte_pcf() -> Result {
         for (pcf, name) in (0..).zip(PTE_PCF) {
             let pte = Pte {
                 volatile: name.contains("_UNCACHED"),
@@ -210,24 +220,24 @@ mod suite {
     }
 
     #[test]
-    fn pcf_of_unused_pages() -> Result {
+    fn invalid_pte_pcf() -> Result {
         for pcf in 0..32 {
             let entry = match pcf {
-                0 => Entry::Absent,
+                0 => Entry::Invalid,
                 1 => Entry::Sparse,
-                // 2 is "mapping nowhere", 3 is for big pages alone.
-                _ => Entry::Invalid,
+                // 2 is "mapping nowhere", and only big pages can have 3.
+                _ => Entry::Malformed,
             };
 
             assert_eq!(decode_pte(pcf << 3), entry);
         }
 
-        tests::only_big_entries_hide_small_pages::<MmuV3>(3 << 3)
+        tests::no_small_pages_only_in_big_tables::<MmuV3>(3 << 3)
     }
 
     /// PCF 0x02 is PRIVILEGE_RW_ATOMIC_CACHED_ACE and 0x10 is REGULAR_RW_ATOMIC_CACHED_ACD.
     #[test]
-    fn privilege_and_access_counting_are_not_swapped() -> Result {
+    fn pte_pcf_privilege_access_counting() -> Result {
         let plain = page(Aperture::Vram, 0);
         let privileged = Pte {
             privileged: true,
@@ -245,12 +255,15 @@ mod suite {
     }
 
     #[test]
-    fn pages_of_vram() {
+    fn pte_vram_words() {
         let encode = |pte: &Pte| MmuV3::encode_pte(pte, PageSize::Size4K);
         let plain = page(Aperture::Vram, 0x12_3456_7000);
-        let read_only = Pte::vram(VramAddress::new(0x12_3456_7000), true);
+        let read_only = Pte {
+            read_only: true,
+            ..plain
+        };
         let generic = Pte {
-            kind: Kind::Generic,
+            kind: PteKind::Generic,
             ..plain
         };
 
@@ -268,7 +281,7 @@ mod suite {
     }
 
     #[test]
-    fn pages_elsewhere() {
+    fn pte_peer_system_words() {
         let encode = |pte: &Pte| MmuV3::encode_pte(pte, PageSize::Size4K);
         let peer = Pte {
             peer: 5,
@@ -296,18 +309,18 @@ mod suite {
     }
 
     #[test]
-    fn kind_7_is_no_kind_and_15_is_one() {
+    fn pte_kind_7_malformed() {
         let last = Pte {
-            kind: Kind::Other(0xf),
+            kind: PteKind::Other(0xf),
             ..page(Aperture::Vram, 0)
         };
 
-        assert_eq!(decode_pte(0x781), Entry::Invalid);
+        assert_eq!(decode_pte(0x781), Entry::Malformed);
         assert_eq!(decode_pte(0xf81), Entry::Page(last));
     }
 
     #[test]
-    fn large_pages() -> Result {
+    fn pte_large_words() -> Result {
         let encode = |address, size| MmuV3::encode_pte(&page(Aperture::Vram, address), size);
 
         assert_eq!(encode(0x1234_0000, PageSize::Size64K), Ok(0x1234_0081));
@@ -318,49 +331,27 @@ mod suite {
             Ok(0x80_0000_0081)
         );
 
-        tests::large_pages_have_one_word::<MmuV3>()
+        tests::large_page_second_word_malformed::<MmuV3>()
     }
 
     #[test]
-    fn unused_entries() -> Result {
-        // PCF 3, sparse and ATS not allowed, as in the entries that point to tables; PCF 1 in a
-        // PTE.
-        assert_eq!(MmuV3::encode_sparse(EntryKind::Pde), [0x18, 0]);
-        assert_eq!(MmuV3::encode_sparse(EntryKind::Dual), [0x18, 0]);
-        assert_eq!(MmuV3::encode_sparse(EntryKind::Pte)[0], 8);
+    fn sparse_words() -> Result {
+        // PCF 3, sparse and ATS not allowed, as in entries that point to tables; PCF 1 in a PTE.
+        assert_eq!(FORMAT.encode_sparse(EntryType::Pde), [0x18, 0]);
+        assert_eq!(FORMAT.encode_sparse(EntryType::Dual), [0x18, 0]);
+        assert_eq!(FORMAT.encode_sparse(EntryType::Pte), [8, 0]);
 
-        tests::zero_is_absent::<MmuV3>()?;
-        tests::sparse_comes_back::<MmuV3>()
-    }
-
-    /// PCF of an entry without an aperture: 0 and 2 are invalid, 1 and 3 sparse, with ATS allowed
-    /// and not allowed.
-    #[test]
-    fn unmapped_entries_ats() -> Result {
-        for kind in [EntryKind::Pde, EntryKind::Dual] {
-            for (pcf, sparse, no_ats) in [
-                (0, false, false),
-                (1, true, false),
-                (2, false, true),
-                (3, true, true),
-            ] {
-                assert_eq!(
-                    MmuV3::encode_unmapped(kind, sparse, no_ats),
-                    Ok([pcf << 3, 0])
-                );
-            }
-        }
-
-        tests::unmapped_entries_come_back::<MmuV3>(true, true)
+        tests::zero_words_decode_invalid::<MmuV3>()?;
+        tests::sparse_round_trips::<MmuV3>()
     }
 
     /// Bits 63:52, 11:6 and 5 of an entry of one word, the last of which is a bit of PCF, have no
     /// published meaning.
     #[test]
     fn pde_unknown_attributes() -> Result {
-        tests::unknown_attributes_come_back::<MmuV3>(0xfff0_0000_0000_0fe0)?;
+        tests::unknown_attributes_round_trip::<MmuV3>(0xfff0_0000_0000_0fe0)?;
 
-        // PCF 4 and 7 are attributes that are not known; 8 is another bit of the word.
+        // PCF 4 and 7 are unknown attributes; 8 is a bit of the word above PCF.
         for (pcf, known) in [(4, 0), (7, 3), (8, 0)] {
             let pde = Pde {
                 unknown: (pcf & !3) << 3,
@@ -369,11 +360,11 @@ mod suite {
 
             assert_eq!(MmuV3::encode_pde(&pde), Ok(0x1002 | pcf << 3));
             assert_eq!(decode_pde(0x1002 | pcf << 3), Entry::Table(pde));
-            assert_eq!(decode_pde(pcf << 3), Entry::Invalid);
+            assert_eq!(decode_pde(pcf << 3), Entry::Malformed);
         }
-        // Words read from a bus that cannot reach the memory are neither directories nor absent.
+        // Reads that do not reach the memory return words that are malformed.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
-            assert_eq!(decode_pde(word), Entry::Invalid);
+            assert_eq!(decode_pde(word), Entry::Malformed);
         }
 
         Ok(())
@@ -383,7 +374,7 @@ mod suite {
     #[test]
     fn pte_pcf_ends_at_kind() {
         let kind_1 = Pte {
-            kind: Kind::Other(1),
+            kind: PteKind::Other(1),
             no_access_counting: false,
             ..page(Aperture::Vram, 0x1000)
         };
@@ -392,28 +383,28 @@ mod suite {
     }
 
     #[test]
-    fn stray_bits_are_not_overlooked() {
+    fn decode_stray_bits_malformed() {
         // Without an aperture or VALID: an address.
-        assert_eq!(decode_pde(0x1000), Entry::Invalid);
-        assert_eq!(decode_pte(0x1000), Entry::Invalid);
-        // In the half for small pages: sparse, or the bit that makes a page of an entry.
-        assert_eq!(decode_dual([0, 0x18]), Entry::Invalid);
-        assert_eq!(decode_dual([0, 0x1234_5013]), Entry::Invalid);
-        // VRAM from 1 TiB up.
-        assert_eq!(decode_pde(0x100_0000_0012), Entry::Invalid);
-        assert_eq!(decode_dual([0x100_0000_0012, 0]), Entry::Invalid);
-        assert_eq!(decode_pte(0x100_0000_0081), Entry::Invalid);
+        assert_eq!(decode_pde(0x1000), Entry::Malformed);
+        assert_eq!(decode_pte(0x1000), Entry::Malformed);
+        // In the half for small pages: sparse, or the bit that makes an entry a page.
+        assert_eq!(decode_dual([0, 0x18]), Entry::Malformed);
+        assert_eq!(decode_dual([0, 0x1234_5013]), Entry::Malformed);
+        // VRAM addresses of 1 TiB and above.
+        assert_eq!(decode_pde(0x100_0000_0012), Entry::Malformed);
+        assert_eq!(decode_dual([0x100_0000_0012, 0]), Entry::Malformed);
+        assert_eq!(decode_pte(0x100_0000_0081), Entry::Malformed);
         // Above the address; a peer for VRAM.
-        assert_eq!(decode_dual([0x10_0000_0000_0012, 0]), Entry::Invalid);
-        assert_eq!(decode_pte(0x10_0000_0000_0081), Entry::Invalid);
-        assert_eq!(decode_pte(0x2000_0000_0000_0081), Entry::Invalid);
+        assert_eq!(decode_dual([0x10_0000_0000_0012, 0]), Entry::Malformed);
+        assert_eq!(decode_pte(0x10_0000_0000_0081), Entry::Malformed);
+        assert_eq!(decode_pte(0x2000_0000_0000_0081), Entry::Malformed);
         // A page of 2 MiB that is not aligned.
-        assert_eq!(decode_dual([0x1234_5081, 0]), Entry::Invalid);
+        assert_eq!(decode_dual([0x1234_5081, 0]), Entry::Malformed);
     }
 
-    /// What a walk that looks for tables must not take for nothing, or for a table.
+    /// Entries that do not point to a table in VRAM, but are not invalid either.
     #[test]
-    fn what_is_no_table_in_vram_is_not_absent() {
+    fn decode_other_than_vram_table() {
         let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
         let sys = table(Aperture::SysCoherent, 0x1000, true, false);
         let peer = Pte {
@@ -426,12 +417,12 @@ mod suite {
         assert_eq!(decode_dual([0x2000_0000_6000_0083, 0]), Entry::Page(peer));
         for level in &MmuV3::LEVELS[..2] {
             assert_eq!(
-                level.decode::<MmuV3>([0x2000_0000_6000_0083, 0]),
-                Entry::Invalid
+                level.decode(FORMAT, [0x2000_0000_6000_0083, 0]),
+                Entry::Malformed
             );
-            assert_eq!(level.decode::<MmuV3>([0x81, 0]), Entry::Invalid);
+            assert_eq!(level.decode(FORMAT, [0x81, 0]), Entry::Malformed);
         }
-        // A table of big pages, and none of small ones.
+        // A table of big pages without a table of small pages.
         let dual = Entry::Dual {
             big: Some(big),
             small: None,
@@ -442,8 +433,8 @@ mod suite {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
-        // The first byte beyond 1 TiB of VRAM, and beyond 52 bits of other memory.
+    fn encode_address_too_large_einval() {
+        // The first address above 1 TiB of VRAM, and above 52 bits of other memory.
         let vram = page(Aperture::Vram, 0x100_0000_0000);
         let peer = page(Aperture::Peer, 0x10_0000_0000_0000);
         let sys = page(Aperture::SysCoherent, 0x10_0000_0000_0000);
@@ -459,27 +450,277 @@ mod suite {
         }
     }
 
+    /// Runs that end with the last page of each aperture.
     #[test]
-    fn tables_come_back() -> Result {
-        tests::tables_come_back::<MmuV3>(VRAM_BITS, SYS_BITS)
+    fn run_words() -> Result {
+        // APERTURE 0; PCF 0x10; the address in 39:12.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0xff_ffe0_0000,
+                first: 0xff_ffe0_0081,
+                last: 0xff_ffff_f081,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size64K,
+                count: 32,
+                address: 0xff_ffe0_0000,
+                first: 0xff_ffe0_0081,
+                last: 0xff_ffff_0081,
+                step: 0x1_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0xff_e000_0000,
+                first: 0xff_e000_0081,
+                last: 0xff_ffe0_0081,
+                step: 0x20_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size512M,
+                count: 4,
+                address: 0xff_8000_0000,
+                first: 0xff_8000_0081,
+                last: 0xff_e000_0081,
+                step: 0x2000_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size256G,
+                count: 2,
+                address: 0x80_0000_0000,
+                first: 0x80_0000_0081,
+                last: 0xc0_0000_0081,
+                step: 0x40_0000_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::Vram, &runs)?;
+
+        // APERTURE 1; PCF 0x10; the address in 51:12; the number of the GPU, 5, in 63:61.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0xf_ffff_ffe0_0000,
+                first: 0xa00f_ffff_ffe0_0083,
+                last: 0xa00f_ffff_ffff_f083,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size256G,
+                count: 2,
+                address: 0xf_ff80_0000_0000,
+                first: 0xa00f_ff80_0000_0083,
+                last: 0xa00f_ffc0_0000_0083,
+                step: 0x40_0000_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::Peer, &runs)?;
+
+        // APERTURE 2; PCF 0x11; the address in 51:12.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0xf_ffff_ffe0_0000,
+                first: 0xf_ffff_ffe0_008d,
+                last: 0xf_ffff_ffff_f08d,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size64K,
+                count: 32,
+                address: 0xf_ffff_ffe0_0000,
+                first: 0xf_ffff_ffe0_008d,
+                last: 0xf_ffff_ffff_008d,
+                step: 0x1_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0xf_ffff_e000_0000,
+                first: 0xf_ffff_e000_008d,
+                last: 0xf_ffff_ffe0_008d,
+                step: 0x20_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size512M,
+                count: 4,
+                address: 0xf_ffff_8000_0000,
+                first: 0xf_ffff_8000_008d,
+                last: 0xf_ffff_e000_008d,
+                step: 0x2000_0000,
+            },
+            GoldenRun {
+                size: PageSize::Size256G,
+                count: 2,
+                address: 0xf_ff80_0000_0000,
+                first: 0xf_ff80_0000_008d,
+                last: 0xf_ffc0_0000_008d,
+                step: 0x40_0000_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::SysCoherent, &runs)?;
+
+        // APERTURE 3; PCF 0x11.
+        let runs = [
+            GoldenRun {
+                size: PageSize::Size4K,
+                count: 512,
+                address: 0xf_ffff_ffe0_0000,
+                first: 0xf_ffff_ffe0_008f,
+                last: 0xf_ffff_ffff_f08f,
+                step: 0x1000,
+            },
+            GoldenRun {
+                size: PageSize::Size2M,
+                count: 256,
+                address: 0xf_ffff_e000_0000,
+                first: 0xf_ffff_e000_008f,
+                last: 0xf_ffff_ffe0_008f,
+                step: 0x20_0000,
+            },
+        ];
+        tests::runs_have_words(FORMAT, Aperture::SysNonCoherent, &runs)?;
+
+        Ok(())
+    }
+
+    /// The words of a page with each attribute of a mapping.
+    #[test]
+    fn run_attributes() -> Result {
+        let plain = PageAttributes::default();
+        let encode = |attributes: PageAttributes| {
+            let page = Pte::new(Aperture::Vram, 0x1234_5000, &attributes);
+
+            FORMAT
+                .encode_run(&page, PageSize::Size4K, 1)
+                .map(|run| run.first)
+        };
+
+        assert_eq!(encode(plain), Ok(0x1234_5081));
+        for (attributes, word) in [
+            // PCF 0x11: uncached, bit 3.
+            (
+                PageAttributes {
+                    volatile: true,
+                    ..plain
+                },
+                0x1234_5089,
+            ),
+            // PCF 0x12: privilege, bit 4.
+            (
+                PageAttributes {
+                    privileged: true,
+                    ..plain
+                },
+                0x1234_5091,
+            ),
+            // PCF 0x14: read-only, bit 5.
+            (
+                PageAttributes {
+                    access: Access::ReadOnly,
+                    ..plain
+                },
+                0x1234_50a1,
+            ),
+            // KIND 6 at bit 8.
+            (
+                PageAttributes {
+                    kind: PteKind::Generic,
+                    ..plain
+                },
+                0x1234_5681,
+            ),
+        ] {
+            assert_eq!(encode(attributes), Ok(word));
+        }
+
+        // KIND has 4 bits. 7 is not a kind.
+        for number in 0..=u8::MAX {
+            let kind = PteKind::from(number);
+            let word = 0x1234_5081 | u64::from(number) << 8;
+            let expected = match number {
+                7 => Err(EINVAL),
+                0..=15 => Ok(word),
+                _ => Err(EINVAL),
+            };
+
+            assert_eq!(encode(PageAttributes { kind, ..plain }), expected);
+        }
+
+        Ok(())
     }
 
     #[test]
-    fn pages_come_back() -> Result {
-        tests::addresses_of_pages_come_back::<MmuV3>(VRAM_BITS, SYS_BITS, SYS_BITS)?;
-        tests::kinds_come_back::<MmuV3>(16)?;
-        tests::peers_come_back::<MmuV3>()?;
-        tests::attributes_come_back::<MmuV3>()
+    fn own_table_words() {
+        let table = VramAddress::new(0x1234_5000);
+        let big = VramAddress::new(0x1234_5600);
+        // The last tables of VRAM, and the first address after them.
+        let last = VramAddress::new(0xff_ffff_f000);
+        let last_big = VramAddress::new(0xff_ffff_ff00);
+        let end = VramAddress::new(0x100_0000_0000);
+        let dual = |big, small| FORMAT.encode_own_dual(big, small);
+
+        // Address in place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
+        assert_eq!(FORMAT.encode_own_pde(table), Ok([0x1234_5012, 0]));
+        assert_eq!(FORMAT.encode_own_pde(last), Ok([0xff_ffff_f012, 0]));
+        assert_eq!(FORMAT.encode_own_pde(big), Err(EINVAL));
+        assert_eq!(FORMAT.encode_own_pde(end), Err(EINVAL));
+        // Address of a big table from bit 8 up.
+        assert_eq!(dual(Some(big), None), Ok([0x1234_5612, 0]));
+        assert_eq!(dual(None, Some(table)), Ok([0, 0x1234_5012]));
+        assert_eq!(dual(Some(big), Some(table)), Ok([0x1234_5612, 0x1234_5012]));
+        assert_eq!(
+            dual(Some(last_big), Some(last)),
+            Ok([0xff_ffff_ff12, 0xff_ffff_f012])
+        );
+        assert_eq!(dual(None, None), Ok([0, 0]));
+        for (big, small) in [
+            (Some(end), None),
+            (None, Some(end)),
+            (None, Some(big)),
+            (Some(VramAddress::new(0x80)), None),
+        ] {
+            assert_eq!(dual(big, small), Err(EINVAL));
+        }
     }
 
     #[test]
-    fn random_words_come_back() -> Result {
-        tests::random_words_come_back::<MmuV3>()?;
-        tests::single_words_stand_alone::<MmuV3>()
+    fn runs_match_pages() -> Result {
+        tests::runs_match_pages::<MmuV3>()?;
+        tests::runs_end_at_address_limit::<MmuV3>(VRAM_BITS, SYS_BITS, SYS_BITS)
     }
 
     #[test]
-    fn every_bit_counts() -> Result {
-        tests::every_bit_counts::<MmuV3>()
+    fn run_invalid_einval() -> Result {
+        tests::run_invalid_einval::<MmuV3>()?;
+        tests::run_wrong_step_einval::<MmuV3>()
+    }
+
+    #[test]
+    fn tables_round_trip() -> Result {
+        tests::tables_round_trip::<MmuV3>(VRAM_BITS, SYS_BITS)
+    }
+
+    #[test]
+    fn pages_round_trip() -> Result {
+        tests::page_addresses_round_trip::<MmuV3>(VRAM_BITS, SYS_BITS, SYS_BITS)?;
+        tests::page_kinds_round_trip::<MmuV3>(16)?;
+        tests::page_peers_round_trip::<MmuV3>()?;
+        tests::page_attributes_round_trip::<MmuV3>()
+    }
+
+    #[test]
+    fn random_words_round_trip() -> Result {
+        tests::random_words_round_trip::<MmuV3>()?;
+        tests::second_word_ignored::<MmuV3>()
+    }
+
+    #[test]
+    fn every_bit_matters() -> Result {
+        tests::every_bit_matters::<MmuV3>()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 2 of the MMU.
+//! Tests of walks of MMU version 2.
 
 use kernel::prelude::*;
 
@@ -13,9 +13,9 @@ use crate::mm::{
         VramAddress, //
     },
     format::{
+        tests::vram_page,
         v2::MmuV2,
-        PageSizes,
-        Pte, //
+        PageSizes, //
     },
     walk::{
         tests,
@@ -24,13 +24,13 @@ use crate::mm::{
     },
 };
 
-#[kunit_tests(nova_mm_walk_v2)]
+#[kunit_tests(nova_core_mm_walk_v2)]
 mod suite {
     use super::*;
 
     #[test]
-    fn nothing_at_any_level() -> Result {
-        tests::nothing_at_any_level::<MmuV2>()
+    fn invalid_entries_at_any_level() -> Result {
+        tests::invalid_entries_at_any_level::<MmuV2>()
     }
 
     #[test]
@@ -43,9 +43,9 @@ mod suite {
         tests::pages_at_any_level::<MmuV2>()
     }
 
-    /// Turing has no pages of 512 MiB, all later chips have.
+    /// Turing does not support pages of 512 MiB, all later chips do.
     #[test]
-    fn chips_differ_in_page_sizes() -> Result {
+    fn page_sizes_of_chips() -> Result {
         use Chipset::*;
 
         for &chipset in Chipset::ALL {
@@ -57,22 +57,22 @@ mod suite {
             for size in [PageSize::Size4K, PageSize::Size64K, PageSize::Size2M] {
                 assert!(sizes.contains(size));
             }
-            tests::pages_of_the_chip::<MmuV2>(sizes)?;
+            tests::pages_of_chip::<MmuV2>(sizes)?;
         }
 
         Ok(())
     }
 
     #[test]
-    fn pages_end() -> Result {
-        tests::pages_end::<MmuV2>()
+    fn pages_span_size() -> Result {
+        tests::pages_span_size::<MmuV2>()
     }
 
     #[test]
-    fn big_pages_come_first() -> Result {
+    fn big_pages_precede_small() -> Result {
         // PRIVILEGE alone, or with VOL.
-        tests::big_pages_come_first::<MmuV2>(0x20)?;
-        tests::big_pages_come_first::<MmuV2>(0x28)
+        tests::big_pages_precede_small::<MmuV2>(0x20)?;
+        tests::big_pages_precede_small::<MmuV2>(0x28)
     }
 
     #[test]
@@ -81,35 +81,35 @@ mod suite {
     }
 
     #[test]
-    fn foreign_tables_at_any_level() -> Result {
-        tests::foreign_tables_at_any_level::<MmuV2>()
+    fn system_tables_at_any_level() -> Result {
+        tests::system_tables_at_any_level::<MmuV2>()
     }
 
     #[test]
-    fn invalid_entries_at_any_level() -> Result {
-        tests::invalid_entries_at_any_level::<MmuV2>()
+    fn malformed_entries_at_any_level() -> Result {
+        tests::malformed_entries_at_any_level::<MmuV2>()
     }
 
     #[test]
-    fn addresses_are_not_cut_off() -> Result {
-        tests::addresses_are_not_cut_off::<MmuV2>()
+    fn address_too_large_einval() -> Result {
+        tests::address_too_large_einval::<MmuV2>()
     }
 
     #[test]
-    fn roots_are_aligned() -> Result {
-        tests::roots_are_aligned::<MmuV2>()
+    fn root_misaligned_einval() -> Result {
+        tests::root_misaligned_einval::<MmuV2>()
     }
 
     #[test]
-    fn errors_are_passed_on() -> Result {
-        tests::errors_are_passed_on::<MmuV2>()
+    fn read_error_ends_walk() -> Result {
+        tests::read_error_ends_walk::<MmuV2>()
     }
 
-    /// The words and where they are were put together by hand.
+    /// Words and their addresses are composed by hand.
     #[test]
-    fn words_that_are_read() -> Result {
+    fn read_addresses() -> Result {
         let words = [
-            // The number of the entry at 48:47 of the address is 2. The table is at page 2.
+            // 48:47 of the address is 2. The next table is at page 2.
             (0x1010, 0x202),
             // 46:38 is 0x8d, 37:29 is 0x2b.
             (0x2468, 0x302),
@@ -122,12 +122,13 @@ mod suite {
             (0x64d0, 0x123_4501),
         ];
         let page = Found::Page {
-            pte: Pte::vram(VramAddress::new(0x1234_5000), false),
+            pte: vram_page(0x1234_5000),
             size: PageSize::Size4K,
         };
         let mut expected = words.iter();
 
-        let walk = walk::<MmuV2>(
+        let walk = walk(
+            &MmuV2,
             &mut |address| match expected.next() {
                 Some((next, word)) if address == VramAddress::new(*next) => Ok(*word),
                 _ => Err(EIO),

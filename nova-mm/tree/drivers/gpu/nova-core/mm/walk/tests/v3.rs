@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Version 3 of the MMU.
+//! Tests of walks of MMU version 3.
 
 use kernel::prelude::*;
 
@@ -11,9 +11,9 @@ use crate::mm::{
         VramAddress, //
     },
     format::{
+        tests::vram_page,
         v3::MmuV3,
-        PageSizes,
-        Pte, //
+        PageSizes, //
     },
     walk::{
         tests,
@@ -22,13 +22,13 @@ use crate::mm::{
     },
 };
 
-#[kunit_tests(nova_mm_walk_v3)]
+#[kunit_tests(nova_core_mm_walk_v3)]
 mod suite {
     use super::*;
 
     #[test]
-    fn nothing_at_any_level() -> Result {
-        tests::nothing_at_any_level::<MmuV3>()
+    fn invalid_entries_at_any_level() -> Result {
+        tests::invalid_entries_at_any_level::<MmuV3>()
     }
 
     #[test]
@@ -41,24 +41,24 @@ mod suite {
         tests::pages_at_any_level::<MmuV3>()
     }
 
-    /// Only Blackwell has pages of 256 GiB.
+    /// Only Blackwell supports pages of 256 GiB.
     #[test]
-    fn chips_differ_in_page_sizes() -> Result {
+    fn page_sizes_of_chips() -> Result {
         let hopper = PageSizes::COMMON.with(PageSize::Size512M);
 
-        tests::pages_of_the_chip::<MmuV3>(hopper)?;
-        tests::pages_of_the_chip::<MmuV3>(hopper.with(PageSize::Size256G))
+        tests::pages_of_chip::<MmuV3>(hopper)?;
+        tests::pages_of_chip::<MmuV3>(hopper.with(PageSize::Size256G))
     }
 
     #[test]
-    fn pages_end() -> Result {
-        tests::pages_end::<MmuV3>()
+    fn pages_span_size() -> Result {
+        tests::pages_span_size::<MmuV3>()
     }
 
     #[test]
-    fn big_pages_come_first() -> Result {
+    fn big_pages_precede_small() -> Result {
         // PCF 3.
-        tests::big_pages_come_first::<MmuV3>(0x18)
+        tests::big_pages_precede_small::<MmuV3>(0x18)
     }
 
     #[test]
@@ -67,35 +67,35 @@ mod suite {
     }
 
     #[test]
-    fn foreign_tables_at_any_level() -> Result {
-        tests::foreign_tables_at_any_level::<MmuV3>()
+    fn system_tables_at_any_level() -> Result {
+        tests::system_tables_at_any_level::<MmuV3>()
     }
 
     #[test]
-    fn invalid_entries_at_any_level() -> Result {
-        tests::invalid_entries_at_any_level::<MmuV3>()
+    fn malformed_entries_at_any_level() -> Result {
+        tests::malformed_entries_at_any_level::<MmuV3>()
     }
 
     #[test]
-    fn addresses_are_not_cut_off() -> Result {
-        tests::addresses_are_not_cut_off::<MmuV3>()
+    fn address_too_large_einval() -> Result {
+        tests::address_too_large_einval::<MmuV3>()
     }
 
     #[test]
-    fn roots_are_aligned() -> Result {
-        tests::roots_are_aligned::<MmuV3>()
+    fn root_misaligned_einval() -> Result {
+        tests::root_misaligned_einval::<MmuV3>()
     }
 
     #[test]
-    fn errors_are_passed_on() -> Result {
-        tests::errors_are_passed_on::<MmuV3>()
+    fn read_error_ends_walk() -> Result {
+        tests::read_error_ends_walk::<MmuV3>()
     }
 
-    /// The words and where they are were put together by hand.
+    /// Words and their addresses are composed by hand.
     #[test]
-    fn words_that_are_read() -> Result {
+    fn read_addresses() -> Result {
         let words = [
-            // The number of the entry at bit 56 of the address is 1. The table is at 0x2000.
+            // Bit 56 of the address is 1. The next table is at 0x2000.
             (0x1008, 0x2012),
             // 55:47 is 0x46, 46:38 is 0x115, 37:29 is 0x13c.
             (0x2230, 0x3012),
@@ -109,12 +109,13 @@ mod suite {
             (0x75e0, 0x1234_5081),
         ];
         let page = Found::Page {
-            pte: Pte::vram(VramAddress::new(0x1234_5000), false),
+            pte: vram_page(0x1234_5000),
             size: PageSize::Size4K,
         };
         let mut expected = words.iter();
 
-        let walk = walk::<MmuV3>(
+        let walk = walk(
+            &MmuV3,
             &mut |address| match expected.next() {
                 Some((next, word)) if address == VramAddress::new(*next) => Ok(*word),
                 _ => Err(EIO),
