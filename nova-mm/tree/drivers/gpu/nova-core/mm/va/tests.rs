@@ -2,155 +2,256 @@
 
 //! Tests of the allocation of virtual addresses.
 
-use super::*;
-
-use crate::mm::{
-    address::PAGE_SIZE,
-    format::v2::MmuV2, //
+use core::{
+    fmt::Debug,
+    panic::Location, //
 };
+
+use super::*;
+use crate::mm::address::PAGE_SIZE;
+
+pub(crate) mod random;
 
 /// Number of pages of a large page.
 const LARGE: u64 = PageSize::Size2M.pages();
 
-/// Number of pages that MMU v2 can address.
-const ALL: u64 = (1 << MmuV2::VA_BITS) / PAGE_SIZE;
+/// Width of the addresses in bits.
+const VA_BITS: u32 = 49;
 
-/// Makes pages of their numbers.
-fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
+/// Number of pages that have addresses.
+const ALL: u64 = (1 << VA_BITS) / PAGE_SIZE;
+
+/// Converts numbers of pages.
+pub(crate) fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
     Ok(Vfn::new(pages.start)?..Vfn::new(pages.end)?)
 }
 
-fn space(limits: Range<u64>) -> Result<Arc<VaSpace>> {
-    VaSpace::new::<MmuV2>(vfns(limits)?)
+pub(crate) fn space(limits: Range<u64>) -> Result<Arc<VaSpace>> {
+    VaSpace::new(vfns(limits)?, VA_BITS)
 }
 
-fn fixed(space: &Arc<VaSpace>, pages: Range<u64>) -> Result<Arc<VaRange>> {
+pub(crate) fn fixed(space: &Arc<VaSpace>, pages: Range<u64>) -> Result<VaRange> {
     space.reserve(VaRequest::Fixed(vfns(pages)?))
 }
 
-fn any(space: &Arc<VaSpace>, pages: u64, align: PageSize) -> Result<Arc<VaRange>> {
-    space.reserve(VaRequest::Any { pages, align })
+pub(crate) fn highest(space: &Arc<VaSpace>, pages: u64, align: PageSize) -> Result<VaRange> {
+    space.reserve(VaRequest::Highest { pages, align })
 }
 
 /// Returns the numbers of the pages of a range.
-fn numbers(range: &VaRange) -> Range<u64> {
+pub(crate) fn numbers(range: &VaRange) -> Range<u64> {
     range.pages().start.into_raw()..range.pages().end.into_raw()
 }
 
-#[kunit_tests(nova_mm_va)]
+/// Returns [`EINVAL`] and logs the values if they differ.
+#[track_caller]
+pub(crate) fn ensure_eq<T: PartialEq + Debug>(found: T, expected: T) -> Result {
+    if found == expected {
+        return Ok(());
+    }
+    let place = Location::caller();
+    pr_err!(
+        "{}:{}: {:?}, expected {:?}\n",
+        place.file(),
+        place.line(),
+        found,
+        expected
+    );
+
+    Err(EINVAL)
+}
+
+/// Reserves and frees ranges in many orders, on a tree alone. `locked` is called with each change
+/// that [`VaSpace`] makes while its lock is held.
+pub(crate) fn change_tree(locked: impl Fn(&mut dyn FnMut())) -> Result {
+    const RANGES: u64 = 500;
+    let mut tree = RangeTree::new();
+
+    // Multiples of a number that has no divisor in common with `RANGES`.
+    for [insert, remove] in [[1, 1], [499, 1], [7, 211], [211, 499]] {
+        for number in (0..RANGES).map(|i| i * insert % RANGES) {
+            let pages = vfns(2 * number..2 * number + 1)?;
+            let mut node = Some(Node::new(GFP_KERNEL)?);
+            locked(&mut || {
+                if let Some(node) = node.take() {
+                    tree.insert(node, pages.clone());
+                }
+            });
+        }
+        ensure_eq(u64::try_from(tree.check()?.len())?, RANGES)?;
+
+        for number in (0..RANGES).map(|i| i * remove % RANGES) {
+            let start = Vfn::new(2 * number)?;
+            let mut node = None;
+            locked(&mut || node = tree.remove(start));
+            ensure_eq(node.is_some(), true)?;
+        }
+        ensure_eq(tree.check()?.len(), 0)?;
+    }
+
+    Ok(())
+}
+
+#[kunit_tests(nova_core_mm_va)]
 mod suite {
     use super::*;
     use PageSize::*;
 
     #[test]
-    fn the_lowest_that_fits() -> Result {
+    fn highest_prefers_the_top() -> Result {
         let space = space(10..100)?;
-        let first = any(&space, 5, Size4K)?;
-        let second = any(&space, 10, Size4K)?;
-        let third = any(&space, 3, Size4K)?;
-        assert_eq!(numbers(&first), 10..15);
-        assert_eq!(numbers(&second), 15..25);
-        assert_eq!(numbers(&third), 25..28);
+        let first = highest(&space, 5, Size4K)?;
+        let second = highest(&space, 10, Size4K)?;
+        let third = highest(&space, 3, Size4K)?;
+        assert_eq!(numbers(&first), 95..100);
+        assert_eq!(numbers(&second), 85..95);
+        assert_eq!(numbers(&third), 82..85);
 
-        // Too large for the first hole, then not, then of the same size.
+        // The gap at the top is too small, large enough, and exactly as large as the range.
         drop(first);
-        assert_eq!(numbers(&*any(&space, 6, Size4K)?), 28..34);
-        let small = any(&space, 2, Size4K)?;
-        assert_eq!(numbers(&small), 10..12);
-        assert_eq!(numbers(&*any(&space, 3, Size4K)?), 12..15);
+        assert_eq!(numbers(&highest(&space, 6, Size4K)?), 76..82);
+        let small = highest(&space, 2, Size4K)?;
+        assert_eq!(numbers(&small), 98..100);
+        assert_eq!(numbers(&highest(&space, 3, Size4K)?), 95..98);
         drop(second);
-        assert_eq!(numbers(&*any(&space, 13, Size4K)?), 12..25);
+        assert_eq!(numbers(&highest(&space, 13, Size4K)?), 85..98);
 
         Ok(())
     }
 
     #[test]
-    fn alignment() -> Result {
-        let space = space(3..8 * LARGE)?;
-        let large = any(&space, 7, Size2M)?;
-        assert_eq!(numbers(&large), LARGE..LARGE + 7);
-        let next = any(&space, LARGE, Size2M)?;
-        assert_eq!(numbers(&next), 2 * LARGE..3 * LARGE);
-        // What was left out is for those that need no alignment.
-        let small = any(&space, LARGE - 3, Size4K)?;
-        assert_eq!(numbers(&small), 3..LARGE);
-        let medium = any(&space, 1, Size64K)?;
-        assert_eq!(numbers(&medium), LARGE + 16..LARGE + 17);
-        // Large enough, but not where it is aligned.
-        assert_eq!(any(&space, 5 * LARGE + 1, Size2M).err(), Some(ENOSPC));
-        assert_eq!(
-            numbers(&*any(&space, 5 * LARGE, Size2M)?),
-            3 * LARGE..8 * LARGE
-        );
-
-        Ok(())
-    }
-
-    #[test]
-    fn the_highest_that_fits() -> Result {
+    fn highest_aligns_downwards() -> Result {
         let space = space(3..8 * LARGE + 5)?;
-        let highest = |pages, align| space.reserve(VaRequest::Highest { pages, align });
-        let first = highest(5, Size4K)?;
+        let first = highest(&space, 5, Size4K)?;
         assert_eq!(numbers(&first), 8 * LARGE..8 * LARGE + 5);
-        let second = highest(1, Size4K)?;
+        let second = highest(&space, 1, Size4K)?;
         assert_eq!(numbers(&second), 8 * LARGE - 1..8 * LARGE);
-        // Aligned downwards. The next requests use the gap.
-        let large = highest(LARGE, Size2M)?;
+        let large = highest(&space, LARGE, Size2M)?;
         assert_eq!(numbers(&large), 6 * LARGE..7 * LARGE);
-        let medium = highest(17, Size64K)?;
+        // The gap above is used by requests that fit into it.
+        let medium = highest(&space, 17, Size64K)?;
         assert_eq!(numbers(&medium), 8 * LARGE - 32..8 * LARGE - 15);
         assert_eq!(
-            numbers(&*highest(15, Size64K)?),
+            numbers(&highest(&space, 15, Size64K)?),
             8 * LARGE - 48..8 * LARGE - 33
         );
 
-        // The highest hole first, whatever the size of the others; one of the same size fits.
         drop(first);
-        assert_eq!(numbers(&*highest(5, Size4K)?), 8 * LARGE..8 * LARGE + 5);
-        assert_eq!(numbers(&*highest(6, Size4K)?), 8 * LARGE - 7..8 * LARGE - 1);
+        assert_eq!(
+            numbers(&highest(&space, 6, Size4K)?),
+            8 * LARGE - 7..8 * LARGE - 1
+        );
         drop(second);
-        assert_eq!(numbers(&*highest(6, Size4K)?), 8 * LARGE - 1..8 * LARGE + 5);
+        assert_eq!(
+            numbers(&highest(&space, 6, Size4K)?),
+            8 * LARGE - 1..8 * LARGE + 5
+        );
 
-        // Down to the first address, and no further.
-        let rest = highest(6 * LARGE - 3, Size4K)?;
-        assert_eq!(numbers(&rest), 3..6 * LARGE);
-        assert_eq!(highest(LARGE, Size4K).err(), Some(ENOSPC));
-        drop(rest);
-        assert_eq!(highest(6 * LARGE - 3, Size64K).err(), Some(ENOSPC));
-        assert_eq!(numbers(&*highest(5 * LARGE, Size2M)?), LARGE..6 * LARGE);
-        for pages in [0, 8 * LARGE, 1 << 40, u64::MAX] {
-            let error = if pages == 0 { EINVAL } else { ENOSPC };
-            assert_eq!(highest(pages, Size4K).err(), Some(error));
+        Ok(())
+    }
+
+    #[test]
+    fn highest_reaches_the_lower_limit() -> Result {
+        let space = space(3..6 * LARGE)?;
+        let all = highest(&space, 6 * LARGE - 3, Size4K)?;
+        assert_eq!(numbers(&all), 3..6 * LARGE);
+        assert_eq!(highest(&space, 1, Size4K).err(), Some(ENOSPC));
+        drop(all);
+
+        // Large enough, but not from an aligned address.
+        assert_eq!(highest(&space, 6 * LARGE - 3, Size64K).err(), Some(ENOSPC));
+        assert_eq!(highest(&space, 5 * LARGE + 1, Size2M).err(), Some(ENOSPC));
+        assert_eq!(
+            numbers(&highest(&space, 5 * LARGE, Size2M)?),
+            LARGE..6 * LARGE
+        );
+        assert_eq!(
+            numbers(&highest(&space, 6 * LARGE - 16, Size64K)?),
+            16..6 * LARGE
+        );
+
+        Ok(())
+    }
+
+    #[test]
+    fn highest_skips_misaligned_gaps() -> Result {
+        for align in gap::ALIGNMENTS {
+            let unit = align.pages();
+            let space = space(0..6 * unit + 1)?;
+            // Two gaps of `2 * unit - 1` pages, of which only the lower one is aligned.
+            let ranges = [
+                fixed(&space, 0..2 * unit)?,
+                fixed(&space, 4 * unit - 1..4 * unit + 1)?,
+                fixed(&space, 6 * unit..6 * unit + 1)?,
+            ];
+            let range = highest(&space, unit, align)?;
+            assert_eq!(numbers(&range), 5 * unit..6 * unit);
+            drop(range);
+            let lower = highest(&space, unit + 1, align).map(|range| numbers(&range));
+            let expected = match align {
+                // The gaps have one page each.
+                Size4K => Err(ENOSPC),
+                _ => Ok(2 * unit..3 * unit + 1),
+            };
+            assert_eq!(lower, expected);
+            drop(ranges);
         }
 
         Ok(())
     }
 
     #[test]
-    fn fixed_ranges() -> Result {
-        let space = space(10..100)?;
-        let pages = vfns(20..30)?;
-        let range = fixed(&space, 20..30)?;
-        assert_eq!(range.pages(), pages);
-        assert!(range.is_of(&space));
-        assert!(range.contains(&pages));
-        assert!(range.contains(&vfns(29..30)?));
-        assert!(!range.contains(&vfns(19..21)?));
-        assert!(!range.contains(&vfns(29..31)?));
-        assert!(!range.contains(&vfns(25..25)?));
-
-        // Next to it, on both sides.
-        let below = fixed(&space, 10..20)?;
-        let above = fixed(&space, 30..100)?;
-        assert_eq!(any(&space, 1, Size4K).err(), Some(ENOSPC));
-        drop((below, above));
-        assert_eq!(numbers(&*any(&space, 70, Size4K)?), 30..100);
+    fn highest_without_a_gap_is_enospc() -> Result {
+        let space = space(0..4)?;
+        assert_eq!(highest(&space, 5, Size4K).err(), Some(ENOSPC));
+        let ranges = [highest(&space, 2, Size4K)?, highest(&space, 2, Size4K)?];
+        assert_eq!(highest(&space, 1, Size4K).err(), Some(ENOSPC));
+        drop(ranges);
+        assert_eq!(numbers(&highest(&space, 4, Size2M)?), 0..4);
 
         Ok(())
     }
 
     #[test]
-    fn every_kind_of_overlap_is_busy() -> Result {
+    fn highest_size_does_not_wrap() -> Result {
+        let space = space(ALL - LARGE - 1..ALL)?;
+
+        for pages in [
+            LARGE + 2,
+            ALL,
+            u64::MAX / PAGE_SIZE,
+            u64::MAX / PAGE_SIZE + 1,
+            u64::MAX - LARGE,
+            u64::MAX,
+        ] {
+            assert_eq!(highest(&space, pages, Size4K).err(), Some(ENOSPC));
+            assert_eq!(highest(&space, pages, Size2M).err(), Some(ENOSPC));
+        }
+        assert_eq!(highest(&space, 0, Size4K).err(), Some(EINVAL));
+        assert_eq!(highest(&space, 1, Size256G).err(), Some(ENOSPC));
+        assert_eq!(numbers(&highest(&space, LARGE, Size2M)?), ALL - LARGE..ALL);
+
+        Ok(())
+    }
+
+    #[test]
+    fn fixed_at_both_limits() -> Result {
+        let space = space(10..100)?;
+        let range = fixed(&space, 20..30)?;
+        assert_eq!(range.pages(), vfns(20..30)?);
+        let below = fixed(&space, 10..20)?;
+        let above = fixed(&space, 30..100)?;
+        assert_eq!(highest(&space, 1, Size4K).err(), Some(ENOSPC));
+        drop((below, above));
+        assert_eq!(numbers(&highest(&space, 70, Size4K)?), 30..100);
+        assert_eq!(numbers(&fixed(&space, 10..11)?), 10..11);
+        assert_eq!(numbers(&fixed(&space, 99..100)?), 99..100);
+
+        Ok(())
+    }
+
+    #[test]
+    fn fixed_overlap_is_ebusy() -> Result {
         let space = space(0..100)?;
         let ranges = [fixed(&space, 20..30)?, fixed(&space, 40..50)?];
 
@@ -171,100 +272,113 @@ mod suite {
         ] {
             assert_eq!(fixed(&space, pages).err(), Some(EBUSY));
         }
-        // Nothing of it was taken.
+        // The failed requests left nothing in use.
         for pages in [0..20, 30..40, 50..100] {
-            assert_eq!(numbers(&*fixed(&space, pages.clone())?), pages);
+            assert_eq!(numbers(&fixed(&space, pages.clone())?), pages);
         }
         drop(ranges);
-        assert_eq!(numbers(&*fixed(&space, 0..100)?), 0..100);
+        assert_eq!(numbers(&fixed(&space, 0..100)?), 0..100);
 
         Ok(())
     }
 
-    /// Neither outside of an aperture nor of what the MMU has: there, indices would name others.
     #[test]
-    fn limits_of_the_format() -> Result {
+    fn fixed_outside_the_limits_is_einval() -> Result {
         let aperture = space(16..64)?;
         for pages in [15..17, 0..16, 63..65, 64..65, 16..16, 0..100, ALL..ALL + 1] {
             assert_eq!(fixed(&aperture, pages).err(), Some(EINVAL));
         }
-        assert_eq!(any(&aperture, 49, Size4K).err(), Some(ENOSPC));
-        assert_eq!(any(&aperture, 0, Size4K).err(), Some(EINVAL));
-        assert_eq!(aperture.limits(), vfns(16..64)?);
 
         let whole = space(0..ALL)?;
-        assert_eq!(numbers(&*fixed(&whole, ALL - 1..ALL)?), ALL - 1..ALL);
+        assert_eq!(numbers(&fixed(&whole, ALL - 1..ALL)?), ALL - 1..ALL);
         assert_eq!(fixed(&whole, ALL - 1..ALL + 1).err(), Some(EINVAL));
         assert_eq!(fixed(&whole, ALL..ALL + 1).err(), Some(EINVAL));
+        assert_eq!(numbers(&fixed(&whole, 0..ALL)?), 0..ALL);
+
+        Ok(())
+    }
+
+    #[test]
+    fn limits_beyond_the_width_are_einval() -> Result {
         for limits in [0..ALL + 1, ALL..ALL + 1, 5..5] {
             assert_eq!(space(limits).err(), Some(EINVAL));
         }
-
-        // An address is not rounded.
-        let start = crate::mm::address::VirtualAddress::new(0x2_0800);
-        assert_eq!(crate::mm::address::pages(start, 0x1000).err(), Some(EINVAL));
-
-        Ok(())
-    }
-
-    #[test]
-    fn nothing_is_left() -> Result {
-        let space = space(0..4)?;
-        let ranges = [any(&space, 2, Size4K)?, any(&space, 2, Size4K)?];
-        assert_eq!(any(&space, 1, Size4K).err(), Some(ENOSPC));
-        drop(ranges);
-        assert_eq!(any(&space, 5, Size4K).err(), Some(ENOSPC));
-        assert_eq!(
-            any(&space, 4, Size2M).map(|range| numbers(&range)),
-            Ok(0..4)
-        );
+        let last = u64::MAX / PAGE_SIZE;
+        for (va_bits, end) in [(12, 1), (13, 2), (57, 1 << 45), (63, 1 << 51)] {
+            let space = VaSpace::new(vfns(0..end)?, va_bits)?;
+            assert_eq!(numbers(&highest(&space, end, Size4K)?), 0..end);
+            let error = VaSpace::new(vfns(0..end + 1)?, va_bits).err();
+            assert_eq!(error, Some(EINVAL));
+        }
+        for va_bits in [64, 65, u32::MAX] {
+            let space = VaSpace::new(vfns(0..last)?, va_bits)?;
+            assert_eq!(numbers(&highest(&space, 1, Size4K)?), last - 1..last);
+        }
 
         Ok(())
     }
 
     #[test]
-    fn free_again_when_the_last_reference_is_dropped() -> Result {
+    fn range_is_free_once_dropped() -> Result {
         let space = space(0..4)?;
         let range = fixed(&space, 0..4)?;
-        let other = range.clone();
-        drop(range);
         assert_eq!(fixed(&space, 3..4).err(), Some(EBUSY));
-        drop(other);
-        assert_eq!(numbers(&*fixed(&space, 3..4)?), 3..4);
+        drop(range);
+        assert_eq!(numbers(&fixed(&space, 3..4)?), 3..4);
 
         Ok(())
     }
 
-    /// Sums that do not fit into an address are no addresses.
     #[test]
-    fn nothing_wraps_at_the_top() -> Result {
-        let space = space(ALL - LARGE - 1..ALL)?;
+    fn range_keeps_its_space() -> Result {
+        let (space, other) = (space(0..4)?, space(0..4)?);
+        let range = fixed(&space, 0..4)?;
+        assert!(fixed(&other, 0..4).is_ok());
+        drop(space);
+        assert_eq!(numbers(&range), 0..4);
+        drop(range);
 
-        for pages in [
-            LARGE + 2,
-            ALL,
-            u64::MAX / PAGE_SIZE,
-            u64::MAX / PAGE_SIZE + 1,
-            u64::MAX - LARGE,
-            u64::MAX,
-        ] {
-            assert_eq!(any(&space, pages, Size4K).err(), Some(ENOSPC));
-            assert_eq!(any(&space, pages, Size2M).err(), Some(ENOSPC));
+        Ok(())
+    }
+
+    /// All orders in which six ranges can be freed.
+    #[test]
+    fn ranges_are_freed_in_any_order() -> Result {
+        const RANGES: usize = 6;
+
+        for mut order in 0..(1..=RANGES).product::<usize>() {
+            let space = space(0..60)?;
+            let mut ranges = KVec::new();
+            for start in [30, 10, 50, 0, 20, 40] {
+                ranges.push(fixed(&space, start..start + 5)?, GFP_KERNEL)?;
+            }
+            for left in (1..=RANGES).rev() {
+                ranges.swap(order % left, left - 1);
+                order /= left;
+                ranges.pop();
+                assert_eq!(space.used.lock().check()?.len(), left - 1);
+            }
+            assert_eq!(numbers(&highest(&space, 60, Size4K)?), 0..60);
         }
-        assert_eq!(any(&space, 1, Size256G).err(), Some(ENOSPC));
-        assert_eq!(numbers(&*any(&space, LARGE, Size2M)?), ALL - LARGE..ALL);
 
         Ok(())
     }
 
     #[test]
-    fn a_range_is_of_its_space() -> Result {
-        let spaces = [space(0..4)?, space(0..4)?];
-        let range = fixed(&spaces[0], 0..4)?;
-        assert!(range.is_of(&spaces[0]));
-        assert!(!range.is_of(&spaces[1]));
-        assert!(fixed(&spaces[1], 0..4).is_ok());
+    fn tree_is_balanced_in_any_order() -> Result {
+        change_tree(|change| change())
+    }
 
-        Ok(())
+    #[test]
+    fn random_requests() -> Result {
+        random::run(0x6e6f_7661, 2_000)
+    }
+
+    #[test]
+    fn space_is_shared_between_threads() {
+        fn is_shared<T: Send + Sync>() {}
+
+        is_shared::<VaSpace>();
+        is_shared::<VaRange>();
     }
 }
