@@ -5,13 +5,10 @@
 //! PRAMIN is an aperture of 1 MiB in BAR0. Behind it is the part of VRAM that a register names, so
 //! that the CPU reaches all of VRAM without page tables, if slowly.
 //!
-//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`WritesVisible`]
-//! the proof that what was written is in VRAM, which an invalidate of the TLB asks for.
+//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`PraminFlushed`] the
+//! proof that what was written is in VRAM, which an invalidation of the TLB requires.
 
-use core::{
-    marker::PhantomData,
-    ops::Range, //
-};
+use core::ops::Range;
 
 use kernel::prelude::*;
 
@@ -130,10 +127,19 @@ impl Pramin {
     ///
     /// Neither this nor the methods of the session sleep, allocate or take a lock.
     pub(crate) fn window<'a>(&'a mut self, bar: &'a dyn Mmio) -> PraminWindow<'a> {
+        self.resume(bar, None)
+    }
+
+    /// Continues a session that left the aperture at `base`; see [`PraminWindow::base`].
+    pub(super) fn resume<'a>(
+        &'a mut self,
+        bar: &'a dyn Mmio,
+        base: Option<VramAddress>,
+    ) -> PraminWindow<'a> {
         PraminWindow {
             pramin: self,
             bar,
-            base: None,
+            base,
         }
     }
 }
@@ -163,7 +169,7 @@ fn split(address: VramAddress) -> (VramAddress, u64) {
 /// access.
 ///
 /// Writes are posted: when a method returns, the value may still be on its way to VRAM. They are
-/// known to have arrived after [`finish`](Self::finish).
+/// known to have arrived after [`flush`](Self::flush).
 ///
 /// # Errors
 ///
@@ -176,7 +182,12 @@ pub(crate) struct PraminWindow<'a> {
     base: Option<VramAddress>,
 }
 
-impl<'a> PraminWindow<'a> {
+impl PraminWindow<'_> {
+    /// Returns where this session has moved the aperture, if it has.
+    pub(super) fn base(&self) -> Option<VramAddress> {
+        self.base
+    }
+
     /// Reads 32 bits.
     pub(crate) fn read32(&mut self, address: VramAddress) -> Result<u32> {
         let offset = self.move_over::<u32>(address)?;
@@ -209,6 +220,69 @@ impl<'a> PraminWindow<'a> {
 
         self.bar.write64(value, offset)?;
         self.pramin.unread = Some(upper);
+
+        Ok(())
+    }
+
+    /// Writes `count` words of a page table, starting with `first` at `address` and increasing by
+    /// `step`. Each is `stride` words behind the one before, and all are in the same page of 4 KiB.
+    ///
+    /// `is_live` tells whether one of the present words may be a valid entry that the GPU reads. If
+    /// so, and if each word takes more than one access, each is cleared first, so that the GPU never
+    /// sees a word made of two halves.
+    pub(crate) fn fill64(
+        &mut self,
+        address: VramAddress,
+        stride: usize,
+        first: u64,
+        step: u64,
+        count: usize,
+        is_live: bool,
+    ) -> Result {
+        let stride = stride * size_of::<u64>();
+        if !self.pramin.is_64bit {
+            return self.fill_halves(address, stride, first, step, count, is_live);
+        }
+        let Some(distance) = count.checked_sub(1).map(|last| last * stride) else {
+            return Ok(());
+        };
+        let offset = self.move_over::<u64>(address)?;
+        let last = upper_half(address.checked_add(usize_as_u64(distance))?)?;
+
+        // Even if this fails, some words may be on their way.
+        self.pramin.unread = Some(last);
+        self.bar.fill64(offset, stride, first, step, count)
+    }
+
+    /// Does the same in two or three accesses for each word; `stride` is in bytes.
+    #[cold]
+    fn fill_halves(
+        &mut self,
+        address: VramAddress,
+        stride: usize,
+        first: u64,
+        step: u64,
+        count: usize,
+        is_live: bool,
+    ) -> Result {
+        if count > 0 {
+            self.move_over::<u64>(address)?;
+        }
+        let mut address = address;
+        let mut value = first;
+        for _ in 0..count {
+            let (low, high) = halves(value);
+            // The lower half is zero while the upper one changes.
+            if is_live || low == 0 {
+                self.write32(address, 0)?;
+            }
+            self.write32(upper_half(address)?, high)?;
+            if low != 0 {
+                self.write32(address, low)?;
+            }
+            address = address.checked_add(usize_as_u64(stride))?;
+            value = value.wrapping_add(step);
+        }
 
         Ok(())
     }
@@ -279,22 +353,22 @@ impl<'a> PraminWindow<'a> {
             && self.read32(upper_half(address)?)? == high)
     }
 
-    /// Ends the session, and waits until all that was written is in VRAM.
+    /// Waits until all that was written is in VRAM, in this session or in earlier ones.
     ///
-    /// This reads the last word back that was written, be it in an earlier session that was dropped
-    /// instead of finished. The writes before it have arrived by then, as they take the same way.
-    /// If nothing was written, nothing is read.
+    /// This reads back the word that was written last. Posted writes arrive in order, so the earlier
+    /// ones have arrived as well. If nothing has been written since the last read-back, this reads
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Those of the read. What it was for is then left to the next session.
-    pub(crate) fn finish(mut self) -> Result<WritesVisible<'a>> {
+    /// Those of the read. The next call then reads the word.
+    pub(crate) fn flush(&mut self) -> Result<PraminFlushed> {
         if let Some(address) = self.pramin.unread {
             self.read32(address)?;
             self.pramin.unread = None;
         }
 
-        Ok(WritesVisible(PhantomData))
+        Ok(PraminFlushed(()))
     }
 
     /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset of the
@@ -319,10 +393,9 @@ fn upper_half(address: VramAddress) -> Result<VramAddress> {
     address.checked_add(usize_as_u64(size_of::<u32>()))
 }
 
-/// Proof that all that was written to VRAM through PRAMIN is there.
+/// Proof that everything written to VRAM through PRAMIN before it was created has arrived.
 ///
-/// Only [`PraminWindow::finish`] makes it, and as it borrows [`Pramin`], nothing can be written as
-/// long as it is there. An invalidate of the TLB takes it: an attempt to make the GPU look at page
-/// tables anew before the changes have arrived does not compile.
-#[must_use = "an invalidate of the TLB has to follow if page tables were changed"]
-pub(crate) struct WritesVisible<'a>(PhantomData<&'a mut Pramin>);
+/// Only [`PraminWindow::flush`] creates it. An invalidation of the TLB consumes it, so that the GPU
+/// cannot be made to read page tables again before the changes have arrived.
+#[must_use = "an invalidation of the TLB has to follow if page tables were changed"]
+pub(crate) struct PraminFlushed(());

@@ -3,7 +3,6 @@
 //! Invalidation of the translations that the GPU has cached.
 
 use kernel::{
-    io::poll::read_poll_timeout,
     prelude::*,
     time::Delta, //
 };
@@ -11,7 +10,6 @@ use kernel::{
 use crate::mm::{
     address::VramAddress,
     mmio::Mmio,
-    pramin::WritesVisible,
     regs::{
         InvalidateAck,
         InvalidatePdb,
@@ -24,13 +22,18 @@ use crate::mm::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The registers by which the GPU is told to forget translations.
+/// The registers that invalidate the TLBs of a GPU.
 ///
-/// There is one for a GPU; where it is shared, it lives in a lock. The GPU's firmware may use the
-/// same registers at any time, which no lock of the driver excludes.
+/// [`MmuHw`](crate::mm::hw::MmuHw) keeps it in a lock and waits for invalidations without holding
+/// it. The firmware of the GPU may use the same registers at any time, which no lock of the driver
+/// excludes.
 pub(crate) struct Tlb {
-    /// How long to wait for the GPU, each time that it is waited for.
     timeout: Delta,
+    /// Number of invalidations that were started.
+    started: u64,
+    /// Number of invalidations that are known to be done, the first ones.
+    done: u64,
+    is_wedged: bool,
 }
 
 /// Which units of the GPU may have cached translations of an address space.
@@ -58,56 +61,57 @@ pub(crate) enum TlbChange {
 }
 
 impl Tlb {
-    /// Time between two looks at whether the GPU is done. It is short enough to be a busy wait.
-    const POLL_DELAY: Delta = Delta::from_micros(1);
-
-    /// Returns what waits for the GPU two seconds at most; the hardware is not touched.
+    /// Creates a `Tlb` with a timeout of two seconds. Does not access the hardware.
     pub(crate) fn new() -> Self {
         Self::with_timeout(Delta::from_secs(2))
     }
 
-    /// Returns what waits for the GPU no longer than `timeout`; the hardware is not touched.
+    /// Creates a `Tlb` with a given timeout. Does not access the hardware.
     pub(crate) fn with_timeout(timeout: Delta) -> Self {
-        Self { timeout }
+        Self {
+            timeout,
+            started: 0,
+            done: 0,
+            is_wedged: false,
+        }
     }
 
-    /// Makes the GPU forget all translations of an address space, and waits until it has.
+    /// Returns how long to wait for the GPU, each time that it is waited for.
+    pub(super) fn timeout(&self) -> Delta {
+        self.timeout
+    }
+
+    /// Returns whether an invalidation has timed out, and none has completed since.
+    pub(super) fn is_wedged(&self) -> bool {
+        self.is_wedged
+    }
+
+    /// Notes that an invalidation has timed out.
+    pub(super) fn set_wedged(&mut self) {
+        self.is_wedged = true;
+    }
+
+    /// Starts an invalidation and returns its number, unless the GPU is still busy with an earlier
+    /// one; `bar` is BAR0. Does not sleep.
     ///
-    /// `bar` is BAR0, and `pdb` the address in VRAM of the address space's root page directory, in
-    /// bytes. `_visible` is used up: it proves that the changes are in VRAM, where the GPU looks
-    /// next.
-    ///
-    /// After an [upgrade](TlbChange::Upgrade) the GPU uses what was added. After a
-    /// [downgrade](TlbChange::Downgrade) it also has ended all accesses by way of what was taken
-    /// away, and their effects are visible. Only then may memory be freed that was mapped, or that
-    /// held page tables, and may virtual addresses be given to somebody else.
-    ///
-    /// This may sleep, for twice the timeout in the worst case. It does not allocate and takes no
-    /// lock.
+    /// The earlier one may be the firmware's, or one of the driver's that timed out. The registers
+    /// must not be written until it is done.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `pdb` is not aligned to 4 KiB, or too high for the registers; nothing is
-    ///   written then.
-    /// - [`ETIMEDOUT`] if the GPU is not done in time, be it with this invalidate or with one that
-    ///   somebody else has started before.
-    ///
-    /// After any error, the GPU may go on using what it has cached. Nothing that was taken away may
-    /// be freed, neither memory nor page tables nor virtual addresses, until a later invalidate of
-    /// the address space for a downgrade succeeds, or the GPU is reset.
-    pub(crate) fn invalidate(
+    /// [`EINVAL`] if the address of the directory is not aligned to 4 KiB, or too high for the
+    /// registers. Nothing is written then.
+    pub(super) fn start(
         &mut self,
         bar: &dyn Mmio,
-        _visible: WritesVisible<'_>,
         pdb: VramAddress,
         scope: TlbScope,
         change: TlbChange,
-    ) -> Result {
+    ) -> Result<Option<u64>> {
         let InvalidatePdb { pdb, upper_pdb } = InvalidatePdb::vram(pdb)?;
-
-        // The registers must not be touched while the GPU is at an earlier invalidate. That may be
-        // the firmware's, or one of the driver's that took too long.
-        self.wait_idle(bar)?;
+        if self.is_busy(bar)? {
+            return Ok(None);
+        }
 
         bar.write32(
             pdb.into(),
@@ -121,19 +125,27 @@ impl Tlb {
             trigger(scope, change).into(),
             NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::OFFSET,
         )?;
+        self.started += 1;
 
-        self.wait_idle(bar)
+        Ok(Some(self.started))
     }
 
-    /// Waits until the GPU is not at an invalidate.
-    fn wait_idle(&self, bar: &dyn Mmio) -> Result {
-        read_poll_timeout(
-            || bar.read32(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::OFFSET),
-            |value| !NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::from(*value).trigger(),
-            Self::POLL_DELAY,
-            self.timeout,
-        )
-        .map(|_| ())
+    /// Returns whether the invalidation `number` is done; `bar` is BAR0. Does not sleep.
+    pub(super) fn is_done(&mut self, bar: &dyn Mmio, number: u64) -> Result<bool> {
+        // Later invalidations start only after the earlier ones are done.
+        if self.done < number && !self.is_busy(bar)? {
+            self.done = self.started;
+            self.is_wedged = false;
+        }
+
+        Ok(self.done >= number)
+    }
+
+    /// Returns whether the GPU is busy with an invalidation.
+    fn is_busy(&self, bar: &dyn Mmio) -> Result<bool> {
+        let value = bar.read32(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::OFFSET)?;
+
+        Ok(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::from(value).trigger())
     }
 }
 

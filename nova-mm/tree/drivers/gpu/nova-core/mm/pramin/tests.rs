@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of PRAMIN, on the software GPU.
+//! Tests of PRAMIN on the GPU model.
 
 use kernel::sync::Arc;
 
 use crate::mm::model::{
     Config,
+    Direction,
     Logged,
     ModelBar0,
     SoftGpu,
@@ -21,7 +22,7 @@ use super::{
 
 const MIB: u64 = 1 << 20;
 
-/// Returns a software GPU of Turing with its BAR0, and what accesses its VRAM.
+/// Returns the model of a Turing GPU, its BAR0, and its PRAMIN.
 fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
     let gpu = SoftGpu::new(Config::default())?;
     let bar = gpu.bar0();
@@ -29,8 +30,8 @@ fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
     Ok((gpu, bar, Pramin::with_hal(TU102_HAL)))
 }
 
-/// Returns a software GPU with this effect of accesses of 64 bits, its BAR0, and its PRAMIN after
-/// the probe.
+/// Returns a GPU model with this effect of accesses of 64 bits, its BAR0, and its PRAMIN after the
+/// probe.
 fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
     let gpu = SoftGpu::new(Config {
         wide_access,
@@ -43,7 +44,7 @@ fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> 
     Ok((gpu, bar, pramin))
 }
 
-/// Where is probed.
+/// Address of the words that the probe writes.
 const SCRATCH: u64 = 6 * MIB - 8;
 
 /// Returns an address of a number of bytes.
@@ -51,13 +52,42 @@ fn at(address: u64) -> VramAddress {
     VramAddress::new(address)
 }
 
-#[kunit_tests(nova_mm_pramin)]
+/// Returns the word at `address` after each write of the log.
+fn states(log: &[Logged], address: VramAddress, old: u64) -> Result<KVec<u64>> {
+    let mut states = KVec::new();
+    let mut word = old;
+
+    for event in log {
+        let Logged::Write {
+            address: written,
+            value,
+            width,
+        } = *event
+        else {
+            continue;
+        };
+        let offset = written.into_raw().wrapping_sub(address.into_raw());
+        word = match (offset, width) {
+            (0, 8) => value,
+            (0 | 4, 4) => {
+                let shift = 8 * offset;
+                (word & !(0xffff_ffff << shift)) | value << shift
+            }
+            _ => continue,
+        };
+        states.push(word, GFP_KERNEL)?;
+    }
+
+    Ok(states)
+}
+
+#[kunit_tests(nova_core_mm_pramin)]
 mod suite {
     use super::*;
 
-    /// Both widths reach the same words, the lower half of 64 bits first.
+    /// Accesses of both widths reach the same words. The lower half of 64 bits comes first.
     #[test]
-    fn values_arrive_where_they_belong() -> Result {
+    fn write_lands_at_its_address() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -68,16 +98,15 @@ mod suite {
         assert_eq!(window.read32(at(0x0001_2344))?, 0x0123_4567);
         assert_eq!(window.read64(at(0x0030_0000))?, 0x3333_4444_1111_2222);
 
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         assert_eq!(gpu.vram_read64(at(0x0001_2340)), 0x0123_4567_89ab_cdef);
         assert_eq!(gpu.vram_read64(at(0x0030_0000)), 0x3333_4444_1111_2222);
         gpu.check_clean()
     }
 
-    /// The rule of other drivers, that the aperture has to start at the 64 KiB of the access, would
-    /// move it with each of these.
+    /// Other drivers align the window to 64 KiB below each access, which would move it each time.
     #[test]
-    fn one_move_serves_a_mebibyte() -> Result {
+    fn window_covers_a_mebibyte() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -86,7 +115,7 @@ mod suite {
             window.read64(at(3 * MIB + 0x1_0000 * block))?;
             window.read64(at(4 * MIB - 8 - 0x1_0000 * block))?;
         }
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.counts().window_writes, 1);
         assert_eq!(gpu.counts().pramin_reads, 33);
@@ -94,7 +123,7 @@ mod suite {
     }
 
     #[test]
-    fn the_aperture_moves_when_an_access_leaves_it() -> Result {
+    fn window_moves_when_access_leaves_it() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -109,7 +138,7 @@ mod suite {
             window.write64(at(address), address)?;
             assert_eq!(gpu.counts().window_writes, moves);
         }
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         for address in [4 * MIB - 8, 4 * MIB, 4 * MIB + 8, 3 * MIB, 9 * MIB] {
             assert_eq!(gpu.vram_read64(at(address)), address);
@@ -117,7 +146,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Between two sessions, somebody else moves the aperture, as the firmware may.
+    /// The firmware may move the window between two sessions.
     #[test]
     fn session_assumes_no_position() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
@@ -126,27 +155,27 @@ mod suite {
 
         let mut window = pramin.window(&bar);
         assert_eq!(window.read64(at(3 * MIB))?, 0x33);
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         gpu.disturb_window();
         gpu.reset_counts();
 
         let mut window = pramin.window(&bar);
         assert_eq!(window.read64(at(3 * MIB))?, 0x33);
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.counts().window_writes, 1);
         gpu.check_clean()
     }
 
-    /// Restoring it at the end of a session could undo a move that somebody else has made.
+    /// Restoring the window could undo a move of the firmware.
     #[test]
-    fn session_end_moves_nothing() -> Result {
+    fn session_end_keeps_window() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         let mut window = pramin.window(&bar);
         window.write64(at(3 * MIB), 3)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         assert_eq!(gpu.counts().window_writes, 1);
 
         pramin.window(&bar).write64(at(7 * MIB), 7)?;
@@ -155,7 +184,7 @@ mod suite {
     }
 
     #[test]
-    fn writes_are_visible_after_finish() -> Result {
+    fn flush_makes_writes_visible() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -164,7 +193,7 @@ mod suite {
         window.write64(at(3 * MIB), 3)?;
         assert_eq!(gpu.vram_read64(at(MIB)), POISON);
 
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         assert_eq!(gpu.vram_read64(at(MIB)), 1);
         assert_eq!(gpu.vram_read64(at(2 * MIB)), 2);
         assert_eq!(gpu.vram_read64(at(3 * MIB)), 3);
@@ -172,14 +201,14 @@ mod suite {
     }
 
     #[test]
-    fn finish_reads_one_word_back() -> Result {
+    fn flush_reads_one_word() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
         for word in 0..512 {
             window.write64(at(MIB + 8 * word), word)?;
         }
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.counts().window_writes, 1);
         assert_eq!(gpu.counts().pramin_writes, 512);
@@ -188,9 +217,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// It is the last word that was written, also if something else was read since.
+    /// Even if another word has been read since.
     #[test]
-    fn finish_goes_back_to_the_last_write() -> Result {
+    fn flush_reads_last_written_word() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -198,7 +227,7 @@ mod suite {
         window.write64(at(2 * MIB), 2)?;
         window.read64(at(3 * MIB))?;
         gpu.start_log(2)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         let address = at(2 * MIB + 4);
         assert_eq!(gpu.take_log()[..], [Logged::Read { address }]);
@@ -208,7 +237,7 @@ mod suite {
         window.write64(at(2 * MIB), 2)?;
         window.write64(at(MIB), 1)?;
         gpu.start_log(2)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         let address = at(MIB + 4);
         assert_eq!(gpu.take_log()[..], [Logged::Read { address }]);
@@ -216,38 +245,38 @@ mod suite {
     }
 
     #[test]
-    fn a_session_without_writes_reads_nothing_back() -> Result {
+    fn flush_without_writes_reads_nothing() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
-        let _ = pramin.window(&bar).finish()?;
+        let _ = pramin.window(&bar).flush()?;
         assert_eq!(gpu.counts().total(), 0);
 
         let mut window = pramin.window(&bar);
         window.write64(at(MIB), 1)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         gpu.reset_counts();
 
-        let _ = pramin.window(&bar).finish()?;
+        let _ = pramin.window(&bar).flush()?;
         assert_eq!(gpu.counts().total(), 0);
 
         Ok(())
     }
 
-    /// An error makes a session end early; its writes must not be forgotten.
+    /// A session that ends early because of an error leaves its writes to the next flush.
     #[test]
-    fn what_a_dropped_session_wrote_is_left_to_the_next() -> Result {
+    fn dropped_session_next_flush_reads() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         pramin.window(&bar).write64(at(MIB), 1)?;
         assert_eq!(gpu.vram_read64(at(MIB)), POISON);
 
-        let _ = pramin.window(&bar).finish()?;
+        let _ = pramin.window(&bar).flush()?;
         assert_eq!(gpu.vram_read64(at(MIB)), 1);
         gpu.check_clean()
     }
 
     #[test]
-    fn misaligned_accesses_do_nothing() -> Result {
+    fn misaligned_access_fails() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -259,7 +288,7 @@ mod suite {
             assert_eq!(window.read64(at(MIB + offset)).err(), Some(EINVAL));
             assert_eq!(window.write64(at(MIB + offset), 1).err(), Some(EINVAL));
         }
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.counts().total(), 0);
 
@@ -267,7 +296,7 @@ mod suite {
     }
 
     #[test]
-    fn accesses_out_of_reach_do_nothing() -> Result {
+    fn access_out_of_reach_fails() -> Result {
         const TOO_HIGH: [u64; 3] = [1 << 40, (1 << 56) + 8 * MIB, u64::MAX - 7];
 
         let (gpu, bar, mut pramin) = turing()?;
@@ -285,12 +314,12 @@ mod suite {
         assert_eq!(window.read64(at(8 * MIB))?, 8);
         assert_eq!(gpu.counts().window_writes, 1);
 
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         gpu.check_clean()
     }
 
     #[test]
-    fn the_last_word_in_reach() -> Result {
+    fn last_word_in_reach_is_accessible() -> Result {
         const END: u64 = 1 << 40;
 
         let gpu = SoftGpu::new(Config {
@@ -305,7 +334,7 @@ mod suite {
 
         window.write64(at(END - 8), 1)?;
         assert_eq!(window.write64(at(END), 2).err(), Some(EINVAL));
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.vram_read64(at(END - 8)), 1);
         assert_eq!(gpu.vram_read64(at(END)), POISON);
@@ -331,14 +360,14 @@ mod suite {
     }
 
     #[test]
-    fn the_register_is_never_truncated() -> Result {
+    fn base_out_of_range_fails() -> Result {
         const LAST: u64 = (1 << 40) - 0x1_0000;
 
         let (gpu, bar, _) = turing()?;
 
         assert_eq!(TU102_HAL.max_base(), at(LAST));
         TU102_HAL.write_base(&bar, at(LAST))?;
-        // The software GPU minds as it has no VRAM there. The target is zero, which is VRAM.
+        // A violation, since the model has no VRAM there. The target is zero, which is VRAM.
         assert_eq!(
             gpu.take_violation(),
             Some(Violation::WindowValue(0x00ff_ffff))
@@ -372,7 +401,7 @@ mod suite {
                 assert_eq!(gpu.vram_read64(at(other)), POISON);
             }
             gpu.reset_counts();
-            let _ = pramin.window(&bar).finish()?;
+            let _ = pramin.window(&bar).flush()?;
             assert_eq!(gpu.counts().total(), 0);
             gpu.check_clean()?;
         }
@@ -380,9 +409,9 @@ mod suite {
         Ok(())
     }
 
-    /// No value that was there by chance, and no width that was found before, changes the result.
+    /// Neither the old value in VRAM nor an earlier result changes the result.
     #[test]
-    fn probe_starts_anew() -> Result {
+    fn probe_ignores_earlier_state() -> Result {
         for before in [0, u64::MAX, 0x0123_4567_89ab_cdef, !0x0123_4567_89ab_cdef] {
             let (gpu, bar, mut pramin) = probed(WideAccess::LowerHalf)?;
             gpu.vram_write64(at(SCRATCH), before);
@@ -401,7 +430,7 @@ mod suite {
     }
 
     #[test]
-    fn probe_fails_without_vram() -> Result {
+    fn probe_without_vram_fails() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         for (address, error) in [(16 * MIB, EIO), (MIB + 4, EINVAL), (1 << 40, EINVAL)] {
@@ -412,9 +441,9 @@ mod suite {
         Ok(())
     }
 
-    /// Each value is written and read in two accesses, whatever they are used for.
+    /// Values are read and written in two accesses each.
     #[test]
-    fn halves_arrive_where_they_belong() -> Result {
+    fn halves_land_at_their_addresses() -> Result {
         let (gpu, bar, mut pramin) = probed(WideAccess::Dropped)?;
         let mut window = pramin.window(&bar);
 
@@ -433,15 +462,14 @@ mod suite {
         }
 
         window.write64(at(5 * MIB), 5)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         assert_eq!(gpu.vram_read64(at(5 * MIB)), 5);
         gpu.check_clean()
     }
 
-    /// A reader never sees a valid word that is neither the old nor the new one, in which an
-    /// address could be made of half of each.
+    /// Neither does the GPU see a valid word with an address made of half of each.
     #[test]
-    fn replaced_words_are_never_mixed() -> Result {
+    fn replace_never_mixes_halves() -> Result {
         const LOWS: [u64; 3] = [0, 0x1111_1101, 0x2222_2201];
         const HIGHS: [u64; 3] = [0, 0x3333_3333 << 32, 0x4444_4444 << 32];
         let words = || {
@@ -456,22 +484,16 @@ mod suite {
             gpu.start_log(8)?;
             let mut window = pramin.window(&bar);
             window.replace64(at(MIB), old, new)?;
-            let _ = window.finish()?;
+            let _ = window.flush()?;
 
-            let mut seen = old;
-            let mut writes = 0;
-            for event in &gpu.take_log() {
-                let Logged::Write { address, value, .. } = *event else {
-                    continue;
-                };
-                let shift = 8 * (address.into_raw() - MIB);
-                seen = (seen & !(0xffff_ffff << shift)) | value << shift;
-                writes += 1;
+            let states = states(&gpu.take_log(), at(MIB), old)?;
+            for &seen in &states {
                 assert!(seen == old || seen == new || seen & 0xffff_ffff == 0);
             }
-            assert_eq!(seen, new);
+            assert_eq!(states.last().unwrap_or(&old), &new);
             assert_eq!(gpu.vram_read64(at(MIB)), new);
-            let halves = u32::from(old >> 32 != new >> 32) + u32::from((old ^ new) << 32 != 0);
+            let writes = states.len();
+            let halves = usize::from(old >> 32 != new >> 32) + usize::from((old ^ new) << 32 != 0);
             assert!(writes == halves || (writes == 3 && old >> 32 != new >> 32));
             gpu.check_clean()?;
         }
@@ -479,7 +501,7 @@ mod suite {
         Ok(())
     }
 
-    /// Where an access of 64 bits is one, so is that.
+    /// An access of 64 bits replaces a word at once.
     #[test]
     fn replace_takes_one_access() -> Result {
         let (gpu, bar, mut pramin) = probed(WideAccess::Whole)?;
@@ -488,13 +510,152 @@ mod suite {
         gpu.reset_counts();
         window.replace64(at(MIB), 1, u64::MAX)?;
         assert_eq!(gpu.counts().pramin_writes, 1);
-        let _ = window.finish()?;
+        let _ = window.flush()?;
         assert_eq!(gpu.vram_read64(at(MIB)), u64::MAX);
         gpu.check_clean()
     }
 
     #[test]
-    fn every_chip_reaches_its_vram() {
+    fn fill_writes_consecutive_words() -> Result {
+        for (wide_access, accesses) in [(WideAccess::Whole, 1), (WideAccess::Dropped, 2)] {
+            let (gpu, bar, mut pramin) = probed(wide_access)?;
+            let mut window = pramin.window(&bar);
+            gpu.reset_counts();
+
+            // Both halves change, and the value wraps around.
+            let first = u64::MAX - 1;
+            let step = 0x1_0000_0001;
+            window.fill64(at(2 * MIB - 8 * 500), 1, first, step, 500, false)?;
+            assert_eq!(gpu.counts().pramin_writes, 500 * accesses);
+            assert_eq!(gpu.counts().window_writes, 1);
+            let _ = window.flush()?;
+            assert_eq!(gpu.counts().pramin_reads, 1);
+
+            for word in 0..500 {
+                let value = first.wrapping_add(word * step);
+                assert_eq!(gpu.vram_read64(at(2 * MIB - 8 * (500 - word))), value);
+            }
+            assert_eq!(gpu.vram_read64(at(2 * MIB - 8 * 501)), POISON);
+            assert_eq!(gpu.vram_read64(at(2 * MIB)), POISON);
+            gpu.check_clean()?;
+        }
+
+        Ok(())
+    }
+
+    /// As for the first words of entries of two words.
+    #[test]
+    fn fill_with_stride_skips_words() -> Result {
+        for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
+            let (gpu, bar, mut pramin) = probed(wide_access)?;
+            let mut window = pramin.window(&bar);
+            window.fill64(at(MIB + 0xff0 - 16 * 9), 2, 1, 2, 10, false)?;
+            let _ = window.flush()?;
+
+            for entry in 0..10 {
+                let address = MIB + 0xff0 - 16 * (9 - entry);
+                assert_eq!(gpu.vram_read64(at(address)), 1 + 2 * entry);
+                assert_eq!(gpu.vram_read64(at(address + 8)), POISON);
+            }
+            gpu.check_clean()?;
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn fill_without_words_does_nothing() -> Result {
+        for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
+            let (gpu, bar, mut pramin) = probed(wide_access)?;
+            gpu.reset_counts();
+
+            let mut window = pramin.window(&bar);
+            window.fill64(at(MIB), 1, 1, 1, 0, true)?;
+            let _ = window.flush()?;
+            assert_eq!(gpu.counts().total(), 0);
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn fill_out_of_reach_fails() -> Result {
+        for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
+            let (gpu, bar, mut pramin) = probed(wide_access)?;
+            gpu.reset_counts();
+
+            let mut window = pramin.window(&bar);
+            for address in [MIB + 4, 1 << 40, u64::MAX - 7] {
+                for is_live in [false, true] {
+                    let result = window.fill64(at(address), 1, 1, 1, 2, is_live);
+                    assert_eq!(result, Err(EINVAL));
+                }
+            }
+            let _ = window.flush()?;
+            assert_eq!(gpu.counts().total(), 0);
+        }
+
+        Ok(())
+    }
+
+    /// A walk of the GPU sees the old word, the new word, or a word that is not valid.
+    #[test]
+    fn fill_of_live_words_never_mixes_halves() -> Result {
+        const WORDS: [u64; 5] = [
+            0,
+            0x1111_1101,
+            0x3333_3333_2222_2201,
+            0x4444_4444_1111_1101,
+            0x5555_5555 << 32,
+        ];
+
+        for (old, new) in WORDS
+            .into_iter()
+            .flat_map(|old| WORDS.map(move |new| (old, new)))
+        {
+            for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
+                let (gpu, bar, mut pramin) = probed(wide_access)?;
+                for word in 0..3 {
+                    gpu.vram_write64(at(MIB + 8 * word), old);
+                }
+                gpu.start_log(16)?;
+                let mut window = pramin.window(&bar);
+                window.fill64(at(MIB), 1, new, 0, 3, true)?;
+                let _ = window.flush()?;
+
+                let log = gpu.take_log();
+                for word in 0..3 {
+                    let states = states(&log, at(MIB + 8 * word), old)?;
+                    for &seen in &states {
+                        assert!(seen == old || seen == new || seen & 0xffff_ffff == 0);
+                    }
+                    assert_eq!(states.last(), Some(&new));
+                    assert_eq!(gpu.vram_read64(at(MIB + 8 * word)), new);
+                }
+                gpu.check_clean()?;
+            }
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn flush_failure_is_retried() -> Result {
+        let (gpu, bar, mut pramin) = turing()?;
+        pramin.window(&bar).write64(at(MIB), 1)?;
+
+        gpu.fail_access(Direction::Read, 0);
+        assert_eq!(pramin.window(&bar).flush().err(), Some(EIO));
+        assert!(gpu.has_failed());
+        assert_eq!(gpu.vram_read64(at(MIB)), POISON);
+
+        let _ = pramin.window(&bar).flush()?;
+        assert_eq!(gpu.vram_read64(at(MIB)), 1);
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn reach_covers_vram_of_all_chips() {
         for &chipset in Chipset::ALL {
             let pramin = Pramin::new(chipset);
 

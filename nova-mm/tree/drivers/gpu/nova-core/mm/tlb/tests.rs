@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the invalidation of the TLB, on the software GPU.
+//! Tests of the registers that invalidate the TLB on the GPU model.
 
 use core::cell::Cell;
 
-use kernel::{
-    sync::Arc,
-    time::{
-        Instant,
-        Monotonic, //
-    },
-};
+use kernel::sync::Arc;
 
 use crate::mm::{
     address::VirtualAddress,
@@ -18,13 +12,8 @@ use crate::mm::{
         Access,
         Config,
         Fault,
-        Logged,
         ModelBar0,
         SoftGpu, //
-    },
-    pramin::{
-        hal::tu102::TU102_HAL,
-        Pramin, //
     },
 };
 
@@ -39,40 +28,39 @@ const INVALIDATE: usize = 0x00b8_30b0;
 const ROOT: VramAddress = VramAddress::new(0x0010_0000);
 const OTHER_ROOT: VramAddress = VramAddress::new(0x0020_0000);
 
-/// Entries of them: one that is absent, and one that is sparse, which is a volatile one without an
-/// aperture.
+/// Entries of a root page directory: invalid, and sparse (volatile without an aperture).
 const ABSENT: u64 = 0;
 const SPARSE: u64 = 1 << 3;
 
 /// An access to BAR0: its offset, and the value if it was a write.
-type Noted = (usize, Option<u32>);
+type Recorded = (usize, Option<u32>);
 
-/// BAR0, where each access is noted.
-struct Notes<'a> {
+/// A BAR0 that records all accesses.
+struct Recorder<'a> {
     bar: &'a ModelBar0,
-    noted: Cell<KVec<Noted>>,
+    recorded: Cell<KVec<Recorded>>,
 }
 
-impl<'a> Notes<'a> {
+impl<'a> Recorder<'a> {
     fn new(bar: &'a ModelBar0) -> Self {
         Self {
             bar,
-            noted: Cell::new(KVec::new()),
+            recorded: Cell::new(KVec::new()),
         }
     }
 
-    fn note(&self, offset: usize, value: Option<u32>) -> Result {
-        let mut noted = self.noted.take();
-        noted.push((offset, value), GFP_KERNEL)?;
-        self.noted.set(noted);
+    fn record(&self, offset: usize, value: Option<u32>) -> Result {
+        let mut recorded = self.recorded.take();
+        recorded.push((offset, value), GFP_KERNEL)?;
+        self.recorded.set(recorded);
 
         Ok(())
     }
 }
 
-impl Mmio for Notes<'_> {
+impl Mmio for Recorder<'_> {
     fn read32(&self, offset: usize) -> Result<u32> {
-        self.note(offset, None)?;
+        self.record(offset, None)?;
         self.bar.read32(offset)
     }
 
@@ -81,7 +69,7 @@ impl Mmio for Notes<'_> {
     }
 
     fn write32(&self, value: u32, offset: usize) -> Result {
-        self.note(offset, Some(value))?;
+        self.record(offset, Some(value))?;
         self.bar.write32(value, offset)
     }
 
@@ -90,7 +78,7 @@ impl Mmio for Notes<'_> {
     }
 }
 
-/// Returns a software GPU of Turing with its BAR0.
+/// Returns the model of a Turing GPU and its BAR0.
 fn turing() -> Result<(Arc<SoftGpu>, ModelBar0)> {
     let gpu = SoftGpu::new(Config::default())?;
     let bar = gpu.bar0();
@@ -98,7 +86,7 @@ fn turing() -> Result<(Arc<SoftGpu>, ModelBar0)> {
     Ok((gpu, bar))
 }
 
-/// Invalidates by way of `tlb`, after changes that were made by a session that is long over.
+/// Starts an invalidation when the GPU is idle, and waits until it is done.
 fn invalidate(
     tlb: &mut Tlb,
     bar: &dyn Mmio,
@@ -106,26 +94,30 @@ fn invalidate(
     scope: TlbScope,
     change: TlbChange,
 ) -> Result {
-    let mut pramin = Pramin::with_hal(TU102_HAL);
-    let visible = pramin.window(bar).finish()?;
+    let number = loop {
+        if let Some(number) = tlb.start(bar, pdb, scope, change)? {
+            break number;
+        }
+    };
+    while !tlb.is_done(bar, number)? {}
 
-    tlb.invalidate(bar, visible, pdb, scope, change)
+    Ok(())
 }
 
-/// Invalidates after something was added to an address space.
+/// Invalidates an address space after an entry was added.
 fn upgrade(bar: &dyn Mmio, pdb: VramAddress) -> Result {
     invalidate(&mut Tlb::new(), bar, pdb, TlbScope::All, TlbChange::Upgrade)
 }
 
-/// Returns what an invalidate writes, as pairs of an offset and a value.
+/// Returns the writes of an invalidation as offset and value.
 fn written(pdb: VramAddress, scope: TlbScope, change: TlbChange) -> Result<KVec<(usize, u32)>> {
     let (gpu, bar) = turing()?;
-    let notes = Notes::new(&bar);
+    let recorder = Recorder::new(&bar);
     let mut written = KVec::new();
 
-    invalidate(&mut Tlb::new(), &notes, pdb, scope, change)?;
+    invalidate(&mut Tlb::new(), &recorder, pdb, scope, change)?;
     gpu.check_clean()?;
-    for (offset, value) in notes.noted.into_inner() {
+    for (offset, value) in recorder.recorded.into_inner() {
         if let Some(value) = value {
             written.push((offset, value), GFP_KERNEL)?;
         }
@@ -143,23 +135,23 @@ fn look(gpu: &SoftGpu, root: VramAddress, access: Access) -> Fault {
     }
 }
 
-#[kunit_tests(nova_mm_tlb)]
+#[kunit_tests(nova_core_mm_tlb)]
 mod suite {
     use super::*;
 
-    /// A look at whether the GPU is idle, the two halves of the PDB, the trigger, and looks until
-    /// the GPU is done.
+    /// Poll until the GPU is idle, write both parts of the PDB and the trigger, and poll until the
+    /// GPU is done.
     #[test]
     fn registers_are_used_in_order() -> Result {
         let (gpu, bar) = turing()?;
-        let notes = Notes::new(&bar);
+        let recorder = Recorder::new(&bar);
         gpu.set_trigger_polls(2);
 
-        upgrade(&notes, VramAddress::new(0x1234_5678_9000))?;
+        upgrade(&recorder, VramAddress::new(0x1234_5678_9000))?;
 
-        let noted = notes.noted.into_inner();
+        let recorded = recorder.recorded.into_inner();
         assert_eq!(
-            noted[..],
+            recorded[..],
             [
                 (INVALIDATE, None),
                 (PDB, Some(0x3456_7890)),
@@ -174,9 +166,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The register of the lower half has bits 39:12 at bit 4, that of the upper half bits 59:40.
+    /// The lower register contains bits 39:12 from bit 4 on, the upper register bits 59:40.
     #[test]
-    fn the_whole_address_names_the_directory() -> Result {
+    fn pdb_is_written_in_full() -> Result {
         for (pdb, lower, upper) in [
             (0, 0, 0),
             (0x1000, 0x10, 0),
@@ -195,7 +187,7 @@ mod suite {
     }
 
     #[test]
-    fn an_address_that_does_not_fit_does_nothing() -> Result {
+    fn pdb_out_of_range_fails() -> Result {
         let (gpu, bar) = turing()?;
 
         for pdb in [
@@ -215,7 +207,7 @@ mod suite {
     }
 
     #[test]
-    fn only_address_spaces_of_bars_stay_within_the_hub() -> Result {
+    fn scope_selects_hub() -> Result {
         let all = written(ROOT, TlbScope::All, TlbChange::Upgrade)?;
         let hub = written(ROOT, TlbScope::Hub, TlbChange::Upgrade)?;
 
@@ -225,45 +217,9 @@ mod suite {
         Ok(())
     }
 
-    /// This order is the only one that compiles: it takes the end of the session to invalidate.
+    /// Invalid entries are cached, too.
     #[test]
-    fn changes_arrive_before_the_gpu_looks() -> Result {
-        let (gpu, bar) = turing()?;
-        let mut pramin = Pramin::with_hal(TU102_HAL);
-        gpu.vram_write64(ROOT, ABSENT);
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Unmapped);
-
-        gpu.start_log(8)?;
-        let mut window = pramin.window(&bar);
-        window.write64(ROOT, SPARSE)?;
-        let visible = window.finish()?;
-        Tlb::new().invalidate(&bar, visible, ROOT, TlbScope::All, TlbChange::Upgrade)?;
-
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
-        assert_eq!(
-            gpu.take_log()[..],
-            [
-                Logged::Write {
-                    address: ROOT,
-                    value: SPARSE,
-                    width: 8,
-                },
-                Logged::Read {
-                    address: ROOT.checked_add(4)?,
-                },
-                Logged::Invalidate {
-                    pdb: ROOT,
-                    command: 0x8000_0001,
-                },
-                Logged::InvalidateDone,
-            ]
-        );
-        gpu.check_clean()
-    }
-
-    /// What was absent is cached as absent until then, and only what is named is forgotten.
-    #[test]
-    fn the_gpu_forgets_one_address_space() -> Result {
+    fn one_address_space_is_invalidated() -> Result {
         let (gpu, bar) = turing()?;
         for root in [ROOT, OTHER_ROOT] {
             gpu.vram_write64(root, ABSENT);
@@ -279,9 +235,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The whole address counts: other drivers drop its upper half.
+    /// Other drivers drop the upper part of the address.
     #[test]
-    fn the_gpu_forgets_an_address_space_whose_root_is_high() -> Result {
+    fn high_root_is_invalidated() -> Result {
         const HIGH: VramAddress = VramAddress::new(1 << 44);
 
         let gpu = SoftGpu::new(Config {
@@ -300,7 +256,7 @@ mod suite {
     }
 
     #[test]
-    fn the_hub_forgets_by_itself() -> Result {
+    fn hub_scope_keeps_other_units() -> Result {
         let (gpu, bar) = turing()?;
         let mut tlb = Tlb::new();
         gpu.vram_write64(ROOT, ABSENT);
@@ -318,8 +274,8 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The firmware binds a BAR's address space: the hardware may know it by a root that the driver
-    /// does not know.
+    /// The firmware binds the address space of a BAR, possibly with another root than the driver
+    /// uses.
     #[test]
     fn hub_scope_covers_all_roots() -> Result {
         let (gpu, bar) = turing()?;
@@ -343,9 +299,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The firmware writes the same registers, so their values are not known between invalidates.
+    /// The firmware writes the same registers between two invalidations of the driver.
     #[test]
-    fn root_is_written_each_time() -> Result {
+    fn pdb_is_written_each_time() -> Result {
         let (gpu, bar) = turing()?;
         let mut tlb = Tlb::new();
         invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
@@ -371,81 +327,69 @@ mod suite {
         Ok(())
     }
 
-    /// The firmware uses the same registers; the software GPU minds if they are written too early.
+    /// The firmware uses the same registers. Writing them too early is a violation in the GPU model.
     #[test]
-    fn pending_invalidate_is_waited_for() -> Result {
+    fn pending_invalidation_is_awaited() -> Result {
         let (gpu, bar) = turing()?;
-        let notes = Notes::new(&bar);
+        let recorder = Recorder::new(&bar);
         gpu.leave_pending(5);
 
         invalidate(
             &mut Tlb::new(),
-            &notes,
+            &recorder,
             ROOT,
             TlbScope::All,
             TlbChange::Downgrade,
         )?;
 
-        let noted = notes.noted.into_inner();
-        assert!(noted[..6]
+        let recorded = recorder.recorded.into_inner();
+        assert!(recorded[..6]
             .iter()
             .all(|access| *access == (INVALIDATE, None)));
-        assert_eq!(noted[6].0, PDB);
+        assert_eq!(recorded[6].0, PDB);
         gpu.check_clean()
     }
 
-    /// The error comes when the time is over; later ones come before anything is written, as the
-    /// GPU is still at the first.
+    /// An invalidation is done when a later one is, since the GPU executes one at a time.
     #[test]
-    fn a_gpu_that_hangs_is_an_error_in_time() -> Result {
-        const TIMEOUT: Delta = Delta::from_millis(20);
-
+    fn later_invalidation_covers_earlier() -> Result {
         let (gpu, bar) = turing()?;
-        let mut tlb = Tlb::with_timeout(TIMEOUT);
-        let mut invalidate = || {
-            let start = Instant::<Monotonic>::now();
-            let result = super::invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade);
+        let mut tlb = Tlb::new();
+        let mut start = |root| tlb.start(&bar, root, TlbScope::All, TlbChange::Upgrade);
 
-            (result, start.elapsed())
-        };
-        gpu.hang_invalidate(1);
+        let first = start(ROOT)?.ok_or(EINVAL)?;
+        // The GPU is busy until the register has been polled.
+        assert_eq!(start(OTHER_ROOT)?, None);
+        let second = start(OTHER_ROOT)?.ok_or(EINVAL)?;
 
-        assert_eq!(invalidate().0, Ok(()));
-        for _ in 0..2 {
-            let (result, time) = invalidate();
+        assert!(!tlb.is_done(&bar, second)?);
+        assert!(tlb.is_done(&bar, second)?);
+        gpu.reset_counts();
+        assert!(tlb.is_done(&bar, first)?);
+        assert_eq!(gpu.counts().total(), 0);
+        gpu.check_clean()
+    }
 
-            assert_eq!(result, Err(ETIMEDOUT));
-            assert!(time >= TIMEOUT);
-            assert!(time < Delta::from_secs(2));
-            assert_eq!(gpu.counts().invalidates, 2);
-        }
+    /// Only an invalidation that completes shows that the GPU works again.
+    #[test]
+    fn completion_ends_wedge() -> Result {
+        let (gpu, bar) = turing()?;
+        let mut tlb = Tlb::new();
+        gpu.hang_invalidate(0);
+        let start = |tlb: &mut Tlb| tlb.start(&bar, ROOT, TlbScope::All, TlbChange::Upgrade);
+
+        let number = start(&mut tlb)?.ok_or(EINVAL)?;
+        assert!(!tlb.is_done(&bar, number)?);
+        assert!(!tlb.is_wedged());
+        tlb.set_wedged();
+        assert_eq!(start(&mut tlb)?, None);
+        assert!(tlb.is_wedged());
 
         gpu.recover();
-        assert_eq!(invalidate().0, Ok(()));
-        gpu.check_clean()
-    }
-
-    /// Somebody else's invalidate that does not end is an error as well, and nothing is written.
-    #[test]
-    fn a_gpu_that_stays_busy_is_left_alone() -> Result {
-        let (gpu, bar) = turing()?;
-        let notes = Notes::new(&bar);
-        gpu.leave_pending(u32::MAX);
-
-        let result = invalidate(
-            &mut Tlb::with_timeout(Delta::from_millis(1)),
-            &notes,
-            ROOT,
-            TlbScope::All,
-            TlbChange::Downgrade,
-        );
-
-        assert_eq!(result, Err(ETIMEDOUT));
-        assert!(notes
-            .noted
-            .into_inner()
-            .iter()
-            .all(|access| *access == (INVALIDATE, None)));
+        let number = start(&mut tlb)?.ok_or(EINVAL)?;
+        assert!(tlb.is_wedged());
+        while !tlb.is_done(&bar, number)? {}
+        assert!(!tlb.is_wedged());
         gpu.check_clean()
     }
 }

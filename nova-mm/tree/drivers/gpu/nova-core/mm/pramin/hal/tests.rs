@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the register of Hopper and of Blackwell, on the software GPU.
+//! Tests of the window registers of Hopper and Blackwell on the GPU model.
 
 use crate::mm::{
     model::{
@@ -23,12 +23,12 @@ fn at(address: u64) -> VramAddress {
     VramAddress::new(address)
 }
 
-#[kunit_tests(nova_mm_pramin_hal)]
+#[kunit_tests(nova_core_mm_pramin_hal)]
 mod suite {
     use super::*;
 
-    /// Checks that `hal` goes exactly up to `end` on a GPU of `generation`, and that it writes
-    /// `value` for the last base below.
+    /// Checks that the window of a GPU of `generation` can be moved up to `end` exactly, and that the
+    /// register contains `value` for the last base below.
     fn check_end(generation: Generation, hal: &dyn PraminHal, end: u64, value: u32) -> Result {
         let gpu = SoftGpu::new(Config {
             generation,
@@ -39,7 +39,7 @@ mod suite {
 
         assert_eq!(hal.max_base(), at(last));
         hal.write_base(&bar, at(last))?;
-        // The software GPU minds as it has no VRAM there.
+        // A violation, since the model has no VRAM there.
         assert_eq!(gpu.take_violation(), Some(Violation::WindowValue(value)));
 
         gpu.reset_counts();
@@ -57,7 +57,7 @@ mod suite {
         Ok(())
     }
 
-    /// Checks that VRAM of a GPU of `generation` is reached by way of `hal`.
+    /// Checks that VRAM of a GPU of `generation` is accessed through `hal`.
     fn check_session(generation: Generation, hal: &'static dyn PraminHal) -> Result {
         let gpu = SoftGpu::new(Config {
             generation,
@@ -69,7 +69,7 @@ mod suite {
 
         window.write64(at(0x0012_3450), 1)?;
         window.write64(at(0x0052_3458), 2)?;
-        let _ = window.finish()?;
+        let _ = window.flush()?;
 
         assert_eq!(gpu.vram_read64(at(0x0012_3450)), 1);
         assert_eq!(gpu.vram_read64(at(0x0052_3458)), 2);
