@@ -8,9 +8,9 @@
 //!
 //! # Context
 //!
-//! The allocator has a lock of its own, under which it allocates memory of the kernel. So whatever
-//! allocates or frees VRAM may sleep and may wait for reclaim: it belongs into the stages "submit"
-//! and "cleanup" of a job, never into "run", and no lock that "run" takes may be held meanwhile.
+//! The allocator has a lock of its own, under which it allocates kernel memory. Hence allocating or
+//! freeing VRAM may sleep and may wait for reclaim: jobs do so in the stages "prepare" and "free",
+//! never in "run", and without holding a lock that "run" takes.
 
 use core::ops::Range;
 
@@ -18,6 +18,7 @@ use kernel::{
     gpu::buddy::{
         AllocatedBlocks,
         GpuBuddy,
+        GpuBuddyAllocFlag,
         GpuBuddyAllocFlags,
         GpuBuddyAllocMode,
         GpuBuddyParams, //
@@ -40,7 +41,14 @@ use crate::{
             VramAddress,
             PAGE_SIZE, //
         },
-        flag::Flag, //
+        flag::Flag,
+        format::Aperture,
+        memory::{
+            find_run,
+            last_page,
+            Mappable,
+            Run, //
+        },
     },
     num::FromSafeCast, //
 };
@@ -150,7 +158,7 @@ impl VramAllocator {
                 buddy,
                 _holes: holes,
                 size,
-                kept <- new_mutex!(None, "nova_mm_kept"),
+                kept <- new_mutex!(None, "nova_core_mm_kept"),
             }),
             GFP_KERNEL,
         )?;
@@ -184,14 +192,17 @@ impl VramAllocator {
         self.0.buddy.avail()
     }
 
-    /// Allocates `size` bytes, not necessarily in one piece; the content is undefined.
+    /// Allocates `size` bytes, not necessarily in one piece.
+    ///
+    /// The content is undefined: it may be what another process left there. Whoever hands the memory
+    /// to user space has to clear it first.
     ///
     /// If possible, the memory comes in blocks that are at least `min_page` in size, and aligned to
     /// it; only the last ones may be smaller, if `size` is no multiple of it. If this is not
     /// possible, for there is not enough such memory, the next smaller size of a page is tried, and
     /// so on. Hence whoever maps the memory has to look at the ranges that it got.
     ///
-    /// Context: may sleep, see the [module](self). To be called in the stage "submit".
+    /// Context: may sleep, see the [module](self).
     ///
     /// # Errors
     ///
@@ -218,20 +229,40 @@ impl VramAllocator {
         Err(ENOSPC)
     }
 
-    /// Allocates a page for a page table; the content is undefined.
+    /// Allocates a page for a page table, at the top of VRAM.
     ///
-    /// Context: may sleep, see the [module](self). To be called in the stage "submit".
+    /// That keeps page tables together and away from the memory that they map, whose large blocks
+    /// they would otherwise split. Pages that are [known to be zero](TablePage::is_zero) are
+    /// preferred.
+    ///
+    /// Context: may sleep, see the [module](self).
     ///
     /// # Errors
     ///
     /// - [`ENOSPC`] if there is no free page.
     /// - [`ENOMEM`] if there is no memory for the allocator's own data.
     pub(crate) fn alloc_table(&self) -> Result<TablePage> {
-        let page = self.alloc(PAGE_SIZE, PageSize::Size4K)?;
-        let address = page.ranges().next().ok_or(ENOSPC)?.start;
+        let blocks = KBox::pin_init(
+            self.0.buddy.alloc_blocks(
+                GpuBuddyAllocMode::TopDown,
+                PAGE_SIZE,
+                Alignment::new::<SZ_4K>(),
+                GpuBuddyAllocFlag::Clear,
+            ),
+            GFP_KERNEL,
+        )?;
+        let block = blocks.iter().next().ok_or(ENOSPC)?;
+        let (address, is_zero) = (VramAddress::new(block.offset()), block.is_clear());
 
-        // INVARIANT: This is where the page is.
-        Ok(TablePage { address, page })
+        // INVARIANT: `address` is that of the only block. A block that is marked clear was freed by
+        // the owner of a `TablePage` that it knew to be zero.
+        Ok(TablePage {
+            address,
+            blocks: Some(blocks),
+            regions: self.0.clone(),
+            is_zero,
+            is_kept: Flag::new(),
+        })
     }
 
     /// Allocates `size` bytes in blocks of at least `block`.
@@ -248,8 +279,21 @@ impl VramAllocator {
             GFP_KERNEL,
         )?;
 
+        let mut runs = KVec::new();
+        let mut pages = 0;
+        for block in blocks.iter() {
+            let run = Run {
+                address: block.offset(),
+                pages: block.size() / PAGE_SIZE,
+            };
+            runs.push((pages, run), GFP_KERNEL)?;
+            pages += run.pages;
+        }
+
         Ok(Vram {
             blocks: Some(blocks),
+            last_page: last_page(&runs),
+            runs,
             regions: self.0.clone(),
             is_kept: Flag::new(),
         })
@@ -258,11 +302,14 @@ impl VramAllocator {
 
 /// VRAM that is allocated, and freed when this is dropped.
 ///
-/// It can be shared between threads. To drop it may sleep, see the [module](self): what may be the
-/// last reference to it is dropped in the stage "cleanup".
+/// It can be shared between threads. Dropping it may sleep; see the [module](self).
 pub(crate) struct Vram {
     /// The memory; [`None`] only while this is being dropped.
     blocks: Option<Pin<KBox<AllocatedBlocks>>>,
+    /// Where it is, in the order in which it is mapped, and the number of the first page of each.
+    runs: KVec<(u64, Run)>,
+    /// The highest address of a page in bytes.
+    last_page: u64,
     /// New owner of the memory if it has to stay allocated.
     regions: Arc<Regions>,
     /// Whether it has to.
@@ -282,65 +329,103 @@ impl Drop for Vram {
 
 impl Vram {
     /// Returns the size in bytes, a multiple of 4 KiB.
-    ///
-    /// Context: any. Takes time proportional to the number of ranges.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn size(&self) -> u64 {
-        self.blocks.iter().map(|blocks| blocks.total_size()).sum()
+        self.pages() * PAGE_SIZE
     }
 
-    /// Makes the memory stay allocated when this is dropped, for as long as the allocator exists.
-    ///
-    /// This is for memory that the GPU may still access when the driver drops it.
-    ///
-    /// Context: any.
-    pub(crate) fn keep_allocated(&self) {
-        self.is_kept.set();
-    }
-
-    /// Returns where the memory is, in the order in which it is to be mapped.
+    /// Returns where the memory is, in the order in which it is mapped. Does not sleep.
     ///
     /// The ranges are half-open. The size of each is a power of two, at least 4 KiB and at most
     /// that of the range before it, and its start is a multiple of its size. So if the first one is
     /// mapped at a multiple of its size, then all of them are.
-    ///
-    /// Context: any. Nothing is locked, and nothing is allocated.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
-        let blocks = self.blocks.iter().flat_map(|blocks| blocks.iter());
+        self.runs.iter().map(|(_, run)| {
+            let end = run.address + run.pages * PAGE_SIZE;
 
-        blocks.map(|block| {
-            let start = block.offset();
-
-            VramAddress::new(start)..VramAddress::new(start + block.size())
+            VramAddress::new(run.address)..VramAddress::new(end)
         })
+    }
+}
+
+impl Mappable for Vram {
+    fn aperture(&self) -> Aperture {
+        Aperture::Vram
+    }
+
+    fn pages(&self) -> u64 {
+        self.runs.last().map_or(0, |(first, run)| first + run.pages)
+    }
+
+    fn last_page(&self) -> u64 {
+        self.last_page
+    }
+
+    fn run(&self, page: u64) -> Option<Run> {
+        find_run(&self.runs, page)
+    }
+
+    /// Keeps the memory allocated for as long as the allocator exists, even after this is dropped.
+    fn keep_allocated(&self) {
+        self.is_kept.set();
     }
 }
 
 /// A page of VRAM for a page table, which is freed when this is dropped.
 ///
-/// The owner must see to it that the GPU does not use the table any more: its entry is gone, and an
-/// invalidate was acknowledged since. If it cannot, it calls [`Self::keep_allocated`].
+/// The owner makes sure that the GPU no longer uses the table: no entry points to it, and the TLB
+/// has been invalidated since. If it cannot, it calls [`Self::keep_allocated`].
 ///
-/// To drop it may sleep, see the [module](self).
+/// Dropping it may sleep; see the [module](self).
 ///
 /// # Invariants
 ///
-/// `address` is the start of `page`, which is 4 KiB in size.
+/// `address` is the start of `blocks`, a single block of 4 KiB. If `is_zero` is set, all bytes of
+/// the page are zero.
 pub(crate) struct TablePage {
     address: VramAddress,
-    page: Vram,
+    /// The page; [`None`] only while this is being dropped.
+    blocks: Option<Pin<KBox<AllocatedBlocks>>>,
+    /// New owner of the page if it has to stay allocated.
+    regions: Arc<Regions>,
+    is_zero: bool,
+    /// Whether the page has to stay allocated.
+    is_kept: Flag,
 }
 
 impl TablePage {
     /// Returns the address of the page, a multiple of 4 KiB.
-    ///
-    /// Context: any.
     pub(crate) fn address(&self) -> VramAddress {
         self.address
     }
 
-    /// Keeps the page from being freed; see [`Vram::keep_allocated`].
+    /// Returns whether all bytes of the page are known to be zero.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.is_zero
+    }
+
+    /// Records whether all bytes of the page are zero. If so when the page is freed, it need not be
+    /// zeroed again before it becomes another page table.
+    pub(crate) fn set_zero(&mut self, is_zero: bool) {
+        // INVARIANT: The owner knows what the page contains, as no one else writes it.
+        self.is_zero = is_zero;
+    }
+
+    /// Keeps the page allocated for as long as the allocator exists, even after this is dropped.
     pub(crate) fn keep_allocated(&self) {
-        self.page.keep_allocated();
+        self.is_kept.set();
+    }
+}
+
+impl Drop for TablePage {
+    fn drop(&mut self) {
+        let Some(mut blocks) = self.blocks.take() else {
+            return;
+        };
+        if self.is_kept.is_set() {
+            self.regions.keep(blocks);
+        } else if self.is_zero {
+            blocks.as_mut().free_cleared();
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Makes a region of numbers of bytes.
+/// Returns a region, given by offsets in bytes.
 fn region(range: Range<u64>) -> Range<VramAddress> {
     VramAddress::new(range.start)..VramAddress::new(range.end)
 }
@@ -38,11 +38,11 @@ fn lies_in(vram: &Vram, regions: &[Range<u64>]) -> bool {
     })
 }
 
-#[kunit_tests(nova_mm_vram)]
+#[kunit_tests(nova_core_mm_vram)]
 mod suite {
     use super::*;
 
-    /// Memory of the second region is used, also together with that of the first.
+    /// One allocation can consist of memory of several regions.
     #[test]
     fn all_regions_are_used() -> Result {
         let regions = [MIB..2 * MIB, 3 * MIB..5 * MIB];
@@ -65,7 +65,7 @@ mod suite {
     }
 
     #[test]
-    fn every_page_is_handed_out_once() -> Result {
+    fn each_page_is_allocated_once() -> Result {
         let regions = [4 * KIB..24 * KIB, 32 * KIB..44 * KIB, 44 * KIB..48 * KIB];
         let allocator = allocator(regions.clone())?;
         let mut taken = KVec::new();
@@ -91,7 +91,7 @@ mod suite {
         Ok(())
     }
 
-    /// The alignment is that of the address in VRAM, wherever the region starts.
+    /// Blocks are aligned in VRAM, regardless of the start of the region.
     #[test]
     fn blocks_are_aligned_in_vram() -> Result {
         for start in [0, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 4 * KIB] {
@@ -110,9 +110,9 @@ mod suite {
         Ok(())
     }
 
-    /// There is 2 MiB of free memory at no multiple of 2 MiB, or less than the rounded size.
+    /// The free memory is not aligned, or smaller than the rounded size.
     #[test]
-    fn smaller_blocks_do_if_there_are_no_large_ones() -> Result {
+    fn alloc_falls_back_to_smaller_blocks() -> Result {
         for (region, size) in [
             (MIB..4 * MIB - 4 * KIB, 2 * MIB),
             (4 * KIB..64 * KIB, 8 * KIB),
@@ -127,9 +127,9 @@ mod suite {
         Ok(())
     }
 
-    /// What is left after whole blocks is not thrown away.
+    /// The unused part of the last large block remains free.
     #[test]
-    fn a_size_that_is_no_multiple_of_the_block() -> Result {
+    fn rest_of_size_uses_small_block() -> Result {
         let allocator = allocator_of(0..16 * MIB)?;
         let vram = allocator.alloc(2 * MIB + 4 * KIB, PageSize::Size2M)?;
 
@@ -141,7 +141,7 @@ mod suite {
     }
 
     #[test]
-    fn scattered_memory_comes_in_ranges() -> Result {
+    fn scattered_memory_has_ranges() -> Result {
         let allocator = allocator_of(0..64 * KIB)?;
         let mut pages = KVec::new();
         let mut kept = KVec::new();
@@ -169,9 +169,9 @@ mod suite {
         Ok(())
     }
 
-    /// What the order and the alignment of ranges promise, whole and scattered.
+    /// As [`Vram::ranges`] guarantees, for contiguous and scattered memory.
     #[test]
-    fn large_ranges_come_first_and_are_aligned() -> Result {
+    fn ranges_descend_and_are_aligned() -> Result {
         let allocator = allocator([4 * KIB..3 * MIB, 4 * MIB..16 * MIB + 12 * KIB])?;
         let mut held = KVec::new();
 
@@ -208,9 +208,9 @@ mod suite {
         Ok(())
     }
 
-    /// Who wants little is not given a part of what is large.
+    /// Pages of tables come from the top, and do not split other large blocks.
     #[test]
-    fn small_requests_leave_large_blocks() -> Result {
+    fn tables_leave_large_blocks() -> Result {
         let allocator = allocator_of(0..4 * MIB)?;
         let mut tables = KVec::new();
 
@@ -226,7 +226,7 @@ mod suite {
     }
 
     #[test]
-    fn sizes_that_are_refused() -> Result {
+    fn alloc_invalid_size_fails() -> Result {
         let allocator = allocator([0..MIB, 2 * MIB..3 * MIB])?;
 
         assert_eq!(allocator.alloc(0, PageSize::Size4K).err(), Some(EINVAL));
@@ -257,7 +257,7 @@ mod suite {
 
     /// Only marked memory stays allocated when the last reference is dropped.
     #[test]
-    fn memory_can_be_kept() -> Result {
+    fn kept_memory_is_not_freed() -> Result {
         let allocator = allocator_of(0..MIB)?;
         let first = Arc::new(allocator.alloc(12 * KIB, PageSize::Size4K)?, GFP_KERNEL)?;
         let second = allocator.alloc(64 * KIB, PageSize::Size64K)?;
@@ -290,7 +290,7 @@ mod suite {
     }
 
     #[test]
-    fn regions_that_are_refused() -> Result {
+    fn invalid_regions_fail() -> Result {
         let refused =
             |regions: &[Range<VramAddress>]| VramAllocator::new(regions).err() == Some(EINVAL);
 
@@ -313,7 +313,7 @@ mod suite {
     }
 
     #[test]
-    fn pages_of_tables() -> Result {
+    fn tables_use_all_pages() -> Result {
         let allocator = allocator_of(4 * KIB..12 * KIB)?;
         let page = allocator.alloc_table()?;
         let other = allocator.alloc_table()?;
@@ -332,6 +332,102 @@ mod suite {
         Ok(())
     }
 
+    /// Tables leave the large blocks for the memory that they map.
+    #[test]
+    fn tables_come_from_the_top() -> Result {
+        let allocator = allocator([0..2 * MIB, 3 * MIB..4 * MIB])?;
+        let mut tables = KVec::new();
+
+        for number in 1..=256 {
+            let table = allocator.alloc_table()?;
+            let expected = 4 * MIB - number * 4 * KIB;
+            assert_eq!(table.address(), VramAddress::new(expected));
+            tables.push(table, GFP_KERNEL)?;
+        }
+        let vram = allocator.alloc(2 * MIB, PageSize::Size2M)?;
+        assert_eq!(vram.ranges().count(), 1);
+        drop(vram);
+
+        // The upper region is used up.
+        let table = allocator.alloc_table()?;
+        assert_eq!(table.address(), VramAddress::new(2 * MIB - 4 * KIB));
+
+        Ok(())
+    }
+
+    /// A page counts as zero if the last owner has said so, and no one has had it since.
+    #[test]
+    fn zeroed_tables_are_known() -> Result {
+        let allocator = allocator_of(0..16 * KIB)?;
+        let fresh = allocator.alloc_table()?;
+        assert!(!fresh.is_zero());
+
+        let mut zero = allocator.alloc_table()?;
+        let address = zero.address();
+        zero.set_zero(true);
+        drop(zero);
+        // It is preferred to pages that are higher, but not known to be zero.
+        drop(fresh);
+        let mut zero = allocator.alloc_table()?;
+        assert_eq!(zero.address(), address);
+        assert!(zero.is_zero());
+
+        zero.set_zero(false);
+        drop(zero);
+        assert!(!allocator.alloc_table()?.is_zero());
+
+        Ok(())
+    }
+
+    /// The owner of other memory writes it, and does not say what.
+    #[test]
+    fn memory_is_not_known_to_be_zero() -> Result {
+        let allocator = allocator_of(0..16 * KIB)?;
+        let mut tables = KVec::new();
+        for _ in 0..4 {
+            let mut table = allocator.alloc_table()?;
+            table.set_zero(true);
+            tables.push(table, GFP_KERNEL)?;
+        }
+        drop(tables);
+
+        drop(allocator.alloc(16 * KIB, PageSize::Size4K)?);
+        for _ in 0..4 {
+            assert!(!allocator.alloc_table()?.is_zero());
+        }
+
+        Ok(())
+    }
+
+    /// Pages are counted across ranges, in the order in which they are mapped.
+    #[test]
+    fn runs_continue_to_end_of_range() -> Result {
+        let allocator = allocator([0..12 * KIB, 64 * KIB..80 * KIB])?;
+        let vram = allocator.alloc(28 * KIB, PageSize::Size4K)?;
+        assert_eq!(vram.pages(), 7);
+        assert_eq!(vram.last_page(), 76 * KIB);
+        assert_eq!(vram.aperture(), Aperture::Vram);
+
+        let mut page = 0;
+        for range in vram.ranges() {
+            let pages = len(&range) / PAGE_SIZE;
+            for skipped in 0..pages {
+                let run = Run {
+                    address: range.start.into_raw() + skipped * PAGE_SIZE,
+                    pages: pages - skipped,
+                };
+                assert_eq!(vram.run(page + skipped), Some(run));
+            }
+            page += pages;
+        }
+        assert_eq!(page, vram.pages());
+        for beyond in [page, page + 1, u64::MAX] {
+            assert_eq!(vram.run(beyond), None);
+        }
+
+        Ok(())
+    }
+
     #[test]
     fn memory_outlives_the_handles() -> Result {
         let allocator = allocator_of(MIB..2 * MIB)?;
@@ -346,9 +442,9 @@ mod suite {
         Ok(())
     }
 
-    /// If it were not so, this would not compile.
+    /// This would not compile otherwise.
     #[test]
-    fn everything_can_be_shared_between_threads() -> Result {
+    fn types_are_send_and_sync() -> Result {
         fn share(_: &(impl Send + Sync)) {}
 
         let allocator = allocator_of(0..MIB)?;
