@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Stacks that need no memory of their own.
+//!
+//! The links are `KBox`es: the lists of `kernel::list` hold objects with reference counts.
 
 use kernel::prelude::*;
 
@@ -13,12 +15,13 @@ pub(crate) trait Link: Sized {
 /// A stack of objects that are linked through themselves, so that pushing one does not allocate.
 pub(crate) struct Stack<T: Link> {
     top: Option<KBox<T>>,
+    len: usize,
 }
 
 impl<T: Link> Stack<T> {
-    /// Makes a stack without objects.
+    /// Creates an empty stack.
     pub(crate) const fn new() -> Self {
-        Self { top: None }
+        Self { top: None, len: 0 }
     }
 
     /// Returns whether there are no objects.
@@ -26,16 +29,23 @@ impl<T: Link> Stack<T> {
         self.top.is_none()
     }
 
+    /// Returns the number of objects.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Puts an object on top.
     pub(crate) fn push(&mut self, mut object: KBox<T>) {
         *object.below() = self.top.take();
         self.top = Some(object);
+        self.len += 1;
     }
 
     /// Takes the object on top.
     pub(crate) fn pop(&mut self) -> Option<KBox<T>> {
         let mut object = self.top.take()?;
         self.top = object.below().take();
+        self.len -= 1;
 
         Some(object)
     }

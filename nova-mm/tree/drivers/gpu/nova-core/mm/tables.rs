@@ -2,267 +2,297 @@
 
 //! The page tables of an address space.
 //!
-//! Tables live in VRAM, where each access goes over the bus. [`PageTables`] keeps a shadow of them
-//! in system memory and decides from that alone, so that a change only writes, and only what
-//! changes.
+//! Tables live in VRAM, where each access goes over the bus, and reads are slow. [`PageTables`]
+//! keeps in system memory what it takes to decide without reading them: the entries of directories,
+//! and which entries of the tables of pages are valid. What a valid entry maps is known from the
+//! [mappings](crate::mm::vma::VmaTree). Hence an update only writes, and only what changes.
 //!
-//! A change is prepared by allocating all tables that it may need, [`Spares`]; making it neither
-//! allocates nor frees. Tables are counted by their entries, and one that has none left is taken
-//! out.
+//! The tables that an update may need are [prepared](PageTables::prepare) beforehand: they are known
+//! below their parents, but no entry points to them. A job pins what it has prepared. So the tables
+//! are still there when it runs, and are removed when the last job that may need them is freed.
+//! Neither an update nor [`PageTables::unpin`] allocates or frees.
 
-use core::{
-    iter::Empty,
-    marker::PhantomData,
-    ops::Range, //
-};
+use core::ops::Range;
 
-use kernel::{
-    prelude::*,
-    sync::Mutex, //
-};
+use kernel::prelude::*;
 
 use crate::mm::{
     address::VramAddress,
-    format::Format,
-    mmio::Mmio,
-    mmu::Mmu,
-    pramin::{
-        PraminWindow,
-        WritesVisible, //
+    format::Access,
+    hw::{
+        MmuHw,
+        PendingInvalidate,
+        VramSession, //
     },
+    memory::Backing,
     stack::Stack,
-    tlb::{
-        Tlb,
-        TlbChange,
-        TlbScope, //
-    },
+    tlb::TlbChange,
+    vma::VmaTree,
     vram::VramAllocator, //
 };
 
-mod extents;
-use self::extents::Extents;
+mod adopt;
+pub(crate) use self::adopt::FirmwareEntry;
 
-mod foreign;
-pub(crate) use self::foreign::ForeignEntry;
+mod prepare;
+use self::prepare::Need;
+pub(crate) use self::prepare::Spares;
 
-mod node;
-pub(crate) use self::node::Node;
+mod segments;
+use self::segments::Source;
 
 mod slots;
 
-mod spares;
-pub(crate) use self::spares::Spares;
+mod table;
+pub(crate) use self::table::Table;
 
 mod update;
-use self::update::{
-    Change,
-    Update, //
-};
+use self::update::Update;
+
+mod valid;
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod tests;
 
-/// The page tables of an address space, of format `F`.
+/// The page tables of an address space.
 ///
 /// Pages are given by their numbers, and ranges are half-open.
-pub(crate) struct PageTables<F> {
-    root: Node,
-    /// Whether the tables agree with their shadows.
-    intact: bool,
-    _format: PhantomData<fn() -> F>,
+pub(crate) struct PageTables {
+    root: KBox<Table>,
+    /// Whether the tables are as the driver believes.
+    is_intact: bool,
+    /// Number of the last job that has run.
+    job: u64,
+    /// Number of the last job that was followed by an invalidation.
+    invalidated: u64,
 }
 
-impl<F: Format> PageTables<F> {
-    /// Creates tables that map nothing, of which there is only the root.
+/// A change of what is mapped.
+pub(crate) enum Change {
+    /// Maps memory, in place of whatever is mapped there.
+    Map(Backing),
+    /// Unmaps whatever is mapped there.
+    Unmap,
+    /// Changes the access to whatever memory is mapped there.
+    Protect(Access),
+}
+
+impl Change {
+    /// Returns the access that mapped memory gets, if that is all that changes.
+    fn access(&self) -> Option<Access> {
+        match self {
+            Self::Protect(access) => Some(*access),
+            Self::Map(_) | Self::Unmap => None,
+        }
+    }
+}
+
+impl PageTables {
+    /// Creates tables that map nothing, of which only the root exists.
     ///
     /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
     ///
     /// # Errors
     ///
     /// - [`ENOSPC`] if there is no VRAM left.
-    /// - [`ENOMEM`] if there is no memory for the shadow.
-    /// - Those of [`PraminWindow::write64`].
-    pub(crate) fn new(memory: &VramAllocator, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result<Self> {
-        let root = Node::new(F::LEVELS.first().ok_or(EINVAL)?, memory.alloc_table()?)?;
-
-        let mut mmu = mmu.lock();
-        let mut window = mmu.pramin.window(bar);
-        root.write(&mut window)?;
-        // Nobody can have seen what the page contained before, so there is nothing to invalidate.
-        let _ = window.finish()?;
+    /// - [`ENOMEM`] if memory runs out.
+    /// - Those of [`VramSession`].
+    pub(crate) fn new(hw: &MmuHw, memory: &VramAllocator) -> Result<Self> {
+        let level = hw.format().levels().first().ok_or(EINVAL)?;
+        let mut root = Table::new(level, memory.alloc_table()?)?;
+        prepare::zero(&mut root, hw)?;
+        // The GPU cannot have cached anything of it, so there is nothing to invalidate.
+        let _ = hw.vram().finish()?;
+        root.set_linked();
 
         Ok(Self::with_root(root))
     }
 
-    fn with_root(root: Node) -> Self {
+    /// Adopts the tables below a root that belongs to the firmware, within `pages`, and calls
+    /// `in_use` with each entry whose pages the firmware uses; see [`FirmwareEntry`].
+    ///
+    /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`] if memory runs out.
+    /// - Those of [`VramSession`] and of `in_use`.
+    pub(crate) fn adopt(
+        hw: &MmuHw,
+        root: VramAddress,
+        pages: &Range<u64>,
+        in_use: &mut dyn FnMut(FirmwareEntry) -> Result,
+    ) -> Result<Self> {
+        Ok(Self::with_root(adopt::adopt(hw, root, 0, pages, in_use)?))
+    }
+
+    fn with_root(root: KBox<Table>) -> Self {
         Self {
             root,
-            intact: true,
-            _format: PhantomData,
+            is_intact: true,
+            job: 0,
+            invalidated: 0,
         }
     }
 
-    /// Returns where the root is.
+    /// Returns the address of the root.
     pub(crate) fn root(&self) -> VramAddress {
         self.root.address()
     }
 
-    /// Returns the obligation to invalidate the TLB, without a change.
+    /// Returns whether the tables are as the driver believes, as they are unless an update was
+    /// interrupted. If not, all further updates fail.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.is_intact
+    }
+
+    /// Adds the tables that `change` of `pages` may need, from `spares`, and pins them. If it takes
+    /// more spares, returns how many, and changes nothing.
+    ///
+    /// Neither allocates nor frees.
     ///
     /// # Errors
     ///
-    /// Those of [`PraminWindow::finish`].
-    pub(crate) fn unflushed(window: PraminWindow<'_>) -> Result<Unflushed<'_>> {
-        Ok(Unflushed {
-            visible: window.finish()?,
-            change: TlbChange::Downgrade,
-        })
-    }
-
-    /// Maps memory at `pages`, in place of whatever is mapped there: `ranges`, from their page
-    /// `skip` on, with the same spares that [`Spares::for_map`] has counted for that.
-    ///
-    /// Neither allocates nor frees. Tables that are not linked any more go to `retired`.
-    ///
-    /// # Errors
-    ///
-    /// - [`EBUSY`] if the firmware has changed an entry that is needed; nothing is changed then.
-    /// - [`EINVAL`] if the memory has too few pages.
-    /// - Those of the window.
-    pub(crate) fn map<'w>(
+    /// [`EINVAL`] if the memory has too few pages.
+    pub(crate) fn pin(
         &mut self,
+        hw: &MmuHw,
+        change: &Change,
         pages: &Range<u64>,
-        ranges: impl Iterator<Item = Range<VramAddress>>,
-        skip: u64,
-        read_only: bool,
-        work: Work<'_, 'w>,
-    ) -> Result<Unflushed<'w>> {
-        let change = Change::Map {
-            extents: &mut Extents::new(ranges, skip)?,
-            read_only,
-        };
+        spares: &mut Spares,
+    ) -> Result<Option<prepare::Counts>> {
+        let levels = hw.format().levels();
 
-        self.update(change, pages, work)
-    }
-
-    /// Takes away what is mapped at `pages`, if anything is.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::map`].
-    pub(crate) fn unmap<'w>(
-        &mut self,
-        pages: &Range<u64>,
-        work: Work<'_, 'w>,
-    ) -> Result<Unflushed<'w>> {
-        self.update(Change::Unmap::<Empty<_>>, pages, work)
-    }
-
-    /// Changes the permission of what is mapped at `pages`, if anything is.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::map`].
-    pub(crate) fn protect<'w>(
-        &mut self,
-        pages: &Range<u64>,
-        read_only: bool,
-        work: Work<'_, 'w>,
-    ) -> Result<Unflushed<'w>> {
-        self.update(Change::Protect::<Empty<_>> { read_only }, pages, work)
-    }
-
-    fn update<'w, I: Iterator<Item = Range<VramAddress>>>(
-        &mut self,
-        change: Change<'_, I>,
-        pages: &Range<u64>,
-        work: Work<'_, 'w>,
-    ) -> Result<Unflushed<'w>> {
-        let Work {
+        prepare::pin(
+            &mut self.root,
+            levels,
+            pages,
+            &need(hw, change, pages),
             spares,
-            retired,
-            mut window,
-        } = work;
-        if !self.intact {
+        )
+    }
+
+    /// Undoes [`Self::pin`], and removes the tables that are unused. Those that the GPU may still
+    /// reach go to `deferred`, the others to `unused`.
+    ///
+    /// Neither allocates nor frees.
+    pub(crate) fn unpin(
+        &mut self,
+        hw: &MmuHw,
+        change: &Change,
+        pages: &Range<u64>,
+        deferred: &mut Stack<Table>,
+        unused: &mut Stack<Table>,
+    ) {
+        let invalidated = self.invalidated;
+        let levels = hw.format().levels();
+        let need = need(hw, change, pages);
+
+        // This cannot fail, as pinning has walked through the same memory.
+        let _ = prepare::unpin(&mut self.root, levels, 0, pages, &need, &mut |table| {
+            if table.unlinked_by() > invalidated {
+                deferred.push(table);
+            } else {
+                unused.push(table);
+            }
+        });
+    }
+
+    /// Makes `change` to `pages`. `vmas` are the mappings before it. Tables that are no longer
+    /// linked, and that no job may need, go to `removed`.
+    ///
+    /// Neither allocates nor frees.
+    ///
+    /// # Errors
+    ///
+    /// - [`EBUSY`] if the firmware has changed an entry that is needed. Nothing is changed then.
+    /// - [`EIO`] if an earlier update was interrupted. Nothing is changed then.
+    /// - Those of the session. If [`Self::is_intact`] returns false afterwards, a part of the change
+    ///   has been made.
+    pub(crate) fn update(
+        &mut self,
+        hw: &MmuHw,
+        vram: &mut VramSession<'_>,
+        change: &Change,
+        pages: &Range<u64>,
+        vmas: &VmaTree,
+        removed: &mut Stack<Table>,
+    ) -> Result<PendingInvalidate> {
+        if !self.is_intact {
             return Err(EIO);
         }
-        foreign::verify::<F, _>(&self.root, pages, &change, &mut window)?;
+        let is_map = matches!(change, Change::Map(_));
+        adopt::verify(hw, vram, &self.root, 0, pages, is_map)?;
 
-        // From here on, an error leaves the change half done.
-        self.intact = false;
-        let change =
-            Update::<F, _>::new(change, spares, retired, &mut window).run(&mut self.root, pages)?;
-        let visible = window.finish()?;
-        self.intact = true;
+        self.job += 1;
+        let mut update = Update {
+            hw,
+            vmas,
+            removed,
+            vram,
+            job: self.job,
+            revokes: !matches!(change, Change::Protect(Access::ReadWrite)),
+            protects: change.access().map(|access| (pages.clone(), access)),
+            change: TlbChange::Upgrade,
+        };
+        // From here on, an error leaves the change half made.
+        self.is_intact = false;
+        update.apply(&mut self.root, change, pages)?;
+        self.is_intact = true;
 
-        Ok(Unflushed { visible, change })
+        Ok(PendingInvalidate::new(update.change))
     }
 
-    /// Calls `f` with the address of each table that is not the firmware's.
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    pub(crate) fn for_each_owned(&self, f: &mut dyn FnMut(VramAddress)) {
-        self.root.for_each_owned(f);
-    }
-}
-
-impl<F> PageTables<F> {
-    /// Returns whether the tables agree with their shadows, as they do unless the hardware could
-    /// not be accessed in the middle of a change. If not, all further changes fail.
-    pub(crate) fn is_intact(&self) -> bool {
-        self.intact
+    /// Records that the TLB has been invalidated after the last update.
+    pub(crate) fn set_invalidated(&mut self) {
+        self.invalidated = self.job;
     }
 
-    /// Keeps the memory of the tables that are not the firmware's from being freed when they are
+    /// Keeps the VRAM of the tables that are not the firmware's from being freed when they are
     /// dropped.
     pub(crate) fn keep_allocated(&self) {
         self.root.keep_allocated();
     }
-}
 
-/// What a change works with.
-pub(crate) struct Work<'a, 'w> {
-    /// The new tables.
-    pub(crate) spares: &'a mut Spares,
-    /// Where the tables go that are not linked any more.
-    pub(crate) retired: &'a mut Stack<Node>,
-    /// The way into VRAM.
-    pub(crate) window: PraminWindow<'w>,
-}
-
-/// Page tables have been changed, and the TLB does not know yet.
-///
-/// Nothing that could be reached by way of the old entries may be freed before it does.
-#[must_use = "the TLB may still hold what the page tables contained before"]
-pub(crate) struct Unflushed<'w> {
-    visible: WritesVisible<'w>,
-    change: TlbChange,
-}
-
-impl Unflushed<'_> {
-    /// Has the invalidation also wait for accesses by way of old entries, although none of this
-    /// change was taken away.
-    pub(crate) fn downgrade(&mut self) {
-        self.change = TlbChange::Downgrade;
-    }
-
-    /// Makes the TLB forget what it holds of the address space with the root `pdb`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Tlb::invalidate`]. Nothing may be freed then, until a later invalidation of the
-    /// same address space is acknowledged.
-    pub(crate) fn invalidate(
-        self,
-        tlb: &mut Tlb,
-        bar: &dyn Mmio,
-        pdb: VramAddress,
-        scope: TlbScope,
-    ) -> Result<Acknowledged> {
-        tlb.invalidate(bar, self.visible, pdb, scope, self.change)?;
-
-        Ok(Acknowledged(()))
+    /// Calls `visit` with the address of each linked table that is not the firmware's.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+    pub(crate) fn for_each_owned(&self, visit: &mut dyn FnMut(VramAddress)) {
+        self.root.for_each_owned(visit);
     }
 }
 
-/// The TLB holds nothing of an address space any more that was taken out of its tables before.
-pub(crate) struct Acknowledged(());
+impl Update<'_, '_> {
+    /// Makes `change` to `pages`, below the table `root`.
+    fn apply(&mut self, root: &mut Table, change: &Change, pages: &Range<u64>) -> Result {
+        match change {
+            Change::Map(backing) => {
+                let source = Source::new(self.hw, backing, pages.start);
+
+                self.map(root, 0, pages, &source)
+            }
+            Change::Unmap => self.unmap(root, 0, pages),
+            Change::Protect(access) => self.protect(root, *access, pages),
+        }
+    }
+
+    /// Maps the memory again that is mapped at `pages`, with another access.
+    fn protect(&mut self, root: &mut Table, access: Access, pages: &Range<u64>) -> Result {
+        let vmas = self.vmas;
+        let mut rest = pages.clone();
+        while let Some((part, start, backing)) = vmas.first_with_other_access(&rest, access) {
+            let backing = backing.with_access(access);
+            self.map(root, 0, &part, &Source::new(self.hw, &backing, start))?;
+            rest.start = part.end;
+        }
+
+        Ok(())
+    }
+}
+
+/// Returns which tables `change` of `pages` may need.
+fn need<'a>(hw: &MmuHw, change: &'a Change, pages: &Range<u64>) -> Need<'a> {
+    match change {
+        Change::Map(backing) => Need::Map(Source::new(hw, backing, pages.start)),
+        Change::Unmap | Change::Protect(_) => Need::Split,
+    }
+}

@@ -1,342 +1,657 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes of the page tables.
+//! Updates of page tables.
 
-use core::{
-    marker::PhantomData,
-    ops::Range, //
-};
+use core::ops::Range;
 
 use kernel::prelude::*;
 
-use crate::mm::{
-    address::{
-        PageSize,
-        VramAddress,
-        PAGE_SIZE, //
-    },
-    format::{
-        Entry,
-        EntryKind,
-        Format,
-        Level,
-        Pte, //
-    },
-    pramin::PraminWindow,
-    stack::Stack,
-    tables::{
-        extents::Extents,
-        node::Node,
-        slots::{
-            slots,
-            Slot, //
+use crate::{
+    mm::{
+        address::PageSize,
+        format::{
+            Access,
+            EntryType,
+            Level,
+            PteRun,
+            BIG_PAGES, //
         },
-        spares::Spares, //
+        hw::{
+            MmuHw,
+            VramSession, //
+        },
+        stack::Stack,
+        tables::{
+            segments::{
+                Segment,
+                Source, //
+            },
+            slots::{
+                slots,
+                Slot, //
+            },
+            table::{
+                Child,
+                Table,
+                TableState, //
+            }, //
+        },
+        tlb::TlbChange,
+        vma::VmaTree, //
     },
-    tlb::TlbChange, //
+    num::u64_as_usize, //
 };
 
-/// What is to be done with a range of pages.
-pub(super) enum Change<'a, I> {
-    /// Map memory, in place of whatever is mapped there.
-    Map {
-        /// The memory, of which at least as much is left as the range has pages.
-        extents: &'a mut Extents<I>,
-        /// Whether writes are to fault.
-        read_only: bool,
-    },
-    /// Take away what is mapped there.
-    Unmap,
-    /// Change what may be done with what is mapped there.
-    Protect {
-        /// Whether writes are to fault.
-        read_only: bool,
-    },
-}
+/// Number of pages in a page of 64 KiB, and in an entry of the last directory.
+const BIG: u64 = PageSize::Size64K.pages();
+const DUAL: u64 = PageSize::Size2M.pages();
 
-/// A change in progress, from the root down.
+/// An update in progress, from the root down.
 ///
-/// It neither allocates nor frees: new tables come from `spares`, those that are not linked any
-/// more go to `retired`.
-pub(super) struct Update<'a, 'w, F, I> {
-    change: Change<'a, I>,
-    spares: &'a mut Spares,
-    retired: &'a mut Stack<Node>,
-    window: &'a mut PraminWindow<'w>,
-    /// Something that could be accessed cannot be any more, or not in the same way.
-    downgraded: bool,
-    _format: PhantomData<fn() -> F>,
+/// It neither allocates nor frees. The tables that it takes are [prepared](super::prepare). Tables
+/// that are no longer linked, and that no job may need, go to `removed`.
+///
+/// A table is complete in VRAM before an entry points to it. Pages that stay mapped are mapped at
+/// all times, whether their pages are split or merged, and also for a GPU that has cached entries of
+/// directories. Such a GPU may find nothing at pages that are replaced until the TLB is invalidated.
+///
+/// # Errors
+///
+/// Methods return the errors of the VRAM session. The update is then made in part.
+pub(super) struct Update<'a, 'h> {
+    pub(super) hw: &'a MmuHw,
+    /// What is mapped before the update. The entries of a page that is split are made from it.
+    pub(super) vmas: &'a VmaTree,
+    pub(super) removed: &'a mut Stack<Table>,
+    pub(super) vram: &'a mut VramSession<'h>,
+    /// Number of the job.
+    pub(super) job: u64,
+    /// Whether accesses that were possible before may fail after a valid entry has been replaced.
+    pub(super) revokes: bool,
+    /// The pages, and their new access, if they stay mapped to the same memory.
+    pub(super) protects: Option<(Range<u64>, Access)>,
+    pub(super) change: TlbChange,
 }
 
-impl<'a, 'w, F: Format, I: Iterator<Item = Range<VramAddress>>> Update<'a, 'w, F, I> {
-    pub(super) fn new(
-        change: Change<'a, I>,
-        spares: &'a mut Spares,
-        retired: &'a mut Stack<Node>,
-        window: &'a mut PraminWindow<'w>,
-    ) -> Self {
-        Self {
-            change,
-            spares,
-            retired,
-            window,
-            downgraded: false,
-            _format: PhantomData,
+impl<'a> Update<'a, '_> {
+    fn level(&self, level_index: usize) -> Result<&'static Level> {
+        self.hw.format().levels().get(level_index).ok_or(EINVAL)
+    }
+
+    /// Notes that valid entries have been replaced.
+    fn replaced(&mut self, count: usize) {
+        if count > 0 && self.revokes {
+            self.change = TlbChange::Downgrade;
         }
     }
 
-    /// Makes the change to `pages`, given by their numbers, below the table `root`.
-    ///
-    /// Returns what kind of change it was for the TLB.
-    ///
-    /// # Errors
-    ///
-    /// Those of the window. The change is then made in part, and the tables do not agree with their
-    /// shadows.
-    pub(super) fn run(mut self, root: &mut Node, pages: &Range<u64>) -> Result<TlbChange> {
-        self.table(root, 0, pages, InVram::Yes)?;
+    /// Returns the memory that is mapped at `page` before the update.
+    fn mapped_at(&self, page: u64) -> Result<Source<'a>> {
+        let (start, backing) = self.vmas.find(page).ok_or(EINVAL)?;
 
-        Ok(if self.downgraded {
-            TlbChange::Downgrade
-        } else {
-            TlbChange::Upgrade
-        })
+        Ok(Source::new(self.hw, backing, start))
     }
 
-    /// Makes the change to the part `pages` of what `node`, a table of `level`, spans.
-    fn table(
+    /// Maps `source` at `pages`, below `table`.
+    pub(super) fn map(
         &mut self,
-        node: &mut Node,
+        table: &mut Table,
         level_index: usize,
         pages: &Range<u64>,
-        in_vram: InVram,
+        source: &Source<'_>,
     ) -> Result {
-        let level = F::LEVELS.get(level_index).ok_or(EINVAL)?;
+        let level = self.level(level_index)?;
+        let mut rest = pages.clone();
 
-        for slot in slots(level, pages) {
-            if level.kind == EntryKind::Pte {
-                self.small_page(node, level, slot.index, in_vram)?;
+        while let Some(slot) = slots(level, &rest).next() {
+            if let Some((count, run)) = source.large(level, &slot, &rest)? {
+                self.map_large(table, slot.index, count, run)?;
+                rest.start += slot.len() * u64::try_from(count)?;
+                continue;
+            }
+            rest.start = slot.pages.end;
+            self.split(table, level_index, &slot, Fills::Yes)?;
+            if level.kind == EntryType::Dual {
+                self.map_slot(table, level, &slot, source)?;
             } else {
-                self.slot(node, level_index, level, &slot, in_vram)?;
+                let child = table.child_mut(slot.index, Child::Small).ok_or(EINVAL)?;
+                self.map(child, level_index + 1, &slot.pages, source)?;
             }
         }
 
-        match level.kind {
-            EntryKind::Pte => Ok(()),
-            EntryKind::Pde | EntryKind::Dual => self.link_new(node, level, pages, in_vram),
-        }
+        self.link(table, level, pages)
     }
 
-    /// Makes the change to an entry of a table of 4 KiB pages.
-    fn small_page(
+    /// Unmaps `pages` below `table`.
+    pub(super) fn unmap(
         &mut self,
-        node: &mut Node,
-        level: &Level,
-        index: usize,
-        in_vram: InVram,
-    ) -> Result {
-        let entry = match &mut self.change {
-            Change::Map { extents, read_only } => {
-                let pte = Pte::vram(extents.take()?.address(), *read_only);
-                [F::encode_pte(&pte, PageSize::Size4K)?, 0]
-            }
-            Change::Unmap => [0, 0],
-            Change::Protect { read_only } => protect::<F>(level, node.entry(index), *read_only)?,
-        };
-
-        self.set(node, index, entry, in_vram)
-    }
-
-    /// Makes the change to what an entry of a directory spans.
-    fn slot(
-        &mut self,
-        node: &mut Node,
+        table: &mut Table,
         level_index: usize,
-        level: &Level,
-        slot: &Slot,
-        in_vram: InVram,
-    ) -> Result {
-        let index = slot.index;
-
-        match &mut self.change {
-            Change::Map { extents, read_only } => {
-                if let Some(page) = extents.take_large(level, slot)? {
-                    let pte = Pte::vram(page.address(), *read_only);
-                    let entry = [F::encode_pte(&pte, PageSize::Size2M)?, 0];
-                    return self.replace(node, index, entry, in_vram);
-                }
-            }
-            Change::Unmap | Change::Protect { .. } if node.is_absent(index) => return Ok(()),
-            Change::Unmap => {
-                if holds_only::<F>(node, level_index, slot) {
-                    return self.replace(node, index, node.vacant(index), in_vram);
-                }
-            }
-            Change::Protect { read_only } if node.child(index).is_none() => {
-                let entry = protect::<F>(level, node.entry(index), *read_only)?;
-                if slot.is_whole || entry == node.entry(index) {
-                    return self.set(node, index, entry, in_vram);
-                }
-            }
-            Change::Protect { .. } => {}
-        }
-
-        if let Some(child) = node.child_mut(index) {
-            self.table(child, level_index + 1, &slot.pages, in_vram)?;
-            if child.is_empty() && !child.is_foreign() {
-                self.replace(node, index, node.vacant(index), in_vram)?;
-            }
-
-            Ok(())
-        } else {
-            self.missing(node, level_index, level, slot)
-        }
-    }
-
-    /// Makes the change in a table that is missing, be it that nothing is mapped yet or that a
-    /// large page has to be split. [`Self::link_new`] links it.
-    fn missing(
-        &mut self,
-        node: &mut Node,
-        level_index: usize,
-        level: &Level,
-        slot: &Slot,
-    ) -> Result {
-        let mut child = self.spares.take(level_index + 1)?;
-
-        let filled = split::<F>(level, node.entry(slot.index), &mut child)
-            .and_then(|()| self.table(&mut child, level_index + 1, &slot.pages, InVram::No))
-            // The table is complete before anything points to it, so that no state in between can
-            // be seen, and each of its words is written once.
-            .and_then(|()| child.write(self.window));
-
-        // Whether or not it gets linked, it is not freed here.
-        if let Err(e) = filled {
-            self.retired.push(child);
-            return Err(e);
-        }
-        node.replace_child(slot.index, Some(child));
-
-        Ok(())
-    }
-
-    /// Links the new tables below `node`, which are complete.
-    ///
-    /// That is done once all of them are, for the window of PRAMIN to be moved from each table to
-    /// the next one, and not back to `node` in between.
-    fn link_new(
-        &mut self,
-        node: &mut Node,
-        level: &Level,
         pages: &Range<u64>,
-        in_vram: InVram,
     ) -> Result {
+        let level = self.level(level_index)?;
+
         for slot in slots(level, pages) {
-            if let Some(child) = node.child(slot.index).filter(|child| !child.is_foreign()) {
-                let entry = link::<F>(level, child)?;
-                self.set(node, slot.index, entry, in_vram)?;
+            if !table.is_valid(slot.index) {
+                continue;
+            }
+            if Self::holds_only(table, level, &slot) && !Self::is_sparsely_filled(table, &slot) {
+                self.clear_entry(table, slot.index)?;
+                continue;
+            }
+            self.split(table, level_index, &slot, Fills::No)?;
+            if level.kind == EntryType::Dual {
+                self.unmap_slot(table, level, &slot)?;
+            } else {
+                let child = table.child_mut(slot.index, Child::Small).ok_or(EINVAL)?;
+                self.unmap(child, level_index + 1, &slot.pages)?;
+            }
+        }
+
+        self.link(table, level, pages)
+    }
+
+    /// Returns whether an entry maps nothing but the pages of `slot`, so that it can be cleared as a
+    /// whole.
+    fn holds_only(table: &Table, level: &Level, slot: &Slot) -> bool {
+        let small = table.child(slot.index, Child::Small);
+        if small.is_some_and(Table::is_firmware) {
+            return false;
+        }
+        if slot.is_whole || level.kind != EntryType::Dual || is_page(table, slot.index) {
+            return slot.is_whole;
+        }
+
+        let has_others = |child, range| {
+            table.child(slot.index, child).is_some_and(|it| {
+                let valid = it.valid().map_or(0, |valid| valid.count(&range));
+
+                valid != it.nr_valid()
+            })
+        };
+        let small = within(slot);
+        let big = u64_as_usize(BIG);
+        let first = small.start.div_ceil(big);
+        let whole_big = first..first.max(small.end / big);
+
+        !has_others(Child::Small, small) && !has_others(Child::Big, whole_big)
+    }
+
+    /// Returns whether the tables of pages below an entry have so few valid entries that these are
+    /// cleared one by one. That leaves tables that need not be zeroed before they are used again.
+    fn is_sparsely_filled(table: &Table, slot: &Slot) -> bool {
+        const FEW: usize = 16;
+
+        let valid = |child| {
+            let child: Option<&Table> = table.child(slot.index, child);
+            child.filter(|it| it.valid().is_some()).map(Table::nr_valid)
+        };
+        match (valid(Child::Big), valid(Child::Small)) {
+            (None, None) => false,
+            (big, small) => (1..=FEW).contains(&(big.unwrap_or(0) + small.unwrap_or(0))),
+        }
+    }
+
+    /// Clears an entry, and removes the tables that it points to.
+    fn clear_entry(&mut self, table: &mut Table, index: usize) -> Result {
+        self.replaced(1);
+        table.set(self.vram, index, table.vacant(index))?;
+        self.detach(table, index);
+
+        Ok(())
+    }
+
+    /// Makes `count` entries from `index` on large pages, or sparse.
+    fn map_large(&mut self, table: &mut Table, index: usize, count: usize, run: PteRun) -> Result {
+        let replaced = table.set_run(self.vram, index, count, run.first, run.step)?;
+        self.replaced(replaced);
+        if table.has_children() {
+            for index in index..index + count {
+                self.detach(table, index);
             }
         }
 
         Ok(())
     }
 
-    /// Changes an entry, and takes out the table that it has pointed to.
-    fn replace(
-        &mut self,
-        node: &mut Node,
-        index: usize,
-        entry: [u64; 2],
-        in_vram: InVram,
-    ) -> Result {
-        self.set(node, index, entry, in_vram)?;
-        if let Some(child) = node.replace_child(index, None) {
-            self.retired.push(child);
+    /// Removes the tables below an entry that no longer points to them.
+    fn detach(&mut self, table: &mut Table, index: usize) {
+        for child in [Child::Big, Child::Small] {
+            self.detach_child(table, index, child);
         }
-
-        Ok(())
     }
 
-    /// Changes an entry.
-    fn set(&mut self, node: &mut Node, index: usize, entry: [u64; 2], in_vram: InVram) -> Result {
-        if entry == node.entry(index) {
+    fn detach_child(&mut self, table: &mut Table, index: usize, child: Child) {
+        let is_linked = |it: &&mut Table| it.state() == TableState::Linked;
+        let Some(below) = table.child_mut(index, child).filter(is_linked) else {
+            return;
+        };
+        self.change = TlbChange::Downgrade;
+        if below.is_pinned() {
+            self.reset(below);
+        } else if let Some(below) = table.replace_child(index, child, None) {
+            self.removed.push(below);
+        }
+    }
+
+    /// Removes the tables below a table that is no longer linked, and that a job may need.
+    fn reset(&mut self, table: &mut Table) {
+        for index in 0..table.entries() {
+            self.detach(table, index);
+        }
+        table.set_unlinked(self.job);
+    }
+
+    /// Maps `source` at a part of what a dual entry spans, with pages of 64 KiB and 4 KiB.
+    ///
+    /// All new entries are there before the first old one is cleared. Where both are valid, either
+    /// maps the right memory: the one that is cleared maps what was there before.
+    fn map_slot(
+        &mut self,
+        table: &mut Table,
+        level: &Level,
+        slot: &Slot,
+        source: &Source<'_>,
+    ) -> Result {
+        let replaces_big = self.split_big(table, slot)?;
+        let has_big = !replaces_big && self.can_use_big(table, slot.index);
+
+        let mut rest = slot.pages.clone();
+        while !rest.is_empty() {
+            let segment = source.segment(&rest)?;
+            rest.start = segment.pages.end;
+            let is_big = segment.is_big && has_big;
+            let run = source.encode_segment(&segment, is_big)?;
+            let (child, entries) = place(&segment, is_big);
+            let child = table.child_mut(slot.index, child).ok_or(EINVAL)?;
+            let replaced = child.fill(self.vram, &entries, run.first, run.step)?;
+            self.replaced(replaced);
+        }
+        if replaces_big {
+            return self.replace_big(table, slot.index);
+        }
+        if !has_big || table.child(slot.index, Child::Small).is_none() {
             return Ok(());
         }
-        if !node.is_absent(index) && !matches!(self.change, Change::Protect { read_only: false }) {
-            self.downgraded = true;
+
+        let mut rest = slot.pages.clone();
+        while !rest.is_empty() {
+            let segment = source.segment(&rest)?;
+            rest.start = segment.pages.end;
+            let (child, entries) = place(&segment, !segment.is_big);
+            self.clear(table, level, slot.index, child, &entries)?;
         }
 
-        match in_vram {
-            InVram::Yes => node.set(self.window, index, entry),
-            InVram::No => {
-                node.note(index, entry);
-                Ok(())
+        Ok(())
+    }
+
+    /// Returns whether pages can be big ones below an entry.
+    ///
+    /// If there is no table of big pages, they are small already, and only their attributes change.
+    /// They stay small if the entry points only to the table of small pages, which the GPU may have
+    /// cached, and the pages must stay mapped.
+    fn can_use_big(&self, table: &Table, index: usize) -> bool {
+        table.child(index, Child::Big).is_some()
+            && (self.protects.is_none()
+                || is_linked(table, index, Child::Big)
+                || !is_linked(table, index, Child::Small))
+    }
+
+    /// Unmaps a part of what a dual entry spans.
+    fn unmap_slot(&mut self, table: &mut Table, level: &Level, slot: &Slot) -> Result {
+        if self.split_big(table, slot)? {
+            return self.replace_big(table, slot.index);
+        }
+        let small = within(slot);
+        self.clear(table, level, slot.index, Child::Big, &touched(&small))?;
+
+        self.clear(table, level, slot.index, Child::Small, &small)
+    }
+
+    /// Clears the valid ones of `entries` of a table of pages, if there are any. If the other table
+    /// of the dual entry has entries, it is linked before.
+    fn clear(
+        &mut self,
+        table: &mut Table,
+        level: &Level,
+        index: usize,
+        child: Child,
+        entries: &Range<usize>,
+    ) -> Result {
+        let has_valid = table
+            .child(index, child)
+            .and_then(Table::valid)
+            .is_some_and(|valid| valid.count(entries) > 0);
+        if !has_valid {
+            return Ok(());
+        }
+        let is_unlinked = |it: &Table| it.nr_valid() > 0 && it.state() != TableState::Linked;
+        if table.child(index, child.other()).is_some_and(is_unlinked) {
+            self.link_entry(table, level, index, true)?;
+        }
+        if let Some(child) = table.child_mut(index, child) {
+            let cleared = child.clear(self.vram, entries)?;
+            self.replaced(cleared);
+        }
+
+        Ok(())
+    }
+
+    /// Prepares the tables below an entry for a change of the pages of `slot`: if the entry is a
+    /// page, they get entries for the pages next to those of `slot`.
+    fn split(
+        &mut self,
+        table: &mut Table,
+        level_index: usize,
+        slot: &Slot,
+        fills: Fills,
+    ) -> Result {
+        let level = self.level(level_index)?;
+        let is_page = is_page(table, slot.index);
+        if is_page {
+            self.replaced(1);
+        }
+        if level.kind == EntryType::Dual {
+            return self.begin(table, slot, is_page, fills);
+        }
+        if !is_page || slot.is_whole {
+            return Ok(());
+        }
+
+        let below = self.level(level_index + 1)?;
+        let source = self.mapped_at(slot.pages.start)?;
+        let span = span(level, slot);
+        let child = table.child_mut(slot.index, Child::Small).ok_or(EINVAL)?;
+        for inner in slots(below, &span) {
+            let is_inside =
+                inner.pages.start >= slot.pages.start && inner.pages.end <= slot.pages.end;
+            let is_apart =
+                inner.pages.end <= slot.pages.start || inner.pages.start >= slot.pages.end;
+            let (_, run) = source.large(below, &inner, &inner.pages)?.ok_or(EINVAL)?;
+            if is_apart {
+                child.set(self.vram, inner.index, [run.first, 0])?;
+            } else if !is_inside {
+                // It is split in turn, before anything is linked.
+                child.set_shadow(inner.index, [run.first, 0]);
             }
         }
+
+        Ok(())
+    }
+
+    /// Prepares the tables of pages below a dual entry for a change of the pages of `slot`.
+    fn begin(&mut self, table: &mut Table, slot: &Slot, is_page: bool, fills: Fills) -> Result {
+        if let Some(big) = table.child_mut(slot.index, Child::Big) {
+            if big.state() == TableState::Stale {
+                big.zero(self.vram, &(0..BIG_PAGES.entries()))?;
+                big.set_prepared();
+            }
+        }
+        let has_big = table.child(slot.index, Child::Big).is_some();
+        let source = match is_page && !slot.is_whole {
+            true => Some(self.mapped_at(slot.pages.start)?),
+            false => None,
+        };
+        let Some(small) = table.child_mut(slot.index, Child::Small) else {
+            return Ok(());
+        };
+        let is_stale = small.state() == TableState::Stale;
+        let inside = within(slot);
+        let base = slot.pages.start - slot.pages.start % DUAL;
+
+        for outside in [0..inside.start, inside.end..u64_as_usize(DUAL)] {
+            if outside.is_empty() {
+                continue;
+            }
+            if let Some(source) = &source {
+                let pages =
+                    base + u64::try_from(outside.start)?..base + u64::try_from(outside.end)?;
+                let run = source.encode_small(&pages)?;
+                small.fill(self.vram, &outside, run.first, run.step)?;
+            } else if is_stale {
+                small.zero(self.vram, &outside)?;
+            }
+        }
+        if is_stale {
+            if has_big || fills == Fills::No {
+                small.zero(self.vram, &inside)?;
+            }
+            small.set_prepared();
+        }
+
+        Ok(())
+    }
+
+    /// Makes small pages of the big pages that `slot` contains only a part of, except for that part.
+    /// The big pages remain until they are cleared.
+    ///
+    /// If the entry does not point to the table of small pages, the GPU may have cached that, and
+    /// would find nothing in place of a big page that is cleared. In this case, all big pages become
+    /// small ones, and this returns true: [`Self::replace_big`] has to follow.
+    fn split_big(&mut self, table: &mut Table, slot: &Slot) -> Result<bool> {
+        let inside = within(slot);
+        let ends = touched(&inside);
+        let is_split = |entry: usize| {
+            let span = small_entries(entry);
+
+            is_big_valid(table, slot.index, entry)
+                && (span.start < inside.start || inside.end < span.end)
+        };
+        if !is_split(ends.start) && !is_split(ends.end - 1) {
+            return Ok(false);
+        }
+
+        let replaces_big = !is_linked(table, slot.index, Child::Small);
+        let entries = match replaces_big {
+            true => 0..BIG_PAGES.entries(),
+            false => ends,
+        };
+        for entry in entries {
+            if is_big_valid(table, slot.index, entry) {
+                let span = small_entries(entry);
+                self.copy_big(table, slot, span.start..inside.start.min(span.end))?;
+                self.copy_big(table, slot, inside.end.max(span.start)..span.end)?;
+            }
+        }
+
+        Ok(replaces_big)
+    }
+
+    /// Makes small pages of a part of a big page, given by the entries of the small pages.
+    fn copy_big(&mut self, table: &mut Table, slot: &Slot, entries: Range<usize>) -> Result {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let base = slot.pages.start - slot.pages.start % DUAL;
+        let pages = base + u64::try_from(entries.start)?..base + u64::try_from(entries.end)?;
+        let (start, backing) = self.vmas.find(pages.start).ok_or(EINVAL)?;
+        // The access to some of the pages may have changed already, in this update.
+        let (changed, access) = match &self.protects {
+            Some((changed, access)) => (changed.clone(), *access),
+            None => (0..0, Access::default()),
+        };
+        let changed_start = changed.start.clamp(pages.start, pages.end);
+        let changed_end = changed.end.clamp(pages.start, pages.end);
+
+        let backing_changed = backing.with_access(access);
+        for (part, backing) in [
+            (pages.start..changed_start, backing),
+            (changed_start..changed_end, &backing_changed),
+            (changed_end..pages.end, backing),
+        ] {
+            if !part.is_empty() {
+                let run = Source::new(self.hw, backing, start).encode_small(&part)?;
+                let small = table.child_mut(slot.index, Child::Small).ok_or(EINVAL)?;
+                small.fill(self.vram, &relative(&part), run.first, run.step)?;
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Makes an entry point to the table of small pages instead of that of big pages, which remains
+    /// as it is for a GPU that has cached the entry.
+    fn replace_big(&mut self, table: &mut Table, index: usize) -> Result {
+        let small = table.child(index, Child::Small).ok_or(EINVAL)?.address();
+        let entry = self.hw.format().encode_own_dual(None, Some(small))?;
+        table.set(self.vram, index, entry)?;
+        if let Some(small) = table.child_mut(index, Child::Small) {
+            small.set_linked();
+        }
+        self.detach_child(table, index, Child::Big);
+
+        Ok(())
+    }
+
+    /// Makes the entries of `table` within `pages` point to the tables below that have valid
+    /// entries, and to no others.
+    ///
+    /// That is done for all of them at the end, so that the PRAMIN window does not move back and
+    /// forth between the tables and `table`.
+    fn link(&mut self, table: &mut Table, level: &Level, pages: &Range<u64>) -> Result {
+        if !table.has_children() {
+            return Ok(());
+        }
+        for slot in slots(level, pages) {
+            let (mut is_used, mut is_current) = (false, true);
+            for child in [Child::Big, Child::Small] {
+                let Some(below) = table.child_mut(slot.index, child) else {
+                    continue;
+                };
+                let has_entries = below.nr_valid() > 0 || below.is_firmware();
+                is_used |= has_entries;
+                is_current &= has_entries == (below.state() == TableState::Linked);
+                if has_entries && below.state() == TableState::Stale {
+                    below.write(self.vram)?;
+                }
+            }
+            if !is_current {
+                self.link_entry(table, level, slot.index, is_used)?;
+            }
+        }
+
+        Ok(())
+    }
+
+    fn link_entry(
+        &mut self,
+        table: &mut Table,
+        level: &Level,
+        index: usize,
+        is_used: bool,
+    ) -> Result {
+        let format = self.hw.format();
+        let address = |child| {
+            table
+                .child(index, child)
+                .filter(|it| it.nr_valid() > 0)
+                .map(Table::address)
+        };
+        let entry = match (level.kind, address(Child::Small)) {
+            _ if !is_used => table.vacant(index),
+            (EntryType::Dual, small) => format.encode_own_dual(address(Child::Big), small)?,
+            (_, small) => format.encode_own_pde(small.ok_or(EINVAL)?)?,
+        };
+        table.set(self.vram, index, entry)?;
+
+        let children: &[Child] = match level.kind {
+            EntryType::Dual => &[Child::Big, Child::Small],
+            _ => &[Child::Small],
+        };
+        for &child in children {
+            let Some(below) = table.child_mut(index, child) else {
+                continue;
+            };
+            match (below.nr_valid() > 0, below.state()) {
+                (true, _) => below.set_linked(),
+                (false, TableState::Linked) => {
+                    below.set_unlinked(self.job);
+                    self.change = TlbChange::Downgrade;
+                    if below.is_unused() {
+                        if let Some(below) = table.replace_child(index, child, None) {
+                            self.removed.push(below);
+                        }
+                    }
+                }
+                (false, _) => {}
+            }
+        }
+
+        Ok(())
     }
 }
 
-/// Whether a table is linked, so that a change of it has to be made in VRAM at once.
+/// Whether an update maps all pages of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InVram {
+enum Fills {
     Yes,
     No,
 }
 
-/// Returns whether nothing is left of an entry of `node` without the pages of `slot`, so that it
-/// can be cleared without a look at the tables below.
-fn holds_only<F: Format>(node: &Node, level_index: usize, slot: &Slot) -> bool {
-    match node.child(slot.index) {
-        // The firmware's tables stay where they are.
-        Some(child) if child.is_foreign() => false,
-        Some(child) if !slot.is_whole => match F::LEVELS.get(level_index + 1) {
-            Some(level) if level.kind == EntryKind::Pte => {
-                let live = slots(level, &slot.pages)
-                    .filter(|page| !child.is_absent(page.index))
-                    .count();
-                child.live() == live
-            }
-            _ => false,
-        },
-        _ => slot.is_whole,
+/// Returns whether an entry points to a table.
+fn is_linked(table: &Table, index: usize, child: Child) -> bool {
+    table
+        .child(index, child)
+        .is_some_and(|it| it.state() == TableState::Linked)
+}
+
+/// Returns whether an entry is a page or sparse: it is valid, and points to no table.
+fn is_page(table: &Table, index: usize) -> bool {
+    table.is_valid(index)
+        && !is_linked(table, index, Child::Big)
+        && !is_linked(table, index, Child::Small)
+}
+
+/// Returns whether entry `entry` is valid in the table of big pages below entry `index` of `table`.
+fn is_big_valid(table: &Table, index: usize, entry: usize) -> bool {
+    table
+        .child(index, Child::Big)
+        .and_then(Table::valid)
+        .is_some_and(|valid| valid.is_set(entry))
+}
+
+/// Returns all pages that the entry of a slot spans.
+fn span(level: &Level, slot: &Slot) -> Range<u64> {
+    let len = 1u64 << (level.shift - PageSize::Size4K.shift());
+    let start = slot.pages.start - slot.pages.start % len;
+
+    start..start + len
+}
+
+/// Returns the entries of the table of small pages that are for the pages of `slot`, a part of what
+/// a dual entry spans.
+fn within(slot: &Slot) -> Range<usize> {
+    relative(&slot.pages)
+}
+
+/// Returns the entries of a table of small pages that are for `pages`, which are not empty.
+fn relative(pages: &Range<u64>) -> Range<usize> {
+    let start = u64_as_usize(pages.start % DUAL);
+
+    start..start + u64_as_usize(pages.end - pages.start)
+}
+
+/// Returns the table, and the entries in it, of a segment that is mapped by big or small pages.
+fn place(segment: &Segment, is_big: bool) -> (Child, Range<usize>) {
+    let small = relative(&segment.pages);
+
+    match is_big {
+        true => (Child::Big, touched(&small)),
+        false => (Child::Small, small),
     }
 }
 
-/// Returns an entry with its permission changed, if it is a page.
-fn protect<F: Format>(level: &Level, entry: [u64; 2], read_only: bool) -> Result<[u64; 2]> {
-    let size = level.leaf.ok_or(EINVAL)?;
+/// Returns the entries of a table of small pages that are for the same pages as an entry of one of
+/// big pages.
+fn small_entries(big: usize) -> Range<usize> {
+    let len = u64_as_usize(BIG);
 
-    match F::decode(level.kind, size, entry) {
-        Entry::Absent => Ok(entry),
-        Entry::Page(pte) => Ok([F::encode_pte(&Pte { read_only, ..pte }, size)?, 0]),
-        _ => Err(EINVAL),
-    }
+    big * len..(big + 1) * len
 }
 
-/// Fills a new table with what `entry` maps, if it is a large page.
-fn split<F: Format>(level: &Level, entry: [u64; 2], table: &mut Node) -> Result {
-    let Some(size) = level.leaf else {
-        return Ok(());
-    };
-    let Entry::Page(mut pte) = F::decode(level.kind, size, entry) else {
-        return Ok(());
-    };
+/// Returns the entries of a table of big pages that contain entries of one of small pages.
+fn touched(small: &Range<usize>) -> Range<usize> {
+    let big = u64_as_usize(BIG);
 
-    for index in 0..table.entries() {
-        table.note(index, [F::encode_pte(&pte, PageSize::Size4K)?, 0]);
-        pte.address += PAGE_SIZE;
-    }
-
-    Ok(())
-}
-
-/// Returns the entry that points to a table.
-fn link<F: Format>(level: &Level, table: &Node) -> Result<[u64; 2]> {
-    let pde = F::own_table(table.address());
-
-    match level.kind {
-        EntryKind::Dual => F::encode_dual(None, Some(&pde)),
-        EntryKind::Pde => Ok([F::encode_pde(&pde)?, 0]),
-        EntryKind::Pte => Err(EINVAL),
-    }
+    small.start / big..small.end.div_ceil(big)
 }

@@ -4,4 +4,4 @@
 
 use crate::mm::format::v3::MmuV3;
 
-tables_suite!(suite, nova_mm_tables_v3, MmuV3);
+tables_suite!(suite, nova_core_mm_tables_v3, MmuV3);
