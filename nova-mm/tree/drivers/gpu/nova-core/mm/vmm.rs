@@ -2,32 +2,34 @@
 
 //! Address spaces of the GPU.
 //!
-//! What is mapped is changed by jobs, in three stages that can be run by different threads, as the
-//! jobs of a scheduler are:
+//! Jobs change what is mapped. The three stages of a job may be run by different threads, as those
+//! of the jobs of a scheduler are:
 //!
-//! 1. *Submit* ([`Vmm::submit_map`] and its kin) allocates everything that the job may need. It may
-//!    fail, and until the next stage the job can be cancelled, which leaves nothing behind.
-//! 2. *Run* ([`Submitted::run`](job::Submitted::run)) changes the page tables and invalidates the
-//!    TLB. The signalling of a DMA fence may wait for it: it neither allocates nor frees memory,
-//!    nor does it take a lock under which anybody does.
-//! 3. *Clean up* ([`Ran::cleanup`](job::Ran::cleanup)) frees what is not needed any more.
+//! 1. *Prepare* ([`Vmm::prepare_map`] and its kin) allocates everything that the job may need. It
+//!    may fail, and dropping the job afterwards leaves nothing behind.
+//! 2. *Run* ([`Job::run`]) changes the page tables and invalidates the TLB. A DMA fence may wait for
+//!    it: it neither allocates nor frees memory, nor takes a lock under which anyone does.
+//! 3. *Free* ([`Job::free`]) frees what is no longer needed.
+//!
+//! An address space does not allocate virtual addresses: its user decides where memory is mapped.
+//! It holds a reference to mapped memory, and drops it in the last stage of the job that unmaps the
+//! memory.
 //!
 //! # Locks
 //!
 //! In this order:
 //!
-//! 1. the table lock of an address space, in *run* only;
-//! 2. the hardware lock, the `Mutex<Mmu>`.
+//! 1. the table lock of an address space, held while a job runs;
+//! 2. the hardware lock, in [`MmuHw`], held for the accesses to one page table at a time.
 //!
-//! Nobody allocates or frees VRAM or memory for a table while holding one of them. The lock of the
-//! virtual addresses and those of the VRAM allocators are not taken in *run*, and nothing else is
-//! locked while they are held.
+//! No one allocates or frees memory while holding one of them. The locks of the VRAM allocator are
+//! not taken in *run*, and nothing else is locked while they are held.
 //!
-//! # What the TLB holds
+//! # TLB
 //!
-//! Virtual addresses, VRAM and page tables that are taken out in *run* are kept until the TLB has
-//! been invalidated. If that times out, the job fails and they stay in quarantine: the next job
-//! whose invalidation is acknowledged releases them.
+//! Memory and page tables that *run* removes are kept until the TLB has been invalidated. If that
+//! fails, the job fails, and the next invalidation of the address space that succeeds releases
+//! them.
 
 use core::ops::Range;
 
@@ -45,83 +47,94 @@ use crate::mm::{
         Vfn,
         VramAddress, //
     },
-    format::Format,
-    mmio::Mmio,
-    mmu::Mmu,
-    stack::Stack,
+    format::Access,
+    hw::{
+        MmuHw,
+        PendingInvalidate,
+        Retry, //
+    },
+    memory::Backing,
     tables::{
-        ForeignEntry,
-        Node,
-        PageTables,
-        Spares,
-        Work, //
+        Change,
+        FirmwareEntry,
+        PageTables, //
     },
-    tlb::TlbScope,
-    va::{
-        VaRange,
-        VaRequest,
-        VaSpace, //
+    tlb::{
+        TlbChange,
+        TlbScope, //
     },
+    vma::VmaTree,
     vram::VramAllocator, //
 };
 
-pub(crate) mod job;
-
-mod records;
-use self::records::Records;
-
-mod retired;
-use self::retired::{
-    keep_tables,
-    Quarantine,
+mod deferred;
+use self::deferred::{
+    DeferredFrees,
     Released, //
+};
+
+mod job;
+pub(crate) use self::job::{
+    Job,
+    JobError, //
 };
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod tests;
 
-/// An address space of the GPU, whose page tables are of format `F`.
+/// An address space of the GPU.
 ///
 /// [`Self::teardown`] has to be called before the last reference is dropped, unless nothing is
 /// mapped: the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
-/// the tables and the mapped VRAM [stay allocated](crate::mm::vram::Vram::keep_allocated).
+/// the tables and the mapped memory [stay allocated](crate::mm::memory::Mappable::keep_allocated).
 #[pin_data]
-pub(crate) struct Vmm<F: Format> {
+pub(crate) struct Vmm {
+    hw: Arc<MmuHw>,
     /// Address of the root of the page tables.
     pdb: VramAddress,
-    /// What caches entries of this address space.
+    /// What caches translations of this address space.
     scope: TlbScope,
-    /// The virtual addresses.
-    va: Arc<VaSpace>,
-    /// The virtual addresses that the firmware uses.
-    _foreign: KVec<Arc<VaRange>>,
+    /// Numbers of the pages that can be mapped.
+    limits: Range<u64>,
+    /// The pages that the firmware uses, in ascending order.
+    firmware: KVec<Range<u64>>,
     /// Entries of the firmware that could not be decoded.
     unknown: Option<UnknownEntries>,
     /// Where the page tables come from.
     memory: VramAllocator,
     /// The table lock.
     #[pin]
-    state: Mutex<State<F>>,
+    state: Mutex<State>,
 }
 
 /// What the table lock protects.
-struct State<F> {
-    tables: PageTables<F>,
-    records: Records,
-    quarantine: Quarantine,
-    /// Tables that an interrupted change has unlinked. The GPU may still reach them.
-    cut_off: Stack<Node>,
+struct State {
+    tables: PageTables,
+    vmas: VmaTree,
+    deferred: DeferredFrees,
     /// Whether [`Vmm::teardown`] has been called, after which all jobs fail.
     is_closed: bool,
-    /// For [`Vmm::teardown`]. Always empty, since it never splits a large page.
-    spares: Spares,
+}
+
+/// The root of the page tables of an address space, the page directory base.
+///
+/// Whatever makes the GPU use the address space, such as a channel, holds this. The root stays
+/// allocated until it is dropped.
+#[derive(Clone)]
+pub(crate) struct PdbRef(Arc<Vmm>);
+
+impl PdbRef {
+    /// Returns the address of the root in VRAM.
+    pub(crate) fn address(&self) -> VramAddress {
+        self.0.pdb
+    }
 }
 
 /// Entries of the firmware that could not be decoded, so that their addresses are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownEntries {
     /// The first one.
-    pub(crate) first: ForeignEntry,
+    pub(crate) first: FirmwareEntry,
     /// Number of these entries.
     pub(crate) count: u64,
     /// Number of pages of 4 KiB that they span.
@@ -130,7 +143,7 @@ pub(crate) struct UnknownEntries {
 
 impl UnknownEntries {
     /// Adds `entry` to those `found` before.
-    fn with(found: Option<Self>, entry: ForeignEntry) -> Self {
+    fn with(found: Option<Self>, entry: FirmwareEntry) -> Self {
         let pages = entry.end - entry.start;
 
         match found {
@@ -148,10 +161,10 @@ impl UnknownEntries {
     }
 }
 
-impl<F: Format> Vmm<F> {
+impl Vmm {
     /// Creates an address space with page tables of its own, which maps nothing.
     ///
-    /// Its addresses are `limits`; `memory` is where its tables come from.
+    /// Pages within `limits` can be mapped; `memory` is where its tables come from.
     ///
     /// Context: may sleep; allocates, and takes the hardware lock.
     ///
@@ -159,24 +172,24 @@ impl<F: Format> Vmm<F> {
     ///
     /// - [`EINVAL`] if `limits` is empty, or not within what the format can address.
     /// - [`ENOSPC`] if there is no VRAM left.
-    /// - [`ENOMEM`] if there is no memory.
-    /// - Those of [`PraminWindow::write64`](crate::mm::pramin::PraminWindow::write64).
+    /// - [`ENOMEM`] if memory runs out.
+    /// - Those of [`VramSession`](crate::mm::hw::VramSession).
     pub(crate) fn new(
-        limits: Range<Vfn>,
+        hw: Arc<MmuHw>,
         memory: VramAllocator,
-        mmu: &Mutex<Mmu>,
-        bar: &dyn Mmio,
+        limits: Range<Vfn>,
     ) -> Result<Arc<Self>> {
-        let va = VaSpace::new::<F>(limits)?;
-        let tables = PageTables::new(&memory, mmu, bar)?;
+        let limits = check_limits(&hw, limits)?;
+        let tables = PageTables::new(&hw, &memory)?;
 
-        Self::with_tables(tables, va, KVec::new(), None, TlbScope::All, memory)
+        Self::with_tables(hw, memory, limits, tables, KVec::new(), None, TlbScope::All)
     }
 
-    /// Takes over the address space of a BAR, whose root `pdb` belongs to the firmware.
+    /// Adopts the address space of a BAR, whose root `pdb` belongs to the firmware.
     ///
-    /// Mappings of the firmware in `limits` are preserved and their addresses reserved. So are the
-    /// addresses of [entries that could not be decoded](Self::unknown_entries).
+    /// Mappings of the firmware within `limits` are preserved, and their
+    /// [pages](Self::firmware_pages) cannot be mapped. Nor can those of
+    /// [entries that could not be decoded](Self::unknown_entries).
     ///
     /// Context: may sleep; allocates, and takes the hardware lock.
     ///
@@ -184,20 +197,17 @@ impl<F: Format> Vmm<F> {
     ///
     /// As for [`Self::new`].
     pub(crate) fn of_bar(
-        pdb: VramAddress,
-        limits: Range<Vfn>,
+        hw: Arc<MmuHw>,
         memory: VramAllocator,
-        mmu: &Mutex<Mmu>,
-        bar: &dyn Mmio,
+        limits: Range<Vfn>,
+        pdb: VramAddress,
     ) -> Result<Arc<Self>> {
-        let pages = limits.start.into_raw()..limits.end.into_raw();
-        let va = VaSpace::new::<F>(limits)?;
-
-        let mut foreign = KVec::new();
+        let limits = check_limits(&hw, limits)?;
+        let mut firmware = KVec::new();
         let mut unknown = None;
-        let tables = PageTables::import(pdb, &pages, mmu, bar, &mut |entry| {
-            let pages = Vfn::new(entry.start)?..Vfn::new(entry.end)?;
-            foreign.push(va.reserve(VaRequest::Fixed(pages))?, GFP_KERNEL)?;
+
+        let tables = PageTables::adopt(&hw, pdb, &limits, &mut |entry| {
+            firmware.push(entry.start..entry.end, GFP_KERNEL)?;
             if !entry.is_known {
                 unknown = Some(UnknownEntries::with(unknown, entry));
             }
@@ -205,43 +215,48 @@ impl<F: Format> Vmm<F> {
             Ok(())
         })?;
 
-        Self::with_tables(tables, va, foreign, unknown, TlbScope::Hub, memory)
+        Self::with_tables(hw, memory, limits, tables, firmware, unknown, TlbScope::Hub)
     }
 
     fn with_tables(
-        tables: PageTables<F>,
-        va: Arc<VaSpace>,
-        foreign: KVec<Arc<VaRange>>,
+        hw: Arc<MmuHw>,
+        memory: VramAllocator,
+        limits: Range<u64>,
+        tables: PageTables,
+        firmware: KVec<Range<u64>>,
         unknown: Option<UnknownEntries>,
         scope: TlbScope,
-        memory: VramAllocator,
     ) -> Result<Arc<Self>> {
         let state = State {
-            spares: Spares::none::<F>(&memory)?,
             is_closed: false,
-            records: Records::new(),
-            quarantine: Quarantine::new(),
-            cut_off: Stack::new(),
+            vmas: VmaTree::new(),
+            deferred: DeferredFrees::new(),
             tables,
         };
 
         Arc::pin_init(
             pin_init!(Self {
                 pdb: state.tables.root(),
+                hw,
                 scope,
-                va,
-                _foreign: foreign,
+                limits,
+                firmware,
                 unknown,
                 memory,
-                state <- new_mutex!(state, "nova_mm_tables"),
+                state <- new_mutex!(state, "nova_core_mm_tables"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Returns the address of the root of the page tables, the page directory base.
-    pub(crate) fn pdb(&self) -> VramAddress {
-        self.pdb
+    /// Returns the root of the page tables.
+    pub(crate) fn pdb(self: &Arc<Self>) -> PdbRef {
+        PdbRef(self.clone())
+    }
+
+    /// Returns the numbers of the pages that the firmware uses, in ascending order.
+    pub(crate) fn firmware_pages(&self) -> &[Range<u64>] {
+        &self.firmware
     }
 
     /// Returns the entries of the firmware that could not be decoded when the tables were adopted.
@@ -249,20 +264,103 @@ impl<F: Format> Vmm<F> {
         self.unknown.as_ref()
     }
 
-    /// Takes virtual addresses; they are given back when the last reference to them is dropped, and
-    /// nothing is mapped there.
+    /// Prepares a job that maps `backing` at `pages`, in place of whatever is mapped there when it
+    /// runs.
     ///
-    /// Context: may sleep; allocates.
+    /// The largest pages are used that the addresses on both sides allow. The memory is kept alive
+    /// until it is no longer mapped and the GPU no longer uses it.
+    ///
+    /// Context: may sleep; allocates, and takes the locks of an address space.
     ///
     /// # Errors
     ///
-    /// As for [`VaSpace::reserve`].
-    pub(crate) fn reserve(&self, request: VaRequest) -> Result<Arc<VaRange>> {
-        self.va.reserve(request)
+    /// - [`EINVAL`] if `pages` is empty or out of the limits of the address space, the memory has
+    ///   too few pages, or the page tables cannot name it or its attributes.
+    /// - [`EBUSY`] if the firmware uses one of the pages.
+    /// - [`ENOSPC`] if there is no VRAM left for tables.
+    /// - [`ENOMEM`] if memory runs out.
+    /// - Those of [`VramSession`](crate::mm::hw::VramSession).
+    pub(crate) fn prepare_map(
+        self: &Arc<Self>,
+        pages: Range<Vfn>,
+        backing: Backing,
+    ) -> Result<Job> {
+        let count = pages.end.into_raw().saturating_sub(pages.start.into_raw());
+        backing.check(self.hw.format(), count)?;
+
+        Job::new(self, self.check(pages)?, Change::Map(backing))
     }
 
-    /// Unmaps everything, so that the GPU uses none of the page tables any more, except for the
-    /// root. All jobs that run afterwards fail, even if this has failed.
+    /// Prepares a job that unmaps whatever is mapped at `pages` when it runs, if anything is.
+    ///
+    /// Pages that are mapped only in part become smaller ones.
+    ///
+    /// Context and errors are those of [`Self::prepare_map`].
+    pub(crate) fn prepare_unmap(self: &Arc<Self>, pages: Range<Vfn>) -> Result<Job> {
+        Job::new(self, self.check(pages)?, Change::Unmap)
+    }
+
+    /// Prepares a job that changes the access to whatever memory is mapped at `pages` when it runs.
+    /// Sparse ranges stay as they are.
+    ///
+    /// Context and errors are those of [`Self::prepare_map`].
+    pub(crate) fn prepare_protect(
+        self: &Arc<Self>,
+        pages: Range<Vfn>,
+        access: Access,
+    ) -> Result<Job> {
+        Job::new(self, self.check(pages)?, Change::Protect(access))
+    }
+
+    /// Checks that `pages` can be mapped, and returns their numbers.
+    fn check(&self, pages: Range<Vfn>) -> Result<Range<u64>> {
+        let pages = pages.start.into_raw()..pages.end.into_raw();
+        if pages.is_empty() || pages.start < self.limits.start || pages.end > self.limits.end {
+            return Err(EINVAL);
+        }
+        let next = self
+            .firmware
+            .partition_point(|used| used.end <= pages.start);
+        if self
+            .firmware
+            .get(next)
+            .is_some_and(|used| used.start < pages.end)
+        {
+            return Err(EBUSY);
+        }
+
+        Ok(pages)
+    }
+
+    /// Returns whether an invalidation of the GPU's TLB has timed out, so that jobs fail at once.
+    ///
+    /// Context: may sleep; takes the hardware lock.
+    pub(crate) fn is_wedged(&self) -> bool {
+        self.hw.is_wedged()
+    }
+
+    /// Invalidates the TLB once more after an invalidation has failed, and frees what has been kept
+    /// because of that.
+    ///
+    /// If it succeeds, the GPU no longer counts as wedged. It is also how the driver resumes after a
+    /// reset of the GPU, which empties the TLB.
+    ///
+    /// Context: may sleep; takes the table lock and the hardware lock.
+    ///
+    /// # Errors
+    ///
+    /// - [`EIO`] if an earlier update of the page tables was interrupted. Nothing is freed then.
+    /// - Those of [`MmuHw::invalidate`].
+    pub(crate) fn retry_invalidate(&self) -> Result {
+        let released = self.invalidate_all(&mut self.state.lock())?;
+        // Freed without holding the lock.
+        drop(released);
+
+        Ok(())
+    }
+
+    /// Unmaps everything, so that the GPU uses none of the page tables any longer, except the root.
+    /// All jobs that run afterwards fail, even if this fails.
     ///
     /// If a mapping cannot be unmapped, this continues with the others, invalidates the TLB and
     /// frees the memory that has been unmapped. Further calls retry the rest, and do nothing if
@@ -277,120 +375,165 @@ impl<F: Format> Vmm<F> {
     ///
     /// - [`EBUSY`] if the firmware has changed an entry. The mappings below it remain.
     /// - [`ETIMEDOUT`] if the TLB has not been invalidated in time. Nothing is freed then.
-    /// - Others if the hardware could not be accessed. If that was in the middle of a change, all
-    ///   further calls fail with [`EIO`].
-    pub(crate) fn teardown(&self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result {
-        let (result, released) = self.unmap_all(mmu, bar);
-        // Free it without holding the locks.
+    /// - [`EIO`] if an earlier update of the page tables was interrupted.
+    /// - [`ENODEV`] if the device is unbound. If that happened during an update of the page tables,
+    ///   all further calls fail.
+    pub(crate) fn teardown(&self) -> Result {
+        let (result, released) = self.unmap_all();
+        // Freed without holding the lock.
         drop(released);
 
         result
     }
 
-    fn unmap_all(&self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> (Result, Released) {
+    fn unmap_all(&self) -> (Result, Option<Released>) {
         let mut state = self.state.lock();
-        let mut mmu = mmu.lock();
 
         state.is_closed = true;
         if !state.tables.is_intact() {
-            return (Err(EIO), Released::empty());
+            return (Err(EIO), None);
         }
-        let unmapped = state.unmap_all(&mut mmu, bar);
+        let unmapped = state.unmap_all(&self.hw, &self.firmware);
+        if state.deferred.is_empty() {
+            return (unmapped, None);
+        }
 
-        match self.release_all(&mut state, &mut mmu, bar) {
-            Ok(released) => (unmapped, released),
-            Err(e) => (unmapped.and(Err(e)), Released::empty()),
+        match self.invalidate_all(&mut state) {
+            Ok(released) => (unmapped, Some(released)),
+            Err(e) => (unmapped.and(Err(e)), None),
         }
     }
 
-    /// Invalidates the TLB if the quarantine is not empty, and empties it.
-    fn release_all(&self, state: &mut State<F>, mmu: &mut Mmu, bar: &dyn Mmio) -> Result<Released> {
-        if state.quarantine.is_empty() {
-            return Ok(Released::empty());
+    /// Invalidates the TLB, even if an earlier invalidation has timed out, and returns what the GPU
+    /// can no longer reach.
+    fn invalidate_all(&self, state: &mut State) -> Result<Released> {
+        // If an update was interrupted, the page tables may still map what it was to remove.
+        if !state.tables.is_intact() {
+            return Err(EIO);
         }
-        let acknowledged = PageTables::<F>::unflushed(mmu.pramin.window(bar))?.invalidate(
-            &mut mmu.tlb,
-            bar,
-            self.pdb,
-            self.scope,
-        )?;
+        let flushed = self.hw.vram().finish()?;
+        let pending = PendingInvalidate::new(TlbChange::Downgrade);
+        let done = self
+            .hw
+            .invalidate(pending, flushed, self.pdb, self.scope, Retry::Yes)?;
+        state.tables.set_invalidated();
 
-        Ok(state.quarantine.release(acknowledged))
+        Ok(state.deferred.release(done))
     }
 }
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-impl<F: Format> Vmm<F> {
-    /// Calls `visit` with the address of each table that is not the firmware's, under the table
-    /// lock.
+impl Vmm {
+    /// Calls `visit` with the address of each linked table that is not the firmware's, under the
+    /// table lock.
     pub(crate) fn for_each_table(&self, visit: &mut dyn FnMut(VramAddress)) {
         self.state.lock().tables.for_each_owned(visit);
     }
 
-    /// Returns whether something is in quarantine.
-    pub(crate) fn is_quarantined(&self) -> bool {
-        !self.state.lock().quarantine.is_empty()
+    /// Returns whether something is kept that the GPU may still reach.
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.state.lock().deferred.is_empty()
     }
 }
 
-impl<F: Format> State<F> {
-    /// Unmaps all records that can be unmapped, and moves them to the quarantine. Returns the first
-    /// error.
-    fn unmap_all(&mut self, mmu: &mut Mmu, bar: &dyn Mmio) -> Result {
-        let mut result = Ok(());
-        let mut next = 0;
+/// Checks the limits of an address space, and returns the numbers of its pages.
+fn check_limits(hw: &MmuHw, limits: Range<Vfn>) -> Result<Range<u64>> {
+    if limits.is_empty() || limits.end.address().into_raw() > 1 << hw.format().va_bits() {
+        return Err(EINVAL);
+    }
 
-        while let Some(pages) = self.records.first_from(next) {
-            next = pages.end;
-            result = result.and(self.unmap_record(&pages, mmu, bar));
-            if !self.tables.is_intact() {
-                break;
+    Ok(limits.start.into_raw()..limits.end.into_raw())
+}
+
+impl State {
+    /// Unmaps everything that can be unmapped, except the pages that the firmware uses. Returns the
+    /// first error.
+    fn unmap_all(&mut self, hw: &MmuHw, firmware: &[Range<u64>]) -> Result {
+        let Some(all) = self.vmas.bounds() else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        let mut next = all.start;
+        let end = all.end..all.end;
+        for used in Iterator::chain(firmware.iter(), [&end]) {
+            let pages = next..used.start.min(all.end);
+            next = next.max(used.end);
+            if pages.is_empty() {
+                continue;
             }
+            let unmapped = self.unmap_each(hw, &pages);
+            if unmapped.is_err() && unmapped != Err(EBUSY) {
+                return unmapped;
+            }
+            result = result.and(unmapped);
         }
 
         result
     }
 
-    /// Unmaps `pages`, which are a whole record, and moves the record to the quarantine.
-    fn unmap_record(&mut self, pages: &Range<u64>, mmu: &mut Mmu, bar: &dyn Mmio) -> Result {
-        let mut tables = Stack::new();
-        let work = Work {
-            spares: &mut self.spares,
-            retired: &mut tables,
-            window: mmu.pramin.window(bar),
-        };
-        // The caller invalidates the TLB once for all records.
-        let unmapped = self.tables.unmap(pages, work).map(|_| ());
+    /// Unmaps what can be unmapped of `pages`, which the firmware does not use, in one update if
+    /// possible.
+    fn unmap_each(&mut self, hw: &MmuHw, pages: &Range<u64>) -> Result {
+        let unmapped = self.unmap(hw, pages);
+        if unmapped != Err(EBUSY) {
+            return unmapped;
+        }
 
-        if unmapped.is_ok() {
-            let retired = self.quarantine.teardown();
-            retired.tables.append(&mut tables);
-            self.records.take(pages.start, &mut retired.records);
-        } else {
-            self.cut_off.append(&mut tables);
+        let mut next = pages.start;
+        while let Some((vma_pages, _)) = self.vmas.first_from(next) {
+            if vma_pages.start >= pages.end {
+                break;
+            }
+            next = vma_pages.end;
+            let result = self.unmap(hw, &vma_pages);
+            if result.is_err() && result != Err(EBUSY) {
+                return result;
+            }
         }
 
         unmapped
     }
-}
 
-impl<F> State<F> {
-    /// Returns whether the GPU may use something that this owns.
+    /// Unmaps `pages`, which consist of whole mappings and unmapped pages.
+    fn unmap(&mut self, hw: &MmuHw, pages: &Range<u64>) -> Result {
+        let Self {
+            tables,
+            vmas,
+            deferred,
+            ..
+        } = self;
+        let removed = deferred.others();
+        let mut vram = hw.vram();
+        // The caller invalidates the TLB once for all of them.
+        let _ = tables.update(
+            hw,
+            &mut vram,
+            &Change::Unmap,
+            pages,
+            vmas,
+            &mut removed.tables,
+        )?;
+        drop(vram);
+        vmas.move_to(pages, &mut removed.vmas);
+
+        Ok(())
+    }
+
+    /// Returns whether the GPU may use memory that this owns.
     fn is_in_use(&self) -> bool {
-        !self.records.is_empty() || !self.quarantine.is_empty() || !self.tables.is_intact()
+        !self.vmas.is_empty() || !self.deferred.is_empty() || !self.tables.is_intact()
     }
 }
 
-impl<F> Drop for State<F> {
+impl Drop for State {
     fn drop(&mut self) {
         if !self.is_in_use() {
             return;
         }
 
         // The GPU may access this VRAM. Kernel memory is freed.
-        self.records.keep_vram();
+        self.vmas.keep_allocated();
         self.tables.keep_allocated();
-        self.quarantine.keep_vram();
-        keep_tables(&mut self.cut_off);
+        self.deferred.keep_allocated();
     }
 }

@@ -1,401 +1,254 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Jobs: changes of what is mapped in an address space, stage by stage.
+//! Jobs: changes of what is mapped in an address space.
 
 use core::ops::Range;
 
 use kernel::{
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::mm::{
-    address::{
-        Vfn,
-        VramAddress,
-        PAGE_SIZE, //
+    hw::{
+        PendingInvalidate,
+        Retry, //
     },
-    format::{
-        Format,
-        Pte, //
-    },
-    mmio::Mmio,
-    mmu::Mmu,
+    pramin::PraminFlushed,
+    stack::Stack,
     tables::{
-        PageTables,
-        Spares,
-        Unflushed,
-        Work, //
+        Change,
+        Spares, //
     },
-    va::VaRange,
+    vma::{
+        Reservation,
+        VmaTree, //
+    },
     vmm::{
-        records::{
-            Record,
-            Records,
-            Reservation, //
-        },
-        retired::{
+        deferred::{
             Released,
-            Retired, //
+            Removed, //
         },
         State,
         Vmm, //
     },
-    vram::Vram, //
 };
 
-/// What may be done with mapped memory.
+/// A change of what is mapped in an address space, which has everything that it needs.
+///
+/// [`Self::run`] makes the change. A job that is dropped without having run is cancelled. Dropping
+/// it may sleep; it is the same as [`Self::free`].
+pub(crate) struct Job {
+    vmm: Arc<Vmm>,
+    pages: Range<u64>,
+    change: Change,
+    /// For the mappings that the job adds, and for those that it splits.
+    nodes: [Option<Reservation>; 2],
+    /// For what the job removes; [`None`] once it has changed something.
+    removed: Option<KBox<Removed>>,
+    /// What the GPU can no longer reach since the job has run.
+    released: Option<Released>,
+    /// Whether the tables are pinned that the job needs.
+    is_pinned: bool,
+}
+
+/// Why a job has failed, and what that means for the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Reading. Writes fault.
-    ReadOnly,
-    /// Reading and writing.
-    ReadWrite,
+pub(crate) enum JobError {
+    /// Nothing has been changed. The job can be run again.
+    ///
+    /// - [`EBUSY`]: the firmware has changed an entry that the job needs.
+    /// - [`EIO`]: an earlier invalidation of the TLB has timed out, see
+    ///   [`Vmm::retry_invalidate`]; or the address space is broken.
+    /// - [`ENODEV`]: the address space has been torn down, or the device is unbound.
+    /// - [`EINVAL`]: the job has already run.
+    Unchanged(Error),
+    /// The page tables have been changed, and the TLB has not been invalidated.
+    ///
+    /// The GPU may use the old or the new translations. What the job has removed is kept until an
+    /// invalidation of the address space succeeds: that of a later job, or
+    /// [`Vmm::retry_invalidate`].
+    ///
+    /// - [`ETIMEDOUT`]: the GPU did not answer in time.
+    /// - [`EIO`]: nor did it answer to an earlier invalidation.
+    /// - [`ENODEV`]: the device is unbound.
+    NotInvalidated(Error),
+    /// A part of the change has been made. The address space cannot be used any longer, and nothing
+    /// that it has mapped is freed.
+    ///
+    /// - [`ENODEV`]: the device was unbound meanwhile.
+    Broken(Error),
 }
 
-impl Access {
-    fn is_read_only(self) -> bool {
-        self == Self::ReadOnly
-    }
-}
-
-/// Memory that is to be mapped.
-#[derive(Clone)]
-pub(crate) struct Memory {
-    /// The memory.
-    pub(crate) vram: Arc<Vram>,
-    /// Offset into it of the first byte that is mapped, in bytes; a multiple of [`PAGE_SIZE`].
-    pub(crate) offset: u64,
-}
-
-/// What a job does.
-enum Operation {
-    Map {
-        memory: Memory,
-        access: Access,
-        node: Option<Reservation>,
-    },
-    Unmap,
-    Protect(Access),
-}
-
-impl Operation {
-    /// Makes the change to the page tables.
-    fn change<'w, F: Format>(
-        &self,
-        tables: &mut PageTables<F>,
-        pages: &Range<u64>,
-        work: Work<'_, 'w>,
-    ) -> Result<Unflushed<'w>> {
-        match self {
-            Self::Map { memory, access, .. } => tables.map(
-                pages,
-                memory.vram.ranges(),
-                memory.offset / PAGE_SIZE,
-                access.is_read_only(),
-                work,
-            ),
-            Self::Unmap => tables.unmap(pages, work),
-            Self::Protect(access) => tables.protect(pages, access.is_read_only(), work),
+impl From<JobError> for Error {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Unchanged(e) | JobError::NotInvalidated(e) | JobError::Broken(e) => e,
         }
     }
 }
 
-impl<F: Format> Vmm<F> {
-    /// Submits a job that maps `memory` at `pages`, a part of `va`, in place of whatever is mapped
-    /// there when it is run.
-    ///
-    /// Pages of 2 MiB are used where the addresses on both sides allow it. The addresses and the
-    /// memory are kept until they are not mapped any more and the GPU has forgotten them.
-    ///
-    /// Context: may sleep; allocates.
-    ///
-    /// # Errors
-    ///
-    /// - [`EINVAL`] if `va` is of another address space or does not contain `pages`, `pages` is
-    ///   empty, the offset is misaligned, there is not enough memory behind it, or it lies where
-    ///   the page tables cannot name it.
-    /// - [`ENOSPC`] if there is no VRAM left for tables.
-    /// - [`ENOMEM`] if there is no memory.
-    pub(crate) fn submit_map(
-        self: &Arc<Self>,
-        va: &Arc<VaRange>,
-        pages: Range<Vfn>,
-        memory: Memory,
-        access: Access,
-    ) -> Result<Submitted<F>> {
-        let numbers = self.check(va, &pages)?;
-        let skip = memory.skipped_pages()?;
-        memory.check_encodable::<F>()?;
-
-        let spares = Spares::for_map::<F>(&numbers, memory.vram.ranges(), skip, &self.memory)?;
-        let operation = Operation::Map {
-            memory,
-            access,
-            node: Some(Reservation::new(GFP_KERNEL)?),
+impl Job {
+    /// Prepares a job.
+    pub(super) fn new(vmm: &Arc<Vmm>, pages: Range<u64>, change: Change) -> Result<Self> {
+        let second = match change {
+            Change::Unmap => None,
+            Change::Map(_) | Change::Protect(_) => Some(Reservation::new(GFP_KERNEL)?),
         };
-
-        Submitted::new(self, va, numbers, operation, spares)
-    }
-
-    /// Submits a job that takes away what is mapped at `pages`, a part of `va`, when it is run.
-    ///
-    /// It does not matter whether it has been mapped in one piece, or at all. A page of 2 MiB that
-    /// is mapped only in part then becomes pages of 4 KiB.
-    ///
-    /// Context: may sleep; allocates.
-    ///
-    /// # Errors
-    ///
-    /// - [`EINVAL`] if `va` is of another address space or does not contain `pages`, or `pages` is
-    ///   empty.
-    /// - [`ENOSPC`] if there is no VRAM left for tables.
-    /// - [`ENOMEM`] if there is no memory.
-    pub(crate) fn submit_unmap(
-        self: &Arc<Self>,
-        va: &Arc<VaRange>,
-        pages: Range<Vfn>,
-    ) -> Result<Submitted<F>> {
-        self.submit_change(va, pages, Operation::Unmap)
-    }
-
-    /// Submits a job that changes what may be done with what is mapped at `pages`, a part of `va`,
-    /// when it is run.
-    ///
-    /// Context: may sleep; allocates.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::submit_unmap`].
-    pub(crate) fn submit_protect(
-        self: &Arc<Self>,
-        va: &Arc<VaRange>,
-        pages: Range<Vfn>,
-        access: Access,
-    ) -> Result<Submitted<F>> {
-        self.submit_change(va, pages, Operation::Protect(access))
-    }
-
-    fn submit_change(
-        self: &Arc<Self>,
-        va: &Arc<VaRange>,
-        pages: Range<Vfn>,
-        operation: Operation,
-    ) -> Result<Submitted<F>> {
-        let numbers = self.check(va, &pages)?;
-        // No page reaches beyond the addresses that it is mapped in, so none is split there.
-        let spares = if pages == va.pages() {
-            Spares::none::<F>(&self.memory)?
-        } else {
-            Spares::for_split::<F>(&numbers, &self.memory)?
+        let mut job = Self {
+            vmm: vmm.clone(),
+            pages,
+            change,
+            nodes: [Some(Reservation::new(GFP_KERNEL)?), second],
+            removed: Some(Removed::new()?),
+            released: None,
+            is_pinned: false,
         };
+        job.pin_tables()?;
 
-        Submitted::new(self, va, numbers, operation, spares)
+        Ok(job)
     }
 
-    /// Checks that `pages` are a part of `va`, which is of this address space, and returns their
-    /// numbers.
-    fn check(&self, va: &VaRange, pages: &Range<Vfn>) -> Result<Range<u64>> {
-        if !va.is_of(&self.va) || !va.contains(pages) {
-            return Err(EINVAL);
+    /// Makes sure that the tables exist that the job may need.
+    fn pin_tables(&mut self) -> Result {
+        let Self {
+            vmm, pages, change, ..
+        } = self;
+        let mut spares = Spares::new();
+
+        loop {
+            // Nothing is allocated under the lock. Meanwhile, other jobs may remove tables.
+            let missing = vmm
+                .state
+                .lock()
+                .tables
+                .pin(&vmm.hw, change, pages, &mut spares)?;
+            match missing {
+                Some(counts) => spares.fill_up(&counts, &vmm.hw, &vmm.memory)?,
+                None => break,
+            }
         }
-
-        Ok(pages.start.into_raw()..pages.end.into_raw())
-    }
-}
-
-impl Memory {
-    /// Returns how many pages lie before the first one that is mapped.
-    fn skipped_pages(&self) -> Result<u64> {
-        if self.offset % PAGE_SIZE != 0 {
-            return Err(EINVAL);
-        }
-
-        Ok(self.offset / PAGE_SIZE)
-    }
-
-    /// Checks that entries can name the memory, so that mapping it cannot fail.
-    fn check_encodable<F: Format>(&self) -> Result {
-        let last_level = F::LEVELS.last().ok_or(EINVAL)?;
-        let size = last_level.leaf.ok_or(EINVAL)?;
-
-        for range in self.vram.ranges() {
-            let last_page = range.end.into_raw().checked_sub(PAGE_SIZE).ok_or(EINVAL)?;
-            F::encode_pte(&Pte::vram(VramAddress::new(last_page), false), size)?;
-        }
+        self.is_pinned = true;
 
         Ok(())
     }
-}
 
-/// A job that has everything it needs and has not done anything yet.
-///
-/// Dropping it cancels it: what was allocated for it is freed, which may sleep.
-#[must_use = "a job that is dropped is cancelled"]
-pub(crate) struct Submitted<F: Format> {
-    vmm: Arc<Vmm<F>>,
-    va: Arc<VaRange>,
-    pages: Range<u64>,
-    operation: Operation,
-    spares: Spares,
-    /// For the record that is cut in two.
-    spare: Option<Reservation>,
-    /// For what is taken out.
-    retired: Option<KBox<Retired>>,
-}
-
-impl<F: Format> Submitted<F> {
-    fn new(
-        vmm: &Arc<Vmm<F>>,
-        va: &Arc<VaRange>,
-        pages: Range<u64>,
-        operation: Operation,
-        spares: Spares,
-    ) -> Result<Self> {
-        Ok(Self {
-            vmm: vmm.clone(),
-            va: va.clone(),
-            pages,
-            operation,
-            spares,
-            spare: Some(Reservation::new(GFP_KERNEL)?),
-            retired: Some(Retired::new()?),
-        })
-    }
-
-    /// Cancels the job.
+    /// Changes the page tables, and invalidates the TLB once.
     ///
-    /// Context: may sleep.
-    pub(crate) fn cancel(self) {}
-
-    /// Runs the job: changes the page tables and invalidates the TLB, once.
+    /// Context: may sleep; takes the table lock and the hardware lock. Neither allocates nor frees
+    /// memory, so that a DMA fence may wait for it.
     ///
-    /// Context: may sleep; takes the table lock and the hardware lock, and neither allocates nor
-    /// frees, so that the signalling of a DMA fence may wait for it.
-    pub(crate) fn run(mut self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Ran<F> {
-        let result = self.execute(mmu, bar);
-
-        Ran { job: self, result }
-    }
-
-    fn execute(&mut self, mmu: &Mutex<Mmu>, bar: &dyn Mmio) -> Result<Released> {
+    /// # Errors
+    ///
+    /// See [`JobError`].
+    pub(crate) fn run(&mut self) -> Result<(), JobError> {
         let vmm = self.vmm.clone();
         let mut state = vmm.state.lock();
-        let State {
-            tables,
-            records,
-            quarantine,
-            is_closed,
-            ..
-        } = &mut *state;
-        if *is_closed {
-            return Err(ENODEV);
-        }
-        if !tables.is_intact() {
-            // Nothing is taken out of the records and thought to be unmapped.
-            return Err(EIO);
-        }
-        let mut retired = self.retired.take().ok_or(EINVAL)?;
 
-        let mut mmu = mmu.lock();
-        let mmu = &mut *mmu;
-        let work = Work {
-            spares: &mut self.spares,
-            retired: &mut retired.tables,
-            window: mmu.pramin.window(bar),
-        };
-        let changed = self.operation.change(tables, &self.pages, work);
-        if changed.is_err() && tables.is_intact() {
-            self.retired = Some(retired);
-            return changed.map(|_| Released::empty());
-        }
+        let (pending, flushed) = self.update(&vmm, &mut state)?;
+        let done = flushed
+            .and_then(|flushed| {
+                vmm.hw
+                    .invalidate(pending, flushed, vmm.pdb, vmm.scope, Retry::No)
+            })
+            .map_err(JobError::NotInvalidated)?;
+        state.tables.set_invalidated();
+        self.released = Some(state.deferred.release(done));
 
-        // If only a part of the change has been made, the GPU may reach what was mapped before and
-        // what was to be mapped.
-        self.record(records, &mut retired);
-        let has_older = !quarantine.is_empty();
-        quarantine.push(retired);
-
-        let mut changed = changed?;
-        if has_older {
-            // Of what was taken out then, accesses may be on their way.
-            changed.downgrade();
-        }
-        let acknowledged = changed.invalidate(&mut mmu.tlb, bar, vmm.pdb, vmm.scope)?;
-
-        Ok(quarantine.release(acknowledged))
+        Ok(())
     }
 
-    /// Brings the records of what is mapped up to date.
-    fn record(&mut self, records: &mut Records, retired: &mut Retired) {
-        if matches!(self.operation, Operation::Protect(_)) {
-            return;
+    /// Makes the change to the page tables and to the mappings, and returns the invalidation that
+    /// has to follow, and whether the change has arrived in VRAM.
+    fn update(
+        &mut self,
+        vmm: &Vmm,
+        state: &mut State,
+    ) -> Result<(PendingInvalidate, Result<PraminFlushed>), JobError> {
+        if state.is_closed {
+            return Err(JobError::Unchanged(ENODEV));
         }
-        if let Some(spare) = self.spare.take() {
-            self.spare = records.remove(&self.pages, spare, &mut retired.records);
+        if vmm.hw.is_wedged() || !state.tables.is_intact() {
+            return Err(JobError::Unchanged(EIO));
         }
+        let mut removed = self.removed.take().ok_or(JobError::Unchanged(EINVAL))?;
 
-        if let Operation::Map { memory, node, .. } = &mut self.operation {
-            if let Some(node) = node.take() {
-                let record = Record::new(self.pages.end, self.va.clone(), memory.vram.clone());
-                records.insert(self.pages.start, record, node);
+        let mut vram = vmm.hw.vram();
+        let result = state.tables.update(
+            &vmm.hw,
+            &mut vram,
+            &self.change,
+            &self.pages,
+            &state.vmas,
+            &mut removed.tables,
+        );
+        if let Err(e) = result.as_ref().map_err(|e| *e) {
+            if state.tables.is_intact() {
+                self.removed = Some(removed);
+                return Err(JobError::Unchanged(e));
             }
         }
+
+        // If a part of the change has been made, the GPU may reach what was mapped before and what
+        // was to be mapped: both are kept.
+        let flushed = vram.finish();
+        self.update_vmas(&mut state.vmas, &mut removed);
+        let has_older = !state.deferred.is_empty();
+        state.deferred.push(removed);
+
+        let mut pending = result.map_err(JobError::Broken)?;
+        if has_older {
+            // Accesses through entries that were removed then may be under way.
+            pending.downgrade();
+        }
+
+        Ok((pending, flushed))
     }
-}
 
-/// A job that has been run. What it does not need any more is still allocated.
-#[must_use = "whether the job has failed is told by `cleanup`"]
-pub(crate) struct Ran<F: Format> {
-    /// What is left of what was allocated for it.
-    job: Submitted<F>,
-    result: Result<Released>,
-}
+    fn update_vmas(&mut self, vmas: &mut VmaTree, removed: &mut Removed) {
+        if let Change::Protect(access) = &self.change {
+            vmas.protect(&self.pages, *access, &mut self.nodes);
+            return;
+        }
 
-impl<F: Format> Ran<F> {
-    /// Returns whether the job has failed, without freeing anything.
-    ///
-    /// Context: any.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::cleanup`].
-    pub(crate) fn result(&self) -> Result {
-        match &self.result {
-            Ok(_) => Ok(()),
-            Err(e) => Err(*e),
+        let [first, second] = &mut self.nodes;
+        if let Some(node) = first.take() {
+            *first = vmas.remove(&self.pages, node, &mut removed.vmas);
+        }
+        if let (Change::Map(backing), Some(node)) = (&self.change, second.take()) {
+            *second = vmas.insert(self.pages.clone(), backing.clone(), node);
         }
     }
 
-    /// Frees what is not needed any more, and returns whether the job has failed.
+    /// Frees what is not needed, or no longer.
     ///
-    /// Context: may sleep.
-    ///
-    /// # Errors
-    ///
-    /// - [`ETIMEDOUT`] if the TLB has not been invalidated in time. The change has been made in the
-    ///   page tables, but the GPU may go on using what was there before. Nothing of that is freed
-    ///   before a later job of the address space has been acknowledged.
-    /// - [`EBUSY`] if the firmware has changed an entry that the job needs. Nothing has been
-    ///   changed.
-    /// - [`ENODEV`] if the address space has been torn down. Nothing has been changed.
-    /// - Others if the hardware could not be accessed. The address space cannot be used any more.
-    pub(crate) fn cleanup(self) -> Result {
-        self.cleanup_or_return().0
-    }
+    /// Context: may sleep; takes the table lock.
+    pub(crate) fn free(self) {}
+}
 
-    /// Does the same, and returns the job if it has failed without changing anything, so that the
-    /// caller can run it again.
-    ///
-    /// Context: may sleep.
-    pub(crate) fn cleanup_or_return(self) -> (Result, Option<Submitted<F>>) {
-        let Self { job, result } = self;
-        // A job that changes something hands this to the quarantine.
-        let is_unchanged = job.retired.is_some();
-
-        (result.map(drop), is_unchanged.then_some(job))
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.is_pinned {
+            return;
+        }
+        let mut unused = Stack::new();
+        let mut state = self.vmm.state.lock();
+        let State {
+            tables, deferred, ..
+        } = &mut *state;
+        // After an interrupted update, it is not known which tables the GPU may reach.
+        if tables.is_intact() {
+            let deferred = &mut deferred.others().tables;
+            tables.unpin(
+                &self.vmm.hw,
+                &self.change,
+                &self.pages,
+                deferred,
+                &mut unused,
+            );
+        }
+        drop(state);
+        // Freed without holding the lock.
+        drop(unused);
     }
 }
