@@ -9,8 +9,9 @@ pub(crate) mod bar1;
 pub(crate) mod flag;
 pub(crate) mod format;
 pub(crate) mod gpu_mm;
+pub(crate) mod hw;
+pub(crate) mod memory;
 pub(crate) mod mmio;
-pub(crate) mod mmu;
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod model;
 pub(crate) mod pramin;
@@ -21,6 +22,7 @@ pub(crate) mod stack;
 pub(crate) mod tables;
 pub(crate) mod tlb;
 pub(crate) mod va;
+pub(crate) mod vma;
 pub(crate) mod vmm;
 pub(crate) mod vram;
 pub(crate) mod walk;

@@ -26,24 +26,38 @@ use crate::{
             PAGE_SIZE, //
         },
         flag::Flag,
-        format::Format,
-        mmio::Mmio,
-        mmu::Mmu,
+        format::{
+            Access,
+            Aperture as MemoryAperture,
+            PageAttributes, //
+        },
+        hw::MmuHw,
+        memory::{
+            Backing,
+            Mappable,
+            Run, //
+        },
+        mmio::Aperture,
         stack::{
             Link,
             Stack, //
         },
-        va::VaRequest,
+        va::{
+            VaRange,
+            VaRequest,
+            VaSpace, //
+        },
         vmm::{
-            job::{
-                Access,
-                Memory,
-                Submitted, //
-            },
+            Job,
+            JobError,
+            PdbRef,
             UnknownEntries,
             Vmm, //
         },
-        vram::VramAllocator, //
+        vram::{
+            Vram,
+            VramAllocator, //
+        }, //
     },
     num::{
         u64_as_usize,
@@ -88,45 +102,83 @@ pub(crate) fn find_resource(len: impl Fn(u32) -> Result<u64>) -> Result<(u32, u6
 /// [`Self::teardown`] has to be called before the GSP is shut down and before the driver is
 /// unbound, since the GPU uses the page tables until then.
 #[pin_data]
-pub(crate) struct Bar1<F: Format> {
-    vmm: Arc<Vmm<F>>,
-    /// What unmaps the mappings that were dropped. Nothing is locked or allocated under this lock.
+pub(crate) struct Bar1 {
+    vmm: Arc<Vmm>,
+    /// The BAR; [`None`] if the driver could not map it.
+    aperture: Option<Aperture>,
+    /// The virtual addresses of the address space.
+    va: Arc<VaSpace>,
+    /// The addresses that the firmware uses.
+    _firmware: KVec<VaRange>,
+    /// Jobs that unmap the mappings that were dropped. Nothing is locked or allocated under this
+    /// lock.
     #[pin]
-    dropped: Mutex<Stack<Exit<F>>>,
+    dropped: Mutex<Stack<Unmap>>,
     /// Whether [`Self::teardown`] has been called.
     is_closed: Flag,
 }
 
-/// What it takes to unmap a mapping.
-struct Exit<F: Format> {
+/// Unmaps a mapping.
+struct Unmap {
     /// [`None`] if it is unmapped.
-    job: Option<Submitted<F>>,
-    below: Option<KBox<Exit<F>>>,
+    job: Option<Job>,
+    below: Option<KBox<Unmap>>,
 }
 
-impl<F: Format> Exit<F> {
+impl Unmap {
     /// Unmaps the mapping. If nothing has been changed, it can be called again.
-    fn run(&mut self, mmu: &Mutex<Mmu>, bar0: &dyn Mmio) -> Result {
-        let Some(job) = self.job.take() else {
+    fn run(&mut self) -> Result<(), JobError> {
+        let Some(job) = &mut self.job else {
             return Ok(());
         };
-        let (result, job) = job.run(mmu, bar0).cleanup_or_return();
-        self.job = job;
+        let result = job.run();
+        if !matches!(result, Err(JobError::Unchanged(_))) {
+            self.job = None;
+        }
 
         result
     }
 }
 
-impl<F: Format> Link for Exit<F> {
+impl Link for Unmap {
     fn below(&mut self) -> &mut Option<KBox<Self>> {
         &mut self.below
     }
 }
 
-impl<F: Format> Bar1<F> {
-    /// Takes over the address space with the root `root`, for a BAR1 of `size` bytes.
+/// VRAM that is mapped in BAR1, and its addresses there, which are in use for as long.
+struct Bar1Memory {
+    vram: Arc<Vram>,
+    _va: VaRange,
+}
+
+impl Mappable for Bar1Memory {
+    fn aperture(&self) -> MemoryAperture {
+        self.vram.aperture()
+    }
+
+    fn pages(&self) -> u64 {
+        self.vram.pages()
+    }
+
+    fn last_page(&self) -> u64 {
+        self.vram.last_page()
+    }
+
+    fn run(&self, page: u64) -> Option<Run> {
+        self.vram.run(page)
+    }
+
+    fn keep_allocated(&self) {
+        self.vram.keep_allocated();
+    }
+}
+
+impl Bar1 {
+    /// Adopts the address space with the root `root`, for a BAR1 of `size` bytes.
     ///
-    /// `memory` is where page tables come from.
+    /// `memory` is where page tables come from, and `aperture` the BAR, without which
+    /// nothing can be mapped in it.
     ///
     /// Context: may sleep; allocates, and takes the hardware lock.
     ///
@@ -134,27 +186,36 @@ impl<F: Format> Bar1<F> {
     ///
     /// As for [`Vmm::of_bar`].
     pub(crate) fn new(
-        root: VramAddress,
-        size: u64,
+        hw: Arc<MmuHw>,
         memory: VramAllocator,
-        mmu: &Mutex<Mmu>,
-        bar0: &dyn Mmio,
+        root: VramAddress,
+        aperture: Option<Aperture>,
+        size: u64,
     ) -> Result<Arc<Self>> {
         let pages = Vfn::new(0)?..Vfn::new(size / PAGE_SIZE)?;
-        let vmm = Vmm::of_bar(root, pages, memory, mmu, bar0)?;
+        let va = VaSpace::new(pages.clone(), hw.format().va_bits())?;
+        let vmm = Vmm::of_bar(hw, memory, pages, root)?;
+        let mut firmware = KVec::new();
+        for used in vmm.firmware_pages() {
+            let used = VaRequest::Fixed(Vfn::new(used.start)?..Vfn::new(used.end)?);
+            firmware.push(va.reserve(used)?, GFP_KERNEL)?;
+        }
 
         Arc::pin_init(
             pin_init!(Self {
                 vmm,
-                dropped <- new_mutex!(Stack::new(), "nova_mm_bar1"),
+                aperture,
+                va,
+                _firmware: firmware,
+                dropped <- new_mutex!(Stack::new(), "nova_core_mm_bar1"),
                 is_closed: Flag::new(),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Returns the address of the root of the page tables.
-    pub(crate) fn root(&self) -> VramAddress {
+    /// Returns the root of the page tables.
+    pub(crate) fn pdb(&self) -> PdbRef {
         self.vmm.pdb()
     }
 
@@ -164,56 +225,79 @@ impl<F: Format> Bar1<F> {
         self.vmm.unknown_entries()
     }
 
-    /// Maps `size` bytes of `memory`, a multiple of [`PAGE_SIZE`], so that the CPU can access them.
+    /// Maps `size` bytes of `vram` from `offset` on, both multiples of [`PAGE_SIZE`], so that the
+    /// CPU can access them.
     ///
     /// Context: may sleep; allocates, and takes the locks of an address space.
     ///
     /// # Errors
     ///
-    /// - [`ENODEV`] after [`Self::teardown`].
-    /// - As for [`Vmm::reserve`], [`Vmm::submit_map`] and [`Ran::cleanup`]. If the TLB is not
-    ///   invalidated in time, the next operation on BAR1 removes the mapping again.
-    ///
-    /// [`Ran::cleanup`]: crate::mm::vmm::job::Ran::cleanup
+    /// - [`EINVAL`] if `size` or `offset` is not a multiple of [`PAGE_SIZE`], or the memory is too
+    ///   small.
+    /// - [`ENODEV`] after [`Self::teardown`], if the device is unbound, or if the driver could not map
+    ///   BAR1.
+    /// - As for [`VaSpace::reserve`] and [`Vmm::prepare_map`], and those of [`JobError`]. If the TLB
+    ///   is not invalidated in time, the mapping is removed like one that was dropped.
     pub(crate) fn map(
         self: &Arc<Self>,
-        memory: Memory,
+        vram: &Arc<Vram>,
+        offset: u64,
         size: u64,
         access: Access,
-        mmu: &Mutex<Mmu>,
-        bar0: &dyn Mmio,
-    ) -> Result<Bar1Mapping<F>> {
-        if self.is_closed.is_set() {
+    ) -> Result<Bar1Mapping> {
+        if self.is_closed.is_set() || self.aperture.is_none() {
             return Err(ENODEV);
         }
+        if offset % PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        self.recover()?;
         // Later operations retry mappings that cannot be unmapped now. They matter only if their
         // addresses are needed.
-        let unmapped = self.unmap_dropped(mmu, bar0);
-        let va = self.vmm.reserve(request(size)?);
+        let unmapped = self.unmap_dropped();
+        let va = self.va.reserve(request(size)?);
         if va.as_ref().is_err_and(|e| *e == ENOSPC) {
             unmapped?;
         }
         let va = va?;
         let pages = va.pages();
-        let job = self.vmm.submit_map(&va, pages.clone(), memory, access)?;
-        let exit = Exit {
-            job: Some(self.vmm.submit_unmap(&va, pages.clone())?),
+        let memory = Bar1Memory {
+            vram: vram.clone(),
+            _va: va,
+        };
+        let attributes = PageAttributes {
+            access,
+            ..PageAttributes::default()
+        };
+        let backing = Backing::new(
+            Arc::new(memory, GFP_KERNEL)?,
+            offset / PAGE_SIZE,
+            attributes,
+        );
+        let mut job = self.vmm.prepare_map(pages.clone(), backing)?;
+        let unmap = Unmap {
+            job: Some(self.vmm.prepare_unmap(pages.clone())?),
             below: None,
         };
         let mut mapping = Bar1Mapping {
             bar1: self.clone(),
             range: byte_offsets(&pages),
             access,
-            exit: Some(KBox::new(exit, GFP_KERNEL)?),
+            unmap: Some(KBox::new(unmap, GFP_KERNEL)?),
         };
 
         // From here on, dropping the mapping unmaps what has been mapped.
-        let (mapped, unchanged) = job.run(mmu, bar0).cleanup_or_return();
-        if unchanged.is_some() {
-            mapping.exit = None;
+        let mapped = job.run();
+        if matches!(mapped, Err(JobError::Unchanged(_))) {
+            mapping.unmap = None;
         }
+        mapped?;
 
-        mapped.map(|()| mapping)
+        Ok(mapping)
+    }
+
+    fn aperture(&self) -> Result<&Aperture> {
+        self.aperture.as_ref().ok_or(ENODEV)
     }
 
     /// Unmaps mappings that were dropped without being unmapped.
@@ -226,36 +310,48 @@ impl<F: Format> Bar1<F> {
     ///
     /// # Errors
     ///
-    /// The first one that there was, as for [`Ran::cleanup`](crate::mm::vmm::job::Ran::cleanup).
-    pub(crate) fn unmap_dropped(&self, mmu: &Mutex<Mmu>, bar0: &dyn Mmio) -> Result {
-        let mut exits = self.dropped.lock().take();
+    /// The first one that there was; see [`JobError`].
+    pub(crate) fn unmap_dropped(&self) -> Result {
+        self.recover()?;
+        let mut dropped = self.dropped.lock().take();
         let mut result = Ok(());
 
-        while let Some(exit) = exits.pop() {
-            let unmapped = self.unmap(exit, mmu, bar0);
-            result = result.and(unmapped);
-            if unmapped == Err(ETIMEDOUT) {
+        while let Some(unmap) = dropped.pop() {
+            let unmapped = self.unmap(unmap);
+            result = result.and(unmapped.map_err(Error::from));
+            if matches!(unmapped, Err(JobError::NotInvalidated(_))) {
                 break;
             }
         }
-        self.dropped.lock().append(&mut exits);
+        self.dropped.lock().append(&mut dropped);
 
         result
     }
 
+    /// If an invalidation has timed out, retries it, so that jobs can run again.
+    ///
+    /// No DMA fence waits for operations on BAR1, so that they may take the time.
+    fn recover(&self) -> Result {
+        if self.vmm.is_wedged() {
+            self.vmm.retry_invalidate()?;
+        }
+
+        Ok(())
+    }
+
     /// Unmaps a mapping, or queues it for the next operation if that fails.
-    fn unmap(&self, mut exit: KBox<Exit<F>>, mmu: &Mutex<Mmu>, bar0: &dyn Mmio) -> Result {
-        let result = exit.run(mmu, bar0);
+    fn unmap(&self, mut unmap: KBox<Unmap>) -> Result<(), JobError> {
+        let result = unmap.run();
         // After a teardown, all jobs fail.
-        if exit.job.is_some() && !self.is_closed.is_set() {
-            self.dropped.lock().push(exit);
+        if unmap.job.is_some() && !self.is_closed.is_set() {
+            self.dropped.lock().push(unmap);
         }
 
         result
     }
 
-    /// Unmaps everything: mappings that are still there cannot be used any more, and no new ones
-    /// can be made. What the firmware maps is not touched.
+    /// Unmaps everything: mappings that still exist cannot be used any longer, and no new ones can
+    /// be created. The firmware's mappings are preserved.
     ///
     /// If a mapping cannot be unmapped, this continues with the others. Further calls retry it.
     ///
@@ -264,28 +360,27 @@ impl<F: Format> Bar1<F> {
     /// # Errors
     ///
     /// As for [`Vmm::teardown`].
-    pub(crate) fn teardown(&self, mmu: &Mutex<Mmu>, bar0: &dyn Mmio) -> Result {
+    pub(crate) fn teardown(&self) -> Result {
         self.is_closed.set();
-        self.vmm.teardown(mmu, bar0)?;
+        self.vmm.teardown()?;
 
-        // There is nothing left for them to unmap. Do not free them under the lock.
-        let exits = self.dropped.lock().take();
-        drop(exits);
+        // There is nothing left for them to unmap. They are not freed under the lock.
+        let dropped = self.dropped.lock().take();
+        drop(dropped);
 
         Ok(())
     }
 }
 
-/// Returns what addresses are asked for to map `size` bytes.
+/// Returns the addresses to request for a mapping of `size` bytes.
 fn request(size: u64) -> Result<VaRequest> {
     if size % PAGE_SIZE != 0 {
         return Err(EINVAL);
     }
-    let align = if size >= PageSize::Size2M.bytes() {
-        PageSize::Size2M
-    } else {
-        PageSize::Size4K
-    };
+    let align = [PageSize::Size2M, PageSize::Size64K]
+        .into_iter()
+        .find(|align| size >= align.bytes())
+        .unwrap_or(PageSize::Size4K);
 
     Ok(VaRequest::Highest {
         pages: size / PAGE_SIZE,
@@ -300,22 +395,22 @@ fn byte_offsets(pages: &Range<Vfn>) -> Range<usize> {
     offset(pages.start.address())..offset(pages.end.address())
 }
 
-/// Memory that the CPU can access by way of BAR1.
+/// Memory that the CPU can access through BAR1.
 ///
 /// Any number of them can exist at a time. A mapping that is dropped, which may sleep, is unmapped
 /// by the next operation on BAR1, or at the latest by [`Bar1::teardown`]; its addresses and its
 /// memory are in use until then. [`Self::unmap`] does it at once.
-pub(crate) struct Bar1Mapping<F: Format> {
-    bar1: Arc<Bar1<F>>,
+pub(crate) struct Bar1Mapping {
+    bar1: Arc<Bar1>,
     /// Where it lies in BAR1, in bytes.
     range: Range<usize>,
     access: Access,
-    /// What unmaps it, allocated beforehand so that it cannot fail for lack of memory.
-    exit: Option<KBox<Exit<F>>>,
+    /// Unmaps it, allocated beforehand so that it cannot fail for lack of memory.
+    unmap: Option<KBox<Unmap>>,
 }
 
-impl<F: Format> Bar1Mapping<F> {
-    /// Returns where it starts in BAR1, which is its address in the address space behind it.
+impl Bar1Mapping {
+    /// Returns where it starts in BAR1, which is its address in the address space behind BAR1.
     pub(crate) fn address(&self) -> VirtualAddress {
         VirtualAddress::new(usize_as_u64(self.range.start))
     }
@@ -325,41 +420,51 @@ impl<F: Format> Bar1Mapping<F> {
         self.range.end - self.range.start
     }
 
-    /// Reads 32 bits at `offset` into the mapping, in bytes; `bar1` is BAR1.
-    ///
-    /// Context: any.
+    /// Reads 32 bits at `offset` into the mapping, in bytes. Does not sleep.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists.
-    pub(crate) fn read32(&self, bar1: &dyn Mmio, offset: usize) -> Result<u32> {
-        bar1.read32(self.offset(offset, size_of::<u32>())?)
+    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device is
+    ///   unbound.
+    pub(crate) fn read32(&self, offset: usize) -> Result<u32> {
+        let offset = self.offset(offset, size_of::<u32>())?;
+
+        self.bar1.aperture()?.access(|bar| bar.read32(offset))
     }
 
     /// Reads 64 bits; see [`Self::read32`].
-    pub(crate) fn read64(&self, bar1: &dyn Mmio, offset: usize) -> Result<u64> {
-        bar1.read64(self.offset(offset, size_of::<u64>())?)
+    pub(crate) fn read64(&self, offset: usize) -> Result<u64> {
+        let offset = self.offset(offset, size_of::<u64>())?;
+
+        self.bar1.aperture()?.access(|bar| bar.read64(offset))
     }
 
-    /// Writes 32 bits at `offset` into the mapping, in bytes; `bar1` is BAR1.
+    /// Writes 32 bits at `offset` into the mapping, in bytes. Does not sleep.
     ///
     /// The write is posted: it has reached VRAM once something has been read through the mapping.
-    ///
-    /// Context: any.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
     /// - [`EACCES`] if the mapping is read-only.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists.
-    pub(crate) fn write32(&self, bar1: &dyn Mmio, value: u32, offset: usize) -> Result {
-        bar1.write32(value, self.writable_offset(offset, size_of::<u32>())?)
+    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device is
+    ///   unbound.
+    pub(crate) fn write32(&self, value: u32, offset: usize) -> Result {
+        let offset = self.writable_offset(offset, size_of::<u32>())?;
+
+        self.bar1
+            .aperture()?
+            .access(|bar| bar.write32(value, offset))
     }
 
     /// Writes 64 bits; see [`Self::write32`].
-    pub(crate) fn write64(&self, bar1: &dyn Mmio, value: u64, offset: usize) -> Result {
-        bar1.write64(value, self.writable_offset(offset, size_of::<u64>())?)
+    pub(crate) fn write64(&self, value: u64, offset: usize) -> Result {
+        let offset = self.writable_offset(offset, size_of::<u64>())?;
+
+        self.bar1
+            .aperture()?
+            .access(|bar| bar.write64(value, offset))
     }
 
     /// Returns where an access of `width` bytes at `offset` is in BAR1.
@@ -390,20 +495,21 @@ impl<F: Format> Bar1Mapping<F> {
     ///
     /// # Errors
     ///
-    /// As for [`Ran::cleanup`](crate::mm::vmm::job::Ran::cleanup).
-    pub(crate) fn unmap(mut self, mmu: &Mutex<Mmu>, bar0: &dyn Mmio) -> Result {
-        match self.exit.take() {
-            Some(exit) => self.bar1.unmap(exit, mmu, bar0),
+    /// See [`JobError`].
+    pub(crate) fn unmap(mut self) -> Result {
+        match self.unmap.take() {
+            Some(unmap) => Ok(self.bar1.unmap(unmap)?),
             None => Ok(()),
         }
     }
 }
 
-impl<F: Format> Drop for Bar1Mapping<F> {
+impl Drop for Bar1Mapping {
     fn drop(&mut self) {
-        // The hardware cannot be accessed here: the driver may be unbound.
-        if let Some(exit) = self.exit.take() {
-            self.bar1.dropped.lock().push(exit);
+        // The GPU may not answer, which takes long. The next operation on BAR1 unmaps it. After a
+        // teardown, there is none, and nothing to unmap.
+        if let Some(unmap) = self.unmap.take().filter(|_| !self.bar1.is_closed.is_set()) {
+            self.bar1.dropped.lock().push(unmap);
         }
     }
 }

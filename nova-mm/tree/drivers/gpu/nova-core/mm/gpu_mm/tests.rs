@@ -4,6 +4,8 @@
 
 use super::*;
 
+use kernel::time::Delta;
+
 use crate::{
     gpu::Chipset,
     mm::{
@@ -11,6 +13,8 @@ use crate::{
             PageSize,
             PAGE_SIZE, //
         },
+        bar1::Bar1Mapping,
+        format::Access,
         model::{
             Config,
             SoftGpu,
@@ -21,85 +25,118 @@ use crate::{
             FbRegion,
             FbRegions, //
         },
-        vmm::job::{
-            Access,
-            Memory, //
-        }, //
+        tlb::Tlb, //
     }, //
 };
 
 const MIB: u64 = 1 << 20;
 
-/// A Turing, and its memory management.
-struct Fixture {
-    gpu: Arc<SoftGpu>,
-    mm: Pin<KBox<GpuMm>>,
+/// A Turing GPU, and its memory management.
+pub(crate) struct Fixture {
+    pub(crate) gpu: Arc<SoftGpu>,
+    pub(crate) mm: GpuMm,
 }
 
 impl Fixture {
-    /// Makes one with `size` bytes of VRAM, of which the software GPU has the last 16 MiB. The
+    /// Creates a fixture with `size` bytes of VRAM, of which the GPU model has the last 16 MiB. The
     /// first of these and the three from the third on are usable. The root of BAR1 is in the last
     /// page.
-    fn new(size: u64) -> Result<Self> {
-        Self::with_config(size, Config::default())
+    pub(crate) fn new(size: u64) -> Result<Self> {
+        Self::with_bars(size, Config::default(), bars)
     }
 
-    fn with_config(size: u64, config: Config) -> Result<Self> {
+    /// Creates a fixture on another GPU, whose BARs `bars` returns.
+    pub(crate) fn with_bars(
+        size: u64,
+        config: Config,
+        bars: impl FnOnce(&Arc<SoftGpu>) -> Result<(Registers, Aperture)>,
+    ) -> Result<Self> {
         let start = size - 16 * MIB;
-        let region = FbRegion {
-            base: start,
-            limit: start + MIB - 1,
-            reserved: 0,
-            is_protected: false,
-            supports_compression: true,
-            supports_iso: true,
-        };
-        let mut table = [region; FbRegions::MAX];
-
-        table[1].base = start + 2 * MIB;
-        table[1].limit = start + 5 * MIB - 1;
-
         let config = Config {
             vram_start: VramAddress::new(start),
             bar1_pdb: VramAddress::new(size - 0x1000),
             ..config
         };
-        let framebuffer = Framebuffer::new(&FbDescription {
-            length: size,
-            firmware: &[],
-            regions: &FbRegions { count: 2, table },
-            bar1_root: config.bar1_pdb.into_raw(),
-        })?;
         let gpu = SoftGpu::new(config)?;
-        let mmu = Mmu::new(Chipset::TU102);
-        let mm = KBox::pin_init(
-            GpuMm::new(mmu, framebuffer, config.bar1_size, &gpu.bar0()),
-            GFP_KERNEL,
-        )?;
+        let mm = new_mm(size, config, bars(&gpu)?)?;
 
         Ok(Self { gpu, mm })
     }
+
+    /// Maps a new page in BAR1.
+    fn map_page(&self) -> Result<Bar1Mapping> {
+        let vram = self.mm.vram().alloc(PAGE_SIZE, PageSize::Size4K)?;
+        let vram = Arc::new(vram, GFP_KERNEL)?;
+
+        self.mm.bar1().map(&vram, 0, PAGE_SIZE, Access::ReadWrite)
+    }
 }
 
-#[kunit_tests(nova_mm_gpu_mm)]
+/// Returns the BARs of a GPU model.
+fn bars(gpu: &Arc<SoftGpu>) -> Result<(Registers, Aperture)> {
+    Ok((gpu.registers()?, gpu.aperture()?))
+}
+
+fn new_mm(
+    size: u64,
+    config: Config,
+    (registers, aperture): (Registers, Aperture),
+) -> Result<GpuMm> {
+    let start = config.vram_start.into_raw();
+    let region = FbRegion {
+        base: start,
+        limit: start + MIB - 1,
+        reserved: 0,
+        is_protected: false,
+        supports_compression: true,
+        supports_iso: true,
+    };
+    let mut table = [region; FbRegions::MAX];
+    table[1].base = start + 2 * MIB;
+    table[1].limit = start + 5 * MIB - 1;
+
+    let framebuffer = Framebuffer::new(&FbDescription {
+        length: size,
+        firmware: &[],
+        regions: &FbRegions { count: 2, table },
+        bar1_root: config.bar1_pdb.into_raw(),
+    })?;
+    let mmu = MmuConfig {
+        tlb: Tlb::with_timeout(Delta::from_millis(20)),
+        ..MmuConfig::new(Chipset::TU102)
+    };
+
+    GpuMm::new(
+        mmu,
+        framebuffer,
+        registers,
+        Some(aperture),
+        config.bar1_size,
+    )
+}
+
+#[kunit_tests(nova_core_mm_gpu_mm)]
 mod suite {
     use super::*;
 
     #[test]
-    fn usable_memory_is_in_the_allocator() -> Result {
+    fn usable_memory_is_in_allocator() -> Result {
         let Fixture { mm, .. } = Fixture::new(16 * MIB)?;
 
         assert_eq!(mm.vram().size(), 4 * MIB);
         assert_eq!(mm.vram().avail(), 4 * MIB);
         assert_eq!(mm.usable().len(), 2);
-        assert_eq!(mm.bar1().root(), VramAddress::new(16 * MIB - 0x1000));
+        assert_eq!(
+            mm.bar1().pdb().address(),
+            VramAddress::new(16 * MIB - 0x1000)
+        );
 
         Ok(())
     }
 
     /// The register of Turing has 24 bits for an address in units of 64 KiB.
     #[test]
-    fn all_of_the_framebuffer_has_to_be_reached() {
+    fn framebuffer_out_of_reach_fails() {
         const TIB: u64 = 1 << 40;
 
         assert!(Fixture::new(TIB).is_ok());
@@ -109,7 +146,7 @@ mod suite {
 
     /// The ends of each allocated range, so that all that can be allocated is reached.
     #[test]
-    fn allocated_memory_is_written_through_pramin() -> Result {
+    fn allocated_memory_is_accessible() -> Result {
         let Fixture { gpu, mm } = Fixture::new(16 * MIB)?;
         let vram = mm.vram().alloc(mm.vram().avail(), PageSize::Size4K)?;
         let ends = |range: Range<VramAddress>| {
@@ -119,16 +156,11 @@ mod suite {
             ]
         };
 
-        {
-            let bar = gpu.bar0();
-            let mut mmu = mm.mmu().lock();
-            let mut window = mmu.pramin.window(&bar);
-
-            for address in vram.ranges().flat_map(ends) {
-                window.write64(address, address.into_raw() | 1)?;
-            }
-            let _ = window.finish()?;
+        let mut session = mm.hw().vram();
+        for address in vram.ranges().flat_map(ends) {
+            session.replace64(address, 0, address.into_raw() | 1)?;
         }
+        let _ = session.finish()?;
 
         assert!(vram.ranges().count() >= 3);
         for address in vram.ranges().flat_map(ends) {
@@ -137,9 +169,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Page tables are read, written and used if PRAMIN takes accesses of 32 bits only.
+    /// Page tables can be read, written and used if PRAMIN supports accesses of 32 bits only.
     #[test]
-    fn narrow_pramin_is_enough() -> Result {
+    fn narrow_pramin_is_sufficient() -> Result {
         for wide_access in [
             WideAccess::LowerHalf,
             WideAccess::Dropped,
@@ -149,48 +181,60 @@ mod suite {
                 wide_access,
                 ..Config::default()
             };
-            let Fixture { gpu, mm } = Fixture::with_config(16 * MIB, config)?;
-            let (bar0, bar1) = (gpu.bar0(), gpu.bar1());
-            let memory = Memory {
-                vram: Arc::new(mm.vram().alloc(PAGE_SIZE, PageSize::Size4K)?, GFP_KERNEL)?,
-                offset: 0,
-            };
-            let mapping = mm
-                .bar1()
-                .map(memory, PAGE_SIZE, Access::ReadWrite, mm.mmu(), &bar0)?;
+            let fixture = Fixture::with_bars(16 * MIB, config, bars)?;
+            let mapping = fixture.map_page()?;
 
-            mapping.write64(&bar1, 0x0123_4567_89ab_cdef, 8)?;
-            assert_eq!(mapping.read64(&bar1, 8)?, 0x0123_4567_89ab_cdef);
-            assert_eq!(gpu.take_bar1_fault(), None);
-            mm.teardown(&bar0)?;
-            assert_eq!(gpu.vram_read64(mm.bar1().root()), 0);
-            gpu.check_clean()?;
+            mapping.write64(0x0123_4567_89ab_cdef, 8)?;
+            assert_eq!(mapping.read64(8)?, 0x0123_4567_89ab_cdef);
+            assert_eq!(fixture.gpu.take_bar1_fault(), None);
+            fixture.mm.teardown()?;
+            let root = fixture.mm.bar1().pdb().address();
+            assert_eq!(fixture.gpu.vram_read64(root), 0);
+            fixture.gpu.check_clean()?;
         }
 
         Ok(())
     }
 
     #[test]
-    fn teardown_leaves_nothing_in_the_firmwares_tables() -> Result {
-        let Fixture { gpu, mm } = Fixture::new(16 * MIB)?;
-        let bar0 = gpu.bar0();
-        let memory = Memory {
-            vram: Arc::new(mm.vram().alloc(PAGE_SIZE, PageSize::Size4K)?, GFP_KERNEL)?,
-            offset: 0,
-        };
-        let mapping = mm
-            .bar1()
-            .map(memory, PAGE_SIZE, Access::ReadWrite, mm.mmu(), &bar0)?;
-        assert_ne!(gpu.vram_read64(mm.bar1().root()), 0);
+    fn teardown_clears_firmware_tables() -> Result {
+        let fixture = Fixture::new(16 * MIB)?;
+        let root = fixture.mm.bar1().pdb().address();
+        let mapping = fixture.map_page()?;
+        assert_ne!(fixture.gpu.vram_read64(root), 0);
 
-        mm.teardown(&bar0)?;
-        assert_eq!(gpu.vram_read64(mm.bar1().root()), 0);
+        fixture.mm.teardown()?;
+        assert_eq!(fixture.gpu.vram_read64(root), 0);
 
         // The mapping may be dropped before or after it.
+        let Fixture { gpu, mm } = fixture;
         let vram = mm.vram().clone();
         drop(mm);
         drop(mapping);
         assert_eq!(vram.avail(), 4 * MIB);
         gpu.check_clean()
+    }
+
+    /// Whenever the device is unbound, the error is reported, and nothing is left allocated.
+    #[test]
+    fn unbound_device_fails() -> Result {
+        let config = Config {
+            bar1_pdb: VramAddress::new(16 * MIB - 0x1000),
+            ..Config::default()
+        };
+
+        for sections in 0.. {
+            let gpu = SoftGpu::new(config)?;
+            gpu.unbind_after(Some(sections));
+            let mm = new_mm(16 * MIB, config, bars(&gpu)?);
+            if !gpu.is_unbound() {
+                assert!(mm.is_ok() && sections > 1);
+                break;
+            }
+            // The last access that is needed may be the last one that is possible.
+            assert!(mm.is_ok() || mm.err() == Some(ENODEV));
+        }
+
+        Ok(())
     }
 }

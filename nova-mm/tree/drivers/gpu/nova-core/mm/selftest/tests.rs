@@ -1,38 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The self-tests, run against the software GPU.
+//! The self-tests on the GPU model.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 use crate::mm::{
-    bar1::tests::Fixture,
-    format::v2::MmuV2,
-    mmio::Mmio,
+    gpu_mm::tests::Fixture,
+    mmio::{
+        Aperture,
+        DeviceBar,
+        Mmio, //
+    },
+    model::{
+        Config,
+        ModelBar1, //
+    },
     selftest::{
-        Defect,
-        SelfTest, //
+        SelfTest,
+        SelfTestError, //
     }, //
 };
 
-/// Runs all self-tests, and returns the name and the defect of the first one that fails.
-fn run(fixture: &Fixture, aperture: &dyn Mmio) -> Option<(&'static str, Defect)> {
-    let tests = SelfTest {
-        vram: &fixture.vram,
-        mmu: &fixture.mmu,
-        bar1: &fixture.bar1,
-        bar0: &fixture.gpu.bar0(),
-        aperture,
-    };
+/// Size of VRAM in bytes.
+const VRAM: u64 = 16 << 20;
 
-    SelfTest::<MmuV2>::ALL
+/// Runs all self-tests. Returns the name and the error of the first one that fails.
+fn run(fixture: &Fixture) -> Option<(&'static str, SelfTestError)> {
+    let tests = SelfTest(&fixture.mm);
+
+    SelfTest::ALL
         .iter()
-        .find_map(|(name, test)| test(&tests).err().map(|defect| (*name, defect)))
+        .find_map(|(name, test)| test(&tests).err().map(|error| (*name, error)))
 }
 
-/// A BAR1 in which one bit of what is read is wrong.
-struct Broken<T>(T);
+/// A BAR1 that returns one wrong bit in each read of 64 bits.
+struct Broken(ModelBar1);
 
-impl<T: Mmio> Mmio for Broken<T> {
+impl DeviceBar for Broken {
+    fn with(&self, access: &mut dyn FnMut(&dyn Mmio)) -> Result {
+        access(self);
+
+        Ok(())
+    }
+}
+
+impl Mmio for Broken {
     fn read32(&self, offset: usize) -> Result<u32> {
         self.0.read32(offset)
     }
@@ -50,32 +65,59 @@ impl<T: Mmio> Mmio for Broken<T> {
     }
 }
 
-#[kunit_tests(nova_mm_selftest)]
+#[kunit_tests(nova_core_mm_selftest)]
 mod suite {
     use super::*;
 
     #[test]
-    fn all_pass_and_leave_nothing_behind() -> Result {
-        let fixture = Fixture::new()?;
-        let before = fixture.vram.avail();
+    fn all_pass_and_free_everything() -> Result {
+        let fixture = Fixture::new(VRAM)?;
+        let vram = fixture.mm.vram();
+        let before = vram.avail();
 
-        assert_eq!(run(&fixture, &fixture.gpu.bar1()), None);
-        assert_eq!(fixture.vram.avail(), before);
+        assert_eq!(run(&fixture), None);
+        assert_eq!(vram.avail(), before);
+        assert_eq!(vram.kept(), 0);
         assert!(fixture.gpu.take_bar1_fault().is_none());
 
         fixture.gpu.check_clean()
     }
 
+    /// With `readl()` and similar functions between the driver and the GPU model.
+    #[cfg(CONFIG_INDIRECT_IOMEM)]
     #[test]
-    fn a_wrong_bit_is_reported() -> Result {
-        let fixture = Fixture::new()?;
+    fn all_pass_through_readl() -> Result {
+        use crate::mm::model::iomem::MappedGpu;
+
+        let config = Config {
+            bar1_size: 16 << 20,
+            ..Config::default()
+        };
+        let fixture = Fixture::with_bars(VRAM, config, |gpu| {
+            let mapped = Arc::new(MappedGpu::new(gpu)?, GFP_KERNEL)?;
+
+            Ok((mapped.registers()?, mapped.aperture()?))
+        })?;
+
+        assert_eq!(run(&fixture), None);
+        assert!(fixture.gpu.counts().total() > 0);
+        fixture.gpu.check_clean()
+    }
+
+    #[test]
+    fn wrong_bit_is_reported() -> Result {
+        let fixture = Fixture::with_bars(VRAM, Config::default(), |gpu| {
+            let bar1 = Arc::new(Broken(gpu.bar1()), GFP_KERNEL)?;
+
+            Ok((gpu.registers()?, Aperture::new(bar1)))
+        })?;
 
         let Some((
             name,
-            Defect::Wrong {
+            SelfTestError::Wrong {
                 expected, found, ..
             },
-        )) = run(&fixture, &Broken(fixture.gpu.bar1()))
+        )) = run(&fixture)
         else {
             return Err(EINVAL);
         };
@@ -86,19 +128,35 @@ mod suite {
     }
 
     #[test]
-    fn a_time_out_is_reported() -> Result {
-        let fixture = Fixture::new()?;
+    fn timeout_is_reported() -> Result {
+        let fixture = Fixture::new(VRAM)?;
         fixture.gpu.hang_invalidate(0);
 
-        assert_eq!(
-            run(&fixture, &fixture.gpu.bar1()),
-            Some(("page tables", Defect::Failed(ETIMEDOUT)))
-        );
+        let timeout = SelfTestError::Failed(ETIMEDOUT);
+        assert_eq!(run(&fixture), Some(("page tables", timeout)));
+        // The GPU may still access the memory, so it is never freed.
+        let vram = fixture.mm.vram();
+        let kept = vram.kept();
+        assert!(kept > 0);
+        assert_eq!(vram.avail() + kept, vram.size());
 
-        // What the GPU may use is not given back, nor does anybody else get it.
+        // Later tests are not affected once the GPU answers.
+        let test = SelfTest::ALL.iter().find(|(name, _)| *name == "BAR1");
+        let (_, test) = test.ok_or(EINVAL)?;
+        assert_eq!(test(&SelfTest(&fixture.mm)), Err(timeout));
         fixture.gpu.recover();
-        assert!(fixture.vram.avail() < fixture.vram.size());
-        assert_eq!(run(&fixture, &fixture.gpu.bar1()), None);
+        assert_eq!(test(&SelfTest(&fixture.mm)), Ok(()));
+
+        fixture.gpu.check_clean()
+    }
+
+    #[test]
+    fn unbound_device_is_reported() -> Result {
+        let fixture = Fixture::new(VRAM)?;
+        fixture.gpu.unbind_after(Some(0));
+
+        let unbound = SelfTestError::Failed(ENODEV);
+        assert_eq!(run(&fixture), Some(("PRAMIN", unbound)));
 
         fixture.gpu.check_clean()
     }

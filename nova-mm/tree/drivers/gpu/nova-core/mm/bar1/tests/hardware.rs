@@ -1,51 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One access to the hardware fails while BAR1 is used, whichever it is.
+//! The hardware fails at each point of each operation on BAR1: an access, an invalidation, or the
+//! whole device.
 //!
-//! Nothing is freed that the GPU can reach, and BAR1 goes on as if nothing had happened, or is lost
-//! as a whole.
+//! In all cases, memory that the GPU can reach is not freed. BAR1 either continues as if nothing had
+//! happened, or fails as a whole.
 
 use super::*;
 
 use crate::mm::{
     address::VirtualAddress,
-    mmio::Mmio,
-    model::Access as ModelAccess,
-    vmm::tests::{
-        bench::{
-            ensure,
-            ensure_eq, //
-        },
-        hardware::{
-            Direction,
-            Faulty, //
-        }, //
+    model::{
+        Access as ModelAccess,
+        Direction, //
+    },
+    vmm::tests::fixture::{
+        ensure,
+        ensure_eq, //
     }, //
 };
 
 /// Size of BAR1.
 const SIZE: u64 = usize_as_u64(SZ_8M);
 
-/// BAR1 with a mapping that is used, and one that was dropped. Nothing but the mappings keeps the
-/// memory.
+/// BAR1 with a mapping that is used and one that was dropped. Only the mappings hold references to
+/// the memory.
 struct Scene {
     fixture: Fixture,
-    mapping: Option<Bar1Mapping<MmuV2>>,
+    mapping: Option<Bar1Mapping>,
 }
 
-/// An operation on a [`Scene`] that accesses the hardware through a BAR0.
-type Step = fn(&mut Scene, &dyn Mmio) -> Result;
+/// An operation on a [`Scene`].
+type Step = fn(&mut Scene) -> Result;
 
-const STEPS: [Step; 5] = [
-    // Both unmap the dropped mapping first.
-    |scene, bar0| scene.map(PAGE_SIZE, bar0),
-    |scene, bar0| scene.map(usize_as_u64(SZ_2M), bar0),
-    |scene, bar0| match scene.mapping.take() {
-        Some(mapping) => mapping.unmap(&scene.fixture.mmu, bar0),
+const STEPS: [Step; 6] = [
+    // These unmap the dropped mapping first.
+    |scene| scene.map(PAGE_SIZE),
+    |scene| scene.map(usize_as_u64(SZ_2M)),
+    // This needs new page tables, of big and of small pages.
+    |scene| scene.map(usize_as_u64(SZ_2M) - PAGE_SIZE),
+    |scene| match scene.mapping.take() {
+        Some(mapping) => mapping.unmap(),
         None => Ok(()),
     },
-    |scene, bar0| scene.fixture.bar1.unmap_dropped(&scene.fixture.mmu, bar0),
-    |scene, bar0| scene.fixture.bar1.teardown(&scene.fixture.mmu, bar0),
+    |scene| scene.fixture.bar1.unmap_dropped(),
+    |scene| scene.fixture.bar1.teardown(),
 ];
 
 impl Scene {
@@ -63,36 +62,30 @@ impl Scene {
             fixture,
             mapping: Some(mapping),
         };
+        // Fill the TLB.
         for offset in (0..SIZE).step_by(1 << PageSize::Size4K.shift()) {
-            let _ = scene.translate(offset);
+            let address = VirtualAddress::new(offset);
+            let root = scene.root();
+            let _ = scene
+                .fixture
+                .gpu
+                .translate(root, address, ModelAccess::HUB_READ);
         }
 
         Ok(scene)
     }
 
-    fn map(&mut self, size: u64, bar0: &dyn Mmio) -> Result {
-        let memory = Memory {
-            vram: self.fixture.memory(size)?,
-            offset: 0,
-        };
-        let mmu = &self.fixture.mmu;
-        let bar1 = &self.fixture.bar1;
+    /// Maps new memory. The mapping is dropped, so the next step unmaps it.
+    fn map(&mut self, size: u64) -> Result {
+        let vram = self.fixture.memory(size)?;
 
-        // It is dropped, and unmapped by the next step.
-        bar1.map(memory, size, Access::ReadWrite, mmu, bar0)
+        self.fixture
+            .map(&vram, 0, size, Access::ReadWrite)
             .map(drop)
     }
 
-    /// Returns the VRAM address that the GPU, including its TLB, translates an offset of BAR1 to.
-    fn translate(&self, offset: u64) -> Option<u64> {
-        let address = VirtualAddress::new(offset);
-        let root = self.fixture.bar1.root();
-
-        self.fixture
-            .gpu
-            .translate(root, address, ModelAccess::HUB_READ)
-            .ok()
-            .map(|found| found.address)
+    fn root(&self) -> VramAddress {
+        self.fixture.bar1.pdb().address()
     }
 }
 
@@ -118,28 +111,27 @@ fn ensure_apart(gpu: &SoftGpu, root: VramAddress, vram: &VramAllocator) -> Resul
     Ok(())
 }
 
-/// Lets the access after `number` others fail in a step. Returns whether BAR1 was lost by that;
-/// [`None`] if the step makes fewer accesses.
-fn fail(step: Step, direction: Direction, number: u64) -> Result<Option<bool>> {
+/// Lets the access after `skip` others fail in a step. Returns whether BAR1 could no longer be used
+/// after that; [`None`] if the step makes fewer accesses.
+fn fail(step: Step, direction: Direction, skip: u64) -> Result<Option<bool>> {
     let mut scene = Scene::new()?;
-    let bar0 = scene.fixture.gpu.bar0();
-    let bar = Faulty::new(&bar0, direction, number);
+    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
+    let root = scene.root();
 
-    let result = step(&mut scene, &bar);
-    if !bar.has_failed() {
+    gpu.fail_access(direction, skip);
+    let result = step(&mut scene);
+    if !gpu.has_failed() {
         result?;
         return Ok(None);
     }
-    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
-    let root = scene.fixture.bar1.root();
     ensure!(matches!(result, Ok(()) | Err(EIO)));
     ensure_apart(&gpu, root, &vram)?;
 
-    // Once more, with hardware that works.
-    let again = step(&mut scene, &bar0);
+    // Again, while the hardware works.
+    let again = step(&mut scene);
     ensure!(matches!(again, Ok(()) | Err(EIO)));
     ensure_apart(&gpu, root, &vram)?;
-    let torn_down = scene.fixture.teardown();
+    let torn_down = scene.fixture.bar1.teardown();
     ensure!(matches!(torn_down, Ok(()) | Err(EIO)));
     if torn_down.is_ok() {
         ensure_eq!(again, Ok(()));
@@ -155,18 +147,20 @@ fn fail(step: Step, direction: Direction, number: u64) -> Result<Option<bool>> {
     Ok(Some(torn_down.is_err()))
 }
 
-/// Lets the invalidate after `skip` others hang in a step. Returns whether there was one.
+/// Lets the invalidation after `skip` others time out in a step. Returns whether there was one.
 fn hang(step: Step, skip: u32) -> Result<bool> {
     let mut scene = Scene::new()?;
     let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
-    let (bar0, root) = (gpu.bar0(), scene.fixture.bar1.root());
+    let root = scene.root();
 
     gpu.reset_counts();
     gpu.hang_invalidate(skip);
-    let result = step(&mut scene, &bar0);
+    let result = step(&mut scene);
     let has_hung = gpu.counts().invalidates > u64::from(skip);
     if has_hung {
-        ensure!(matches!(result, Ok(()) | Err(ETIMEDOUT)));
+        // Later invalidations of the same step are not attempted.
+        ensure!(matches!(result, Ok(()) | Err(ETIMEDOUT) | Err(EIO)));
+        ensure_eq!(gpu.counts().invalidates, u64::from(skip) + 1);
         ensure_apart(&gpu, root, &vram)?;
     } else {
         result?;
@@ -174,11 +168,11 @@ fn hang(step: Step, skip: u32) -> Result<bool> {
 
     gpu.recover();
     if !has_hung {
-        // There is one more, that of the teardown.
-        let _ = scene.fixture.teardown();
+        // The teardown invalidates once more.
+        let _ = scene.fixture.bar1.teardown();
         gpu.recover();
     }
-    scene.fixture.teardown()?;
+    scene.fixture.bar1.teardown()?;
     ensure!(scene.fixture.root_is_empty());
     drop(scene);
     ensure_eq!(vram.avail(), vram.size());
@@ -187,12 +181,43 @@ fn hang(step: Step, skip: u32) -> Result<bool> {
     Ok(has_hung)
 }
 
-#[kunit_tests(nova_mm_bar1_hardware)]
+/// Unbinds the device after `skip` uses of BAR0 in a step. Returns whether the step noticed.
+fn unbind(step: Step, skip: u64) -> Result<bool> {
+    let mut scene = Scene::new()?;
+    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
+    let root = scene.root();
+
+    gpu.unbind_after(Some(skip));
+    let before = gpu.sections();
+    let result = step(&mut scene);
+    if gpu.sections() - before <= skip {
+        result?;
+        return Ok(false);
+    }
+    // After an interrupted update, later jobs of the step fail with `EIO`.
+    ensure!(matches!(result, Err(ENODEV) | Err(EIO)));
+    ensure_apart(&gpu, root, &vram)?;
+
+    gpu.reset_counts();
+    if let Some(mapping) = &scene.mapping {
+        ensure_eq!(mapping.read32(0), Err(ENODEV));
+    }
+    ensure!(scene.map(PAGE_SIZE).is_err());
+    ensure!(scene.fixture.bar1.teardown().is_err());
+    ensure_eq!(gpu.counts().total(), 0);
+    drop(scene);
+    ensure_apart(&gpu, root, &vram)?;
+    gpu.check_clean()?;
+
+    Ok(true)
+}
+
+#[kunit_tests(nova_core_mm_bar1_hardware)]
 mod suite {
     use super::*;
 
     #[test]
-    fn each_invalidate_hangs() -> Result {
+    fn each_invalidation_times_out() -> Result {
         for step in STEPS {
             let mut skip = 0;
             while hang(step, skip)? {
@@ -219,6 +244,19 @@ mod suite {
             }
         }
         assert!(lost[0] > 20 && lost[1] > 20);
+
+        Ok(())
+    }
+
+    #[test]
+    fn unbound_at_each_point() -> Result {
+        for step in STEPS {
+            let mut skip = 0;
+            while unbind(step, skip)? {
+                skip += 1;
+            }
+            assert!(skip > 0);
+        }
 
         Ok(())
     }

@@ -15,7 +15,7 @@ const LARGE: u64 = usize_as_u64(SZ_2M);
 /// A table of the firmware in which each 2 MiB of BAR1 have an entry.
 const DIRECTORY: u64 = FIRMWARE + 0x2000;
 
-/// Makes a BAR1 in which the directories are the firmware's.
+/// Creates a BAR1 whose directories are the firmware's.
 fn fixture() -> Result<Fixture> {
     let config = Config::default();
     let tables = [FIRMWARE, FIRMWARE + 0x1000, DIRECTORY];
@@ -34,8 +34,8 @@ fn fixture() -> Result<Fixture> {
     })
 }
 
-/// Makes [`COUNT`] mappings in separate entries. Only the mappings hold references to the memory.
-fn mappings(fixture: &Fixture) -> Result<KVec<Bar1Mapping<MmuV2>>> {
+/// Creates [`COUNT`] mappings in separate entries. Only the mappings hold references to the memory.
+fn mappings(fixture: &Fixture) -> Result<KVec<Bar1Mapping>> {
     let mut mappings = KVec::new();
     for _ in 0..COUNT {
         let vram = fixture.memory(LARGE)?;
@@ -47,7 +47,7 @@ fn mappings(fixture: &Fixture) -> Result<KVec<Bar1Mapping<MmuV2>>> {
 }
 
 /// Returns the address of the word that maps the large page of a mapping, or points to its table.
-fn entry(mapping: &Bar1Mapping<MmuV2>) -> VramAddress {
+fn entry(mapping: &Bar1Mapping) -> VramAddress {
     let entry = DIRECTORY + mapping.address().into_raw() / LARGE * 16;
 
     VramAddress::new(if usize_as_u64(mapping.size()) == LARGE {
@@ -58,10 +58,6 @@ fn entry(mapping: &Bar1Mapping<MmuV2>) -> VramAddress {
 }
 
 impl Fixture {
-    fn unmap_dropped(&self) -> Result {
-        self.bar1.unmap_dropped(&self.mmu, &self.gpu.bar0())
-    }
-
     /// Returns how many entries the firmware's last directory has.
     fn entries(&self) -> usize {
         let word = |index: u64| VramAddress::new(DIRECTORY + index * 8);
@@ -72,12 +68,12 @@ impl Fixture {
     }
 }
 
-#[kunit_tests(nova_mm_bar1_retry)]
+#[kunit_tests(nova_core_mm_bar1_retry)]
 mod suite {
     use super::*;
 
     #[test]
-    fn bar1_comes_after_bar0() {
+    fn resource_follows_bar0() {
         let find = |sizes: [u64; 3]| {
             find_resource(|number| {
                 let index = usize::try_from(number)?;
@@ -94,11 +90,14 @@ mod suite {
     }
 
     #[test]
-    fn bar1_of_unusable_size() -> Result {
+    fn unusable_size_fails() -> Result {
         let fixture = Fixture::new()?;
         let new = |size| {
-            let (vram, bar0) = (fixture.vram.clone(), fixture.gpu.bar0());
-            Bar1::<MmuV2>::new(fixture.bar1.root(), size, vram, &fixture.mmu, &bar0).err()
+            let (hw, vram) = (fixture.hw.clone(), fixture.vram.clone());
+            let root = fixture.bar1.pdb().address();
+            let aperture = fixture.gpu.aperture().ok()?;
+
+            Bar1::new(hw, vram, root, Some(aperture), size).err()
         };
 
         for size in [0, 1, PAGE_SIZE - 1, (1 << 49) + PAGE_SIZE, u64::MAX] {
@@ -112,7 +111,7 @@ mod suite {
 
     /// The console is at the start of BAR1, so these addresses are used last.
     #[test]
-    fn the_start_is_used_last() -> Result {
+    fn start_is_used_last() -> Result {
         let fixture = Fixture::new()?;
         let size = Config::default().bar1_size;
         let vram = fixture.memory(LARGE)?;
@@ -132,7 +131,7 @@ mod suite {
 
     /// Whatever has been mapped before.
     #[test]
-    fn large_mappings_are_aligned() -> Result {
+    fn large_mapping_is_aligned() -> Result {
         let fixture = Fixture::new()?;
         let vram = fixture.memory(2 * LARGE)?;
         let small = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
@@ -153,7 +152,7 @@ mod suite {
 
     /// Whichever entry has changed, all other mappings are unmapped, and later calls retry it.
     #[test]
-    fn unmapping_goes_on() -> Result {
+    fn unmap_dropped_continues_after_error() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
 
@@ -165,18 +164,18 @@ mod suite {
 
             drop(mappings);
             for _ in 0..3 {
-                assert_eq!(fixture.unmap_dropped(), Err(EBUSY));
+                assert_eq!(fixture.bar1.unmap_dropped(), Err(EBUSY));
                 assert_eq!(fixture.entries(), 1);
                 assert_eq!(fixture.vram.avail(), before - LARGE);
             }
             // Other mappings are not affected.
             let vram = fixture.memory(PAGE_SIZE)?;
             let other = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
-            fixture.unmap(other)?;
+            other.unmap()?;
             drop(vram);
 
             fixture.gpu.vram_write64(at, old);
-            fixture.unmap_dropped()?;
+            fixture.bar1.unmap_dropped()?;
             assert_eq!(fixture.vram.avail(), before);
             assert_eq!(fixture.entries(), 0);
             fixture.gpu.check_clean()?;
@@ -186,7 +185,7 @@ mod suite {
     }
 
     #[test]
-    fn a_failed_unmap_is_tried_again() -> Result {
+    fn failed_unmap_is_retried() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
 
@@ -198,18 +197,18 @@ mod suite {
             let old = fixture.gpu.vram_read64(at);
             drop(vram);
             fixture.gpu.vram_write64(at, 0);
-            assert_eq!(fixture.unmap(mapping), Err(EBUSY));
+            assert_eq!(mapping.unmap(), Err(EBUSY));
             assert!(fixture.vram.avail() < before);
             fixture.gpu.vram_write64(at, old);
 
             match next {
-                0 => fixture.unmap_dropped()?,
+                0 => fixture.bar1.unmap_dropped()?,
                 1 => {
                     let vram = fixture.memory(PAGE_SIZE)?;
                     let other = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
-                    fixture.unmap(other)?;
+                    other.unmap()?;
                 }
-                _ => fixture.teardown()?,
+                _ => fixture.bar1.teardown()?,
             }
             assert_eq!(fixture.vram.avail(), before);
             assert_eq!(fixture.entries(), 0);
@@ -220,7 +219,7 @@ mod suite {
 
     /// Each call waits for the GPU once, not once for each mapping.
     #[test]
-    fn a_hung_gpu_is_waited_for_once() -> Result {
+    fn hung_gpu_is_waited_for_once() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
         let mappings = mappings(&fixture)?;
@@ -228,21 +227,28 @@ mod suite {
         drop(mappings);
 
         fixture.gpu.hang_invalidate(0);
-        for left in (0..COUNT).rev() {
-            assert_eq!(fixture.unmap_dropped(), Err(ETIMEDOUT));
-            assert_eq!(fixture.entries(), left);
+        assert_eq!(fixture.bar1.unmap_dropped(), Err(ETIMEDOUT));
+        assert_eq!(fixture.entries(), COUNT - 1);
+        fixture.gpu.reset_counts();
+        for _ in 0..COUNT {
+            assert_eq!(fixture.bar1.unmap_dropped(), Err(ETIMEDOUT));
+            assert_eq!(fixture.entries(), COUNT - 1);
             assert_eq!(fixture.vram.avail(), held);
         }
-        assert_eq!(fixture.unmap_dropped(), Ok(()));
+        // Page tables are not changed before the GPU answers.
+        let counts = fixture.gpu.counts();
+        assert_eq!(counts.total(), counts.trigger_polls);
+
         fixture.gpu.recover();
-        fixture.teardown()?;
+        fixture.bar1.unmap_dropped()?;
+        assert_eq!(fixture.entries(), 0);
         assert_eq!(fixture.vram.avail(), before);
 
         fixture.gpu.check_clean()
     }
 
     #[test]
-    fn teardown_goes_on() -> Result {
+    fn teardown_continues_after_error() -> Result {
         for changed in 0..COUNT {
             let fixture = fixture()?;
             let before = fixture.vram.avail();
@@ -252,29 +258,28 @@ mod suite {
             fixture.gpu.vram_write64(at, 0);
             // One failed to unmap, one was dropped, and the others still exist.
             let busy = mappings.remove(changed)?;
-            assert_eq!(fixture.unmap(busy), Err(EBUSY));
+            assert_eq!(busy.unmap(), Err(EBUSY));
             drop(mappings.pop());
 
             for _ in 0..2 {
-                assert_eq!(fixture.teardown(), Err(EBUSY));
+                assert_eq!(fixture.bar1.teardown(), Err(EBUSY));
                 assert_eq!(fixture.entries(), 0);
                 assert_eq!(fixture.vram.avail(), before - LARGE);
             }
-            let io = fixture.gpu.bar1();
             for mapping in &mappings {
-                assert_eq!(mapping.read32(&io, 0).err(), Some(ENODEV));
+                assert_eq!(mapping.read32(0).err(), Some(ENODEV));
             }
             fixture.gpu.vram_write64(at, old);
-            fixture.teardown()?;
+            fixture.bar1.teardown()?;
             assert_eq!(fixture.vram.avail(), before);
             assert_eq!(fixture.entries(), 0);
 
             // The remaining mapping objects no longer access the hardware.
             fixture.gpu.reset_counts();
             while let Some(mapping) = mappings.pop() {
-                assert_eq!(fixture.unmap(mapping), Err(ENODEV));
+                assert_eq!(mapping.unmap(), Err(ENODEV));
             }
-            assert_eq!(fixture.unmap_dropped(), Ok(()));
+            assert_eq!(fixture.bar1.unmap_dropped(), Ok(()));
             assert_eq!(fixture.gpu.counts().total(), 0);
             fixture.gpu.check_clean()?;
         }
@@ -284,7 +289,7 @@ mod suite {
 
     /// The error is that of the mapping whose addresses would have been needed.
     #[test]
-    fn addresses_of_a_busy_mapping() -> Result {
+    fn busy_mapping_keeps_addresses() -> Result {
         let fixture = fixture()?;
         let vram = fixture.memory(LARGE)?;
         let mapping = fixture.map(&vram, 0, LARGE, Access::ReadWrite)?;
@@ -301,30 +306,30 @@ mod suite {
         fixture.gpu.vram_write64(at, old);
         assert_eq!(map(2 * size), Some(ENOSPC));
 
-        fixture.teardown()
+        fixture.bar1.teardown()
     }
 
     /// A map that changed nothing leaves neither work for later nor addresses in use.
     #[test]
-    fn a_failed_map_leaves_nothing() -> Result {
+    fn failed_map_leaves_nothing() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
         let vram = fixture.memory(PAGE_SIZE)?;
         let mapping = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
         let address = mapping.address();
         let at = entry(&mapping);
-        fixture.unmap(mapping)?;
+        mapping.unmap()?;
 
         fixture.gpu.vram_write64(at, 1 << 20);
         let failed = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite);
         assert_eq!(failed.err(), Some(EBUSY));
         fixture.gpu.vram_write64(at, 0);
         fixture.gpu.reset_counts();
-        assert_eq!(fixture.unmap_dropped(), Ok(()));
+        assert_eq!(fixture.bar1.unmap_dropped(), Ok(()));
         assert_eq!(fixture.gpu.counts().total(), 0);
         let mapping = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
         assert_eq!(mapping.address(), address);
-        fixture.unmap(mapping)?;
+        mapping.unmap()?;
         drop(vram);
         assert_eq!(fixture.vram.avail(), before);
 
