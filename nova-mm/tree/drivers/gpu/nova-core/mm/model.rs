@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A GPU in software, for tests.
+//! The GPU model, for tests.
 //!
 //! [`SoftGpu`] has VRAM, a BAR0 with the registers that memory management uses, a BAR1, page tables
 //! and a TLB. The code under test reaches it by way of [`Mmio`](crate::mm::mmio::Mmio), as it
@@ -26,9 +26,15 @@ use kernel::{
     },
 };
 
-use crate::mm::address::{
-    VirtualAddress,
-    VramAddress, //
+use crate::mm::{
+    address::{
+        VirtualAddress,
+        VramAddress, //
+    },
+    mmio::{
+        Aperture,
+        Registers, //
+    },
 };
 
 mod bar0;
@@ -56,6 +62,7 @@ pub(crate) use config::{
 };
 pub(crate) use state::{
     Counts,
+    Direction,
     Logged,
     Violation, //
 };
@@ -68,7 +75,7 @@ pub(crate) use walk::{
 
 use state::State;
 
-/// A GPU in software.
+/// A model of a GPU.
 ///
 /// All of it is behind one mutex, so methods may sleep and threads may share it. Accesses to its
 /// BARs and translations do not allocate.
@@ -94,6 +101,47 @@ impl SoftGpu {
     /// Returns the BAR through which the CPU uses the address space at [`Config::bar1_pdb`].
     pub(crate) fn bar1(&self) -> ModelBar1 {
         ModelBar1::new(self.state.clone())
+    }
+
+    /// Returns BAR0 as the driver gets it.
+    pub(crate) fn registers(&self) -> Result<Registers> {
+        Ok(Registers::new(Arc::new(self.bar0(), GFP_KERNEL)?))
+    }
+
+    /// Returns BAR1 as the driver gets it.
+    pub(crate) fn aperture(&self) -> Result<Aperture> {
+        Ok(Aperture::new(Arc::new(self.bar1(), GFP_KERNEL)?))
+    }
+
+    /// Lets the access to BAR0 in `direction` after the next `skip` ones fail, without being made.
+    pub(crate) fn fail_access(&self, direction: Direction, skip: u64) {
+        let mut state = self.state.lock();
+        state.failures.next = Some((direction, skip));
+        state.failures.has_failed = false;
+    }
+
+    /// Returns whether there was the access that was to fail. No further one fails.
+    pub(crate) fn has_failed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.failures.next = None;
+
+        state.failures.has_failed
+    }
+
+    /// Unbinds the device after BAR0 has been used `sections` more times, each in an RCU read-side
+    /// critical section of its own; [`None`] binds it again.
+    pub(crate) fn unbind_after(&self, sections: Option<u64>) {
+        self.state.lock().failures.unbound_in = sections;
+    }
+
+    /// Returns whether the device is unbound.
+    pub(crate) fn is_unbound(&self) -> bool {
+        self.state.lock().failures.unbound_in == Some(0)
+    }
+
+    /// Returns how many times BAR0 has been used.
+    pub(crate) fn sections(&self) -> u64 {
+        self.state.lock().failures.sections
     }
 
     /// Returns how many accesses there were since the last [`reset_counts`](Self::reset_counts).
@@ -127,6 +175,12 @@ impl SoftGpu {
         self.state
             .lock()
             .poison(range.start.into_raw()..range.end.into_raw());
+    }
+
+    /// Retires the page of 4 KiB at `page`, which has been a page table: a walk that reads it is a
+    /// violation until a word of it is written again. The contents do not change.
+    pub(crate) fn retire(&self, page: VramAddress) {
+        self.state.lock().retire(page);
     }
 
     /// Translates an address as an access of a client does: the TLB is used, and filled.
@@ -218,7 +272,7 @@ impl SoftGpu {
     pub(crate) fn check_clean(&self) -> Result {
         match self.violation() {
             Some(violation) => {
-                pr_err!("software GPU: {:?}\n", violation);
+                pr_err!("GPU model: {:?}\n", violation);
                 Err(EIO)
             }
             None => Ok(()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BAR0 of the software GPU: the window of PRAMIN and the registers of invalidates.
+//! BAR0 of the GPU model: the window of PRAMIN and the registers of invalidates.
 //!
 //! Offsets and fields are those of `dev_ram.h` and `dev_vm.h` of TU102 in open-gpu-kernel-modules,
 //! whose later namesakes are the same as far as they are used here.
@@ -17,11 +17,15 @@ use kernel::{
 use crate::{
     mm::{
         address::VramAddress,
-        mmio::Mmio,
+        mmio::{
+            DeviceBar,
+            Mmio, //
+        },
         model::{
             config::WideAccess,
             state::{
                 lane,
+                Direction,
                 Logged,
                 State,
                 Violation, //
@@ -103,7 +107,7 @@ impl Invalidate {
     }
 }
 
-/// BAR0 of a software GPU: a handle that can be cloned.
+/// BAR0 of a GPU model: a handle that can be cloned.
 #[derive(Clone)]
 pub(crate) struct ModelBar0 {
     state: Arc<Mutex<State>>,
@@ -117,14 +121,18 @@ impl ModelBar0 {
     /// Reads `width` bytes.
     fn read(&self, offset: usize, width: usize) -> Result<u64> {
         check(offset, width, SZ_16M)?;
+        let mut state = self.state.lock();
+        state.failures.count(Direction::Read)?;
 
-        Ok(self.state.lock().bar0_read(offset, width))
+        Ok(state.bar0_read(offset, width))
     }
 
     /// Writes `width` bytes.
     fn write(&self, offset: usize, width: usize, value: u64) -> Result {
         check(offset, width, SZ_16M)?;
-        self.state.lock().bar0_write(offset, width, value);
+        let mut state = self.state.lock();
+        state.failures.count(Direction::Write)?;
+        state.bar0_write(offset, width, value);
 
         Ok(())
     }
@@ -161,6 +169,21 @@ impl Mmio for ModelBar0 {
 
     fn write64(&self, value: u64, offset: usize) -> Result {
         self.write(offset, 8, value)
+    }
+}
+
+impl DeviceBar for ModelBar0 {
+    fn with(&self, access: &mut dyn FnMut(&dyn Mmio)) -> Result {
+        let mut state = self.state.lock();
+        let failures = &mut state.failures;
+        failures.sections += 1;
+        if let Some(left) = &mut failures.unbound_in {
+            *left = left.checked_sub(1).ok_or(ENODEV)?;
+        }
+        drop(state);
+        access(self);
+
+        Ok(())
     }
 }
 
@@ -317,7 +340,7 @@ impl State {
         if command & !known != 0 || command & needed != needed || command & ACK == ACK {
             self.violate(Violation::InvalidateValue(INVALIDATE, command));
         }
-        if self.vram.has_posted() {
+        if self.has_posted_tables(self.invalidate.named_pdb()) {
             self.violate(Violation::WritesOnTheirWay);
         }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BAR1 of the software GPU: the CPU's view of an address space.
+//! BAR1 of the GPU model: the CPU's view of an address space.
 
 use kernel::{
     prelude::*,
@@ -17,7 +17,10 @@ use crate::{
             VramAddress, //
         },
         format::Aperture,
-        mmio::Mmio,
+        mmio::{
+            DeviceBar,
+            Mmio, //
+        },
         model::{
             bar0::{
                 check,
@@ -40,7 +43,7 @@ use crate::{
     }, //
 };
 
-/// BAR1 of a software GPU: a handle that can be cloned.
+/// BAR1 of a GPU model: a handle that can be cloned.
 ///
 /// An offset is an address of the address space. What faults reads as all ones and is not written;
 /// [`take_bar1_fault`](super::SoftGpu::take_bar1_fault) tells.
@@ -67,6 +70,17 @@ impl ModelBar1 {
         let mut state = self.state.lock();
         check(offset, width, u64_as_usize(state.config.bar1_size))?;
         state.bar1_write(usize_as_u64(offset), width, value);
+
+        Ok(())
+    }
+}
+
+impl DeviceBar for ModelBar1 {
+    fn with(&self, access: &mut dyn FnMut(&dyn Mmio)) -> Result {
+        if self.state.lock().failures.unbound_in == Some(0) {
+            return Err(ENODEV);
+        }
+        access(self);
 
         Ok(())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a software GPU is like.
+//! What a GPU model is like.
 
 use kernel::sizes::*;
 
@@ -68,7 +68,7 @@ pub(crate) enum WideAccess {
     Swapped,
 }
 
-/// What a software GPU is like; [`Config::default`] is a Turing with 16 MiB of VRAM.
+/// What a GPU model is like; [`Config::default`] is a Turing with 16 MiB of VRAM.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     /// Registers and page tables.

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The software GPU behind `readl()` and its kin.
+//! The GPU model as I/O memory, for `readl()` and similar functions.
 //!
-//! Where a kernel emulates I/O memory (`CONFIG_INDIRECT_IOMEM`, as UML does), the BARs of the
-//! software GPU can be mapped like those of a device, so that the driver reaches them through
-//! [`Io`] and all that is below it.
+//! If the kernel emulates I/O memory (`CONFIG_INDIRECT_IOMEM`, as UML does), the BARs of the GPU
+//! model can be mapped like those of a device, so that the driver accesses them through [`Io`].
 //!
 //! C header: [`include/linux/logic_iomem.h`](srctree/include/linux/logic_iomem.h)
 
@@ -37,7 +36,12 @@ use kernel::{
 
 use crate::{
     mm::{
-        mmio::Mmio,
+        mmio::{
+            Aperture,
+            DeviceBar,
+            Mmio,
+            Registers, //
+        },
         model::SoftGpu, //
     },
     num::{
@@ -47,19 +51,20 @@ use crate::{
     },
 };
 
-/// Where the BARs are on the bus. Nothing else is there on UML.
+/// Addresses of the BARs on the bus, which UML does not use otherwise.
 const BAR0: u64 = 0x100_0000_0000;
 const BAR1: u64 = BAR0 + SIZE;
-/// Size of both; no mapping of emulated I/O memory can be larger.
+/// Size of both BARs, and the maximum size of a mapping of emulated I/O memory.
 const SIZE: u64 = usize_as_u64(SZ_16M);
 
-/// The software GPU that is behind the BARs now; the [`MappedGpu`] that has set it owns it.
+/// The GPU model that the BARs belong to now. The [`MappedGpu`] that has set it owns a reference.
 static CURRENT: AtomicPtr<SoftGpu> = AtomicPtr::new(null_mut());
 
-/// Whether the BARs are there: they cannot be removed. Used by who has set [`CURRENT`] alone.
+/// Whether the BARs have been added. They cannot be removed. Accessed only by the owner of
+/// [`CURRENT`].
 static ADDED: AtomicBool = AtomicBool::new(false);
 
-/// Adds the BARs, unless they are there.
+/// Adds the BARs, unless that has been done.
 fn add_regions() -> Result {
     if !ADDED.load(Ordering::Relaxed) {
         add_region(BAR0, &BAR0_REGION)?;
@@ -81,13 +86,13 @@ fn add_region(start: u64, ops: &'static bindings::logic_iomem_region_ops) -> Res
     };
     let resource = KBox::leak(KBox::new(resource, GFP_KERNEL)?);
 
-    // SAFETY: Both live for ever.
+    // SAFETY: `resource` has been leaked, and `ops` is static, so both stay valid.
     kernel::error::to_result(unsafe { bindings::logic_iomem_add_region(resource, ops) })
 }
 
-/// A software GPU whose BARs are mapped. There is at most one.
+/// A GPU model whose BARs are mapped. There is at most one.
 pub(crate) struct MappedGpu {
-    // Fields are dropped in this order: nothing is mapped when the place is free.
+    // Fields are dropped in this order, so nothing is mapped when the place becomes free.
     bar0: Mapping,
     bar1: Mapping,
     _place: Place,
@@ -96,12 +101,12 @@ pub(crate) struct MappedGpu {
 impl MappedGpu {
     /// Maps the BARs of `gpu`: all of BAR0, and the first 16 MiB of BAR1.
     ///
-    /// This sleeps.
+    /// Context: may sleep.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`] if another one is mapped.
-    /// - [`ENOMEM`] if there is no memory, or no place for a mapping.
+    /// - [`ENOMEM`] if memory or space for mappings runs out.
     pub(crate) fn new(gpu: &Arc<SoftGpu>) -> Result<Self> {
         let place = Place::new(gpu.clone())?;
         add_regions()?;
@@ -122,13 +127,45 @@ impl MappedGpu {
     pub(crate) fn bar1(&self) -> &Io<SZ_16M> {
         self.bar1.io()
     }
+
+    /// Returns BAR0 as the driver gets it.
+    pub(crate) fn registers(self: &Arc<Self>) -> Result<Registers> {
+        Ok(Registers::new(MappedBar::new(self, Self::bar0)?))
+    }
+
+    /// Returns the first 16 MiB of BAR1 as the driver gets it.
+    pub(crate) fn aperture(self: &Arc<Self>) -> Result<Aperture> {
+        Ok(Aperture::new(MappedBar::new(self, Self::bar1)?))
+    }
 }
 
-/// The place behind the BARs.
+/// One of the BARs of a [`MappedGpu`], which stays mapped for as long as this exists.
+struct MappedBar {
+    gpu: Arc<MappedGpu>,
+    bar: fn(&MappedGpu) -> &Io<SZ_16M>,
+}
+
+impl MappedBar {
+    fn new(gpu: &Arc<MappedGpu>, bar: fn(&MappedGpu) -> &Io<SZ_16M>) -> Result<Arc<Self>> {
+        let gpu = gpu.clone();
+
+        Ok(Arc::new(Self { gpu, bar }, GFP_KERNEL)?)
+    }
+}
+
+impl DeviceBar for MappedBar {
+    fn with(&self, access: &mut dyn FnMut(&dyn Mmio)) -> Result {
+        access((self.bar)(&self.gpu));
+
+        Ok(())
+    }
+}
+
+/// Ownership of [`CURRENT`].
 ///
 /// # Invariants
 ///
-/// [`CURRENT`] points to what is inside, and nobody else changes it.
+/// [`CURRENT`] points to the GPU model that this refers to, and no one else modifies it.
 struct Place(#[expect(dead_code, reason = "keeps it alive")] Arc<SoftGpu>);
 
 impl Place {
@@ -142,7 +179,7 @@ impl Place {
             )
             .map_err(|_| EBUSY)?;
 
-        // INVARIANT: It was set just now, and only when it is null anybody else sets it.
+        // INVARIANT: It has been set above. Others set it only if it is null.
         Ok(Self(gpu))
     }
 }
@@ -162,14 +199,14 @@ struct Mapping(IoRaw<SZ_16M>);
 
 impl Mapping {
     fn new(start: u64) -> Result<Self> {
-        // SAFETY: There is emulated I/O memory of this size.
+        // SAFETY: `add_regions()` has added emulated I/O memory of this size at `start`.
         let address = unsafe { bindings::ioremap(start, SZ_16M) };
         if address.is_null() {
             return Err(ENOMEM);
         }
 
-        // INVARIANT: It was mapped just now.
-        // CAST: As `IoRaw` wants it.
+        // INVARIANT: `ioremap()` has returned the address.
+        // CAST: `IoRaw` takes addresses as `usize`.
         Ok(Self(IoRaw::new(address as usize, SZ_16M)?))
     }
 
@@ -181,26 +218,27 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; nobody can use it from here on.
-        // CAST: Back from what `IoRaw` wants.
+        // SAFETY: By the type invariant, the memory is mapped. No reference to it remains.
+        // CAST: Back to the address that `ioremap()` has returned.
         unsafe { bindings::iounmap(self.0.addr() as *mut c_void) };
     }
 }
 
-/// Returns the software GPU behind the BARs.
+/// Returns the GPU model that the BARs belong to.
 ///
 /// # Safety
 ///
-/// The caller is an access to a mapping of a [`MappedGpu`], and uses it no longer than that takes.
+/// The caller must be in an access to a mapping of a [`MappedGpu`], and must not use the result
+/// after that.
 unsafe fn current<'a>() -> Result<&'a SoftGpu> {
     let gpu = CURRENT.load(Ordering::Acquire);
 
-    // SAFETY: If it is not null, a `Place` owns it. That is dropped after the mappings, through
-    // which the access goes.
+    // SAFETY: If it is not null, a `Place` owns a reference. The `Place` is dropped after the
+    // mappings that the access goes through.
     unsafe { gpu.as_ref() }.ok_or(ENODEV)
 }
 
-/// Reads as `readb()` to `readq()` do; there are no accesses of one and two bytes.
+/// Reads `size` bytes, 4 or 8.
 fn read(bar: &dyn Mmio, offset: c_uint, size: c_int) -> Result<c_ulong> {
     let offset = u32_as_usize(offset);
 
@@ -211,7 +249,7 @@ fn read(bar: &dyn Mmio, offset: c_uint, size: c_int) -> Result<c_ulong> {
     }
 }
 
-/// Writes as `writeb()` to `writeq()` do.
+/// Writes `size` bytes, 4 or 8.
 fn write(bar: &dyn Mmio, offset: c_uint, size: c_int, value: c_ulong) -> Result {
     let offset = u32_as_usize(offset);
 
@@ -222,7 +260,7 @@ fn write(bar: &dyn Mmio, offset: c_uint, size: c_int, value: c_ulong) -> Result 
     }
 }
 
-/// Makes what a region needs: its operations, and what maps it.
+/// Defines the operations of a region of emulated I/O memory.
 macro_rules! region {
     ($region:ident, $ops:ident, $bar:ident) => {
         static $ops: bindings::logic_iomem_ops = {
@@ -230,7 +268,7 @@ macro_rules! region {
             ///
             /// # Safety
             ///
-            /// The caller is an access to a mapping of a [`MappedGpu`].
+            /// The caller must be in an access to a mapping of a [`MappedGpu`].
             unsafe extern "C" fn read_callback(
                 _private: *mut c_void,
                 offset: c_uint,
@@ -246,7 +284,7 @@ macro_rules! region {
             ///
             /// # Safety
             ///
-            /// The caller is an access to a mapping of a [`MappedGpu`].
+            /// The caller must be in an access to a mapping of a [`MappedGpu`].
             unsafe extern "C" fn write_callback(
                 _private: *mut c_void,
                 offset: c_uint,
@@ -256,7 +294,7 @@ macro_rules! region {
                 // SAFETY: By the safety requirements.
                 let gpu = unsafe { current() };
                 if let Err(error) = gpu.and_then(|gpu| write(&gpu.$bar(), offset, size, value)) {
-                    pr_err!("software GPU: {:?} from a write at {:#x}\n", error, offset);
+                    pr_err!("GPU model: write at {:#x}: {:?}\n", offset, error);
                 }
             }
 
@@ -271,11 +309,11 @@ macro_rules! region {
         };
 
         static $region: bindings::logic_iomem_region_ops = {
-            /// Says what the operations of a mapping are.
+            /// Returns the operations of a mapping.
             ///
             /// # Safety
             ///
-            /// Both pointers are valid for writes.
+            /// Both pointers must be valid for writes.
             unsafe extern "C" fn map_callback(
                 _offset: c_ulong,
                 _size: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is in the software GPU, behind its mutex.
+//! What is in the GPU model, behind its mutex.
 
 use core::ops::Range;
 
@@ -30,8 +30,9 @@ use crate::{
                 Found,
                 Leaf,
                 Next,
+                Pointer,
+                Step,
                 Translation,
-                WalkError,
                 Walker, //
             }, //
         }, //
@@ -90,14 +91,12 @@ pub(crate) enum Violation {
     Register(usize),
     /// A register of invalidates was written while one is pending.
     InvalidatePending(usize),
-    /// An invalidate was started while writes to VRAM are on their way.
+    /// An invalidate was started while writes to the page tables are on their way.
     WritesOnTheirWay,
     /// A register of invalidates was written with bits that make no sense here, by its offset.
     InvalidateValue(usize, u32),
     /// Page tables were walked that nobody has written, for this address.
     Poison(VirtualAddress),
-    /// A big and a small page are at the same address.
-    BothSizes(VirtualAddress),
     /// There was more to log than was asked for.
     LogFull,
 }
@@ -130,7 +129,48 @@ pub(crate) enum Logged {
     InvalidateDone,
 }
 
-/// What is in the software GPU.
+/// Which accesses are counted, and fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+}
+
+/// Accesses to BAR0 that fail.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failures {
+    /// The access that fails: its direction, and how many of that direction come before it.
+    pub(super) next: Option<(Direction, u64)>,
+    /// Whether it has failed.
+    pub(super) has_failed: bool,
+    /// How many more times BAR0 can be used until the device is unbound.
+    pub(super) unbound_in: Option<u64>,
+    /// How many times BAR0 has been used.
+    pub(super) sections: u64,
+}
+
+impl Failures {
+    /// Counts an access, which fails if its time has come.
+    pub(super) fn count(&mut self, direction: Direction) -> Result {
+        match &mut self.next {
+            Some((failing, left)) if *failing == direction => match left.checked_sub(1) {
+                Some(rest) => *left = rest,
+                None => {
+                    self.next = None;
+                    self.has_failed = true;
+                    return Err(EIO);
+                }
+            },
+            _ => {}
+        }
+
+        Ok(())
+    }
+}
+
+/// What is in the GPU model.
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) window_register: WindowRegister,
@@ -142,6 +182,7 @@ pub(super) struct State {
     pub(super) violation: Option<Violation>,
     pub(super) log: Option<KVec<Logged>>,
     pub(super) bar1_fault: Option<(VirtualAddress, Fault)>,
+    pub(super) failures: Failures,
     walker: &'static dyn Walker,
     tlb: Tlb,
 }
@@ -168,6 +209,7 @@ impl State {
             violation: None,
             log: None,
             bar1_fault: None,
+            failures: Failures::default(),
             walker: config.walker(),
             tlb: Tlb::new()?,
         })
@@ -207,6 +249,49 @@ impl State {
         }
     }
 
+    pub(super) fn retire(&mut self, page: VramAddress) {
+        if self.vram.retire(page.into_raw()).is_none() {
+            self.violate(Violation::OutOfVram(page));
+        }
+    }
+
+    /// Returns whether writes to the page tables below the root `pdb` are on their way. Does not
+    /// allocate.
+    ///
+    /// Those to other pages do not matter: other threads may be writing other page tables.
+    pub(super) fn has_posted_tables(&self, pdb: u64) -> bool {
+        self.vram.has_posted() && self.has_posted_below(0, pdb)
+    }
+
+    /// Does the same below the directory `table` of level `depth`.
+    fn has_posted_below(&self, depth: usize, table: u64) -> bool {
+        let levels = self.walker.directories();
+        let Some(level) = levels.get(depth) else {
+            return false;
+        };
+        let width = if depth + 1 == levels.len() { 2 } else { 1 };
+        let is_posted = |pointer: Option<Pointer>| {
+            let table = pointer.and_then(|pointer| pointer.vram);
+
+            table.is_some_and(|table| self.vram.has_posted_to(table))
+        };
+
+        self.vram.has_posted_to(table)
+            || (0..1u64 << level.bits).any(|index| {
+                let entry = table + 8 * width * index;
+                let word = |number: u64| self.vram.entry(entry + 8 * number).unwrap_or(0);
+                let words = [word(0), if width == 2 { word(1) } else { 0 }];
+
+                match self.walker.directory_entry(level.shift, words) {
+                    Step::Table(Pointer { vram: Some(below) }) => {
+                        self.has_posted_below(depth + 1, below)
+                    }
+                    Step::Dual { big, small } => is_posted(big) || is_posted(small),
+                    _ => false,
+                }
+            })
+    }
+
     /// Forgets what was cached of an address space, or of all of them.
     pub(super) fn forget(&mut self, pdb: Option<u64>, hub_only: bool) {
         self.tlb.forget(pdb, hub_only);
@@ -228,7 +313,7 @@ impl State {
             Some(end) => end,
             None => {
                 let end = self.fill(space, address);
-                end.map_err(|error| self.fault(address, error))?
+                end.inspect_err(|&fault| self.check_fault(address, fault))?
             }
         };
         let translation = at(shift, found, address)?;
@@ -243,7 +328,7 @@ impl State {
     }
 
     /// Walks on from what the TLB has, and keeps what is found.
-    fn fill(&mut self, space: Space, address: u64) -> Result<(u32, Found), WalkError> {
+    fn fill(&mut self, space: Space, address: u64) -> Result<(u32, Found), Fault> {
         let tlb = &mut self.tlb;
         let start = tlb
             .table(space, address)
@@ -263,7 +348,7 @@ impl State {
         self.check_range(address)?;
         let start = Next::Directory(0, pdb);
         let (shift, found) = walk::walk(&self.vram, self.walker, start, address, |_, _| ())
-            .map_err(|error| self.fault(address, error))?;
+            .inspect_err(|&fault| self.check_fault(address, fault))?;
 
         at(shift, found, address)
     }
@@ -275,19 +360,10 @@ impl State {
         }
     }
 
-    /// Returns the fault that an error in a walk is, and notes what must not happen.
-    fn fault(&mut self, address: u64, error: WalkError) -> Fault {
-        let address = VirtualAddress::new(address);
-        match error {
-            WalkError::Fault(Fault::Poison) => {
-                self.violate(Violation::Poison(address));
-                Fault::Poison
-            }
-            WalkError::Fault(fault) => fault,
-            WalkError::BothSizes => {
-                self.violate(Violation::BothSizes(address));
-                Fault::Invalid
-            }
+    /// Records a violation if a walk for `address` ended with a `fault` that must not happen.
+    fn check_fault(&mut self, address: u64, fault: Fault) {
+        if fault == Fault::Poison {
+            self.violate(Violation::Poison(VirtualAddress::new(address)));
         }
     }
 }

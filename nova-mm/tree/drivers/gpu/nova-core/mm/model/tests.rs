@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The software GPU is as hostile as it says: tests that rely on it could not fail otherwise.
+//! Tests of the GPU model: it is as hostile as its documentation says.
 //!
-//! Tables are written word by word, and registers by their offsets, so that nothing of the driver
-//! is in the way.
+//! They write tables word by word and registers by their offsets, independently of the driver.
 
 use kernel::{
     prelude::*,
@@ -38,13 +37,13 @@ const TRIGGER_ALL_VA: u32 = 0x8000_0001;
 const ALL_PDB: u32 = 0x2;
 const HUBTLB_ONLY: u32 = 0x4;
 
-/// A software GPU and its BAR0.
-struct Bench {
+/// A GPU model and its BAR0.
+struct Fixture {
     gpu: Arc<SoftGpu>,
     bar: ModelBar0,
 }
 
-impl Bench {
+impl Fixture {
     fn new(config: Config) -> Result<Self> {
         let gpu = SoftGpu::new(config)?;
         let bar = gpu.bar0();
@@ -52,47 +51,47 @@ impl Bench {
         Ok(Self { gpu, bar })
     }
 
-    /// Makes an address space: directories of Turing at [`PDB`] and behind it, down to a table of
-    /// small pages at [`SMALL`](v2::SMALL), which is empty.
+    /// Creates an address space: directories of Turing at [`PDB`] and after it, down to an empty
+    /// table of small pages at [`SMALL`](v2::SMALL).
     fn with_tables() -> Result<Self> {
-        let bench = Self::new(Config::default())?;
-        v2::write_directories(&bench);
+        let fixture = Self::new(Config::default())?;
+        v2::write_directories(&fixture);
 
-        Ok(bench)
+        Ok(fixture)
     }
 
-    /// Writes a word of VRAM by the back door.
+    /// Writes a word of VRAM directly.
     fn set(&self, address: u64, value: u64) {
         self.gpu.vram_write64(VramAddress::new(address), value);
     }
 
-    /// Zeroes a page of VRAM by the back door.
+    /// Zeroes a page of VRAM directly.
     fn zero(&self, page: u64) {
         for offset in (0..0x1000).step_by(8) {
             self.set(page + offset, 0);
         }
     }
 
-    /// Returns where an address leads that an engine reads.
+    /// Translates an address for a read of an engine.
     fn read(&self, address: u64) -> Result<u64, Fault> {
         self.access(address, Access::READ)
     }
 
-    /// Returns where an address leads.
+    /// Translates an address for an access.
     fn access(&self, address: u64, access: Access) -> Result<u64, Fault> {
         self.gpu
             .translate(VramAddress::new(PDB), VirtualAddress::new(address), access)
             .map(|translation| translation.address)
     }
 
-    /// Returns where an address leads by the page tables as they are.
+    /// Translates an address by the page tables alone, without the TLB.
     fn walk(&self, address: u64) -> Result<u64, Fault> {
         self.gpu
             .walk(VramAddress::new(PDB), VirtualAddress::new(address))
             .map(|translation| translation.address)
     }
 
-    /// Starts an invalidate of the address space at `pdb`.
+    /// Starts an invalidation of the address space at `pdb`.
     fn start_invalidate(&self, pdb: u64, command: u32) -> Result {
         let named = u32::try_from(pdb >> 8).map_err(|_| EINVAL)?;
         self.bar.write32(named, 0xb8_30a0)?;
@@ -101,7 +100,7 @@ impl Bench {
         self.bar.write32(command, 0xb8_30b0)
     }
 
-    /// Whether an invalidate is pending.
+    /// Returns whether an invalidation is pending.
     fn is_pending(&self) -> Result<bool> {
         Ok(self.bar.read32(0xb8_30b0)? >> 31 != 0)
     }

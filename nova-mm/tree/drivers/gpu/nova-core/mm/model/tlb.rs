@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The TLB of the software GPU.
+//! The TLB of the GPU model.
 //!
 //! It keeps translations, the absence of such, and pointers to tables, each until it is told to
 //! forget or needs the place for something else. It never looks at VRAM by itself.

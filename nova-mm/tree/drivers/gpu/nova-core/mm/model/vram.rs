@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VRAM of the software GPU, and what is on its way there.
+//! VRAM of the GPU model, and what is on its way there.
 
 use core::ops::Range;
 
@@ -46,6 +46,8 @@ pub(super) struct Vram {
     words: Words,
     /// Two bits for each word: whether its lower and its upper half are not written yet.
     poison: Words,
+    /// One bit for each page of 4 KiB: whether it is retired.
+    retired: Words,
     /// Writes in their order: a ring of `queued` ones that starts at `first`.
     queue: [Posted; QUEUE],
     first: usize,
@@ -56,6 +58,17 @@ pub(super) struct Vram {
 /// far they are shifted.
 fn poison_bits(index: usize) -> (usize, usize) {
     (index / 32, 2 * (index % 32))
+}
+
+/// Number of words in a page of 4 KiB.
+const PAGE_WORDS: usize = 512;
+
+/// Returns the number of the word of `retired` with the bit of the page that contains a word, and
+/// the bit.
+fn retired_bit(index: usize) -> (usize, u64) {
+    let page = index / PAGE_WORDS;
+
+    (page / 64, 1 << (page % 64))
 }
 
 /// The two bits of a word, as far as a write has reached the halves that they stand for.
@@ -77,6 +90,7 @@ impl Vram {
             start,
             words: Words::new(word, count)?,
             poison: Words::new(bits, count / 32)?,
+            retired: Words::new(0, count.div_ceil(PAGE_WORDS * 64))?,
             queue: [Posted::default(); QUEUE],
             first: 0,
             queued: 0,
@@ -105,6 +119,10 @@ impl Vram {
             .get(at)
             .is_some_and(|bits| bits >> shift & 3 != 0)
         {
+            return Err(ReadError::Poison);
+        }
+        let (at, bit) = retired_bit(index);
+        if self.retired.get(at).is_some_and(|bits| bits & bit != 0) {
             return Err(ReadError::Poison);
         }
 
@@ -145,6 +163,17 @@ impl Vram {
         self.queued > 0
     }
 
+    /// Whether a write to the page of 4 KiB at `page` is on its way.
+    pub(super) fn has_posted_to(&self, page: u64) -> bool {
+        let Some(index) = self.index(page) else {
+            return false;
+        };
+
+        (0..self.queued)
+            .filter_map(|number| self.queue.get((self.first + number) % QUEUE))
+            .any(|posted| posted.index / PAGE_WORDS == index / PAGE_WORDS)
+    }
+
     /// Lets the oldest write arrive.
     fn arrive(&mut self) {
         let posted = self.queue[self.first];
@@ -162,6 +191,18 @@ impl Vram {
         if let Some(bits) = self.poison.get_mut(at) {
             *bits &= !(written_halves(posted.mask) << shift);
         }
+        let (at, bit) = retired_bit(posted.index);
+        if let Some(bits) = self.retired.get_mut(at) {
+            *bits &= !bit;
+        }
+    }
+
+    /// Retires a page: it is no page table until it is written again. Its contents do not change.
+    pub(super) fn retire(&mut self, page: u64) -> Option<()> {
+        let (at, bit) = retired_bit(self.index(page)?);
+        *self.retired.get_mut(at)? |= bit;
+
+        Some(())
     }
 
     /// Poisons the words of a range.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the software GPU walks page tables.
+//! Page table walks of the GPU model.
 //!
-//! The walk is the same for all formats: directories, of which the last has entries with two
-//! pointers, and below them tables of small and of big pages. A [`Walker`] knows the entries.
+//! All formats have the same structure: levels of directories, the last of which has entries with
+//! two pointers, and below them tables of small and big pages. A [`Walker`] decodes the entries.
 
 use crate::mm::{
     address::PageSize,
@@ -14,26 +14,26 @@ use crate::mm::{
     }, //
 };
 
-/// What an access is like.
+/// An access to an address space.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access {
-    /// Whether it is a write.
+    /// Whether this is a write.
     pub(crate) write: bool,
     /// Whether the client is privileged.
     pub(crate) privileged: bool,
-    /// Whether the client is behind the hub, as the BARs are, rather than in the graphics engine.
+    /// Whether the client is connected to the hub, as the BARs are, and not to the graphics engine.
     pub(crate) hub: bool,
 }
 
 impl Access {
-    /// A read by an engine that has no privileges.
+    /// A read by an engine without privileges.
     pub(crate) const READ: Self = Self {
         write: false,
         privileged: false,
         hub: false,
     };
 
-    /// A write by an engine that has no privileges.
+    /// A write by an engine without privileges.
     pub(crate) const WRITE: Self = Self {
         write: true,
         privileged: false,
@@ -55,35 +55,35 @@ impl Access {
     };
 }
 
-/// What a virtual address is translated to.
+/// The translation of a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
-    /// Where the memory is.
+    /// The memory that contains the byte.
     pub(crate) aperture: Aperture,
     /// Address of the byte in the aperture.
     pub(crate) address: u64,
-    /// Size of the page that it is in.
+    /// Size of the page.
     pub(crate) page_size: PageSize,
-    /// Which GPU's memory it is, if it is that of another one.
+    /// Number of the GPU that the memory belongs to, in the aperture of peer memory.
     pub(crate) peer: u8,
-    /// How the page is laid out, by its number.
+    /// Number of the page kind.
     pub(crate) kind: u8,
     /// Whether writes fault.
     pub(crate) read_only: bool,
     /// Whether accesses without privileges fault.
     pub(crate) privileged: bool,
-    /// Whether accesses by-pass the caches.
+    /// Whether accesses bypass the caches.
     pub(crate) volatile: bool,
     /// Whether atomic operations fault.
     pub(crate) no_atomics: bool,
 }
 
-/// Why there is no translation.
+/// The reason that an access faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The address has more bits than the page tables translate.
     OutOfRange,
-    /// There is no entry.
+    /// The entry is invalid.
     Unmapped,
     /// The entry is sparse: reads are zero and writes are dropped.
     Sparse,
@@ -91,30 +91,30 @@ pub(crate) enum Fault {
     ReadOnly,
     /// The page is for privileged clients.
     Privileged,
-    /// A table is, or points to, VRAM that nobody has written.
+    /// A table is, or points to, VRAM that was not written.
     Poison,
-    /// A table is where the model has no memory: not in VRAM.
+    /// A table is not in VRAM, and the model has no other memory.
     OutOfReach,
-    /// An entry has no meaning, or one that the hardware does not define.
+    /// An entry is malformed, or the hardware does not define its meaning.
     Invalid,
 }
 
-/// A page as an entry describes it; its address is that of its first byte.
+/// A page as described by its entry, with the address of the first byte.
 pub(super) type Leaf = Translation;
 
 /// A pointer to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pointer {
-    /// Address in VRAM in bytes, or `None` if the table is elsewhere.
+    /// Address in VRAM in bytes, or `None` if the table is in other memory.
     pub(super) vram: Option<u64>,
 }
 
-/// What an entry says.
+/// The meaning of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Absent,
     Sparse,
-    /// In a table of big pages: do not look at small ones.
+    /// In a table of big pages: ignore small pages.
     NoSmallPages,
     Table(Pointer),
     /// At least one of them.
@@ -133,7 +133,7 @@ pub(super) struct DirectoryLevel {
     pub(super) bits: u32,
 }
 
-/// Knows the entries of a format.
+/// Decodes the entries of a format.
 pub(super) trait Walker: Send + Sync {
     /// The directories from the root; the entries of the last one have two words.
     fn directories(&self) -> &'static [DirectoryLevel];
@@ -146,7 +146,7 @@ pub(super) trait Walker: Send + Sync {
     fn page_entry(&self, size: PageSize, word: u64) -> Step;
 }
 
-/// Where a walk goes on.
+/// The next step of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// In a directory of this level, counted from the root, at this address.
@@ -158,7 +158,7 @@ pub(super) enum Next {
     },
 }
 
-/// What a walk finds in the end.
+/// The result of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Absent,
@@ -166,31 +166,16 @@ pub(super) enum Found {
     Page(Leaf),
 }
 
-/// What went wrong in a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WalkError {
-    /// The access faults.
-    Fault(Fault),
-    /// A big and a small page are both there; which one counts is not defined.
-    BothSizes,
-}
-
-impl From<Fault> for WalkError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<ReadError> for WalkError {
+impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
-        Self::Fault(match error {
-            ReadError::OutOfVram => Fault::OutOfReach,
-            ReadError::Poison => Fault::Poison,
-        })
+        match error {
+            ReadError::OutOfVram => Self::OutOfReach,
+            ReadError::Poison => Self::Poison,
+        }
     }
 }
 
-/// Returns how many bits of an address the format translates.
+/// Returns the number of bits of an address that the format translates.
 pub(super) fn address_bits(walker: &dyn Walker) -> u32 {
     walker
         .directories()
@@ -198,18 +183,18 @@ pub(super) fn address_bits(walker: &dyn Walker) -> u32 {
         .map_or(0, |root| root.shift + root.bits)
 }
 
-/// Walks on for `address` from `next`, and returns what is found, and the binary logarithm of the
-/// size of the range around `address` for which the last entry read stands.
+/// Continues a walk for `address` from `next`. Returns its result, and the binary logarithm of the
+/// size of the range around `address` that the last entry translates.
 ///
-/// `visit` is told each pointer on the way: the binary logarithm of what its entry spans, and where
-/// it leads.
+/// `visit` is called for each pointer on the path, with the binary logarithm of the size of the
+/// range that its entry translates, and the next step.
 pub(super) fn walk(
     vram: &Vram,
     walker: &dyn Walker,
     mut next: Next,
     address: u64,
     mut visit: impl FnMut(u32, Next),
-) -> Result<(u32, Found), WalkError> {
+) -> Result<(u32, Found), Fault> {
     let levels = walker.directories();
 
     while let Next::Directory(depth, table) = next {
@@ -238,73 +223,50 @@ pub(super) fn walk(
                 visit(level.shift, next);
                 continue;
             }
-            _ => return Err(Fault::Invalid.into()),
+            _ => return Err(Fault::Invalid),
         };
         return Ok((level.shift, found));
     }
 
     let Next::Tables { big, small } = next else {
-        return Err(Fault::Invalid.into());
+        return Err(Fault::Invalid);
     };
     walk_tables(vram, walker, big, small, address)
 }
 
-/// Ends a walk in the tables of pages: the big page counts, then the small one.
+/// Ends a walk in the tables of pages. A big page takes precedence over small pages.
+///
+/// While the driver replaces one with the other, both are valid, and both are correct: one is the
+/// old mapping, the other the new one. They must not stay so, because no published header defines
+/// the precedence. A walk cannot distinguish this, but `SoftGpu::reach()` counts such pages.
 fn walk_tables(
     vram: &Vram,
     walker: &dyn Walker,
     big: Option<Pointer>,
     small: Option<Pointer>,
     address: u64,
-) -> Result<(u32, Found), WalkError> {
+) -> Result<(u32, Found), Fault> {
     if let Some(big) = big {
         let table = big.vram.ok_or(Fault::OutOfReach)?;
         let word = vram.entry(table + 8 * ((address >> 16) & 0x1f))?;
         match walker.page_entry(PageSize::Size64K, word) {
-            Step::Page(leaf) => {
-                if small_page_is_there(vram, walker, small, address) {
-                    return Err(WalkError::BothSizes);
-                }
-                return Ok((16, Found::Page(leaf)));
-            }
+            Step::Page(leaf) => return Ok((16, Found::Page(leaf))),
             Step::Sparse => return Ok((16, Found::Sparse)),
             Step::NoSmallPages => return Ok((16, Found::Absent)),
             Step::Absent => {}
-            _ => return Err(Fault::Invalid.into()),
+            _ => return Err(Fault::Invalid),
         }
     }
 
     let Some(small) = small else {
         return Ok((16, Found::Absent));
     };
-    let word = vram.entry(small_entry(small.vram.ok_or(Fault::OutOfReach)?, address))?;
+    let table = small.vram.ok_or(Fault::OutOfReach)?;
+    let word = vram.entry(table + 8 * ((address >> 12) & 0x1ff))?;
     match walker.page_entry(PageSize::Size4K, word) {
         Step::Page(leaf) => Ok((12, Found::Page(leaf))),
         Step::Sparse => Ok((12, Found::Sparse)),
         Step::Absent => Ok((12, Found::Absent)),
-        _ => Err(Fault::Invalid.into()),
+        _ => Err(Fault::Invalid),
     }
-}
-
-/// Returns the address of the entry in a table of small pages.
-fn small_entry(table: u64, address: u64) -> u64 {
-    table + 8 * ((address >> 12) & 0x1ff)
-}
-
-/// Whether a table of small pages has a page at `address`.
-fn small_page_is_there(
-    vram: &Vram,
-    walker: &dyn Walker,
-    small: Option<Pointer>,
-    address: u64,
-) -> bool {
-    small
-        .and_then(|small| small.vram)
-        .and_then(|table| vram.entry(small_entry(table, address)).ok())
-        .is_some_and(|word| {
-            matches!(
-                walker.page_entry(PageSize::Size4K, word),
-                Step::Page(_) | Step::Sparse
-            )
-        })
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page tables of MMU v2 as the software GPU reads them.
+//! Page tables of MMU v2 as the GPU model reads them.
 //!
-//! Written from the bit numbers of `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules, not
-//! from what the driver encodes. Bits that a kind of entry does not have make it invalid.
+//! Written from the bit positions in `dev_mmu.h` of GP100 and TU102 in open-gpu-kernel-modules, not
+//! from the formats of the driver. Bits without a field make an entry invalid.
 
 use crate::mm::{
     address::PageSize,
@@ -19,8 +19,8 @@ use crate::mm::{
 
 /// MMU v2: 49 bits.
 ///
-/// `PAGE_512M` is whether there are pages of 512 MiB: from GA100 on; and `UNKNOWN`, whether entries
-/// that point to directories in VRAM may have attributes that are not published.
+/// `PAGE_512M` is set if the chip supports pages of 512 MiB, as chips from GA100 on do. `UNKNOWN`
+/// is set if entries that point to directories in VRAM may have unpublished attributes.
 pub(super) struct WalkerV2<const PAGE_512M: bool, const UNKNOWN: bool>;
 
 static DIRECTORIES: [DirectoryLevel; 4] = [
@@ -35,12 +35,12 @@ fn bits(word: u64, high: u32, low: u32) -> u64 {
     (word << (63 - high)) >> (63 - high + low)
 }
 
-/// Whether a bit is set.
+/// Returns whether a bit is set.
 fn bit(word: u64, number: u32) -> bool {
     bits(word, number, number) == 1
 }
 
-/// Whether no bits are set but those in `high..=low` ranges.
+/// Returns whether all bits outside the `(high, low)` ranges are clear.
 fn only(word: u64, ranges: &[(u32, u32)]) -> bool {
     let allowed = ranges.iter().fold(0, |mask, &(high, low)| {
         mask | (bits(u64::MAX, high, low) << low)
@@ -49,7 +49,7 @@ fn only(word: u64, ranges: &[(u32, u32)]) -> bool {
     word & !allowed == 0
 }
 
-/// What a pointer to a table can be.
+/// The meaning of a word that may point to a table.
 enum Half {
     None,
     Sparse,
@@ -85,7 +85,7 @@ fn pointer(word: u64) -> Half {
 }
 
 /// Decodes a pointer to a table of big pages: its address is in bits 32:4 (VRAM), in units of 256
-/// bytes. Bit 5 is a bit of it, and not NO_ATS.
+/// bytes. Bit 5 is a bit of the address, not NO_ATS.
 fn big_pointer(word: u64) -> Half {
     match bits(word, 2, 1) {
         0 if word == 0 => Half::None,
@@ -98,7 +98,7 @@ fn big_pointer(word: u64) -> Half {
     }
 }
 
-/// Decodes the last directory's two words, if they are no page.
+/// Decodes the two words of an entry of the last directory that is not a page.
 fn dual(words: [u64; 2]) -> Step {
     match (big_pointer(words[0]), pointer(words[1])) {
         (Half::None, Half::None) => Step::Absent,
@@ -148,7 +148,7 @@ fn page(word: u64, size: PageSize) -> Step {
         ),
     };
     let address = address << 12;
-    // 7 is the kind that is none.
+    // 7 is not a kind.
     if !fits || address % size.bytes() != 0 || bits(word, 63, 56) == 7 {
         return Step::Invalid;
     }
@@ -174,11 +174,11 @@ impl<const PAGE_512M: bool, const UNKNOWN: bool> Walker for WalkerV2<PAGE_512M, 
     }
 
     fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step {
-        // Bit 0 says that the entry is a page.
+        // Bit 0 makes the entry a page.
         if bit(words[0], 0) {
             return match shift {
-                // The second word does not count, be it that of a table that the page takes the
-                // place of, or that takes its place.
+                // The second word is ignored. It may still point to the table that the page
+                // replaces, or already to the table that replaces the page.
                 21 if !matches!(pointer(words[1]), Half::Sparse | Half::Invalid) => {
                     page(words[0], PageSize::Size2M)
                 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page tables of MMU v3 as the software GPU reads them.
+//! Page tables of MMU v3 as the GPU model reads them.
 //!
-//! Written from the bit numbers of `dev_mmu.h` of GH100 in open-gpu-kernel-modules, not from what
-//! the driver encodes. Bits that a kind of entry does not have make it invalid.
+//! Written from the bit positions in `dev_mmu.h` of GH100 in open-gpu-kernel-modules, not from the
+//! formats of the driver. Bits without a field make an entry invalid.
 
 use crate::mm::{
     address::PageSize,
@@ -19,8 +19,8 @@ use crate::mm::{
 
 /// MMU v3: 57 bits.
 ///
-/// `PAGE_256G` is whether there are pages of 256 GiB: from GB100 on; and `UNKNOWN`, whether entries
-/// that point to directories in VRAM may have attributes that are not published.
+/// `PAGE_256G` is set if the chip supports pages of 256 GiB, as chips from GB100 on do. `UNKNOWN`
+/// is set if entries that point to directories in VRAM may have unpublished attributes.
 pub(super) struct WalkerV3<const PAGE_256G: bool, const UNKNOWN: bool>;
 
 static DIRECTORIES: [DirectoryLevel; 5] = [
@@ -31,11 +31,11 @@ static DIRECTORIES: [DirectoryLevel; 5] = [
     DirectoryLevel { shift: 21, bits: 8 },
 ];
 
-/// Addresses stand where they are, in bits 51:12, or 51:8 for tables of big pages.
+/// Addresses are not shifted: bits 51:12, or 51:8 for tables of big pages.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const ADDRESS_BIG: u64 = 0x000f_ffff_ffff_ff00;
 
-/// What a pointer to a table can be.
+/// The meaning of a word that may point to a table.
 enum Half {
     None,
     Sparse,
@@ -71,7 +71,7 @@ fn pointer(word: u64, mask: u64) -> Half {
     }
 }
 
-/// Decodes the last directory's two words, if they are no page.
+/// Decodes the two words of an entry of the last directory that is not a page.
 fn dual(words: [u64; 2]) -> Step {
     match (pointer(words[0], ADDRESS_BIG), pointer(words[1], ADDRESS)) {
         (Half::None, Half::None) => Step::Absent,
@@ -103,7 +103,7 @@ fn page(word: u64, size: PageSize) -> Step {
     };
     let kind = (word >> 8) & 0xf;
     let address = word & ADDRESS;
-    // 7 is the kind that is none.
+    // 7 is not a kind.
     if word & !(ADDRESS | 0xfff | peers) != 0 || address % size.bytes() != 0 || kind == 7 {
         return Step::Invalid;
     }
@@ -130,11 +130,11 @@ impl<const PAGE_256G: bool, const UNKNOWN: bool> Walker for WalkerV3<PAGE_256G, 
     }
 
     fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step {
-        // Bit 0 says that the entry is a page.
+        // Bit 0 makes the entry a page.
         if words[0] & 1 != 0 {
             return match shift {
-                // The second word does not count, be it that of a table that the page takes the
-                // place of, or that takes its place.
+                // The second word is ignored. It may still point to the table that the page
+                // replaces, or already to the table that replaces the page.
                 21 if !matches!(pointer(words[1], ADDRESS), Half::Sparse | Half::Invalid) => {
                     page(words[0], PageSize::Size2M)
                 }
@@ -158,7 +158,7 @@ impl<const PAGE_256G: bool, const UNKNOWN: bool> Walker for WalkerV3<PAGE_256G, 
         if word & 1 != 0 {
             return page(word, size);
         }
-        // PCF 7:3 says what is not valid.
+        // PCF 7:3 selects the meaning.
         match word {
             0 => Step::Absent,
             0x08 => Step::Sparse,

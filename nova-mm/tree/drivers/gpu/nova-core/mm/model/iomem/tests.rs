@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same accesses have the same effects by the trait and by `readl()` and its kin.
+//! Accesses through `readl()` and similar functions have the same effects as direct ones.
 
 use kernel::prelude::*;
 
-#[kunit_tests(nova_mm_iomem)]
+#[kunit_tests(nova_core_mm_iomem)]
 mod suite {
     use kernel::{
         prelude::*,
-        sizes::SZ_16M, //
+        sizes::SZ_16M,
+        sync::Arc, //
     };
 
     use crate::mm::{
@@ -22,7 +23,7 @@ mod suite {
         },
     };
 
-    /// Accesses of all kinds to BAR0; returns what was read.
+    /// Accesses BAR0 in all ways. Returns the values read.
     fn use_bar0(bar: &dyn Mmio) -> Result<[u64; 4]> {
         bar.write32(0x21, 0x1700)?;
         bar.write64(0x1122_3344_5566_7788, 0x70_0010)?;
@@ -43,7 +44,7 @@ mod suite {
         Ok([read[0], read[1], read[2], polls])
     }
 
-    /// Accesses to BAR1, whose first 2 MiB are those of VRAM; returns what was read.
+    /// Maps the first 2 MiB of VRAM in BAR1, and accesses it. Returns the values read.
     fn use_bar1(gpu: &SoftGpu, bar: &dyn Mmio) -> Result<[u64; 3]> {
         let pdb = Config::default().bar1_pdb.into_raw();
         for (entry, word) in [
@@ -68,7 +69,7 @@ mod suite {
     }
 
     #[test]
-    fn bar0_is_the_same_behind_readl() -> Result {
+    fn bar0_through_readl_is_the_same() -> Result {
         let direct = SoftGpu::new(Config::default())?;
         let values = use_bar0(&direct.bar0())?;
         assert_eq!(values, [0x1122_3344_5566_7788, 0x1122_3344, 0x99aa_bbcc, 2]);
@@ -84,7 +85,7 @@ mod suite {
     }
 
     #[test]
-    fn bar1_is_the_same_behind_readl() -> Result {
+    fn bar1_through_readl_is_the_same() -> Result {
         let direct = SoftGpu::new(Config::default())?;
         let values = use_bar1(&direct, &direct.bar1())?;
         assert_eq!(
@@ -103,7 +104,7 @@ mod suite {
     }
 
     #[test]
-    fn what_is_no_access_does_not_arrive() -> Result {
+    fn invalid_access_fails() -> Result {
         let gpu = SoftGpu::new(Config::default())?;
         let mapped = MappedGpu::new(&gpu)?;
         let bar: &dyn Mmio = mapped.bar0();
@@ -118,7 +119,7 @@ mod suite {
     fn one_gpu_is_mapped_at_a_time() -> Result {
         let first = SoftGpu::new(Config::default())?;
         let second = SoftGpu::new(Config::default())?;
-        // More often than there are places for mappings.
+        // More often than the kernel has areas for mappings.
         for _ in 0..100 {
             let mapped = MappedGpu::new(&first)?;
             assert_eq!(MappedGpu::new(&second).err(), Some(EBUSY));
@@ -127,5 +128,27 @@ mod suite {
         }
 
         Ok(())
+    }
+
+    /// The BARs remain mapped for as long as the driver has them.
+    #[test]
+    fn driver_keeps_bars_mapped() -> Result {
+        let gpu = SoftGpu::new(Config::default())?;
+        let mapped = Arc::new(MappedGpu::new(&gpu)?, GFP_KERNEL)?;
+        let (registers, aperture) = (mapped.registers()?, mapped.aperture()?);
+        drop(mapped);
+        assert_eq!(MappedGpu::new(&gpu).err(), Some(EBUSY));
+
+        let values = registers.access(|bar| use_bar0(bar))?;
+        assert_eq!(values, [0x1122_3344_5566_7788, 0x1122_3344, 0x99aa_bbcc, 2]);
+        let values = aperture.access(|bar| use_bar1(&gpu, bar))?;
+        assert_eq!(
+            values,
+            [0x1122_3344_5566_7788, 0x99aa_bbcc, u32::MAX.into()]
+        );
+
+        drop((registers, aperture));
+        drop(MappedGpu::new(&gpu)?);
+        gpu.check_clean()
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the BARs of the software GPU do, and what they notice.
+//! Tests of the BARs of the GPU model, and of the violations that they report.
 
 use kernel::prelude::*;
 
-#[kunit_tests(nova_mm_model)]
+#[kunit_tests(nova_core_mm_model)]
 mod suite {
     use kernel::prelude::*;
 
@@ -16,12 +16,17 @@ mod suite {
         mmio::Mmio,
         model::{
             tests::{
-                Bench,
+                v2::{
+                    PD0,
+                    SMALL, //
+                },
+                Fixture,
                 PDB,
                 TRIGGER_ALL_VA, //
             },
             Config,
             Counts,
+            Direction,
             Fault,
             Logged,
             Violation,
@@ -31,72 +36,72 @@ mod suite {
 
     /// Offset of PRAMIN.
     const PRAMIN: usize = 0x70_0000;
-    /// A page of VRAM, and what moves the window over it.
+    /// A page of VRAM, and the register value that moves the window there.
     const PAGE: VramAddress = VramAddress::new(0x21_0000);
     const WINDOW: u32 = 0x21;
 
-    fn bench() -> Result<Bench> {
-        let bench = Bench::new(Config::default())?;
-        bench.bar.write32(WINDOW, 0x1700)?;
+    fn fixture() -> Result<Fixture> {
+        let fixture = Fixture::new(Config::default())?;
+        fixture.bar.write32(WINDOW, 0x1700)?;
 
-        Ok(bench)
+        Ok(fixture)
     }
 
     #[test]
-    fn writes_arrive_when_they_are_read_back() -> Result {
-        let bench = bench()?;
-        bench.set(PAGE.into_raw(), 1);
-        bench.bar.write64(2, PRAMIN)?;
-        assert_eq!(bench.gpu.vram_read64(PAGE), 1);
+    fn read_pushes_posted_writes() -> Result {
+        let fixture = fixture()?;
+        fixture.set(PAGE.into_raw(), 1);
+        fixture.bar.write64(2, PRAMIN)?;
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 1);
 
         // Any read pushes them, and a read of the word sees it at once.
-        assert_eq!(bench.bar.read64(PRAMIN)?, 2);
-        assert_eq!(bench.gpu.vram_read64(PAGE), 2);
-        bench.bar.write64(3, PRAMIN)?;
-        bench.bar.read32(PRAMIN + 0x800)?;
-        assert_eq!(bench.gpu.vram_read64(PAGE), 3);
-        bench.gpu.check_clean()
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 2);
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 2);
+        fixture.bar.write64(3, PRAMIN)?;
+        fixture.bar.read32(PRAMIN + 0x800)?;
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 3);
+        fixture.gpu.check_clean()
     }
 
     #[test]
-    fn many_writes_push_each_other_in_order() -> Result {
-        let bench = bench()?;
+    fn posted_writes_arrive_in_order() -> Result {
+        let fixture = fixture()?;
         for value in 0..40 {
-            bench.bar.write64(value, PRAMIN)?;
+            fixture.bar.write64(value, PRAMIN)?;
         }
-        let arrived = bench.gpu.vram_read64(PAGE);
+        let arrived = fixture.gpu.vram_read64(PAGE);
         // Some have arrived, and not a few are on their way.
         assert!(arrived > 0 && arrived < 20);
-        bench.gpu.drain();
-        assert_eq!(bench.gpu.vram_read64(PAGE), 39);
+        fixture.gpu.drain();
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 39);
 
-        let bench = Bench::new(Config {
+        let fixture = Fixture::new(Config {
             posted_writes: false,
             ..Config::default()
         })?;
-        bench.bar.write32(WINDOW, 0x1700)?;
-        bench.bar.write64(2, PRAMIN)?;
-        assert_eq!(bench.gpu.vram_read64(PAGE), 2);
+        fixture.bar.write32(WINDOW, 0x1700)?;
+        fixture.bar.write64(2, PRAMIN)?;
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 2);
         Ok(())
     }
 
     #[test]
-    fn halves_of_words() -> Result {
-        let bench = bench()?;
-        bench.set(PAGE.into_raw(), 0);
-        bench.bar.write32(0x1234_5678, PRAMIN + 4)?;
-        bench.bar.write32(0x9abc_def0, PRAMIN)?;
-        bench.bar.write32(1, PRAMIN + 0xc)?;
+    fn narrow_writes_change_halves() -> Result {
+        let fixture = fixture()?;
+        fixture.set(PAGE.into_raw(), 0);
+        fixture.bar.write32(0x1234_5678, PRAMIN + 4)?;
+        fixture.bar.write32(0x9abc_def0, PRAMIN)?;
+        fixture.bar.write32(1, PRAMIN + 0xc)?;
 
-        assert_eq!(bench.bar.read64(PRAMIN)?, 0x1234_5678_9abc_def0);
-        assert_eq!(bench.bar.read32(PRAMIN + 4)?, 0x1234_5678);
-        assert_eq!(bench.bar.read32(PRAMIN)?, 0x9abc_def0);
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 0x1234_5678_9abc_def0);
+        assert_eq!(fixture.bar.read32(PRAMIN + 4)?, 0x1234_5678);
+        assert_eq!(fixture.bar.read32(PRAMIN)?, 0x9abc_def0);
         Ok(())
     }
 
-    /// As on a chip whose PRAMIN takes accesses of 32 bits only.
+    /// As on a chip whose PRAMIN supports accesses of 32 bits only.
     #[test]
-    fn wide_accesses_need_not_work() -> Result {
+    fn wide_access_can_be_unsupported() -> Result {
         for (wide_access, written, read) in [
             (
                 WideAccess::Whole,
@@ -111,159 +116,176 @@ mod suite {
                 0x3333_4444_5555_6666,
             ),
         ] {
-            let bench = Bench::new(Config {
+            let fixture = Fixture::new(Config {
                 wide_access,
                 ..Config::default()
             })?;
-            bench.bar.write32(WINDOW, 0x1700)?;
-            bench.bar.write32(0x1111_2222, PRAMIN)?;
-            bench.bar.write32(0x1111_2222, PRAMIN + 4)?;
+            fixture.bar.write32(WINDOW, 0x1700)?;
+            fixture.bar.write32(0x1111_2222, PRAMIN)?;
+            fixture.bar.write32(0x1111_2222, PRAMIN + 4)?;
 
-            bench.bar.write64(0x3333_4444_5555_6666, PRAMIN)?;
-            assert_eq!(bench.bar.read64(PRAMIN)?, read);
-            bench.gpu.drain();
-            assert_eq!(bench.gpu.vram_read64(PAGE), written);
-            bench.gpu.check_clean()?;
+            fixture.bar.write64(0x3333_4444_5555_6666, PRAMIN)?;
+            assert_eq!(fixture.bar.read64(PRAMIN)?, read);
+            fixture.gpu.drain();
+            assert_eq!(fixture.gpu.vram_read64(PAGE), written);
+            fixture.gpu.check_clean()?;
         }
 
         Ok(())
     }
 
     #[test]
-    fn an_invalidate_before_writes_arrive_is_noticed() -> Result {
-        let bench = bench()?;
-        bench.bar.write64(2, PRAMIN)?;
-        bench.invalidate(PDB, TRIGGER_ALL_VA)?;
+    fn invalidate_before_writes_is_violation() -> Result {
+        // To the root, and to the last directory and tables of pages below it.
+        for table in [PDB, PD0, SMALL] {
+            let fixture = Fixture::with_tables()?;
+            fixture.bar.write32(WINDOW, 0x1700)?;
+            fixture.bar.write64(2, PRAMIN)?;
+            // That was to another page.
+            fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
+            fixture.gpu.check_clean()?;
 
-        assert_eq!(bench.gpu.violation(), Some(Violation::WritesOnTheirWay));
+            fixture.bar.write32(u32::try_from(table >> 16)?, 0x1700)?;
+            let offset = usize::try_from(table & 0xffff)?;
+            fixture.bar.write64(0, PRAMIN + offset + 0xff8)?;
+            fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
+            assert_eq!(fixture.gpu.violation(), Some(Violation::WritesOnTheirWay));
+        }
+
         Ok(())
     }
 
     #[test]
-    fn the_window_has_to_be_moved() -> Result {
-        let bench = Bench::new(Config::default())?;
-        assert_eq!(bench.bar.read64(PRAMIN)?, u64::MAX);
-        assert_eq!(bench.gpu.take_violation(), Some(Violation::WindowNotMoved));
+    fn unmoved_window_is_violation() -> Result {
+        let fixture = Fixture::new(Config::default())?;
+        assert_eq!(fixture.bar.read64(PRAMIN)?, u64::MAX);
+        assert_eq!(
+            fixture.gpu.take_violation(),
+            Some(Violation::WindowNotMoved)
+        );
 
-        bench.bar.write32(WINDOW, 0x1700)?;
-        bench.bar.write64(1, PRAMIN)?;
-        bench.gpu.check_clean()?;
-        bench.gpu.disturb_window();
-        bench.bar.write64(2, PRAMIN)?;
-        assert_eq!(bench.gpu.violation(), Some(Violation::WindowNotMoved));
-        bench.gpu.drain();
-        assert_eq!(bench.gpu.vram_read64(PAGE), 1);
+        fixture.bar.write32(WINDOW, 0x1700)?;
+        fixture.bar.write64(1, PRAMIN)?;
+        fixture.gpu.check_clean()?;
+        fixture.gpu.disturb_window();
+        fixture.bar.write64(2, PRAMIN)?;
+        assert_eq!(fixture.gpu.violation(), Some(Violation::WindowNotMoved));
+        fixture.gpu.drain();
+        assert_eq!(fixture.gpu.vram_read64(PAGE), 1);
         Ok(())
     }
 
     #[test]
-    fn the_window_moves_in_steps_of_64k() -> Result {
-        let bench = bench()?;
-        bench.set(0x21_0000, 1);
-        bench.set(0x22_0000, 2);
-        bench.set(0x30_fff8, 3);
-        assert_eq!(bench.bar.read64(PRAMIN + 0xf_fff8)?, 3);
-        bench.bar.write32(WINDOW + 1, 0x1700)?;
-        assert_eq!(bench.bar.read64(PRAMIN)?, 2);
-        bench.gpu.check_clean()?;
+    fn window_moves_in_steps_of_64k() -> Result {
+        let fixture = fixture()?;
+        fixture.set(0x21_0000, 1);
+        fixture.set(0x22_0000, 2);
+        fixture.set(0x30_fff8, 3);
+        assert_eq!(fixture.bar.read64(PRAMIN + 0xf_fff8)?, 3);
+        fixture.bar.write32(WINDOW + 1, 0x1700)?;
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 2);
+        fixture.gpu.check_clean()?;
 
         // The target, a bit that is none, and no VRAM.
         for value in [0x0200_0021, 0x0400_0021, 0x100] {
-            bench.bar.write32(value, 0x1700)?;
+            fixture.bar.write32(value, 0x1700)?;
             assert_eq!(
-                bench.gpu.take_violation(),
+                fixture.gpu.take_violation(),
                 Some(Violation::WindowValue(value))
             );
         }
-        bench.bar.write32(0xff, 0x1700)?;
-        bench.bar.read64(PRAMIN + 0x1_0000)?;
+        fixture.bar.write32(0xff, 0x1700)?;
+        fixture.bar.read64(PRAMIN + 0x1_0000)?;
         assert_eq!(
-            bench.gpu.violation(),
+            fixture.gpu.violation(),
             Some(Violation::OutOfVram(VramAddress::new(0x100_0000)))
         );
         Ok(())
     }
 
     #[test]
-    fn accesses_that_are_none() -> Result {
-        let bench = bench()?;
-        let before = bench.gpu.counts();
-        assert_eq!(bench.bar.read32(PRAMIN + 2).err(), Some(EINVAL));
-        assert_eq!(bench.bar.read64(PRAMIN + 4).err(), Some(EINVAL));
-        assert_eq!(bench.bar.write64(0, 0x100_0000).err(), Some(EINVAL));
-        assert_eq!(bench.bar.write32(0, usize::MAX - 3).err(), Some(EINVAL));
-        assert_eq!(bench.gpu.counts(), before);
-        bench.gpu.check_clean()?;
+    fn invalid_access_fails() -> Result {
+        let fixture = fixture()?;
+        let before = fixture.gpu.counts();
+        assert_eq!(fixture.bar.read32(PRAMIN + 2).err(), Some(EINVAL));
+        assert_eq!(fixture.bar.read64(PRAMIN + 4).err(), Some(EINVAL));
+        assert_eq!(fixture.bar.write64(0, 0x100_0000).err(), Some(EINVAL));
+        assert_eq!(fixture.bar.write32(0, usize::MAX - 3).err(), Some(EINVAL));
+        assert_eq!(fixture.gpu.counts(), before);
+        fixture.gpu.check_clean()?;
 
-        bench.bar.read32(0x1234)?;
+        fixture.bar.read32(0x1234)?;
         assert_eq!(
-            bench.gpu.take_violation(),
+            fixture.gpu.take_violation(),
             Some(Violation::Register(0x1234))
         );
-        bench.bar.write64(0, 0xb8_30a0)?;
-        assert_eq!(bench.gpu.violation(), Some(Violation::Register(0xb8_30a0)));
+        fixture.bar.write64(0, 0xb8_30a0)?;
+        assert_eq!(
+            fixture.gpu.violation(),
+            Some(Violation::Register(0xb8_30a0))
+        );
         Ok(())
     }
 
     #[test]
-    fn a_pending_invalidate_is_left_alone() -> Result {
+    fn write_during_invalidate_is_violation() -> Result {
         for offset in [0xb8_30a0, 0xb8_30a4, 0xb8_30b0] {
-            let bench = bench()?;
-            bench.gpu.leave_pending(2);
+            let fixture = fixture()?;
+            fixture.gpu.leave_pending(2);
             let value = if offset == 0xb8_30b0 {
                 TRIGGER_ALL_VA
             } else {
                 0
             };
-            bench.bar.write32(value, offset)?;
+            fixture.bar.write32(value, offset)?;
             assert_eq!(
-                bench.gpu.violation(),
+                fixture.gpu.violation(),
                 Some(Violation::InvalidatePending(offset))
             );
         }
 
-        let bench = bench()?;
-        bench.gpu.leave_pending(2);
-        assert!(bench.is_pending()? && bench.is_pending()? && !bench.is_pending()?);
-        bench.invalidate(PDB, TRIGGER_ALL_VA)?;
-        bench.gpu.check_clean()
+        let fixture = fixture()?;
+        fixture.gpu.leave_pending(2);
+        assert!(fixture.is_pending()? && fixture.is_pending()? && !fixture.is_pending()?);
+        fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
+        fixture.gpu.check_clean()
     }
 
     #[test]
-    fn invalidates_of_another_kind_are_noticed() -> Result {
+    fn unused_invalidate_bits_are_violation() -> Result {
         // Not of all addresses, not started, of some levels only, an acknowledgment that is none.
         for value in [0x8000_0000, 0x1, 0x8100_0001, 0x8000_0181] {
-            let bench = bench()?;
-            bench.bar.write32(value, 0xb8_30b0)?;
+            let fixture = fixture()?;
+            fixture.bar.write32(value, 0xb8_30b0)?;
             assert_eq!(
-                bench.gpu.violation(),
+                fixture.gpu.violation(),
                 Some(Violation::InvalidateValue(0xb8_30b0, value))
             );
         }
-        let bench = bench()?;
-        bench.bar.write32(0x101, 0xb8_30a0)?;
+        let fixture = fixture()?;
+        fixture.bar.write32(0x101, 0xb8_30a0)?;
         assert_eq!(
-            bench.gpu.violation(),
+            fixture.gpu.violation(),
             Some(Violation::InvalidateValue(0xb8_30a0, 0x101))
         );
         // All that the driver uses.
-        let bench = self::bench()?;
-        bench.invalidate(PDB, TRIGGER_ALL_VA | 0x40 | 0x80)?;
-        bench.gpu.check_clean()
+        let fixture = self::fixture()?;
+        fixture.invalidate(PDB, TRIGGER_ALL_VA | 0x40 | 0x80)?;
+        fixture.gpu.check_clean()
     }
 
     #[test]
     fn accesses_are_counted_and_logged() -> Result {
-        let bench = bench()?;
-        bench.gpu.reset_counts();
-        bench.gpu.start_log(8)?;
-        bench.bar.write32(WINDOW, 0x1700)?;
-        bench.bar.write64(7, PRAMIN + 8)?;
-        bench.bar.write32(9, PRAMIN + 4)?;
-        bench.bar.read32(PRAMIN)?;
-        bench.invalidate(PDB, TRIGGER_ALL_VA)?;
-        bench.gpu.bar1().write32(1, 0)?;
-        bench.gpu.bar1().read64(0)?;
+        let fixture = fixture()?;
+        fixture.gpu.reset_counts();
+        fixture.gpu.start_log(8)?;
+        fixture.bar.write32(WINDOW, 0x1700)?;
+        fixture.bar.write64(7, PRAMIN + 8)?;
+        fixture.bar.write32(9, PRAMIN + 4)?;
+        fixture.bar.read32(PRAMIN)?;
+        fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
+        fixture.gpu.bar1().write32(1, 0)?;
+        fixture.gpu.bar1().read64(0)?;
 
         let counts = Counts {
             window_writes: 1,
@@ -276,9 +298,9 @@ mod suite {
             bar1_reads: 1,
             bar1_writes: 1,
         };
-        assert_eq!(bench.gpu.counts(), counts);
+        assert_eq!(fixture.gpu.counts(), counts);
         assert_eq!(counts.total(), 11);
-        let log = bench.gpu.take_log();
+        let log = fixture.gpu.take_log();
         let expected = [
             Logged::Write {
                 address: PAGE.checked_add(8)?,
@@ -298,28 +320,28 @@ mod suite {
             Logged::InvalidateDone,
         ];
         assert!(log[..] == expected);
-        bench.gpu.check_clean()
+        fixture.gpu.check_clean()
     }
 
     #[test]
-    fn a_log_that_is_too_small_is_noticed() -> Result {
-        let bench = bench()?;
-        bench.gpu.start_log(1)?;
+    fn full_log_is_violation() -> Result {
+        let fixture = fixture()?;
+        fixture.gpu.start_log(1)?;
         // A vector may get more room than it was asked for.
         for _ in 0..100 {
-            bench.bar.read32(PRAMIN)?;
+            fixture.bar.read32(PRAMIN)?;
         }
-        assert_eq!(bench.gpu.violation(), Some(Violation::LogFull));
+        assert_eq!(fixture.gpu.violation(), Some(Violation::LogFull));
         Ok(())
     }
 
     #[test]
-    fn bar1_goes_by_its_page_tables() -> Result {
-        let bench = bench()?;
-        let bar1 = bench.gpu.bar1();
+    fn bar1_uses_page_tables() -> Result {
+        let fixture = fixture()?;
+        let bar1 = fixture.gpu.bar1();
         let pdb = Config::default().bar1_pdb.into_raw();
         for table in [0x3_1000, 0x3_2000, 0x3_3000, 0x3_4000] {
-            bench.zero(table);
+            fixture.zero(table);
         }
         for (entry, word) in [
             (pdb, 0x3102),
@@ -329,29 +351,81 @@ mod suite {
             (0x3_4000, 0x21_001),
             (0x3_4008, 0x8),
         ] {
-            bench.set(entry, word);
+            fixture.set(entry, word);
         }
 
         bar1.write64(0x1122_3344_5566_7788, 0x10)?;
         assert_eq!(bar1.read32(0x14)?, 0x1122_3344);
         let address = PAGE.checked_add(0x10)?;
-        assert_eq!(bench.gpu.vram_read64(address), 0x1122_3344_5566_7788);
+        assert_eq!(fixture.gpu.vram_read64(address), 0x1122_3344_5566_7788);
         // Sparse: zero, and not written. Nothing: all ones, and told.
         bar1.write32(1, 0x1000)?;
         assert_eq!(bar1.read32(0x1000)?, 0);
-        assert_eq!(bench.gpu.take_bar1_fault(), None);
+        assert_eq!(fixture.gpu.take_bar1_fault(), None);
         assert_eq!(bar1.read32(0x2000)?, u32::MAX);
         let fault = (VirtualAddress::new(0x2000), Fault::Unmapped);
-        assert_eq!(bench.gpu.take_bar1_fault(), Some(fault));
+        assert_eq!(fixture.gpu.take_bar1_fault(), Some(fault));
         assert_eq!(bar1.read32(256 << 20).err(), Some(EINVAL));
-        bench.gpu.check_clean()
+        fixture.gpu.check_clean()
     }
 
     #[test]
-    fn another_register_does_not_move_the_window() -> Result {
-        let bench = bench()?;
-        bench.bar.write32(WINDOW, 0x10_fd40)?;
-        assert_eq!(bench.gpu.violation(), Some(Violation::Register(0x10_fd40)));
+    fn failed_access_is_not_made() -> Result {
+        let fixture = fixture()?;
+        fixture.set(PAGE.into_raw(), 1);
+        fixture.gpu.fail_access(Direction::Write, 1);
+        fixture.gpu.reset_counts();
+
+        fixture.bar.write64(2, PRAMIN + 8)?;
+        // Only accesses in the same direction count, and only those that are valid.
+        fixture.bar.read64(PRAMIN + 8)?;
+        assert_eq!(fixture.bar.write64(0, PRAMIN + 4), Err(EINVAL));
+        assert_eq!(fixture.bar.write64(3, PRAMIN), Err(EIO));
+        assert_eq!(fixture.gpu.counts().pramin_writes, 1);
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 1);
+        // Later ones succeed.
+        fixture.bar.write64(4, PRAMIN)?;
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 4);
+
+        assert!(fixture.gpu.has_failed());
+        fixture.gpu.fail_access(Direction::Read, 0);
+        assert!(!fixture.gpu.has_failed());
+        assert_eq!(fixture.bar.read64(PRAMIN)?, 4);
+        fixture.gpu.check_clean()
+    }
+
+    #[test]
+    fn unbound_device_has_no_bars() -> Result {
+        let fixture = fixture()?;
+        let (registers, aperture) = (fixture.gpu.registers()?, fixture.gpu.aperture()?);
+        fixture.gpu.unbind_after(Some(2));
+        fixture.gpu.reset_counts();
+        let before = fixture.gpu.sections();
+
+        // A section in progress ends before the device is gone.
+        registers.access(|bar| bar.read64(PRAMIN))?;
+        registers.access(|bar| bar.read64(PRAMIN).and_then(|_| bar.read64(PRAMIN)))?;
+        assert!(fixture.gpu.is_unbound());
+        assert_eq!(registers.access(|bar| bar.read64(PRAMIN)), Err(ENODEV));
+        assert_eq!(aperture.access(|bar| bar.read64(0)), Err(ENODEV));
+        assert_eq!(fixture.gpu.sections() - before, 3);
+        assert_eq!(fixture.gpu.counts().total(), 3);
+
+        fixture.gpu.unbind_after(None);
+        assert!(!fixture.gpu.is_unbound());
+        registers.access(|bar| bar.read64(PRAMIN))?;
+        assert_eq!(fixture.gpu.counts().total(), 4);
+        fixture.gpu.check_clean()
+    }
+
+    #[test]
+    fn register_of_hopper_is_violation() -> Result {
+        let fixture = fixture()?;
+        fixture.bar.write32(WINDOW, 0x10_fd40)?;
+        assert_eq!(
+            fixture.gpu.violation(),
+            Some(Violation::Register(0x10_fd40))
+        );
         Ok(())
     }
 }

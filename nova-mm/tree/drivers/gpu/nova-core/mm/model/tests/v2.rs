@@ -5,8 +5,9 @@
 use kernel::prelude::*;
 
 use super::{
-    Bench,
-    PDB, //
+    Fixture,
+    PDB,
+    TRIGGER_ALL_VA, //
 };
 
 /// Tables of the address space at [`PDB`].
@@ -19,17 +20,17 @@ const SMALL_OF_BOTH: u64 = 0x1_6000;
 const BIG_OF_BOTH: u64 = 0x1_5200;
 
 /// Writes directories down to an empty table of small pages for the first 2 MiB.
-pub(super) fn write_directories(bench: &Bench) {
+pub(super) fn write_directories(fixture: &Fixture) {
     for table in [PDB, PD2, PD1, PD0, SMALL] {
-        bench.zero(table);
+        fixture.zero(table);
     }
-    bench.set(PDB, 0x1102);
-    bench.set(PD2, 0x1202);
-    bench.set(PD1, 0x1302);
-    bench.set(PD0 + 8, 0x1402);
+    fixture.set(PDB, 0x1102);
+    fixture.set(PD2, 0x1202);
+    fixture.set(PD1, 0x1302);
+    fixture.set(PD0 + 8, 0x1402);
 }
 
-#[kunit_tests(nova_mm_model_v2)]
+#[kunit_tests(nova_core_mm_model_v2)]
 mod suite {
     use kernel::prelude::*;
 
@@ -46,12 +47,11 @@ mod suite {
             Config,
             Fault,
             Generation,
-            Translation,
-            Violation, //
+            Translation, //
         },
     };
 
-    /// What a plain page of VRAM is translated to.
+    /// Returns the translation of a page of VRAM with default attributes.
     fn plain(address: u64, page_size: PageSize) -> Translation {
         Translation {
             aperture: Aperture::Vram,
@@ -66,49 +66,49 @@ mod suite {
         }
     }
 
-    fn walk(bench: &Bench, address: u64) -> Result<Translation, Fault> {
-        bench
+    fn walk(fixture: &Fixture, address: u64) -> Result<Translation, Fault> {
+        fixture
             .gpu
             .walk(VramAddress::new(PDB), VirtualAddress::new(address))
     }
 
     #[test]
     fn pages_of_all_sizes() -> Result {
-        let bench = Bench::with_tables()?;
-        bench.set(SMALL + 8, 0x501);
+        let fixture = Fixture::with_tables()?;
+        fixture.set(SMALL + 8, 0x501);
         // A table of big pages for the second 2 MiB, and a page of 2 MiB for the third.
-        bench.zero(BIG & !0xfff);
-        bench.set(PD0 + 16, 0x1512);
-        bench.set(BIG + 8 * 2, 0x3001);
-        bench.set(PD0 + 32, 0x4_0001);
+        fixture.zero(BIG & !0xfff);
+        fixture.set(PD0 + 16, 0x1512);
+        fixture.set(BIG + 8 * 2, 0x3001);
+        fixture.set(PD0 + 32, 0x4_0001);
 
-        assert_eq!(walk(&bench, 0x1abc), Ok(plain(0x5abc, PageSize::Size4K)));
+        assert_eq!(walk(&fixture, 0x1abc), Ok(plain(0x5abc, PageSize::Size4K)));
         assert_eq!(
-            walk(&bench, 0x22_1234),
+            walk(&fixture, 0x22_1234),
             Ok(plain(0x3_1234, PageSize::Size64K))
         );
         assert_eq!(
-            walk(&bench, 0x5f_edcb),
+            walk(&fixture, 0x5f_edcb),
             Ok(plain(0x5f_edcb, PageSize::Size2M))
         );
         for absent in [0x0, 0x2000, 0x20_0000, 0x60_0000, 0x2000_0000, 1 << 40] {
-            assert_eq!(walk(&bench, absent), Err(Fault::Unmapped));
+            assert_eq!(walk(&fixture, absent), Err(Fault::Unmapped));
         }
-        assert_eq!(walk(&bench, 1 << 49), Err(Fault::OutOfRange));
-        bench.gpu.check_clean()
+        assert_eq!(walk(&fixture, 1 << 49), Err(Fault::OutOfRange));
+        fixture.gpu.check_clean()
     }
 
     #[test]
     fn the_last_page_of_the_address_space() -> Result {
-        let bench = Bench::with_tables()?;
-        bench.set(PDB, 0);
-        bench.set(PDB + 8 * 3, 0x1102);
-        bench.set(PD2 + 8 * 511, 0x1202);
-        bench.set(PD1 + 8 * 511, 0x1302);
-        bench.set(PD0 + 16 * 255 + 8, 0x1402);
-        bench.set(SMALL + 8 * 511, 0x501);
+        let fixture = Fixture::with_tables()?;
+        fixture.set(PDB, 0);
+        fixture.set(PDB + 8 * 3, 0x1102);
+        fixture.set(PD2 + 8 * 511, 0x1202);
+        fixture.set(PD1 + 8 * 511, 0x1302);
+        fixture.set(PD0 + 16 * 255 + 8, 0x1402);
+        fixture.set(SMALL + 8 * 511, 0x501);
 
-        assert_eq!(bench.walk((1 << 49) - 1), Ok(0x5fff));
+        assert_eq!(fixture.walk((1 << 49) - 1), Ok(0x5fff));
         Ok(())
     }
 
@@ -118,20 +118,20 @@ mod suite {
             (Generation::Turing, Err(Fault::Invalid)),
             (Generation::Ampere, Ok(0x2123_4567)),
         ] {
-            let bench = Bench::new(Config {
+            let fixture = Fixture::new(Config {
                 generation,
                 ..Config::default()
             })?;
-            write_directories(&bench);
-            bench.set(PD1 + 8, 0x200_0001);
-            assert_eq!(bench.walk(0x2123_4567), found);
+            write_directories(&fixture);
+            fixture.set(PD1 + 8, 0x200_0001);
+            assert_eq!(fixture.walk(0x2123_4567), found);
         }
         Ok(())
     }
 
     #[test]
     fn attributes() -> Result {
-        let bench = Bench::with_tables()?;
+        let fixture = Fixture::with_tables()?;
         let small = plain(0x5000, PageSize::Size4K);
         for (word, expected) in [
             (
@@ -190,76 +190,133 @@ mod suite {
                 },
             ),
         ] {
-            bench.set(SMALL, word);
-            assert_eq!(walk(&bench, 0), Ok(expected));
+            fixture.set(SMALL, word);
+            assert_eq!(walk(&fixture, 0), Ok(expected));
         }
         Ok(())
     }
 
+    /// Pages of all sizes in system memory, coherent and not, beside each other.
+    #[test]
+    fn system_pages_of_all_sizes() -> Result {
+        let fixture = Fixture::new(Config {
+            generation: Generation::Ampere,
+            ..Config::default()
+        })?;
+        write_directories(&fixture);
+        fixture.zero(BIG & !0xfff);
+        fixture.set(SMALL + 8 * 31, 0x50d);
+        fixture.set(PD0, 0x1512);
+        fixture.set(BIG + 8 * 2, 0x300f);
+        fixture.set(PD0 + 32, 0x4_000d);
+        fixture.set(PD1 + 8, 0x200_000f);
+
+        for (address, aperture, expected) in [
+            (
+                0x1_fabc,
+                Aperture::SysCoherent,
+                plain(0x5abc, PageSize::Size4K),
+            ),
+            (
+                0x2_1234,
+                Aperture::SysNonCoherent,
+                plain(0x3_1234, PageSize::Size64K),
+            ),
+            (
+                0x5f_edcb,
+                Aperture::SysCoherent,
+                plain(0x5f_edcb, PageSize::Size2M),
+            ),
+            (
+                0x2123_4567,
+                Aperture::SysNonCoherent,
+                plain(0x2123_4567, PageSize::Size512M),
+            ),
+        ] {
+            let expected = Translation {
+                aperture,
+                volatile: true,
+                ..expected
+            };
+            assert_eq!(walk(&fixture, address), Ok(expected));
+        }
+        assert_eq!(walk(&fixture, 0x3_0000), Err(Fault::Unmapped));
+        fixture.gpu.check_clean()
+    }
+
     #[test]
     fn rights_are_those_of_the_access() -> Result {
-        let bench = Bench::with_tables()?;
-        bench.set(SMALL, 0x541);
-        bench.set(SMALL + 8, 0x521);
+        let fixture = Fixture::with_tables()?;
+        fixture.set(SMALL, 0x541);
+        fixture.set(SMALL + 8, 0x521);
 
-        assert_eq!(bench.access(0, Access::READ), Ok(0x5000));
-        assert_eq!(bench.access(0, Access::WRITE), Err(Fault::ReadOnly));
-        assert_eq!(bench.access(0x1000, Access::READ), Err(Fault::Privileged));
-        assert_eq!(bench.access(0x1000, Access::HUB_WRITE), Ok(0x5000));
+        assert_eq!(fixture.access(0, Access::READ), Ok(0x5000));
+        assert_eq!(fixture.access(0, Access::WRITE), Err(Fault::ReadOnly));
+        assert_eq!(fixture.access(0x1000, Access::READ), Err(Fault::Privileged));
+        assert_eq!(fixture.access(0x1000, Access::HUB_WRITE), Ok(0x5000));
         Ok(())
     }
 
     #[test]
     fn sparse_entries_of_all_levels() -> Result {
-        let bench = Bench::with_tables()?;
-        bench.set(SMALL, 0x8);
-        bench.zero(BIG & !0xfff);
-        bench.set(PD0 + 16, 0x1512);
-        bench.set(BIG, 0x8);
-        bench.set(PD0 + 32, 0x8);
-        bench.set(PD1 + 8, 0x8);
-        bench.set(PD2 + 8, 0x8);
+        let fixture = Fixture::with_tables()?;
+        fixture.set(SMALL, 0x8);
+        fixture.zero(BIG & !0xfff);
+        fixture.set(PD0 + 16, 0x1512);
+        fixture.set(BIG, 0x8);
+        fixture.set(PD0 + 32, 0x8);
+        fixture.set(PD1 + 8, 0x8);
+        fixture.set(PD2 + 8, 0x8);
 
         for sparse in [0, 0x20_0000, 0x40_0000, 0x2000_0000, 1 << 38] {
-            assert_eq!(walk(&bench, sparse), Err(Fault::Sparse));
+            assert_eq!(walk(&fixture, sparse), Err(Fault::Sparse));
         }
         Ok(())
     }
 
     #[test]
-    fn big_pages_come_before_small_ones() -> Result {
-        let bench = Bench::with_tables()?;
-        bench.zero(BIG_OF_BOTH & !0xfff);
-        bench.zero(SMALL_OF_BOTH);
-        bench.set(PD0, 0x1522);
-        bench.set(PD0 + 8, 0x1602);
-        bench.set(SMALL_OF_BOTH, 0x501);
-        bench.set(SMALL_OF_BOTH + 8 * 16, 0x601);
-        bench.set(SMALL_OF_BOTH + 8 * 32, 0x701);
+    fn big_pages_precede_small() -> Result {
+        let fixture = Fixture::with_tables()?;
+        fixture.zero(BIG_OF_BOTH & !0xfff);
+        fixture.zero(SMALL_OF_BOTH);
+        fixture.set(PD0, 0x1522);
+        fixture.set(PD0 + 8, 0x1602);
+        fixture.set(SMALL_OF_BOTH, 0x501);
+        fixture.set(SMALL_OF_BOTH + 8 * 16, 0x601);
+        fixture.set(SMALL_OF_BOTH + 8 * 32, 0x701);
 
         // No small pages, by both of its encodings; nothing; and sparse.
-        bench.set(BIG_OF_BOTH, 0x20);
-        assert_eq!(bench.walk(0), Err(Fault::Unmapped));
-        bench.set(BIG_OF_BOTH, 0x28);
-        assert_eq!(bench.walk(0), Err(Fault::Unmapped));
-        assert_eq!(bench.walk(0x1_0000), Ok(0x6000));
-        bench.set(BIG_OF_BOTH + 8, 0x8);
-        assert_eq!(bench.walk(0x1_0000), Err(Fault::Sparse));
-        bench.gpu.check_clean()?;
+        fixture.set(BIG_OF_BOTH, 0x20);
+        assert_eq!(fixture.walk(0), Err(Fault::Unmapped));
+        fixture.set(BIG_OF_BOTH, 0x28);
+        assert_eq!(fixture.walk(0), Err(Fault::Unmapped));
+        assert_eq!(fixture.walk(0x1_0000), Ok(0x6000));
+        fixture.set(BIG_OF_BOTH + 8, 0x8);
+        assert_eq!(fixture.walk(0x1_0000), Err(Fault::Sparse));
+        fixture.gpu.check_clean()?;
 
-        // Which of two pages counts is not defined.
-        bench.set(BIG_OF_BOTH + 8 * 2, 0x3001);
-        assert_eq!(bench.walk(0x2_0000), Err(Fault::Invalid));
-        assert_eq!(
-            bench.gpu.violation(),
-            Some(Violation::BothSizes(VirtualAddress::new(0x2_0000)))
-        );
-        Ok(())
+        // The big page wins while both are valid, in the walk and in the TLB.
+        fixture.set(BIG_OF_BOTH + 8 * 2, 0x3001);
+        assert_eq!(fixture.walk(0x2_0000), Ok(0x3_0000));
+        assert_eq!(fixture.read(0x2_0000), Ok(0x3_0000));
+        // The small pages beside it are valid.
+        fixture.set(SMALL_OF_BOTH + 8 * 48, 0x801);
+        assert_eq!(fixture.walk(0x3_0000), Ok(0x8000));
+        assert_eq!(fixture.read(0x3_0000), Ok(0x8000));
+
+        // The small page remains, once the TLB is invalidated.
+        fixture.set(BIG_OF_BOTH + 8 * 2, 0);
+        assert_eq!(fixture.walk(0x2_0000), Ok(0x7000));
+        assert_eq!(fixture.read(0x2_f000), Ok(0x3_f000));
+        fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
+        assert_eq!(fixture.read(0x2_0000), Ok(0x7000));
+        assert_eq!(fixture.read(0x2_f000), Err(Fault::Unmapped));
+        fixture.gpu.check_clean()
     }
 
     #[test]
     fn words_without_a_meaning() -> Result {
-        let bench = Bench::with_tables()?;
+        let fixture = Fixture::with_tables()?;
         // A page in a directory that has none, bits that are none, tables that are said to be a
         // page, or not to be there.
         for (entry, word) in [
@@ -276,18 +333,18 @@ mod suite {
             (SMALL, 0x0700_0000_0000_0501),
             (SMALL, 0x2_0000_0501),
         ] {
-            write_directories(&bench);
-            bench.set(SMALL, 0x501);
-            bench.set(entry, word);
-            assert_eq!(bench.walk(0), Err(Fault::Invalid));
+            write_directories(&fixture);
+            fixture.set(SMALL, 0x501);
+            fixture.set(entry, word);
+            assert_eq!(fixture.walk(0), Err(Fault::Invalid));
         }
         // A page of 2 MiB that is not aligned.
-        write_directories(&bench);
-        bench.set(PD0 + 16, 0x1_0001);
-        assert_eq!(bench.walk(0x20_0000), Err(Fault::Invalid));
+        write_directories(&fixture);
+        fixture.set(PD0 + 16, 0x1_0001);
+        assert_eq!(fixture.walk(0x20_0000), Err(Fault::Invalid));
         // A table in system memory, of which there is none.
-        bench.set(PD1, 0x1304);
-        assert_eq!(bench.walk(0), Err(Fault::OutOfReach));
-        bench.gpu.check_clean()
+        fixture.set(PD1, 0x1304);
+        assert_eq!(fixture.walk(0), Err(Fault::OutOfReach));
+        fixture.gpu.check_clean()
     }
 }

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-#[kunit_tests(nova_mm_model_v3)]
+#[kunit_tests(nova_core_mm_model_v3)]
 mod suite {
     use kernel::prelude::*;
 
@@ -18,7 +18,7 @@ mod suite {
         mmio::Mmio,
         model::{
             tests::{
-                Bench,
+                Fixture,
                 PDB, //
             },
             Config,
@@ -36,31 +36,31 @@ mod suite {
     const SMALL: u64 = 0x1_5000;
     const BIG: u64 = 0x1_6100;
 
-    fn bench(generation: Generation) -> Result<Bench> {
-        let bench = Bench::new(Config {
+    fn fixture(generation: Generation) -> Result<Fixture> {
+        let fixture = Fixture::new(Config {
             generation,
             ..Config::default()
         })?;
-        write_directories(&bench);
+        write_directories(&fixture);
 
-        Ok(bench)
+        Ok(fixture)
     }
 
     /// Writes directories down to an empty table of small pages for the first 2 MiB.
-    fn write_directories(bench: &Bench) {
+    fn write_directories(fixture: &Fixture) {
         for table in [PDB, PD3, PD2, PD1, PD0, SMALL, BIG & !0xfff] {
-            bench.zero(table);
+            fixture.zero(table);
         }
         // PCF 2: cached, no ATS.
-        bench.set(PDB, 0x1_1012);
-        bench.set(PD3, 0x1_2012);
-        bench.set(PD2, 0x1_3012);
-        bench.set(PD1, 0x1_4012);
-        bench.set(PD0 + 8, 0x1_5012);
+        fixture.set(PDB, 0x1_1012);
+        fixture.set(PD3, 0x1_2012);
+        fixture.set(PD2, 0x1_3012);
+        fixture.set(PD1, 0x1_4012);
+        fixture.set(PD0 + 8, 0x1_5012);
     }
 
-    fn walk(bench: &Bench, address: u64) -> Result<Translation, Fault> {
-        bench
+    fn walk(fixture: &Fixture, address: u64) -> Result<Translation, Fault> {
+        fixture
             .gpu
             .walk(VramAddress::new(PDB), VirtualAddress::new(address))
     }
@@ -81,13 +81,13 @@ mod suite {
 
     #[test]
     fn pages_of_all_sizes() -> Result {
-        let bench = bench(Generation::Blackwell)?;
-        bench.set(SMALL + 8, 0x5001);
-        bench.set(PD0 + 16, 0x1_6112);
-        bench.set(BIG + 8 * 2, 0x3_0001);
-        bench.set(PD0 + 32, 0x40_0001);
-        bench.set(PD1 + 8, 0x2000_0001);
-        bench.set(PD2 + 8, (1 << 38) | 1);
+        let fixture = fixture(Generation::Blackwell)?;
+        fixture.set(SMALL + 8, 0x5001);
+        fixture.set(PD0 + 16, 0x1_6112);
+        fixture.set(BIG + 8 * 2, 0x3_0001);
+        fixture.set(PD0 + 32, 0x40_0001);
+        fixture.set(PD1 + 8, 0x2000_0001);
+        fixture.set(PD2 + 8, (1 << 38) | 1);
 
         for (address, expected) in [
             (0x1abc, plain(0x5abc, PageSize::Size4K)),
@@ -98,23 +98,23 @@ mod suite {
                 plain((1 << 38) + 0x1_2345_6789, PageSize::Size256G)
             }),
         ] {
-            assert_eq!(walk(&bench, address), Ok(expected));
+            assert_eq!(walk(&fixture, address), Ok(expected));
         }
         for absent in [0, 0x20_0000, 0x60_0000, 1 << 30, 1 << 47, 1 << 56] {
-            assert_eq!(walk(&bench, absent), Err(Fault::Unmapped));
+            assert_eq!(walk(&fixture, absent), Err(Fault::Unmapped));
         }
-        assert_eq!(walk(&bench, 1 << 57), Err(Fault::OutOfRange));
-        bench.gpu.check_clean()?;
+        assert_eq!(walk(&fixture, 1 << 57), Err(Fault::OutOfRange));
+        fixture.gpu.check_clean()?;
 
-        let bench = self::bench(Generation::Hopper)?;
-        bench.set(PD2 + 8, (1 << 38) | 1);
-        assert_eq!(walk(&bench, 1 << 38), Err(Fault::Invalid));
+        let fixture = self::fixture(Generation::Hopper)?;
+        fixture.set(PD2 + 8, (1 << 38) | 1);
+        assert_eq!(walk(&fixture, 1 << 38), Err(Fault::Invalid));
         Ok(())
     }
 
     #[test]
     fn attributes() -> Result {
-        let bench = bench(Generation::Hopper)?;
+        let fixture = fixture(Generation::Hopper)?;
         let small = plain(0x5000, PageSize::Size4K);
         for (word, expected) in [
             // PCF 0x10: access counting disabled, and nothing else.
@@ -158,6 +158,15 @@ mod suite {
                 },
             ),
             (
+                0x000f_ffff_ffff_f00f,
+                Translation {
+                    aperture: Aperture::SysNonCoherent,
+                    address: 0xf_ffff_ffff_f000,
+                    volatile: true,
+                    ..small
+                },
+            ),
+            (
                 0xa000_0000_0000_9003,
                 Translation {
                     aperture: Aperture::Peer,
@@ -167,42 +176,88 @@ mod suite {
                 },
             ),
         ] {
-            bench.set(SMALL, word);
-            assert_eq!(walk(&bench, 0), Ok(expected));
+            fixture.set(SMALL, word);
+            assert_eq!(walk(&fixture, 0), Ok(expected));
         }
         Ok(())
     }
 
+    /// Pages of all sizes in system memory, coherent and not, beside each other.
+    #[test]
+    fn system_pages_of_all_sizes() -> Result {
+        let fixture = fixture(Generation::Hopper)?;
+        fixture.set(SMALL + 8 * 31, 0x508d);
+        fixture.set(PD0, 0x1_6112);
+        fixture.set(BIG + 8 * 2, 0x3_008f);
+        fixture.set(PD0 + 32, 0x40_008d);
+        fixture.set(PD1 + 8, 0x2000_008f);
+
+        for (address, aperture, expected) in [
+            (
+                0x1_fabc,
+                Aperture::SysCoherent,
+                plain(0x5abc, PageSize::Size4K),
+            ),
+            (
+                0x2_1234,
+                Aperture::SysNonCoherent,
+                plain(0x3_1234, PageSize::Size64K),
+            ),
+            (
+                0x5f_edcb,
+                Aperture::SysCoherent,
+                plain(0x5f_edcb, PageSize::Size2M),
+            ),
+            (
+                0x2123_4567,
+                Aperture::SysNonCoherent,
+                plain(0x2123_4567, PageSize::Size512M),
+            ),
+        ] {
+            let expected = Translation {
+                aperture,
+                volatile: true,
+                ..expected
+            };
+            assert_eq!(walk(&fixture, address), Ok(expected));
+        }
+        assert_eq!(walk(&fixture, 0x3_0000), Err(Fault::Unmapped));
+        fixture.gpu.check_clean()
+    }
+
     #[test]
     fn sparse_and_absent_entries() -> Result {
-        let bench = bench(Generation::Hopper)?;
-        bench.set(SMALL, 0x8);
-        bench.set(PD0 + 16, 0x1_6112);
-        bench.set(BIG, 0x8);
+        let fixture = fixture(Generation::Hopper)?;
+        fixture.set(SMALL, 0x8);
+        fixture.set(PD0 + 16, 0x1_6112);
+        fixture.set(BIG, 0x8);
         // Sparse without ATS, and with.
-        bench.set(PD0 + 32, 0x18);
-        bench.set(PD1 + 8, 0x8);
+        fixture.set(PD0 + 32, 0x18);
+        fixture.set(PD1 + 8, 0x8);
         // Invalid without ATS.
-        bench.set(PD1 + 16, 0x10);
+        fixture.set(PD1 + 16, 0x10);
 
         for sparse in [0, 0x20_0000, 0x40_0000, 0x2000_0000] {
-            assert_eq!(walk(&bench, sparse), Err(Fault::Sparse));
+            assert_eq!(walk(&fixture, sparse), Err(Fault::Sparse));
         }
-        assert_eq!(walk(&bench, 0x4000_0000), Err(Fault::Unmapped));
+        assert_eq!(walk(&fixture, 0x4000_0000), Err(Fault::Unmapped));
 
         // No small pages below.
-        bench.set(PD0, 0x1_6112);
-        bench.set(SMALL, 0x5001);
-        bench.set(BIG, 0x18);
-        assert_eq!(walk(&bench, 0), Err(Fault::Unmapped));
-        bench.set(BIG, 0);
-        assert_eq!(walk(&bench, 0), Ok(plain(0x5000, PageSize::Size4K)));
-        bench.gpu.check_clean()
+        fixture.set(PD0, 0x1_6112);
+        fixture.set(SMALL, 0x5001);
+        fixture.set(BIG, 0x18);
+        assert_eq!(walk(&fixture, 0), Err(Fault::Unmapped));
+        fixture.set(BIG, 0);
+        assert_eq!(walk(&fixture, 0), Ok(plain(0x5000, PageSize::Size4K)));
+        // The big page wins while both are valid.
+        fixture.set(BIG, 0x3_0001);
+        assert_eq!(walk(&fixture, 0), Ok(plain(0x3_0000, PageSize::Size64K)));
+        fixture.gpu.check_clean()
     }
 
     #[test]
     fn words_without_a_meaning() -> Result {
-        let bench = bench(Generation::Hopper)?;
+        let fixture = fixture(Generation::Hopper)?;
         for (entry, word) in [
             (PDB, 0x1_1013),
             (PD1, 0x1_4022),
@@ -214,10 +269,10 @@ mod suite {
             (SMALL, 0x5701),
             (SMALL, 0x0010_0000_0000_5001),
         ] {
-            write_directories(&bench);
-            bench.set(SMALL, 0x5001);
-            bench.set(entry, word);
-            assert_eq!(walk(&bench, 0), Err(Fault::Invalid));
+            write_directories(&fixture);
+            fixture.set(SMALL, 0x5001);
+            fixture.set(entry, word);
+            assert_eq!(walk(&fixture, 0), Err(Fault::Invalid));
         }
         Ok(())
     }
@@ -228,20 +283,20 @@ mod suite {
             (Generation::Hopper, 0x0040_0021),
             (Generation::Blackwell, 0x0080_0021),
         ] {
-            let bench = bench(generation)?;
-            bench.bar.write32(0x21, 0x10_fd40)?;
-            bench.set(0x21_0000, 7);
-            assert_eq!(bench.bar.read64(0x70_0000)?, 7);
-            bench.gpu.check_clean()?;
+            let fixture = fixture(generation)?;
+            fixture.bar.write32(0x21, 0x10_fd40)?;
+            fixture.set(0x21_0000, 7);
+            assert_eq!(fixture.bar.read64(0x70_0000)?, 7);
+            fixture.gpu.check_clean()?;
 
-            bench.bar.write32(too_large, 0x10_fd40)?;
+            fixture.bar.write32(too_large, 0x10_fd40)?;
             assert_eq!(
-                bench.gpu.take_violation(),
+                fixture.gpu.take_violation(),
                 Some(Violation::WindowValue(too_large))
             );
-            bench.bar.write32(0x21, 0x1700)?;
+            fixture.bar.write32(0x21, 0x1700)?;
             assert_eq!(
-                bench.gpu.take_violation(),
+                fixture.gpu.take_violation(),
                 Some(Violation::Register(0x1700))
             );
         }
