@@ -18,6 +18,8 @@ const SET: &[&str] = &["CONFIG_64BIT", "CONFIG_NOVA_CORE_KUNIT_TEST"];
 /// The options that the files may ask for and that are not set.
 const NOT_SET: &[&str] = &[
     "CONFIG_32BIT",
+    // The suites that need parts of the kernel that the stand-in lacks.
+    "CONFIG_KUNIT",
     "CONFIG_INDIRECT_IOMEM",
     "CONFIG_LOCKDEP",
     "CONFIG_NOVA_CORE_MM_SELFTEST",

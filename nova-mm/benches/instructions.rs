@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Instructions that the driver itself takes for each page of a job, and pages per second.
+//! What the driver itself takes for a job: instructions for each page, system memory, and accesses
+//! to the hardware.
 //!
 //! The hardware does nothing here, so it costs nothing. Instruction counts of callgrind do not
 //! depend on the load of the machine, so they can be held to a bound. The program runs itself under
@@ -9,7 +10,10 @@
 //!
 //! Run by `cargo bench -p nova-mm`; exits with 1 if a bound is broken.
 
-use nova_mm::host::bench::{Bench, Operation};
+use nova_mm::host::{
+    bench::{system_memory, teardown_of, Bench, Operation},
+    bench_va::{VaBench, VaOperation},
+};
 use std::{
     env,
     process::{Command, ExitCode},
@@ -22,9 +26,23 @@ const CHILD: &str = "NOVA_MM_BENCH_RUN";
 /// Number of pages of 4 KiB in a page of 2 MiB.
 const LARGE: u64 = 512;
 
+/// Number of pages of 4 KiB in 64 GiB.
+const PAGES_OF_64G: u64 = 16 << 20;
+
 /// How many instructions a page may take in a large job for one that it takes in a job of a quarter
 /// of the size: costs are linear.
 const LINEAR: f64 = 1.05;
+
+/// How many instructions a job for one page of a buffer of 15,000 blocks may take for one that it
+/// takes if there are 6.
+const FRAGMENTED: f64 = 1.5;
+
+/// How much system memory 64 GiB in pages of 4 KiB may take.
+const SYSTEM_MEMORY: u64 = 20 << 20;
+
+/// How many accesses there may be in a hold of the hardware lock: the entries of a table, a move of
+/// the window for its start and for that of another table, and the last word read back.
+const HOLD: u64 = 512 + 3;
 
 /// An operation, and what is done before it.
 struct Case {
@@ -35,11 +53,11 @@ struct Case {
     pages: u64,
     /// How many of them are counted as one.
     unit: u64,
-    /// How many instructions the stage "run" may take for a page: a quarter more than it does.
+    /// How many instructions the stage "run" may take for a page.
     bound: f64,
 }
 
-use Operation::{MapLarge, MapSmall, Protect, Unmap};
+use Operation::{MapLarge, MapOne, MapSmall, Protect, Unmap};
 
 const CASES: &[Case] = &[
     Case {
@@ -48,7 +66,7 @@ const CASES: &[Case] = &[
         operation: MapSmall,
         pages: 64 * LARGE,
         unit: 1,
-        bound: 520.0,
+        bound: 45.0,
     },
     Case {
         name: "map 4 KiB, tables are there",
@@ -56,7 +74,7 @@ const CASES: &[Case] = &[
         operation: MapSmall,
         pages: 64 * LARGE,
         unit: 1,
-        bound: 620.0,
+        bound: 50.0,
     },
     Case {
         name: "protect 4 KiB",
@@ -64,7 +82,7 @@ const CASES: &[Case] = &[
         operation: Protect,
         pages: 64 * LARGE,
         unit: 1,
-        bound: 830.0,
+        bound: 50.0,
     },
     Case {
         name: "unmap 4 KiB",
@@ -80,7 +98,7 @@ const CASES: &[Case] = &[
         operation: MapLarge,
         pages: 512 * LARGE,
         unit: LARGE,
-        bound: 730.0,
+        bound: 120.0,
     },
     Case {
         name: "map 2 MiB, tables are there",
@@ -88,7 +106,7 @@ const CASES: &[Case] = &[
         operation: MapLarge,
         pages: 512 * LARGE,
         unit: LARGE,
-        bound: 740.0,
+        bound: 120.0,
     },
     Case {
         name: "unmap 2 MiB",
@@ -96,14 +114,54 @@ const CASES: &[Case] = &[
         operation: Unmap,
         pages: 512 * LARGE,
         unit: LARGE,
-        bound: 6.0,
+        bound: 10.0,
+    },
+];
+
+/// How many instructions a request may take with the most ranges in use for one that it takes with
+/// the fewest: costs are logarithmic, so the ratio is below 2.
+const LOGARITHMIC: f64 = 3.0;
+
+/// A request for virtual addresses.
+struct VaCase {
+    name: &'static str,
+    operation: VaOperation,
+    /// The numbers of ranges in use, or of gaps, that are compared.
+    few: u64,
+    many: u64,
+}
+
+const VA_CASES: &[VaCase] = &[
+    VaCase {
+        name: "reserve the highest page, free it",
+        operation: VaOperation::Highest,
+        few: 1_000,
+        many: 30_000,
+    },
+    VaCase {
+        name: "reserve a fixed page, free it",
+        operation: VaOperation::Fixed,
+        few: 1_000,
+        many: 30_000,
+    },
+    VaCase {
+        name: "2 pages below one-page holes",
+        operation: VaOperation::Holes,
+        few: 500,
+        many: 15_000,
+    },
+    VaCase {
+        name: "2 MiB below misaligned gaps",
+        operation: VaOperation::Misaligned,
+        few: 500,
+        many: 15_000,
     },
 ];
 
 #[no_mangle]
 #[inline(never)]
-fn nova_bench_submit(bench: &mut Bench, operation: Operation) {
-    bench.submit(operation);
+fn nova_bench_prepare(bench: &mut Bench, operation: Operation) {
+    bench.prepare(operation);
 }
 
 #[no_mangle]
@@ -114,17 +172,29 @@ fn nova_bench_run(bench: &mut Bench) {
 
 #[no_mangle]
 #[inline(never)]
-fn nova_bench_clean_up(bench: &mut Bench) {
-    bench.clean_up();
+fn nova_bench_free(bench: &mut Bench) {
+    bench.free();
 }
 
-const STAGES: [&str; 3] = ["nova_bench_submit", "nova_bench_run", "nova_bench_clean_up"];
+#[no_mangle]
+#[inline(never)]
+fn nova_bench_all(bench: &mut Bench) {
+    bench.complete(MapOne);
+}
+
+#[no_mangle]
+#[inline(never)]
+fn nova_bench_va(bench: &mut VaBench) {
+    bench.run();
+}
+
+const STAGES: [&str; 3] = ["nova_bench_prepare", "nova_bench_run", "nova_bench_free"];
 
 fn main() -> ExitCode {
     match env::var(CHILD) {
         Ok(what) => {
-            let (pages, name) = what.split_once(' ').expect("a number and a case");
-            run(find(name), pages.parse().expect("a number"));
+            let (number, name) = what.split_once(' ').expect("a number and a case");
+            child(number.parse().expect("a number"), name);
             ExitCode::SUCCESS
         }
         Err(_) => match measure() {
@@ -140,53 +210,138 @@ fn failure(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn find(name: &str) -> &'static Case {
+/// Does what is measured in this run.
+fn child(number: u64, name: &str) {
+    if name == "fragmented" {
+        let mut bench = Bench::fragmented(number);
+        // The tables are there.
+        bench.complete(MapOne);
+        nova_bench_all(&mut bench);
+        return;
+    }
+    if let Some(case) = VA_CASES.iter().find(|case| case.name == name) {
+        nova_bench_va(&mut VaBench::new(case.operation, number));
+        return;
+    }
     let case = CASES.iter().find(|case| case.name == name);
-    case.expect("a case of the table")
-}
-
-/// Runs the stages of a case, the only ones that go through the measured functions.
-fn run(case: &Case, pages: u64) {
-    let mut bench = Bench::new(pages);
+    let case = case.expect("a case of the table");
+    let mut bench = Bench::new(number);
     for operation in case.before {
         bench.complete(*operation);
     }
-    nova_bench_submit(&mut bench, case.operation);
+    nova_bench_prepare(&mut bench, case.operation);
     nova_bench_run(&mut bench);
-    nova_bench_clean_up(&mut bench);
+    nova_bench_free(&mut bench);
 }
 
-/// Measures all, prints the table, and tells whether the bounds hold.
+/// Measures all, prints the tables, and tells whether the bounds hold.
 fn measure() -> Result<bool, String> {
     println!("instructions for each page, counted by callgrind, and pages per second:\n");
     println!(
         "{:<28} {:>8} {:>8} {:>8} {:>6} {:>7}  {:<7} {:>12}",
-        "", "submit", "run", "clean up", "bound", "linear", "", "pages/s"
+        "", "prepare", "run", "free", "bound", "linear", "", "pages/s"
     );
     let mut holds = true;
     for case in CASES {
         holds &= row(case)?;
     }
-    println!("\nbound: of instructions in run; linear: those of a page in a job four times the size, at most {LINEAR}");
+    println!("\nbound: of instructions in run; linear: those of a page in a job four times the size, at most {LINEAR}\n");
+
+    let [few, many] =
+        [6, 15_000].map(|blocks| instructions("nova_bench_all", "fragmented", blocks));
+    let (few, many) = (few?, many?);
+    holds &= line(
+        "job for one page, all stages, buffer of 6 blocks, of 15,000",
+        &format!("{few}, {many} instructions"),
+        many as f64 / few as f64 <= FRAGMENTED,
+        &format!(
+            "ratio {:.3}, at most {FRAGMENTED}",
+            many as f64 / few as f64
+        ),
+    );
+    for case in VA_CASES {
+        holds &= va_line(case)?;
+    }
+    let bytes = system_memory(PAGES_OF_64G);
+    holds &= line(
+        "system memory for 64 GiB in pages of 4 KiB",
+        &format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        bytes <= SYSTEM_MEMORY,
+        &format!("at most {} MiB", SYSTEM_MEMORY >> 20),
+    );
+    let mut bench = Bench::counting(PAGES_OF_64G);
+    bench.prepare(MapSmall);
+    bench.take_counts();
+    bench.run();
+    let counts = bench.take_counts();
+    holds &= line(
+        "longest hold of the hardware lock, 64 GiB in pages of 4 KiB",
+        &format!(
+            "{} accesses of {}",
+            counts.longest_hold,
+            counts.entries + counts.reads + counts.moves
+        ),
+        counts.longest_hold <= HOLD,
+        &format!("at most {HOLD}"),
+    );
+    drop(bench);
+    let count = 15_000;
+    let counts = teardown_of(count);
+    let tables = (2 * count).div_ceil(LARGE);
+    holds &= line(
+        "teardown of 15,000 mappings",
+        &format!(
+            "{} entries, {} moves, {} reads",
+            counts.entries, counts.moves, counts.reads
+        ),
+        counts.moves + counts.reads <= tables,
+        &format!("at most {tables}, the number of tables"),
+    );
     Ok(holds)
+}
+
+/// Compares a request for virtual addresses with few and with many ranges in use.
+fn va_line(case: &VaCase) -> Result<bool, String> {
+    let few = instructions("nova_bench_va", case.name, case.few)?;
+    let many = instructions("nova_bench_va", case.name, case.many)?;
+    let ratio = many as f64 / few as f64;
+    Ok(line(
+        &format!("{}, {} ranges, {}", case.name, case.few, case.many),
+        &format!("{few}, {many} instructions"),
+        ratio <= LOGARITHMIC,
+        &format!("ratio {ratio:.3}, at most {LOGARITHMIC}"),
+    ))
+}
+
+fn line(what: &str, value: &str, holds: bool, bound: &str) -> bool {
+    println!(
+        "{what:<62} {value:<44} {bound:<32} {}",
+        if holds { "holds" } else { "BROKEN" }
+    );
+    holds
 }
 
 fn row(case: &Case) -> Result<bool, String> {
     let mut counts = [0.0; 3];
     for (count, stage) in counts.iter_mut().zip(STAGES) {
-        *count = instructions(stage, case, case.pages)?;
+        *count = for_each_page(stage, case, case.pages)?;
     }
-    let [submit, run, clean_up] = counts;
-    let linear = run / instructions("nova_bench_run", case, case.pages / 4)?;
+    let [prepare, run, free] = counts;
+    let linear = run / for_each_page("nova_bench_run", case, case.pages / 4)?;
     let holds = run <= case.bound && linear <= LINEAR;
     println!(
-        "{:<28} {submit:>8.1} {run:>8.1} {clean_up:>8.1} {:>6} {linear:>7.3}  {:<7} {:>12.0}",
+        "{:<28} {prepare:>8.1} {run:>8.1} {free:>8.1} {:>6} {linear:>7.3}  {:<7} {:>12.0}",
         case.name,
         case.bound,
         if holds { "holds" } else { "BROKEN" },
         pages_per_second(case),
     );
     Ok(holds)
+}
+
+fn for_each_page(stage: &str, case: &Case, pages: u64) -> Result<f64, String> {
+    let count = instructions(stage, case.name, pages)?;
+    Ok(count as f64 / (pages / case.unit) as f64)
 }
 
 /// Does the operation for a while, in all stages.
@@ -206,14 +361,14 @@ fn pages_per_second(case: &Case) -> f64 {
     pages as f64 / spent.as_secs_f64()
 }
 
-/// Counts the instructions inside of `stage` for each page, by a run of this program under callgrind.
-fn instructions(stage: &str, case: &Case, pages: u64) -> Result<f64, String> {
+/// Counts the instructions inside of `stage`, by a run of this program under callgrind.
+fn instructions(stage: &str, name: &str, number: u64) -> Result<u64, String> {
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect={stage}"))
         .arg(program)
-        .env(CHILD, format!("{pages} {}", case.name))
+        .env(CHILD, format!("{number} {name}"))
         .output()
         .map_err(|error| {
             format!("cannot run valgrind ({error}); install it: apt-get install valgrind")
@@ -227,12 +382,12 @@ fn instructions(stage: &str, case: &Case, pages: u64) -> Result<f64, String> {
         .lines()
         .find_map(|line| line.split("Collected :").nth(1))
         .and_then(|count| count.trim().parse().ok())
-        .ok_or_else(|| format!("callgrind told no count for {stage}:\n{messages}"))?;
+        .ok_or_else(|| format!("callgrind printed no count for {stage}:\n{messages}"))?;
     // Less than this, and the function was not seen or was optimised away.
     if collected < 100 {
         return Err(format!(
             "callgrind counted {collected} instructions in {stage}, which cannot be all"
         ));
     }
-    Ok(collected as f64 / (pages / case.unit) as f64)
+    Ok(collected)
 }

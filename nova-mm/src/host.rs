@@ -3,8 +3,7 @@
 //! Tests that need the knobs of the stand-in, or more time than KUnit has; figures and a benchmark.
 
 pub mod bench;
-#[cfg(test)]
-mod changed;
+pub mod bench_va;
 #[cfg(test)]
 mod dropped;
 #[cfg(test)]
@@ -15,3 +14,5 @@ mod random;
 mod reference;
 #[cfg(test)]
 mod threads;
+#[cfg(test)]
+mod va;

@@ -5,50 +5,49 @@
 
 use crate::mm::{
     address::PAGE_SIZE,
-    format::{v2::MmuV2, v3::MmuV3},
-    vmm::{
-        job::Access::ReadWrite,
-        tests::{
-            bench::{Bench, TestFormat, LARGE},
-            random::places,
-        },
+    format::{v2::MmuV2, v3::MmuV3, Access::ReadWrite},
+    model::Direction,
+    vmm::tests::{
+        fixture::{Fixture, TestFormat, LARGE},
+        random::places,
     },
 };
 use kernel::{error::Result, host};
 
-/// Makes an address space with small pages, large ones, and directories of all levels.
-fn mapped<F: TestFormat>(of_bar: bool) -> Result<Bench<F>> {
-    let bench = match of_bar {
-        true => places::bench_of_bar::<F>()?,
-        false => Bench::new()?,
+/// Creates an address space with small pages, large ones, and directories of all levels.
+fn mapped<F: TestFormat>(of_bar: bool) -> Result<Fixture<F>> {
+    let fixture = match of_bar {
+        true => places::fixture_of_bar::<F>()?,
+        false => Fixture::new()?,
     };
-    for (pages, skip) in [(32 * LARGE, 1), (8 * LARGE, 0)] {
-        let vram = bench.alloc(pages + skip)?;
-        let va = bench.reserve(pages)?;
-        bench.map(&va, 0..pages, &vram, skip, ReadWrite)?;
+    // The firmware uses pages below that.
+    let first = 20 * LARGE;
+    for (start, pages, skip) in [(first, 32 * LARGE, 1), (first + 32 * LARGE, 8 * LARGE, 0)] {
+        let vram = fixture.alloc(pages + skip)?;
+        let va = fixture.reserve_at(start..start + pages)?;
+        fixture.map(&va, 0..pages, &vram, skip, ReadWrite)?;
     }
-    Ok(bench)
+    Ok(fixture)
 }
 
-/// Drops the result of `make`, first the address space, then the allocators. Returns how much of the
-/// VRAM for data stayed allocated in between, in pages.
-fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Bench<F>>) -> u64 {
+/// Drops the result of `make`: first the address space, then the allocators. Returns how many pages
+/// of the VRAM for data stayed allocated in between.
+fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Fixture<F>>) -> u64 {
     let live = host::live_objects();
-    let Bench {
+    let Fixture {
         vmm,
         data,
         memory,
         gpu,
-        bar,
-        mmu,
+        hw,
         ..
     } = make().unwrap();
     let mapped = host::live_objects();
     drop(vmm);
-    // Each table has a shadow.
+    // Each table is an object.
     assert!(host::live_objects() < mapped - 32);
     let kept = data.kept() / PAGE_SIZE;
-    drop((data, memory, gpu, bar, mmu));
+    drop((data, memory, gpu, hw));
     assert_eq!(host::live_objects(), live, "something leaks");
     assert_eq!(host::take_warnings(), 0);
     kept
@@ -57,36 +56,59 @@ fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Bench<F>>) -> u64 {
 fn dropped<F: TestFormat>() {
     const ALL: u64 = (64 + 8) * LARGE;
 
-    // Without a teardown, mapped or in quarantine.
     for of_bar in [false, true] {
+        // Without a teardown.
         assert_eq!(drop_all(|| mapped::<F>(of_bar)), ALL);
-        let in_quarantine = || {
-            let bench = mapped::<F>(of_bar)?;
-            bench.gpu.hang_invalidate(0);
-            bench.teardown().unwrap_err();
-            Ok(bench)
+        // After a teardown whose invalidation timed out, and after one that was interrupted.
+        let timed_out = || {
+            let fixture = mapped::<F>(of_bar)?;
+            fixture.gpu.hang_invalidate(0);
+            fixture.teardown().unwrap_err();
+            Ok(fixture)
         };
-        assert_eq!(drop_all(in_quarantine), ALL);
+        assert_eq!(drop_all(timed_out), ALL);
+        let interrupted = || {
+            let fixture = mapped::<F>(of_bar)?;
+            fixture.gpu.fail_access(Direction::Write, 1);
+            fixture.teardown().unwrap_err();
+            Ok(fixture)
+        };
+        assert_eq!(drop_all(interrupted), ALL);
     }
 
     // Unmapped by a job whose invalidation timed out.
     let unmapped = || {
-        let bench = Bench::<F>::new()?;
-        let vram = bench.alloc(64 * LARGE)?;
-        let va = bench.reserve(40 * LARGE)?;
-        bench.map(&va, 0..40 * LARGE, &vram, 1, ReadWrite)?;
-        bench.gpu.hang_invalidate(0);
-        bench.unmap(&va, 0..40 * LARGE).unwrap_err();
-        Ok(bench)
+        let fixture = Fixture::<F>::new()?;
+        let vram = fixture.alloc(64 * LARGE)?;
+        let va = fixture.reserve(40 * LARGE)?;
+        fixture.map(&va, 0..40 * LARGE, &vram, 1, ReadWrite)?;
+        fixture.gpu.hang_invalidate(0);
+        fixture.unmap(&va, 0..40 * LARGE).unwrap_err();
+        Ok(fixture)
     };
     assert_eq!(drop_all(unmapped), 64 * LARGE);
 
-    // After a teardown, nothing stays allocated.
+    // Prepared jobs keep nothing.
     let live = host::live_objects();
-    let bench = mapped::<F>(true).unwrap();
-    bench.teardown().unwrap();
-    assert_eq!((bench.data.kept(), bench.memory.kept()), (0, 0));
-    drop(bench);
+    let fixture = Fixture::<F>::new().unwrap();
+    let vram = fixture.alloc(64 * LARGE).unwrap();
+    let va = fixture.reserve(40 * LARGE).unwrap();
+    let job = fixture
+        .prepare_map(&va, 0..40 * LARGE, &vram, 1, ReadWrite)
+        .unwrap();
+    let (data, memory) = (fixture.data.clone(), fixture.memory.clone());
+    drop((fixture, vram));
+    drop(job);
+    assert_eq!((data.avail(), data.kept()), (data.size(), 0));
+    assert_eq!((memory.avail(), memory.kept()), (memory.size(), 0));
+    drop((data, memory));
+    assert_eq!(host::live_objects(), live);
+
+    // Nor does anything stay allocated after a teardown.
+    let fixture = mapped::<F>(true).unwrap();
+    fixture.teardown().unwrap();
+    assert_eq!((fixture.data.kept(), fixture.memory.kept()), (0, 0));
+    drop(fixture);
     assert_eq!(host::live_objects(), live);
 }
 

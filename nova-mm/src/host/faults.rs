@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each allocation of memory that an operation makes fails once: then nothing has changed, and
-//! nothing leaks. While a job runs, all of them fail.
+//! Each memory allocation of an operation fails once. The operation then has no effect, and nothing
+//! leaks. Jobs do not allocate or free memory while they run.
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
-    bar1::tests::Fixture,
-    format::{v2::MmuV2, v3::MmuV3},
-    va::VaRequest,
+    bar1::tests::Fixture as Bar1Fixture,
+    format::{v2::MmuV2, v3::MmuV3, Access},
+    va::{VaRequest, VaSpace},
     vmm::{
-        job::{Access, Memory},
         tests::{
-            bench::{vfns, Bench, TestFormat, BAR_PAGES},
             faults::{Scene, OPERATIONS},
+            fixture::{all_pages, vfns, Fixture, TestFormat, BAR_PAGES},
             random::places,
         },
         Vmm,
@@ -20,40 +19,61 @@ use crate::mm::{
 };
 use kernel::{error::code::ENOMEM, host, prelude::*, sync::Arc};
 
-/// Runs `run` with the first, the second, … allocation failing, until it makes no more of them, and
-/// calls `check` after each failure. Returns what it makes in the end, and how many failed.
-fn each_allocation<T>(
+/// Calls `run` with the first allocation failing, then with the second, and so on, until it succeeds.
+/// Calls `check` after each failure. Returns the result, and the number of allocations that failed.
+///
+/// Page tables that a failed call has zeroed are tracked by the VRAM allocator as blocks of their
+/// own. So each failure is repeated, and must not leave more objects behind than the first time.
+pub(super) fn each_allocation<T>(
     what: &str,
     mut run: impl FnMut() -> Result<T>,
     mut check: impl FnMut(),
 ) -> (T, usize) {
     for n in 1.. {
-        let live = host::live_objects();
-        host::fail_allocation(n);
-        let result = run();
-        let failed = host::allocation_to_fail() == 0;
-        host::fail_allocation(0);
-        assert_eq!(host::take_warnings(), 0, "{what}: warnings");
-        if !failed {
-            let made = result.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        if let Some(made) = fail_allocation(what, n, &mut run) {
             return (made, n - 1);
         }
-        assert_eq!(result.err(), Some(ENOMEM), "{what}: allocation {n} fails");
-        assert_eq!(host::live_objects(), live, "{what}: allocation {n} leaks");
+        check();
+        let live = host::live_objects();
+        if fail_allocation(what, n, &mut run).is_none() {
+            assert!(host::live_objects() <= live, "{what}: allocation {n} leaks");
+        }
         check();
     }
     unreachable!()
 }
 
-/// Calls `run` while every allocation fails; it may not even ask for one.
+/// Calls `run` with allocation `n` failing. Returns the result if it makes fewer allocations.
+fn fail_allocation<T>(what: &str, n: usize, run: &mut impl FnMut() -> Result<T>) -> Option<T> {
+    host::fail_allocation(n);
+    let result = run();
+    let failed = host::allocation_to_fail() == 0;
+    host::fail_allocation(0);
+    assert_eq!(host::take_warnings(), 0, "{what}: warnings");
+    if !failed {
+        return Some(result.unwrap_or_else(|error| panic!("{what}: {error:?}")));
+    }
+    assert_eq!(result.err(), Some(ENOMEM), "{what}: allocation {n} fails");
+    None
+}
+
+/// Calls `run` while every allocation fails. Panics if `run` attempts one.
 pub(super) fn without_allocations<T>(run: impl FnOnce() -> T) -> T {
     let asked = host::allocations();
     let result = host::fail_all_allocations(run);
-    assert_eq!(host::allocations(), asked, "a job allocates while it runs");
+    assert_eq!(host::allocations(), asked, "attempted an allocation");
     result
 }
 
-/// All operations, on tables that are there and that are not.
+/// Calls `run`, and panics if it allocates or frees memory.
+fn with_fixed_memory<T>(run: impl FnOnce() -> T) -> T {
+    let live = (host::live_objects(), host::live_bytes());
+    let result = without_allocations(run);
+    assert_eq!((host::live_objects(), host::live_bytes()), live);
+    result
+}
+
+/// All operations, on an address space that is empty and on one that is not.
 fn operations<F: TestFormat>() {
     let live = host::live_objects();
     let mut failures = 0;
@@ -61,20 +81,19 @@ fn operations<F: TestFormat>() {
         for operation in &OPERATIONS {
             let mut scene = Scene::<F>::new(populated).unwrap();
             let (mapped, held) = (scene.mapped().unwrap(), scene.held());
-            let (job, failed) = each_allocation(
+            let (mut job, failed) = each_allocation(
                 &format!("{operation:?}"),
-                || scene.submit(operation),
+                || scene.prepare(operation),
                 || assert_eq!(scene.held(), held),
             );
             failures += failed;
             assert!(scene.mapped().unwrap() == mapped);
-            scene.bench.check().unwrap();
+            scene.fixture.check().unwrap();
 
-            let bench = &scene.bench;
-            let ran = without_allocations(|| bench.run(job));
-            ran.cleanup().unwrap();
+            with_fixed_memory(|| job.run()).unwrap();
+            without_allocations(|| job.free());
             scene.check().unwrap();
-            without_allocations(|| bench_teardown(&scene));
+            without_allocations(|| scene.fixture.teardown()).unwrap();
             scene.end().unwrap();
         }
     }
@@ -82,92 +101,121 @@ fn operations<F: TestFormat>() {
     assert_eq!(host::live_objects(), live, "something leaks");
 }
 
-fn bench_teardown<F: TestFormat>(scene: &Scene<F>) {
-    scene.bench.teardown().unwrap();
+/// Jobs that fail: on a GPU that does not answer, and after a teardown.
+fn failing_jobs<F: TestFormat>() {
+    let live = host::live_objects();
+    for operation in &OPERATIONS {
+        let scene = Scene::<F>::new(true).unwrap();
+        let mut jobs = [(); 3].map(|()| scene.prepare(operation).unwrap());
+        scene.fixture.gpu.hang_invalidate(0);
+        for job in &mut jobs {
+            with_fixed_memory(|| job.run()).unwrap_err();
+        }
+        without_allocations(|| scene.fixture.vmm.retry_invalidate()).unwrap_err();
+        scene.fixture.gpu.recover();
+        without_allocations(|| scene.fixture.vmm.retry_invalidate()).unwrap();
+        without_allocations(|| scene.fixture.teardown()).unwrap();
+        for job in &mut jobs {
+            with_fixed_memory(|| job.run()).unwrap_err();
+        }
+        without_allocations(|| drop(jobs));
+        scene.end().unwrap();
+    }
+    assert_eq!(host::live_objects(), live, "something leaks");
 }
 
-/// Reservations of addresses.
+/// Reservations of virtual addresses.
 fn reservations<F: TestFormat>() {
-    let bench = Bench::<F>::new().unwrap();
-    let any = VaRequest::Any {
+    let live = host::live_objects();
+    let va = VaSpace::new(all_pages::<F>().unwrap(), F::mmu().va_bits()).unwrap();
+    let highest = VaRequest::Highest {
         pages: 7,
         align: PageSize::Size64K,
     };
-    for request in [any, VaRequest::Fixed(vfns(1..5).unwrap())] {
-        let (va, failed) = each_allocation("reserve", || bench.vmm.reserve(request.clone()), || ());
-        assert!(failed >= 2);
+    for request in [highest, VaRequest::Fixed(vfns(1..5).unwrap())] {
+        let (va, failed) = each_allocation("reserve", || va.reserve(request.clone()), || ());
+        assert!(failed >= 1);
         drop(va);
     }
-    let end = (1 << F::VA_BITS) / PAGE_SIZE;
-    bench.reserve_at(0..end).expect("all is free");
+    let all = VaRequest::Fixed(all_pages::<F>().unwrap());
+    va.reserve(all).expect("all addresses are free");
+    drop(va);
+    assert_eq!(host::live_objects(), live, "something leaks");
 }
 
-/// Address spaces, with a root of their own and with one of the firmware.
+/// Address spaces with a root of their own, and with a root of the firmware.
 fn address_spaces<F: TestFormat>() {
-    let bench = Bench::<F>::new().unwrap();
-    let avail = bench.memory.avail();
-    let check = || assert_eq!(bench.memory.avail(), avail);
-    let new = || {
-        let limits = vfns(0..0x1234)?;
-        Vmm::<F>::new(limits, bench.memory.clone(), &bench.mmu, &bench.bar)
-    };
+    let live = host::live_objects();
+    let fixture = Fixture::<F>::new().unwrap();
+    let (hw, memory) = (&fixture.hw, &fixture.memory);
+    let avail = memory.avail();
+    let check = || assert_eq!(memory.avail(), avail);
+    let new = || Vmm::new(hw.clone(), memory.clone(), vfns(0..0x1234)?);
     let (vmm, failed) = each_allocation("Vmm::new", new, check);
     assert!(failed >= 5);
     drop(vmm);
     check();
 
-    let bench = places::bench_of_bar::<F>().unwrap();
-    let root = bench.vmm.pdb();
-    let of_bar = || {
-        let limits = vfns(0..BAR_PAGES)?;
-        Vmm::<F>::of_bar(root, limits, bench.memory.clone(), &bench.mmu, &bench.bar)
-    };
+    drop(fixture);
+    let fixture = places::fixture_of_bar::<F>().unwrap();
+    let (hw, memory) = (&fixture.hw, &fixture.memory);
+    let root = fixture.pdb();
+    let of_bar = || Vmm::of_bar(hw.clone(), memory.clone(), vfns(0..BAR_PAGES)?, root);
     let (vmm, failed) = each_allocation("Vmm::of_bar", of_bar, || ());
     assert!(failed >= 10);
     drop(vmm);
-    places::check_firmware(&bench).unwrap();
+    places::check_firmware(&fixture).unwrap();
+    drop(fixture);
+    assert_eq!(host::live_objects(), live, "something leaks");
 }
 
-/// Mappings of BAR1. To unmap them, nothing is allocated.
+/// Mappings of BAR1. Unmapping them does not allocate.
 #[test]
 fn bar1() {
-    let fixture = Fixture::new().unwrap();
-    let bar0 = fixture.gpu.bar0();
+    let live = host::live_objects();
+    let fixture = Bar1Fixture::new().unwrap();
+    let root = fixture.bar1.pdb().address();
     let avail = fixture.vram.avail();
 
     for size in [PAGE_SIZE, PageSize::Size2M.bytes()] {
         let vram = fixture.vram.alloc(size, PageSize::Size2M).unwrap();
-        let memory = Memory {
-            vram: Arc::new(vram, GFP_KERNEL).unwrap(),
-            offset: 0,
-        };
+        let vram = Arc::new(vram, GFP_KERNEL).unwrap();
         let held = fixture.vram.avail();
-        let access = Access::ReadWrite;
-        let map = || {
-            fixture
-                .bar1
-                .map(memory.clone(), size, access, &fixture.mmu, &bar0)
-        };
         let check = || {
+            // Mappings of earlier calls were dropped.
+            without_allocations(|| fixture.bar1.unmap_dropped()).unwrap();
             assert_eq!(fixture.vram.avail(), held);
-            assert_eq!(fixture.gpu.vram_read64(fixture.bar1.root()), 0);
+            assert_eq!(fixture.gpu.vram_read64(root), 0);
         };
-        let (mapping, failed) = each_allocation("Bar1::map", map, check);
+        let map = || {
+            let mapping = fixture.bar1.map(&vram, 0, size, Access::ReadWrite)?;
+            without_allocations(|| mapping.unmap())
+        };
+        let ((), failed) = each_allocation("Bar1::map", map, check);
         assert!(failed >= 10);
-        let unmap = || mapping.unmap(&fixture.mmu, &bar0);
-        without_allocations(unmap).unwrap();
         check();
-        drop(map().unwrap());
-        without_allocations(|| fixture.bar1.unmap_dropped(&fixture.mmu, &bar0)).unwrap();
+        drop(fixture.bar1.map(&vram, 0, size, Access::ReadWrite).unwrap());
         check();
     }
-    without_allocations(|| fixture.bar1.teardown(&fixture.mmu, &bar0)).unwrap();
+    let vram = fixture.vram.alloc(PAGE_SIZE, PageSize::Size4K).unwrap();
+    let vram = Arc::new(vram, GFP_KERNEL).unwrap();
+    let mapping = fixture.bar1.map(&vram, 0, PAGE_SIZE, Access::ReadOnly);
+    drop(vram);
+    without_allocations(|| fixture.bar1.teardown()).unwrap();
+    without_allocations(|| drop(mapping));
     assert_eq!(fixture.vram.avail(), avail);
+    drop(fixture);
+    assert_eq!(host::live_objects(), live, "something leaks");
 }
 
 #[test]
 fn operations_v2() {
     operations::<MmuV2>();
+}
+
+#[test]
+fn failing_jobs_v2() {
+    failing_jobs::<MmuV2>();
 }
 
 #[test]
@@ -183,6 +231,11 @@ fn address_spaces_v2() {
 #[test]
 fn operations_v3() {
     operations::<MmuV3>();
+}
+
+#[test]
+fn failing_jobs_v3() {
+    failing_jobs::<MmuV3>();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::faults::without_allocations;
 use crate::mm::{
     format::{v2::MmuV2, v3::MmuV3},
     vmm::tests::{
-        bench::TestFormat,
+        fixture::TestFormat,
         random::{Plan, PLAN},
     },
 };

@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What page tables cost that are walked through for each page, for comparison.
+//! The costs of page tables that are walked for each page, for comparison.
 //!
 //! This is the shape of the address spaces that were proposed for nova-core before: two passes over
 //! the pages, both of which walk from the root down for each 4 KiB page by reading VRAM. The first
 //! one allocates the tables that are missing and zeroes them word by word; the second one reads the
 //! entry of the page and writes it. Unmapping is the second pass alone; tables stay. There are no
-//! large pages. The window of PRAMIN is moved when an access leaves it, and the TLB is invalidated
+//! large pages. The PRAMIN window is moved when an access leaves it, and the TLB is invalidated
 //! once, as in this series.
 
 use crate::mm::{
     address::{Vfn, VramAddress},
-    format::{Entry, EntryKind, Level, PageSizes, Pte},
-    mmu::Mmu,
-    model::{Counts, SoftGpu},
+    format::{tests::vram_page, Entry, EntryType, Level},
+    mmio::Mmio,
+    model::{Counts, Fault, SoftGpu},
     pramin::{Pramin, PraminWindow},
-    tlb::{Tlb, TlbChange, TlbScope},
+    regs::{
+        InvalidatePdb, NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE as Invalidate,
+        NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB as Pdb,
+        NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB as UpperPdb,
+    },
     vmm::tests::{
-        bench::TestFormat,
-        figures::{self, Case, Layout, NEIGHBOURS},
+        figures::{self, Case, Layout, Operation, FIRST_FRAME, FIRST_PAGE, NEIGHBORS},
+        fixture::TestFormat,
+        observe::DOWNGRADE,
     },
     vram::{TablePage, VramAllocator},
 };
@@ -26,14 +31,10 @@ use crate::num::usize_as_u64;
 use kernel::{error::Result, prelude::*, sync::Arc};
 use std::{marker::PhantomData, ops::Range};
 
-/// Where the range begins that a [`Case`] counts pages from, and its memory.
-const FIRST_PAGE: u64 = 4 << 18;
-const FIRST_FRAME: u64 = 16 << 18;
-
 /// An address space whose tables are walked through for each page.
 pub(super) struct Reference<F> {
     gpu: Arc<SoftGpu>,
-    mmu: Mmu,
+    pramin: Pramin,
     memory: VramAllocator,
     tables: Vec<TablePage>,
     /// Whether each access is followed by a read, so that it has arrived.
@@ -46,11 +47,7 @@ impl<F: TestFormat> Reference<F> {
     pub(super) fn measure(case: &Case, reads_back: bool) -> Result<Counts> {
         let mut reference = Self {
             gpu: figures::gpu::<F>()?,
-            mmu: Mmu {
-                pramin: Pramin::with_hal(F::hal()),
-                tlb: Tlb::new(),
-                page_sizes: PageSizes::COMMON,
-            },
+            pramin: Pramin::with_hal(F::hal()),
             memory: Layout::RootApart.memory()?,
             tables: Vec::new(),
             reads_back,
@@ -58,71 +55,81 @@ impl<F: TestFormat> Reference<F> {
         };
         reference.change(|walk| walk.new_table().map(drop))?;
         if case.populated {
-            for page in NEIGHBOURS {
-                reference.map(page..page + 1, 0)?;
+            for page in NEIGHBORS {
+                reference.update(page..page + 1, Operation::Map(0))?;
             }
         }
-        if let Some((pages, skip)) = &case.before {
-            reference.map(pages.clone(), *skip)?;
+        if let Some((pages, operation)) = &case.before {
+            reference.update(pages.clone(), *operation)?;
         }
 
         reference.gpu.reset_counts();
-        match case.skip {
-            Some(skip) => reference.map(case.pages.clone(), skip)?,
-            None => reference.unmap(case.pages.clone())?,
-        }
+        reference.update(case.pages.clone(), case.operation)?;
         reference.check(case)?;
         Ok(reference.gpu.counts())
     }
 
-    fn map(&mut self, pages: Range<u64>, skip: u64) -> Result {
+    fn update(&mut self, pages: Range<u64>, operation: Operation) -> Result {
         self.change(|walk| {
-            for page in pages.clone() {
-                walk.prepare(page)?;
+            if operation != Operation::Unmap {
+                for page in pages.clone() {
+                    walk.prepare(page)?;
+                }
             }
-            for (page, frame) in pages.clone().zip(skip..) {
-                walk.execute(page, Some(frame))?;
+            for (number, page) in pages.enumerate() {
+                walk.execute(page, Self::entry(operation, number as u64)?)?;
             }
             Ok(())
         })
     }
 
-    fn unmap(&mut self, pages: Range<u64>) -> Result {
-        self.change(|walk| {
-            for page in pages.clone() {
-                walk.execute(page, None)?;
+    /// Returns the entry that an operation writes for its page `number`.
+    fn entry(operation: Operation, number: u64) -> Result<u64> {
+        match operation {
+            Operation::Map(skip) => {
+                let page = vram_page((FIRST_FRAME + skip + number) << 12);
+                let size = F::LEVELS[F::LEVELS.len() - 1].leaf.ok_or(EINVAL)?;
+                F::encode_pte(&page, size)
             }
-            Ok(())
-        })
+            Operation::MapSparse => Ok(F::encode_sparse(EntryType::Pte)[0]),
+            Operation::Unmap => Ok(0),
+        }
     }
 
     /// Makes a change, and invalidates the TLB.
     fn change(&mut self, change: impl FnOnce(&mut Walk<'_, '_, F>) -> Result) -> Result {
         let bar = self.gpu.bar0();
         let mut walk = Walk::<F> {
-            window: self.mmu.pramin.window(&bar),
+            window: self.pramin.window(&bar),
             memory: &self.memory,
             tables: &mut self.tables,
             reads_back: self.reads_back,
             format: PhantomData,
         };
         change(&mut walk)?;
-        let visible = walk.window.finish()?;
-        let root = self.tables[0].address();
-        self.mmu
-            .tlb
-            .invalidate(&bar, visible, root, TlbScope::All, TlbChange::Downgrade)
+        let _ = walk.window.flush()?;
+
+        let InvalidatePdb { pdb, upper_pdb } = InvalidatePdb::vram(self.tables[0].address())?;
+        bar.read32(Invalidate::OFFSET)?;
+        bar.write32(pdb.into(), Pdb::OFFSET)?;
+        bar.write32(upper_pdb.into(), UpperPdb::OFFSET)?;
+        bar.write32(DOWNGRADE, Invalidate::OFFSET)?;
+        let value = bar.read32(Invalidate::OFFSET)?;
+        assert!(!Invalidate::from(value).trigger());
+        Ok(())
     }
 
-    /// Checks that it has done what it is to be compared with.
+    /// Checks that it has done what it is compared with.
     fn check(&self, case: &Case) -> Result {
         for page in [case.pages.start, case.pages.end - 1] {
             let address = Vfn::new(FIRST_PAGE + page)?.address();
             let found = self.gpu.walk(self.tables[0].address(), address);
-            let frame = case
-                .skip
-                .map(|skip| FIRST_FRAME + skip + (page - case.pages.start));
-            assert_eq!(found.ok().map(|found| found.address >> 12), frame);
+            let expected = match case.operation {
+                Operation::Map(skip) => Ok(FIRST_FRAME + skip + (page - case.pages.start)),
+                Operation::MapSparse => Err(Fault::Sparse),
+                Operation::Unmap => Err(Fault::Unmapped),
+            };
+            assert_eq!(found.map(|found| found.address >> 12), expected);
         }
         self.gpu.check_clean()
     }
@@ -144,11 +151,11 @@ impl<F: TestFormat> Walk<'_, '_, F> {
             let table = self.new_table()?;
             let pde = F::own_table(table);
             let [first, second] = match level.kind {
-                EntryKind::Dual => F::encode_dual(None, Some(&pde))?,
+                EntryType::Dual => F::encode_dual(None, Some(&pde))?,
                 _ => [F::encode_pde(&pde)?, 0],
             };
             match level.kind {
-                EntryKind::Dual => self.write(at.checked_add(8)?, second)?,
+                EntryType::Dual => self.write(at.checked_add(8)?, second)?,
                 _ => self.write(at, first)?,
             }
         }
@@ -156,22 +163,14 @@ impl<F: TestFormat> Walk<'_, '_, F> {
     }
 
     /// Walks to the entry of a page, reads it and writes it.
-    fn execute(&mut self, page: u64, frame: Option<u64>) -> Result {
+    fn execute(&mut self, page: u64, entry: u64) -> Result {
         let at = self.walk(page)?.map_err(|_| EINVAL)?;
         self.read(at)?;
-        let word = match frame {
-            Some(frame) => {
-                let address = VramAddress::new((FIRST_FRAME + frame) << 12);
-                let page_4k = F::LEVELS[F::LEVELS.len() - 1].leaf.ok_or(EINVAL)?;
-                F::encode_pte(&Pte::vram(address, false), page_4k)?
-            }
-            None => 0,
-        };
-        self.write(at, word)
+        self.write(at, entry)
     }
 
     /// Returns where the entry of a page is, or the entry that points to no table.
-    // What a walk ends with, which nobody else has a use for.
+    // The result of a walk, which nothing else uses.
     #[allow(clippy::type_complexity)]
     fn walk(&mut self, page: u64) -> Result<Result<VramAddress, (&'static Level, VramAddress)>> {
         let page = Vfn::new(FIRST_PAGE + page)?;
@@ -179,14 +178,14 @@ impl<F: TestFormat> Walk<'_, '_, F> {
         for level in F::LEVELS {
             let words = usize_as_u64(level.kind.words());
             let at = table.checked_add(usize_as_u64(level.index(page)) * words * 8)?;
-            if level.kind == EntryKind::Pte {
+            if level.kind == EntryType::Pte {
                 return Ok(Ok(at));
             }
             let mut entry = [self.read(at)?, 0];
             if words == 2 {
                 entry[1] = self.read(at.checked_add(8)?)?;
             }
-            table = match level.decode::<F>(entry) {
+            table = match level.decode(&F::default(), entry) {
                 Entry::Table(pde)
                 | Entry::Dual {
                     small: Some(pde), ..

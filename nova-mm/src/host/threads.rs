@@ -1,28 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several threads on one address space and on one BAR1: each finds its memory where it has mapped
-//! it, whatever the others do, and nothing is lost.
+//! Several threads use one address space and one BAR1. Each thread finds its memory where it has
+//! mapped it, whatever the others do, and nothing leaks.
 //!
-//! The mutexes of the stand-in are real ones, which also end the program if one is locked twice.
+//! The mutexes of the stand-in are real ones, which also end the program if a thread locks one twice.
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
-    bar1::{tests::Fixture, Bar1Mapping},
-    format::{v2::MmuV2, v3::MmuV3},
-    va::VaRange,
+    bar1::{tests::Fixture as Bar1Fixture, Bar1Mapping},
+    format::{v2::MmuV2, v3::MmuV3, Access},
     vmm::{
-        job::{Access, Memory, Submitted},
-        tests::bench::{start_of, Bench, TestFormat, LARGE},
+        tests::fixture::{complete, start_of, Area, Fixture, TestFormat, LARGE},
+        Job,
     },
     vram::Vram,
 };
 use kernel::{error::code::ENOSPC, host, prelude::*, sync::Arc};
-use std::{ops::Range, sync::mpsc, thread};
+use std::{
+    ops::Range,
+    sync::mpsc::{self, TrySendError},
+    thread,
+};
 
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 400;
 
-/// Numbers that look random.
+/// Number of jobs that a thread has sent to the next one and that have not run, at most. There is
+/// not enough VRAM for the page tables of any number.
+const QUEUE: usize = 4;
+
+/// Pseudorandom numbers.
 struct Random(u64);
 
 impl Random {
@@ -38,71 +45,88 @@ impl Random {
     }
 }
 
-/// Memory of a thread, and the pages at which it is mapped, counted from the start of the
-/// addresses.
+/// Number of pages of each area that a thread uses.
+const AREA: u64 = 2 * LARGE;
+
+/// Memory of a thread, and the pages of an area at which it is mapped.
 struct Mapped {
-    va: Arc<VaRange>,
+    va: Area,
     vram: Arc<Vram>,
     pages: Range<u64>,
 }
 
 impl Mapped {
-    /// Checks some of the pages.
-    fn check<F: TestFormat>(&self, bench: &Bench<F>, random: &mut Random) {
-        let first = self.va.pages().start.into_raw();
-        let all = self.va.pages().end.into_raw() - first;
+    /// Checks some pages of the area.
+    fn check<F: TestFormat>(&self, fixture: &Fixture<F>, random: &mut Random) {
         let start = start_of(&self.vram).unwrap();
+        let last = self.pages.end - 1;
 
-        for page in [0, all - 1, random.below(all), random.below(all)] {
-            let found = bench.look(first + page).unwrap().map(|it| it.address);
+        for page in [0, last, AREA - 1, random.below(AREA), random.below(AREA)] {
+            let found = fixture.look(self.va.start() + page).unwrap();
             let expected = start + page * PAGE_SIZE;
             let expected = self.pages.contains(&page).then_some(expected);
+            let found = found.map(|it| it.address);
             assert_eq!(found, expected, "page {page} of {:?}", self.pages);
         }
     }
 }
 
-/// The part of an address space that all threads change.
+/// The pages that all threads change.
 const SHARED: Range<u64> = 1 << 20..(1 << 20) + 2 * LARGE;
 
 /// Makes a random change in `shared`, whose state is unknown because all threads change it.
-fn change_shared<F: TestFormat>(bench: &Bench<F>, shared: &Arc<VaRange>, random: &mut Random) {
+fn change_shared<F: TestFormat>(fixture: &Fixture<F>, shared: &Area, random: &mut Random) {
     let start = random.below(2 * LARGE - 4);
     let pages = start..(start + 1 + random.below(LARGE)).min(2 * LARGE);
     let result = match random.below(4) {
-        0 => bench.unmap(shared, pages),
-        1 => bench.protect(shared, pages, Access::ReadOnly),
+        0 => fixture.unmap(shared, pages),
+        1 => fixture.protect(shared, pages, Access::ReadOnly),
         _ => {
-            let vram = bench.alloc(2 * LARGE).unwrap();
-            bench.map(shared, pages.clone(), &vram, pages.start, Access::ReadWrite)
+            let vram = fixture.alloc(2 * LARGE).unwrap();
+            fixture.map(shared, pages.clone(), &vram, pages.start, Access::ReadWrite)
         }
     };
     result.unwrap();
 }
 
+/// A job that unmaps an area. The thread that runs it uses the area next.
+struct Unmap {
+    job: Job,
+    va: Area,
+}
+
+impl Unmap {
+    fn run(self) -> Area {
+        complete(self.job).unwrap();
+        self.va
+    }
+}
+
 /// Changes an address space at random. Sends some of the jobs to the next thread, which runs them.
 fn change<F: TestFormat>(
     number: u64,
-    bench: &Bench<F>,
-    shared: &Arc<VaRange>,
-    to_next: &mpsc::Sender<Submitted<F>>,
-    from_previous: &mpsc::Receiver<Submitted<F>>,
+    fixture: &Fixture<F>,
+    shared: &Area,
+    to_next: &mpsc::SyncSender<Unmap>,
+    from_previous: &mpsc::Receiver<Unmap>,
 ) {
     let mut random = Random::new(number);
     let mut held: Vec<Mapped> = Vec::new();
+    let mut free: Vec<Area> = Vec::new();
 
     for _ in 0..ROUNDS {
         match (random.below(4), held.len()) {
             (0 | 1, 0..=5) => {
                 let pages = 1 + random.below(LARGE + 100);
+                let va = free.pop();
                 let mapped = Mapped {
-                    va: bench.reserve(pages).unwrap(),
-                    vram: bench.alloc(pages).unwrap(),
+                    va: va.unwrap_or_else(|| fixture.reserve(AREA).unwrap()),
+                    vram: fixture.alloc(pages).unwrap(),
                     pages: 0..pages,
                 };
                 let Mapped { va, vram, pages } = &mapped;
                 let access = Access::ReadWrite;
-                bench.map(va, pages.clone(), vram, 0, access).unwrap();
+                fixture.map(va, pages.clone(), vram, 0, access).unwrap();
                 held.push(mapped);
             }
             (2, 1..) => {
@@ -111,66 +135,68 @@ fn change<F: TestFormat>(
                 let Range { start, end } = mapped.pages.clone();
                 let middle = start + (end - start) / 2;
                 if middle > start {
-                    bench.unmap(&mapped.va, start..middle).unwrap();
+                    fixture.unmap(&mapped.va, start..middle).unwrap();
                     mapped.pages = middle..end;
                 }
             }
             (3, 1..) => {
                 let index = usize::try_from(random.below(held.len() as u64)).unwrap();
                 let Mapped { va, .. } = held.swap_remove(index);
-                let pages = va.pages().end.into_raw() - va.pages().start.into_raw();
-                let job = bench.submit_unmap(&va, 0..pages).unwrap();
-                to_next.send(job).unwrap();
+                let job = fixture.prepare_unmap(&va, 0..AREA).unwrap();
+                if let Err(error) = to_next.try_send(Unmap { job, va }) {
+                    let TrySendError::Full(unmap) = error else {
+                        panic!("{error}");
+                    };
+                    free.push(unmap.run());
+                }
             }
-            _ => change_shared(bench, shared, &mut random),
+            _ => change_shared(fixture, shared, &mut random),
         }
         for mapped in &held {
-            mapped.check(bench, &mut random);
+            mapped.check(fixture, &mut random);
         }
-        for job in from_previous.try_iter() {
-            bench.run(job).cleanup().unwrap();
-        }
+        free.extend(from_previous.try_iter().map(Unmap::run));
     }
     assert_eq!(host::take_warnings(), 0);
 }
 
 fn address_space<F: TestFormat>() {
-    let mut bench = Bench::<F>::new().unwrap();
-    let (memory, data) = (bench.memory.clone(), bench.data.clone());
+    let mut fixture = Fixture::<F>::new().unwrap();
+    let (memory, data) = (fixture.memory.clone(), fixture.data.clone());
     let (tables, free) = (memory.avail(), data.avail());
-    let shared = bench.reserve_at(SHARED).unwrap();
+    let shared = fixture.reserve_at(SHARED).unwrap();
 
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::channel()).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..THREADS).map(|_| mpsc::sync_channel(QUEUE)).unzip();
     thread::scope(|scope| {
-        let (bench, shared) = (&bench, &shared);
+        let shared = &shared;
         for (number, receiver) in (0..THREADS).zip(receivers) {
             let next = usize::try_from((number + 1) % THREADS).unwrap();
             let sender = senders[next].clone();
+            let fixture = fixture.share((2 + number) << 20);
             scope.spawn(move || {
-                change(number, bench, shared, &sender, &receiver);
-                // The previous one may go on for longer.
+                change(number, &fixture, shared, &sender, &receiver);
+                // The previous thread may continue for longer.
                 drop(sender);
-                for job in receiver {
-                    bench.run(job).cleanup().unwrap();
+                for unmap in receiver {
+                    unmap.run();
                 }
             });
         }
         drop(senders);
     });
 
-    bench.check().unwrap();
-    drop(shared);
-    bench.teardown().unwrap();
-    bench.check().unwrap();
+    fixture.check().unwrap();
+    fixture.teardown().unwrap();
+    fixture.check().unwrap();
     assert_eq!((memory.avail(), data.avail()), (tables, free));
 }
 
 /// Maps, accesses and unmaps memory through BAR1 at random.
-fn use_bar1(number: u64, fixture: &Fixture) {
+fn use_bar1(number: u64, fixture: &Bar1Fixture) {
     let mut random = Random::new(number);
-    let (bar0, bar1) = (fixture.gpu.bar0(), fixture.gpu.bar1());
-    let mut held: Vec<(Bar1Mapping<MmuV2>, u64)> = Vec::new();
-    let places = |mapping: &Bar1Mapping<MmuV2>| [0, mapping.size() - 8];
+    let mut held: Vec<(Bar1Mapping, u64)> = Vec::new();
+    let places = |mapping: &Bar1Mapping| [0, mapping.size() - 8];
 
     for round in 0..ROUNDS {
         let size = match random.below(8) {
@@ -179,18 +205,11 @@ fn use_bar1(number: u64, fixture: &Fixture) {
         };
         match (random.below(2), fixture.vram.alloc(size, PageSize::Size4K)) {
             (0, Ok(vram)) if held.len() < 6 => {
-                let memory = Memory {
-                    vram: Arc::new(vram, GFP_KERNEL).unwrap(),
-                    offset: 0,
-                };
-                let access = Access::ReadWrite;
-                let mapping = fixture
-                    .bar1
-                    .map(memory, size, access, &fixture.mmu, &bar0)
-                    .unwrap();
+                let vram = Arc::new(vram, GFP_KERNEL).unwrap();
+                let mapping = fixture.bar1.map(&vram, 0, size, Access::ReadWrite).unwrap();
                 let value = number << 32 | round;
                 for place in places(&mapping) {
-                    mapping.write64(&bar1, value, place).unwrap();
+                    mapping.write64(value, place).unwrap();
                 }
                 held.push((mapping, value));
             }
@@ -200,13 +219,13 @@ fn use_bar1(number: u64, fixture: &Fixture) {
                 let index = usize::try_from(random.below(held.len() as u64)).unwrap();
                 let (mapping, _) = held.swap_remove(index);
                 if random.below(2) == 0 {
-                    mapping.unmap(&fixture.mmu, &bar0).unwrap();
+                    mapping.unmap().unwrap();
                 }
             }
         }
         for (mapping, value) in &held {
             for place in places(mapping) {
-                assert_eq!(mapping.read64(&bar1, place).unwrap(), *value);
+                assert_eq!(mapping.read64(place).unwrap(), *value);
             }
         }
     }
@@ -225,9 +244,9 @@ fn address_space_v3() {
 
 #[test]
 fn bar1() {
-    let fixture = Fixture::new().unwrap();
+    let fixture = Bar1Fixture::new().unwrap();
     fixture.gpu.set_trigger_polls(0);
-    let root = fixture.bar1.root();
+    let root = fixture.bar1.pdb().address();
 
     thread::scope(|scope| {
         for number in 0..THREADS {
@@ -237,11 +256,10 @@ fn bar1() {
     });
 
     assert_eq!(fixture.gpu.take_bar1_fault(), None);
-    let bar0 = fixture.gpu.bar0();
-    fixture.bar1.teardown(&fixture.mmu, &bar0).unwrap();
+    fixture.bar1.teardown().unwrap();
     fixture.gpu.check_clean().unwrap();
     assert_eq!(fixture.gpu.vram_read64(root), 0);
-    let Fixture { vram, bar1, .. } = fixture;
+    let Bar1Fixture { vram, bar1, .. } = fixture;
     drop(bar1);
     assert_eq!(vram.avail(), vram.size());
 }

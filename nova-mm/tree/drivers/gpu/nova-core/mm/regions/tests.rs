@@ -85,7 +85,7 @@ fn range(range: Range<u64>) -> Range<VramAddress> {
     VramAddress::new(range.start)..VramAddress::new(range.end)
 }
 
-#[kunit_tests(nova_mm_regions)]
+#[kunit_tests(nova_core_mm_regions)]
 mod suite {
     use super::*;
 

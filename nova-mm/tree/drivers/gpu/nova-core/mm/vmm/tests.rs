@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of address spaces on a software GPU.
+//! Tests of address spaces on a GPU model.
 //!
 //! Tests that are independent of the format are written once, as functions that are generic over
 //! it. A suite is made of a list of them for each format.
 
 use crate::mm::format::v2::MmuV2;
 
-pub(crate) mod bench;
 pub(crate) mod changed;
 pub(crate) mod cut_off;
 mod expect;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod firmware;
+pub(crate) mod fixture;
 pub(crate) mod hardware;
 pub(crate) mod jobs;
 pub(crate) mod locks;
+pub(crate) mod mappings;
 pub(crate) mod observe;
+#[cfg(CONFIG_KUNIT)]
+mod queue;
 pub(crate) mod random;
 pub(crate) mod retry;
 pub(crate) mod spaces;
@@ -58,55 +61,59 @@ macro_rules! vmm_suites {
         $crate::mm::vmm::tests::suite! {
             $vmm, $vmm_suite, $format,
             $crate::mm::vmm::tests, {
-                firmware::foreign_entries_survive,
-                firmware::entries_go_before_tables,
-                firmware::foreign_addresses_are_in_use,
-                firmware::directories_that_cannot_be_shared,
-                firmware::a_changed_entry_is_busy,
-                firmware::entries_go_when_nothing_is_mapped,
-                firmware::the_hub_is_invalidated,
-                firmware::unmapped_entries_are_restored,
+                firmware::firmware_entries_survive,
+                firmware::tables_are_freed_after_entries,
+                firmware::firmware_pages_are_busy,
+                firmware::unreadable_directory_is_busy,
+                firmware::changed_entry_is_busy,
+                firmware::empty_tables_are_unlinked,
+                firmware::hub_is_invalidated,
+                firmware::vacant_entries_are_restored,
                 firmware::unknown_entries_are_reported,
-                firmware::the_whole_path_is_verified,
-                retry::teardown_goes_on,
-                retry::teardown_goes_on_after_a_time_out,
+                firmware::whole_path_is_verified,
+                retry::teardown_skips_busy_mapping,
+                retry::busy_teardown_times_out,
                 retry::busy_memory_is_kept,
-                retry::busy_jobs_are_run_again,
-                cut_off::maps_are_cut_off,
-                cut_off::maps_over_tables_are_cut_off,
-                cut_off::teardowns_are_cut_off,
-                cut_off::unlinked_tables_are_kept,
-                jobs::pages_are_of_the_range,
-                jobs::memory_is_large_enough,
-                jobs::addresses_out_of_range,
-                jobs::memory_out_of_reach,
-                jobs::no_memory_for_tables,
-                jobs::address_spaces_are_apart,
-                teardown::everything_is_unmapped,
-                teardown::jobs_cannot_be_run_any_more,
-                teardown::a_time_out,
-                teardown::of_a_quarantine,
-                teardown::is_not_called,
+                retry::busy_job_is_repeated,
+                cut_off::interrupted_map_keeps_memory,
+                cut_off::interrupted_remap_keeps_tables,
+                cut_off::interrupted_teardown_frees_nothing,
+                cut_off::interrupted_teardown_keeps_tables,
+                jobs::pages_out_of_limits_einval,
+                jobs::map_past_memory_einval,
+                jobs::limits_out_of_format_einval,
+                jobs::map_unencodable_vram_einval,
+                jobs::no_vram_for_tables_enospc,
+                jobs::address_spaces_are_independent,
+                jobs::second_run_einval,
+                teardown::teardown_unmaps_everything,
+                teardown::teardown_fails_jobs,
+                teardown::teardown_times_out,
+                teardown::teardown_frees_deferred,
+                teardown::missing_teardown_keeps_memory,
             }
         }
 
         $crate::mm::vmm::tests::suite! {
             $stages, $stages_suite, $format,
             $crate::mm::vmm::tests, {
-                stages::tables_are_counted,
-                stages::tables_for_splits_are_counted,
-                stages::cancel_leaves_nothing,
-                stages::two_jobs_bring_the_same_tables,
-                stages::other_jobs_run_first,
-                stages::memory_is_exhausted_before_the_run,
-                stages::only_the_cleanup_frees,
-                stages::parts_keep_the_whole,
-                timeouts::failed_job_frees_nothing,
-                timeouts::pending_invalidates,
-                timeouts::tables_stay_in_quarantine,
-                timeouts::quarantine_is_never_freed,
-                timeouts::tables_that_are_broken_are_never_freed,
-                timeouts::tables_that_are_broken_and_empty_are_never_freed,
+                stages::prepare_allocates_missing_tables,
+                stages::prepare_allocates_for_splits,
+                stages::prepare_zeroes_tables,
+                stages::prepare_reuses_zeroed_tables,
+                stages::cancelled_jobs_leave_nothing,
+                stages::jobs_share_prepared_tables,
+                stages::unmap_keeps_tables_of_jobs,
+                stages::job_runs_after_others,
+                stages::run_needs_no_vram,
+                stages::only_free_frees,
+                stages::mapped_part_keeps_memory,
+                timeouts::timeout_frees_nothing,
+                timeouts::pending_invalidate_is_awaited,
+                timeouts::timeout_keeps_replaced_table,
+                timeouts::deferred_is_never_freed,
+                timeouts::broken_tables_are_never_freed,
+                timeouts::broken_empty_tables_are_never_freed,
             }
         }
 
@@ -122,9 +129,9 @@ macro_rules! vmm_suites {
 
 vmm_suites! {
     MmuV2,
-    v2: nova_mm_vmm_v2,
-    stages_v2: nova_mm_stages,
-    locks_v2: nova_mm_locks,
+    v2: nova_core_mm_vmm_v2,
+    stages_v2: nova_core_mm_stages,
+    locks_v2: nova_core_mm_locks,
 }
 
 mod random_v3;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The firmware changes one word of its page tables, whichever it is.
+//! The firmware changes any one word of its page tables.
 //!
-//! An operation fails and changes nothing if the word lies on the path to its pages. Other words do
-//! not matter. The word is never overwritten, and memory that the GPU reaches is never freed.
+//! A job fails and changes nothing if the word is on the path to its pages. Other words do not
+//! matter. The word is never overwritten, and memory that the GPU can reach is never freed.
 
 use core::ops::Range;
 
@@ -17,49 +17,58 @@ use crate::{
             PAGE_SIZE, //
         },
         format::{
+            tests::vram_page,
             Entry,
             Format,
-            Pde,
-            Pte, //
+            Pde, //
         },
-        vmm::tests::{
-            bench::{
-                ensure,
-                ensure_eq,
-                within_raw,
-                Bench,
-                TestFormat,
-                FIRMWARE,
-                LARGE, //
+        vmm::{
+            tests::{
+                firmware::{
+                    ensure_busy,
+                    snapshot, //
+                },
+                fixture::{
+                    complete,
+                    ensure,
+                    ensure_eq,
+                    within_raw,
+                    Fixture,
+                    TestFormat,
+                    FIRMWARE,
+                    LARGE, //
+                },
+                hardware::{
+                    ensure_apart,
+                    look,
+                    same_pages,
+                    Map,
+                    Operation,
+                    Scene,
+                    OPERATIONS,
+                    PAGES,
+                    POPULATED, //
+                },
+                random::places, //
             },
-            hardware::{
-                ensure_apart,
-                look,
-                Map,
-                Operation,
-                Scene,
-                OPERATIONS,
-                PAGES,
-                POPULATED, //
-            },
-            random::places, //
+            JobError, //
         }, //
     },
     num::usize_as_u64, //
 };
 
-/// The entry of the last directory of the firmware that the pages of a [`Scene`] begin at.
+/// Index of the entry of the firmware's last directory at which the pages of a [`Scene`] start.
 const FIRST: u64 = 2;
 
-/// Makes the address space of a BAR in which all directories are the firmware's.
+/// Creates the address space of a BAR in which all directories belong to the firmware.
 fn scene<F: TestFormat>() -> Result<Scene<F>> {
-    let bench = Bench::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
+    let fixture = Fixture::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
 
-    Scene::on(bench, FIRST * LARGE..FIRST * LARGE + PAGES)
+    Scene::on(fixture, FIRST * LARGE..FIRST * LARGE + PAGES)
 }
 
-/// A directory of the firmware is used regardless of the attributes of its entry, and the entry is
-/// not changed.
+/// The driver uses directories of the firmware whatever the attributes of their entries are, and does
+/// not change the entries.
 pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
     let plain = Pde::vram(VramAddress::new(0));
     let all = Pde {
@@ -80,7 +89,7 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
         },
         all,
     ] {
-        let bench = Bench::<F>::of_newer_bar(|gpu, root| {
+        let fixture = Fixture::<F>::of_newer_bar(|gpu, root| {
             places::directories::<F>(gpu, root)?;
             let mut table = root;
             for number in 0..usize_as_u64(F::LEVELS.len() - 2) {
@@ -96,18 +105,18 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
             Ok(())
         })?;
         let pages = FIRST * LARGE..FIRST * LARGE + PAGES;
-        let mut scene = Scene::on(bench, pages)?;
+        let mut scene = Scene::on(fixture, pages)?;
 
         for operation in &OPERATIONS {
-            scene.bench.run(scene.submit(operation)?).cleanup()?;
-            scene.bench.check()?;
+            scene.complete(operation)?;
+            scene.fixture.check()?;
         }
-        scene.bench.teardown()?;
-        scene.bench.check()?;
+        scene.fixture.teardown()?;
+        scene.fixture.check()?;
         for depth in 0..F::LEVELS.len() - 2 {
             let address = Word { depth, index: 0 }.address(&scene)?;
-            let word = scene.bench.gpu.vram_read64(address);
-            let Entry::Table(pde) = F::LEVELS[depth].decode::<F>([word, 0]) else {
+            let word = scene.fixture.gpu.vram_read64(address);
+            let Entry::Table(pde) = F::LEVELS[depth].decode(F::mmu(), [word, 0]) else {
                 return Err(EINVAL);
             };
             ensure_eq!(
@@ -126,9 +135,9 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
 /// A word of a directory of the firmware.
 #[derive(Clone, Copy, Debug)]
 struct Word {
-    /// How far the directory is below the root.
+    /// Number of the directory's level, counted from the root.
     depth: usize,
-    /// Which word of it.
+    /// Number of the word in the directory.
     index: u64,
 }
 
@@ -151,15 +160,15 @@ impl Word {
 
     fn address<F: TestFormat>(self, scene: &Scene<F>) -> Result<VramAddress> {
         let table = match self.depth.checked_sub(1) {
-            None => scene.bench.vmm.pdb(),
+            None => scene.fixture.pdb(),
             Some(number) => VramAddress::new(FIRMWARE.start + usize_as_u64(number) * PAGE_SIZE),
         };
 
         table.checked_add(8 * self.index)
     }
 
-    /// Returns the pages that it decides about, if these are some of a [`Scene`], counted from the
-    /// start of that.
+    /// Returns the pages below the entry that contains the word, if they are some of a [`Scene`],
+    /// counted from its start.
     fn pages<F: Format>(self) -> Option<Range<u64>> {
         if self.depth < F::LEVELS.len() - 2 {
             return (self.index == 0).then_some(0..PAGES);
@@ -169,15 +178,15 @@ impl Word {
         (start < PAGES).then_some(start..start + LARGE)
     }
 
-    /// Returns whether `operation` needs the word: whether it decides about one of the pages of
-    /// `operation`, and memory is mapped there or will be.
+    /// Returns whether `operation` needs the word: whether one of the pages of `operation` is below
+    /// the entry that contains it, and memory is mapped there or will be.
     fn is_needed_by<F: Format>(self, operation: &Operation) -> bool {
         let Some(pages) = self.pages::<F>() else {
             return false;
         };
         let Range { start, end } = operation.pages().clone();
         let wanted = pages.start.max(start)..pages.end.min(end);
-        // Entries of the last directory span a large page, whatever of it is mapped.
+        // An entry of the last directory is valid if any of its pages is mapped.
         let is_mapped = POPULATED.iter().any(|it| {
             let large = it.pages().start / LARGE;
 
@@ -188,11 +197,11 @@ impl Word {
     }
 }
 
-/// Returns words that the firmware may write in place of `old`.
+/// Returns words with which the firmware may replace `old`.
 fn replacements<F: Format>(old: u64) -> Result<[u64; 3]> {
-    let page = Pte::vram(VramAddress::new(1 << 33), false);
+    let page = vram_page(1 << 33);
 
-    // An absent entry, another address, and a page of the firmware.
+    // An invalid entry, another address, and a page of the firmware.
     Ok([
         if old == 0 { 1 << 33 } else { 0 },
         old ^ 1 << 20,
@@ -200,56 +209,36 @@ fn replacements<F: Format>(old: u64) -> Result<[u64; 3]> {
     ])
 }
 
-/// Returns the words of the firmware's tables.
-fn snapshot<F: TestFormat>(scene: &Scene<F>) -> Result<KVec<u64>> {
-    let mut words = KVec::new();
-    for address in FIRMWARE.step_by(8) {
-        let word = scene.bench.gpu.vram_read64(VramAddress::new(address));
-        words.push(word, GFP_KERNEL)?;
-    }
-
-    Ok(words)
-}
-
-/// Each word is changed before each operation, to one of its replacements in turn.
+/// The firmware changes each word before each operation.
 pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
-    words_are_changed::<F>(1)
-}
-
-/// The same with `count` replacements for each word and operation. There are three.
-pub(crate) fn words_are_changed<F: TestFormat>(count: usize) -> Result {
     let mut busy = 0;
-    let mut turn = 0;
     for operation in &OPERATIONS {
         let mut model = scene::<F>()?;
-        model.bench.run(model.submit(operation)?).cleanup()?;
-        model.bench.check()?;
+        model.complete(operation)?;
+        model.fixture.check()?;
         let after = model.mapped()?;
 
         for &word in &Word::all::<F>()? {
-            turn += 1;
-            for number in turn..turn + count {
+            for number in 0..3 {
                 let mut scene = scene::<F>()?;
                 let is_needed = word.is_needed_by::<F>(operation);
-                change(&mut scene, operation, word, number % 3, is_needed)?;
+                change(&mut scene, operation, word, number, is_needed)?;
                 busy += u32::from(is_needed);
-                let is_same = |(a, b): (&Option<_>, &Option<_>)| a.is_some() == b.is_some();
-                ensure!(scene.mapped()?.iter().zip(&after).all(is_same));
+                ensure!(same_pages(&scene.mapped()?, &after));
 
-                scene.bench.teardown()?;
-                scene.bench.check()?;
-                ensure_eq!(scene.bench.memory.avail(), scene.bench.memory.size());
-                ensure_eq!(scene.bench.data.avail(), scene.bench.data.size());
+                scene.fixture.teardown()?;
+                scene.fixture.check()?;
+                ensure_eq!(scene.fixture.memory.avail(), scene.fixture.memory.size());
+                ensure_eq!(scene.fixture.data.avail(), scene.fixture.data.size());
             }
         }
     }
-    ensure!(usize::try_from(busy)? > 33 * count);
+    ensure!(busy > 100);
 
     Ok(())
 }
 
-/// Runs `operation` while a word has a replacement of the number `number`, and once more afterwards
-/// if it has failed.
+/// Runs `operation` while a word has replacement `number`, and again afterwards if that has failed.
 fn change<F: TestFormat>(
     scene: &mut Scene<F>,
     operation: &Operation,
@@ -258,53 +247,52 @@ fn change<F: TestFormat>(
     is_needed: bool,
 ) -> Result {
     let address = word.address(scene)?;
-    let gpu = scene.bench.gpu.clone();
+    let gpu = scene.fixture.gpu.clone();
     let old = gpu.vram_read64(address);
     let new = replacements::<F>(old)?[number];
-    let tables = scene.bench.owned()?;
+    let tables = scene.fixture.owned()?;
     gpu.vram_write64(address, new);
-    let before = snapshot(scene)?;
-    gpu.reset_counts();
 
-    let result = scene.bench.run(scene.submit(operation)?).cleanup();
-    ensure_eq!(result, if is_needed { Err(EBUSY) } else { Ok(()) });
-    gpu.drain();
-    ensure_eq!(gpu.vram_read64(address), new);
-    if is_needed {
-        let counts = gpu.counts();
-        ensure_eq!((counts.pramin_writes, counts.invalidates), (0, 0));
-        ensure!(snapshot(scene)? == before);
+    let job = scene.prepare(operation)?;
+    if !is_needed {
+        complete(job)?;
+        gpu.drain();
+        ensure_eq!(gpu.vram_read64(address), new);
+        gpu.vram_write64(address, old);
+
+        return scene.fixture.check();
     }
 
+    let mut job = ensure_busy(&scene.fixture, job)?;
     gpu.vram_write64(address, old);
-    if is_needed {
-        let pools = (&scene.bench.memory, &scene.bench.data);
-        let pages = (within_raw(&scene.va, &(0..PAGES)), true);
-        ensure_apart(&gpu, scene.bench.vmm.pdb(), pages, pools, &tables)?;
-        scene.bench.run(scene.submit(operation)?).cleanup()?;
-    }
+    let pools = (&scene.fixture.memory, &scene.fixture.data);
+    let pages = (within_raw(&scene.va, &(0..PAGES)), true);
+    ensure_apart(&gpu, scene.fixture.pdb(), pages, pools, &tables)?;
+    job.run()?;
+    ensure_eq!(job.run(), Err(JobError::Unchanged(EINVAL)));
+    job.free();
 
-    scene.bench.check()
+    scene.fixture.check()
 }
 
-/// Each word is changed before a teardown, which frees the mappings that do not depend on it.
-/// Another teardown frees the rest.
-pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
+/// The firmware changes each word before a teardown, which frees the mappings whose path does not
+/// contain the word. Another teardown frees the rest.
+pub(crate) fn each_word_is_changed_at_teardown<F: TestFormat>() -> Result {
     let mut busy = 0;
     let empty = {
         let scene = scene::<F>()?;
-        scene.bench.teardown()?;
-        snapshot(&scene)?
+        scene.fixture.teardown()?;
+        snapshot(&scene.fixture.gpu)?
     };
 
     for &word in &Word::all::<F>()? {
         for number in 0..3 {
             let mut scene = scene::<F>()?;
-            let (gpu, pdb) = (scene.bench.gpu.clone(), scene.bench.vmm.pdb());
+            let (gpu, pdb) = (scene.fixture.gpu.clone(), scene.fixture.pdb());
             let address = word.address(&scene)?;
             let old = gpu.vram_read64(address);
             let new = replacements::<F>(old)?[number];
-            let tables = scene.bench.owned()?;
+            let tables = scene.fixture.owned()?;
             let pages = word.pages::<F>();
             let is_left = |it: &Operation| {
                 pages
@@ -314,34 +302,34 @@ pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
             let left = POPULATED.iter().filter(|it| is_left(it)).count();
 
             gpu.vram_write64(address, new);
-            let result = scene.bench.teardown();
+            let result = scene.fixture.teardown();
             ensure_eq!(result, if left > 0 { Err(EBUSY) } else { Ok(()) });
             gpu.drain();
             ensure_eq!(gpu.vram_read64(address), new);
             gpu.vram_write64(address, old);
             if left > 0 {
                 busy += 1;
-                // Each has as much memory as any other.
-                let data = &scene.bench.data;
+                // All of them have the same amount of memory.
+                let data = &scene.fixture.data;
                 ensure_eq!(
                     data.size() - data.avail(),
                     usize_as_u64(left) * 2 * LARGE * PAGE_SIZE
                 );
-                let pools = (&scene.bench.memory, &scene.bench.data);
-                // Only the small pages have a table.
+                let pools = (&scene.fixture.memory, &scene.fixture.data);
+                // Only the mappings that do not consist of a page of 2 MiB have tables.
                 let kept = match is_left(&POPULATED[1]) {
                     true => &tables[..],
                     false => &[],
                 };
                 let pages = (within_raw(&scene.va, &(0..PAGES)), true);
                 ensure_apart(&gpu, pdb, pages, pools, kept)?;
-                scene.bench.teardown()?;
+                scene.fixture.teardown()?;
             }
 
-            ensure!(snapshot(&scene)? == empty);
-            scene.bench.check()?;
-            ensure_eq!(scene.bench.memory.avail(), scene.bench.memory.size());
-            ensure_eq!(scene.bench.data.avail(), scene.bench.data.size());
+            ensure!(snapshot(&gpu)? == empty);
+            scene.fixture.check()?;
+            ensure_eq!(scene.fixture.memory.avail(), scene.fixture.memory.size());
+            ensure_eq!(scene.fixture.data.avail(), scene.fixture.data.size());
             look(&gpu, pdb, &scene.va, true)?;
         }
     }
@@ -350,7 +338,7 @@ pub(crate) fn each_word_is_changed_before_teardown<F: TestFormat>() -> Result {
     Ok(())
 }
 
-#[kunit_tests(nova_mm_changed_v2)]
+#[kunit_tests(nova_core_mm_changed_v2)]
 mod suite {
     use super::*;
     use crate::mm::format::v2::MmuV2;
@@ -366,7 +354,7 @@ mod suite {
     }
 
     #[test]
-    fn each_word_is_changed_before_teardown() -> Result {
-        super::each_word_is_changed_before_teardown::<MmuV2>()
+    fn each_word_is_changed_at_teardown() -> Result {
+        super::each_word_is_changed_at_teardown::<MmuV2>()
     }
 }

@@ -1,91 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of changes that fail after some of their writes.
+//! Tests of updates that fail after some of their writes.
 //!
 //! The GPU may then access both the old and the new memory, so neither is freed.
-
-use core::cell::Cell;
 
 use kernel::prelude::*;
 
 use crate::{
     mm::{
         address::PAGE_SIZE,
-        mmio::Mmio,
-        model::ModelBar0,
+        format::Access::*,
+        model::Direction,
         vmm::{
-            job::{
-                Access::*,
-                Submitted, //
-            },
-            tests::bench::{
+            tests::fixture::{
                 ensure,
                 ensure_eq,
-                Bench,
+                Fixture,
                 TestFormat,
                 LARGE, //
-            }, //
+            },
+            Job,
+            JobError, //
         }, //
     },
     num::usize_as_u64, //
 };
 
-/// BAR0 of a software GPU that is there for some writes of 64 bits only.
-struct Failing<'a> {
-    bar: &'a ModelBar0,
-    writes: Cell<u32>,
-}
-
-impl Mmio for Failing<'_> {
-    fn read32(&self, offset: usize) -> Result<u32> {
-        self.bar.read32(offset)
+/// Runs a job with one write failing, after `writes` others. Neither that nor dropping the address
+/// space frees VRAM. Returns whether the write was one to VRAM.
+fn ensure_kept<F: TestFormat>(fixture: Fixture<F>, mut job: Job, writes: u64) -> Result<bool> {
+    let tables = fixture.owned()?;
+    let data = fixture.data.avail();
+    fixture.gpu.fail_access(Direction::Write, writes);
+    let result = job.run();
+    ensure!(fixture.gpu.has_failed());
+    job.free();
+    if result == Err(JobError::NotInvalidated(EIO)) {
+        return Ok(false);
     }
-
-    fn read64(&self, offset: usize) -> Result<u64> {
-        self.bar.read64(offset)
-    }
-
-    fn write32(&self, value: u32, offset: usize) -> Result {
-        self.bar.write32(value, offset)
-    }
-
-    fn write64(&self, value: u64, offset: usize) -> Result {
-        let left = self.writes.get().checked_sub(1).ok_or(EIO)?;
-        self.writes.set(left);
-
-        self.bar.write64(value, offset)
-    }
-}
-
-/// Makes a BAR0 that is there for so many writes.
-fn failing(bar: &ModelBar0, writes: u32) -> Failing<'_> {
-    Failing {
-        bar,
-        writes: Cell::new(writes),
-    }
-}
-
-/// Runs a job that fails after `writes` writes. Neither that nor dropping the address space frees
-/// VRAM.
-fn ensure_kept<F: TestFormat>(bench: Bench<F>, job: Submitted<F>, writes: u32) -> Result {
-    let tables = bench.owned()?;
-    let data = bench.data.avail();
-    let bar = failing(&bench.bar, writes);
-    ensure_eq!(job.run(&bench.mmu, &bar).cleanup(), Err(EIO));
-    ensure_eq!(bar.writes.get(), 0);
-    ensure_eq!(bench.data.avail(), data);
+    ensure_eq!(result, Err(JobError::Broken(EIO)));
+    ensure_eq!(fixture.data.avail(), data);
 
     for _ in 0..2 {
-        ensure_eq!(bench.teardown(), Err(EIO));
+        ensure_eq!(fixture.teardown(), Err(EIO));
     }
-    ensure_eq!(bench.data.avail(), data);
-    let free = bench.free_tables();
-    let Bench {
+    ensure_eq!(fixture.data.avail(), data);
+    let free = fixture.free_tables();
+    let Fixture {
         vmm,
         data: pool,
         memory,
         ..
-    } = bench;
+    } = fixture;
     drop(vmm);
     ensure_eq!((pool.avail(), memory.avail() / PAGE_SIZE), (data, free));
 
@@ -96,63 +62,72 @@ fn ensure_kept<F: TestFormat>(bench: Bench<F>, job: Submitted<F>, writes: u32) -
         taken.push(table, GFP_KERNEL)?;
     }
 
-    Ok(())
+    Ok(true)
 }
 
-/// Only the job has a reference to the memory. Nothing was mapped there before.
-pub(crate) fn maps_are_cut_off<F: TestFormat>() -> Result {
-    for writes in 0..5 {
-        let bench = Bench::<F>::new()?;
-        let first = bench.alloc(1)?;
-        let va = bench.reserve(LARGE)?;
-        // There is a table, so that each write maps a page.
-        bench.map(&va, LARGE - 1..LARGE, &first, 0, ReadWrite)?;
-        let vram = bench.alloc(8)?;
-        let job = bench.submit_map(&va, 0..5, &vram, 0, ReadWrite)?;
-        drop((first, vram, va));
-        ensure_kept(bench, job, writes)?;
-    }
-
-    Ok(())
-}
-
-/// Large pages replace tables of small pages, some of which are already unlinked.
-pub(crate) fn maps_over_tables_are_cut_off<F: TestFormat>() -> Result {
-    // Two words each.
-    for writes in 0..6 {
-        let bench = Bench::<F>::new()?;
-        let small = bench.alloc(4 * LARGE)?;
-        let va = bench.reserve(3 * LARGE)?;
-        bench.map(&va, 0..3 * LARGE, &small, 1, ReadWrite)?;
-        let large = bench.alloc(4 * LARGE)?;
-        let job = bench.submit_map(&va, 0..3 * LARGE, &large, 0, ReadWrite)?;
-        drop((small, large, va));
-        ensure_kept(bench, job, writes)?;
-    }
-
-    Ok(())
-}
-
-/// A teardown frees the mappings that it unmapped before the failure, and no others.
-pub(crate) fn teardowns_are_cut_off<F: TestFormat>() -> Result {
-    const COUNT: u32 = 4;
-
-    for writes in 0..COUNT {
-        let bench = Bench::<F>::new()?;
-        let avail = bench.data.avail();
-        for number in 0..u64::from(COUNT) {
-            let vram = bench.alloc(LARGE)?;
-            let va = bench.reserve_at(2 * number * LARGE..(2 * number + 1) * LARGE)?;
-            bench.map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+/// New memory is kept, of which the job holds the only reference, and some of which is mapped.
+pub(crate) fn interrupted_map_keeps_memory<F: TestFormat>() -> Result {
+    for writes in 0.. {
+        let fixture = Fixture::<F>::new()?;
+        let first = fixture.alloc(1)?;
+        let va = fixture.reserve(LARGE)?;
+        // With a table that is linked, each write maps a page.
+        fixture.map(&va, LARGE - 1..LARGE, &first, 0, ReadWrite)?;
+        let vram = fixture.alloc(8)?;
+        let job = fixture.prepare_map(&va, 0..5, &vram, 0, ReadWrite)?;
+        drop((first, vram));
+        if !ensure_kept(fixture, job, writes)? {
+            // One moves the PRAMIN window.
+            ensure_eq!(writes, 1 + 5);
+            break;
         }
-        let bar = failing(&bench.bar, writes);
-        ensure_eq!(bench.vmm.teardown(&bench.mmu, &bar), Err(EIO));
-        let left = avail - u64::from(COUNT - writes) * LARGE * PAGE_SIZE;
-        ensure_eq!(bench.data.avail(), left);
-        ensure_eq!(bench.teardown(), Err(EIO));
-        ensure_eq!(bench.data.avail(), left);
+    }
 
-        let Bench { vmm, data, gpu, .. } = bench;
+    Ok(())
+}
+
+/// Tables of small pages are kept, some of which are unlinked, and the memory that they map.
+pub(crate) fn interrupted_remap_keeps_tables<F: TestFormat>() -> Result {
+    for writes in 0.. {
+        let fixture = Fixture::<F>::new()?;
+        let small = fixture.alloc(4 * LARGE)?;
+        let va = fixture.reserve(3 * LARGE)?;
+        fixture.map(&va, 0..3 * LARGE, &small, 1, ReadWrite)?;
+        let large = fixture.alloc(4 * LARGE)?;
+        let job = fixture.prepare_map(&va, 0..3 * LARGE, &large, 0, ReadWrite)?;
+        drop((small, large));
+        if !ensure_kept(fixture, job, writes)? {
+            // Both words of each entry change.
+            ensure_eq!(writes, 1 + 2 * 3);
+            break;
+        }
+    }
+
+    Ok(())
+}
+
+/// A teardown that is interrupted frees nothing.
+pub(crate) fn interrupted_teardown_frees_nothing<F: TestFormat>() -> Result {
+    const COUNT: u64 = 4;
+
+    // One write moves the PRAMIN window.
+    for writes in 0..=COUNT {
+        let fixture = Fixture::<F>::new()?;
+        let avail = fixture.data.avail();
+        for number in 0..COUNT {
+            let vram = fixture.alloc(LARGE)?;
+            let va = fixture.reserve_at(2 * number * LARGE..(2 * number + 1) * LARGE)?;
+            fixture.map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+        }
+        let left = avail - COUNT * LARGE * PAGE_SIZE;
+        fixture.gpu.fail_access(Direction::Write, writes);
+        ensure_eq!(fixture.teardown(), Err(EIO));
+        ensure!(fixture.gpu.has_failed());
+        ensure_eq!(fixture.data.avail(), left);
+        ensure_eq!(fixture.teardown(), Err(EIO));
+        ensure_eq!(fixture.data.avail(), left);
+
+        let Fixture { vmm, data, gpu, .. } = fixture;
         drop(vmm);
         ensure_eq!((data.avail(), data.kept()), (left, avail - left));
         gpu.check_clean()?;
@@ -161,22 +136,25 @@ pub(crate) fn teardowns_are_cut_off<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A teardown that fails between the tables of one mapping keeps the table that it has unlinked.
-pub(crate) fn unlinked_tables_are_kept<F: TestFormat>() -> Result {
-    let bench = Bench::<F>::new()?;
-    let vram = bench.alloc(4 * LARGE)?;
-    let va = bench.reserve(3 * LARGE)?;
-    bench.map(&va, 0..3 * LARGE, &vram, 1, ReadWrite)?;
-    let tables = bench.owned()?;
-    let free = bench.free_tables();
-    // One write unlinks a table.
-    let bar = failing(&bench.bar, 1);
-    ensure_eq!(bench.vmm.teardown(&bench.mmu, &bar), Err(EIO));
-    ensure_eq!(bench.table_count()?, usize_as_u64(tables.len()) - 1);
-    ensure_eq!(bench.free_tables(), free);
+/// A teardown that is interrupted between the tables of a mapping keeps the table that it has
+/// unlinked.
+pub(crate) fn interrupted_teardown_keeps_tables<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(4 * LARGE)?;
+    let va = fixture.reserve(3 * LARGE)?;
+    fixture.map(&va, 0..3 * LARGE, &vram, 1, ReadWrite)?;
+    let tables = fixture.owned()?;
+    let free = fixture.free_tables();
+    // The first write moves the PRAMIN window, and the next one unlinks a table.
+    fixture.gpu.fail_access(Direction::Write, 2);
+    ensure_eq!(fixture.teardown(), Err(EIO));
+    ensure_eq!(fixture.table_count()?, usize_as_u64(tables.len()) - 1);
+    ensure_eq!(fixture.free_tables(), free);
+    ensure_eq!(fixture.vmm.retry_invalidate(), Err(EIO));
+    ensure_eq!(fixture.free_tables(), free);
 
-    let Bench { vmm, memory, .. } = bench;
-    drop((va, vram, vmm));
+    let Fixture { vmm, memory, .. } = fixture;
+    drop((vram, vmm));
     ensure_eq!(memory.avail() / PAGE_SIZE, free);
     let kept = usize_as_u64(tables.len()) * PAGE_SIZE;
     ensure_eq!(memory.kept(), kept);

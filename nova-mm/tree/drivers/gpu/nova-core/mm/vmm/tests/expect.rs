@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has to be true of an address space.
+//! Properties that an address space has at any time.
 
 use core::ops::Range;
 
@@ -10,50 +10,71 @@ use crate::mm::{
     address::{
         PageSize,
         Vfn,
-        VramAddress,
-        PAGE_SIZE, //
+        VramAddress, //
     },
-    format::Aperture,
+    format::{
+        Access,
+        Aperture, //
+    },
     model::{
         Access as ModelAccess,
         Fault,
         Translation, //
     },
-    va::VaRange,
-    vmm::{
-        job::Access,
-        tests::bench::{
-            ensure,
-            ensure_eq,
-            within_raw,
-            Bench,
-            TestFormat,
-            FIRMWARE, //
-        }, //
+    vmm::tests::fixture::{
+        ensure,
+        ensure_eq,
+        within_raw,
+        Area,
+        Fixture,
+        TestFormat,
+        FIRMWARE, //
     },
     vram::Vram, //
 };
 
-impl<F: TestFormat> Bench<F> {
-    /// Fails unless the GPU, with all that its TLBs hold, finds what the page tables say at this
-    /// page, for reads and for writes; returns it.
-    pub(crate) fn look(&self, page: u64) -> Result<Option<Translation>> {
-        let address = Vfn::new(page)?.address();
-        let walked = self.gpu.walk(self.vmm.pdb(), address);
-        let written = match walked {
-            Ok(translation) if translation.read_only => Err(Fault::ReadOnly),
-            other => other,
-        };
-        let translate = |access| self.gpu.translate(self.vmm.pdb(), address, access);
+/// All kinds of accesses.
+const ACCESSES: [ModelAccess; 4] = [
+    ModelAccess::HUB_READ,
+    ModelAccess::HUB_WRITE,
+    ModelAccess::READ,
+    ModelAccess::WRITE,
+];
 
-        ensure_eq!(translate(ModelAccess::HUB_READ), walked);
-        ensure_eq!(translate(ModelAccess::HUB_WRITE), written);
-        if !self.is_bar {
-            ensure_eq!(translate(ModelAccess::READ), walked);
-            ensure_eq!(translate(ModelAccess::WRITE), written);
+/// Returns what an access finds at a page whose translation is `walked`.
+fn permitted(
+    walked: Result<Translation, Fault>,
+    access: ModelAccess,
+) -> Result<Translation, Fault> {
+    match walked {
+        Ok(found) if found.read_only && access.write => Err(Fault::ReadOnly),
+        Ok(found) if found.privileged && !access.privileged => Err(Fault::Privileged),
+        other => other,
+    }
+}
+
+impl<F: TestFormat> Fixture<F> {
+    /// Returns what the page tables say about a page.
+    ///
+    /// Fails unless each client that uses the address space finds the same, with all that its TLB
+    /// holds, for reads and for writes.
+    pub(crate) fn translate(&self, page: u64) -> Result<Result<Translation, Fault>> {
+        let address = Vfn::new(page)?.address();
+        let walked = self.gpu.walk(self.pdb(), address);
+
+        for access in ACCESSES {
+            if access.hub || !self.is_bar {
+                let found = self.gpu.translate(self.pdb(), address, access);
+                ensure_eq!(found, permitted(walked, access));
+            }
         }
 
-        match walked {
+        Ok(walked)
+    }
+
+    /// Does the same where no page is sparse, and returns the page if one is mapped.
+    pub(crate) fn look(&self, page: u64) -> Result<Option<Translation>> {
+        match self.translate(page)? {
             Ok(translation) => Ok(Some(translation)),
             Err(fault) => {
                 ensure_eq!(fault, Fault::Unmapped);
@@ -66,7 +87,7 @@ impl<F: TestFormat> Bench<F> {
     /// of `va`.
     pub(crate) fn expect_mapped(
         &self,
-        va: &VaRange,
+        va: &Area,
         pages: Range<u64>,
         vram: &Vram,
         skip: u64,
@@ -92,7 +113,7 @@ impl<F: TestFormat> Bench<F> {
     }
 
     /// Fails unless nothing is mapped at `pages`, counted from the start of `va`.
-    pub(crate) fn expect_unmapped(&self, va: &VaRange, pages: Range<u64>) -> Result {
+    pub(crate) fn expect_unmapped(&self, va: &Area, pages: Range<u64>) -> Result {
         for page in within_raw(va, &pages) {
             ensure_eq!(self.look(page)?, None);
         }
@@ -100,11 +121,11 @@ impl<F: TestFormat> Bench<F> {
         Ok(())
     }
 
-    /// Returns the tables that the address space has, in the order of their addresses.
+    /// Returns the linked tables that the address space owns, in the order of their addresses.
     pub(crate) fn owned(&self) -> Result<KVec<VramAddress>> {
         let mut count = 0;
         self.vmm.for_each_table(&mut |_| count += 1);
-        // Nobody allocates under the table lock.
+        // Nothing is allocated under the table lock.
         let mut owned = KVec::with_capacity(count, GFP_KERNEL)?;
         self.vmm.for_each_table(&mut |address| {
             let _ = owned.push_within_capacity(address);
@@ -115,32 +136,33 @@ impl<F: TestFormat> Bench<F> {
         Ok(owned)
     }
 
-    /// Fails unless all is in order:
+    /// Fails unless the page tables are in order:
     ///
-    /// - the tables that can be reached from the root are those that the address space has, and
+    /// - the tables that can be reached from the root are those that the address space owns, and
     ///   those of the firmware;
-    /// - each is there once, and none but the root is empty;
-    /// - the GPU has seen nothing that must not be.
+    /// - each can be reached once, and none except the root is empty;
+    /// - the GPU model has recorded no violation.
     ///
-    /// Tables that were given back since the last check are made unwritten, unless their address
-    /// space could not be invalidated.
+    /// Tables that were unlinked since the last check are
+    /// [retired](crate::mm::model::SoftGpu::retire), unless the TLB could not be invalidated.
     pub(crate) fn check(&mut self) -> Result {
         let owned = self.owned()?;
         let mut reached = KVec::new();
-        for table in self.gpu.reach(self.vmm.pdb())? {
+        for table in self.gpu.reach(self.pdb())? {
             ensure_eq!(table.mixed, 0);
+            ensure_eq!(table.overlaps, 0);
             if FIRMWARE.contains(&table.address.into_raw()) {
                 continue;
             }
-            ensure!(table.live > 0 || table.address == self.vmm.pdb());
+            ensure!(table.live > 0 || table.address == self.pdb());
             reached.push(table.address, GFP_KERNEL)?;
         }
         reached.sort_unstable();
         ensure_eq!(reached, owned);
 
-        if !self.vmm.is_quarantined() {
+        if !self.vmm.has_deferred() {
             for &table in self.known.iter().filter(|table| !owned.contains(table)) {
-                self.gpu.poison(table..table.checked_add(PAGE_SIZE)?);
+                self.gpu.retire(table);
             }
             self.known = owned;
         }

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One access to the hardware fails.
+//! Accesses to the hardware that fail, and devices that are unbound.
 //!
 //! Memory that the GPU can reach is not freed, each page is mapped as before or as requested, and
-//! the address space either works as before or is lost as a whole.
+//! the address space either works as before or is broken as a whole.
 
-use core::{
-    cell::Cell,
-    ops::Range, //
-};
+use core::ops::Range;
 
 use kernel::{
     prelude::*,
@@ -22,29 +19,28 @@ use crate::mm::{
         VramAddress,
         PAGE_SIZE, //
     },
-    mmio::Mmio,
+    format::Access::*,
     model::{
         Access as ModelAccess,
-        ModelBar0,
+        Direction,
         SoftGpu,
         Translation, //
     },
-    va::VaRange,
     vmm::{
-        job::{
-            Access::*,
-            Memory,
-            Submitted, //
-        },
-        tests::bench::{
+        tests::fixture::{
+            backing,
+            complete,
             ensure,
             ensure_eq,
             within,
             within_raw,
-            Bench,
+            Area,
+            Fixture,
             TestFormat,
             LARGE, //
         },
+        Job,
+        JobError,
         Vmm, //
     },
     vram::{
@@ -52,72 +48,6 @@ use crate::mm::{
         VramAllocator, //
     }, //
 };
-
-/// Which accesses are counted, and fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-/// BAR0 of a software GPU on which one access fails, without being made.
-pub(crate) struct Faulty<'a> {
-    bar: &'a ModelBar0,
-    direction: Direction,
-    /// Number of accesses before the failing one; [`None`] after it.
-    left: Cell<Option<u64>>,
-}
-
-impl<'a> Faulty<'a> {
-    /// Makes one on which the access in `direction` after `skip` others fails.
-    pub(crate) fn new(bar: &'a ModelBar0, direction: Direction, skip: u64) -> Self {
-        Self {
-            bar,
-            direction,
-            left: Cell::new(Some(skip)),
-        }
-    }
-
-    /// Returns whether there was the access that fails.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.left.get().is_none()
-    }
-
-    fn count(&self, direction: Direction) -> Result {
-        if direction == self.direction {
-            if let Some(left) = self.left.get() {
-                self.left.set(left.checked_sub(1));
-                if left == 0 {
-                    return Err(EIO);
-                }
-            }
-        }
-
-        Ok(())
-    }
-}
-
-impl Mmio for Faulty<'_> {
-    fn read32(&self, offset: usize) -> Result<u32> {
-        self.count(Direction::Read)?;
-        self.bar.read32(offset)
-    }
-
-    fn read64(&self, offset: usize) -> Result<u64> {
-        self.count(Direction::Read)?;
-        self.bar.read64(offset)
-    }
-
-    fn write32(&self, value: u32, offset: usize) -> Result {
-        self.count(Direction::Write)?;
-        self.bar.write32(value, offset)
-    }
-
-    fn write64(&self, value: u64, offset: usize) -> Result {
-        self.count(Direction::Write)?;
-        self.bar.write64(value, offset)
-    }
-}
 
 /// An operation on the pages of a [`Scene`].
 #[derive(Clone, Debug)]
@@ -131,29 +61,23 @@ pub(crate) enum Operation {
 pub(crate) use self::Operation::*;
 
 impl Operation {
-    /// Submits it for `va`, with memory of `data`.
-    pub(crate) fn submit<F: TestFormat>(
-        &self,
-        vmm: &Arc<Vmm<F>>,
-        va: &Arc<VaRange>,
-        data: &VramAllocator,
-    ) -> Result<Submitted<F>> {
-        match self {
-            Map(pages, skip) => {
-                let vram = data.alloc(2 * LARGE * PAGE_SIZE, PageSize::Size2M)?;
-                let memory = Memory {
-                    vram: Arc::new(vram, GFP_KERNEL)?,
-                    offset: skip * PAGE_SIZE,
-                };
+    /// Prepares a job that does the operation on pages of `area`, with memory from `data`.
+    pub(crate) fn prepare(&self, vmm: &Arc<Vmm>, area: &Area, data: &VramAllocator) -> Result<Job> {
+        let pages = within(area, self.pages().clone())?;
 
-                vmm.submit_map(va, within(va, pages.clone())?, memory, ReadWrite)
+        match self {
+            Map(_, skip) => {
+                let vram = data.alloc(2 * LARGE * PAGE_SIZE, PageSize::Size2M)?;
+                let vram = Arc::new(vram, GFP_KERNEL)?;
+
+                vmm.prepare_map(pages, backing(&vram, *skip, ReadWrite))
             }
-            Unmap(pages) => vmm.submit_unmap(va, within(va, pages.clone())?),
-            Protect(pages) => vmm.submit_protect(va, within(va, pages.clone())?, ReadOnly),
+            Unmap(_) => vmm.prepare_unmap(pages),
+            Protect(_) => vmm.prepare_protect(pages, ReadOnly),
         }
     }
 
-    /// Returns the pages that it is about.
+    /// Returns the pages that it changes.
     pub(crate) fn pages(&self) -> &Range<u64> {
         match self {
             Map(pages, _) | Unmap(pages) | Protect(pages) => pages,
@@ -161,25 +85,37 @@ impl Operation {
     }
 }
 
-/// Mappings made at first: a large page, followed by some small ones.
-pub(crate) const POPULATED: [Operation; 2] = [Map(0..LARGE, 0), Map(LARGE + 3..LARGE + 20, 0)];
+/// Mappings of a new [`Scene`]: a page of 2 MiB, small pages, and pages of 64 KiB.
+pub(crate) const POPULATED: [Operation; 3] = [
+    Map(0..LARGE, 0),
+    Map(LARGE + 3..LARGE + 20, 0),
+    Map(LARGE + 64..LARGE + 128, 64),
+];
 
 /// Operations on these mappings.
-pub(crate) const OPERATIONS: [Operation; 13] = [
+pub(crate) const OPERATIONS: [Operation; 20] = [
     // Where there is a table, or none.
     Map(LARGE + 30..LARGE + 33, 0),
+    Map(LARGE + 160..LARGE + 192, 32),
     Map(2 * LARGE + 3..2 * LARGE + 5, 0),
-    // Over small pages: of other memory, or with a large one.
+    Map(2 * LARGE + 16..2 * LARGE + 35, 16),
+    // Over small pages: small pages, pages of 64 KiB, and a page of 2 MiB.
     Map(LARGE + 5..LARGE + 9, 0),
+    Map(LARGE..LARGE + 32, 32),
     Map(LARGE..2 * LARGE, LARGE),
-    // Over a large page: a part of it, or all of it with small ones.
+    // Over pages of 64 KiB: a part of one, and all of them.
+    Map(LARGE + 70..LARGE + 73, 0),
+    Map(LARGE + 64..LARGE + 128, 1),
+    // Over a page of 2 MiB: a part of it, or all of it with small pages.
     Map(3..5, 0),
     Map(0..LARGE, 1),
     Protect(LARGE + 5..LARGE + 8),
+    Protect(LARGE + 72..LARGE + 96),
     Protect(0..LARGE),
     Protect(3..5),
     Unmap(LARGE + 5..LARGE + 8),
     Unmap(LARGE + 3..LARGE + 20),
+    Unmap(LARGE + 70..LARGE + 100),
     Unmap(3..5),
     Unmap(0..2 * LARGE),
 ];
@@ -187,50 +123,56 @@ pub(crate) const OPERATIONS: [Operation; 13] = [
 /// Number of pages of a [`Scene`].
 pub(crate) const PAGES: u64 = 3 * LARGE;
 
-/// An address space with an end of entries of nearly all levels in it, in which something is mapped
-/// that nothing else keeps allocated.
+/// An address space in which the pages in use cross an entry boundary of nearly all levels.
+///
+/// The mappings are the only owners of the mapped memory.
 pub(crate) struct Scene<F: TestFormat> {
-    pub(crate) bench: Bench<F>,
-    pub(crate) va: Arc<VaRange>,
+    pub(crate) fixture: Fixture<F>,
+    pub(crate) va: Area,
 }
 
-/// For each page, the address of the memory, and whether writes fault.
+/// The translation of each page: the address of the memory, and whether writes fault.
 pub(crate) type Mapped = KVec<Option<(u64, bool)>>;
 
 impl<F: TestFormat> Scene<F> {
     fn new() -> Result<Self> {
         let middle = PageSize::Size256G.pages();
 
-        Self::on(Bench::new()?, middle - 2 * LARGE..middle + LARGE)
+        Self::on(Fixture::new()?, middle - 2 * LARGE..middle + LARGE)
     }
 
-    /// Makes one at `pages` of an address space.
-    pub(crate) fn on(bench: Bench<F>, pages: Range<u64>) -> Result<Self> {
+    /// Creates a scene at `pages` of an address space.
+    pub(crate) fn on(fixture: Fixture<F>, pages: Range<u64>) -> Result<Self> {
         let scene = Self {
-            va: bench.reserve_at(pages)?,
-            bench,
+            va: fixture.reserve_at(pages)?,
+            fixture,
         };
         for operation in &POPULATED {
-            scene.bench.run(scene.submit(operation)?).cleanup()?;
+            scene.complete(operation)?;
         }
-        // The TLB then caches the mappings.
+        // Fills the TLB.
         look(
-            &scene.bench.gpu,
-            scene.bench.vmm.pdb(),
+            &scene.fixture.gpu,
+            scene.fixture.pdb(),
             &scene.va,
-            scene.bench.is_bar,
+            scene.fixture.is_bar,
         )?;
 
         Ok(scene)
     }
 
-    pub(crate) fn submit(&self, operation: &Operation) -> Result<Submitted<F>> {
-        operation.submit(&self.bench.vmm, &self.va, &self.bench.data)
+    pub(crate) fn prepare(&self, operation: &Operation) -> Result<Job> {
+        operation.prepare(&self.fixture.vmm, &self.va, &self.fixture.data)
     }
 
-    /// Returns the mapping of each page in the page tables.
+    /// Does an operation in all stages.
+    pub(crate) fn complete(&self, operation: &Operation) -> Result {
+        complete(self.prepare(operation)?)
+    }
+
+    /// Returns the translation of each page according to the page tables.
     pub(crate) fn mapped(&self) -> Result<Mapped> {
-        mapped(&self.bench.gpu, self.bench.vmm.pdb(), &self.va)
+        mapped(&self.fixture.gpu, self.fixture.pdb(), &self.va)
     }
 }
 
@@ -242,8 +184,8 @@ fn accesses(is_bar: bool) -> &'static [ModelAccess] {
     }
 }
 
-/// Has the GPU read at each page of `va`.
-pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange, is_bar: bool) -> Result {
+/// Lets the GPU read at each page of `va`.
+pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &Area, is_bar: bool) -> Result {
     for page in within_raw(va, &(0..PAGES)) {
         for &access in accesses(is_bar) {
             let _ = gpu.translate(pdb, Vfn::new(page)?.address(), access);
@@ -253,8 +195,8 @@ pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange, is_bar: bool) 
     Ok(())
 }
 
-/// Returns the mapping of each page of `va` in the page tables.
-pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange) -> Result<Mapped> {
+/// Returns the translation of each page of `va` according to the page tables.
+pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &Area) -> Result<Mapped> {
     let mut mapped = KVec::with_capacity(usize::try_from(PAGES)?, GFP_KERNEL)?;
     for page in within_raw(va, &(0..PAGES)) {
         let found = gpu.walk(pdb, Vfn::new(page)?.address()).ok();
@@ -264,8 +206,15 @@ pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &VaRange) -> Result<Ma
     Ok(mapped)
 }
 
-/// Fails if the GPU can reach free memory through the page tables or its TLB, or if a table of
-/// `before`, which the TLB may hold, is free.
+/// Returns whether the same pages are mapped.
+pub(crate) fn same_pages(a: &Mapped, b: &Mapped) -> bool {
+    a.iter()
+        .map(Option::is_some)
+        .eq(b.iter().map(Option::is_some))
+}
+
+/// Fails if the GPU can reach free memory through the page tables or its TLB, or if one of the
+/// tables `before`, which the TLB may have cached, is free.
 pub(crate) fn ensure_apart(
     gpu: &SoftGpu,
     pdb: VramAddress,
@@ -305,175 +254,291 @@ pub(crate) fn ensure_apart(
     Ok(())
 }
 
-/// Returns whether access `number` is tested. Most writes that fill a table before it is linked are
-/// left out.
+/// Returns whether access `number` is tested. Most writes that fill a table are left out.
 fn is_tried(number: u64) -> bool {
     number % (LARGE / 2) < 8 || number % (LARGE / 2) > LARGE / 2 - 8
 }
 
-/// How a job failed.
-struct Failure {
-    /// Number of words that it had written by then.
-    words: u64,
-    /// Number of words that it would have written.
-    of: u64,
-    is_readback: bool,
+/// A way in which the hardware fails while a job runs.
+#[derive(Clone, Copy, Debug)]
+enum Failing {
+    /// One access fails, after this number of accesses in the same direction.
+    Access(Direction, u64),
+    /// The device is unbound after this number of RCU read-side critical sections.
+    Unbound(u64),
 }
 
-impl Failure {
-    /// Returns whether the contents of the tables are unknown.
-    fn is_fatal(&self) -> bool {
-        self.is_readback || self.words < self.of
+impl Failing {
+    /// Lets the hardware fail. It works again after [`Self::ended`].
+    fn start(self, gpu: &SoftGpu) {
+        match self {
+            Self::Access(direction, skip) => gpu.fail_access(direction, skip),
+            Self::Unbound(sections) => gpu.unbind_after(Some(sections)),
+        }
+    }
+
+    /// Returns whether this lets an access fail. That the device is unbound need not have any effect,
+    /// if it happens after the last access.
+    fn is_access(self) -> bool {
+        matches!(self, Self::Access(..))
+    }
+
+    /// Returns the error of accesses that fail; [`None`] if there were not enough accesses.
+    fn ended(self, gpu: &SoftGpu) -> Option<Error> {
+        match self {
+            Self::Access(..) => gpu.has_failed().then_some(EIO),
+            Self::Unbound(_) => {
+                let is_unbound = gpu.is_unbound();
+                gpu.unbind_after(None);
+
+                is_unbound.then_some(ENODEV)
+            }
+        }
     }
 }
 
 /// Each access of each operation fails once.
 pub(crate) fn each_access_fails<F: TestFormat>() -> Result {
-    let mut failures = (0, 0);
-    for direction in [Direction::Write, Direction::Read] {
-        for operation in &OPERATIONS {
-            let model = Scene::<F>::new()?;
-            model.bench.gpu.reset_counts();
-            model.bench.run(model.submit(operation)?).cleanup()?;
-            let after = model.mapped()?;
-            let words = model.bench.gpu.counts().pramin_writes;
+    let write = |number| Failing::Access(Direction::Write, number);
+    ensure_each_failure::<F>(write)?;
 
-            for number in (0..).filter(|&number| is_tried(number)) {
-                let Some(fatal) = fail::<F>(operation, direction, number, words, &after)? else {
-                    break;
-                };
-                failures.0 += u32::from(!fatal);
-                failures.1 += u32::from(fatal);
-            }
-        }
-    }
-    ensure!(failures.0 > 50 && failures.1 > 50);
+    let read = |number| Failing::Access(Direction::Read, number);
+    let (broken, pending) = ensure_each_failure::<F>(read)?;
+    // Updates do not read page tables.
+    ensure!(broken == 0 && pending > 50);
 
     Ok(())
 }
 
-/// Lets the access after `number` others fail. Returns whether the address space was lost by that;
-/// [`None`] if the operation makes fewer accesses.
+/// The device is unbound at each moment of each operation.
+pub(crate) fn each_unbind<F: TestFormat>() -> Result {
+    let (broken, pending) = ensure_each_failure::<F>(Failing::Unbound)?;
+    ensure!(broken > 50 && pending > 50);
+
+    Ok(())
+}
+
+/// Lets the hardware fail at each moment of each operation. Returns how many times that has left
+/// the address space broken, and how many times only the invalidation was missing.
+fn ensure_each_failure<F: TestFormat>(failing: impl Fn(u64) -> Failing) -> Result<(u32, u32)> {
+    let mut failures = (0, 0);
+    for operation in &OPERATIONS {
+        let model = Scene::<F>::new()?;
+        let job = model.prepare(operation)?;
+        model.fixture.gpu.reset_counts();
+        complete(job)?;
+        let expected = Expected {
+            words: model.fixture.gpu.counts().pramin_writes,
+            mapped: model.mapped()?,
+        };
+
+        for number in (0..).filter(|&number| is_tried(number)) {
+            match fail::<F>(operation, failing(number), &expected)? {
+                None => break,
+                Some(JobError::Broken(_)) => failures.0 += 1,
+                Some(_) => failures.1 += 1,
+            }
+        }
+    }
+
+    Ok(failures)
+}
+
+/// What an operation does if nothing fails.
+struct Expected {
+    /// Number of words that it writes while it runs.
+    words: u64,
+    /// Translations after it.
+    mapped: Mapped,
+}
+
+/// Does `operation` on hardware that fails, and checks what is left. Returns the error; [`None`] if
+/// the operation makes too few accesses to fail.
 fn fail<F: TestFormat>(
     operation: &Operation,
-    direction: Direction,
-    number: u64,
-    words: u64,
-    after: &Mapped,
-) -> Result<Option<bool>> {
-    let mut scene = Scene::<F>::new()?;
-    let (before, tables) = (scene.mapped()?, scene.bench.owned()?);
-    let job = scene.submit(operation)?;
+    failing: Failing,
+    expected: &Expected,
+) -> Result<Option<JobError>> {
+    let scene = Scene::<F>::new()?;
+    let (before, tables) = (scene.mapped()?, scene.fixture.owned()?);
+    let mut job = scene.prepare(operation)?;
+    let gpu = scene.fixture.gpu.clone();
 
-    scene.bench.gpu.reset_counts();
-    let bar = Faulty::new(&scene.bench.bar, direction, number);
-    let result = job.run(&scene.bench.mmu, &bar).cleanup();
-    if !bar.has_failed() {
+    gpu.reset_counts();
+    failing.start(&gpu);
+    let result = job.run();
+    let error = failing.ended(&gpu);
+    let Some(error) = error.filter(|_| result.is_err() || failing.is_access()) else {
         result?;
         return Ok(None);
-    }
-    ensure_eq!(result, Err(EIO));
-    let failure = Failure {
-        words: scene.bench.gpu.counts().pramin_writes,
-        of: words,
-        is_readback: direction == Direction::Read && number == 0,
     };
+    let failure = match gpu.counts().pramin_writes < expected.words {
+        true => JobError::Broken(error),
+        false => JobError::NotInvalidated(error),
+    };
+    ensure_eq!(result, Err(failure));
+    let again = match failure {
+        JobError::Broken(_) => EIO,
+        _ => EINVAL,
+    };
+    ensure_eq!(job.run(), Err(JobError::Unchanged(again)));
+    job.free();
 
-    let pools = (scene.bench.memory.clone(), scene.bench.data.clone());
-    let (gpu, pdb) = (scene.bench.gpu.clone(), scene.bench.vmm.pdb());
-    let pages = within_raw(&scene.va, &(0..PAGES));
-    let pages = (pages, false);
+    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
+    let pdb = scene.fixture.pdb();
+    let pages = (within_raw(&scene.va, &(0..PAGES)), false);
     let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
     ensure_kept()?;
     let found = scene.mapped()?;
-    for ((found, before), after) in found.iter().zip(&before).zip(after) {
+    for ((found, before), after) in found.iter().zip(&before).zip(&expected.mapped) {
         ensure!(found == before || found == after);
     }
 
-    // Once more, with hardware that works.
-    let result = scene.bench.run(scene.submit(operation)?).cleanup();
-    if failure.is_fatal() {
-        ensure_eq!(result, Err(EIO));
-        ensure_eq!(scene.bench.teardown(), Err(EIO));
-        drop(scene);
-        ensure_kept()?;
-    } else {
-        result?;
-        scene.bench.check()?;
-        let is_same = |(a, b): (&Option<_>, &Option<_>)| a.is_some() == b.is_some();
-        ensure!(scene.mapped()?.iter().zip(after).all(is_same));
-        scene.bench.teardown()?;
-        scene.bench.check()?;
-        drop(scene);
-        ensure_eq!(pools.0.avail(), pools.0.size());
-        ensure_eq!(pools.1.avail(), pools.1.size());
+    match failure {
+        JobError::Broken(_) => {
+            ensure_broken(scene, operation)?;
+            ensure_kept()?;
+        }
+        _ => ensure_works(scene, operation, &expected.mapped)?,
     }
     gpu.check_clean()?;
 
-    Ok(Some(failure.is_fatal()))
+    Ok(Some(failure))
 }
 
-/// Each access of a teardown fails once. A second teardown frees all memory, or none is ever freed.
-pub(crate) fn each_access_of_a_teardown_fails<F: TestFormat>() -> Result {
-    for direction in [Direction::Write, Direction::Read] {
-        for number in 0.. {
-            let mut scene = Scene::<F>::new()?;
-            // One more mapping, which the teardown may have unmapped before.
-            let vram = scene.bench.alloc(1)?;
-            let other = scene.bench.map_all(&vram, ReadOnly)?;
-            drop((vram, other));
+/// Fails unless the address space cannot be used, although the hardware works again. Drops it.
+fn ensure_broken<F: TestFormat>(scene: Scene<F>, operation: &Operation) -> Result {
+    let free = scene.fixture.data.avail();
+    let mut job = scene.prepare(operation)?;
+    scene.fixture.gpu.reset_counts();
+    for _ in 0..2 {
+        ensure_eq!(job.run(), Err(JobError::Unchanged(EIO)));
+    }
+    job.free();
+    // Memory that was not mapped is freed, and no other memory.
+    ensure_eq!(scene.fixture.data.avail(), free);
+    ensure_eq!(scene.fixture.vmm.retry_invalidate(), Err(EIO));
+    ensure_eq!(scene.fixture.teardown(), Err(EIO));
+    ensure_eq!(scene.fixture.gpu.counts().total(), 0);
+    ensure_eq!(scene.fixture.data.avail(), free);
 
-            let bar = Faulty::new(&scene.bench.bar, direction, number);
-            let result = scene.bench.vmm.teardown(&scene.bench.mmu, &bar);
-            if !bar.has_failed() {
-                result?;
-                ensure!(number > 2);
-                break;
-            }
-            ensure_eq!(result, Err(EIO));
+    Ok(())
+}
 
-            let pools = (scene.bench.memory.clone(), scene.bench.data.clone());
-            let (gpu, pdb) = (scene.bench.gpu.clone(), scene.bench.vmm.pdb());
-            let pages = within_raw(&scene.va, &(0..PAGES));
-            let pages = (pages, false);
-            // Tables that were unmapped before may be free: the TLB is invalidated for them.
-            let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &[]);
-            ensure_kept()?;
+/// Fails unless the address space can be used after `operation` has changed the page tables without
+/// an invalidation. Everything is freed in the end.
+fn ensure_works<F: TestFormat>(
+    mut scene: Scene<F>,
+    operation: &Operation,
+    expected: &Mapped,
+) -> Result {
+    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
+    ensure!(scene.fixture.vmm.has_deferred());
+    scene.complete(operation)?;
+    ensure!(!scene.fixture.vmm.has_deferred());
+    scene.fixture.check()?;
+    ensure!(same_pages(&scene.mapped()?, expected));
+    scene.fixture.teardown()?;
+    scene.fixture.check()?;
+    drop(scene);
+    ensure_eq!(pools.0.avail(), pools.0.size());
+    ensure_eq!(pools.1.avail(), pools.1.size());
 
-            match scene.bench.teardown() {
-                Ok(()) => {
-                    scene.bench.check()?;
-                    drop(scene);
-                    ensure_eq!(pools.0.avail(), pools.0.size());
-                    ensure_eq!(pools.1.avail(), pools.1.size());
-                }
-                Err(error) => {
-                    ensure_eq!(error, EIO);
-                    drop(scene);
-                    ensure_kept()?;
-                }
-            }
-            gpu.check_clean()?;
+    Ok(())
+}
+
+/// Each access of a teardown fails once, and the device is unbound at each moment of it. A second
+/// teardown frees all memory, or none is ever freed.
+pub(crate) fn each_teardown_access_fails<F: TestFormat>() -> Result {
+    let kinds: [fn(u64) -> Failing; 3] = [
+        |number| Failing::Access(Direction::Write, number),
+        |number| Failing::Access(Direction::Read, number),
+        Failing::Unbound,
+    ];
+    for failing in kinds {
+        let mut number = 0;
+        while fail_teardown::<F>(failing(number))? {
+            number += 1;
         }
+        ensure!(number > 1);
     }
 
     Ok(())
 }
 
-/// Chips whose PRAMIN takes no accesses of 64 bits.
+/// Tears an address space down on hardware that fails. Returns whether it has failed.
+fn fail_teardown<F: TestFormat>(failing: Failing) -> Result<bool> {
+    let mut scene = Scene::<F>::new()?;
+    // One more mapping, far from the others.
+    let vram = scene.fixture.alloc(1)?;
+    scene.fixture.map_all(&vram, ReadOnly)?;
+    drop(vram);
+    let (gpu, pdb, tables) = (
+        scene.fixture.gpu.clone(),
+        scene.fixture.pdb(),
+        scene.fixture.owned()?,
+    );
+    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
+    let pages = (within_raw(&scene.va, &(0..PAGES)), false);
+    let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
+
+    failing.start(&gpu);
+    let result = scene.fixture.teardown();
+    let error = failing.ended(&gpu);
+    let Some(error) = error.filter(|_| result.is_err() || failing.is_access()) else {
+        result?;
+        return Ok(false);
+    };
+    ensure_eq!(result, Err(error));
+    ensure_kept()?;
+
+    match scene.fixture.teardown() {
+        Ok(()) => {
+            scene.fixture.check()?;
+            drop(scene);
+            ensure_eq!(pools.0.avail(), pools.0.size());
+            ensure_eq!(pools.1.avail(), pools.1.size());
+        }
+        Err(error) => {
+            ensure_eq!(error, EIO);
+            drop(scene);
+            ensure_kept()?;
+        }
+    }
+    gpu.check_clean()?;
+
+    Ok(true)
+}
+
+/// Chips on which PRAMIN takes no accesses of 64 bits.
 pub(crate) mod narrow {
     use super::*;
-    use crate::mm::model::{
-        Logged,
-        WideAccess, //
+    use crate::mm::{
+        model::{
+            Logged,
+            WideAccess, //
+        },
+        vmm::tests::fixture::TABLES, //
     };
 
-    /// A second GPU, which sees each state of the page tables by itself.
+    /// A second GPU model, which goes through each state of the page tables.
     struct Replay {
         gpu: Arc<SoftGpu>,
     }
 
     impl Replay {
+        /// Copies all tables, including those that are prepared, to a new GPU model.
+        fn new<F: TestFormat>(fixture: &Fixture<F>) -> Result<Self> {
+            let gpu = Fixture::<F>::gpu()?;
+            fixture.gpu.drain();
+            for address in TABLES.step_by(8) {
+                let address = VramAddress::new(address);
+                gpu.vram_write64(address, fixture.gpu.vram_read64(address));
+            }
+
+            Ok(Self { gpu })
+        }
+
         /// Repeats the writes of a job, each of which is half a word, and calls `moment` after
         /// each.
         fn write(&self, log: &[Logged], moment: &mut dyn FnMut(&SoftGpu) -> Result) -> Result {
@@ -511,40 +576,29 @@ pub(crate) mod narrow {
     /// At no moment is a page mapped to memory that neither was nor is to be mapped there.
     pub(crate) fn pages_are_never_mixed<F: TestFormat>() -> Result {
         for operation in &OPERATIONS {
-            let mut bench = Bench::<F>::with_wide_access(WideAccess::Dropped)?;
+            let mut fixture = Fixture::<F>::with_wide_access(WideAccess::Dropped)?;
             let [below, above] = data::<F>()?;
             let middle = PageSize::Size256G.pages();
-            bench.data = below;
-            let mut scene = Scene::on(bench, middle - 2 * LARGE..middle + LARGE)?;
-            scene.bench.check()?;
+            fixture.data = below;
+            let mut scene = Scene::on(fixture, middle - 2 * LARGE..middle + LARGE)?;
+            scene.fixture.check()?;
             let before = scene.mapped()?;
             ensure_eq!(
                 before.iter().flatten().count(),
-                usize::try_from(LARGE + 17)?
+                usize::try_from(LARGE + 17 + 64)?
             );
-            let old = scene.bench.gpu.reach(scene.bench.vmm.pdb())?;
-            let replay = Replay {
-                gpu: Bench::<F>::gpu()?,
-            };
-            for table in &old {
-                for offset in (0..PAGE_SIZE).step_by(8) {
-                    let address = table.address.checked_add(offset)?;
-                    replay
-                        .gpu
-                        .vram_write64(address, scene.bench.gpu.vram_read64(address));
-                }
-            }
 
-            scene.bench.data = above;
-            let job = scene.submit(operation)?;
-            scene.bench.gpu.start_log(8192)?;
-            scene.bench.run(job).cleanup()?;
-            let log = scene.bench.gpu.take_log();
-            scene.bench.check()?;
+            scene.fixture.data = above;
+            let job = scene.prepare(operation)?;
+            let replay = Replay::new(&scene.fixture)?;
+            scene.fixture.gpu.start_log(8192)?;
+            complete(job)?;
+            let log = scene.fixture.gpu.take_log();
+            scene.fixture.check()?;
             let after = scene.mapped()?;
 
-            // Those at which something changes, of which there are some hundreds at most.
-            let pdb = scene.bench.vmm.pdb();
+            // Some of the pages that change, of which there are some hundreds at most.
+            let pdb = scene.fixture.pdb();
             let first = scene.va.pages().start;
             let changed = |number: &usize| before[*number] != after[*number];
             let looked_at = || (0..before.len()).filter(changed).step_by(61);
@@ -563,27 +617,33 @@ pub(crate) mod narrow {
                 let found = replay.gpu.walk(pdb, page.address()).ok();
                 ensure_eq!(found.map(|it| (it.address, it.read_only)), after[number]);
             }
-            scene.bench.teardown()?;
-            scene.bench.check()?;
+            replay.gpu.check_clean()?;
+            scene.fixture.teardown()?;
+            scene.fixture.check()?;
         }
 
         Ok(())
     }
 }
 
-#[kunit_tests(nova_mm_hardware_v2)]
+#[kunit_tests(nova_core_mm_hardware_v2)]
 mod suite {
     use super::*;
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn each_access_fails() -> Result {
-        super::each_access_fails::<MmuV2>()
+    fn access_fails() -> Result {
+        each_access_fails::<MmuV2>()
     }
 
     #[test]
-    fn each_access_of_a_teardown_fails() -> Result {
-        super::each_access_of_a_teardown_fails::<MmuV2>()
+    fn access_of_teardown_fails() -> Result {
+        each_teardown_access_fails::<MmuV2>()
+    }
+
+    #[test]
+    fn device_is_unbound() -> Result {
+        each_unbind::<MmuV2>()
     }
 
     #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of what is asked for and cannot be.
+//! Tests of requests that cannot be met.
+
+use core::ops::Range;
 
 use kernel::{
     prelude::*,
@@ -12,188 +14,198 @@ use crate::mm::{
         PageSize,
         PAGE_SIZE, //
     },
+    format::Access::*,
+    tables::tests::map::levels,
     vmm::{
-        job::{
-            Access::*,
-            Memory, //
-        },
-        tests::bench::{
+        tests::fixture::{
+            backing,
+            complete,
             ensure,
             ensure_eq,
             vfns,
             vram_range,
-            Bench,
+            Fixture,
             TestFormat,
             LARGE, //
-        }, //
-        Vmm,
+        },
+        JobError,
+        Vmm, //
     },
     vram::VramAllocator, //
 };
 
-/// Only pages of the range that is shown are changed, and of the address space that it is of.
-pub(crate) fn pages_are_of_the_range<F: TestFormat>() -> Result {
-    let bench = Bench::<F>::new()?;
-    let other = Bench::<F>::new()?;
-    let vram = bench.alloc(64)?;
-    let va = bench.reserve_at(10..20)?;
-    let _next = bench.reserve_at(20..30)?;
-    let foreign = other.reserve_at(10..20)?;
-    let free = bench.free_tables();
-    let memory = Memory {
-        vram: vram.clone(),
-        offset: 0,
-    };
+/// Jobs change only pages within the limits of their address space.
+pub(crate) fn pages_out_of_limits_einval<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(64)?;
+    let vmm = Vmm::new(fixture.hw.clone(), fixture.memory.clone(), vfns(10..20)?)?;
+    let free = fixture.free_tables();
+    fixture.gpu.reset_counts();
 
-    for (va, pages) in [
-        (&va, 9..11),
-        (&va, 19..21),
-        (&va, 20..21),
-        (&va, 10..10),
-        (&va, 0..1 << 30),
-        (&foreign, 10..20),
+    for pages in [
+        9..11,
+        19..21,
+        20..21,
+        10..10,
+        0..1 << 30,
+        Range { start: 15, end: 12 },
     ] {
         let pages = vfns(pages)?;
-        let job = bench
-            .vmm
-            .submit_map(va, pages.clone(), memory.clone(), ReadWrite);
+        let job = vmm.prepare_map(pages.clone(), backing(&vram, 0, ReadWrite));
         ensure_eq!(job.err(), Some(EINVAL));
-        let job = bench.vmm.submit_unmap(va, pages.clone());
+        let job = vmm.prepare_unmap(pages.clone());
         ensure_eq!(job.err(), Some(EINVAL));
-        let job = bench.vmm.submit_protect(va, pages, ReadOnly);
+        let job = vmm.prepare_protect(pages, ReadOnly);
         ensure_eq!(job.err(), Some(EINVAL));
     }
-    ensure_eq!(bench.free_tables(), free);
+    ensure_eq!(fixture.free_tables(), free);
+    ensure_eq!(fixture.gpu.counts().total(), 0);
 
-    Ok(())
+    complete(vmm.prepare_map(vfns(10..20)?, backing(&vram, 0, ReadWrite))?)?;
+    vmm.teardown()
 }
 
-/// As much memory is needed as there are pages, and it starts at a page.
-pub(crate) fn memory_is_large_enough<F: TestFormat>() -> Result {
-    let bench = Bench::<F>::new()?;
-    let vram = bench.alloc(16)?;
-    let va = bench.reserve(64)?;
-    let free = bench.free_tables();
-    let submit = |offset, count| {
-        let memory = Memory {
-            vram: vram.clone(),
-            offset,
-        };
-        let start = va.pages().start.into_raw();
-
-        bench
-            .vmm
-            .submit_map(&va, vfns(start..start + count)?, memory, ReadWrite)
+/// The memory has to have as many pages as are mapped.
+pub(crate) fn map_past_memory_einval<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(16)?;
+    let va = fixture.reserve(64)?;
+    let free = fixture.free_tables();
+    let prepare = |skip, count| {
+        fixture
+            .prepare_map(&va, 0..count, &vram, skip, ReadWrite)
             .map(drop)
     };
 
-    for offset in [1, 8, 2048, PAGE_SIZE - 1, PAGE_SIZE + 1, u64::MAX] {
-        ensure_eq!(submit(offset, 1), Err(EINVAL));
-    }
-    for (skip, count) in [(0, 17), (1, 16), (15, 2), (16, 1), (17, 1), (1 << 51, 1)] {
-        ensure_eq!(submit(skip * PAGE_SIZE, count), Err(EINVAL));
+    for (skip, count) in [
+        (0, 17),
+        (1, 16),
+        (15, 2),
+        (16, 1),
+        (17, 1),
+        (1 << 51, 1),
+        (u64::MAX, 1),
+        (u64::MAX - 1, 3),
+    ] {
+        ensure_eq!(prepare(skip, count), Err(EINVAL));
     }
     for (skip, count) in [(0, 16), (1, 15), (15, 1)] {
-        ensure_eq!(submit(skip * PAGE_SIZE, count), Ok(()));
+        ensure_eq!(prepare(skip, count), Ok(()));
     }
-    ensure_eq!(bench.free_tables(), free);
+    ensure_eq!(fixture.free_tables(), free);
 
     Ok(())
 }
 
-/// An address that an entry has no room for is an error, and not another address.
-pub(crate) fn memory_out_of_reach<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
+/// An address that an entry cannot hold is an error, and not another address.
+pub(crate) fn map_unencodable_vram_einval<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
     let (end, size) = (F::VRAM_END, PageSize::Size2M.bytes());
     let memory = VramAllocator::new(&[vram_range(&(end - size..end + size))])?;
-    let va = bench.reserve(2 * LARGE)?;
-    let free = bench.free_tables();
-    bench.gpu.reset_counts();
+    let va = fixture.reserve(2 * LARGE)?;
+    let free = fixture.free_tables();
+    fixture.gpu.reset_counts();
 
     let all = Arc::new(memory.alloc(2 * size, PageSize::Size4K)?, GFP_KERNEL)?;
     for count in [1, LARGE, 2 * LARGE] {
-        let job = bench.submit_map(&va, 0..count, &all, 2 * LARGE - count, ReadWrite);
+        let job = fixture.prepare_map(&va, 0..count, &all, 2 * LARGE - count, ReadWrite);
         ensure_eq!(job.err(), Some(EINVAL));
     }
-    ensure_eq!(bench.gpu.counts().total(), 0);
-    ensure_eq!(bench.free_tables(), free);
+    ensure_eq!(fixture.gpu.counts().total(), 0);
+    ensure_eq!(fixture.free_tables(), free);
     drop(all);
 
-    // The last memory that entries can name, in a large page and in small ones.
+    // The last memory that entries can hold, in a large page and in small ones.
     let below = VramAllocator::new(&[vram_range(&(end - size..end))])?;
     let below = Arc::new(below.alloc(size, PageSize::Size2M)?, GFP_KERNEL)?;
-    bench.map(&va, 0..LARGE, &below, 0, ReadWrite)?;
-    bench.map(&va, LARGE..2 * LARGE - 1, &below, 1, ReadWrite)?;
-    bench.check()?;
-    bench.expect_mapped(&va, 0..LARGE, &below, 0, ReadWrite)?;
-    bench.expect_mapped(&va, LARGE..2 * LARGE - 1, &below, 1, ReadWrite)
+    fixture.map(&va, 0..LARGE, &below, 0, ReadWrite)?;
+    fixture.map(&va, LARGE..2 * LARGE - 1, &below, 1, ReadWrite)?;
+    fixture.check()?;
+    fixture.expect_mapped(&va, 0..LARGE, &below, 0, ReadWrite)?;
+    fixture.expect_mapped(&va, LARGE..2 * LARGE - 1, &below, 1, ReadWrite)
 }
 
-/// Of addresses that the format does not have there is no address space.
-pub(crate) fn addresses_out_of_range<F: TestFormat>() -> Result {
-    let bench = Bench::<F>::new()?;
+/// The limits of an address space are within the addresses of the format.
+pub(crate) fn limits_out_of_format_einval<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(2)?;
     let end = (1 << F::VA_BITS) / PAGE_SIZE;
-    let free = bench.free_tables();
+    let free = fixture.free_tables();
 
-    for limits in [0..end + 1, end..end + 1, 7..7] {
-        let vmm = Vmm::<F>::new(vfns(limits)?, bench.memory.clone(), &bench.mmu, &bench.bar);
+    for limits in [0..end + 1, end..end + 1, 7..7, Range { start: 8, end: 7 }] {
+        let vmm = Vmm::new(fixture.hw.clone(), fixture.memory.clone(), vfns(limits)?);
         ensure_eq!(vmm.err(), Some(EINVAL));
     }
-    ensure_eq!(bench.reserve_at(end - 1..end + 1).err(), Some(EINVAL));
-    ensure_eq!(bench.free_tables(), free);
-    bench.gpu.check_clean()
+    let va = fixture.reserve_at(end - 1..end + 1)?;
+    let job = fixture.prepare_map(&va, 0..2, &vram, 0, ReadWrite);
+    ensure_eq!(job.err(), Some(EINVAL));
+    ensure_eq!(fixture.free_tables(), free);
+
+    fixture.gpu.check_clean()
 }
 
-/// An address space without memory for its root, or a job without memory for its tables.
-pub(crate) fn no_memory_for_tables<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let vram = bench.alloc(1)?;
-    let va = bench.reserve(1)?;
-    let levels = u64::try_from(F::LEVELS.len())?;
-    let left = bench.memory.alloc(
-        bench.memory.avail() - (levels - 2) * PAGE_SIZE,
+/// Without VRAM for tables, an address space or a job cannot be prepared, and nothing leaks.
+pub(crate) fn no_vram_for_tables_enospc<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(1)?;
+    let va = fixture.reserve(1)?;
+    let too_few = levels::<F>() - 2;
+    let left = fixture.memory.alloc(
+        fixture.memory.avail() - too_few * PAGE_SIZE,
         PageSize::Size4K,
     )?;
 
-    let job = bench.submit_map(&va, 0..1, &vram, 0, ReadWrite);
+    let job = fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite);
     ensure_eq!(job.err(), Some(ENOSPC));
-    // What was there for it was given back.
-    ensure_eq!(bench.free_tables(), levels - 2);
-    let rest = bench
+    ensure_eq!(fixture.free_tables(), too_few);
+    let rest = fixture
         .memory
-        .alloc((levels - 2) * PAGE_SIZE, PageSize::Size4K)?;
-    let vmm = Vmm::<F>::new(vfns(0..1)?, bench.memory.clone(), &bench.mmu, &bench.bar);
+        .alloc(too_few * PAGE_SIZE, PageSize::Size4K)?;
+    let vmm = Vmm::new(fixture.hw.clone(), fixture.memory.clone(), vfns(0..1)?);
     ensure_eq!(vmm.err(), Some(ENOSPC));
     drop((left, rest));
-    bench.map(&va, 0..1, &vram, 0, ReadWrite)?;
-    ensure!(bench.look(va.pages().start.into_raw())?.is_some());
+    fixture.map(&va, 0..1, &vram, 0, ReadWrite)?;
+    ensure!(fixture.look(va.start())?.is_some());
 
-    bench.check()
+    fixture.check()
 }
 
-/// Several address spaces share the hardware and the memory, and nothing else.
-pub(crate) fn address_spaces_are_apart<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let vram = bench.alloc(LARGE)?;
+/// Address spaces share the hardware and the VRAM, and nothing else.
+pub(crate) fn address_spaces_are_independent<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(LARGE)?;
     let limits = vfns(0..LARGE)?;
-    let other = Vmm::<F>::new(limits.clone(), bench.memory.clone(), &bench.mmu, &bench.bar)?;
-    ensure!(other.pdb() != bench.vmm.pdb());
+    let other = Vmm::new(fixture.hw.clone(), fixture.memory.clone(), limits.clone())?;
+    let their_pdb = other.pdb().address();
+    ensure!(their_pdb != fixture.pdb());
 
-    let va = bench.map_all(&vram, ReadWrite)?;
-    bench.check()?;
+    let va = fixture.map_all(&vram, ReadWrite)?;
+    fixture.check()?;
     let address = va.pages().start.address();
-    ensure!(bench.gpu.walk(other.pdb(), address).is_err());
-    let theirs = other.reserve(crate::mm::va::VaRequest::Fixed(limits.clone()))?;
-    let memory = Memory { vram, offset: 0 };
-    other
-        .submit_map(&theirs, limits, memory.clone(), ReadOnly)?
-        .run(&bench.mmu, &bench.bar)
-        .cleanup()?;
-    bench.expect_mapped(&va, 0..LARGE, &memory.vram, 0, ReadWrite)?;
-    let found = bench.gpu.walk(other.pdb(), theirs.pages().start.address());
+    ensure!(fixture.gpu.walk(their_pdb, address).is_err());
+    complete(other.prepare_map(limits.clone(), backing(&vram, 0, ReadOnly))?)?;
+    fixture.expect_mapped(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+    let found = fixture.gpu.walk(their_pdb, limits.start.address());
     ensure_eq!(found.map(|found| found.read_only), Ok(true));
-    other.teardown(&bench.mmu, &bench.bar)?;
-    bench.expect_mapped(&va, 0..LARGE, &memory.vram, 0, ReadWrite)?;
+    other.teardown()?;
+    fixture.expect_mapped(&va, 0..LARGE, &vram, 0, ReadWrite)?;
 
-    bench.check()
+    fixture.check()
+}
+
+/// A job that has run cannot be run again.
+pub(crate) fn second_run_einval<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(4)?;
+    let va = fixture.reserve(4)?;
+
+    let mut job = fixture.prepare_map(&va, 0..4, &vram, 0, ReadWrite)?;
+    job.run()?;
+    fixture.gpu.reset_counts();
+    ensure_eq!(job.run(), Err(JobError::Unchanged(EINVAL)));
+    ensure_eq!(fixture.gpu.counts().total(), 0);
+    job.free();
+    fixture.expect_mapped(&va, 0..4, &vram, 0, ReadWrite)?;
+
+    fixture.check()
 }

@@ -8,16 +8,16 @@ use kernel::prelude::*;
 
 use crate::mm::{
     address::PAGE_SIZE,
+    format::Access::*,
     vmm::{
-        job::{
-            Access::*,
-            Submitted, //
-        },
-        tests::bench::{
-            Bench,
+        tests::fixture::{
+            ensure_eq,
+            Fixture,
             TestFormat,
             LARGE, //
         }, //
+        Job,
+        JobError, //
     }, //
 };
 
@@ -61,65 +61,54 @@ mod lockdep {
     pub(super) const STATE: &str = "not configured";
 }
 
-/// Runs a job as a fence may wait for it.
-fn run<F: TestFormat>(bench: &Bench<F>, job: Submitted<F>) -> Result {
-    let ran = lockdep::in_reclaim(|| bench.run(job));
+/// Runs a job as if a DMA fence waited for it.
+fn run(mut job: Job) -> Result {
+    lockdep::in_reclaim(|| job.run())?;
+    job.free();
 
-    ran.cleanup()
+    Ok(())
 }
 
 /// Takes each lock in the way in which it is taken outside of "run", so that lockdep knows it.
-fn take_each_lock<F: TestFormat>(bench: &mut Bench<F>) -> Result {
-    let vram = bench.alloc(1)?;
-    let va = bench.reserve(1)?;
-    bench.submit_map(&va, 0..1, &vram, 0, ReadWrite)?.cancel();
-    bench.map(&va, 0..1, &vram, 0, ReadWrite)?;
-    bench.unmap(&va, 0..1)?;
+fn take_each_lock<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
+    let vram = fixture.alloc(1)?;
+    let va = fixture.reserve(1)?;
+    fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?.free();
+    fixture.map(&va, 0..1, &vram, 0, ReadWrite)?;
+    fixture.unmap(&va, 0..1)?;
     drop((va, vram));
 
-    bench.check()
+    fixture.check()
 }
 
 /// In "run", no memory is allocated, and no lock is taken under which anybody does.
 pub(crate) fn run_does_not_wait_for_memory<F: TestFormat>() -> Result {
     let on = lockdep::is_on();
-    let mut bench = Bench::<F>::new()?;
-    take_each_lock(&mut bench)?;
-    let vram = bench.alloc(4 * LARGE)?;
-    let va = bench.reserve(4 * LARGE)?;
+    let mut fixture = Fixture::<F>::new()?;
+    take_each_lock(&mut fixture)?;
+    let vram = fixture.alloc(4 * LARGE)?;
+    let va = fixture.reserve(4 * LARGE)?;
 
     let all: Range<u64> = 0..4 * LARGE;
     // Large pages, a part of them, small ones in their place, and large ones again.
-    run(
-        &bench,
-        bench.submit_map(&va, all.clone(), &vram, 0, ReadWrite)?,
-    )?;
-    run(&bench, bench.submit_protect(&va, 3..LARGE + 3, ReadOnly)?)?;
-    run(
-        &bench,
-        bench.submit_unmap(&va, 2 * LARGE - 7..2 * LARGE + 7)?,
-    )?;
-    run(
-        &bench,
-        bench.submit_map(&va, 1..3 * LARGE, &vram, 0, ReadOnly)?,
-    )?;
-    run(
-        &bench,
-        bench.submit_map(&va, all.clone(), &vram, 0, ReadWrite)?,
-    )?;
-    bench.check()?;
-    bench.expect_mapped(&va, all.clone(), &vram, 0, ReadWrite)?;
-    run(&bench, bench.submit_unmap(&va, all.clone())?)?;
+    run(fixture.prepare_map(&va, all.clone(), &vram, 0, ReadWrite)?)?;
+    run(fixture.prepare_protect(&va, 3..LARGE + 3, ReadOnly)?)?;
+    run(fixture.prepare_unmap(&va, 2 * LARGE - 7..2 * LARGE + 7)?)?;
+    run(fixture.prepare_map(&va, 1..3 * LARGE, &vram, 0, ReadOnly)?)?;
+    run(fixture.prepare_map(&va, all.clone(), &vram, 0, ReadWrite)?)?;
+    fixture.check()?;
+    fixture.expect_mapped(&va, all.clone(), &vram, 0, ReadWrite)?;
+    run(fixture.prepare_unmap(&va, all.clone())?)?;
     // With more than one job on the way, and one that is not run.
-    let first = bench.submit_map(&va, 0..LARGE, &vram, 1, ReadWrite)?;
-    let second = bench.submit_map(&va, 1..LARGE, &vram, 7, ReadWrite)?;
-    let third = bench.submit_unmap(&va, 5..9)?;
-    run(&bench, second)?;
-    third.cancel();
-    run(&bench, first)?;
-    bench.teardown()?;
+    let first = fixture.prepare_map(&va, 0..LARGE, &vram, 1, ReadWrite)?;
+    let second = fixture.prepare_map(&va, 1..LARGE, &vram, 7, ReadWrite)?;
+    let third = fixture.prepare_unmap(&va, 5..9)?;
+    run(second)?;
+    third.free();
+    run(first)?;
+    fixture.teardown()?;
     drop((va, vram));
-    bench.check()?;
+    fixture.check()?;
 
     report(on)
 }
@@ -127,26 +116,23 @@ pub(crate) fn run_does_not_wait_for_memory<F: TestFormat>() -> Result {
 /// The same where the firmware's tables are looked at, and where the GPU does not answer.
 pub(crate) fn run_does_not_wait_for_memory_in_a_bar<F: TestFormat>() -> Result {
     let on = lockdep::is_on();
-    let mut bench = Bench::<F>::of_bar(|_, _| Ok(()))?;
-    take_each_lock(&mut bench)?;
-    let vram = bench.alloc(2 * LARGE)?;
-    let va = bench.reserve(2 * LARGE)?;
+    let mut fixture = Fixture::<F>::of_bar(|_, _| Ok(()))?;
+    take_each_lock(&mut fixture)?;
+    let vram = fixture.alloc(2 * LARGE)?;
+    let va = fixture.reserve(2 * LARGE)?;
 
-    run(
-        &bench,
-        bench.submit_map(&va, 0..2 * LARGE, &vram, 0, ReadWrite)?,
-    )?;
-    bench.gpu.hang_invalidate(0);
-    let job = bench.submit_unmap(&va, 5..LARGE + 5)?;
-    let result = lockdep::in_reclaim(|| bench.run(job)).cleanup();
-    bench.gpu.recover();
-    if result != Err(ETIMEDOUT) {
-        return Err(EINVAL);
-    }
-    run(&bench, bench.submit_unmap(&va, 0..2 * LARGE)?)?;
+    run(fixture.prepare_map(&va, 0..2 * LARGE, &vram, 0, ReadWrite)?)?;
+    fixture.gpu.hang_invalidate(0);
+    let mut job = fixture.prepare_unmap(&va, 5..LARGE + 5)?;
+    let result = lockdep::in_reclaim(|| job.run());
+    job.free();
+    fixture.gpu.recover();
+    ensure_eq!(result, Err(JobError::NotInvalidated(ETIMEDOUT)));
+    fixture.vmm.retry_invalidate()?;
+    run(fixture.prepare_unmap(&va, 0..2 * LARGE)?)?;
     drop((va, vram));
-    bench.check()?;
-    if bench.data.avail() % (LARGE * PAGE_SIZE) != 0 {
+    fixture.check()?;
+    if fixture.data.avail() % (LARGE * PAGE_SIZE) != 0 {
         return Err(EINVAL);
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations, against an oracle.
+//! Random operations, compared with an oracle.
 //!
-//! A [`World`] is an address space on a software GPU, what should be mapped in it, and what else is
-//! held: addresses, memory, and jobs that are not run yet. It takes steps at random; after each one
-//! the GPU has to find what the oracle says, the tables in VRAM have to be those that are held, and
-//! memory, tables and addresses have to be free exactly if nothing needs them any more.
+//! A [`World`] is an address space on a GPU model, the mappings that it should have, memory that can
+//! be mapped, and jobs that have not run yet. It takes random steps. After each one, the GPU has to
+//! find what the oracle says, the tables in VRAM have to be those that the address space owns, and
+//! memory and tables have to be free exactly if nothing needs them any longer.
 
 use core::ops::Range;
 
@@ -22,29 +22,37 @@ use crate::{
             VramAddress,
             PAGE_SIZE, //
         },
+        flag::Flag,
+        format::{
+            Access,
+            Aperture,
+            PageAttributes,
+            PageSizes, //
+            PteKind,
+        },
+        memory::{
+            Backing,
+            Coherence,
+            Mappable,
+            SysMemory, //
+        },
         model::{
             Access as ModelAccess,
-            Fault, //
-        },
-        va::{
-            VaRange,
-            VaRequest, //
+            Fault,
+            SoftGpu,
+            Translation, //
         },
         vmm::{
-            job::{
-                Access,
-                Memory,
-                Ran,
-                Submitted, //
-            },
-            tests::bench::{
+            tests::fixture::{
                 ensure,
                 ensure_eq,
                 vfns,
-                Bench,
+                Fixture,
                 TestFormat,
                 LARGE, //
-            }, //
+            },
+            Job,
+            JobError, //
         },
         vram::{
             Vram,
@@ -59,23 +67,27 @@ mod oracle;
 pub(crate) mod places;
 mod steps;
 
-use self::oracle::Oracle;
+use self::oracle::{
+    Extent,
+    Oracle,
+    Target, //
+};
 
-/// What is to be done.
+/// Which steps are taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// Where the random numbers start.
+    /// The seed of the random numbers.
     pub(crate) seed: u64,
-    /// How many steps are taken.
+    /// Number of steps.
     pub(crate) steps: u64,
-    /// Every how many steps all that is mapped is compared.
+    /// Number of steps after which all mappings are compared.
     pub(crate) compare_every: u64,
-    /// Calls its argument, which runs a job: the place to forbid what must not be done there.
+    /// Calls its argument, which runs a job. It can forbid what a job must not do.
     pub(crate) around_run: fn(&mut dyn FnMut()),
 }
 
 impl Plan {
-    /// Steps that are taken with one address space, until it is torn down.
+    /// Number of steps that are taken with one address space, until it is torn down.
     const ROUND: u64 = 500;
 
     /// Takes the steps.
@@ -91,7 +103,9 @@ impl Plan {
         while left > 0 {
             let steps = left.min(Self::ROUND);
             left -= steps;
-            World::<F>::new(*self, random, round)?.round(steps)?;
+            World::<F>::new(*self, random, round)?
+                .round(steps)
+                .inspect_err(|_| pr_err!("seed {:#x}, round {}\n", self.seed, round))?;
             random = Random::new(random.next());
             round += 1;
         }
@@ -131,7 +145,7 @@ impl Random {
         range.start + self.below(range.end - range.start)
     }
 
-    /// Returns true once in so many times.
+    /// Returns true once in `times` calls, on average.
     fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -144,167 +158,183 @@ impl Random {
     }
 }
 
-/// Addresses that were reserved.
-struct Area {
-    number: u64,
-    /// The handle; [`None`] once it was dropped.
-    va: Option<Arc<VaRange>>,
-    pages: Range<u64>,
-}
-
-impl Area {
-    /// The number of what the firmware uses.
-    const FIRMWARE: u64 = 0;
-}
-
 /// Memory that was allocated.
 struct Block {
     number: u64,
     /// The handle; [`None`] once it was dropped.
-    vram: Option<Arc<Vram>>,
+    memory: Option<Arc<dyn Mappable>>,
+    aperture: Aperture,
+    /// Its pages: the number of the first one, and how many follow each other from there.
+    runs: KVec<(u64, u64)>,
     /// Number of pages.
     pages: u64,
+    /// Set when the owner is dropped; [`None`] for VRAM.
+    is_freed: Option<Arc<Flag>>,
 }
 
-/// What a job does; areas and memory are given by their numbers.
+/// An owner of system memory that records when it is dropped.
+struct Owner(Arc<Flag>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// What a job does.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Map { memory: u64, access: Access },
+    Map,
     Unmap,
     Protect(Access),
 }
 
-/// A job that is submitted and not run.
-struct Pending<F: TestFormat> {
-    job: Submitted<F>,
+/// A job that is prepared and has not run.
+struct Pending {
+    job: Job,
     kind: Kind,
-    area: u64,
     pages: Range<u64>,
-    /// What will be mapped.
-    extents: KVec<oracle::Extent>,
+    /// What it maps.
+    extents: KVec<Extent>,
 }
 
-impl<F: TestFormat> Pending<F> {
-    /// Returns the number of the memory that it maps.
-    fn memory(&self) -> Option<u64> {
-        match self.kind {
-            Kind::Map { memory, .. } => Some(memory),
-            _ => None,
-        }
+impl Pending {
+    /// Returns whether it maps the memory with this number.
+    fn maps(&self, memory: u64) -> bool {
+        self.extents
+            .iter()
+            .any(|extent| extent.target.memory() == Some(memory))
     }
 }
 
-/// An address space, what should be mapped in it, and what else is held.
+/// An address space, the mappings that it should have, and what else is in use.
 struct World<F: TestFormat> {
-    bench: Bench<F>,
+    fixture: Fixture<F>,
     /// Whether the address space is that of a BAR, whose root is the firmware's.
     of_bar: bool,
+    /// Sizes of pages in VRAM, the largest one first.
+    sizes: &'static [PageSize],
     plan: Plan,
     random: Random,
     /// Where something may be mapped.
     windows: KVec<Range<u64>>,
     oracle: Oracle,
-    areas: KVec<Area>,
+    /// The mappings before the job whose invalidation has failed.
+    before: Oracle,
+    /// The pages that this job has changed, except if it has only changed the access to them.
+    replaced: Range<u64>,
     blocks: KVec<Block>,
-    pending: KVec<Pending<F>>,
-    /// What was taken out and is not acknowledged: numbers of memory and of areas.
-    quarantine: KVec<(u64, u64)>,
-    /// Whether what the TLB holds may be out of date.
+    pending: KVec<Pending>,
+    /// Numbers of memory that was unmapped before an invalidation that failed.
+    deferred: KVec<u64>,
+    /// Whether an invalidation has failed, so that the TLB may be out of date and jobs fail.
     stale: bool,
-    /// The tables when it was last up to date.
-    tables: KVec<VramAddress>,
-    /// Whether an invalidate hangs.
+    /// Whether an invalidation hangs.
     hung: bool,
-    /// Number of the next area or block.
+    /// The tables when the TLB was last up to date.
+    tables: KVec<VramAddress>,
+    /// Number of the next block.
     next: u64,
     /// Keeps free memory in pieces.
     fragments: KVec<Vram>,
-    /// Bytes of memory, allocated or not, but for `fragments`.
+    /// Number of bytes of memory, allocated or not, without `fragments`.
     data_size: u64,
 }
 
 impl<F: TestFormat> World<F> {
-    /// Makes a world in which nothing is mapped, but by the firmware in the address space of a BAR:
-    /// every third round has one. In every second round, free memory is in pieces of 1 MiB.
+    /// Creates a world in which nothing is mapped, except by the firmware in a BAR.
+    ///
+    /// Out of three rounds, one has pages of 512 MiB, and one has a BAR. Out of four, one has free
+    /// memory in pieces of 1 MiB, and one in small pieces.
     fn new(plan: Plan, random: Random, round: u64) -> Result<Self> {
-        let of_bar = round % 3 == 2;
-        let bench = match of_bar {
-            true => places::bench_of_bar()?,
-            false => Bench::new()?,
+        let (has_huge, of_bar) = (round % 3 == 1, round % 3 == 2);
+        let fixture = if of_bar {
+            places::fixture_of_bar()?
+        } else if has_huge {
+            Fixture::with_page_sizes(
+                places::with_huge_pages::<F>(),
+                PageSizes::COMMON.with(PageSize::Size512M),
+            )?
+        } else {
+            Fixture::new()?
         };
         let mut random = random;
-        // The first look finds that an invalidate is done: no delay of this thread is a time-out.
-        bench.gpu.set_trigger_polls(0);
-        let mut windows = KVec::new();
-        // Not all of them each time: fewer tables are looked through in less time.
-        let first = random.next();
-        for window in places::windows::<F>(of_bar)
-            .iter()
-            .cycle()
-            .skip(u64_as_usize(first % 6))
-        {
-            if windows.len() == 2 {
-                break;
-            }
-            windows.push(window.clone(), GFP_KERNEL)?;
-        }
-        let mut areas = KVec::new();
-        for pages in places::firmware_pages(of_bar) {
-            let area = Area {
-                number: Area::FIRMWARE,
-                va: None,
-                pages: pages.clone(),
-            };
-            areas.push(area, GFP_KERNEL)?;
-        }
+        // The first poll finds that an invalidation is done: no delay of this thread is a timeout.
+        fixture.gpu.set_trigger_polls(0);
 
         let mut fragments = KVec::new();
-        if round % 2 == 1 {
-            fragment(&bench.data, &mut fragments)?;
+        match round % 4 {
+            1 => fragment(&fixture.data, &mut fragments)?,
+            3 => fragment_small(&fixture.data, &mut random, &mut fragments)?,
+            _ => {}
         }
 
         Ok(Self {
             fragments,
-            data_size: bench.data.avail(),
-            bench,
+            data_size: fixture.data.avail(),
+            fixture,
             of_bar,
+            sizes: match has_huge {
+                true => &SIZES,
+                false => &SIZES[1..],
+            },
+            windows: windows::<F>(&mut random, of_bar, has_huge)?,
             plan,
             random,
-            windows,
             oracle: Oracle::new(),
-            areas,
+            before: Oracle::new(),
+            replaced: 0..0,
             blocks: KVec::new(),
             pending: KVec::new(),
-            quarantine: KVec::new(),
+            deferred: KVec::new(),
             stale: false,
-            tables: KVec::new(),
             hung: false,
+            tables: KVec::new(),
             next: 0,
         })
     }
 
-    /// Takes steps, and ends with nothing held.
+    /// Takes steps, and ends with nothing in use.
     fn round(mut self, steps: u64) -> Result {
         for number in 0..steps {
-            let touched = self.step()?;
+            let touched = self.step().inspect_err(|_| {
+                pr_err!("step {} of a round\n", number);
+            })?;
             self.check(&touched)
                 .and_then(|()| match number % self.plan.compare_every {
                     0 => self.compare(),
                     _ => Ok(()),
                 })
                 .inspect_err(|_| {
-                    pr_err!(
-                        "seed {:#x}: step {} of a round, at pages {:#x?}\n",
-                        self.plan.seed,
-                        number,
-                        touched
-                    );
+                    pr_err!("step {} of a round, at pages {:#x?}\n", number, touched);
                 })?;
         }
         self.compare()?;
 
         self.end()
     }
+}
+
+/// Sizes of pages in VRAM above 4 KiB.
+const SIZES: [PageSize; 3] = [PageSize::Size512M, PageSize::Size2M, PageSize::Size64K];
+
+/// Returns two of the places where something may be mapped. Fewer tables are compared in less time.
+fn windows<F: TestFormat>(
+    random: &mut Random,
+    of_bar: bool,
+    has_huge: bool,
+) -> Result<KVec<Range<u64>>> {
+    let all = places::windows::<F>(of_bar);
+    let first = match has_huge {
+        true => places::HUGE_WINDOW,
+        false => random.pick(&all).unwrap_or(0),
+    };
+    let mut windows = KVec::new();
+    for window in all.iter().cycle().skip(first).take(2) {
+        windows.push(window.clone(), GFP_KERNEL)?;
+    }
+
+    Ok(windows)
 }
 
 /// Allocates every second MiB, so that no more than one MiB is free in one piece.
@@ -323,21 +353,43 @@ fn fragment(data: &VramAllocator, fragments: &mut KVec<Vram>) -> Result {
     Ok(())
 }
 
+/// Allocates nearly all memory, and of the rest so much that it is free in pieces of all sizes from
+/// 4 KiB to 1 MiB.
+fn fragment_small(data: &VramAllocator, random: &mut Random, fragments: &mut KVec<Vram>) -> Result {
+    let rest = 16 * LARGE * PAGE_SIZE;
+    fragments.push(
+        data.alloc(data.avail() - rest, PageSize::Size2M)?,
+        GFP_KERNEL,
+    )?;
+    let mut freed = KVec::new();
+
+    while data.avail() > 0 {
+        let size = PAGE_SIZE << random.below(9);
+        let vram = data.alloc(size.min(data.avail()), PageSize::Size4K)?;
+        match random.once_in(2) {
+            true => freed.push(vram, GFP_KERNEL)?,
+            false => fragments.push(vram, GFP_KERNEL)?,
+        }
+    }
+
+    Ok(())
+}
+
 /// The number of steps in KUnit.
 pub(crate) const PLAN: Plan = Plan {
     seed: 0x6e6f_7661,
-    steps: 10_000,
+    steps: 5_000,
     compare_every: 100,
     around_run: |run| run(),
 };
 
-#[kunit_tests(nova_mm_random_v2)]
+#[kunit_tests(nova_core_mm_random_v2)]
 mod suite {
     use super::*;
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn random_operations_agree_with_an_oracle() -> Result {
+    fn random_operations_match_the_oracle() -> Result {
         pr_info!("seed {:#x}, {} steps\n", PLAN.seed, PLAN.steps);
 
         PLAN.run::<MmuV2>()

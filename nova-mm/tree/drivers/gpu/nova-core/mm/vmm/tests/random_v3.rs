@@ -16,60 +16,65 @@ use crate::mm::{
     }, //
 };
 
-#[kunit_tests(nova_mm_random_v3)]
+#[kunit_tests(nova_core_mm_random_v3)]
 mod random_suite {
     use super::*;
 
     #[test]
-    fn random_operations_agree_with_an_oracle() -> Result {
+    fn random_operations_match_the_oracle() -> Result {
         pr_info!("seed {:#x}, {} steps\n", PLAN.seed, PLAN.steps);
 
         PLAN.run::<MmuV3>()
     }
 }
 
-#[kunit_tests(nova_mm_faults_v3)]
+#[kunit_tests(nova_core_mm_faults_v3)]
 mod faults_suite {
     use super::*;
 
     #[test]
-    fn vram_for_tables_runs_out_anywhere() -> Result {
+    fn prepare_without_vram_fails() -> Result {
         faults::vram_runs_out::<MmuV3>()
     }
 
     #[test]
-    fn any_job_is_cancelled() -> Result {
+    fn cancelled_job_has_no_effect() -> Result {
         faults::jobs_are_cancelled::<MmuV3>()
     }
 
     #[test]
-    fn any_invalidate_times_out() -> Result {
+    fn timeout_defers_frees() -> Result {
         faults::invalidates_time_out::<MmuV3>()
     }
 
     #[test]
-    fn what_is_in_quarantine_needs_a_strong_invalidate() -> Result {
-        faults::a_later_upgrade_waits_for_accesses::<MmuV3>()
+    fn deferred_frees_need_downgrade() -> Result {
+        faults::deferred_frees_need_downgrade::<MmuV3>()
     }
 
     #[test]
-    fn directories_of_the_firmware_stay() -> Result {
-        faults::a_directory_of_the_firmware_stays::<MmuV3>()
+    fn empty_firmware_directory_stays() -> Result {
+        faults::empty_firmware_directory_stays::<MmuV3>()
     }
 }
 
-#[kunit_tests(nova_mm_hardware_v3)]
+#[kunit_tests(nova_core_mm_hardware_v3)]
 mod hardware_suite {
     use super::*;
 
     #[test]
-    fn each_access_fails() -> Result {
+    fn access_fails() -> Result {
         hardware::each_access_fails::<MmuV3>()
     }
 
     #[test]
-    fn each_access_of_a_teardown_fails() -> Result {
-        hardware::each_access_of_a_teardown_fails::<MmuV3>()
+    fn access_of_teardown_fails() -> Result {
+        hardware::each_teardown_access_fails::<MmuV3>()
+    }
+
+    #[test]
+    fn device_is_unbound() -> Result {
+        hardware::each_unbind::<MmuV3>()
     }
 
     #[test]
@@ -78,7 +83,7 @@ mod hardware_suite {
     }
 }
 
-#[kunit_tests(nova_mm_changed_v3)]
+#[kunit_tests(nova_core_mm_changed_v3)]
 mod changed_suite {
     use super::*;
 
@@ -93,12 +98,12 @@ mod changed_suite {
     }
 
     #[test]
-    fn each_word_is_changed_before_teardown() -> Result {
-        changed::each_word_is_changed_before_teardown::<MmuV3>()
+    fn each_word_is_changed_at_teardown() -> Result {
+        changed::each_word_is_changed_at_teardown::<MmuV3>()
     }
 }
 
-#[kunit_tests(nova_mm_spaces_v3)]
+#[kunit_tests(nova_core_mm_spaces_v3)]
 mod spaces_suite {
     use super::*;
 
@@ -113,17 +118,22 @@ mod spaces_suite {
     }
 }
 
-#[kunit_tests(nova_mm_figures_v3)]
+#[kunit_tests(nova_core_mm_figures_v3)]
 mod figures_suite {
     use super::*;
 
     #[test]
-    fn operations_cost_no_more_than_they_must() -> Result {
+    fn costs_are_bounded() -> Result {
         figures::costs_are_bounded::<MmuV3>()
     }
 
     #[test]
-    fn a_table_that_is_filled_is_written_once_and_then_linked() -> Result {
-        figures::tables_are_filled_once::<MmuV3>()
+    fn full_table_written_once() -> Result {
+        figures::full_table_written_once::<MmuV3>()
+    }
+
+    #[test]
+    fn empty_table_not_zeroed_again() -> Result {
+        figures::empty_table_not_zeroed_again::<MmuV3>()
     }
 }

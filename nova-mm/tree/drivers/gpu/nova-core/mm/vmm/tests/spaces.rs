@@ -14,26 +14,21 @@ use crate::mm::{
         VramAddress,
         PAGE_SIZE, //
     },
+    hw::MmuHw,
     model::{
         Access,
         SoftGpu, //
     },
-    va::{
-        VaRange,
-        VaRequest, //
-    },
     vmm::{
-        job::{
-            Ran,
-            Submitted, //
-        },
         tests::{
-            bench::{
+            fixture::{
+                all_pages,
+                complete,
                 ensure,
                 ensure_eq,
-                vfns,
                 within_raw,
-                Bench,
+                Area,
+                Fixture,
                 TestFormat,
                 LARGE, //
             },
@@ -45,44 +40,46 @@ use crate::mm::{
                 POPULATED, //
             }, //
         },
+        Job,
+        PdbRef,
         Vmm, //
     },
     vram::VramAllocator, //
 };
 
 /// One of them, with memory that only it maps.
-struct Space<F: TestFormat> {
-    vmm: Arc<Vmm<F>>,
-    va: Arc<VaRange>,
+struct Space {
+    vmm: Arc<Vmm>,
+    va: Area,
     data: VramAllocator,
 }
 
-impl<F: TestFormat> Space<F> {
-    /// Makes one whose memory begins at the address `data`. All have the same addresses in use.
-    fn new(bench: &Bench<F>, data: u64) -> Result<Self> {
-        let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
-        let vmm = Vmm::new(limits, bench.memory.clone(), &bench.mmu, &bench.bar)?;
+impl Space {
+    /// Makes one whose memory begins at the address `data`. All use the same pages.
+    fn new<F: TestFormat>(fixture: &Fixture<F>, data: u64) -> Result<Self> {
+        let hw = fixture.hw.clone();
         let middle = PageSize::Size256G.pages();
-        let pages = vfns(middle - 2 * LARGE..middle + LARGE)?;
         let start = VramAddress::new(data);
 
         Ok(Self {
-            va: vmm.reserve(VaRequest::Fixed(pages))?,
-            vmm,
+            va: fixture.reserve_at(middle - 2 * LARGE..middle + LARGE)?,
+            vmm: Vmm::new(hw, fixture.memory.clone(), all_pages::<F>()?)?,
             data: VramAllocator::new(&[start..start.checked_add(32 * LARGE * PAGE_SIZE)?])?,
         })
     }
 
-    fn run(&self, bench: &Bench<F>, operation: &Operation) -> Result {
-        let job = operation.submit(&self.vmm, &self.va, &self.data)?;
+    fn pdb(&self) -> VramAddress {
+        self.vmm.pdb().address()
+    }
 
-        bench.run(job).cleanup()
+    fn run(&self, operation: &Operation) -> Result {
+        complete(operation.prepare(&self.vmm, &self.va, &self.data)?)
     }
 
     /// Returns all words of all tables.
     fn words(&self, gpu: &SoftGpu) -> Result<KVec<u64>> {
         let mut words = KVec::new();
-        for table in gpu.reach(self.vmm.pdb())? {
+        for table in gpu.reach(self.pdb())? {
             for offset in (0..PAGE_SIZE).step_by(8) {
                 let word = gpu.vram_read64(table.address.checked_add(offset)?);
                 words.push(word, GFP_KERNEL)?;
@@ -97,9 +94,9 @@ impl<F: TestFormat> Space<F> {
     fn check(&self, gpu: &SoftGpu, data: u64) -> Result {
         for page in within_raw(&self.va, &(0..PAGES)) {
             let address = Vfn::new(page)?.address();
-            let found = gpu.walk(self.vmm.pdb(), address);
+            let found = gpu.walk(self.pdb(), address);
             for access in [Access::READ, Access::HUB_READ] {
-                ensure_eq!(gpu.translate(self.vmm.pdb(), address, access), found);
+                ensure_eq!(gpu.translate(self.pdb(), address, access), found);
             }
             let memory = data..data + 32 * LARGE * PAGE_SIZE;
             ensure!(found.map_or(true, |found| memory.contains(&found.address)));
@@ -114,11 +111,14 @@ const DATA: [u64; 2] = [20 << 30, 24 << 30];
 
 /// Whatever is done in one, by turns, no entry of the other changes, and the TLB of none is stale.
 pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
-    let bench = Bench::<F>::new()?;
-    let gpu = &bench.gpu;
-    let free = bench.memory.avail();
-    let spaces = [Space::new(&bench, DATA[0])?, Space::new(&bench, DATA[1])?];
-    ensure!(spaces[0].vmm.pdb() != spaces[1].vmm.pdb());
+    let fixture = Fixture::<F>::new()?;
+    let gpu = &fixture.gpu;
+    let free = fixture.memory.avail();
+    let spaces = [
+        Space::new(&fixture, DATA[0])?,
+        Space::new(&fixture, DATA[1])?,
+    ];
+    ensure!(spaces[0].pdb() != spaces[1].pdb());
 
     // Each of them is a step ahead of the other for a while.
     for step in 0..=2 * (POPULATED.len() + OPERATIONS.len()) {
@@ -131,10 +131,10 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
             },
         };
         for space in &spaces {
-            look(gpu, space.vmm.pdb(), &space.va, false)?;
+            look(gpu, space.pdb(), &space.va, false)?;
         }
         let other = spaces[1 - number].words(gpu)?;
-        spaces[number].run(&bench, operation)?;
+        spaces[number].run(operation)?;
         ensure!(spaces[1 - number].words(gpu)? == other);
         for (space, data) in spaces.iter().zip(DATA) {
             space.check(gpu, data)?;
@@ -144,36 +144,59 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
 
     // Something is mapped in both. One is torn down, then the other.
     for space in &spaces {
-        space.run(&bench, &POPULATED[0])?;
-        look(gpu, space.vmm.pdb(), &space.va, false)?;
+        space.run(&POPULATED[0])?;
+        look(gpu, space.pdb(), &space.va, false)?;
     }
     let [first, second] = spaces;
     let words = second.words(gpu)?;
-    first.vmm.teardown(&bench.mmu, &bench.bar)?;
+    first.vmm.teardown()?;
     ensure!(second.words(gpu)? == words);
     first.check(gpu, DATA[0])?;
     second.check(gpu, DATA[1])?;
     ensure_eq!(first.data.avail(), first.data.size());
     ensure!(second.data.avail() < second.data.size());
-    second.vmm.teardown(&bench.mmu, &bench.bar)?;
+    second.vmm.teardown()?;
     ensure_eq!(second.data.avail(), second.data.size());
     drop((first, second));
-    ensure_eq!(bench.memory.avail(), free);
+    ensure_eq!(fixture.memory.avail(), free);
 
     gpu.check_clean()
 }
 
-/// A job goes from one thread to another between its stages.
+/// A job goes from one thread to another between its stages, and its address space is shared.
 pub(crate) fn jobs_are_sent<F: TestFormat>() -> Result {
     fn ensure_send<T: Send>() {}
 
-    ensure_send::<Submitted<F>>();
-    ensure_send::<Ran<F>>();
+    ensure_send::<Job>();
+    ensure_send::<Arc<Vmm>>();
+    ensure_send::<PdbRef>();
+    ensure_send::<Arc<MmuHw>>();
 
     Ok(())
 }
 
-#[kunit_tests(nova_mm_spaces_v2)]
+/// The root of an address space is in use for as long as there is a reference to it.
+pub(crate) fn pdb_ref_keeps_root<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let free = fixture.memory.avail();
+    let vmm = Vmm::new(
+        fixture.hw.clone(),
+        fixture.memory.clone(),
+        all_pages::<F>()?,
+    )?;
+    let pdb = vmm.pdb();
+    vmm.teardown()?;
+    drop(vmm);
+
+    ensure_eq!(free - fixture.memory.avail(), PAGE_SIZE);
+    ensure!(fixture.gpu.reach(pdb.address())?.len() == 1);
+    drop(pdb);
+    ensure_eq!(fixture.memory.avail(), free);
+
+    Ok(())
+}
+
+#[kunit_tests(nova_core_mm_spaces_v2)]
 mod suite {
     use super::*;
     use crate::mm::format::v2::MmuV2;
@@ -181,6 +204,11 @@ mod suite {
     #[test]
     fn changes_stay_apart() -> Result {
         super::changes_stay_apart::<MmuV2>()
+    }
+
+    #[test]
+    fn pdb_ref_keeps_root() -> Result {
+        super::pdb_ref_keeps_root::<MmuV2>()
     }
 
     #[test]

@@ -1,79 +1,104 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the stages of jobs: what is allocated, changed and freed in which.
+//! Tests of the stages of jobs: allocations, changes and frees.
 
 use core::ops::Range;
 
 use kernel::prelude::*;
 
-use crate::mm::{
-    address::{
-        PageSize,
-        PAGE_SIZE, //
-    },
-    tables::tests::map::levels,
-    vmm::{
-        job::Access::*,
-        tests::bench::{
-            ensure,
-            ensure_eq,
-            Bench,
-            TestFormat,
-            LARGE, //
+use crate::{
+    mm::{
+        address::{
+            PageSize,
+            PAGE_SIZE, //
+        },
+        format::Access::*,
+        tables::tests::map::levels,
+        vmm::tests::{
+            fixture::{
+                complete,
+                ensure,
+                ensure_eq,
+                Fixture,
+                TestFormat,
+                LARGE, //
+            },
+            observe::TABLE_WORDS, //
         }, //
-    }, //
+    },
+    num::usize_as_u64, //
 };
 
-/// Number of pages that an entry of the last directory but one spans: 512 MiB.
+/// Number of pages that an entry of the next to last directory spans: 512 MiB.
 const HUGE: u64 = PageSize::Size512M.pages();
 
-/// Maps `pages`, from page `skip` of aligned memory on, where there are no tables, and fails unless
-/// so many tables are allocated by the submit, and all of them are needed.
-fn ensure_tables<F: TestFormat>(pages: Range<u64>, skip: u64, tables: u64) -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let count = pages.end - pages.start;
-    let vram = bench.alloc(count + skip)?;
-    let va = bench.reserve_at(pages)?;
-    let free = bench.free_tables();
+/// Number of words of a table.
+const WORDS: u64 = usize_as_u64(TABLE_WORDS);
 
-    let job = bench.submit_map(&va, 0..count, &vram, skip, ReadWrite)?;
-    ensure_eq!(free - bench.free_tables(), tables);
-    bench.run(job).cleanup()?;
-    bench.check()?;
-    ensure_eq!(free - bench.free_tables(), tables);
-    ensure_eq!(bench.table_count()?, 1 + tables);
+/// Maps `pages`, from page `skip` of aligned memory on, where there are no tables. Fails unless
+/// *prepare* allocates `prepared` tables, and *free* leaves `linked` of them.
+fn ensure_tables<F: TestFormat>(
+    pages: Range<u64>,
+    skip: u64,
+    prepared: u64,
+    linked: u64,
+) -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let count = pages.end - pages.start;
+    let vram = fixture.alloc(count + skip)?;
+    let va = fixture.reserve_at(pages)?;
+    let free = fixture.free_tables();
+
+    let mut job = fixture.prepare_map(&va, 0..count, &vram, skip, ReadWrite)?;
+    ensure_eq!(free - fixture.free_tables(), prepared);
+    job.run()?;
+    ensure_eq!(free - fixture.free_tables(), prepared);
+    job.free();
+    fixture.check()?;
+    ensure_eq!(free - fixture.free_tables(), linked);
+    ensure_eq!(fixture.table_count()?, 1 + linked);
 
     Ok(())
 }
 
-/// A submit allocates the tables that can be missing, no more and no less, whatever the alignment.
-pub(crate) fn tables_are_counted<F: TestFormat>() -> Result {
+/// *Prepare* allocates the tables that the job may need, and *free* frees the unused ones.
+pub(crate) fn prepare_allocates_missing_tables<F: TestFormat>() -> Result {
     let below_root = levels::<F>() - 1;
-
-    ensure_tables::<F>(0..1, 0, below_root)?;
-    ensure_tables::<F>(LARGE - 1..LARGE + 1, 0, below_root + 1)?;
-    // Two pages need two tables of pages and two directories above them: 6 tables in MMU v2.
-    ensure_tables::<F>(HUGE - 1..HUGE + 1, 0, below_root + 2)?;
-    // And all of them twice but for the root.
     let root_span = (1 << F::LEVELS.first().ok_or(EINVAL)?.shift) / PAGE_SIZE;
-    ensure_tables::<F>(root_span - 1..root_span + 1, 0, 2 * below_root)?;
-    // Large pages need no table of small ones.
-    ensure_tables::<F>(0..LARGE, 0, below_root - 1)?;
-    ensure_tables::<F>(0..LARGE, 1, below_root)?;
-    ensure_tables::<F>(1..LARGE + 1, 0, below_root + 1)?;
-    ensure_tables::<F>(1..3 * LARGE, 1, below_root)?;
-    ensure_tables::<F>(1..3 * LARGE + 1, 1, below_root + 1)?;
-    ensure_tables::<F>(1..3 * LARGE, 0, below_root + 2)?;
-    ensure_tables::<F>(HUGE - LARGE..HUGE + LARGE, 0, below_root)?;
-    ensure_tables::<F>(HUGE - LARGE - 1..HUGE + LARGE, LARGE - 1, below_root + 1)
+
+    for (pages, skip, tables) in [
+        (0..1, 0, below_root),
+        (LARGE - 1..LARGE + 1, 0, below_root + 1),
+        // Two pages need two tables of pages and two directories above them: 6 tables in MMU v2.
+        (HUGE - 1..HUGE + 1, 0, below_root + 2),
+        // All tables below the root are needed twice.
+        (root_span - 1..root_span + 1, 0, 2 * below_root),
+        // Pages of 2 MiB need no tables of smaller ones.
+        (0..LARGE, 0, below_root - 1),
+        (0..LARGE, 1, below_root),
+        (1..LARGE + 1, 0, below_root + 1),
+        (1..3 * LARGE, 0, below_root + 2),
+        (HUGE - LARGE..HUGE + LARGE, 0, below_root),
+        (HUGE - LARGE - 1..HUGE + LARGE, LARGE - 1, below_root + 1),
+        // Pages of 64 KiB, and pages of 4 KiB next to them.
+        (0..LARGE, 16, below_root),
+        (0..17, 0, below_root + 1),
+        (1..3 * LARGE, 1, below_root + 1),
+        (1..3 * LARGE + 1, 1, below_root + 2),
+    ] {
+        ensure_tables::<F>(pages, skip, tables, tables)?;
+    }
+
+    // A page of 2 MiB may be there when the job runs, and would have to be split.
+    ensure_tables::<F>(0..16, 0, below_root + 1, below_root)
 }
 
-/// Changing a part can split a large page at each end.
-pub(crate) fn tables_for_splits_are_counted<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let vram = bench.alloc(4 * LARGE)?;
-    let va = bench.map_all(&vram, ReadWrite)?;
-    let free = bench.free_tables();
+/// Changing a part of a mapping can split a large page at each end.
+pub(crate) fn prepare_allocates_for_splits<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(4 * LARGE)?;
+    let va = fixture.map_all(&vram, ReadWrite)?;
+    let free = fixture.free_tables();
 
     for (pages, tables) in [
         (0..4 * LARGE, 0),
@@ -84,192 +109,313 @@ pub(crate) fn tables_for_splits_are_counted<F: TestFormat>() -> Result {
         (LARGE - 1..LARGE + 1, 2),
         (5..3 * LARGE + 5, 2),
     ] {
-        for job in [
-            bench.submit_unmap(&va, pages.clone())?,
-            bench.submit_protect(&va, pages.clone(), ReadOnly)?,
-        ] {
-            job.cancel();
-        }
-        ensure_eq!(bench.free_tables(), free);
-        let job = bench.submit_unmap(&va, pages.clone())?;
-        ensure_eq!(free - bench.free_tables(), tables);
+        let job = fixture.prepare_protect(&va, pages.clone(), ReadOnly)?;
+        ensure_eq!(free - fixture.free_tables(), tables);
+        job.free();
+        ensure_eq!(fixture.free_tables(), free);
+        let job = fixture.prepare_unmap(&va, pages.clone())?;
+        ensure_eq!(free - fixture.free_tables(), tables);
 
-        bench.run(job).cleanup()?;
-        bench.check()?;
-        bench.map(&va, 0..4 * LARGE, &vram, 0, ReadWrite)?;
-        bench.check()?;
-        ensure_eq!(bench.free_tables(), free);
+        complete(job)?;
+        fixture.check()?;
+        fixture.map(&va, 0..4 * LARGE, &vram, 0, ReadWrite)?;
+        fixture.check()?;
+        ensure_eq!(fixture.free_tables(), free);
     }
 
     Ok(())
 }
 
-/// The GPU is not touched, and what was only kept for the job is free.
-pub(crate) fn cancel_leaves_nothing<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let (avail, free) = (bench.data.avail(), bench.free_tables());
-    let vram = bench.alloc(LARGE)?;
-    let va = bench.reserve_at(7..7 + LARGE)?;
-    bench.gpu.reset_counts();
+/// Tables are zeroed by *prepare*, unless *run* fills at least half of them.
+pub(crate) fn prepare_zeroes_tables<F: TestFormat>() -> Result {
+    let directories = levels::<F>() - 2;
 
-    let map = bench.submit_map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
-    let unmap = bench.submit_unmap(&va, 3..9)?;
-    let protect = bench.submit_protect(&va, 3..9, ReadOnly)?;
-    drop((va, vram));
-    ensure_eq!(bench.reserve_at(7..8).err(), Some(EBUSY));
-    ensure!(bench.data.avail() < avail);
-    map.cancel();
-    unmap.cancel();
-    drop(protect);
+    for (count, zeroed) in [
+        (1, directories + 1),
+        (LARGE / 2 - 1, directories + 1),
+        (LARGE / 2, directories),
+        (LARGE, directories),
+        (LARGE + 1, directories + 1),
+    ] {
+        let mut fixture = Fixture::<F>::new()?;
+        let vram = fixture.alloc(count + 1)?;
+        let va = fixture.reserve(count)?;
 
-    ensure_eq!(bench.gpu.counts().total(), 0);
-    ensure_eq!(bench.data.avail(), avail);
-    ensure_eq!(bench.free_tables(), free);
-    let va = bench.reserve_at(7..7 + LARGE)?;
-    bench.check()?;
-
-    // Another job does not find any of it.
-    let vram = bench.alloc(1)?;
-    bench.map(&va, 0..1, &vram, 0, ReadWrite)?;
-    bench.check()?;
-    bench.expect_mapped(&va, 0..1, &vram, 0, ReadWrite)?;
-    bench.expect_unmapped(&va, 1..LARGE)?;
-    ensure_eq!(bench.table_count()?, levels::<F>());
+        fixture.gpu.reset_counts();
+        let job = fixture.prepare_map(&va, 0..count, &vram, 1, ReadWrite)?;
+        ensure_eq!(fixture.gpu.counts().pramin_writes, zeroed * WORDS);
+        let seen = fixture.observe_all(job)?;
+        let linked = fixture.table_count()? - 1;
+        // A table that is not zeroed is written as a whole.
+        let words = if count == LARGE / 2 { WORDS } else { count };
+        ensure_eq!(usize_as_u64(seen.writes), words + linked);
+        fixture.expect_mapped(&va, 0..count, &vram, 1, ReadWrite)?;
+    }
 
     Ok(())
 }
 
-/// Two jobs bring the same tables: those of the second one are given back, by its cleanup.
-pub(crate) fn two_jobs_bring_the_same_tables<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
+/// A table that was freed without entries is not zeroed again.
+pub(crate) fn prepare_reuses_zeroed_tables<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(2 * LARGE)?;
+    let va = fixture.reserve(2 * LARGE)?;
+    let writes_of_prepare = |fixture: &Fixture<F>, pages: Range<u64>| {
+        fixture.gpu.reset_counts();
+        let job = fixture.prepare_map(&va, pages, &vram, 1, ReadWrite)?;
+
+        Ok::<_, Error>((fixture.gpu.counts().pramin_writes, job))
+    };
+
+    // The job is cancelled.
+    let (writes, job) = writes_of_prepare(&fixture, 0..1)?;
+    ensure_eq!(writes, (levels::<F>() - 1) * WORDS);
+    job.free();
+    let (writes, job) = writes_of_prepare(&fixture, 0..1)?;
+    ensure_eq!(writes, 0);
+    complete(job)?;
+    fixture.expect_mapped(&va, 0..1, &vram, 1, ReadWrite)?;
+
+    // The few entries of a table are cleared before it is unlinked.
+    fixture.unmap(&va, 0..1)?;
+    fixture.check()?;
+    let (writes, job) = writes_of_prepare(&fixture, 0..1)?;
+    ensure_eq!(writes, 0);
+    job.free();
+
+    // A table that is unlinked with many entries has to be zeroed.
+    fixture.map(&va, 0..100, &vram, 1, ReadWrite)?;
+    fixture.unmap(&va, 0..100)?;
+    fixture.check()?;
+    let (writes, job) = writes_of_prepare(&fixture, LARGE + 5..LARGE + 6)?;
+    ensure_eq!(writes, WORDS);
+    complete(job)?;
+    fixture.check()?;
+    fixture.expect_unmapped(&va, 0..LARGE + 5)?;
+    fixture.expect_mapped(&va, LARGE + 5..LARGE + 6, &vram, 1, ReadWrite)?;
+    fixture.expect_unmapped(&va, LARGE + 6..2 * LARGE)
+}
+
+/// Freeing jobs that have not run frees their memory and does not access the hardware.
+pub(crate) fn cancelled_jobs_leave_nothing<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let (avail, free) = (fixture.data.avail(), fixture.free_tables());
+    let vram = fixture.alloc(LARGE)?;
+    let va = fixture.reserve_at(7..7 + LARGE)?;
+
+    let map = fixture.prepare_map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+    let unmap = fixture.prepare_unmap(&va, 3..9)?;
+    let protect = fixture.prepare_protect(&va, 3..9, ReadOnly)?;
+    drop(vram);
+    ensure!(fixture.data.avail() < avail);
+    fixture.gpu.reset_counts();
+    map.free();
+    unmap.free();
+    drop(protect);
+
+    ensure_eq!(fixture.gpu.counts().total(), 0);
+    ensure_eq!(fixture.data.avail(), avail);
+    ensure_eq!(fixture.free_tables(), free);
+    fixture.check()?;
+
+    // Nothing of these jobs is visible to another one.
+    let vram = fixture.alloc(1)?;
+    fixture.map(&va, 0..1, &vram, 0, ReadWrite)?;
+    fixture.check()?;
+    fixture.expect_mapped(&va, 0..1, &vram, 0, ReadWrite)?;
+    fixture.expect_unmapped(&va, 1..LARGE)?;
+    ensure_eq!(fixture.table_count()?, levels::<F>());
+
+    Ok(())
+}
+
+/// Jobs share the tables that they need. The last one frees unused tables.
+pub(crate) fn jobs_share_prepared_tables<F: TestFormat>() -> Result {
     let tables = levels::<F>() - 1;
-    let vram = bench.alloc(2)?;
-    let va = bench.reserve(2)?;
-    let free = bench.free_tables();
 
-    let first = bench.submit_map(&va, 0..1, &vram, 0, ReadWrite)?;
-    let second = bench.submit_map(&va, 1..2, &vram, 1, ReadWrite)?;
-    ensure_eq!(free - bench.free_tables(), 2 * tables);
-    let second = bench.run(second);
-    let first = bench.run(first);
-    ensure_eq!(free - bench.free_tables(), 2 * tables);
-    second.cleanup()?;
-    ensure_eq!(free - bench.free_tables(), 2 * tables);
-    first.cleanup()?;
-    ensure_eq!(free - bench.free_tables(), tables);
+    for first_runs in [false, true] {
+        for second_runs in [false, true] {
+            let mut fixture = Fixture::<F>::new()?;
+            let vram = fixture.alloc(2)?;
+            let va = fixture.reserve(2)?;
+            let free = fixture.free_tables();
 
-    bench.check()?;
-    bench.expect_mapped(&va, 0..2, &vram, 0, ReadWrite)
+            let mut first = fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?;
+            ensure_eq!(free - fixture.free_tables(), tables);
+            let mut second = fixture.prepare_map(&va, 1..2, &vram, 1, ReadWrite)?;
+            ensure_eq!(free - fixture.free_tables(), tables);
+            if first_runs {
+                first.run()?;
+            }
+            first.free();
+            ensure_eq!(free - fixture.free_tables(), tables);
+            if second_runs {
+                second.run()?;
+            }
+            ensure_eq!(free - fixture.free_tables(), tables);
+            second.free();
+
+            fixture.check()?;
+            let is_used = first_runs || second_runs;
+            ensure_eq!(
+                free - fixture.free_tables(),
+                if is_used { tables } else { 0 }
+            );
+            for (page, is_mapped) in [(0, first_runs), (1, second_runs)] {
+                match is_mapped {
+                    true => fixture.expect_mapped(&va, page..page + 1, &vram, page, ReadWrite)?,
+                    false => fixture.expect_unmapped(&va, page..page + 1)?,
+                }
+            }
+        }
+    }
+
+    Ok(())
 }
 
-/// What a job finds when it is run need not be what was there when it was submitted.
-pub(crate) fn other_jobs_run_first<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let vram = bench.alloc(4 * LARGE)?;
-    let va = bench.map_all(&vram, ReadWrite)?;
+/// A job keeps the tables that it needs when another one unmaps everything in them.
+pub(crate) fn unmap_keeps_tables_of_jobs<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(2 * LARGE)?;
+    let va = fixture.reserve(2 * LARGE)?;
+    let free = fixture.free_tables();
 
-    // All tables are gone that there were at the submit.
-    let map = bench.submit_map(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
-    bench.unmap(&va, 0..4 * LARGE)?;
-    bench.check()?;
-    ensure_eq!(bench.table_count()?, 1);
-    bench.run(map).cleanup()?;
-    bench.check()?;
-    bench.expect_mapped(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
+    // A table that is cleared, one that is unlinked with entries, and one below a large page.
+    for before in [0..1, 0..300, 0..LARGE, 0..0] {
+        for skip in [0, 1] {
+            if !before.is_empty() {
+                fixture.map(&va, before.clone(), &vram, skip, ReadWrite)?;
+            }
+            let mut job = fixture.prepare_map(&va, 5..LARGE + 9, &vram, 1, ReadOnly)?;
+            fixture.unmap(&va, 0..2 * LARGE)?;
+            ensure_eq!(fixture.table_count()?, 1);
+            fixture.check()?;
+            let free_before = fixture.free_tables();
+            job.run()?;
+            ensure_eq!(fixture.free_tables(), free_before);
+            job.free();
 
-    // A page is large that was not, and the other way round.
-    let unmap = bench.submit_unmap(&va, 7..9)?;
-    let protect = bench.submit_protect(&va, 2 * LARGE + 7..2 * LARGE + 9, ReadOnly)?;
-    bench.map(&va, 0..LARGE, &vram, LARGE, ReadWrite)?;
-    bench.map(&va, 2 * LARGE..3 * LARGE, &vram, 1, ReadWrite)?;
-    bench.run(protect).cleanup()?;
-    bench.run(unmap).cleanup()?;
-    bench.check()?;
-    bench.expect_mapped(&va, 0..7, &vram, LARGE, ReadWrite)?;
-    bench.expect_unmapped(&va, 7..9)?;
-    bench.expect_mapped(&va, 9..LARGE, &vram, LARGE + 9, ReadWrite)?;
-    bench.expect_mapped(&va, 2 * LARGE..2 * LARGE + 7, &vram, 1, ReadWrite)?;
-    bench.expect_mapped(&va, 2 * LARGE + 7..2 * LARGE + 9, &vram, 8, ReadOnly)?;
-    bench.expect_mapped(&va, 2 * LARGE + 9..3 * LARGE, &vram, 10, ReadWrite)
+            fixture.check()?;
+            fixture.expect_unmapped(&va, 0..5)?;
+            fixture.expect_mapped(&va, 5..LARGE + 9, &vram, 1, ReadOnly)?;
+            fixture.expect_unmapped(&va, LARGE + 9..2 * LARGE)?;
+            fixture.unmap(&va, 0..2 * LARGE)?;
+            fixture.check()?;
+            ensure_eq!(fixture.free_tables(), free);
+        }
+    }
+
+    Ok(())
 }
 
-/// All that a job needs was allocated when it was submitted.
-pub(crate) fn memory_is_exhausted_before_the_run<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let vram = bench.alloc(4 * LARGE)?;
-    let va = bench.reserve(4 * LARGE)?;
-    let other = bench.map_all(&vram, ReadWrite)?;
+/// A job copes with mappings that have changed since it was prepared.
+pub(crate) fn job_runs_after_others<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(4 * LARGE)?;
+    let va = fixture.map_all(&vram, ReadWrite)?;
 
-    let map = bench.submit_map(&va, 1..4 * LARGE, &vram, 0, ReadWrite)?;
-    let split = bench.submit_unmap(&other, 5..2 * LARGE + 5)?;
-    let left = bench.memory.alloc(bench.memory.avail(), PageSize::Size4K)?;
-    ensure_eq!(bench.free_tables(), 0);
-    let job = bench.submit_map(&va, 0..1, &vram, 0, ReadWrite);
+    // All tables are unlinked meanwhile.
+    let map = fixture.prepare_map(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
+    fixture.unmap(&va, 0..4 * LARGE)?;
+    fixture.check()?;
+    ensure_eq!(fixture.table_count()?, 1);
+    complete(map)?;
+    fixture.check()?;
+    fixture.expect_mapped(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
+
+    // Small pages are replaced by a large one, and the other way round.
+    let unmap = fixture.prepare_unmap(&va, 7..9)?;
+    let protect = fixture.prepare_protect(&va, 2 * LARGE + 7..2 * LARGE + 9, ReadOnly)?;
+    fixture.map(&va, 0..LARGE, &vram, LARGE, ReadWrite)?;
+    fixture.map(&va, 2 * LARGE..3 * LARGE, &vram, 1, ReadWrite)?;
+    complete(protect)?;
+    complete(unmap)?;
+    fixture.check()?;
+    fixture.expect_mapped(&va, 0..7, &vram, LARGE, ReadWrite)?;
+    fixture.expect_unmapped(&va, 7..9)?;
+    fixture.expect_mapped(&va, 9..LARGE, &vram, LARGE + 9, ReadWrite)?;
+    fixture.expect_mapped(&va, 2 * LARGE..2 * LARGE + 7, &vram, 1, ReadWrite)?;
+    fixture.expect_mapped(&va, 2 * LARGE + 7..2 * LARGE + 9, &vram, 8, ReadOnly)?;
+    fixture.expect_mapped(&va, 2 * LARGE + 9..3 * LARGE, &vram, 10, ReadWrite)
+}
+
+/// *Prepare* has allocated everything that a job needs.
+pub(crate) fn run_needs_no_vram<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(4 * LARGE)?;
+    let va = fixture.reserve(4 * LARGE)?;
+    let other = fixture.map_all(&vram, ReadWrite)?;
+    let apart = fixture.reserve_at(HUGE..HUGE + 1)?;
+
+    let map = fixture.prepare_map(&va, 1..4 * LARGE, &vram, 0, ReadWrite)?;
+    let split = fixture.prepare_unmap(&other, 5..2 * LARGE + 5)?;
+    let left = fixture
+        .memory
+        .alloc(fixture.memory.avail(), PageSize::Size4K)?;
+    ensure_eq!(fixture.free_tables(), 0);
+    let job = fixture.prepare_map(&apart, 0..1, &vram, 0, ReadWrite);
     ensure_eq!(job.err(), Some(ENOSPC));
-    bench.run(map).cleanup()?;
-    bench.run(split).cleanup()?;
+    // The tables for this one exist already.
+    let shared = fixture.prepare_map(&va, 0..1, &vram, 7, ReadWrite)?;
+    complete(map)?;
+    complete(shared)?;
+    complete(split)?;
     drop(left);
 
-    bench.check()?;
-    bench.expect_mapped(&va, 1..4 * LARGE, &vram, 0, ReadWrite)?;
-    bench.expect_unmapped(&other, 5..2 * LARGE + 5)
+    fixture.check()?;
+    fixture.expect_mapped(&va, 0..1, &vram, 7, ReadWrite)?;
+    fixture.expect_mapped(&va, 1..4 * LARGE, &vram, 0, ReadWrite)?;
+    fixture.expect_unmapped(&other, 5..2 * LARGE + 5)
 }
 
-/// Addresses, memory and tables are given back by the cleanup, and by nothing before it.
-pub(crate) fn only_the_cleanup_frees<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let (avail, free) = (bench.data.avail(), bench.free_tables());
-    let old = bench.alloc(2 * LARGE)?;
-    let va = bench.reserve_at(0..2 * LARGE)?;
-    bench.map(&va, 0..2 * LARGE, &old, 0, ReadWrite)?;
+/// Memory and tables are freed by *free*, and not before.
+pub(crate) fn only_free_frees<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let (avail, free) = (fixture.data.avail(), fixture.free_tables());
+    let old = fixture.alloc(2 * LARGE)?;
+    let va = fixture.reserve_at(0..2 * LARGE)?;
+    fixture.map(&va, 0..2 * LARGE, &old, 0, ReadWrite)?;
     drop(old);
 
-    // The memory that was there before is free when other memory has taken its place.
-    let new = bench.alloc(4 * LARGE)?;
-    let job = bench.submit_map(&va, 0..2 * LARGE, &new, 1, ReadWrite)?;
-    let before = (bench.data.avail(), bench.free_tables());
-    let ran = bench.run(job);
-    ensure_eq!(ran.result(), Ok(()));
-    ensure_eq!((bench.data.avail(), bench.free_tables()), before);
-    ran.cleanup()?;
-    ensure_eq!(bench.data.avail(), before.0 + 2 * LARGE * PAGE_SIZE);
+    // Other memory is mapped in its place.
+    let new = fixture.alloc(4 * LARGE)?;
+    let mut job = fixture.prepare_map(&va, 0..2 * LARGE, &new, 1, ReadWrite)?;
+    let before = (fixture.data.avail(), fixture.free_tables());
+    job.run()?;
+    ensure_eq!((fixture.data.avail(), fixture.free_tables()), before);
+    job.free();
+    ensure_eq!(fixture.data.avail(), before.0 + 2 * LARGE * PAGE_SIZE);
     drop(new);
-    bench.check()?;
+    fixture.check()?;
 
-    // What is unmapped is free, when nobody else has it.
-    let job = bench.submit_unmap(&va, 0..2 * LARGE)?;
-    drop(va);
-    let before = (bench.data.avail(), bench.free_tables());
-    let ran = bench.run(job);
-    ensure_eq!((bench.data.avail(), bench.free_tables()), before);
-    ensure_eq!(bench.reserve_at(0..1).err(), Some(EBUSY));
-    ran.cleanup()?;
-    ensure_eq!((bench.data.avail(), bench.free_tables()), (avail, free));
-    let _va = bench.reserve_at(0..2 * LARGE)?;
+    // It is unmapped.
+    let mut job = fixture.prepare_unmap(&va, 0..2 * LARGE)?;
+    let before = (fixture.data.avail(), fixture.free_tables());
+    job.run()?;
+    ensure_eq!((fixture.data.avail(), fixture.free_tables()), before);
+    job.free();
+    ensure_eq!((fixture.data.avail(), fixture.free_tables()), (avail, free));
 
-    bench.check()
+    fixture.check()
 }
 
-/// A part that is still mapped keeps all of the memory, and all of the addresses.
-pub(crate) fn parts_keep_the_whole<F: TestFormat>() -> Result {
-    let mut bench = Bench::<F>::new()?;
-    let avail = bench.data.avail();
-    let vram = bench.alloc(32)?;
-    let va = bench.reserve_at(0..32)?;
-    bench.map(&va, 0..32, &vram, 0, ReadWrite)?;
+/// A mapped part of some memory keeps all of it allocated.
+pub(crate) fn mapped_part_keeps_memory<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let avail = fixture.data.avail();
+    let vram = fixture.alloc(32)?;
+    let va = fixture.reserve_at(0..32)?;
+    fixture.map(&va, 0..32, &vram, 0, ReadWrite)?;
     drop(vram);
 
     for part in [4..8, 20..32, 0..4, 9..20] {
-        bench.unmap(&va, part)?;
-        bench.check()?;
-        ensure!(bench.data.avail() < avail);
+        fixture.unmap(&va, part)?;
+        fixture.check()?;
+        ensure!(fixture.data.avail() < avail);
     }
-    let job = bench.submit_unmap(&va, 8..9)?;
-    drop(va);
-    ensure_eq!(bench.reserve_at(0..1).err(), Some(EBUSY));
-    bench.run(job).cleanup()?;
-    ensure_eq!(bench.data.avail(), avail);
-    let _va = bench.reserve_at(0..32)?;
+    fixture.unmap(&va, 8..9)?;
+    ensure_eq!(fixture.data.avail(), avail);
+    ensure_eq!(fixture.table_count()?, 1);
 
-    bench.check()
+    fixture.check()
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same tests with MMU v3.
+//! The same tests with version 3 of the MMU.
 
 use crate::mm::{
-    format::v3::MmuV3,
+    format::{
+        v3::MmuV3,
+        MmuFormat, //
+    },
     model::Generation,
     pramin::hal::{
         gh100::GH100_HAL,
         PraminHal, //
     },
-    vmm::tests::bench::TestFormat, //
+    vmm::tests::fixture::TestFormat, //
 };
 
 impl TestFormat for MmuV3 {
@@ -20,11 +23,15 @@ impl TestFormat for MmuV3 {
     fn hal() -> &'static dyn PraminHal {
         GH100_HAL
     }
+
+    fn mmu() -> &'static dyn MmuFormat {
+        &MmuV3
+    }
 }
 
 vmm_suites! {
     MmuV3,
-    suite: nova_mm_vmm_v3,
-    stages: nova_mm_stages_v3,
-    locks: nova_mm_locks_v3,
+    suite: nova_core_mm_vmm_v3,
+    stages: nova_core_mm_stages_v3,
+    locks: nova_core_mm_locks_v3,
 }

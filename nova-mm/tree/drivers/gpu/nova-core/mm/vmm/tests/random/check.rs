@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has to be true after each step.
+//! Properties that are checked after each step.
 
 use super::*;
 
-/// Pages above which those of a free range are not looked at one by one.
+/// Number of pages of a range from which on those of an unmapped part are not checked one by one.
 const MANY: u64 = 8 * LARGE;
 
-/// How many pages are looked at in place of [`LARGE`] ones.
+/// Number of pages that are checked in place of [`LARGE`] ones.
 const SAMPLE: u64 = 6;
 
 impl<F: TestFormat> World<F> {
     /// Checks everything after a step that has touched `touched`.
     pub(super) fn check(&mut self, touched: &Range<u64>) -> Result {
-        self.bench.check()?;
-        ensure_eq!(self.bench.vmm.is_quarantined(), self.stale);
+        self.fixture.check()?;
+        ensure_eq!(self.fixture.vmm.has_deferred(), self.stale);
+        ensure_eq!(self.fixture.hw.is_wedged(), self.stale);
 
         self.compare_range(touched)?;
         for _ in 0..2 * SAMPLE {
@@ -33,16 +34,16 @@ impl<F: TestFormat> World<F> {
         for index in 0..self.oracle.extents().len() {
             let extent = self.oracle.extents()[index];
             self.compare_range(&(extent.start..extent.end))?;
-            self.look_next_to(&extent)?;
+            self.look_around(&extent)?;
         }
         if self.of_bar {
-            places::check_firmware(&self.bench)?;
+            places::check_firmware(&self.fixture)?;
         }
 
         Ok(())
     }
 
-    fn look_next_to(&self, extent: &oracle::Extent) -> Result {
+    fn look_around(&self, extent: &Extent) -> Result {
         if extent.start > 0 {
             self.look(extent.start - 1)?;
         }
@@ -55,7 +56,7 @@ impl<F: TestFormat> World<F> {
 
     /// Compares all pages of a range.
     ///
-    /// A large page that the GPU finds stands for all its pages.
+    /// Where the GPU finds a page of 2 MiB or more, only some of its pages are compared.
     fn compare_range(&mut self, pages: &Range<u64>) -> Result {
         let many = pages.end - pages.start > MANY;
         let mut page = pages.start;
@@ -63,11 +64,13 @@ impl<F: TestFormat> World<F> {
         while page < pages.end {
             let large = page..page + LARGE;
             let is_whole = page % LARGE == 0 && large.end <= pages.end;
-            let is_large = self.look(page)?;
+            let size = self.look(page)?;
+            if page % size.pages() == 0 {
+                self.check_page(page, size)?;
+            }
 
-            if is_whole && is_large {
-                self.check_large(&large)?;
-            } else if !(is_whole && many && self.oracle.within(&large).next().is_none()) {
+            let is_sampled = size >= PageSize::Size2M || many && self.is_plain(&large);
+            if !is_whole || !is_sampled {
                 page += 1;
                 continue;
             }
@@ -81,15 +84,29 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Checks that a range which the GPU finds to be a large page can be one.
-    fn check_large(&self, pages: &Range<u64>) -> Result {
-        let (frame, read_only) = self.oracle.at(pages.start).ok_or(EINVAL)?;
-        let mut behind = pages.start;
+    /// Returns whether none of the pages should be mapped, or all should be sparse.
+    fn is_plain(&self, pages: &Range<u64>) -> bool {
+        match self.oracle.within(pages).next() {
+            None => true,
+            Some(part) => {
+                part.target == Target::Sparse && part.start == pages.start && part.end == pages.end
+            }
+        }
+    }
 
-        for part in self.oracle.within(pages) {
+    /// Checks that a page that the GPU has found can have `size`.
+    fn check_page(&self, page: u64, size: PageSize) -> Result {
+        let pages = page..page + size.pages();
+        if size == PageSize::Size4K {
+            return Ok(());
+        }
+        let first = self.oracle.at(page).ok_or(EINVAL)?;
+        let mut behind = page;
+
+        for part in self.oracle.within(&pages) {
             ensure_eq!(part.start, behind);
-            ensure_eq!(part.frame, frame + (part.start - pages.start));
-            ensure_eq!(part.read_only, read_only);
+            let expected = first.after(part.start - page);
+            ensure_eq!(part.target, expected);
             behind = part.end;
         }
         ensure_eq!(behind, pages.end);
@@ -97,50 +114,97 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Checks that the GPU finds at a page what the oracle says; returns whether it is in a large
-    /// page.
-    pub(super) fn look(&self, page: u64) -> Result<bool> {
+    /// Checks that the GPU finds at a page what the oracle says, and returns the size of the page.
+    pub(super) fn look(&self, page: u64) -> Result<PageSize> {
         if self.is_firmware(page) {
-            return Ok(false);
+            return Ok(PageSize::Size4K);
         }
-        let address = Vfn::new(page)?.address();
-        let found = match self.stale {
-            // What the TLB holds may be of before.
-            true => self.bench.gpu.walk(self.bench.vmm.pdb(), address).ok(),
-            false => self.bench.look(page)?,
+        let found = if self.stale {
+            self.look_before_invalidation(page)?;
+            walk(&self.fixture, &self.fixture.gpu, page)?
+        } else {
+            self.fixture.translate(page)?
         };
-
-        let translated = found.map(|found| (found.address, found.read_only));
-        let expected = self.oracle.at(page);
-        if translated != expected.map(|(frame, read_only)| (frame * PAGE_SIZE, read_only)) {
+        let expected = self.oracle.translation(page);
+        if small(found) != expected {
             pr_err!("page {:#x}: {:x?}, not {:x?}\n", page, found, expected);
             return Err(EINVAL);
         }
-        // Only BARs are of the hub alone.
-        if !self.of_bar && !self.stale {
-            self.look_from_engine(page)?;
-        }
 
-        Ok(found.is_some_and(|found| found.page_size == PageSize::Size2M))
+        Ok(found.map_or(PageSize::Size4K, |found| found.page_size))
     }
 
-    /// Checks that an engine that is not behind the hub finds the same.
-    fn look_from_engine(&self, page: u64) -> Result {
-        let pdb = self.bench.vmm.pdb();
+    /// Checks that the GPU, with what its TLB holds after an invalidation has failed, finds a page as
+    /// it was before or as it is now.
+    ///
+    /// If the GPU has cached entries of directories, it may find nothing at a page that the job has
+    /// replaced. Other pages stay mapped.
+    fn look_before_invalidation(&self, page: u64) -> Result {
+        let Fixture { gpu, .. } = &self.fixture;
         let address = Vfn::new(page)?.address();
-        let frame = |access| {
-            let found = self.bench.gpu.translate(pdb, address, access);
-            found.map(|found| found.address / PAGE_SIZE)
-        };
-        let (read, write) = match self.oracle.at(page) {
-            Some((frame, true)) => (Ok(frame), Err(Fault::ReadOnly)),
-            Some((frame, false)) => (Ok(frame), Ok(frame)),
-            None => (Err(Fault::Unmapped), Err(Fault::Unmapped)),
-        };
-        ensure_eq!(frame(ModelAccess::READ), read);
-        ensure_eq!(frame(ModelAccess::WRITE), write);
+        let found = small(gpu.translate(self.fixture.pdb(), address, ModelAccess::HUB_READ));
+        let may_be_invalid = self.replaced.contains(&page);
+        let expected = [self.before.translation(page), self.oracle.translation(page)];
+
+        let is_fault = may_be_invalid && found == Err(Fault::Unmapped);
+        if !expected.contains(&found) && !is_fault {
+            pr_err!("page {:#x}: {:x?}, none of {:x?}\n", page, found, expected);
+            return Err(EINVAL);
+        }
 
         Ok(())
+    }
+
+    /// Checks the sizes of the pages with which a job has just mapped `extents` at `pages`: the
+    /// largest ones that the addresses on both sides allow.
+    ///
+    /// Where the job may have split a page of 64 KiB, all those in the same 2 MiB may have become
+    /// small.
+    pub(super) fn check_sizes(&mut self, pages: &Range<u64>, extents: &[Extent]) -> Result {
+        let splits = [pages.start, pages.end - 1]
+            .into_iter()
+            .zip([pages.start, pages.end])
+            .filter(|(_, end)| end % PageSize::Size64K.pages() != 0)
+            .map(|(page, _)| page / LARGE);
+        for _ in 0..4 * SAMPLE {
+            let Some(index) = self.random.pick(extents) else {
+                return Ok(());
+            };
+            let extent = &extents[index];
+            if extent.target == Target::Sparse {
+                continue;
+            }
+            let page = self.random.within(extent.start..extent.end);
+            let expected = self.page_size(extent, page);
+            let found = self.look(page)?;
+            let may_be_small =
+                expected == PageSize::Size64K && splits.clone().any(|split| split == page / LARGE);
+            if !may_be_small || found != PageSize::Size4K {
+                ensure_eq!((page, found), (page, expected));
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Returns the size of the page that contains `page`, when a job maps `extent`.
+    fn page_size(&self, extent: &Extent, page: u64) -> PageSize {
+        let fits = |size: &&PageSize| {
+            let start = page - page % size.pages();
+            start >= extent.start
+                && start + size.pages() <= extent.end
+                && extent
+                    .target
+                    .after(start - extent.start)
+                    .vram_frame()
+                    .is_some_and(|frame| frame % size.pages() == 0)
+        };
+
+        self.sizes
+            .iter()
+            .find(fits)
+            .copied()
+            .unwrap_or(PageSize::Size4K)
     }
 
     /// Returns a page of a window.
@@ -150,16 +214,20 @@ impl<F: TestFormat> World<F> {
         self.random.within(self.windows[window].clone())
     }
 
-    /// Checks that what is needed is held, and what is not is free.
+    /// Checks that what is needed is allocated, and what is not is free.
     fn check_held(&mut self) -> Result {
-        self.forget_free();
+        self.forget_free()?;
 
-        let held: u64 = self.blocks.iter().map(|block| block.pages).sum();
-        ensure_eq!(self.data_size - self.bench.data.avail(), held * PAGE_SIZE);
+        let vram = self
+            .blocks
+            .iter()
+            .filter(|it| it.aperture == Aperture::Vram);
+        let held: u64 = vram.map(|block| block.pages).sum();
+        ensure_eq!(self.data_size - self.fixture.data.avail(), held * PAGE_SIZE);
 
-        let mut tables = self.bench.owned()?;
+        let mut tables = self.fixture.owned()?;
         if self.stale {
-            // What there was when the TLB was up to date is kept as well.
+            // The TLB may hold what there was when it was up to date.
             for &table in &self.tables {
                 if !tables.contains(&table) {
                     tables.push(table, GFP_KERNEL)?;
@@ -167,7 +235,7 @@ impl<F: TestFormat> World<F> {
             }
         }
         let needed = u64::try_from(tables.len())? * PAGE_SIZE;
-        let held = self.bench.memory.size() - self.bench.memory.avail();
+        let held = self.fixture.memory.size() - self.fixture.memory.avail();
         ensure!(held >= needed);
         if !self.stale {
             ensure!(!self.pending.is_empty() || held == needed);
@@ -177,30 +245,50 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Forgets addresses and memory that nothing needs any more.
-    pub(super) fn forget_free(&mut self) {
+    /// Removes blocks of memory that nothing needs any longer.
+    fn forget_free(&mut self) -> Result {
         let Self {
             oracle,
             pending,
-            quarantine,
-            areas,
+            deferred,
             blocks,
             ..
         } = self;
-        let extents = oracle.extents();
+        let mut is_right = true;
 
-        areas.retain(|area| {
-            area.va.is_some()
-                || area.number == Area::FIRMWARE
-                || extents.iter().any(|extent| extent.area == area.number)
-                || pending.iter().any(|job| job.area == area.number)
-                || quarantine.iter().any(|&(_, number)| number == area.number)
-        });
         blocks.retain(|block| {
-            block.vram.is_some()
-                || extents.iter().any(|extent| extent.memory == block.number)
-                || pending.iter().any(|job| job.memory() == Some(block.number))
-                || quarantine.iter().any(|&(number, _)| number == block.number)
+            let is_needed = block.memory.is_some()
+                || oracle
+                    .extents()
+                    .iter()
+                    .any(|extent| extent.target.memory() == Some(block.number))
+                || pending.iter().any(|job| job.maps(block.number))
+                || deferred.contains(&block.number);
+            if let Some(is_freed) = &block.is_freed {
+                is_right &= is_freed.is_set() != is_needed;
+            }
+
+            is_needed
         });
+        ensure!(is_right);
+
+        Ok(())
     }
+}
+
+/// Returns what the page tables on `gpu` say about a page.
+pub(super) fn walk<F: TestFormat>(
+    fixture: &Fixture<F>,
+    gpu: &SoftGpu,
+    page: u64,
+) -> Result<Result<Translation, Fault>> {
+    Ok(gpu.walk(fixture.pdb(), Vfn::new(page)?.address()))
+}
+
+/// Returns a translation as if the page had 4 KiB.
+pub(super) fn small(found: Result<Translation, Fault>) -> Result<Translation, Fault> {
+    found.map(|found| Translation {
+        page_size: PageSize::Size4K,
+        ..found
+    })
 }

@@ -1,26 +1,137 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What should be mapped: a sorted list, written without a look at the code under test.
+//! The mappings that an address space should have: a sorted list, written independently of the code
+//! under test.
 
 use core::ops::Range;
 
 use kernel::prelude::*;
 
-/// Pages that are mapped to pages of VRAM which lie one behind the other.
+use crate::mm::{
+    address::PAGE_SIZE,
+    format::{
+        Access,
+        Aperture,
+        PageAttributes, //
+    },
+};
+
+use super::{
+    Fault,
+    PageSize,
+    Translation, //
+};
+
+/// Pages that are mapped to contiguous memory, or sparse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Number of the first page.
     pub(super) start: u64,
-    /// Number of the page behind the last one.
+    /// Number of the last page, plus one.
     pub(super) end: u64,
-    /// Number of the page of VRAM that the first page is mapped to.
-    pub(super) frame: u64,
-    /// Whether writes fault.
-    pub(super) read_only: bool,
-    /// Which allocation of memory it is.
-    pub(super) memory: u64,
-    /// Which reservation of addresses it is.
-    pub(super) area: u64,
+    /// What the first page is mapped to.
+    pub(super) target: Target,
+}
+
+/// What a page is mapped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Nothing; accesses do not fault.
+    Sparse,
+    /// A page of memory.
+    Page {
+        /// Number of the block of memory.
+        memory: u64,
+        aperture: Aperture,
+        /// Number of the page in the aperture.
+        frame: u64,
+        attributes: PageAttributes,
+    },
+}
+
+impl Target {
+    /// Returns what the page is mapped to that comes `pages` pages later.
+    pub(super) fn after(self, pages: u64) -> Self {
+        match self {
+            Self::Page {
+                memory,
+                aperture,
+                frame,
+                attributes,
+            } => Self::Page {
+                memory,
+                aperture,
+                frame: frame + pages,
+                attributes,
+            },
+            Self::Sparse => Self::Sparse,
+        }
+    }
+
+    /// Returns the number of the block of memory.
+    pub(super) fn memory(self) -> Option<u64> {
+        match self {
+            Self::Page { memory, .. } => Some(memory),
+            Self::Sparse => None,
+        }
+    }
+
+    /// Returns the page of VRAM.
+    pub(super) fn vram_frame(self) -> Option<u64> {
+        match self {
+            Self::Page {
+                aperture: Aperture::Vram,
+                frame,
+                ..
+            } => Some(frame),
+            _ => None,
+        }
+    }
+
+    /// Returns the same memory with another access.
+    fn with_access(self, access: Access) -> Self {
+        match self {
+            Self::Page {
+                memory,
+                aperture,
+                frame,
+                attributes,
+            } => Self::Page {
+                memory,
+                aperture,
+                frame,
+                attributes: PageAttributes {
+                    access,
+                    ..attributes
+                },
+            },
+            Self::Sparse => Self::Sparse,
+        }
+    }
+
+    /// Returns what the GPU should find in a page of 4 KiB.
+    fn translation(self) -> Result<Translation, Fault> {
+        match self {
+            Self::Page {
+                aperture,
+                frame,
+                attributes,
+                ..
+            } => Ok(Translation {
+                aperture,
+                address: frame * PAGE_SIZE,
+                page_size: PageSize::Size4K,
+                peer: 0,
+                kind: attributes.kind.into(),
+                read_only: attributes.access == Access::ReadOnly,
+                privileged: attributes.privileged,
+                // System memory is never cached.
+                volatile: attributes.volatile || aperture != Aperture::Vram,
+                no_atomics: false,
+            }),
+            Self::Sparse => Err(Fault::Sparse),
+        }
+    }
 }
 
 impl Extent {
@@ -30,15 +141,14 @@ impl Extent {
         let part = Self {
             start,
             end: end.min(self.end),
-            frame: self.frame + start.saturating_sub(self.start),
-            ..*self
+            target: self.target.after(start.saturating_sub(self.start)),
         };
 
         (part.start < part.end).then_some(part)
     }
 }
 
-/// What should be mapped.
+/// The mappings that an address space should have.
 pub(super) struct Oracle(KVec<Extent>);
 
 impl Oracle {
@@ -46,24 +156,36 @@ impl Oracle {
         Self(KVec::new())
     }
 
-    /// Returns all that is mapped, in the order of addresses.
+    pub(super) fn copy(&self) -> Result<Self> {
+        let mut extents = KVec::new();
+        extents.extend_from_slice(&self.0, GFP_KERNEL)?;
+
+        Ok(Self(extents))
+    }
+
+    /// Returns all mappings, in the order of addresses.
     pub(super) fn extents(&self) -> &[Extent] {
         &self.0
     }
 
-    /// Returns what is mapped at a page: the page of VRAM, and whether writes fault.
-    pub(super) fn at(&self, page: u64) -> Option<(u64, bool)> {
-        let behind = self.0.partition_point(|extent| extent.start <= page);
-        let extent = self.0.get(behind.checked_sub(1)?)?.part(page, page + 1)?;
+    /// Returns what a page is mapped to.
+    pub(super) fn at(&self, page: u64) -> Option<Target> {
+        Some(self.within(&(page..page + 1)).next()?.target)
+    }
 
-        Some((extent.frame, extent.read_only))
+    /// Returns what the GPU should find at a page, as if all pages had 4 KiB.
+    pub(super) fn translation(&self, page: u64) -> Result<Translation, Fault> {
+        self.at(page).ok_or(Fault::Unmapped)?.translation()
     }
 
     /// Returns what is mapped at `pages`, cut to them.
-    pub(super) fn within<'a>(&'a self, pages: &'a Range<u64>) -> impl Iterator<Item = Extent> + 'a {
-        self.0
+    pub(super) fn within<'a>(&'a self, pages: &Range<u64>) -> impl Iterator<Item = Extent> + 'a {
+        let Range { start, end } = *pages;
+        let first = self.0.partition_point(|extent| extent.end <= start);
+
+        self.0[first..]
             .iter()
-            .filter_map(|extent| extent.part(pages.start, pages.end))
+            .map_while(move |extent| extent.part(start, end))
     }
 
     /// Puts `new`, which lies in `pages`, in place of what is mapped there.
@@ -78,19 +200,26 @@ impl Oracle {
             }
         }
         extents.extend_from_slice(new, GFP_KERNEL)?;
-        extents.sort_unstable_by_key(|extent| extent.start);
+        // An insertion sort: nearly all are in order. `sort_unstable()` needs more stack than there is.
+        for next in 1..extents.len() {
+            let mut at = next;
+            while at > 0 && extents[at - 1].start > extents[at].start {
+                extents.swap(at - 1, at);
+                at -= 1;
+            }
+        }
         self.0 = extents;
 
         Ok(())
     }
 
-    /// Makes what is mapped at `pages` read-only, or no longer.
-    pub(super) fn protect(&mut self, pages: &Range<u64>, read_only: bool) -> Result {
+    /// Changes the access to what is mapped at `pages`.
+    pub(super) fn protect(&mut self, pages: &Range<u64>, access: Access) -> Result {
         let mut changed = KVec::new();
         for extent in self.within(pages) {
             changed.push(
                 Extent {
-                    read_only,
+                    target: extent.target.with_access(access),
                     ..extent
                 },
                 GFP_KERNEL,

@@ -9,11 +9,11 @@ use crate::mm::{
         Pde,
         Pte, //
     },
-    model::SoftGpu,
-    vmm::tests::bench::{
+    model::Generation,
+    vmm::tests::fixture::{
         BAR_PAGES,
         FIRMWARE, //
-    },
+    }, //
 };
 
 /// Pages that the firmware has mapped in its BAR: one large page, and a table of small ones.
@@ -22,7 +22,18 @@ const FIRMWARE_PAGES: [Range<u64>; 2] = [LARGE..2 * LARGE, 17 * LARGE..18 * LARG
 /// The page of VRAM that all of them are mapped to, or at.
 const FIRMWARE_FRAME: u64 = 8 * LARGE;
 
-/// Returns the page behind the last one that can be reserved.
+/// The index in [`windows`] of the place that contains pages of 512 MiB.
+pub(super) const HUGE_WINDOW: usize = 5;
+
+/// Returns a chip with the format that has pages of 512 MiB.
+pub(super) fn with_huge_pages<F: TestFormat>() -> Generation {
+    match F::GENERATION {
+        Generation::Turing => Generation::Ampere,
+        other => other,
+    }
+}
+
+/// Returns the number of the last page that can be mapped, plus one.
 pub(super) fn end_page<F: TestFormat>(of_bar: bool) -> u64 {
     match of_bar {
         true => BAR_PAGES,
@@ -81,13 +92,17 @@ pub(crate) fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Re
 }
 
 /// Makes the address space of a BAR in which the firmware has mapped something.
-pub(crate) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
-    Bench::of_bar(|gpu, root| {
+pub(crate) fn fixture_of_bar<F: TestFormat>() -> Result<Fixture<F>> {
+    Fixture::of_bar(|gpu, root| {
         let directory = directories::<F>(gpu, root)?;
         let small = firmware_table(F::LEVELS.len() - 2)?;
         zero(gpu, small)?;
 
-        let page = Pte::vram(VramAddress::new(FIRMWARE_FRAME * PAGE_SIZE), false);
+        let page = Pte::new(
+            Aperture::Vram,
+            FIRMWARE_FRAME * PAGE_SIZE,
+            &PageAttributes::default(),
+        );
         gpu.vram_write64(
             small.checked_add(8)?,
             F::encode_pte(&page, PageSize::Size4K)?,
@@ -107,9 +122,9 @@ pub(crate) fn bench_of_bar<F: TestFormat>() -> Result<Bench<F>> {
 }
 
 /// Checks that what the firmware has mapped is as it was.
-pub(crate) fn check_firmware<F: TestFormat>(bench: &Bench<F>) -> Result {
+pub(crate) fn check_firmware<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     let frame = |page| -> Result<Option<u64>> {
-        Ok(bench.look(page)?.map(|found| found.address / PAGE_SIZE))
+        Ok(fixture.look(page)?.map(|found| found.address / PAGE_SIZE))
     };
     let [large, small] = FIRMWARE_PAGES;
 

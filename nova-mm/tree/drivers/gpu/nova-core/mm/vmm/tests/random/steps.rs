@@ -3,7 +3,10 @@
 //! The steps.
 
 use super::{
-    oracle::Extent,
+    check::{
+        small,
+        walk, //
+    },
     places::{
         end_page,
         firmware_pages, //
@@ -11,124 +14,143 @@ use super::{
     *, //
 };
 
-/// A step that has changed nothing that is mapped.
+/// A step that has not changed any mapping.
 const NOTHING: Range<u64> = 0..0;
 
-/// How much may be held at once.
-const AREAS: usize = 16;
+/// How much may be in use at once.
 const BLOCKS: usize = 12;
 const JOBS: usize = 4;
 
-/// How many pages are mapped at most if all of them are small.
+/// Maximum number of pages that are mapped by pages of less than 2 MiB.
 const MANY_SMALL: u64 = 8 * LARGE;
+
+/// Maximum number of pages of a job of which each write is checked.
+const FEW: u64 = 80;
+
+const BIG: u64 = PageSize::Size64K.pages();
+const HUGE: u64 = PageSize::Size512M.pages();
+
+/// Kinds of pages that all formats have.
+const KINDS: [PteKind; 3] = [PteKind::Pitch, PteKind::Generic, PteKind::Other(0x0d)];
 
 impl<F: TestFormat> World<F> {
     /// Takes a step, and returns the pages that it may have changed.
     pub(super) fn step(&mut self) -> Result<Range<u64>> {
-        if self.hung && self.random.once_in(3) {
-            self.bench.gpu.recover();
-            self.hung = false;
+        if self.stale && self.random.once_in(3) {
+            return self.retry();
         }
 
         match self.random.below(100) {
-            0..8 => self.reserve(),
-            8..14 => self.allocate(),
-            14..19 => self.drop_block(),
-            19..22 => self.drop_area(),
-            22..27 if self.pending.len() < JOBS => self.submit().map(|_| NOTHING),
-            27..29 => self.cancel(),
-            29..36 => match self.random.pick(&self.pending) {
+            0..9 => self.allocate(),
+            9..14 => self.drop_block(),
+            14..20 if self.pending.len() < JOBS => self.prepare().map(|_| NOTHING),
+            20..23 => self.cancel(),
+            23..31 => match self.random.pick(&self.pending) {
                 Some(index) => self.run(index),
                 None => Ok(NOTHING),
             },
-            _ => match self.submit()? {
+            31..33 => self.refuse(),
+            _ => match self.prepare()? {
                 true => self.run(self.pending.len() - 1),
                 false => Ok(NOTHING),
             },
         }
     }
 
-    /// Reserves addresses, which are refused exactly if they are in use.
-    fn reserve(&mut self) -> Result<Range<u64>> {
-        if self.areas.iter().filter(|area| area.va.is_some()).count() >= AREAS {
-            return self.drop_area();
+    /// Allocates memory.
+    fn allocate(&mut self) -> Result<Range<u64>> {
+        let held = self.blocks.iter().filter(|it| it.memory.is_some());
+        if held.count() >= BLOCKS {
+            return self.drop_block();
         }
-        if self.random.once_in(4) {
-            return self.reserve_any();
-        }
-
-        let window = self.random.pick(&self.windows).ok_or(EINVAL)?;
-        let window = self.windows[window].clone();
-        let pages = match self.random.once_in(2) {
-            true => window,
-            false => self.range_in(&window),
+        let pages = match self.random.below(40) {
+            0 | 1 if self.fragments.is_empty() => 300 * LARGE,
+            2..10 => 1 + self.random.below(16),
+            10..20 => LARGE << self.random.below(3),
+            _ => 1 + self.random.below(3 * LARGE),
         };
-        let in_use = self.is_reserved(&pages);
-        match self.bench.reserve_at(pages) {
-            Ok(va) => {
-                ensure!(!in_use);
-                self.add_area(va)?;
-            }
-            Err(error) => {
-                ensure_eq!(error, EBUSY);
-                ensure!(in_use);
-            }
+
+        match self.random.once_in(4) {
+            true => self.allocate_system(pages.min(3 * LARGE))?,
+            false => self.allocate_vram(pages)?,
         }
 
         Ok(NOTHING)
     }
 
-    fn reserve_any(&mut self) -> Result<Range<u64>> {
-        let pages = 1 + self.random.below(3 * LARGE);
-        let align = match self.random.below(3) {
-            0 => PageSize::Size4K,
-            1 => PageSize::Size64K,
-            _ => PageSize::Size2M,
+    /// Allocates VRAM, of which there is enough if so many pages are free.
+    fn allocate_vram(&mut self, pages: u64) -> Result {
+        let size = pages * PAGE_SIZE;
+        let min_page = match self.random.once_in(2) {
+            true => PageSize::Size2M,
+            false => PageSize::Size4K,
         };
-        let lowest = self.lowest_free(pages, align.pages());
-
-        match self.bench.vmm.reserve(VaRequest::Any { pages, align }) {
-            Ok(va) => {
-                let found = va.pages();
-                ensure_eq!(Some(found.start.into_raw()), lowest);
-                ensure_eq!(found.end.into_raw(), found.start.into_raw() + pages);
-                self.add_area(va)?;
-            }
+        let vram = match self.fixture.data.alloc(size, min_page) {
+            Ok(vram) => vram,
             Err(error) => {
                 ensure_eq!(error, ENOSPC);
-                ensure_eq!(lowest, None);
+                ensure!(size > self.fixture.data.avail());
+                return Ok(());
             }
+        };
+
+        let mut runs = KVec::new();
+        for range in vram.ranges() {
+            let count = (range.end.into_raw() - range.start.into_raw()) / PAGE_SIZE;
+            runs.push((range.start.into_raw() / PAGE_SIZE, count), GFP_KERNEL)?;
         }
 
-        Ok(NOTHING)
+        self.add_block(Arc::new(vram, GFP_KERNEL)?, Aperture::Vram, runs, None)
     }
 
-    /// Returns the first page of the lowest free range: the start of a free range is the end of one
-    /// in use.
-    fn lowest_free(&self, pages: u64, align: u64) -> Option<u64> {
-        let ends = self.areas.iter().map(|area| area.pages.end);
-
-        Iterator::chain(core::iter::once(0), ends)
-            .map(|start| start.next_multiple_of(align))
-            .filter(|start| start + pages <= self.end_page())
-            .filter(|start| !self.is_reserved(&(*start..start + pages)))
-            .min()
-    }
-
-    fn is_reserved(&self, pages: &Range<u64>) -> bool {
-        self.areas
+    /// Allocates system memory in runs of any lengths, which follow each other in no order.
+    fn allocate_system(&mut self, pages: u64) -> Result {
+        let (aperture, coherence) = match self.random.once_in(2) {
+            true => (Aperture::SysCoherent, Coherence::Coherent),
+            false => (Aperture::SysNonCoherent, Coherence::NonCoherent),
+        };
+        let longest = 1 << self.random.below(11);
+        let mut runs = KVec::<(u64, u64)>::new();
+        let mut left = pages;
+        while left > 0 {
+            let count = (1 + self.random.below(longest)).min(left);
+            let frame = match runs.last() {
+                Some((frame, count)) if self.random.once_in(4) => frame + count,
+                _ => self.random.below(1 << 34),
+            };
+            runs.push((frame, count), GFP_KERNEL)?;
+            left -= count;
+        }
+        let is_freed = Arc::new(Flag::new(), GFP_KERNEL)?;
+        let ranges = runs
             .iter()
-            .any(|area| area.pages.start < pages.end && pages.start < area.pages.end)
+            .map(|(frame, count)| (frame * PAGE_SIZE, count * PAGE_SIZE));
+        let memory = SysMemory::new(ranges, coherence, Owner(is_freed.clone()))?;
+
+        self.add_block(
+            Arc::new(memory, GFP_KERNEL)?,
+            aperture,
+            runs,
+            Some(is_freed),
+        )
     }
 
-    fn add_area(&mut self, va: Arc<VaRange>) -> Result {
-        let pages = va.pages();
+    fn add_block(
+        &mut self,
+        memory: Arc<dyn Mappable>,
+        aperture: Aperture,
+        runs: KVec<(u64, u64)>,
+        is_freed: Option<Arc<Flag>>,
+    ) -> Result {
         self.next += 1;
-        self.areas.push(
-            Area {
+        self.blocks.push(
+            Block {
                 number: self.next,
-                pages: pages.start.into_raw()..pages.end.into_raw(),
-                va: Some(va),
+                memory: Some(memory),
+                aperture,
+                pages: runs.iter().map(|(_, count)| count).sum(),
+                runs,
+                is_freed,
             },
             GFP_KERNEL,
         )?;
@@ -136,69 +158,10 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Drops a handle to addresses. If something is mapped there, it stays until the end.
-    fn drop_area(&mut self) -> Result<Range<u64>> {
-        let lost = self.areas.iter().filter(|area| area.va.is_none()).count();
-        let may_lose = lost < AREAS / 4 && self.random.once_in(8);
-
-        if let Some(index) = self.random.pick(&self.areas) {
-            let area = &mut self.areas[index];
-            if may_lose || self.oracle.within(&area.pages).next().is_none() {
-                area.va = None;
-            }
-        }
-
-        Ok(NOTHING)
-    }
-
-    /// Allocates memory, of which there is enough if there is as much.
-    fn allocate(&mut self) -> Result<Range<u64>> {
-        if self
-            .blocks
-            .iter()
-            .filter(|block| block.vram.is_some())
-            .count()
-            >= BLOCKS
-        {
-            return self.drop_block();
-        }
-        let pages = match self.random.below(40) {
-            0 if self.fragments.is_empty() => 300 * LARGE,
-            1..10 => 1 + self.random.below(16),
-            10..20 => LARGE << self.random.below(3),
-            _ => 1 + self.random.below(3 * LARGE),
-        };
-        let size = pages * PAGE_SIZE;
-        let min_page = match self.random.once_in(2) {
-            true => PageSize::Size2M,
-            false => PageSize::Size4K,
-        };
-
-        match self.bench.data.alloc(size, min_page) {
-            Ok(vram) => {
-                self.next += 1;
-                self.blocks.push(
-                    Block {
-                        number: self.next,
-                        vram: Some(Arc::new(vram, GFP_KERNEL)?),
-                        pages,
-                    },
-                    GFP_KERNEL,
-                )?;
-            }
-            Err(error) => {
-                ensure_eq!(error, ENOSPC);
-                ensure!(size > self.bench.data.avail());
-            }
-        }
-
-        Ok(NOTHING)
-    }
-
-    /// Drops a handle to memory. What is mapped stays.
+    /// Drops a handle to memory. Its mappings stay.
     fn drop_block(&mut self) -> Result<Range<u64>> {
         if let Some(index) = self.random.pick(&self.blocks) {
-            self.blocks[index].vram = None;
+            self.blocks[index].memory = None;
         }
 
         Ok(NOTHING)
@@ -207,96 +170,123 @@ impl<F: TestFormat> World<F> {
     /// Cancels a job.
     fn cancel(&mut self) -> Result<Range<u64>> {
         if let Some(index) = self.random.pick(&self.pending) {
-            self.pending.remove(index)?.job.cancel();
+            self.pending.remove(index)?.job.free();
         }
 
         Ok(NOTHING)
     }
 
-    /// Submits a job, which is the last one then; returns whether there is one.
-    fn submit(&mut self) -> Result<bool> {
-        let Some(index) = self.random.pick(&self.areas) else {
-            return self.reserve().map(|_| false);
-        };
-        let Some(va) = self.areas[index].va.clone() else {
+    /// Prepares a job that has to be refused.
+    fn refuse(&mut self) -> Result<Range<u64>> {
+        let end = self.end_page();
+        let vmm = &self.fixture.vmm;
+        // An address space of the format may end where page numbers do.
+        if let Ok(pages) = vfns(end - 1..end + 1) {
+            ensure_eq!(vmm.prepare_unmap(pages).err(), Some(EINVAL));
+        }
+        ensure_eq!(vmm.prepare_unmap(vfns(3..3)?).err(), Some(EINVAL));
+        for used in firmware_pages(self.of_bar) {
+            let page = self.random.within(used.clone());
+            let pages = page - self.random.below(LARGE)..page + 1 + self.random.below(LARGE);
+            let job = vmm.prepare_map(vfns(pages)?, Backing::sparse());
+            ensure_eq!(job.err(), Some(EBUSY));
+        }
+        if let Some(index) = self.random.pick(&self.blocks) {
+            let block = &self.blocks[index];
+            if let Some(memory) = &block.memory {
+                let backing = Backing::new(memory.clone(), 1, PageAttributes::default());
+                let job = vmm.prepare_map(vfns(0..block.pages)?, backing);
+                ensure_eq!(job.err(), Some(EINVAL));
+            }
+        }
+
+        Ok(NOTHING)
+    }
+
+    /// Prepares a job, which is the last one then. Returns whether there is one.
+    fn prepare(&mut self) -> Result<bool> {
+        let Some(pages) = self.any_pages() else {
             return Ok(false);
         };
-        let number = self.areas[index].number;
-        let pages = self.range_in(&self.areas[index].pages.clone());
 
         match self.random.below(20) {
-            0..9 => self.submit_map(&va, number, pages),
-            9..15 => {
-                let job = self.bench.vmm.submit_unmap(&va, vfns(pages.clone())?);
-                self.submitted(job, Kind::Unmap, number, pages, KVec::new())
+            0..8 => self.prepare_map(pages),
+            8..10 => self.prepare_sparse(pages),
+            10..15 => {
+                let job = self.fixture.vmm.prepare_unmap(vfns(pages.clone())?);
+                self.prepared(job, Kind::Unmap, pages, KVec::new())
             }
             _ => {
                 let access = self.any_access();
                 let job = self
-                    .bench
+                    .fixture
                     .vmm
-                    .submit_protect(&va, vfns(pages.clone())?, access);
-                self.submitted(job, Kind::Protect(access), number, pages, KVec::new())
+                    .prepare_protect(vfns(pages.clone())?, access);
+                self.prepared(job, Kind::Protect(access), pages, KVec::new())
             }
         }
     }
 
-    fn submit_map(&mut self, va: &Arc<VaRange>, area: u64, pages: Range<u64>) -> Result<bool> {
+    fn prepare_sparse(&mut self, pages: Range<u64>) -> Result<bool> {
+        let job = self
+            .fixture
+            .vmm
+            .prepare_map(vfns(pages.clone())?, Backing::sparse());
+        let mut extents = KVec::new();
+        extents.push(
+            Extent {
+                start: pages.start,
+                end: pages.end,
+                target: Target::Sparse,
+            },
+            GFP_KERNEL,
+        )?;
+
+        self.prepared(job, Kind::Map, pages, extents)
+    }
+
+    fn prepare_map(&mut self, pages: Range<u64>) -> Result<bool> {
+        let attributes = self.any_attributes();
         let Some(index) = self.random.pick(&self.blocks) else {
             return self.allocate().map(|_| false);
         };
-        let Block {
-            number,
-            vram: Some(ref vram),
-            pages: count,
-        } = self.blocks[index]
-        else {
+        let block = &self.blocks[index];
+        let Some(memory) = block.memory.clone() else {
             return Ok(false);
         };
-        let vram = vram.clone();
 
-        // Where memory starts at a large page, the remainders agree.
-        let skip = match self.random.below(3) {
-            0 => self.random.below(count),
+        // Where memory is aligned to a size of pages, the remainders agree.
+        let skip = match self.random.below(5) {
+            0 => self.random.below(block.pages),
+            1 => pages.start % BIG + self.random.below(block.pages / BIG) * BIG,
+            2 => pages.start % HUGE,
             _ => pages.start % LARGE,
         };
-        let skip = if skip < count { skip } else { 0 };
-        let mut end = pages.end.min(pages.start + (count - skip));
-        if skip % LARGE != pages.start % LARGE {
-            // Small pages only, so not too many.
+        let skip = if skip < block.pages { skip } else { 0 };
+        let mut end = pages.end.min(pages.start + (block.pages - skip));
+        if skip % LARGE != pages.start % LARGE || block.aperture != Aperture::Vram {
             end = end.min(pages.start + MANY_SMALL);
         }
         let pages = pages.start..end;
 
-        let access = self.any_access();
-        let kind = Kind::Map {
-            memory: number,
-            access,
-        };
-        let extents = extents(&vram, skip, &pages, kind, area)?;
-        let memory = Memory {
-            vram,
-            offset: skip * PAGE_SIZE,
-        };
-        let job = self
-            .bench
-            .vmm
-            .submit_map(va, vfns(pages.clone())?, memory, access);
+        let extents = extents(block, skip, &pages, attributes)?;
+        let backing = Backing::new(memory, skip, attributes);
+        let job = self.fixture.vmm.prepare_map(vfns(pages.clone())?, backing);
 
-        self.submitted(job, kind, area, pages, extents)
+        self.prepared(job, Kind::Map, pages, extents)
     }
 
-    /// Notes a job, which may be refused only if there are not enough tables.
-    fn submitted(
+    /// Adds a job, which may be refused only if there are not enough tables.
+    fn prepared(
         &mut self,
-        job: Result<Submitted<F>>,
+        job: Result<Job>,
         kind: Kind,
-        area: u64,
         pages: Range<u64>,
         extents: KVec<Extent>,
     ) -> Result<bool> {
         let levels = u64::try_from(F::LEVELS.len())?;
-        let enough = (pages.end - pages.start) / LARGE + 2 * levels;
+        // Two tables of pages for each entry of the last directory.
+        let enough = 2 * ((pages.end - pages.start) / LARGE + 2) + 2 * levels;
 
         match job {
             Ok(job) => {
@@ -304,7 +294,6 @@ impl<F: TestFormat> World<F> {
                     Pending {
                         job,
                         kind,
-                        area,
                         pages,
                         extents,
                     },
@@ -314,62 +303,155 @@ impl<F: TestFormat> World<F> {
             }
             Err(error) => {
                 ensure_eq!(error, ENOSPC);
-                ensure!(self.bench.free_tables() < enough);
+                ensure!(self.fixture.free_tables() < enough);
                 Ok(false)
             }
         }
     }
 
-    /// Runs a job; now and then the invalidate is not acknowledged.
+    /// Runs a job. Now and then, the GPU does not complete the invalidation.
     fn run(&mut self, index: usize) -> Result<Range<u64>> {
-        let pending = self.pending.remove(index)?;
+        let mut pending = self.pending.remove(index)?;
         let pages = pending.pages.clone();
-        // The TLB has seen some of what will change.
+        if self.stale {
+            return self.run_in_vain(pending).map(|()| NOTHING);
+        }
+        // The TLB caches some of what will change.
         for _ in 0..8 {
             let page = self.random.within(pages.clone());
             self.look(page)?;
         }
-        if !self.hung && self.random.once_in(20) {
-            self.bench.gpu.hang_invalidate(0);
-            self.hung = true;
+        if pages.end - pages.start <= FEW && self.random.once_in(8) {
+            self.run_observed(pending)?;
+            return Ok(pages);
         }
 
-        let ran = self.run_job(pending.job)?;
-        let expected = match self.hung {
-            true => Err(ETIMEDOUT),
-            false => Ok(()),
+        let hangs = self.random.once_in(20);
+        if hangs {
+            self.before = self.oracle.copy()?;
+            self.replaced = match pending.kind {
+                Kind::Protect(_) => NOTHING,
+                Kind::Map | Kind::Unmap => pages.clone(),
+            };
+            self.fixture.gpu.hang_invalidate(0);
+        }
+        let (expected, again) = match hangs {
+            true => (Err(JobError::NotInvalidated(ETIMEDOUT)), EIO),
+            false => (Ok(()), EINVAL),
         };
-        ensure_eq!(ran.result(), expected);
-        ensure_eq!(ran.cleanup(), expected);
-
-        self.apply(pending.kind, &pages, &pending.extents)?;
-        self.stale = self.hung;
-        if !self.stale {
-            self.quarantine.clear();
+        ensure_eq!(self.run_job(&mut pending.job), expected);
+        self.apply(&pending)?;
+        self.stale = hangs;
+        self.hung = hangs;
+        if matches!(pending.kind, Kind::Map) {
+            self.check_sizes(&pages, &pending.extents)?;
+        }
+        if self.random.once_in(8) {
+            let result = self.run_job(&mut pending.job);
+            ensure_eq!(result, Err(JobError::Unchanged(again)));
+        }
+        pending.job.free();
+        if !hangs {
+            self.deferred.clear();
         }
 
         Ok(pages)
     }
 
-    fn run_job(&self, job: Submitted<F>) -> Result<Ran<F>> {
-        let mut job = Some(job);
-        let mut ran = None;
-        (self.plan.around_run)(&mut || ran = job.take().map(|job| self.bench.run(job)));
+    /// Runs a job while jobs fail. It can run later.
+    fn run_in_vain(&mut self, pending: Pending) -> Result {
+        let mut pending = pending;
+        self.fixture.gpu.reset_counts();
+        let result = self.run_job(&mut pending.job);
+        ensure_eq!(result, Err(JobError::Unchanged(EIO)));
+        // It does not wait for the GPU.
+        ensure_eq!(self.fixture.gpu.counts().total(), 0);
+        self.pending.push(pending, GFP_KERNEL)?;
 
-        ran.ok_or(EINVAL)
+        Ok(())
     }
 
-    /// Does to the oracle what a job has done.
-    fn apply(&mut self, kind: Kind, pages: &Range<u64>, extents: &[Extent]) -> Result {
-        if let Kind::Protect(access) = kind {
-            return self.oracle.protect(pages, access == Access::ReadOnly);
+    /// Runs a job, and checks each state of the page tables that the GPU can see meanwhile.
+    ///
+    /// A page that is mapped before and after is mapped at all times. Only one that is sparse before
+    /// or after may be invalid in between.
+    fn run_observed(&mut self, pending: Pending) -> Result {
+        let before = self.oracle.copy()?;
+        self.apply(&pending)?;
+        let Pending { job, pages, .. } = pending;
+        let around = pages.start.saturating_sub(BIG)..(pages.end + BIG).min(self.end_page());
+        let (fixture, after) = (&self.fixture, &self.oracle);
+
+        let (job, _) = fixture.observe(job, &mut |gpu| {
+            for page in around.clone() {
+                if self.is_firmware(page) {
+                    continue;
+                }
+                let found = small(walk(fixture, gpu, page)?);
+                let (old, new) = (before.translation(page), after.translation(page));
+                let may_be_invalid = [old, new].contains(&Err(Fault::Sparse));
+                if found != old
+                    && found != new
+                    && !(may_be_invalid && found == Err(Fault::Unmapped))
+                {
+                    pr_err!(
+                        "page {:#x}: {:x?}, neither {:x?} nor {:x?}\n",
+                        page,
+                        found,
+                        old,
+                        new
+                    );
+                    return Err(EINVAL);
+                }
+            }
+
+            Ok(())
+        })?;
+        job.free();
+        self.deferred.clear();
+
+        Ok(())
+    }
+
+    fn run_job(&self, job: &mut Job) -> Result<(), JobError> {
+        let mut result = Err(JobError::Unchanged(EINVAL));
+        (self.plan.around_run)(&mut || result = job.run());
+
+        result
+    }
+
+    /// Retries the invalidation that has failed.
+    fn retry(&mut self) -> Result<Range<u64>> {
+        if self.hung && self.random.once_in(3) {
+            ensure_eq!(self.fixture.vmm.retry_invalidate(), Err(ETIMEDOUT));
+            return Ok(NOTHING);
+        }
+        self.fixture.gpu.recover();
+        self.hung = false;
+        if self.random.once_in(3) {
+            // Jobs go on failing until it is retried.
+            return Ok(NOTHING);
+        }
+        self.fixture.vmm.retry_invalidate()?;
+        self.stale = false;
+        self.deferred.clear();
+
+        Ok(NOTHING)
+    }
+
+    /// Does to the oracle what a job does.
+    fn apply(&mut self, pending: &Pending) -> Result {
+        let pages = &pending.pages;
+        if let Kind::Protect(access) = pending.kind {
+            return self.oracle.protect(pages, access);
         }
         for extent in self.oracle.within(pages) {
-            self.quarantine
-                .push((extent.memory, extent.area), GFP_KERNEL)?;
+            if let Some(memory) = extent.target.memory() {
+                self.deferred.push(memory, GFP_KERNEL)?;
+            }
         }
 
-        self.oracle.replace(pages, extents)
+        self.oracle.replace(pages, &pending.extents)
     }
 
     fn any_access(&mut self) -> Access {
@@ -379,25 +461,82 @@ impl<F: TestFormat> World<F> {
         }
     }
 
-    /// Returns a part of a range of pages; its ends often are those of large pages.
+    fn any_attributes(&mut self) -> PageAttributes {
+        PageAttributes {
+            kind: match self.random.once_in(4) {
+                true => KINDS[self.random.pick(&KINDS).unwrap_or(0)],
+                false => PteKind::Pitch,
+            },
+            access: self.any_access(),
+            volatile: self.random.once_in(6),
+            privileged: self.random.once_in(6),
+        }
+    }
+
+    /// Returns pages that the firmware does not use, if they are found at once: a part of a window,
+    /// or some that overlap with a mapping.
+    fn any_pages(&mut self) -> Option<Range<u64>> {
+        let index = self.random.pick(self.oracle.extents());
+        let pages = match index.filter(|_| self.random.once_in(2)) {
+            Some(index) => {
+                let extent = self.oracle.extents()[index];
+                let around = self.random.below(2 * BIG);
+                let all =
+                    extent.start.saturating_sub(around)..(extent.end + around).min(self.end_page());
+                self.range_in(&all)
+            }
+            None => {
+                let window = self.windows[self.random.pick(&self.windows)?].clone();
+                self.range_in(&window)
+            }
+        };
+
+        self.without_firmware(pages)
+    }
+
+    /// Cuts off pages that the firmware uses, and those that follow.
+    fn without_firmware(&self, pages: Range<u64>) -> Option<Range<u64>> {
+        let mut pages = pages;
+        for used in firmware_pages(self.of_bar) {
+            if used.contains(&pages.start) {
+                pages.start = used.end;
+            } else if used.start >= pages.start {
+                pages.end = pages.end.min(used.start);
+            }
+        }
+
+        (!pages.is_empty()).then_some(pages)
+    }
+
+    /// Returns a part of a range of pages. Its ends often are those of large pages.
     fn range_in(&mut self, all: &Range<u64>) -> Range<u64> {
         let count = all.end - all.start;
-        let length = match self.random.below(16) {
+        let has_huge = self.sizes.contains(&PageSize::Size512M);
+        let length = match self.random.below(18) {
             0 => count,
             1 => 1 + self.random.below(count),
             2..4 => LARGE,
             4..6 => 1 + self.random.below(600),
             6..8 => 1,
+            8..10 => BIG * (1 + self.random.below(40)),
+            10 if has_huge => HUGE,
             _ => 1 + self.random.below(16),
         };
         let length = length.min(count);
         let mut start = all.start + self.random.below(count - length + 1);
+        if length == HUGE {
+            start = start.next_multiple_of(HUGE).min(all.end - HUGE);
+        }
         let mut end = start + length;
+        let align = match self.random.once_in(2) {
+            true => LARGE,
+            false => BIG,
+        };
         if self.random.once_in(4) {
-            start = (start / LARGE * LARGE).max(all.start);
+            start = (start / align * align).max(all.start);
         }
         if self.random.once_in(4) {
-            end = end.next_multiple_of(LARGE).min(all.end);
+            end = end.next_multiple_of(align).min(all.end);
         }
         // All but one page.
         if end - start > 2 && self.random.once_in(8) {
@@ -410,7 +549,7 @@ impl<F: TestFormat> World<F> {
         start..end
     }
 
-    /// Returns the page behind the last one that can be reserved.
+    /// Returns the number of the last page that can be mapped, plus one.
     pub(super) fn end_page(&self) -> u64 {
         end_page::<F>(self.of_bar)
     }
@@ -422,33 +561,30 @@ impl<F: TestFormat> World<F> {
             .any(|pages| pages.contains(&page))
     }
 
-    /// Tears the address space down and drops all that is held; then all has to be free.
+    /// Tears the address space down and drops everything. All memory has to be free then.
     pub(super) fn end(mut self) -> Result {
         if self.hung {
-            ensure_eq!(self.bench.teardown(), Err(ETIMEDOUT));
-            self.bench.gpu.recover();
+            ensure_eq!(self.fixture.teardown(), Err(ETIMEDOUT));
+            self.fixture.gpu.recover();
         }
-        self.bench.teardown()?;
+        self.fixture.teardown()?;
         self.oracle = Oracle::new();
         self.stale = false;
-        self.quarantine.clear();
+        self.deferred.clear();
         self.compare()?;
 
-        while let Some(pending) = self.pending.pop() {
-            let ran = self.run_job(pending.job)?;
-            ensure_eq!(ran.cleanup(), Err(ENODEV));
-        }
-        for area in &mut self.areas {
-            area.va = None;
+        while let Some(mut pending) = self.pending.pop() {
+            let result = self.run_job(&mut pending.job);
+            ensure_eq!(result, Err(JobError::Unchanged(ENODEV)));
         }
         for block in &mut self.blocks {
-            block.vram = None;
+            block.memory = None;
         }
         self.check(&NOTHING)?;
-        ensure_eq!(self.bench.data.avail(), self.data_size);
-        ensure_eq!(self.areas.len(), firmware_pages(self.of_bar).len());
+        ensure_eq!(self.fixture.data.avail(), self.data_size);
+        ensure!(self.blocks.is_empty());
 
-        let memory = self.bench.memory.clone();
+        let memory = self.fixture.memory.clone();
         drop(self);
         ensure_eq!(memory.avail(), memory.size());
 
@@ -456,36 +592,29 @@ impl<F: TestFormat> World<F> {
     }
 }
 
-/// Returns what is mapped when memory, from its page `skip` on, is mapped at `pages`.
+/// Returns what is mapped when a block of memory, from its page `skip` on, is mapped at `pages`.
 fn extents(
-    vram: &Vram,
+    block: &Block,
     skip: u64,
     pages: &Range<u64>,
-    kind: Kind,
-    area: u64,
+    attributes: PageAttributes,
 ) -> Result<KVec<Extent>> {
-    let Kind::Map { memory, access } = kind else {
-        return Err(EINVAL);
-    };
     let mut extents = KVec::new();
     let mut skip = skip;
     let mut start = pages.start;
 
-    for range in vram.ranges() {
-        let count = (range.end.into_raw() - range.start.into_raw()) / PAGE_SIZE;
+    for &(frame, count) in &block.runs {
         let skipped = skip.min(count);
         let end = pages.end.min(start + (count - skipped));
         skip -= skipped;
         if start < end {
-            let extent = Extent {
-                start,
-                end,
-                frame: range.start.into_raw() / PAGE_SIZE + skipped,
-                read_only: access == Access::ReadOnly,
-                memory,
-                area,
+            let target = Target::Page {
+                memory: block.number,
+                aperture: block.aperture,
+                frame: frame + skipped,
+                attributes,
             };
-            extents.push(extent, GFP_KERNEL)?;
+            extents.push(Extent { start, end, target }, GFP_KERNEL)?;
         }
         start = end;
     }

@@ -2,15 +2,15 @@
 
 //! An address space on a software GPU, and what has to be true of it at any time.
 
-use core::ops::Range;
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    ops::Range, //
+};
 
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc,
     time::Delta, //
 };
 
@@ -24,14 +24,20 @@ use crate::{
         },
         format::{
             v2::MmuV2,
+            Access,
             Format,
+            MmuFormat,
+            PageAttributes,
             PageSizes, //
         },
-        mmu::Mmu,
+        hw::{
+            MmuConfig,
+            MmuHw, //
+        },
+        memory::Backing,
         model::{
             Config,
             Generation,
-            ModelBar0,
             SoftGpu,
             WideAccess, //
         },
@@ -43,17 +49,8 @@ use crate::{
             Pramin, //
         },
         tlb::Tlb,
-        va::{
-            VaRange,
-            VaRequest, //
-        },
         vmm::{
-            job::{
-                Access,
-                Memory,
-                Ran,
-                Submitted, //
-            },
+            Job,
             Vmm, //
         },
         vram::{
@@ -118,6 +115,9 @@ pub(crate) trait TestFormat: Format {
 
     /// Returns what moves the window of PRAMIN on that chip.
     fn hal() -> &'static dyn PraminHal;
+
+    /// Returns the format.
+    fn mmu() -> &'static dyn MmuFormat;
 }
 
 impl TestFormat for MmuV2 {
@@ -127,6 +127,10 @@ impl TestFormat for MmuV2 {
 
     fn hal() -> &'static dyn PraminHal {
         TU102_HAL
+    }
+
+    fn mmu() -> &'static dyn MmuFormat {
+        &MmuV2
     }
 }
 
@@ -140,7 +144,7 @@ const GIB: u64 = 1 << 30;
 const VRAM_SIZE: u64 = 4 * MIB;
 
 /// Where tables come from, in VRAM that there is.
-const TABLES: Range<u64> = MIB..2 * MIB;
+pub(crate) const TABLES: Range<u64> = MIB..2 * MIB;
 
 /// Where the firmware has its tables: there is no allocator of this, and its root is the last page.
 pub(crate) const FIRMWARE: Range<u64> = 3 * MIB..VRAM_SIZE;
@@ -161,26 +165,66 @@ pub(crate) fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
     Ok(Vfn::new(pages.start)?..Vfn::new(pages.end)?)
 }
 
+/// Pages of an address space that a test uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Area(Range<u64>);
+
+impl Area {
+    /// Returns the pages.
+    pub(crate) fn pages(&self) -> Range<Vfn> {
+        // The page numbers of tests fit.
+        let vfn = |page| Vfn::new(page).unwrap_or_else(|_| unreachable!());
+
+        vfn(self.0.start)..vfn(self.0.end)
+    }
+
+    /// Returns the number of the first page.
+    pub(crate) fn start(&self) -> u64 {
+        self.0.start
+    }
+}
+
 /// An address space on a software GPU.
 ///
 /// Page tables come from a region of VRAM of their own. Nobody has written VRAM at first, and what
 /// has been freed becomes so again in [`Self::check`]: the software GPU notes who walks there.
-pub(crate) struct Bench<F: TestFormat> {
+pub(crate) struct Fixture<F: TestFormat> {
     pub(crate) gpu: Arc<SoftGpu>,
-    pub(crate) bar: ModelBar0,
-    pub(crate) mmu: Pin<KBox<Mutex<Mmu>>>,
+    pub(crate) hw: Arc<MmuHw>,
     /// For page tables.
     pub(crate) memory: VramAllocator,
     /// For what is mapped.
     pub(crate) data: VramAllocator,
-    pub(crate) vmm: Arc<Vmm<F>>,
+    pub(crate) vmm: Arc<Vmm>,
+    /// The first page that no area has.
+    next: Cell<u64>,
+    /// The chip of the GPU model.
+    generation: Generation,
     /// Whether only accesses through BARs use the address space, and not those of engines.
     pub(super) is_bar: bool,
     /// The tables that the address space had at the last check.
     pub(super) known: KVec<VramAddress>,
+    _format: PhantomData<F>,
 }
 
-impl<F: TestFormat> Bench<F> {
+/// Returns the MMU of `gpu`, of format `F` with the sizes of pages `sizes`.
+pub(crate) fn mmu_of<F: TestFormat>(gpu: &SoftGpu, page_sizes: PageSizes) -> Result<Arc<MmuHw>> {
+    let config = MmuConfig {
+        format: F::mmu(),
+        page_sizes,
+        pramin: Pramin::with_hal(F::hal()),
+        tlb: Tlb::with_timeout(Delta::from_micros(200)),
+    };
+
+    MmuHw::new(gpu.registers()?, config)
+}
+
+/// Returns all pages of an address space of format `F`.
+pub(crate) fn all_pages<F: TestFormat>() -> Result<Range<Vfn>> {
+    vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)
+}
+
+impl<F: TestFormat> Fixture<F> {
     /// Makes an address space with tables of its own and all addresses that the format has.
     pub(crate) fn new() -> Result<Self> {
         Self::with_tables(TABLES)
@@ -188,9 +232,25 @@ impl<F: TestFormat> Bench<F> {
 
     /// Makes one whose tables are in `tables`, a range of at most one MiB from the first on.
     pub(crate) fn with_tables(tables: Range<u64>) -> Result<Self> {
-        Self::build(tables, |mmu, bar, memory| {
-            let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
-            Vmm::new(limits, memory.clone(), mmu, bar)
+        Self::on(Self::gpu()?, PageSizes::COMMON, tables, |hw, memory| {
+            Vmm::new(hw, memory, all_pages::<F>()?)
+        })
+    }
+
+    /// Makes one on a chip with other sizes of pages.
+    pub(crate) fn with_page_sizes(generation: Generation, sizes: PageSizes) -> Result<Self> {
+        let gpu = SoftGpu::new(Config {
+            generation,
+            ..Self::config()
+        })?;
+
+        let fixture = Self::on(gpu, sizes, TABLES, |hw, memory| {
+            Vmm::new(hw, memory, all_pages::<F>()?)
+        })?;
+
+        Ok(Self {
+            generation,
+            ..fixture
         })
     }
 
@@ -201,13 +261,12 @@ impl<F: TestFormat> Bench<F> {
             ..Self::config()
         })?;
 
-        Self::on(gpu, TABLES, |mmu, bar, memory| {
+        Self::on(gpu, PageSizes::COMMON, TABLES, |hw, memory| {
             let scratch = memory.alloc_table()?;
-            mmu.lock().pramin.probe(bar, scratch.address())?;
+            hw.probe_pramin(scratch.address())?;
             drop(scratch);
 
-            let limits = vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)?;
-            Vmm::new(limits, memory.clone(), mmu, bar)
+            Vmm::new(hw, memory, all_pages::<F>()?)
         })
     }
 
@@ -235,46 +294,36 @@ impl<F: TestFormat> Bench<F> {
         let root = Self::config().bar1_pdb;
         firmware(&gpu, root)?;
 
-        let bench = Self::on(gpu, TABLES, |mmu, bar, memory| {
-            Vmm::of_bar(root, vfns(0..BAR_PAGES)?, memory.clone(), mmu, bar)
+        let fixture = Self::on(gpu, PageSizes::COMMON, TABLES, |hw, memory| {
+            Vmm::of_bar(hw, memory, vfns(0..BAR_PAGES)?, root)
         })?;
 
         Ok(Self {
             is_bar: true,
-            ..bench
+            ..fixture
         })
-    }
-
-    fn build(
-        tables: Range<u64>,
-        vmm: impl FnOnce(&Mutex<Mmu>, &ModelBar0, &VramAllocator) -> Result<Arc<Vmm<F>>>,
-    ) -> Result<Self> {
-        Self::on(Self::gpu()?, tables, vmm)
     }
 
     fn on(
         gpu: Arc<SoftGpu>,
+        page_sizes: PageSizes,
         tables: Range<u64>,
-        vmm: impl FnOnce(&Mutex<Mmu>, &ModelBar0, &VramAllocator) -> Result<Arc<Vmm<F>>>,
+        vmm: impl FnOnce(Arc<MmuHw>, VramAllocator) -> Result<Arc<Vmm>>,
     ) -> Result<Self> {
-        let mmu = Mmu {
-            pramin: Pramin::with_hal(F::hal()),
-            tlb: Tlb::with_timeout(Delta::from_micros(200)),
-            page_sizes: PageSizes::COMMON,
-        };
-        let mmu = KBox::pin_init(new_mutex!(mmu, "nova_mm_bench"), GFP_KERNEL)?;
-        let bar = gpu.bar0();
+        let hw = mmu_of::<F>(&gpu, page_sizes)?;
         let memory = VramAllocator::new(&[vram_range(&tables)])?;
 
         Ok(Self {
-            vmm: vmm(&mmu, &bar, &memory)?,
+            vmm: vmm(hw.clone(), memory.clone())?,
             gpu,
-            bar,
-            mmu,
+            hw,
             memory,
             data: VramAllocator::new(&[vram_range(&DATA)])?,
+            next: Cell::new(0),
+            generation: F::GENERATION,
             is_bar: false,
             known: KVec::new(),
+            _format: PhantomData,
         })
     }
 
@@ -291,21 +340,50 @@ impl<F: TestFormat> Bench<F> {
         }
     }
 
-    /// Makes a software GPU like that of the bench.
+    /// Makes a software GPU like that of the fixture.
     pub(crate) fn gpu() -> Result<Arc<SoftGpu>> {
         SoftGpu::new(Self::config())
     }
 
-    /// Reserves `pages` pages, aligned to 2 MiB.
-    pub(crate) fn reserve(&self, pages: u64) -> Result<Arc<VaRange>> {
-        let align = PageSize::Size2M;
-
-        self.vmm.reserve(VaRequest::Any { pages, align })
+    /// Makes another GPU model of the same chip.
+    pub(super) fn another_gpu(&self) -> Result<Arc<SoftGpu>> {
+        SoftGpu::new(Config {
+            generation: self.generation,
+            ..Self::config()
+        })
     }
 
-    /// Reserves these pages.
-    pub(crate) fn reserve_at(&self, pages: Range<u64>) -> Result<Arc<VaRange>> {
-        self.vmm.reserve(VaRequest::Fixed(vfns(pages)?))
+    /// Returns another handle to the same address space, for another thread. Areas that it reserves
+    /// start at page `first`.
+    pub(crate) fn share(&self, first: u64) -> Self {
+        Self {
+            gpu: self.gpu.clone(),
+            hw: self.hw.clone(),
+            memory: self.memory.clone(),
+            data: self.data.clone(),
+            vmm: self.vmm.clone(),
+            next: Cell::new(first),
+            generation: self.generation,
+            is_bar: self.is_bar,
+            known: KVec::new(),
+            _format: PhantomData,
+        }
+    }
+
+    /// Returns the next `pages` pages that no area has, aligned to 2 MiB.
+    pub(crate) fn reserve(&self, pages: u64) -> Result<Area> {
+        let start = self.next.get();
+        self.next.set(start + pages.next_multiple_of(LARGE));
+
+        Ok(Area(start..start + pages))
+    }
+
+    /// Returns these pages.
+    pub(crate) fn reserve_at(&self, pages: Range<u64>) -> Result<Area> {
+        let next = self.next.get().max(pages.end.next_multiple_of(LARGE));
+        self.next.set(next);
+
+        Ok(Area(pages))
     }
 
     /// Allocates memory for at least `pages` pages, of a size that is a power of two, and in one
@@ -319,83 +397,74 @@ impl<F: TestFormat> Bench<F> {
         Ok(Arc::new(vram, GFP_KERNEL)?)
     }
 
-    /// Submits a job that maps memory, from its page `skip` on, at `pages`, counted from the start
+    /// Prepares a job that maps memory, from its page `skip` on, at `pages`, counted from the start
     /// of `va`.
-    pub(crate) fn submit_map(
+    pub(crate) fn prepare_map(
         &self,
-        va: &Arc<VaRange>,
+        va: &Area,
         pages: Range<u64>,
         vram: &Arc<Vram>,
         skip: u64,
         access: Access,
-    ) -> Result<Submitted<F>> {
-        let memory = Memory {
-            vram: vram.clone(),
-            offset: skip * PAGE_SIZE,
-        };
-
-        self.vmm.submit_map(va, within(va, pages)?, memory, access)
+    ) -> Result<Job> {
+        self.vmm
+            .prepare_map(within(va, pages)?, backing(vram, skip, access))
     }
 
-    /// Submits a job that unmaps `pages`, counted from the start of `va`.
-    pub(crate) fn submit_unmap(
-        &self,
-        va: &Arc<VaRange>,
-        pages: Range<u64>,
-    ) -> Result<Submitted<F>> {
-        self.vmm.submit_unmap(va, within(va, pages)?)
+    /// Prepares a job that unmaps `pages`, counted from the start of `va`.
+    pub(crate) fn prepare_unmap(&self, va: &Area, pages: Range<u64>) -> Result<Job> {
+        self.vmm.prepare_unmap(within(va, pages)?)
     }
 
-    /// Submits a job that changes what may be done with `pages`, counted from the start of `va`.
-    pub(crate) fn submit_protect(
+    /// Prepares a job that changes the access to `pages`, counted from the start of `va`.
+    pub(crate) fn prepare_protect(
         &self,
-        va: &Arc<VaRange>,
+        va: &Area,
         pages: Range<u64>,
         access: Access,
-    ) -> Result<Submitted<F>> {
-        self.vmm.submit_protect(va, within(va, pages)?, access)
+    ) -> Result<Job> {
+        self.vmm.prepare_protect(within(va, pages)?, access)
     }
 
-    /// Runs a job.
-    pub(crate) fn run(&self, job: Submitted<F>) -> Ran<F> {
-        job.run(&self.mmu, &self.bar)
-    }
-
-    /// Maps memory, in all stages; see [`Self::submit_map`].
+    /// Maps memory, in all stages; see [`Self::prepare_map`].
     pub(crate) fn map(
         &self,
-        va: &Arc<VaRange>,
+        va: &Area,
         pages: Range<u64>,
         vram: &Arc<Vram>,
         skip: u64,
         access: Access,
     ) -> Result {
-        self.run(self.submit_map(va, pages, vram, skip, access)?)
-            .cleanup()
+        complete(self.prepare_map(va, pages, vram, skip, access)?)
     }
 
     /// Unmaps pages, in all stages.
-    pub(crate) fn unmap(&self, va: &Arc<VaRange>, pages: Range<u64>) -> Result {
-        self.run(self.submit_unmap(va, pages)?).cleanup()
+    pub(crate) fn unmap(&self, va: &Area, pages: Range<u64>) -> Result {
+        complete(self.prepare_unmap(va, pages)?)
     }
 
-    /// Changes what may be done with pages, in all stages.
-    pub(crate) fn protect(&self, va: &Arc<VaRange>, pages: Range<u64>, access: Access) -> Result {
-        self.run(self.submit_protect(va, pages, access)?).cleanup()
+    /// Changes the access to pages, in all stages.
+    pub(crate) fn protect(&self, va: &Area, pages: Range<u64>, access: Access) -> Result {
+        complete(self.prepare_protect(va, pages, access)?)
     }
 
     /// Unmaps everything.
     pub(crate) fn teardown(&self) -> Result {
-        self.vmm.teardown(&self.mmu, &self.bar)
+        self.vmm.teardown()
     }
 
-    /// Reserves addresses for memory and maps all of it.
-    pub(crate) fn map_all(&self, vram: &Arc<Vram>, access: Access) -> Result<Arc<VaRange>> {
+    /// Maps all of some memory at the next free pages.
+    pub(crate) fn map_all(&self, vram: &Arc<Vram>, access: Access) -> Result<Area> {
         let pages = vram.size() / PAGE_SIZE;
         let va = self.reserve(pages)?;
         self.map(&va, 0..pages, vram, 0, access)?;
 
         Ok(va)
+    }
+
+    /// Returns the address of the root of the page tables.
+    pub(crate) fn pdb(&self) -> VramAddress {
+        self.vmm.pdb().address()
     }
 
     /// Returns how many pages there are for tables that nobody has.
@@ -414,14 +483,27 @@ pub(crate) fn start_of(vram: &Vram) -> Result<u64> {
     Ok(vram.ranges().next().ok_or(EINVAL)?.start.into_raw())
 }
 
-/// Returns pages counted from the start of `va` by their numbers.
-pub(crate) fn within_raw(va: &VaRange, pages: &Range<u64>) -> Range<u64> {
-    let start = va.pages().start.into_raw();
-
-    start + pages.start..start + pages.end
+/// Returns the pages of `va` by their numbers, of pages counted from its start.
+pub(crate) fn within_raw(va: &Area, pages: &Range<u64>) -> Range<u64> {
+    va.start() + pages.start..va.start() + pages.end
 }
 
 /// Returns pages counted from the start of `va`.
-pub(crate) fn within(va: &VaRange, pages: Range<u64>) -> Result<Range<Vfn>> {
+pub(crate) fn within(va: &Area, pages: Range<u64>) -> Result<Range<Vfn>> {
     vfns(within_raw(va, &pages))
+}
+
+/// Returns memory to be mapped, from its page `skip` on.
+pub(crate) fn backing(vram: &Arc<Vram>, skip: u64, access: Access) -> Backing {
+    let attributes = PageAttributes {
+        access,
+        ..PageAttributes::default()
+    };
+
+    Backing::new(vram.clone(), skip, attributes)
+}
+
+/// Runs a job, and frees it.
+pub(crate) fn complete(mut job: Job) -> Result {
+    Ok(job.run()?)
 }
