@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The costs of operations, and those of a walk for each page.
+//! The costs of operations, compared with a walk for each page.
 
 use super::reference::Reference;
 use crate::mm::{

@@ -5,8 +5,8 @@
 //! This is the shape of the address spaces that were proposed for nova-core before: two passes over
 //! the pages, both of which walk from the root down for each 4 KiB page by reading VRAM. The first
 //! one allocates the tables that are missing and zeroes them word by word; the second one reads the
-//! entry of the page and writes it. Unmapping is the second pass alone; tables stay. There are no
-//! large pages. The PRAMIN window is moved when an access leaves it, and the TLB is invalidated
+//! entry of the page and writes it. Unmapping is the second pass alone; tables stay. Large pages
+//! are not used. The PRAMIN window is moved when an access leaves it, and the TLB is invalidated
 //! once, as in this series.
 
 use crate::mm::{
@@ -43,7 +43,7 @@ pub(super) struct Reference<F> {
 }
 
 impl<F: TestFormat> Reference<F> {
-    /// Does the operation of `case`, and returns what accesses it has taken.
+    /// Performs the operation of `case`, and returns the number of its accesses.
     pub(super) fn measure(case: &Case, reads_back: bool) -> Result<Counts> {
         let mut reference = Self {
             gpu: figures::gpu::<F>()?,
@@ -119,7 +119,7 @@ impl<F: TestFormat> Reference<F> {
         Ok(())
     }
 
-    /// Checks that it has done what it is compared with.
+    /// Checks the result of the operation.
     fn check(&self, case: &Case) -> Result {
         for page in [case.pages.start, case.pages.end - 1] {
             let address = Vfn::new(FIRST_PAGE + page)?.address();

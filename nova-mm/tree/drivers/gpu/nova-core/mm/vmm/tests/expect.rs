@@ -41,7 +41,7 @@ const ACCESSES: [ModelAccess; 4] = [
     ModelAccess::WRITE,
 ];
 
-/// Returns what an access finds at a page whose translation is `walked`.
+/// Returns the result of an access to a page whose translation is `walked`.
 fn permitted(
     walked: Result<Translation, Fault>,
     access: ModelAccess,
@@ -54,7 +54,7 @@ fn permitted(
 }
 
 impl<F: TestFormat> Fixture<F> {
-    /// Returns what the page tables say about a page.
+    /// Translates a page by the page tables.
     ///
     /// Fails unless each client that uses the address space finds the same, with all that its TLB
     /// holds, for reads and for writes.
@@ -138,8 +138,7 @@ impl<F: TestFormat> Fixture<F> {
 
     /// Fails unless the page tables are in order:
     ///
-    /// - the tables that can be reached from the root are those that the address space owns, and
-    ///   those of the firmware;
+    /// - exactly the tables of the address space and of the firmware can be reached from the root;
     /// - each can be reached once, and none except the root is empty;
     /// - the GPU model has recorded no violation.
     ///

@@ -58,7 +58,7 @@ const GIB_IN_LARGE: u64 = 512;
 pub(crate) enum Layout {
     /// The root alone, and all others one after the other.
     RootApart,
-    /// Each in a MiB of its own, so that the window moves from each to each other.
+    /// Each in a different MiB, so that the window moves whenever another table is accessed.
     Scattered,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn gpu<F: TestFormat>() -> Result<Arc<SoftGpu>> {
     })
 }
 
-/// An address space whose tables are where a [`Layout`] says.
+/// An address space with its tables in a [`Layout`].
 pub(crate) struct Rig {
     pub(crate) gpu: Arc<SoftGpu>,
     vmm: Arc<Vmm>,
@@ -181,7 +181,7 @@ pub(crate) const fn pages_of_gib() -> u64 {
     GIB_IN_LARGE * LARGE
 }
 
-/// What is done with pages.
+/// An operation on pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// They are mapped to memory, from this page of it on.
@@ -198,7 +198,7 @@ use Operation::{
     Unmap, //
 };
 
-/// An operation, and what it may cost.
+/// An operation, and its maximum cost.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Whether [`NEIGHBORS`] are mapped before.
@@ -221,7 +221,7 @@ const TABLE: u64 = 512;
 /// The start of the second GiB.
 const SECOND: u64 = pages_of_gib();
 
-/// Returns the cases, for a format with this number of levels.
+/// Returns the cases for a format with `levels` levels.
 pub(crate) fn cases(levels: u64) -> [Case; 14] {
     let case = |name, pages, operation, tables, words| Case {
         name,
@@ -348,7 +348,7 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
 }
 
 impl Case {
-    /// Measures the operation in an address space of its own.
+    /// Measures the operation in a new address space.
     pub(crate) fn measure<F: TestFormat>(&self, layout: Layout) -> Result<Cost> {
         let rig = self.rig::<F>(layout)?;
         rig.gpu.reset_counts();
@@ -380,7 +380,7 @@ pub(crate) struct Cost {
     pub(crate) run: Counts,
 }
 
-/// Each case costs what it says, and not more.
+/// No case exceeds its maximum cost.
 pub(crate) fn costs_are_bounded<F: TestFormat>() -> Result {
     let levels = u64::try_from(F::LEVELS.len())?;
 

@@ -72,7 +72,7 @@ struct Replay<'a> {
     pdb: VramAddress,
     /// The GPU model on which the job has run.
     original: &'a SoftGpu,
-    /// What the job has done there.
+    /// The accesses of the job there.
     log: &'a [Logged],
     /// The tables that can be reached.
     reached: KVec<Reached>,
@@ -281,8 +281,8 @@ fn is_pointer(word: u64) -> bool {
 /// Number of words of a table of 4 KiB.
 pub(crate) const TABLE_WORDS: usize = 512;
 
-/// Fails unless page `first + n` is mapped to the memory at `address + n * 4 KiB`, for each `n` of
-/// `pages`.
+/// Fails unless each page `first + n` is mapped to the memory at `address + n * 4 KiB`, where `n`
+/// is from `pages`.
 pub(crate) fn ensure_mapped_on(
     gpu: &SoftGpu,
     pdb: VramAddress,

@@ -2,10 +2,10 @@
 
 //! Random operations, compared with an oracle.
 //!
-//! A [`World`] is an address space on a GPU model, the mappings that it should have, memory that can
-//! be mapped, and jobs that have not run yet. It takes random steps. After each one, the GPU has to
-//! find what the oracle says, the tables in VRAM have to be those that the address space owns, and
-//! memory and tables have to be free exactly if nothing needs them any longer.
+//! A [`World`] is an address space on a GPU model, the mappings that it should have, memory that
+//! can be mapped, and jobs that have not run yet. It takes random steps. After each one,
+//! translations have to match the oracle, exactly the tables that the address space owns have to be
+//! reachable, and memory and tables have to be free exactly if nothing needs them any longer.
 
 use core::ops::Range;
 
@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     pub(crate) steps: u64,
     /// Number of steps after which all mappings are compared.
     pub(crate) compare_every: u64,
-    /// Calls its argument, which runs a job. It can forbid what a job must not do.
+    /// Calls its argument, which runs a job, and can make operations fail that a job must not use.
     pub(crate) around_run: fn(&mut dyn FnMut()),
 }
 
@@ -181,7 +181,7 @@ impl Drop for Owner {
     }
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Map,
@@ -194,7 +194,7 @@ struct Pending {
     job: Job,
     kind: Kind,
     pages: Range<u64>,
-    /// What it maps.
+    /// The mappings that it adds.
     extents: KVec<Extent>,
 }
 
@@ -207,10 +207,10 @@ impl Pending {
     }
 }
 
-/// An address space, the mappings that it should have, and what else is in use.
+/// An address space, the mappings that it should have, and the objects that steps use.
 struct World<F: TestFormat> {
     fixture: Fixture<F>,
-    /// Whether the address space is that of a BAR, whose root is the firmware's.
+    /// Whether a BAR uses the address space. The firmware then owns the root.
     of_bar: bool,
     /// Sizes of pages in VRAM, the largest one first.
     sizes: &'static [PageSize],
@@ -235,7 +235,7 @@ struct World<F: TestFormat> {
     tables: KVec<VramAddress>,
     /// Number of the next block.
     next: u64,
-    /// Keeps free memory in pieces.
+    /// Memory that is allocated so that free memory is fragmented.
     fragments: KVec<Vram>,
     /// Number of bytes of memory, allocated or not, without `fragments`.
     data_size: u64,
@@ -244,8 +244,8 @@ struct World<F: TestFormat> {
 impl<F: TestFormat> World<F> {
     /// Creates a world in which nothing is mapped, except by the firmware in a BAR.
     ///
-    /// Out of three rounds, one has pages of 512 MiB, and one has a BAR. Out of four, one has free
-    /// memory in pieces of 1 MiB, and one in small pieces.
+    /// One round in three has pages of 512 MiB, and one has a BAR. In one round in four, free
+    /// memory is fragmented into blocks of 1 MiB, and in another one into small blocks.
     fn new(plan: Plan, random: Random, round: u64) -> Result<Self> {
         let (has_huge, of_bar) = (round % 3 == 1, round % 3 == 2);
         let fixture = if of_bar {
@@ -337,14 +337,14 @@ fn windows<F: TestFormat>(
     Ok(windows)
 }
 
-/// Allocates every second MiB, so that no more than one MiB is free in one piece.
+/// Allocates every second MiB, so that no free block exceeds one MiB.
 fn fragment(data: &VramAllocator, fragments: &mut KVec<Vram>) -> Result {
     let mut freed = KVec::new();
 
     while let Ok(vram) = data.alloc(LARGE / 2 * PAGE_SIZE, PageSize::Size4K) {
         let start = vram.ranges().next().ok_or(EINVAL)?.start.into_raw() / PAGE_SIZE;
         match start % LARGE {
-            // What is free starts as a large page would.
+            // Free blocks are aligned like large pages.
             0 => freed.push(vram, GFP_KERNEL)?,
             _ => fragments.push(vram, GFP_KERNEL)?,
         }
@@ -353,8 +353,8 @@ fn fragment(data: &VramAllocator, fragments: &mut KVec<Vram>) -> Result {
     Ok(())
 }
 
-/// Allocates nearly all memory, and of the rest so much that it is free in pieces of all sizes from
-/// 4 KiB to 1 MiB.
+/// Allocates nearly all memory, and fragments the rest into blocks of all sizes from 4 KiB to 1
+/// MiB.
 fn fragment_small(data: &VramAllocator, random: &mut Random, fragments: &mut KVec<Vram>) -> Result {
     let rest = 16 * LARGE * PAGE_SIZE;
     fragments.push(

@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// Number of pages of a range from which on those of an unmapped part are not checked one by one.
+/// Size in pages above which only samples of unmapped parts of a range are checked.
 const MANY: u64 = 8 * LARGE;
 
 /// Number of pages that are checked in place of [`LARGE`] ones.
@@ -114,7 +114,7 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Checks that the GPU finds at a page what the oracle says, and returns the size of the page.
+    /// Checks that the translation of a page matches the oracle, and returns the size of the page.
     pub(super) fn look(&self, page: u64) -> Result<PageSize> {
         if self.is_firmware(page) {
             return Ok(PageSize::Size4K);
@@ -134,8 +134,8 @@ impl<F: TestFormat> World<F> {
         Ok(found.map_or(PageSize::Size4K, |found| found.page_size))
     }
 
-    /// Checks that the GPU, with what its TLB holds after an invalidation has failed, finds a page as
-    /// it was before or as it is now.
+    /// Checks that a GPU whose TLB is out of date, after a failed invalidation, finds the old or
+    /// the new translation of a page.
     ///
     /// If the GPU has cached entries of directories, it may find nothing at a page that the job has
     /// replaced. Other pages stay mapped.
@@ -214,7 +214,7 @@ impl<F: TestFormat> World<F> {
         self.random.within(self.windows[window].clone())
     }
 
-    /// Checks that what is needed is allocated, and what is not is free.
+    /// Checks that exactly the memory and the tables that are needed are allocated.
     fn check_held(&mut self) -> Result {
         self.forget_free()?;
 
@@ -227,7 +227,7 @@ impl<F: TestFormat> World<F> {
 
         let mut tables = self.fixture.owned()?;
         if self.stale {
-            // The TLB may hold what there was when it was up to date.
+            // The TLB may hold pointers to tables from when it was up to date.
             for &table in &self.tables {
                 if !tables.contains(&table) {
                     tables.push(table, GFP_KERNEL)?;
@@ -276,7 +276,7 @@ impl<F: TestFormat> World<F> {
     }
 }
 
-/// Returns what the page tables on `gpu` say about a page.
+/// Translates a page by the page tables on `gpu`.
 pub(super) fn walk<F: TestFormat>(
     fixture: &Fixture<F>,
     gpu: &SoftGpu,

@@ -29,11 +29,11 @@ pub(super) struct Extent {
     pub(super) start: u64,
     /// Number of the last page, plus one.
     pub(super) end: u64,
-    /// What the first page is mapped to.
+    /// The target of the first page.
     pub(super) target: Target,
 }
 
-/// What a page is mapped to.
+/// The target of a mapped page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Nothing; accesses do not fault.
@@ -50,7 +50,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Returns what the page is mapped to that comes `pages` pages later.
+    /// Returns the target of the page that follows `pages` pages later in the same mapping.
     pub(super) fn after(self, pages: u64) -> Self {
         match self {
             Self::Page {
@@ -109,7 +109,7 @@ impl Target {
         }
     }
 
-    /// Returns what the GPU should find in a page of 4 KiB.
+    /// Returns the translation that the GPU should find in a page of 4 KiB.
     fn translation(self) -> Result<Translation, Fault> {
         match self {
             Self::Page {
@@ -168,17 +168,17 @@ impl Oracle {
         &self.0
     }
 
-    /// Returns what a page is mapped to.
+    /// Returns the target of a page, if it is mapped.
     pub(super) fn at(&self, page: u64) -> Option<Target> {
         Some(self.within(&(page..page + 1)).next()?.target)
     }
 
-    /// Returns what the GPU should find at a page, as if all pages had 4 KiB.
+    /// Returns the translation that the GPU should find at a page, as if all pages had 4 KiB.
     pub(super) fn translation(&self, page: u64) -> Result<Translation, Fault> {
         self.at(page).ok_or(Fault::Unmapped)?.translation()
     }
 
-    /// Returns what is mapped at `pages`, cut to them.
+    /// Returns the mappings within `pages`, cut to them.
     pub(super) fn within<'a>(&'a self, pages: &Range<u64>) -> impl Iterator<Item = Extent> + 'a {
         let Range { start, end } = *pages;
         let first = self.0.partition_point(|extent| extent.end <= start);
@@ -188,7 +188,7 @@ impl Oracle {
             .map_while(move |extent| extent.part(start, end))
     }
 
-    /// Puts `new`, which lies in `pages`, in place of what is mapped there.
+    /// Replaces the mappings of `pages` with `new`, which lie within them.
     pub(super) fn replace(&mut self, pages: &Range<u64>, new: &[Extent]) -> Result {
         let mut extents = KVec::with_capacity(self.0.len() + new.len() + 1, GFP_KERNEL)?;
 
@@ -213,7 +213,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Changes the access to what is mapped at `pages`.
+    /// Changes the access to the memory that is mapped at `pages`.
     pub(super) fn protect(&mut self, pages: &Range<u64>, access: Access) -> Result {
         let mut changed = KVec::new();
         for extent in self.within(pages) {

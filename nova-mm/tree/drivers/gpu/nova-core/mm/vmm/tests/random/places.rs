@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where something may be mapped, and what the firmware has mapped there before.
+//! The places where steps map memory, and the mappings of the firmware there.
 
 use super::*;
 
@@ -121,7 +121,7 @@ pub(crate) fn fixture_of_bar<F: TestFormat>() -> Result<Fixture<F>> {
     })
 }
 
-/// Checks that what the firmware has mapped is as it was.
+/// Checks that the mappings of the firmware are unchanged.
 pub(crate) fn check_firmware<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     let frame = |page| -> Result<Option<u64>> {
         Ok(fixture.look(page)?.map(|found| found.address / PAGE_SIZE))

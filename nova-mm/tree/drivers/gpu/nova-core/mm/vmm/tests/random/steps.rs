@@ -17,7 +17,7 @@ use super::{
 /// A step that has not changed any mapping.
 const NOTHING: Range<u64> = 0..0;
 
-/// How much may be in use at once.
+/// Maximum numbers of blocks of memory and of prepared jobs.
 const BLOCKS: usize = 12;
 const JOBS: usize = 4;
 
@@ -78,7 +78,7 @@ impl<F: TestFormat> World<F> {
         Ok(NOTHING)
     }
 
-    /// Allocates VRAM, of which there is enough if so many pages are free.
+    /// Allocates VRAM. This may fail only if fewer pages are free.
     fn allocate_vram(&mut self, pages: u64) -> Result {
         let size = pages * PAGE_SIZE;
         let min_page = match self.random.once_in(2) {
@@ -316,7 +316,7 @@ impl<F: TestFormat> World<F> {
         if self.stale {
             return self.run_in_vain(pending).map(|()| NOTHING);
         }
-        // The TLB caches some of what will change.
+        // The TLB caches some of the pages that will change.
         for _ in 0..8 {
             let page = self.random.within(pages.clone());
             self.look(page)?;
@@ -373,8 +373,8 @@ impl<F: TestFormat> World<F> {
 
     /// Runs a job, and checks each state of the page tables that the GPU can see meanwhile.
     ///
-    /// A page that is mapped before and after is mapped at all times. Only one that is sparse before
-    /// or after may be invalid in between.
+    /// A page that is mapped before and after is mapped at all times. Only one that is sparse
+    /// before or after may be invalid in between.
     fn run_observed(&mut self, pending: Pending) -> Result {
         let before = self.oracle.copy()?;
         self.apply(&pending)?;
@@ -439,7 +439,7 @@ impl<F: TestFormat> World<F> {
         Ok(NOTHING)
     }
 
-    /// Does to the oracle what a job does.
+    /// Applies a job to the oracle.
     fn apply(&mut self, pending: &Pending) -> Result {
         let pages = &pending.pages;
         if let Kind::Protect(access) = pending.kind {
@@ -494,7 +494,7 @@ impl<F: TestFormat> World<F> {
         self.without_firmware(pages)
     }
 
-    /// Cuts off pages that the firmware uses, and those that follow.
+    /// Removes the pages that the firmware uses, and all that follow.
     fn without_firmware(&self, pages: Range<u64>) -> Option<Range<u64>> {
         let mut pages = pages;
         for used in firmware_pages(self.of_bar) {
@@ -508,7 +508,7 @@ impl<F: TestFormat> World<F> {
         (!pages.is_empty()).then_some(pages)
     }
 
-    /// Returns a part of a range of pages. Its ends often are those of large pages.
+    /// Returns a part of a range of pages. Its ends are often ends of large pages.
     fn range_in(&mut self, all: &Range<u64>) -> Range<u64> {
         let count = all.end - all.start;
         let has_huge = self.sizes.contains(&PageSize::Size512M);
@@ -538,7 +538,7 @@ impl<F: TestFormat> World<F> {
         if self.random.once_in(4) {
             end = end.next_multiple_of(align).min(all.end);
         }
-        // All but one page.
+        // All except one page.
         if end - start > 2 && self.random.once_in(8) {
             match self.random.once_in(2) {
                 true => start += 1,
@@ -592,7 +592,8 @@ impl<F: TestFormat> World<F> {
     }
 }
 
-/// Returns what is mapped when a block of memory, from its page `skip` on, is mapped at `pages`.
+/// Returns the mappings of a job that maps a block of memory, starting at its page `skip`, at
+/// `pages`.
 fn extents(
     block: &Block,
     skip: u64,
