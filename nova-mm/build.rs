@@ -20,6 +20,7 @@ const NOT_SET: &[&str] = &[
     "CONFIG_32BIT",
     // The suites that need parts of the kernel that the stand-in lacks.
     "CONFIG_KUNIT",
+    "CONFIG_DMA_SHARED_BUFFER",
     "CONFIG_INDIRECT_IOMEM",
     "CONFIG_LOCKDEP",
     "CONFIG_NOVA_CORE_MM_SELFTEST",

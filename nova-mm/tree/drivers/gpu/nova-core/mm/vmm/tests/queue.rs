@@ -53,7 +53,7 @@ use crate::mm::{
 const SPACES: usize = 3;
 const JOBS: u64 = 4;
 
-#[cfg(CONFIG_LOCKDEP)]
+#[cfg(all(CONFIG_LOCKDEP, CONFIG_DMA_SHARED_BUFFER))]
 mod signalling {
     use kernel::bindings;
 
@@ -69,7 +69,7 @@ mod signalling {
     }
 }
 
-#[cfg(not(CONFIG_LOCKDEP))]
+#[cfg(not(all(CONFIG_LOCKDEP, CONFIG_DMA_SHARED_BUFFER)))]
 mod signalling {
     pub(super) fn with<T>(f: impl FnOnce() -> T) -> T {
         f()

@@ -14,6 +14,10 @@ use crate::mm::{
         VramAddress,
         PAGE_SIZE, //
     },
+    format::Access::{
+        ReadOnly,
+        ReadWrite, //
+    },
     hw::MmuHw,
     model::{
         Access,
@@ -196,6 +200,22 @@ pub(crate) fn pdb_ref_keeps_root<F: TestFormat>() -> Result {
     Ok(())
 }
 
+/// Handles to an address space refer to the same mappings.
+pub(crate) fn handles_share_mappings<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let other = fixture.share(1 << 20);
+    let vram = fixture.alloc(8)?;
+    let va = fixture.map_all(&vram, ReadWrite)?;
+
+    other.expect_mapped(&va, 0..8, &vram, 0, ReadWrite)?;
+    other.unmap(&va, 2..5)?;
+    fixture.expect_unmapped(&va, 2..5)?;
+    let next = other.map_all(&vram, ReadOnly)?;
+    ensure!(next.start() >= 1 << 20);
+
+    fixture.expect_mapped(&next, 0..8, &vram, 0, ReadOnly)
+}
+
 #[kunit_tests(nova_core_mm_spaces_v2)]
 mod suite {
     use super::*;
@@ -204,6 +224,11 @@ mod suite {
     #[test]
     fn changes_stay_apart() -> Result {
         super::changes_stay_apart::<MmuV2>()
+    }
+
+    #[test]
+    fn handles_share_mappings() -> Result {
+        super::handles_share_mappings::<MmuV2>()
     }
 
     #[test]
