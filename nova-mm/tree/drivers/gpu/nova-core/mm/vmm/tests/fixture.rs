@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An address space on a software GPU, and what has to be true of it at any time.
+//! An address space on a GPU model, and what has to be true of it at any time.
 
 use core::{
     cell::Cell,
@@ -102,7 +102,7 @@ macro_rules! ensure_eq {
 }
 pub(crate) use ensure_eq;
 
-/// A format for which there is a software GPU.
+/// A format for which there is a GPU model.
 pub(crate) trait TestFormat: Format {
     /// A chip with this format.
     const GENERATION: Generation;
@@ -184,10 +184,10 @@ impl Area {
     }
 }
 
-/// An address space on a software GPU.
+/// An address space on a GPU model.
 ///
 /// Page tables come from a region of VRAM of their own. Nobody has written VRAM at first, and what
-/// has been freed becomes so again in [`Self::check`]: the software GPU notes who walks there.
+/// has been freed becomes so again in [`Self::check`]: the GPU model notes who walks there.
 pub(crate) struct Fixture<F: TestFormat> {
     pub(crate) gpu: Arc<SoftGpu>,
     pub(crate) hw: Arc<MmuHw>,
@@ -340,7 +340,7 @@ impl<F: TestFormat> Fixture<F> {
         }
     }
 
-    /// Makes a software GPU like that of the fixture.
+    /// Makes a GPU model like that of the fixture.
     pub(crate) fn gpu() -> Result<Arc<SoftGpu>> {
         SoftGpu::new(Self::config())
     }
