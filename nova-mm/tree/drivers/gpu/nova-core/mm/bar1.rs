@@ -234,10 +234,10 @@ impl Bar1 {
     ///
     /// - [`EINVAL`] if `size` or `offset` is not a multiple of [`PAGE_SIZE`], or the memory is too
     ///   small.
-    /// - [`ENODEV`] after [`Self::teardown`], if the device is unbound, or if the driver could not map
-    ///   BAR1.
-    /// - As for [`VaSpace::reserve`] and [`Vmm::prepare_map`], and those of [`JobError`]. If the TLB
-    ///   is not invalidated in time, the mapping is removed like one that was dropped.
+    /// - [`ENODEV`] after [`Self::teardown`], if the device is unbound, or if the driver could not
+    ///   map BAR1.
+    /// - As for [`VaSpace::reserve`] and [`Vmm::prepare_map`], and those of [`JobError`]. If the
+    ///   TLB is not invalidated in time, the mapping is removed like one that was dropped.
     pub(crate) fn map(
         self: &Arc<Self>,
         vram: &Arc<Vram>,
@@ -425,8 +425,8 @@ impl Bar1Mapping {
     /// # Errors
     ///
     /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device is
-    ///   unbound.
+    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device
+    ///   is unbound.
     pub(crate) fn read32(&self, offset: usize) -> Result<u32> {
         let offset = self.offset(offset, size_of::<u32>())?;
 
@@ -448,8 +448,8 @@ impl Bar1Mapping {
     ///
     /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
     /// - [`EACCES`] if the mapping is read-only.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device is
-    ///   unbound.
+    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device
+    ///   is unbound.
     pub(crate) fn write32(&self, value: u32, offset: usize) -> Result {
         let offset = self.writable_offset(offset, size_of::<u32>())?;
 

@@ -40,9 +40,9 @@ pub(crate) mod tests;
 /// 1. the table lock of an address space ([`Vmm`](crate::mm::vmm::Vmm));
 /// 2. the hardware lock ([`MmuHw`]).
 ///
-/// Both are taken by running jobs, for which a DMA fence may wait. So no one allocates memory of the
-/// kernel or of VRAM, frees VRAM, or waits for someone who does, while holding one of them. Sleeping
-/// is allowed.
+/// Both are taken by running jobs, for which a DMA fence may wait. So no one allocates memory of
+/// the kernel or of VRAM, frees VRAM, or waits for someone who does, while holding one of them.
+/// Sleeping is allowed.
 ///
 /// The VRAM allocator has a lock of its own, under which it allocates memory. Jobs take it while
 /// they are prepared and freed only, and never while they hold another one.

@@ -52,9 +52,9 @@ mod tests;
 ///
 /// # Locking
 ///
-/// A mutex protects the PRAMIN window and the invalidation registers: the *hardware lock*. Jobs take
-/// it while a DMA fence may wait for them. Hence no one allocates memory while holding it, or waits
-/// for someone who does.
+/// A mutex protects the PRAMIN window and the invalidation registers: the *hardware lock*. Jobs
+/// take it while a DMA fence may wait for them. Hence no one allocates memory while holding it, or
+/// waits for someone who does.
 ///
 /// It is held for a bounded time: for the accesses that one page table takes, or for a few register
 /// accesses. It is never held while waiting for the GPU.
@@ -212,10 +212,11 @@ impl MmuHw {
 
     /// Invalidates the translations of an address space, and waits until the GPU has done so.
     ///
-    /// `pdb` is the address of the root page directory, and `scope` where translations may be cached.
-    /// After an [upgrade](TlbChange::Upgrade), the GPU uses the entries that were added. After a
-    /// [downgrade](TlbChange::Downgrade), it has also completed all accesses through removed entries. Only then may the memory be freed that these entries
-    /// mapped, or that contained removed page tables.
+    /// `pdb` is the address of the root page directory, and `scope` where translations may be
+    /// cached. After an [upgrade](TlbChange::Upgrade), the GPU uses the entries that were added.
+    /// After a [downgrade](TlbChange::Downgrade), it has also completed all accesses through
+    /// removed entries. Only then may the memory be freed that these entries mapped, or that
+    /// contained removed page tables.
     ///
     /// `_flushed` proves that the changes are in VRAM.
     ///
@@ -230,8 +231,8 @@ impl MmuHw {
     /// - [`EIO`] if the GPU is wedged, without [`Retry::Yes`]. The hardware is not accessed.
     /// - [`ENODEV`] if the device is unbound.
     ///
-    /// After any error, the GPU may go on using the old translations. What they refer to must not be
-    /// freed until a later invalidation for a downgrade succeeds.
+    /// After any error, the GPU may go on using the old translations. What they refer to must not
+    /// be freed until a later invalidation for a downgrade succeeds.
     pub(crate) fn invalidate(
         &self,
         pending: PendingInvalidate,
@@ -291,9 +292,9 @@ impl MmuHw {
 
 /// A session of accesses to VRAM, in holds of the hardware lock of bounded length.
 ///
-/// The lock is taken by the first access. It is released and taken again, with a scheduling point in
-/// between, when a table has been accessed in one hold. The accesses of a session hence interleave
-/// with those of others; a single call of its methods does not.
+/// The lock is taken by the first access. It is released and taken again, with a scheduling point
+/// in between, when a table has been accessed in one hold. The accesses of a session hence
+/// interleave with those of others; a single call of its methods does not.
 ///
 /// Context: methods may sleep. They do not allocate.
 ///

@@ -32,8 +32,8 @@ pub(crate) trait Mmio {
     /// Writes 64 bits.
     fn write64(&self, value: u64, offset: usize) -> Result;
 
-    /// Writes `count` words of 64 bits, `stride` bytes apart, starting with `first` and increasing by
-    /// `step`.
+    /// Writes `count` words of 64 bits, `stride` bytes apart, starting with `first` and increasing
+    /// by `step`.
     ///
     /// After an error, an unspecified number of the words has been written.
     fn fill64(&self, offset: usize, stride: usize, first: u64, step: u64, count: usize) -> Result {

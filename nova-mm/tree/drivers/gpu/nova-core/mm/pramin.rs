@@ -5,8 +5,8 @@
 //! PRAMIN is an aperture of 1 MiB in BAR0. Behind it is the part of VRAM that a register names, so
 //! that the CPU reaches all of VRAM without page tables, if slowly.
 //!
-//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`PraminFlushed`] the
-//! proof that what was written is in VRAM, which an invalidation of the TLB requires.
+//! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`PraminFlushed`]
+//! the proof that what was written is in VRAM, which an invalidation of the TLB requires.
 
 use core::ops::Range;
 
@@ -228,8 +228,8 @@ impl PraminWindow<'_> {
     /// `step`. Each is `stride` words behind the one before, and all are in the same page of 4 KiB.
     ///
     /// `is_live` tells whether one of the present words may be a valid entry that the GPU reads. If
-    /// so, and if each word takes more than one access, each is cleared first, so that the GPU never
-    /// sees a word made of two halves.
+    /// so, and if each word takes more than one access, each is cleared first, so that the GPU
+    /// never sees a word made of two halves.
     pub(crate) fn fill64(
         &mut self,
         address: VramAddress,
@@ -355,9 +355,9 @@ impl PraminWindow<'_> {
 
     /// Waits until all that was written is in VRAM, in this session or in earlier ones.
     ///
-    /// This reads back the word that was written last. Posted writes arrive in order, so the earlier
-    /// ones have arrived as well. If nothing has been written since the last read-back, this reads
-    /// nothing.
+    /// This reads back the word that was written last. Posted writes arrive in order, so the
+    /// earlier ones have arrived as well. If nothing has been written since the last read-back,
+    /// this reads nothing.
     ///
     /// # Errors
     ///

@@ -7,10 +7,10 @@
 //! and which entries of the tables of pages are valid. What a valid entry maps is known from the
 //! [mappings](crate::mm::vma::VmaTree). Hence an update only writes, and only what changes.
 //!
-//! The tables that an update may need are [prepared](PageTables::prepare) beforehand: they are known
-//! below their parents, but no entry points to them. A job pins what it has prepared. So the tables
-//! are still there when it runs, and are removed when the last job that may need them is freed.
-//! Neither an update nor [`PageTables::unpin`] allocates or frees.
+//! The tables that an update may need are [prepared](PageTables::prepare) beforehand: they are
+//! known below their parents, but no entry points to them. A job pins what it has prepared. So the
+//! tables are still there when it runs, and are removed when the last job that may need them is
+//! freed. Neither an update nor [`PageTables::unpin`] allocates or frees.
 
 use core::ops::Range;
 
@@ -207,8 +207,8 @@ impl PageTables {
     ///
     /// - [`EBUSY`] if the firmware has changed an entry that is needed. Nothing is changed then.
     /// - [`EIO`] if an earlier update was interrupted. Nothing is changed then.
-    /// - Those of the session. If [`Self::is_intact`] returns false afterwards, a part of the change
-    ///   has been made.
+    /// - Those of the session. If [`Self::is_intact`] returns false afterwards, a part of the
+    ///   change has been made.
     pub(crate) fn update(
         &mut self,
         hw: &MmuHw,

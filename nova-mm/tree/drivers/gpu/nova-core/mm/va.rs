@@ -3,8 +3,8 @@
 //! Allocation of virtual addresses.
 //!
 //! BAR1 requests aligned ranges from the top down. A private tree tracks the ranges in use because
-//! `RBTree` cannot search for gaps, and `MapleTreeAlloc` neither aligns ranges nor searches downwards,
-//! and is neither [`Send`] nor [`Sync`].
+//! `RBTree` cannot search for gaps, and `MapleTreeAlloc` neither aligns ranges nor searches
+//! downwards, and is neither [`Send`] nor [`Sync`].
 
 use core::ops::Range;
 
@@ -36,8 +36,8 @@ pub(crate) mod tests;
 
 /// The virtual addresses of an address space, and which of them are in use.
 ///
-/// Reserving and freeing a range takes time logarithmic in the number of ranges in use, whatever the
-/// size and the alignment.
+/// Reserving and freeing a range takes time logarithmic in the number of ranges in use, whatever
+/// the size and the alignment.
 ///
 /// The mutex protects the set of ranges in use. It is a leaf: while it is held, no other lock is
 /// taken and no memory is allocated or freed, so that a range can be freed wherever sleeping is

@@ -7,8 +7,8 @@
 //!
 //! 1. *Prepare* ([`Vmm::prepare_map`] and its kin) allocates everything that the job may need. It
 //!    may fail, and dropping the job afterwards leaves nothing behind.
-//! 2. *Run* ([`Job::run`]) changes the page tables and invalidates the TLB. A DMA fence may wait for
-//!    it: it neither allocates nor frees memory, nor takes a lock under which anyone does.
+//! 2. *Run* ([`Job::run`]) changes the page tables and invalidates the TLB. A DMA fence may wait
+//!    for it: it neither allocates nor frees memory, nor takes a lock under which anyone does.
 //! 3. *Free* ([`Job::free`]) frees what is no longer needed.
 //!
 //! An address space does not allocate virtual addresses: its user decides where memory is mapped.
@@ -342,8 +342,8 @@ impl Vmm {
     /// Invalidates the TLB once more after an invalidation has failed, and frees what has been kept
     /// because of that.
     ///
-    /// If it succeeds, the GPU no longer counts as wedged. It is also how the driver resumes after a
-    /// reset of the GPU, which empties the TLB.
+    /// If it succeeds, the GPU no longer counts as wedged. It is also how the driver resumes after
+    /// a reset of the GPU, which empties the TLB.
     ///
     /// Context: may sleep; takes the table lock and the hardware lock.
     ///

@@ -194,8 +194,8 @@ impl VramAllocator {
 
     /// Allocates `size` bytes, not necessarily in one piece.
     ///
-    /// The content is undefined: it may be what another process left there. Whoever hands the memory
-    /// to user space has to clear it first.
+    /// The content is undefined: it may be what another process left there. Whoever hands the
+    /// memory to user space has to clear it first.
     ///
     /// If possible, the memory comes in blocks that are at least `min_page` in size, and aligned to
     /// it; only the last ones may be smaller, if `size` is no multiple of it. If this is not

@@ -237,8 +237,8 @@ pub(super) fn zero(table: &mut Table, hw: &MmuHw) -> Result {
     Ok(())
 }
 
-/// Adds the tables that a job needs below `root` to those that exist, from `spares`, and pins all of
-/// them. If there are not enough spares, returns how many it takes, and changes nothing.
+/// Adds the tables that a job needs below `root` to those that exist, from `spares`, and pins all
+/// of them. If there are not enough spares, returns how many it takes, and changes nothing.
 ///
 /// Neither allocates nor frees.
 pub(super) fn pin(

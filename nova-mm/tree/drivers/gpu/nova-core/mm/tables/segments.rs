@@ -81,8 +81,8 @@ impl<'a> Source<'a> {
     }
 
     /// Returns the entries of `level` that map the memory from `slot` on: how many of those within
-    /// `pages` and `slot`'s table can be large pages of contiguous memory, and their words; [`None`]
-    /// if that of `slot` cannot.
+    /// `pages` and `slot`'s table can be large pages of contiguous memory, and their words;
+    /// [`None`] if that of `slot` cannot.
     pub(super) fn large(
         &self,
         level: &Level,

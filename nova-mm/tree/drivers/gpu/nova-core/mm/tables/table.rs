@@ -230,8 +230,8 @@ impl Table {
         self.pins > 0
     }
 
-    /// Returns whether the table can be removed: it is not linked, no job may need it, and there are
-    /// no tables below it.
+    /// Returns whether the table can be removed: it is not linked, no job may need it, and there
+    /// are no tables below it.
     pub(super) fn is_unused(&self) -> bool {
         !self.is_firmware()
             && self.state != TableState::Linked
@@ -336,7 +336,8 @@ impl Table {
     }
 }
 
-/// Directories. Methods that take an index do nothing, or return nothing, if there is no such entry.
+/// Directories. Methods that take an index do nothing, or return nothing, if there is no such
+/// entry.
 impl Table {
     fn directory(&self) -> Option<&Directory> {
         match &self.contents {

@@ -52,8 +52,9 @@ const DUAL: u64 = PageSize::Size2M.pages();
 /// that are no longer linked, and that no job may need, go to `removed`.
 ///
 /// A table is complete in VRAM before an entry points to it. Pages that stay mapped are mapped at
-/// all times, whether their pages are split or merged, and also for a GPU that has cached entries of
-/// directories. Such a GPU may find nothing at pages that are replaced until the TLB is invalidated.
+/// all times, whether their pages are split or merged, and also for a GPU that has cached entries
+/// of directories. Such a GPU may find nothing at pages that are replaced until the TLB is
+/// invalidated.
 ///
 /// # Errors
 ///
@@ -151,8 +152,8 @@ impl<'a> Update<'a, '_> {
         self.link(table, level, pages)
     }
 
-    /// Returns whether an entry maps nothing but the pages of `slot`, so that it can be cleared as a
-    /// whole.
+    /// Returns whether an entry maps nothing but the pages of `slot`, so that it can be cleared as
+    /// a whole.
     fn holds_only(table: &Table, level: &Level, slot: &Slot) -> bool {
         let small = table.child(slot.index, Child::Small);
         if small.is_some_and(Table::is_firmware) {
@@ -422,12 +423,12 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes small pages of the big pages that `slot` contains only a part of, except for that part.
-    /// The big pages remain until they are cleared.
+    /// Makes small pages of the big pages that `slot` contains only a part of, except for that
+    /// part. The big pages remain until they are cleared.
     ///
     /// If the entry does not point to the table of small pages, the GPU may have cached that, and
-    /// would find nothing in place of a big page that is cleared. In this case, all big pages become
-    /// small ones, and this returns true: [`Self::replace_big`] has to follow.
+    /// would find nothing in place of a big page that is cleared. In this case, all big pages
+    /// become small ones, and this returns true: [`Self::replace_big`] has to follow.
     fn split_big(&mut self, table: &mut Table, slot: &Slot) -> Result<bool> {
         let inside = within(slot);
         let ends = touched(&inside);

@@ -327,7 +327,8 @@ mod suite {
         Ok(())
     }
 
-    /// The firmware uses the same registers. Writing them too early is a violation in the GPU model.
+    /// The firmware uses the same registers. Writing them too early is a violation in the GPU
+    /// model.
     #[test]
     fn pending_invalidation_is_awaited() -> Result {
         let (gpu, bar) = turing()?;

@@ -24,8 +24,8 @@ mod check;
 /// A set of ranges of pages that do not overlap, in the order of their addresses.
 ///
 /// This is an AVL tree, whose height is at most about 1.44 times the binary logarithm of the number
-/// of ranges. Each node records the largest gaps between the ranges of its subtree, so that each method
-/// visits the nodes of one path only.
+/// of ranges. Each node records the largest gaps between the ranges of its subtree, so that each
+/// method visits the nodes of one path only.
 ///
 /// No method allocates or frees memory, and none recurses. Dropping the tree recurses once per
 /// level.
@@ -33,8 +33,8 @@ mod check;
 /// # Invariants
 ///
 /// - No range is empty, and none overlaps another.
-/// - All ranges in the low subtree of a node are below the range of the node, all ranges in its high
-///   subtree are above.
+/// - All ranges in the low subtree of a node are below the range of the node, all ranges in its
+///   high subtree are above.
 /// - The heights of the two subtrees of a node differ by at most one.
 /// - `height`, `span` and `gaps` of a node are as [`Node::update`] computes them.
 pub(super) struct RangeTree {

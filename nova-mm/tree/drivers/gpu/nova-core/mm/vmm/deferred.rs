@@ -73,8 +73,8 @@ pub(super) struct Released {
 
 /// Objects that the GPU may still reach through its TLB.
 ///
-/// Everything that is removed from an address space is added to these, and only an invalidation that
-/// has completed gets it out again.
+/// Everything that is removed from an address space is added to these, and only an invalidation
+/// that has completed gets it out again.
 ///
 /// # Invariants
 ///

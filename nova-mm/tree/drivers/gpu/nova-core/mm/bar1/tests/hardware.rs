@@ -3,8 +3,8 @@
 //! The hardware fails at each point of each operation on BAR1: an access, an invalidation, or the
 //! whole device.
 //!
-//! In all cases, memory that the GPU can reach is not freed. BAR1 either continues as if nothing had
-//! happened, or fails as a whole.
+//! In all cases, memory that the GPU can reach is not freed. BAR1 either continues as if nothing
+//! had happened, or fails as a whole.
 
 use super::*;
 

@@ -27,8 +27,8 @@ fn at(address: u64) -> VramAddress {
 mod suite {
     use super::*;
 
-    /// Checks that the window of a GPU of `generation` can be moved up to `end` exactly, and that the
-    /// register contains `value` for the last base below.
+    /// Checks that the window of a GPU of `generation` can be moved up to `end` exactly, and that
+    /// the register contains `value` for the last base below.
     fn check_end(generation: Generation, hal: &dyn PraminHal, end: u64, value: u32) -> Result {
         let gpu = SoftGpu::new(Config {
             generation,

@@ -129,8 +129,8 @@ impl World {
         !self.held.iter().map(numbers).any(|held| overlaps(&held))
     }
 
-    /// Returns the highest free range: above the gap that it lies in is a range in use, or the end of
-    /// the limits.
+    /// Returns the highest free range: above the gap that it lies in is a range in use, or the end
+    /// of the limits.
     fn highest_free(&self, pages: u64, align: PageSize) -> Option<Range<u64>> {
         let highest_below = |end: u64| {
             let start = end.checked_sub(pages)? / align.pages() * align.pages();

@@ -67,8 +67,8 @@ fn scene<F: TestFormat>() -> Result<Scene<F>> {
     Scene::on(fixture, FIRST * LARGE..FIRST * LARGE + PAGES)
 }
 
-/// The driver uses directories of the firmware whatever the attributes of their entries are, and does
-/// not change the entries.
+/// The driver uses directories of the firmware whatever the attributes of their entries are, and
+/// does not change the entries.
 pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
     let plain = Pde::vram(VramAddress::new(0));
     let all = Pde {

@@ -265,8 +265,8 @@ pub(crate) fn firmware_entries_survive<F: TestFormat>() -> Result {
     fixture.expect_unmapped(&va, LARGE..4 * LARGE)
 }
 
-/// Returns the error with which jobs for these pages fail to be prepared, if they do. It is the same
-/// for all kinds of jobs.
+/// Returns the error with which jobs for these pages fail to be prepared, if they do. It is the
+/// same for all kinds of jobs.
 fn refusal<F: TestFormat>(fixture: &Fixture<F>, pages: Range<u64>) -> Result<Option<Error>> {
     let pages = || vfns(pages.clone());
     let vram = fixture.alloc(BAR_PAGES)?;
@@ -369,8 +369,8 @@ pub(crate) fn changed_entry_is_busy<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, 0..2 * LARGE, &vram, 0, ReadOnly)
 }
 
-/// Tables are freed after the entries that point to them are cleared, in the root as well, and after
-/// the TLB has been invalidated.
+/// Tables are freed after the entries that point to them are cleared, in the root as well, and
+/// after the TLB has been invalidated.
 pub(crate) fn tables_are_freed_after_entries<F: TestFormat>() -> Result {
     // An empty root, and one with directories of the firmware.
     for shares in [false, true] {
@@ -495,8 +495,8 @@ fn vacant_words<F: TestFormat>(level: usize) -> Result<KVec<u64>> {
     Ok(words)
 }
 
-/// Pages at which the firmware maps nothing can be mapped, and unmapping restores its entries: sparse
-/// pages become sparse again.
+/// Pages at which the firmware maps nothing can be mapped, and unmapping restores its entries:
+/// sparse pages become sparse again.
 pub(crate) fn vacant_entries_are_restored<F: TestFormat>() -> Result {
     let last = F::LEVELS.len() - 2;
 
@@ -604,7 +604,8 @@ pub(crate) fn unknown_entries_are_reported<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Returns a job of each kind: for some pages and for all pages below an entry of the last directory.
+/// Returns a job of each kind: for some pages and for all pages below an entry of the last
+/// directory.
 fn jobs<F: TestFormat>(fixture: &Fixture<F>, va: &Area, vram: &Arc<Vram>) -> Result<[Job; 7]> {
     Ok([
         fixture.prepare_map(va, LARGE - 9..LARGE - 1, vram, 0, ReadWrite)?,

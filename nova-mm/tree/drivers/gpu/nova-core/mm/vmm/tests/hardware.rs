@@ -277,8 +277,8 @@ impl Failing {
         }
     }
 
-    /// Returns whether this lets an access fail. That the device is unbound need not have any effect,
-    /// if it happens after the last access.
+    /// Returns whether this lets an access fail. That the device is unbound need not have any
+    /// effect, if it happens after the last access.
     fn is_access(self) -> bool {
         matches!(self, Self::Access(..))
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the kinds of mappings: pages of all sizes, system memory, sparse ranges, and attributes.
+//! Tests of the kinds of mappings: pages of all sizes, system memory, sparse ranges, and
+//! attributes.
 
 use core::ops::Range;
 
@@ -323,8 +324,8 @@ pub(crate) fn ensure_either(
 /// Translates a page, counted from the start of an area, to the address of its memory.
 pub(crate) type Translate<'a> = dyn Fn(u64) -> Result<u64> + 'a;
 
-/// Runs a job while the TLB holds the directory entries that lead to page `cached`, counted from the
-/// start of `va`, and calls `check` before the TLB is invalidated.
+/// Runs a job while the TLB holds the directory entries that lead to page `cached`, counted from
+/// the start of `va`, and calls `check` before the TLB is invalidated.
 pub(crate) fn run_with_cached_directories<F: TestFormat>(
     fixture: &mut Fixture<F>,
     va: &Area,

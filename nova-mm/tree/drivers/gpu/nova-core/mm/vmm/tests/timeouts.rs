@@ -45,8 +45,8 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Memory and tables are not used for anything else before the TLB has been invalidated. Neither can
-/// their pages be mapped again: jobs fail at once, until the invalidation is repeated.
+/// Memory and tables are not used for anything else before the TLB has been invalidated. Neither
+/// can their pages be mapped again: jobs fail at once, until the invalidation is repeated.
 pub(crate) fn timeout_frees_nothing<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
@@ -238,8 +238,8 @@ fn ensure_lost<F: TestFormat>(fixture: Fixture<F>, left: (u64, u64)) -> Result {
     Ok(())
 }
 
-/// After an interrupted update, mapped memory and tables are never freed. Memory that was not mapped
-/// is.
+/// After an interrupted update, mapped memory and tables are never freed. Memory that was not
+/// mapped is.
 pub(crate) fn broken_tables_are_never_freed<F: TestFormat>() -> Result {
     let mut count = 0;
 

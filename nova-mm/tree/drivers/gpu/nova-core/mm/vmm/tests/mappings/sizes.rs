@@ -296,7 +296,8 @@ pub(crate) fn big_page_protect_whole<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A job changes the access to several mappings in a slot of 2 MiB, and splits big pages at its ends.
+/// A job changes the access to several mappings in a slot of 2 MiB, and splits big pages at its
+/// ends.
 pub(crate) fn big_page_protect_two_mappings<F: TestFormat>() -> Result {
     const HALF: u64 = COUNT / 2;
 

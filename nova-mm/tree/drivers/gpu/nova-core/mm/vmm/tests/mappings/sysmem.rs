@@ -53,8 +53,8 @@ use crate::mm::{
     }, //
 };
 
-/// DMA addresses and sizes in pages, in the order in which they are mapped. They are not sorted, and
-/// some are adjacent.
+/// DMA addresses and sizes in pages, in the order in which they are mapped. They are not sorted,
+/// and some are adjacent.
 const RANGES: [(u64, u64); 6] = [
     (0x1_2345_6000, 1),
     (0x40_0000_0000, 700),

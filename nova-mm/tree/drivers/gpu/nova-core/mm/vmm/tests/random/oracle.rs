@@ -200,7 +200,8 @@ impl Oracle {
             }
         }
         extents.extend_from_slice(new, GFP_KERNEL)?;
-        // An insertion sort: nearly all are in order. `sort_unstable()` needs more stack than there is.
+        // An insertion sort: nearly all are in order. `sort_unstable()` needs more stack than there
+        // is.
         for next in 1..extents.len() {
             let mut at = next;
             while at > 0 && extents[at - 1].start > extents[at].start {
