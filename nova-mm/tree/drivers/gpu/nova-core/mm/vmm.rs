@@ -74,10 +74,8 @@ use self::deferred::{
 };
 
 mod job;
-pub(crate) use self::job::{
-    Job,
-    JobError, //
-};
+pub(crate) use self::job::Job;
+pub(crate) use self::job::JobError;
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod tests;

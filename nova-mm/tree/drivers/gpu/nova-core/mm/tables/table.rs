@@ -409,9 +409,10 @@ impl Table {
         let is_valid = directory.is_valid(index, entry);
 
         let range = directory.range(index);
-        let count = range.len();
         if let Some(words) = directory.words.get_mut(range) {
-            words.copy_from_slice(&entry[..count]);
+            for (word, new) in words.iter_mut().zip(entry) {
+                *word = new;
+            }
             self.nr_valid = self.nr_valid + usize::from(is_valid) - usize::from(was_valid);
         }
     }
@@ -659,7 +660,9 @@ impl Directory {
         if let (Some(vacant), Some(words)) =
             (self.vacant.get_mut(range.clone()), self.words.get(range))
         {
-            vacant.copy_from_slice(words);
+            for (vacant, word) in vacant.iter_mut().zip(words) {
+                *vacant = *word;
+            }
         }
 
         Ok(())

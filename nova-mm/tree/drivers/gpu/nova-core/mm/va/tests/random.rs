@@ -117,7 +117,10 @@ impl World {
             1 => u64::MAX - self.random.below(3),
             2 => self.random.below(self.limits.end + 2),
             _ => {
-                let end = 1 << self.random.below(u64::from(self.longest.ilog2()) + 1);
+                let end = 1
+                    << self
+                        .random
+                        .below(u64::from(self.longest.checked_ilog2().unwrap_or(0)) + 1);
                 self.random.below(end) + 1
             }
         }
