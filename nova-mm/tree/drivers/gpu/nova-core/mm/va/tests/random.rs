@@ -117,10 +117,8 @@ impl World {
             1 => u64::MAX - self.random.below(3),
             2 => self.random.below(self.limits.end + 2),
             _ => {
-                let end = 1
-                    << self
-                        .random
-                        .below(u64::from(self.longest.checked_ilog2().unwrap_or(0)) + 1);
+                let bits = u64::BITS - self.longest.leading_zeros();
+                let end = 1 << self.random.below(bits.into());
                 self.random.below(end) + 1
             }
         }
@@ -167,13 +165,13 @@ impl World {
 struct Random(u64);
 
 impl Random {
-    /// Returns a number below `end`, which must not be zero.
+    /// Returns a number below `end`, or zero.
     fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
 
-        (self.0 >> 8) % end
+        (self.0 >> 8) % end.max(1)
     }
 
     /// Returns one of `items`, or [`None`] if there are none.
