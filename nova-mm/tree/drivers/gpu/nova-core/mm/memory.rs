@@ -217,10 +217,7 @@ impl Backing {
 ///
 /// It can be scattered. The owner keeps it allocated and mapped for DMA, and is dropped with this.
 pub(crate) struct SysMemory<T> {
-    /// The runs, and the number of the first page of each.
-    runs: KVec<(u64, Run)>,
-    /// The highest address of a page in bytes.
-    last_page: u64,
+    runs: Runs,
     coherence: Coherence,
     owner: Option<T>,
     /// Whether the owner is leaked instead of dropped.
@@ -260,8 +257,7 @@ impl<T: Send + Sync> SysMemory<T> {
         coherence: Coherence,
         owner: T,
     ) -> Result<Self> {
-        let mut runs = KVec::<(u64, Run)>::new();
-
+        let mut runs = Runs::new();
         for (address, size) in ranges {
             if size == 0 || address % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 {
                 return Err(EINVAL);
@@ -271,21 +267,15 @@ impl<T: Send + Sync> SysMemory<T> {
                 address,
                 pages: size / PAGE_SIZE,
             };
-
-            match runs.last_mut() {
-                Some((_, last)) if last.address + last.pages * PAGE_SIZE == address => {
-                    last.pages += run.pages;
-                }
-                Some(&mut (first, last)) => runs.push((first + last.pages, run), GFP_KERNEL)?,
-                None => runs.push((0, run), GFP_KERNEL)?,
+            if !runs.extend(&run) {
+                runs.push(run)?;
             }
         }
-        if runs.is_empty() {
+        if runs.pages() == 0 {
             return Err(EINVAL);
         }
 
         Ok(Self {
-            last_page: last_page(&runs),
             runs,
             coherence,
             owner: Some(owner),
@@ -303,15 +293,15 @@ impl<T: Send + Sync> Mappable for SysMemory<T> {
     }
 
     fn pages(&self) -> u64 {
-        self.runs.last().map_or(0, |(first, run)| first + run.pages)
+        self.runs.pages()
     }
 
     fn last_page(&self) -> u64 {
-        self.last_page
+        self.runs.last_page()
     }
 
     fn run(&self, page: u64) -> Option<Run> {
-        find_run(&self.runs, page)
+        self.runs.run(page)
     }
 
     fn keep_allocated(&self) {
@@ -319,23 +309,78 @@ impl<T: Send + Sync> Mappable for SysMemory<T> {
     }
 }
 
-/// Returns the rest of the run that page `page` lies in, from that page on.
-///
-/// `runs` are consecutive, each with the number of its first page.
-pub(crate) fn find_run(runs: &[(u64, Run)], page: u64) -> Option<Run> {
-    let behind = runs.partition_point(|(first, _)| *first <= page);
-    let (first, run) = runs.get(behind.checked_sub(1)?)?;
-    let skipped = page - first;
-
-    (skipped < run.pages).then(|| Run {
-        address: run.address + skipped * PAGE_SIZE,
-        pages: run.pages - skipped,
-    })
+/// Consecutive runs of pages, for implementations of [`Mappable`].
+pub(super) struct Runs {
+    /// The runs, and the number of the first page of each.
+    runs: KVec<(u64, Run)>,
+    /// The highest address of a page in bytes, zero if there is none.
+    last_page: u64,
 }
 
-/// Returns the highest address of a page of `runs` in bytes, zero if there are none.
-pub(crate) fn last_page(runs: &[(u64, Run)]) -> u64 {
-    let last = |(_, run): &(u64, Run)| run.address + (run.pages - 1) * PAGE_SIZE;
+impl Runs {
+    pub(super) const fn new() -> Self {
+        Self {
+            runs: KVec::new(),
+            last_page: 0,
+        }
+    }
 
-    runs.iter().map(last).max().unwrap_or(0)
+    /// Adds a run after the others.
+    ///
+    /// Context: may sleep; allocates.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if memory runs out.
+    pub(super) fn push(&mut self, run: Run) -> Result {
+        self.runs.push((self.pages(), run), GFP_KERNEL)?;
+        self.note_last_page(&run);
+
+        Ok(())
+    }
+
+    /// Adds a run to the last one if it continues it, and returns whether it does.
+    fn extend(&mut self, run: &Run) -> bool {
+        match self.runs.last_mut() {
+            Some((_, last)) if last.address + last.pages * PAGE_SIZE == run.address => {
+                last.pages += run.pages;
+            }
+            _ => return false,
+        }
+        self.note_last_page(run);
+
+        true
+    }
+
+    fn note_last_page(&mut self, run: &Run) {
+        let last = run.address + (run.pages - 1) * PAGE_SIZE;
+        self.last_page = self.last_page.max(last);
+    }
+
+    /// Returns the runs in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Run> + '_ {
+        self.runs.iter().map(|(_, run)| run)
+    }
+
+    /// Returns the number of pages.
+    pub(super) fn pages(&self) -> u64 {
+        self.runs.last().map_or(0, |(first, run)| first + run.pages)
+    }
+
+    /// Returns the highest address of a page in bytes, zero if there is none.
+    pub(super) fn last_page(&self) -> u64 {
+        self.last_page
+    }
+
+    /// Returns the rest of the run that page `page` lies in, from that page on.
+    pub(super) fn run(&self, page: u64) -> Option<Run> {
+        let behind = self.runs.partition_point(|(first, _)| *first <= page);
+        let (first, run) = self.runs.get(behind.checked_sub(1)?)?;
+        let skipped = page - first;
+
+        (skipped < run.pages).then(|| Run {
+            address: run.address + skipped * PAGE_SIZE,
+            pages: run.pages - skipped,
+        })
+    }
 }

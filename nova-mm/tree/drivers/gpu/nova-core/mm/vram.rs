@@ -44,10 +44,9 @@ use crate::{
         flag::Flag,
         format::Aperture,
         memory::{
-            find_run,
-            last_page,
             Mappable,
-            Run, //
+            Run,
+            Runs, //
         },
     },
     num::FromSafeCast, //
@@ -279,20 +278,16 @@ impl VramAllocator {
             GFP_KERNEL,
         )?;
 
-        let mut runs = KVec::new();
-        let mut pages = 0;
+        let mut runs = Runs::new();
         for block in blocks.iter() {
-            let run = Run {
+            runs.push(Run {
                 address: block.offset(),
                 pages: block.size() / PAGE_SIZE,
-            };
-            runs.push((pages, run), GFP_KERNEL)?;
-            pages += run.pages;
+            })?;
         }
 
         Ok(Vram {
             blocks: Some(blocks),
-            last_page: last_page(&runs),
             runs,
             regions: self.0.clone(),
             is_kept: Flag::new(),
@@ -306,10 +301,8 @@ impl VramAllocator {
 pub(crate) struct Vram {
     /// The memory; [`None`] only while this is being dropped.
     blocks: Option<Pin<KBox<AllocatedBlocks>>>,
-    /// Where it is, in the order in which it is mapped, and the number of the first page of each.
-    runs: KVec<(u64, Run)>,
-    /// The highest address of a page in bytes.
-    last_page: u64,
+    /// Where it is, in the order in which it is mapped.
+    runs: Runs,
     /// New owner of the memory if it has to stay allocated.
     regions: Arc<Regions>,
     /// Whether it has to.
@@ -340,7 +333,7 @@ impl Vram {
     /// that of the range before it, and its start is a multiple of its size. So if the first one is
     /// mapped at a multiple of its size, then all of them are.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
-        self.runs.iter().map(|(_, run)| {
+        self.runs.iter().map(|run| {
             let end = run.address + run.pages * PAGE_SIZE;
 
             VramAddress::new(run.address)..VramAddress::new(end)
@@ -354,15 +347,15 @@ impl Mappable for Vram {
     }
 
     fn pages(&self) -> u64 {
-        self.runs.last().map_or(0, |(first, run)| first + run.pages)
+        self.runs.pages()
     }
 
     fn last_page(&self) -> u64 {
-        self.last_page
+        self.runs.last_page()
     }
 
     fn run(&self, page: u64) -> Option<Run> {
-        find_run(&self.runs, page)
+        self.runs.run(page)
     }
 
     /// Keeps the memory allocated for as long as the allocator exists, even after this is dropped.
