@@ -20,7 +20,7 @@ use crate::mm::{
         Aperture,
         Registers, //
     },
-    regions::Framebuffer,
+    regions::FbInfo,
     vram::VramAllocator, //
 };
 
@@ -47,7 +47,7 @@ pub(crate) mod tests;
 /// The VRAM allocator has a lock of its own, under which it allocates memory. Jobs take it while
 /// they are prepared and freed only, and never while they hold another one.
 pub(crate) struct GpuMm {
-    fb: Framebuffer,
+    fb: FbInfo,
     vram: VramAllocator,
     hw: Arc<MmuHw>,
     bar1: Arc<Bar1>,
@@ -69,7 +69,7 @@ impl GpuMm {
     /// - [`ENODEV`] if the device is unbound.
     pub(crate) fn new(
         config: MmuConfig,
-        fb: Framebuffer,
+        fb: FbInfo,
         registers: Registers,
         aperture: Option<Aperture>,
         bar1_size: u64,
@@ -77,16 +77,10 @@ impl GpuMm {
         let hw = MmuHw::new(registers, config)?;
         // Page tables of the firmware can be anywhere, also in unusable memory.
         hw.check_reach(fb.range())?;
-        let vram = VramAllocator::new(fb.usable())?;
+        let vram = VramAllocator::new(fb.usable_regions())?;
         // The driver owns the page while it writes it, and no table is read before.
         hw.probe_pramin(vram.alloc_table()?.address())?;
-        let bar1 = Bar1::new(
-            hw.clone(),
-            vram.clone(),
-            fb.bar1_root(),
-            aperture,
-            bar1_size,
-        )?;
+        let bar1 = Bar1::new(hw.clone(), vram.clone(), fb.bar1_pdb(), aperture, bar1_size)?;
 
         Ok(Self { fb, vram, hw, bar1 })
     }
@@ -113,8 +107,8 @@ impl GpuMm {
     }
 
     /// Returns the ranges of VRAM that the driver may use, in ascending order.
-    pub(crate) fn usable(&self) -> &[Range<VramAddress>] {
-        self.fb.usable()
+    pub(crate) fn usable_regions(&self) -> &[Range<VramAddress>] {
+        self.fb.usable_regions()
     }
 
     /// Returns the address space behind BAR1.

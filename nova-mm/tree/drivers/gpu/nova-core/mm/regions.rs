@@ -34,15 +34,15 @@ mod tests;
 ///
 /// - The ranges in `usable`, of which there is at least one, are not empty, in ascending order, and
 ///   do not overlap. Their bounds are multiples of 4 KiB, and they lie in `range`.
-/// - The page of 4 KiB at `bar1_root` lies in `range`, and in no range of `usable`.
+/// - The page of 4 KiB at `bar1_pdb` lies in `range`, and in no range of `usable`.
 /// - `range` starts at address zero.
-pub(crate) struct Framebuffer {
+pub(crate) struct FbInfo {
     range: Range<VramAddress>,
     usable: KVec<Range<VramAddress>>,
-    bar1_root: VramAddress,
+    bar1_pdb: VramAddress,
 }
 
-impl Framebuffer {
+impl FbInfo {
     /// Checks a description of the framebuffer.
     ///
     /// Context: may sleep, for it allocates memory.
@@ -50,10 +50,10 @@ impl Framebuffer {
     /// # Errors
     ///
     /// What is wrong with the description. It converts into an [`Error`].
-    pub(crate) fn new(description: &FbDescription<'_>) -> Result<Self, Defect> {
+    pub(crate) fn new(description: &FbDescription<'_>) -> Result<Self, FbRegionError> {
         let regions = description.regions.all()?;
-        let mut usable =
-            KVec::with_capacity(regions.len(), GFP_KERNEL).map_err(|_| Defect::Failed(ENOMEM))?;
+        let mut usable = KVec::with_capacity(regions.len(), GFP_KERNEL)
+            .map_err(|_| FbRegionError::Failed(ENOMEM))?;
 
         let mut end = description.length;
 
@@ -66,11 +66,11 @@ impl Framebuffer {
                 let range = VramAddress::new(region.base)..VramAddress::new(region.limit + 1);
                 usable
                     .push(range, GFP_KERNEL)
-                    .map_err(|_| Defect::Failed(ENOMEM))?;
+                    .map_err(|_| FbRegionError::Failed(ENOMEM))?;
             }
         }
         if usable.is_empty() {
-            return Err(Defect::NoUsableRegion);
+            return Err(FbRegionError::NoUsableRegion);
         }
         sort_by_start(&mut usable);
 
@@ -78,7 +78,7 @@ impl Framebuffer {
         // are empty is checked before two of them are compared.
         Ok(Self {
             range: VramAddress::new(0)..VramAddress::new(end),
-            bar1_root: check_root(description, end, &usable)?,
+            bar1_pdb: check_bar1_pdb(description, end, &usable)?,
             usable,
         })
     }
@@ -90,13 +90,13 @@ impl Framebuffer {
     }
 
     /// Returns the memory that the driver may use, in ascending order.
-    pub(crate) fn usable(&self) -> &[Range<VramAddress>] {
+    pub(crate) fn usable_regions(&self) -> &[Range<VramAddress>] {
         &self.usable
     }
 
     /// Returns the address of the root page directory of BAR1, which belongs to the firmware.
-    pub(crate) fn bar1_root(&self) -> VramAddress {
-        self.bar1_root
+    pub(crate) fn bar1_pdb(&self) -> VramAddress {
+        self.bar1_pdb
     }
 }
 
@@ -112,7 +112,7 @@ fn sort_by_start(ranges: &mut [Range<VramAddress>]) {
     }
 }
 
-/// What a [`Framebuffer`] is made from.
+/// What a [`FbInfo`] is made from.
 pub(crate) struct FbDescription<'a> {
     /// Size of the memory in bytes, as reported by the GSP. The memory ends at a higher address if
     /// there are holes in it.
@@ -122,26 +122,26 @@ pub(crate) struct FbDescription<'a> {
     /// What the GSP says of the regions.
     pub(crate) regions: &'a FbRegions,
     /// Where the GSP says that the root page directory of BAR1 is.
-    pub(crate) bar1_root: u64,
+    pub(crate) bar1_pdb: u64,
 }
 
 /// Checks the address of the root page directory of BAR1.
 ///
 /// The firmware owns the page, so it must not be one that the driver allocates.
-fn check_root(
+fn check_bar1_pdb(
     description: &FbDescription<'_>,
     fb_end: u64,
     usable: &[Range<VramAddress>],
-) -> Result<VramAddress, Defect> {
-    let defect = Defect::Bar1Root(description.bar1_root);
-    let root = VramAddress::new(description.bar1_root);
-    let end = root.checked_add(PAGE_SIZE).map_err(|_| defect)?;
+) -> Result<VramAddress, FbRegionError> {
+    let error = FbRegionError::Bar1Pdb(description.bar1_pdb);
+    let root = VramAddress::new(description.bar1_pdb);
+    let end = root.checked_add(PAGE_SIZE).map_err(|_| error)?;
 
     if Pfn::try_from(root).is_err()
         || end.into_raw() > fb_end
         || usable.iter().any(|range| range.contains(&root))
     {
-        return Err(defect);
+        return Err(error);
     }
 
     Ok(root)
@@ -161,10 +161,10 @@ impl FbRegions {
     pub(crate) const MAX: usize = 16;
 
     /// Returns the regions.
-    fn all(&self) -> Result<&[FbRegion], Defect> {
+    fn all(&self) -> Result<&[FbRegion], FbRegionError> {
         self.table
             .get(..usize::from_safe_cast(self.count))
-            .ok_or(Defect::TooManyRegions(self.count))
+            .ok_or(FbRegionError::TooManyRegions(self.count))
     }
 }
 
@@ -193,27 +193,27 @@ impl FbRegion {
 
     /// Checks the region by itself, and returns its exclusive end. For regions that are not used,
     /// this checks only that they are ranges.
-    fn check(&self, description: &FbDescription<'_>) -> Result<u64, Defect> {
+    fn check(&self, description: &FbDescription<'_>) -> Result<u64, FbRegionError> {
         if self.limit < self.base {
-            return Err(Defect::Inverted(*self));
+            return Err(FbRegionError::Inverted(*self));
         }
         let end = self
             .limit
             .checked_add(1)
-            .ok_or(Defect::EndOverflows(*self))?;
+            .ok_or(FbRegionError::EndOverflows(*self))?;
 
         if !self.is_usable() {
             return Ok(end);
         }
         if self.base % PAGE_SIZE != 0 || end % PAGE_SIZE != 0 {
-            return Err(Defect::Misaligned(*self));
+            return Err(FbRegionError::Misaligned(*self));
         }
         if description
             .firmware
             .iter()
             .any(|range| range.start < end && self.base < range.end)
         {
-            return Err(Defect::OverlapsFirmware(*self));
+            return Err(FbRegionError::OverlapsFirmware(*self));
         }
 
         Ok(end)
@@ -222,12 +222,12 @@ impl FbRegion {
     /// Checks that no memory is in this region and in `other`, unless neither is used.
     ///
     /// Both have been checked for themselves.
-    fn check_against(&self, other: &Self) -> Result<(), Defect> {
+    fn check_against(&self, other: &Self) -> Result<(), FbRegionError> {
         if (self.is_usable() || other.is_usable())
             && self.base <= other.limit
             && other.base <= self.limit
         {
-            return Err(Defect::Overlaps(*self, *other));
+            return Err(FbRegionError::Overlaps(*self, *other));
         }
 
         Ok(())
@@ -242,7 +242,7 @@ impl fmt::Display for FbRegion {
 
 /// Why a description of the framebuffer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Defect {
+pub(crate) enum FbRegionError {
     /// There are more regions than can be described.
     TooManyRegions(u32),
     /// There is no region that the driver may use.
@@ -258,12 +258,12 @@ pub(crate) enum Defect {
     /// There is memory in both regions.
     Overlaps(FbRegion, FbRegion),
     /// The root page directory of BAR1 cannot be at this address.
-    Bar1Root(u64),
+    Bar1Pdb(u64),
     /// The description could not be checked.
     Failed(Error),
 }
 
-impl fmt::Display for Defect {
+impl fmt::Display for FbRegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (region, what) = match self {
             Self::TooManyRegions(count) => {
@@ -273,7 +273,7 @@ impl fmt::Display for Defect {
             Self::Overlaps(region, other) => {
                 return f.write_fmt(fmt!("regions {region} and {other} overlap"));
             }
-            Self::Bar1Root(address) => {
+            Self::Bar1Pdb(address) => {
                 return f.write_fmt(fmt!("BAR1's root page directory is at {address:#x}"));
             }
             Self::Failed(error) => return f.write_fmt(fmt!("{error:?}")),
@@ -288,11 +288,11 @@ impl fmt::Display for Defect {
 }
 
 /// [`ENODEV`] if no region is usable, else [`EINVAL`], unless the error was one of the driver's.
-impl From<Defect> for Error {
-    fn from(defect: Defect) -> Self {
-        match defect {
-            Defect::NoUsableRegion => ENODEV,
-            Defect::Failed(error) => error,
+impl From<FbRegionError> for Error {
+    fn from(error: FbRegionError) -> Self {
+        match error {
+            FbRegionError::NoUsableRegion => ENODEV,
+            FbRegionError::Failed(error) => error,
             _ => EINVAL,
         }
     }

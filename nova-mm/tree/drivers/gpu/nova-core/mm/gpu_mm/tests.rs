@@ -95,11 +95,11 @@ fn new_mm(
     table[1].base = start + 2 * MIB;
     table[1].limit = start + 5 * MIB - 1;
 
-    let framebuffer = Framebuffer::new(&FbDescription {
+    let fb_info = FbInfo::new(&FbDescription {
         length: size,
         firmware: &[],
         regions: &FbRegions { count: 2, table },
-        bar1_root: config.bar1_pdb.into_raw(),
+        bar1_pdb: config.bar1_pdb.into_raw(),
     })?;
     let mmu = MmuConfig {
         tlb: Tlb::with_timeout(Delta::from_millis(20)),
@@ -108,7 +108,7 @@ fn new_mm(
 
     GpuMm::new(
         mmu,
-        framebuffer,
+        fb_info,
         registers,
         Some(aperture),
         config.bar1_size,
@@ -125,7 +125,7 @@ mod suite {
 
         assert_eq!(mm.vram().size(), 4 * MIB);
         assert_eq!(mm.vram().avail(), 4 * MIB);
-        assert_eq!(mm.usable().len(), 2);
+        assert_eq!(mm.usable_regions().len(), 2);
         assert_eq!(
             mm.bar1().pdb().address(),
             VramAddress::new(16 * MIB - 0x1000)

@@ -53,18 +53,18 @@ fn table(regions: &[FbRegion]) -> Result<FbRegions> {
 }
 
 /// Checks a framebuffer of `length` bytes; the last two MiB below [`SIZE`] are the firmware's.
-fn check_with(length: u64, regions: &FbRegions, bar1_root: u64) -> Result<Framebuffer, Defect> {
-    Framebuffer::new(&FbDescription {
+fn check_with(length: u64, regions: &FbRegions, bar1_pdb: u64) -> Result<FbInfo, FbRegionError> {
+    FbInfo::new(&FbDescription {
         length,
         firmware: &[SIZE - 2 * MIB..SIZE - MIB, SIZE - MIB..SIZE],
         regions,
-        bar1_root,
+        bar1_pdb,
     })
 }
 
 /// Checks these regions.
-fn check(regions: &[FbRegion]) -> Result<Framebuffer, Defect> {
-    let regions = table(regions).map_err(Defect::Failed)?;
+fn check(regions: &[FbRegion]) -> Result<FbInfo, FbRegionError> {
+    let regions = table(regions).map_err(FbRegionError::Failed)?;
 
     check_with(SIZE, &regions, SIZE - MIB)
 }
@@ -92,17 +92,17 @@ mod suite {
     /// Also when the first one would do.
     #[test]
     fn all_usable_regions_are_used() -> Result {
-        let framebuffer = check(&[
+        let fb_info = check(&[
             usable(0, MIB - 1),
             reserved(MIB, 2 * MIB - 1),
             usable(2 * MIB, 4 * MIB - 1),
             usable(8 * MIB, 16 * MIB - 1),
         ])?;
 
-        assert_eq!(framebuffer.range(), range(0..SIZE));
-        assert_eq!(framebuffer.bar1_root(), VramAddress::new(SIZE - MIB));
+        assert_eq!(fb_info.range(), range(0..SIZE));
+        assert_eq!(fb_info.bar1_pdb(), VramAddress::new(SIZE - MIB));
         assert_eq!(
-            framebuffer.usable(),
+            fb_info.usable_regions(),
             [
                 range(0..MIB),
                 range(2 * MIB..4 * MIB),
@@ -135,12 +135,12 @@ mod suite {
             },
         ];
 
-        assert_eq!(check(&[region])?.usable(), [range(MIB..2 * MIB)]);
+        assert_eq!(check(&[region])?.usable_regions(), [range(MIB..2 * MIB)]);
         for region in unusable {
-            let framebuffer = check(&[region, usable(4 * MIB, 5 * MIB - 1)])?;
+            let fb_info = check(&[region, usable(4 * MIB, 5 * MIB - 1)])?;
 
-            assert_eq!(framebuffer.usable(), [range(4 * MIB..5 * MIB)]);
-            assert_eq!(check(&[region]).err(), Some(Defect::NoUsableRegion));
+            assert_eq!(fb_info.usable_regions(), [range(4 * MIB..5 * MIB)]);
+            assert_eq!(check(&[region]).err(), Some(FbRegionError::NoUsableRegion));
         }
 
         Ok(())
@@ -148,14 +148,14 @@ mod suite {
 
     #[test]
     fn regions_are_sorted() -> Result {
-        let framebuffer = check(&[
+        let fb_info = check(&[
             usable(8 * MIB, 9 * MIB - 1),
             usable(0, MIB - 1),
             usable(4 * MIB, 5 * MIB - 1),
         ])?;
 
         assert_eq!(
-            framebuffer.usable(),
+            fb_info.usable_regions(),
             [
                 range(0..MIB),
                 range(4 * MIB..5 * MIB),
@@ -168,9 +168,12 @@ mod suite {
 
     #[test]
     fn regions_may_be_next_to_each_other() -> Result {
-        let framebuffer = check(&[usable(MIB, 2 * MIB - 1), usable(0, MIB - 1)])?;
+        let fb_info = check(&[usable(MIB, 2 * MIB - 1), usable(0, MIB - 1)])?;
 
-        assert_eq!(framebuffer.usable(), [range(0..MIB), range(MIB..2 * MIB)]);
+        assert_eq!(
+            fb_info.usable_regions(),
+            [range(0..MIB), range(MIB..2 * MIB)]
+        );
 
         Ok(())
     }
@@ -178,11 +181,17 @@ mod suite {
     /// The limit is the last byte, and 4 KiB are enough of a region.
     #[test]
     fn the_limit_is_inclusive() -> Result {
-        assert_eq!(check(&[usable(0, 0xfff)])?.usable(), [range(0..0x1000)]);
+        assert_eq!(
+            check(&[usable(0, 0xfff)])?.usable_regions(),
+            [range(0..0x1000)]
+        );
         for limit in [0, 0xffe, 0x1000] {
             let region = usable(0, limit);
 
-            assert_eq!(check(&[region]).err(), Some(Defect::Misaligned(region)));
+            assert_eq!(
+                check(&[region]).err(),
+                Some(FbRegionError::Misaligned(region))
+            );
         }
 
         Ok(())
@@ -197,11 +206,11 @@ mod suite {
             *region = usable(base, base + MIB - 1);
             base += 2 * MIB;
         }
-        let framebuffer = check(&regions)?;
+        let fb_info = check(&regions)?;
 
-        assert_eq!(framebuffer.usable().len(), FbRegions::MAX);
+        assert_eq!(fb_info.usable_regions().len(), FbRegions::MAX);
         assert_eq!(
-            framebuffer.usable().last(),
+            fb_info.usable_regions().last(),
             Some(&range(30 * MIB..31 * MIB))
         );
 
@@ -213,7 +222,7 @@ mod suite {
 
             assert_eq!(
                 check_with(SIZE, &table, SIZE - MIB).err(),
-                Some(Defect::TooManyRegions(count))
+                Some(FbRegionError::TooManyRegions(count))
             );
         }
 
@@ -222,10 +231,10 @@ mod suite {
 
     #[test]
     fn no_region_at_all() {
-        assert_eq!(check(&[]).err(), Some(Defect::NoUsableRegion));
+        assert_eq!(check(&[]).err(), Some(FbRegionError::NoUsableRegion));
         assert_eq!(
             check(&[reserved(0, MIB - 1)]).err(),
-            Some(Defect::NoUsableRegion)
+            Some(FbRegionError::NoUsableRegion)
         );
     }
 
@@ -236,10 +245,16 @@ mod suite {
             usable(u64::MAX, 0),
             reserved(MIB, MIB - 1),
         ] {
-            assert_eq!(check(&[region]).err(), Some(Defect::Inverted(region)));
+            assert_eq!(
+                check(&[region]).err(),
+                Some(FbRegionError::Inverted(region))
+            );
         }
         for region in [usable(0, u64::MAX), reserved(MIB, u64::MAX)] {
-            assert_eq!(check(&[region]).err(), Some(Defect::EndOverflows(region)));
+            assert_eq!(
+                check(&[region]).err(),
+                Some(FbRegionError::EndOverflows(region))
+            );
         }
     }
 
@@ -251,7 +266,10 @@ mod suite {
             usable(0x1800, 0x27ff),
             usable(0, 0x17ff),
         ] {
-            assert_eq!(check(&[region]).err(), Some(Defect::Misaligned(region)));
+            assert_eq!(
+                check(&[region]).err(),
+                Some(FbRegionError::Misaligned(region))
+            );
         }
         assert!(check(&[usable(0, MIB - 1), reserved(MIB, MIB + 0x123)]).is_ok());
 
@@ -282,7 +300,7 @@ mod suite {
             let last = (end - 1) & !0xfff;
             let past_end = if end & 0xfff == 0 { end } else { last };
             let found = check_with(length, &regions, past_end).err();
-            assert_eq!(found, Some(Defect::Bar1Root(past_end)));
+            assert_eq!(found, Some(FbRegionError::Bar1Pdb(past_end)));
         }
 
         Ok(())
@@ -299,7 +317,7 @@ mod suite {
         ] {
             assert_eq!(
                 check(&[region]).err(),
-                Some(Defect::OverlapsFirmware(region))
+                Some(FbRegionError::OverlapsFirmware(region))
             );
         }
         assert!(check(&[usable(0, SIZE - 2 * MIB - 1)]).is_ok());
@@ -321,15 +339,15 @@ mod suite {
         ] {
             assert_eq!(
                 check(&[first, RESERVED, second]).err(),
-                Some(Defect::Overlaps(second, first))
+                Some(FbRegionError::Overlaps(second, first))
             );
             assert_eq!(
                 check(&[RESERVED, first, second]).err(),
-                Some(Defect::Overlaps(second, first))
+                Some(FbRegionError::Overlaps(second, first))
             );
             assert_eq!(
                 check(&[second, first]).err(),
-                Some(Defect::Overlaps(first, second))
+                Some(FbRegionError::Overlaps(first, second))
             );
         }
     }
@@ -337,9 +355,9 @@ mod suite {
     /// What nobody uses may be described twice.
     #[test]
     fn reserved_regions_may_overlap() -> Result {
-        let framebuffer = check(&[RESERVED, usable(0, MIB - 1), RESERVED])?;
+        let fb_info = check(&[RESERVED, usable(0, MIB - 1), RESERVED])?;
 
-        assert_eq!(framebuffer.usable(), [range(0..MIB)]);
+        assert_eq!(fb_info.usable_regions(), [range(0..MIB)]);
 
         Ok(())
     }
@@ -350,7 +368,7 @@ mod suite {
 
         for root in [0, MIB - 0x1000, 2 * MIB, SIZE - MIB, SIZE - 0x1000] {
             assert_eq!(
-                check_with(SIZE, &regions, root)?.bar1_root().into_raw(),
+                check_with(SIZE, &regions, root)?.bar1_pdb().into_raw(),
                 root
             );
         }
@@ -369,7 +387,7 @@ mod suite {
         ] {
             assert_eq!(
                 check_with(SIZE, &regions, root).err(),
-                Some(Defect::Bar1Root(root))
+                Some(FbRegionError::Bar1Pdb(root))
             );
         }
 
@@ -378,30 +396,30 @@ mod suite {
 
     #[test]
     fn errors_of_defects() {
-        assert_eq!(Error::from(Defect::NoUsableRegion), ENODEV);
-        assert_eq!(Error::from(Defect::TooManyRegions(17)), EINVAL);
-        assert_eq!(Error::from(Defect::Inverted(BYTE)), EINVAL);
-        assert_eq!(Error::from(Defect::Bar1Root(0)), EINVAL);
-        assert_eq!(Error::from(Defect::Failed(ENOMEM)), ENOMEM);
+        assert_eq!(Error::from(FbRegionError::NoUsableRegion), ENODEV);
+        assert_eq!(Error::from(FbRegionError::TooManyRegions(17)), EINVAL);
+        assert_eq!(Error::from(FbRegionError::Inverted(BYTE)), EINVAL);
+        assert_eq!(Error::from(FbRegionError::Bar1Pdb(0)), EINVAL);
+        assert_eq!(Error::from(FbRegionError::Failed(ENOMEM)), ENOMEM);
     }
 
     /// Messages name the region.
     #[test]
     fn messages() -> Result {
         let region = usable(0x1000, 0x4fff);
-        let expect = |defect, message: &str| {
+        let expect = |error, message: &str| {
             let mut text = Text(KVec::new());
 
-            assert!(text.write_fmt(fmt!("{defect}")).is_ok());
+            assert!(text.write_fmt(fmt!("{error}")).is_ok());
             assert_eq!(text.0.as_slice(), message.as_bytes());
         };
 
         expect(
-            Defect::Misaligned(region),
+            FbRegionError::Misaligned(region),
             "region 0x1000..=0x4fff is not aligned to 4 KiB",
         );
         expect(
-            Defect::Overlaps(region, BYTE),
+            FbRegionError::Overlaps(region, BYTE),
             "regions 0x1000..=0x4fff and 0x0..=0x0 overlap",
         );
 
