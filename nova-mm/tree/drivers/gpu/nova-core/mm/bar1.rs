@@ -175,7 +175,7 @@ impl Mappable for Bar1Memory {
 }
 
 impl Bar1 {
-    /// Adopts the address space with the root `root`, for a BAR1 of `size` bytes.
+    /// Adopts the address space with the root page directory at `pdb`, for a BAR1 of `size` bytes.
     ///
     /// `memory` is where page tables come from, and `aperture` the BAR, without which
     /// nothing can be mapped in it.
@@ -188,13 +188,13 @@ impl Bar1 {
     pub(crate) fn new(
         hw: Arc<MmuHw>,
         memory: VramAllocator,
-        root: VramAddress,
+        pdb: VramAddress,
         aperture: Option<Aperture>,
         size: u64,
     ) -> Result<Arc<Self>> {
         let pages = Vfn::new(0)?..Vfn::new(size / PAGE_SIZE)?;
         let va = VaSpace::new(pages.clone(), hw.format().va_bits())?;
-        let vmm = Vmm::of_bar(hw, memory, pages, root)?;
+        let vmm = Vmm::of_bar(hw, memory, pages, pdb)?;
         let mut firmware = KVec::new();
         for used in vmm.firmware_pages() {
             let used = VaRequest::Fixed(Vfn::new(used.start)?..Vfn::new(used.end)?);

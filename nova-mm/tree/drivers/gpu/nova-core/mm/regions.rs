@@ -134,17 +134,17 @@ fn check_bar1_pdb(
     usable: &[Range<VramAddress>],
 ) -> Result<VramAddress, FbRegionError> {
     let error = FbRegionError::Bar1Pdb(description.bar1_pdb);
-    let root = VramAddress::new(description.bar1_pdb);
-    let end = root.checked_add(PAGE_SIZE).map_err(|_| error)?;
+    let pdb = VramAddress::new(description.bar1_pdb);
+    let end = pdb.checked_add(PAGE_SIZE).map_err(|_| error)?;
 
-    if Pfn::try_from(root).is_err()
+    if Pfn::try_from(pdb).is_err()
         || end.into_raw() > fb_end
-        || usable.iter().any(|range| range.contains(&root))
+        || usable.iter().any(|range| range.contains(&pdb))
     {
         return Err(error);
     }
 
-    Ok(root)
+    Ok(pdb)
 }
 
 /// The regions of the framebuffer as the GSP describes them, not checked.

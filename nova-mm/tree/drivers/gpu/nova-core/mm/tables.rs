@@ -119,11 +119,11 @@ impl PageTables {
     /// - Those of [`VramSession`] and of `in_use`.
     pub(crate) fn adopt(
         hw: &MmuHw,
-        root: VramAddress,
+        pdb: VramAddress,
         pages: &Range<u64>,
         in_use: &mut dyn FnMut(FirmwareEntry) -> Result,
     ) -> Result<Self> {
-        Ok(Self::with_root(adopt::adopt(hw, root, 0, pages, in_use)?))
+        Ok(Self::with_root(adopt::adopt(hw, pdb, 0, pages, in_use)?))
     }
 
     fn with_root(root: KBox<Table>) -> Self {
@@ -135,8 +135,8 @@ impl PageTables {
         }
     }
 
-    /// Returns the address of the root.
-    pub(crate) fn root(&self) -> VramAddress {
+    /// Returns the address of the root page directory.
+    pub(crate) fn pdb(&self) -> VramAddress {
         self.root.address()
     }
 

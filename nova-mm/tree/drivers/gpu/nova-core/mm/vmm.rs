@@ -234,7 +234,7 @@ impl Vmm {
 
         Arc::pin_init(
             pin_init!(Self {
-                pdb: state.tables.root(),
+                pdb: state.tables.pdb(),
                 hw,
                 scope,
                 limits,

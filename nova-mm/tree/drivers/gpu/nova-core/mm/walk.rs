@@ -67,8 +67,8 @@ pub(crate) enum Found {
     Malformed([u64; 2]),
 }
 
-/// Walks page tables of a `format` from their `root` down to the translation of `address`, which
-/// need not be aligned.
+/// Translates `address`, which need not be aligned, by walking the page tables of a `format` whose
+/// root page directory is at `pdb`.
 ///
 /// `read` reads the 64-bit word at an address of VRAM and is called once for each word of each
 /// entry on the path. The walk itself does not sleep. The caller makes sure that the tables do not
@@ -82,14 +82,14 @@ pub(crate) enum Found {
 ///
 /// # Errors
 ///
-/// - [`EINVAL`] if `root` is not aligned to 4 KiB, or `address` has more bits than the format
+/// - [`EINVAL`] if `pdb` is not aligned to 4 KiB, or `address` has more bits than the format
 ///   translates.
 /// - Errors of `read`.
 pub(crate) fn walk(
     format: &dyn MmuFormat,
     read: &mut impl FnMut(VramAddress) -> Result<u64>,
     sizes: PageSizes,
-    root: VramAddress,
+    pdb: VramAddress,
     address: VirtualAddress,
 ) -> Result<Walk> {
     // Levels ignore higher bits, so that the walk would translate another address.
@@ -98,7 +98,7 @@ pub(crate) fn walk(
     }
 
     let page = Vfn::new(address.into_raw() / PAGE_SIZE)?;
-    let mut table = Pfn::try_from(root)?.address();
+    let mut table = Pfn::try_from(pdb)?.address();
     let mut walker = Walker {
         format,
         read,

@@ -106,13 +106,7 @@ fn new_mm(
         ..MmuConfig::new(Chipset::TU102)
     };
 
-    GpuMm::new(
-        mmu,
-        fb_info,
-        registers,
-        Some(aperture),
-        config.bar1_size,
-    )
+    GpuMm::new(mmu, fb_info, registers, Some(aperture), config.bar1_size)
 }
 
 #[kunit_tests(nova_core_mm_gpu_mm)]
