@@ -76,7 +76,7 @@ impl GpuMm {
     ) -> Result<Self> {
         let hw = MmuHw::new(registers, config)?;
         // Page tables of the firmware can be anywhere, also in unusable memory.
-        hw.check_reach(fb.range())?;
+        hw.check_addressable(fb.range())?;
         let vram = VramAllocator::new(fb.usable_regions())?;
         // The driver owns the page while it writes it, and no table is read before.
         hw.probe_pramin(vram.alloc_table()?.address())?;

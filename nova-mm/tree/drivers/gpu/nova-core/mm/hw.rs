@@ -190,9 +190,9 @@ impl MmuHw {
             .access(|bar| state.pramin.probe(bar, scratch))
     }
 
-    /// Checks that all of `range` of VRAM can be accessed; see [`Pramin::check_reach`].
-    pub(crate) fn check_reach(&self, range: Range<VramAddress>) -> Result {
-        self.state.lock().pramin.check_reach(range)
+    /// Checks that all of `range` of VRAM can be accessed; see [`Pramin::check_addressable`].
+    pub(crate) fn check_addressable(&self, range: Range<VramAddress>) -> Result {
+        self.state.lock().pramin.check_addressable(range)
     }
 
     /// Starts a session of accesses to VRAM.

@@ -44,7 +44,7 @@ pub(crate) struct Pramin {
     /// Whether an access of 64 bits is one on the bus, rather than two of 32 bits.
     is_64bit: bool,
     /// Address of the last four bytes that were written, unless they were read back since.
-    unread: Option<VramAddress>,
+    last_write: Option<VramAddress>,
 }
 
 impl Pramin {
@@ -58,7 +58,7 @@ impl Pramin {
         Self {
             hal,
             is_64bit: true,
-            unread: None,
+            last_write: None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Pramin {
 
         let mut takes = |is_64bit, value| {
             self.is_64bit = is_64bit;
-            self.window(bar).comes_back(scratch, value)
+            self.window(bar).reads_back(scratch, value)
         };
 
         // The value before an access of 64 bits must differ from the value written.
@@ -92,7 +92,7 @@ impl Pramin {
             }
         }
         // All of it has been read back.
-        self.unread = None;
+        self.last_write = None;
 
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Pramin {
     /// # Errors
     ///
     /// [`EINVAL`] if a part of it is out of reach.
-    pub(crate) fn check_reach(&self, range: Range<VramAddress>) -> Result {
+    pub(crate) fn check_addressable(&self, range: Range<VramAddress>) -> Result {
         if range.is_empty() {
             return Ok(());
         }
@@ -190,14 +190,14 @@ impl PraminWindow<'_> {
 
     /// Reads 32 bits.
     pub(crate) fn read32(&mut self, address: VramAddress) -> Result<u32> {
-        let offset = self.move_over::<u32>(address)?;
+        let offset = self.map_window::<u32>(address)?;
 
         self.bar.read32(offset)
     }
 
     /// Reads 64 bits, in one access if the aperture takes that.
     pub(crate) fn read64(&mut self, address: VramAddress) -> Result<u64> {
-        let offset = self.move_over::<u64>(address)?;
+        let offset = self.map_window::<u64>(address)?;
         if self.pramin.is_64bit {
             return self.bar.read64(offset);
         }
@@ -214,12 +214,12 @@ impl PraminWindow<'_> {
         if !self.pramin.is_64bit {
             return self.write_halves(address, value);
         }
-        let offset = self.move_over::<u64>(address)?;
+        let offset = self.map_window::<u64>(address)?;
         // The upper half arrives last if a bus splits the access.
         let upper = upper_half(address)?;
 
         self.bar.write64(value, offset)?;
-        self.pramin.unread = Some(upper);
+        self.pramin.last_write = Some(upper);
 
         Ok(())
     }
@@ -246,11 +246,11 @@ impl PraminWindow<'_> {
         let Some(distance) = count.checked_sub(1).map(|last| last * stride) else {
             return Ok(());
         };
-        let offset = self.move_over::<u64>(address)?;
+        let offset = self.map_window::<u64>(address)?;
         let last = upper_half(address.checked_add(usize_as_u64(distance))?)?;
 
         // Even if this fails, some words may be on their way.
-        self.pramin.unread = Some(last);
+        self.pramin.last_write = Some(last);
         self.bar.fill64(offset, stride, first, step, count)
     }
 
@@ -266,7 +266,7 @@ impl PraminWindow<'_> {
         is_live: bool,
     ) -> Result {
         if count > 0 {
-            self.move_over::<u64>(address)?;
+            self.map_window::<u64>(address)?;
         }
         let mut address = address;
         let mut value = first;
@@ -290,7 +290,7 @@ impl PraminWindow<'_> {
     /// Writes 64 bits in two accesses.
     #[cold]
     fn write_halves(&mut self, address: VramAddress, value: u64) -> Result {
-        self.move_over::<u64>(address)?;
+        self.map_window::<u64>(address)?;
         let (low, high) = halves(value);
 
         self.write32(address, low)?;
@@ -314,7 +314,7 @@ impl PraminWindow<'_> {
     /// Does the same in two accesses, or three.
     #[cold]
     fn replace_halves(&mut self, address: VramAddress, old: u64, new: u64) -> Result {
-        self.move_over::<u64>(address)?;
+        self.map_window::<u64>(address)?;
         let (old_low, old_high) = halves(old);
         let (low, high) = halves(new);
         let mut shown = old_low;
@@ -335,16 +335,16 @@ impl PraminWindow<'_> {
 
     /// Writes 32 bits.
     fn write32(&mut self, address: VramAddress, value: u32) -> Result {
-        let offset = self.move_over::<u32>(address)?;
+        let offset = self.map_window::<u32>(address)?;
 
         self.bar.write32(value, offset)?;
-        self.pramin.unread = Some(address);
+        self.pramin.last_write = Some(address);
 
         Ok(())
     }
 
     /// Writes `value`, and returns whether it is read back, as 64 bits and as two halves.
-    fn comes_back(&mut self, address: VramAddress, value: u64) -> Result<bool> {
+    fn reads_back(&mut self, address: VramAddress, value: u64) -> Result<bool> {
         let (low, high) = halves(value);
         self.write64(address, value)?;
 
@@ -363,9 +363,9 @@ impl PraminWindow<'_> {
     ///
     /// Those of the read. The next call then reads the word.
     pub(crate) fn flush(&mut self) -> Result<PraminFlushed> {
-        if let Some(address) = self.pramin.unread {
+        if let Some(address) = self.pramin.last_write {
             self.read32(address)?;
-            self.pramin.unread = None;
+            self.pramin.last_write = None;
         }
 
         Ok(PraminFlushed(()))
@@ -373,7 +373,7 @@ impl PraminWindow<'_> {
 
     /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset of the
     /// `T` in BAR0.
-    fn move_over<T>(&mut self, address: VramAddress) -> Result<usize> {
+    fn map_window<T>(&mut self, address: VramAddress) -> Result<usize> {
         if address.into_raw() % usize_as_u64(size_of::<T>()) != 0 {
             return Err(EINVAL);
         }

@@ -347,13 +347,13 @@ mod suite {
 
         let (_, _, pramin) = turing()?;
 
-        assert_eq!(pramin.check_reach(at(0)..at(END)), Ok(()));
-        assert_eq!(pramin.check_reach(at(END - 1)..at(END)), Ok(()));
-        assert_eq!(pramin.check_reach(at(0)..at(END + 1)), Err(EINVAL));
-        assert_eq!(pramin.check_reach(at(END)..at(END + 1)), Err(EINVAL));
-        assert_eq!(pramin.check_reach(at(MIB)..at(u64::MAX)), Err(EINVAL));
+        assert_eq!(pramin.check_addressable(at(0)..at(END)), Ok(()));
+        assert_eq!(pramin.check_addressable(at(END - 1)..at(END)), Ok(()));
+        assert_eq!(pramin.check_addressable(at(0)..at(END + 1)), Err(EINVAL));
+        assert_eq!(pramin.check_addressable(at(END)..at(END + 1)), Err(EINVAL));
+        assert_eq!(pramin.check_addressable(at(MIB)..at(u64::MAX)), Err(EINVAL));
         for nowhere in [0, END, u64::MAX] {
-            assert_eq!(pramin.check_reach(at(nowhere)..at(nowhere)), Ok(()));
+            assert_eq!(pramin.check_addressable(at(nowhere)..at(nowhere)), Ok(()));
         }
 
         Ok(())
@@ -659,7 +659,7 @@ mod suite {
         for &chipset in Chipset::ALL {
             let pramin = Pramin::new(chipset);
 
-            assert_eq!(pramin.check_reach(at(0)..at(80 << 30)), Ok(()));
+            assert_eq!(pramin.check_addressable(at(0)..at(80 << 30)), Ok(()));
         }
     }
 }
