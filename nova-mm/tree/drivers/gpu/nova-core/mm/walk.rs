@@ -138,31 +138,31 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
         let words = self.read_entry(level, table)?;
 
         match level.decode(self.format, words) {
-            Entry::Table(pde) => Ok(follow(number, pde)),
-            Entry::Dual { big, small } => self.choose(number, big, small),
-            entry => Ok(self.arrive(number, level, entry, words)),
+            Entry::Table(pde) => Ok(descend(number, pde)),
+            Entry::Dual { big, small } => self.select_pt(number, big, small),
+            entry => Ok(self.finish(number, level, entry, words)),
         }
     }
 
     /// Continues from a dual entry of the level `number`: in its table of `big` pages, or in its
     /// table of `small` pages if there is one and the entry of the big page is invalid.
-    fn choose(&mut self, number: usize, big: Option<Pde>, small: Option<Pde>) -> Result<Step> {
+    fn select_pt(&mut self, number: usize, big: Option<Pde>, small: Option<Pde>) -> Result<Step> {
         if let Some(pde) = big {
-            let table = match follow(number, pde) {
+            let table = match descend(number, pde) {
                 ControlFlow::Continue(table) => table,
-                foreign => return Ok(foreign),
+                end => return Ok(end),
             };
             let words = self.read_entry(&BIG_PAGES, table)?;
             let entry = BIG_PAGES.decode(self.format, words);
 
             if entry != Entry::Invalid || small.is_none() {
-                return Ok(self.arrive(number + 1, &BIG_PAGES, entry, words));
+                return Ok(self.finish(number + 1, &BIG_PAGES, entry, words));
             }
         }
 
         match small {
-            Some(pde) => Ok(follow(number, pde)),
-            None => Ok(self.arrive(number, &BIG_PAGES, Entry::Invalid, [0; 2])),
+            Some(pde) => Ok(descend(number, pde)),
+            None => Ok(self.finish(number, &BIG_PAGES, Entry::Invalid, [0; 2])),
         }
     }
 
@@ -180,7 +180,7 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
     }
 
     /// Ends the walk with an entry that does not point to a table.
-    fn arrive(&self, number: usize, level: &Level, entry: Entry, words: [u64; 2]) -> Step {
+    fn finish(&self, number: usize, level: &Level, entry: Entry, words: [u64; 2]) -> Step {
         let found = match (entry, level.leaf) {
             (Entry::Invalid | Entry::NoSmallPages, _) => Found::Invalid,
             (Entry::Sparse, _) => Found::Sparse,
@@ -198,7 +198,7 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
 }
 
 /// Continues in the table that an entry of the level `number` points to, if it is in VRAM.
-fn follow(number: usize, pde: Pde) -> Step {
+fn descend(number: usize, pde: Pde) -> Step {
     match pde.aperture {
         Aperture::Vram => ControlFlow::Continue(VramAddress::new(pde.address)),
         _ => ControlFlow::Break(Walk {
