@@ -70,7 +70,7 @@ use crate::mm::{
 mod deferred;
 use self::deferred::{
     DeferredFrees,
-    Released, //
+    ReadyFrees, //
 };
 
 mod job;
@@ -350,9 +350,9 @@ impl Vmm {
     /// - [`EIO`] if an earlier update of the page tables was interrupted. Nothing is freed then.
     /// - Those of [`MmuHw::invalidate`].
     pub(crate) fn retry_invalidate(&self) -> Result {
-        let released = self.invalidate_all(&mut self.state.lock())?;
+        let ready = self.invalidate_all(&mut self.state.lock())?;
         // Freed without holding the lock.
-        drop(released);
+        drop(ready);
 
         Ok(())
     }
@@ -377,14 +377,14 @@ impl Vmm {
     /// - [`ENODEV`] if the device is unbound. If that happened during an update of the page tables,
     ///   all further calls fail.
     pub(crate) fn teardown(&self) -> Result {
-        let (result, released) = self.unmap_all();
+        let (result, ready) = self.unmap_all();
         // Freed without holding the lock.
-        drop(released);
+        drop(ready);
 
         result
     }
 
-    fn unmap_all(&self) -> (Result, Option<Released>) {
+    fn unmap_all(&self) -> (Result, Option<ReadyFrees>) {
         let mut state = self.state.lock();
 
         state.is_closed = true;
@@ -397,14 +397,14 @@ impl Vmm {
         }
 
         match self.invalidate_all(&mut state) {
-            Ok(released) => (unmapped, Some(released)),
+            Ok(ready) => (unmapped, Some(ready)),
             Err(e) => (unmapped.and(Err(e)), None),
         }
     }
 
     /// Invalidates the TLB, even if an earlier invalidation has timed out, and returns what the GPU
     /// can no longer reach.
-    fn invalidate_all(&self, state: &mut State) -> Result<Released> {
+    fn invalidate_all(&self, state: &mut State) -> Result<ReadyFrees> {
         // If an update was interrupted, the page tables may still map what it was to remove.
         if !state.tables.is_intact() {
             return Err(EIO);
@@ -416,7 +416,7 @@ impl Vmm {
             .invalidate(pending, flushed, self.pdb, self.scope, Retry::Yes)?;
         state.tables.set_invalidated();
 
-        Ok(state.deferred.release(done))
+        Ok(state.deferred.take_ready(done))
     }
 }
 

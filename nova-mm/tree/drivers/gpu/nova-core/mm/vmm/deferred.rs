@@ -66,7 +66,7 @@ impl Link for Removed {
 }
 
 /// Objects that the GPU can no longer reach. Dropping them frees them, and may sleep.
-pub(super) struct Released {
+pub(super) struct ReadyFrees {
     _jobs: Stack<Removed>,
     _others: Removed,
 }
@@ -112,8 +112,8 @@ impl DeferredFrees {
     }
 
     /// Returns everything, after an invalidation.
-    pub(super) fn release(&mut self, _done: InvalidateDone) -> Released {
-        Released {
+    pub(super) fn take_ready(&mut self, _done: InvalidateDone) -> ReadyFrees {
+        ReadyFrees {
             _jobs: self.jobs.take(),
             _others: core::mem::replace(&mut self.others, Removed::empty()),
         }

@@ -18,7 +18,7 @@ use crate::mm::{
     stack::Stack,
     tables::{
         Change,
-        Spares, //
+        PtPrealloc, //
     },
     vma::{
         Reservation,
@@ -26,7 +26,7 @@ use crate::mm::{
     },
     vmm::{
         deferred::{
-            Released,
+            ReadyFrees,
             Removed, //
         },
         State,
@@ -47,7 +47,7 @@ pub(crate) struct Job {
     /// For what the job removes; [`None`] once it has changed something.
     removed: Option<KBox<Removed>>,
     /// What the GPU can no longer reach since the job has run.
-    released: Option<Released>,
+    ready: Option<ReadyFrees>,
     /// Whether the tables are pinned that the job needs.
     is_pinned: bool,
 }
@@ -101,7 +101,7 @@ impl Job {
             change,
             nodes: [Some(Reservation::new(GFP_KERNEL)?), second],
             removed: Some(Removed::new()?),
-            released: None,
+            ready: None,
             is_pinned: false,
         };
         job.pin_tables()?;
@@ -114,7 +114,7 @@ impl Job {
         let Self {
             vmm, pages, change, ..
         } = self;
-        let mut spares = Spares::new();
+        let mut prealloc = PtPrealloc::new();
 
         loop {
             // Nothing is allocated under the lock. Meanwhile, other jobs may remove tables.
@@ -122,9 +122,9 @@ impl Job {
                 .state
                 .lock()
                 .tables
-                .pin(&vmm.hw, change, pages, &mut spares)?;
+                .pin(&vmm.hw, change, pages, &mut prealloc)?;
             match missing {
-                Some(counts) => spares.fill_up(&counts, &vmm.hw, &vmm.memory)?,
+                Some(counts) => prealloc.fill_up(&counts, &vmm.hw, &vmm.memory)?,
                 None => break,
             }
         }
@@ -153,7 +153,7 @@ impl Job {
             })
             .map_err(JobError::NotInvalidated)?;
         state.tables.set_invalidated();
-        self.released = Some(state.deferred.release(done));
+        self.ready = Some(state.deferred.take_ready(done));
 
         Ok(())
     }
