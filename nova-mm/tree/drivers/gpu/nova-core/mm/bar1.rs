@@ -113,19 +113,19 @@ pub(crate) struct Bar1 {
     /// Jobs that unmap the mappings that were dropped. Nothing is locked or allocated under this
     /// lock.
     #[pin]
-    dropped: Mutex<Stack<Unmap>>,
+    dropped: Mutex<Stack<UnmapJob>>,
     /// Whether [`Self::teardown`] has been called.
     is_closed: Flag,
 }
 
 /// Unmaps a mapping.
-struct Unmap {
+struct UnmapJob {
     /// [`None`] if it is unmapped.
     job: Option<Job>,
-    below: Option<KBox<Unmap>>,
+    below: Option<KBox<UnmapJob>>,
 }
 
-impl Unmap {
+impl UnmapJob {
     /// Unmaps the mapping. If nothing has been changed, it can be called again.
     fn run(&mut self) -> Result<(), JobError> {
         let Some(job) = &mut self.job else {
@@ -140,7 +140,7 @@ impl Unmap {
     }
 }
 
-impl Link for Unmap {
+impl Link for UnmapJob {
     fn below(&mut self) -> &mut Option<KBox<Self>> {
         &mut self.below
     }
@@ -275,7 +275,7 @@ impl Bar1 {
             attributes,
         );
         let mut job = self.vmm.prepare_map(pages.clone(), backing)?;
-        let unmap = Unmap {
+        let unmap = UnmapJob {
             job: Some(self.vmm.prepare_unmap(pages.clone())?),
             below: None,
         };
@@ -340,7 +340,7 @@ impl Bar1 {
     }
 
     /// Unmaps a mapping, or queues it for the next operation if that fails.
-    fn unmap(&self, mut unmap: KBox<Unmap>) -> Result<(), JobError> {
+    fn unmap(&self, mut unmap: KBox<UnmapJob>) -> Result<(), JobError> {
         let result = unmap.run();
         // After a teardown, all jobs fail.
         if unmap.job.is_some() && !self.is_closed.is_set() {
@@ -406,7 +406,7 @@ pub(crate) struct Bar1Mapping {
     range: Range<usize>,
     access: Access,
     /// Unmaps it, allocated beforehand so that it cannot fail for lack of memory.
-    unmap: Option<KBox<Unmap>>,
+    unmap: Option<KBox<UnmapJob>>,
 }
 
 impl Bar1Mapping {

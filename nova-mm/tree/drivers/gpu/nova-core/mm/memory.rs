@@ -334,7 +334,7 @@ impl Runs {
     /// [`ENOMEM`] if memory runs out.
     pub(super) fn push(&mut self, run: Run) -> Result {
         self.runs.push((self.pages(), run), GFP_KERNEL)?;
-        self.note_last_page(&run);
+        self.update_last_page(&run);
 
         Ok(())
     }
@@ -347,12 +347,12 @@ impl Runs {
             }
             _ => return false,
         }
-        self.note_last_page(run);
+        self.update_last_page(run);
 
         true
     }
 
-    fn note_last_page(&mut self, run: &Run) {
+    fn update_last_page(&mut self, run: &Run) {
         let last = run.address + (run.pages - 1) * PAGE_SIZE;
         self.last_page = self.last_page.max(last);
     }

@@ -36,7 +36,7 @@ pub(crate) use self::adopt::FirmwareEntry;
 
 mod prepare;
 use self::prepare::Need;
-pub(crate) use self::prepare::Spares;
+pub(crate) use self::prepare::PtPrealloc;
 
 mod segments;
 use self::segments::Source;
@@ -146,8 +146,8 @@ impl PageTables {
         self.is_intact
     }
 
-    /// Adds the tables that `change` of `pages` may need, from `spares`, and pins them. If it takes
-    /// more spares, returns how many, and changes nothing.
+    /// Adds the tables that `change` of `pages` may need, from `prealloc`, and pins them. If it takes
+    /// more prealloc, returns how many, and changes nothing.
     ///
     /// Neither allocates nor frees.
     ///
@@ -159,7 +159,7 @@ impl PageTables {
         hw: &MmuHw,
         change: &Change,
         pages: &Range<u64>,
-        spares: &mut Spares,
+        prealloc: &mut PtPrealloc,
     ) -> Result<Option<prepare::Counts>> {
         let levels = hw.format().levels();
 
@@ -168,7 +168,7 @@ impl PageTables {
             levels,
             pages,
             &need(hw, change, pages),
-            spares,
+            prealloc,
         )
     }
 

@@ -150,9 +150,9 @@ fn class(level_index: usize, child: Child, initial: Initial) -> usize {
 pub(crate) struct Counts([usize; CLASSES]);
 
 /// Tables that are allocated, and not in any page tables yet.
-pub(crate) struct Spares([Stack<Table>; CLASSES]);
+pub(crate) struct PtPrealloc([Stack<Table>; CLASSES]);
 
-impl Spares {
+impl PtPrealloc {
     pub(crate) fn new() -> Self {
         Self(core::array::from_fn(|_| Stack::new()))
     }
@@ -237,8 +237,8 @@ pub(super) fn zero(table: &mut Table, hw: &MmuHw) -> Result {
     Ok(())
 }
 
-/// Adds the tables that a job needs below `root` to those that exist, from `spares`, and pins all
-/// of them. If there are not enough spares, returns how many it takes, and changes nothing.
+/// Adds the tables that a job needs below `root` to those that exist, from `prealloc`, and pins all
+/// of them. If there are not enough prealloc, returns how many it takes, and changes nothing.
 ///
 /// Neither allocates nor frees.
 pub(super) fn pin(
@@ -246,14 +246,14 @@ pub(super) fn pin(
     levels: &[Level],
     pages: &Range<u64>,
     need: &Need<'_>,
-    spares: &mut Spares,
+    prealloc: &mut PtPrealloc,
 ) -> Result<Option<Counts>> {
     let mut counts = Counts([0; CLASSES]);
     count(Some(root), levels, 0, pages, need, &mut counts)?;
-    if !spares.are(&counts) {
+    if !prealloc.are(&counts) {
         return Ok(Some(counts));
     }
-    insert(root, levels, 0, pages, need, spares)?;
+    insert(root, levels, 0, pages, need, prealloc)?;
 
     Ok(None)
 }
@@ -291,20 +291,20 @@ fn insert(
     level_index: usize,
     pages: &Range<u64>,
     need: &Need<'_>,
-    spares: &mut Spares,
+    prealloc: &mut PtPrealloc,
 ) -> Result {
     let level = levels.get(level_index).ok_or(EINVAL)?;
 
     for_each_needed(level, pages, need, &mut |slot, below| {
         for (child, initial) in below.children() {
             if table.child(slot.index, child).is_none() {
-                let spare = spares.take(class(level_index + 1, child, initial));
+                let spare = prealloc.take(class(level_index + 1, child, initial));
                 table.replace_child(slot.index, child, Some(spare.ok_or(ENOSPC)?));
             }
             let table = table.child_mut(slot.index, child).ok_or(EINVAL)?;
             table.pin();
             if level.kind == EntryType::Pde {
-                insert(table, levels, level_index + 1, &slot.pages, need, spares)?;
+                insert(table, levels, level_index + 1, &slot.pages, need, prealloc)?;
             }
         }
 

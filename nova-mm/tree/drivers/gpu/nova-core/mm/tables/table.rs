@@ -196,7 +196,7 @@ impl Table {
         if self.nr_valid == 0 {
             self.set_prepared();
         } else {
-            self.forget_entries();
+            self.clear_shadow();
             self.state = TableState::Stale;
         }
     }
@@ -207,7 +207,7 @@ impl Table {
     }
 
     /// Marks all entries invalid, without writing VRAM.
-    fn forget_entries(&mut self) {
+    fn clear_shadow(&mut self) {
         self.nr_valid = 0;
         match &mut self.contents {
             Contents::Pages(valid) => *valid = ValidMap::new(),

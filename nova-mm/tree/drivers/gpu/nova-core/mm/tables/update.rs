@@ -136,7 +136,9 @@ impl<'a> Update<'a, '_> {
             if !table.is_valid(slot.index) {
                 continue;
             }
-            if Self::holds_only(table, level, &slot) && !Self::is_sparsely_filled(table, &slot) {
+            if Self::covers_all_valid(table, level, &slot)
+                && !Self::is_sparsely_filled(table, &slot)
+            {
                 self.clear_entry(table, slot.index)?;
                 continue;
             }
@@ -154,7 +156,7 @@ impl<'a> Update<'a, '_> {
 
     /// Returns whether an entry maps nothing but the pages of `slot`, so that it can be cleared as
     /// a whole.
-    fn holds_only(table: &Table, level: &Level, slot: &Slot) -> bool {
+    fn covers_all_valid(table: &Table, level: &Level, slot: &Slot) -> bool {
         let small = table.child(slot.index, Child::Small);
         if small.is_some_and(Table::is_firmware) {
             return false;
