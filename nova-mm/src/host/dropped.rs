@@ -46,7 +46,7 @@ fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Fixture<F>>) -> u64 {
     drop(vmm);
     // Each table is an object.
     assert!(host::live_objects() < mapped - 32);
-    let kept = data.kept() / PAGE_SIZE;
+    let kept = data.leaked() / PAGE_SIZE;
     drop((data, memory, gpu, hw));
     assert_eq!(host::live_objects(), live, "something leaks");
     assert_eq!(host::take_warnings(), 0);
@@ -99,15 +99,15 @@ fn dropped<F: TestFormat>() {
     let (data, memory) = (fixture.data.clone(), fixture.memory.clone());
     drop((fixture, vram));
     drop(job);
-    assert_eq!((data.avail(), data.kept()), (data.size(), 0));
-    assert_eq!((memory.avail(), memory.kept()), (memory.size(), 0));
+    assert_eq!((data.avail(), data.leaked()), (data.size(), 0));
+    assert_eq!((memory.avail(), memory.leaked()), (memory.size(), 0));
     drop((data, memory));
     assert_eq!(host::live_objects(), live);
 
     // Nor does anything stay allocated after a teardown.
     let fixture = mapped::<F>(true).unwrap();
     fixture.teardown().unwrap();
-    assert_eq!((fixture.data.kept(), fixture.memory.kept()), (0, 0));
+    assert_eq!((fixture.data.leaked(), fixture.memory.leaked()), (0, 0));
     drop(fixture);
     assert_eq!(host::live_objects(), live);
 }

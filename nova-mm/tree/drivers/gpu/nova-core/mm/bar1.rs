@@ -169,8 +169,8 @@ impl Mappable for Bar1Memory {
         self.vram.run(page)
     }
 
-    fn keep_allocated(&self) {
-        self.vram.keep_allocated();
+    fn leak_on_drop(&self) {
+        self.vram.leak_on_drop();
     }
 }
 

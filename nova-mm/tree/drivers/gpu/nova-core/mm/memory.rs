@@ -51,7 +51,7 @@ pub(crate) trait Mappable: Send + Sync {
     ///
     /// An address space calls this before it drops its reference if the GPU may still access the
     /// memory, because the TLB could not be invalidated.
-    fn keep_allocated(&self);
+    fn leak_on_drop(&self);
 }
 
 /// Contiguous pages of memory.
@@ -192,10 +192,10 @@ impl Backing {
         format.encode_run(&pte, size, count)
     }
 
-    /// Keeps the memory allocated; see [`Mappable::keep_allocated`].
-    pub(crate) fn keep_allocated(&self) {
+    /// Keeps the memory allocated; see [`Mappable::leak_on_drop`].
+    pub(crate) fn leak_on_drop(&self) {
         if let Some(memory) = &self.memory {
-            memory.keep_allocated();
+            memory.leak_on_drop();
         }
     }
 
@@ -221,12 +221,12 @@ pub(crate) struct SysMemory<T> {
     coherence: Coherence,
     owner: Option<T>,
     /// Whether the owner is leaked instead of dropped.
-    is_kept: Flag,
+    leak_on_drop: Flag,
 }
 
 impl<T> Drop for SysMemory<T> {
     fn drop(&mut self) {
-        if self.is_kept.is_set() {
+        if self.leak_on_drop.is_set() {
             core::mem::forget(self.owner.take());
         }
     }
@@ -279,7 +279,7 @@ impl<T: Send + Sync> SysMemory<T> {
             runs,
             coherence,
             owner: Some(owner),
-            is_kept: Flag::new(),
+            leak_on_drop: Flag::new(),
         })
     }
 }
@@ -304,8 +304,8 @@ impl<T: Send + Sync> Mappable for SysMemory<T> {
         self.runs.run(page)
     }
 
-    fn keep_allocated(&self) {
-        self.is_kept.set();
+    fn leak_on_drop(&self) {
+        self.leak_on_drop.set();
     }
 }
 

@@ -250,8 +250,8 @@ impl PageTables {
 
     /// Keeps the VRAM of the tables that are not the firmware's from being freed when they are
     /// dropped.
-    pub(crate) fn keep_allocated(&self) {
-        self.root.keep_allocated();
+    pub(crate) fn leak_on_drop(&self) {
+        self.root.leak_on_drop();
     }
 
     /// Calls `visit` with the address of each linked table that is not the firmware's.

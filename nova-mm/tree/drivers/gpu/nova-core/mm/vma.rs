@@ -97,15 +97,15 @@ impl VmaTree {
             };
             if let Some(replaced) = other.0.insert(node) {
                 // This cannot happen. If it did, the GPU could still reach the memory.
-                replaced.to_key_value().1.backing.keep_allocated();
+                replaced.to_key_value().1.backing.leak_on_drop();
             }
         }
     }
 
     /// Keeps all mapped memory from being freed when it is dropped.
-    pub(super) fn keep_allocated(&self) {
+    pub(super) fn leak_on_drop(&self) {
         for vma in self.0.values() {
-            vma.backing.keep_allocated();
+            vma.backing.leak_on_drop();
         }
     }
 

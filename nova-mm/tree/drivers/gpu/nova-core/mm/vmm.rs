@@ -84,7 +84,7 @@ pub(crate) mod tests;
 ///
 /// [`Self::teardown`] has to be called before the last reference is dropped, unless nothing is
 /// mapped: the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
-/// the tables and the mapped memory [stay allocated](crate::mm::memory::Mappable::keep_allocated).
+/// the tables and the mapped memory [stay allocated](crate::mm::memory::Mappable::leak_on_drop).
 #[pin_data]
 pub(crate) struct Vmm {
     hw: Arc<MmuHw>,
@@ -530,8 +530,8 @@ impl Drop for State {
         }
 
         // The GPU may access this VRAM. Kernel memory is freed.
-        self.vmas.keep_allocated();
-        self.tables.keep_allocated();
-        self.deferred.keep_allocated();
+        self.vmas.leak_on_drop();
+        self.tables.leak_on_drop();
+        self.deferred.leak_on_drop();
     }
 }

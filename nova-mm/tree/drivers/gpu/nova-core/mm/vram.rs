@@ -90,19 +90,19 @@ struct Regions {
     /// Blocks without an owner that must not be allocated again. No lock is taken and no memory
     /// allocated under this lock.
     #[pin]
-    kept: Mutex<Option<Pin<KBox<AllocatedBlocks>>>>,
+    leaked: Mutex<Option<Pin<KBox<AllocatedBlocks>>>>,
 }
 
 impl Regions {
     /// Adds blocks of `buddy` to those that stay allocated. Does not allocate memory.
-    fn keep(&self, mut blocks: Pin<KBox<AllocatedBlocks>>) {
-        let mut kept = self.kept.lock();
-        let Some(all) = &mut *kept else {
-            *kept = Some(blocks);
+    fn leak(&self, mut blocks: Pin<KBox<AllocatedBlocks>>) {
+        let mut leaked = self.leaked.lock();
+        let Some(all) = &mut *leaked else {
+            *leaked = Some(blocks);
             return;
         };
         let moved = all.as_mut().append(blocks.as_mut());
-        drop(kept);
+        drop(leaked);
 
         // This cannot fail, as the blocks are from the same allocator. Leaking them would still be
         // better than freeing them.
@@ -157,7 +157,7 @@ impl VramAllocator {
                 buddy,
                 _holes: holes,
                 size,
-                kept <- new_mutex!(None, "nova_core_mm_kept"),
+                leaked <- new_mutex!(None, "nova_core_mm_leaked"),
             }),
             GFP_KERNEL,
         )?;
@@ -173,11 +173,11 @@ impl VramAllocator {
     }
 
     /// Returns the number of bytes that have no owner and stay allocated; see
-    /// [`Vram::keep_allocated`].
+    /// [`Vram::leak_on_drop`].
     ///
     /// Context: may sleep.
-    pub(crate) fn kept(&self) -> u64 {
-        match &*self.0.kept.lock() {
+    pub(crate) fn leaked(&self) -> u64 {
+        match &*self.0.leaked.lock() {
             Some(blocks) => blocks.total_size(),
             None => 0,
         }
@@ -260,7 +260,7 @@ impl VramAllocator {
             blocks: Some(blocks),
             regions: self.0.clone(),
             is_zero,
-            is_kept: Flag::new(),
+            leak_on_drop: Flag::new(),
         })
     }
 
@@ -290,7 +290,7 @@ impl VramAllocator {
             blocks: Some(blocks),
             runs,
             regions: self.0.clone(),
-            is_kept: Flag::new(),
+            leak_on_drop: Flag::new(),
         })
     }
 }
@@ -306,16 +306,16 @@ pub(crate) struct Vram {
     /// New owner of the memory if it has to stay allocated.
     regions: Arc<Regions>,
     /// Whether it has to.
-    is_kept: Flag,
+    leak_on_drop: Flag,
 }
 
 impl Drop for Vram {
     fn drop(&mut self) {
-        if !self.is_kept.is_set() {
+        if !self.leak_on_drop.is_set() {
             return;
         }
         if let Some(blocks) = self.blocks.take() {
-            self.regions.keep(blocks);
+            self.regions.leak(blocks);
         }
     }
 }
@@ -359,15 +359,15 @@ impl Mappable for Vram {
     }
 
     /// Keeps the memory allocated for as long as the allocator exists, even after this is dropped.
-    fn keep_allocated(&self) {
-        self.is_kept.set();
+    fn leak_on_drop(&self) {
+        self.leak_on_drop.set();
     }
 }
 
 /// A page of VRAM for a page table, which is freed when this is dropped.
 ///
 /// The owner makes sure that the GPU no longer uses the table: no entry points to it, and the TLB
-/// has been invalidated since. If it cannot, it calls [`Self::keep_allocated`].
+/// has been invalidated since. If it cannot, it calls [`Self::leak_on_drop`].
 ///
 /// Dropping it may sleep; see the [module](self).
 ///
@@ -383,7 +383,7 @@ pub(crate) struct TablePage {
     regions: Arc<Regions>,
     is_zero: bool,
     /// Whether the page has to stay allocated.
-    is_kept: Flag,
+    leak_on_drop: Flag,
 }
 
 impl TablePage {
@@ -405,8 +405,8 @@ impl TablePage {
     }
 
     /// Keeps the page allocated for as long as the allocator exists, even after this is dropped.
-    pub(crate) fn keep_allocated(&self) {
-        self.is_kept.set();
+    pub(crate) fn leak_on_drop(&self) {
+        self.leak_on_drop.set();
     }
 }
 
@@ -415,8 +415,8 @@ impl Drop for TablePage {
         let Some(mut blocks) = self.blocks.take() else {
             return;
         };
-        if self.is_kept.is_set() {
-            self.regions.keep(blocks);
+        if self.leak_on_drop.is_set() {
+            self.regions.leak(blocks);
         } else if self.is_zero {
             blocks.as_mut().free_cleared();
         }

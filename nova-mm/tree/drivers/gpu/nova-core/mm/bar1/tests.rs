@@ -371,7 +371,7 @@ mod suite {
             ..
         } = fixture;
         drop((vram, bar1));
-        assert!(pool.kept() > PAGE_SIZE);
+        assert!(pool.leaked() > PAGE_SIZE);
         gpu.check_clean()
     }
 

@@ -120,7 +120,7 @@ mod suite {
     }
 
     #[test]
-    fn sysmem_keep_allocated_leaks_owner() -> Result {
+    fn sysmem_leak_on_drop_leaks_owner() -> Result {
         static DROPPED: Flag = Flag::new();
 
         struct StaticOwner;
@@ -133,7 +133,7 @@ mod suite {
 
         let ranges = [(0, PAGE_SIZE)].into_iter();
         let memory = SysMemory::new(ranges, Coherence::Coherent, StaticOwner)?;
-        memory.keep_allocated();
+        memory.leak_on_drop();
         drop(memory);
         assert!(!DROPPED.is_set());
 

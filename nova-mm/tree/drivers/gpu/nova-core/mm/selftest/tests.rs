@@ -77,7 +77,7 @@ mod suite {
 
         assert_eq!(run(&fixture), None);
         assert_eq!(vram.avail(), before);
-        assert_eq!(vram.kept(), 0);
+        assert_eq!(vram.leaked(), 0);
         assert!(fixture.gpu.take_bar1_fault().is_none());
 
         fixture.gpu.check_clean()
@@ -136,7 +136,7 @@ mod suite {
         assert_eq!(run(&fixture), Some(("page tables", timeout)));
         // The GPU may still access the memory, so it is never freed.
         let vram = fixture.mm.vram();
-        let kept = vram.kept();
+        let kept = vram.leaked();
         assert!(kept > 0);
         assert_eq!(vram.avail() + kept, vram.size());
 

@@ -246,12 +246,12 @@ impl Table {
 
     /// Keeps the memory of this table, and of all tables of the driver below it, from being freed
     /// when they are dropped.
-    pub(crate) fn keep_allocated(&self) {
+    pub(crate) fn leak_on_drop(&self) {
         if let Some(page) = &self.page {
-            page.keep_allocated();
+            page.leak_on_drop();
         }
         for child in self.children().iter().flatten() {
-            child.keep_allocated();
+            child.leak_on_drop();
         }
     }
 

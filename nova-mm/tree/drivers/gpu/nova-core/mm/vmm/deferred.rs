@@ -51,10 +51,10 @@ impl Removed {
     }
 
     /// Keeps the memory from being freed when it is dropped, and drops the tables.
-    fn keep_allocated(&mut self) {
-        self.vmas.keep_allocated();
+    fn leak_on_drop(&mut self) {
+        self.vmas.leak_on_drop();
         while let Some(table) = self.tables.pop() {
-            table.keep_allocated();
+            table.leak_on_drop();
         }
     }
 }
@@ -120,10 +120,10 @@ impl DeferredFrees {
     }
 
     /// Keeps the memory from being freed when it is dropped, and drops everything.
-    pub(super) fn keep_allocated(&mut self) {
+    pub(super) fn leak_on_drop(&mut self) {
         while let Some(mut removed) = self.jobs.pop() {
-            removed.keep_allocated();
+            removed.leak_on_drop();
         }
-        self.others.keep_allocated();
+        self.others.leak_on_drop();
     }
 }

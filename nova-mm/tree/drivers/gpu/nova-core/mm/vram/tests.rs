@@ -263,26 +263,26 @@ mod suite {
         let second = allocator.alloc(64 * KIB, PageSize::Size64K)?;
         let table = allocator.alloc_table()?;
         let other = allocator.alloc(8 * KIB, PageSize::Size4K)?;
-        assert_eq!(allocator.kept(), 0);
+        assert_eq!(allocator.leaked(), 0);
 
         let shared = first.clone();
-        first.keep_allocated();
-        first.keep_allocated();
-        table.keep_allocated();
-        second.keep_allocated();
+        first.leak_on_drop();
+        first.leak_on_drop();
+        table.leak_on_drop();
+        second.leak_on_drop();
         let address = table.address();
         drop((first, table));
         // There is another reference to the first one.
-        assert_eq!(allocator.kept(), 4 * KIB);
+        assert_eq!(allocator.leaked(), 4 * KIB);
         drop((shared, other, second));
-        assert_eq!(allocator.kept(), (12 + 64 + 4) * KIB);
+        assert_eq!(allocator.leaked(), (12 + 64 + 4) * KIB);
         assert_eq!(allocator.avail(), MIB - (12 + 64 + 4) * KIB);
 
         // It is not allocated again, and is freed with the last handle of the allocator.
         let rest = allocator.alloc(allocator.avail(), PageSize::Size4K)?;
         assert!(rest.ranges().all(|range| !range.contains(&address)));
         assert_eq!(allocator.alloc_table().err(), Some(ENOSPC));
-        rest.keep_allocated();
+        rest.leak_on_drop();
         drop(allocator);
         drop(rest);
 

@@ -129,7 +129,7 @@ pub(crate) fn interrupted_teardown_frees_nothing<F: TestFormat>() -> Result {
 
         let Fixture { vmm, data, gpu, .. } = fixture;
         drop(vmm);
-        ensure_eq!((data.avail(), data.kept()), (left, avail - left));
+        ensure_eq!((data.avail(), data.leaked()), (left, avail - left));
         gpu.check_clean()?;
     }
 
@@ -157,7 +157,7 @@ pub(crate) fn interrupted_teardown_keeps_tables<F: TestFormat>() -> Result {
     drop((vram, vmm));
     ensure_eq!(memory.avail() / PAGE_SIZE, free);
     let kept = usize_as_u64(tables.len()) * PAGE_SIZE;
-    ensure_eq!(memory.kept(), kept);
+    ensure_eq!(memory.leaked(), kept);
 
     Ok(())
 }

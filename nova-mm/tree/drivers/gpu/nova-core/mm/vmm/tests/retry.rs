@@ -197,8 +197,8 @@ pub(crate) fn busy_memory_is_kept<F: TestFormat>() -> Result {
         } = fixture;
         drop((vas, vmm));
         ensure_eq!((data.avail(), memory.avail() / PAGE_SIZE), left);
-        ensure_eq!(data.kept(), LARGE * PAGE_SIZE);
-        ensure_eq!(memory.kept(), table * PAGE_SIZE);
+        ensure_eq!(data.leaked(), LARGE * PAGE_SIZE);
+        ensure_eq!(memory.leaked(), table * PAGE_SIZE);
     }
 
     Ok(())
