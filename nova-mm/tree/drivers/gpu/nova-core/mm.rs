@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory management of the GPU: VRAM, page tables, address spaces and what the CPU sees of them.
+//! Memory management of the GPU: VRAM, page tables, address spaces and BAR1.
 //!
-//! The documentation of the whole is in `Documentation/gpu/nova/core/mm.rst`.
+//! See `Documentation/gpu/nova/core/mm.rst` for an overview.
 
 pub(crate) mod address;
 pub(crate) mod bar1;

@@ -156,9 +156,9 @@ pub(crate) fn pages(start: VirtualAddress, size: u64) -> Result<Range<Vfn>> {
     Ok(start.try_into()?..end.try_into()?)
 }
 
-/// The sizes of pages.
+/// A page size.
 ///
-/// Which of them exist depends on the format of the page tables and on the chip.
+/// The page table format and the chip determine which sizes exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PageSize {
     /// 4 KiB.

@@ -8,7 +8,7 @@ use kernel::sync::atomic::{
     Release, //
 };
 
-/// A flag that any thread can set, and that stays set.
+/// A flag that any thread can set and that is never cleared.
 ///
 /// A thread that finds it set also sees all earlier writes of the thread that set it.
 pub(crate) struct Flag(Atomic<i32>);

@@ -412,7 +412,7 @@ impl PageSizes {
         }
     }
 
-    /// Adds `size`.
+    /// Returns these sizes and `size`.
     pub(crate) const fn with(self, size: PageSize) -> Self {
         Self {
             bytes: self.bytes | size.bytes(),

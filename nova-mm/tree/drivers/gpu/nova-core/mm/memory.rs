@@ -26,14 +26,15 @@ use crate::mm::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// Memory that an address space can map, and that stays allocated for as long as this object lives.
+/// Memory that an address space can map. It stays allocated for the lifetime of the object.
 ///
 /// An address space holds a reference until the memory is unmapped and the TLB has been
-/// invalidated. Dropping that reference is how the owner learns that the GPU no longer uses it.
+/// invalidated. When it drops the reference, the GPU no longer accesses the memory, unless
+/// [`Self::leak_on_drop`] has been called.
 ///
-/// Pages are of [`PAGE_SIZE`] bytes and counted from the start of the memory. No method sleeps.
+/// Pages have [`PAGE_SIZE`] bytes and are counted from the start of the memory. No method sleeps.
 pub(crate) trait Mappable: Send + Sync {
-    /// Returns which memory it is.
+    /// Returns the aperture of the memory.
     fn aperture(&self) -> Aperture;
 
     /// Returns the number of pages.
@@ -42,15 +43,16 @@ pub(crate) trait Mappable: Send + Sync {
     /// Returns the highest address of a page in bytes, a multiple of [`PAGE_SIZE`].
     fn last_page(&self) -> u64;
 
-    /// Returns the contiguous memory from page `page` on; [`None`] if there is no such page.
+    /// Returns the contiguous memory that starts with page `page`, or [`None`] if `page` is out of
+    /// range.
     ///
-    /// The time that this takes must grow no faster than the logarithm of the number of runs.
+    /// Must take at most logarithmic time in the number of runs.
     fn run(&self, page: u64) -> Option<Run>;
 
-    /// Keeps the memory allocated forever.
+    /// Makes dropping the object leak the memory.
     ///
-    /// An address space calls this before it drops its reference if the GPU may still access the
-    /// memory, because the TLB could not be invalidated.
+    /// An address space calls this before it drops its reference if the TLB could not be
+    /// invalidated, so that the GPU may still access the memory.
     fn leak_on_drop(&self);
 }
 
@@ -63,18 +65,18 @@ pub(crate) struct Run {
     pub(crate) pages: u64,
 }
 
-/// What is behind a range of virtual addresses.
+/// The backing of a range of virtual addresses: memory, or nothing if the range is sparse.
 #[derive(Clone)]
 pub(crate) struct Backing {
     /// The memory; [`None`] for a sparse range, in which reads return zero and writes are dropped.
     memory: Option<Arc<dyn Mappable>>,
-    /// Number of the page of `memory` behind the first page of the range.
+    /// Number of the page of `memory` that backs the first page of the range.
     first: u64,
     attributes: PageAttributes,
 }
 
 impl Backing {
-    /// Backs a range with `memory`, from its page `first` on.
+    /// Backs a range with `memory`, starting with its page `first`.
     pub(crate) fn new(memory: Arc<dyn Mappable>, first: u64, attributes: PageAttributes) -> Self {
         Self {
             memory: Some(memory),
@@ -83,7 +85,7 @@ impl Backing {
         }
     }
 
-    /// Backs a range with nothing, so that accesses do not fault.
+    /// Creates the backing of a sparse range.
     pub(crate) fn sparse() -> Self {
         Self {
             memory: None,
@@ -92,7 +94,7 @@ impl Backing {
         }
     }
 
-    /// Returns the same memory with another access.
+    /// Returns a backing by the same memory, with access `access`.
     pub(crate) fn with_access(&self, access: Access) -> Self {
         let mut backing = self.clone();
         backing.attributes.access = access;
@@ -106,7 +108,8 @@ impl Backing {
         &self.attributes
     }
 
-    /// Returns whether there is memory, and the access to it is not `access`.
+    /// Returns whether [`Self::set_access`] changes the entries: the range is not sparse, and its
+    /// access is not `access`.
     pub(crate) fn is_changed_by(&self, access: Access) -> bool {
         self.memory.is_some() && self.attributes.access != access
     }
@@ -116,7 +119,7 @@ impl Backing {
         self.attributes.access = access;
     }
 
-    /// Returns what is behind the part of the range that starts at its page `page`.
+    /// Returns the backing of the part of the range that starts at its page `page`.
     pub(crate) fn after(&self, page: u64) -> Self {
         Self {
             first: self.first + page,
@@ -129,7 +132,7 @@ impl Backing {
         self.memory.is_none()
     }
 
-    /// Checks that `pages` pages can be mapped, so that encoding their entries cannot fail.
+    /// Checks that `pages` pages can be mapped, so that encoding their entries later cannot fail.
     ///
     /// # Errors
     ///
@@ -148,11 +151,11 @@ impl Backing {
         Ok(())
     }
 
-    /// Returns the contiguous memory behind the page `page` of the range, and what follows it.
+    /// Returns the contiguous memory that backs the range from its page `page` on.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if there is no such page.
+    /// [`EINVAL`] if `page` is out of range.
     pub(crate) fn run(&self, page: u64) -> Result<Run> {
         match &self.memory {
             Some(memory) => memory.run(self.first + page).ok_or(EINVAL),
@@ -163,10 +166,10 @@ impl Backing {
         }
     }
 
-    /// Returns whether pages of `size` can map it.
+    /// Returns whether pages of `size` can map the memory.
     ///
-    /// Only VRAM is mapped by pages above 4 KiB: the pages of system memory are rarely contiguous,
-    /// and nouveau does not use larger ones for it either (`vmmgp100.c`).
+    /// System memory is mapped by pages of 4 KiB only: it is rarely contiguous, and nouveau does
+    /// not use larger pages for it either (`vmmgp100.c`).
     pub(crate) fn allows(&self, size: PageSize) -> bool {
         match &self.memory {
             Some(memory) => size == PageSize::Size4K || memory.aperture() == Aperture::Vram,
@@ -192,7 +195,7 @@ impl Backing {
         format.encode_run(&pte, size, count)
     }
 
-    /// Keeps the memory allocated; see [`Mappable::leak_on_drop`].
+    /// Makes dropping the memory leak it; see [`Mappable::leak_on_drop`].
     pub(crate) fn leak_on_drop(&self) {
         if let Some(memory) = &self.memory {
             memory.leak_on_drop();
@@ -213,9 +216,9 @@ impl Backing {
     }
 }
 
-/// System memory that the GPU accesses over the bus, and its owner.
+/// System memory that the GPU accesses over the bus. It can be scattered.
 ///
-/// It can be scattered. The owner keeps it allocated and mapped for DMA, and is dropped with this.
+/// The owner keeps the memory allocated and mapped for DMA, and is dropped with this object.
 pub(crate) struct SysMemory<T> {
     runs: Runs,
     coherence: Coherence,
@@ -235,23 +238,21 @@ impl<T> Drop for SysMemory<T> {
 /// Whether the GPU's accesses to system memory are coherent with the caches of the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coherence {
-    /// They are: the GPU snoops the caches.
+    /// The GPU snoops the caches.
     Coherent,
-    /// They are not: the driver has to clean and invalidate the caches.
+    /// The driver has to clean and invalidate the caches.
     NonCoherent,
 }
 
 impl<T: Send + Sync> SysMemory<T> {
-    /// Creates the description of memory at the DMA addresses `ranges`, given as address and size
-    /// in bytes, in the order in which they are to be mapped.
-    ///
-    /// Context: may sleep; allocates.
+    /// Describes memory at DMA addresses: `ranges` are pairs of address and size in bytes, in the
+    /// order in which they are mapped. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there is no range, or an address or a size is not a multiple of
-    ///   [`PAGE_SIZE`], a size is zero, or a range wraps around.
-    /// - [`ENOMEM`] if memory runs out.
+    /// - [`EINVAL`] if `ranges` is empty, an address or a size is not a multiple of [`PAGE_SIZE`],
+    ///   a size is zero, or a range wraps around.
+    /// - [`ENOMEM`] if memory allocation fails.
     pub(crate) fn new(
         ranges: impl Iterator<Item = (u64, u64)>,
         coherence: Coherence,
@@ -311,9 +312,9 @@ impl<T: Send + Sync> Mappable for SysMemory<T> {
 
 /// Consecutive runs of pages, for implementations of [`Mappable`].
 pub(super) struct Runs {
-    /// The runs, and the number of the first page of each.
+    /// The runs, each with the number of its first page.
     runs: KVec<(u64, Run)>,
-    /// The highest address of a page in bytes, zero if there is none.
+    /// The highest address of a page in bytes; zero without runs.
     last_page: u64,
 }
 
@@ -325,13 +326,11 @@ impl Runs {
         }
     }
 
-    /// Adds a run after the others.
-    ///
-    /// Context: may sleep; allocates.
+    /// Appends a run. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(super) fn push(&mut self, run: Run) -> Result {
         self.runs.push((self.pages(), run), GFP_KERNEL)?;
         self.update_last_page(&run);
@@ -339,7 +338,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Adds a run to the last one if it continues it, and returns whether it does.
+    /// Merges a run into the last one if their memory is contiguous, and returns whether it is.
     fn extend(&mut self, run: &Run) -> bool {
         match self.runs.last_mut() {
             Some((_, last)) if last.address + last.pages * PAGE_SIZE == run.address => {
@@ -367,12 +366,13 @@ impl Runs {
         self.runs.last().map_or(0, |(first, run)| first + run.pages)
     }
 
-    /// Returns the highest address of a page in bytes, zero if there is none.
+    /// Returns the highest address of a page in bytes, or zero without runs.
     pub(super) fn last_page(&self) -> u64 {
         self.last_page
     }
 
-    /// Returns the rest of the run that page `page` lies in, from that page on.
+    /// Returns the part of a run that starts with page `page`, or [`None`] if `page` is out of
+    /// range.
     pub(super) fn run(&self, page: u64) -> Option<Run> {
         let behind = self.runs.partition_point(|(first, _)| *first <= page);
         let (first, run) = self.runs.get(behind.checked_sub(1)?)?;

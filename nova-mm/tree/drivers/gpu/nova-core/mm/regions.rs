@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The framebuffer as the GSP describes it, and what of it is for the driver to use.
+//! The GPU's memory as the GSP describes it, and the regions that the driver may use.
 //!
-//! The firmware owns the GPU's memory and says which regions of it are free, and where it put the
-//! page tables of BAR1. All that is done here is to check what it says. Memory is corrupted if that
-//! is wrong, or was misunderstood, so it is taken as a whole or refused: nothing is corrected.
+//! The firmware owns the GPU's memory. It reports which regions are free to use and where it has
+//! placed the page tables of BAR1. This module only checks that description. Using a wrong or
+//! misunderstood description would corrupt memory, so an inconsistent one is rejected as a whole
+//! and never corrected.
 //!
-//! The layout of the description is that of `ctrl2080fb.h` and `gsp_static_config.h` in
+//! The layout of the description comes from `ctrl2080fb.h` and `gsp_static_config.h` in
 //! open-gpu-kernel-modules.
 
 use core::ops::Range;
@@ -28,7 +29,7 @@ use crate::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The memory of a GPU.
+/// The checked description of a GPU's memory.
 ///
 /// # Invariants
 ///
@@ -43,13 +44,11 @@ pub(crate) struct FbInfo {
 }
 
 impl FbInfo {
-    /// Checks a description of the framebuffer.
-    ///
-    /// Context: may sleep, for it allocates memory.
+    /// Checks a description of the memory. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
-    /// What is wrong with the description. It converts into an [`Error`].
+    /// An [`FbRegionError`], which names the check that failed and converts into an [`Error`].
     pub(crate) fn new(description: &FbDescription<'_>) -> Result<Self, FbRegionError> {
         let regions = description.regions.all()?;
         let mut usable = KVec::with_capacity(regions.len(), GFP_KERNEL)
@@ -74,8 +73,8 @@ impl FbInfo {
         }
         sort_by_start(&mut usable);
 
-        // INVARIANT: All of this was checked, here or above. That regions neither wrap around nor
-        // are empty is checked before two of them are compared.
+        // INVARIANT: The loop checks each region, then compares it with the regions before it.
+        // `usable` has been sorted, and is not empty. `check_bar1_pdb` checks the page directory.
         Ok(Self {
             range: VramAddress::new(0)..VramAddress::new(end),
             bar1_pdb: check_bar1_pdb(description, end, &usable)?,
@@ -83,13 +82,14 @@ impl FbInfo {
         })
     }
 
-    /// Returns the addresses of all of the memory, including holes and the memory of the firmware.
-    /// The GSP reports the end.
+    /// Returns the address range of the whole memory, including holes and memory of the firmware.
+    ///
+    /// It ends at the reported size or at the end of the last region, whichever is higher.
     pub(crate) fn range(&self) -> Range<VramAddress> {
         self.range.clone()
     }
 
-    /// Returns the memory that the driver may use, in ascending order.
+    /// Returns the regions that the driver may use, in ascending order.
     pub(crate) fn usable_regions(&self) -> &[Range<VramAddress>] {
         &self.usable
     }
@@ -100,8 +100,10 @@ impl FbInfo {
     }
 }
 
-/// Sorts a handful of ranges. The sort of the `core` crate is made for many, and its panics are not
-/// known to objtool.
+/// Sorts at most [`FbRegions::MAX`] ranges.
+///
+/// An insertion sort is fast enough for so few. objtool does not know the panic functions that the
+/// sort of the `core` crate calls.
 fn sort_by_start(ranges: &mut [Range<VramAddress>]) {
     for sorted in 1..ranges.len() {
         let mut at = sorted;
@@ -112,16 +114,16 @@ fn sort_by_start(ranges: &mut [Range<VramAddress>]) {
     }
 }
 
-/// What a [`FbInfo`] is made from.
+/// The input of [`FbInfo::new`].
 pub(crate) struct FbDescription<'a> {
-    /// Size of the memory in bytes, as reported by the GSP. The memory ends at a higher address if
-    /// there are holes in it.
+    /// Size of the memory in bytes, as reported by the GSP. If the memory has holes, it ends at a
+    /// higher address.
     pub(crate) length: u64,
-    /// What the driver itself has given to the firmware: half-open ranges of addresses.
+    /// Half-open address ranges that the driver has assigned to the firmware.
     pub(crate) firmware: &'a [Range<u64>],
-    /// What the GSP says of the regions.
+    /// The regions, as reported by the GSP.
     pub(crate) regions: &'a FbRegions,
-    /// Where the GSP says that the root page directory of BAR1 is.
+    /// Address of the root page directory of BAR1, as reported by the GSP.
     pub(crate) bar1_pdb: u64,
 }
 
@@ -147,12 +149,12 @@ fn check_bar1_pdb(
     Ok(pdb)
 }
 
-/// The regions of the framebuffer as the GSP describes them, not checked.
+/// The regions that the GSP reports, not checked yet.
 #[derive(Clone)]
 pub(crate) struct FbRegions {
     /// Number of regions.
     pub(crate) count: u32,
-    /// The regions, and whatever comes after them.
+    /// The regions. Elements from index `count` on have no meaning.
     pub(crate) table: [FbRegion; FbRegions::MAX],
 }
 
@@ -168,31 +170,33 @@ impl FbRegions {
     }
 }
 
-/// A region of the framebuffer as the GSP describes it, not checked.
+/// A region that the GSP reports, not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FbRegion {
     /// Address of the first byte.
     pub(crate) base: u64,
     /// Address of the last byte.
     pub(crate) limit: u64,
-    /// Number of bytes in it that the firmware keeps for itself.
+    /// Number of bytes in the region that the firmware has reserved for itself.
     pub(crate) reserved: u64,
     /// Whether only protected clients of the GPU have access.
     pub(crate) is_protected: bool,
-    /// Whether it can hold compressed surfaces.
+    /// Whether the region can hold compressed surfaces.
     pub(crate) supports_compression: bool,
-    /// Whether it can hold what a display shows: "isochronous" accesses.
+    /// Whether the region can hold surfaces that a display scans out, which takes "isochronous"
+    /// accesses.
     pub(crate) supports_iso: bool,
 }
 
 impl FbRegion {
-    /// Returns whether the driver may allocate all of the region, for any purpose.
+    /// Returns whether the driver may allocate the whole region, for any purpose.
     fn is_usable(&self) -> bool {
         self.reserved == 0 && !self.is_protected && self.supports_compression && self.supports_iso
     }
 
-    /// Checks the region by itself, and returns its exclusive end. For regions that are not used,
-    /// this checks only that they are ranges.
+    /// Checks a region on its own and returns its exclusive end.
+    ///
+    /// Regions that the driver does not use only have to be valid ranges.
     fn check(&self, description: &FbDescription<'_>) -> Result<u64, FbRegionError> {
         if self.limit < self.base {
             return Err(FbRegionError::Inverted(*self));
@@ -219,9 +223,9 @@ impl FbRegion {
         Ok(end)
     }
 
-    /// Checks that no memory is in this region and in `other`, unless neither is used.
+    /// Checks that this region does not overlap `other`, unless the driver uses neither.
     ///
-    /// Both have been checked for themselves.
+    /// Both regions have passed [`Self::check`].
     fn check_against(&self, other: &Self) -> Result<(), FbRegionError> {
         if (self.is_usable() || other.is_usable())
             && self.base <= other.limit
@@ -240,26 +244,27 @@ impl fmt::Display for FbRegion {
     }
 }
 
-/// Why a description of the framebuffer is refused.
+/// The reason to reject a description of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FbRegionError {
-    /// There are more regions than can be described.
+    /// The number of regions exceeds [`FbRegions::MAX`].
     TooManyRegions(u32),
-    /// There is no region that the driver may use.
+    /// The driver may not use any of the regions.
     NoUsableRegion,
     /// The region ends before it starts.
     Inverted(FbRegion),
-    /// The region ends with the last address there is.
+    /// The exclusive end of the region does not fit into 64 bits.
     EndOverflows(FbRegion),
-    /// A bound of the region is no multiple of 4 KiB.
+    /// A bound of the region is not a multiple of 4 KiB.
     Misaligned(FbRegion),
-    /// There is memory in the region that the driver has given to the firmware.
+    /// The region overlaps memory that the driver has assigned to the firmware.
     OverlapsFirmware(FbRegion),
-    /// There is memory in both regions.
+    /// The regions overlap.
     Overlaps(FbRegion, FbRegion),
-    /// The root page directory of BAR1 cannot be at this address.
+    /// The root page directory of BAR1 cannot be at this address, which is misaligned, beyond the
+    /// end of the memory, or in memory that the driver may allocate.
     Bar1Pdb(u64),
-    /// The description could not be checked.
+    /// The driver failed to check the description.
     Failed(Error),
 }
 
@@ -267,18 +272,18 @@ impl fmt::Display for FbRegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (region, what) = match self {
             Self::TooManyRegions(count) => {
-                return f.write_fmt(fmt!("{count} regions are too many"));
+                return f.write_fmt(fmt!("too many regions: {count}"));
             }
             Self::NoUsableRegion => return f.write_str("no region is usable"),
             Self::Overlaps(region, other) => {
                 return f.write_fmt(fmt!("regions {region} and {other} overlap"));
             }
             Self::Bar1Pdb(address) => {
-                return f.write_fmt(fmt!("BAR1's root page directory is at {address:#x}"));
+                return f.write_fmt(fmt!("invalid BAR1 page directory address {address:#x}"));
             }
             Self::Failed(error) => return f.write_fmt(fmt!("{error:?}")),
             Self::Inverted(region) => (region, "is inverted"),
-            Self::EndOverflows(region) => (region, "ends with the last address"),
+            Self::EndOverflows(region) => (region, "exceeds the address space"),
             Self::Misaligned(region) => (region, "is not aligned to 4 KiB"),
             Self::OverlapsFirmware(region) => (region, "overlaps the firmware"),
         };
@@ -287,7 +292,8 @@ impl fmt::Display for FbRegionError {
     }
 }
 
-/// [`ENODEV`] if no region is usable, else [`EINVAL`], unless the error was one of the driver's.
+/// Returns [`ENODEV`] if no region is usable, the error of the driver if the description could not
+/// be checked, and [`EINVAL`] otherwise.
 impl From<FbRegionError> for Error {
     fn from(error: FbRegionError) -> Self {
         match error {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who owns which part of VRAM.
+//! Allocation of VRAM.
 //!
-//! All of it is handed out by one [`VramAllocator`], as [`Vram`] for whatever is to be mapped or as
-//! a [`TablePage`] for a page table. Dropping these frees the memory, unless the GPU may still
+//! One [`VramAllocator`] manages all usable VRAM. It returns [`Vram`] for memory to be mapped, and
+//! a [`TablePage`] for a page table. Dropping either frees the memory, unless the GPU may still
 //! access it.
 //!
 //! # Context
 //!
-//! The allocator has a lock of its own, under which it allocates kernel memory. Hence allocating or
-//! freeing VRAM may sleep and may wait for reclaim: jobs do so in the stages "prepare" and "free",
-//! never in "run", and without holding a lock that "run" takes.
+//! The allocator allocates kernel memory while it holds its lock, so allocating and freeing VRAM
+//! may sleep and may wait for reclaim. Jobs do so in the stages "prepare" and "free" only, never in
+//! "run", and never while holding a lock that "run" takes.
 
 use core::ops::Range;
 
@@ -55,7 +55,7 @@ use crate::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// Sizes and alignments of blocks that an allocation can ask for, the largest one first.
+/// Block sizes that an allocation can request, in descending order.
 const BLOCKS: [PageSize; 5] = [
     PageSize::Size256G,
     PageSize::Size512M,
@@ -66,16 +66,16 @@ const BLOCKS: [PageSize; 5] = [
 
 /// The allocator of VRAM.
 ///
-/// A clone is another handle to the same allocator, which lives until the last handle is dropped
-/// and all that was allocated is freed. Any number of threads can use it at the same time.
+/// A clone is another handle to the same allocator. The allocator lives until the last handle is
+/// dropped and all allocated memory is freed. Threads can use it concurrently.
 #[derive(Clone)]
 pub(crate) struct VramAllocator(Arc<Regions>);
 
 /// The memory that a [`VramAllocator`] manages.
 ///
-/// A buddy allocator aligns blocks in the range that it manages. That range begins at address zero,
-/// whatever the first usable address is, so that the blocks are aligned in VRAM, too, and one
-/// allocation can be made of memory from several regions.
+/// A buddy allocator aligns blocks relative to the start of its range. The range starts at address
+/// zero, not at the first usable address, so that blocks are also aligned in VRAM. A single buddy
+/// allocator for all regions allows an allocation to span several of them.
 ///
 /// # Invariants
 ///
@@ -83,18 +83,18 @@ pub(crate) struct VramAllocator(Arc<Regions>);
 #[pin_data]
 struct Regions {
     buddy: GpuBuddy,
-    /// Keeps what is not usable from being allocated.
+    /// Reservations of the unusable memory between the regions.
     _holes: KVec<Pin<KBox<AllocatedBlocks>>>,
     /// The sum of the sizes of the usable regions in bytes.
     size: u64,
-    /// Blocks without an owner that must not be allocated again. No lock is taken and no memory
-    /// allocated under this lock.
+    /// Leaked blocks, which have no owner and must not be allocated again. No lock is taken and no
+    /// memory is allocated under this lock.
     #[pin]
     leaked: Mutex<Option<Pin<KBox<AllocatedBlocks>>>>,
 }
 
 impl Regions {
-    /// Adds blocks of `buddy` to those that stay allocated. Does not allocate memory.
+    /// Adds blocks of `buddy` to the leaked blocks. Does not allocate memory.
     fn leak(&self, mut blocks: Pin<KBox<AllocatedBlocks>>) {
         let mut leaked = self.leaked.lock();
         let Some(all) = &mut *leaked else {
@@ -104,8 +104,8 @@ impl Regions {
         let moved = all.as_mut().append(blocks.as_mut());
         drop(leaked);
 
-        // This cannot fail, as the blocks are from the same allocator. Leaking them would still be
-        // better than freeing them.
+        // Appending cannot fail, because the blocks come from the same allocator. If it did, they
+        // still must not be freed.
         if moved.is_err() {
             core::mem::forget(blocks);
         }
@@ -113,16 +113,14 @@ impl Regions {
 }
 
 impl VramAllocator {
-    /// Creates an allocator of the memory in `regions`, half-open ranges in ascending order, whose
-    /// bounds are multiples of 4 KiB.
-    ///
-    /// Context: may sleep.
+    /// Creates an allocator of the memory in `regions`: half-open ranges in ascending order, whose
+    /// bounds are multiples of 4 KiB. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there is no region, or if a region is empty or inverted, not aligned, or
-    ///   starts before the end of the one before it.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`EINVAL`] if `regions` is empty, or if a region is empty, inverted, misaligned, or starts
+    ///   before the end of the previous one.
+    /// - [`ENOMEM`] if memory allocation fails.
     pub(crate) fn new(regions: &[Range<VramAddress>]) -> Result<Self> {
         let end = regions.last().ok_or(EINVAL)?.end;
         let buddy = GpuBuddy::new(GpuBuddyParams {
@@ -134,10 +132,10 @@ impl VramAllocator {
         let mut size = 0;
         let mut free_from = 0;
 
-        // INVARIANT: What lies before, between and after the regions is reserved, or beyond the
-        // addresses of the allocator.
+        // INVARIANT: The loop reserves the gaps before and between the regions. The range of
+        // `buddy` ends with the last region.
         for region in regions {
-            // The bounds have to be those of pages.
+            // The conversions check the alignment.
             let start = Pfn::try_from(region.start)?.address().into_raw();
             let end = Pfn::try_from(region.end)?.address().into_raw();
 
@@ -165,17 +163,12 @@ impl VramAllocator {
         Ok(Self(regions))
     }
 
-    /// Returns the number of bytes of usable memory, allocated or not.
-    ///
-    /// Context: any.
+    /// Returns the size of the usable memory in bytes, allocated or not. Does not sleep.
     pub(crate) fn size(&self) -> u64 {
         self.0.size
     }
 
-    /// Returns the number of bytes that have no owner and stay allocated; see
-    /// [`Vram::leak_on_drop`].
-    ///
-    /// Context: may sleep.
+    /// Returns the number of leaked bytes; see [`Vram::leak_on_drop`]. May sleep.
     pub(crate) fn leaked(&self) -> u64 {
         match &*self.0.leaked.lock() {
             Some(blocks) => blocks.total_size(),
@@ -183,32 +176,28 @@ impl VramAllocator {
         }
     }
 
-    /// Returns the number of bytes that are not allocated.
-    ///
-    /// Context: may sleep. Other threads may change the value before the caller looks at it.
+    /// Returns the number of free bytes, which other threads may change at any time. May sleep.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn avail(&self) -> u64 {
         self.0.buddy.avail()
     }
 
-    /// Allocates `size` bytes, not necessarily in one piece.
+    /// Allocates `size` bytes, which need not be contiguous. May sleep; see the [module](self).
     ///
-    /// The content is undefined: it may be what another process left there. Whoever hands the
-    /// memory to user space has to clear it first.
+    /// The content is undefined and may be stale data of another process. Callers must clear the
+    /// memory before they expose it to user space.
     ///
-    /// If possible, the memory comes in blocks that are at least `min_page` in size, and aligned to
-    /// it; only the last ones may be smaller, if `size` is no multiple of it. If this is not
-    /// possible, for there is not enough such memory, the next smaller size of a page is tried, and
-    /// so on. Hence whoever maps the memory has to look at the ranges that it got.
-    ///
-    /// Context: may sleep, see the [module](self).
+    /// The allocator prefers blocks of at least `min_page`, aligned to `min_page`; only the last
+    /// blocks are smaller if `size` is not a multiple of it. Without enough such blocks, it falls
+    /// back to the next smaller page size, and so on. Callers must therefore use the ranges that
+    /// they get, not the size that they requested.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `size` is zero or no multiple of 4 KiB.
-    /// - [`E2BIG`] if `size` is more than all of the usable memory.
-    /// - [`ENOSPC`] if there is not that much free memory.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`EINVAL`] if `size` is zero or not a multiple of 4 KiB.
+    /// - [`E2BIG`] if `size` exceeds the size of the usable memory.
+    /// - [`ENOSPC`] if not enough memory is free.
+    /// - [`ENOMEM`] if memory allocation fails.
     pub(crate) fn alloc(&self, size: u64, min_page: PageSize) -> Result<Vram> {
         if size == 0 || size % PAGE_SIZE != 0 {
             return Err(EINVAL);
@@ -219,7 +208,7 @@ impl VramAllocator {
 
         for block in BLOCKS.into_iter().filter(|&block| block <= min_page) {
             match self.alloc_blocks(size, block) {
-                // With `E2BIG`, `size` exceeds the memory only when rounded up to such blocks.
+                // `E2BIG` means that `size` exceeds the memory only if it is rounded up to `block`.
                 Err(error) if error == ENOSPC || error == E2BIG => continue,
                 result => return result,
             }
@@ -228,18 +217,16 @@ impl VramAllocator {
         Err(ENOSPC)
     }
 
-    /// Allocates a page for a page table, at the top of VRAM.
+    /// Allocates a page for a page table, at the top of VRAM. May sleep; see the [module](self).
     ///
-    /// That keeps page tables together and away from the memory that they map, whose large blocks
-    /// they would otherwise split. Pages that are [known to be zero](TablePage::is_zero) are
+    /// Allocating from the top keeps page tables together, so that they do not split the large
+    /// blocks that mapped memory needs. Pages that are [known to be zero](TablePage::is_zero) are
     /// preferred.
-    ///
-    /// Context: may sleep, see the [module](self).
     ///
     /// # Errors
     ///
-    /// - [`ENOSPC`] if there is no free page.
-    /// - [`ENOMEM`] if there is no memory for the allocator's own data.
+    /// - [`ENOSPC`] if no page is free.
+    /// - [`ENOMEM`] if memory allocation fails.
     pub(crate) fn alloc_table(&self) -> Result<TablePage> {
         let blocks = KBox::pin_init(
             self.0.buddy.alloc_blocks(
@@ -253,8 +240,8 @@ impl VramAllocator {
         let block = blocks.iter().next().ok_or(ENOSPC)?;
         let (address, is_zero) = (VramAddress::new(block.offset()), block.is_clear());
 
-        // INVARIANT: `address` is that of the only block. A block that is marked clear was freed by
-        // the owner of a `TablePage` that it knew to be zero.
+        // INVARIANT: `blocks` is a single block of 4 KiB, which starts at `address`. It is marked
+        // clear only if a `TablePage` that contained zeros has freed it.
         Ok(TablePage {
             address,
             blocks: Some(blocks),
@@ -264,7 +251,7 @@ impl VramAllocator {
         })
     }
 
-    /// Allocates `size` bytes in blocks of at least `block`.
+    /// Allocates `size` bytes in blocks of at least `block` bytes.
     fn alloc_blocks(&self, size: u64, block: PageSize) -> Result<Vram> {
         let bytes = usize::from_safe_cast(block.bytes());
         let alignment = Alignment::new_checked(bytes).ok_or(EINVAL)?;
@@ -295,17 +282,17 @@ impl VramAllocator {
     }
 }
 
-/// VRAM that is allocated, and freed when this is dropped.
+/// Allocated VRAM, which is freed on drop.
 ///
 /// It can be shared between threads. Dropping it may sleep; see the [module](self).
 pub(crate) struct Vram {
-    /// The memory; [`None`] only while this is being dropped.
+    /// The memory; [`None`] only during drop.
     blocks: Option<Pin<KBox<AllocatedBlocks>>>,
-    /// Where it is, in the order in which it is mapped.
+    /// The addresses of the memory, in the order in which it is mapped.
     runs: Runs,
-    /// New owner of the memory if it has to stay allocated.
+    /// The allocator, which gets the memory if it is leaked.
     regions: Arc<Regions>,
-    /// Whether it has to.
+    /// Whether the memory is leaked instead of freed.
     leak_on_drop: Flag,
 }
 
@@ -327,11 +314,12 @@ impl Vram {
         self.pages() * PAGE_SIZE
     }
 
-    /// Returns where the memory is, in the order in which it is mapped. Does not sleep.
+    /// Returns the address ranges of the memory, in the order in which it is mapped. Does not
+    /// sleep.
     ///
-    /// The ranges are half-open. The size of each is a power of two, at least 4 KiB and at most
-    /// that of the range before it, and its start is a multiple of its size. So if the first one is
-    /// mapped at a multiple of its size, then all of them are.
+    /// The ranges are half-open. The size of each is a power of two, at least 4 KiB and at most the
+    /// size of the previous range, and its start is a multiple of its size. If the first range is
+    /// mapped at a multiple of its size, then so are all others.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<VramAddress>> + '_ {
         self.runs.iter().map(|run| {
             let end = run.address + run.pages * PAGE_SIZE;
@@ -358,16 +346,17 @@ impl Mappable for Vram {
         self.runs.run(page)
     }
 
-    /// Keeps the memory allocated for as long as the allocator exists, even after this is dropped.
+    /// Makes dropping this leak the memory: it stays allocated for the lifetime of the allocator.
     fn leak_on_drop(&self) {
         self.leak_on_drop.set();
     }
 }
 
-/// A page of VRAM for a page table, which is freed when this is dropped.
+/// A page of VRAM for a page table, which is freed on drop.
 ///
-/// The owner makes sure that the GPU no longer uses the table: no entry points to it, and the TLB
-/// has been invalidated since. If it cannot, it calls [`Self::leak_on_drop`].
+/// Before the drop, the owner must ensure that the GPU no longer uses the table: that no entry
+/// points to it, and that the TLB has been invalidated since. If it cannot, it must call
+/// [`Self::leak_on_drop`].
 ///
 /// Dropping it may sleep; see the [module](self).
 ///
@@ -377,12 +366,12 @@ impl Mappable for Vram {
 /// the page are zero.
 pub(crate) struct TablePage {
     address: VramAddress,
-    /// The page; [`None`] only while this is being dropped.
+    /// The page; [`None`] only during drop.
     blocks: Option<Pin<KBox<AllocatedBlocks>>>,
-    /// New owner of the page if it has to stay allocated.
+    /// The allocator, which gets the page if it is leaked.
     regions: Arc<Regions>,
     is_zero: bool,
-    /// Whether the page has to stay allocated.
+    /// Whether the page is leaked instead of freed.
     leak_on_drop: Flag,
 }
 
@@ -397,14 +386,14 @@ impl TablePage {
         self.is_zero
     }
 
-    /// Records whether all bytes of the page are zero. If so when the page is freed, it need not be
-    /// zeroed again before it becomes another page table.
+    /// Records whether all bytes of the page are zero. A page that is freed as zero is not zeroed
+    /// again when it becomes another page table.
     pub(crate) fn set_zero(&mut self, is_zero: bool) {
-        // INVARIANT: The owner knows what the page contains, as no one else writes it.
+        // INVARIANT: Only the owner writes the page, so it knows the content.
         self.is_zero = is_zero;
     }
 
-    /// Keeps the page allocated for as long as the allocator exists, even after this is dropped.
+    /// Makes dropping this leak the page: it stays allocated for the lifetime of the allocator.
     pub(crate) fn leak_on_drop(&self) {
         self.leak_on_drop.set();
     }

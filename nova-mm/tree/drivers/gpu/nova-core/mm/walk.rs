@@ -3,7 +3,7 @@
 //! Page table walks.
 //!
 //! [`walk`] reads page tables as the GPU does and does not modify them. The self-test uses it to
-//! check what the driver has written.
+//! verify the entries that the driver has written.
 
 use core::ops::ControlFlow;
 
@@ -71,14 +71,14 @@ pub(crate) enum Found {
 /// root page directory is at `pdb`.
 ///
 /// `read` reads the 64-bit word at an address of VRAM and is called once for each word of each
-/// entry on the path. The walk itself does not sleep. The caller makes sure that the tables do not
+/// entry on the path. The walk itself does not sleep. The caller must ensure that the tables do not
 /// change during the walk.
 ///
 /// A page whose size is not in `sizes`, the page sizes of the chip, is [`Found::Malformed`]: the
 /// GPU faults there.
 ///
-/// A big page takes precedence over small pages at the same addresses. No published header defines
-/// this, the NVIDIA drivers only imply it, so page tables should not contain both.
+/// A big page takes precedence over small pages at the same addresses. The NVIDIA drivers imply
+/// this, but no published header defines it, so page tables should not contain both.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ struct Walker<'a, R> {
 }
 
 impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
-    /// Reads the entry in a `table` of `level`, which has index `number`.
+    /// Reads the entry for the page in a `table` of `level`, whose index is `number`.
     fn step(&mut self, number: usize, level: &Level, table: VramAddress) -> Result<Step> {
         let words = self.read_entry(level, table)?;
 
@@ -144,8 +144,8 @@ impl<R: FnMut(VramAddress) -> Result<u64>> Walker<'_, R> {
         }
     }
 
-    /// Continues from a dual entry of the level `number`: in its table of `big` pages, or in its
-    /// table of `small` pages if there is one and the entry of the big page is invalid.
+    /// Selects the table below a dual entry of the level `number`: the table of `big` pages, or the
+    /// table of `small` pages if it exists and the entry of the big page is invalid.
     fn select_pt(&mut self, number: usize, big: Option<Pde>, small: Option<Pde>) -> Result<Step> {
         if let Some(pde) = big {
             let table = match descend(number, pde) {

@@ -96,10 +96,9 @@ pub(crate) struct Pte {
 impl Pte {
     /// Creates the description of a page of the driver at `address` in `aperture`, in bytes.
     ///
-    /// Pages of system memory are volatile whatever the attributes are, because the driver does not
-    /// invalidate lines of system memory in the GPU's L2 cache, which does not see writes of the
-    /// CPU. This is also what nouveau does for buffers of user space (`nouveau_uvmm.c`,
-    /// `nouveau_mem.c`).
+    /// Pages of system memory are always volatile: the GPU's L2 cache does not see writes of the
+    /// CPU, and the driver does not invalidate its lines of system memory. nouveau does the same
+    /// for buffers of user space (`nouveau_uvmm.c`, `nouveau_mem.c`).
     #[inline]
     pub(crate) const fn new(aperture: Aperture, address: u64, attributes: &PageAttributes) -> Self {
         Self {
@@ -115,15 +114,15 @@ impl Pte {
         }
     }
 
-    /// Returns whether this can be a page of `size`, as far as all formats agree.
+    /// Checks the constraints on a page of `size` that all formats share.
     pub(super) fn is_sound(&self, size: PageSize) -> bool {
         self.address % size.bytes() == 0 && self.kind != PteKind::INVALID
     }
 }
 
-/// The attributes of a mapping, which all of its pages have.
+/// The attributes that all pages of a mapping have.
 ///
-/// The default is a linear mapping for all clients that can be read and written and is cached.
+/// The default is a linear, cached mapping that all clients can read and write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PageAttributes {
     /// Layout of the pages in memory.
@@ -234,7 +233,7 @@ pub(crate) enum PteKind {
 }
 
 impl PteKind {
-    /// The number that no page can have: accesses fault.
+    /// The invalid kind: accesses fault (`NV_MMU_PTE_KIND_INVALID`).
     const INVALID: Self = Self::Other(0x07);
 }
 
