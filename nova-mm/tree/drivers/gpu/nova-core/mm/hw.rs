@@ -48,19 +48,19 @@ use crate::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The MMU of a GPU, as the driver programs it.
+/// The MMU of a GPU.
 ///
 /// # Locking
 ///
-/// A mutex protects the PRAMIN window and the invalidation registers: the *hardware lock*. Jobs
-/// take it while a DMA fence may wait for them. Hence no one allocates memory while holding it, or
-/// waits for someone who does.
+/// The *hardware lock*, a mutex, protects the PRAMIN window and the invalidation registers. Jobs
+/// take it while a DMA fence may wait for them. Holders must therefore not allocate memory, or wait
+/// for anything that may allocate memory.
 ///
-/// It is held for a bounded time: for the accesses that one page table takes, or for a few register
+/// It is held for a bounded time: for the accesses to one page table, or for a few register
 /// accesses. It is never held while waiting for the GPU.
 ///
-/// BAR0 is accessed in short RCU read-side critical sections. If the driver is unbound in between,
-/// accesses fail with [`ENODEV`].
+/// BAR0 is accessed in short RCU read-side critical sections. If the driver is unbound between
+/// them, accesses fail with [`ENODEV`].
 #[pin_data]
 pub(crate) struct MmuHw {
     registers: Registers,
@@ -70,13 +70,13 @@ pub(crate) struct MmuHw {
     state: Mutex<State>,
 }
 
-/// What the hardware lock protects.
+/// The state that the hardware lock protects.
 struct State {
     pramin: Pramin,
     tlb: Tlb,
 }
 
-/// What differs between chips.
+/// The properties of the MMU that differ between chips.
 pub(crate) struct MmuConfig {
     /// The format of the page tables.
     pub(crate) format: &'static dyn MmuFormat,
@@ -89,7 +89,7 @@ pub(crate) struct MmuConfig {
 }
 
 impl MmuConfig {
-    /// Returns the configuration for a GPU of model `chipset`.
+    /// Returns the configuration for a `chipset`.
     pub(crate) fn new(chipset: Chipset) -> Self {
         Self {
             format: mmu_format(chipset),
@@ -100,19 +100,19 @@ impl MmuConfig {
     }
 }
 
-/// Whether an invalidation is attempted although an earlier one has timed out.
+/// Whether to attempt an invalidation after an earlier one has timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// It fails at once, so that jobs do not queue up behind a GPU that does not answer.
+    /// Fail at once, so that jobs do not queue up if the GPU does not respond.
     No,
-    /// It is attempted. If it completes, the GPU is usable again.
+    /// Attempt it. If it completes, the GPU is usable again.
     Yes,
 }
 
-/// Page tables have been changed, and the TLB has not been invalidated.
+/// Page tables have been updated, and the TLB has not been invalidated yet.
 ///
-/// Nothing that could be reached through the old entries may be freed before it has.
-#[must_use = "the TLB may still hold what the page tables contained before"]
+/// Memory that the GPU could access through the old entries must not be freed before.
+#[must_use = "the TLB may still contain the old translations"]
 pub(crate) struct PendingInvalidate {
     change: TlbChange,
 }
@@ -122,35 +122,36 @@ impl PendingInvalidate {
         Self { change }
     }
 
-    /// Makes the invalidation also wait for accesses through entries that were removed earlier.
+    /// Makes the invalidation also wait for accesses through entries that an earlier update has
+    /// removed.
     pub(super) fn downgrade(&mut self) {
         self.change = TlbChange::Downgrade;
     }
 }
 
-/// The TLB holds no translation of an address space that was removed from its page tables before
-/// the invalidation.
+/// Proof of an invalidation: the TLB does not contain translations of an address space that were
+/// removed from its page tables before the invalidation.
 pub(crate) struct InvalidateDone(());
 
 impl MmuHw {
-    /// Maximum number of words of page tables that are accessed in one hold of the hardware lock:
-    /// those of one table. Moving the window and reading back the last word come on top.
+    /// Maximum number of page table words that are accessed in one hold of the hardware lock, which
+    /// is one table. This does not count the read-back of the last word, nor accesses that program
+    /// the window.
     pub(crate) const HOLD_WORDS: usize = 512;
 
-    /// How often the GPU is polled without sleeping, and the delay between these polls.
+    /// Number of initial polls with a short delay, and this delay.
     const BUSY_POLLS: u32 = 10;
     const BUSY_DELAY: Delta = Delta::from_micros(1);
 
     /// Delay between later polls.
     const POLL_DELAY: Delta = Delta::from_micros(50);
 
-    /// Creates the MMU of a GPU with these `registers`. Does not access the hardware.
-    ///
-    /// Context: may sleep; allocates.
+    /// Creates the MMU of the GPU with these `registers`. Does not access the hardware. May sleep,
+    /// because it allocates memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(crate) fn new(registers: Registers, config: MmuConfig) -> Result<Arc<Self>> {
         let MmuConfig {
             format,
@@ -180,9 +181,8 @@ impl MmuHw {
         self.page_sizes
     }
 
-    /// Determines how VRAM is accessed through PRAMIN; see [`Pramin::probe`].
-    ///
-    /// Context: may sleep; takes the hardware lock.
+    /// Determines how VRAM is accessed through PRAMIN; see [`Pramin::probe`]. May sleep; takes the
+    /// hardware lock.
     pub(crate) fn probe_pramin(&self, scratch: VramAddress) -> Result {
         let mut state = self.state.lock();
 
@@ -190,7 +190,8 @@ impl MmuHw {
             .access(|bar| state.pramin.probe(bar, scratch))
     }
 
-    /// Checks that all of `range` of VRAM can be accessed; see [`Pramin::check_addressable`].
+    /// Checks that all of `range` can be accessed; see [`Pramin::check_addressable`]. May sleep;
+    /// takes the hardware lock.
     pub(crate) fn check_addressable(&self, range: Range<VramAddress>) -> Result {
         self.state.lock().pramin.check_addressable(range)
     }
@@ -203,36 +204,36 @@ impl MmuHw {
         }
     }
 
-    /// Returns whether an invalidation has timed out, so that further ones fail at once.
-    ///
-    /// Context: may sleep; takes the hardware lock.
+    /// Returns whether an invalidation has timed out, so that further ones fail at once. May sleep;
+    /// takes the hardware lock.
     pub(crate) fn is_wedged(&self) -> bool {
         self.state.lock().tlb.is_wedged()
     }
 
     /// Invalidates the translations of an address space, and waits until the GPU has done so.
     ///
-    /// `pdb` is the address of the root page directory, and `scope` where translations may be
-    /// cached. After an [upgrade](TlbChange::Upgrade), the GPU uses the entries that were added.
-    /// After a [downgrade](TlbChange::Downgrade), it has also completed all accesses through
-    /// removed entries. Only then may the memory be freed that these entries mapped, or that
-    /// contained removed page tables.
+    /// `pdb` is the address of the root page directory, and `scope` selects the units that may have
+    /// cached translations. After an [upgrade](TlbChange::Upgrade), the GPU uses the entries that
+    /// were added. After a [downgrade](TlbChange::Downgrade), it has also completed all accesses
+    /// through removed entries. The memory that these entries mapped and removed page tables may be
+    /// freed only then.
     ///
-    /// `_flushed` proves that the changes are in VRAM.
+    /// `_flushed` proves that the update has arrived in VRAM.
     ///
-    /// Context: may sleep; takes the hardware lock, and does not hold it while it waits. Does not
-    /// allocate.
+    /// May sleep; takes the hardware lock, but does not hold it while it waits. Does not allocate
+    /// memory.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the address of the directory cannot be encoded.
+    /// - [`EINVAL`] if `pdb` cannot be encoded.
     /// - [`ETIMEDOUT`] if the GPU does not complete the invalidation, or an earlier one, in time.
     ///   The GPU then counts as wedged.
-    /// - [`EIO`] if the GPU is wedged, without [`Retry::Yes`]. The hardware is not accessed.
+    /// - [`EIO`] if the GPU is wedged, unless `retry` is [`Retry::Yes`]. The hardware is not
+    ///   accessed.
     /// - [`ENODEV`] if the device is unbound.
     ///
-    /// After any error, the GPU may go on using the old translations. What they refer to must not
-    /// be freed until a later invalidation for a downgrade succeeds.
+    /// After any error, the GPU may continue to use the old translations. Memory and page tables
+    /// that they refer to must not be freed until a later invalidation for a downgrade succeeds.
     pub(crate) fn invalidate(
         &self,
         pending: PendingInvalidate,
@@ -260,15 +261,15 @@ impl MmuHw {
         Ok(InvalidateDone(()))
     }
 
-    /// Calls `poll` under the hardware lock until it returns true, and sleeps in between without
-    /// the lock.
+    /// Calls `poll` under the hardware lock until it returns true. Between the calls, it sleeps
+    /// without holding the lock.
     fn wait(&self, mut poll: impl FnMut(&mut State) -> Result<bool>) -> Result {
         let start = Instant::<Monotonic>::now();
         let mut polls = 0;
 
         loop {
-            // The clock is read before the registers: a thread that was delayed in between still
-            // sees that the GPU is done.
+            // Read the clock before the registers, so that a thread that is delayed between the two
+            // still sees that the GPU is done.
             let waited = start.elapsed();
             let mut state = self.state.lock();
             if poll(&mut state)? {
@@ -290,28 +291,28 @@ impl MmuHw {
     }
 }
 
-/// A session of accesses to VRAM, in holds of the hardware lock of bounded length.
+/// A session of accesses to VRAM, which holds the hardware lock for bounded periods.
 ///
-/// The lock is taken by the first access. It is released and taken again, with a scheduling point
-/// in between, when a table has been accessed in one hold. The accesses of a session hence
-/// interleave with those of others; a single call of its methods does not.
+/// The first access takes the lock. After [`MmuHw::HOLD_WORDS`] words, the session releases the
+/// lock, passes a scheduling point, and takes the lock again. The accesses of sessions therefore
+/// interleave, but a method call is not interrupted by other sessions.
 ///
-/// Context: methods may sleep. They do not allocate.
+/// The methods may sleep. They do not allocate memory.
 ///
 /// # Errors
 ///
-/// [`ENODEV`] from each access if the device is unbound, and those of [`PraminWindow`].
+/// [`ENODEV`] from each access if the device is unbound, and errors of [`PraminWindow`].
 pub(crate) struct VramSession<'a> {
     hw: &'a MmuHw,
     hold: Option<Hold<'a>>,
 }
 
-/// A hold of the hardware lock.
+/// A period in which a session holds the hardware lock.
 struct Hold<'a> {
     state: MutexGuard<'a, State>,
-    /// Where the session has moved the PRAMIN window in this hold.
+    /// The address to which the session has programmed the PRAMIN window in this hold.
     base: Option<VramAddress>,
-    /// How many more words may be accessed.
+    /// Number of words that may still be accessed.
     left: usize,
 }
 
@@ -365,13 +366,13 @@ impl VramSession<'_> {
         })
     }
 
-    /// Waits until all that was written is in VRAM, and ends the session.
+    /// Waits until all writes have arrived in VRAM, and ends the session.
     pub(crate) fn finish(mut self) -> Result<PraminFlushed> {
-        // The read-back comes on top of what a hold may access.
+        // The read-back does not count towards `MmuHw::HOLD_WORDS`.
         self.access(0, |window| window.flush())
     }
 
-    /// Returns a hold in which `words` words may be accessed.
+    /// Returns a hold that allows access to `words` words.
     fn hold<'h, 'a>(
         hw: &'a MmuHw,
         hold: &'h mut Option<Hold<'a>>,

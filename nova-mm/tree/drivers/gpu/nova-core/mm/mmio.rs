@@ -2,8 +2,8 @@
 
 //! Access to the BARs of a GPU.
 //!
-//! Memory management reaches the hardware through the traits of this module alone. The driver
-//! implements them with [`Io`] and `Devres`; KUnit tests implement them with a GPU model.
+//! Memory management accesses the hardware only through the traits of this module. The driver
+//! implements them with [`Io`] and `Devres`; KUnit tests implement them without hardware.
 
 use kernel::{
     io::Io,
@@ -11,10 +11,10 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A BAR that is mapped.
+/// A mapped BAR.
 ///
 /// Each access is a single transaction on the bus, in program order. Offsets are in bytes from the
-/// start of the BAR, and multiples of the access width. No method sleeps.
+/// start of the BAR and must be multiples of the access width. No method sleeps.
 ///
 /// # Errors
 ///
@@ -93,16 +93,16 @@ pub(crate) struct Aperture(Arc<dyn DeviceBar>);
 macro_rules! impl_bar {
     ($bar:ident) => {
         impl $bar {
-            /// Takes over a BAR.
+            /// Wraps a BAR.
             pub(crate) fn new(bar: Arc<dyn DeviceBar>) -> Self {
                 Self(bar)
             }
 
-            /// Calls `access` with the BAR, and returns its result; see [`DeviceBar::with`].
+            /// Calls `access` with the BAR and returns its result; see [`DeviceBar::with`].
             ///
             /// # Errors
             ///
-            /// [`ENODEV`] if the device is unbound, and those of `access`.
+            /// [`ENODEV`] if the device is unbound, and errors of `access`.
             pub(crate) fn access<R>(
                 &self,
                 access: impl FnOnce(&dyn Mmio) -> Result<R>,

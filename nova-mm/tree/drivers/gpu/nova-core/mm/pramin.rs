@@ -2,11 +2,11 @@
 
 //! Access to VRAM through PRAMIN.
 //!
-//! PRAMIN is an aperture of 1 MiB in BAR0. Behind it is the part of VRAM that a register names, so
-//! that the CPU reaches all of VRAM without page tables, if slowly.
+//! PRAMIN is an aperture of 1 MiB in BAR0. A register selects the part of VRAM that it shows. The
+//! CPU can thus access all of VRAM without page tables, though slowly.
 //!
 //! [`Pramin`] owns the register, [`PraminWindow`] is a session of accesses, and [`PraminFlushed`]
-//! the proof that what was written is in VRAM, which an invalidation of the TLB requires.
+//! proves that all writes have arrived in VRAM, which an invalidation of the TLB requires.
 
 use core::ops::Range;
 
@@ -32,28 +32,29 @@ mod tests;
 
 use hal::PraminHal;
 
-/// Size of the aperture in bytes. Windows start at multiples of it, so no access can cross the end.
+/// Size of the aperture in bytes. The driver programs it to multiples of its size, so that no
+/// access crosses its end.
 const WINDOW_SIZE: u64 = usize_as_u64(NV_PRAMIN.end - NV_PRAMIN.start);
 
-/// Owner of the PRAMIN aperture.
+/// Owner of the PRAMIN aperture of a GPU.
 ///
-/// There is one for a GPU. Whoever accesses VRAM borrows it mutably for the time of a session, see
-/// [`Pramin::window`]; where it is shared, it lives in a lock.
+/// Sessions of accesses borrow it mutably; see [`Pramin::window`]. If several users share it, a
+/// lock has to protect it.
 pub(crate) struct Pramin {
     hal: &'static dyn PraminHal,
-    /// Whether an access of 64 bits is one on the bus, rather than two of 32 bits.
+    /// Whether the driver accesses 64 bits at once instead of splitting them into two halves.
     is_64bit: bool,
-    /// Address of the last four bytes that were written, unless they were read back since.
+    /// Address of the last four bytes that were written; [`None`] if they have been read back.
     last_write: Option<VramAddress>,
 }
 
 impl Pramin {
-    /// Returns the aperture of a GPU of model `chipset`; the hardware is not touched.
+    /// Creates the owner of the aperture of a `chipset`. Does not access the hardware.
     pub(crate) fn new(chipset: Chipset) -> Self {
         Self::with_hal(hal::pramin_hal(chipset))
     }
 
-    /// Returns the aperture that is moved by way of `hal`; the hardware is not touched.
+    /// Creates the owner of an aperture that `hal` programs. Does not access the hardware.
     pub(crate) fn with_hal(hal: &'static dyn PraminHal) -> Self {
         Self {
             hal,
@@ -62,55 +63,55 @@ impl Pramin {
         }
     }
 
-    /// Determines whether the aperture takes accesses of 64 bits, and from then on splits them if
-    /// it does not.
+    /// Determines whether the aperture supports accesses of 64 bits. If not, later accesses are
+    /// split.
     ///
-    /// Nothing is published about the widths that it takes, and other drivers use 32 bits only.
-    /// This writes different values to the 8 bytes at `scratch` of VRAM, which the caller must own,
-    /// and reads them back. `bar` is BAR0.
+    /// The supported widths are not published, and other drivers use 32 bits only. This method
+    /// writes different values to the 8 bytes at address `scratch` in VRAM, which the caller must
+    /// own, and reads them back. `bar` is BAR0.
     ///
     /// # Errors
     ///
-    /// - [`EIO`] if values written with 32 bits do not come back either.
-    /// - [`EINVAL`] if `scratch` is not a multiple of 8, or out of reach of the aperture.
+    /// - [`EIO`] if values that were written in accesses of 32 bits are not read back either.
+    /// - [`EINVAL`] if `scratch` is not a multiple of 8, or the aperture cannot show it.
     pub(crate) fn probe(&mut self, bar: &dyn Mmio, scratch: VramAddress) -> Result {
         const PATTERNS: [u64; 2] = [0x0123_4567_89ab_cdef, !0x0123_4567_89ab_cdef];
 
-        let mut takes = |is_64bit, value| {
+        let mut supports = |is_64bit, value| {
             self.is_64bit = is_64bit;
             self.window(bar).reads_back(scratch, value)
         };
 
         // The value before an access of 64 bits must differ from the value written.
         for pattern in PATTERNS {
-            if !takes(false, !pattern)? {
+            if !supports(false, !pattern)? {
                 return Err(EIO);
             }
-            if !takes(true, pattern)? {
+            if !supports(true, pattern)? {
                 self.is_64bit = false;
                 break;
             }
         }
-        // All of it has been read back.
+        // The last write has been read back.
         self.last_write = None;
 
         Ok(())
     }
 
-    /// Checks that the aperture can be moved over all of `range` of VRAM.
+    /// Checks that the aperture can show all of `range`.
     ///
-    /// Whether there is VRAM is not checked, neither here nor in accesses: that is up to whoever
-    /// allocates it.
+    /// Neither this method nor the accesses check whether the addresses belong to VRAM. That is the
+    /// responsibility of the allocator.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if a part of it is out of reach.
+    /// [`EINVAL`] if the aperture cannot show a part of `range`.
     pub(crate) fn check_addressable(&self, range: Range<VramAddress>) -> Result {
         if range.is_empty() {
             return Ok(());
         }
 
-        // There is a last byte, as the range is not empty.
+        // The range is not empty, so the subtraction does not underflow.
         let (base, _) = split(VramAddress::new(range.end.into_raw() - 1));
         if base > self.hal.max_base() {
             return Err(EINVAL);
@@ -119,18 +120,18 @@ impl Pramin {
         Ok(())
     }
 
-    /// Starts a session of accesses by way of `bar`, which is BAR0.
+    /// Starts a session of accesses through `bar`, which is BAR0.
     ///
-    /// Nothing is assumed of where the aperture is: the GPU's firmware may have moved it since the
-    /// last session. The first access moves it. That the firmware leaves it alone during a session
-    /// is assumed, as there is no way to lock it out.
+    /// The GPU's firmware may have reprogrammed the aperture since the last session, so the first
+    /// access programs it. The driver assumes that the firmware does not reprogram it during a
+    /// session, since it cannot lock out the firmware.
     ///
-    /// Neither this nor the methods of the session sleep, allocate or take a lock.
+    /// Neither this method nor the methods of the session sleep, allocate memory, or take a lock.
     pub(crate) fn window<'a>(&'a mut self, bar: &'a dyn Mmio) -> PraminWindow<'a> {
         self.resume(bar, None)
     }
 
-    /// Continues a session that left the aperture at `base`; see [`PraminWindow::base`].
+    /// Continues a session that has programmed the aperture to `base`; see [`PraminWindow::base`].
     pub(super) fn resume<'a>(
         &'a mut self,
         bar: &'a dyn Mmio,
@@ -154,7 +155,8 @@ fn halves(value: u64) -> (u32, u32) {
     )
 }
 
-/// Splits an address into that of the window that it is in, and its distance from there in bytes.
+/// Splits an address into the base of the window that shows it and the offset in the window, in
+/// bytes.
 fn split(address: VramAddress) -> (VramAddress, u64) {
     let address = address.into_raw();
     let within = address % WINDOW_SIZE;
@@ -164,26 +166,27 @@ fn split(address: VramAddress) -> (VramAddress, u64) {
 
 /// A session of accesses to VRAM.
 ///
-/// Accesses reach the GPU in program order. The aperture is moved by the first one and when one is
-/// outside of the MiB in which it is. Addresses are in bytes and multiples of the width of the
-/// access.
+/// Accesses reach the GPU in program order. The first access programs the aperture, and so does
+/// each access to an address that it does not show. Addresses are in bytes and must be multiples of
+/// the access width.
 ///
-/// Writes are posted: when a method returns, the value may still be on its way to VRAM. They are
-/// known to have arrived after [`flush`](Self::flush).
+/// Writes are posted: when a method returns, the value may not have arrived in VRAM yet.
+/// [`flush`](Self::flush) waits for it.
 ///
 /// # Errors
 ///
-/// [`EINVAL`] from each access if its address is misaligned, or out of reach of the aperture. VRAM
-/// and the aperture are as before then.
+/// [`EINVAL`] from each access whose address is misaligned, or that the aperture cannot show. VRAM
+/// and the aperture are not changed.
 pub(crate) struct PraminWindow<'a> {
     pramin: &'a mut Pramin,
     bar: &'a dyn Mmio,
-    /// Where this session has moved the aperture, if it has.
+    /// The address to which this session has programmed the aperture; [`None`] before the first
+    /// access.
     base: Option<VramAddress>,
 }
 
 impl PraminWindow<'_> {
-    /// Returns where this session has moved the aperture, if it has.
+    /// Returns the address to which this session has programmed the aperture, if any.
     pub(super) fn base(&self) -> Option<VramAddress> {
         self.base
     }
@@ -195,7 +198,7 @@ impl PraminWindow<'_> {
         self.bar.read32(offset)
     }
 
-    /// Reads 64 bits, in one access if the aperture takes that.
+    /// Reads 64 bits, in one access if the aperture supports it.
     pub(crate) fn read64(&mut self, address: VramAddress) -> Result<u64> {
         let offset = self.map_window::<u64>(address)?;
         if self.pramin.is_64bit {
@@ -208,14 +211,14 @@ impl PraminWindow<'_> {
         Ok(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// Writes 64 bits that the GPU does not use meanwhile, in one access if the aperture takes
-    /// that.
+    /// Writes 64 bits, in one access if the aperture supports it. The GPU must not use the word at
+    /// the same time.
     pub(crate) fn write64(&mut self, address: VramAddress, value: u64) -> Result {
         if !self.pramin.is_64bit {
             return self.write_halves(address, value);
         }
         let offset = self.map_window::<u64>(address)?;
-        // The upper half arrives last if a bus splits the access.
+        // If a bus splits the access, the upper half arrives last.
         let upper = upper_half(address)?;
 
         self.bar.write64(value, offset)?;
@@ -224,12 +227,12 @@ impl PraminWindow<'_> {
         Ok(())
     }
 
-    /// Writes `count` words of a page table, starting with `first` at `address` and increasing by
-    /// `step`. Each is `stride` words behind the one before, and all are in the same page of 4 KiB.
+    /// Writes `count` words of a page table, `stride` words apart, starting with `first` at
+    /// `address` and increasing by `step`. All words must be in the same page of 4 KiB.
     ///
-    /// `is_live` tells whether one of the present words may be a valid entry that the GPU reads. If
-    /// so, and if each word takes more than one access, each is cleared first, so that the GPU
-    /// never sees a word made of two halves.
+    /// `is_live` indicates that the GPU may use one of the present words as a valid entry. If each
+    /// word takes two accesses, the words are then cleared first, so that the GPU never reads a
+    /// valid word that is half old and half new.
     pub(crate) fn fill64(
         &mut self,
         address: VramAddress,
@@ -249,12 +252,12 @@ impl PraminWindow<'_> {
         let offset = self.map_window::<u64>(address)?;
         let last = upper_half(address.checked_add(usize_as_u64(distance))?)?;
 
-        // Even if this fails, some words may be on their way.
+        // If this fails, some words may have been written.
         self.pramin.last_write = Some(last);
         self.bar.fill64(offset, stride, first, step, count)
     }
 
-    /// Does the same in two or three accesses for each word; `stride` is in bytes.
+    /// Implements [`Self::fill64`] with two or three accesses for each word; `stride` is in bytes.
     #[cold]
     fn fill_halves(
         &mut self,
@@ -272,7 +275,7 @@ impl PraminWindow<'_> {
         let mut value = first;
         for _ in 0..count {
             let (low, high) = halves(value);
-            // The lower half is zero while the upper one changes.
+            // Keep the word invalid while the upper half changes.
             if is_live || low == 0 {
                 self.write32(address, 0)?;
             }
@@ -297,12 +300,11 @@ impl PraminWindow<'_> {
         self.write32(upper_half(address)?, high)
     }
 
-    /// Writes a word of a page table that the GPU may read at any time, in place of `old`, which is
-    /// there now.
+    /// Replaces the word `old` of a page table, which the GPU may read at any time.
     ///
-    /// If it takes two accesses, the GPU never sees a valid word of one half of each: a word whose
-    /// lower half is zero is not valid, in all formats. If both halves change and both words are
-    /// valid, there is a moment in which nothing is mapped.
+    /// If this takes two accesses, the GPU never reads a valid word that is half old and half new:
+    /// in all formats, a word whose lower half is zero is not valid. If both halves change and both
+    /// words are valid, nothing is mapped for a moment.
     pub(crate) fn replace64(&mut self, address: VramAddress, old: u64, new: u64) -> Result {
         if self.pramin.is_64bit {
             return self.write64(address, new);
@@ -311,7 +313,7 @@ impl PraminWindow<'_> {
         self.replace_halves(address, old, new)
     }
 
-    /// Does the same in two accesses, or three.
+    /// Implements [`Self::replace64`] with up to three accesses.
     #[cold]
     fn replace_halves(&mut self, address: VramAddress, old: u64, new: u64) -> Result {
         self.map_window::<u64>(address)?;
@@ -343,7 +345,7 @@ impl PraminWindow<'_> {
         Ok(())
     }
 
-    /// Writes `value`, and returns whether it is read back, as 64 bits and as two halves.
+    /// Writes `value` and returns whether it is read back, both as 64 bits and as two halves.
     fn reads_back(&mut self, address: VramAddress, value: u64) -> Result<bool> {
         let (low, high) = halves(value);
         self.write64(address, value)?;
@@ -353,15 +355,15 @@ impl PraminWindow<'_> {
             && self.read32(upper_half(address)?)? == high)
     }
 
-    /// Waits until all that was written is in VRAM, in this session or in earlier ones.
+    /// Waits until all writes of this session and of earlier ones have arrived in VRAM.
     ///
-    /// This reads back the word that was written last. Posted writes arrive in order, so the
-    /// earlier ones have arrived as well. If nothing has been written since the last read-back,
-    /// this reads nothing.
+    /// This reads back the last word that was written. Posted writes arrive in order, so the
+    /// earlier ones have arrived as well. Without writes since the last read-back, this reads
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Those of the read. The next call then reads the word.
+    /// Errors of the read. The next call reads the word again.
     pub(crate) fn flush(&mut self) -> Result<PraminFlushed> {
         if let Some(address) = self.pramin.last_write {
             self.read32(address)?;
@@ -371,8 +373,8 @@ impl PraminWindow<'_> {
         Ok(PraminFlushed(()))
     }
 
-    /// Moves the aperture over a `T` at `address` unless it is there, and returns the offset of the
-    /// `T` in BAR0.
+    /// Programs the aperture to show `address` unless it already does, and returns the offset of
+    /// `address` in BAR0. `T` has the access width.
     fn map_window<T>(&mut self, address: VramAddress) -> Result<usize> {
         if address.into_raw() % usize_as_u64(size_of::<T>()) != 0 {
             return Err(EINVAL);
@@ -395,7 +397,7 @@ fn upper_half(address: VramAddress) -> Result<VramAddress> {
 
 /// Proof that everything written to VRAM through PRAMIN before it was created has arrived.
 ///
-/// Only [`PraminWindow::flush`] creates it. An invalidation of the TLB consumes it, so that the GPU
-/// cannot be made to read page tables again before the changes have arrived.
-#[must_use = "an invalidation of the TLB has to follow if page tables were changed"]
+/// Only [`PraminWindow::flush`] creates it. An invalidation of the TLB consumes it, so that the
+/// driver cannot make the GPU read page tables again before their updates have arrived.
+#[must_use = "after an update of page tables, the TLB has to be invalidated"]
 pub(crate) struct PraminFlushed(());

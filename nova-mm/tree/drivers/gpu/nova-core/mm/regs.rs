@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registers of memory management.
+//! Registers that memory management uses.
 //!
-//! They are accessed through [`Mmio`](crate::mm::mmio::Mmio), not by the methods that `register!`
-//! makes. Setters of fields drop the bits that do not fit; the functions below each register, which
-//! make whole values of it, return an error instead.
+//! They are accessed through [`Mmio`](crate::mm::mmio::Mmio), not through the methods that
+//! `register!` generates. The generated setters truncate values that exceed their fields. Use the
+//! constructors below each register, which return an error instead.
 //!
-//! Names, offsets and fields are those of the headers `dev_*.h` in open-gpu-kernel-modules, of the
-//! chip that is named above each group.
+//! Names, offsets and fields come from the `dev_*.h` headers in open-gpu-kernel-modules. A comment
+//! above each group names the chip and the header.
 
 // Required to retain the original register names used by OpenRM, which are all capital snake case
 // but are mapped to types.
@@ -26,7 +26,7 @@ use crate::{
     regs::macros::register, //
 };
 
-/// Returns `value` if it is at most `max`, the largest one that its field can hold.
+/// Returns `value`, or [`EINVAL`] if it is above `max`, the largest value of its field.
 fn fit(value: u64, max: u32) -> Result<u32> {
     u32::try_from(value)
         .ok()
@@ -36,35 +36,35 @@ fn fit(value: u64, max: u32) -> Result<u32> {
 
 // PRAMIN (TU102 `dev_ram.h`; the same offset up to GB20x)
 
-/// The aperture of BAR0 behind which a part of VRAM is, in bytes from the start of BAR0.
+/// The PRAMIN aperture, which shows a part of VRAM, in bytes from the start of BAR0.
 pub(crate) const NV_PRAMIN: Range<usize> = 0x0070_0000..0x0080_0000;
 
-/// Bytes of VRAM in a unit of the fields that say where the aperture is.
+/// Unit of the base fields of the window registers, in bytes of VRAM.
 const BAR0_WINDOW_UNIT: u64 = 1 << 16;
 
-/// Gives a window register what is made of its field `base`.
+/// Implements the constructor of a window register and the bound of its field `base`.
 macro_rules! impl_bar0_window {
     ($register:ident) => {
         impl $register {
-            /// Largest value of the field.
+            /// Largest value of the field `base`.
             const MAX: u32 = Self::BASE_MASK >> Self::BASE_SHIFT;
 
-            /// Highest address at which the aperture can start.
+            /// Highest VRAM address at which the aperture can start, in bytes.
             pub(crate) const MAX_BASE: VramAddress =
                 VramAddress::new(u32_as_u64(Self::MAX) * BAR0_WINDOW_UNIT);
 
-            /// Returns the value by which the aperture starts at `base` of VRAM, in bytes.
+            /// Returns the value that makes the aperture start at address `base` in VRAM.
             ///
             /// # Errors
             ///
-            /// [`EINVAL`] if `base` is no multiple of 64 KiB, or above [`Self::MAX_BASE`].
+            /// [`EINVAL`] if `base` is not a multiple of 64 KiB, or is above [`Self::MAX_BASE`].
             pub(crate) fn vram(base: VramAddress) -> Result<Self> {
                 let base = base.into_raw();
                 if base % BAR0_WINDOW_UNIT != 0 {
                     return Err(EINVAL);
                 }
 
-                // Where there is a target, zero is VRAM.
+                // The default is zero. In the registers with a field `target`, zero selects VRAM.
                 Ok(Self::default().set_base(fit(base / BAR0_WINDOW_UNIT, Self::MAX)?))
             }
         }
@@ -73,8 +73,8 @@ macro_rules! impl_bar0_window {
 
 // PBUS (GM107 `dev_bus.h`; up to Ada)
 
-register!(NV_PBUS_BAR0_WINDOW @ 0x00001700, "What is behind the PRAMIN aperture" {
-    25:24   target as u8, "Kind of memory, VRAM if zero";
+register!(NV_PBUS_BAR0_WINDOW @ 0x00001700, "Memory that the PRAMIN aperture shows" {
+    25:24   target as u8, "Aperture of the memory, VRAM if zero";
     23:0    base as u32, "Address of the start, in units of 64 KiB";
 });
 
@@ -86,7 +86,7 @@ impl_bar0_window!(NV_PBUS_BAR0_WINDOW);
 pub(crate) mod gh100 {
     use super::*;
 
-    register!(NV_XAL_EP_BAR0_WINDOW @ 0x0010fd40, "What is behind the PRAMIN aperture" {
+    register!(NV_XAL_EP_BAR0_WINDOW @ 0x0010fd40, "Memory that the PRAMIN aperture shows" {
         21:0    base as u32, "Address of the start in VRAM, in units of 64 KiB";
     });
 
@@ -97,39 +97,39 @@ pub(crate) mod gh100 {
 pub(crate) mod gb100 {
     use super::*;
 
-    register!(NV_XAL_EP_BAR0_WINDOW @ 0x0010fd40, "What is behind the PRAMIN aperture" {
+    register!(NV_XAL_EP_BAR0_WINDOW @ 0x0010fd40, "Memory that the PRAMIN aperture shows" {
         22:0    base as u32, "Address of the start in VRAM, in units of 64 KiB";
     });
 
     impl_bar0_window!(NV_XAL_EP_BAR0_WINDOW);
 }
 
-// VIRTUAL_FUNCTION_PRIV (TU102 `dev_vm.h`; the same up to GB20x), as the physical function has it:
-// at 0x00b80000 of BAR0
+// VIRTUAL_FUNCTION_PRIV (TU102 `dev_vm.h`; the same up to GB20x), at 0x00b80000 in BAR0 of the
+// physical function
 
 register!(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB @ 0x00b830a0,
-    "Which address space is invalidated: its root page directory" {
+    "Root page directory of the address space to invalidate" {
     31:4    addr as u32, "Bits 39:12 of the address";
-    1:1     aperture as bool, "Kind of memory, VRAM if clear";
+    1:1     aperture as bool, "Aperture of the directory, VRAM if clear";
 });
 
 register!(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB @ 0x00b830a4,
-    "Upper part of the address of the root page directory" {
+    "Upper bits of the address of the root page directory" {
     19:0    addr as u32, "Bits 59:40 of the address";
 });
 
-/// The values by which the registers name one root page directory.
+/// The values of the two registers for one root page directory.
 pub(crate) struct InvalidatePdb {
     pub(crate) pdb: NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB,
     pub(crate) upper_pdb: NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB,
 }
 
 impl InvalidatePdb {
-    /// Returns the values that name the directory at `address` of VRAM, in bytes.
+    /// Returns the values for the directory at `address` in VRAM.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `address` is not aligned to 4 KiB, or is 2^60 or above.
+    /// [`EINVAL`] if `address` is not aligned to 4 KiB, or is 2^60 or higher.
     pub(crate) fn vram(address: VramAddress) -> Result<Self> {
         use NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB as Pdb;
         use NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB as UpperPdb;
@@ -147,16 +147,16 @@ impl InvalidatePdb {
     }
 }
 
-/// When an invalidate counts as done, with respect to accesses that were translated before it.
+/// The accesses with earlier translations that an invalidation waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum InvalidateAck {
-    /// They may still be under way.
+    /// No accesses: they may still be in flight when the invalidation is done.
     #[default]
     None = 0,
-    /// All of them are done.
+    /// All accesses.
     Globally = 1,
-    /// Those are done that do not leave for another node.
+    /// All accesses that stay within the node.
     Intranode = 2,
 }
 
@@ -182,13 +182,13 @@ impl TryFrom<u8> for InvalidateAck {
 
 register!(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE @ 0x00b830b0,
     "Invalidates translations that the GPU has cached" {
-    31:31   trigger as bool, "Starts an invalidate; reads as set until it is done";
-    26:24   cache_level as u8, "Levels of the page tables that are meant, all of them if zero";
-    8:7     ack as u8 ?=> InvalidateAck, "Which accesses it waits for";
-    6:6     sys_membar as bool, "Whether what these accesses wrote is made visible to all";
-    2:2     hubtlb_only as bool, "Whether only the TLBs of the hub are meant";
-    1:1     all_pdb as bool, "Whether all address spaces are meant";
-    0:0     all_va as bool, "Whether all addresses of the address space are meant";
+    31:31   trigger as bool, "Starts an invalidation; reads as set until it is done";
+    26:24   cache_level as u8, "Page table levels to invalidate, all if zero";
+    8:7     ack as u8 ?=> InvalidateAck, "Accesses to wait for";
+    6:6     sys_membar as bool, "Makes the writes of these accesses visible to all observers";
+    2:2     hubtlb_only as bool, "Invalidates the TLBs of the hub only";
+    1:1     all_pdb as bool, "Invalidates all address spaces";
+    0:0     all_va as bool, "Invalidates all addresses of the address space";
 });
 
 impl From<u32> for NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE {

@@ -24,39 +24,39 @@ mod tests;
 
 /// The registers that invalidate the TLBs of a GPU.
 ///
-/// [`MmuHw`](crate::mm::hw::MmuHw) keeps it in a lock and waits for invalidations without holding
-/// it. The firmware of the GPU may use the same registers at any time, which no lock of the driver
-/// excludes.
+/// [`MmuHw`](crate::mm::hw::MmuHw) protects it with a lock, which it does not hold while it waits
+/// for an invalidation. The firmware may use the same registers at any time, and the driver cannot
+/// lock it out.
 pub(crate) struct Tlb {
     timeout: Delta,
-    /// Number of invalidations that were started.
+    /// Number of invalidations that the driver has started.
     started: u64,
-    /// Number of invalidations that are known to be done, the first ones.
+    /// Number of these invalidations that are known to be done. They are done in order.
     done: u64,
     is_wedged: bool,
 }
 
-/// Which units of the GPU may have cached translations of an address space.
+/// The units of the GPU that may have cached translations of an address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlbScope {
-    /// Those behind the hub: enough for the address spaces of BARs, and only for them.
+    /// The units behind the hub. This is sufficient for the address spaces of BARs only.
     ///
-    /// The translations of all address spaces are invalidated there, not only the named one. The
-    /// GSP firmware binds the address space of a BAR, so the driver does not know the root to which
-    /// the hardware attributes the translations, and translations of BAR2 seemed to survive an
-    /// invalidate that names the root of its page tables. The CPU could then access memory after it
-    /// was freed. The cost is that other clients of the hub refill their TLBs.
+    /// It invalidates the translations of all address spaces. The GSP firmware binds the address
+    /// space of a BAR, so the driver does not know to which root page directory the hardware
+    /// attributes the translations. Translations of BAR2 seemed to survive an invalidation of the
+    /// root page directory in its page tables, after which the CPU could access freed memory. The
+    /// cost is that other clients of the hub refill their TLBs.
     Hub,
-    /// All of them.
+    /// All units.
     All,
 }
 
-/// What was changed in page tables.
+/// The effect of a page table update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlbChange {
-    /// Something was added, and nothing taken away or moved.
+    /// The update has added mappings or access rights, and has removed or moved nothing.
     Upgrade,
-    /// Something was taken away or moved: a mapping, a page table or a right.
+    /// The update has removed or moved a mapping, a page table, or an access right.
     Downgrade,
 }
 
@@ -76,7 +76,7 @@ impl Tlb {
         }
     }
 
-    /// Returns how long to wait for the GPU, each time that it is waited for.
+    /// Returns the timeout of a single wait for the GPU.
     pub(super) fn timeout(&self) -> Delta {
         self.timeout
     }
@@ -86,21 +86,21 @@ impl Tlb {
         self.is_wedged
     }
 
-    /// Notes that an invalidation has timed out.
+    /// Records that an invalidation has timed out.
     pub(super) fn set_wedged(&mut self) {
         self.is_wedged = true;
     }
 
-    /// Starts an invalidation and returns its number, unless the GPU is still busy with an earlier
-    /// one; `bar` is BAR0. Does not sleep.
+    /// Starts an invalidation and returns its number, or [`None`] if the GPU is still busy with an
+    /// earlier one. `bar` is BAR0. Does not sleep.
     ///
-    /// The earlier one may be the firmware's, or one of the driver's that timed out. The registers
-    /// must not be written until it is done.
+    /// The firmware may have started the earlier invalidation, or an invalidation of the driver may
+    /// have timed out. The registers must not be written until it is done.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if the address of the directory is not aligned to 4 KiB, or too high for the
-    /// registers. Nothing is written then.
+    /// [`EINVAL`] if `pdb` is not aligned to 4 KiB, or too high for the registers. No register is
+    /// written.
     pub(super) fn start(
         &mut self,
         bar: &dyn Mmio,
@@ -132,7 +132,7 @@ impl Tlb {
 
     /// Returns whether the invalidation `number` is done; `bar` is BAR0. Does not sleep.
     pub(super) fn is_done(&mut self, bar: &dyn Mmio, number: u64) -> Result<bool> {
-        // Later invalidations start only after the earlier ones are done.
+        // Invalidations start only after all earlier ones are done.
         if self.done < number && !self.is_busy(bar)? {
             self.done = self.started;
             self.is_wedged = false;
@@ -149,7 +149,7 @@ impl Tlb {
     }
 }
 
-/// Returns the value that starts an invalidate.
+/// Returns the value that starts an invalidation.
 fn trigger(scope: TlbScope, change: TlbChange) -> NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE {
     let value = NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::default()
         .set_trigger(true)
@@ -159,8 +159,8 @@ fn trigger(scope: TlbScope, change: TlbChange) -> NV_VIRTUAL_FUNCTION_PRIV_MMU_I
 
     match change {
         TlbChange::Upgrade => value,
-        // Accesses that were translated before may be under way. What they go to may be freed next,
-        // so wait for them and for what they wrote.
+        // The caller may free memory next that accesses in flight still target. Wait for these
+        // accesses, and for their writes to become visible.
         TlbChange::Downgrade => value.set_ack(InvalidateAck::Globally).set_sys_membar(true),
     }
 }

@@ -19,17 +19,17 @@ pub(crate) mod tu102;
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The register that says which part of VRAM is behind the PRAMIN aperture.
+/// The register that selects the part of VRAM that the PRAMIN aperture shows.
 pub(crate) trait PraminHal: Send + Sync {
     /// Returns the highest address at which the aperture can start, in bytes.
     fn max_base(&self) -> VramAddress;
 
-    /// Makes the aperture start at `base` of VRAM, in bytes.
+    /// Programs the aperture to start at address `base` in VRAM.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `base` is no multiple of 64 KiB or above [`max_base`](Self::max_base); nothing
-    /// is written then.
+    /// [`EINVAL`] if `base` is not a multiple of 64 KiB, or is above
+    /// [`max_base`](Self::max_base). The register is not written.
     fn write_base(&self, bar: &dyn Mmio, base: VramAddress) -> Result;
 }
 
