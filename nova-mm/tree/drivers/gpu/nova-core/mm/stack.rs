@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stacks that need no memory of their own.
+//! Stacks of boxed objects, which are linked through the objects themselves.
 //!
-//! The links are `KBox`es: the lists of `kernel::list` hold objects with reference counts.
+//! `kernel::list` does not fit, because its lists hold reference-counted objects.
 
 use kernel::prelude::*;
 
 /// An object that can be in a [`Stack`].
 pub(crate) trait Link: Sized {
-    /// Returns where the object below this one is kept.
+    /// Returns the link to the object below this one.
     fn below(&mut self) -> &mut Option<KBox<Self>>;
 }
 
-/// A stack of objects that are linked through themselves, so that pushing one does not allocate.
+/// A stack of objects that are linked through themselves, so that pushing does not allocate memory.
 pub(crate) struct Stack<T: Link> {
     top: Option<KBox<T>>,
     len: usize,
@@ -24,7 +24,7 @@ impl<T: Link> Stack<T> {
         Self { top: None, len: 0 }
     }
 
-    /// Returns whether there are no objects.
+    /// Returns whether the stack is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.top.is_none()
     }
@@ -34,14 +34,14 @@ impl<T: Link> Stack<T> {
         self.len
     }
 
-    /// Puts an object on top.
+    /// Pushes an object.
     pub(crate) fn push(&mut self, mut object: KBox<T>) {
         *object.below() = self.top.take();
         self.top = Some(object);
         self.len += 1;
     }
 
-    /// Takes the object on top.
+    /// Removes and returns the top object.
     pub(crate) fn pop(&mut self) -> Option<KBox<T>> {
         let mut object = self.top.take()?;
         self.top = object.below().take();
@@ -50,14 +50,14 @@ impl<T: Link> Stack<T> {
         Some(object)
     }
 
-    /// Moves all objects of `other` onto this stack, in time proportional to their number.
+    /// Moves all objects of `other` to this stack, in linear time.
     pub(crate) fn append(&mut self, other: &mut Self) {
         while let Some(object) = other.pop() {
             self.push(object);
         }
     }
 
-    /// Takes all objects.
+    /// Removes and returns all objects.
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new())
     }
@@ -65,7 +65,8 @@ impl<T: Link> Stack<T> {
 
 impl<T: Link> Drop for Stack<T> {
     fn drop(&mut self) {
-        // One by one: if each dropped the one below it, the stack of the CPU would be used up.
+        // Drop the objects one by one. Dropping nested boxes recursively could overflow the kernel
+        // stack.
         while self.pop().is_some() {}
     }
 }

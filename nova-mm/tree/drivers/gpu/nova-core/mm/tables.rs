@@ -3,14 +3,15 @@
 //! The page tables of an address space.
 //!
 //! Tables live in VRAM, where each access goes over the bus, and reads are slow. [`PageTables`]
-//! keeps in system memory what it takes to decide without reading them: the entries of directories,
-//! and which entries of the tables of pages are valid. What a valid entry maps is known from the
-//! [mappings](crate::mm::vma::VmaTree). Hence an update only writes, and only what changes.
+//! therefore tracks their state in system memory: the entries of directories, and which entries of
+//! the tables of pages are valid. The [mappings](crate::mm::vma::VmaTree) determine which memory a
+//! valid entry maps. An update writes the entries that it changes, and reads none, except the
+//! firmware's.
 //!
-//! The tables that an update may need are [prepared](PageTables::prepare) beforehand: they are
-//! known below their parents, but no entry points to them. A job pins what it has prepared. So the
-//! tables are still there when it runs, and are removed when the last job that may need them is
-//! freed. Neither an update nor [`PageTables::unpin`] allocates or frees.
+//! [`PageTables::pin`] prepares the tables that an update may need: their parents track them, but
+//! no entry points to them yet. The pins of a job guarantee that these tables exist when it runs.
+//! They are removed when the last job that may need them is freed. Neither an update nor
+//! [`PageTables::unpin`] allocates or frees memory.
 
 use core::ops::Range;
 
@@ -56,29 +57,29 @@ pub(crate) mod tests;
 
 /// The page tables of an address space.
 ///
-/// Pages are given by their numbers, and ranges are half-open.
+/// Methods take page numbers, and half-open ranges of them.
 pub(crate) struct PageTables {
     root: KBox<Table>,
-    /// Whether the tables are as the driver believes.
+    /// Whether the tracked state matches the tables in VRAM.
     is_intact: bool,
     /// Number of the last job that has run.
     job: u64,
-    /// Number of the last job that was followed by an invalidation.
+    /// Number of the last job that an invalidation has followed.
     invalidated: u64,
 }
 
-/// A change of what is mapped.
+/// A change of the mappings of a range.
 pub(crate) enum Change {
-    /// Maps memory, in place of whatever is mapped there.
+    /// Maps memory, and replaces existing mappings.
     Map(Backing),
-    /// Unmaps whatever is mapped there.
+    /// Removes all mappings.
     Unmap,
-    /// Changes the access to whatever memory is mapped there.
+    /// Changes the access to all mapped memory.
     Protect(Access),
 }
 
 impl Change {
-    /// Returns the access that mapped memory gets, if that is all that changes.
+    /// Returns the new access if the change affects the access only.
     fn access(&self) -> Option<Access> {
         match self {
             Self::Protect(access) => Some(*access),
@@ -88,35 +89,35 @@ impl Change {
 }
 
 impl PageTables {
-    /// Creates tables that map nothing, of which only the root exists.
+    /// Creates the page tables of an empty address space: the root page directory only.
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
+    /// May sleep and allocates memory; takes the hardware lock, but does not allocate under it.
     ///
     /// # Errors
     ///
-    /// - [`ENOSPC`] if there is no VRAM left.
-    /// - [`ENOMEM`] if memory runs out.
-    /// - Those of [`VramSession`].
+    /// - [`ENOSPC`] if no VRAM is free.
+    /// - [`ENOMEM`] if memory allocation fails.
+    /// - Errors of [`VramSession`].
     pub(crate) fn new(hw: &MmuHw, memory: &VramAllocator) -> Result<Self> {
         let level = hw.format().levels().first().ok_or(EINVAL)?;
         let mut root = Table::new(level, memory.alloc_table()?)?;
         prepare::zero(&mut root, hw)?;
-        // The GPU cannot have cached anything of it, so there is nothing to invalidate.
+        // The GPU cannot have cached entries of the new table, so no invalidation is needed.
         let _ = hw.vram().finish()?;
         root.set_linked();
 
         Ok(Self::with_root(root))
     }
 
-    /// Adopts the tables below a root that belongs to the firmware, within `pages`, and calls
-    /// `in_use` with each entry whose pages the firmware uses; see [`FirmwareEntry`].
+    /// Adopts the firmware's page tables below the root page directory at `pdb`, within `pages`.
+    /// Calls `in_use` with each entry whose pages the firmware uses; see [`FirmwareEntry`].
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
+    /// May sleep and allocates memory; takes the hardware lock, but does not allocate under it.
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`] if memory runs out.
-    /// - Those of [`VramSession`] and of `in_use`.
+    /// - [`ENOMEM`] if memory allocation fails.
+    /// - Errors of [`VramSession`] and of `in_use`.
     pub(crate) fn adopt(
         hw: &MmuHw,
         pdb: VramAddress,
@@ -135,21 +136,21 @@ impl PageTables {
         }
     }
 
-    /// Returns the address of the root page directory.
+    /// Returns the address of the root page directory, the PDB.
     pub(crate) fn pdb(&self) -> VramAddress {
         self.root.address()
     }
 
-    /// Returns whether the tables are as the driver believes, as they are unless an update was
-    /// interrupted. If not, all further updates fail.
+    /// Returns whether the tracked state matches the tables in VRAM. It does unless an update was
+    /// interrupted, after which all further updates fail.
     pub(crate) fn is_intact(&self) -> bool {
         self.is_intact
     }
 
-    /// Adds the tables that `change` of `pages` may need, from `prealloc`, and pins them. If it takes
-    /// more prealloc, returns how many, and changes nothing.
+    /// Pins the tables that `change` of `pages` may need. Missing tables are taken from `prealloc`.
+    /// If it has too few, returns the numbers of missing tables, and changes nothing.
     ///
-    /// Neither allocates nor frees.
+    /// Neither allocates nor frees memory.
     ///
     /// # Errors
     ///
@@ -172,10 +173,10 @@ impl PageTables {
         )
     }
 
-    /// Undoes [`Self::pin`], and removes the tables that are unused. Those that the GPU may still
-    /// reach go to `deferred`, the others to `unused`.
+    /// Undoes [`Self::pin`], and removes unused tables. Tables that the GPU may still walk are
+    /// moved to `deferred`, the others to `unused`.
     ///
-    /// Neither allocates nor frees.
+    /// Neither allocates nor frees memory.
     pub(crate) fn unpin(
         &mut self,
         hw: &MmuHw,
@@ -188,7 +189,7 @@ impl PageTables {
         let levels = hw.format().levels();
         let need = need(hw, change, pages);
 
-        // This cannot fail, as pinning has walked through the same memory.
+        // This cannot fail, because pinning has visited the same memory.
         let _ = prepare::unpin(&mut self.root, levels, 0, pages, &need, &mut |table| {
             if table.unlinked_by() > invalidated {
                 deferred.push(table);
@@ -198,17 +199,18 @@ impl PageTables {
         });
     }
 
-    /// Makes `change` to `pages`. `vmas` are the mappings before it. Tables that are no longer
-    /// linked, and that no job may need, go to `removed`.
+    /// Applies `change` to `pages`. `vmas` are the mappings before the change. Tables that become
+    /// unlinked and are not pinned are moved to `removed`.
     ///
-    /// Neither allocates nor frees.
+    /// Neither allocates nor frees memory.
     ///
     /// # Errors
     ///
-    /// - [`EBUSY`] if the firmware has changed an entry that is needed. Nothing is changed then.
-    /// - [`EIO`] if an earlier update was interrupted. Nothing is changed then.
-    /// - Those of the session. If [`Self::is_intact`] returns false afterwards, a part of the
-    ///   change has been made.
+    /// - [`EBUSY`] if the firmware has changed an entry on the path to the tables. Nothing is
+    ///   changed.
+    /// - [`EIO`] if an earlier update was interrupted. Nothing is changed.
+    /// - Errors of the session. If [`Self::is_intact`] returns false afterwards, the change has
+    ///   been made in part.
     pub(crate) fn update(
         &mut self,
         hw: &MmuHw,
@@ -235,7 +237,7 @@ impl PageTables {
             protects: change.access().map(|access| (pages.clone(), access)),
             change: TlbChange::Upgrade,
         };
-        // From here on, an error leaves the change half made.
+        // From here on, an error leaves a partial change.
         self.is_intact = false;
         update.apply(&mut self.root, change, pages)?;
         self.is_intact = true;
@@ -248,13 +250,12 @@ impl PageTables {
         self.invalidated = self.job;
     }
 
-    /// Keeps the VRAM of the tables that are not the firmware's from being freed when they are
-    /// dropped.
+    /// Makes dropping the tables leak their VRAM, except the firmware's tables.
     pub(crate) fn leak_on_drop(&self) {
         self.root.leak_on_drop();
     }
 
-    /// Calls `visit` with the address of each linked table that is not the firmware's.
+    /// Calls `visit` with the address of each linked table that the driver owns.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn for_each_owned(&self, visit: &mut dyn FnMut(VramAddress)) {
         self.root.for_each_owned(visit);
@@ -262,7 +263,7 @@ impl PageTables {
 }
 
 impl Update<'_, '_> {
-    /// Makes `change` to `pages`, below the table `root`.
+    /// Applies `change` to `pages`, below the table `root`.
     fn apply(&mut self, root: &mut Table, change: &Change, pages: &Range<u64>) -> Result {
         match change {
             Change::Map(backing) => {
@@ -275,7 +276,7 @@ impl Update<'_, '_> {
         }
     }
 
-    /// Maps the memory again that is mapped at `pages`, with another access.
+    /// Maps the memory at `pages` again, with access `access`.
     fn protect(&mut self, root: &mut Table, access: Access, pages: &Range<u64>) -> Result {
         let vmas = self.vmas;
         let mut rest = pages.clone();
@@ -289,7 +290,7 @@ impl Update<'_, '_> {
     }
 }
 
-/// Returns which tables `change` of `pages` may need.
+/// Returns the table requirements of `change` to `pages`.
 fn need<'a>(hw: &MmuHw, change: &'a Change, pages: &Range<u64>) -> Need<'a> {
     match change {
         Change::Map(backing) => Need::Map(Source::new(hw, backing, pages.start)),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page tables that belong to the firmware.
+//! Firmware-owned page tables.
 //!
-//! The GSP firmware owns the root of the address space of BAR1, and possibly some of the tables
-//! below it. The driver adds entries where nothing is mapped, and removes them again. It preserves
-//! the firmware's mappings and tables.
+//! The GSP firmware owns the root page directory of BAR1, and possibly some of the tables below it.
+//! The driver adds entries where nothing is mapped, and removes them again. It preserves the
+//! firmware's mappings and tables.
 
 use core::ops::Range;
 
@@ -42,26 +42,26 @@ pub(crate) struct FirmwareEntry {
     pub(crate) address: VramAddress,
     /// Words of the entry. The second one is zero if the entry has a single word.
     pub(crate) words: [u64; 2],
-    /// Whether the driver understands the entry. It does not if the words decode to nothing, or if
-    /// the directory that they point to cannot be read.
+    /// Whether the driver understands the entry: the words can be decoded, and the directory that
+    /// they point to, if any, can be read.
     pub(crate) is_known: bool,
 }
 
-/// Reads the table of the firmware at `address`, as far as its entries span `pages`, and the
-/// directories below it. Calls `in_use` with each entry whose pages the firmware uses.
+/// Reads the firmware's table at `address` and the directories below it, limited to entries that
+/// span `pages`. Calls `in_use` with each entry whose pages the firmware uses.
 ///
-/// A directory of the firmware is shared if it is in VRAM. All pages of any other valid entry count
+/// The driver shares the firmware's directories in VRAM. All pages of any other valid entry count
 /// as in use, and so do all pages of a valid entry of the last directory.
 ///
 /// An invalid or sparse entry maps nothing, so its pages are free. A mapping there replaces the
 /// entry, and unmapping the last page restores all its bits.
 ///
-/// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
+/// May sleep and allocates memory; takes the hardware lock, but does not allocate under it.
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`] if memory runs out.
-/// - Those of [`VramSession`] and of `in_use`.
+/// - [`ENOMEM`] if memory allocation fails.
+/// - Errors of [`VramSession`] and of `in_use`.
 pub(super) fn adopt(
     hw: &MmuHw,
     address: VramAddress,
@@ -94,7 +94,7 @@ pub(super) fn adopt(
                         table.replace_child(slot.index, Child::Small, Some(child));
                         continue;
                     }
-                    // The address is out of reach.
+                    // PRAMIN cannot show the address.
                     Err(e) if e == EINVAL => false,
                     Err(e) => return Err(e),
                 }
@@ -114,7 +114,7 @@ pub(super) fn adopt(
     Ok(table)
 }
 
-/// Reads the entries of a table of the firmware that span `pages`.
+/// Reads the entries of a firmware-owned table that span `pages`.
 fn read_table(
     hw: &MmuHw,
     address: VramAddress,
@@ -133,17 +133,16 @@ fn read_table(
     Ok(table)
 }
 
-/// Checks that the firmware has not changed the entries of its tables that the GPU walks through to
-/// translate `pages`.
+/// Checks that the firmware has not changed the entries of its tables that translate `pages`.
 ///
 /// This includes entries that the change does not write. If one of them no longer leads to the
 /// tables that the change updates, the GPU does not see the update, and these tables may belong to
-/// another mapping. Unless the change maps memory, invalid entries do not matter.
+/// another mapping. Invalid entries are only checked if the change maps memory.
 ///
 /// # Errors
 ///
-/// - [`EBUSY`] if it has changed one.
-/// - Those of the session.
+/// - [`EBUSY`] if the firmware has changed an entry.
+/// - Errors of the session.
 pub(super) fn verify(
     hw: &MmuHw,
     vram: &mut VramSession<'_>,

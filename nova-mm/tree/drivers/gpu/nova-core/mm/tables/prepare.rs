@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page tables that a job may need, which exist before it runs.
+//! Preparation of the page tables that a job may need before it runs.
 
 use core::ops::Range;
 
@@ -29,21 +29,22 @@ use crate::mm::{
     vram::VramAllocator, //
 };
 
-/// What a job will do, as far as it decides which tables it may need.
+/// The table requirements of a job.
 #[derive(Clone, Copy)]
 pub(super) enum Need<'a> {
-    /// It maps memory. That takes tables wherever pages are too small for an entry further up.
+    /// The job maps memory. It needs the tables down to the level of the page sizes.
     Map(Source<'a>),
-    /// It changes pages that may be mapped. Large pages that reach beyond both ends have to be
-    /// split.
+    /// The job changes existing mappings. It needs the tables to split large pages that extend
+    /// beyond either end of its range.
     Split,
 }
 
-/// Whether a table has to contain zeros before a job runs.
+/// The initial content that a job needs in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Initial {
+    /// Zeros.
     Zeroed,
-    /// No, as the job writes at least half of its entries. The job then writes all of them.
+    /// Any content. The job maps at least half of the entries, and writes the others as well.
     Any,
 }
 
@@ -62,7 +63,7 @@ impl Below {
     }
 }
 
-/// Calls `visit` with the entries of `level` within `pages` below which a job needs tables.
+/// Calls `visit` with each entry of `level` within `pages` below which a job needs tables.
 fn for_each_needed(
     level: &Level,
     pages: &Range<u64>,
@@ -96,13 +97,13 @@ fn for_each_needed(
     Ok(())
 }
 
-/// Returns `pages` without those before `slot`.
+/// Returns the part of `pages` that starts with `slot`.
 fn rest_of(slot: &Slot, pages: &Range<u64>) -> Range<u64> {
     slot.pages.start..pages.end
 }
 
-/// Returns which tables it takes to map `slot`, a dual entry or a part of one, with pages of 64 KiB
-/// and 4 KiB.
+/// Returns the tables that are needed to map `slot`, all or a part of a dual entry, with pages of
+/// 64 KiB and 4 KiB.
 fn below_dual(source: &Source<'_>, slot: &Slot) -> Result<Below> {
     let mut big = false;
     let mut small_pages = 0;
@@ -119,7 +120,7 @@ fn below_dual(source: &Source<'_>, slot: &Slot) -> Result<Below> {
     let small = if !big && small_pages * 2 >= source.last_level_entries()? {
         Some(Initial::Any)
     } else if small_pages > 0 || !slot.is_whole {
-        // A larger page that is there when the job runs has to be split.
+        // When the job runs, it may have to split a larger page.
         Some(Initial::Zeroed)
     } else {
         None
@@ -128,16 +129,16 @@ fn below_dual(source: &Source<'_>, slot: &Slot) -> Result<Below> {
     Ok(Below { big, small })
 }
 
-/// Number of levels of the format that has most of them.
+/// Maximum number of levels of a format.
 const MAX_LEVELS: usize = 6;
 
-/// The kinds of tables that are allocated: those of each level, those of big pages, and those of
+/// Number of table classes: one for each level, one for tables of big pages, and one for tables of
 /// small pages that need not be zeroed.
 const CLASSES: usize = MAX_LEVELS + 2;
 const BIG_CLASS: usize = MAX_LEVELS;
 const ANY_CLASS: usize = MAX_LEVELS + 1;
 
-/// Returns the class of a table of level `level_index`.
+/// Returns the class of a table of the level `level_index`.
 fn class(level_index: usize, child: Child, initial: Initial) -> usize {
     match (child, initial) {
         (Child::Big, _) => BIG_CLASS,
@@ -149,7 +150,7 @@ fn class(level_index: usize, child: Child, initial: Initial) -> usize {
 /// Number of tables of each class.
 pub(crate) struct Counts([usize; CLASSES]);
 
-/// Tables that are allocated, and not in any page tables yet.
+/// Preallocated page tables, which are not part of an address space yet.
 pub(crate) struct PtPrealloc([Stack<Table>; CLASSES]);
 
 impl PtPrealloc {
@@ -157,15 +158,15 @@ impl PtPrealloc {
         Self(core::array::from_fn(|_| Stack::new()))
     }
 
-    /// Allocates tables until there are as many as `counts` says.
+    /// Allocates tables of each class up to the number in `counts`.
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock without allocating under it.
+    /// May sleep; takes the hardware lock, but does not allocate memory under it.
     ///
     /// # Errors
     ///
-    /// - [`ENOSPC`] if there is no VRAM left.
-    /// - [`ENOMEM`] if memory runs out.
-    /// - Those of [`VramSession`](crate::mm::hw::VramSession).
+    /// - [`ENOSPC`] if no VRAM is free.
+    /// - [`ENOMEM`] if memory allocation fails.
+    /// - Errors of [`VramSession`](crate::mm::hw::VramSession).
     pub(crate) fn fill_up(
         &mut self,
         counts: &Counts,
@@ -196,8 +197,8 @@ impl PtPrealloc {
         self.0.get_mut(class)?.pop()
     }
 
-    /// Returns whether there are as many tables as `counts` says.
-    fn are(&self, counts: &Counts) -> bool {
+    /// Returns whether there are at least as many tables of each class as in `counts`.
+    fn has(&self, counts: &Counts) -> bool {
         counts
             .0
             .iter()
@@ -215,7 +216,7 @@ fn new_table(class: usize, hw: &MmuHw, memory: &VramAllocator) -> Result<KBox<Ta
         _ => levels.get(class).ok_or(EINVAL)?,
     };
     let page = memory.alloc_table()?;
-    // Entries can point to it, so that linking it cannot fail.
+    // Check that entries can point to the table, so that linking it cannot fail later.
     hw.format().encode_own_pde(page.address())?;
     hw.format().encode_own_dual(Some(page.address()), None)?;
 
@@ -227,9 +228,9 @@ fn new_table(class: usize, hw: &MmuHw, memory: &VramAllocator) -> Result<KBox<Ta
     Ok(table)
 }
 
-/// Writes zeros to all of a new table.
+/// Writes zeros to the whole page of a new table.
 pub(super) fn zero(table: &mut Table, hw: &MmuHw) -> Result {
-    // All of the page, even if the table is smaller: it may become another table later.
+    // If the table is smaller than its page, the page may still become a larger table later.
     hw.vram()
         .fill64(table.address(), 0, 0, MmuHw::HOLD_WORDS, false)?;
     table.set_prepared();
@@ -237,10 +238,10 @@ pub(super) fn zero(table: &mut Table, hw: &MmuHw) -> Result {
     Ok(())
 }
 
-/// Adds the tables that a job needs below `root` to those that exist, from `prealloc`, and pins all
-/// of them. If there are not enough prealloc, returns how many it takes, and changes nothing.
+/// Pins the tables that a job needs below `root`. Missing tables are taken from `prealloc`. If it
+/// has too few, returns the numbers of missing tables, and changes nothing.
 ///
-/// Neither allocates nor frees.
+/// Neither allocates nor frees memory.
 pub(super) fn pin(
     root: &mut Table,
     levels: &[Level],
@@ -250,7 +251,7 @@ pub(super) fn pin(
 ) -> Result<Option<Counts>> {
     let mut counts = Counts([0; CLASSES]);
     count(Some(root), levels, 0, pages, need, &mut counts)?;
-    if !prealloc.are(&counts) {
+    if !prealloc.has(&counts) {
         return Ok(Some(counts));
     }
     insert(root, levels, 0, pages, need, prealloc)?;
@@ -258,7 +259,7 @@ pub(super) fn pin(
     Ok(None)
 }
 
-/// Counts the tables that do not exist.
+/// Counts the missing tables.
 fn count(
     table: Option<&Table>,
     levels: &[Level],
@@ -312,9 +313,9 @@ fn insert(
     })
 }
 
-/// Undoes [`pin`], and removes the tables that are unused. Calls `removed` with each.
+/// Undoes [`pin`], and removes unused tables. Calls `removed` with each of them.
 ///
-/// Neither allocates nor frees.
+/// Neither allocates nor frees memory.
 pub(super) fn unpin(
     table: &mut Table,
     levels: &[Level],

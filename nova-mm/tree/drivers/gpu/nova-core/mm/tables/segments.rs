@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory behind a range of pages, cut up by the sizes of the pages that can map it.
+//! The backing of a range of pages, split by the page sizes that can map it.
 
 use core::ops::Range;
 
@@ -28,22 +28,22 @@ use crate::mm::{
 /// Number of pages in a page of 64 KiB.
 const BIG: u64 = PageSize::Size64K.pages();
 
-/// The memory behind a range of pages, and what decides how it can be mapped.
+/// The backing of a range of pages, and the properties of the MMU that determine how to map it.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    /// What is behind page `start` and the pages that follow.
+    /// The backing of the range that starts with page `start`.
     pub(super) backing: &'a Backing,
     pub(super) start: u64,
     pub(super) format: &'static dyn MmuFormat,
     pub(super) sizes: PageSizes,
 }
 
-/// Pages that are mapped by entries of the same size, to contiguous memory.
+/// Pages that entries of one size map to contiguous memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Numbers of the pages, not empty.
     pub(super) pages: Range<u64>,
-    /// Whether pages of 64 KiB can map them, rather than only pages of 4 KiB.
+    /// Whether pages of 64 KiB can map them, and not only pages of 4 KiB.
     pub(super) is_big: bool,
     /// Address of the memory in bytes.
     address: u64,
@@ -80,9 +80,10 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns the entries of `level` that map the memory from `slot` on: how many of those within
-    /// `pages` and `slot`'s table can be large pages of contiguous memory, and their words;
-    /// [`None`] if that of `slot` cannot.
+    /// Returns the number and the words of the entries of `level` that can map contiguous memory as
+    /// large pages, starting with the entry of `slot`, or [`None`] if that entry cannot.
+    ///
+    /// All of them lie within `pages` and within the table of `slot`.
     pub(super) fn large(
         &self,
         level: &Level,
@@ -118,7 +119,7 @@ impl<'a> Source<'a> {
         let Range { start, end } = *pages;
         let run = self.run(start)?;
         let len = run.pages.min(end - start);
-        // How far `start`, and the memory, are from the next multiple of 64 KiB.
+        // Distances in pages of `start` and of the memory from the next multiple of 64 KiB.
         let gap = start.wrapping_neg() % BIG;
         let address_gap = (run.address / PAGE_SIZE).wrapping_neg() % BIG;
         let can_be_big = self.backing.allows(PageSize::Size64K) && gap == address_gap;
@@ -138,7 +139,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Returns the words of the entries of a segment, which are of 64 KiB or 4 KiB.
+    /// Returns the words of the entries of a segment, as pages of 64 KiB or 4 KiB.
     pub(super) fn encode_segment(&self, segment: &Segment, is_big: bool) -> Result<PteRun> {
         let size = if is_big {
             PageSize::Size64K
@@ -151,7 +152,7 @@ impl<'a> Source<'a> {
         self.encode(segment.address, size, count, last_level)
     }
 
-    /// Returns the words of the entries of 4 KiB of `pages`, whose memory is contiguous.
+    /// Returns the words of the 4 KiB entries of `pages`, whose memory must be contiguous.
     pub(super) fn encode_small(&self, pages: &Range<u64>) -> Result<PteRun> {
         let segment = Segment {
             pages: pages.clone(),

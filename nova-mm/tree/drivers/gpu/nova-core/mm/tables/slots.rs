@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of pages, cut up by the entries of a level.
+//! Ranges of pages, split by the entries of a level.
 
 use core::ops::Range;
 
@@ -19,7 +19,7 @@ pub(super) struct Slot {
     pub(super) index: usize,
     /// Numbers of the pages of the range that the entry spans, not empty.
     pub(super) pages: Range<u64>,
-    /// Whether these are all pages that the entry spans.
+    /// Whether the range contains all pages that the entry spans.
     pub(super) is_whole: bool,
 }
 
@@ -30,11 +30,10 @@ impl Slot {
     }
 }
 
-/// Cuts a range, given by the numbers of its pages, up by the entries of `level`.
-///
-/// The entries may lie in more than one table.
+/// Splits a range of page numbers by the entries of `level`, which may lie in several tables.
 pub(super) fn slots(level: &Level, pages: &Range<u64>) -> impl Iterator<Item = Slot> {
-    // Both are powers of two. To divide by them would leave a check for zero in each caller.
+    // Shifts replace divisions by powers of two, because the compiler would check for division by
+    // zero in each caller.
     let shift = level.shift - PageSize::Size4K.shift();
     let last = (1u64 << level.bits) - 1;
     let Range { start, end } = *pages;

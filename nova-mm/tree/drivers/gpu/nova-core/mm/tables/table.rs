@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A page table, and what the driver keeps about it in system memory.
+//! A page table, and its state in system memory.
 
 use core::ops::Range;
 
@@ -30,15 +30,15 @@ const WORD: u64 = usize_as_u64(size_of::<u64>());
 
 /// A page table in VRAM.
 ///
-/// A table of the driver is in one of these states:
+/// A table that the driver owns is either
 ///
-/// - *linked*: an entry of its parent points to it. It has valid entries.
-/// - *prepared*: it is known below its parent, but no entry points to it. It has no valid entries,
-///   except while a job fills it. Jobs that may need it keep it with a [pin](Self::pin).
+/// - *linked*: an entry of its parent points to it, and it has valid entries; or
+/// - *prepared*: its parent tracks it, but no entry points to it. It has no valid entries, except
+///   while a job fills it. Jobs that may need it [pin](Self::pin) it.
 ///
-/// Tables that are neither linked nor pinned, and have no tables below them, are removed.
+/// A table that is neither linked nor pinned and has no tables below it is removed.
 pub(crate) struct Table {
-    /// The page that contains the table; [`None`] if it belongs to the firmware.
+    /// The page that contains the table; [`None`] if the firmware owns it.
     page: Option<TablePage>,
     address: VramAddress,
     contents: Contents,
@@ -47,40 +47,42 @@ pub(crate) struct Table {
     /// Number of jobs that may need the table.
     pins: usize,
     state: TableState,
-    /// Number of the last job that unlinked the table; zero if none has.
+    /// Number of the last job that has unlinked the table, or zero.
     unlinked_by: u64,
     /// The next table in a [`Stack`](crate::mm::stack::Stack).
     below: Option<KBox<Table>>,
 }
 
-/// Whether a table is in use by the GPU, and what it contains in VRAM.
+/// Whether the GPU may walk a table, and whether its content in VRAM is up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TableState {
-    /// Linked. VRAM contains what the driver knows.
+    /// Linked. VRAM is up to date.
     Linked,
-    /// Not linked. VRAM contains what the driver knows.
+    /// Not linked. VRAM is up to date.
     Prepared,
-    /// Not linked. VRAM contains something else, and has to be written before the table is linked.
+    /// Not linked. VRAM is out of date and has to be written before the table is linked.
     Stale,
 }
 
-/// What the driver knows of the entries of a table.
+/// The shadow of a table: the state of its entries in system memory.
 enum Contents {
-    /// A table of pages: which of its entries are valid.
+    /// The valid entries of a table of pages.
     Pages(ValidMap),
-    /// A directory: its entries.
+    /// The entries of a directory.
     Directory(Directory),
 }
 
 /// The entries of a directory.
 struct Directory {
     kind: EntryType,
-    /// The words of the entries, as they are in VRAM unless the table is stale.
+    /// The words of the entries. They match VRAM unless the table is stale.
     words: KVec<u64>,
-    /// Words of the firmware's entries that map nothing but are not zero, such as sparse ones, at
-    /// the same indices as in `words`. These entries count as invalid. Empty if there are none.
+    /// Words of the firmware's entries that map nothing but are not zero, such as sparse entries,
+    /// at the same indices as in `words`. These entries count as invalid. Empty without such
+    /// entries.
     vacant: KVec<u64>,
-    /// The tables below: one for each entry, or two for each dual entry, that of big pages first.
+    /// The tables below: one for each entry, or two for each dual entry, first the table of big
+    /// pages.
     children: KVec<Option<KBox<Table>>>,
     /// Number of tables in `children`.
     nr_children: usize,
@@ -106,13 +108,12 @@ impl Child {
 }
 
 impl Table {
-    /// Creates a table of `level` on `page`, without valid entries.
-    ///
-    /// Context: may sleep; allocates.
+    /// Creates a table of `level` in `page`, without valid entries. May sleep, because it allocates
+    /// memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(super) fn new(level: &Level, page: TablePage) -> Result<KBox<Self>> {
         let state = if page.is_zero() {
             TableState::Prepared
@@ -123,13 +124,12 @@ impl Table {
         Self::with_state(level, page.address(), Some(page), state)
     }
 
-    /// Creates a firmware-owned table of `level`. Its entries are set with [`Self::set_shadow`].
-    ///
-    /// Context: may sleep; allocates.
+    /// Creates the empty shadow of a firmware-owned table of `level`; populate it with
+    /// [`Self::set_shadow`]. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(super) fn firmware(level: &Level, address: VramAddress) -> Result<KBox<Self>> {
         Self::with_state(level, address, None, TableState::Linked)
     }
@@ -160,12 +160,12 @@ impl Table {
         )?)
     }
 
-    /// Returns where the table is.
+    /// Returns the address of the table.
     pub(super) fn address(&self) -> VramAddress {
         self.address
     }
 
-    /// Returns whether the table belongs to the firmware.
+    /// Returns whether the firmware owns the table.
     pub(super) fn is_firmware(&self) -> bool {
         self.page.is_none()
     }
@@ -184,13 +184,15 @@ impl Table {
         self.state = TableState::Linked;
     }
 
-    /// Records that VRAM contains what the driver knows, in a table that is not linked.
+    /// Records that VRAM is up to date, in a table that is not linked.
     pub(super) fn set_prepared(&mut self) {
         self.state = TableState::Prepared;
     }
 
-    /// Records that the job number `job` has unlinked the table, which has no valid entries any
-    /// longer. VRAM contains none either if they have been cleared one by one.
+    /// Records that the job with number `job` has unlinked the table, and marks all entries invalid.
+    ///
+    /// If the job has cleared the entries one by one, VRAM is up to date. Otherwise the table becomes
+    /// stale.
     pub(super) fn set_unlinked(&mut self, job: u64) {
         self.unlinked_by = job;
         if self.nr_valid == 0 {
@@ -201,7 +203,7 @@ impl Table {
         }
     }
 
-    /// Returns the number of the last job that unlinked the table, zero if none has.
+    /// Returns the number of the last job that has unlinked the table, or zero.
     pub(super) fn unlinked_by(&self) -> u64 {
         self.unlinked_by
     }
@@ -215,7 +217,7 @@ impl Table {
         }
     }
 
-    /// Keeps the table for a job that may need it.
+    /// Keeps the table from being removed while a job may need it.
     pub(super) fn pin(&mut self) {
         self.pins += 1;
     }
@@ -230,8 +232,8 @@ impl Table {
         self.pins > 0
     }
 
-    /// Returns whether the table can be removed: it is not linked, no job may need it, and there
-    /// are no tables below it.
+    /// Returns whether the table can be removed: it is neither linked nor pinned, and has no tables
+    /// below it.
     pub(super) fn is_unused(&self) -> bool {
         !self.is_firmware()
             && self.state != TableState::Linked
@@ -239,13 +241,13 @@ impl Table {
             && !self.has_children()
     }
 
-    /// Returns the address in VRAM of word `word` of the table.
+    /// Returns the VRAM address of the word with index `word`.
     pub(super) fn word_address(&self, word: usize) -> Result<VramAddress> {
         self.address.checked_add(usize_as_u64(word) * WORD)
     }
 
-    /// Keeps the memory of this table, and of all tables of the driver below it, from being freed
-    /// when they are dropped.
+    /// Makes dropping the table leak its VRAM, and the VRAM of all tables below it that the driver
+    /// owns.
     pub(crate) fn leak_on_drop(&self) {
         if let Some(page) = &self.page {
             page.leak_on_drop();
@@ -255,8 +257,8 @@ impl Table {
         }
     }
 
-    /// Calls `visit` with the address of this table and of all tables below it that are in use and
-    /// not the firmware's.
+    /// Calls `visit` with the address of each linked table that the driver owns: this table and all
+    /// tables below it.
     #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(super) fn for_each_owned(&self, visit: &mut dyn FnMut(VramAddress)) {
         if !self.is_firmware() && self.state == TableState::Linked {
@@ -270,7 +272,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // In the tables of the driver, an entry that is not valid is zero.
+        // Invalid entries of the driver's tables are zero.
         let is_zero = self.state == TableState::Prepared && self.nr_valid == 0;
         if let Some(page) = &mut self.page {
             page.set_zero(is_zero);
@@ -278,10 +280,9 @@ impl Drop for Table {
     }
 }
 
-/// Tables of pages.
+/// Methods for tables of pages.
 impl Table {
-    /// Returns whether the entries `entries` of a table of pages are valid; [`None`] for a
-    /// directory.
+    /// Returns the map of valid entries of a table of pages, or [`None`] for a directory.
     pub(super) fn valid(&self) -> Option<&ValidMap> {
         match &self.contents {
             Contents::Pages(valid) => Some(valid),
@@ -289,8 +290,8 @@ impl Table {
         }
     }
 
-    /// Writes `entries` of a table of pages, which become valid: the first one is `first`, and each
-    /// is by `step` above the one before. Returns how many of them were valid before.
+    /// Writes valid `entries` to a table of pages, starting with `first` and increasing by `step`.
+    /// Returns how many of them were valid before.
     pub(super) fn fill(
         &mut self,
         vram: &mut VramSession<'_>,
@@ -309,7 +310,7 @@ impl Table {
         Ok(replaced)
     }
 
-    /// Clears the valid ones of `entries` of a table of pages, and returns how many there were.
+    /// Clears the valid entries among `entries` of a table of pages, and returns their number.
     pub(super) fn clear(
         &mut self,
         vram: &mut VramSession<'_>,
@@ -328,7 +329,7 @@ impl Table {
         Ok(cleared)
     }
 
-    /// Writes zeros to `entries` of a stale table of pages, none of which is valid.
+    /// Writes zeros to `entries` of a stale table of pages, which has no valid entries.
     pub(super) fn zero(&self, vram: &mut VramSession<'_>, entries: &Range<usize>) -> Result {
         let address = self.word_address(entries.start)?;
 
@@ -336,8 +337,8 @@ impl Table {
     }
 }
 
-/// Directories. Methods that take an index do nothing, or return nothing, if there is no such
-/// entry.
+/// Methods for directories. If an index is out of range, they do nothing, or return zeros or
+/// [`None`].
 impl Table {
     fn directory(&self) -> Option<&Directory> {
         match &self.contents {
@@ -362,14 +363,14 @@ impl Table {
         self.directory().is_some_and(|it| it.nr_children > 0)
     }
 
-    /// Returns the words of entry `index`, the second of which is zero if it has only one.
+    /// Returns the words of entry `index`. The second one is zero if the entry has a single word.
     pub(super) fn entry(&self, index: usize) -> [u64; 2] {
         self.directory()
             .map_or([0, 0], |it| it.entry(&it.words, index))
     }
 
-    /// Returns the words that entry `index` has while it is invalid. They are zero unless the
-    /// firmware has written others.
+    /// Returns the words of entry `index` in its invalid state. They are zero unless the firmware
+    /// has written others.
     pub(super) fn vacant(&self, index: usize) -> [u64; 2] {
         self.directory()
             .map_or([0, 0], |it| it.entry(&it.vacant, index))
@@ -381,13 +382,12 @@ impl Table {
             .is_some_and(|it| it.is_valid(index, it.entry(&it.words, index)))
     }
 
-    /// Makes entry `index` count as invalid with its present words.
-    ///
-    /// Context: may sleep; allocates.
+    /// Makes entry `index` count as invalid with its present words. May sleep, because it allocates
+    /// memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(super) fn set_vacant(&mut self, index: usize) -> Result {
         if !self.is_valid(index) {
             return Ok(());
@@ -400,7 +400,7 @@ impl Table {
         Ok(())
     }
 
-    /// Changes what the driver knows of an entry, and not the entry itself.
+    /// Sets the shadow of an entry, without writing VRAM.
     pub(super) fn set_shadow(&mut self, index: usize, entry: [u64; 2]) {
         let Some(directory) = self.directory_mut() else {
             return;
@@ -417,14 +417,14 @@ impl Table {
         }
     }
 
-    /// Changes an entry. It is written to VRAM unless the table is stale.
+    /// Sets an entry, and writes it to VRAM unless the table is stale.
     ///
-    /// Only words that change are written. Where both words of an entry do, the one that gains a
-    /// value is written before the one that loses it, so that pages that stay mapped are mapped at
-    /// all times.
+    /// Only words that change are written. If both words of an entry change, the word that becomes
+    /// valid is written first, so that the range is never transiently unmapped.
     ///
-    /// Sparse pages are an exception: an entry must not be sparse in one word and point to a table
-    /// in the other. So the entry is invalid for a moment when it becomes sparse, or no longer is.
+    /// Sparse entries are an exception, because an entry must not be sparse in one word and point to
+    /// a table in the other. An entry that becomes sparse, or is no longer sparse, is therefore
+    /// invalid for a moment.
     pub(super) fn set(
         &mut self,
         vram: &mut VramSession<'_>,
@@ -456,9 +456,9 @@ impl Table {
         Ok(())
     }
 
-    /// Changes `count` entries from `index` on, in the same way as [`Self::set`]: the first word of
-    /// the first one is `first`, and each is by `step` above the one before. Second words are zero.
-    /// Returns how many of the entries were valid before.
+    /// Sets `count` entries from `index` on, as [`Self::set`] does. Their first words start with
+    /// `first` and increase by `step`; their second words are zero. Returns how many of the entries
+    /// were valid before.
     pub(super) fn set_run(
         &mut self,
         vram: &mut VramSession<'_>,
@@ -486,7 +486,7 @@ impl Table {
             let is_vacant = vacant.is_some_and(|it| it[number * words..][..words] == *entry);
             let is_zero = entry.iter().all(|&word| word == 0);
             replaced += usize::from(!is_vacant && !is_zero);
-            // An entry of the firmware that maps nothing may be sparse.
+            // A vacant entry of the firmware may be sparse, so it counts as live.
             is_live |= !is_zero;
             is_simple &= entry[1..].iter().all(|&word| word == 0);
         }
@@ -497,7 +497,7 @@ impl Table {
             }
             for entry in entries.chunks_exact_mut(words) {
                 if let ([_, second], true) = (&mut *entry, is_sparse) {
-                    // See `set`.
+                    // A sparse entry must not point to a table; see `set`.
                     let old = core::mem::take(second);
                     if old != 0 && state != TableState::Stale {
                         window.replace64(address.checked_add(WORD)?, old, 0)?;
@@ -551,12 +551,12 @@ impl Table {
         Ok(entry)
     }
 
-    /// Returns the address in VRAM of entry `index`.
+    /// Returns the VRAM address of entry `index`.
     pub(super) fn entry_address(&self, index: usize) -> Result<VramAddress> {
         self.word_address(self.directory().map_or(0, |it| it.range(index).start))
     }
 
-    /// Returns the table below entry `index`, if there is one.
+    /// Returns the table below entry `index`, if any.
     pub(super) fn child(&self, index: usize, child: Child) -> Option<&Table> {
         let directory = self.directory()?;
 
@@ -566,7 +566,7 @@ impl Table {
             .as_deref()
     }
 
-    /// Returns the table below entry `index`, if there is one.
+    /// Returns the table below entry `index`, if any.
     pub(super) fn child_mut(&mut self, index: usize, child: Child) -> Option<&mut Table> {
         let directory = self.directory_mut()?;
         let slot = directory.slot(index, child);
@@ -632,7 +632,7 @@ impl Directory {
         }
     }
 
-    /// Returns the words of entry `index` in `words`, zeros if it is not there.
+    /// Returns the words of entry `index` in `words`, or zeros if `words` does not contain it.
     fn entry(&self, words: &[u64], index: usize) -> [u64; 2] {
         match words.get(self.range(index)) {
             Some(&[word]) => [word, 0],
@@ -641,13 +641,13 @@ impl Directory {
         }
     }
 
-    /// Returns whether an entry with the words `entry` is sparse and has two words.
+    /// Returns whether `entry` is a sparse dual entry.
     fn is_sparse(&self, vram: &VramSession<'_>, entry: [u64; 2]) -> bool {
         self.kind == EntryType::Dual
             && vram.format().decode(self.kind, PageSize::Size2M, entry) == Entry::Sparse
     }
 
-    /// Returns whether entry `index` is valid if its words are `entry`.
+    /// Returns whether the words `entry` would make entry `index` valid.
     fn is_valid(&self, index: usize, entry: [u64; 2]) -> bool {
         entry != [0, 0] && (self.vacant.is_empty() || entry != self.entry(&self.vacant, index))
     }

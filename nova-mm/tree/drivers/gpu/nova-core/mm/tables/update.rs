@@ -42,34 +42,35 @@ use crate::{
     num::u64_as_usize, //
 };
 
-/// Number of pages in a page of 64 KiB, and in an entry of the last directory.
+/// Numbers of pages in a page of 64 KiB, and in a dual entry.
 const BIG: u64 = PageSize::Size64K.pages();
 const DUAL: u64 = PageSize::Size2M.pages();
 
-/// An update in progress, from the root down.
+/// An update of page tables in progress.
 ///
-/// It neither allocates nor frees. The tables that it takes are [prepared](super::prepare). Tables
-/// that are no longer linked, and that no job may need, go to `removed`.
+/// An update neither allocates nor frees memory. The tables that it needs have been
+/// [prepared](super::prepare). Tables that become unlinked and are not pinned are moved to
+/// `removed`.
 ///
-/// A table is complete in VRAM before an entry points to it. Pages that stay mapped are mapped at
-/// all times, whether their pages are split or merged, and also for a GPU that has cached entries
-/// of directories. Such a GPU may find nothing at pages that are replaced until the TLB is
-/// invalidated.
+/// A table is complete in VRAM before an entry points to it. Addresses that stay mapped are mapped
+/// at all times while large pages are split or small pages are merged, even if the GPU has cached
+/// entries of directories. Only accesses to addresses whose mapping is replaced may fault until the
+/// TLB is invalidated.
 ///
 /// # Errors
 ///
-/// Methods return the errors of the VRAM session. The update is then made in part.
+/// Methods return the errors of the VRAM session. The update is incomplete then.
 pub(super) struct Update<'a, 'h> {
     pub(super) hw: &'a MmuHw,
-    /// What is mapped before the update. The entries of a page that is split are made from it.
+    /// The mappings before the update, from which entries are recreated when a page is split.
     pub(super) vmas: &'a VmaTree,
     pub(super) removed: &'a mut Stack<Table>,
     pub(super) vram: &'a mut VramSession<'h>,
     /// Number of the job.
     pub(super) job: u64,
-    /// Whether accesses that were possible before may fail after a valid entry has been replaced.
+    /// Whether replacing a valid entry may revoke access to memory.
     pub(super) revokes: bool,
-    /// The pages, and their new access, if they stay mapped to the same memory.
+    /// The pages and their new access, if the update changes nothing but the access.
     pub(super) protects: Option<(Range<u64>, Access)>,
     pub(super) change: TlbChange,
 }
@@ -79,14 +80,14 @@ impl<'a> Update<'a, '_> {
         self.hw.format().levels().get(level_index).ok_or(EINVAL)
     }
 
-    /// Notes that valid entries have been replaced.
+    /// Records that `count` valid entries have been replaced.
     fn replaced(&mut self, count: usize) {
         if count > 0 && self.revokes {
             self.change = TlbChange::Downgrade;
         }
     }
 
-    /// Returns the memory that is mapped at `page` before the update.
+    /// Returns the backing that was mapped at `page` before the update.
     fn mapped_at(&self, page: u64) -> Result<Source<'a>> {
         let (start, backing) = self.vmas.find(page).ok_or(EINVAL)?;
 
@@ -154,8 +155,8 @@ impl<'a> Update<'a, '_> {
         self.link(table, level, pages)
     }
 
-    /// Returns whether an entry maps nothing but the pages of `slot`, so that it can be cleared as
-    /// a whole.
+    /// Returns whether `slot` contains all mapped pages of an entry, so that the whole entry can be
+    /// cleared.
     fn covers_all_valid(table: &Table, level: &Level, slot: &Slot) -> bool {
         let small = table.child(slot.index, Child::Small);
         if small.is_some_and(Table::is_firmware) {
@@ -180,8 +181,8 @@ impl<'a> Update<'a, '_> {
         !has_others(Child::Small, small) && !has_others(Child::Big, whole_big)
     }
 
-    /// Returns whether the tables of pages below an entry have so few valid entries that these are
-    /// cleared one by one. That leaves tables that need not be zeroed before they are used again.
+    /// Returns whether the tables of pages below an entry have few valid entries. They are then
+    /// cleared one by one, so that the tables need not be zeroed before they are used again.
     fn is_sparsely_filled(table: &Table, slot: &Slot) -> bool {
         const FEW: usize = 16;
 
@@ -204,7 +205,7 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes `count` entries from `index` on large pages, or sparse.
+    /// Turns `count` entries from `index` on into large pages or sparse entries.
     fn map_large(&mut self, table: &mut Table, index: usize, count: usize, run: PteRun) -> Result {
         let replaced = table.set_run(self.vram, index, count, run.first, run.step)?;
         self.replaced(replaced);
@@ -217,7 +218,7 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Removes the tables below an entry that no longer points to them.
+    /// Removes the tables below an entry, which no longer points to them.
     fn detach(&mut self, table: &mut Table, index: usize) {
         for child in [Child::Big, Child::Small] {
             self.detach_child(table, index, child);
@@ -237,7 +238,7 @@ impl<'a> Update<'a, '_> {
         }
     }
 
-    /// Removes the tables below a table that is no longer linked, and that a job may need.
+    /// Unlinks a pinned table, and removes the tables below it.
     fn reset(&mut self, table: &mut Table) {
         for index in 0..table.entries() {
             self.detach(table, index);
@@ -245,10 +246,11 @@ impl<'a> Update<'a, '_> {
         table.set_unlinked(self.job);
     }
 
-    /// Maps `source` at a part of what a dual entry spans, with pages of 64 KiB and 4 KiB.
+    /// Maps `source` at `slot`, all or a part of a dual entry, with pages of 64 KiB and 4 KiB.
     ///
-    /// All new entries are there before the first old one is cleared. Where both are valid, either
-    /// maps the right memory: the one that is cleared maps what was there before.
+    /// All new entries are written before the first old entry is cleared. While entries of both sizes
+    /// are valid for an address, either translation is correct: the old entry maps the memory that was
+    /// mapped before the update.
     fn map_slot(
         &mut self,
         table: &mut Table,
@@ -288,11 +290,11 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Returns whether pages can be big ones below an entry.
+    /// Returns whether the update may use big pages below an entry.
     ///
-    /// If there is no table of big pages, they are small already, and only their attributes change.
-    /// They stay small if the entry points only to the table of small pages, which the GPU may have
-    /// cached, and the pages must stay mapped.
+    /// Without a table of big pages, the pages are already small, and only their attributes change.
+    /// If the pages must stay mapped and the entry points to the table of small pages only, they
+    /// stay small, because the GPU may have cached that entry.
     fn can_use_big(&self, table: &Table, index: usize) -> bool {
         table.child(index, Child::Big).is_some()
             && (self.protects.is_none()
@@ -300,7 +302,7 @@ impl<'a> Update<'a, '_> {
                 || !is_linked(table, index, Child::Small))
     }
 
-    /// Unmaps a part of what a dual entry spans.
+    /// Unmaps `slot`, all or a part of a dual entry.
     fn unmap_slot(&mut self, table: &mut Table, level: &Level, slot: &Slot) -> Result {
         if self.split_big(table, slot)? {
             return self.replace_big(table, slot.index);
@@ -311,8 +313,8 @@ impl<'a> Update<'a, '_> {
         self.clear(table, level, slot.index, Child::Small, &small)
     }
 
-    /// Clears the valid ones of `entries` of a table of pages, if there are any. If the other table
-    /// of the dual entry has entries, it is linked before.
+    /// Clears the valid entries among `entries` of a table of pages. If the other table of the dual
+    /// entry has valid entries, it is linked first.
     fn clear(
         &mut self,
         table: &mut Table,
@@ -340,8 +342,8 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Prepares the tables below an entry for a change of the pages of `slot`: if the entry is a
-    /// page, they get entries for the pages next to those of `slot`.
+    /// Prepares the tables below an entry for a change of the pages of `slot`. If the entry is a
+    /// large page, this writes entries for the pages outside of `slot`.
     fn split(
         &mut self,
         table: &mut Table,
@@ -374,7 +376,7 @@ impl<'a> Update<'a, '_> {
             if is_apart {
                 child.set(self.vram, inner.index, [run.first, 0])?;
             } else if !is_inside {
-                // It is split in turn, before anything is linked.
+                // This entry is split in turn, before any table is linked.
                 child.set_shadow(inner.index, [run.first, 0]);
             }
         }
@@ -425,12 +427,13 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes small pages of the big pages that `slot` contains only a part of, except for that
-    /// part. The big pages remain until they are cleared.
+    /// Creates small pages for the parts outside of `slot` of those big pages that `slot` only
+    /// partially contains. The big pages remain valid until they are cleared.
     ///
-    /// If the entry does not point to the table of small pages, the GPU may have cached that, and
-    /// would find nothing in place of a big page that is cleared. In this case, all big pages
-    /// become small ones, and this returns true: [`Self::replace_big`] has to follow.
+    /// If the entry does not point to the table of small pages, the GPU may have cached the entry.
+    /// It would then fault on small pages that replace a big page. In this case, all big pages are
+    /// replaced by small pages, and this method returns true: the caller must call
+    /// [`Self::replace_big`].
     fn split_big(&mut self, table: &mut Table, slot: &Slot) -> Result<bool> {
         let inside = within(slot);
         let ends = touched(&inside);
@@ -460,7 +463,7 @@ impl<'a> Update<'a, '_> {
         Ok(replaces_big)
     }
 
-    /// Makes small pages of a part of a big page, given by the entries of the small pages.
+    /// Creates the small pages `entries`, which are a part of a big page.
     fn copy_big(&mut self, table: &mut Table, slot: &Slot, entries: Range<usize>) -> Result {
         if entries.is_empty() {
             return Ok(());
@@ -468,7 +471,7 @@ impl<'a> Update<'a, '_> {
         let base = slot.pages.start - slot.pages.start % DUAL;
         let pages = base + u64::try_from(entries.start)?..base + u64::try_from(entries.end)?;
         let (start, backing) = self.vmas.find(pages.start).ok_or(EINVAL)?;
-        // The access to some of the pages may have changed already, in this update.
+        // This update may have changed the access to some of the pages already.
         let (changed, access) = match &self.protects {
             Some((changed, access)) => (changed.clone(), *access),
             None => (0..0, Access::default()),
@@ -492,8 +495,8 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes an entry point to the table of small pages instead of that of big pages, which remains
-    /// as it is for a GPU that has cached the entry.
+    /// Makes an entry point to the table of small pages only. The table of big pages is not written,
+    /// because the GPU may have cached the entry.
     fn replace_big(&mut self, table: &mut Table, index: usize) -> Result {
         let small = table.child(index, Child::Small).ok_or(EINVAL)?.address();
         let entry = self.hw.format().encode_own_dual(None, Some(small))?;
@@ -506,11 +509,11 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes the entries of `table` within `pages` point to the tables below that have valid
-    /// entries, and to no others.
+    /// Links the tables below the entries of `table` within `pages` that have valid entries, and
+    /// unlinks the others.
     ///
-    /// That is done for all of them at the end, so that the PRAMIN window does not move back and
-    /// forth between the tables and `table`.
+    /// This happens at the end of an update, so that the PRAMIN window does not bounce between
+    /// `table` and its children.
     fn link(&mut self, table: &mut Table, level: &Level, pages: &Range<u64>) -> Result {
         if !table.has_children() {
             return Ok(());
@@ -584,7 +587,7 @@ impl<'a> Update<'a, '_> {
     }
 }
 
-/// Whether an update maps all pages of a slot.
+/// Whether an update maps or unmaps the pages of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fills {
     Yes,
@@ -598,7 +601,8 @@ fn is_linked(table: &Table, index: usize, child: Child) -> bool {
         .is_some_and(|it| it.state() == TableState::Linked)
 }
 
-/// Returns whether an entry is a page or sparse: it is valid, and points to no table.
+/// Returns whether an entry is a large page or sparse, which means that it is valid and does not
+/// point to a table.
 fn is_page(table: &Table, index: usize) -> bool {
     table.is_valid(index)
         && !is_linked(table, index, Child::Big)
@@ -621,20 +625,20 @@ fn span(level: &Level, slot: &Slot) -> Range<u64> {
     start..start + len
 }
 
-/// Returns the entries of the table of small pages that are for the pages of `slot`, a part of what
-/// a dual entry spans.
+/// Returns the entries of the table of small pages for the pages of `slot`, all or a part of a dual
+/// entry.
 fn within(slot: &Slot) -> Range<usize> {
     relative(&slot.pages)
 }
 
-/// Returns the entries of a table of small pages that are for `pages`, which are not empty.
+/// Returns the entries of a table of small pages for `pages`, which must not be empty.
 fn relative(pages: &Range<u64>) -> Range<usize> {
     let start = u64_as_usize(pages.start % DUAL);
 
     start..start + u64_as_usize(pages.end - pages.start)
 }
 
-/// Returns the table, and the entries in it, of a segment that is mapped by big or small pages.
+/// Returns the table and the entries that map a segment with big or small pages.
 fn place(segment: &Segment, is_big: bool) -> (Child, Range<usize>) {
     let small = relative(&segment.pages);
 
@@ -644,15 +648,16 @@ fn place(segment: &Segment, is_big: bool) -> (Child, Range<usize>) {
     }
 }
 
-/// Returns the entries of a table of small pages that are for the same pages as an entry of one of
-/// big pages.
+/// Returns the entries of a table of small pages that span the same addresses as an entry of a table
+/// of big pages.
 fn small_entries(big: usize) -> Range<usize> {
     let len = u64_as_usize(BIG);
 
     big * len..(big + 1) * len
 }
 
-/// Returns the entries of a table of big pages that contain entries of one of small pages.
+/// Returns the entries of a table of big pages whose addresses overlap entries of a table of small
+/// pages.
 fn touched(small: &Range<usize>) -> Range<usize> {
     let big = u64_as_usize(BIG);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which entries of a table of pages are valid.
+//! A map of the valid entries of a table of pages.
 
 use core::ops::Range;
 
@@ -15,12 +15,12 @@ mod tests;
 /// Number of entries of the largest table of pages.
 const ENTRIES: usize = 512;
 
-/// Number of entries that a word of the map stands for.
+/// Number of entries that a word of the map covers.
 const WORD: usize = u32_as_usize(u64::BITS);
 
 /// A map with a bit for each entry of a table of pages, which is set if the entry is valid.
 ///
-/// It replaces a copy of the entries. What the valid ones map is known from the mappings of the
+/// It takes the place of a copy of the entries, which can be derived from the mappings of the
 /// address space.
 pub(super) struct ValidMap([u64; ENTRIES / WORD]);
 
@@ -68,7 +68,7 @@ impl ValidMap {
         self.count(&(entry..entry + 1)) > 0
     }
 
-    /// Returns the first and longest range of set bits within `entries`; [`None`] if none is set.
+    /// Returns the first contiguous range of set bits within `entries`, or [`None`] if none is set.
     pub(super) fn first_run(&self, entries: &Range<usize>) -> Option<Range<usize>> {
         let start = self.next(entries, true)?;
         let end = self.next(&(start..entries.end), false);
@@ -76,7 +76,7 @@ impl ValidMap {
         Some(start..end.unwrap_or(entries.end))
     }
 
-    /// Returns the first of `entries` whose bit is as given.
+    /// Returns the first of `entries` whose bit is set or, if `is_set` is false, is clear.
     fn next(&self, entries: &Range<usize>, is_set: bool) -> Option<usize> {
         words(entries).find_map(|(word, mask)| {
             let bits = *self.0.get(word)?;
@@ -87,7 +87,7 @@ impl ValidMap {
     }
 }
 
-/// Returns the words that the bits of `entries` are in, with a mask of these bits.
+/// Returns the words that contain the bits of `entries`, each with a mask of these bits.
 fn words(entries: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
     let Range { start, end } = *entries;
 
