@@ -36,12 +36,11 @@ pub(crate) mod tests;
 
 /// The virtual addresses of an address space, and which of them are in use.
 ///
-/// Reserving and freeing a range takes time logarithmic in the number of ranges in use, whatever
-/// the size and the alignment.
+/// Reserving and freeing a range takes logarithmic time in the number of ranges in use, independent
+/// of size and alignment.
 ///
-/// The mutex protects the set of ranges in use. It is a leaf: while it is held, no other lock is
-/// taken and no memory is allocated or freed, so that a range can be freed wherever sleeping is
-/// allowed.
+/// The mutex protects the set of ranges in use. While it is held, no other lock is taken and no
+/// memory is allocated or freed, so that a range can be freed wherever sleeping is allowed.
 #[pin_data]
 pub(crate) struct VaSpace {
     /// The addresses that can be reserved.
@@ -52,10 +51,8 @@ pub(crate) struct VaSpace {
 }
 
 impl VaSpace {
-    /// Creates the addresses `limits` of an address space whose addresses have `va_bits` bits. None
-    /// of them is in use.
-    ///
-    /// Context: may sleep; allocates.
+    /// Creates an allocator of the addresses `limits`, in an address space whose addresses have
+    /// `va_bits` bits. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
@@ -63,7 +60,7 @@ impl VaSpace {
     /// - [`ENOMEM`] if memory allocation fails.
     pub(crate) fn new(limits: Range<Vfn>, va_bits: u32) -> Result<Arc<Self>> {
         let end = limits.end.address().into_raw();
-        // An address of 64 bits always fits into `u64`.
+        // Addresses of 64 bits have no bound to check.
         let is_beyond = 1u64.checked_shl(va_bits).is_some_and(|size| end > size);
         if limits.is_empty() || is_beyond {
             return Err(EINVAL);
@@ -78,9 +75,8 @@ impl VaSpace {
         )
     }
 
-    /// Reserves a range of addresses, which is in use until the [`VaRange`] is dropped.
-    ///
-    /// Context: may sleep; allocates.
+    /// Reserves a range of addresses, which is in use until the [`VaRange`] is dropped. May sleep,
+    /// because it allocates memory.
     ///
     /// # Errors
     ///
@@ -146,12 +142,12 @@ pub(crate) enum VaRequest {
 
 /// A range of virtual addresses in use.
 ///
-/// Dropping it frees the range, which may sleep. Its owner has to keep it for as long as an address
-/// may be used through a mapping or an entry of a TLB.
+/// Dropping it frees the range, which may sleep. The owner must keep it while the GPU may use an
+/// address of the range through a mapping or a TLB entry.
 ///
 /// # Invariants
 ///
-/// `pages` is one of the ranges that `space` has in use, and no other object stands for it.
+/// `pages` is one of the ranges that `space` has in use, and no other object owns it.
 pub(crate) struct VaRange {
     space: Arc<VaSpace>,
     pages: Range<Vfn>,

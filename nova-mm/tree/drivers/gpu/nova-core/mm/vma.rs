@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which memory is mapped where in an address space.
+//! The mappings of an address space.
 
 use core::ops::Range;
 
@@ -17,20 +17,21 @@ use crate::mm::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// Memory for a node of a [`VmaTree`], allocated before it is needed.
+/// A preallocated node of a [`VmaTree`].
 pub(super) type Reservation = RBTreeNodeReservation<u64, Vma>;
 
-/// A range of pages with the same backing. It starts at its key in [`VmaTree`].
+/// A range of pages with one backing. Its key in the [`VmaTree`] is the first page.
 pub(super) struct Vma {
     /// Number of the last page, plus one.
     end: u64,
     backing: Backing,
 }
 
-/// The mappings of an address space, by the numbers of their first pages.
+/// The mappings of an address space, ordered by the numbers of their first pages.
 ///
-/// This is all that the driver knows about them: the page tables tell only which entries are valid.
-/// It also keeps the mapped memory alive. Hence removed mappings are not dropped but returned.
+/// The driver has no other record of the mapped memory: the state of the page tables only contains
+/// which entries are valid. The tree also keeps the mapped memory alive, so methods that remove
+/// mappings return them instead of dropping them.
 ///
 /// Mappings are not empty and do not overlap.
 pub(crate) struct VmaTree(RBTree<u64, Vma>);
@@ -45,14 +46,14 @@ impl VmaTree {
         self.0.is_empty()
     }
 
-    /// Returns the mapping that `page` is in: its first page, and what is behind it.
+    /// Returns the first page and the backing of the mapping that contains `page`.
     pub(super) fn find(&self, page: u64) -> Option<(u64, &Backing)> {
         let (pages, backing) = self.first_from(page)?;
 
         pages.contains(&page).then_some((pages.start, backing))
     }
 
-    /// Returns the first mapping that ends after `page`.
+    /// Returns the pages and the backing of the first mapping that ends after `page`.
     pub(super) fn first_from(&self, page: u64) -> Option<(Range<u64>, &Backing)> {
         let (next, before) = match self.0.cursor_lower_bound(&page) {
             Some(next) => (
@@ -77,7 +78,7 @@ impl VmaTree {
         (start, vma.end)
     }
 
-    /// Returns the pages from the first that is mapped to the last; [`None`] if nothing is mapped.
+    /// Returns the range from the first to the last mapped page, or [`None`] if nothing is mapped.
     pub(super) fn bounds(&self) -> Option<Range<u64>> {
         let start = *self.0.cursor_front()?.current().0;
         let end = self.0.cursor_back()?.current().1.end;
@@ -85,8 +86,8 @@ impl VmaTree {
         Some(start..end)
     }
 
-    /// Moves the mappings that start within `pages` to `other`, which has none of the same pages.
-    /// Neither allocates nor frees.
+    /// Moves the mappings that start within `pages` to `other`, which must not contain mappings of
+    /// the same pages. Neither allocates nor frees memory.
     pub(super) fn move_to(&mut self, pages: &Range<u64>, other: &mut VmaTree) {
         while let Some((vma_pages, _)) = self.first_from(pages.start) {
             if vma_pages.start >= pages.end {
@@ -96,21 +97,21 @@ impl VmaTree {
                 break;
             };
             if let Some(replaced) = other.0.insert(node) {
-                // This cannot happen. If it did, the GPU could still reach the memory.
+                // This cannot happen. If it did, the GPU could still access the memory.
                 replaced.to_key_value().1.backing.leak_on_drop();
             }
         }
     }
 
-    /// Keeps all mapped memory from being freed when it is dropped.
+    /// Makes dropping the mappings leak their memory.
     pub(super) fn leak_on_drop(&self) {
         for vma in self.0.values() {
             vma.backing.leak_on_drop();
         }
     }
 
-    /// Adds a mapping where nothing is mapped. If it continues the one before, that one becomes
-    /// longer, and `node` is returned. Does not allocate.
+    /// Inserts a mapping of unmapped pages. If it continues the previous mapping, it is merged into
+    /// that mapping, and `node` is returned. Does not allocate memory.
     pub(super) fn insert(
         &mut self,
         pages: Range<u64>,
@@ -140,8 +141,9 @@ impl VmaTree {
         self.0.insert(node.into_node(pages.start, vma));
     }
 
-    /// Splits the mapping that contains `page`, unless it starts there or nothing is mapped. If so,
-    /// returns `node`. Does not allocate.
+    /// Splits the mapping that contains `page` into two, the second of which starts with `page`.
+    /// Returns `node` if a mapping already starts with `page` or `page` is not mapped. Does not
+    /// allocate memory.
     fn split(&mut self, page: u64, node: Reservation) -> Option<Reservation> {
         let Some(start) = self.find(page).map(|(start, _)| start) else {
             return Some(node);
@@ -156,28 +158,28 @@ impl VmaTree {
         None
     }
 
-    /// Removes the mappings of `pages`; those next to them remain. If there is one that contains
-    /// pages both before and after them, it is split in two with `node`. Otherwise returns `node`.
+    /// Removes the mappings of `pages` and moves them to `removed`, which must not contain mappings
+    /// of these pages. Parts of mappings outside of `pages` remain.
     ///
-    /// The mappings are added to `removed`, which has none of these pages. Neither allocates nor
-    /// frees.
+    /// If a mapping extends beyond both ends of `pages`, it is split with `node`. Otherwise, returns
+    /// `node`. Neither allocates nor frees memory.
     pub(super) fn remove(
         &mut self,
         pages: &Range<u64>,
         node: Reservation,
         removed: &mut VmaTree,
     ) -> Option<Reservation> {
-        let mut spare = Some(node);
+        let mut unused = Some(node);
 
         while let Some((vma_pages, _)) = self.first_from(pages.start) {
             if vma_pages.start >= pages.end {
                 break;
             }
             if vma_pages.end > pages.end {
-                // If it also starts before `pages`, that takes the spare node. Otherwise its own
-                // node is used again below.
+                // If the mapping also starts before `pages`, its end needs a second node.
+                // Otherwise, its own node is reused.
                 if vma_pages.start < pages.start {
-                    spare = spare.and_then(|node| self.split(pages.end, node));
+                    unused = unused.and_then(|node| self.split(pages.end, node));
                 } else {
                     self.cut_start(&vma_pages, pages.end);
                     break;
@@ -190,13 +192,13 @@ impl VmaTree {
             }
         }
 
-        spare
+        unused
     }
 
-    /// Removes the pages of a mapping before `start`, which is one of them.
+    /// Removes the pages before `start` from the mapping of `pages`.
     fn cut_start(&mut self, pages: &Range<u64>, start: u64) {
         if let Some(vma) = self.0.get(&pages.start) {
-            // Shares what the mapping keeps alive, so that nothing is dropped for good.
+            // The clone holds a reference to the memory, so that dropping the mapping does not free it.
             let backing = vma.backing.after(start - pages.start);
             if let Some(node) = self.0.remove_node(&pages.start) {
                 self.put(start..pages.end, backing, node.into_reservation());
@@ -204,15 +206,15 @@ impl VmaTree {
         }
     }
 
-    /// Removes the pages of the mapping at `start` from `end` on.
+    /// Removes the pages from `end` on from the mapping that starts with page `start`.
     fn cut_end(&mut self, start: u64, end: u64) {
         if let Some(vma) = self.0.get_mut(&start) {
             vma.end = end;
         }
     }
 
-    /// Returns the first mapping of memory within `pages` whose access is not `access`: its part
-    /// that lies within `pages`, its first page, and what is behind it.
+    /// Finds the first mapping within `pages` that is not sparse and whose access is not `access`.
+    /// Returns its part within `pages`, its first page, and its backing.
     pub(super) fn first_with_other_access(
         &self,
         pages: &Range<u64>,
@@ -234,9 +236,10 @@ impl VmaTree {
         None
     }
 
-    /// Changes the access to the memory that is mapped at `pages`. Mappings that contain pages next
-    /// to them are split with `nodes`, but only if their access changes: a page of the page tables
-    /// must not lie in two mappings. Does not allocate.
+    /// Changes the access to the memory that is mapped at `pages`. Does not allocate memory.
+    ///
+    /// Mappings that extend beyond an end of `pages` are split with `nodes`, but only if their access
+    /// changes. Otherwise, a large page could span two mappings.
     pub(super) fn protect(
         &mut self,
         pages: &Range<u64>,

@@ -2,34 +2,34 @@
 
 //! Address spaces of the GPU.
 //!
-//! Jobs change what is mapped. The three stages of a job may be run by different threads, as those
-//! of the jobs of a scheduler are:
+//! Jobs update mappings. Different threads may execute the three stages of a job, as a scheduler
+//! does:
 //!
-//! 1. *Prepare* ([`Vmm::prepare_map`] and its kin) allocates everything that the job may need. It
-//!    may fail, and dropping the job afterwards leaves nothing behind.
-//! 2. *Run* ([`Job::run`]) changes the page tables and invalidates the TLB. A DMA fence may wait
-//!    for it: it neither allocates nor frees memory, nor takes a lock under which anyone does.
-//! 3. *Free* ([`Job::free`]) frees what is no longer needed.
+//! 1. *Prepare* ([`Vmm::prepare_map`] and similar methods) allocates everything that the job may
+//!    need. It may fail. Dropping a prepared job undoes the preparation.
+//! 2. *Run* ([`Job::run`]) updates the page tables and invalidates the TLB. A DMA fence may wait for
+//!    it, so it neither allocates nor frees memory, nor takes a lock under which memory is allocated
+//!    or freed.
+//! 3. *Free* ([`Job::free`]) frees everything that is no longer needed.
 //!
-//! An address space does not allocate virtual addresses: its user decides where memory is mapped.
-//! It holds a reference to mapped memory, and drops it in the last stage of the job that unmaps the
-//! memory.
+//! An address space does not allocate virtual addresses; its user decides where memory is mapped.
+//! It holds a reference to mapped memory. The job that unmaps the memory drops it in its last stage.
 //!
 //! # Locks
 //!
-//! In this order:
+//! Locks are taken in this order:
 //!
-//! 1. the table lock of an address space, held while a job runs;
-//! 2. the hardware lock, in [`MmuHw`], held for the accesses to one page table at a time.
+//! 1. the *table lock* of an address space, held while a job runs;
+//! 2. the *hardware lock* in [`MmuHw`], held for the accesses to one page table at a time.
 //!
-//! No one allocates or frees memory while holding one of them. The locks of the VRAM allocator are
-//! not taken in *run*, and nothing else is locked while they are held.
+//! Holders of either lock neither allocate nor free memory. *Run* does not take the locks of the VRAM
+//! allocator, under which no other lock is taken.
 //!
 //! # TLB
 //!
-//! Memory and page tables that *run* removes are kept until the TLB has been invalidated. If that
-//! fails, the job fails, and the next invalidation of the address space that succeeds releases
-//! them.
+//! Memory and page tables that *run* removes stay allocated until the TLB has been invalidated. If
+//! the invalidation fails, the job fails. The next successful invalidation of the address space
+//! releases them.
 
 use core::ops::Range;
 
@@ -82,30 +82,30 @@ pub(crate) mod tests;
 
 /// An address space of the GPU.
 ///
-/// [`Self::teardown`] has to be called before the last reference is dropped, unless nothing is
-/// mapped: the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
-/// the tables and the mapped memory [stay allocated](crate::mm::memory::Mappable::leak_on_drop).
+/// Unless nothing is mapped, [`Self::teardown`] must be called before the last reference is dropped,
+/// because the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
+/// the tables and the mapped memory [are leaked](crate::mm::memory::Mappable::leak_on_drop).
 #[pin_data]
 pub(crate) struct Vmm {
     hw: Arc<MmuHw>,
-    /// Address of the root of the page tables.
+    /// Address of the root page directory.
     pdb: VramAddress,
-    /// What caches translations of this address space.
+    /// The units that cache translations of this address space.
     scope: TlbScope,
     /// Numbers of the pages that can be mapped.
     limits: Range<u64>,
-    /// The pages that the firmware uses, in ascending order.
+    /// Numbers of the pages that the firmware uses, in ascending order.
     firmware: KVec<Range<u64>>,
-    /// Entries of the firmware that could not be decoded.
+    /// The firmware's entries that could not be decoded.
     unknown: Option<UnknownEntries>,
-    /// Where the page tables come from.
+    /// The allocator of page tables.
     memory: VramAllocator,
     /// The table lock.
     #[pin]
     state: Mutex<State>,
 }
 
-/// What the table lock protects.
+/// The state that the table lock protects.
 struct State {
     tables: PageTables,
     vmas: VmaTree,
@@ -114,33 +114,33 @@ struct State {
     is_closed: bool,
 }
 
-/// The root of the page tables of an address space, the page directory base.
+/// A reference to the root page directory (PDB) of an address space.
 ///
-/// Whatever makes the GPU use the address space, such as a channel, holds this. The root stays
-/// allocated until it is dropped.
+/// An object that makes the GPU use the address space, such as a channel, must hold one: it keeps
+/// the root page directory allocated.
 #[derive(Clone)]
 pub(crate) struct PdbRef(Arc<Vmm>);
 
 impl PdbRef {
-    /// Returns the address of the root in VRAM.
+    /// Returns the VRAM address of the root page directory.
     pub(crate) fn address(&self) -> VramAddress {
         self.0.pdb
     }
 }
 
-/// Entries of the firmware that could not be decoded, so that their addresses are not used.
+/// The firmware's entries that could not be decoded. Their addresses are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownEntries {
     /// The first one.
     pub(crate) first: FirmwareEntry,
     /// Number of these entries.
     pub(crate) count: u64,
-    /// Number of pages of 4 KiB that they span.
+    /// Number of pages of 4 KiB that these entries span.
     pub(crate) pages: u64,
 }
 
 impl UnknownEntries {
-    /// Adds `entry` to those `found` before.
+    /// Adds `entry` to the entries `found` before.
     fn with(found: Option<Self>, entry: FirmwareEntry) -> Self {
         let pages = entry.end - entry.start;
 
@@ -160,18 +160,17 @@ impl UnknownEntries {
 }
 
 impl Vmm {
-    /// Creates an address space with page tables of its own, which maps nothing.
+    /// Creates an empty address space, in which pages within `limits` can be mapped. Its page tables
+    /// are allocated from `memory`.
     ///
-    /// Pages within `limits` can be mapped; `memory` is where its tables come from.
-    ///
-    /// Context: may sleep; allocates, and takes the hardware lock.
+    /// May sleep and allocates memory; takes the hardware lock.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `limits` is empty, or not within what the format can address.
-    /// - [`ENOSPC`] if there is no VRAM left.
-    /// - [`ENOMEM`] if memory runs out.
-    /// - Those of [`VramSession`](crate::mm::hw::VramSession).
+    /// - [`EINVAL`] if `limits` is empty, or exceeds the addresses of the page table format.
+    /// - [`ENOSPC`] if no VRAM is free.
+    /// - [`ENOMEM`] if memory allocation fails.
+    /// - Errors of [`VramSession`](crate::mm::hw::VramSession).
     pub(crate) fn new(
         hw: Arc<MmuHw>,
         memory: VramAllocator,
@@ -183,17 +182,17 @@ impl Vmm {
         Self::with_tables(hw, memory, limits, tables, KVec::new(), None, TlbScope::All)
     }
 
-    /// Adopts the address space of a BAR, whose root `pdb` belongs to the firmware.
+    /// Adopts the address space of a BAR, whose root page directory at `pdb` the firmware owns.
     ///
-    /// Mappings of the firmware within `limits` are preserved, and their
-    /// [pages](Self::firmware_pages) cannot be mapped. Nor can those of
+    /// The firmware's mappings within `limits` are preserved, and their
+    /// [pages](Self::firmware_pages) cannot be mapped. The same applies to pages of
     /// [entries that could not be decoded](Self::unknown_entries).
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock.
+    /// May sleep and allocates memory; takes the hardware lock.
     ///
     /// # Errors
     ///
-    /// As for [`Self::new`].
+    /// See [`Self::new`].
     pub(crate) fn of_bar(
         hw: Arc<MmuHw>,
         memory: VramAllocator,
@@ -247,7 +246,7 @@ impl Vmm {
         )
     }
 
-    /// Returns the root of the page tables.
+    /// Returns a reference to the root page directory.
     pub(crate) fn pdb(self: &Arc<Self>) -> PdbRef {
         PdbRef(self.clone())
     }
@@ -257,27 +256,27 @@ impl Vmm {
         &self.firmware
     }
 
-    /// Returns the entries of the firmware that could not be decoded when the tables were adopted.
+    /// Returns the firmware's entries that could not be decoded when the tables were adopted.
     pub(crate) fn unknown_entries(&self) -> Option<&UnknownEntries> {
         self.unknown.as_ref()
     }
 
-    /// Prepares a job that maps `backing` at `pages`, in place of whatever is mapped there when it
-    /// runs.
+    /// Prepares a job that maps `backing` at `pages` and replaces the mappings that exist there when
+    /// it runs.
     ///
-    /// The largest pages are used that the addresses on both sides allow. The memory is kept alive
-    /// until it is no longer mapped and the GPU no longer uses it.
+    /// The job uses the largest pages that the virtual and the physical addresses allow. The address
+    /// space keeps the memory alive until it is unmapped and the GPU no longer uses it.
     ///
-    /// Context: may sleep; allocates, and takes the locks of an address space.
+    /// May sleep and allocates memory; takes the locks of an address space.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `pages` is empty or out of the limits of the address space, the memory has
-    ///   too few pages, or the page tables cannot name it or its attributes.
+    /// - [`EINVAL`] if `pages` is empty or exceeds the limits of the address space, the memory has
+    ///   too few pages, or its address or an attribute has no encoding.
     /// - [`EBUSY`] if the firmware uses one of the pages.
-    /// - [`ENOSPC`] if there is no VRAM left for tables.
-    /// - [`ENOMEM`] if memory runs out.
-    /// - Those of [`VramSession`](crate::mm::hw::VramSession).
+    /// - [`ENOSPC`] if no VRAM is free for tables.
+    /// - [`ENOMEM`] if memory allocation fails.
+    /// - Errors of [`VramSession`](crate::mm::hw::VramSession).
     pub(crate) fn prepare_map(
         self: &Arc<Self>,
         pages: Range<Vfn>,
@@ -289,19 +288,19 @@ impl Vmm {
         Job::new(self, self.check(pages)?, Change::Map(backing))
     }
 
-    /// Prepares a job that unmaps whatever is mapped at `pages` when it runs, if anything is.
+    /// Prepares a job that removes the mappings, if any, that exist at `pages` when it runs.
     ///
-    /// Pages that are mapped only in part become smaller ones.
+    /// Large pages that extend beyond an end of `pages` are split.
     ///
-    /// Context and errors are those of [`Self::prepare_map`].
+    /// See [`Self::prepare_map`] for locks and errors.
     pub(crate) fn prepare_unmap(self: &Arc<Self>, pages: Range<Vfn>) -> Result<Job> {
         Job::new(self, self.check(pages)?, Change::Unmap)
     }
 
-    /// Prepares a job that changes the access to whatever memory is mapped at `pages` when it runs.
-    /// Sparse ranges stay as they are.
+    /// Prepares a job that changes the access to the memory that is mapped at `pages` when it runs.
+    /// Sparse ranges do not change.
     ///
-    /// Context and errors are those of [`Self::prepare_map`].
+    /// See [`Self::prepare_map`] for locks and errors.
     pub(crate) fn prepare_protect(
         self: &Arc<Self>,
         pages: Range<Vfn>,
@@ -331,54 +330,52 @@ impl Vmm {
     }
 
     /// Returns whether an invalidation of the GPU's TLB has timed out, so that jobs fail at once.
-    ///
-    /// Context: may sleep; takes the hardware lock.
+    /// May sleep; takes the hardware lock.
     pub(crate) fn is_wedged(&self) -> bool {
         self.hw.is_wedged()
     }
 
-    /// Invalidates the TLB once more after an invalidation has failed, and frees what has been kept
-    /// because of that.
+    /// Invalidates the TLB again after an invalidation has failed, and completes the frees that this
+    /// failure has deferred.
     ///
-    /// If it succeeds, the GPU no longer counts as wedged. It is also how the driver resumes after
-    /// a reset of the GPU, which empties the TLB.
+    /// If it succeeds, the GPU no longer counts as wedged. The driver also calls this after a reset
+    /// of the GPU, which empties the TLB.
     ///
-    /// Context: may sleep; takes the table lock and the hardware lock.
+    /// May sleep; takes the table lock and the hardware lock.
     ///
     /// # Errors
     ///
-    /// - [`EIO`] if an earlier update of the page tables was interrupted. Nothing is freed then.
-    /// - Those of [`MmuHw::invalidate`].
+    /// - [`EIO`] if an earlier update of the page tables was interrupted. Nothing is freed.
+    /// - Errors of [`MmuHw::invalidate`].
     pub(crate) fn retry_invalidate(&self) -> Result {
         let ready = self.invalidate_all(&mut self.state.lock())?;
-        // Freed without holding the lock.
+        // Free without holding the lock.
         drop(ready);
 
         Ok(())
     }
 
-    /// Unmaps everything, so that the GPU uses none of the page tables any longer, except the root.
-    /// All jobs that run afterwards fail, even if this fails.
+    /// Unmaps everything, so that the GPU no longer uses any page tables but the root page directory.
+    /// Jobs that run afterwards fail, even if this fails.
     ///
-    /// If a mapping cannot be unmapped, this continues with the others, invalidates the TLB and
-    /// frees the memory that has been unmapped. Further calls retry the rest, and do nothing if
-    /// there is none.
+    /// If a mapping cannot be unmapped, this continues with the others, invalidates the TLB, and
+    /// frees the unmapped memory. Further calls retry the remaining mappings, if any.
     ///
-    /// Context: may sleep; takes the table lock and the hardware lock. Allocates nothing, and frees
-    /// what was mapped.
+    /// May sleep; takes the table lock and the hardware lock. Does not allocate memory, but frees
+    /// memory.
     ///
     /// # Errors
     ///
     /// The first of these:
     ///
     /// - [`EBUSY`] if the firmware has changed an entry. The mappings below it remain.
-    /// - [`ETIMEDOUT`] if the TLB has not been invalidated in time. Nothing is freed then.
+    /// - [`ETIMEDOUT`] if the TLB is not invalidated in time. Nothing is freed.
     /// - [`EIO`] if an earlier update of the page tables was interrupted.
-    /// - [`ENODEV`] if the device is unbound. If that happened during an update of the page tables,
-    ///   all further calls fail.
+    /// - [`ENODEV`] if the device is unbound. If this interrupts an update of the page tables, all
+    ///   further calls fail.
     pub(crate) fn teardown(&self) -> Result {
         let (result, ready) = self.unmap_all();
-        // Freed without holding the lock.
+        // Free without holding the lock.
         drop(ready);
 
         result
@@ -402,10 +399,11 @@ impl Vmm {
         }
     }
 
-    /// Invalidates the TLB, even if an earlier invalidation has timed out, and returns what the GPU
-    /// can no longer reach.
+    /// Invalidates the TLB, even if an earlier invalidation has timed out, and returns the deferred
+    /// frees.
     fn invalidate_all(&self, state: &mut State) -> Result<ReadyFrees> {
-        // If an update was interrupted, the page tables may still map what it was to remove.
+        // After an interrupted update, the page tables may still map memory that the update was
+        // supposed to unmap.
         if !state.tables.is_intact() {
             return Err(EIO);
         }
@@ -422,19 +420,19 @@ impl Vmm {
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 impl Vmm {
-    /// Calls `visit` with the address of each linked table that is not the firmware's, under the
-    /// table lock.
+    /// Calls `visit` with the address of each linked table that the driver owns, under the table
+    /// lock.
     pub(crate) fn for_each_table(&self, visit: &mut dyn FnMut(VramAddress)) {
         self.state.lock().tables.for_each_owned(visit);
     }
 
-    /// Returns whether something is kept that the GPU may still reach.
+    /// Returns whether there are deferred frees.
     pub(crate) fn has_deferred(&self) -> bool {
         !self.state.lock().deferred.is_empty()
     }
 }
 
-/// Checks the limits of an address space, and returns the numbers of its pages.
+/// Checks the limits of an address space and returns them as page numbers.
 fn check_limits(hw: &MmuHw, limits: Range<Vfn>) -> Result<Range<u64>> {
     if limits.is_empty() || limits.end.address().into_raw() > 1 << hw.format().va_bits() {
         return Err(EINVAL);
@@ -444,8 +442,8 @@ fn check_limits(hw: &MmuHw, limits: Range<Vfn>) -> Result<Range<u64>> {
 }
 
 impl State {
-    /// Unmaps everything that can be unmapped, except the pages that the firmware uses. Returns the
-    /// first error.
+    /// Unmaps all mappings that can be unmapped, and returns the first error. Skips the pages that
+    /// the firmware uses.
     fn unmap_all(&mut self, hw: &MmuHw, firmware: &[Range<u64>]) -> Result {
         let Some(all) = self.vmas.bounds() else {
             return Ok(());
@@ -469,8 +467,8 @@ impl State {
         result
     }
 
-    /// Unmaps what can be unmapped of `pages`, which the firmware does not use, in one update if
-    /// possible.
+    /// Unmaps all mappings within `pages` that can be unmapped, in one update if possible. The
+    /// firmware uses none of `pages`.
     fn unmap_each(&mut self, hw: &MmuHw, pages: &Range<u64>) -> Result {
         let unmapped = self.unmap(hw, pages);
         if unmapped != Err(EBUSY) {
@@ -492,7 +490,7 @@ impl State {
         unmapped
     }
 
-    /// Unmaps `pages`, which consist of whole mappings and unmapped pages.
+    /// Unmaps `pages`, which must not split a mapping.
     fn unmap(&mut self, hw: &MmuHw, pages: &Range<u64>) -> Result {
         let Self {
             tables,
@@ -502,7 +500,7 @@ impl State {
         } = self;
         let removed = deferred.others();
         let mut vram = hw.vram();
-        // The caller invalidates the TLB once for all of them.
+        // The caller invalidates the TLB once for all updates.
         let _ = tables.update(
             hw,
             &mut vram,
@@ -517,7 +515,7 @@ impl State {
         Ok(())
     }
 
-    /// Returns whether the GPU may use memory that this owns.
+    /// Returns whether the GPU may access memory that this state owns.
     fn is_in_use(&self) -> bool {
         !self.vmas.is_empty() || !self.deferred.is_empty() || !self.tables.is_intact()
     }
@@ -529,7 +527,7 @@ impl Drop for State {
             return;
         }
 
-        // The GPU may access this VRAM. Kernel memory is freed.
+        // The GPU may still access this VRAM, so it is leaked. Kernel memory is freed.
         self.vmas.leak_on_drop();
         self.tables.leak_on_drop();
         self.deferred.leak_on_drop();

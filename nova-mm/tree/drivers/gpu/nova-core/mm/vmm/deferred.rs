@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is no longer mapped, and must not be freed yet.
+//! Deferred frees of memory and page tables that the GPU may still access through its TLB.
 
 use kernel::prelude::*;
 
@@ -14,26 +14,24 @@ use crate::mm::{
     vma::VmaTree, //
 };
 
-/// What a job has removed from an address space.
+/// The tables and mappings that a job has removed from an address space.
 ///
-/// It is allocated when the job is prepared, and filled when it runs.
+/// It is allocated when the job is prepared, and filled when the job runs.
 pub(super) struct Removed {
-    /// Tables that are no longer linked.
+    /// Unlinked tables.
     pub(super) tables: Stack<Table>,
-    /// Mappings, which keep the mapped memory alive.
+    /// Removed mappings, which keep the mapped memory alive.
     pub(super) vmas: VmaTree,
-    /// What an earlier job has removed.
+    /// The next object in a [`Stack`].
     below: Option<KBox<Removed>>,
 }
 
 impl Removed {
-    /// Creates an empty object.
-    ///
-    /// Context: may sleep; allocates.
+    /// Creates an empty object. May sleep, because it allocates memory.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if memory runs out.
+    /// [`ENOMEM`] if memory allocation fails.
     pub(super) fn new() -> Result<KBox<Self>> {
         Ok(KBox::new(Self::empty(), GFP_KERNEL)?)
     }
@@ -50,7 +48,7 @@ impl Removed {
         self.tables.is_empty() && self.vmas.is_empty()
     }
 
-    /// Keeps the memory from being freed when it is dropped, and drops the tables.
+    /// Makes dropping the mappings leak their memory, and leaks the VRAM of the tables.
     fn leak_on_drop(&mut self) {
         self.vmas.leak_on_drop();
         while let Some(table) = self.tables.pop() {
@@ -65,27 +63,27 @@ impl Link for Removed {
     }
 }
 
-/// Objects that the GPU can no longer reach. Dropping them frees them, and may sleep.
+/// Objects that the GPU can no longer access. Dropping this frees them, and may sleep.
 pub(super) struct ReadyFrees {
     _jobs: Stack<Removed>,
     _others: Removed,
 }
 
-/// Objects that the GPU may still reach through its TLB.
+/// Objects that the GPU may still access through its TLB.
 ///
-/// Everything that is removed from an address space is added to these, and only an invalidation
-/// that has completed gets it out again.
+/// All objects that are removed from an address space are added here. Only a completed invalidation
+/// releases them.
 ///
 /// # Invariants
 ///
-/// An object that was added in run `n` of the address space is released by an invalidation that
-/// started after that run had changed the page tables.
+/// Only an invalidation that starts after a job has updated the page tables releases the objects
+/// that the job has added.
 pub(super) struct DeferredFrees {
-    /// What jobs have removed. Each job has an object of its own, since several jobs may have
-    /// removed mappings of the same pages.
+    /// Objects that jobs have removed, separate for each job, because several jobs may have removed
+    /// mappings of the same pages.
     jobs: Stack<Removed>,
-    /// What the teardown has removed, and tables that became unused after a job. No two of these
-    /// mappings have a page in common, so a single object is enough and nothing is allocated.
+    /// Objects that the teardown has removed, and tables that became unused after a job. The
+    /// mappings do not overlap, so they fit into a single tree, and no memory is allocated.
     others: Removed,
 }
 
@@ -101,17 +99,18 @@ impl DeferredFrees {
         self.jobs.is_empty() && self.others.is_empty()
     }
 
-    /// Adds what a job has removed. Does not allocate.
+    /// Adds the objects that a job has removed. Does not allocate memory.
     pub(super) fn push(&mut self, removed: KBox<Removed>) {
         self.jobs.push(removed);
     }
 
-    /// Returns the object for what the teardown removes, and for tables that become unused.
+    /// Returns the object that receives mappings and tables from the teardown, and tables that become
+    /// unused.
     pub(super) fn others(&mut self) -> &mut Removed {
         &mut self.others
     }
 
-    /// Returns everything, after an invalidation.
+    /// Removes and returns all objects, after an invalidation.
     pub(super) fn take_ready(&mut self, _done: InvalidateDone) -> ReadyFrees {
         ReadyFrees {
             _jobs: self.jobs.take(),
@@ -119,7 +118,7 @@ impl DeferredFrees {
         }
     }
 
-    /// Keeps the memory from being freed when it is dropped, and drops everything.
+    /// Makes dropping the objects leak their VRAM.
     pub(super) fn leak_on_drop(&mut self) {
         while let Some(mut removed) = self.jobs.pop() {
             removed.leak_on_drop();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Jobs: changes of what is mapped in an address space.
+//! Jobs, which update the mappings of an address space.
 
 use core::ops::Range;
 
@@ -34,25 +34,26 @@ use crate::mm::{
     },
 };
 
-/// A change of what is mapped in an address space, which has everything that it needs.
+/// A prepared update of the mappings of an address space, which owns all resources that it needs.
 ///
-/// [`Self::run`] makes the change. A job that is dropped without having run is cancelled. Dropping
-/// it may sleep; it is the same as [`Self::free`].
+/// Dropping a job that has not run cancels it. Dropping a job may sleep, and is the same as
+/// [`Self::free`].
 pub(crate) struct Job {
     vmm: Arc<Vmm>,
     pages: Range<u64>,
     change: Change,
-    /// For the mappings that the job adds, and for those that it splits.
+    /// Nodes for the mappings that the job adds or splits.
     nodes: [Option<Reservation>; 2],
-    /// For what the job removes; [`None`] once it has changed something.
+    /// Receives the mappings and tables that the job removes; [`None`] once the job has changed
+    /// something.
     removed: Option<KBox<Removed>>,
-    /// What the GPU can no longer reach since the job has run.
+    /// Objects that the GPU can no longer access after the job has run.
     ready: Option<ReadyFrees>,
-    /// Whether the tables are pinned that the job needs.
+    /// Whether the job has pinned the tables that it may need.
     is_pinned: bool,
 }
 
-/// Why a job has failed, and what that means for the address space.
+/// The error of a job, and its effect on the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobError {
     /// Nothing has been changed. The job can be run again.
@@ -65,18 +66,17 @@ pub(crate) enum JobError {
     Unchanged(Error),
     /// The page tables have been changed, and the TLB has not been invalidated.
     ///
-    /// The GPU may use the old or the new translations. What the job has removed is kept until an
-    /// invalidation of the address space succeeds: that of a later job, or
-    /// [`Vmm::retry_invalidate`].
+    /// The GPU may use the old or the new translations. Memory and tables that the job has removed
+    /// stay allocated until the invalidation of a later job, or [`Vmm::retry_invalidate`], succeeds.
     ///
-    /// - [`ETIMEDOUT`]: the GPU did not answer in time.
-    /// - [`EIO`]: nor did it answer to an earlier invalidation.
+    /// - [`ETIMEDOUT`]: the GPU did not respond in time.
+    /// - [`EIO`]: an earlier invalidation has timed out.
     /// - [`ENODEV`]: the device is unbound.
     NotInvalidated(Error),
-    /// A part of the change has been made. The address space cannot be used any longer, and nothing
-    /// that it has mapped is freed.
+    /// The change has been made in part. The address space can no longer be used, and all memory
+    /// that it has mapped stays allocated.
     ///
-    /// - [`ENODEV`]: the device was unbound meanwhile.
+    /// - [`ENODEV`]: the device was unbound during the update.
     Broken(Error),
 }
 
@@ -109,7 +109,7 @@ impl Job {
         Ok(job)
     }
 
-    /// Makes sure that the tables exist that the job may need.
+    /// Pins the tables that the job may need, and allocates missing ones.
     fn pin_tables(&mut self) -> Result {
         let Self {
             vmm, pages, change, ..
@@ -117,7 +117,8 @@ impl Job {
         let mut prealloc = PtPrealloc::new();
 
         loop {
-            // Nothing is allocated under the lock. Meanwhile, other jobs may remove tables.
+            // Memory must not be allocated under the lock. While it is released, other jobs may
+            // remove tables, so pinning may have to be repeated.
             let missing = vmm
                 .state
                 .lock()
@@ -133,10 +134,10 @@ impl Job {
         Ok(())
     }
 
-    /// Changes the page tables, and invalidates the TLB once.
+    /// Updates the page tables, and invalidates the TLB once.
     ///
-    /// Context: may sleep; takes the table lock and the hardware lock. Neither allocates nor frees
-    /// memory, so that a DMA fence may wait for it.
+    /// May sleep; takes the table lock and the hardware lock. Neither allocates nor frees memory, so
+    /// that a DMA fence may wait for it.
     ///
     /// # Errors
     ///
@@ -158,8 +159,8 @@ impl Job {
         Ok(())
     }
 
-    /// Makes the change to the page tables and to the mappings, and returns the invalidation that
-    /// has to follow, and whether the change has arrived in VRAM.
+    /// Updates the page tables and the mappings. Returns the pending invalidation, and the result of
+    /// waiting until the update has arrived in VRAM.
     fn update(
         &mut self,
         vmm: &Vmm,
@@ -189,8 +190,8 @@ impl Job {
             }
         }
 
-        // If a part of the change has been made, the GPU may reach what was mapped before and what
-        // was to be mapped: both are kept.
+        // If the change has been made in part, the GPU may access both the old and the new memory.
+        // Both stay allocated.
         let flushed = vram.finish();
         self.update_vmas(&mut state.vmas, &mut removed);
         let has_older = !state.deferred.is_empty();
@@ -198,7 +199,7 @@ impl Job {
 
         let mut pending = result.map_err(JobError::Broken)?;
         if has_older {
-            // Accesses through entries that were removed then may be under way.
+            // Accesses through entries that an earlier job has removed may still be in flight.
             pending.downgrade();
         }
 
@@ -220,9 +221,8 @@ impl Job {
         }
     }
 
-    /// Frees what is not needed, or no longer.
-    ///
-    /// Context: may sleep; takes the table lock.
+    /// Frees unused preallocated objects, and objects that the GPU can no longer access. May sleep;
+    /// takes the table lock.
     pub(crate) fn free(self) {}
 }
 
@@ -236,7 +236,7 @@ impl Drop for Job {
         let State {
             tables, deferred, ..
         } = &mut *state;
-        // After an interrupted update, it is not known which tables the GPU may reach.
+        // After an interrupted update, the GPU may still walk any of the tables.
         if tables.is_intact() {
             let deferred = &mut deferred.others().tables;
             tables.unpin(
@@ -248,7 +248,7 @@ impl Drop for Job {
             );
         }
         drop(state);
-        // Freed without holding the lock.
+        // Free without holding the lock.
         drop(unused);
     }
 }
