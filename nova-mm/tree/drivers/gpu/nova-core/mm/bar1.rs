@@ -2,8 +2,8 @@
 
 //! BAR1, through which the CPU accesses an address space of the GPU.
 //!
-//! The GSP firmware owns the root of that address space and tells where it is. [`Bar1`] adds
-//! mappings to it and takes them out again, next to what the firmware maps there.
+//! The GSP firmware owns the root page directory of that address space and reports its address.
+//! [`Bar1`] maps and unmaps memory there, and preserves the firmware's mappings.
 
 use core::ops::Range;
 
@@ -68,17 +68,17 @@ use crate::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod tests;
 
-/// Finds BAR1 among the resources of the PCI device, and returns the number of its resource and its
-/// size; `len` returns the size of a resource in bytes.
+/// Finds BAR1 among the resources of the PCI device, and returns its resource number and its size
+/// in bytes. `len` returns the size of a resource.
 ///
-/// On some chips, BAR0 is 64 bits wide and takes two resources. The second one has no size, and
-/// BAR1 comes after it.
+/// On some chips, BAR0 is 64 bits wide and takes two resources. The second one has size zero, and
+/// BAR1 follows it.
 ///
 /// # Errors
 ///
-/// - [`ENODEV`] if neither of the two resources has a size: BAR1 is disabled, or did not fit into
-///   the address space of the bus.
-/// - Any error of `len`.
+/// - [`ENODEV`] if both candidates have size zero, because BAR1 is disabled or did not fit into the
+///   address space of the bus.
+/// - Errors of `len`.
 pub(crate) fn find_resource(len: impl Fn(u32) -> Result<u64>) -> Result<(u32, u64)> {
     for number in [1, 2] {
         let size = len(number)?;
@@ -92,41 +92,42 @@ pub(crate) fn find_resource(len: impl Fn(u32) -> Result<u64>) -> Result<(u32, u6
 
 /// The address space behind BAR1.
 ///
-/// An address in it is an offset into BAR1.
+/// A virtual address in it is an offset into BAR1.
 ///
-/// Addresses are allocated from its end downwards. Firmware and boot loaders leave the console at
+/// Addresses are allocated from the end downwards. Firmware and boot loaders leave the console at
 /// offset 0 of BAR1, and efifb may continue to draw there, which would overwrite any memory mapped
 /// at these addresses. The size of the console is not known, so its addresses are used last rather
 /// than excluded.
 ///
-/// [`Self::teardown`] has to be called before the GSP is shut down and before the driver is
-/// unbound, since the GPU uses the page tables until then.
+/// [`Self::teardown`] must be called before the GSP is shut down and before the driver is unbound,
+/// because the GPU uses the page tables until then.
 #[pin_data]
 pub(crate) struct Bar1 {
     vmm: Arc<Vmm>,
     /// The BAR; [`None`] if the driver could not map it.
     aperture: Option<Aperture>,
-    /// The virtual addresses of the address space.
+    /// The allocator of virtual addresses.
     va: Arc<VaSpace>,
     /// The addresses that the firmware uses.
     _firmware: KVec<VaRange>,
-    /// Jobs that unmap the mappings that were dropped. Nothing is locked or allocated under this
-    /// lock.
+    /// Jobs that unmap dropped mappings. No other lock is taken and no memory is allocated under
+    /// this lock.
     #[pin]
     dropped: Mutex<Stack<UnmapJob>>,
     /// Whether [`Self::teardown`] has been called.
     is_closed: Flag,
 }
 
-/// Unmaps a mapping.
+/// A job that unmaps a mapping in BAR1.
 struct UnmapJob {
-    /// [`None`] if it is unmapped.
+    /// The job; [`None`] if it has unmapped the mapping.
     job: Option<Job>,
+    /// The next object in a [`Stack`].
     below: Option<KBox<UnmapJob>>,
 }
 
 impl UnmapJob {
-    /// Unmaps the mapping. If nothing has been changed, it can be called again.
+    /// Unmaps the mapping. Can be called again after an error that has changed nothing.
     fn run(&mut self) -> Result<(), JobError> {
         let Some(job) = &mut self.job else {
             return Ok(());
@@ -146,7 +147,7 @@ impl Link for UnmapJob {
     }
 }
 
-/// VRAM that is mapped in BAR1, and its addresses there, which are in use for as long.
+/// VRAM that is mapped in BAR1, and the virtual addresses that the mapping occupies.
 struct Bar1Memory {
     vram: Arc<Vram>,
     _va: VaRange,
@@ -177,14 +178,14 @@ impl Mappable for Bar1Memory {
 impl Bar1 {
     /// Adopts the address space with the root page directory at `pdb`, for a BAR1 of `size` bytes.
     ///
-    /// `memory` is where page tables come from, and `aperture` the BAR, without which
-    /// nothing can be mapped in it.
+    /// Page tables are allocated from `memory`. `aperture` is the BAR. Without it, nothing can be
+    /// mapped.
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock.
+    /// May sleep and allocates memory; takes the hardware lock.
     ///
     /// # Errors
     ///
-    /// As for [`Vmm::of_bar`].
+    /// See [`Vmm::of_bar`].
     pub(crate) fn new(
         hw: Arc<MmuHw>,
         memory: VramAllocator,
@@ -214,21 +215,21 @@ impl Bar1 {
         )
     }
 
-    /// Returns the root of the page tables.
+    /// Returns a reference to the root page directory.
     pub(crate) fn pdb(&self) -> PdbRef {
         self.vmm.pdb()
     }
 
-    /// Returns the entries of the firmware's page tables that could not be decoded when the address
-    /// space was adopted. Their addresses are not used.
+    /// Returns the firmware's page table entries that could not be decoded when the address space
+    /// was adopted. Their addresses are not used.
     pub(crate) fn unknown_entries(&self) -> Option<&UnknownEntries> {
         self.vmm.unknown_entries()
     }
 
-    /// Maps `size` bytes of `vram` from `offset` on, both multiples of [`PAGE_SIZE`], so that the
-    /// CPU can access them.
+    /// Maps `size` bytes of `vram`, starting at byte `offset`, so that the CPU can access them. Both
+    /// must be multiples of [`PAGE_SIZE`].
     ///
-    /// Context: may sleep; allocates, and takes the locks of an address space.
+    /// May sleep and allocates memory; takes the locks of an address space.
     ///
     /// # Errors
     ///
@@ -236,8 +237,8 @@ impl Bar1 {
     ///   small.
     /// - [`ENODEV`] after [`Self::teardown`], if the device is unbound, or if the driver could not
     ///   map BAR1.
-    /// - As for [`VaSpace::reserve`] and [`Vmm::prepare_map`], and those of [`JobError`]. If the
-    ///   TLB is not invalidated in time, the mapping is removed like one that was dropped.
+    /// - Errors of [`VaSpace::reserve`], [`Vmm::prepare_map`], and [`JobError`]. If the TLB is not
+    ///   invalidated in time, the mapping is treated like a dropped one.
     pub(crate) fn map(
         self: &Arc<Self>,
         vram: &Arc<Vram>,
@@ -252,8 +253,8 @@ impl Bar1 {
             return Err(EINVAL);
         }
         self.recover()?;
-        // Later operations retry mappings that cannot be unmapped now. They matter only if their
-        // addresses are needed.
+        // If a dropped mapping cannot be unmapped now, a later operation retries it. The error only
+        // matters if its addresses are needed.
         let unmapped = self.unmap_dropped();
         let va = self.va.reserve(request(size)?);
         if va.as_ref().is_err_and(|e| *e == ENOSPC) {
@@ -286,7 +287,7 @@ impl Bar1 {
             unmap: Some(KBox::new(unmap, GFP_KERNEL)?),
         };
 
-        // From here on, dropping the mapping unmaps what has been mapped.
+        // From here on, dropping `mapping` unmaps the memory.
         let mapped = job.run();
         if matches!(mapped, Err(JobError::Unchanged(_))) {
             mapping.unmap = None;
@@ -302,15 +303,15 @@ impl Bar1 {
 
     /// Unmaps mappings that were dropped without being unmapped.
     ///
-    /// If one mapping cannot be unmapped, this continues with the others, and the next operation
-    /// retries it. If the GPU does not answer, this stops and leaves the rest for the next
-    /// operation.
+    /// If a mapping cannot be unmapped, this continues with the others, and the next operation
+    /// retries it. If the GPU does not respond, this stops and leaves the remaining mappings to the
+    /// next operation.
     ///
-    /// Context: may sleep; takes the locks of an address space.
+    /// May sleep; takes the locks of an address space.
     ///
     /// # Errors
     ///
-    /// The first one that there was; see [`JobError`].
+    /// The first error; see [`JobError`].
     pub(crate) fn unmap_dropped(&self) -> Result {
         self.recover()?;
         let mut dropped = self.dropped.lock().take();
@@ -330,7 +331,7 @@ impl Bar1 {
 
     /// If an invalidation has timed out, retries it, so that jobs can run again.
     ///
-    /// No DMA fence waits for operations on BAR1, so that they may take the time.
+    /// DMA fences do not wait for operations on BAR1, so this may take long.
     fn recover(&self) -> Result {
         if self.vmm.is_wedged() {
             self.vmm.retry_invalidate()?;
@@ -342,7 +343,7 @@ impl Bar1 {
     /// Unmaps a mapping, or queues it for the next operation if that fails.
     fn unmap(&self, mut unmap: KBox<UnmapJob>) -> Result<(), JobError> {
         let result = unmap.run();
-        // After a teardown, all jobs fail.
+        // After a teardown, all jobs fail, so queueing the job would be useless.
         if unmap.job.is_some() && !self.is_closed.is_set() {
             self.dropped.lock().push(unmap);
         }
@@ -350,21 +351,21 @@ impl Bar1 {
         result
     }
 
-    /// Unmaps everything: mappings that still exist cannot be used any longer, and no new ones can
-    /// be created. The firmware's mappings are preserved.
+    /// Unmaps everything, except the firmware's mappings. Existing [`Bar1Mapping`]s can no longer be
+    /// used, and new ones cannot be created.
     ///
     /// If a mapping cannot be unmapped, this continues with the others. Further calls retry it.
     ///
-    /// Context: may sleep; takes the locks of an address space.
+    /// May sleep; takes the locks of an address space.
     ///
     /// # Errors
     ///
-    /// As for [`Vmm::teardown`].
+    /// See [`Vmm::teardown`].
     pub(crate) fn teardown(&self) -> Result {
         self.is_closed.set();
         self.vmm.teardown()?;
 
-        // There is nothing left for them to unmap. They are not freed under the lock.
+        // The jobs have nothing left to unmap. Free them without holding the lock.
         let dropped = self.dropped.lock().take();
         drop(dropped);
 
@@ -372,7 +373,7 @@ impl Bar1 {
     }
 }
 
-/// Returns the addresses to request for a mapping of `size` bytes.
+/// Returns the address request for a mapping of `size` bytes.
 fn request(size: u64) -> Result<VaRequest> {
     if size % PAGE_SIZE != 0 {
         return Err(EINVAL);
@@ -388,7 +389,7 @@ fn request(size: u64) -> Result<VaRequest> {
     })
 }
 
-/// Returns where pages lie in BAR1, in bytes.
+/// Returns the byte offsets of pages in BAR1.
 fn byte_offsets(pages: &Range<Vfn>) -> Range<usize> {
     let offset = |address: VirtualAddress| u64_as_usize(address.into_raw());
 
@@ -397,20 +398,20 @@ fn byte_offsets(pages: &Range<Vfn>) -> Range<usize> {
 
 /// Memory that the CPU can access through BAR1.
 ///
-/// Any number of them can exist at a time. A mapping that is dropped, which may sleep, is unmapped
-/// by the next operation on BAR1, or at the latest by [`Bar1::teardown`]; its addresses and its
-/// memory are in use until then. [`Self::unmap`] does it at once.
+/// Any number of mappings can exist at a time. [`Self::unmap`] unmaps the memory immediately.
+/// Dropping a mapping, which may sleep, leaves this to the next operation on BAR1, or to
+/// [`Bar1::teardown`] at the latest. Its addresses and its memory stay in use until then.
 pub(crate) struct Bar1Mapping {
     bar1: Arc<Bar1>,
-    /// Where it lies in BAR1, in bytes.
+    /// Byte offsets in BAR1.
     range: Range<usize>,
     access: Access,
-    /// Unmaps it, allocated beforehand so that it cannot fail for lack of memory.
+    /// The job that unmaps the mapping, allocated in advance so that unmapping needs no memory.
     unmap: Option<KBox<UnmapJob>>,
 }
 
 impl Bar1Mapping {
-    /// Returns where it starts in BAR1, which is its address in the address space behind BAR1.
+    /// Returns the virtual address of the mapping, which is also its offset in BAR1.
     pub(crate) fn address(&self) -> VirtualAddress {
         VirtualAddress::new(usize_as_u64(self.range.start))
     }
@@ -424,9 +425,8 @@ impl Bar1Mapping {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device
-    ///   is unbound.
+    /// - [`EINVAL`] if the access is misaligned, or exceeds the mapping or the BAR.
+    /// - [`ENODEV`] after [`Bar1::teardown`], or if the device is unbound.
     pub(crate) fn read32(&self, offset: usize) -> Result<u32> {
         let offset = self.offset(offset, size_of::<u32>())?;
 
@@ -442,14 +442,13 @@ impl Bar1Mapping {
 
     /// Writes 32 bits at `offset` into the mapping, in bytes. Does not sleep.
     ///
-    /// The write is posted: it has reached VRAM once something has been read through the mapping.
+    /// The write is posted. A read through the mapping waits until it has arrived in VRAM.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if the access is misaligned, or not within the mapping or the BAR.
+    /// - [`EINVAL`] if the access is misaligned, or exceeds the mapping or the BAR.
     /// - [`EACCES`] if the mapping is read-only.
-    /// - [`ENODEV`] after [`Bar1::teardown`], when the mapping no longer exists, or if the device
-    ///   is unbound.
+    /// - [`ENODEV`] after [`Bar1::teardown`], or if the device is unbound.
     pub(crate) fn write32(&self, value: u32, offset: usize) -> Result {
         let offset = self.writable_offset(offset, size_of::<u32>())?;
 
@@ -467,7 +466,7 @@ impl Bar1Mapping {
             .access(|bar| bar.write64(value, offset))
     }
 
-    /// Returns where an access of `width` bytes at `offset` is in BAR1.
+    /// Returns the offset in BAR1 of an access of `width` bytes at `offset` into the mapping.
     fn offset(&self, offset: usize, width: usize) -> Result<usize> {
         if self.bar1.is_closed.is_set() {
             return Err(ENODEV);
@@ -488,10 +487,10 @@ impl Bar1Mapping {
         self.offset(offset, width)
     }
 
-    /// Unmaps the memory. If that fails, the next operation on BAR1 retries it, as for a mapping
-    /// that was dropped.
+    /// Unmaps the memory. If this fails, the next operation on BAR1 retries it, as for a dropped
+    /// mapping.
     ///
-    /// Context: may sleep; takes the locks of an address space.
+    /// May sleep; takes the locks of an address space.
     ///
     /// # Errors
     ///
@@ -506,8 +505,8 @@ impl Bar1Mapping {
 
 impl Drop for Bar1Mapping {
     fn drop(&mut self) {
-        // The GPU may not answer, which takes long. The next operation on BAR1 unmaps it. After a
-        // teardown, there is none, and nothing to unmap.
+        // Waiting for a GPU that does not respond takes long, so the next operation on BAR1 unmaps
+        // the memory. After a teardown, nothing is left to unmap.
         if let Some(unmap) = self.unmap.take().filter(|_| !self.bar1.is_closed.is_set()) {
             self.bar1.dropped.lock().push(unmap);
         }

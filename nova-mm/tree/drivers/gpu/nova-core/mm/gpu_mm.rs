@@ -29,23 +29,22 @@ pub(crate) mod tests;
 
 /// The memory management of a GPU: its VRAM, its MMU, and BAR1.
 ///
-/// It needs the GSP, which owns the unusable parts of VRAM and the root page directory of BAR1. So
-/// it is created after the GSP has booted, and dropped before the GSP is. [`Self::teardown`] is
-/// called before that.
+/// It depends on the GSP, which owns the unusable parts of VRAM and the root page directory of BAR1.
+/// It must therefore be created after the GSP has booted, and torn down with [`Self::teardown`] and
+/// dropped before the GSP is shut down.
 ///
 /// # Locking
 ///
-/// A thread holds more than one of these locks in this order only:
+/// Locks are taken in this order:
 ///
 /// 1. the table lock of an address space ([`Vmm`](crate::mm::vmm::Vmm));
 /// 2. the hardware lock ([`MmuHw`]).
 ///
-/// Both are taken by running jobs, for which a DMA fence may wait. So no one allocates memory of
-/// the kernel or of VRAM, frees VRAM, or waits for someone who does, while holding one of them.
-/// Sleeping is allowed.
+/// Running jobs, for which a DMA fence may wait, take both. Holders of either lock may sleep, but
+/// must not allocate kernel memory or VRAM, free VRAM, or wait for anything that does.
 ///
-/// The VRAM allocator has a lock of its own, under which it allocates memory. Jobs take it while
-/// they are prepared and freed only, and never while they hold another one.
+/// The VRAM allocator allocates memory while it holds its lock. Jobs take this lock only while they
+/// are prepared and freed, and never while they hold another lock.
 pub(crate) struct GpuMm {
     fb: FbInfo,
     vram: VramAllocator,
@@ -54,18 +53,18 @@ pub(crate) struct GpuMm {
 }
 
 impl GpuMm {
-    /// Creates the memory management of a GPU with this framebuffer, and with a BAR1 of
-    /// `bar1_size` bytes, whose page tables are adopted.
+    /// Creates the memory management of a GPU. `fb` describes its memory, and `bar1_size` is the
+    /// size of BAR1 in bytes. This adopts the page tables of BAR1.
     ///
-    /// Context: may sleep; allocates, and takes the hardware lock.
+    /// May sleep and allocates memory; takes the hardware lock.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if PRAMIN does not reach all of the framebuffer, or BAR1 is larger than what
-    ///   page tables can translate.
+    /// - [`EINVAL`] if PRAMIN cannot show all of the memory, or page tables cannot translate all
+    ///   addresses of BAR1.
     /// - [`EIO`] if VRAM cannot be accessed through PRAMIN.
     /// - [`ENOSPC`] if no page of VRAM is usable.
-    /// - [`ENOMEM`] if memory runs out.
+    /// - [`ENOMEM`] if memory allocation fails.
     /// - [`ENODEV`] if the device is unbound.
     pub(crate) fn new(
         config: MmuConfig,
@@ -75,23 +74,22 @@ impl GpuMm {
         bar1_size: u64,
     ) -> Result<Self> {
         let hw = MmuHw::new(registers, config)?;
-        // Page tables of the firmware can be anywhere, also in unusable memory.
+        // The firmware's page tables can be anywhere, including in unusable memory.
         hw.check_addressable(fb.range())?;
         let vram = VramAllocator::new(fb.usable_regions())?;
-        // The driver owns the page while it writes it, and no table is read before.
+        // Probe with a page that the driver owns, before any page table is read.
         hw.probe_pramin(vram.alloc_table()?.address())?;
         let bar1 = Bar1::new(hw.clone(), vram.clone(), fb.bar1_pdb(), aperture, bar1_size)?;
 
         Ok(Self { fb, vram, hw, bar1 })
     }
 
-    /// Removes everything that the driver has mapped in BAR1 from the firmware's page tables.
-    ///
-    /// Context: may sleep; takes the locks of an address space.
+    /// Removes the driver's mappings in BAR1 from the firmware's page tables. May sleep; takes the
+    /// locks of an address space.
     ///
     /// # Errors
     ///
-    /// As for [`Bar1::teardown`].
+    /// See [`Bar1::teardown`].
     pub(crate) fn teardown(&self) -> Result {
         self.bar1.teardown()
     }
@@ -106,7 +104,7 @@ impl GpuMm {
         &self.hw
     }
 
-    /// Returns the ranges of VRAM that the driver may use, in ascending order.
+    /// Returns the regions of VRAM that the driver may use, in ascending order.
     pub(crate) fn usable_regions(&self) -> &[Range<VramAddress>] {
         self.fb.usable_regions()
     }
