@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests on the hardware, when the driver is bound to a GPU.
+//! Self-tests on the hardware, which run when the driver is bound to a GPU.
 //!
-//! They use memory that they have allocated, and leave nothing behind. That one fails is for the
-//! caller to report; it does not break anything.
+//! They access only memory that they have allocated, and free it. A failure is reported by the
+//! caller and has no other effect.
 
 use kernel::{
     fmt,
@@ -49,24 +49,24 @@ use crate::{
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
-/// The tests, on the memory of a GPU.
+/// The self-tests of the memory management of a GPU.
 pub(crate) struct SelfTest<'a>(pub(crate) &'a GpuMm);
 
-/// A test: its name, and what it does.
+/// The name and the function of a test.
 type Test<'a> = (&'static str, fn(&SelfTest<'a>) -> Result<(), SelfTestError>);
 
-/// What has gone wrong in a test.
+/// The reason of a test failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SelfTestError {
-    /// Something could not be done.
+    /// An operation failed.
     Failed(Error),
-    /// Memory, or an entry of a page table, was not what it had to be.
-    Wrong {
-        /// Which one.
-        what: &'static str,
-        /// What it had to be.
+    /// A value in memory or in a page table entry is wrong.
+    Mismatch {
+        /// The name of the value.
+        name: &'static str,
+        /// The expected value.
         expected: u64,
-        /// What it was.
+        /// The value that was read.
         found: u64,
     },
 }
@@ -80,37 +80,41 @@ impl From<Error> for SelfTestError {
 impl fmt::Display for SelfTestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => write!(f, "{:?}", error),
-            Self::Wrong {
-                what,
+            Self::Failed(error) => write!(f, "failed: {:?}", error),
+            Self::Mismatch {
+                name,
                 expected,
                 found,
-            } => write!(f, "{}: expected {:#x}, found {:#x}", what, expected, found),
+            } => write!(
+                f,
+                "{} mismatch: expected {:#x}, found {:#x}",
+                name, expected, found
+            ),
         }
     }
 }
 
-/// Checks that `found` is what was `expected`.
-fn check(what: &'static str, expected: u64, found: u64) -> Result<(), SelfTestError> {
+/// Checks that the value `found` is the `expected` one.
+fn check(name: &'static str, expected: u64, found: u64) -> Result<(), SelfTestError> {
     if expected == found {
         return Ok(());
     }
 
-    Err(SelfTestError::Wrong {
-        what,
+    Err(SelfTestError::Mismatch {
+        name,
         expected,
         found,
     })
 }
 
-/// Returns a value to write at `offset`, in bytes: both halves of it are different everywhere.
+/// Returns a value to write at `offset` in bytes. Both of its halves differ between offsets.
 const fn pattern(offset: u64) -> u64 {
     let low = offset ^ 0xa5a5_a5a5;
 
     (!low << 32) | (low & 0xffff_ffff)
 }
 
-/// Returns where the byte at `offset` of `memory` is.
+/// Returns the VRAM address of the byte at `offset` in `memory`.
 fn address_in(memory: &Vram, offset: u64) -> Result<VramAddress> {
     let mut offset = offset;
     for range in memory.ranges() {
@@ -127,16 +131,15 @@ fn address_in(memory: &Vram, offset: u64) -> Result<VramAddress> {
 impl<'a> SelfTest<'a> {
     /// All tests.
     pub(crate) const ALL: [Test<'a>; 6] = [
-        ("PRAMIN", Self::pramin),
-        ("page tables", Self::own_tables),
-        ("page tables, other memory", Self::other_memory_in_tables),
-        ("BAR1", Self::both_ways),
-        ("BAR1, TLB", Self::other_memory),
-        ("BAR1, page of 2 MiB", Self::large_page),
+        ("pramin", Self::pramin),
+        ("page-tables", Self::page_tables),
+        ("page-tables-sysmem", Self::page_tables_sysmem),
+        ("bar1", Self::bar1),
+        ("bar1-tlb", Self::bar1_tlb),
+        ("bar1-2m", Self::bar1_2m),
     ];
 
-    /// What is written through PRAMIN is read back, within one position of the window and in
-    /// another.
+    /// Checks that PRAMIN reads back written values, with and without reprogramming the window.
     fn pramin(&self) -> Result<(), SelfTestError> {
         let size = PageSize::Size2M.bytes();
         let memory = self.0.vram().alloc(size, PageSize::Size2M)?;
@@ -159,13 +162,14 @@ impl<'a> SelfTest<'a> {
         check("high half", pattern(0) >> 32, high.into())
     }
 
-    /// The tables of an unused address space contain what was mapped, and what was changed.
-    fn own_tables(&self) -> Result<(), SelfTestError> {
+    /// Checks the entries of an unused address space after memory has been mapped, protected, and
+    /// unmapped.
+    fn page_tables(&self) -> Result<(), SelfTestError> {
         let pages = Vfn::new(0)?..Vfn::new(PageSize::Size2M.pages())?;
         let vmm = Vmm::new(self.0.hw().clone(), self.0.vram().clone(), pages)?;
 
         let found = self.change_tables(&vmm);
-        // Whatever was wrong, nothing stays mapped.
+        // Unmap everything even if the test has failed.
         vmm.teardown()?;
 
         found
@@ -188,7 +192,7 @@ impl<'a> SelfTest<'a> {
         run(map()?)?;
         self.check_page(&pdb, middle, Some((size, false)))?;
 
-        // The page of 2 MiB has to be split for that.
+        // This splits the page of 2 MiB.
         let one = middle..middle.checked_add(1)?;
         run(vmm.prepare_protect(one, Access::ReadOnly)?)?;
         self.check_page(&pdb, middle, Some((PageSize::Size4K, true)))?;
@@ -198,19 +202,19 @@ impl<'a> SelfTest<'a> {
         self.check_page(&pdb, middle, None)
     }
 
-    /// The tables of an unused address space contain system memory and sparse ranges that were
-    /// mapped. As nothing uses the address space, nothing accesses that memory.
-    fn other_memory_in_tables(&self) -> Result<(), SelfTestError> {
+    /// Checks the entries of system memory and sparse ranges in an unused address space. Nothing
+    /// accesses the memory, because the GPU does not use the address space.
+    fn page_tables_sysmem(&self) -> Result<(), SelfTestError> {
         let pages = Vfn::new(0)?..Vfn::new(PageSize::Size2M.pages())?;
         let vmm = Vmm::new(self.0.hw().clone(), self.0.vram().clone(), pages)?;
 
-        let found = self.map_other_memory(&vmm);
+        let found = self.map_sysmem(&vmm);
         vmm.teardown()?;
 
         found
     }
 
-    fn map_other_memory(&self, vmm: &Arc<Vmm>) -> Result<(), SelfTestError> {
+    fn map_sysmem(&self, vmm: &Arc<Vmm>) -> Result<(), SelfTestError> {
         const DMA: [u64; 2] = [0x10_0000, 0x8000_0000];
 
         let size = PageSize::Size2M;
@@ -230,13 +234,13 @@ impl<'a> SelfTest<'a> {
             let pages = Vfn::new(start)?..Vfn::new(start + 2)?;
             run(vmm.prepare_map(pages, Backing::new(memory, 0, attributes))?)?;
         }
-        // What was written before is invalidated once more.
+        // Invalidating again must not fail.
         vmm.retry_invalidate()?;
 
         for start in [3, 7] {
             for (page, address) in (start..).zip(DMA) {
                 match self.walk(&pdb, Vfn::new(page)?.address())? {
-                    Found::Page { pte, .. } => check("address of the page", address, pte.address)?,
+                    Found::Page { pte, .. } => check("page address", address, pte.address)?,
                     _ => return Err(SelfTestError::Failed(ENOENT)),
                 }
             }
@@ -250,7 +254,8 @@ impl<'a> SelfTest<'a> {
         Ok(run(vmm.prepare_unmap(all)?)?)
     }
 
-    /// Checks the size of a page that is mapped, and whether it is read-only, in the page tables.
+    /// Checks the size and the access of the page that is mapped at `page`. `expected` is the size
+    /// and whether the page is read-only, or [`None`] if nothing is mapped.
     fn check_page(
         &self,
         pdb: &PdbRef,
@@ -262,7 +267,8 @@ impl<'a> SelfTest<'a> {
             Found::Invalid => None,
             _ => return Err(SelfTestError::Failed(EIO)),
         };
-        // What is compared: the size in bytes, zero if nothing is mapped, and one if read-only.
+        // Compare a single number: the size in bytes, plus one if read-only, or zero if nothing is
+        // mapped.
         let number = |page: Option<(PageSize, bool)>| {
             page.map_or(0, |(size, read_only)| size.bytes() | u64::from(read_only))
         };
@@ -270,9 +276,9 @@ impl<'a> SelfTest<'a> {
         check("page", number(expected), number(found))
     }
 
-    /// What is written through BAR1 is read through PRAMIN, and the other way round, and two
-    /// mappings of the same memory agree.
-    fn both_ways(&self) -> Result<(), SelfTestError> {
+    /// Checks that PRAMIN reads values written through BAR1 and vice versa, and that two mappings of
+    /// the same memory agree.
+    fn bar1(&self) -> Result<(), SelfTestError> {
         let size = 4 * PAGE_SIZE;
         let memory = self.memory(size, PageSize::Size4K)?;
         let mapping = self.map(&memory, 0, size, Access::ReadWrite)?;
@@ -282,7 +288,7 @@ impl<'a> SelfTest<'a> {
             let at = u64_as_usize(offset);
 
             mapping.write64(pattern(offset), at)?;
-            // The write has arrived once something has been read.
+            // The read waits until the write has arrived in VRAM.
             check("BAR1", pattern(offset), mapping.read64(at)?)?;
             check("PRAMIN", pattern(offset), self.read(&memory, offset)?)?;
 
@@ -301,14 +307,14 @@ impl<'a> SelfTest<'a> {
         Ok(mapping.unmap()?)
     }
 
-    /// An address that is mapped to other memory gives access to that.
-    fn other_memory(&self) -> Result<(), SelfTestError> {
+    /// Checks that mapping other memory at the same address takes effect.
+    fn bar1_tlb(&self) -> Result<(), SelfTestError> {
         let mut before = None;
 
         for value in [pattern(0), pattern(8)] {
             let memory = self.memory(PAGE_SIZE, PageSize::Size4K)?;
             let mapping = self.map(&memory, 0, PAGE_SIZE, Access::ReadWrite)?;
-            // There are no other mappings now, so the highest free address is the same again.
+            // Without other mappings, the highest free address is the same in each iteration.
             let address = mapping.address().into_raw();
             check("address", before.unwrap_or(address), address)?;
             before = Some(address);
@@ -321,8 +327,8 @@ impl<'a> SelfTest<'a> {
         Ok(())
     }
 
-    /// Memory of 2 MiB is mapped by one entry, which is gone after it is unmapped.
-    fn large_page(&self) -> Result<(), SelfTestError> {
+    /// Checks that a single entry maps 2 MiB of contiguous memory, and that unmapping clears it.
+    fn bar1_2m(&self) -> Result<(), SelfTestError> {
         let size = PageSize::Size2M.bytes();
         let memory = self.memory(size, PageSize::Size2M)?;
         let mapping = self.map(&memory, 0, size, Access::ReadWrite)?;
@@ -336,8 +342,8 @@ impl<'a> SelfTest<'a> {
         let start = address_in(&memory, 0)?;
         match self.walk(&self.0.bar1().pdb(), address)? {
             Found::Page { pte, size: page } => {
-                check("size of the page", size, page.bytes())?;
-                check("address of the page", start.into_raw(), pte.address)?;
+                check("page size", size, page.bytes())?;
+                check("page address", start.into_raw(), pte.address)?;
             }
             _ => return Err(SelfTestError::Failed(ENOENT)),
         }
@@ -377,7 +383,7 @@ impl<'a> SelfTest<'a> {
         self.0.hw().vram().read64(address_in(memory, offset)?)
     }
 
-    /// Finds out from the page tables themselves what is mapped.
+    /// Translates `address` by walking the page tables in VRAM.
     fn walk(&self, pdb: &PdbRef, address: VirtualAddress) -> Result<Found> {
         let hw = self.0.hw();
         let mut session = hw.vram();
@@ -394,7 +400,7 @@ impl<'a> SelfTest<'a> {
     }
 }
 
-/// Runs a job, and frees it.
+/// Runs a job and frees it.
 fn run(mut job: Job) -> Result {
     Ok(job.run()?)
 }

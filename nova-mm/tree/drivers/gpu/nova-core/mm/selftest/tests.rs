@@ -114,14 +114,14 @@ mod suite {
 
         let Some((
             name,
-            SelfTestError::Wrong {
+            SelfTestError::Mismatch {
                 expected, found, ..
             },
         )) = run(&fixture)
         else {
             return Err(EINVAL);
         };
-        assert_eq!(name, "BAR1");
+        assert_eq!(name, "bar1");
         assert_eq!(expected ^ found, 0x10);
 
         Ok(())
@@ -133,7 +133,7 @@ mod suite {
         fixture.gpu.hang_invalidate(0);
 
         let timeout = SelfTestError::Failed(ETIMEDOUT);
-        assert_eq!(run(&fixture), Some(("page tables", timeout)));
+        assert_eq!(run(&fixture), Some(("page-tables", timeout)));
         // The GPU may still access the memory, so it is never freed.
         let vram = fixture.mm.vram();
         let kept = vram.leaked();
@@ -141,7 +141,7 @@ mod suite {
         assert_eq!(vram.avail() + kept, vram.size());
 
         // Later tests are not affected once the GPU answers.
-        let test = SelfTest::ALL.iter().find(|(name, _)| *name == "BAR1");
+        let test = SelfTest::ALL.iter().find(|(name, _)| *name == "bar1");
         let (_, test) = test.ok_or(EINVAL)?;
         assert_eq!(test(&SelfTest(&fixture.mm)), Err(timeout));
         fixture.gpu.recover();
@@ -156,7 +156,7 @@ mod suite {
         fixture.gpu.unbind_after(Some(0));
 
         let unbound = SelfTestError::Failed(ENODEV);
-        assert_eq!(run(&fixture), Some(("PRAMIN", unbound)));
+        assert_eq!(run(&fixture), Some(("pramin", unbound)));
 
         fixture.gpu.check_clean()
     }
