@@ -33,6 +33,7 @@ macro_rules! tables_suite {
                 unmap::unmap_unmapped,
                 unmap::unmap_frees_empty_tables,
                 unmap::unmap_range_with_holes,
+                unmap::unmap_skips_prepared_table,
                 remap::remap_2m_over_small,
                 remap::remap_small_over_2m,
                 remap::remap_middle_of_2m_page,

@@ -357,7 +357,7 @@ impl<'a> Update<'a, '_> {
             self.replaced(1);
         }
         if level.kind == EntryType::Dual {
-            return self.begin(table, slot, is_page, fills);
+            return self.prepare_pts(table, slot, is_page, fills);
         }
         if !is_page || slot.is_whole {
             return Ok(());
@@ -385,7 +385,17 @@ impl<'a> Update<'a, '_> {
     }
 
     /// Prepares the tables of pages below a dual entry for a change of the pages of `slot`.
-    fn begin(&mut self, table: &mut Table, slot: &Slot, is_page: bool, fills: Fills) -> Result {
+    fn prepare_pts(
+        &mut self,
+        table: &mut Table,
+        slot: &Slot,
+        is_page: bool,
+        fills: Fills,
+    ) -> Result {
+        if fills == Fills::No && !is_page && !Self::splits_big(table, slot) {
+            // Only valid entries are cleared, so a stale table is not written.
+            return Ok(());
+        }
         if let Some(big) = table.child_mut(slot.index, Child::Big) {
             if big.state() == TableState::Stale {
                 big.zero(self.vram, &(0..BIG_PAGES.entries()))?;
@@ -427,6 +437,19 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
+    /// Returns whether `slot` only partially contains a valid big page.
+    fn splits_big(table: &Table, slot: &Slot) -> bool {
+        let inside = within(slot);
+        let ends = touched(&inside);
+
+        [ends.start, ends.end - 1].into_iter().any(|entry| {
+            let span = small_entries(entry);
+
+            is_big_valid(table, slot.index, entry)
+                && (span.start < inside.start || inside.end < span.end)
+        })
+    }
+
     /// Creates small pages for the parts outside of `slot` of those big pages that `slot` only
     /// partially contains. The big pages remain valid until they are cleared.
     ///
@@ -435,22 +458,15 @@ impl<'a> Update<'a, '_> {
     /// replaced by small pages, and this method returns true: the caller must call
     /// [`Self::replace_big`].
     fn split_big(&mut self, table: &mut Table, slot: &Slot) -> Result<bool> {
-        let inside = within(slot);
-        let ends = touched(&inside);
-        let is_split = |entry: usize| {
-            let span = small_entries(entry);
-
-            is_big_valid(table, slot.index, entry)
-                && (span.start < inside.start || inside.end < span.end)
-        };
-        if !is_split(ends.start) && !is_split(ends.end - 1) {
+        if !Self::splits_big(table, slot) {
             return Ok(false);
         }
 
+        let inside = within(slot);
         let replaces_big = !is_linked(table, slot.index, Child::Small);
         let entries = match replaces_big {
             true => 0..BIG_PAGES.entries(),
-            false => ends,
+            false => touched(&inside),
         };
         for entry in entries {
             if is_big_valid(table, slot.index, entry) {

@@ -7,11 +7,16 @@ use core::ops::Range;
 use kernel::prelude::*;
 
 use crate::mm::{
-    address::PAGE_SIZE,
+    address::{
+        PageSize,
+        PAGE_SIZE, //
+    },
     format::Access::*,
     tables::tests::map::levels,
     vmm::tests::{
         fixture::{
+            complete,
+            ensure,
             ensure_eq,
             start_of,
             Fixture,
@@ -220,6 +225,45 @@ pub(crate) fn unmap_range_with_holes<F: TestFormat>() -> Result {
     fixture.unmap(&va, 0..count)?;
     fixture.check()?;
     ensure_eq!(fixture.table_count()?, 1);
+
+    Ok(())
+}
+
+/// Unmapping big pages does not write a table of small pages that is only prepared, unless a big
+/// page is split.
+pub(crate) fn unmap_skips_prepared_table<F: TestFormat>() -> Result {
+    const BIG: u64 = PageSize::Size64K.pages();
+
+    for (part, writes) in [(BIG..2 * BIG, Some(1)), (1..BIG, None)] {
+        let mut fixture = Fixture::<F>::new()?;
+        let vram = fixture.alloc(LARGE + 1)?;
+        let va = fixture.reserve(LARGE)?;
+        fixture.map(&va, 0..LARGE - BIG, &vram, 0, ReadWrite)?;
+
+        // A job that fills a table gets a page with other content if no page with zeros is left.
+        let mut zeroed = KVec::new();
+        loop {
+            let page = fixture.memory.alloc_table()?;
+            if !page.is_zero() {
+                break;
+            }
+            zeroed.push(page, GFP_KERNEL)?;
+        }
+        let other = fixture.prepare_map(&va, 0..LARGE, &vram, 1, ReadOnly)?;
+        drop(zeroed);
+
+        let (job, seen) = fixture.observe(fixture.prepare_unmap(&va, part.clone())?, &mut |_| Ok(()))?;
+        ensure!(writes.map_or(true, |writes| seen.writes == writes));
+        job.free();
+        fixture.expect_unmapped(&va, part.clone())?;
+        for rest in rest(LARGE - BIG, &part) {
+            fixture.expect_mapped(&va, rest.clone(), &vram, rest.start, ReadWrite)?;
+        }
+
+        complete(other)?;
+        fixture.check()?;
+        fixture.expect_mapped(&va, 0..LARGE, &vram, 1, ReadOnly)?;
+    }
 
     Ok(())
 }
