@@ -148,7 +148,7 @@ pub(crate) enum Access {
 impl Access {
     /// Returns whether writes fault.
     #[inline]
-    pub(crate) const fn is_read_only(self) -> bool {
+    const fn is_read_only(self) -> bool {
         matches!(self, Self::ReadOnly)
     }
 }
@@ -171,7 +171,7 @@ pub(crate) enum Aperture {
 impl Aperture {
     /// Returns whether this is system memory.
     #[inline]
-    pub(crate) const fn is_system(self) -> bool {
+    const fn is_system(self) -> bool {
         matches!(self, Self::SysCoherent | Self::SysNonCoherent)
     }
 

@@ -242,7 +242,7 @@ impl Table {
     }
 
     /// Returns the VRAM address of the word with index `word`.
-    pub(super) fn word_address(&self, word: usize) -> Result<VramAddress> {
+    fn word_address(&self, word: usize) -> Result<VramAddress> {
         self.address.checked_add(usize_as_u64(word) * WORD)
     }
 
