@@ -226,8 +226,8 @@ impl Bar1 {
         self.vmm.unknown_entries()
     }
 
-    /// Maps `size` bytes of `vram`, starting at byte `offset`, so that the CPU can access them. Both
-    /// must be multiples of [`PAGE_SIZE`].
+    /// Maps `size` bytes of `vram`, starting at byte `offset`, so that the CPU can access them.
+    /// Both must be multiples of [`PAGE_SIZE`].
     ///
     /// May sleep and allocates memory; takes the locks of an address space.
     ///
@@ -351,8 +351,8 @@ impl Bar1 {
         result
     }
 
-    /// Unmaps everything, except the firmware's mappings. Existing [`Bar1Mapping`]s can no longer be
-    /// used, and new ones cannot be created.
+    /// Unmaps everything, except the firmware's mappings. Existing [`Bar1Mapping`]s can no longer
+    /// be used, and new ones cannot be created.
     ///
     /// If a mapping cannot be unmapped, this continues with the others. Further calls retry it.
     ///

@@ -29,9 +29,9 @@ pub(crate) mod tests;
 
 /// The memory management of a GPU: its VRAM, its MMU, and BAR1.
 ///
-/// It depends on the GSP, which owns the unusable parts of VRAM and the root page directory of BAR1.
-/// It must therefore be created after the GSP has booted, and torn down with [`Self::teardown`] and
-/// dropped before the GSP is shut down.
+/// It depends on the GSP, which owns the unusable parts of VRAM and the root page directory of
+/// BAR1. It must therefore be created after the GSP has booted, and torn down with
+/// [`Self::teardown`] and dropped before the GSP is shut down.
 ///
 /// # Locking
 ///

@@ -276,8 +276,8 @@ impl<'a> SelfTest<'a> {
         check("page", number(expected), number(found))
     }
 
-    /// Checks that PRAMIN reads values written through BAR1 and vice versa, and that two mappings of
-    /// the same memory agree.
+    /// Checks that PRAMIN reads values written through BAR1 and vice versa, and that two mappings
+    /// of the same memory agree.
     fn bar1(&self) -> Result<(), SelfTestError> {
         let size = 4 * PAGE_SIZE;
         let memory = self.memory(size, PageSize::Size4K)?;

@@ -161,8 +161,8 @@ impl VmaTree {
     /// Removes the mappings of `pages` and moves them to `removed`, which must not contain mappings
     /// of these pages. Parts of mappings outside of `pages` remain.
     ///
-    /// If a mapping extends beyond both ends of `pages`, it is split with `node`. Otherwise, returns
-    /// `node`. Neither allocates nor frees memory.
+    /// If a mapping extends beyond both ends of `pages`, it is split with `node`. Otherwise,
+    /// returns `node`. Neither allocates nor frees memory.
     pub(super) fn remove(
         &mut self,
         pages: &Range<u64>,
@@ -198,7 +198,8 @@ impl VmaTree {
     /// Removes the pages before `start` from the mapping of `pages`.
     fn cut_start(&mut self, pages: &Range<u64>, start: u64) {
         if let Some(vma) = self.0.get(&pages.start) {
-            // The clone holds a reference to the memory, so that dropping the mapping does not free it.
+            // The clone holds a reference to the memory, so that dropping the mapping does not free
+            // it.
             let backing = vma.backing.after(start - pages.start);
             if let Some(node) = self.0.remove_node(&pages.start) {
                 self.put(start..pages.end, backing, node.into_reservation());
@@ -238,8 +239,8 @@ impl VmaTree {
 
     /// Changes the access to the memory that is mapped at `pages`. Does not allocate memory.
     ///
-    /// Mappings that extend beyond an end of `pages` are split with `nodes`, but only if their access
-    /// changes. Otherwise, a large page could span two mappings.
+    /// Mappings that extend beyond an end of `pages` are split with `nodes`, but only if their
+    /// access changes. Otherwise, a large page could span two mappings.
     pub(super) fn protect(
         &mut self,
         pages: &Range<u64>,

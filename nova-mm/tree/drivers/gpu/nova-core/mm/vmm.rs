@@ -7,13 +7,14 @@
 //!
 //! 1. *Prepare* ([`Vmm::prepare_map`] and similar methods) allocates everything that the job may
 //!    need. It may fail. Dropping a prepared job undoes the preparation.
-//! 2. *Run* ([`Job::run`]) updates the page tables and invalidates the TLB. A DMA fence may wait for
-//!    it, so it neither allocates nor frees memory, nor takes a lock under which memory is allocated
-//!    or freed.
+//! 2. *Run* ([`Job::run`]) updates the page tables and invalidates the TLB. A DMA fence may wait
+//!    for it, so it neither allocates nor frees memory, nor takes a lock under which memory is
+//!    allocated or freed.
 //! 3. *Free* ([`Job::free`]) frees everything that is no longer needed.
 //!
 //! An address space does not allocate virtual addresses; its user decides where memory is mapped.
-//! It holds a reference to mapped memory. The job that unmaps the memory drops it in its last stage.
+//! It holds a reference to mapped memory. The job that unmaps the memory drops it in its last
+//! stage.
 //!
 //! # Locks
 //!
@@ -22,8 +23,8 @@
 //! 1. the *table lock* of an address space, held while a job runs;
 //! 2. the *hardware lock* in [`MmuHw`], held for the accesses to one page table at a time.
 //!
-//! Holders of either lock neither allocate nor free memory. *Run* does not take the locks of the VRAM
-//! allocator, under which no other lock is taken.
+//! Holders of either lock neither allocate nor free memory. *Run* does not take the locks of the
+//! VRAM allocator, under which no other lock is taken.
 //!
 //! # TLB
 //!
@@ -82,9 +83,10 @@ pub(crate) mod tests;
 
 /// An address space of the GPU.
 ///
-/// Unless nothing is mapped, [`Self::teardown`] must be called before the last reference is dropped,
-/// because the GPU may use the page tables until then. If it is not called, or fails, the VRAM of
-/// the tables and the mapped memory [are leaked](crate::mm::memory::Mappable::leak_on_drop).
+/// Unless nothing is mapped, [`Self::teardown`] must be called before the last reference is
+/// dropped, because the GPU may use the page tables until then. If it is not called, or fails, the
+/// VRAM of the tables and the mapped memory
+/// [are leaked](crate::mm::memory::Mappable::leak_on_drop).
 #[pin_data]
 pub(crate) struct Vmm {
     hw: Arc<MmuHw>,
@@ -160,8 +162,8 @@ impl UnknownEntries {
 }
 
 impl Vmm {
-    /// Creates an empty address space, in which pages within `limits` can be mapped. Its page tables
-    /// are allocated from `memory`.
+    /// Creates an empty address space, in which pages within `limits` can be mapped. Its page
+    /// tables are allocated from `memory`.
     ///
     /// May sleep and allocates memory; takes the hardware lock.
     ///
@@ -261,11 +263,11 @@ impl Vmm {
         self.unknown.as_ref()
     }
 
-    /// Prepares a job that maps `backing` at `pages` and replaces the mappings that exist there when
-    /// it runs.
+    /// Prepares a job that maps `backing` at `pages` and replaces the mappings that exist there
+    /// when it runs.
     ///
-    /// The job uses the largest pages that the virtual and the physical addresses allow. The address
-    /// space keeps the memory alive until it is unmapped and the GPU no longer uses it.
+    /// The job uses the largest pages that the virtual and the physical addresses allow. The
+    /// address space keeps the memory alive until it is unmapped and the GPU no longer uses it.
     ///
     /// May sleep and allocates memory; takes the locks of an address space.
     ///
@@ -335,8 +337,8 @@ impl Vmm {
         self.hw.is_wedged()
     }
 
-    /// Invalidates the TLB again after an invalidation has failed, and completes the frees that this
-    /// failure has deferred.
+    /// Invalidates the TLB again after an invalidation has failed, and completes the frees that
+    /// this failure has deferred.
     ///
     /// If it succeeds, the GPU no longer counts as wedged. The driver also calls this after a reset
     /// of the GPU, which empties the TLB.
@@ -355,8 +357,8 @@ impl Vmm {
         Ok(())
     }
 
-    /// Unmaps everything, so that the GPU no longer uses any page tables but the root page directory.
-    /// Jobs that run afterwards fail, even if this fails.
+    /// Unmaps everything, so that the GPU no longer uses any page tables but the root page
+    /// directory. Jobs that run afterwards fail, even if this fails.
     ///
     /// If a mapping cannot be unmapped, this continues with the others, invalidates the TLB, and
     /// frees the unmapped memory. Further calls retry the remaining mappings, if any.

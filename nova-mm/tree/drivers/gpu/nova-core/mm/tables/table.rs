@@ -189,10 +189,11 @@ impl Table {
         self.state = TableState::Prepared;
     }
 
-    /// Records that the job with number `job` has unlinked the table, and marks all entries invalid.
+    /// Records that the job with number `job` has unlinked the table, and marks all entries
+    /// invalid.
     ///
-    /// If the job has cleared the entries one by one, VRAM is up to date. Otherwise the table becomes
-    /// stale.
+    /// If the job has cleared the entries one by one, VRAM is up to date. Otherwise the table
+    /// becomes stale.
     pub(super) fn set_unlinked(&mut self, job: u64) {
         self.unlinked_by = job;
         if self.nr_valid == 0 {
@@ -422,8 +423,8 @@ impl Table {
     /// Only words that change are written. If both words of an entry change, the word that becomes
     /// valid is written first, so that the range is never transiently unmapped.
     ///
-    /// Sparse entries are an exception, because an entry must not be sparse in one word and point to
-    /// a table in the other. An entry that becomes sparse, or is no longer sparse, is therefore
+    /// Sparse entries are an exception, because an entry must not be sparse in one word and point
+    /// to a table in the other. An entry that becomes sparse, or is no longer sparse, is therefore
     /// invalid for a moment.
     pub(super) fn set(
         &mut self,

@@ -248,9 +248,9 @@ impl<'a> Update<'a, '_> {
 
     /// Maps `source` at `slot`, all or a part of a dual entry, with pages of 64 KiB and 4 KiB.
     ///
-    /// All new entries are written before the first old entry is cleared. While entries of both sizes
-    /// are valid for an address, either translation is correct: the old entry maps the memory that was
-    /// mapped before the update.
+    /// All new entries are written before the first old entry is cleared. While entries of both
+    /// sizes are valid for an address, either translation is correct: the old entry maps the memory
+    /// that was mapped before the update.
     fn map_slot(
         &mut self,
         table: &mut Table,
@@ -511,8 +511,8 @@ impl<'a> Update<'a, '_> {
         Ok(())
     }
 
-    /// Makes an entry point to the table of small pages only. The table of big pages is not written,
-    /// because the GPU may have cached the entry.
+    /// Makes an entry point to the table of small pages only. The table of big pages is not
+    /// written, because the GPU may have cached the entry.
     fn replace_big(&mut self, table: &mut Table, index: usize) -> Result {
         let small = table.child(index, Child::Small).ok_or(EINVAL)?.address();
         let entry = self.hw.format().encode_own_dual(None, Some(small))?;
@@ -603,7 +603,7 @@ impl<'a> Update<'a, '_> {
     }
 }
 
-/// Whether an update maps or unmaps the pages of a slot.
+/// Whether an update maps all pages of a slot, as opposed to unmapping them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fills {
     Yes,
@@ -664,8 +664,8 @@ fn place(segment: &Segment, is_big: bool) -> (Child, Range<usize>) {
     }
 }
 
-/// Returns the entries of a table of small pages that span the same addresses as an entry of a table
-/// of big pages.
+/// Returns the entries of a table of small pages that span the same addresses as an entry of a
+/// table of big pages.
 fn small_entries(big: usize) -> Range<usize> {
     let len = u64_as_usize(BIG);
 

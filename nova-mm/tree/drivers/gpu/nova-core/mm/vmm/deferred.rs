@@ -104,8 +104,8 @@ impl DeferredFrees {
         self.jobs.push(removed);
     }
 
-    /// Returns the object that receives mappings and tables from the teardown, and tables that become
-    /// unused.
+    /// Returns the object that receives mappings and tables from the teardown, and tables that
+    /// become unused.
     pub(super) fn others(&mut self) -> &mut Removed {
         &mut self.others
     }

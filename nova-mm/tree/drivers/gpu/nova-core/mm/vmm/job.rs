@@ -67,7 +67,8 @@ pub(crate) enum JobError {
     /// The page tables have been changed, and the TLB has not been invalidated.
     ///
     /// The GPU may use the old or the new translations. Memory and tables that the job has removed
-    /// stay allocated until the invalidation of a later job, or [`Vmm::retry_invalidate`], succeeds.
+    /// stay allocated until the invalidation of a later job, or [`Vmm::retry_invalidate`],
+    /// succeeds.
     ///
     /// - [`ETIMEDOUT`]: the GPU did not respond in time.
     /// - [`EIO`]: an earlier invalidation has timed out.
@@ -136,8 +137,8 @@ impl Job {
 
     /// Updates the page tables, and invalidates the TLB once.
     ///
-    /// May sleep; takes the table lock and the hardware lock. Neither allocates nor frees memory, so
-    /// that a DMA fence may wait for it.
+    /// May sleep; takes the table lock and the hardware lock. Neither allocates nor frees memory,
+    /// so that a DMA fence may wait for it.
     ///
     /// # Errors
     ///
@@ -159,8 +160,8 @@ impl Job {
         Ok(())
     }
 
-    /// Updates the page tables and the mappings. Returns the pending invalidation, and the result of
-    /// waiting until the update has arrived in VRAM.
+    /// Updates the page tables and the mappings. Returns the pending invalidation, and the result
+    /// of waiting until the update has arrived in VRAM.
     fn update(
         &mut self,
         vmm: &Vmm,

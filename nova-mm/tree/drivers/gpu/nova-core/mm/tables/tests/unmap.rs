@@ -252,7 +252,8 @@ pub(crate) fn unmap_skips_prepared_table<F: TestFormat>() -> Result {
         let other = fixture.prepare_map(&va, 0..LARGE, &vram, 1, ReadOnly)?;
         drop(zeroed);
 
-        let (job, seen) = fixture.observe(fixture.prepare_unmap(&va, part.clone())?, &mut |_| Ok(()))?;
+        let (job, seen) =
+            fixture.observe(fixture.prepare_unmap(&va, part.clone())?, &mut |_| Ok(()))?;
         ensure!(writes.map_or(true, |writes| seen.writes == writes));
         job.free();
         fixture.expect_unmapped(&va, part.clone())?;
