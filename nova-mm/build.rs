@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Gives the in-tree files the kernel configuration that they ask for, and what they use of the
-//! rest of nova-core.
+//! Provides the in-tree files with the kernel configuration options that they test, and with the
+//! parts of nova-core that they use.
 
-// The version in `Cargo.toml` is that of the kernel's code, which this is not.
+// The Rust version in `Cargo.toml` applies to the kernel's code and not to this script.
 #![allow(clippy::incompatible_msrv)]
 
 use std::{env, fs, path::PathBuf};
@@ -13,12 +13,12 @@ mod tree;
 
 use tree::Tree;
 
-/// The options of the kernel that are set.
+/// Kernel configuration options that are set.
 const SET: &[&str] = &["CONFIG_64BIT", "CONFIG_NOVA_CORE_KUNIT_TEST"];
-/// The options that the files may ask for and that are not set.
+/// Kernel configuration options that the files test and that are not set.
 const NOT_SET: &[&str] = &[
     "CONFIG_32BIT",
-    // The suites that need parts of the kernel that the stand-in lacks.
+    // Suites that need parts of the kernel which the stand-in lacks.
     "CONFIG_KUNIT",
     "CONFIG_DMA_SHARED_BUFFER",
     "CONFIG_INDIRECT_IOMEM",
@@ -53,7 +53,8 @@ fn main() {
     fs::write(out.join("gpu.rs"), chipsets(&tree)).unwrap();
 }
 
-/// The part of `gpu.rs` that defines the chips: the rest of the file needs the rest of the driver.
+/// Returns the part of `gpu.rs` that defines the chips. The rest of the file needs the rest of the
+/// driver.
 fn chipsets(tree: &Tree) -> String {
     let path = tree.file("drivers/gpu/nova-core/gpu.rs");
     let text = fs::read_to_string(&path).unwrap();
@@ -61,6 +62,7 @@ fn chipsets(tree: &Tree) -> String {
         .find("macro_rules! define_chipset")
         .zip(text.find("pub(crate) struct Revision"))
         .map(|(start, end)| &text[start..end]);
-    let part = part.unwrap_or_else(|| panic!("{} defines no chips as it did", path.display()));
+    let part =
+        part.unwrap_or_else(|| panic!("{}: no definition of the chips found", path.display()));
     format!("use kernel::{{fmt, prelude::*}};\n\n{part}")
 }

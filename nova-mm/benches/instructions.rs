@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver itself takes for a job: instructions for each page, system memory, and accesses
-//! to the hardware.
+//! Costs of jobs in the driver: instructions per page, system memory, and hardware accesses.
 //!
-//! The hardware does nothing here, so it costs nothing. Instruction counts of callgrind do not
-//! depend on the load of the machine, so they can be held to a bound. The program runs itself under
-//! valgrind once for each measured stage, counting only what happens between entry and exit of its
-//! function. Pages per second are for information.
+//! The hardware does nothing here, so only the driver is measured. Instruction counts of callgrind
+//! do not depend on the load of the machine, so they have bounds. The program runs itself under
+//! valgrind once per measured stage, and counts only instructions between entry and exit of the
+//! function for the stage. Pages per second are for information only.
 //!
-//! Run by `cargo bench -p nova-mm`; exits with 1 if a bound is broken.
+//! Run it with `cargo bench -p nova-mm`. Its exit code is 1 if a bound is exceeded.
 
 use nova_mm::host::{
     bench::{system_memory, teardown_of, Bench, Operation},
@@ -20,40 +19,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The environment variable that tells the program what it is to measure.
+/// Environment variable that selects the measurement of a child process.
 const CHILD: &str = "NOVA_MM_BENCH_RUN";
 
-/// Number of pages of 4 KiB in a page of 2 MiB.
+/// Number of 4 KiB pages in a 2 MiB page.
 const LARGE: u64 = 512;
 
-/// Number of pages of 4 KiB in 64 GiB.
+/// Number of 4 KiB pages in 64 GiB.
 const PAGES_OF_64G: u64 = 16 << 20;
 
-/// How many instructions a page may take in a large job for one that it takes in a job of a quarter
-/// of the size: costs are linear.
+/// Bound of the instructions per page, relative to a job of a quarter of the size. Costs are
+/// linear.
 const LINEAR: f64 = 1.05;
 
-/// How many instructions a job for one page of a buffer of 15,000 blocks may take for one that it
-/// takes if there are 6.
+/// Bound of the instructions of a job for one page of a buffer with 15,000 blocks, relative to a
+/// buffer with 6 blocks.
 const FRAGMENTED: f64 = 1.5;
 
-/// How much system memory 64 GiB in pages of 4 KiB may take.
+/// Bound of the system memory, in bytes, for a mapping of 64 GiB with 4 KiB pages.
 const SYSTEM_MEMORY: u64 = 20 << 20;
 
-/// How many accesses there may be in a hold of the hardware lock: the entries of a table, a move of
-/// the window for its start and for that of another table, and the last word read back.
+/// Bound of the accesses in a hold of the hardware lock: the entries of a table, two moves of the
+/// window to the table and to another one, and reading back the last word.
 const HOLD: u64 = 512 + 3;
 
-/// An operation, and what is done before it.
+/// An operation, and the operations before it.
 struct Case {
     name: &'static str,
     before: &'static [Operation],
     operation: Operation,
-    /// Number of pages of 4 KiB.
+    /// Number of 4 KiB pages.
     pages: u64,
-    /// How many of them are counted as one.
+    /// Number of 4 KiB pages that are counted as one page.
     unit: u64,
-    /// How many instructions the stage "run" may take for a page.
+    /// Bound of the instructions per page in the stage "run".
     bound: f64,
 }
 
@@ -69,7 +68,7 @@ const CASES: &[Case] = &[
         bound: 45.0,
     },
     Case {
-        name: "map 4 KiB, tables are there",
+        name: "map 4 KiB, tables exist",
         before: &[MapSmall, Protect],
         operation: MapSmall,
         pages: 64 * LARGE,
@@ -101,7 +100,7 @@ const CASES: &[Case] = &[
         bound: 120.0,
     },
     Case {
-        name: "map 2 MiB, tables are there",
+        name: "map 2 MiB, tables exist",
         before: &[MapLarge, Protect],
         operation: MapLarge,
         pages: 512 * LARGE,
@@ -118,15 +117,15 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// How many instructions a request may take with the most ranges in use for one that it takes with
-/// the fewest: costs are logarithmic, so the ratio is below 2.
+/// Bound of the instructions of a request with many ranges in use, relative to few ranges. Costs
+/// are logarithmic, so the ratio is below 2.
 const LOGARITHMIC: f64 = 3.0;
 
 /// A request for virtual addresses.
 struct VaCase {
     name: &'static str,
     operation: VaOperation,
-    /// The numbers of ranges in use, or of gaps, that are compared.
+    /// Numbers of ranges in use, or of gaps, to compare.
     few: u64,
     many: u64,
 }
@@ -199,7 +198,7 @@ fn main() -> ExitCode {
         }
         Err(_) => match measure() {
             Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => failure("a bound is broken"),
+            Ok(false) => failure("a bound is exceeded"),
             Err(error) => failure(&error),
         },
     }
@@ -210,11 +209,11 @@ fn failure(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Does what is measured in this run.
+/// Performs the measurement that this process was started for.
 fn child(number: u64, name: &str) {
     if name == "fragmented" {
         let mut bench = Bench::fragmented(number);
-        // The tables are there.
+        // Create the tables.
         bench.complete(MapOne);
         nova_bench_all(&mut bench);
         return;
@@ -234,9 +233,9 @@ fn child(number: u64, name: &str) {
     nova_bench_free(&mut bench);
 }
 
-/// Measures all, prints the tables, and tells whether the bounds hold.
+/// Performs all measurements and prints the tables. Returns whether all bounds hold.
 fn measure() -> Result<bool, String> {
-    println!("instructions for each page, counted by callgrind, and pages per second:\n");
+    println!("instructions per page, counted by callgrind, and pages per second:\n");
     println!(
         "{:<28} {:>8} {:>8} {:>8} {:>6} {:>7}  {:<7} {:>12}",
         "", "prepare", "run", "free", "bound", "linear", "", "pages/s"
@@ -245,13 +244,16 @@ fn measure() -> Result<bool, String> {
     for case in CASES {
         holds &= row(case)?;
     }
-    println!("\nbound: of instructions in run; linear: those of a page in a job four times the size, at most {LINEAR}\n");
+    println!(
+        "\nbound: maximum of run; linear: run, relative to a job of a quarter of the size, at most"
+    );
+    println!("{LINEAR}\n");
 
     let [few, many] =
         [6, 15_000].map(|blocks| instructions("nova_bench_all", "fragmented", blocks));
     let (few, many) = (few?, many?);
     holds &= line(
-        "job for one page, all stages, buffer of 6 blocks, of 15,000",
+        "job for one page, all stages, buffer of 6 or 15,000 blocks",
         &format!("{few}, {many} instructions"),
         many as f64 / few as f64 <= FRAGMENTED,
         &format!(
@@ -344,7 +346,7 @@ fn for_each_page(stage: &str, case: &Case, pages: u64) -> Result<f64, String> {
     Ok(count as f64 / (pages / case.unit) as f64)
 }
 
-/// Does the operation for a while, in all stages.
+/// Measures the speed of the operation in all stages.
 fn pages_per_second(case: &Case) -> f64 {
     let mut spent = Duration::ZERO;
     let mut pages = 0;
@@ -361,7 +363,7 @@ fn pages_per_second(case: &Case) -> f64 {
     pages as f64 / spent.as_secs_f64()
 }
 
-/// Counts the instructions inside of `stage`, by a run of this program under callgrind.
+/// Returns the number of instructions in `stage`, counted by a run of this program under callgrind.
 fn instructions(stage: &str, name: &str, number: u64) -> Result<u64, String> {
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
@@ -382,11 +384,13 @@ fn instructions(stage: &str, name: &str, number: u64) -> Result<u64, String> {
         .lines()
         .find_map(|line| line.split("Collected :").nth(1))
         .and_then(|count| count.trim().parse().ok())
-        .ok_or_else(|| format!("callgrind printed no count for {stage}:\n{messages}"))?;
-    // Less than this, and the function was not seen or was optimised away.
+        .ok_or_else(|| {
+            format!("callgrind printed no instruction count for {stage}:\n{messages}")
+        })?;
+    // With fewer instructions, the function was not found or was optimized away.
     if collected < 100 {
         return Err(format!(
-            "callgrind counted {collected} instructions in {stage}, which cannot be all"
+            "callgrind counted only {collected} instructions in {stage}"
         ));
     }
     Ok(collected)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests that need the knobs of the stand-in, or more time than KUnit has; figures and a benchmark.
+//! Tests that need control over the stand-in or take too long for KUnit, access counts, and the
+//! code of the benchmarks.
 
 pub mod bench;
 pub mod bench_va;
@@ -8,7 +9,7 @@ pub mod bench_va;
 mod dropped;
 #[cfg(test)]
 mod faults;
-pub mod figures;
+pub mod mmio_counts;
 #[cfg(test)]
 mod random;
 mod reference;

@@ -2,26 +2,26 @@
 
 //! Nova's memory management on the host.
 //!
-//! `src/mm.rs` and `src/mm` are links to the files that land in the kernel; here are only the names
-//! that they expect to find in their crate.
+//! `src/mm.rs` and `src/mm` are links to the files that land in the kernel. This file only provides
+//! the names that they use from the rest of their crate.
 
-// As the kernel's build of a driver does.
+// The kernel enables this feature for drivers.
 #![feature(arbitrary_self_types)]
 
-// In the kernel, the crate of this name has what the series before this one adds to it.
+// `gpu-buddy` contains the stand-in for the kernel crate and what the preceding series add to it.
 extern crate gpu_buddy as kernel;
 
-// `bitfield`, `num` and `regs` of nova-core, as far as the files use them.
+// The parts of `bitfield`, `num` and `regs` of nova-core that the files use.
 include!(concat!(env!("OUT_DIR"), "/nova_core.rs"));
 
-/// The chips that nova-core knows. What else that part of the file has is not used here, and it is
-/// the kernel's, not ours to lint.
+/// The chips that nova-core supports. The rest of this part of the file is unused here. It belongs
+/// to the kernel, so it is not linted.
 #[allow(dead_code, unused_attributes, clippy::all)]
 mod gpu {
     include!(concat!(env!("OUT_DIR"), "/gpu.rs"));
 }
 
-// Nothing but tests calls it here, and what tests import is used in a build for tests alone.
+// Only tests call these functions here, and some imports are used in test builds only.
 #[allow(dead_code)]
 #[cfg_attr(not(test), allow(unused_imports))]
 mod mm;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Jobs to be measured, on hardware that does nothing: what remains is the driver's own work.
+//! Benchmarks of jobs on hardware that does nothing, so that only the driver is measured.
 
 use crate::mm::{
     address::{PageSize, Vfn, VramAddress, PAGE_SIZE},
@@ -18,10 +18,10 @@ use std::{hint::black_box, ops::Range, sync::Mutex};
 
 const GIB: u64 = 1 << 30;
 
-/// The first page that is mapped, aligned to 1 GiB.
+/// First mapped page, aligned to 1 GiB.
 const FIRST_PAGE: u64 = 4 * GIB / PAGE_SIZE;
 
-/// Registers and VRAM that accept what is written and read as zero: an invalidation is done at once.
+/// Registers and VRAM that ignore writes and read as zero, so that invalidations complete at once.
 struct Nothing;
 
 impl DeviceBar for Nothing {
@@ -53,36 +53,37 @@ impl Mmio for Nothing {
     }
 }
 
-/// Accesses, counted.
+/// Numbers of accesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Writes of page table entries.
     pub entries: u64,
     /// Reads of VRAM.
     pub reads: u64,
-    /// Writes of the register that moves the PRAMIN window.
+    /// Writes of the register that programs the PRAMIN window.
     pub moves: u64,
     /// Accesses to the registers that invalidate the TLB.
     pub invalidates: u64,
-    /// The most accesses in a hold of the hardware lock.
+    /// Maximum number of accesses in a hold of the hardware lock.
     pub longest_hold: u64,
 }
 
-/// The same as [`Nothing`], but it counts.
+/// The same as [`Nothing`], with access counts.
 #[derive(Default)]
 struct Counter(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     counts: Counts,
-    /// Accesses in the present hold of the hardware lock, and how often the thread had slept before.
+    /// Number of accesses in the current hold of the hardware lock, and the thread's number of
+    /// sleeps before it.
     hold: (u64, usize),
 }
 
 impl Counter {
     fn count(&self, offset: usize, is_write: bool) {
         let mut state = self.0.lock().unwrap();
-        // Between two holds there is a scheduling point.
+        // The driver has a scheduling point between two holds.
         let sleeps = host::sleeps();
         if state.hold.1 != sleeps {
             state.hold = (0, sleeps);
@@ -131,29 +132,29 @@ impl Mmio for Counter {
     }
 }
 
-/// What a job does with the first pages of the address space.
+/// Operation of a job on the first pages of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Maps memory in pages of 4 KiB.
+    /// Maps memory with 4 KiB pages.
     MapSmall,
-    /// Maps memory in pages of 2 MiB.
+    /// Maps memory with 2 MiB pages.
     MapLarge,
-    /// Makes what is mapped read-only.
+    /// Makes the mappings read-only.
     Protect,
-    /// Unmaps what is mapped.
+    /// Unmaps the mappings.
     Unmap,
     /// Maps one page of fragmented memory.
     MapOne,
 }
 
-/// An address space, and a job in one of its stages.
+/// An address space, and a job in any stage.
 pub struct Bench {
     vmm: Arc<Vmm>,
     pages: u64,
     vram: Arc<Vram>,
     job: Option<Job>,
     counter: Option<std::sync::Arc<Counter>>,
-    /// Memory between the blocks of `vram`, if that is fragmented.
+    /// Allocated memory between the blocks of fragmented `vram`.
     _gaps: Vec<Vram>,
 }
 
@@ -176,29 +177,30 @@ fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
 }
 
 impl Bench {
-    /// Makes an address space of which no page is mapped, and memory for `pages` pages of 4 KiB.
+    /// Creates an empty address space, and memory for `pages` 4 KiB pages.
     pub fn new(pages: u64) -> Self {
-        Self::on(Arc::new(Nothing, GFP_KERNEL).unwrap(), pages).expect("there is memory")
+        Self::on(Arc::new(Nothing, GFP_KERNEL).unwrap(), pages)
+            .expect("creating the address space succeeds")
     }
 
-    /// Makes one that counts accesses.
+    /// Creates the same with access counts.
     pub fn counting(pages: u64) -> Self {
         let counter = std::sync::Arc::new(Counter::default());
         let bar = Arc::new(Shared(counter.clone()), GFP_KERNEL).unwrap();
-        let mut bench = Self::on(bar, pages).expect("there is memory");
+        let mut bench = Self::on(bar, pages).expect("creating the address space succeeds");
         bench.counter = Some(counter);
         bench
     }
 
     fn on(bar: Arc<dyn DeviceBar>, pages: u64) -> Result<Self> {
-        // Enough for the tables of 64 GiB in pages of 4 KiB as well.
+        // Leave enough memory for the tables of 64 GiB in 4 KiB pages.
         let memory = vram(GIB..GIB + pages.next_multiple_of(1 << 18) * PAGE_SIZE + 2 * GIB)?;
         let vmm = Vmm::new(
             hw(Registers::new(bar))?,
             memory.clone(),
             vfns(0..(1 << 49) / PAGE_SIZE)?,
         )?;
-        // One page more, to start at one that is not aligned; and one large page for another turn.
+        // An additional page allows misaligned memory, and an additional large page other memory.
         let size = (pages + PageSize::Size2M.pages() + 1) * PAGE_SIZE;
         Ok(Self {
             vram: Arc::new(memory.alloc(size, PageSize::Size2M)?, GFP_KERNEL)?,
@@ -210,9 +212,9 @@ impl Bench {
         })
     }
 
-    /// Makes one whose memory has `blocks` blocks of one page, none next to another.
+    /// Creates the same with memory of `blocks` separate one-page blocks.
     pub fn fragmented(blocks: u64) -> Self {
-        Self::try_fragmented(blocks).expect("there is memory")
+        Self::try_fragmented(blocks).expect("creating the address space succeeds")
     }
 
     fn try_fragmented(blocks: u64) -> Result<Self> {
@@ -233,16 +235,16 @@ impl Bench {
         Ok(bench)
     }
 
-    /// The first stage of a job.
+    /// Prepares a job for the first pages.
     pub fn prepare(&mut self, operation: Operation) {
         let pages = FIRST_PAGE..FIRST_PAGE + self.pages;
         self.prepare_at(operation, pages);
     }
 
-    /// The same for other pages.
+    /// Prepares a job for `pages`.
     pub fn prepare_at(&mut self, operation: Operation, pages: Range<u64>) {
         let job = self.try_prepare(operation, pages);
-        self.job = Some(job.expect("there is memory"));
+        self.job = Some(job.expect("preparing the job succeeds"));
     }
 
     fn try_prepare(&self, operation: Operation, pages: Range<u64>) -> Result<Job> {
@@ -262,18 +264,18 @@ impl Bench {
         }
     }
 
-    /// The second stage.
+    /// Runs the prepared job.
     pub fn run(&mut self) {
         let job = self.job.as_mut().expect("a job is prepared");
-        job.run().expect("the job works");
+        job.run().expect("running the job succeeds");
     }
 
-    /// The third stage.
+    /// Frees the job.
     pub fn free(&mut self) {
-        self.job.take().expect("a job has run").free();
+        self.job.take().expect("a job is prepared").free();
     }
 
-    /// All stages.
+    /// Prepares, runs and frees a job.
     pub fn complete(&mut self, operation: Operation) {
         self.prepare(operation);
         self.run();
@@ -282,13 +284,16 @@ impl Bench {
 
     /// Returns the accesses since the last call.
     pub fn take_counts(&self) -> Counts {
-        let counter = self.counter.as_ref().expect("accesses are counted");
+        let counter = self
+            .counter
+            .as_ref()
+            .expect("the benchmark counts accesses");
         std::mem::take(&mut *counter.0.lock().unwrap()).counts
     }
 
-    /// Unmaps everything.
+    /// Tears down the address space.
     pub fn teardown(&self) {
-        self.vmm.teardown().expect("it is torn down");
+        self.vmm.teardown().expect("the teardown succeeds");
     }
 }
 
@@ -299,8 +304,8 @@ impl Drop for Bench {
     }
 }
 
-/// Returns the bytes of system memory that the page tables and the mapping of `pages` pages of 4 KiB
-/// take, in one mapping.
+/// Returns the number of bytes of system memory that a mapping of `pages` 4 KiB pages uses,
+/// including its page tables.
 pub fn system_memory(pages: u64) -> u64 {
     let mut bench = Bench::new(pages);
     let before = host::live_bytes();
@@ -308,7 +313,7 @@ pub fn system_memory(pages: u64) -> u64 {
     (host::live_bytes() - before).try_into().unwrap()
 }
 
-/// Maps `count` single pages, each in a mapping of its own and not next to another, and returns the
+/// Maps `count` single pages that are not adjacent, each with a separate mapping. Returns the
 /// accesses of the teardown.
 pub fn teardown_of(count: u64) -> Counts {
     let mut bench = Bench::counting(2);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests for virtual addresses to be measured, on address spaces with many ranges in use.
+//! Benchmarks of virtual address requests in address spaces with many ranges in use.
 
 use crate::mm::{
     address::{PageSize, Vfn, PAGE_SIZE},
@@ -8,22 +8,22 @@ use crate::mm::{
 };
 use kernel::{error::Result, sync::Arc};
 
-/// Width of the addresses in bits.
+/// Width of an address in bits.
 const VA_BITS: u32 = 49;
 
-/// Number of pages of a large page.
+/// Number of 4 KiB pages in a large page.
 const LARGE: u64 = PageSize::Size2M.pages();
 
-/// A request, and the ranges in use.
+/// Kind of request, and of ranges in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaOperation {
-    /// Frees one page among adjacent ranges of one page and reserves the highest free one.
+    /// Frees one of many adjacent one-page ranges, and reserves the highest free page.
     Highest,
-    /// Frees one page among adjacent ranges of one page and reserves the same page.
+    /// Frees one of many adjacent one-page ranges, and reserves the same page.
     Fixed,
-    /// Reserves and frees two pages below gaps of one page.
+    /// Reserves and frees two pages below one-page gaps.
     Holes,
-    /// Reserves and frees a large page below gaps that are as large but contain no aligned one.
+    /// Reserves and frees a large page below gaps of this size without an aligned large page.
     Misaligned,
 }
 
@@ -35,19 +35,19 @@ pub struct VaBench {
 }
 
 impl VaBench {
-    /// How often [`Self::run`] reserves and frees a range.
+    /// Number of requests in [`Self::run`].
     pub const REQUESTS: usize = 128;
 
     /// Creates an address space with `count` ranges in use, or gaps for [`VaOperation::Holes`] and
     /// [`VaOperation::Misaligned`].
     pub fn new(operation: VaOperation, count: u64) -> Self {
-        Self::try_new(operation, count).expect("there is memory")
+        Self::try_new(operation, count).expect("creating the address space succeeds")
     }
 
     fn try_new(operation: VaOperation, count: u64) -> Result<Self> {
         let end = (1 << VA_BITS) / PAGE_SIZE;
         let space = VaSpace::new(Vfn::new(0)?..Vfn::new(end)?, VA_BITS)?;
-        // From the top down: `length` pages in use after every `distance` pages.
+        // From the top down, `length` pages are in use in every `distance` pages.
         let (length, distance) = match operation {
             VaOperation::Highest | VaOperation::Fixed => (1, 1),
             VaOperation::Holes => (1, 2),
@@ -71,10 +71,10 @@ impl VaBench {
         })
     }
 
-    /// Makes the requests, at places all over the ranges.
+    /// Performs the requests, distributed over all ranges.
     pub fn run(&mut self) {
         for request in 0..Self::REQUESTS {
-            self.request(request).expect("there are addresses");
+            self.request(request).expect("the request succeeds");
         }
     }
 
@@ -100,7 +100,7 @@ impl VaBench {
         Ok(())
     }
 
-    /// Removes a range from the held ones, another one for each number.
+    /// Removes a range that depends on `number` from the ranges in use.
     fn take(&mut self, number: usize) -> VaRange {
         let index = number * self.ranges.len() / Self::REQUESTS;
         self.ranges.swap_remove(index)

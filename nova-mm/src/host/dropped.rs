@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Address spaces that are dropped while the GPU may use them. Their VRAM stays allocated, and kernel
-//! memory is freed. Dropping the allocators frees the rest.
+//! Tests of address spaces that are dropped while the GPU may use them. Their VRAM stays allocated,
+//! and their kernel memory is freed. Dropping the allocators frees the rest.
 
 use crate::mm::{
     address::PAGE_SIZE,
@@ -9,7 +9,7 @@ use crate::mm::{
     model::Direction,
     vmm::tests::{
         fixture::{Fixture, TestFormat, LARGE},
-        random::places,
+        random::layout,
     },
 };
 use kernel::{error::Result, host};
@@ -17,10 +17,10 @@ use kernel::{error::Result, host};
 /// Creates an address space with small pages, large ones, and directories of all levels.
 fn mapped<F: TestFormat>(of_bar: bool) -> Result<Fixture<F>> {
     let fixture = match of_bar {
-        true => places::fixture_of_bar::<F>()?,
+        true => layout::fixture_of_bar::<F>()?,
         false => Fixture::new()?,
     };
-    // The firmware uses pages below that.
+    // The firmware may use the pages below.
     let first = 20 * LARGE;
     for (start, pages, skip) in [(first, 32 * LARGE, 1), (first + 32 * LARGE, 8 * LARGE, 0)] {
         let vram = fixture.alloc(pages + skip)?;
@@ -30,8 +30,8 @@ fn mapped<F: TestFormat>(of_bar: bool) -> Result<Fixture<F>> {
     Ok(fixture)
 }
 
-/// Drops the result of `make`: first the address space, then the allocators. Returns how many pages
-/// of the VRAM for data stayed allocated in between.
+/// Drops the address space of the fixture that `make` creates, then the allocators. Returns the
+/// number of mapped pages that stayed allocated in between.
 fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Fixture<F>>) -> u64 {
     let live = host::live_objects();
     let Fixture {
@@ -44,13 +44,13 @@ fn drop_all<F: TestFormat>(make: impl FnOnce() -> Result<Fixture<F>>) -> u64 {
     } = make().unwrap();
     let mapped = host::live_objects();
     drop(vmm);
-    // Each table is an object.
+    // Each table is a separate object.
     assert!(host::live_objects() < mapped - 32);
-    let kept = data.leaked() / PAGE_SIZE;
+    let leaked = data.leaked() / PAGE_SIZE;
     drop((data, memory, gpu, hw));
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
     assert_eq!(host::take_warnings(), 0);
-    kept
+    leaked
 }
 
 fn dropped<F: TestFormat>() {
@@ -59,7 +59,7 @@ fn dropped<F: TestFormat>() {
     for of_bar in [false, true] {
         // Without a teardown.
         assert_eq!(drop_all(|| mapped::<F>(of_bar)), ALL);
-        // After a teardown whose invalidation timed out, and after one that was interrupted.
+        // After a teardown whose invalidation timed out, and after an interrupted teardown.
         let timed_out = || {
             let fixture = mapped::<F>(of_bar)?;
             fixture.gpu.hang_invalidate(0);
@@ -88,7 +88,7 @@ fn dropped<F: TestFormat>() {
     };
     assert_eq!(drop_all(unmapped), 64 * LARGE);
 
-    // Prepared jobs keep nothing.
+    // Prepared jobs leave no memory allocated.
     let live = host::live_objects();
     let fixture = Fixture::<F>::new().unwrap();
     let vram = fixture.alloc(64 * LARGE).unwrap();
@@ -104,7 +104,7 @@ fn dropped<F: TestFormat>() {
     drop((data, memory));
     assert_eq!(host::live_objects(), live);
 
-    // Nor does anything stay allocated after a teardown.
+    // A teardown leaves no memory allocated.
     let fixture = mapped::<F>(true).unwrap();
     fixture.teardown().unwrap();
     assert_eq!((fixture.data.leaked(), fixture.memory.leaked()), (0, 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each memory allocation of an operation fails once. The operation then has no effect, and nothing
-//! leaks. Jobs do not allocate or free memory while they run.
+//! Tests that let each memory allocation of an operation fail once. The operation must then have no
+//! effect and must not leak memory. Running jobs must neither allocate nor free memory.
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
@@ -10,20 +10,21 @@ use crate::mm::{
     va::{VaRequest, VaSpace},
     vmm::{
         tests::{
-            faults::{Scene, OPERATIONS},
+            faults::{Setup, OPERATIONS},
             fixture::{all_pages, vfns, Fixture, TestFormat, BAR_PAGES},
-            random::places,
+            random::layout,
         },
         Vmm,
     },
 };
 use kernel::{error::code::ENOMEM, host, prelude::*, sync::Arc};
 
-/// Calls `run` with the first allocation failing, then with the second, and so on, until it succeeds.
-/// Calls `check` after each failure. Returns the result, and the number of allocations that failed.
+/// Calls `run` with the first allocation failing, then with the second, and so on, until it
+/// succeeds. Calls `check` after each failure. Returns the result and the number of failed
+/// allocations.
 ///
-/// Page tables that a failed call has zeroed are tracked by the VRAM allocator as blocks of their
-/// own. So each failure is repeated, and must not leave more objects behind than the first time.
+/// The VRAM allocator tracks page tables that a failed call has zeroed as separate blocks. Each
+/// failure is therefore repeated, and must not leave more objects than the first one did.
 pub(super) fn each_allocation<T>(
     what: &str,
     mut run: impl FnMut() -> Result<T>,
@@ -43,7 +44,7 @@ pub(super) fn each_allocation<T>(
     unreachable!()
 }
 
-/// Calls `run` with allocation `n` failing. Returns the result if it makes fewer allocations.
+/// Calls `run` with allocation `n` failing. Returns the result if `run` makes fewer allocations.
 fn fail_allocation<T>(what: &str, n: usize, run: &mut impl FnMut() -> Result<T>) -> Option<T> {
     host::fail_allocation(n);
     let result = run();
@@ -61,7 +62,7 @@ fn fail_allocation<T>(what: &str, n: usize, run: &mut impl FnMut() -> Result<T>)
 pub(super) fn without_allocations<T>(run: impl FnOnce() -> T) -> T {
     let asked = host::allocations();
     let result = host::fail_all_allocations(run);
-    assert_eq!(host::allocations(), asked, "attempted an allocation");
+    assert_eq!(host::allocations(), asked, "attempted to allocate memory");
     result
 }
 
@@ -73,58 +74,58 @@ fn with_fixed_memory<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// All operations, on an address space that is empty and on one that is not.
+/// Tests all operations on an empty and on a populated address space.
 fn operations<F: TestFormat>() {
     let live = host::live_objects();
     let mut failures = 0;
     for populated in [false, true] {
         for operation in &OPERATIONS {
-            let mut scene = Scene::<F>::new(populated).unwrap();
-            let (mapped, held) = (scene.mapped().unwrap(), scene.held());
+            let mut setup = Setup::<F>::new(populated).unwrap();
+            let (mapped, held) = (setup.mapped().unwrap(), setup.held());
             let (mut job, failed) = each_allocation(
                 &format!("{operation:?}"),
-                || scene.prepare(operation),
-                || assert_eq!(scene.held(), held),
+                || setup.prepare(operation),
+                || assert_eq!(setup.held(), held),
             );
             failures += failed;
-            assert!(scene.mapped().unwrap() == mapped);
-            scene.fixture.check().unwrap();
+            assert!(setup.mapped().unwrap() == mapped);
+            setup.fixture.check().unwrap();
 
             with_fixed_memory(|| job.run()).unwrap();
             without_allocations(|| job.free());
-            scene.check().unwrap();
-            without_allocations(|| scene.fixture.teardown()).unwrap();
-            scene.end().unwrap();
+            setup.check().unwrap();
+            without_allocations(|| setup.fixture.teardown()).unwrap();
+            setup.end().unwrap();
         }
     }
     assert!(failures > 24 * 4, "only {failures} allocations failed");
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
-/// Jobs that fail: on a GPU that does not answer, and after a teardown.
+/// Tests jobs that fail on a GPU that does not respond, and jobs that fail after a teardown.
 fn failing_jobs<F: TestFormat>() {
     let live = host::live_objects();
     for operation in &OPERATIONS {
-        let scene = Scene::<F>::new(true).unwrap();
-        let mut jobs = [(); 3].map(|()| scene.prepare(operation).unwrap());
-        scene.fixture.gpu.hang_invalidate(0);
+        let setup = Setup::<F>::new(true).unwrap();
+        let mut jobs = [(); 3].map(|()| setup.prepare(operation).unwrap());
+        setup.fixture.gpu.hang_invalidate(0);
         for job in &mut jobs {
             with_fixed_memory(|| job.run()).unwrap_err();
         }
-        without_allocations(|| scene.fixture.vmm.retry_invalidate()).unwrap_err();
-        scene.fixture.gpu.recover();
-        without_allocations(|| scene.fixture.vmm.retry_invalidate()).unwrap();
-        without_allocations(|| scene.fixture.teardown()).unwrap();
+        without_allocations(|| setup.fixture.vmm.retry_invalidate()).unwrap_err();
+        setup.fixture.gpu.recover();
+        without_allocations(|| setup.fixture.vmm.retry_invalidate()).unwrap();
+        without_allocations(|| setup.fixture.teardown()).unwrap();
         for job in &mut jobs {
             with_fixed_memory(|| job.run()).unwrap_err();
         }
         without_allocations(|| drop(jobs));
-        scene.end().unwrap();
+        setup.end().unwrap();
     }
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
-/// Reservations of virtual addresses.
+/// Tests reservations of virtual addresses.
 fn reservations<F: TestFormat>() {
     let live = host::live_objects();
     let va = VaSpace::new(all_pages::<F>().unwrap(), F::mmu().va_bits()).unwrap();
@@ -140,10 +141,10 @@ fn reservations<F: TestFormat>() {
     let all = VaRequest::Fixed(all_pages::<F>().unwrap());
     va.reserve(all).expect("all addresses are free");
     drop(va);
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
-/// Address spaces with a root of their own, and with a root of the firmware.
+/// Tests the creation of address spaces, with and without a root that belongs to the firmware.
 fn address_spaces<F: TestFormat>() {
     let live = host::live_objects();
     let fixture = Fixture::<F>::new().unwrap();
@@ -157,19 +158,19 @@ fn address_spaces<F: TestFormat>() {
     check();
 
     drop(fixture);
-    let fixture = places::fixture_of_bar::<F>().unwrap();
+    let fixture = layout::fixture_of_bar::<F>().unwrap();
     let (hw, memory) = (&fixture.hw, &fixture.memory);
     let root = fixture.pdb();
     let of_bar = || Vmm::of_bar(hw.clone(), memory.clone(), vfns(0..BAR_PAGES)?, root);
     let (vmm, failed) = each_allocation("Vmm::of_bar", of_bar, || ());
     assert!(failed >= 10);
     drop(vmm);
-    places::check_firmware(&fixture).unwrap();
+    layout::check_firmware(&fixture).unwrap();
     drop(fixture);
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
-/// Mappings of BAR1. Unmapping them does not allocate.
+/// Tests mappings of BAR1. Unmapping must not allocate memory.
 #[test]
 fn bar1() {
     let live = host::live_objects();
@@ -205,7 +206,7 @@ fn bar1() {
     without_allocations(|| drop(mapping));
     assert_eq!(fixture.vram.avail(), avail);
     drop(fixture);
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The random test of the tree with more steps, and without allocations while a job runs.
+//! The random test of the address spaces with more steps, which also checks that running jobs do
+//! not allocate memory.
 //!
-//! `NOVA_MM_SEED` and `NOVA_MM_OPS` are the seed and the number of steps for each format.
+//! `NOVA_MM_SEED` and `NOVA_MM_OPS` set the seed and the number of steps for each format.
 
 use super::faults::without_allocations;
 use crate::mm::{
@@ -15,10 +16,10 @@ use crate::mm::{
 use kernel::host;
 use std::env;
 
-/// How many steps are taken by default.
+/// Default number of steps.
 const STEPS: u64 = 200_000;
 
-/// Reads a number, decimal or with 0x before it.
+/// Reads a number, either decimal or hexadecimal with the prefix 0x, from an environment variable.
 fn number(name: &str, default: u64) -> u64 {
     let Ok(text) = env::var(name) else {
         return default;
@@ -27,7 +28,7 @@ fn number(name: &str, default: u64) -> u64 {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    number.unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+    number.unwrap_or_else(|_| panic!("{name}: invalid number: {text}"))
 }
 
 fn random<F: TestFormat>(name: &str) {
@@ -40,8 +41,8 @@ fn random<F: TestFormat>(name: &str) {
     println!("{name}: seed {:#x}, {} steps", plan.seed, plan.steps);
 
     let live = host::live_objects();
-    plan.run::<F>().expect("the oracle agrees");
-    assert_eq!(host::live_objects(), live, "something leaks");
+    plan.run::<F>().expect("random operations match the oracle");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
 #[test]

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The costs of page tables that are walked for each page, for comparison.
+//! Hardware accesses of page tables that are walked for each page, for comparison.
 //!
-//! This is the shape of the address spaces that were proposed for nova-core before: two passes over
-//! the pages, both of which walk from the root down for each 4 KiB page by reading VRAM. The first
-//! one allocates the tables that are missing and zeroes them word by word; the second one reads the
-//! entry of the page and writes it. Unmapping is the second pass alone; tables stay. Large pages
-//! are not used. The PRAMIN window is moved when an access leaves it, and the TLB is invalidated
-//! once, as in this series.
+//! This follows the design of the address spaces in earlier proposals for nova-core: two passes
+//! over the pages, both of which walk from the root for each 4 KiB page by reading VRAM. The first
+//! pass allocates missing tables and zeroes them word by word. The second pass reads and writes the
+//! PTE. Unmapping consists of the second pass and keeps the tables. Large pages are not used. As in
+//! this series, the PRAMIN window moves when an access is outside it, and the TLB is invalidated
+//! once.
 
 use crate::mm::{
     address::{Vfn, VramAddress},
     format::{tests::vram_page, Entry, EntryType, Level},
     mmio::Mmio,
-    model::{Counts, Fault, SoftGpu},
+    model::{Counts, Fault, GpuModel},
     pramin::{Pramin, PraminWindow},
     regs::{
         InvalidatePdb, NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE as Invalidate,
@@ -21,9 +21,9 @@ use crate::mm::{
         NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB as UpperPdb,
     },
     vmm::tests::{
-        figures::{self, Case, Layout, Operation, FIRST_FRAME, FIRST_PAGE, NEIGHBORS},
         fixture::TestFormat,
-        observe::DOWNGRADE,
+        mmio_counts::{self, Case, Layout, Operation, FIRST_FRAME, FIRST_PAGE, NEIGHBORS},
+        trace::DOWNGRADE,
     },
     vram::{TablePage, VramAllocator},
 };
@@ -31,22 +31,22 @@ use crate::num::usize_as_u64;
 use kernel::{error::Result, prelude::*, sync::Arc};
 use std::{marker::PhantomData, ops::Range};
 
-/// An address space whose tables are walked through for each page.
+/// An address space whose tables are walked for each page.
 pub(super) struct Reference<F> {
-    gpu: Arc<SoftGpu>,
+    gpu: Arc<GpuModel>,
     pramin: Pramin,
     memory: VramAllocator,
     tables: Vec<TablePage>,
-    /// Whether each access is followed by a read, so that it has arrived.
+    /// Whether each access is followed by a read that flushes it.
     reads_back: bool,
     format: PhantomData<F>,
 }
 
 impl<F: TestFormat> Reference<F> {
-    /// Performs the operation of `case`, and returns the number of its accesses.
+    /// Performs the operation of `case`. Returns the numbers of its accesses.
     pub(super) fn measure(case: &Case, reads_back: bool) -> Result<Counts> {
         let mut reference = Self {
-            gpu: figures::gpu::<F>()?,
+            gpu: mmio_counts::gpu::<F>()?,
             pramin: Pramin::with_hal(F::hal()),
             memory: Layout::RootApart.memory()?,
             tables: Vec::new(),
@@ -83,7 +83,7 @@ impl<F: TestFormat> Reference<F> {
         })
     }
 
-    /// Returns the entry that an operation writes for its page `number`.
+    /// Returns the PTE that an operation writes for its page `number`.
     fn entry(operation: Operation, number: u64) -> Result<u64> {
         match operation {
             Operation::Map(skip) => {
@@ -96,7 +96,7 @@ impl<F: TestFormat> Reference<F> {
         }
     }
 
-    /// Makes a change, and invalidates the TLB.
+    /// Updates the page tables and invalidates the TLB.
     fn change(&mut self, change: impl FnOnce(&mut Walk<'_, '_, F>) -> Result) -> Result {
         let bar = self.gpu.bar0();
         let mut walk = Walk::<F> {
@@ -135,7 +135,7 @@ impl<F: TestFormat> Reference<F> {
     }
 }
 
-/// A session of accesses.
+/// An update of the page tables.
 struct Walk<'a, 'w, F> {
     window: PraminWindow<'w>,
     memory: &'a VramAllocator,
@@ -145,7 +145,7 @@ struct Walk<'a, 'w, F> {
 }
 
 impl<F: TestFormat> Walk<'_, '_, F> {
-    /// Walks until nothing is missing.
+    /// Adds tables until the walk to a page succeeds.
     fn prepare(&mut self, page: u64) -> Result {
         while let Err((level, at)) = self.walk(page)? {
             let table = self.new_table()?;
@@ -162,15 +162,16 @@ impl<F: TestFormat> Walk<'_, '_, F> {
         Ok(())
     }
 
-    /// Walks to the entry of a page, reads it and writes it.
+    /// Walks to the PTE of a page, reads it and writes it.
     fn execute(&mut self, page: u64, entry: u64) -> Result {
         let at = self.walk(page)?.map_err(|_| EINVAL)?;
         self.read(at)?;
         self.write(at, entry)
     }
 
-    /// Returns where the entry of a page is, or the entry that points to no table.
-    // The result of a walk, which nothing else uses.
+    /// Returns the address of the PTE for a page, or the level and address of the entry at which
+    /// the walk ends without a table.
+    // Only the callers in this file use this type.
     #[allow(clippy::type_complexity)]
     fn walk(&mut self, page: u64) -> Result<Result<VramAddress, (&'static Level, VramAddress)>> {
         let page = Vfn::new(FIRST_PAGE + page)?;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several threads use one address space and one BAR1. Each thread finds its memory where it has
-//! mapped it, whatever the others do, and nothing leaks.
+//! Tests in which several threads use one address space and one BAR1. Each thread must find its
+//! memory mapped regardless of the other threads, and no memory must leak.
 //!
-//! The mutexes of the stand-in are real ones, which also end the program if a thread locks one twice.
+//! The mutexes of the stand-in are real ones. They also abort the program if a thread locks a mutex
+//! twice.
 
 use crate::mm::{
     address::{PageSize, PAGE_SIZE},
@@ -25,11 +26,11 @@ use std::{
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 400;
 
-/// Number of jobs that a thread has sent to the next one and that have not run, at most. There is
-/// not enough VRAM for the page tables of any number.
+/// Maximum number of jobs that a thread has sent to the next one and that have not run. The VRAM
+/// for page tables limits it.
 const QUEUE: usize = 4;
 
-/// Pseudorandom numbers.
+/// A generator of pseudorandom numbers.
 struct Random(u64);
 
 impl Random {
@@ -45,10 +46,10 @@ impl Random {
     }
 }
 
-/// Number of pages of each area that a thread uses.
+/// Number of pages in each area that a thread uses.
 const AREA: u64 = 2 * LARGE;
 
-/// Memory of a thread, and the pages of an area at which it is mapped.
+/// Memory of a thread, and the pages of an area at which the memory is mapped.
 struct Mapped {
     va: Area,
     vram: Arc<Vram>,
@@ -56,13 +57,13 @@ struct Mapped {
 }
 
 impl Mapped {
-    /// Checks some pages of the area.
+    /// Checks a sample of the pages of the area.
     fn check<F: TestFormat>(&self, fixture: &Fixture<F>, random: &mut Random) {
         let start = start_of(&self.vram).unwrap();
         let last = self.pages.end - 1;
 
         for page in [0, last, AREA - 1, random.below(AREA), random.below(AREA)] {
-            let found = fixture.look(self.va.start() + page).unwrap();
+            let found = fixture.lookup(self.va.start() + page).unwrap();
             let expected = start + page * PAGE_SIZE;
             let expected = self.pages.contains(&page).then_some(expected);
             let found = found.map(|it| it.address);
@@ -71,10 +72,11 @@ impl Mapped {
     }
 }
 
-/// The pages that all threads change.
+/// Pages that all threads change.
 const SHARED: Range<u64> = 1 << 20..(1 << 20) + 2 * LARGE;
 
-/// Makes a random change in `shared`, whose state is unknown because all threads change it.
+/// Performs a random operation on `shared`. Its state is not checked, because all threads change
+/// it.
 fn change_shared<F: TestFormat>(fixture: &Fixture<F>, shared: &Area, random: &mut Random) {
     let start = random.below(2 * LARGE - 4);
     let pages = start..(start + 1 + random.below(LARGE)).min(2 * LARGE);
@@ -89,7 +91,7 @@ fn change_shared<F: TestFormat>(fixture: &Fixture<F>, shared: &Area, random: &mu
     result.unwrap();
 }
 
-/// A job that unmaps an area. The thread that runs it uses the area next.
+/// A job that unmaps an area. The thread that runs the job reuses the area.
 struct Unmap {
     job: Job,
     va: Area,
@@ -102,7 +104,8 @@ impl Unmap {
     }
 }
 
-/// Changes an address space at random. Sends some of the jobs to the next thread, which runs them.
+/// Performs random operations on an address space. Sends some jobs to the next thread, which runs
+/// them.
 fn change<F: TestFormat>(
     number: u64,
     fixture: &Fixture<F>,
@@ -176,7 +179,7 @@ fn address_space<F: TestFormat>() {
             let fixture = fixture.share((2 + number) << 20);
             scope.spawn(move || {
                 change(number, &fixture, shared, &sender, &receiver);
-                // The previous thread may continue for longer.
+                // The previous thread may still send jobs.
                 drop(sender);
                 for unmap in receiver {
                     unmap.run();
@@ -192,11 +195,11 @@ fn address_space<F: TestFormat>() {
     assert_eq!((memory.avail(), data.avail()), (tables, free));
 }
 
-/// Maps, accesses and unmaps memory through BAR1 at random.
+/// Performs random maps, accesses and unmaps through BAR1.
 fn use_bar1(number: u64, fixture: &Bar1Fixture) {
     let mut random = Random::new(number);
     let mut held: Vec<(Bar1Mapping, u64)> = Vec::new();
-    let places = |mapping: &Bar1Mapping| [0, mapping.size() - 8];
+    let offsets = |mapping: &Bar1Mapping| [0, mapping.size() - 8];
 
     for round in 0..ROUNDS {
         let size = match random.below(8) {
@@ -208,8 +211,8 @@ fn use_bar1(number: u64, fixture: &Bar1Fixture) {
                 let vram = Arc::new(vram, GFP_KERNEL).unwrap();
                 let mapping = fixture.bar1.map(&vram, 0, size, Access::ReadWrite).unwrap();
                 let value = number << 32 | round;
-                for place in places(&mapping) {
-                    mapping.write64(value, place).unwrap();
+                for offset in offsets(&mapping) {
+                    mapping.write64(value, offset).unwrap();
                 }
                 held.push((mapping, value));
             }
@@ -224,8 +227,8 @@ fn use_bar1(number: u64, fixture: &Bar1Fixture) {
             }
         }
         for (mapping, value) in &held {
-            for place in places(mapping) {
-                assert_eq!(mapping.read64(place).unwrap(), *value);
+            for offset in offsets(mapping) {
+                assert_eq!(mapping.read64(offset).unwrap(), *value);
             }
         }
     }

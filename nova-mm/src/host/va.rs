@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocation of virtual addresses: failing allocations, the lock, threads, and more random requests
-//! than KUnit has time for.
+//! Tests of the virtual address allocator with failing memory allocations, its lock, threads, and
+//! more random requests than in KUnit.
 
 use super::faults::{each_allocation, without_allocations};
 use crate::mm::{
@@ -29,11 +29,11 @@ use std::{
 fn random_requests() {
     let live = host::live_objects();
     random::run(0x9e37_79b9_7f4a_7c15, 200_000).unwrap();
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
 #[test]
-fn failed_allocation_changes_nothing() {
+fn allocation_failure_no_change() {
     let live = host::live_objects();
     let (space, failed) = each_allocation("VaSpace::new", || space(3..100), || ());
     assert_eq!(failed, 1);
@@ -54,11 +54,11 @@ fn failed_allocation_changes_nothing() {
     without_allocations(|| drop((range, held)));
     assert_eq!(numbers(&fixed(&space, 3..100).unwrap()), 3..100);
     drop(space);
-    assert_eq!(host::live_objects(), live, "something leaks");
+    assert_eq!(host::live_objects(), live, "leaked objects");
 }
 
 #[test]
-fn failed_request_frees_its_node() {
+fn request_failure_frees_node() {
     let space = space(0..10).unwrap();
     let held = fixed(&space, 4..6).unwrap();
     let live = host::live_objects();
@@ -73,11 +73,11 @@ fn failed_request_frees_its_node() {
 }
 
 #[test]
-fn lock_is_held_without_memory_changes() {
+fn no_memory_changes_under_lock() {
     change_tree(|change| {
         let live = host::live_objects();
         without_allocations(change);
-        assert_eq!(host::live_objects(), live, "memory is freed");
+        assert_eq!(host::live_objects(), live, "freed memory");
     })
     .unwrap();
 }
@@ -86,7 +86,7 @@ const THREADS: u64 = 4;
 const ROUNDS: u64 = 5_000;
 const LIMITS: Range<u64> = 7..2_000;
 
-/// Which pages are in use, as their owners know it.
+/// Whether each page is in use, as tracked by the owners of the ranges.
 struct Owned(Vec<AtomicBool>);
 
 impl Owned {
@@ -139,7 +139,7 @@ fn reserve_and_free(
 }
 
 #[test]
-fn threads_share_a_space() {
+fn threads_share_space() {
     let space = space(LIMITS).unwrap();
     let owned = Owned((0..LIMITS.end).map(|_| AtomicBool::new(false)).collect());
 
@@ -150,7 +150,7 @@ fn threads_share_a_space() {
             let sender = senders[(index + 1) % senders.len()].clone();
             scope.spawn(move || {
                 reserve_and_free(space, owned, &sender, &receiver);
-                // The previous thread may go on for longer.
+                // The previous thread may still send ranges.
                 drop(sender);
                 for range in receiver {
                     owned.set(&range, false);

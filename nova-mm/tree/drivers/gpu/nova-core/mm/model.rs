@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The GPU model, for tests.
+//! The GPU model that KUnit tests run against.
 //!
-//! [`SoftGpu`] has VRAM, a BAR0 with the registers that memory management uses, a BAR1, page tables
-//! and a TLB. The code under test reaches it by way of [`Mmio`](crate::mm::mmio::Mmio), as it
-//! reaches a real one.
+//! [`GpuModel`] has VRAM, a BAR0 with the registers that memory management uses, a BAR1, page
+//! tables and a TLB. The code under test accesses it through [`Mmio`](crate::mm::mmio::Mmio), as it
+//! accesses a real GPU.
 //!
-//! It is as hostile as hardware may be. What was written through PRAMIN is not in VRAM before it is
-//! read back, or pushed out by later writes. The TLB keeps what it has seen, absent entries and
-//! pointers to tables as well, until it is told to forget. VRAM that nobody has written holds
-//! rubbish that looks like page tables. What the rules of the hardware forbid is noted as a
-//! [`Violation`].
+//! The model is as hostile as hardware may be. A write through PRAMIN reaches VRAM only when it is
+//! read back or pushed out by later writes. The TLB caches translations, invalid entries and
+//! pointers to tables until they are invalidated. Uninitialized VRAM contains values that look like
+//! page tables. Accesses that the rules of the hardware forbid are recorded as a [`Violation`].
 //!
-//! The walkers decode page tables with numbers of their own: they share no code with the formats
-//! that the driver encodes with, so a mistake has to be made twice to be missed.
+//! The walkers decode page tables with their own constants. They share no code with the formats
+//! that the driver encodes with, so a mistake goes unnoticed only if it is made twice.
 
 use core::ops::Range;
 
@@ -39,17 +38,17 @@ use crate::mm::{
 
 mod bar0;
 mod bar1;
+mod chunked;
 mod config;
 #[cfg(CONFIG_INDIRECT_IOMEM)]
 pub(crate) mod iomem;
-mod reach;
+mod reachable;
 mod state;
 mod tlb;
 mod vram;
 pub(crate) mod walk;
 mod walk_v2;
 mod walk_v3;
-mod words;
 
 mod tests;
 
@@ -75,52 +74,53 @@ pub(crate) use walk::{
 
 use state::State;
 
-/// A model of a GPU.
+/// A GPU model.
 ///
-/// All of it is behind one mutex, so methods may sleep and threads may share it. Accesses to its
-/// BARs and translations do not allocate.
-pub(crate) struct SoftGpu {
+/// One mutex protects all state, so methods may sleep and threads may share the model. Accesses to
+/// the BARs and translations do not allocate.
+pub(crate) struct GpuModel {
     state: Arc<Mutex<State>>,
 }
 
-impl SoftGpu {
-    /// Makes a GPU that has just been started: the window of PRAMIN is somewhere, the TLB is empty,
-    /// and the root page directory of BAR1 has no entries.
+impl GpuModel {
+    /// Creates a GPU in the state after reset: the address of the PRAMIN window is unspecified, the
+    /// TLB is empty, and the root page directory of BAR1 has no entries.
     pub(crate) fn new(config: Config) -> Result<Arc<Self>> {
         let state = State::new(config)?;
-        let state = Arc::pin_init(new_mutex!(state, "SoftGpu"), GFP_KERNEL)?;
+        let state = Arc::pin_init(new_mutex!(state, "GpuModel"), GFP_KERNEL)?;
 
         Ok(Arc::new(Self { state }, GFP_KERNEL)?)
     }
 
-    /// Returns the BAR with the registers.
+    /// Returns BAR0, which contains the registers.
     pub(crate) fn bar0(&self) -> ModelBar0 {
         ModelBar0::new(self.state.clone())
     }
 
-    /// Returns the BAR through which the CPU uses the address space at [`Config::bar1_pdb`].
+    /// Returns BAR1, through which the CPU accesses the address space at [`Config::bar1_pdb`].
     pub(crate) fn bar1(&self) -> ModelBar1 {
         ModelBar1::new(self.state.clone())
     }
 
-    /// Returns BAR0 as the driver gets it.
+    /// Returns BAR0 as the driver accesses it.
     pub(crate) fn registers(&self) -> Result<Registers> {
         Ok(Registers::new(Arc::new(self.bar0(), GFP_KERNEL)?))
     }
 
-    /// Returns BAR1 as the driver gets it.
+    /// Returns BAR1 as the driver accesses it.
     pub(crate) fn aperture(&self) -> Result<Aperture> {
         Ok(Aperture::new(Arc::new(self.bar1(), GFP_KERNEL)?))
     }
 
-    /// Lets the access to BAR0 in `direction` after the next `skip` ones fail, without being made.
+    /// Makes one access to BAR0 fail without being performed: the one after the next `skip`
+    /// accesses in `direction`.
     pub(crate) fn fail_access(&self, direction: Direction, skip: u64) {
         let mut state = self.state.lock();
         state.failures.next = Some((direction, skip));
         state.failures.has_failed = false;
     }
 
-    /// Returns whether there was the access that was to fail. No further one fails.
+    /// Returns whether the access has failed, and cancels the failure if it is still to come.
     pub(crate) fn has_failed(&self) -> bool {
         let mut state = self.state.lock();
         state.failures.next = None;
@@ -128,8 +128,8 @@ impl SoftGpu {
         state.failures.has_failed
     }
 
-    /// Unbinds the device after BAR0 has been used `sections` more times, each in an RCU read-side
-    /// critical section of its own; [`None`] binds it again.
+    /// Unbinds the device after BAR0 has been used `sections` more times, each in its own RCU
+    /// read-side critical section. [`None`] binds it again.
     pub(crate) fn unbind_after(&self, sections: Option<u64>) {
         self.state.lock().failures.unbound_in = sections;
     }
@@ -139,51 +139,51 @@ impl SoftGpu {
         self.state.lock().failures.unbound_in == Some(0)
     }
 
-    /// Returns how many times BAR0 has been used.
+    /// Returns the number of times that BAR0 has been used.
     pub(crate) fn sections(&self) -> u64 {
         self.state.lock().failures.sections
     }
 
-    /// Returns how many accesses there were since the last [`reset_counts`](Self::reset_counts).
+    /// Returns the numbers of accesses since the last [`reset_counts`](Self::reset_counts).
     pub(crate) fn counts(&self) -> Counts {
         self.state.lock().counts
     }
 
-    /// Counts from zero again.
+    /// Resets the numbers of accesses to zero.
     pub(crate) fn reset_counts(&self) {
         self.state.lock().counts = Counts::default();
     }
 
-    /// Reads VRAM as the GPU sees it, by the back door. Addresses are multiples of 8.
+    /// Reads VRAM directly, as the GPU sees it. The address must be a multiple of 8.
     ///
-    /// Outside of VRAM, this is a violation and reads as all ones.
+    /// An address outside VRAM is a violation and reads as all ones.
     pub(crate) fn vram_read64(&self, address: VramAddress) -> u64 {
         self.state.lock().vram_read64(address.into_raw())
     }
 
-    /// Writes VRAM as the GPU does, by the back door. Addresses are multiples of 8.
+    /// Writes VRAM directly, as the GPU does. The address must be a multiple of 8.
     ///
-    /// Outside of VRAM, this is a violation and does nothing.
+    /// An address outside VRAM is a violation; nothing is written.
     pub(crate) fn vram_write64(&self, address: VramAddress, value: u64) {
         self.state.lock().vram_write64(address.into_raw(), value);
     }
 
-    /// Fills VRAM with [`POISON`]: a walk that reads it is a violation until it is written again.
+    /// Fills VRAM with [`POISON`]. A walk that reads it before it is written again is a violation.
     ///
-    /// The range is in multiples of 8 bytes.
+    /// The bounds of the range must be multiples of 8.
     pub(crate) fn poison(&self, range: Range<VramAddress>) {
         self.state
             .lock()
             .poison(range.start.into_raw()..range.end.into_raw());
     }
 
-    /// Retires the page of 4 KiB at `page`, which has been a page table: a walk that reads it is a
-    /// violation until a word of it is written again. The contents do not change.
+    /// Retires the 4 KiB page at `page`, which was a page table. A walk that reads it before one of
+    /// its words is written again is a violation. The contents do not change.
     pub(crate) fn retire(&self, page: VramAddress) {
         self.state.lock().retire(page);
     }
 
-    /// Translates an address as an access of a client does: the TLB is used, and filled.
+    /// Translates an address for an access of a client, using and filling the TLB.
     pub(crate) fn translate(
         &self,
         pdb: VramAddress,
@@ -195,7 +195,7 @@ impl SoftGpu {
             .translate(pdb.into_raw(), address.into_raw(), access)
     }
 
-    /// Translates an address by what the page tables in VRAM say now, without regard to rights.
+    /// Translates an address by the present page tables in VRAM, without checking access rights.
     pub(crate) fn walk(
         &self,
         pdb: VramAddress,
@@ -204,38 +204,38 @@ impl SoftGpu {
         self.state.lock().walk(pdb.into_raw(), address.into_raw())
     }
 
-    /// Lets each invalidate that starts from now on be pending for `reads` reads of its register.
+    /// Sets the number of register reads for which later invalidates are pending.
     pub(crate) fn set_trigger_polls(&self, reads: u32) {
         self.state.lock().invalidate.polls = reads;
     }
 
-    /// Lets the invalidate after the next `skip` ones hang until [`recover`](Self::recover).
+    /// Makes one invalidate hang until [`recover`](Self::recover): the one after the next `skip`.
     pub(crate) fn hang_invalidate(&self, skip: u32) {
         self.state.lock().invalidate.hang_in = Some(skip);
     }
 
-    /// Starts an invalidate on behalf of somebody else, which is pending for `reads` reads.
+    /// Starts an invalidate of the firmware, which is pending for `reads` reads of the register.
     pub(crate) fn leave_pending(&self, reads: u32) {
         self.state.lock().invalidate.leave_pending(reads);
     }
 
-    /// Lets an invalidate that hangs, or is pending, be done at once.
+    /// Completes an invalidate that hangs or is pending.
     pub(crate) fn recover(&self) {
         self.state.lock().complete_invalidate();
     }
 
-    /// Moves the window of PRAMIN, as the firmware may at any time between sessions: using it
-    /// before it is moved again is a violation.
-    pub(crate) fn disturb_window(&self) {
+    /// Moves the PRAMIN window, as the firmware may at any time between sessions. Using the window
+    /// before the driver has programmed it again is a violation.
+    pub(crate) fn clobber_window(&self) {
         self.state.lock().window = None;
     }
 
-    /// Lets what was written through PRAMIN arrive.
+    /// Completes all posted writes through PRAMIN.
     pub(crate) fn drain(&self) {
         self.state.lock().vram.drain();
     }
 
-    /// Starts a log of up to `capacity` writes and invalidates; an older one is dropped.
+    /// Starts a log of up to `capacity` accesses and invalidates, replacing an older log.
     pub(crate) fn start_log(&self, capacity: usize) -> Result {
         let log = KVec::with_capacity(capacity, GFP_KERNEL)?;
         self.state.lock().log = Some(log);
@@ -243,23 +243,23 @@ impl SoftGpu {
         Ok(())
     }
 
-    /// Ends the log and returns it; more than its capacity is a violation and not in it.
+    /// Ends the log and returns it. Events beyond its capacity are dropped, and are a violation.
     pub(crate) fn take_log(&self) -> KVec<Logged> {
         self.state.lock().log.take().unwrap_or_default()
     }
 
-    /// Returns the offset of the last access through BAR1 that faulted, if any did since the last
-    /// call, and why.
+    /// Returns the offset of the last access through BAR1 that faulted since the last call, and the
+    /// reason of the fault.
     pub(crate) fn take_bar1_fault(&self) -> Option<(VirtualAddress, Fault)> {
         self.state.lock().bar1_fault.take()
     }
 
-    /// Returns the first violation, if there was any.
+    /// Returns the first violation.
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.state.lock().violation
     }
 
-    /// Returns the first violation and forgets it.
+    /// Returns and clears the first violation.
     pub(crate) fn take_violation(&self) -> Option<Violation> {
         self.state.lock().violation.take()
     }
@@ -268,7 +268,7 @@ impl SoftGpu {
     ///
     /// # Errors
     ///
-    /// [`EIO`], and a message, if there was one.
+    /// [`EIO`], after logging the violation, if there was one.
     pub(crate) fn check_clean(&self) -> Result {
         match self.violation() {
             Some(violation) => {

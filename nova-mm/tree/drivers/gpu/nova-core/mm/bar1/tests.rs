@@ -30,7 +30,7 @@ use crate::{
         mmio::Mmio,
         model::{
             Config,
-            SoftGpu, //
+            GpuModel, //
         },
         tlb::Tlb,
         va::VaRequest,
@@ -45,26 +45,26 @@ use crate::{
 mod hardware;
 mod retry;
 
-/// A GPU of the Turing generation, and BAR1 as the driver sees it.
+/// A Turing GPU model and the driver's BAR1.
 pub(crate) struct Fixture {
-    pub(crate) gpu: Arc<SoftGpu>,
+    pub(crate) gpu: Arc<GpuModel>,
     pub(crate) hw: Arc<MmuHw>,
     pub(crate) vram: VramAllocator,
     pub(crate) bar1: Arc<Bar1>,
 }
 
-/// Where the firmware has its own page tables.
+/// Address of the firmware's page tables.
 const FIRMWARE: u64 = usize_as_u64(SZ_16M - SZ_1M);
 
 impl Fixture {
-    /// Creates a fixture in which the firmware's root directory has no entries.
+    /// Creates a fixture whose firmware root directory is empty.
     pub(crate) fn new() -> Result<Self> {
         Self::with_firmware(Config::default(), |_| ())
     }
 
-    /// Creates a fixture on a GPU whose page tables `firmware` has written before.
-    fn with_firmware(config: Config, firmware: impl FnOnce(&SoftGpu)) -> Result<Self> {
-        let gpu = SoftGpu::new(config)?;
+    /// Creates a fixture after `firmware` has written page tables of its own.
+    fn with_firmware(config: Config, firmware: impl FnOnce(&GpuModel)) -> Result<Self> {
+        let gpu = GpuModel::new(config)?;
         firmware(&gpu);
 
         let mmu = MmuConfig {
@@ -89,7 +89,7 @@ impl Fixture {
         })
     }
 
-    /// Allocates memory in blocks of 2 MiB as far as possible.
+    /// Allocates memory in 2 MiB blocks as far as possible.
     fn memory(&self, size: u64) -> Result<Arc<Vram>> {
         Ok(Arc::new(
             self.vram.alloc(size, PageSize::Size2M)?,
@@ -101,7 +101,7 @@ impl Fixture {
         self.bar1.map(vram, offset, size, access)
     }
 
-    /// Returns whether the driver has removed its entries from the root directory, which has four.
+    /// Returns whether the driver has removed its entries from the four-entry root directory.
     fn root_is_empty(&self) -> bool {
         let root = self.bar1.pdb().address();
 
@@ -112,7 +112,7 @@ impl Fixture {
     }
 }
 
-/// Returns the address of the first byte of memory.
+/// Returns the address of the first byte of `vram`.
 fn start(vram: &Vram) -> Result<VramAddress> {
     Ok(vram.ranges().next().ok_or(EINVAL)?.start)
 }
@@ -122,7 +122,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn access_reaches_memory() -> Result {
+    fn access_hits_memory() -> Result {
         let fixture = Fixture::new()?;
         let vram = fixture.memory(4 * PAGE_SIZE)?;
         let mapping = fixture.map(&vram, 0, 4 * PAGE_SIZE, Access::ReadWrite)?;
@@ -166,7 +166,7 @@ mod suite {
     }
 
     #[test]
-    fn read_only_mapping_rejects_writes() -> Result {
+    fn read_only_mapping_write_fails() -> Result {
         let fixture = Fixture::new()?;
         let vram = fixture.memory(PAGE_SIZE)?;
         let mapping = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadOnly)?;
@@ -180,7 +180,8 @@ mod suite {
         mapping.unmap()
     }
 
-    /// A mapping does not keep the address space borrowed.
+    /// Several mappings exist at the same time, because a mapping does not borrow the address
+    /// space.
     #[test]
     fn mappings_coexist() -> Result {
         let fixture = Fixture::new()?;
@@ -205,7 +206,7 @@ mod suite {
     }
 
     #[test]
-    fn unmapped_address_faults() -> Result {
+    fn access_unmapped_faults() -> Result {
         let fixture = Fixture::new()?;
         let before = fixture.vram.avail();
         let vram = fixture.memory(PAGE_SIZE)?;
@@ -230,7 +231,7 @@ mod suite {
     }
 
     #[test]
-    fn dropped_mapping_next_operation_unmaps() -> Result {
+    fn dropped_mapping_unmapped_by_next_op() -> Result {
         let fixture = Fixture::new()?;
         let before = fixture.vram.avail();
         let vram = fixture.memory(PAGE_SIZE)?;
@@ -241,7 +242,7 @@ mod suite {
         fixture.gpu.reset_counts();
         drop(mapping);
         drop(vram);
-        // Dropping does not access the hardware, so the memory is still mapped.
+        // Dropping does not access the hardware, so the memory stays mapped.
         assert_eq!(fixture.gpu.counts().total(), 0);
         assert!(fixture.vram.avail() < before);
         assert!(!fixture.root_is_empty());
@@ -261,7 +262,7 @@ mod suite {
     }
 
     #[test]
-    fn mapping_outlives_teardown() -> Result {
+    fn mapping_after_teardown_fails() -> Result {
         let fixture = Fixture::new()?;
         let before = fixture.vram.avail();
         let vram = fixture.memory(PAGE_SIZE)?;
@@ -271,7 +272,7 @@ mod suite {
 
         fixture.bar1.teardown()?;
         assert!(fixture.root_is_empty());
-        // No access reaches the BAR, where the addresses may belong to other mappings.
+        // Accesses no longer reach BAR1, where the addresses may belong to other mappings.
         fixture.gpu.reset_counts();
         assert_eq!(kept.read32(0).err(), Some(ENODEV));
         assert_eq!(kept.read64(0).err(), Some(ENODEV));
@@ -318,7 +319,7 @@ mod suite {
         fixture.gpu.check_clean()
     }
 
-    /// The TLB may hold the old translation, so no other memory may appear at these addresses.
+    /// The TLB may hold the old translation, so these addresses must not be reused.
     #[test]
     fn unmap_timeout_keeps_addresses() -> Result {
         let fixture = Fixture::new()?;
@@ -363,7 +364,7 @@ mod suite {
         assert_eq!(fixture.bar1.teardown(), Err(ENODEV));
         assert_eq!(fixture.gpu.counts().total(), 0);
 
-        // The GPU may access the memory as long as it is powered.
+        // The GPU may access the memory for as long as it is powered.
         let Fixture {
             gpu,
             vram: pool,
@@ -392,16 +393,16 @@ mod suite {
         Ok(())
     }
 
-    /// Entries of the firmware are neither overwritten nor removed, at any level.
+    /// Entries of the firmware are neither overwritten nor removed at any level.
     #[test]
-    fn firmware_mappings_survive() -> Result {
+    fn firmware_mappings_preserved() -> Result {
         let config = Config::default();
         let root = config.bar1_pdb.into_raw();
-        // The entry of the last 2 MiB of BAR1 in the last directory.
+        // Index of the entry for the last 2 MiB of BAR1 in the last directory.
         let last = config.bar1_size / usize_as_u64(SZ_2M) - 1;
         let tables = [FIRMWARE, FIRMWARE + 0x1000, FIRMWARE + 0x2000];
-        // In a directory, bits 2:1 are 1 for VRAM, and bits 32:8 are the page of the table; the
-        // second half of a dual entry is the same. A large page has bit 0 set, and bits 2:1 are 0.
+        // In a PDE, bits 2:1 are 1 for VRAM and bits 32:8 hold the page number of the table, as in
+        // the second half of a dual PDE. In a large PTE, bit 0 is set and bits 2:1 are 0.
         let pde = |table: u64| (table >> 12 << 8) | 1 << 1;
         let large_page = |page: u64| (page >> 12 << 8) | 1;
         let at = VramAddress::new;
@@ -415,10 +416,10 @@ mod suite {
             gpu.vram_write64(at(tables[0]), pde(tables[1]));
             gpu.vram_write64(at(tables[1]), pde(tables[2]));
             gpu.vram_write64(at(tables[2]), large_page(usize_as_u64(SZ_8M)));
-            // A table of small pages in system memory, for the 2 MiB before the last ones.
+            // A table of small pages in system memory, for the 2 MiB before the last.
             gpu.vram_write64(at(tables[2] + 0x10 * last - 8), 0x1234_5600 | 2 << 1);
         })?;
-        let firmwares = |gpu: &SoftGpu| {
+        let firmwares = |gpu: &GpuModel| {
             [
                 gpu.vram_read64(at(root)),
                 gpu.vram_read64(at(tables[0])),
@@ -444,7 +445,7 @@ mod suite {
         fixture.bar1.teardown()?;
         drop((vram, large_memory));
         assert_eq!(firmwares(&fixture.gpu), before);
-        // Nothing is left beside them.
+        // No other entry remains.
         assert_eq!(fixture.gpu.vram_read64(at(tables[2] + 0x10 * last + 8)), 0);
         assert_eq!(
             fixture.gpu.vram_read64(at(tables[2] + 0x10 * last - 0x20)),

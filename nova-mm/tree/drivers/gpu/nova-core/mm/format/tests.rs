@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests that all page table formats pass.
-//!
-//! The files of the formats contain the suites that call them.
+//! Tests common to all page table formats. The suites are in the files of the formats.
 
 use core::{
     marker::PhantomData,
@@ -41,7 +39,7 @@ use crate::{
 mod v2;
 mod v3;
 
-/// Checks that `condition` is true. Functions that tests call use it in place of `assert!`.
+/// Fails unless `condition` is true. Helper functions use it in place of `assert!`.
 #[track_caller]
 pub(crate) fn ensure(condition: bool) -> Result {
     if !condition {
@@ -54,12 +52,12 @@ pub(crate) fn ensure(condition: bool) -> Result {
     Ok(())
 }
 
-/// Returns a page of VRAM with default attributes.
+/// Returns a PTE of VRAM with default attributes.
 pub(crate) fn vram_page(address: u64) -> Pte {
     Pte::new(Aperture::Vram, address, &PageAttributes::default())
 }
 
-/// A fixed sequence of pseudorandom numbers: 64-bit xorshift.
+/// A deterministic 64-bit xorshift generator of pseudorandom numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -74,7 +72,7 @@ impl Numbers {
         self.0
     }
 
-    /// Returns a word that is more likely to be a valid entry, with few bits in the upper half.
+    /// Returns a word that is likely to be a valid entry, with few bits set in the upper half.
     fn next_word(&mut self) -> u64 {
         let word = self.next();
 
@@ -82,7 +80,7 @@ impl Numbers {
             0 => word,
             1 => word >> (self.next() % 64),
             2 => word & self.next() & self.next(),
-            // Aligned to 2 MiB, whether addresses start at bit 8 or at bit 12.
+            // The address is aligned to 2 MiB, whether addresses start at bit 8 or bit 12.
             _ => (word & self.next() & self.next() & 0xff_ffe0_0000) | (word & self.next() & 0xfff),
         }
     }
@@ -105,7 +103,7 @@ const SIZES: [PageSize; 5] = [
     PageSize::Size256G,
 ];
 
-/// All combinations of arguments of [`Format::decode`] besides the words.
+/// Returns all combinations of the arguments of [`Format::decode`] other than the words.
 fn kinds_and_sizes() -> impl Iterator<Item = (EntryType, PageSize)> {
     const KINDS: [EntryType; 3] = [EntryType::Pde, EntryType::Dual, EntryType::Pte];
 
@@ -114,7 +112,7 @@ fn kinds_and_sizes() -> impl Iterator<Item = (EntryType, PageSize)> {
         .flat_map(|kind| SIZES.into_iter().map(move |size| (kind, size)))
 }
 
-/// Returns the level whose entries can be pages of `size`.
+/// Returns the level whose entries can be PTEs for pages of `size`.
 fn level_of<F: Format>(size: PageSize) -> Option<&'static Level> {
     if size == PageSize::Size64K {
         return Some(&BIG_PAGES);
@@ -123,7 +121,7 @@ fn level_of<F: Format>(size: PageSize) -> Option<&'static Level> {
     F::LEVELS.iter().find(|level| level.leaf == Some(size))
 }
 
-/// Encodes an entry that was decoded, or returns [`None`] if it is neither a table nor a page.
+/// Encodes a decoded entry, or returns [`None`] if it is neither a PDE nor a PTE.
 fn encode_again<F: Format>(size: PageSize, entry: Entry) -> Option<Result<[u64; 2]>> {
     match entry {
         Entry::Table(pde) => Some(F::encode_pde(&pde).map(|word| [word, 0])),
@@ -162,7 +160,7 @@ fn levels_cover_address<F: Format>() -> Result {
     ensure(BIG_PAGES.shift == 16 && BIG_PAGES.entries() * 8 == 256)
 }
 
-/// The indices of the entries of a page compose its number.
+/// The indices of the entries for a page compose its number.
 fn indices_compose_page<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
@@ -211,7 +209,7 @@ fn no_small_pages_only_in_big_tables<F: Format>(word: u64) -> Result {
     Ok(())
 }
 
-/// Tables either decode to the encoded table, or have no encoding.
+/// A PDE either decodes to the same PDE after encoding, or has no encoding.
 ///
 /// `vram_bits` and `sys_bits` are the widths of an address.
 fn tables_round_trip<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
@@ -244,8 +242,8 @@ fn tables_round_trip<F: Format>(vram_bits: u32, sys_bits: u32) -> Result {
     Ok(())
 }
 
-/// `pde` can be encoded as a PDE or the small half of a dual entry if `small`, and as the big half
-/// if `big`.
+/// `pde` can be encoded as a PDE or the small half of a dual PDE if `small` is set, and as the big
+/// half if `big` is set.
 fn table_round_trips<F: Format>(pde: &Pde, small: bool, big: bool) -> Result {
     let decode_pde = |word| F::decode(EntryType::Pde, PageSize::Size4K, [word, !0]);
     let decode_dual = |words| F::decode(EntryType::Dual, PageSize::Size2M, words);
@@ -267,8 +265,8 @@ fn table_round_trips<F: Format>(pde: &Pde, small: bool, big: bool) -> Result {
     Ok(())
 }
 
-/// Returns the expected result of encoding and decoding `entry`, which has an encoding if it
-/// `fits`.
+/// Returns the expected result of encoding and decoding `entry`. The entry has an encoding if
+/// `fits` is set.
 fn round_trip(fits: bool, entry: Entry) -> Result<Entry> {
     if fits {
         Ok(entry)
@@ -277,9 +275,9 @@ fn round_trip(fits: bool, entry: Entry) -> Result<Entry> {
     }
 }
 
-/// Only directories in VRAM can have attributes without a published meaning, and keep them.
+/// Only PDEs for directories in VRAM can have unpublished attributes, and preserve them.
 ///
-/// `bits` is the mask of such attributes.
+/// `bits` is the mask of these attributes.
 fn unknown_attributes_round_trip<F: Format>(bits: u64) -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
     let sys = Pde {
@@ -291,7 +289,7 @@ fn unknown_attributes_round_trip<F: Format>(bits: u64) -> Result {
     let word = F::encode_pde(&table)?;
 
     for number in 0..=64 {
-        // Each bit by itself, and all of them.
+        // Each bit individually, and all of them together.
         let unknown = 1u64.checked_shl(number).unwrap_or(bits);
         let pde = Pde { unknown, ..table };
         let fits = unknown & !bits == 0;
@@ -311,7 +309,7 @@ fn unknown_attributes_round_trip<F: Format>(bits: u64) -> Result {
     Ok(())
 }
 
-/// Pages either decode to the encoded page, or have no encoding, depending on their address.
+/// A PTE with any address either decodes to the same PTE after encoding, or has no encoding.
 ///
 /// `vram_bits`, `peer_bits` and `sys_bits` are the widths of an address.
 fn page_addresses_round_trip<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits: u32) -> Result {
@@ -338,7 +336,7 @@ fn page_addresses_round_trip<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits
     Ok(())
 }
 
-/// Pages either decode to the encoded page, or have no encoding, depending on their kind. The field
+/// A PTE with any kind either decodes to the same PTE after encoding, or has no encoding. The field
 /// has `kinds` values, one of which is invalid.
 fn page_kinds_round_trip<F: Format>(kinds: u16) -> Result {
     for number in 0..=u8::MAX {
@@ -360,7 +358,7 @@ fn page_kinds_round_trip<F: Format>(kinds: u16) -> Result {
     Ok(())
 }
 
-/// Pages either decode to the encoded page, or have no encoding, depending on the peer GPU.
+/// A PTE with any peer GPU either decodes to the same PTE after encoding, or has no encoding.
 fn page_peers_round_trip<F: Format>() -> Result {
     for aperture in APERTURES {
         for peer in 0..=u8::MAX {
@@ -378,7 +376,7 @@ fn page_peers_round_trip<F: Format>() -> Result {
     Ok(())
 }
 
-/// Pages with all combinations of attributes decode to the encoded page.
+/// PTEs with all combinations of attributes decode to the same PTE after encoding.
 fn page_attributes_round_trip<F: Format>() -> Result {
     for attributes in 0..16 {
         let has = |bit: u32| attributes & 1 << bit != 0;
@@ -394,7 +392,7 @@ fn page_attributes_round_trip<F: Format>() -> Result {
                     ..vram_page(size.bytes())
                 };
 
-                // Not all formats have pages of all sizes.
+                // Not all formats support pages of all sizes.
                 let fits = level_of::<F>(size).is_some();
                 page_round_trips::<F>(&pte, size, fits)?;
             }
@@ -416,7 +414,7 @@ fn page_round_trips<F: Format>(pte: &Pte, size: PageSize, fits: bool) -> Result 
     }
 }
 
-/// The second word of a dual entry that is a page must be zero.
+/// The second word of a dual entry that is a PTE must be zero.
 fn large_page_second_word_malformed<F: Format>() -> Result {
     let size = PageSize::Size2M;
     let word = F::encode_pte(&vram_page(size.bytes()), size)?;
@@ -428,7 +426,7 @@ fn large_page_second_word_malformed<F: Format>() -> Result {
     Ok(())
 }
 
-/// Any words can be decoded, and encoding a decoded table or page returns the same words.
+/// All words can be decoded, and encoding a decoded PDE or PTE returns the same words.
 fn random_words_round_trip<F: Format>() -> Result {
     let mut numbers = Numbers::new();
     let mut encoded = 0;
@@ -450,11 +448,11 @@ fn random_words_round_trip<F: Format>() -> Result {
         }
     }
 
-    // The test is pointless if few words are tables or pages.
+    // The test needs enough words that are PDEs or PTEs.
     ensure(encoded > 1000)
 }
 
-/// Returns the words with zero for each invalid half of a dual entry, as it is encoded.
+/// Clears invalid halves of a dual entry, as encoding does.
 fn normal<F: Format>(kind: EntryType, words: [u64; 2]) -> [u64; 2] {
     let pde = |word| F::decode(EntryType::Pde, PageSize::Size4K, [word, 0]);
 
@@ -464,8 +462,8 @@ fn normal<F: Format>(kind: EntryType, words: [u64; 2]) -> [u64; 2] {
     }
 }
 
-/// Decoding ignores no bit: an entry with one bit changed has another meaning.
-fn every_bit_matters<F: Format>() -> Result {
+/// Decoding ignores no bit: changing one bit of an entry changes its meaning.
+fn decode_every_bit<F: Format>() -> Result {
     let table = Pde::vram(VramAddress::new(0x1234_5000));
     let page = vram_page(1 << 29);
 
@@ -502,7 +500,7 @@ fn bits_matter<F: Format>(kind: EntryType, size: PageSize, words: [u64; 2]) -> R
     Ok(())
 }
 
-/// Decoding an entry of one word ignores the second word.
+/// Decoding a one-word entry ignores the second word.
 fn second_word_ignored<F: Format>() -> Result {
     let mut numbers = Numbers::new();
 
@@ -521,7 +519,7 @@ fn second_word_ignored<F: Format>() -> Result {
     Ok(())
 }
 
-/// A run has the words of its pages, for every size and aperture.
+/// A run has the words of its pages, for each size and aperture.
 fn runs_match_pages<F: Format>() -> Result {
     let format: &dyn MmuFormat = &F::default();
 
@@ -547,7 +545,7 @@ fn runs_match_pages<F: Format>() -> Result {
                 };
 
                 ensure(Ok(run.word(index)) == F::encode_pte(&page, size))?;
-                // How many pages follow does not matter.
+                // The number of further pages does not matter.
                 ensure(format.encode_run(&first, size, index + 1)? == run)?;
             }
         }
@@ -556,7 +554,7 @@ fn runs_match_pages<F: Format>() -> Result {
     Ok(())
 }
 
-/// A run can end with the last page that the format can address, but not after it.
+/// A run may end with the last page that the format can address, and not after it.
 ///
 /// `vram_bits`, `peer_bits` and `sys_bits` are the widths of an address.
 fn runs_end_at_address_limit<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits: u32) -> Result {
@@ -591,14 +589,14 @@ fn runs_end_at_address_limit<F: Format>(vram_bits: u32, peer_bits: u32, sys_bits
     Ok(())
 }
 
-/// Runs of no pages, and runs with pages that cannot be encoded, are errors.
+/// Runs without pages, and runs with pages that cannot be encoded, are errors.
 fn run_invalid_einval<F: Format>() -> Result {
     let format: &dyn MmuFormat = &F::default();
     let first = vram_page(1 << 29);
     let encode = |first: Pte, count| format.encode_run(&first, PageSize::Size64K, count);
 
     ensure(encode(first, 1).is_ok())?;
-    // From 2^48 pages on, the address of the last page exceeds 64 bits.
+    // With 2^48 or more pages, the address of the last page exceeds 64 bits.
     for count in [0, 1 << 47, 1 << 48, (1 << 48) + 1, u64::MAX] {
         ensure(encode(first, count) == Err(EINVAL))?;
     }
@@ -618,7 +616,7 @@ fn run_invalid_einval<F: Format>() -> Result {
     Ok(())
 }
 
-/// The bits of a PTE with a wrong [`PageBits::ADDRESS_SHIFT`].
+/// PTE bits with a wrong [`PageBits::ADDRESS_SHIFT`].
 struct WrongShift<B>(PhantomData<B>);
 
 impl<B: PageBits> PageBits for WrongShift<B> {
@@ -638,7 +636,7 @@ impl<B: PageBits> PageBits for WrongShift<B> {
     }
 }
 
-/// A format whose PTEs have a wrong [`PageBits::ADDRESS_SHIFT`].
+/// A format whose PTE bits have a wrong [`PageBits::ADDRESS_SHIFT`].
 #[derive(Default)]
 struct WrongStep<F>(F);
 
@@ -660,8 +658,8 @@ fn run_wrong_step_einval<F: Format>() -> Result {
     ensure(encode(256) == Err(EINVAL))
 }
 
-/// A run: size and number of pages, address of the first page, words of the first and the last
-/// page, and the step.
+/// Expected encoding of a run: size and number of pages, address of the first page, words of the
+/// first and the last page, and the step.
 struct GoldenRun {
     size: PageSize,
     count: u64,
@@ -671,7 +669,7 @@ struct GoldenRun {
     step: u64,
 }
 
-/// The runs have these words in `aperture`. The peer GPU is number 5.
+/// Checks that the runs have these words in `aperture`. The peer GPU is number 5.
 fn runs_have_words(format: &dyn MmuFormat, aperture: Aperture, runs: &[GoldenRun]) -> Result {
     for run in runs {
         let pte = Pte {

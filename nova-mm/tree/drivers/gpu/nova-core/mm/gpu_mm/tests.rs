@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the memory management of a GPU.
+//! Tests of the per-GPU memory management.
 
 use super::*;
 
@@ -17,7 +17,7 @@ use crate::{
         format::Access,
         model::{
             Config,
-            SoftGpu,
+            GpuModel,
             WideAccess, //
         },
         regions::{
@@ -31,25 +31,25 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// A Turing GPU, and its memory management.
+/// A Turing GPU model and its memory management.
 pub(crate) struct Fixture {
-    pub(crate) gpu: Arc<SoftGpu>,
+    pub(crate) gpu: Arc<GpuModel>,
     pub(crate) mm: GpuMm,
 }
 
 impl Fixture {
-    /// Creates a fixture with `size` bytes of VRAM, of which the GPU model has the last 16 MiB. The
-    /// first of these and the three from the third on are usable. The root of BAR1 is in the last
-    /// page.
+    /// Creates a fixture with `size` bytes of VRAM, of which the GPU model has the last 16 MiB. In
+    /// these 16 MiB, the first MiB and the three MiB from offset 2 MiB on are usable. The root
+    /// directory of BAR1 is in the last page.
     pub(crate) fn new(size: u64) -> Result<Self> {
         Self::with_bars(size, Config::default(), bars)
     }
 
-    /// Creates a fixture on another GPU, whose BARs `bars` returns.
+    /// Creates a fixture on the GPU that `config` describes, with the BARs that `bars` returns.
     pub(crate) fn with_bars(
         size: u64,
         config: Config,
-        bars: impl FnOnce(&Arc<SoftGpu>) -> Result<(Registers, Aperture)>,
+        bars: impl FnOnce(&Arc<GpuModel>) -> Result<(Registers, Aperture)>,
     ) -> Result<Self> {
         let start = size - 16 * MIB;
         let config = Config {
@@ -57,7 +57,7 @@ impl Fixture {
             bar1_pdb: VramAddress::new(size - 0x1000),
             ..config
         };
-        let gpu = SoftGpu::new(config)?;
+        let gpu = GpuModel::new(config)?;
         let mm = new_mm(size, config, bars(&gpu)?)?;
 
         Ok(Self { gpu, mm })
@@ -73,7 +73,7 @@ impl Fixture {
 }
 
 /// Returns the BARs of a GPU model.
-fn bars(gpu: &Arc<SoftGpu>) -> Result<(Registers, Aperture)> {
+fn bars(gpu: &Arc<GpuModel>) -> Result<(Registers, Aperture)> {
     Ok((gpu.registers()?, gpu.aperture()?))
 }
 
@@ -114,7 +114,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn usable_memory_is_in_allocator() -> Result {
+    fn new_allocator_has_usable_memory() -> Result {
         let Fixture { mm, .. } = Fixture::new(16 * MIB)?;
 
         assert_eq!(mm.vram().size(), 4 * MIB);
@@ -130,7 +130,7 @@ mod suite {
 
     /// The register of Turing has 24 bits for an address in units of 64 KiB.
     #[test]
-    fn framebuffer_out_of_reach_fails() {
+    fn new_vram_above_pramin_fails() {
         const TIB: u64 = 1 << 40;
 
         assert!(Fixture::new(TIB).is_ok());
@@ -138,9 +138,9 @@ mod suite {
         assert_eq!(Fixture::new(2 * TIB).err(), Some(EINVAL));
     }
 
-    /// The ends of each allocated range, so that all that can be allocated is reached.
+    /// Uses both ends of each allocated range, so that all allocatable memory is covered.
     #[test]
-    fn allocated_memory_is_accessible() -> Result {
+    fn alloc_memory_accessible() -> Result {
         let Fixture { gpu, mm } = Fixture::new(16 * MIB)?;
         let vram = mm.vram().alloc(mm.vram().avail(), PageSize::Size4K)?;
         let ends = |range: Range<VramAddress>| {
@@ -163,9 +163,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Page tables can be read, written and used if PRAMIN supports accesses of 32 bits only.
+    /// Page tables can be read, written and used if PRAMIN supports only 32-bit accesses.
     #[test]
-    fn narrow_pramin_is_sufficient() -> Result {
+    fn narrow_pramin_works() -> Result {
         for wide_access in [
             WideAccess::LowerHalf,
             WideAccess::Dropped,
@@ -200,7 +200,7 @@ mod suite {
         fixture.mm.teardown()?;
         assert_eq!(fixture.gpu.vram_read64(root), 0);
 
-        // The mapping may be dropped before or after it.
+        // The mapping may be dropped before or after the teardown.
         let Fixture { gpu, mm } = fixture;
         let vram = mm.vram().clone();
         drop(mm);
@@ -209,7 +209,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Whenever the device is unbound, the error is reported, and nothing is left allocated.
+    /// At any time, unbinding the device is reported as an error and leaves no memory allocated.
     #[test]
     fn unbound_device_fails() -> Result {
         let config = Config {
@@ -218,14 +218,14 @@ mod suite {
         };
 
         for sections in 0.. {
-            let gpu = SoftGpu::new(config)?;
+            let gpu = GpuModel::new(config)?;
             gpu.unbind_after(Some(sections));
             let mm = new_mm(16 * MIB, config, bars(&gpu)?);
             if !gpu.is_unbound() {
                 assert!(mm.is_ok() && sections > 1);
                 break;
             }
-            // The last access that is needed may be the last one that is possible.
+            // The device may be unbound right after the last access.
             assert!(mm.is_ok() || mm.err() == Some(ENODEV));
         }
 

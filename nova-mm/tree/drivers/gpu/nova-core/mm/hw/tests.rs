@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the hardware lock, and of waiting for the GPU, on the GPU model.
+//! Tests of the hardware lock and of waiting for the GPU, on the GPU model.
 
 use super::*;
 
@@ -12,8 +12,8 @@ use crate::{
             Config,
             Counts,
             Fault,
+            GpuModel,
             Logged,
-            SoftGpu,
             WideAccess, //
         },
     },
@@ -22,19 +22,19 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// How long tests wait for a GPU that hangs.
+/// Timeout of tests in which the GPU hangs.
 const TIMEOUT: Delta = Delta::from_millis(20);
 
 /// Root page directories.
 const ROOT: VramAddress = VramAddress::new(MIB);
 const OTHER_ROOT: VramAddress = VramAddress::new(2 * MIB);
 
-/// An entry of a root page directory that is sparse: volatile without an aperture.
+/// A sparse entry of a root page directory: VOL without an aperture.
 const SPARSE: u64 = 1 << 3;
 
-/// Returns the model of a GPU and its MMU.
-fn with_config(config: Config) -> Result<(Arc<SoftGpu>, Arc<MmuHw>)> {
-    let gpu = SoftGpu::new(config)?;
+/// Creates a GPU model and its MMU.
+fn with_config(config: Config) -> Result<(Arc<GpuModel>, Arc<MmuHw>)> {
+    let gpu = GpuModel::new(config)?;
     let mmu = MmuConfig {
         tlb: Tlb::with_timeout(TIMEOUT),
         ..MmuConfig::new(Chipset::TU102)
@@ -44,12 +44,12 @@ fn with_config(config: Config) -> Result<(Arc<SoftGpu>, Arc<MmuHw>)> {
     Ok((gpu, hw))
 }
 
-/// Returns the model of a Turing GPU and its MMU.
-fn turing() -> Result<(Arc<SoftGpu>, Arc<MmuHw>)> {
+/// Creates a Turing GPU model and its MMU.
+fn turing() -> Result<(Arc<GpuModel>, Arc<MmuHw>)> {
     with_config(Config::default())
 }
 
-/// Invalidates the translations of an address space after an entry was removed.
+/// Invalidates the TLB after an entry was removed from an address space.
 fn invalidate(hw: &MmuHw, pdb: VramAddress, retry: Retry) -> Result {
     let flushed = hw.vram().finish()?;
     let pending = PendingInvalidate::new(TlbChange::Downgrade);
@@ -58,7 +58,7 @@ fn invalidate(hw: &MmuHw, pdb: VramAddress, retry: Retry) -> Result {
         .map(|_| ())
 }
 
-/// Returns an address of a number of bytes.
+/// Converts a number of bytes to an address.
 fn at(address: u64) -> VramAddress {
     VramAddress::new(address)
 }
@@ -67,13 +67,14 @@ fn at(address: u64) -> VramAddress {
 mod suite {
     use super::*;
 
-    /// No other order compiles: an invalidation requires the proof that the writes have arrived.
+    /// The API enforces this order: an invalidation requires proof that the writes have been
+    /// flushed.
     #[test]
-    fn writes_arrive_before_invalidation() -> Result {
+    fn invalidate_follows_flush() -> Result {
         let (gpu, hw) = turing()?;
-        let look = || gpu.translate(ROOT, VirtualAddress::new(0), Access::READ);
+        let translate = || gpu.translate(ROOT, VirtualAddress::new(0), Access::READ);
         gpu.vram_write64(ROOT, 0);
-        assert_eq!(look(), Err(Fault::Unmapped));
+        assert_eq!(translate(), Err(Fault::Unmapped));
 
         gpu.start_log(8)?;
         let mut session = hw.vram();
@@ -82,7 +83,7 @@ mod suite {
         let pending = PendingInvalidate::new(TlbChange::Upgrade);
         hw.invalidate(pending, flushed, ROOT, TlbScope::All, Retry::No)?;
 
-        assert_eq!(look(), Err(Fault::Sparse));
+        assert_eq!(translate(), Err(Fault::Sparse));
         assert_eq!(
             gpu.take_log()[..],
             [
@@ -104,9 +105,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// An upgrade that follows a downgrade without an invalidation waits for accesses, too.
+    /// A pending upgrade waits for accesses after it was turned into a downgrade.
     #[test]
-    fn downgraded_invalidation_is_acknowledged() -> Result {
+    fn invalidate_downgraded_acknowledged() -> Result {
         let (gpu, hw) = turing()?;
         gpu.start_log(2)?;
         let mut pending = PendingInvalidate::new(TlbChange::Upgrade);
@@ -121,9 +122,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Jobs that follow a timeout must not wait for it again, one after the other.
+    /// Jobs after a timeout must not each wait for the GPU again.
     #[test]
-    fn timeout_wedges() -> Result {
+    fn timeout_wedges_gpu() -> Result {
         let (gpu, hw) = turing()?;
         let timed = |retry| {
             let start = Instant::<Monotonic>::now();
@@ -146,13 +147,13 @@ mod suite {
         }
         assert_eq!(gpu.counts().total(), 0);
 
-        // A retry waits for the invalidation that hangs, and writes no register.
+        // A retry waits for the hung invalidation without writing registers.
         let (result, time) = timed(Retry::Yes);
         assert_eq!(result, Err(ETIMEDOUT));
         assert!(time >= TIMEOUT);
         assert_eq!(gpu.counts().total(), gpu.counts().trigger_polls);
 
-        // Only an invalidation of its own tells the driver that the GPU works again.
+        // The driver assumes that the GPU has recovered only after one of its own invalidations.
         gpu.recover();
         assert_eq!(timed(Retry::No).0, Err(EIO));
         assert_eq!(timed(Retry::Yes).0, Ok(()));
@@ -161,9 +162,10 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Neither are the registers written while the GPU executes an invalidation of the firmware.
+    /// The driver does not write the registers while the GPU executes an invalidation of the
+    /// firmware.
     #[test]
-    fn busy_gpu_times_out() -> Result {
+    fn busy_gpu_timeout() -> Result {
         let (gpu, hw) = turing()?;
         gpu.leave_pending(u32::MAX);
 
@@ -187,7 +189,8 @@ mod suite {
         Ok(())
     }
 
-    /// Other sessions may use the window in between, so each hold of the lock moves it.
+    /// Other sessions may use the window in between, so the window is programmed in each hold of
+    /// the lock.
     #[test]
     fn session_releases_lock() -> Result {
         const HOLD: u64 = usize_as_u64(MmuHw::HOLD_WORDS);
@@ -204,20 +207,20 @@ mod suite {
         }
         drop(session);
 
-        // A call that accesses as many words is not interrupted.
+        // A call that accesses this many words is not interrupted.
         gpu.reset_counts();
         let mut session = hw.vram();
         session.fill64(ROOT, 0, 1, MmuHw::HOLD_WORDS, false)?;
         session.replace64(ROOT, 0, 1)?;
         assert_eq!(gpu.counts().window_writes, 2);
-        // Nor is the word read back in another hold than the last write.
+        // The word is read back in the same hold of the lock as the last write.
         let _ = session.finish()?;
         assert_eq!(gpu.counts().window_writes, 2);
         assert_eq!(gpu.vram_read64(ROOT), 1);
         gpu.check_clean()
     }
 
-    /// Including the words that were written in earlier holds of the lock, or by another session.
+    /// The flush includes words written in earlier holds of the lock, or by another session.
     #[test]
     fn finish_flushes_all_writes() -> Result {
         let (gpu, hw) = turing()?;
@@ -236,9 +239,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// No RCU read-side critical section spans more than one call or one poll.
+    /// No RCU read-side critical section spans more than one call or poll.
     #[test]
-    fn each_access_has_own_section() -> Result {
+    fn access_has_own_rcu_section() -> Result {
         let (gpu, hw) = turing()?;
         let sections = gpu.sections();
 
@@ -272,15 +275,15 @@ mod suite {
         assert_eq!(result.err(), Some(ENODEV));
 
         assert_eq!(gpu.counts(), Counts::default());
-        // The GPU has not been asked anything.
+        // The GPU was not accessed, so it is not wedged.
         assert!(!hw.is_wedged());
 
         Ok(())
     }
 
-    /// A wait does not go on until the timeout.
+    /// Waiting ends at once instead of at the timeout.
     #[test]
-    fn unbound_while_waiting_fails() -> Result {
+    fn wait_unbound_fails() -> Result {
         for sections in 1..5 {
             let (gpu, hw) = turing()?;
             gpu.hang_invalidate(0);

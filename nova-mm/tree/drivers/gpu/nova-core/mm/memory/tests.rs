@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the memory that address spaces map.
+//! Tests of the memory that can be mapped in address spaces.
 
 use super::*;
 
@@ -18,7 +18,7 @@ impl Drop for Owner {
     }
 }
 
-/// Creates system memory of these ranges, given as address and number of pages.
+/// Creates system memory from ranges, each given as address and number of pages.
 fn sys_memory(ranges: &[(u64, u64)]) -> Result<Arc<SysMemory<()>>> {
     let ranges = ranges
         .iter()
@@ -55,7 +55,7 @@ mod suite {
             &[(0x1000, 0x1800)],
             &[(0x1800, 0x1000)],
             &[(0x1000, 0x1000), (0x4000, 1)],
-            // The end is not an address.
+            // The end of the range is not a valid address.
             &[(u64::MAX - 0xfff, 0x1000)],
             &[(0x1000, u64::MAX - 0xfff)],
         ] {
@@ -66,7 +66,7 @@ mod suite {
     }
 
     #[test]
-    fn sysmem_runs_are_in_order() -> Result {
+    fn sysmem_runs_in_order() -> Result {
         let memory = sys_memory(&[(0x9000, 2), (0x1000, 1), (0x2000, 3), (0x7000, 1)])?;
         assert_eq!(memory.pages(), 7);
         assert_eq!(memory.last_page(), 0xa000);
@@ -74,7 +74,7 @@ mod suite {
         for (page, expected) in [
             (0, run(0x9000, 2)),
             (1, run(0xa000, 1)),
-            // Adjacent ranges are a single run.
+            // Adjacent ranges form a single run.
             (2, run(0x1000, 4)),
             (3, run(0x2000, 3)),
             (5, run(0x4000, 1)),
@@ -89,7 +89,7 @@ mod suite {
     }
 
     #[test]
-    fn sysmem_aperture_is_coherence() -> Result {
+    fn sysmem_aperture_of_coherence() -> Result {
         for (coherence, aperture) in [
             (Coherence::Coherent, Aperture::SysCoherent),
             (Coherence::NonCoherent, Aperture::SysNonCoherent),
@@ -110,7 +110,7 @@ mod suite {
         drop(memory);
         assert!(dropped.is_set());
 
-        // So it does if the ranges are refused.
+        // The owner is also dropped if the ranges are rejected.
         let dropped = Arc::new(Flag::new(), GFP_KERNEL)?;
         let owner = Owner(dropped.clone());
         let memory = SysMemory::new([(0, 1)].into_iter(), Coherence::Coherent, owner);
@@ -177,7 +177,7 @@ mod suite {
     }
 
     #[test]
-    fn backing_runs_from_its_first_page() -> Result {
+    fn backing_runs_from_first_page() -> Result {
         let memory = sys_memory(&[(0x9000, 2), (0x1000, 4)])?;
         let backing = backing(&memory, 1);
         assert_eq!(backing.run(0).ok(), run(0xa000, 1));
@@ -189,7 +189,7 @@ mod suite {
     }
 
     #[test]
-    fn backing_is_continued_by_next_pages() -> Result {
+    fn backing_continued_by_next_pages() -> Result {
         let (memory, other) = (sys_memory(&[(0, 9)])?, sys_memory(&[(0, 9)])?);
         let first = backing(&memory, 2);
         assert!(first.is_continued_by(3, &backing(&memory, 5)));
@@ -206,7 +206,7 @@ mod suite {
     }
 
     #[test]
-    fn backing_sparse_has_no_pages() {
+    fn backing_sparse_no_pages() {
         let backing = Backing::sparse();
         assert!(backing.is_sparse());
         for size in [PageSize::Size4K, PageSize::Size64K, PageSize::Size2M] {

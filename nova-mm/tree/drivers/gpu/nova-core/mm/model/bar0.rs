@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BAR0 of the GPU model: the window of PRAMIN and the registers of invalidates.
+//! BAR0 of the GPU model: the PRAMIN window and the registers that invalidate the TLB.
 //!
-//! Offsets and fields are those of `dev_ram.h` and `dev_vm.h` of TU102 in open-gpu-kernel-modules,
-//! whose later namesakes are the same as far as they are used here.
+//! Offsets and fields are taken from `dev_ram.h` and `dev_vm.h` of TU102 in
+//! open-gpu-kernel-modules. In the headers of later chips, the definitions used here are the same.
 
 use kernel::{
     prelude::*,
@@ -24,7 +24,7 @@ use crate::{
         model::{
             config::WideAccess,
             state::{
-                lane,
+                mask_and_shift,
                 Direction,
                 Logged,
                 State,
@@ -35,13 +35,13 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// First and last byte of PRAMIN.
+/// Offsets of the first and the last byte of PRAMIN.
 const PRAMIN: usize = 0x70_0000;
 const PRAMIN_LAST: usize = 0x7f_ffff;
-/// What an invalidate is about: bits 39:12 of the address of a root page directory in bits 31:4;
-/// bit 1 is set if it is not in VRAM.
+/// Address space to invalidate: bits 31:4 hold bits 39:12 of the address of its root page
+/// directory. Bit 1 is set if the directory is not in VRAM.
 const INVALIDATE_PDB: usize = 0xb8_30a0;
-/// Bits 59:40 of that address.
+/// Bits 59:40 of the address of the root page directory.
 const INVALIDATE_UPPER_PDB: usize = 0xb8_30a4;
 /// Starts an invalidate.
 const INVALIDATE: usize = 0xb8_30b0;
@@ -54,30 +54,30 @@ const SYS_MEMBAR: u32 = 1 << 6;
 const ACK: u32 = 3 << 7;
 const TRIGGER: u32 = 1 << 31;
 
-/// What is read where nothing is.
+/// Value of a read that no register or VRAM answers.
 const ALL_ONES: u64 = u64::MAX;
 
-/// What an invalidate that is pending waits for.
+/// Condition on which a pending invalidate completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
-    /// So many reads that find it pending.
+    /// After this many more reads of the register.
     Reads(u32),
-    /// Help.
+    /// Only by [`GpuModel::recover`](super::GpuModel::recover).
     Recovery,
 }
 
-/// The registers of invalidates.
+/// The registers that invalidate the TLB.
 pub(super) struct Invalidate {
-    /// How many reads find the next one pending.
+    /// Number of reads that report the next invalidate as pending.
     pub(super) polls: u32,
-    /// How many are started before the one that hangs.
+    /// Number of invalidates before one hangs.
     pub(super) hang_in: Option<u32>,
     pdb: u32,
     upper_pdb: u32,
     command: u32,
     pending: Option<Pending>,
-    /// Whether the pending one was started by the driver.
-    own: bool,
+    /// Whether the driver has started the pending invalidate.
+    by_driver: bool,
 }
 
 impl Invalidate {
@@ -89,25 +89,25 @@ impl Invalidate {
             upper_pdb: 0,
             command: 0,
             pending: None,
-            own: false,
+            by_driver: false,
         }
     }
 
-    /// Lets an invalidate of the firmware be pending, which has written the registers for it.
+    /// Makes an invalidate pending that the firmware has started. Changes the registers.
     pub(super) fn leave_pending(&mut self, reads: u32) {
         self.pdb = 0;
         self.upper_pdb = 0;
         self.pending = Some(Pending::Reads(reads));
-        self.own = false;
+        self.by_driver = false;
     }
 
-    /// Returns the address that the registers name.
-    fn named_pdb(&self) -> u64 {
+    /// Returns the address of the root page directory that the registers hold.
+    fn target_pdb(&self) -> u64 {
         (u64::from(self.pdb >> 4) << 12) | (u64::from(self.upper_pdb & 0xf_ffff) << 40)
     }
 }
 
-/// BAR0 of a GPU model: a handle that can be cloned.
+/// A handle to BAR0 of a GPU model.
 #[derive(Clone)]
 pub(crate) struct ModelBar0 {
     state: Arc<Mutex<State>>,
@@ -120,7 +120,7 @@ impl ModelBar0 {
 
     /// Reads `width` bytes.
     fn read(&self, offset: usize, width: usize) -> Result<u64> {
-        check(offset, width, SZ_16M)?;
+        check_access(offset, width, SZ_16M)?;
         let mut state = self.state.lock();
         state.failures.count(Direction::Read)?;
 
@@ -129,7 +129,7 @@ impl ModelBar0 {
 
     /// Writes `width` bytes.
     fn write(&self, offset: usize, width: usize, value: u64) -> Result {
-        check(offset, width, SZ_16M)?;
+        check_access(offset, width, SZ_16M)?;
         let mut state = self.state.lock();
         state.failures.count(Direction::Write)?;
         state.bar0_write(offset, width, value);
@@ -138,8 +138,8 @@ impl ModelBar0 {
     }
 }
 
-/// Checks that an access is aligned and lies in a BAR of `size` bytes.
-pub(super) fn check(offset: usize, width: usize, size: usize) -> Result {
+/// Checks that an access is aligned and within a BAR of `size` bytes.
+pub(super) fn check_access(offset: usize, width: usize, size: usize) -> Result {
     let end = offset.checked_add(width).ok_or(EINVAL)?;
     if offset % width != 0 || end > size {
         return Err(EINVAL);
@@ -217,7 +217,7 @@ impl State {
                 self.violate(Violation::Register(offset));
             }
             INVALIDATE => self.start_invalidate(low32(value)),
-            _ if offset == self.window_register.offset => self.move_window(low32(value)),
+            _ if offset == self.window_register.offset => self.program_window(low32(value)),
             _ => self.register_write(offset, low32(value)),
         }
     }
@@ -236,7 +236,7 @@ impl State {
         self.check_idle(offset);
     }
 
-    fn move_window(&mut self, value: u32) {
+    fn program_window(&mut self, value: u32) {
         self.counts.window_writes += 1;
         let base = u64::from(value & self.window_register.base) << 16;
         if value & !self.window_register.base != 0 || !self.vram.contains(base) {
@@ -245,10 +245,10 @@ impl State {
         self.window = Some(base);
     }
 
-    /// Returns the address in VRAM of what is at an offset of PRAMIN.
-    fn pramin(&mut self, offset: usize) -> Option<u64> {
+    /// Returns the VRAM address that an offset in PRAMIN accesses.
+    fn pramin_address(&mut self, offset: usize) -> Option<u64> {
         let Some(window) = self.window else {
-            self.violate(Violation::WindowNotMoved);
+            self.violate(Violation::WindowNotProgrammed);
             return None;
         };
         let address = window + usize_as_u64(offset);
@@ -260,16 +260,16 @@ impl State {
         Some(address)
     }
 
-    /// Returns a value of an access through PRAMIN as the bus passes it on.
-    fn passed_on(&self, value: u64, width: usize) -> u64 {
+    /// Returns the value of an access through PRAMIN with the effect of [`WideAccess::Swapped`].
+    fn swap_halves(&self, value: u64, width: usize) -> u64 {
         match (width, self.config.wide_access) {
             (8, WideAccess::Swapped) => value.rotate_left(32),
             _ => value,
         }
     }
 
-    /// Returns how many bytes of an access through PRAMIN are done.
-    fn done_width(&self, width: usize) -> usize {
+    /// Returns the number of bytes of an access through PRAMIN that take effect.
+    fn effective_width(&self, width: usize) -> usize {
         match (width, self.config.wide_access) {
             (8, WideAccess::LowerHalf) => 4,
             (8, WideAccess::Dropped) => 0,
@@ -279,37 +279,37 @@ impl State {
 
     fn pramin_read(&mut self, offset: usize, width: usize) -> u64 {
         self.counts.pramin_reads += 1;
-        let Some(address) = self.pramin(offset) else {
+        let Some(address) = self.pramin_address(offset) else {
             return ALL_ONES;
         };
-        let width = self.done_width(width);
+        let width = self.effective_width(width);
         if width == 0 {
             return ALL_ONES;
         }
         self.log(Logged::Read {
             address: VramAddress::new(address),
         });
-        // A read pushes the writes before it.
+        // A read flushes earlier posted writes.
         self.vram.drain();
-        let (mask, shift) = lane(address, width);
+        let (mask, shift) = mask_and_shift(address, width);
         let word = self.vram.read(address - address % 8);
 
         word.map_or(ALL_ONES, |word| {
-            self.passed_on((word & mask) >> shift, width)
+            self.swap_halves((word & mask) >> shift, width)
         })
     }
 
     fn pramin_write(&mut self, offset: usize, width: usize, value: u64) {
         self.counts.pramin_writes += 1;
-        let Some(address) = self.pramin(offset) else {
+        let Some(address) = self.pramin_address(offset) else {
             return;
         };
-        let width = self.done_width(width);
+        let width = self.effective_width(width);
         if width == 0 {
             return;
         }
-        let (mask, shift) = lane(address, width);
-        let value = self.passed_on(value, width) & (mask >> shift);
+        let (mask, shift) = mask_and_shift(address, width);
+        let value = self.swap_halves(value, width) & (mask >> shift);
         self.log(Logged::Write {
             address: VramAddress::new(address),
             value,
@@ -326,7 +326,7 @@ impl State {
         }
     }
 
-    /// Notes that a register is written while an invalidate is pending.
+    /// Records a violation if an invalidate is pending when a register is written.
     fn check_idle(&mut self, offset: usize) {
         if self.invalidate.pending.is_some() {
             self.violate(Violation::InvalidatePending(offset));
@@ -340,20 +340,20 @@ impl State {
         if command & !known != 0 || command & needed != needed || command & ACK == ACK {
             self.violate(Violation::InvalidateValue(INVALIDATE, command));
         }
-        if self.has_posted_tables(self.invalidate.named_pdb()) {
-            self.violate(Violation::WritesOnTheirWay);
+        if self.has_posted_tables(self.invalidate.target_pdb()) {
+            self.violate(Violation::WritesNotFlushed);
         }
 
         self.counts.invalidates += 1;
         let invalidate = &mut self.invalidate;
         invalidate.command = command & !TRIGGER;
-        invalidate.own = true;
+        invalidate.by_driver = true;
         invalidate.pending = Some(match invalidate.hang_in {
             Some(0) => Pending::Recovery,
             _ => Pending::Reads(invalidate.polls),
         });
         invalidate.hang_in = invalidate.hang_in.and_then(|left| left.checked_sub(1));
-        let pdb = VramAddress::new(invalidate.named_pdb());
+        let pdb = VramAddress::new(invalidate.target_pdb());
         self.log(Logged::Invalidate { pdb, command });
     }
 
@@ -370,19 +370,19 @@ impl State {
         (self.invalidate.command | pending).into()
     }
 
-    /// Ends the pending invalidate: from here on, and not before, it has an effect.
+    /// Completes the pending invalidate, which takes effect only now.
     pub(super) fn complete_invalidate(&mut self) {
-        if self.invalidate.pending.take().is_none() || !self.invalidate.own {
+        if self.invalidate.pending.take().is_none() || !self.invalidate.by_driver {
             return;
         }
         let command = self.invalidate.command;
         let pdb = match command & ALL_PDB {
-            0 => Some(self.invalidate.named_pdb()),
+            0 => Some(self.invalidate.target_pdb()),
             _ => None,
         };
-        // One that is not in VRAM is no address space of the driver.
+        // A root directory outside VRAM is not the driver's, so nothing of it is cached.
         if self.invalidate.pdb & 0x2 == 0 || pdb.is_none() {
-            self.forget(pdb, command & HUBTLB_ONLY != 0);
+            self.invalidate_tlb(pdb, command & HUBTLB_ONLY != 0);
         }
         self.log(Logged::InvalidateDone);
     }

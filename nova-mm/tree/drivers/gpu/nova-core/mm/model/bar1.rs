@@ -23,11 +23,11 @@ use crate::{
         },
         model::{
             bar0::{
-                check,
+                check_access,
                 low32, //
             },
             state::{
-                lane,
+                mask_and_shift,
                 State,
                 Violation, //
             },
@@ -43,10 +43,11 @@ use crate::{
     }, //
 };
 
-/// BAR1 of a GPU model: a handle that can be cloned.
+/// A handle to BAR1 of a GPU model.
 ///
-/// An offset is an address of the address space. What faults reads as all ones and is not written;
-/// [`take_bar1_fault`](super::SoftGpu::take_bar1_fault) tells.
+/// An offset is a virtual address of the address space. A faulting read returns all ones, a
+/// faulting write has no effect, and [`take_bar1_fault`](super::GpuModel::take_bar1_fault) returns
+/// the fault.
 #[derive(Clone)]
 pub(crate) struct ModelBar1 {
     state: Arc<Mutex<State>>,
@@ -60,7 +61,7 @@ impl ModelBar1 {
     /// Reads `width` bytes.
     fn read(&self, offset: usize, width: usize) -> Result<u64> {
         let mut state = self.state.lock();
-        check(offset, width, u64_as_usize(state.config.bar1_size))?;
+        check_access(offset, width, u64_as_usize(state.config.bar1_size))?;
 
         Ok(state.bar1_read(usize_as_u64(offset), width))
     }
@@ -68,7 +69,7 @@ impl ModelBar1 {
     /// Writes `width` bytes.
     fn write(&self, offset: usize, width: usize, value: u64) -> Result {
         let mut state = self.state.lock();
-        check(offset, width, u64_as_usize(state.config.bar1_size))?;
+        check_access(offset, width, u64_as_usize(state.config.bar1_size))?;
         state.bar1_write(usize_as_u64(offset), width, value);
 
         Ok(())
@@ -107,9 +108,9 @@ impl Mmio for ModelBar1 {
 impl State {
     fn bar1_read(&mut self, offset: u64, width: usize) -> u64 {
         self.counts.bar1_reads += 1;
-        match self.bar1(offset, Access::HUB_READ) {
+        match self.bar1_address(offset, Access::HUB_READ) {
             Ok(address) => {
-                let (mask, shift) = lane(address, width);
+                let (mask, shift) = mask_and_shift(address, width);
 
                 (self.vram_read64(address - address % 8) & mask) >> shift
             }
@@ -120,8 +121,8 @@ impl State {
 
     fn bar1_write(&mut self, offset: u64, width: usize, value: u64) {
         self.counts.bar1_writes += 1;
-        if let Ok(address) = self.bar1(offset, Access::HUB_WRITE) {
-            let (mask, shift) = lane(address, width);
+        if let Ok(address) = self.bar1_address(offset, Access::HUB_WRITE) {
+            let (mask, shift) = mask_and_shift(address, width);
             let word = address - address % 8;
             if self.vram.write(word, mask, value << shift).is_none() {
                 self.violate(Violation::OutOfVram(VramAddress::new(address)));
@@ -129,12 +130,13 @@ impl State {
         }
     }
 
-    /// Returns the address in VRAM of what is at an offset, and notes faults other than sparse.
-    fn bar1(&mut self, offset: u64, access: Access) -> Result<u64, Fault> {
+    /// Returns the VRAM address that an offset accesses. Records faults, except those at sparse
+    /// entries.
+    fn bar1_address(&mut self, offset: u64, access: Access) -> Result<u64, Fault> {
         let pdb = self.config.bar1_pdb.into_raw();
         let result = match self.translate(pdb, offset, access) {
             Ok(translation) if translation.aperture == Aperture::Vram => Ok(translation.address),
-            Ok(_) => Err(Fault::OutOfReach),
+            Ok(_) => Err(Fault::NotInVram),
             Err(fault) => Err(fault),
         };
         if let Err(fault) = result {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a GPU model is like.
+//! Configuration of a GPU model.
 
 use kernel::sizes::*;
 
@@ -16,20 +16,20 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Which chips the GPU is like.
+/// Generation of chips that the model represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generation {
     /// TU10x: MMU v2.
     Turing,
     /// GA10x and AD10x: MMU v2 with pages of 512 MiB.
     Ampere,
-    /// GH100: MMU v3, and another register that moves the window of PRAMIN.
+    /// GH100: MMU v3 and another register for the PRAMIN window.
     Hopper,
-    /// GB10x and GB20x: MMU v3 with pages of 256 GiB, and the register has one more bit.
+    /// GB10x and GB20x: MMU v3 with pages of 256 GiB, and a window register with one more bit.
     Blackwell,
 }
 
-/// The register that moves the window of PRAMIN.
+/// The register that programs the PRAMIN window.
 #[derive(Clone, Copy)]
 pub(super) struct WindowRegister {
     /// Offset in BAR0.
@@ -39,12 +39,12 @@ pub(super) struct WindowRegister {
 }
 
 impl Generation {
-    /// Returns the register that moves the window.
+    /// Returns the register that programs the window.
     ///
     /// Sources: `dev_bus.h` of GM107, `dev_nv_xal_ep_zb.h` of GH100 and GB100.
     pub(super) fn window(self) -> WindowRegister {
         let (offset, base) = match self {
-            // Bits 25:24 say what the window shows; zero is VRAM.
+            // Bits 25:24 select the memory that the window shows; zero is VRAM.
             Self::Turing => (0x1700, 0x00ff_ffff),
             Self::Ampere => (0x1700, 0x00ff_ffff),
             Self::Hopper => (0x10_fd40, 0x003f_ffff),
@@ -55,50 +55,51 @@ impl Generation {
     }
 }
 
-/// Effect of an access of 64 bits through PRAMIN.
+/// Effect of a 64-bit access through PRAMIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WideAccess {
-    /// It is done.
+    /// All 64 bits are accessed.
     Whole,
-    /// It is done for the lower 32 bits. The upper ones are not written, and read as zero.
+    /// Only the lower 32 bits are accessed. The upper ones are not written, and read as zero.
     LowerHalf,
-    /// It is not done, and reads as all ones.
+    /// Nothing is accessed, and reads return all ones.
     Dropped,
-    /// It is done with the halves in each other's place.
+    /// The two halves are exchanged.
     Swapped,
 }
 
-/// What a GPU model is like; [`Config::default`] is a Turing with 16 MiB of VRAM.
+/// Configuration of a GPU model. [`Config::default`] is a Turing with 16 MiB of VRAM.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
-    /// Registers and page tables.
+    /// Chip generation, which determines the registers and the page table format.
     pub(crate) generation: Generation,
-    /// Where VRAM starts. Real ones start at zero; this allows for high addresses without much
-    /// memory. A multiple of 4 KiB.
+    /// Start address of VRAM, a multiple of 4 KiB. It is zero on real GPUs; another value allows
+    /// tests of high addresses with little memory.
     pub(crate) vram_start: VramAddress,
     /// Size of VRAM in bytes, a multiple of 4 KiB.
     pub(crate) vram_size: u64,
-    /// The root page directory of BAR1, which is a page of VRAM.
+    /// Address of the root page directory of BAR1, a page of VRAM.
     pub(crate) bar1_pdb: VramAddress,
     /// Size of BAR1 in bytes.
     pub(crate) bar1_size: u64,
-    /// Whether what is written through PRAMIN arrives late.
+    /// Whether writes through PRAMIN are posted, so that they reach VRAM late.
     pub(crate) posted_writes: bool,
-    /// Whether the TLB remembers that there was no entry.
+    /// Whether the TLB caches invalid entries.
     pub(crate) negative_caching: bool,
-    /// Whether fresh VRAM is poisoned, but for the root page directory of BAR1; else it is zero.
+    /// Whether VRAM initially holds [`POISON`](super::POISON), except in the root page directory of
+    /// BAR1. It is zero otherwise.
     pub(crate) poisoned: bool,
-    /// How many reads of the register find an invalidate pending.
+    /// Number of reads of the register that report an invalidate as pending.
     pub(crate) trigger_polls: u32,
-    /// Effect of an access of 64 bits through PRAMIN.
+    /// Effect of a 64-bit access through PRAMIN.
     pub(crate) wide_access: WideAccess,
-    /// Whether entries that point to directories in VRAM may have attributes without a published
-    /// meaning, which a newer firmware might set.
+    /// Whether PDEs that point to directories in VRAM may have attributes whose meaning is not
+    /// published, which newer firmware might set.
     pub(crate) unknown_attributes: bool,
 }
 
 impl Config {
-    /// Returns the walker for the page tables.
+    /// Returns the walker for the page table format.
     pub(super) fn walker(&self) -> &'static dyn Walker {
         match (self.generation, self.unknown_attributes) {
             (Generation::Turing, false) => &WalkerV2::<false, false>,

@@ -2,7 +2,7 @@
 
 //! The GPU model as I/O memory, for `readl()` and similar functions.
 //!
-//! If the kernel emulates I/O memory (`CONFIG_INDIRECT_IOMEM`, as UML does), the BARs of the GPU
+//! If the kernel emulates I/O memory (`CONFIG_INDIRECT_IOMEM`, as on UML), the BARs of the GPU
 //! model can be mapped like those of a device, so that the driver accesses them through [`Io`].
 //!
 //! C header: [`include/linux/logic_iomem.h`](srctree/include/linux/logic_iomem.h)
@@ -42,7 +42,7 @@ use crate::{
             Mmio,
             Registers, //
         },
-        model::SoftGpu, //
+        model::GpuModel, //
     },
     num::{
         u32_as_usize,
@@ -51,20 +51,20 @@ use crate::{
     },
 };
 
-/// Addresses of the BARs on the bus, which UML does not use otherwise.
+/// Physical addresses of the BARs, which UML does not use otherwise.
 const BAR0: u64 = 0x100_0000_0000;
 const BAR1: u64 = BAR0 + SIZE;
 /// Size of both BARs, and the maximum size of a mapping of emulated I/O memory.
 const SIZE: u64 = usize_as_u64(SZ_16M);
 
-/// The GPU model that the BARs belong to now. The [`MappedGpu`] that has set it owns a reference.
-static CURRENT: AtomicPtr<SoftGpu> = AtomicPtr::new(null_mut());
+/// The GPU model that backs the BARs. The [`MappedGpu`] that has set it owns a reference.
+static CURRENT: AtomicPtr<GpuModel> = AtomicPtr::new(null_mut());
 
-/// Whether the BARs have been added. They cannot be removed. Accessed only by the owner of
-/// [`CURRENT`].
+/// Whether the BARs have been registered. They cannot be unregistered. Only the owner of
+/// [`CURRENT`] accesses this.
 static ADDED: AtomicBool = AtomicBool::new(false);
 
-/// Adds the BARs, unless that has been done.
+/// Registers the BARs on the first call.
 fn add_regions() -> Result {
     if !ADDED.load(Ordering::Relaxed) {
         add_region(BAR0, &BAR0_REGION)?;
@@ -75,7 +75,7 @@ fn add_regions() -> Result {
     Ok(())
 }
 
-/// Adds emulated I/O memory.
+/// Registers a region of emulated I/O memory.
 fn add_region(start: u64, ops: &'static bindings::logic_iomem_region_ops) -> Result {
     let resource = bindings::resource {
         start,
@@ -90,31 +90,29 @@ fn add_region(start: u64, ops: &'static bindings::logic_iomem_region_ops) -> Res
     kernel::error::to_result(unsafe { bindings::logic_iomem_add_region(resource, ops) })
 }
 
-/// A GPU model whose BARs are mapped. There is at most one.
+/// A GPU model whose BARs are mapped. At most one exists at a time.
 pub(crate) struct MappedGpu {
-    // Fields are dropped in this order, so nothing is mapped when the place becomes free.
+    // Fields are dropped in this order: the mappings are removed before `CURRENT` is cleared.
     bar0: Mapping,
     bar1: Mapping,
-    _place: Place,
+    _current: CurrentGpu,
 }
 
 impl MappedGpu {
-    /// Maps the BARs of `gpu`: all of BAR0, and the first 16 MiB of BAR1.
-    ///
-    /// Context: may sleep.
+    /// Maps all of BAR0 and the first 16 MiB of BAR1 of `gpu`. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`EBUSY`] if another one is mapped.
-    /// - [`ENOMEM`] if memory or space for mappings runs out.
-    pub(crate) fn new(gpu: &Arc<SoftGpu>) -> Result<Self> {
-        let place = Place::new(gpu.clone())?;
+    /// - [`EBUSY`] if another GPU model is mapped.
+    /// - [`ENOMEM`] if memory or address space for mappings runs out.
+    pub(crate) fn new(gpu: &Arc<GpuModel>) -> Result<Self> {
+        let current = CurrentGpu::new(gpu.clone())?;
         add_regions()?;
 
         Ok(Self {
             bar0: Mapping::new(BAR0)?,
             bar1: Mapping::new(BAR1)?,
-            _place: place,
+            _current: current,
         })
     }
 
@@ -128,18 +126,18 @@ impl MappedGpu {
         self.bar1.io()
     }
 
-    /// Returns BAR0 as the driver gets it.
+    /// Returns BAR0 as the driver accesses it.
     pub(crate) fn registers(self: &Arc<Self>) -> Result<Registers> {
         Ok(Registers::new(MappedBar::new(self, Self::bar0)?))
     }
 
-    /// Returns the first 16 MiB of BAR1 as the driver gets it.
+    /// Returns the first 16 MiB of BAR1 as the driver accesses it.
     pub(crate) fn aperture(self: &Arc<Self>) -> Result<Aperture> {
         Ok(Aperture::new(MappedBar::new(self, Self::bar1)?))
     }
 }
 
-/// One of the BARs of a [`MappedGpu`], which stays mapped for as long as this exists.
+/// One of the BARs of a [`MappedGpu`], which it keeps mapped.
 struct MappedBar {
     gpu: Arc<MappedGpu>,
     bar: fn(&MappedGpu) -> &Io<SZ_16M>,
@@ -165,26 +163,26 @@ impl DeviceBar for MappedBar {
 ///
 /// # Invariants
 ///
-/// [`CURRENT`] points to the GPU model that this refers to, and no one else modifies it.
-struct Place(#[expect(dead_code, reason = "keeps it alive")] Arc<SoftGpu>);
+/// [`CURRENT`] points to the GPU model that this type refers to, and is modified only by its owner.
+struct CurrentGpu(#[expect(dead_code, reason = "keeps it alive")] Arc<GpuModel>);
 
-impl Place {
-    fn new(gpu: Arc<SoftGpu>) -> Result<Self> {
+impl CurrentGpu {
+    fn new(gpu: Arc<GpuModel>) -> Result<Self> {
         CURRENT
             .compare_exchange(
                 null_mut(),
-                core::ptr::from_ref::<SoftGpu>(&gpu).cast_mut(),
+                core::ptr::from_ref::<GpuModel>(&gpu).cast_mut(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             )
             .map_err(|_| EBUSY)?;
 
-        // INVARIANT: It has been set above. Others set it only if it is null.
+        // INVARIANT: `CURRENT` has been set above. Other callers set it only if it is null.
         Ok(Self(gpu))
     }
 }
 
-impl Drop for Place {
+impl Drop for CurrentGpu {
     fn drop(&mut self) {
         CURRENT.store(null_mut(), Ordering::Release);
     }
@@ -194,7 +192,7 @@ impl Drop for Place {
 ///
 /// # Invariants
 ///
-/// The address is that of I/O memory of 16 MiB that `ioremap()` has mapped.
+/// The address is the start of 16 MiB of I/O memory mapped by `ioremap()`.
 struct Mapping(IoRaw<SZ_16M>);
 
 impl Mapping {
@@ -205,7 +203,7 @@ impl Mapping {
             return Err(ENOMEM);
         }
 
-        // INVARIANT: `ioremap()` has returned the address.
+        // INVARIANT: `ioremap()` returned the address.
         // CAST: `IoRaw` takes addresses as `usize`.
         Ok(Self(IoRaw::new(address as usize, SZ_16M)?))
     }
@@ -219,26 +217,26 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: By the type invariant, the memory is mapped. No reference to it remains.
-        // CAST: Back to the address that `ioremap()` has returned.
+        // CAST: Recovers the pointer that `ioremap()` returned.
         unsafe { bindings::iounmap(self.0.addr() as *mut c_void) };
     }
 }
 
-/// Returns the GPU model that the BARs belong to.
+/// Returns the GPU model that backs the BARs.
 ///
 /// # Safety
 ///
-/// The caller must be in an access to a mapping of a [`MappedGpu`], and must not use the result
-/// after that.
-unsafe fn current<'a>() -> Result<&'a SoftGpu> {
+/// The caller must be inside an access to a mapping of a [`MappedGpu`], and must not use the result
+/// after the access.
+unsafe fn current<'a>() -> Result<&'a GpuModel> {
     let gpu = CURRENT.load(Ordering::Acquire);
 
-    // SAFETY: If it is not null, a `Place` owns a reference. The `Place` is dropped after the
-    // mappings that the access goes through.
+    // SAFETY: If the pointer is not null, a `CurrentGpu` owns a reference. It is dropped after the
+    // mappings that the access uses.
     unsafe { gpu.as_ref() }.ok_or(ENODEV)
 }
 
-/// Reads `size` bytes, 4 or 8.
+/// Reads 4 or 8 bytes (`size`).
 fn read(bar: &dyn Mmio, offset: c_uint, size: c_int) -> Result<c_ulong> {
     let offset = u32_as_usize(offset);
 
@@ -249,7 +247,7 @@ fn read(bar: &dyn Mmio, offset: c_uint, size: c_int) -> Result<c_ulong> {
     }
 }
 
-/// Writes `size` bytes, 4 or 8.
+/// Writes 4 or 8 bytes (`size`).
 fn write(bar: &dyn Mmio, offset: c_uint, size: c_int, value: c_ulong) -> Result {
     let offset = u32_as_usize(offset);
 
@@ -264,34 +262,34 @@ fn write(bar: &dyn Mmio, offset: c_uint, size: c_int, value: c_ulong) -> Result 
 macro_rules! region {
     ($region:ident, $ops:ident, $bar:ident) => {
         static $ops: bindings::logic_iomem_ops = {
-            /// Reads.
+            /// Reads from the BAR.
             ///
             /// # Safety
             ///
-            /// The caller must be in an access to a mapping of a [`MappedGpu`].
+            /// The caller must be inside an access to a mapping of a [`MappedGpu`].
             unsafe extern "C" fn read_callback(
                 _private: *mut c_void,
                 offset: c_uint,
                 size: c_int,
             ) -> c_ulong {
-                // SAFETY: By the safety requirements.
+                // SAFETY: By the safety requirements of this function.
                 unsafe { current() }
                     .and_then(|gpu| read(&gpu.$bar(), offset, size))
                     .unwrap_or(c_ulong::MAX)
             }
 
-            /// Writes.
+            /// Writes to the BAR.
             ///
             /// # Safety
             ///
-            /// The caller must be in an access to a mapping of a [`MappedGpu`].
+            /// The caller must be inside an access to a mapping of a [`MappedGpu`].
             unsafe extern "C" fn write_callback(
                 _private: *mut c_void,
                 offset: c_uint,
                 size: c_int,
                 value: c_ulong,
             ) {
-                // SAFETY: By the safety requirements.
+                // SAFETY: By the safety requirements of this function.
                 let gpu = unsafe { current() };
                 if let Err(error) = gpu.and_then(|gpu| write(&gpu.$bar(), offset, size, value)) {
                     pr_err!("GPU model: write at {:#x}: {:?}\n", offset, error);
@@ -309,7 +307,7 @@ macro_rules! region {
         };
 
         static $region: bindings::logic_iomem_region_ops = {
-            /// Returns the operations of a mapping.
+            /// Returns the operations for a mapping.
             ///
             /// # Safety
             ///
@@ -320,7 +318,7 @@ macro_rules! region {
                 ops: *mut *const bindings::logic_iomem_ops,
                 private: *mut *mut c_void,
             ) -> c_long {
-                // SAFETY: By the safety requirements.
+                // SAFETY: By the safety requirements of this function.
                 unsafe {
                     *ops = &$ops;
                     *private = null_mut();

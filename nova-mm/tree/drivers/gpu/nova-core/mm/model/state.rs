@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is in the GPU model, behind its mutex.
+//! State of the GPU model, protected by its mutex.
 
 use core::ops::Range;
 
@@ -40,10 +40,10 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Numbers of accesses.
+/// Numbers of accesses by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Writes of the register that moves the window of PRAMIN.
+    /// Writes to the register that programs the PRAMIN window.
     pub(crate) window_writes: u64,
     /// Reads through PRAMIN.
     pub(crate) pramin_reads: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Counts {
     pub(crate) trigger_polls: u64,
     /// Other reads of BAR0.
     pub(crate) other_reads: u64,
-    /// Other writes of BAR0, among them those that say what is to be invalidated.
+    /// Other writes of BAR0, including those that select the address space to invalidate.
     pub(crate) other_writes: u64,
     /// Reads through BAR1.
     pub(crate) bar1_reads: u64,
@@ -78,39 +78,42 @@ impl Counts {
     }
 }
 
-/// What the rules of the hardware forbid.
+/// Accesses that the rules of the hardware forbid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// PRAMIN was used before the window was moved, or since the firmware has moved it.
-    WindowNotMoved,
-    /// The window was moved with bits that the register does not have, or off VRAM.
+    /// PRAMIN was used before the window was programmed, or after the firmware has moved it.
+    WindowNotProgrammed,
+    /// The window was programmed with bits that the register does not have, or to an address
+    /// outside VRAM.
     WindowValue(u32),
-    /// There is no VRAM at the address.
+    /// The address is outside VRAM.
     OutOfVram(VramAddress),
-    /// A register that is none here, by its offset, or an access of a width that it does not have.
+    /// The offset is not one of a register of the model, or the access has a width that the
+    /// register does not support.
     Register(usize),
-    /// A register of invalidates was written while one is pending.
+    /// The TLB invalidation register at this offset was written while an invalidate is pending.
     InvalidatePending(usize),
-    /// An invalidate was started while writes to the page tables are on their way.
-    WritesOnTheirWay,
-    /// A register of invalidates was written with bits that make no sense here, by its offset.
+    /// An invalidate was started before all writes to the page tables had reached VRAM.
+    WritesNotFlushed,
+    /// The TLB invalidation register at this offset was written with bits that are not valid for
+    /// the driver.
     InvalidateValue(usize, u32),
-    /// Page tables were walked that nobody has written, for this address.
+    /// A walk for this address read uninitialized, poisoned or retired page tables.
     Poison(VirtualAddress),
-    /// There was more to log than was asked for.
+    /// More events occurred than the capacity of the log.
     LogFull,
 }
 
-/// What happened.
+/// An event in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Logged {
     /// A write through PRAMIN.
     Write {
         /// Address in VRAM.
         address: VramAddress,
-        /// What was written.
+        /// Value written.
         value: u64,
-        /// How many bytes: 4 or 8.
+        /// Width in bytes: 4 or 8.
         width: usize,
     },
     /// A read through PRAMIN.
@@ -118,18 +121,18 @@ pub(crate) enum Logged {
         /// Address in VRAM.
         address: VramAddress,
     },
-    /// An invalidate was started.
+    /// The driver started an invalidate.
     Invalidate {
-        /// Root page directory that was named.
+        /// Address of the root page directory in the registers.
         pdb: VramAddress,
-        /// What was written to the register that starts it.
+        /// Value written to the register that starts the invalidate.
         command: u32,
     },
-    /// An invalidate was done, and a read told the driver so.
+    /// An invalidate completed.
     InvalidateDone,
 }
 
-/// Which accesses are counted, and fail.
+/// Direction of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// Reads.
@@ -138,21 +141,21 @@ pub(crate) enum Direction {
     Write,
 }
 
-/// Accesses to BAR0 that fail.
+/// Accesses to BAR0 that fail, and the state of the device.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Failures {
-    /// The access that fails: its direction, and how many of that direction come before it.
+    /// The access that fails: its direction, and the number of earlier accesses in this direction.
     pub(super) next: Option<(Direction, u64)>,
-    /// Whether it has failed.
+    /// Whether the access has failed.
     pub(super) has_failed: bool,
-    /// How many more times BAR0 can be used until the device is unbound.
+    /// Number of uses of BAR0 after which the device is unbound.
     pub(super) unbound_in: Option<u64>,
-    /// How many times BAR0 has been used.
+    /// Number of uses of BAR0 so far.
     pub(super) sections: u64,
 }
 
 impl Failures {
-    /// Counts an access, which fails if its time has come.
+    /// Counts an access. Returns an error if the access is the one that fails.
     pub(super) fn count(&mut self, direction: Direction) -> Result {
         match &mut self.next {
             Some((failing, left)) if *failing == direction => match left.checked_sub(1) {
@@ -170,11 +173,11 @@ impl Failures {
     }
 }
 
-/// What is in the GPU model.
+/// State of a GPU model.
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) window_register: WindowRegister,
-    /// Where the window is, if the driver has moved it.
+    /// Address of the PRAMIN window, if the driver has programmed it.
     pub(super) window: Option<u64>,
     pub(super) vram: Vram,
     pub(super) invalidate: Invalidate,
@@ -215,12 +218,12 @@ impl State {
         })
     }
 
-    /// Notes a violation, unless there was one before.
+    /// Records a violation unless an earlier one is recorded.
     pub(super) fn violate(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
     }
 
-    /// Logs, if there is a log.
+    /// Appends to the log if one is active.
     pub(super) fn log(&mut self, logged: Logged) {
         if let Some(log) = &mut self.log {
             if log.push_within_capacity(logged).is_err() {
@@ -255,15 +258,15 @@ impl State {
         }
     }
 
-    /// Returns whether writes to the page tables below the root `pdb` are on their way. Does not
-    /// allocate.
+    /// Returns whether posted writes to the page tables below the root `pdb` have not reached VRAM.
+    /// Does not allocate.
     ///
-    /// Those to other pages do not matter: other threads may be writing other page tables.
+    /// Writes to other pages do not count, because other threads may be updating other page tables.
     pub(super) fn has_posted_tables(&self, pdb: u64) -> bool {
         self.vram.has_posted() && self.has_posted_below(0, pdb)
     }
 
-    /// Does the same below the directory `table` of level `depth`.
+    /// Does the same for the tables below the directory `table` of level `depth`.
     fn has_posted_below(&self, depth: usize, table: u64) -> bool {
         let levels = self.walker.directories();
         let Some(level) = levels.get(depth) else {
@@ -292,12 +295,12 @@ impl State {
             })
     }
 
-    /// Forgets what was cached of an address space, or of all of them.
-    pub(super) fn forget(&mut self, pdb: Option<u64>, hub_only: bool) {
-        self.tlb.forget(pdb, hub_only);
+    /// Invalidates the cached translations of an address space, or of all of them.
+    pub(super) fn invalidate_tlb(&mut self, pdb: Option<u64>, hub_only: bool) {
+        self.tlb.invalidate(pdb, hub_only);
     }
 
-    /// Translates through the TLB.
+    /// Translates an address using the TLB.
     pub(super) fn translate(
         &mut self,
         pdb: u64,
@@ -316,7 +319,7 @@ impl State {
                 end.inspect_err(|&fault| self.check_fault(address, fault))?
             }
         };
-        let translation = at(shift, found, address)?;
+        let translation = translation_at(shift, found, address)?;
 
         if access.write && translation.read_only {
             return Err(Fault::ReadOnly);
@@ -327,30 +330,30 @@ impl State {
         Ok(translation)
     }
 
-    /// Walks on from what the TLB has, and keeps what is found.
+    /// Continues the walk after the entries that the TLB has cached, and caches the result.
     fn fill(&mut self, space: Space, address: u64) -> Result<(u32, Found), Fault> {
         let tlb = &mut self.tlb;
         let start = tlb
             .table(space, address)
             .unwrap_or(Next::Directory(0, space.pdb));
         let (shift, found) = walk::walk(&self.vram, self.walker, start, address, |shift, next| {
-            tlb.keep_table(space, address, shift, next);
+            tlb.insert_table(space, address, shift, next);
         })?;
-        if found != Found::Absent || self.config.negative_caching {
-            tlb.keep_end(space, address, shift, found);
+        if found != Found::Invalid || self.config.negative_caching {
+            tlb.insert_end(space, address, shift, found);
         }
 
         Ok((shift, found))
     }
 
-    /// Translates by what is in VRAM.
+    /// Translates an address by the page tables in VRAM.
     pub(super) fn walk(&mut self, pdb: u64, address: u64) -> Result<Translation, Fault> {
         self.check_range(address)?;
         let start = Next::Directory(0, pdb);
         let (shift, found) = walk::walk(&self.vram, self.walker, start, address, |_, _| ())
             .inspect_err(|&fault| self.check_fault(address, fault))?;
 
-        at(shift, found, address)
+        translation_at(shift, found, address)
     }
 
     fn check_range(&self, address: u64) -> Result<(), Fault> {
@@ -360,7 +363,7 @@ impl State {
         }
     }
 
-    /// Records a violation if a walk for `address` ended with a `fault` that must not happen.
+    /// Records a violation if the walk for `address` ended with a `fault` that must not happen.
     fn check_fault(&mut self, address: u64, fault: Fault) {
         if fault == Fault::Poison {
             self.violate(Violation::Poison(VirtualAddress::new(address)));
@@ -368,10 +371,10 @@ impl State {
     }
 }
 
-/// Returns the translation of `address` in what was found for `1 << shift` bytes around it.
-fn at(shift: u32, found: Found, address: u64) -> Result<Translation, Fault> {
+/// Returns the translation of `address` from the result for the surrounding `1 << shift` bytes.
+fn translation_at(shift: u32, found: Found, address: u64) -> Result<Translation, Fault> {
     match found {
-        Found::Absent => Err(Fault::Unmapped),
+        Found::Invalid => Err(Fault::Unmapped),
         Found::Sparse => Err(Fault::Sparse),
         Found::Page(leaf) => Ok(Leaf {
             address: leaf.address + address % (1 << shift),
@@ -380,8 +383,8 @@ fn at(shift: u32, found: Found, address: u64) -> Result<Translation, Fault> {
     }
 }
 
-/// Returns the mask of `width` bytes, 4 or 8, at `offset` of a word, and how far they are shifted.
-pub(super) fn lane(offset: u64, width: usize) -> (u64, u32) {
+/// Returns the mask of an access of `width` bytes, 4 or 8, at `offset` of a word, and the shift.
+pub(super) fn mask_and_shift(offset: u64, width: usize) -> (u64, u32) {
     match (usize_as_u64(width), offset % 8) {
         (4, 4) => (0xffff_ffff_0000_0000, 32),
         (4, _) => (0x0000_0000_ffff_ffff, 0),

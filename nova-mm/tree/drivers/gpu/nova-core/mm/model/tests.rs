@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the GPU model: it is as hostile as its documentation says.
+//! Tests of the GPU model.
 //!
-//! They write tables word by word and registers by their offsets, independently of the driver.
+//! They write page tables word by word and registers by offset, independently of the driver.
 
 use kernel::{
     prelude::*,
@@ -19,8 +19,8 @@ use crate::mm::{
         Access,
         Config,
         Fault,
-        ModelBar0,
-        SoftGpu, //
+        GpuModel,
+        ModelBar0, //
     },
 };
 
@@ -29,7 +29,7 @@ mod cache;
 mod v2;
 mod v3;
 
-/// Root page directory of the tests' address space.
+/// Root page directory of the test address space.
 const PDB: u64 = 0x1_0000;
 
 /// Bits of the register that starts an invalidate.
@@ -39,20 +39,20 @@ const HUBTLB_ONLY: u32 = 0x4;
 
 /// A GPU model and its BAR0.
 struct Fixture {
-    gpu: Arc<SoftGpu>,
+    gpu: Arc<GpuModel>,
     bar: ModelBar0,
 }
 
 impl Fixture {
     fn new(config: Config) -> Result<Self> {
-        let gpu = SoftGpu::new(config)?;
+        let gpu = GpuModel::new(config)?;
         let bar = gpu.bar0();
 
         Ok(Self { gpu, bar })
     }
 
-    /// Creates an address space: directories of Turing at [`PDB`] and after it, down to an empty
-    /// table of small pages at [`SMALL`](v2::SMALL).
+    /// Creates a fixture with an address space: MMU v2 directories starting at [`PDB`], down to an
+    /// empty table of small pages at [`SMALL`](v2::SMALL).
     fn with_tables() -> Result<Self> {
         let fixture = Self::new(Config::default())?;
         v2::write_directories(&fixture);
@@ -72,26 +72,26 @@ impl Fixture {
         }
     }
 
-    /// Translates an address for a read of an engine.
+    /// Translates an address for a read by an engine.
     fn read(&self, address: u64) -> Result<u64, Fault> {
         self.access(address, Access::READ)
     }
 
-    /// Translates an address for an access.
+    /// Translates an address for `access`.
     fn access(&self, address: u64, access: Access) -> Result<u64, Fault> {
         self.gpu
             .translate(VramAddress::new(PDB), VirtualAddress::new(address), access)
             .map(|translation| translation.address)
     }
 
-    /// Translates an address by the page tables alone, without the TLB.
+    /// Translates an address by the page tables alone, bypassing the TLB.
     fn walk(&self, address: u64) -> Result<u64, Fault> {
         self.gpu
             .walk(VramAddress::new(PDB), VirtualAddress::new(address))
             .map(|translation| translation.address)
     }
 
-    /// Starts an invalidation of the address space at `pdb`.
+    /// Starts an invalidate of the address space at `pdb`.
     fn start_invalidate(&self, pdb: u64, command: u32) -> Result {
         let named = u32::try_from(pdb >> 8).map_err(|_| EINVAL)?;
         self.bar.write32(named, 0xb8_30a0)?;
@@ -100,12 +100,12 @@ impl Fixture {
         self.bar.write32(command, 0xb8_30b0)
     }
 
-    /// Returns whether an invalidation is pending.
+    /// Returns whether an invalidate is pending.
     fn is_pending(&self) -> Result<bool> {
         Ok(self.bar.read32(0xb8_30b0)? >> 31 != 0)
     }
 
-    /// Invalidates, and waits until it is done.
+    /// Starts an invalidate and waits until it completes.
     fn invalidate(&self, pdb: u64, command: u32) -> Result {
         self.start_invalidate(pdb, command)?;
         while self.is_pending()? {}

@@ -2,8 +2,9 @@
 
 //! The TLB of the GPU model.
 //!
-//! It keeps translations, the absence of such, and pointers to tables, each until it is told to
-//! forget or needs the place for something else. It never looks at VRAM by itself.
+//! The TLB caches translations, invalid entries, and pointers to tables. It drops an entry only
+//! when it is invalidated or when another entry needs its slot, and does not notice changes in
+//! VRAM.
 
 use kernel::prelude::*;
 
@@ -15,22 +16,22 @@ use crate::{
     num::u64_as_usize, //
 };
 
-/// Number of entries; a power of two.
+/// Number of slots, a power of two.
 const ENTRIES: u64 = 1024;
 
-/// Sizes of pages, as binary logarithms: ranges for which the end of a walk can stand.
+/// Binary logarithms of the sizes that the last entry of a walk may translate.
 const ENDS: [u32; 7] = [12, 16, 21, 29, 38, 47, 56];
-/// The same of directory entries that point to tables, the smallest first.
+/// Binary logarithms of the ranges that PDEs translate, the smallest first.
 const TABLES: [u32; 5] = [21, 29, 38, 47, 56];
 
-/// Whose address space an entry is of, and in which part of the TLB it is.
+/// Address space of an entry, and the part of the TLB that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Space {
     pub(super) pdb: u64,
     pub(super) hub: bool,
 }
 
-/// What an entry stands for: the range of `1 << shift` bytes around an address.
+/// Identity of an entry: the range of `1 << shift` bytes that contains an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
     space: Space,
@@ -49,8 +50,8 @@ impl Key {
         }
     }
 
-    /// Returns the place where the entry is, if it is anywhere.
-    fn place(self) -> usize {
+    /// Returns the only slot that the entry may occupy.
+    fn slot(self) -> usize {
         let mut hash = self.space.pdb >> 12;
         for part in [
             u64::from(self.space.hub),
@@ -79,7 +80,7 @@ pub(super) struct Tlb {
 }
 
 impl Tlb {
-    /// Makes an empty one.
+    /// Creates an empty TLB.
     pub(super) fn new() -> Result<Self> {
         let entries = KVec::from_elem(None, u64_as_usize(ENTRIES), GFP_KERNEL)?;
 
@@ -87,19 +88,19 @@ impl Tlb {
     }
 
     fn get(&self, key: Key) -> Option<Value> {
-        match self.entries.get(key.place())? {
+        match self.entries.get(key.slot())? {
             Some((found, value)) if *found == key => Some(*value),
             _ => None,
         }
     }
 
     fn put(&mut self, key: Key, value: Value) {
-        if let Some(entry) = self.entries.get_mut(key.place()) {
+        if let Some(entry) = self.entries.get_mut(key.slot()) {
             *entry = Some((key, value));
         }
     }
 
-    /// Returns the end of a walk that was kept.
+    /// Returns a cached result of a walk.
     pub(super) fn end(&self, space: Space, address: u64) -> Option<(u32, Found)> {
         ENDS.iter().find_map(
             |&shift| match self.get(Key::new(space, shift, address, false))? {
@@ -109,7 +110,7 @@ impl Tlb {
         )
     }
 
-    /// Returns the last part of a walk that was kept.
+    /// Returns the cached pointer that is closest to the end of the walk.
     pub(super) fn table(&self, space: Space, address: u64) -> Option<Next> {
         TABLES.iter().find_map(
             |&shift| match self.get(Key::new(space, shift, address, true))? {
@@ -119,18 +120,18 @@ impl Tlb {
         )
     }
 
-    /// Keeps the end of a walk, which stands for `1 << shift` bytes.
-    pub(super) fn keep_end(&mut self, space: Space, address: u64, shift: u32, found: Found) {
+    /// Caches the result of a walk for `1 << shift` bytes.
+    pub(super) fn insert_end(&mut self, space: Space, address: u64, shift: u32, found: Found) {
         self.put(Key::new(space, shift, address, false), Value::End(found));
     }
 
-    /// Keeps where a directory entry that spans `1 << shift` bytes leads.
-    pub(super) fn keep_table(&mut self, space: Space, address: u64, shift: u32, next: Next) {
+    /// Caches the target of a PDE that spans `1 << shift` bytes.
+    pub(super) fn insert_table(&mut self, space: Space, address: u64, shift: u32, next: Next) {
         self.put(Key::new(space, shift, address, true), Value::Table(next));
     }
 
-    /// Forgets what is of an address space, or of all of them, in the part of the hub or in both.
-    pub(super) fn forget(&mut self, pdb: Option<u64>, hub_only: bool) {
+    /// Invalidates an address space, or all of them, in the hub's part of the TLB or in both parts.
+    pub(super) fn invalidate(&mut self, pdb: Option<u64>, hub_only: bool) {
         for entry in self.entries.iter_mut() {
             if entry.is_some_and(|(key, _)| {
                 pdb.map_or(true, |pdb| pdb == key.space.pdb) && (key.space.hub || !hub_only)

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VRAM of the GPU model, and what is on its way there.
+//! VRAM of the GPU model, and the posted writes to it.
 
 use core::ops::Range;
 
 use kernel::prelude::*;
 
 use crate::{
-    mm::model::words::Words,
+    mm::model::chunked::ChunkedArray,
     num::{
         u64_as_usize,
         usize_as_u64, //
     }, //
 };
 
-/// What VRAM holds that nobody has written.
+/// Value of uninitialized VRAM.
 ///
-/// It looks like a page: bit 0 is set, the aperture is VRAM, and it is in use by somebody else.
+/// It looks like a PTE of another owner's page: bit 0 is set and the aperture is VRAM.
 pub(crate) const POISON: u64 = 0x06a5_a5a5_a5a5_a5c1;
 
-/// Why an entry of a page table cannot be read.
+/// Reason that an entry of a page table cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadError {
     OutOfVram,
     Poison,
 }
 
-/// A write on its way: the bits in `mask` of the word at `index` become those of `value`.
+/// A posted write: copies the bits in `mask` from `value` to the word at `index`.
 #[derive(Clone, Copy, Default)]
 struct Posted {
     index: usize,
@@ -37,25 +37,25 @@ struct Posted {
 /// Mask of the lower half of a word.
 const LOWER_HALF: u64 = 0xffff_ffff;
 
-/// Number of writes that can be on their way.
+/// Maximum number of posted writes.
 const QUEUE: usize = 32;
 
-/// VRAM: dense, in words of 64 bits.
+/// VRAM as an array of 64-bit words.
 pub(super) struct Vram {
     start: u64,
-    words: Words,
-    /// Two bits for each word: whether its lower and its upper half are not written yet.
-    poison: Words,
-    /// One bit for each page of 4 KiB: whether it is retired.
-    retired: Words,
-    /// Writes in their order: a ring of `queued` ones that starts at `first`.
+    words: ChunkedArray,
+    /// Two bits per word: whether its lower and its upper half are uninitialized.
+    poison: ChunkedArray,
+    /// One bit per 4 KiB page: whether the page is retired.
+    retired: ChunkedArray,
+    /// Posted writes in order: a ring with `queued` elements, starting at `first`.
     queue: [Posted; QUEUE],
     first: usize,
     queued: usize,
 }
 
-/// A word, by its number, as seen by `poison`: the number of the word with its two bits, and how
-/// far they are shifted.
+/// Returns the index in `poison` of the word with the two bits for the word at `index`, and the
+/// shift of these bits.
 fn poison_bits(index: usize) -> (usize, usize) {
     (index / 32, 2 * (index % 32))
 }
@@ -63,21 +63,21 @@ fn poison_bits(index: usize) -> (usize, usize) {
 /// Number of words in a page of 4 KiB.
 const PAGE_WORDS: usize = 512;
 
-/// Returns the number of the word of `retired` with the bit of the page that contains a word, and
-/// the bit.
+/// Returns the index in `retired` of the word with the bit for the page that contains the word at
+/// `index`, and the mask of this bit.
 fn retired_bit(index: usize) -> (usize, u64) {
     let page = index / PAGE_WORDS;
 
     (page / 64, 1 << (page % 64))
 }
 
-/// The two bits of a word, as far as a write has reached the halves that they stand for.
+/// Returns the two `poison` bits of those halves of a word that a write covers completely.
 fn written_halves(mask: u64) -> u64 {
     u64::from(mask & LOWER_HALF == LOWER_HALF) | u64::from(mask | LOWER_HALF == u64::MAX) << 1
 }
 
 impl Vram {
-    /// Makes VRAM of `size` bytes that starts at address `start`; all is zero, or poisoned.
+    /// Creates VRAM of `size` bytes at address `start`, either zero or poisoned.
     pub(super) fn new(start: u64, size: u64, poisoned: bool) -> Result<Self> {
         if start % 4096 != 0 || size % 4096 != 0 || size == 0 {
             return Err(EINVAL);
@@ -88,16 +88,16 @@ impl Vram {
 
         Ok(Self {
             start,
-            words: Words::new(word, count)?,
-            poison: Words::new(bits, count / 32)?,
-            retired: Words::new(0, count.div_ceil(PAGE_WORDS * 64))?,
+            words: ChunkedArray::new(word, count)?,
+            poison: ChunkedArray::new(bits, count / 32)?,
+            retired: ChunkedArray::new(0, count.div_ceil(PAGE_WORDS * 64))?,
             queue: [Posted::default(); QUEUE],
             first: 0,
             queued: 0,
         })
     }
 
-    /// Returns the number of the word at an address, if it is one.
+    /// Returns the index of the word at an address.
     fn index(&self, address: u64) -> Option<usize> {
         let offset = address.checked_sub(self.start)?;
         let index = u64_as_usize(offset / 8);
@@ -129,7 +129,7 @@ impl Vram {
         self.words.get(index).copied().ok_or(ReadError::OutOfVram)
     }
 
-    /// Writes the bits in `mask` of a word, which arrive at once.
+    /// Writes the bits in `mask` of a word immediately.
     pub(super) fn write(&mut self, address: u64, mask: u64, value: u64) -> Option<()> {
         let index = self.index(address)?;
         self.apply(Posted { index, mask, value });
@@ -137,12 +137,12 @@ impl Vram {
         Some(())
     }
 
-    /// Writes the bits in `mask` of a word, which arrive with the next [`drain`](Self::drain), or
-    /// when later writes push them out.
+    /// Posts a write of the bits in `mask` of a word. It reaches VRAM with the next
+    /// [`drain`](Self::drain), or when later writes push it out.
     pub(super) fn post(&mut self, address: u64, mask: u64, value: u64) -> Option<()> {
         let index = self.index(address)?;
         if self.queued == QUEUE {
-            self.arrive();
+            self.complete_oldest();
         }
         let last = (self.first + self.queued) % QUEUE;
         self.queue[last] = Posted { index, mask, value };
@@ -151,19 +151,19 @@ impl Vram {
         Some(())
     }
 
-    /// Lets all writes arrive.
+    /// Completes all posted writes.
     pub(super) fn drain(&mut self) {
         while self.queued > 0 {
-            self.arrive();
+            self.complete_oldest();
         }
     }
 
-    /// Whether a write is on its way.
+    /// Returns whether any write is posted.
     pub(super) fn has_posted(&self) -> bool {
         self.queued > 0
     }
 
-    /// Whether a write to the page of 4 KiB at `page` is on its way.
+    /// Returns whether a write to the 4 KiB page at `page` is posted.
     pub(super) fn has_posted_to(&self, page: u64) -> bool {
         let Some(index) = self.index(page) else {
             return false;
@@ -174,8 +174,8 @@ impl Vram {
             .any(|posted| posted.index / PAGE_WORDS == index / PAGE_WORDS)
     }
 
-    /// Lets the oldest write arrive.
-    fn arrive(&mut self) {
+    /// Completes the oldest posted write.
+    fn complete_oldest(&mut self) {
         let posted = self.queue[self.first];
         self.first = (self.first + 1) % QUEUE;
         self.queued -= 1;
@@ -187,7 +187,7 @@ impl Vram {
             *word = (*word & !posted.mask) | (posted.value & posted.mask);
         }
         let (at, shift) = poison_bits(posted.index);
-        // Half a word leaves the other half as it was.
+        // A write of one half does not initialize the other half.
         if let Some(bits) = self.poison.get_mut(at) {
             *bits &= !(written_halves(posted.mask) << shift);
         }
@@ -197,7 +197,8 @@ impl Vram {
         }
     }
 
-    /// Retires a page: it is no page table until it is written again. Its contents do not change.
+    /// Retires a page: reading it as a page table fails until it is written again. Does not change
+    /// its contents.
     pub(super) fn retire(&mut self, page: u64) -> Option<()> {
         let (at, bit) = retired_bit(self.index(page)?);
         *self.retired.get_mut(at)? |= bit;
@@ -205,7 +206,7 @@ impl Vram {
         Some(())
     }
 
-    /// Poisons the words of a range.
+    /// Marks the words of a range as uninitialized.
     pub(super) fn poison(&mut self, range: Range<u64>) -> Option<()> {
         if range.is_empty() {
             return Some(());
@@ -225,7 +226,7 @@ impl Vram {
         Some(())
     }
 
-    /// Whether an address is in VRAM.
+    /// Returns whether an address is in VRAM.
     pub(super) fn contains(&self, address: u64) -> bool {
         address
             .checked_sub(self.start)

@@ -2,8 +2,8 @@
 
 //! Page table walks of the GPU model.
 //!
-//! All formats have the same structure: levels of directories, the last of which has entries with
-//! two pointers, and below them tables of small and big pages. A [`Walker`] decodes the entries.
+//! All formats share a structure: levels of directories, the last of which has entries with two
+//! pointers, and below them tables of small and big pages. A [`Walker`] decodes the entries.
 
 use crate::mm::{
     address::PageSize,
@@ -21,19 +21,20 @@ pub(crate) struct Access {
     pub(crate) write: bool,
     /// Whether the client is privileged.
     pub(crate) privileged: bool,
-    /// Whether the client is connected to the hub, as the BARs are, and not to the graphics engine.
+    /// Whether the client is connected to the hub, as the BARs are, rather than to the graphics
+    /// engine.
     pub(crate) hub: bool,
 }
 
 impl Access {
-    /// A read by an engine without privileges.
+    /// A read by an unprivileged engine.
     pub(crate) const READ: Self = Self {
         write: false,
         privileged: false,
         hub: false,
     };
 
-    /// A write by an engine without privileges.
+    /// A write by an unprivileged engine.
     pub(crate) const WRITE: Self = Self {
         write: true,
         privileged: false,
@@ -58,19 +59,19 @@ impl Access {
 /// The translation of a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
-    /// The memory that contains the byte.
+    /// Aperture that contains the byte.
     pub(crate) aperture: Aperture,
     /// Address of the byte in the aperture.
     pub(crate) address: u64,
     /// Size of the page.
     pub(crate) page_size: PageSize,
-    /// Number of the GPU that the memory belongs to, in the aperture of peer memory.
+    /// Number of the peer GPU that owns the memory, for the peer aperture.
     pub(crate) peer: u8,
-    /// Number of the page kind.
+    /// Page kind.
     pub(crate) kind: u8,
     /// Whether writes fault.
     pub(crate) read_only: bool,
-    /// Whether accesses without privileges fault.
+    /// Whether unprivileged accesses fault.
     pub(crate) privileged: bool,
     /// Whether accesses bypass the caches.
     pub(crate) volatile: bool,
@@ -78,52 +79,52 @@ pub(crate) struct Translation {
     pub(crate) no_atomics: bool,
 }
 
-/// The reason that an access faults.
+/// Reason of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The address has more bits than the page tables translate.
     OutOfRange,
     /// The entry is invalid.
     Unmapped,
-    /// The entry is sparse: reads are zero and writes are dropped.
+    /// The entry is sparse: reads return zero and writes are dropped.
     Sparse,
-    /// The page is read-only.
+    /// The access is a write and the page is read-only.
     ReadOnly,
-    /// The page is for privileged clients.
+    /// The page is reserved for privileged clients.
     Privileged,
-    /// A table is, or points to, VRAM that was not written.
+    /// A table is in, or an entry of it is, uninitialized VRAM.
     Poison,
-    /// A table is not in VRAM, and the model has no other memory.
-    OutOfReach,
-    /// An entry is malformed, or the hardware does not define its meaning.
-    Invalid,
+    /// A table is outside VRAM. The model has no other memory.
+    NotInVram,
+    /// An entry is malformed, or its meaning is not defined by the hardware.
+    Malformed,
 }
 
-/// A page as described by its entry, with the address of the first byte.
+/// A page as described by its PTE, with the address of its first byte.
 pub(super) type Leaf = Translation;
 
 /// A pointer to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pointer {
-    /// Address in VRAM in bytes, or `None` if the table is in other memory.
+    /// Address in VRAM in bytes, or `None` if the table is outside VRAM.
     pub(super) vram: Option<u64>,
 }
 
-/// The meaning of an entry.
+/// Decoded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Absent,
+    Invalid,
     Sparse,
-    /// In a table of big pages: ignore small pages.
+    /// In a table of big pages: do not look for small pages.
     NoSmallPages,
     Table(Pointer),
-    /// At least one of them.
+    /// At least one of the pointers is present.
     Dual {
         big: Option<Pointer>,
         small: Option<Pointer>,
     },
     Page(Leaf),
-    Invalid,
+    Malformed,
 }
 
 /// A level of directories: bits `shift..shift + bits` of an address select an entry.
@@ -135,23 +136,23 @@ pub(super) struct DirectoryLevel {
 
 /// Decodes the entries of a format.
 pub(super) trait Walker: Send + Sync {
-    /// The directories from the root; the entries of the last one have two words.
+    /// The directories, starting with the root. Entries of the last one have two words.
     fn directories(&self) -> &'static [DirectoryLevel];
 
-    /// Decodes an entry of the directory whose entries span `1 << shift` bytes; `words[1]` is zero
-    /// unless it is the last directory.
+    /// Decodes an entry of the directory whose entries span `1 << shift` bytes. `words[1]` is zero
+    /// except in the last directory.
     fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step;
 
-    /// Decodes an entry of a table of pages of that size, 4 KiB or 64 KiB.
+    /// Decodes an entry of a table of 4 KiB or 64 KiB pages.
     fn page_entry(&self, size: PageSize, word: u64) -> Step;
 }
 
 /// The next step of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// In a directory of this level, counted from the root, at this address.
+    /// In the directory at this level, counted from the root, and address.
     Directory(usize, u64),
-    /// In the tables of pages.
+    /// In the tables of PTEs.
     Tables {
         big: Option<Pointer>,
         small: Option<Pointer>,
@@ -161,7 +162,7 @@ pub(super) enum Next {
 /// The result of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Absent,
+    Invalid,
     Sparse,
     Page(Leaf),
 }
@@ -169,13 +170,13 @@ pub(super) enum Found {
 impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::OutOfVram => Self::OutOfReach,
+            ReadError::OutOfVram => Self::NotInVram,
             ReadError::Poison => Self::Poison,
         }
     }
 }
 
-/// Returns the number of bits of an address that the format translates.
+/// Returns the number of address bits that the format translates.
 pub(super) fn address_bits(walker: &dyn Walker) -> u32 {
     walker
         .directories()
@@ -198,7 +199,7 @@ pub(super) fn walk(
     let levels = walker.directories();
 
     while let Next::Directory(depth, table) = next {
-        let level = levels.get(depth).ok_or(Fault::Invalid)?;
+        let level = levels.get(depth).ok_or(Fault::Malformed)?;
         let dual = depth + 1 == levels.len();
         let index = (address >> level.shift) & ((1 << level.bits) - 1);
         let words = if dual {
@@ -209,11 +210,11 @@ pub(super) fn walk(
         };
 
         let found = match walker.directory_entry(level.shift, words) {
-            Step::Absent => Found::Absent,
+            Step::Invalid => Found::Invalid,
             Step::Sparse => Found::Sparse,
             Step::Page(leaf) => Found::Page(leaf),
             Step::Table(pointer) if !dual => {
-                let table = pointer.vram.ok_or(Fault::OutOfReach)?;
+                let table = pointer.vram.ok_or(Fault::NotInVram)?;
                 next = Next::Directory(depth + 1, table);
                 visit(level.shift, next);
                 continue;
@@ -223,22 +224,23 @@ pub(super) fn walk(
                 visit(level.shift, next);
                 continue;
             }
-            _ => return Err(Fault::Invalid),
+            _ => return Err(Fault::Malformed),
         };
         return Ok((level.shift, found));
     }
 
     let Next::Tables { big, small } = next else {
-        return Err(Fault::Invalid);
+        return Err(Fault::Malformed);
     };
     walk_tables(vram, walker, big, small, address)
 }
 
-/// Ends a walk in the tables of pages. A big page takes precedence over small pages.
+/// Completes a walk in the tables of PTEs. A big page takes precedence over small pages.
 ///
-/// While the driver replaces one with the other, both are valid, and both are correct: one is the
-/// old mapping, the other the new one. They must not stay so, because no published header defines
-/// the precedence. A walk cannot distinguish this, but `SoftGpu::reach()` counts such pages.
+/// While the driver replaces one with the other, both are valid and both are correct: one is the
+/// old mapping and the other the new one. They must not stay valid together, because no published
+/// header defines the precedence. A walk cannot detect this, but `GpuModel::reachable_tables()`
+/// counts such pages.
 fn walk_tables(
     vram: &Vram,
     walker: &dyn Walker,
@@ -247,26 +249,26 @@ fn walk_tables(
     address: u64,
 ) -> Result<(u32, Found), Fault> {
     if let Some(big) = big {
-        let table = big.vram.ok_or(Fault::OutOfReach)?;
+        let table = big.vram.ok_or(Fault::NotInVram)?;
         let word = vram.entry(table + 8 * ((address >> 16) & 0x1f))?;
         match walker.page_entry(PageSize::Size64K, word) {
             Step::Page(leaf) => return Ok((16, Found::Page(leaf))),
             Step::Sparse => return Ok((16, Found::Sparse)),
-            Step::NoSmallPages => return Ok((16, Found::Absent)),
-            Step::Absent => {}
-            _ => return Err(Fault::Invalid),
+            Step::NoSmallPages => return Ok((16, Found::Invalid)),
+            Step::Invalid => {}
+            _ => return Err(Fault::Malformed),
         }
     }
 
     let Some(small) = small else {
-        return Ok((16, Found::Absent));
+        return Ok((16, Found::Invalid));
     };
-    let table = small.vram.ok_or(Fault::OutOfReach)?;
+    let table = small.vram.ok_or(Fault::NotInVram)?;
     let word = vram.entry(table + 8 * ((address >> 12) & 0x1ff))?;
     match walker.page_entry(PageSize::Size4K, word) {
         Step::Page(leaf) => Ok((12, Found::Page(leaf))),
         Step::Sparse => Ok((12, Found::Sparse)),
-        Step::Absent => Ok((12, Found::Absent)),
-        _ => Err(Fault::Invalid),
+        Step::Invalid => Ok((12, Found::Invalid)),
+        _ => Err(Fault::Malformed),
     }
 }

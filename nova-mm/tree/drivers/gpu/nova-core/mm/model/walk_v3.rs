@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page tables of MMU v3 as the GPU model reads them.
+//! Page table walker for MMU v3.
 //!
-//! Written from the bit positions in `dev_mmu.h` of GH100 in open-gpu-kernel-modules, not from the
-//! formats of the driver. Bits without a field make an entry invalid.
+//! The bit positions are taken from `dev_mmu.h` of GH100 in open-gpu-kernel-modules, not from the
+//! formats of the driver. An entry with bits outside all fields is malformed.
 
 use crate::mm::{
     address::PageSize,
@@ -17,10 +17,10 @@ use crate::mm::{
     }, //
 };
 
-/// MMU v3: 57 bits.
+/// MMU v3, with 57-bit addresses.
 ///
-/// `PAGE_256G` is set if the chip supports pages of 256 GiB, as chips from GB100 on do. `UNKNOWN`
-/// is set if entries that point to directories in VRAM may have unpublished attributes.
+/// `PAGE_256G` is set if the chip supports pages of 256 GiB, as chips since GB100 do. `UNKNOWN` is
+/// set if PDEs that point to directories in VRAM may have unpublished attributes.
 pub(super) struct WalkerV3<const PAGE_256G: bool, const UNKNOWN: bool>;
 
 static DIRECTORIES: [DirectoryLevel; 5] = [
@@ -31,19 +31,19 @@ static DIRECTORIES: [DirectoryLevel; 5] = [
     DirectoryLevel { shift: 21, bits: 8 },
 ];
 
-/// Addresses are not shifted: bits 51:12, or 51:8 for tables of big pages.
+/// Mask of an address, which is not shifted: bits 51:12, or 51:8 for tables of big pages.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const ADDRESS_BIG: u64 = 0x000f_ffff_ffff_ff00;
 
-/// The meaning of a word that may point to a table.
+/// Decoded word that may point to a table.
 enum Half {
-    None,
+    Invalid,
     Sparse,
     Pointer(Pointer),
-    Invalid,
+    Malformed,
 }
 
-/// Decodes the pointer to a directory.
+/// Decodes a pointer to a directory.
 fn directory(word: u64, unknown: bool) -> Half {
     match (word >> 1) & 0x3 {
         1 if unknown && word & 1 == 0 => pointer(word & !0xfff0_0000_0000_0fe0, ADDRESS),
@@ -51,36 +51,36 @@ fn directory(word: u64, unknown: bool) -> Half {
     }
 }
 
-/// Decodes a pointer whose address is in the bits of `mask`.
+/// Decodes a pointer with the address in the bits of `mask`.
 fn pointer(word: u64, mask: u64) -> Half {
     // IS_PTE 0, APERTURE 2:1, PCF 5:3.
     let pcf = (word >> 3) & 0x7;
     if word & !(mask | 0x3e) != 0 || pcf > 3 {
-        return Half::Invalid;
+        return Half::Malformed;
     }
     match ((word >> 1) & 0x3, word & mask, pcf) {
         // Invalid with and without ATS.
-        (0, 0, 0 | 2) => Half::None,
+        (0, 0, 0 | 2) => Half::Invalid,
         // Sparse with and without ATS.
         (0, 0, _) => Half::Sparse,
         (1, address, _) => Half::Pointer(Pointer {
             vram: Some(address),
         }),
         (2 | 3, _, _) => Half::Pointer(Pointer { vram: None }),
-        _ => Half::Invalid,
+        _ => Half::Malformed,
     }
 }
 
-/// Decodes the two words of an entry of the last directory that is not a page.
+/// Decodes an entry of the last directory that is not a PTE.
 fn dual(words: [u64; 2]) -> Step {
     match (pointer(words[0], ADDRESS_BIG), pointer(words[1], ADDRESS)) {
-        (Half::None, Half::None) => Step::Absent,
-        (Half::Sparse, Half::None) => Step::Sparse,
-        (Half::Pointer(big), Half::None) => Step::Dual {
+        (Half::Invalid, Half::Invalid) => Step::Invalid,
+        (Half::Sparse, Half::Invalid) => Step::Sparse,
+        (Half::Pointer(big), Half::Invalid) => Step::Dual {
             big: Some(big),
             small: None,
         },
-        (Half::None, Half::Pointer(small)) => Step::Dual {
+        (Half::Invalid, Half::Pointer(small)) => Step::Dual {
             big: None,
             small: Some(small),
         },
@@ -88,11 +88,11 @@ fn dual(words: [u64; 2]) -> Step {
             big: Some(big),
             small: Some(small),
         },
-        _ => Step::Invalid,
+        _ => Step::Malformed,
     }
 }
 
-/// Decodes a page.
+/// Decodes a PTE.
 fn page(word: u64, size: PageSize) -> Step {
     // VALID 0, APERTURE 2:1, PCF 7:3, KIND 11:8, ADDRESS 51:12, PEER_ID 63:61.
     let (aperture, peers) = match (word >> 1) & 0x3 {
@@ -103,20 +103,20 @@ fn page(word: u64, size: PageSize) -> Step {
     };
     let kind = (word >> 8) & 0xf;
     let address = word & ADDRESS;
-    // 7 is not a kind.
+    // 7 is not a valid kind.
     if word & !(ADDRESS | 0xfff | peers) != 0 || address % size.bytes() != 0 || kind == 7 {
-        return Step::Invalid;
+        return Step::Malformed;
     }
 
     Step::Page(Leaf {
         aperture,
         address,
         page_size: size,
-        // CAST: Three bits.
+        // CAST: The value has three bits.
         peer: (word >> 61) as u8,
-        // CAST: Four bits.
+        // CAST: The value has four bits.
         kind: kind as u8,
-        // Of the PCF: UNCACHED 0, PRIVILEGE 1, READ_ONLY 2, NO_ATOMIC 3, ACD 4.
+        // PCF fields: UNCACHED 0, PRIVILEGE 1, READ_ONLY 2, NO_ATOMIC 3, ACD 4.
         volatile: word & (1 << 3) != 0,
         privileged: word & (1 << 4) != 0,
         read_only: word & (1 << 5) != 0,
@@ -130,27 +130,27 @@ impl<const PAGE_256G: bool, const UNKNOWN: bool> Walker for WalkerV3<PAGE_256G, 
     }
 
     fn directory_entry(&self, shift: u32, words: [u64; 2]) -> Step {
-        // Bit 0 makes the entry a page.
+        // Bit 0 marks a PTE.
         if words[0] & 1 != 0 {
             return match shift {
-                // The second word is ignored. It may still point to the table that the page
-                // replaces, or already to the table that replaces the page.
-                21 if !matches!(pointer(words[1], ADDRESS), Half::Sparse | Half::Invalid) => {
+                // The second word is ignored. It may still point to the table that the PTE
+                // replaces, or already to the table that replaces the PTE.
+                21 if !matches!(pointer(words[1], ADDRESS), Half::Sparse | Half::Malformed) => {
                     page(words[0], PageSize::Size2M)
                 }
                 29 => page(words[0], PageSize::Size512M),
                 38 if PAGE_256G => page(words[0], PageSize::Size256G),
-                _ => Step::Invalid,
+                _ => Step::Malformed,
             };
         }
         if shift == 21 {
             return dual(words);
         }
         match directory(words[0], UNKNOWN) {
-            Half::None => Step::Absent,
+            Half::Invalid => Step::Invalid,
             Half::Sparse => Step::Sparse,
             Half::Pointer(table) => Step::Table(table),
-            Half::Invalid => Step::Invalid,
+            Half::Malformed => Step::Malformed,
         }
     }
 
@@ -160,10 +160,10 @@ impl<const PAGE_256G: bool, const UNKNOWN: bool> Walker for WalkerV3<PAGE_256G, 
         }
         // PCF 7:3 selects the meaning.
         match word {
-            0 => Step::Absent,
+            0 => Step::Invalid,
             0x08 => Step::Sparse,
             0x18 if size == PageSize::Size64K => Step::NoSmallPages,
-            _ => Step::Invalid,
+            _ => Step::Malformed,
         }
     }
 }

@@ -7,9 +7,9 @@ use kernel::sync::Arc;
 use crate::mm::model::{
     Config,
     Direction,
+    GpuModel,
     Logged,
     ModelBar0,
-    SoftGpu,
     Violation,
     WideAccess,
     POISON, //
@@ -22,18 +22,18 @@ use super::{
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the model of a Turing GPU, its BAR0, and its PRAMIN.
-fn turing() -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
-    let gpu = SoftGpu::new(Config::default())?;
+/// Returns a Turing GPU model, its BAR0, and its PRAMIN.
+fn turing() -> Result<(Arc<GpuModel>, ModelBar0, Pramin)> {
+    let gpu = GpuModel::new(Config::default())?;
     let bar = gpu.bar0();
 
     Ok((gpu, bar, Pramin::with_hal(TU102_HAL)))
 }
 
-/// Returns a GPU model with this effect of accesses of 64 bits, its BAR0, and its PRAMIN after the
-/// probe.
-fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> {
-    let gpu = SoftGpu::new(Config {
+/// Returns a GPU model on which 64-bit accesses have this effect, its BAR0, and its PRAMIN after
+/// the probe.
+fn probed(wide_access: WideAccess) -> Result<(Arc<GpuModel>, ModelBar0, Pramin)> {
+    let gpu = GpuModel::new(Config {
         wide_access,
         ..Config::default()
     })?;
@@ -44,15 +44,15 @@ fn probed(wide_access: WideAccess) -> Result<(Arc<SoftGpu>, ModelBar0, Pramin)> 
     Ok((gpu, bar, pramin))
 }
 
-/// Address of the words that the probe writes.
+/// Address of the word that the probe writes.
 const SCRATCH: u64 = 6 * MIB - 8;
 
-/// Returns an address of a number of bytes.
+/// Converts a number of bytes to an address.
 fn at(address: u64) -> VramAddress {
     VramAddress::new(address)
 }
 
-/// Returns the word at `address` after each write of the log.
+/// Returns the value of the word at `address` after each write in the log.
 fn states(log: &[Logged], address: VramAddress, old: u64) -> Result<KVec<u64>> {
     let mut states = KVec::new();
     let mut word = old;
@@ -85,9 +85,9 @@ fn states(log: &[Logged], address: VramAddress, old: u64) -> Result<KVec<u64>> {
 mod suite {
     use super::*;
 
-    /// Accesses of both widths reach the same words. The lower half of 64 bits comes first.
+    /// Accesses of both widths access the same words. The lower half of a 64-bit word comes first.
     #[test]
-    fn write_lands_at_its_address() -> Result {
+    fn write_hits_address() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -104,9 +104,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Other drivers align the window to 64 KiB below each access, which would move it each time.
+    /// The window is not aligned to 64 KiB below each access, because it would then move each time.
     #[test]
-    fn window_covers_a_mebibyte() -> Result {
+    fn window_covers_1_mib() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -123,7 +123,7 @@ mod suite {
     }
 
     #[test]
-    fn window_moves_when_access_leaves_it() -> Result {
+    fn window_moves_on_access_outside() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
@@ -148,7 +148,7 @@ mod suite {
 
     /// The firmware may move the window between two sessions.
     #[test]
-    fn session_assumes_no_position() -> Result {
+    fn session_reprograms_window() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         gpu.vram_write64(at(3 * MIB), 0x33);
         gpu.vram_write64(at(5 * MIB), 0x55);
@@ -157,7 +157,7 @@ mod suite {
         assert_eq!(window.read64(at(3 * MIB))?, 0x33);
         let _ = window.flush()?;
 
-        gpu.disturb_window();
+        gpu.clobber_window();
         gpu.reset_counts();
 
         let mut window = pramin.window(&bar);
@@ -168,7 +168,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Restoring the window could undo a move of the firmware.
+    /// Restoring the window could undo a move by the firmware.
     #[test]
     fn session_end_keeps_window() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
@@ -217,7 +217,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Even if another word has been read since.
+    /// The flush reads the last written word even if another word was read since.
     #[test]
     fn flush_reads_last_written_word() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
@@ -245,7 +245,7 @@ mod suite {
     }
 
     #[test]
-    fn flush_without_writes_reads_nothing() -> Result {
+    fn flush_no_writes_no_read() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         let _ = pramin.window(&bar).flush()?;
@@ -262,9 +262,9 @@ mod suite {
         Ok(())
     }
 
-    /// A session that ends early because of an error leaves its writes to the next flush.
+    /// If a session ends early because of an error, the next flush covers its writes.
     #[test]
-    fn dropped_session_next_flush_reads() -> Result {
+    fn session_drop_next_flush_reads() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
 
         pramin.window(&bar).write64(at(MIB), 1)?;
@@ -276,14 +276,14 @@ mod suite {
     }
 
     #[test]
-    fn misaligned_access_fails() -> Result {
+    fn access_misaligned_fails() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         let mut window = pramin.window(&bar);
 
         for offset in [1, 2, 3, 5, 6, 7] {
             assert_eq!(window.read32(at(MIB + offset)).err(), Some(EINVAL));
         }
-        // The last of these would cross the end of the aperture.
+        // The last of these accesses would cross the end of the aperture.
         for offset in [1, 2, 4, 7, MIB - 4] {
             assert_eq!(window.read64(at(MIB + offset)).err(), Some(EINVAL));
             assert_eq!(window.write64(at(MIB + offset), 1).err(), Some(EINVAL));
@@ -296,7 +296,7 @@ mod suite {
     }
 
     #[test]
-    fn access_out_of_reach_fails() -> Result {
+    fn access_out_of_range_fails() -> Result {
         const TOO_HIGH: [u64; 3] = [1 << 40, (1 << 56) + 8 * MIB, u64::MAX - 7];
 
         let (gpu, bar, mut pramin) = turing()?;
@@ -308,7 +308,7 @@ mod suite {
         }
         assert_eq!(gpu.counts().total(), 0);
 
-        // Nor do they make a session forget where the aperture is.
+        // The failed accesses do not invalidate the window position that the session has recorded.
         window.write64(at(8 * MIB), 8)?;
         assert_eq!(window.write64(at(TOO_HIGH[1]), 1).err(), Some(EINVAL));
         assert_eq!(window.read64(at(8 * MIB))?, 8);
@@ -319,10 +319,10 @@ mod suite {
     }
 
     #[test]
-    fn last_word_in_reach_is_accessible() -> Result {
+    fn access_last_word() -> Result {
         const END: u64 = 1 << 40;
 
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             vram_start: at(END - 8 * MIB),
             vram_size: 16 * MIB,
             bar1_pdb: at(END + 4 * MIB),
@@ -342,7 +342,7 @@ mod suite {
     }
 
     #[test]
-    fn reach_ends_with_the_register() -> Result {
+    fn limit_of_register() -> Result {
         const END: u64 = 1 << 40;
 
         let (_, _, pramin) = turing()?;
@@ -367,7 +367,8 @@ mod suite {
 
         assert_eq!(TU102_HAL.max_base(), at(LAST));
         TU102_HAL.write_base(&bar, at(LAST))?;
-        // A violation, since the model has no VRAM there. The target is zero, which is VRAM.
+        // This is a violation because the model has no VRAM there. The target field is zero, which
+        // selects VRAM.
         assert_eq!(
             gpu.take_violation(),
             Some(Violation::WindowValue(0x00ff_ffff))
@@ -386,7 +387,7 @@ mod suite {
     }
 
     #[test]
-    fn probe_finds_the_width() -> Result {
+    fn probe_finds_width() -> Result {
         for (wide_access, is_64bit) in [
             (WideAccess::Whole, true),
             (WideAccess::LowerHalf, false),
@@ -396,7 +397,7 @@ mod suite {
             let (gpu, bar, mut pramin) = probed(wide_access)?;
             assert_eq!(pramin.is_64bit, is_64bit);
 
-            // The adjacent words are not touched, and nothing is left to be read back.
+            // The adjacent words are unchanged, and no write remains to be flushed.
             for other in [SCRATCH - 8, SCRATCH + 8] {
                 assert_eq!(gpu.vram_read64(at(other)), POISON);
             }
@@ -443,7 +444,7 @@ mod suite {
 
     /// Values are read and written in two accesses each.
     #[test]
-    fn halves_land_at_their_addresses() -> Result {
+    fn write_halves_hit_addresses() -> Result {
         let (gpu, bar, mut pramin) = probed(WideAccess::Dropped)?;
         let mut window = pramin.window(&bar);
 
@@ -467,7 +468,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Neither does the GPU see a valid word with an address made of half of each.
+    /// The GPU never sees a valid word whose address mixes halves of two values.
     #[test]
     fn replace_never_mixes_halves() -> Result {
         const LOWS: [u64; 3] = [0, 0x1111_1101, 0x2222_2201];
@@ -501,9 +502,9 @@ mod suite {
         Ok(())
     }
 
-    /// An access of 64 bits replaces a word at once.
+    /// A 64-bit access replaces a word atomically.
     #[test]
-    fn replace_takes_one_access() -> Result {
+    fn replace_single_access() -> Result {
         let (gpu, bar, mut pramin) = probed(WideAccess::Whole)?;
         let mut window = pramin.window(&bar);
 
@@ -543,7 +544,7 @@ mod suite {
         Ok(())
     }
 
-    /// As for the first words of entries of two words.
+    /// A stride allows writing only the first words of two-word entries.
     #[test]
     fn fill_with_stride_skips_words() -> Result {
         for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
@@ -564,7 +565,7 @@ mod suite {
     }
 
     #[test]
-    fn fill_without_words_does_nothing() -> Result {
+    fn fill_no_words() -> Result {
         for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
             let (gpu, bar, mut pramin) = probed(wide_access)?;
             gpu.reset_counts();
@@ -579,7 +580,7 @@ mod suite {
     }
 
     #[test]
-    fn fill_out_of_reach_fails() -> Result {
+    fn fill_out_of_range_fails() -> Result {
         for wide_access in [WideAccess::Whole, WideAccess::Dropped] {
             let (gpu, bar, mut pramin) = probed(wide_access)?;
             gpu.reset_counts();
@@ -598,9 +599,9 @@ mod suite {
         Ok(())
     }
 
-    /// A walk of the GPU sees the old word, the new word, or a word that is not valid.
+    /// A walk of the GPU sees the old word, the new word, or an invalid word.
     #[test]
-    fn fill_of_live_words_never_mixes_halves() -> Result {
+    fn fill_valid_words_never_mixes_halves() -> Result {
         const WORDS: [u64; 5] = [
             0,
             0x1111_1101,
@@ -640,7 +641,7 @@ mod suite {
     }
 
     #[test]
-    fn flush_failure_is_retried() -> Result {
+    fn flush_failure_retried() -> Result {
         let (gpu, bar, mut pramin) = turing()?;
         pramin.window(&bar).write64(at(MIB), 1)?;
 
@@ -655,7 +656,7 @@ mod suite {
     }
 
     #[test]
-    fn reach_covers_vram_of_all_chips() {
+    fn limit_covers_vram_of_chips() {
         for &chipset in Chipset::ALL {
             let pramin = Pramin::new(chipset);
 

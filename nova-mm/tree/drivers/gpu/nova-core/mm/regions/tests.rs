@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the checks of the framebuffer's description.
+//! Tests of the validation of the VRAM description that the GSP provides.
 
 use core::fmt::Write;
 
@@ -8,16 +8,16 @@ use super::*;
 
 const MIB: u64 = 1 << 20;
 
-/// Size of the framebuffer of most tests.
+/// Size of VRAM in most tests.
 const SIZE: u64 = 64 * MIB;
 
 /// A region of one byte.
 const BYTE: FbRegion = usable(0, 0);
 
-/// A region that is not used, and in nobody's way.
+/// A reserved region that overlaps no other one.
 const RESERVED: FbRegion = reserved(32 * MIB, 33 * MIB - 1);
 
-/// Returns a region that may be used, `limit` included.
+/// Returns a usable region. `limit` is its last byte.
 const fn usable(base: u64, limit: u64) -> FbRegion {
     FbRegion {
         base,
@@ -29,7 +29,7 @@ const fn usable(base: u64, limit: u64) -> FbRegion {
     }
 }
 
-/// Returns a region of which the firmware has taken some.
+/// Returns a region that the firmware has reserved in part.
 const fn reserved(base: u64, limit: u64) -> FbRegion {
     FbRegion {
         reserved: 0x1000,
@@ -37,7 +37,7 @@ const fn reserved(base: u64, limit: u64) -> FbRegion {
     }
 }
 
-/// Makes what the GSP would send; the table is filled with what must not be looked at.
+/// Creates the description that the GSP would send. Unused elements hold an invalid region.
 fn table(regions: &[FbRegion]) -> Result<FbRegions> {
     let mut table = [usable(1, 0); FbRegions::MAX];
 
@@ -52,7 +52,8 @@ fn table(regions: &[FbRegion]) -> Result<FbRegions> {
     })
 }
 
-/// Checks a framebuffer of `length` bytes; the last two MiB below [`SIZE`] are the firmware's.
+/// Checks a description with `length` bytes of VRAM. The firmware owns the last 2 MiB below
+/// [`SIZE`].
 fn check_with(length: u64, regions: &FbRegions, bar1_pdb: u64) -> Result<FbInfo, FbRegionError> {
     FbInfo::new(&FbDescription {
         length,
@@ -62,14 +63,14 @@ fn check_with(length: u64, regions: &FbRegions, bar1_pdb: u64) -> Result<FbInfo,
     })
 }
 
-/// Checks these regions.
+/// Checks a description with `regions`.
 fn check(regions: &[FbRegion]) -> Result<FbInfo, FbRegionError> {
     let regions = table(regions).map_err(FbRegionError::Failed)?;
 
     check_with(SIZE, &regions, SIZE - MIB)
 }
 
-/// What is written to it.
+/// Text that has been written.
 struct Text(KVec<u8>);
 
 impl Write for Text {
@@ -89,9 +90,9 @@ fn range(range: Range<u64>) -> Range<VramAddress> {
 mod suite {
     use super::*;
 
-    /// Also when the first one would do.
+    /// Usable regions are used even if the first one is sufficient.
     #[test]
-    fn all_usable_regions_are_used() -> Result {
+    fn usable_regions_all_used() -> Result {
         let fb_info = check(&[
             usable(0, MIB - 1),
             reserved(MIB, 2 * MIB - 1),
@@ -114,7 +115,7 @@ mod suite {
     }
 
     #[test]
-    fn what_makes_a_region_unusable() -> Result {
+    fn region_unusable() -> Result {
         let region = usable(MIB, 2 * MIB - 1);
         let unusable = [
             FbRegion {
@@ -147,7 +148,7 @@ mod suite {
     }
 
     #[test]
-    fn regions_are_sorted() -> Result {
+    fn regions_sorted() -> Result {
         let fb_info = check(&[
             usable(8 * MIB, 9 * MIB - 1),
             usable(0, MIB - 1),
@@ -167,7 +168,7 @@ mod suite {
     }
 
     #[test]
-    fn regions_may_be_next_to_each_other() -> Result {
+    fn regions_adjacent() -> Result {
         let fb_info = check(&[usable(MIB, 2 * MIB - 1), usable(0, MIB - 1)])?;
 
         assert_eq!(
@@ -178,9 +179,9 @@ mod suite {
         Ok(())
     }
 
-    /// The limit is the last byte, and 4 KiB are enough of a region.
+    /// The limit is the last byte, and a region may be as small as 4 KiB.
     #[test]
-    fn the_limit_is_inclusive() -> Result {
+    fn region_limit_inclusive() -> Result {
         assert_eq!(
             check(&[usable(0, 0xfff)])?.usable_regions(),
             [range(0..0x1000)]
@@ -198,7 +199,7 @@ mod suite {
     }
 
     #[test]
-    fn as_many_regions_as_fit() -> Result {
+    fn regions_max_count() -> Result {
         let mut regions = [BYTE; FbRegions::MAX];
         let mut base = 0;
 
@@ -230,7 +231,7 @@ mod suite {
     }
 
     #[test]
-    fn no_region_at_all() {
+    fn no_regions() {
         assert_eq!(check(&[]).err(), Some(FbRegionError::NoUsableRegion));
         assert_eq!(
             check(&[reserved(0, MIB - 1)]).err(),
@@ -239,7 +240,7 @@ mod suite {
     }
 
     #[test]
-    fn regions_that_are_not_ranges() {
+    fn regions_inverted() {
         for region in [
             usable(MIB, MIB - 1),
             usable(u64::MAX, 0),
@@ -258,9 +259,9 @@ mod suite {
         }
     }
 
-    /// Alignment counts only where pages are to be allocated.
+    /// Only regions that pages are allocated from must be aligned.
     #[test]
-    fn regions_that_are_not_aligned() -> Result {
+    fn regions_misaligned() -> Result {
         for region in [
             usable(0x800, 0xfff),
             usable(0x1800, 0x27ff),
@@ -276,9 +277,9 @@ mod suite {
         Ok(())
     }
 
-    /// With holes, the last address is higher than the length.
+    /// If there are holes, the last address is higher than the length.
     #[test]
-    fn end_is_from_regions_and_length() -> Result {
+    fn end_of_regions_and_length() -> Result {
         let root = SIZE - MIB;
         let first = usable(0, MIB - 1);
 
@@ -296,7 +297,7 @@ mod suite {
             };
             assert_eq!(check_with(length, &regions, root)?.range(), range(0..end));
 
-            // The root of BAR1 has to be below the end.
+            // The root directory of BAR1 must be below the end.
             let last = (end - 1) & !0xfff;
             let past_end = if end & 0xfff == 0 { end } else { last };
             let found = check_with(length, &regions, past_end).err();
@@ -306,9 +307,9 @@ mod suite {
         Ok(())
     }
 
-    /// The first byte, the last byte, all of it.
+    /// Regions that contain the first byte, the last byte, or all of the firmware's memory.
     #[test]
-    fn regions_that_the_firmware_has() {
+    fn regions_overlap_firmware() {
         for region in [
             usable(0, SIZE - 2 * MIB + 0xfff),
             usable(SIZE - 0x1000, SIZE - 1),
@@ -325,7 +326,7 @@ mod suite {
     }
 
     #[test]
-    fn regions_that_overlap() {
+    fn regions_overlap() {
         let first = usable(2 * MIB, 4 * MIB - 1);
 
         for second in [
@@ -352,9 +353,9 @@ mod suite {
         }
     }
 
-    /// What nobody uses may be described twice.
+    /// Regions that are not used may overlap.
     #[test]
-    fn reserved_regions_may_overlap() -> Result {
+    fn reserved_regions_overlap() -> Result {
         let fb_info = check(&[RESERVED, usable(0, MIB - 1), RESERVED])?;
 
         assert_eq!(fb_info.usable_regions(), [range(0..MIB)]);
@@ -363,7 +364,7 @@ mod suite {
     }
 
     #[test]
-    fn where_the_root_of_bar1_can_be() -> Result {
+    fn bar1_pdb_location() -> Result {
         let regions = table(&[usable(MIB, 2 * MIB - 1), reserved(2 * MIB, 3 * MIB - 1)])?;
 
         for root in [0, MIB - 0x1000, 2 * MIB, SIZE - MIB, SIZE - 0x1000] {
@@ -373,13 +374,13 @@ mod suite {
             );
         }
         for root in [
-            // In what the driver allocates.
+            // In memory that the driver allocates.
             MIB,
             2 * MIB - 0x1000,
-            // Not aligned.
+            // Misaligned.
             SIZE - MIB + 0x800,
             8,
-            // Not in the framebuffer.
+            // Outside VRAM.
             SIZE,
             SIZE - 0x800,
             u64::MAX,
@@ -395,7 +396,7 @@ mod suite {
     }
 
     #[test]
-    fn errors_of_defects() {
+    fn error_codes() {
         assert_eq!(Error::from(FbRegionError::NoUsableRegion), ENODEV);
         assert_eq!(Error::from(FbRegionError::TooManyRegions(17)), EINVAL);
         assert_eq!(Error::from(FbRegionError::Inverted(BYTE)), EINVAL);
@@ -403,9 +404,9 @@ mod suite {
         assert_eq!(Error::from(FbRegionError::Failed(ENOMEM)), ENOMEM);
     }
 
-    /// Messages name the region.
+    /// Error messages name the region.
     #[test]
-    fn messages() -> Result {
+    fn error_messages() -> Result {
         let region = usable(0x1000, 0x4fff);
         let expect = |error, message: &str| {
             let mut text = Text(KVec::new());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The self-tests on the GPU model.
+//! Tests of the self-tests on the GPU model.
 
 use kernel::{
     prelude::*,
@@ -36,7 +36,7 @@ fn run(fixture: &Fixture) -> Option<(&'static str, SelfTestError)> {
         .find_map(|(name, test)| test(&tests).err().map(|error| (*name, error)))
 }
 
-/// A BAR1 that returns one wrong bit in each read of 64 bits.
+/// A BAR1 that returns one wrong bit in each 64-bit read.
 struct Broken(ModelBar1);
 
 impl DeviceBar for Broken {
@@ -70,7 +70,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn all_pass_and_free_everything() -> Result {
+    fn all_pass_and_free_memory() -> Result {
         let fixture = Fixture::new(VRAM)?;
         let vram = fixture.mm.vram();
         let before = vram.avail();
@@ -83,7 +83,7 @@ mod suite {
         fixture.gpu.check_clean()
     }
 
-    /// With `readl()` and similar functions between the driver and the GPU model.
+    /// Goes through `readl()` and similar functions instead of calling the GPU model directly.
     #[cfg(CONFIG_INDIRECT_IOMEM)]
     #[test]
     fn all_pass_through_readl() -> Result {
@@ -105,7 +105,7 @@ mod suite {
     }
 
     #[test]
-    fn wrong_bit_is_reported() -> Result {
+    fn wrong_bit_reported() -> Result {
         let fixture = Fixture::with_bars(VRAM, Config::default(), |gpu| {
             let bar1 = Arc::new(Broken(gpu.bar1()), GFP_KERNEL)?;
 
@@ -128,7 +128,7 @@ mod suite {
     }
 
     #[test]
-    fn timeout_is_reported() -> Result {
+    fn timeout_reported() -> Result {
         let fixture = Fixture::new(VRAM)?;
         fixture.gpu.hang_invalidate(0);
 
@@ -136,11 +136,11 @@ mod suite {
         assert_eq!(run(&fixture), Some(("page-tables", timeout)));
         // The GPU may still access the memory, so it is never freed.
         let vram = fixture.mm.vram();
-        let kept = vram.leaked();
-        assert!(kept > 0);
-        assert_eq!(vram.avail() + kept, vram.size());
+        let leaked = vram.leaked();
+        assert!(leaked > 0);
+        assert_eq!(vram.avail() + leaked, vram.size());
 
-        // Later tests are not affected once the GPU answers.
+        // Later tests are not affected once the GPU responds.
         let test = SelfTest::ALL.iter().find(|(name, _)| *name == "bar1");
         let (_, test) = test.ok_or(EINVAL)?;
         assert_eq!(test(&SelfTest(&fixture.mm)), Err(timeout));
@@ -151,7 +151,7 @@ mod suite {
     }
 
     #[test]
-    fn unbound_device_is_reported() -> Result {
+    fn unbound_device_reported() -> Result {
         let fixture = Fixture::new(VRAM)?;
         fixture.gpu.unbind_after(Some(0));
 

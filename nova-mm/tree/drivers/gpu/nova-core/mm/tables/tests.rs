@@ -2,7 +2,7 @@
 
 //! Tests of page tables, through the jobs of an address space on a GPU model.
 //!
-//! They are written once for all formats.
+//! The tests are generic over the page table format.
 
 use crate::mm::format::v2::MmuV2;
 
@@ -11,7 +11,7 @@ pub(crate) mod protect;
 pub(crate) mod remap;
 pub(crate) mod unmap;
 
-/// Makes a suite of these tests for a format.
+/// Defines a suite of these tests for a format.
 macro_rules! tables_suite {
     ($module:ident, $suite:ident, $format:ty) => {
         $crate::mm::vmm::tests::suite! {

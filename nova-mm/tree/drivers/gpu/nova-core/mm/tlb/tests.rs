@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the registers that invalidate the TLB on the GPU model.
+//! Tests of TLB invalidation on the GPU model.
 
 use core::cell::Cell;
 
@@ -12,14 +12,14 @@ use crate::mm::{
         Access,
         Config,
         Fault,
-        ModelBar0,
-        SoftGpu, //
+        GpuModel,
+        ModelBar0, //
     },
 };
 
 use super::*;
 
-/// Offsets in BAR0 of the registers.
+/// Offsets of the registers in BAR0.
 const PDB: usize = 0x00b8_30a0;
 const UPPER_PDB: usize = 0x00b8_30a4;
 const INVALIDATE: usize = 0x00b8_30b0;
@@ -28,11 +28,11 @@ const INVALIDATE: usize = 0x00b8_30b0;
 const ROOT: VramAddress = VramAddress::new(0x0010_0000);
 const OTHER_ROOT: VramAddress = VramAddress::new(0x0020_0000);
 
-/// Entries of a root page directory: invalid, and sparse (volatile without an aperture).
+/// Entries of a root page directory: invalid, and sparse (VOL without an aperture).
 const ABSENT: u64 = 0;
 const SPARSE: u64 = 1 << 3;
 
-/// An access to BAR0: its offset, and the value if it was a write.
+/// An access to BAR0: the offset, and the value of a write.
 type Recorded = (usize, Option<u32>);
 
 /// A BAR0 that records all accesses.
@@ -79,14 +79,14 @@ impl Mmio for Recorder<'_> {
 }
 
 /// Returns the model of a Turing GPU and its BAR0.
-fn turing() -> Result<(Arc<SoftGpu>, ModelBar0)> {
-    let gpu = SoftGpu::new(Config::default())?;
+fn turing() -> Result<(Arc<GpuModel>, ModelBar0)> {
+    let gpu = GpuModel::new(Config::default())?;
     let bar = gpu.bar0();
 
     Ok((gpu, bar))
 }
 
-/// Starts an invalidation when the GPU is idle, and waits until it is done.
+/// Starts an invalidation while the GPU is idle and waits until it completes.
 fn invalidate(
     tlb: &mut Tlb,
     bar: &dyn Mmio,
@@ -104,13 +104,17 @@ fn invalidate(
     Ok(())
 }
 
-/// Invalidates an address space after an entry was added.
+/// Invalidates the TLB after an entry was added.
 fn upgrade(bar: &dyn Mmio, pdb: VramAddress) -> Result {
     invalidate(&mut Tlb::new(), bar, pdb, TlbScope::All, TlbChange::Upgrade)
 }
 
-/// Returns the writes of an invalidation as offset and value.
-fn written(pdb: VramAddress, scope: TlbScope, change: TlbChange) -> Result<KVec<(usize, u32)>> {
+/// Returns the register writes of an invalidation as pairs of offset and value.
+fn register_writes(
+    pdb: VramAddress,
+    scope: TlbScope,
+    change: TlbChange,
+) -> Result<KVec<(usize, u32)>> {
     let (gpu, bar) = turing()?;
     let recorder = Recorder::new(&bar);
     let mut written = KVec::new();
@@ -126,11 +130,11 @@ fn written(pdb: VramAddress, scope: TlbScope, change: TlbChange) -> Result<KVec<
     Ok(written)
 }
 
-/// Returns why an access to virtual address zero faults.
-fn look(gpu: &SoftGpu, root: VramAddress, access: Access) -> Fault {
+/// Returns the fault of an access to virtual address zero.
+fn fault_at_zero(gpu: &GpuModel, root: VramAddress, access: Access) -> Fault {
     match gpu.translate(root, VirtualAddress::new(0), access) {
-        // Nothing is ever mapped.
-        Ok(_) => Fault::Invalid,
+        // No test maps a page.
+        Ok(_) => Fault::Malformed,
         Err(fault) => fault,
     }
 }
@@ -139,10 +143,10 @@ fn look(gpu: &SoftGpu, root: VramAddress, access: Access) -> Fault {
 mod suite {
     use super::*;
 
-    /// Poll until the GPU is idle, write both parts of the PDB and the trigger, and poll until the
-    /// GPU is done.
+    /// The driver polls until the GPU is idle, writes both parts of the PDB and the trigger, and
+    /// polls until the GPU is done.
     #[test]
-    fn registers_are_used_in_order() -> Result {
+    fn registers_accessed_in_order() -> Result {
         let (gpu, bar) = turing()?;
         let recorder = Recorder::new(&bar);
         gpu.set_trigger_polls(2);
@@ -166,9 +170,9 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// The lower register contains bits 39:12 from bit 4 on, the upper register bits 59:40.
+    /// The lower register holds bits 39:12 in bits 31:4, the upper register bits 59:40.
     #[test]
-    fn pdb_is_written_in_full() -> Result {
+    fn pdb_written_completely() -> Result {
         for (pdb, lower, upper) in [
             (0, 0, 0),
             (0x1000, 0x10, 0),
@@ -177,7 +181,8 @@ mod suite {
             (0x0abc_def1_2345_6000, 0xf123_4560, 0xabcde),
             (0x0fff_ffff_ffff_f000, 0xffff_fff0, 0xf_ffff),
         ] {
-            let written = written(VramAddress::new(pdb), TlbScope::All, TlbChange::Upgrade)?;
+            let written =
+                register_writes(VramAddress::new(pdb), TlbScope::All, TlbChange::Upgrade)?;
 
             assert_eq!(written[0], (PDB, lower));
             assert_eq!(written[1], (UPPER_PDB, upper));
@@ -208,8 +213,8 @@ mod suite {
 
     #[test]
     fn scope_selects_hub() -> Result {
-        let all = written(ROOT, TlbScope::All, TlbChange::Upgrade)?;
-        let hub = written(ROOT, TlbScope::Hub, TlbChange::Upgrade)?;
+        let all = register_writes(ROOT, TlbScope::All, TlbChange::Upgrade)?;
+        let hub = register_writes(ROOT, TlbScope::Hub, TlbChange::Upgrade)?;
 
         assert_eq!(all[2], (INVALIDATE, 0x8000_0001));
         assert_eq!(hub[2], (INVALIDATE, 0x8000_0007));
@@ -217,41 +222,44 @@ mod suite {
         Ok(())
     }
 
-    /// Invalid entries are cached, too.
+    /// The TLB also caches invalid entries.
     #[test]
-    fn one_address_space_is_invalidated() -> Result {
+    fn invalidate_one_address_space() -> Result {
         let (gpu, bar) = turing()?;
         for root in [ROOT, OTHER_ROOT] {
             gpu.vram_write64(root, ABSENT);
-            assert_eq!(look(&gpu, root, Access::READ), Fault::Unmapped);
+            assert_eq!(fault_at_zero(&gpu, root, Access::READ), Fault::Unmapped);
             gpu.vram_write64(root, SPARSE);
-            assert_eq!(look(&gpu, root, Access::READ), Fault::Unmapped);
+            assert_eq!(fault_at_zero(&gpu, root, Access::READ), Fault::Unmapped);
         }
 
         upgrade(&bar, ROOT)?;
 
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
-        assert_eq!(look(&gpu, OTHER_ROOT, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Sparse);
+        assert_eq!(
+            fault_at_zero(&gpu, OTHER_ROOT, Access::READ),
+            Fault::Unmapped
+        );
         gpu.check_clean()
     }
 
-    /// Other drivers drop the upper part of the address.
+    /// The upper part of the address must not be dropped.
     #[test]
-    fn high_root_is_invalidated() -> Result {
+    fn invalidate_high_pdb() -> Result {
         const HIGH: VramAddress = VramAddress::new(1 << 44);
 
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             vram_start: HIGH,
             bar1_pdb: HIGH,
             ..Config::default()
         })?;
         let bar = gpu.bar0();
-        assert_eq!(look(&gpu, HIGH, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, HIGH, Access::READ), Fault::Unmapped);
         gpu.vram_write64(HIGH, SPARSE);
 
         upgrade(&bar, HIGH)?;
 
-        assert_eq!(look(&gpu, HIGH, Access::READ), Fault::Sparse);
+        assert_eq!(fault_at_zero(&gpu, HIGH, Access::READ), Fault::Sparse);
         gpu.check_clean()
     }
 
@@ -261,65 +269,74 @@ mod suite {
         let mut tlb = Tlb::new();
         gpu.vram_write64(ROOT, ABSENT);
         for access in [Access::READ, Access::HUB_READ] {
-            assert_eq!(look(&gpu, ROOT, access), Fault::Unmapped);
+            assert_eq!(fault_at_zero(&gpu, ROOT, access), Fault::Unmapped);
         }
         gpu.vram_write64(ROOT, SPARSE);
 
         invalidate(&mut tlb, &bar, ROOT, TlbScope::Hub, TlbChange::Upgrade)?;
-        assert_eq!(look(&gpu, ROOT, Access::HUB_READ), Fault::Sparse);
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::HUB_READ), Fault::Sparse);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Unmapped);
 
         invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Sparse);
         gpu.check_clean()
     }
 
-    /// The firmware binds the address space of a BAR, possibly with another root than the driver
-    /// uses.
+    /// The firmware binds the address space of a BAR, possibly with a root directory other than the
+    /// driver's.
     #[test]
-    fn hub_scope_covers_all_roots() -> Result {
+    fn hub_scope_covers_all_pdbs() -> Result {
         let (gpu, bar) = turing()?;
         let mut tlb = Tlb::new();
         for root in [ROOT, OTHER_ROOT] {
             gpu.vram_write64(root, ABSENT);
             for access in [Access::READ, Access::HUB_READ] {
-                assert_eq!(look(&gpu, root, access), Fault::Unmapped);
+                assert_eq!(fault_at_zero(&gpu, root, access), Fault::Unmapped);
             }
             gpu.vram_write64(root, SPARSE);
         }
 
         invalidate(&mut tlb, &bar, ROOT, TlbScope::Hub, TlbChange::Downgrade)?;
-        assert_eq!(look(&gpu, ROOT, Access::HUB_READ), Fault::Sparse);
-        assert_eq!(look(&gpu, OTHER_ROOT, Access::HUB_READ), Fault::Sparse);
-        assert_eq!(look(&gpu, OTHER_ROOT, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::HUB_READ), Fault::Sparse);
+        assert_eq!(
+            fault_at_zero(&gpu, OTHER_ROOT, Access::HUB_READ),
+            Fault::Sparse
+        );
+        assert_eq!(
+            fault_at_zero(&gpu, OTHER_ROOT, Access::READ),
+            Fault::Unmapped
+        );
 
         invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Downgrade)?;
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
-        assert_eq!(look(&gpu, OTHER_ROOT, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Sparse);
+        assert_eq!(
+            fault_at_zero(&gpu, OTHER_ROOT, Access::READ),
+            Fault::Unmapped
+        );
         gpu.check_clean()
     }
 
-    /// The firmware writes the same registers between two invalidations of the driver.
+    /// The firmware may write the same registers between two invalidations of the driver.
     #[test]
-    fn pdb_is_written_each_time() -> Result {
+    fn pdb_written_each_time() -> Result {
         let (gpu, bar) = turing()?;
         let mut tlb = Tlb::new();
         invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
         gpu.vram_write64(ROOT, ABSENT);
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Unmapped);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Unmapped);
         gpu.vram_write64(ROOT, SPARSE);
         gpu.leave_pending(1);
 
         invalidate(&mut tlb, &bar, ROOT, TlbScope::All, TlbChange::Upgrade)?;
-        assert_eq!(look(&gpu, ROOT, Access::READ), Fault::Sparse);
+        assert_eq!(fault_at_zero(&gpu, ROOT, Access::READ), Fault::Sparse);
         gpu.check_clean()
     }
 
-    /// Memory may be freed after a downgrade, so it waits for accesses that are under way.
+    /// Memory may be freed after a downgrade, so the invalidation waits for accesses in flight.
     #[test]
-    fn downgrade_is_acknowledged_globally() -> Result {
-        let all = written(ROOT, TlbScope::All, TlbChange::Downgrade)?;
-        let hub = written(ROOT, TlbScope::Hub, TlbChange::Downgrade)?;
+    fn downgrade_acknowledged_globally() -> Result {
+        let all = register_writes(ROOT, TlbScope::All, TlbChange::Downgrade)?;
+        let hub = register_writes(ROOT, TlbScope::Hub, TlbChange::Downgrade)?;
 
         assert_eq!(all[2], (INVALIDATE, 0x8000_00c1));
         assert_eq!(hub[2], (INVALIDATE, 0x8000_00c7));
@@ -330,7 +347,7 @@ mod suite {
     /// The firmware uses the same registers. Writing them too early is a violation in the GPU
     /// model.
     #[test]
-    fn pending_invalidation_is_awaited() -> Result {
+    fn start_waits_for_pending() -> Result {
         let (gpu, bar) = turing()?;
         let recorder = Recorder::new(&bar);
         gpu.leave_pending(5);
@@ -351,15 +368,16 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// An invalidation is done when a later one is, since the GPU executes one at a time.
+    /// Completion of a later invalidation implies completion of the earlier one, because the GPU
+    /// executes one at a time.
     #[test]
-    fn later_invalidation_covers_earlier() -> Result {
+    fn completion_covers_earlier() -> Result {
         let (gpu, bar) = turing()?;
         let mut tlb = Tlb::new();
         let mut start = |root| tlb.start(&bar, root, TlbScope::All, TlbChange::Upgrade);
 
         let first = start(ROOT)?.ok_or(EINVAL)?;
-        // The GPU is busy until the register has been polled.
+        // The GPU stays busy until the register has been polled.
         assert_eq!(start(OTHER_ROOT)?, None);
         let second = start(OTHER_ROOT)?.ok_or(EINVAL)?;
 
@@ -371,7 +389,7 @@ mod suite {
         gpu.check_clean()
     }
 
-    /// Only an invalidation that completes shows that the GPU works again.
+    /// Only a completed invalidation shows that the GPU has recovered.
     #[test]
     fn completion_ends_wedge() -> Result {
         let (gpu, bar) = turing()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the allocation of virtual addresses.
+//! Tests of the virtual address allocator.
 
 use core::{
     fmt::Debug,
@@ -12,16 +12,16 @@ use crate::mm::address::PAGE_SIZE;
 
 pub(crate) mod random;
 
-/// Number of pages of a large page.
+/// Number of 4 KiB pages in a large page.
 const LARGE: u64 = PageSize::Size2M.pages();
 
-/// Width of the addresses in bits.
+/// Width of an address in bits.
 const VA_BITS: u32 = 49;
 
-/// Number of pages that have addresses.
+/// Number of pages in the address space.
 const ALL: u64 = (1 << VA_BITS) / PAGE_SIZE;
 
-/// Converts numbers of pages.
+/// Converts page numbers.
 pub(crate) fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
     Ok(Vfn::new(pages.start)?..Vfn::new(pages.end)?)
 }
@@ -38,12 +38,12 @@ pub(crate) fn highest(space: &Arc<VaSpace>, pages: u64, align: PageSize) -> Resu
     space.reserve(VaRequest::Highest { pages, align })
 }
 
-/// Returns the numbers of the pages of a range.
+/// Returns the page numbers of a range.
 pub(crate) fn numbers(range: &VaRange) -> Range<u64> {
     range.pages().start.into_raw()..range.pages().end.into_raw()
 }
 
-/// Returns [`EINVAL`] and logs the values if they differ.
+/// Logs the values and returns [`EINVAL`] if they differ.
 #[track_caller]
 pub(crate) fn ensure_eq<T: PartialEq + Debug>(found: T, expected: T) -> Result {
     if found == expected {
@@ -61,13 +61,13 @@ pub(crate) fn ensure_eq<T: PartialEq + Debug>(found: T, expected: T) -> Result {
     Err(EINVAL)
 }
 
-/// Reserves and frees ranges in many orders, on a tree alone. `locked` is called with each change
-/// that [`VaSpace`] makes while its lock is held.
+/// Reserves and frees ranges of a tree in many orders. `locked` is called with each change that
+/// [`VaSpace`] makes while holding its lock.
 pub(crate) fn change_tree(locked: impl Fn(&mut dyn FnMut())) -> Result {
     const RANGES: u64 = 500;
     let mut tree = RangeTree::new();
 
-    // Multiples of a number that has no divisor in common with `RANGES`.
+    // Factors that are coprime to `RANGES`.
     for [insert, remove] in [[1, 1], [499, 1], [7, 211], [211, 499]] {
         for number in (0..RANGES).map(|i| i * insert % RANGES) {
             let pages = vfns(2 * number..2 * number + 1)?;
@@ -98,7 +98,7 @@ mod suite {
     use PageSize::*;
 
     #[test]
-    fn highest_prefers_the_top() -> Result {
+    fn highest_prefers_top() -> Result {
         let space = space(10..100)?;
         let first = highest(&space, 5, Size4K)?;
         let second = highest(&space, 10, Size4K)?;
@@ -107,7 +107,7 @@ mod suite {
         assert_eq!(numbers(&second), 85..95);
         assert_eq!(numbers(&third), 82..85);
 
-        // The gap at the top is too small, large enough, and exactly as large as the range.
+        // The gap at the top is first too small, then larger than the range, then exactly as large.
         drop(first);
         assert_eq!(numbers(&highest(&space, 6, Size4K)?), 76..82);
         let small = highest(&space, 2, Size4K)?;
@@ -128,7 +128,7 @@ mod suite {
         assert_eq!(numbers(&second), 8 * LARGE - 1..8 * LARGE);
         let large = highest(&space, LARGE, Size2M)?;
         assert_eq!(numbers(&large), 6 * LARGE..7 * LARGE);
-        // The gap above is used by requests that fit into it.
+        // Requests that fit into the gap above use it.
         let medium = highest(&space, 17, Size64K)?;
         assert_eq!(numbers(&medium), 8 * LARGE - 32..8 * LARGE - 15);
         assert_eq!(
@@ -151,14 +151,14 @@ mod suite {
     }
 
     #[test]
-    fn highest_reaches_the_lower_limit() -> Result {
+    fn highest_at_lower_limit() -> Result {
         let space = space(3..6 * LARGE)?;
         let all = highest(&space, 6 * LARGE - 3, Size4K)?;
         assert_eq!(numbers(&all), 3..6 * LARGE);
         assert_eq!(highest(&space, 1, Size4K).err(), Some(ENOSPC));
         drop(all);
 
-        // Large enough, but not from an aligned address.
+        // The gap is large enough, but has no suitable aligned address.
         assert_eq!(highest(&space, 6 * LARGE - 3, Size64K).err(), Some(ENOSPC));
         assert_eq!(highest(&space, 5 * LARGE + 1, Size2M).err(), Some(ENOSPC));
         assert_eq!(
@@ -189,7 +189,7 @@ mod suite {
             drop(range);
             let lower = highest(&space, unit + 1, align).map(|range| numbers(&range));
             let expected = match align {
-                // The gaps have one page each.
+                // Each gap has one page.
                 Size4K => Err(ENOSPC),
                 _ => Ok(2 * unit..3 * unit + 1),
             };
@@ -201,7 +201,7 @@ mod suite {
     }
 
     #[test]
-    fn highest_without_a_gap_is_enospc() -> Result {
+    fn highest_no_gap_enospc() -> Result {
         let space = space(0..4)?;
         assert_eq!(highest(&space, 5, Size4K).err(), Some(ENOSPC));
         let ranges = [highest(&space, 2, Size4K)?, highest(&space, 2, Size4K)?];
@@ -213,7 +213,7 @@ mod suite {
     }
 
     #[test]
-    fn highest_size_does_not_wrap() -> Result {
+    fn highest_size_overflow_enospc() -> Result {
         let space = space(ALL - LARGE - 1..ALL)?;
 
         for pages in [
@@ -251,7 +251,7 @@ mod suite {
     }
 
     #[test]
-    fn fixed_overlap_is_ebusy() -> Result {
+    fn fixed_overlap_ebusy() -> Result {
         let space = space(0..100)?;
         let ranges = [fixed(&space, 20..30)?, fixed(&space, 40..50)?];
 
@@ -272,7 +272,7 @@ mod suite {
         ] {
             assert_eq!(fixed(&space, pages).err(), Some(EBUSY));
         }
-        // The failed requests left nothing in use.
+        // Failed requests must not reserve any pages.
         for pages in [0..20, 30..40, 50..100] {
             assert_eq!(numbers(&fixed(&space, pages.clone())?), pages);
         }
@@ -283,7 +283,7 @@ mod suite {
     }
 
     #[test]
-    fn fixed_outside_the_limits_is_einval() -> Result {
+    fn fixed_outside_limits_einval() -> Result {
         let aperture = space(16..64)?;
         for pages in [15..17, 0..16, 63..65, 64..65, 16..16, 0..100, ALL..ALL + 1] {
             assert_eq!(fixed(&aperture, pages).err(), Some(EINVAL));
@@ -299,7 +299,7 @@ mod suite {
     }
 
     #[test]
-    fn limits_beyond_the_width_are_einval() -> Result {
+    fn limits_too_wide_einval() -> Result {
         for limits in [0..ALL + 1, ALL..ALL + 1, 5..5] {
             assert_eq!(space(limits).err(), Some(EINVAL));
         }
@@ -319,7 +319,7 @@ mod suite {
     }
 
     #[test]
-    fn range_is_free_once_dropped() -> Result {
+    fn range_drop_frees() -> Result {
         let space = space(0..4)?;
         let range = fixed(&space, 0..4)?;
         assert_eq!(fixed(&space, 3..4).err(), Some(EBUSY));
@@ -330,7 +330,7 @@ mod suite {
     }
 
     #[test]
-    fn range_keeps_its_space() -> Result {
+    fn range_keeps_space() -> Result {
         let (space, other) = (space(0..4)?, space(0..4)?);
         let range = fixed(&space, 0..4)?;
         assert!(fixed(&other, 0..4).is_ok());
@@ -341,9 +341,9 @@ mod suite {
         Ok(())
     }
 
-    /// All orders in which six ranges can be freed.
+    /// Frees six ranges in all possible orders.
     #[test]
-    fn ranges_are_freed_in_any_order() -> Result {
+    fn range_drop_any_order() -> Result {
         const RANGES: usize = 6;
 
         for mut order in 0..(1..=RANGES).product::<usize>() {
@@ -365,7 +365,7 @@ mod suite {
     }
 
     #[test]
-    fn tree_is_balanced_in_any_order() -> Result {
+    fn tree_balanced_any_order() -> Result {
         change_tree(|change| change())
     }
 
@@ -375,7 +375,7 @@ mod suite {
     }
 
     #[test]
-    fn space_is_shared_between_threads() {
+    fn space_send_and_sync() {
         fn is_shared<T: Send + Sync>() {}
 
         is_shared::<VaSpace>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the mappings of an address space, among others against a list of pages.
+//! Tests of the mappings of an address space, including a comparison with an array of pages.
 
 use super::*;
 
@@ -21,7 +21,7 @@ use crate::mm::{
 
 type Memory = Arc<SysMemory<()>>;
 
-/// Creates memory of `1 << 20` pages at this address.
+/// Creates memory with `1 << 20` pages at `address`.
 fn memory_at(address: u64) -> Result<Memory> {
     let ranges = [(address, PAGE_SIZE << 20)].into_iter();
 
@@ -39,13 +39,12 @@ fn node() -> Result<Reservation> {
     Reservation::new(GFP_KERNEL)
 }
 
-/// Maps pages where nothing is mapped. Returns whether they continue the mapping before.
+/// Maps pages that are not mapped. Returns whether they were merged with the preceding mapping.
 fn insert(vmas: &mut VmaTree, pages: Range<u64>, backing: Backing) -> Result<bool> {
     Ok(vmas.insert(pages, backing, node()?).is_some())
 }
 
-/// Removes the mappings of pages. Returns the mappings that are removed as a whole, and whether one
-/// was split.
+/// Unmaps pages. Returns the mappings that were removed completely, and whether one was split.
 fn remove(vmas: &mut VmaTree, pages: Range<u64>) -> Result<(VmaTree, bool)> {
     let mut removed = VmaTree::new();
     let node = vmas.remove(&pages, node()?, &mut removed);
@@ -53,7 +52,7 @@ fn remove(vmas: &mut VmaTree, pages: Range<u64>) -> Result<(VmaTree, bool)> {
     Ok((removed, node.is_none()))
 }
 
-/// Changes the access to pages, and returns how many mappings were split.
+/// Changes the access to pages. Returns the number of mappings that were split.
 fn protect(vmas: &mut VmaTree, pages: Range<u64>, access: Access) -> Result<usize> {
     let mut nodes = [Some(node()?), Some(node()?)];
     vmas.protect(&pages, access, &mut nodes);
@@ -61,7 +60,7 @@ fn protect(vmas: &mut VmaTree, pages: Range<u64>, access: Access) -> Result<usiz
     Ok(nodes.iter().filter(|node| node.is_none()).count())
 }
 
-/// Returns the first page of each mapping, and its last page plus one.
+/// Returns the first page and the end of each mapping.
 fn all(vmas: &VmaTree) -> Result<KVec<(u64, u64)>> {
     let mut all = KVec::new();
     let mut from = 0;
@@ -73,7 +72,7 @@ fn all(vmas: &VmaTree) -> Result<KVec<(u64, u64)>> {
     Ok(all)
 }
 
-/// The address of the memory at a page and the access to it; [`None`] if the page is sparse.
+/// Address of the memory at a page and the access to it, or [`None`] if the page is sparse.
 type Mapped = Option<(u64, Access)>;
 
 fn mapped(vmas: &VmaTree, page: u64) -> Option<Mapped> {
@@ -89,7 +88,7 @@ fn mapped(vmas: &VmaTree, page: u64) -> Option<Mapped> {
     Some(Some((backing.run(page - start).ok()?.address, access)))
 }
 
-/// Number of pages in random tests.
+/// Number of pages in the random test.
 const PAGES: u64 = 64;
 
 #[kunit_tests(nova_core_mm_vma)]
@@ -145,7 +144,7 @@ mod suite {
         assert_eq!(&all(&vmas)?[..], &[(10, 25)]);
         assert_eq!(mapped(&vmas, 24), Some(Some((19 * PAGE_SIZE, ReadWrite))));
 
-        // There is a gap, or something differs.
+        // Either a gap or a difference between the mappings prevents merging.
         assert!(!insert(&mut vmas, 26..30, backing(&memory, 21))?);
         assert!(!insert(&mut vmas, 30..35, backing(&memory, 26))?);
         assert!(!insert(&mut vmas, 35..40, backing(&other, 31))?);
@@ -211,7 +210,7 @@ mod suite {
             (15..20, ReadOnly, &[(10, 15), (15, 20), (30, 40)], 1),
             (10..20, ReadOnly, &[(10, 20), (30, 40)], 0),
             (5..25, ReadOnly, &[(10, 20), (30, 40)], 0),
-            // Nothing changes: neither access that is the same, nor sparse ranges.
+            // Pages that already have the access, and sparse ranges, are not changed.
             (12..15, ReadWrite, &[(10, 20), (30, 40)], 0),
             (32..35, ReadOnly, &[(10, 20), (30, 40)], 0),
             (15..35, ReadOnly, &[(10, 15), (15, 20), (30, 40)], 1),
@@ -261,7 +260,7 @@ mod suite {
             (20..40, ReadOnly, None),
             (0..30, ReadWrite, None),
             (50..60, ReadOnly, None),
-            // Within a mapping.
+            // An empty range within a mapping.
             (15..15, ReadOnly, None),
         ] {
             let found = vmas.first_with_other_access(&pages, access);
@@ -272,7 +271,7 @@ mod suite {
     }
 
     #[test]
-    fn move_to_moves_those_that_start_within() -> Result {
+    fn move_to_selects_by_start() -> Result {
         let memory = memory_at(0)?;
         let mut vmas = VmaTree::new();
         for start in [0, 10, 20, 30] {
@@ -290,7 +289,7 @@ mod suite {
     }
 
     #[test]
-    fn random_operations_agree_with_pages() -> Result {
+    fn random_operations_match_pages() -> Result {
         const LEN: usize = 64;
 
         let memories = [memory_at(0)?, memory_at(1 << 40)?];
@@ -321,7 +320,7 @@ mod suite {
                 remove(&mut vmas, start..end)?;
                 expected[pages.clone()].fill(None);
                 let memory = &memories[usize::from(operation == 2)];
-                // Often the pages continue the mapping before.
+                // Pages often continue the preceding mapping.
                 let first = start + 100 * next(2);
                 if operation < 3 {
                     let backing = backing(memory, first).with_access(access);

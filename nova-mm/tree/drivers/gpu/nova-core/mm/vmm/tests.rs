@@ -2,23 +2,21 @@
 
 //! Tests of address spaces on a GPU model.
 //!
-//! Tests that are independent of the format are written once, as functions that are generic over
-//! it. A suite is made of a list of them for each format.
+//! Tests that are independent of the page table format are functions that are generic over it. The
+//! suites list them for each format.
 
 use crate::mm::format::v2::MmuV2;
 
+mod asserts;
 pub(crate) mod changed;
-pub(crate) mod cut_off;
-mod expect;
 pub(crate) mod faults;
-pub(crate) mod figures;
 pub(crate) mod firmware;
 pub(crate) mod fixture;
 pub(crate) mod hardware;
 pub(crate) mod jobs;
 pub(crate) mod locks;
 pub(crate) mod mappings;
-pub(crate) mod observe;
+pub(crate) mod mmio_counts;
 #[cfg(CONFIG_KUNIT)]
 mod queue;
 pub(crate) mod random;
@@ -27,8 +25,11 @@ pub(crate) mod spaces;
 pub(crate) mod stages;
 pub(crate) mod teardown;
 pub(crate) mod timeouts;
+pub(crate) mod trace;
+pub(crate) mod unbind;
 
-/// Makes a suite of tests that are generic over the format, by their paths in a module.
+/// Defines a suite of tests that are generic over the format. The tests are given by their paths in
+/// a module.
 macro_rules! suite {
     (
         $module:ident, $suite:ident, $format:ty, $parent:path,
@@ -50,7 +51,7 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
-/// Makes the suites of these tests for a format.
+/// Defines the suites of the tests in this module for a format.
 macro_rules! vmm_suites {
     (
         $format:ty,
@@ -61,34 +62,34 @@ macro_rules! vmm_suites {
         $crate::mm::vmm::tests::suite! {
             $vmm, $vmm_suite, $format,
             $crate::mm::vmm::tests, {
-                firmware::firmware_entries_survive,
-                firmware::tables_are_freed_after_entries,
-                firmware::firmware_pages_are_busy,
-                firmware::unreadable_directory_is_busy,
-                firmware::changed_entry_is_busy,
-                firmware::empty_tables_are_unlinked,
-                firmware::hub_is_invalidated,
-                firmware::vacant_entries_are_restored,
-                firmware::unknown_entries_are_reported,
-                firmware::whole_path_is_verified,
+                firmware::firmware_entries_preserved,
+                firmware::tables_freed_after_entries,
+                firmware::firmware_pages_ebusy,
+                firmware::unreadable_directory_ebusy,
+                firmware::changed_entry_ebusy,
+                firmware::empty_tables_unlinked,
+                firmware::bar_job_invalidates_hub,
+                firmware::vacant_entries_restored,
+                firmware::unknown_entries_reported,
+                firmware::whole_path_verified,
                 retry::teardown_skips_busy_mapping,
-                retry::busy_teardown_times_out,
-                retry::busy_memory_is_kept,
-                retry::busy_job_is_repeated,
-                cut_off::interrupted_map_keeps_memory,
-                cut_off::interrupted_remap_keeps_tables,
-                cut_off::interrupted_teardown_frees_nothing,
-                cut_off::interrupted_teardown_keeps_tables,
+                retry::busy_teardown_timeout,
+                retry::busy_memory_kept,
+                retry::busy_job_retried,
+                unbind::interrupted_map_keeps_memory,
+                unbind::interrupted_remap_keeps_tables,
+                unbind::interrupted_teardown_keeps_memory,
+                unbind::interrupted_teardown_keeps_tables,
                 jobs::pages_out_of_limits_einval,
                 jobs::map_past_memory_einval,
                 jobs::limits_out_of_format_einval,
                 jobs::map_unencodable_vram_einval,
                 jobs::no_vram_for_tables_enospc,
-                jobs::address_spaces_are_independent,
+                jobs::address_spaces_independent,
                 jobs::second_run_einval,
                 teardown::teardown_unmaps_everything,
                 teardown::teardown_fails_jobs,
-                teardown::teardown_times_out,
+                teardown::teardown_timeout,
                 teardown::teardown_frees_deferred,
                 teardown::missing_teardown_keeps_memory,
             }
@@ -101,27 +102,27 @@ macro_rules! vmm_suites {
                 stages::prepare_allocates_for_splits,
                 stages::prepare_zeroes_tables,
                 stages::prepare_reuses_zeroed_tables,
-                stages::cancelled_jobs_leave_nothing,
+                stages::cancel_frees_everything,
                 stages::jobs_share_prepared_tables,
-                stages::unmap_keeps_tables_of_jobs,
-                stages::job_runs_after_others,
+                stages::unmap_keeps_prepared_tables,
+                stages::run_after_other_jobs,
                 stages::run_needs_no_vram,
-                stages::only_free_frees,
+                stages::memory_freed_by_free_only,
                 stages::mapped_part_keeps_memory,
                 timeouts::timeout_frees_nothing,
-                timeouts::pending_invalidate_is_awaited,
+                timeouts::run_waits_for_pending_invalidate,
                 timeouts::timeout_keeps_replaced_table,
-                timeouts::deferred_is_never_freed,
-                timeouts::broken_tables_are_never_freed,
-                timeouts::broken_empty_tables_are_never_freed,
+                timeouts::hung_gpu_deferred_never_freed,
+                timeouts::broken_tables_never_freed,
+                timeouts::broken_empty_tables_never_freed,
             }
         }
 
         $crate::mm::vmm::tests::suite! {
             $locks, $locks_suite, $format,
             $crate::mm::vmm::tests, {
-                locks::run_does_not_wait_for_memory,
-                locks::run_does_not_wait_for_memory_in_a_bar,
+                locks::run_no_memory_wait,
+                locks::run_in_bar_no_memory_wait,
             }
         }
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the allocator of VRAM.
+//! Tests of the VRAM allocator.
 
 use core::slice;
 
@@ -9,22 +9,22 @@ use super::*;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Returns a region, given by offsets in bytes.
+/// Returns a region from offsets in bytes.
 fn region(range: Range<u64>) -> Range<VramAddress> {
     VramAddress::new(range.start)..VramAddress::new(range.end)
 }
 
-/// Creates an allocator of these regions.
+/// Creates an allocator for `regions`.
 fn allocator<const N: usize>(regions: [Range<u64>; N]) -> Result<VramAllocator> {
     VramAllocator::new(&regions.map(region))
 }
 
-/// Creates an allocator of one region.
+/// Creates an allocator for one region.
 fn allocator_of(range: Range<u64>) -> Result<VramAllocator> {
     VramAllocator::new(slice::from_ref(&region(range)))
 }
 
-/// Returns the number of bytes from `range.start` to `range.end`.
+/// Returns the length of a range in bytes.
 fn len(range: &Range<VramAddress>) -> u64 {
     range.end.into_raw() - range.start.into_raw()
 }
@@ -42,9 +42,9 @@ fn lies_in(vram: &Vram, regions: &[Range<u64>]) -> bool {
 mod suite {
     use super::*;
 
-    /// One allocation can consist of memory of several regions.
+    /// An allocation can consist of memory from several regions.
     #[test]
-    fn all_regions_are_used() -> Result {
+    fn alloc_uses_all_regions() -> Result {
         let regions = [MIB..2 * MIB, 3 * MIB..5 * MIB];
         let allocator = allocator(regions.clone())?;
 
@@ -65,7 +65,7 @@ mod suite {
     }
 
     #[test]
-    fn each_page_is_allocated_once() -> Result {
+    fn alloc_each_page_once() -> Result {
         let regions = [4 * KIB..24 * KIB, 32 * KIB..44 * KIB, 44 * KIB..48 * KIB];
         let allocator = allocator(regions.clone())?;
         let mut taken = KVec::new();
@@ -91,9 +91,9 @@ mod suite {
         Ok(())
     }
 
-    /// Blocks are aligned in VRAM, regardless of the start of the region.
+    /// Blocks are aligned with respect to VRAM, not to the start of their region.
     #[test]
-    fn blocks_are_aligned_in_vram() -> Result {
+    fn blocks_aligned_in_vram() -> Result {
         for start in [0, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 4 * KIB] {
             let allocator = allocator_of(start..16 * MIB)?;
 
@@ -110,9 +110,9 @@ mod suite {
         Ok(())
     }
 
-    /// The free memory is not aligned, or smaller than the rounded size.
+    /// The free memory is misaligned, or smaller than the rounded size.
     #[test]
-    fn alloc_falls_back_to_smaller_blocks() -> Result {
+    fn alloc_fallback_to_small_blocks() -> Result {
         for (region, size) in [
             (MIB..4 * MIB - 4 * KIB, 2 * MIB),
             (4 * KIB..64 * KIB, 8 * KIB),
@@ -129,7 +129,7 @@ mod suite {
 
     /// The unused part of the last large block remains free.
     #[test]
-    fn rest_of_size_uses_small_block() -> Result {
+    fn alloc_rest_uses_small_block() -> Result {
         let allocator = allocator_of(0..16 * MIB)?;
         let vram = allocator.alloc(2 * MIB + 4 * KIB, PageSize::Size2M)?;
 
@@ -141,7 +141,7 @@ mod suite {
     }
 
     #[test]
-    fn scattered_memory_has_ranges() -> Result {
+    fn scattered_memory_ranges() -> Result {
         let allocator = allocator_of(0..64 * KIB)?;
         let mut pages = KVec::new();
         let mut kept = KVec::new();
@@ -171,7 +171,7 @@ mod suite {
 
     /// As [`Vram::ranges`] guarantees, for contiguous and scattered memory.
     #[test]
-    fn ranges_descend_and_are_aligned() -> Result {
+    fn ranges_descending_and_aligned() -> Result {
         let allocator = allocator([4 * KIB..3 * MIB, 4 * MIB..16 * MIB + 12 * KIB])?;
         let mut held = KVec::new();
 
@@ -208,9 +208,9 @@ mod suite {
         Ok(())
     }
 
-    /// Pages of tables come from the top, and do not split other large blocks.
+    /// Page tables are allocated from the top and do not split other large blocks.
     #[test]
-    fn tables_leave_large_blocks() -> Result {
+    fn tables_keep_large_blocks() -> Result {
         let allocator = allocator_of(0..4 * MIB)?;
         let mut tables = KVec::new();
 
@@ -236,7 +236,7 @@ mod suite {
             Some(EINVAL)
         );
 
-        // There will never be that much. The hole does not count.
+        // These sizes can never be satisfied. The hole between the regions does not count.
         for size in [2 * MIB + 4 * KIB, 3 * MIB, 4 * MIB, 1 << 63] {
             for page in [PageSize::Size4K, PageSize::Size2M] {
                 assert_eq!(allocator.alloc(size, page).err(), Some(E2BIG));
@@ -244,7 +244,7 @@ mod suite {
         }
         assert_eq!(allocator.avail(), 2 * MIB);
 
-        // There is, but not now.
+        // This size can be satisfied, but not while `table` is allocated.
         let table = allocator.alloc_table()?;
         for page in [PageSize::Size4K, PageSize::Size64K] {
             assert_eq!(allocator.alloc(2 * MIB, page).err(), Some(ENOSPC));
@@ -255,9 +255,9 @@ mod suite {
         Ok(())
     }
 
-    /// Only marked memory stays allocated when the last reference is dropped.
+    /// Only memory that is marked stays allocated when the last reference is dropped.
     #[test]
-    fn kept_memory_is_not_freed() -> Result {
+    fn leak_on_drop_memory_not_freed() -> Result {
         let allocator = allocator_of(0..MIB)?;
         let first = Arc::new(allocator.alloc(12 * KIB, PageSize::Size4K)?, GFP_KERNEL)?;
         let second = allocator.alloc(64 * KIB, PageSize::Size64K)?;
@@ -272,13 +272,13 @@ mod suite {
         second.leak_on_drop();
         let address = table.address();
         drop((first, table));
-        // There is another reference to the first one.
+        // Another reference to the first allocation exists.
         assert_eq!(allocator.leaked(), 4 * KIB);
         drop((shared, other, second));
         assert_eq!(allocator.leaked(), (12 + 64 + 4) * KIB);
         assert_eq!(allocator.avail(), MIB - (12 + 64 + 4) * KIB);
 
-        // It is not allocated again, and is freed with the last handle of the allocator.
+        // The memory is not allocated again. It is freed with the last handle of the allocator.
         let rest = allocator.alloc(allocator.avail(), PageSize::Size4K)?;
         assert!(rest.ranges().all(|range| !range.contains(&address)));
         assert_eq!(allocator.alloc_table().err(), Some(ENOSPC));
@@ -295,18 +295,18 @@ mod suite {
             |regions: &[Range<VramAddress>]| VramAllocator::new(regions).err() == Some(EINVAL);
 
         assert!(refused(&[]));
-        // Empty, inverted.
+        // Empty and inverted.
         assert!(refused(&[region(MIB..MIB)]));
         assert!(refused(&[VramAddress::new(2 * MIB)..VramAddress::new(MIB)]));
-        // Not aligned at the start, or at the end.
+        // Misaligned at the start and at the end.
         assert!(refused(&[region(KIB..MIB)]));
         assert!(refused(&[region(0..MIB + KIB)]));
         assert!(refused(&[region(0..MIB), region(2 * MIB..3 * MIB + KIB)]));
-        // Overlapping, not in ascending order.
+        // Overlapping and not in ascending order.
         assert!(refused(&[region(0..2 * MIB), region(MIB..3 * MIB)]));
         assert!(refused(&[region(2 * MIB..3 * MIB), region(0..MIB)]));
         assert!(refused(&[region(0..3 * MIB), region(MIB..2 * MIB)]));
-        // Next to each other is fine.
+        // Adjacent regions are valid.
         assert!(!refused(&[region(0..MIB), region(MIB..2 * MIB)]));
 
         Ok(())
@@ -332,9 +332,9 @@ mod suite {
         Ok(())
     }
 
-    /// Tables leave the large blocks for the memory that they map.
+    /// Page tables leave large blocks free for the memory that they map.
     #[test]
-    fn tables_come_from_the_top() -> Result {
+    fn tables_allocated_from_top() -> Result {
         let allocator = allocator([0..2 * MIB, 3 * MIB..4 * MIB])?;
         let mut tables = KVec::new();
 
@@ -348,16 +348,16 @@ mod suite {
         assert_eq!(vram.ranges().count(), 1);
         drop(vram);
 
-        // The upper region is used up.
+        // The upper region is exhausted.
         let table = allocator.alloc_table()?;
         assert_eq!(table.address(), VramAddress::new(2 * MIB - 4 * KIB));
 
         Ok(())
     }
 
-    /// A page counts as zero if the last owner has said so, and no one has had it since.
+    /// A page is known to be zero if its last owner marked it so, and it was not allocated since.
     #[test]
-    fn zeroed_tables_are_known() -> Result {
+    fn alloc_table_reports_zeroed() -> Result {
         let allocator = allocator_of(0..16 * KIB)?;
         let fresh = allocator.alloc_table()?;
         assert!(!fresh.is_zero());
@@ -366,7 +366,7 @@ mod suite {
         let address = zero.address();
         zero.set_zero(true);
         drop(zero);
-        // It is preferred to pages that are higher, but not known to be zero.
+        // The allocator prefers this page to higher ones that are not known to be zero.
         drop(fresh);
         let mut zero = allocator.alloc_table()?;
         assert_eq!(zero.address(), address);
@@ -379,9 +379,9 @@ mod suite {
         Ok(())
     }
 
-    /// The owner of other memory writes it, and does not say what.
+    /// Owners of other memory write it without reporting its contents.
     #[test]
-    fn memory_is_not_known_to_be_zero() -> Result {
+    fn freed_memory_not_known_zeroed() -> Result {
         let allocator = allocator_of(0..16 * KIB)?;
         let mut tables = KVec::new();
         for _ in 0..4 {
@@ -399,7 +399,7 @@ mod suite {
         Ok(())
     }
 
-    /// Pages are counted across ranges, in the order in which they are mapped.
+    /// Runs are counted across ranges, in the order in which the pages are mapped.
     #[test]
     fn runs_continue_to_end_of_range() -> Result {
         let allocator = allocator([0..12 * KIB, 64 * KIB..80 * KIB])?;
@@ -429,7 +429,7 @@ mod suite {
     }
 
     #[test]
-    fn memory_outlives_the_handles() -> Result {
+    fn memory_outlives_handles() -> Result {
         let allocator = allocator_of(MIB..2 * MIB)?;
         let other = allocator.clone();
         let vram = allocator.alloc(64 * KIB, PageSize::Size64K)?;
@@ -442,9 +442,9 @@ mod suite {
         Ok(())
     }
 
-    /// This would not compile otherwise.
+    /// Compiles only if the types are `Send` and `Sync`.
     #[test]
-    fn types_are_send_and_sync() -> Result {
+    fn types_send_and_sync() -> Result {
         fn share(_: &(impl Send + Sync)) {}
 
         let allocator = allocator_of(0..MIB)?;

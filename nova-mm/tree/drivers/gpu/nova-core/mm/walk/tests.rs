@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests that walks of all page table formats pass.
-//!
-//! The files of the formats contain the suites that call them.
+//! Walker tests common to all page table formats. The suites are in the files of the formats.
 
 use core::{
     cell::Cell,
@@ -45,16 +43,16 @@ use crate::{
 mod v2;
 mod v3;
 
-/// The address to walk to.
+/// The virtual address to translate.
 const ADDRESS: u64 = 0xaaaa_5555_5678;
 
-/// The root. The tables of the levels below follow, one every 4 KiB.
+/// Address of the root. The tables of the lower levels follow at intervals of 4 KiB.
 const ROOT: u64 = 0x12_3456_0000;
 
-/// The table of big pages, which need not be aligned to 4 KiB.
+/// Address of the table of big pages, which need not be aligned to 4 KiB.
 const BIG_TABLE: u64 = 0x5_4321_0700;
 
-/// A page, aligned for most sizes.
+/// Address of a page, aligned for most sizes.
 const PAGE: u64 = 0x8000_0000;
 
 /// All page sizes.
@@ -62,10 +60,10 @@ const ALL_SIZES: PageSizes = PageSizes::COMMON
     .with(PageSize::Size512M)
     .with(PageSize::Size256G);
 
-/// A table in system memory.
-const FOREIGN: u64 = 0x7654_3000;
+/// Address of a table in system memory.
+const SYSMEM_TABLE: u64 = 0x7654_3000;
 
-/// Memory with tables of each level, each of which has one entry in use.
+/// Memory that contains a table of each level. Each table has one entry that is not zero.
 struct Tables<F> {
     words: KVec<(u64, u64)>,
     reads: Cell<usize>,
@@ -74,7 +72,7 @@ struct Tables<F> {
 }
 
 impl<F: Format> Tables<F> {
-    /// Creates tables of the `levels` uppermost levels, each with an entry that points to the next.
+    /// Creates the tables of the upper `levels` levels, each with an entry that points to the next.
     fn new(levels: usize) -> Result<Self> {
         let mut tables = Self {
             words: KVec::new(),
@@ -95,7 +93,7 @@ impl<F: Format> Tables<F> {
         Ok(tables)
     }
 
-    /// Creates tables of all levels except the last, and a dual entry that points to the given
+    /// Creates the tables of all levels except the last, and a dual PDE that points to the given
     /// tables.
     fn with_dual(big: Option<Pde>, small: Option<Pde>) -> Result<Self> {
         let mut tables = Self::new(F::LEVELS.len() - 1)?;
@@ -105,14 +103,14 @@ impl<F: Format> Tables<F> {
         Ok(tables)
     }
 
-    /// Sets the entry of [`ADDRESS`] in the table of a level.
+    /// Sets the entry for [`ADDRESS`] in the table of a level.
     fn set(&mut self, number: usize, words: [u64; 2]) -> Result {
         let table = ROOT + 0x1000 * usize_as_u64(number);
 
         self.set_entry(table, &F::LEVELS[number], words)
     }
 
-    /// Sets the entry of [`ADDRESS`] in the table of big pages.
+    /// Sets the entry for [`ADDRESS`] in the table of big pages.
     fn set_big(&mut self, word: u64) -> Result {
         self.set_entry(BIG_TABLE, &BIG_PAGES, [word, 0])
     }
@@ -130,7 +128,7 @@ impl<F: Format> Tables<F> {
         Ok(())
     }
 
-    /// Reads a word of a table, which is zero unless it was set.
+    /// Reads a word of a table. The word is zero if it was not set.
     fn read(&self, address: VramAddress) -> Result<u64> {
         let number = self.reads.replace(self.reads.get() + 1);
         let address = address.into_raw();
@@ -168,21 +166,21 @@ impl<F: Format> Tables<F> {
     }
 }
 
-/// Returns a pointer to the table of a level.
+/// Returns a PDE for the table of a level.
 fn vram_table(number: usize) -> Pde {
     Pde::vram(VramAddress::new(ROOT + 0x1000 * usize_as_u64(number)))
 }
 
-/// Returns a pointer to the table of big pages.
+/// Returns a PDE for the table of big pages.
 fn big_table() -> Pde {
     Pde::vram(VramAddress::new(BIG_TABLE))
 }
 
-/// Returns a pointer to a table in system memory.
-fn foreign_table(aperture: Aperture) -> Pde {
+/// Returns a PDE for a table in system memory.
+fn sysmem_table(aperture: Aperture) -> Pde {
     Pde {
         aperture,
-        ..Pde::vram(VramAddress::new(FOREIGN))
+        ..Pde::vram(VramAddress::new(SYSMEM_TABLE))
     }
 }
 
@@ -192,7 +190,7 @@ fn invalid_entries_at_any_level<F: Format>() -> Result {
         let tables = Tables::<F>::new(levels)?;
 
         tables.ensure(levels - 1, Found::Invalid)?;
-        // The walk reads one word per level, and two in the level of dual entries.
+        // The walk reads one word per level, and two at the level of dual entries.
         let dual = usize::from(levels >= F::LEVELS.len() - 1);
         ensure(tables.reads.get() == levels + dual)?;
     }
@@ -212,7 +210,7 @@ fn sparse_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// A walk finds a page at each level that can have pages. At other levels, the entry is malformed.
+/// A walk finds a PTE at each level that supports pages. At other levels, the entry is malformed.
 fn pages_at_any_level<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let mut tables = Tables::<F>::new(number + 1)?;
@@ -233,7 +231,7 @@ fn pages_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// A page of a size that the chip does not support is malformed: the GPU faults there.
+/// A PTE for a page size that the chip does not support is malformed, because the GPU faults.
 fn pages_of_chip<F: Format>(sizes: PageSizes) -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let Some(size) = level.leaf else {
@@ -257,7 +255,7 @@ fn pages_of_chip<F: Format>(sizes: PageSizes) -> Result {
     Ok(())
 }
 
-/// A page spans its size, and the addresses around it are not mapped.
+/// A PTE translates its page size, and the addresses around the page are not mapped.
 fn pages_span_size<F: Format>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         let Some(size) = level.leaf else {
@@ -279,7 +277,7 @@ fn pages_span_size<F: Format>() -> Result {
 
 /// A big page takes precedence over small pages at the same addresses.
 ///
-/// `no_small_pages` is the word of an entry of a table of big pages that disables small pages.
+/// `no_small_pages` is the word of an entry in a table of big pages that disables small pages.
 fn big_pages_precede_small<F: Format>(no_small_pages: u64) -> Result {
     let last = F::LEVELS.len() - 1;
     let small = vram_page(PAGE);
@@ -317,7 +315,7 @@ fn big_pages_precede_small<F: Format>(no_small_pages: u64) -> Result {
     Ok(())
 }
 
-/// A dual entry can point to a table of big pages without a table of small pages.
+/// A dual PDE can point to a table of big pages without a table of small pages.
 fn big_pages_alone<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let size = PageSize::Size64K;
@@ -334,25 +332,25 @@ fn system_tables_at_any_level<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
 
     for aperture in [Aperture::SysCoherent, Aperture::SysNonCoherent] {
-        let foreign = foreign_table(aperture);
+        let sysmem = sysmem_table(aperture);
 
         for number in 0..last - 1 {
             let mut tables = Tables::<F>::new(number + 1)?;
 
-            tables.set(number, [F::encode_pde(&foreign)?, 0])?;
-            tables.ensure(number, Found::SysmemTable(foreign))?;
+            tables.set(number, [F::encode_pde(&sysmem)?, 0])?;
+            tables.ensure(number, Found::SysmemTable(sysmem))?;
         }
 
-        // The table of big pages may contain a page.
-        let mut tables = Tables::<F>::with_dual(Some(foreign), Some(vram_table(last)))?;
+        // The table of big pages might map the address.
+        let mut tables = Tables::<F>::with_dual(Some(sysmem), Some(vram_table(last)))?;
         let pte = vram_page(PAGE);
         tables.set(last, [F::encode_pte(&pte, PageSize::Size4K)?, 0])?;
-        tables.ensure(last - 1, Found::SysmemTable(foreign))?;
+        tables.ensure(last - 1, Found::SysmemTable(sysmem))?;
 
-        // The table of small pages may contain a page, but matters only without a big page.
-        let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(foreign))?;
+        // The table of small pages might map the address, but is used only if no big page does.
+        let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(sysmem))?;
         let size = PageSize::Size64K;
-        tables.ensure(last - 1, Found::SysmemTable(foreign))?;
+        tables.ensure(last - 1, Found::SysmemTable(sysmem))?;
         tables.set_big(F::encode_pte(&pte, size)?)?;
         tables.ensure(last, Found::Page { pte, size })?;
     }
@@ -376,7 +374,7 @@ fn malformed_entries_at_any_level<F: Format>() -> Result {
     Ok(())
 }
 
-/// An address with more bits than the format translates is an error, not another address.
+/// An address with more bits than the format translates is an error and is not truncated.
 fn address_too_large_einval<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::new(last + 1)?;
@@ -398,7 +396,7 @@ fn address_too_large_einval<F: Format>() -> Result {
     Ok(())
 }
 
-/// The root must be aligned, and can be at any address.
+/// The root must be aligned. It can be at any address.
 fn root_misaligned_einval<F: Format>() -> Result {
     let walk_from = |root, read: &mut dyn FnMut(VramAddress) -> Result<u64>| {
         walk(
@@ -423,7 +421,7 @@ fn root_misaligned_einval<F: Format>() -> Result {
     ensure(last_read == Some(VramAddress::new(!0xfff + 8 * last)))
 }
 
-/// An error of any read ends the walk.
+/// If a read fails, the walk fails with the same error.
 fn read_error_ends_walk<F: Format>() -> Result {
     let last = F::LEVELS.len() - 1;
     let mut tables = Tables::<F>::with_dual(Some(big_table()), Some(vram_table(last)))?;

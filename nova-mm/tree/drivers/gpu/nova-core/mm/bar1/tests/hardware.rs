@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hardware fails at each point of each operation on BAR1: an access, an invalidation, or the
-//! whole device.
+//! Tests that make the hardware fail at each point of each operation on BAR1: an access, an
+//! invalidation, or the whole device.
 //!
-//! In all cases, memory that the GPU can reach is not freed. BAR1 either continues as if nothing
-//! had happened, or fails as a whole.
+//! Memory that the GPU can access must never be freed. BAR1 either continues as if there had been
+//! no failure, or fails as a whole.
 
 use super::*;
 
@@ -23,31 +23,30 @@ use crate::mm::{
 /// Size of BAR1.
 const SIZE: u64 = usize_as_u64(SZ_8M);
 
-/// BAR1 with a mapping that is used and one that was dropped. Only the mappings hold references to
-/// the memory.
-struct Scene {
+/// BAR1 with a mapping in use and a dropped one. Only the mappings hold references to the memory.
+struct Setup {
     fixture: Fixture,
     mapping: Option<Bar1Mapping>,
 }
 
-/// An operation on a [`Scene`].
-type Step = fn(&mut Scene) -> Result;
+/// An operation on a [`Setup`].
+type Op = fn(&mut Setup) -> Result;
 
-const STEPS: [Step; 6] = [
-    // These unmap the dropped mapping first.
-    |scene| scene.map(PAGE_SIZE),
-    |scene| scene.map(usize_as_u64(SZ_2M)),
-    // This needs new page tables, of big and of small pages.
-    |scene| scene.map(usize_as_u64(SZ_2M) - PAGE_SIZE),
-    |scene| match scene.mapping.take() {
+const OPS: [Op; 6] = [
+    // The next two operations unmap the dropped mapping first.
+    |setup| setup.map(PAGE_SIZE),
+    |setup| setup.map(usize_as_u64(SZ_2M)),
+    // Needs new tables of big and of small pages.
+    |setup| setup.map(usize_as_u64(SZ_2M) - PAGE_SIZE),
+    |setup| match setup.mapping.take() {
         Some(mapping) => mapping.unmap(),
         None => Ok(()),
     },
-    |scene| scene.fixture.bar1.unmap_dropped(),
-    |scene| scene.fixture.bar1.teardown(),
+    |setup| setup.fixture.bar1.unmap_dropped(),
+    |setup| setup.fixture.bar1.teardown(),
 ];
 
-impl Scene {
+impl Setup {
     fn new() -> Result<Self> {
         let config = Config {
             bar1_size: SIZE,
@@ -58,24 +57,24 @@ impl Scene {
         let vram = fixture.memory(2 * PAGE_SIZE)?;
         let mapping = fixture.map(&vram, 0, 2 * PAGE_SIZE, Access::ReadWrite)?;
         drop(fixture.map(&vram, 0, PAGE_SIZE, Access::ReadOnly)?);
-        let scene = Self {
+        let setup = Self {
             fixture,
             mapping: Some(mapping),
         };
         // Fill the TLB.
         for offset in (0..SIZE).step_by(1 << PageSize::Size4K.shift()) {
             let address = VirtualAddress::new(offset);
-            let root = scene.root();
-            let _ = scene
+            let root = setup.root();
+            let _ = setup
                 .fixture
                 .gpu
                 .translate(root, address, ModelAccess::HUB_READ);
         }
 
-        Ok(scene)
+        Ok(setup)
     }
 
-    /// Maps new memory. The mapping is dropped, so the next step unmaps it.
+    /// Maps new memory and drops the mapping, so the next operation unmaps it.
     fn map(&mut self, size: u64) -> Result {
         let vram = self.fixture.memory(size)?;
 
@@ -89,13 +88,13 @@ impl Scene {
     }
 }
 
-/// Fails if the GPU can reach free memory of `vram`.
-fn ensure_apart(gpu: &SoftGpu, root: VramAddress, vram: &VramAllocator) -> Result {
+/// Fails if the GPU can access free memory of `vram`.
+fn ensure_free_unreachable(gpu: &GpuModel, root: VramAddress, vram: &VramAllocator) -> Result {
     gpu.drain();
     let free = vram.alloc(vram.avail(), PageSize::Size4K)?;
     let is_free = |address: VramAddress| free.ranges().any(|range| range.contains(&address));
 
-    for table in gpu.reach(root)? {
+    for table in gpu.reachable_tables(root)? {
         ensure!(!is_free(table.address));
     }
     for offset in (0..SIZE).step_by(1 << PageSize::Size4K.shift()) {
@@ -111,102 +110,104 @@ fn ensure_apart(gpu: &SoftGpu, root: VramAddress, vram: &VramAllocator) -> Resul
     Ok(())
 }
 
-/// Lets the access after `skip` others fail in a step. Returns whether BAR1 could no longer be used
-/// after that; [`None`] if the step makes fewer accesses.
-fn fail(step: Step, direction: Direction, skip: u64) -> Result<Option<bool>> {
-    let mut scene = Scene::new()?;
-    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
-    let root = scene.root();
+/// Makes one access of an operation fail: the one after `skip` others. Returns whether that made
+/// BAR1 unusable, or [`None`] if the operation makes fewer accesses.
+fn fail_access(op: Op, direction: Direction, skip: u64) -> Result<Option<bool>> {
+    let mut setup = Setup::new()?;
+    let (gpu, vram) = (setup.fixture.gpu.clone(), setup.fixture.vram.clone());
+    let root = setup.root();
 
     gpu.fail_access(direction, skip);
-    let result = step(&mut scene);
+    let result = op(&mut setup);
     if !gpu.has_failed() {
         result?;
         return Ok(None);
     }
     ensure!(matches!(result, Ok(()) | Err(EIO)));
-    ensure_apart(&gpu, root, &vram)?;
+    ensure_free_unreachable(&gpu, root, &vram)?;
 
-    // Again, while the hardware works.
-    let again = step(&mut scene);
+    // Repeat the operation now that the hardware works.
+    let again = op(&mut setup);
     ensure!(matches!(again, Ok(()) | Err(EIO)));
-    ensure_apart(&gpu, root, &vram)?;
-    let torn_down = scene.fixture.bar1.teardown();
+    ensure_free_unreachable(&gpu, root, &vram)?;
+    let torn_down = setup.fixture.bar1.teardown();
     ensure!(matches!(torn_down, Ok(()) | Err(EIO)));
     if torn_down.is_ok() {
         ensure_eq!(again, Ok(()));
-        ensure!(scene.fixture.root_is_empty());
-        drop(scene);
+        ensure!(setup.fixture.root_is_empty());
+        drop(setup);
         ensure_eq!(vram.avail(), vram.size());
     } else {
-        drop(scene);
-        ensure_apart(&gpu, root, &vram)?;
+        drop(setup);
+        ensure_free_unreachable(&gpu, root, &vram)?;
     }
     gpu.check_clean()?;
 
     Ok(Some(torn_down.is_err()))
 }
 
-/// Lets the invalidation after `skip` others time out in a step. Returns whether there was one.
-fn hang(step: Step, skip: u32) -> Result<bool> {
-    let mut scene = Scene::new()?;
-    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
-    let root = scene.root();
+/// Makes one invalidation of an operation time out: the one after `skip` others. Returns whether
+/// the operation got that far.
+fn hang_invalidation(op: Op, skip: u32) -> Result<bool> {
+    let mut setup = Setup::new()?;
+    let (gpu, vram) = (setup.fixture.gpu.clone(), setup.fixture.vram.clone());
+    let root = setup.root();
 
     gpu.reset_counts();
     gpu.hang_invalidate(skip);
-    let result = step(&mut scene);
+    let result = op(&mut setup);
     let has_hung = gpu.counts().invalidates > u64::from(skip);
     if has_hung {
-        // Later invalidations of the same step are not attempted.
+        // The operation does not attempt later invalidations.
         ensure!(matches!(result, Ok(()) | Err(ETIMEDOUT) | Err(EIO)));
         ensure_eq!(gpu.counts().invalidates, u64::from(skip) + 1);
-        ensure_apart(&gpu, root, &vram)?;
+        ensure_free_unreachable(&gpu, root, &vram)?;
     } else {
         result?;
     }
 
     gpu.recover();
     if !has_hung {
-        // The teardown invalidates once more.
-        let _ = scene.fixture.bar1.teardown();
+        // The teardown issues another invalidation.
+        let _ = setup.fixture.bar1.teardown();
         gpu.recover();
     }
-    scene.fixture.bar1.teardown()?;
-    ensure!(scene.fixture.root_is_empty());
-    drop(scene);
+    setup.fixture.bar1.teardown()?;
+    ensure!(setup.fixture.root_is_empty());
+    drop(setup);
     ensure_eq!(vram.avail(), vram.size());
     gpu.check_clean()?;
 
     Ok(has_hung)
 }
 
-/// Unbinds the device after `skip` uses of BAR0 in a step. Returns whether the step noticed.
-fn unbind(step: Step, skip: u64) -> Result<bool> {
-    let mut scene = Scene::new()?;
-    let (gpu, vram) = (scene.fixture.gpu.clone(), scene.fixture.vram.clone());
-    let root = scene.root();
+/// Unbinds the device after `skip` uses of BAR0 in an operation. Returns whether the operation
+/// noticed.
+fn unbind(op: Op, skip: u64) -> Result<bool> {
+    let mut setup = Setup::new()?;
+    let (gpu, vram) = (setup.fixture.gpu.clone(), setup.fixture.vram.clone());
+    let root = setup.root();
 
     gpu.unbind_after(Some(skip));
     let before = gpu.sections();
-    let result = step(&mut scene);
+    let result = op(&mut setup);
     if gpu.sections() - before <= skip {
         result?;
         return Ok(false);
     }
-    // After an interrupted update, later jobs of the step fail with `EIO`.
+    // After an interrupted update, later jobs of the operation fail with `EIO`.
     ensure!(matches!(result, Err(ENODEV) | Err(EIO)));
-    ensure_apart(&gpu, root, &vram)?;
+    ensure_free_unreachable(&gpu, root, &vram)?;
 
     gpu.reset_counts();
-    if let Some(mapping) = &scene.mapping {
+    if let Some(mapping) = &setup.mapping {
         ensure_eq!(mapping.read32(0), Err(ENODEV));
     }
-    ensure!(scene.map(PAGE_SIZE).is_err());
-    ensure!(scene.fixture.bar1.teardown().is_err());
+    ensure!(setup.map(PAGE_SIZE).is_err());
+    ensure!(setup.fixture.bar1.teardown().is_err());
     ensure_eq!(gpu.counts().total(), 0);
-    drop(scene);
-    ensure_apart(&gpu, root, &vram)?;
+    drop(setup);
+    ensure_free_unreachable(&gpu, root, &vram)?;
     gpu.check_clean()?;
 
     Ok(true)
@@ -217,10 +218,10 @@ mod suite {
     use super::*;
 
     #[test]
-    fn each_invalidation_times_out() -> Result {
-        for step in STEPS {
+    fn invalidate_timeout_at_each_point() -> Result {
+        for op in OPS {
             let mut skip = 0;
-            while hang(step, skip)? {
+            while hang_invalidation(op, skip)? {
                 skip += 1;
             }
             assert!(skip > 0);
@@ -230,13 +231,13 @@ mod suite {
     }
 
     #[test]
-    fn each_access_fails() -> Result {
+    fn access_failure_at_each_point() -> Result {
         let mut lost = [0, 0];
         for direction in [Direction::Write, Direction::Read] {
-            for step in STEPS {
-                // Most writes fill tables that are not linked yet.
+            for op in OPS {
+                // Most writes fill tables that are not linked yet, so test only some of these.
                 for number in (0..).filter(|number| number % 512 < 20 || number % 512 > 500) {
-                    let Some(is_lost) = fail(step, direction, number)? else {
+                    let Some(is_lost) = fail_access(op, direction, number)? else {
                         break;
                     };
                     lost[usize::from(is_lost)] += 1;
@@ -249,10 +250,10 @@ mod suite {
     }
 
     #[test]
-    fn unbound_at_each_point() -> Result {
-        for step in STEPS {
+    fn unbind_at_each_point() -> Result {
+        for op in OPS {
             let mut skip = 0;
-            while unbind(step, skip)? {
+            while unbind(op, skip)? {
                 skip += 1;
             }
             assert!(skip > 0);

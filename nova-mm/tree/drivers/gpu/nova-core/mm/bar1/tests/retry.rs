@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the location of BAR1, of the allocation of its addresses, and of unmapping when the
+//! Tests of the location of BAR1, of the allocation of its addresses, and of unmapping after the
 //! firmware has changed an entry.
 
 use super::*;
 
 use crate::mm::bar1::find_resource;
 
-/// Number of mappings of 2 MiB.
+/// Number of 2 MiB mappings.
 const COUNT: usize = 4;
 
 const LARGE: u64 = usize_as_u64(SZ_2M);
 
-/// A table of the firmware in which each 2 MiB of BAR1 have an entry.
+/// Directory of the firmware with one entry for each 2 MiB of BAR1.
 const DIRECTORY: u64 = FIRMWARE + 0x2000;
 
-/// Creates a BAR1 whose directories are the firmware's.
+/// Creates a BAR1 whose directories belong to the firmware.
 fn fixture() -> Result<Fixture> {
     let config = Config::default();
     let tables = [FIRMWARE, FIRMWARE + 0x1000, DIRECTORY];
@@ -46,7 +46,7 @@ fn mappings(fixture: &Fixture) -> Result<KVec<Bar1Mapping>> {
     Ok(mappings)
 }
 
-/// Returns the address of the word that maps the large page of a mapping, or points to its table.
+/// Returns the address of the word that maps the large page of a mapping or points to its table.
 fn entry(mapping: &Bar1Mapping) -> VramAddress {
     let entry = DIRECTORY + mapping.address().into_raw() / LARGE * 16;
 
@@ -58,7 +58,7 @@ fn entry(mapping: &Bar1Mapping) -> VramAddress {
 }
 
 impl Fixture {
-    /// Returns how many entries the firmware's last directory has.
+    /// Returns the number of entries in the firmware's last directory.
     fn entries(&self) -> usize {
         let word = |index: u64| VramAddress::new(DIRECTORY + index * 8);
 
@@ -73,7 +73,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn resource_follows_bar0() {
+    fn find_resource_after_bar0() {
         let find = |sizes: [u64; 3]| {
             find_resource(|number| {
                 let index = usize::try_from(number)?;
@@ -82,7 +82,7 @@ mod suite {
         };
 
         assert_eq!(find([16 << 20, 256 << 20, 0]), Ok((1, 256 << 20)));
-        // The second half of a BAR0 of 64 bits has no size.
+        // The second half of a 64-bit BAR0 has no size.
         assert_eq!(find([16 << 20, 0, 256 << 20]), Ok((2, 256 << 20)));
         assert_eq!(find([16 << 20, 256 << 20, 32 << 20]), Ok((1, 256 << 20)));
         assert_eq!(find([16 << 20, 0, 0]), Err(ENODEV));
@@ -90,7 +90,7 @@ mod suite {
     }
 
     #[test]
-    fn unusable_size_fails() -> Result {
+    fn new_unusable_size_einval() -> Result {
         let fixture = Fixture::new()?;
         let new = |size| {
             let (hw, vram) = (fixture.hw.clone(), fixture.vram.clone());
@@ -109,9 +109,9 @@ mod suite {
         Ok(())
     }
 
-    /// The console is at the start of BAR1, so these addresses are used last.
+    /// The firmware's console is at the start of BAR1, so the driver allocates from the end.
     #[test]
-    fn start_is_used_last() -> Result {
+    fn map_uses_start_last() -> Result {
         let fixture = Fixture::new()?;
         let size = Config::default().bar1_size;
         let vram = fixture.memory(LARGE)?;
@@ -129,16 +129,16 @@ mod suite {
         Ok(())
     }
 
-    /// Whatever has been mapped before.
+    /// A mapping of at least 2 MiB is aligned to 2 MiB regardless of earlier mappings.
     #[test]
-    fn large_mapping_is_aligned() -> Result {
+    fn map_large_aligned() -> Result {
         let fixture = Fixture::new()?;
         let vram = fixture.memory(2 * LARGE)?;
         let small = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
         fixture.gpu.reset_counts();
         let large = fixture.map(&vram, 0, 2 * LARGE, Access::ReadWrite)?;
         assert_eq!(large.address().into_raw() % LARGE, 0);
-        // One word for each 2 MiB, rather than a table.
+        // One word per 2 MiB is written instead of a table.
         assert_eq!(fixture.gpu.counts().pramin_writes, 2);
         // One page less than 2 MiB needs no alignment.
         let medium = fixture.map(&vram, 0, LARGE - PAGE_SIZE, Access::ReadWrite)?;
@@ -150,9 +150,9 @@ mod suite {
         Ok(())
     }
 
-    /// Whichever entry has changed, all other mappings are unmapped, and later calls retry it.
+    /// A changed entry blocks only its own mapping: all others are unmapped, and later calls retry.
     #[test]
-    fn unmap_dropped_continues_after_error() -> Result {
+    fn unmap_dropped_error_continues() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
 
@@ -185,11 +185,11 @@ mod suite {
     }
 
     #[test]
-    fn failed_unmap_is_retried() -> Result {
+    fn unmap_failure_retried() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
 
-        // By the next operation, whichever it is.
+        // Each kind of operation retries the unmap first.
         for next in 0..3 {
             let vram = fixture.memory(PAGE_SIZE)?;
             let mapping = fixture.map(&vram, 0, PAGE_SIZE, Access::ReadWrite)?;
@@ -217,9 +217,9 @@ mod suite {
         fixture.gpu.check_clean()
     }
 
-    /// Each call waits for the GPU once, not once for each mapping.
+    /// Each call waits for the GPU once instead of once per mapping.
     #[test]
-    fn hung_gpu_is_waited_for_once() -> Result {
+    fn unmap_dropped_waits_for_hung_gpu_once() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
         let mappings = mappings(&fixture)?;
@@ -235,7 +235,7 @@ mod suite {
             assert_eq!(fixture.entries(), COUNT - 1);
             assert_eq!(fixture.vram.avail(), held);
         }
-        // Page tables are not changed before the GPU answers.
+        // Page tables stay unchanged until the GPU responds.
         let counts = fixture.gpu.counts();
         assert_eq!(counts.total(), counts.trigger_polls);
 
@@ -248,7 +248,7 @@ mod suite {
     }
 
     #[test]
-    fn teardown_continues_after_error() -> Result {
+    fn teardown_error_continues() -> Result {
         for changed in 0..COUNT {
             let fixture = fixture()?;
             let before = fixture.vram.avail();
@@ -256,7 +256,7 @@ mod suite {
             let at = entry(&mappings[changed]);
             let old = fixture.gpu.vram_read64(at);
             fixture.gpu.vram_write64(at, 0);
-            // One failed to unmap, one was dropped, and the others still exist.
+            // One mapping failed to unmap, one was dropped, and the others still exist.
             let busy = mappings.remove(changed)?;
             assert_eq!(busy.unmap(), Err(EBUSY));
             drop(mappings.pop());
@@ -287,7 +287,7 @@ mod suite {
         Ok(())
     }
 
-    /// The error is that of the mapping whose addresses would have been needed.
+    /// A map that lacks addresses fails with the error of the busy mapping that occupies them.
     #[test]
     fn busy_mapping_keeps_addresses() -> Result {
         let fixture = fixture()?;
@@ -309,9 +309,9 @@ mod suite {
         fixture.bar1.teardown()
     }
 
-    /// A map that changed nothing leaves neither work for later nor addresses in use.
+    /// A failed map that changed nothing leaves no pending work and no addresses in use.
     #[test]
-    fn failed_map_leaves_nothing() -> Result {
+    fn map_failure_leaves_no_work() -> Result {
         let fixture = fixture()?;
         let before = fixture.vram.avail();
         let vram = fixture.memory(PAGE_SIZE)?;

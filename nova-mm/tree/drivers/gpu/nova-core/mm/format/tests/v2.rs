@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the format of MMU version 2.
+//! Tests of the page table format of MMU v2.
 //!
-//! Words are composed by hand from the published bit positions, not by the format.
+//! The expected words are composed by hand from the published bit positions, independently of the
+//! format.
 
 use kernel::prelude::*;
 
@@ -34,13 +35,13 @@ use crate::{
     },
 };
 
-/// The format. Its trait is not imported, because [`Format`] has functions of the same names.
+/// The format. Its trait is not imported because [`Format`] has functions with the same names.
 const FORMAT: &dyn format::MmuFormat = &MmuV2;
 
-/// Width of an address of VRAM or peer memory: the page number has 25 bits.
+/// Width of a VRAM or peer address: the page number has 25 bits.
 const VRAM_BITS: u32 = 37;
 
-/// Width of an address of system memory: the page number has 46 bits.
+/// Width of a system memory address: the page number has 46 bits.
 const SYS_BITS: u32 = 58;
 
 fn table(aperture: Aperture, address: u64, volatile: bool) -> Pde {
@@ -75,7 +76,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn chips_have_format() {
+    fn mmu_format_of_chips() {
         for &chipset in Chipset::ALL {
             let format = format::mmu_format(chipset);
             let own = format.encode_own_pde(VramAddress::new(0x1234_5000));
@@ -158,19 +159,19 @@ mod suite {
         // The same with VOL, bit 3.
         let volatile = table(Aperture::Vram, 0x1234_5000, true);
         assert_eq!(MmuV2::encode_pde(&volatile), Ok(0x123_450a));
-        // The highest page: 25 bits of ones in 32:8.
+        // The highest page: 25 ones in 32:8.
         let last = table(Aperture::Vram, 0x1f_ffff_f000, false);
         assert_eq!(MmuV2::encode_pde(&last), Ok(0x1_ffff_ff02));
     }
 
     #[test]
     fn pde_system_words() {
-        // Page 1 at bit 8; APERTURE 2, or 3 for not coherent, at bit 1.
+        // Page 1 at bit 8; APERTURE 2, or 3 for non-coherent memory, at bit 1.
         let coherent = table(Aperture::SysCoherent, 0x1000, false);
         assert_eq!(MmuV2::encode_pde(&coherent), Ok(0x104));
         let non_coherent = table(Aperture::SysNonCoherent, 0x1000, false);
         assert_eq!(MmuV2::encode_pde(&non_coherent), Ok(0x106));
-        // The highest page, 46 bits of ones in 53:8, with VOL.
+        // The highest page, 46 ones in 53:8, with VOL.
         let last = table(Aperture::SysCoherent, 0x3ff_ffff_ffff_f000, true);
         assert_eq!(MmuV2::encode_pde(&last), Ok(0x3f_ffff_ffff_ff0c));
         assert_eq!(decode_pde(0x3f_ffff_ffff_ff0c), Entry::Table(last));
@@ -188,19 +189,19 @@ mod suite {
             MmuV2::encode_dual(Some(&big), Some(&small)),
             Ok([0x123_4562, 0x123_4502])
         );
-        // The highest of all: 50 bits of ones in 53:4, APERTURE 3, VOL.
+        // The highest address: 50 ones in 53:4, APERTURE 3, VOL.
         let last = table(Aperture::SysNonCoherent, 0x3ff_ffff_ffff_ff00, true);
         assert_eq!(
             MmuV2::encode_dual(Some(&last), None),
             Ok([0x3f_ffff_ffff_fffe, 0])
         );
-        // The highest of VRAM: 29 bits of ones in 32:4.
+        // The highest VRAM address: 29 ones in 32:4.
         let last = table(Aperture::Vram, 0x1f_ffff_ff00, false);
         assert_eq!(
             MmuV2::encode_dual(Some(&last), None),
             Ok([0x1_ffff_fff2, 0])
         );
-        // Bit 9 of the address of a big table is bit 5, which in a PDE is NO_ATS.
+        // Bit 9 of the address of a big table is stored in bit 5, which is NO_ATS in a PDE.
         let big = Pde::vram(VramAddress::new(0x200));
         let directory = Pde {
             no_ats: true,
@@ -210,7 +211,7 @@ mod suite {
         assert_eq!(decode_pde(0x22), Entry::Table(directory));
     }
 
-    /// NO_ATS is bit 5 of an entry of one word. The driver leaves it clear, firmware may set it.
+    /// NO_ATS is bit 5 of a one-word PDE. The driver never sets it, but firmware may.
     #[test]
     fn pde_no_ats() -> Result {
         let own = MmuV2::own_table(VramAddress::new(0x1234_5000));
@@ -230,7 +231,7 @@ mod suite {
         assert_eq!(decode_pde(0x20), Entry::Invalid);
         assert_eq!(decode_pde(0x28), Entry::Sparse);
 
-        // A dual entry has no bit for it.
+        // A dual PDE has no NO_ATS bit.
         assert_eq!(MmuV2::encode_dual(Some(&no_ats), None), Err(EINVAL));
         assert_eq!(MmuV2::encode_dual(None, Some(&no_ats)), Err(EINVAL));
         assert_eq!(decode_dual([0x20, 0]), Entry::Malformed);
@@ -240,16 +241,16 @@ mod suite {
         Ok(())
     }
 
-    /// Bits 63:54, 7:6 and 4 of an entry of one word have no published meaning.
+    /// Bits 63:54, 7:6 and 4 of a one-word PDE have no published meaning.
     #[test]
     fn pde_unknown_attributes() -> Result {
         tests::unknown_attributes_round_trip::<MmuV2>(0xffc0_0000_0000_00d0)?;
 
-        // Reads that do not reach the memory return words that are malformed.
+        // Failed reads return words that are malformed.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
             assert_eq!(decode_pde(word), Entry::Malformed);
         }
-        // So are addresses above 128 GiB, with and without unknown attributes.
+        // Addresses of 128 GiB and above are malformed, with and without unknown attributes.
         assert_eq!(decode_pde(0x2_0123_4502), Entry::Malformed);
         assert_eq!(decode_pde(0x20_0000_0123_4542), Entry::Malformed);
 
@@ -271,7 +272,7 @@ mod suite {
             }),
             Ok(0x123_4541)
         );
-        // The highest page: 25 bits of ones in 32:8.
+        // The highest page: 25 ones in 32:8.
         assert_eq!(
             encode(&page(Aperture::Vram, 0x1f_ffff_f000)),
             Ok(0x1_ffff_ff01)
@@ -335,11 +336,11 @@ mod suite {
             ..page(Aperture::SysCoherent, 0x1234_5000)
         };
 
-        // APERTURE 1, which in a PDE is VRAM; 5 in 35:33.
+        // APERTURE 1, which means VRAM in a PDE; 5 in 35:33.
         assert_eq!(encode(&peer), Ok(0xa_0123_4503));
         // APERTURE 2 and VOL.
         assert_eq!(encode(&coherent), Ok(0x123_450d));
-        // APERTURE 3; the highest page, 46 bits of ones in 53:8.
+        // APERTURE 3; the highest page, 46 ones in 53:8.
         let last = page(Aperture::SysNonCoherent, 0x3ff_ffff_ffff_f000);
         assert_eq!(encode(&last), Ok(0x3f_ffff_ffff_ff07));
     }
@@ -348,7 +349,7 @@ mod suite {
     fn pte_large_words() -> Result {
         let encode = |address, size| MmuV2::encode_pte(&page(Aperture::Vram, address), size);
 
-        // The same fields as in a PTE of 4 KiB, with zeroes for the offset in the page.
+        // The fields are those of a 4 KiB PTE; the bits of the offset in the page are zero.
         assert_eq!(encode(0x1234_0000, PageSize::Size64K), Ok(0x123_4001));
         assert_eq!(encode(0x1_2340_0000, PageSize::Size2M), Ok(0x1234_0001));
         assert_eq!(encode(0x6000_0000, PageSize::Size512M), Ok(0x600_0001));
@@ -373,28 +374,28 @@ mod suite {
 
     #[test]
     fn decode_stray_bits_malformed() {
-        // Without an aperture: an address, or an attribute.
+        // An address or an attribute without an aperture.
         assert_eq!(decode_pde(0x100), Entry::Malformed);
         assert_eq!(decode_pde(0x10), Entry::Malformed);
         assert_eq!(decode_dual([0, 8]), Entry::Malformed);
         assert_eq!(decode_dual([8, 0x123_4502]), Entry::Malformed);
         assert_eq!(decode_dual([0, 0x123_4503]), Entry::Malformed);
-        // Without VALID: an address, or READ_ONLY.
+        // An address or READ_ONLY without VALID.
         assert_eq!(decode_pte(0x123_4500), Entry::Malformed);
         assert_eq!(decode_pte(0x40), Entry::Malformed);
         // ENCRYPTED, bit 4.
         assert_eq!(decode_pte(0x123_4511), Entry::Malformed);
-        // COMPTAGLINE, 55:36; a peer for VRAM.
+        // COMPTAGLINE, 55:36, and a peer number for VRAM.
         assert_eq!(decode_pte(0x10_0123_4501), Entry::Malformed);
         assert_eq!(decode_pte(0x80_0000_0123_4501), Entry::Malformed);
         assert_eq!(decode_pte(0x2_0123_4501), Entry::Malformed);
-        // KIND 7, which is not a kind.
+        // KIND 7 is not valid.
         assert_eq!(decode_pte(0x700_0000_0123_4501), Entry::Malformed);
-        // A page of 2 MiB that is not aligned.
+        // A misaligned 2 MiB page.
         assert_eq!(decode_dual([0x123_4501, 0]), Entry::Malformed);
     }
 
-    /// Bit 0 of a directory entry does not mark it invalid. It makes it a writable page at VRAM
+    /// Bit 0 of an invalid PDE must be clear. If it is set, the entry is a writable page at VRAM
     /// address zero.
     #[test]
     fn invalid_pde_bit_0_clear() -> Result {
@@ -410,13 +411,13 @@ mod suite {
         Ok(())
     }
 
-    /// Entries that do not point to a table in VRAM, but are not invalid either.
+    /// Valid entries that do not point to a table in VRAM.
     #[test]
     fn decode_other_than_vram_table() {
         let big = Pde::vram(VramAddress::new(0x1234_5600));
         let sys = table(Aperture::SysCoherent, 0x1000, false);
 
-        // A page in the two levels that can have pages, and in the levels that cannot.
+        // A PTE in the two levels that support pages, and in the levels that do not.
         assert_eq!(
             decode_dual([0x1234_0001, 0]),
             Entry::Page(page(Aperture::Vram, 0x1_2340_0000))
@@ -449,7 +450,7 @@ mod suite {
 
     #[test]
     fn encode_address_too_large_einval() {
-        // The first address above 128 GiB of VRAM, and above 58 bits of system memory.
+        // The first addresses above 128 GiB of VRAM and above 58 bits of system memory.
         let vram = page(Aperture::Vram, 0x20_0000_0000);
         let peer = page(Aperture::Peer, 0x20_0000_0000);
         let sys = page(Aperture::SysCoherent, 0x400_0000_0000_0000);
@@ -523,7 +524,7 @@ mod suite {
         ];
         tests::runs_have_words(FORMAT, Aperture::Vram, &runs)?;
 
-        // APERTURE 1; the same bits, and the number of the GPU, 5, in 35:33.
+        // APERTURE 1; the same bits, and the number of the peer GPU, 5, in 35:33.
         let runs = [
             GoldenRun {
                 size: PageSize::Size4K,
@@ -605,7 +606,7 @@ mod suite {
         Ok(())
     }
 
-    /// The words of a page with each attribute of a mapping.
+    /// The words of PTEs with each attribute of a mapping.
     #[test]
     fn run_attributes() -> Result {
         let plain = PageAttributes::default();
@@ -655,7 +656,7 @@ mod suite {
             assert_eq!(encode(attributes), Ok(word));
         }
 
-        // KIND has 8 bits. 7 is not a kind.
+        // KIND has 8 bits. 7 is not valid.
         for number in 0..=u8::MAX {
             let kind = PteKind::from(number);
             let word = 0x123_4501 | u64::from(number) << 56;
@@ -674,7 +675,7 @@ mod suite {
     fn own_table_words() {
         let table = VramAddress::new(0x1234_5000);
         let big = VramAddress::new(0x1234_5600);
-        // The last tables of VRAM, and the first address after them.
+        // The last possible tables in VRAM, and the first addresses after them.
         let last = VramAddress::new(0x1f_ffff_f000);
         let last_big = VramAddress::new(0x1f_ffff_ff00);
         let end = VramAddress::new(0x20_0000_0000);
@@ -736,7 +737,7 @@ mod suite {
     }
 
     #[test]
-    fn every_bit_matters() -> Result {
-        tests::every_bit_matters::<MmuV2>()
+    fn decode_every_bit() -> Result {
+        tests::decode_every_bit::<MmuV2>()
     }
 }

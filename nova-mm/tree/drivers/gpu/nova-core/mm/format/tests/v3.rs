@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the format of MMU version 3.
+//! Tests of the page table format of MMU v3.
 //!
-//! Words are composed by hand from the published bit positions, not by the format.
+//! The expected words are composed by hand from the published bit positions, independently of the
+//! format.
 
 use kernel::prelude::*;
 
@@ -31,16 +32,16 @@ use crate::mm::{
     },
 };
 
-/// The format. Its trait is not imported, because [`Format`] has functions of the same names.
+/// The format. Its trait is not imported because [`Format`] has functions with the same names.
 const FORMAT: &dyn format::MmuFormat = &MmuV3;
 
-/// Width of an address of VRAM: the only published field for VRAM ends at bit 39.
+/// Width of a VRAM address: the only published field for VRAM ends at bit 39.
 const VRAM_BITS: u32 = 40;
 
-/// Width of an address of system memory or peer memory: the field ends at bit 51.
+/// Width of a system memory or peer address: the field ends at bit 51.
 const SYS_BITS: u32 = 52;
 
-/// The names of the values of PCF in a valid PTE, in order.
+/// Names of the PCF values of a valid PTE, in numerical order.
 const PTE_PCF: [&str; 32] = [
     "REGULAR_RW_ATOMIC_CACHED_ACE",
     "REGULAR_RW_ATOMIC_UNCACHED_ACE",
@@ -128,7 +129,7 @@ mod suite {
 
     #[test]
     fn pde_vram_words() {
-        // The address in its place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
+        // The address in place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
         let own = MmuV3::own_table(VramAddress::new(0x12_3456_7000));
         assert_eq!(MmuV3::encode_pde(&own), Ok(0x12_3456_7012));
         // The highest page: ones in 39:12.
@@ -149,7 +150,7 @@ mod suite {
 
     #[test]
     fn dual_words() {
-        // The addresses in their places, big from bit 8; APERTURE 1; PCF 2.
+        // The addresses in place, for the big table from bit 8; APERTURE 1; PCF 2.
         let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
         let small = MmuV3::own_table(VramAddress::new(0x1234_5000));
 
@@ -159,7 +160,7 @@ mod suite {
             MmuV3::encode_dual(Some(&big), Some(&small)),
             Ok([0x1234_5612, 0x1234_5012])
         );
-        // The highest of all: ones in 51:8; APERTURE 3; PCF 3.
+        // The highest address: ones in 51:8; APERTURE 3; PCF 3.
         let last = table(Aperture::SysNonCoherent, 0xf_ffff_ffff_ff00, true, true);
         assert_eq!(
             MmuV3::encode_dual(Some(&last), None),
@@ -169,8 +170,8 @@ mod suite {
 
     #[test]
     fn pde_pcf() {
-        // From bit 3 up: uncached, no ATS. The third bit has no published meaning, so entries keep
-        // it if they point to a directory.
+        // Bit 0 of PCF is uncached, bit 1 is no ATS. Bit 2 has no published meaning, so PDEs that
+        // point to a directory preserve it.
         for pcf in 0..8 {
             let pde = table(Aperture::Vram, 0x1000, pcf & 1 != 0, pcf & 2 != 0);
             let valid = Entry::Table(Pde {
@@ -209,7 +210,7 @@ mod suite {
                 no_access_counting: name.contains("_ACD"),
                 ..page(Aperture::Vram, 0x1234_5000)
             };
-            // The address in its place; PCF at bit 3; VALID, bit 0.
+            // The address in place; PCF at bit 3; VALID, bit 0.
             let word = 0x1234_5001 | pcf << 3;
 
             assert_eq!(MmuV3::encode_pte(&pte, PageSize::Size4K), Ok(word));
@@ -225,7 +226,7 @@ mod suite {
             let entry = match pcf {
                 0 => Entry::Invalid,
                 1 => Entry::Sparse,
-                // 2 is "mapping nowhere", and only big pages can have 3.
+                // 2 is "mapping nowhere", and 3 is valid only for big pages.
                 _ => Entry::Malformed,
             };
 
@@ -267,7 +268,7 @@ mod suite {
             ..plain
         };
 
-        // The address in its place; PCF 0x10, or 0x14 for read-only, at bit 3; VALID, bit 0.
+        // The address in place; PCF 0x10, or 0x14 for read-only, at bit 3; VALID, bit 0.
         assert_eq!(encode(&plain), Ok(0x12_3456_7081));
         assert_eq!(encode(&read_only), Ok(0x12_3456_70a1));
         // KIND 6 at bit 8.
@@ -292,9 +293,9 @@ mod suite {
             ..page(Aperture::SysCoherent, 0x1234_5000)
         };
 
-        // APERTURE 1, which in a PDE is VRAM; 5 in 63:61.
+        // APERTURE 1, which means VRAM in a PDE; 5 in 63:61.
         assert_eq!(encode(&peer), Ok(0xa000_0000_1234_5083));
-        // The address is as wide as in system memory: ones in 51:12; 7 in 63:61.
+        // Peer addresses are as wide as system memory addresses: ones in 51:12; 7 in 63:61.
         let last_peer = Pte {
             peer: 7,
             ..page(Aperture::Peer, 0xf_ffff_ffff_f000)
@@ -336,7 +337,7 @@ mod suite {
 
     #[test]
     fn sparse_words() -> Result {
-        // PCF 3, sparse and ATS not allowed, as in entries that point to tables; PCF 1 in a PTE.
+        // PCF 3, sparse and no ATS, in PDEs; PCF 1 in PTEs.
         assert_eq!(FORMAT.encode_sparse(EntryType::Pde), [0x18, 0]);
         assert_eq!(FORMAT.encode_sparse(EntryType::Dual), [0x18, 0]);
         assert_eq!(FORMAT.encode_sparse(EntryType::Pte), [8, 0]);
@@ -345,13 +346,12 @@ mod suite {
         tests::sparse_round_trips::<MmuV3>()
     }
 
-    /// Bits 63:52, 11:6 and 5 of an entry of one word, the last of which is a bit of PCF, have no
-    /// published meaning.
+    /// Bits 63:52, 11:6 and 5 of a one-word PDE have no published meaning. Bit 5 belongs to PCF.
     #[test]
     fn pde_unknown_attributes() -> Result {
         tests::unknown_attributes_round_trip::<MmuV3>(0xfff0_0000_0000_0fe0)?;
 
-        // PCF 4 and 7 are unknown attributes; 8 is a bit of the word above PCF.
+        // PCF 4 and 7 contain unknown attributes; 8 is a bit of the word above PCF.
         for (pcf, known) in [(4, 0), (7, 3), (8, 0)] {
             let pde = Pde {
                 unknown: (pcf & !3) << 3,
@@ -362,7 +362,7 @@ mod suite {
             assert_eq!(decode_pde(0x1002 | pcf << 3), Entry::Table(pde));
             assert_eq!(decode_pde(pcf << 3), Entry::Malformed);
         }
-        // Reads that do not reach the memory return words that are malformed.
+        // Failed reads return words that are malformed.
         for word in [u64::MAX, 0xbad0_ac01_bad0_ac01, 0xbadf_1002_badf_1002] {
             assert_eq!(decode_pde(word), Entry::Malformed);
         }
@@ -370,7 +370,7 @@ mod suite {
         Ok(())
     }
 
-    /// PCF has 5 bits in a page. The next bit is the lowest one of KIND.
+    /// PCF of a PTE has 5 bits. The next bit is the lowest bit of KIND.
     #[test]
     fn pte_pcf_ends_at_kind() {
         let kind_1 = Pte {
@@ -384,25 +384,25 @@ mod suite {
 
     #[test]
     fn decode_stray_bits_malformed() {
-        // Without an aperture or VALID: an address.
+        // An address without an aperture or VALID.
         assert_eq!(decode_pde(0x1000), Entry::Malformed);
         assert_eq!(decode_pte(0x1000), Entry::Malformed);
-        // In the half for small pages: sparse, or the bit that makes an entry a page.
+        // The half for small pages: sparse, or with the bit that marks a PTE.
         assert_eq!(decode_dual([0, 0x18]), Entry::Malformed);
         assert_eq!(decode_dual([0, 0x1234_5013]), Entry::Malformed);
         // VRAM addresses of 1 TiB and above.
         assert_eq!(decode_pde(0x100_0000_0012), Entry::Malformed);
         assert_eq!(decode_dual([0x100_0000_0012, 0]), Entry::Malformed);
         assert_eq!(decode_pte(0x100_0000_0081), Entry::Malformed);
-        // Above the address; a peer for VRAM.
+        // Bits above the address, and a peer number for VRAM.
         assert_eq!(decode_dual([0x10_0000_0000_0012, 0]), Entry::Malformed);
         assert_eq!(decode_pte(0x10_0000_0000_0081), Entry::Malformed);
         assert_eq!(decode_pte(0x2000_0000_0000_0081), Entry::Malformed);
-        // A page of 2 MiB that is not aligned.
+        // A misaligned 2 MiB page.
         assert_eq!(decode_dual([0x1234_5081, 0]), Entry::Malformed);
     }
 
-    /// Entries that do not point to a table in VRAM, but are not invalid either.
+    /// Valid entries that do not point to a table in VRAM.
     #[test]
     fn decode_other_than_vram_table() {
         let big = MmuV3::own_table(VramAddress::new(0x1234_5600));
@@ -412,7 +412,7 @@ mod suite {
             ..page(Aperture::Peer, 0x6000_0000)
         };
 
-        // A page of peer memory: its APERTURE, 1, would be VRAM in an entry that points to a table.
+        // A PTE for peer memory. Its APERTURE, 1, would mean VRAM in a PDE.
         assert_eq!(decode_pde(0x2000_0000_6000_0083), Entry::Page(peer));
         assert_eq!(decode_dual([0x2000_0000_6000_0083, 0]), Entry::Page(peer));
         for level in &MmuV3::LEVELS[..2] {
@@ -434,7 +434,7 @@ mod suite {
 
     #[test]
     fn encode_address_too_large_einval() {
-        // The first address above 1 TiB of VRAM, and above 52 bits of other memory.
+        // The first addresses above 1 TiB of VRAM and above 52 bits of other memory.
         let vram = page(Aperture::Vram, 0x100_0000_0000);
         let peer = page(Aperture::Peer, 0x10_0000_0000_0000);
         let sys = page(Aperture::SysCoherent, 0x10_0000_0000_0000);
@@ -498,7 +498,7 @@ mod suite {
         ];
         tests::runs_have_words(FORMAT, Aperture::Vram, &runs)?;
 
-        // APERTURE 1; PCF 0x10; the address in 51:12; the number of the GPU, 5, in 63:61.
+        // APERTURE 1; PCF 0x10; the address in 51:12; the number of the peer GPU, 5, in 63:61.
         let runs = [
             GoldenRun {
                 size: PageSize::Size4K,
@@ -588,7 +588,7 @@ mod suite {
         Ok(())
     }
 
-    /// The words of a page with each attribute of a mapping.
+    /// The words of PTEs with each attribute of a mapping.
     #[test]
     fn run_attributes() -> Result {
         let plain = PageAttributes::default();
@@ -638,7 +638,7 @@ mod suite {
             assert_eq!(encode(attributes), Ok(word));
         }
 
-        // KIND has 4 bits. 7 is not a kind.
+        // KIND has 4 bits. 7 is not valid.
         for number in 0..=u8::MAX {
             let kind = PteKind::from(number);
             let word = 0x1234_5081 | u64::from(number) << 8;
@@ -658,18 +658,18 @@ mod suite {
     fn own_table_words() {
         let table = VramAddress::new(0x1234_5000);
         let big = VramAddress::new(0x1234_5600);
-        // The last tables of VRAM, and the first address after them.
+        // The last possible tables in VRAM, and the first addresses after them.
         let last = VramAddress::new(0xff_ffff_f000);
         let last_big = VramAddress::new(0xff_ffff_ff00);
         let end = VramAddress::new(0x100_0000_0000);
         let dual = |big, small| FORMAT.encode_own_dual(big, small);
 
-        // Address in place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
+        // The address in place; APERTURE 1 at bit 1; PCF 2, cached and without ATS, at bit 3.
         assert_eq!(FORMAT.encode_own_pde(table), Ok([0x1234_5012, 0]));
         assert_eq!(FORMAT.encode_own_pde(last), Ok([0xff_ffff_f012, 0]));
         assert_eq!(FORMAT.encode_own_pde(big), Err(EINVAL));
         assert_eq!(FORMAT.encode_own_pde(end), Err(EINVAL));
-        // Address of a big table from bit 8 up.
+        // The address of a big table, from bit 8.
         assert_eq!(dual(Some(big), None), Ok([0x1234_5612, 0]));
         assert_eq!(dual(None, Some(table)), Ok([0, 0x1234_5012]));
         assert_eq!(dual(Some(big), Some(table)), Ok([0x1234_5612, 0x1234_5012]));
@@ -720,7 +720,7 @@ mod suite {
     }
 
     #[test]
-    fn every_bit_matters() -> Result {
-        tests::every_bit_matters::<MmuV3>()
+    fn decode_every_bit() -> Result {
+        tests::decode_every_bit::<MmuV3>()
     }
 }

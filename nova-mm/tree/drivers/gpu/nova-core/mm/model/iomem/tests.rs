@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses through `readl()` and similar functions have the same effects as direct ones.
+//! Tests that accesses through `readl()` and similar functions have the same effects as direct
+//! ones.
 
 use kernel::prelude::*;
 
@@ -19,11 +20,11 @@ mod suite {
             iomem::MappedGpu,
             Config,
             Counts,
-            SoftGpu, //
+            GpuModel, //
         },
     };
 
-    /// Accesses BAR0 in all ways. Returns the values read.
+    /// Performs all kinds of accesses to BAR0. Returns the values read.
     fn use_bar0(bar: &dyn Mmio) -> Result<[u64; 4]> {
         bar.write32(0x21, 0x1700)?;
         bar.write64(0x1122_3344_5566_7788, 0x70_0010)?;
@@ -44,8 +45,8 @@ mod suite {
         Ok([read[0], read[1], read[2], polls])
     }
 
-    /// Maps the first 2 MiB of VRAM in BAR1, and accesses it. Returns the values read.
-    fn use_bar1(gpu: &SoftGpu, bar: &dyn Mmio) -> Result<[u64; 3]> {
+    /// Maps the first 2 MiB of VRAM in BAR1 and accesses it. Returns the values read.
+    fn use_bar1(gpu: &GpuModel, bar: &dyn Mmio) -> Result<[u64; 3]> {
         let pdb = Config::default().bar1_pdb.into_raw();
         for (entry, word) in [
             (pdb, 0x3102),
@@ -69,12 +70,12 @@ mod suite {
     }
 
     #[test]
-    fn bar0_through_readl_is_the_same() -> Result {
-        let direct = SoftGpu::new(Config::default())?;
+    fn readl_bar0_same_effect() -> Result {
+        let direct = GpuModel::new(Config::default())?;
         let values = use_bar0(&direct.bar0())?;
         assert_eq!(values, [0x1122_3344_5566_7788, 0x1122_3344, 0x99aa_bbcc, 2]);
 
-        let behind = SoftGpu::new(Config::default())?;
+        let behind = GpuModel::new(Config::default())?;
         let mapped = MappedGpu::new(&behind)?;
         assert_eq!(use_bar0(mapped.bar0())?, values);
 
@@ -85,15 +86,15 @@ mod suite {
     }
 
     #[test]
-    fn bar1_through_readl_is_the_same() -> Result {
-        let direct = SoftGpu::new(Config::default())?;
+    fn readl_bar1_same_effect() -> Result {
+        let direct = GpuModel::new(Config::default())?;
         let values = use_bar1(&direct, &direct.bar1())?;
         assert_eq!(
             values,
             [0x1122_3344_5566_7788, 0x99aa_bbcc, u32::MAX.into()]
         );
 
-        let behind = SoftGpu::new(Config::default())?;
+        let behind = GpuModel::new(Config::default())?;
         let mapped = MappedGpu::new(&behind)?;
         assert_eq!(use_bar1(&behind, mapped.bar1())?, values);
 
@@ -105,7 +106,7 @@ mod suite {
 
     #[test]
     fn invalid_access_fails() -> Result {
-        let gpu = SoftGpu::new(Config::default())?;
+        let gpu = GpuModel::new(Config::default())?;
         let mapped = MappedGpu::new(&gpu)?;
         let bar: &dyn Mmio = mapped.bar0();
 
@@ -116,10 +117,10 @@ mod suite {
     }
 
     #[test]
-    fn one_gpu_is_mapped_at_a_time() -> Result {
-        let first = SoftGpu::new(Config::default())?;
-        let second = SoftGpu::new(Config::default())?;
-        // More often than the kernel has areas for mappings.
+    fn map_second_gpu_ebusy() -> Result {
+        let first = GpuModel::new(Config::default())?;
+        let second = GpuModel::new(Config::default())?;
+        // More often than the kernel has address space for mappings.
         for _ in 0..100 {
             let mapped = MappedGpu::new(&first)?;
             assert_eq!(MappedGpu::new(&second).err(), Some(EBUSY));
@@ -130,10 +131,10 @@ mod suite {
         Ok(())
     }
 
-    /// The BARs remain mapped for as long as the driver has them.
+    /// Mappings of the BARs remain valid while the driver holds references to them.
     #[test]
-    fn driver_keeps_bars_mapped() -> Result {
-        let gpu = SoftGpu::new(Config::default())?;
+    fn bar_references_keep_mapping() -> Result {
+        let gpu = GpuModel::new(Config::default())?;
         let mapped = Arc::new(MappedGpu::new(&gpu)?, GFP_KERNEL)?;
         let (registers, aperture) = (mapped.registers()?, mapped.aperture()?);
         drop(mapped);

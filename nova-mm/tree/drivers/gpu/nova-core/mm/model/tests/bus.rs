@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the BARs of the GPU model, and of the violations that they report.
+//! Tests of the BARs of the GPU model, and of the violations that it records.
 
 use kernel::prelude::*;
 
@@ -36,7 +36,7 @@ mod suite {
 
     /// Offset of PRAMIN.
     const PRAMIN: usize = 0x70_0000;
-    /// A page of VRAM, and the register value that moves the window there.
+    /// A page of VRAM, and the register value that places the window there.
     const PAGE: VramAddress = VramAddress::new(0x21_0000);
     const WINDOW: u32 = 0x21;
 
@@ -48,13 +48,13 @@ mod suite {
     }
 
     #[test]
-    fn read_pushes_posted_writes() -> Result {
+    fn read_flushes_posted_writes() -> Result {
         let fixture = fixture()?;
         fixture.set(PAGE.into_raw(), 1);
         fixture.bar.write64(2, PRAMIN)?;
         assert_eq!(fixture.gpu.vram_read64(PAGE), 1);
 
-        // Any read pushes them, and a read of the word sees it at once.
+        // Any read flushes the writes, so the first read of the word returns its new value.
         assert_eq!(fixture.bar.read64(PRAMIN)?, 2);
         assert_eq!(fixture.gpu.vram_read64(PAGE), 2);
         fixture.bar.write64(3, PRAMIN)?;
@@ -64,13 +64,13 @@ mod suite {
     }
 
     #[test]
-    fn posted_writes_arrive_in_order() -> Result {
+    fn posted_writes_in_order() -> Result {
         let fixture = fixture()?;
         for value in 0..40 {
             fixture.bar.write64(value, PRAMIN)?;
         }
         let arrived = fixture.gpu.vram_read64(PAGE);
-        // Some have arrived, and not a few are on their way.
+        // Some of the writes have reached VRAM, and many have not.
         assert!(arrived > 0 && arrived < 20);
         fixture.gpu.drain();
         assert_eq!(fixture.gpu.vram_read64(PAGE), 39);
@@ -86,7 +86,7 @@ mod suite {
     }
 
     #[test]
-    fn narrow_writes_change_halves() -> Result {
+    fn write32_changes_half() -> Result {
         let fixture = fixture()?;
         fixture.set(PAGE.into_raw(), 0);
         fixture.bar.write32(0x1234_5678, PRAMIN + 4)?;
@@ -99,9 +99,9 @@ mod suite {
         Ok(())
     }
 
-    /// As on a chip whose PRAMIN supports accesses of 32 bits only.
+    /// Models a chip whose PRAMIN supports only 32-bit accesses.
     #[test]
-    fn wide_access_can_be_unsupported() -> Result {
+    fn wide_access_unsupported() -> Result {
         for (wide_access, written, read) in [
             (
                 WideAccess::Whole,
@@ -135,13 +135,13 @@ mod suite {
     }
 
     #[test]
-    fn invalidate_before_writes_is_violation() -> Result {
-        // To the root, and to the last directory and tables of pages below it.
+    fn invalidate_before_flush_violation() -> Result {
+        // Writes to the root, to the last directory, and to the table of small pages.
         for table in [PDB, PD0, SMALL] {
             let fixture = Fixture::with_tables()?;
             fixture.bar.write32(WINDOW, 0x1700)?;
             fixture.bar.write64(2, PRAMIN)?;
-            // That was to another page.
+            // The posted write is to a page that is not a page table.
             fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
             fixture.gpu.check_clean()?;
 
@@ -149,34 +149,37 @@ mod suite {
             let offset = usize::try_from(table & 0xffff)?;
             fixture.bar.write64(0, PRAMIN + offset + 0xff8)?;
             fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
-            assert_eq!(fixture.gpu.violation(), Some(Violation::WritesOnTheirWay));
+            assert_eq!(fixture.gpu.violation(), Some(Violation::WritesNotFlushed));
         }
 
         Ok(())
     }
 
     #[test]
-    fn unmoved_window_is_violation() -> Result {
+    fn window_unprogrammed_violation() -> Result {
         let fixture = Fixture::new(Config::default())?;
         assert_eq!(fixture.bar.read64(PRAMIN)?, u64::MAX);
         assert_eq!(
             fixture.gpu.take_violation(),
-            Some(Violation::WindowNotMoved)
+            Some(Violation::WindowNotProgrammed)
         );
 
         fixture.bar.write32(WINDOW, 0x1700)?;
         fixture.bar.write64(1, PRAMIN)?;
         fixture.gpu.check_clean()?;
-        fixture.gpu.disturb_window();
+        fixture.gpu.clobber_window();
         fixture.bar.write64(2, PRAMIN)?;
-        assert_eq!(fixture.gpu.violation(), Some(Violation::WindowNotMoved));
+        assert_eq!(
+            fixture.gpu.violation(),
+            Some(Violation::WindowNotProgrammed)
+        );
         fixture.gpu.drain();
         assert_eq!(fixture.gpu.vram_read64(PAGE), 1);
         Ok(())
     }
 
     #[test]
-    fn window_moves_in_steps_of_64k() -> Result {
+    fn window_granularity_64k() -> Result {
         let fixture = fixture()?;
         fixture.set(0x21_0000, 1);
         fixture.set(0x22_0000, 2);
@@ -186,7 +189,7 @@ mod suite {
         assert_eq!(fixture.bar.read64(PRAMIN)?, 2);
         fixture.gpu.check_clean()?;
 
-        // The target, a bit that is none, and no VRAM.
+        // A target other than VRAM, an undefined bit, and an address outside VRAM.
         for value in [0x0200_0021, 0x0400_0021, 0x100] {
             fixture.bar.write32(value, 0x1700)?;
             assert_eq!(
@@ -228,7 +231,7 @@ mod suite {
     }
 
     #[test]
-    fn write_during_invalidate_is_violation() -> Result {
+    fn write_during_invalidate_violation() -> Result {
         for offset in [0xb8_30a0, 0xb8_30a4, 0xb8_30b0] {
             let fixture = fixture()?;
             fixture.gpu.leave_pending(2);
@@ -252,8 +255,8 @@ mod suite {
     }
 
     #[test]
-    fn unused_invalidate_bits_are_violation() -> Result {
-        // Not of all addresses, not started, of some levels only, an acknowledgment that is none.
+    fn invalidate_unused_bits_violation() -> Result {
+        // Not all addresses, not started, only some levels, and an undefined acknowledgment.
         for value in [0x8000_0000, 0x1, 0x8100_0001, 0x8000_0181] {
             let fixture = fixture()?;
             fixture.bar.write32(value, 0xb8_30b0)?;
@@ -268,14 +271,14 @@ mod suite {
             fixture.gpu.violation(),
             Some(Violation::InvalidateValue(0xb8_30a0, 0x101))
         );
-        // All that the driver uses.
+        // All bits that the driver uses.
         let fixture = self::fixture()?;
         fixture.invalidate(PDB, TRIGGER_ALL_VA | 0x40 | 0x80)?;
         fixture.gpu.check_clean()
     }
 
     #[test]
-    fn accesses_are_counted_and_logged() -> Result {
+    fn access_counts_and_log() -> Result {
         let fixture = fixture()?;
         fixture.gpu.reset_counts();
         fixture.gpu.start_log(8)?;
@@ -324,10 +327,10 @@ mod suite {
     }
 
     #[test]
-    fn full_log_is_violation() -> Result {
+    fn log_full_violation() -> Result {
         let fixture = fixture()?;
         fixture.gpu.start_log(1)?;
-        // A vector may get more room than it was asked for.
+        // The capacity of a vector may exceed the request.
         for _ in 0..100 {
             fixture.bar.read32(PRAMIN)?;
         }
@@ -358,7 +361,8 @@ mod suite {
         assert_eq!(bar1.read32(0x14)?, 0x1122_3344);
         let address = PAGE.checked_add(0x10)?;
         assert_eq!(fixture.gpu.vram_read64(address), 0x1122_3344_5566_7788);
-        // Sparse: zero, and not written. Nothing: all ones, and told.
+        // Sparse entries read as zero and drop writes. Invalid ones read as all ones and record a
+        // fault.
         bar1.write32(1, 0x1000)?;
         assert_eq!(bar1.read32(0x1000)?, 0);
         assert_eq!(fixture.gpu.take_bar1_fault(), None);
@@ -370,20 +374,20 @@ mod suite {
     }
 
     #[test]
-    fn failed_access_is_not_made() -> Result {
+    fn access_failure_not_performed() -> Result {
         let fixture = fixture()?;
         fixture.set(PAGE.into_raw(), 1);
         fixture.gpu.fail_access(Direction::Write, 1);
         fixture.gpu.reset_counts();
 
         fixture.bar.write64(2, PRAMIN + 8)?;
-        // Only accesses in the same direction count, and only those that are valid.
+        // Only valid accesses in the same direction count.
         fixture.bar.read64(PRAMIN + 8)?;
         assert_eq!(fixture.bar.write64(0, PRAMIN + 4), Err(EINVAL));
         assert_eq!(fixture.bar.write64(3, PRAMIN), Err(EIO));
         assert_eq!(fixture.gpu.counts().pramin_writes, 1);
         assert_eq!(fixture.bar.read64(PRAMIN)?, 1);
-        // Later ones succeed.
+        // Later accesses succeed.
         fixture.bar.write64(4, PRAMIN)?;
         assert_eq!(fixture.bar.read64(PRAMIN)?, 4);
 
@@ -395,14 +399,14 @@ mod suite {
     }
 
     #[test]
-    fn unbound_device_has_no_bars() -> Result {
+    fn unbind_disables_bars() -> Result {
         let fixture = fixture()?;
         let (registers, aperture) = (fixture.gpu.registers()?, fixture.gpu.aperture()?);
         fixture.gpu.unbind_after(Some(2));
         fixture.gpu.reset_counts();
         let before = fixture.gpu.sections();
 
-        // A section in progress ends before the device is gone.
+        // A section in progress ends before the device is unbound.
         registers.access(|bar| bar.read64(PRAMIN))?;
         registers.access(|bar| bar.read64(PRAMIN).and_then(|_| bar.read64(PRAMIN)))?;
         assert!(fixture.gpu.is_unbound());
@@ -419,7 +423,7 @@ mod suite {
     }
 
     #[test]
-    fn register_of_hopper_is_violation() -> Result {
+    fn hopper_register_violation() -> Result {
         let fixture = fixture()?;
         fixture.bar.write32(WINDOW, 0x10_fd40)?;
         assert_eq!(

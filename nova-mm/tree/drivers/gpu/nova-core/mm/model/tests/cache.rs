@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of what the TLB caches, and of what invalidates it.
+//! Tests of what the TLB caches and of what an invalidate covers.
 
 use kernel::prelude::*;
 
@@ -35,7 +35,7 @@ mod suite {
     };
 
     #[test]
-    fn translation_is_cached() -> Result {
+    fn translation_cached() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL, 0x501);
         assert_eq!(fixture.read(0), Ok(0x5000));
@@ -50,7 +50,7 @@ mod suite {
     }
 
     #[test]
-    fn invalid_entry_is_cached() -> Result {
+    fn invalid_entry_cached() -> Result {
         let fixture = Fixture::with_tables()?;
         assert_eq!(fixture.read(0), Err(Fault::Unmapped));
         assert_eq!(fixture.read(0x20_0000), Err(Fault::Unmapped));
@@ -58,7 +58,7 @@ mod suite {
         fixture.set(SMALL, 0x501);
         fixture.set(PD0 + 16, 0x4_0001);
         assert_eq!(fixture.read(0), Err(Fault::Unmapped));
-        // What was absent is all that the directory entry spans.
+        // The invalid entry translates the whole range that it spans.
         assert_eq!(fixture.read(0x3f_0000), Err(Fault::Unmapped));
 
         fixture.invalidate(PDB, TRIGGER_ALL_VA)?;
@@ -77,7 +77,7 @@ mod suite {
     }
 
     #[test]
-    fn directory_entry_is_cached() -> Result {
+    fn directory_entry_cached() -> Result {
         let fixture = Fixture::with_tables()?;
         let other = 0x1_7000;
         fixture.zero(other);
@@ -85,7 +85,7 @@ mod suite {
         fixture.set(other + 8, 0x601);
         assert_eq!(fixture.read(0), Ok(0x5000));
 
-        // Another address, which was never looked up, still goes by way of the old table.
+        // Another address, which has not been translated yet, still uses the old table.
         fixture.set(PD0 + 8, 0x1702);
         fixture.set(SMALL + 8, 0x701);
         assert_eq!(fixture.read(0x1000), Ok(0x7000));
@@ -96,7 +96,7 @@ mod suite {
     }
 
     #[test]
-    fn freed_table_is_poison() -> Result {
+    fn walk_freed_table_violation() -> Result {
         let fixture = Fixture::with_tables()?;
         assert_eq!(fixture.read(0), Err(Fault::Unmapped));
         fixture.set(PD0 + 8, 0);
@@ -116,7 +116,7 @@ mod suite {
     }
 
     #[test]
-    fn fresh_memory_is_poison() -> Result {
+    fn walk_fresh_memory_violation() -> Result {
         let fixture = Fixture::with_tables()?;
         let table = 0x1_7000;
         assert_eq!(fixture.gpu.vram_read64(VramAddress::new(table)), POISON);
@@ -161,7 +161,7 @@ mod suite {
         assert_eq!(translate(), Err(Fault::Unmapped));
         fixture.set(high, 0x8);
 
-        // Bits 39:12 alone are not enough.
+        // Bits 39:12 alone do not identify the address space.
         fixture.bar.write32(0x6700_0000, 0xb8_30a0)?;
         for (upper, expected) in [(0, Fault::Unmapped), (0x1_2345, Fault::Sparse)] {
             fixture.bar.write32(upper, 0xb8_30a4)?;
@@ -173,7 +173,7 @@ mod suite {
     }
 
     #[test]
-    fn invalidate_can_select_hub() -> Result {
+    fn invalidate_hub_only() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL, 0x501);
         assert_eq!(fixture.read(0), Ok(0x5000));
@@ -192,7 +192,7 @@ mod suite {
     }
 
     #[test]
-    fn pending_invalidate_has_no_effect() -> Result {
+    fn invalidate_pending_no_effect() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.gpu.set_trigger_polls(2);
         fixture.set(SMALL, 0x501);
@@ -211,7 +211,7 @@ mod suite {
     }
 
     #[test]
-    fn invalidate_can_hang() -> Result {
+    fn invalidate_hang() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL, 0x501);
         assert_eq!(fixture.read(0), Ok(0x5000));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of MMU v2, word by word.
+//! Tests of page tables of MMU v2, word by word.
 
 use kernel::prelude::*;
 
@@ -19,7 +19,7 @@ const BIG: u64 = 0x1_5100;
 const SMALL_OF_BOTH: u64 = 0x1_6000;
 const BIG_OF_BOTH: u64 = 0x1_5200;
 
-/// Writes directories down to an empty table of small pages for the first 2 MiB.
+/// Writes the directories for the first 2 MiB, down to an empty table of small pages.
 pub(super) fn write_directories(fixture: &Fixture) {
     for table in [PDB, PD2, PD1, PD0, SMALL] {
         fixture.zero(table);
@@ -51,7 +51,7 @@ mod suite {
         },
     };
 
-    /// Returns the translation of a page of VRAM with default attributes.
+    /// Returns the translation of a VRAM page with default attributes.
     fn plain(address: u64, page_size: PageSize) -> Translation {
         Translation {
             aperture: Aperture::Vram,
@@ -73,10 +73,10 @@ mod suite {
     }
 
     #[test]
-    fn pages_of_all_sizes() -> Result {
+    fn page_sizes_translate() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL + 8, 0x501);
-        // A table of big pages for the second 2 MiB, and a page of 2 MiB for the third.
+        // A table of big pages for the second 2 MiB, and a 2 MiB page for the third.
         fixture.zero(BIG & !0xfff);
         fixture.set(PD0 + 16, 0x1512);
         fixture.set(BIG + 8 * 2, 0x3001);
@@ -99,7 +99,7 @@ mod suite {
     }
 
     #[test]
-    fn the_last_page_of_the_address_space() -> Result {
+    fn last_page() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(PDB, 0);
         fixture.set(PDB + 8 * 3, 0x1102);
@@ -113,9 +113,9 @@ mod suite {
     }
 
     #[test]
-    fn pages_of_512m_come_with_ampere() -> Result {
+    fn page_512m_needs_ampere() -> Result {
         for (generation, found) in [
-            (Generation::Turing, Err(Fault::Invalid)),
+            (Generation::Turing, Err(Fault::Malformed)),
             (Generation::Ampere, Ok(0x2123_4567)),
         ] {
             let fixture = Fixture::new(Config {
@@ -196,9 +196,9 @@ mod suite {
         Ok(())
     }
 
-    /// Pages of all sizes in system memory, coherent and not, beside each other.
+    /// System memory pages of all sizes, coherent and not, side by side.
     #[test]
-    fn system_pages_of_all_sizes() -> Result {
+    fn sysmem_page_sizes() -> Result {
         let fixture = Fixture::new(Config {
             generation: Generation::Ampere,
             ..Config::default()
@@ -245,7 +245,7 @@ mod suite {
     }
 
     #[test]
-    fn rights_are_those_of_the_access() -> Result {
+    fn access_rights() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL, 0x541);
         fixture.set(SMALL + 8, 0x521);
@@ -258,7 +258,7 @@ mod suite {
     }
 
     #[test]
-    fn sparse_entries_of_all_levels() -> Result {
+    fn sparse_at_each_level() -> Result {
         let fixture = Fixture::with_tables()?;
         fixture.set(SMALL, 0x8);
         fixture.zero(BIG & !0xfff);
@@ -285,7 +285,7 @@ mod suite {
         fixture.set(SMALL_OF_BOTH + 8 * 16, 0x601);
         fixture.set(SMALL_OF_BOTH + 8 * 32, 0x701);
 
-        // No small pages, by both of its encodings; nothing; and sparse.
+        // Both encodings of "no small pages", an invalid entry, and a sparse one.
         fixture.set(BIG_OF_BOTH, 0x20);
         assert_eq!(fixture.walk(0), Err(Fault::Unmapped));
         fixture.set(BIG_OF_BOTH, 0x28);
@@ -295,16 +295,16 @@ mod suite {
         assert_eq!(fixture.walk(0x1_0000), Err(Fault::Sparse));
         fixture.gpu.check_clean()?;
 
-        // The big page wins while both are valid, in the walk and in the TLB.
+        // The big page takes precedence while both are valid, in the walk and in the TLB.
         fixture.set(BIG_OF_BOTH + 8 * 2, 0x3001);
         assert_eq!(fixture.walk(0x2_0000), Ok(0x3_0000));
         assert_eq!(fixture.read(0x2_0000), Ok(0x3_0000));
-        // The small pages beside it are valid.
+        // The small pages next to the big one are valid.
         fixture.set(SMALL_OF_BOTH + 8 * 48, 0x801);
         assert_eq!(fixture.walk(0x3_0000), Ok(0x8000));
         assert_eq!(fixture.read(0x3_0000), Ok(0x8000));
 
-        // The small page remains, once the TLB is invalidated.
+        // The small page is used once the big one is invalid and the TLB is invalidated.
         fixture.set(BIG_OF_BOTH + 8 * 2, 0);
         assert_eq!(fixture.walk(0x2_0000), Ok(0x7000));
         assert_eq!(fixture.read(0x2_f000), Ok(0x3_f000));
@@ -315,10 +315,9 @@ mod suite {
     }
 
     #[test]
-    fn words_without_a_meaning() -> Result {
+    fn malformed_words() -> Result {
         let fixture = Fixture::with_tables()?;
-        // A page in a directory that has none, bits that are none, tables that are said to be a
-        // page, or not to be there.
+        // PTEs in directories without pages, undefined bits, and pointers without an aperture.
         for (entry, word) in [
             (PDB, 0x1103),
             (PD2, 0x1203),
@@ -336,15 +335,15 @@ mod suite {
             write_directories(&fixture);
             fixture.set(SMALL, 0x501);
             fixture.set(entry, word);
-            assert_eq!(fixture.walk(0), Err(Fault::Invalid));
+            assert_eq!(fixture.walk(0), Err(Fault::Malformed));
         }
-        // A page of 2 MiB that is not aligned.
+        // A misaligned 2 MiB page.
         write_directories(&fixture);
         fixture.set(PD0 + 16, 0x1_0001);
-        assert_eq!(fixture.walk(0x20_0000), Err(Fault::Invalid));
-        // A table in system memory, of which there is none.
+        assert_eq!(fixture.walk(0x20_0000), Err(Fault::Malformed));
+        // A table in system memory, which the model does not have.
         fixture.set(PD1, 0x1304);
-        assert_eq!(fixture.walk(0), Err(Fault::OutOfReach));
+        assert_eq!(fixture.walk(0), Err(Fault::NotInVram));
         fixture.gpu.check_clean()
     }
 }

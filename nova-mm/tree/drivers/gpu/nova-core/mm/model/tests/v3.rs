@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of MMU v3, word by word.
+//! Tests of page tables of MMU v3, word by word.
 
 use kernel::prelude::*;
 
@@ -46,7 +46,7 @@ mod suite {
         Ok(fixture)
     }
 
-    /// Writes directories down to an empty table of small pages for the first 2 MiB.
+    /// Writes the directories for the first 2 MiB, down to an empty table of small pages.
     fn write_directories(fixture: &Fixture) {
         for table in [PDB, PD3, PD2, PD1, PD0, SMALL, BIG & !0xfff] {
             fixture.zero(table);
@@ -80,7 +80,7 @@ mod suite {
     }
 
     #[test]
-    fn pages_of_all_sizes() -> Result {
+    fn page_sizes_translate() -> Result {
         let fixture = fixture(Generation::Blackwell)?;
         fixture.set(SMALL + 8, 0x5001);
         fixture.set(PD0 + 16, 0x1_6112);
@@ -108,7 +108,7 @@ mod suite {
 
         let fixture = self::fixture(Generation::Hopper)?;
         fixture.set(PD2 + 8, (1 << 38) | 1);
-        assert_eq!(walk(&fixture, 1 << 38), Err(Fault::Invalid));
+        assert_eq!(walk(&fixture, 1 << 38), Err(Fault::Malformed));
         Ok(())
     }
 
@@ -117,7 +117,7 @@ mod suite {
         let fixture = fixture(Generation::Hopper)?;
         let small = plain(0x5000, PageSize::Size4K);
         for (word, expected) in [
-            // PCF 0x10: access counting disabled, and nothing else.
+            // PCF 0x10: only access counting is disabled.
             (0x5081, small),
             (
                 0x5089,
@@ -182,9 +182,9 @@ mod suite {
         Ok(())
     }
 
-    /// Pages of all sizes in system memory, coherent and not, beside each other.
+    /// System memory pages of all sizes, coherent and not, side by side.
     #[test]
-    fn system_pages_of_all_sizes() -> Result {
+    fn sysmem_page_sizes() -> Result {
         let fixture = fixture(Generation::Hopper)?;
         fixture.set(SMALL + 8 * 31, 0x508d);
         fixture.set(PD0, 0x1_6112);
@@ -226,12 +226,12 @@ mod suite {
     }
 
     #[test]
-    fn sparse_and_absent_entries() -> Result {
+    fn sparse_and_invalid_entries() -> Result {
         let fixture = fixture(Generation::Hopper)?;
         fixture.set(SMALL, 0x8);
         fixture.set(PD0 + 16, 0x1_6112);
         fixture.set(BIG, 0x8);
-        // Sparse without ATS, and with.
+        // Sparse entries with and without ATS.
         fixture.set(PD0 + 32, 0x18);
         fixture.set(PD1 + 8, 0x8);
         // Invalid without ATS.
@@ -242,21 +242,21 @@ mod suite {
         }
         assert_eq!(walk(&fixture, 0x4000_0000), Err(Fault::Unmapped));
 
-        // No small pages below.
+        // An entry that disables small pages.
         fixture.set(PD0, 0x1_6112);
         fixture.set(SMALL, 0x5001);
         fixture.set(BIG, 0x18);
         assert_eq!(walk(&fixture, 0), Err(Fault::Unmapped));
         fixture.set(BIG, 0);
         assert_eq!(walk(&fixture, 0), Ok(plain(0x5000, PageSize::Size4K)));
-        // The big page wins while both are valid.
+        // The big page takes precedence while both are valid.
         fixture.set(BIG, 0x3_0001);
         assert_eq!(walk(&fixture, 0), Ok(plain(0x3_0000, PageSize::Size64K)));
         fixture.gpu.check_clean()
     }
 
     #[test]
-    fn words_without_a_meaning() -> Result {
+    fn malformed_words() -> Result {
         let fixture = fixture(Generation::Hopper)?;
         for (entry, word) in [
             (PDB, 0x1_1013),
@@ -272,13 +272,13 @@ mod suite {
             write_directories(&fixture);
             fixture.set(SMALL, 0x5001);
             fixture.set(entry, word);
-            assert_eq!(walk(&fixture, 0), Err(Fault::Invalid));
+            assert_eq!(walk(&fixture, 0), Err(Fault::Malformed));
         }
         Ok(())
     }
 
     #[test]
-    fn the_window_has_another_register() -> Result {
+    fn window_register() -> Result {
         for (generation, too_large) in [
             (Generation::Hopper, 0x0040_0021),
             (Generation::Blackwell, 0x0080_0021),

@@ -6,7 +6,7 @@ use crate::mm::{
     model::{
         Config,
         Generation,
-        SoftGpu,
+        GpuModel,
         Violation, //
     },
     pramin::Pramin,
@@ -18,7 +18,7 @@ use super::{
     *, //
 };
 
-/// Returns an address of a number of bytes.
+/// Converts a number of bytes to an address.
 fn at(address: u64) -> VramAddress {
     VramAddress::new(address)
 }
@@ -27,10 +27,10 @@ fn at(address: u64) -> VramAddress {
 mod suite {
     use super::*;
 
-    /// Checks that the window of a GPU of `generation` can be moved up to `end` exactly, and that
-    /// the register contains `value` for the last base below.
+    /// Checks that the window of a GPU of `generation` can be placed anywhere below `end` and not
+    /// above, and that the register holds `value` for the last base.
     fn check_end(generation: Generation, hal: &dyn PraminHal, end: u64, value: u32) -> Result {
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             generation,
             ..Config::default()
         })?;
@@ -39,7 +39,7 @@ mod suite {
 
         assert_eq!(hal.max_base(), at(last));
         hal.write_base(&bar, at(last))?;
-        // A violation, since the model has no VRAM there.
+        // This is a violation because the model has no VRAM there.
         assert_eq!(gpu.take_violation(), Some(Violation::WindowValue(value)));
 
         gpu.reset_counts();
@@ -57,9 +57,9 @@ mod suite {
         Ok(())
     }
 
-    /// Checks that VRAM of a GPU of `generation` is accessed through `hal`.
+    /// Checks that `hal` gives access to VRAM of a GPU of `generation`.
     fn check_session(generation: Generation, hal: &'static dyn PraminHal) -> Result {
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             generation,
             ..Config::default()
         })?;
@@ -78,13 +78,13 @@ mod suite {
     }
 
     #[test]
-    fn hopper_reaches_256_gib() -> Result {
+    fn hopper_limit_256_gib() -> Result {
         check_end(Generation::Hopper, GH100_HAL, 1 << 38, 0x003f_ffff)?;
         check_session(Generation::Hopper, GH100_HAL)
     }
 
     #[test]
-    fn blackwell_reaches_512_gib() -> Result {
+    fn blackwell_limit_512_gib() -> Result {
         check_end(Generation::Blackwell, GB100_HAL, 1 << 39, 0x007f_ffff)?;
         check_session(Generation::Blackwell, GB100_HAL)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of mapping memory where nothing is mapped.
+//! Tests of mapping memory at unmapped addresses.
 
 use core::ops::Range;
 
@@ -25,7 +25,7 @@ use crate::{
                 TestFormat,
                 LARGE, //
             },
-            observe::UPGRADE, //
+            trace::UPGRADE, //
         },
         vram::{
             Vram,
@@ -35,7 +35,7 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Returns the number of levels.
+/// Returns the number of levels of the format.
 pub(crate) fn levels<F: TestFormat>() -> u64 {
     usize_as_u64(F::LEVELS.len())
 }
@@ -44,20 +44,20 @@ pub(crate) fn map_one_page<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(1)?;
     let va = fixture.reserve_at(0x1_2345..0x1_2346)?;
-    // The TLB caches that nothing is mapped.
+    // Makes the TLB cache invalid entries for the page.
     fixture.expect_unmapped(&va, 0..1)?;
     ensure_eq!(fixture.table_count()?, 1);
 
-    let seen = fixture.observe_all(fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?)?;
     ensure_eq!(seen.command, UPGRADE);
     ensure_eq!(seen.reads, 0);
-    // A word of each table. All tables except the root are new.
+    // One word of each table. All tables except the root are new.
     let levels = F::LEVELS.len();
     ensure_eq!((seen.writes, seen.fresh), (levels, levels - 1));
     ensure_eq!(fixture.table_count()?, usize_as_u64(levels));
     fixture.expect_mapped(&va, 0..1, &vram, 0, ReadWrite)?;
     for adjacent in [0x1_2344, 0x1_2346, 0, 0x1_2345 + LARGE] {
-        ensure_eq!(fixture.look(adjacent)?, None);
+        ensure_eq!(fixture.lookup(adjacent)?, None);
     }
 
     fixture.unmap(&va, 0..1)?;
@@ -66,7 +66,7 @@ pub(crate) fn map_one_page<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// Some pages of a table, all pages of one, and pages of several tables.
+/// Maps some pages of a table, all pages of a table, and pages of several tables.
 pub(crate) fn map_small_pages<F: TestFormat>() -> Result {
     for pages in [5..17, 0..LARGE, 1..3 * LARGE - 1] {
         let mut fixture = Fixture::<F>::new()?;
@@ -74,12 +74,12 @@ pub(crate) fn map_small_pages<F: TestFormat>() -> Result {
         let vram = fixture.alloc(count + 1)?;
         let va = fixture.reserve_at(pages.clone())?;
 
-        // Off by one page, so that no larger page fits.
+        // An offset of one page prevents larger pages.
         let skip = 1 - pages.start % 2;
         fixture.map(&va, 0..count, &vram, skip, ReadWrite)?;
         fixture.check()?;
         fixture.expect_mapped(&va, 0..count, &vram, skip, ReadWrite)?;
-        ensure_eq!(fixture.look(pages.end)?, None);
+        ensure_eq!(fixture.lookup(pages.end)?, None);
         let tables = pages.end.div_ceil(LARGE) - pages.start / LARGE;
         ensure_eq!(fixture.table_count()?, levels::<F>() - 1 + tables);
     }
@@ -87,7 +87,7 @@ pub(crate) fn map_small_pages<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Two pages that are adjacent to a boundary have separate tables from that level down.
+/// Two pages next to a boundary use separate tables from the level of the boundary down.
 pub(crate) fn map_across_each_boundary<F: TestFormat>() -> Result {
     for (number, level) in F::LEVELS.iter().enumerate() {
         if level.shift == PageSize::Size4K.shift() {
@@ -102,15 +102,15 @@ pub(crate) fn map_across_each_boundary<F: TestFormat>() -> Result {
         fixture.map(&va, 0..2, &vram, 0, ReadWrite)?;
         fixture.check()?;
         fixture.expect_mapped(&va, 0..2, &vram, 0, ReadWrite)?;
-        ensure_eq!(fixture.look(boundary - 2)?, None);
-        ensure_eq!(fixture.look(boundary + 1)?, None);
+        ensure_eq!(fixture.lookup(boundary - 2)?, None);
+        ensure_eq!(fixture.lookup(boundary + 1)?, None);
         let shared = usize_as_u64(number) + 1;
         ensure_eq!(
             fixture.table_count()?,
             shared + 2 * (levels::<F>() - shared)
         );
 
-        // The second page remains when the first one is unmapped.
+        // The second page stays mapped when the first one is unmapped.
         fixture.unmap(&va, 0..1)?;
         fixture.check()?;
         fixture.expect_unmapped(&va, 0..1)?;
@@ -121,8 +121,8 @@ pub(crate) fn map_across_each_boundary<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Returns the size of the page that maps page `page` of `pages`, to memory that is aligned and
-/// contiguous, from its page `skip` on.
+/// Returns the size of the page that maps page `page` of `pages` to aligned, contiguous memory,
+/// starting at page `skip` of the memory.
 fn expected_size(pages: &Range<u64>, skip: u64, page: u64) -> PageSize {
     for size in [PageSize::Size2M, PageSize::Size64K] {
         let start = page - page % size.pages();
@@ -135,7 +135,7 @@ fn expected_size(pages: &Range<u64>, skip: u64, page: u64) -> PageSize {
     PageSize::Size4K
 }
 
-/// A page is large if and only if both addresses are aligned and all of it is mapped.
+/// A large page is used if and only if both addresses are aligned and the range covers it.
 pub(crate) fn map_uses_largest_pages<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(5 * LARGE)?;
@@ -162,7 +162,7 @@ pub(crate) fn map_uses_largest_pages<F: TestFormat>() -> Result {
         (LARGE - 20, 12, 50),
         (0, 16, LARGE),
     ] {
-        // In the middle of a directory, and across its end.
+        // In the middle of a directory and across its end.
         for base in [64 * LARGE, (256 - 1) * LARGE] {
             let start = base + first;
             let va = fixture.reserve_at(start..start + count)?;
@@ -171,7 +171,7 @@ pub(crate) fn map_uses_largest_pages<F: TestFormat>() -> Result {
             fixture.expect_mapped(&va, 0..count, &vram, skip, ReadWrite)?;
 
             for page in 0..count {
-                let size = fixture.look(start + page)?.map(|found| found.page_size);
+                let size = fixture.lookup(start + page)?.map(|found| found.page_size);
                 let expected = expected_size(&(start..start + count), skip, start + page);
                 ensure_eq!(size, Some(expected));
             }
@@ -185,7 +185,7 @@ pub(crate) fn map_uses_largest_pages<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Allocates all memory in the ranges `pages` of pages, counted from a multiple of 2 MiB.
+/// Allocates the page ranges `pages`, whose numbers are relative to a multiple of 2 MiB.
 pub(crate) fn scattered(pages: &[Range<u64>]) -> Result<Arc<Vram>> {
     const START: u64 = 32 << 30;
 
@@ -202,7 +202,7 @@ pub(crate) fn scattered(pages: &[Range<u64>]) -> Result<Arc<Vram>> {
 
 pub(crate) fn map_scattered_vram<F: TestFormat>() -> Result {
     for regions in [
-        // Aligned, and one page short of 2 MiB.
+        // An aligned range that is one page short of 2 MiB.
         &[0..LARGE - 1, LARGE..LARGE + 1][..],
         &[
             0..1,
@@ -218,7 +218,7 @@ pub(crate) fn map_scattered_vram<F: TestFormat>() -> Result {
         ensure!(vram.ranges().count() >= 2);
 
         let va = fixture.reserve(count)?;
-        // From the start, and from the middle of the memory.
+        // Starting with the first page, and with later pages of the memory.
         for skip in [0, 1, 3] {
             fixture.map(&va, 0..count - skip, &vram, skip, ReadWrite)?;
             fixture.check()?;
@@ -231,7 +231,7 @@ pub(crate) fn map_scattered_vram<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Each mapped page is written once, before its table is linked, and each table is linked once.
+/// Each PTE is written once, before its table is linked, and each table is linked once.
 pub(crate) fn map_writes_tables_before_linking<F: TestFormat>() -> Result {
     for count in [1, LARGE / 2 - 1, LARGE, LARGE + 1] {
         let mut fixture = Fixture::<F>::new()?;
@@ -239,17 +239,17 @@ pub(crate) fn map_writes_tables_before_linking<F: TestFormat>() -> Result {
         let va = fixture.reserve(count)?;
 
         let seen =
-            fixture.observe_all(fixture.prepare_map(&va, 0..count, &vram, 1, ReadWrite)?)?;
+            fixture.trace_and_free(fixture.prepare_map(&va, 0..count, &vram, 1, ReadWrite)?)?;
         let tables = usize::try_from(fixture.table_count()?)?;
         ensure_eq!(seen.writes, usize::try_from(count)? + tables - 1);
-        // The last word is in the root and links all of them.
+        // The last word is a PDE in the root and links all tables.
         ensure_eq!(seen.fresh, seen.writes - 1);
     }
 
     Ok(())
 }
 
-/// If the tables are linked, there is one write for each page.
+/// If the tables are linked already, one word is written per page.
 pub(crate) fn map_uses_present_tables<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(3 * LARGE)?;
@@ -257,15 +257,20 @@ pub(crate) fn map_uses_present_tables<F: TestFormat>() -> Result {
     fixture.map(&va, 0..1, &vram, 1, ReadWrite)?;
     fixture.check()?;
 
-    let seen = fixture.observe_all(fixture.prepare_map(&va, 1..LARGE, &vram, 2, ReadOnly)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_map(&va, 1..LARGE, &vram, 2, ReadOnly)?)?;
     ensure_eq!((seen.writes, seen.fresh), (511, 0));
     ensure_eq!(seen.command, UPGRADE);
     // One table is new.
-    let seen =
-        fixture.observe_all(fixture.prepare_map(&va, LARGE..LARGE + 3, &vram, 0, ReadOnly)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_map(
+        &va,
+        LARGE..LARGE + 3,
+        &vram,
+        0,
+        ReadOnly,
+    )?)?;
     ensure_eq!((seen.writes, seen.fresh), (3 + 1, 3));
     let job = fixture.prepare_map(&va, 2 * LARGE..3 * LARGE, &vram, LARGE, ReadWrite)?;
-    let seen = fixture.observe_all(job)?;
+    let seen = fixture.trace_and_free(job)?;
     ensure_eq!((seen.writes, seen.fresh), (1, 0));
 
     fixture.expect_mapped(&va, 0..1, &vram, 1, ReadWrite)?;
@@ -275,7 +280,7 @@ pub(crate) fn map_uses_present_tables<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, 2 * LARGE..3 * LARGE, &vram, LARGE, ReadWrite)
 }
 
-/// A directory holds 256 pages of 2 MiB, so two of them are filled.
+/// A directory maps 256 pages of 2 MiB, so the mapping fills two directories.
 pub(crate) fn map_gigabyte_of_2m_pages<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(512 * LARGE)?;
@@ -283,7 +288,7 @@ pub(crate) fn map_gigabyte_of_2m_pages<F: TestFormat>() -> Result {
 
     fixture.map(&va, 0..512 * LARGE, &vram, 0, ReadWrite)?;
     fixture.check()?;
-    // Two directories, and no tables of small pages.
+    // Two directories and no tables of small pages.
     ensure_eq!(fixture.table_count()?, levels::<F>() - 2 + 2);
     for page in (0..512 * LARGE).step_by(255) {
         fixture.expect_mapped(&va, page..page + 1, &vram, page, ReadWrite)?;
@@ -292,7 +297,7 @@ pub(crate) fn map_gigabyte_of_2m_pages<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Access is per mapping, for pages of each size.
+/// Pages of all sizes have the access of their mapping.
 pub(crate) fn map_access<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     for (count, skip) in [(7, 0), (16, 0), (LARGE, 0), (LARGE, 1)] {
@@ -309,7 +314,7 @@ pub(crate) fn map_access<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// The last pages that the format can address, small and large.
+/// Maps the last small and the last large page that the format can address.
 pub(crate) fn map_last_page<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(LARGE)?;

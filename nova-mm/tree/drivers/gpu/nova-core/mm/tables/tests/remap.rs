@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of mapping memory where something else is mapped.
+//! Tests of mapping memory in place of other memory.
 
 use kernel::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::mm::{
         PAGE_SIZE, //
     },
     format::Access::*,
-    model::SoftGpu,
+    model::GpuModel,
     tables::tests::map::levels,
     vmm::tests::{
         fixture::{
@@ -23,7 +23,7 @@ use crate::mm::{
             TestFormat,
             LARGE, //
         },
-        observe::{
+        trace::{
             ensure_mapped_on,
             DOWNGRADE,
             TABLE_WORDS, //
@@ -33,8 +33,8 @@ use crate::mm::{
 
 /// Fails unless each of `LARGE` pages is mapped to the old or to the new memory.
 ///
-/// `old` and `new` are the addresses of the memory behind page `first`.
-fn ensure_old_or_new(gpu: &SoftGpu, pdb: VramAddress, first: u64, old: u64, new: u64) -> Result {
+/// `old` and `new` are the addresses of the memory for page `first`.
+fn ensure_old_or_new(gpu: &GpuModel, pdb: VramAddress, first: u64, old: u64, new: u64) -> Result {
     for n in 0..LARGE {
         let found = gpu.walk(pdb, Vfn::new(first + n)?.address());
         let found = found.map(|found| found.address.wrapping_sub(n * PAGE_SIZE));
@@ -44,7 +44,7 @@ fn ensure_old_or_new(gpu: &SoftGpu, pdb: VramAddress, first: u64, old: u64, new:
     Ok(())
 }
 
-/// The table of small pages is unlinked.
+/// A large page replaces small pages, and their table is unlinked.
 pub(crate) fn remap_2m_over_small<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let old = fixture.alloc(2 * LARGE)?;
@@ -58,21 +58,21 @@ pub(crate) fn remap_2m_over_small<F: TestFormat>() -> Result {
     let (from, to) = (start_of(&old)? + PAGE_SIZE, start_of(&new)?);
     let job = fixture.prepare_map(&va, 0..LARGE, &new, 0, ReadOnly)?;
     let (job, seen) =
-        fixture.observe(job, &mut |gpu| ensure_old_or_new(gpu, pdb, first, from, to))?;
+        fixture.trace(job, &mut |gpu| ensure_old_or_new(gpu, pdb, first, from, to))?;
     ensure_eq!((seen.writes, seen.fresh), (2, 0));
     ensure_eq!(seen.command, DOWNGRADE);
     job.free();
 
     fixture.check()?;
     fixture.expect_mapped(&va, 0..LARGE, &new, 0, ReadOnly)?;
-    let size = fixture.look(first)?.map(|found| found.page_size);
+    let size = fixture.lookup(first)?.map(|found| found.page_size);
     ensure_eq!(size, Some(PageSize::Size2M));
     ensure_eq!(fixture.table_count()?, levels::<F>() - 1);
 
     Ok(())
 }
 
-/// The table is filled before it is linked in place of the large page.
+/// Small pages replace a large page. Their table is filled before it is linked.
 pub(crate) fn remap_small_over_2m<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let old = fixture.alloc(LARGE)?;
@@ -85,7 +85,7 @@ pub(crate) fn remap_small_over_2m<F: TestFormat>() -> Result {
     let (from, to) = (start_of(&old)?, start_of(&new)? + PAGE_SIZE);
     let job = fixture.prepare_map(&va, 0..LARGE, &new, 1, ReadWrite)?;
     let (job, seen) =
-        fixture.observe(job, &mut |gpu| ensure_old_or_new(gpu, pdb, first, from, to))?;
+        fixture.trace(job, &mut |gpu| ensure_old_or_new(gpu, pdb, first, from, to))?;
     ensure_eq!((seen.writes, seen.fresh), (TABLE_WORDS + 2, TABLE_WORDS));
     ensure_eq!(seen.command, DOWNGRADE);
     job.free();
@@ -97,7 +97,7 @@ pub(crate) fn remap_small_over_2m<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The rest of the large page stays mapped at all times.
+/// The rest of the large page stays mapped while its middle is replaced.
 pub(crate) fn remap_middle_of_2m_page<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let old = fixture.alloc(LARGE)?;
@@ -108,7 +108,7 @@ pub(crate) fn remap_middle_of_2m_page<F: TestFormat>() -> Result {
 
     let (from, to) = (start_of(&old)?, start_of(&new)?);
     let job = fixture.prepare_map(&va, 100..116, &new, 0, ReadOnly)?;
-    let (job, seen) = fixture.observe(job, &mut |gpu| {
+    let (job, seen) = fixture.trace(job, &mut |gpu| {
         ensure_old_or_new(gpu, pdb, first, from, to.wrapping_sub(100 * PAGE_SIZE))
     })?;
     ensure_eq!((seen.writes, seen.fresh), (TABLE_WORDS + 2, TABLE_WORDS));
@@ -121,29 +121,29 @@ pub(crate) fn remap_middle_of_2m_page<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, 116..LARGE, &old, 116, ReadWrite)
 }
 
-/// Pages are written again, and stay mapped at all times. Tables and pointers to them stay as they
-/// are.
+/// Mapping the same memory again rewrites the PTEs, which stay valid. The tables and PDEs do not
+/// change.
 pub(crate) fn remap_same_again<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
     let va = fixture.reserve(2 * LARGE)?;
-    // A large page and small ones, too few for a page of 64 KiB.
+    // A large page and small ones, too few for a 64 KiB page.
     fixture.map(&va, 0..LARGE + 9, &vram, 0, ReadWrite)?;
     fixture.check()?;
 
     for count in [9, 10] {
         let job = fixture.prepare_map(&va, 0..LARGE + count, &vram, 0, ReadWrite)?;
         let (pdb, memory) = (fixture.pdb(), start_of(&vram)?);
-        let (job, seen) = fixture.observe(job, &mut |gpu| {
+        let (job, seen) = fixture.trace(job, &mut |gpu| {
             ensure_mapped_on(gpu, pdb, va.start(), memory, 0..LARGE + 9)
         })?;
         job.free();
         fixture.check()?;
-        // A word of each small page, and a word of the large page.
+        // One word per small page and one for the large page.
         ensure_eq!(seen.writes, usize::try_from(count)? + 1);
     }
     let tables = fixture.table_count()?;
-    let seen = fixture.observe_all(fixture.prepare_map(&va, 0..LARGE, &vram, 0, ReadOnly)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_map(&va, 0..LARGE, &vram, 0, ReadOnly)?)?;
     ensure_eq!((seen.writes, seen.command), (1, DOWNGRADE));
 
     ensure_eq!(fixture.table_count()?, tables);
@@ -151,7 +151,7 @@ pub(crate) fn remap_same_again<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, LARGE..LARGE + 10, &vram, LARGE, ReadWrite)
 }
 
-/// A job replaces the end of a mapping, a whole one, and the start of a third one.
+/// A job replaces the end of one mapping, a whole mapping, and the start of a third one.
 pub(crate) fn remap_several_mappings<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let avail = fixture.data.avail();
@@ -175,7 +175,7 @@ pub(crate) fn remap_several_mappings<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, end..5 * LARGE, &c, end - 3 * LARGE, ReadOnly)?;
     fixture.expect_unmapped(&va, 5 * LARGE..6 * LARGE)?;
 
-    // Only the mapping in the middle is gone.
+    // Only the memory of the second mapping is freed.
     drop((a, b, c, new));
     ensure_eq!(fixture.data.avail(), avail - 12 * LARGE * PAGE_SIZE);
     fixture.unmap(&va, 0..6 * LARGE)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of unmapping whole mappings and parts of them.
+//! Tests of unmapping whole mappings and parts of mappings.
 
 use core::ops::Range;
 
@@ -23,7 +23,7 @@ use crate::mm::{
             TestFormat,
             LARGE, //
         },
-        observe::{
+        trace::{
             ensure_mapped_on,
             DOWNGRADE,
             TABLE_WORDS,
@@ -32,7 +32,7 @@ use crate::mm::{
     }, //
 };
 
-/// One entry of each directory is cleared. Tables with many entries are unlinked as they are.
+/// One entry of each directory is cleared. Tables with many entries are unlinked without clearing.
 pub(crate) fn unmap_whole_mapping<F: TestFormat>() -> Result {
     for (count, skip) in [(1, 0), (16, 0), (LARGE, 1), (LARGE - 1, 0), (LARGE, 0)] {
         let mut fixture = Fixture::<F>::new()?;
@@ -41,8 +41,8 @@ pub(crate) fn unmap_whole_mapping<F: TestFormat>() -> Result {
         fixture.map(&va, 0..count, &vram, skip, ReadWrite)?;
         fixture.expect_mapped(&va, 0..count, &vram, skip, ReadWrite)?;
 
-        let seen = fixture.observe_all(fixture.prepare_unmap(&va, 0..count)?)?;
-        // A few entries are cleared one by one. A dual entry with both tables has two words.
+        let seen = fixture.trace_and_free(fixture.prepare_unmap(&va, 0..count)?)?;
+        // Few entries are cleared individually. A dual PDE with both pointers has two words.
         let words = match count {
             1 | 16 => 2,
             count if count == LARGE - 1 => 2,
@@ -63,21 +63,21 @@ fn rest(count: u64, part: &Range<u64>) -> [Range<u64>; 2] {
     [0..part.start, part.end..count]
 }
 
-/// One word is written for each page. The others stay mapped at all times.
+/// One word is written per page. The other pages stay mapped at all times.
 pub(crate) fn unmap_part_of_small_pages<F: TestFormat>() -> Result {
     const COUNT: u64 = 24;
 
     for part in [0..3, COUNT - 5..COUNT, 7..9, 0..1, COUNT - 1..COUNT] {
         let mut fixture = Fixture::<F>::new()?;
         let vram = fixture.alloc(COUNT)?;
-        // Across the end of a table, and aligned such that all pages are small.
+        // The range crosses the end of a table, and its alignment allows only small pages.
         let va = fixture.reserve_at(LARGE - 8..LARGE - 8 + COUNT)?;
         let (pdb, first, memory) = (fixture.pdb(), LARGE - 8, start_of(&vram)?);
         fixture.map(&va, 0..COUNT, &vram, 0, ReadOnly)?;
         fixture.expect_mapped(&va, 0..COUNT, &vram, 0, ReadOnly)?;
 
         let job = fixture.prepare_unmap(&va, part.clone())?;
-        let (job, seen) = fixture.observe(job, &mut |gpu| {
+        let (job, seen) = fixture.trace(job, &mut |gpu| {
             rest(COUNT, &part)
                 .into_iter()
                 .try_for_each(|rest| ensure_mapped_on(gpu, pdb, first, memory, rest))
@@ -91,7 +91,7 @@ pub(crate) fn unmap_part_of_small_pages<F: TestFormat>() -> Result {
         for rest in rest(COUNT, &part) {
             fixture.expect_mapped(&va, rest.clone(), &vram, rest.start, ReadOnly)?;
         }
-        // One job unmaps the rest.
+        // One job unmaps the remaining pages.
         fixture.unmap(&va, 0..COUNT)?;
         fixture.check()?;
         ensure_eq!(fixture.table_count()?, 1);
@@ -100,7 +100,7 @@ pub(crate) fn unmap_part_of_small_pages<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The rest of the page becomes small pages, and stays mapped at all times.
+/// Small pages replace the rest of the large page, which stays mapped at all times.
 pub(crate) fn unmap_part_of_2m_page<F: TestFormat>() -> Result {
     for part in [0..1, 0..100, 100..200, 511..512, 256..512, 1..512, 0..511] {
         for access in [ReadOnly, ReadWrite] {
@@ -114,16 +114,16 @@ pub(crate) fn unmap_part_of_2m_page<F: TestFormat>() -> Result {
             let (pdb, memory) = (fixture.pdb(), start_of(&vram)?);
             let first = va.start();
             let job = fixture.prepare_unmap(&va, part.clone())?;
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
                 rest(LARGE, &part)
                     .into_iter()
                     .try_for_each(|rest| ensure_mapped_on(gpu, pdb, first, memory, rest))
             })?;
-            // The TLB no longer holds the large page.
+            // The TLB no longer holds the translation of the large page.
             fixture.expect_unmapped(&va, part.clone())?;
             job.free();
             fixture.check()?;
-            // The pages next to the part, and both words of the dual entry.
+            // The PTEs next to the part, and both words of the dual PDE.
             let rest_words = TABLE_WORDS - usize::try_from(part.end - part.start)?;
             ensure_eq!((seen.writes, seen.fresh), (rest_words + 2, rest_words));
             ensure_eq!(seen.command, DOWNGRADE);
@@ -147,7 +147,7 @@ pub(crate) fn unmap_part_of_2m_page<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Nothing is written, and no table remains.
+/// No word is written, and prepared tables are freed.
 pub(crate) fn unmap_unmapped<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let va = fixture.reserve(3 * LARGE)?;
@@ -155,9 +155,9 @@ pub(crate) fn unmap_unmapped<F: TestFormat>() -> Result {
 
     for pages in [0..1, 5..LARGE + 5, 0..3 * LARGE, LARGE..2 * LARGE] {
         let job = fixture.prepare_unmap(&va, pages)?;
-        // The job would otherwise read back the last word of the tables that were prepared.
+        // The job would otherwise read back the last word of the prepared tables.
         let _ = fixture.hw.vram().finish()?;
-        let seen = fixture.observe_all(job)?;
+        let seen = fixture.trace_and_free(job)?;
         ensure_eq!((seen.writes, seen.reads), (0, 0));
         ensure_eq!(seen.command, UPGRADE);
         ensure_eq!(fixture.free_tables(), free);
@@ -166,14 +166,14 @@ pub(crate) fn unmap_unmapped<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Empty tables are freed, except for the root. Tables with other mappings remain.
+/// Empty tables except the root are freed. Tables with other mappings remain.
 pub(crate) fn unmap_frees_empty_tables<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let free = fixture.free_tables();
     let vram = fixture.alloc(4)?;
     let page_of = |shift: u32| (1 << shift) / PAGE_SIZE;
 
-    // Each shares more tables with the first one than the one before.
+    // Each mapping shares more tables with the first one than the previous mapping does.
     let first = fixture.reserve_at(0..1)?;
     fixture.map(&first, 0..1, &vram, 0, ReadWrite)?;
     let mut others = KVec::new();
@@ -203,7 +203,7 @@ pub(crate) fn unmap_frees_empty_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// One job unmaps several mappings and the unmapped pages in between.
+/// One job unmaps several mappings and the unmapped pages between them.
 pub(crate) fn unmap_range_with_holes<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
@@ -240,7 +240,7 @@ pub(crate) fn unmap_skips_prepared_table<F: TestFormat>() -> Result {
         let va = fixture.reserve(LARGE)?;
         fixture.map(&va, 0..LARGE - BIG, &vram, 0, ReadWrite)?;
 
-        // A job that fills a table gets a page with other content if no page with zeros is left.
+        // With no zeroed page left, a job that fills a table gets a page with other contents.
         let mut zeroed = KVec::new();
         loop {
             let page = fixture.memory.alloc_table()?;
@@ -253,7 +253,7 @@ pub(crate) fn unmap_skips_prepared_table<F: TestFormat>() -> Result {
         drop(zeroed);
 
         let (job, seen) =
-            fixture.observe(fixture.prepare_unmap(&va, part.clone())?, &mut |_| Ok(()))?;
+            fixture.trace(fixture.prepare_unmap(&va, part.clone())?, &mut |_| Ok(()))?;
         ensure!(writes.map_or(true, |writes| seen.writes == writes));
         job.free();
         fixture.expect_unmapped(&va, part.clone())?;

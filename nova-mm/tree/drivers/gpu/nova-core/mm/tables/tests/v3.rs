@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same tests with MMU v3.
+//! Page table tests with MMU v3.
 
 use crate::mm::format::v3::MmuV3;
 

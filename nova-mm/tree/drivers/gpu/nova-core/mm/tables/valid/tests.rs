@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the map of valid entries, against a map with an element for each entry.
+//! Tests of the bitmap of valid entries, compared with an array of booleans.
 
 use super::*;
 
 use kernel::prelude::*;
 
-/// Bounds at the ends of words and next to them, and in the middle.
+/// Bounds at and next to the ends of words, and within words.
 const BOUNDS: [usize; 14] = [0, 1, 31, 62, 63, 64, 65, 127, 128, 200, 448, 510, 511, 512];
 
-/// A map, and its expected contents.
+/// A bitmap and its expected contents.
 struct Checked {
     map: ValidMap,
     entries: [bool; ENTRIES],
@@ -44,7 +44,7 @@ impl Checked {
         self.map.clear(entries) == before
     }
 
-    /// Returns whether the map agrees about all entries, and about `entries` together.
+    /// Returns whether the bitmap agrees on each entry, and on the range `entries`.
     fn agrees(&self, entries: &Range<usize>) -> bool {
         let is_same = |entry| self.map.is_set(entry) == self.entries[entry];
         let start = entries.clone().find(|&entry| self.entries[entry]);
@@ -60,7 +60,7 @@ impl Checked {
     }
 }
 
-/// Returns all ranges between [`BOUNDS`], empty ones included.
+/// Returns all ranges between [`BOUNDS`], including empty ones.
 fn ranges() -> impl Iterator<Item = Range<usize>> {
     BOUNDS.into_iter().flat_map(|start| {
         let ends = BOUNDS.into_iter().filter(move |&end| end >= start);
@@ -74,7 +74,7 @@ mod suite {
     use super::*;
 
     #[test]
-    fn new_has_no_entries() {
+    fn new_empty() {
         let checked = Checked::new();
         assert!(ranges().all(|range| checked.agrees(&range)));
     }
@@ -86,7 +86,7 @@ mod suite {
             assert!(checked.set(&range));
             assert!(checked.agrees(&(0..ENTRIES)));
             assert!(checked.agrees(&range));
-            // All of them are set already.
+            // All entries are set already.
             assert!(checked.set(&range));
             for part in ranges() {
                 assert!(checked.agrees(&part));

@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random requests, compared with a search through all ranges in use.
+//! Random requests, compared with a linear search through all ranges in use.
 
 use super::*;
 use crate::mm::va::gap::ALIGNMENTS;
 
 /// Maximum number of ranges in use.
-const MOST: usize = 48;
+const MAX_RANGES: usize = 48;
 
-/// Runs `steps` requests in each of two address spaces: one with a few pages of 2 MiB, and one with
-/// a few of 256 GiB.
+/// Runs `steps` requests in each of two address spaces: one with a few 2 MiB pages, and one with a
+/// few 256 GiB pages.
 ///
 /// # Errors
 ///
-/// - [`EINVAL`] if an answer is wrong or an invariant of the tree is broken, which is logged.
+/// - [`EINVAL`], after logging a message, if a result is wrong or an invariant of the tree is
+///   broken.
 /// - [`ENOMEM`] if memory allocation fails.
 pub(crate) fn run(seed: u64, steps: u64) -> Result {
-    for (limits, longest) in [
+    for (limits, max_size) in [
         (3..4 * PageSize::Size2M.pages() + 5, 128),
         (5..6 * PageSize::Size256G.pages() + 77, 1 << 24),
     ] {
-        let mut world = World {
+        let mut test = RandomTest {
             random: Random(seed),
             space: space(limits.clone())?,
             limits,
-            longest,
+            max_size,
             held: KVec::new(),
         };
         for _ in 0..steps {
-            world.step()?;
-            world.check()?;
+            test.step()?;
+            test.check()?;
         }
     }
 
@@ -37,16 +38,16 @@ pub(crate) fn run(seed: u64, steps: u64) -> Result {
 }
 
 /// An address space and its ranges in use.
-struct World {
+struct RandomTest {
     random: Random,
     space: Arc<VaSpace>,
     limits: Range<u64>,
-    /// Upper limit of the size of most requests, in pages.
-    longest: u64,
+    /// Size limit of most requests, in pages.
+    max_size: u64,
     held: KVec<VaRange>,
 }
 
-impl World {
+impl RandomTest {
     fn step(&mut self) -> Result {
         match self.random.below(8) {
             0..=3 => self.reserve_highest(),
@@ -56,7 +57,7 @@ impl World {
     }
 
     fn reserve_highest(&mut self) -> Result {
-        let align = *self.random.one_of(&ALIGNMENTS).ok_or(EINVAL)?;
+        let align = *self.random.pick(&ALIGNMENTS).ok_or(EINVAL)?;
         let pages = self.size();
         let expected = match pages {
             0 => Err(EINVAL),
@@ -67,9 +68,9 @@ impl World {
     }
 
     fn reserve_fixed(&mut self) -> Result {
-        let start = match self.random.one_of(&self.held).map(numbers) {
+        let start = match self.random.pick(&self.held).map(numbers) {
             Some(held) if self.random.below(4) > 0 => {
-                let edge = *self.random.one_of(&[held.start, held.end]).ok_or(EINVAL)?;
+                let edge = *self.random.pick(&[held.start, held.end]).ok_or(EINVAL)?;
                 (edge + self.random.below(3)).saturating_sub(1)
             }
             _ => self.random.below(self.limits.end + 2),
@@ -87,13 +88,13 @@ impl World {
         self.keep(fixed(&self.space, pages), expected)
     }
 
-    /// Compares the result of a request, and keeps the range.
+    /// Compares the result of a request with the expected one, and stores the range.
     fn keep(&mut self, result: Result<VaRange>, expected: Result<Range<u64>>) -> Result {
         ensure_eq(result.as_ref().map(numbers).map_err(|e| *e), expected)?;
         if let Ok(range) = result {
             self.held.push(range, GFP_KERNEL)?;
         }
-        if self.held.len() > MOST {
+        if self.held.len() > MAX_RANGES {
             self.free()?;
         }
 
@@ -110,14 +111,14 @@ impl World {
         Ok(())
     }
 
-    /// Returns a random number of pages: mostly few, now and then none or more than there are.
+    /// Returns a random number of pages: usually small, sometimes zero or larger than the space.
     fn size(&mut self) -> u64 {
         match self.random.below(64) {
             0 => 0,
             1 => u64::MAX - self.random.below(3),
             2 => self.random.below(self.limits.end + 2),
             _ => {
-                let bits = u64::BITS - self.longest.leading_zeros();
+                let bits = u64::BITS - self.max_size.leading_zeros();
                 let end = 1 << self.random.below(bits.into());
                 self.random.below(end) + 1
             }
@@ -130,8 +131,8 @@ impl World {
         !self.held.iter().map(numbers).any(|held| overlaps(&held))
     }
 
-    /// Returns the highest free range: above the gap that it lies in is a range in use, or the end
-    /// of the limits.
+    /// Returns the highest free range of this size and alignment. A range in use or the upper limit
+    /// follows its gap.
     fn highest_free(&self, pages: u64, align: PageSize) -> Option<Range<u64>> {
         let highest_below = |end: u64| {
             let start = end.checked_sub(pages)? / align.pages() * align.pages();
@@ -147,7 +148,7 @@ impl World {
         Some(start..start + pages)
     }
 
-    /// Checks that exactly the held ranges are in use, and the invariants of the tree.
+    /// Checks the invariants of the tree, and that exactly the stored ranges are in use.
     fn check(&mut self) -> Result {
         self.held.sort_unstable_by_key(|range| numbers(range).start);
         let used = self.space.used.lock().check()?;
@@ -161,7 +162,7 @@ impl World {
     }
 }
 
-/// A generator of numbers that look random.
+/// A generator of pseudorandom numbers.
 struct Random(u64);
 
 impl Random {
@@ -174,8 +175,8 @@ impl Random {
         (self.0 >> 8) % end.max(1)
     }
 
-    /// Returns one of `items`, or [`None`] if there are none.
-    fn one_of<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+    /// Returns a random element of `items`, or [`None`] if it is empty.
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         let len = u64::try_from(items.len()).ok()?;
         if len == 0 {
             return None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks the invariants of a tree, for tests.
+//! Validation of the invariants of a tree, for tests.
 
 use super::*;
 use crate::mm::va::{
@@ -9,11 +9,11 @@ use crate::mm::va::{
 };
 
 impl RangeTree {
-    /// Checks the invariants of the tree, and returns its ranges in the order of their addresses.
+    /// Checks the invariants of the tree, and returns its ranges in ascending order.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if an invariant is broken, which is logged.
+    /// - [`EINVAL`], after logging a message, if an invariant is broken.
     /// - [`ENOMEM`] if memory allocation fails.
     pub(in crate::mm::va) fn check(&self) -> Result<KVec<Range<Vfn>>> {
         let mut ranges = KVec::new();
@@ -40,7 +40,7 @@ fn check(subtree: &Link, ranges: &mut KVec<Range<Vfn>>) -> Result<u8> {
     Ok(node.height)
 }
 
-/// Compares the records of `node` with the ranges of its subtree.
+/// Compares the data cached in `node` with the ranges of its subtree.
 fn check_ranges(node: &Node, ranges: &[Range<Vfn>]) -> Result {
     for pages in ranges {
         ensure_eq(pages.is_empty(), false)?;
@@ -67,7 +67,7 @@ fn check_ranges(node: &Node, ranges: &[Range<Vfn>]) -> Result {
     Ok(())
 }
 
-/// Returns the number of pages of a gap above its first multiple of `align`.
+/// Returns the number of pages in a gap that follow its first multiple of `align`.
 fn aligned_pages(start: Vfn, end: Vfn, align: u64) -> u64 {
     let (start, end) = (start.into_raw(), end.into_raw());
     let skipped = (align - start % align) % align;

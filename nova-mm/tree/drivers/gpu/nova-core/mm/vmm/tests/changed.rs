@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The firmware changes any one word of its page tables.
+//! Tests that let the firmware change each word of its page tables.
 //!
-//! A job fails and changes nothing if the word is on the path to its pages. Other words do not
-//! matter. The word is never overwritten, and memory that the GPU can reach is never freed.
+//! A job fails without side effects if the word is on the path to its pages. Changes of other words
+//! do not affect it. The driver never overwrites the word, and never frees memory that the GPU can
+//! access.
 
 use core::ops::Range;
 
@@ -39,17 +40,17 @@ use crate::{
                     LARGE, //
                 },
                 hardware::{
-                    ensure_apart,
-                    look,
+                    ensure_free_unreachable,
+                    fill_tlb,
                     same_pages,
                     Map,
                     Operation,
-                    Scene,
+                    Setup,
                     OPERATIONS,
                     PAGES,
                     POPULATED, //
                 },
-                random::places, //
+                random::layout, //
             },
             JobError, //
         }, //
@@ -57,19 +58,20 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Index of the entry of the firmware's last directory at which the pages of a [`Scene`] start.
+/// Index of the entry of the firmware's last directory that translates the first page of a
+/// [`Setup`].
 const FIRST: u64 = 2;
 
-/// Creates the address space of a BAR in which all directories belong to the firmware.
-fn scene<F: TestFormat>() -> Result<Scene<F>> {
-    let fixture = Fixture::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
+/// Creates a BAR's address space in which all directories belong to the firmware.
+fn setup<F: TestFormat>() -> Result<Setup<F>> {
+    let fixture = Fixture::of_bar(|gpu, root| layout::directories::<F>(gpu, root).map(drop))?;
 
-    Scene::on(fixture, FIRST * LARGE..FIRST * LARGE + PAGES)
+    Setup::on(fixture, FIRST * LARGE..FIRST * LARGE + PAGES)
 }
 
-/// The driver uses directories of the firmware whatever the attributes of their entries are, and
-/// does not change the entries.
-pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
+/// The driver uses directories of the firmware regardless of the attributes of their entries, and
+/// preserves the entries.
+pub(crate) fn directory_attributes_preserved<F: TestFormat>() -> Result {
     let plain = Pde::vram(VramAddress::new(0));
     let all = Pde {
         volatile: true,
@@ -90,7 +92,7 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
         all,
     ] {
         let fixture = Fixture::<F>::of_newer_bar(|gpu, root| {
-            places::directories::<F>(gpu, root)?;
+            layout::directories::<F>(gpu, root)?;
             let mut table = root;
             for number in 0..usize_as_u64(F::LEVELS.len() - 2) {
                 let below = VramAddress::new(FIRMWARE.start + number * PAGE_SIZE);
@@ -105,17 +107,17 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
             Ok(())
         })?;
         let pages = FIRST * LARGE..FIRST * LARGE + PAGES;
-        let mut scene = Scene::on(fixture, pages)?;
+        let mut setup = Setup::on(fixture, pages)?;
 
         for operation in &OPERATIONS {
-            scene.complete(operation)?;
-            scene.fixture.check()?;
+            setup.complete(operation)?;
+            setup.fixture.check()?;
         }
-        scene.fixture.teardown()?;
-        scene.fixture.check()?;
+        setup.fixture.teardown()?;
+        setup.fixture.check()?;
         for depth in 0..F::LEVELS.len() - 2 {
-            let address = Word { depth, index: 0 }.address(&scene)?;
-            let word = scene.fixture.gpu.vram_read64(address);
+            let address = Word { depth, index: 0 }.address(&setup)?;
+            let word = setup.fixture.gpu.vram_read64(address);
             let Entry::Table(pde) = F::LEVELS[depth].decode(F::mmu(), [word, 0]) else {
                 return Err(EINVAL);
             };
@@ -132,17 +134,17 @@ pub(crate) fn attributes_are_kept<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A word of a directory of the firmware.
+/// A word of a directory that belongs to the firmware.
 #[derive(Clone, Copy, Debug)]
 struct Word {
-    /// Number of the directory's level, counted from the root.
+    /// Level of the directory, counted from the root.
     depth: usize,
-    /// Number of the word in the directory.
+    /// Index of the word in the directory.
     index: u64,
 }
 
 impl Word {
-    /// Returns all words on the path to the pages of a [`Scene`], and some adjacent ones.
+    /// Returns all words on the path to the pages of a [`Setup`], and some adjacent words.
     fn all<F: Format>() -> Result<KVec<Self>> {
         let last = F::LEVELS.len() - 2;
         let mut words = KVec::new();
@@ -158,17 +160,17 @@ impl Word {
         Ok(words)
     }
 
-    fn address<F: TestFormat>(self, scene: &Scene<F>) -> Result<VramAddress> {
+    fn address<F: TestFormat>(self, setup: &Setup<F>) -> Result<VramAddress> {
         let table = match self.depth.checked_sub(1) {
-            None => scene.fixture.pdb(),
+            None => setup.fixture.pdb(),
             Some(number) => VramAddress::new(FIRMWARE.start + usize_as_u64(number) * PAGE_SIZE),
         };
 
         table.checked_add(8 * self.index)
     }
 
-    /// Returns the pages below the entry that contains the word, if they are some of a [`Scene`],
-    /// counted from its start.
+    /// Returns the pages of a [`Setup`], relative to its start, that the entry containing the word
+    /// translates.
     fn pages<F: Format>(self) -> Option<Range<u64>> {
         if self.depth < F::LEVELS.len() - 2 {
             return (self.index == 0).then_some(0..PAGES);
@@ -178,8 +180,8 @@ impl Word {
         (start < PAGES).then_some(start..start + LARGE)
     }
 
-    /// Returns whether `operation` needs the word: whether one of the pages of `operation` is below
-    /// the entry that contains it, and memory is mapped there or will be.
+    /// Returns whether `operation` depends on the word: the entry containing it translates a page
+    /// of `operation`, and memory is or will be mapped below the entry.
     fn is_needed_by<F: Format>(self, operation: &Operation) -> bool {
         let Some(pages) = self.pages::<F>() else {
             return false;
@@ -197,11 +199,11 @@ impl Word {
     }
 }
 
-/// Returns words with which the firmware may replace `old`.
+/// Returns words that the firmware may write in place of `old`.
 fn replacements<F: Format>(old: u64) -> Result<[u64; 3]> {
     let page = vram_page(1 << 33);
 
-    // An invalid entry, another address, and a page of the firmware.
+    // An invalid entry, another address, and a PTE.
     Ok([
         if old == 0 { 1 << 33 } else { 0 },
         old ^ 1 << 20,
@@ -210,26 +212,26 @@ fn replacements<F: Format>(old: u64) -> Result<[u64; 3]> {
 }
 
 /// The firmware changes each word before each operation.
-pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
+pub(crate) fn job_changed_word<F: TestFormat>() -> Result {
     let mut busy = 0;
     for operation in &OPERATIONS {
-        let mut model = scene::<F>()?;
+        let mut model = setup::<F>()?;
         model.complete(operation)?;
         model.fixture.check()?;
         let after = model.mapped()?;
 
         for &word in &Word::all::<F>()? {
             for number in 0..3 {
-                let mut scene = scene::<F>()?;
+                let mut setup = setup::<F>()?;
                 let is_needed = word.is_needed_by::<F>(operation);
-                change(&mut scene, operation, word, number, is_needed)?;
+                change(&mut setup, operation, word, number, is_needed)?;
                 busy += u32::from(is_needed);
-                ensure!(same_pages(&scene.mapped()?, &after));
+                ensure!(same_pages(&setup.mapped()?, &after));
 
-                scene.fixture.teardown()?;
-                scene.fixture.check()?;
-                ensure_eq!(scene.fixture.memory.avail(), scene.fixture.memory.size());
-                ensure_eq!(scene.fixture.data.avail(), scene.fixture.data.size());
+                setup.fixture.teardown()?;
+                setup.fixture.check()?;
+                ensure_eq!(setup.fixture.memory.avail(), setup.fixture.memory.size());
+                ensure_eq!(setup.fixture.data.avail(), setup.fixture.data.size());
             }
         }
     }
@@ -238,61 +240,61 @@ pub(crate) fn each_word_is_changed<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Runs `operation` while a word has replacement `number`, and again afterwards if that has failed.
+/// Runs `operation` while a word has replacement `number`, and retries it afterwards if it failed.
 fn change<F: TestFormat>(
-    scene: &mut Scene<F>,
+    setup: &mut Setup<F>,
     operation: &Operation,
     word: Word,
     number: usize,
     is_needed: bool,
 ) -> Result {
-    let address = word.address(scene)?;
-    let gpu = scene.fixture.gpu.clone();
+    let address = word.address(setup)?;
+    let gpu = setup.fixture.gpu.clone();
     let old = gpu.vram_read64(address);
     let new = replacements::<F>(old)?[number];
-    let tables = scene.fixture.owned()?;
+    let tables = setup.fixture.owned()?;
     gpu.vram_write64(address, new);
 
-    let job = scene.prepare(operation)?;
+    let job = setup.prepare(operation)?;
     if !is_needed {
         complete(job)?;
         gpu.drain();
         ensure_eq!(gpu.vram_read64(address), new);
         gpu.vram_write64(address, old);
 
-        return scene.fixture.check();
+        return setup.fixture.check();
     }
 
-    let mut job = ensure_busy(&scene.fixture, job)?;
+    let mut job = ensure_busy(&setup.fixture, job)?;
     gpu.vram_write64(address, old);
-    let pools = (&scene.fixture.memory, &scene.fixture.data);
-    let pages = (within_raw(&scene.va, &(0..PAGES)), true);
-    ensure_apart(&gpu, scene.fixture.pdb(), pages, pools, &tables)?;
+    let pools = (&setup.fixture.memory, &setup.fixture.data);
+    let pages = (within_raw(&setup.va, &(0..PAGES)), true);
+    ensure_free_unreachable(&gpu, setup.fixture.pdb(), pages, pools, &tables)?;
     job.run()?;
     ensure_eq!(job.run(), Err(JobError::Unchanged(EINVAL)));
     job.free();
 
-    scene.fixture.check()
+    setup.fixture.check()
 }
 
-/// The firmware changes each word before a teardown, which frees the mappings whose path does not
-/// contain the word. Another teardown frees the rest.
-pub(crate) fn each_word_is_changed_at_teardown<F: TestFormat>() -> Result {
+/// The firmware changes each word before a teardown. The teardown frees all mappings whose path
+/// does not contain the word, and a second teardown frees the rest.
+pub(crate) fn teardown_changed_word<F: TestFormat>() -> Result {
     let mut busy = 0;
     let empty = {
-        let scene = scene::<F>()?;
-        scene.fixture.teardown()?;
-        snapshot(&scene.fixture.gpu)?
+        let setup = setup::<F>()?;
+        setup.fixture.teardown()?;
+        snapshot(&setup.fixture.gpu)?
     };
 
     for &word in &Word::all::<F>()? {
         for number in 0..3 {
-            let mut scene = scene::<F>()?;
-            let (gpu, pdb) = (scene.fixture.gpu.clone(), scene.fixture.pdb());
-            let address = word.address(&scene)?;
+            let mut setup = setup::<F>()?;
+            let (gpu, pdb) = (setup.fixture.gpu.clone(), setup.fixture.pdb());
+            let address = word.address(&setup)?;
             let old = gpu.vram_read64(address);
             let new = replacements::<F>(old)?[number];
-            let tables = scene.fixture.owned()?;
+            let tables = setup.fixture.owned()?;
             let pages = word.pages::<F>();
             let is_left = |it: &Operation| {
                 pages
@@ -302,35 +304,35 @@ pub(crate) fn each_word_is_changed_at_teardown<F: TestFormat>() -> Result {
             let left = POPULATED.iter().filter(|it| is_left(it)).count();
 
             gpu.vram_write64(address, new);
-            let result = scene.fixture.teardown();
+            let result = setup.fixture.teardown();
             ensure_eq!(result, if left > 0 { Err(EBUSY) } else { Ok(()) });
             gpu.drain();
             ensure_eq!(gpu.vram_read64(address), new);
             gpu.vram_write64(address, old);
             if left > 0 {
                 busy += 1;
-                // All of them have the same amount of memory.
-                let data = &scene.fixture.data;
+                // All mappings have the same amount of memory.
+                let data = &setup.fixture.data;
                 ensure_eq!(
                     data.size() - data.avail(),
                     usize_as_u64(left) * 2 * LARGE * PAGE_SIZE
                 );
-                let pools = (&scene.fixture.memory, &scene.fixture.data);
-                // Only the mappings that do not consist of a page of 2 MiB have tables.
+                let pools = (&setup.fixture.memory, &setup.fixture.data);
+                // Only mappings that are not a single 2 MiB page have tables.
                 let kept = match is_left(&POPULATED[1]) {
                     true => &tables[..],
                     false => &[],
                 };
-                let pages = (within_raw(&scene.va, &(0..PAGES)), true);
-                ensure_apart(&gpu, pdb, pages, pools, kept)?;
-                scene.fixture.teardown()?;
+                let pages = (within_raw(&setup.va, &(0..PAGES)), true);
+                ensure_free_unreachable(&gpu, pdb, pages, pools, kept)?;
+                setup.fixture.teardown()?;
             }
 
             ensure!(snapshot(&gpu)? == empty);
-            scene.fixture.check()?;
-            ensure_eq!(scene.fixture.memory.avail(), scene.fixture.memory.size());
-            ensure_eq!(scene.fixture.data.avail(), scene.fixture.data.size());
-            look(&gpu, pdb, &scene.va, true)?;
+            setup.fixture.check()?;
+            ensure_eq!(setup.fixture.memory.avail(), setup.fixture.memory.size());
+            ensure_eq!(setup.fixture.data.avail(), setup.fixture.data.size());
+            fill_tlb(&gpu, pdb, &setup.va, true)?;
         }
     }
     ensure!(busy > 10);
@@ -344,17 +346,17 @@ mod suite {
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn attributes_are_kept() -> Result {
-        super::attributes_are_kept::<MmuV2>()
+    fn directory_attributes_preserved() -> Result {
+        super::directory_attributes_preserved::<MmuV2>()
     }
 
     #[test]
-    fn each_word_is_changed() -> Result {
-        super::each_word_is_changed::<MmuV2>()
+    fn job_changed_word() -> Result {
+        super::job_changed_word::<MmuV2>()
     }
 
     #[test]
-    fn each_word_is_changed_at_teardown() -> Result {
-        super::each_word_is_changed_at_teardown::<MmuV2>()
+    fn teardown_changed_word() -> Result {
+        super::teardown_changed_word::<MmuV2>()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Failures of each stage of a job: each page is mapped either as before the job or as requested,
-//! and resources that are no longer needed are freed.
+//! Tests of failures in each stage of a job. Each page must be mapped either as before the job or
+//! as requested, and resources that are no longer needed must be freed.
 
 use core::ops::Range;
 
@@ -31,11 +31,11 @@ use crate::mm::{
                 TestFormat,
                 LARGE, //
             },
-            observe::{
+            random::layout,
+            trace::{
                 DOWNGRADE,
                 UPGRADE, //
             },
-            random::places, //
         },
         Job,
         JobError,
@@ -44,10 +44,10 @@ use crate::mm::{
     vram::TablePage, //
 };
 
-/// An operation on the pages of a [`Scene`].
+/// An operation on the pages of a [`Setup`].
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// Maps new memory, from its page `skip` on.
+    /// Maps new memory, starting at its page `skip`.
     Map {
         pages: Range<u64>,
         skip: u64,
@@ -59,13 +59,13 @@ pub(crate) enum Operation {
 
 use self::Operation::*;
 
-/// Number of pages of a [`Scene`].
+/// Number of pages of a [`Setup`].
 const PAGES: u64 = 4 * LARGE;
 
-/// The page of a [`Scene`] at which entries of nearly all levels end.
+/// Page of a [`Setup`] at which entries of nearly all levels end.
 const MIDDLE: u64 = 2 * LARGE;
 
-/// Maps memory in the largest pages that the range allows: of 2 MiB, 64 KiB and 4 KiB.
+/// Maps memory with the largest pages that the range allows: 2 MiB, 64 KiB and 4 KiB.
 const fn map(pages: Range<u64>) -> Operation {
     Map {
         skip: pages.start,
@@ -74,7 +74,7 @@ const fn map(pages: Range<u64>) -> Operation {
     }
 }
 
-/// Maps memory in small pages only.
+/// Maps memory with small pages only.
 const fn map_small(pages: Range<u64>) -> Operation {
     Map {
         skip: pages.start + 1,
@@ -83,7 +83,7 @@ const fn map_small(pages: Range<u64>) -> Operation {
     }
 }
 
-/// Mappings of a populated [`Scene`].
+/// Mappings of a populated [`Setup`].
 const POPULATED: [Operation; 3] = [
     map(0..LARGE),
     map_small(LARGE + 3..MIDDLE + 5),
@@ -99,7 +99,7 @@ pub(crate) const OPERATIONS: [Operation; 14] = [
     Protect(3 * LARGE + 7..3 * LARGE + 9, Access::ReadOnly),
     map_small(300..PAGES - 300),
     map(3 * LARGE + 100..3 * LARGE + 200),
-    // Pages of 64 KiB in place of small ones, and a split of one of them.
+    // 64 KiB pages in place of small ones, and a split of one of them.
     map(MIDDLE + 16..MIDDLE + 64),
     Unmap(MIDDLE + 20..MIDDLE + 36),
     Protect(0..PAGES, Access::ReadOnly),
@@ -109,35 +109,35 @@ pub(crate) const OPERATIONS: [Operation; 14] = [
     Unmap(0..PAGES),
 ];
 
-/// The translation of each page: the address of the memory, and whether writes fault.
+/// Translation of each page: address of the memory, and whether writes fault.
 pub(crate) type Mapped = KVec<Option<(u64, bool)>>;
 
-/// An address space in which the pages in use cross an entry boundary of nearly all levels.
+/// An address space whose pages cross an entry boundary of nearly all levels.
 ///
-/// Mapped memory has no other owner than the mapping.
-pub(crate) struct Scene<F: TestFormat> {
+/// The mappings own the only references to the mapped memory.
+pub(crate) struct Setup<F: TestFormat> {
     pub(crate) fixture: Fixture<F>,
     va: Area,
     data_size: u64,
 }
 
-impl<F: TestFormat> Scene<F> {
-    /// Creates a scene that is empty or has the mappings [`POPULATED`].
+impl<F: TestFormat> Setup<F> {
+    /// Creates a setup that is either empty or has the mappings [`POPULATED`].
     pub(crate) fn new(populated: bool) -> Result<Self> {
         let fixture = Fixture::new()?;
         let middle = PageSize::Size256G.pages();
-        let mut scene = Self {
+        let mut setup = Self {
             va: fixture.reserve_at(middle - MIDDLE..middle + (PAGES - MIDDLE))?,
             data_size: fixture.data.avail(),
             fixture,
         };
         if populated {
             for operation in &POPULATED {
-                scene.complete(scene.prepare(operation)?)?;
+                setup.complete(setup.prepare(operation)?)?;
             }
         }
 
-        Ok(scene)
+        Ok(setup)
     }
 
     pub(crate) fn prepare(&self, operation: &Operation) -> Result<Job> {
@@ -159,14 +159,14 @@ impl<F: TestFormat> Scene<F> {
         }
     }
 
-    /// Runs and frees a job, and checks the address space. No other job is prepared.
+    /// Runs and frees a job and checks the address space. No other job may be prepared.
     pub(crate) fn complete(&mut self, job: Job) -> Result {
         complete(job)?;
 
         self.check()
     }
 
-    /// Fails unless the address space is consistent. No job is prepared, and no frees are deferred.
+    /// Fails unless the address space is consistent. No job may be prepared, and no frees deferred.
     pub(crate) fn check(&mut self) -> Result {
         self.fixture.check()?;
         ensure!(!self.fixture.vmm.has_deferred());
@@ -175,7 +175,7 @@ impl<F: TestFormat> Scene<F> {
         Ok(())
     }
 
-    /// Returns the translations of all pages, through the TLB unless it may be stale.
+    /// Returns the translations of all pages. Uses the TLB unless it may be stale.
     pub(crate) fn mapped(&self) -> Result<Mapped> {
         let mut mapped = KVec::new();
         let pdb = self.fixture.pdb();
@@ -183,7 +183,7 @@ impl<F: TestFormat> Scene<F> {
         for page in within_raw(&self.va, &(0..PAGES)) {
             let found = match self.fixture.vmm.has_deferred() {
                 true => self.fixture.gpu.walk(pdb, address(page)?).ok(),
-                false => self.fixture.look(page)?,
+                false => self.fixture.lookup(page)?,
             };
             let found = found.map(|found| (found.address, found.read_only));
             mapped.push(found, GFP_KERNEL)?;
@@ -192,7 +192,7 @@ impl<F: TestFormat> Scene<F> {
         Ok(mapped)
     }
 
-    /// Returns how much is allocated.
+    /// Returns the numbers of allocated bytes.
     pub(crate) fn held(&self) -> Held {
         Held {
             tables: self.fixture.memory.size() - self.fixture.memory.avail(),
@@ -200,7 +200,7 @@ impl<F: TestFormat> Scene<F> {
         }
     }
 
-    /// Tears the address space down, and fails unless everything is free afterwards.
+    /// Tears down the address space, and fails unless all memory is free afterwards.
     pub(crate) fn end(mut self) -> Result {
         self.fixture.teardown()?;
         self.check()?;
@@ -225,64 +225,64 @@ pub(crate) struct Held {
     pub(crate) data: u64,
 }
 
-/// If there is not enough VRAM for tables, preparing a job fails and has no effect.
+/// If there is not enough VRAM for page tables, preparing a job fails and has no effect.
 pub(crate) fn vram_runs_out<F: TestFormat>() -> Result {
     for populated in [false, true] {
         for operation in &OPERATIONS {
-            let scene = Scene::<F>::new(populated)?;
-            let job = scene.prepare(operation)?;
-            run_out_for(scene, job, operation, populated)?;
+            let setup = Setup::<F>::new(populated)?;
+            let job = setup.prepare(operation)?;
+            run_out_for(setup, job, operation, populated)?;
         }
     }
 
     Ok(())
 }
 
-/// Lets the VRAM for tables run out while `operation` is prepared. `job` does the same operation in
-/// `model`, which yields the expected result.
+/// Exhausts the VRAM for page tables while `operation` is prepared. `job` performs the same
+/// operation on `model` to compute the expected result.
 fn run_out_for<F: TestFormat>(
-    mut model: Scene<F>,
+    mut model: Setup<F>,
     job: Job,
     operation: &Operation,
     populated: bool,
 ) -> Result {
     model.complete(job)?;
-    let mut scene = Scene::<F>::new(populated)?;
-    let before = (scene.mapped()?, scene.held());
+    let mut setup = Setup::<F>::new(populated)?;
+    let before = (setup.mapped()?, setup.held());
 
     let mut taken = KVec::<TablePage>::new();
-    while let Ok(table) = scene.fixture.memory.alloc_table() {
+    while let Ok(table) = setup.fixture.memory.alloc_table() {
         taken.push(table, GFP_KERNEL)?;
     }
     let job = loop {
-        let full = scene.held();
-        match scene.prepare(operation) {
+        let full = setup.held();
+        match setup.prepare(operation) {
             Ok(job) => break job,
             Err(error) => ensure_eq!(error, ENOSPC),
         }
-        ensure_eq!(scene.held(), full);
-        scene.fixture.check()?;
-        // One more table.
+        ensure_eq!(setup.held(), full);
+        setup.fixture.check()?;
+        // Provide one more table.
         ensure!(taken.pop().is_some());
     };
     taken.clear();
     job.free();
-    ensure!((scene.mapped()?, scene.held()) == before);
+    ensure!((setup.mapped()?, setup.held()) == before);
 
-    scene.complete(scene.prepare(operation)?)?;
-    ensure!(scene.mapped()? == model.mapped()?);
+    setup.complete(setup.prepare(operation)?)?;
+    ensure!(setup.mapped()? == model.mapped()?);
     model.end()?;
-    scene.end()
+    setup.end()
 }
 
-/// Cancelling a job has no effect, whatever other jobs do meanwhile.
+/// Cancelling a job has no effect, even if other jobs run between its preparation and cancellation.
 pub(crate) fn jobs_are_cancelled<F: TestFormat>() -> Result {
     for cancelled in 0..OPERATIONS.len() {
-        let mut scene = Scene::<F>::new(true)?;
-        let mut model = Scene::<F>::new(true)?;
+        let mut setup = Setup::<F>::new(true)?;
+        let mut model = Setup::<F>::new(true)?;
         let mut jobs = KVec::new();
         for operation in &OPERATIONS {
-            jobs.push(scene.prepare(operation)?, GFP_KERNEL)?;
+            jobs.push(setup.prepare(operation)?, GFP_KERNEL)?;
         }
 
         for (number, operation) in OPERATIONS.iter().enumerate() {
@@ -292,14 +292,14 @@ pub(crate) fn jobs_are_cancelled<F: TestFormat>() -> Result {
                 continue;
             }
             complete(job)?;
-            scene.fixture.check()?;
+            setup.fixture.check()?;
             model.complete(model.prepare(operation)?)?;
-            ensure!(same_pages(&scene.mapped()?, &model.mapped()?));
+            ensure!(same_pages(&setup.mapped()?, &model.mapped()?));
         }
-        scene.check()?;
-        ensure_eq!(scene.held().data, model.held().data);
+        setup.check()?;
+        ensure_eq!(setup.held().data, model.held().data);
         model.end()?;
-        scene.end()?;
+        setup.end()?;
     }
 
     Ok(())
@@ -312,9 +312,9 @@ fn same_pages(a: &Mapped, b: &Mapped) -> bool {
     a.iter().map(access).eq(b.iter().map(access))
 }
 
-/// Returns the mappings and the allocations after each operation if nothing fails.
+/// Returns the mappings and the allocations after each operation if no operation fails.
 fn expected<F: TestFormat>() -> Result<KVec<(Mapped, Held)>> {
-    let mut model = Scene::<F>::new(true)?;
+    let mut model = Setup::<F>::new(true)?;
     let mut expected = KVec::new();
     for operation in &OPERATIONS {
         model.complete(model.prepare(operation)?)?;
@@ -325,7 +325,8 @@ fn expected<F: TestFormat>() -> Result<KVec<(Mapped, Held)>> {
     Ok(expected)
 }
 
-/// After a timeout, nothing is freed and jobs fail at once, until the invalidation is repeated.
+/// After a timeout, memory is not freed and jobs fail immediately until the invalidation is
+/// retried.
 pub(crate) fn invalidates_time_out<F: TestFormat>() -> Result {
     let expected = expected::<F>()?;
 
@@ -338,108 +339,108 @@ pub(crate) fn invalidates_time_out<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Lets the invalidation of operation `hung` time out. The next `skipped` operations are attempted
+/// Makes the invalidation of operation `hung` time out. The next `skipped` operations are attempted
 /// before the GPU recovers.
 fn time_out<F: TestFormat>(hung: usize, skipped: usize, expected: &[(Mapped, Held)]) -> Result {
-    let mut scene = Scene::<F>::new(true)?;
+    let mut setup = Setup::<F>::new(true)?;
     let mut number = 0;
     while let (Some(operation), Some((mapped, held))) =
         (OPERATIONS.get(number), expected.get(number))
     {
         number += 1;
         if number - 1 == hung {
-            time_out_once(&mut scene, operation, mapped)?;
+            time_out_once(&mut setup, operation, mapped)?;
             let rest = &OPERATIONS[number..];
             let rest = &rest[..skipped.min(rest.len())];
-            fail_at_once_and_recover(&mut scene, rest)?;
+            fail_at_once_and_recover(&mut setup, rest)?;
             number += rest.len();
         } else {
-            scene.complete(scene.prepare(operation)?)?;
-            ensure!(same_pages(&scene.mapped()?, mapped));
-            ensure_eq!(scene.held(), *held);
+            setup.complete(setup.prepare(operation)?)?;
+            ensure!(same_pages(&setup.mapped()?, mapped));
+            ensure_eq!(setup.held(), *held);
             continue;
         }
         let (mapped, held) = expected.get(number - 1).ok_or(EINVAL)?;
-        scene.check()?;
-        ensure!(same_pages(&scene.mapped()?, mapped));
-        ensure_eq!(scene.held(), *held);
+        setup.check()?;
+        ensure!(same_pages(&setup.mapped()?, mapped));
+        ensure_eq!(setup.held(), *held);
     }
 
-    scene.end()
+    setup.end()
 }
 
-/// Runs an operation whose invalidation times out. Page tables are changed, and nothing is freed.
+/// Runs an operation whose invalidation times out. The page tables change, and no memory is freed.
 fn time_out_once<F: TestFormat>(
-    scene: &mut Scene<F>,
+    setup: &mut Setup<F>,
     operation: &Operation,
     mapped: &Mapped,
 ) -> Result {
-    let tables = scene.fixture.owned()?;
-    let before = scene.held();
-    let mut job = scene.prepare(operation)?;
-    let allocated = scene.held();
+    let tables = setup.fixture.owned()?;
+    let before = setup.held();
+    let mut job = setup.prepare(operation)?;
+    let allocated = setup.held();
 
-    scene.fixture.gpu.hang_invalidate(0);
+    setup.fixture.gpu.hang_invalidate(0);
     ensure_eq!(job.run(), Err(JobError::NotInvalidated(ETIMEDOUT)));
-    ensure_eq!(scene.held(), allocated);
+    ensure_eq!(setup.held(), allocated);
     job.free();
-    scene.fixture.check()?;
-    check_kept(scene, &tables)?;
-    ensure!(before.data <= scene.held().data && scene.held().data <= allocated.data);
-    ensure!(same_pages(&scene.mapped()?, mapped));
+    setup.fixture.check()?;
+    check_kept(setup, &tables)?;
+    ensure!(before.data <= setup.held().data && setup.held().data <= allocated.data);
+    ensure!(same_pages(&setup.mapped()?, mapped));
 
     Ok(())
 }
 
-/// Attempts `operations` on a wedged GPU, which is not accessed. They succeed once the invalidation
-/// has been repeated.
+/// Attempts `operations` on a wedged GPU without accessing it. They succeed after the invalidation
+/// was retried.
 fn fail_at_once_and_recover<F: TestFormat>(
-    scene: &mut Scene<F>,
+    setup: &mut Setup<F>,
     operations: &[Operation],
 ) -> Result {
     let mut jobs = KVec::new();
     for operation in operations {
-        jobs.push(scene.prepare(operation)?, GFP_KERNEL)?;
+        jobs.push(setup.prepare(operation)?, GFP_KERNEL)?;
     }
-    let (mapped, held) = (scene.mapped()?, scene.held());
-    scene.fixture.gpu.reset_counts();
+    let (mapped, held) = (setup.mapped()?, setup.held());
+    setup.fixture.gpu.reset_counts();
     for recovers in [false, true] {
         if recovers {
-            scene.fixture.gpu.recover();
+            setup.fixture.gpu.recover();
         }
         for job in jobs.iter_mut() {
             ensure_eq!(job.run(), Err(JobError::Unchanged(EIO)));
         }
     }
-    ensure_eq!(scene.fixture.gpu.counts().total(), 0);
-    ensure!((scene.mapped()?, scene.held()) == (mapped, held));
+    ensure_eq!(setup.fixture.gpu.counts().total(), 0);
+    ensure!((setup.mapped()?, setup.held()) == (mapped, held));
 
-    scene.fixture.vmm.retry_invalidate()?;
-    ensure!(!scene.fixture.vmm.has_deferred());
-    scene.fixture.check()?;
+    setup.fixture.vmm.retry_invalidate()?;
+    ensure!(!setup.fixture.vmm.has_deferred());
+    setup.fixture.check()?;
     while !jobs.is_empty() {
         complete(jobs.remove(0)?)?;
-        scene.fixture.check()?;
+        setup.fixture.check()?;
     }
 
     Ok(())
 }
 
-/// Fails if one of the tables `before`, which the TLB may have cached, is free.
-fn check_kept<F: TestFormat>(scene: &Scene<F>, before: &[VramAddress]) -> Result {
-    ensure!(scene.fixture.vmm.has_deferred());
-    let mut kept = scene.fixture.owned()?;
+/// Fails if any of the tables `before`, which the TLB may have cached, is free.
+fn check_kept<F: TestFormat>(setup: &Setup<F>, before: &[VramAddress]) -> Result {
+    ensure!(setup.fixture.vmm.has_deferred());
+    let mut kept = setup.fixture.owned()?;
     for &table in before {
         if !kept.contains(&table) {
             kept.push(table, GFP_KERNEL)?;
         }
     }
     let kept = u64::try_from(kept.len())? * PAGE_SIZE;
-    ensure!(scene.held().tables >= kept);
+    ensure!(setup.held().tables >= kept);
 
-    // The allocator does not return any of them.
+    // The allocator does not return any of the tables.
     let mut taken = KVec::new();
-    while let Ok(table) = scene.fixture.memory.alloc_table() {
+    while let Ok(table) = setup.fixture.memory.alloc_table() {
         ensure!(!before.contains(&table.address()));
         taken.push(table, GFP_KERNEL)?;
     }
@@ -447,7 +448,7 @@ fn check_kept<F: TestFormat>(scene: &Scene<F>, before: &[VramAddress]) -> Result
     Ok(())
 }
 
-/// Returns the commands with which `run` invalidates the TLB.
+/// Returns the commands of the TLB invalidations that `run` issues.
 fn invalidations<F: TestFormat>(
     fixture: &Fixture<F>,
     run: impl FnOnce() -> Result,
@@ -464,46 +465,46 @@ fn invalidations<F: TestFormat>(
     Ok(commands)
 }
 
-/// Deferred frees require an invalidation that waits for accesses under way, even by a job that
-/// only adds mappings. That of another address space does not release them.
+/// Deferred frees require an invalidation that waits for accesses in flight, even by a job that
+/// only adds mappings. An invalidation of another address space does not release them.
 pub(crate) fn deferred_frees_need_downgrade<F: TestFormat>() -> Result {
-    let scene = Scene::<F>::new(true)?;
+    let setup = Setup::<F>::new(true)?;
     let other = Vmm::new(
-        scene.fixture.hw.clone(),
-        scene.fixture.memory.clone(),
+        setup.fixture.hw.clone(),
+        setup.fixture.memory.clone(),
         all_pages::<F>()?,
     )?;
-    let tables = scene.fixture.owned()?;
-    let unmap = scene.prepare(&Unmap(LARGE + 3..MIDDLE + 5))?;
-    let map = scene.prepare(&map(LARGE..LARGE + 1))?;
-    let again = scene.prepare(&map_small(LARGE + 7..LARGE + 8))?;
+    let tables = setup.fixture.owned()?;
+    let unmap = setup.prepare(&Unmap(LARGE + 3..MIDDLE + 5))?;
+    let map = setup.prepare(&map(LARGE..LARGE + 1))?;
+    let again = setup.prepare(&map_small(LARGE + 7..LARGE + 8))?;
 
-    scene.fixture.gpu.hang_invalidate(0);
+    setup.fixture.gpu.hang_invalidate(0);
     ensure_eq!(complete(unmap), Err(ETIMEDOUT));
-    scene.fixture.gpu.recover();
-    let commands = invalidations(&scene.fixture, || other.retry_invalidate())?;
+    setup.fixture.gpu.recover();
+    let commands = invalidations(&setup.fixture, || other.retry_invalidate())?;
     ensure_eq!(&commands[..], &[DOWNGRADE]);
-    check_kept(&scene, &tables)?;
+    check_kept(&setup, &tables)?;
 
-    let commands = invalidations(&scene.fixture, || complete(map))?;
+    let commands = invalidations(&setup.fixture, || complete(map))?;
     ensure_eq!(&commands[..], &[DOWNGRADE]);
-    ensure!(!scene.fixture.vmm.has_deferred());
-    let commands = invalidations(&scene.fixture, || complete(again))?;
+    ensure!(!setup.fixture.vmm.has_deferred());
+    let commands = invalidations(&setup.fixture, || complete(again))?;
     ensure_eq!(&commands[..], &[UPGRADE]);
     drop(other);
 
-    scene.end()
+    setup.end()
 }
 
-/// A directory of the firmware is not removed when all pages that it spans are unmapped at once.
-pub(crate) fn empty_firmware_directory_stays<F: TestFormat>() -> Result {
+/// A directory of the firmware stays linked when all pages that it spans are unmapped at once.
+pub(crate) fn empty_firmware_directory_kept<F: TestFormat>() -> Result {
     let mut fixture =
-        Fixture::<F>::of_bar(|gpu, root| places::directories::<F>(gpu, root).map(drop))?;
+        Fixture::<F>::of_bar(|gpu, root| layout::directories::<F>(gpu, root).map(drop))?;
     let (root, pages) = (fixture.pdb(), PageSize::Size512M.pages());
-    // Large enough for everything that the last directory spans.
+    // Large enough for all pages that the last directory spans.
     let limits = vfns(0..2 * pages)?;
     fixture.vmm = Vmm::of_bar(fixture.hw.clone(), fixture.memory.clone(), limits, root)?;
-    let before = fixture.gpu.reach(root)?.len();
+    let before = fixture.gpu.reachable_tables(root)?.len();
 
     let va = fixture.reserve_at(0..pages)?;
     let vram = fixture.alloc(pages)?;
@@ -511,7 +512,7 @@ pub(crate) fn empty_firmware_directory_stays<F: TestFormat>() -> Result {
     fixture.check()?;
     fixture.unmap(&va, 0..pages)?;
     fixture.check()?;
-    ensure_eq!(fixture.gpu.reach(root)?.len(), before);
+    ensure_eq!(fixture.gpu.reachable_tables(root)?.len(), before);
 
     fixture.teardown()
 }
@@ -527,7 +528,7 @@ mod suite {
     }
 
     #[test]
-    fn cancelled_job_has_no_effect() -> Result {
+    fn cancel_has_no_effect() -> Result {
         jobs_are_cancelled::<MmuV2>()
     }
 
@@ -542,7 +543,7 @@ mod suite {
     }
 
     #[test]
-    fn empty_firmware_directory_stays() -> Result {
-        super::empty_firmware_directory_stays::<MmuV2>()
+    fn empty_firmware_directory_kept() -> Result {
+        super::empty_firmware_directory_kept::<MmuV2>()
     }
 }

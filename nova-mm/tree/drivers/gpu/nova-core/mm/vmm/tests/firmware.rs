@@ -27,7 +27,7 @@ use crate::{
         },
         model::{
             Fault,
-            SoftGpu, //
+            GpuModel, //
         },
         vmm::{
             tests::{
@@ -43,7 +43,7 @@ use crate::{
                     FIRMWARE,
                     LARGE, //
                 },
-                observe::{
+                trace::{
                     DOWNGRADE,
                     HUB,
                     UPGRADE, //
@@ -57,21 +57,21 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Address of the memory that the firmware has mapped.
+/// Address of memory that the firmware has mapped.
 const MEMORY: u64 = 8 << 30;
 
-/// Number of entries of the last directory that belong to the firmware, the first ones.
-pub(super) const FOREIGN: u64 = 5;
+/// Number of entries at the start of the last directory that belong to the firmware.
+pub(super) const FIRMWARE_ENTRIES: u64 = 5;
 
-/// The entry after these is sparse.
-const SPARSE: u64 = FOREIGN;
+/// Index of a sparse entry of the firmware, after these entries.
+const SPARSE: u64 = FIRMWARE_ENTRIES;
 
 /// Returns the address of page `number` of the firmware's VRAM.
 pub(super) fn page(number: u64) -> VramAddress {
     VramAddress::new(FIRMWARE.start + number * PAGE_SIZE)
 }
 
-/// Returns an entry that points to a table in system memory.
+/// Returns a PDE that points to a table in system memory.
 fn in_system_memory() -> Pde {
     Pde {
         aperture: Aperture::SysCoherent,
@@ -79,8 +79,8 @@ fn in_system_memory() -> Pde {
     }
 }
 
-/// Creates a table of the firmware without entries, and returns its address.
-pub(super) fn table(gpu: &SoftGpu, number: u64) -> VramAddress {
+/// Zeroes page `number` of the firmware's VRAM for use as a table, and returns its address.
+pub(super) fn table(gpu: &GpuModel, number: u64) -> VramAddress {
     for offset in (0..PAGE_SIZE).step_by(8) {
         gpu.vram_write64(VramAddress::new(page(number).into_raw() + offset), 0);
     }
@@ -89,7 +89,7 @@ pub(super) fn table(gpu: &SoftGpu, number: u64) -> VramAddress {
 }
 
 /// Writes the words of an entry of a table.
-pub(super) fn set(gpu: &SoftGpu, table: VramAddress, index: u64, words: &[u64]) -> Result {
+pub(super) fn set(gpu: &GpuModel, table: VramAddress, index: u64, words: &[u64]) -> Result {
     let width = usize_as_u64(words.len());
     for (number, &word) in (0..).zip(words) {
         gpu.vram_write64(table.checked_add(8 * (index * width + number))?, word);
@@ -98,8 +98,8 @@ pub(super) fn set(gpu: &SoftGpu, table: VramAddress, index: u64, words: &[u64]) 
     Ok(())
 }
 
-/// Creates directories of the firmware below the root, and returns the address of the last one.
-fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Result<VramAddress> {
+/// Creates directories of the firmware below the root. Returns the address of the last one.
+fn directories<F: TestFormat>(gpu: &GpuModel, root: VramAddress) -> Result<VramAddress> {
     let mut directory = root;
     for number in 0..usize_as_u64(F::LEVELS.len()) - 2 {
         let below = table(gpu, number);
@@ -110,8 +110,8 @@ fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Result<VramAd
     Ok(directory)
 }
 
-/// Fills the first entries of the last directory with one of each kind.
-fn fill<F: TestFormat>(gpu: &SoftGpu, directory: VramAddress) -> Result {
+/// Fills the first entries of the last directory with one entry of each type.
+fn fill<F: TestFormat>(gpu: &GpuModel, directory: VramAddress) -> Result {
     let memory = |number: u64| vram_page(MEMORY + number * PAGE_SIZE);
     let small = table(gpu, 8);
     let big = table(gpu, 9);
@@ -158,7 +158,7 @@ fn fill<F: TestFormat>(gpu: &SoftGpu, directory: VramAddress) -> Result {
     set(gpu, directory, SPARSE, &F::encode_sparse(EntryType::Dual))
 }
 
-/// Creates the address space of a BAR that the firmware uses.
+/// Creates a BAR's address space with mappings of the firmware.
 pub(super) fn fixture<F: TestFormat>() -> Result<Fixture<F>> {
     Fixture::of_bar(|gpu, root| fill::<F>(gpu, directories::<F>(gpu, root)?))
 }
@@ -169,7 +169,7 @@ pub(super) fn last_directory<F: TestFormat>() -> VramAddress {
 }
 
 /// Returns the contents of the firmware's VRAM.
-pub(super) fn snapshot(gpu: &SoftGpu) -> Result<KVec<u64>> {
+pub(super) fn snapshot(gpu: &GpuModel) -> Result<KVec<u64>> {
     let mut words = KVec::new();
     for address in FIRMWARE.step_by(8) {
         words.push(gpu.vram_read64(VramAddress::new(address)), GFP_KERNEL)?;
@@ -179,7 +179,7 @@ pub(super) fn snapshot(gpu: &SoftGpu) -> Result<KVec<u64>> {
 }
 
 /// Returns the words of entries of the last directory.
-pub(super) fn entries<F: TestFormat>(gpu: &SoftGpu, indices: Range<u64>) -> Result<KVec<u64>> {
+pub(super) fn entries<F: TestFormat>(gpu: &GpuModel, indices: Range<u64>) -> Result<KVec<u64>> {
     let mut words = KVec::new();
     for word in 2 * indices.start..2 * indices.end {
         let address = last_directory::<F>().checked_add(8 * word)?;
@@ -189,8 +189,8 @@ pub(super) fn entries<F: TestFormat>(gpu: &SoftGpu, indices: Range<u64>) -> Resu
     Ok(words)
 }
 
-/// Fails unless the firmware's mappings are as [`fill`] has made them.
-fn ensure_foreign<F: TestFormat>(fixture: &Fixture<F>) -> Result {
+/// Fails unless the firmware's mappings are unchanged since [`fill`].
+fn ensure_firmware_mappings<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     let found = |page: u64| {
         let found = fixture.gpu.walk(fixture.pdb(), Vfn::new(page)?.address());
         Ok::<_, Error>(found.map(|found| (found.page_size, found.address - MEMORY)))
@@ -203,13 +203,13 @@ fn ensure_foreign<F: TestFormat>(fixture: &Fixture<F>) -> Result {
         found(2 * LARGE + 50)?,
         Ok((PageSize::Size64K, 18 * PAGE_SIZE))
     );
-    ensure_eq!(found(3 * LARGE)?, Err(Fault::OutOfReach));
+    ensure_eq!(found(3 * LARGE)?, Err(Fault::NotInVram));
 
     Ok(())
 }
 
-/// Runs a job, which must fail because the firmware has changed an entry, and must not write
-/// anything. Returns it, as it can be run again.
+/// Runs a job twice, which must fail because the firmware has changed an entry, and must not write
+/// page tables. Returns the job, which can be run again.
 pub(super) fn ensure_busy<F: TestFormat>(fixture: &Fixture<F>, mut job: Job) -> Result<Job> {
     let before = snapshot(&fixture.gpu)?;
     let free = (fixture.data.avail(), fixture.free_tables());
@@ -227,17 +227,17 @@ pub(super) fn ensure_busy<F: TestFormat>(fixture: &Fixture<F>, mut job: Job) -> 
     Ok(job)
 }
 
-/// Pages and tables of the firmware, in whatever memory, are preserved.
-pub(crate) fn firmware_entries_survive<F: TestFormat>() -> Result {
+/// Pages and tables of the firmware are preserved, whether they are in VRAM or system memory.
+pub(crate) fn firmware_entries_preserved<F: TestFormat>() -> Result {
     let mut fixture = fixture::<F>()?;
     let before = snapshot(&fixture.gpu)?;
-    let foreign = entries::<F>(&fixture.gpu, 0..FOREIGN)?;
-    ensure_foreign(&fixture)?;
+    let firmware_words = entries::<F>(&fixture.gpu, 0..FIRMWARE_ENTRIES)?;
+    ensure_firmware_mappings(&fixture)?;
 
-    // All other pages, in large pages, in small ones, in both.
-    let count = BAR_PAGES - FOREIGN * LARGE;
+    // All other pages, with large pages, small pages, and both.
+    let count = BAR_PAGES - FIRMWARE_ENTRIES * LARGE;
     let vram = fixture.alloc(BAR_PAGES)?;
-    let va = fixture.reserve_at(FOREIGN * LARGE..BAR_PAGES)?;
+    let va = fixture.reserve_at(FIRMWARE_ENTRIES * LARGE..BAR_PAGES)?;
     for (pages, skip) in [
         (0..3 * LARGE, 0),
         (2 * LARGE..4 * LARGE, 1),
@@ -249,24 +249,26 @@ pub(crate) fn firmware_entries_survive<F: TestFormat>() -> Result {
         fixture.map(&va, pages.clone(), &vram, skip, ReadWrite)?;
         fixture.check()?;
         fixture.expect_mapped(&va, pages, &vram, skip, ReadWrite)?;
-        ensure_eq!(entries::<F>(&fixture.gpu, 0..FOREIGN)?, foreign);
-        ensure_foreign(&fixture)?;
+        ensure_eq!(
+            entries::<F>(&fixture.gpu, 0..FIRMWARE_ENTRIES)?,
+            firmware_words
+        );
+        ensure_firmware_mappings(&fixture)?;
     }
     fixture.unmap(&va, 7..3 * LARGE - 7)?;
     fixture.check()?;
-    ensure_foreign(&fixture)?;
+    ensure_firmware_mappings(&fixture)?;
     fixture.teardown()?;
     fixture.check()?;
-    ensure_foreign(&fixture)?;
+    ensure_firmware_mappings(&fixture)?;
 
-    // The driver's entries are gone, and no others.
+    // All entries of the driver have been removed, and no others.
     ensure!(snapshot(&fixture.gpu)? == before);
     ensure_eq!(fixture.table_count()?, 0);
     fixture.expect_unmapped(&va, LARGE..4 * LARGE)
 }
 
-/// Returns the error with which jobs for these pages fail to be prepared, if they do. It is the
-/// same for all kinds of jobs.
+/// Returns the error of preparing a job for `pages`. The error is the same for all kinds of jobs.
 fn refusal<F: TestFormat>(fixture: &Fixture<F>, pages: Range<u64>) -> Result<Option<Error>> {
     let pages = || vfns(pages.clone());
     let vram = fixture.alloc(BAR_PAGES)?;
@@ -280,21 +282,21 @@ fn refusal<F: TestFormat>(fixture: &Fixture<F>, pages: Range<u64>) -> Result<Opt
     Ok(error)
 }
 
-/// Jobs cannot be prepared for pages that the firmware uses.
-pub(crate) fn firmware_pages_are_busy<F: TestFormat>() -> Result {
+/// Preparing jobs for pages that the firmware uses fails.
+pub(crate) fn firmware_pages_ebusy<F: TestFormat>() -> Result {
     let fixture = fixture::<F>()?;
     let used = fixture.vmm.firmware_pages();
     ensure!(used
         .iter()
         .cloned()
-        .eq((0..FOREIGN).map(|slot| slot * LARGE..(slot + 1) * LARGE)));
+        .eq((0..FIRMWARE_ENTRIES).map(|slot| slot * LARGE..(slot + 1) * LARGE)));
 
-    for slot in 0..FOREIGN {
+    for slot in 0..FIRMWARE_ENTRIES {
         for page in [slot * LARGE, slot * LARGE + 9, slot * LARGE + LARGE - 1] {
             ensure_eq!(refusal(&fixture, page..page + 1)?, Some(EBUSY));
         }
     }
-    let first = FOREIGN * LARGE;
+    let first = FIRMWARE_ENTRIES * LARGE;
     ensure_eq!(refusal(&fixture, first - 1..first + 1)?, Some(EBUSY));
     ensure_eq!(refusal(&fixture, 0..BAR_PAGES)?, Some(EBUSY));
     ensure_eq!(refusal(&fixture, first..BAR_PAGES)?, None);
@@ -304,8 +306,8 @@ pub(crate) fn firmware_pages_are_busy<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The firmware uses all pages below a directory in system memory, and below a malformed entry.
-pub(crate) fn unreadable_directory_is_busy<F: TestFormat>() -> Result {
+/// All pages below a directory in system memory or below a malformed entry belong to the firmware.
+pub(crate) fn unreadable_directory_ebusy<F: TestFormat>() -> Result {
     for word in [F::encode_pde(&in_system_memory())?, 0x8000_0000_0000_0000] {
         let mut fixture = Fixture::<F>::of_bar(|gpu, root| {
             let directory = table(gpu, 0);
@@ -328,19 +330,19 @@ pub(crate) fn unreadable_directory_is_busy<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// If the firmware changes an entry that a job needs, the job changes nothing.
-pub(crate) fn changed_entry_is_busy<F: TestFormat>() -> Result {
-    const SLOT: u64 = FOREIGN + 2;
+/// If the firmware changes an entry that a job depends on, the job changes nothing.
+pub(crate) fn changed_entry_ebusy<F: TestFormat>() -> Result {
+    const SLOT: u64 = FIRMWARE_ENTRIES + 2;
 
     let mut fixture = fixture::<F>()?;
     let directory = last_directory::<F>();
     let vram = fixture.alloc(2 * LARGE)?;
     let va = fixture.reserve_at(SLOT * LARGE..(SLOT + 2) * LARGE)?;
-    let foreign = [F::encode_pte(&vram_page(MEMORY), PageSize::Size2M)?, 0];
-    // The second word counts as well.
+    let firmware_words = [F::encode_pte(&vram_page(MEMORY), PageSize::Size2M)?, 0];
+    // Changes of the second word are detected as well.
     let pointer = F::encode_dual(None, Some(&in_system_memory()))?;
 
-    // Over unmapped pages, over a table of the driver, and over its large pages.
+    // On unmapped pages, on a table of the driver, and on its large pages.
     for (mapped, skip) in [(0, 0), (5, 1), (2 * LARGE, 0)] {
         if mapped > 0 {
             fixture.map(&va, 0..mapped, &vram, skip, ReadWrite)?;
@@ -350,7 +352,7 @@ pub(crate) fn changed_entry_is_busy<F: TestFormat>() -> Result {
         let all = entries::<F>(&fixture.gpu, SLOT..SLOT + 1)?;
         let free = (fixture.data.avail(), fixture.free_tables());
 
-        for (slot, old, new) in [(SLOT, &all, foreign), (SLOT + 1, &ours, pointer)] {
+        for (slot, old, new) in [(SLOT, &all, firmware_words), (SLOT + 1, &ours, pointer)] {
             set(&fixture.gpu, directory, slot, &new)?;
             let map = fixture.prepare_map(&va, 0..2 * LARGE, &vram, 0, ReadOnly)?;
             ensure_busy(&fixture, map)?.free();
@@ -363,16 +365,16 @@ pub(crate) fn changed_entry_is_busy<F: TestFormat>() -> Result {
         fixture.check()?;
     }
 
-    // With the entry as it was, jobs work again.
+    // Jobs work again once the entry is restored.
     fixture.map(&va, 0..2 * LARGE, &vram, 0, ReadOnly)?;
     fixture.check()?;
     fixture.expect_mapped(&va, 0..2 * LARGE, &vram, 0, ReadOnly)
 }
 
-/// Tables are freed after the entries that point to them are cleared, in the root as well, and
-/// after the TLB has been invalidated.
-pub(crate) fn tables_are_freed_after_entries<F: TestFormat>() -> Result {
-    // An empty root, and one with directories of the firmware.
+/// Tables are freed after the entries that point to them are cleared, including entries of the
+/// root, and after the TLB is invalidated.
+pub(crate) fn tables_freed_after_entries<F: TestFormat>() -> Result {
+    // With an empty root, and with directories of the firmware below it.
     for shares in [false, true] {
         let mut fixture = match shares {
             false => Fixture::<F>::of_bar(|_, _| Ok(()))?,
@@ -389,7 +391,7 @@ pub(crate) fn tables_are_freed_after_entries<F: TestFormat>() -> Result {
         let used = fixture.free_tables();
         ensure!(used < free);
 
-        // Nothing is freed while the TLB may have cached the tables.
+        // No table is freed while the TLB may have cached it.
         fixture.gpu.hang_invalidate(0);
         ensure_eq!(fixture.teardown(), Err(ETIMEDOUT));
         ensure!(snapshot(&fixture.gpu)? == before);
@@ -398,7 +400,7 @@ pub(crate) fn tables_are_freed_after_entries<F: TestFormat>() -> Result {
         fixture.teardown()?;
         ensure_eq!(fixture.free_tables(), free);
 
-        // From this check on, walks through the freed tables are violations.
+        // After this check, walks through the freed tables are violations.
         fixture.check()?;
         fixture.expect_unmapped(&va, 0..2 * LARGE)?;
         ensure!(snapshot(&fixture.gpu)? == before);
@@ -415,8 +417,8 @@ pub(crate) fn tables_are_freed_after_entries<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Unmapping the last page of a table frees the table and clears its entry, in the root as well.
-pub(crate) fn empty_tables_are_unlinked<F: TestFormat>() -> Result {
+/// Unmapping the last page of a table frees the table and clears its entry, even in the root.
+pub(crate) fn empty_tables_unlinked<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::of_bar(|_, _| Ok(()))?;
     let before = snapshot(&fixture.gpu)?;
     let free = fixture.free_tables();
@@ -438,46 +440,52 @@ pub(crate) fn empty_tables_are_unlinked<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Jobs of a BAR read each entry of the firmware on the path to their pages, and no others, and
-/// invalidate the TLBs of the hub only.
-pub(crate) fn hub_is_invalidated<F: TestFormat>() -> Result {
+/// Jobs of a BAR read exactly the entries of the firmware on the path to their pages, and
+/// invalidate only the TLBs of the hub.
+pub(crate) fn bar_job_invalidates_hub<F: TestFormat>() -> Result {
     let mut fixture = fixture::<F>()?;
     let vram = fixture.alloc(2 * LARGE)?;
-    let va = fixture.reserve_at(FOREIGN * LARGE..(FOREIGN + 2) * LARGE)?;
+    let va = fixture.reserve_at(FIRMWARE_ENTRIES * LARGE..(FIRMWARE_ENTRIES + 2) * LARGE)?;
     let levels = F::LEVELS.len();
     // One word in each of the firmware's directories, and two in the last one.
     let path = levels;
 
     let map = fixture.prepare_map(&va, LARGE..2 * LARGE, &vram, 1, ReadWrite)?;
-    let seen = fixture.observe_all(map)?;
+    let seen = fixture.trace_and_free(map)?;
     ensure_eq!((seen.command, seen.reads), (UPGRADE | HUB, path));
     let pages = LARGE + 3..LARGE + 7;
     let seen =
-        fixture.observe_all(fixture.prepare_map(&va, pages.clone(), &vram, 0, ReadWrite)?)?;
+        fixture.trace_and_free(fixture.prepare_map(&va, pages.clone(), &vram, 0, ReadWrite)?)?;
     ensure_eq!((seen.command, seen.reads), (DOWNGRADE | HUB, path));
-    let seen = fixture.observe_all(fixture.prepare_protect(&va, pages, ReadOnly)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_protect(&va, pages, ReadOnly)?)?;
     ensure_eq!((seen.command, seen.reads), (DOWNGRADE | HUB, path));
-    let seen = fixture.observe_all(fixture.prepare_unmap(&va, LARGE..2 * LARGE)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_unmap(&va, LARGE..2 * LARGE)?)?;
     ensure_eq!((seen.command, seen.reads), (DOWNGRADE | HUB, path));
     ensure_eq!(seen.writes, 1);
     // The entry of the last directory is not valid, so it is not read.
-    let seen = fixture.observe_all(fixture.prepare_unmap(&va, LARGE..2 * LARGE)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_unmap(&va, LARGE..2 * LARGE)?)?;
     ensure_eq!((seen.reads, seen.writes), (path - 2, 0));
 
-    // If the firmware has only the root, only that is read.
+    // If only the root belongs to the firmware, only the root is read.
     let mut fixture = Fixture::<F>::of_bar(|_, _| Ok(()))?;
     let va = fixture.reserve(2 * LARGE)?;
-    let seen = fixture.observe_all(fixture.prepare_map(&va, 0..LARGE, &vram, 0, ReadWrite)?)?;
+    let seen =
+        fixture.trace_and_free(fixture.prepare_map(&va, 0..LARGE, &vram, 0, ReadWrite)?)?;
     ensure_eq!((seen.command, seen.reads), (UPGRADE | HUB, 1));
     ensure_eq!(fixture.table_count()?, usize_as_u64(levels) - 2);
-    let seen =
-        fixture.observe_all(fixture.prepare_map(&va, LARGE..LARGE + 9, &vram, 0, ReadWrite)?)?;
+    let seen = fixture.trace_and_free(fixture.prepare_map(
+        &va,
+        LARGE..LARGE + 9,
+        &vram,
+        0,
+        ReadWrite,
+    )?)?;
     ensure_eq!((seen.command, seen.reads), (UPGRADE | HUB, 1));
 
     Ok(())
 }
 
-/// Returns all words of a single byte with which an entry of a level is invalid or sparse.
+/// Returns all words below 256 that are invalid or sparse entries of a level.
 fn vacant_words<F: TestFormat>(level: usize) -> Result<KVec<u64>> {
     let level = F::LEVELS.get(level).ok_or(EINVAL)?;
     let mut words = KVec::new();
@@ -495,22 +503,22 @@ fn vacant_words<F: TestFormat>(level: usize) -> Result<KVec<u64>> {
     Ok(words)
 }
 
-/// Pages at which the firmware maps nothing can be mapped, and unmapping restores its entries:
-/// sparse pages become sparse again.
-pub(crate) fn vacant_entries_are_restored<F: TestFormat>() -> Result {
+/// Pages that the firmware has not mapped can be mapped. Unmapping restores the firmware's entries,
+/// so sparse pages become sparse again.
+pub(crate) fn vacant_entries_restored<F: TestFormat>() -> Result {
     let last = F::LEVELS.len() - 2;
 
-    // In the last directory, and in the one above it.
+    // In the last directory, and in the directory above it.
     for level in [last, last - 1] {
         for word in vacant_words::<F>(level)? {
-            vacant_entry_is_restored::<F>(level, word)?;
+            vacant_entry_restored::<F>(level, word)?;
         }
     }
 
     Ok(())
 }
 
-fn vacant_entry_is_restored<F: TestFormat>(level: usize, word: u64) -> Result {
+fn vacant_entry_restored<F: TestFormat>(level: usize, word: u64) -> Result {
     let is_last = level == F::LEVELS.len() - 2;
     let mut fixture = Fixture::<F>::of_bar(|gpu, root| {
         let last = directories::<F>(gpu, root)?;
@@ -530,7 +538,7 @@ fn vacant_entry_is_restored<F: TestFormat>(level: usize, word: u64) -> Result {
 
     let vram = fixture.alloc(LARGE)?;
     let va = fixture.reserve_at(start..start + LARGE)?;
-    // A table, a large page, and each of them in place of the other.
+    // A table, a large page, and each in place of the other.
     for skips in [&[1][..], &[0], &[1, 0], &[0, 1]] {
         for &skip in skips {
             let pages = 0..LARGE - skip;
@@ -553,9 +561,9 @@ fn vacant_entry_is_restored<F: TestFormat>(level: usize, word: u64) -> Result {
     Ok(())
 }
 
-/// Malformed entries are reported with their words.
-pub(crate) fn unknown_entries_are_reported<F: TestFormat>() -> Result {
-    // What reads return after the device is gone, and for memory that the GPU cannot read.
+/// Malformed entries are reported together with their words.
+pub(crate) fn unknown_entries_reported<F: TestFormat>() -> Result {
+    // Values of reads after the device is gone, and from memory that the GPU cannot access.
     for word in [u64::MAX, 0xbad0_0200_bad0_0200] {
         let fixture = Fixture::<F>::of_bar(|gpu, root| {
             let last = directories::<F>(gpu, root)?;
@@ -581,7 +589,7 @@ pub(crate) fn unknown_entries_are_reported<F: TestFormat>() -> Result {
         ensure_eq!(refusal(&fixture, 3 * LARGE..3 * LARGE + 1)?, Some(EBUSY));
         ensure_eq!(refusal(&fixture, 4 * LARGE..7 * LARGE)?, None);
 
-        // In the root.
+        // A malformed entry in the root.
         let fixture = Fixture::<F>::of_bar(|gpu, root| set(gpu, root, 0, &[word]))?;
         let Some(unknown) = fixture.vmm.unknown_entries() else {
             return Err(EINVAL);
@@ -593,7 +601,7 @@ pub(crate) fn unknown_entries_are_reported<F: TestFormat>() -> Result {
 
     ensure_eq!(fixture::<F>()?.vmm.unknown_entries(), None);
 
-    // A directory in VRAM that PRAMIN cannot reach, where entries can point to one.
+    // A directory in VRAM above the range of PRAMIN, if entries of the format can point there.
     if let Ok(word) = F::encode_pde(&Pde::vram(VramAddress::new(1 << 45))) {
         let fixture = Fixture::<F>::of_bar(|gpu, root| set(gpu, root, 0, &[word]))?;
         let words = fixture.vmm.unknown_entries().map(|it| it.first.words);
@@ -604,7 +612,7 @@ pub(crate) fn unknown_entries_are_reported<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Returns a job of each kind: for some pages and for all pages below an entry of the last
+/// Returns a job of each kind, for some of the pages and for all pages below an entry of the last
 /// directory.
 fn jobs<F: TestFormat>(fixture: &Fixture<F>, va: &Area, vram: &Arc<Vram>) -> Result<[Job; 7]> {
     Ok([
@@ -618,11 +626,11 @@ fn jobs<F: TestFormat>(fixture: &Fixture<F>, va: &Area, vram: &Arc<Vram>) -> Res
     ])
 }
 
-/// No job changes anything below an entry that the firmware has changed.
-pub(crate) fn whole_path_is_verified<F: TestFormat>() -> Result {
+/// A job changes nothing if the firmware has changed any entry on the path to its pages.
+pub(crate) fn whole_path_verified<F: TestFormat>() -> Result {
     let mut fixture = fixture::<F>()?;
     let vram = fixture.alloc(2 * LARGE)?;
-    let va = fixture.reserve_at((FOREIGN + 1) * LARGE..(FOREIGN + 2) * LARGE)?;
+    let va = fixture.reserve_at((FIRMWARE_ENTRIES + 1) * LARGE..(FIRMWARE_ENTRIES + 2) * LARGE)?;
     fixture.map(&va, 0..LARGE / 2, &vram, 1, ReadWrite)?;
     fixture.check()?;
     let depth = usize_as_u64(F::LEVELS.len()) - 2;
@@ -632,16 +640,16 @@ pub(crate) fn whole_path_is_verified<F: TestFormat>() -> Result {
             0 => fixture.pdb(),
             _ => page(level - 1),
         };
-        // The word that points to the next directory, or both words of the last entry.
+        // The PDE for the next directory, or both words of the last entry.
         let words = if level == depth {
-            [2 * (FOREIGN + 1), 2 * (FOREIGN + 1) + 1]
+            [2 * (FIRMWARE_ENTRIES + 1), 2 * (FIRMWARE_ENTRIES + 1) + 1]
         } else {
             [0, 0]
         };
         for index in words {
             let address = table.checked_add(8 * index)?;
             let old = fixture.gpu.vram_read64(address);
-            // Cleared, changed in one bit, and undefined.
+            // Zero, one bit changed, and all ones.
             for new in [0, old ^ 1 << 40, u64::MAX] {
                 if new == old {
                     continue;

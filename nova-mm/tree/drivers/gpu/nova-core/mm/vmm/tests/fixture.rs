@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An address space on a GPU model, and what has to be true of it at any time.
+//! The fixture of the tests: an address space on a GPU model.
 
 use core::{
     cell::Cell,
@@ -38,7 +38,7 @@ use crate::{
         model::{
             Config,
             Generation,
-            SoftGpu,
+            GpuModel,
             WideAccess, //
         },
         pramin::{
@@ -61,15 +61,15 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Fails a test unless a condition is true.
+/// Returns an error from the test unless a condition is true.
 ///
-/// Tests that are written once for several formats are no KUnit tests themselves, so `assert!`
-/// would panic there.
+/// Tests that are generic over the format are not KUnit tests themselves, so `assert!` would panic
+/// in them.
 macro_rules! ensure {
     ($condition:expr $(,)?) => {
         if !$condition {
             pr_err!(
-                "{}:{}: not true: {}\n",
+                "{}:{}: check failed: {}\n",
                 file!(),
                 line!(),
                 stringify!($condition)
@@ -80,14 +80,14 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Fails a test unless two values are equal.
+/// Returns an error from the test unless two values are equal.
 macro_rules! ensure_eq {
     ($left:expr, $right:expr $(,)?) => {
         match (&$left, &$right) {
             (left, right) => {
                 if left != right {
                     pr_err!(
-                        "{}:{}: {} is {:?}, not {:?}\n",
+                        "{}:{}: {} is {:?}, expected {:?}\n",
                         file!(),
                         line!(),
                         stringify!($left),
@@ -102,18 +102,18 @@ macro_rules! ensure_eq {
 }
 pub(crate) use ensure_eq;
 
-/// A format for which there is a GPU model.
+/// A format that the GPU model supports.
 pub(crate) trait TestFormat: Format {
-    /// A chip with this format.
+    /// A chip generation with this format.
     const GENERATION: Generation;
 
-    /// The first address of VRAM that entries have no room for.
+    /// First VRAM address that entries cannot represent.
     const VRAM_END: u64;
 
-    /// The first address of VRAM that is not only in the lower half of an entry.
+    /// First VRAM address that also uses the upper half of an entry.
     const HALF: u64;
 
-    /// Returns what moves the window of PRAMIN on that chip.
+    /// Returns the HAL that programs the PRAMIN window of this chip.
     fn hal() -> &'static dyn PraminHal;
 
     /// Returns the format.
@@ -134,45 +134,46 @@ impl TestFormat for MmuV2 {
     }
 }
 
-/// Number of pages of 4 KiB in a page of 2 MiB.
+/// Number of 4 KiB pages in a 2 MiB page.
 pub(crate) const LARGE: u64 = PageSize::Size2M.pages();
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Size of the VRAM that there is.
+/// Size of the VRAM that the GPU model provides.
 const VRAM_SIZE: u64 = 4 * MIB;
 
-/// Where tables come from, in VRAM that there is.
+/// VRAM from which page tables are allocated.
 pub(crate) const TABLES: Range<u64> = MIB..2 * MIB;
 
-/// Where the firmware has its tables: there is no allocator of this, and its root is the last page.
+/// VRAM of the firmware's page tables, which is never allocated. The last page is the root of BAR1.
 pub(crate) const FIRMWARE: Range<u64> = 3 * MIB..VRAM_SIZE;
 
-/// Where memory to be mapped comes from. Nobody accesses it, so there is none.
+/// VRAM from which memory to be mapped is allocated. It is never accessed, and not provided by the
+/// GPU model.
 const DATA: Range<u64> = 16 * GIB..18 * GIB;
 
 /// Number of pages of a BAR.
 pub(crate) const BAR_PAGES: u64 = 256 * MIB / PAGE_SIZE;
 
-/// Makes a range of addresses of numbers of bytes.
+/// Converts a range of numbers of bytes to a range of addresses.
 pub(crate) fn vram_range(range: &Range<u64>) -> Range<VramAddress> {
     VramAddress::new(range.start)..VramAddress::new(range.end)
 }
 
-/// Makes a range of pages of their numbers.
+/// Converts a range of page numbers.
 pub(crate) fn vfns(pages: Range<u64>) -> Result<Range<Vfn>> {
     Ok(Vfn::new(pages.start)?..Vfn::new(pages.end)?)
 }
 
-/// Pages of an address space that a test uses.
+/// Pages of an address space that a test has reserved.
 #[derive(Clone, Debug)]
 pub(crate) struct Area(Range<u64>);
 
 impl Area {
     /// Returns the pages.
     pub(crate) fn pages(&self) -> Range<Vfn> {
-        // The page numbers of tests fit.
+        // Tests use only page numbers whose addresses fit.
         let vfn = |page| Vfn::new(page).unwrap_or_else(|_| unreachable!());
 
         vfn(self.0.start)..vfn(self.0.end)
@@ -186,29 +187,29 @@ impl Area {
 
 /// An address space on a GPU model.
 ///
-/// Page tables come from a region of VRAM of their own. Nobody has written VRAM at first, and what
-/// has been freed becomes so again in [`Self::check`]: the GPU model notes who walks there.
+/// Page tables have their own region of VRAM. It is uninitialized at first, and [`Self::check`]
+/// retires freed tables, so that the GPU model detects walks through unused memory.
 pub(crate) struct Fixture<F: TestFormat> {
-    pub(crate) gpu: Arc<SoftGpu>,
+    pub(crate) gpu: Arc<GpuModel>,
     pub(crate) hw: Arc<MmuHw>,
-    /// For page tables.
+    /// Allocates page tables.
     pub(crate) memory: VramAllocator,
-    /// For what is mapped.
+    /// Allocates memory to be mapped.
     pub(crate) data: VramAllocator,
     pub(crate) vmm: Arc<Vmm>,
-    /// The first page that no area has.
+    /// First page that is not reserved.
     next: Cell<u64>,
-    /// The chip of the GPU model.
+    /// Chip generation of the GPU model.
     generation: Generation,
-    /// Whether only accesses through BARs use the address space, and not those of engines.
+    /// Whether the address space serves only accesses through a BAR, and none by engines.
     pub(super) is_bar: bool,
-    /// The tables that the address space had at the last check.
+    /// Tables of the address space at the last check.
     pub(super) known: KVec<VramAddress>,
     _format: PhantomData<F>,
 }
 
-/// Returns the MMU of `gpu`, of format `F` with the sizes of pages `sizes`.
-pub(crate) fn mmu_of<F: TestFormat>(gpu: &SoftGpu, page_sizes: PageSizes) -> Result<Arc<MmuHw>> {
+/// Returns the MMU of `gpu` with format `F` and the page sizes `page_sizes`.
+pub(crate) fn mmu_of<F: TestFormat>(gpu: &GpuModel, page_sizes: PageSizes) -> Result<Arc<MmuHw>> {
     let config = MmuConfig {
         format: F::mmu(),
         page_sizes,
@@ -225,21 +226,22 @@ pub(crate) fn all_pages<F: TestFormat>() -> Result<Range<Vfn>> {
 }
 
 impl<F: TestFormat> Fixture<F> {
-    /// Makes an address space with tables of its own and all addresses that the format has.
+    /// Creates an address space without firmware tables, covering all addresses of the format.
     pub(crate) fn new() -> Result<Self> {
         Self::with_tables(TABLES)
     }
 
-    /// Makes one whose tables are in `tables`, a range of at most one MiB from the first on.
+    /// Creates the same with page tables allocated from `tables`, a range of addresses in
+    /// [`TABLES`].
     pub(crate) fn with_tables(tables: Range<u64>) -> Result<Self> {
         Self::on(Self::gpu()?, PageSizes::COMMON, tables, |hw, memory| {
             Vmm::new(hw, memory, all_pages::<F>()?)
         })
     }
 
-    /// Makes one on a chip with other sizes of pages.
+    /// Creates the same on another chip with other page sizes.
     pub(crate) fn with_page_sizes(generation: Generation, sizes: PageSizes) -> Result<Self> {
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             generation,
             ..Self::config()
         })?;
@@ -254,9 +256,10 @@ impl<F: TestFormat> Fixture<F> {
         })
     }
 
-    /// Makes one on a chip that does this with accesses of 64 bits through PRAMIN, after a probe.
+    /// Creates the same on a chip on which 64-bit accesses through PRAMIN have this effect, after a
+    /// probe.
     pub(crate) fn with_wide_access(wide_access: WideAccess) -> Result<Self> {
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             wide_access,
             ..Self::config()
         })?;
@@ -270,16 +273,16 @@ impl<F: TestFormat> Fixture<F> {
         })
     }
 
-    /// Makes the address space of a BAR, in whose tables `firmware` has entries before.
-    pub(crate) fn of_bar(firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result) -> Result<Self> {
+    /// Creates the address space of a BAR after `firmware` has written its page tables.
+    pub(crate) fn of_bar(firmware: impl FnOnce(&GpuModel, VramAddress) -> Result) -> Result<Self> {
         Self::of_bar_on(Self::gpu()?, firmware)
     }
 
-    /// Makes the same on a GPU that does not mind attributes of directories that are not published.
+    /// Creates the same on a GPU that accepts directory entries with unpublished attributes.
     pub(crate) fn of_newer_bar(
-        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+        firmware: impl FnOnce(&GpuModel, VramAddress) -> Result,
     ) -> Result<Self> {
-        let gpu = SoftGpu::new(Config {
+        let gpu = GpuModel::new(Config {
             unknown_attributes: true,
             ..Self::config()
         })?;
@@ -288,8 +291,8 @@ impl<F: TestFormat> Fixture<F> {
     }
 
     fn of_bar_on(
-        gpu: Arc<SoftGpu>,
-        firmware: impl FnOnce(&SoftGpu, VramAddress) -> Result,
+        gpu: Arc<GpuModel>,
+        firmware: impl FnOnce(&GpuModel, VramAddress) -> Result,
     ) -> Result<Self> {
         let root = Self::config().bar1_pdb;
         firmware(&gpu, root)?;
@@ -305,7 +308,7 @@ impl<F: TestFormat> Fixture<F> {
     }
 
     fn on(
-        gpu: Arc<SoftGpu>,
+        gpu: Arc<GpuModel>,
         page_sizes: PageSizes,
         tables: Range<u64>,
         vmm: impl FnOnce(Arc<MmuHw>, VramAllocator) -> Result<Arc<Vmm>>,
@@ -333,28 +336,28 @@ impl<F: TestFormat> Fixture<F> {
             vram_size: VRAM_SIZE,
             bar1_pdb: VramAddress::new(VRAM_SIZE - PAGE_SIZE),
             bar1_size: BAR_PAGES * PAGE_SIZE,
-            // The first look finds that an invalidate is done: with a short time-out, a delay of
-            // the thread must not be taken for one.
+            // Invalidations complete at the first poll, so that a delayed thread does not run into
+            // the short timeout.
             trigger_polls: 0,
             ..Config::default()
         }
     }
 
-    /// Makes a GPU model like that of the fixture.
-    pub(crate) fn gpu() -> Result<Arc<SoftGpu>> {
-        SoftGpu::new(Self::config())
+    /// Creates a GPU model with the default configuration of the fixture.
+    pub(crate) fn gpu() -> Result<Arc<GpuModel>> {
+        GpuModel::new(Self::config())
     }
 
-    /// Makes another GPU model of the same chip.
-    pub(super) fn another_gpu(&self) -> Result<Arc<SoftGpu>> {
-        SoftGpu::new(Config {
+    /// Creates another GPU model of the same chip generation.
+    pub(super) fn new_gpu(&self) -> Result<Arc<GpuModel>> {
+        GpuModel::new(Config {
             generation: self.generation,
             ..Self::config()
         })
     }
 
-    /// Returns another handle to the same address space, for another thread. Areas that it reserves
-    /// start at page `first`.
+    /// Returns another handle to the same address space, for use by another thread. It reserves
+    /// areas starting at page `first`.
     pub(crate) fn share(&self, first: u64) -> Self {
         Self {
             gpu: self.gpu.clone(),
@@ -370,7 +373,7 @@ impl<F: TestFormat> Fixture<F> {
         }
     }
 
-    /// Returns the next `pages` pages that no area has, aligned to 2 MiB.
+    /// Reserves the next `pages` pages, aligned to 2 MiB.
     pub(crate) fn reserve(&self, pages: u64) -> Result<Area> {
         let start = self.next.get();
         self.next.set(start + pages.next_multiple_of(LARGE));
@@ -378,7 +381,7 @@ impl<F: TestFormat> Fixture<F> {
         Ok(Area(start..start + pages))
     }
 
-    /// Returns these pages.
+    /// Reserves `pages`.
     pub(crate) fn reserve_at(&self, pages: Range<u64>) -> Result<Area> {
         let next = self.next.get().max(pages.end.next_multiple_of(LARGE));
         self.next.set(next);
@@ -386,8 +389,8 @@ impl<F: TestFormat> Fixture<F> {
         Ok(Area(pages))
     }
 
-    /// Allocates memory for at least `pages` pages, of a size that is a power of two, and in one
-    /// piece that is aligned to it.
+    /// Allocates contiguous memory for at least `pages` pages. Its size is a power of two, and its
+    /// address is aligned to the size.
     pub(crate) fn alloc(&self, pages: u64) -> Result<Arc<Vram>> {
         let size = pages.next_power_of_two() * PAGE_SIZE;
         let vram = self.data.alloc(size, PageSize::Size2M)?;
@@ -397,8 +400,8 @@ impl<F: TestFormat> Fixture<F> {
         Ok(Arc::new(vram, GFP_KERNEL)?)
     }
 
-    /// Prepares a job that maps memory, from its page `skip` on, at `pages`, counted from the start
-    /// of `va`.
+    /// Prepares a job that maps `vram`, starting at its page `skip`, at `pages`, which are relative
+    /// to the start of `va`.
     pub(crate) fn prepare_map(
         &self,
         va: &Area,
@@ -411,12 +414,12 @@ impl<F: TestFormat> Fixture<F> {
             .prepare_map(within(va, pages)?, backing(vram, skip, access))
     }
 
-    /// Prepares a job that unmaps `pages`, counted from the start of `va`.
+    /// Prepares a job that unmaps `pages`, which are relative to the start of `va`.
     pub(crate) fn prepare_unmap(&self, va: &Area, pages: Range<u64>) -> Result<Job> {
         self.vmm.prepare_unmap(within(va, pages)?)
     }
 
-    /// Prepares a job that changes the access to `pages`, counted from the start of `va`.
+    /// Prepares a job that changes the access to `pages`, which are relative to the start of `va`.
     pub(crate) fn prepare_protect(
         &self,
         va: &Area,
@@ -426,7 +429,7 @@ impl<F: TestFormat> Fixture<F> {
         self.vmm.prepare_protect(within(va, pages)?, access)
     }
 
-    /// Maps memory, in all stages; see [`Self::prepare_map`].
+    /// Prepares, runs and frees a map job; see [`Self::prepare_map`].
     pub(crate) fn map(
         &self,
         va: &Area,
@@ -438,22 +441,22 @@ impl<F: TestFormat> Fixture<F> {
         complete(self.prepare_map(va, pages, vram, skip, access)?)
     }
 
-    /// Unmaps pages, in all stages.
+    /// Prepares, runs and frees an unmap job; see [`Self::prepare_unmap`].
     pub(crate) fn unmap(&self, va: &Area, pages: Range<u64>) -> Result {
         complete(self.prepare_unmap(va, pages)?)
     }
 
-    /// Changes the access to pages, in all stages.
+    /// Prepares, runs and frees a protect job; see [`Self::prepare_protect`].
     pub(crate) fn protect(&self, va: &Area, pages: Range<u64>, access: Access) -> Result {
         complete(self.prepare_protect(va, pages, access)?)
     }
 
-    /// Unmaps everything.
+    /// Tears down the address space.
     pub(crate) fn teardown(&self) -> Result {
         self.vmm.teardown()
     }
 
-    /// Maps all of some memory at the next free pages.
+    /// Maps all of `vram` at the next free pages.
     pub(crate) fn map_all(&self, vram: &Arc<Vram>, access: Access) -> Result<Area> {
         let pages = vram.size() / PAGE_SIZE;
         let va = self.reserve(pages)?;
@@ -462,38 +465,38 @@ impl<F: TestFormat> Fixture<F> {
         Ok(va)
     }
 
-    /// Returns the address of the root of the page tables.
+    /// Returns the address of the root page directory.
     pub(crate) fn pdb(&self) -> VramAddress {
         self.vmm.pdb().address()
     }
 
-    /// Returns how many pages there are for tables that nobody has.
+    /// Returns the number of free pages for page tables.
     pub(crate) fn free_tables(&self) -> u64 {
         self.memory.avail() / PAGE_SIZE
     }
 
-    /// Returns how many tables the address space has.
+    /// Returns the number of page tables that the address space owns.
     pub(crate) fn table_count(&self) -> Result<u64> {
         Ok(usize_as_u64(self.owned()?.len()))
     }
 }
 
-/// Returns where memory starts.
+/// Returns the address of the first byte of `vram`.
 pub(crate) fn start_of(vram: &Vram) -> Result<u64> {
     Ok(vram.ranges().next().ok_or(EINVAL)?.start.into_raw())
 }
 
-/// Returns the pages of `va` by their numbers, of pages counted from its start.
+/// Returns the page numbers of `pages`, which are relative to the start of `va`.
 pub(crate) fn within_raw(va: &Area, pages: &Range<u64>) -> Range<u64> {
     va.start() + pages.start..va.start() + pages.end
 }
 
-/// Returns pages counted from the start of `va`.
+/// Returns `pages`, which are relative to the start of `va`, as pages of the address space.
 pub(crate) fn within(va: &Area, pages: Range<u64>) -> Result<Range<Vfn>> {
     vfns(within_raw(va, &pages))
 }
 
-/// Returns memory to be mapped, from its page `skip` on.
+/// Returns the backing for mapping `vram`, starting at its page `skip`.
 pub(crate) fn backing(vram: &Arc<Vram>, skip: u64, access: Access) -> Backing {
     let attributes = PageAttributes {
         access,
@@ -503,7 +506,7 @@ pub(crate) fn backing(vram: &Arc<Vram>, skip: u64, access: Access) -> Backing {
     Backing::new(vram.clone(), skip, attributes)
 }
 
-/// Runs a job, and frees it.
+/// Runs and frees a job.
 pub(crate) fn complete(mut job: Job) -> Result {
     Ok(job.run()?)
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses to the hardware that fail, and devices that are unbound.
+//! Tests with failing hardware accesses, and with a device that is unbound.
 //!
-//! Memory that the GPU can reach is not freed, each page is mapped as before or as requested, and
-//! the address space either works as before or is broken as a whole.
+//! Memory that the GPU can access is never freed, each page is mapped either as before the job or
+//! as requested, and the address space either keeps working or is broken as a whole.
 
 use core::ops::Range;
 
@@ -23,7 +23,7 @@ use crate::mm::{
     model::{
         Access as ModelAccess,
         Direction,
-        SoftGpu,
+        GpuModel,
         Translation, //
     },
     vmm::{
@@ -49,10 +49,10 @@ use crate::mm::{
     }, //
 };
 
-/// An operation on the pages of a [`Scene`].
+/// An operation on the pages of a [`Setup`].
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// Maps new memory, from its page `skip` on.
+    /// Maps new memory, starting at its page `skip`.
     Map(Range<u64>, u64),
     Unmap(Range<u64>),
     Protect(Range<u64>),
@@ -61,7 +61,7 @@ pub(crate) enum Operation {
 pub(crate) use self::Operation::*;
 
 impl Operation {
-    /// Prepares a job that does the operation on pages of `area`, with memory from `data`.
+    /// Prepares a job for the operation on pages of `area`, with memory from `data`.
     pub(crate) fn prepare(&self, vmm: &Arc<Vmm>, area: &Area, data: &VramAllocator) -> Result<Job> {
         let pages = within(area, self.pages().clone())?;
 
@@ -77,7 +77,7 @@ impl Operation {
         }
     }
 
-    /// Returns the pages that it changes.
+    /// Returns the pages of the operation.
     pub(crate) fn pages(&self) -> &Range<u64> {
         match self {
             Map(pages, _) | Unmap(pages) | Protect(pages) => pages,
@@ -85,7 +85,7 @@ impl Operation {
     }
 }
 
-/// Mappings of a new [`Scene`]: a page of 2 MiB, small pages, and pages of 64 KiB.
+/// Mappings of a new [`Setup`]: a 2 MiB page, small pages, and 64 KiB pages.
 pub(crate) const POPULATED: [Operation; 3] = [
     Map(0..LARGE, 0),
     Map(LARGE + 3..LARGE + 20, 0),
@@ -94,19 +94,19 @@ pub(crate) const POPULATED: [Operation; 3] = [
 
 /// Operations on these mappings.
 pub(crate) const OPERATIONS: [Operation; 20] = [
-    // Where there is a table, or none.
+    // With and without an existing table.
     Map(LARGE + 30..LARGE + 33, 0),
     Map(LARGE + 160..LARGE + 192, 32),
     Map(2 * LARGE + 3..2 * LARGE + 5, 0),
     Map(2 * LARGE + 16..2 * LARGE + 35, 16),
-    // Over small pages: small pages, pages of 64 KiB, and a page of 2 MiB.
+    // In place of small pages: small pages, 64 KiB pages, and a 2 MiB page.
     Map(LARGE + 5..LARGE + 9, 0),
     Map(LARGE..LARGE + 32, 32),
     Map(LARGE..2 * LARGE, LARGE),
-    // Over pages of 64 KiB: a part of one, and all of them.
+    // In place of 64 KiB pages: part of one, and all of them.
     Map(LARGE + 70..LARGE + 73, 0),
     Map(LARGE + 64..LARGE + 128, 1),
-    // Over a page of 2 MiB: a part of it, or all of it with small pages.
+    // In place of a 2 MiB page: part of it, and all of it with small pages.
     Map(3..5, 0),
     Map(0..LARGE, 1),
     Protect(LARGE + 5..LARGE + 8),
@@ -120,63 +120,63 @@ pub(crate) const OPERATIONS: [Operation; 20] = [
     Unmap(0..2 * LARGE),
 ];
 
-/// Number of pages of a [`Scene`].
+/// Number of pages of a [`Setup`].
 pub(crate) const PAGES: u64 = 3 * LARGE;
 
-/// An address space in which the pages in use cross an entry boundary of nearly all levels.
+/// An address space whose pages cross an entry boundary of nearly all levels.
 ///
-/// The mappings are the only owners of the mapped memory.
-pub(crate) struct Scene<F: TestFormat> {
+/// The mappings own the only references to the mapped memory.
+pub(crate) struct Setup<F: TestFormat> {
     pub(crate) fixture: Fixture<F>,
     pub(crate) va: Area,
 }
 
-/// The translation of each page: the address of the memory, and whether writes fault.
+/// Translation of each page: address of the memory, and whether writes fault.
 pub(crate) type Mapped = KVec<Option<(u64, bool)>>;
 
-impl<F: TestFormat> Scene<F> {
+impl<F: TestFormat> Setup<F> {
     fn new() -> Result<Self> {
         let middle = PageSize::Size256G.pages();
 
         Self::on(Fixture::new()?, middle - 2 * LARGE..middle + LARGE)
     }
 
-    /// Creates a scene at `pages` of an address space.
+    /// Creates a setup at `pages` of an address space.
     pub(crate) fn on(fixture: Fixture<F>, pages: Range<u64>) -> Result<Self> {
-        let scene = Self {
+        let setup = Self {
             va: fixture.reserve_at(pages)?,
             fixture,
         };
         for operation in &POPULATED {
-            scene.complete(operation)?;
+            setup.complete(operation)?;
         }
-        // Fills the TLB.
-        look(
-            &scene.fixture.gpu,
-            scene.fixture.pdb(),
-            &scene.va,
-            scene.fixture.is_bar,
+        // Fill the TLB.
+        fill_tlb(
+            &setup.fixture.gpu,
+            setup.fixture.pdb(),
+            &setup.va,
+            setup.fixture.is_bar,
         )?;
 
-        Ok(scene)
+        Ok(setup)
     }
 
     pub(crate) fn prepare(&self, operation: &Operation) -> Result<Job> {
         operation.prepare(&self.fixture.vmm, &self.va, &self.fixture.data)
     }
 
-    /// Does an operation in all stages.
+    /// Prepares, runs and frees a job for an operation.
     pub(crate) fn complete(&self, operation: &Operation) -> Result {
         complete(self.prepare(operation)?)
     }
 
-    /// Returns the translation of each page according to the page tables.
+    /// Returns the translation of each page by the page tables.
     pub(crate) fn mapped(&self) -> Result<Mapped> {
         mapped(&self.fixture.gpu, self.fixture.pdb(), &self.va)
     }
 }
 
-/// Returns the kinds of access that an address space serves.
+/// Returns the kinds of access that use an address space.
 fn accesses(is_bar: bool) -> &'static [ModelAccess] {
     match is_bar {
         true => &[ModelAccess::HUB_READ],
@@ -184,8 +184,8 @@ fn accesses(is_bar: bool) -> &'static [ModelAccess] {
     }
 }
 
-/// Lets the GPU read at each page of `va`.
-pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &Area, is_bar: bool) -> Result {
+/// Fills the TLB by reading at each page of `va`.
+pub(crate) fn fill_tlb(gpu: &GpuModel, pdb: VramAddress, va: &Area, is_bar: bool) -> Result {
     for page in within_raw(va, &(0..PAGES)) {
         for &access in accesses(is_bar) {
             let _ = gpu.translate(pdb, Vfn::new(page)?.address(), access);
@@ -195,8 +195,8 @@ pub(crate) fn look(gpu: &SoftGpu, pdb: VramAddress, va: &Area, is_bar: bool) -> 
     Ok(())
 }
 
-/// Returns the translation of each page of `va` according to the page tables.
-pub(crate) fn mapped(gpu: &SoftGpu, pdb: VramAddress, va: &Area) -> Result<Mapped> {
+/// Returns the translation of each page of `va` by the page tables.
+pub(crate) fn mapped(gpu: &GpuModel, pdb: VramAddress, va: &Area) -> Result<Mapped> {
     let mut mapped = KVec::with_capacity(usize::try_from(PAGES)?, GFP_KERNEL)?;
     for page in within_raw(va, &(0..PAGES)) {
         let found = gpu.walk(pdb, Vfn::new(page)?.address()).ok();
@@ -213,10 +213,10 @@ pub(crate) fn same_pages(a: &Mapped, b: &Mapped) -> bool {
         .eq(b.iter().map(Option::is_some))
 }
 
-/// Fails if the GPU can reach free memory through the page tables or its TLB, or if one of the
+/// Fails if the GPU can access free memory through the page tables or its TLB, or if any of the
 /// tables `before`, which the TLB may have cached, is free.
-pub(crate) fn ensure_apart(
-    gpu: &SoftGpu,
+pub(crate) fn ensure_free_unreachable(
+    gpu: &GpuModel,
     pdb: VramAddress,
     (pages, is_bar): (Range<u64>, bool),
     (memory, data): (&VramAllocator, &VramAllocator),
@@ -228,7 +228,7 @@ pub(crate) fn ensure_apart(
         tables.push(table, GFP_KERNEL)?;
     }
     let is_free = |address| tables.iter().any(|table| table.address() == address);
-    for table in gpu.reach(pdb)? {
+    for table in gpu.reachable_tables(pdb)? {
         ensure!(!is_free(table.address));
     }
     for &table in before {
@@ -254,37 +254,38 @@ pub(crate) fn ensure_apart(
     Ok(())
 }
 
-/// Returns whether access `number` is tested. Most writes that fill a table are left out.
-fn is_tried(number: u64) -> bool {
+/// Returns whether access `number` is tested. Most writes that fill a table are skipped.
+fn is_tested(number: u64) -> bool {
     number % (LARGE / 2) < 8 || number % (LARGE / 2) > LARGE / 2 - 8
 }
 
-/// A way in which the hardware fails while a job runs.
+/// A hardware failure that is injected while a job runs.
 #[derive(Clone, Copy, Debug)]
-enum Failing {
-    /// One access fails, after this number of accesses in the same direction.
+enum Injected {
+    /// One access fails, after this number of other accesses in the same direction.
     Access(Direction, u64),
     /// The device is unbound after this number of RCU read-side critical sections.
     Unbound(u64),
 }
 
-impl Failing {
-    /// Lets the hardware fail. It works again after [`Self::ended`].
-    fn start(self, gpu: &SoftGpu) {
+impl Injected {
+    /// Makes the hardware fail until [`Self::end`].
+    fn start(self, gpu: &GpuModel) {
         match self {
             Self::Access(direction, skip) => gpu.fail_access(direction, skip),
             Self::Unbound(sections) => gpu.unbind_after(Some(sections)),
         }
     }
 
-    /// Returns whether this lets an access fail. That the device is unbound need not have any
-    /// effect, if it happens after the last access.
+    /// Returns whether this makes an access fail. An unbind has no effect if it happens after the
+    /// last access.
     fn is_access(self) -> bool {
         matches!(self, Self::Access(..))
     }
 
-    /// Returns the error of accesses that fail; [`None`] if there were not enough accesses.
-    fn ended(self, gpu: &SoftGpu) -> Option<Error> {
+    /// Ends the failure. Returns the error of failing accesses, or [`None`] if too few accesses
+    /// were made.
+    fn end(self, gpu: &GpuModel) -> Option<Error> {
         match self {
             Self::Access(..) => gpu.has_failed().then_some(EIO),
             Self::Unbound(_) => {
@@ -297,12 +298,12 @@ impl Failing {
     }
 }
 
-/// Each access of each operation fails once.
+/// Makes each access of each operation fail once.
 pub(crate) fn each_access_fails<F: TestFormat>() -> Result {
-    let write = |number| Failing::Access(Direction::Write, number);
+    let write = |number| Injected::Access(Direction::Write, number);
     ensure_each_failure::<F>(write)?;
 
-    let read = |number| Failing::Access(Direction::Read, number);
+    let read = |number| Injected::Access(Direction::Read, number);
     let (broken, pending) = ensure_each_failure::<F>(read)?;
     // Updates do not read page tables.
     ensure!(broken == 0 && pending > 50);
@@ -310,20 +311,20 @@ pub(crate) fn each_access_fails<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The device is unbound at each moment of each operation.
+/// Unbinds the device at each point of each operation.
 pub(crate) fn each_unbind<F: TestFormat>() -> Result {
-    let (broken, pending) = ensure_each_failure::<F>(Failing::Unbound)?;
+    let (broken, pending) = ensure_each_failure::<F>(Injected::Unbound)?;
     ensure!(broken > 50 && pending > 50);
 
     Ok(())
 }
 
-/// Lets the hardware fail at each moment of each operation. Returns how many times that has left
-/// the address space broken, and how many times only the invalidation was missing.
-fn ensure_each_failure<F: TestFormat>(failing: impl Fn(u64) -> Failing) -> Result<(u32, u32)> {
+/// Makes the hardware fail at each point of each operation. Returns the number of failures that
+/// broke the address space, and of failures after which only the invalidation was missing.
+fn ensure_each_failure<F: TestFormat>(injected: impl Fn(u64) -> Injected) -> Result<(u32, u32)> {
     let mut failures = (0, 0);
     for operation in &OPERATIONS {
-        let model = Scene::<F>::new()?;
+        let model = Setup::<F>::new()?;
         let job = model.prepare(operation)?;
         model.fixture.gpu.reset_counts();
         complete(job)?;
@@ -332,8 +333,8 @@ fn ensure_each_failure<F: TestFormat>(failing: impl Fn(u64) -> Failing) -> Resul
             mapped: model.mapped()?,
         };
 
-        for number in (0..).filter(|&number| is_tried(number)) {
-            match fail::<F>(operation, failing(number), &expected)? {
+        for number in (0..).filter(|&number| is_tested(number)) {
+            match run_with_failure::<F>(operation, injected(number), &expected)? {
                 None => break,
                 Some(JobError::Broken(_)) => failures.0 += 1,
                 Some(_) => failures.1 += 1,
@@ -344,31 +345,31 @@ fn ensure_each_failure<F: TestFormat>(failing: impl Fn(u64) -> Failing) -> Resul
     Ok(failures)
 }
 
-/// What an operation does if nothing fails.
+/// Effect of an operation without failures.
 struct Expected {
-    /// Number of words that it writes while it runs.
+    /// Number of words that running the job writes.
     words: u64,
-    /// Translations after it.
+    /// Translations after the operation.
     mapped: Mapped,
 }
 
-/// Does `operation` on hardware that fails, and checks what is left. Returns the error; [`None`] if
-/// the operation makes too few accesses to fail.
-fn fail<F: TestFormat>(
+/// Performs `operation` on failing hardware and checks the result. Returns the error, or [`None`]
+/// if the operation makes too few accesses to fail.
+fn run_with_failure<F: TestFormat>(
     operation: &Operation,
-    failing: Failing,
+    injected: Injected,
     expected: &Expected,
 ) -> Result<Option<JobError>> {
-    let scene = Scene::<F>::new()?;
-    let (before, tables) = (scene.mapped()?, scene.fixture.owned()?);
-    let mut job = scene.prepare(operation)?;
-    let gpu = scene.fixture.gpu.clone();
+    let setup = Setup::<F>::new()?;
+    let (before, tables) = (setup.mapped()?, setup.fixture.owned()?);
+    let mut job = setup.prepare(operation)?;
+    let gpu = setup.fixture.gpu.clone();
 
     gpu.reset_counts();
-    failing.start(&gpu);
+    injected.start(&gpu);
     let result = job.run();
-    let error = failing.ended(&gpu);
-    let Some(error) = error.filter(|_| result.is_err() || failing.is_access()) else {
+    let error = injected.end(&gpu);
+    let Some(error) = error.filter(|_| result.is_err() || injected.is_access()) else {
         result?;
         return Ok(None);
     };
@@ -384,80 +385,82 @@ fn fail<F: TestFormat>(
     ensure_eq!(job.run(), Err(JobError::Unchanged(again)));
     job.free();
 
-    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
-    let pdb = scene.fixture.pdb();
-    let pages = (within_raw(&scene.va, &(0..PAGES)), false);
-    let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
+    let pools = (setup.fixture.memory.clone(), setup.fixture.data.clone());
+    let pdb = setup.fixture.pdb();
+    let pages = (within_raw(&setup.va, &(0..PAGES)), false);
+    let ensure_kept =
+        || ensure_free_unreachable(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
     ensure_kept()?;
-    let found = scene.mapped()?;
+    let found = setup.mapped()?;
     for ((found, before), after) in found.iter().zip(&before).zip(&expected.mapped) {
         ensure!(found == before || found == after);
     }
 
     match failure {
         JobError::Broken(_) => {
-            ensure_broken(scene, operation)?;
+            ensure_broken(setup, operation)?;
             ensure_kept()?;
         }
-        _ => ensure_works(scene, operation, &expected.mapped)?,
+        _ => ensure_works(setup, operation, &expected.mapped)?,
     }
     gpu.check_clean()?;
 
     Ok(Some(failure))
 }
 
-/// Fails unless the address space cannot be used, although the hardware works again. Drops it.
-fn ensure_broken<F: TestFormat>(scene: Scene<F>, operation: &Operation) -> Result {
-    let free = scene.fixture.data.avail();
-    let mut job = scene.prepare(operation)?;
-    scene.fixture.gpu.reset_counts();
+/// Fails unless the address space stays unusable although the hardware works again. Drops the
+/// address space.
+fn ensure_broken<F: TestFormat>(setup: Setup<F>, operation: &Operation) -> Result {
+    let free = setup.fixture.data.avail();
+    let mut job = setup.prepare(operation)?;
+    setup.fixture.gpu.reset_counts();
     for _ in 0..2 {
         ensure_eq!(job.run(), Err(JobError::Unchanged(EIO)));
     }
     job.free();
-    // Memory that was not mapped is freed, and no other memory.
-    ensure_eq!(scene.fixture.data.avail(), free);
-    ensure_eq!(scene.fixture.vmm.retry_invalidate(), Err(EIO));
-    ensure_eq!(scene.fixture.teardown(), Err(EIO));
-    ensure_eq!(scene.fixture.gpu.counts().total(), 0);
-    ensure_eq!(scene.fixture.data.avail(), free);
+    // Only memory that was not mapped is freed.
+    ensure_eq!(setup.fixture.data.avail(), free);
+    ensure_eq!(setup.fixture.vmm.retry_invalidate(), Err(EIO));
+    ensure_eq!(setup.fixture.teardown(), Err(EIO));
+    ensure_eq!(setup.fixture.gpu.counts().total(), 0);
+    ensure_eq!(setup.fixture.data.avail(), free);
 
     Ok(())
 }
 
-/// Fails unless the address space can be used after `operation` has changed the page tables without
-/// an invalidation. Everything is freed in the end.
+/// Fails unless the address space is usable after `operation` has updated the page tables without
+/// an invalidation. All memory is freed at the end.
 fn ensure_works<F: TestFormat>(
-    mut scene: Scene<F>,
+    mut setup: Setup<F>,
     operation: &Operation,
     expected: &Mapped,
 ) -> Result {
-    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
-    ensure!(scene.fixture.vmm.has_deferred());
-    scene.complete(operation)?;
-    ensure!(!scene.fixture.vmm.has_deferred());
-    scene.fixture.check()?;
-    ensure!(same_pages(&scene.mapped()?, expected));
-    scene.fixture.teardown()?;
-    scene.fixture.check()?;
-    drop(scene);
+    let pools = (setup.fixture.memory.clone(), setup.fixture.data.clone());
+    ensure!(setup.fixture.vmm.has_deferred());
+    setup.complete(operation)?;
+    ensure!(!setup.fixture.vmm.has_deferred());
+    setup.fixture.check()?;
+    ensure!(same_pages(&setup.mapped()?, expected));
+    setup.fixture.teardown()?;
+    setup.fixture.check()?;
+    drop(setup);
     ensure_eq!(pools.0.avail(), pools.0.size());
     ensure_eq!(pools.1.avail(), pools.1.size());
 
     Ok(())
 }
 
-/// Each access of a teardown fails once, and the device is unbound at each moment of it. A second
-/// teardown frees all memory, or none is ever freed.
+/// Makes each access of a teardown fail once, and unbinds the device at each point of it. A second
+/// teardown frees either all memory or none.
 pub(crate) fn each_teardown_access_fails<F: TestFormat>() -> Result {
-    let kinds: [fn(u64) -> Failing; 3] = [
-        |number| Failing::Access(Direction::Write, number),
-        |number| Failing::Access(Direction::Read, number),
-        Failing::Unbound,
+    let kinds: [fn(u64) -> Injected; 3] = [
+        |number| Injected::Access(Direction::Write, number),
+        |number| Injected::Access(Direction::Read, number),
+        Injected::Unbound,
     ];
-    for failing in kinds {
+    for injected in kinds {
         let mut number = 0;
-        while fail_teardown::<F>(failing(number))? {
+        while teardown_with_failure::<F>(injected(number))? {
             number += 1;
         }
         ensure!(number > 1);
@@ -466,42 +469,43 @@ pub(crate) fn each_teardown_access_fails<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Tears an address space down on hardware that fails. Returns whether it has failed.
-fn fail_teardown<F: TestFormat>(failing: Failing) -> Result<bool> {
-    let mut scene = Scene::<F>::new()?;
-    // One more mapping, far from the others.
-    let vram = scene.fixture.alloc(1)?;
-    scene.fixture.map_all(&vram, ReadOnly)?;
+/// Tears down an address space on failing hardware. Returns whether the failure occurred.
+fn teardown_with_failure<F: TestFormat>(injected: Injected) -> Result<bool> {
+    let mut setup = Setup::<F>::new()?;
+    // One more mapping at a distance from the others.
+    let vram = setup.fixture.alloc(1)?;
+    setup.fixture.map_all(&vram, ReadOnly)?;
     drop(vram);
     let (gpu, pdb, tables) = (
-        scene.fixture.gpu.clone(),
-        scene.fixture.pdb(),
-        scene.fixture.owned()?,
+        setup.fixture.gpu.clone(),
+        setup.fixture.pdb(),
+        setup.fixture.owned()?,
     );
-    let pools = (scene.fixture.memory.clone(), scene.fixture.data.clone());
-    let pages = (within_raw(&scene.va, &(0..PAGES)), false);
-    let ensure_kept = || ensure_apart(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
+    let pools = (setup.fixture.memory.clone(), setup.fixture.data.clone());
+    let pages = (within_raw(&setup.va, &(0..PAGES)), false);
+    let ensure_kept =
+        || ensure_free_unreachable(&gpu, pdb, pages.clone(), (&pools.0, &pools.1), &tables);
 
-    failing.start(&gpu);
-    let result = scene.fixture.teardown();
-    let error = failing.ended(&gpu);
-    let Some(error) = error.filter(|_| result.is_err() || failing.is_access()) else {
+    injected.start(&gpu);
+    let result = setup.fixture.teardown();
+    let error = injected.end(&gpu);
+    let Some(error) = error.filter(|_| result.is_err() || injected.is_access()) else {
         result?;
         return Ok(false);
     };
     ensure_eq!(result, Err(error));
     ensure_kept()?;
 
-    match scene.fixture.teardown() {
+    match setup.fixture.teardown() {
         Ok(()) => {
-            scene.fixture.check()?;
-            drop(scene);
+            setup.fixture.check()?;
+            drop(setup);
             ensure_eq!(pools.0.avail(), pools.0.size());
             ensure_eq!(pools.1.avail(), pools.1.size());
         }
         Err(error) => {
             ensure_eq!(error, EIO);
-            drop(scene);
+            drop(setup);
             ensure_kept()?;
         }
     }
@@ -510,7 +514,7 @@ fn fail_teardown<F: TestFormat>(failing: Failing) -> Result<bool> {
     Ok(true)
 }
 
-/// Chips on which PRAMIN takes no accesses of 64 bits.
+/// Tests of chips on which PRAMIN does not support 64-bit accesses.
 pub(crate) mod narrow {
     use super::*;
     use crate::mm::{
@@ -521,13 +525,13 @@ pub(crate) mod narrow {
         vmm::tests::fixture::TABLES, //
     };
 
-    /// A second GPU model, which goes through each state of the page tables.
+    /// A second GPU model on which the writes of a job are repeated.
     struct Replay {
-        gpu: Arc<SoftGpu>,
+        gpu: Arc<GpuModel>,
     }
 
     impl Replay {
-        /// Copies all tables, including those that are prepared, to a new GPU model.
+        /// Copies all tables, including prepared ones, to a new GPU model.
         fn new<F: TestFormat>(fixture: &Fixture<F>) -> Result<Self> {
             let gpu = Fixture::<F>::gpu()?;
             fixture.gpu.drain();
@@ -539,9 +543,9 @@ pub(crate) mod narrow {
             Ok(Self { gpu })
         }
 
-        /// Repeats the writes of a job, each of which is half a word, and calls `moment` after
+        /// Repeats the writes of a job, each of which covers half a word, and calls `visit` after
         /// each.
-        fn write(&self, log: &[Logged], moment: &mut dyn FnMut(&SoftGpu) -> Result) -> Result {
+        fn write(&self, log: &[Logged], visit: &mut dyn FnMut(&GpuModel) -> Result) -> Result {
             for event in log {
                 let Logged::Write {
                     address,
@@ -556,14 +560,14 @@ pub(crate) mod narrow {
                 let shift = 8 * (address.into_raw() - word.into_raw());
                 let old = self.gpu.vram_read64(word) & !(0xffff_ffff << shift);
                 self.gpu.vram_write64(word, old | value << shift);
-                moment(&self.gpu)?;
+                visit(&self.gpu)?;
             }
 
             Ok(())
         }
     }
 
-    /// Memory on both sides of an address at which the upper half of an entry changes.
+    /// Memory below and above an address at which the upper half of an entry changes.
     fn data<F: TestFormat>() -> Result<[VramAllocator; 2]> {
         let pool = |address: u64| {
             let start = VramAddress::new(address);
@@ -573,37 +577,37 @@ pub(crate) mod narrow {
         Ok([pool(F::HALF - 16 * LARGE * PAGE_SIZE)?, pool(F::HALF)?])
     }
 
-    /// At no moment is a page mapped to memory that neither was nor is to be mapped there.
+    /// No page is ever mapped to memory other than its old or its new memory.
     pub(crate) fn pages_are_never_mixed<F: TestFormat>() -> Result {
         for operation in &OPERATIONS {
             let mut fixture = Fixture::<F>::with_wide_access(WideAccess::Dropped)?;
             let [below, above] = data::<F>()?;
             let middle = PageSize::Size256G.pages();
             fixture.data = below;
-            let mut scene = Scene::on(fixture, middle - 2 * LARGE..middle + LARGE)?;
-            scene.fixture.check()?;
-            let before = scene.mapped()?;
+            let mut setup = Setup::on(fixture, middle - 2 * LARGE..middle + LARGE)?;
+            setup.fixture.check()?;
+            let before = setup.mapped()?;
             ensure_eq!(
                 before.iter().flatten().count(),
                 usize::try_from(LARGE + 17 + 64)?
             );
 
-            scene.fixture.data = above;
-            let job = scene.prepare(operation)?;
-            let replay = Replay::new(&scene.fixture)?;
-            scene.fixture.gpu.start_log(8192)?;
+            setup.fixture.data = above;
+            let job = setup.prepare(operation)?;
+            let replay = Replay::new(&setup.fixture)?;
+            setup.fixture.gpu.start_log(8192)?;
             complete(job)?;
-            let log = scene.fixture.gpu.take_log();
-            scene.fixture.check()?;
-            let after = scene.mapped()?;
+            let log = setup.fixture.gpu.take_log();
+            setup.fixture.check()?;
+            let after = setup.mapped()?;
 
-            // Some of the pages that change, of which there are some hundreds at most.
-            let pdb = scene.fixture.pdb();
-            let first = scene.va.pages().start;
+            // A sample of the pages that change, of which there are at most a few hundred.
+            let pdb = setup.fixture.pdb();
+            let first = setup.va.pages().start;
             let changed = |number: &usize| before[*number] != after[*number];
-            let looked_at = || (0..before.len()).filter(changed).step_by(61);
+            let sampled = || (0..before.len()).filter(changed).step_by(61);
             replay.write(&log, &mut |gpu| {
-                for number in looked_at() {
+                for number in sampled() {
                     let page = first.checked_add(u64::try_from(number)?)?;
                     let found = gpu.walk(pdb, page.address()).ok();
                     let found = found.map(|it| (it.address, it.read_only));
@@ -612,14 +616,14 @@ pub(crate) mod narrow {
 
                 Ok(())
             })?;
-            for number in looked_at() {
+            for number in sampled() {
                 let page = first.checked_add(u64::try_from(number)?)?;
                 let found = replay.gpu.walk(pdb, page.address()).ok();
                 ensure_eq!(found.map(|it| (it.address, it.read_only)), after[number]);
             }
             replay.gpu.check_clean()?;
-            scene.fixture.teardown()?;
-            scene.fixture.check()?;
+            setup.fixture.teardown()?;
+            setup.fixture.check()?;
         }
 
         Ok(())
@@ -632,22 +636,22 @@ mod suite {
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn access_fails() -> Result {
+    fn job_access_failure() -> Result {
         each_access_fails::<MmuV2>()
     }
 
     #[test]
-    fn access_of_teardown_fails() -> Result {
+    fn teardown_access_failure() -> Result {
         each_teardown_access_fails::<MmuV2>()
     }
 
     #[test]
-    fn device_is_unbound() -> Result {
+    fn job_device_unbound() -> Result {
         each_unbind::<MmuV2>()
     }
 
     #[test]
-    fn narrow_writes_are_never_mixed() -> Result {
+    fn narrow_writes_never_mixed() -> Result {
         narrow::pages_are_never_mixed::<MmuV2>()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of requests that cannot be met.
+//! Tests of invalid requests.
 
 use core::ops::Range;
 
@@ -34,7 +34,7 @@ use crate::mm::{
     vram::VramAllocator, //
 };
 
-/// Jobs change only pages within the limits of their address space.
+/// Jobs can only change pages within the limits of their address space.
 pub(crate) fn pages_out_of_limits_einval<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(64)?;
@@ -65,7 +65,7 @@ pub(crate) fn pages_out_of_limits_einval<F: TestFormat>() -> Result {
     vmm.teardown()
 }
 
-/// The memory has to have as many pages as are mapped.
+/// The memory must have at least as many pages as are mapped.
 pub(crate) fn map_past_memory_einval<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(16)?;
@@ -97,7 +97,7 @@ pub(crate) fn map_past_memory_einval<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// An address that an entry cannot hold is an error, and not another address.
+/// A VRAM address that entries cannot represent is an error and is not truncated.
 pub(crate) fn map_unencodable_vram_einval<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (end, size) = (F::VRAM_END, PageSize::Size2M.bytes());
@@ -115,7 +115,7 @@ pub(crate) fn map_unencodable_vram_einval<F: TestFormat>() -> Result {
     ensure_eq!(fixture.free_tables(), free);
     drop(all);
 
-    // The last memory that entries can hold, in a large page and in small ones.
+    // The last memory that entries can represent, in a large page and in small ones.
     let below = VramAllocator::new(&[vram_range(&(end - size..end))])?;
     let below = Arc::new(below.alloc(size, PageSize::Size2M)?, GFP_KERNEL)?;
     fixture.map(&va, 0..LARGE, &below, 0, ReadWrite)?;
@@ -125,7 +125,7 @@ pub(crate) fn map_unencodable_vram_einval<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, LARGE..2 * LARGE - 1, &below, 1, ReadWrite)
 }
 
-/// The limits of an address space are within the addresses of the format.
+/// Rejects limits beyond the addresses of the format.
 pub(crate) fn limits_out_of_format_einval<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2)?;
@@ -144,7 +144,8 @@ pub(crate) fn limits_out_of_format_einval<F: TestFormat>() -> Result {
     fixture.gpu.check_clean()
 }
 
-/// Without VRAM for tables, an address space or a job cannot be prepared, and nothing leaks.
+/// Without VRAM for page tables, creating an address space or preparing a job fails, and leaks no
+/// memory.
 pub(crate) fn no_vram_for_tables_enospc<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(1)?;
@@ -165,13 +166,13 @@ pub(crate) fn no_vram_for_tables_enospc<F: TestFormat>() -> Result {
     ensure_eq!(vmm.err(), Some(ENOSPC));
     drop((left, rest));
     fixture.map(&va, 0..1, &vram, 0, ReadWrite)?;
-    ensure!(fixture.look(va.start())?.is_some());
+    ensure!(fixture.lookup(va.start())?.is_some());
 
     fixture.check()
 }
 
-/// Address spaces share the hardware and the VRAM, and nothing else.
-pub(crate) fn address_spaces_are_independent<F: TestFormat>() -> Result {
+/// Address spaces share only the hardware and the VRAM.
+pub(crate) fn address_spaces_independent<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(LARGE)?;
     let limits = vfns(0..LARGE)?;
@@ -193,7 +194,7 @@ pub(crate) fn address_spaces_are_independent<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// A job that has run cannot be run again.
+/// A job cannot be run twice.
 pub(crate) fn second_run_einval<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(4)?;

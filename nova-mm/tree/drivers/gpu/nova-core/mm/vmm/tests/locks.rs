@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the locks: a DMA fence may wait for the stage "run".
+//! Tests with lockdep that the stage "run", which DMA fences may wait for, does not wait for
+//! memory.
 
 use core::ops::Range;
 
@@ -27,10 +28,10 @@ mod lockdep {
 
     /// Runs `f` as if memory were being reclaimed.
     ///
-    /// From here on, lockdep reports memory that is allocated in `f`, and each lock taken in it
-    /// under which memory is allocated anywhere, or a lock is taken for which this holds.
+    /// Afterwards, lockdep reports memory allocations in `f`. It also reports locks taken in `f`
+    /// under which memory is allocated anywhere, directly or through other locks.
     pub(super) fn in_reclaim<T>(f: impl FnOnce() -> T) -> T {
-        // SAFETY: It tells lockdep, which forgets it by the call below, in the same context.
+        // SAFETY: This only informs lockdep. The section is ended below in the same context.
         unsafe { bindings::fs_reclaim_acquire(bindings::GFP_KERNEL) };
         let result = f();
         // SAFETY: As above.
@@ -39,9 +40,10 @@ mod lockdep {
         result
     }
 
-    /// Returns whether lockdep has had nothing to report. It does so once and is then off.
+    /// Returns whether lockdep is enabled. It disables itself after its first report.
     pub(super) fn is_on() -> bool {
-        // SAFETY: It is an `int` that is there all the time. Others may write it, hence volatile.
+        // SAFETY: `debug_locks` is a valid static `int`. The read is volatile because other threads
+        // may write it.
         unsafe { (&raw const bindings::debug_locks).read_volatile() != 0 }
     }
 
@@ -69,8 +71,8 @@ fn run(mut job: Job) -> Result {
     Ok(())
 }
 
-/// Takes each lock in the way in which it is taken outside of "run", so that lockdep knows it.
-fn take_each_lock<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
+/// Takes each lock outside of "run", so that lockdep learns how it is used there.
+fn acquire_each_lock<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
     let vram = fixture.alloc(1)?;
     let va = fixture.reserve(1)?;
     fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?.free();
@@ -81,16 +83,16 @@ fn take_each_lock<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
     fixture.check()
 }
 
-/// In "run", no memory is allocated, and no lock is taken under which anybody does.
-pub(crate) fn run_does_not_wait_for_memory<F: TestFormat>() -> Result {
+/// "run" does not allocate memory, and takes no lock under which memory is allocated.
+pub(crate) fn run_no_memory_wait<F: TestFormat>() -> Result {
     let on = lockdep::is_on();
     let mut fixture = Fixture::<F>::new()?;
-    take_each_lock(&mut fixture)?;
+    acquire_each_lock(&mut fixture)?;
     let vram = fixture.alloc(4 * LARGE)?;
     let va = fixture.reserve(4 * LARGE)?;
 
     let all: Range<u64> = 0..4 * LARGE;
-    // Large pages, a part of them, small ones in their place, and large ones again.
+    // Large pages, part of them, small pages in their place, and large pages again.
     run(fixture.prepare_map(&va, all.clone(), &vram, 0, ReadWrite)?)?;
     run(fixture.prepare_protect(&va, 3..LARGE + 3, ReadOnly)?)?;
     run(fixture.prepare_unmap(&va, 2 * LARGE - 7..2 * LARGE + 7)?)?;
@@ -99,7 +101,7 @@ pub(crate) fn run_does_not_wait_for_memory<F: TestFormat>() -> Result {
     fixture.check()?;
     fixture.expect_mapped(&va, all.clone(), &vram, 0, ReadWrite)?;
     run(fixture.prepare_unmap(&va, all.clone())?)?;
-    // With more than one job on the way, and one that is not run.
+    // With several prepared jobs, one of which is not run.
     let first = fixture.prepare_map(&va, 0..LARGE, &vram, 1, ReadWrite)?;
     let second = fixture.prepare_map(&va, 1..LARGE, &vram, 7, ReadWrite)?;
     let third = fixture.prepare_unmap(&va, 5..9)?;
@@ -113,11 +115,11 @@ pub(crate) fn run_does_not_wait_for_memory<F: TestFormat>() -> Result {
     report(on)
 }
 
-/// The same where the firmware's tables are looked at, and where the GPU does not answer.
-pub(crate) fn run_does_not_wait_for_memory_in_a_bar<F: TestFormat>() -> Result {
+/// The same when firmware tables are read, and when the GPU does not respond.
+pub(crate) fn run_in_bar_no_memory_wait<F: TestFormat>() -> Result {
     let on = lockdep::is_on();
     let mut fixture = Fixture::<F>::of_bar(|_, _| Ok(()))?;
-    take_each_lock(&mut fixture)?;
+    acquire_each_lock(&mut fixture)?;
     let vram = fixture.alloc(2 * LARGE)?;
     let va = fixture.reserve(2 * LARGE)?;
 
@@ -139,18 +141,18 @@ pub(crate) fn run_does_not_wait_for_memory_in_a_bar<F: TestFormat>() -> Result {
     report(on)
 }
 
-/// Says whether lockdep has watched, and fails if it has seen something.
+/// Logs whether lockdep was enabled, and fails if it has reported anything since then.
 ///
-/// What it has seen before, in whatever else the kernel does, is not ours.
+/// Earlier reports are caused by other parts of the kernel.
 fn report(was_on: bool) -> Result {
     let state = match was_on {
         true => lockdep::STATE,
-        false => "off before",
+        false => "disabled by an earlier report",
     };
     pr_info!("lockdep: {}\n", state);
 
     if was_on && !lockdep::is_on() {
-        pr_err!("lockdep has reported something\n");
+        pr_err!("lockdep reported a problem\n");
         return Err(EINVAL);
     }
 

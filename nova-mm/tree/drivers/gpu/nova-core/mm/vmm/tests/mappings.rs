@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the kinds of mappings: pages of all sizes, system memory, sparse ranges, and
+//! Tests of all kinds of mappings: pages of all sizes, system memory, sparse ranges, and
 //! attributes.
 
 use core::ops::Range;
@@ -25,7 +25,7 @@ use crate::mm::{
     model::{
         Access as ModelAccess,
         Fault,
-        SoftGpu, //
+        GpuModel, //
     },
     vmm::{
         tests::fixture::{
@@ -48,18 +48,18 @@ pub(crate) mod sizes;
 pub(crate) mod sparse;
 pub(crate) mod sysmem;
 
-/// Makes the suite of these tests for a format.
+/// Defines the suite of these tests for a format.
 macro_rules! mappings_suite {
     ($module:ident, $suite:ident, $format:ty) => {
         $crate::mm::vmm::tests::suite! {
             $module, $suite, $format,
             $crate::mm::vmm::tests::mappings, {
-                attributes::words_are_as_published,
-                attributes::table_words_are_as_published,
-                attributes::attributes_reach_pages,
+                attributes::page_words_match_headers,
+                attributes::table_words_match_headers,
+                attributes::map_sets_attributes,
                 attributes::attributes_survive_protect,
                 attributes::attributes_survive_splits,
-                attributes::adjacent_attributes_are_separate,
+                attributes::adjacent_attributes_kept_apart,
                 attributes::unknown_kind_einval,
                 huge::huge_page_maps_512m,
                 huge::huge_page_without_size_maps_2m,
@@ -69,7 +69,7 @@ macro_rules! mappings_suite {
                 huge::huge_page_replaces_smaller,
                 huge::huge_page_split_keeps_rest,
                 sizes::big_pages_of_scattered_vram,
-                sizes::big_and_small_pages_in_one_slot,
+                sizes::big_and_small_pages_share_slot,
                 sizes::big_page_unmap_part,
                 sizes::big_page_protect_part,
                 sizes::big_page_remap_part,
@@ -78,14 +78,14 @@ macro_rules! mappings_suite {
                 sizes::big_pages_replace_small,
                 sizes::small_pages_replace_big,
                 sizes::big_pages_replace_2m,
-                sizes::sizes_replace_each_other,
+                sizes::remap_to_other_sizes,
                 sizes::cached_directory_sees_rest,
                 sizes::cached_directory_sees_protected,
-                sparse::sparse_range_does_not_fault,
-                sparse::sparse_range_takes_few_tables,
-                sparse::sparse_words_are_as_published,
+                sparse::sparse_range_no_fault,
+                sparse::sparse_range_uses_few_tables,
+                sparse::sparse_words_match_headers,
                 sparse::sparse_unmap_part,
-                sparse::sparse_and_memory_replace_each_other,
+                sparse::sparse_replaces_memory_and_back,
                 sparse::sparse_protect_keeps_sparse,
                 sysmem::sysmem_maps_in_order,
                 sysmem::sysmem_uses_4k_pages,
@@ -96,7 +96,7 @@ macro_rules! mappings_suite {
                 sysmem::sysmem_owner_kept_by_part,
                 sysmem::sysmem_owner_kept_after_timeout,
                 sysmem::sysmem_owner_leaked_without_unmap,
-                sysmem::sysmem_out_of_reach_einval,
+                sysmem::sysmem_unencodable_einval,
             }
         }
     };
@@ -106,35 +106,35 @@ mappings_suite!(v2, nova_core_mm_mappings_v2, MmuV2);
 
 mod v3;
 
-/// The bits of a format as they are published, independent of the code under test.
+/// Published bits of a format, independent of the code under test.
 pub(crate) trait Published: TestFormat {
-    /// The first address of system memory that entries cannot hold.
+    /// First system memory address that entries cannot represent.
     const SYSMEM_END: u64;
 
-    /// The number of kinds that an entry can hold.
+    /// Number of kinds that an entry can represent.
     const KINDS: u16;
 
-    /// A sparse entry: in directories of single words, in dual entries, and in tables of pages.
+    /// Sparse entries: a one-word PDE, a dual PDE, and a PTE.
     const SPARSE: [u64; 3];
 
-    /// A PDE without the address: it points to a table in VRAM.
+    /// A PDE without the address, for a table in VRAM.
     const PDE: u64;
 
-    /// Returns the address of the table of the driver that a PDE, or the small half of a dual
-    /// entry, points to, and the word without this address.
+    /// Splits a PDE for a table of the driver, or the small half of a dual PDE, into the address of
+    /// the table and the remaining bits.
     fn split_pde(word: u64) -> (u64, u64);
 
-    /// Does the same with the big half of a dual entry.
+    /// Does the same for the big half of a dual PDE.
     fn split_big_pde(word: u64) -> (u64, u64);
 
-    /// Returns the word of a page at `address` of an aperture, given by its number.
+    /// Returns the PTE for `address` in the aperture with this number.
     fn page(aperture: u64, address: u64, attributes: &PageAttributes) -> u64;
 }
 
 impl Published for MmuV2 {
     const SYSMEM_END: u64 = 1 << 58;
     const KINDS: u16 = 1 << 8;
-    // VOL, which is bit 3, without an aperture, and without VALID.
+    // VOL, bit 3, with neither an aperture nor VALID.
     const SPARSE: [u64; 3] = [1 << 3; 3];
     // APERTURE 2:1 is VIDEO_MEMORY.
     const PDE: u64 = 1 << 1;
@@ -154,7 +154,7 @@ impl Published for MmuV2 {
     }
 
     fn page(aperture: u64, address: u64, attributes: &PageAttributes) -> u64 {
-        // VALID 0, APERTURE 2:1, VOL 3, PRIVILEGE 5, READ_ONLY 6, ADDRESS from 8 on, KIND 63:56.
+        // VALID 0, APERTURE 2:1, VOL 3, PRIVILEGE 5, READ_ONLY 6, ADDRESS from bit 8, KIND 63:56.
         1 | aperture << 1
             | u64::from(is_volatile(aperture, attributes)) << 3
             | u64::from(attributes.privileged) << 5
@@ -164,14 +164,13 @@ impl Published for MmuV2 {
     }
 }
 
-/// Returns whether accesses bypass the GPU's caches: those to system memory always do.
+/// Returns whether accesses bypass the GPU's caches, as accesses to system memory always do.
 pub(crate) fn is_volatile(aperture: u64, attributes: &PageAttributes) -> bool {
     attributes.volatile || aperture != 0
 }
 
-/// Returns the words of entry 0 of each table on the path to page 0: two words from the last
-/// directory, and the first words of the tables of big and of small pages, zero without a
-/// table.
+/// Words of entry 0 of each table on the path to page 0: two words of the last directory, and the
+/// first words of the tables of big and of small pages, or zero if the table does not exist.
 pub(crate) struct FirstWords {
     pub(crate) directories: KVec<u64>,
     pub(crate) dual: [u64; 2],
@@ -180,7 +179,7 @@ pub(crate) struct FirstWords {
 }
 
 impl FirstWords {
-    /// Reads the words. A directory entry that is not a PDE ends the path.
+    /// Reads the words. The path ends at a directory entry that is not a PDE.
     pub(crate) fn read<F: Published>(fixture: &Fixture<F>) -> Result<Self> {
         let read = |address| fixture.gpu.vram_read64(VramAddress::new(address));
         let mut words = Self {
@@ -214,20 +213,21 @@ impl FirstWords {
     }
 }
 
-/// The memory that a test expects at consecutive pages.
+/// Memory expected at consecutive pages.
 pub(crate) struct Expected<'a> {
     pub(crate) aperture: Aperture,
-    /// Returns the address behind each page.
+    /// Returns the expected address for each page.
     pub(crate) address: &'a dyn Fn(u64) -> u64,
     pub(crate) attributes: PageAttributes,
 }
 
-/// Returns the address behind each page, counted from 0, of contiguous memory from `start` on.
+/// Returns a function from page numbers to addresses in contiguous memory that begins at `start`.
 pub(crate) fn vram_at(start: u64) -> impl Fn(u64) -> u64 {
     move |page| start + page * PAGE_SIZE
 }
 
-/// Fails unless the GPU finds the expected memory at `pages`, counted from the start of `va`.
+/// Fails unless the GPU finds the expected memory at `pages`, which are relative to the start of
+/// `va`.
 pub(crate) fn expect_pages<F: TestFormat>(
     fixture: &Fixture<F>,
     va: &Area,
@@ -259,7 +259,7 @@ pub(crate) fn expect_pages<F: TestFormat>(
     Ok(())
 }
 
-/// Fails unless pages of `size` map `pages`, counted from the start of `va`.
+/// Fails unless pages of `size` map `pages`, which are relative to the start of `va`.
 pub(crate) fn expect_size<F: TestFormat>(
     fixture: &Fixture<F>,
     va: &Area,
@@ -274,7 +274,7 @@ pub(crate) fn expect_size<F: TestFormat>(
     Ok(())
 }
 
-/// Fails unless accesses to `pages`, counted from the start of `va`, end with `fault`.
+/// Fails unless accesses to `pages`, which are relative to the start of `va`, end with `fault`.
 pub(crate) fn expect_fault<F: TestFormat>(
     fixture: &Fixture<F>,
     va: &Area,
@@ -288,7 +288,7 @@ pub(crate) fn expect_fault<F: TestFormat>(
     Ok(())
 }
 
-/// Maps `backing` at `pages`, counted from the start of `va`.
+/// Maps `backing` at `pages`, which are relative to the start of `va`.
 pub(crate) fn map<F: TestFormat>(
     fixture: &Fixture<F>,
     va: &Area,
@@ -298,11 +298,11 @@ pub(crate) fn map<F: TestFormat>(
     complete(fixture.vmm.prepare_map(within(va, pages)?, backing)?)
 }
 
-/// Fails unless each of `pages` is mapped to one of two addresses, in the page tables of `gpu`.
+/// Fails unless the page tables of `gpu` map each of `pages` to one of two addresses.
 ///
-/// `first` is the number of the page that `pages` count from. The functions return the addresses.
+/// `pages` are relative to page `first`. The functions return the allowed addresses.
 pub(crate) fn ensure_either(
-    gpu: &SoftGpu,
+    gpu: &GpuModel,
     pdb: VramAddress,
     first: u64,
     pages: Range<u64>,
@@ -321,11 +321,11 @@ pub(crate) fn ensure_either(
     Ok(())
 }
 
-/// Translates a page, counted from the start of an area, to the address of its memory.
+/// Translates a page, relative to the start of an area, to the address of its memory.
 pub(crate) type Translate<'a> = dyn Fn(u64) -> Result<u64> + 'a;
 
-/// Runs a job while the TLB holds the directory entries that lead to page `cached`, counted from
-/// the start of `va`, and calls `check` before the TLB is invalidated.
+/// Runs a job while the TLB holds the directory entries on the path to page `cached`, which is
+/// relative to the start of `va`. Calls `check` before the TLB is invalidated.
 pub(crate) fn run_with_cached_directories<F: TestFormat>(
     fixture: &mut Fixture<F>,
     va: &Area,
@@ -344,7 +344,7 @@ pub(crate) fn run_with_cached_directories<F: TestFormat>(
 
         found.map(|found| found.address).map_err(|_| EFAULT)
     };
-    // The TLB is empty, so that it holds nothing else.
+    // The TLB is empty, so that it holds no other entries.
     fixture.vmm.retry_invalidate()?;
     let _ = translate(cached)?;
 

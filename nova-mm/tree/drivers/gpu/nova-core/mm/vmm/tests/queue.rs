@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A workqueue runs the jobs of several address spaces, as a driver's scheduler would.
+//! Tests in which a workqueue runs the jobs of several address spaces, as a driver's scheduler
+//! would.
 //!
-//! Meanwhile, the thread of the test prepares further jobs, which allocates memory, and frees those
-//! that have run. At last it unbinds the device while jobs are queued. Each work item runs its job
-//! as the signalling of a DMA fence: with lockdep, an allocation in it, or a lock in it under which
-//! memory is allocated anywhere, is reported.
+//! Meanwhile, the test thread prepares further jobs, which allocates memory, and frees completed
+//! ones. Finally, it unbinds the device while jobs are queued. Each work item runs its job inside a
+//! DMA fence signalling section, so lockdep reports allocations in the job, and locks taken in it
+//! under which memory is allocated anywhere.
 
 use kernel::{
     impl_has_work, new_mutex, new_work,
@@ -28,7 +29,7 @@ use crate::mm::{
         PageSizes, //
     },
     hw::MmuHw,
-    model::SoftGpu,
+    model::GpuModel,
     vmm::{
         tests::fixture::{
             all_pages,
@@ -49,7 +50,7 @@ use crate::mm::{
     vram::VramAllocator, //
 };
 
-/// Number of address spaces, and of jobs for each in a round.
+/// Number of address spaces, and number of jobs per address space and round.
 const SPACES: usize = 3;
 const JOBS: u64 = 4;
 
@@ -57,7 +58,7 @@ const JOBS: u64 = 4;
 mod signalling {
     use kernel::bindings;
 
-    /// Calls `f` as code that a DMA fence waits for.
+    /// Calls `f` in a DMA fence signalling section.
     pub(super) fn with<T>(f: impl FnOnce() -> T) -> T {
         // SAFETY: The section ends below, in the same context.
         let cookie = unsafe { bindings::dma_fence_begin_signalling() };
@@ -117,7 +118,7 @@ impl Queued {
             }),
             GFP_KERNEL,
         )?;
-        // A work item that is new is not queued yet.
+        // The work item is new, so it is not queued yet.
         if workqueue::system_unbound().enqueue(queued.clone()).is_err() {
             return Err(EBUSY);
         }
@@ -138,9 +139,9 @@ impl Queued {
     }
 }
 
-/// Address spaces of one GPU.
+/// Several address spaces of one GPU.
 struct Spaces {
-    gpu: Arc<SoftGpu>,
+    gpu: Arc<GpuModel>,
     tables: VramAllocator,
     data: VramAllocator,
     vmms: KVec<Arc<Vmm>>,
@@ -174,7 +175,7 @@ impl Spaces {
         )?)
     }
 
-    /// Prepares a job of a round, which differs from the others.
+    /// Prepares a job of a round. Each round has different jobs.
     fn prepare(&self, vmm: &Arc<Vmm>, round: u64, number: u64) -> Result<Job> {
         let first = number * 2 * LARGE;
         let pages = first + round % 7..first + LARGE + round % 5;
@@ -201,7 +202,7 @@ impl Spaces {
 }
 
 /// Jobs of several address spaces run while others are prepared and freed.
-pub(crate) fn jobs_of_spaces<F: TestFormat>() -> Result {
+pub(crate) fn queued_jobs_of_spaces<F: TestFormat>() -> Result {
     let spaces = Spaces::new::<F>()?;
     let mut running = spaces.enqueue(0)?;
     for round in 1..20 {
@@ -224,15 +225,15 @@ pub(crate) fn jobs_of_spaces<F: TestFormat>() -> Result {
     spaces.gpu.check_clean()?;
     let Spaces { tables, vmms, .. } = spaces;
     drop(vmms);
-    // The fixture that they come from has kept nothing.
+    // Neither the address spaces nor the fixture hold any tables.
     ensure_eq!(tables.avail(), tables.size());
 
     Ok(())
 }
 
-/// The device goes away while jobs are queued: they fail, nothing that the GPU may reach is freed,
-/// and nothing waits forever.
-pub(crate) fn unbind_with_queued_jobs<F: TestFormat>() -> Result {
+/// If the device is unbound while jobs are queued, the jobs fail, memory that the GPU may access is
+/// not freed, and no thread waits forever.
+pub(crate) fn queued_jobs_unbound<F: TestFormat>() -> Result {
     for sections in 0..40 {
         let spaces = Spaces::new::<F>()?;
         for job in &spaces.enqueue(2)? {
@@ -269,13 +270,13 @@ macro_rules! queue_suite {
             use super::*;
 
             #[test]
-            fn jobs_of_spaces() -> Result {
-                super::jobs_of_spaces::<$format>()
+            fn queued_jobs_of_spaces() -> Result {
+                super::queued_jobs_of_spaces::<$format>()
             }
 
             #[test]
-            fn unbind_with_queued_jobs() -> Result {
-                super::unbind_with_queued_jobs::<$format>()
+            fn queued_jobs_unbound() -> Result {
+                super::queued_jobs_unbound::<$format>()
             }
         }
     };

@@ -2,10 +2,10 @@
 
 //! Random operations, compared with an oracle.
 //!
-//! A [`World`] is an address space on a GPU model, the mappings that it should have, memory that
-//! can be mapped, and jobs that have not run yet. It takes random steps. After each one,
-//! translations have to match the oracle, exactly the tables that the address space owns have to be
-//! reachable, and memory and tables have to be free exactly if nothing needs them any longer.
+//! A [`RandomTest`] consists of an address space on a GPU model, the expected mappings, memory to
+//! be mapped, and jobs that have not run yet. It performs random steps. After each step,
+//! translations must match the oracle, exactly the tables that the address space owns must be
+//! reachable, and exactly the memory and tables that are not needed must be free.
 
 use core::ops::Range;
 
@@ -27,8 +27,8 @@ use crate::{
             Access,
             Aperture,
             PageAttributes,
-            PageSizes, //
-            PteKind,
+            PageSizes,
+            PteKind, //
         },
         memory::{
             Backing,
@@ -39,7 +39,7 @@ use crate::{
         model::{
             Access as ModelAccess,
             Fault,
-            SoftGpu,
+            GpuModel,
             Translation, //
         },
         vmm::{
@@ -63,9 +63,9 @@ use crate::{
 };
 
 mod check;
+pub(crate) mod layout;
+mod ops;
 mod oracle;
-pub(crate) mod places;
-mod steps;
 
 use self::oracle::{
     Extent,
@@ -73,28 +73,28 @@ use self::oracle::{
     Target, //
 };
 
-/// Which steps are taken.
+/// Parameters of a test.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// The seed of the random numbers.
+    /// Seed of the random numbers.
     pub(crate) seed: u64,
     /// Number of steps.
     pub(crate) steps: u64,
-    /// Number of steps after which all mappings are compared.
+    /// Interval, in steps, at which all mappings are compared.
     pub(crate) compare_every: u64,
-    /// Calls its argument, which runs a job, and can make operations fail that a job must not use.
+    /// Calls its argument, which runs a job. Host tests use it to forbid operations during the run.
     pub(crate) around_run: fn(&mut dyn FnMut()),
 }
 
 impl Plan {
-    /// Number of steps that are taken with one address space, until it is torn down.
+    /// Number of steps with one address space before its teardown.
     const ROUND: u64 = 500;
 
-    /// Takes the steps.
+    /// Performs the steps.
     ///
     /// # Errors
     ///
-    /// Any, and a message, if something is not as it should be.
+    /// [`EINVAL`] or the error of an operation, after logging a message, if a check fails.
     pub(crate) fn run<F: TestFormat>(&self) -> Result {
         let mut random = Random::new(self.seed);
         let mut left = self.steps;
@@ -103,7 +103,7 @@ impl Plan {
         while left > 0 {
             let steps = left.min(Self::ROUND);
             left -= steps;
-            World::<F>::new(*self, random, round)?
+            RandomTest::<F>::new(*self, random, round)?
                 .round(steps)
                 .inspect_err(|_| pr_err!("seed {:#x}, round {}\n", self.seed, round))?;
             random = Random::new(random.next());
@@ -114,13 +114,13 @@ impl Plan {
     }
 }
 
-/// Random numbers: a xorshift generator.
+/// A xorshift generator of pseudorandom numbers.
 #[derive(Clone, Copy)]
 struct Random(u64);
 
 impl Random {
     fn new(seed: u64) -> Self {
-        // Zero would stay zero.
+        // The state must not be zero.
         let mut random = Self((seed ^ 0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
 
@@ -140,17 +140,17 @@ impl Random {
         (self.next() >> 11) % end.max(1)
     }
 
-    /// Returns a number of `range`, which is not empty.
+    /// Returns a number from `range`, which must not be empty.
     fn within(&mut self, range: Range<u64>) -> u64 {
         range.start + self.below(range.end - range.start)
     }
 
-    /// Returns true once in `times` calls, on average.
+    /// Returns true once in `times` calls on average.
     fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// Returns the index of an element, if there is one.
+    /// Returns the index of a random element, or [`None`] if there are no elements.
     fn pick<T>(&mut self, of: &[T]) -> Option<usize> {
         let count = u64::try_from(of.len()).ok().filter(|&count| count > 0)?;
 
@@ -158,17 +158,17 @@ impl Random {
     }
 }
 
-/// Memory that was allocated.
+/// A block of allocated memory.
 struct Block {
     number: u64,
-    /// The handle; [`None`] once it was dropped.
+    /// The handle, or [`None`] after it was dropped.
     memory: Option<Arc<dyn Mappable>>,
     aperture: Aperture,
-    /// Its pages: the number of the first one, and how many follow each other from there.
+    /// First page and number of pages of each contiguous run.
     runs: KVec<(u64, u64)>,
     /// Number of pages.
     pages: u64,
-    /// Set when the owner is dropped; [`None`] for VRAM.
+    /// Set when the owner is dropped. [`None`] for VRAM.
     is_freed: Option<Arc<Flag>>,
 }
 
@@ -189,17 +189,17 @@ enum Kind {
     Protect(Access),
 }
 
-/// A job that is prepared and has not run.
-struct Pending {
+/// A job that has been prepared and has not run.
+struct PendingJob {
     job: Job,
     kind: Kind,
     pages: Range<u64>,
-    /// The mappings that it adds.
+    /// The mappings that the job adds.
     extents: KVec<Extent>,
 }
 
-impl Pending {
-    /// Returns whether it maps the memory with this number.
+impl PendingJob {
+    /// Returns whether the job maps the block with this number.
     fn maps(&self, memory: u64) -> bool {
         self.extents
             .iter()
@@ -207,59 +207,60 @@ impl Pending {
     }
 }
 
-/// An address space, the mappings that it should have, and the objects that steps use.
-struct World<F: TestFormat> {
+/// An address space, its expected mappings, and the objects that the steps use.
+struct RandomTest<F: TestFormat> {
     fixture: Fixture<F>,
-    /// Whether a BAR uses the address space. The firmware then owns the root.
+    /// Whether a BAR uses the address space, so that the root belongs to the firmware.
     of_bar: bool,
-    /// Sizes of pages in VRAM, the largest one first.
+    /// Page sizes supported for VRAM, the largest one first.
     sizes: &'static [PageSize],
     plan: Plan,
     random: Random,
-    /// Where something may be mapped.
+    /// Ranges in which memory is mapped.
     windows: KVec<Range<u64>>,
     oracle: Oracle,
-    /// The mappings before the job whose invalidation has failed.
+    /// Mappings before the job whose invalidation failed.
     before: Oracle,
-    /// The pages that this job has changed, except if it has only changed the access to them.
+    /// Pages that this job has mapped or unmapped.
     replaced: Range<u64>,
     blocks: KVec<Block>,
-    pending: KVec<Pending>,
-    /// Numbers of memory that was unmapped before an invalidation that failed.
+    pending: KVec<PendingJob>,
+    /// Numbers of the blocks that were unmapped since the failed invalidation.
     deferred: KVec<u64>,
-    /// Whether an invalidation has failed, so that the TLB may be out of date and jobs fail.
+    /// Whether an invalidation has failed, so that the TLB may be stale and jobs fail.
     stale: bool,
     /// Whether an invalidation hangs.
     hung: bool,
-    /// The tables when the TLB was last up to date.
+    /// Tables at the time when the TLB was last up to date.
     tables: KVec<VramAddress>,
     /// Number of the next block.
     next: u64,
-    /// Memory that is allocated so that free memory is fragmented.
+    /// Allocated memory that fragments the free memory.
     fragments: KVec<Vram>,
-    /// Number of bytes of memory, allocated or not, without `fragments`.
+    /// Size of the memory in bytes, allocated or not, excluding `fragments`.
     data_size: u64,
 }
 
-impl<F: TestFormat> World<F> {
-    /// Creates a world in which nothing is mapped, except by the firmware in a BAR.
+impl<F: TestFormat> RandomTest<F> {
+    /// Creates a test in which only the firmware of a BAR has mappings.
     ///
-    /// One round in three has pages of 512 MiB, and one has a BAR. In one round in four, free
-    /// memory is fragmented into blocks of 1 MiB, and in another one into small blocks.
+    /// One round in three uses 512 MiB pages, and one a BAR. In one round in four, free memory is
+    /// fragmented into blocks of 1 MiB, and in another one into small blocks.
     fn new(plan: Plan, random: Random, round: u64) -> Result<Self> {
         let (has_huge, of_bar) = (round % 3 == 1, round % 3 == 2);
         let fixture = if of_bar {
-            places::fixture_of_bar()?
+            layout::fixture_of_bar()?
         } else if has_huge {
             Fixture::with_page_sizes(
-                places::with_huge_pages::<F>(),
+                layout::with_huge_pages::<F>(),
                 PageSizes::COMMON.with(PageSize::Size512M),
             )?
         } else {
             Fixture::new()?
         };
         let mut random = random;
-        // The first poll finds that an invalidation is done: no delay of this thread is a timeout.
+        // Invalidations complete at the first poll, so that a delayed thread does not run into a
+        // timeout.
         fixture.gpu.set_trigger_polls(0);
 
         let mut fragments = KVec::new();
@@ -294,7 +295,7 @@ impl<F: TestFormat> World<F> {
         })
     }
 
-    /// Takes steps, and ends with nothing in use.
+    /// Performs the steps, and checks that all memory is free at the end.
     fn round(mut self, steps: u64) -> Result {
         for number in 0..steps {
             let touched = self.step().inspect_err(|_| {
@@ -315,18 +316,19 @@ impl<F: TestFormat> World<F> {
     }
 }
 
-/// Sizes of pages in VRAM above 4 KiB.
+/// Page sizes for VRAM above 4 KiB.
 const SIZES: [PageSize; 3] = [PageSize::Size512M, PageSize::Size2M, PageSize::Size64K];
 
-/// Returns two of the places where something may be mapped. Fewer tables are compared in less time.
+/// Returns two ranges in which memory is mapped. Few ranges keep the number of tables to compare
+/// low.
 fn windows<F: TestFormat>(
     random: &mut Random,
     of_bar: bool,
     has_huge: bool,
 ) -> Result<KVec<Range<u64>>> {
-    let all = places::windows::<F>(of_bar);
+    let all = layout::windows::<F>(of_bar);
     let first = match has_huge {
-        true => places::HUGE_WINDOW,
+        true => layout::HUGE_WINDOW,
         false => random.pick(&all).unwrap_or(0),
     };
     let mut windows = KVec::new();
@@ -337,7 +339,7 @@ fn windows<F: TestFormat>(
     Ok(windows)
 }
 
-/// Allocates every second MiB, so that no free block exceeds one MiB.
+/// Allocates every second MiB, so that free blocks have at most 1 MiB.
 fn fragment(data: &VramAllocator, fragments: &mut KVec<Vram>) -> Result {
     let mut freed = KVec::new();
 
@@ -375,7 +377,7 @@ fn fragment_small(data: &VramAllocator, random: &mut Random, fragments: &mut KVe
     Ok(())
 }
 
-/// The number of steps in KUnit.
+/// Parameters of the test in KUnit.
 pub(crate) const PLAN: Plan = Plan {
     seed: 0x6e6f_7661,
     steps: 5_000,
@@ -389,7 +391,7 @@ mod suite {
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn random_operations_match_the_oracle() -> Result {
+    fn random_operations_match_oracle() -> Result {
         pr_info!("seed {:#x}, {} steps\n", PLAN.seed, PLAN.steps);
 
         PLAN.run::<MmuV2>()

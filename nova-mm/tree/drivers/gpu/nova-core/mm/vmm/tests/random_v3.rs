@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations, faults and figures with version 3 of the MMU.
+//! Tests of random operations, failures and costs with MMU v3.
 
 use kernel::prelude::*;
 
@@ -9,8 +9,8 @@ use crate::mm::{
     vmm::tests::{
         changed,
         faults,
-        figures,
         hardware,
+        mmio_counts,
         random::PLAN,
         spaces, //
     }, //
@@ -21,7 +21,7 @@ mod random_suite {
     use super::*;
 
     #[test]
-    fn random_operations_match_the_oracle() -> Result {
+    fn random_operations_match_oracle() -> Result {
         pr_info!("seed {:#x}, {} steps\n", PLAN.seed, PLAN.steps);
 
         PLAN.run::<MmuV3>()
@@ -38,7 +38,7 @@ mod faults_suite {
     }
 
     #[test]
-    fn cancelled_job_has_no_effect() -> Result {
+    fn cancel_has_no_effect() -> Result {
         faults::jobs_are_cancelled::<MmuV3>()
     }
 
@@ -53,8 +53,8 @@ mod faults_suite {
     }
 
     #[test]
-    fn empty_firmware_directory_stays() -> Result {
-        faults::empty_firmware_directory_stays::<MmuV3>()
+    fn empty_firmware_directory_kept() -> Result {
+        faults::empty_firmware_directory_kept::<MmuV3>()
     }
 }
 
@@ -63,22 +63,22 @@ mod hardware_suite {
     use super::*;
 
     #[test]
-    fn access_fails() -> Result {
+    fn job_access_failure() -> Result {
         hardware::each_access_fails::<MmuV3>()
     }
 
     #[test]
-    fn access_of_teardown_fails() -> Result {
+    fn teardown_access_failure() -> Result {
         hardware::each_teardown_access_fails::<MmuV3>()
     }
 
     #[test]
-    fn device_is_unbound() -> Result {
+    fn job_device_unbound() -> Result {
         hardware::each_unbind::<MmuV3>()
     }
 
     #[test]
-    fn narrow_writes_are_never_mixed() -> Result {
+    fn narrow_writes_never_mixed() -> Result {
         hardware::narrow::pages_are_never_mixed::<MmuV3>()
     }
 }
@@ -88,18 +88,18 @@ mod changed_suite {
     use super::*;
 
     #[test]
-    fn attributes_are_kept() -> Result {
-        changed::attributes_are_kept::<MmuV3>()
+    fn directory_attributes_preserved() -> Result {
+        changed::directory_attributes_preserved::<MmuV3>()
     }
 
     #[test]
-    fn each_word_is_changed() -> Result {
-        changed::each_word_is_changed::<MmuV3>()
+    fn job_changed_word() -> Result {
+        changed::job_changed_word::<MmuV3>()
     }
 
     #[test]
-    fn each_word_is_changed_at_teardown() -> Result {
-        changed::each_word_is_changed_at_teardown::<MmuV3>()
+    fn teardown_changed_word() -> Result {
+        changed::teardown_changed_word::<MmuV3>()
     }
 }
 
@@ -108,13 +108,13 @@ mod spaces_suite {
     use super::*;
 
     #[test]
-    fn changes_stay_apart() -> Result {
-        spaces::changes_stay_apart::<MmuV3>()
+    fn updates_leave_other_space() -> Result {
+        spaces::updates_leave_other_space::<MmuV3>()
     }
 
     #[test]
-    fn jobs_are_sent() -> Result {
-        spaces::jobs_are_sent::<MmuV3>()
+    fn job_and_vmm_send() -> Result {
+        spaces::job_and_vmm_send::<MmuV3>()
     }
 }
 
@@ -123,17 +123,17 @@ mod figures_suite {
     use super::*;
 
     #[test]
-    fn costs_are_bounded() -> Result {
-        figures::costs_are_bounded::<MmuV3>()
+    fn mmio_counts_bounded() -> Result {
+        mmio_counts::mmio_counts_bounded::<MmuV3>()
     }
 
     #[test]
     fn full_table_written_once() -> Result {
-        figures::full_table_written_once::<MmuV3>()
+        mmio_counts::full_table_written_once::<MmuV3>()
     }
 
     #[test]
-    fn empty_table_not_zeroed_again() -> Result {
-        figures::empty_table_not_zeroed_again::<MmuV3>()
+    fn empty_table_zeroed_once() -> Result {
+        mmio_counts::empty_table_zeroed_once::<MmuV3>()
     }
 }

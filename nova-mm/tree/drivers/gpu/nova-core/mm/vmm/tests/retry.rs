@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of teardowns and jobs that are repeated after the firmware has changed an entry.
+//! Tests of retrying teardowns and jobs after the firmware has changed an entry.
 
 use kernel::prelude::*;
 
@@ -23,7 +23,7 @@ use crate::mm::{
                 page,
                 set,
                 snapshot,
-                FOREIGN, //
+                FIRMWARE_ENTRIES, //
             },
             fixture::{
                 ensure,
@@ -38,24 +38,25 @@ use crate::mm::{
     }, //
 };
 
-/// Number of mappings, in separate entries of the firmware's last directory.
+/// Number of mappings, each in a separate entry of the firmware's last directory.
 const COUNT: u64 = 4;
 
-/// Index of the entry of the first mapping.
-const FIRST: u64 = FOREIGN + 1;
+/// Index of the entry for the first mapping.
+const FIRST: u64 = FIRMWARE_ENTRIES + 1;
 
 /// The address space of a BAR with [`COUNT`] mappings, and the state before they were made.
-struct Scene<F: TestFormat> {
+struct Setup<F: TestFormat> {
     fixture: Fixture<F>,
     vas: KVec<Area>,
-    /// Contents of the firmware's VRAM before.
+    /// Contents of the firmware's VRAM before the mappings.
     before: KVec<u64>,
-    /// Free bytes for data and free pages for tables before.
+    /// Free bytes of memory to be mapped and free pages for page tables before the mappings.
     free: (u64, u64),
 }
 
-impl<F: TestFormat> Scene<F> {
-    /// Maps small pages and large pages in turn. The mappings are the only owners of the memory.
+impl<F: TestFormat> Setup<F> {
+    /// Maps small pages and large pages alternately. The mappings own the only references to the
+    /// memory.
     fn new() -> Result<Self> {
         let mut fixture = fixture::<F>()?;
         let before = snapshot(&fixture.gpu)?;
@@ -79,19 +80,19 @@ impl<F: TestFormat> Scene<F> {
         })
     }
 
-    /// Returns the entry of mapping `number`.
+    /// Returns the entry for mapping `number`.
     fn entry(&self, number: u64) -> Result<KVec<u64>> {
         let slot = FIRST + number;
 
         entries::<F>(&self.fixture.gpu, slot..slot + 1)
     }
 
-    /// Returns the numbers of free bytes for data and of free pages for tables.
+    /// Returns the free bytes of memory to be mapped and the free pages for page tables.
     fn free(&self) -> (u64, u64) {
         (self.fixture.data.avail(), self.fixture.free_tables())
     }
 
-    /// Changes the entry of mapping `number` as the firmware may, and returns its old words.
+    /// Changes the entry for mapping `number` as the firmware may. Returns the old words.
     fn change(&self, number: u64) -> Result<KVec<u64>> {
         let old = self.entry(number)?;
         let new = F::encode_dual(None, Some(&Pde::vram(page(20))))?;
@@ -105,7 +106,7 @@ impl<F: TestFormat> Scene<F> {
         Ok(old)
     }
 
-    /// Writes the entry of mapping `number`.
+    /// Writes the entry for mapping `number`.
     fn restore(&self, number: u64, words: &[u64]) -> Result {
         set(
             &self.fixture.gpu,
@@ -116,82 +117,82 @@ impl<F: TestFormat> Scene<F> {
     }
 }
 
-/// A teardown unmaps and frees all mappings except the one whose entry the firmware has changed. It
-/// unmaps that one after the entry is restored.
+/// A teardown unmaps and frees all mappings except the one whose entry the firmware has changed.
+/// Once the entry is restored, another teardown unmaps that mapping.
 pub(crate) fn teardown_skips_busy_mapping<F: TestFormat>() -> Result {
     for changed in 0..COUNT {
-        let mut scene = Scene::<F>::new()?;
-        let old = scene.change(changed)?;
-        let new = scene.entry(changed)?;
-        // Memory and, with small pages, one table remain in use.
+        let mut setup = Setup::<F>::new()?;
+        let old = setup.change(changed)?;
+        let new = setup.entry(changed)?;
+        // Memory remains in use, and one table if the mapping has small pages.
         let table = (FIRST + changed) % 2;
-        let left = (scene.free.0 - LARGE * PAGE_SIZE, scene.free.1 - table);
+        let left = (setup.free.0 - LARGE * PAGE_SIZE, setup.free.1 - table);
 
-        // However often it is called.
+        // Later calls have the same result.
         for call in 0..3 {
-            scene.fixture.gpu.reset_counts();
-            ensure_eq!(scene.fixture.teardown(), Err(EBUSY));
-            ensure_eq!(scene.fixture.gpu.counts().invalidates, u64::from(call == 0));
+            setup.fixture.gpu.reset_counts();
+            ensure_eq!(setup.fixture.teardown(), Err(EBUSY));
+            ensure_eq!(setup.fixture.gpu.counts().invalidates, u64::from(call == 0));
             for number in 0..COUNT {
                 let expected = if number == changed { &*new } else { &[0, 0] };
-                ensure_eq!(&*scene.entry(number)?, expected);
+                ensure_eq!(&*setup.entry(number)?, expected);
             }
-            scene.fixture.gpu.check_clean()?;
-            ensure_eq!(scene.free(), left);
-            ensure!(!scene.fixture.vmm.has_deferred());
+            setup.fixture.gpu.check_clean()?;
+            ensure_eq!(setup.free(), left);
+            ensure!(!setup.fixture.vmm.has_deferred());
         }
-        // Jobs fail nevertheless.
-        ensure_eq!(scene.fixture.unmap(&scene.vas[0], 0..1), Err(ENODEV));
+        // Jobs fail nonetheless.
+        ensure_eq!(setup.fixture.unmap(&setup.vas[0], 0..1), Err(ENODEV));
 
-        scene.restore(changed, &old)?;
-        scene.fixture.teardown()?;
-        ensure!(snapshot(&scene.fixture.gpu)? == scene.before);
-        ensure_eq!(scene.free(), scene.free);
-        scene.fixture.gpu.reset_counts();
-        scene.fixture.teardown()?;
-        ensure_eq!(scene.fixture.gpu.counts().total(), 0);
+        setup.restore(changed, &old)?;
+        setup.fixture.teardown()?;
+        ensure!(snapshot(&setup.fixture.gpu)? == setup.before);
+        ensure_eq!(setup.free(), setup.free);
+        setup.fixture.gpu.reset_counts();
+        setup.fixture.teardown()?;
+        ensure_eq!(setup.fixture.gpu.counts().total(), 0);
         for number in 0..COUNT {
             let start = (FIRST + number) * LARGE;
-            ensure_eq!(scene.fixture.look(start)?, None);
+            ensure_eq!(setup.fixture.lookup(start)?, None);
         }
-        scene.fixture.check()?;
+        setup.fixture.check()?;
     }
 
     Ok(())
 }
 
-/// If the invalidation times out as well, nothing is freed until a later call.
-pub(crate) fn busy_teardown_times_out<F: TestFormat>() -> Result {
-    let mut scene = Scene::<F>::new()?;
-    let old = scene.change(1)?;
-    let held = scene.free();
+/// If the invalidation times out as well, memory is not freed until a later call.
+pub(crate) fn busy_teardown_timeout<F: TestFormat>() -> Result {
+    let mut setup = Setup::<F>::new()?;
+    let old = setup.change(1)?;
+    let held = setup.free();
 
-    scene.fixture.gpu.hang_invalidate(0);
-    ensure_eq!(scene.fixture.teardown(), Err(EBUSY));
-    ensure!(scene.fixture.vmm.has_deferred());
-    ensure_eq!(scene.free(), held);
-    scene.restore(1, &old)?;
-    ensure_eq!(scene.fixture.teardown(), Err(ETIMEDOUT));
-    ensure_eq!(scene.free(), held);
-    scene.fixture.gpu.recover();
-    scene.fixture.teardown()?;
-    ensure_eq!(scene.free(), scene.free);
-    ensure!(snapshot(&scene.fixture.gpu)? == scene.before);
+    setup.fixture.gpu.hang_invalidate(0);
+    ensure_eq!(setup.fixture.teardown(), Err(EBUSY));
+    ensure!(setup.fixture.vmm.has_deferred());
+    ensure_eq!(setup.free(), held);
+    setup.restore(1, &old)?;
+    ensure_eq!(setup.fixture.teardown(), Err(ETIMEDOUT));
+    ensure_eq!(setup.free(), held);
+    setup.fixture.gpu.recover();
+    setup.fixture.teardown()?;
+    ensure_eq!(setup.free(), setup.free);
+    ensure!(snapshot(&setup.fixture.gpu)? == setup.before);
 
-    scene.fixture.check()
+    setup.fixture.check()
 }
 
-/// Dropping the address space after a failed teardown keeps the memory allocated that is still
+/// Dropping the address space after a failed teardown leaves the memory allocated that is still
 /// mapped.
-pub(crate) fn busy_memory_is_kept<F: TestFormat>() -> Result {
+pub(crate) fn busy_memory_kept<F: TestFormat>() -> Result {
     for changed in 0..COUNT {
-        let scene = Scene::<F>::new()?;
-        scene.change(changed)?;
-        ensure_eq!(scene.fixture.teardown(), Err(EBUSY));
-        let left = scene.free();
+        let setup = Setup::<F>::new()?;
+        setup.change(changed)?;
+        ensure_eq!(setup.fixture.teardown(), Err(EBUSY));
+        let left = setup.free();
         let table = (FIRST + changed) % 2;
 
-        let Scene { fixture, vas, .. } = scene;
+        let Setup { fixture, vas, .. } = setup;
         let Fixture {
             vmm, data, memory, ..
         } = fixture;
@@ -204,12 +205,12 @@ pub(crate) fn busy_memory_is_kept<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A job that has failed with `EBUSY` can be run again. A job that has changed page tables cannot.
-pub(crate) fn busy_job_is_repeated<F: TestFormat>() -> Result {
-    let mut scene = Scene::<F>::new()?;
-    let vram = scene.fixture.alloc(2 * LARGE)?;
-    let va = scene.vas[1].clone();
-    let fixture = &scene.fixture;
+/// A job that failed with `EBUSY` can be retried. A job that changed page tables cannot.
+pub(crate) fn busy_job_retried<F: TestFormat>() -> Result {
+    let mut setup = Setup::<F>::new()?;
+    let vram = setup.fixture.alloc(2 * LARGE)?;
+    let va = setup.vas[1].clone();
+    let fixture = &setup.fixture;
     let jobs = [
         fixture.prepare_map(&va, 0..LARGE, &vram, 3, ReadWrite)?,
         fixture.prepare_protect(&va, 3..9, ReadOnly)?,
@@ -220,28 +221,28 @@ pub(crate) fn busy_job_is_repeated<F: TestFormat>() -> Result {
     ];
 
     for job in jobs {
-        let old = scene.change(1)?;
-        let mut job = ensure_busy(&scene.fixture, job)?;
-        scene.restore(1, &old)?;
+        let old = setup.change(1)?;
+        let mut job = ensure_busy(&setup.fixture, job)?;
+        setup.restore(1, &old)?;
         job.run()?;
         job.free();
-        scene.fixture.check()?;
+        setup.fixture.check()?;
     }
-    scene.fixture.expect_unmapped(&va, 0..LARGE)?;
+    setup.fixture.expect_unmapped(&va, 0..LARGE)?;
 
-    let mut job = scene.fixture.prepare_unmap(&scene.vas[0], 0..LARGE)?;
-    scene.fixture.gpu.hang_invalidate(0);
+    let mut job = setup.fixture.prepare_unmap(&setup.vas[0], 0..LARGE)?;
+    setup.fixture.gpu.hang_invalidate(0);
     ensure_eq!(job.run(), Err(JobError::NotInvalidated(ETIMEDOUT)));
-    scene.fixture.gpu.recover();
-    scene.fixture.vmm.retry_invalidate()?;
+    setup.fixture.gpu.recover();
+    setup.fixture.vmm.retry_invalidate()?;
     ensure_eq!(job.run(), Err(JobError::Unchanged(EINVAL)));
     job.free();
-    scene.fixture.teardown()?;
+    setup.fixture.teardown()?;
     let first = Vfn::new(FIRST * LARGE)?;
-    let found = scene.fixture.gpu.walk(scene.fixture.pdb(), first.address());
+    let found = setup.fixture.gpu.walk(setup.fixture.pdb(), first.address());
     ensure!(found.is_err());
     drop(vram);
-    ensure_eq!(scene.free(), scene.free);
+    ensure_eq!(setup.free(), setup.free);
 
-    scene.fixture.check()
+    setup.fixture.check()
 }

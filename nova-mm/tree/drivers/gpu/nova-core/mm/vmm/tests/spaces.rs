@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two address spaces on one GPU.
+//! Tests with two address spaces on one GPU.
 
 use kernel::{
     prelude::*,
@@ -21,7 +21,7 @@ use crate::mm::{
     hw::MmuHw,
     model::{
         Access,
-        SoftGpu, //
+        GpuModel, //
     },
     vmm::{
         tests::{
@@ -37,7 +37,7 @@ use crate::mm::{
                 LARGE, //
             },
             hardware::{
-                look,
+                fill_tlb,
                 Operation,
                 OPERATIONS,
                 PAGES,
@@ -51,7 +51,7 @@ use crate::mm::{
     vram::VramAllocator, //
 };
 
-/// One of them, with memory that only it maps.
+/// An address space with its own memory.
 struct Space {
     vmm: Arc<Vmm>,
     va: Area,
@@ -59,7 +59,7 @@ struct Space {
 }
 
 impl Space {
-    /// Makes one whose memory begins at the address `data`. All use the same pages.
+    /// Creates an address space whose memory begins at address `data`. All use the same pages.
     fn new<F: TestFormat>(fixture: &Fixture<F>, data: u64) -> Result<Self> {
         let hw = fixture.hw.clone();
         let middle = PageSize::Size256G.pages();
@@ -81,9 +81,9 @@ impl Space {
     }
 
     /// Returns all words of all tables.
-    fn words(&self, gpu: &SoftGpu) -> Result<KVec<u64>> {
+    fn words(&self, gpu: &GpuModel) -> Result<KVec<u64>> {
         let mut words = KVec::new();
-        for table in gpu.reach(self.pdb())? {
+        for table in gpu.reachable_tables(self.pdb())? {
             for offset in (0..PAGE_SIZE).step_by(8) {
                 let word = gpu.vram_read64(table.address.checked_add(offset)?);
                 words.push(word, GFP_KERNEL)?;
@@ -93,9 +93,9 @@ impl Space {
         Ok(words)
     }
 
-    /// Fails unless the TLB agrees with the page tables, and all translations lead to memory of
-    /// this address space.
-    fn check(&self, gpu: &SoftGpu, data: u64) -> Result {
+    /// Fails unless the TLB matches the page tables, and all translations are in memory of this
+    /// address space.
+    fn check(&self, gpu: &GpuModel, data: u64) -> Result {
         for page in within_raw(&self.va, &(0..PAGES)) {
             let address = Vfn::new(page)?.address();
             let found = gpu.walk(self.pdb(), address);
@@ -110,11 +110,12 @@ impl Space {
     }
 }
 
-/// Where the memory of each is.
+/// Addresses of the memory of the two address spaces.
 const DATA: [u64; 2] = [20 << 30, 24 << 30];
 
-/// Whatever is done in one, by turns, no entry of the other changes, and the TLB of none is stale.
-pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
+/// Operations on one address space change no entry of the other, and leave the TLB up to date for
+/// both.
+pub(crate) fn updates_leave_other_space<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let gpu = &fixture.gpu;
     let free = fixture.memory.avail();
@@ -124,7 +125,7 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
     ];
     ensure!(spaces[0].pdb() != spaces[1].pdb());
 
-    // Each of them is a step ahead of the other for a while.
+    // The two address spaces take turns in being one step ahead.
     for step in 0..=2 * (POPULATED.len() + OPERATIONS.len()) {
         let number = step.div_ceil(2) % 2;
         let operation = match POPULATED.get(step / 2) {
@@ -135,7 +136,7 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
             },
         };
         for space in &spaces {
-            look(gpu, space.pdb(), &space.va, false)?;
+            fill_tlb(gpu, space.pdb(), &space.va, false)?;
         }
         let other = spaces[1 - number].words(gpu)?;
         spaces[number].run(operation)?;
@@ -146,10 +147,10 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
         gpu.check_clean()?;
     }
 
-    // Something is mapped in both. One is torn down, then the other.
+    // Map memory in both. Tear down one, then the other.
     for space in &spaces {
         space.run(&POPULATED[0])?;
-        look(gpu, space.pdb(), &space.va, false)?;
+        fill_tlb(gpu, space.pdb(), &space.va, false)?;
     }
     let [first, second] = spaces;
     let words = second.words(gpu)?;
@@ -167,8 +168,8 @@ pub(crate) fn changes_stay_apart<F: TestFormat>() -> Result {
     gpu.check_clean()
 }
 
-/// A job goes from one thread to another between its stages, and its address space is shared.
-pub(crate) fn jobs_are_sent<F: TestFormat>() -> Result {
+/// Jobs can be sent to another thread between stages, and address spaces are shared by threads.
+pub(crate) fn job_and_vmm_send<F: TestFormat>() -> Result {
     fn ensure_send<T: Send>() {}
 
     ensure_send::<Job>();
@@ -179,8 +180,8 @@ pub(crate) fn jobs_are_sent<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The root of an address space is in use for as long as there is a reference to it.
-pub(crate) fn pdb_ref_keeps_root<F: TestFormat>() -> Result {
+/// The root of an address space stays allocated while a reference to it exists.
+pub(crate) fn pdb_ref_keeps_root_directory<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let free = fixture.memory.avail();
     let vmm = Vmm::new(
@@ -193,14 +194,14 @@ pub(crate) fn pdb_ref_keeps_root<F: TestFormat>() -> Result {
     drop(vmm);
 
     ensure_eq!(free - fixture.memory.avail(), PAGE_SIZE);
-    ensure!(fixture.gpu.reach(pdb.address())?.len() == 1);
+    ensure!(fixture.gpu.reachable_tables(pdb.address())?.len() == 1);
     drop(pdb);
     ensure_eq!(fixture.memory.avail(), free);
 
     Ok(())
 }
 
-/// Handles to an address space refer to the same mappings.
+/// Handles to an address space share its mappings.
 pub(crate) fn handles_share_mappings<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let other = fixture.share(1 << 20);
@@ -222,8 +223,8 @@ mod suite {
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn changes_stay_apart() -> Result {
-        super::changes_stay_apart::<MmuV2>()
+    fn updates_leave_other_space() -> Result {
+        super::updates_leave_other_space::<MmuV2>()
     }
 
     #[test]
@@ -232,12 +233,12 @@ mod suite {
     }
 
     #[test]
-    fn pdb_ref_keeps_root() -> Result {
-        super::pdb_ref_keeps_root::<MmuV2>()
+    fn pdb_ref_keeps_root_directory() -> Result {
+        super::pdb_ref_keeps_root_directory::<MmuV2>()
     }
 
     #[test]
-    fn jobs_are_sent() -> Result {
-        super::jobs_are_sent::<MmuV2>()
+    fn job_and_vmm_send() -> Result {
+        super::job_and_vmm_send::<MmuV2>()
     }
 }

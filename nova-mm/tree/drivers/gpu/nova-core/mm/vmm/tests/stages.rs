@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the stages of jobs: allocations, changes and frees.
+//! Tests of the stages of jobs: allocations, updates and frees.
 
 use core::ops::Range;
 
@@ -23,20 +23,20 @@ use crate::{
                 TestFormat,
                 LARGE, //
             },
-            observe::TABLE_WORDS, //
+            trace::TABLE_WORDS, //
         }, //
     },
     num::usize_as_u64, //
 };
 
-/// Number of pages that an entry of the next to last directory spans: 512 MiB.
+/// Number of pages that an entry of the second to last directory spans: 512 MiB.
 const HUGE: u64 = PageSize::Size512M.pages();
 
-/// Number of words of a table.
+/// Number of words in a table.
 const WORDS: u64 = usize_as_u64(TABLE_WORDS);
 
-/// Maps `pages`, from page `skip` of aligned memory on, where there are no tables. Fails unless
-/// *prepare* allocates `prepared` tables, and *free* leaves `linked` of them.
+/// Maps `pages` to aligned memory, starting at its page `skip`, in an address space without tables.
+/// Fails unless *prepare* allocates `prepared` tables and *free* leaves `linked` of them.
 fn ensure_tables<F: TestFormat>(
     pages: Range<u64>,
     skip: u64,
@@ -61,7 +61,7 @@ fn ensure_tables<F: TestFormat>(
     Ok(())
 }
 
-/// *Prepare* allocates the tables that the job may need, and *free* frees the unused ones.
+/// *prepare* allocates the tables that a job may need, and *free* frees the unused ones.
 pub(crate) fn prepare_allocates_missing_tables<F: TestFormat>() -> Result {
     let below_root = levels::<F>() - 1;
     let root_span = (1 << F::LEVELS.first().ok_or(EINVAL)?.shift) / PAGE_SIZE;
@@ -69,18 +69,18 @@ pub(crate) fn prepare_allocates_missing_tables<F: TestFormat>() -> Result {
     for (pages, skip, tables) in [
         (0..1, 0, below_root),
         (LARGE - 1..LARGE + 1, 0, below_root + 1),
-        // Two pages need two tables of pages and two directories above them: 6 tables in MMU v2.
+        // Two pages need two tables of PTEs and two directories above them: 6 tables in MMU v2.
         (HUGE - 1..HUGE + 1, 0, below_root + 2),
         // All tables below the root are needed twice.
         (root_span - 1..root_span + 1, 0, 2 * below_root),
-        // Pages of 2 MiB need no tables of smaller ones.
+        // 2 MiB pages need no tables of smaller ones.
         (0..LARGE, 0, below_root - 1),
         (0..LARGE, 1, below_root),
         (1..LARGE + 1, 0, below_root + 1),
         (1..3 * LARGE, 0, below_root + 2),
         (HUGE - LARGE..HUGE + LARGE, 0, below_root),
         (HUGE - LARGE - 1..HUGE + LARGE, LARGE - 1, below_root + 1),
-        // Pages of 64 KiB, and pages of 4 KiB next to them.
+        // 64 KiB pages next to 4 KiB pages.
         (0..LARGE, 16, below_root),
         (0..17, 0, below_root + 1),
         (1..3 * LARGE, 1, below_root + 1),
@@ -89,11 +89,11 @@ pub(crate) fn prepare_allocates_missing_tables<F: TestFormat>() -> Result {
         ensure_tables::<F>(pages, skip, tables, tables)?;
     }
 
-    // A page of 2 MiB may be there when the job runs, and would have to be split.
+    // A 2 MiB page may exist when the job runs and would have to be split.
     ensure_tables::<F>(0..16, 0, below_root + 1, below_root)
 }
 
-/// Changing a part of a mapping can split a large page at each end.
+/// Changing part of a mapping may split a large page at each end.
 pub(crate) fn prepare_allocates_for_splits<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(4 * LARGE)?;
@@ -126,7 +126,7 @@ pub(crate) fn prepare_allocates_for_splits<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Tables are zeroed by *prepare*, unless *run* fills at least half of them.
+/// *prepare* zeroes tables, except those of which *run* fills at least half.
 pub(crate) fn prepare_zeroes_tables<F: TestFormat>() -> Result {
     let directories = levels::<F>() - 2;
 
@@ -144,9 +144,9 @@ pub(crate) fn prepare_zeroes_tables<F: TestFormat>() -> Result {
         fixture.gpu.reset_counts();
         let job = fixture.prepare_map(&va, 0..count, &vram, 1, ReadWrite)?;
         ensure_eq!(fixture.gpu.counts().pramin_writes, zeroed * WORDS);
-        let seen = fixture.observe_all(job)?;
+        let seen = fixture.trace_and_free(job)?;
         let linked = fixture.table_count()? - 1;
-        // A table that is not zeroed is written as a whole.
+        // A table that is not zeroed is written completely.
         let words = if count == LARGE / 2 { WORDS } else { count };
         ensure_eq!(usize_as_u64(seen.writes), words + linked);
         fixture.expect_mapped(&va, 0..count, &vram, 1, ReadWrite)?;
@@ -155,7 +155,7 @@ pub(crate) fn prepare_zeroes_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A table that was freed without entries is not zeroed again.
+/// A table that was empty when it was freed is not zeroed again.
 pub(crate) fn prepare_reuses_zeroed_tables<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
@@ -167,7 +167,7 @@ pub(crate) fn prepare_reuses_zeroed_tables<F: TestFormat>() -> Result {
         Ok::<_, Error>((fixture.gpu.counts().pramin_writes, job))
     };
 
-    // The job is cancelled.
+    // Cancel the job.
     let (writes, job) = writes_of_prepare(&fixture, 0..1)?;
     ensure_eq!(writes, (levels::<F>() - 1) * WORDS);
     job.free();
@@ -176,14 +176,14 @@ pub(crate) fn prepare_reuses_zeroed_tables<F: TestFormat>() -> Result {
     complete(job)?;
     fixture.expect_mapped(&va, 0..1, &vram, 1, ReadWrite)?;
 
-    // The few entries of a table are cleared before it is unlinked.
+    // A table with few entries is cleared before it is unlinked.
     fixture.unmap(&va, 0..1)?;
     fixture.check()?;
     let (writes, job) = writes_of_prepare(&fixture, 0..1)?;
     ensure_eq!(writes, 0);
     job.free();
 
-    // A table that is unlinked with many entries has to be zeroed.
+    // A table that is unlinked with many entries must be zeroed.
     fixture.map(&va, 0..100, &vram, 1, ReadWrite)?;
     fixture.unmap(&va, 0..100)?;
     fixture.check()?;
@@ -196,8 +196,8 @@ pub(crate) fn prepare_reuses_zeroed_tables<F: TestFormat>() -> Result {
     fixture.expect_unmapped(&va, LARGE + 6..2 * LARGE)
 }
 
-/// Freeing jobs that have not run frees their memory and does not access the hardware.
-pub(crate) fn cancelled_jobs_leave_nothing<F: TestFormat>() -> Result {
+/// Freeing jobs that have not run frees their memory without accessing the hardware.
+pub(crate) fn cancel_frees_everything<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
     let vram = fixture.alloc(LARGE)?;
@@ -218,7 +218,7 @@ pub(crate) fn cancelled_jobs_leave_nothing<F: TestFormat>() -> Result {
     ensure_eq!(fixture.free_tables(), free);
     fixture.check()?;
 
-    // Nothing of these jobs is visible to another one.
+    // Other jobs are not affected.
     let vram = fixture.alloc(1)?;
     fixture.map(&va, 0..1, &vram, 0, ReadWrite)?;
     fixture.check()?;
@@ -229,7 +229,7 @@ pub(crate) fn cancelled_jobs_leave_nothing<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Jobs share the tables that they need. The last one frees unused tables.
+/// Jobs share the tables that they need. The last job frees unused tables.
 pub(crate) fn jobs_share_prepared_tables<F: TestFormat>() -> Result {
     let tables = levels::<F>() - 1;
 
@@ -273,14 +273,14 @@ pub(crate) fn jobs_share_prepared_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A job keeps the tables that it needs when another one unmaps everything in them.
-pub(crate) fn unmap_keeps_tables_of_jobs<F: TestFormat>() -> Result {
+/// The tables that a job needs stay linked when another job unmaps all their pages.
+pub(crate) fn unmap_keeps_prepared_tables<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
     let va = fixture.reserve(2 * LARGE)?;
     let free = fixture.free_tables();
 
-    // A table that is cleared, one that is unlinked with entries, and one below a large page.
+    // A table that is cleared, one that is unlinked with entries, one below a large page, and none.
     for before in [0..1, 0..300, 0..LARGE, 0..0] {
         for skip in [0, 1] {
             if !before.is_empty() {
@@ -308,13 +308,13 @@ pub(crate) fn unmap_keeps_tables_of_jobs<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A job copes with mappings that have changed since it was prepared.
-pub(crate) fn job_runs_after_others<F: TestFormat>() -> Result {
+/// A job handles mappings that have changed since it was prepared.
+pub(crate) fn run_after_other_jobs<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(4 * LARGE)?;
     let va = fixture.map_all(&vram, ReadWrite)?;
 
-    // All tables are unlinked meanwhile.
+    // All tables are unlinked in the meantime.
     let map = fixture.prepare_map(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
     fixture.unmap(&va, 0..4 * LARGE)?;
     fixture.check()?;
@@ -323,7 +323,7 @@ pub(crate) fn job_runs_after_others<F: TestFormat>() -> Result {
     fixture.check()?;
     fixture.expect_mapped(&va, 5..LARGE + 5, &vram, 0, ReadOnly)?;
 
-    // Small pages are replaced by a large one, and the other way round.
+    // A large page replaces small ones, and small ones replace a large page.
     let unmap = fixture.prepare_unmap(&va, 7..9)?;
     let protect = fixture.prepare_protect(&va, 2 * LARGE + 7..2 * LARGE + 9, ReadOnly)?;
     fixture.map(&va, 0..LARGE, &vram, LARGE, ReadWrite)?;
@@ -339,7 +339,7 @@ pub(crate) fn job_runs_after_others<F: TestFormat>() -> Result {
     fixture.expect_mapped(&va, 2 * LARGE + 9..3 * LARGE, &vram, 10, ReadWrite)
 }
 
-/// *Prepare* has allocated everything that a job needs.
+/// *prepare* has allocated all VRAM that a job needs.
 pub(crate) fn run_needs_no_vram<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(4 * LARGE)?;
@@ -355,7 +355,7 @@ pub(crate) fn run_needs_no_vram<F: TestFormat>() -> Result {
     ensure_eq!(fixture.free_tables(), 0);
     let job = fixture.prepare_map(&apart, 0..1, &vram, 0, ReadWrite);
     ensure_eq!(job.err(), Some(ENOSPC));
-    // The tables for this one exist already.
+    // The tables for this job exist already.
     let shared = fixture.prepare_map(&va, 0..1, &vram, 7, ReadWrite)?;
     complete(map)?;
     complete(shared)?;
@@ -368,8 +368,8 @@ pub(crate) fn run_needs_no_vram<F: TestFormat>() -> Result {
     fixture.expect_unmapped(&other, 5..2 * LARGE + 5)
 }
 
-/// Memory and tables are freed by *free*, and not before.
-pub(crate) fn only_free_frees<F: TestFormat>() -> Result {
+/// Only *free* frees memory and tables.
+pub(crate) fn memory_freed_by_free_only<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
     let old = fixture.alloc(2 * LARGE)?;
@@ -377,7 +377,7 @@ pub(crate) fn only_free_frees<F: TestFormat>() -> Result {
     fixture.map(&va, 0..2 * LARGE, &old, 0, ReadWrite)?;
     drop(old);
 
-    // Other memory is mapped in its place.
+    // Map other memory in its place.
     let new = fixture.alloc(4 * LARGE)?;
     let mut job = fixture.prepare_map(&va, 0..2 * LARGE, &new, 1, ReadWrite)?;
     let before = (fixture.data.avail(), fixture.free_tables());
@@ -388,7 +388,7 @@ pub(crate) fn only_free_frees<F: TestFormat>() -> Result {
     drop(new);
     fixture.check()?;
 
-    // It is unmapped.
+    // Unmap the memory.
     let mut job = fixture.prepare_unmap(&va, 0..2 * LARGE)?;
     let before = (fixture.data.avail(), fixture.free_tables());
     job.run()?;
@@ -399,7 +399,7 @@ pub(crate) fn only_free_frees<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// A mapped part of some memory keeps all of it allocated.
+/// A mapped part of memory keeps the whole memory allocated.
 pub(crate) fn mapped_part_keeps_memory<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let avail = fixture.data.avail();

@@ -24,7 +24,7 @@ use crate::mm::{
     }, //
 };
 
-/// Maps small pages, pages of 64 KiB, large ones, and the last page of the address space.
+/// Maps small pages, 64 KiB pages, large pages, and the last page of the address space.
 fn map_something<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     for (page, count, skip) in [
         (3, 5, 0),
@@ -41,14 +41,14 @@ fn map_something<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     Ok(())
 }
 
-/// Afterwards, everything is free, and the GPU finds nothing. A further teardown does nothing.
+/// A teardown frees all memory, and the GPU finds no mappings. Another teardown does nothing.
 pub(crate) fn teardown_unmaps_everything<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
     map_something(&fixture)?;
     fixture.check()?;
-    ensure!(fixture.look(3)?.is_some());
-    ensure!(fixture.look(LARGE)?.is_some());
+    ensure!(fixture.lookup(3)?.is_some());
+    ensure!(fixture.lookup(LARGE)?.is_some());
 
     fixture.gpu.reset_counts();
     fixture.teardown()?;
@@ -57,7 +57,7 @@ pub(crate) fn teardown_unmaps_everything<F: TestFormat>() -> Result {
     ensure_eq!(fixture.table_count()?, 1);
     fixture.check()?;
     for page in [3, LARGE, 5 * LARGE, (1 << F::VA_BITS) / PAGE_SIZE - 1] {
-        ensure_eq!(fixture.look(page)?, None);
+        ensure_eq!(fixture.lookup(page)?, None);
     }
 
     fixture.gpu.reset_counts();
@@ -66,8 +66,8 @@ pub(crate) fn teardown_unmaps_everything<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// Jobs fail, whether they are prepared before the teardown or after it, and do not access the
-/// hardware.
+/// Jobs fail without accessing the hardware, whether they are prepared before or after the
+/// teardown.
 pub(crate) fn teardown_fails_jobs<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
@@ -97,7 +97,7 @@ pub(crate) fn teardown_fails_jobs<F: TestFormat>() -> Result {
     ensure_eq!((fixture.data.avail(), fixture.free_tables()), (avail, free));
     fixture.check()?;
 
-    // Even if the first teardown fails.
+    // The same applies if the first teardown fails.
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(1)?;
     let va = fixture.map_all(&vram, ReadWrite)?;
@@ -109,8 +109,8 @@ pub(crate) fn teardown_fails_jobs<F: TestFormat>() -> Result {
     fixture.teardown()
 }
 
-/// If the invalidation times out, nothing is freed until a further teardown succeeds.
-pub(crate) fn teardown_times_out<F: TestFormat>() -> Result {
+/// If the invalidation times out, memory is not freed until a later teardown succeeds.
+pub(crate) fn teardown_timeout<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
     map_something(&fixture)?;
@@ -131,7 +131,7 @@ pub(crate) fn teardown_times_out<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// A teardown also frees what an earlier job has deferred.
+/// A teardown also frees memory that an earlier job has deferred.
 pub(crate) fn teardown_frees_deferred<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
@@ -149,7 +149,7 @@ pub(crate) fn teardown_frees_deferred<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// Without a teardown, dropping an address space frees everything if nothing is mapped. Otherwise,
+/// Dropping an address space without a teardown frees all memory if no pages are mapped. Otherwise,
 /// the tables and the mapped memory stay allocated.
 pub(crate) fn missing_teardown_keeps_memory<F: TestFormat>() -> Result {
     for maps in [false, true] {
@@ -174,7 +174,7 @@ pub(crate) fn missing_teardown_keeps_memory<F: TestFormat>() -> Result {
         if maps {
             ensure_eq!(after, before);
             // The tables are unchanged.
-            ensure!(gpu.reach(pdb).is_ok());
+            ensure!(gpu.reachable_tables(pdb).is_ok());
         } else {
             ensure_eq!(after, (avail, free + 1));
             let start = VirtualAddress::new(0);

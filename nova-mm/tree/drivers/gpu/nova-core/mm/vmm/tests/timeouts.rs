@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of a GPU that does not answer, and of what must not be freed then.
+//! Tests of a GPU that does not respond, in which memory must not be freed.
 
 use kernel::{
     prelude::*,
@@ -35,7 +35,7 @@ use crate::{
                     TestFormat,
                     LARGE, //
                 },
-                observe::DOWNGRADE, //
+                trace::DOWNGRADE, //
             },
             Job,
             JobError,
@@ -45,8 +45,8 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Memory and tables are not used for anything else before the TLB has been invalidated. Neither
-/// can their pages be mapped again: jobs fail at once, until the invalidation is repeated.
+/// Memory and tables are not reused before the TLB has been invalidated. Their pages cannot be
+/// mapped again either, because jobs fail immediately until the invalidation is retried.
 pub(crate) fn timeout_frees_nothing<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
@@ -63,13 +63,13 @@ pub(crate) fn timeout_frees_nothing<F: TestFormat>() -> Result {
     fixture.gpu.hang_invalidate(0);
     ensure_eq!(job.run(), Err(JobError::NotInvalidated(ETIMEDOUT)));
     job.free();
-    // The page tables map nothing, but the TLB may.
+    // The page tables are empty, but the TLB may still hold translations.
     ensure_eq!(fixture.table_count()?, 1);
     ensure!(fixture.vmm.has_deferred());
     ensure_eq!((fixture.data.avail(), fixture.free_tables()), before);
     fixture.check()?;
 
-    // The GPU is not accessed as long as it does not answer.
+    // The GPU is not accessed while it does not respond.
     let vram = fixture.alloc(1)?;
     let mut map = fixture.prepare_map(&other, 0..1, &vram, 0, ReadWrite)?;
     let mut again = fixture.prepare_map(&va, 0..1, &vram, 0, ReadWrite)?;
@@ -82,7 +82,7 @@ pub(crate) fn timeout_frees_nothing<F: TestFormat>() -> Result {
     ensure_eq!(fixture.vmm.retry_invalidate(), Err(ETIMEDOUT));
     ensure!(fixture.vmm.has_deferred());
 
-    // The invalidation that releases everything waits for accesses that are under way.
+    // The invalidation before the deferred frees waits for accesses in flight.
     fixture.gpu.recover();
     ensure_eq!(map.run(), Err(JobError::Unchanged(EIO)));
     fixture.gpu.start_log(16)?;
@@ -105,8 +105,8 @@ pub(crate) fn timeout_frees_nothing<F: TestFormat>() -> Result {
     fixture.expect_mapped(&other, 0..1, &vram, 0, ReadWrite)
 }
 
-/// A table that a large page has replaced stays allocated. Later jobs start from the page tables as
-/// the failed job has left them.
+/// A table that a large page has replaced stays allocated. Later jobs see the page tables as the
+/// failed job has left them.
 pub(crate) fn timeout_keeps_replaced_table<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
@@ -139,7 +139,7 @@ pub(crate) fn timeout_keeps_replaced_table<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Replaces the address space of `fixture` by one that waits for the GPU for seconds.
+/// Replaces the address space of `fixture` with one whose timeout is several seconds.
 fn wait_longer<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
     let config = MmuConfig {
         format: F::mmu(),
@@ -157,14 +157,14 @@ fn wait_longer<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
     Ok(())
 }
 
-/// The driver waits for invalidations of the firmware, and does not write the registers meanwhile.
-pub(crate) fn pending_invalidate_is_awaited<F: TestFormat>() -> Result {
+/// The driver waits for invalidations of the firmware before it writes the registers.
+pub(crate) fn run_waits_for_pending_invalidate<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     wait_longer(&mut fixture)?;
     let vram = fixture.alloc(1)?;
     let va = fixture.reserve(1)?;
 
-    // Without sleeping, and with.
+    // With busy polling only, and with sleeping.
     for polls in [3, 30] {
         fixture.gpu.set_trigger_polls(polls + 2);
         fixture.gpu.leave_pending(polls);
@@ -173,7 +173,7 @@ pub(crate) fn pending_invalidate_is_awaited<F: TestFormat>() -> Result {
         fixture.expect_mapped(&va, 0..1, &vram, 0, ReadWrite)?;
         fixture.gpu.leave_pending(polls);
         let job = fixture.prepare_unmap(&va, 0..1)?;
-        let seen = fixture.observe_all(job)?;
+        let seen = fixture.trace_and_free(job)?;
         ensure_eq!(seen.command, DOWNGRADE);
         fixture.expect_unmapped(&va, 0..1)?;
     }
@@ -181,8 +181,8 @@ pub(crate) fn pending_invalidate_is_awaited<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// If the GPU never answers, memory that it may access stays allocated.
-pub(crate) fn deferred_is_never_freed<F: TestFormat>() -> Result {
+/// If the GPU never responds, memory that it may access stays allocated.
+pub(crate) fn hung_gpu_deferred_never_freed<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(LARGE)?;
     let va = fixture.map_all(&vram, ReadWrite)?;
@@ -201,8 +201,9 @@ pub(crate) fn deferred_is_never_freed<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Runs a job with one write failing, after `writes` others. Returns the numbers of free bytes for
-/// data and of free pages for tables after that; [`None`] if the page tables were complete by then.
+/// Runs a job in which one write fails, after `writes` others. Returns the free bytes of memory to
+/// be mapped and the free pages for page tables after that, or [`None`] if the page tables were
+/// complete by then.
 fn interrupt<F: TestFormat>(
     fixture: &Fixture<F>,
     mut job: Job,
@@ -222,7 +223,7 @@ fn interrupt<F: TestFormat>(
     Ok(Some((before, fixture.free_tables())))
 }
 
-/// Fails unless a broken address space keeps everything that it has.
+/// Fails unless a broken address space leaves all its memory allocated.
 fn ensure_lost<F: TestFormat>(fixture: Fixture<F>, left: (u64, u64)) -> Result {
     for _ in 0..2 {
         ensure_eq!(fixture.teardown(), Err(EIO));
@@ -238,12 +239,12 @@ fn ensure_lost<F: TestFormat>(fixture: Fixture<F>, left: (u64, u64)) -> Result {
     Ok(())
 }
 
-/// After an interrupted update, mapped memory and tables are never freed. Memory that was not
-/// mapped is.
-pub(crate) fn broken_tables_are_never_freed<F: TestFormat>() -> Result {
+/// After an interrupted update, mapped memory and page tables are never freed. Memory that was not
+/// mapped is freed.
+pub(crate) fn broken_tables_never_freed<F: TestFormat>() -> Result {
     let mut count = 0;
 
-    // Most writes make the entries of a new table.
+    // Most writes fill a new table, so only some of these are tested.
     for writes in (0..).filter(|writes| *writes > 500 || writes % 99 == 0) {
         let fixture = Fixture::<F>::new()?;
         let vram = fixture.alloc(2 * LARGE)?;
@@ -255,7 +256,7 @@ pub(crate) fn broken_tables_are_never_freed<F: TestFormat>() -> Result {
         };
         count += 1;
 
-        // Although the hardware works again.
+        // The hardware works again by now.
         let unmap = fixture.prepare_unmap(&va, LARGE..2 * LARGE)?;
         ensure_eq!(complete(unmap), Err(EIO));
         let vram = fixture.alloc(1)?;
@@ -272,9 +273,9 @@ pub(crate) fn broken_tables_are_never_freed<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The same if the update was to unmap everything.
-pub(crate) fn broken_empty_tables_are_never_freed<F: TestFormat>() -> Result {
-    // The first write moves the PRAMIN window.
+/// The same for an update that would have unmapped all pages.
+pub(crate) fn broken_empty_tables_never_freed<F: TestFormat>() -> Result {
+    // The first write programs the PRAMIN window.
     for writes in 0..3 {
         let fixture = Fixture::<F>::new()?;
         let vram = fixture.alloc(2 * LARGE)?;

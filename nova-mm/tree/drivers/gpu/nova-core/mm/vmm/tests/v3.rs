@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same tests with version 3 of the MMU.
+//! Tests of address spaces with MMU v3.
 
 use crate::mm::{
     format::{

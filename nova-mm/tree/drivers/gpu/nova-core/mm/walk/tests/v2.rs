@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of walks of MMU version 2.
+//! Walker tests with MMU v2.
 
 use kernel::prelude::*;
 
@@ -43,7 +43,7 @@ mod suite {
         tests::pages_at_any_level::<MmuV2>()
     }
 
-    /// Turing does not support pages of 512 MiB, all later chips do.
+    /// All chips since Ampere support 512 MiB pages; Turing does not.
     #[test]
     fn page_sizes_of_chips() -> Result {
         use Chipset::*;
@@ -70,7 +70,7 @@ mod suite {
 
     #[test]
     fn big_pages_precede_small() -> Result {
-        // PRIVILEGE alone, or with VOL.
+        // PRIVILEGE, without and with VOL.
         tests::big_pages_precede_small::<MmuV2>(0x20)?;
         tests::big_pages_precede_small::<MmuV2>(0x28)
     }
@@ -105,19 +105,20 @@ mod suite {
         tests::read_error_ends_walk::<MmuV2>()
     }
 
-    /// Words and their addresses are composed by hand.
+    /// The words and the addresses are composed by hand.
     #[test]
     fn read_addresses() -> Result {
         let words = [
-            // 48:47 of the address is 2. The next table is at page 2.
+            // Bits 48:47 of the address are 2. The next table is at page 2.
             (0x1010, 0x202),
-            // 46:38 is 0x8d, 37:29 is 0x2b.
+            // Bits 46:38 are 0x8d, bits 37:29 are 0x2b.
             (0x2468, 0x302),
             (0x3158, 0x402),
-            // 28:21 is 0x3c, in units of two words: big pages at 0x5300, small ones at 0x6000.
+            // Bits 28:21 are 0x3c, in units of two words: big pages at 0x5300, small ones at
+            // 0x6000.
             (0x43c0, 0x532),
             (0x43c8, 0x602),
-            // 20:16 is 9: no big page. 20:12 is 0x9a.
+            // Bits 20:16 are 9: no big page. Bits 20:12 are 0x9a.
             (0x5348, 0),
             (0x64d0, 0x123_4501),
         ];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of walks of MMU version 3.
+//! Walker tests with MMU v3.
 
 use kernel::prelude::*;
 
@@ -41,7 +41,7 @@ mod suite {
         tests::pages_at_any_level::<MmuV3>()
     }
 
-    /// Only Blackwell supports pages of 256 GiB.
+    /// Only Blackwell supports 256 GiB pages.
     #[test]
     fn page_sizes_of_chips() -> Result {
         let hopper = PageSizes::COMMON.with(PageSize::Size512M);
@@ -91,20 +91,21 @@ mod suite {
         tests::read_error_ends_walk::<MmuV3>()
     }
 
-    /// Words and their addresses are composed by hand.
+    /// The words and the addresses are composed by hand.
     #[test]
     fn read_addresses() -> Result {
         let words = [
             // Bit 56 of the address is 1. The next table is at 0x2000.
             (0x1008, 0x2012),
-            // 55:47 is 0x46, 46:38 is 0x115, 37:29 is 0x13c.
+            // Bits 55:47 are 0x46, bits 46:38 are 0x115, bits 37:29 are 0x13c.
             (0x2230, 0x3012),
             (0x38a8, 0x4012),
             (0x49e0, 0x5012),
-            // 28:21 is 0x4d, in units of two words: big pages at 0x6300, small ones at 0x7000.
+            // Bits 28:21 are 0x4d, in units of two words: big pages at 0x6300, small ones at
+            // 0x7000.
             (0x54d0, 0x6312),
             (0x54d8, 0x7012),
-            // 20:16 is 0xb: no big page. 20:12 is 0xbc.
+            // Bits 20:16 are 0xb: no big page. Bits 20:12 are 0xbc.
             (0x6358, 0),
             (0x75e0, 0x1234_5081),
         ];

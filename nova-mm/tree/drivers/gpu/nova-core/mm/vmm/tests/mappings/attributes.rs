@@ -44,10 +44,10 @@ use crate::mm::{
     },
 };
 
-/// Number of pages of 4 KiB in a page of 64 KiB.
+/// Number of 4 KiB pages in a 64 KiB page.
 const BIG: u64 = PageSize::Size64K.pages();
 
-/// Attributes that differ from the default in one respect each, and in all of them.
+/// Attributes that differ from the default in one field each, and in all fields.
 pub(crate) const ATTRIBUTES: [PageAttributes; 6] = {
     const DEFAULT: PageAttributes = PageAttributes {
         kind: PteKind::Pitch,
@@ -83,8 +83,8 @@ pub(crate) const ATTRIBUTES: [PageAttributes; 6] = {
     ]
 };
 
-/// The words of pages of each size and aperture.
-pub(crate) fn words_are_as_published<F: Published>() -> Result {
+/// PTEs of each size and aperture have the published words.
+pub(crate) fn page_words_match_headers<F: Published>() -> Result {
     for attributes in ATTRIBUTES {
         for size in [PageSize::Size4K, PageSize::Size64K, PageSize::Size2M] {
             let fixture = Fixture::<F>::new()?;
@@ -117,8 +117,8 @@ pub(crate) fn words_are_as_published<F: Published>() -> Result {
     Ok(())
 }
 
-/// The words that point to tables, with one and with both tables of pages.
-pub(crate) fn table_words_are_as_published<F: Published>() -> Result {
+/// PDEs have the published words, with one and with both tables of PTEs.
+pub(crate) fn table_words_match_headers<F: Published>() -> Result {
     for (pages, has_big, has_small) in [
         (0..1, false, true),
         (0..BIG, true, false),
@@ -154,9 +154,9 @@ pub(crate) fn table_words_are_as_published<F: Published>() -> Result {
 }
 
 /// Pages of each size have the attributes that they are mapped with.
-pub(crate) fn attributes_reach_pages<F: TestFormat>() -> Result {
+pub(crate) fn map_sets_attributes<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
-    // Small pages, pages of 64 KiB and of 2 MiB.
+    // Small pages, 64 KiB pages and 2 MiB pages.
     let vram = fixture.alloc(2 * LARGE)?;
     let address = vram_at(start_of(&vram)?);
 
@@ -184,7 +184,7 @@ pub(crate) fn attributes_reach_pages<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Changing the access leaves the other attributes as they are.
+/// Changing the access preserves the other attributes.
 pub(crate) fn attributes_survive_protect<F: TestFormat>() -> Result {
     for attributes in ATTRIBUTES {
         let mut fixture = Fixture::<F>::new()?;
@@ -218,7 +218,7 @@ pub(crate) fn attributes_survive_protect<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The pages that remain of a larger one have its attributes.
+/// When a large page is split, the smaller pages have its attributes.
 pub(crate) fn attributes_survive_splits<F: TestFormat>() -> Result {
     for attributes in ATTRIBUTES {
         for part in [5..7, LARGE + 5..LARGE + 7, LARGE - 9..LARGE + 9] {
@@ -245,9 +245,9 @@ pub(crate) fn attributes_survive_splits<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Adjacent parts of some memory that are mapped with different attributes keep theirs when they
-/// are split.
-pub(crate) fn adjacent_attributes_are_separate<F: TestFormat>() -> Result {
+/// Adjacent parts of memory that are mapped with different attributes keep them when they are
+/// split.
+pub(crate) fn adjacent_attributes_kept_apart<F: TestFormat>() -> Result {
     for attributes in &ATTRIBUTES[1..] {
         let mut fixture = Fixture::<F>::new()?;
         let vram = fixture.alloc(2 * LARGE)?;
@@ -273,7 +273,7 @@ pub(crate) fn adjacent_attributes_are_separate<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A kind that entries cannot hold, or that makes accesses fault, is an error.
+/// Mapping fails for a kind that entries cannot represent, and for the invalid kind.
 pub(crate) fn unknown_kind_einval<F: Published>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(LARGE)?;

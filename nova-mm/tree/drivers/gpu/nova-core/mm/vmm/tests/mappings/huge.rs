@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of pages of 512 MiB, which some chips support.
+//! Tests of 512 MiB pages, which some chips support.
 
 use core::ops::Range;
 
@@ -30,7 +30,7 @@ use crate::mm::{
             expect_size,
             vram_at, //
         },
-        observe::{
+        trace::{
             ensure_mapped_on,
             DOWNGRADE, //
         },
@@ -38,10 +38,10 @@ use crate::mm::{
     vram::Vram, //
 };
 
-/// Number of pages of 4 KiB in a page of 512 MiB.
+/// Number of 4 KiB pages in a 512 MiB page.
 const HUGE: u64 = PageSize::Size512M.pages();
 
-/// Creates an address space on a chip with pages of 512 MiB.
+/// Creates an address space on a chip with 512 MiB pages.
 fn fixture<F: TestFormat>() -> Result<Fixture<F>> {
     let generation = match F::GENERATION {
         Generation::Turing => Generation::Ampere,
@@ -51,7 +51,7 @@ fn fixture<F: TestFormat>() -> Result<Fixture<F>> {
     Fixture::with_page_sizes(generation, PageSizes::COMMON.with(PageSize::Size512M))
 }
 
-/// Creates an address space in which a page of 512 MiB is mapped.
+/// Creates an address space in which a 512 MiB page is mapped.
 fn mapped<F: TestFormat>() -> Result<(Fixture<F>, Area, Arc<Vram>)> {
     let mut fixture = fixture::<F>()?;
     let vram = fixture.alloc(HUGE)?;
@@ -62,8 +62,8 @@ fn mapped<F: TestFormat>() -> Result<(Fixture<F>, Area, Arc<Vram>)> {
     Ok((fixture, va, vram))
 }
 
-/// Fails unless `pages`, of which some are checked, are mapped to contiguous memory from `memory`
-/// on.
+/// Fails unless `pages` are mapped to contiguous memory that begins at `memory`. Checks a sample of
+/// the pages.
 fn expect_some<F: TestFormat>(
     fixture: &Fixture<F>,
     va: &Area,
@@ -84,7 +84,7 @@ fn expect_some<F: TestFormat>(
     Ok(())
 }
 
-/// Parts of a page of 512 MiB: within a slot of 2 MiB, whole slots, and both.
+/// Parts of a 512 MiB page: within a 2 MiB slot, whole slots, and both.
 const PARTS: [Range<u64>; 6] = [
     0..1,
     LARGE..2 * LARGE,
@@ -101,10 +101,10 @@ pub(crate) fn huge_page_maps_512m<F: TestFormat>() -> Result {
     expect_size(&fixture, &va, HUGE - 1..HUGE, PageSize::Size512M)?;
     ensure_eq!(fixture.table_count()?, levels::<F>() - 2);
     for page in [HUGE - 1, 2 * HUGE] {
-        ensure_eq!(fixture.look(page)?, None);
+        ensure_eq!(fixture.lookup(page)?, None);
     }
 
-    // Without the last page, no such page fits.
+    // A range that is one page short cannot use a 512 MiB page.
     fixture.unmap(&va, 0..HUGE)?;
     fixture.check()?;
     ensure_eq!(fixture.table_count()?, 1);
@@ -114,7 +114,7 @@ pub(crate) fn huge_page_maps_512m<F: TestFormat>() -> Result {
     expect_some(&fixture, &va, 0..HUGE - 1, start_of(&vram)?)
 }
 
-/// Chips without these pages use pages of 2 MiB.
+/// Chips without 512 MiB pages use 2 MiB pages.
 pub(crate) fn huge_page_without_size_maps_2m<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(HUGE)?;
@@ -129,7 +129,7 @@ pub(crate) fn huge_page_without_size_maps_2m<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The rest becomes pages of 2 MiB, and small pages next to the part.
+/// The rest becomes 2 MiB pages, and small pages next to the part.
 pub(crate) fn huge_page_unmap_part<F: TestFormat>() -> Result {
     for part in PARTS {
         let (mut fixture, va, vram) = mapped::<F>()?;
@@ -139,7 +139,7 @@ pub(crate) fn huge_page_unmap_part<F: TestFormat>() -> Result {
         fixture.check()?;
         expect_some(&fixture, &va, 0..part.start, memory)?;
         for page in [part.start, part.end - 1] {
-            ensure_eq!(fixture.look(va.start() + page)?, None);
+            ensure_eq!(fixture.lookup(va.start() + page)?, None);
         }
         expect_some(&fixture, &va, part.end..HUGE, memory)?;
         let before = part.start - part.start % LARGE;
@@ -169,7 +169,7 @@ pub(crate) fn huge_page_protect_part<F: TestFormat>() -> Result {
             (part.end, false),
         ] {
             if page < HUGE {
-                let found = fixture.look(va.start() + page)?;
+                let found = fixture.lookup(va.start() + page)?;
                 ensure_eq!(found.map(|found| found.read_only), Some(read_only));
             }
         }
@@ -193,7 +193,7 @@ pub(crate) fn huge_page_remap_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// All tables below it are removed.
+/// All tables below the page are removed.
 pub(crate) fn huge_page_replaces_smaller<F: TestFormat>() -> Result {
     let mut fixture = fixture::<F>()?;
     let vram = fixture.alloc(HUGE)?;
@@ -210,7 +210,7 @@ pub(crate) fn huge_page_replaces_smaller<F: TestFormat>() -> Result {
     expect_size(&fixture, &va, 0..1, PageSize::Size512M)
 }
 
-/// The rest stays mapped at all times while directories and tables take the place of the page.
+/// The rest stays mapped while directories and tables replace the page.
 pub(crate) fn huge_page_split_keeps_rest<F: TestFormat>() -> Result {
     for part in [5 * LARGE + 7..5 * LARGE + 9, 5 * LARGE..6 * LARGE, 0..1] {
         for is_protect in [false, true] {
@@ -221,7 +221,7 @@ pub(crate) fn huge_page_split_keeps_rest<F: TestFormat>() -> Result {
                 false => fixture.prepare_unmap(&va, part.clone())?,
             };
 
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
                 for pages in [
                     part.start.saturating_sub(LARGE)..part.start,
                     part.end..part.end + LARGE,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of pages of 64 KiB, next to and in place of pages of 4 KiB and 2 MiB.
+//! Tests of 64 KiB pages, next to and in place of 4 KiB and 2 MiB pages.
 
 use core::ops::Range;
 
@@ -37,7 +37,7 @@ use crate::mm::{
             run_with_cached_directories,
             vram_at, //
         },
-        observe::{
+        trace::{
             ensure_mapped_on,
             DOWNGRADE,
             UPGRADE, //
@@ -46,16 +46,16 @@ use crate::mm::{
     vram::Vram, //
 };
 
-/// Number of pages of 4 KiB in a page of 64 KiB.
+/// Number of 4 KiB pages in a 64 KiB page.
 const BIG: u64 = PageSize::Size64K.pages();
 
-/// Number of pages that a test maps with pages of 64 KiB.
+/// Number of 4 KiB pages that a test maps with 64 KiB pages.
 const COUNT: u64 = 4 * BIG;
 
-/// The page of 4 KiB that lies in the same slot of 2 MiB, if a test maps one.
+/// The 4 KiB page in the same 2 MiB slot, if a test maps one.
 const SMALL: u64 = 2 * COUNT;
 
-/// Parts of the pages: within a page of 64 KiB, whole ones, and across their boundaries.
+/// Parts of the pages: within a 64 KiB page, whole ones, and across their boundaries.
 const PARTS: [Range<u64>; 9] = [
     16..17,
     20..27,
@@ -68,15 +68,15 @@ const PARTS: [Range<u64>; 9] = [
     31..33,
 ];
 
-/// Memory that is mapped with pages of 64 KiB.
-struct Scene<F: TestFormat> {
+/// An address space with memory mapped by 64 KiB pages.
+struct Setup<F: TestFormat> {
     fixture: Fixture<F>,
     va: Area,
     vram: Arc<Vram>,
 }
 
-impl<F: TestFormat> Scene<F> {
-    /// Maps `COUNT` pages, with a page of 4 KiB in the same slot of 2 MiB if `has_small` is set.
+impl<F: TestFormat> Setup<F> {
+    /// Maps `COUNT` pages, and a 4 KiB page in the same 2 MiB slot if `has_small` is set.
     fn new(access: Access, has_small: bool) -> Result<Self> {
         let mut fixture = Fixture::<F>::new()?;
         let vram = fixture.alloc(COUNT)?;
@@ -92,8 +92,8 @@ impl<F: TestFormat> Scene<F> {
         Ok(Self { fixture, va, vram })
     }
 
-    /// Fails unless the pages before and after `part` are mapped as before, and those beyond the
-    /// memory are not mapped.
+    /// Fails unless the pages before and after `part` are mapped as before, and pages beyond the
+    /// memory are unmapped.
     fn expect_rest(&mut self, part: &Range<u64>, access: Access, has_small: bool) -> Result {
         let Self { fixture, va, vram } = self;
         fixture.check()?;
@@ -105,7 +105,7 @@ impl<F: TestFormat> Scene<F> {
             false => fixture.expect_unmapped(va, SMALL..SMALL + 1)?,
         }
         if has_small {
-            // With a table of small pages, only pages at the ends of the part are split.
+            // If a table of small pages exists, only pages at the ends of the part are split.
             let whole = part.start - part.start % BIG..part.end.next_multiple_of(BIG);
             expect_size(fixture, va, 0..whole.start, PageSize::Size64K)?;
             expect_size(fixture, va, whole.end..COUNT, PageSize::Size64K)?;
@@ -120,7 +120,7 @@ impl<F: TestFormat> Scene<F> {
     }
 }
 
-/// Pages are of 64 KiB where the memory is contiguous and aligned.
+/// 64 KiB pages are used where the memory is contiguous and aligned.
 pub(crate) fn big_pages_of_scattered_vram<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = scattered(&[
@@ -153,8 +153,8 @@ pub(crate) fn big_pages_of_scattered_vram<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Mappings of both sizes share a slot of 2 MiB, and each can be unmapped without the other.
-pub(crate) fn big_and_small_pages_in_one_slot<F: TestFormat>() -> Result {
+/// Mappings of both sizes share a 2 MiB slot, and can be unmapped independently.
+pub(crate) fn big_and_small_pages_share_slot<F: TestFormat>() -> Result {
     for (first, second) in [(0..5, 16..48), (16..48, 0..5), (48..64, 37..48)] {
         for order in [[0, 1], [1, 0]] {
             let mut fixture = Fixture::<F>::new()?;
@@ -176,7 +176,7 @@ pub(crate) fn big_and_small_pages_in_one_slot<F: TestFormat>() -> Result {
             }
 
             let [gone, kept] = order.map(|index: usize| &parts[index]);
-            let seen = fixture.observe_all(fixture.prepare_unmap(&va, gone.clone())?)?;
+            let seen = fixture.trace_and_free(fixture.prepare_unmap(&va, gone.clone())?)?;
             ensure_eq!(seen.command, DOWNGRADE);
             fixture.expect_unmapped(&va, gone.clone())?;
             fixture.expect_mapped(&va, kept.clone(), &vram, kept.start, ReadWrite)?;
@@ -194,20 +194,20 @@ pub(crate) fn big_and_small_pages_in_one_slot<F: TestFormat>() -> Result {
 pub(crate) fn big_page_unmap_part<F: TestFormat>() -> Result {
     for part in PARTS {
         for has_small in [false, true] {
-            let mut scene = Scene::<F>::new(ReadOnly, has_small)?;
-            let Scene { fixture, va, vram } = &mut scene;
+            let mut setup = Setup::<F>::new(ReadOnly, has_small)?;
+            let Setup { fixture, va, vram } = &mut setup;
             let (pdb, memory) = (fixture.pdb(), start_of(vram)?);
 
             let job = fixture.prepare_unmap(va, part.clone())?;
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
-                ensure_mapped_on(gpu, pdb, va.start(), memory, Scene::<F>::rest(&part))
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
+                ensure_mapped_on(gpu, pdb, va.start(), memory, Setup::<F>::rest(&part))
             })?;
             fixture.expect_unmapped(va, part.clone())?;
             job.free();
             ensure_eq!(seen.command, DOWNGRADE);
 
-            scene.expect_rest(&part, ReadOnly, has_small)?;
-            let Scene { fixture, va, .. } = &mut scene;
+            setup.expect_rest(&part, ReadOnly, has_small)?;
+            let Setup { fixture, va, .. } = &mut setup;
             fixture.expect_unmapped(va, part.clone())?;
             fixture.unmap(va, 0..LARGE)?;
             fixture.check()?;
@@ -226,12 +226,12 @@ pub(crate) fn big_page_protect_part<F: TestFormat>() -> Result {
             (ReadWrite, ReadOnly, DOWNGRADE),
         ] {
             for has_small in [false, true] {
-                let mut scene = Scene::<F>::new(old, has_small)?;
-                let Scene { fixture, va, vram } = &mut scene;
+                let mut setup = Setup::<F>::new(old, has_small)?;
+                let Setup { fixture, va, vram } = &mut setup;
                 let (pdb, memory) = (fixture.pdb(), start_of(vram)?);
 
                 let job = fixture.prepare_protect(va, part.clone(), new)?;
-                let (job, seen) = fixture.observe(job, &mut |gpu| {
+                let (job, seen) = fixture.trace(job, &mut |gpu| {
                     ensure_mapped_on(gpu, pdb, va.start(), memory, 0..COUNT)
                 })?;
                 job.free();
@@ -239,7 +239,7 @@ pub(crate) fn big_page_protect_part<F: TestFormat>() -> Result {
                     ensure_eq!(seen.command, command);
                 }
                 fixture.expect_mapped(va, part.clone(), vram, part.start, new)?;
-                scene.expect_rest(&part, old, has_small)?;
+                setup.expect_rest(&part, old, has_small)?;
             }
         }
     }
@@ -247,28 +247,29 @@ pub(crate) fn big_page_protect_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The rest of the pages stays mapped at all times, and the part to the old or the new memory.
+/// The rest of the pages stays mapped at all times, and the part is mapped to the old or the new
+/// memory.
 pub(crate) fn big_page_remap_part<F: TestFormat>() -> Result {
     for part in PARTS {
-        // The new memory is aligned like the pages, or not.
+        // With new memory that is aligned like the pages, and with memory that is not.
         for skip in [part.start, part.start + 1] {
             for has_small in [false, true] {
-                let mut scene = Scene::<F>::new(ReadWrite, has_small)?;
-                let Scene { fixture, va, vram } = &mut scene;
+                let mut setup = Setup::<F>::new(ReadWrite, has_small)?;
+                let Setup { fixture, va, vram } = &mut setup;
                 let new = fixture.alloc(2 * COUNT)?;
                 let (pdb, memory) = (fixture.pdb(), start_of(vram)?);
                 let new_start = start_of(&new)? + (skip - part.start) * PAGE_SIZE;
 
                 let job = fixture.prepare_map(va, part.clone(), &new, skip, ReadOnly)?;
-                let (job, seen) = fixture.observe(job, &mut |gpu| {
-                    ensure_mapped_on(gpu, pdb, va.start(), memory, Scene::<F>::rest(&part))?;
+                let (job, seen) = fixture.trace(job, &mut |gpu| {
+                    ensure_mapped_on(gpu, pdb, va.start(), memory, Setup::<F>::rest(&part))?;
                     let (old, new) = (vram_at(memory), vram_at(new_start));
                     ensure_either(gpu, pdb, va.start(), part.clone(), &old, &new)
                 })?;
                 job.free();
                 ensure_eq!(seen.command, DOWNGRADE);
                 fixture.expect_mapped(va, part.clone(), &new, skip, ReadOnly)?;
-                scene.expect_rest(&part, ReadWrite, has_small)?;
+                setup.expect_rest(&part, ReadWrite, has_small)?;
             }
         }
     }
@@ -276,16 +277,16 @@ pub(crate) fn big_page_remap_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Pages that are protected as a whole are not split, and one word is written for each.
+/// Pages that are protected as a whole are not split. One word is written per page.
 pub(crate) fn big_page_protect_whole<F: TestFormat>() -> Result {
     for has_small in [false, true] {
-        let mut scene = Scene::<F>::new(ReadOnly, has_small)?;
-        let Scene { fixture, va, vram } = &mut scene;
+        let mut setup = Setup::<F>::new(ReadOnly, has_small)?;
+        let Setup { fixture, va, vram } = &mut setup;
         let tables = fixture.table_count()?;
 
         for (access, command) in [(ReadWrite, UPGRADE), (ReadOnly, DOWNGRADE)] {
             let job = fixture.prepare_protect(va, BIG..3 * BIG, access)?;
-            let seen = fixture.observe_all(job)?;
+            let seen = fixture.trace_and_free(job)?;
             ensure_eq!((seen.writes, seen.command), (2, command));
             fixture.expect_mapped(va, BIG..3 * BIG, vram, BIG, access)?;
             expect_size(fixture, va, 0..COUNT, PageSize::Size64K)?;
@@ -296,8 +297,7 @@ pub(crate) fn big_page_protect_whole<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A job changes the access to several mappings in a slot of 2 MiB, and splits big pages at its
-/// ends.
+/// A job changes the access to several mappings in a 2 MiB slot, and splits big pages at its ends.
 pub(crate) fn big_page_protect_two_mappings<F: TestFormat>() -> Result {
     const HALF: u64 = COUNT / 2;
 
@@ -354,7 +354,7 @@ pub(crate) fn big_pages_replace_small<F: TestFormat>() -> Result {
             }
             fixture.check()?;
 
-            // Off by 64 KiB, so that no larger page fits.
+            // An offset of 64 KiB prevents larger pages.
             let skip = pages.start + BIG;
             let (pdb, first) = (fixture.pdb(), va.start());
             let (old_start, new_start) = (start_of(&old)?, start_of(&new)? + BIG * PAGE_SIZE);
@@ -364,7 +364,7 @@ pub(crate) fn big_pages_replace_small<F: TestFormat>() -> Result {
                 old_start + (page + skip) * PAGE_SIZE
             };
             let job = fixture.prepare_map(&va, pages.clone(), &new, skip, ReadWrite)?;
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
                 ensure_either(gpu, pdb, first, 0..LARGE, &old_address, &vram_at(new_start))
             })?;
             job.free();
@@ -391,7 +391,7 @@ pub(crate) fn small_pages_replace_big<F: TestFormat>() -> Result {
         let old = fixture.alloc(2 * LARGE)?;
         let new = fixture.alloc(2 * LARGE)?;
         let va = fixture.reserve(LARGE)?;
-        // Off by 64 KiB, so that no larger page fits.
+        // An offset of 64 KiB prevents larger pages.
         fixture.map(&va, 0..LARGE, &old, BIG, ReadWrite)?;
         expect_size(&fixture, &va, 0..LARGE, PageSize::Size64K)?;
         fixture.check()?;
@@ -401,7 +401,7 @@ pub(crate) fn small_pages_replace_big<F: TestFormat>() -> Result {
         let old_address = vram_at(start_of(&old)? + BIG * PAGE_SIZE);
         let new_address = vram_at(start_of(&new)? + PAGE_SIZE);
         let job = fixture.prepare_map(&va, pages.clone(), &new, skip, ReadWrite)?;
-        let (job, seen) = fixture.observe(job, &mut |gpu| {
+        let (job, seen) = fixture.trace(job, &mut |gpu| {
             ensure_either(gpu, pdb, first, 0..LARGE, &old_address, &new_address)
         })?;
         job.free();
@@ -419,7 +419,7 @@ pub(crate) fn small_pages_replace_big<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A page of 2 MiB becomes pages of 64 KiB, and the other way round.
+/// 64 KiB pages replace a 2 MiB page, and a 2 MiB page replaces 64 KiB pages.
 pub(crate) fn big_pages_replace_2m<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * LARGE)?;
@@ -433,10 +433,10 @@ pub(crate) fn big_pages_replace_2m<F: TestFormat>() -> Result {
         (LARGE, PageSize::Size2M, levels::<F>() - 1),
     ] {
         let (pdb, first) = (fixture.pdb(), va.start());
-        let old = fixture.look(first)?.ok_or(EINVAL)?.address;
+        let old = fixture.lookup(first)?.ok_or(EINVAL)?.address;
         let new = start_of(&vram)? + skip * PAGE_SIZE;
         let job = fixture.prepare_map(&va, 0..LARGE, &vram, skip, ReadWrite)?;
-        let (job, seen) = fixture.observe(job, &mut |gpu| {
+        let (job, seen) = fixture.trace(job, &mut |gpu| {
             ensure_either(gpu, pdb, first, 0..LARGE, &vram_at(old), &vram_at(new))
         })?;
         job.free();
@@ -450,13 +450,13 @@ pub(crate) fn big_pages_replace_2m<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A GPU that has cached the directory entry of a slot of 2 MiB still finds pages whose access has
-/// changed, also if a job has prepared a table of big pages there.
+/// A GPU that has cached the directory entry of a 2 MiB slot still finds pages whose access has
+/// changed, even if a job has prepared a table of big pages there.
 pub(crate) fn cached_directory_sees_protected<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(2 * COUNT)?;
     let va = fixture.reserve(LARGE)?;
-    // Small pages that could be big ones, as they were mapped one half after the other.
+    // Small pages that could have been big ones, because they were mapped in parts.
     for start in (0..COUNT).step_by(8) {
         fixture.map(&va, start..start + 8, &vram, start, ReadWrite)?;
     }
@@ -479,9 +479,9 @@ pub(crate) fn cached_directory_sees_protected<F: TestFormat>() -> Result {
     fixture.check()
 }
 
-/// Each kind of mapping of a slot of 2 MiB takes the place of each other one.
-pub(crate) fn sizes_replace_each_other<F: TestFormat>() -> Result {
-    /// Parts of the slot that are mapped, and the first page of memory of each.
+/// Each kind of mapping of a 2 MiB slot replaces each other kind.
+pub(crate) fn remap_to_other_sizes<F: TestFormat>() -> Result {
+    /// Parts of the slot that are mapped, and the first page of memory for each part.
     const LAYOUTS: [&[(Range<u64>, u64)]; 7] = [
         &[],
         &[(0..LARGE, 0)],
@@ -524,14 +524,14 @@ pub(crate) fn sizes_replace_each_other<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A GPU that has cached the directory entry of a slot of 2 MiB still finds all pages that stay
+/// A GPU that has cached the directory entry of a 2 MiB slot still finds all pages that stay
 /// mapped, before the TLB is invalidated.
 pub(crate) fn cached_directory_sees_rest<F: TestFormat>() -> Result {
     for part in PARTS {
         for has_small in [false, true] {
             for change in 0..3 {
-                let mut scene = Scene::<F>::new(ReadWrite, has_small)?;
-                let Scene { fixture, va, vram } = &mut scene;
+                let mut setup = Setup::<F>::new(ReadWrite, has_small)?;
+                let Setup { fixture, va, vram } = &mut setup;
                 let memory = vram_at(start_of(vram)?);
                 let new = fixture.alloc(2 * COUNT)?;
                 let job = match change {
@@ -539,12 +539,12 @@ pub(crate) fn cached_directory_sees_rest<F: TestFormat>() -> Result {
                     1 => fixture.prepare_protect(va, part.clone(), ReadOnly)?,
                     _ => fixture.prepare_map(va, part.clone(), &new, part.start + 1, ReadWrite)?,
                 };
-                // Protected pages stay mapped, too.
+                // Protected pages stay mapped as well.
                 let changed = if change == 1 { 0..0 } else { part.clone() };
 
-                // The last page is in another page of 64 KiB than the rest that is checked.
+                // The last page is in a different 64 KiB page than the rest that is checked.
                 run_with_cached_directories(fixture, va, COUNT - 1, job, &mut |translate| {
-                    for page in Scene::<F>::rest(&changed).filter(|&page| page < COUNT - BIG) {
+                    for page in Setup::<F>::rest(&changed).filter(|&page| page < COUNT - BIG) {
                         ensure_eq!(translate(page)?, memory(page));
                     }
 

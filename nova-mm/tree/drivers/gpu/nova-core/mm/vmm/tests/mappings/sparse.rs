@@ -30,11 +30,11 @@ use crate::mm::{
     }, //
 };
 
-/// Number of pages that an entry of the next to last directory spans: 512 MiB.
+/// Number of pages that an entry of the second to last directory spans: 512 MiB.
 const HUGE: u64 = PageSize::Size512M.pages();
 
-/// Accesses to the range do not fault, and those next to it do.
-pub(crate) fn sparse_range_does_not_fault<F: TestFormat>() -> Result {
+/// Accesses to the range do not fault, and accesses next to it do.
+pub(crate) fn sparse_range_no_fault<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (avail, free) = (fixture.data.avail(), fixture.free_tables());
     for pages in [
@@ -61,15 +61,15 @@ pub(crate) fn sparse_range_does_not_fault<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Entries of directories are sparse where the range spans all of them.
-pub(crate) fn sparse_range_takes_few_tables<F: TestFormat>() -> Result {
+/// Directory entries are sparse where the range covers them completely.
+pub(crate) fn sparse_range_uses_few_tables<F: TestFormat>() -> Result {
     for (pages, tables) in [
         (0..1, levels::<F>()),
         (0..LARGE, levels::<F>() - 1),
         (0..3 * LARGE, levels::<F>() - 1),
         (HUGE..2 * HUGE, levels::<F>() - 2),
         (HUGE..9 * HUGE, levels::<F>() - 2),
-        // A table for the slot and for the page behind.
+        // One table each for the slot and for the page after it.
         (HUGE..2 * HUGE + LARGE + 1, levels::<F>()),
     ] {
         let mut fixture = Fixture::<F>::new()?;
@@ -90,8 +90,8 @@ pub(crate) fn sparse_range_takes_few_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The words of sparse entries of each level.
-pub(crate) fn sparse_words_are_as_published<F: Published>() -> Result {
+/// Sparse entries of each level have the published words.
+pub(crate) fn sparse_words_match_headers<F: Published>() -> Result {
     let [directory, dual, page] = F::SPARSE;
 
     for (pages, expected) in [
@@ -119,7 +119,7 @@ pub(crate) fn sparse_words_are_as_published<F: Published>() -> Result {
     Ok(())
 }
 
-/// The rest stays sparse, except for a moment in which an entry of a directory changes.
+/// The rest stays sparse, except for the moment at which a directory entry changes.
 pub(crate) fn sparse_unmap_part<F: TestFormat>() -> Result {
     for (count, part) in [
         (40, 3..9),
@@ -137,8 +137,8 @@ pub(crate) fn sparse_unmap_part<F: TestFormat>() -> Result {
         let (pdb, first) = (fixture.pdb(), va.start());
         let last = count.min(part.end + 2 * LARGE);
         let job = fixture.prepare_unmap(&va, part.clone())?;
-        let (job, _) = fixture.observe(job, &mut |gpu| {
-            // Some pages, and all of those next to the part.
+        let (job, _) = fixture.trace(job, &mut |gpu| {
+            // A sample of the pages, and all pages next to the part.
             let before = (0..part.start).filter(|page| page % 61 == 0 || page + 9 > part.start);
             let after = (part.end..last).filter(|page| page % 61 == 0 || *page < part.end + 9);
             let mut ensure_sparse = |page| {
@@ -168,8 +168,8 @@ pub(crate) fn sparse_unmap_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Memory is mapped in a sparse range, as in a sparse buffer, and becomes sparse again.
-pub(crate) fn sparse_and_memory_replace_each_other<F: TestFormat>() -> Result {
+/// Memory is mapped in a sparse range, as for a sparse buffer, which then becomes sparse again.
+pub(crate) fn sparse_replaces_memory_and_back<F: TestFormat>() -> Result {
     for count in [40, 2 * LARGE, 3 * LARGE + 5] {
         for part in [0..16, 3..9, 16..32, 0..40, 5..count.min(LARGE + 7)] {
             for skip in [part.start, part.start + 1] {
@@ -199,7 +199,7 @@ pub(crate) fn sparse_and_memory_replace_each_other<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Sparse ranges have no access. They can be split afterwards.
+/// Changing the access to a sparse range has no effect, and the range can be split afterwards.
 pub(crate) fn sparse_protect_keeps_sparse<F: TestFormat>() -> Result {
     for pages in [0..LARGE, 100..200, 0..100] {
         for part in [50..60, 150..160, 300..310] {

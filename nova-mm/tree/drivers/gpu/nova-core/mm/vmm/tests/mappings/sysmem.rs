@@ -47,14 +47,13 @@ use crate::mm::{
                 Expected,
                 Published, //
             },
-            observe::DOWNGRADE, //
+            trace::DOWNGRADE, //
         },
         JobError, //
     }, //
 };
 
-/// DMA addresses and sizes in pages, in the order in which they are mapped. They are not sorted,
-/// and some are adjacent.
+/// DMA addresses and sizes in pages, in mapping order. They are not sorted, and some are adjacent.
 const RANGES: [(u64, u64); 6] = [
     (0x1_2345_6000, 1),
     (0x40_0000_0000, 700),
@@ -100,7 +99,7 @@ fn memory(coherence: Coherence) -> Result<(Arc<SysMemory<Owner>>, Arc<Flag>)> {
     Ok((Arc::new(memory, GFP_KERNEL)?, dropped))
 }
 
-/// Expects the memory in [`RANGES`], from its page `skip` on.
+/// Expects the memory in [`RANGES`], starting at its page `skip`.
 fn expected(aperture: Aperture, attributes: PageAttributes) -> Expected<'static> {
     Expected {
         aperture,
@@ -109,13 +108,13 @@ fn expected(aperture: Aperture, attributes: PageAttributes) -> Expected<'static>
     }
 }
 
-/// Both kinds of system memory, with their apertures.
+/// Both kinds of system memory and their apertures.
 const KINDS: [(Coherence, Aperture); 2] = [
     (Coherence::Coherent, Aperture::SysCoherent),
     (Coherence::NonCoherent, Aperture::SysNonCoherent),
 ];
 
-/// Attributes that allow `access` only.
+/// Returns attributes that allow only reads.
 fn read_only() -> PageAttributes {
     PageAttributes {
         access: ReadOnly,
@@ -123,7 +122,7 @@ fn read_only() -> PageAttributes {
     }
 }
 
-/// Scattered memory is mapped in the order of its ranges, from any page on.
+/// Scattered memory is mapped in the order of its ranges, starting at any page.
 pub(crate) fn sysmem_maps_in_order<F: TestFormat>() -> Result {
     for (coherence, aperture) in KINDS {
         for skip in [0, 1, 5, 701, 725] {
@@ -147,7 +146,7 @@ pub(crate) fn sysmem_maps_in_order<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Larger pages are not used, even if the memory is contiguous and aligned.
+/// Larger pages are not used even if the memory is contiguous and aligned.
 pub(crate) fn sysmem_uses_4k_pages<F: TestFormat>() -> Result {
     for (coherence, aperture) in KINDS {
         let mut fixture = Fixture::<F>::new()?;
@@ -187,9 +186,9 @@ pub(crate) fn sysmem_unmap_part<F: TestFormat>() -> Result {
 
             let (pdb, first) = (fixture.pdb(), va.start());
             let job = fixture.prepare_unmap(&va, part.clone())?;
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
                 for rest in [0..part.start, part.end..COUNT] {
-                    // Some pages, among them those after the part.
+                    // A sample of the pages, including pages after the part.
                     for page in rest.step_by(7) {
                         let pages = page..page + 1;
                         ensure_either(gpu, pdb, first, pages, &address, &address)?;
@@ -211,7 +210,7 @@ pub(crate) fn sysmem_unmap_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// One word is written for each page whose access changes.
+/// One word is written per page whose access changes.
 pub(crate) fn sysmem_protect<F: TestFormat>() -> Result {
     for (coherence, aperture) in KINDS {
         for part in PARTS {
@@ -222,7 +221,7 @@ pub(crate) fn sysmem_protect<F: TestFormat>() -> Result {
             map(&fixture, &va, 0..COUNT, backing)?;
 
             let job = fixture.prepare_protect(&va, part.clone(), ReadOnly)?;
-            let seen = fixture.observe_all(job)?;
+            let seen = fixture.trace_and_free(job)?;
             ensure_eq!(seen.writes, usize::try_from(part.end - part.start)?);
             ensure_eq!(seen.command, DOWNGRADE);
             let rest = expected(aperture, PageAttributes::default());
@@ -239,7 +238,7 @@ pub(crate) fn sysmem_protect<F: TestFormat>() -> Result {
 /// Memory moves from VRAM to system memory and back. The GPU finds one or the other at all times.
 pub(crate) fn sysmem_replaces_vram_and_back<F: TestFormat>() -> Result {
     for (coherence, aperture) in KINDS {
-        // Pages of 4 KiB, of 64 KiB and of 2 MiB.
+        // 4 KiB, 64 KiB and 2 MiB pages.
         for skip in [1, 16, 0] {
             let mut fixture = Fixture::<F>::new()?;
             let vram = fixture.alloc(2 * LARGE)?;
@@ -252,7 +251,7 @@ pub(crate) fn sysmem_replaces_vram_and_back<F: TestFormat>() -> Result {
             let in_vram = vram_at(start_of(&vram)? + skip * PAGE_SIZE);
             let backing = Backing::new(memory, 0, PageAttributes::default());
             let job = fixture.vmm.prepare_map(within(&va, 0..LARGE)?, backing)?;
-            let (job, seen) = fixture.observe(job, &mut |gpu| {
+            let (job, seen) = fixture.trace(job, &mut |gpu| {
                 ensure_either(gpu, pdb, first, 0..LARGE, &in_vram, &address)
             })?;
             job.free();
@@ -262,7 +261,7 @@ pub(crate) fn sysmem_replaces_vram_and_back<F: TestFormat>() -> Result {
             expect_pages(&fixture, &va, 0..LARGE, &expected)?;
 
             let job = fixture.prepare_map(&va, 0..LARGE, &vram, skip, ReadOnly)?;
-            let (job, _) = fixture.observe(job, &mut |gpu| {
+            let (job, _) = fixture.trace(job, &mut |gpu| {
                 ensure_either(gpu, pdb, first, 0..LARGE, &in_vram, &address)
             })?;
             ensure!(!dropped.is_set());
@@ -276,7 +275,7 @@ pub(crate) fn sysmem_replaces_vram_and_back<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The owner learns from *free* that the GPU no longer uses the memory.
+/// Freeing the job drops the owner, because the GPU no longer uses the memory.
 pub(crate) fn sysmem_owner_dropped_by_free<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let (memory, dropped) = memory(Coherence::Coherent)?;
@@ -293,7 +292,7 @@ pub(crate) fn sysmem_owner_dropped_by_free<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A mapped part of the memory keeps its owner, as does a second mapping of it.
+/// A mapped part of the memory keeps its owner alive, as does a second mapping of the memory.
 pub(crate) fn sysmem_owner_kept_by_part<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let (memory, dropped) = memory(Coherence::NonCoherent)?;
@@ -312,7 +311,7 @@ pub(crate) fn sysmem_owner_kept_by_part<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// The owner is kept until the TLB has been invalidated.
+/// The owner is kept alive until the TLB has been invalidated.
 pub(crate) fn sysmem_owner_kept_after_timeout<F: TestFormat>() -> Result {
     let mut fixture = Fixture::<F>::new()?;
     let (memory, dropped) = memory(Coherence::Coherent)?;
@@ -335,7 +334,7 @@ pub(crate) fn sysmem_owner_kept_after_timeout<F: TestFormat>() -> Result {
 /// Whether a [`StaticOwner`] has been dropped.
 static DROPPED: Flag = Flag::new();
 
-/// An owner that can be leaked without losing memory.
+/// An owner that does not lose memory when it is leaked.
 struct StaticOwner;
 
 impl Drop for StaticOwner {
@@ -365,8 +364,8 @@ pub(crate) fn sysmem_owner_leaked_without_unmap<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// An address that an entry cannot hold is an error, and not another address.
-pub(crate) fn sysmem_out_of_reach_einval<F: Published>() -> Result {
+/// An address that entries cannot represent is an error and is not truncated.
+pub(crate) fn sysmem_unencodable_einval<F: Published>() -> Result {
     for (coherence, aperture) in KINDS {
         let fixture = Fixture::<F>::new()?;
         let va = fixture.reserve(2)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same tests with MMU v3.
+//! Mapping tests with MMU v3.
 
 use crate::mm::{
     format::{
@@ -37,8 +37,8 @@ impl Published for MmuV3 {
     }
 
     fn page(aperture: u64, address: u64, attributes: &PageAttributes) -> u64 {
-        // VALID 0, APERTURE 2:1, PCF 7:3, KIND 11:8, ADDRESS 51:12. Of the PCF, bit 0 is UNCACHED,
-        // 1 PRIVILEGE, 2 READ_ONLY, 3 NO_ATOMIC and 4 ACD, which excludes the access counters.
+        // VALID 0, APERTURE 2:1, PCF 7:3, KIND 11:8, ADDRESS 51:12. In PCF, bit 0 is UNCACHED, 1
+        // PRIVILEGE, 2 READ_ONLY, 3 NO_ATOMIC, and 4 ACD, which disables access counting.
         let pcf = u64::from(is_volatile(aperture, attributes))
             | u64::from(attributes.privileged) << 1
             | u64::from(attributes.access == Access::ReadOnly) << 2

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Properties that are checked after each step.
+//! Checks after each step.
 
 use super::*;
 
-/// Size in pages above which only samples of unmapped parts of a range are checked.
-const MANY: u64 = 8 * LARGE;
+/// Size in pages above which unmapped parts of a range are only sampled.
+const MAX_FULL: u64 = 8 * LARGE;
 
-/// Number of pages that are checked in place of [`LARGE`] ones.
+/// Number of pages that are checked per [`LARGE`] pages when sampling.
 const SAMPLE: u64 = 6;
 
-impl<F: TestFormat> World<F> {
-    /// Checks everything after a step that has touched `touched`.
+impl<F: TestFormat> RandomTest<F> {
+    /// Checks all properties after a step that may have changed the pages `touched`.
     pub(super) fn check(&mut self, touched: &Range<u64>) -> Result {
         self.fixture.check()?;
         ensure_eq!(self.fixture.vmm.has_deferred(), self.stale);
@@ -19,14 +19,14 @@ impl<F: TestFormat> World<F> {
 
         self.compare_range(touched)?;
         for _ in 0..2 * SAMPLE {
-            let page = self.any_page();
-            self.look(page)?;
+            let page = self.random_page();
+            self.check_translation(page)?;
         }
 
-        self.check_held()
+        self.check_allocated()
     }
 
-    /// Compares all that is mapped, and all that is not mapped where something may be.
+    /// Compares all mappings, and all unmapped pages in the ranges of the test.
     pub(super) fn compare(&mut self) -> Result {
         for index in 0..self.windows.len() {
             self.compare_range(&self.windows[index].clone())?;
@@ -34,49 +34,49 @@ impl<F: TestFormat> World<F> {
         for index in 0..self.oracle.extents().len() {
             let extent = self.oracle.extents()[index];
             self.compare_range(&(extent.start..extent.end))?;
-            self.look_around(&extent)?;
+            self.check_adjacent(&extent)?;
         }
         if self.of_bar {
-            places::check_firmware(&self.fixture)?;
+            layout::check_firmware(&self.fixture)?;
         }
 
         Ok(())
     }
 
-    fn look_around(&self, extent: &Extent) -> Result {
+    fn check_adjacent(&self, extent: &Extent) -> Result {
         if extent.start > 0 {
-            self.look(extent.start - 1)?;
+            self.check_translation(extent.start - 1)?;
         }
         if extent.end < self.end_page() {
-            self.look(extent.end)?;
+            self.check_translation(extent.end)?;
         }
 
         Ok(())
     }
 
-    /// Compares all pages of a range.
+    /// Compares all pages of a range with the oracle.
     ///
-    /// Where the GPU finds a page of 2 MiB or more, only some of its pages are compared.
+    /// Pages of 2 MiB and above are only sampled.
     fn compare_range(&mut self, pages: &Range<u64>) -> Result {
-        let many = pages.end - pages.start > MANY;
+        let many = pages.end - pages.start > MAX_FULL;
         let mut page = pages.start;
 
         while page < pages.end {
             let large = page..page + LARGE;
             let is_whole = page % LARGE == 0 && large.end <= pages.end;
-            let size = self.look(page)?;
+            let size = self.check_translation(page)?;
             if page % size.pages() == 0 {
                 self.check_page(page, size)?;
             }
 
-            let is_sampled = size >= PageSize::Size2M || many && self.is_plain(&large);
+            let is_sampled = size >= PageSize::Size2M || many && self.is_uniform(&large);
             if !is_whole || !is_sampled {
                 page += 1;
                 continue;
             }
             for _ in 0..SAMPLE {
                 let page = self.random.within(large.clone());
-                self.look(page)?;
+                self.check_translation(page)?;
             }
             page = large.end;
         }
@@ -84,8 +84,8 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Returns whether none of the pages should be mapped, or all should be sparse.
-    fn is_plain(&self, pages: &Range<u64>) -> bool {
+    /// Returns whether the oracle has no mapping in `pages`, or a sparse range that covers them.
+    fn is_uniform(&self, pages: &Range<u64>) -> bool {
         match self.oracle.within(pages).next() {
             None => true,
             Some(part) => {
@@ -94,33 +94,33 @@ impl<F: TestFormat> World<F> {
         }
     }
 
-    /// Checks that a page that the GPU has found can have `size`.
+    /// Checks that a page that the GPU has found may have `size`.
     fn check_page(&self, page: u64, size: PageSize) -> Result {
         let pages = page..page + size.pages();
         if size == PageSize::Size4K {
             return Ok(());
         }
         let first = self.oracle.at(page).ok_or(EINVAL)?;
-        let mut behind = page;
+        let mut end = page;
 
         for part in self.oracle.within(&pages) {
-            ensure_eq!(part.start, behind);
+            ensure_eq!(part.start, end);
             let expected = first.after(part.start - page);
             ensure_eq!(part.target, expected);
-            behind = part.end;
+            end = part.end;
         }
-        ensure_eq!(behind, pages.end);
+        ensure_eq!(end, pages.end);
 
         Ok(())
     }
 
-    /// Checks that the translation of a page matches the oracle, and returns the size of the page.
-    pub(super) fn look(&self, page: u64) -> Result<PageSize> {
+    /// Checks that the translation of a page matches the oracle. Returns the size of the page.
+    pub(super) fn check_translation(&self, page: u64) -> Result<PageSize> {
         if self.is_firmware(page) {
             return Ok(PageSize::Size4K);
         }
         let found = if self.stale {
-            self.look_before_invalidation(page)?;
+            self.check_stale_translation(page)?;
             walk(&self.fixture, &self.fixture.gpu, page)?
         } else {
             self.fixture.translate(page)?
@@ -134,12 +134,12 @@ impl<F: TestFormat> World<F> {
         Ok(found.map_or(PageSize::Size4K, |found| found.page_size))
     }
 
-    /// Checks that a GPU whose TLB is out of date, after a failed invalidation, finds the old or
-    /// the new translation of a page.
+    /// Checks that a GPU whose TLB is stale after a failed invalidation finds the old or the new
+    /// translation of a page.
     ///
-    /// If the GPU has cached entries of directories, it may find nothing at a page that the job has
-    /// replaced. Other pages stay mapped.
-    fn look_before_invalidation(&self, page: u64) -> Result {
+    /// If the GPU has cached directory entries, pages that the job has replaced may appear
+    /// unmapped. Other pages stay mapped.
+    fn check_stale_translation(&self, page: u64) -> Result {
         let Fixture { gpu, .. } = &self.fixture;
         let address = Vfn::new(page)?.address();
         let found = small(gpu.translate(self.fixture.pdb(), address, ModelAccess::HUB_READ));
@@ -155,10 +155,10 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Checks the sizes of the pages with which a job has just mapped `extents` at `pages`: the
-    /// largest ones that the addresses on both sides allow.
+    /// Checks that a job which has just mapped `extents` at `pages` used the largest page sizes
+    /// that the addresses allow.
     ///
-    /// Where the job may have split a page of 64 KiB, all those in the same 2 MiB may have become
+    /// If the job may have split a 64 KiB page, all such pages in the same 2 MiB may have become
     /// small.
     pub(super) fn check_sizes(&mut self, pages: &Range<u64>, extents: &[Extent]) -> Result {
         let splits = [pages.start, pages.end - 1]
@@ -176,7 +176,7 @@ impl<F: TestFormat> World<F> {
             }
             let page = self.random.within(extent.start..extent.end);
             let expected = self.page_size(extent, page);
-            let found = self.look(page)?;
+            let found = self.check_translation(page)?;
             let may_be_small =
                 expected == PageSize::Size64K && splits.clone().any(|split| split == page / LARGE);
             if !may_be_small || found != PageSize::Size4K {
@@ -187,7 +187,7 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Returns the size of the page that contains `page`, when a job maps `extent`.
+    /// Returns the expected size of the page that contains `page` after a job has mapped `extent`.
     fn page_size(&self, extent: &Extent, page: u64) -> PageSize {
         let fits = |size: &&PageSize| {
             let start = page - page % size.pages();
@@ -207,16 +207,16 @@ impl<F: TestFormat> World<F> {
             .unwrap_or(PageSize::Size4K)
     }
 
-    /// Returns a page of a window.
-    fn any_page(&mut self) -> u64 {
+    /// Returns a random page from the ranges of the test.
+    fn random_page(&mut self) -> u64 {
         let window = self.random.pick(&self.windows).unwrap_or(0);
 
         self.random.within(self.windows[window].clone())
     }
 
-    /// Checks that exactly the memory and the tables that are needed are allocated.
-    fn check_held(&mut self) -> Result {
-        self.forget_free()?;
+    /// Checks that exactly the needed memory and tables are allocated.
+    fn check_allocated(&mut self) -> Result {
+        self.drop_free_blocks()?;
 
         let vram = self
             .blocks
@@ -227,7 +227,7 @@ impl<F: TestFormat> World<F> {
 
         let mut tables = self.fixture.owned()?;
         if self.stale {
-            // The TLB may hold pointers to tables from when it was up to date.
+            // The TLB may hold pointers to tables from the time when it was last up to date.
             for &table in &self.tables {
                 if !tables.contains(&table) {
                     tables.push(table, GFP_KERNEL)?;
@@ -245,8 +245,8 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Removes blocks of memory that nothing needs any longer.
-    fn forget_free(&mut self) -> Result {
+    /// Removes blocks of memory that are no longer needed.
+    fn drop_free_blocks(&mut self) -> Result {
         let Self {
             oracle,
             pending,
@@ -279,13 +279,13 @@ impl<F: TestFormat> World<F> {
 /// Translates a page by the page tables on `gpu`.
 pub(super) fn walk<F: TestFormat>(
     fixture: &Fixture<F>,
-    gpu: &SoftGpu,
+    gpu: &GpuModel,
     page: u64,
 ) -> Result<Result<Translation, Fault>> {
     Ok(gpu.walk(fixture.pdb(), Vfn::new(page)?.address()))
 }
 
-/// Returns a translation as if the page had 4 KiB.
+/// Returns a translation with the page size replaced by 4 KiB.
 pub(super) fn small(found: Result<Translation, Fault>) -> Result<Translation, Fault> {
     found.map(|found| Translation {
         page_size: PageSize::Size4K,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The mappings that an address space should have: a sorted list, written independently of the code
-//! under test.
+//! The expected mappings of an address space: a sorted list that is independent of the code under
+//! test.
 
 use core::ops::Range;
 
@@ -22,12 +22,12 @@ use super::{
     Translation, //
 };
 
-/// Pages that are mapped to contiguous memory, or sparse.
+/// Pages that are mapped to contiguous memory, or that are sparse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Number of the first page.
     pub(super) start: u64,
-    /// Number of the last page, plus one.
+    /// End of the pages.
     pub(super) end: u64,
     /// The target of the first page.
     pub(super) target: Target,
@@ -36,7 +36,7 @@ pub(super) struct Extent {
 /// The target of a mapped page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// Nothing; accesses do not fault.
+    /// No memory; accesses do not fault.
     Sparse,
     /// A page of memory.
     Page {
@@ -50,7 +50,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Returns the target of the page that follows `pages` pages later in the same mapping.
+    /// Returns the target of the page `pages` pages later in the same mapping.
     pub(super) fn after(self, pages: u64) -> Self {
         match self {
             Self::Page {
@@ -68,7 +68,7 @@ impl Target {
         }
     }
 
-    /// Returns the number of the block of memory.
+    /// Returns the number of the block of memory, unless the page is sparse.
     pub(super) fn memory(self) -> Option<u64> {
         match self {
             Self::Page { memory, .. } => Some(memory),
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Returns the page of VRAM.
+    /// Returns the page of VRAM, unless the target is other memory.
     pub(super) fn vram_frame(self) -> Option<u64> {
         match self {
             Self::Page {
@@ -88,7 +88,7 @@ impl Target {
         }
     }
 
-    /// Returns the same memory with another access.
+    /// Returns the same target with another access.
     fn with_access(self, access: Access) -> Self {
         match self {
             Self::Page {
@@ -109,7 +109,7 @@ impl Target {
         }
     }
 
-    /// Returns the translation that the GPU should find in a page of 4 KiB.
+    /// Returns the expected translation of a 4 KiB page.
     fn translation(self) -> Result<Translation, Fault> {
         match self {
             Self::Page {
@@ -125,7 +125,7 @@ impl Target {
                 kind: attributes.kind.into(),
                 read_only: attributes.access == Access::ReadOnly,
                 privileged: attributes.privileged,
-                // System memory is never cached.
+                // The GPU does not cache system memory.
                 volatile: attributes.volatile || aperture != Aperture::Vram,
                 no_atomics: false,
             }),
@@ -135,7 +135,7 @@ impl Target {
 }
 
 impl Extent {
-    /// Returns the part of it from `start` to `end`, if there is one.
+    /// Returns the part from `start` to `end`, or [`None`] if it is empty.
     fn part(&self, start: u64, end: u64) -> Option<Self> {
         let start = start.max(self.start);
         let part = Self {
@@ -148,7 +148,7 @@ impl Extent {
     }
 }
 
-/// The mappings that an address space should have.
+/// The expected mappings of an address space.
 pub(super) struct Oracle(KVec<Extent>);
 
 impl Oracle {
@@ -163,22 +163,22 @@ impl Oracle {
         Ok(Self(extents))
     }
 
-    /// Returns all mappings, in the order of addresses.
+    /// Returns all mappings in ascending order.
     pub(super) fn extents(&self) -> &[Extent] {
         &self.0
     }
 
-    /// Returns the target of a page, if it is mapped.
+    /// Returns the target of a page, or [`None`] if it is unmapped.
     pub(super) fn at(&self, page: u64) -> Option<Target> {
         Some(self.within(&(page..page + 1)).next()?.target)
     }
 
-    /// Returns the translation that the GPU should find at a page, as if all pages had 4 KiB.
+    /// Returns the expected translation of a page, as if all pages had 4 KiB.
     pub(super) fn translation(&self, page: u64) -> Result<Translation, Fault> {
         self.at(page).ok_or(Fault::Unmapped)?.translation()
     }
 
-    /// Returns the mappings within `pages`, cut to them.
+    /// Returns the parts of mappings within `pages`.
     pub(super) fn within<'a>(&'a self, pages: &Range<u64>) -> impl Iterator<Item = Extent> + 'a {
         let Range { start, end } = *pages;
         let first = self.0.partition_point(|extent| extent.end <= start);
@@ -188,7 +188,7 @@ impl Oracle {
             .map_while(move |extent| extent.part(start, end))
     }
 
-    /// Replaces the mappings of `pages` with `new`, which lie within them.
+    /// Replaces the mappings of `pages` with `new`, which are within `pages`.
     pub(super) fn replace(&mut self, pages: &Range<u64>, new: &[Extent]) -> Result {
         let mut extents = KVec::with_capacity(self.0.len() + new.len() + 1, GFP_KERNEL)?;
 
@@ -200,8 +200,8 @@ impl Oracle {
             }
         }
         extents.extend_from_slice(new, GFP_KERNEL)?;
-        // An insertion sort: nearly all are in order. `sort_unstable()` needs more stack than there
-        // is.
+        // Use insertion sort, because nearly all elements are in order and `sort_unstable()` needs
+        // too much stack.
         for next in 1..extents.len() {
             let mut at = next;
             while at > 0 && extents[at - 1].start > extents[at].start {
@@ -214,7 +214,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Changes the access to the memory that is mapped at `pages`.
+    /// Changes the access to memory that is mapped at `pages`.
     pub(super) fn protect(&mut self, pages: &Range<u64>, access: Access) -> Result {
         let mut changed = KVec::new();
         for extent in self.within(pages) {

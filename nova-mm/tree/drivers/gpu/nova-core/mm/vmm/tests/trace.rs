@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of the page tables that the GPU can see while a job runs.
+//! Traces of jobs: the page table states that the GPU can see while a job runs.
 
 use kernel::{
     prelude::*,
@@ -14,8 +14,8 @@ use crate::mm::{
         PAGE_SIZE, //
     },
     model::{
-        Logged,
-        SoftGpu, //
+        GpuModel,
+        Logged, //
     },
     vmm::{
         tests::fixture::{
@@ -28,10 +28,10 @@ use crate::mm::{
     }, //
 };
 
-/// Maximum number of accesses of a job that are logged.
+/// Maximum number of logged accesses of a job.
 const LOG: usize = 4096;
 
-/// Bits of the register that starts an invalidation: `dev_vm.h` of TU102.
+/// Bits of the register that starts an invalidation (TU102 `dev_vm.h`).
 const TRIGGER: u32 = 1 << 31;
 const ACK_GLOBALLY: u32 = 1 << 7;
 const SYS_MEMBAR: u32 = 1 << 6;
@@ -39,54 +39,54 @@ const HUBTLB_ONLY: u32 = 1 << 2;
 const ALL_PDB: u32 = 1 << 1;
 const ALL_VA: u32 = 1 << 0;
 
-/// The invalidation of a job that has only added something.
+/// Invalidation command of a job that only adds mappings.
 pub(crate) const UPGRADE: u32 = TRIGGER | ALL_VA;
-/// The invalidation of a job that has removed something.
+/// Invalidation command of a job that removes mappings or access rights.
 pub(crate) const DOWNGRADE: u32 = TRIGGER | ACK_GLOBALLY | SYS_MEMBAR | ALL_VA;
-/// Further bits of both in the address space of a BAR.
+/// Additional bits of both commands in a BAR's address space.
 pub(crate) const HUB: u32 = HUBTLB_ONLY | ALL_PDB;
 
-/// The accesses of a job.
+/// Summary of the accesses of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Observed {
-    /// Number of words that it has written to page tables.
+pub(crate) struct Trace {
+    /// Number of words written to page tables.
     pub(crate) writes: usize,
     /// Number of these words in tables that were not linked yet.
     pub(crate) fresh: usize,
-    /// Number of words of page tables that it has read before it changed them.
+    /// Number of words of page tables read before the first write.
     pub(crate) reads: usize,
-    /// The command that has invalidated the TLB.
+    /// Command of the TLB invalidation.
     pub(crate) command: u32,
 }
 
-/// A table that can be reached.
+/// A table that is reachable from the PDB.
 #[derive(Clone, Copy)]
-struct Reached {
+struct Reachable {
     address: VramAddress,
     is_directory: bool,
 }
 
-/// A second GPU model, on which the writes of a job are repeated one by one.
+/// A second GPU model on which the writes of a job are repeated one by one.
 struct Replay<'a> {
-    gpu: Arc<SoftGpu>,
+    gpu: Arc<GpuModel>,
     pdb: VramAddress,
-    /// The GPU model on which the job has run.
-    original: &'a SoftGpu,
-    /// The accesses of the job there.
+    /// GPU model on which the job ran.
+    original: &'a GpuModel,
+    /// Accesses of the job.
     log: &'a [Logged],
-    /// The tables that can be reached.
-    reached: KVec<Reached>,
-    /// The words that were written.
+    /// Tables that are reachable now.
+    reachable: KVec<Reachable>,
+    /// Words written so far.
     written: KVec<VramAddress>,
     fresh: usize,
 }
 
 impl<'a> Replay<'a> {
-    /// Creates a replay on `gpu`, which contains the tables that can be reached at first.
+    /// Creates a replay on `gpu`, which contains the tables that are reachable before the job.
     fn new(
-        gpu: Arc<SoftGpu>,
+        gpu: Arc<GpuModel>,
         pdb: VramAddress,
-        original: &'a SoftGpu,
+        original: &'a GpuModel,
         log: &'a [Logged],
     ) -> Result<Self> {
         let mut replay = Self {
@@ -94,48 +94,54 @@ impl<'a> Replay<'a> {
             pdb,
             original,
             log,
-            reached: KVec::new(),
+            reachable: KVec::new(),
             written: KVec::with_capacity(LOG, GFP_KERNEL)?,
             fresh: 0,
         };
-        replay.follow()?;
+        replay.update_reachable()?;
 
         Ok(replay)
     }
 
-    /// Follows all entries, which fails if one points to a table that is not written in full.
-    fn follow(&mut self) -> Result {
-        self.reached.clear();
-        for table in self.gpu.reach(self.pdb)? {
-            let reached = Reached {
+    /// Updates the list of reachable tables. Fails if an entry points to a table that has not been
+    /// written completely.
+    fn update_reachable(&mut self) -> Result {
+        self.reachable.clear();
+        for table in self.gpu.reachable_tables(self.pdb)? {
+            let reachable = Reachable {
                 address: table.address,
                 is_directory: table.is_directory,
             };
-            self.reached.push(reached, GFP_KERNEL)?;
+            self.reachable.push(reachable, GFP_KERNEL)?;
         }
 
         Ok(())
     }
 
-    /// Writes a word of a table as the job has done. Calls `moment` if the GPU can see the word.
+    /// Repeats a write to a table. Calls `visit` if the GPU can see the word.
     fn write(
         &mut self,
         address: VramAddress,
         value: u64,
-        moment: &mut dyn FnMut(&SoftGpu) -> Result,
+        visit: &mut dyn FnMut(&GpuModel) -> Result,
     ) -> Result {
         let table = VramAddress::new(address.into_raw() & !(PAGE_SIZE - 1));
-        let Some(linked) = self.reached.iter().find(|it| it.address == table).copied() else {
+        let Some(linked) = self
+            .reachable
+            .iter()
+            .find(|it| it.address == table)
+            .copied()
+        else {
             return self.write_unlinked(table, address, value);
         };
         ensure!(!self.written.contains(&address));
-        // Only pages are written again with the same word.
+        // Only PTEs may be rewritten with the same value.
         if linked.is_directory && is_pointer(value) {
             ensure!(self.gpu.vram_read64(address) != value);
         }
-        self.put(address, value)?;
-        self.follow()?;
-        moment(&self.gpu)
+        self.write_word(address, value)?;
+        self.update_reachable()?;
+        visit(&self.gpu)
     }
 
     fn write_unlinked(&mut self, table: VramAddress, address: VramAddress, value: u64) -> Result {
@@ -146,10 +152,10 @@ impl<'a> Replay<'a> {
         }
         self.fresh += 1;
 
-        self.put(address, value)
+        self.write_word(address, value)
     }
 
-    fn put(&mut self, address: VramAddress, value: u64) -> Result {
+    fn write_word(&mut self, address: VramAddress, value: u64) -> Result {
         self.written
             .push_within_capacity(address)
             .map_err(|_| ENOSPC)?;
@@ -158,8 +164,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Copies the words of a table that the job does not write. Others count as unwritten until the
-    /// job writes them.
+    /// Copies the words of a table that the job does not write. The others stay uninitialized until
+    /// the job writes them.
     fn copy_unwritten(&self, table: VramAddress) -> Result {
         for offset in (0..PAGE_SIZE).step_by(size_of::<u64>()) {
             let word = table.checked_add(offset)?;
@@ -177,24 +183,23 @@ impl<'a> Replay<'a> {
 }
 
 impl<F: TestFormat> Fixture<F> {
-    /// Runs a job. Calls `moment` with a GPU model for each state of the page tables that the GPU
-    /// could have seen meanwhile, including the first and the last one.
+    /// Runs a job. Calls `visit` with a GPU model for each state of the page tables that the GPU
+    /// can see, including the first and the last one.
     ///
-    /// Fails unless, whatever the job does,
+    /// Fails unless, for any job,
     ///
-    /// - no table is linked that has not been written in full;
-    /// - no word that the GPU can see is written twice, and no pointer to a table that is there
-    ///   already;
-    /// - after the writes, the last word is read back, and nothing else is read;
+    /// - tables are linked only after they have been written completely;
+    /// - no word that the GPU can see is written twice, and no PDE with its old value;
+    /// - after the writes, only the last word is read back;
     /// - after that, the TLB is invalidated once.
-    pub(crate) fn observe(
+    pub(crate) fn trace(
         &self,
         job: Job,
-        moment: &mut dyn FnMut(&SoftGpu) -> Result,
-    ) -> Result<(Job, Observed)> {
+        visit: &mut dyn FnMut(&GpuModel) -> Result,
+    ) -> Result<(Job, Trace)> {
         let mut job = job;
         let gpu = self.copy_tables()?;
-        moment(&gpu)?;
+        visit(&gpu)?;
 
         self.gpu.start_log(LOG)?;
         let ran = job.run();
@@ -218,7 +223,7 @@ impl<F: TestFormat> Fixture<F> {
         }) = log.next_if(|it| matches!(it, Logged::Write { .. }))
         {
             ensure_eq!(width, 8);
-            replay.write(address, value, moment)?;
+            replay.write(address, value, visit)?;
             last = Some(address);
         }
         if let Some(last) = last {
@@ -239,7 +244,7 @@ impl<F: TestFormat> Fixture<F> {
 
         Ok((
             job,
-            Observed {
+            Trace {
                 writes: replay.written.len(),
                 fresh: replay.fresh,
                 reads,
@@ -248,11 +253,11 @@ impl<F: TestFormat> Fixture<F> {
         ))
     }
 
-    /// Copies the tables that can be reached to a GPU model that has nothing else in its VRAM.
-    fn copy_tables(&self) -> Result<Arc<SoftGpu>> {
-        let gpu = self.another_gpu()?;
+    /// Copies the reachable tables to a GPU model with otherwise uninitialized VRAM.
+    fn copy_tables(&self) -> Result<Arc<GpuModel>> {
+        let gpu = self.new_gpu()?;
 
-        for table in self.gpu.reach(self.pdb())? {
+        for table in self.gpu.reachable_tables(self.pdb())? {
             for offset in (0..PAGE_SIZE).step_by(size_of::<u64>()) {
                 let address = table.address.checked_add(offset)?;
                 gpu.vram_write64(address, self.gpu.vram_read64(address));
@@ -262,14 +267,13 @@ impl<F: TestFormat> Fixture<F> {
         Ok(gpu)
     }
 
-    /// Runs a job and frees it. Fails unless all is as it should be, see [`Self::observe`] and
-    /// [`Self::check`].
-    pub(crate) fn observe_all(&mut self, job: Job) -> Result<Observed> {
-        let (job, observed) = self.observe(job, &mut |_| Ok(()))?;
+    /// Runs and frees a job. Fails unless [`Self::trace`] and [`Self::check`] succeed.
+    pub(crate) fn trace_and_free(&mut self, job: Job) -> Result<Trace> {
+        let (job, trace) = self.trace(job, &mut |_| Ok(()))?;
         job.free();
         self.check()?;
 
-        Ok(observed)
+        Ok(trace)
     }
 }
 
@@ -278,13 +282,13 @@ fn is_pointer(word: u64) -> bool {
     word & 1 == 0 && word & 0x6 != 0
 }
 
-/// Number of words of a table of 4 KiB.
+/// Number of words in a 4 KiB table.
 pub(crate) const TABLE_WORDS: usize = 512;
 
-/// Fails unless each page `first + n` is mapped to the memory at `address + n * 4 KiB`, where `n`
-/// is from `pages`.
+/// Fails unless each page `first + n`, with `n` from `pages`, is mapped to the memory at `address +
+/// n * 4 KiB`.
 pub(crate) fn ensure_mapped_on(
-    gpu: &SoftGpu,
+    gpu: &GpuModel,
     pdb: VramAddress,
     first: u64,
     address: u64,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of updates that fail after some of their writes.
+//! Tests of updates that fail after some of their writes, as when the device is unbound.
 //!
-//! The GPU may then access both the old and the new memory, so neither is freed.
+//! The GPU may access both the old and the new memory, so neither is freed.
 
 use kernel::prelude::*;
 
@@ -26,8 +26,8 @@ use crate::{
     num::usize_as_u64, //
 };
 
-/// Runs a job with one write failing, after `writes` others. Neither that nor dropping the address
-/// space frees VRAM. Returns whether the write was one to VRAM.
+/// Runs a job in which one write fails, after `writes` others. Checks that neither the job nor
+/// dropping the address space frees VRAM. Returns whether the failed write was to VRAM.
 fn ensure_kept<F: TestFormat>(fixture: Fixture<F>, mut job: Job, writes: u64) -> Result<bool> {
     let tables = fixture.owned()?;
     let data = fixture.data.avail();
@@ -65,19 +65,19 @@ fn ensure_kept<F: TestFormat>(fixture: Fixture<F>, mut job: Job, writes: u64) ->
     Ok(true)
 }
 
-/// New memory is kept, of which the job holds the only reference, and some of which is mapped.
+/// New memory stays allocated, although only the job refers to it and only part of it is mapped.
 pub(crate) fn interrupted_map_keeps_memory<F: TestFormat>() -> Result {
     for writes in 0.. {
         let fixture = Fixture::<F>::new()?;
         let first = fixture.alloc(1)?;
         let va = fixture.reserve(LARGE)?;
-        // With a table that is linked, each write maps a page.
+        // The table is linked already, so each write maps a page.
         fixture.map(&va, LARGE - 1..LARGE, &first, 0, ReadWrite)?;
         let vram = fixture.alloc(8)?;
         let job = fixture.prepare_map(&va, 0..5, &vram, 0, ReadWrite)?;
         drop((first, vram));
         if !ensure_kept(fixture, job, writes)? {
-            // One moves the PRAMIN window.
+            // One write programs the PRAMIN window.
             ensure_eq!(writes, 1 + 5);
             break;
         }
@@ -86,7 +86,7 @@ pub(crate) fn interrupted_map_keeps_memory<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// Tables of small pages are kept, some of which are unlinked, and the memory that they map.
+/// Tables of small pages, some of them unlinked, stay allocated, as does the memory that they map.
 pub(crate) fn interrupted_remap_keeps_tables<F: TestFormat>() -> Result {
     for writes in 0.. {
         let fixture = Fixture::<F>::new()?;
@@ -106,11 +106,11 @@ pub(crate) fn interrupted_remap_keeps_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A teardown that is interrupted frees nothing.
-pub(crate) fn interrupted_teardown_frees_nothing<F: TestFormat>() -> Result {
+/// An interrupted teardown frees no memory.
+pub(crate) fn interrupted_teardown_keeps_memory<F: TestFormat>() -> Result {
     const COUNT: u64 = 4;
 
-    // One write moves the PRAMIN window.
+    // One write programs the PRAMIN window.
     for writes in 0..=COUNT {
         let fixture = Fixture::<F>::new()?;
         let avail = fixture.data.avail();
@@ -136,8 +136,8 @@ pub(crate) fn interrupted_teardown_frees_nothing<F: TestFormat>() -> Result {
     Ok(())
 }
 
-/// A teardown that is interrupted between the tables of a mapping keeps the table that it has
-/// unlinked.
+/// A teardown that is interrupted between the tables of a mapping does not free the table that it
+/// has unlinked.
 pub(crate) fn interrupted_teardown_keeps_tables<F: TestFormat>() -> Result {
     let fixture = Fixture::<F>::new()?;
     let vram = fixture.alloc(4 * LARGE)?;
@@ -145,7 +145,7 @@ pub(crate) fn interrupted_teardown_keeps_tables<F: TestFormat>() -> Result {
     fixture.map(&va, 0..3 * LARGE, &vram, 1, ReadWrite)?;
     let tables = fixture.owned()?;
     let free = fixture.free_tables();
-    // The first write moves the PRAMIN window, and the next one unlinks a table.
+    // The first write programs the PRAMIN window, and the next one unlinks a table.
     fixture.gpu.fail_access(Direction::Write, 2);
     ensure_eq!(fixture.teardown(), Err(EIO));
     ensure_eq!(fixture.table_count()?, usize_as_u64(tables.len()) - 1);
@@ -156,8 +156,8 @@ pub(crate) fn interrupted_teardown_keeps_tables<F: TestFormat>() -> Result {
     let Fixture { vmm, memory, .. } = fixture;
     drop((vram, vmm));
     ensure_eq!(memory.avail() / PAGE_SIZE, free);
-    let kept = usize_as_u64(tables.len()) * PAGE_SIZE;
-    ensure_eq!(memory.leaked(), kept);
+    let leaked = usize_as_u64(tables.len()) * PAGE_SIZE;
+    ensure_eq!(memory.leaked(), leaked);
 
     Ok(())
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Costs of operations: accesses to the hardware, counted by the GPU model.
+//! Tests of the number of hardware accesses per operation, counted by the GPU model.
 //!
-//! An invalidation always takes the same accesses. All others are the price of the operation.
+//! The accesses for an invalidation are constant. All others depend on the operation.
 
 use core::ops::Range;
 
@@ -25,8 +25,8 @@ use crate::mm::{
     model::{
         Config,
         Counts,
-        Logged,
-        SoftGpu, //
+        GpuModel,
+        Logged, //
     },
     vmm::{
         tests::fixture::{
@@ -50,20 +50,20 @@ use crate::mm::{
 
 const MIB: u64 = 1 << 20;
 
-/// Number of pages of 2 MiB in 1 GiB.
+/// Number of 2 MiB pages in 1 GiB.
 const GIB_IN_LARGE: u64 = 512;
 
-/// Where page tables are. The root is allocated first, from the top.
+/// Location of the page tables. The root is allocated first, from the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// The root alone, and all others one after the other.
+    /// The root is separate from all other tables, which are contiguous.
     RootApart,
-    /// Each in a different MiB, so that the window moves whenever another table is accessed.
+    /// Each table is in a different MiB, so that the window moves with each change of the table.
     Scattered,
 }
 
 impl Layout {
-    /// Returns memory for tables.
+    /// Returns an allocator for page tables.
     pub(crate) fn memory(self) -> Result<VramAllocator> {
         let last = match self {
             Self::RootApart => 5,
@@ -85,40 +85,40 @@ impl Layout {
 }
 
 /// Creates a GPU model with VRAM for the tables of each [`Layout`].
-pub(crate) fn gpu<F: TestFormat>() -> Result<Arc<SoftGpu>> {
-    SoftGpu::new(Config {
+pub(crate) fn gpu<F: TestFormat>() -> Result<Arc<GpuModel>> {
+    GpuModel::new(Config {
         generation: F::GENERATION,
         vram_size: 24 * MIB,
         bar1_pdb: VramAddress::new(0),
-        // A delay of the thread must not be taken for a timeout.
+        // Complete at the first poll, so that a delayed thread does not run into the timeout.
         trigger_polls: 0,
         ..Config::default()
     })
 }
 
 /// An address space with its tables in a [`Layout`].
-pub(crate) struct Rig {
-    pub(crate) gpu: Arc<SoftGpu>,
+pub(crate) struct Setup {
+    pub(crate) gpu: Arc<GpuModel>,
     vmm: Arc<Vmm>,
     vram: Arc<Vram>,
 }
 
-/// The first page of the range that is mapped, aligned to 1 GiB.
+/// First page of the mapped range, aligned to 1 GiB.
 pub(crate) const FIRST_PAGE: u64 = 4 * pages_of_gib();
 
-/// The first page of the memory.
+/// First page of the memory.
 pub(crate) const FIRST_FRAME: u64 = 16 * pages_of_gib();
 
-/// Pages that are mapped before, so that tables are there, counted from [`FIRST_PAGE`].
+/// Pages, relative to [`FIRST_PAGE`], that are mapped beforehand so that tables exist.
 pub(crate) const NEIGHBORS: [u64; 2] = [5, 2 * LARGE - 7];
 
-impl Rig {
+impl Setup {
     pub(crate) fn new<F: TestFormat>(layout: Layout) -> Result<Self> {
         let gpu = gpu::<F>()?;
         let hw = mmu_of::<F>(&gpu, PageSizes::COMMON)?;
         let vmm = Vmm::new(hw, layout.memory()?, all_pages::<F>()?)?;
 
-        // 2 GiB and some more. Nothing accesses it.
+        // Slightly more than 2 GiB. The memory is never accessed.
         let pages = (2 * GIB_IN_LARGE + 2) * LARGE;
         let start = VramAddress::new(FIRST_FRAME * PAGE_SIZE);
         let end = start.checked_add(pages * PAGE_SIZE)?;
@@ -141,7 +141,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Prepares a job for `pages`, counted from [`FIRST_PAGE`].
+    /// Prepares a job for `pages`, which are relative to [`FIRST_PAGE`].
     pub(crate) fn prepare(&self, operation: &Operation, pages: Range<u64>) -> Result<Job> {
         let pages = vfns(FIRST_PAGE + pages.start..FIRST_PAGE + pages.end)?;
 
@@ -155,14 +155,14 @@ impl Rig {
         }
     }
 
-    /// Runs a job, and returns its accesses in that stage.
+    /// Runs a job. Returns the accesses of that stage.
     pub(crate) fn run(&self, job: Job) -> Result<Counts> {
         let mut job = job;
         self.gpu.reset_counts();
         job.run()?;
         let counts = self.gpu.counts();
         job.free();
-        // Only the first stages access the hardware.
+        // Freeing the job does not access the hardware.
         ensure_eq!(self.gpu.counts(), counts);
         self.gpu.check_clean()?;
 
@@ -184,11 +184,11 @@ pub(crate) const fn pages_of_gib() -> u64 {
 /// An operation on pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// They are mapped to memory, from this page of it on.
+    /// Maps memory, starting with this page of it.
     Map(u64),
-    /// They become sparse.
+    /// Makes the pages sparse.
     MapSparse,
-    /// They are unmapped.
+    /// Unmaps the pages.
     Unmap,
 }
 
@@ -198,27 +198,27 @@ use Operation::{
     Unmap, //
 };
 
-/// An operation, and its maximum cost.
+/// An operation and its maximum cost.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Whether [`NEIGHBORS`] are mapped before.
+    /// Whether [`NEIGHBORS`] are mapped beforehand.
     pub(crate) populated: bool,
-    /// Operations done before.
+    /// Operation performed beforehand.
     pub(crate) before: Option<(Range<u64>, Operation)>,
     pub(crate) pages: Range<u64>,
     pub(crate) operation: Operation,
-    /// Number of tables that it accesses.
+    /// Number of tables that the operation accesses.
     pub(crate) tables: u64,
-    /// Maximum number of words that it writes.
+    /// Maximum number of words that the operation writes.
     pub(crate) words: u64,
-    /// Number of tables that are zeroed before it runs.
+    /// Number of tables that are zeroed before the operation runs.
     pub(crate) zeroed: u64,
 }
 
-/// Number of words of a table.
+/// Number of words in a table.
 const TABLE: u64 = 512;
 
-/// The start of the second GiB.
+/// First page of the second GiB.
 const SECOND: u64 = pages_of_gib();
 
 /// Returns the cases for a format with `levels` levels.
@@ -239,7 +239,7 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
 
     [
         case(
-            "map 512 pages of 4 KiB, tables are there",
+            "map 512 pages of 4 KiB, tables exist",
             100..612,
             Map(1),
             2,
@@ -247,10 +247,10 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
         ),
         Case {
             before: after(100..612, Map(1)),
-            ..case("unmap them, adjacent ones stay", 100..612, Unmap, 2, 512)
+            ..case("unmap them, not adjacent ones", 100..612, Unmap, 2, 512)
         },
         case(
-            "map 512 pages of 4 KiB, a new table",
+            "map 512 pages of 4 KiB, 1 new table",
             small.clone(),
             Map(1),
             2,
@@ -258,7 +258,7 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
         ),
         Case {
             before: after(small.clone(), Map(1)),
-            ..case("unmap them, and with them the table", small, Unmap, 1, 1)
+            ..case("unmap them, freeing the table", small, Unmap, 1, 1)
         },
         case(
             "map 4096 pages of 4 KiB, 8 new tables",
@@ -270,24 +270,12 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
         Case {
             populated: false,
             zeroed: levels - 1,
-            ..case(
-                "map 1 page, nothing is mapped",
-                0..1,
-                Map(0),
-                levels,
-                levels,
-            )
+            ..case("map 1 page, no tables exist", 0..1, Map(0), levels, levels)
         },
         Case {
             populated: false,
             before: after(0..1, Map(0)),
-            ..case(
-                "unmap it, and with it the tables",
-                0..1,
-                Unmap,
-                levels,
-                levels,
-            )
+            ..case("unmap it, freeing the tables", 0..1, Unmap, levels, levels)
         },
         Case {
             zeroed: 4,
@@ -312,7 +300,7 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
         Case {
             before: after(gib.clone(), Map(0)),
             ..case(
-                "map 1 GiB over it, tables are there",
+                "map other memory there, tables exist",
                 gib.clone(),
                 Map(LARGE),
                 2,
@@ -331,13 +319,7 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
         },
         Case {
             before: after(gib.clone(), Map(0)),
-            ..case(
-                "unmap 1 GiB, and with it the tables",
-                gib.clone(),
-                Unmap,
-                1,
-                2,
-            )
+            ..case("unmap 1 GiB, freeing the tables", gib.clone(), Unmap, 1, 2)
         },
         case("make 1 GiB sparse", gib.clone(), MapSparse, 1, 2),
         Case {
@@ -350,38 +332,38 @@ pub(crate) fn cases(levels: u64) -> [Case; 14] {
 impl Case {
     /// Measures the operation in a new address space.
     pub(crate) fn measure<F: TestFormat>(&self, layout: Layout) -> Result<Cost> {
-        let rig = self.rig::<F>(layout)?;
-        rig.gpu.reset_counts();
-        let job = rig.prepare(&self.operation, self.pages.clone())?;
-        let prepare = rig.gpu.counts();
-        let run = rig.run(job)?;
-        rig.end()?;
+        let setup = self.setup::<F>(layout)?;
+        setup.gpu.reset_counts();
+        let job = setup.prepare(&self.operation, self.pages.clone())?;
+        let prepare = setup.gpu.counts();
+        let run = setup.run(job)?;
+        setup.end()?;
 
         Ok(Cost { prepare, run })
     }
 
-    fn rig<F: TestFormat>(&self, layout: Layout) -> Result<Rig> {
-        let rig = Rig::new::<F>(layout)?;
+    fn setup<F: TestFormat>(&self, layout: Layout) -> Result<Setup> {
+        let setup = Setup::new::<F>(layout)?;
         if self.populated {
-            rig.populate()?;
+            setup.populate()?;
         }
         if let Some((pages, operation)) = &self.before {
-            rig.run(rig.prepare(operation, pages.clone())?)?;
+            setup.run(setup.prepare(operation, pages.clone())?)?;
         }
 
-        Ok(rig)
+        Ok(setup)
     }
 }
 
-/// Accesses to the hardware, by the stages of a job.
+/// Accesses to the hardware in each stage of a job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) prepare: Counts,
     pub(crate) run: Counts,
 }
 
-/// No case exceeds its maximum cost.
-pub(crate) fn costs_are_bounded<F: TestFormat>() -> Result {
+/// The cost of each case is within its bounds.
+pub(crate) fn mmio_counts_bounded<F: TestFormat>() -> Result {
     let levels = u64::try_from(F::LEVELS.len())?;
 
     for layout in [Layout::RootApart, Layout::Scattered] {
@@ -398,10 +380,10 @@ pub(crate) fn costs_are_bounded<F: TestFormat>() -> Result {
 
 fn check_run(case: &Case, counts: &Counts) -> Result {
     ensure!(counts.pramin_writes <= case.words);
-    // The last word is read back. Tables are not read.
+    // The last word is read back. The tables are not read.
     ensure_eq!(counts.pramin_reads, 1);
     ensure!(counts.window_writes <= case.tables + 1);
-    // The register that starts it is polled before and after.
+    // The register that starts the invalidation is polled before and after.
     ensure_eq!(counts.invalidates, 1);
     ensure_eq!(counts.other_writes, 2);
     ensure_eq!(counts.trigger_polls, 2);
@@ -410,7 +392,7 @@ fn check_run(case: &Case, counts: &Counts) -> Result {
         ensure!(counts.window_writes + counts.pramin_reads <= 3);
         ensure!(counts.total() <= case.words + 8);
     }
-    // A single page takes no more than this.
+    // An absolute limit for a single page.
     if case.pages.end - case.pages.start == 1 {
         ensure!(counts.total() <= 20);
     }
@@ -426,15 +408,15 @@ fn check_prepare(case: &Case, counts: &Counts) -> Result {
     Ok(())
 }
 
-/// A table of which all entries are written is written before it is linked, and not zeroed.
+/// A table whose entries are all written is written before it is linked, and is not zeroed.
 pub(crate) fn full_table_written_once<F: TestFormat>() -> Result {
-    let rig = Rig::new::<F>(Layout::RootApart)?;
-    rig.populate()?;
-    let job = rig.prepare(&Map(1), 4 * LARGE..5 * LARGE)?;
+    let setup = Setup::new::<F>(Layout::RootApart)?;
+    setup.populate()?;
+    let job = setup.prepare(&Map(1), 4 * LARGE..5 * LARGE)?;
 
-    rig.gpu.start_log(1024)?;
-    rig.run(job)?;
-    let log = rig.gpu.take_log();
+    setup.gpu.start_log(1024)?;
+    setup.run(job)?;
+    let log = setup.gpu.take_log();
     let mut writes = log.iter().filter_map(|logged| match logged {
         Logged::Write { address, value, .. } => Some((address.into_raw(), *value)),
         _ => None,
@@ -451,24 +433,24 @@ pub(crate) fn full_table_written_once<F: TestFormat>() -> Result {
     ensure!(!(first..first + PAGE_SIZE).contains(&entry));
     ensure_eq!(writes.next(), None);
 
-    rig.end()
+    setup.end()
 }
 
-/// Tables that have become empty are not zeroed again when they are used again.
-pub(crate) fn empty_table_not_zeroed_again<F: TestFormat>() -> Result {
-    // A page of 4 KiB, some next to each other, one of 64 KiB and one of 2 MiB.
+/// Tables that have become empty are not zeroed again when they are reused.
+pub(crate) fn empty_table_zeroed_once<F: TestFormat>() -> Result {
+    // A single 4 KiB page, several of them, a 64 KiB page, and a 2 MiB page.
     for (pages, skip) in [(0..1, 0), (3..19, 1), (16..32, 0), (0..LARGE, 0)] {
-        let rig = Rig::new::<F>(Layout::Scattered)?;
-        rig.run(rig.prepare(&Map(skip), pages.clone())?)?;
-        rig.run(rig.prepare(&Unmap, pages.clone())?)?;
+        let setup = Setup::new::<F>(Layout::Scattered)?;
+        setup.run(setup.prepare(&Map(skip), pages.clone())?)?;
+        setup.run(setup.prepare(&Unmap, pages.clone())?)?;
 
-        rig.gpu.reset_counts();
-        let job = rig.prepare(&Map(skip), pages.clone())?;
-        ensure_eq!(rig.gpu.counts().total(), 0);
+        setup.gpu.reset_counts();
+        let job = setup.prepare(&Map(skip), pages.clone())?;
+        ensure_eq!(setup.gpu.counts().total(), 0);
         let tables = u64::try_from(F::LEVELS.len())? + 1;
         let words = pages.end - pages.start + tables;
-        ensure!(rig.run(job)?.total() <= words + tables + 7);
-        rig.end()?;
+        ensure!(setup.run(job)?.total() <= words + tables + 7);
+        setup.end()?;
     }
 
     Ok(())
@@ -480,8 +462,8 @@ mod suite {
     use crate::mm::format::v2::MmuV2;
 
     #[test]
-    fn costs_are_bounded() -> Result {
-        super::costs_are_bounded::<MmuV2>()
+    fn mmio_counts_bounded() -> Result {
+        super::mmio_counts_bounded::<MmuV2>()
     }
 
     #[test]
@@ -490,7 +472,7 @@ mod suite {
     }
 
     #[test]
-    fn empty_table_not_zeroed_again() -> Result {
-        super::empty_table_not_zeroed_again::<MmuV2>()
+    fn empty_table_zeroed_once() -> Result {
+        super::empty_table_zeroed_once::<MmuV2>()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Finds all page tables that are reachable from a root, by reading VRAM.
+//! Enumerates the page tables that are reachable from a PDB by reading VRAM.
 
 use kernel::prelude::*;
 
@@ -16,27 +16,27 @@ use crate::{
                 Step,
                 Walker, //
             },
-            SoftGpu, //
+            GpuModel, //
         }, //
     },
     num::usize_as_u64, //
 };
 
-/// A table that can be reached.
+/// A page table that is reachable from the PDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
+pub(crate) struct ReachableTable {
     /// Address of the table.
     pub(crate) address: VramAddress,
-    /// Whether the table is a directory, and not a table of pages.
+    /// Whether the table is a directory rather than a table of PTEs.
     pub(crate) is_directory: bool,
-    /// Number of entries that are not just invalid.
-    pub(crate) live: usize,
-    /// Number of entries that are a page of 2 MiB, but also have a pointer to a table of small
-    /// pages, which the GPU ignores. Zero unless a job is replacing one with the other.
+    /// Number of entries that are not plain invalid.
+    pub(crate) nr_valid: usize,
+    /// Number of 2 MiB PTEs whose second word points to a table of small pages, which the GPU
+    /// ignores. Zero unless a job is replacing the PTE or the table.
     pub(crate) mixed: usize,
-    /// Number of 4 KiB pages below dual entries that are valid or sparse although the 64 KiB page
-    /// at the same address is, too. Zero unless a job is replacing one with the other: no published
-    /// header defines which of them the GPU uses.
+    /// Number of 4 KiB PTEs below dual PDEs that are valid or sparse while the 64 KiB PTE at the
+    /// same address is valid or sparse as well. Zero unless a job is replacing one with the other:
+    /// no published header defines which of the two the GPU uses.
     pub(crate) overlaps: usize,
 }
 
@@ -45,41 +45,41 @@ pub(crate) struct Reached {
 enum Table {
     /// A directory of this level, counted from the root.
     Directory(usize),
-    /// A table of pages of this size.
+    /// A table of PTEs for pages of this size.
     Pages(PageSize),
 }
 
-impl SoftGpu {
-    /// Returns all tables that can be reached from the root `pdb`, which comes first, by following
-    /// every entry of every table in VRAM.
+impl GpuModel {
+    /// Returns all tables that are reachable from `pdb`, starting with the root directory, by
+    /// following every entry of every table in VRAM.
     ///
     /// # Errors
     ///
-    /// - [`EIO`], with a message, if a table has words that were not written, or if its address is
-    ///   not in VRAM.
-    /// - [`EINVAL`], with a message, if a table has malformed entries.
+    /// - [`EIO`], after logging a message, if a table contains uninitialized words or is not in
+    ///   VRAM.
+    /// - [`EINVAL`], after logging a message, if a table contains malformed entries.
     /// - [`ENOMEM`] if allocating memory fails.
-    pub(crate) fn reach(&self, pdb: VramAddress) -> Result<KVec<Reached>> {
+    pub(crate) fn reachable_tables(&self, pdb: VramAddress) -> Result<KVec<ReachableTable>> {
         let mut found = KVec::new();
         let walker = self.state.lock().config.walker();
-        self.reach_table(walker, Table::Directory(0), pdb.into_raw(), &mut found)?;
+        self.visit_table(walker, Table::Directory(0), pdb.into_raw(), &mut found)?;
 
         Ok(found)
     }
 
-    fn reach_table(
+    fn visit_table(
         &self,
         walker: &dyn Walker,
         table: Table,
         address: u64,
-        found: &mut KVec<Reached>,
+        found: &mut KVec<ReachableTable>,
     ) -> Result {
         let number = found.len();
         found.push(
-            Reached {
+            ReachableTable {
                 address: VramAddress::new(address),
                 is_directory: matches!(table, Table::Directory(_)),
-                live: 0,
+                nr_valid: 0,
                 mixed: 0,
                 overlaps: 0,
             },
@@ -89,35 +89,36 @@ impl SoftGpu {
         let (count, width) = shape(walker, table).ok_or(EINVAL)?;
         let words = self.read_table(address, count * width)?;
         for entry in words.chunks(width) {
-            // Most of them are so.
+            // Most entries are zero.
             if entry.iter().all(|&word| word == 0) {
                 continue;
             }
             let step = decode(walker, table, entry).ok_or(EINVAL)?;
             let overlaps = self.overlaps(walker, step)?;
             if let Some(reached) = found.get_mut(number) {
-                reached.live += usize::from(step != Step::Absent);
+                reached.nr_valid += usize::from(step != Step::Invalid);
                 reached.mixed += usize::from(is_mixed(step, entry));
                 reached.overlaps += overlaps;
             }
-            self.follow(walker, table, step, found).inspect_err(|_| {
-                pr_err!("GPU model: table {:#x}: entry {:x?}\n", address, entry);
-            })?;
+            self.visit_children(walker, table, step, found)
+                .inspect_err(|_| {
+                    pr_err!("GPU model: table {:#x}: entry {:x?}\n", address, entry);
+                })?;
         }
 
         Ok(())
     }
 
-    /// Goes on with the tables that an entry of `table` points to.
-    fn follow(
+    /// Continues with the tables that an entry of `table` points to.
+    fn visit_children(
         &self,
         walker: &dyn Walker,
         table: Table,
         step: Step,
-        found: &mut KVec<Reached>,
+        found: &mut KVec<ReachableTable>,
     ) -> Result {
         let mut visit = |pointer: Option<Pointer>, table| match pointer.and_then(|to| to.vram) {
-            Some(address) => self.reach_table(walker, table, address, found),
+            Some(address) => self.visit_table(walker, table, address, found),
             None => Ok(()),
         };
 
@@ -129,12 +130,12 @@ impl SoftGpu {
                 visit(big, Table::Pages(PageSize::Size64K))?;
                 visit(small, Table::Pages(PageSize::Size4K))
             }
-            (Step::Invalid | Step::Table(_), _) => Err(EINVAL),
+            (Step::Malformed | Step::Table(_), _) => Err(EINVAL),
             _ => Ok(()),
         }
     }
 
-    /// Returns the number of 4 KiB pages below a dual entry that overlap a 64 KiB page.
+    /// Returns the number of 4 KiB PTEs below a dual PDE that overlap a 64 KiB PTE.
     fn overlaps(&self, walker: &dyn Walker, step: Step) -> Result<usize> {
         let Step::Dual { big, small } = step else {
             return Ok(0);
@@ -160,8 +161,8 @@ impl SoftGpu {
             .count())
     }
 
-    /// Reads the words of a table. They are decoded after the lock is released, because decoding
-    /// may allocate.
+    /// Reads the words of a table. The caller decodes them without holding the lock, because
+    /// decoding may allocate.
     fn read_table(&self, address: u64, count: usize) -> Result<KVec<u64>> {
         let mut words = KVec::with_capacity(count, GFP_KERNEL)?;
         let state = self.state.lock();
@@ -182,7 +183,7 @@ impl SoftGpu {
     }
 }
 
-/// Returns how many entries a table has, and how many words each.
+/// Returns the number of entries of a table, and the number of words per entry.
 fn shape(walker: &dyn Walker, table: Table) -> Option<(usize, usize)> {
     let levels = walker.directories();
 
@@ -207,7 +208,7 @@ fn decode(walker: &dyn Walker, table: Table, entry: &[u64]) -> Option<Step> {
     })
 }
 
-/// Returns whether an entry is a page whose second word is not zero.
+/// Returns whether an entry is a PTE whose second word is not zero.
 fn is_mixed(step: Step, entry: &[u64]) -> bool {
     matches!(step, Step::Page(_)) && entry.get(1).is_some_and(|&word| word != 0)
 }
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
     use crate::mm::model::Config;
 
-    /// Tables of MMU v2 for the first 2 MiB.
+    /// Tables of MMU v2 that translate the first 2 MiB.
     const PDB: u64 = 0x1_0000;
     const PD2: u64 = 0x1_1000;
     const PD1: u64 = 0x1_2000;
@@ -225,13 +226,13 @@ mod tests {
     const BIG: u64 = 0x1_4000;
     const SMALL: u64 = 0x1_5000;
 
-    fn set(gpu: &SoftGpu, address: u64, word: u64) {
+    fn set(gpu: &GpuModel, address: u64, word: u64) {
         gpu.vram_write64(VramAddress::new(address), word);
     }
 
-    fn count_overlaps(gpu: &SoftGpu) -> Result<usize> {
+    fn count_overlaps(gpu: &GpuModel) -> Result<usize> {
         let mut sum = 0;
-        for table in gpu.reach(VramAddress::new(PDB))? {
+        for table in gpu.reachable_tables(VramAddress::new(PDB))? {
             assert!(table.overlaps == 0 || table.address == VramAddress::new(PD0));
             sum += table.overlaps;
         }
@@ -240,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_of_big_and_small_pages() -> Result {
-        let gpu = SoftGpu::new(Config {
+    fn overlaps_big_and_small() -> Result {
+        let gpu = GpuModel::new(Config {
             poisoned: false,
             ..Config::default()
         })?;
@@ -251,7 +252,8 @@ mod tests {
         set(&gpu, PD0, 0x1402);
         set(&gpu, PD0 + 8, 0x1502);
 
-        // The first and the last 4 KiB page of the third 64 KiB, a sparse one, and those around.
+        // The first and the last 4 KiB page of the third 64 KiB page, a sparse one, and the
+        // adjacent ones.
         for (index, word) in [
             (31, 0x501),
             (32, 0x601),
@@ -263,13 +265,13 @@ mod tests {
         }
         assert_eq!(count_overlaps(&gpu)?, 0);
 
-        // A page, sparse, no small pages by both of its encodings, and invalid.
+        // A page, a sparse entry, both encodings of "no small pages", and an invalid entry.
         for (word, overlaps) in [(0x3001, 3), (0x8, 3), (0x20, 0), (0x28, 0), (0, 0)] {
             set(&gpu, BIG + 8 * 2, word);
             assert_eq!(count_overlaps(&gpu)?, overlaps);
         }
 
-        // Without a table of small pages, and with one in system memory.
+        // With no table of small pages, and with one in system memory.
         set(&gpu, BIG + 8 * 2, 0x3001);
         for word in [0, 0x1504] {
             set(&gpu, PD0 + 8, word);

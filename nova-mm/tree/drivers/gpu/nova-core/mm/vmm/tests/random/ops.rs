@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The steps.
+//! The random steps.
 
 use super::{
     check::{
         small,
         walk, //
     },
-    places::{
+    layout::{
         end_page,
         firmware_pages, //
     },
     *, //
 };
 
-/// A step that has not changed any mapping.
-const NOTHING: Range<u64> = 0..0;
+/// Result of a step that has not changed any mapping.
+const UNCHANGED: Range<u64> = 0..0;
 
-/// Maximum numbers of blocks of memory and of prepared jobs.
+/// Maximum number of memory blocks, and of prepared jobs.
 const BLOCKS: usize = 12;
 const JOBS: usize = 4;
 
-/// Maximum number of pages that are mapped by pages of less than 2 MiB.
-const MANY_SMALL: u64 = 8 * LARGE;
+/// Maximum number of pages in a mapping that uses page sizes below 2 MiB.
+const MAX_SMALL: u64 = 8 * LARGE;
 
-/// Maximum number of pages of a job of which each write is checked.
-const FEW: u64 = 80;
+/// Maximum number of pages of a job whose writes are traced.
+const MAX_TRACED: u64 = 80;
 
 const BIG: u64 = PageSize::Size64K.pages();
 const HUGE: u64 = PageSize::Size512M.pages();
 
-/// Kinds of pages that all formats have.
+/// Page kinds that all formats support.
 const KINDS: [PteKind; 3] = [PteKind::Pitch, PteKind::Generic, PteKind::Other(0x0d)];
 
-impl<F: TestFormat> World<F> {
-    /// Takes a step, and returns the pages that it may have changed.
+impl<F: TestFormat> RandomTest<F> {
+    /// Performs a step. Returns the pages that it may have changed.
     pub(super) fn step(&mut self) -> Result<Range<u64>> {
         if self.stale && self.random.once_in(3) {
             return self.retry();
@@ -43,16 +43,16 @@ impl<F: TestFormat> World<F> {
         match self.random.below(100) {
             0..9 => self.allocate(),
             9..14 => self.drop_block(),
-            14..20 if self.pending.len() < JOBS => self.prepare().map(|_| NOTHING),
+            14..20 if self.pending.len() < JOBS => self.prepare().map(|_| UNCHANGED),
             20..23 => self.cancel(),
             23..31 => match self.random.pick(&self.pending) {
                 Some(index) => self.run(index),
-                None => Ok(NOTHING),
+                None => Ok(UNCHANGED),
             },
-            31..33 => self.refuse(),
+            31..33 => self.prepare_invalid(),
             _ => match self.prepare()? {
                 true => self.run(self.pending.len() - 1),
-                false => Ok(NOTHING),
+                false => Ok(UNCHANGED),
             },
         }
     }
@@ -71,14 +71,14 @@ impl<F: TestFormat> World<F> {
         };
 
         match self.random.once_in(4) {
-            true => self.allocate_system(pages.min(3 * LARGE))?,
+            true => self.allocate_sysmem(pages.min(3 * LARGE))?,
             false => self.allocate_vram(pages)?,
         }
 
-        Ok(NOTHING)
+        Ok(UNCHANGED)
     }
 
-    /// Allocates VRAM. This may fail only if fewer pages are free.
+    /// Allocates VRAM. This may fail only if there are fewer free pages.
     fn allocate_vram(&mut self, pages: u64) -> Result {
         let size = pages * PAGE_SIZE;
         let min_page = match self.random.once_in(2) {
@@ -103,8 +103,8 @@ impl<F: TestFormat> World<F> {
         self.add_block(Arc::new(vram, GFP_KERNEL)?, Aperture::Vram, runs, None)
     }
 
-    /// Allocates system memory in runs of any lengths, which follow each other in no order.
-    fn allocate_system(&mut self, pages: u64) -> Result {
+    /// Allocates system memory in runs of random lengths and addresses.
+    fn allocate_sysmem(&mut self, pages: u64) -> Result {
         let (aperture, coherence) = match self.random.once_in(2) {
             true => (Aperture::SysCoherent, Coherence::Coherent),
             false => (Aperture::SysNonCoherent, Coherence::NonCoherent),
@@ -164,7 +164,7 @@ impl<F: TestFormat> World<F> {
             self.blocks[index].memory = None;
         }
 
-        Ok(NOTHING)
+        Ok(UNCHANGED)
     }
 
     /// Cancels a job.
@@ -173,14 +173,14 @@ impl<F: TestFormat> World<F> {
             self.pending.remove(index)?.job.free();
         }
 
-        Ok(NOTHING)
+        Ok(UNCHANGED)
     }
 
-    /// Prepares a job that has to be refused.
-    fn refuse(&mut self) -> Result<Range<u64>> {
+    /// Attempts to prepare jobs that must be rejected.
+    fn prepare_invalid(&mut self) -> Result<Range<u64>> {
         let end = self.end_page();
         let vmm = &self.fixture.vmm;
-        // An address space of the format may end where page numbers do.
+        // The end of the address space may be the end of all page numbers.
         if let Ok(pages) = vfns(end - 1..end + 1) {
             ensure_eq!(vmm.prepare_unmap(pages).err(), Some(EINVAL));
         }
@@ -200,12 +200,12 @@ impl<F: TestFormat> World<F> {
             }
         }
 
-        Ok(NOTHING)
+        Ok(UNCHANGED)
     }
 
-    /// Prepares a job, which is the last one then. Returns whether there is one.
+    /// Prepares a job and appends it to the list. Returns whether a job was prepared.
     fn prepare(&mut self) -> Result<bool> {
-        let Some(pages) = self.any_pages() else {
+        let Some(pages) = self.random_pages() else {
             return Ok(false);
         };
 
@@ -214,15 +214,15 @@ impl<F: TestFormat> World<F> {
             8..10 => self.prepare_sparse(pages),
             10..15 => {
                 let job = self.fixture.vmm.prepare_unmap(vfns(pages.clone())?);
-                self.prepared(job, Kind::Unmap, pages, KVec::new())
+                self.add_job(job, Kind::Unmap, pages, KVec::new())
             }
             _ => {
-                let access = self.any_access();
+                let access = self.random_access();
                 let job = self
                     .fixture
                     .vmm
                     .prepare_protect(vfns(pages.clone())?, access);
-                self.prepared(job, Kind::Protect(access), pages, KVec::new())
+                self.add_job(job, Kind::Protect(access), pages, KVec::new())
             }
         }
     }
@@ -242,11 +242,11 @@ impl<F: TestFormat> World<F> {
             GFP_KERNEL,
         )?;
 
-        self.prepared(job, Kind::Map, pages, extents)
+        self.add_job(job, Kind::Map, pages, extents)
     }
 
     fn prepare_map(&mut self, pages: Range<u64>) -> Result<bool> {
-        let attributes = self.any_attributes();
+        let attributes = self.random_attributes();
         let Some(index) = self.random.pick(&self.blocks) else {
             return self.allocate().map(|_| false);
         };
@@ -255,7 +255,7 @@ impl<F: TestFormat> World<F> {
             return Ok(false);
         };
 
-        // Where memory is aligned to a size of pages, the remainders agree.
+        // Often choose an offset with the alignment of `pages`, so that larger pages can be used.
         let skip = match self.random.below(5) {
             0 => self.random.below(block.pages),
             1 => pages.start % BIG + self.random.below(block.pages / BIG) * BIG,
@@ -265,7 +265,7 @@ impl<F: TestFormat> World<F> {
         let skip = if skip < block.pages { skip } else { 0 };
         let mut end = pages.end.min(pages.start + (block.pages - skip));
         if skip % LARGE != pages.start % LARGE || block.aperture != Aperture::Vram {
-            end = end.min(pages.start + MANY_SMALL);
+            end = end.min(pages.start + MAX_SMALL);
         }
         let pages = pages.start..end;
 
@@ -273,11 +273,11 @@ impl<F: TestFormat> World<F> {
         let backing = Backing::new(memory, skip, attributes);
         let job = self.fixture.vmm.prepare_map(vfns(pages.clone())?, backing);
 
-        self.prepared(job, Kind::Map, pages, extents)
+        self.add_job(job, Kind::Map, pages, extents)
     }
 
-    /// Adds a job, which may be refused only if there are not enough tables.
-    fn prepared(
+    /// Appends a job. Its preparation may fail only for lack of page tables.
+    fn add_job(
         &mut self,
         job: Result<Job>,
         kind: Kind,
@@ -285,13 +285,13 @@ impl<F: TestFormat> World<F> {
         extents: KVec<Extent>,
     ) -> Result<bool> {
         let levels = u64::try_from(F::LEVELS.len())?;
-        // Two tables of pages for each entry of the last directory.
+        // Two tables of PTEs for each entry of the last directory.
         let enough = 2 * ((pages.end - pages.start) / LARGE + 2) + 2 * levels;
 
         match job {
             Ok(job) => {
                 self.pending.push(
-                    Pending {
+                    PendingJob {
                         job,
                         kind,
                         pages,
@@ -309,20 +309,20 @@ impl<F: TestFormat> World<F> {
         }
     }
 
-    /// Runs a job. Now and then, the GPU does not complete the invalidation.
+    /// Runs a job. In some cases, the GPU does not complete the invalidation.
     fn run(&mut self, index: usize) -> Result<Range<u64>> {
         let mut pending = self.pending.remove(index)?;
         let pages = pending.pages.clone();
         if self.stale {
-            return self.run_in_vain(pending).map(|()| NOTHING);
+            return self.run_while_stale(pending).map(|()| UNCHANGED);
         }
-        // The TLB caches some of the pages that will change.
+        // Make the TLB cache some of the pages that will change.
         for _ in 0..8 {
             let page = self.random.within(pages.clone());
-            self.look(page)?;
+            self.check_translation(page)?;
         }
-        if pages.end - pages.start <= FEW && self.random.once_in(8) {
-            self.run_observed(pending)?;
+        if pages.end - pages.start <= MAX_TRACED && self.random.once_in(8) {
+            self.run_traced(pending)?;
             return Ok(pages);
         }
 
@@ -330,7 +330,7 @@ impl<F: TestFormat> World<F> {
         if hangs {
             self.before = self.oracle.copy()?;
             self.replaced = match pending.kind {
-                Kind::Protect(_) => NOTHING,
+                Kind::Protect(_) => UNCHANGED,
                 Kind::Map | Kind::Unmap => pages.clone(),
             };
             self.fixture.gpu.hang_invalidate(0);
@@ -358,8 +358,8 @@ impl<F: TestFormat> World<F> {
         Ok(pages)
     }
 
-    /// Runs a job while jobs fail. It can run later.
-    fn run_in_vain(&mut self, pending: Pending) -> Result {
+    /// Runs a job that fails because the TLB is stale. The job can be run later.
+    fn run_while_stale(&mut self, pending: PendingJob) -> Result {
         let mut pending = pending;
         self.fixture.gpu.reset_counts();
         let result = self.run_job(&mut pending.job);
@@ -371,18 +371,18 @@ impl<F: TestFormat> World<F> {
         Ok(())
     }
 
-    /// Runs a job, and checks each state of the page tables that the GPU can see meanwhile.
+    /// Runs a job, and checks each state of the page tables that the GPU can see.
     ///
-    /// A page that is mapped before and after is mapped at all times. Only one that is sparse
-    /// before or after may be invalid in between.
-    fn run_observed(&mut self, pending: Pending) -> Result {
+    /// A page that is mapped before and after the job is mapped at all times. A page may be
+    /// temporarily invalid only if it is sparse before or after the job.
+    fn run_traced(&mut self, pending: PendingJob) -> Result {
         let before = self.oracle.copy()?;
         self.apply(&pending)?;
-        let Pending { job, pages, .. } = pending;
+        let PendingJob { job, pages, .. } = pending;
         let around = pages.start.saturating_sub(BIG)..(pages.end + BIG).min(self.end_page());
         let (fixture, after) = (&self.fixture, &self.oracle);
 
-        let (job, _) = fixture.observe(job, &mut |gpu| {
+        let (job, _) = fixture.trace(job, &mut |gpu| {
             for page in around.clone() {
                 if self.is_firmware(page) {
                     continue;
@@ -420,27 +420,27 @@ impl<F: TestFormat> World<F> {
         result
     }
 
-    /// Retries the invalidation that has failed.
+    /// Retries the failed invalidation.
     fn retry(&mut self) -> Result<Range<u64>> {
         if self.hung && self.random.once_in(3) {
             ensure_eq!(self.fixture.vmm.retry_invalidate(), Err(ETIMEDOUT));
-            return Ok(NOTHING);
+            return Ok(UNCHANGED);
         }
         self.fixture.gpu.recover();
         self.hung = false;
         if self.random.once_in(3) {
-            // Jobs go on failing until it is retried.
-            return Ok(NOTHING);
+            // Jobs keep failing until the invalidation is retried.
+            return Ok(UNCHANGED);
         }
         self.fixture.vmm.retry_invalidate()?;
         self.stale = false;
         self.deferred.clear();
 
-        Ok(NOTHING)
+        Ok(UNCHANGED)
     }
 
     /// Applies a job to the oracle.
-    fn apply(&mut self, pending: &Pending) -> Result {
+    fn apply(&mut self, pending: &PendingJob) -> Result {
         let pages = &pending.pages;
         if let Kind::Protect(access) = pending.kind {
             return self.oracle.protect(pages, access);
@@ -454,28 +454,28 @@ impl<F: TestFormat> World<F> {
         self.oracle.replace(pages, &pending.extents)
     }
 
-    fn any_access(&mut self) -> Access {
+    fn random_access(&mut self) -> Access {
         match self.random.once_in(3) {
             true => Access::ReadOnly,
             false => Access::ReadWrite,
         }
     }
 
-    fn any_attributes(&mut self) -> PageAttributes {
+    fn random_attributes(&mut self) -> PageAttributes {
         PageAttributes {
             kind: match self.random.once_in(4) {
                 true => KINDS[self.random.pick(&KINDS).unwrap_or(0)],
                 false => PteKind::Pitch,
             },
-            access: self.any_access(),
+            access: self.random_access(),
             volatile: self.random.once_in(6),
             privileged: self.random.once_in(6),
         }
     }
 
-    /// Returns pages that the firmware does not use, if they are found at once: a part of a window,
-    /// or some that overlap with a mapping.
-    fn any_pages(&mut self) -> Option<Range<u64>> {
+    /// Returns pages that do not belong to the firmware, or [`None`] if the attempt to find some
+    /// fails: part of a window, or pages that overlap a mapping.
+    fn random_pages(&mut self) -> Option<Range<u64>> {
         let index = self.random.pick(self.oracle.extents());
         let pages = match index.filter(|_| self.random.once_in(2)) {
             Some(index) => {
@@ -494,7 +494,7 @@ impl<F: TestFormat> World<F> {
         self.without_firmware(pages)
     }
 
-    /// Removes the pages that the firmware uses, and all that follow.
+    /// Removes the firmware's pages, and all pages that follow them.
     fn without_firmware(&self, pages: Range<u64>) -> Option<Range<u64>> {
         let mut pages = pages;
         for used in firmware_pages(self.of_bar) {
@@ -508,7 +508,7 @@ impl<F: TestFormat> World<F> {
         (!pages.is_empty()).then_some(pages)
     }
 
-    /// Returns a part of a range of pages. Its ends are often ends of large pages.
+    /// Returns part of a range of pages. Its ends are often aligned to large pages.
     fn range_in(&mut self, all: &Range<u64>) -> Range<u64> {
         let count = all.end - all.start;
         let has_huge = self.sizes.contains(&PageSize::Size512M);
@@ -538,7 +538,7 @@ impl<F: TestFormat> World<F> {
         if self.random.once_in(4) {
             end = end.next_multiple_of(align).min(all.end);
         }
-        // All except one page.
+        // Leave out one page.
         if end - start > 2 && self.random.once_in(8) {
             match self.random.once_in(2) {
                 true => start += 1,
@@ -549,19 +549,19 @@ impl<F: TestFormat> World<F> {
         start..end
     }
 
-    /// Returns the number of the last page that can be mapped, plus one.
+    /// Returns the end of the pages that can be mapped.
     pub(super) fn end_page(&self) -> u64 {
         end_page::<F>(self.of_bar)
     }
 
-    /// Returns whether a page is mapped by the firmware.
+    /// Returns whether the firmware has mapped a page.
     pub(super) fn is_firmware(&self, page: u64) -> bool {
         firmware_pages(self.of_bar)
             .iter()
             .any(|pages| pages.contains(&page))
     }
 
-    /// Tears the address space down and drops everything. All memory has to be free then.
+    /// Tears down the address space and drops all objects. All memory must be free afterwards.
     pub(super) fn end(mut self) -> Result {
         if self.hung {
             ensure_eq!(self.fixture.teardown(), Err(ETIMEDOUT));
@@ -580,7 +580,7 @@ impl<F: TestFormat> World<F> {
         for block in &mut self.blocks {
             block.memory = None;
         }
-        self.check(&NOTHING)?;
+        self.check(&UNCHANGED)?;
         ensure_eq!(self.fixture.data.avail(), self.data_size);
         ensure!(self.blocks.is_empty());
 
@@ -592,8 +592,7 @@ impl<F: TestFormat> World<F> {
     }
 }
 
-/// Returns the mappings of a job that maps a block of memory, starting at its page `skip`, at
-/// `pages`.
+/// Returns the mappings of a job that maps `block`, starting at its page `skip`, at `pages`.
 fn extents(
     block: &Block,
     skip: u64,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The places where steps map memory, and the mappings of the firmware there.
+//! Ranges in which the steps map memory, and the firmware's mappings there.
 
 use super::*;
 
@@ -16,16 +16,16 @@ use crate::mm::{
     }, //
 };
 
-/// Pages that the firmware has mapped in its BAR: one large page, and a table of small ones.
+/// Pages that the firmware has mapped in its BAR: a large page, and a table of small pages.
 const FIRMWARE_PAGES: [Range<u64>; 2] = [LARGE..2 * LARGE, 17 * LARGE..18 * LARGE];
 
-/// The page of VRAM that all of them are mapped to, or at.
+/// Page of VRAM that the firmware has mapped at these pages.
 const FIRMWARE_FRAME: u64 = 8 * LARGE;
 
-/// The index in [`windows`] of the place that contains pages of 512 MiB.
+/// Index in [`windows`] of the range that contains 512 MiB pages.
 pub(super) const HUGE_WINDOW: usize = 5;
 
-/// Returns a chip with the format that has pages of 512 MiB.
+/// Returns a chip generation with this format and 512 MiB pages.
 pub(super) fn with_huge_pages<F: TestFormat>() -> Generation {
     match F::GENERATION {
         Generation::Turing => Generation::Ampere,
@@ -33,7 +33,7 @@ pub(super) fn with_huge_pages<F: TestFormat>() -> Generation {
     }
 }
 
-/// Returns the number of the last page that can be mapped, plus one.
+/// Returns the end of the pages that can be mapped.
 pub(super) fn end_page<F: TestFormat>(of_bar: bool) -> u64 {
     match of_bar {
         true => BAR_PAGES,
@@ -41,8 +41,8 @@ pub(super) fn end_page<F: TestFormat>(of_bar: bool) -> u64 {
     }
 }
 
-/// Returns where something may be mapped: around the places where an entry of each level ends, at
-/// both ends of the address space, and in 1.5 GiB that have room for much.
+/// Returns the ranges in which memory is mapped: around the addresses at which an entry of each
+/// level ends, at both ends of the address space, and a range of 1.5 GiB for large mappings.
 pub(super) fn windows<F: TestFormat>(of_bar: bool) -> [Range<u64>; 6] {
     let end = end_page::<F>(of_bar);
     let around = |page: u64| page - 2 * LARGE..page + 2 * LARGE;
@@ -76,9 +76,9 @@ pub(super) fn firmware_pages(of_bar: bool) -> &'static [Range<u64>] {
     }
 }
 
-/// Makes directories of the firmware for the first addresses of a BAR, all but the last of which
-/// have one entry; returns where the last one is, which is empty.
-pub(crate) fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Result<VramAddress> {
+/// Creates directories of the firmware for the first addresses of a BAR. Returns the address of the
+/// last directory, which is empty. Each of the others has one entry.
+pub(crate) fn directories<F: TestFormat>(gpu: &GpuModel, root: VramAddress) -> Result<VramAddress> {
     let mut table = root;
 
     for depth in 0..F::LEVELS.len() - 2 {
@@ -91,7 +91,7 @@ pub(crate) fn directories<F: TestFormat>(gpu: &SoftGpu, root: VramAddress) -> Re
     Ok(table)
 }
 
-/// Makes the address space of a BAR in which the firmware has mapped something.
+/// Creates the address space of a BAR with mappings of the firmware.
 pub(crate) fn fixture_of_bar<F: TestFormat>() -> Result<Fixture<F>> {
     Fixture::of_bar(|gpu, root| {
         let directory = directories::<F>(gpu, root)?;
@@ -124,7 +124,7 @@ pub(crate) fn fixture_of_bar<F: TestFormat>() -> Result<Fixture<F>> {
 /// Checks that the mappings of the firmware are unchanged.
 pub(crate) fn check_firmware<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     let frame = |page| -> Result<Option<u64>> {
-        Ok(fixture.look(page)?.map(|found| found.address / PAGE_SIZE))
+        Ok(fixture.lookup(page)?.map(|found| found.address / PAGE_SIZE))
     };
     let [large, small] = FIRMWARE_PAGES;
 
@@ -135,14 +135,14 @@ pub(crate) fn check_firmware<F: TestFormat>(fixture: &Fixture<F>) -> Result {
     Ok(())
 }
 
-/// Returns where a table of the firmware is.
+/// Returns the address of a table of the firmware.
 fn firmware_table(number: usize) -> Result<VramAddress> {
     Ok(VramAddress::new(
         FIRMWARE.start + u64::try_from(number)? * PAGE_SIZE,
     ))
 }
 
-fn zero(gpu: &SoftGpu, table: VramAddress) -> Result {
+fn zero(gpu: &GpuModel, table: VramAddress) -> Result {
     for offset in (0..PAGE_SIZE).step_by(8) {
         gpu.vram_write64(table.checked_add(offset)?, 0);
     }

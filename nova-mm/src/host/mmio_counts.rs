@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The costs of operations, compared with a walk for each page.
+//! Hardware accesses of operations, compared with page tables that are walked for each page.
 
 use super::reference::Reference;
 use crate::mm::{
     format::{v2::MmuV2, v3::MmuV3},
     vmm::tests::{
-        figures::{cases, Layout},
         fixture::TestFormat,
+        mmio_counts::{cases, Layout},
     },
 };
 use kernel::error::Result;
 
-/// Measures and prints all.
+/// Measures all cases and prints the tables.
 pub fn print() {
     println!("Accesses to the hardware, counted by the GPU model.");
     println!();
-    println!("zeroed: words of tables that are zeroed before the job runs; words: written to page");
-    println!("tables by the job; reads: of VRAM, including the last word read back; moves: of the");
-    println!("PRAMIN window, with the root apart from the other tables (in brackets: with each");
-    println!("table in a MiB of its own); total: these and the invalidation, without zeroing.");
     println!(
-        "walk: all accesses if each page of 4 KiB is walked to from the root, once to prepare"
+        "zeroed: words of tables zeroed before the job runs. words: words that the job writes"
     );
-    println!("and once to write; walk+: the same if each access is followed by a read. ratio: of");
-    println!("walk to all accesses of this series.");
+    println!("to page tables. reads: reads of VRAM, including the last word. moves: moves of the");
+    println!("PRAMIN window if the root is separate from the other tables (in brackets: if each");
+    println!("table is in a different MiB). total: these and the invalidation, without zeroing.");
+    println!("walk: all accesses if each page of 4 KiB takes a walk from the root to prepare and");
+    println!("another to write. walk+: the same if each access is followed by a read. ratio: walk");
+    println!("divided by all accesses of this series.");
     table::<MmuV2>("version 2").expect("the GPU model works");
     table::<MmuV3>("version 3").expect("the GPU model works");
 }

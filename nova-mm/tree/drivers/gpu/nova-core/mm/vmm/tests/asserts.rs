@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Properties that an address space has at any time.
+//! Checks of properties that an address space has at any time.
 
 use core::ops::Range;
 
@@ -41,7 +41,7 @@ const ACCESSES: [ModelAccess; 4] = [
     ModelAccess::WRITE,
 ];
 
-/// Returns the result of an access to a page whose translation is `walked`.
+/// Returns the result of an access to a page if the page tables translate it to `walked`.
 fn permitted(
     walked: Result<Translation, Fault>,
     access: ModelAccess,
@@ -56,7 +56,8 @@ fn permitted(
 impl<F: TestFormat> Fixture<F> {
     /// Translates a page by the page tables.
     ///
-    /// Fails unless each client that uses the address space finds the same, with all that its TLB
+    /// Fails unless reads and writes of each client of the address space get the same result, using
+    /// the present contents of the TLB.
     /// holds, for reads and for writes.
     pub(crate) fn translate(&self, page: u64) -> Result<Result<Translation, Fault>> {
         let address = Vfn::new(page)?.address();
@@ -72,8 +73,9 @@ impl<F: TestFormat> Fixture<F> {
         Ok(walked)
     }
 
-    /// Does the same where no page is sparse, and returns the page if one is mapped.
-    pub(crate) fn look(&self, page: u64) -> Result<Option<Translation>> {
+    /// Translates a page of an address space without sparse pages. Returns [`None`] if the page is
+    /// not mapped.
+    pub(crate) fn lookup(&self, page: u64) -> Result<Option<Translation>> {
         match self.translate(page)? {
             Ok(translation) => Ok(Some(translation)),
             Err(fault) => {
@@ -83,8 +85,8 @@ impl<F: TestFormat> Fixture<F> {
         }
     }
 
-    /// Fails unless memory, from its page `skip` on, is mapped at `pages`, counted from the start
-    /// of `va`.
+    /// Fails unless `vram`, starting at its page `skip`, is mapped at `pages`, which are relative
+    /// to the start of `va`.
     pub(crate) fn expect_mapped(
         &self,
         va: &Area,
@@ -99,7 +101,7 @@ impl<F: TestFormat> Fixture<F> {
         let mut memory = memory.skip(usize::try_from(skip)?);
 
         for page in within_raw(va, &pages) {
-            let found = self.look(page)?.ok_or(EINVAL).inspect_err(|_| {
+            let found = self.lookup(page)?.ok_or(EINVAL).inspect_err(|_| {
                 pr_err!("page {:#x} is not mapped\n", page);
             })?;
             ensure_eq!(found.aperture, Aperture::Vram);
@@ -112,20 +114,20 @@ impl<F: TestFormat> Fixture<F> {
         Ok(())
     }
 
-    /// Fails unless nothing is mapped at `pages`, counted from the start of `va`.
+    /// Fails unless `pages`, which are relative to the start of `va`, are unmapped.
     pub(crate) fn expect_unmapped(&self, va: &Area, pages: Range<u64>) -> Result {
         for page in within_raw(va, &pages) {
-            ensure_eq!(self.look(page)?, None);
+            ensure_eq!(self.lookup(page)?, None);
         }
 
         Ok(())
     }
 
-    /// Returns the linked tables that the address space owns, in the order of their addresses.
+    /// Returns the linked tables that the address space owns, in ascending order.
     pub(crate) fn owned(&self) -> Result<KVec<VramAddress>> {
         let mut count = 0;
         self.vmm.for_each_table(&mut |_| count += 1);
-        // Nothing is allocated under the table lock.
+        // Allocate before taking the table lock.
         let mut owned = KVec::with_capacity(count, GFP_KERNEL)?;
         self.vmm.for_each_table(&mut |address| {
             let _ = owned.push_within_capacity(address);
@@ -136,24 +138,24 @@ impl<F: TestFormat> Fixture<F> {
         Ok(owned)
     }
 
-    /// Fails unless the page tables are in order:
+    /// Fails unless the page tables are consistent:
     ///
-    /// - exactly the tables of the address space and of the firmware can be reached from the root;
-    /// - each can be reached once, and none except the root is empty;
-    /// - the GPU model has recorded no violation.
+    /// - exactly the tables of the address space and of the firmware are reachable from the PDB;
+    /// - each table is reachable only once, and none except the root is empty;
+    /// - the GPU model has not recorded a violation.
     ///
-    /// Tables that were unlinked since the last check are
-    /// [retired](crate::mm::model::SoftGpu::retire), unless the TLB could not be invalidated.
+    /// [Retires](crate::mm::model::GpuModel::retire) tables that were unlinked since the last
+    /// check, unless frees are deferred because the TLB could not be invalidated.
     pub(crate) fn check(&mut self) -> Result {
         let owned = self.owned()?;
         let mut reached = KVec::new();
-        for table in self.gpu.reach(self.pdb())? {
+        for table in self.gpu.reachable_tables(self.pdb())? {
             ensure_eq!(table.mixed, 0);
             ensure_eq!(table.overlaps, 0);
             if FIRMWARE.contains(&table.address.into_raw()) {
                 continue;
             }
-            ensure!(table.live > 0 || table.address == self.pdb());
+            ensure!(table.nr_valid > 0 || table.address == self.pdb());
             reached.push(table.address, GFP_KERNEL)?;
         }
         reached.sort_unstable();

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arrays that need no large contiguous allocation.
+
+use kernel::prelude::*;
+
+/// Number of words in a chunk: a 4 KiB page.
+const CHUNK: usize = 512;
+
+/// An array of words that is allocated in chunks.
+pub(super) struct ChunkedArray {
+    chunks: KVec<KVec<u64>>,
+    len: usize,
+}
+
+impl ChunkedArray {
+    /// Creates an array of at least `len` words, all with the value `word`.
+    pub(super) fn new(word: u64, len: usize) -> Result<Self> {
+        let count = len.div_ceil(CHUNK);
+        let mut chunks = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            chunks.push(KVec::from_elem(word, CHUNK, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+
+        Ok(Self { chunks, len })
+    }
+
+    /// Returns the requested number of words.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns a reference to a word.
+    pub(super) fn get(&self, index: usize) -> Option<&u64> {
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    /// Returns a mutable reference to a word.
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut u64> {
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+}
