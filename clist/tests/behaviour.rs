@@ -10,7 +10,7 @@ mod driver;
 
 use clist::{
     clist_create,
-    interop::list::{CListCursor, CListDrain, CListHead, CListIter},
+    interop::list::{CList, CListHead, CListIter},
 };
 use driver::{head_of, Item, List, OFFSET};
 use kernel::{bindings, host, prelude::*};
@@ -20,8 +20,9 @@ use std::{iter::FusedIterator, ptr::NonNull};
 /// Adds new items to the end of the list.
 fn push(mut list: Pin<&mut List>, values: impl IntoIterator<Item = usize>) {
     for value in values {
+        let item = Item::new(value);
         // SAFETY: The item is new, and used through this list only.
-        unsafe { list.as_mut().push_back(Item::new(value)) };
+        unsafe { bindings::list_add_tail(item.as_ref().link(), list.as_mut().as_raw()) };
     }
 }
 
@@ -54,76 +55,13 @@ fn free(item: NonNull<Item>) -> usize {
     }
 }
 
+/// Removes and frees all items.
 fn clear(list: Pin<&mut List>) {
-    for item in list.drain() {
+    while let Some(item) = list.iter().next().map(NonNull::from) {
+        // SAFETY: The item is on the list.
+        unsafe { bindings::host_list_del_init(item.as_ref().link()) };
         free(item);
     }
-}
-
-#[test]
-fn items_may_be_freed_in_any_order() {
-    stack_pin_init!(let list = List::new());
-    push(list.as_mut(), 0..9);
-    let mut items: Vec<_> = list.as_mut().drain().collect();
-    for at in [4, 0, 6, 3, 1, 1, 2, 0, 0] {
-        free(items.remove(at));
-        // The others are not touched by it.
-        for item in &items {
-            // SAFETY: It is off its list, and not freed.
-            let item = unsafe { item.as_ref() };
-            assert!(item.value() < 9);
-            // SAFETY: As above.
-            assert!(!unsafe { CListHead::from_raw(item.link()) }.is_linked());
-        }
-    }
-    assert!(list.is_empty());
-}
-
-#[test]
-fn a_drain_does_not_return_to_an_item() {
-    stack_pin_init!(let list = List::new());
-    push(list.as_mut(), 0..6);
-    let mut drain = list.as_mut().drain();
-    let mut order = Vec::new();
-    while let (Some(front), Some(back)) = (drain.next(), drain.next_back()) {
-        order.extend([free(front), free(back)]);
-    }
-    assert_eq!(order, [0, 5, 1, 4, 2, 3]);
-    assert!(drain.next().is_none() && drain.next_back().is_none());
-}
-
-#[test]
-fn a_cursor_does_not_return_to_an_item() {
-    stack_pin_init!(let list = List::new());
-    push(list.as_mut(), 0..10);
-    let mut cursor = list.as_mut().cursor_front();
-    // Every item but those that 3 divides, each freed before the cursor goes on.
-    while let Some(value) = cursor.peek().map(Item::value) {
-        if value % 3 == 0 {
-            cursor.move_next();
-        } else {
-            assert_eq!(cursor.remove().map(free), Some(value));
-        }
-    }
-    assert_eq!(values(&list), [0, 3, 6, 9]);
-
-    // The same from the other end: a removal there goes to the next item, which is the end at first.
-    let mut cursor = list.as_mut().cursor_back();
-    while cursor.remove().map(free).is_some() {
-        cursor.move_prev();
-    }
-    assert!(list.is_empty());
-}
-
-#[test]
-fn a_drain_that_is_given_up_leaves_the_rest() {
-    stack_pin_init!(let list = List::new());
-    push(list.as_mut(), 0..5);
-    assert_eq!(list.as_mut().drain().next().map(free), Some(0));
-    assert_eq!(list.as_mut().drain().next_back().map(free), Some(4));
-    let _ = list.as_mut().drain();
-    assert_eq!(values(&list), [1, 2, 3]);
-    clear(list);
 }
 
 #[test]
@@ -136,19 +74,14 @@ fn an_iterator_reads_the_links_before_it_hands_out_an_item() {
     let view = unsafe { clist_create!(head, Item, bindings::host_item, link) };
     let mut iter = view.iter();
     let mut found = Vec::new();
-    for n in 0..5 {
-        let item = if n % 2 == 0 {
-            iter.next()
-        } else {
-            iter.next_back()
-        };
-        let item = NonNull::from(item.expect("an item"));
+    for _ in 0..5 {
+        let item = NonNull::from(iter.next().expect("an item"));
         // SAFETY: The item is on the list. Its links are poison afterwards, and its memory is gone.
         unsafe { bindings::host_list_del(item.as_ref().link()) };
         found.push(free(item));
     }
-    assert_eq!(found, [0, 5, 1, 4, 2]);
-    assert_eq!(iter.next().map(Item::value), Some(3));
+    assert_eq!(found, [0, 1, 2, 3, 4]);
+    assert_eq!(iter.next().map(Item::value), Some(5));
     clear(list);
 }
 
@@ -179,7 +112,7 @@ fn a_dropped_list_leaves_its_items_linked_to_each_other() {
 fn a_dropped_list_of_one_leaves_the_item_unlinked() {
     let mut list = KBox::pin_init(List::new(), GFP_KERNEL).unwrap();
     push(list.as_mut(), [7]);
-    let item = NonNull::from(list.first().unwrap());
+    let item = NonNull::from(list.iter().next().unwrap());
     drop(list);
     // SAFETY: The item is valid and linked to itself.
     assert!(!unsafe { CListHead::from_raw(item.as_ref().link()) }.is_linked());
@@ -237,13 +170,13 @@ fn is_linked_looks_at_next_only() {
 }
 
 #[test]
-fn splice_keeps_order_and_empties_the_other() {
+fn push_all_back_keeps_order_and_empties_the_other() {
     for (to, from) in [(0, 0), (0, 1), (1, 0), (0, 3), (3, 0), (1, 1), (3, 2)] {
         stack_pin_init!(let first = List::new());
         stack_pin_init!(let second = List::new());
         push(first.as_mut(), 0..to);
         push(second.as_mut(), to..to + from);
-        first.as_mut().splice_back(second.as_mut());
+        first.as_mut().push_all_back(second.as_mut());
         assert_eq!(values(&first), (0..to + from).collect::<Vec<_>>());
         assert_eq!(values(&second), []);
 
@@ -258,48 +191,13 @@ fn splice_keeps_order_and_empties_the_other() {
 }
 
 #[test]
-fn the_end_is_between_last_and_first() {
-    stack_pin_init!(let list = List::new());
-    let mut cursor = list.as_mut().cursor_front();
-    // On an empty list there is nothing but the end.
-    for _ in 0..2 {
-        assert!(cursor.peek().is_none() && cursor.remove().is_none());
-        cursor.move_next();
-        assert!(cursor.peek().is_none());
-        cursor.move_prev();
-    }
-
-    push(list.as_mut(), 0..2);
-    let mut cursor = list.as_mut().cursor_back();
-    let at = |cursor: &CListCursor<'_, Item, OFFSET>| cursor.peek().map(Item::value);
-    assert_eq!(at(&cursor), Some(1));
-    cursor.move_next();
-    assert_eq!(at(&cursor), None);
-    // A removal at the end removes nothing, and moves nothing.
-    assert!(cursor.remove().is_none());
-    assert_eq!(at(&cursor), None);
-    cursor.move_next();
-    assert_eq!(at(&cursor), Some(0));
-    cursor.move_prev();
-    assert_eq!(at(&cursor), None);
-    cursor.move_prev();
-    assert_eq!(at(&cursor), Some(1));
-    clear(list);
-}
-
-#[test]
 fn the_types_are_what_they_are_said_to_be() {
     fn thread_safe<T: Send + Sync>() {}
-    fn from_both_ends<T: DoubleEndedIterator>() {}
     fn fused<T: FusedIterator>() {}
-    fn copies<T: Clone>() {}
 
     thread_safe::<CListHead>();
-    thread_safe::<CListIter<'_, usize, 0>>();
+    thread_safe::<CList<usize, 0>>();
     fused::<CListIter<'_, Item, OFFSET>>();
-    from_both_ends::<CListIter<'_, Item, OFFSET>>();
-    from_both_ends::<CListDrain<'_, Item, OFFSET>>();
-    copies::<CListIter<'_, Item, OFFSET>>();
     assert_eq!(size_of::<List>(), size_of::<bindings::list_head>());
     assert_eq!(OFFSET, 2 * size_of::<usize>());
 }

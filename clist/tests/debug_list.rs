@@ -8,7 +8,7 @@
 #[allow(dead_code)]
 mod driver;
 
-use driver::{End, Item, List};
+use driver::{Item, List};
 use kernel::{bindings, host};
 use std::ptr::NonNull;
 
@@ -27,7 +27,7 @@ impl Broken {
         let items: Vec<_> = (0..ITEMS).map(Item::new).collect();
         for item in &items {
             // SAFETY: The item is new, and used through this list.
-            unsafe { list.as_mut().push_back(*item) };
+            unsafe { bindings::list_add_tail(item.as_ref().link(), list.as_mut().as_raw()) };
         }
         Self { list, items }
     }
@@ -83,6 +83,15 @@ const PLACES: usize = ITEMS + 1;
 const POISON_1: usize = 0x100;
 const POISON_2: usize = 0x122;
 
+/// A direction of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The links `next`.
+    Front,
+    /// The links `prev`.
+    Back,
+}
+
 /// The value of a broken link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
@@ -98,7 +107,6 @@ enum Value {
 #[derive(Clone, Copy, Debug)]
 struct Break {
     place: usize,
-    /// [`End::Front`] is `next`: the link that a walk from the front follows.
     end: End,
     value: Value,
 }
@@ -125,41 +133,14 @@ impl Break {
         }
     }
 
-    /// Returns whether a walk from `end` takes the list for an empty one.
-    fn looks_empty(self, end: End) -> bool {
-        self.place == 0 && self.end == end && self.value == Value::Itself
-    }
-
-    /// Returns the values of the items before the broken link in a walk from `end`.
+    /// Returns the values of the items before the broken link in a walk.
     ///
     /// Neither of the two nodes of a broken link passes C's check. If one of them is the head,
     /// the walk finds no item.
-    fn before(self, end: End) -> Vec<usize> {
-        match (self.between(), end) {
-            ((0, _) | (_, 0), _) => vec![],
-            ((first, _), End::Front) => (0..first - 1).collect(),
-            ((_, second), End::Back) => (second..ITEMS).rev().collect(),
-        }
-    }
-}
-
-/// Runs `walk` on a list for each way to break a link, from either end, and compares the values
-/// that it found with those expected.
-fn with_each_break(
-    walk: impl Fn(&mut Broken, End) -> Vec<usize>,
-    expected: impl Fn(Break, End) -> Vec<usize>,
-) {
-    for at in Break::all() {
-        for end in [End::Front, End::Back] {
-            let mut test = Broken::new();
-            test.break_link(at);
-            let found = walk(&mut test, end);
-            let warnings = host::take_warnings();
-            assert_eq!(found, expected(at, end), "{at:?}, from {end:?}");
-            assert!(
-                warnings > 0 || at.looks_empty(End::Front) || at.looks_empty(end),
-                "no warning for {at:?}, from {end:?}"
-            );
+    fn before(self) -> Vec<usize> {
+        match self.between() {
+            (0, _) | (_, 0) => vec![],
+            (first, _) => (0..first - 1).collect(),
         }
     }
 }
@@ -180,7 +161,7 @@ impl Drop for Broken {
 fn a_sound_list_gives_no_warning() {
     let test = Broken::new();
     assert_eq!(test.list.iter().count(), 4);
-    assert_eq!(test.list.iter().rev().count(), 4);
+    assert!(!test.list.is_empty());
     assert_eq!(host::take_warnings(), 0);
 }
 
@@ -208,151 +189,14 @@ fn an_iterator_does_not_follow_poison() {
 }
 
 #[test]
-fn a_cursor_goes_to_the_end_at_a_broken_link() {
-    let mut test = Broken::new();
-    test.break_prev(2);
-    let mut cursor = test.list.as_mut().cursor_front();
-    cursor.move_next();
-    assert_eq!(cursor.peek().map(Item::value), Some(1));
-    cursor.move_next();
-    assert!(cursor.peek().is_none());
-    assert_eq!(host::take_warnings(), 1);
-}
-
-#[test]
-fn an_item_with_broken_links_is_not_taken_out() {
-    let mut test = Broken::new();
-    test.break_prev(1);
-    assert!(test.list.as_mut().pop_front().is_none());
-    assert!(test.list.as_mut().drain().next().is_none());
-    assert_eq!(host::take_warnings(), 2);
-    // The other end is sound.
-    assert_eq!(test.list.as_mut().pop_back(), Some(test.items[3]));
-    assert_eq!(host::take_warnings(), 0);
-}
-
-#[test]
 fn iter_broken_link_ends() {
-    with_each_break(
-        |test, end| {
-            let iter = test.list.iter();
-            match end {
-                End::Front => iter.map(Item::value).take(PLACES).collect(),
-                End::Back => iter.rev().map(Item::value).take(PLACES).collect(),
-            }
-        },
-        Break::before,
-    );
-}
-
-#[test]
-fn first_last_broken_link_none() {
     for at in Break::all() {
         let mut test = Broken::new();
         test.break_link(at);
-        let (first, last) = (test.list.first(), test.list.last());
-        assert_eq!(
-            first.map(Item::value),
-            at.before(End::Front).first().copied(),
-            "{at:?}"
-        );
-        assert_eq!(
-            last.map(Item::value),
-            at.before(End::Back).first().copied(),
-            "{at:?}"
-        );
-        let hidden = usize::from(first.is_none()) + usize::from(last.is_none());
-        let warnings = host::take_warnings();
-        assert!(
-            warnings == hidden || at.looks_empty(End::Front),
-            "{warnings} warnings for {at:?}"
-        );
-    }
-}
-
-#[test]
-fn cursor_broken_link_ends() {
-    with_each_break(
-        |test, end| {
-            let mut cursor = match end {
-                End::Front => test.list.as_mut().cursor_front(),
-                End::Back => test.list.as_mut().cursor_back(),
-            };
-            let mut found = vec![];
-            while let Some(value) = cursor.peek().map(Item::value) {
-                found.push(value);
-                if found.len() == PLACES {
-                    break;
-                }
-                match end {
-                    End::Front => cursor.move_next(),
-                    End::Back => cursor.move_prev(),
-                }
-            }
-            found
-        },
-        // A cursor checks the links of a node when it leaves it.
-        |at, end| match (at.between(), end) {
-            ((0, _) | (_, 0), _) => vec![],
-            ((first, _), End::Front) => (0..first).collect(),
-            ((_, second), End::Back) => (second - 1..ITEMS).rev().collect(),
-        },
-    );
-}
-
-#[test]
-fn cursor_remove_broken_link_ends() {
-    for at in Break::all() {
-        let mut test = Broken::new();
-        test.break_link(at);
-        let mut cursor = test.list.as_mut().cursor_front();
-        let mut found = vec![];
-        while let Some(item) = cursor.remove() {
-            // SAFETY: The items live as long as `test`.
-            found.push(unsafe { item.as_ref() }.value());
-        }
-        // The cursor is at the end and not on an item that could not be removed.
-        assert!(cursor.peek().is_none(), "{at:?}");
-        assert!(cursor.remove().is_none(), "{at:?}");
-        assert_eq!(found, at.before(End::Front), "{at:?}");
+        let found: Vec<_> = test.list.iter().map(Item::value).take(PLACES).collect();
+        assert_eq!(found, at.before(), "{at:?}");
         assert_eq!(host::take_warnings(), 1, "{at:?}");
     }
-}
-
-#[test]
-fn pop_broken_link_none() {
-    with_each_break(
-        |test, end| {
-            let list = &mut test.list;
-            std::iter::from_fn(|| match end {
-                End::Front => list.as_mut().pop_front(),
-                End::Back => list.as_mut().pop_back(),
-            })
-            // SAFETY: The items live as long as `test`.
-            .map(|item| unsafe { item.as_ref() }.value())
-            .take(PLACES)
-            .collect()
-        },
-        Break::before,
-    );
-}
-
-#[test]
-fn drain_broken_link_ends() {
-    with_each_break(
-        |test, end| {
-            let mut drain = test.list.as_mut().drain();
-            std::iter::from_fn(|| match end {
-                End::Front => drain.next(),
-                End::Back => drain.next_back(),
-            })
-            // SAFETY: The items live as long as `test`.
-            .map(|item| unsafe { item.as_ref() }.value())
-            .take(PLACES)
-            .collect()
-        },
-        Break::before,
-    );
 }
 
 #[test]
@@ -366,7 +210,7 @@ fn push_broken_end_adds_nothing() {
         });
         let item = Item::new(ITEMS);
         // SAFETY: The item is new, and used through this list.
-        unsafe { test.list.as_mut().push_back(item) };
+        unsafe { bindings::list_add_tail(item.as_ref().link(), test.list.as_mut().as_raw()) };
         assert_eq!(host::take_warnings(), 1);
         // SAFETY: The item is valid and on no list.
         unsafe {

@@ -70,13 +70,8 @@ fn random_operations() {
     assert_eq!(tally.operations, operations);
     if operations >= OPERATIONS {
         for (what, times) in [
-            ("popped", tally.popped),
-            ("cut", tally.cut),
-            ("wrapped", tally.wrapped),
-            ("drained", tally.drained),
-            ("drained in part", tally.drained_in_part),
             ("spliced", tally.spliced),
-            ("met", tally.met),
+            ("walked", tally.walked),
             ("dropped full", tally.dropped_full),
             ("cut by C", tally.cut_by_c),
         ] {

@@ -20,7 +20,7 @@ fn rust_follows_a_freed_item() {
     let item = Item::new(1);
     // SAFETY: It is not: the item is freed while it is on the list.
     unsafe {
-        list.as_mut().push_back(item);
+        bindings::list_add_tail(item.as_ref().link(), list.as_mut().as_raw());
         Item::free(item);
     }
     println!("{}", list.iter().count());
@@ -34,7 +34,7 @@ fn c_follows_a_freed_item() {
     let mut values = [0; 4];
     // SAFETY: It is not: the item is freed while it is on the list.
     unsafe {
-        list.as_mut().push_back(item);
+        bindings::list_add_tail(item.as_ref().link(), list.as_mut().as_raw());
         Item::free(item);
         bindings::host_list_values(list.as_mut().as_raw(), values.as_mut_ptr(), values.len());
         // Without it, Rust code would follow the item too, when the list is dropped.

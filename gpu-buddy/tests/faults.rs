@@ -8,7 +8,7 @@
 #[allow(dead_code)]
 mod driver;
 
-use driver::{backend::Backend, Block, Give, Request};
+use driver::{backend::Backend, Block, Request};
 use driver::{CLEAR, CONTIGUOUS, RANGE, TOPDOWN, TRIM_DISABLE};
 use kernel::{error::code::ENOMEM, host};
 
@@ -137,41 +137,36 @@ fn requests<B: Backend>() {
     assert!(failures > 50, "{failures} failures only");
 }
 
-/// Trims, and what else changes an allocation, each with a block of 32 chunks.
-fn edits<B: Backend>() {
+/// Trims of a block of 16 chunks.
+fn trims<B: Backend>() {
     let live = host::live_objects();
     let mut failures = 0;
     for (start, size) in [(0, 1), (0, 31), (1, 1), (7, 18), (31, 1), (16, 16)] {
-        for shrink in [false, true] {
-            let (mut mm, used) = prepare::<B>();
-            let request = Request {
-                start: 0,
-                end: CHUNKS * CHUNK,
-                size: 0x10 * CHUNK,
-                min: 0x10 * CHUNK,
-                flags: TOPDOWN,
-            };
-            let mut list = mm.alloc(&request, None).expect("room").expect("a list");
-            let [block] = mm.blocks(&list)[..] else {
-                panic!("one block")
-            };
-            let size = (size * CHUNK / 2).next_multiple_of(CHUNK);
-            let at = block.offset + start * CHUNK / 2 / CHUNK * CHUNK;
-            let run = |mm: &mut B| {
-                let before = mm.blocks(&list);
-                let result = match shrink {
-                    true => mm.shrink(&mut list, size).unwrap_or(Ok(())),
-                    false => mm.trim(&mut list, Some(at), size),
-                };
-                if result.is_err() {
-                    assert_eq!(mm.blocks(&list), before, "a failure changes nothing");
-                }
-                result
-            };
-            failures += each_allocation(&mut mm, run, &format!("{at:x} {size:x} {shrink}"));
-            mm.free(list, true);
-            used.into_iter().for_each(|list| mm.free(list, false));
-        }
+        let (mut mm, used) = prepare::<B>();
+        let request = Request {
+            start: 0,
+            end: CHUNKS * CHUNK,
+            size: 0x10 * CHUNK,
+            min: 0x10 * CHUNK,
+            flags: TOPDOWN,
+        };
+        let mut list = mm.alloc(&request, None).expect("room").expect("a list");
+        let [block] = mm.blocks(&list)[..] else {
+            panic!("one block")
+        };
+        let size = (size * CHUNK / 2).next_multiple_of(CHUNK);
+        let at = block.offset + start * CHUNK / 2 / CHUNK * CHUNK;
+        let run = |mm: &mut B| {
+            let before = mm.blocks(&list);
+            let result = mm.trim(&mut list, Some(at), size);
+            if result.is_err() {
+                assert_eq!(mm.blocks(&list), before, "a failure changes nothing");
+            }
+            result
+        };
+        failures += each_allocation(&mut mm, run, &format!("{at:x} {size:x}"));
+        mm.free(list, true);
+        used.into_iter().for_each(|list| mm.free(list, false));
     }
     println!("{failures} failures");
     assert!(failures > 20, "{failures} failures only");
@@ -200,9 +195,9 @@ fn creation<B: Backend>() -> usize {
     unreachable!()
 }
 
-/// What takes blocks apart needs memory for the object of the binding alone.
+/// Joining allocations and freeing memory allocate nothing.
 #[test]
-fn parts_of_the_binding() {
+fn append_and_free_need_no_memory() {
     use driver::binding::Manager;
 
     let (mut mm, used) = prepare::<Manager>();
@@ -214,19 +209,14 @@ fn parts_of_the_binding() {
         flags: 0,
     };
     let mut list = mm.alloc(&request, None).expect("room").expect("a list");
-    let before: Vec<Block> = mm.blocks(&list);
+    let more = mm.alloc(&request, None).expect("room").expect("a list");
+    let blocks: Vec<Block> = [mm.blocks(&list), mm.blocks(&more)].concat();
     host::fail_allocation(1);
-    assert_eq!(mm.split_off(&mut list, 1).err(), Some(ENOMEM));
-    assert_eq!(mm.blocks(&list), before);
-    let tail = mm.split_off(&mut list, 1).expect("memory");
-    mm.append(&mut list, tail);
-    assert_eq!(mm.blocks(&list), before);
-    // Needs none.
-    host::fail_allocation(1);
-    mm.free_one(&mut list, 0, Give::AsItIs);
+    mm.append(&mut list, more);
+    assert_eq!(mm.blocks(&list), blocks);
+    mm.free(list, true);
     assert_eq!(host::allocation_to_fail(), 1);
     host::fail_allocation(0);
-    mm.free(list, false);
     used.into_iter().for_each(|list| mm.free(list, false));
 }
 
@@ -241,13 +231,8 @@ fn requests_of_the_binding() {
 }
 
 #[test]
-fn edits_of_c() {
-    edits::<driver::c::Manager>();
-}
-
-#[test]
-fn edits_of_the_binding() {
-    edits::<driver::binding::Manager>();
+fn trims_of_c() {
+    trims::<driver::c::Manager>();
 }
 
 #[test]

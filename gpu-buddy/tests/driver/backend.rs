@@ -10,7 +10,7 @@ pub trait Backend: Sized {
     /// An allocation, or a list of blocks.
     type List;
 
-    /// Whether this is the binding, which promises more than C, and has a bit less to offer.
+    /// Whether this is the binding, which promises more than C and has fewer functions.
     const BINDING: bool;
 
     /// Makes an allocator for `size` bytes from `base` on.
@@ -21,9 +21,6 @@ pub trait Backend: Sized {
 
     /// The counters: what is free, and what is free and clear, in bytes.
     fn avail(&mut self) -> (u64, u64);
-
-    /// The free blocks of an order, clear ones and others.
-    fn order_stats(&mut self, order: u32) -> (u64, u64);
 
     /// Allocates, either to the end of what there is, or something new.
     fn alloc(
@@ -38,21 +35,28 @@ pub trait Backend: Sized {
     /// Gives all back.
     fn free(&mut self, list: Self::List, cleared: bool);
 
-    /// Gives one block back, of which the list has more than `at`.
-    fn free_one(&mut self, list: &mut Self::List, at: usize, give: Give);
-
-    /// Keeps a part of the only block.
-    fn trim(&mut self, list: &mut Self::List, start: Option<u64>, size: u64) -> Result;
-
-    /// Keeps only the first bytes; nothing if there is no such function.
-    fn shrink(&mut self, list: &mut Self::List, size: u64) -> Option<Result>;
-
-    /// Takes the blocks from `at` on off the list.
-    fn split_off(&mut self, list: &mut Self::List, at: usize) -> Result<Self::List>;
-
     /// Moves all of `from` to the end of `to`.
     fn append(&mut self, to: &mut Self::List, from: Self::List);
 
-    /// Makes what is free clear, or dirty.
-    fn reset_clear(&mut self, clear: bool);
+    // The binding has none of the following functions, so the driver calls them for C alone.
+
+    /// Frees the block at position `at`, of which the list has more.
+    fn free_one(&mut self, _list: &mut Self::List, _at: usize, _give: Give) {
+        unimplemented!("only C has this function")
+    }
+
+    /// Trims the only block of the list.
+    fn trim(&mut self, _list: &mut Self::List, _start: Option<u64>, _size: u64) -> Result {
+        unimplemented!("only C has this function")
+    }
+
+    /// Moves the blocks from position `at` on to another list.
+    fn split_off(&mut self, _list: &mut Self::List, _at: usize) -> Self::List {
+        unimplemented!("only C has this function")
+    }
+
+    /// Marks all free memory as clear or dirty.
+    fn reset_clear(&mut self, _clear: bool) {
+        unimplemented!("only C has this function")
+    }
 }

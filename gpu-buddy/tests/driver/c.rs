@@ -93,13 +93,6 @@ impl Backend for Manager {
         (self.0.avail, self.0.clear_avail)
     }
 
-    fn order_stats(&mut self, order: u32) -> (u64, u64) {
-        let mut stats = bindings::gpu_buddy_order_stats::default();
-        // SAFETY: The allocator is valid.
-        unsafe { bindings::gpu_buddy_get_order_stats(self.raw(), order, &mut stats) };
-        (stats.clear_blocks, stats.dirty_blocks)
-    }
-
     fn alloc(&mut self, request: &Request, onto: Option<&mut List>) -> Result<Option<List>> {
         if let Some(list) = onto {
             return self.call_alloc(request, list).map(|()| None);
@@ -161,12 +154,8 @@ impl Backend for Manager {
         to_result(unsafe { bindings::gpu_buddy_block_trim(self.raw(), start, size, list.head()) })
     }
 
-    fn shrink(&mut self, _list: &mut List, _size: u64) -> Option<Result> {
-        None
-    }
-
-    fn split_off(&mut self, list: &mut List, at: usize) -> Result<List> {
-        Ok(list.take(at..usize::MAX))
+    fn split_off(&mut self, list: &mut List, at: usize) -> List {
+        list.take(at..usize::MAX)
     }
 
     fn append(&mut self, to: &mut List, from: List) {

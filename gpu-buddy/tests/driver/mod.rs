@@ -178,8 +178,6 @@ pub enum Op {
         size: Amount,
         fail: Fail,
     },
-    /// Gives back what comes after the first part.
-    Shrink { held: u8, size: Amount, fail: Fail },
     /// Makes two allocations of one.
     SplitOff { held: u8, at: u8 },
     /// Makes one allocation of two.
@@ -256,7 +254,6 @@ tally!(
     no_memory,
     forced_merges,
     trimmed,
-    shrunk,
     given_back,
     resets,
     huge,
@@ -342,6 +339,9 @@ impl<B: Backend> Driver<B> {
                 flags,
             } => self.malformed([start, end, size, min], flags),
             Op::Free { held, cleared } => self.free(held, cleared),
+            Op::Append { to, from } => self.append(to, from),
+            // The binding has no such functions.
+            _ if B::BINDING => (),
             Op::FreeOne { held, block, give } => self.free_one(held, block, give),
             Op::Trim {
                 held,
@@ -349,9 +349,7 @@ impl<B: Backend> Driver<B> {
                 size,
                 fail,
             } => self.trim(held, start, size, fail),
-            Op::Shrink { held, size, fail } => self.shrink(held, size, fail),
             Op::SplitOff { held, at } => self.split_off(held, at),
-            Op::Append { to, from } => self.append(to, from),
             Op::ResetClear { clear, really } if really % 8 == 0 => self.reset_clear(clear),
             Op::ResetClear { .. } => (),
         }
@@ -740,9 +738,7 @@ impl<B: Backend> Driver<B> {
         };
         let block = held.blocks.remove(at);
         self.mm.free_one(&mut held.list, at, give);
-        // The binding has no such way: it does not trust what was when it was allocated.
-        let as_it_is = block.clear && !B::BINDING;
-        let cleared = give == Give::Cleared || give == Give::AsItIs && as_it_is;
+        let cleared = give == Give::Cleared || give == Give::AsItIs && block.clear;
         self.give(&[block], cleared);
         self.tally.given_back += 1;
         self.check(&[n]);
@@ -761,7 +757,7 @@ impl<B: Backend> Driver<B> {
         let from = at.unwrap_or(offset);
         let valid = before.len() == 1 && size != 0 && from + size <= offset + whole;
         // C has nothing to do then, wherever it is to start.
-        let nothing = !B::BINDING && before.len() == 1 && size == whole;
+        let nothing = before.len() == 1 && size == whole;
         let (from, valid) = if nothing {
             (offset, true)
         } else {
@@ -781,8 +777,7 @@ impl<B: Backend> Driver<B> {
                     end += block.size;
                 }
                 assert_eq!(end, from + size, "what is left");
-                // The binding knows that it may have been written to since.
-                let clear = first.is_some_and(|first| first.clear) && !B::BINDING;
+                let clear = first.is_some_and(|first| first.clear);
                 self.give(&before, clear);
                 self.take(&left);
                 self.tally.trimmed += usize::from(size != whole);
@@ -798,73 +793,11 @@ impl<B: Backend> Driver<B> {
         self.check(&[n]);
     }
 
-    fn shrink(&mut self, held: u8, size: Amount, fail: Fail) {
-        let Some(n) = self.nth(held) else { return };
-        let held = &mut self.held[n];
-        let before = held.blocks.clone();
-        let whole: u64 = before.iter().map(|block| block.size).sum();
-        // Sometimes more than there is.
-        let size = size.below(whole / self.chunk + 2, self.shift) * self.chunk;
-        let (result, failed) = failing(fail, || self.mm.shrink(&mut held.list, size));
-        let Some(result) = result else { return };
-        let left = self.mm.blocks(&held.list);
-        match result {
-            Ok(()) => {
-                assert!(
-                    size <= whole && !failed,
-                    "shrunk from {whole:#x} to {size:#x}"
-                );
-                let sum: u64 = left.iter().map(|block| block.size).sum();
-                assert_eq!(sum, size, "what is left");
-                // The blocks cover the same addresses in the same order, up to the size.
-                let chunks = |blocks: &[Block]| -> Vec<u64> {
-                    let starts = blocks
-                        .iter()
-                        .map(|block| block.offset..block.offset + block.size);
-                    let mut pieces: Vec<Range<u64>> = Vec::new();
-                    for piece in starts {
-                        match pieces.last_mut() {
-                            Some(last) if last.end == piece.start => last.end = piece.end,
-                            _ => pieces.push(piece),
-                        }
-                    }
-                    pieces.into_iter().flat_map(|p| [p.start, p.end]).collect()
-                };
-                let mut kept = Vec::new();
-                let mut rest = size;
-                for block in &before {
-                    let size = block.size.min(rest);
-                    rest -= size;
-                    if size > 0 {
-                        kept.push(Block { size, ..*block });
-                    }
-                }
-                assert_eq!(chunks(&left), chunks(&kept), "what is kept");
-                self.give(&before, false);
-                self.take(&left);
-                self.tally.shrunk += usize::from(size != whole);
-            }
-            Err(error) => {
-                assert_eq!(error, if failed { ENOMEM } else { EINVAL });
-                assert!(failed || size > whole, "{before:x?} to {size:#x}");
-                assert_eq!(left, before, "a failed shrink changes nothing");
-                self.tally.no_memory += usize::from(failed);
-            }
-        }
-        self.held[n].blocks = left;
-        self.check(&[n]);
-    }
-
     fn split_off(&mut self, held: u8, at: u8) {
         let Some(n) = self.nth(held) else { return };
         let held = &mut self.held[n];
         let at = usize::from(at) % (held.blocks.len() + 2);
-        let result = self.mm.split_off(&mut held.list, at);
-        if B::BINDING && at > held.blocks.len() {
-            assert_eq!(result.err(), Some(EINVAL), "beyond the end");
-            return self.check(&[n]);
-        }
-        let list = result.expect("it can be split");
+        let list = self.mm.split_off(&mut held.list, at);
         let blocks = held.blocks.split_off(at.min(held.blocks.len()));
         self.held.push(Held { list, blocks });
         self.check(&[n, self.held.len() - 1]);
@@ -883,6 +816,19 @@ impl<B: Backend> Driver<B> {
         self.mm.append(&mut self.held[to].list, list);
         self.held[to].blocks.extend(blocks);
         self.check(&[to]);
+    }
+
+    /// Merges all memory, which is free, by allocating it and freeing it as dirty.
+    fn merge_all(&mut self) {
+        let request = Request {
+            start: 0,
+            end: self.chunks() * self.chunk,
+            size: self.chunks() * self.chunk,
+            min: self.chunk,
+            flags: 0,
+        };
+        self.alloc(&request, None, Fail(0));
+        self.free(0, false);
     }
 
     fn reset_clear(&mut self, clear: bool) {
@@ -910,17 +856,6 @@ impl<B: Backend> Driver<B> {
         let free = self.map.count(State::Dirty) + clear;
         let chunk = self.chunk;
         assert_eq!(self.mm.avail(), (free * chunk, clear * chunk), "counters");
-        if !self.tally.operations.is_multiple_of(16) {
-            return;
-        }
-        let mut sums = (0, 0);
-        for order in 0..=self.chunks().ilog2() {
-            let (clear, dirty) = self.mm.order_stats(order);
-            sums.0 += (clear + dirty) << order;
-            sums.1 += clear << order;
-        }
-        assert_eq!(sums, (free, clear), "the sums over all orders");
-        assert_eq!(self.mm.order_stats(64), (0, 0));
     }
 
     /// Frees all and checks that the allocator is as it was, and that nothing leaks.
@@ -929,8 +864,7 @@ impl<B: Backend> Driver<B> {
             let cleared = self.held.len().is_multiple_of(2);
             self.free(0, cleared);
         }
-        // Merges all.
-        self.reset_clear(false);
+        self.merge_all();
         let roots = self.chunks().count_ones() as usize;
         assert_eq!(self.inside.leaves.len(), roots, "a block for each root");
         let (tally, live_before) = (self.tally, self.live_before);

@@ -30,11 +30,7 @@ mod iter;
 pub use self::iter::CListIter;
 
 mod owned;
-pub use self::owned::{
-    CListCursor,
-    CListDrain,
-    CListOwned, //
-};
+pub use self::owned::CListOwned;
 
 #[doc(inline)]
 pub use crate::{
@@ -81,8 +77,8 @@ pub use crate::{
 ///
 /// pin_init::stack_pin_init!(let head = CListHead::new());
 ///
-/// // SAFETY: `head` is the head of a list, whose items, if any, are valid `CItem`, linked by their
-/// // field `link`. It outlives `list`, and nobody changes it.
+/// // SAFETY: `head` is the head of a list without items. It outlives `list`, and its links are not
+/// // modified.
 /// let list = unsafe { clist_create!(head.as_raw(), Item, CItem, link) };
 /// assert!(list.is_empty());
 /// # Ok::<(), Error>(())
@@ -119,14 +115,6 @@ impl<T, const OFFSET: usize> CList<T, OFFSET> {
     #[inline]
     pub fn is_empty(&self) -> bool {
         !self.head.is_linked()
-    }
-
-    /// Returns whether the list has exactly one item; like C's `list_is_singular()`.
-    #[inline]
-    pub fn is_singular(&self) -> bool {
-        let head = self.head.as_raw();
-        // SAFETY: `head` is initialized by the type invariants.
-        !self.is_empty() && unsafe { (*head).next == (*head).prev }
     }
 }
 
@@ -239,15 +227,14 @@ impl Eq for CListHead {}
 
 /// Borrows a C list as a [`CList`].
 ///
-/// `clist_create!(head, RustType, CType, field.path)` is [`CList::from_raw`] of `head` with
-/// `RustType` as the type of the items, and with the offset that [`clist_offset!`] computes and
-/// checks from the other arguments.
+/// `clist_create!(head, RustType, CType, field.path)` calls [`CList::from_raw`] for `head`, with
+/// `RustType` as the type of the items and the offset of `field.path` in `CType`.
+/// [`clist_offset!`] computes the offset and checks the types.
 ///
 /// # Safety
 ///
-/// This expands to a call of [`CList::from_raw`], whose requirements it passes on: use it in an
-/// `unsafe` block. An item is a valid `RustType` if it is a valid `CType` and `RustType` is a
-/// transparent wrapper of `CType`.
+/// The macro must be used in an `unsafe` block, and the requirements of [`CList::from_raw`] apply.
+/// A valid `CType` is a valid `RustType` if `RustType` is a transparent wrapper of `CType`.
 ///
 /// # Examples
 ///

@@ -18,17 +18,17 @@
 //! # Cleared memory
 //!
 //! The allocator tracks which free memory is known to be cleared: memory that its last owner has
-//! freed with [`AllocatedBlocks::free_cleared`], and free memory that [`GpuBuddy::reset_clear`]
-//! has marked. Memory that is freed by dropping it is dirty. A request prefers cleared memory with
-//! [`GpuBuddyAllocFlag::Clear`] and dirty memory without it, and falls back to the other kind:
-//! [`AllocatedBlock::is_clear`] reports which kind a block is.
+//! freed with [`AllocatedBlocks::free_cleared`]. Memory that is freed by dropping it is dirty. A
+//! request prefers cleared memory with [`GpuBuddyAllocFlag::Clear`] and dirty memory without it,
+//! and falls back to the other kind: [`AllocatedBlock::is_clear`] reports which kind a block is.
 //!
 //! # Context
 //!
 //! The allocator has an internal mutex, and allocates with `GFP_KERNEL` while holding it.
 //! Allocating and freeing, which includes dropping an allocation, may therefore sleep and wait for
 //! reclaim. Neither is allowed in atomic context, or in a path that reclaim or the signalling of a
-//! `dma_fence` waits for. Looking at an allocation takes no lock and is possible in any context.
+//! `dma_fence` waits for. Reading the blocks of an allocation takes no lock and is possible in any
+//! context.
 
 use crate::{
     bindings,
@@ -52,8 +52,6 @@ mod alloc;
 mod blocks;
 pub use self::blocks::AllocatedBlocks;
 
-mod edit;
-
 mod flags;
 pub use self::flags::{
     GpuBuddyAllocFlag,
@@ -62,15 +60,9 @@ pub use self::flags::{
 };
 
 mod iter;
-pub use self::iter::{
-    AllocatedBlock,
-    AllocatedBlocksIter, //
-};
+pub use self::iter::AllocatedBlock;
 
 mod reserve;
-
-mod stats;
-pub use self::stats::GpuBuddyOrderStats;
 
 /// Parameters of [`GpuBuddy::new`].
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +80,8 @@ pub struct GpuBuddyParams {
 
 /// An allocator for a range of addresses.
 ///
-/// A clone is another handle to the same allocator, which lives until the last handle is dropped
-/// and all allocations are freed. Dropping the last reference may sleep.
+/// Each allocation holds a reference to the allocator, so that allocations may outlive the
+/// [`GpuBuddy`]. Dropping the last reference may sleep.
 ///
 /// Threads can share an allocator, because an internal lock serializes them. Each allocator has a
 /// separate lock class, so that lockdep accepts using one allocator while holding a lock under
@@ -110,14 +102,9 @@ pub struct GpuBuddyParams {
 /// assert_eq!(buddy.size(), 0x1_1000);
 /// assert_eq!(buddy.avail(), 0x1_1000);
 /// assert_eq!(buddy.chunk_size(), Alignment::new::<SZ_4K>());
-///
-/// let other = buddy.clone();
-/// drop(buddy);
-/// assert_eq!(other.avail(), 0x1_1000);
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone)]
-pub struct GpuBuddy(Arc<Allocator>);
+pub struct GpuBuddy(Arc<GpuBuddyInner>);
 
 impl GpuBuddy {
     /// Creates an allocator whose memory is all free and dirty.
@@ -145,7 +132,7 @@ impl GpuBuddy {
     /// };
     /// assert_eq!(new(0x1000, 0x1000), None);
     ///
-    /// // There is not one chunk.
+    /// // Less than one chunk.
     /// assert_eq!(new(0, 0xfff), Some(EINVAL));
     ///
     /// // No block would be aligned to the chunk size.
@@ -156,7 +143,7 @@ impl GpuBuddy {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn new(params: GpuBuddyParams) -> Result<Self> {
-        Ok(Self(Arc::pin_init(Allocator::new(params), GFP_KERNEL)?))
+        Ok(Self(Arc::pin_init(GpuBuddyInner::new(params), GFP_KERNEL)?))
     }
 
     /// Returns the address at which the managed range starts.
@@ -183,7 +170,7 @@ impl GpuBuddy {
     #[inline]
     pub fn avail(&self) -> u64 {
         let mm = self.0.lock();
-        // SAFETY: The allocator is initialized and locked by the type invariants of `Mm`.
+        // SAFETY: The allocator is initialized and locked by the type invariants of `RawGpuBuddy`.
         unsafe { (*mm.as_raw()).avail }
     }
 }
@@ -192,12 +179,12 @@ impl GpuBuddy {
 ///
 /// # Invariants
 ///
-/// It is the data of the lock of an [`Allocator`], and a reference to it implies that the lock is
-/// held. It is initialized, except during [`Allocator::new`].
+/// It is the data of the lock of a [`GpuBuddyInner`], and a reference to it implies that the lock
+/// is held. It is initialized, except during [`GpuBuddyInner::new`].
 #[repr(transparent)]
-struct Mm(Opaque<bindings::gpu_buddy>);
+struct RawGpuBuddy(Opaque<bindings::gpu_buddy>);
 
-impl Mm {
+impl RawGpuBuddy {
     #[inline]
     fn as_raw(&self) -> *mut bindings::gpu_buddy {
         self.0.get()
@@ -205,9 +192,9 @@ impl Mm {
 }
 
 // SAFETY: A `gpu_buddy` is not bound to the thread that initialized it.
-unsafe impl Send for Mm {}
+unsafe impl Send for RawGpuBuddy {}
 
-/// The allocator that [`GpuBuddy`] handles and allocations refer to.
+/// The allocator to which a [`GpuBuddy`] and its allocations refer.
 ///
 /// # Invariants
 ///
@@ -215,18 +202,18 @@ unsafe impl Send for Mm {}
 /// - `size` is the size of `mm`, and `base_offset + size` does not overflow.
 /// - `base_offset` and `size` are multiples of `chunk_size`, and there is at least one chunk.
 #[pin_data(PinnedDrop)]
-struct Allocator {
+struct GpuBuddyInner {
     base_offset: u64,
     size: u64,
     chunk_size: Alignment,
     #[pin]
-    mm: Mutex<Mm>,
+    mm: Mutex<RawGpuBuddy>,
     // The key comes after the lock, so that it is dropped after it.
     #[pin]
     key: LockClassKey,
 }
 
-impl Allocator {
+impl GpuBuddyInner {
     fn new(params: GpuBuddyParams) -> impl PinInit<Self, Error> {
         let GpuBuddyParams {
             base_offset,
@@ -245,10 +232,10 @@ impl Allocator {
             key <- LockClassKey::new_dynamic(),
             mm <- {
                 let key: *const LockClassKey = &*key;
-                // SAFETY: The key is initialized and pinned. Only the lock uses it, and that is
-                // dropped before it.
+                // SAFETY: The key is initialized and pinned. Only the lock uses it, and the lock is
+                // dropped first.
                 let key = unsafe { &*key };
-                Mutex::new(Mm(Opaque::uninit()), c"gpu_buddy", Pin::static_ref(key))
+                Mutex::new(RawGpuBuddy(Opaque::uninit()), c"gpu_buddy", Pin::static_ref(key))
             },
             // INVARIANT: This initializes `mm`. No step that can fail may follow, because
             // `gpu_buddy_fini()` would not be called.
@@ -260,7 +247,7 @@ impl Allocator {
                 };
                 to_result(ret)?;
             },
-            // INVARIANT: It is a multiple of the chunk size, as checked above.
+            // INVARIANT: This is a multiple of the chunk size, as checked above.
             base_offset,
             // INVARIANT: C has rounded this down to a multiple of the chunk size, and rejects less
             // than a chunk. It is at most the size that was checked, so the sum does not overflow.
@@ -275,13 +262,13 @@ impl Allocator {
 
     /// Locks the `struct gpu_buddy`.
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Mm> {
+    fn lock(&self) -> MutexGuard<'_, RawGpuBuddy> {
         self.mm.lock()
     }
 }
 
 #[pinned_drop]
-impl PinnedDrop for Allocator {
+impl PinnedDrop for GpuBuddyInner {
     fn drop(self: Pin<&mut Self>) {
         let mm = self.lock();
         // SAFETY: By the type invariants, it is initialized and locked. None of its blocks is
@@ -292,7 +279,7 @@ impl PinnedDrop for Allocator {
 
 // SAFETY: The fields are integers, a lock, which can be sent because its data can, and a lock class
 // key, which lockdep identifies by its address.
-unsafe impl Send for Allocator {}
+unsafe impl Send for GpuBuddyInner {}
 
 /// Returns `alignment` in bytes.
 #[inline]

@@ -53,8 +53,3 @@ bool host_list_empty(const struct list_head *head)
 {
 	return list_empty(head);
 }
-
-bool host_list_is_singular(const struct list_head *head)
-{
-	return list_is_singular(head);
-}

@@ -5,11 +5,11 @@
 use super::{
     align_to_u64,
     AllocatedBlocks,
-    Allocator,
     GpuBuddy,
     GpuBuddyAllocFlag,
     GpuBuddyAllocFlags,
-    GpuBuddyAllocMode, //
+    GpuBuddyAllocMode,
+    GpuBuddyInner, //
 };
 use crate::{
     bindings,
@@ -48,86 +48,45 @@ impl GpuBuddy {
     ///     range.
     /// - [`E2BIG`] if the request can never be met: not even with all memory free would it fit into
     ///   the range, or into the managed range if the mode has none. It needs `size` bytes, rounded
-    ///   up to `min_block_size` unless [`GpuBuddyAllocFlag::Contiguous`] is set, from a multiple of
-    ///   `min_block_size` on.
-    /// - [`ENOSPC`] if too little memory is free at present, or none that is as requested. The
-    ///   request may succeed after other memory has been freed.
+    ///   up to `min_block_size` unless [`GpuBuddyAllocFlag::Contiguous`] is set, starting at a
+    ///   multiple of `min_block_size`.
+    /// - [`ENOSPC`] if no free memory satisfies the request. It may succeed after other memory has
+    ///   been freed.
     /// - [`ENOMEM`] if memory for the allocator's data cannot be allocated.
     ///
-    /// On failure nothing is allocated, and the memory that is known to be cleared stays so.
+    /// On failure nothing is allocated, and cleared memory stays known as cleared.
     ///
     /// # Examples
     ///
-    /// Ranges, valid and invalid:
-    ///
     /// ```
     /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
-    /// # let align = Alignment::new::<SZ_4K>();
     /// const MIB: u64 = 1 << 20;
     /// let buddy = GpuBuddy::new(GpuBuddyParams {
     ///     base_offset: 64 * MIB,
     ///     size: 16 * MIB,
-    ///     chunk_size: align,
+    ///     chunk_size: Alignment::new::<SZ_4K>(),
     /// })?;
-    /// let alloc = |range, size| {
-    ///     let mode = GpuBuddyAllocMode::Range(range);
-    ///     let flags = GpuBuddyAllocFlags::default();
-    ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
-    /// };
-    /// // The range is relative to the managed range.
-    /// let blocks = alloc(0..8 * MIB, 6 * MIB)?;
-    /// assert_eq!(buddy.avail(), 10 * MIB);
-    ///
-    /// // Enough memory is free, but not in that range.
-    /// assert_eq!(alloc(0..8 * MIB, 4 * MIB).err(), Some(ENOSPC));
-    ///
-    /// // The range is too small.
-    /// assert_eq!(alloc(0..8 * MIB, 9 * MIB).err(), Some(E2BIG));
-    ///
-    /// // The range is empty, inverted, or not within the managed range.
-    /// for (start, end) in [(1, 1), (2, 1), (15, 17), (64, 65)] {
-    ///     assert_eq!(alloc(start * MIB..end * MIB, MIB).err(), Some(EINVAL));
-    /// }
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// Alignment, flags, and too large requests:
-    ///
-    /// ```
-    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
-    /// # const MIB: u64 = 1 << 20;
-    /// # let buddy = GpuBuddy::new(GpuBuddyParams {
-    /// #     base_offset: 64 * MIB,
-    /// #     size: 16 * MIB,
-    /// #     chunk_size: Alignment::new::<SZ_4K>(),
-    /// # })?;
-    /// let alloc = |size, align, flags| {
-    ///     let mode = GpuBuddyAllocMode::TopDown;
+    /// let alloc = |mode, size, align, flags| {
     ///     KBox::pin_init(buddy.alloc_blocks(mode, size, align, flags), GFP_KERNEL)
     /// };
     /// let align = Alignment::new::<SZ_1M>();
     /// let flags = GpuBuddyAllocFlags::from(GpuBuddyAllocFlag::Contiguous);
-    /// let blocks = alloc(3 * MIB, align, flags)?;
-    /// assert_eq!(buddy.avail(), 13 * MIB);
+    /// let range = GpuBuddyAllocMode::Range(0..8 * MIB);
+    ///
+    /// // The range is relative to the managed range.
+    /// let blocks = alloc(range.clone(), 6 * MIB, align, flags)?;
+    /// assert_eq!(buddy.avail(), 10 * MIB);
+    ///
+    /// // Enough memory is free, but not in that range.
+    /// assert_eq!(alloc(range.clone(), 4 * MIB, align, flags).err(), Some(ENOSPC));
+    ///
+    /// // The range is too small.
+    /// assert_eq!(alloc(range, 9 * MIB, align, flags).err(), Some(E2BIG));
     /// drop(blocks);
     ///
-    /// // Keeps what 3 MiB are rounded up to.
-    /// let blocks = alloc(3 * MIB, align, flags | GpuBuddyAllocFlag::TrimDisable)?;
-    /// assert_eq!(buddy.avail(), 12 * MIB);
-    ///
-    /// // More than is free at present, and more than there is.
-    /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(ENOSPC));
-    /// assert_eq!(alloc(17 * MIB, align, flags).err(), Some(E2BIG));
-    ///
-    /// // Partial chunks, and blocks smaller than a chunk.
-    /// assert_eq!(alloc(MIB + 1, align, flags).err(), Some(EINVAL));
-    /// let align = Alignment::new::<SZ_2K>();
-    /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
-    /// assert_eq!(alloc(16 * MIB, align, flags).err(), Some(EINVAL));
-    ///
-    /// // The managed range starts at 64 MiB, which is not a multiple of 128 MiB.
+    /// // Addresses in the managed range, which starts at 64 MiB, are not aligned to 128 MiB.
     /// let align = Alignment::new::<SZ_128M>();
-    /// assert_eq!(alloc(MIB, align, flags).err(), Some(EINVAL));
+    /// assert_eq!(alloc(GpuBuddyAllocMode::Simple, MIB, align, flags).err(), Some(EINVAL));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn alloc_blocks(
@@ -153,7 +112,7 @@ struct Request {
 impl Request {
     #[inline]
     fn new(
-        buddy: &Allocator,
+        buddy: &GpuBuddyInner,
         mode: GpuBuddyAllocMode,
         size: u64,
         min_block_size: Alignment,
@@ -174,7 +133,7 @@ impl Request {
             return Err(EINVAL);
         }
 
-        // Contiguous memory is aligned at its start only, other memory consists of whole blocks.
+        // Contiguous memory is aligned at its start only; other memory consists of whole blocks.
         let room = if flags.contains(GpuBuddyAllocFlag::Contiguous) {
             Some(size)
         } else {
@@ -192,8 +151,8 @@ impl Request {
         })
     }
 
-    /// Allocates the blocks of the request and adds them to `blocks`, whose allocator must be that
-    /// of [`Self::new`]. On failure no blocks are added.
+    /// Allocates the blocks of the request and adds them to `blocks`, whose allocator must be the
+    /// `buddy` of [`Self::new`]. On failure no blocks are added.
     fn fill(self, blocks: Pin<&mut AllocatedBlocks>) -> Result {
         let this = blocks.project();
         let mm = this.buddy.lock();
@@ -227,7 +186,7 @@ fn fits(range: &Range<u64>, size: u64, align: u64) -> bool {
         .is_some_and(|end| end <= range.end)
 }
 
-impl Allocator {
+impl GpuBuddyInner {
     /// Checks that `range`, which is relative to the managed range, is a part of it, not empty, and
     /// aligned to the chunk size; otherwise returns [`EINVAL`].
     pub(super) fn check_range(&self, range: &Range<u64>) -> Result {

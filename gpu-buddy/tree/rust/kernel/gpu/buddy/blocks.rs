@@ -3,8 +3,8 @@
 //! Blocks that are allocated from a [`GpuBuddy`](super::GpuBuddy).
 
 use super::{
-    Allocator,
-    Mm, //
+    GpuBuddyInner,
+    RawGpuBuddy, //
 };
 use crate::{
     bindings,
@@ -27,25 +27,13 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use kernel::{
-///     gpu::buddy::{
-///         GpuBuddy,
-///         GpuBuddyAllocFlags,
-///         GpuBuddyAllocMode,
-///         GpuBuddyParams, //
-///     },
-///     ptr::Alignment,
-///     sizes::SZ_4K, //
-/// };
-///
+/// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
 /// const MIB: u64 = 1 << 20;
-///
 /// let buddy = GpuBuddy::new(GpuBuddyParams {
 ///     base_offset: 0,
 ///     size: 1024 * MIB,
 ///     chunk_size: Alignment::new::<SZ_4K>(),
 /// })?;
-///
 /// let blocks = KBox::pin_init(
 ///     buddy.alloc_blocks(
 ///         GpuBuddyAllocMode::Simple,
@@ -67,12 +55,12 @@ use crate::{
 pub struct AllocatedBlocks {
     #[pin]
     pub(super) list: BlockList,
-    pub(super) buddy: Arc<Allocator>,
+    pub(super) buddy: Arc<GpuBuddyInner>,
 }
 
 impl AllocatedBlocks {
     /// Creates an initializer for an allocation without blocks.
-    pub(super) fn empty(buddy: Arc<Allocator>) -> impl PinInit<Self, Error> {
+    pub(super) fn empty(buddy: Arc<GpuBuddyInner>) -> impl PinInit<Self, Error> {
         // INVARIANT: The list is empty.
         try_pin_init!(Self {
             list <- BlockList::new(),
@@ -84,6 +72,66 @@ impl AllocatedBlocks {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Moves all blocks of `other` to the end of this allocation, in their order.
+    ///
+    /// Takes no lock and allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if the allocations are from different allocators. Nothing changes then.
+    pub fn append(self: Pin<&mut Self>, other: Pin<&mut Self>) -> Result {
+        let (this, other) = (self.project(), other.project());
+        if !Arc::ptr_eq(this.buddy, other.buddy) {
+            return Err(EINVAL);
+        }
+        // INVARIANT: The blocks are allocated from the same allocator.
+        this.list.push_all_back(other.list);
+        Ok(())
+    }
+
+    /// Frees all blocks as cleared memory.
+    ///
+    /// All of the memory must be cleared: by its owner, or because it was allocated clear and not
+    /// written to. The GPU must no longer write to it. A later allocation reports the memory as
+    /// [clear](super::AllocatedBlock::is_clear). Dropping the allocation frees the blocks as dirty
+    /// memory instead.
+    ///
+    /// May sleep, see the [module](super#context).
+    ///
+    /// # Examples
+    ///
+    /// A page is cleared once, and allocated again as a clear one:
+    ///
+    /// ```
+    /// # use kernel::{gpu::buddy::*, ptr::Alignment, sizes::*};
+    /// # let align = Alignment::new::<SZ_4K>();
+    /// # let buddy = GpuBuddy::new(GpuBuddyParams {
+    /// #     base_offset: 0,
+    /// #     size: 16 << 20,
+    /// #     chunk_size: align,
+    /// # })?;
+    /// let alloc_page = || {
+    ///     let flags = GpuBuddyAllocFlag::Clear;
+    ///     let init = buddy.alloc_blocks(GpuBuddyAllocMode::TopDown, 4096, align, flags);
+    ///     KBox::pin_init(init, GFP_KERNEL)
+    /// };
+    /// let mut page = alloc_page()?;
+    /// assert!(page.iter().all(|block| !block.is_clear()));
+    ///
+    /// // The driver clears the page, uses it, and leaves it cleared.
+    /// page.as_mut().free_cleared();
+    /// assert!(page.is_empty());
+    ///
+    /// let page = alloc_page()?;
+    /// assert!(page.iter().all(|block| block.is_clear()));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn free_cleared(self: Pin<&mut Self>) {
+        let this = self.project();
+        // SAFETY: By the type invariants, the blocks are allocated from this allocator.
+        unsafe { free(&this.buddy.lock(), this.list, bindings::GPU_BUDDY_CLEARED) };
     }
 }
 
@@ -108,11 +156,10 @@ pub(super) struct Block(pub(super) Opaque<bindings::gpu_buddy_block>);
 
 /// The offset of the `link` by which the owner of a block lists it. It is in an unnamed union, for
 /// which bindgen makes up a name. [`clist_offset!`] checks the type of the field.
-pub(super) const OFFSET: usize =
-    clist_offset!(Block, bindings::gpu_buddy_block, __bindgen_anon_1.link);
+const OFFSET: usize = clist_offset!(Block, bindings::gpu_buddy_block, __bindgen_anon_1.link);
 
 /// A list of blocks.
-pub(super) type BlockList = CListOwned<Block, OFFSET>;
+type BlockList = CListOwned<Block, OFFSET>;
 
 // SAFETY: A block is not bound to the thread that allocated it.
 unsafe impl Send for Block {}
@@ -126,28 +173,8 @@ unsafe impl Sync for Block {}
 /// # Safety
 ///
 /// Each block of `list` must be allocated from `mm`.
-pub(super) unsafe fn free(mm: &Mm, list: Pin<&mut BlockList>, flags: u32) {
+unsafe fn free(mm: &RawGpuBuddy, list: Pin<&mut BlockList>, flags: u32) {
     // SAFETY: `mm` is initialized and locked by its type invariants. The blocks are allocated from
     // it by the safety requirements, and the list owns them, so they are not used after the call.
     unsafe { bindings::gpu_buddy_free_list(mm.as_raw(), list.as_raw(), flags) };
-}
-
-/// Marks all blocks of `list` as clear or dirty.
-///
-/// # Safety
-///
-/// Each block of `list` must be allocated from `_mm`.
-pub(super) unsafe fn set_clear(_mm: &Mm, list: Pin<&mut BlockList>, is_clear: bool) {
-    for block in list.iter() {
-        let block = block.0.get();
-        // SAFETY: The block is initialized by its type invariants. There are no other accesses to
-        // its header: the list is borrowed mutably, and C does not run, because `_mm`, from which
-        // the block is allocated, is locked.
-        let header = unsafe { &mut (*block).header };
-        if is_clear {
-            *header |= bindings::GPU_BUDDY_HEADER_CLEAR;
-        } else {
-            *header &= !bindings::GPU_BUDDY_HEADER_CLEAR;
-        }
-    }
 }

@@ -19,7 +19,7 @@ use core::ops::{
 pub enum GpuBuddyAllocMode {
     /// Anywhere, from the smallest sufficient blocks; among those, from the highest ones.
     Simple,
-    /// Within this range, from its bottom if nothing else matters.
+    /// Within this range, from the lowest suitable blocks of the preferred kind (cleared or dirty).
     ///
     /// The range is in bytes, half-open, and relative to the start of the managed range:
     /// [`GpuBuddyParams::base_offset`] is not included.

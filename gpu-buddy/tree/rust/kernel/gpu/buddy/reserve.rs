@@ -15,7 +15,7 @@ impl GpuBuddy {
     /// Allocates all of `range`, which is relative to the managed range like the range of a
     /// [`GpuBuddyAllocMode::Range`].
     ///
-    /// This keeps the allocator from allocating memory that is in use elsewhere, such as by
+    /// This keeps the allocator from allocating memory that is in use elsewhere, for example by
     /// firmware. The blocks are in the order of their addresses.
     ///
     /// The initializer allocates and reports errors. It may sleep, see the
@@ -40,13 +40,14 @@ impl GpuBuddy {
     ///     chunk_size: Alignment::new::<SZ_4K>(),
     /// })?;
     /// let blocks = KBox::pin_init(buddy.reserve(0x23_4000..0x56_7000), GFP_KERNEL)?;
-    /// assert_eq!(blocks.contiguous_range(), Some(0x123_4000..0x156_7000));
+    /// assert_eq!(blocks.iter().next().map(|block| block.offset()), Some(0x123_4000));
+    /// assert_eq!(blocks.iter().map(|block| block.size()).sum::<u64>(), 0x33_3000);
     ///
-    /// // The last page of it is allocated already.
+    /// // The first page of this range is allocated already.
     /// let ret = KBox::pin_init(buddy.reserve(0x56_6000..0x56_8000), GFP_KERNEL);
     /// assert_eq!(ret.err(), Some(ENOSPC));
     ///
-    /// // Half a page.
+    /// // Half a chunk.
     /// let ret = KBox::pin_init(buddy.reserve(0..0x800), GFP_KERNEL);
     /// assert_eq!(ret.err(), Some(EINVAL));
     /// # Ok::<(), Error>(())

@@ -3,31 +3,32 @@
 //! KUnit tests of the GPU buddy allocator.
 
 use super::*;
-use core::{
-    marker::PhantomData,
-    ops::Range, //
-};
+use core::marker::PhantomData;
 
 mod alloc;
-mod blocks;
-mod edit;
+mod clear;
 mod faults;
+mod flags;
+mod place;
+mod reserve;
 mod threads;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Where the range of most tests starts: not at zero, so that mixed up addresses show.
+/// The base offset of most tests. It is not zero, so that mixed up addresses show.
 const BASE: u64 = 64 * MIB;
 
-type Blocks = Pin<KBox<AllocatedBlocks>>;
-
-/// Creates an allocator of `size` bytes from [`BASE`] on, with chunks of 4 KiB.
+/// Creates an allocator of `size` bytes at [`BASE`], with chunks of 4 KiB.
 fn buddy(size: u64) -> Result<GpuBuddy> {
+    buddy_at(BASE, size, 4 * KIB)
+}
+
+fn buddy_at(base_offset: u64, size: u64, chunk_size: u64) -> Result<GpuBuddy> {
     GpuBuddy::new(GpuBuddyParams {
-        base_offset: BASE,
+        base_offset,
         size,
-        chunk_size: align(4 * KIB)?,
+        chunk_size: align(chunk_size)?,
     })
 }
 
@@ -35,72 +36,65 @@ fn align(bytes: u64) -> Result<Alignment> {
     Alignment::new_checked(bytes.try_into()?).ok_or(EINVAL)
 }
 
-fn alloc(
-    buddy: &GpuBuddy,
-    mode: GpuBuddyAllocMode,
-    size: u64,
-    min_block_size: u64,
-    flags: impl Into<GpuBuddyAllocFlags>,
-) -> Result<Blocks> {
-    KBox::pin_init(
-        buddy.alloc_blocks(mode, size, align(min_block_size)?, flags),
-        GFP_KERNEL,
-    )
-}
+/// The largest number of orders that an allocator can have.
+const ORDERS: usize = 52;
 
-/// Allocates `size` bytes in any place, without any wish.
-fn simple(buddy: &GpuBuddy, size: u64) -> Result<Blocks> {
-    let flags = GpuBuddyAllocFlags::default();
-    alloc(buddy, GpuBuddyAllocMode::Simple, size, 4 * KIB, flags)
-}
-
-/// Allocates the range at these offsets from [`BASE`].
-fn reserve(buddy: &GpuBuddy, offsets: Range<u64>) -> Result<Blocks> {
-    KBox::pin_init(buddy.reserve(offsets), GFP_KERNEL)
-}
-
-/// Makes every other of the 4 KiB chunks of `offsets` free and clear, the rest free and dirty.
-fn mottle(buddy: &GpuBuddy, offsets: Range<u64>) -> Result {
-    for offset in offsets.step_by(8 << 10) {
-        let mut clear = reserve(buddy, offset..offset + 4 * KIB)?;
-        let dirty = reserve(buddy, offset + 4 * KIB..offset + 8 * KIB)?;
-        clear.as_mut().free_cleared();
-        drop(dirty);
-    }
-    Ok(())
-}
-
-/// All that can be seen of the free memory of an allocator.
+/// The state of the free memory of an allocator.
 #[derive(PartialEq, Eq)]
 struct Snapshot {
     avail: u64,
     clear_avail: u64,
-    orders: [GpuBuddyOrderStats; 52],
+    /// The number of blocks in the free trees, by the two kinds of trees and by order.
+    blocks: [[u64; ORDERS]; 2],
 }
 
 impl Snapshot {
     fn new(buddy: &GpuBuddy) -> Self {
-        let mut order = 0..;
+        let guard = buddy.0.lock();
+        let mm = guard.as_raw();
+        // SAFETY: The allocator is initialized and locked by the type invariants of `RawGpuBuddy`.
+        let (avail, clear_avail, trees, max_order) = unsafe {
+            (
+                (*mm).avail,
+                (*mm).clear_avail,
+                (*mm).free_trees,
+                (*mm).max_order,
+            )
+        };
+
+        let mut blocks = [[0; ORDERS]; 2];
+        for (kind, counts) in blocks.iter_mut().enumerate() {
+            for (order, (_, count)) in (0..=max_order).zip(counts).enumerate() {
+                // SAFETY: There is a tree of either kind for each order up to `max_order`.
+                let mut node = unsafe { bindings::rb_first((*trees.add(kind)).add(order)) };
+                while !node.is_null() {
+                    *count += 1;
+                    // SAFETY: The node is in a tree, which the lock protects.
+                    node = unsafe { bindings::rb_next(node) };
+                }
+            }
+        }
         Self {
-            avail: buddy.avail(),
-            clear_avail: buddy.clear_avail(),
-            orders: [(); 52].map(|()| buddy.order_stats(order.next().unwrap_or(0))),
+            avail,
+            clear_avail,
+            blocks,
         }
     }
 
-    /// Returns whether the free blocks of all orders add up to the counters.
+    /// Returns whether the free blocks add up to the counters.
     fn adds_up(&self, chunk_size: u64) -> bool {
-        let mut clear = 0;
-        let mut dirty = 0;
-        for (order, stats) in self.orders.iter().enumerate() {
-            clear += (chunk_size << order) * stats.clear_blocks;
-            dirty += (chunk_size << order) * stats.dirty_blocks;
-        }
-        clear == self.clear_avail && clear + dirty == self.avail
+        let sums = self.blocks.map(|counts| -> u64 {
+            let sizes = counts.iter().enumerate();
+            sizes
+                .map(|(order, count)| (chunk_size << order) * count)
+                .sum()
+        });
+        let (clear, dirty) = (self.clear_avail, self.avail - self.clear_avail);
+        sums == [clear, dirty] || sums == [dirty, clear]
     }
 }
 
-/// Tells at compile time which auto traits `T` has.
+/// The auto traits of `T`, at compile time.
 ///
 /// The constants of the inherent `impl` blocks exist only for types that have the trait; for others
 /// the name resolves to the constant of [`NoAutoTrait`].
@@ -136,22 +130,65 @@ macro_rules! assert_auto_traits {
         )*
     };
 }
+use assert_auto_traits;
 
-// Only the lock makes the C structure shareable, and the head of the list keeps an allocation in
-// its place.
+// Only the lock makes the C struct shareable.
 assert_auto_traits! {
-    // Type                         Send   Sync   Unpin
-    GpuBuddy:                       true,  true,  true;
-    GpuBuddyParams:                 true,  true,  true;
-    GpuBuddyAllocMode:              true,  true,  true;
-    GpuBuddyAllocFlag:              true,  true,  true;
-    GpuBuddyAllocFlags:             true,  true,  true;
-    GpuBuddyOrderStats:             true,  true,  true;
-    AllocatedBlocks:                true,  true,  false;
-    AllocatedBlocksIter<'static>:   true,  true,  true;
-    AllocatedBlock<'static>:        true,  true,  true;
-    Allocator:                      true,  true,  false;
-    Mm:                             true,  false, false;
+    // Type                     Send   Sync   Unpin
+    GpuBuddy:                   true,  true,  true;
+    GpuBuddyParams:             true,  true,  true;
+    GpuBuddyInner:              true,  true,  false;
+    RawGpuBuddy:                true,  false, false;
     // A type with other traits, to test the table itself.
-    *mut bindings::gpu_buddy:       false, false, true;
+    *mut bindings::gpu_buddy:   false, false, true;
+}
+
+#[macros::kunit_tests(rust_gpu_buddy)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn new_malformed_einval() -> Result {
+        for (base_offset, size, chunk_size) in [
+            (0, 0, 4 * KIB),
+            (0, 4 * KIB - 1, 4 * KIB),
+            (0, 64 * KIB, 2 * KIB),
+            (4 * KIB - 1, 64 * KIB, 4 * KIB),
+            (4 * KIB, 64 * KIB, 8 * KIB),
+            (1 << 63, 1 << 63, 4 * KIB),
+            (u64::MAX - 4 * KIB + 1, 4 * KIB, 4 * KIB),
+        ] {
+            let ret = buddy_at(base_offset, size, chunk_size);
+            assert_eq!(ret.err(), Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn new_rounds_size_down() -> Result {
+        for (base_offset, size, chunk_size, rounded) in [
+            (0, 4 * KIB, 4 * KIB, 4 * KIB),
+            (4 * KIB, 8 * KIB - 1, 4 * KIB, 4 * KIB),
+            (MIB, MIB + 12 * KIB, 4 * KIB, MIB + 12 * KIB),
+            (MIB, MIB + 12 * KIB, 64 * KIB, MIB),
+            (4 * KIB, 1 << 63, 4 * KIB, 1 << 63),
+            (0, u64::MAX, 4 * KIB, !(4 * KIB - 1)),
+            #[cfg(CONFIG_64BIT)]
+            (0, 1 << 63, 1 << 63, 1 << 63),
+        ] {
+            let buddy = buddy_at(base_offset, size, chunk_size)?;
+            assert_eq!(buddy.base_offset(), base_offset);
+            assert_eq!(buddy.chunk_size(), align(chunk_size)?);
+            assert_eq!(buddy.size(), rounded);
+            assert_eq!(buddy.avail(), rounded);
+
+            // All of it is dirty, in one block for each bit of the number of chunks.
+            let state = Snapshot::new(&buddy);
+            assert_eq!(state.clear_avail, 0);
+            assert!(state.adds_up(chunk_size));
+            let count: u64 = state.blocks.iter().flatten().sum();
+            assert_eq!(count, u64::from((rounded / chunk_size).count_ones()));
+        }
+        Ok(())
+    }
 }

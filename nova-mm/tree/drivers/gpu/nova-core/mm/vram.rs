@@ -171,7 +171,7 @@ impl VramAllocator {
     /// Returns the number of leaked bytes; see [`Vram::leak_on_drop`]. May sleep.
     pub(crate) fn leaked(&self) -> u64 {
         match &*self.0.leaked.lock() {
-            Some(blocks) => blocks.total_size(),
+            Some(blocks) => blocks.iter().map(|block| block.size()).sum(),
             None => 0,
         }
     }

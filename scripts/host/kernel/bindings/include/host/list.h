@@ -31,13 +31,8 @@ void host_list_add(struct list_head *entry, struct list_head *head);
 void host_list_del(struct list_head *entry);
 void host_list_del_init(struct list_head *entry);
 bool host_list_empty(const struct list_head *head);
-bool host_list_is_singular(const struct list_head *head);
 
-/* The C counterparts of the benchmark. */
+/* The C counterpart of the benchmark. */
 unsigned long host_bench_walk(struct list_head *head);
-unsigned long host_bench_walk_back(struct list_head *head);
-unsigned long host_bench_remove_all(struct list_head *head);
-unsigned long host_bench_remove_every_second(struct list_head *head);
-unsigned long host_bench_drain(struct list_head *head);
 
 #endif

@@ -2,7 +2,14 @@
 
 //! Tests with failing allocations of the allocator's data.
 
-use super::*;
+use super::{
+    alloc::{
+        alloc,
+        occupy,
+        Blocks, //
+    },
+    *, //
+};
 use crate::{
     alloc::flags::__GFP_ZERO,
     sync::atomic::{
@@ -12,10 +19,10 @@ use crate::{
 };
 use core::ffi::c_void;
 
-/// How many allocations of a block there have been since [`Fault::arm`].
+/// The number of allocations of a block since [`Fault::arm`].
 static COUNT: Atomic<i32> = Atomic::new(0);
 
-/// The first allocation that fails, and the last one.
+/// The numbers of the first and the last allocation that fails.
 static FIRST: Atomic<i32> = Atomic::new(0);
 static LAST: Atomic<i32> = Atomic::new(0);
 
@@ -33,7 +40,7 @@ unsafe extern "C" fn zalloc(cache: *mut bindings::kmem_cache) -> *mut bindings::
     unsafe { bindings::kmem_cache_alloc_noprof(cache, (GFP_KERNEL | __GFP_ZERO).as_raw()) }.cast()
 }
 
-/// Lets allocations of blocks by this test fail while it lives.
+/// Makes allocations of blocks by this test fail, until it is dropped.
 struct Fault(*mut bindings::kunit);
 
 impl Fault {
@@ -41,8 +48,8 @@ impl Fault {
         COUNT.store(0, Relaxed);
         FIRST.store(first, Relaxed);
         LAST.store(last, Relaxed);
-        // SAFETY: This can always be called. It is not null, for only test cases arm a fault, each
-        // on the thread that KUnit runs it on.
+        // SAFETY: This can always be called. It does not return null, because only test cases arm a
+        // fault, each on the thread on which KUnit runs it.
         let test = unsafe { bindings::kunit_get_current_test() };
         let replacement: unsafe extern "C" fn(_) -> _ = zalloc;
         // SAFETY: `test` is the running test, and the replacement has the type of the function.
@@ -58,66 +65,57 @@ impl Fault {
     }
 
     /// Returns whether an allocation has failed.
-    fn has_struck(&self) -> bool {
+    fn has_failed(&self) -> bool {
         COUNT.load(Relaxed) > FIRST.load(Relaxed)
     }
 }
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        // SAFETY: It was activated for this very test.
+        // SAFETY: The replacement was activated for this test.
         unsafe { bindings::kunit_deactivate_static_stub(self.0, Self::real()) };
     }
 }
 
-/// Returns a hash of the blocks.
-fn digest(blocks: &AllocatedBlocks) -> u64 {
-    blocks.iter().fold(1, |digest, block| {
-        let clear = u64::from(block.is_clear());
-        digest.wrapping_mul(31) + block.offset() + 2 * u64::from(block.order()) + clear
-    })
-}
-
-/// Runs `op` on the blocks of `prepare` repeatedly, each time failing another allocation of a
-/// block: at first only that one, then that one and all that follow.
+/// Makes a request repeatedly, each time failing another allocation of a block: at first only that
+/// one, then that one and all that follow. `prepare` runs before each request.
 ///
-/// Returns how often `op` has failed, each time with [`ENOMEM`] and without leaving a trace;
-/// [`EIO`] if it was otherwise.
+/// Returns how often the request has failed, each time with [`ENOMEM`] and without a change of the
+/// free memory; [`EIO`] if a failure was different.
 fn each_fault(
     buddy: &GpuBuddy,
-    prepare: impl Fn() -> Result<Blocks>,
-    op: impl Fn(Pin<&mut AllocatedBlocks>) -> Result,
+    prepare: impl Fn() -> Result,
+    request: impl Fn() -> Result<Blocks>,
 ) -> Result<u32> {
     let avail = buddy.avail();
-    let mut failed = 0;
+    let mut failures = 0;
     for lasting in [false, true] {
-        for first in 0.. {
-            let mut blocks = prepare()?;
-            let before = (Snapshot::new(buddy), digest(&blocks));
+        for first in 0..1000 {
+            prepare()?;
+            let before = Snapshot::new(buddy);
 
             let fault = Fault::arm(first, if lasting { i32::MAX } else { first });
-            let ret = op(blocks.as_mut());
-            let struck = fault.has_struck();
+            let ret = request();
+            let has_failed = fault.has_failed();
             drop(fault);
 
-            if struck {
-                if ret != Err(ENOMEM) || before != (Snapshot::new(buddy), digest(&blocks)) {
+            if has_failed {
+                if ret.err() != Some(ENOMEM) || before != Snapshot::new(buddy) {
                     return Err(EIO);
                 }
-                failed += 1;
+                failures += 1;
             } else {
-                ret?;
+                drop(ret?);
             }
-            drop(blocks);
             if buddy.avail() != avail || !Snapshot::new(buddy).adds_up(4 * KIB) {
                 return Err(EIO);
             }
-            if !struck {
+            if !has_failed {
                 break;
             }
         }
     }
-    Ok(failed)
+    Ok(failures)
 }
 
 #[macros::kunit_tests(rust_gpu_buddy_faults)]
@@ -133,29 +131,8 @@ mod suite {
         TopDown, //
     };
 
-    fn nothing(buddy: &GpuBuddy) -> Result<Blocks> {
-        KBox::pin_init(AllocatedBlocks::empty(buddy.0.clone()), GFP_KERNEL)
-    }
-
-    /// Lets each allocation of a block for a request fail.
-    fn each_fault_of_request(
-        buddy: &GpuBuddy,
-        mode: GpuBuddyAllocMode,
-        size: u64,
-        flags: GpuBuddyAllocFlags,
-    ) -> Result<u32> {
-        each_fault(
-            buddy,
-            || nothing(buddy),
-            |blocks| {
-                let mut more = alloc(buddy, mode.clone(), size, 4 * KIB, flags)?;
-                blocks.append(more.as_mut())
-            },
-        )
-    }
-
     #[test]
-    fn new() -> Result {
+    fn new_enomem() -> Result {
         for (size, roots) in [(MIB, 1), (7 * MIB, 3)] {
             for first in 0..roots {
                 let fault = Fault::arm(first, first);
@@ -164,18 +141,18 @@ mod suite {
             }
             let fault = Fault::arm(roots, roots);
             assert_eq!(buddy(size)?.avail(), size);
-            assert!(!fault.has_struck());
+            assert!(!fault.has_failed());
         }
         Ok(())
     }
 
     #[test]
-    fn requests() -> Result {
+    fn alloc_enomem_changes_nothing() -> Result {
         let none = GpuBuddyAllocFlags::default();
         let buddy = buddy(MIB)?;
         let range = 4 * KIB..512 * KIB;
         for (mode, size, flags, failures) in [
-            // To get a chunk, the only block is split eight times, into two new ones each time.
+            // For one chunk the only block is split eight times, each time into two new ones.
             (Simple, 4 * KIB, none, 2 * 16),
             (TopDown, 4 * KIB, none, 2 * 16),
             (In(range.clone()), 4 * KIB, none, 2 * 16),
@@ -183,53 +160,31 @@ mod suite {
             // Two chunks are left out at the bottom, so one split less is needed.
             (In(range.clone()), 504 * KIB, none, 2 * 14),
             (In(range.clone()), 508 * KIB, none, 2 * 16),
-            // Five splits give a block of 32 KiB, of which three more cut off 12 KiB.
+            // Five splits give a block of 32 KiB, and three more trim it by 12 KiB.
             (Simple, 20 * KIB, Contiguous.into(), 2 * 16),
             (In(range), 20 * KIB, Contiguous.into(), 2 * 16),
         ] {
-            assert_eq!(each_fault_of_request(&buddy, mode, size, flags)?, failures);
+            let request = || alloc(&buddy, mode.clone(), size, 4 * KIB, flags);
+            assert_eq!(each_fault(&buddy, || Ok(()), request)?, failures);
         }
         Ok(())
     }
 
     #[test]
-    fn contiguous_around_what_is_taken() -> Result {
+    fn contiguous_enomem_changes_nothing() -> Result {
         let buddy = buddy(MIB)?;
         // The blocks of 64 KiB from 320 KiB on are free, but no two that make up one of 128 KiB.
-        let _low = reserve(&buddy, 0..320 * KIB)?;
-        let _high = reserve(&buddy, 448 * KIB..MIB)?;
+        let _low = occupy(&buddy, 0..320 * KIB)?;
+        let _high = occupy(&buddy, 448 * KIB..MIB)?;
         for size in [68 * KIB, 100 * KIB, 124 * KIB] {
-            let faults = each_fault_of_request(&buddy, Simple, size, Contiguous.into())?;
-            assert!(faults > 0);
+            let request = || alloc(&buddy, Simple, size, 4 * KIB, Contiguous);
+            assert!(each_fault(&buddy, || Ok(()), request)? > 0);
         }
         Ok(())
     }
 
     #[test]
-    fn clear_and_dirty() -> Result {
-        let buddy = buddy(MIB)?;
-        for mode in [Simple, TopDown, In(0..MIB)] {
-            for flags in [GpuBuddyAllocFlags::default(), Clear.into()] {
-                let faults = each_fault(
-                    &buddy,
-                    || {
-                        buddy.reset_clear(false);
-                        reserve(&buddy, 256 * KIB..MIB)?.as_mut().free_cleared();
-                        nothing(&buddy)
-                    },
-                    |blocks| {
-                        let mut more = alloc(&buddy, mode.clone(), 300 * KIB, 4 * KIB, flags)?;
-                        blocks.append(more.as_mut())
-                    },
-                )?;
-                assert!(faults > 0);
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn fixed_ranges() -> Result {
+    fn reserve_enomem_changes_nothing() -> Result {
         let buddy = buddy(MIB)?;
         for (range, splits) in [
             (0..4 * KIB, 8),
@@ -237,71 +192,43 @@ mod suite {
             (4 * KIB..MIB - 4 * KIB, 15),
             (512 * KIB - 4 * KIB..512 * KIB + 4 * KIB, 15),
         ] {
-            let faults = each_fault(
-                &buddy,
-                || nothing(&buddy),
-                |blocks| blocks.append(reserve(&buddy, range.clone())?.as_mut()),
-            )?;
-            assert_eq!(faults, 2 * 2 * splits);
+            let request = || KBox::pin_init(buddy.reserve(range.clone()), GFP_KERNEL);
+            assert_eq!(each_fault(&buddy, || Ok(()), request)?, 2 * 2 * splits);
         }
         Ok(())
     }
 
-    /// A clear chunk of the range is joined with a dirty one, but stays clear if that fails.
     #[test]
-    fn exact_range_joined() -> Result {
-        let none = GpuBuddyAllocFlags::default();
+    fn clear_and_dirty_enomem_changes_nothing() -> Result {
         let buddy = buddy(MIB)?;
-        let range = In(8 * KIB..40 * KIB);
-        let faults = each_fault(
-            &buddy,
-            || {
-                buddy.reset_clear(false);
-                reserve(&buddy, 8 * KIB..12 * KIB)?.as_mut().free_cleared();
-                nothing(&buddy)
-            },
-            |blocks| {
-                let mut more = alloc(&buddy, range.clone(), 32 * KIB, 8 * KIB, none)?;
-                blocks.append(more.as_mut())
-            },
-        )?;
-        // The last 8 KiB are split off a block of 32 KiB.
-        assert_eq!(faults, 2 * 2 * 2);
-        Ok(())
-    }
-
-    #[test]
-    fn trim() -> Result {
-        let buddy = buddy(MIB)?;
-        for is_clear in [false, true] {
-            for (start, end, splits) in
-                [(0, 4, 4), (4, 60, 7), (28, 36, 7), (60, 64, 4), (0, 32, 1)]
-            {
-                let faults = each_fault(
-                    &buddy,
-                    || {
-                        buddy.reset_clear(is_clear);
-                        reserve(&buddy, 64 * KIB..128 * KIB)
-                    },
-                    |blocks| blocks.trim(BASE + (64 + start) * KIB..BASE + (64 + end) * KIB),
-                )?;
-                assert_eq!(faults, 2 * 2 * splits);
+        for mode in [Simple, TopDown, In(0..MIB)] {
+            for flags in [GpuBuddyAllocFlags::default(), Clear.into()] {
+                let prepare = || {
+                    drop(occupy(&buddy, 0..MIB)?);
+                    occupy(&buddy, 256 * KIB..MIB)?.as_mut().free_cleared();
+                    Ok(())
+                };
+                let request = || alloc(&buddy, mode.clone(), 300 * KIB, 4 * KIB, flags);
+                assert!(each_fault(&buddy, prepare, request)? > 0);
             }
         }
         Ok(())
     }
 
+    /// A clear chunk of the range is merged with a dirty one, but stays clear if that fails.
     #[test]
-    fn shrink() -> Result {
+    fn exact_range_enomem_stays_clear() -> Result {
+        let none = GpuBuddyAllocFlags::default();
         let buddy = buddy(MIB)?;
-        for (size, splits) in [(4, 2), (16, 0), (20, 3), (48, 0), (52, 4), (112, 0)] {
-            let faults = each_fault(
-                &buddy,
-                || reserve(&buddy, 16 * KIB..128 * KIB),
-                |blocks| blocks.shrink(size * KIB),
-            )?;
-            assert_eq!(faults, 2 * 2 * splits);
-        }
+        let prepare = || {
+            drop(occupy(&buddy, 0..MIB)?);
+            occupy(&buddy, 8 * KIB..12 * KIB)?.as_mut().free_cleared();
+            Ok(())
+        };
+        let range = In(8 * KIB..40 * KIB);
+        let request = || alloc(&buddy, range.clone(), 32 * KIB, 8 * KIB, none);
+        // The last 8 KiB are split off a block of 32 KiB.
+        assert_eq!(each_fault(&buddy, prepare, request)?, 2 * 2 * 2);
         Ok(())
     }
 }
