@@ -100,6 +100,8 @@ assert_auto_traits! {
     CList<SendOnly, 0>:     true,  false, false;
     CList<SyncOnly, 0>:     false, true,  false;
     CList<Neither, 0>:      false, false, false;
+    // A type with other traits, to test the table itself.
+    Neither:                false, false, true;
 }
 
 #[macros::kunit_tests(rust_clist)]
