@@ -25,7 +25,9 @@ use crate::{
     },
     manifest::{
         Series,
-        below, //
+        below,
+        chosen_series,
+        unknown_series, //
     },
     plan::{
         Edit,
@@ -101,16 +103,28 @@ pub struct Assembled {
 }
 
 impl Assembled {
-    /// The series of these names, or all of them if there is no name.
+    /// The series of these names or of the components of these names, or all of them if there is no
+    /// name.
     ///
     /// # Errors
     ///
-    /// As [`Self::find`].
+    /// As [`Self::chosen`].
     pub fn named(&self, names: &[String]) -> Result<Vec<&AssembledSeries>> {
-        match names {
-            [] => Ok(self.series.iter().collect()),
-            names => names.iter().map(|name| self.find(name)).collect(),
-        }
+        let chosen = self.chosen(names)?;
+        chosen.iter().map(|name| self.find(name)).collect()
+    }
+
+    /// The names of the series that are meant by names of series and components.
+    ///
+    /// # Errors
+    ///
+    /// As [`chosen_series`].
+    pub fn chosen(&self, names: &[String]) -> Result<Vec<String>> {
+        chosen_series(&self.manifests(), names)
+    }
+
+    fn manifests(&self) -> Vec<&Series> {
+        self.series.iter().map(|s| s.plan.series()).collect()
     }
 
     /// The series of this name.
@@ -128,14 +142,9 @@ impl Assembled {
     ///
     /// As [`Self::find`].
     pub fn position(&self, name: &str) -> Result<usize> {
-        self.series
-            .iter()
-            .position(|s| s.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = self.series.iter().map(|s| s.name()).collect();
-                Error::new(format!("there is no series {name:?}"))
-                    .help(format!("the series are: {}", names.join(", ")))
-            })
+        let mut all = self.series.iter();
+        all.position(|s| s.name() == name)
+            .ok_or_else(|| unknown_series(&self.manifests(), name))
     }
 }
 
@@ -274,7 +283,7 @@ impl Work<'_> {
         let clash = self.planned.iter().find_map(|p| {
             let ours = p.patches.iter().flat_map(|p| &p.writes);
             let hit = ours.map(|w| &w.path).find(|path| state.contains_key(*path));
-            hit.map(|path| (p.name(), path))
+            hit.map(|path| (p.component.folder(), path))
         });
         if let Some((name, path)) = clash {
             return Err(Error::new("the base has this file already")
@@ -305,7 +314,8 @@ impl Work<'_> {
             return Ok(());
         };
         for (number, patch) in planned[of].patches.iter().enumerate() {
-            let changes = self.changes(patch, last, &mut tip, before)?;
+            let folder = planned[of].component.folder();
+            let changes = self.changes(patch, folder, &mut tip, before)?;
             self.steps.push(Step {
                 from: tip.from.clone(),
                 of: (of, number),
@@ -326,13 +336,13 @@ impl Work<'_> {
     fn changes(
         &self,
         patch: &PlannedPatch,
-        series: &str,
+        folder: &str,
         tip: &mut Tip,
         before: &[String],
     ) -> Result<Vec<Change>> {
         let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
         if let Some(step) = &patch.relocate {
-            self.relocate(step, series, tip, &mut changes)?;
+            self.relocate(step, folder, tip, &mut changes)?;
         }
         for edit in &patch.edits {
             self.edit(edit, tip, before, &mut changes)?;
@@ -390,7 +400,7 @@ impl Work<'_> {
     fn relocate(
         &self,
         step: &relocation::Step,
-        series: &str,
+        folder: &str,
         tip: &mut Tip,
         changes: &mut Vec<Change>,
     ) -> Result<()> {
@@ -405,7 +415,7 @@ impl Work<'_> {
         let before = paths.zip(contents).collect();
         let out = step.apply(&before).map_err(|(what, line)| {
             Error::new(what)
-                .at(format!("{series}/relocation.toml"), line)
+                .at(format!("{folder}/relocation.toml"), line)
                 .help("the step has to fit on the patches before it")
         })?;
         let contents: Vec<&[u8]> = out.written.values().map(|w| &w.content[..]).collect();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `CHANGELOG.md` of a component: per version what changed in design and code, newest first.
+//! `CHANGELOG.md` of a component: per version what changed in design and code, newest first. If the
+//! component has several series, each of them has a section `# <series>` with its own versions.
+
+use std::ops::Range;
 
 use crate::{
     error::{
@@ -8,6 +11,7 @@ use crate::{
         Result, //
     },
     message,
+    words::SeriesName,
 };
 
 /// What changed in one version.
@@ -32,6 +36,87 @@ impl Entry {
         let mut lines = self.text.lines();
         lines.all(|l| l.trim().is_empty() || l.starts_with(LINK))
     }
+}
+
+/// Finds the lines, counted from 0, that are about a series. They are all lines unless the component
+/// has several series.
+///
+/// # Errors
+///
+/// There is no section for the series, or two, or a section for something else.
+pub fn section(
+    text: &str,
+    name: &str,
+    siblings: &[SeriesName],
+) -> Result<Range<usize>, (Option<usize>, Error)> {
+    let lines: Vec<&str> = text.lines().collect();
+    if siblings.len() < 2 {
+        return Ok(0..lines.len());
+    }
+    let is_series = |heading: &str| siblings.iter().any(|s| *s == *heading);
+    let headings = lines.iter().enumerate();
+    let headings = headings.filter_map(|(at, line)| Some((at, line.strip_prefix("# ")?.trim())));
+    // A title may come before the first section.
+    let headings: Vec<(usize, &str)> = headings.skip_while(|(_, h)| !is_series(h)).collect();
+    let names: Vec<&str> = siblings.iter().map(SeriesName::as_str).collect();
+    if let Some((at, other)) = headings.iter().find(|(_, h)| !is_series(h)) {
+        return Err((
+            Some(at + 1),
+            Error::new(format!("{other:?} is not a series of this component"))
+                .help(format!("the series are: {}", names.join(", "))),
+        ));
+    }
+    let mut own = headings.iter().enumerate().filter(|(_, (_, h))| *h == name);
+    let Some((index, (start, _))) = own.next() else {
+        return Err((
+            None,
+            Error::new(format!("there is no section for {name}")).help(format!(
+                "the component has several series; write `# {name}`, and below it `## v1`"
+            )),
+        ));
+    };
+    if let Some((_, (again, _))) = own.next() {
+        return Err((
+            Some(again + 1),
+            Error::new(format!(
+                "{name} has two sections, the first in line {}",
+                start + 1
+            ))
+            .help("join them"),
+        ));
+    }
+    let end = headings.get(index + 1).map_or(lines.len(), |(at, _)| *at);
+    Ok(*start..end)
+}
+
+/// The changelog with only the lines of a section; the others are blank, so that the numbers of the
+/// lines stay.
+pub fn of_section(text: &str, section: &Range<usize>) -> String {
+    let lines = text.lines().enumerate();
+    lines
+        .map(|(at, line)| match section.contains(&at) {
+            true => format!("{line}\n"),
+            false => "\n".to_owned(),
+        })
+        .collect()
+}
+
+/// The changelog after `change` was made to a section of it.
+///
+/// # Errors
+///
+/// Those of `change`, with the line in the whole text.
+pub fn in_section(
+    text: &str,
+    section: &Range<usize>,
+    change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
+) -> Result<String, (usize, Error)> {
+    let part = |lines: &[&str]| -> String { lines.iter().map(|l| format!("{l}\n")).collect() };
+    let lines: Vec<&str> = text.lines().collect();
+    let (head, rest) = lines.split_at(section.start);
+    let (own, tail) = rest.split_at(section.len());
+    let own = change(&part(own)).map_err(|(line, e)| (section.start + line, e))?;
+    Ok(part(head) + &own + &part(tail))
 }
 
 /// Reads the entries, newest first. The error has a line but no file.
@@ -298,6 +383,91 @@ mod tests {
         insta::assert_snapshot!(says("## first\n", 1), @r#"
         CHANGELOG.md:1: "first" is not a version
           help: a section starts with `## v1`, `## v2`, …
+        "#);
+    }
+
+    const SECTIONS: &str = "\
+# Changelog of the buddy
+
+# fixes
+
+## v2
+- Two.
+
+## v1
+- One.
+
+# buddy
+
+## v1
+- First.
+";
+
+    fn siblings() -> [SeriesName; 2] {
+        ["buddy", "fixes"].map(|n| SeriesName::parse(n).unwrap())
+    }
+
+    #[test]
+    fn sections_are_about_one_series_each() {
+        let of = |name: &str| {
+            let section = section(SECTIONS, name, &siblings())
+                .map_err(|(_, e)| e)
+                .unwrap();
+            let own = of_section(SECTIONS, &section);
+            assert_eq!(own.lines().count(), SECTIONS.lines().count());
+            parse(&own).map_err(|(_, e)| e).unwrap()
+        };
+        let fixes = of("fixes");
+        assert_eq!((fixes.len(), fixes[1].text.as_str()), (2, "- One."));
+        let buddy = of("buddy");
+        assert_eq!(
+            (buddy.len(), buddy[0].line, buddy[0].first_line),
+            (1, 13, 14)
+        );
+        // One series needs no section.
+        let all = section(SECTIONS, "buddy", &siblings()[..1]).map_err(|(_, e)| e);
+        assert_eq!(all.unwrap(), 0..SECTIONS.lines().count());
+    }
+
+    #[test]
+    fn an_entry_is_begun_in_its_section() {
+        let section = section(SECTIONS, "buddy", &siblings())
+            .map_err(|(_, e)| e)
+            .unwrap();
+        let link = "https://patch.msgid.link/x-v1-0@y";
+        let begun = |text: &str| begun(text, 2, link);
+        let text = in_section(SECTIONS, &section, begun)
+            .map_err(|(_, e)| e)
+            .unwrap();
+        let begins = format!("# buddy\n\n## v2\n\n- Link to v1: {link}\n\n## v1\n");
+        assert_eq!(text, SECTIONS.replace("# buddy\n\n## v1\n", &begins));
+        let section = super::section(&text, "buddy", &siblings())
+            .map_err(|(_, e)| e)
+            .unwrap();
+        let ended = |text: &str| ended(text, 2, link);
+        let text = in_section(&text, &section, ended)
+            .map_err(|(_, e)| e)
+            .unwrap();
+        assert_eq!(text, SECTIONS);
+    }
+
+    #[test]
+    fn each_fault_of_sections_has_its_message() {
+        let says = |text: &str| {
+            let (line, error) = section(text, "fixes", &siblings()).unwrap_err();
+            error.at("CHANGELOG.md", line).to_string()
+        };
+        insta::assert_snapshot!(says("# buddy\n## v1\n- x\n"), @r"
+        CHANGELOG.md: there is no section for fixes
+          help: the component has several series; write `# fixes`, and below it `## v1`
+        ");
+        insta::assert_snapshot!(says("# fixes\n# buddy\n# fixes\n"), @r"
+        CHANGELOG.md:3: fixes has two sections, the first in line 1
+          help: join them
+        ");
+        insta::assert_snapshot!(says("# fixes\n# fix\n"), @r#"
+        CHANGELOG.md:2: "fix" is not a series of this component
+          help: the series are: buddy, fixes
         "#);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A component's folder, read whole: the overlay, the edits, the commit messages.
+//! A component's folder, read whole: the overlay, the edits, the commit messages of its series.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,15 @@ use std::{
 };
 
 use crate::{
+    changelog,
     error::{
         Error,
         Result, //
     },
-    manifest::Series,
+    manifest::{
+        Series,
+        unknown_series, //
+    },
     posting::{
         self,
         Posting, //
@@ -26,6 +30,7 @@ use crate::{
         self,
         Given, //
     },
+    words::SeriesName,
     workspace::{
         Workspace,
         read_text, //
@@ -70,11 +75,14 @@ pub struct OverlayFile {
     pub content: Vec<u8>,
 }
 
-/// A component: the manifest of its series and everything that the manifest may name.
+/// A series with everything that its manifest may name: the files of its component, which other
+/// series may share, and its own messages, cover letter and postings.
 #[derive(Debug, Clone)]
 pub struct Component {
     /// The manifest.
     pub series: Series,
+    /// The names of all series of the component, this one included.
+    pub siblings: Vec<SeriesName>,
     /// The files of `tree/`, by their path in the kernel.
     pub overlay: BTreeMap<String, OverlayFile>,
     /// The steps of `relocation.toml`, if there is one.
@@ -85,7 +93,7 @@ pub struct Component {
     pub messages: BTreeMap<String, String>,
     /// The cover letter.
     pub cover: String,
-    /// The changelog.
+    /// The changelog of the component; lines about its other series are blank.
     pub changelog: String,
     /// What was posted of it, the oldest version first.
     pub postings: Vec<Posting>,
@@ -94,16 +102,16 @@ pub struct Component {
 }
 
 impl Component {
-    /// Reads the component of the series `name`.
+    /// Reads what the series of this manifest may name. `siblings` are the series of its component.
     ///
     /// # Errors
     ///
     /// A file is missing or malformed, or the overlay holds something else than plain files.
-    pub fn read(ws: &Workspace, name: &str) -> Result<Self> {
-        let series = manifest(ws, name)?;
-        let dir = PathBuf::from(name);
+    fn read(ws: &Workspace, series: Series, siblings: Vec<SeriesName>) -> Result<Self> {
+        let name = &*series.name;
+        let dir = PathBuf::from(&*series.component);
         let cover = PathBuf::from(format!("cover-letters/{name}.md"));
-        let changelog = dir.join("CHANGELOG.md");
+        let changelog = dir.join(CHANGELOG);
         let moves = dir.join("relocation.toml");
         for path in [
             &dir.join("tree"),
@@ -128,7 +136,12 @@ impl Component {
             ws,
             &changelog,
             "`## v1` in a line, and `- First posting.` below it",
-        );
+        )
+        .and_then(|text| {
+            let section = changelog::section(&text, name, &siblings);
+            let section = section.map_err(|(line, e)| e.at(&changelog, line))?;
+            Ok(changelog::of_section(&text, &section))
+        });
         let (cover, changelog) = both(cover, changelog)?;
         let mut overlay = BTreeMap::new();
         read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
@@ -143,6 +156,7 @@ impl Component {
             trailers: trailers::read(ws, name, &postings, &rename)?,
             messages,
             postings,
+            siblings,
             series,
         })
     }
@@ -152,10 +166,49 @@ impl Component {
         &self.series.name
     }
 
+    /// The name of the component, which is its folder.
+    pub fn folder(&self) -> &str {
+        &self.series.component
+    }
+
+    /// The file of the changelog, below the top folder.
+    pub fn changelog_file(&self) -> PathBuf {
+        changelog_file(&self.series)
+    }
+
     /// Its last posting, if there is one.
     pub fn posted(&self) -> Option<&Posting> {
         self.postings.last()
     }
+}
+
+/// The name of a component's changelog.
+const CHANGELOG: &str = "CHANGELOG.md";
+
+/// The changelog of the component that a series belongs to.
+pub fn changelog_file(series: &Series) -> PathBuf {
+    Path::new(&*series.component).join(CHANGELOG)
+}
+
+/// The part of the changelog that is about a series, as a whole.
+///
+/// # Errors
+///
+/// It cannot be read, or has no section for the series.
+pub fn changelog_of(ws: &Workspace, series: &Series, all: &[Series]) -> Result<String> {
+    let file = changelog_file(series);
+    let text = ws.read(&file)?;
+    let section = changelog::section(&text, &series.name, &siblings(series, all));
+    let section = section.map_err(|(line, e)| e.at(&file, line))?;
+    Ok(changelog::of_section(&text, &section))
+}
+
+/// The series of the same component.
+fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
+    all.iter()
+        .filter(|s| s.component == series.component)
+        .map(|s| s.name.clone())
+        .collect()
 }
 
 /// Reads a mandatory text of a series; `form` describes a minimal one.
@@ -194,36 +247,56 @@ fn names(ws: &Workspace) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Reads the manifests; returns those that can be read, and the errors of the others.
+fn read_manifests(ws: &Workspace) -> Result<(Vec<Series>, Vec<Error>)> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for name in names(ws)? {
+        match manifest(ws, &name) {
+            Ok(one) => all.push(one),
+            Err(e) => errors.push(e),
+        }
+    }
+    Ok((all, errors))
+}
+
 /// Reads all manifests, and nothing of what they name.
 ///
 /// # Errors
 ///
 /// A manifest is malformed; all of them are told at once.
 pub fn manifests(ws: &Workspace) -> Result<Vec<Series>> {
-    all(ws, manifest)
+    let (all, errors) = read_manifests(ws)?;
+    Error::all(errors).map_or(Ok(all), Err)
 }
 
-/// Reads all components, in no particular order.
+/// Reads all series with their components, in no particular order.
 ///
 /// # Errors
 ///
-/// As [`Component::read`], of all components at once.
+/// A manifest or a file that it names is missing or malformed, or an overlay holds something else
+/// than plain files; all of them are told at once.
 pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
-    all(ws, Component::read)
-}
-
-fn all<T>(ws: &Workspace, read: impl Fn(&Workspace, &str) -> Result<T>) -> Result<Vec<T>> {
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for name in names(ws)? {
-        match read(ws, &name) {
+    let (series, mut errors) = read_manifests(ws)?;
+    let mut all = Vec::new();
+    for one in &series {
+        match Component::read(ws, one.clone(), siblings(one, &series)) {
             Ok(one) => all.push(one),
             Err(e) => errors.push(e),
         }
     }
-    match Error::all(errors) {
-        Some(error) => Err(error),
-        None => Ok(all),
-    }
+    Error::all(errors).map_or(Ok(all), Err)
+}
+
+/// The series of this name.
+///
+/// # Errors
+///
+/// There is none; the message lists those that there are.
+pub fn find<'a>(all: &'a [Component], name: &str) -> Result<&'a Component> {
+    let all_series: Vec<&Series> = all.iter().map(|c| &c.series).collect();
+    let mut all = all.iter();
+    all.find(|c| c.name() == name)
+        .ok_or_else(|| unknown_series(&all_series, name))
 }
 
 /// What a link points to is not the component's, and may change without a trace in it.

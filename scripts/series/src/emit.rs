@@ -234,7 +234,7 @@ impl Material<'_> {
         let name = &series.name;
         let text = self.read(one)?;
         let entries = changelog::of_version(&one.plan.component.changelog, series.version)
-            .map_err(|(line, e)| e.at(format!("{name}/CHANGELOG.md"), line))?;
+            .map_err(|(line, e)| e.at(one.plan.component.changelog_file(), line))?;
         let (mut dependencies, mut prerequisites) = (Vec::new(), Vec::new());
         for below in &one.below {
             let below = self.assembled.find(below)?;

@@ -32,6 +32,7 @@ pub mod essence;
 pub mod full;
 pub mod git;
 pub mod graph;
+pub mod items;
 pub mod kernel;
 pub mod kunit;
 pub mod mailbox;

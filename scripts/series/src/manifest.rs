@@ -104,8 +104,14 @@ pub struct Host {
 /// `series/<name>.toml`: one series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
-    /// Its name, that of the component's folder.
+    /// Its name.
     pub name: SeriesName,
+    /// The component that it belongs to: the folder that holds its files.
+    pub component: SeriesName,
+    /// Why it is never posted, if it is only for working here.
+    pub local: Option<At<String>>,
+    /// The tree that takes it, where a list in `to` or `cc` does not say so.
+    pub tree: Option<String>,
     /// Its version, from 1.
     pub version: u32,
     /// The line that says so.
@@ -166,29 +172,41 @@ pub struct Patch {
     pub line: usize,
     /// The file of its commit message, in `series/<name>/`.
     pub message: At<String>,
-    /// Files of `<name>/tree/` that enter here.
+    /// Files of `<component>/tree/` that enter here.
     pub files: Vec<At<String>>,
-    /// The step of `<name>/relocation.toml` that is made here, before the diffs are applied.
+    /// The step of `<component>/relocation.toml` that is made here, before the diffs are applied.
     pub relocate: Option<At<String>>,
-    /// Diffs of `<name>/edits/` that are applied here.
+    /// Diffs of `<component>/edits/` that are applied here.
     pub edits: Vec<At<String>>,
-    /// Lines of files that entered earlier and that enter only here.
+    /// Parts of files that entered earlier and that enter only here.
     pub withhold: Vec<Withhold>,
 }
 
-/// Whole lines of a file that enter later than the file.
+/// Parts of a file that enter later than the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withhold {
-    /// The file of `<name>/tree/`.
+    /// The file of `<component>/tree/`.
     pub file: At<String>,
-    /// The lines, each with its newline.
-    pub text: String,
+    /// Which parts.
+    pub parts: Parts,
+}
+
+/// The parts of a file that a patch withholds from the patches before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parts {
+    /// Whole lines, each with its newline.
+    Text(String),
+    /// Rust items, as [`crate::items`] names them.
+    Items(Vec<At<String>>),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSeries {
     version: Spanned<u32>,
+    component: Option<Spanned<String>>,
+    local: Option<Spanned<String>>,
+    tree: Option<String>,
     #[serde(default = "default_prefix")]
     prefix: Spanned<String>,
     change_id: Spanned<String>,
@@ -226,7 +244,8 @@ struct RawPatch {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawWithhold {
     file: Spanned<String>,
-    text: String,
+    text: Option<String>,
+    items: Option<Vec<Spanned<String>>>,
 }
 
 fn default_prefix() -> Spanned<String> {
@@ -344,6 +363,20 @@ impl Series {
         let lines = Lines(text);
         let version = lines.at(raw.version);
         let mut errors = Vec::new();
+        let component = match raw.component.map(|c| lines.at(c)) {
+            Some(At { value, line }) => {
+                keep(&mut errors, SeriesName::component(&value), file, line)
+            }
+            None => Some(name.clone()),
+        };
+        let local = raw.local.map(|l| lines.at(l));
+        if let Some(At { line, .. }) = local.as_ref().filter(|l| l.value.trim().is_empty()) {
+            errors.push(
+                Error::new("`local` is empty")
+                    .at(file, *line)
+                    .help("write why the series is never posted"),
+            );
+        }
         if version.value == 0 {
             errors.push(Error::new("a series starts with version 1").at(file, version.line));
         }
@@ -359,35 +392,19 @@ impl Series {
         );
         let (to, cc) = (lines.all(raw.to), lines.all(raw.cc));
         let (to, cc) = recipients(&to, &cc, file, &mut errors);
-        let (Some(prefix), Some(change_id), true) = (prefix, change_id, errors.is_empty()) else {
+        let patches = patches(raw.patch, &lines, file, &mut errors);
+        let (Some(component), Some(prefix), Some(change_id), true) =
+            (component, prefix, change_id, errors.is_empty())
+        else {
             let unknown = || Error::new("cannot be read").at(file, None);
             return Err(Error::all(errors).unwrap_or_else(unknown));
         };
         let provenance = raw.provenance.map(|p| lines.at(p));
-        let patches = raw
-            .patch
-            .into_iter()
-            .map(|spanned| {
-                let At { line, value } = lines.at(spanned);
-                Patch {
-                    line,
-                    message: lines.at(value.message),
-                    files: lines.all(value.files),
-                    relocate: value.relocate.map(|step| lines.at(step)),
-                    edits: lines.all(value.edits),
-                    withhold: value
-                        .withhold
-                        .into_iter()
-                        .map(|w| Withhold {
-                            file: lines.at(w.file),
-                            text: w.text,
-                        })
-                        .collect(),
-                }
-            })
-            .collect();
         Ok(Self {
             name,
+            component,
+            local,
+            tree: raw.tree,
             version: version.value,
             line_of_version: Some(version.line),
             prefix,
@@ -418,6 +435,54 @@ impl Series {
     pub fn subject_prefix(&self) -> String {
         subject_prefix(&self.prefix, self.version)
     }
+}
+
+/// Reads the patches of a manifest.
+fn patches(
+    raw: Vec<Spanned<RawPatch>>,
+    lines: &Lines<'_>,
+    file: &Path,
+    errors: &mut Vec<Error>,
+) -> Vec<Patch> {
+    raw.into_iter()
+        .map(|spanned| {
+            let At { line, value } = lines.at(spanned);
+            let withhold = value.withhold.into_iter();
+            Patch {
+                line,
+                message: lines.at(value.message),
+                files: lines.all(value.files),
+                relocate: value.relocate.map(|step| lines.at(step)),
+                edits: lines.all(value.edits),
+                withhold: withhold
+                    .filter_map(|w| withheld(w, lines, file, errors))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// Reads one `[[patch.withhold]]`: it has either `text` or `items`.
+fn withheld(
+    raw: RawWithhold,
+    lines: &Lines<'_>,
+    file: &Path,
+    errors: &mut Vec<Error>,
+) -> Option<Withhold> {
+    let of = lines.at(raw.file);
+    let parts = match (raw.text, raw.items) {
+        (Some(text), None) => Parts::Text(text),
+        (None, Some(items)) if !items.is_empty() => Parts::Items(lines.all(items)),
+        _ => {
+            errors.push(
+                Error::new("a [[patch.withhold]] has either `text` or `items`")
+                    .at(file, of.line)
+                    .help("`text` holds whole lines; `items` names Rust items, as \"fn new\""),
+            );
+            return None;
+        }
+    };
+    Some(Withhold { file: of, parts })
 }
 
 /// Returns the value, or adds the error with its place to `errors`.
@@ -463,7 +528,7 @@ fn recipients(
 /// # Errors
 ///
 /// The second of two series with one change id, with its line.
-pub fn unique_change_ids(series: &[Series]) -> Result<()> {
+pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
     let mut seen: BTreeMap<&str, &Series> = BTreeMap::new();
     let mut errors = Vec::new();
     for one in series {
@@ -489,7 +554,8 @@ pub(crate) fn subject_prefix(prefix: &str, version: u32) -> String {
     }
 }
 
-/// Sorts the series so that each comes after what it depends on.
+/// Sorts the series so that each comes after what it depends on. The series of a component follow
+/// each other, unless a series of another component has to stand between them.
 ///
 /// # Errors
 ///
@@ -538,7 +604,27 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
     for one in series {
         visit(&mut v, one)?;
     }
-    Ok(v.done)
+    let grouped = by_component(&v.done);
+    Ok(match is_in_order(&grouped) {
+        true => grouped,
+        false => v.done,
+    })
+}
+
+/// Puts the series of each component together, without changing their order otherwise.
+fn by_component<'a>(series: &[&'a Series]) -> Vec<&'a Series> {
+    let first = |one: &Series| series.iter().position(|s| s.component == one.component);
+    let mut grouped = series.to_vec();
+    grouped.sort_by_key(|one| first(one));
+    grouped
+}
+
+/// Whether each series comes after what it depends on.
+fn is_in_order(series: &[&Series]) -> bool {
+    series.iter().enumerate().all(|(at, one)| {
+        let is_before = |name: &str| series[..at].iter().any(|s| s.name == *name);
+        one.depends.iter().all(|d| is_before(&d.value))
+    })
 }
 
 /// The series that `name` builds on, directly or not, in the order to apply them, without itself.
@@ -556,6 +642,55 @@ pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
         .copied()
         .filter(|s| *s.name != *name && wanted.contains(&&*s.name))
         .collect()
+}
+
+/// The names of the series that are meant by `names`: a series by its name, or else a component, for
+/// all its series. All of them if there is no name.
+///
+/// # Errors
+///
+/// There is neither a series nor a component of a name; the message lists those that there are.
+pub fn chosen_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String>> {
+    let mut chosen: Vec<String> = Vec::new();
+    let mut add = |one: &Series| {
+        if !chosen.iter().any(|c| one.name == *c) {
+            chosen.push(one.name.to_string());
+        }
+    };
+    if names.is_empty() {
+        ordered.iter().for_each(|one| add(one));
+    }
+    for name in names {
+        if let Some(one) = ordered.iter().find(|s| s.name == *name) {
+            add(one);
+            continue;
+        }
+        let of_component: Vec<_> = ordered.iter().filter(|s| s.component == *name).collect();
+        if of_component.is_empty() {
+            return Err(unknown_series(ordered, name));
+        }
+        of_component.iter().for_each(|one| add(one));
+    }
+    Ok(chosen)
+}
+
+/// The error for a name that is not that of one series.
+pub fn unknown_series(ordered: &[&Series], name: &str) -> Error {
+    let of_component = ordered.iter().filter(|s| s.component == *name);
+    let of_component: Vec<&str> = of_component.map(|s| s.name.as_str()).collect();
+    if !of_component.is_empty() {
+        return Error::new(format!("{name} is a component of several series"))
+            .help(format!("name one of them: {}", of_component.join(", ")));
+    }
+    let all: Vec<&str> = ordered.iter().map(|s| s.name.as_str()).collect();
+    let mut help = format!("the series are: {}", all.join(", "));
+    let components = ordered.iter().map(|s| s.component.as_str());
+    let mut components: Vec<&str> = components.filter(|c| !all.contains(c)).collect();
+    components.dedup();
+    if !components.is_empty() {
+        help += &format!("; the components: {}", components.join(", "));
+    }
+    Error::new(format!("there is no series {name:?}")).help(help)
 }
 
 #[cfg(test)]
@@ -599,7 +734,10 @@ mod b;
         assert_eq!(series.depends[0].line, 4);
         assert_eq!(series.patches[0].line, 6);
         assert_eq!(series.patches[0].files[1].line, 10);
-        assert_eq!(series.patches[1].withhold[0].text, "mod b;\n");
+        assert_eq!(
+            series.patches[1].withhold[0].parts,
+            Parts::Text("mod b;\n".into())
+        );
         assert_eq!(series.subject_prefix(), "PATCH v2");
     }
 
@@ -662,6 +800,7 @@ mod b;
             Series::parse(name, &file, GOOD).unwrap()
         };
         let both = [one("a"), one("b")];
+        let both: Vec<&Series> = both.iter().collect();
         unique_change_ids(&both[..1]).unwrap();
         insta::assert_snapshot!(unique_change_ids(&both).unwrap_err(), @r"
         series/b.toml:3: a has this change-id as well
@@ -756,6 +895,77 @@ sha256 = "XYZ"
         insta::assert_snapshot!(in_order(&[named("a", &["z"])]).unwrap_err(), @r#"
         series/a.toml:3: there is no series "z"
           help: the series are: a
+        "#);
+    }
+
+    fn of(component: &str, mut series: Series) -> Series {
+        series.component = SeriesName::component(component).unwrap();
+        series
+    }
+
+    #[test]
+    fn series_of_a_component_follow_each_other() {
+        let all = [
+            of("buddy", named("fixes", &[])),
+            named("list", &[]),
+            of("buddy", named("move", &["fixes", "list"])),
+        ];
+        assert_eq!(names(&in_order(&all).unwrap()), ["fixes", "list", "move"]);
+        let all = [
+            of("buddy", named("fixes", &[])),
+            named("list", &[]),
+            of("buddy", named("move", &["fixes"])),
+        ];
+        assert_eq!(names(&in_order(&all).unwrap()), ["fixes", "move", "list"]);
+    }
+
+    #[test]
+    fn component_names_all_its_series() {
+        let all = [
+            named("list", &[]),
+            of("buddy", named("fixes", &[])),
+            of("buddy", named("buddy", &["fixes"])),
+            of("mm", named("tables", &[])),
+            of("mm", named("spaces", &["tables"])),
+        ];
+        let ordered = in_order(&all).unwrap();
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
+            chosen_series(&ordered, &names)
+                .map(|n| n.join(" "))
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(chosen(&[]).unwrap(), "list fixes buddy tables spaces");
+        assert_eq!(
+            chosen(&["mm", "list", "spaces"]).unwrap(),
+            "tables spaces list"
+        );
+        // A series comes before the component of its name.
+        assert_eq!(chosen(&["buddy"]).unwrap(), "buddy");
+        insta::assert_snapshot!(chosen(&["x"]).unwrap_err(), @r#"
+        there is no series "x"
+          help: the series are: list, fixes, buddy, tables, spaces; the components: mm
+        "#);
+        insta::assert_snapshot!(unknown_series(&ordered, "mm"), @r"
+        mm is a component of several series
+          help: name one of them: tables, spaces
+        ");
+    }
+
+    #[test]
+    fn component_local_and_parts_are_checked() {
+        let text = GOOD.replace(
+            "version = 2",
+            "version = 2\ncomponent = \"a b\"\nlocal = \" \"",
+        );
+        let text = text.replace("text = '''\nmod b;\n'''", "items = []");
+        insta::assert_snapshot!(message(&text), @r#"
+        series/clist.toml:3: "a b" cannot be the name of a component
+          help: name the folder that holds `tree/` and `edits/`: lower-case letters and digits, in parts joined by `-` or `_`
+        error: series/clist.toml:4: `local` is empty
+          help: write why the series is never posted
+        error: series/clist.toml:20: a [[patch.withhold]] has either `text` or `items`
+          help: `text` holds whole lines; `items` names Rust items, as "fn new"
         "#);
     }
 }

@@ -2,12 +2,16 @@
 
 //! From manifests and folders to patches: what each patch writes, checked before anything is made.
 //!
-//! Pure functions over [`Component`]s. A file of an overlay enters in exactly one patch, whole but
-//! for lines that a later patch names in `withhold`; with all patches applied the tree holds the
-//! overlay byte for byte.
+//! Pure functions over [`Component`]s. A file of an overlay enters in exactly one patch of one series,
+//! whole except for the parts that a later patch names in `withhold`, of this series or of a later
+//! one. With all patches applied the tree holds the overlay byte for byte.
 
 use std::{
-    collections::BTreeMap,
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    ops::Range,
     path::{
         Component as PathPart,
         Path,
@@ -25,10 +29,19 @@ use crate::{
         Error,
         Result, //
     },
+    items::{
+        self,
+        Item,
+        Lack,
+        Mark, //
+    },
     manifest::{
         At,
+        Parts,
         Patch,
         Series,
+        Withhold,
+        below,
         in_order,
         unique_change_ids, //
     },
@@ -119,45 +132,91 @@ impl PlannedSeries {
 ///
 /// Every fault of every manifest, at once.
 pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
+    plan_some(components, &|_| true)
+}
+
+/// Plans the wanted series, in dependency order. `components` are all of them, since the files of a
+/// component are shared among its series.
+///
+/// # Errors
+///
+/// Every fault of the wanted series and of the components that they belong to, at once.
+pub fn plan_some(
+    components: Vec<Component>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<PlannedSeries>> {
     let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
-    let order: Vec<_> = in_order(&manifests)?
-        .iter()
-        .map(|s| s.name.to_string())
-        .collect();
+    let ordered = in_order(&manifests)?;
     let mut errors = Vec::new();
-    errors.extend(unique_change_ids(&manifests).err());
-    let owners = owners(&components, &mut errors);
+    let asked: Vec<_> = manifests.iter().filter(|s| wanted(&s.name)).collect();
+    errors.extend(unique_change_ids(&asked).err());
+    let groups = groups(&components, &ordered, wanted);
+    let owners = owners(&groups, &mut errors);
     let mut planned = Vec::new();
-    for component in components {
-        let check = Check {
-            component: &component,
-            file: component.series.file(),
+    for members in &groups {
+        let mut group = Group {
+            members,
+            ordered: &ordered,
             owners: &owners,
+            cuts: BTreeMap::new(),
         };
-        check.all(&mut errors);
-        let patches = match errors.is_empty() {
-            true => check.patches(),
-            false => Vec::new(),
-        };
-        planned.push(PlannedSeries { component, patches });
+        group.check(wanted, &mut errors);
+        if errors.is_empty() {
+            planned.extend(group.patches(wanted));
+        }
     }
     if let Some(error) = Error::all(errors) {
         return Err(error);
     }
-    planned.sort_by_key(|p| order.iter().position(|n| n == p.name()));
-    Ok(planned)
+    let place = |name: &str| ordered.iter().position(|s| s.name == *name);
+    let mut patches: BTreeMap<String, _> = planned.into_iter().collect();
+    let mut planned: Vec<(Option<usize>, PlannedSeries)> = components
+        .into_iter()
+        .filter_map(|component| {
+            let patches = patches.remove(component.name())?;
+            Some((
+                place(component.name()),
+                PlannedSeries { component, patches },
+            ))
+        })
+        .collect();
+    planned.sort_by_key(|(place, _)| *place);
+    Ok(planned.into_iter().map(|(_, p)| p).collect())
+}
+
+/// The components with a wanted series, each with all its series in dependency order.
+fn groups<'a>(
+    components: &'a [Component],
+    ordered: &[&Series],
+    wanted: &dyn Fn(&str) -> bool,
+) -> Vec<Vec<&'a Component>> {
+    let mut groups: Vec<Vec<&Component>> = Vec::new();
+    for component in components {
+        match groups
+            .iter_mut()
+            .find(|g| g[0].folder() == component.folder())
+        {
+            Some(group) => group.push(component),
+            None => groups.push(vec![component]),
+        }
+    }
+    groups.retain(|g| g.iter().any(|c| wanted(c.name())));
+    for group in &mut groups {
+        group.sort_by_key(|c| ordered.iter().position(|s| s.name == c.series.name));
+    }
+    groups
 }
 
 /// Whose overlay each path belongs to.
-fn owners(components: &[Component], errors: &mut Vec<Error>) -> BTreeMap<String, String> {
+fn owners(groups: &[Vec<&Component>], errors: &mut Vec<Error>) -> BTreeMap<String, String> {
     let mut owners = BTreeMap::new();
-    for component in components {
+    for component in groups.iter().map(|g| g[0]) {
         for path in component.overlay.keys() {
-            let old = owners.insert(path.clone(), component.name().to_owned());
+            let old = owners.insert(path.clone(), component.folder().to_owned());
             if let Some(other) = old {
                 errors.push(
                     Error::new(format!("{other} has this file as well"))
-                        .at(format!("{}/tree/{path}", component.name()), None)
+                        .at(format!("{}/tree/{path}", component.folder()), None)
                         .help(
                             "a file belongs to one component; the other one may edit nothing of it",
                         ),
@@ -191,13 +250,20 @@ fn plain_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What is checked in one manifest.
 struct Check<'a> {
     component: &'a Component,
     file: PathBuf,
-    owners: &'a BTreeMap<String, String>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(component: &'a Component) -> Self {
+        Self {
+            component,
+            file: component.series.file(),
+        }
+    }
+
     fn name(&self) -> &str {
         self.component.name()
     }
@@ -210,7 +276,7 @@ impl Check<'_> {
         Error::new(what).at(&self.file, line)
     }
 
-    fn all(&self, errors: &mut Vec<Error>) {
+    fn content(&self, errors: &mut Vec<Error>) {
         for patch in &self.manifest().patches {
             self.message(patch, errors);
             if patch.files.is_empty()
@@ -224,25 +290,13 @@ impl Check<'_> {
                 );
             }
         }
-        self.claims(
-            "tree",
-            |p| &p.files,
-            &self.component.overlay.keys().collect::<Vec<_>>(),
-            errors,
-        );
-        self.claims(
-            "edits",
-            |p| &p.edits,
-            &self.component.edits.keys().collect::<Vec<_>>(),
-            errors,
-        );
+    }
+
+    fn rest(&self, errors: &mut Vec<Error>) {
         self.recipients(errors);
         self.provenance(errors);
         self.unused_messages(errors);
         self.trailers(errors);
-        self.steps(errors);
-        self.edit_paths(errors);
-        self.withheld(errors);
     }
 
     fn message(&self, patch: &Patch, errors: &mut Vec<Error>) {
@@ -346,6 +400,74 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// A part of a file that enters later than the file.
+struct Cut {
+    /// The series, by its place among those of the component, and the patch in which it enters.
+    enters: (usize, usize),
+    /// Its lines.
+    lines: Range<usize>,
+    /// What becomes of them before.
+    mark: Mark,
+}
+
+/// A component with all its series, in dependency order.
+struct Group<'a> {
+    members: &'a [&'a Component],
+    /// All series.
+    ordered: &'a [&'a Series],
+    owners: &'a BTreeMap<String, String>,
+    /// What enters later, by file.
+    cuts: BTreeMap<String, Vec<Cut>>,
+}
+
+impl<'a> Group<'a> {
+    /// Every series has the files of the component.
+    fn files(&self) -> &'a Component {
+        self.members[0]
+    }
+
+    fn folder(&self) -> &'a str {
+        self.files().folder()
+    }
+
+    /// All patches, each with its place.
+    fn all(&self) -> impl Iterator<Item = ((usize, usize), &'a Component, &'a Patch)> {
+        let members = self.members;
+        members.iter().enumerate().flat_map(|(member, component)| {
+            let patches = component.series.patches.iter().enumerate();
+            patches.map(move |(index, patch)| ((member, index), *component, patch))
+        })
+    }
+
+    /// The manifests, to name a file in.
+    fn manifests(&self) -> String {
+        let files = self.members.iter().map(|c| c.series.file());
+        let files: Vec<String> = files.map(|f| f.display().to_string()).collect();
+        files.join(" or ")
+    }
+
+    /// Whether a series comes after another on every branch: it is the same, or builds on it.
+    fn is_after(&self, member: usize, other: usize) -> bool {
+        let (name, other) = (self.members[member].name(), self.members[other].name());
+        name == other || below(self.ordered, name).iter().any(|s| s.name == *other)
+    }
+
+    fn check(&mut self, wanted: &dyn Fn(&str) -> bool, errors: &mut Vec<Error>) {
+        let members = self.members.iter().filter(|c| wanted(c.name()));
+        let members: Vec<Check<'_>> = members.map(|c| Check::new(c)).collect();
+        members.iter().for_each(|c| c.content(errors));
+        let files = self.files();
+        let overlay: Vec<&String> = files.overlay.keys().collect();
+        self.claims("tree", |p| &p.files, &overlay, errors);
+        let edits: Vec<&String> = files.edits.keys().collect();
+        self.claims("edits", |p| &p.edits, &edits, errors);
+        members.iter().for_each(|c| c.rest(errors));
+        self.steps(errors);
+        self.edit_paths(errors);
+        self.withheld(errors);
+    }
 
     /// Each of `have` has to be claimed once, and nothing else.
     fn claims(
@@ -355,26 +477,33 @@ impl Check<'_> {
         have: &[&String],
         errors: &mut Vec<Error>,
     ) {
-        let mut claimed: BTreeMap<&str, usize> = BTreeMap::new();
-        for patch in &self.manifest().patches {
+        let mut claimed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for ((member, _), component, patch) in self.all() {
+            let check = Check::new(component);
             for At { value, line } in of(patch) {
                 if let Err(what) = plain_path(value) {
-                    errors.push(self.err(*line, what));
+                    errors.push(check.err(*line, what));
                 } else if !have.contains(&value) {
                     errors.push(
-                        self.err(
-                            *line,
-                            format!("there is no file {}/{folder}/{value}", self.name()),
-                        )
-                        .help("write the file, or remove the line"),
+                        check
+                            .err(
+                                *line,
+                                format!("there is no file {}/{folder}/{value}", self.folder()),
+                            )
+                            .help("write the file, or remove the line"),
                     );
-                } else if let Some(first) = claimed.insert(value, *line) {
+                } else if let Some((other, first)) = claimed.insert(value, (member, *line)) {
+                    let first = match other == member {
+                        true => format!("line {first}"),
+                        false => {
+                            let file = self.members[other].series.file();
+                            format!("{}:{first}", file.display())
+                        }
+                    };
                     errors.push(
-                        self.err(
-                            *line,
-                            format!("{value} is claimed twice, first in line {first}"),
-                        )
-                        .help("a file enters in one patch, whole; remove one of the two lines"),
+                        check
+                            .err(*line, format!("{value} is claimed twice, first in {first}"))
+                            .help("a file enters in one patch, whole; remove one of the two lines"),
                     );
                 }
             }
@@ -383,8 +512,8 @@ impl Check<'_> {
             if !claimed.contains_key(name.as_str()) {
                 errors.push(
                     Error::new("no patch claims this file")
-                        .at(format!("{}/{folder}/{name}", self.name()), None)
-                        .help(format!("name it in a [[patch]] of {}", self.file.display())),
+                        .at(format!("{}/{folder}/{name}", self.folder()), None)
+                        .help(format!("name it in a [[patch]] of {}", self.manifests())),
                 );
             }
         }
@@ -392,30 +521,51 @@ impl Check<'_> {
 
     /// Each step of the relocation has to be made by one patch, in their order.
     fn steps(&self, errors: &mut Vec<Error>) {
-        let steps = &self.component.relocation;
+        let steps = &self.files().relocation;
         let mut next = 0;
-        for At { value, line } in self.manifest().patches.iter().flat_map(|p| &p.relocate) {
+        let mut last = None;
+        for ((member, _), component, patch) in self.all() {
+            let Some(At { value, line }) = &patch.relocate else {
+                continue;
+            };
+            let check = Check::new(component);
             match steps.iter().position(|s| s.name == *value) {
-                Some(at) if at == next => next += 1,
+                Some(at) if at == next => {
+                    next += 1;
+                    if let Some(before) = last.filter(|b| !self.is_after(member, *b)) {
+                        let (name, before) = (component.name(), self.members[before].name());
+                        errors.push(
+                            check
+                                .err(
+                                    *line,
+                                    format!("the step {value:?} comes after one of {before}"),
+                                )
+                                .help(format!("let {name} depend on {before}")),
+                        );
+                    }
+                    last = Some(member);
+                }
                 Some(_) => errors.push(
-                    self.err(
-                        *line,
-                        format!("the step {value:?} is made twice or too early"),
-                    )
-                    .help("the patches make the steps one by one, in their order"),
+                    check
+                        .err(
+                            *line,
+                            format!("the step {value:?} is made twice or too early"),
+                        )
+                        .help("the patches make the steps one by one, in their order"),
                 ),
                 None => errors.push(
-                    self.err(*line, format!("there is no step {value:?}"))
-                        .help(format!("write it in {}/relocation.toml", self.name())),
+                    check
+                        .err(*line, format!("there is no step {value:?}"))
+                        .help(format!("write it in {}/relocation.toml", self.folder())),
                 ),
             }
         }
-        let file = format!("{}/relocation.toml", self.name());
+        let file = format!("{}/relocation.toml", self.folder());
         for step in &steps[next.min(steps.len())..] {
             errors.push(
                 Error::new(format!("no patch makes the step {:?}", step.name))
                     .at(&file, step.line)
-                    .help(format!("name it in a [[patch]] of {}", self.file.display())),
+                    .help(format!("name it in a [[patch]] of {}", self.manifests())),
             );
         }
         for (step, path) in steps
@@ -435,8 +585,8 @@ impl Check<'_> {
     }
 
     fn edit_paths(&self, errors: &mut Vec<Error>) {
-        for (name, text) in &self.component.edits {
-            let source = format!("{}/edits/{name}", self.name());
+        for (name, text) in &self.files().edits {
+            let source = format!("{}/edits/{name}", self.folder());
             let touched = diff::touched(text);
             if touched.is_empty() {
                 errors.push(
@@ -459,93 +609,163 @@ impl Check<'_> {
         }
     }
 
-    fn withheld(&self, errors: &mut Vec<Error>) {
-        for (index, patch) in self.manifest().patches.iter().enumerate() {
+    /// Looks up what enters later than its file, and where that may be.
+    fn withheld(&mut self, errors: &mut Vec<Error>) {
+        let mut entered: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut touched: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut items = BTreeMap::new();
+        let mut cuts: BTreeMap<String, Vec<Cut>> = BTreeMap::new();
+        for (enters, component, patch) in self.all() {
+            let (member, _) = enters;
             for hold in &patch.withhold {
                 let At { value, line } = &hold.file;
-                let entered = self
-                    .manifest()
-                    .patches
-                    .iter()
-                    .position(|p| p.files.iter().any(|f| f.value == *value));
-                if entered.is_none_or(|e| e >= index) {
+                let err = |what: String| Check::new(component).err(*line, what);
+                let Some(first) = entered.get(value.as_str()) else {
                     errors.push(
-                        self.err(*line, format!("{value} does not enter in an earlier patch"))
-                            .help("withhold lines of a file that is there already"),
+                        err(format!("{value} does not enter in an earlier patch"))
+                            .help("withhold parts of a file that is there already"),
                     );
                     continue;
+                };
+                let before = touched.get(value.as_str()).unwrap_or(first);
+                if !self.is_after(member, *before) {
+                    let (name, before) = (component.name(), self.members[*before].name());
+                    errors.push(err(format!("{value} is written by {before} as well")).help(
+                        format!("let {name} depend on {before}, or {before} on {name}"),
+                    ));
+                    continue;
                 }
-                let content = self.component.overlay.get(value);
-                let text = content
-                    .and_then(|f| std::str::from_utf8(&f.content).ok())
-                    .unwrap_or("");
-                let times = places(text, &hold.text).len();
-                if times != 1 {
-                    errors.push(
-                        self.err(
-                            *line,
-                            format!(
-                                "the withheld lines stand {times} times in {}/tree/{value}",
-                                self.name()
-                            ),
-                        )
-                        .help("they have to be whole lines that stand there once, to the letter"),
-                    );
+                touched.insert(value, member);
+                match self.parts(component, hold, &mut items) {
+                    Ok(found) => {
+                        cuts.entry(value.clone())
+                            .or_default()
+                            .extend(found.into_iter().map(|(lines, mark)| Cut {
+                                enters,
+                                lines,
+                                mark,
+                            }))
+                    }
+                    Err(faults) => errors.extend(faults),
+                }
+            }
+            for file in &patch.files {
+                entered.insert(&file.value, member);
+            }
+        }
+        self.cuts = cuts;
+    }
+
+    /// The lines that a patch withholds. `items` are those of the files read so far.
+    fn parts<'b>(
+        &self,
+        component: &Component,
+        hold: &'b Withhold,
+        items: &mut BTreeMap<&'b str, std::result::Result<Vec<Item>, (usize, String)>>,
+    ) -> std::result::Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
+        let At { value, line } = &hold.file;
+        let check = Check::new(component);
+        let file = format!("{}/tree/{value}", self.folder());
+        let content = component.overlay.get(value);
+        let text = content
+            .and_then(|f| std::str::from_utf8(&f.content).ok())
+            .unwrap_or("");
+        let names = match &hold.parts {
+            Parts::Text(lines) => {
+                let found = places(text, lines);
+                let [at] = found[..] else {
+                    let times = found.len();
+                    let what = format!("the withheld lines stand {times} times in {file}");
+                    let help = "they have to be whole lines that stand there once, to the letter";
+                    return Err(vec![check.err(*line, what).help(help)]);
+                };
+                let first = text[..at].matches('\n').count();
+                let count = lines.matches('\n').count();
+                return Ok(vec![(first..first + count, Mark::Line)]);
+            }
+            Parts::Items(names) => names,
+        };
+        let read = items.entry(value).or_insert_with(|| items::read(text));
+        let items = read.as_ref().map_err(|(at, what)| {
+            vec![
+                Error::new(format!("is not Rust: {what}"))
+                    .at(&file, *at)
+                    .help("`items` names items of Rust files; withhold lines with `text`"),
+            ]
+        })?;
+        let mut found = Vec::new();
+        let mut errors = Vec::new();
+        for At { value: name, line } in names {
+            match items::find(items, name) {
+                Ok(all) => found.extend(all.into_iter().map(|lines| (lines, Mark::Item))),
+                Err(lack) => {
+                    let (what, help) = said(name, &file, &lack);
+                    errors.push(check.err(*line, what).help(help));
                 }
             }
         }
+        match errors.is_empty() {
+            true => Ok(found),
+            false => Err(errors),
+        }
     }
 
-    fn patches(&self) -> Vec<PlannedPatch> {
-        let manifest = self.manifest();
-        let folder = PathBuf::from(format!("series/{}", self.name()));
-        manifest
-            .patches
-            .iter()
-            .enumerate()
-            .map(|(index, patch)| {
-                let message = &self.component.messages[&patch.message.value];
-                let own = patch.files.iter().map(|f| (&f.value, true));
-                let mut late: Vec<_> = patch
-                    .withhold
-                    .iter()
-                    .map(|w| (&w.file.value, false))
-                    .collect();
-                late.dedup();
-                PlannedPatch {
-                    subject: message::subject(message).to_owned(),
-                    message: message.trim_end().to_owned() + "\n",
-                    source: folder.join(&patch.message.value),
-                    writes: own
-                        .chain(late)
-                        .map(|(path, enters)| self.write(path, index, enters))
-                        .collect(),
-                    relocate: patch.relocate.as_ref().and_then(|name| {
-                        let mut steps = self.component.relocation.iter();
-                        steps.find(|s| s.name == name.value).cloned()
-                    }),
-                    edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
-                    given: self.given(&patch.message.value),
-                }
+    /// The patches of the wanted series, with their names.
+    fn patches(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, Vec<PlannedPatch>)> {
+        let members = self.members.iter().enumerate();
+        members
+            .filter(|(_, component)| wanted(component.name()))
+            .map(|(member, component)| {
+                let patches = component.series.patches.iter().enumerate();
+                let patches =
+                    patches.map(|(index, patch)| self.patch(component, (member, index), patch));
+                (component.name().to_owned(), patches.collect())
             })
             .collect()
     }
 
-    fn given(&self, message: &str) -> Vec<Given> {
-        let all = self.component.trailers.iter();
-        all.filter(|g| g.entry.patch == message).cloned().collect()
+    fn patch(&self, component: &Component, at: (usize, usize), patch: &Patch) -> PlannedPatch {
+        let folder = PathBuf::from(format!("series/{}", component.name()));
+        let message = &component.messages[&patch.message.value];
+        let own = patch.files.iter().map(|f| (&f.value, true));
+        let late = patch.withhold.iter().map(|w| &w.file.value);
+        let late: BTreeSet<&String> = late.collect();
+        let late = late.into_iter().map(|path| (path, false));
+        PlannedPatch {
+            subject: message::subject(message).to_owned(),
+            message: message.trim_end().to_owned() + "\n",
+            source: folder.join(&patch.message.value),
+            writes: own
+                .chain(late)
+                .map(|(path, enters)| self.write(path, at, enters))
+                .collect(),
+            relocate: patch.relocate.as_ref().and_then(|name| {
+                let mut steps = component.relocation.iter();
+                steps.find(|s| s.name == name.value).cloned()
+            }),
+            edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
+            given: given(component, &patch.message.value),
+        }
     }
 
-    /// The file as patch `index` leaves it: without what later patches bring.
-    fn write(&self, path: &str, index: usize, enters: bool) -> Write {
-        let file = &self.component.overlay[path];
-        let mut content = file.content.clone();
-        let later = self.manifest().patches.iter().skip(index + 1);
-        for hold in later.flat_map(|p| &p.withhold) {
-            if hold.file.value == path {
-                content = without(&content, &hold.text);
+    /// The file as a patch leaves it: without what later patches bring.
+    fn write(&self, path: &str, at: (usize, usize), enters: bool) -> Write {
+        let file = &self.files().overlay[path];
+        let cuts = self.cuts.get(path).into_iter().flatten();
+        let later: Vec<&Cut> = cuts.filter(|cut| cut.enters > at).collect();
+        let content = match std::str::from_utf8(&file.content) {
+            Ok(text) if !later.is_empty() => {
+                let mut marks = vec![Mark::Kept; text.lines().count()];
+                // Lines that are named as such go alone, even if they stand in an item.
+                for (of, cuts) in [Mark::Item, Mark::Line].map(|m| (m, &later)) {
+                    for cut in cuts.iter().filter(|c| c.mark == of) {
+                        marks[cut.lines.clone()].fill(of);
+                    }
+                }
+                items::without(text, &marks).into_bytes()
             }
-        }
+            _ => file.content.clone(),
+        };
         Write {
             path: path.to_owned(),
             mode: file.mode,
@@ -555,12 +775,50 @@ impl Check<'_> {
     }
 
     fn edit(&self, name: &str) -> Edit {
-        let diff = self.component.edits[name].clone();
+        let diff = self.files().edits[name].clone();
         Edit {
-            source: PathBuf::from(format!("{}/edits/{name}", self.name())),
+            source: PathBuf::from(format!("{}/edits/{name}", self.folder())),
             paths: diff::touched(&diff).into_iter().map(|t| t.path).collect(),
             diff,
         }
+    }
+}
+
+fn given(component: &Component, message: &str) -> Vec<Given> {
+    let all = component.trailers.iter();
+    all.filter(|g| g.entry.patch == message).cloned().collect()
+}
+
+/// What is wrong with the name of an item, and what to do.
+fn said(name: &str, file: &str, lack: &Lack) -> (String, String) {
+    match lack {
+        Lack::Unknown(similar) => (
+            format!("there is no item `{name}` in {file}"),
+            match similar.is_empty() {
+                true => {
+                    "name it as it is declared there, without `pub`: \"fn new\", \"impl Foo\", \
+                         \"impl Foo::fn new\""
+                        .to_owned()
+                }
+                false => format!("similar ones are: `{}`", similar.join("`, `")),
+            },
+        ),
+        Lack::Several(lines) => {
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            (
+                format!(
+                    "the item `{name}` stands {} times in {file}: in lines {}",
+                    lines.len(),
+                    lines.join(", ")
+                ),
+                "write more of it, as \"impl From<u32> for Foo\", or withhold lines with `text`"
+                    .to_owned(),
+            )
+        }
+        Lack::Shared(line) => (
+            format!("the item `{name}` shares its lines with other code in {file}:{line}"),
+            "give it lines of its own".to_owned(),
+        ),
     }
 }
 
@@ -573,17 +831,6 @@ fn places(text: &str, lines: &str) -> Vec<usize> {
         .map(|(at, _)| at)
         .filter(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
         .collect()
-}
-
-fn without(content: &[u8], lines: &str) -> Vec<u8> {
-    let text = String::from_utf8_lossy(content);
-    match places(&text, lines)[..] {
-        [at] => [&text[..at], &text[at + lines.len()..]]
-            .concat()
-            .into_bytes(),
-        // Checked before; a file that is not text has no withheld lines.
-        _ => content.to_vec(),
-    }
 }
 
 #[cfg(test)]
@@ -620,6 +867,7 @@ pub(crate) mod tests {
             .collect();
         let own = |(k, v): &(&str, &str)| (k.to_string(), v.to_string());
         Component {
+            siblings: vec![series.name.clone()],
             series,
             relocation: Vec::new(),
             overlay: files
@@ -820,5 +1068,133 @@ mod b;
             error.contains("a.rs does not enter in an earlier patch"),
             "{error}"
         );
+    }
+
+    const PARTS: &str = "[[patch]]
+message = \"1.msg\"
+files = [\"a.rs\"]
+[[patch]]
+message = \"2.msg\"
+files = [\"a/b.rs\"]
+[[patch.withhold]]
+file = \"a.rs\"
+items = [
+  \"mod b\",
+  \"impl A::fn f\",
+]
+";
+
+    const ITEMS: &str = "mod b;\nmod c;\n\nimpl A {\n    fn f() {}\n\n    fn g() {}\n}\n";
+
+    #[test]
+    fn withheld_items_enter_with_their_patch() {
+        let files = [("a.rs", ITEMS), ("a/b.rs", "//\n")];
+        let planned = plan(vec![component("clist", PARTS, &files, &[])]).unwrap();
+        let patches = &planned[0].patches;
+        let first = b"mod c;\n\nimpl A {\n    fn g() {}\n}\n";
+        assert_eq!(patches[0].writes[0].content, first);
+        assert_eq!(patches[1].writes[1].content, ITEMS.as_bytes());
+    }
+
+    #[test]
+    fn unknown_and_ambiguous_items_are_named_with_their_line() {
+        let files = [
+            (
+                "a.rs",
+                "mod bb;\n\nimpl A {\n    #[cfg(a)]\n    fn f() {}\n\n    #[cfg(b)]\n    fn f() {}\n}\n",
+            ),
+            ("a/b.rs", ""),
+        ];
+        insta::assert_snapshot!(faults(PARTS, &files, &[]), @r#"
+        series/clist.toml:12: there is no item `mod b` in clist/tree/a.rs
+          help: similar ones are: `mod bb`
+        error: series/clist.toml:13: the item `impl A::fn f` stands 2 times in clist/tree/a.rs: in lines 4, 7
+          help: write more of it, as "impl From<u32> for Foo", or withhold lines with `text`
+        "#);
+        let files = [("a.rs", "mod ;\n"), ("a/b.rs", "")];
+        insta::assert_snapshot!(faults(PARTS, &files, &[]), @r"
+        clist/tree/a.rs:1: is not Rust: expected identifier
+          help: `items` names items of Rust files; withhold lines with `text`
+        ");
+    }
+
+    /// Two series of the component `c`, the second with `depends`; both have `files` and `edits`.
+    fn two(first: &str, second: &str, depends: &str, files: &[(&str, &str)]) -> Vec<Component> {
+        let one = component("one", &format!("component = \"c\"\n{first}"), files, &[]);
+        let second = format!("component = \"c\"\ndepends = [{depends}]\n{second}");
+        let two = component("two", &second, files, &[]);
+        let mut both = told_apart(vec![one, two]);
+        let names: Vec<_> = both.iter().map(|c| c.series.name.clone()).collect();
+        for one in &mut both {
+            one.siblings.clone_from(&names);
+        }
+        both
+    }
+
+    const LATER: &str = "[[patch]]
+message = \"1.msg\"
+files = [\"a/b.rs\"]
+[[patch.withhold]]
+file = \"a.rs\"
+items = [\"mod b\"]
+[[patch]]
+message = \"2.msg\"
+[[patch.withhold]]
+file = \"a.rs\"
+text = \"\"\"
+fn g() {}
+\"\"\"
+";
+
+    #[test]
+    fn two_series_of_a_component_share_its_files() {
+        let files = [
+            ("a.rs", "mod b;\n\nfn f() {}\nfn g() {}\n"),
+            ("a/b.rs", "//\n"),
+        ];
+        let planned = plan(two(ONE, LATER, "\"one\"", &files)).unwrap();
+        let contents: Vec<_> = planned
+            .iter()
+            .flat_map(|p| &p.patches)
+            .flat_map(|p| &p.writes)
+            .filter(|w| w.path == "a.rs")
+            .map(|w| String::from_utf8_lossy(&w.content))
+            .collect();
+        assert_eq!(
+            contents,
+            ["fn f() {}\n", "mod b;\n\nfn f() {}\n", files[0].1]
+        );
+        // The first alone is the same, and the second needs it.
+        let first = plan_some(two(ONE, LATER, "\"one\"", &files), &|n| n == "one").unwrap();
+        assert_eq!((first.len(), &first[0].patches), (1, &planned[0].patches));
+    }
+
+    #[test]
+    fn series_that_share_a_file_build_on_each_other() {
+        let files = [("a.rs", "mod b;\nfn g() {}\n"), ("a/b.rs", "//\n")];
+        insta::assert_snapshot!(plan(two(ONE, LATER, "", &files)).unwrap_err(), @r"
+        series/two.toml:9: a.rs is written by one as well
+          help: let two depend on one, or one on two
+        error: series/two.toml:14: a.rs is written by one as well
+          help: let two depend on one, or one on two
+        ");
+        // The file enters in the later series.
+        insta::assert_snapshot!(plan(two(LATER, ONE, "\"one\"", &files)).unwrap_err(), @r"
+        series/one.toml:8: a.rs does not enter in an earlier patch
+          help: withhold parts of a file that is there already
+        error: series/one.toml:13: a.rs does not enter in an earlier patch
+          help: withhold parts of a file that is there already
+        ");
+    }
+
+    #[test]
+    fn file_of_a_component_enters_in_one_series() {
+        let files = [("a.rs", ""), ("b.rs", "")];
+        insta::assert_snapshot!(plan(two(ONE, ONE, "", &files)).unwrap_err(), @r"
+        series/two.toml:7: a.rs is claimed twice, first in series/one.toml:6
+          help: a file enters in one patch, whole; remove one of the two lines
+        error: c/tree/b.rs: no patch claims this file
+          help: name it in a [[patch]] of series/one.toml or series/two.toml
+        ");
     }
 }

@@ -129,17 +129,28 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
         .flatten()
         .flatten();
     let mut names: Vec<_> = manifests
-        .map(|e| PathBuf::from(e.file_name()))
-        .filter(|name| name.extension().is_some_and(|e| e == "toml"))
-        .map(|name| name.with_extension(""))
+        .map(|e| e.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .filter_map(|path| component_of(&path))
         .collect();
     names.sort();
+    names.dedup();
     for name in names {
         let below = ["tree", "edits", "relocation.toml", "CHANGELOG.md"];
         paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);
     Input(hex(hash))
+}
+
+/// The folder with the files of the series of this manifest.
+fn component_of(manifest: &Path) -> Option<PathBuf> {
+    let name = manifest.file_stem().map(PathBuf::from);
+    let text = read_file(manifest).unwrap_or_default();
+    let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
+    let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
+    // Without the manifest's word it is the series' own. One that cannot be read is not assembled.
+    component.or(name)
 }
 
 fn output(ws: &Workspace, report: &Report) -> String {

@@ -21,7 +21,7 @@ use crate::error::{
     Result, //
 };
 
-/// The name of a series: of its manifest, its folder, its branch `b4/<name>`.
+/// The name of a series: of its manifest, its folder, its branch `b4/<name>`; or of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeriesName(String);
 
@@ -127,6 +127,20 @@ impl SeriesName {
             .help("give the series another name"));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Reads the name of a component, which is a folder of the repository.
+    ///
+    /// # Errors
+    ///
+    /// No series could have this name.
+    pub fn component(text: &str) -> Result<Self> {
+        Self::parse(text).map_err(|_| {
+            Error::new(format!("{text:?} cannot be the name of a component")).help(
+                "name the folder that holds `tree/` and `edits/`: lower-case letters and digits, \
+                 in parts joined by `-` or `_`",
+            )
+        })
     }
 }
 

@@ -13,7 +13,10 @@ mod trailers;
 mod undo;
 
 use std::{
-    collections::BTreeMap,
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
     io::{
         ErrorKind,
         Write, //
@@ -79,11 +82,12 @@ use crate::{
     manifest::{
         Base,
         below,
+        chosen_series,
         in_order, //
     },
     plan::{
         PlannedSeries,
-        plan, //
+        plan_some, //
     },
     plural::count,
     posting::{
@@ -240,28 +244,22 @@ impl<'a> App<'a> {
 
     /// Reads and plans the named series and what they build on, or all.
     fn planned(&self, names: &[String]) -> Result<Vec<PlannedSeries>> {
-        let mut components = component::read_all(&self.ws)?;
+        let components = component::read_all(&self.ws)?;
         let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
         let ordered = in_order(&manifests)?;
-        if !names.is_empty() {
-            let mut wanted: Vec<&str> = Vec::new();
-            for name in names {
-                if !ordered.iter().any(|s| s.name == *name) {
-                    let all: Vec<_> = ordered.iter().map(|s| s.name.as_str()).collect();
-                    return Err(Error::new(format!("there is no series {name:?}"))
-                        .help(format!("the series are: {}", all.join(", "))));
-                }
-                wanted.push(name);
-                wanted.extend(below(&ordered, name).iter().map(|s| s.name.as_str()));
-            }
-            components.retain(|c| wanted.contains(&c.name()));
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        for name in chosen_series(&ordered, names)? {
+            let below = below(&ordered, &name);
+            wanted.extend(below.iter().map(|s| s.name.to_string()));
+            wanted.insert(name);
         }
         let unfinished = components
             .iter()
+            .filter(|c| wanted.contains(c.name()))
             .filter_map(|c| versions::unfinished(&c.series, &c.postings));
         match Error::all(unfinished.map(|f| f.into_error()).collect()) {
             Some(error) => Err(error),
-            None => plan(components),
+            None => plan_some(components, &|name| wanted.contains(name)),
         }
     }
 
@@ -547,14 +545,11 @@ impl<'a> App<'a> {
 
     fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
         self.build(target, &target.arch().run_needs(), |made, build| {
-            for name in names {
-                made.assembled.find(name)?;
-            }
+            let wanted = made.assembled.chosen(names)?;
             let mut records = Vec::new();
             for one in &made.assembled.series {
                 let series = one.plan.series();
-                let wanted = names.is_empty() || names.iter().any(|n| series.name == *n);
-                if !wanted || one.patches.is_empty() {
+                if one.patches.is_empty() || !wanted.iter().any(|n| series.name == *n) {
                     continue;
                 }
                 self.ui

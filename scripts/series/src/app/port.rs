@@ -14,6 +14,7 @@ use crate::{
     },
     emit,
     error::Result,
+    manifest::chosen_series,
     port::{
         self,
         report::{
@@ -43,10 +44,10 @@ impl App<'_> {
         let scratch = self.cache.scratch()?;
         let merge = GitMerge::new(&git, scratch.path().to_owned());
         let mut series = port::judge_all(&planned, &ours, &theirs, &merge)?;
-        if !names.is_empty() {
-            // The others were needed to get that far.
-            series.retain(|s| names.contains(&s.name));
-        }
+        let manifests: Vec<_> = planned.iter().map(|p| p.series()).collect();
+        let chosen = chosen_series(&manifests, names)?;
+        // The others were needed to get that far.
+        series.retain(|s| chosen.contains(&s.name));
         let report = Report {
             base: BaseReport {
                 name: other.name.clone(),

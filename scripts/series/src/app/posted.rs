@@ -101,11 +101,7 @@ impl App<'_> {
     pub(super) fn posted(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         let components: Vec<&Component> = all.iter().collect();
-        let Some(component) = all.iter().find(|c| c.name() == name) else {
-            let names: Vec<_> = all.iter().map(Component::name).collect();
-            return Err(Error::new(format!("there is no series {name:?}"))
-                .help(format!("the series are: {}", names.join(", "))));
-        };
+        let component = component::find(&all, name)?;
         let version = component.series.version;
         let recorded = component.posted().map_or(0, |p| p.version);
         if recorded + 1 < version {
@@ -240,15 +236,28 @@ impl App<'_> {
     fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
         let name = component.name();
         let next = posting.version + 1;
-        let file = format!("{name}/CHANGELOG.md");
-        let text = changelog::begun(&self.ws.read(&file)?, next, &posting.link())
-            .map_err(|(line, e)| e.at(&file, line))?;
-        write(&self.ws.path(&file), text.as_bytes())?;
+        let text = self.changed_changelog(component, |text| {
+            changelog::begun(text, next, &posting.link())
+        })?;
+        write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(next));
             // It was asked for in the version that is posted now.
             manifest.remove("range-diff");
         })
+    }
+
+    /// The changelog of the component after `change` was made to the part that is about the series.
+    pub(super) fn changed_changelog(
+        &self,
+        component: &Component,
+        change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
+    ) -> Result<String> {
+        let file = component.changelog_file();
+        let text = self.ws.read(&file)?;
+        let section = changelog::section(&text, component.name(), &component.siblings)
+            .map_err(|(line, e)| e.at(&file, line))?;
+        changelog::in_section(&text, &section, change).map_err(|(line, e)| e.at(&file, line))
     }
 
     fn set_range_diff(&self, name: &str, on: bool) -> Result<()> {

@@ -80,13 +80,8 @@ impl App<'_> {
 
     /// The last posting of a series, and all its mails.
     fn last_posting(&self, name: &str) -> Result<(Component, Posting, Vec<Mail>)> {
-        let mut all = component::read_all(&self.ws)?;
-        let names: Vec<String> = all.iter().map(|c| c.name().to_owned()).collect();
-        let Some(at) = names.iter().position(|n| n == name) else {
-            return Err(Error::new(format!("there is no series {name:?}"))
-                .help(format!("the series are: {}", names.join(", "))));
-        };
-        let component = all.swap_remove(at);
+        let all = component::read_all(&self.ws)?;
+        let component = component::find(&all, name)?.clone();
         let Some(posting) = component.posted().cloned() else {
             return Err(super::posted::never_posted(&component, None));
         };

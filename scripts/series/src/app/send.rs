@@ -107,8 +107,8 @@ impl App<'_> {
 
     /// Refuses a version whose changelog entry is empty, even if only a dependency is new.
     fn refuse_open_entry(&self, one: &AssembledSeries) -> Result<()> {
-        let (name, version) = (one.name(), one.plan.series().version);
-        let file = format!("{name}/CHANGELOG.md");
+        let version = one.plan.series().version;
+        let file = one.plan.component.changelog_file();
         let entries = changelog::parse(&one.plan.component.changelog);
         let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
         match entries.first().filter(|e| e.is_open()) {

@@ -70,11 +70,7 @@ impl App<'_> {
     pub(super) fn trailers(&self, name: &str, mbox: Option<&Path>, json: bool) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         let components: Vec<&Component> = all.iter().collect();
-        let Some(component) = all.iter().find(|c| c.name() == name) else {
-            let names: Vec<_> = all.iter().map(Component::name).collect();
-            return Err(Error::new(format!("there is no series {name:?}"))
-                .help(format!("the series are: {}", names.join(", "))));
-        };
+        let component = component::find(&all, name)?;
         if component.postings.is_empty() {
             return Err(Error::new(format!("no posting of {name} is recorded"))
                 .at(component.series.file(), None)

@@ -28,11 +28,7 @@ use crate::{
 impl App<'_> {
     pub(super) fn undo(&self, name: &str) -> Result<()> {
         let all = component::read_all(&self.ws)?;
-        let Some(component) = all.iter().find(|c| c.name() == name) else {
-            let names: Vec<_> = all.iter().map(Component::name).collect();
-            return Err(Error::new(format!("there is no series {name:?}"))
-                .help(format!("the series are: {}", names.join(", "))));
-        };
+        let component = component::find(&all, name)?;
         let posting = component.posted().ok_or_else(|| {
             Error::new(format!("no posting of {name} is recorded"))
                 .at(component.series.file(), None)
@@ -89,7 +85,7 @@ impl App<'_> {
         let out = self.ws.out()?.join(name);
         let kept = out.join(format!("v{version}-undone.mbox"));
         write(&kept, &bytes)?;
-        write(&self.ws.path(changelog_of(name)), text.as_bytes())?;
+        write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
         let had_range_diff = String::from_utf8_lossy(&bytes).contains("\nRange-diff against v");
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(version));
@@ -118,10 +114,9 @@ impl App<'_> {
     ///
     /// Something was written there since.
     fn changelog_before(&self, component: &Component, posting: &Posting) -> Result<String> {
-        let file = changelog_of(component.name());
-        let text = self.ws.read(&file)?;
-        let ended = changelog::ended(&text, posting.version + 1, &posting.link());
-        ended.map_err(|(line, e)| e.at(&file, line))
+        self.changed_changelog(component, |text| {
+            changelog::ended(text, posting.version + 1, &posting.link())
+        })
     }
 
     /// The fault of a record that is not as the tool wrote it.
@@ -135,10 +130,6 @@ impl App<'_> {
                 .help("restore it, or remove it and its mails by hand")
         }))
     }
-}
-
-fn changelog_of(name: &str) -> PathBuf {
-    PathBuf::from(format!("{name}/CHANGELOG.md"))
 }
 
 /// Tags that were given to the posting.

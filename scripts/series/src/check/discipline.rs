@@ -82,7 +82,9 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
             release: &subject.base.release(),
         };
         let since = &since.comparison;
-        faults = discipline::changelog::faults(one.name(), entry, before, since, besides);
+        let file = component.changelog_file();
+        let name = one.name();
+        faults = discipline::changelog::faults(&file, name, entry, before, since, besides);
     }
     let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
     faults.extend(discipline::moves::in_changelog(component, &entries, &names));
@@ -205,7 +207,10 @@ fn of_trailers(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault
     let name = one.name();
     let texts = [
         (format!("cover-letters/{name}.md"), &component.cover),
-        (format!("{name}/CHANGELOG.md"), &component.changelog),
+        (
+            component.changelog_file().display().to_string(),
+            &component.changelog,
+        ),
     ];
     let messages = component.messages.iter();
     let messages = messages.map(|(file, text)| (format!("series/{name}/{file}"), text));

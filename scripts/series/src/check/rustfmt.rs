@@ -118,7 +118,7 @@ pub fn check(
             check: "rustfmt".into(),
             message: "rustfmt would change this file".to_owned(),
             file: Some(match one.plan.component.overlay.contains_key(path) {
-                true => format!("{}/tree/{path}", one.name()),
+                true => format!("{}/tree/{path}", one.plan.component.folder()),
                 false => path.clone(),
             }),
             line: first.and_then(|l| l.trim_end_matches(':').rsplit(':').next()?.parse().ok()),

@@ -9,7 +9,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::Path,
     sync::LazyLock, //
 };
 
@@ -152,6 +152,7 @@ pub struct Besides<'a> {
 ///
 /// `before` is the posting that `since` compares with.
 pub fn faults(
+    file: &Path,
     name: &str,
     entry: &Entry,
     before: &Posting,
@@ -159,11 +160,10 @@ pub fn faults(
     besides: Besides<'_>,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let file = PathBuf::from(format!("{name}/CHANGELOG.md"));
     let mut add = |line: usize, patch: Option<usize>, what: String, help: String| {
         faults.push(Fault {
             rule: Rule::Changelog,
-            file: file.clone(),
+            file: file.to_owned(),
             line: Some(line),
             patch,
             what,
@@ -399,7 +399,14 @@ mod tests {
             release: "v6.1.3",
         };
         let before = posting(1, &["a: b"]);
-        shown(faults("x", &entries[0], &before, since, besides))
+        shown(faults(
+            Path::new("x/CHANGELOG.md"),
+            "x",
+            &entries[0],
+            &before,
+            since,
+            besides,
+        ))
     }
 
     fn says(items: &str) -> String {
@@ -555,12 +562,22 @@ mod tests {
             reasons: &[],
             release: "v6.1.2",
         };
-        assert_eq!(shown(faults("x", &entry, &before, &same, none)), "");
+        assert_eq!(
+            shown(faults(
+                Path::new("x/CHANGELOG.md"),
+                "x",
+                &entry,
+                &before,
+                &same,
+                none
+            )),
+            ""
+        );
         let entry = Entry {
             text: "- Rebased.".to_owned(),
             ..entry
         };
-        insta::assert_snapshot!(shown(faults("x", &entry, &before, &same, none)), @r"
+        insta::assert_snapshot!(shown(faults(Path::new("x/CHANGELOG.md"), "x", &entry, &before, &same, none)), @r"
         x/CHANGELOG.md:1: the entry of v2 does not link to v1
           help: write `- Link to v1: https://patch.msgid.link/20260102-x-v1-0-abc@example.org`
         ");

@@ -5,8 +5,6 @@
 //! What was asked for once may be done once: a series that was never posted may take patches out of
 //! a posted one, if its provenance links to that posting. From then on patches stay.
 
-use std::path::PathBuf;
-
 use super::{
     Fault,
     Rule, //
@@ -116,7 +114,7 @@ pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -
             }
             faults.push(Fault {
                 rule: Rule::Moves,
-                file: PathBuf::from(format!("{name}/CHANGELOG.md")),
+                file: component.changelog_file(),
                 line: Some(entry.first_line + index),
                 patch: None,
                 what: format!(

@@ -279,7 +279,10 @@ impl<'a> Judge<'a> {
         }
         if let Some(step) = &patch.relocate {
             let out = apply_step(step, ours).map_err(|(what, line)| {
-                unfit(Error::new(what).at(format!("{}/relocation.toml", planned.name()), line))
+                unfit(Error::new(what).at(
+                    format!("{}/relocation.toml", planned.component.folder()),
+                    line,
+                ))
             })?;
             for (path, content) in out {
                 ours.set(&path, content);
@@ -724,7 +727,7 @@ impl Work<'_, '_> {
             Some(hold) if !write.enters => {
                 format!("{}:{}", series.file().display(), hold.file.line)
             }
-            _ => format!("{}/tree/{}", series.name, write.path),
+            _ => format!("{}/tree/{}", series.component, write.path),
         }
     }
 
@@ -855,7 +858,11 @@ impl Work<'_, '_> {
         causes.sort();
         causes.dedup();
         let spot = Spot {
-            source: format!("{}/relocation.toml:{}", self.on.planned.name(), step.line),
+            source: format!(
+                "{}/relocation.toml:{}",
+                self.on.planned.series().component,
+                step.line
+            ),
             path: format!("step {:?}", step.name),
             hunk: None,
         };
@@ -879,7 +886,8 @@ impl Work<'_, '_> {
         match apply_step(step, tree) {
             Ok(changes) => (Finding::applies(), changes),
             Err((what, line)) => {
-                let file = format!("{}/relocation.toml:{line}", self.on.planned.name());
+                let folder = &self.on.planned.series().component;
+                let file = format!("{folder}/relocation.toml:{line}");
                 (conflict(format!("{what} ({file})")), Vec::new())
             }
         }

@@ -202,6 +202,7 @@ pub fn standings(
 ) -> Result<Vec<Standing>> {
     let manifests = component::manifests(ws)?;
     let ordered = in_order(&manifests)?;
+    let changelog = |series: &Series| changelog_standing(ws, series, &manifests);
     let checked = check::read(ws);
     // What an older version of this program wrote is as good as none.
     let full = full::read(ws).ok().flatten();
@@ -210,7 +211,7 @@ pub fn standings(
         .map(|series| {
             let made = report.and_then(|r| Some((r, assembled(r, series)?)));
             let depends = below(&ordered, &series.name).into_iter();
-            let mut standing = of_manifest(ws, base, series)?;
+            let mut standing = of_manifest(ws, base, series, changelog(series))?;
             standing.depends = depends.map(|s| s.name.to_string()).collect();
             if let Some((report, one)) = made {
                 add_assembled(&mut standing, ws, cache, report, one);
@@ -229,7 +230,12 @@ fn assembled<'a>(report: &'a Report, series: &Series) -> Option<&'a SeriesReport
     all.find(|s| s.name == series.name && s.version == series.version)
 }
 
-fn of_manifest(ws: &Workspace, base: &Base, series: &Series) -> Result<Standing> {
+fn of_manifest(
+    ws: &Workspace,
+    base: &Base,
+    series: &Series,
+    changelog: ChangelogStanding,
+) -> Result<Standing> {
     let posted = posting::read_all(ws, &series.name)?.pop();
     Ok(Standing {
         name: series.name.to_string(),
@@ -246,15 +252,15 @@ fn of_manifest(ws: &Workspace, base: &Base, series: &Series) -> Result<Standing>
             link: p.link(),
         }),
         changes: None,
-        changelog: changelog_standing(ws, series),
+        changelog,
         reviewed: None,
         check: None,
         full: None,
     })
 }
 
-fn changelog_standing(ws: &Workspace, series: &Series) -> ChangelogStanding {
-    let text = ws.read(format!("{}/CHANGELOG.md", series.name));
+fn changelog_standing(ws: &Workspace, series: &Series, all: &[Series]) -> ChangelogStanding {
+    let text = component::changelog_of(ws, series, all);
     let entries = text.ok().and_then(|text| changelog::parse(&text).ok());
     let newest = entries.and_then(|e| e.into_iter().next());
     match newest.filter(|e| e.version == series.version) {
