@@ -29,6 +29,7 @@ use crate::{
         chosen_series,
         unknown_series, //
     },
+    notes,
     plan::{
         Edit,
         PlannedPatch,
@@ -121,6 +122,17 @@ impl Assembled {
     /// As [`chosen_series`].
     pub fn chosen(&self, names: &[String]) -> Result<Vec<String>> {
         chosen_series(&self.manifests(), names)
+    }
+
+    /// The steps of the relocation that later series of the same component make.
+    pub fn steps_after(&self, one: &AssembledSeries) -> Vec<&relocation::Step> {
+        let later = self.series.iter().skip_while(|s| s.name() != one.name());
+        let later = later.skip(1).map(|s| &s.plan);
+        let later = later.filter(|p| p.component.folder() == one.plan.component.folder());
+        later
+            .flat_map(|p| &p.patches)
+            .filter_map(|p| p.relocate.as_ref())
+            .collect()
     }
 
     fn manifests(&self) -> Vec<&Series> {
@@ -358,9 +370,13 @@ impl Work<'_> {
             let version = series.series().version;
             let patches = series.patches.iter().enumerate();
             patches
-                .map(|(number, patch)| {
+                .zip(notes::of_patches(&series.component))
+                .map(|((number, patch), note)| {
                     let fates = fates((of, number), &patch.given);
-                    dress(&patch.message, version, &patch.given, &fates, sign_off)
+                    let mut dressed =
+                        dress(&patch.message, version, &patch.given, &fates, sign_off);
+                    dressed.note = notes::joined(&note, &dressed.note);
+                    dressed
                 })
                 .collect()
         });

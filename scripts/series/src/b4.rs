@@ -272,6 +272,7 @@ fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Optio
         return Ok(None);
     }
     let (dir, branch) = (git.dir().display(), branch_name(name));
+    let folder = &series.component;
     Ok(Some(
         Error::new(format!(
             "the branch {branch} has changes that are not in this checkout"
@@ -279,9 +280,9 @@ fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Optio
         .at(git.dir(), None)
         .detail(found.join("\n"))
         .help(format!(
-            "copy them into the checkout: patches into {name}/ and series/{name}/, the text into \
+            "copy them into the checkout: patches into {folder}/ and series/{name}/, the text into \
              cover-letters/{name}.md,\nrecipients into series/{name}.toml, the changelog into \
-             {name}/CHANGELOG.md.\nThen let the tool recreate the branch; this keeps yours as \
+             {folder}/CHANGELOG.md.\nThen let the tool recreate the branch; this keeps yours as \
              {name}-mine:\n\
              git -C {dir} branch {name}-mine {branch} && git -C {dir} update-ref \
              refs/heads/{branch} {made}"

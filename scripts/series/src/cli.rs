@@ -122,7 +122,7 @@ pub enum Command {
 /// Series by name.
 #[derive(Debug, Args)]
 pub struct Names {
-    /// Only these series and what they depend on
+    /// Only these series, or those of these components, and what they depend on
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 }
@@ -182,12 +182,12 @@ pub struct Test {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Only these series
+    /// Only these series; a component stands for all its series
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
     /// Only the quick checks, the default: manifests, versions, overlay, applies alone, checkpatch,
-    /// rustfmt. They take seconds, and some two seconds more for each new or changed patch
+    /// rustfmt, users of public items, Fixes tags, recipients, sizes, subjects. They take seconds, and some two seconds more for each new or changed patch
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
@@ -209,7 +209,7 @@ pub struct Check {
 /// `prove`.
 #[derive(Debug, Args)]
 pub struct Prove {
-    /// Only these series
+    /// Only these series; a component stands for all its series
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
@@ -301,7 +301,7 @@ pub struct Port {
     #[arg(value_name = "BASE")]
     pub base: String,
 
-    /// Only these series
+    /// Only these series; a component stands for all its series
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 

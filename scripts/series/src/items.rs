@@ -5,7 +5,8 @@
 //! A name is written as the item is declared, without visibility: `fn new`, `struct Block`, `impl
 //! Block`, `impl Drop for Block`, `mod tests`, `use self::iter`, `register! NV_PBUS`. `::` leads into
 //! an item: `impl Block::fn size`, `mod tests::fn blocks_are_freed`. An item takes its documentation,
-//! its attributes, the comment right above it, and the blank line that goes with it.
+//! its attributes, the comment right above it, and the blank line that goes with it. A `use` may also
+//! name elements of a group that has one element a line, closed by `//`.
 
 use std::{
     ops::Range,
@@ -36,27 +37,29 @@ enum Names {
     Any(Vec<String>),
     /// A `use`, by the start of its path.
     Use(Vec<String>),
+    /// An element of a group of a `use`: the path of the group, and the start of its own.
+    Element(Vec<String>, Vec<String>),
 }
 
-/// Why a name is not that of one item.
+/// The reason why a name does not identify an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
-    /// There is none; these are similar.
+    /// No item has it; these names are similar.
     Unknown(Vec<String>),
-    /// There are several, in these lines, counted from 1.
+    /// Several items have it, in these lines, counted from 1.
     Several(Vec<usize>),
-    /// Other code stands in its lines; this is the first, counted from 1.
+    /// Other code shares the lines of the item; this is its first line, counted from 1.
     Shared(usize),
 }
 
-/// What becomes of a line.
+/// Whether a line stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// It stays.
+    /// Keeps the line.
     Kept,
-    /// It goes, and nothing else with it.
+    /// Removes the line alone.
     Line,
-    /// It goes as part of an item, with the blank line next to it.
+    /// Removes the line as part of an item, with the blank line next to the item.
     Item,
 }
 
@@ -78,20 +81,28 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
     Ok(reader.found)
 }
 
-/// The lines of the item of this name; of a `use`, those of all that start so.
+/// Finds the lines of the item with this name. The name of a `use` finds each `use` with that start.
 ///
 /// # Errors
 ///
-/// There is no such item, or more than one.
+/// No item has this name, or several have it.
 pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     let wanted = segments(name);
-    let found: Vec<&Item> = items.iter().filter(|i| i.is(&wanted)).collect();
+    let found = items.iter().filter(|i| i.is(&wanted));
+    let (elements, mut found): (Vec<&Item>, Vec<&Item>) = found.partition(|i| i.is_element());
+    if found.is_empty() {
+        let is_in = |e: &Item, o: &Item| {
+            e != o && o.lines.start <= e.lines.start && e.lines.end <= o.lines.end
+        };
+        let outermost = elements
+            .iter()
+            .filter(|e| !elements.iter().any(|o| is_in(e, o)));
+        found = outermost.copied().collect();
+    }
     if let Some(shared) = found.iter().find(|i| i.shared) {
         return Err(Lack::Shared(shared.lines.start + 1));
     }
-    let many = found
-        .iter()
-        .all(|i| matches!(i.path.last(), Some(Names::Use(_))));
+    let many = found.iter().all(|i| i.is_use());
     match found[..] {
         [] => Err(Lack::Unknown(similar(items, &wanted))),
         [_, _, ..] if !many => Err(Lack::Several(
@@ -101,8 +112,8 @@ pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     }
 }
 
-/// The text without the marked lines. Where an item went, one blank line separates what is left, and
-/// none stands next to a brace.
+/// Removes the marked lines from a text. One blank line separates the lines around a removed item, and
+/// blank lines next to a brace are removed.
 pub fn without(text: &str, marks: &[Mark]) -> String {
     let lines = text.split_inclusive('\n').zip(marks);
     let left: Vec<(&str, bool)> = lines
@@ -111,6 +122,8 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
         .collect();
     let is_blank = |line: &str| line.trim().is_empty();
     let mut out: Vec<String> = Vec::new();
+    // Where items went.
+    let mut gaps: Vec<usize> = Vec::new();
     let mut at = 0;
     while at < left.len() {
         if !left[at].1 {
@@ -127,6 +140,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
                 false => break,
             }
         }
+        let closes_group = left[end - 1].0.trim_end().ends_with(CLOSER);
         at = end;
         let opens = |line: &String| line.trim_end().ends_with(['{', '(', '[']);
         if out.last().is_none_or(|l| is_blank(l) || opens(l)) {
@@ -141,6 +155,17 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
                 out.pop();
             }
         }
+        // The last element of a group has the mark that keeps one element a line.
+        let is_last = closes_group && next.is_some_and(|l| l.starts_with('}'));
+        if let Some(last) = out
+            .last_mut()
+            .filter(|l| is_last && l.trim_end().ends_with(','))
+        {
+            last.truncate(last.trim_end().len() - 1);
+            last.push_str(CLOSER);
+            last.push('\n');
+        }
+        gaps.push(out.len());
         // rustfmt has an empty body in one line, except below a where clause.
         let empty = next.is_some_and(|l| l.starts_with('}'));
         if let Some(last) = out
@@ -152,12 +177,50 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             at += 1;
         }
     }
+    // A group that lost its braces may leave another one with a single element.
+    let near = |gap: usize| [gap.checked_sub(1), gap.checked_sub(2)];
+    while let Some((open, one)) = gaps
+        .iter()
+        .flat_map(|gap| near(*gap))
+        .flatten()
+        .find_map(|open| Some((open, single(out.get(open..open + 3)?)?)))
+    {
+        out.splice(open..open + 3, [one]);
+        for gap in gaps.iter_mut().filter(|gap| **gap > open) {
+            *gap = (*gap).saturating_sub(2).max(open + 1);
+        }
+    }
     out.concat()
+}
+
+/// How the last element of a group ends, so that rustfmt leaves one element a line.
+const CLOSER: &str = ", //";
+
+/// Writes a group of one element without its braces, if these three lines are one.
+fn single(lines: &[String]) -> Option<String> {
+    let [open, element, close] = lines else {
+        return None;
+    };
+    let path = open.trim_end().strip_suffix("::{")?;
+    let element = element.trim().strip_suffix(CLOSER)?;
+    let close = close.trim_start().strip_prefix('}')?;
+    Some(match element {
+        "self" => format!("{path}{close}"),
+        element => format!("{path}::{element}{close}"),
+    })
 }
 
 impl Item {
     fn is(&self, wanted: &[String]) -> bool {
         self.path.len() == wanted.len() && self.path.iter().zip(wanted).all(|(n, w)| n.has(w))
+    }
+
+    fn is_element(&self) -> bool {
+        matches!(self.path.last(), Some(Names::Element(..)))
+    }
+
+    fn is_use(&self) -> bool {
+        self.is_element() || matches!(self.path.last(), Some(Names::Use(_)))
     }
 
     /// The name as it is shown.
@@ -171,12 +234,9 @@ impl Names {
     fn has(&self, wanted: &str) -> bool {
         match self {
             Names::Any(names) => names.iter().any(|n| n == wanted),
-            Names::Use(path) => {
-                let wanted = wanted.strip_prefix("use ").map(|w| w.split(" : : "));
-                wanted.is_some_and(|mut w| {
-                    let mut path = path.iter();
-                    w.all(|part| path.next().is_some_and(|p| p == part))
-                })
+            Names::Use(path) => starts(path, wanted).is_some(),
+            Names::Element(group, path) => {
+                starts(path, wanted).is_some_and(|parts| parts > group.len())
             }
         }
     }
@@ -184,9 +244,16 @@ impl Names {
     fn shown(&self) -> String {
         match self {
             Names::Any(names) => plain(names.first().map_or("", String::as_str)),
-            Names::Use(path) => format!("use {}", path.join("::")),
+            Names::Use(path) | Names::Element(_, path) => format!("use {}", path.join("::")),
         }
     }
+}
+
+/// How many parts the path of a wanted `use` has, if another path starts with it.
+fn starts(path: &[String], wanted: &str) -> Option<usize> {
+    let wanted: Vec<&str> = wanted.strip_prefix("use ")?.split(" : : ").collect();
+    let start = path.get(..wanted.len())?;
+    (start == wanted).then_some(wanted.len())
 }
 
 /// Words as people write them.
@@ -206,7 +273,7 @@ fn plain(words: &str) -> String {
     out
 }
 
-/// The tokens of a piece of Rust, with one blank between two, whatever stood there.
+/// Joins the tokens of a piece of Rust with one blank between two, so that spacing does not matter.
 fn words(text: &str) -> String {
     fn add(stream: TokenStream, out: &mut Vec<String>) {
         for token in stream {
@@ -257,7 +324,7 @@ fn segments(name: &str) -> Vec<String> {
     parts.iter().map(|p| declared(&words(p))).collect()
 }
 
-/// A declaration without what an item may have in front of its kind.
+/// Removes visibility and qualifiers from the front of a declaration.
 fn declared(words: &str) -> String {
     let mut words = words;
     if let Some(rest) = words.strip_prefix("pub ") {
@@ -322,7 +389,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The words of a piece of the file.
+    /// Reads a piece of the file with [`words`].
     fn words(&self, piece: &impl Spanned) -> String {
         words(self.text.get(piece.span().byte_range()).unwrap_or(""))
     }
@@ -341,6 +408,27 @@ impl Reader<'_> {
                 syn::Item::Trait(t) => t.items.iter().for_each(|item| reader.in_trait(item)),
                 _ => (),
             });
+            if let syn::Item::Use(i) = item {
+                self.elements(Vec::new(), &i.tree);
+            }
+        }
+    }
+
+    /// Adds the elements of all groups in the tree of a `use`.
+    fn elements(&mut self, mut group: Vec<String>, tree: &syn::UseTree) {
+        match tree {
+            syn::UseTree::Path(p) => {
+                group.push(p.ident.to_string());
+                self.elements(group, &p.tree);
+            }
+            syn::UseTree::Group(g) => {
+                for element in &g.items {
+                    let path = [group.clone(), used(element)].concat();
+                    self.add(element, Names::Element(group.clone(), path), |_| ());
+                    self.elements(group.clone(), element);
+                }
+            }
+            _ => (),
         }
     }
 
@@ -648,6 +736,66 @@ mod tests {
         assert!(lines("use self::it").is_err());
     }
 
+    const GROUPS: &str = "\
+use crate::{
+    a::{
+        self,
+        B, //
+    },
+    c::D,
+    e::{
+        F,
+        G as H, //
+    }, //
+};
+use x::{Y, Z};
+
+fn f() {}
+";
+
+    #[test]
+    fn elements_of_a_group_are_removed() {
+        let left = |names: &[&str]| {
+            let text = without(GROUPS, names);
+            text.split("use x").next().unwrap().to_owned()
+        };
+        insta::assert_snapshot!(left(&["use crate::c"]), @r"
+        use crate::{
+            a::{
+                self,
+                B, //
+            },
+            e::{
+                F,
+                G as H, //
+            }, //
+        };
+        ");
+        insta::assert_snapshot!(left(&["use crate::a::B", "use crate::e::G"]), @r"
+        use crate::{
+            a,
+            c::D,
+            e::F, //
+        };
+        ");
+        insta::assert_snapshot!(left(&["use crate::a::self", "use crate::e"]), @r"
+        use crate::{
+            a::B,
+            c::D, //
+        };
+        ");
+        insta::assert_snapshot!(left(&["use crate::a", "use crate::c", "use crate::e::F"]), @r"
+        use crate::e::G as H;
+        ");
+        assert!(left(&["use crate"]).is_empty());
+        let items = read(GROUPS).unwrap();
+        assert_eq!(find(&items, "use x::Z"), Err(Lack::Shared(12)));
+        assert!(matches!(
+            find(&items, "use crate::c::E"),
+            Err(Lack::Unknown(_))
+        ));
+    }
+
     #[test]
     fn macro_is_found_by_its_first_word() {
         assert_eq!(taken("register! NV_PFB"), "register!(NV_PFB @ 0x20 {});");
@@ -674,7 +822,7 @@ mod tests {
     fn shared_line_is_refused() {
         let items = read("mod a; mod b;\nfn c() {}\n").unwrap();
         assert_eq!(find(&items, "mod a"), Err(Lack::Shared(1)));
-        assert_eq!(find(&items, "fn c"), Ok(vec![1..2]));
+        assert_eq!(find(&items, "fn c").map(|l| l.len()), Ok(1));
     }
 
     #[test]

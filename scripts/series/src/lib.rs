@@ -5,7 +5,7 @@
 //!
 //! The path of the data: [`workspace`] and [`component`] read files, [`manifest`] and [`plan`] turn
 //! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail, [`stamp`] notes what was made; [`tree`],
-//! [`kernel`] and [`kunit`] build and run the result, [`check`] looks for faults; [`status`],
+//! [`kernel`] and [`kunit`] build and run the result, [`check`] and [`rules`] look for faults; [`status`],
 //! [`report`] and [`graph`] tell of it. Programs are started in [`runner`] alone.
 
 #![deny(missing_docs, unsafe_code)]
@@ -39,6 +39,7 @@ pub mod mailbox;
 pub mod man;
 pub mod manifest;
 pub mod message;
+pub mod notes;
 pub mod plan;
 pub mod plural;
 pub mod port;
@@ -47,6 +48,7 @@ pub mod range_diff;
 pub mod received;
 pub mod relocation;
 pub mod report;
+pub mod rules;
 pub mod runner;
 pub mod stamp;
 pub mod status;

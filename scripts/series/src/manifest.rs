@@ -130,8 +130,16 @@ pub struct Series {
     pub range_diff: bool,
     /// Recipients.
     pub to: Vec<Recipient>,
+    /// The line of the first one.
+    pub line_of_to: Option<usize>,
     /// Further recipients.
     pub cc: Vec<Recipient>,
+    /// Recipients that `get_maintainer.pl` names and that are left out, each with the reason.
+    pub absent: BTreeMap<String, At<String>>,
+    /// Public items without a user, each with the reason.
+    pub unused: BTreeMap<String, At<String>>,
+    /// The reason for more patches than one posting should have.
+    pub many: Option<At<String>>,
     /// Where the series comes from.
     pub provenance: Option<Provenance>,
     /// The line of `[provenance]`.
@@ -160,6 +168,9 @@ pub struct Kunit {
     /// Suites by name.
     #[serde(default)]
     pub suites: Vec<String>,
+    /// Suites that only user-mode Linux has, because they depend on an option that others lack.
+    #[serde(default)]
+    pub um_suites: Vec<String>,
     /// Source files whose doctests belong to the component.
     #[serde(default)]
     pub doctests: Vec<String>,
@@ -180,6 +191,12 @@ pub struct Patch {
     pub edits: Vec<At<String>>,
     /// Parts of files that entered earlier and that enter only here.
     pub withhold: Vec<Withhold>,
+    /// The reason for a larger patch than reviewers should get.
+    pub large: Option<At<String>>,
+    /// The reason for a message that describes a fix and has no `Fixes:`.
+    pub no_fixes: Option<At<String>>,
+    /// The commits in `Fixes:` that cannot be looked up.
+    pub unverified: Vec<At<String>>,
 }
 
 /// Parts of a file that enter later than the file.
@@ -220,6 +237,11 @@ struct RawSeries {
     to: Vec<Spanned<String>>,
     #[serde(default)]
     cc: Vec<Spanned<String>>,
+    #[serde(default)]
+    absent: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    unused: BTreeMap<String, Spanned<String>>,
+    many: Option<Spanned<String>>,
     provenance: Option<Spanned<Provenance>>,
     #[serde(default)]
     kunit: Kunit,
@@ -238,6 +260,10 @@ struct RawPatch {
     edits: Vec<Spanned<String>>,
     #[serde(default)]
     withhold: Vec<RawWithhold>,
+    large: Option<Spanned<String>>,
+    no_fixes: Option<Spanned<String>>,
+    #[serde(default)]
+    unverified: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -391,8 +417,20 @@ impl Series {
             change_id.line,
         );
         let (to, cc) = (lines.all(raw.to), lines.all(raw.cc));
+        let line_of_to = to.first().map(|t| t.line);
         let (to, cc) = recipients(&to, &cc, file, &mut errors);
+        let named = |all: BTreeMap<String, Spanned<String>>| {
+            let all = all.into_iter().map(|(name, why)| (name, lines.at(why)));
+            all.collect::<BTreeMap<_, _>>()
+        };
+        let (absent, unused) = (named(raw.absent), named(raw.unused));
+        let many = raw.many.map(|why| lines.at(why));
         let patches = patches(raw.patch, &lines, file, &mut errors);
+        let of_patches = patches
+            .iter()
+            .flat_map(|p| p.large.iter().chain(&p.no_fixes));
+        let reasons = absent.values().chain(unused.values()).chain(&many);
+        errors.extend(reasons.chain(of_patches).filter_map(|why| blank(why, file)));
         let (Some(component), Some(prefix), Some(change_id), true) =
             (component, prefix, change_id, errors.is_empty())
         else {
@@ -418,12 +456,40 @@ impl Series {
                 .collect(),
             range_diff: raw.range_diff,
             to,
+            line_of_to,
             cc,
+            absent,
+            unused,
+            many,
             line_of_provenance: provenance.as_ref().map(|p| p.line),
             provenance: provenance.map(|p| p.value),
             kunit: raw.kunit,
             patches,
         })
+    }
+
+    /// Refuses a series that is only for working here.
+    ///
+    /// # Errors
+    ///
+    /// It is never posted; the reason is named.
+    pub fn refuse_local(&self) -> Result<()> {
+        match &self.local {
+            None => Ok(()),
+            Some(At { value, line }) => Err(Error::new(format!(
+                "{} is never posted: {value}",
+                self.name
+            ))
+            .at(self.file(), *line)
+            .help("remove `local` from its manifest if it is to be posted")),
+        }
+    }
+
+    /// The recipient or the tree that takes the series: `tree`, or the first list in `to` and `cc`.
+    pub fn goes_to(&self) -> Option<String> {
+        let lists = self.to.iter().chain(&self.cc).filter(|r| r.is_list());
+        let list = lists.map(|r| r.address().split('@').next().unwrap_or_default().to_owned());
+        self.tree.clone().or_else(|| list.into_iter().next())
     }
 
     /// The manifest's path below the top folder.
@@ -457,6 +523,9 @@ fn patches(
                 withhold: withhold
                     .filter_map(|w| withheld(w, lines, file, errors))
                     .collect(),
+                large: value.large.map(|why| lines.at(why)),
+                no_fixes: value.no_fixes.map(|why| lines.at(why)),
+                unverified: lines.all(value.unverified),
             }
         })
         .collect()
@@ -488,6 +557,15 @@ fn withheld(
 /// Returns the value, or adds the error with its place to `errors`.
 fn keep<T>(errors: &mut Vec<Error>, read: Result<T>, file: &Path, line: usize) -> Option<T> {
     read.map_err(|e| errors.push(e.at(file, line))).ok()
+}
+
+/// Reports an exception from a rule that gives no reason.
+fn blank(why: &At<String>, file: &Path) -> Option<Error> {
+    why.value.trim().is_empty().then(|| {
+        Error::new("the reason is empty")
+            .at(file, why.line)
+            .help("say in one sentence why the series departs from the rule")
+    })
 }
 
 /// Reads the recipients and reports duplicates.
@@ -744,7 +822,7 @@ mod b;
     #[test]
     fn an_unknown_field_is_named_with_its_line() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
-        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `relocate`, `edits`, `withhold`
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
     }

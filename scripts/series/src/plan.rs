@@ -150,6 +150,9 @@ pub fn plan_some(
     let mut errors = Vec::new();
     let asked: Vec<_> = manifests.iter().filter(|s| wanted(&s.name)).collect();
     errors.extend(unique_change_ids(&asked).err());
+    asked
+        .iter()
+        .for_each(|s| on_local(s, &manifests, &mut errors));
     let groups = groups(&components, &ordered, wanted);
     let owners = owners(&groups, &mut errors);
     let mut planned = Vec::new();
@@ -182,6 +185,26 @@ pub fn plan_some(
         .collect();
     planned.sort_by_key(|(place, _)| *place);
     Ok(planned.into_iter().map(|(_, p)| p).collect())
+}
+
+/// Refuses that a series which is posted builds on one that never is.
+fn on_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
+    if series.local.is_some() {
+        return;
+    }
+    for At { value, line } in &series.depends {
+        let dep = all.iter().find(|s| s.name == *value);
+        if let Some(why) = dep.and_then(|d| d.local.as_ref()) {
+            errors.push(
+                Error::new(format!("{value} is never posted: {}", why.value))
+                    .at(series.file(), *line)
+                    .help(format!(
+                        "make {} local as well, or move what it needs into another series",
+                        series.name
+                    )),
+            );
+        }
+    }
 }
 
 /// The components with a wanted series, each with all its series in dependency order.
@@ -319,7 +342,8 @@ impl<'a> Check<'a> {
     /// A series with patches needs a recipient.
     fn recipients(&self, errors: &mut Vec<Error>) {
         let manifest = self.manifest();
-        if manifest.to.is_empty() && !manifest.patches.is_empty() {
+        let is_posted = manifest.local.is_none();
+        if is_posted && manifest.to.is_empty() && !manifest.patches.is_empty() {
             errors.push(
                 Error::new("there is no recipient in `to`")
                     .at(&self.file, manifest.line_of_version)

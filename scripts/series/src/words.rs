@@ -286,6 +286,15 @@ impl Recipient {
         &self.address
     }
 
+    /// Whether it is a list: it has no name, or its host is one of lists.
+    pub fn is_list(&self) -> bool {
+        let host = self.address.rsplit('@').next().unwrap_or_default();
+        let of_lists = ["lists.", "vger."]
+            .iter()
+            .any(|start| host.starts_with(start));
+        self.name.is_empty() || of_lists
+    }
+
     /// The mailbox in the ASCII form of a mail header.
     pub fn header(&self) -> String {
         mailbox(&self.name, &self.address)

@@ -289,7 +289,7 @@ impl<'a> App<'a> {
         let mut unsendable = BTreeMap::new();
         for one in &assembled.series {
             let cover = material.cover(one)?;
-            if !one.patches.is_empty() {
+            if !one.patches.is_empty() && one.plan.series().local.is_none() {
                 let left = b4::branch(&git, one, &cover, &self.base, &who)?;
                 if let Some(why) = left {
                     self.ui.say(format!(
@@ -552,12 +552,22 @@ impl<'a> App<'a> {
                 if one.patches.is_empty() || !wanted.iter().any(|n| series.name == *n) {
                     continue;
                 }
+                let steps = made.assembled.steps_after(one);
+                let expected = kunit::expectation_after(series, target.arch(), &steps);
+                if expected.is_empty() && !series.kunit.um_suites.is_empty() {
+                    self.ui.say(format!(
+                        "KUnit of {} ({}): its suites need user-mode Linux",
+                        series.name,
+                        target.name()
+                    ));
+                    continue;
+                }
                 self.ui
                     .say(format!("KUnit of {} ({}) …", series.name, target.name()));
                 // kunit.py starts from the tree that was built.
                 tree::check_out(&self.git(), &made.assembled.all, &self.ui)?;
                 let tree = made.assembled.all.tree.as_str();
-                let record = kunit::run(&self.ws, build, series, tree)?;
+                let record = kunit::run(&self.ws, build, series, &expected, tree)?;
                 self.ui.say(format!(
                     "KUnit of {} ({}): {}",
                     series.name,
@@ -601,6 +611,7 @@ impl<'a> App<'a> {
             covers: &made.covers,
             since: &made.since,
             who: &made.who,
+            history: self.sources.kernel.clone(),
             python,
         }
     }
@@ -631,6 +642,9 @@ impl<'a> App<'a> {
     fn show_findings(&self, outcome: &check::Outcome, json: bool) -> Result<()> {
         if json {
             print(&String::from_utf8_lossy(&emit::json(outcome)?));
+        }
+        for warning in &outcome.warnings {
+            self.ui.warn(check::error_of(warning).to_string());
         }
         match check::failure(outcome) {
             Some(error) => Err(error),

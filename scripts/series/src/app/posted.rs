@@ -102,6 +102,7 @@ impl App<'_> {
         let all = component::read_all(&self.ws)?;
         let components: Vec<&Component> = all.iter().collect();
         let component = component::find(&all, name)?;
+        component.series.refuse_local()?;
         let version = component.series.version;
         let recorded = component.posted().map_or(0, |p| p.version);
         if recorded + 1 < version {

@@ -82,6 +82,7 @@ impl App<'_> {
     fn last_posting(&self, name: &str) -> Result<(Component, Posting, Vec<Mail>)> {
         let all = component::read_all(&self.ws)?;
         let component = component::find(&all, name)?.clone();
+        component.series.refuse_local()?;
         let Some(posting) = component.posted().cloned() else {
             return Err(super::posted::never_posted(&component, None));
         };

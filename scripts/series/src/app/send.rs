@@ -13,6 +13,7 @@ use crate::{
     cache::Resource,
     changelog,
     check,
+    component,
     discipline::mails::{
         self,
         Wanted, //
@@ -35,6 +36,8 @@ use crate::{
 
 impl App<'_> {
     pub(super) fn send(&self, name: &str) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        component::find(&all, name)?.series.refuse_local()?;
         let made = self.make(&[])?;
         let at = made.assembled.position(name)?;
         let one = &made.assembled.series[at];
@@ -83,7 +86,13 @@ impl App<'_> {
         }
         let git = self.git();
         let subject = self.subject(made, &git, None);
-        if let Some(error) = check::failure_of(&check::discipline_of(&subject, one)?) {
+        let mut findings = check::discipline_of(&subject, one)?;
+        let fixes = check::fixes_of(&subject, one)?;
+        findings.extend(fixes.findings);
+        for warning in &fixes.warnings {
+            self.ui.warn(check::error_of(warning).to_string());
+        }
+        if let Some(error) = check::failure_of(&findings) {
             return Err(error);
         }
         let posted = one.plan.component.posted();

@@ -43,6 +43,10 @@ use crate::{
     },
     manifest::Base,
     posting::since::Since,
+    rules::{
+        self,
+        Rules, //
+    },
     ui::{
         Ui,
         Unit, //
@@ -58,7 +62,7 @@ pub struct Finding {
     /// The number of the patch; `None` if it is about the whole series.
     pub patch: Option<usize>,
     /// The check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
-    /// [`crate::discipline`].
+    /// [`crate::discipline`] or [`crate::rules`].
     pub check: Cow<'static, str>,
     /// What it says.
     pub message: String,
@@ -80,6 +84,8 @@ pub struct Outcome {
     pub checks: Vec<&'static str>,
     /// What they found.
     pub findings: Vec<Finding>,
+    /// Claims that they cannot check.
+    pub warnings: Vec<Finding>,
 }
 
 /// What the checks look at.
@@ -104,6 +110,8 @@ pub struct Subject<'a> {
     pub since: &'a Since,
     /// Who posts.
     pub who: &'a Identity,
+    /// A kernel tree of the user, to look up commits in.
+    pub history: Option<std::path::PathBuf>,
     /// The folder of b4's own Python, whose modules checkpatch's helper needs.
     pub python: Option<std::path::PathBuf>,
 }
@@ -126,11 +134,14 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let mut findings = Vec::new();
     let rustfmt = Rustfmt::find(subject)?;
+    let rules = Rules::new(subject)?;
+    let mut by_rules = rules::Found::default();
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
     for one in &series {
         discipline::check(subject, one, &mut findings)?;
         overlay::check(subject, one, &mut findings)?;
         applies(subject, one, &mut findings);
+        rules.check(one, &mut by_rules)?;
         for number in 1..=one.patches.len() {
             progress.set(progress.at() + 1, &one.plan.patches[number - 1].subject);
             checkpatch::check(subject, one, number, &mut findings)?;
@@ -138,14 +149,17 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         }
     }
     progress.done();
+    findings.extend(by_rules.findings);
     let outcome = Outcome {
         patches,
         checks: discipline::RULES
             .into_iter()
             .map(|rule| rule.name())
+            .chain(rules::RULES.into_iter().map(|rule| rule.name()))
             .chain(["overlay", "applies", "checkpatch", "rustfmt"])
             .collect(),
         findings,
+        warnings: by_rules.warnings,
     };
     let names: Vec<&str> = series.iter().map(|s| s.name()).collect();
     let now = SystemTime::now();
@@ -182,6 +196,17 @@ pub fn discipline_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec
     Ok(findings)
 }
 
+/// Checks the `Fixes:` tags of a series, without the other rules.
+///
+/// # Errors
+///
+/// As [`quick`].
+pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<rules::Found> {
+    let mut found = rules::Found::default();
+    rules::fixes_of(subject, one, &mut found)?;
+    Ok(found)
+}
+
 /// The findings as an error, or `None`.
 pub fn failure(outcome: &Outcome) -> Option<Error> {
     failure_of(&outcome.findings)
@@ -189,17 +214,20 @@ pub fn failure(outcome: &Outcome) -> Option<Error> {
 
 /// The findings as an error, or `None`.
 pub fn failure_of(findings: &[Finding]) -> Option<Error> {
-    let errors = findings.iter().map(|f| {
-        let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
-        let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
-        let error = match &f.help {
-            Some(help) => Error::new(text).help(help),
-            None => Error::new(text),
-        };
-        match &f.file {
-            Some(file) => error.at(file, f.line),
-            None => error,
-        }
-    });
-    Error::all(errors.collect())
+    Error::all(findings.iter().map(error_of).collect())
+}
+
+/// A finding as an error with its place.
+pub fn error_of(finding: &Finding) -> Error {
+    let f = finding;
+    let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
+    let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
+    let error = match &f.help {
+        Some(help) => Error::new(text).help(help),
+        None => Error::new(text),
+    };
+    match &f.file {
+        Some(file) => error.at(file, f.line),
+        None => error,
+    }
 }

@@ -13,7 +13,10 @@ use std::{
     sync::LazyLock, //
 };
 
-use regex::Regex;
+use regex::{
+    Captures,
+    Regex, //
+};
 
 use super::{
     Fault, Rule,
@@ -135,6 +138,49 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
                 reason: says_something(&text[end..]),
             }));
         }
+    }
+    found
+}
+
+/// An item of an entry that names patches of the new version by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The numbers.
+    pub numbers: Vec<usize>,
+    /// What it says, in one line, without the numbers if it starts with them.
+    pub text: String,
+}
+
+/// The items that name patches of the new version by their numbers.
+pub fn named(entry: &Entry) -> Vec<Named> {
+    let mut found = Vec::new();
+    for (_, item) in items(entry) {
+        let text = item.strip_prefix("- ").unwrap_or(&item);
+        let is_here = |m: &Captures<'_>| m.name("drop").is_none() && m.name("old").is_none();
+        let all: Vec<_> = MENTION
+            .captures_iter(text)
+            .filter(|m| is_here(m) && m.name("list").is_some())
+            .collect();
+        let list = |m: &Captures<'_>| m.name("list").map_or(Vec::new(), |l| numbers(l.as_str()));
+        let first = all.first().and_then(|m| Some((m, m.get(0)?)));
+        let at_start = first.filter(|(_, whole)| whole.start() == 0);
+        let rest =
+            at_start.and_then(|(m, whole)| Some((m, text[whole.end()..].strip_prefix(':')?)));
+        found.extend(match rest {
+            // "Patch 2: …" is about that patch, whatever others it names.
+            Some((m, rest)) => Some(Named {
+                numbers: list(m),
+                text: match m.name("new") {
+                    Some(_) => format!("New patch:{rest}"),
+                    None => rest.trim_start().to_owned(),
+                },
+            }),
+            None if all.is_empty() => None,
+            None => Some(Named {
+                numbers: all.iter().flat_map(list).collect(),
+                text: text.to_owned(),
+            }),
+        });
     }
     found
 }

@@ -129,6 +129,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
     }
     parts.extend(subject.toolchain.make.iter().cloned());
     parts.push(expected.suites.join(" "));
+    parts.push(expected.um_suites.join(" "));
     parts.push(expected.doctests.join(" "));
     Ok(Key::of(parts))
 }
@@ -173,7 +174,9 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
             log: String::new(),
         });
     }
-    let done = kunit::run(subject.ws, &build, one.plan.series(), tip.tree.as_str())?;
+    let series = one.plan.series();
+    let expected = kunit::expectation(series, TARGET.arch());
+    let done = kunit::run(subject.ws, &build, series, &expected, tip.tree.as_str())?;
     let verdict = &done.verdict;
     record.pass = verdict.pass;
     record.passed = verdict.counts.passed;

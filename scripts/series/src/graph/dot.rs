@@ -18,6 +18,18 @@ pub fn dot(graph: &Graph) -> String {
         text += &format!("    {} [{}];\n", quoted(&[&node.name]), attributes(node));
     }
     for node in &graph.nodes {
+        let cluster = node.cluster(graph);
+        if let Some(component) = node.component.as_ref().filter(|_| !cluster.is_empty()) {
+            let name = quoted(&[&format!("cluster_{component}")]);
+            let label = quoted(&[component]);
+            text += &format!("    subgraph {name} {{\n        label={label}; style=dotted;\n");
+            for i in cluster {
+                text += &format!("        {};\n", quoted(&[&graph.nodes[i].name]));
+            }
+            text += "    }\n";
+        }
+    }
+    for node in &graph.nodes {
         let name = quoted(&[&node.name]);
         for on in graph.below(node) {
             text += &format!("    {name} -> {};\n", quoted(&[&graph.nodes[on].name]));

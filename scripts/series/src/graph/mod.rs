@@ -47,6 +47,10 @@ pub struct Graph {
 pub struct Node {
     /// Its name.
     pub name: String,
+    /// Its component, if it is not the only series of it.
+    pub component: Option<String>,
+    /// Whether it is never posted.
+    pub local: bool,
     /// The version in work.
     pub version: u32,
     /// How many patches it has.
@@ -74,7 +78,8 @@ impl Graph {
     /// A manifest or a record of a posting is malformed, or the dependencies run in a circle.
     pub fn read(ws: &Workspace, base: &Base) -> Result<Self> {
         let series: Vec<Series> = component::manifests(ws)?;
-        let nodes = in_order(&series)?.into_iter().map(|s| Node::read(ws, s));
+        let ordered = in_order(&series)?;
+        let nodes = ordered.iter().map(|s| Node::read(ws, s, &ordered));
         Ok(Self {
             base: format!("Linux {}", base.release()),
             nodes: nodes.collect::<Result<_>>()?,
@@ -97,17 +102,26 @@ impl Graph {
                 true => self.base.clone(),
                 false => n.depends.join(" and "),
             };
-            format!("{} builds on {on}: {}, {}.", n.name, n.size(), n.state())
+            let of = n.component.iter().map(|c| format!(" (of {c})"));
+            let of: String = of.collect();
+            format!(
+                "{}{of} builds on {on}: {}, {}.",
+                n.name,
+                n.size(),
+                n.state()
+            )
         };
         self.nodes.iter().map(sentence).collect()
     }
 }
 
 impl Node {
-    fn read(ws: &Workspace, series: &Series) -> Result<Self> {
+    fn read(ws: &Workspace, series: &Series, all: &[&Series]) -> Result<Self> {
         let posted = posting::read_all(ws, &series.name)?.pop();
         Ok(Self {
             name: series.name.to_string(),
+            component: component_of(series, all),
+            local: series.local.is_some(),
             version: series.version,
             patches: series.patches.len(),
             depends: series.depends.iter().map(|d| d.value.clone()).collect(),
@@ -116,6 +130,17 @@ impl Node {
                 link: p.link(),
             }),
         })
+    }
+
+    /// The places of all series of its component, if there are several; only for the first of them.
+    fn cluster(&self, graph: &Graph) -> Vec<usize> {
+        let own = |n: &Node| self.component.is_some() && n.component == self.component;
+        let all = graph.nodes.iter().enumerate().filter(|(_, n)| own(n));
+        let all: Vec<usize> = all.map(|(i, _)| i).collect();
+        match all.first().map(|first| &graph.nodes[*first]) {
+            Some(first) if first.name == self.name => all,
+            _ => Vec::new(),
+        }
     }
 
     /// "4 patches".
@@ -135,9 +160,24 @@ impl Node {
 
     /// How far its versions are: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
-        state(self.version, self.posted.as_ref())
+        match self.local {
+            true => LOCAL.to_owned(),
+            false => state(self.version, self.posted.as_ref()),
+        }
     }
 }
+
+/// The component of a series, if it has another name or further series.
+pub(crate) fn component_of(series: &Series, all: &[&Series]) -> Option<String> {
+    let count = all
+        .iter()
+        .filter(|s| s.component == series.component)
+        .count();
+    (count > 1 || series.component != series.name).then(|| series.component.to_string())
+}
+
+/// The state of a series that is never posted.
+pub(crate) const LOCAL: &str = "local";
 
 /// How far versions are: "v1 posted, v2 in work".
 pub(crate) fn state(version: u32, posted: Option<&Posted>) -> String {
@@ -155,6 +195,8 @@ pub(crate) mod tests {
     pub(crate) fn node(name: &str, depends: &[&str]) -> Node {
         Node {
             name: name.into(),
+            component: None,
+            local: false,
             version: 1,
             patches: 2,
             depends: depends.iter().map(|d| (*d).to_owned()).collect(),
@@ -200,6 +242,43 @@ pub(crate) mod tests {
     #[test]
     fn each_series_has_a_sentence() {
         insta::assert_snapshot!(graph().sentences().join("\n"));
+    }
+
+    #[test]
+    fn series_of_a_component_are_grouped() {
+        let mut graph = graph();
+        for i in [1, 2] {
+            graph.nodes[i].component = Some("gpu-buddy".into());
+        }
+        graph.nodes[4].local = true;
+        insta::assert_snapshot!(graph.sentences().join("\n"), @r"
+        clist builds on Linux v6.1.2: 2 patches, v1 posted, v2 in work.
+        gpu-buddy (of gpu-buddy) builds on clist: 2 patches, v1 posted.
+        other (of gpu-buddy) builds on Linux v6.1.2: 1 patch, v1 to be posted.
+        nova-mm builds on clist and gpu-buddy: 2 patches, v1 to be posted.
+        both builds on other and nova-mm: no patches yet, local.
+        ");
+        insta::assert_snapshot!(text(&graph), @r"
+        Linux v6.1.2
+        ├─ clist          2 patches, v1 posted, v2 in work
+        │  │  https://example.org/a?b&c
+        │  └─ gpu-buddy   2 patches, v1 posted, of gpu-buddy
+        │     │  https://example.org/1
+        │     └─ nova-mm  2 patches, v1 to be posted, also on clist
+        │        └─ both  no patches yet, local, also on other
+        └─ other          1 patch, v1 to be posted, of gpu-buddy
+        ");
+        let dot = dot(&graph);
+        let at = dot.find("subgraph").unwrap();
+        insta::assert_snapshot!(dot[at..dot.find("->").unwrap()], @r#"
+        subgraph "cluster_gpu-buddy" {
+                label="gpu-buddy"; style=dotted;
+                "gpu-buddy";
+                "other";
+            }
+            "clist"
+        "#);
+        assert!(svg(&graph, Frame::File).contains(">gpu-buddy, 1 patch</text>"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ fn size(graph: &Graph) -> Size {
     let names = graph.nodes.iter().map(|n| &n.name).chain([&graph.base]);
     let names = names.map(|name| 9.0 * name.chars().count() as f64);
     let states = graph.nodes.iter().map(Node::state);
+    let states = states.chain(graph.nodes.iter().map(about));
     let states = states.map(|state| 7.5 * state.chars().count() as f64);
     let text = names.chain(states).fold(0.0, f64::max);
     Size {
@@ -130,13 +131,19 @@ fn boxed(node: &Node, size: Size, (x, y): Point) -> String {
         false => "box done",
     };
     let name = text("name", (x, y - 14.0), &node.name);
-    let patches = text("faint", (x, y + 6.0), &node.size());
+    let patches = text("faint", (x, y + 6.0), &about(node));
     let state = text("state", (x, y + 24.0), &node.state());
     let state = match &node.posted {
         Some(posted) => format!("<a href=\"{}\">{state}</a>\n", escaped(&posted.link)),
         None => state,
     };
     rectangle(class, size, (x, y)) + &name + &patches + &state
+}
+
+/// "gpu-buddy, 4 patches": the component is named if it has several series.
+fn about(node: &Node) -> String {
+    let component = node.component.iter().map(|c| format!("{c}, "));
+    component.chain([node.size()]).collect()
 }
 
 fn rectangle(class: &str, size: Size, (x, y): Point) -> String {

@@ -59,6 +59,7 @@ fn branches(graph: &Graph, on: Option<usize>, indent: &str, lines: &mut Vec<Line
         };
         let indent_below = format!("{indent}{rail}");
         let mut about = vec![node.size(), node.state()];
+        about.extend(node.component.iter().map(|c| format!("of {c}")));
         let place = graph.find(&node.name);
         let stands_on = on.map(|on| graph.nodes[on].name.as_str());
         let others = node

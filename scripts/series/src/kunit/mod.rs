@@ -39,6 +39,7 @@ use crate::{
         Target, //
     },
     manifest::Series,
+    relocation::Step,
     runner::not_started,
     workspace::{
         Workspace,
@@ -121,12 +122,32 @@ pub struct Summary {
     pub reports: Vec<serde::de::IgnoredAny>,
 }
 
-/// What a series expects of KUnit.
-pub fn expectation(series: &Series) -> Expectation {
+/// The tests of a series that a kernel of this architecture has to run.
+pub fn expectation(series: &Series, arch: Arch) -> Expectation {
+    let mut suites = series.kunit.suites.clone();
+    if arch == Arch::Um {
+        suites.extend(series.kunit.um_suites.iter().cloned());
+    }
     Expectation {
-        suites: series.kunit.suites.clone(),
+        suites,
         doctests: series.kunit.doctests.clone(),
     }
+}
+
+/// The tests of a series in a tree in which these steps were made after it.
+pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expectation {
+    let mut expected = expectation(series, arch);
+    for step in steps {
+        for suite in &mut expected.suites {
+            *suite = step.rename(suite);
+        }
+        for file in &mut expected.doctests {
+            if let Some(to) = step.moves.get(file) {
+                file.clone_from(to);
+            }
+        }
+    }
+    expected
 }
 
 /// The filters with which a component's tests are picked: one for each suite, and one for its
@@ -151,18 +172,24 @@ fn common_prefix(a: &str, b: &str) -> String {
     same.map(|(c, _)| c).collect()
 }
 
-/// Boots the built kernel for the tests of `series`, and records the verdict under `out/kunit/`.
+/// Boots the built kernel for what is `expected` of a series, and records the verdict under
+/// `out/kunit/`.
 ///
 /// # Errors
 ///
 /// The kernel could not be started. Tests that fail are in the [`Record`].
-pub fn run(ws: &Workspace, build: &Build<'_>, series: &Series, tree: &str) -> Result<Record> {
-    let expected = expectation(series);
+pub fn run(
+    ws: &Workspace,
+    build: &Build<'_>,
+    series: &Series,
+    expected: &Expectation,
+    tree: &str,
+) -> Result<Record> {
     let boots = match build.target {
-        Target::Plain(_) => by_kunit_py(build, &filters(&expected))?,
-        Target::Hardened | Target::Lockdep => with_probe(build, &filters(&expected))?,
+        Target::Plain(_) => by_kunit_py(build, &filters(expected))?,
+        Target::Hardened | Target::Lockdep => with_probe(build, &filters(expected))?,
     };
-    let mut verdict = verdict::judge(&ktap::parse(&boots.log), &expected);
+    let mut verdict = verdict::judge(&ktap::parse(&boots.log), expected);
     if !boots.complaints.is_empty() {
         verdict.pass = false;
         verdict.errors.extend(boots.complaints);
@@ -311,6 +338,34 @@ mod tests {
             ]
         );
         assert!(filters(&Expectation::default()).is_empty());
+    }
+
+    #[test]
+    fn um_suites_only_on_um() {
+        let text = "version = 1\nchange-id = \"20260102-x\"\n[kunit]\nsuites = [\"a\"]\n\
+                    um-suites = [\"b\"]\n";
+        let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
+        assert_eq!(expectation(&series, Arch::Um).suites, ["a", "b"]);
+        assert_eq!(expectation(&series, Arch::X86_64).suites, ["a"]);
+    }
+
+    #[test]
+    fn suites_have_the_names_that_later_steps_give_them() {
+        let text = "version = 1\nchange-id = \"20260102-x\"\n[kunit]\nsuites = [\"drm_buddy\", \
+                    \"other\"]\ndoctests = [\"a/b.rs\"]\n";
+        let series = Series::parse("fixes", "series/fixes.toml".as_ref(), text).unwrap();
+        let steps = "[[step]]\nname = \"files\"\nmove = { \"a/b.rs\" = \"c/d.rs\" }\n\
+                     [[step]]\nname = \"symbols\"\nfiles = [\"x.c\"]\n\
+                     part = { drm_buddy = \"gpu_buddy\" }\n";
+        let steps = crate::relocation::read("relocation.toml".as_ref(), steps).unwrap();
+        let steps: Vec<&Step> = steps.iter().collect();
+        let expected = expectation_after(&series, Arch::Um, &steps);
+        assert_eq!(expected.suites, ["gpu_buddy", "other"]);
+        assert_eq!(expected.doctests, ["c/d.rs"]);
+        assert_eq!(
+            expectation_after(&series, Arch::Um, &[]),
+            expectation(&series, Arch::Um)
+        );
     }
 
     #[test]

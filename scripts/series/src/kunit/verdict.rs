@@ -21,6 +21,13 @@ pub struct Expectation {
     pub doctests: Vec<String>,
 }
 
+impl Expectation {
+    /// Whether no test is expected.
+    pub fn is_empty(&self) -> bool {
+        self.suites.is_empty() && self.doctests.is_empty()
+    }
+}
+
 /// What became of one expected suite or doctest file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -240,7 +247,7 @@ impl Verdict {
         self.missing_suites = names(&self.suites);
         self.missing_doctests = names(&self.doctests);
 
-        if expected.suites.is_empty() && expected.doctests.is_empty() {
+        if expected.is_empty() {
             let error = "no suite and no doctest file is expected, so nothing can be proved";
             self.errors.push(error.to_string());
         }

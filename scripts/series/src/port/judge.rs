@@ -410,13 +410,9 @@ impl<'a> Judge<'a> {
     ) -> NamesReport {
         let overlay = &planned.component.overlay;
         let ours = |path: &str| overlay.contains_key(path);
-        let moved = planned
-            .component
-            .relocation
-            .iter()
-            .flat_map(|s| s.moves.values());
-        let units: BTreeSet<&str> = overlay
-            .keys()
+        let steps = planned.patches.iter().flat_map(|p| &p.relocate);
+        let moved = steps.flat_map(|s| s.moves.values());
+        let units: BTreeSet<&str> = written(planned)
             .map(|path| names::unit_of(path, &ours))
             .chain(moved.map(String::as_str))
             .collect();
@@ -442,15 +438,22 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The files of the component that a series writes.
+fn written(planned: &PlannedSeries) -> impl Iterator<Item = &str> {
+    let writes = planned.patches.iter().flat_map(|p| &p.writes);
+    writes.map(|w| w.path.as_str())
+}
+
 /// Which names that are missing a series uses, as far as words tell: they count in files that speak
 /// of the module they are from.
 pub fn needs(planned: &PlannedSeries, below: &NamesReport) -> Vec<Name> {
-    let texts: Vec<BTreeSet<&[u8]>> = planned
-        .component
-        .overlay
-        .iter()
-        .filter(|(path, _)| names::module_of(path).is_some())
-        .map(|(_, file)| words::words(&file.content).map(|(_, word)| word).collect())
+    let overlay = &planned.component.overlay;
+    let own: BTreeSet<&str> = written(planned).collect();
+    let texts: Vec<BTreeSet<&[u8]>> = own
+        .into_iter()
+        .filter(|path| names::module_of(path).is_some())
+        .filter_map(|path| overlay.get(path))
+        .map(|file| words::words(&file.content).map(|(_, word)| word).collect())
         .collect();
     // `buddy::GpuBuddy::reserve` is in `buddy`, of which a file speaks that names one of its types.
     let plain = |name: &Name| name.name.trim_end_matches('!').to_owned();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit by component and kernel.
+//! KUnit by series and kernel.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Components by kernels. A kernel that nothing ran on has no column.
+/// Series by kernels. A kernel that nothing ran on has no column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KunitTable {
     /// The heads of the columns.
@@ -22,7 +22,7 @@ pub struct KunitTable {
     pub rows: Vec<Row>,
 }
 
-/// A component.
+/// A series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// Its name.

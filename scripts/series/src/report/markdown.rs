@@ -11,6 +11,7 @@ use super::{
     },
     kunit::KunitTable,
 };
+use crate::rules::Exception;
 
 /// `out/report.md`.
 pub fn markdown(page: &Page) -> String {
@@ -37,8 +38,15 @@ pub fn markdown(page: &Page) -> String {
 }
 
 fn series(one: &SeriesPage) -> String {
-    let mut text = format!(
-        "\n## {} v{}: {}\n\n",
+    let mut text = String::new();
+    if let Some(component) = &one.begins {
+        let all = component.series.join(", ");
+        text += &format!("\n## {}\n\nIts series are {all}.\n", component.name);
+    }
+    // The series of a component stand one level below it.
+    let level = if one.grouped { "###" } else { "##" };
+    text += &format!(
+        "\n{level} {} v{}: {}\n\n",
         one.name,
         one.version,
         plain(&one.title)
@@ -48,6 +56,11 @@ fn series(one: &SeriesPage) -> String {
         text += &format!(": <{}>", posted.link);
     }
     text += "\n";
+    match (&one.local, &one.goes_to) {
+        (Some(why), _) => text += &format!("- never posted: {}\n", plain(why)),
+        (None, Some(to)) => text += &format!("- goes to {}\n", plain(to)),
+        (None, None) => (),
+    }
     if !one.depends.is_empty() {
         text += &format!("- builds on {}\n", one.depends.join(", "));
     }
@@ -68,9 +81,16 @@ fn series(one: &SeriesPage) -> String {
         one.mbox, one.bundle
     );
     text += &patches(&one.patches);
-    text += &one.quick.as_ref().map_or(String::new(), quick);
-    text += &one.full.as_ref().map_or(String::new(), full);
-    text += &one.changes.as_ref().map_or(String::new(), changes);
+    text += &exceptions(level, &one.exceptions);
+    text += &one
+        .quick
+        .as_ref()
+        .map_or(String::new(), |q| quick(level, q));
+    text += &one.full.as_ref().map_or(String::new(), |f| full(level, f));
+    text += &one
+        .changes
+        .as_ref()
+        .map_or(String::new(), |c| changes(level, c));
     text
 }
 
@@ -99,14 +119,25 @@ fn patches(all: &[PatchPage]) -> String {
     text
 }
 
-fn quick(quick: &QuickPage) -> String {
-    let head = format!("\n### check\n\n{}: ", quick.checks.join(", "));
+fn exceptions(level: &str, all: &[Exception]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{level}# Exceptions from the rules\n\n");
+    for e in all {
+        text += &format!("- {}: {}: {}\n", e.field, plain(&e.of), plain(&e.why));
+    }
+    text
+}
+
+fn quick(level: &str, quick: &QuickPage) -> String {
+    let head = format!("\n{level}# check\n\n{}: ", quick.checks.join(", "));
     head + &findings(quick.findings.len(), &quick.findings)
 }
 
-fn full(full: &FullPage) -> String {
+fn full(level: &str, full: &FullPage) -> String {
     let mut text = format!(
-        "\n### check --full\n\n{} of {} compiled ({}): ",
+        "\n{level}# check --full\n\n{} of {} compiled ({}): ",
         full.done,
         full.units,
         full.ran.join(", ")
@@ -149,9 +180,9 @@ fn findings(found: usize, all: &[FindingPage]) -> String {
     text
 }
 
-fn changes(changes: &ChangesPage) -> String {
+fn changes(level: &str, changes: &ChangesPage) -> String {
     let mut text = format!(
-        "\n### Since v{}\n\n{}\n\n",
+        "\n{level}# Since v{}\n\n{}\n\n",
         changes.against, changes.summary
     );
     for subject in &changes.dropped {
@@ -169,7 +200,7 @@ fn changes(changes: &ChangesPage) -> String {
 }
 
 fn kunit(table: &KunitTable) -> String {
-    let mut text = format!("| component | {} |\n", table.kernels.join(" | "));
+    let mut text = format!("| series | {} |\n", table.kernels.join(" | "));
     text += &format!("|---|{}\n", "---|".repeat(table.kernels.len()));
     for row in &table.rows {
         let cells = row

@@ -7,7 +7,7 @@
 //! same page.
 
 mod checks;
-mod diffstat;
+pub(crate) mod diffstat;
 mod html;
 mod kunit;
 mod markdown;
@@ -38,6 +38,7 @@ use crate::{
         self as check,
         Checked, //
     },
+    component,
     emit::{
         PatchReport,
         Report,
@@ -54,7 +55,12 @@ use crate::{
         Posted, //
     },
     mailbox,
+    manifest::Series,
     range_diff::PatchChange,
+    rules::{
+        self,
+        Exception, //
+    },
     status::{
         self,
         Standing, //
@@ -79,7 +85,7 @@ pub struct Page {
     pub graph_text: String,
     /// The dependencies as a picture.
     pub graph: String,
-    /// KUnit by component and kernel.
+    /// KUnit by series and kernel.
     pub kunit: KunitTable,
     /// The series, each behind what it builds on.
     pub series: Vec<SeriesPage>,
@@ -90,6 +96,14 @@ pub struct Page {
 pub struct SeriesPage {
     /// Its name.
     pub name: String,
+    /// All series of its component, if it is the first of several.
+    pub begins: Option<Component>,
+    /// Whether it is one of several series of a component.
+    pub grouped: bool,
+    /// Why it is never posted, if it is only for working here.
+    pub local: Option<String>,
+    /// Who takes it.
+    pub goes_to: Option<String>,
     /// Its title.
     pub title: String,
     /// Its version.
@@ -118,12 +132,23 @@ pub struct SeriesPage {
     pub removed: usize,
     /// Its patches.
     pub patches: Vec<PatchPage>,
+    /// The exceptions from the rules, each with its reason.
+    pub exceptions: Vec<Exception>,
     /// What changed since the last posting.
     pub changes: Option<ChangesPage>,
     /// What `check` found.
     pub quick: Option<QuickPage>,
     /// What `check --full` found.
     pub full: Option<FullPage>,
+}
+
+/// A component with several series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// The names of its series.
+    pub series: Vec<String>,
 }
 
 /// A patch.
@@ -176,14 +201,23 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
     let checked = check::read(ws);
     // What an older version of this program wrote is as good as none.
     let full = full::read(ws).ok().flatten();
+    // The graph has read the same manifests without an error.
+    let manifests = component::manifests(ws).unwrap_or_default();
     let series = report.series.iter().filter(|s| !s.patches.is_empty());
+    let mut begun: Vec<String> = Vec::new();
     let series = series.map(|one| {
         let standing = standings.iter().find(|s| s.name == one.name);
+        let component = standing.and_then(|s| component(s, standings));
         let known = Known {
             quick: checked.get(&one.name).filter(|c| c.is_of(ws, one)),
             full: full.as_ref(),
+            manifest: manifests.iter().find(|m| m.name == one.name),
         };
-        series_page(ws, one, standing, &known)
+        let mut page = series_page(ws, one, standing, &known);
+        page.grouped = component.is_some();
+        page.begins = component.filter(|c| !begun.contains(&c.name));
+        begun.extend(page.begins.iter().map(|c| c.name.clone()));
+        page
     });
     Page {
         base: format!("Linux v{}", report.base.version),
@@ -198,10 +232,22 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
     }
 }
 
-/// What checks found the last time. The quick ones count if the series is still the same.
+/// The component of a series, if it has several.
+fn component(one: &Standing, all: &[Standing]) -> Option<Component> {
+    let own = all.iter().filter(|s| s.component == one.component);
+    let series: Vec<String> = own.map(|s| s.name.clone()).collect();
+    (series.len() > 1).then(|| Component {
+        name: one.component.clone(),
+        series,
+    })
+}
+
+/// The manifest, and the last results of checks. The results of the quick checks count as long as
+/// the series is unchanged.
 struct Known<'a> {
     quick: Option<&'a Checked>,
     full: Option<&'a Full>,
+    manifest: Option<&'a Series>,
 }
 
 fn series_page(
@@ -226,6 +272,10 @@ fn series_page(
     files.dedup();
     SeriesPage {
         name: one.name.clone(),
+        begins: None,
+        grouped: false,
+        local: standing.and_then(|s| s.local.clone()),
+        goes_to: standing.and_then(|s| s.goes_to.clone()),
         title: one.title.clone(),
         version: one.version,
         state: standing.map_or_else(|| format!("v{}", one.version), Standing::state),
@@ -238,6 +288,7 @@ fn series_page(
         files: files.len(),
         added: patches.iter().map(|p| p.added).sum(),
         removed: patches.iter().map(|p| p.removed).sum(),
+        exceptions: known.manifest.map(rules::exceptions).unwrap_or_default(),
         changes: comparison.map(|c| ChangesPage {
             against: c.against,
             summary: c.summary(),

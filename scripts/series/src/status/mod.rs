@@ -62,6 +62,10 @@ use crate::{
 pub struct Standing {
     /// Its name.
     pub name: String,
+    /// The component that it belongs to.
+    pub component: String,
+    /// Why it is never posted, if it is only for working here.
+    pub local: Option<String>,
     /// Its version.
     pub version: u32,
     /// How many patches it has.
@@ -70,6 +74,10 @@ pub struct Standing {
     pub base: String,
     /// What it builds on.
     pub depends: Vec<String>,
+    /// What of that it needs itself.
+    pub needs: Vec<String>,
+    /// Who takes it: a tree, or the first list that it is sent to.
+    pub goes_to: Option<String>,
     /// Whether it applies to the base plus that alone; `None` if it is not assembled, or has no
     /// patch.
     pub applies: Option<bool>,
@@ -185,7 +193,10 @@ pub struct FullStanding {
 impl Standing {
     /// How far its versions are: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
-        graph::state(self.version, self.posted.as_ref())
+        match &self.local {
+            Some(_) => graph::LOCAL.to_owned(),
+            None => graph::state(self.version, self.posted.as_ref()),
+        }
     }
 }
 
@@ -239,10 +250,14 @@ fn of_manifest(
     let posted = posting::read_all(ws, &series.name)?.pop();
     Ok(Standing {
         name: series.name.to_string(),
+        component: series.component.to_string(),
+        local: series.local.as_ref().map(|why| why.value.clone()),
         version: series.version,
         patches: series.patches.len(),
         base: base.release(),
         depends: Vec::new(),
+        needs: series.depends.iter().map(|d| d.value.clone()).collect(),
+        goes_to: series.goes_to(),
         applies: None,
         builds: Vec::new(),
         kunit: Vec::new(),

@@ -16,22 +16,25 @@ use super::{
     KunitStanding,
     Standing, //
 };
+use crate::graph::LOCAL;
 
 /// What is there: patches, builds, results of tests.
 pub fn table(standings: &[Standing]) -> String {
     let mut table = empty(&[
+        "component",
         "series",
         "version",
         "patches",
         "base",
-        "depends",
+        "needs",
+        "goes to",
         "applies",
         "builds",
         "KUnit",
         "patches in",
     ]);
-    for s in standings {
-        table.add_row(row(s));
+    for (component, s) in grouped(standings) {
+        table.add_row([component].into_iter().chain(row(s)));
     }
     table.to_string()
 }
@@ -39,6 +42,7 @@ pub fn table(standings: &[Standing]) -> String {
 /// How far each series is on its way: postings, reviews, checks.
 pub fn details(standings: &[Standing]) -> String {
     let mut table = empty(&[
+        "component",
         "series",
         "state",
         "changed since",
@@ -47,8 +51,8 @@ pub fn details(standings: &[Standing]) -> String {
         "check",
         "check --full",
     ]);
-    for s in standings {
-        table.add_row(detail_row(s));
+    for (component, s) in grouped(standings) {
+        table.add_row([component].into_iter().chain(detail_row(s)));
     }
     let mut text = table.to_string();
     for s in standings {
@@ -57,6 +61,19 @@ pub fn details(standings: &[Standing]) -> String {
         }
     }
     text
+}
+
+/// The series, each with the name of its component; only the first of several has it.
+fn grouped(standings: &[Standing]) -> impl Iterator<Item = (String, &Standing)> {
+    let before = standings.iter().map(|s| Some(s.component.as_str()));
+    let before = [None].into_iter().chain(before);
+    standings.iter().zip(before).map(|(s, before)| {
+        let component = match before == Some(s.component.as_str()) {
+            true => String::new(),
+            false => s.component.clone(),
+        };
+        (component, s)
+    })
 }
 
 fn empty(header: &[&str]) -> Table {
@@ -72,7 +89,7 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-fn row(s: &Standing) -> [String; 9] {
+fn row(s: &Standing) -> [String; 10] {
     let or_dash = |text: String| if text.is_empty() { dash() } else { text };
     let names: Vec<_> = s.builds.iter().map(|a| a.name()).collect();
     let kunit = s.kunit.iter();
@@ -84,7 +101,11 @@ fn row(s: &Standing) -> [String; 9] {
         format!("v{}", s.version),
         s.patches.to_string(),
         s.base.clone(),
-        or_dash(s.depends.join(", ")),
+        or_dash(s.needs.join(", ")),
+        match &s.local {
+            Some(_) => LOCAL.to_owned(),
+            None => s.goes_to.clone().unwrap_or_else(dash),
+        },
         match s.applies {
             None => dash(),
             Some(true) => "yes".to_owned(),
@@ -193,10 +214,14 @@ mod tests {
     fn standing(name: &str, patches: usize) -> Standing {
         Standing {
             name: name.into(),
+            component: name.into(),
+            local: None,
             version: 1,
             patches,
             base: "v6.19.11".into(),
             depends: Vec::new(),
+            needs: Vec::new(),
+            goes_to: Some("dri-devel".into()),
             applies: (patches > 0).then_some(true),
             builds: vec![Target::Plain(Arch::Um)],
             kunit: Vec::new(),
@@ -226,14 +251,17 @@ mod tests {
             kunit(Target::Hardened, false, 30, 0, 2),
         ];
         let mut odd = standing("mm", 2);
-        odd.depends = vec!["clist".into()];
+        odd.needs = vec!["clist".into()];
         odd.kunit = vec![
             kunit(Target::Plain(Arch::Um), false, 0, 0, 0),
             kunit(Target::Lockdep, true, 3, 0, 0),
         ];
+        let mut more = standing("mm-more", 1);
+        more.component = "mm".into();
+        more.local = Some("a rehearsal".into());
         let mut missing = standing("other", 1);
         missing.folder = None;
-        insta::assert_snapshot!(table(&[good, standing("gpu-buddy", 0), odd, missing]));
+        insta::assert_snapshot!(table(&[good, standing("gpu-buddy", 0), odd, more, missing]));
     }
 
     #[test]
@@ -272,6 +300,7 @@ mod tests {
         changed.full = Some(full(5, 1));
         let mut clean = changed.clone();
         clean.name = "gpu-buddy".into();
+        clean.component = "gpu-buddy".into();
         clean.changes = Some(Changes {
             same: 4,
             moved: 0,

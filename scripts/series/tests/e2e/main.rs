@@ -4,6 +4,7 @@
 
 mod again;
 mod assemble;
+mod component;
 mod damage;
 mod documented;
 mod errors;
@@ -20,6 +21,7 @@ mod rehearsal;
 mod relocate;
 mod report;
 mod robust;
+mod rules;
 mod settings;
 mod stage;
 mod trailers;

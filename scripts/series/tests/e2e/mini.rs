@@ -397,6 +397,9 @@ text = '''
 
 mod owned;
 '''
+
+[unused]
+\"list::walk\" = \"Drivers that are posted later call it.\"
 ";
 
 const BUDDY: &str = "

@@ -179,7 +179,7 @@ fn three_series_live_through_their_versions() {
     stage.mini.overlay(
         "buddy",
         "buddy_stats.rs",
-        "//! How much is free, and in which orders.\n\npub fn stats() {}\n",
+        "//! How much is free, and in which orders.\n\nfn stats() {}\n",
     );
     stage
         .mini
@@ -249,7 +249,7 @@ fn three_series_live_through_their_versions() {
     stage.mini.overlay(
         "buddy",
         "buddy_stats.rs",
-        "//! How much is free, and in which orders.\n\npub fn stats() {}\n",
+        "//! How much is free, and in which orders.\n\nfn stats() {}\n",
     );
     stage.mini.replace(
         "mm/CHANGELOG.md",

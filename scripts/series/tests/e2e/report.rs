@@ -178,7 +178,7 @@ fn what_check_found_is_told_until_something_changes() {
     mini.replace(
         "list/tree/list/owned.rs",
         "//! Owned.",
-        "//! Owned,\n    pub  fn x( ) {}",
+        "//! Owned,\n    fn  x( ) {}",
     );
     mini.good(&["assemble"]);
     let list = status(&mini, "list");
@@ -248,7 +248,7 @@ fn the_full_check_is_told_as_far_as_it_is_for_this_state() {
 }
 
 #[test]
-fn kunit_is_told_by_component_and_kernel() {
+fn kunit_is_told_by_series_and_kernel() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let tree = mini.report()["all"]["tree"].clone();
@@ -263,7 +263,7 @@ fn kunit_is_told_by_component_and_kernel() {
     mini.good(&["status"]);
     let md = mini.read("out/report.md");
     assert!(
-        md.contains("| component | um | x86_64-lockdep |\n|---|---|---|\n| list | 5 passed | - |\n| buddy | - | 5 passed, 1 FAILED |\n"),
+        md.contains("| series | um | x86_64-lockdep |\n|---|---|---|\n| list | 5 passed | - |\n| buddy | - | 5 passed, 1 FAILED |\n"),
         "{md}"
     );
     let html = text(&html(&mini));

@@ -258,6 +258,9 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     insta::assert_snapshot!(block(&mail), @r"
     Signed-off-by: Dev Eloper <dev@example.org>
     ---
+    Changes in v2:
+    - there is more of it.
+
     Dropped in v2, as the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
     ---
      list.rs       | 2 ++

@@ -7,7 +7,7 @@
 //! for themselves.
 
 mod c;
-mod rust;
+pub(crate) mod rust;
 
 use std::{
     cell::RefCell,

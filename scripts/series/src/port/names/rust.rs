@@ -98,35 +98,36 @@ pub fn read(text: &str) -> Option<Module> {
     Some(module)
 }
 
-struct Cursor {
-    tokens: Vec<TokenTree>,
-    at: usize,
+/// A place among tokens.
+pub(crate) struct Cursor {
+    pub(crate) tokens: Vec<TokenTree>,
+    pub(crate) at: usize,
 }
 
 impl Cursor {
-    fn new(tokens: TokenStream) -> Self {
+    pub(crate) fn new(tokens: TokenStream) -> Self {
         Self {
             tokens: tokens.into_iter().collect(),
             at: 0,
         }
     }
 
-    fn ident(&self, ahead: usize) -> Option<String> {
+    pub(crate) fn ident(&self, ahead: usize) -> Option<String> {
         match self.tokens.get(self.at + ahead)? {
             TokenTree::Ident(ident) => Some(ident.to_string().trim_start_matches("r#").to_owned()),
             _ => None,
         }
     }
 
-    fn is(&self, ahead: usize, word: &str) -> bool {
+    pub(crate) fn is(&self, ahead: usize, word: &str) -> bool {
         self.ident(ahead).is_some_and(|i| i == word)
     }
 
-    fn punct(&self, ahead: usize, c: char) -> bool {
+    pub(crate) fn punct(&self, ahead: usize, c: char) -> bool {
         matches!(self.tokens.get(self.at + ahead), Some(TokenTree::Punct(p)) if p.as_char() == c)
     }
 
-    fn group(&self, ahead: usize) -> Option<(Delimiter, TokenStream)> {
+    pub(crate) fn group(&self, ahead: usize) -> Option<(Delimiter, TokenStream)> {
         match self.tokens.get(self.at + ahead)? {
             TokenTree::Group(group) => Some((group.delimiter(), group.stream())),
             _ => None,
@@ -149,7 +150,7 @@ impl Cursor {
         (tests, export)
     }
 
-    fn visibility(&mut self) -> Seen {
+    pub(crate) fn visibility(&mut self) -> Seen {
         if !self.is(0, "pub") {
             return Seen::Near;
         }
@@ -173,7 +174,7 @@ impl Cursor {
     }
 
     /// Passes what may stand before `fn`, `trait`, `impl` and `mod`.
-    fn qualifiers(&mut self) {
+    pub(crate) fn qualifiers(&mut self) {
         loop {
             let is = |word| self.is(0, word);
             let function = || ["fn", "unsafe", "async"].iter().any(|w| self.is(1, w));
@@ -191,7 +192,7 @@ impl Cursor {
     }
 
     /// Goes on to the brace or the semicolon that ends an item, and returns what is in the brace.
-    fn body(&mut self, brace_ends: bool) -> Option<TokenStream> {
+    pub(crate) fn body(&mut self, brace_ends: bool) -> Option<TokenStream> {
         let mut angles = 0i32;
         let mut before = ' ';
         while let Some(token) = self.tokens.get(self.at) {
@@ -353,7 +354,7 @@ impl Cursor {
 }
 
 /// Splits at the commas that are in no angle brackets.
-fn at_commas(stream: TokenStream) -> Vec<Cursor> {
+pub(crate) fn at_commas(stream: TokenStream) -> Vec<Cursor> {
     let mut parts = vec![Vec::new()];
     let (mut angles, mut before) = (0i32, ' ');
     for token in stream {
@@ -420,7 +421,7 @@ fn members(stream: TokenStream) -> Vec<Member> {
 }
 
 /// The type of an inherent implementation; `None` for one of a trait.
-fn inherent(head: &[TokenTree]) -> Option<String> {
+pub(crate) fn inherent(head: &[TokenTree]) -> Option<String> {
     let (mut angles, mut before) = (0i32, ' ');
     let mut of = None;
     for (i, token) in head.iter().enumerate() {
@@ -456,7 +457,7 @@ fn inherent(head: &[TokenTree]) -> Option<String> {
 }
 
 /// The names of a `use`.
-fn uses(tokens: &[TokenTree], prefix: &[String], seen: Seen, into: &mut Vec<Use>) {
+pub(crate) fn uses(tokens: &[TokenTree], prefix: &[String], seen: Seen, into: &mut Vec<Use>) {
     let cursor = Cursor {
         tokens: tokens.to_vec(),
         at: 0,
