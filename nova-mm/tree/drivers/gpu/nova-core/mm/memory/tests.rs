@@ -89,6 +89,15 @@ mod suite {
     }
 
     #[test]
+    fn sysmem_last_page_of_adjacent_ranges() -> Result {
+        let memory = sys_memory(&[(0x1000, 1), (0x2000, 3)])?;
+        assert_eq!(memory.last_page(), 0x4000);
+        assert_eq!(memory.run(0), run(0x1000, 4));
+
+        Ok(())
+    }
+
+    #[test]
     fn sysmem_aperture_of_coherence() -> Result {
         for (coherence, aperture) in [
             (Coherence::Coherent, Aperture::SysCoherent),

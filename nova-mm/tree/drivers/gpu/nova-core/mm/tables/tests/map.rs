@@ -16,8 +16,15 @@ use crate::{
             PageSize,
             PAGE_SIZE, //
         },
+        tables::{
+            prepare::Counts,
+            Change,
+            PageTables,
+            PtPrealloc, //
+        },
         vmm::tests::{
             fixture::{
+                backing,
                 ensure,
                 ensure_eq,
                 vram_range,
@@ -332,4 +339,49 @@ pub(crate) fn map_last_page<F: TestFormat>() -> Result {
     ensure_eq!(fixture.table_count()?, 1);
 
     fixture.check()
+}
+
+/// Returns page tables, and how many tables have to be allocated to map their first page with
+/// `change`.
+fn missing<F: TestFormat>(fixture: &Fixture<F>, change: &Change) -> Result<(PageTables, Counts)> {
+    let mut tables = PageTables::new(&fixture.hw, &fixture.memory)?;
+    let counts = tables.pin(&fixture.hw, change, &(0..1), &mut PtPrealloc::new())?;
+
+    Ok((tables, counts.ok_or(EINVAL)?))
+}
+
+/// Tables that were allocated before are not allocated again.
+pub(crate) fn fill_up_allocates_missing_only<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(1)?;
+    let change = Change::Map(backing(&vram, 0, ReadWrite));
+    let (mut tables, counts) = missing(&fixture, &change)?;
+    let free = fixture.free_tables();
+
+    let mut prealloc = PtPrealloc::new();
+    for _ in 0..2 {
+        prealloc.fill_up(&counts, &fixture.hw, &fixture.memory)?;
+        ensure_eq!(free - fixture.free_tables(), levels::<F>() - 1);
+    }
+    let missing = tables.pin(&fixture.hw, &change, &(0..1), &mut prealloc)?;
+    ensure!(missing.is_none());
+
+    Ok(())
+}
+
+/// A table to which entries cannot point is refused before it is written.
+pub(crate) fn fill_up_unencodable_einval<F: TestFormat>() -> Result {
+    let fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(1)?;
+    let change = Change::Map(backing(&vram, 0, ReadWrite));
+    let (_tables, counts) = missing(&fixture, &change)?;
+    let far = F::VRAM_END..F::VRAM_END + PageSize::Size2M.bytes();
+    let memory = VramAllocator::new(&[vram_range(&far)])?;
+    fixture.gpu.reset_counts();
+
+    let filled = PtPrealloc::new().fill_up(&counts, &fixture.hw, &memory);
+    ensure_eq!(filled, Err(EINVAL));
+    ensure_eq!(fixture.gpu.counts().total(), 0);
+
+    Ok(())
 }

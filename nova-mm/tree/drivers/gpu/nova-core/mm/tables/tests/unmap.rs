@@ -58,6 +58,20 @@ pub(crate) fn unmap_whole_mapping<F: TestFormat>() -> Result {
     Ok(())
 }
 
+/// No table becomes empty. The invalidation waits for accesses to the page nevertheless.
+pub(crate) fn unmap_one_of_two_2m_pages<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(2 * LARGE)?;
+    let va = fixture.map_all(&vram, ReadWrite)?;
+    let tables = fixture.table_count()?;
+
+    let seen = fixture.trace_and_free(fixture.prepare_unmap(&va, 0..LARGE)?)?;
+    ensure_eq!((seen.writes, seen.command), (1, DOWNGRADE));
+    ensure_eq!(fixture.table_count()?, tables);
+    fixture.expect_unmapped(&va, 0..LARGE)?;
+    fixture.expect_mapped(&va, LARGE..2 * LARGE, &vram, LARGE, ReadWrite)
+}
+
 /// Returns the parts of `count` pages before and after `part`.
 fn rest(count: u64, part: &Range<u64>) -> [Range<u64>; 2] {
     [0..part.start, part.end..count]

@@ -27,7 +27,8 @@ use crate::{
         },
         model::{
             Fault,
-            GpuModel, //
+            GpuModel,
+            Logged, //
         },
         vmm::{
             tests::{
@@ -99,7 +100,7 @@ pub(super) fn set(gpu: &GpuModel, table: VramAddress, index: u64, words: &[u64])
 }
 
 /// Creates directories of the firmware below the root. Returns the address of the last one.
-fn directories<F: TestFormat>(gpu: &GpuModel, root: VramAddress) -> Result<VramAddress> {
+pub(super) fn directories<F: TestFormat>(gpu: &GpuModel, root: VramAddress) -> Result<VramAddress> {
     let mut directory = root;
     for number in 0..usize_as_u64(F::LEVELS.len()) - 2 {
         let below = table(gpu, number);
@@ -561,6 +562,40 @@ fn vacant_entry_restored<F: TestFormat>(level: usize, word: u64) -> Result {
     Ok(())
 }
 
+/// A sparse entry of the firmware is replaced in the same way as a valid one if each word takes two
+/// writes: its lower half is zero while the upper one changes.
+pub(crate) fn sparse_entry_never_mixed<F: TestFormat>() -> Result {
+    let sparse = F::encode_sparse(EntryType::Dual);
+    let fixture = Fixture::<F>::of_narrow_bar(|gpu, root| {
+        set(gpu, directories::<F>(gpu, root)?, SPARSE, &sparse)
+    })?;
+    let lower = last_directory::<F>().checked_add(16 * SPARSE)?;
+    let upper = lower.checked_add(4)?;
+    let vram = fixture.alloc(LARGE)?;
+    let va = fixture.reserve_at(SPARSE * LARGE..(SPARSE + 1) * LARGE)?;
+    fixture.gpu.start_log(64)?;
+    fixture.map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+
+    let mut shown = sparse[0];
+    ensure!(shown != 0);
+    let mut changes = 0;
+    for event in &fixture.gpu.take_log() {
+        let Logged::Write { address, value, .. } = *event else {
+            continue;
+        };
+        if address == lower {
+            shown = value;
+        } else if address == upper {
+            ensure_eq!(shown, 0);
+            changes += 1;
+        }
+    }
+    ensure_eq!(changes, 1);
+    ensure!(shown != 0);
+
+    fixture.expect_mapped(&va, 0..LARGE, &vram, 0, ReadWrite)
+}
+
 /// Malformed entries are reported together with their words.
 pub(crate) fn unknown_entries_reported<F: TestFormat>() -> Result {
     // Values of reads after the device is gone, and from memory that the GPU cannot access.
@@ -602,7 +637,9 @@ pub(crate) fn unknown_entries_reported<F: TestFormat>() -> Result {
     ensure_eq!(fixture::<F>()?.vmm.unknown_entries(), None);
 
     // A directory in VRAM above the range of PRAMIN, if entries of the format can point there.
-    if let Ok(word) = F::encode_pde(&Pde::vram(VramAddress::new(1 << 45))) {
+    let far = VramAddress::new(F::VRAM_END / 2);
+    if far > F::hal().max_base() {
+        let word = F::encode_pde(&Pde::vram(far))?;
         let fixture = Fixture::<F>::of_bar(|gpu, root| set(gpu, root, 0, &[word]))?;
         let words = fixture.vmm.unknown_entries().map(|it| it.first.words);
         ensure_eq!(words, Some([word, 0]));

@@ -220,6 +220,13 @@ pub(crate) fn mmu_of<F: TestFormat>(gpu: &GpuModel, page_sizes: PageSizes) -> Re
     MmuHw::new(gpu.registers()?, config)
 }
 
+/// Determines how VRAM is accessed through PRAMIN.
+fn probe(hw: &MmuHw, memory: &VramAllocator) -> Result {
+    let scratch = memory.alloc_table()?;
+
+    hw.probe_pramin(scratch.address())
+}
+
 /// Returns all pages of an address space of format `F`.
 pub(crate) fn all_pages<F: TestFormat>() -> Result<Range<Vfn>> {
     vfns(0..(1 << F::VA_BITS) / PAGE_SIZE)
@@ -265,9 +272,7 @@ impl<F: TestFormat> Fixture<F> {
         })?;
 
         Self::on(gpu, PageSizes::COMMON, TABLES, |hw, memory| {
-            let scratch = memory.alloc_table()?;
-            hw.probe_pramin(scratch.address())?;
-            drop(scratch);
+            probe(&hw, &memory)?;
 
             Vmm::new(hw, memory, all_pages::<F>()?)
         })
@@ -288,6 +293,29 @@ impl<F: TestFormat> Fixture<F> {
         })?;
 
         Self::of_bar_on(gpu, firmware)
+    }
+
+    /// Makes the same on a chip that drops accesses of 64 bits through PRAMIN, after a probe.
+    pub(crate) fn of_narrow_bar(
+        firmware: impl FnOnce(&GpuModel, VramAddress) -> Result,
+    ) -> Result<Self> {
+        let gpu = GpuModel::new(Config {
+            wide_access: WideAccess::Dropped,
+            ..Self::config()
+        })?;
+        let root = Self::config().bar1_pdb;
+        firmware(&gpu, root)?;
+
+        let fixture = Self::on(gpu, PageSizes::COMMON, TABLES, |hw, memory| {
+            probe(&hw, &memory)?;
+
+            Vmm::of_bar(hw, memory, vfns(0..BAR_PAGES)?, root)
+        })?;
+
+        Ok(Self {
+            is_bar: true,
+            ..fixture
+        })
     }
 
     fn of_bar_on(

@@ -6,16 +6,19 @@ use kernel::prelude::*;
 
 use crate::mm::{
     address::{
+        PageSize,
         Vfn,
         PAGE_SIZE, //
     },
     format::{
+        tests::vram_page,
         Access::*,
         Pde, //
     },
     vmm::{
         tests::{
             firmware::{
+                directories,
                 ensure_busy,
                 entries,
                 fixture,
@@ -159,6 +162,37 @@ pub(crate) fn teardown_skips_busy_mapping<F: TestFormat>() -> Result {
     }
 
     Ok(())
+}
+
+/// A teardown fails if it cannot unmap a mapping below pages of the firmware, and still unmaps the
+/// mapping above them.
+pub(crate) fn teardown_returns_first_error<F: TestFormat>() -> Result {
+    const USED: u64 = 2;
+    const BELOW: u64 = USED - 1;
+    const ABOVE: u64 = USED + 1;
+
+    let page_of_firmware = F::encode_pte(&vram_page(8 << 30), PageSize::Size2M)?;
+    let mut fixture = Fixture::<F>::of_bar(|gpu, root| {
+        let last = directories::<F>(gpu, root)?;
+
+        set(gpu, last, USED, &[page_of_firmware, 0])
+    })?;
+    let vram = fixture.alloc(LARGE)?;
+    for slot in [BELOW, ABOVE] {
+        let va = fixture.reserve_at(slot * LARGE..(slot + 1) * LARGE)?;
+        fixture.map(&va, 0..LARGE, &vram, 0, ReadWrite)?;
+    }
+    let old = entries::<F>(&fixture.gpu, BELOW..BELOW + 1)?;
+    let new = F::encode_dual(None, Some(&Pde::vram(page(20))))?;
+    set(&fixture.gpu, last_directory::<F>(), BELOW, &new)?;
+
+    ensure_eq!(fixture.teardown(), Err(EBUSY));
+    let above = entries::<F>(&fixture.gpu, ABOVE..ABOVE + 1)?;
+    ensure_eq!(&*above, &[0, 0]);
+    set(&fixture.gpu, last_directory::<F>(), BELOW, &old)?;
+    fixture.teardown()?;
+
+    fixture.check()
 }
 
 /// If the invalidation times out as well, memory is not freed until a later call.

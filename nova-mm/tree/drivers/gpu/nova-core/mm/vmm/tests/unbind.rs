@@ -106,6 +106,44 @@ pub(crate) fn interrupted_remap_keeps_tables<F: TestFormat>() -> Result {
     Ok(())
 }
 
+/// A new table stays allocated if an entry points to it with one of its two words, because the
+/// write of the other word failed.
+pub(crate) fn interrupted_link_keeps_tables<F: TestFormat>() -> Result {
+    let mut half_linked = 0;
+    for writes in 0.. {
+        let fixture = Fixture::<F>::new()?;
+        let vram = fixture.alloc(2 * LARGE)?;
+        let va = fixture.reserve(2 * LARGE)?;
+        // The directories are linked, and a big page and a small one are mapped below a new entry.
+        fixture.map(&va, LARGE..2 * LARGE, &vram, LARGE, ReadWrite)?;
+        let tables = fixture.owned()?;
+        let mut job = fixture.prepare_map(&va, 0..17, &vram, 0, ReadWrite)?;
+
+        fixture.gpu.fail_access(Direction::Write, writes);
+        let result = job.run();
+        ensure!(fixture.gpu.has_failed());
+        job.free();
+        if result == Err(JobError::NotInvalidated(EIO)) {
+            break;
+        }
+        ensure_eq!(result, Err(JobError::Broken(EIO)));
+        fixture.gpu.drain();
+        let reached = fixture.gpu.reachable_tables(fixture.pdb())?;
+        half_linked += usize::from(reached.len() > tables.len());
+
+        let Fixture { vmm, memory, .. } = fixture;
+        drop(vmm);
+        let mut taken = KVec::new();
+        while let Ok(table) = memory.alloc_table() {
+            ensure!(reached.iter().all(|it| it.address != table.address()));
+            taken.push(table, GFP_KERNEL)?;
+        }
+    }
+    ensure_eq!(half_linked, 1);
+
+    Ok(())
+}
+
 /// An interrupted teardown frees no memory.
 pub(crate) fn interrupted_teardown_keeps_memory<F: TestFormat>() -> Result {
     const COUNT: u64 = 4;

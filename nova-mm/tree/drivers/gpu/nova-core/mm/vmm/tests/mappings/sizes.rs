@@ -297,6 +297,25 @@ pub(crate) fn big_page_protect_whole<F: TestFormat>() -> Result {
     Ok(())
 }
 
+/// A job that only adds rights unlinks a table. The invalidation waits for accesses through it.
+pub(crate) fn big_page_protect_unlinks_table<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(BIG)?;
+    let va = fixture.reserve(LARGE)?;
+    fixture.map(&va, 0..BIG, &vram, 0, ReadOnly)?;
+    fixture.map(&va, SMALL..SMALL + 1, &vram, 0, ReadOnly)?;
+    fixture.check()?;
+    ensure_eq!(fixture.table_count()?, levels::<F>() + 1);
+
+    let seen = fixture.trace_and_free(fixture.prepare_protect(&va, 3..9, ReadWrite)?)?;
+    ensure_eq!(seen.command, DOWNGRADE);
+    ensure_eq!(fixture.table_count()?, levels::<F>());
+    expect_size(&fixture, &va, 0..BIG, PageSize::Size4K)?;
+    fixture.expect_mapped(&va, 0..3, &vram, 0, ReadOnly)?;
+    fixture.expect_mapped(&va, 3..9, &vram, 3, ReadWrite)?;
+    fixture.expect_mapped(&va, 9..BIG, &vram, 9, ReadOnly)
+}
+
 /// A job changes the access to several mappings in a 2 MiB slot, and splits big pages at its ends.
 pub(crate) fn big_page_protect_two_mappings<F: TestFormat>() -> Result {
     const HALF: u64 = COUNT / 2;

@@ -17,6 +17,7 @@ use crate::mm::{
         fixture::{
             ensure,
             ensure_eq,
+            within,
             Fixture,
             TestFormat,
             LARGE, //
@@ -27,6 +28,7 @@ use crate::mm::{
             FirstWords,
             Published, //
         },
+        trace::DOWNGRADE,
     }, //
 };
 
@@ -225,4 +227,22 @@ pub(crate) fn sparse_protect_keeps_sparse<F: TestFormat>() -> Result {
     }
 
     Ok(())
+}
+
+/// At no moment is an entry sparse that still points to a table.
+pub(crate) fn sparse_replaces_tables<F: TestFormat>() -> Result {
+    let mut fixture = Fixture::<F>::new()?;
+    let vram = fixture.alloc(LARGE)?;
+    let va = fixture.reserve(3 * LARGE)?;
+    // Below the first entry are small pages, below the second big ones, below the third both.
+    fixture.map(&va, 0..LARGE - 1, &vram, 1, ReadWrite)?;
+    fixture.map(&va, LARGE..2 * LARGE - 16, &vram, 16, ReadWrite)?;
+    fixture.map(&va, 2 * LARGE + 3..3 * LARGE, &vram, 3, ReadWrite)?;
+    fixture.check()?;
+
+    let pages = within(&va, 0..3 * LARGE)?;
+    let seen = fixture.trace_and_free(fixture.vmm.prepare_map(pages, Backing::sparse())?)?;
+    ensure_eq!(seen.command, DOWNGRADE);
+
+    expect_fault(&fixture, &va, 0..3 * LARGE, Fault::Sparse)
 }
