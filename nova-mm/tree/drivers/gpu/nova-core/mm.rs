@@ -6,10 +6,14 @@
 
 pub(crate) mod address;
 pub(crate) mod bar1;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+pub(crate) mod fake;
 pub(crate) mod flag;
 pub(crate) mod format;
 pub(crate) mod gpu_mm;
 pub(crate) mod hw;
+#[cfg(all(CONFIG_NOVA_CORE_KUNIT_TEST, CONFIG_INDIRECT_IOMEM))]
+pub(crate) mod iomem;
 pub(crate) mod memory;
 pub(crate) mod mmio;
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]

@@ -34,15 +34,9 @@ use crate::{
 ///     size: 1024 * MIB,
 ///     chunk_size: Alignment::new::<SZ_4K>(),
 /// })?;
-/// let blocks = KBox::pin_init(
-///     buddy.alloc_blocks(
-///         GpuBuddyAllocMode::Simple,
-///         16 * MIB,
-///         Alignment::new::<SZ_4K>(),
-///         GpuBuddyAllocFlags::default(),
-///     ),
-///     GFP_KERNEL,
-/// )?;
+/// let (align, flags) = (Alignment::new::<SZ_4K>(), GpuBuddyAllocFlags::default());
+/// let init = buddy.alloc_blocks(GpuBuddyAllocMode::Simple, 16 * MIB, align, flags);
+/// let blocks = KBox::pin_init(init, GFP_KERNEL)?;
 /// assert!(!blocks.is_empty());
 /// assert_eq!(buddy.avail(), 1008 * MIB);
 ///

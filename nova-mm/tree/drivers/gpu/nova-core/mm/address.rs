@@ -7,8 +7,6 @@
 //! supports: a [`Pfn`] is the number of a page of VRAM, a [`Vfn`] the number of a page of an
 //! address space.
 
-use core::ops::Range;
-
 use kernel::{
     fmt,
     prelude::*,
@@ -30,6 +28,8 @@ macro_rules! define_address {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct $address(u64);
 
+        // The types have the same methods. Not all of them have a user.
+        #[allow(dead_code)]
         impl $address {
             /// Creates an address from a number of bytes.
             #[inline]
@@ -68,6 +68,8 @@ macro_rules! define_address {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct $page(u64);
 
+        // The types have the same methods. Not all of them have a user.
+        #[allow(dead_code)]
         impl $page {
             const MAX: u64 = u64::MAX / PAGE_SIZE;
 
@@ -141,21 +143,6 @@ define_address! {
     Vfn;
 }
 
-/// Returns the pages of the range of addresses `start..start + size`, both in bytes.
-///
-/// # Errors
-///
-/// - [`EINVAL`] if `start` or `size` is not a multiple of [`PAGE_SIZE`], or `size` is zero.
-/// - [`EOVERFLOW`] if the end of the range does not fit into 64 bits.
-pub(crate) fn pages(start: VirtualAddress, size: u64) -> Result<Range<Vfn>> {
-    if size == 0 {
-        return Err(EINVAL);
-    }
-    let end = start.checked_add(size)?;
-
-    Ok(start.try_into()?..end.try_into()?)
-}
-
 /// A page size.
 ///
 /// The page table format and the chip determine which sizes exist.
@@ -225,22 +212,6 @@ mod tests {
         assert_eq!(Pfn::new((u64::MAX >> 12) + 1).err(), Some(EOVERFLOW));
         assert_eq!(last.address().checked_add(0xfff)?.into_raw(), u64::MAX);
         assert_eq!(last.address().checked_add(0x1000).err(), Some(EOVERFLOW));
-
-        Ok(())
-    }
-
-    #[test]
-    fn page_ranges() -> Result {
-        let start = VirtualAddress::new(0x1000);
-
-        assert_eq!(pages(start, 0x2000)?, Vfn::new(1)?..Vfn::new(3)?);
-        assert_eq!(pages(start, 0).err(), Some(EINVAL));
-        assert_eq!(pages(start, 0x2800).err(), Some(EINVAL));
-        assert_eq!(
-            pages(VirtualAddress::new(0x800), 0x1000).err(),
-            Some(EINVAL)
-        );
-        assert_eq!(pages(start, u64::MAX).err(), Some(EOVERFLOW));
 
         Ok(())
     }

@@ -180,7 +180,7 @@ impl PteRun {
     /// Returns the word of the page with this `index`, which must be less than the number of pages
     /// in the run.
     #[inline]
-    pub(crate) const fn word(&self, index: u64) -> u64 {
+    const fn word(&self, index: u64) -> u64 {
         self.first + index * self.step
     }
 }

@@ -46,6 +46,8 @@ use crate::{
 };
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod basic_tests;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
 /// The MMU of a GPU.

@@ -102,12 +102,6 @@ impl Backing {
         backing
     }
 
-    /// Returns the attributes of the pages.
-    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-    pub(crate) fn attributes(&self) -> &PageAttributes {
-        &self.attributes
-    }
-
     /// Returns whether [`Self::set_access`] changes the entries: the range is not sparse, and its
     /// access is not `access`.
     pub(crate) fn is_changed_by(&self, access: Access) -> bool {

@@ -40,8 +40,6 @@ mod bar0;
 mod bar1;
 mod chunked;
 mod config;
-#[cfg(CONFIG_INDIRECT_IOMEM)]
-pub(crate) mod iomem;
 mod reachable;
 mod state;
 mod tlb;

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) mod hal;
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod basic_tests;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
 use hal::PraminHal;

@@ -81,7 +81,6 @@ register!(NV_PBUS_BAR0_WINDOW @ 0x00001700, "Memory that the PRAMIN aperture sho
 impl_bar0_window!(NV_PBUS_BAR0_WINDOW);
 
 // XAL (GH100 and GB100 `dev_nv_xal_ep_zb.h`)
-
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod gh100 {
     use super::*;
@@ -106,7 +105,6 @@ pub(crate) mod gb100 {
 
 // VIRTUAL_FUNCTION_PRIV (TU102 `dev_vm.h`; the same up to GB20x), at 0x00b80000 in BAR0 of the
 // physical function
-
 register!(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB @ 0x00b830a0,
     "Root page directory of the address space to invalidate" {
     31:4    addr as u32, "Bits 39:12 of the address";

@@ -20,6 +20,8 @@ use crate::mm::{
 };
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod basic_tests;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 mod tests;
 
 /// The registers that invalidate the TLBs of a GPU.

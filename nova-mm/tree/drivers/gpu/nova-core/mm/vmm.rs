@@ -79,6 +79,8 @@ pub(crate) use self::job::Job;
 pub(crate) use self::job::JobError;
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
+mod basic_tests;
+#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod tests;
 
 /// An address space of the GPU.
@@ -418,17 +420,16 @@ impl Vmm {
 
         Ok(state.deferred.take_ready(done))
     }
-}
 
-#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
-impl Vmm {
     /// Calls `visit` with the address of each linked table that the driver owns, under the table
     /// lock.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn for_each_table(&self, visit: &mut dyn FnMut(VramAddress)) {
         self.state.lock().tables.for_each_owned(visit);
     }
 
     /// Returns whether there are deferred frees.
+    #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
     pub(crate) fn has_deferred(&self) -> bool {
         !self.state.lock().deferred.is_empty()
     }

@@ -9,12 +9,13 @@ use crate::{
         address::VramAddress,
         model::{
             walk::Walker,
-            walk_v2::WalkerV2,
-            walk_v3::WalkerV3, //
+            walk_v2::WalkerV2, //
         }, //
     },
     num::usize_as_u64, //
 };
+
+use crate::mm::model::walk_v3::WalkerV3;
 
 /// Generation of chips that the model represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

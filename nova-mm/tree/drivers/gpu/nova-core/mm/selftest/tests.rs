@@ -87,7 +87,7 @@ mod suite {
     #[cfg(CONFIG_INDIRECT_IOMEM)]
     #[test]
     fn all_pass_through_readl() -> Result {
-        use crate::mm::model::iomem::MappedGpu;
+        use crate::mm::iomem::MappedGpu;
 
         let config = Config {
             bar1_size: 16 << 20,

@@ -15,9 +15,9 @@ mod suite {
 
     use crate::mm::{
         address::VramAddress,
+        iomem::MappedGpu,
         mmio::Mmio,
         model::{
-            iomem::MappedGpu,
             Config,
             Counts,
             GpuModel, //
