@@ -89,7 +89,7 @@ impl FakeBar {
 
     /// Returns the writes to registers since the last call.
     pub(crate) fn take_writes(&self) -> KVec<(usize, u32)> {
-        core::mem::replace(&mut self.0.lock().writes, KVec::new())
+        core::mem::take(&mut self.0.lock().writes)
     }
 
     /// Returns the number of reads of VRAM since the last call.
