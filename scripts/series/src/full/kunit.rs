@@ -127,6 +127,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
     for fragment in TARGET.fragments() {
         parts.push(subject.ws.read(fragment)?);
     }
+    parts.push(own_fragment(subject, one)?);
     parts.extend(subject.toolchain.make.iter().cloned());
     parts.push(expected.suites.join(" "));
     parts.push(expected.um_suites.join(" "));
@@ -137,7 +138,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
 fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let tip = one.tip();
     let fragment = subject.cache.path(format!("full/{}.config", one.name()));
-    write(&fragment, fragment_for(subject, &tip.tree)?.as_bytes())?;
+    write(&fragment, fragment_for(subject, one, &tip.tree)?.as_bytes())?;
     let build = Build {
         runner: subject.runner,
         ws: subject.ws,
@@ -194,12 +195,23 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     })
 }
 
+/// Options that the suites of a series need where it is alone, from `kunit-configs/alone/`. A later
+/// series may make them unnecessary.
+fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
+    let fragment = format!("kunit-configs/alone/{}.config", one.name());
+    match subject.ws.path(&fragment).exists() {
+        true => subject.ws.read(&fragment),
+        false => Ok(String::new()),
+    }
+}
+
 /// The fragment of the plain kernel, but for options that come only with a later series.
-fn fragment_for(subject: &Subject<'_>, tree: &Oid) -> Result<String> {
+fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Result<String> {
     let mut text = String::new();
     for fragment in TARGET.fragments() {
         text.push_str(&subject.ws.read(fragment)?);
     }
+    text.push_str(&own_fragment(subject, one)?);
     let there = options(subject, tree)?;
     Ok(text
         .split_inclusive('\n')
