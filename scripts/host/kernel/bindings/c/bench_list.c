@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C counterpart of the list benchmark, in a file of its own so that the compiler
- * cannot see its caller. It does the same as the Rust one for each item.
+ * The C counterpart of the list benchmark. It is in a separate file so that the compiler
+ * cannot see its caller, and does the same work as the Rust code for each item.
  */
 #include <host/list.h>
 

@@ -69,7 +69,7 @@ static long look_at_block(struct look *look, struct gpu_buddy_block *block,
 static long look_at_free_tree(struct look *look, bool clear, unsigned int order,
 			      unsigned long *count)
 {
-	/* The order of the trees is that of the allocator's own enum. */
+	/* The private enum of the allocator lists the clear trees first. */
 	struct rb_root *root = &look->mm->free_trees[clear ? 0 : 1][order];
 	unsigned long forward = 0, backward = 0;
 	struct rb_node *node;

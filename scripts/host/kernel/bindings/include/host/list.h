@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests and the benchmark of the C list abstraction need from C. */
+/* C functions for the tests and the benchmark of the C list abstraction. */
 #ifndef HOST_LIST_H
 #define HOST_LIST_H
 
@@ -26,7 +26,7 @@ long host_list_values(const struct list_head *head, unsigned long *values,
 long host_list_values_reverse(const struct list_head *head,
 			      unsigned long *values, unsigned long max);
 
-/* C's inline functions, for the parts of a test that play the C side. */
+/* Wrappers of inline functions, for tests that act as C code. */
 void host_list_add(struct list_head *entry, struct list_head *head);
 void host_list_del(struct list_head *entry);
 void host_list_del_init(struct list_head *entry);
