@@ -149,7 +149,7 @@ impl<'a> Suite<'a> {
         Ok(versions.map(str::to_owned).collect())
     }
 
-    /// Downloads the newest `.deb` of a package whose version starts with `version`.
+    /// Downloads the newest `.deb` of a package whose version is `version` or starts with it.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl<'a> Suite<'a> {
             .iter()
             .find(|v| {
                 v.strip_prefix(version)
-                    .is_some_and(|rest| rest.starts_with(['+', '-']))
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-']))
             })
             .ok_or_else(|| {
                 Error::new(format!(

@@ -661,7 +661,7 @@ fn commit(
 
 /// Where b4 works on a series: a work tree with hardly a file in it.
 pub fn work_tree(cache: &Cache, name: &str) -> PathBuf {
-    cache.path("send").join(name)
+    cache.of_base("send").join(name)
 }
 
 /// Mails as b4 would send them.
@@ -768,7 +768,7 @@ struct Calls<'a> {
 impl Calls<'_> {
     /// Has b4 write the mails to `to`; `set_up` prepares the environment of the call.
     fn write(&self, set_up: impl FnOnce(Cmd) -> Cmd, to: &Path) -> Result<Vec<PathBuf>> {
-        let state = self.cache.path("b4-state");
+        let state = self.cache.of_base("b4-state");
         let cmd = Cmd::new(self.b4)
             .args(["-c", "b4.send-no-patatt-sign=yes"])
             // Without a mail server b4 asks for a key; with one it does not connect to it here.

@@ -35,12 +35,14 @@ use crate::{
 };
 
 /// The size of the cache with every kernel and the results of `check --full`.
-const SIZE: &str = "10 GB";
+const SIZE: &str = "20 GB";
 
 /// The cache folder.
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
+    /// The folder, below `dir`, of what depends on the base.
+    of_base: PathBuf,
 }
 
 /// What one run at a time may change.
@@ -59,6 +61,11 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Whether all bases have it in common.
+    fn is_shared(self) -> bool {
+        matches!(self, Resource::Base | Resource::Tools)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Resource::Base => "base",
@@ -129,7 +136,32 @@ impl Cache {
             fs::create_dir_all(&sub)
                 .map_err(|e| elsewhere(Error::io("make the folder", &sub, &e)))?;
         }
-        Ok(Self { dir })
+        Ok(Self {
+            dir,
+            of_base: PathBuf::new(),
+        })
+    }
+
+    /// The cache as another base than the default one uses it: it has a kernel, build folders and
+    /// locks of its own, and shares the rest.
+    ///
+    /// # Errors
+    ///
+    /// Its folder cannot be made.
+    pub fn on(&self, base: &str) -> Result<Self> {
+        let of_base = Path::new("on").join(base);
+        let locks = self.dir.join(&of_base).join("lock");
+        fs::create_dir_all(&locks)
+            .map_err(|e| elsewhere(Error::io("make the folder", &locks, &e)))?;
+        Ok(Self {
+            dir: self.dir.clone(),
+            of_base,
+        })
+    }
+
+    /// A path of what depends on the base.
+    pub fn of_base(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(&self.of_base).join(below)
     }
 
     /// A path in the cache.
@@ -139,12 +171,12 @@ impl Cache {
 
     /// The kernel repository, its files checked out for building.
     pub fn kernel(&self) -> PathBuf {
-        self.path("kernel")
+        self.of_base("kernel")
     }
 
     /// The build folder of an architecture.
     pub fn build(&self, arch: &str) -> PathBuf {
-        self.path("build").join(arch)
+        self.of_base("build").join(arch)
     }
 
     /// Waits until `resource` is ours.
@@ -153,7 +185,10 @@ impl Cache {
     ///
     /// The lock file cannot be made.
     pub fn lock(&self, resource: Resource, ui: &Ui) -> Result<Lock> {
-        let path = self.path("lock").join(resource.name());
+        let path = match resource.is_shared() {
+            true => self.path("lock").join(resource.name()),
+            false => self.of_base("lock").join(resource.name()),
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -24,7 +24,11 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "NOVA_SERIES_MIRROR",
-        "a folder searched for archives before the network",
+        "folders searched for archives before the network, separated by `:`",
+    ),
+    (
+        "SERIES_BASE",
+        "the base, as with --base; host builds read its tree",
     ),
 ];
 
@@ -67,9 +71,18 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
 
+    /// Only this base, by the name of its file in series/bases; may be repeated [default: every one
+    /// that can be had]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
+    pub base: Vec<String>,
+
     /// Take the base from this kernel git tree
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub kernel: Option<PathBuf>,
+
+    /// With --kernel: this revision of the tree is the base, whatever release it is
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "REV", requires = "kernel")]
+    pub rev: Option<String>,
 
     /// Say only what went wrong
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]

@@ -3,7 +3,10 @@
 //! A component's folder, read whole: the overlay, the edits, the commit messages of its series.
 
 use std::{
-    collections::BTreeMap,
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
     fs,
     path::{
         Path,
@@ -83,6 +86,12 @@ pub struct Component {
     pub series: Series,
     /// The names of all series of the component, this one included.
     pub siblings: Vec<SeriesName>,
+    /// Whether the series is posted on this base. On others nothing is known of postings and tags.
+    pub is_posted_here: bool,
+    /// Whether the base is another than the default one, which alone uses all plain files.
+    pub is_other_base: bool,
+    /// Files that are variants for the base, by the name that they have without it.
+    pub variants: BTreeMap<PathBuf, PathBuf>,
     /// The files of `tree/`, by their path in the kernel.
     pub overlay: BTreeMap<String, OverlayFile>,
     /// The steps of `relocation.toml`, if there is one.
@@ -93,6 +102,8 @@ pub struct Component {
     pub messages: BTreeMap<String, String>,
     /// The cover letter.
     pub cover: String,
+    /// Its file, below the top folder.
+    pub cover_file: PathBuf,
     /// The changelog of the component; lines about its other series are blank.
     pub changelog: String,
     /// What was posted of it, the oldest version first.
@@ -110,26 +121,26 @@ impl Component {
     fn read(ws: &Workspace, series: Series, siblings: Vec<SeriesName>) -> Result<Self> {
         let name = &*series.name;
         let dir = PathBuf::from(&*series.component);
-        let cover = PathBuf::from(format!("cover-letters/{name}.md"));
+        let cover_file = ws.place("cover-letters", format!("{name}.md"));
         let changelog = dir.join(CHANGELOG);
         let moves = dir.join("relocation.toml");
-        for path in [
-            &dir.join("tree"),
-            &dir.join("edits"),
-            &moves,
-            &cover,
-            &changelog,
-        ] {
+        let (trees, diffs) = (ws.folders(&dir, "tree"), ws.folders(&dir, "edits"));
+        let files = [&moves, &cover_file, &changelog];
+        for path in trees.iter().chain(&diffs).chain(files) {
             refuse_link(ws, path)?;
         }
         let relocation = match ws.path(&moves).exists() {
             true => relocation::read(&moves, &ws.read(&moves)?)?,
             false => Vec::new(),
         };
-        let postings = posting::read_all(ws, name)?;
+        let is_posted_here = series.is_posted_on(ws.view());
+        let postings = match is_posted_here {
+            true => posting::read_all(ws, name)?,
+            false => Vec::new(),
+        };
         let cover = wanted(
             ws,
-            &cover,
+            &cover_file,
             "`# rust: x: add it` in the first line, then the reason for the series",
         );
         let changelog = wanted(
@@ -143,22 +154,51 @@ impl Component {
             Ok(changelog::of_section(&text, &section))
         });
         let (cover, changelog) = both(cover, changelog)?;
+        let mut variants = BTreeMap::new();
         let mut overlay = BTreeMap::new();
-        read_overlay(ws, &dir.join("tree"), Path::new(""), &mut overlay)?;
-        let messages = read_texts(ws, &Path::new("series").join(name), "msg")?;
+        for folder in &trees {
+            let mut files = BTreeMap::new();
+            read_overlay(ws, folder, Path::new(""), &mut files)?;
+            note_variants(&mut variants, &trees[0], folder, files.keys());
+            overlay.extend(files);
+        }
+        let mut texts = |folders: &[PathBuf], ending: &str| -> Result<BTreeMap<String, String>> {
+            let mut all = BTreeMap::new();
+            for folder in folders {
+                let texts = read_texts(ws, folder, ending)?;
+                note_variants(&mut variants, &folders[0], folder, texts.keys());
+                all.extend(texts);
+            }
+            Ok(all)
+        };
+        let edits = texts(&diffs, "diff")?;
+        let messages = texts(&ws.folders("series", name), "msg")?;
         let rename = |file: &str| posting::present_file(file, &postings, &series, &messages);
         Ok(Self {
             overlay,
             relocation,
-            edits: read_texts(ws, &dir.join("edits"), "diff")?,
+            edits,
             cover,
+            cover_file,
             changelog,
-            trailers: trailers::read(ws, name, &postings, &rename)?,
+            trailers: match is_posted_here {
+                true => trailers::read(ws, name, &postings, &rename)?,
+                false => Vec::new(),
+            },
             messages,
             postings,
             siblings,
+            is_posted_here,
+            is_other_base: ws.view().other,
+            variants,
             series,
         })
+    }
+
+    /// Where a file lies that is called so where there is no variant of it: "list/tree/list.rs".
+    pub fn place(&self, plain: impl Into<PathBuf>) -> PathBuf {
+        let plain = plain.into();
+        self.variants.get(&plain).cloned().unwrap_or(plain)
     }
 
     /// The series' name.
@@ -179,6 +219,18 @@ impl Component {
     /// Its last posting, if there is one.
     pub fn posted(&self) -> Option<&Posting> {
         self.postings.last()
+    }
+}
+
+/// Notes which files of `folder` replace or add to those of `plain`.
+fn note_variants<'a>(
+    variants: &mut BTreeMap<PathBuf, PathBuf>,
+    plain: &Path,
+    folder: &Path,
+    names: impl Iterator<Item = &'a String>,
+) {
+    if folder != plain {
+        variants.extend(names.map(|name| (plain.join(name), folder.join(name))));
     }
 }
 
@@ -229,22 +281,48 @@ fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     }
 }
 
-/// Reads the manifest of a series.
+/// Reads the manifest of a series, as the base has it.
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
-    let file = PathBuf::from(format!("series/{name}.toml"));
-    Series::parse(name, &file, &ws.read(&file)?)
+    let file = ws.place("series", format!("{name}.toml"));
+    let series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
+    // All bases have the series in common, whatever its patches are on each.
+    let plain = Path::new("series").join(format!("{name}.toml"));
+    if file == plain || !ws.path(&plain).exists() {
+        return Ok(series);
+    }
+    let other = Series::parse_on(name, &plain, &ws.read(&plain)?, ws.view())?;
+    let same = series.version == other.version
+        && series.change_id == other.change_id
+        && series.component == other.component;
+    match same {
+        true => Ok(series),
+        false => Err(Error::new(
+            "has another version, change-id or component than the plain manifest",
+        )
+        .at(&file, series.line_of_version)
+        .help(format!(
+            "a series is the same on all bases; take them from {}",
+            plain.display()
+        ))),
+    }
 }
 
 /// The names of the series, as their manifests have them.
 fn names(ws: &Workspace) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in list(&ws.path("series"))? {
-        let path = Path::new(&entry);
-        if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
-            names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
+    let mut names = BTreeSet::new();
+    for entry in ws
+        .folders("series", "")
+        .iter()
+        .map(|dir| list(&ws.path(dir)))
+    {
+        for entry in entry? {
+            let path = Path::new(&entry);
+            if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
+                names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
+            }
         }
     }
-    Ok(names)
+    Ok(names.into_iter().collect())
 }
 
 /// Reads the manifests; returns those that can be read, and the errors of the others.

@@ -202,9 +202,9 @@ pub struct Material<'a> {
 impl Material<'_> {
     fn read(&self, one: &AssembledSeries) -> Result<cover::Text> {
         cover::parse(&one.plan.component.cover).map_err(|errors| {
-            let file = format!("cover-letters/{}.md", one.name());
-            let placed = errors.into_iter().map(|(line, e)| e.at(&file, line));
-            let unknown = || Error::new("cannot be read").at(&file, None);
+            let file = &one.plan.component.cover_file;
+            let placed = errors.into_iter().map(|(line, e)| e.at(file, line));
+            let unknown = || Error::new("cannot be read").at(file, None);
             Error::all(placed.collect()).unwrap_or_else(unknown)
         })
     }
@@ -346,7 +346,8 @@ pub fn emit(
             reports.push(report);
             continue;
         }
-        let folder = format!("out/{}/v{}", series.name, series.version);
+        let folder = ws.below_out(format!("{}/v{}", series.name, series.version));
+        let folder = folder.display().to_string();
         let letter = letter(git, one, &cover, who, mails)?;
         let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
         files.extend(mails.patches.iter().cloned());
@@ -407,8 +408,8 @@ pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 ///
 /// It is not what this version of the tool writes.
 pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
-    let below = Path::new("out/series.json");
-    let Ok(text) = crate::workspace::read_file(&ws.path(below)) else {
+    let below = ws.below_out("series.json");
+    let Ok(text) = crate::workspace::read_file(&ws.path(&below)) else {
         return Ok(None);
     };
     let parsed = serde_json::from_slice(&text).map(Some);

@@ -48,6 +48,9 @@ use crate::{
     },
 };
 
+/// The folder of the configuration fragments.
+pub const CONFIGS: &str = "kunit-configs";
+
 /// The kernels that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,12 +165,12 @@ impl Target {
         }
     }
 
-    /// The configuration fragments, as paths in the checkout.
+    /// The configuration fragments, below [`CONFIGS`].
     pub fn fragments(self) -> &'static [&'static str] {
         match self {
-            Target::Plain(_) => &["kunit-configs/all.config"],
-            Target::Hardened => &["kunit-configs/all.config", "kunit-configs/hardened.config"],
-            Target::Lockdep => &["kunit-configs/all.config", "kunit-configs/lockdep.config"],
+            Target::Plain(_) => &["all.config"],
+            Target::Hardened => &["all.config", "hardened.config"],
+            Target::Lockdep => &["all.config", "lockdep.config"],
         }
     }
 }
@@ -230,7 +233,10 @@ impl Build<'_> {
     fn fragments(&self) -> Vec<PathBuf> {
         match &self.alone {
             Some(fragment) => vec![fragment.clone()],
-            None => self.target.fragments().iter().map(PathBuf::from).collect(),
+            None => {
+                let fragments = self.target.fragments().iter();
+                fragments.map(|f| self.ws.place(CONFIGS, f)).collect()
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use series::{
     app::{
-        App,
+        Session,
         print,
         printed, //
     },
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         eprintln!("warning: an interrupt will not be handled well: {error}");
     }
     let var = |name: &str| std::env::var(name).ok();
-    let result = App::new(&System, &cli, &var).and_then(|app| app.run(&cli.command));
+    let result = Session::new(&System, &cli, &var).and_then(|mut s| s.run(&cli.command));
     let errors = [result, printed()].into_iter().filter_map(Result::err);
     ended(Error::all(errors.collect()).map_or(Ok(()), Err))
 }

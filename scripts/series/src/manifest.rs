@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The manifests: `series/base.toml` and `series/<name>.toml`, as data.
+//! The manifests: `series/bases/<name>.toml` and `series/<name>.toml`, as data.
 //!
 //! Reading is pure: text in, a value or an [`Error`] with file and line out.
 
@@ -29,6 +29,7 @@ use crate::{
         Recipient,
         SeriesName, //
     },
+    workspace::View,
 };
 
 /// A value, and the line that it stands in.
@@ -40,18 +41,34 @@ pub struct At<T> {
     pub line: usize,
 }
 
-/// `series/base.toml`: the kernel that the series are made for.
+/// `series/bases/<name>.toml`: a kernel that the series are made for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Base {
-    /// The version as the kernel's Makefile gives it, "6.19.11".
+    /// Its name, which is that of the file: "v6.19.11".
+    #[serde(skip)]
+    pub name: String,
+    /// Its file, below the top folder.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// Whether the plain folders, without `on/`, are made for it.
+    #[serde(default)]
+    pub default: bool,
+    /// The base whose variants of files it shares, unless it has its own.
+    pub like: Option<String>,
+    /// The revision of a git tree that `--kernel` names; without it, the base is a release.
+    pub rev: Option<String>,
+    /// The version as the kernel's Makefile gives it, "6.19.11". That of a revision is read from
+    /// its Makefile.
+    #[serde(default)]
     pub version: String,
-    /// The commit of this release in the public tree, where it is known.
+    /// The public commit, where it is known.
     pub upstream_commit: Option<String>,
     /// Git trees that are known to be this release.
+    #[serde(default)]
     pub trees: Vec<String>,
     /// Where the release can be had, in the order to try.
-    #[serde(rename = "archive")]
+    #[serde(default, rename = "archive")]
     pub archives: Vec<Archive>,
     /// What the host builds read.
     pub host: Host,
@@ -61,6 +78,14 @@ impl Base {
     /// The name of the release: "v6.19.11".
     pub fn release(&self) -> String {
         format!("v{}", self.version)
+    }
+
+    /// What refs are named after: the release, or the name of a base that is a revision.
+    pub fn ref_name(&self) -> &str {
+        match self.rev {
+            Some(_) => &self.name,
+            None => &self.version,
+        }
     }
 }
 
@@ -80,14 +105,26 @@ pub struct Archive {
     pub apt: Option<AptSource>,
 }
 
-/// A source package of a Debian-like distribution.
+/// A package of a Debian-like distribution.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AptSource {
     /// The suite, "trixie-backports".
     pub suite: String,
-    /// Package and version, "linux=6.19.11-1~bpo13+1".
-    pub source: String,
+    /// A source package and its version, "linux=6.19.11-1~bpo13+1", that has the archive as a file.
+    pub source: Option<String>,
+    /// A binary package and its version that installs the archive.
+    pub package: Option<String>,
+}
+
+impl AptSource {
+    /// The package with its version, and whether it is a source package.
+    pub fn package(&self) -> (&str, bool) {
+        match (&self.source, &self.package) {
+            (Some(source), _) => (source, true),
+            (None, package) => (package.as_deref().unwrap_or_default(), false),
+        }
+    }
 }
 
 /// What the host builds read of the assembled tree, and of the base.
@@ -106,6 +143,10 @@ pub struct Host {
 pub struct Series {
     /// Its name.
     pub name: SeriesName,
+    /// The manifest, below the top folder.
+    pub file: PathBuf,
+    /// The base that it is posted on, if that is not the default one.
+    pub base: Option<At<String>>,
     /// The component that it belongs to: the folder that holds its files.
     pub component: SeriesName,
     /// Why it is never posted, if it is only for working here.
@@ -138,6 +179,8 @@ pub struct Series {
     pub absent: BTreeMap<String, At<String>>,
     /// Public items without a user, each with the reason.
     pub unused: BTreeMap<String, At<String>>,
+    /// Files of the overlay, or folders of it, that do not enter on this base, each with the reason.
+    pub left_out: BTreeMap<String, At<String>>,
     /// The reason for more patches than one posting should have.
     pub many: Option<At<String>>,
     /// Where the series comes from.
@@ -222,6 +265,7 @@ pub enum Parts {
 struct RawSeries {
     version: Spanned<u32>,
     component: Option<Spanned<String>>,
+    base: Option<Spanned<String>>,
     local: Option<Spanned<String>>,
     tree: Option<String>,
     #[serde(default = "default_prefix")]
@@ -241,18 +285,69 @@ struct RawSeries {
     absent: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     unused: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    left_out: BTreeMap<String, Spanned<String>>,
     many: Option<Spanned<String>>,
     provenance: Option<Spanned<Provenance>>,
     #[serde(default)]
     kunit: Kunit,
     #[serde(default)]
+    on: BTreeMap<Spanned<String>, RawOn>,
+    #[serde(default)]
     patch: Vec<Spanned<RawPatch>>,
+}
+
+/// What a manifest says anew for one base.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawOn {
+    local: Option<Spanned<String>>,
+    tree: Option<String>,
+    depends: Option<Vec<Spanned<String>>>,
+    without: Option<BTreeMap<String, Spanned<usize>>>,
+    absent: Option<BTreeMap<String, Spanned<String>>>,
+    unused: Option<BTreeMap<String, Spanned<String>>>,
+    left_out: Option<BTreeMap<String, Spanned<String>>>,
+    provenance: Option<Spanned<Provenance>>,
+    kunit: Option<Kunit>,
+}
+
+impl RawSeries {
+    /// The manifest as the bases of these names have it, the nearest first.
+    fn on(mut self, names: &[String]) -> Self {
+        for name in names.iter().rev() {
+            let Some(key) = self.on.keys().find(|k| k.get_ref() == name).cloned() else {
+                continue;
+            };
+            let Some(on) = self.on.remove(&key) else {
+                continue;
+            };
+            self.local = on.local.or(self.local);
+            self.tree = on.tree.or(self.tree);
+            self.depends = on.depends.unwrap_or(self.depends);
+            self.without = on.without.unwrap_or(self.without);
+            self.absent = on.absent.unwrap_or(self.absent);
+            self.unused = on.unused.unwrap_or(self.unused);
+            self.left_out = on.left_out.unwrap_or(self.left_out);
+            self.provenance = on.provenance.or(self.provenance);
+            self.kunit = on.kunit.unwrap_or(self.kunit);
+        }
+        self
+    }
+
+    /// The bases that it names.
+    fn bases(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let patches = self.patch.iter().flat_map(|p| &p.get_ref().only);
+        self.base.iter().chain(self.on.keys()).chain(patches)
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPatch {
     message: Spanned<String>,
+    #[serde(default)]
+    only: Vec<Spanned<String>>,
     #[serde(default)]
     files: Vec<Spanned<String>>,
     relocate: Option<Spanned<String>>,
@@ -325,6 +420,16 @@ fn is_release(text: &str) -> bool {
     numbers.split('.').all(number) && candidate.is_none_or(number)
 }
 
+/// Whether a text can name a base: it becomes a folder and a part of refs.
+fn is_base_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.contains("..")
+        && !text.ends_with('.')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}
+
 /// Whether a text is one word for apt, which gets it in a line of `sources.list` or as an argument.
 fn is_package_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -334,26 +439,41 @@ fn is_package_word(text: &str) -> bool {
 }
 
 impl Base {
-    /// Reads `series/base.toml`.
+    /// Reads a base from its file.
     ///
     /// # Errors
     ///
     /// Not TOML, an unknown or missing field, or a value that cannot be.
     pub fn parse(file: &Path, text: &str) -> Result<Self> {
-        let base: Base = parse(file, text)?;
+        let mut base: Base = parse(file, text)?;
         let bad = |what: String| Err(Error::new(what).at(file, None));
-        if !is_release(&base.version) {
+        let is_revision = base.rev.is_some() && base.version.is_empty();
+        if !is_revision && !is_release(&base.version) {
             return bad(format!(
                 "version {:?} is not that of a release",
                 base.version
             ));
         }
+        base.file = file.to_owned();
+        base.name = match file.file_stem().and_then(|s| s.to_str()) {
+            // The only base of a workspace.
+            Some("base") | None => base.release(),
+            Some(stem) => stem.to_owned(),
+        };
+        if !is_base_name(&base.name) {
+            return Err(
+                Error::new(format!("{:?} cannot be the name of a base", base.name))
+                    .at(file, None)
+                    .help("rename the file: letters, digits, `.`, `-` and `_`; it names folders"),
+            );
+        }
         for apt in base.archives.iter().filter_map(|a| a.apt.as_ref()) {
-            for word in [&apt.suite, &apt.source] {
+            if apt.source.is_some() == apt.package.is_some() {
+                return bad("`apt` names either a `source` or a `package`".to_owned());
+            }
+            for word in [apt.suite.as_str(), apt.package().0] {
                 if !is_package_word(word) {
-                    return bad(format!(
-                        "{word:?} is not a suite or a source package of apt"
-                    ));
+                    return bad(format!("{word:?} is not a suite or a package of apt"));
                 }
             }
         }
@@ -384,11 +504,24 @@ impl Series {
     ///
     /// Not TOML, an unknown or missing field, or a value that cannot be.
     pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
+        Self::parse_on(name, file, text, &View::default())
+    }
+
+    /// Reads `series/<name>.toml` as a base sees it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`], or it names a base that there is not.
+    pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
         let lines = Lines(text);
+        let mut errors: Vec<Error> = raw
+            .bases()
+            .filter_map(|base| no_base(&lines.at(base.clone()), view, file))
+            .collect();
+        let raw = raw.on(&view.names);
         let version = lines.at(raw.version);
-        let mut errors = Vec::new();
         let component = match raw.component.map(|c| lines.at(c)) {
             Some(At { value, line }) => {
                 keep(&mut errors, SeriesName::component(&value), file, line)
@@ -424,12 +557,18 @@ impl Series {
             all.collect::<BTreeMap<_, _>>()
         };
         let (absent, unused) = (named(raw.absent), named(raw.unused));
+        let left_out = named(raw.left_out);
         let many = raw.many.map(|why| lines.at(why));
-        let patches = patches(raw.patch, &lines, file, &mut errors);
+        let here = raw.patch.into_iter().filter(|p| {
+            let only = &p.get_ref().only;
+            only.is_empty() || only.iter().any(|b| view.names.contains(b.get_ref()))
+        });
+        let patches = patches(here.collect(), &lines, file, &mut errors);
         let of_patches = patches
             .iter()
             .flat_map(|p| p.large.iter().chain(&p.no_fixes));
         let reasons = absent.values().chain(unused.values()).chain(&many);
+        let reasons = reasons.chain(left_out.values());
         errors.extend(reasons.chain(of_patches).filter_map(|why| blank(why, file)));
         let (Some(component), Some(prefix), Some(change_id), true) =
             (component, prefix, change_id, errors.is_empty())
@@ -440,6 +579,8 @@ impl Series {
         let provenance = raw.provenance.map(|p| lines.at(p));
         Ok(Self {
             name,
+            file: file.to_owned(),
+            base: raw.base.map(|b| lines.at(b)),
             component,
             local,
             tree: raw.tree,
@@ -460,6 +601,7 @@ impl Series {
             cc,
             absent,
             unused,
+            left_out,
             many,
             line_of_provenance: provenance.as_ref().map(|p| p.line),
             provenance: provenance.map(|p| p.value),
@@ -494,13 +636,44 @@ impl Series {
 
     /// The manifest's path below the top folder.
     pub fn file(&self) -> PathBuf {
-        PathBuf::from(format!("series/{}.toml", self.name))
+        self.file.clone()
+    }
+
+    /// Whether a file of the overlay does not enter on this base.
+    pub fn leaves_out(&self, path: &str) -> bool {
+        self.left_out.keys().any(|left_out| covers(left_out, path))
+    }
+
+    /// Whether the series is posted on the base of this view; on others it is built and tested.
+    pub fn is_posted_on(&self, view: &View) -> bool {
+        match &self.base {
+            None => !view.other,
+            Some(base) => view.names.first().is_none_or(|name| *name == base.value),
+        }
     }
 
     /// The bracketed part of a subject without the numbers: "PATCH v2".
     pub fn subject_prefix(&self) -> String {
         subject_prefix(&self.prefix, self.version)
     }
+}
+
+/// Whether a path is that of a file, or with `/` at its end of a folder around it.
+pub fn covers(path: &str, file: &str) -> bool {
+    match path.ends_with('/') {
+        true => file.starts_with(path),
+        false => file == path,
+    }
+}
+
+/// The error of a base that there is not.
+fn no_base(base: &At<String>, view: &View, file: &Path) -> Option<Error> {
+    let known = view.all.is_empty() || view.all.contains(&base.value);
+    (!known).then(|| {
+        Error::new(format!("there is no base {:?}", base.value))
+            .at(file, base.line)
+            .help(format!("the bases are: {}", view.all.join(", ")))
+    })
 }
 
 /// Reads the patches of a manifest.
@@ -822,7 +995,7 @@ mod b;
     #[test]
     fn an_unknown_field_is_named_with_its_line() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
-        series/clist.toml:8: unknown field `filez`, expected one of `message`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
     }
@@ -924,10 +1097,7 @@ sha256 = "XYZ"
         }
         for word in ["", "a b", "a\ndeb x", "-o", "--x=y"] {
             for said in [says("6.1", word, source), says("6.1", suite, word)] {
-                assert!(
-                    said.contains("is not a suite or a source package"),
-                    "{said}"
-                );
+                assert!(said.contains("is not a suite or a package"), "{said}");
             }
         }
     }

@@ -42,6 +42,7 @@ use crate::{
         Series,
         Withhold,
         below,
+        covers,
         in_order,
         unique_change_ids, //
     },
@@ -233,8 +234,10 @@ fn groups<'a>(
 /// Whose overlay each path belongs to.
 fn owners(groups: &[Vec<&Component>], errors: &mut Vec<Error>) -> BTreeMap<String, String> {
     let mut owners = BTreeMap::new();
-    for component in groups.iter().map(|g| g[0]) {
-        for path in component.overlay.keys() {
+    for group in groups {
+        let component = group[0];
+        let out = |path: &str| group.iter().any(|c| c.series.leaves_out(path));
+        for path in component.overlay.keys().filter(|path| !out(path)) {
             let old = owners.insert(path.clone(), component.folder().to_owned());
             if let Some(other) = old {
                 errors.push(
@@ -299,6 +302,11 @@ impl<'a> Check<'a> {
         Error::new(what).at(&self.file, line)
     }
 
+    /// Whether this base may do without a file: it is one of the default base.
+    fn may_be_idle(&self, plain: &Path) -> bool {
+        self.component.is_other_base && !self.component.variants.contains_key(plain)
+    }
+
     fn content(&self, errors: &mut Vec<Error>) {
         for patch in &self.manifest().patches {
             self.message(patch, errors);
@@ -331,7 +339,9 @@ impl<'a> Check<'a> {
             );
             return;
         };
-        let source = format!("series/{}/{value}", self.name());
+        let source = self
+            .component
+            .place(format!("series/{}/{value}", self.name()));
         errors.extend(
             message::faults(text)
                 .into_iter()
@@ -392,10 +402,11 @@ impl<'a> Check<'a> {
             }
         }
         for name in self.component.messages.keys() {
-            if !seen.contains_key(name.as_str()) {
+            let plain = PathBuf::from(format!("series/{}/{name}", self.name()));
+            if !seen.contains_key(name.as_str()) && !self.may_be_idle(&plain) {
                 errors.push(
                     Error::new("no patch uses this message")
-                        .at(format!("series/{}/{name}", self.name()), None)
+                        .at(self.component.place(plain), None)
                         .help(format!("name it in a [[patch]] of {}", self.file.display())),
                 );
             }
@@ -484,21 +495,65 @@ impl<'a> Group<'a> {
         members.iter().for_each(|c| c.content(errors));
         let files = self.files();
         let overlay: Vec<&String> = files.overlay.keys().collect();
-        self.claims("tree", |p| &p.files, &overlay, errors);
+        let left_out = self.left_out(&overlay, errors);
+        self.claims("tree", |p| &p.files, &overlay, &left_out, errors);
+        let check = Check::new(files);
         let edits: Vec<&String> = files.edits.keys().collect();
-        self.claims("edits", |p| &p.edits, &edits, errors);
+        let idle = edits.iter().filter(|name| {
+            let plain = PathBuf::from(format!("{}/edits/{name}", self.folder()));
+            check.may_be_idle(&plain)
+        });
+        let idle: BTreeSet<&str> = idle.map(|name| name.as_str()).collect();
+        self.claims("edits", |p| &p.edits, &edits, &idle, errors);
         members.iter().for_each(|c| c.rest(errors));
         self.steps(errors);
         self.edit_paths(errors);
         self.withheld(errors);
     }
 
-    /// Each of `have` has to be claimed once, and nothing else.
+    /// The files of the overlay that do not enter on this base.
+    fn left_out<'b>(&self, overlay: &[&'b String], errors: &mut Vec<Error>) -> BTreeSet<&'b str> {
+        let mut left_out = BTreeSet::new();
+        for component in self.members {
+            for (path, At { line, .. }) in &component.series.left_out {
+                let before = left_out.len();
+                let meant = overlay.iter().map(|f| f.as_str());
+                left_out.extend(meant.filter(|file| covers(path, file)));
+                if left_out.len() == before {
+                    errors.push(
+                        Check::new(component)
+                            .err(
+                                *line,
+                                format!("[left-out]: there is no {path} to leave out"),
+                            )
+                            .help(format!("remove the line; {}/tree lacks it", self.folder())),
+                    );
+                }
+            }
+        }
+        let claims = self.all().flat_map(|(_, component, patch)| {
+            let files = patch.files.iter();
+            files.map(move |file| (component, file))
+        });
+        for (component, At { value, line }) in claims {
+            if left_out.contains(value.as_str()) {
+                errors.push(
+                    Check::new(component)
+                        .err(*line, format!("{value} is in [left-out] as well"))
+                        .help("remove one of the two lines"),
+                );
+            }
+        }
+        left_out
+    }
+
+    /// Each of `have` has to be claimed once, except for those in `idle`, and nothing else.
     fn claims(
         &self,
         folder: &str,
         of: impl Fn(&Patch) -> &Vec<At<String>>,
         have: &[&String],
+        idle: &BTreeSet<&str>,
         errors: &mut Vec<Error>,
     ) {
         let mut claimed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -533,10 +588,11 @@ impl<'a> Group<'a> {
             }
         }
         for name in have {
-            if !claimed.contains_key(name.as_str()) {
+            if !claimed.contains_key(name.as_str()) && !idle.contains(name.as_str()) {
+                let plain = format!("{}/{folder}/{name}", self.folder());
                 errors.push(
                     Error::new("no patch claims this file")
-                        .at(format!("{}/{folder}/{name}", self.folder()), None)
+                        .at(self.files().place(plain), None)
                         .help(format!("name it in a [[patch]] of {}", self.manifests())),
                 );
             }
@@ -585,6 +641,10 @@ impl<'a> Group<'a> {
             }
         }
         let file = format!("{}/relocation.toml", self.folder());
+        if next == 0 && self.files().is_other_base {
+            // There is nothing to move on this base.
+            return;
+        }
         for step in &steps[next.min(steps.len())..] {
             errors.push(
                 Error::new(format!("no patch makes the step {:?}", step.name))
@@ -609,8 +669,15 @@ impl<'a> Group<'a> {
     }
 
     fn edit_paths(&self, errors: &mut Vec<Error>) {
+        let claimed = self.all().flat_map(|(_, _, patch)| &patch.edits);
+        let claimed: BTreeSet<&str> = claimed.map(|edit| edit.value.as_str()).collect();
         for (name, text) in &self.files().edits {
-            let source = format!("{}/edits/{name}", self.folder());
+            if !claimed.contains(name.as_str()) {
+                continue;
+            }
+            let source = self
+                .files()
+                .place(format!("{}/edits/{name}", self.folder()));
             let touched = diff::touched(text);
             if touched.is_empty() {
                 errors.push(
@@ -689,7 +756,8 @@ impl<'a> Group<'a> {
     ) -> std::result::Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
         let At { value, line } = &hold.file;
         let check = Check::new(component);
-        let file = format!("{}/tree/{value}", self.folder());
+        let file = component.place(format!("{}/tree/{value}", self.folder()));
+        let file = file.display().to_string();
         let content = component.overlay.get(value);
         let text = content
             .and_then(|f| std::str::from_utf8(&f.content).ok())
@@ -758,7 +826,7 @@ impl<'a> Group<'a> {
         PlannedPatch {
             subject: message::subject(message).to_owned(),
             message: message.trim_end().to_owned() + "\n",
-            source: folder.join(&patch.message.value),
+            source: component.place(folder.join(&patch.message.value)),
             writes: own
                 .chain(late)
                 .map(|(path, enters)| self.write(path, at, enters))
@@ -801,7 +869,9 @@ impl<'a> Group<'a> {
     fn edit(&self, name: &str) -> Edit {
         let diff = self.files().edits[name].clone();
         Edit {
-            source: PathBuf::from(format!("{}/edits/{name}", self.folder())),
+            source: self
+                .files()
+                .place(format!("{}/edits/{name}", self.folder())),
             paths: diff::touched(&diff).into_iter().map(|t| t.path).collect(),
             diff,
         }
@@ -891,6 +961,10 @@ pub(crate) mod tests {
             .collect();
         let own = |(k, v): &(&str, &str)| (k.to_string(), v.to_string());
         Component {
+            cover_file: PathBuf::from(format!("cover-letters/{name}.md")),
+            is_posted_here: true,
+            is_other_base: false,
+            variants: BTreeMap::new(),
             siblings: vec![series.name.clone()],
             series,
             relocation: Vec::new(),

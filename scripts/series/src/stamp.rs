@@ -46,8 +46,8 @@ use crate::{
     },
 };
 
-/// The record, below the top folder.
-const FILE: &str = "out/assembled.json";
+/// The record, in the folder of results.
+const FILE: &str = "assembled.json";
 
 /// A digest of what `assemble` is about to read. To be taken before it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn now() -> u64 {
 ///
 /// git cannot be run.
 pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
-    let stamp = read_file(&ws.path(FILE)).ok();
+    let stamp = read_file(&ws.path(ws.below_out(FILE))).ok();
     let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
     let Some(stamp) = stamp else {
         return Ok(false);
@@ -100,7 +100,7 @@ pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Re
         refs: refs(git)?,
         when: now(),
     };
-    write(&ws.path(FILE), &json(&stamp)?)
+    write(&ws.path(ws.below_out(FILE)), &json(&stamp)?)
 }
 
 fn refs(git: &Git<'_>) -> Result<String> {
@@ -124,10 +124,9 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
     let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
-    let manifests = fs::read_dir(ws.path("series"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let folders = ws.folders("series", "").into_iter();
+    let manifests = folders.filter_map(|dir| fs::read_dir(ws.path(dir)).ok());
+    let manifests = manifests.flatten().flatten();
     let mut names: Vec<_> = manifests
         .map(|e| e.path())
         .filter(|path| path.extension().is_some_and(|e| e == "toml"))
@@ -136,7 +135,7 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     names.sort();
     names.dedup();
     for name in names {
-        let below = ["tree", "edits", "relocation.toml", "CHANGELOG.md"];
+        let below = ["tree", "edits", "on", "relocation.toml", "CHANGELOG.md"];
         paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);
@@ -155,15 +154,15 @@ fn component_of(manifest: &Path) -> Option<PathBuf> {
 
 fn output(ws: &Workspace, report: &Report) -> String {
     let mut hash = Sha256::new();
-    let mut paths = vec![PathBuf::from("out/series.json")];
+    let mut paths = vec![ws.below_out("series.json")];
     for series in &report.series {
-        let out = Path::new("out").join(&series.name);
+        let out = ws.below_out(&series.name);
         let version = series.version;
         paths.push(out.join(format!("v{version}")));
         paths.push(out.join(format!("v{version}.mbox")));
         paths.push(out.join(format!("v{version}.with-deps.mbox")));
     }
-    let tree = ws.path("out/tree");
+    let tree = ws.path(ws.below_out("tree"));
     let target = fs::read_link(&tree).ok();
     hash.update(format!("{target:?} {}\0", tree.is_dir()));
     digest(ws, &paths, &mut hash);

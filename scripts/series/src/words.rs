@@ -145,10 +145,12 @@ impl SeriesName {
 }
 
 /// Folders of the repository, of `out/` and of the kernel repository's `b4/`.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 9] = [
     "base",
+    "bases",
     "cover-letters",
     "kunit",
+    "on",
     "out",
     "scripts",
     "series",

@@ -15,10 +15,43 @@ use crate::error::{
     Result, //
 };
 
-/// A checkout of the workspace.
+/// The folder of the bases, below the top folder.
+pub const BASES: &str = "series/bases";
+
+/// The file of the base in a workspace with only one.
+pub const ONLY_BASE: &str = "series/base.toml";
+
+/// The folder, in each folder with files that differ by base, that holds those of other bases.
+const ON: &str = "on";
+
+/// A checkout of the workspace, as one base sees it.
+///
+/// A file may have a variant for a base: that of `series/list.toml` for `v7.3.4` is
+/// `series/on/v7.3.4/list.toml`. The plain files are those of the default base.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
+    /// The base.
+    view: View,
+}
+
+/// A base, as far as files depend on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The name of the base, and of those whose variants it shares, the nearest first. Empty before
+    /// the bases are known.
+    pub names: Vec<String>,
+    /// Whether it is another base than the default one.
+    pub other: bool,
+    /// The names of all bases.
+    pub all: Vec<String>,
+}
+
+impl View {
+    /// The name of the base; empty before the bases are known.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
 }
 
 impl Workspace {
@@ -26,20 +59,59 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// No folder above has a `series/base.toml`.
+    /// No folder above has a `series/bases` or `series/base.toml`.
     pub fn find(from: &Path) -> Result<Self> {
         from.ancestors()
-            .find(|dir| dir.join("series/base.toml").is_file())
+            .find(|dir| dir.join(BASES).is_dir() || dir.join(ONLY_BASE).is_file())
             .map(|dir| Self {
                 root: dir.to_owned(),
+                view: View::default(),
             })
             .ok_or_else(|| {
                 Error::new(format!(
-                    "{} is not in a workspace of patch series: there is no series/base.toml above it",
+                    "{} is not in a workspace of patch series: there is no {BASES} or {ONLY_BASE} \
+                     above it",
                     from.display()
                 ))
                 .help("change into the checkout, or name it with --workspace DIR")
             })
+    }
+
+    /// The checkout as a base sees it.
+    pub fn on(&self, view: View) -> Self {
+        Self {
+            root: self.root.clone(),
+            view,
+        }
+    }
+
+    /// The base that it is seen from.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The folder `folder/below` and its variants, the one that replaces all others last.
+    pub fn folders(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
+        let (folder, below) = (folder.as_ref(), below.as_ref());
+        let on = |name: &String| folder.join(ON).join(name).join(below);
+        let variants = self.view.names.iter().rev().map(on);
+        [folder.join(below)].into_iter().chain(variants).collect()
+    }
+
+    /// The variant of the file `folder/below`, or the file itself, whether it exists or not.
+    pub fn place(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> PathBuf {
+        let mut all = self.folders(folder, below);
+        let found = all.iter().rposition(|path| self.path(path).exists());
+        all.swap_remove(found.unwrap_or(0))
+    }
+
+    /// Every variant of the file `folder/below` that exists, of whatever base.
+    pub fn variants(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
+        let (folder, below) = (folder.as_ref(), below.as_ref());
+        let on = |name: &String| folder.join(ON).join(name).join(below);
+        let variants = self.view.all.iter().map(on);
+        let all = [folder.join(below)].into_iter().chain(variants);
+        all.filter(|path| self.path(path).exists()).collect()
     }
 
     /// The top folder.
@@ -57,13 +129,23 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// `out/`, made if need be.
+    /// A path in the folder of results, below the top folder: `out/`, or `out/<base>/` of another
+    /// base than the default one.
+    pub fn below_out(&self, below: impl AsRef<Path>) -> PathBuf {
+        let out = Path::new("out");
+        match self.view.names.first().filter(|_| self.view.other) {
+            Some(name) => out.join(name).join(below),
+            None => out.join(below),
+        }
+    }
+
+    /// The folder of results, made if need be.
     ///
     /// # Errors
     ///
     /// It could not be made.
     pub fn out(&self) -> Result<PathBuf> {
-        let out = self.path("out");
+        let out = self.path(self.below_out(""));
         fs::create_dir_all(&out).map_err(|e| Error::io("make the folder", &out, &e))?;
         Ok(out)
     }
@@ -172,9 +254,45 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = Workspace::find(dir.path()).unwrap_err().to_string();
         assert!(
-            error.contains("no series/base.toml") && error.contains("--workspace"),
+            error.contains("no series/bases or series/base.toml") && error.contains("--workspace"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn variant_of_nearest_base_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in [
+            "a.toml",
+            "on/v2/a.toml",
+            "on/v2/b.toml",
+            "on/v3/b.toml",
+            "c.toml",
+        ] {
+            write(&dir.path().join("series").join(file), b"").unwrap();
+        }
+        write(&dir.path().join(ONLY_BASE), b"").unwrap();
+        let plain = Workspace::find(dir.path()).unwrap();
+        let names = ["v3".to_owned(), "v2".to_owned()];
+        let view = View {
+            names: names.to_vec(),
+            other: true,
+            all: names.to_vec(),
+        };
+        let ws = plain.on(view);
+        let place = |ws: &Workspace, file| ws.place("series", file).display().to_string();
+        for (file, found) in [
+            ("a.toml", "series/on/v2/a.toml"),
+            ("b.toml", "series/on/v3/b.toml"),
+            ("c.toml", "series/c.toml"),
+            ("d.toml", "series/d.toml"),
+        ] {
+            assert_eq!(place(&ws, file), found);
+            assert_eq!(place(&plain, file), format!("series/{file}"));
+        }
+        assert_eq!(ws.variants("series", "a.toml").len(), 2);
+        assert_eq!(ws.below_out("x"), Path::new("out/v3/x"));
+        assert_eq!(plain.below_out("x"), Path::new("out/x"));
     }
 
     #[test]

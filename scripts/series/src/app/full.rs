@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use super::{
     App,
-    Made,
-    print, //
+    Made, //
 };
 use crate::{
     cache::Resource,
+    check::Outcome,
     emit,
     error::Result,
     full::{
         self,
-        ARCHS, //
+        ARCHS,
+        record::Full, //
     },
     kernel::Arch,
     tools::Need,
@@ -29,7 +30,7 @@ const CHECKS: [&str; 7] = [
 ];
 
 impl App<'_> {
-    pub(super) fn full(&self, names: &[String], archs: &[Arch], json: bool) -> Result<()> {
+    pub(super) fn full(&self, names: &[String], archs: &[Arch]) -> Result<(Outcome, Option<Full>)> {
         let start = Instant::now();
         self.refuse_odd_folder()?;
         let made = self.make(&[])?;
@@ -39,13 +40,10 @@ impl App<'_> {
         outcome.findings.extend(done.findings);
         if names.is_empty() && archs.is_empty() {
             // A part is not to take the place of the whole.
-            let times = self.ws.path("out/full-times.json");
+            let times = self.ws.path(self.ws.below_out("full-times.json"));
             write(&times, &emit::json(&done.times)?)?;
             write(&full::record::path(&self.ws), &emit::json(&done.full)?)?;
             self.write_report(&made.report)?;
-        }
-        if !json {
-            print(&format!("{}\n", full::table(&done.full)));
         }
         if done.full.series.iter().all(|s| s.builds_alone) {
             self.ui.say(
@@ -59,7 +57,7 @@ impl App<'_> {
             done.times.cached,
             duration(start.elapsed())
         ));
-        self.show_findings(&outcome, json)
+        Ok((outcome, Some(done.full)))
     }
 
     fn full_checks(&self, made: &Made, names: &[String], archs: &[Arch]) -> Result<full::Outcome> {

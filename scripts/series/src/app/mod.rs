@@ -9,8 +9,11 @@ mod posted;
 mod report;
 mod resend;
 mod send;
+mod session;
 mod trailers;
 mod undo;
+
+pub use self::session::Session;
 
 use std::{
     collections::{
@@ -48,11 +51,7 @@ use crate::{
         Resource, //
     },
     check,
-    cli::{
-        Cli,
-        Command,
-        OnKernel, //
-    },
+    cli::OnKernel,
     component::{
         self,
         Component, //
@@ -70,7 +69,6 @@ use crate::{
         Result, //
     },
     git::{
-        self,
         Git,
         Identity, //
     },
@@ -95,9 +93,13 @@ use crate::{
         commits::Rebuild,
         since::Since, //
     },
-    relocation::proof,
+    relocation::proof::{
+        self,
+        Proof, //
+    },
     runner::Runner,
-    stamp, status,
+    stamp,
+    status::Standing,
     tools::{
         self,
         Found,
@@ -110,13 +112,10 @@ use crate::{
         Ui,
         duration, //
     },
-    workspace::{
-        self,
-        Workspace, //
-    },
+    workspace::Workspace,
 };
 
-/// Everything that a command works with.
+/// Everything that a command works with on one base.
 pub struct App<'a> {
     runner: &'a dyn Runner,
     ws: Workspace,
@@ -142,83 +141,7 @@ struct Made {
     unsendable: BTreeMap<String, Error>,
 }
 
-impl<'a> App<'a> {
-    /// Finds the checkout and the cache.
-    ///
-    /// # Errors
-    ///
-    /// There is no checkout, or `series/base.toml` is wrong.
-    pub fn new(
-        runner: &'a dyn Runner,
-        cli: &Cli,
-        var: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self> {
-        let here = match &cli.workspace {
-            Some(dir) => std::path::absolute(dir),
-            None => std::env::current_dir(),
-        };
-        let here = here.map_err(|e| Error::new(format!("there is no current folder: {e}")))?;
-        let ws = Workspace::find(&here)?;
-        let file = PathBuf::from("series/base.toml");
-        let base = Base::parse(&file, &ws.read(&file)?)?;
-        let cache = Cache::open(var)?;
-        cache.sweep();
-        workspace::sweep(&ws.path("out"));
-        // `doctor` works without git. Commands that need git report a missing git, and an unreadable
-        // configuration, themselves.
-        let _ = git::read_trusted(runner, ws.root());
-        let mirror = var("NOVA_SERIES_MIRROR").filter(|m| !m.is_empty());
-        Ok(Self {
-            runner,
-            sources: Sources {
-                kernel: cli.kernel.clone(),
-                mirror: mirror.map(|m| ws.path(m)),
-            },
-            ui: Ui::detect(cli.quiet),
-            kernel: cache.kernel(),
-            ws,
-            cache,
-            base,
-        })
-    }
-
-    /// Does what the command line says.
-    ///
-    /// # Errors
-    ///
-    /// Whatever was expected to be able to go wrong.
-    pub fn run(&self, command: &Command) -> Result<()> {
-        match command {
-            Command::Setup(setup) => self.setup(setup.yes),
-            Command::Doctor(form) => self.doctor(form.json),
-            Command::Assemble(names) => self.assemble_command(&names.names),
-            Command::Build(on) => self.build_command(chosen(on)?),
-            Command::Test(test) => self.test_command(&test.names, chosen(&test.on)?, test.json),
-            Command::Check(check) if check.full => self.full(&check.names, &check.arch, check.json),
-            Command::Check(check) => self.check_command(&check.names, check.json),
-            Command::Diff(diff) => self.diff(diff),
-            Command::Posted(posted) if posted.undo => self.undo(&posted.name),
-            Command::Posted(posted) => match &posted.mbox {
-                Some(mbox) if posted.resend => self.posted_again(&posted.name, mbox),
-                mbox => self.posted(&posted.name, mbox.as_deref()),
-            },
-            Command::Trailers(trailers) => {
-                self.trailers(&trailers.name, trailers.mbox.as_deref(), trailers.json)
-            }
-            Command::Port(port) => self.port(&port.base, &port.names, port.json),
-            Command::Graph(graph) => self.graph(graph.format),
-            Command::Prove(prove) => {
-                self.prove(&prove.names, Target::Plain(prove.arch), prove.json)
-            }
-            Command::Send(send) if send.resend => self.resend(&send.name),
-            Command::Send(send) => self.send(&send.name),
-            Command::Status(form) => self.status(form.json),
-            Command::All(all) => self.all(Target::Plain(all.arch), all.setup.yes),
-            // These two are answered without a workspace.
-            Command::Completions(_) | Command::Man => Ok(()),
-        }
-    }
-
+impl App<'_> {
     fn git(&self) -> Git<'_> {
         Git::new(self.runner, &self.kernel)
     }
@@ -289,7 +212,8 @@ impl<'a> App<'a> {
         let mut unsendable = BTreeMap::new();
         for one in &assembled.series {
             let cover = material.cover(one)?;
-            if !one.patches.is_empty() && one.plan.series().local.is_none() {
+            let is_posted = one.plan.component.is_posted_here && one.plan.series().local.is_none();
+            if !one.patches.is_empty() && is_posted {
                 let left = b4::branch(&git, one, &cover, &self.base, &who)?;
                 if let Some(why) = left {
                     self.ui.say(format!(
@@ -355,14 +279,14 @@ impl<'a> App<'a> {
         Ok(since)
     }
 
-    fn assemble_command(&self, names: &[String]) -> Result<()> {
+    fn assemble_command(&self, names: &[String]) -> Result<Vec<Standing>> {
         let start = Instant::now();
         if names.is_empty()
             && let Some(report) = self.unchanged()?
         {
             self.ui
                 .say("nothing changed since the series were assembled");
-            return self.show(&report);
+            return self.write_report(&report);
         }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
@@ -377,8 +301,8 @@ impl<'a> App<'a> {
         self.ui
             .say(format!("assembled in {}", duration(start.elapsed())));
         match names.is_empty() {
-            true => self.show(&made.report),
-            false => self.show_part(&made.report),
+            true => self.write_report(&made.report),
+            false => self.standings_of(&made.report),
         }
     }
 
@@ -408,7 +332,8 @@ impl<'a> App<'a> {
     fn say_left_over(&self, name: &str) {
         self.ui.say(format!(
             "note: series/{name}.toml was removed; to delete the output of the series:\n    \
-             rm -r out/{name}\n    git -C {} branch --force --delete {}",
+             rm -r {}\n    git -C {} branch --force --delete {}",
+            self.ws.below_out(name).display(),
             self.kernel.display(),
             b4::branch_name(name)
         ));
@@ -515,8 +440,8 @@ impl<'a> App<'a> {
         })
     }
 
-    fn prove(&self, names: &[String], target: Target, json: bool) -> Result<()> {
-        let proofs = self.build(target, &[Need::Kernel], |made, build| {
+    fn prove(&self, names: &[String], target: Target) -> Result<Vec<Proof>> {
+        self.build(target, &[Need::Kernel], |made, build| {
             let wanted = made.assembled.named(names)?;
             let git = self.git();
             // The compiler reads all other headers where the build read them.
@@ -529,18 +454,10 @@ impl<'a> App<'a> {
             };
             let mut proofs = Vec::new();
             for one in wanted {
-                proofs.extend(proof::prove(&subject, one, &self.ui)?);
+                proofs.extend(proof::prove(&subject, one, &self.base.name, &self.ui)?);
             }
             Ok(proofs)
-        })?;
-        match json {
-            true => print(&String::from_utf8_lossy(&emit::json(&proofs)?)),
-            false => print(&proof::text(&proofs)),
-        }
-        match proof::failure(&proofs) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        })
     }
 
     fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
@@ -578,19 +495,6 @@ impl<'a> App<'a> {
             }
             Ok((made.report.clone(), records))
         })
-    }
-
-    fn test_command(&self, names: &[String], target: Target, json: bool) -> Result<()> {
-        let (report, records) = self.test(names, target)?;
-        let standings = self.write_report(&report)?;
-        match json {
-            true => print(&String::from_utf8_lossy(&emit::json(&records)?)),
-            false => print(&format!("{}\n", status::table(&standings))),
-        }
-        match kunit::failure(&records) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
     }
 
     /// What the checks look at.
@@ -634,73 +538,28 @@ impl<'a> App<'a> {
         Ok(outcome)
     }
 
-    fn check_command(&self, names: &[String], json: bool) -> Result<()> {
-        let outcome = self.quick(&self.make(&[])?, names)?;
-        self.show_findings(&outcome, json)
+    fn check_command(&self, names: &[String]) -> Result<check::Outcome> {
+        self.quick(&self.make(&[])?, names)
     }
 
-    fn show_findings(&self, outcome: &check::Outcome, json: bool) -> Result<()> {
-        if json {
-            print(&String::from_utf8_lossy(&emit::json(outcome)?));
-        }
+    /// Says the warnings, and that nothing was found; or returns what was found.
+    fn told(&self, outcome: &check::Outcome) -> Option<Error> {
         for warning in &outcome.warnings {
             self.ui.warn(check::error_of(warning).to_string());
         }
-        match check::failure(outcome) {
-            Some(error) => Err(error),
-            None => {
-                self.ui.say(format!(
-                    "{}: nothing found by {}",
-                    count(outcome.patches, "patch", "patches"),
-                    outcome.checks.join(", ")
-                ));
-                Ok(())
-            }
+        let failure = check::failure(outcome);
+        if failure.is_none() {
+            self.ui.say(format!(
+                "{}: nothing found by {}",
+                count(outcome.patches, "patch", "patches"),
+                outcome.checks.join(", ")
+            ));
         }
-    }
-
-    fn doctor(&self, json: bool) -> Result<()> {
-        let mut found = tools::doctor(self.runner, &self.cache);
-        let base = base::imported(&self.git(), &self.base).ok().flatten();
-        found.push(Found {
-            name: "base",
-            need: Need::Assemble,
-            fix: base.is_none().then(|| "cargo series assemble".to_owned()),
-            version: base.map(|_| self.base.release()),
-        });
-        match json {
-            true => print(&String::from_utf8_lossy(&emit::json(&found)?)),
-            false => print(&format!("{}\n", doctor_table(&found))),
-        }
-        let missing: Vec<_> = found.into_iter().filter(|f| f.version.is_none()).collect();
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(tools::lacking(&missing)),
-        }
+        failure
     }
 
     fn setup(&self, yes: bool) -> Result<()> {
         tools::setup(self.runner, &self.cache, &self.sources, &self.ui, yes)
-    }
-
-    /// What the README promises of its first command.
-    fn all(&self, target: Target, yes: bool) -> Result<()> {
-        let start = Instant::now();
-        // What can be done without a missing tool is done.
-        let setup = self.setup(yes);
-        if let Err(error) = &setup {
-            self.ui.warn(error.to_string());
-        }
-        let made = self.make(&[])?;
-        self.warn_unsigned(&made.who);
-        let tested = self.test(&[], target);
-        self.show(&made.report)?;
-        self.ui
-            .say(format!("done in {}", duration(start.elapsed())));
-        match kunit::failure(&tested?.1) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
     }
 }
 

@@ -200,7 +200,7 @@ impl App<'_> {
     /// posted, unless the mails show that they travelled.
     fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
         let (name, version) = (component.name(), component.series.version);
-        let folder = format!("out/{name}/v{version}-mails");
+        let folder = self.ws.below_out(format!("{name}/v{version}-mails"));
         let dir = self.ws.path(&folder);
         if !dir.is_dir() {
             return Ok(());
@@ -212,8 +212,9 @@ impl App<'_> {
         match same.find(|m| !travelled(m)) {
             None => Ok(()),
             Some(mail) => Err(Error::new(format!(
-                "{:?} is the rehearsal that `cargo series send {name}` wrote to {folder}",
-                mail.subject
+                "{:?} is the rehearsal that `cargo series send {name}` wrote to {}",
+                mail.subject,
+                folder.display()
             ))
             .help(
                 "post the series, and take the mails as they were received; b4 gives them other \
@@ -226,8 +227,9 @@ impl App<'_> {
     fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
         let chain = import::chain(rebuild, component);
         let boxes = chain.iter().map(|c| {
-            let file = format!("out/{}/v{}.mbox", c.name(), c.series.version);
-            crate::workspace::read_file(&self.ws.path(file)).unwrap_or_default()
+            let file = format!("{}/v{}.mbox", c.name(), c.series.version);
+            let file = self.ws.path(self.ws.below_out(file));
+            crate::workspace::read_file(&file).unwrap_or_default()
         });
         boxes.collect::<Vec<_>>().concat()
     }
@@ -270,19 +272,21 @@ impl App<'_> {
         })
     }
 
-    /// Changes the manifest of a series, and nothing else in the file.
+    /// Changes the manifest of a series, for each base that has its own, and nothing else in the file.
     pub(super) fn edit_manifest(
         &self,
         name: &str,
-        change: impl FnOnce(&mut DocumentMut),
+        change: impl Fn(&mut DocumentMut),
     ) -> Result<()> {
-        let file = format!("series/{name}.toml");
-        let text = self.ws.read(&file)?;
-        let mut manifest: DocumentMut = text
-            .parse()
-            .map_err(|e: toml_edit::TomlError| Error::new(e.message()).at(&file, None))?;
-        change(&mut manifest);
-        write(&self.ws.path(&file), manifest.to_string().as_bytes())
+        for file in self.ws.variants("series", format!("{name}.toml")) {
+            let text = self.ws.read(&file)?;
+            let mut manifest: DocumentMut = text
+                .parse()
+                .map_err(|e: toml_edit::TomlError| Error::new(e.message()).at(&file, None))?;
+            change(&mut manifest);
+            write(&self.ws.path(&file), manifest.to_string().as_bytes())?;
+        }
+        Ok(())
     }
 }
 

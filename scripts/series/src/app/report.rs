@@ -38,7 +38,7 @@ impl App<'_> {
     }
 
     /// Where the series stand. What is not assembled is told as far as the manifests go.
-    pub(super) fn status(&self, json: bool) -> Result<()> {
+    pub(super) fn status(&self) -> Result<Vec<Standing>> {
         let report = emit::read_report(&self.ws)?;
         if report.is_some() && self.unchanged()?.is_none() {
             self.ui.say(
@@ -46,19 +46,10 @@ impl App<'_> {
                  takes it over",
             );
         }
-        let standings = match &report {
-            Some(report) => self.write_report(report)?,
-            None => status::standings(&self.ws, &self.cache, &self.base, None)?,
-        };
-        match json {
-            true => print(&String::from_utf8_lossy(&emit::json(&standings)?)),
-            false => print(&format!(
-                "{}\n\n{}\n",
-                status::table(&standings),
-                status::details(&standings)
-            )),
+        match &report {
+            Some(report) => self.write_report(report),
+            None => status::standings(&self.ws, &self.cache, &self.base, None),
         }
-        Ok(())
     }
 
     /// Shows where the series stand, and leaves it in `out/`.
@@ -68,12 +59,11 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Shows where some of the series stand.
-    pub(super) fn show_part(&self, report: &Report) -> Result<()> {
+    /// Where some of the series stand.
+    pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<Standing>> {
         let mut standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
         standings.retain(|s| report.series.iter().any(|r| r.name == s.name));
-        print(&format!("{}\n", status::table(&standings)));
-        Ok(())
+        Ok(standings)
     }
 
     /// Writes `out/report.md` and `out/report.html`. To be called when a result was recorded.

@@ -236,6 +236,30 @@ pub struct Target<'a> {
     pub message: &'a str,
 }
 
+/// Whether a file starts as xz does.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn is_xz(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(6).read_to_end(&mut start))
+        .map_err(|e| Error::io("read", path, &e))?;
+    Ok(start == b"\xfd7zXZ\0")
+}
+
+/// A decoder of xz that uses all processors.
+fn decoder() -> Result<liblzma::stream::Stream> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    MtStreamBuilder::new()
+        .threads(u32::try_from(threads).unwrap_or(1))
+        .memlimit_threading(XZ_MEMORY)
+        .memlimit_stop(u64::MAX)
+        .decoder()
+        .map_err(|e| Error::new(format!("cannot unpack xz: {e}")))
+}
+
 /// Imports the files of an archive as one commit.
 ///
 /// # Errors
@@ -250,21 +274,20 @@ pub fn unpack(
 ) -> Result<Oid> {
     let file = File::open(archive).map_err(|e| Error::io("open", archive, &e))?;
     let size = file.metadata().map_or(0, |m| m.len());
-    cache.need_space(GROWTH * size, "the kernel")?;
+    let growth = if is_xz(archive)? { GROWTH } else { 2 };
+    cache.need_space(growth * size, "the kernel")?;
     let scratch = cache.scratch()?;
     let mut progress = ui.progress(&format!("importing {}", into.title), size, Unit::Bytes);
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let xz = MtStreamBuilder::new()
-        .threads(u32::try_from(threads).unwrap_or(1))
-        .memlimit_threading(XZ_MEMORY)
-        .memlimit_stop(u64::MAX)
-        .decoder()
-        .map_err(|e| Error::new(format!("cannot unpack xz: {e}")))?;
+    let is_packed = is_xz(archive)?;
     let counted = Counted {
         from: BufReader::new(file),
         count: |n| progress.add(n),
     };
-    let mut tar = tar::Archive::new(XzDecoder::new_stream(counted, xz));
+    let from: Box<dyn Read + '_> = match is_packed {
+        true => Box::new(XzDecoder::new_stream(counted, decoder()?)),
+        false => Box::new(counted),
+    };
+    let mut tar = tar::Archive::new(from);
     let mut when = 0;
     let commits = git.fast_import(scratch.path(), &mut |to| {
         let mut entries = tar.entries()?;
@@ -315,6 +338,7 @@ pub fn unpack(
         .into_iter()
         .next()
         .ok_or_else(|| Error::new("git made no commit of the archive"))?;
+    drop(tar);
     progress.done();
     Ok(commit)
 }
@@ -368,6 +392,45 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
     let made = commit_tree(git, &tree, &stamp(when), &message(base))?;
     warn_unknown_tree(git, base, &made, ui)?;
     Ok(made)
+}
+
+/// A revision of a git tree, imported.
+pub struct Revision {
+    /// The commit in the user's tree, which is public.
+    pub public: Oid,
+    /// The commit that stands for it here, without history.
+    pub commit: Oid,
+}
+
+/// Takes a revision of a kernel repository of the user's, whichever release it is based on.
+///
+/// # Errors
+///
+/// There is no such revision, or it is no kernel.
+pub fn revision(git: &Git<'_>, base: &Base, kernel: &Path, rev: &str, ui: &Ui) -> Result<Revision> {
+    let kernel = &fs::canonicalize(kernel).map_err(|e| Error::io("open", kernel, &e))?;
+    let theirs = Git::of_user(git.runner(), kernel);
+    let found = theirs.resolve(&format!("{rev}^{{commit}}")).ok().flatten();
+    let public = found.ok_or_else(|| {
+        Error::new(format!("has no revision {rev:?}"))
+            .at(kernel, None)
+            .help(format!(
+                "fetch it there, or name another with --rev or in {}",
+                base.file.display()
+            ))
+    })?;
+    // Said before anything is fetched.
+    let found = version(&theirs, &public).map_err(|e| e.at(kernel, None))?;
+    ui.say(format!(
+        "fetching {rev} of {}: {public}, Linux {found} …",
+        kernel.display()
+    ));
+    let target = format!("refs/nova-series/import/{}", base.ref_name());
+    let when = fetch(git, kernel, &public, &target)?;
+    let tree = git.tree_of(&public)?;
+    let message = format!("Linux {found}, {}\n", base.name);
+    let commit = commit_tree(git, &tree, &stamp(when), &message)?;
+    Ok(Revision { public, commit })
 }
 
 /// Fetches one commit of another repository, without its history, and returns its date.
@@ -487,7 +550,8 @@ fn warn_unknown_tree(git: &Git<'_>, base: &Base, commit: &Oid, ui: &Ui) -> Resul
     let tree = git.tree_of(commit)?;
     if !base.trees.iter().any(|t| t == tree.as_str()) {
         ui.warn(format!(
-            "its tree {tree} is none of those that series/base.toml knows for {}",
+            "its tree {tree} is none of those that {} knows for {}",
+            base.file.display(),
             base.version
         ));
     }

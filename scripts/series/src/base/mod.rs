@@ -46,13 +46,18 @@ use crate::{
 pub struct Sources {
     /// `--kernel DIR`: a kernel tree in git.
     pub kernel: Option<PathBuf>,
-    /// `NOVA_SERIES_MIRROR`: a folder of archives.
-    pub mirror: Option<PathBuf>,
+    /// `NOVA_SERIES_MIRROR`: folders of archives.
+    pub mirror: Vec<PathBuf>,
 }
 
 /// The ref of an imported base.
 fn base_ref(base: &Base) -> String {
-    ref_of(&base.version)
+    ref_of(base.ref_name())
+}
+
+/// The ref of the public commit that a revision was when it was imported.
+fn public_ref(base: &Base) -> String {
+    format!("refs/nova-series/public/{}", base.ref_name())
 }
 
 fn ref_of(version: &str) -> String {
@@ -79,9 +84,12 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
             return Ok(Some(found));
         }
     }
-    let Some(found) = of_version(git, &base.version)? else {
+    let Some(found) = of_version(git, base.ref_name())? else {
         return Ok(None);
     };
+    if base.rev.is_some() {
+        return Ok(Some(found));
+    }
     if base.trees.iter().any(|t| t == found.tree.as_str()) {
         return Ok(Some(found));
     }
@@ -134,7 +142,25 @@ fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
     }
 }
 
-/// Finds and imports the base unless that was done before.
+/// Adds to a base that is a revision what was learned of it when it was imported: the public commit
+/// and the version.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
+    if base.rev.is_none() || !git.dir().join(".git").is_dir() {
+        return Ok(());
+    }
+    if let Some(public) = describe(git, &public_ref(base))? {
+        base.version = import::version(git, &public.commit)?;
+        base.upstream_commit = Some(public.commit.to_string());
+    }
+    Ok(())
+}
+
+/// Finds and imports the base unless that was done before. A revision is looked up again whenever
+/// the user names a kernel tree.
 ///
 /// # Errors
 ///
@@ -149,7 +175,8 @@ pub fn obtain(
 ) -> Result<BaseCommit> {
     let dir = cache.kernel();
     let git = Git::new(runner, &dir);
-    if let Some(found) = imported(&git, base)? {
+    let is_new = base.rev.is_some() && sources.kernel.is_some();
+    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
         import::drop_settings(&git)?;
         import::pin_attributes(&git)?;
         if sources.kernel.is_some() {
@@ -159,7 +186,7 @@ pub fn obtain(
     }
     let lock = cache.lock(Resource::Base, ui)?;
     // Another run may have done it while this one waited.
-    if let Some(found) = imported(&git, base)? {
+    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
         return Ok(found);
     }
     import::prepare(&git, cache)?;
@@ -167,9 +194,22 @@ pub fn obtain(
     if lock.after_death() {
         git.remove_stale_locks(Resource::Base);
     }
-    let commit = match &sources.kernel {
-        Some(kernel) => import::from_git(&git, base, kernel, ui)?,
-        None => {
+    let commit = match (&sources.kernel, &base.rev) {
+        (Some(kernel), Some(rev)) => {
+            let revision = import::revision(&git, base, kernel, rev, ui)?;
+            git.set_ref(&public_ref(base), &revision.public)?;
+            revision.commit
+        }
+        (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,
+        (None, Some(rev)) => {
+            return Err(Error::new(format!(
+                "the base {} is the revision {rev} of a git tree, which was not imported yet",
+                base.name
+            ))
+            .at(&base.file, None)
+            .help("name the tree with --kernel DIR"));
+        }
+        (None, None) => {
             let (path, archive) = route::archive(runner, cache, base, sources, ui)?;
             let commit = import::from_archive(&git, cache, base, &path, ui)?;
             git.set_ref(&archive_ref(&archive.sha256), &commit)?;

@@ -243,7 +243,7 @@ impl Import<'_> {
     }
 
     fn archive(&self, path: &Path) -> Result<Other> {
-        if !is_xz(path)? {
+        if !import::is_xz(path)? {
             return Err(Error::new("is not packed with xz")
                 .at(path, None)
                 .help("unpack it and pack it again: tar -cJf linux.tar.xz FOLDER"));
@@ -363,15 +363,6 @@ fn kernel(git: &Git<'_>, commit: &Oid) -> Result<()> {
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, v)| v);
     version.rsplit_once('-').map_or(version, |(v, _)| v)
-}
-
-/// Whether a file starts as xz does.
-fn is_xz(path: &Path) -> Result<bool> {
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(6).read_to_end(&mut start))
-        .map_err(|e| Error::io("read", path, &e))?;
-    Ok(start == b"\xfd7zXZ\0")
 }
 
 fn sha256(path: &Path) -> Result<String> {

@@ -175,7 +175,10 @@ impl<'a> Route<'a> {
         match self {
             Route::Folder(path, _, kind) => format!("{kind} {}", path.display()),
             Route::Download(url, _) => format!("download {url}"),
-            Route::Apt(apt, _) => format!("source package {} of {}", apt.source, apt.suite),
+            Route::Apt(apt, _) => match apt.package() {
+                (source, true) => format!("source package {source} of {}", apt.suite),
+                (package, false) => format!("package {package} of {}", apt.suite),
+            },
         }
     }
 
@@ -199,12 +202,35 @@ impl<'a> Route<'a> {
             Route::Apt(source, archive) => {
                 let scratch = cache.scratch()?;
                 cache.need_space(archive.size.unwrap_or(0), "the archive")?;
-                ui.say(format!("asking the distribution for {} …", source.source));
+                let (package, is_source) = source.package();
+                ui.say(format!("asking the distribution for {package} …"));
                 let suite = apt::Suite::open(runner, scratch.path(), &source.suite)?;
-                let part = suite.source(&source.source, &archive.file)?;
+                let part = match is_source {
+                    true => suite.source(package, &archive.file)?,
+                    false => installed(runner, &suite, scratch.path(), package, &archive.file)?,
+                };
                 keep(&part, cache, archive, ui).map(Some)
             }
         }
+    }
+}
+
+/// The file that a binary package installs into `/usr/src`, without installing it.
+fn installed(
+    runner: &dyn Runner,
+    suite: &apt::Suite<'_>,
+    scratch: &Path,
+    package: &str,
+    file: &str,
+) -> Result<PathBuf> {
+    let (name, version) = package.split_once('=').unwrap_or((package, ""));
+    let deb = suite.deb(name, version)?;
+    let into = scratch.join("unpacked");
+    must(runner, &Cmd::new("dpkg-deb").arg("-x").arg(&deb).arg(&into))?;
+    let path = into.join("usr/src").join(file);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Error::new(format!("{package} does not install {file}"))),
     }
 }
 
@@ -315,7 +341,7 @@ mod tests {
         }
         let sources = Sources {
             kernel: None,
-            mirror: Some(mirror),
+            mirror: vec![mirror],
         };
         Place {
             dir,

@@ -41,9 +41,13 @@ pub fn check(
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let component = &one.plan.component;
-    let mut faults = discipline::versions::faults(&component.series, &component.postings);
-    faults.extend(of_changelog(subject, one));
-    faults.extend(of_moves(subject, one));
+    let mut faults = Vec::new();
+    // Where a series is only built and tested, no posting is known to compare it with.
+    if component.is_posted_here {
+        faults = discipline::versions::faults(&component.series, &component.postings);
+        faults.extend(of_changelog(subject, one));
+        faults.extend(of_moves(subject, one));
+    }
     faults.extend(of_dependencies(subject, one)?);
     faults.extend(of_trailers(subject, one)?);
     faults.extend(crate::trailers::faults(one));
@@ -206,14 +210,17 @@ fn of_trailers(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault
     let private: Vec<&str> = commits.chain([made]).collect();
     let name = one.name();
     let texts = [
-        (format!("cover-letters/{name}.md"), &component.cover),
+        (component.cover_file.display().to_string(), &component.cover),
         (
             component.changelog_file().display().to_string(),
             &component.changelog,
         ),
     ];
     let messages = component.messages.iter();
-    let messages = messages.map(|(file, text)| (format!("series/{name}/{file}"), text));
+    let messages = messages.map(|(file, text)| {
+        let place = component.place(format!("series/{name}/{file}"));
+        (place.display().to_string(), text)
+    });
     for (file, text) in texts.into_iter().chain(messages) {
         let found = discipline::trailers::private_names(file.as_ref(), text, &private);
         faults.extend(found);

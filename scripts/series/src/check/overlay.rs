@@ -22,15 +22,14 @@ pub fn check(
     let (name, folder, overlay) = (one.name(), component.folder(), &component.overlay);
     let claimed = component.series.patches.iter().flat_map(|p| &p.files);
     let paths: Vec<String> = claimed.map(|file| file.value.clone()).collect();
+    let place = |path: &str| {
+        let place = component.place(format!("{folder}/tree/{path}"));
+        place.display().to_string()
+    };
     // The disk is read again, not what the patches were made of.
     let files: String = paths
         .iter()
-        .map(|p| {
-            format!(
-                "{}\n",
-                subject.ws.path(format!("{folder}/tree/{p}")).display()
-            )
-        })
+        .map(|p| format!("{}\n", subject.ws.path(place(p)).display()))
         .collect();
     let cmd = subject
         .git
@@ -54,7 +53,7 @@ pub fn check(
                     patch: None,
                     check: "overlay".into(),
                     message: format!("the assembled tree {tree} has another {path}"),
-                    file: Some(format!("{folder}/tree/{path}")),
+                    file: Some(place(path)),
                     line: None,
                     help: None,
                 });

@@ -35,8 +35,8 @@ use crate::{
     },
 };
 
-/// The record, below the top folder.
-const FILE: &str = "out/check.json";
+/// The record, in the folder of results.
+const FILE: &str = "check.json";
 
 /// What was found in one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct Checked {
 
 /// Reads the record. What cannot be read counts as not checked: the next check writes it anew.
 pub fn read(ws: &Workspace) -> BTreeMap<String, Checked> {
-    let text = fs::read(ws.path(FILE)).unwrap_or_default();
+    let text = fs::read(ws.path(ws.below_out(FILE))).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
@@ -87,7 +87,7 @@ pub(super) fn note(
         };
         record.insert(one.name.clone(), checked);
     }
-    write(&ws.path(FILE), &json(&record)?)
+    write(&ws.path(ws.below_out(FILE)), &json(&record)?)
 }
 
 impl Checked {

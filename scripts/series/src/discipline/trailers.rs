@@ -103,7 +103,7 @@ pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
 pub fn private_base(base: &Base, made: &str) -> Option<Fault> {
     (base.upstream_commit.as_deref() == Some(made)).then(|| Fault {
         rule: Rule::Trailers,
-        file: "series/base.toml".into(),
+        file: base.file.clone(),
         line: None,
         patch: None,
         what: format!("upstream-commit {made} is private: this tool made it of an archive"),

@@ -51,7 +51,7 @@ impl<'a> Checkout<'a> {
     ///
     /// git, or a folder that cannot be made.
     pub fn open(runner: &'a dyn Runner, cache: &Cache, base: &BaseCommit, ui: &Ui) -> Result<Self> {
-        let dir = cache.path("full/linux");
+        let dir = cache.of_base("full/linux");
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
         let new = Self { runner, dir };
         let own = new.dir.join(".git");

@@ -168,7 +168,7 @@ impl Folder<'_> {
     ///
     /// As [`Self::compile`].
     pub fn document(&self) -> Result<Compiled> {
-        let front = self.cache.path("full/rustdoc");
+        let front = self.cache.of_base("full/rustdoc");
         let skipped: Vec<_> = UNDOCUMENTED
             .iter()
             .map(|name| format!("*\" --crate-name {name} \"*"))

@@ -32,6 +32,7 @@ use crate::{
     kernel::{
         Arch,
         Build,
+        CONFIGS,
         Target, //
     },
     kunit,
@@ -137,7 +138,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
 
 fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let tip = one.tip();
-    let fragment = subject.cache.path(format!("full/{}.config", one.name()));
+    let fragment = subject.cache.of_base(format!("full/{}.config", one.name()));
     write(&fragment, fragment_for(subject, one, &tip.tree)?.as_bytes())?;
     let build = Build {
         runner: subject.runner,
@@ -185,9 +186,11 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     record.crashed = verdict.counts.crashed;
     record.skipped = verdict.counts.skipped;
     record.errors = verdict.errors.clone();
-    let log = subject
-        .ws
-        .path(format!("out/kunit/{}/{}.log", alone(), one.name()));
+    let log = subject.ws.path(subject.ws.below_out(format!(
+        "kunit/{}/{}.log",
+        alone(),
+        one.name()
+    )));
     Ok(Kept {
         json: String::from_utf8_lossy(&json(&done)?).into_owned(),
         log: std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, &e))?,
@@ -198,7 +201,8 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
 /// Options that the suites of a series need where it is alone, from `kunit-configs/alone/`. A later
 /// series may make them unnecessary.
 fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
-    let fragment = format!("kunit-configs/alone/{}.config", one.name());
+    let fragment = format!("alone/{}.config", one.name());
+    let fragment = subject.ws.place(CONFIGS, fragment);
     match subject.ws.path(&fragment).exists() {
         true => subject.ws.read(&fragment),
         false => Ok(String::new()),
@@ -209,7 +213,7 @@ fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> 
 fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Result<String> {
     let mut text = String::new();
     for fragment in TARGET.fragments() {
-        text.push_str(&subject.ws.read(fragment)?);
+        text.push_str(&subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
     }
     text.push_str(&own_fragment(subject, one)?);
     let there = options(subject, tree)?;

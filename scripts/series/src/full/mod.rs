@@ -65,6 +65,7 @@ use crate::{
     },
     kernel::{
         Arch,
+        CONFIGS,
         same_option, //
     },
     manifest::Base,
@@ -123,6 +124,7 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
     let mut findings = Vec::new();
     sources::check(
         &sources,
+        &sources::file(subject.ws).display().to_string(),
         subject.git,
         subject.cache,
         subject.assembled,
@@ -412,12 +414,18 @@ impl Checks<'_> {
                     patch: None,
                     check: "config".into(),
                     message,
-                    file: Some(format!("kunit-configs/full/{}.config", arch.name())),
+                    file: Some(self.fragment(arch)),
                     line: None,
                     help: None,
                 });
             }
         }
+    }
+
+    /// The fragment of an architecture, as the user knows it.
+    fn fragment(&self, arch: Arch) -> String {
+        let file = format!("full/{}.config", arch.name());
+        self.subject.ws.place(CONFIGS, file).display().to_string()
     }
 
     /// Proves the dependencies of a series.
@@ -447,7 +455,8 @@ impl Checks<'_> {
     fn kunit(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
         let done = kunit::at_tip(self.subject, &mut self.walk, one)?;
         if !done.pass {
-            let file = format!("out/kunit/um-alone/{}.log", one.name());
+            let file = format!("kunit/um-alone/{}.log", one.name());
+            let file = self.subject.ws.below_out(file).display().to_string();
             self.findings.push(Finding {
                 series: one.name().to_owned(),
                 patch: None,

@@ -193,9 +193,12 @@ pub struct UnitTime {
     pub cached: bool,
 }
 
+/// Its name.
+const FILE: &str = "full.json";
+
 /// Where the record of the last whole run lies.
 pub fn path(ws: &Workspace) -> PathBuf {
-    ws.path("out/full.json")
+    ws.path(ws.below_out(FILE))
 }
 
 /// Reads the record of the last whole run, if there is one.
@@ -208,10 +211,10 @@ pub fn read(ws: &Workspace) -> Result<Option<Full>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = crate::workspace::read_text(&path).map_err(|e| e.at("out/full.json", None))?;
+    let text = crate::workspace::read_text(&path).map_err(|e| e.at(ws.below_out(FILE), None))?;
     serde_json::from_str(&text).map(Some).map_err(|e| {
         Error::new(format!("cannot be read: {e}"))
-            .at("out/full.json", None)
+            .at(ws.below_out(FILE), None)
             .help("`cargo series check --full` writes it anew")
     })
 }

@@ -7,7 +7,10 @@ use std::{
         BTreeMap,
         BTreeSet, //
     },
-    path::Path,
+    path::{
+        Path,
+        PathBuf, //
+    },
 };
 
 use serde::Deserialize;
@@ -19,13 +22,18 @@ use crate::{
     check::Finding,
     error::Result,
     git::Git,
-    kernel::Arch,
+    kernel::{
+        Arch,
+        CONFIGS, //
+    },
     manifest,
     workspace::Workspace, //
 };
 
 /// Where it lies in the checkout.
-pub const FILE: &str = "kunit-configs/full/sources.toml";
+pub fn file(ws: &Workspace) -> PathBuf {
+    ws.place(CONFIGS, "full/sources.toml")
+}
 
 /// What is compiled at each patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -71,7 +79,8 @@ impl Sources {
     ///
     /// It is missing, not TOML, or has an unknown field.
     pub fn read(ws: &Workspace) -> Result<Self> {
-        manifest::parse(Path::new(FILE), &ws.read(FILE)?)
+        let file = file(ws);
+        manifest::parse(&file, &ws.read(&file)?)
             .map_err(|e| e.help("the fields are described in the file itself"))
     }
 
@@ -126,6 +135,7 @@ impl Sources {
 /// compiled, or left out by name.
 pub fn check(
     sources: &Sources,
+    file: &str,
     git: &Git<'_>,
     cache: &Cache,
     assembled: &Assembled,
@@ -140,10 +150,10 @@ pub fn check(
                 patch: Some(patch),
                 check: "full".into(),
                 message: format!(
-                    "{path} {why}, but no kernel of --full compiles it: name it in {FILE}, or \
+                    "{path} {why}, but no kernel of --full compiles it: name it in {file}, or \
                      leave it out there with the reason"
                 ),
-                file: Some(FILE.to_owned()),
+                file: Some(file.to_owned()),
                 line: None,
                 help: None,
             });
@@ -196,7 +206,7 @@ why = "it does not understand it"
 "#;
 
     fn sources() -> Sources {
-        manifest::parse(Path::new(FILE), TEXT).unwrap()
+        manifest::parse(Path::new("sources.toml"), TEXT).unwrap()
     }
 
     #[test]

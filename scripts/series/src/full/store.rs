@@ -74,7 +74,7 @@ pub struct Store {
 impl Store {
     /// Opens it. Only for the holder of the lock.
     pub fn open(cache: &Cache) -> Self {
-        let dir = cache.path("full");
+        let dir = cache.of_base("full");
         sweep(&dir.join("units"));
         sweep(&dir);
         // Without durations there is only no good estimate.

@@ -29,7 +29,10 @@ use super::{
 use crate::{
     error::Result,
     git::Oid,
-    kernel::Arch,
+    kernel::{
+        Arch,
+        CONFIGS, //
+    },
     runner::{
         Cmd,
         Runner, //
@@ -107,7 +110,8 @@ impl<'a> Walk<'a> {
         let checkout = Checkout::open(subject.runner, subject.cache, base, subject.ui)?;
         let mut folders = Vec::new();
         for arch in &subject.archs {
-            let fragment = format!("kunit-configs/full/{}.config", arch.name());
+            let fragment = format!("full/{}.config", arch.name());
+            let fragment = subject.ws.place(CONFIGS, fragment);
             folders.push(Folder {
                 runner: subject.runner,
                 cache: subject.cache,
@@ -118,7 +122,7 @@ impl<'a> Walk<'a> {
                 tree: checkout.dir().to_owned(),
             });
         }
-        let listed = subject.ws.read(super::sources::FILE)?;
+        let listed = subject.ws.read(super::sources::file(subject.ws))?;
         let tools = subject.toolchain.make.iter().cloned();
         let versions = versions(subject.runner);
         let common = Key::of(tools.chain(versions).chain([listed]));

@@ -53,8 +53,10 @@ const TIMEOUT: Duration = Duration::from_secs(900);
 /// `out/kunit/<kernel>/<name>.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
-    /// The component.
+    /// The series.
     pub name: String,
+    /// The base.
+    pub base: String,
     /// The kernel.
     pub kernel: Target,
     /// Its architecture.
@@ -81,6 +83,7 @@ impl Record {
         verdict.errors.extend(watch.complaints());
         verdict.pass &= verdict.errors.is_empty();
         Self {
+            base: String::new(),
             name: series.name.to_string(),
             kernel: target,
             arch: target.arch(),
@@ -194,7 +197,8 @@ pub fn run(
         verdict.pass = false;
         verdict.errors.extend(boots.complaints);
     }
-    let record = Record::new(series, build.target, tree, verdict, boots.watch);
+    let mut record = Record::new(series, build.target, tree, verdict, boots.watch);
+    record.base = ws.view().name().to_owned();
     let dir = ws.out()?.join("kunit").join(build.results());
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
     write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
@@ -291,12 +295,12 @@ fn last_line(out: &crate::runner::Output) -> String {
 
 /// The last recorded result of a component, if there is one.
 pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
-    let path = ws.path(format!("out/kunit/{}/{name}.json", target.name()));
+    let path = ws.path(ws.below_out(format!("kunit/{}/{name}.json", target.name())));
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// The error for components whose tests did not pass.
-pub fn failure(records: &[Record]) -> Option<Error> {
+pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
     let bad = records.iter().filter(|r| !r.verdict.pass);
     Error::all(
         bad.map(|r| {
@@ -308,9 +312,9 @@ pub fn failure(records: &[Record]) -> Option<Error> {
             ))
             .detail(r.verdict.errors.join("\n"))
             .help(format!(
-                "the kernel's log is out/kunit/{}/{}.log",
-                r.kernel.name(),
-                r.name
+                "the kernel's log is {}",
+                ws.below_out(format!("kunit/{}/{}.log", r.kernel.name(), r.name))
+                    .display()
             ))
         })
         .collect(),

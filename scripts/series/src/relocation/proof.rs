@@ -44,6 +44,8 @@ use crate::{
 /// What was shown of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proof {
+    /// The base.
+    pub base: String,
     /// The series.
     pub series: String,
     /// The number of the patch.
@@ -118,7 +120,12 @@ pub struct Subject<'a> {
 /// # Errors
 ///
 /// A step could not be looked at. What is wrong with one is in its [`Proof`].
-pub fn prove(subject: &Subject<'_>, one: &AssembledSeries, ui: &Ui) -> Result<Vec<Proof>> {
+pub fn prove(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    base: &str,
+    ui: &Ui,
+) -> Result<Vec<Proof>> {
     let mut proofs = Vec::new();
     for (index, patch) in one.plan.patches.iter().enumerate() {
         let Some(step) = &patch.relocate else {
@@ -135,6 +142,7 @@ pub fn prove(subject: &Subject<'_>, one: &AssembledSeries, ui: &Ui) -> Result<Ve
         };
         let after = &one.patches[index].tree;
         let mut proof = Proof {
+            base: base.to_owned(),
             series: one.name().to_owned(),
             patch: index + 1,
             step: step.name.clone(),
@@ -461,6 +469,7 @@ mod tests {
              [[step.met]]\nword = \"new_file\"\nwhy = \"a file\"\n[[step.keep]]\ntext = \"old_print\"\nwhy = \"prints\"\n",
         );
         let mut proof = Proof {
+            base: "v6.1.2".to_owned(),
             series: "x".into(),
             patch: 1,
             step: "s".into(),

@@ -13,7 +13,10 @@ mod kunit;
 mod markdown;
 mod range_diff;
 
-use std::fs;
+use std::{
+    fs,
+    path::Path, //
+};
 
 use serde::Serialize;
 
@@ -232,6 +235,13 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
     }
 }
 
+/// A file of `out/`, as the page that lies there names it.
+fn below(ws: &Workspace, file: &str) -> String {
+    let file = Path::new(file);
+    let below = file.strip_prefix(ws.below_out("")).unwrap_or(file);
+    below.display().to_string()
+}
+
 /// The component of a series, if it has several.
 fn component(one: &Standing, all: &[Standing]) -> Option<Component> {
     let own = all.iter().filter(|s| s.component == one.component);
@@ -299,7 +309,7 @@ fn series_page(
                 .map(|p| p.subject.clone())
                 .collect(),
             lines: range_diff::lines(
-                &fs::read_to_string(ws.path(format!("out/{folder}.range-diff")))
+                &fs::read_to_string(ws.path(ws.below_out(format!("{folder}.range-diff"))))
                     .unwrap_or_default(),
             ),
         }),
@@ -336,7 +346,7 @@ fn patch_page(
     PatchPage {
         id: patch.id,
         subject: patch.subject.clone(),
-        file: patch.file.trim_start_matches("out/").to_owned(),
+        file: below(ws, &patch.file),
         added: files.iter().map(|f| f.added).sum(),
         removed: files.iter().map(|f| f.removed).sum(),
         files,

@@ -76,6 +76,8 @@ pub struct Standing {
     pub depends: Vec<String>,
     /// What of that it needs itself.
     pub needs: Vec<String>,
+    /// The base that it is posted on, if that is another one.
+    pub posted_on: Option<String>,
     /// Who takes it: a tree, or the first list that it is sent to.
     pub goes_to: Option<String>,
     /// Whether it applies to the base plus that alone; `None` if it is not assembled, or has no
@@ -193,9 +195,10 @@ pub struct FullStanding {
 impl Standing {
     /// How far its versions are: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
-        match &self.local {
-            Some(_) => graph::LOCAL.to_owned(),
-            None => graph::state(self.version, self.posted.as_ref()),
+        match (&self.local, &self.posted_on) {
+            (Some(_), _) => graph::LOCAL.to_owned(),
+            (None, Some(base)) => format!("posted on {base}"),
+            (None, None) => graph::state(self.version, self.posted.as_ref()),
         }
     }
 }
@@ -247,7 +250,12 @@ fn of_manifest(
     series: &Series,
     changelog: ChangelogStanding,
 ) -> Result<Standing> {
-    let posted = posting::read_all(ws, &series.name)?.pop();
+    let is_posted_here = series.is_posted_on(ws.view());
+    let posted = match is_posted_here {
+        true => posting::read_all(ws, &series.name)?.pop(),
+        false => None,
+    };
+    let posted_on = series.base.as_ref().map(|b| b.value.clone());
     Ok(Standing {
         name: series.name.to_string(),
         component: series.component.to_string(),
@@ -257,6 +265,7 @@ fn of_manifest(
         base: base.release(),
         depends: Vec::new(),
         needs: series.depends.iter().map(|d| d.value.clone()).collect(),
+        posted_on: posted_on.filter(|_| !is_posted_here),
         goes_to: series.goes_to(),
         applies: None,
         builds: Vec::new(),
@@ -321,7 +330,7 @@ fn add_assembled(
 /// What changed since the last posting, as `assemble` wrote it.
 pub(crate) fn comparison(ws: &Workspace, one: &SeriesReport) -> Option<Comparison> {
     let posted = one.posted.as_ref()?;
-    let file = format!("out/{}/v{}.changes.json", one.name, one.version);
+    let file = ws.below_out(format!("{}/v{}.changes.json", one.name, one.version));
     let found: Comparison = serde_json::from_slice(&fs::read(ws.path(file)).ok()?).ok()?;
     (found.against == posted.version).then_some(found)
 }

@@ -102,9 +102,10 @@ fn row(s: &Standing) -> [String; 10] {
         s.patches.to_string(),
         s.base.clone(),
         or_dash(s.needs.join(", ")),
-        match &s.local {
-            Some(_) => LOCAL.to_owned(),
-            None => s.goes_to.clone().unwrap_or_else(dash),
+        match (&s.local, &s.posted_on) {
+            (Some(_), _) => LOCAL.to_owned(),
+            (None, Some(base)) => format!("posted on {base}"),
+            (None, None) => s.goes_to.clone().unwrap_or_else(dash),
         },
         match s.applies {
             None => dash(),
@@ -221,6 +222,7 @@ mod tests {
             base: "v6.19.11".into(),
             depends: Vec::new(),
             needs: Vec::new(),
+            posted_on: None,
             goes_to: Some("dri-devel".into()),
             applies: (patches > 0).then_some(true),
             builds: vec![Target::Plain(Arch::Um)],

@@ -226,16 +226,15 @@ struct Place<'a> {
 impl Place<'_> {
     fn mirror(&self) -> Result<()> {
         let name = format!("rust-src-{}.tar.xz", self.version);
-        let path = match &self.sources.mirror {
-            Some(mirror) => mirror.join(&name),
-            None => return Err(Error::new("NOVA_SERIES_MIRROR is not set")),
-        };
-        let file = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
+        let paths: Vec<_> = self.sources.mirror.iter().map(|m| m.join(&name)).collect();
+        let found = paths.iter().find(|p| p.is_file()).or(paths.first());
+        let path = found.ok_or_else(|| Error::new("NOVA_SERIES_MIRROR is not set"))?;
+        let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
         let scratch = self.cache.scratch()?;
         tar::Archive::new(XzDecoder::new(file))
             .unpack(scratch.path())
-            .map_err(|e| Error::io("unpack", &path, &e))?;
-        self.keep(scratch.path(), &path, Checked::No)
+            .map_err(|e| Error::io("unpack", path, &e))?;
+        self.keep(scratch.path(), path, Checked::No)
     }
 
     fn rustup(&self) -> Result<()> {
