@@ -174,6 +174,16 @@ impl Cache {
         self.of_base("kernel")
     }
 
+    /// The kernel repositories of all bases.
+    pub fn kernels(&self) -> Vec<PathBuf> {
+        let others = fs::read_dir(self.path("on"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let others = others.map(|entry| entry.path().join("kernel"));
+        [self.path("kernel")].into_iter().chain(others).collect()
+    }
+
     /// The build folder of an architecture.
     pub fn build(&self, arch: &str) -> PathBuf {
         self.of_base("build").join(arch)

@@ -80,6 +80,14 @@ impl Base {
         format!("v{}", self.version)
     }
 
+    /// What a posting is recorded to be made for: the version, or the commit of a revision.
+    pub fn made_for(&self) -> &str {
+        match (&self.rev, &self.upstream_commit) {
+            (Some(_), Some(commit)) => commit,
+            _ => &self.version,
+        }
+    }
+
     /// What refs are named after: the release, or the name of a base that is a revision.
     pub fn ref_name(&self) -> &str {
         match self.rev {

@@ -138,7 +138,7 @@ impl App<'_> {
         let git = self.git();
         let rebuild = self.rebuild(&git, &base, components);
         let _lock = self.lock(Resource::Refs)?;
-        let (name, kernel) = (component.name(), self.base.version.as_str());
+        let (name, kernel) = (component.name(), self.base.made_for());
         let found = match mbox {
             Some(from) => {
                 let below = self.below_now(&rebuild, component);

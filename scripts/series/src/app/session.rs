@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{
+        Path,
+        PathBuf, //
+    },
     time::Instant, //
 };
 
@@ -489,7 +492,11 @@ fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     let mut errors = Vec::new();
     for file in files {
         match ws.read(&file).and_then(|text| Base::parse(&file, &text)) {
-            Ok(base) => bases.push(base),
+            Ok(mut base) => {
+                // Its name does not say for which base it is, so it is the default one.
+                base.default |= file == Path::new(ONLY_BASE);
+                bases.push(base);
+            }
             Err(e) => errors.push(e),
         }
     }

@@ -115,6 +115,31 @@ pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
     describe(git, &ref_of(version))
 }
 
+/// The base that a posting was made for, wherever in the cache it was imported: each base has a
+/// kernel repository of its own, and a series may have moved to another base since.
+///
+/// # Errors
+///
+/// A repository is damaged.
+pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseCommit>> {
+    if let Some(found) = of_version(git, what)? {
+        return Ok(Some(found));
+    }
+    for dir in cache.kernels() {
+        let other = Git::new(git.runner(), &dir);
+        if dir == git.dir() || !dir.join(".git").is_dir() {
+            continue;
+        }
+        if let Some(found) = of_version(&other, what)? {
+            let target = format!("refs/nova-series/import/{what}");
+            import::fetch(git, &dir, &found.commit, &target)?;
+            git.set_ref(&ref_of(what), &found.commit)?;
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// The commit of a ref, or `None` if the ref does not exist.
 fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
@@ -198,6 +223,8 @@ pub fn obtain(
         (Some(kernel), Some(rev)) => {
             let revision = import::revision(&git, base, kernel, rev, ui)?;
             git.set_ref(&public_ref(base), &revision.public)?;
+            // Postings that were made on it stay what they are.
+            git.set_ref(&ref_of(revision.public.as_str()), &revision.commit)?;
             revision.commit
         }
         (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,

@@ -174,7 +174,7 @@ impl Rebuild<'_> {
     /// The base that it was made for, or the present one where that one was never imported: what
     /// does not fit there is said.
     fn base_of(&self, posting: &Posting) -> Result<BaseCommit> {
-        let old = base::of_version(self.git, &posting.base)?;
+        let old = base::made_for(self.git, self.cache, &posting.base)?;
         Ok(old.unwrap_or_else(|| self.base.clone()))
     }
 }

@@ -66,7 +66,7 @@ pub struct Change {
 impl Change {
     /// Reasons for a new version other than patches, if the present base is `base`.
     pub fn reasons(&self, base: &Base) -> Vec<Reason> {
-        let moved = (self.base != base.version).then_some(Reason::Base);
+        let moved = (self.base != base.made_for()).then_some(Reason::Base);
         moved
             .into_iter()
             .chain(self.besides.iter().copied())

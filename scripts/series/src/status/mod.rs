@@ -262,7 +262,7 @@ fn of_manifest(
         local: series.local.as_ref().map(|why| why.value.clone()),
         version: series.version,
         patches: series.patches.len(),
-        base: base.release(),
+        base: base.name.clone(),
         depends: Vec::new(),
         needs: series.depends.iter().map(|d| d.value.clone()).collect(),
         posted_on: posted_on.filter(|_| !is_posted_here),

@@ -4,6 +4,7 @@
 
 mod again;
 mod assemble;
+mod bases;
 mod component;
 mod damage;
 mod documented;

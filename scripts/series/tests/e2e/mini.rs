@@ -191,8 +191,9 @@ impl Mini {
         );
     }
 
-    /// Switches the base to another release, in which these files have other text.
-    pub fn release(&self, sublevel: u32, changed: &[(&str, &str)]) {
+    /// Makes the archive of another release, in which these files have other text. Returns its name
+    /// and its hash.
+    fn archive_of(&self, sublevel: u32, changed: &[(&str, &str)]) -> (String, String) {
         let makefile = self.kernel.iter().find(|(path, ..)| *path == "Makefile");
         let makefile = makefile.unwrap().2;
         let makefile = makefile.replace("SUBLEVEL = 2", &format!("SUBLEVEL = {sublevel}"));
@@ -208,6 +209,13 @@ impl Mini {
                 _ => (*path, *mode, text_of(path, *text)),
             })
             .collect();
+        let is_new = |path: &str| !self.kernel.iter().any(|(of, ..)| *of == path);
+        let new = changed.iter().filter(|(path, _)| is_new(path));
+        let files = [
+            files,
+            new.map(|(path, text)| (*path, 0o644, *text)).collect(),
+        ]
+        .concat();
         let xz = tar_xz(&format!("linux-6.1.{sublevel}"), &files);
         let hash: String = Sha256::digest(&xz)
             .iter()
@@ -215,6 +223,24 @@ impl Mini {
             .collect();
         let archive = format!("mini-{sublevel}.tar.xz");
         fs::write(self.path("mirror").join(&archive), xz).unwrap();
+        (archive, hash)
+    }
+
+    /// Adds a base, in which these files have other text; `more` are lines of its file.
+    pub fn base(&self, name: &str, sublevel: u32, changed: &[(&str, &str)], more: &str) {
+        let (archive, hash) = self.archive_of(sublevel, changed);
+        self.file(
+            &format!("ws/series/bases/{name}.toml"),
+            &format!(
+                "version = \"6.1.{sublevel}\"\n{more}\n[[archive]]\nfile = \"{archive}\"\n\
+                 sha256 = \"{hash}\"\n\n[host]\npaths = [\"list.rs\"]\n"
+            ),
+        );
+    }
+
+    /// Switches the base to another release, in which these files have other text.
+    pub fn release(&self, sublevel: u32, changed: &[(&str, &str)]) {
+        let (archive, hash) = self.archive_of(sublevel, changed);
         let base = self.read("series/base.toml");
         let lines = base.lines().map(|line| match line.split_once(" = ") {
             Some(("version", _)) => format!("version = \"6.1.{sublevel}\"\n"),
