@@ -119,6 +119,12 @@ impl<'a, T, const OFFSET: usize> Iterator for CListIter<'a, T, OFFSET> {
 
 impl<T, const OFFSET: usize> FusedIterator for CListIter<'_, T, OFFSET> {}
 
+// SAFETY: The iterator only reads the list, like the shared reference that created it.
+unsafe impl<T: Sync, const OFFSET: usize> Send for CListIter<'_, T, OFFSET> {}
+
+// SAFETY: A shared reference to the iterator does not allow advancing it.
+unsafe impl<T: Sync, const OFFSET: usize> Sync for CListIter<'_, T, OFFSET> {}
+
 /// Returns the item that `node` links.
 #[inline]
 fn container_of<T, const OFFSET: usize>(node: *mut bindings::list_head) -> *mut T {

@@ -130,3 +130,6 @@ impl<T, const OFFSET: usize> PinnedDrop for CListOwned<T, OFFSET> {
         unsafe { bindings::list_del_init(self.head.as_raw()) };
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

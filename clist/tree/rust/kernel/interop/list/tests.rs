@@ -3,26 +3,24 @@
 //! KUnit tests of C lists.
 
 use super::*;
+use crate::prelude::*;
 
 mod iter;
-mod owned;
 
 /// An item as C code declares it. The link is neither its first field nor its last.
 #[repr(C)]
-struct CItem {
+pub(super) struct CItem {
     value: u32,
-    link: bindings::list_head,
+    pub(super) link: bindings::list_head,
     guard: u32,
 }
 
 /// An item as Rust code sees it.
 #[repr(transparent)]
-struct Item(Opaque<CItem>);
-
-const OFFSET: usize = clist_offset!(Item, CItem, link);
+pub(super) struct Item(Opaque<CItem>);
 
 impl Item {
-    fn new(value: u32) -> Result<KBox<Self>> {
+    pub(super) fn new(value: u32) -> Result<KBox<Self>> {
         let item = KBox::new(
             Item(Opaque::new(CItem {
                 value,
@@ -36,7 +34,7 @@ impl Item {
         Ok(item)
     }
 
-    fn link(&self) -> *mut bindings::list_head {
+    pub(super) fn link(&self) -> *mut bindings::list_head {
         // SAFETY: The field is inside of the item.
         unsafe { &raw mut (*self.0.get()).link }
     }
@@ -46,9 +44,9 @@ impl Item {
 ///
 /// The constants of the inherent `impl` blocks exist only for types that have the trait; for
 /// others the name resolves to the constant of [`NoAutoTrait`].
-struct AutoTrait<T>(PhantomData<T>);
+pub(super) struct AutoTrait<T>(PhantomData<T>);
 
-trait NoAutoTrait {
+pub(super) trait NoAutoTrait {
     const SEND: bool = false;
     const SYNC: bool = false;
     const UNPIN: bool = false;
@@ -57,15 +55,15 @@ trait NoAutoTrait {
 impl<T> NoAutoTrait for AutoTrait<T> {}
 
 impl<T: Send> AutoTrait<T> {
-    const SEND: bool = true;
+    pub(super) const SEND: bool = true;
 }
 
 impl<T: Sync> AutoTrait<T> {
-    const SYNC: bool = true;
+    pub(super) const SYNC: bool = true;
 }
 
 impl<T: Unpin> AutoTrait<T> {
-    const UNPIN: bool = true;
+    pub(super) const UNPIN: bool = true;
 }
 
 /// Asserts which auto traits types have, and which they must not have.
@@ -78,16 +76,16 @@ macro_rules! assert_auto_traits {
         )*
     };
 }
-use assert_auto_traits;
+pub(super) use assert_auto_traits;
 
 /// `Send` and `Sync`.
-type Both = u32;
+pub(super) type Both = u32;
 /// `Send`, but not `Sync`.
-type SendOnly = core::cell::Cell<u32>;
+pub(super) type SendOnly = core::cell::Cell<u32>;
 /// `Sync`, but not `Send`.
-struct SyncOnly(PhantomData<*const u32>);
+pub(super) struct SyncOnly(PhantomData<*const u32>);
 /// Neither `Send` nor `Sync`.
-type Neither = *const u32;
+pub(super) type Neither = *const u32;
 
 // SAFETY: The type has no data.
 unsafe impl Sync for SyncOnly {}
@@ -144,30 +142,5 @@ mod suite {
         let list = unsafe { clist_create!(head.as_raw(), Item, CItem, link) };
         assert!(!list.is_empty());
         Ok(())
-    }
-
-    #[test]
-    fn offset_matches_layout() {
-        /// As in the structs of C that keep the link in an anonymous union.
-        #[repr(C)]
-        struct CNested {
-            header: u64,
-            __bindgen_anon_1: CUnion,
-        }
-
-        #[repr(C)]
-        union CUnion {
-            link: bindings::list_head,
-            key: u64,
-        }
-
-        const NESTED: usize = clist_offset!(Opaque<CNested>, CNested, __bindgen_anon_1.link);
-
-        assert_eq!(OFFSET, core::mem::offset_of!(CItem, link));
-        assert_eq!(NESTED, 8);
-        assert_eq!(
-            size_of::<CList<Item, OFFSET>>(),
-            size_of::<bindings::list_head>()
-        );
     }
 }

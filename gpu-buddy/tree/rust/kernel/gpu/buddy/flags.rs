@@ -193,3 +193,6 @@ impl Not for GpuBuddyAllocFlag {
         !GpuBuddyAllocFlags::from(self)
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

@@ -8,7 +8,6 @@ use core::marker::PhantomData;
 mod alloc;
 mod clear;
 mod faults;
-mod flags;
 mod place;
 mod reserve;
 mod threads;
@@ -52,7 +51,7 @@ impl Snapshot {
     fn new(buddy: &GpuBuddy) -> Self {
         let guard = buddy.0.lock();
         let mm = guard.as_raw();
-        // SAFETY: The allocator is initialized and locked by the type invariants of `RawGpuBuddy`.
+        // SAFETY: The allocator is initialized, and `guard` holds its lock.
         let (avail, clear_avail, trees, max_order) = unsafe {
             (
                 (*mm).avail,
@@ -132,13 +131,11 @@ macro_rules! assert_auto_traits {
 }
 use assert_auto_traits;
 
-// Only the lock makes the C struct shareable.
 assert_auto_traits! {
     // Type                     Send   Sync   Unpin
     GpuBuddy:                   true,  true,  true;
     GpuBuddyParams:             true,  true,  true;
     GpuBuddyInner:              true,  true,  false;
-    RawGpuBuddy:                true,  false, false;
     // A type with other traits, to test the table itself.
     *mut bindings::gpu_buddy:   false, false, true;
 }

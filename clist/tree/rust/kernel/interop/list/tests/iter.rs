@@ -17,12 +17,12 @@ impl Item {
     }
 }
 
-// An iterator has raw pointers and stays on its thread.
+// An iterator has the traits of a shared reference to the items.
 assert_auto_traits! {
     // Type                             Send   Sync   Unpin
-    CListIter<'static, Both, 0>:        false, false, true;
+    CListIter<'static, Both, 0>:        true,  true,  true;
     CListIter<'static, SendOnly, 0>:    false, false, true;
-    CListIter<'static, SyncOnly, 0>:    false, false, true;
+    CListIter<'static, SyncOnly, 0>:    true,  true,  true;
     CListIter<'static, Neither, 0>:     false, false, true;
 }
 

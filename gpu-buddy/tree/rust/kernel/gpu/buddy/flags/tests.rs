@@ -4,13 +4,6 @@
 
 use super::*;
 
-assert_auto_traits! {
-    // Type                 Send   Sync   Unpin
-    GpuBuddyAllocMode:      true,  true,  true;
-    GpuBuddyAllocFlag:      true,  true,  true;
-    GpuBuddyAllocFlags:     true,  true,  true;
-}
-
 #[macros::kunit_tests(rust_gpu_buddy_flags)]
 mod suite {
     use super::*;

@@ -2,7 +2,13 @@
 
 //! Tests of C lists that Rust code owns.
 
-use super::*;
+use super::{
+    super::tests::*,
+    *, //
+};
+use crate::types::Opaque;
+
+const OFFSET: usize = clist_offset!(Item, CItem, link);
 
 type List = CListOwned<Item, OFFSET>;
 
@@ -104,5 +110,30 @@ mod suite {
         };
         assert!(a.next() == b && b.next() == a);
         Ok(())
+    }
+
+    #[test]
+    fn offset_matches_layout() {
+        /// As in the structs of C that keep the link in an anonymous union.
+        #[repr(C)]
+        struct CNested {
+            header: u64,
+            __bindgen_anon_1: CUnion,
+        }
+
+        #[repr(C)]
+        union CUnion {
+            link: bindings::list_head,
+            key: u64,
+        }
+
+        const NESTED: usize = clist_offset!(Opaque<CNested>, CNested, __bindgen_anon_1.link);
+
+        assert_eq!(OFFSET, core::mem::offset_of!(CItem, link));
+        assert_eq!(NESTED, 8);
+        assert_eq!(
+            size_of::<CList<Item, OFFSET>>(),
+            size_of::<bindings::list_head>()
+        );
     }
 }
