@@ -3,7 +3,7 @@
 //! The GPU model as I/O memory, for `readl()` and similar functions.
 //!
 //! If the kernel emulates I/O memory (`CONFIG_INDIRECT_IOMEM`, as on UML), the BARs of the GPU
-//! model can be mapped like those of a device, so that the driver accesses them through [`Io`].
+//! model can be mapped like those of a device, so that the driver accesses them through `Io`.
 //!
 //! C header: [`include/linux/logic_iomem.h`](srctree/include/linux/logic_iomem.h)
 
@@ -24,10 +24,6 @@ use kernel::{
         c_uint,
         c_ulong,
         c_void, //
-    },
-    io::{
-        Io,
-        IoRaw, //
     },
     prelude::*,
     sizes::SZ_16M,
@@ -50,6 +46,10 @@ use crate::{
         usize_as_u64, //
     },
 };
+
+mod mapping;
+
+use mapping::Mapping;
 
 /// Physical addresses of the BARs, which UML does not use otherwise.
 const BAR0: u64 = 0x100_0000_0000;
@@ -117,13 +117,13 @@ impl MappedGpu {
     }
 
     /// Returns BAR0.
-    pub(crate) fn bar0(&self) -> &Io<SZ_16M> {
-        self.bar0.io()
+    pub(crate) fn bar0(&self) -> &dyn Mmio {
+        self.bar0.bar()
     }
 
     /// Returns the first 16 MiB of BAR1.
-    pub(crate) fn bar1(&self) -> &Io<SZ_16M> {
-        self.bar1.io()
+    pub(crate) fn bar1(&self) -> &dyn Mmio {
+        self.bar1.bar()
     }
 
     /// Returns BAR0 as the driver accesses it.
@@ -140,11 +140,11 @@ impl MappedGpu {
 /// One of the BARs of a [`MappedGpu`], which it keeps mapped.
 struct MappedBar {
     gpu: Arc<MappedGpu>,
-    bar: fn(&MappedGpu) -> &Io<SZ_16M>,
+    bar: fn(&MappedGpu) -> &dyn Mmio,
 }
 
 impl MappedBar {
-    fn new(gpu: &Arc<MappedGpu>, bar: fn(&MappedGpu) -> &Io<SZ_16M>) -> Result<Arc<Self>> {
+    fn new(gpu: &Arc<MappedGpu>, bar: fn(&MappedGpu) -> &dyn Mmio) -> Result<Arc<Self>> {
         let gpu = gpu.clone();
 
         Ok(Arc::new(Self { gpu, bar }, GFP_KERNEL)?)
@@ -185,40 +185,6 @@ impl CurrentGpu {
 impl Drop for CurrentGpu {
     fn drop(&mut self) {
         CURRENT.store(null_mut(), Ordering::Release);
-    }
-}
-
-/// A mapping of one of the BARs.
-///
-/// # Invariants
-///
-/// The address is the start of 16 MiB of I/O memory mapped by `ioremap()`.
-struct Mapping(IoRaw<SZ_16M>);
-
-impl Mapping {
-    fn new(start: u64) -> Result<Self> {
-        // SAFETY: `add_regions()` has added emulated I/O memory of this size at `start`.
-        let address = unsafe { bindings::ioremap(start, SZ_16M) };
-        if address.is_null() {
-            return Err(ENOMEM);
-        }
-
-        // INVARIANT: `ioremap()` returned the address.
-        // CAST: `IoRaw` takes addresses as `usize`.
-        Ok(Self(IoRaw::new(address as usize, SZ_16M)?))
-    }
-
-    fn io(&self) -> &Io<SZ_16M> {
-        // SAFETY: By the type invariant.
-        unsafe { Io::from_raw(&self.0) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant, the memory is mapped. No reference to it remains.
-        // CAST: Recovers the pointer that `ioremap()` returned.
-        unsafe { bindings::iounmap(self.0.addr() as *mut c_void) };
     }
 }
 

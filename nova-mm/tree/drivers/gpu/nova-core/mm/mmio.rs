@@ -3,13 +3,14 @@
 //! Access to the BARs of a GPU.
 //!
 //! Memory management accesses the hardware only through the traits of this module. The driver
-//! implements them with [`Io`] and `Devres`; KUnit tests implement them without hardware.
+//! implements them with `Io` and `Devres`; KUnit tests implement them without hardware.
 
 use kernel::{
-    io::Io,
     prelude::*,
     sync::Arc, //
 };
+
+mod io;
 
 /// A mapped BAR.
 ///
@@ -46,24 +47,6 @@ pub(crate) trait Mmio {
         }
 
         Ok(())
-    }
-}
-
-impl<const SIZE: usize> Mmio for Io<SIZE> {
-    fn read32(&self, offset: usize) -> Result<u32> {
-        self.try_read32(offset)
-    }
-
-    fn read64(&self, offset: usize) -> Result<u64> {
-        self.try_read64(offset)
-    }
-
-    fn write32(&self, value: u32, offset: usize) -> Result {
-        self.try_write32(value, offset)
-    }
-
-    fn write64(&self, value: u64, offset: usize) -> Result {
-        self.try_write64(value, offset)
     }
 }
 

@@ -18,9 +18,15 @@ use core::ops::Range;
 use kernel::prelude::*;
 
 use crate::{
-    mm::address::{
-        Pfn,
-        VramAddress, //
+    mm::{
+        address::{
+            Pfn,
+            VramAddress, //
+        },
+        tlb::{
+            TlbChange,
+            TlbScope, //
+        },
     },
     num::u32_as_u64,
     regs::macros::register, //
@@ -81,7 +87,6 @@ register!(NV_PBUS_BAR0_WINDOW @ 0x00001700, "Memory that the PRAMIN aperture sho
 impl_bar0_window!(NV_PBUS_BAR0_WINDOW);
 
 // XAL (GH100 and GB100 `dev_nv_xal_ep_zb.h`)
-#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod gh100 {
     use super::*;
 
@@ -92,7 +97,6 @@ pub(crate) mod gh100 {
     impl_bar0_window!(NV_XAL_EP_BAR0_WINDOW);
 }
 
-#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod gb100 {
     use super::*;
 
@@ -188,6 +192,24 @@ register!(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE @ 0x00b830b0,
     1:1     all_pdb as bool, "Invalidates all address spaces";
     0:0     all_va as bool, "Invalidates all addresses of the address space";
 });
+
+impl NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE {
+    /// Returns the value that starts an invalidation.
+    pub(crate) fn start(scope: TlbScope, change: TlbChange) -> Self {
+        let value = Self::default()
+            .set_trigger(true)
+            .set_all_va(true)
+            .set_hubtlb_only(scope == TlbScope::Hub)
+            .set_all_pdb(scope == TlbScope::Hub);
+
+        match change {
+            TlbChange::Upgrade => value,
+            // The caller may free memory next that accesses in flight still target. Wait for these
+            // accesses, and for their writes to become visible.
+            TlbChange::Downgrade => value.set_ack(InvalidateAck::Globally).set_sys_membar(true),
+        }
+    }
+}
 
 impl From<u32> for NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE {
     fn from(value: u32) -> Self {

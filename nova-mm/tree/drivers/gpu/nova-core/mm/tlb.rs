@@ -11,7 +11,6 @@ use crate::mm::{
     address::VramAddress,
     mmio::Mmio,
     regs::{
-        InvalidateAck,
         InvalidatePdb,
         NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE,
         NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_PDB,
@@ -124,7 +123,7 @@ impl Tlb {
             NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE_UPPER_PDB::OFFSET,
         )?;
         bar.write32(
-            trigger(scope, change).into(),
+            NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::start(scope, change).into(),
             NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::OFFSET,
         )?;
         self.started += 1;
@@ -148,21 +147,5 @@ impl Tlb {
         let value = bar.read32(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::OFFSET)?;
 
         Ok(NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::from(value).trigger())
-    }
-}
-
-/// Returns the value that starts an invalidation.
-fn trigger(scope: TlbScope, change: TlbChange) -> NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE {
-    let value = NV_VIRTUAL_FUNCTION_PRIV_MMU_INVALIDATE::default()
-        .set_trigger(true)
-        .set_all_va(true)
-        .set_hubtlb_only(scope == TlbScope::Hub)
-        .set_all_pdb(scope == TlbScope::Hub);
-
-    match change {
-        TlbChange::Upgrade => value,
-        // The caller may free memory next that accesses in flight still target. Wait for these
-        // accesses, and for their writes to become visible.
-        TlbChange::Downgrade => value.set_ack(InvalidateAck::Globally).set_sys_membar(true),
     }
 }
