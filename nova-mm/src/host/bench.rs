@@ -162,7 +162,7 @@ fn hw(registers: Registers) -> Result<Arc<MmuHw>> {
     let config = MmuConfig {
         format: &MmuV2 as &'static dyn MmuFormat,
         page_sizes: PageSizes::COMMON,
-        pramin: Pramin::with_hal(TU102_HAL),
+        pramin: Pramin::new(TU102_HAL),
         tlb: Tlb::new(),
     };
     MmuHw::new(registers, config)

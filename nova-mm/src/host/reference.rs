@@ -47,7 +47,7 @@ impl<F: TestFormat> Reference<F> {
     pub(super) fn measure(case: &Case, reads_back: bool) -> Result<Counts> {
         let mut reference = Self {
             gpu: mmio_counts::gpu::<F>()?,
-            pramin: Pramin::with_hal(F::hal()),
+            pramin: Pramin::new(F::hal()),
             memory: Layout::RootApart.memory()?,
             tables: Vec::new(),
             reads_back,

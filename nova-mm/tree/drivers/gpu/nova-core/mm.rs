@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod bar1;
+pub(crate) mod chips;
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod fake;
 pub(crate) mod flag;

@@ -2,10 +2,10 @@
 
 //! Page table formats.
 //!
-//! The rest of `mm` uses a format through [`MmuFormat`], and [`mmu_format`] selects the format of a
-//! chip. The formats themselves implement [`Format`]: the [`Level`]s of the tables, the bit fields
-//! of their entries, and pure functions that translate between 64-bit words and their meaning.
-//! Nothing here accesses the hardware.
+//! The rest of `mm` uses a format through [`MmuFormat`], and [`chips`](crate::mm::chips) selects the
+//! format of a chip. The formats themselves implement [`Format`]: the [`Level`]s of the tables, the
+//! bit fields of their entries, and pure functions that translate between 64-bit words and their
+//! meaning. Nothing here accesses the hardware.
 //!
 //! Encoding never truncates: a value that a format cannot express is an error. Decoding never
 //! ignores a bit: a word with a bit of unknown meaning is [`Entry::Malformed`]. The exception is a
@@ -21,8 +21,6 @@ use kernel::prelude::*;
 
 mod entry;
 pub(crate) mod v2;
-// No chip that nova-core supports has this format yet.
-#[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
 pub(crate) mod v3;
 
 #[cfg(CONFIG_NOVA_CORE_KUNIT_TEST)]
@@ -39,10 +37,6 @@ pub(crate) use entry::{
 };
 
 use crate::{
-    gpu::{
-        Architecture,
-        Chipset, //
-    },
     mm::address::{
         PageSize,
         Vfn,
@@ -157,13 +151,6 @@ impl<F: Format> MmuFormat for F {
 
     fn decode(&self, kind: EntryType, size: PageSize, words: [u64; 2]) -> Entry {
         F::decode(kind, size, words)
-    }
-}
-
-/// Returns the page table format of a chip.
-pub(crate) fn mmu_format(chipset: Chipset) -> &'static dyn MmuFormat {
-    match chipset.arch() {
-        Architecture::Turing | Architecture::Ampere | Architecture::Ada => &v2::MmuV2,
     }
 }
 
@@ -400,17 +387,6 @@ impl PageSizes {
         .with(PageSize::Size4K)
         .with(PageSize::Size64K)
         .with(PageSize::Size2M);
-
-    /// Returns the sizes that `chipset` supports.
-    pub(crate) const fn of(chipset: Chipset) -> Self {
-        use Chipset::*;
-
-        match chipset {
-            TU102 | TU104 | TU106 | TU117 | TU116 => Self::COMMON,
-            GA100 | GA102 | GA103 | GA104 | GA106 | GA107 | AD102 | AD103 | AD104 | AD106
-            | AD107 => Self::COMMON.with(PageSize::Size512M),
-        }
-    }
 
     /// Returns these sizes and `size`.
     pub(crate) const fn with(self, size: PageSize) -> Self {

@@ -26,8 +26,8 @@ use crate::{
     gpu::Chipset,
     mm::{
         address::VramAddress,
+        chips,
         format::{
-            mmu_format,
             MmuFormat,
             PageSizes, //
         },
@@ -92,13 +92,19 @@ pub(crate) struct MmuConfig {
 
 impl MmuConfig {
     /// Returns the configuration for a `chipset`.
-    pub(crate) fn new(chipset: Chipset) -> Self {
-        Self {
-            format: mmu_format(chipset),
-            page_sizes: PageSizes::of(chipset),
-            pramin: Pramin::new(chipset),
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if memory management does not support the chip.
+    pub(crate) fn new(chipset: Chipset) -> Result<Self> {
+        let mmu = chips::find(chipset).ok_or(ENODEV)?;
+
+        Ok(Self {
+            format: mmu.format,
+            page_sizes: mmu.page_sizes,
+            pramin: Pramin::new(mmu.pramin),
             tlb: Tlb::new(),
-        }
+        })
     }
 }
 

@@ -13,7 +13,6 @@ use core::ops::Range;
 use kernel::prelude::*;
 
 use crate::{
-    gpu::Chipset,
     mm::{
         address::VramAddress,
         mmio::Mmio,
@@ -51,13 +50,8 @@ pub(crate) struct Pramin {
 }
 
 impl Pramin {
-    /// Creates the owner of the aperture of a `chipset`. Does not access the hardware.
-    pub(crate) fn new(chipset: Chipset) -> Self {
-        Self::with_hal(hal::pramin_hal(chipset))
-    }
-
     /// Creates the owner of an aperture that `hal` programs. Does not access the hardware.
-    pub(crate) fn with_hal(hal: &'static dyn PraminHal) -> Self {
+    pub(crate) fn new(hal: &'static dyn PraminHal) -> Self {
         Self {
             hal,
             is_64bit: true,

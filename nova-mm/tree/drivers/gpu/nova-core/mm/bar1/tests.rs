@@ -69,7 +69,7 @@ impl Fixture {
 
         let mmu = MmuConfig {
             tlb: Tlb::with_timeout(Delta::from_millis(20)),
-            ..MmuConfig::new(Chipset::TU102)
+            ..MmuConfig::new(Chipset::TU102)?
         };
         let hw = MmuHw::new(gpu.registers()?, mmu)?;
         let vram = VramAllocator::new(&[VramAddress::new(0)..VramAddress::new(FIRMWARE)])?;

@@ -103,7 +103,7 @@ fn new_mm(
     })?;
     let mmu = MmuConfig {
         tlb: Tlb::with_timeout(Delta::from_millis(20)),
-        ..MmuConfig::new(Chipset::TU102)
+        ..MmuConfig::new(Chipset::TU102)?
     };
 
     GpuMm::new(mmu, fb_info, registers, Some(aperture), config.bar1_size)

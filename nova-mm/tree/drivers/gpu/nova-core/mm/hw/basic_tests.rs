@@ -14,7 +14,7 @@ fn turing() -> Result<(FakeBar, Arc<MmuHw>)> {
     let bar = FakeBar::new()?;
     let config = MmuConfig {
         tlb: Tlb::with_timeout(Delta::from_micros(200)),
-        ..MmuConfig::new(Chipset::TU102)
+        ..MmuConfig::new(Chipset::TU102)?
     };
     let hw = MmuHw::new(bar.registers()?, config)?;
 

@@ -37,7 +37,7 @@ fn with_config(config: Config) -> Result<(Arc<GpuModel>, Arc<MmuHw>)> {
     let gpu = GpuModel::new(config)?;
     let mmu = MmuConfig {
         tlb: Tlb::with_timeout(TIMEOUT),
-        ..MmuConfig::new(Chipset::TU102)
+        ..MmuConfig::new(Chipset::TU102)?
     };
     let hw = MmuHw::new(gpu.registers()?, mmu)?;
 

@@ -2,7 +2,10 @@
 
 //! Tests of PRAMIN with a fake BAR0.
 
-use super::*;
+use super::{
+    hal::tu102::TU102_HAL,
+    *, //
+};
 
 use crate::mm::fake::{
     vram,
@@ -22,7 +25,7 @@ mod suite {
     #[test]
     fn window_follows_accesses() -> Result {
         let bar = FakeBar::new()?;
-        let mut pramin = Pramin::new(Chipset::TU102);
+        let mut pramin = Pramin::new(TU102_HAL);
         let mut window = pramin.window(&bar);
 
         window.write64(vram(0), 1)?;
@@ -41,7 +44,7 @@ mod suite {
     #[test]
     fn session_programs_window_again() -> Result {
         let bar = FakeBar::new()?;
-        let mut pramin = Pramin::new(Chipset::TU102);
+        let mut pramin = Pramin::new(TU102_HAL);
 
         for _ in 0..2 {
             pramin.window(&bar).write64(vram(0), 1)?;
@@ -54,7 +57,7 @@ mod suite {
     #[test]
     fn flush_reads_back_once() -> Result {
         let bar = FakeBar::new()?;
-        let mut pramin = Pramin::new(Chipset::TU102);
+        let mut pramin = Pramin::new(TU102_HAL);
         let mut window = pramin.window(&bar);
 
         window.write64(vram(0), 1)?;
@@ -71,7 +74,7 @@ mod suite {
     #[test]
     fn inaccessible_address_einval() -> Result {
         let bar = FakeBar::new()?;
-        let mut pramin = Pramin::new(Chipset::TU102);
+        let mut pramin = Pramin::new(TU102_HAL);
         let mut window = pramin.window(&bar);
 
         // Misaligned, and with more bits than the register holds.

@@ -42,7 +42,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Result<Self> {
         let registers = FakeBar::new()?.registers()?;
-        let hw = MmuHw::new(registers, MmuConfig::new(Chipset::TU102))?;
+        let hw = MmuHw::new(registers, MmuConfig::new(Chipset::TU102)?)?;
         let tables = VramAllocator::new(&[fake::vram(0)..fake::vram_end()])?;
         let size = PageSize::Size2M.bytes();
         let data = VramAllocator::new(&[VramAddress::new(size)..VramAddress::new(2 * size)])?;

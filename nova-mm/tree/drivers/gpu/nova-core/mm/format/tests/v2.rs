@@ -7,31 +7,28 @@
 
 use kernel::prelude::*;
 
-use crate::{
-    gpu::Chipset,
-    mm::{
-        address::{
-            PageSize,
-            VramAddress, //
-        },
-        format::{
+use crate::mm::{
+    address::{
+        PageSize,
+        VramAddress, //
+    },
+    format::{
+        self,
+        tests::{
             self,
-            tests::{
-                self,
-                vram_page,
-                GoldenRun, //
-            },
-            v2::MmuV2,
-            Access,
-            Aperture,
-            Entry,
-            EntryType,
-            Format,
-            PageAttributes,
-            Pde,
-            Pte,
-            PteKind, //
+            vram_page,
+            GoldenRun, //
         },
+        v2::MmuV2,
+        Access,
+        Aperture,
+        Entry,
+        EntryType,
+        Format,
+        PageAttributes,
+        Pde,
+        Pte,
+        PteKind, //
     },
 };
 
@@ -76,15 +73,12 @@ mod suite {
     use super::*;
 
     #[test]
-    fn mmu_format_of_chips() {
-        for &chipset in Chipset::ALL {
-            let format = format::mmu_format(chipset);
-            let own = format.encode_own_pde(VramAddress::new(0x1234_5000));
+    fn format_properties() {
+        let own = FORMAT.encode_own_pde(VramAddress::new(0x1234_5000));
 
-            assert_eq!(format.va_bits(), 49);
-            assert_eq!(format.levels().len(), 5);
-            assert_eq!(own, Ok([0x123_4502, 0]));
-        }
+        assert_eq!(FORMAT.va_bits(), 49);
+        assert_eq!(FORMAT.levels().len(), 5);
+        assert_eq!(own, Ok([0x123_4502, 0]));
     }
 
     #[test]

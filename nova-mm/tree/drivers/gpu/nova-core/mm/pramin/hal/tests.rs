@@ -64,7 +64,7 @@ mod suite {
             ..Config::default()
         })?;
         let bar = gpu.bar0();
-        let mut pramin = Pramin::with_hal(hal);
+        let mut pramin = Pramin::new(hal);
         let mut window = pramin.window(&bar);
 
         window.write64(at(0x0012_3450), 1)?;

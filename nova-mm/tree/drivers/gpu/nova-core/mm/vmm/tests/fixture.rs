@@ -213,7 +213,7 @@ pub(crate) fn mmu_of<F: TestFormat>(gpu: &GpuModel, page_sizes: PageSizes) -> Re
     let config = MmuConfig {
         format: F::mmu(),
         page_sizes,
-        pramin: Pramin::with_hal(F::hal()),
+        pramin: Pramin::new(F::hal()),
         tlb: Tlb::with_timeout(Delta::from_micros(200)),
     };
 

@@ -144,7 +144,7 @@ fn wait_longer<F: TestFormat>(fixture: &mut Fixture<F>) -> Result {
     let config = MmuConfig {
         format: F::mmu(),
         page_sizes: PageSizes::COMMON,
-        pramin: Pramin::with_hal(F::hal()),
+        pramin: Pramin::new(F::hal()),
         tlb: Tlb::with_timeout(Delta::from_secs(10)),
     };
     fixture.hw = MmuHw::new(fixture.gpu.registers()?, config)?;
