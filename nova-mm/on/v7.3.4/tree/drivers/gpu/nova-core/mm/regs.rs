@@ -19,6 +19,7 @@ use kernel::{
 };
 
 use crate::{
+    bounded_enum,
     mm::{
         address::{
             Pfn,
