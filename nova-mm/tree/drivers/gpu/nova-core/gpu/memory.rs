@@ -20,11 +20,12 @@ use crate::{
         gpu_mm::GpuMm,
         hw::MmuConfig,
         mmio::Registers,
-        regions::FbInfo,
-        selftest::SelfTest, //
+        regions::FbInfo, //
     },
     num::usize_as_u64, //
 };
+
+use crate::mm::selftest::SelfTest;
 
 /// Creates the memory management.
 ///

@@ -38,40 +38,50 @@ pub(super) struct ChipMmu {
     pub(super) pramin: &'static dyn PraminHal,
 }
 
-const MMUS: &[ChipMmu] = &[
-    ChipMmu {
-        chips: &[TU102, TU104, TU106, TU117, TU116],
-        format: &MmuV2,
-        page_sizes: PageSizes::COMMON,
-        pramin: TU102_HAL,
-    },
-    ChipMmu {
-        chips: &[
-            GA100, GA102, GA103, GA104, GA106, GA107, AD102, AD103, AD104, AD106, AD107,
-        ],
-        format: &MmuV2,
-        page_sizes: PageSizes::COMMON.with(PageSize::Size512M),
-        pramin: TU102_HAL,
-    },
-    // Hopper, of which nova-core supports no chip.
-    ChipMmu {
-        chips: &[],
-        format: &MmuV3,
-        page_sizes: PageSizes::COMMON.with(PageSize::Size512M),
-        pramin: GH100_HAL,
-    },
-    // Blackwell, of which nova-core supports no chip.
-    ChipMmu {
-        chips: &[],
-        format: &MmuV3,
-        page_sizes: PageSizes::COMMON
-            .with(PageSize::Size512M)
-            .with(PageSize::Size256G),
-        pramin: GB100_HAL,
-    },
+const TURING: ChipMmu = ChipMmu {
+    chips: &[TU102, TU104, TU106, TU117, TU116],
+    format: &MmuV2,
+    page_sizes: PageSizes::COMMON,
+    pramin: TU102_HAL,
+};
+
+const AMPERE_AND_ADA: ChipMmu = ChipMmu {
+    chips: &[
+        GA100, GA102, GA103, GA104, GA106, GA107, AD102, AD103, AD104, AD106, AD107,
+    ],
+    format: &MmuV2,
+    page_sizes: PageSizes::COMMON.with(PageSize::Size512M),
+    pramin: TU102_HAL,
+};
+
+// nova-core supports no Hopper yet.
+const HOPPER: ChipMmu = ChipMmu {
+    chips: &[],
+    format: &MmuV3,
+    page_sizes: PageSizes::COMMON.with(PageSize::Size512M),
+    pramin: GH100_HAL,
+};
+
+// nova-core supports no Blackwell yet.
+const BLACKWELL: ChipMmu = ChipMmu {
+    chips: &[],
+    format: &MmuV3,
+    page_sizes: PageSizes::COMMON
+        .with(PageSize::Size512M)
+        .with(PageSize::Size256G),
+    pramin: GB100_HAL,
+};
+
+const MMUS: &[&ChipMmu] = &[
+    &TURING, //
+    &AMPERE_AND_ADA,
+    &HOPPER,
+    &BLACKWELL,
 ];
 
 /// Returns the MMU of `chipset`, or [`None`] if memory management does not support the chip.
 pub(super) fn find(chipset: Chipset) -> Option<&'static ChipMmu> {
-    MMUS.iter().find(|mmu| mmu.chips.contains(&chipset))
+    MMUS.iter()
+        .copied()
+        .find(|mmu| mmu.chips.contains(&chipset))
 }

@@ -17,6 +17,7 @@ use crate::{
         format::Access,
         model::{
             Config,
+            Generation,
             GpuModel,
             WideAccess, //
         },
@@ -31,24 +32,35 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// A Turing GPU model and its memory management.
+/// A GPU model and its memory management.
 pub(crate) struct Fixture {
     pub(crate) gpu: Arc<GpuModel>,
     pub(crate) mm: GpuMm,
 }
 
 impl Fixture {
-    /// Creates a fixture with `size` bytes of VRAM, of which the GPU model has the last 16 MiB. In
-    /// these 16 MiB, the first MiB and the three MiB from offset 2 MiB on are usable. The root
-    /// directory of BAR1 is in the last page.
+    /// Creates a Turing fixture with `size` bytes of VRAM, of which the GPU model has the last 16
+    /// MiB. In these 16 MiB, the first MiB and the three MiB from offset 2 MiB on are usable. The
+    /// root directory of BAR1 is in the last page.
     pub(crate) fn new(size: u64) -> Result<Self> {
         Self::with_bars(size, Config::default(), bars)
     }
 
-    /// Creates a fixture on the GPU that `config` describes, with the BARs that `bars` returns.
+    /// Creates a fixture on the Turing GPU that `config` describes, with the BARs that `bars`
+    /// returns.
     pub(crate) fn with_bars(
         size: u64,
         config: Config,
+        bars: impl FnOnce(&Arc<GpuModel>) -> Result<(Registers, Aperture)>,
+    ) -> Result<Self> {
+        Self::with_chip(size, config, Chipset::TU102, bars)
+    }
+
+    /// Creates a fixture on the GPU that `config` describes, which is a `chipset`.
+    fn with_chip(
+        size: u64,
+        config: Config,
+        chipset: Chipset,
         bars: impl FnOnce(&Arc<GpuModel>) -> Result<(Registers, Aperture)>,
     ) -> Result<Self> {
         let start = size - 16 * MIB;
@@ -58,7 +70,7 @@ impl Fixture {
             ..config
         };
         let gpu = GpuModel::new(config)?;
-        let mm = new_mm(size, config, bars(&gpu)?)?;
+        let mm = new_mm(size, config, chipset, bars(&gpu)?)?;
 
         Ok(Self { gpu, mm })
     }
@@ -80,6 +92,7 @@ fn bars(gpu: &Arc<GpuModel>) -> Result<(Registers, Aperture)> {
 fn new_mm(
     size: u64,
     config: Config,
+    chipset: Chipset,
     (registers, aperture): (Registers, Aperture),
 ) -> Result<GpuMm> {
     let start = config.vram_start.into_raw();
@@ -103,10 +116,36 @@ fn new_mm(
     })?;
     let mmu = MmuConfig {
         tlb: Tlb::with_timeout(Delta::from_millis(20)),
-        ..MmuConfig::new(Chipset::TU102)?
+        ..MmuConfig::new(chipset)?
     };
 
     GpuMm::new(mmu, fb_info, registers, Some(aperture), config.bar1_size)
+}
+
+/// Uses a mapping in BAR1 of each chip whose name starts with `prefix`.
+fn use_bar1_of_chips(prefix: &str, generation: Generation) -> Result {
+    let config = Config {
+        generation,
+        ..Config::default()
+    };
+
+    for &chipset in Chipset::ALL {
+        if !chipset.name().starts_with(prefix) {
+            continue;
+        }
+        let fixture = Fixture::with_chip(16 * MIB, config, chipset, bars)?;
+        let mapping = fixture.map_page()?;
+
+        mapping.write64(0x0123_4567_89ab_cdef, 8)?;
+        assert_eq!(mapping.read64(8)?, 0x0123_4567_89ab_cdef);
+        assert_eq!(fixture.gpu.take_bar1_fault(), None);
+        fixture.mm.teardown()?;
+        let root = fixture.mm.bar1().pdb().address();
+        assert_eq!(fixture.gpu.vram_read64(root), 0);
+        fixture.gpu.check_clean()?;
+    }
+
+    Ok(())
 }
 
 #[kunit_tests(nova_core_mm_gpu_mm)]
@@ -191,6 +230,19 @@ mod suite {
     }
 
     #[test]
+    fn bar1_of_chips_v2() -> Result {
+        use_bar1_of_chips("tu", Generation::Turing)?;
+        use_bar1_of_chips("ga", Generation::Ampere)?;
+        use_bar1_of_chips("ad", Generation::Ampere)
+    }
+
+    #[test]
+    fn bar1_of_chips_v3() -> Result {
+        use_bar1_of_chips("gh", Generation::Hopper)?;
+        use_bar1_of_chips("gb", Generation::Blackwell)
+    }
+
+    #[test]
     fn teardown_clears_firmware_tables() -> Result {
         let fixture = Fixture::new(16 * MIB)?;
         let root = fixture.mm.bar1().pdb().address();
@@ -220,7 +272,7 @@ mod suite {
         for sections in 0.. {
             let gpu = GpuModel::new(config)?;
             gpu.unbind_after(Some(sections));
-            let mm = new_mm(16 * MIB, config, bars(&gpu)?);
+            let mm = new_mm(16 * MIB, config, Chipset::TU102, bars(&gpu)?);
             if !gpu.is_unbound() {
                 assert!(mm.is_ok() && sections > 1);
                 break;
