@@ -2,10 +2,10 @@
 
 //! Page table formats.
 //!
-//! The rest of `mm` uses a format through [`MmuFormat`], and [`chips`](crate::mm::chips) selects the
-//! format of a chip. The formats themselves implement [`Format`]: the [`Level`]s of the tables, the
-//! bit fields of their entries, and pure functions that translate between 64-bit words and their
-//! meaning. Nothing here accesses the hardware.
+//! The rest of `mm` uses a format through [`MmuFormat`], and `mm/chips.rs` selects the format of a
+//! chip. The formats themselves implement [`Format`]: the [`Level`]s of the tables, the bit fields
+//! of their entries, and pure functions that translate between 64-bit words and their meaning.
+//! Nothing here accesses the hardware.
 //!
 //! Encoding never truncates: a value that a format cannot express is an error. Decoding never
 //! ignores a bit: a word with a bit of unknown meaning is [`Entry::Malformed`]. The exception is a
