@@ -18,17 +18,11 @@ use crate::mm::mmio::Mmio;
 ///
 /// # Invariants
 ///
-/// `bar` is 16 MiB of I/O memory mapped by `ioremap()`, which returned `address`.
+/// `raw` and `bar` are the same 16 MiB of I/O memory, mapped by `ioremap()`.
 pub(super) struct Mapping {
-    address: *mut c_void,
+    raw: MmioRaw<Region<SZ_16M>>,
     bar: io::Mmio<'static, Region<SZ_16M>>,
 }
-
-// SAFETY: I/O memory can be accessed and unmapped by any thread.
-unsafe impl Send for Mapping {}
-
-// SAFETY: Shared references only give access to `bar`, which is `Sync`.
-unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps the BAR at the physical address `start`. May sleep.
@@ -42,7 +36,7 @@ impl Mapping {
 
         // INVARIANT: `ioremap()` returned the address.
         Ok(Self {
-            address,
+            raw,
             // SAFETY: The memory stays mapped until `self` is dropped, and `bar` does not leave it.
             bar: unsafe { io::Mmio::from_raw(raw) },
         })
@@ -57,6 +51,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: By the type invariant, the memory is mapped. No reference to it remains.
-        unsafe { bindings::iounmap(self.address) };
+        // CAST: Recovers the pointer that `ioremap()` returned.
+        unsafe { bindings::iounmap(self.raw.addr() as *mut c_void) };
     }
 }
