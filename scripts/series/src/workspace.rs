@@ -21,13 +21,13 @@ pub const BASES: &str = "series/bases";
 /// The file of the base in a workspace with only one.
 pub const ONLY_BASE: &str = "series/base.toml";
 
-/// The folder, in each folder with files that differ by base, that holds those of other bases.
+/// The name of folders that hold variants of files for certain bases.
 const ON: &str = "on";
 
-/// A checkout of the workspace, as one base sees it.
+/// A checkout of the workspace, with the files that apply to one base.
 ///
-/// A file may have a variant for a base: that of `series/list.toml` for `v7.3.4` is
-/// `series/on/v7.3.4/list.toml`. The plain files are those of the default base.
+/// A file can have a variant for a base: `series/on/v7.3.4/list.toml` replaces `series/list.toml`
+/// on `v7.3.4`. The default base uses the plain files.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
@@ -35,20 +35,20 @@ pub struct Workspace {
     view: View,
 }
 
-/// A base, as far as files depend on it.
+/// The properties of a base that select files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// The name of the base, and of those whose variants it shares, the nearest first. Empty before
-    /// the bases are known.
+    /// The name of the base, followed by the bases whose variants it shares. Empty before the bases
+    /// are read.
     pub names: Vec<String>,
-    /// Whether it is another base than the default one.
+    /// Whether the base is not the default base.
     pub other: bool,
     /// The names of all bases.
     pub all: Vec<String>,
 }
 
 impl View {
-    /// The name of the base; empty before the bases are known.
+    /// Returns the name of the base, which is empty before the bases are read.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
@@ -77,7 +77,7 @@ impl Workspace {
             })
     }
 
-    /// The checkout as a base sees it.
+    /// Returns the checkout with the files of another base.
     pub fn on(&self, view: View) -> Self {
         Self {
             root: self.root.clone(),
@@ -85,12 +85,13 @@ impl Workspace {
         }
     }
 
-    /// The base that it is seen from.
+    /// Returns the base.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// The folder `folder/below` and its variants, the one that replaces all others last.
+    /// Returns the folder `folder/below` and its variants. Files in later folders replace files in
+    /// earlier ones.
     pub fn folders(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
         let (folder, below) = (folder.as_ref(), below.as_ref());
         let on = |name: &String| folder.join(ON).join(name).join(below);
@@ -98,14 +99,14 @@ impl Workspace {
         [folder.join(below)].into_iter().chain(variants).collect()
     }
 
-    /// The variant of the file `folder/below`, or the file itself, whether it exists or not.
+    /// Returns the variant of the file `folder/below`, or this path if no variant exists.
     pub fn place(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> PathBuf {
         let mut all = self.folders(folder, below);
         let found = all.iter().rposition(|path| self.path(path).exists());
         all.swap_remove(found.unwrap_or(0))
     }
 
-    /// Every variant of the file `folder/below` that exists, of whatever base.
+    /// Returns the existing variants of the file `folder/below` for all bases, and the file itself.
     pub fn variants(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
         let (folder, below) = (folder.as_ref(), below.as_ref());
         let on = |name: &String| folder.join(ON).join(name).join(below);
@@ -129,8 +130,8 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// A path in the folder of results, below the top folder: `out/`, or `out/<base>/` of another
-    /// base than the default one.
+    /// Returns a path in the output folder, relative to the top folder. This is `out/` for the
+    /// default base, and `out/<base>/` for other bases.
     pub fn below_out(&self, below: impl AsRef<Path>) -> PathBuf {
         let out = Path::new("out");
         match self.view.names.first().filter(|_| self.view.other) {
@@ -139,7 +140,7 @@ impl Workspace {
         }
     }
 
-    /// The folder of results, made if need be.
+    /// Creates the output folder if necessary, and returns its path.
     ///
     /// # Errors
     ///

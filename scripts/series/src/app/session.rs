@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A run of the program: the bases of the workspace, and which of them a command is about.
+//! Selects the bases for a command, and combines its results.
 
 use std::{
     collections::BTreeMap,
@@ -69,11 +69,11 @@ use crate::{
     },
 };
 
-/// The bases of a workspace, each with everything that a command needs there.
+/// The bases of a workspace.
 pub struct Session<'a> {
-    /// One for each base, the default one first.
+    /// An entry for each base, the default base first.
     apps: Vec<App<'a>>,
-    /// Those that the user named. Without a name, commands are about every base that can be had.
+    /// The names in `--base`. If there are none, commands use all bases that can be obtained.
     named: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// There is no checkout, or a base is wrong.
+    /// There is no checkout, or the file of a base is invalid.
     pub fn new(
         runner: &'a dyn Runner,
         cli: &Cli,
@@ -133,11 +133,11 @@ impl<'a> Session<'a> {
         Ok(Self { apps, named })
     }
 
-    /// Does what the command line says.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// Whatever was expected to be able to go wrong.
+    /// All expected failures.
     pub fn run(&mut self, command: &Command) -> Result<()> {
         for app in &mut self.apps {
             let git = Git::new(app.runner, &app.kernel);
@@ -202,25 +202,27 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The base that the user named first, or the default one.
+    /// Returns the first base in `--base`, or the default base.
     fn first(&self) -> &App<'a> {
         let named = self.named.first();
         let found = self.apps.iter().find(|a| named == Some(&a.base.name));
         found.unwrap_or(&self.apps[0])
     }
 
-    /// The bases that the user named, or all.
+    /// Returns the bases in `--base`, or all bases.
     fn chosen(&self) -> impl Iterator<Item = &App<'a>> {
         let is_chosen =
             |app: &&App<'a>| self.named.is_empty() || self.named.contains(&app.base.name);
         self.apps.iter().filter(is_chosen)
     }
 
-    /// Does the same on each chosen base. One that nobody named is left out if it cannot be had.
+    /// Calls `run` for each selected base. If a base is not in `--base` and cannot be obtained,
+    /// warns and skips it.
     ///
     /// # Errors
     ///
-    /// That of the only base. With several, the others are done first: see [`Done::end`].
+    /// The error of the base, if only one is selected. Errors of several bases are in the result,
+    /// see [`Done::end`].
     fn each<T>(&mut self, run: impl Fn(&App<'a>) -> Result<T>) -> Result<Done<T>> {
         let several = self.chosen().count() > 1;
         let is_named = !self.named.is_empty();
@@ -258,18 +260,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Where a series is posted.
+    /// Returns the base on which a series is posted.
     ///
     /// # Errors
     ///
-    /// The user named another base.
+    /// `--base` names another base.
     fn posts(&mut self, name: &str) -> Result<&App<'a>> {
         let at = self.apps.iter().position(|app| {
             let all = component::manifests(&app.ws).unwrap_or_default();
             let mut all = all.iter();
             all.any(|s| *s.name == *name && s.is_posted_on(app.ws.view()))
         });
-        // Of a series that there is not, the command says so.
+        // The command reports an unknown series.
         let Some(at) = at else {
             return Ok(self.first());
         };
@@ -340,7 +342,7 @@ impl<'a> Session<'a> {
             Ok((outcome, failure))
         })?;
         if check.json {
-            // One outcome is printed as it is, several by their base.
+            // Programs that know one base get the outcome itself.
             match &done.results[..] {
                 [(_, (outcome, _))] => print_json(outcome)?,
                 all => {
@@ -383,10 +385,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What the README promises of its first command.
+    /// Sets up, assembles, builds and tests.
     fn everything(&mut self, target: Target, yes: bool) -> Result<()> {
         let start = Instant::now();
-        // What can be done without a missing tool is done.
+        // Some steps work without the missing tool.
         if let Err(error) = self.first().setup(yes) {
             self.first().ui.warn(error.to_string());
         }
@@ -416,10 +418,10 @@ impl<'a> Session<'a> {
 }
 
 impl App<'_> {
-    /// Sees to it that the base is there, and learns what it is if it is a revision.
+    /// Imports the base if necessary. Updates commit and version of a base that is a revision.
     fn obtain(&mut self) -> Result<()> {
         if self.base.rev.is_none() && self.base.default {
-            // The command says what is wrong with the manifests before it fetches the base.
+            // The command checks the manifests first, and then imports the base.
             return Ok(());
         }
         self.base_commit()?;
@@ -428,23 +430,23 @@ impl App<'_> {
     }
 }
 
-/// What was done on each base.
+/// The results of a command on several bases.
 struct Done<T> {
-    /// The name of the base, and the result.
+    /// Names of bases and the results.
     results: Vec<(String, T)>,
-    /// What went wrong on the others.
+    /// The errors of other bases.
     errors: Vec<Error>,
 }
 
 impl<T> Done<T> {
-    /// What went wrong.
+    /// Discards the results and returns the errors.
     fn end(self) -> Result<()> {
         all(self.errors)
     }
 }
 
 impl<T> Done<Vec<T>> {
-    /// The results of all bases, and what went wrong.
+    /// Joins the results of all bases, and the errors.
     fn joined(self) -> (Vec<T>, Option<Error>) {
         let results = self.results.into_iter().flat_map(|(_, result)| result);
         (results.collect(), Error::all(self.errors))
@@ -452,7 +454,7 @@ impl<T> Done<Vec<T>> {
 }
 
 impl Done<Vec<Standing>> {
-    /// Shows where the series stand on all bases.
+    /// Prints one table for all bases.
     fn show_standings(self) -> Result<()> {
         let (standings, error) = self.joined();
         if !standings.is_empty() {
@@ -471,7 +473,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-/// Reads the bases of a workspace, the default one first.
+/// Reads the bases of a workspace, the default base first.
 fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(ws.path(BASES))
@@ -493,7 +495,7 @@ fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     for file in files {
         match ws.read(&file).and_then(|text| Base::parse(&file, &text)) {
             Ok(mut base) => {
-                // Its name does not say for which base it is, so it is the default one.
+                // This file predates workspaces with several bases.
                 base.default |= file == Path::new(ONLY_BASE);
                 bases.push(base);
             }
@@ -536,7 +538,7 @@ fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     Ok(bases)
 }
 
-/// The bases whose variants of files a base uses, its own name first.
+/// Returns the bases whose variants of files a base uses, the base itself first.
 fn names(base: &Base, all: &[Base]) -> Vec<String> {
     let mut names = vec![base.name.clone()];
     let mut next = base.like.as_ref();
@@ -550,7 +552,7 @@ fn names(base: &Base, all: &[Base]) -> Vec<String> {
     names
 }
 
-/// The bases that the user named; `--rev` applies to the only one.
+/// Returns the names in `--base` or `SERIES_BASE`, and applies `--rev` to the base.
 fn named(
     cli: &Cli,
     var: &dyn Fn(&str) -> Option<String>,

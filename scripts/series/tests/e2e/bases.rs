@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several bases: variants of files, which base a command is about, a revision as a base, and how a
-//! base is moved.
+//! Tests with several bases: variants of files, selection of bases, a revision as a base, and moving
+//! a base.
 
 use std::fs;
 
@@ -12,7 +12,8 @@ use crate::{
     stage::Stage, //
 };
 
-/// A newer release that has a list already. The series differ there in all ways that there are.
+/// Creates a workspace with a second base, a newer release that has a list. The series use every
+/// kind of variant there.
 fn two() -> Mini {
     let Stage { mini } = Stage::new();
     add_newer(&mini);
@@ -238,7 +239,7 @@ fn revision_of_a_tree_is_a_base() {
         "{}",
         mini.read(cover)
     );
-    // It stays what it is until the tree is named again.
+    // Without --kernel, the base does not change.
     mini.file("subsystem/a.c", "int b;\n");
     mini.git(&tree, &["commit", "--quiet", "--all", "-m", "Change a"]);
     let later = mini.git(&tree, &["rev-parse", "HEAD"]);
@@ -276,7 +277,7 @@ fn base_is_moved_as_the_readme_says() {
     stage.good(&["assemble"]);
     stage.post("other");
     stage.good(&["posted", "other"]);
-    // 1. The file of the new base, which shares what the old one has.
+    // 1. Write the file of the new base, which shares the variants of the old base.
     let lib = "mod alpha;\nmod list;\nmod omega;\n";
     let maintainers = "A\nF:\ta/\n\nM\nF:\tm/\n\nZ\nF:\tz/\n";
     let changed = [
@@ -285,7 +286,7 @@ fn base_is_moved_as_the_readme_says() {
         ("MAINTAINERS", maintainers),
     ];
     mini.base("newest", 10, &changed, "like = \"newer\"\n");
-    // 2. The diffs that do not apply any more are named.
+    // 2. Make the diffs anew that `assemble` names.
     let error = mini.error(&["assemble", "--base", "newest"]);
     assert!(
         error.contains("other/edits/1.diff") && error.contains("make it anew there"),
@@ -298,7 +299,7 @@ fn base_is_moved_as_the_readme_says() {
     );
     mini.good(&["assemble", "--base", "newest"]);
     assert!(subjects(&report_of(mini, "newest"), "list").len() == 1);
-    // 3. The series are posted there from now on; the changelog says so.
+    // 3. Post the series on the new base, and add that to the changelog.
     for series in ["list", "buddy", "other"] {
         for file in [
             format!("series/{series}.toml"),
