@@ -11,6 +11,7 @@
 //! Each rule is a module of pure functions, which return [`Fault`]s. The manifest has a field for
 //! each exception, with its reason: [`exceptions`] lists them for the report.
 
+pub mod cursor;
 pub mod fixes;
 pub mod recipients;
 pub mod sizes;

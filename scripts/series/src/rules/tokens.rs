@@ -16,7 +16,7 @@ use proc_macro2::{
     TokenTree, //
 };
 
-use crate::port::names::rust::{
+use super::cursor::{
     Cursor,
     Seen,
     at_commas,
@@ -395,9 +395,9 @@ impl Reader {
                 let end = cursor.at.saturating_sub(1).max(start);
                 let mut all = Vec::new();
                 if public {
-                    uses(&cursor.tokens[start..end], &[], seen, &mut all);
+                    uses(&cursor.tokens[start..end], None, &mut all);
                 }
-                for name in all.into_iter().filter_map(|u| u.name) {
+                for name in all {
                     add(&name, Kind::Reexport, line);
                 }
             }

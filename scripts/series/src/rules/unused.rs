@@ -19,6 +19,7 @@ use regex::Regex;
 
 use super::{
     Fault, Rule,
+    cursor::Seen,
     tokens::{
         self,
         Count,
@@ -35,7 +36,6 @@ use crate::{
         PlannedPatch,
         PlannedSeries, //
     },
-    port::names::rust::Seen,
 };
 
 /// A public item, and where it enters.
