@@ -118,7 +118,7 @@ pub enum Command {
     Posted(Posted),
     /// Take Reviewed-by, Acked-by and Tested-by from replies into the patches
     Trailers(Trailers),
-    /// Tell how each series fares on another base: applies, is there already, conflicts
+    /// Report what applies to another kernel, what it already has, and what conflicts
     Port(Port),
     /// Show where each series stands
     Status(Json),

@@ -447,22 +447,6 @@ impl<'a> Git<'a> {
         Ok(parse_listing(&out.stdout, 2))
     }
 
-    /// The files of a tree that are at these paths, or in these folders.
-    ///
-    /// # Errors
-    ///
-    /// There is no such tree.
-    pub fn entries_below(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Entry>> {
-        if paths.is_empty() {
-            // To git, no path means the whole tree.
-            return Ok(BTreeMap::new());
-        }
-        let args = ["ls-tree", "-r", "-z", "--full-tree", tree.as_str(), "--"];
-        let out = must(self.runner, &self.cmd(args).args(paths))?;
-        // Mode, type, object.
-        Ok(parse_listing(&out.stdout, 2))
-    }
-
     /// The content of a file in a tree, or `None`.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
         let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);

@@ -1,129 +1,345 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the series fare on another base: what applies, what is there already, what conflicts and
-//! where.
+//! The state of each series on another kernel tree: applies, already there, or conflicts.
 //!
-//! The path of the data: [`tree`] is a tree as files, [`hunk`] reads diffs and places them,
-//! [`names`] tells what files offer, [`judge`] goes through the patches and makes a [`report`],
-//! [`show`] writes it for people. All of that is pure; [`repository`] is the part that talks to git.
-//! Nothing of the other base gets into a series.
+//! [`merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that the patches add,
+//! and [`show`] prints the result. The series do not change, and the merges are not kept.
 
-pub mod hunk;
-pub mod judge;
+pub mod merge;
 pub mod names;
-pub mod report;
-pub mod repository;
 pub mod show;
-pub mod tree;
 
-#[cfg(test)]
-mod tests;
+use std::collections::BTreeMap;
 
-use std::collections::{
-    BTreeMap,
-    BTreeSet, //
-};
+use serde::Serialize;
 
-use crate::{
-    error::Result,
-    manifest::{
-        Series,
-        below, //
+use self::{
+    merge::{
+        Merger,
+        What, //
     },
-    plan::PlannedSeries,
+    names::{
+        Known,
+        Name,
+        Place, //
+    },
 };
-use judge::{
-    Chain,
-    Judge,
-    Merge,
-    needs, //
+use crate::{
+    assemble::{
+        Assembled,
+        AssembledSeries, //
+    },
+    base::Other,
+    error::Result,
+    git::{
+        Git,
+        Oid, //
+    },
+    ui::{
+        Progress,
+        Ui,
+        Unit, //
+    },
 };
-use report::{
-    SeriesReport,
-    Verdict, //
-};
-use tree::Files;
 
-/// Judges series, which are in dependency order, on another base than their own.
+/// The state of the series on another base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The other base.
+    pub base: Base,
+    /// The release that the series are made for.
+    pub made_for: String,
+    /// The series, in dependency order.
+    pub series: Vec<SeriesReport>,
+}
+
+/// The other base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// The release in its Makefile.
+    pub version: String,
+    /// Its source: a commit, an archive with its hash, or a package.
+    pub from: String,
+    /// Its tree.
+    pub tree: String,
+}
+
+/// A series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeriesReport {
+    /// Its name.
+    pub name: String,
+    /// The series below it, whose patches are merged first.
+    pub below: Vec<String>,
+    /// Its patches.
+    pub patches: Vec<PatchReport>,
+}
+
+/// A patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PatchReport {
+    /// Its number in the series, from 1.
+    pub number: usize,
+    /// The first line of its message.
+    pub subject: String,
+    /// The result.
+    pub is: Is,
+    /// The files in which git reports a conflict.
+    pub conflicts: Vec<Conflict>,
+    /// The added names that the other base has.
+    pub there: Vec<Place>,
+    /// The added names that it does not have.
+    pub new: Vec<String>,
+}
+
+/// The result for a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Is {
+    /// It merges without conflict.
+    Applies,
+    /// The merge changes nothing, or the other base has every name that the patch adds.
+    There,
+    /// It conflicts.
+    Conflicts,
+    /// It changes files that the other base does not have, and conflicts in no other file.
+    NeedsFile,
+}
+
+/// A file with a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conflict {
+    /// Its path.
+    pub path: String,
+    /// The kind of the conflict.
+    pub what: What,
+    /// The lines of the file at which the conflicts are, in the state before the patch.
+    pub lines: Vec<usize>,
+    /// The earlier patch that already conflicts in this file.
+    pub since: Option<Cause>,
+    /// The new path of the file, if the other base has made the move of these series.
+    pub moved: Option<String>,
+}
+
+/// A patch that conflicts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Its series.
+    pub series: String,
+    /// Its number, from 1.
+    pub patch: usize,
+}
+
+/// The other base with the patches of some series, as far as they merge.
+#[derive(Clone)]
+struct Carried {
+    tree: Oid,
+    /// The files without some of the changes, by the first patch that conflicts in them.
+    lacking: BTreeMap<String, Cause>,
+}
+
+struct Port<'a> {
+    assembled: &'a Assembled,
+    merger: Merger<'a>,
+    progress: Progress,
+    /// The files that these series move and the other base has at the new path.
+    moved: BTreeMap<&'a str, &'a str>,
+    /// The states after series, by the names of the series in the order in which they apply.
+    ends: BTreeMap<Vec<String>, Carried>,
+}
+
+/// Merges the chosen series onto another base, each after the series below it.
 ///
 /// # Errors
 ///
-/// A series does not fit on its own base, or a merge could not be tried.
-pub fn judge_all(
-    planned: &[PlannedSeries],
-    own: &dyn Files,
-    other: &dyn Files,
-    merge: &dyn Merge,
+/// git fails.
+pub fn series(
+    git: &Git<'_>,
+    scratch: &std::path::Path,
+    assembled: &Assembled,
+    chosen: &[String],
+    other: &Other,
+    ui: &Ui,
 ) -> Result<Vec<SeriesReport>> {
-    let judge = Judge::new(merge);
-    let series: Vec<&Series> = planned.iter().map(|p| p.series()).collect();
-    let mut ends: BTreeMap<Vec<String>, Chain<'_>> = BTreeMap::new();
-    ends.insert(Vec::new(), Chain::new(own, other));
+    let tree = &other.commit.tree;
+    let start = Carried {
+        tree: tree.clone(),
+        lacking: BTreeMap::new(),
+    };
+    let mut port = Port {
+        assembled,
+        merger: Merger::new(git, scratch)?,
+        progress: progress(assembled, ui),
+        moved: moved(git, assembled, tree)?,
+        ends: BTreeMap::from([(Vec::new(), start)]),
+    };
+    let all = assembled.series.iter();
+    let all: Vec<_> = all
+        .filter(|s| chosen.iter().any(|c| c == s.name()))
+        .collect();
+    let added = all.iter().map(|one| names::added(git, one));
+    let added = added.collect::<Result<Vec<Vec<Vec<Name>>>>>()?;
+    let known = Known::read(git, tree, added.iter().flatten().flatten())?;
     let mut reports = Vec::new();
-    for one in planned {
-        let depends: Vec<String> = below(&series, one.name())
-            .into_iter()
-            .map(|s| s.name.to_string())
-            .collect();
-        let start = chain(&judge, planned, &depends, other, &mut ends)?;
-        let mut chain = start.clone();
-        let mut report = judge.series(one, &depends, other, &mut chain)?;
-        if !depends.is_empty() {
-            let mut alone = start.alone(other);
-            let patches = judge.patches(one, other, &mut alone)?;
-            report.alone = Some(Verdict::of(&patches));
-        }
-        let there: Vec<&SeriesReport> = reports
-            .iter()
-            .filter(|r: &&SeriesReport| depends.contains(&r.name) && !r.names.there.is_empty())
-            .collect();
-        report.needs = there
-            .into_iter()
-            .flat_map(|r| needs(one, &r.names))
-            .collect();
-        reports.push(report);
-        let name = one.name().to_owned();
-        ends.insert(depends.into_iter().chain([name]).collect(), chain);
+    for (one, added) in all.into_iter().zip(&added) {
+        let mut carried = port.end(&one.below)?;
+        let conflicts = port.merge(one, &mut carried)?;
+        let patches = conflicts.into_iter().zip(added).enumerate();
+        reports.push(SeriesReport {
+            name: one.name().to_owned(),
+            below: one.below.clone(),
+            patches: patches
+                .map(|(i, ((changes, conflicts), added))| {
+                    let subject = &one.plan.patches[i].subject;
+                    patch(i + 1, subject, changes, conflicts, added, &known)
+                })
+                .collect(),
+        });
+        let chain = one.below.iter().cloned().chain([one.name().to_owned()]);
+        port.ends.insert(chain.collect(), carried);
     }
+    port.progress.done();
     Ok(reports)
 }
 
-/// Where a chain of series ends.
-fn chain<'a>(
-    judge: &Judge<'_>,
-    planned: &[PlannedSeries],
-    names: &[String],
-    other: &'a dyn Files,
-    ends: &mut BTreeMap<Vec<String>, Chain<'a>>,
-) -> Result<Chain<'a>> {
-    if let Some(known) = ends.get(names) {
-        return Ok(known.clone());
-    }
-    let Some((last, before)) = names.split_last() else {
-        unreachable!("the empty chain is known from the start");
-    };
-    let mut end = chain(judge, planned, before, other, ends)?;
-    if let Some(one) = planned.iter().find(|p| p.name() == last) {
-        judge.patches(one, other, &mut end)?;
-    }
-    ends.insert(names.to_vec(), end.clone());
-    Ok(end)
+fn progress(assembled: &Assembled, ui: &Ui) -> Progress {
+    let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
+    ui.progress("merging the patches", patches as u64, Unit::Things)
 }
 
-/// The files and folders of a tree that matter: what the patches touch, and the modules that they
-/// make, wherever in their folders the base has them.
-pub fn wanted(planned: &[PlannedSeries]) -> Vec<String> {
-    let mut paths = BTreeSet::new();
-    for path in planned
-        .iter()
-        .flat_map(|p| &p.patches)
-        .flat_map(|p| p.paths())
-    {
-        paths.insert(path.to_owned());
-        if let Some(module) = names::module_of(path) {
-            paths.extend(names::files_of(module));
-            paths.insert(format!("{module}/"));
+/// The moves of all series whose new path a tree has.
+fn moved<'a>(
+    git: &Git<'_>,
+    assembled: &'a Assembled,
+    tree: &Oid,
+) -> Result<BTreeMap<&'a str, &'a str>> {
+    let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
+    let moves = patches.flat_map(|p| &p.relocate).flat_map(|s| &s.moves);
+    let moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
+    let paths: Vec<String> = moves.values().map(|p| p.to_string()).collect();
+    let there = git.entries(tree, &paths)?;
+    let moves = moves.into_iter();
+    Ok(moves.filter(|(_, to)| there.contains_key(*to)).collect())
+}
+
+fn patch(
+    number: usize,
+    subject: &str,
+    changes: bool,
+    conflicts: Vec<Conflict>,
+    added: &[Name],
+    known: &Known,
+) -> PatchReport {
+    let (mut there, mut new) = (Vec::new(), Vec::new());
+    for name in added {
+        match known.place(name) {
+            Some(place) => there.push(place),
+            None => new.push(name.name.clone()),
         }
     }
-    paths.into_iter().collect()
+    let is = if !there.is_empty() && new.is_empty() || conflicts.is_empty() && !changes {
+        Is::There
+    } else if conflicts.is_empty() {
+        Is::Applies
+    } else if conflicts.iter().all(|c| c.what == What::Missing) {
+        Is::NeedsFile
+    } else {
+        Is::Conflicts
+    };
+    PatchReport {
+        number,
+        subject: subject.to_owned(),
+        is,
+        conflicts,
+        there,
+        new,
+    }
+}
+
+impl Port<'_> {
+    /// The other base after the series of a chain.
+    fn end(&mut self, chain: &[String]) -> Result<Carried> {
+        if let Some(known) = self.ends.get(chain) {
+            return Ok(known.clone());
+        }
+        let Some((last, before)) = chain.split_last() else {
+            unreachable!("the empty chain is known from the start");
+        };
+        let mut carried = self.end(before)?;
+        self.merge(self.assembled.find(last)?, &mut carried)?;
+        self.ends.insert(chain.to_vec(), carried.clone());
+        Ok(carried)
+    }
+
+    /// Merges the patches of a series. Returns for each whether it changes the tree, and its
+    /// conflicts. A file with a conflict stays as it is.
+    fn merge(
+        &mut self,
+        one: &AssembledSeries,
+        carried: &mut Carried,
+    ) -> Result<Vec<(bool, Vec<Conflict>)>> {
+        let parents = [&one.parent].into_iter().chain(&one.patches);
+        let mut results = Vec::new();
+        for (i, (parent, patch)) in parents.zip(&one.patches).enumerate() {
+            let merged = self
+                .merger
+                .merge(&parent.commit, &patch.commit, &carried.tree)?;
+            let mut conflicts = Vec::new();
+            for (path, what, lines) in merged.conflicts {
+                let since = carried.lacking.get(&path).cloned();
+                carried.lacking.entry(path.clone()).or_insert(Cause {
+                    series: one.name().to_owned(),
+                    patch: i + 1,
+                });
+                conflicts.push(Conflict {
+                    moved: self.moved.get(&path[..]).map(|to| to.to_string()),
+                    path,
+                    what,
+                    lines,
+                    since,
+                });
+            }
+            results.push((merged.tree != carried.tree, conflicts));
+            carried.tree = merged.tree;
+            self.progress.add(1);
+        }
+        Ok(results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(changes: bool, conflicts: &[What], names: &[&str]) -> Is {
+        let conflicts = conflicts.iter().map(|what| Conflict {
+            path: "a.rs".to_owned(),
+            what: *what,
+            lines: Vec::new(),
+            since: None,
+            moved: None,
+        });
+        let added = names.iter().map(|name| Name {
+            name: name.to_string(),
+            path: "a.rs".to_owned(),
+        });
+        let known = Known::of(&[("there", "a.rs", 3)]);
+        let added: Vec<Name> = added.collect();
+        patch(1, "a: b", changes, conflicts.collect(), &added, &known).is
+    }
+
+    #[test]
+    fn patch_result() {
+        use What::{
+            Content,
+            Missing, //
+        };
+        assert_eq!(result(true, &[], &[]), Is::Applies);
+        assert_eq!(result(true, &[], &["there", "new"]), Is::Applies);
+        assert_eq!(result(false, &[], &[]), Is::There);
+        assert_eq!(result(false, &[Content], &[]), Is::Conflicts);
+        assert_eq!(result(true, &[Content, Missing], &["new"]), Is::Conflicts);
+        assert_eq!(result(true, &[Content], &["there"]), Is::There);
+        assert_eq!(result(false, &[Missing], &[]), Is::NeedsFile);
+    }
 }

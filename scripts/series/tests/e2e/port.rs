@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `port`: how the series fare on another base.
+//! `port`: the state of the series on another kernel.
 
 use std::{
     fs,
@@ -45,60 +45,52 @@ fn json(mini: &Mini, base: &Path) -> Value {
     serde_json::from_str(&mini.good(&["port", base, "--json"]).stdout).unwrap()
 }
 
-fn series<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let all = report["series"].as_array().unwrap();
-    all.iter().find(|s| s["name"] == name).unwrap()
+/// The text of the report, without object names, which depend on the date of the commits.
+fn text(mini: &Mini, base: &Path) -> String {
+    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
+    let hex = |word: &str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let mask = |line: &str| {
+        let words = line.split(' ').map(|w| if hex(w) { "HASH" } else { w });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    ran.stdout.lines().map(|l| mask(l) + "\n").collect()
 }
 
-fn verdicts(report: &Value) -> Vec<(&str, &str)> {
-    let all = report["series"].as_array().unwrap().iter();
-    all.map(|s| {
-        (
-            s["name"].as_str().unwrap(),
-            s["verdict"]["is"].as_str().unwrap(),
-        )
-    })
-    .collect()
-}
-
-/// The only report in `out/port/` with this ending.
-fn written(mini: &Mini, ending: &str) -> String {
-    let entries = fs::read_dir(mini.ws("out/port")).unwrap().flatten();
-    let mut paths = entries
-        .map(|e| e.path())
-        .filter(|p| p.to_string_lossy().ends_with(ending));
-    let path = paths.next().unwrap();
-    assert_eq!(paths.next(), None);
-    fs::read_to_string(path).unwrap()
+/// The results for the patches of a series.
+fn results<'a>(report: &'a Value, name: &str) -> Vec<&'a str> {
+    let series = report["series"].as_array().unwrap();
+    let series = series.iter().find(|s| s["name"] == name).unwrap();
+    let patches = series["patches"].as_array().unwrap().iter();
+    patches.map(|p| p["is"].as_str().unwrap()).collect()
 }
 
 #[test]
-fn on_the_same_base_everything_applies() {
+fn same_base_applies() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
     let report = json(&mini, &base);
-    assert_eq!(
-        verdicts(&report),
-        [
-            ("list", "applies"),
-            ("buddy", "applies"),
-            ("mm", "empty"),
-            ("other", "applies")
-        ]
-    );
+    for (name, patches) in [("list", 2), ("buddy", 2), ("mm", 0), ("other", 1)] {
+        assert_eq!(results(&report, name), vec!["applies"; patches], "{name}");
+    }
     assert_eq!(report["base"]["version"], "6.1.2");
     assert_eq!(report["made_for"], "6.1.2");
     let tree = mini.git(&base, &["rev-parse", "HEAD^{tree}"]);
     assert_eq!(report["base"]["tree"], tree.as_str());
-    // The same is written down.
-    let data: Value = serde_json::from_str(&written(&mini, ".json")).unwrap();
-    assert_eq!(data, report);
-    let text = mini.good(&["port", base.to_str().unwrap()]).stdout;
-    assert_eq!(text, written(&mini, ".md"));
 }
 
 #[test]
-fn nothing_of_it_gets_anywhere_else() {
+fn assembled_base_has_everything() {
+    let mini = Mini::new();
+    mini.good(&["assemble"]);
+    let kernel = mini.path("cache/kernel");
+    let base = format!("{}@b4/buddy", kernel.display());
+    let report = json(&mini, Path::new(&base));
+    assert_eq!(results(&report, "buddy"), ["there", "there"]);
+    assert_eq!(results(&report, "other"), ["applies"]);
+}
+
+#[test]
+fn nothing_else_changes() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
@@ -110,13 +102,7 @@ fn nothing_of_it_gets_anywhere_else() {
         others.map(str::to_owned).collect::<Vec<_>>()
     };
     let before = (mini.report(), mini.received(), refs());
-    let base = other(
-        &mini,
-        &[
-            ("lib.rs", "mod other;\n"),
-            ("list.rs", "pub fn other() {}\n"),
-        ],
-    );
+    let base = other(&mini, &[("lib.rs", "mod other;\n")]);
     mini.good(&["port", base.to_str().unwrap()]);
     assert_eq!(before, (mini.report(), mini.received(), refs()));
     let again = mini.good(&["assemble"]).stderr;
@@ -124,7 +110,7 @@ fn nothing_of_it_gets_anywhere_else() {
 }
 
 #[test]
-fn a_second_run_fetches_nothing() {
+fn second_run_fetches_nothing() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
     let base = base.to_str().unwrap();
@@ -143,154 +129,64 @@ fn a_second_run_fetches_nothing() {
     assert!(third.stderr.contains("fetching "), "{}", third.stderr);
 }
 
-/// A series that changes the file `lines`, from its second line on.
-fn late() -> Mini {
-    let mini = Mini::with(&[(
-        "lines",
-        0o644,
-        "1\nline 2\nline 3\nline 4\nline 5\n6\n7\n8\n9\n",
-    )]);
-    mini.series(
-        "late",
-        &[],
-        "[[patch]]\nmessage = \"1.msg\"\nedits = [\"1.diff\"]\n",
-    );
-    mini.message("late", "1.msg", "lines: add one");
-    mini.file(
-        "ws/late/edits/1.diff",
-        "Some words.\n--- a/lines\n+++ b/lines\n@@ -2,4 +2,5 @@\n line 2\n line 3\n+new line\n line 4\n line 5\n",
-    );
-    // A hunk at the start of a file fits there alone, so that no series else is of use here.
-    for name in ["list", "buddy", "mm", "other"] {
-        for path in [
-            format!("series/{name}.toml"),
-            format!("cover-letters/{name}.md"),
-        ] {
-            fs::remove_file(mini.ws(&path)).unwrap();
-        }
-    }
-    mini
-}
+/// A base with a part of `list`, another order in lib.rs, and another entry in MAINTAINERS.
+const PART: &[(&str, &str)] = &[
+    (
+        "list.rs",
+        "//! Theirs.\n\npub fn walk() {}\n\npub fn more() {}\n",
+    ),
+    ("lib.rs", "mod alpha;\nmod beta;\nmod omega;\n"),
+    ("MAINTAINERS", "A\nF:\ta/\n\nZ\nF:\tz/\n\nZZ\nF:\tzz/\n"),
+];
 
 #[test]
-fn shifted_lines_are_an_offset() {
-    let mini = late();
-    let base = other(
-        &mini,
-        &[(
-            "lines",
-            "0\n0\n1\nline 2\nline 3\nline 4\nline 5\n6\n7\n8\n9\n",
-        )],
-    );
-    let report = json(&mini, &base);
-    assert_eq!(verdicts(&report), [("late", "applies")]);
-    let part = &series(&report, "late")["patches"][0]["parts"][0];
-    assert_eq!(
-        (&part["finding"], &part["offset"]),
-        (&"applies".into(), &2.into())
-    );
-    let text = written(&mini, ".md");
-    assert!(
-        text.contains("1. lines: add one: applies, with an offset of 2 lines\n"),
-        "{text}"
-    );
-}
-
-#[test]
-fn a_conflict_is_shown_with_its_place() {
-    let mini = late();
-    let base = other(
-        &mini,
-        &[("lines", "1\nline 2\nline 3\nother 4\nline 5\n6\n7\n8\n9\n")],
-    );
-    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
-    insta::assert_snapshot!(masked(&ran.stdout));
-}
-
-/// Without names of objects, which the date of the commits decides.
-fn masked(text: &str) -> String {
-    let hex = |word: &str| {
-        let letters = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        letters.len() >= 12 && letters.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    let mask = |line: &str| {
-        let words = line.split(' ').map(|w| if hex(w) { "HASH" } else { w });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    text.lines().map(|l| mask(l) + "\n").collect()
-}
-
-#[test]
-fn a_base_that_has_a_part_of_it() {
+fn part_there_and_conflicts() {
     let mini = Mini::new();
-    let base = other(
-        &mini,
-        &[
-            (
-                "list.rs",
-                "//! Theirs.\n\npub fn walk() {}\n\npub fn more() {}\n",
-            ),
-            ("lib.rs", "mod alpha;\nmod list;\nmod omega;\n"),
-        ],
-    );
     let owned = "pub struct Owned;\n\nimpl Owned {\n    pub fn push() {}\n}\n";
     mini.overlay("list", "list/owned.rs", owned);
-    mini.replace("list/tree/list.rs", "mod owned;", "pub mod owned;");
-    mini.replace("series/list.toml", "mod owned;", "pub mod owned;");
-    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
-    insta::assert_snapshot!(masked(&ran.stdout));
-}
-
-#[test]
-fn a_base_behind_the_relocation() {
-    let mini = relocate::mini();
-    let base = other(
-        &mini,
-        &[
-            (
-                "gpu/a.c",
-                "/* moved */\n#include <linux/a.h>\n\nint gpu_a_one(void)\n{\n\treturn 1;\n}\n\n\
-                 int gpu_a_two(void)\n{\n\treturn 2;\n}\n",
-            ),
-            ("linux/a.h", "int gpu_a_one(void);\nint gpu_a_two(void);\n"),
-            (
-                "drm/user.c",
-                "#include <linux/a.h>\nint x(void) { return gpu_a_one(); }\n",
-            ),
-            ("drm/Makefile", "obj-y += user.o\n"),
-        ],
-    );
-    for path in ["drm/a.c", "drm/a.h"] {
-        mini.git(&base, &["rm", "--quiet", path]);
-    }
-    mini.git(&base, &["commit", "--quiet", "-m", "Moved"]);
+    let base = other(&mini, PART);
+    insta::assert_snapshot!(text(&mini, &base));
     let report = json(&mini, &base);
-    let patches = series(&report, "move")["patches"].as_array().unwrap();
-    let is: Vec<_> = patches.iter().map(|p| p["is"].as_str().unwrap()).collect();
-    assert_eq!(is, ["applies", "there", "there", "applies"]);
-    // The fix before the move goes to the new place, under the new names.
-    let part = &patches[0]["parts"][0];
-    assert_eq!(part["path"], "gpu/a.c");
-    assert_eq!(part["source"], "move/edits/1.diff:3");
-    assert_eq!(part["finding"], "merges");
-    assert_eq!(series(&report, "move")["verdict"]["is"], "in-part");
+    let patch = &report["series"][0]["patches"][0];
+    assert_eq!(patch["there"][0]["name"], "walk");
+    assert_eq!(patch["there"][0]["line"], 3);
+    let conflicts = patch["conflicts"].as_array().unwrap();
+    let found = |n: usize| (&conflicts[n]["path"], &conflicts[n]["what"]);
+    assert_eq!(found(0), (&"lib.rs".into(), &"content".into()));
+    assert_eq!(found(1), (&"list.rs".into(), &"both-add".into()));
 }
 
 #[test]
-fn only_what_is_asked_for_is_shown() {
+fn base_after_relocation() {
+    let mini = relocate::mini();
+    let moved = "/* moved */\n#include <linux/a.h>\n\nint gpu_a_one(void)\n{\n\treturn 1;\n}\n\n\
+                 int gpu_a_two(void)\n{\n\treturn 2;\n}\n";
+    let user = "#include <linux/a.h>\nint x(void) { return gpu_a_one(); }\n";
+    let changes = [
+        ("gpu/a.c", moved),
+        ("linux/a.h", "int gpu_a_one(void);\nint gpu_a_two(void);\n"),
+        ("drm/user.c", user),
+        // The old path has another file.
+        ("drm/a.c", "/* printers */\n"),
+    ];
+    let base = other(&mini, &changes);
+    mini.git(&base, &["rm", "--quiet", "drm/a.h"]);
+    mini.git(&base, &["commit", "--quiet", "-m", "Moved"]);
+    insta::assert_snapshot!(text(&mini, &base));
+}
+
+#[test]
+fn named_series_only() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
-    let base = base.to_str().unwrap();
-    let ran = mini.good(&["port", base, "buddy", "--json"]);
+    let ran = mini.good(&["port", base.to_str().unwrap(), "buddy", "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(verdicts(&report), [("buddy", "applies")]);
-    // It is not written over the whole report.
-    mini.good(&["port", base]);
-    assert_eq!(fs::read_dir(mini.ws("out/port")).unwrap().count(), 4);
+    assert_eq!(report["series"].as_array().unwrap().len(), 1);
+    assert_eq!(results(&report, "buddy"), ["applies", "applies"]);
 }
 
 #[test]
-fn a_bare_repository_and_a_revision() {
+fn bare_repository_and_revision() {
     let mini = Mini::new();
     let base = other(&mini, &[("lib.rs", "mod gamma;\n")]);
     mini.git(&base, &["tag", "next", "HEAD~1"]);
@@ -300,9 +196,9 @@ fn a_bare_repository_and_a_revision() {
         &["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()],
     );
     let on = |rev: &str| json(&mini, Path::new(&format!("{}{rev}", bare.display())));
-    assert_eq!(verdicts(&on(""))[0], ("list", "conflicts"));
-    assert_eq!(verdicts(&on("@next"))[0], ("list", "applies"));
-    assert_eq!(verdicts(&on("@HEAD^{commit}"))[0], ("list", "conflicts"));
+    assert_eq!(results(&on(""), "list")[0], "conflicts");
+    assert_eq!(results(&on("@next"), "list")[0], "applies");
+    assert_eq!(results(&on("@HEAD^{commit}"), "list")[0], "conflicts");
     // Without its history, too.
     let shallow = mini.path("shallow");
     let url = format!("file://{}", bare.display());
@@ -316,7 +212,7 @@ fn a_bare_repository_and_a_revision() {
             shallow.to_str().unwrap(),
         ],
     );
-    assert_eq!(verdicts(&json(&mini, &shallow))[0], ("list", "conflicts"));
+    assert_eq!(results(&json(&mini, &shallow), "list")[0], "conflicts");
     let base = format!("{}@v9", shallow.display());
     says!(mini, base, @r#"
     error: DIR/shallow: has no revision "v9"
@@ -325,13 +221,13 @@ fn a_bare_repository_and_a_revision() {
 }
 
 #[test]
-fn changes_that_are_not_committed_are_not_looked_at() {
+fn uncommitted_changes_warned() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
     mini.file("other/lib.rs", "mod gamma;\n");
     let ran = mini.good(&["port", base.to_str().unwrap(), "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(verdicts(&report)[0], ("list", "applies"));
+    assert_eq!(results(&report, "list")[0], "applies");
     assert!(
         ran.stderr
             .contains("warning: DIR/other has changes in 1 file that are not committed"),
@@ -354,11 +250,11 @@ fn archive(mini: &Mini, file: &str) -> PathBuf {
 }
 
 #[test]
-fn an_archive_needs_no_hash_and_is_told_by_it() {
+fn archive_without_hash() {
     let mini = Mini::new();
     let path = archive(&mini, "linux-6.3-rc1.tar.xz");
     let report = json(&mini, &path);
-    assert_eq!(verdicts(&report)[1], ("buddy", "applies"));
+    assert_eq!(results(&report, "buddy"), ["applies", "applies"]);
     assert_eq!(report["base"]["version"], "6.3-rc1");
     let from = report["base"]["from"].as_str().unwrap();
     assert!(from.starts_with("linux-6.3-rc1.tar.xz, sha256 "), "{from}");
@@ -398,17 +294,16 @@ fn with_path(mini: &Mini, path: &str, base: &str) -> crate::mini::Ran {
 }
 
 #[test]
-fn a_source_package_of_the_distribution() {
+fn source_package() {
     let mini = Mini::new();
     let archive = archive(&mini, "x.tar.xz");
     let path = apt(&mini, &archive, true);
     let base = "apt:sid:linux=6.3~rc1-1";
     let ran = with_path(&mini, &path, base);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let head = "# The series on Linux 6.3-rc1\n\nBase: source package linux 6.3~rc1-1, tree ";
+    let head = "Linux 6.3-rc1, source package linux 6.3~rc1-1, tree ";
     assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
-    assert!(mini.ws("out/port/linux_6.3-rc1-1.md").is_file());
-    // It is in the repository now, and nobody is asked again.
+    // The second run uses the imported package.
     let left: Vec<_> = fs::read_dir(mini.path("cache/archives"))
         .unwrap()
         .flatten()
@@ -425,7 +320,7 @@ fn a_source_package_of_the_distribution() {
 }
 
 #[test]
-fn a_source_package_that_cannot_be_had() {
+fn source_package_unavailable() {
     let mini = Mini::new();
     let archive = archive(&mini, "x.tar.xz");
     let path = apt(&mini, &archive, false);
@@ -453,7 +348,7 @@ fn a_source_package_that_cannot_be_had() {
 }
 
 #[test]
-fn a_base_that_is_none() {
+fn base_invalid() {
     let mini = Mini::new();
     let at = |name: &str| mini.path(name).to_str().unwrap().to_owned();
     says!(mini, at("nowhere"), @r#"
@@ -471,7 +366,7 @@ fn a_base_that_is_none() {
         text.contains("  help: name the top folder of a clone"),
         "{text}"
     );
-    // What lies in somebody else's repository is not that.
+    // A folder inside another repository.
     let other = other(&mini, &[]);
     mini.file("other/below/Makefile", "VERSION = 6\n");
     says!(mini, at("other/below"), @r#"
@@ -541,7 +436,7 @@ fn an_archive_that_is_none() {
 }
 
 #[test]
-fn an_import_that_is_killed_leaves_nothing_half_done() {
+fn import_killed_leaves_nothing() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let report = mini.report();
@@ -600,7 +495,7 @@ fn an_import_that_is_killed_leaves_nothing_half_done() {
 }
 
 #[test]
-fn runs_at_the_same_time_import_once() {
+fn concurrent_runs_import_once() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let path = archive(&mini, "linux.tar.xz");
@@ -620,6 +515,7 @@ fn runs_at_the_same_time_import_once() {
         .collect();
     assert!(ran.iter().all(|r| r.code == Some(0)), "{}", ran[0].stderr);
     assert!(ran.iter().all(|r| r.stdout == ran[0].stdout));
-    let imports = ran.iter().filter(|r| r.stderr.contains("done in"));
+    let done = "importing linux.tar.xz done in";
+    let imports = ran.iter().filter(|r| r.stderr.contains(done));
     assert_eq!(imports.count(), 1);
 }
