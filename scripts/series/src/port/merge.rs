@@ -43,7 +43,7 @@ pub enum What {
     Missing,
     /// The patch removes a file that the other tree has changed.
     Removes,
-    /// Something else: a folder in place of a file, or a moved folder.
+    /// Another conflict, such as a folder in place of a file.
     Other,
 }
 
@@ -114,6 +114,9 @@ impl<'a> Merger<'a> {
         let cmd = self.cmd(&[
             "-c",
             "merge.conflictStyle=merge",
+            // As git am --3way.
+            "-c",
+            "merge.directoryRenames=false",
             "merge-tree",
             "--write-tree",
             "-z",
