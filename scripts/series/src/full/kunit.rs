@@ -126,7 +126,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
         subject.toolchain.rustc.clone(),
     ];
     for fragment in TARGET.fragments() {
-        parts.push(subject.ws.read(fragment)?);
+        parts.push(subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
     }
     parts.push(own_fragment(subject, one)?);
     parts.extend(subject.toolchain.make.iter().cloned());
