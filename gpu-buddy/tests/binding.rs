@@ -2,6 +2,9 @@
 
 //! Tests of the binding alone: its errors, its ranges, and the auto traits of its types.
 
+// The binding is that of the default base.
+#![cfg(not(other_base))]
+
 use gpu_buddy::{
     bindings::{self, latest_gpu_buddy},
     gpu::buddy::{

@@ -8,8 +8,8 @@
 mod driver;
 
 use driver::{
-    backend::Backend, c::Manager, inside, inside::Inside, Block, Give, Request, CLEAR, CONTIGUOUS,
-    RANGE, TRIM_DISABLE,
+    backend::Backend, blocks_between, c::Manager, inside, inside::Inside, unit, Block, Give,
+    Request, CLEAR, CONTIGUOUS, RANGE, TRIM_DISABLE,
 };
 use kernel::error::code::*;
 use std::ops::Range;
@@ -95,19 +95,19 @@ impl Small {
             let fits = |start: u64| start + size <= range.end && self.is_free(start..start + size);
             return starts.into_iter().any(fits);
         }
-        let fits =
-            |start: &u64| *start + align <= range.end && self.is_free(*start..*start + align);
-        starts.filter(fits).count() as u64 >= size.div_ceil(align)
+        let unit = unit(size, align);
+        let fits = |start: &u64| *start + unit <= range.end && self.is_free(*start..*start + unit);
+        starts.filter(fits).count() as u64 >= size.div_ceil(unit)
     }
 
-    /// How many blocks of `align` chunks there are in the free blocks, without merging any.
-    fn ready(&mut self, range: &Range<u64>, align: u64) -> u64 {
+    /// How many blocks of `unit` chunks that start at multiples of `align` there are in the free
+    /// blocks, without merging any.
+    fn ready(&mut self, range: &Range<u64>, unit: u64, align: u64) -> u64 {
         let leaves = self.inside.look().iter().filter(|leaf| !leaf.allocated);
         leaves
             .map(|leaf| {
-                let start = leaf.start.max(range.start).next_multiple_of(align);
                 let end = (leaf.start + leaf.size).min(range.end);
-                end.saturating_sub(start) / align
+                blocks_between(leaf.start.max(range.start), end, unit, align)
             })
             .sum()
     }
@@ -117,6 +117,7 @@ impl Small {
     fn run(&mut self, range: Range<u64>, size: u64, align: u64, flags: u32) -> u64 {
         let contiguous = flags & CONTIGUOUS != 0;
         let count = self.chunks.len() as u64;
+        let unit = unit(size, align);
         let exact = range.end - range.start == size;
         let bounds = if contiguous {
             range.start
@@ -127,12 +128,12 @@ impl Small {
             Some(EINVAL)
         } else if exact {
             (!self.is_free(range.clone())).then_some(ENOSPC)
-        } else if !contiguous && size.next_multiple_of(align) > count {
+        } else if !contiguous && size.next_multiple_of(unit) > count {
             Some(EINVAL)
         } else {
             (!self.has_room(&range, size, align, contiguous)).then_some(ENOSPC)
         };
-        let ready = self.ready(&range, align);
+        let ready = self.ready(&range, unit, align);
         let leaves = self.inside.leaves.clone();
 
         let what = request(range.clone(), size, align, flags);
@@ -151,7 +152,7 @@ impl Small {
         let blocks = self.mm.blocks(&list);
         self.check(&blocks, &what);
         let lost = self.check_clear(&blocks);
-        let merged = size.div_ceil(align).saturating_sub(ready) * align;
+        let merged = size.div_ceil(unit).saturating_sub(ready) * unit;
         let may_lose = if contiguous { 0 } else { merged };
         assert!(lost <= may_lose, "{lost} clear chunks for {what:x?}");
         let mut list = list;
@@ -190,7 +191,9 @@ impl Small {
         if request.flags & TRIM_DISABLE == 0 || exact {
             assert_eq!(total, request.size, "{}", context());
         } else if request.flags & CONTIGUOUS == 0 {
-            let rounded = request.size.next_multiple_of(request.min);
+            let rounded = request
+                .size
+                .next_multiple_of(unit(request.size, request.min));
             assert_eq!(total, rounded, "{}", context());
         } else {
             assert!(total >= request.size, "{}", context());

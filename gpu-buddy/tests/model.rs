@@ -3,12 +3,15 @@
 //! Random operations on many allocators, against the oracle of the driver.
 //!
 //! `GPU_BUDDY_SEED` sets the seed, which a failure prints, and `GPU_BUDDY_OPS` the number of
-//! operations.
+//! operations. `GPU_BUDDY_SECONDS` sets how long the inputs of the fuzz target are mutated.
 
 mod driver;
 
 use driver::{backend::Backend, draw, Config, Driver, Op, Tally};
-use std::env;
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 /// The number of operations of an ordinary run of one of the two tests.
 const OPERATIONS: usize = 500_000;
@@ -101,7 +104,70 @@ fn c_functions() {
     random_operations::<driver::c::Manager>("C");
 }
 
+/// Changes a sequence of operations a little, or draws another one.
+fn mutate(random: &mut fastrand::Rng, ops: &mut Vec<Op>) {
+    let mut bytes = [0; 64];
+    let mut op = |random: &mut fastrand::Rng| -> Op {
+        random.fill(&mut bytes);
+        draw(&bytes)
+    };
+    if ops.is_empty() || random.u8(..) < 64 {
+        *ops = (0..random.usize(1..400)).map(|_| op(random)).collect();
+    }
+    for _ in 0..random.usize(1..8) {
+        let at = random.usize(..ops.len());
+        match random.u8(..4) {
+            0 => ops[at] = op(random),
+            1 => ops.insert(at, op(random)),
+            2 if ops.len() > 1 => drop(ops.remove(at)),
+            _ => {
+                // Again, from there on.
+                let end = ops.len().min(at + 16);
+                ops.extend_from_within(at..end);
+                ops.truncate(600);
+            }
+        }
+    }
+}
+
+/// What the fuzz target does, where there is no fuzzer: without its knowledge of what was reached.
 #[test]
+#[ignore = "takes ten minutes"]
+fn mutated_inputs() {
+    let seed = setting("GPU_BUDDY_SEED", fastrand::u64(..));
+    let seconds = setting("GPU_BUDDY_SECONDS", 600);
+    println!("GPU_BUDDY_SEED={seed} GPU_BUDDY_SECONDS={seconds}");
+
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut inputs, mut tally) = (0, Tally::default());
+    let mut ops = Vec::new();
+    let mut bytes = [0; 64];
+    let mut now = OnPanic {
+        seed,
+        number: 0,
+        config: None,
+        op: None,
+    };
+    while Instant::now() < end {
+        random.fill(&mut bytes);
+        let config: Config = draw(&bytes);
+        mutate(&mut random, &mut ops);
+        now.config = Some(config);
+        let mut driver = Driver::<driver::c::Manager>::new(config);
+        for op in &ops {
+            (now.number, now.op) = (now.number + 1, Some(*op));
+            driver.run(op);
+        }
+        tally.add(&driver.finish());
+        inputs += 1;
+    }
+    drop(now);
+    println!("{inputs} inputs, {tally:#?}");
+}
+
+#[test]
+#[cfg_attr(other_base, ignore = "the binding is that of the default base")]
 fn binding() {
     random_operations::<driver::binding::Manager>("binding");
 }

@@ -5,6 +5,9 @@
 //! The mutex below the binding is a real one, which also ends the program if it is locked twice or
 //! unlocked by somebody else.
 
+// The binding is that of the default base.
+#![cfg(not(other_base))]
+
 use gpu_buddy::gpu::buddy::{
     AllocatedBlocks, GpuBuddy, GpuBuddyAllocFlag, GpuBuddyAllocFlags, GpuBuddyAllocMode,
     GpuBuddyParams,

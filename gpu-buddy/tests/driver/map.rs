@@ -142,10 +142,10 @@ impl Map {
     }
 
     /// How many free blocks of `size` chunks there are in a range once all is merged; such a block
-    /// starts at a multiple of its size.
-    pub fn blocks(&self, range: Range<u64>, size: u64) -> u64 {
+    /// starts at a multiple of `align`, which is no less.
+    pub fn blocks(&self, range: Range<u64>, size: u64, align: u64) -> u64 {
         self.free(range)
-            .map(|free| (free.end / size).saturating_sub(free.start.div_ceil(size)))
+            .map(|free| super::blocks_between(free.start, free.end, size, align))
             .sum()
     }
 

@@ -29,6 +29,27 @@ pub const CLEAR: u32 = bindings::GPU_BUDDY_CLEAR_ALLOCATION as u32;
 pub const CLEARED: u32 = bindings::GPU_BUDDY_CLEARED;
 pub const TRIM_DISABLE: u32 = bindings::GPU_BUDDY_TRIM_DISABLE as u32;
 
+/// Whether a power of two below the alignment is not rounded up: its block is aligned, but no larger
+/// than that.
+pub const SMALL_ALIGNED: bool = bindings::HOST_BUDDY_IS_AUGMENTED != 0;
+
+/// The size of the smallest block that a request can get, apart from pieces of a block.
+pub fn unit(size: u64, min: u64) -> u64 {
+    match SMALL_ALIGNED && size.is_power_of_two() {
+        true => size.min(min),
+        false => min,
+    }
+}
+
+/// How many blocks of `unit` that start at multiples of `min` there are between two bounds.
+pub fn blocks_between(start: u64, end: u64, unit: u64, min: u64) -> u64 {
+    let first = start.next_multiple_of(min);
+    match end.checked_sub(first + unit) {
+        Some(more) => more / min + 1,
+        None => 0,
+    }
+}
+
 /// How many allocations are held at most.
 const MAX_HELD: usize = 96;
 
@@ -370,7 +391,8 @@ impl<B: Backend> Driver<B> {
         let large = request.flags & CONTIGUOUS == 0 && request.min > self.chunk;
         if large && alloc.most.is_multiple_of(2) {
             let (start, end) = (request.start / self.chunk, request.end / self.chunk);
-            let most = self.map.blocks(start..end, request.min / self.chunk) * request.min;
+            let min = request.min / self.chunk;
+            let most = self.map.blocks(start..end, min, min) * request.min;
             request.size = most.max(request.size);
         }
         let onto = alloc.onto.is_multiple_of(8).then_some(alloc.onto / 8);
@@ -455,7 +477,7 @@ impl<B: Backend> Driver<B> {
         let rounded = if contiguous {
             size
         } else {
-            size.next_multiple_of(min)
+            size.next_multiple_of(unit(size, min))
         };
         if B::BINDING && (start >= end || end > total || !self.base.is_multiple_of(min)) {
             return Expected::Invalid;
@@ -502,7 +524,8 @@ impl<B: Backend> Driver<B> {
         if contiguous {
             room(self.map.has_stretch(range, size, min))
         } else {
-            room(self.map.blocks(range, min) >= size.div_ceil(min))
+            let unit = unit(size, min);
+            room(self.map.blocks(range, unit, min) >= size.div_ceil(unit))
         }
     }
 
@@ -582,7 +605,8 @@ impl<B: Backend> Driver<B> {
                 "{total:#x} bytes for {request:x?}"
             );
         } else {
-            assert_eq!(total, size.next_multiple_of(min), "bytes for {request:x?}");
+            let rounded = size.next_multiple_of(unit(size, min));
+            assert_eq!(total, rounded, "bytes for {request:x?}");
         }
 
         for block in blocks {
@@ -640,19 +664,20 @@ impl<B: Backend> Driver<B> {
     /// and of these the highest.
     fn check_choice(&self, request: &Request, blocks: &[Block]) {
         let [block] = blocks else { return };
-        if block.size != request.size || block.size < request.min {
+        if block.size != request.size || block.size < unit(request.size, request.min) {
             return;
         }
-        let size = block.size / self.chunk;
+        let (size, min) = (block.size / self.chunk, request.min / self.chunk);
         let top = request.flags & TOPDOWN != 0;
         let choose = |clear: bool| {
             let free = |leaf: &&Leaf| !leaf.allocated && leaf.clear == clear && leaf.size >= size;
-            let kind = self.inside.leaves.iter().filter(free);
+            let aligned = |leaf: &&Leaf| leaf.start.is_multiple_of(min);
+            let kind = self.inside.leaves.iter().filter(free).filter(aligned);
             kind.max_by_key(|leaf| (if top { 0 } else { u64::MAX - leaf.size }, leaf.start))
         };
         let clear = request.flags & CLEAR != 0;
         if let Some(leaf) = choose(clear).or_else(|| choose(!clear)) {
-            let start = leaf.start + leaf.size - size;
+            let start = (leaf.start + leaf.size - size) / min * min;
             assert_eq!(
                 (block.offset / self.chunk, block.clear),
                 (start, leaf.clear),
@@ -684,14 +709,14 @@ impl<B: Backend> Driver<B> {
             0..u64::MAX
         };
         let free = self.inside.leaves.iter().filter(|leaf| !leaf.allocated);
+        let unit = unit(size, min);
         let ready: u64 = free
             .map(|leaf| {
-                let start = leaf.start.max(range.start).div_ceil(min);
-                let end = (leaf.start + leaf.size).min(range.end) / min;
-                end.saturating_sub(start)
+                let end = (leaf.start + leaf.size).min(range.end);
+                blocks_between(leaf.start.max(range.start), end, unit, min)
             })
             .sum();
-        let merged = size.div_ceil(min).saturating_sub(ready) * min;
+        let merged = size.div_ceil(unit).saturating_sub(ready) * unit;
         assert!(
             request.flags & CONTIGUOUS == 0 && lost <= merged,
             "{lost} clear chunks are dirty in {blocks:x?} for {request:x?}"

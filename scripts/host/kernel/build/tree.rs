@@ -2,7 +2,8 @@
 
 //! Where the assembled kernel tree is; shared by the build scripts of the host crates.
 //!
-//! The tree is `$NOVA_SERIES_TREE`, else `out/tree` at the top of the workspace.
+//! The tree is `$NOVA_SERIES_TREE`, else `out/tree` at the top of the workspace. It is the tree of
+//! the default base. `$SERIES_BASE` names another base, such as `v7.3.4`, for the C code alone.
 
 // Each build script uses a part of it.
 #![allow(dead_code)]
@@ -29,6 +30,22 @@ impl Tree {
         }
         // The tree as a whole, because it may be a link that is turned to another tree with older
         // files, which Cargo would not notice from the files: it looks for newer ones.
+        println!("cargo::rerun-if-changed={}", root.display());
+        Self(root)
+    }
+
+    /// Finds the tree with the C code: `out/$SERIES_BASE/tree`, or without `$SERIES_BASE` the tree of
+    /// [`Self::locate`].
+    pub fn locate_c(top: &str) -> Self {
+        println!("cargo::rerun-if-env-changed=SERIES_BASE");
+        let Some(base) = env::var_os("SERIES_BASE").filter(|v| !v.is_empty()) else {
+            return Self::locate(top);
+        };
+        let out = Path::new(top).canonicalize().unwrap().join("out");
+        let root = out.join(base).join("tree");
+        if !root.is_dir() {
+            missing(&root);
+        }
         println!("cargo::rerun-if-changed={}", root.display());
         Self(root)
     }

@@ -48,6 +48,7 @@ const ASM_GENERIC: &[&str] = &[
     "div64",
     "errno",
     "linkage",
+    "percpu_types",
     "posix_types",
     "rwonce",
     "types",
@@ -62,6 +63,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     let build = Build {
         tree: Tree::locate("../../../.."),
+        c_tree: Tree::locate_c("../../../.."),
         debug_list: env::var_os("CARGO_FEATURE_DEBUG_LIST").is_some(),
         out,
     };
@@ -72,7 +74,10 @@ fn main() {
 }
 
 struct Build {
+    /// The tree of the default base, whose Rust files the other crates use.
     tree: Tree,
+    /// The tree whose C code is compiled and bound.
+    c_tree: Tree,
     out: PathBuf,
     debug_list: bool,
 }
@@ -81,6 +86,9 @@ impl Build {
     /// `generated/autoconf.h` and the `asm` headers, which a kernel build generates too.
     fn generated_headers(&self) {
         let mut autoconf = String::from("#define CONFIG_64BIT 1\n#define CONFIG_GPU_BUDDY 1\n");
+        if self.augmented() {
+            autoconf += "#define HOST_BUDDY_AUGMENTED 1\n";
+        }
         if self.debug_list {
             autoconf += "#define CONFIG_LIST_HARDENED 1\n#define CONFIG_DEBUG_LIST 1\n";
         }
@@ -96,6 +104,13 @@ impl Build {
             &include.join("generated/const_helpers.h"),
             &self.const_helpers(),
         );
+    }
+
+    /// Whether the allocator has what `include/host/buddy.h` tells of an augmented one.
+    fn augmented(&self) -> bool {
+        let header = self.c_tree.file("include/linux/gpu_buddy.h");
+        let text = fs::read_to_string(header).unwrap();
+        text.contains("subtree_max_alignment")
     }
 
     /// The constants of the kernel's `bindings_helper.h` for what is compiled here: statements such
@@ -114,8 +129,8 @@ impl Build {
         write_file(&self.out.join("ffi.rs"), &ffi);
     }
 
-    /// The flags that every compilation against kernel headers gets.
-    fn kernel_flags(&self) -> Vec<String> {
+    /// The flags that every compilation against the kernel headers of a tree gets.
+    fn kernel_flags(&self, tree: &Tree) -> Vec<String> {
         let mut flags: Vec<String> = [
             "-nostdinc",
             "-std=gnu11",
@@ -134,8 +149,8 @@ impl Build {
         for dir in [
             PathBuf::from("include").canonicalize().unwrap(),
             self.out.join("include"),
-            self.tree.folder("include"),
-            self.tree.folder("include/uapi"),
+            tree.folder("include"),
+            tree.folder("include/uapi"),
         ] {
             flags.push(format!("-I{}", dir.display()));
         }
@@ -147,16 +162,16 @@ impl Build {
 
     /// Compiles the C side.
     fn c_code(&self) {
-        let mut kernel = self.kernel_compiler();
+        let mut kernel = self.kernel_compiler(&self.c_tree);
         kernel.files(KERNEL_C).files(self.helpers());
-        kernel.files(TREE_C.iter().map(|path| self.tree.file(path)));
+        kernel.files(TREE_C.iter().map(|path| self.c_tree.file(path)));
         if self.debug_list {
-            kernel.file(self.tree.file("lib/list_debug.c"));
+            kernel.file(self.c_tree.file("lib/list_debug.c"));
         }
         // As the kernel is built, and so that the benchmark compares like with like.
         kernel.opt_level(2).compile("kernel_c");
 
-        let mut base = self.kernel_compiler();
+        let mut base = self.kernel_compiler(&self.tree);
         base.include(self.tree.folder("base/include"));
         base.files([
             self.tree.file(BASE_C),
@@ -167,9 +182,9 @@ impl Build {
         compiler().files(HOST_C).opt_level(2).compile("kernel_host");
     }
 
-    fn kernel_compiler(&self) -> cc::Build {
+    fn kernel_compiler(&self, tree: &Tree) -> cc::Build {
         let mut build = compiler();
-        for flag in self.kernel_flags() {
+        for flag in self.kernel_flags(tree) {
             build.flag(flag);
         }
         build
@@ -217,7 +232,7 @@ impl Build {
         bindgen::builder()
             // A change of any header starts a new build.
             .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
-            .clang_args(self.kernel_flags())
+            .clang_args(self.kernel_flags(&self.c_tree))
             .clang_args(["-w", "-fno-builtin", "-D__BINDGEN__"])
             .use_core()
             .ctypes_prefix("ffi")

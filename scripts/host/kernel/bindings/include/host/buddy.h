@@ -7,6 +7,18 @@
 
 struct mutex;
 
+/*
+ * Whether the allocator has free trees with alignments, counters of blocks, a lookup of
+ * addresses, and blocks that are smaller than their alignment.
+ */
+enum {
+#ifdef HOST_BUDDY_AUGMENTED
+	HOST_BUDDY_IS_AUGMENTED = 1,
+#else
+	HOST_BUDDY_IS_AUGMENTED = 0,
+#endif
+};
+
 /* A block that is allocated or free, not split. */
 struct host_buddy_leaf {
 	u64 offset;

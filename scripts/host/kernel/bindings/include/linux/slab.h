@@ -34,6 +34,19 @@ static inline void *kmalloc_array(size_t n, size_t size, gfp_t gfp)
 	return host_kmalloc(bytes);
 }
 
+static inline void *kcalloc(size_t n, size_t size, gfp_t gfp)
+{
+	void *object = kmalloc_array(n, size, gfp);
+
+	if (object)
+		__builtin_memset(object, 0, n * size);
+	return object;
+}
+
+/* Takes a type or an expression, as the kernel's. */
+#define kmalloc_objs(type, count)					\
+	((typeof(type) *)kmalloc_array(count, sizeof(type), 0))
+
 static inline void kfree(const void *object)
 {
 	host_kfree(object);
