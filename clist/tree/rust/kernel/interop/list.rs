@@ -21,7 +21,11 @@
 
 use crate::{
     bindings,
-    prelude::*,
+    prelude::{
+        pin_data,
+        pin_init,
+        PinInit, //
+    },
     types::Opaque, //
 };
 use core::marker::PhantomData;

@@ -38,6 +38,17 @@ impl Item {
         // SAFETY: The field is inside of the item.
         unsafe { &raw mut (*self.0.get()).link }
     }
+
+    /// Returns the value, or 0 if this is not an item.
+    pub(super) fn value(&self) -> u32 {
+        // SAFETY: The fields are initialized, and not written to.
+        let (value, guard) = unsafe { ((*self.0.get()).value, (*self.0.get()).guard) };
+        if guard == !value {
+            value
+        } else {
+            0
+        }
+    }
 }
 
 /// The auto traits of `T`, at compile time.

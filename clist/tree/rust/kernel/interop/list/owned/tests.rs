@@ -3,7 +3,10 @@
 //! Tests of C lists that Rust code owns.
 
 use super::{
-    super::tests::*,
+    super::{
+        clist_offset,
+        tests::*, //
+    },
     *, //
 };
 use crate::types::Opaque;

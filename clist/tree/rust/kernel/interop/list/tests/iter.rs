@@ -4,19 +4,6 @@
 
 use super::*;
 
-impl Item {
-    /// Returns the value, or 0 if this is not an item.
-    pub(super) fn value(&self) -> u32 {
-        // SAFETY: The fields are initialized, and not written to.
-        let (value, guard) = unsafe { ((*self.0.get()).value, (*self.0.get()).guard) };
-        if guard == !value {
-            value
-        } else {
-            0
-        }
-    }
-}
-
 // An iterator has the traits of a shared reference to the items.
 assert_auto_traits! {
     // Type                             Send   Sync   Unpin
