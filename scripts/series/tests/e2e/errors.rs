@@ -29,7 +29,7 @@ fn an_unknown_field() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "files =", "filez =");
     says!(mini, ["assemble"], @r#"
-    error: series/list.toml:8: unknown field `filez`, expected one of `message`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
+    error: series/list.toml:8: unknown field `filez`, expected one of `message`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
       help: the fields are described in ARCHITECTURE.md, "Manifests"
     "#);
 }
@@ -429,7 +429,7 @@ fn cache_unwritable_names_variable() {
     assert_eq!(ran.code, Some(1));
     insta::assert_snapshot!(ran.stderr, @"
     error: cannot make the folder DIR/plain/tmp: Not a directory (os error 20)
-      help: set NOVA_SERIES_CACHE to a folder that can be written, with 10 GB of space
+      help: set NOVA_SERIES_CACHE to a folder that can be written, with 20 GB of space
     ");
 }
 
@@ -485,7 +485,7 @@ fn outside_a_workspace() {
     let ran = mini.ran(command.output().unwrap());
     assert_eq!(ran.code, Some(1));
     insta::assert_snapshot!(ran.stderr, @r"
-    error: DIR/home is not in a workspace of patch series: there is no series/base.toml above it
+    error: DIR/home is not in a workspace of patch series: there is no series/bases or series/base.toml above it
       help: change into the checkout, or name it with --workspace DIR
     ");
 }
