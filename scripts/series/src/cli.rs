@@ -73,8 +73,8 @@ pub struct Cli {
 
     /// Only this base, by the name of its file in series/bases; may be repeated [default: every one
     /// that can be had]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
-    pub base: Vec<String>,
+    #[arg(long = "base", global = true, help_heading = EVERYWHERE, value_name = "NAME")]
+    pub bases: Vec<String>,
 
     /// Take the base from this kernel git tree
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -558,7 +558,7 @@ fn named(
     var: &dyn Fn(&str) -> Option<String>,
     bases: &mut [Base],
 ) -> Result<Vec<String>> {
-    let mut named = cli.base.clone();
+    let mut named = cli.bases.clone();
     if named.is_empty() {
         named.extend(var("SERIES_BASE").filter(|b| !b.is_empty()));
     }
