@@ -9,7 +9,6 @@ use super::{
     },
     *, //
 };
-use crate::types::Opaque;
 
 const OFFSET: usize = clist_offset!(Item, CItem, link);
 
