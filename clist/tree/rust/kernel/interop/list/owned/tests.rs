@@ -26,6 +26,7 @@ assert_auto_traits! {
 #[macros::kunit_tests(rust_clist_owned)]
 mod suite {
     use super::*;
+    use crate::types::Opaque;
     use pin_init::stack_pin_init;
 
     /// Adds items to the end of the list.
