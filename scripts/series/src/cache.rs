@@ -41,7 +41,7 @@ const SIZE: &str = "20 GB";
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
-    /// The folder, below `dir`, of what depends on the base.
+    /// The folder for data of one base, relative to `dir`.
     of_base: PathBuf,
 }
 
@@ -61,7 +61,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Whether all bases have it in common.
+    /// Returns whether all bases share the resource.
     fn is_shared(self) -> bool {
         matches!(self, Resource::Base | Resource::Tools)
     }
@@ -142,8 +142,8 @@ impl Cache {
         })
     }
 
-    /// The cache as another base than the default one uses it: it has a kernel, build folders and
-    /// locks of its own, and shares the rest.
+    /// Returns the cache for a base other than the default base. Kernel repository, build folders
+    /// and their locks are separate, the rest is shared.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Cache {
         })
     }
 
-    /// A path of what depends on the base.
+    /// Returns a path in the folder of the base.
     pub fn of_base(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.join(&self.of_base).join(below)
     }
@@ -174,7 +174,7 @@ impl Cache {
         self.of_base("kernel")
     }
 
-    /// The kernel repositories of all bases.
+    /// Returns the kernel repositories of all bases.
     pub fn kernels(&self) -> Vec<PathBuf> {
         let others = fs::read_dir(self.path("on"))
             .into_iter()

@@ -71,8 +71,7 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
 
-    /// Only this base, by the name of its file in series/bases; may be repeated [default: every one
-    /// that can be had]
+    /// Use only this base of series/bases; can be repeated [default: all bases that can be obtained]
     #[arg(long = "base", global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub bases: Vec<String>,
 
@@ -80,7 +79,7 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub kernel: Option<PathBuf>,
 
-    /// With --kernel: this revision of the tree is the base, whatever release it is
+    /// With --kernel: use this revision of the tree as the base, whatever its version is
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "REV", requires = "kernel")]
     pub rev: Option<String>,
 

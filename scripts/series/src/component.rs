@@ -86,11 +86,11 @@ pub struct Component {
     pub series: Series,
     /// The names of all series of the component, this one included.
     pub siblings: Vec<SeriesName>,
-    /// Whether the series is posted on this base. On others nothing is known of postings and tags.
+    /// Whether the series is posted on this base. On other bases, `postings` and `trailers` are empty.
     pub is_posted_here: bool,
-    /// Whether the base is another than the default one, which alone uses all plain files.
+    /// Whether the base is not the default base, which uses all plain files.
     pub is_other_base: bool,
-    /// Files that are variants for the base, by the name that they have without it.
+    /// Variants for the base, by the paths of the plain files that they replace.
     pub variants: BTreeMap<PathBuf, PathBuf>,
     /// The files of `tree/`, by their path in the kernel.
     pub overlay: BTreeMap<String, OverlayFile>,
@@ -195,7 +195,7 @@ impl Component {
         })
     }
 
-    /// Where a file lies that is called so where there is no variant of it: "list/tree/list.rs".
+    /// Returns the variant of a plain file such as "list/tree/list.rs", or its own path.
     pub fn place(&self, plain: impl Into<PathBuf>) -> PathBuf {
         let plain = plain.into();
         self.variants.get(&plain).cloned().unwrap_or(plain)
@@ -222,7 +222,7 @@ impl Component {
     }
 }
 
-/// Notes which files of `folder` replace or add to those of `plain`.
+/// Records the files in `folder` as variants of files in `plain`.
 fn note_variants<'a>(
     variants: &mut BTreeMap<PathBuf, PathBuf>,
     plain: &Path,
@@ -281,11 +281,11 @@ fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     }
 }
 
-/// Reads the manifest of a series, as the base has it.
+/// Reads the manifest of a series for the base.
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
     let file = ws.place("series", format!("{name}.toml"));
     let series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
-    // All bases have the series in common, whatever its patches are on each.
+    // The patches may differ, but it is one series on all bases.
     let plain = Path::new("series").join(format!("{name}.toml"));
     if file == plain || !ws.path(&plain).exists() {
         return Ok(series);

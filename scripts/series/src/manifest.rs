@@ -41,20 +41,20 @@ pub struct At<T> {
     pub line: usize,
 }
 
-/// `series/bases/<name>.toml`: a kernel that the series are made for.
+/// A base kernel, from `series/bases/<name>.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Base {
-    /// Its name, which is that of the file: "v6.19.11".
+    /// The name of the file without its extension: "v6.19.11".
     #[serde(skip)]
     pub name: String,
     /// Its file, below the top folder.
     #[serde(skip)]
     pub file: PathBuf,
-    /// Whether the plain folders, without `on/`, are made for it.
+    /// Whether this is the default base, to which plain files apply.
     #[serde(default)]
     pub default: bool,
-    /// The base whose variants of files it shares, unless it has its own.
+    /// The base whose variants of files apply if this base has none.
     pub like: Option<String>,
     /// The revision of a git tree that `--kernel` names; without it, the base is a release.
     pub rev: Option<String>,
@@ -80,7 +80,8 @@ impl Base {
         format!("v{}", self.version)
     }
 
-    /// What a posting is recorded to be made for: the version, or the commit of a revision.
+    /// Returns the identity of the base in records of postings: the version, or the commit of a
+    /// revision.
     pub fn made_for(&self) -> &str {
         match (&self.rev, &self.upstream_commit) {
             (Some(_), Some(commit)) => commit,
@@ -88,7 +89,7 @@ impl Base {
         }
     }
 
-    /// What refs are named after: the release, or the name of a base that is a revision.
+    /// Returns the name in refs: the version, or the name of a base that is a revision.
     pub fn ref_name(&self) -> &str {
         match self.rev {
             Some(_) => &self.name,
@@ -119,14 +120,14 @@ pub struct Archive {
 pub struct AptSource {
     /// The suite, "trixie-backports".
     pub suite: String,
-    /// A source package and its version, "linux=6.19.11-1~bpo13+1", that has the archive as a file.
+    /// A source package with the archive, and its version: "linux=6.19.11-1~bpo13+1".
     pub source: Option<String>,
-    /// A binary package and its version that installs the archive.
+    /// A binary package that installs the archive, and its version.
     pub package: Option<String>,
 }
 
 impl AptSource {
-    /// The package with its version, and whether it is a source package.
+    /// Returns the package with its version, and whether it is a source package.
     pub fn package(&self) -> (&str, bool) {
         match (&self.source, &self.package) {
             (Some(source), _) => (source, true),
@@ -153,7 +154,7 @@ pub struct Series {
     pub name: SeriesName,
     /// The manifest, below the top folder.
     pub file: PathBuf,
-    /// The base that it is posted on, if that is not the default one.
+    /// The base on which it is posted; [`None`] for the default base.
     pub base: Option<At<String>>,
     /// The component that it belongs to: the folder that holds its files.
     pub component: SeriesName,
@@ -187,7 +188,7 @@ pub struct Series {
     pub absent: BTreeMap<String, At<String>>,
     /// Public items without a user, each with the reason.
     pub unused: BTreeMap<String, At<String>>,
-    /// Files of the overlay, or folders of it, that do not enter on this base, each with the reason.
+    /// Files and folders of the overlay that are not used on this base, each with the reason.
     pub left_out: BTreeMap<String, At<String>>,
     /// The reason for more patches than one posting should have.
     pub many: Option<At<String>>,
@@ -305,7 +306,7 @@ struct RawSeries {
     patch: Vec<Spanned<RawPatch>>,
 }
 
-/// What a manifest says anew for one base.
+/// Fields of a manifest that replace the common ones on a base.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawOn {
@@ -321,7 +322,7 @@ struct RawOn {
 }
 
 impl RawSeries {
-    /// The manifest as the bases of these names have it, the nearest first.
+    /// Applies the fields for these bases. Earlier names take precedence.
     fn on(mut self, names: &[String]) -> Self {
         for name in names.iter().rev() {
             let Some(key) = self.on.keys().find(|k| k.get_ref() == name).cloned() else {
@@ -343,7 +344,7 @@ impl RawSeries {
         self
     }
 
-    /// The bases that it names.
+    /// Returns the bases in the manifest.
     fn bases(&self) -> impl Iterator<Item = &Spanned<String>> {
         let patches = self.patch.iter().flat_map(|p| &p.get_ref().only);
         self.base.iter().chain(self.on.keys()).chain(patches)
@@ -428,7 +429,7 @@ fn is_release(text: &str) -> bool {
     numbers.split('.').all(number) && candidate.is_none_or(number)
 }
 
-/// Whether a text can name a base: it becomes a folder and a part of refs.
+/// Returns whether a text can name a base. Names become folders and parts of refs.
 fn is_base_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !text.contains("..")
@@ -515,11 +516,11 @@ impl Series {
         Self::parse_on(name, file, text, &View::default())
     }
 
-    /// Reads `series/<name>.toml` as a base sees it.
+    /// Reads a manifest for a base.
     ///
     /// # Errors
     ///
-    /// As [`Self::parse`], or it names a base that there is not.
+    /// As for [`Self::parse`], or a base in the manifest does not exist.
     pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
@@ -647,12 +648,12 @@ impl Series {
         self.file.clone()
     }
 
-    /// Whether a file of the overlay does not enter on this base.
+    /// Returns whether a file of the overlay is in `left-out`.
     pub fn leaves_out(&self, path: &str) -> bool {
         self.left_out.keys().any(|left_out| covers(left_out, path))
     }
 
-    /// Whether the series is posted on the base of this view; on others it is built and tested.
+    /// Returns whether the series is posted on the base.
     pub fn is_posted_on(&self, view: &View) -> bool {
         match &self.base {
             None => !view.other,
@@ -666,7 +667,7 @@ impl Series {
     }
 }
 
-/// Whether a path is that of a file, or with `/` at its end of a folder around it.
+/// Returns whether `path` names `file`, or if it ends in `/`, a folder that contains it.
 pub fn covers(path: &str, file: &str) -> bool {
     match path.ends_with('/') {
         true => file.starts_with(path),
@@ -674,7 +675,7 @@ pub fn covers(path: &str, file: &str) -> bool {
     }
 }
 
-/// The error of a base that there is not.
+/// Returns an error if the base does not exist.
 fn no_base(base: &At<String>, view: &View, file: &Path) -> Option<Error> {
     let known = view.all.is_empty() || view.all.contains(&base.value);
     (!known).then(|| {

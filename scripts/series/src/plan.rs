@@ -302,7 +302,7 @@ impl<'a> Check<'a> {
         Error::new(what).at(&self.file, line)
     }
 
-    /// Whether this base may do without a file: it is one of the default base.
+    /// Returns whether the base may leave a file unused. The default base uses all plain files.
     fn may_be_idle(&self, plain: &Path) -> bool {
         self.component.is_other_base && !self.component.variants.contains_key(plain)
     }
@@ -511,7 +511,7 @@ impl<'a> Group<'a> {
         self.withheld(errors);
     }
 
-    /// The files of the overlay that do not enter on this base.
+    /// Returns the files of the overlay in `left-out`.
     fn left_out<'b>(&self, overlay: &[&'b String], errors: &mut Vec<Error>) -> BTreeSet<&'b str> {
         let mut left_out = BTreeSet::new();
         for component in self.members {
@@ -547,7 +547,7 @@ impl<'a> Group<'a> {
         left_out
     }
 
-    /// Each of `have` has to be claimed once, except for those in `idle`, and nothing else.
+    /// Checks that each file in `have` except those in `idle`, and no other file, is claimed once.
     fn claims(
         &self,
         folder: &str,
@@ -642,7 +642,7 @@ impl<'a> Group<'a> {
         }
         let file = format!("{}/relocation.toml", self.folder());
         if next == 0 && self.files().is_other_base {
-            // There is nothing to move on this base.
+            // This base already has the result of the relocation.
             return;
         }
         for step in &steps[next.min(steps.len())..] {

@@ -46,7 +46,7 @@ use crate::{
     },
 };
 
-/// The record, in the folder of results.
+/// The file name of the record in the output folder.
 const FILE: &str = "assembled.json";
 
 /// A digest of what `assemble` is about to read. To be taken before it reads.

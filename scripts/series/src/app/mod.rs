@@ -115,7 +115,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Everything that a command works with on one base.
+/// The context of a command on one base.
 pub struct App<'a> {
     runner: &'a dyn Runner,
     ws: Workspace,
@@ -542,7 +542,7 @@ impl App<'_> {
         self.quick(&self.make(&[])?, names)
     }
 
-    /// Says the warnings, and that nothing was found; or returns what was found.
+    /// Prints the warnings, and a summary if there are no findings. Returns the findings as an error.
     fn told(&self, outcome: &check::Outcome) -> Option<Error> {
         for warning in &outcome.warnings {
             self.ui.warn(check::error_of(warning).to_string());

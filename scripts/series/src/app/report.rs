@@ -59,7 +59,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Where some of the series stand.
+    /// Returns the state of the series in the report.
     pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<Standing>> {
         let mut standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
         standings.retain(|s| report.series.iter().any(|r| r.name == s.name));

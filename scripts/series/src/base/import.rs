@@ -236,7 +236,7 @@ pub struct Target<'a> {
     pub message: &'a str,
 }
 
-/// Whether a file starts as xz does.
+/// Returns whether a file is compressed with xz.
 ///
 /// # Errors
 ///
@@ -249,7 +249,7 @@ pub fn is_xz(path: &Path) -> Result<bool> {
     Ok(start == b"\xfd7zXZ\0")
 }
 
-/// A decoder of xz that uses all processors.
+/// Creates an xz decoder that uses all processors.
 fn decoder() -> Result<liblzma::stream::Stream> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     MtStreamBuilder::new()
@@ -394,19 +394,19 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
     Ok(made)
 }
 
-/// A revision of a git tree, imported.
+/// An imported revision of a git tree.
 pub struct Revision {
-    /// The commit in the user's tree, which is public.
+    /// The commit in the user's tree.
     pub public: Oid,
-    /// The commit that stands for it here, without history.
+    /// The commit with the same tree in the tool's repository, without history.
     pub commit: Oid,
 }
 
-/// Takes a revision of a kernel repository of the user's, whichever release it is based on.
+/// Imports a revision of the user's kernel repository. Its version does not matter.
 ///
 /// # Errors
 ///
-/// There is no such revision, or it is no kernel.
+/// The revision does not exist, or is not a kernel.
 pub fn revision(git: &Git<'_>, base: &Base, kernel: &Path, rev: &str, ui: &Ui) -> Result<Revision> {
     let kernel = &fs::canonicalize(kernel).map_err(|e| Error::io("open", kernel, &e))?;
     let theirs = Git::of_user(git.runner(), kernel);
@@ -419,7 +419,7 @@ pub fn revision(git: &Git<'_>, base: &Base, kernel: &Path, rev: &str, ui: &Ui) -
                 base.file.display()
             ))
     })?;
-    // Said before anything is fetched.
+    // Detects errors before anything is fetched.
     let found = version(&theirs, &public).map_err(|e| e.at(kernel, None))?;
     ui.say(format!(
         "fetching {rev} of {}: {public}, Linux {found} …",

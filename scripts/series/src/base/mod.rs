@@ -55,7 +55,7 @@ fn base_ref(base: &Base) -> String {
     ref_of(base.ref_name())
 }
 
-/// The ref of the public commit that a revision was when it was imported.
+/// Returns the ref of the user's commit from which a revision was imported.
 fn public_ref(base: &Base) -> String {
     format!("refs/nova-series/public/{}", base.ref_name())
 }
@@ -115,8 +115,8 @@ pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
     describe(git, &ref_of(version))
 }
 
-/// The base that a posting was made for, wherever in the cache it was imported: each base has a
-/// kernel repository of its own, and a series may have moved to another base since.
+/// Returns the base of a posting. If the series has moved to another base since, fetches the old
+/// base from its kernel repository in the cache.
 ///
 /// # Errors
 ///
@@ -167,8 +167,7 @@ fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
     }
 }
 
-/// Adds to a base that is a revision what was learned of it when it was imported: the public commit
-/// and the version.
+/// Sets the commit and the version of a base that is a revision, if it has been imported.
 ///
 /// # Errors
 ///
@@ -184,8 +183,7 @@ pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
     Ok(())
 }
 
-/// Finds and imports the base unless that was done before. A revision is looked up again whenever
-/// the user names a kernel tree.
+/// Imports the base if necessary. A revision is imported again if the user names a kernel tree.
 ///
 /// # Errors
 ///
@@ -223,7 +221,7 @@ pub fn obtain(
         (Some(kernel), Some(rev)) => {
             let revision = import::revision(&git, base, kernel, rev, ui)?;
             git.set_ref(&public_ref(base), &revision.public)?;
-            // Postings that were made on it stay what they are.
+            // Keeps the base for postings that are made on it.
             git.set_ref(&ref_of(revision.public.as_str()), &revision.commit)?;
             revision.commit
         }

@@ -215,7 +215,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The file that a binary package installs into `/usr/src`, without installing it.
+/// Extracts a file in `/usr/src` from a binary package.
 fn installed(
     runner: &dyn Runner,
     suite: &apt::Suite<'_>,

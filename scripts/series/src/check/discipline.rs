@@ -42,7 +42,7 @@ pub fn check(
 ) -> Result<()> {
     let component = &one.plan.component;
     let mut faults = Vec::new();
-    // Where a series is only built and tested, no posting is known to compare it with.
+    // Postings are compared on the base of the posting only.
     if component.is_posted_here {
         faults = discipline::versions::faults(&component.series, &component.postings);
         faults.extend(of_changelog(subject, one));

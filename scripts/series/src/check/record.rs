@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// The record, in the folder of results.
+/// The file name of the record in the output folder.
 const FILE: &str = "check.json";
 
 /// What was found in one series.

@@ -422,7 +422,7 @@ impl Checks<'_> {
         }
     }
 
-    /// The fragment of an architecture, as the user knows it.
+    /// Returns the path of the fragment of an architecture.
     fn fragment(&self, arch: Arch) -> String {
         let file = format!("full/{}.config", arch.name());
         self.subject.ws.place(CONFIGS, file).display().to_string()

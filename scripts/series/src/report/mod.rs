@@ -235,7 +235,7 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
     }
 }
 
-/// A file of `out/`, as the page that lies there names it.
+/// Returns the path of an output file relative to the output folder.
 fn below(ws: &Workspace, file: &str) -> String {
     let file = Path::new(file);
     let below = file.strip_prefix(ws.below_out("")).unwrap_or(file);

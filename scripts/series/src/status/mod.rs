@@ -76,7 +76,7 @@ pub struct Standing {
     pub depends: Vec<String>,
     /// What of that it needs itself.
     pub needs: Vec<String>,
-    /// The base that it is posted on, if that is another one.
+    /// The base on which it is posted, if it is another one.
     pub posted_on: Option<String>,
     /// Who takes it: a tree, or the first list that it is sent to.
     pub goes_to: Option<String>,

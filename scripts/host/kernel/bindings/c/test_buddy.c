@@ -88,7 +88,7 @@ static unsigned int subtree_alignment(struct rb_node *node)
 	return node ? rb_entry(node, struct gpu_buddy_block, rb)->subtree_max_alignment : 0;
 }
 
-/* Looks at what free trees with augmented nodes tell of the blocks below a node. */
+/* Checks the alignments that a free tree stores for the blocks below a node. */
 static long look_at_alignment(struct rb_node *node)
 {
 	u64 offset = gpu_buddy_block_offset(rb_entry(node, struct gpu_buddy_block, rb));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests and the benchmark of the GPU buddy allocator need from C. */
+/* C functions for the tests and the benchmark of the GPU buddy allocator. */
 #ifndef HOST_BUDDY_H
 #define HOST_BUDDY_H
 
@@ -54,8 +54,8 @@ int host_bench_alloc_free(struct gpu_buddy *mm, struct mutex *mutex, u64 size,
 			  u64 min_block_size, unsigned long flags, unsigned long times);
 
 /*
- * The workload of the KUnit case "fragmentation_performance", of which there are two,
- * on an allocator for @size bytes: that of the assembled tree, and that of the base.
+ * Run one of the two workloads of the KUnit case "fragmentation_performance" on @size
+ * bytes, with the allocator of the assembled tree or with the allocator of the base.
  */
 int host_bench_fragmentation(u64 size, bool reverse);
 int host_bench_fragmentation_base(u64 size, bool reverse);

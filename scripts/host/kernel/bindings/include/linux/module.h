@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Stands in for the kernel's <linux/module.h>: what a module does at its start is
- * done before main(), and what it does at its end after main().
+ * Replaces the kernel's <linux/module.h>. The init functions of modules run before
+ * main(), and their exit functions run after it.
  */
 #ifndef _LINUX_MODULE_H
 #define _LINUX_MODULE_H
@@ -9,7 +9,7 @@
 #include <linux/bug.h>
 #include <linux/export.h>
 
-/* C files get the messages by way of the kernel's header; nobody reads them here. */
+/* C files use functions that the kernel's header includes. Messages are discarded. */
 static inline __attribute__((format(printf, 1, 2))) void host_no_printk(const char *format, ...)
 {
 }

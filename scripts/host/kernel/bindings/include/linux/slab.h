@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stands in for the kernel's <linux/slab.h>: every object is one of the C library's. */
+/* Replaces the kernel's <linux/slab.h>. The C library allocates the objects. */
 #ifndef _LINUX_SLAB_H
 #define _LINUX_SLAB_H
 
-/* What C files get by way of the kernel's header. */
+/* C files use declarations that the kernel's header includes. */
 #include <linux/align.h>
 #include <linux/bug.h>
 #include <linux/err.h>
