@@ -134,7 +134,7 @@ impl Tlb {
     pub(super) fn invalidate(&mut self, pdb: Option<u64>, hub_only: bool) {
         for entry in self.entries.iter_mut() {
             if entry.is_some_and(|(key, _)| {
-                pdb.map_or(true, |pdb| pdb == key.space.pdb) && (key.space.hub || !hub_only)
+                (pdb.is_none() || pdb == Some(key.space.pdb)) && (key.space.hub || !hub_only)
             }) {
                 *entry = None;
             }

@@ -77,12 +77,15 @@ mod signalling {
     }
 }
 
+/// The result of running a job.
+type RunResult = Result<(), JobError>;
+
 /// A job that a work item runs.
 #[pin_data]
 struct Queued {
     /// The job, and its result once it has run. A work item holds the lock while the job runs.
     #[pin]
-    job: Mutex<(Option<Job>, Option<Result<(), JobError>>)>,
+    job: Mutex<(Option<Job>, Option<RunResult>)>,
     #[pin]
     done: Completion,
     #[pin]
@@ -127,7 +130,7 @@ impl Queued {
     }
 
     /// Waits for the job, frees it, and returns its result.
-    fn wait(&self) -> Result<Result<(), JobError>> {
+    fn wait(&self) -> Result<RunResult> {
         self.done.wait_for_completion();
         let (job, result) = {
             let mut guard = self.job.lock();
