@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let root = root.canonicalize().expect("the workspace is there");
     let var = |name: &str| std::env::var(name).ok();
-    let cache = series::cache::Cache::open(&var).expect("there is a cache folder");
+    let cache = series::sys::cache::Cache::open(&var).expect("there is a cache folder");
     assemble(&root);
     let text = std::fs::read_to_string(root.join("out/series.json")).expect("it was assembled");
     let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");

@@ -9,22 +9,26 @@ use std::{
 
 use clap::Parser;
 use series::{
-    app::{
-        Session,
-        print,
-        printed, //
-    },
     cli::{
-        Cli,
-        Command, //
+        args::{
+            Cli,
+            Command, //
+        },
+        commands::{
+            Session,
+            print,
+            printed, //
+        },
+        completions,
+        man, //
     },
-    completions,
-    error::Error,
-    man,
-    runner::{
-        System,
-        end_children, //
-    },
+    sys::{
+        error::Error,
+        runner::{
+            System,
+            end_children, //
+        }, //
+    }, //
 };
 
 /// As a shell reports a program that Ctrl-C ended.

@@ -7,10 +7,21 @@
 //! (what a serial console adds). `leak.log` is of the hardened kernel, with a test that leaked on
 //! purpose; of what the boot keeps it has three objects.
 
-use series::kernel::Target;
-use series::kunit::ktap::{Counts, Location, Log, Status, parse};
-use series::kunit::verdict::{DOCTEST_SUITE, Expectation, Verdict, judge};
-use series::kunit::watch::watch;
+use series::kernel::build::Target;
+use series::kernel::kunit::ktap::{
+    Counts,
+    Location,
+    Log,
+    Status,
+    parse, //
+};
+use series::kernel::kunit::verdict::{
+    DOCTEST_SUITE,
+    Expectation,
+    Verdict,
+    judge, //
+};
+use series::kernel::kunit::watch::watch;
 
 macro_rules! logs {
     ($($name:literal),* $(,)?) => {

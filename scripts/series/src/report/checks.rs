@@ -6,16 +6,18 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::{
-    check::record::Checked,
-    emit::SeriesReport,
-    full::record::{
-        Dependency,
-        Full,
-        How,
-        Said,
-        SeriesFull,
-        UnitFull, //
+    checks::{
+        every_patch::record::{
+            Dependency,
+            Full,
+            How,
+            Said,
+            SeriesFull,
+            UnitFull, //
+        },
+        quick::record::Checked, //
     },
+    patches::output::SeriesReport, //
 };
 
 /// The quick checks of a series that is still as it was then.

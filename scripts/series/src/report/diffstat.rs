@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::diff::{
+use crate::mail::diff::{
     self,
     Kind, //
 };

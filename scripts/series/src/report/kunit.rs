@@ -5,12 +5,12 @@
 use serde::Serialize;
 
 use crate::{
-    emit::Report,
-    full::record::Full,
-    status::{
+    checks::every_patch::record::Full,
+    patches::output::Report,
+    report::status::{
         Standing,
         kunit_text, //
-    },
+    }, //
 };
 
 /// Series by kernels. A kernel that nothing ran on has no column.
@@ -86,7 +86,7 @@ pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>
 
 /// What `check --full` ran at the end of each series, without the series above it.
 fn alone(full: &Full, report: &Report) -> Vec<Found> {
-    let of = |s: &crate::full::record::SeriesFull| {
+    let of = |s: &crate::checks::every_patch::record::SeriesFull| {
         let kunit = s.kunit.as_ref()?;
         let now = report
             .series

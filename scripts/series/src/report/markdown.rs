@@ -11,7 +11,7 @@ use super::{
     },
     kunit::KunitTable,
 };
-use crate::rules::Exception;
+use crate::checks::rules::Exception;
 
 /// `out/report.md`.
 pub fn markdown(page: &Page) -> String {

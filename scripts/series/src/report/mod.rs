@@ -6,6 +6,9 @@
 //! made of it alone. It holds no time and no path of the machine, so that the same input gives the
 //! same page.
 
+pub mod graph;
+pub mod status;
+
 mod checks;
 pub(crate) mod diffstat;
 mod html;
@@ -37,38 +40,40 @@ pub use self::{
     markdown::markdown, //
 };
 use crate::{
-    check::record::{
-        self as check,
-        Checked, //
+    checks::{
+        every_patch::record::{
+            self as full,
+            Full, //
+        },
+        quick::record::{
+            self as check,
+            Checked, //
+        },
+        rules::{
+            self,
+            Exception, //
+        }, //
     },
-    component,
-    emit::{
+    mail::mailbox,
+    patches::output::{
         PatchReport,
         Report,
         SeriesReport, //
     },
-    full::record::{
-        self as full,
-        Full, //
+    report::{
+        graph::{
+            Frame,
+            Graph,
+            Posted, //
+        },
+        status::Standing, //
     },
-    graph::{
-        self,
-        Frame,
-        Graph,
-        Posted, //
+    source::{
+        component,
+        manifest::Series,
+        workspace::Workspace, //
     },
-    mailbox,
-    manifest::Series,
-    range_diff::PatchChange,
-    rules::{
-        self,
-        Exception, //
-    },
-    status::{
-        self,
-        Standing, //
-    },
-    workspace::Workspace,
+    versions::range_diff::PatchChange, //
 };
 
 /// Everything on the page.

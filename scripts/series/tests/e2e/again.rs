@@ -7,7 +7,7 @@ use std::{
     process::Command, //
 };
 
-use series::mailbox::{
+use series::mail::mailbox::{
     self,
     Mail, //
 };

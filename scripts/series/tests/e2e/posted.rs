@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use series::mailbox::Mail;
+use series::mail::mailbox::Mail;
 
 use crate::stage::{
     PUBLIC,

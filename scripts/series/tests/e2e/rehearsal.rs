@@ -8,7 +8,7 @@ use std::{
     process::Stdio, //
 };
 
-use series::mailbox::Mail;
+use series::mail::mailbox::Mail;
 
 use crate::stage::{
     PUBLIC,

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use series::mailbox::{
+use series::mail::mailbox::{
     self,
     Mail, //
 };

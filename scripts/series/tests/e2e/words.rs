@@ -9,11 +9,11 @@ use std::{
 };
 
 use series::{
-    mailbox::{
+    mail::mailbox::{
         self,
         Mail, //
     },
-    message, //
+    source::message, //
 };
 
 use crate::{
@@ -340,7 +340,7 @@ fn message_that_git_reads_otherwise_is_found_in_the_mail() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
-    let runner = series::runner::System;
+    let runner = series::sys::runner::System;
     let git = series::git::Git::new(&runner, &kernel);
     let mbox = fs::read(mini.ws("out/list/v1.mbox")).unwrap();
     let who = series::git::Identity {
@@ -349,13 +349,13 @@ fn message_that_git_reads_otherwise_is_found_in_the_mail() {
         set: true,
     };
     let read = |mbox: &[u8], below: &Path| {
-        series::received::read(&git, mbox, &dir.path().join(below)).unwrap()
+        series::mail::received::read(&git, mbox, &dir.path().join(below)).unwrap()
     };
     let meant = read(&mbox, Path::new("a"));
     let messages: Vec<String> = meant.iter().map(|m| m.message.clone()).collect();
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
     let says = |mbox: &[u8], below: &str| {
-        series::received::difference(&read(mbox, Path::new(below)), &messages, &who)
+        series::mail::received::difference(&read(mbox, Path::new(below)), &messages, &who)
     };
     assert_eq!(says(&mbox, "b"), None);
     let changed = |from: &str, to: &str| {

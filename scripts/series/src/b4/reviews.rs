@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Trailers that `b4 trailers` wrote into the commits of b4's branch.
+//!
+//! The branch is made anew by the tool, so they have to be taken over before. What the tool wrote
+//! itself is noted in b4's tracking data, so that what it takes out again is not taken for b4's.
+
+use std::collections::BTreeMap;
+
+use serde_json::{
+    Value,
+    json, //
+};
+
+use crate::{
+    b4,
+    git::Oid,
+    patches::commits::AssembledSeries,
+    source::{
+        component::Component,
+        message, //
+    },
+    sys::error::Error,
+    versions::trailers::{
+        collect::Posted,
+        find::{
+            Trailer,
+            in_reply, //
+        },
+        has,
+        store::Entry, //
+    }, //
+};
+
+/// The tool's note in b4's tracking data.
+const KEY: &str = "trailers";
+
+/// A commit of the branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its name.
+    pub commit: Oid,
+    /// Its message.
+    pub message: String,
+}
+
+/// What b4 wrote into a commit and is recorded nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// The file of the patch's message.
+    pub patch: String,
+    /// The commit.
+    pub commit: Oid,
+    /// Reviewed-by, Acked-by, Tested-by.
+    pub reviews: Vec<Trailer>,
+    /// Other trailers.
+    pub others: Vec<String>,
+}
+
+/// Notes in the tool's part of b4's tracking data which trailers the tool wrote.
+pub fn note(own: &mut Value, one: &AssembledSeries) {
+    let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for dressed in &one.dressed {
+        let subject = message::subject(&dressed.message);
+        written
+            .entry(subject)
+            .or_default()
+            .extend(lines(&dressed.message));
+    }
+    own[KEY] = json!(written);
+}
+
+/// The lines of the trailers of a message.
+fn lines(message: &str) -> impl Iterator<Item = &str> {
+    let is_one = |l: &&str| message::is_trailer(l) || Trailer::parse(l).is_some();
+    block(message).lines().filter(is_one)
+}
+
+/// The last paragraph above `---`.
+fn block(message: &str) -> &str {
+    let above = message.split("\n---\n").next().unwrap_or(message);
+    let (_, block) = above.trim_end().rsplit_once("\n\n").unwrap_or(("", ""));
+    block
+}
+
+/// What b4 wrote into its branch and nobody has taken over. `own` is the tool's part of b4's
+/// tracking data.
+pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec<Unknown> {
+    let patches = &component.series.patches;
+    let text = |at: usize| {
+        let message = component.messages.get(&patches[at].message.value);
+        message.map_or("", String::as_str)
+    };
+    let mut found = Vec::new();
+    for (i, Committed { commit, message }) in commits.iter().enumerate() {
+        let subject = message::subject(message);
+        let same = (0..patches.len()).find(|at| message::subject(text(*at)) == subject);
+        // A patch may have got another subject since.
+        let at = same.or_else(|| (commits.len() == patches.len()).then_some(i));
+        let Some(at) = at else { continue };
+        let patch = &patches[at].message.value;
+        let recorded = component.trailers.iter().map(|given| &given.entry);
+        let recorded: Vec<_> = recorded.filter(|e| e.patch == *patch).collect();
+        let written: Option<Vec<&str>> = own[KEY][subject]
+            .as_array()
+            .map(|lines| lines.iter().filter_map(Value::as_str).collect());
+        let ours = written.as_deref().unwrap_or_default().join("\n");
+        let mut reviews = in_reply(block(message));
+        reviews.retain(|t| {
+            !has(&ours, t) && !has(text(at), t) && !recorded.iter().any(|e| e.trailer == *t)
+        });
+        // Of a branch that carries no note everything else is taken for the tool's own.
+        let others = lines(message)
+            .filter(|l| Trailer::parse(l).is_none())
+            .filter(|l| written.as_ref().is_some_and(|w| !w.contains(l)))
+            .filter(|l| !text(at).lines().any(|known| known == *l))
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        if !reviews.is_empty() || !others.is_empty() {
+            found.push(Unknown {
+                patch: patch.clone(),
+                commit: commit.clone(),
+                reviews,
+                others,
+            });
+        }
+    }
+    found
+}
+
+/// The trailers as they are to be recorded; `essences` are those of the commits. b4 gives a trailer
+/// to a commit that does what the posted patch did.
+pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (one, essence) in unknown.iter().zip(essences) {
+        let same = posted.iter().rev().find(|version| {
+            let mut patches = version.patches.iter();
+            patches.any(|p| p.message.as_ref() == Some(&one.patch) && p.essence == *essence)
+        });
+        let Some(version) = same.or(posted.last()).map(|v| v.version) else {
+            continue;
+        };
+        entries.extend(one.reviews.iter().map(|trailer| Entry {
+            patch: one.patch.clone(),
+            trailer: trailer.clone(),
+            version,
+            essence: essence.clone(),
+            ..Entry::default()
+        }));
+    }
+    entries
+}
+
+/// Why the branch must not be made anew yet, if so.
+pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
+    let lines: Vec<String> = unknown
+        .iter()
+        .flat_map(|u| {
+            let reviews = u.reviews.iter().map(ToString::to_string);
+            let all = reviews.chain(u.others.iter().cloned());
+            all.map(|line| format!("{}: {line}", u.patch))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| {
+        Error::new(format!(
+            "b4 wrote trailers into {} that would be lost",
+            b4::branch_name(name)
+        ))
+        .detail(lines.join("\n"))
+        .help(format!("`cargo series trailers {name}` takes them over"))
+    })
+}
+
+/// Trailers of b4's that are not for the tool to keep, if there are any.
+pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
+    let errors = unknown.iter().flat_map(|u| {
+        u.others.iter().map(|line| {
+            Error::new(format!("b4 wrote {line:?} into this patch"))
+                .at(format!("series/{name}/{}", u.patch), None)
+                .help(
+                    "only Reviewed-by, Acked-by and Tested-by are kept; add the line to this file",
+                )
+        })
+    });
+    Error::all(errors.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        patches::plan::tests::component,
+        versions::trailers::{
+            Given,
+            collect::PostedPatch, //
+        }, //
+    };
+
+    const MANIFEST: &str = "[[patch]]\nmessage = \"1.msg\"\n[[patch]]\nmessage = \"2.msg\"\n";
+
+    fn series() -> Component {
+        let mut series = component("x", MANIFEST, &[], &[]);
+        for n in ["1", "2"] {
+            let text = format!("x: {n}\n\nText.\n\nAcked-by: Own <own@x.org>\n");
+            series.messages.insert(format!("{n}.msg"), text);
+        }
+        series
+    }
+
+    fn oid(n: usize) -> Oid {
+        Oid::parse(&format!("{n:040}")).unwrap()
+    }
+
+    fn commits(subjects: [&str; 2], trailers: &str) -> Vec<Committed> {
+        let message =
+            |s| format!("{s}\n\nText.\n\n{trailers}\n---\nReviewed-by: Below <b@x.org>\n");
+        let messages = subjects.into_iter().map(message).enumerate();
+        messages
+            .map(|(n, message)| Committed {
+                commit: oid(n + 1),
+                message,
+            })
+            .collect()
+    }
+
+    fn found(unknown: &[Unknown]) -> Vec<String> {
+        unknown
+            .iter()
+            .map(|u| {
+                let reviews = u.reviews.iter().map(Trailer::text);
+                let all: Vec<_> = reviews.chain(u.others.iter().cloned()).collect();
+                format!(
+                    "{} {}: {}",
+                    u.patch,
+                    &u.commit.as_str()[39..],
+                    all.join(", ")
+                )
+            })
+            .collect()
+    }
+
+    const SIGN_OFF: &str = "Signed-off-by: D <d@x.org>";
+
+    #[test]
+    fn what_neither_the_author_nor_the_tool_wrote_is_b4s() {
+        let series = series();
+        let ann = "Reviewed-by: Ann <ann@x.org>";
+        let text = format!(
+            "Acked-by: Own <own@x.org>\nReported-by: R <r@x.org>\n{ann}\n[half of it]\n{SIGN_OFF}"
+        );
+        let own = |lines: &[&str]| json!({ "trailers": { "x: 1": lines, "x: 2": [ann, SIGN_OFF, "Reported-by: R <r@x.org>"] } });
+        let commits = commits(["x: 1", "x: 2"], &text);
+        let all = found(&unknown(&series, &commits, &own(&[SIGN_OFF])));
+        assert_eq!(
+            all,
+            ["1.msg 1: Reviewed-by: Ann <ann@x.org>\n[half of it], Reported-by: R <r@x.org>"]
+        );
+        let ours = own(&[
+            SIGN_OFF,
+            "reviewed-by: Ann <ann@x.org>",
+            "Reported-by: R <r@x.org>",
+        ]);
+        assert_eq!(
+            found(&unknown(&series, &commits, &ours)),
+            Vec::<String>::new()
+        );
+        // A branch without a note: the tool signed off, and what is not a review may be its own.
+        let all = found(&unknown(&series, &commits, &Value::Null));
+        assert_eq!(all.len(), 2);
+        assert!(all[0].ends_with("[half of it]"), "{all:?}");
+    }
+
+    #[test]
+    fn what_is_recorded_is_not_lost() {
+        let mut series = series();
+        let entry = |patch: &str| Entry {
+            patch: patch.into(),
+            trailer: Trailer::parse("Reviewed-by: Ann <ann@x.org>").unwrap(),
+            version: 1,
+            essence: "e".into(),
+            line: 1,
+            ..Entry::default()
+        };
+        let commits = commits(["x: 1", "x: 2"], "Reviewed-by: Ann <ann@x.org>");
+        series.trailers = vec![Given {
+            entry: entry("1.msg"),
+            said: false,
+        }];
+        let all = found(&unknown(&series, &commits, &Value::Null));
+        assert_eq!(all, ["2.msg 2: Reviewed-by: Ann <ann@x.org>"]);
+        assert!(would_be_lost("x", &[]).is_none() && by_hand("x", &[]).is_none());
+    }
+
+    #[test]
+    fn a_patch_is_found_by_its_subject_or_by_its_place() {
+        let series = series();
+        let ann = "Reviewed-by: Ann <ann@x.org>";
+        let says = |commits: &[Committed]| found(&unknown(&series, commits, &Value::Null));
+        let all = commits(["x: 2", "x: 1"], ann);
+        assert_eq!(
+            says(&all),
+            [
+                "2.msg 1: Reviewed-by: Ann <ann@x.org>",
+                "1.msg 2: Reviewed-by: Ann <ann@x.org>"
+            ]
+        );
+        assert_eq!(says(&commits(["x: one", "x: 2"], ann)).len(), 2);
+        // Of a patch that is gone nothing is left to be kept.
+        assert_eq!(
+            says(&commits(["x: one", "x: 2"], ann)[..1]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn it_was_given_to_the_version_that_does_the_same() {
+        let version = |version, essence: &str| Posted {
+            version,
+            cover: String::new(),
+            authors: Default::default(),
+            patches: vec![PostedPatch {
+                subject: "x: 1".into(),
+                message_id: String::new(),
+                message: Some("1.msg".into()),
+                essence: essence.into(),
+            }],
+        };
+        let posted = [version(1, "e1"), version(2, "e1"), version(3, "e3")];
+        let unknown = [Unknown {
+            patch: "1.msg".into(),
+            commit: oid(1),
+            reviews: vec![Trailer::parse("Reviewed-by: Ann <ann@x.org>").unwrap()],
+            others: Vec::new(),
+        }];
+        let given = |essence: &str| entries(&unknown, &[essence.into()], &posted)[0].version;
+        assert_eq!((given("e1"), given("e3"), given("e4")), (2, 3, 3));
+    }
+
+    #[test]
+    fn what_the_tool_writes_is_noted() {
+        let commit = "x: 1\n\nText.\nNote: no trailer.\n\nFixes: 0123456789ab (\"x\")\nTested-by: A <a@x.org> # b\n";
+        assert_eq!(
+            lines(commit).collect::<Vec<_>>(),
+            ["Fixes: 0123456789ab (\"x\")", "Tested-by: A <a@x.org> # b"]
+        );
+        assert_eq!(lines("x: 1").count(), 0);
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is new in what was said: new against the base, and against the patches before.
+//!
+//! Lines move, so that they do not count; what does is the file, the message, and how often.
+
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    sync::LazyLock,
+};
+
+use regex::Regex;
+
+use super::{
+    diagnostics::{
+        Diagnostic,
+        Level, //
+    },
+    record::Said,
+};
+use crate::patches::relocation::Step;
+
+/// Offsets in functions, and places within a message.
+static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("a pattern that does not compile")
+});
+
+/// What does not change when only lines move.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    level: Level,
+    file: String,
+    message: String,
+}
+
+impl Key {
+    fn of(diagnostic: &Diagnostic) -> Self {
+        Self {
+            level: diagnostic.level,
+            file: diagnostic.said.file.clone(),
+            message: NUMBERS
+                .replace_all(&diagnostic.said.message, "")
+                .into_owned(),
+        }
+    }
+}
+
+/// What was said before.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(BTreeMap<Key, usize>);
+
+impl Seen {
+    /// What of this was not said before, or not as often. From then on it was.
+    pub fn new_in(&mut self, said: &[Diagnostic]) -> Vec<Diagnostic> {
+        let mut groups: BTreeMap<Key, Vec<&Diagnostic>> = BTreeMap::new();
+        for one in said {
+            groups.entry(Key::of(one)).or_default().push(one);
+        }
+        let mut new = BTreeSet::new();
+        for (key, group) in groups {
+            let before = self.0.entry(key).or_default();
+            new.extend(group.iter().skip(*before).map(|d| (*d).clone()));
+            *before = group.len().max(*before);
+        }
+        new.into_iter().collect()
+    }
+
+    /// What was said of files that a step moves and renames holds under the new names as well.
+    pub fn rename(&mut self, step: &Step) {
+        let renamed: Vec<_> = self
+            .0
+            .iter()
+            .map(|(key, n)| {
+                let new = Key {
+                    level: key.level,
+                    file: step.moves.get(&key.file).unwrap_or(&key.file).clone(),
+                    message: step.rename(&key.message),
+                };
+                (new, *n)
+            })
+            .collect();
+        for (key, n) in renamed {
+            let known = self.0.entry(key).or_default();
+            *known = n.max(*known);
+        }
+    }
+}
+
+/// Parts what was said into warnings and, of a build that failed, errors.
+pub fn by_level(said: Vec<Diagnostic>, builds: bool) -> (Vec<Said>, Vec<Said>) {
+    let (errors, warnings): (Vec<_>, Vec<_>) = said
+        .into_iter()
+        .partition(|d| d.level == Level::Error && !builds);
+    let all = |list: Vec<Diagnostic>| list.into_iter().map(|d| d.said).collect();
+    (all(warnings), all(errors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::every_patch::diagnostics::parse;
+
+    fn said(text: &str) -> Vec<Diagnostic> {
+        parse(text, "/linux")
+    }
+
+    fn lines(new: &[Diagnostic]) -> Vec<String> {
+        let line = |d: &Diagnostic| {
+            format!(
+                "{}:{}: {}",
+                d.said.file,
+                d.said.line.unwrap_or(0),
+                d.said.message
+            )
+        };
+        new.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_only_moved_is_not_new() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.new_in(&said("a.c:1:1: warning: w\n")).len(), 1);
+        assert!(seen.new_in(&said("a.c:7:3: warning: w\n")).is_empty());
+        let both = said("a.c:7:3: warning: w\na.c:9:3: warning: w\nb.c:1:1: warning: w\n");
+        assert_eq!(lines(&seen.new_in(&both)), ["a.c:9: w", "b.c:1: w"]);
+        assert!(seen.new_in(&both).is_empty());
+        // Said once more is as often as before.
+        assert!(seen.new_in(&said("a.c:1:1: warning: w\n")).is_empty());
+        assert!(seen.new_in(&both).is_empty());
+    }
+
+    #[test]
+    fn offsets_do_not_count() {
+        let mut seen = Seen::default();
+        seen.new_in(&said("a.o: warning: objtool: f+0x12: odd, see b.c:12\n"));
+        assert!(
+            seen.new_in(&said("a.o: warning: objtool: f+0x9f: odd, see b.c:99\n"))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_moves_is_known_under_its_new_name() {
+        let steps = crate::patches::relocation::read(
+            std::path::Path::new("x/relocation.toml"),
+            "[[step]]\nname = \"s\"\nfiles = [\"gpu/a.c\"]\n[step.move]\n\"drm/a.c\" = \"gpu/a.c\"\n\
+             [step.part]\ndrm_a = \"gpu_a\"\n",
+        )
+        .unwrap();
+        let mut seen = Seen::default();
+        seen.new_in(&said("drm/a.c:1:1: warning: drm_a_get is odd\n"));
+        seen.rename(&steps[0]);
+        let new = seen.new_in(&said(
+            "gpu/a.c:4:1: warning: gpu_a_get is odd\ngpu/a.c:5:1: warning: gpu_a_put is odd\n",
+        ));
+        assert_eq!(lines(&new), ["gpu/a.c:5: gpu_a_put is odd"]);
+    }
+
+    #[test]
+    fn an_error_of_a_build_that_goes_on_is_a_warning() {
+        let one = said("a.c:1:1: error: bad constant expression\n");
+        let (warnings, errors) = by_level(one.clone(), true);
+        assert_eq!((warnings.len(), errors.len()), (1, 0));
+        let (warnings, errors) = by_level(one, false);
+        assert_eq!((warnings.len(), errors.len()), (0, 1));
+    }
+}

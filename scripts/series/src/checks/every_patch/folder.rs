@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One build folder: the objects of one architecture, whatever tree was compiled last.
+//!
+//! All calls of make have the same flags. With others everything would be compiled anew.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    sync::LazyLock,
+    time::SystemTime,
+};
+
+use regex::Regex;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use super::{
+    diagnostics::{
+        Diagnostic,
+        Level,
+        parse, //
+    },
+    record::Said,
+    sources::Sources,
+};
+use crate::{
+    kernel::{
+        build::Arch,
+        tools::Toolchain, //
+    },
+    source::workspace::write,
+    sys::{
+        cache::Cache,
+        error::{
+            Error,
+            Result, //
+        },
+        runner::{
+            Cmd,
+            Output,
+            Runner,
+            failed,
+            is_ending,
+            not_started, //
+        }, //
+    }, //
+};
+
+/// Flags of each call: more warnings of C compilers and `kernel-doc`, clippy, sparse.
+const FLAGS: [&str; 3] = ["W=1", "CLIPPY=1", "C=1"];
+
+/// How many programs one make starts at a time. rustc, most of the work, is one; there is a make
+/// for each architecture.
+const JOBS: usize = 2;
+
+/// Crates that no series touches, and whose documentation takes most of the time.
+const UNDOCUMENTED: [&str; 4] = ["core", "proc_macro2", "quote", "syn"];
+
+/// Stands in the folder while something is compiled; its date is when that began.
+const MARK: &str = "nova-series-under-way";
+
+/// For which Kconfig files, fragment and tools the folder is configured.
+const CONFIGURED: &str = "nova-series-configured";
+
+/// What came of a call of make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compiled {
+    /// Whether it built everything.
+    pub builds: bool,
+    /// What was said.
+    pub said: Vec<Diagnostic>,
+    /// Options of the fragment that the configuration does not have, a sentence each.
+    #[serde(default)]
+    pub lost: Vec<String>,
+}
+
+/// A build folder.
+pub struct Folder<'a> {
+    /// The seam below.
+    pub runner: &'a dyn Runner,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The tools.
+    pub toolchain: &'a Toolchain,
+    /// What is compiled.
+    pub sources: &'a Sources,
+    /// The architecture.
+    pub arch: Arch,
+    /// The configuration.
+    pub fragment: String,
+    /// The folder of the tree.
+    pub tree: PathBuf,
+}
+
+impl Folder<'_> {
+    /// Where it is.
+    pub fn dir(&self) -> PathBuf {
+        self.cache.build(&format!("full-{}", self.arch.name()))
+    }
+
+    fn make(&self) -> Cmd {
+        let cmd = Cmd::new("make")
+            .arg(format!("ARCH={}", self.arch.name()))
+            .arg(format!("O={}", self.dir().display()))
+            .args(&self.toolchain.make)
+            .args(FLAGS)
+            // The text of two compilers must not mix, and one that fails must not hide another.
+            .args(["--output-sync=target", "--keep-going"])
+            .arg(format!("-j{JOBS}"))
+            .dir(&self.tree)
+            .env("LC_ALL", "C.UTF-8");
+        self.toolchain.apply(cmd)
+    }
+
+    /// Begins something: what a killed run compiled last is removed, since what was said of it is
+    /// lost.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written.
+    pub fn begin(&self) -> Result<()> {
+        let dir = self.dir();
+        fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
+        let mark = dir.join(MARK);
+        if let Ok(since) = fs::metadata(&mark).and_then(|m| m.modified()) {
+            unmake(&dir, since)?;
+            fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
+        }
+        fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))
+    }
+
+    /// Ends what was begun, once its result is kept.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written.
+    pub fn end(&self) -> Result<()> {
+        let mark = self.dir().join(MARK);
+        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
+    }
+
+    /// Compiles what is checked out. `kconfig` is the digest of its Kconfig files; with `anew` it is
+    /// configured even if they are those of the last time.
+    ///
+    /// # Errors
+    ///
+    /// make cannot be run, or was ended. What does not build is in what is returned.
+    pub fn compile(&self, kconfig: &str, anew: bool) -> Result<Compiled> {
+        self.cache.need_space(1 << 30, "the build")?;
+        let mut said = self.configure(kconfig, anew)?;
+        let targets = self.sources.targets(self.arch, &self.tree);
+        let out = self.run(&self.make().args(targets))?;
+        said.extend(self.read(&out));
+        said.sort();
+        said.dedup();
+        Ok(Compiled {
+            builds: out.ok(),
+            lost: crate::kernel::build::lost_options(&self.fragment, &self.config()),
+            said,
+        })
+    }
+
+    /// Has rustdoc read the crates that are documented.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::compile`].
+    pub fn document(&self) -> Result<Compiled> {
+        let front = self.cache.of_base("full/rustdoc");
+        let skipped: Vec<_> = UNDOCUMENTED
+            .iter()
+            .map(|name| format!("*\" --crate-name {name} \"*"))
+            .collect();
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in\n{}) exit 0 ;;\nesac\nexec rustdoc \"$@\"\n",
+            skipped.join(" | ")
+        );
+        write(&front, script.as_bytes())?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&front, mode).map_err(|e| Error::io("write", &front, &e))?;
+        let make = self.make().arg(format!("RUSTDOC={}", front.display()));
+        let out = self.run(&make.arg("rustdoc"))?;
+        let mut said = self.read(&out);
+        // What the Makefile itself finds goes there.
+        said.extend(parse(&out.text(), &self.tree.to_string_lossy()));
+        Ok(Compiled {
+            builds: out.ok(),
+            said,
+            lost: Vec::new(),
+        })
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<Output> {
+        let out = self.runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
+        let text = out.complaint();
+        // A result that says more about the machine than about the patch is none.
+        if !out.ok() && (is_ending() || out.code.is_none() || ENDED.is_match(&text)) {
+            return Err(failed(cmd, &out));
+        }
+        if !out.ok() && text.contains("No space left on device") {
+            return Err(failed(cmd, &out)
+                .help("free some space on that file system and run the same command again"));
+        }
+        Ok(out)
+    }
+
+    fn read(&self, out: &Output) -> Vec<Diagnostic> {
+        let text = out.complaint();
+        let mut said = parse(&text, &self.tree.to_string_lossy());
+        said.retain(|d| !self.sources.knows(d, &self.tree));
+        if !out.ok() && !said.iter().any(|d| d.level == Level::Error) {
+            let lines: Vec<_> = text.lines().collect();
+            said.push(Diagnostic {
+                level: Level::Error,
+                said: Said {
+                    file: String::new(),
+                    line: None,
+                    message: "make fails".to_owned(),
+                    text: lines[lines.len().saturating_sub(20)..].join("\n"),
+                },
+            });
+        }
+        said
+    }
+
+    /// Configures it, if that is not done. Options that the tree does not have yet are left out.
+    fn configure(&self, kconfig: &str, anew: bool) -> Result<Vec<Diagnostic>> {
+        let dir = self.dir();
+        let mut wanted = format!("{kconfig}\n{}", self.toolchain.rustc);
+        wanted.push_str(&self.fragment);
+        let stamp = dir.join(CONFIGURED);
+        let is = fs::read(&stamp).is_ok_and(|is| is == wanted.as_bytes());
+        if is && !anew && dir.join(".config").is_file() {
+            return Ok(Vec::new());
+        }
+        let _ = fs::remove_file(&stamp);
+        let file = dir.join("nova-series.config");
+        write(&file, self.fragment.as_bytes())?;
+        let make = self
+            .make()
+            .arg(format!("KCONFIG_ALLCONFIG={}", file.display()))
+            .arg("allnoconfig");
+        let out = self.run(&make)?;
+        if !out.ok() {
+            return Err(failed(&make, &out));
+        }
+        write(&stamp, wanted.as_bytes())?;
+        Ok(self.read(&out))
+    }
+
+    /// The configuration that was made.
+    fn config(&self) -> String {
+        fs::read_to_string(self.dir().join(".config")).unwrap_or_default()
+    }
+}
+
+/// How make tells that a program was ended by somebody, and not by itself.
+static ENDED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)")
+        .expect("a pattern that does not compile")
+});
+
+/// Removes what was compiled since then.
+fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
+    let entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        if kind.is_dir() {
+            unmake(&path, since)?;
+        } else if kind.is_file() && is_compiled(&path) {
+            let date = entry.metadata().and_then(|m| m.modified());
+            if date.is_ok_and(|date| date >= since) {
+                fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file of a build folder was made by a compiler, or from what one made.
+fn is_compiled(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ends = [".o", ".rmeta", ".rlib", ".so", ".a", ".cmd"];
+    ends.iter().any(|end| name.ends_with(end)) || name.contains("_generated.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_compiled_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("rust")).unwrap();
+        let old = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        for name in [
+            "old.o",
+            "new.o",
+            "rust/libkernel.rmeta",
+            ".config",
+            "auto.conf",
+        ] {
+            fs::write(at(name), "").unwrap();
+        }
+        fs::File::options()
+            .write(true)
+            .open(at("old.o"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        let since = old + std::time::Duration::from_secs(1);
+        unmake(dir.path(), since).unwrap();
+        let left: Vec<_> = [
+            "old.o",
+            "new.o",
+            "rust/libkernel.rmeta",
+            ".config",
+            "auto.conf",
+        ]
+        .into_iter()
+        .filter(|n| at(n).exists())
+        .collect();
+        assert_eq!(left, ["old.o", ".config", "auto.conf"]);
+    }
+
+    #[test]
+    fn a_program_that_was_ended_says_nothing_about_the_patch() {
+        assert!(ENDED.is_match("x\nmake[3]: *** [scripts/Makefile.build:289: a.o] Terminated\n"));
+        assert!(!ENDED.is_match("make[3]: *** [scripts/Makefile.build:289: a.o] Error 1\n"));
+    }
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit at the end of a series, on the base and its dependencies only.
+//!
+//! The kernel is the plain one of user-mode Linux, in its tree and its build folder, which are left
+//! with the last series that was tested.
+
+use std::collections::BTreeSet;
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use super::{
+    Subject,
+    record::KunitFull,
+    store::{
+        Key,
+        Timed, //
+    },
+    walk::Walk,
+};
+use crate::{
+    git::Oid,
+    kernel::{
+        build::{
+            Arch,
+            Build,
+            CONFIGS,
+            Target, //
+        },
+        checkout,
+        kunit, //
+    },
+    patches::{
+        commits::AssembledSeries,
+        output::json, //
+    },
+    source::workspace::write,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner::failed, //
+    }, //
+};
+
+/// The kernel.
+const TARGET: Target = Target::Plain(Arch::Um);
+
+/// What is kept of a run that passed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    record: KunitFull,
+    /// `out/kunit/um-alone/<name>.json`.
+    json: String,
+    /// `out/kunit/um-alone/<name>.log`.
+    log: String,
+}
+
+/// How the job is called, of which durations are kept.
+pub fn job(one: &AssembledSeries) -> String {
+    format!("{} kunit", one.name())
+}
+
+/// Runs the tests of a series on its own tree, or finds what came of it.
+///
+/// # Errors
+///
+/// Something that is no fault of the series.
+pub fn at_tip(
+    subject: &Subject<'_>,
+    walk: &mut Walk<'_>,
+    one: &AssembledSeries,
+) -> Result<KunitFull> {
+    let start = std::time::Instant::now();
+    let key = key(subject, one)?;
+    let known = walk.store.get::<Kept>(&key);
+    let cached = known.is_some();
+    let timed = match known {
+        Some(known) => known,
+        None => {
+            walk.begin(&job(one), "KUnit at its end");
+            let result = run(subject, one)?;
+            let timed = Timed {
+                seconds: start.elapsed().as_secs_f64(),
+                result,
+            };
+            if timed.result.record.pass {
+                // What failed is tried again.
+                walk.store.put(&key, &timed)?;
+            }
+            timed
+        }
+    };
+    walk.done(&job(one), &[(job(one), timed.seconds, cached)])?;
+    let dir = subject.ws.out()?.join("kunit").join(alone());
+    let kept = timed.result;
+    if !kept.log.is_empty() {
+        write(
+            &dir.join(format!("{}.log", one.name())),
+            kept.log.as_bytes(),
+        )?;
+        write(
+            &dir.join(format!("{}.json", one.name())),
+            kept.json.as_bytes(),
+        )?;
+    }
+    Ok(kept.record)
+}
+
+/// Whether an earlier run did it.
+///
+/// # Errors
+///
+/// The fragment cannot be read.
+pub fn is_known(subject: &Subject<'_>, walk: &Walk<'_>, one: &AssembledSeries) -> Result<bool> {
+    Ok(walk.store.get::<Kept>(&key(subject, one)?).is_some())
+}
+
+fn alone() -> String {
+    format!("{}-alone", TARGET.name())
+}
+
+fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
+    let expected = &one.plan.series().kunit;
+    let mut parts = vec![
+        "kunit".to_owned(),
+        one.tip().tree.to_string(),
+        subject.toolchain.rustc.clone(),
+    ];
+    for fragment in TARGET.fragments() {
+        parts.push(subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
+    }
+    parts.push(own_fragment(subject, one)?);
+    parts.extend(subject.toolchain.make.iter().cloned());
+    parts.push(expected.suites.join(" "));
+    parts.push(expected.um_suites.join(" "));
+    parts.push(expected.doctests.join(" "));
+    Ok(Key::of(parts))
+}
+
+fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
+    let tip = one.tip();
+    let fragment = subject.cache.of_base(format!("full/{}.config", one.name()));
+    write(&fragment, fragment_for(subject, one, &tip.tree)?.as_bytes())?;
+    let build = Build {
+        runner: subject.runner,
+        ws: subject.ws,
+        cache: subject.cache,
+        toolchain: subject.toolchain,
+        target: TARGET,
+        alone: Some(fragment),
+        ui: subject.ui,
+    };
+    let _lock = (subject.lock_tree)()?;
+    checkout::check_out(subject.git, tip, subject.ui)?;
+    let built = match build.is_current(tip)? && build.check_config().is_ok() {
+        true => Ok(Vec::new()),
+        false => build.build(tip),
+    };
+    let mut record = KunitFull {
+        arch: TARGET.arch(),
+        tree: tip.tree.to_string(),
+        pass: false,
+        passed: 0,
+        failed: 0,
+        crashed: 0,
+        skipped: 0,
+        errors: Vec::new(),
+    };
+    if let Err(error) = built {
+        if crate::sys::runner::is_ending() {
+            return Err(error);
+        }
+        record.errors.push(error.to_string());
+        return Ok(Kept {
+            record,
+            json: String::new(),
+            log: String::new(),
+        });
+    }
+    let series = one.plan.series();
+    let expected = kunit::expectation(series, TARGET.arch());
+    let done = kunit::run(subject.ws, &build, series, &expected, tip.tree.as_str())?;
+    let verdict = &done.verdict;
+    record.pass = verdict.pass;
+    record.passed = verdict.counts.passed;
+    record.failed = verdict.counts.failed;
+    record.crashed = verdict.counts.crashed;
+    record.skipped = verdict.counts.skipped;
+    record.errors = verdict.errors.clone();
+    let log = subject.ws.path(subject.ws.below_out(format!(
+        "kunit/{}/{}.log",
+        alone(),
+        one.name()
+    )));
+    Ok(Kept {
+        json: String::from_utf8_lossy(&json(&done)?).into_owned(),
+        log: std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, &e))?,
+        record,
+    })
+}
+
+/// Options that the suites of a series need where it is alone, from `kunit-configs/alone/`. A later
+/// series may make them unnecessary.
+fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
+    let fragment = format!("alone/{}.config", one.name());
+    let fragment = subject.ws.place(CONFIGS, fragment);
+    match subject.ws.path(&fragment).exists() {
+        true => subject.ws.read(&fragment),
+        false => Ok(String::new()),
+    }
+}
+
+/// The fragment of the plain kernel, but for options that come only with a later series.
+fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Result<String> {
+    let mut text = String::new();
+    for fragment in TARGET.fragments() {
+        text.push_str(&subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
+    }
+    text.push_str(&own_fragment(subject, one)?);
+    let there = options(subject, tree)?;
+    Ok(text
+        .split_inclusive('\n')
+        .filter(|line| option(line).is_none_or(|name| there.contains(name)))
+        .collect())
+}
+
+/// The option that a line of a fragment switches on.
+fn option(line: &str) -> Option<&str> {
+    let (name, _) = line.strip_prefix("CONFIG_")?.split_once('=')?;
+    Some(name)
+}
+
+/// All options of a tree.
+fn options(subject: &Subject<'_>, tree: &Oid) -> Result<BTreeSet<String>> {
+    let cmd = subject.git.cmd([
+        "grep",
+        "-h",
+        "-I",
+        "-E",
+        "^[[:space:]]*(menu)?config[[:space:]]+[A-Za-z0-9_]+",
+        tree.as_str(),
+        "--",
+        "Kconfig*",
+        "*/Kconfig*",
+    ]);
+    let out = subject.git.try_run(&cmd)?;
+    // 1: there is none.
+    if !matches!(out.code, Some(0 | 1)) {
+        return Err(failed(&cmd, &out));
+    }
+    let names = |l: &str| l.split_whitespace().nth(1).map(str::to_owned);
+    Ok(out.text().lines().filter_map(names).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_options_that_are_switched_on_are_asked_for() {
+        assert_eq!(option("CONFIG_A=y\n"), Some("A"));
+        assert_eq!(option("# CONFIG_A is not set\n"), None);
+        assert_eq!(option("# A comment.\n"), None);
+    }
+}

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `check --full`: every patch built, with every checker; KUnit at the end of each series; whether
+//! each dependency is needed.
+//!
+//! A patch is checked on the base plus what its series declares to build on, so that the walk
+//! itself shows that no dependency is undeclared. What it says counts if neither the base nor an
+//! earlier patch says it.
+
+mod checkout;
+mod compare;
+mod depends;
+mod diagnostics;
+mod folder;
+mod kunit;
+pub mod record;
+mod sources;
+mod store;
+mod table;
+mod walk;
+
+use std::{
+    collections::BTreeMap,
+    time::Instant, //
+};
+
+pub use self::table::table;
+use self::{
+    compare::{
+        Seen,
+        by_level, //
+    },
+    depends::Without,
+    record::{
+        Full,
+        How,
+        PatchFull,
+        Said,
+        SeriesFull,
+        Times,
+        UnitFull, //
+    },
+    sources::Sources,
+    store::Store,
+    walk::{
+        Made,
+        Task,
+        Walk, //
+    },
+};
+use crate::{
+    checks::quick::Finding,
+    git::{
+        Git,
+        Oid, //
+    },
+    kernel::{
+        build::{
+            Arch,
+            CONFIGS,
+            same_option, //
+        },
+        tools::Toolchain, //
+    },
+    patches::commits::{
+        Assembled,
+        AssembledSeries, //
+    },
+    source::{
+        manifest::Base,
+        workspace::Workspace, //
+    },
+    sys::{
+        cache::{
+            Cache,
+            Lock, //
+        },
+        error::Result,
+        runner::Runner,
+        ui::Ui, //
+    }, //
+};
+
+/// The kernels, unless others are asked for.
+pub const ARCHS: [Arch; 2] = [Arch::Um, Arch::X86_64];
+
+/// What is checked.
+pub struct Subject<'a> {
+    /// The seam below.
+    pub runner: &'a dyn Runner,
+    /// The checkout.
+    pub ws: &'a Workspace,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The tools.
+    pub toolchain: &'a Toolchain,
+    /// The kernel repository.
+    pub git: &'a Git<'a>,
+    /// What all starts from.
+    pub base: &'a Base,
+    /// What was assembled.
+    pub assembled: &'a Assembled,
+    /// The architectures.
+    pub archs: Vec<Arch>,
+    /// Takes the lock of the tree that kernels are built from.
+    pub lock_tree: &'a dyn Fn() -> Result<Lock>,
+    /// Where talk goes.
+    pub ui: &'a Ui,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// All of it.
+    pub full: Full,
+    /// How long it took.
+    pub times: Times,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks the named series, or all. Only for the holder of the lock.
+///
+/// # Errors
+///
+/// Something that is no fault of a patch: a tool, a full disk, an interrupt. What is done by then is
+/// kept.
+pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
+    let start = Instant::now();
+    let sources = Sources::read(subject.ws)?;
+    let mut findings = Vec::new();
+    sources::check(
+        &sources,
+        &sources::file(subject.ws).display().to_string(),
+        subject.git,
+        subject.cache,
+        subject.assembled,
+        &mut findings,
+    )?;
+    let series: Vec<&AssembledSeries> = subject
+        .assembled
+        .named(names)?
+        .into_iter()
+        .filter(|s| !s.patches.is_empty())
+        .collect();
+    let store = Store::open(subject.cache);
+    let mut checks = Checks {
+        subject,
+        walk: Walk::new(subject, &sources, store)?,
+        tips: BTreeMap::new(),
+        lost: Vec::new(),
+        findings,
+    };
+    checks.plan(&series)?;
+    let mut done = Vec::new();
+    for one in &series {
+        done.push(checks.patches(one)?);
+    }
+    if names.is_empty() {
+        // A series alone may come before the option.
+        checks.options();
+    }
+    for (one, full) in series.iter().zip(&mut done) {
+        checks.dependencies(one, full)?;
+    }
+    if subject.archs.contains(&Arch::Um) {
+        for (one, full) in series.iter().zip(&mut done) {
+            checks.kunit(one, full)?;
+        }
+    }
+    for one in &mut done {
+        let of = |f: &Finding| f.series == one.name;
+        one.pass = !checks.findings.iter().any(of);
+    }
+    let all_tree = &subject.assembled.all.tree;
+    let full = Full {
+        base: subject.base.version.clone(),
+        base_tree: subject.assembled.base.tree.to_string(),
+        all_tree: all_tree.to_string(),
+        archs: subject.archs.clone(),
+        pass: checks.findings.is_empty(),
+        series: done,
+    };
+    let units = checks.walk.times;
+    Ok(Outcome {
+        full,
+        times: Times {
+            seconds: start.elapsed().as_secs_f64(),
+            cached: units.iter().filter(|u| u.cached).count(),
+            units,
+        },
+        findings: checks.findings,
+    })
+}
+
+/// What one run works with.
+struct Checks<'a> {
+    subject: &'a Subject<'a>,
+    walk: Walk<'a>,
+    /// What is known of where a series ends, or starts, by architecture.
+    tips: BTreeMap<Oid, Vec<State>>,
+    /// Options that no configuration so far has, in sentences.
+    lost: Vec<(Arch, Vec<String>)>,
+    findings: Vec<Finding>,
+}
+
+/// What is known of a tree on the way.
+#[derive(Debug, Clone)]
+struct State {
+    /// All that was said up to there.
+    seen: Seen,
+    /// Whether it builds.
+    builds: bool,
+}
+
+impl Checks<'_> {
+    /// What compiles all of a tree anew.
+    fn baseline(&self, what: &str, tree: &Oid) -> Task {
+        Task {
+            what: what.to_owned(),
+            subject: "all of it, to compare with".to_owned(),
+            tree: tree.clone(),
+            parent: None,
+            one_arch: false,
+            rustdoc: true,
+        }
+    }
+
+    fn task(&self, one: &AssembledSeries, index: usize) -> Result<Task> {
+        let tree = one.patches[index].tree.clone();
+        let parent = match index.checked_sub(1) {
+            Some(before) => &one.patches[before].tree,
+            None => &one.parent.tree,
+        };
+        let changed = self.walk.checkout.differ(parent, &tree)?;
+        Ok(Task {
+            what: format!("{} {}", one.name(), index + 1),
+            subject: one.plan.patches[index].subject.clone(),
+            rustdoc: changed.iter().any(|p| p.starts_with("rust/")),
+            parent: Some(parent.clone()),
+            one_arch: false,
+            tree,
+        })
+    }
+
+    /// Where a series starts, if no other ends there.
+    fn start(&self, one: &AssembledSeries, tips: &[&Oid]) -> Option<Task> {
+        let tree = &one.parent.tree;
+        if tips.contains(&tree) {
+            return None;
+        }
+        Some(match *tree == self.subject.assembled.base.tree {
+            true => self.baseline("base", tree),
+            false => self.baseline(&format!("{} 0", one.name()), tree),
+        })
+    }
+
+    /// Tells the walk what is to come.
+    fn plan(&mut self, series: &[&AssembledSeries]) -> Result<()> {
+        let mut tasks = Vec::new();
+        let mut tips = Vec::new();
+        for one in series {
+            tasks.extend(self.start(one, &tips));
+            tips.extend([&one.parent.tree, &one.tip().tree]);
+            for index in 0..one.patches.len() {
+                tasks.push(self.task(one, index)?);
+            }
+        }
+        for one in series {
+            for dependency in &one.plan.series().depends {
+                let without = Without::new(self.subject, &self.walk, one, &dependency.value)?;
+                tasks.extend(without.tasks(&self.walk)?);
+            }
+        }
+        self.walk.plan(&tasks);
+        let of_um = self.subject.archs.contains(&Arch::Um);
+        for one in series.iter().filter(|_| of_um) {
+            if !kunit::is_known(self.subject, &self.walk, one)? {
+                let job = kunit::job(one);
+                self.walk.await_others(&job, vec![job.clone()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was said up to where a series starts.
+    fn state_before(&mut self, one: &AssembledSeries) -> Result<Vec<State>> {
+        let tips: Vec<&Oid> = self.tips.keys().collect();
+        let Some(task) = self.start(one, &tips) else {
+            return Ok(self.tips[&one.parent.tree].clone());
+        };
+        let mut states = Vec::new();
+        for made in self.walk.perform(&task)? {
+            let mut seen = Seen::default();
+            seen.new_in(&made.compiled.said);
+            if let Some(documented) = &made.documented {
+                seen.new_in(&documented.said);
+            }
+            let builds = made.compiled.builds;
+            states.push(State { seen, builds });
+        }
+        self.tips.insert(one.parent.tree.clone(), states.clone());
+        Ok(states)
+    }
+
+    /// Walks the patches of a series.
+    fn patches(&mut self, one: &AssembledSeries) -> Result<SeriesFull> {
+        let mut states = self.state_before(one)?;
+        let mut patches = Vec::new();
+        for (index, planned) in one.plan.patches.iter().enumerate() {
+            if let Some(step) = &planned.relocate {
+                states.iter_mut().for_each(|s| s.seen.rename(step));
+            }
+            let task = self.task(one, index)?;
+            let made = self.walk.perform(&task)?;
+            let before = self.findings.len();
+            let mut units = Vec::new();
+            for (made, state) in made.iter().zip(&mut states) {
+                units.push(self.judge(one, index, made, state));
+                self.note_lost(made);
+            }
+            merge(&mut self.findings, before);
+            patches.push(PatchFull {
+                id: index + 1,
+                subject: planned.subject.clone(),
+                tree: one.patches[index].tree.to_string(),
+                pass: units.iter().all(|u| u.pass),
+                units,
+            });
+        }
+        self.tips.insert(one.tip().tree.clone(), states);
+        let series = one.plan.series();
+        Ok(SeriesFull {
+            name: series.name.to_string(),
+            version: series.version,
+            depends: series.depends.iter().map(|d| d.value.clone()).collect(),
+            parent_tree: one.parent.tree.to_string(),
+            builds_alone: patches.iter().flat_map(|p| &p.units).all(|u| u.builds),
+            patches,
+            kunit: None,
+            dependencies: Vec::new(),
+            pass: false,
+        })
+    }
+
+    /// What is new of what one architecture said of a patch.
+    fn judge(
+        &mut self,
+        one: &AssembledSeries,
+        index: usize,
+        made: &Made,
+        state: &mut State,
+    ) -> UnitFull {
+        let mut ran = vec!["build", "W=1", "clippy", "sparse"];
+        let mut builds = made.compiled.builds;
+        let (mut warnings, mut errors) = by_level(state.seen.new_in(&made.compiled.said), builds);
+        let mut report = |check: &'static str, said: &[Said]| {
+            for one_said in said {
+                self.findings.push(Finding {
+                    series: one.name().to_owned(),
+                    patch: Some(index + 1),
+                    check: check.into(),
+                    message: format!("{}: {}", made.arch.name(), one_said.message),
+                    file: Some(one_said.file.clone()).filter(|f| !f.is_empty()),
+                    line: one_said.line,
+                    help: None,
+                });
+            }
+        };
+        report("build", &errors);
+        report("warning", &warnings);
+        if let Some(documented) = &made.documented {
+            ran.push("rustdoc");
+            let new = state.seen.new_in(&documented.said);
+            let (more_warnings, more_errors) = by_level(new, documented.builds);
+            report("rustdoc", &more_errors);
+            report("rustdoc", &more_warnings);
+            warnings.extend(more_warnings);
+            errors.extend(more_errors);
+            builds &= documented.builds;
+        }
+        if !builds && errors.is_empty() && state.builds {
+            // It says nothing that was not said before, but then it went on.
+            report(
+                "build",
+                &[Said {
+                    file: String::new(),
+                    line: None,
+                    message: "does not build".to_owned(),
+                    text: String::new(),
+                }],
+            );
+        }
+        state.builds = builds;
+        UnitFull {
+            arch: made.arch,
+            ran: ran.into_iter().map(str::to_owned).collect(),
+            builds,
+            pass: builds && warnings.is_empty(),
+            warnings,
+            errors,
+        }
+    }
+
+    /// Notes which options the configuration of a patch does not have.
+    fn note_lost(&mut self, made: &Made) {
+        match self.lost.iter_mut().find(|(arch, _)| *arch == made.arch) {
+            Some((_, lost)) => {
+                lost.retain(|l| made.compiled.lost.iter().any(|m| same_option(l, m)));
+            }
+            None => self.lost.push((made.arch, made.compiled.lost.clone())),
+        }
+    }
+
+    /// An option that no tree of the walk has is one that nobody tests.
+    fn options(&mut self) {
+        for (arch, lost) in std::mem::take(&mut self.lost) {
+            for message in lost {
+                self.findings.push(Finding {
+                    series: "all series".to_owned(),
+                    patch: None,
+                    check: "config".into(),
+                    message,
+                    file: Some(self.fragment(arch)),
+                    line: None,
+                    help: None,
+                });
+            }
+        }
+    }
+
+    /// Returns the path of the fragment of an architecture.
+    fn fragment(&self, arch: Arch) -> String {
+        let file = format!("full/{}.config", arch.name());
+        self.subject.ws.place(CONFIGS, file).display().to_string()
+    }
+
+    /// Proves the dependencies of a series.
+    fn dependencies(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
+        // Only the first architecture is asked.
+        let seen = self.tips[&one.tip().tree][0].seen.clone();
+        for declared in &one.plan.series().depends {
+            let without = Without::new(self.subject, &self.walk, one, &declared.value)?;
+            let proof = without.prove(&mut self.walk, &seen)?;
+            if !proof.pass {
+                self.findings.push(Finding {
+                    series: one.name().to_owned(),
+                    patch: None,
+                    check: "depends".into(),
+                    message: unlike(&proof),
+                    file: Some(one.plan.series().file().display().to_string()),
+                    line: Some(declared.line),
+                    help: None,
+                });
+            }
+            full.dependencies.push(proof);
+        }
+        Ok(())
+    }
+
+    /// KUnit at the end of a series.
+    fn kunit(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
+        let done = kunit::at_tip(self.subject, &mut self.walk, one)?;
+        if !done.pass {
+            let file = format!("kunit/um-alone/{}.log", one.name());
+            let file = self.subject.ws.below_out(file).display().to_string();
+            self.findings.push(Finding {
+                series: one.name().to_owned(),
+                patch: None,
+                check: "kunit".into(),
+                message: match done.errors.first() {
+                    Some(error) => format!("on the base and its dependencies alone: {error}"),
+                    None => "the tests fail on the base and its dependencies alone".to_owned(),
+                },
+                file: Some(file),
+                line: None,
+                help: None,
+            });
+        }
+        full.kunit = Some(done);
+        Ok(())
+    }
+}
+
+/// One line: the place, and the message.
+fn placed(said: &Said) -> String {
+    match (said.file.as_str(), said.line) {
+        ("", _) => said.message.clone(),
+        (file, Some(line)) => format!("{file}:{line}: {}", said.message),
+        (file, None) => format!("{file}: {}", said.message),
+    }
+}
+
+/// What is wrong with a declared dependency.
+fn unlike(proof: &record::Dependency) -> String {
+    let name = &proof.name;
+    let Some(failure) = &proof.failure else {
+        return format!("{name} is not needed: all patches apply and build without it");
+    };
+    let how = match failure.how {
+        How::DoesNotApply => "does not apply",
+        How::DoesNotBuild => "does not build",
+        How::Warns => "has a new warning",
+    };
+    format!(
+        "[without] says {name} = {}, but it is {}: patch {} ({}) is the first that {how} without \
+         it: {}",
+        proof.without, proof.found, failure.patch, failure.subject, failure.error
+    )
+}
+
+/// Joins findings from `start` on that differ only in the architecture.
+fn merge(findings: &mut Vec<Finding>, start: usize) {
+    let mut merged: Vec<Finding> = Vec::new();
+    for new in findings.drain(start..) {
+        let split = |f: &Finding| {
+            let (arch, message) = f.message.split_once(": ").unwrap_or(("", &f.message));
+            (arch.to_owned(), message.to_owned())
+        };
+        let (arch, message) = split(&new);
+        let like = merged.iter_mut().find(|old| {
+            let place = |f: &Finding| (f.check.clone(), f.file.clone(), f.line, f.patch);
+            split(old).1 == message && place(old) == place(&new)
+        });
+        match like {
+            Some(old) => old.message = format!("{}, {arch}: {message}", split(old).0),
+            None => merged.push(new),
+        }
+    }
+    findings.extend(merged);
+}

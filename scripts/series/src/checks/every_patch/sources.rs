@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `kunit-configs/full/sources.toml`: what is compiled at each patch, and what checkers say wrongly.
+
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use serde::Deserialize;
+
+use super::diagnostics::Diagnostic;
+use crate::{
+    checks::quick::Finding,
+    git::Git,
+    kernel::build::{
+        Arch,
+        CONFIGS, //
+    },
+    patches::commits::Assembled,
+    source::{
+        manifest,
+        workspace::Workspace, //
+    },
+    sys::{
+        cache::Cache,
+        error::Result, //
+    }, //
+};
+
+/// Where it lies in the checkout.
+pub fn file(ws: &Workspace) -> PathBuf {
+    ws.place(CONFIGS, "full/sources.toml")
+}
+
+/// What is compiled at each patch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Sources {
+    /// Folders that are compiled as a whole, each with its `/`.
+    #[serde(default)]
+    pub folders: Vec<String>,
+    /// Files that user-mode Linux compiles.
+    #[serde(default)]
+    um: Vec<String>,
+    /// Files that are compiled for x86_64.
+    #[serde(default, rename = "x86_64")]
+    x86_64: Vec<String>,
+    /// Files that are compiled for arm64.
+    #[serde(default)]
+    arm64: Vec<String>,
+    /// Files that no kernel compiles, and why.
+    #[serde(default)]
+    left_out: BTreeMap<String, String>,
+    /// What a checker says wrongly.
+    #[serde(default)]
+    known: Vec<Known>,
+}
+
+/// What a checker says wrongly.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// The message.
+    message: String,
+    /// How the line that it is about starts.
+    source: String,
+    /// Why it is wrong; for the reader.
+    #[serde(rename = "why")]
+    _why: String,
+}
+
+impl Sources {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, not TOML, or has an unknown field.
+    pub fn read(ws: &Workspace) -> Result<Self> {
+        let file = file(ws);
+        manifest::parse(&file, &ws.read(&file)?)
+            .map_err(|e| e.help("the fields are described in the file itself"))
+    }
+
+    /// The files that an architecture compiles, besides the folders.
+    pub fn files(&self, arch: Arch) -> &[String] {
+        match arch {
+            Arch::Um => &self.um,
+            Arch::X86_64 => &self.x86_64,
+            Arch::Arm64 => &self.arm64,
+        }
+    }
+
+    /// What make is asked for in a tree: the folders, and the objects of those files that are there.
+    /// Each of them has make compile `rust/` first. To ask for that as well would have it take one
+    /// target after the other.
+    pub fn targets(&self, arch: Arch, tree: &Path) -> Vec<String> {
+        let folders = self.folders.iter().filter(|f| tree.join(f).is_dir());
+        let files = self.files(arch).iter().filter(|f| tree.join(f).is_file());
+        let objects = files.filter_map(|f| Some(format!("{}.o", f.rsplit_once('.')?.0)));
+        let targets: Vec<String> = folders.cloned().chain(objects).collect();
+        match targets.is_empty() {
+            true => vec!["prepare".to_owned()],
+            false => targets,
+        }
+    }
+
+    /// Whether a C or Rust file is compiled, or left out by name.
+    fn speaks_of(&self, path: &str) -> bool {
+        let mut listed = [&self.um, &self.x86_64, &self.arm64].into_iter().flatten();
+        let mut folders = self.folders.iter().map(String::as_str).chain(["rust/"]);
+        listed.any(|f| f == path)
+            || folders.any(|f| path.starts_with(f))
+            || self.left_out.contains_key(path)
+    }
+
+    /// Whether this is what a checker is known to say wrongly of the tree in this folder.
+    pub fn knows(&self, diagnostic: &Diagnostic, tree: &Path) -> bool {
+        let said = &diagnostic.said;
+        let mut known = self.known.iter().filter(|k| k.message == said.message);
+        let Some(line) = said.line else {
+            return false;
+        };
+        let source = || {
+            let text = std::fs::read_to_string(tree.join(&said.file)).ok()?;
+            Some(text.lines().nth(line.checked_sub(1)?)?.to_owned())
+        };
+        known.any(|k| source().is_some_and(|s| s.trim_start().starts_with(&k.source)))
+    }
+}
+
+/// Each file that a patch touches, and each that includes a header which a patch touches, has to be
+/// compiled, or left out by name.
+pub fn check(
+    sources: &Sources,
+    file: &str,
+    git: &Git<'_>,
+    cache: &Cache,
+    assembled: &Assembled,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let mut told = BTreeSet::new();
+    let mut find = |series: &str, patch: usize, path: &str, why: &str| {
+        let is_code = [".c", ".rs"].iter().any(|end| path.ends_with(end));
+        if is_code && !sources.speaks_of(path) && told.insert(path.to_owned()) {
+            findings.push(Finding {
+                series: series.to_owned(),
+                patch: Some(patch),
+                check: "full".into(),
+                message: format!(
+                    "{path} {why}, but no kernel of --full compiles it: name it in {file}, or \
+                     leave it out there with the reason"
+                ),
+                file: Some(file.to_owned()),
+                line: None,
+                help: None,
+            });
+        }
+    };
+    for one in &assembled.series {
+        for (index, patch) in one.plan.patches.iter().enumerate() {
+            for path in patch.paths() {
+                find(one.name(), index + 1, path, "is touched");
+                if let Some(needles) = includes(path) {
+                    let needles: Vec<&str> = needles.iter().map(String::as_str).collect();
+                    for user in git.files_with(&assembled.base.tree, &needles, cache)? {
+                        find(one.name(), index + 1, &user, &format!("includes {path}"));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How a header is included; `None` for what is no header.
+fn includes(path: &str) -> Option<[String; 3]> {
+    let name = path.rsplit('/').next().filter(|n| n.ends_with(".h"))?;
+    // bindgen's own header is included by nothing that matters here.
+    let below = path.strip_prefix("include/").unwrap_or(name);
+    Some([
+        format!("include <{below}>"),
+        format!("include \"{name}\""),
+        format!("/{name}\""),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::every_patch::diagnostics::parse;
+
+    const TEXT: &str = r#"
+folders = ["drivers/nova/"]
+um = ["drivers/a.c", "drivers/b.c"]
+
+[left-out]
+"drivers/part.c" = "a part of a.c"
+
+[[known]]
+message = "bad constant expression"
+source = "MODULE_"
+why = "it does not understand it"
+"#;
+
+    fn sources() -> Sources {
+        manifest::parse(Path::new("sources.toml"), TEXT).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_there_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("drivers")).unwrap();
+        std::fs::write(dir.path().join("drivers/b.c"), "").unwrap();
+        let targets = |arch| sources().targets(arch, dir.path());
+        assert_eq!(targets(Arch::Um), ["drivers/b.o"]);
+        assert_eq!(targets(Arch::X86_64), ["prepare"]);
+        std::fs::create_dir_all(dir.path().join("drivers/nova")).unwrap();
+        assert_eq!(targets(Arch::X86_64), ["drivers/nova/"]);
+    }
+
+    #[test]
+    fn a_known_fault_of_a_checker_is_known_by_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("a.c"),
+            "MODULE_LICENSE(\"GPL\");\nint x = y;\n",
+        )
+        .unwrap();
+        let said = parse(
+            "a.c:1:1: error: bad constant expression\na.c:2:9: error: bad constant expression\n\
+             a.c:1:1: error: other\n",
+            "/linux",
+        );
+        let known: Vec<_> = said
+            .iter()
+            .map(|d| sources().knows(d, dir.path()))
+            .collect();
+        assert_eq!(known, [true, false, false].map(|k| k));
+    }
+
+    #[test]
+    fn a_header_is_known_by_how_it_is_included() {
+        assert_eq!(
+            includes("include/drm/drm_buddy.h").unwrap(),
+            [
+                "include <drm/drm_buddy.h>",
+                "include \"drm_buddy.h\"",
+                "/drm_buddy.h\""
+            ]
+        );
+        assert_eq!(includes("drivers/a.c"), None);
+    }
+}

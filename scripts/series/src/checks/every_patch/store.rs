@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What earlier runs found out, by the hash of all that it depends on, and how long it took.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize,
+    de::DeserializeOwned, //
+};
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    patches::output::json,
+    source::workspace::{
+        sweep,
+        write, //
+    },
+    sys::{
+        cache::Cache,
+        error::Result, //
+    }, //
+};
+
+/// What is counted up when what is stored, or how it is made, changes.
+const FORMAT: &str = "1";
+
+/// The hash of all that a result depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// The key of these parts, in this order.
+    pub fn of<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(FORMAT);
+        for part in parts {
+            let part = part.as_ref();
+            // The length keeps parts apart.
+            hash.update(format!("\0{}\0", part.len()));
+            hash.update(part);
+        }
+        Self(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// As the name of a file.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A result, and how long it took to find out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timed<T> {
+    /// How long it took.
+    pub seconds: f64,
+    /// The result.
+    pub result: T,
+}
+
+/// The results and durations in the cache.
+pub struct Store {
+    dir: PathBuf,
+    /// How long each thing took the last time, by what it is, whatever its content was.
+    durations: BTreeMap<String, f64>,
+}
+
+impl Store {
+    /// Opens it. Only for the holder of the lock.
+    pub fn open(cache: &Cache) -> Self {
+        let dir = cache.of_base("full");
+        sweep(&dir.join("units"));
+        sweep(&dir);
+        // Without durations there is only no good estimate.
+        let durations = fs::read(dir.join("durations.json")).ok();
+        let durations = durations.and_then(|text| serde_json::from_slice(&text).ok());
+        Self {
+            durations: durations.unwrap_or_default(),
+            dir,
+        }
+    }
+
+    fn file(&self, key: &Key) -> PathBuf {
+        self.dir.join("units").join(format!("{}.json", key.0))
+    }
+
+    /// What is known. A file that cannot be read counts as none.
+    pub fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<Timed<T>> {
+        serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
+    }
+
+    /// Keeps a result.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn put<T: Serialize>(&self, key: &Key, result: &Timed<T>) -> Result<()> {
+        write(&self.file(key), &json(result)?)
+    }
+
+    /// Notes how long something took.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn took(&mut self, what: &str, seconds: f64) -> Result<()> {
+        self.durations.insert(what.to_owned(), seconds);
+        write(&self.dir.join("durations.json"), &json(&self.durations)?)
+    }
+
+    /// How long something will take: as the last time, or as long as others of its kind.
+    pub fn expect(&self, what: &str) -> f64 {
+        if let Some(seconds) = self.durations.get(what) {
+            return *seconds;
+        }
+        let kind = what.rsplit(' ').next();
+        // A base is compiled as a whole, and is like nothing else.
+        let like = self
+            .durations
+            .iter()
+            .filter(|(w, _)| w.rsplit(' ').next() == kind && w.split(' ').next() != Some("base"));
+        let (n, sum) = like.fold((0u32, 0.0), |(n, sum), (_, s)| (n + 1, sum + s));
+        match n {
+            0 => UNKNOWN,
+            n => sum / f64::from(n),
+        }
+    }
+}
+
+/// How many seconds something takes of whose kind nothing was done yet.
+const UNKNOWN: f64 = 60.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_durations_outlive_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let mut store = Store::open(&cache);
+        let key = Key::of(["a", "b"]);
+        assert_eq!(store.get::<u32>(&key), None);
+        let timed = Timed {
+            seconds: 1.5,
+            result: 7u32,
+        };
+        store.put(&key, &timed).unwrap();
+        store.took("clist 1 um", 10.0).unwrap();
+        let store = Store::open(&cache);
+        assert_eq!(store.get(&key), Some(timed));
+        assert_eq!(store.expect("clist 1 um"), 10.0);
+        fs::write(store.file(&key), "half").unwrap();
+        assert_eq!(store.get::<u32>(&key), None);
+    }
+
+    #[test]
+    fn parts_of_a_key_are_kept_apart() {
+        assert_ne!(Key::of(["ab", "c"]), Key::of(["a", "bc"]));
+        assert_eq!(Key::of(["ab", "c"]), Key::of(["ab", "c"]));
+    }
+
+    #[test]
+    fn what_was_never_done_is_expected_to_be_like_its_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&Cache::at(dir.path()).unwrap());
+        assert_eq!(store.expect("clist 1 um"), UNKNOWN);
+        store.took("clist 1 um", 10.0).unwrap();
+        store.took("clist 2 um", 20.0).unwrap();
+        store.took("clist 1 x86_64", 90.0).unwrap();
+        store.took("base um", 900.0).unwrap();
+        assert_eq!(store.expect("nova-mm 3 um"), 15.0);
+    }
+}

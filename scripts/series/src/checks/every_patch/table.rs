@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `check --full` shows at its end.
+
+use comfy_table::{
+    Table,
+    presets, //
+};
+
+use super::record::{
+    Full,
+    SeriesFull,
+    UnitFull, //
+};
+use crate::kernel::build::Arch;
+
+/// One line for each series.
+pub fn table(full: &Full) -> String {
+    let mut table = Table::new();
+    let archs = full.archs.iter().map(|a| a.name());
+    let head = ["series", "patches"].into_iter().chain(archs);
+    table
+        .load_style(presets::ASCII_MARKDOWN)
+        .set_header(head.chain(["rustdoc", "KUnit", "needs"]));
+    for one in &full.series {
+        let mut row = vec![one.name.clone(), one.patches.len().to_string()];
+        row.extend(full.archs.iter().map(|arch| built(one, *arch)));
+        row.extend([documented(one), tested(one), needed(one)]);
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+fn units(one: &SeriesFull) -> impl Iterator<Item = &UnitFull> {
+    one.patches.iter().flat_map(|p| &p.units)
+}
+
+fn built(one: &SeriesFull, arch: Arch) -> String {
+    let of_arch = || units(one).filter(|u| u.arch == arch);
+    let failed = of_arch().filter(|u| !u.builds).count();
+    let warnings: usize = of_arch().map(|u| u.warnings.len()).sum();
+    match (failed, warnings) {
+        (0, 0) => "clean".to_owned(),
+        (0, n) => format!("{n} new warnings"),
+        (n, _) => format!("{n} FAIL"),
+    }
+}
+
+fn documented(one: &SeriesFull) -> String {
+    let ran = units(one).filter(|u| u.ran.iter().any(|r| r == "rustdoc"));
+    match ran.count() {
+        0 => "-".to_owned(),
+        n => crate::sys::plural::count(n, "patch", "patches"),
+    }
+}
+
+fn tested(one: &SeriesFull) -> String {
+    match &one.kunit {
+        None => "-".to_owned(),
+        Some(k) if k.pass => format!("{} passed", k.passed),
+        Some(_) => "FAILED".to_owned(),
+    }
+}
+
+fn needed(one: &SeriesFull) -> String {
+    let list: Vec<_> = one
+        .dependencies
+        .iter()
+        .map(|d| match &d.failure {
+            Some(f) => format!("{} from patch {}", d.name, f.patch),
+            None => format!("{}: NOT NEEDED", d.name),
+        })
+        .collect();
+    match list.is_empty() {
+        true => "-".to_owned(),
+        false => list.join(", "),
+    }
+}

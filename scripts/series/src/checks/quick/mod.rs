@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a careful submitter looks at before anything is posted.
+//!
+//! That the manifests are sound is checked wherever they are read; here is what takes the assembled
+//! patches. Each check is a function from patches to [`Finding`]s.
+
+mod checkpatch;
+mod discipline;
+mod overlay;
+pub mod record;
+mod rustfmt;
+
+use std::{
+    borrow::Cow,
+    time::SystemTime, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use self::rustfmt::Rustfmt;
+use crate::{
+    checks::rules::{
+        self,
+        Rules, //
+    },
+    git::{
+        Git,
+        Identity, //
+    },
+    patches::{
+        commits::{
+            Assembled,
+            AssembledSeries, //
+        },
+        output::{
+            Cover,
+            Mails,
+            Report, //
+        }, //
+    },
+    source::{
+        manifest::Base,
+        workspace::Workspace, //
+    },
+    sys::{
+        cache::Cache,
+        error::{
+            Error,
+            Result, //
+        },
+        ui::{
+            Ui,
+            Unit, //
+        }, //
+    },
+    versions::postings::since::Since, //
+};
+
+/// Something that a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The series.
+    pub series: String,
+    /// The number of the patch; `None` if it is about the whole series.
+    pub patch: Option<usize>,
+    /// The check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
+    /// [`crate::versions::rules`] or [`crate::checks::rules`].
+    pub check: Cow<'static, str>,
+    /// What it says.
+    pub message: String,
+    /// The file it speaks of.
+    pub file: Option<String>,
+    /// The line in that file.
+    pub line: Option<usize>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// What was checked, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// How many patches were looked at.
+    pub patches: usize,
+    /// The names of the checks.
+    pub checks: Vec<&'static str>,
+    /// What they found.
+    pub findings: Vec<Finding>,
+    /// Claims that they cannot check.
+    pub warnings: Vec<Finding>,
+}
+
+/// What the checks look at.
+pub struct Subject<'a> {
+    /// The checkout.
+    pub ws: &'a Workspace,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The kernel repository, with its files checked out.
+    pub git: &'a Git<'a>,
+    /// What was assembled.
+    pub assembled: &'a Assembled,
+    /// What was written.
+    pub report: &'a Report,
+    /// The kernel that it is for.
+    pub base: &'a Base,
+    /// The mails, in the order of the series.
+    pub mails: &'a [Mails],
+    /// The cover letters, in the same order.
+    pub covers: &'a [Cover],
+    /// What changed since the last postings.
+    pub since: &'a Since,
+    /// Who posts.
+    pub who: &'a Identity,
+    /// A kernel tree of the user, to look up commits in.
+    pub history: Option<std::path::PathBuf>,
+    /// The folder of b4's own Python, whose modules checkpatch's helper needs.
+    pub python: Option<std::path::PathBuf>,
+}
+
+impl Subject<'_> {
+    /// The cover letter of a series.
+    fn cover(&self, name: &str) -> Option<&Cover> {
+        let mut series = self.assembled.series.iter();
+        self.covers.get(series.position(|s| s.name() == name)?)
+    }
+}
+
+/// Runs the quick checks on the named series, or on all, and records what they found.
+///
+/// # Errors
+///
+/// A check could not be made, or the record not be written. What it found is in the [`Outcome`].
+pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
+    let series = subject.assembled.named(names)?;
+    let patches: usize = series.iter().map(|s| s.patches.len()).sum();
+    let mut findings = Vec::new();
+    let rustfmt = Rustfmt::find(subject)?;
+    let rules = Rules::new(subject)?;
+    let mut by_rules = rules::Found::default();
+    let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
+    for one in &series {
+        discipline::check(subject, one, &mut findings)?;
+        overlay::check(subject, one, &mut findings)?;
+        applies(subject, one, &mut findings);
+        rules.check(one, &mut by_rules)?;
+        for number in 1..=one.patches.len() {
+            progress.set(progress.at() + 1, &one.plan.patches[number - 1].subject);
+            checkpatch::check(subject, one, number, &mut findings)?;
+            rustfmt::check(subject, one, number, &rustfmt, &mut findings)?;
+        }
+    }
+    progress.done();
+    findings.extend(by_rules.findings);
+    let outcome = Outcome {
+        patches,
+        checks: discipline::RULES
+            .into_iter()
+            .map(|rule| rule.name())
+            .chain(rules::RULES.into_iter().map(|rule| rule.name()))
+            .chain(["overlay", "applies", "checkpatch", "rustfmt"])
+            .collect(),
+        findings,
+        warnings: by_rules.warnings,
+    };
+    let names: Vec<&str> = series.iter().map(|s| s.name()).collect();
+    let now = SystemTime::now();
+    record::note(subject.ws, subject.report, &names, &outcome, now)?;
+    Ok(outcome)
+}
+
+/// The patches have to give the recorded tree on the base plus the declared dependencies alone.
+fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Finding>) {
+    let found = subject.report.series.iter().find(|r| r.name == one.name());
+    if found.is_some_and(|r| !r.applies) {
+        findings.push(Finding {
+            series: one.name().to_owned(),
+            patch: None,
+            check: "applies".into(),
+            message: "the patches do not give the recorded tree on the base and the declared \
+                      dependencies alone"
+                .to_owned(),
+            file: None,
+            line: None,
+            help: None,
+        });
+    }
+}
+
+/// What the discipline of versions has against a series, without the other checks.
+///
+/// # Errors
+///
+/// As [`quick`].
+pub fn discipline_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    discipline::check(subject, one, &mut findings)?;
+    Ok(findings)
+}
+
+/// Checks the `Fixes:` tags of a series, without the other rules.
+///
+/// # Errors
+///
+/// As [`quick`].
+pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<rules::Found> {
+    let mut found = rules::Found::default();
+    rules::fixes_of(subject, one, &mut found)?;
+    Ok(found)
+}
+
+/// The findings as an error, or `None`.
+pub fn failure(outcome: &Outcome) -> Option<Error> {
+    failure_of(&outcome.findings)
+}
+
+/// The findings as an error, or `None`.
+pub fn failure_of(findings: &[Finding]) -> Option<Error> {
+    Error::all(findings.iter().map(error_of).collect())
+}
+
+/// A finding as an error with its place.
+pub fn error_of(finding: &Finding) -> Error {
+    let f = finding;
+    let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
+    let text = format!("{}{patch}: {}: {}", f.series, f.check, f.message);
+    let error = match &f.help {
+        Some(help) => Error::new(text).help(help),
+        None => Error::new(text),
+    };
+    match &f.file {
+        Some(file) => error.at(file, f.line),
+        None => error,
+    }
+}

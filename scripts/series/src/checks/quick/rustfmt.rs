@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every Rust file that a patch touches is as rustfmt leaves it, at that patch.
+
+use std::fs;
+
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use super::{
+    Finding,
+    Subject, //
+};
+use crate::{
+    git::Oid,
+    patches::commits::AssembledSeries,
+    source::workspace::write,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner::{
+            Cmd,
+            must,
+            not_started, //
+        }, //
+    }, //
+};
+
+/// rustfmt, and what it said of files before: it takes a moment for each, and says the same of the
+/// same content.
+pub struct Rustfmt {
+    /// What its answer depends on, besides the file.
+    key: Vec<u8>,
+}
+
+impl Rustfmt {
+    /// Asks which one it is.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or the tree has no settings for it.
+    pub fn find(subject: &Subject<'_>) -> Result<Self> {
+        let version = Cmd::new("rustfmt").arg("--version");
+        let mut key = must(subject.git.runner(), &version)?.stdout;
+        let settings = subject.git.dir().join(".rustfmt.toml");
+        key.extend(fs::read(&settings).map_err(|e| Error::io("read", &settings, &e))?);
+        Ok(Self { key })
+    }
+
+    /// What it would change in a file; empty if nothing.
+    fn says(&self, subject: &Subject<'_>, blob: &Oid) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(&self.key);
+        hash.update(blob.as_str());
+        let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let record = subject.cache.path("rustfmt").join(name);
+        if let Ok(said) = fs::read_to_string(&record) {
+            return Ok(said);
+        }
+        let said = run(subject, blob)?;
+        write(&record, said.as_bytes())?;
+        Ok(said)
+    }
+}
+
+fn run(subject: &Subject<'_>, blob: &Oid) -> Result<String> {
+    let content = subject.git.blobs(&[blob])?.concat();
+    // Through standard input rustfmt does not follow `mod` lines into other files.
+    let cmd = Cmd::new("rustfmt")
+        .args([
+            "--check",
+            "--color=never",
+            "--edition=2021",
+            "--config-path",
+        ])
+        .arg(subject.git.dir().join(".rustfmt.toml"))
+        .stdin(content);
+    let runner = subject.git.runner();
+    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    // Of what it reads from there it exits with 0 whatever it would change.
+    Ok(match out.text() {
+        text if text.is_empty() && !out.ok() => format!("{}\n", out.complaint()),
+        text => text,
+    })
+}
+
+pub fn check(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    number: usize,
+    rustfmt: &Rustfmt,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let planned = &one.plan.patches[number - 1];
+    let tree = &one.patches[number - 1].tree;
+    let written = planned.writes.iter().map(|w| &w.path);
+    let edited = planned.edits.iter().flat_map(|e| &e.paths);
+    let paths: Vec<String> = written
+        .chain(edited)
+        .filter(|p| p.ends_with(".rs"))
+        .cloned()
+        .collect();
+    let entries = subject.git.entries(tree, &paths)?;
+    for path in &paths {
+        let Some(entry) = entries.get(path) else {
+            continue;
+        };
+        let said = rustfmt.says(subject, &entry.blob)?;
+        if said.is_empty() {
+            continue;
+        }
+        let first = said.lines().find(|l| l.starts_with("Diff in"));
+        findings.push(Finding {
+            series: one.name().to_owned(),
+            patch: Some(number),
+            check: "rustfmt".into(),
+            message: "rustfmt would change this file".to_owned(),
+            file: Some(match one.plan.component.overlay.contains_key(path) {
+                true => format!("{}/tree/{path}", one.plan.component.folder()),
+                false => path.clone(),
+            }),
+            line: first.and_then(|l| l.trim_end_matches(':').rsplit(':').next()?.parse().ok()),
+            help: None,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sizes that can be reviewed: patches in a series, lines in a patch, bytes in a mail.
+
+use super::{
+    Fault,
+    Rule, //
+};
+use crate::{
+    report::diffstat::diffstat,
+    source::manifest::Series,
+    sys::plural::count, //
+};
+
+/// The patches of a posting, from `Documentation/process/submitting-patches.rst`.
+const PATCHES: usize = 15;
+
+/// The lines that a patch adds, moved files left out.
+const LINES: usize = 500;
+
+/// The bytes of a mail. List servers hold larger mails for moderation.
+const BYTES: usize = 100_000;
+
+/// Checks the sizes of a series with these mails.
+pub fn faults(series: &Series, mails: &[&[u8]]) -> Vec<Fault> {
+    let fault = |line: usize, patch: Option<usize>, what: String, help: &str| Fault {
+        rule: Rule::Sizes,
+        file: series.file(),
+        line: Some(line),
+        patch,
+        what,
+        help: help.to_owned(),
+    };
+    let mut faults = Vec::new();
+    match (mails.len() > PATCHES, &series.many) {
+        (true, None) => faults.push(fault(
+            series.line_of_version.unwrap_or(1),
+            None,
+            format!(
+                "{} has {}, more than {PATCHES}",
+                series.name,
+                count(mails.len(), "patch", "patches")
+            ),
+            "split it into series that go one after the other, or give the reason as \
+             `many = \"…\"`",
+        )),
+        (false, Some(why)) => faults.push(fault(
+            why.line,
+            None,
+            format!(
+                "`many` is not needed: {} has {}",
+                series.name,
+                count(mails.len(), "patch", "patches")
+            ),
+            "remove the line",
+        )),
+        _ => (),
+    }
+    for (i, (patch, mail)) in series.patches.iter().zip(mails).enumerate() {
+        let (number, added) = (i + 1, added(mail));
+        let mut over = Vec::new();
+        if added > LINES {
+            over.push(format!(
+                "adds {}, more than {LINES}",
+                count(added, "line", "lines")
+            ));
+        }
+        if mail.len() > BYTES {
+            over.push(format!(
+                "is a mail of {} bytes, more than {BYTES}",
+                mail.len()
+            ));
+        }
+        match (over.is_empty(), &patch.large) {
+            (false, None) => faults.push(fault(
+                patch.line,
+                Some(number),
+                format!("the patch {}", over.join(" and ")),
+                "split it, or give the reason as `large = \"…\"` in its [[patch]]",
+            )),
+            (true, Some(why)) => faults.push(fault(
+                why.line,
+                Some(number),
+                format!(
+                    "`large` is not needed: the patch adds {} and is a mail of {} bytes",
+                    count(added, "line", "lines"),
+                    mail.len()
+                ),
+                "remove the line",
+            )),
+            _ => (),
+        }
+    }
+    faults
+}
+
+/// The lines that a mail adds to files that it does not move.
+fn added(mail: &[u8]) -> usize {
+    let files = diffstat(&String::from_utf8_lossy(mail)).into_iter();
+    let stay = files.filter(|f| f.from.is_none());
+    stay.map(|f| f.added).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::rules::shown;
+
+    fn mail(header: &str, lines: usize, line: &str) -> Vec<u8> {
+        let mut text = format!(
+            "Subject: x\n\nText.\n---\n\ndiff --git a/a b/b\n{header}--- a/a\n+++ b/b\n\
+             @@ -0,0 +1,{lines} @@\n"
+        );
+        text.extend((0..lines).map(|_| format!("+{line}\n")));
+        text.into_bytes()
+    }
+
+    fn says(manifest: &str, patch: &str, mails: &[Vec<u8>]) -> String {
+        let one = format!("[[patch]]\nmessage = \"1.msg\"\n{patch}");
+        let text = format!(
+            "version = 1\nchange-id = \"20260102-x-1\"\n{manifest}{}",
+            one.repeat(mails.len())
+        );
+        let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
+        let mails: Vec<&[u8]> = mails.iter().map(Vec::as_slice).collect();
+        shown(faults(&series, &mails))
+    }
+
+    #[test]
+    fn more_patches_than_a_posting_takes() {
+        let some = |n: usize| vec![mail("", 1, "x"); n];
+        assert_eq!(says("", "", &some(15)), "");
+        insta::assert_snapshot!(says("", "", &some(16)), @r#"
+        series/x.toml:1: x has 16 patches, more than 15
+          help: split it into series that go one after the other, or give the reason as `many = "…"`
+        "#);
+        let many = "many = \"They are one change each.\"\n";
+        assert_eq!(says(many, "", &some(16)), "");
+        insta::assert_snapshot!(says(many, "", &some(15)), @r"
+        series/x.toml:3: `many` is not needed: x has 15 patches
+          help: remove the line
+        ");
+    }
+
+    #[test]
+    fn patch_with_too_many_lines_or_bytes() {
+        assert_eq!(says("", "", &[mail("", 500, "x")]), "");
+        let moved = "rename from a\nrename to b\n";
+        assert_eq!(says("", "", &[mail(moved, 501, "x")]), "");
+        insta::assert_snapshot!(says("", "", &[mail("", 501, "x")]), @r#"
+        series/x.toml:3: the patch adds 501 lines, more than 500
+          help: split it, or give the reason as `large = "…"` in its [[patch]]
+        "#);
+        let long = "x".repeat(1000);
+        insta::assert_snapshot!(says("", "", &[mail("", 100, &long)]), @r#"
+        series/x.toml:3: the patch is a mail of 100276 bytes, more than 100000
+          help: split it, or give the reason as `large = "…"` in its [[patch]]
+        "#);
+        let large = "large = \"It is one table.\"\n";
+        assert_eq!(says("", large, &[mail("", 501, "x")]), "");
+        insta::assert_snapshot!(says("", large, &[mail("", 1, "x")]), @r"
+        series/x.toml:5: `large` is not needed: the patch adds 1 line and is a mail of 77 bytes
+          help: remove the line
+        ");
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A subject as the log of the kernel shows it: short, and imperative in lower case.
+
+use std::path::Path;
+
+use super::{
+    Fault,
+    Rule, //
+};
+
+/// The longest subject.
+const COLUMNS: usize = 65;
+
+/// Imperatives that end like other forms of a verb.
+const PLAIN: [&str; 17] = [
+    "access", "address", "always", "bring", "bypass", "compress", "discuss", "dismiss", "embed",
+    "exceed", "express", "need", "pass", "process", "seed", "speed", "suppress",
+];
+
+/// Checks a subject. `file` is the file of the message.
+pub fn faults(number: usize, subject: &str, file: &Path) -> Vec<Fault> {
+    let fault = |what: String, help: &str| Fault {
+        rule: Rule::Subject,
+        file: file.to_owned(),
+        line: Some(1),
+        patch: Some(number),
+        what,
+        help: help.to_owned(),
+    };
+    let mut faults = Vec::new();
+    let columns = subject.chars().count();
+    if columns > COLUMNS {
+        faults.push(fault(
+            format!("the subject has {columns} columns, more than {COLUMNS}"),
+            "shorten it; the body has room",
+        ));
+    }
+    let word = first_word(subject);
+    if is_capitalized(word) {
+        faults.push(fault(
+            format!("{word:?} begins with a capital letter"),
+            "write the text after the prefix in lower case, except for names",
+        ));
+    }
+    if is_other_form(word) {
+        faults.push(fault(
+            format!("{word:?} is not an imperative"),
+            "start with a verb like \"add\", \"use\" or \"remove\"",
+        ));
+    }
+    faults
+}
+
+/// The first word after the prefixes, which have no blanks.
+fn first_word(subject: &str) -> &str {
+    let mut rest = subject;
+    while let Some((prefix, after)) = rest.split_once(": ") {
+        if prefix.contains(' ') {
+            break;
+        }
+        rest = after;
+    }
+    rest.split(' ').next().unwrap_or("")
+}
+
+/// Whether a word is like "Add". Names like "GSP", "KUnit" and "NV_PBUS" are left alone.
+fn is_capitalized(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(char::is_uppercase)
+        && word.len() > 1
+        && chars.all(|c| c.is_lowercase())
+}
+
+/// Whether a word looks like "added", "adding" or "adds".
+fn is_other_form(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let plain = lower.chars().all(|c| c.is_ascii_lowercase()) && lower.len() > 4;
+    let ending = ["ing", "ed"].iter().any(|e| lower.ends_with(e))
+        || lower.ends_with('s') && !lower.ends_with("ss");
+    let third = ["adds", "gets", "uses", "sets", "does"].contains(&lower.as_str());
+    (plain && ending || third) && !PLAIN.contains(&lower.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::rules::shown;
+
+    fn says(subject: &str) -> String {
+        shown(faults(1, subject, "series/x/1.msg".as_ref()))
+    }
+
+    #[test]
+    fn subjects_in_order() {
+        for subject in [
+            "rust: list: add a walk",
+            "MAINTAINERS: add an entry",
+            "drm/buddy: don't skip blocks in drm_buddy_reset_clear()",
+            "gpu: nova-core: NV_PBUS is a register: say so",
+            "gpu: nova-core: mm: bypass the TLB",
+            "gpu: GSP errors: report them",
+        ] {
+            assert_eq!(says(subject), "", "{subject}");
+        }
+    }
+
+    #[test]
+    fn subject_too_long_or_not_imperative() {
+        insta::assert_snapshot!(says(&format!("rust: add {}", "x".repeat(56))), @r"
+        series/x/1.msg:1: the subject has 66 columns, more than 65
+          help: shorten it; the body has room
+        ");
+        insta::assert_snapshot!(says("rust: Add a walk"), @r#"
+        series/x/1.msg:1: "Add" begins with a capital letter
+          help: write the text after the prefix in lower case, except for names
+        "#);
+        insta::assert_snapshot!(says("rust: list: added a walk"), @r#"
+        series/x/1.msg:1: "added" is not an imperative
+          help: start with a verb like "add", "use" or "remove"
+        "#);
+        insta::assert_snapshot!(says("rust: list: adds a walk"), @r#"
+        series/x/1.msg:1: "adds" is not an imperative
+          help: start with a verb like "add", "use" or "remove"
+        "#);
+    }
+}

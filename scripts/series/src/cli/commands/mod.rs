@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands: what is done in which order, and what is shown.
+
+mod full;
+mod mails;
+mod port;
+mod posted;
+mod report;
+mod resend;
+mod send;
+mod session;
+mod trailers;
+mod undo;
+
+pub use self::session::Session;
+
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    io::{
+        ErrorKind,
+        Write, //
+    },
+    path::PathBuf,
+    sync::OnceLock,
+    time::Instant, //
+};
+
+use comfy_table::{
+    Table,
+    presets, //
+};
+
+use crate::{
+    b4,
+    checks::{
+        moved_code::{
+            self,
+            Proof, //
+        },
+        quick, //
+    },
+    cli::args::OnKernel,
+    git::{
+        Git,
+        Identity, //
+    },
+    kernel::{
+        base::{
+            self,
+            Sources, //
+        },
+        build::{
+            Build,
+            Target, //
+        },
+        checkout,
+        kunit,
+        tools::{
+            self,
+            Found,
+            Need,
+            Toolchain, //
+        }, //
+    },
+    patches::{
+        commits::{
+            Assembled,
+            BaseCommit,
+            assemble, //
+        },
+        output::{
+            self,
+            Cover,
+            Mails,
+            Material,
+            Report, //
+        },
+        plan::{
+            PlannedSeries,
+            plan_some, //
+        },
+        up_to_date, //
+    },
+    report::status::Standing,
+    source::{
+        component::{
+            self,
+            Component, //
+        },
+        manifest::{
+            Base,
+            below,
+            chosen_series,
+            in_order, //
+        },
+        workspace::Workspace, //
+    },
+    sys::{
+        cache::{
+            Cache,
+            Lock,
+            Resource, //
+        },
+        error::{
+            Error,
+            Result, //
+        },
+        plural::count,
+        runner::Runner,
+        ui::{
+            Ui,
+            duration, //
+        }, //
+    },
+    versions::{
+        postings::{
+            self,
+            commits::Rebuild,
+            since::Since, //
+        },
+        rules::versions,
+        trailers::dropped, //
+    }, //
+};
+
+/// The context of a command on one base.
+pub struct App<'a> {
+    runner: &'a dyn Runner,
+    ws: Workspace,
+    cache: Cache,
+    sources: Sources,
+    base: Base,
+    ui: Ui,
+    kernel: PathBuf,
+}
+
+/// What `assemble` made.
+struct Made {
+    assembled: Assembled,
+    report: Report,
+    who: Identity,
+    /// The mails, in the order of the series.
+    mails: Vec<Mails>,
+    /// The cover letters, in the same order.
+    covers: Vec<Cover>,
+    /// What changed since the last postings.
+    since: Since,
+    /// Why b4's branch of a series was left as it is, by the name of the series.
+    unsendable: BTreeMap<String, Error>,
+}
+
+impl App<'_> {
+    fn git(&self) -> Git<'_> {
+        Git::new(self.runner, &self.kernel)
+    }
+
+    /// Takes a lock under which the kernel repository is changed.
+    fn lock(&self, resource: Resource) -> Result<Lock> {
+        let lock = self.cache.lock(resource, &self.ui)?;
+        if lock.after_death() {
+            self.git().remove_stale_locks(resource);
+        }
+        Ok(lock)
+    }
+
+    fn base_commit(&self) -> Result<BaseCommit> {
+        base::obtain(
+            self.runner,
+            &self.cache,
+            &self.base,
+            &self.sources,
+            &self.ui,
+        )
+    }
+
+    /// Reads and plans the named series and what they build on, or all.
+    fn planned(&self, names: &[String]) -> Result<Vec<PlannedSeries>> {
+        let components = component::read_all(&self.ws)?;
+        let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
+        let ordered = in_order(&manifests)?;
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        for name in chosen_series(&ordered, names)? {
+            let below = below(&ordered, &name);
+            wanted.extend(below.iter().map(|s| s.name.to_string()));
+            wanted.insert(name);
+        }
+        let unfinished = components
+            .iter()
+            .filter(|c| wanted.contains(c.name()))
+            .filter_map(|c| versions::unfinished(&c.series, &c.postings));
+        match Error::all(unfinished.map(|f| f.into_error()).collect()) {
+            Some(error) => Err(error),
+            None => plan_some(components, &|name| wanted.contains(name)),
+        }
+    }
+
+    fn make(&self, names: &[String]) -> Result<Made> {
+        let who = Identity::of_user(self.runner, self.ws.root())?;
+        // What is changed while this run is under way is to be noticed by the next.
+        let read = up_to_date::input(&self.ws, &who);
+        // Faults in the manifests are said before anything is fetched.
+        let planned = self.planned(names)?;
+        let base = self.base_commit()?;
+        let git = self.git();
+        let _lock = self.lock(Resource::Refs)?;
+        let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
+        let scratch = self.cache.scratch()?;
+        let whole = names.is_empty();
+        let mails = output::mails(&git, &assembled, &who, scratch.path())?;
+        let since = self.since(&assembled)?;
+        let material = Material {
+            assembled: &assembled,
+            base: &self.base,
+            mails: &mails,
+            since: &since,
+        };
+        let report = output::emit(&self.ws, &git, &material, &who, whole)?;
+        b4::configure(&git, &self.base, &who)?;
+        let mut covers = Vec::new();
+        let mut unsendable = BTreeMap::new();
+        for one in &assembled.series {
+            let cover = material.cover(one)?;
+            let is_posted = one.plan.component.is_posted_here && one.plan.series().local.is_none();
+            if !one.patches.is_empty() && is_posted {
+                let left = b4::branch(&git, one, &cover, &self.base, &who)?;
+                if let Some(why) = left {
+                    self.ui.say(format!(
+                        "note: {} is left unchanged: {why}",
+                        b4::branch_name(one.name())
+                    ));
+                    unsendable.insert(one.name().to_owned(), why);
+                }
+            }
+            covers.push(cover);
+        }
+        if whole {
+            let tree = &assembled.all.tree;
+            checkout::export_host(&self.ws, &git, &self.cache, &self.base, &base.tree, tree)?;
+            up_to_date::record(&self.ws, &git, read, &report)?;
+        }
+        if let Some(bad) = report.series.iter().find(|s| !s.applies) {
+            return Err(Error::new(format!(
+                "the patches of {} do not give its tree on the base and its dependencies alone",
+                bad.name
+            )));
+        }
+        Ok(Made {
+            assembled,
+            report,
+            who,
+            mails,
+            covers,
+            since,
+            unsendable,
+        })
+    }
+
+    /// What it takes to make commits of postings.
+    fn rebuild<'b>(
+        &'b self,
+        git: &'b Git<'b>,
+        base: &'b BaseCommit,
+        components: &'b [&'b Component],
+    ) -> Rebuild<'b> {
+        Rebuild {
+            ws: &self.ws,
+            git,
+            cache: &self.cache,
+            base,
+            components,
+        }
+    }
+
+    /// What changed since the last posting of each series.
+    fn since(&self, assembled: &Assembled) -> Result<Since> {
+        let series = &assembled.series;
+        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
+        let git = self.git();
+        let rebuild = self.rebuild(&git, &assembled.base, &components);
+        let mut since = Since::new();
+        for one in series {
+            if let Some(posting) = one.plan.component.posted() {
+                let change = postings::since::change(&rebuild, posting, one)?;
+                since.insert(one.name().to_owned(), change);
+            }
+        }
+        Ok(since)
+    }
+
+    fn assemble_command(&self, names: &[String]) -> Result<Vec<Standing>> {
+        let start = Instant::now();
+        if names.is_empty()
+            && let Some(report) = self.unchanged()?
+        {
+            self.ui
+                .say("nothing changed since the series were assembled");
+            return self.write_report(&report);
+        }
+        let made = self.make(names)?;
+        self.warn_unsigned(&made.who);
+        for line in made.assembled.series.iter().flat_map(dropped) {
+            self.ui.say(format!("note: {line}"));
+        }
+        if names.is_empty() {
+            for name in self.left_over(&made)? {
+                self.say_left_over(&name);
+            }
+        }
+        self.ui
+            .say(format!("assembled in {}", duration(start.elapsed())));
+        match names.is_empty() {
+            true => self.write_report(&made.report),
+            false => self.standings_of(&made.report),
+        }
+    }
+
+    /// Series with patches in `out/` but without a manifest.
+    fn left_over(&self, made: &Made) -> Result<Vec<String>> {
+        let out = self.ws.out()?;
+        let entries = std::fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
+        let mut names = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_one = made.assembled.series.iter().any(|s| s.name() == name);
+            let boxes = std::fs::read_dir(entry.path()).into_iter().flatten();
+            let made_here = |e: std::fs::DirEntry| {
+                let name = e.file_name();
+                name.to_string_lossy().ends_with(".with-deps.mbox")
+            };
+            if !is_one && boxes.flatten().any(made_here) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Prints the commands that delete the output of a removed series. They are left to the user, since
+    /// the branch may hold a posted version.
+    fn say_left_over(&self, name: &str) {
+        self.ui.say(format!(
+            "note: series/{name}.toml was removed; to delete the output of the series:\n    \
+             rm -r {}\n    git -C {} branch --force --delete {}",
+            self.ws.below_out(name).display(),
+            self.kernel.display(),
+            b4::branch_name(name)
+        ));
+    }
+
+    /// What was assembled before, if it would be made again just so.
+    fn unchanged(&self) -> Result<Option<Report>> {
+        if !self.kernel.join(".git").is_dir() {
+            return Ok(None);
+        }
+        // A report that cannot be read is made anew.
+        let Ok(Some(report)) = output::read_report(&self.ws) else {
+            return Ok(None);
+        };
+        let who = Identity::of_user(self.runner, self.ws.root())?;
+        let applies = report.series.iter().all(|s| s.applies);
+        let holds = applies && up_to_date::holds(&self.ws, &self.git(), &who, &report)?;
+        Ok(holds.then_some(report))
+    }
+
+    fn warn_unsigned(&self, who: &Identity) {
+        if !who.set {
+            self.ui.say(
+                "note: git knows no user.name and user.email, so nobody signs off the patches",
+            );
+        }
+    }
+
+    fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
+        Toolchain::find(self.runner, &self.cache, needs)
+    }
+
+    /// The kernel's build cannot work in each folder.
+    fn refuse_odd_folder(&self) -> Result<()> {
+        match self.kernel.to_string_lossy().contains([' ', ':']) {
+            false => Ok(()),
+            true => Err(
+                Error::new("the kernel's build refuses folders with a space or a colon")
+                    .at(&self.kernel, None)
+                    .help("set NOVA_SERIES_CACHE to another folder"),
+            ),
+        }
+    }
+
+    /// Builds, and hands the build over while its folder is still ours. `needs` lists the
+    /// tools for the build and for `then`.
+    fn build<T>(
+        &self,
+        target: Target,
+        needs: &[Need],
+        then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.refuse_odd_folder()?;
+        let made = self.make(&[])?;
+        let toolchain = self.toolchain(needs)?;
+        let build = Build {
+            runner: self.runner,
+            ws: &self.ws,
+            cache: &self.cache,
+            toolchain: &toolchain,
+            target,
+            alone: None,
+            ui: &self.ui,
+        };
+        let _lock = self.lock(Resource::Tree)?;
+        let tip = &made.assembled.all;
+        if build.is_current(tip)? && build.check_config().is_ok() {
+            self.ui.say(format!(
+                "the kernel ({}) is built already: nothing changed since",
+                target.name()
+            ));
+            return then(&made, &build);
+        }
+        checkout::check_out(&self.git(), tip, &self.ui)?;
+        let warnings = build.build(tip)?;
+        self.show_warnings(&made, &warnings);
+        then(&made, &build)
+    }
+
+    /// Shows the compilers' warnings about files that the series touch; the base has its own.
+    fn show_warnings(&self, made: &Made, warnings: &[String]) {
+        let patches = made.assembled.series.iter().flat_map(|s| &s.plan.patches);
+        let touched: Vec<&str> = patches.flat_map(|p| p.paths()).collect();
+        let (ours, others): (Vec<&String>, Vec<_>) = warnings
+            .iter()
+            .partition(|w| touched.iter().any(|path| w.contains(path)));
+        for warning in ours {
+            self.ui.warn(warning);
+        }
+        if !others.is_empty() {
+            let lines = match others.len() {
+                1 => "1 line of warnings is".to_owned(),
+                n => format!("{n} lines of warnings are"),
+            };
+            self.ui
+                .say(format!("{lines} about files that no series touches"));
+        }
+    }
+
+    fn build_command(&self, target: Target) -> Result<()> {
+        self.build(target, &[Need::Kernel], |_, build| {
+            print(&format!("{}\n", build.dir().display()));
+            Ok(())
+        })
+    }
+
+    fn prove(&self, names: &[String], target: Target) -> Result<Vec<Proof>> {
+        self.build(target, &[Need::Kernel], |made, build| {
+            let wanted = made.assembled.named(names)?;
+            let git = self.git();
+            // The compiler reads all other headers where the build read them.
+            checkout::check_out(&git, &made.assembled.all, &self.ui)?;
+            let subject = moved_code::Subject {
+                git: &git,
+                cache: &self.cache,
+                assembled: &made.assembled,
+                build,
+            };
+            let mut proofs = Vec::new();
+            for one in wanted {
+                proofs.extend(moved_code::prove(&subject, one, &self.base.name, &self.ui)?);
+            }
+            Ok(proofs)
+        })
+    }
+
+    fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
+        self.build(target, &target.arch().run_needs(), |made, build| {
+            let wanted = made.assembled.chosen(names)?;
+            let mut records = Vec::new();
+            for one in &made.assembled.series {
+                let series = one.plan.series();
+                if one.patches.is_empty() || !wanted.iter().any(|n| series.name == *n) {
+                    continue;
+                }
+                let steps = made.assembled.steps_after(one);
+                let expected = kunit::expectation_after(series, target.arch(), &steps);
+                if expected.is_empty() && !series.kunit.um_suites.is_empty() {
+                    self.ui.say(format!(
+                        "KUnit of {} ({}): its suites need user-mode Linux",
+                        series.name,
+                        target.name()
+                    ));
+                    continue;
+                }
+                self.ui
+                    .say(format!("KUnit of {} ({}) …", series.name, target.name()));
+                // kunit.py starts from the tree that was built.
+                checkout::check_out(&self.git(), &made.assembled.all, &self.ui)?;
+                let tree = made.assembled.all.tree.as_str();
+                let record = kunit::run(&self.ws, build, series, &expected, tree)?;
+                self.ui.say(format!(
+                    "KUnit of {} ({}): {}",
+                    series.name,
+                    target.name(),
+                    record.summary()
+                ));
+                records.push(record);
+            }
+            Ok((made.report.clone(), records))
+        })
+    }
+
+    /// What the checks look at.
+    fn subject<'b>(
+        &'b self,
+        made: &'b Made,
+        git: &'b Git<'b>,
+        python: Option<PathBuf>,
+    ) -> quick::Subject<'b> {
+        quick::Subject {
+            ws: &self.ws,
+            cache: &self.cache,
+            git,
+            assembled: &made.assembled,
+            report: &made.report,
+            base: &self.base,
+            mails: &made.mails,
+            covers: &made.covers,
+            since: &made.since,
+            who: &made.who,
+            history: self.sources.kernel.clone(),
+            python,
+        }
+    }
+
+    /// The quick checks.
+    fn quick(&self, made: &Made, names: &[String]) -> Result<quick::Outcome> {
+        let missing = tools::missing(self.runner, &self.cache, &[Need::Check]);
+        if !missing.is_empty() {
+            return Err(tools::lacking(&missing));
+        }
+        let git = self.git();
+        let _lock = self.lock(Resource::Tree)?;
+        checkout::check_out(&git, &made.assembled.all, &self.ui)?;
+        let b4 = self.toolchain(&[])?.b4;
+        // A b4 from elsewhere does not bring the modules along.
+        let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
+        let subject = self.subject(made, &git, python);
+        let outcome = quick::quick(&subject, names, &self.ui)?;
+        self.write_report(&made.report)?;
+        Ok(outcome)
+    }
+
+    fn check_command(&self, names: &[String]) -> Result<quick::Outcome> {
+        self.quick(&self.make(&[])?, names)
+    }
+
+    /// Prints the warnings, and a summary if there are no findings. Returns the findings as an error.
+    fn told(&self, outcome: &quick::Outcome) -> Option<Error> {
+        for warning in &outcome.warnings {
+            self.ui.warn(quick::error_of(warning).to_string());
+        }
+        let failure = quick::failure(outcome);
+        if failure.is_none() {
+            self.ui.say(format!(
+                "{}: nothing found by {}",
+                count(outcome.patches, "patch", "patches"),
+                outcome.checks.join(", ")
+            ));
+        }
+        failure
+    }
+
+    fn setup(&self, yes: bool) -> Result<()> {
+        tools::setup(self.runner, &self.cache, &self.sources, &self.ui, yes)
+    }
+}
+
+/// The kernel that the command line asks for.
+fn chosen(on: &OnKernel) -> Result<Target> {
+    Target::chosen(on.arch, on.hardened, on.lockdep)
+}
+
+/// Why something could not be written to standard output.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Writes to standard output. A closed pipe is not an error; [`printed`] reports any other failure.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(e) = written
+        && e.kind() != ErrorKind::BrokenPipe
+    {
+        // Later failures have the same cause.
+        let _ = UNWRITTEN.set(e.to_string());
+    }
+}
+
+/// Checks that all output was written.
+///
+/// # Errors
+///
+/// Standard output could not be written.
+pub fn printed() -> Result<()> {
+    match UNWRITTEN.get() {
+        None => Ok(()),
+        Some(why) => Err(
+            Error::new(format!("cannot write to standard output: {why}"))
+                .help("the output is incomplete; run this again where there is space"),
+        ),
+    }
+}
+
+fn doctor_table(found: &[Found]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header([
+        "tool",
+        "version",
+        "needed for",
+        "to install",
+    ]);
+    for f in found {
+        table.add_row([
+            f.name,
+            f.version.as_deref().unwrap_or("MISSING"),
+            f.need.text(),
+            f.fix.as_deref().unwrap_or(""),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `port`.
+
+use super::{
+    App,
+    print, //
+};
+use crate::{
+    git::Identity,
+    kernel::base::{
+        Place,
+        obtain_other, //
+    },
+    patches::{
+        commits::assemble,
+        output, //
+    },
+    sys::{
+        cache::Resource,
+        error::Result, //
+    },
+    trial::{
+        self,
+        Report,
+        show, //
+    }, //
+};
+
+impl App<'_> {
+    pub(super) fn port(&self, base: &str, names: &[String], json: bool) -> Result<()> {
+        // Errors here are reported before anything is fetched.
+        let place = Place::parse(base)?;
+        let planned = self.planned(names)?;
+        let who = Identity::of_user(self.runner, self.ws.root())?;
+        let own = self.base_commit()?;
+        let other = obtain_other(self.runner, &self.cache, &place, &self.ui)?;
+        let git = self.git();
+        let assembled = {
+            let _lock = self.lock(Resource::Refs)?;
+            assemble(&git, &self.cache, &own, &who, planned)?
+        };
+        let chosen = assembled.chosen(names)?;
+        let scratch = self.cache.scratch()?;
+        let report = Report {
+            series: trial::series(&git, scratch.path(), &assembled, &chosen, &other, &self.ui)?,
+            base: trial::Base {
+                version: other.version,
+                from: other.from,
+                tree: other.commit.tree.to_string(),
+            },
+            made_for: self.base.version.clone(),
+        };
+        match json {
+            true => print(&String::from_utf8_lossy(&output::json(&report)?)),
+            false => print(&show::text(&report)),
+        }
+        Ok(())
+    }
+}

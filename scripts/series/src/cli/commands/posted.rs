@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `diff` and `posted`: what a series is compared with, and how a posting is recorded.
+
+use std::{
+    io::IsTerminal,
+    path::Path, //
+};
+
+use toml_edit::DocumentMut;
+
+use super::{
+    App,
+    mails,
+    print, //
+};
+use crate::{
+    b4,
+    cli::args::Diff,
+    git::Identity,
+    mail::mailbox::{
+        self,
+        Mail, //
+    },
+    patches::{
+        commits::AssembledSeries,
+        output, //
+    },
+    source::{
+        changelog,
+        component::{
+            self,
+            Component, //
+        },
+        workspace::write, //
+    },
+    sys::{
+        cache::Resource,
+        error::{
+            Error,
+            Result, //
+        },
+        plural::count, //
+    },
+    versions::{
+        postings::{
+            Posting,
+            commits::Rebuild,
+            import::{
+                self,
+                Import, //
+            },
+            since,
+            tag, //
+        },
+        range_diff,
+        rules::versions, //
+    }, //
+};
+
+impl App<'_> {
+    pub(super) fn diff(&self, diff: &Diff) -> Result<()> {
+        if diff.append || diff.no_append {
+            self.set_range_diff(&diff.name, diff.append)?;
+        }
+        let made = self.make(std::slice::from_ref(&diff.name))?;
+        let at = made.assembled.position(&diff.name)?;
+        let one = &made.assembled.series[at];
+        let component = &one.plan.component;
+        let postings = &component.postings;
+        let posting = match diff.against {
+            None => postings.last(),
+            Some(v) => postings.iter().find(|p| p.version == v),
+        };
+        let posting = posting.ok_or_else(|| never_posted(component, diff.against))?;
+        let change = match made.since.get(&diff.name) {
+            Some(change) if change.comparison.against == posting.version => change.clone(),
+            _ => self.change(&made.assembled, posting, one)?,
+        };
+        if diff.json {
+            print(&String::from_utf8_lossy(&output::json(&change.comparison)?));
+            return Ok(());
+        }
+        let (v, said) = (posting.version, change.comparison.summary());
+        self.ui.say(format!("{} against v{v}: {said}", diff.name));
+        let text = match std::io::stdout().is_terminal() {
+            true => range_diff::coloured(&change.comparison.text),
+            false => change.comparison.text,
+        };
+        print(&text);
+        Ok(())
+    }
+
+    /// Compares with a posting that is not the last one.
+    fn change(
+        &self,
+        assembled: &crate::patches::commits::Assembled,
+        posting: &Posting,
+        one: &AssembledSeries,
+    ) -> Result<since::Change> {
+        let series = &assembled.series;
+        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
+        let git = self.git();
+        let rebuild = self.rebuild(&git, &assembled.base, &components);
+        let _lock = self.lock(Resource::Refs)?;
+        since::change(&rebuild, posting, one)
+    }
+
+    pub(super) fn posted(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        let components: Vec<&Component> = all.iter().collect();
+        let component = component::find(&all, name)?;
+        component.series.refuse_local()?;
+        let version = component.series.version;
+        let recorded = component.posted().map_or(0, |p| p.version);
+        if recorded + 1 < version {
+            let faults = versions::faults(&component.series, &component.postings);
+            let errors = faults.into_iter().map(|f| f.into_error()).collect();
+            return Error::all(errors).map_or(Ok(()), Err);
+        }
+        let posting = match component.posted().filter(|p| p.version == version) {
+            // What was begun before is finished.
+            Some(posting) => posting.clone(),
+            None => self.record(&components, component, mbox)?,
+        };
+        self.begin_next(component, &posting)?;
+        self.ui.say(format!(
+            "recorded: v{} of {name}, {}, {}",
+            posting.version,
+            count(posting.patches.len(), "patch", "patches"),
+            posting.link()
+        ));
+        // The series that build on it name it from now on.
+        let made = self.make(&[])?;
+        self.show(&made.report)
+    }
+
+    /// Reads a posting and keeps it below `series/<name>/posted/`.
+    fn record(
+        &self,
+        components: &[&Component],
+        component: &Component,
+        mbox: Option<&Path>,
+    ) -> Result<Posting> {
+        let base = self.base_commit()?;
+        let git = self.git();
+        let rebuild = self.rebuild(&git, &base, components);
+        let _lock = self.lock(Resource::Refs)?;
+        let (name, kernel) = (component.name(), self.base.made_for());
+        let found = match mbox {
+            Some(from) => {
+                let below = self.below_now(&rebuild, component);
+                let user = Identity::of_user(self.runner, self.ws.root())?.email;
+                let all = mails::read(from)?;
+                let found = import::from_mails(&rebuild, component, &all, &user, kernel, &below)
+                    .map_err(|e| e.at(from, None))?;
+                self.refuse_rehearsal(component, &found.mails)
+                    .map_err(|e| e.at(from, None))?;
+                self.warn_of_sender(&found.mails, &user)?;
+                found
+            }
+            None => {
+                let version = component.series.version;
+                let sent = b4::sent(&git, name, version)?.ok_or_else(|| {
+                    Error::new(format!("b4 has not posted v{version} of {name} from here"))
+                        .at(component.series.file(), component.series.line_of_version)
+                        .help(format!(
+                            "`cargo series send {name}` shows the command that posts it; if it was \
+                             posted by other means: `cargo series posted {name} --mbox FILE`"
+                        ))
+                })?;
+                import::from_b4(&rebuild, component, &sent, kernel)?
+            }
+        };
+        for other in &found.left_out {
+            self.ui.say(format!("not recorded: {}", other.text()));
+        }
+        let Import {
+            posting,
+            mails,
+            below,
+            ..
+        } = found;
+        // It has to be possible to make it again, and b4 has to find it. What is written before
+        // that is known cannot be got rid of.
+        let made = rebuild.commits_before_record(name, &posting, &mails, &below)?;
+        let cover = tag::cover_of(&mailbox::read(&mails)?);
+        tag::make(&git, &posting, &cover, &made)?;
+        posting.write(&self.ws, name, &mails, &below)?;
+        tag::ensure(&git, &posting, &cover, &made)?;
+        Ok(posting)
+    }
+
+    /// Names the sender of a posting who is not the one that runs the tool.
+    fn warn_of_sender(&self, mails: &[u8], user: &str) -> Result<()> {
+        let mails = mailbox::read(mails)?;
+        let sender = mails.first().map(|m| &m.from);
+        if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(user)) {
+            self.ui.warn(format!(
+                "the posting is of {} <{}>",
+                other.name, other.email
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses the mails that `send` wrote to be looked at: under those message ids nothing was
+    /// posted, unless the mails show that they travelled.
+    fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
+        let (name, version) = (component.name(), component.series.version);
+        let folder = self.ws.below_out(format!("{name}/v{version}-mails"));
+        let dir = self.ws.path(&folder);
+        if !dir.is_dir() {
+            return Ok(());
+        }
+        let written: Vec<Mail> = mails::read(&dir).unwrap_or_default();
+        let travelled = |m: &Mail| m.header("Received").is_some();
+        let read = mailbox::read(mails)?;
+        let mut same = read.iter().filter(|m| written.iter().any(|w| w.id == m.id));
+        match same.find(|m| !travelled(m)) {
+            None => Ok(()),
+            Some(mail) => Err(Error::new(format!(
+                "{:?} is the rehearsal that `cargo series send {name}` wrote to {}",
+                mail.subject,
+                folder.display()
+            ))
+            .help(
+                "post the series, and take the mails as they were received; b4 gives them other \
+                 message ids",
+            )),
+        }
+    }
+
+    /// The patches below as they were assembled last.
+    fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
+        let chain = import::chain(rebuild, component);
+        let boxes = chain.iter().map(|c| {
+            let file = format!("{}/v{}.mbox", c.name(), c.series.version);
+            let file = self.ws.path(self.ws.below_out(file));
+            crate::source::workspace::read_file(&file).unwrap_or_default()
+        });
+        boxes.collect::<Vec<_>>().concat()
+    }
+
+    /// Begins the version after `posting`: an entry of the changelog with the link, and the number.
+    /// Each step is done once, however often it is begun.
+    fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
+        let name = component.name();
+        let next = posting.version + 1;
+        let text = self.changed_changelog(component, |text| {
+            changelog::begun(text, next, &posting.link())
+        })?;
+        write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
+        self.edit_manifest(name, |manifest| {
+            manifest["version"] = toml_edit::value(i64::from(next));
+            // It was asked for in the version that is posted now.
+            manifest.remove("range-diff");
+        })
+    }
+
+    /// The changelog of the component after `change` was made to the part that is about the series.
+    pub(super) fn changed_changelog(
+        &self,
+        component: &Component,
+        change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
+    ) -> Result<String> {
+        let file = component.changelog_file();
+        let text = self.ws.read(&file)?;
+        let section = changelog::section(&text, component.name(), &component.siblings)
+            .map_err(|(line, e)| e.at(&file, line))?;
+        changelog::in_section(&text, &section, change).map_err(|(line, e)| e.at(&file, line))
+    }
+
+    fn set_range_diff(&self, name: &str, on: bool) -> Result<()> {
+        self.edit_manifest(name, |manifest| {
+            match on {
+                true => manifest["range-diff"] = toml_edit::value(true),
+                false => drop(manifest.remove("range-diff")),
+            };
+        })
+    }
+
+    /// Changes the manifest of a series, for each base that has its own, and nothing else in the file.
+    pub(super) fn edit_manifest(
+        &self,
+        name: &str,
+        change: impl Fn(&mut DocumentMut),
+    ) -> Result<()> {
+        for file in self.ws.variants("series", format!("{name}.toml")) {
+            let text = self.ws.read(&file)?;
+            let mut manifest: DocumentMut = text
+                .parse()
+                .map_err(|e: toml_edit::TomlError| Error::new(e.message()).at(&file, None))?;
+            change(&mut manifest);
+            write(&self.ws.path(&file), manifest.to_string().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn never_posted(component: &Component, version: Option<u32>) -> Error {
+    let name = component.name();
+    let what = match version {
+        Some(v) => format!("there is no record of v{v} of {name}"),
+        None => format!("{name} was never posted, so there is nothing to compare with"),
+    };
+    let help = match component.posted() {
+        Some(last) => format!("recorded are v1 to v{}", last.version),
+        None => format!("`cargo series posted {name}` records a posting"),
+    };
+    Error::new(what)
+        .at(component.series.file(), None)
+        .help(help)
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `status`, `graph`, and the reports.
+
+use super::{
+    App,
+    print, //
+};
+use crate::{
+    cli::args::GraphFormat,
+    patches::output::{
+        self,
+        Report, //
+    },
+    report::{
+        self,
+        graph::{
+            self,
+            Frame,
+            Graph, //
+        },
+        status::{
+            self,
+            Standing, //
+        }, //
+    },
+    source::workspace::write,
+    sys::error::Result, //
+};
+
+impl App<'_> {
+    pub(super) fn graph(&self, format: GraphFormat) -> Result<()> {
+        let graph = Graph::read(&self.ws, &self.base)?;
+        print(&match format {
+            GraphFormat::Text => graph::text(&graph),
+            GraphFormat::Dot => graph::dot(&graph),
+            GraphFormat::Svg => graph::svg(&graph, Frame::File),
+        });
+        Ok(())
+    }
+
+    /// Where the series stand. What is not assembled is told as far as the manifests go.
+    pub(super) fn status(&self) -> Result<Vec<Standing>> {
+        let report = output::read_report(&self.ws)?;
+        if report.is_some() && self.unchanged()?.is_none() {
+            self.ui.say(
+                "note: something changed since the series were assembled: `cargo series assemble` \
+                 takes it over",
+            );
+        }
+        match &report {
+            Some(report) => self.write_report(report),
+            None => status::standings(&self.ws, &self.cache, &self.base, None),
+        }
+    }
+
+    /// Shows where the series stand, and leaves it in `out/`.
+    pub(super) fn show(&self, report: &Report) -> Result<()> {
+        let standings = self.write_report(report)?;
+        print(&format!("{}\n", status::table(&standings)));
+        Ok(())
+    }
+
+    /// Returns the state of the series in the report.
+    pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<Standing>> {
+        let mut standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
+        standings.retain(|s| report.series.iter().any(|r| r.name == s.name));
+        Ok(standings)
+    }
+
+    /// Writes `out/report.md` and `out/report.html`. To be called when a result was recorded.
+    pub(super) fn write_report(&self, report: &Report) -> Result<Vec<Standing>> {
+        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
+        let graph = Graph::read(&self.ws, &self.base)?;
+        let page = report::page(&self.ws, &graph, report, &standings);
+        let out = self.ws.out()?;
+        write(&out.join("report.md"), report::markdown(&page).as_bytes())?;
+        write(&out.join("report.html"), report::html(&page).as_bytes())?;
+        Ok(standings)
+    }
+}

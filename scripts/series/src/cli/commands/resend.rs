@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `send --resend` and `posted --resend`: the last version again, unchanged.
+
+use std::path::Path;
+
+use super::{
+    App,
+    print, //
+};
+use crate::{
+    mail::mailbox::{
+        self,
+        Mail, //
+    },
+    patches::output,
+    source::{
+        component::{
+            self,
+            Component, //
+        },
+        workspace::write, //
+    },
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner, //
+    },
+    versions::postings::{
+        Posting,
+        resend, //
+    }, //
+};
+
+impl App<'_> {
+    /// Writes the mails of the last version again. Nothing leaves the machine.
+    pub(super) fn resend(&self, name: &str) -> Result<()> {
+        let (component, posting, posted) = self.last_posting(name)?;
+        let version = posting.version;
+        let to = self.ws.out()?.join(name).join(format!("v{version}-resend"));
+        let _ = std::fs::remove_dir_all(&to);
+        let mut files = Vec::new();
+        for (file, mail) in resend::mails(&component.series, &posted) {
+            let file = to.join(file);
+            write(&file, &mail)?;
+            print(&format!("{}\n", self.ws.shown(&file).display()));
+            files.push(runner::quote(&file.display().to_string()));
+        }
+        self.ui
+            .say(format!("\nNothing was sent. To post v{version} again:"));
+        self.ui.say(format!(
+            "  git send-email --thread --no-chain-reply-to {}",
+            files.join(" ")
+        ));
+        self.ui
+            .say("Once that is done, with the mails as they came back:");
+        self.ui
+            .say(format!("  cargo series posted {name} --resend --mbox FILE"));
+        Ok(())
+    }
+
+    /// Records the mails by which the last version was resent.
+    pub(super) fn posted_again(&self, name: &str, file: &Path) -> Result<()> {
+        let (_, mut posting, posted) = self.last_posting(name)?;
+        let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
+        let at = |e: Error| e.at(file, None);
+        let all = mailbox::read(&bytes).map_err(at)?;
+        let git = self.git();
+        let ids = |mbox: &[u8]| output::patch_ids(&git, mbox);
+        let again = resend::read(&posting, &posted, &all, &ids).map_err(at)?;
+        let version = posting.version;
+        let link = crate::versions::postings::link(&again.message_id);
+        if !posting.resends.contains(&again) {
+            posting.resends.push(again);
+            posting.write_record(&self.ws, name)?;
+        }
+        self.ui.say(format!(
+            "recorded: v{version} of {name}, posted again: {link}"
+        ));
+        Ok(())
+    }
+
+    /// The last posting of a series, and all its mails.
+    fn last_posting(&self, name: &str) -> Result<(Component, Posting, Vec<Mail>)> {
+        let all = component::read_all(&self.ws)?;
+        let component = component::find(&all, name)?.clone();
+        component.series.refuse_local()?;
+        let Some(posting) = component.posted().cloned() else {
+            return Err(super::posted::never_posted(&component, None));
+        };
+        posting.mails(&self.ws, name)?;
+        let file = posting.mbox(name);
+        let bytes = crate::source::workspace::read_file(&self.ws.path(&file))
+            .map_err(|e| Error::io("read", &file, &e))?;
+        let posted = mailbox::read(&bytes).map_err(|e| e.at(&file, None))?;
+        Ok((component, posting, posted))
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `send`: the rehearsal of a posting. Nothing leaves the machine.
+
+use super::{
+    App,
+    Made,
+    print, //
+};
+use crate::{
+    b4,
+    checks::quick,
+    kernel::{
+        build::{
+            Arch,
+            Target, //
+        },
+        tools::Need, //
+    },
+    mail::mailbox,
+    patches::commits::AssembledSeries,
+    report::status::{
+        self,
+        Standing, //
+    },
+    source::{
+        changelog,
+        component, //
+    },
+    sys::{
+        cache::Resource,
+        error::{
+            Error,
+            Result, //
+        }, //
+    },
+    versions::rules::mails::{
+        self,
+        Wanted, //
+    }, //
+};
+
+impl App<'_> {
+    pub(super) fn send(&self, name: &str) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        component::find(&all, name)?.series.refuse_local()?;
+        let made = self.make(&[])?;
+        let at = made.assembled.position(name)?;
+        let one = &made.assembled.series[at];
+        self.refuse(&made, one)?;
+        let b4 = self.toolchain(&[Need::Send])?.b4;
+        let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
+        let version = one.plan.series().version;
+        let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
+        let _lock = self.lock(Resource::Refs)?;
+        let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
+        for mail in &done.mails {
+            print(&format!("{}\n", self.ws.shown(mail).display()));
+        }
+        self.look_at(&made, at, &done.mails)?;
+        if !made.who.set {
+            return Err(Error::new("nobody signs off these patches").help(
+                "git config --global user.name NAME; git config --global user.email ADDRESS",
+            ));
+        }
+        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(&made.report))?;
+        let standing = standings.iter().find(|s| s.name == name);
+        for line in standing.map(outstanding).unwrap_or_default() {
+            self.ui.say(format!("note: {line}"));
+        }
+        // A user may paste these lines, so they come after all checks.
+        self.ui
+            .say("\nNothing was sent. To have the mails sent to yourself alone:");
+        self.ui.say(format!("  {}", done.reflect));
+        self.ui.say("To post the series:");
+        self.ui.say(format!("  {}", done.post));
+        self.ui.say("Once that is done:");
+        self.ui.say(format!("  cargo series posted {name}"));
+        Ok(())
+    }
+
+    /// What is not to be posted as it is.
+    fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+        let (series, name) = (one.plan.series(), one.name());
+        if let Some(why) = made.unsendable.get(name) {
+            return Err(why.clone());
+        }
+        if one.patches.is_empty() {
+            return Err(Error::new(format!("{name} has no patches yet"))
+                .at(series.file(), None)
+                .help("a [[patch]] makes one"));
+        }
+        let git = self.git();
+        let subject = self.subject(made, &git, None);
+        let mut findings = quick::discipline_of(&subject, one)?;
+        let fixes = quick::fixes_of(&subject, one)?;
+        findings.extend(fixes.findings);
+        for warning in &fixes.warnings {
+            self.ui.warn(quick::error_of(warning).to_string());
+        }
+        if let Some(error) = quick::failure_of(&findings) {
+            return Err(error);
+        }
+        let posted = one.plan.component.posted();
+        let since = made.since.get(name);
+        let at = made.assembled.position(name)?;
+        let trailers = &made.covers[at].trailers;
+        if let (Some(posted), Some(since)) = (posted, since)
+            && since.is_empty(&self.base, trailers)
+        {
+            let v = posted.version;
+            return Err(Error::new(format!("nothing changed since v{v} of {name}"))
+                .at(series.file(), None)
+                .help(format!(
+                    "it was posted: {}; `cargo series send {name} --resend` posts it again",
+                    posted.link()
+                )));
+        }
+        self.refuse_open_entry(one)?;
+        self.refuse_stale_below(made, one)
+    }
+
+    /// Refuses a version whose changelog entry is empty, even if only a dependency is new.
+    fn refuse_open_entry(&self, one: &AssembledSeries) -> Result<()> {
+        let version = one.plan.series().version;
+        let file = one.plan.component.changelog_file();
+        let entries = changelog::parse(&one.plan.component.changelog);
+        let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
+        match entries.first().filter(|e| e.is_open()) {
+            Some(open) => Err(Error::new(format!("the entry of v{version} says nothing"))
+                .at(&file, open.line)
+                .help("say why it is posted, as `- Rebased on v2 of what it depends on.`")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a series on top of a posting that does not apply to the present base.
+    fn refuse_stale_below(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+        let mut errors = Vec::new();
+        for below in &one.below {
+            let below = made.assembled.find(below)?;
+            let posted = below.plan.component.posted();
+            let since = made.since.get(below.name());
+            let (Some(posted), Some(since)) = (posted, since) else {
+                continue;
+            };
+            if since.comparison.unchanged() && !since.applies {
+                let (v, other, name) = (posted.version, below.name(), one.name());
+                let next = below.plan.series().version;
+                errors.push(
+                    Error::new(format!(
+                        "v{v} of {other} does not apply to Linux {}, so {name} cannot build on it",
+                        self.base.release()
+                    ))
+                    .at(one.plan.series().file(), None)
+                    .help(format!(
+                        "post v{next} of {other} first: `cargo series send {other}`"
+                    )),
+                );
+            }
+        }
+        Error::all(errors).map_or(Ok(()), Err)
+    }
+
+    /// Holds the mails that b4 wrote against what was meant.
+    fn look_at(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
+        let one = &made.assembled.series[at];
+        let mut all = Vec::new();
+        for file in files {
+            let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
+            let shown = self.ws.shown(file);
+            let mut read = mailbox::read(&bytes).map_err(|e| e.at(shown, None))?;
+            all.extend(read.pop().map(|mail| (shown.to_owned(), mail)));
+        }
+        let subjects: Vec<&str> = one
+            .plan
+            .patches
+            .iter()
+            .map(|p| p.subject.as_str())
+            .collect();
+        let series = one.plan.series();
+        let wanted = Wanted {
+            series,
+            title: &made.covers[at].title,
+            subjects: &subjects,
+            trailers: &made.covers[at].trailers,
+            links: &one
+                .plan
+                .component
+                .postings
+                .iter()
+                .map(|p| p.link())
+                .collect::<Vec<_>>(),
+            from: &made.who.email,
+        };
+        let errors = mails::faults(&wanted, &all).into_iter();
+        Error::all(errors.map(|f| f.into_error()).collect()).map_or(Ok(()), Err)
+    }
+}
+
+/// The checks and tests that the present state of a series has not passed, each with its command.
+/// The author decides which of them the change needs.
+fn outstanding(standing: &Standing) -> Vec<String> {
+    let name = &standing.name;
+    let check = match standing.check.as_ref().filter(|c| c.current) {
+        None => Some("was not run"),
+        Some(check) if check.findings > 0 => Some("found something"),
+        Some(_) => None,
+    };
+    let full = match &standing.full {
+        None => Some("was not run"),
+        Some(full) if full.findings > 0 => Some("found something"),
+        Some(full) if !full.complete => Some("did not come to its end"),
+        Some(_) => None,
+    };
+    let kunit = |target: Target| match standing.kunit.iter().find(|k| k.kernel == target) {
+        None => Some("was not run"),
+        Some(kunit) if !kunit.pass => Some("did not pass"),
+        Some(_) => None,
+    };
+    let all = [
+        (format!("check {name}"), check),
+        (format!("check --full {name}"), full),
+        (format!("test {name}"), kunit(Target::Plain(Arch::Um))),
+        (format!("test --hardened {name}"), kunit(Target::Hardened)),
+        (format!("test --lockdep {name}"), kunit(Target::Lockdep)),
+    ];
+    let all = all
+        .into_iter()
+        .filter_map(|(command, what)| Some((command, what?)));
+    all.map(|(command, what)| {
+        format!("for this state of the series `cargo series {command}` {what}")
+    })
+    .collect()
+}

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `trailers`: what reviewers gave is taken over, from replies or from b4's branch.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{
+    App,
+    mails,
+    print, //
+};
+use crate::{
+    b4::{
+        self,
+        reviews, //
+    },
+    mail::{
+        fingerprint::essence,
+        mailbox::Person, //
+    },
+    patches::output,
+    source::{
+        component::{
+            self,
+            Component, //
+        },
+        words::Recipient,
+        workspace::write, //
+    },
+    sys::{
+        cache::Resource,
+        error::{
+            Error,
+            Result, //
+        }, //
+    },
+    versions::{
+        postings::{
+            self,
+            commits::Rebuild, //
+        },
+        trailers::{
+            collect::{
+                Collected,
+                Posted,
+                PostedPatch,
+                Refused,
+                Remark,
+                collect, //
+            },
+            people::{
+                People,
+                mailmap, //
+            },
+            store::{
+                self,
+                Entry,
+                Known,
+                Merged, //
+            }, //
+        }, //
+    }, //
+};
+
+/// What is printed with `--json`.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    taken: &'a [Entry],
+    known: usize,
+    refused: &'a [Refused],
+    kept_out: &'a [Entry],
+    withdrawn: &'a [Entry],
+    remarks: &'a [Remark],
+    strays: &'a [String],
+}
+
+impl App<'_> {
+    pub(super) fn trailers(&self, name: &str, mbox: Option<&Path>, json: bool) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        let components: Vec<&Component> = all.iter().collect();
+        let component = component::find(&all, name)?;
+        if component.postings.is_empty() {
+            return Err(Error::new(format!("no posting of {name} is recorded"))
+                .at(component.series.file(), None)
+                .help(format!(
+                    "trailers are given to what was posted; `cargo series posted {name}` records it"
+                )));
+        }
+        let base = self.base_commit()?;
+        let git = self.git();
+        let rebuild = self.rebuild(&git, &base, &components);
+        let _lock = self.lock(Resource::Refs)?;
+        let posted = versions(&rebuild, component)?;
+        let people = self.people(&all)?;
+        let (mut collected, by_hand) = match mbox {
+            Some(from) => (collect(&posted, &mails::read(from)?, &people), None),
+            None => self.in_branch(component, &posted)?,
+        };
+        if mbox.is_none() {
+            leave_authors_out(&posted, &mut collected);
+        }
+        let file = store::file(name);
+        let old = match self.ws.path(&file).exists() {
+            true => self.ws.read(&file)?,
+            false => String::new(),
+        };
+        let find = |entry: &Entry| known(component, &posted, entry);
+        let complete = store::completed(&file, &old, &find)?;
+        let Collected {
+            found, withdrawn, ..
+        } = &collected;
+        let merged = store::merge(&file, &complete, found, withdrawn, &people)?;
+        if merged.text != old {
+            write(&self.ws.path(&file), merged.text.as_bytes())?;
+        }
+        self.tell(name, &collected, &merged, json)?;
+        by_hand.map_or(Ok(()), Err)
+    }
+
+    /// Whose address is known: the recipients of all series, and what `.mailmap` says.
+    fn people(&self, all: &[Component]) -> Result<People> {
+        let recipients = all
+            .iter()
+            .flat_map(|c| c.series.to.iter().chain(&c.series.cc));
+        let mut pairs: Vec<_> = recipients.map(person).collect();
+        if self.ws.path(".mailmap").exists() {
+            pairs.extend(mailmap(&self.ws.read(".mailmap")?));
+        }
+        Ok(People::new(pairs))
+    }
+
+    /// What b4 wrote into its branch, and what of it is not for the tool to keep.
+    fn in_branch(
+        &self,
+        component: &Component,
+        posted: &[Posted],
+    ) -> Result<(Collected, Option<Error>)> {
+        let git = self.git();
+        let name = component.name();
+        let (commits, own) = b4::commits(&git, name)?.ok_or_else(|| {
+            Error::new(format!("there is no branch {}", b4::branch_name(name)))
+                .at(git.dir(), None)
+                .help(format!(
+                    "`cargo series assemble` makes it; for replies: `cargo series trailers {name} \
+                     --mbox FILE`"
+                ))
+        })?;
+        let unknown = reviews::unknown(component, &commits, &own);
+        let names: Vec<_> = unknown.iter().map(|u| &u.commit).collect();
+        let diffs = git.diffs(&names)?;
+        let essences: Vec<String> = diffs.iter().map(|d| essence(d)).collect();
+        let collected = Collected {
+            found: reviews::entries(&unknown, &essences, posted),
+            ..Collected::default()
+        };
+        Ok((collected, reviews::by_hand(name, &unknown)))
+    }
+
+    fn tell(&self, name: &str, collected: &Collected, merged: &Merged, json: bool) -> Result<()> {
+        let Collected {
+            refused,
+            remarks,
+            strays,
+            ..
+        } = collected;
+        self.warn_of(collected, merged);
+        if json {
+            let outcome = Outcome {
+                taken: &merged.taken,
+                known: merged.known,
+                refused,
+                kept_out: &merged.kept_out,
+                withdrawn: &merged.withdrawn,
+                remarks,
+                strays,
+            };
+            print(&String::from_utf8_lossy(&output::json(&outcome)?));
+        } else {
+            for entry in &merged.taken {
+                let Entry { patch, trailer, .. } = entry;
+                print(&format!("{patch}: {trailer} ({})\n", given_to(entry)));
+            }
+        }
+        if !strays.is_empty() {
+            let n = strays.len();
+            self.ui.say(format!(
+                "mails about nothing that was posted of {name}: {n}"
+            ));
+        }
+        let (taken, known) = (merged.taken.len(), merged.known);
+        let refused = refused.len() + merged.kept_out.len();
+        self.ui.say(format!(
+            "trailers: {taken} new, {known} known, {refused} not taken"
+        ));
+        if refused > 0 {
+            self.ui.say(format!(
+                "to add one by hand: a [[trailer]] with `patch` and `trailer` in {}",
+                store::file(name).display()
+            ));
+        }
+        if taken + merged.withdrawn.len() > 0 {
+            self.ui
+                .say("`cargo series assemble` puts them into the patches");
+        }
+        Ok(())
+    }
+
+    /// What is not taken, and why.
+    fn warn_of(&self, collected: &Collected, merged: &Merged) {
+        for Refused {
+            trailer,
+            mail,
+            reason,
+        } in &collected.refused
+        {
+            self.ui
+                .warn(format!("not taken: {trailer}: {reason} ({mail})"));
+        }
+        for entry in &merged.kept_out {
+            let Entry { patch, trailer, .. } = entry;
+            let why = entry.drop.as_ref().map_or("", |d| d.value.as_str());
+            self.ui.warn(format!(
+                "not taken: {trailer}: kept out of {patch}, {why:?}"
+            ));
+        }
+        for entry in &merged.withdrawn {
+            let Entry { patch, trailer, .. } = entry;
+            let given = given_to(entry);
+            self.ui
+                .warn(format!("{patch}: {trailer} ({given}) was withdrawn"));
+        }
+        for Remark { text, mail } in &collected.remarks {
+            self.ui.warn(format!("{text} ({mail})"));
+        }
+    }
+}
+
+/// To what a tag was given.
+fn given_to(entry: &Entry) -> String {
+    let version = entry.version;
+    match entry.by_cover {
+        true => format!("given to v{version}, to the cover letter and so to all patches"),
+        false => format!("given to v{version}"),
+    }
+}
+
+/// b4 holds the sender of a mail against its tags, but takes those of the author.
+fn leave_authors_out(posted: &[Posted], collected: &mut Collected) {
+    let is_author = |entry: &Entry| {
+        let address = entry.trailer.who.email.to_lowercase();
+        posted.iter().any(|p| p.authors.contains(&address))
+    };
+    let found = std::mem::take(&mut collected.found);
+    let (authors, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_author);
+    collected.found = others;
+    collected
+        .refused
+        .extend(authors.iter().map(|entry| Refused {
+            trailer: entry.trailer.to_string(),
+            mail: format!("b4's commit of {}", entry.patch),
+            reason: "the author cannot give it".to_owned(),
+        }));
+}
+
+/// What a tag that was written by hand leaves out, and the present name of its patch.
+fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Known> {
+    let Component {
+        postings,
+        series,
+        messages,
+        ..
+    } = component;
+    let patch = postings::present_file(&entry.patch, postings, series, messages)?;
+    let mut versions = posted.iter().rev();
+    let (version, found) = versions.find_map(|version| {
+        let mut patches = version.patches.iter();
+        let found = patches.find(|p| p.message.as_ref() == Some(&patch))?;
+        let fits = entry.version == 0 || entry.version == version.version;
+        fits.then_some((version.version, found))
+    })?;
+    Some(Known {
+        patch,
+        version,
+        essence: found.essence.clone(),
+    })
+}
+
+/// The posted versions as replies refer to them. What the patches did is read from commits, so that
+/// it does not depend on how the diffs were made that were mailed.
+fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>> {
+    let Component {
+        postings,
+        series,
+        messages,
+        ..
+    } = component;
+    let mut versions = Vec::new();
+    for posting in postings {
+        let made = rebuild.commits(component.name(), posting)?;
+        let commits: Vec<_> = made.patches.iter().map(|p| &p.commit).collect();
+        let diffs = rebuild.git.diffs(&commits)?;
+        let mails = posting.mails(rebuild.ws, component.name())?;
+        let present = |file: &String| postings::present_file(file, postings, series, messages);
+        let patches = posting.patches.iter().zip(&diffs);
+        let first = versions.len();
+        versions.push(Posted {
+            version: posting.version,
+            cover: posting.message_id.clone(),
+            authors: mails.iter().map(|m| m.from.email.to_lowercase()).collect(),
+            patches: patches
+                .map(|(patch, diff)| PostedPatch {
+                    subject: patch.subject.clone(),
+                    message_id: patch.message_id.clone(),
+                    message: patch.message.as_ref().and_then(present),
+                    essence: essence(diff),
+                })
+                .collect(),
+        });
+        // Replies to resent mails refer to the same patches.
+        for again in &posting.resends {
+            let mut resent = versions[first].clone();
+            resent.cover.clone_from(&again.message_id);
+            for (patch, id) in resent.patches.iter_mut().zip(&again.patches) {
+                patch.message_id.clone_from(id);
+            }
+            versions.push(resent);
+        }
+    }
+    Ok(versions)
+}
+
+/// The person that a recipient of a manifest names.
+fn person(recipient: &Recipient) -> Person {
+    Person {
+        name: recipient.name().to_owned(),
+        email: recipient.address().to_owned(),
+    }
+}

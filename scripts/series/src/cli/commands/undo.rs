@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `posted --undo`: undoes the last record of a series.
+
+use std::path::PathBuf;
+
+use super::App;
+use crate::{
+    b4,
+    source::{
+        changelog,
+        component::{
+            self,
+            Component, //
+        },
+        workspace::write, //
+    },
+    sys::{
+        cache::Resource,
+        error::{
+            Error,
+            Result, //
+        }, //
+    },
+    versions::{
+        postings::{
+            Posting,
+            tag, //
+        },
+        trailers::store, //
+    }, //
+};
+
+impl App<'_> {
+    pub(super) fn undo(&self, name: &str) -> Result<()> {
+        let all = component::read_all(&self.ws)?;
+        let component = component::find(&all, name)?;
+        let posting = component.posted().ok_or_else(|| {
+            Error::new(format!("no posting of {name} is recorded"))
+                .at(component.series.file(), None)
+                .help("there is nothing to undo")
+        })?;
+        let lock = self.lock(Resource::Refs)?;
+        if !posting.resends.is_empty() {
+            return self.undo_resend(name, posting);
+        }
+        let text = self.changelog_before(component, posting)?;
+        let faults = [
+            self.edited_record(name, posting)?,
+            given_to(component, posting),
+            built_on(&all, name, posting),
+            version_fault(component, posting),
+        ];
+        if let Some(error) = Error::all(faults.into_iter().flatten().collect()) {
+            return Err(error);
+        }
+        let kept = self.take_back(component, posting, &text)?;
+        self.ui.say(format!(
+            "undone: the record of v{} of {name}; its mails are in {}",
+            posting.version,
+            self.ws.shown(&kept).display()
+        ));
+        drop(lock);
+        let made = self.make(&[])?;
+        self.show(&made.report)
+    }
+
+    /// Removes the last resend from the record. A resend begins no version, so nothing else changes.
+    fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
+        if let Some(error) = self.edited_record(name, posting)? {
+            return Err(error);
+        }
+        let mut without = posting.clone();
+        let resend = without.resends.pop();
+        without.write_record(&self.ws, name)?;
+        self.ui.say(format!(
+            "undone: the last resend of v{} of {name}{}",
+            posting.version,
+            resend.map_or_else(String::new, |r| format!(", {}", r.message_id))
+        ));
+        Ok(())
+    }
+
+    /// Does it. The record goes last, so that one that is killed is finished by the next; the mails
+    /// are kept, as b4 has none of them.
+    fn take_back(&self, component: &Component, posting: &Posting, text: &str) -> Result<PathBuf> {
+        let (name, version) = (component.name(), posting.version);
+        let mails = posting.mbox(name);
+        let bytes = crate::source::workspace::read_file(&self.ws.path(&mails))
+            .map_err(|e| Error::io("read", &mails, &e))?;
+        let out = self.ws.out()?.join(name);
+        let kept = out.join(format!("v{version}-undone.mbox"));
+        write(&kept, &bytes)?;
+        write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
+        let had_range_diff = String::from_utf8_lossy(&bytes).contains("\nRange-diff against v");
+        self.edit_manifest(name, |manifest| {
+            manifest["version"] = toml_edit::value(i64::from(version));
+            if had_range_diff {
+                manifest["range-diff"] = toml_edit::value(true);
+            }
+        })?;
+        let git = self.git();
+        tag::remove(&git, posting)?;
+        b4::forget(&git, name, version, &posting.message_id)?;
+        for file in [posting.file(name), mails, posting.below_mbox(name)] {
+            let path = self.ws.path(file);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, &e));
+                }
+                _ => (),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The changelog without the entry that the recording began.
+    ///
+    /// # Errors
+    ///
+    /// Something was written there since.
+    fn changelog_before(&self, component: &Component, posting: &Posting) -> Result<String> {
+        self.changed_changelog(component, |text| {
+            changelog::ended(text, posting.version + 1, &posting.link())
+        })
+    }
+
+    /// The fault of a record that is not as the tool wrote it.
+    fn edited_record(&self, name: &str, posting: &Posting) -> Result<Option<Error>> {
+        posting.mails(&self.ws, name)?;
+        let file = posting.file(name);
+        let same = self.ws.read(&file)? == posting.text()?;
+        Ok((!same).then(|| {
+            Error::new("was edited since it was recorded")
+                .at(&file, None)
+                .help("restore it, or remove it and its mails by hand")
+        }))
+    }
+}
+
+/// Tags that were given to the posting.
+fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
+    let file = store::file(component.name());
+    let all = component.trailers.iter().map(|given| &given.entry);
+    let of_it = all.filter(|entry| entry.version == posting.version);
+    let errors = of_it.map(|entry| {
+        let Posting { version, .. } = posting;
+        Error::new(format!("{} was given to v{version}", entry.trailer))
+            .at(&file, entry.line)
+            .help("remove it first; reviewers have seen that version")
+    });
+    Error::all(errors.collect())
+}
+
+/// Postings of other series that were made on it.
+fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
+    let mut errors = Vec::new();
+    for component in all {
+        for other in &component.postings {
+            let mut below = other.below.iter();
+            if below.any(|b| b.series == name && b.version == posting.version) {
+                let (v, of) = (other.version, component.name());
+                errors.push(
+                    Error::new(format!(
+                        "v{v} of {of} was made on v{} of {name}",
+                        posting.version
+                    ))
+                    .at(other.file(of), None)
+                    .help(format!(
+                        "undo that one first: `cargo series posted {of} --undo`"
+                    )),
+                );
+            }
+        }
+    }
+    Error::all(errors)
+}
+
+/// The version that the manifest should have: the next one, or still the same.
+fn version_fault(component: &Component, posting: &Posting) -> Option<Error> {
+    let series = &component.series;
+    let (has, version) = (series.version, posting.version);
+    (has != version && has != version + 1).then(|| {
+        Error::new(format!("the manifest has version = {has}"))
+            .at(series.file(), series.line_of_version)
+            .help(format!(
+                "set version = {}, as the recording left it",
+                version + 1
+            ))
+    })
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The manual page: all commands on one page, from the definitions that `--help` shows.
+
+use std::io;
+
+use clap::{
+    Command,
+    CommandFactory, //
+};
+use clap_mangen::{
+    Man,
+    roff::{
+        Roff,
+        bold,
+        roman, //
+    },
+};
+
+use crate::cli::args::{
+    Cli,
+    ENVIRONMENT,
+    EXIT_CODES, //
+};
+
+/// The page, in the language of man.
+pub fn page() -> String {
+    let mut command = Cli::command()
+        .display_name("cargo-series")
+        .disable_help_subcommand(true);
+    command.build();
+    let man = Man::new(command.clone());
+    // On its own a page of nothing is what sets up the apostrophe, which all text relies on.
+    let mut page = Roff::new().render();
+    let version = command.get_version().unwrap_or_default();
+    page += &format!(".TH CARGO-SERIES 1 \"\" \"series {version}\" \"Patch series\"\n");
+    page += &section("NAME", |to| man.render_name_section(to));
+    page += &format!(".SH SYNOPSIS\n{}", usage(&mut command));
+    page += &section("DESCRIPTION", |to| man.render_description_section(to));
+    page += &section("OPTIONS", |to| man.render_options_section(to));
+    page += ".SH COMMANDS\n";
+    for sub in command.get_subcommands() {
+        page += &subcommand(sub);
+    }
+    page += &list("ENVIRONMENT", ENVIRONMENT);
+    page += &list("EXIT STATUS", EXIT_CODES);
+    page
+}
+
+/// A command as a part of the page, without the options that all commands have.
+fn subcommand(command: &Command) -> String {
+    let name = command.get_name();
+    let usage = usage(&mut command.clone());
+    let more = command.get_after_help().map(ToString::to_string);
+    let man = Man::new(command.clone().mut_args(|arg| {
+        let everywhere = arg.is_global_set() || arg.get_id() == "help";
+        arg.hide(everywhere)
+    }));
+    let about = body(|to| man.render_description_section(to));
+    let options = body(|to| man.render_options_section(to));
+    let more = more.map_or(String::new(), |text| verbatim(&text));
+    format!(".SS \"{name}\"\n{usage}.PP\n{about}{options}{more}")
+}
+
+/// A section under a heading of our own.
+fn section(heading: &str, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    format!(".SH \"{heading}\"\n{}", body(render))
+}
+
+/// How a command is called, as `--help` says it.
+fn usage(command: &mut Command) -> String {
+    let usage = command.render_usage().to_string();
+    let mut roff = Roff::new();
+    roff.text([bold(usage.trim_start_matches("Usage: "))]);
+    roff.to_roff()
+}
+
+/// What stands below the heading of a section that clap renders for a page of its own.
+fn body(render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut bytes = Vec::new();
+    render(&mut bytes).expect("memory can be written to");
+    let text = String::from_utf8(bytes).expect("the definitions are text");
+    let below = text
+        .split_once("\n.SH ")
+        .and_then(|(_, t)| t.split_once('\n'));
+    below.map_or(String::new(), |(_, body)| body.to_owned())
+}
+
+/// Terms, each with what it means.
+fn list(heading: &str, terms: &[(&str, &str)]) -> String {
+    let mut roff = Roff::new();
+    for (term, meaning) in terms {
+        roff.control("TP", []);
+        roff.text([bold(*term)]);
+        roff.text([roman(*meaning)]);
+    }
+    format!(".SH \"{heading}\"\n{}", roff.to_roff())
+}
+
+/// Lines that stay lines.
+fn verbatim(text: &str) -> String {
+    let mut roff = Roff::new();
+    roff.control("PP", []);
+    roff.control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    roff.to_roff()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page as it is read, without the language of man.
+    fn plain() -> String {
+        let mut text = page();
+        for (escape, plain) in [("\\-", "-"), ("\\*(Aq", "'"), ("\\fB", ""), ("\\fI", "")] {
+            text = text.replace(escape, plain);
+        }
+        text.replace("\\fR", "")
+    }
+
+    /// The part of the page about a command.
+    fn part(page: &str, name: &str) -> String {
+        let heading = format!("\n.SS \"{name}\"\n");
+        let at = page
+            .find(&heading)
+            .unwrap_or_else(|| panic!("{name} is not on the page"));
+        let part = &page[at + heading.len()..];
+        let end = part.find("\n.S").unwrap_or(part.len());
+        part[..end].to_owned()
+    }
+
+    /// Whether these words stand in the page, whatever the breaks between them.
+    fn has(page: &str, words: &str) -> bool {
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        flat(page).contains(&flat(words))
+    }
+
+    #[test]
+    fn the_page_has_what_help_has() {
+        let page = plain();
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let globals: Vec<_> = command.get_arguments().cloned().collect();
+        let in_page = |text: &str, words: &str| assert!(has(text, words), "{words}:\n{text}");
+        for arg in &globals {
+            in_page(&page, &format!("--{}", arg.get_long().unwrap()));
+            in_page(&page, &arg.get_help().unwrap().to_string());
+        }
+        for sub in command.get_subcommands_mut() {
+            let part = part(&page, sub.get_name());
+            in_page(
+                &part,
+                sub.render_usage().to_string().trim_start_matches("Usage:"),
+            );
+            in_page(&part, &sub.get_about().unwrap().to_string());
+            for arg in sub.get_arguments() {
+                if globals.iter().any(|g| g.get_id() == arg.get_id()) {
+                    continue;
+                }
+                match (arg.get_long(), arg.get_value_names()) {
+                    (Some(long), _) => in_page(&part, &format!("--{long}")),
+                    (None, names) => in_page(&part, names.unwrap()[0].as_str()),
+                }
+                in_page(&part, &arg.get_help().unwrap().to_string());
+            }
+        }
+        for (term, meaning) in ENVIRONMENT.iter().chain(EXIT_CODES) {
+            in_page(&page, &format!(".TP {term} {meaning}"));
+        }
+    }
+
+    #[test]
+    fn the_page_has_the_parts_of_a_manual_page() {
+        let page = page();
+        let headings: Vec<_> = page.lines().filter(|l| l.starts_with(".SH")).collect();
+        assert_eq!(headings.len(), 8, "{headings:?}");
+        assert!(page.contains("\n.TH CARGO-SERIES 1 "), "{page}");
+        assert!(page.contains("\ncargo\\-series \\- Assembles "), "{page}");
+    }
+}

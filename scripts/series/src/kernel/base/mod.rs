@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The base: found on one of several routes, checked, and imported into the kernel repository once.
+
+mod import;
+mod other;
+mod route;
+
+pub use self::{
+    other::{
+        Other,
+        Place,
+        obtain_other, //
+    },
+    route::verify, //
+};
+
+use std::path::PathBuf;
+
+use crate::{
+    git::{
+        Git,
+        Oid,
+        damage, //
+    },
+    patches::commits::BaseCommit,
+    source::manifest::Base,
+    sys::{
+        cache::{
+            Cache,
+            Resource, //
+        },
+        error::{
+            Error,
+            Result, //
+        },
+        runner::{
+            Runner,
+            failed,
+            must, //
+        },
+        ui::Ui, //
+    }, //
+};
+
+/// What the user said about where to look.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--kernel DIR`: a kernel tree in git.
+    pub kernel: Option<PathBuf>,
+    /// `NOVA_SERIES_MIRROR`: folders of archives.
+    pub mirror: Vec<PathBuf>,
+}
+
+/// The ref of an imported base.
+fn base_ref(base: &Base) -> String {
+    ref_of(base.ref_name())
+}
+
+/// Returns the ref of the user's commit from which a revision was imported.
+fn public_ref(base: &Base) -> String {
+    format!("refs/nova-series/public/{}", base.ref_name())
+}
+
+fn ref_of(version: &str) -> String {
+    format!("refs/nova-series/base/{version}")
+}
+
+/// The ref of the commit imported from an archive. It detects another hash in the manifest.
+fn archive_ref(sha256: &str) -> String {
+    format!("refs/nova-series/archive/{sha256}")
+}
+
+/// The base in the kernel repository, or `None` if it was not imported yet. The
+/// import must match one of the archives or trees that the manifest names now.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
+    if !git.dir().join(".git").is_dir() {
+        return Ok(None);
+    }
+    for archive in &base.archives {
+        if let Some(found) = describe(git, &archive_ref(&archive.sha256))? {
+            return Ok(Some(found));
+        }
+    }
+    let Some(found) = of_version(git, base.ref_name())? else {
+        return Ok(None);
+    };
+    if base.rev.is_some() {
+        return Ok(Some(found));
+    }
+    if base.trees.iter().any(|t| t == found.tree.as_str()) {
+        return Ok(Some(found));
+    }
+    // The user chose a commit imported from a git tree; the manifest has no hash of it.
+    Ok(of_other_archive(git, &found)?.is_none().then_some(found))
+}
+
+/// The hash of the archive that a commit was made of, if it was made of one.
+fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> {
+    let points_at = format!("--points-at={}", base.commit);
+    let args = ["for-each-ref", "--format=%(refname:lstrip=3)", &points_at];
+    let cmd = git.cmd(args).arg("refs/nova-series/archive");
+    let hashes = must(git.runner(), &cmd)?.text();
+    Ok(hashes.lines().next().map(str::to_owned))
+}
+
+/// The base of this version, "6.19.11", or `None` if it was not imported.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
+    describe(git, &ref_of(version))
+}
+
+/// Returns the base of a posting. If the series has moved to another base since, fetches the old
+/// base from its kernel repository in the cache.
+///
+/// # Errors
+///
+/// A repository is damaged.
+pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseCommit>> {
+    if let Some(found) = of_version(git, what)? {
+        return Ok(Some(found));
+    }
+    for dir in cache.kernels() {
+        let other = Git::new(git.runner(), &dir);
+        if dir == git.dir() || !dir.join(".git").is_dir() {
+            continue;
+        }
+        if let Some(found) = of_version(&other, what)? {
+            let target = format!("refs/nova-series/import/{what}");
+            import::fetch(git, &dir, &found.commit, &target)?;
+            git.set_ref(&ref_of(what), &found.commit)?;
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The commit of a ref, or `None` if the ref does not exist.
+fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
+    let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
+    let listed = must(git.runner(), &list)?;
+    if damage::is_damage(&listed.complaint()) {
+        return Err(failed(&list, &listed));
+    }
+    match listed.stdout.is_empty() {
+        true => Ok(None),
+        false => described(git, name).map(Some),
+    }
+}
+
+/// The commit of a revision.
+fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
+    let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
+    let out = must(git.runner(), &cmd)?.text();
+    let mut words = out.split(' ');
+    let mut oid = || words.next().and_then(Oid::parse);
+    let (commit, tree) = (oid(), oid());
+    let when = words.next().and_then(|w| w.parse().ok());
+    match (commit, tree, when) {
+        (Some(commit), Some(tree), Some(when)) => Ok(BaseCommit { commit, tree, when }),
+        _ => Err(Error::new(format!("git does not describe {rev}")).detail(out)),
+    }
+}
+
+/// Sets the commit and the version of a base that is a revision, if it has been imported.
+///
+/// # Errors
+///
+/// The repository is damaged.
+pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
+    if base.rev.is_none() || !git.dir().join(".git").is_dir() {
+        return Ok(());
+    }
+    if let Some(public) = describe(git, &public_ref(base))? {
+        base.version = import::version(git, &public.commit)?;
+        base.upstream_commit = Some(public.commit.to_string());
+    }
+    Ok(())
+}
+
+/// Imports the base if necessary. A revision is imported again if the user names a kernel tree.
+///
+/// # Errors
+///
+/// No route answered (all are listed, each with its reason), or the import failed. The kernel
+/// repository is then as it was: its ref is set last.
+pub fn obtain(
+    runner: &dyn Runner,
+    cache: &Cache,
+    base: &Base,
+    sources: &Sources,
+    ui: &Ui,
+) -> Result<BaseCommit> {
+    let dir = cache.kernel();
+    let git = Git::new(runner, &dir);
+    let is_new = base.rev.is_some() && sources.kernel.is_some();
+    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
+        import::drop_settings(&git)?;
+        import::pin_attributes(&git)?;
+        if sources.kernel.is_some() {
+            ui.say("the base was imported before; --kernel is not looked at");
+        }
+        return Ok(found);
+    }
+    let lock = cache.lock(Resource::Base, ui)?;
+    // Another run may have done it while this one waited.
+    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
+        return Ok(found);
+    }
+    import::prepare(&git, cache)?;
+    import::pin_attributes(&git)?;
+    if lock.after_death() {
+        git.remove_stale_locks(Resource::Base);
+    }
+    let commit = match (&sources.kernel, &base.rev) {
+        (Some(kernel), Some(rev)) => {
+            let revision = import::revision(&git, base, kernel, rev, ui)?;
+            git.set_ref(&public_ref(base), &revision.public)?;
+            // Keeps the base for postings that are made on it.
+            git.set_ref(&ref_of(revision.public.as_str()), &revision.commit)?;
+            revision.commit
+        }
+        (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,
+        (None, Some(rev)) => {
+            return Err(Error::new(format!(
+                "the base {} is the revision {rev} of a git tree, which was not imported yet",
+                base.name
+            ))
+            .at(&base.file, None)
+            .help("name the tree with --kernel DIR"));
+        }
+        (None, None) => {
+            let (path, archive) = route::archive(runner, cache, base, sources, ui)?;
+            let commit = import::from_archive(&git, cache, base, &path, ui)?;
+            git.set_ref(&archive_ref(&archive.sha256), &commit)?;
+            commit
+        }
+    };
+    git.set_ref(&base_ref(base), &commit)?;
+    described(&git, commit.as_str())
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel tree as files: the checkout that is built, and the small part that host tests read.
+
+use std::{
+    fs,
+    path::PathBuf, //
+};
+
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    git::{
+        Git,
+        Oid, //
+    },
+    patches::commits::PatchCommit,
+    source::{
+        manifest::Base,
+        workspace::Workspace, //
+    },
+    sys::{
+        cache::Cache,
+        error::{
+            Error,
+            Result, //
+        },
+        runner::must,
+        ui::Ui, //
+    }, //
+};
+
+/// The branch that the build tree is on. b4 wants to be on some branch.
+const BRANCH: &str = "nova-series";
+
+/// What was checked out last.
+const CHECKED_OUT: &str = "refs/nova-series/tree/checked-out";
+
+/// Stands in the repository while a checkout is under way.
+const MARK: &str = "nova-series-checkout";
+
+/// Checks the tree of `tip` out into the kernel repository. Files that do not differ keep their
+/// dates, so that make builds only what changed.
+///
+/// # Errors
+///
+/// Somebody changed files there by hand; nothing is overwritten then.
+pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
+    let mark = git.dir().join(".git").join(MARK);
+    let first = !git.dir().join(".git/index").exists();
+    // After an interrupted checkout the files are ours, whatever git thinks of them.
+    if !first && !mark.exists() {
+        refuse_changes(git)?;
+        let head = git.resolve("HEAD^{commit}")?;
+        if head.as_ref() == Some(&tip.commit) {
+            return Ok(());
+        }
+        let ours = git.resolve(&format!("{CHECKED_OUT}^{{commit}}"))?;
+        if ours.is_some() && head != ours {
+            return Err(refuse_commits(git));
+        }
+    }
+    if first {
+        ui.say("checking out the kernel's files …");
+    }
+    let again = mark.exists();
+    fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;
+    let workers = ["-c", "checkout.workers=0"];
+    let switch = match first || again {
+        true => {
+            git.must(["symbolic-ref", "HEAD", &format!("refs/heads/{BRANCH}")])?;
+            git.cmd(workers).args(["reset", "--hard", "--quiet"])
+        }
+        // Unlike a reset, this refuses to overwrite files that git does not know.
+        false => git.cmd(workers).args(["checkout", "--quiet", "-B", BRANCH]),
+    };
+    let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
+    if switched.is_ok() || !(first || again) {
+        // A checkout that git refused has changed nothing.
+        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
+    }
+    switched?;
+    git.set_ref(CHECKED_OUT, &tip.commit)
+}
+
+fn refuse_commits(git: &Git<'_>) -> Error {
+    let dir = git.dir().display();
+    Error::new("the tool's kernel tree has commits that the tool did not make")
+        .at(git.dir(), None)
+        .help(format!(
+            "keep them: git -C {dir} branch mine\n\
+             then let go of them: git -C {dir} reset --hard {CHECKED_OUT}"
+        ))
+}
+
+fn refuse_changes(git: &Git<'_>) -> Result<()> {
+    let out = git
+        .must(["status", "--porcelain", "--untracked-files=no"])?
+        .text();
+    if out.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<_> = out.lines().take(5).collect();
+    let dir = git.dir().display();
+    Err(
+        Error::new("the tool's kernel tree has changes that the tool did not make")
+            .at(git.dir(), None)
+            .detail(shown.join("\n"))
+            .help(format!(
+                "keep them: git -C {dir} diff HEAD > my.diff\n\
+             then drop them: git -C {dir} reset --hard"
+            )),
+    )
+}
+
+/// Exports what host builds read of the assembled tree, and of the base, and points `out/tree` at
+/// it.
+///
+/// The folder is named after its content, so it never changes once it is there.
+///
+/// # Errors
+///
+/// git, or a file that cannot be written.
+pub fn export_host(
+    ws: &Workspace,
+    git: &Git<'_>,
+    cache: &Cache,
+    base: &Base,
+    base_tree: &Oid,
+    tree: &Oid,
+) -> Result<PathBuf> {
+    let have = listed(git, tree, &base.host.paths)?;
+    let of_base = listed(git, base_tree, &base.host.base_paths)?;
+    let mut hash = Sha256::new();
+    hash.update(have.join("\n"));
+    if !of_base.is_empty() {
+        hash.update("\n\n");
+        hash.update(of_base.join("\n"));
+    }
+    let digest = hash.finalize();
+    let name: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
+    let folder = cache.path("host").join(name);
+    if !folder.is_dir() {
+        let scratch = cache.scratch()?;
+        unpack(git, tree, &have, scratch.path())?;
+        if !of_base.is_empty() {
+            unpack(git, base_tree, &of_base, &scratch.path().join("base"))?;
+        }
+        fs::create_dir_all(cache.path("host"))
+            .map_err(|e| Error::io("make the folder", cache.path("host"), &e))?;
+        // Another run may have been faster; its folder holds the same.
+        if let Err(e) = fs::rename(scratch.path(), &folder)
+            && !folder.is_dir()
+        {
+            return Err(Error::io("keep", &folder, &e));
+        }
+    }
+    keep_few(&cache.path("host"), &folder);
+    let link = ws.out()?.join("tree");
+    if fs::read_link(&link).ok().as_ref() != Some(&folder) {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&folder, &link)
+            .map_err(|e| Error::io("make the link", &link, &e))?;
+    }
+    Ok(folder)
+}
+
+/// Writes the files and folders of `ls-tree` lines below `dir`.
+fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) -> Result<()> {
+    let paths = lines
+        .iter()
+        .filter_map(|l| l.split_once('\t'))
+        .map(|(_, path)| path);
+    let cmd = git
+        .cmd(["archive", "--format=tar", tree.as_str(), "--"])
+        .args(paths);
+    let tar = must(git.runner(), &cmd)?.stdout;
+    tar::Archive::new(&tar[..])
+        .unpack(dir)
+        .map_err(|e| Error::io("unpack into", dir, &e))
+}
+
+/// How many exports are kept for other checkouts.
+const EXPORTS: usize = 8;
+
+/// Removes the exports that were not used for the longest time.
+fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
+    // Only the order matters, and a checkout whose export is gone makes it anew.
+    let now = std::time::SystemTime::now();
+    let _ = fs::File::open(used).and_then(|f| f.set_modified(now));
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut dated: Vec<_> = entries
+        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+        .collect();
+    dated.sort();
+    let old = dated.len().saturating_sub(EXPORTS);
+    for (_, path) in dated.into_iter().take(old) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// `ls-tree` lines of those paths that the tree has; they name content, so they are a key.
+fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
+    if paths.is_empty() {
+        // To git, no path means the whole tree.
+        return Ok(Vec::new());
+    }
+    let cmd = git
+        .cmd(["ls-tree", "--full-tree", tree.as_str(), "--"])
+        .args(paths);
+    let out = must(git.runner(), &cmd)?.text();
+    Ok(out.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Starts a kernel with checkers. `kunit.py` ends a kernel as soon as its suites have run, which is
+//! too early to ask them.
+
+use std::{
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::Duration,
+};
+
+use super::qemu;
+use crate::{
+    kernel::build::{
+        Build,
+        Target, //
+    },
+    sys::{
+        error::Result,
+        runner::Cmd, //
+    }, //
+};
+
+/// How long one boot may take. lockdep under QEMU without KVM is slow.
+pub const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What every boot is told. A test that takes long with checkers on a busy machine is no stall.
+const ALWAYS: &[&str] = &[
+    "kunit.enable=1",
+    "printk.devkmsg=on",
+    "panic=-1",
+    "rcupdate.rcu_cpu_stall_suppress=1",
+];
+
+/// Starts user-mode Linux. With a pipe as its input it loses what is written to the console once a
+/// process has opened that.
+const WITHOUT_INPUT: &str = r#"exec "$0" "$@" </dev/null"#;
+
+/// How the kernel is started.
+pub struct Boot {
+    initrd: PathBuf,
+    /// The folder in front of `PATH`, if QEMU has to do without KVM.
+    front: Option<PathBuf>,
+}
+
+impl Boot {
+    /// Finds out how.
+    ///
+    /// # Errors
+    ///
+    /// As [`qemu::without_kvm`].
+    pub fn new(build: &Build<'_>, initrd: PathBuf) -> Result<Self> {
+        Ok(Self {
+            initrd,
+            front: qemu::without_kvm(build)?,
+        })
+    }
+
+    /// The program that runs the kernel for the tests that `filter` picks.
+    pub fn command(&self, target: Target, image: &Path, filter: &str) -> Cmd {
+        let filter = format!("kunit.filter_glob={filter}");
+        // What follows `--` is for the probe.
+        let words = ALWAYS.iter().copied().chain([filter.as_str()]);
+        let cmd = match target.arch().qemu() {
+            None => Cmd::new("sh")
+                .args(["-c", WITHOUT_INPUT])
+                .arg(image)
+                .args(["mem=1G", "console=tty"])
+                .arg(format!("initrd={}", self.initrd.display()))
+                .args(words)
+                .args(["--", "kmemleak", "halt"]),
+            Some(program) => {
+                let line: Vec<_> = ["console=ttyS0"].into_iter().chain(words).collect();
+                let line = format!("{} -- lockdep", line.join(" "));
+                self.qemu(program)
+                    .args(["-nodefaults", "-m", "1024", "-no-reboot", "-nographic"])
+                    .args(["-accel", "kvm", "-accel", "tcg", "-serial", "stdio"])
+                    .args(["-bios", "qboot.rom", "-kernel"])
+                    .arg(image)
+                    .arg("-initrd")
+                    .arg(&self.initrd)
+                    .args(["-append", &line])
+            }
+        };
+        cmd.timeout(TIMEOUT)
+    }
+
+    fn qemu(&self, program: &str) -> Cmd {
+        match &self.front {
+            None => Cmd::new(program),
+            Some(front) => {
+                let path = std::env::var("PATH").unwrap_or_default();
+                let path = format!("{}:{path}", front.display());
+                Cmd::new(front.join(program)).env("PATH", path)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_runs_after_the_suites() {
+        let boot = |front: Option<&str>| Boot {
+            initrd: "b/series-probe.cpio".into(),
+            front: front.map(PathBuf::from),
+        };
+        let lines = [
+            boot(None).command(Target::Hardened, Path::new("b/linux"), "rust_clist"),
+            boot(None).command(Target::Lockdep, Path::new("b/bzImage"), "gpu_*"),
+            boot(Some("front")).command(Target::Lockdep, Path::new("b/bzImage"), "x"),
+        ]
+        .map(|cmd| cmd.line());
+        // kunit_shutdown would end the kernel before the probe runs.
+        assert!(lines.iter().all(|l| !l.contains("kunit_shutdown")));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}

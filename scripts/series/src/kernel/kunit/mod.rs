@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs `kunit.py` for a component and judges what the kernel wrote.
+
+mod boot;
+pub mod ktap;
+mod probe;
+mod qemu;
+pub mod verdict;
+pub mod watch;
+
+use std::{
+    fs,
+    time::Duration, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use self::{
+    boot::Boot,
+    verdict::{
+        Expectation,
+        Verdict, //
+    },
+    watch::Watch,
+};
+use crate::{
+    kernel::build::{
+        Arch,
+        Build,
+        Target, //
+    },
+    patches::{
+        output::json,
+        relocation::Step, //
+    },
+    source::{
+        manifest::Series,
+        workspace::{
+            Workspace,
+            write, //
+        }, //
+    },
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner::not_started, //
+    }, //
+};
+
+/// How long one boot may take. QEMU without KVM is slow.
+const TIMEOUT: Duration = Duration::from_secs(900);
+
+/// `out/kunit/<kernel>/<name>.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// The series.
+    pub name: String,
+    /// The base.
+    pub base: String,
+    /// The kernel.
+    pub kernel: Target,
+    /// Its architecture.
+    pub arch: Arch,
+    /// The tree that the kernel was built from.
+    pub tree: String,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What the kernel's checkers said.
+    #[serde(flatten)]
+    pub watch: Watch,
+}
+
+impl Record {
+    /// Puts the verdict over the tests and what the checkers said together.
+    fn new(
+        series: &Series,
+        target: Target,
+        tree: &str,
+        mut verdict: Verdict,
+        watch: Watch,
+    ) -> Self {
+        verdict.errors.extend(watch.complaints());
+        verdict.pass &= verdict.errors.is_empty();
+        Self {
+            base: String::new(),
+            name: series.name.to_string(),
+            kernel: target,
+            arch: target.arch(),
+            tree: tree.to_owned(),
+            verdict,
+            watch,
+        }
+    }
+
+    /// One line: `14 passed, 2 failed`, and how much the checkers reported.
+    pub fn summary(&self) -> String {
+        let tests = self.verdict.summary();
+        match self.watch.reports.len() {
+            0 if self.watch.errors.is_empty() => tests,
+            0 => format!("{tests}, but the checkers did not see all of it"),
+            1 => format!("{tests}, 1 report of the kernel's checkers"),
+            n => format!("{tests}, {n} reports of the kernel's checkers"),
+        }
+    }
+}
+
+/// The part of a [`Record`] that a table shows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Summary {
+    /// The tree that the kernel was built from.
+    pub tree: String,
+    /// Whether everything expected ran and passed.
+    pub pass: bool,
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+    /// Tests that crashed or never reported.
+    pub crashed: u64,
+    /// Tests that were skipped.
+    pub skipped: u64,
+    /// What the kernel's checkers reported; only how much counts here.
+    #[serde(default)]
+    pub reports: Vec<serde::de::IgnoredAny>,
+}
+
+/// The tests of a series that a kernel of this architecture has to run.
+pub fn expectation(series: &Series, arch: Arch) -> Expectation {
+    let mut suites = series.kunit.suites.clone();
+    if arch == Arch::Um {
+        suites.extend(series.kunit.um_suites.iter().cloned());
+    }
+    Expectation {
+        suites,
+        doctests: series.kunit.doctests.clone(),
+    }
+}
+
+/// The tests of a series in a tree in which these steps were made after it.
+pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expectation {
+    let mut expected = expectation(series, arch);
+    for step in steps {
+        for suite in &mut expected.suites {
+            *suite = step.rename(suite);
+        }
+        for file in &mut expected.doctests {
+            if let Some(to) = step.moves.get(file) {
+                file.clone_from(to);
+            }
+        }
+    }
+    expected
+}
+
+/// The filters with which a component's tests are picked: one for each suite, and one for its
+/// doctests. KUnit takes one filter a boot.
+pub fn filters(expected: &Expectation) -> Vec<String> {
+    let mut filters = expected.suites.clone();
+    let names = expected.doctests.iter().map(|f| doctest_prefix(f));
+    if let Some(prefix) = names.reduce(|a, b| common_prefix(&a, &b)) {
+        filters.push(format!("{}.{prefix}*", verdict::DOCTEST_SUITE));
+    }
+    filters
+}
+
+/// How the names of a file's doctests start.
+fn doctest_prefix(file: &str) -> String {
+    let below = file.strip_prefix("rust/kernel/").unwrap_or(file);
+    format!("rust_doctest_kernel_{}", below.replace(['/', '.'], "_"))
+}
+
+fn common_prefix(a: &str, b: &str) -> String {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
+    same.map(|(c, _)| c).collect()
+}
+
+/// Boots the built kernel for what is `expected` of a series, and records the verdict under
+/// `out/kunit/`.
+///
+/// # Errors
+///
+/// The kernel could not be started. Tests that fail are in the [`Record`].
+pub fn run(
+    ws: &Workspace,
+    build: &Build<'_>,
+    series: &Series,
+    expected: &Expectation,
+    tree: &str,
+) -> Result<Record> {
+    let boots = match build.target {
+        Target::Plain(_) => by_kunit_py(build, &filters(expected))?,
+        Target::Hardened | Target::Lockdep => with_probe(build, &filters(expected))?,
+    };
+    let mut verdict = verdict::judge(&ktap::parse(&boots.log), expected);
+    if !boots.complaints.is_empty() {
+        verdict.pass = false;
+        verdict.errors.extend(boots.complaints);
+    }
+    let mut record = Record::new(series, build.target, tree, verdict, boots.watch);
+    record.base = ws.view().name().to_owned();
+    let dir = ws.out()?.join("kunit").join(build.results());
+    write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
+    write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
+    Ok(record)
+}
+
+/// What came of all boots for one component.
+#[derive(Default)]
+struct Boots {
+    /// What the kernels wrote, one behind the other.
+    log: Vec<u8>,
+    /// What went wrong around them, one sentence each.
+    complaints: Vec<String>,
+    /// What their checkers said.
+    watch: Watch,
+}
+
+fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
+    let mut boots = Boots::default();
+    let test_log = build.dir().join("test.log");
+    let front = qemu::without_kvm(build)?;
+    for filter in filters {
+        // A log of an earlier boot must not be taken for one of this.
+        let _ = fs::remove_file(&test_log);
+        let cmd = build
+            .kunit("exec")
+            .arg(format!("--timeout={}", TIMEOUT.as_secs()))
+            .arg(filter)
+            .timeout(TIMEOUT + Duration::from_secs(60));
+        let cmd = match &front {
+            Some(front) => {
+                let path = std::env::var("PATH").unwrap_or_default();
+                cmd.env("PATH", format!("{}:{path}", front.display()))
+            }
+            None => cmd,
+        };
+        let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let text = fs::read(&test_log).unwrap_or_default();
+        if text.is_empty() {
+            boots.complaints.push(format!(
+                "kunit.py wrote no log for {filter}: {}",
+                last_line(&out)
+            ));
+        }
+        boots.log.extend(text);
+        if !out.ok() {
+            boots.complaints.push(format!(
+                "kunit.py is not content with {filter}: {}",
+                last_line(&out)
+            ));
+        }
+    }
+    Ok(boots)
+}
+
+/// Boots a kernel with checkers, and the probe that asks them.
+fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
+    let mut boots = Boots::default();
+    let boot = Boot::new(build, probe::make(build)?)?;
+    for filter in filters {
+        build.ui.say(format!("  {filter} …"));
+        let cmd = boot.command(build.target, &build.image(), filter);
+        let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        if out.timed_out {
+            boots.complaints.push(format!(
+                "the kernel was stopped after {} min with the tests {filter}",
+                boot::TIMEOUT.as_secs() / 60
+            ));
+        } else if out.stdout.is_empty() {
+            boots.complaints.push(format!(
+                "the kernel wrote nothing for {filter}: {}",
+                last_line(&out)
+            ));
+        }
+        let before = boots.log.iter().filter(|b| **b == b'\n').count();
+        boots
+            .watch
+            .add(watch::watch(build.target, &out.stdout, before));
+        boots.log.extend(out.stdout);
+        if !boots.log.ends_with(b"\n") {
+            boots.log.push(b'\n');
+        }
+    }
+    Ok(boots)
+}
+
+fn last_line(out: &crate::sys::runner::Output) -> String {
+    let text = match out.complaint() {
+        text if text.is_empty() => out.text(),
+        text => text,
+    };
+    text.lines().last().unwrap_or("it said nothing").to_owned()
+}
+
+/// The last recorded result of a component, if there is one.
+pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
+    let path = ws.path(ws.below_out(format!("kunit/{}/{name}.json", target.name())));
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// The error for components whose tests did not pass.
+pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
+    let bad = records.iter().filter(|r| !r.verdict.pass);
+    Error::all(
+        bad.map(|r| {
+            Error::new(format!(
+                "KUnit of {} on {}: {}",
+                r.name,
+                r.kernel.name(),
+                r.summary()
+            ))
+            .detail(r.verdict.errors.join("\n"))
+            .help(format!(
+                "the kernel's log is {}",
+                ws.below_out(format!("kunit/{}/{}.log", r.kernel.name(), r.name))
+                    .display()
+            ))
+        })
+        .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_pick_suites_and_doctests() {
+        let expected = Expectation {
+            suites: vec!["rust_clist".into()],
+            doctests: vec![
+                "rust/kernel/interop/list.rs".into(),
+                "rust/kernel/interop/list/owned.rs".into(),
+            ],
+        };
+        assert_eq!(
+            filters(&expected),
+            [
+                "rust_clist",
+                "rust_doctests_kernel.rust_doctest_kernel_interop_list_*"
+            ]
+        );
+        assert!(filters(&Expectation::default()).is_empty());
+    }
+
+    #[test]
+    fn um_suites_only_on_um() {
+        let text = "version = 1\nchange-id = \"20260102-x\"\n[kunit]\nsuites = [\"a\"]\n\
+                    um-suites = [\"b\"]\n";
+        let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
+        assert_eq!(expectation(&series, Arch::Um).suites, ["a", "b"]);
+        assert_eq!(expectation(&series, Arch::X86_64).suites, ["a"]);
+    }
+
+    #[test]
+    fn suites_have_the_names_that_later_steps_give_them() {
+        let text = "version = 1\nchange-id = \"20260102-x\"\n[kunit]\nsuites = [\"drm_buddy\", \
+                    \"other\"]\ndoctests = [\"a/b.rs\"]\n";
+        let series = Series::parse("fixes", "series/fixes.toml".as_ref(), text).unwrap();
+        let steps = "[[step]]\nname = \"files\"\nmove = { \"a/b.rs\" = \"c/d.rs\" }\n\
+                     [[step]]\nname = \"symbols\"\nfiles = [\"x.c\"]\n\
+                     part = { drm_buddy = \"gpu_buddy\" }\n";
+        let steps = crate::patches::relocation::read("relocation.toml".as_ref(), steps).unwrap();
+        let steps: Vec<&Step> = steps.iter().collect();
+        let expected = expectation_after(&series, Arch::Um, &steps);
+        assert_eq!(expected.suites, ["gpu_buddy", "other"]);
+        assert_eq!(expected.doctests, ["c/d.rs"]);
+        assert_eq!(
+            expectation_after(&series, Arch::Um, &[]),
+            expectation(&series, Arch::Um)
+        );
+    }
+
+    #[test]
+    fn a_failure_in_either_boot_counts() {
+        let boot = |suite: &str, result: &str| {
+            format!(
+                "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: {suite}\n    1..1\n    \
+                 {result} 1 x\n{result} 1 {suite}\nreboot: System halted\n"
+            )
+        };
+        let expected = Expectation {
+            suites: vec!["a".into(), "b".into()],
+            doctests: Vec::new(),
+        };
+        let pass = |boots: [String; 2]| {
+            let log = ktap::parse(boots.concat().as_bytes());
+            verdict::judge(&log, &expected).pass
+        };
+        assert!(pass([boot("a", "ok"), boot("b", "ok")]));
+        assert!(!pass([boot("a", "ok"), boot("b", "not ok")]));
+        assert!(!pass([boot("a", "ok"), boot("a", "ok")]), "b did not run");
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program that asks a kernel's checkers once its suites have run.
+//!
+//! It is the only file of an initramfs. It is compiled against the kernel's own nolibc, so that it
+//! needs no library of the machine.
+
+use std::path::PathBuf;
+
+use crate::{
+    kernel::build::Build,
+    source::workspace::write,
+    sys::{
+        error::Result,
+        runner::{
+            Cmd,
+            must, //
+        }, //
+    }, //
+};
+
+/// How its lines in the log start. `probe.c` has the same.
+pub const TAG: &str = "series-probe: ";
+
+const SOURCE: &str = include_str!("probe.c");
+
+/// Makes the initramfs, from the tree that is checked out.
+///
+/// # Errors
+///
+/// The compiler's, or a file that cannot be written.
+pub fn make(build: &Build<'_>) -> Result<PathBuf> {
+    let program = build.dir().join("series-probe");
+    let nolibc = build.cache.kernel().join("tools/include/nolibc/nolibc.h");
+    let compile = Cmd::new("gcc")
+        .args(["-static", "-nostdlib", "-O2", "-fno-stack-protector"])
+        .arg("-include")
+        .arg(nolibc)
+        .arg("-o")
+        .arg(&program)
+        .args(["-x", "c", "-"])
+        .stdin(SOURCE);
+    must(build.runner, &compile)
+        .map_err(|e| e.help("the probe needs gcc and the headers that come with a C library"))?;
+    let bytes =
+        std::fs::read(&program).map_err(|e| crate::sys::error::Error::io("read", &program, &e))?;
+    let archive = build.dir().join("series-probe.cpio");
+    write(&archive, &initramfs(&bytes))?;
+    Ok(archive)
+}
+
+/// An archive, as the kernel unpacks it at boot, with one program: `/init`.
+fn initramfs(program: &[u8]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    entry(&mut archive, "init", 0o100_755, program);
+    entry(&mut archive, "TRAILER!!!", 0, &[]);
+    archive
+}
+
+/// One file in the format "newc": thirteen numbers of eight hexadecimal digits, the name, the
+/// content, each filled up to a multiple of four.
+fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
+    let fill = |archive: &mut Vec<u8>| archive.resize(archive.len().next_multiple_of(4), 0);
+    // Inode, mode, user, group, links, date, size, two device numbers, length of the name with its
+    // zero, checksum.
+    let fields = [
+        0,
+        mode as usize,
+        0,
+        0,
+        1,
+        0,
+        content.len(),
+        0,
+        0,
+        0,
+        0,
+        name.len() + 1,
+        0,
+    ];
+    archive.extend(b"070701");
+    for field in fields {
+        archive.extend(format!("{field:08x}").bytes());
+    }
+    archive.extend(name.bytes());
+    archive.push(0);
+    fill(archive);
+    archive.extend(content);
+    fill(archive);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::runner::{
+        Runner,
+        System, //
+    };
+
+    #[test]
+    fn the_archive_is_one_that_cpio_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let unpack = Cmd::new("cpio")
+            .args(["-i", "--quiet"])
+            .dir(dir.path())
+            .stdin(initramfs(b"#!/bin/sh\necho here\n"));
+        let Ok(out) = System.run(&unpack) else {
+            eprintln!("skipped: there is no cpio");
+            return;
+        };
+        assert!(out.ok(), "{}", out.complaint());
+        let ran = System.run(&Cmd::new(dir.path().join("init"))).unwrap();
+        assert_eq!(ran.text(), "here");
+    }
+
+    #[test]
+    fn the_source_and_the_reader_agree_on_the_tag() {
+        assert!(SOURCE.contains(&format!("#define TAG \"{TAG}\"")));
+    }
+}

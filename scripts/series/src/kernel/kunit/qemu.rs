@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KVM that is offered but does not work, as on some nested machines.
+//!
+//! `kunit.py` has QEMU try KVM first, and QEMU takes it if `/dev/kvm` can be opened. A guest that
+//! then never gets anywhere looks like a test that hangs. So a boot is tried; if it fails, a QEMU in
+//! front of the real one in `PATH` leaves KVM out.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::Duration,
+};
+
+use crate::{
+    kernel::build::Build,
+    source::workspace::write,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner::Cmd, //
+    }, //
+};
+
+/// How long the kernel may take to its first line. With KVM it takes less than a second.
+const FIRST_LINE: Duration = Duration::from_secs(10);
+
+/// Drops `-accel kvm` and calls the program that `PATH` has without this folder.
+const WRAPPER: &str = r#"#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Written by the series tool, since KVM does not work on this machine.
+here=$(dirname "$0")
+# Other programs may have put folders of their own before this one.
+PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$here" | paste -sd: -)
+for arg do
+	shift
+	case $last/$arg in
+	-accel/kvm) ;;
+	*/-accel) ;;
+	-accel/*) set -- "$@" -accel "$arg" ;;
+	*) set -- "$@" "$arg" ;;
+	esac
+	last=$arg
+done
+exec "$(basename "$0")" "$@"
+"#;
+
+/// The folder to put in front of `PATH`, if QEMU has to do without KVM.
+///
+/// # Errors
+///
+/// The wrapper cannot be written.
+pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
+    let Some(program) = build.target.arch().qemu() else {
+        return Ok(None);
+    };
+    if !Path::new("/dev/kvm").exists() || kvm_works(build, program) {
+        return Ok(None);
+    }
+    let dir = build.cache.path("tools/without-kvm");
+    let path = dir.join(program);
+    write(&path, WRAPPER.as_bytes())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .map_err(|e| Error::io("write", &path, &e))?;
+    build
+        .ui
+        .say("KVM is there but boots nothing: QEMU goes without it");
+    Ok(Some(dir))
+}
+
+fn kvm_works(build: &Build<'_>, program: &str) -> bool {
+    let cmd = Cmd::new(program)
+        .args(["-nodefaults", "-m", "1024", "-no-reboot", "-nographic"])
+        .args(["-accel", "kvm", "-serial", "stdio", "-kernel"])
+        .arg(build.image())
+        .args(["-append", "kunit.enable=0 console=ttyS0 panic=-1"])
+        .timeout(FIRST_LINE);
+    let said = build.runner.run(&cmd).map(|out| out.text());
+    said.is_ok_and(|text| text.contains("Linux version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::runner::{
+        Runner,
+        System, //
+    };
+
+    #[test]
+    fn the_wrapper_drops_kvm_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = |below: &str, text: &str| {
+            let path = dir.path().join(below);
+            write(&path, text.as_bytes()).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let wrapper = script("front/qemu", WRAPPER);
+        script("real/qemu", "#!/bin/sh\nprintf '[%s]' \"$@\"\n");
+        let at = |below: &str| dir.path().join(below).display().to_string();
+        let path = format!(
+            "{}:{}:{}:/usr/bin:/bin",
+            at("other"),
+            at("front"),
+            at("real")
+        );
+        let cmd = Cmd::new(wrapper).env("PATH", path).args([
+            "-m", "1024", "-accel", "kvm", "-accel", "hvf", "-append", "a b", "-accel", "tcg",
+        ]);
+        assert_eq!(
+            System.run(&cmd).unwrap().text(),
+            "[-m][1024][-accel][hvf][-append][a b][-accel][tcg]"
+        );
+    }
+}

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the checkers of a kernel say beside the results of its tests: their reports, and the proof
+//! that they were on.
+//!
+//! A silent checker proves nothing: kmemleak and lockdep switch themselves off when something goes
+//! wrong, and kmemleak only looks when it is asked. So a boot counts only if each checker said that
+//! it started, and if the probe, which is the first process after the suites, had an answer from it.
+//! lockdep never switches itself on again, so one that is on after the suites was on all along.
+//!
+//! Not every object that kmemleak lists is a leak. On UML, clang puts zeroed statics into `.lbss`,
+//! which kmemleak does not know as memory that holds pointers, so it lists what the boot keeps in
+//! them. Those objects belong to the first three processes; test cases run in threads of their own,
+//! and what they start has a higher number, too. So the list counts from process 3 on.
+
+use serde::Serialize;
+
+use super::{
+    ktap,
+    probe::TAG, //
+};
+use crate::kernel::build::Target;
+
+/// The last process that is not a suite's: 0 starts the kernel, 1 runs the initcalls and the suites'
+/// framework, 2 makes threads.
+const LAST_OF_BOOT: u32 = 2;
+
+/// How often kmemleak has to look: the first time it only takes the checksums.
+const SCANS: usize = 2;
+
+/// One report of a checker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Which checker, or what it found.
+    pub kind: &'static str,
+    /// The line that tells it.
+    pub message: String,
+    /// What kmemleak says of a leak: who allocated it, how it starts, the calls if it knows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// Its line in the log, from 1.
+    pub log_line: usize,
+}
+
+/// What was seen beside the results.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Watch {
+    /// What the checkers reported.
+    pub reports: Vec<Report>,
+    /// What shows that they looked, once per boot.
+    pub proofs: Vec<String>,
+    /// Why it is not shown, one sentence each.
+    #[serde(skip)]
+    pub errors: Vec<String>,
+}
+
+impl Watch {
+    /// Adds what another boot showed.
+    pub fn add(&mut self, other: Watch) {
+        self.reports.extend(other.reports);
+        self.proofs.extend(other.proofs);
+        self.errors.extend(other.errors);
+    }
+
+    /// Why the tests do not count as passed.
+    pub fn complaints(&self) -> Vec<String> {
+        let reports = self.reports.iter().map(|r| {
+            let details: String = r.details.iter().map(|d| format!("\n  {d}")).collect();
+            format!(
+                "{}: {} (line {} of the log){details}",
+                r.kind, r.message, r.log_line
+            )
+        });
+        reports.chain(self.errors.iter().cloned()).collect()
+    }
+}
+
+/// What the log of one boot tells. `before` lines of the whole log are other boots'.
+pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
+    let mut seen = Seen::default();
+    for (line, text) in ktap::lines(log) {
+        let text = text.trim();
+        match text.strip_prefix(TAG) {
+            Some(said) => seen.probe(before + line, said),
+            None => seen.kernel(before + line, text),
+        }
+    }
+    seen.judge(target)
+}
+
+/// What was read so far of one boot.
+#[derive(Default)]
+struct Seen {
+    reports: Vec<Report>,
+    errors: Vec<String>,
+    kasan: bool,
+    kmemleak: bool,
+    lockdep: bool,
+    scans: usize,
+    /// The object of kmemleak's list that is being read.
+    object: Option<Report>,
+    /// How many objects of its list are the boot's.
+    of_boot: usize,
+    debug_locks: Option<bool>,
+    end: bool,
+}
+
+impl Seen {
+    fn report(&mut self, kind: &'static str, message: &str, log_line: usize) {
+        self.reports.push(Report {
+            kind,
+            message: message.to_owned(),
+            details: Vec::new(),
+            log_line,
+        });
+    }
+
+    fn kernel(&mut self, line: usize, text: &str) {
+        self.kasan |= text.contains("KernelAddressSanitizer initialized");
+        self.kmemleak |= text.contains("kmemleak: Kernel memory leak detector initialized");
+        self.lockdep |= text.starts_with("Lock dependency validator:");
+        if let Some(kind) = kind(text) {
+            self.report(kind, text, line);
+        }
+    }
+
+    fn probe(&mut self, line: usize, said: &str) {
+        if !said.starts_with("kmemleak| ") {
+            self.end_object();
+        }
+        if let Some(error) = said.strip_prefix("error: ") {
+            self.errors.push(format!("the probe says: {error}"));
+        } else if let Some(text) = said.strip_prefix("kmemleak| ") {
+            self.leak(line, text.trim());
+        } else if let Some(text) = said.strip_prefix("lockdep| ") {
+            if let Some(value) = text.trim().strip_prefix("debug_locks:") {
+                self.debug_locks = Some(value.trim() == "1");
+            }
+        } else {
+            self.scans += usize::from(said == "kmemleak: scanned");
+            self.end |= said == "end";
+        }
+    }
+
+    /// A line of kmemleak's list.
+    fn leak(&mut self, line: usize, text: &str) {
+        if text.starts_with("unreferenced object") {
+            self.end_object();
+            self.object = Some(Report {
+                kind: "kmemleak",
+                message: text.trim_end_matches(':').to_owned(),
+                details: Vec::new(),
+                log_line: line,
+            });
+        } else if let Some(object) = &mut self.object {
+            object.details.push(text.to_owned());
+        }
+    }
+
+    fn end_object(&mut self) {
+        let Some(object) = self.object.take() else {
+            return;
+        };
+        match object.details.iter().find_map(|d| process(d)) {
+            Some(pid) if pid <= LAST_OF_BOOT => self.of_boot += 1,
+            // Without an owner it may be a suite's.
+            _ => self.reports.push(object),
+        }
+    }
+
+    fn judge(mut self, target: Target) -> Watch {
+        self.end_object();
+        let mut watch = Watch {
+            reports: self.reports,
+            proofs: Vec::new(),
+            errors: self.errors,
+        };
+        let mut need = |is: bool, proof: &str, error: &str| match is {
+            true => watch.proofs.push(proof.to_owned()),
+            false => watch.errors.push(error.to_owned()),
+        };
+        match target {
+            Target::Plain(_) => return Watch::default(),
+            Target::Hardened => {
+                need(
+                    self.kasan,
+                    "KASAN started",
+                    "KASAN did not start: the log has no \"KernelAddressSanitizer initialized\"",
+                );
+                need(
+                    self.kmemleak,
+                    "kmemleak started",
+                    "kmemleak did not start: the log has no \"leak detector initialized\"",
+                );
+                need(
+                    self.scans >= SCANS,
+                    &format!(
+                        "kmemleak scanned {} times after the suites, {} objects in its list are the \
+                         boot's",
+                        self.scans, self.of_boot
+                    ),
+                    &format!(
+                        "kmemleak did not look for leaks after the suites: {} scans of {SCANS}",
+                        self.scans
+                    ),
+                );
+            }
+            Target::Lockdep => {
+                need(
+                    self.lockdep,
+                    "lockdep started",
+                    "lockdep did not start: the log has no \"Lock dependency validator\"",
+                );
+                match self.debug_locks {
+                    Some(true) => need(true, "lockdep was on after the suites: debug_locks 1", ""),
+                    Some(false) => need(
+                        false,
+                        "",
+                        "lockdep switched itself off before the suites ended (debug_locks is 0), so \
+                         it did not see all of them",
+                    ),
+                    None => need(
+                        false,
+                        "",
+                        "nothing shows that lockdep was on after the suites",
+                    ),
+                }
+            }
+        }
+        need(
+            self.end,
+            "the kernel came to its end",
+            "the kernel did not come to the end of the probe, which runs after the suites",
+        );
+        watch
+    }
+}
+
+/// The process in `comm "kunit_try_catch", pid 31, jiffies 4294937326`.
+fn process(detail: &str) -> Option<u32> {
+    let rest = detail.strip_prefix("comm ")?;
+    let (_, rest) = rest.rsplit_once("\", pid ")?;
+    rest.split_once(',')?.0.parse().ok()
+}
+
+/// How a line starts that is a report, and what kind of one it is. The first that fits counts.
+const STARTS: &[(&str, &str)] = &[
+    ("BUG: KASAN: ", "KASAN"),
+    ("KASAN: ", "KASAN"),
+    ("BUG: sleeping function called", "sleep in atomic context"),
+    ("BUG: scheduling while atomic", "sleep in atomic context"),
+    ("BUG: ", "bug"),
+    // What the allocator finds in its own memory.
+    ("BUG ", "bug"),
+    ("kernel BUG at ", "bug"),
+    ("UBSAN: ", "UBSAN"),
+    ("list_add corruption", "list corruption"),
+    ("list_del corruption", "list corruption"),
+    ("INFO: trying to register non-static key", "lockdep"),
+    ("turning off the locking correctness", "lockdep"),
+    ("DEBUG_LOCKS_WARN_ON", "lockdep"),
+    ("INFO: lockdep is turned off", "lockdep"),
+    ("WARNING: ", "warning"),
+    ("kmemleak: ", "kmemleak"),
+    ("Oops", "crash"),
+    ("Kernel panic - not syncing", "crash"),
+    ("Internal error: ", "crash"),
+    ("Unable to handle kernel ", "crash"),
+    ("general protection fault", "crash"),
+];
+
+/// What lockdep calls what it finds, after `WARNING: ` or in `[ BUG: … ]`.
+const LOCKDEP: &[&str] = &[
+    "possible circular locking",
+    "possible recursive locking",
+    "possible irq lock inversion",
+    "unsafe lock order detected",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "bad unlock balance",
+    "Invalid wait context",
+    "held lock freed",
+    "lock held when returning",
+    "bad contention",
+    "nested lock was not taken",
+    "chain_key collision",
+];
+
+/// What kmemleak says when all is well.
+const WELL: &[&str] = &[
+    "kmemleak: Kernel memory leak detector initialized",
+    "kmemleak: Automatic memory scanning thread",
+];
+
+/// What kmemleak says after a scan; its list tells which of them count.
+const COUNTED: &str = "new suspected memory leaks";
+
+/// The kind of report that a line of the kernel is, if it is one.
+fn kind(text: &str) -> Option<&'static str> {
+    let text = text.strip_prefix("[ ").unwrap_or(text);
+    let (_, kind) = STARTS.iter().find(|(start, _)| text.starts_with(start))?;
+    if WELL.iter().any(|well| text.starts_with(well))
+        || (*kind == "kmemleak" && text.contains(COUNTED))
+    {
+        return None;
+    }
+    match LOCKDEP.iter().any(|name| text.contains(name)) {
+        true => Some("lockdep"),
+        false => Some(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_told_from_chatter() {
+        for (text, is) in [
+            ("BUG: KASAN: slab-use-after-free in foo+0x1/0x2", "KASAN"),
+            (
+                "BUG: sleeping function called from invalid context at mm/slab.h:1",
+                "sleep in atomic context",
+            ),
+            (
+                "BUG: scheduling while atomic: kunit_try_catch/25/0x2",
+                "sleep in atomic context",
+            ),
+            ("BUG: Bad page state in process swapper  pfn:1", "bug"),
+            (
+                "BUG kmalloc-64 (Not tainted): Left Redzone overwritten",
+                "bug",
+            ),
+            ("kernel BUG at lib/list_debug.c:51!", "bug"),
+            (
+                "UBSAN: shift-out-of-bounds in drivers/gpu/buddy.c:1:2",
+                "UBSAN",
+            ),
+            (
+                "list_del corruption. prev->next should be 1, but was 2",
+                "list corruption",
+            ),
+            ("WARNING: lib/x.c:7 at foo, CPU#0: swapper/1", "warning"),
+            ("WARNING: possible recursive locking detected", "lockdep"),
+            (
+                "WARNING: possible circular locking dependency detected",
+                "lockdep",
+            ),
+            (
+                "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+                "lockdep",
+            ),
+            ("[ BUG: Invalid wait context ]", "lockdep"),
+            ("WARNING: bad unlock balance detected!", "lockdep"),
+            ("WARNING: suspicious RCU usage", "lockdep"),
+            ("INFO: trying to register non-static key.", "lockdep"),
+            ("turning off the locking correctness validator.", "lockdep"),
+            ("kmemleak: Kernel memory leak detector disabled", "kmemleak"),
+            ("Oops: general protection fault", "crash"),
+            ("Kernel panic - not syncing: Fatal exception", "crash"),
+        ] {
+            assert_eq!(kind(text), Some(is), "{text:?}");
+        }
+        for text in [
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 39000)",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "# case: BUG: is what this test is about",
+            "ok 1 WARNING: a name",
+            "DEBUG: nothing",
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "nova-core: WARNING: not at the start",
+            "",
+        ] {
+            assert_eq!(kind(text), None, "{text:?}");
+        }
+    }
+
+    const HARDENED: &str = "KernelAddressSanitizer initialized (generic)\n\
+        kmemleak: Kernel memory leak detector initialized (mem pool available: 1)\n\
+        series-probe: kmemleak: scanned\nseries-probe: kmemleak: scanned\nseries-probe: end\n";
+
+    const LOCKDEP: &str = "Lock dependency validator: Copyright\n\
+        series-probe: lockdep|  debug_locks:                             1\nseries-probe: end\n";
+
+    #[test]
+    fn each_proof_is_needed() {
+        for (target, log) in [(Target::Hardened, HARDENED), (Target::Lockdep, LOCKDEP)] {
+            let whole = watch(target, log.as_bytes(), 0);
+            assert!(whole.complaints().is_empty(), "{whole:?}");
+            for lost in 0..log.lines().count() {
+                let lines = log.lines().enumerate().filter(|(i, _)| *i != lost);
+                let rest: String = lines.map(|(_, l)| format!("{l}\n")).collect();
+                let watch = watch(target, rest.as_bytes(), 0);
+                assert_eq!(watch.errors.len(), 1, "{rest}");
+                assert_eq!(watch.proofs.len(), whole.proofs.len() - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn lockdep_that_went_off_is_no_proof() {
+        let log = LOCKDEP.replace(" 1\n", " 0\n");
+        let watch = watch(Target::Lockdep, log.as_bytes(), 0);
+        assert!(watch.errors[0].contains("switched itself off"), "{watch:?}");
+    }
+
+    #[test]
+    fn a_leak_is_told_with_who_made_it() {
+        let log = "x\n<6>[    9.1] series-probe: kmemleak| unreferenced object 0x1 (size 64):\n\
+            series-probe: kmemleak|   comm \"kunit_try_catch\", pid 31, jiffies 4294937326\n\
+            series-probe: kmemleak|   hex dump (first 16 bytes):\n\
+            series-probe: kmemleak|     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ........\n\
+            series-probe: kmemleak|   backtrace (crc 0):\n\
+            series-probe: kmemleak| unreferenced object (percpu) 0x2 (size 4):\n\
+            series-probe: kmemleak|   comm \"swapper/0\", pid 1, jiffies 4294937326\n\
+            series-probe: kmemleak| unreferenced object 0x3 (size 8):\n\
+            series-probe: kmemleak|   comm \"odd, \", pid 2, x\", pid 40, jiffies 4294937326\n\
+            series-probe: kmemleak| unreferenced object 0x4 (size 8):\n";
+        let log = log.to_owned() + HARDENED;
+        let seen = watch(Target::Hardened, log.as_bytes(), 10);
+        let said: Vec<_> = seen.reports.iter().map(|r| &r.message[20..]).collect();
+        // Of the second it is known that it is the boot's; of the last nothing.
+        assert_eq!(said, ["0x1 (size 64)", "0x3 (size 8)", "0x4 (size 8)"]);
+        assert_eq!(
+            seen.complaints()[0],
+            "kmemleak: unreferenced object 0x1 (size 64) (line 12 of the log)\n  \
+             comm \"kunit_try_catch\", pid 31, jiffies 4294937326\n  \
+             hex dump (first 16 bytes):\n  \
+             00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ........\n  backtrace (crc 0):"
+        );
+        assert!(seen.proofs[2].contains("1 objects in its list are the boot's"));
+    }
+
+    #[test]
+    fn a_plain_kernel_is_not_watched() {
+        let log = b"WARNING: a test provokes it\n";
+        let seen = watch(Target::ALL[0], log, 0);
+        assert_eq!(seen, Watch::default());
+    }
+
+    #[test]
+    fn boots_add_up() {
+        let mut all = watch(Target::Hardened, HARDENED.as_bytes(), 0);
+        all.add(watch(Target::Hardened, b"BUG: late\n", 5));
+        assert_eq!((all.proofs.len(), all.errors.len()), (4, 4));
+        assert_eq!(all.reports[0].log_line, 6);
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel trees: their source, the tools that build them, KUnit.
+
+pub mod base;
+pub mod build;
+pub mod checkout;
+pub mod kunit;
+pub mod tools;

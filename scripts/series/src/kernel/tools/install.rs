@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `setup`: gets what is missing, as far as this machine and user allow.
+
+use std::{
+    fs,
+    path::Path,
+    time::Duration, //
+};
+
+use super::{
+    B4,
+    BINDGEN,
+    Fix,
+    Own,
+    SPECS,
+    Spec,
+    find,
+    rust_src, //
+};
+use crate::{
+    kernel::base::Sources,
+    sys::{
+        cache::{
+            Cache,
+            Resource, //
+        },
+        error::{
+            Error,
+            Result, //
+        },
+        runner::{
+            Cmd,
+            Runner,
+            must, //
+        },
+        ui::{
+            Ui,
+            Unit, //
+        }, //
+    }, //
+};
+
+/// Build dependencies of [`PACKAGES`].
+const BUILD_PACKAGES: &str = include_str!("../../../python/build.txt");
+/// b4 with its dependencies, and the modules that checkpatch's helpers import.
+const PACKAGES: &str = include_str!("../../../python/b4.txt");
+
+/// Installs what is missing and says what could not be.
+///
+/// Distribution packages are installed by root through apt, after `yes` or an answer at the terminal;
+/// otherwise the error holds the apt-get line. Everything else is installed into the cache.
+///
+/// # Errors
+///
+/// Something is still missing; all of it is listed. What could be installed is.
+pub fn setup(
+    runner: &dyn Runner,
+    cache: &Cache,
+    sources: &Sources,
+    ui: &Ui,
+    yes: bool,
+) -> Result<()> {
+    if lacking(runner, cache).is_empty() {
+        return Ok(());
+    }
+    let _lock = cache.lock(Resource::Tools, ui)?;
+    let mut errors = Vec::new();
+    let mut note = |result: Result<()>| errors.extend(result.err());
+    note(packages(runner, cache, ui, yes));
+    for spec in lacking(runner, cache) {
+        match (&spec.fix, spec.name) {
+            (Fix::Install, "rust-src") => note(rust_src::install(runner, cache, sources, ui)),
+            (Fix::Install, "bindgen") => note(bindgen(runner, cache, ui)),
+            (Fix::Install, "b4") => note(b4(runner, cache, ui)),
+            (Fix::Rustup(component), _) => {
+                let cmd = Cmd::new("rustup").args(["component", "add", component]);
+                note(must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop));
+            }
+            _ => (),
+        }
+    }
+    match Error::all(errors) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn lacking(runner: &dyn Runner, cache: &Cache) -> Vec<&'static Spec> {
+    let missing = |s: &&Spec| find(runner, cache, s).is_none();
+    SPECS.iter().filter(missing).collect()
+}
+
+/// Checks that packages may be installed, since that changes the machine for all users.
+fn consent(
+    root: bool,
+    yes: bool,
+    line: &str,
+    ask: impl FnOnce(&str) -> Option<bool>,
+) -> Result<()> {
+    let missing = "packages of the distribution are missing";
+    if !root {
+        return Err(Error::new(missing).help(format!(
+            "as root: {line}\n(on another distribution: its packages of these names)"
+        )));
+    }
+    if yes {
+        return Ok(());
+    }
+    match ask(&format!("{missing}. Run `{line}`?")) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::new(missing).help(format!("when you want them: {line}"))),
+        None => Err(Error::new(format!("{missing}, and no terminal to ask at"))
+            .help(format!("pass --yes to have them installed, or run: {line}"))),
+    }
+}
+
+fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, yes: bool) -> Result<()> {
+    let mut wanted: Vec<&str> = lacking(runner, cache)
+        .iter()
+        .filter_map(|s| match &s.fix {
+            Fix::Packages(packages) => Some(*packages),
+            _ => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install {}", wanted.join(" "));
+    let root = rustix::process::geteuid().is_root();
+    let apt = |args: &[&str]| {
+        Cmd::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"])
+            .args(args)
+    };
+    if root && runner.run(&apt(&["--version"])).is_err() {
+        return Err(
+            Error::new("programs are missing, and there is no apt-get to get them with").help(
+                format!(
+                    "install what these packages of Debian hold: {}",
+                    wanted.join(" ")
+                ),
+            ),
+        );
+    }
+    consent(root, yes, &line, |question| ui.ask(question))?;
+    let mut progress = ui.progress(&line, 0, Unit::Things);
+    must(runner, &apt(&["update"]).timeout(Duration::from_secs(300)))?;
+    let install = apt(&["install", "--yes", "--no-install-recommends"]).args(&wanted);
+    let mut last = Vec::new();
+    let mut steps = 0;
+    let out = runner
+        .stream(&install, &mut |text| {
+            steps += 1;
+            progress.set(steps, text);
+            last.push(text.to_owned());
+        })
+        .map_err(|e| crate::sys::runner::not_started(&install, &e))?;
+    progress.done();
+    if !out.ok() {
+        let tail = last[last.len().saturating_sub(10)..].join("\n");
+        return Err(Error::new(format!("`{line}` failed")).detail(tail));
+    }
+    Ok(())
+}
+
+/// Builds bindgen. cargo checks the crate against the hash in the registry's index, and its
+/// dependencies against the lock file in the crate.
+fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
+    let home = Own::Bindgen.home(cache);
+    let made = cache.scratch()?;
+    let mut progress = ui.progress(&format!("building bindgen {BINDGEN}"), 0, Unit::Things);
+    let cmd = Cmd::new("cargo")
+        .args([
+            "install",
+            "--locked",
+            "--no-track",
+            "bindgen-cli",
+            "--version",
+            BINDGEN,
+        ])
+        .arg("--root")
+        .arg(made.path())
+        // The checkout's own settings are not bindgen's.
+        .dir(made.path())
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS");
+    let mut said = Vec::new();
+    let out = runner
+        .stream(&cmd, &mut |line| {
+            progress.add(u64::from(line.trim_start().starts_with("Compiling")));
+            said.push(line.to_owned());
+        })
+        .map_err(|e| crate::sys::runner::not_started(&cmd, &e))?;
+    progress.done();
+    if !out.ok() {
+        let tail = said[said.len().saturating_sub(10)..].join("\n");
+        return Err(Error::new(format!("`{}` failed", cmd.line())).detail(tail));
+    }
+    let _ = fs::remove_dir_all(&home);
+    fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))
+}
+
+/// b4 in an environment of its own. Such an environment holds its own path, so it is made in
+/// place; b4 itself comes last, and is what it is known by.
+fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
+    let home = Own::B4.home(cache);
+    ui.say(format!("installing b4 {B4} …"));
+    let _ = fs::remove_dir_all(&home);
+    let venv = Cmd::new("python3").args(["-m", "venv"]).arg(&home);
+    must(runner, &venv).map_err(|e| e.help("on Debian: apt-get install python3-venv"))?;
+    let lists = cache.scratch()?;
+    let list = |name: &str, text: &str| {
+        let path = lists.path().join(name);
+        fs::write(&path, text).map_err(|e| Error::io("write", &path, &e))?;
+        Ok(path)
+    };
+    let pip = |list: &Path| {
+        // With hashes, pip rejects unlisted packages. An isolated build would fetch unlisted tools.
+        Cmd::new(home.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(["--require-hashes", "--no-build-isolation"])
+            .args(["--only-binary", ":all:", "--no-binary", "dkimpy"])
+            .arg("--requirement")
+            .arg(list)
+    };
+    must(runner, &pip(&list("build.txt", BUILD_PACKAGES)?))?;
+    must(runner, &pip(&list("b4.txt", PACKAGES)?)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::Mutex, //
+    };
+
+    use super::*;
+    use crate::sys::runner::Output;
+
+    /// The packages of a list, and how many hashes each has.
+    fn pins(list: &str) -> Vec<(&str, usize)> {
+        let mut pins: Vec<(&str, usize)> = Vec::new();
+        for line in list.lines().filter(|l| !l.starts_with('#')) {
+            let line = line.trim_end_matches(" \\");
+            match (
+                line.trim_start().strip_prefix("--hash=sha256:"),
+                pins.last_mut(),
+            ) {
+                (Some(hash), Some(last)) => {
+                    assert_eq!(hash.len(), 64, "{line}");
+                    last.1 += 1;
+                }
+                _ => pins.push((line, 0)),
+            }
+        }
+        pins
+    }
+
+    #[test]
+    fn python_lists_pin_version_and_hash() {
+        let all = [pins(BUILD_PACKAGES), pins(PACKAGES)].concat();
+        for (name, hashes) in &all {
+            assert!(name.contains("==") && *hashes > 0, "{name}: {hashes}");
+        }
+        let b4 = format!("b4=={B4}");
+        assert!(all.iter().any(|(name, _)| *name == b4), "{all:?}");
+        // The modules that checkpatch.pl's helpers import.
+        for module in ["ply==", "gitpython=="] {
+            assert!(all.iter().any(|(n, _)| n.starts_with(module)), "{module}");
+        }
+    }
+
+    /// Answers every call, and remembers it.
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<String>>);
+
+    impl Runner for Calls {
+        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+            self.0.lock().unwrap().push(cmd.line());
+            Ok(Output {
+                code: Some(0),
+                ..Output::default()
+            })
+        }
+
+        fn stream(&self, cmd: &Cmd, _: &mut dyn FnMut(&str)) -> io::Result<Output> {
+            self.run(cmd)
+        }
+
+        fn feed(
+            &self,
+            cmd: &Cmd,
+            _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+        ) -> io::Result<Output> {
+            self.run(cmd)
+        }
+    }
+
+    #[test]
+    fn b4_installed_by_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let calls = Calls::default();
+        b4(&calls, &cache, &Ui::silent()).unwrap();
+        let calls = calls.0.into_inner().unwrap();
+        let pip: Vec<_> = calls.iter().filter(|c| c.contains("bin/pip ")).collect();
+        assert_eq!(pip.len(), 2, "{calls:?}");
+        for call in pip {
+            assert!(call.contains(" --require-hashes "), "{call}");
+            assert!(call.contains(" --no-build-isolation "), "{call}");
+            assert!(!call.contains("=="), "{call}");
+        }
+    }
+
+    #[test]
+    fn consent_needs_root_and_yes() {
+        let line = "apt-get install x";
+        let never = |_: &str| panic!("asked");
+        assert!(consent(true, true, line, never).is_ok());
+        assert!(consent(true, false, line, |_| Some(true)).is_ok());
+        let says = |root, yes, answer| {
+            let result = consent(root, yes, line, |_| answer);
+            result.unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(says(true, false, Some(false)), @"
+        packages of the distribution are missing
+          help: when you want them: apt-get install x
+        ");
+        insta::assert_snapshot!(says(true, false, None), @"
+        packages of the distribution are missing, and no terminal to ask at
+          help: pass --yes to have them installed, or run: apt-get install x
+        ");
+        insta::assert_snapshot!(says(false, true, Some(true)), @"
+        packages of the distribution are missing
+          help: as root: apt-get install x
+                (on another distribution: its packages of these names)
+        ");
+    }
+}

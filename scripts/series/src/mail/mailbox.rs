@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mails, read from a mailbox.
+//!
+//! A mailbox may come from git, from b4, from a public archive (mboxrd), from a mail program, or be
+//! `.eml` files in a row. What a mail says is decoded once, here.
+
+use mailparse::{
+    MailAddr,
+    MailHeaderMap,
+    ParsedMail, //
+};
+
+use crate::sys::error::{
+    Error,
+    Result, //
+};
+
+/// A name and an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The name; the address if there is no name.
+    pub name: String,
+    /// The address.
+    pub email: String,
+}
+
+/// A mail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// The message id without brackets; empty if there is none, as in what git makes to be applied.
+    pub id: String,
+    /// What it answers, without brackets.
+    pub in_reply_to: Option<String>,
+    /// The thread above it, the oldest first, without brackets.
+    pub references: Vec<String>,
+    /// Who wrote it.
+    pub from: Person,
+    /// How many addresses it says to be from; whose it is can be told of one alone.
+    pub senders: usize,
+    /// The subject in one line.
+    pub subject: String,
+    /// When it was written, in seconds since 1970.
+    pub date: Option<i64>,
+    /// The text: the first plain part, or the one that holds a diff. Lines end with `\n`.
+    pub body: String,
+    /// Whether there is text, but none of it plain.
+    pub is_html: bool,
+    /// The mail as it was read, without what the mailbox put around it.
+    pub raw: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+/// What the brackets of a subject say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// The words but for version and numbers, in the order of the subject: "PATCH", "PATCH RFC",
+    /// "RESEND PATCH net-next".
+    pub prefix: String,
+    /// The version, 1 if it is not said.
+    pub version: u32,
+    /// The number of the patch, 0 for the cover letter, 1 if it is not said.
+    pub number: usize,
+    /// The number of patches; less than `number` in a patch that was forgotten, "[PATCH 6/5]".
+    pub of: usize,
+}
+
+impl Tag {
+    /// Whether the series asks for comments.
+    pub fn is_rfc(&self) -> bool {
+        self.prefix
+            .split(' ')
+            .any(|w| w.eq_ignore_ascii_case("RFC"))
+    }
+}
+
+impl Mail {
+    /// The values of the headers of this name, whatever its case, each in one line.
+    pub fn headers<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The value of the first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).next()
+    }
+
+    /// The addresses in the headers of this name ("To").
+    pub fn addresses(&self, name: &str) -> Vec<String> {
+        let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
+        let headers = headers.get_all_headers(name).into_iter();
+        let lists = headers.filter_map(|h| mailparse::addrparse_header(h).ok());
+        let flat = lists
+            .flat_map(|list| list.into_inner())
+            .flat_map(|one| match one {
+                MailAddr::Single(one) => vec![one],
+                MailAddr::Group(group) => group.addrs,
+            });
+        flat.map(|one| one.addr).collect()
+    }
+
+    /// Whether the subject is that of an answer.
+    pub fn is_reply(&self) -> bool {
+        without_reply(&self.subject).is_some()
+    }
+
+    /// The subject without "Re:" and without the brackets at its start.
+    pub fn title(&self) -> &str {
+        split_subject(&self.subject).1
+    }
+
+    /// What the brackets of the subject say; `None` if they speak of no patch.
+    pub fn tag(&self) -> Option<Tag> {
+        tag(&self.subject)
+    }
+}
+
+/// What the brackets at the start of `subject` say; `None` if they speak of no patch.
+pub fn tag(subject: &str) -> Option<Tag> {
+    let words = split_subject(subject).0;
+    let is_patch = |w: &str| {
+        let w = w.to_ascii_lowercase();
+        w.starts_with("patch") || w == "rfc"
+    };
+    if !words.iter().any(|w| is_patch(w)) {
+        return None;
+    }
+    let mut tag = Tag {
+        prefix: String::new(),
+        version: 1,
+        number: 1,
+        of: 1,
+    };
+    let mut prefix = Vec::new();
+    for word in &words {
+        if let Some(version) = version(word) {
+            tag.version = version;
+        } else if let Some((number, of)) = numbers(word) {
+            (tag.number, tag.of) = (number, of);
+        } else {
+            prefix.push(word.as_str());
+        }
+    }
+    tag.prefix = prefix.join(" ");
+    Some(tag)
+}
+
+fn version(word: &str) -> Option<u32> {
+    let digits = word.strip_prefix(['v', 'V'])?;
+    is_number(digits).then(|| digits.parse().ok())?
+}
+
+fn numbers(word: &str) -> Option<(usize, usize)> {
+    let (number, of) = word.split_once('/')?;
+    let short = |n: &str| (is_number(n) && n.len() <= 4).then(|| n.parse().ok())?;
+    Some((short(number)?, short(of)?))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The words in the brackets at the start of a subject, and what follows them.
+fn split_subject(subject: &str) -> (Vec<String>, &str) {
+    let mut rest = subject.trim();
+    while let Some(answered) = without_reply(rest) {
+        rest = answered;
+    }
+    let mut words = Vec::new();
+    while let Some((inside, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        for word in inside.split_whitespace() {
+            let word = word.trim_end_matches([',', ';']);
+            // "PATCHv3" is two words.
+            match word.split_at_checked(5) {
+                Some((patch, v)) if patch.eq_ignore_ascii_case("PATCH") && version(v).is_some() => {
+                    words.extend([patch.to_owned(), v.to_owned()]);
+                }
+                _ => words.push(word.to_owned()),
+            }
+        }
+        rest = after.trim_start();
+    }
+    (words, rest)
+}
+
+/// The subject without the mark of an answer at its start, if there is one.
+fn without_reply(subject: &str) -> Option<&str> {
+    let (mark, rest) = subject.split_once(':')?;
+    let rest = rest.trim_start();
+    let known = ["re", "aw", "fwd"].contains(&mark.to_ascii_lowercase().as_str());
+    // Other languages have other marks.
+    let letters =
+        (2..=3).contains(&mark.chars().count()) && mark.chars().all(char::is_alphanumeric);
+    (known || letters && rest.starts_with('[')).then_some(rest)
+}
+
+/// Reads all mails of a mailbox, in its order.
+///
+/// # Errors
+///
+/// There is no mail in it, or something in it is none. The error names the line, but no file.
+pub fn read(bytes: &[u8]) -> Result<Vec<Mail>> {
+    let raw = split(bytes);
+    if raw.is_empty() {
+        return Err(Error::new("there is no mail in it"));
+    }
+    raw.into_iter()
+        .map(|(line, raw)| {
+            mail(raw).ok_or_else(|| {
+                Error::new(format!("what starts in line {line} is no mail"))
+                    .help("the file has to be a mailbox (mbox), or mails one after the other")
+            })
+        })
+        .collect()
+}
+
+fn mail(raw: Vec<u8>) -> Option<Mail> {
+    let parsed = mailparse::parse_mail(&raw).ok()?;
+    let first = |name: &str| parsed.headers.get_first_value(name);
+    first("From").or_else(|| first("Subject"))?;
+    let headers = parsed.headers.iter();
+    let (from, senders) = from(&parsed);
+    let plain = body(&parsed);
+    Some(Mail {
+        id: first("Message-Id")
+            .and_then(|v| ids(&v).pop())
+            .unwrap_or_default(),
+        // Some programs add a remark, or further ids.
+        in_reply_to: first("In-Reply-To").and_then(|v| ids(&v).into_iter().next()),
+        references: parsed
+            .headers
+            .get_all_values("References")
+            .iter()
+            .flat_map(|v| ids(v))
+            .collect(),
+        from,
+        senders,
+        subject: one_line(&first("Subject").unwrap_or_default()),
+        date: first("Date").and_then(|d| mailparse::dateparse(&d).ok()),
+        is_html: plain.is_none() && parsed.parts().any(|p| p.ctype.mimetype == "text/html"),
+        body: plain.unwrap_or_default(),
+        headers: headers
+            .map(|h| (h.get_key(), one_line(&h.get_value())))
+            .collect(),
+        raw,
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The message ids of a header.
+fn ids(value: &str) -> Vec<String> {
+    let inside: Vec<String> = value
+        .split('<')
+        .skip(1)
+        .filter_map(|part| part.split_once('>'))
+        .map(|(id, _)| id.split_whitespace().collect())
+        .collect();
+    match inside.is_empty() {
+        // Without brackets it is against the rules, and seen.
+        true => value
+            .split_whitespace()
+            .filter(|w| w.contains('@'))
+            .map(str::to_owned)
+            .collect(),
+        false => inside,
+    }
+}
+
+/// The sender, and how many addresses there are.
+fn from(parsed: &ParsedMail<'_>) -> (Person, usize) {
+    let named =
+        |header: &&mailparse::MailHeader<'_>| header.get_key_ref().eq_ignore_ascii_case("From");
+    let all: Vec<(Person, usize)> = parsed.headers.iter().filter(named).map(senders).collect();
+    let count = all.iter().map(|(_, n)| n).sum();
+    let first = all.into_iter().next().unwrap_or_default();
+    (first.0, count)
+}
+
+/// The first sender that a header names, and the number of addresses in it.
+fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
+    let text = one_line(&header.get_value());
+    let list = mailparse::addrparse_header(header).ok();
+    let list = list.map(|list| list.into_inner()).unwrap_or_default();
+    let mut count = 0;
+    let mut first = None;
+    let mut odd = list.is_empty();
+    for one in list {
+        match one {
+            MailAddr::Single(one) if one.addr.contains('@') => {
+                count += 1;
+                first = first.or(Some(one));
+            }
+            MailAddr::Single(_) => odd = true,
+            MailAddr::Group(group) => {
+                count += group.addrs.len();
+                odd = true;
+            }
+        }
+    }
+    match first {
+        Some(one) if !odd => {
+            let name = one.display_name.map(|n| one_line(&n));
+            let name = name.filter(|n| !n.is_empty());
+            let name = name.unwrap_or_else(|| one.addr.clone());
+            let email = one.addr;
+            (Person { name, email }, count)
+        }
+        // A comma that is not quoted, or no rule that is known.
+        _ => (person(&text), count.max(text.matches('@').count())),
+    }
+}
+
+/// A person as trailers name them, `Name <address>`: no rule about quotes and commas applies.
+pub fn person(text: &str) -> Person {
+    let text = text.trim();
+    let bracketed = text
+        .rsplit_once('<')
+        .and_then(|(name, rest)| Some((name.trim(), rest.split_once('>')?.0.trim())));
+    let (name, email) = bracketed.unwrap_or(("", text));
+    let name = if name.is_empty() { email } else { name };
+    Person {
+        name: name.to_owned(),
+        email: email.to_owned(),
+    }
+}
+
+/// The first plain part, or a later one with a diff.
+fn body(parsed: &ParsedMail<'_>) -> Option<String> {
+    let mut found: Option<String> = None;
+    for part in parsed.parts() {
+        let kind = &part.ctype.mimetype;
+        if !part.subparts.is_empty() || !(kind.ends_with("/plain") || kind.ends_with("/x-patch")) {
+            continue;
+        }
+        let text = text(part);
+        let is_diff = text.starts_with("diff --git ") || text.contains("\ndiff --git ");
+        if found.is_none() || is_diff {
+            found = Some(text);
+        }
+    }
+    found
+}
+
+fn text(part: &ParsedMail<'_>) -> String {
+    let raw = part.get_body_raw().unwrap_or_default();
+    // Who names no character set, or a wrong one, mostly means UTF-8.
+    let charset = part.ctype.params.get("charset");
+    let charset = charset.map(|c| c.to_ascii_lowercase()).unwrap_or_default();
+    let plain = ["", "us-ascii", "ascii", "utf-8", "utf8"].contains(&charset.as_str());
+    let decoded = || part.get_body().ok().filter(|t| !t.contains('\u{fffd}'));
+    let text = match String::from_utf8(raw) {
+        Ok(text) if plain => text,
+        Ok(text) => decoded().unwrap_or(text),
+        // What nothing explains is taken for Latin-1, which has a letter for each byte.
+        Err(e) => decoded().unwrap_or_else(|| e.as_bytes().iter().map(|b| *b as char).collect()),
+    };
+    String::from_utf8(with_newlines(text.as_bytes())).unwrap_or(text)
+}
+
+/// A mail with `\n` at the end of its lines. If all of them end with `\r\n`, that is how the mail
+/// travelled; if some do, it is their content. The empty lines that a mailbox adds do not count.
+pub fn with_newlines(mail: &[u8]) -> Vec<u8> {
+    let lines = || mail.split_inclusive(|b| *b == b'\n');
+    let travelled = |l: &[u8]| l.ends_with(b"\r\n") || l.trim_ascii().is_empty();
+    if !lines().any(|l| l.ends_with(b"\r\n")) || !lines().all(travelled) {
+        return mail.to_vec();
+    }
+    lines()
+        .flat_map(|l| match l.strip_suffix(b"\r\n") {
+            Some(l) => [l, b"\n"].concat(),
+            None => l.to_vec(),
+        })
+        .collect()
+}
+
+/// Splits a mailbox; each mail with the line where it starts, from 1.
+fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    let first = lines.iter().position(|l| !l.trim_ascii().is_empty());
+    let Some(first) = first else {
+        return Vec::new();
+    };
+    match separator(lines[first]) {
+        Some(_) => split_mbox(&lines, first),
+        None => split_row(&lines, first),
+    }
+}
+
+/// How a mailbox treats a line of a mail that looks like a separator.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    /// Not at all: git, and b4 for it.
+    None,
+    /// A `>` is put before it.
+    Quoted,
+}
+
+/// Reads "From <somebody> <date>". A line of a mail may well start with "From ", so that the date
+/// decides, as it does for git.
+fn separator(line: &[u8]) -> Option<Escape> {
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    let rest = line.strip_prefix("From ")?;
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let time = words.iter().position(|w| {
+        let parts: Vec<&str> = w.split(':').collect();
+        (2..=3).contains(&parts.len()) && parts.iter().all(|p| p.len() == 2 && is_number(p))
+    })?;
+    let is_day = |w: &&str| is_number(w) && w.len() <= 2;
+    let is_year = |w: &&str| is_number(w) && w.len() == 4;
+    let day = words.get(time.checked_sub(1)?).is_some_and(is_day);
+    if !day || !words[time + 1..].iter().any(is_year) {
+        return None;
+    }
+    let hash = words[0].len() >= 40 && words[0].bytes().all(|b| b.is_ascii_hexdigit());
+    Some(match hash || words[0] == "git@z" {
+        true => Escape::None,
+        false => Escape::Quoted,
+    })
+}
+
+fn split_mbox(lines: &[&[u8]], first: usize) -> Vec<(usize, Vec<u8>)> {
+    let mut mails: Vec<(usize, Vec<u8>)> = Vec::new();
+    let mut escape = Escape::None;
+    let mut in_header = true;
+    for (i, line) in lines.iter().enumerate().skip(first) {
+        if let Some(found) = separator(line) {
+            escape = found;
+            in_header = true;
+            mails.push((i + 1, Vec::new()));
+            continue;
+        }
+        in_header &= !line.trim_ascii().is_empty();
+        let quotes = line.iter().take_while(|b| **b == b'>').count();
+        let quoted = quotes > 0 && line[quotes..].starts_with(b"From ");
+        let skip = quoted && !in_header && escape == Escape::Quoted;
+        if let Some((_, mail)) = mails.last_mut() {
+            mail.extend_from_slice(&line[usize::from(skip)..]);
+        }
+    }
+    mails
+}
+
+/// Splits mails that follow each other without a separator: where a header starts that can be
+/// nothing else.
+fn split_row(lines: &[&[u8]], first: usize) -> Vec<(usize, Vec<u8>)> {
+    let mut mails: Vec<(usize, Vec<u8>)> = vec![(first + 1, Vec::new())];
+    let mut i = first;
+    // An attached mail belongs to the one that it is attached to.
+    let mut attached = false;
+    while i < lines.len() {
+        let block = header_lines(&lines[i..]);
+        let names: Vec<String> = lines[i..i + block].iter().filter_map(|l| name(l)).collect();
+        let is_header = ["from", "subject", "date", "message-id"]
+            .iter()
+            .all(|n| names.iter().any(|name| name == n));
+        if is_header && !attached && i > first {
+            mails.push((i + 1, Vec::new()));
+        }
+        if block > 0 {
+            let text = lines[i..i + block].concat().to_ascii_lowercase();
+            attached = String::from_utf8_lossy(&text).contains("message/rfc822");
+        }
+        let end = i + block.max(1);
+        if let Some((_, mail)) = mails.last_mut() {
+            mail.extend(lines[i..end].concat());
+        }
+        i = end;
+    }
+    mails
+}
+
+/// The name of a header line, in lower case.
+fn name(line: &[u8]) -> Option<String> {
+    let end = line.iter().position(|b| *b == b':')?;
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+    let name = &line[..end];
+    (end > 0 && name.iter().all(is_name))
+        .then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
+}
+
+/// How many lines a header has that starts here, up to the empty line; 0 if there is none.
+fn header_lines(lines: &[&[u8]]) -> usize {
+    let goes_on = |l: &[u8]| l.starts_with(b" ") || l.starts_with(b"\t");
+    let end = lines.iter().enumerate().position(|(i, l)| {
+        !(name(l).is_some() || i > 0 && goes_on(l)) || l.trim_ascii().is_empty()
+    });
+    match end {
+        Some(end) if lines[end].trim_ascii().is_empty() => end,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Mail {
+        let mut mails = read(text.as_bytes()).unwrap();
+        assert_eq!(mails.len(), 1, "{text}");
+        mails.remove(0)
+    }
+
+    #[test]
+    fn brackets_are_read() {
+        let says = |subject: &str| {
+            let mail = Mail {
+                subject: subject.to_owned(),
+                ..Mail::default()
+            };
+            let title = mail.title().to_owned();
+            let tag = mail.tag();
+            tag.map(|t| (t.prefix, t.version, t.number, t.of, title))
+        };
+        let is = |prefix: &str, version, number, of, title: &str| {
+            Some((prefix.to_owned(), version, number, of, title.to_owned()))
+        };
+        for (subject, meaning) in [
+            ("[PATCH RFC v6 01/26] x", is("PATCH RFC", 6, 1, 26, "x")),
+            ("[RFC PATCH v2 0/3] y: z", is("RFC PATCH", 2, 0, 3, "y: z")),
+            ("[PATCH] z", is("PATCH", 1, 1, 1, "z")),
+            (
+                "Re: [PATCH v2 3/4] a [b] c",
+                is("PATCH", 2, 3, 4, "a [b] c"),
+            ),
+            ("AW: Re: [PATCHv3 3/4] a", is("PATCH", 3, 3, 4, "a")),
+            (
+                "SV: [RESEND, PATCH 6/5] a",
+                is("RESEND PATCH", 1, 6, 5, "a"),
+            ),
+            (
+                "[net-next][PATCH v12 1/2] a",
+                is("net-next PATCH", 12, 1, 2, "a"),
+            ),
+            ("[RFC 1/2] a", is("RFC", 1, 1, 2, "a")),
+            ("[GIT PULL] a", None),
+            ("[PATCH 1/2 a", None),
+            ("about [PATCH 1/2]", None),
+            ("rust: [PATCH] a", None),
+        ] {
+            assert_eq!(says(subject), meaning, "{subject}");
+        }
+        assert!(tag("[PATCH RFC] x").unwrap().is_rfc());
+        assert!(!tag("[PATCH] x").unwrap().is_rfc());
+    }
+
+    #[test]
+    fn a_mail_is_decoded() {
+        let mail = one("\
+From: =?UTF-8?q?J=C3=B6rg_=22X=22?= <joerg@example.org>
+Date: Sun, 02 Oct 2016 07:06:22 -0700 (PDT)
+Subject: Re: [PATCH v2
+\t1/2] =?iso-8859-1?Q?gr=FC=DFe?= and
+  more
+Message-ID:
+ <2@example.org>
+In-Reply-To: <1@example.org> (somebody's mail)
+References: <0@example.org>
+\t<1@example.org>
+Content-Type: text/plain; charset=iso-8859-15
+Content-Transfer-Encoding: quoted-printable
+
+Sch=F6n, 5 =A4, and a long=
+ line
+");
+        assert_eq!(mail.from.name, "J\u{f6}rg \"X\"");
+        assert_eq!(mail.from.email, "joerg@example.org");
+        assert_eq!(mail.date, Some(1_475_417_182));
+        assert_eq!(mail.subject, "Re: [PATCH v2 1/2] gr\u{fc}\u{df}e and more");
+        assert_eq!(mail.id, "2@example.org");
+        assert_eq!(mail.in_reply_to.as_deref(), Some("1@example.org"));
+        assert_eq!(mail.references, ["0@example.org", "1@example.org"]);
+        assert_eq!(mail.body, "Sch\u{f6}n, 5 \u{20ac}, and a long line\n");
+        assert_eq!(mail.header("message-id"), Some("<2@example.org>"));
+        assert!(mail.is_reply());
+    }
+
+    #[test]
+    fn senders_are_read_as_they_come() {
+        for (from, name, email) in [
+            ("a@b.org", "a@b.org", "a@b.org"),
+            ("<a@b.org>", "a@b.org", "a@b.org"),
+            ("\"Doe, John\" <a@b.org>", "Doe, John", "a@b.org"),
+            ("John Doe (X) <a@b.org>", "John Doe", "a@b.org"),
+            ("John  Doe\n <a@b.org>", "John Doe", "a@b.org"),
+            ("J\u{f6}rg <a@b.org>", "J\u{f6}rg", "a@b.org"),
+            ("Doe, John <a@b.org>", "Doe, John", "a@b.org"),
+            (
+                "=?utf-8?q?Ann_=3Cann=40x.org=3E?= <a@b.org>",
+                "Ann <ann@x.org>",
+                "a@b.org",
+            ),
+            (
+                "\"Ann <ann@x.org>\" <a@b.org>",
+                "Ann <ann@x.org>",
+                "a@b.org",
+            ),
+        ] {
+            let mail = one(&format!("From: {from}\nSubject: x\n\n"));
+            assert_eq!(
+                (mail.from.name.as_str(), mail.from.email.as_str()),
+                (name, email),
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn mail_from_several_people_says_so() {
+        for (from, count) in [
+            ("From: A <a@b.org>\n", 1),
+            ("From: Doe, John <a@b.org>\n", 1),
+            ("From: A <a@b.org>, C <c@d.org>\n", 2),
+            ("From: A <a@b.org>\nfrom: C <c@d.org>\n", 2),
+            ("From: A <a@b.org> <c@d.org>\n", 2),
+            ("From: team: a@b.org, c@d.org;\n", 2),
+        ] {
+            assert_eq!(
+                one(&format!("{from}Subject: x\n\n")).senders,
+                count,
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn bodies_are_decoded_whatever_they_claim() {
+        for (header, body, text) in [
+            ("text/plain", "gr\u{fc}n\n", "gr\u{fc}n\n"),
+            ("text/plain; charset=us-ascii", "gr\u{fc}n\n", "gr\u{fc}n\n"),
+            ("text/plain; charset=no-such", "gr\u{fc}n\n", "gr\u{fc}n\n"),
+            (
+                "text/plain\nContent-Transfer-Encoding: base64",
+                "Z3LDvG4NCm94DQo=\n",
+                "gr\u{fc}n\nox\n",
+            ),
+            ("text/html", "<b>", ""),
+            (
+                "multipart/mixed; boundary=xx",
+                "--xx\n\na\n--xx\nContent-Type: text/plain\n\nb\n--xx--\n",
+                "a",
+            ),
+            (
+                "multipart/alternative; boundary=xx",
+                "--xx\nContent-Type: text/html\n\n<b>\n--xx\nContent-Type: text/plain\n\nb\nc\n--xx--\n",
+                "b\nc",
+            ),
+            (
+                "multipart/mixed; boundary=xx",
+                "--xx\n\nsee\n--xx\nContent-Type: text/x-patch\n\ndiff --git a/x b/x\n--xx--\n",
+                "diff --git a/x b/x",
+            ),
+        ] {
+            let mail = one(&format!("From: a@b\nContent-Type: {header}\n\n{body}"));
+            assert_eq!(mail.body, text, "{header}");
+            assert_eq!(mail.is_html, header == "text/html", "{header}");
+        }
+        let raw = b"From: a@b\nContent-Type: text/plain; charset=latin1\n\ngr\xfcn\n";
+        assert_eq!(read(raw).unwrap()[0].body, "gr\u{fc}n\n");
+        let raw = b"From: a@b\n\ngr\xfcn\n";
+        assert_eq!(read(raw).unwrap()[0].body, "gr\u{fc}n\n");
+    }
+
+    #[test]
+    fn the_ends_of_lines_are_those_of_the_text() {
+        assert_eq!(
+            one("From: a@b\r\nSubject: x\r\n\r\na\r\nb\r\n").body,
+            "a\nb\n"
+        );
+        // Here they are what the mail is about.
+        assert_eq!(one("From: a@b\n\n+a\r\n b\n").body, "+a\r\n b\n");
+    }
+
+    fn bodies(text: &str) -> Vec<String> {
+        let mails = read(text.as_bytes()).unwrap();
+        mails.into_iter().map(|m| m.body).collect()
+    }
+
+    #[test]
+    fn a_mailbox_of_git_is_split() {
+        let hash = "0123456789".repeat(4);
+        let text = format!(
+            "From {hash} Mon Sep 17 00:00:00 2001\nFrom: a@b\n\nFrom the start\n>From here\n\
+             From {hash} Mon Sep 17 00:00:00 2001\nFrom: a@b\n\ntwo\n"
+        );
+        // git does not escape, and so nothing is taken away.
+        assert_eq!(bodies(&text), ["From the start\n>From here\n", "two\n"]);
+        let b4 = text.replace(
+            &format!("{hash} Mon Sep 17 00:00:00 2001"),
+            "git@z Thu Jan  1 00:00:00 1970",
+        );
+        assert_eq!(bodies(&b4), bodies(&text));
+    }
+
+    #[test]
+    fn a_mailbox_of_an_archive_is_split_and_unescaped() {
+        let text = "\nFrom mboxrd@z Thu Jan  1 00:00:00 1970\nFrom: a@b\n\n>From x\n>>From y\n> From z\n\n\
+            From a@b Sat Jan  3 01:05:34 +0100 1996\nFrom: a@b\n\n\
+            From x at 10:30 on day 7\n";
+        assert_eq!(
+            bodies(text),
+            [
+                "From x\n>From y\n> From z\n\n",
+                "From x at 10:30 on day 7\n"
+            ]
+        );
+        let raw = &read(text.as_bytes()).unwrap()[0].raw;
+        assert_eq!(raw, b"From: a@b\n\nFrom x\n>From y\n> From z\n\n");
+    }
+
+    #[test]
+    fn mails_in_a_row_are_split_at_their_headers() {
+        let mail = |n: usize, body: &str| {
+            format!(
+                "From: a@b\nSubject: {n}\nMessage-Id: <{n}@b>\nDate: Sun, 02 Oct 2016\n 07:06:22 -0700\n\n{body}"
+            )
+        };
+        let quoted = "Date: is quoted\nFrom: somebody\n\n";
+        let text = mail(1, quoted) + &mail(2, "two\n-- \n2.47\n\n") + &mail(3, "three\n");
+        assert_eq!(bodies(&text), [quoted, "two\n-- \n2.47\n\n", "three\n"]);
+        let attached = format!(
+            "From: a@b\nContent-Type: multipart/mixed; boundary=xx\n\n--xx\n\nsee\n--xx\n\
+             Content-Type: message/rfc822\n\n{}--xx--\n",
+            mail(4, "four\n")
+        );
+        assert_eq!(bodies(&attached), ["see"]);
+    }
+
+    #[test]
+    fn what_is_no_mail_is_an_error() {
+        let error = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+        insta::assert_snapshot!(error(" \n\n"), @"there is no mail in it");
+        insta::assert_snapshot!(error("\nhello\n"), @r"
+        what starts in line 2 is no mail
+          help: the file has to be a mailbox (mbox), or mails one after the other
+        ");
+        insta::assert_snapshot!(error("From a Thu Jan  1 00:00:00 1970\nFrom: a\n\nFrom a Thu Jan  1 00:00:00 1970\n\n"), @r"
+        what starts in line 4 is no mail
+          help: the file has to be a mailbox (mbox), or mails one after the other
+        ");
+    }
+
+    #[test]
+    fn trailers_name_people_without_quotes() {
+        let is = |text, name: &str, email: &str| {
+            let expected = Person {
+                name: name.into(),
+                email: email.into(),
+            };
+            assert_eq!(person(text), expected);
+        };
+        is("A \"B\" C, (D) <a@b>", "A \"B\" C, (D)", "a@b");
+        is("a@b", "a@b", "a@b");
+    }
+}

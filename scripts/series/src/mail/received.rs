@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mails as a maintainer receives them: a mailbox, split and read by git as `git am` does.
+
+use std::{
+    fs,
+    path::Path, //
+};
+
+use crate::{
+    git::{
+        Git,
+        Identity, //
+    },
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        plural::count,
+        runner::must, //
+    }, //
+};
+
+/// A patch as git reads it out of a mail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Subject and text of the commit that it becomes.
+    pub message: String,
+    /// The name of its author.
+    pub name: String,
+    /// The address of its author.
+    pub email: String,
+    /// The diff, with the notes and the diffstat before it.
+    pub diff: Vec<u8>,
+}
+
+/// Reads the patches of a mailbox, in its order. `dir` is made, and holds the mails.
+///
+/// Uses `--scissors`, the stricter mode: a mail without scissors reads the same in both.
+///
+/// # Errors
+///
+/// git's own.
+pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
+    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+    let split = git.cmd(["mailsplit"]).arg(format!("-o{}", dir.display()));
+    let count = must(git.runner(), &split.stdin(mbox))?.text();
+    let count: usize = count.trim().parse().unwrap_or(0);
+    let (text, diff) = (dir.join("message"), dir.join("diff"));
+    let content = |path: &Path| fs::read(path).map_err(|e| Error::io("read", path, &e));
+    let mut all = Vec::new();
+    for number in 1..=count {
+        let mail = content(&dir.join(format!("{number:04}")))?;
+        let info = git.cmd(["mailinfo", "--scissors", "--encoding=UTF-8"]);
+        let said = must(git.runner(), &info.arg(&text).arg(&diff).stdin(mail))?.text();
+        let of = |key: &str| {
+            let found = said.lines().find_map(|l| l.strip_prefix(key));
+            found.unwrap_or("").to_owned()
+        };
+        let body = content(&text)?;
+        all.push(Received {
+            message: format!("{}\n\n{}", of("Subject: "), String::from_utf8_lossy(&body)),
+            name: of("Author: "),
+            email: of("Email: "),
+            diff: content(&diff)?,
+        });
+    }
+    Ok(all)
+}
+
+/// Returns the index of the first mail that differs from `messages` or `who`, and the difference.
+pub fn difference(
+    received: &[Received],
+    messages: &[&str],
+    who: &Identity,
+) -> Option<(usize, String)> {
+    if received.len() != messages.len() {
+        let (have, want) = (received.len(), messages.len());
+        return Some((
+            have.min(want),
+            format!(
+                "git finds {} instead of {want}",
+                count(have, "mail", "mails")
+            ),
+        ));
+    }
+    let pairs = received.iter().zip(messages).enumerate();
+    pairs.into_iter().find_map(|(at, (received, meant))| {
+        let (read, meant) = (received.message.trim(), meant.trim());
+        if read != meant {
+            let mut lines = read.lines().chain([""]).zip(meant.lines().chain([""]));
+            let (read, meant) = lines.find(|(a, b)| a != b).unwrap_or_default();
+            return Some((at, format!("`git am` reads {read:?} instead of {meant:?}")));
+        }
+        let (name, email) = (&received.name, &received.email);
+        (*name != who.name || *email != who.email).then(|| {
+            (
+                at,
+                format!("`git am` takes {name} <{email}> for the author"),
+            )
+        })
+    })
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From manifests to commits and patch files.
+
+pub mod commits;
+pub mod notes;
+pub mod output;
+pub mod plan;
+pub mod relocation;
+pub mod up_to_date;

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Renaming words. A word is a longest run of letters, digits and underscores, as in C.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::source::manifest::At;
+
+/// How words are renamed. What is kept goes first, then whole words, then parts of words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Parts of words: each word that holds one gets a new name.
+    pub parts: BTreeMap<String, String>,
+    /// Whole words.
+    pub words: BTreeMap<String, String>,
+    /// Exceptions.
+    pub keep: Vec<At<Keep>>,
+}
+
+/// A text whose words keep their names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// The text; it neither starts nor ends within a word.
+    pub text: String,
+    /// Why.
+    pub why: String,
+    /// The files in which it is kept; all of them if none is named.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+impl Keep {
+    fn covers(&self, path: &str) -> bool {
+        self.files.is_empty() || self.files.iter().any(|f| f == path)
+    }
+}
+
+/// What was renamed and what was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Count {
+    /// How often each word was renamed, by its old name.
+    pub renamed: BTreeMap<String, usize>,
+    /// How often each exception was met, by its text.
+    pub kept: BTreeMap<String, usize>,
+}
+
+impl Count {
+    /// Adds what another file has.
+    pub fn add(&mut self, other: &Count) {
+        for (word, n) in &other.renamed {
+            *self.renamed.entry(word.clone()).or_default() += n;
+        }
+        for (text, n) in &other.kept {
+            *self.kept.entry(text.clone()).or_default() += n;
+        }
+    }
+}
+
+fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether `text` is one word.
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(in_word)
+}
+
+/// The words of `text`, each with the offset at which it starts.
+pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < text.len() && !in_word(text[at]) {
+            at += 1;
+        }
+        let start = at;
+        while at < text.len() && in_word(text[at]) {
+            at += 1;
+        }
+        (start < at).then(|| (start, &text[start..at]))
+    })
+}
+
+impl Rules {
+    /// The new name of a word, or `None` if no rule speaks of it. Exceptions are not looked at.
+    pub fn new_name(&self, word: &str) -> Option<String> {
+        if let Some(new) = self.words.get(word) {
+            return Some(new.clone());
+        }
+        let mut new = word.to_owned();
+        for (old, part) in &self.parts {
+            new = new.replace(old, part);
+        }
+        (new != word).then_some(new)
+    }
+
+    /// The exception that starts at `at` in the file of this path.
+    fn kept(&self, path: &str, text: &[u8], at: usize) -> Option<&str> {
+        let found = self.keep.iter().map(|k| &k.value).filter(|k| {
+            let word = k.text.as_bytes();
+            let end = at + word.len();
+            let cut = |a: Option<&u8>, b: Option<&u8>| {
+                a.is_some_and(|b| in_word(*b)) && b.is_some_and(|b| in_word(*b))
+            };
+            text[at..].starts_with(word)
+                && !word.is_empty()
+                && k.covers(path)
+                && !cut(at.checked_sub(1).map(|i| &text[i]), word.first())
+                && !cut(word.last(), text.get(end))
+        });
+        found.map(|k| k.text.as_str()).max_by_key(|t| t.len())
+    }
+
+    /// Renames the words of a file, and counts.
+    pub fn apply(&self, path: &str, text: &str, count: &mut Count) -> String {
+        let bytes = text.as_bytes();
+        let mut out = String::with_capacity(text.len());
+        let (mut at, mut copied) = (0, 0);
+        while at < bytes.len() {
+            let start = at == 0 || !in_word(bytes[at - 1]) || !in_word(bytes[at]);
+            if start && let Some(kept) = self.kept(path, bytes, at) {
+                *count.kept.entry(kept.to_owned()).or_default() += 1;
+                at += kept.len();
+            } else if in_word(bytes[at]) {
+                let end = at + bytes[at..].iter().take_while(|b| in_word(**b)).count();
+                let word = &text[at..end];
+                if let Some(new) = self.new_name(word) {
+                    *count.renamed.entry(word.to_owned()).or_default() += 1;
+                    out.push_str(&text[copied..at]);
+                    out.push_str(&new);
+                    copied = end;
+                }
+                at = end;
+            } else {
+                at += 1;
+            }
+        }
+        out.push_str(&text[copied..]);
+        out
+    }
+
+    /// The same for text that is no file of the tree, without exceptions by file.
+    pub fn rename(&self, text: &str) -> String {
+        self.apply("", text, &mut Count::default())
+    }
+
+    /// Whether there is no rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.words.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        let pairs = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(a, b)| (a.to_string(), b.to_string()))
+                .collect()
+        };
+        let keep = |text: &str, files: &[&str]| At {
+            value: Keep {
+                text: text.to_owned(),
+                why: String::new(),
+                files: files.iter().map(|f| f.to_string()).collect(),
+            },
+            line: 1,
+        };
+        Rules {
+            parts: pairs(&[("drm_buddy", "gpu_buddy"), ("DRM_BUDDY", "GPU_BUDDY")]),
+            words: pairs(&[("drm_get_buddy", "gpu_get_buddy")]),
+            keep: vec![
+                keep("drm_buddy_print", &[]),
+                keep("<drm/drm_buddy.h>", &[]),
+                keep("DRM_BUDDY", &["Kconfig"]),
+            ],
+        }
+    }
+
+    fn renamed(path: &str, text: &str) -> String {
+        rules().apply(path, text, &mut Count::default())
+    }
+
+    #[test]
+    fn words_with_a_part_are_renamed_and_others_are_not() {
+        assert_eq!(
+            renamed(
+                "a.c",
+                "__drm_buddy_free(drm_buddy, i915_ttm_buddy, drm_get_buddy_x)"
+            ),
+            "__gpu_buddy_free(gpu_buddy, i915_ttm_buddy, drm_get_buddy_x)"
+        );
+        assert_eq!(renamed("a.c", "drm_get_buddy(x)"), "gpu_get_buddy(x)");
+        assert_eq!(
+            renamed("a.c", "DRM_BUDDY_*_ALLOCATION"),
+            "GPU_BUDDY_*_ALLOCATION"
+        );
+        assert_eq!(renamed("a.c", "µdrm_buddy µ"), "µgpu_buddy µ");
+    }
+
+    #[test]
+    fn exceptions_are_whole() {
+        assert_eq!(
+            renamed("a.c", "drm_buddy_print drm_buddy_printer x_drm_buddy_print"),
+            "drm_buddy_print gpu_buddy_printer x_gpu_buddy_print"
+        );
+        assert_eq!(
+            renamed("a.c", "#include <drm/drm_buddy.h> <x/drm_buddy.h>"),
+            "#include <drm/drm_buddy.h> <x/gpu_buddy.h>"
+        );
+        assert_eq!(
+            renamed("Kconfig", "DRM_BUDDY DRM_BUDDY_X"),
+            "DRM_BUDDY GPU_BUDDY_X"
+        );
+        assert_eq!(renamed("a.c", "DRM_BUDDY"), "GPU_BUDDY");
+    }
+
+    #[test]
+    fn everything_is_counted() {
+        let mut count = Count::default();
+        rules().apply("a.c", "drm_buddy drm_buddy_print drm_buddy x", &mut count);
+        assert_eq!(count.renamed, BTreeMap::from([("drm_buddy".into(), 2)]));
+        assert_eq!(count.kept, BTreeMap::from([("drm_buddy_print".into(), 1)]));
+        let mut sum = count.clone();
+        sum.add(&count);
+        assert_eq!(sum.renamed["drm_buddy"], 4);
+        assert_eq!(sum.kept["drm_buddy_print"], 2);
+    }
+
+    #[test]
+    fn words_are_found_with_their_places() {
+        let found: Vec<_> = words(b"a_1(b) c").collect();
+        assert_eq!(found, [(0, &b"a_1"[..]), (4, b"b"), (7, b"c")]);
+    }
+}

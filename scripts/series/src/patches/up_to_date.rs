@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Recognises that nothing changed since the last `assemble`: neither what it read, nor what it
+//! wrote, nor the branches that it made.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::{
+        SystemTime,
+        UNIX_EPOCH, //
+    },
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
+use crate::{
+    b4,
+    git::{
+        Git,
+        Identity,
+        damage, //
+    },
+    patches::output::{
+        Report,
+        json, //
+    },
+    source::workspace::{
+        Workspace,
+        read_file,
+        write, //
+    },
+    sys::{
+        error::Result,
+        runner::{
+            failed,
+            must, //
+        }, //
+    }, //
+};
+
+/// The file name of the record in the output folder.
+const FILE: &str = "assembled.json";
+
+/// A digest of what `assemble` is about to read. To be taken before it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input(String);
+
+/// What the last `assemble` read and made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    /// A digest of everything that it read.
+    input: String,
+    /// A digest of everything that it wrote.
+    output: String,
+    /// The refs that it made, and that it started from.
+    refs: String,
+    /// When, in seconds since 1970: b4 takes its branches only for so long.
+    when: u64,
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| d.as_secs())
+}
+
+/// Whether another `assemble` would make what is there already.
+///
+/// # Errors
+///
+/// git cannot be run.
+pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
+    let stamp = read_file(&ws.path(ws.below_out(FILE))).ok();
+    let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(stamp) = stamp else {
+        return Ok(false);
+    };
+    Ok(now().saturating_sub(stamp.when) < b4::STALE
+        && stamp.input == input(ws, who).0
+        && stamp.output == output(ws, report)
+        && stamp.refs == refs(git)?)
+}
+
+/// Records what was just made.
+///
+/// # Errors
+///
+/// git cannot be run, or the record not be written.
+pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Result<()> {
+    let stamp = Stamp {
+        input: read.0,
+        output: output(ws, report),
+        refs: refs(git)?,
+        when: now(),
+    };
+    write(&ws.path(ws.below_out(FILE)), &json(&stamp)?)
+}
+
+fn refs(git: &Git<'_>) -> Result<String> {
+    let refs = ["refs/heads/b4", "refs/nova-series/base"];
+    let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
+    let cmd = git.cmd(args).args(refs);
+    let out = must(git.runner(), &cmd)?;
+    // git leaves out refs that it cannot read, and succeeds.
+    match damage::is_damage(&out.complaint()) {
+        true => Err(failed(&cmd, &out)),
+        false => Ok(out.text()),
+    }
+}
+
+/// Digests what there is to read.
+pub fn input(ws: &Workspace, who: &Identity) -> Input {
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\0{}\0", who.ident(), who.set));
+    // Another version of this program may make other patches.
+    let program = std::env::current_exe().and_then(|exe| exe.metadata());
+    let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
+    hash.update(format!("{program:?}\0"));
+    let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
+    let folders = ws.folders("series", "").into_iter();
+    let manifests = folders.filter_map(|dir| fs::read_dir(ws.path(dir)).ok());
+    let manifests = manifests.flatten().flatten();
+    let mut names: Vec<_> = manifests
+        .map(|e| e.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .filter_map(|path| component_of(&path))
+        .collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let below = ["tree", "edits", "on", "relocation.toml", "CHANGELOG.md"];
+        paths.extend(below.map(|b| name.join(b)));
+    }
+    digest(ws, &paths, &mut hash);
+    Input(hex(hash))
+}
+
+/// The folder with the files of the series of this manifest.
+fn component_of(manifest: &Path) -> Option<PathBuf> {
+    let name = manifest.file_stem().map(PathBuf::from);
+    let text = read_file(manifest).unwrap_or_default();
+    let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
+    let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
+    // Without the manifest's word it is the series' own. One that cannot be read is not assembled.
+    component.or(name)
+}
+
+fn output(ws: &Workspace, report: &Report) -> String {
+    let mut hash = Sha256::new();
+    let mut paths = vec![ws.below_out("series.json")];
+    for series in &report.series {
+        let out = ws.below_out(&series.name);
+        let version = series.version;
+        paths.push(out.join(format!("v{version}")));
+        paths.push(out.join(format!("v{version}.mbox")));
+        paths.push(out.join(format!("v{version}.with-deps.mbox")));
+    }
+    let tree = ws.path(ws.below_out("tree"));
+    let target = fs::read_link(&tree).ok();
+    hash.update(format!("{target:?} {}\0", tree.is_dir()));
+    digest(ws, &paths, &mut hash);
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Adds names, modes and contents of files and folders, in order of their names.
+fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
+    for below in paths {
+        let path = ws.path(below);
+        hash.update(format!("{}\0", below.display()));
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if meta.is_dir() {
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            let mut names: Vec<_> = entries.map(|e| below.join(e.file_name())).collect();
+            names.sort();
+            digest(ws, &names, hash);
+            continue;
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&meta.permissions());
+        let content = match meta.is_symlink() {
+            true => Vec::new(),
+            // What cannot be read cannot be assembled either, which then says so.
+            false => read_file(&path).unwrap_or_default(),
+        };
+        hash.update(format!("{mode:o} {}\0", content.len()));
+        hash.update(&content);
+    }
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The cover letter: the author's text, and what the tool knows better than the author.
+
+use crate::{
+    source::{
+        changelog::{
+            self,
+            Entry, //
+        },
+        manifest::{
+            Base,
+            Series, //
+        },
+        message,
+        words::Recipient, //
+    },
+    sys::error::Error, //
+};
+
+/// `cover-letters/<name>.md`: a title and a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The title, which becomes the subject of 0/N.
+    pub title: String,
+    /// The text below it.
+    pub body: String,
+}
+
+/// Reads a cover letter. The errors have lines but no file.
+///
+/// # Errors
+///
+/// It does not start with `# title`, there is no text, or a line would break the mail.
+pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
+    let title = text
+        .lines()
+        .next()
+        .and_then(|l| l.strip_prefix("# "))
+        .map(str::trim)
+        .filter(|t| !t.is_empty())
+        .ok_or_else(|| {
+            let what = Error::new("the first line is not `# title`")
+                .help("the title becomes the subject of the cover letter");
+            vec![(1, what)]
+        })?;
+    let body = text.split_once('\n').map_or("", |(_, b)| b).trim();
+    let mut errors = Vec::new();
+    if body.is_empty() {
+        let what = Error::new("there is no text below the title")
+            .help("say what the series is for, and what a reviewer should know first");
+        errors.push((1, what));
+    }
+    let lines = text.lines().enumerate().skip(1);
+    let faults = lines.filter_map(|(i, l)| Some((i + 1, message::mail_fault(l)?)));
+    let title_fault = message::title_fault(title).map(|fault| (1, fault));
+    for (line, (what, help)) in title_fault.into_iter().chain(faults) {
+        errors.push((line, Error::new(what).help(help)));
+    }
+    match errors.is_empty() {
+        true => Ok(Text {
+            title: title.to_owned(),
+            body: body.to_owned(),
+        }),
+        false => Err(errors),
+    }
+}
+
+/// A series that the cover names as a dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its subject prefix: "PATCH v2".
+    pub prefix: String,
+    /// How many patches it has.
+    pub patches: usize,
+    /// Its title; of a single patch, the subject.
+    pub title: String,
+    /// The link to its posting, if it was posted as it is.
+    pub link: Option<String>,
+    /// Version and link of the posting before, if it was not.
+    pub before: Option<(u32, String)>,
+    /// What can be applied without it.
+    pub without: Without,
+}
+
+/// What of a series can be applied without a dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Without {
+    /// So many patches, from the first on.
+    Patches(usize),
+    /// It is another dependency that needs it.
+    NeededBy(String),
+    /// The manifest does not say.
+    Unknown,
+}
+
+impl Dependency {
+    /// Its subject: "[PATCH v2 0/3] rust: add it".
+    pub fn head(&self) -> String {
+        match self.patches {
+            // A single patch has no cover letter.
+            1 => format!("[{}] {}", self.prefix, self.title),
+            n => format!("[{} 0/{n}] {}", self.prefix, self.title),
+        }
+    }
+
+    /// What is said of it.
+    pub fn lines(&self) -> Vec<String> {
+        let link = match (&self.link, &self.before) {
+            (Some(link), _) => link.clone(),
+            (None, None) => "not posted yet".to_owned(),
+            (None, Some((v, link))) => format!("not posted yet; v{v} is {link}"),
+        };
+        let without = match &self.without {
+            Without::Patches(0) => Some("No patch can be applied without it.".to_owned()),
+            Without::Patches(1) => Some("Patch 1 can be applied without it.".to_owned()),
+            Without::Patches(n) => Some(format!("Patches 1 to {n} can be applied without it.")),
+            Without::NeededBy(name) => Some(format!("Needed by {name}.")),
+            Without::Unknown => None,
+        };
+        [link].into_iter().chain(without).collect()
+    }
+}
+
+/// The author's part of a cover letter: body and provenance.
+pub fn own(text: &Text, series: &Series) -> String {
+    let mut own = text.body.clone();
+    if let Some(from) = &series.provenance {
+        let links: String = from.links.iter().map(|l| format!("\n  {l}")).collect();
+        own += &format!("\n\n{}{links}", fill(from.text.trim(), COLUMNS));
+    }
+    own
+}
+
+/// Extracts the author's part from a mailed cover letter, in the form of [`plain`]. Returns `None` if
+/// this tool did not write the mail. A `single` patch carries the cover letter below its `---`.
+pub fn posted(mail: &str, single: bool) -> Option<String> {
+    let text = match single {
+        true => mail.split_once("\n---\n")?.1,
+        false => mail,
+    };
+    let text = plain(text);
+    let end = [NO_DEPENDENCIES, DEPENDENCIES]
+        .iter()
+        .filter_map(|start| text.find(&format!("\n{start}\n")))
+        .min()?;
+    Some(text[..end].trim().to_owned())
+}
+
+/// Splits a cover letter from b4's tag into mail headers and text. b4 keeps recipients in the last
+/// paragraph above the first `---` and moves them to the headers when it sends.
+pub fn split_recipients(text: &str) -> (String, String) {
+    let above = text.find("\n---\n").map_or(text.len(), |at| at + 1);
+    let block = text[..above]
+        .trim_end()
+        .rfind("\n\n")
+        .map_or(0, |at| at + 2);
+    let (mut to, mut cc, mut rest) = (Vec::new(), Vec::new(), text[..block].to_owned());
+    for line in text[block..above].split_inclusive('\n') {
+        match line.trim_end().split_once(": ") {
+            Some(("To", one)) => to.push(recipient(one)),
+            Some(("Cc", one)) => cc.push(recipient(one)),
+            _ => rest.push_str(line),
+        }
+    }
+    let headers = [("To", to), ("Cc", cc)].into_iter();
+    let headers = headers.filter(|(_, list)| !list.is_empty());
+    let headers = headers.map(|(key, list)| format!("{key}: {}\n", list.join(",\n ")));
+    (headers.collect(), rest + &text[above..])
+}
+
+fn recipient(text: &str) -> String {
+    Recipient::parse(text).map_or_else(|_| text.to_owned(), |one| one.header())
+}
+
+/// Removes trailing blanks and the `>` that escapes b4's comments, for comparison.
+pub fn plain(text: &str) -> String {
+    let lines = text.lines().map(|l| match l.strip_prefix('>') {
+        Some(rest) if rest.starts_with('#') => rest.trim_end(),
+        _ => l.trim_end(),
+    });
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The first line of the paragraph on dependencies.
+const NO_DEPENDENCIES: &str = "Dependencies: none, the series applies to the base alone.";
+const DEPENDENCIES: &str = "Dependencies (apply in this order):";
+
+/// The text of the cover letter above `---`: body, provenance, dependencies, base.
+pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Dependency]) -> String {
+    let mut parts = vec![own(text, series)];
+    parts.push(depends(dependencies));
+    parts.push(match &base.upstream_commit {
+        Some(commit) => format!("Base: Linux {} (commit {commit})", base.release()),
+        None => format!("Base: Linux {}", base.release()),
+    });
+    parts.join("\n\n") + "\n"
+}
+
+fn depends(dependencies: &[Dependency]) -> String {
+    if dependencies.is_empty() {
+        return NO_DEPENDENCIES.to_owned();
+    }
+    let mut text = DEPENDENCIES.to_owned();
+    for (i, d) in dependencies.iter().enumerate() {
+        text += &format!("\n  {}. {}", i + 1, d.head());
+        text.extend(d.lines().iter().map(|line| format!("\n     {line}")));
+    }
+    text
+}
+
+/// What stands below `---`: the changelog, and the range-diff against a version if it is asked for.
+pub fn below(entries: &[Entry], range_diff: Option<(u32, &str)>) -> String {
+    let changelog = changelog::rendered(entries);
+    match range_diff {
+        Some((version, text)) => format!("{changelog}\nRange-diff against v{version}:\n{text}"),
+        None => changelog,
+    }
+}
+
+/// The longest line of a wrapped paragraph.
+pub const COLUMNS: usize = 72;
+
+/// Breaks a paragraph into lines of at most `columns`.
+pub fn fill(text: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn base() -> Base {
+        let text = "version = \"6.19.11\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
+        Base::parse(Path::new("base.toml"), text).unwrap()
+    }
+
+    fn series(more: &str) -> Series {
+        let text = format!("version = 1\nchange-id = \"20260102-x\"\n{more}");
+        Series::parse("mm", Path::new("series/mm.toml"), &text).unwrap()
+    }
+
+    #[test]
+    fn title_and_text_are_needed() {
+        let says = |text: &str| {
+            let errors = parse(text).unwrap_err().into_iter();
+            let errors = errors.map(|(line, e)| e.at("c.md", line)).collect();
+            Error::all(errors).unwrap().to_string()
+        };
+        assert!(says("no title\n").contains("c.md:1: the first line is not `# title`"));
+        assert!(says("# t\n\n").contains("c.md:1: there is no text"));
+        insta::assert_snapshot!(says("# [RFC] *** SUBJECT HERE ***\n\na\n---\nEDITME\n"), @r#"
+        c.md:1: "*** SUBJECT HERE ***" is left of a template
+          help: write the text; b4 sends nothing with EDITME in it
+        error: c.md:4: `---` ends the message here when the patch is applied
+          help: use another line
+        error: c.md:5: "EDITME" is left of a template
+          help: write the text; b4 sends nothing with EDITME in it
+        "#);
+        insta::assert_snapshot!(says("# t\n\nFrom here\ndiff --git a b\n-- >8 --\n"), @r"
+        c.md:3: `From ` at the start of a line begins the next mail of a mailbox
+          help: wrap the text elsewhere, or indent it
+        error: c.md:4: looks like the start of a diff to whoever applies it
+          help: indent it
+        error: c.md:5: looks like scissors: `git am --scissors` drops all that comes before it
+          help: use another line
+        ");
+        assert_eq!(parse("# t\n\nx\n").unwrap().body, "x");
+    }
+
+    #[test]
+    fn a_cover_without_dependencies_says_so() {
+        let text = parse("# rust: add it\n\nIt is needed.\n").unwrap();
+        let provenance = "[provenance]\ntext = \"Split out of\\na larger series.\"\nlinks = [\"https://example.org/1\"]\n";
+        insta::assert_snapshot!(message(&text, &series(provenance), &base(), &[]), @r"
+        It is needed.
+
+        Split out of a larger series.
+          https://example.org/1
+
+        Dependencies: none, the series applies to the base alone.
+
+        Base: Linux v6.19.11
+        ");
+    }
+
+    #[test]
+    fn dependencies_are_named_with_version_and_link() {
+        let text = parse("# mm\n\nIt is needed.\n").unwrap();
+        let dependency = |prefix: &str, link: Option<&str>, without| Dependency {
+            prefix: prefix.into(),
+            patches: 3,
+            title: "rust: add it".into(),
+            link: link.map(str::to_owned),
+            before: None,
+            without,
+        };
+        let mut again = dependency("PATCH v2", None, Without::Patches(1));
+        again.before = Some((1, "https://example.org/1".to_owned()));
+        again.patches = 1;
+        let both = [
+            dependency(
+                "PATCH v2",
+                Some("https://example.org/2"),
+                Without::NeededBy("buddy".into()),
+            ),
+            dependency("PATCH", None, Without::Patches(7)),
+            again,
+            dependency("RFC PATCH", None, Without::Patches(0)),
+        ];
+        let mut base = base();
+        base.upstream_commit = Some("0".repeat(40));
+        insta::assert_snapshot!(message(&text, &series(""), &base, &both), @r"
+        It is needed.
+
+        Dependencies (apply in this order):
+          1. [PATCH v2 0/3] rust: add it
+             https://example.org/2
+             Needed by buddy.
+          2. [PATCH 0/3] rust: add it
+             not posted yet
+             Patches 1 to 7 can be applied without it.
+          3. [PATCH v2] rust: add it
+             not posted yet; v1 is https://example.org/1
+             Patch 1 can be applied without it.
+          4. [RFC PATCH 0/3] rust: add it
+             not posted yet
+             No patch can be applied without it.
+
+        Base: Linux v6.19.11 (commit 0000000000000000000000000000000000000000)
+        ");
+    }
+
+    #[test]
+    fn recipients_of_b4_become_headers() {
+        let text = "Text.\n\nTo: not one\n\nBase: x\n\nTo: B\u{e9} <b@c.org>\nTo: d@e.org\n\
+                    Signed-off-by: A <a@b.org>\nCc: f@g.org\n\n---\nCc: no\n";
+        let (headers, rest) = split_recipients(text);
+        assert_eq!(
+            headers,
+            "To: =?UTF-8?q?B=C3=A9?= <b@c.org>,\n d@e.org\nCc: f@g.org\n"
+        );
+        assert_eq!(
+            rest,
+            "Text.\n\nTo: not one\n\nBase: x\n\nSigned-off-by: A <a@b.org>\n\n---\nCc: no\n"
+        );
+        assert_eq!(
+            split_recipients("Text."),
+            (String::new(), "Text.".to_owned())
+        );
+    }
+
+    #[test]
+    fn filled_lines_are_short_enough() {
+        let text = fill(&"word ".repeat(40), 20);
+        assert!(text.lines().all(|l| l.len() <= 20));
+        assert_eq!(text.split_whitespace().count(), 40);
+    }
+}

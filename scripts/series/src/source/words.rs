@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Words of the manifests that end up in mails, refs and file names.
+//!
+//! Each word has a type whose values are valid, so it is checked once, when the manifest is read. The
+//! errors carry no file and line; the caller adds them.
+
+use std::{
+    fmt,
+    ops::Deref, //
+};
+
+use email_address::{
+    EmailAddress,
+    Options, //
+};
+use serde::Serialize;
+
+use crate::sys::error::{
+    Error,
+    Result, //
+};
+
+/// The name of a series: of its manifest, its folder, its branch `b4/<name>`; or of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeriesName(String);
+
+/// b4's change id: of message ids, of the tag `sent/<change-id>-vN`, of prerequisites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangeId(String);
+
+/// The words in the brackets of a subject, without version and numbers: "PATCH net-next".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prefix(String);
+
+/// One mailbox of RFC 5322: an address, or a name and an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    written: String,
+    name: String,
+    address: String,
+}
+
+macro_rules! equal {
+    ($word:ident, $other:ty) => {
+        impl PartialEq<$other> for $word {
+            fn eq(&self, other: &$other) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl PartialEq<$word> for $other {
+            fn eq(&self, other: &$word) -> bool {
+                *self == other.0
+            }
+        }
+    };
+}
+
+macro_rules! text {
+    ($($word:ident),+) => {
+        $(
+            impl $word {
+                /// As text.
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            equal!($word, str);
+            equal!($word, &str);
+            equal!($word, String);
+
+            impl Deref for $word {
+                type Target = str;
+
+                fn deref(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl fmt::Display for $word {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(&self.0)
+                }
+            }
+        )+
+    };
+}
+
+text!(SeriesName, ChangeId, Prefix);
+
+/// The longest name of a series or change id: refs and files get an ending.
+const LONGEST: usize = 100;
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+/// Lower-case letters and digits, in parts joined by one `-` or `_` each.
+fn is_slug(text: &str) -> bool {
+    text.len() <= LONGEST
+        && text
+            .split(['-', '_'])
+            .all(|part| !part.is_empty() && part.chars().all(is_word))
+}
+
+impl SeriesName {
+    /// Reads the name of a series.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be part of a ref, or the tool has a file or a folder of that name.
+    pub fn parse(text: &str) -> Result<Self> {
+        if !is_slug(text) {
+            return Err(
+                Error::new(format!("{text:?} cannot be the name of a series")).help(format!(
+                    "rename the file: lower-case letters and digits, in parts joined by `-` or \
+                     `_`, at most {LONGEST} characters; it becomes a folder and the branch b4/NAME"
+                )),
+            );
+        }
+        if RESERVED.contains(&text) {
+            return Err(Error::new(format!(
+                "{text:?} cannot be the name of a series: the repository has a folder of that name"
+            ))
+            .help("give the series another name"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Reads the name of a component, which is a folder of the repository.
+    ///
+    /// # Errors
+    ///
+    /// No series could have this name.
+    pub fn component(text: &str) -> Result<Self> {
+        Self::parse(text).map_err(|_| {
+            Error::new(format!("{text:?} cannot be the name of a component")).help(
+                "name the folder that holds `tree/` and `edits/`: lower-case letters and digits, \
+                 in parts joined by `-` or `_`",
+            )
+        })
+    }
+}
+
+/// Folders of the repository, of `out/` and of the kernel repository's `b4/`.
+const RESERVED: [&str; 9] = [
+    "base",
+    "bases",
+    "cover-letters",
+    "kunit",
+    "on",
+    "out",
+    "scripts",
+    "series",
+    "tree",
+];
+
+impl ChangeId {
+    /// Reads a change id.
+    ///
+    /// # Errors
+    ///
+    /// It is not of the form that b4 gives it, `YYYYMMDD-words-of-it`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (date, rest) = text.split_once('-').unwrap_or((text, ""));
+        if is_date(date) && is_slug(rest) && text.len() <= LONGEST {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::new(format!("{text:?} is not a change-id")).help(
+            "it is what `b4 prep -n` makes: a date, the name and 12 random digits, as \
+             20260102-name-0123456789ab; message ids and tags are made of it",
+        ))
+    }
+}
+
+/// Whether a text is a day as b4 writes it, "20260102".
+fn is_date(text: &str) -> bool {
+    let part = |at: std::ops::Range<usize>| text.get(at).and_then(|p| p.parse::<u32>().ok());
+    text.len() == 8
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && part(4..6).is_some_and(|month| (1..=12).contains(&month))
+        && part(6..8).is_some_and(|day| (1..=31).contains(&day))
+}
+
+impl Prefix {
+    /// Reads a prefix.
+    ///
+    /// # Errors
+    ///
+    /// A word of it would be read as something else, or "PATCH" is not one of them.
+    pub fn parse(text: &str) -> Result<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let bad = |what: String, help: &str| Err(Error::new(what).help(help));
+        if let Some(word) = words.iter().find(|w| !is_prefix_word(w)) {
+            let help = "words of letters, digits, `-`, `.` and `/`, with one space between them: \
+                        \"PATCH\", \"RFC PATCH\", \"PATCH net-next\"";
+            return bad(format!("{word:?} cannot be a word of the prefix"), help);
+        }
+        if words.iter().filter(|w| **w == "PATCH").count() != 1 {
+            let help = "\"PATCH\" has to be one of its words, once: \"PATCH\", \"RFC PATCH\", \
+                        \"PATCH net-next\"";
+            return bad(format!("{text:?} is not a prefix of patches"), help);
+        }
+        if let Some(word) = words.iter().find(|w| is_counted(w)) {
+            let help = "remove it: the version is `version`, and the tool counts the patches";
+            return bad(
+                format!("{word:?} in the prefix is a version or a number"),
+                help,
+            );
+        }
+        if words.iter().any(|w| w.eq_ignore_ascii_case("RESEND")) {
+            let help = "`PATCH RESEND` is for a version that was posted: remove it here, and use \
+                        `cargo series send NAME --resend`";
+            return bad(format!("{text:?} resends what is not posted yet"), help);
+        }
+        let mut seen = Vec::new();
+        for word in words.iter().map(|w| w.to_ascii_lowercase()) {
+            if seen.contains(&word) {
+                return bad(format!("{word:?} is in the prefix twice"), "remove one");
+            }
+            seen.push(word);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn is_prefix_word(word: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || ['-', '.', '/', '_', '+'].contains(&c);
+    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(inner)
+}
+
+/// Whether a word of a subject's brackets stands for a version or for numbers of patches, or is a
+/// spelling of "PATCH" that only some programs know.
+fn is_counted(word: &str) -> bool {
+    let number = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    let lower = word.to_ascii_lowercase();
+    let numbers = word.split_once('/');
+    lower.strip_prefix('v').is_some_and(number)
+        || numbers.is_some_and(|(n, of)| number(n) && number(of))
+        || number(word)
+        || lower.starts_with("patch") && word != "PATCH"
+}
+
+impl Recipient {
+    /// Reads a recipient.
+    ///
+    /// # Errors
+    ///
+    /// It is not one mailbox: no address, more than one, or a name that has to be quoted.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |why: &str| {
+            Err(Error::new(format!("{text:?} is not a recipient: {why}"))
+                .help("one `Name <address>` or `address` for each entry"))
+        };
+        if text.chars().any(char::is_control) {
+            return bad("it has a line break or another control character");
+        }
+        if text.is_empty() || text.trim() != text {
+            return bad("it is empty, or has blanks around it");
+        }
+        let (name, address) = match text.strip_suffix('>').map(|t| t.rsplit_once('<')) {
+            Some(Some((name, address))) => (name.trim_end(), address),
+            _ => ("", text),
+        };
+        let name = match display_name(name) {
+            Ok(name) => name,
+            Err(why) => return bad(why),
+        };
+        if !is_address(address) {
+            return bad("there is no address NAME@DOMAIN in it");
+        }
+        Ok(Self {
+            written: text.to_owned(),
+            name,
+            address: address.to_owned(),
+        })
+    }
+
+    /// The name without quotes; empty if there is none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it is a list: it has no name, or its host is one of lists.
+    pub fn is_list(&self) -> bool {
+        let host = self.address.rsplit('@').next().unwrap_or_default();
+        let of_lists = ["lists.", "vger."]
+            .iter()
+            .any(|start| host.starts_with(start));
+        self.name.is_empty() || of_lists
+    }
+
+    /// The mailbox in the ASCII form of a mail header.
+    pub fn header(&self) -> String {
+        mailbox(&self.name, &self.address)
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// The characters that end a name unless it is quoted. A full stop is one of them by the letter of
+/// RFC 5322, but everybody reads it.
+const SPECIAL: &str = "()<>[]:;@\\,\"";
+
+/// The name in front of an address, without quotes.
+fn display_name(text: &str) -> Result<String, &'static str> {
+    let inside = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    let Some(inside) = inside else {
+        return match text.contains(|c| SPECIAL.contains(c)) {
+            true => Err("the name needs quotes: `\"Doe, Jane\" <jane@example.org>`"),
+            false => Ok(text.to_owned()),
+        };
+    };
+    let mut name = String::new();
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => return Err("a quote inside the name needs a `\\` before it"),
+            '\\' => name.push(chars.next().ok_or("the quotes of the name do not end")?),
+            c => name.push(c),
+        }
+    }
+    Ok(name)
+}
+
+/// Accepts an addr-spec of RFC 5322 with a dot in the domain. Quoted local parts and non-ASCII
+/// addresses are refused: few mail servers deliver them.
+fn is_address(text: &str) -> bool {
+    let options = Options::default()
+        .without_display_text()
+        .without_domain_literal()
+        .with_required_tld();
+    text.is_ascii()
+        && !text.starts_with('"')
+        && EmailAddress::parse_with_options(text, options).is_ok()
+}
+
+/// Formats a mailbox for a mail header; without a name, just the address.
+pub fn mailbox(name: &str, address: &str) -> String {
+    let quoted = |c: char| SPECIAL.contains(c) || c == '.';
+    if name.is_empty() {
+        address.to_owned()
+    } else if !name.is_ascii() {
+        format!("{} <{address}>", encoded(name))
+    } else if name.contains(quoted) {
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{name}\" <{address}>")
+    } else {
+        format!("{name} <{address}>")
+    }
+}
+
+/// Formats a text for a mail header; non-ASCII text becomes RFC 2047 words.
+pub fn header_text(text: &str) -> String {
+    match text.is_ascii() {
+        true => text.to_owned(),
+        false => encoded(text),
+    }
+}
+
+/// How long an encoded word may be.
+const ENCODED: usize = 75;
+
+/// Encodes a text as RFC 2047 words, one per line, without splitting a character.
+fn encoded(text: &str) -> String {
+    const START: &str = "=?UTF-8?q?";
+    const END: &str = "?=";
+    let mut words = vec![START.to_owned()];
+    let mut bytes = [0; 4];
+    for c in text.chars() {
+        let plain = c.is_ascii_alphanumeric() || "!*+-/".contains(c);
+        let one: String = match c {
+            c if plain => c.to_string(),
+            c => {
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                bytes.map(|b| format!("={b:02X}")).collect()
+            }
+        };
+        let full = |w: &String| w.len() + one.len() + END.len() > ENCODED;
+        if words.last().is_some_and(full) {
+            words.push(START.to_owned());
+        }
+        if let Some(last) = words.last_mut() {
+            last.push_str(&one);
+        }
+    }
+    let words: Vec<String> = words.into_iter().map(|w| w + END).collect();
+    words.join("\n ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said<T>(result: Result<T>) -> String {
+        result.err().map_or(String::new(), |e| e.to_string())
+    }
+
+    #[test]
+    fn series_name_good() {
+        for name in ["clist", "gpu-buddy", "nova_mm2", "6lowpan"] {
+            assert_eq!(&*SeriesName::parse(name).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn series_name_bad() {
+        let long = "x".repeat(101);
+        let bad = [
+            "", "a b~c", "a..b", "../x", "A", "-a", "a-", "a--b", "a.lock", "é", "a\nb", &long,
+        ];
+        for name in bad {
+            let said = said(SeriesName::parse(name));
+            assert!(said.contains("cannot be the name of a series"), "{name:?}");
+            assert!(said.contains("help: rename the file"), "{said}");
+        }
+        assert!(said(SeriesName::parse("scripts")).contains("has a folder of that name"));
+    }
+
+    #[test]
+    fn change_id_good() {
+        for id in [
+            "20261122-clist-7c41e09bd35a",
+            "20260102-nova_mm-0123456789ab",
+        ] {
+            assert_eq!(&*ChangeId::parse(id).unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn change_id_bad() {
+        let long = format!("20260102-{}", "x".repeat(92));
+        let bad = [
+            "",
+            "x",
+            "../../heads/x y",
+            "20260102",
+            "20260102-",
+            "20261302-x",
+            "20260132-x",
+            "2026010-x",
+            "20260102-a b",
+            "20260102-a.lock",
+            "20260102-a@b",
+            "20260102-a:v1",
+            &long,
+        ];
+        for id in bad {
+            let said = said(ChangeId::parse(id));
+            assert!(
+                said.contains("is not a change-id\n  help: it is what"),
+                "{id:?}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn prefix_good() {
+        let good = [
+            "PATCH",
+            "RFC PATCH",
+            "PATCH RFC",
+            "PATCH net-next",
+            "PATCH drm-misc-next",
+            "RFC PATCH bpf-next",
+            "PATCH 6.6.y",
+            "PATCH i-g-t",
+        ];
+        for prefix in good {
+            assert_eq!(&*Prefix::parse(prefix).unwrap(), prefix);
+        }
+    }
+
+    #[test]
+    fn prefix_bad() {
+        let bad = |text: &str| said(Prefix::parse(text));
+        for text in [
+            "",
+            "PATCH ",
+            "PATCH  x",
+            "PATCH ]x",
+            "PATCH x\n",
+            "PATCH é",
+            "[PATCH]",
+        ] {
+            assert!(
+                bad(text).contains("cannot be a word of the prefix"),
+                "{text:?}"
+            );
+        }
+        for text in ["WIP", "RFC", "patch", "PATCH PATCH"] {
+            assert!(bad(text).contains("is not a prefix of patches"), "{text:?}");
+        }
+        for text in [
+            "PATCH v2",
+            "PATCH 1/2",
+            "PATCH V3",
+            "PATCH 5",
+            "PATCH PATCHv2",
+        ] {
+            assert!(bad(text).contains("is a version or a number"), "{text:?}");
+        }
+        assert!(bad("PATCH RESEND").contains("`cargo series send NAME --resend`"));
+        assert!(bad("PATCH RFC rfc").contains("\"rfc\" is in the prefix twice"));
+    }
+
+    #[test]
+    fn recipient_good() {
+        let good = [
+            ("a@b.org", "a@b.org"),
+            (
+                "Miguel Ojeda <ojeda@kernel.org>",
+                "Miguel Ojeda <ojeda@kernel.org>",
+            ),
+            ("J. R. Hacker <j@b.org>", "\"J. R. Hacker\" <j@b.org>"),
+            ("\"Doe, Jane\" <j.d+x@b.org>", "\"Doe, Jane\" <j.d+x@b.org>"),
+            ("\"a \\\" b\" <j@b.org>", "\"a \\\" b\" <j@b.org>"),
+            ("O'Neil <o'neil@b.org>", "O'Neil <o'neil@b.org>"),
+            ("Björn B <b@c.org>", "=?UTF-8?q?Bj=C3=B6rn=20B?= <b@c.org>"),
+            (
+                "\"Roß, J\" <b@c.org>",
+                "=?UTF-8?q?Ro=C3=9F=2C=20J?= <b@c.org>",
+            ),
+        ];
+        for (text, header) in good {
+            let one = Recipient::parse(text).unwrap();
+            assert_eq!(one.header(), header);
+            assert_eq!(one.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn recipient_header_is_read_as_it_was_meant() {
+        let long = "Å very long name of a person ".repeat(5);
+        for name in [
+            "A B",
+            "J. R",
+            "Doe, Jane",
+            "a \" \\ b",
+            "Björn",
+            "日本 語",
+            long.trim(),
+        ] {
+            let header = mailbox(name, "a@b.org");
+            assert!(
+                header.is_ascii() && header.lines().all(|l| l.len() <= 90),
+                "{header}"
+            );
+            let mail = format!("To: {header}\n\n");
+            let parsed = mailparse::parse_mail(mail.as_bytes()).unwrap();
+            let list = mailparse::addrparse_header(&parsed.headers[0]).unwrap();
+            let one = list.extract_single_info().unwrap();
+            assert_eq!(one.addr, "a@b.org");
+            // mailparse leaves the quotes' escapes as they are.
+            let read = one
+                .display_name
+                .unwrap()
+                .replace("\\\"", "\"")
+                .replace("\\\\", "\\");
+            assert_eq!(read, name);
+        }
+    }
+
+    #[test]
+    fn recipient_bad() {
+        let bad = [
+            ("", "it is empty"),
+            (" a@b.org", "blanks around it"),
+            ("not an address", "there is no address"),
+            ("a@b, c@d.org", "there is no address"),
+            ("a@b.org, c@d.org", "there is no address"),
+            ("X <x@y>", "there is no address"),
+            ("X <x@y.org", "there is no address"),
+            ("X x@y.org>", "there is no address"),
+            ("List list@example.org", "there is no address"),
+            ("X <x@y.org> <z@y.org>", "the name needs quotes"),
+            ("Doe, Jane <j@b.org>", "the name needs quotes"),
+            ("a: b <j@b.org>", "the name needs quotes"),
+            ("\"a\" b\" <j@b.org>", "a quote inside the name"),
+            ("\"a\\\" <j@b.org>", "the quotes of the name do not end"),
+            ("X <ä@y.org>", "there is no address"),
+            ("X <x@[127.0.0.1]>", "there is no address"),
+            ("X <x@y.org>\r\nBcc: e@x.org", "line break"),
+            ("L <l@x.org>\nX-Injected: yes", "line break"),
+        ];
+        for (text, why) in bad {
+            let said = said(Recipient::parse(text));
+            assert!(said.contains(why), "{text:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn title_is_encoded_only_where_needed() {
+        assert_eq!(
+            header_text("rust: list: add \"it\""),
+            "rust: list: add \"it\""
+        );
+        assert_eq!(header_text("a: ü"), "=?UTF-8?q?a=3A=20=C3=BC?=");
+    }
+}

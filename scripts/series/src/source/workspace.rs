@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where things lie in the checkout.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use crate::sys::error::{
+    Error,
+    Result, //
+};
+
+/// The folder of the bases, below the top folder.
+pub const BASES: &str = "series/bases";
+
+/// The file of the base in a workspace with only one.
+pub const ONLY_BASE: &str = "series/base.toml";
+
+/// The name of folders that hold variants of files for certain bases.
+const ON: &str = "on";
+
+/// A checkout of the workspace, with the files that apply to one base.
+///
+/// A file can have a variant for a base: `series/on/v7.3.4/list.toml` replaces `series/list.toml`
+/// on `v7.3.4`. The default base uses the plain files.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+    /// The base.
+    view: View,
+}
+
+/// The properties of a base that select files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The name of the base, followed by the bases whose variants it shares. Empty before the bases
+    /// are read.
+    pub names: Vec<String>,
+    /// Whether the base is not the default base.
+    pub other: bool,
+    /// The names of all bases.
+    pub all: Vec<String>,
+}
+
+impl View {
+    /// Returns the name of the base, which is empty before the bases are read.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+}
+
+impl Workspace {
+    /// Finds the checkout that `from` lies in.
+    ///
+    /// # Errors
+    ///
+    /// No folder above has a `series/bases` or `series/base.toml`.
+    pub fn find(from: &Path) -> Result<Self> {
+        from.ancestors()
+            .find(|dir| dir.join(BASES).is_dir() || dir.join(ONLY_BASE).is_file())
+            .map(|dir| Self {
+                root: dir.to_owned(),
+                view: View::default(),
+            })
+            .ok_or_else(|| {
+                Error::new(format!(
+                    "{} is not in a workspace of patch series: there is no {BASES} or {ONLY_BASE} \
+                     above it",
+                    from.display()
+                ))
+                .help("change into the checkout, or name it with --workspace DIR")
+            })
+    }
+
+    /// Returns the checkout with the files of another base.
+    pub fn on(&self, view: View) -> Self {
+        Self {
+            root: self.root.clone(),
+            view,
+        }
+    }
+
+    /// Returns the base.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Returns the folder `folder/below` and its variants. Files in later folders replace files in
+    /// earlier ones.
+    pub fn folders(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
+        let (folder, below) = (folder.as_ref(), below.as_ref());
+        let on = |name: &String| folder.join(ON).join(name).join(below);
+        let variants = self.view.names.iter().rev().map(on);
+        [folder.join(below)].into_iter().chain(variants).collect()
+    }
+
+    /// Returns the variant of the file `folder/below`, or this path if no variant exists.
+    pub fn place(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> PathBuf {
+        let mut all = self.folders(folder, below);
+        let found = all.iter().rposition(|path| self.path(path).exists());
+        all.swap_remove(found.unwrap_or(0))
+    }
+
+    /// Returns the existing variants of the file `folder/below` for all bases, and the file itself.
+    pub fn variants(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
+        let (folder, below) = (folder.as_ref(), below.as_ref());
+        let on = |name: &String| folder.join(ON).join(name).join(below);
+        let variants = self.view.all.iter().map(on);
+        let all = [folder.join(below)].into_iter().chain(variants);
+        all.filter(|path| self.path(path).exists()).collect()
+    }
+
+    /// The top folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path below the top folder.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// A path as the user would write it from the top folder.
+    pub fn shown<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    /// Returns a path in the output folder, relative to the top folder. This is `out/` for the
+    /// default base, and `out/<base>/` for other bases.
+    pub fn below_out(&self, below: impl AsRef<Path>) -> PathBuf {
+        let out = Path::new("out");
+        match self.view.names.first().filter(|_| self.view.other) {
+            Some(name) => out.join(name).join(below),
+            None => out.join(below),
+        }
+    }
+
+    /// Creates the output folder if necessary, and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// It could not be made.
+    pub fn out(&self) -> Result<PathBuf> {
+        let out = self.path(self.below_out(""));
+        fs::create_dir_all(&out).map_err(|e| Error::io("make the folder", &out, &e))?;
+        Ok(out)
+    }
+
+    /// Reads a text file below the top folder.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, unreadable or no UTF-8.
+    pub fn read(&self, below: impl AsRef<Path>) -> Result<String> {
+        let below = below.as_ref();
+        read_text(&self.path(below)).map_err(|e| e.at(below, None))
+    }
+}
+
+/// Reads a text file; the error says what is wrong, but not where.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read_file(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::new("the file is missing"),
+        std::io::ErrorKind::InvalidInput => {
+            Error::new("is not a plain file").help("put a plain file there")
+        }
+        _ => Error::new(format!("cannot be read: {e}")),
+    })?;
+    String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
+}
+
+/// Reads a plain file. Reading a pipe or a device might never end.
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() && !meta.is_dir() {
+        let kind = std::io::ErrorKind::InvalidInput;
+        return Err(std::io::Error::new(kind, "it is not a plain file"));
+    }
+    fs::read(path)
+}
+
+/// How the name of a file starts that is being written; the process follows, and a dash.
+const UNFINISHED: &str = ".series-";
+
+/// Whether the process that a name speaks of, up to the first dash, is alive.
+pub fn owner_lives(name: &str) -> bool {
+    let id = name.split('-').next().and_then(|id| id.parse::<u32>().ok());
+    id.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
+}
+
+/// Removes what killed runs were writing in `dir` and below.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            sweep(&entry.path());
+        } else if let Some(owner) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.strip_prefix(UNFINISHED))
+            && !owner_lives(owner)
+        {
+            // Another run may be sweeping as well.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Writes a file in one step: a reader sees the old content or the new, never a part.
+///
+/// Leaves the file alone if it holds these bytes already.
+///
+/// # Errors
+///
+/// The folder cannot be made, or the file not written; the old content is still there then.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if read_file(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+    // Its name tells whose it is, so that [`sweep`] can remove it if we are killed.
+    let new = tempfile::Builder::new()
+        .prefix(&format!("{UNFINISHED}{}-", std::process::id()))
+        .tempfile_in(dir)
+        .map_err(|e| Error::io("make a file in", dir, &e))?;
+    fs::write(new.path(), bytes).map_err(|e| Error::io("write", path, &e))?;
+    // A private mode is right for a temporary file, not for a result.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(new.path(), mode).map_err(|e| Error::io("write", path, &e))?;
+    new.persist(path)
+        .map_err(|e| Error::io("write", path, &e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_is_found_from_below() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("series/base.toml"), b"").unwrap();
+        let below = dir.path().join("clist/tree");
+        fs::create_dir_all(&below).unwrap();
+        assert_eq!(Workspace::find(&below).unwrap().root(), dir.path());
+    }
+
+    #[test]
+    fn elsewhere_is_an_error_that_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Workspace::find(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("no series/bases or series/base.toml") && error.contains("--workspace"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn variant_of_nearest_base_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in [
+            "a.toml",
+            "on/v2/a.toml",
+            "on/v2/b.toml",
+            "on/v3/b.toml",
+            "c.toml",
+        ] {
+            write(&dir.path().join("series").join(file), b"").unwrap();
+        }
+        write(&dir.path().join(ONLY_BASE), b"").unwrap();
+        let plain = Workspace::find(dir.path()).unwrap();
+        let names = ["v3".to_owned(), "v2".to_owned()];
+        let view = View {
+            names: names.to_vec(),
+            other: true,
+            all: names.to_vec(),
+        };
+        let ws = plain.on(view);
+        let place = |ws: &Workspace, file| ws.place("series", file).display().to_string();
+        for (file, found) in [
+            ("a.toml", "series/on/v2/a.toml"),
+            ("b.toml", "series/on/v3/b.toml"),
+            ("c.toml", "series/c.toml"),
+            ("d.toml", "series/d.toml"),
+        ] {
+            assert_eq!(place(&ws, file), found);
+            assert_eq!(place(&plain, file), format!("series/{file}"));
+        }
+        assert_eq!(ws.variants("series", "a.toml").len(), 2);
+        assert_eq!(ws.below_out("x"), Path::new("out/v3/x"));
+        assert_eq!(plain.below_out("x"), Path::new("out/x"));
+    }
+
+    #[test]
+    fn only_what_the_dead_were_writing_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join("a/.series-4194999-abc");
+        let alive = dir
+            .path()
+            .join(format!("a/.series-{}-abc", std::process::id()));
+        for path in [&dead, &alive] {
+            write(path, b"half").unwrap();
+        }
+        sweep(dir.path());
+        assert!(alive.exists() && !dead.exists());
+    }
+
+    #[test]
+    fn an_unchanged_file_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        write(&path, b"one").unwrap();
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        write(&path, b"one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+}

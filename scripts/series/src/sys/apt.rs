@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Another suite of the distribution, asked privately: own lists, own cache, own source list.
+//!
+//! The machine's apt configuration is read (which mirror, which keys) and never changed.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::sys::{
+    error::{
+        Error,
+        Result, //
+    },
+    runner::{
+        Cmd,
+        Runner,
+        failed,
+        must,
+        not_started, //
+    }, //
+};
+
+/// A private view of one suite, in a scratch folder.
+pub struct Suite<'a> {
+    runner: &'a dyn Runner,
+    /// Where apt works.
+    dir: PathBuf,
+    /// The folder for downloaded files.
+    wanted: PathBuf,
+    name: String,
+    /// Removes apt's folder, if it is separate.
+    _own: Option<TempDir>,
+}
+
+impl<'a> Suite<'a> {
+    /// Reads the package lists of `suite` from the mirror that the machine's apt uses.
+    ///
+    /// # Errors
+    ///
+    /// There is no apt, it has no Debian mirror, or the mirror does not answer.
+    pub fn open(runner: &'a dyn Runner, dir: &Path, suite: &str) -> Result<Self> {
+        let ask = Cmd::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(CREATED_BY)|$(ORIGIN)|$(RELEASE)|$(REPO_URI)",
+        ]);
+        let targets = must(runner, &ask)?.text();
+        let mirror = mirror(&targets).ok_or_else(|| {
+            Error::new("apt has no mirror of Debian's archive to ask")
+                .help("run `apt-get update`, or add a mirror to apt's sources")
+        })?;
+        let root = rustix::process::geteuid().is_root();
+        let sandbox = if root { sandbox(runner)? } else { None };
+        let own = match &sandbox {
+            Some(_) => Some(apart()?),
+            None => None,
+        };
+        let own = Self {
+            runner,
+            dir: own.as_ref().map_or(dir, TempDir::path).to_owned(),
+            wanted: dir.to_owned(),
+            name: suite.to_owned(),
+            _own: own,
+        };
+        for sub in ["lists/partial", "archives/partial", "files"] {
+            let sub = own.dir.join(sub);
+            fs::create_dir_all(&sub).map_err(|e| Error::io("make the folder", &sub, &e))?;
+        }
+        let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        let signed = match Path::new(keys).exists() {
+            true => format!("[signed-by={keys}] "),
+            false => String::new(),
+        };
+        let list =
+            format!("deb {signed}{mirror} {suite} main\ndeb-src {signed}{mirror} {suite} main\n");
+        let path = own.dir.join("sources.list");
+        fs::write(&path, list).map_err(|e| Error::io("write", &path, &e))?;
+        if let Some(user) = sandbox {
+            let give = Cmd::new("chown").args(["--recursive", &user]);
+            must(runner, &give.arg(&own.dir))?;
+        }
+        let update = own
+            .apt("apt-get", ["update"])
+            .timeout(Duration::from_secs(120));
+        must(runner, &update)?;
+        Ok(own)
+    }
+
+    fn apt<const N: usize>(&self, program: &str, args: [&str; N]) -> Cmd {
+        let at = |sub: &str| self.dir.join(sub).display().to_string();
+        let options = [
+            format!("Dir::Etc::sourcelist={}", at("sources.list")),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State::lists={}", at("lists")),
+            format!("Dir::Cache={}", self.dir.display()),
+            format!("Dir::Cache::archives={}", at("archives")),
+            "Acquire::http::Timeout=20".to_owned(),
+            "Acquire::Retries=1".to_owned(),
+        ];
+        let mut cmd = Cmd::new(program)
+            .env("LC_ALL", "C")
+            .dir(self.dir.join("files"));
+        for option in options {
+            cmd = cmd.args(["-o", &option]);
+        }
+        cmd.args(args)
+    }
+
+    /// Downloads what there is of a source package, and returns the file wanted.
+    ///
+    /// The call may end with an error although the file came: the small files of an old version
+    /// leave the mirrors before the archive does.
+    ///
+    /// # Errors
+    ///
+    /// The file did not come; what apt said is in the message.
+    pub fn source(&self, source: &str, file: &str) -> Result<PathBuf> {
+        let cmd = self
+            .apt("apt-get", ["source", "--download-only", source])
+            .timeout(Duration::from_secs(1800));
+        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let path = self.dir.join("files").join(file);
+        match path.is_file() {
+            true => self.bring(&path),
+            false => Err(failed(&cmd, &out)),
+        }
+    }
+
+    /// The versions of a source package that the suite has.
+    ///
+    /// # Errors
+    ///
+    /// apt cannot be run.
+    pub fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
+        // It complains with an exit code where there is none.
+        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let text = out.text();
+        let versions = text.lines().filter_map(|l| l.strip_prefix("Version: "));
+        Ok(versions.map(str::to_owned).collect())
+    }
+
+    /// Downloads the newest `.deb` of a package whose version is `version` or starts with it.
+    ///
+    /// # Errors
+    ///
+    /// The suite has none, or it did not come.
+    pub fn deb(&self, package: &str, version: &str) -> Result<PathBuf> {
+        let out = must(self.runner, &self.apt("apt-cache", ["madison", package]))?.text();
+        let have: Vec<&str> = out
+            .lines()
+            .filter_map(|l| l.split('|').nth(1))
+            .map(str::trim)
+            .collect();
+        let wanted = have
+            .iter()
+            .find(|v| {
+                v.strip_prefix(version)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-']))
+            })
+            .ok_or_else(|| {
+                Error::new(format!(
+                    "{} has no {package} {version}, only {}",
+                    self.name,
+                    have.join(", ")
+                ))
+            })?;
+        let cmd = self
+            .apt("apt-get", ["download", &format!("{package}={wanted}")])
+            .timeout(Duration::from_secs(600));
+        must(self.runner, &cmd)?;
+        let files = self.dir.join("files");
+        let entries = fs::read_dir(&files).map_err(|e| Error::io("list", &files, &e))?;
+        let file = entries
+            .flatten()
+            .map(|e| e.path())
+            .find(|p| {
+                let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
+                name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
+            })
+            .ok_or_else(|| Error::new(format!("apt downloaded no file of {package}")))?;
+        self.bring(&file)
+    }
+
+    /// Moves a downloaded file to the caller's folder, which apt's user cannot write.
+    fn bring(&self, file: &Path) -> Result<PathBuf> {
+        let to = self.wanted.join(file.file_name().unwrap_or_default());
+        if self._own.is_some() {
+            fs::copy(file, &to).map_err(|e| Error::io("copy", file, &e))?;
+            let _ = fs::remove_file(file);
+        } else {
+            fs::rename(file, &to).map_err(|e| Error::io("move", file, &e))?;
+        }
+        Ok(to)
+    }
+}
+
+/// Returns the user that apt switches to for downloads when run by root; `None` if the machine's
+/// configuration keeps it root.
+fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
+    let ask = Cmd::new("apt-config").args(["dump", "--format", "%v%n", "APT::Sandbox::User"]);
+    let user = must(runner, &ask)?.text();
+    let user = user.trim();
+    Ok((!user.is_empty() && user != "root").then(|| user.to_owned()))
+}
+
+/// Creates a folder that apt's user can reach. The cache may be below a folder closed to others.
+fn apart() -> Result<TempDir> {
+    let tmp = std::env::temp_dir();
+    let made = tempfile::Builder::new()
+        .prefix("nova-series-apt-")
+        .tempdir_in(&tmp);
+    made.map_err(|e| Error::io("make a folder in", &tmp, &e))
+}
+
+/// The mirror of the main archive among apt's index targets.
+fn mirror(targets: &str) -> Option<String> {
+    let rows = targets.lines().filter_map(|line| {
+        let mut fields = line.split('|');
+        let (kind, origin) = (fields.next()?, fields.next()?);
+        let (release, uri) = (fields.next()?, fields.next()?);
+        // The security archive is another one, and has no backports.
+        let main = kind == "Packages" && origin == "Debian" && !release.contains("security");
+        main.then(|| uri.to_owned())
+    });
+    rows.min_by_key(|uri| uri.contains("security"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::Mutex, //
+    };
+
+    use super::*;
+    use crate::sys::runner::Output;
+
+    /// A Debian whose apt downloads one package, and remembers its calls.
+    struct Debian {
+        user: &'static str,
+        calls: Mutex<Vec<String>>,
+    }
+
+    impl Runner for Debian {
+        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+            let line = cmd.line();
+            let said = if line.contains("indextargets") {
+                "Packages|Debian|bookworm|http://mirror.example/debian/\n".to_owned()
+            } else if line.starts_with("apt-config") {
+                format!("{}\n", self.user)
+            } else if line.contains("madison") {
+                "tool | 1.2-3 | http://mirror.example/debian suite/main\n".to_owned()
+            } else {
+                String::new()
+            };
+            if line.ends_with("download tool=1.2-3") {
+                fs::write(cmd.dir.as_ref().unwrap().join("tool_1.2-3_all.deb"), "deb")?;
+            }
+            self.calls.lock().unwrap().push(line);
+            Ok(Output {
+                code: Some(0),
+                stdout: said.into_bytes(),
+                ..Output::default()
+            })
+        }
+
+        fn stream(&self, cmd: &Cmd, _: &mut dyn FnMut(&str)) -> io::Result<Output> {
+            self.run(cmd)
+        }
+
+        fn feed(
+            &self,
+            cmd: &Cmd,
+            _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+        ) -> io::Result<Output> {
+            self.run(cmd)
+        }
+    }
+
+    /// The calls that a download takes, with the file that came of it.
+    fn download(user: &'static str) -> Vec<String> {
+        let debian = Debian {
+            user,
+            calls: Mutex::default(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let suite = Suite::open(&debian, dir.path(), "suite").unwrap();
+        let deb = suite.deb("tool", "1.2").unwrap();
+        assert_eq!(deb, dir.path().join("tool_1.2-3_all.deb"));
+        assert_eq!(fs::read(deb).unwrap(), b"deb");
+        drop(suite);
+        debian.calls.into_inner().unwrap()
+    }
+
+    #[test]
+    fn apt_as_root_keeps_sandbox() {
+        let calls = download("_apt");
+        let switched = calls.iter().find(|c| c.contains("Sandbox::User="));
+        assert_eq!(switched, None);
+        if rustix::process::geteuid().is_root() {
+            let at = |start: &str| calls.iter().position(|c| c.starts_with(start));
+            let given = at("chown --recursive _apt ").expect("apt's user gets the folder");
+            let update = calls.iter().position(|c| c.ends_with(" update"));
+            assert!(Some(given) < update, "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn apt_without_sandbox_no_chown() {
+        for user in ["", "root"] {
+            let calls = download(user);
+            assert!(!calls.iter().any(|c| c.starts_with("chown")), "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn the_main_archive_is_chosen() {
+        let targets = "\
+DEP-11|Debian|bookworm|http://mirror.example/debian/
+Packages|Debian|bookworm-security|http://mirror.example/debian-security/
+Packages|Other|nodistro|http://other.example/
+Packages|Debian|bookworm|http://mirror.example/debian/
+";
+        assert_eq!(
+            mirror(targets).as_deref(),
+            Some("http://mirror.example/debian/")
+        );
+        assert_eq!(mirror("Packages|Other|x|http://other.example/\n"), None);
+    }
+}

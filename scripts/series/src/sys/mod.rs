@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The machine: programs, the cache, the terminal, packages, errors.
+
+pub mod apt;
+pub mod cache;
+pub mod error;
+pub mod plural;
+pub mod runner;
+pub mod ui;

@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The one seam through which other programs are started.
+//!
+//! Everything above it takes a [`Runner`], so that a test can hand in a recording one and neither
+//! reaches the network nor sends mail.
+
+use std::{
+    ffi::{
+        OsStr,
+        OsString, //
+    },
+    io::{
+        self,
+        BufRead,
+        BufReader,
+        Read,
+        Write, //
+    },
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::{
+        Child,
+        Command,
+        Stdio, //
+    },
+    sync::{
+        Arc,
+        Condvar,
+        Mutex,
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        },
+        mpsc, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use crate::sys::error::{
+    Error,
+    Result, //
+};
+
+/// A program to run: its arguments, environment, folder and input.
+#[derive(Debug, Clone)]
+pub struct Cmd {
+    /// The program, looked up in `PATH`.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// The start of the names of variables that it does not inherit. [`Self::env`] comes after.
+    pub without: Vec<&'static str>,
+    /// Changes to the environment; `None` removes the variable.
+    pub env: Vec<(OsString, Option<OsString>)>,
+    /// The folder it runs in.
+    pub dir: Option<PathBuf>,
+    /// What it reads from its standard input.
+    pub stdin: Vec<u8>,
+    /// After how long it is killed.
+    pub timeout: Option<Duration>,
+    /// Translates its standard error into a more helpful message, where possible.
+    pub explain: Option<fn(&Cmd, &str) -> Option<Error>>,
+}
+
+impl Cmd {
+    /// The program without arguments.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            without: Vec::new(),
+            env: Vec::new(),
+            dir: None,
+            stdin: Vec::new(),
+            timeout: None,
+            explain: None,
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
+        self.args
+            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.env.push((key.as_ref().to_owned(), None));
+        self
+    }
+
+    /// Keeps it from inheriting the variables whose names start with `prefix`.
+    pub fn without(mut self, prefix: &'static str) -> Self {
+        self.without.push(prefix);
+        self
+    }
+
+    /// Sets the function that explains a failure.
+    pub fn explain(mut self, explain: fn(&Cmd, &str) -> Option<Error>) -> Self {
+        self.explain = Some(explain);
+        self
+    }
+
+    /// Sets the folder.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Sets the time limit.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// The command as a person would type it.
+    pub fn line(&self) -> String {
+        std::iter::once(&self.program)
+            .chain(&self.args)
+            .map(|word| quote(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// Quotes a word for the shell where it needs that.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+@%,~^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// How a program ended, and what it wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Whether it was killed because its time was up.
+    pub timed_out: bool,
+    /// Its standard output; empty when it was streamed.
+    pub stdout: Vec<u8>,
+    /// Its standard error; empty when it was streamed.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Whether it exited with 0.
+    pub fn ok(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Standard output as text, without the last newline.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+
+    /// Standard error as text.
+    pub fn complaint(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).trim_end().to_owned()
+    }
+}
+
+/// Starts programs, also from several threads at a time.
+pub trait Runner: Sync {
+    /// Runs to the end and returns what was written.
+    ///
+    /// # Errors
+    ///
+    /// The program could not be started. How it ended is in the [`Output`].
+    fn run(&self, cmd: &Cmd) -> io::Result<Output>;
+
+    /// Runs to the end and hands over each line of both outputs as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`].
+    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output>;
+
+    /// Runs with an input that `feed` writes piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`], and what `feed` returns. A pipe that the program closed early is no
+    /// error of its own: the exit code tells.
+    fn feed(
+        &self,
+        cmd: &Cmd,
+        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Output>;
+}
+
+/// Runs a program that has to be there and to succeed.
+///
+/// # Errors
+///
+/// Names the command and what it wrote to its standard error.
+pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
+    let out = runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
+    if out.ok() {
+        return Ok(out);
+    }
+    Err(failed(cmd, &out))
+}
+
+/// The error for a program that could not be started.
+pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
+    let program = cmd.program.to_string_lossy();
+    if let Some(dir) = cmd.dir.as_ref().filter(|dir| !dir.is_dir()) {
+        return Error::new(format!("the folder {} is missing", dir.display()));
+    }
+    if error.kind() == io::ErrorKind::NotFound {
+        return Error::new(format!("{program} is not installed"))
+            .help("`cargo series doctor` says what is missing and how to get it");
+    }
+    Error::new(format!("cannot start {program}: {error}"))
+}
+
+/// The error for a program that ended badly.
+pub fn failed(cmd: &Cmd, out: &Output) -> Error {
+    let how = match out.code {
+        _ if out.timed_out => "took too long and was stopped".to_owned(),
+        Some(code) => format!("failed with exit code {code}"),
+        None => "was ended by a signal".to_owned(),
+    };
+    let text = match out.complaint() {
+        text if text.is_empty() => out.text(),
+        text => text,
+    };
+    if let Some(error) = cmd.explain.and_then(|explain| explain(cmd, &text)) {
+        return error;
+    }
+    let lines: Vec<_> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+    Error::new(format!("`{}` {how}", cmd.line())).detail(tail)
+}
+
+/// The real one.
+#[derive(Debug, Default)]
+pub struct System;
+
+/// Process ids of running children, for the handler that ends them with us.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Whether [`end_children`] was called.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether children are being ended, so that how one of them ended says nothing about its work.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// Asks every running child to end. Called when the user interrupts the program.
+pub fn end_children() {
+    ENDING.store(true, Ordering::SeqCst);
+    let Ok(children) = CHILDREN.lock() else {
+        return;
+    };
+    for id in children.iter() {
+        if let Some(pid) = i32::try_from(*id)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+        {
+            // It may be gone already.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
+
+struct Running {
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(mut children) = CHILDREN.lock() {
+            children.retain(|id| *id != self.child.id());
+        }
+    }
+}
+
+impl System {
+    fn spawn(&self, cmd: &Cmd, stdin: Stdio) -> io::Result<Running> {
+        let mut command = Command::new(&cmd.program);
+        command.args(&cmd.args);
+        for (key, _) in std::env::vars_os() {
+            let name = key.as_encoded_bytes();
+            if cmd.without.iter().any(|p| name.starts_with(p.as_bytes())) {
+                command.env_remove(key);
+            }
+        }
+        for (key, value) in &cmd.env {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        if let Some(dir) = &cmd.dir {
+            command.current_dir(dir);
+        }
+        command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // With its own children it is a group, which a time limit or an interrupt ends as a whole.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        end_with_parent(&mut command);
+        let child = command.spawn()?;
+        if let Ok(mut children) = CHILDREN.lock() {
+            children.push(child.id());
+        }
+        Ok(Running { child })
+    }
+}
+
+/// Has the kernel end the child when we die, so that after a `kill -9` no orphan goes on writing
+/// into a build folder that the next run uses.
+#[allow(unsafe_code, reason = "`pre_exec` has no safe form")]
+fn end_with_parent(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let set = || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+            .map_err(io::Error::from)
+    };
+    // SAFETY: The closure makes one system call and allocates nothing, so it is fit to run between
+    // `fork` and `exec`.
+    unsafe { command.pre_exec(set) };
+}
+
+/// How long to wait for the pipes of a killed program. A process that left its group, such as a
+/// daemon, may hold them open indefinitely.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Ends a program whose time is up, also while its input is written or its output is read.
+struct Limit {
+    deadline: Option<Instant>,
+    shared: Arc<(Mutex<Clock>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Clock {
+    /// The child was waited for, so its process id may be reused.
+    ended: bool,
+    timed_out: bool,
+}
+
+impl Limit {
+    fn start(child: &Child, limit: Option<Duration>) -> Self {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let shared = Arc::new((Mutex::new(Clock::default()), Condvar::new()));
+        let group = i32::try_from(child.id()).ok();
+        let group = group.and_then(rustix::process::Pid::from_raw);
+        if let (Some(deadline), Some(group)) = (deadline, group) {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (clock, changed) = &*shared;
+                let Ok(clock) = clock.lock() else { return };
+                let left = deadline.saturating_duration_since(Instant::now());
+                let waited = changed.wait_timeout_while(clock, left, |c| !c.ended);
+                if let Ok((mut clock, _)) = waited
+                    && !clock.ended
+                {
+                    clock.timed_out = true;
+                    // Its children hold the pipes open too.
+                    let kill = rustix::process::Signal::KILL;
+                    let _ = rustix::process::kill_process_group(group, kill);
+                }
+            });
+        }
+        Self { deadline, shared }
+    }
+
+    /// Until when output is worth waiting for.
+    fn patience(&self) -> Option<Instant> {
+        self.deadline.map(|deadline| deadline + GRACE)
+    }
+
+    /// Waits for the child: its exit code, and whether its time was up.
+    fn wait(&self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
+        if self.deadline.is_none() {
+            return Ok((child.wait()?.code(), false));
+        }
+        let (clock, changed) = &*self.shared;
+        loop {
+            if let Ok(mut clock) = clock.lock()
+                && let Some(status) = child.try_wait()?
+            {
+                clock.ended = true;
+                changed.notify_all();
+                return Ok(match clock.timed_out {
+                    true => (None, true),
+                    false => (status.code(), false),
+                });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (send, read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = from.read_to_end(&mut bytes);
+        let _ = send.send(bytes);
+    });
+    read
+}
+
+/// The next value of a channel, or `None` once there is none, or no more patience.
+fn receive<T>(from: &mpsc::Receiver<T>, patience: Option<Instant>) -> Option<T> {
+    match patience {
+        None => from.recv().ok(),
+        Some(until) => {
+            let left = until.saturating_duration_since(Instant::now());
+            from.recv_timeout(left).ok()
+        }
+    }
+}
+
+fn quiet_pipe(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+impl Runner for System {
+    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        let input = cmd.stdin.clone();
+        self.feed(cmd, &mut move |to| to.write_all(&input))
+    }
+
+    fn feed(
+        &self,
+        cmd: &Cmd,
+        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Output> {
+        let mut running = self.spawn(cmd, Stdio::piped())?;
+        let child = &mut running.child;
+        let limit = Limit::start(child, cmd.timeout);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let stdout = stdout.map(collect);
+        let stderr = stderr.map(collect);
+        let fed = match child.stdin.take() {
+            Some(pipe) => {
+                let mut pipe = io::BufWriter::with_capacity(1 << 16, pipe);
+                quiet_pipe(feed(&mut pipe).and_then(|()| pipe.flush()))
+            }
+            None => Ok(()),
+        };
+        if fed.is_err() {
+            // What it has so far is not what was meant.
+            child.kill()?;
+        }
+        let (code, timed_out) = limit.wait(child)?;
+        let patience = limit.patience();
+        let all = |from: Option<mpsc::Receiver<Vec<u8>>>| {
+            let bytes = from.and_then(|from| receive(&from, patience));
+            bytes.unwrap_or_default()
+        };
+        let (stdout, stderr) = (all(stdout), all(stderr));
+        fed?;
+        Ok(Output {
+            code,
+            timed_out,
+            stdout,
+            stderr,
+        })
+    }
+
+    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
+        let mut running = self.spawn(cmd, Stdio::null())?;
+        let child = &mut running.child;
+        let limit = Limit::start(child, cmd.timeout);
+        let (send, lines) = mpsc::channel();
+        for pipe in [
+            child
+                .stdout
+                .take()
+                .map(|p| Box::new(p) as Box<dyn Read + Send>),
+            child
+                .stderr
+                .take()
+                .map(|p| Box::new(p) as Box<dyn Read + Send>),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let send = send.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(pipe).split(b'\n').map_while(|l| l.ok()) {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    if send.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(send);
+        while let Some(line) = receive(&lines, limit.patience()) {
+            on_line(line.trim_end_matches('\r'));
+        }
+        let (code, timed_out) = limit.wait(child)?;
+        Ok(Output {
+            code,
+            timed_out,
+            ..Output::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_and_both_outputs_pass() {
+        let cmd = Cmd::new("sh")
+            .args(["-c", "cat; echo no >&2; exit 3"])
+            .stdin("yes");
+        let out = System.run(&cmd).unwrap();
+        assert_eq!(
+            (out.code, out.text(), out.complaint()),
+            (Some(3), "yes".into(), "no".into())
+        );
+    }
+
+    #[test]
+    fn a_program_that_does_not_read_is_no_io_error() {
+        let cmd = Cmd::new("true").stdin(vec![b'x'; 1 << 20]);
+        assert!(System.run(&cmd).unwrap().ok());
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = must(&System, &Cmd::new("no-such-program")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("no-such-program is not installed\n  help:"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_hanging_program_is_stopped() {
+        let cmd = Cmd::new("sh")
+            .args(["-c", "sleep 600 & wait"])
+            .timeout(Duration::from_millis(50));
+        let out = System.run(&cmd).unwrap();
+        assert!(out.timed_out && !out.ok());
+        assert!(
+            failed(&cmd, &out)
+                .to_string()
+                .starts_with("`sh -c 'sleep 600 & wait'` took too long")
+        );
+    }
+
+    /// A process outside the group holds the pipes open.
+    const ESCAPES: &str = "setsid sleep 30 & echo one; exec sleep 30";
+
+    #[test]
+    fn stream_past_its_limit_is_stopped() {
+        for script in ["echo one; exec sleep 30", ESCAPES] {
+            let cmd = Cmd::new("sh")
+                .args(["-c", script])
+                .timeout(Duration::from_millis(300));
+            let (start, mut seen) = (Instant::now(), Vec::new());
+            let out = System.stream(&cmd, &mut |l| seen.push(l.to_owned()));
+            assert!(out.unwrap().timed_out, "{script}");
+            assert_eq!(seen, ["one"]);
+            assert!(start.elapsed() < Duration::from_secs(15), "{script}");
+        }
+    }
+
+    #[test]
+    fn run_past_its_limit_is_stopped() {
+        // More input than a pipe holds, and no reader.
+        for (script, input) in [("exec sleep 30", 1 << 20), (ESCAPES, 0)] {
+            let cmd = Cmd::new("sh")
+                .args(["-c", script])
+                .stdin(vec![b'x'; input])
+                .timeout(Duration::from_millis(300));
+            let start = Instant::now();
+            assert!(System.run(&cmd).unwrap().timed_out, "{script}");
+            assert!(start.elapsed() < Duration::from_secs(15), "{script}");
+        }
+    }
+
+    #[test]
+    fn variables_by_prefix_are_not_inherited() {
+        // Cargo sets many of these.
+        let env = Cmd::new("env").without("CARGO_").env("CARGO_X", "1");
+        let said = System.run(&env).unwrap().text();
+        let kept: Vec<&str> = said.lines().filter(|l| l.starts_with("CARGO_")).collect();
+        assert_eq!(kept, ["CARGO_X=1"]);
+    }
+
+    #[test]
+    fn lines_are_streamed() {
+        let mut seen = Vec::new();
+        let cmd = Cmd::new("sh").args(["-c", "echo a; echo b >&2; printf c"]);
+        System
+            .stream(&cmd, &mut |l| seen.push(l.to_owned()))
+            .unwrap();
+        seen.sort();
+        assert_eq!(seen, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn words_are_quoted_where_needed() {
+        assert_eq!(
+            Cmd::new("b4").args(["send", "it's", ""]).line(),
+            r"b4 send 'it'\''s' ''"
+        );
+    }
+}

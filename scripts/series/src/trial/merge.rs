@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Three-way merges of commits by `git merge-tree`, without a checkout.
+
+use std::{
+    collections::BTreeMap,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use serde::Serialize;
+
+use crate::{
+    git::{
+        Entry,
+        Git,
+        Oid, //
+    },
+    source::component::Mode,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        runner::{
+            Cmd,
+            Output,
+            failed,
+            must, //
+        }, //
+    }, //
+};
+
+/// The kind of a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Both sides change the same lines.
+    Content,
+    /// Both sides add the file, with different content.
+    BothAdd,
+    /// The patch changes a file that the other tree does not have.
+    Missing,
+    /// The patch removes a file that the other tree has changed.
+    Removes,
+    /// Another conflict, such as a folder in place of a file.
+    Other,
+}
+
+/// The result of a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The merged tree. A file with a conflict keeps its content from the other tree.
+    pub tree: Oid,
+    /// The files with conflicts: path, kind, and lines in the other tree.
+    pub conflicts: Vec<(String, What, Vec<usize>)>,
+}
+
+/// Merges in a repository, and writes new objects to a private folder.
+pub struct Merger<'a> {
+    git: &'a Git<'a>,
+    scratch: PathBuf,
+}
+
+/// The stages of the index that hold a path: base, other tree, patch.
+type Stages = [Option<Entry>; 3];
+
+impl<'a> Merger<'a> {
+    /// Creates a merger that writes its objects below `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// The folder for objects cannot be created.
+    pub fn new(git: &'a Git<'a>, scratch: &Path) -> Result<Self> {
+        let objects = scratch.join("objects");
+        std::fs::create_dir_all(&objects).map_err(|e| Error::io("create", &objects, &e))?;
+        let scratch = scratch.to_owned();
+        Ok(Self { git, scratch })
+    }
+
+    fn cmd(&self, args: &[&str]) -> Cmd {
+        self.git
+            .cmd(args)
+            .env("GIT_OBJECT_DIRECTORY", self.scratch.join("objects"))
+            .env(
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+                self.git.dir().join(".git/objects"),
+            )
+            .env("GIT_INDEX_FILE", self.scratch.join("merge-index"))
+    }
+
+    fn must(&self, cmd: &Cmd) -> Result<Output> {
+        must(self.git.runner(), cmd)
+    }
+
+    /// Runs a git command that prints an object name.
+    fn oid(&self, cmd: &Cmd) -> Result<Oid> {
+        let out = self.must(cmd)?;
+        Oid::parse(&out.text()).ok_or_else(|| Error::new("git printed no object name"))
+    }
+
+    /// Merges the changes from `parent` to `patch` onto the tree `onto`.
+    ///
+    /// # Errors
+    ///
+    /// git fails, for other reasons than a conflict.
+    pub fn merge(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
+        // --merge-base needs git 2.40; a commit with the right parent does not.
+        let who = "port <port@localhost> 0 +0000";
+        let commit =
+            format!("tree {onto}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nonto\n");
+        let hash = self.cmd(&["hash-object", "-t", "commit", "-w", "--stdin"]);
+        let onto = self.oid(&hash.stdin(commit))?;
+        let cmd = self.cmd(&[
+            "-c",
+            "merge.conflictStyle=merge",
+            // As git am --3way.
+            "-c",
+            "merge.directoryRenames=false",
+            "merge-tree",
+            "--write-tree",
+            "-z",
+            onto.as_str(),
+            patch.as_str(),
+        ]);
+        let out = self.git.try_run(&cmd)?;
+        if !matches!(out.code, Some(0 | 1)) {
+            return Err(failed(&cmd, &out));
+        }
+        let (tree, paths) = parse(&String::from_utf8_lossy(&out.stdout))
+            .ok_or_else(|| Error::new("git merge-tree printed something unexpected"))?;
+        if paths.is_empty() {
+            return Ok(Merged {
+                tree,
+                conflicts: Vec::new(),
+            });
+        }
+        let mut conflicts = Vec::new();
+        for (path, stages) in &paths {
+            let what = what(stages);
+            let lines = match what {
+                What::Content | What::BothAdd => {
+                    let show = self.cmd(&["cat-file", "blob", &format!("{tree}:{path}")]);
+                    marked(&String::from_utf8_lossy(&self.must(&show)?.stdout))
+                }
+                _ => Vec::new(),
+            };
+            conflicts.push((path.clone(), what, lines));
+        }
+        let tree = self.without(&tree, &paths)?;
+        Ok(Merged { tree, conflicts })
+    }
+
+    /// The tree of a merge, with the other tree's version of each file with a conflict.
+    fn without(&self, tree: &Oid, paths: &BTreeMap<String, Stages>) -> Result<Oid> {
+        self.must(&self.cmd(&["read-tree", tree.as_str()]))?;
+        let zero = "0".repeat(40);
+        let mut info = String::new();
+        for (path, [_, theirs, _]) in paths {
+            info += &match theirs {
+                Some(Entry { mode, blob }) => format!("{} {blob}\t{path}\0", mode.as_str()),
+                None => format!("0 {zero}\t{path}\0"),
+            };
+        }
+        let update = self.cmd(&["update-index", "-z", "--index-info"]);
+        self.must(&update.stdin(info))?;
+        self.oid(&self.cmd(&["write-tree"]))
+    }
+}
+
+/// Parses the output of `merge-tree -z`: the tree, and the entries with conflicts.
+fn parse(text: &str) -> Option<(Oid, BTreeMap<String, Stages>)> {
+    let mut fields = text.split('\0');
+    let tree = Oid::parse(fields.next()?.trim_end())?;
+    let mut paths: BTreeMap<String, Stages> = BTreeMap::new();
+    for entry in fields.take_while(|f| !f.is_empty()) {
+        let (words, path) = entry.split_once('\t')?;
+        let words: Vec<&str> = words.split(' ').collect();
+        let [mode, blob, stage] = words[..] else {
+            return None;
+        };
+        let entry = Entry {
+            mode: Mode::parse(mode)?,
+            blob: Oid::parse(blob)?,
+        };
+        let stage: usize = stage.parse().ok()?;
+        let stages = paths.entry(path.to_owned()).or_default();
+        *stages.get_mut(stage.checked_sub(1)?)? = Some(entry);
+    }
+    Some((tree, paths))
+}
+
+fn what(stages: &Stages) -> What {
+    match stages.each_ref().map(Option::is_some) {
+        [true, true, true] => What::Content,
+        [false, true, true] => What::BothAdd,
+        [true, false, true] => What::Missing,
+        [true, true, false] => What::Removes,
+        _ => What::Other,
+    }
+}
+
+/// The lines of conflicts, counted in the first of the two sides between the markers.
+fn marked(text: &str) -> Vec<usize> {
+    let mut lines = Vec::new();
+    let (mut line, mut second) = (1, false);
+    for content in text.lines() {
+        if content.starts_with("<<<<<<< ") {
+            lines.push(line);
+        } else if content == "=======" {
+            second = true;
+        } else if content.starts_with(">>>>>>> ") {
+            second = false;
+        } else if !second {
+            line += 1;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        git::{
+            From,
+            Identity,
+            Stamp, //
+        },
+        sys::runner::System, //
+    };
+
+    type Files<'a> = &'a [(&'a str, &'a str)];
+
+    /// A commit with exactly these files.
+    fn commit(git: &Git<'_>, parent: Option<&Oid>, files: Files<'_>) -> Oid {
+        let scratch = tempfile::tempdir().unwrap();
+        let who = Identity {
+            name: "A".into(),
+            email: "a@example.org".into(),
+            set: true,
+        };
+        let stamp = Stamp { who, when: 1 };
+        let old = parent.map_or(String::new(), |p| {
+            let listing = git.must(["ls-tree", "-r", "--name-only", p.as_str()]);
+            listing.unwrap().text()
+        });
+        let from = parent.map_or(From::Nothing, |p| From::Commit(p.clone()));
+        let commits = git.fast_import(scratch.path(), &mut |to| {
+            to.commit("refs/heads/x", 1, &stamp, "m\n", &from)?;
+            old.lines().try_for_each(|path| to.remove(path))?;
+            let mut files = files.iter();
+            files.try_for_each(|(path, text)| to.file(Mode::Plain, path, text.as_bytes()))
+        });
+        commits.unwrap().remove(0)
+    }
+
+    struct Case {
+        /// Whether the tree changed.
+        changes: bool,
+        conflicts: Vec<(String, What, Vec<usize>)>,
+        files: BTreeMap<String, String>,
+    }
+
+    /// Merges a patch onto another tree and reads the result.
+    fn case(base: Files<'_>, patch: Files<'_>, other: Files<'_>) -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git::new(&System, dir.path());
+        git.must(["init", "--quiet"]).unwrap();
+        let base = commit(&git, None, base);
+        let patch = commit(&git, Some(&base), patch);
+        let onto = git.tree_of(&commit(&git, None, other)).unwrap();
+        let count = || git.must(["count-objects", "-v"]).unwrap().text();
+        let before = count();
+        let scratch = tempfile::tempdir().unwrap();
+        let merger = Merger::new(&git, scratch.path()).unwrap();
+        let merged = merger.merge(&base, &patch, &onto).unwrap();
+        assert_eq!(count(), before, "objects of merges are not kept");
+        let read = |args: &[&str]| merger.must(&merger.cmd(args)).unwrap().text();
+        let tree = merged.tree.as_str();
+        let paths = read(&["ls-tree", "-r", "--name-only", tree]);
+        let files = paths.lines().map(|path| {
+            let content = read(&["cat-file", "blob", &format!("{tree}:{path}")]);
+            (path.to_owned(), content)
+        });
+        Case {
+            changes: merged.tree != onto,
+            files: files.collect(),
+            conflicts: merged.conflicts,
+        }
+    }
+
+    fn lines(second: &str, last: &str) -> String {
+        format!("1\n{second}\n3\n4\n5\n6\n7\n{last}\n9\n")
+    }
+
+    #[test]
+    fn merge_clean() {
+        let (base, patch) = (lines("2", "8"), lines("two", "8"));
+        let other = format!("0\n{}", lines("2", "eight"));
+        let done = case(&[("a", &base)], &[("a", &patch)], &[("a", &other)]);
+        assert!(done.changes && done.conflicts.is_empty());
+        assert_eq!(
+            done.files["a"],
+            format!("0\n{}", lines("two", "eight")).trim_end()
+        );
+        // The change is there already.
+        let other = lines("two", "eight");
+        let done = case(&[("a", &base)], &[("a", &patch)], &[("a", &other)]);
+        assert!(!done.changes && done.conflicts.is_empty());
+        // The file has moved.
+        let done = case(&[("a", &base)], &[("a", &patch)], &[("to/a", &base)]);
+        assert!(done.changes && done.conflicts.is_empty());
+        assert_eq!(done.files["to/a"], patch.trim_end());
+    }
+
+    #[test]
+    fn merge_conflict_keeps_other() {
+        let (base, patch) = (lines("2", "8"), lines("two", "acht"));
+        let other = format!("0\n{}", lines("zwei", "eight"));
+        let done = case(
+            &[("a", &base), ("b", "1\n")],
+            &[("a", &patch), ("b", "1\n"), ("c", "new\n")],
+            &[("a", &other), ("b", "2\n")],
+        );
+        let conflict = ("a".to_owned(), What::Content, vec![3, 9]);
+        assert_eq!(done.conflicts, [conflict]);
+        assert_eq!(done.files["a"], other.trim_end());
+        assert_eq!((&done.files["b"][..], &done.files["c"][..]), ("2", "new"));
+    }
+
+    #[test]
+    fn merge_conflict_kinds() {
+        let base = [("gone", "1\n"), ("changed", "1\n"), ("same", "1\n")];
+        let patch = [("gone", "2\n"), ("new", "2\n"), ("same", "1\n")];
+        let other = [("changed", "3\n"), ("new", "3\n"), ("same", "1\n")];
+        let done = case(&base, &patch, &other);
+        let kinds: Vec<_> = done
+            .conflicts
+            .iter()
+            .map(|(p, what, _)| (&p[..], *what))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                ("changed", What::Removes),
+                ("gone", What::Missing),
+                ("new", What::BothAdd),
+            ]
+        );
+        assert!(!done.changes, "{:?}", done.files);
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of each series on another kernel tree: applies, already there, or conflicts.
+//!
+//! [`merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that the patches add,
+//! and [`show`] prints the result. The series do not change, and the merges are not kept.
+
+pub mod merge;
+pub mod names;
+pub mod show;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use self::{
+    merge::{
+        Merger,
+        What, //
+    },
+    names::{
+        Known,
+        Name,
+        Place, //
+    },
+};
+use crate::{
+    git::{
+        Git,
+        Oid, //
+    },
+    kernel::base::Other,
+    patches::commits::{
+        Assembled,
+        AssembledSeries, //
+    },
+    sys::{
+        error::Result,
+        ui::{
+            Progress,
+            Ui,
+            Unit, //
+        }, //
+    }, //
+};
+
+/// The state of the series on another base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The other base.
+    pub base: Base,
+    /// The release that the series are made for.
+    pub made_for: String,
+    /// The series, in dependency order.
+    pub series: Vec<SeriesReport>,
+}
+
+/// The other base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// The release in its Makefile.
+    pub version: String,
+    /// Its source: a commit, an archive with its hash, or a package.
+    pub from: String,
+    /// Its tree.
+    pub tree: String,
+}
+
+/// A series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeriesReport {
+    /// Its name.
+    pub name: String,
+    /// The series below it, whose patches are merged first.
+    pub below: Vec<String>,
+    /// Its patches.
+    pub patches: Vec<PatchReport>,
+}
+
+/// A patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PatchReport {
+    /// Its number in the series, from 1.
+    pub number: usize,
+    /// The first line of its message.
+    pub subject: String,
+    /// The result.
+    pub is: Is,
+    /// The files in which git reports a conflict.
+    pub conflicts: Vec<Conflict>,
+    /// The added names that the other base has.
+    pub there: Vec<Place>,
+    /// The added names that it does not have.
+    pub new: Vec<String>,
+}
+
+/// The result for a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Is {
+    /// It merges without conflict.
+    Applies,
+    /// The merge changes nothing, or the other base has every name that the patch adds.
+    There,
+    /// It conflicts.
+    Conflicts,
+    /// It changes files that the other base does not have, and conflicts in no other file.
+    NeedsFile,
+}
+
+/// A file with a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conflict {
+    /// Its path.
+    pub path: String,
+    /// The kind of the conflict.
+    pub what: What,
+    /// The lines of the file at which the conflicts are, in the state before the patch.
+    pub lines: Vec<usize>,
+    /// The earlier patch that already conflicts in this file.
+    pub since: Option<Cause>,
+    /// The new path of the file, if the other base has made the move of these series.
+    pub moved: Option<String>,
+}
+
+/// A patch that conflicts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Its series.
+    pub series: String,
+    /// Its number, from 1.
+    pub patch: usize,
+}
+
+/// The other base with the patches of some series, as far as they merge.
+#[derive(Clone)]
+struct Carried {
+    tree: Oid,
+    /// The files without some of the changes, by the first patch that conflicts in them.
+    lacking: BTreeMap<String, Cause>,
+}
+
+struct Port<'a> {
+    assembled: &'a Assembled,
+    merger: Merger<'a>,
+    progress: Progress,
+    /// The files that these series move and the other base has at the new path.
+    moved: BTreeMap<&'a str, &'a str>,
+    /// The states after series, by the names of the series in the order in which they apply.
+    ends: BTreeMap<Vec<String>, Carried>,
+}
+
+/// Merges the chosen series onto another base, each after the series below it.
+///
+/// # Errors
+///
+/// git fails.
+pub fn series(
+    git: &Git<'_>,
+    scratch: &std::path::Path,
+    assembled: &Assembled,
+    chosen: &[String],
+    other: &Other,
+    ui: &Ui,
+) -> Result<Vec<SeriesReport>> {
+    let tree = &other.commit.tree;
+    let start = Carried {
+        tree: tree.clone(),
+        lacking: BTreeMap::new(),
+    };
+    let mut port = Port {
+        assembled,
+        merger: Merger::new(git, scratch)?,
+        progress: progress(assembled, ui),
+        moved: moved(git, assembled, tree)?,
+        ends: BTreeMap::from([(Vec::new(), start)]),
+    };
+    let all = assembled.series.iter();
+    let all: Vec<_> = all
+        .filter(|s| chosen.iter().any(|c| c == s.name()))
+        .collect();
+    let added = all.iter().map(|one| names::added(git, one));
+    let added = added.collect::<Result<Vec<Vec<Vec<Name>>>>>()?;
+    let known = Known::read(git, tree, added.iter().flatten().flatten())?;
+    let mut reports = Vec::new();
+    for (one, added) in all.into_iter().zip(&added) {
+        let mut carried = port.end(&one.below)?;
+        let conflicts = port.merge(one, &mut carried)?;
+        let patches = conflicts.into_iter().zip(added).enumerate();
+        reports.push(SeriesReport {
+            name: one.name().to_owned(),
+            below: one.below.clone(),
+            patches: patches
+                .map(|(i, ((changes, conflicts), added))| {
+                    let subject = &one.plan.patches[i].subject;
+                    patch(i + 1, subject, changes, conflicts, added, &known)
+                })
+                .collect(),
+        });
+        let chain = one.below.iter().cloned().chain([one.name().to_owned()]);
+        port.ends.insert(chain.collect(), carried);
+    }
+    port.progress.done();
+    Ok(reports)
+}
+
+fn progress(assembled: &Assembled, ui: &Ui) -> Progress {
+    let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
+    ui.progress("merging the patches", patches as u64, Unit::Things)
+}
+
+/// The moves of all series whose new path a tree has.
+fn moved<'a>(
+    git: &Git<'_>,
+    assembled: &'a Assembled,
+    tree: &Oid,
+) -> Result<BTreeMap<&'a str, &'a str>> {
+    let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
+    let moves = patches.flat_map(|p| &p.relocate).flat_map(|s| &s.moves);
+    let moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
+    let paths: Vec<String> = moves.values().map(|p| p.to_string()).collect();
+    let there = git.entries(tree, &paths)?;
+    let moves = moves.into_iter();
+    Ok(moves.filter(|(_, to)| there.contains_key(*to)).collect())
+}
+
+fn patch(
+    number: usize,
+    subject: &str,
+    changes: bool,
+    conflicts: Vec<Conflict>,
+    added: &[Name],
+    known: &Known,
+) -> PatchReport {
+    let (mut there, mut new) = (Vec::new(), Vec::new());
+    for name in added {
+        match known.place(name) {
+            Some(place) => there.push(place),
+            None => new.push(name.name.clone()),
+        }
+    }
+    let is = if !there.is_empty() && new.is_empty() || conflicts.is_empty() && !changes {
+        Is::There
+    } else if conflicts.is_empty() {
+        Is::Applies
+    } else if conflicts.iter().all(|c| c.what == What::Missing) {
+        Is::NeedsFile
+    } else {
+        Is::Conflicts
+    };
+    PatchReport {
+        number,
+        subject: subject.to_owned(),
+        is,
+        conflicts,
+        there,
+        new,
+    }
+}
+
+impl Port<'_> {
+    /// The other base after the series of a chain.
+    fn end(&mut self, chain: &[String]) -> Result<Carried> {
+        if let Some(known) = self.ends.get(chain) {
+            return Ok(known.clone());
+        }
+        let Some((last, before)) = chain.split_last() else {
+            unreachable!("the empty chain is known from the start");
+        };
+        let mut carried = self.end(before)?;
+        self.merge(self.assembled.find(last)?, &mut carried)?;
+        self.ends.insert(chain.to_vec(), carried.clone());
+        Ok(carried)
+    }
+
+    /// Merges the patches of a series. Returns for each whether it changes the tree, and its
+    /// conflicts. A file with a conflict stays as it is.
+    fn merge(
+        &mut self,
+        one: &AssembledSeries,
+        carried: &mut Carried,
+    ) -> Result<Vec<(bool, Vec<Conflict>)>> {
+        let parents = [&one.parent].into_iter().chain(&one.patches);
+        let mut results = Vec::new();
+        for (i, (parent, patch)) in parents.zip(&one.patches).enumerate() {
+            let merged = self
+                .merger
+                .merge(&parent.commit, &patch.commit, &carried.tree)?;
+            let mut conflicts = Vec::new();
+            for (path, what, lines) in merged.conflicts {
+                let since = carried.lacking.get(&path).cloned();
+                carried.lacking.entry(path.clone()).or_insert(Cause {
+                    series: one.name().to_owned(),
+                    patch: i + 1,
+                });
+                conflicts.push(Conflict {
+                    moved: self.moved.get(&path[..]).map(|to| to.to_string()),
+                    path,
+                    what,
+                    lines,
+                    since,
+                });
+            }
+            results.push((merged.tree != carried.tree, conflicts));
+            carried.tree = merged.tree;
+            self.progress.add(1);
+        }
+        Ok(results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(changes: bool, conflicts: &[What], names: &[&str]) -> Is {
+        let conflicts = conflicts.iter().map(|what| Conflict {
+            path: "a.rs".to_owned(),
+            what: *what,
+            lines: Vec::new(),
+            since: None,
+            moved: None,
+        });
+        let added = names.iter().map(|name| Name {
+            name: name.to_string(),
+            path: "a.rs".to_owned(),
+        });
+        let known = Known::of(&[("there", "a.rs", 3)]);
+        let added: Vec<Name> = added.collect();
+        patch(1, "a: b", changes, conflicts.collect(), &added, &known).is
+    }
+
+    #[test]
+    fn patch_result() {
+        use What::{
+            Content,
+            Missing, //
+        };
+        assert_eq!(result(true, &[], &[]), Is::Applies);
+        assert_eq!(result(true, &[], &["there", "new"]), Is::Applies);
+        assert_eq!(result(false, &[], &[]), Is::There);
+        assert_eq!(result(false, &[Content], &[]), Is::Conflicts);
+        assert_eq!(result(true, &[Content, Missing], &["new"]), Is::Conflicts);
+        assert_eq!(result(true, &[Content], &["there"]), Is::There);
+        assert_eq!(result(false, &[Missing], &[]), Is::NeedsFile);
+    }
+}

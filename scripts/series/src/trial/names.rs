@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The names that patches add, and the places where another tree defines them.
+//!
+//! Names are the public items of Rust files, and the functions and types of C files. They are
+//! compared as written: `Type::method` for methods, without modules.
+
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    sync::LazyLock,
+};
+
+use regex::Regex;
+use serde::Serialize;
+
+use crate::{
+    git::{
+        Git,
+        Oid, //
+    },
+    patches::commits::AssembledSeries,
+    rust::{
+        cursor::Seen,
+        tokens::{
+            self,
+            Kind, //
+        }, //
+    },
+    sys::{
+        error::Result,
+        runner::failed, //
+    }, //
+};
+
+/// A name that a patch adds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// The file that gets it.
+    pub path: String,
+}
+
+/// A name in the other tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The name.
+    pub name: String,
+    /// The file that defines it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+/// The definitions in the other tree.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<String, Vec<Place>>);
+
+/// A type or a function of a C file. The return type may be on a separate line. Parentheses of
+/// parameters nest at most once.
+static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
+    let function = r"((?:[A-Za-z_]\w*[ \t\n*]+)+)(\w+)\((?:[^;{}()]|\([^()]*\))*\)[^;{}()=]*\{";
+    let kind = r"(?:struct|union|enum) (\w+) \{";
+    Regex::new(&format!("(?m)^(?:{kind}|{function})"))
+        .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+});
+
+fn is_rust(path: &str) -> bool {
+    path.ends_with(".rs")
+}
+
+fn is_c(path: &str) -> bool {
+    path.ends_with(".c") || path.ends_with(".h")
+}
+
+/// The names that a file defines, each with its line.
+pub fn defined(path: &str, text: &str) -> Vec<(String, usize)> {
+    if is_rust(path) {
+        let items = tokens::read(text, Seen::Crate).unwrap_or_default().items;
+        let items = items.into_iter().filter(|i| i.kind != Kind::Reexport);
+        return items
+            .map(|item| match (item.kind, item.path.last()) {
+                (Kind::Macro, _) => (format!("{}!", item.name), item.line),
+                (kind, Some(of)) if kind.is_member() => (format!("{of}::{}", item.name), item.line),
+                _ => (item.name, item.line),
+            })
+            .collect();
+    }
+    let found = DEFINITION.captures_iter(text).filter_map(|found| {
+        let before = found.get(2).map_or("", |m| m.as_str());
+        let words: Vec<&str> = before.split_whitespace().collect();
+        let private = words.contains(&"static") && !path.ends_with(".h");
+        let name = found.get(1).or(found.get(3)).filter(|_| !private)?;
+        let line = text[..name.start()].matches('\n').count() + 1;
+        Some((name.as_str().to_owned(), line))
+    });
+    found.collect()
+}
+
+/// The names that each patch of a series adds.
+///
+/// # Errors
+///
+/// git fails.
+pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Name>>> {
+    let parents = [&one.parent].into_iter().chain(&one.patches);
+    let trees = parents.zip(&one.patches);
+    let mut all = Vec::new();
+    for (patch, (before, after)) in one.plan.patches.iter().zip(trees) {
+        let paths: BTreeSet<&str> = patch.paths().filter(|p| is_rust(p) || is_c(p)).collect();
+        let paths: Vec<String> = paths.into_iter().map(str::to_owned).collect();
+        let old = definitions(git, &before.tree, &paths)?;
+        let mut new = definitions(git, &after.tree, &paths)?;
+        new.retain(|place| !old.iter().any(|o| o.name == place.name));
+        let new = new.into_iter().map(|place| Name {
+            name: place.name,
+            path: place.file,
+        });
+        // An item that `cfg` selects may have several definitions.
+        let new: BTreeSet<Name> = new.collect();
+        all.push(new.into_iter().collect());
+    }
+    Ok(all)
+}
+
+/// The definitions in some files of a tree.
+fn definitions(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<Place>> {
+    let entries = git.entries(tree, paths)?;
+    let blobs: Vec<_> = entries.values().map(|e| &e.blob).collect();
+    let contents = git.blobs(&blobs)?;
+    let mut all = Vec::new();
+    for (path, content) in entries.keys().zip(&contents) {
+        let names = defined(path, &String::from_utf8_lossy(content)).into_iter();
+        all.extend(names.map(|(name, line)| Place {
+            name,
+            file: path.clone(),
+            line,
+        }));
+    }
+    Ok(all)
+}
+
+/// The folders in which a name is looked up: the first two of its path.
+fn root(path: &str) -> &str {
+    let mut ends = path.match_indices('/').map(|(at, _)| at + 1);
+    let first = ends.next().unwrap_or(0);
+    &path[..ends.next().unwrap_or(first)]
+}
+
+impl Known {
+    /// Looks names up in a tree, in the folders of the files that get them.
+    ///
+    /// # Errors
+    ///
+    /// git fails.
+    pub fn read<'a>(
+        git: &Git<'_>,
+        tree: &Oid,
+        names: impl Iterator<Item = &'a Name>,
+    ) -> Result<Self> {
+        let names: Vec<&Name> = names.collect();
+        let mut known = Self::default();
+        for (is_it, endings) in [
+            (is_rust as fn(&str) -> bool, &["rs"][..]),
+            (is_c, &["c", "h"]),
+        ] {
+            let of_kind = || names.iter().filter(|n| is_it(&n.path));
+            // The type has to be in the file of its method.
+            let words = of_kind().map(|n| n.name.split("::").next().unwrap_or_default());
+            let words: BTreeSet<&str> = words.map(|w| w.trim_end_matches('!')).collect();
+            let roots: BTreeSet<&str> = of_kind().map(|n| root(&n.path)).collect();
+            if words.is_empty() {
+                continue;
+            }
+            let any = words.into_iter().collect::<Vec<_>>().join("|");
+            let cmd = git
+                .cmd([
+                    "grep",
+                    "-l",
+                    "-z",
+                    "-w",
+                    "-E",
+                    "-e",
+                    &any,
+                    tree.as_str(),
+                    "--",
+                ])
+                .args(roots.iter().flat_map(|root| {
+                    endings
+                        .iter()
+                        .map(move |ending| format!(":/{root}*.{ending}"))
+                }));
+            let out = git.try_run(&cmd)?;
+            // 1: no match.
+            if !matches!(out.code, Some(0 | 1)) {
+                return Err(failed(&cmd, &out));
+            }
+            let files = String::from_utf8_lossy(&out.stdout);
+            let files = files.split('\0').filter_map(|f| f.split_once(':'));
+            let files: Vec<String> = files.map(|(_, path)| path.to_owned()).collect();
+            for place in definitions(git, tree, &files)? {
+                known.0.entry(place.name.clone()).or_default().push(place);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The definition of a name: in the same file, or else in its folders.
+    pub fn place(&self, name: &Name) -> Option<Place> {
+        let places = self.0.get(&name.name)?.iter();
+        let near = |p: &&Place| {
+            root(&p.file) == root(&name.path) && is_rust(&p.file) == is_rust(&name.path)
+        };
+        let near: Vec<&Place> = places.filter(near).collect();
+        let same = near.iter().find(|p| p.file == name.path);
+        same.or(near.first()).map(|place| (*place).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Known {
+        /// These names, each with its file and line.
+        pub fn of(places: &[(&str, &str, usize)]) -> Self {
+            let mut known = Self::default();
+            for (name, file, line) in places {
+                let (name, file) = (name.to_string(), file.to_string());
+                let places = known.0.entry(name.clone()).or_default();
+                let line = *line;
+                places.push(Place { name, file, line });
+            }
+            known
+        }
+    }
+
+    fn names(path: &str, text: &str) -> Vec<String> {
+        let all = defined(path, text).into_iter();
+        all.map(|(name, line)| format!("{name}:{line}")).collect()
+    }
+
+    #[test]
+    fn defined_rust() {
+        let text = "
+//! pub struct Comment;
+pub use self::owned::Owned;
+pub struct List;
+impl List {
+    pub fn walk() {}
+    fn private() {}
+    pub(crate) const MAX: u8 = 1;
+}
+impl Drop for List { fn drop(&mut self) {} }
+pub mod below { pub fn f() {} }
+pub(super) fn near() {}
+#[macro_export]
+macro_rules! create { () => {} }
+";
+        assert_eq!(
+            names("rust/list.rs", text),
+            [
+                "List:4",
+                "List::walk:6",
+                "List::MAX:8",
+                "f:11",
+                "create!:14"
+            ]
+        );
+        assert!(names("rust/list.rs", "fn f( {").is_empty());
+    }
+
+    #[test]
+    fn defined_c() {
+        let text = r#"
+struct a {
+	int (*method)(struct a *a);
+};
+int a_init(struct a *mm, u64 size);
+static int helper(void)
+{
+	if (x) {
+	}
+}
+struct a *
+a_get(struct a *a, int (*f)(int))
+{
+}
+void __printf(2, 3) a_print(struct a *a, ...);
+EXPORT_SYMBOL(a_get);
+static inline u64 a_offset(const struct a *a)
+{
+}
+static struct kunit_case cases[] = { KUNIT_CASE(one), {} };
+"#;
+        assert_eq!(names("a.c", text), ["a:2", "a_get:12"]);
+        assert_eq!(
+            names("a.h", text),
+            ["a:2", "helper:6", "a_get:12", "a_offset:17"]
+        );
+    }
+
+    #[test]
+    fn place_prefers_same_file() {
+        let files = ["drivers/gpu/a.rs", "rust/kernel/b.rs", "rust/kernel/c.rs"];
+        let known = Known::of(&files.map(|file| ("a", file, 1)));
+        let file = |path: &str| {
+            let (name, path) = ("a".to_owned(), path.to_owned());
+            known.place(&Name { name, path }).map(|p| p.file)
+        };
+        assert_eq!(
+            file("rust/kernel/c.rs").as_deref(),
+            Some("rust/kernel/c.rs")
+        );
+        assert_eq!(
+            file("rust/kernel/x/d.rs").as_deref(),
+            Some("rust/kernel/b.rs")
+        );
+        assert_eq!(file("rust/pin-init/d.rs"), None);
+        assert_eq!(file("rust/kernel/d.c"), None);
+        assert_eq!([root("a.rs"), root("rust/a.rs")], ["", "rust/"]);
+    }
+}

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mails of one posting, picked out of a mailbox: one sender, one thread, each number once.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    mail::mailbox::{
+        Mail,
+        Person,
+        Tag, //
+    },
+    source::manifest::Series,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        plural::count, //
+    }, //
+};
+
+/// A mail outside of the posting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its subject.
+    pub subject: String,
+    /// Its sender.
+    pub from: Person,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+impl LeftOut {
+    /// In one line.
+    pub fn text(&self) -> String {
+        let Person { name, email } = &self.from;
+        format!("{:?} of {name} <{email}>: {}", self.subject, self.reason)
+    }
+}
+
+/// The mails of a mailbox, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked<'a> {
+    /// The posting, in order.
+    pub mails: Vec<&'a Mail>,
+    /// The other mails.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A mail that may belong to the posting.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    mail: &'a Mail,
+    version: u32,
+    number: usize,
+    of: usize,
+}
+
+/// Picks the posting of the version that the manifest has. Where several people posted it, or it was
+/// posted more than once, `user` decides: the address of the user.
+///
+/// # Errors
+///
+/// There is none, it is not whole, or there are several.
+pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'a>> {
+    let mut seen = BTreeSet::new();
+    let all: Vec<&Mail> = all
+        .iter()
+        .filter(|m| m.id.is_empty() || seen.insert(m.id.as_str()))
+        .collect();
+    let patches: Vec<Candidate<'_>> = all
+        .iter()
+        .filter(|m| !m.is_reply())
+        .filter_map(|m| {
+            let Tag {
+                version,
+                number,
+                of,
+                ..
+            } = m.tag()?;
+            Some(Candidate {
+                mail: m,
+                version,
+                number,
+                of,
+            })
+        })
+        .collect();
+    let first = first(series, &patches, user)?;
+    let thread = thread(first.mail, &patches);
+    let mut mails = vec![first.mail];
+    for number in first.number + 1..=first.of {
+        let mut fits: Vec<&Mail> = patches
+            .iter()
+            .filter(|c| c.number == number && reason(c, &first, &thread).is_none())
+            .map(|c| c.mail)
+            .collect();
+        // The first one was posted with the rest; a later one was sent after it.
+        fits.sort_by_key(|m| m.date);
+        mails.extend(fits.first());
+    }
+    let left_out = left_out(&all, &patches, &mails, &first, &thread);
+    if let Some(missing) = missing(&first, &patches, &mails) {
+        let others: Vec<String> = left_out.iter().map(LeftOut::text).collect();
+        return Err(missing.detail(others.join("\n")));
+    }
+    if let Some(bare) = mails.iter().find(|m| m.id.is_empty()) {
+        return Err(bare_mail(bare));
+    }
+    Ok(Picked { mails, left_out })
+}
+
+/// The cover letter; where there is none, the first patch.
+fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<Candidate<'a>> {
+    let (version, name) = (series.version, &series.name);
+    let of_version: Vec<_> = patches.iter().filter(|c| c.version == version).collect();
+    let Some(one) = of_version.first() else {
+        return Err(match patches.first() {
+            None => Error::new("there is no patch in it"),
+            Some(other) => Error::new(format!(
+                "the mails are of v{}, but the next version of {name} is v{version}",
+                other.version
+            ))
+            .help("versions are recorded one after the other, from v1 on"),
+        });
+    };
+    // Where there is no cover letter, the first patch takes its place.
+    let firsts: Vec<_> = of_version.iter().filter(|c| c.number <= 1).collect();
+    if firsts.is_empty() {
+        return Err(Error::new(format!("patch 1 of {} is missing", one.of)).help(WHOLE));
+    }
+    if let Some(bare) = firsts.iter().find(|c| c.mail.id.is_empty()) {
+        return Err(bare_mail(bare.mail));
+    }
+    let with_id = |id: Option<&str>| {
+        let fits = firsts.iter().filter(|c| change_id(c.mail) == id);
+        let number = fits.clone().map(|c| c.number).min();
+        let lowest = fits.filter(|c| Some(c.number) == number);
+        lowest.map(|c| **c).copied().collect::<Vec<Candidate<'a>>>()
+    };
+    let mut left = with_id(Some(&series.change_id));
+    if left.is_empty() {
+        left = with_id(None);
+    }
+    let Some(other) = left.first() else {
+        let id = firsts.iter().find_map(|c| change_id(c.mail)).unwrap_or("");
+        return Err(Error::new(format!(
+            "the mails have the change-id {id}, the manifest of {name} has {}",
+            series.change_id
+        ))
+        .help(format!(
+            "is this {name}? If so, set change-id in {}",
+            series.file().display()
+        )));
+    };
+    let other = *other;
+    let again = |c: &Candidate<'_>| {
+        let tag = c.mail.tag();
+        tag.is_some_and(|t| {
+            t.prefix
+                .split(' ')
+                .any(|w| w.eq_ignore_ascii_case("RESEND"))
+        })
+    };
+    narrow(&mut left, |c| !again(c));
+    narrow(&mut left, |c| same_address(&c.mail.from.email, user));
+    if left.len() > 1 {
+        let all = left.iter().map(|c| {
+            let Mail {
+                subject, from, id, ..
+            } = c.mail;
+            format!("{subject:?} of {} <{}>, {id}", from.name, from.email)
+        });
+        return Err(
+            Error::new(format!("there are several postings of v{version}"))
+                .detail(all.collect::<Vec<_>>().join("\n"))
+                .help("leave the one in the mailbox that is to be recorded"),
+        );
+    }
+    Ok(left.first().copied().unwrap_or(other))
+}
+
+/// The help for an incomplete posting.
+const WHOLE: &str =
+    "all patches of the version have to be in the mailbox, in one thread and of one sender";
+
+fn bare_mail(mail: &Mail) -> Error {
+    Error::new(format!("{:?} has no Message-ID", mail.subject))
+        .help("it takes the mails as they were sent, or as an archive has them")
+}
+
+/// Removes the candidates that do not fit, unless none fits.
+fn narrow<'a>(left: &mut Vec<Candidate<'a>>, fits: impl Fn(&Candidate<'a>) -> bool) {
+    if left.len() > 1 && left.iter().any(&fits) {
+        left.retain(fits);
+    }
+}
+
+fn change_id(mail: &Mail) -> Option<&str> {
+    let mut lines = mail.body.lines();
+    lines
+        .find_map(|l| l.strip_prefix("change-id: "))
+        .map(str::trim)
+}
+
+fn same_address(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// The message ids of the thread below a mail, as far as its sender wrote it.
+fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
+    let mut ids = BTreeSet::from([first.id.as_str()]);
+    loop {
+        let before = ids.len();
+        for Candidate { mail, .. } in patches {
+            let mut up = mail.in_reply_to.iter().chain(&mail.references);
+            let sender = same_address(&mail.from.email, &first.from.email);
+            if sender && up.any(|id| ids.contains(id.as_str())) {
+                ids.insert(&mail.id);
+            }
+        }
+        if ids.len() == before {
+            return ids;
+        }
+    }
+}
+
+/// The reason why a patch is outside of the posting that starts with `first`, if any.
+fn reason(one: &Candidate<'_>, first: &Candidate<'_>, thread: &BTreeSet<&str>) -> Option<String> {
+    let (from, of) = (&first.mail.from, first.of);
+    if one.version != first.version {
+        return Some(format!("it is of v{}", one.version));
+    }
+    if !same_address(&one.mail.from.email, &from.email) || one.mail.senders != 1 {
+        return Some(format!("the posting is of {} <{}>", from.name, from.email));
+    }
+    if one.number > of || one.of != of {
+        return Some(format!(
+            "it is {}/{} of a posting of {}",
+            one.number,
+            one.of,
+            count(of, "patch", "patches")
+        ));
+    }
+    let in_thread = thread.contains(one.mail.id.as_str());
+    (!in_thread).then(|| "it is in another thread".to_owned())
+}
+
+fn left_out(
+    all: &[&Mail],
+    patches: &[Candidate<'_>],
+    picked: &[&Mail],
+    first: &Candidate<'_>,
+    thread: &BTreeSet<&str>,
+) -> Vec<LeftOut> {
+    let is = |one: &Mail, other: &Mail| std::ptr::eq(one, other);
+    let others = all.iter().filter(|m| !picked.iter().any(|p| is(p, m)));
+    others
+        .map(|mail| {
+            let patch = patches.iter().find(|c| is(c.mail, mail));
+            let reason = match patch {
+                None if mail.is_reply() => "it is a reply".to_owned(),
+                None => "it is no patch".to_owned(),
+                Some(patch) => reason(patch, first, thread).unwrap_or_else(|| {
+                    format!("there is another mail {}/{}", patch.number, patch.of)
+                }),
+            };
+            LeftOut {
+                subject: mail.subject.clone(),
+                from: mail.from.clone(),
+                reason,
+            }
+        })
+        .collect()
+}
+
+/// The error for a missing patch, if any.
+fn missing(first: &Candidate<'_>, patches: &[Candidate<'_>], mails: &[&Mail]) -> Option<Error> {
+    let count = first.of;
+    let number_of = |m: &&Mail| {
+        let of_it = patches.iter().find(|c| std::ptr::eq(c.mail, *m));
+        of_it.map_or(0, |c| c.number)
+    };
+    let missing = (1..=count).find(|n| !mails.iter().any(|m| number_of(m) == *n))?;
+    Some(Error::new(format!("patch {missing} of {count} is missing")).help(WHOLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::mail::mailbox;
+
+    const DEV: &str = "Dev <dev@x.org>";
+    const EVE: &str = "Eve <eve@evil.org>";
+    const ID: &str = "change-id: 20260102-x-1";
+
+    /// A mail: subject, id, what it answers, sender, and text.
+    type Short<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
+
+    fn says(mails: &[Short<'_>]) -> String {
+        let mut mbox = String::new();
+        for (subject, id, to, from, body) in mails {
+            mbox += &format!("From x Thu Jan  1 00:00:00 2026\nFrom: {from}\nSubject: {subject}\n");
+            for (name, value) in [("Message-ID", id), ("In-Reply-To", to)] {
+                if !value.is_empty() {
+                    mbox += &format!("{name}: <{value}>\n");
+                }
+            }
+            mbox += &format!("\n{body}\n\n");
+        }
+        let all = mailbox::read(mbox.as_bytes()).unwrap();
+        let text = "version = 1\nchange-id = \"20260102-x-1\"\n";
+        let series = Series::parse("list", Path::new("series/list.toml"), text).unwrap();
+        match pick(&series, &all, "DEV@x.org") {
+            Ok(picked) => {
+                let mails = picked
+                    .mails
+                    .iter()
+                    .map(|m| format!("{} {}\n", m.subject, m.id));
+                let others = picked
+                    .left_out
+                    .iter()
+                    .map(|l| format!("not {}\n", l.text()));
+                mails.chain(others).collect()
+            }
+            Err(e) => e.at("x.mbox", None).to_string(),
+        }
+    }
+
+    const COVER: Short<'_> = ("[PATCH 0/2] a: cover", "0@x", "", DEV, ID);
+    const ONE: Short<'_> = ("[PATCH 1/2] a: b", "1@x", "0@x", DEV, "text");
+    const TWO: Short<'_> = ("[PATCH 2/2] a: c", "2@x", "0@x", DEV, "text");
+
+    #[test]
+    fn mails_of_the_version_are_picked() {
+        insta::assert_snapshot!(says(&[
+            TWO,
+            COVER,
+            ("Re: [PATCH 1/2] a: b", "9@y", "1@x", EVE, "Reviewed-by: B <b@c>"),
+            ONE,
+            ONE,
+            ("[PATCH v2 1/1] a: b", "v2@x", "", DEV, "text"),
+            ("Hello", "h@x", "", EVE, "text"),
+        ]), @r#"
+        [PATCH 0/2] a: cover 0@x
+        [PATCH 1/2] a: b 1@x
+        [PATCH 2/2] a: c 2@x
+        not "Re: [PATCH 1/2] a: b" of Eve <eve@evil.org>: it is a reply
+        not "[PATCH v2 1/1] a: b" of Dev <dev@x.org>: it is of v2
+        not "Hello" of Eve <eve@evil.org>: it is no patch
+        "#);
+        // One below the other; and without a cover letter.
+        insta::assert_snapshot!(says(&[
+            ("[PATCH 1/2] a: b", "1@x", "", DEV, ID),
+            ("[PATCH 2/2] a: c", "2@x", "1@x", DEV, "text"),
+        ]), @r"
+        [PATCH 1/2] a: b 1@x
+        [PATCH 2/2] a: c 2@x
+        ");
+        insta::assert_snapshot!(says(&[("[PATCH] a: c", "1@x", "", DEV, ID)]), @"[PATCH] a: c 1@x");
+    }
+
+    #[test]
+    fn mails_of_strangers_are_left_out() {
+        insta::assert_snapshot!(says(&[
+            COVER,
+            ONE,
+            ("[PATCH 2/2] a: c", "e2@x", "0@x", EVE, "text"),
+            ("[PATCH 3/2] a: fix", "e3@x", "0@x", EVE, "text"),
+            ("[PATCH 3/2] a: forgotten", "3@x", "0@x", DEV, "text"),
+            ("[PATCH] a: other", "o@x", "", DEV, "text"),
+            ("[PATCH 1/2] a: b", "1b@x", "1@x", DEV, "text"),
+            ("[PATCH 1/2] a: b", "1c@x", "other@x", DEV, "text"),
+            ("[PATCH 0/2] a: cover", "e0@x", "", EVE, "text"),
+            TWO,
+        ]), @r#"
+        [PATCH 0/2] a: cover 0@x
+        [PATCH 1/2] a: b 1@x
+        [PATCH 2/2] a: c 2@x
+        not "[PATCH 2/2] a: c" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        not "[PATCH 3/2] a: fix" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        not "[PATCH 3/2] a: forgotten" of Dev <dev@x.org>: it is 3/2 of a posting of 2 patches
+        not "[PATCH] a: other" of Dev <dev@x.org>: it is 1/1 of a posting of 2 patches
+        not "[PATCH 1/2] a: b" of Dev <dev@x.org>: there is another mail 1/2
+        not "[PATCH 1/2] a: b" of Dev <dev@x.org>: it is in another thread
+        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        "#);
+    }
+
+    #[test]
+    fn several_postings_are_told_apart() {
+        let resent = ("[PATCH RESEND 0/2] a: cover", "r@x", "", DEV, ID);
+        let forged = ("[PATCH 0/2] a: cover", "e@x", "", EVE, ID);
+        insta::assert_snapshot!(says(&[resent, forged, COVER, ONE, TWO]), @r#"
+        [PATCH 0/2] a: cover 0@x
+        [PATCH 1/2] a: b 1@x
+        [PATCH 2/2] a: c 2@x
+        not "[PATCH RESEND 0/2] a: cover" of Dev <dev@x.org>: it is in another thread
+        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        "#);
+        let again = ("[PATCH 0/2] a: cover", "b@x", "", DEV, ID);
+        insta::assert_snapshot!(says(&[COVER, again, ONE, TWO]), @r#"
+        x.mbox: there are several postings of v1
+            "[PATCH 0/2] a: cover" of Dev <dev@x.org>, 0@x
+            "[PATCH 0/2] a: cover" of Dev <dev@x.org>, b@x
+          help: leave the one in the mailbox that is to be recorded
+        "#);
+    }
+
+    #[test]
+    fn posting_that_is_not_whole_is_refused() {
+        insta::assert_snapshot!(says(&[TWO]), @r"
+        x.mbox: patch 1 of 2 is missing
+          help: all patches of the version have to be in the mailbox, in one thread and of one sender
+        ");
+        insta::assert_snapshot!(says(&[COVER, TWO, ("[PATCH 1/2] a: b", "e@x", "0@x", EVE, "t")]), @r#"
+        x.mbox: patch 1 of 2 is missing
+            "[PATCH 1/2] a: b" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+          help: all patches of the version have to be in the mailbox, in one thread and of one sender
+        "#);
+        insta::assert_snapshot!(says(&[("[PATCH v3] a: c", "2@x", "", DEV, "t")]), @r"
+        x.mbox: the mails are of v3, but the next version of list is v1
+          help: versions are recorded one after the other, from v1 on
+        ");
+        insta::assert_snapshot!(says(&[("Hello", "2@x", "", DEV, "t")]), @"x.mbox: there is no patch in it");
+        insta::assert_snapshot!(says(&[("[PATCH] a: c", "", "", DEV, "t")]), @r#"
+        x.mbox: "[PATCH] a: c" has no Message-ID
+          help: it takes the mails as they were sent, or as an archive has them
+        "#);
+        insta::assert_snapshot!(says(&[("[PATCH] a: c", "1@x", "", DEV, "change-id: other")]), @r"
+        x.mbox: the mails have the change-id other, the manifest of list has 20260102-x-1
+          help: is this list? If so, set change-id in series/list.toml
+        ");
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rule 4: the cover letter names each dependency with version and link, and says what can be
+//! applied without it.
+
+use std::path::Path;
+
+use super::{
+    Fault,
+    Rule, //
+};
+use crate::source::{
+    cover::Dependency,
+    manifest::Series, //
+};
+
+/// What is wrong with `[without]` in the manifest of a series of so many patches.
+pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
+    let fault = |line: usize, what: String, help: String| Fault {
+        rule: Rule::Dependencies,
+        file: series.file(),
+        line: Some(line),
+        patch: None,
+        what,
+        help,
+    };
+    let mut faults = Vec::new();
+    for dep in &series.depends {
+        let name = &dep.value;
+        match series.without.get(name) {
+            None => faults.push(fault(
+                dep.line,
+                format!("it is not said what can be applied without {name}"),
+                format!(
+                    "write below [without]: {name} = N, the number of patches from the first on \
+                     that need it neither to apply nor to build; 0 if the first one does"
+                ),
+            )),
+            Some(n) if n.value >= patches && patches > 0 => faults.push(fault(
+                n.line,
+                match patches {
+                    1 => format!("its only patch is said to do without {name}"),
+                    n => format!("all {n} patches are said to do without {name}"),
+                },
+                "then it is no dependency: remove it from `depends`; else mend the number"
+                    .to_owned(),
+            )),
+            Some(_) => (),
+        }
+    }
+    for (name, n) in &series.without {
+        if !series.depends.iter().any(|d| d.value == *name) {
+            faults.push(fault(
+                n.line,
+                format!("{name} is no dependency of {}", series.name),
+                "remove the line, or add it to `depends`".to_owned(),
+            ));
+        }
+    }
+    faults
+}
+
+/// Dependencies that a cover letter, as it is mailed, does not name.
+pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fault> {
+    let missing = |what: String| Fault {
+        rule: Rule::Dependencies,
+        file: file.to_owned(),
+        line: None,
+        patch: None,
+        what,
+        help: "the tool writes this block: run `cargo series assemble`".to_owned(),
+    };
+    let mut faults = Vec::new();
+    for dep in dependencies {
+        let head = dep.head();
+        if !cover.contains(&head) {
+            faults.push(missing(format!("the cover letter does not name {head}")));
+        }
+        for line in dep.lines() {
+            if !cover.contains(&line) {
+                faults.push(missing(format!(
+                    "the cover letter does not say of {head}: {line}"
+                )));
+            }
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        source::cover::Without,
+        versions::rules::shown, //
+    };
+
+    fn says(without: &str) -> String {
+        let text =
+            format!("version = 1\nchange-id = \"20260102-c\"\ndepends = [\"list\"]\n{without}");
+        let series = Series::parse("mm", "series/mm.toml".as_ref(), &text).unwrap();
+        shown(in_manifest(&series, 3))
+    }
+
+    #[test]
+    fn the_manifest_says_what_applies_without_a_dependency() {
+        assert_eq!(says("[without]\nlist = 0\n"), "");
+        assert_eq!(says("[without]\nlist = 2\n"), "");
+        insta::assert_snapshot!(says(""), @r"
+        series/mm.toml:3: it is not said what can be applied without list
+          help: write below [without]: list = N, the number of patches from the first on that need it neither to apply nor to build; 0 if the first one does
+        ");
+        insta::assert_snapshot!(says("[without]\nlist = 3\n"), @r"
+        series/mm.toml:5: all 3 patches are said to do without list
+          help: then it is no dependency: remove it from `depends`; else mend the number
+        ");
+        insta::assert_snapshot!(says("[without]\nlist = 1\nother = 1\n"), @r"
+        series/mm.toml:6: other is no dependency of mm
+          help: remove the line, or add it to `depends`
+        ");
+    }
+
+    #[test]
+    fn the_cover_names_each_dependency() {
+        let dependency = Dependency {
+            prefix: "PATCH v2".into(),
+            patches: 3,
+            title: "rust: add it".into(),
+            link: Some("https://example.org/2".into()),
+            before: None,
+            without: Without::Patches(2),
+        };
+        let cover = format!(
+            "1. {}\n     https://example.org/2\n     Patches 1 to 2 can be applied without it.\n",
+            dependency.head()
+        );
+        let says = |cover: &str| {
+            shown(in_cover(
+                "out/c.patch".as_ref(),
+                cover,
+                std::slice::from_ref(&dependency),
+            ))
+        };
+        assert_eq!(says(&cover), "");
+        insta::assert_snapshot!(says(&cover.replace("v2", "v1")), @r"
+        out/c.patch: the cover letter does not name [PATCH v2 0/3] rust: add it
+          help: the tool writes this block: run `cargo series assemble`
+        ");
+        insta::assert_snapshot!(says(&cover.replace("1 to 2", "1 to 3")), @r"
+        out/c.patch: the cover letter does not say of [PATCH v2 0/3] rust: add it: Patches 1 to 2 can be applied without it.
+          help: the tool writes this block: run `cargo series assemble`
+        ");
+    }
+}

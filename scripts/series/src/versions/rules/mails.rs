@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mails as they are about to be sent: what b4 made of the series is what was meant.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf, //
+};
+
+use super::{
+    Fault,
+    Rule,
+    trailers, //
+};
+use crate::{
+    mail::mailbox::{
+        self,
+        Mail, //
+    },
+    source::{
+        manifest::Series,
+        message, //
+    },
+    sys::plural::count, //
+};
+
+/// What the mails of a series should say.
+pub struct Wanted<'a> {
+    /// The manifest.
+    pub series: &'a Series,
+    /// The title of the cover letter.
+    pub title: &'a str,
+    /// The subjects of the patches.
+    pub subjects: &'a [&'a str],
+    /// What machines read in the cover letter.
+    pub trailers: &'a [String],
+    /// The links to all earlier versions.
+    pub links: &'a [String],
+    /// The address of whoever posts.
+    pub from: &'a str,
+}
+
+impl Wanted<'_> {
+    /// The subjects in order, as a person reads them.
+    fn all_subjects(&self) -> Vec<String> {
+        let prefix = self.series.subject_prefix();
+        let count = self.subjects.len();
+        if let [only] = self.subjects {
+            return vec![format!("[{prefix}] {only}")];
+        }
+        let width = count.to_string().len();
+        let titles = [self.title]
+            .into_iter()
+            .chain(self.subjects.iter().copied());
+        titles
+            .enumerate()
+            .map(|(i, title)| format!("[{prefix} {i:0width$}/{count}] {title}"))
+            .collect()
+    }
+}
+
+/// What is wrong with the mails, each with its file.
+pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
+    let fault = |file: &PathBuf, what: String| Fault {
+        rule: Rule::Trailers,
+        file: file.clone(),
+        line: None,
+        patch: None,
+        what,
+        help: "b4 made another mail of it than was meant; nothing was sent".to_owned(),
+    };
+    let mut faults = Vec::new();
+    let subjects = wanted.all_subjects();
+    if mails.len() != subjects.len() {
+        let file = mails
+            .first()
+            .map_or(PathBuf::new(), |(file, _)| file.clone());
+        let (have, want) = (mails.len(), subjects.len());
+        return vec![fault(
+            &file,
+            format!(
+                "b4 wrote {} instead of {want}",
+                count(have, "mail", "mails")
+            ),
+        )];
+    }
+    for (subject, (file, mail)) in subjects.iter().zip(mails) {
+        // b4 puts the words before "PATCH" where it likes.
+        if sorted(subject) != sorted(&mail.subject) {
+            faults.push(fault(
+                file,
+                format!("the subject is {:?} instead of {subject:?}", mail.subject),
+            ));
+        }
+        if mail.from.email != wanted.from {
+            faults.push(fault(file, format!("it is from {}", mail.from.email)));
+        }
+    }
+    if let Some((file, cover)) = mails.first() {
+        faults.extend(trailers::in_cover(file, &cover.body, wanted.trailers));
+        for link in wanted.links.iter().filter(|l| !cover.body.contains(*l)) {
+            faults.push(fault(file, format!("the link {link} is missing")));
+        }
+        if !cover
+            .body
+            .contains(&format!("Changes in v{}:", wanted.series.version))
+        {
+            faults.push(fault(file, "the changelog is missing".to_owned()));
+        }
+    }
+    faults.extend(of_recipients(wanted.series, wanted.from, mails));
+    for (file, mail) in mails.iter().skip(1) {
+        if !trailers::of_mail(&mail.body).is_empty() {
+            faults.push(fault(
+                file,
+                "it carries what belongs into the cover letter".to_owned(),
+            ));
+        }
+    }
+    faults
+}
+
+/// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
+fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
+    let mut known: BTreeSet<String> = BTreeSet::from([from.to_ascii_lowercase()]);
+    known.extend(trailer_addresses(mails.iter().map(|(_, mail)| mail)));
+    let both = [("To", &series.to), ("Cc", &series.cc)];
+    let meant = both.iter().flat_map(|(_, list)| list.iter());
+    known.extend(meant.map(|r| r.address().to_ascii_lowercase()));
+    let mut faults = Vec::new();
+    let mut add = |file: &PathBuf, what: String| {
+        faults.push(Fault {
+            rule: Rule::Trailers,
+            file: file.clone(),
+            line: None,
+            patch: None,
+            what,
+            help: "b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, \
+                   b4.email-exclude; nothing was sent"
+                .to_owned(),
+        });
+    };
+    for (file, mail) in mails {
+        let mut all = Vec::new();
+        for (header, list) in both {
+            let there = mail.addresses(header);
+            for one in list {
+                if !there.iter().any(|a| a.eq_ignore_ascii_case(one.address())) {
+                    add(file, format!("it does not go to {one} as {header}"));
+                }
+            }
+            all.extend(there);
+        }
+        for other in all
+            .iter()
+            .filter(|a| !known.contains(&a.to_ascii_lowercase()))
+        {
+            let manifest = series.file();
+            let manifest = manifest.display();
+            add(
+                file,
+                format!("it goes to {other}, whom {manifest} does not name"),
+            );
+        }
+    }
+    faults
+}
+
+/// The addresses in trailers, in lower case.
+pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
+    let bodies = mails.into_iter().map(|mail| &mail.body);
+    let lines = bodies.flat_map(|body| body.lines());
+    let trailers = lines.filter_map(|l| message::is_trailer(l).then(|| l.split_once(": "))?);
+    trailers
+        .map(|(_, value)| mailbox::person(value).email.to_ascii_lowercase())
+        .collect()
+}
+
+/// The words of the brackets in order of the alphabet, and the rest.
+fn sorted(subject: &str) -> (Vec<&str>, &str) {
+    let inside = subject.strip_prefix('[').and_then(|s| s.split_once(']'));
+    let (words, rest) = inside.unwrap_or(("", subject));
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.sort_unstable();
+    (words, rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        mail::mailbox,
+        versions::rules::shown, //
+    };
+
+    fn says(change: impl Fn(String) -> String) -> String {
+        let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"20260102-x-1\"\n";
+        let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
+        let all = "From 0 Mon Sep 17 00:00:00 2001\n\
+                   From: A <a@b>\nSubject: [PATCH RFC v2 0/2] x: add it\nMessage-ID: <0@x>\n\n\
+                   Text.\n---\nChanges in v2:\n- Link to v1: https://l/1\n---\nchange-id: 20260102-x-1\n\n\
+                   From 0 Mon Sep 17 00:00:00 2001\n\
+                   From: A <a@b>\nSubject: [PATCH RFC v2 1/2] x: one\nMessage-ID: <1@x>\n\nText.\n\n\
+                   From 0 Mon Sep 17 00:00:00 2001\n\
+                   From: A <a@b>\nSubject: [PATCH RFC v2 2/2] x: two\nMessage-ID: <2@x>\n\nText.\n";
+        let read = mailbox::read(change(all.to_owned()).as_bytes()).unwrap();
+        let mails: Vec<_> = read
+            .into_iter()
+            .enumerate()
+            .map(|(i, m)| (PathBuf::from(format!("{i}.eml")), m))
+            .collect();
+        let wanted = Wanted {
+            series: &series,
+            title: "x: add it",
+            subjects: &["x: one", "x: two"],
+            trailers: &["change-id: 20260102-x-1".to_owned()],
+            links: &["https://l/1".to_owned()],
+            from: "a@b",
+        };
+        shown(faults(&wanted, &mails))
+    }
+
+    #[test]
+    fn mails_that_are_as_meant_pass() {
+        assert_eq!(says(|m| m), "");
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        insta::assert_snapshot!(says(|m| m.replace("v2 1/2", "v1 1/2")), @r#"
+        1.eml: the subject is "[PATCH RFC v1 1/2] x: one" instead of "[RFC PATCH v2 1/2] x: one"
+          help: b4 made another mail of it than was meant; nothing was sent
+        "#);
+        assert!(says(|m| m.replace("https://l/1", "")).contains("0.eml: the link https://l/1"));
+        assert!(says(|m| m.replace("Changes in", "")).contains("0.eml: the changelog is missing"));
+        assert!(says(|m| m.replacen("a@b", "c@d", 1)).contains("0.eml: it is from c@d"));
+        let twice = "change-id: 20260102-x-1\nchange-id: 20260102-x-1\n";
+        assert!(
+            says(|m| m.replace("change-id: 20260102-x-1\n", twice)).contains("stands there twice")
+        );
+        let at = m_with_trailer;
+        assert!(says(at).contains("2.eml: it carries what belongs into the cover letter"));
+        let gone = |m: String| m.split("\n\nFrom 0").next().unwrap().to_owned();
+        assert!(says(gone).contains("0.eml: b4 wrote 1 mail instead of 3"));
+    }
+
+    /// Of a mail with these headers and this text, for a series that names `a@b.org` and `c@d.org`.
+    fn recipients(headers: &str, text: &str) -> String {
+        let manifest = "version = 1\nchange-id = \"20260102-x-1\"\n\
+                        to = [\"A <a@b.org>\"]\ncc = ['\"C, D\" <c@d.org>']\n";
+        let series = Series::parse("x", "series/x.toml".as_ref(), manifest).unwrap();
+        let mail = format!("From: P <p@q.org>\nSubject: [PATCH] x: y\n{headers}\n{text}\n");
+        let mail = mailbox::read(mail.as_bytes()).unwrap().remove(0);
+        shown(of_recipients(&series, "p@q.org", &[("0.eml".into(), mail)]))
+    }
+
+    #[test]
+    fn recipients_as_meant_pass() {
+        let headers = "To: A <A@b.org>\nCc: \"C, D\" <c@d.org>,\n R <r@s.org>, p@q.org\n";
+        let text = "Text.\n\nReviewed-by: R <r@s.org>\n";
+        assert_eq!(recipients(headers, text), "");
+    }
+
+    #[test]
+    fn recipients_that_differ_are_named() {
+        insta::assert_snapshot!(recipients("To: P <p@q.org>\nCc: e@f.org\n", "Text.\n"), @r#"
+        0.eml: it does not go to A <a@b.org> as To
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        error: 0.eml: it does not go to "C, D" <c@d.org> as Cc
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        error: 0.eml: it goes to e@f.org, whom series/x.toml does not name
+          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        "#);
+        let cc_alone = recipients("To: c@d.org, a@b.org\n", "Text.\n");
+        assert!(
+            cc_alone.contains("does not go to \"C, D\" <c@d.org> as Cc"),
+            "{cc_alone}"
+        );
+    }
+
+    fn m_with_trailer(m: String) -> String {
+        format!("{m}\nbase-commit: 1\n")
+    }
+}

@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From replies to patches: which trailer was given to what.
+
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
+};
+
+use serde::Serialize;
+
+use super::{
+    find::{
+        self,
+        Said,
+        Trailer, //
+    },
+    people::People,
+    store::Entry,
+};
+use crate::mail::{
+    diff,
+    mailbox::{
+        Mail,
+        Person, //
+    }, //
+};
+
+/// One posted version, as far as replies refer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// The version.
+    pub version: u32,
+    /// The message id of the cover letter.
+    pub cover: String,
+    /// The addresses of the authors and the sender.
+    pub authors: BTreeSet<String>,
+    /// The patches, in order.
+    pub patches: Vec<PostedPatch>,
+}
+
+/// One posted patch, as far as replies refer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostedPatch {
+    /// Its subject.
+    pub subject: String,
+    /// Its message id.
+    pub message_id: String,
+    /// The file of its message, if it still is a patch of the series.
+    pub message: Option<String>,
+    /// Its essence.
+    pub essence: String,
+}
+
+/// A trailer that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The trailer, as the mail has it.
+    pub trailer: String,
+    /// The message id of the mail.
+    pub mail: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Something in a mail that a person has to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The message for the user.
+    pub text: String,
+    /// The message id of the mail.
+    pub mail: String,
+}
+
+/// Tags of a patch that the sender of a later mail withdraws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withdrawn {
+    /// The file of the patch's message.
+    pub patch: String,
+    /// The sender of that mail.
+    #[serde(skip)]
+    pub sender: Person,
+    /// The message id of the mail.
+    pub mail: String,
+}
+
+/// The result of reading replies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Trailers for patches, in the order of the mails.
+    pub found: Vec<Entry>,
+    /// Trailers that are not accepted.
+    pub refused: Vec<Refused>,
+    /// Withdrawals.
+    pub withdrawn: Vec<Withdrawn>,
+    /// Objections, and mails that cannot be read.
+    pub remarks: Vec<Remark>,
+    /// The message ids of mails that are neither posted nor answer what was.
+    pub strays: Vec<String>,
+}
+
+/// What a mail answers.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    version: &'a Posted,
+    /// The number and the patch; `None` for the cover letter.
+    patch: Option<(usize, &'a PostedPatch)>,
+}
+
+impl<'a> Target<'a> {
+    /// The patches that a reply applies to: all patches, for a reply to the cover letter.
+    fn patches(self) -> &'a [PostedPatch] {
+        match self.patch {
+            Some((_, patch)) => std::slice::from_ref(patch),
+            None => &self.version.patches,
+        }
+    }
+
+    /// As a sentence names it.
+    fn shown(self) -> String {
+        let version = self.version.version;
+        match self.patch {
+            Some((number, patch)) => format!("patch {number} of v{version} ({:?})", patch.subject),
+            None => format!("v{version}"),
+        }
+    }
+
+    /// Whether the line limits the tag to other patches than the target.
+    fn is_narrowed_by(self, line: &str) -> bool {
+        let Some((number, _)) = self.patch else {
+            return true;
+        };
+        // A reply to one patch may well speak of another. Only "for" gives the tag to it.
+        let line = line.to_lowercase();
+        let Some((_, rest)) = line.split_once("for ") else {
+            return false;
+        };
+        let numbers = rest.split(|c: char| !c.is_ascii_digit());
+        let mut numbers = numbers.filter_map(|n| n.parse::<usize>().ok());
+        numbers.next().is_some_and(|first| first != number) || numbers.next().is_some()
+    }
+}
+
+/// Finds the trailers for patches of the posted versions.
+pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected {
+    let thread = Thread::new(posted, mails);
+    let mut out = Collected::default();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for mail in in_time(mails) {
+        // An archive may hold a mail once for each list.
+        let again = !mail.id.is_empty() && !seen.insert(&mail.id);
+        if again || thread.posted.contains_key(mail.id.as_str()) {
+            continue;
+        }
+        let reply = Reply {
+            mail,
+            said: find::read(&mail.body),
+            people,
+        };
+        match thread.target(mail).filter(|_| is_reply(mail)) {
+            Some(target) => reply.take(target, &mut out),
+            None => {
+                out.strays.push(mail.id.clone());
+                if thread.is_in(mail) {
+                    reply.refuse("the mail answers none of the posted mails", &mut out);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The mails by date, if all of them have one.
+fn in_time(mails: &[Mail]) -> Vec<&Mail> {
+    let mut mails: Vec<&Mail> = mails.iter().collect();
+    if mails.iter().all(|m| m.date.is_some()) {
+        mails.sort_by_key(|m| m.date);
+    }
+    mails
+}
+
+/// A patch that is posted in answer to something carries trailers of its own.
+fn is_reply(mail: &Mail) -> bool {
+    mail.is_reply() || !has_diff(mail)
+}
+
+fn has_diff(mail: &Mail) -> bool {
+    diff::lines(&mail.body).any(|(_, kind, _)| kind == diff::Kind::File)
+}
+
+/// A mail with its parsed contents.
+struct Reply<'a> {
+    mail: &'a Mail,
+    said: Said,
+    people: &'a People,
+}
+
+impl Reply<'_> {
+    fn refused(&self, trailer: impl ToString, reason: impl Into<String>) -> Refused {
+        Refused {
+            trailer: trailer.to_string(),
+            mail: self.mail.id.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Takes none of its trailers, for one reason.
+    fn refuse(&self, reason: &str, out: &mut Collected) {
+        let all = self.said.trailers.iter();
+        out.refused.extend(all.map(|t| self.refused(t, reason)));
+    }
+
+    fn take(&self, target: Target<'_>, out: &mut Collected) {
+        let unread = self.said.unread.iter();
+        out.refused
+            .extend(unread.map(|(line, reason)| self.refused(line, reason)));
+        self.remark(target, out);
+        let reason = self.reason_against(target);
+        for trailer in &self.said.trailers {
+            match reason.clone().or_else(|| self.doubt(target, trailer)) {
+                Some(reason) => out.refused.push(self.refused(trailer, reason)),
+                None => self.give(target, trailer, out),
+            }
+        }
+        let withdraws = self.said.withdrawal.is_some() || self.said.objection.is_some();
+        let from = &self.mail.from;
+        let mut own = self.said.trailers.iter().map(|t| &t.who);
+        // A mail that gives and withdraws is for a person to read.
+        if withdraws && self.mail.senders == 1 && !own.any(|who| self.people.is_of(who, from)) {
+            self.withdraw(target, out);
+        }
+    }
+
+    /// Reports objections and mails without plain text.
+    fn remark(&self, target: Target<'_>, out: &mut Collected) {
+        let Person { name, email } = &self.mail.from;
+        let mut remark = |text| {
+            let mail = self.mail.id.clone();
+            out.remarks.push(Remark { text, mail });
+        };
+        if let Some(line) = &self.said.objection {
+            let what = target.shown();
+            remark(format!("{name} <{email}> objects to {what}: {line}"));
+        }
+        if self.mail.is_html {
+            remark(format!(
+                "the mail of {name} <{email}> about {} is HTML alone and was not read",
+                target.shown()
+            ));
+        }
+    }
+
+    /// Why no tag of this mail counts, if so.
+    fn reason_against(&self, target: Target<'_>) -> Option<String> {
+        let said = &self.said;
+        if self.mail.senders != 1 {
+            return Some(format!("the mail is from {} people", self.mail.senders));
+        }
+        if let Some(line) = said.objection.as_ref().or(said.withdrawal.as_ref()) {
+            return Some(format!("the mail also says {line:?}"));
+        }
+        let line = said.selection.as_ref();
+        let line = line.filter(|line| target.is_narrowed_by(line))?;
+        Some(format!(
+            "the mail names patches, {line:?}; add the tag by hand to those that it is for"
+        ))
+    }
+
+    /// Why this tag does not count, if so.
+    fn doubt(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
+        let address = trailer.who.email.to_lowercase();
+        if target.version.authors.contains(&address) {
+            return Some("the author cannot give it".to_owned());
+        }
+        let given = self.people.may_give(&trailer.who, &self.mail.from);
+        given.err()
+    }
+
+    fn give(&self, target: Target<'_>, trailer: &Trailer, out: &mut Collected) {
+        let version = target.version.version;
+        for patch in target.patches() {
+            let Some(message) = &patch.message else {
+                if target.patch.is_some() {
+                    let subject = &patch.subject;
+                    let reason =
+                        format!("{subject:?} of v{version} is no longer a patch of the series");
+                    out.refused.push(self.refused(trailer, reason));
+                }
+                continue;
+            };
+            out.found.push(Entry {
+                patch: message.clone(),
+                trailer: trailer.clone(),
+                version,
+                essence: patch.essence.clone(),
+                from: (!self.mail.id.is_empty()).then(|| self.mail.id.clone()),
+                by_cover: target.patch.is_none(),
+                ..Entry::default()
+            });
+        }
+    }
+
+    /// Drops the tags that the sender gave to the target in earlier mails.
+    fn withdraw(&self, target: Target<'_>, out: &mut Collected) {
+        let sender = &self.mail.from;
+        for patch in target.patches() {
+            let Some(message) = &patch.message else {
+                continue;
+            };
+            let is_it =
+                |e: &Entry| e.patch == *message && self.people.is_of(&e.trailer.who, sender);
+            let (gone, kept) = std::mem::take(&mut out.found).into_iter().partition(is_it);
+            out.found = kept;
+            let gone: Vec<Entry> = gone;
+            let reason = format!("withdrawn for {message} in {}", self.mail.id);
+            out.refused.extend(gone.into_iter().map(|entry| Refused {
+                trailer: entry.trailer.to_string(),
+                mail: entry.from.unwrap_or_default(),
+                reason: reason.clone(),
+            }));
+            out.withdrawn.push(Withdrawn {
+                patch: message.clone(),
+                sender: sender.clone(),
+                mail: self.mail.id.clone(),
+            });
+        }
+    }
+}
+
+/// What was posted, and the mails, by message id.
+struct Thread<'a> {
+    posted: BTreeMap<&'a str, Target<'a>>,
+    mails: BTreeMap<&'a str, &'a Mail>,
+}
+
+impl<'a> Thread<'a> {
+    fn new(posted: &'a [Posted], mails: &'a [Mail]) -> Self {
+        let mut known = BTreeMap::new();
+        for version in posted {
+            let cover = Target {
+                version,
+                patch: None,
+            };
+            known.insert(version.cover.as_str(), cover);
+            // A single patch is its own cover letter.
+            for (i, patch) in version.patches.iter().enumerate() {
+                let target = Target {
+                    version,
+                    patch: Some((i + 1, patch)),
+                };
+                known.insert(patch.message_id.as_str(), target);
+            }
+        }
+        Self {
+            posted: known,
+            mails: mails.iter().map(|m| (m.id.as_str(), m)).collect(),
+        }
+    }
+
+    /// Whether the mail refers to a posting, or has the subject of a posted patch.
+    fn is_in(&self, mail: &Mail) -> bool {
+        let up = mail.references.iter().chain(&mail.in_reply_to);
+        let posted = self.posted.values().filter_map(|target| target.patch);
+        let mut titles = posted.map(|(_, patch)| patch.subject.as_str());
+        up.into_iter()
+            .any(|id| self.posted.contains_key(id.as_str()))
+            || titles.any(|title| title == mail.title())
+    }
+
+    /// The posted mail that this one leads to, also through other replies.
+    fn target(&self, mail: &'a Mail) -> Option<Target<'a>> {
+        let mut on_the_way: BTreeSet<&str> = BTreeSet::new();
+        let mut mail = mail;
+        loop {
+            let parent = mail.in_reply_to.as_deref();
+            if let Some(target) = parent.and_then(|id| self.posted.get(id)) {
+                return Some(*target);
+            }
+            let above = parent.and_then(|id| self.mails.get(id)).copied();
+            let Some(above) = above else {
+                // The mail above is not there, but those further up are named.
+                let mut up = mail.references.iter().rev();
+                return up.find_map(|id| self.posted.get(id.as_str())).copied();
+            };
+            // Whoever answers somebody else's patch in the thread means that one.
+            if !is_reply(above) || !on_the_way.insert(&above.id) {
+                return None;
+            }
+            mail = above;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::mailbox;
+
+    fn posted() -> Vec<Posted> {
+        let patch = |version: u32, n: usize| PostedPatch {
+            subject: format!("x: {n}"),
+            message_id: format!("v{version}-{n}@x"),
+            message: (n < 3).then(|| format!("{n}.msg")),
+            essence: format!("e{version}{n}"),
+        };
+        let version = |version| Posted {
+            version,
+            cover: format!("v{version}-0@x"),
+            authors: ["d@x.org".to_owned()].into(),
+            patches: (1..=3).map(|n| patch(version, n)).collect(),
+        };
+        vec![version(1), version(2)]
+    }
+
+    /// A mail: id, what it answers, the ids further up, subject, sender, and text.
+    type Short<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
+
+    const ANN: &str = "Ann <ann@x.org>";
+    const TAG: &str = "Reviewed-by: Ann <ann@x.org>\n";
+
+    fn says(mails: &[Short<'_>]) -> String {
+        let mut mbox = String::new();
+        for (id, to, refs, subject, from, body) in mails {
+            mbox += "From mboxrd@z Thu Jan  1 00:00:00 1970\n";
+            mbox += &format!("From: {from}\nSubject: {subject}\nMessage-ID: <{id}>\n");
+            for (name, value) in [("In-Reply-To", to), ("References", refs)] {
+                if !value.is_empty() {
+                    mbox += &format!("{name}: <{}>\n", value.replace(' ', "> <"));
+                }
+            }
+            mbox += &format!("\n{body}\n");
+        }
+        let mails = mailbox::read(mbox.as_bytes()).unwrap();
+        let known = crate::mail::mailbox::person("Cy <cy@home.org>");
+        let out = collect(&posted(), &mails, &People::new([known]));
+        let mut text = String::new();
+        for e in &out.found {
+            let from = e.from.as_deref().unwrap_or("-");
+            text += &format!(
+                "{} v{} {} {from}: {}\n",
+                e.patch, e.version, e.essence, e.trailer
+            );
+        }
+        for r in &out.refused {
+            text += &format!("not {}: {}\n", r.trailer, r.reason);
+        }
+        for r in &out.remarks {
+            text += &format!("{}\n", r.text);
+        }
+        for t in &out.withdrawn {
+            text += &format!("{} withdrawn in {}\n", t.patch, t.mail);
+        }
+        if !out.strays.is_empty() {
+            text += &format!("strays: {}\n", out.strays.join(" "));
+        }
+        text
+    }
+
+    #[test]
+    fn a_reply_is_about_what_it_answers() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v1-1@x", "v1-0@x v1-1@x", "Re: [PATCH 1/3] x: 1", ANN, TAG),
+        ]), @"1.msg v1 e11 r1@y: Reviewed-by: Ann <ann@x.org>");
+        // The cover letter: all patches that are still there.
+        insta::assert_snapshot!(says(&[("r1@y", "v2-0@x", "", "Re: x", ANN, TAG)]), @r"
+        1.msg v2 e21 r1@y: Reviewed-by: Ann <ann@x.org>
+        2.msg v2 e22 r1@y: Reviewed-by: Ann <ann@x.org>
+        ");
+        // A patch that is gone.
+        insta::assert_snapshot!(says(&[("r1@y", "v2-3@x", "", "Re: x", ANN, TAG)]), @r#"not Reviewed-by: Ann <ann@x.org>: "x: 3" of v2 is no longer a patch of the series"#);
+        // Without "Re:", as long as it is no patch.
+        insta::assert_snapshot!(says(&[("r1@y", "v1-2@x", "", "[PATCH 2/3] x: 2", ANN, TAG)]), @"2.msg v1 e12 r1@y: Reviewed-by: Ann <ann@x.org>");
+    }
+
+    #[test]
+    fn a_thread_is_followed() {
+        // Through a mail that is there, and past one that is not.
+        insta::assert_snapshot!(says(&[
+            ("r2@y", "r1@y", "", "Re: x", ANN, TAG),
+            ("r1@y", "v1-1@x", "", "Re: x", "Bob <bob@x.org>", "> x\nWhy?\n"),
+            ("r3@y", "gone@y", "v1-0@x v1-2@x gone@y", "Re: x", ANN, TAG),
+            ("r4@y", "", "v2-0@x v2-2@x", "Re: x", ANN, TAG),
+        ]), @r"
+        1.msg v1 e11 r2@y: Reviewed-by: Ann <ann@x.org>
+        2.msg v1 e12 r3@y: Reviewed-by: Ann <ann@x.org>
+        2.msg v2 e22 r4@y: Reviewed-by: Ann <ann@x.org>
+        ");
+        // To somebody else's patch, in a circle, to nothing.
+        let patch = "Try this.\nReviewed-by: Bob <bob@x.org>\n---\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
+        insta::assert_snapshot!(says(&[
+            ("p1@y", "v1-1@x", "", "[PATCH] x: other", "Bob <bob@x.org>", patch),
+            ("r1@y", "p1@y", "v1-1@x p1@y", "Re: [PATCH] x: other", ANN, TAG),
+            ("r2@y", "r3@y", "", "Re: x", ANN, TAG),
+            ("r3@y", "r2@y", "", "Re: x", ANN, TAG),
+            ("r4@y", "other@y", "", "Re: x", ANN, TAG),
+            ("r5@y", "", "", "hello", ANN, TAG),
+        ]), @r"
+        not Reviewed-by: Bob <bob@x.org>: the mail answers none of the posted mails
+        not Reviewed-by: Ann <ann@x.org>: the mail answers none of the posted mails
+        strays: p1@y r1@y r2@y r3@y r4@y r5@y
+        ");
+    }
+
+    #[test]
+    fn what_was_posted_is_no_reply_and_a_copy_counts_once() {
+        insta::assert_snapshot!(says(&[
+            ("v2-0@x", "v1-0@x", "", "[PATCH v2 0/3] x", "Dev <d@x.org>", TAG),
+            ("v2-1@x", "v2-0@x", "", "[PATCH v2 1/3] x: 1", "Dev <d@x.org>", TAG),
+            ("r1@y", "v2-1@x", "", "Re: x", ANN, TAG),
+            ("r1@y", "v2-1@x", "", "Re: x", ANN, TAG),
+        ]), @"1.msg v2 e21 r1@y: Reviewed-by: Ann <ann@x.org>");
+    }
+
+    #[test]
+    fn tag_of_another_person_is_refused() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-1@x", "", "Re: x", "Bob <bob@x.org>", TAG),
+            ("r2@y", "v2-1@x", "", "Re: x", "Ann <ann@home.org>", "> Reviewed-by: Bob <bob@x.org>\nAcked-by: Ann <ann@x.org> # the list\n"),
+            ("r3@y", "v2-1@x", "", "Re: x", "\",\" <m@evil.org>", TAG),
+            ("r4@y", "v2-1@x", "", "Re: x", "Ann <ann@x.org>, M <m@evil.org>", TAG),
+            ("r5@y", "v2-1@x", "", "Re: x", "Cy <cy@home.org>", "Tested-by: Cy <cy@work.org>\n"),
+            ("r6@y", "v2-1@x", "", "Re: x", "Cy <m@evil.org>", "Tested-by: Cy <m@evil.org>\n"),
+        ]), @r#"
+        1.msg v2 e21 r5@y: Tested-by: Cy <cy@work.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail is from Bob <bob@x.org>
+        not Acked-by: Ann <ann@x.org>: the mail is from Ann <ann@home.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail is from , <m@evil.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail is from 2 people
+        not Tested-by: Cy <m@evil.org>: Cy is known with the address cy@home.org; if this is the same person, add "Cy <m@evil.org>" to .mailmap
+        "#);
+    }
+
+    #[test]
+    fn tag_of_the_author_is_refused() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-1@x", "", "Re: x", "Dev <D@x.org>", "Tested-by: Dev <d@X.org>\n"),
+        ]), @"not Tested-by: Dev <d@X.org>: the author cannot give it");
+    }
+
+    #[test]
+    fn tag_for_some_patches_is_refused() {
+        let some = format!("For patches 1 and 2:\n{TAG}");
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-0@x", "", "Re: x", ANN, &some),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, &some),
+            ("r3@y", "v2-2@x", "", "Re: x", ANN, &format!("For patch 2:\n{TAG}")),
+            ("r4@y", "v2-1@x", "", "Re: x", ANN, &format!("As in patch 2.\n{TAG}")),
+        ]), @r#"
+        2.msg v2 e22 r3@y: Reviewed-by: Ann <ann@x.org>
+        1.msg v2 e21 r4@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
+        "#);
+    }
+
+    #[test]
+    fn tag_that_is_withdrawn_is_refused() {
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-0@x", "", "Re: x", ANN, TAG),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, "I take that back.\n"),
+            ("r3@y", "v2-2@x", "", "Re: x", "Bob <bob@x.org>", "Nacked-by: Bob <bob@x.org>\n"),
+        ]), @r#"
+        2.msg v2 e22 r1@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: withdrawn for 1.msg in r2@y
+        Bob <bob@x.org> objects to patch 2 of v2 ("x: 2"): Nacked-by: Bob <bob@x.org>
+        1.msg withdrawn in r2@y
+        2.msg withdrawn in r3@y
+        "#);
+        // A later tag counts again; a mail with both a tag and a withdrawal is not accepted.
+        insta::assert_snapshot!(says(&[
+            ("r1@y", "v2-1@x", "", "Re: x", ANN, "NAK\n"),
+            ("r2@y", "v2-1@x", "", "Re: x", ANN, TAG),
+            ("r3@y", "v2-2@x", "", "Re: x", ANN, &format!("I take my NAK back.\n{TAG}")),
+        ]), @r#"
+        1.msg v2 e21 r2@y: Reviewed-by: Ann <ann@x.org>
+        not Reviewed-by: Ann <ann@x.org>: the mail also says "I take my NAK back."
+        Ann <ann@x.org> objects to patch 1 of v2 ("x: 1"): NAK
+        Ann <ann@x.org> objects to patch 2 of v2 ("x: 2"): I take my NAK back.
+        1.msg withdrawn in r1@y
+        "#);
+    }
+
+    #[test]
+    fn mail_that_cannot_be_read_is_reported() {
+        let mail = "From: Ann <ann@x.org>\nSubject: Re: x\nMessage-ID: <r1@y>\n\
+                    In-Reply-To: <v2-1@x>\nContent-Type: text/html\n\n<p>Reviewed-by: Ann</p>\n";
+        let mails = mailbox::read(mail.as_bytes()).unwrap();
+        let out = collect(&posted(), &mails, &People::default());
+        insta::assert_snapshot!(out.remarks[0].text, @r#"the mail of Ann <ann@x.org> about patch 1 of v2 ("x: 1") is HTML alone and was not read"#);
+    }
+
+    #[test]
+    fn mails_are_read_in_the_order_of_their_dates() {
+        let mail = |id: &str, day: u32, text: &str| {
+            format!(
+                "From x Thu Jan  1 00:00:00 1970\nFrom: {ANN}\nSubject: Re: x\nMessage-ID: <{id}@y>\n\
+                 In-Reply-To: <v2-1@x>\nDate: Sat, {day:02} Jan 2026 10:00:00 +0000\n\n{text}\n"
+            )
+        };
+        let mbox = mail("r2", 9, "Nacked-by: Ann <ann@x.org>\n") + &mail("r1", 3, TAG);
+        let mails = mailbox::read(mbox.as_bytes()).unwrap();
+        let out = collect(&posted(), &mails, &People::default());
+        assert_eq!((out.found.len(), out.withdrawn.len()), (0, 1));
+    }
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reviewed-by, Acked-by and Tested-by: taken from replies to what was posted, kept while the patch
+//! is what was looked at, dropped with a note when it is not.
+//!
+//! A review is about the lines that a patch adds and removes, its essence. While that stays the
+//! same the trailer stays, whatever becomes of the context and of the base.
+
+pub mod collect;
+pub mod find;
+pub mod people;
+pub mod store;
+
+use std::collections::{
+    BTreeMap,
+    btree_map::Entry as Slot, //
+};
+
+use crate::{
+    mail::fingerprint::essence,
+    patches::commits::AssembledSeries,
+    source::{
+        message,
+        workspace::Workspace, //
+    },
+    sys::error::{
+        Error,
+        Result, //
+    },
+    versions::{
+        postings::{
+            self,
+            PostedPatch,
+            Posting, //
+        },
+        rules::{
+            Fault,
+            Rule, //
+        },
+        trailers::{
+            find::Trailer,
+            store::Entry, //
+        }, //
+    }, //
+};
+
+/// A trailer of a patch, and what later postings said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The trailer.
+    pub entry: Entry,
+    /// Whether there is nothing to be said if it is dropped: a posting said so before, or none ever
+    /// carried a trailer that the author keeps out.
+    pub said: bool,
+}
+
+/// Reads what was given to the patches of a series. `rename` follows the message of a patch to its
+/// present file.
+///
+/// # Errors
+///
+/// As [`store::read`], or the mails of a posting that is asked about are not there.
+pub fn read(
+    ws: &Workspace,
+    name: &str,
+    postings: &[Posting],
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Given>> {
+    let file = store::file(name);
+    if !ws.path(&file).exists() {
+        return Ok(Vec::new());
+    }
+    let mut mails = Mails {
+        ws,
+        name,
+        bodies: BTreeMap::new(),
+    };
+    let mut all = Vec::new();
+    for mut entry in store::read(&file, &ws.read(&file)?)? {
+        let line = entry.line;
+        let written = entry.patch.clone();
+        let now = rename(&written).unwrap_or_else(|| written.clone());
+        let is_it = |p: &PostedPatch| {
+            let message = p.message.as_ref();
+            message.is_some_and(|m| *m == written || *m == now)
+        };
+        complete(&mut entry, postings, &is_it, &mut mails).map_err(|e| e.at(&file, line))?;
+        entry.patch.clone_from(&now);
+        let mut said = None;
+        for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
+            let at = posting.patches.iter().position(&is_it);
+            let mail = match at {
+                Some(at) => Some(&mails.of(posting)?[at]),
+                None => None,
+            };
+            // The newest that says something about it.
+            said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
+        }
+        let is_out = entry.drop.is_some() || entry.withdrawn.is_some();
+        all.push(Given {
+            entry,
+            said: said.unwrap_or(is_out),
+        });
+    }
+    Ok(all)
+}
+
+/// The mails of postings, each read once.
+struct Mails<'a> {
+    ws: &'a Workspace,
+    name: &'a str,
+    bodies: BTreeMap<u32, Vec<String>>,
+}
+
+impl Mails<'_> {
+    /// The texts of the patches of a posting.
+    fn of(&mut self, posting: &Posting) -> Result<&[String]> {
+        Ok(match self.bodies.entry(posting.version) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => {
+                let read = posting.mails(self.ws, self.name)?.into_iter();
+                new.insert(read.map(|m| m.body).collect())
+            }
+        })
+    }
+}
+
+/// Fills in what a tag leaves out that was written by hand: it is for the patch as it was posted
+/// last, or in the version that it names.
+fn complete(
+    entry: &mut Entry,
+    postings: &[Posting],
+    is_it: &dyn Fn(&PostedPatch) -> bool,
+    mails: &mut Mails<'_>,
+) -> Result<()> {
+    if entry.version > 0 && !entry.essence.is_empty() {
+        return Ok(());
+    }
+    let of_version = |p: &&Posting| entry.version == 0 || entry.version == p.version;
+    let mut found = postings.iter().rev().filter(of_version).filter_map(|p| {
+        let at = p.patches.iter().position(is_it)?;
+        Some((p, at))
+    });
+    let Some((posting, at)) = found.next() else {
+        let what = match entry.version {
+            0 => format!("{} was never posted", entry.patch),
+            v => format!("{} is no patch of the posted v{v}", entry.patch),
+        };
+        return Err(Error::new(what).help(format!(
+            "a tag is for a patch that was posted; write others into series/{}/{} itself",
+            mails.name, entry.patch
+        )));
+    };
+    entry.version = posting.version;
+    if entry.essence.is_empty() {
+        entry.essence = essence(&mails.of(posting)?[at]);
+    }
+    Ok(())
+}
+
+/// What becomes of a trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The patch is what it was given to.
+    Holds,
+    /// The patch changed, but the author has a reason to keep it.
+    Kept,
+    /// The patch changed.
+    Dropped,
+    /// The author keeps it out, or it was withdrawn.
+    Out,
+}
+
+/// Decides about a trailer of a patch that has this essence now.
+pub fn fate(given: &Given, essence: &str) -> Fate {
+    let entry = &given.entry;
+    match &entry.keep {
+        _ if entry.drop.is_some() || entry.withdrawn.is_some() => Fate::Out,
+        _ if entry.essence == essence => Fate::Holds,
+        Some(_) => Fate::Kept,
+        None => Fate::Dropped,
+    }
+}
+
+/// A commit message with its trailers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dressed {
+    /// The message as it is committed.
+    pub message: String,
+    /// What is to be said below `---`; empty if there is nothing.
+    pub note: String,
+    /// What became of each trailer.
+    pub fates: Vec<Fate>,
+}
+
+impl Dressed {
+    /// The message with the note below `---`, where it is cut off when the patch is applied.
+    pub fn with_note(&self) -> String {
+        match self.note.is_empty() {
+            true => self.message.clone(),
+            false => format!("{}---\n{}", self.message, self.note),
+        }
+    }
+}
+
+/// Puts the trailers into the message of a patch, the sign-off of whoever posts it last.
+pub fn dress(
+    text: &str,
+    version: u32,
+    given: &[Given],
+    fates: &[Fate],
+    sign_off: Option<&str>,
+) -> Dressed {
+    let mut message = text.to_owned();
+    let mut note = String::new();
+    for (given, fate) in given.iter().zip(fates) {
+        let trailer = &given.entry.trailer;
+        if matches!(fate, Fate::Holds | Fate::Kept) {
+            if !has(&message, trailer) {
+                message = message::with_trailer(&message, &trailer.text());
+            }
+        } else if !given.said {
+            let tail = tail(trailer, given.entry.version);
+            note += &format!("Dropped in v{version}, {}: {tail}\n", reason(&given.entry));
+        }
+    }
+    if let Some(sign_off) = sign_off {
+        message = message::with_trailer(&message, sign_off);
+    }
+    Dressed {
+        message,
+        note,
+        fates: fates.to_vec(),
+    }
+}
+
+/// Why a trailer is dropped.
+fn reason(entry: &Entry) -> String {
+    match (&entry.drop, &entry.withdrawn) {
+        (Some(why), _) => why.value.split_whitespace().collect::<Vec<_>>().join(" "),
+        (None, Some(mail)) => format!("withdrawn in {}", postings::link(mail)),
+        (None, None) => "as the patch changed".to_owned(),
+    }
+}
+
+/// How a note names a trailer.
+fn tail(trailer: &Trailer, version: u32) -> String {
+    format!("{trailer} (given to v{version})")
+}
+
+/// Whether a message has a trailer.
+pub(crate) fn has(message: &str, trailer: &Trailer) -> bool {
+    let mut lines = message.lines().filter_map(Trailer::parse);
+    lines.any(|found| found == *trailer)
+}
+
+/// What a posted patch says of a trailer that was given to an older version: that it is dropped, or
+/// still there. `None` if it says nothing.
+pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
+    let (message, below) = mail.split_once("\n---\n").unwrap_or((mail, ""));
+    if has(message, trailer) {
+        return Some(false);
+    }
+    let tail = tail(trailer, version);
+    let mut notes = below.lines().take_while(|l| !l.starts_with("diff --git "));
+    notes
+        .any(|l| l.starts_with("Dropped in v") && l.ends_with(&tail))
+        .then_some(true)
+}
+
+/// Reasons that are given for trailers which hold without one.
+pub fn faults(one: &AssembledSeries) -> Vec<Fault> {
+    let patches = one.plan.patches.iter().zip(&one.dressed);
+    let patches = patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]));
+    needless(one.name(), patches)
+}
+
+fn needless<'a>(
+    name: &str,
+    patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (i, (given, fates)) in patches.enumerate() {
+        for (Given { entry, .. }, fate) in given.iter().zip(fates) {
+            let Some(keep) = entry.keep.as_ref().filter(|_| *fate == Fate::Holds) else {
+                continue;
+            };
+            faults.push(Fault {
+                rule: Rule::Trailers,
+                file: store::file(name),
+                line: Some(keep.line),
+                patch: Some(i + 1),
+                what: format!(
+                    "`keep` is not needed: {} does what it did in v{}, to which {} gave {}",
+                    entry.patch, entry.version, entry.trailer.who.name, entry.trailer.key
+                ),
+                help: "remove it".to_owned(),
+            });
+        }
+    }
+    faults
+}
+
+/// One line for each trailer that is dropped.
+pub fn dropped(one: &AssembledSeries) -> Vec<String> {
+    let patches = one.plan.patches.iter().zip(&one.dressed);
+    let all = patches.flat_map(|(patch, dressed)| patch.given.iter().zip(&dressed.fates));
+    all.filter(|(_, fate)| **fate == Fate::Dropped)
+        .map(|(Given { entry, .. }, _)| {
+            let tail = tail(&entry.trailer, entry.version);
+            format!("{} of {} changed, and lost {tail}", entry.patch, one.name())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        source::manifest::At,
+        versions::rules, //
+    };
+
+    fn given(trailer: &str, keep: Option<&str>, said: bool) -> Given {
+        let entry = Entry {
+            patch: "1.msg".into(),
+            trailer: Trailer::parse(trailer).unwrap(),
+            version: 1,
+            essence: "e1".into(),
+            keep: keep.map(|k| At {
+                value: k.into(),
+                line: 9,
+            }),
+            line: 5,
+            ..Entry::default()
+        };
+        Given { entry, said }
+    }
+
+    const MESSAGE: &str = "a: b\n\nText.\n\nFixes: 0123456789ab (\"x\")\n";
+    const SIGN_OFF: Option<&str> = Some("Signed-off-by: D <d@x.org>");
+
+    fn dressed(given: &[Given], essence: &str) -> Dressed {
+        let fates: Vec<Fate> = given.iter().map(|g| fate(g, essence)).collect();
+        dress(MESSAGE, 3, given, &fates, SIGN_OFF)
+    }
+
+    #[test]
+    fn trailers_stand_before_the_sign_off() {
+        let all = [
+            given("Reviewed-by: A <a@x.org>", None, false),
+            given("Tested-by: A <a@x.org> # on GA102", None, false),
+        ];
+        let dressed = dressed(&all, "e1");
+        insta::assert_snapshot!(dressed.with_note(), @r#"
+        a: b
+
+        Text.
+
+        Fixes: 0123456789ab ("x")
+        Reviewed-by: A <a@x.org>
+        Tested-by: A <a@x.org> # on GA102
+        Signed-off-by: D <d@x.org>
+        "#);
+        assert_eq!(dressed.fates, [Fate::Holds, Fate::Holds]);
+    }
+
+    #[test]
+    fn a_changed_patch_loses_them_with_a_note() {
+        let all = [
+            given("Reviewed-by: A <a@x.org>", None, false),
+            given(
+                "Acked-by: B <b@x.org>",
+                Some("only a comment changed"),
+                false,
+            ),
+            given("Tested-by: A <a@x.org> # on GA102", None, false),
+            given("Tested-by: C <c@x.org>", None, true),
+        ];
+        let dressed = dressed(&all, "e2");
+        insta::assert_snapshot!(dressed.with_note(), @r#"
+        a: b
+
+        Text.
+
+        Fixes: 0123456789ab ("x")
+        Acked-by: B <b@x.org>
+        Signed-off-by: D <d@x.org>
+        ---
+        Dropped in v3, as the patch changed: Reviewed-by: A <a@x.org> (given to v1)
+        Dropped in v3, as the patch changed: Tested-by: A <a@x.org> (given to v1)
+        "#);
+        assert_eq!(
+            dressed.fates,
+            [Fate::Dropped, Fate::Kept, Fate::Dropped, Fate::Dropped]
+        );
+    }
+
+    #[test]
+    fn tag_that_is_kept_out_is_named_if_it_was_carried() {
+        let mut all = [
+            given("Reviewed-by: A <a@x.org>", None, false),
+            given("Acked-by: A <a@x.org>", None, true),
+            given("Tested-by: A <a@x.org>", None, false),
+        ];
+        let value = "given\nby mistake".to_owned();
+        all[0].entry.drop = Some(At { value, line: 1 });
+        for back in &mut all[1..] {
+            back.entry.withdrawn = Some("b1@y".into());
+        }
+        let dressed = dressed(&all, "e1");
+        assert_eq!(dressed.fates, [Fate::Out; 3]);
+        insta::assert_snapshot!(dressed.with_note(), @r#"
+        a: b
+
+        Text.
+
+        Fixes: 0123456789ab ("x")
+        Signed-off-by: D <d@x.org>
+        ---
+        Dropped in v3, given by mistake: Reviewed-by: A <a@x.org> (given to v1)
+        Dropped in v3, withdrawn in https://patch.msgid.link/b1@y: Tested-by: A <a@x.org> (given to v1)
+        "#);
+    }
+
+    #[test]
+    fn what_the_author_wrote_is_not_repeated() {
+        let all = [given("Reviewed-by: A <a@x.org>", None, false)];
+        let text = "a: b\n\nText.\n\nReviewed-by: a <A@x.org>\n";
+        let dressed = dress(text, 3, &all, &[Fate::Holds], None);
+        assert_eq!(dressed.message, text);
+    }
+
+    #[test]
+    fn a_posting_tells_what_it_did() {
+        let trailer = Trailer::parse("Reviewed-by: A <a@x.org>").unwrap();
+        let all = [given("Reviewed-by: A <a@x.org>", None, false)];
+        let mail = |essence| dressed(&all, essence).with_note() + "---\n x | 2 +-\n";
+        assert_eq!(dropped_by(&mail("e1"), &trailer, 1), Some(false));
+        assert_eq!(dropped_by(&mail("e2"), &trailer, 1), Some(true));
+        // Given to another version, or said by the patch itself.
+        assert_eq!(dropped_by(&mail("e2"), &trailer, 2), None);
+        let quoted = format!(
+            "{MESSAGE}---\ndiff --git a/x b/x\nDropped in v3: {}",
+            tail(&trailer, 1)
+        );
+        assert_eq!(dropped_by(&quoted, &trailer, 1), None);
+    }
+
+    #[test]
+    fn a_reason_decides_only_where_one_is_needed() {
+        let fates =
+            |keep| ["e1", "e2"].map(|now| fate(&given("Acked-by: B <b@x.org>", keep, false), now));
+        assert_eq!(fates(None), [Fate::Holds, Fate::Dropped]);
+        assert_eq!(fates(Some("x")), [Fate::Holds, Fate::Kept]);
+    }
+
+    #[test]
+    fn a_reason_without_need_is_a_fault() {
+        let all = [given("Acked-by: B <b@x.org>", Some("x"), false)];
+        let said = |fate| {
+            let patches = [(&[][..], &[][..]), (&all[..], &[fate][..])];
+            rules::shown(needless("x", patches.into_iter()))
+        };
+        insta::assert_snapshot!(said(Fate::Holds), @r"
+        series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg does what it did in v1, to which B gave Acked-by
+          help: remove it
+        ");
+        assert_eq!(said(Fate::Kept), "");
+    }
+}

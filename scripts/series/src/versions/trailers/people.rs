@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Senders that a tag is accepted from: the address in the tag, or an address known for its exact name.
+//!
+//! Known addresses come from the recipients in the manifests and from `.mailmap`. Earlier tags add no
+//! address: a sender could combine a reviewer's name with his own address in one tag, and so qualify
+//! for the next.
+
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
+};
+
+use crate::mail::mailbox::{
+    Person,
+    person, //
+};
+
+/// Names, and the addresses that are known for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct People {
+    known: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl People {
+    /// Creates the table from pairs of a name and an address; addresses without a name are ignored.
+    pub fn new(pairs: impl IntoIterator<Item = Person>) -> Self {
+        let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for one in pairs {
+            if has_name(&one) && one.email.contains('@') {
+                let addresses = known.entry(spaced(&one.name)).or_default();
+                addresses.insert(one.email.to_lowercase());
+            }
+        }
+        Self { known }
+    }
+
+    /// Checks whether a tag by `who` is accepted from the sender of a mail.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    pub fn may_give(&self, who: &Person, sender: &Person) -> Result<(), String> {
+        if who.name != who.email && !has_name(who) {
+            return Err("it names nobody".to_owned());
+        }
+        if same_address(who, sender) {
+            return self.not_copied(who);
+        }
+        if self.is_of(who, sender) {
+            return Ok(());
+        }
+        let Person { name, email } = sender;
+        Err(format!("the mail is from {name} <{email}>"))
+    }
+
+    /// Whether the sender of a mail may withdraw a tag by `who`.
+    pub fn is_of(&self, who: &Person, sender: &Person) -> bool {
+        let known = self.known.get(&spaced(&who.name));
+        let from = sender.email.to_lowercase();
+        same_address(who, sender) || has_name(who) && known.is_some_and(|k| k.contains(&from))
+    }
+
+    /// Whether the address is one of the name's, where the name is known.
+    fn not_copied(&self, who: &Person) -> Result<(), String> {
+        let name = spaced(&who.name).to_lowercase();
+        let same = |other: &str| other.to_lowercase() == name;
+        let known: BTreeSet<&str> = self
+            .known
+            .iter()
+            .filter(|(other, _)| same(other))
+            .flat_map(|(_, addresses)| addresses.iter().map(String::as_str))
+            .collect();
+        if known.is_empty() || known.contains(who.email.to_lowercase().as_str()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = known.into_iter().collect();
+        Err(format!(
+            "{} is known with the address {}; if this is the same person, add \
+             \"{} <{}>\" to .mailmap",
+            who.name,
+            known.join(", "),
+            who.name,
+            who.email
+        ))
+    }
+}
+
+fn same_address(one: &Person, other: &Person) -> bool {
+    one.email.to_lowercase() == other.email.to_lowercase()
+}
+
+/// Whether the name is more than signs.
+fn has_name(who: &Person) -> bool {
+    who.name != who.email && who.name.chars().any(char::is_alphabetic)
+}
+
+fn spaced(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The pairs of a `.mailmap` in git's format. Each address of a line is one of each name in it.
+pub fn mailmap(text: &str) -> Vec<Person> {
+    let mut pairs = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut names = Vec::new();
+        let mut addresses = Vec::new();
+        let mut rest = line;
+        while let Some((name, after)) = rest.split_once('<') {
+            let Some((address, after)) = after.split_once('>') else {
+                break;
+            };
+            names.extend(Some(name.trim()).filter(|n| !n.is_empty()));
+            addresses.push(address.trim());
+            rest = after;
+        }
+        for name in names {
+            pairs.extend(addresses.iter().map(|a| person(&format!("{name} <{a}>"))));
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people() -> People {
+        let recipients = ["Ann Lee <ann@work.org>", "list@x.org"].map(person);
+        let map =
+            "# people\nBob <bob@work.org> B <bob@home.org> # at home\n<a@b> <c@d>\nbroken <\n";
+        People::new(recipients.into_iter().chain(mailmap(map)))
+    }
+
+    fn says(tag: &str, name: &str, email: &str) -> String {
+        let sender = Person {
+            name: name.into(),
+            email: email.into(),
+        };
+        let said = people().may_give(&person(tag), &sender);
+        said.map_or_else(|reason| reason, |()| "yes".to_owned())
+    }
+
+    #[test]
+    fn sender_with_named_address_is_believed() {
+        assert_eq!(says("Eve <eve@x.org>", "whoever", "EVE@x.org"), "yes");
+        assert_eq!(says("eve@x.org", "Eve", "eve@x.org"), "yes");
+        // It is another address to any server that does not know of the sign or the host.
+        for other in ["eve+kernel@x.org", "eve@mail.x.org", "eve@xx.org", "eve"] {
+            let said = says("Eve <eve@x.org>", "Eve", other);
+            assert_eq!(said, format!("the mail is from Eve <{other}>"));
+        }
+    }
+
+    #[test]
+    fn sender_with_known_address_is_believed() {
+        assert_eq!(says("Ann Lee <ann@home.org>", "x", "ann@work.org"), "yes");
+        assert_eq!(says("Bob <bob@work.org>", "x", "bob@home.org"), "yes");
+        assert_eq!(says("B <bob@work.org>", "x", "bob@home.org"), "yes");
+        // Known for another name, or for part of it.
+        for tag in [
+            "Ann <ann@home.org>",
+            "ann lee <ann@home.org>",
+            "C <c@x.org>",
+        ] {
+            let said = says(tag, "x", "ann@work.org");
+            assert_eq!(said, "the mail is from x <ann@work.org>", "{tag}");
+        }
+    }
+
+    #[test]
+    fn sender_with_copied_name_is_refused() {
+        for name in ["Ann Lee", ",", "", "n, L", "Lee, Ann", "Ann,"] {
+            let said = says("Ann Lee <ann@work.org>", name, "m@evil.org");
+            assert_eq!(said, format!("the mail is from {name} <m@evil.org>"));
+        }
+        assert_eq!(
+            says("ANN  Lee <m@evil.org>", "m", "m@evil.org"),
+            "ANN  Lee is known with the address ann@work.org; if this is the same person, add \
+             \"ANN  Lee <m@evil.org>\" to .mailmap"
+        );
+        assert_eq!(says(", <m@evil.org>", "m", "m@evil.org"), "it names nobody");
+    }
+}

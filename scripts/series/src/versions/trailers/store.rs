@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `series/<name>/posted/trailers.toml`: which trailer was given to which patch of which version.
+//!
+//! The tool writes it. By hand `keep` and `drop` are added, and tags that came by other ways than
+//! a mail; for those the tool fills in the version and the essence. Reading and merging are pure.
+
+use std::path::{
+    Path,
+    PathBuf, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use toml::Spanned;
+use toml_edit::{
+    ArrayOfTables,
+    DocumentMut,
+    Item,
+    Table,
+    value, //
+};
+
+use super::{
+    collect::Withdrawn,
+    find::Trailer,
+    people::People, //
+};
+use crate::{
+    source::manifest::{
+        At,
+        Lines,
+        parse, //
+    },
+    sys::error::{
+        Error,
+        Result, //
+    }, //
+};
+
+/// How the file starts.
+const HEAD: &str = "\
+# SPDX-License-Identifier: GPL-2.0
+#
+# Written by `cargo series trailers`. To keep a trailer although the patch changed, add
+# `keep = \"reason\"` to it; to leave it out for good, `drop = \"reason\"`. A tag that came by another
+# way takes a [[trailer]] with `patch` and `trailer`; the tool fills in the rest.
+";
+
+/// A trailer that was given to a patch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The file of the patch's message, which is its name.
+    pub patch: String,
+    /// The trailer.
+    pub trailer: Trailer,
+    /// The version to which it was given; 0 if it was written by hand and is not filled in yet.
+    pub version: u32,
+    /// The essence of the patch as it was posted in that version; empty as above.
+    pub essence: String,
+    /// The message id of the reply; `None` if b4 took the trailer, or if it was written by hand.
+    pub from: Option<String>,
+    /// Whether the reply is to the cover letter, and so speaks of all patches.
+    #[serde(skip)]
+    pub by_cover: bool,
+    /// Why the trailer is kept though the patch changed.
+    #[serde(skip)]
+    pub keep: Option<At<String>>,
+    /// Why it is left out, whatever becomes of the patch.
+    #[serde(skip)]
+    pub drop: Option<At<String>>,
+    /// The message id of the mail in which it was withdrawn.
+    #[serde(skip)]
+    pub withdrawn: Option<String>,
+    /// The line of the file where it starts; 0 if it is in none yet.
+    #[serde(skip)]
+    pub line: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStore {
+    #[serde(default)]
+    trailer: Vec<Spanned<RawEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEntry {
+    patch: Spanned<String>,
+    trailer: Spanned<String>,
+    note: Option<String>,
+    version: Option<Spanned<u32>>,
+    essence: Option<Spanned<String>>,
+    from: Option<String>,
+    keep: Option<Spanned<String>>,
+    drop: Option<Spanned<String>>,
+    withdrawn: Option<String>,
+}
+
+/// The file of a series, below the top folder.
+pub fn file(name: &str) -> PathBuf {
+    PathBuf::from(format!("series/{name}/posted/trailers.toml"))
+}
+
+/// Reads the file of a series.
+///
+/// # Errors
+///
+/// Not TOML, an unknown or missing field, or a value that cannot be.
+pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
+    let raw: RawStore = parse(file, text)?;
+    let lines = Lines(text);
+    let mut entries: Vec<Entry> = Vec::new();
+    for spanned in raw.trailer {
+        let At { line, value } = lines.at(spanned);
+        let entry = entry(&lines, line, value).map_err(|(line, e)| e.at(file, line))?;
+        let twice = entries
+            .iter()
+            .find(|e| e.patch == entry.patch && e.trailer == entry.trailer);
+        if let Some(first) = twice {
+            return Err(Error::new(format!(
+                "{} has this trailer already, in line {}",
+                entry.patch, first.line
+            ))
+            .at(file, line)
+            .help("remove one of them"));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
+    let text = lines.at(raw.trailer);
+    let mut trailer = Trailer::parse(&text.value).ok_or_else(|| {
+        let what = format!("{:?} is no Reviewed-by, Acked-by or Tested-by", text.value);
+        let help = "other trailers stand in the commit message, series/<name>/*.msg";
+        (text.line, Error::new(what).help(help))
+    })?;
+    trailer.note = trailer.note.or(raw.note);
+    let essence = raw.essence.map(|essence| lines.at(essence));
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Some(essence) = essence.as_ref().filter(|e| !is_hash(&e.value)) {
+        let what = "the essence is not 64 hexadecimal digits";
+        let help = "remove the line, and `cargo series trailers` writes it; to keep the trailer in \
+                    any case, use `keep`";
+        return Err((essence.line, Error::new(what).help(help)));
+    }
+    let version = raw.version.map(|version| lines.at(version));
+    if let Some(version) = version.as_ref().filter(|v| v.value == 0) {
+        return Err((version.line, Error::new("a series starts with version 1")));
+    }
+    let reason = |given: Option<Spanned<String>>, key: &str, help: &str| {
+        let given = given.map(|given| lines.at(given));
+        match given.as_ref().filter(|g| g.value.trim().is_empty()) {
+            Some(empty) => {
+                let what = format!("`{key}` gives no reason");
+                Err((empty.line, Error::new(what).help(help)))
+            }
+            None => Ok(given),
+        }
+    };
+    let keep = reason(
+        raw.keep,
+        "keep",
+        "say what changed, and why whoever gave the trailer need not look again",
+    )?;
+    let drop = reason(raw.drop, "drop", "say why the trailer is left out for good")?;
+    if let (Some(_), Some(drop)) = (&keep, &drop) {
+        let what = "the trailer has both `keep` and `drop`";
+        return Err((drop.line, Error::new(what).help("remove one of them")));
+    }
+    Ok(Entry {
+        patch: raw.patch.into_inner(),
+        trailer,
+        version: version.map_or(0, |v| v.value),
+        essence: essence.map_or(String::new(), |e| e.value),
+        from: raw.from,
+        keep,
+        drop,
+        withdrawn: raw.withdrawn,
+        line,
+        ..Entry::default()
+    })
+}
+
+/// What became of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The new text.
+    pub text: String,
+    /// What is new in it.
+    pub taken: Vec<Entry>,
+    /// What was there already.
+    pub known: usize,
+    /// Entries of the file that the author leaves out.
+    pub kept_out: Vec<Entry>,
+    /// Entries of the file that are withdrawn now.
+    pub withdrawn: Vec<Entry>,
+}
+
+/// The file as it can be changed.
+struct Store<'a> {
+    file: &'a Path,
+    entries: Vec<Entry>,
+    doc: DocumentMut,
+}
+
+impl<'a> Store<'a> {
+    fn read(file: &'a Path, text: &str) -> Result<Self> {
+        let doc = text.parse();
+        Ok(Self {
+            file,
+            entries: read(file, text)?,
+            doc: doc.map_err(|e: toml_edit::TomlError| {
+                Error::new(e.message().trim_end()).at(file, None)
+            })?,
+        })
+    }
+
+    fn tables(&mut self) -> Result<&mut ArrayOfTables> {
+        self.doc
+            .entry("trailer")
+            .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
+            .as_array_of_tables_mut()
+            .ok_or_else(|| {
+                Error::new("`trailer` must be an array of tables, [[trailer]]").at(self.file, None)
+            })
+    }
+
+    /// Sets values of one table, and leaves the rest of it alone.
+    fn set(&mut self, at: usize, values: &[(&str, Item)]) -> Result<()> {
+        if let Some(table) = self.tables()?.get_mut(at) {
+            for (key, item) in values {
+                table.insert(key, item.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces an entry; comments above it stay.
+    fn replace(&mut self, at: usize, new: &Entry) -> Result<()> {
+        self.entries[at] = new.clone();
+        if let Some(table) = self.tables()?.get_mut(at) {
+            let (decor, position) = (table.decor().clone(), table.position());
+            *table = written(new);
+            *table.decor_mut() = decor;
+            table.set_position(position);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, new: &Entry, is_new_file: bool) -> Result<()> {
+        self.entries.push(new.clone());
+        let tables = self.tables()?;
+        let mut table = written(new);
+        if tables.is_empty() && is_new_file {
+            table.decor_mut().set_prefix(format!("{HEAD}\n"));
+        }
+        tables.push(table);
+        Ok(())
+    }
+}
+
+/// The posted patch that a tag belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The file of its message as it is called now.
+    pub patch: String,
+    /// The version.
+    pub version: u32,
+    /// Its essence in that version.
+    pub essence: String,
+}
+
+/// Fills in missing fields, and renames patches whose message was renamed.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn completed(
+    file: &Path,
+    text: &str,
+    find: &dyn Fn(&Entry) -> Option<Known>,
+) -> Result<String> {
+    let mut store = Store::read(file, text)?;
+    let mut changed = false;
+    for at in 0..store.entries.len() {
+        let entry = store.entries[at].clone();
+        let Some(known) = find(&entry) else {
+            continue;
+        };
+        let mut values = Vec::new();
+        if known.patch != entry.patch {
+            values.push(("patch", value(&known.patch)));
+        }
+        if entry.version == 0 {
+            values.push(("version", value(i64::from(known.version))));
+        }
+        if entry.essence.is_empty() {
+            values.push(("essence", value(&known.essence)));
+        }
+        changed |= !values.is_empty();
+        store.set(at, &values)?;
+    }
+    Ok(match changed {
+        true => store.doc.to_string(),
+        false => text.to_owned(),
+    })
+}
+
+/// Adds trailers to the text of a file. What was given to a newer version replaces what was given
+/// to an older one, and with it the reason for which that was kept. Entries with `drop` stay. Withdrawn
+/// entries are marked, and count again when another mail gives the tag.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn merge(
+    file: &Path,
+    text: &str,
+    found: &[Entry],
+    back: &[Withdrawn],
+    people: &People,
+) -> Result<Merged> {
+    let mut store = Store::read(file, text)?;
+    let (mut taken, mut known, mut kept_out) = (Vec::<Entry>::new(), 0, Vec::new());
+    for new in found {
+        let same = |e: &Entry| e.patch == new.patch && e.trailer == new.trailer;
+        let old = store.entries.iter().position(same);
+        if let Some(old) = old.map(|at| &store.entries[at]) {
+            if old.drop.is_some() {
+                kept_out.push(old.clone());
+                continue;
+            }
+            let again = old.withdrawn.is_some() && new.from.is_some() && new.from != old.from;
+            if old.version >= new.version && !again {
+                known += 1;
+                continue;
+            }
+        }
+        match old {
+            Some(at) => store.replace(at, new)?,
+            None => store.push(new, text.trim().is_empty())?,
+        }
+        taken.retain(|e| !same(e));
+        taken.push(new.clone());
+    }
+    let withdrawn = mark(&mut store, found, back, people)?;
+    let text = match taken.is_empty() && withdrawn.is_empty() {
+        true => text.to_owned(),
+        false => store.doc.to_string(),
+    };
+    Ok(Merged {
+        text,
+        taken,
+        known,
+        kept_out,
+        withdrawn,
+    })
+}
+
+/// Marks the entries of which the sender of a mail withdraws something and gives nothing later.
+fn mark(
+    store: &mut Store<'_>,
+    found: &[Entry],
+    back: &[Withdrawn],
+    people: &People,
+) -> Result<Vec<Entry>> {
+    let mut marked = Vec::new();
+    for one in back {
+        for at in 0..store.entries.len() {
+            let entry = &store.entries[at];
+            let is_it = entry.patch == one.patch
+                && entry.withdrawn.is_none()
+                && entry.drop.is_none()
+                && people.is_of(&entry.trailer.who, &one.sender);
+            let again = found
+                .iter()
+                .any(|e| e.patch == entry.patch && e.trailer == entry.trailer);
+            if !is_it || again {
+                continue;
+            }
+            marked.push(entry.clone());
+            store.entries[at].withdrawn = Some(one.mail.clone());
+            store.set(at, &[("withdrawn", value(&one.mail))])?;
+        }
+    }
+    Ok(marked)
+}
+
+fn written(entry: &Entry) -> Table {
+    let mut table = Table::new();
+    table.insert("patch", value(&entry.patch));
+    table.insert("trailer", value(entry.trailer.to_string()));
+    if let Some(note) = &entry.trailer.note {
+        table.insert("note", value(note));
+    }
+    table.insert("version", value(i64::from(entry.version)));
+    table.insert("essence", value(&entry.essence));
+    if let Some(from) = &entry.from {
+        table.insert("from", value(from));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(patch: &str, trailer: &str, version: u32) -> Entry {
+        Entry {
+            patch: patch.into(),
+            trailer: Trailer::parse(trailer).unwrap(),
+            version,
+            essence: format!("{version:064}"),
+            from: Some(format!("r{version}@y")),
+            ..Entry::default()
+        }
+    }
+
+    fn merged(text: &str, found: &[Entry]) -> Merged {
+        merge(
+            Path::new("trailers.toml"),
+            text,
+            found,
+            &[],
+            &People::default(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_merged_is_read_again() {
+        let found = [
+            new("1.msg", "Reviewed-by: A <a@b.c>", 1),
+            new("2.msg", "Tested-by: A \"X\" B <a@b.c> # on GA102", 1),
+        ];
+        let first = merged("", &found);
+        assert_eq!(first.taken, found);
+        insta::assert_snapshot!(first.text);
+        let read = read(Path::new("x"), &first.text).unwrap();
+        assert_eq!(read[1].trailer.text(), found[1].trailer.text());
+        assert_eq!(read.iter().map(|e| e.line).collect::<Vec<_>>(), [7, 14]);
+        // Nothing new changes nothing.
+        let second = merged(&first.text, &found);
+        assert_eq!((second.text, second.known), (first.text, 2));
+        assert!(second.taken.is_empty());
+    }
+
+    #[test]
+    fn what_is_newer_wins_and_the_authors_words_stay() {
+        let text = merged(
+            "",
+            &[
+                new("1.msg", "Reviewed-by: A <a@b.c>", 1),
+                new("1.msg", "Tested-by: A <a@b.c>", 1),
+            ],
+        )
+        .text;
+        let text = text
+            .replace("\n[[", "\n# mine\n[[")
+            .replace("version = 1", "keep = \"so\"\nversion = 1");
+        let newer = [
+            new("1.msg", "reviewed-by: a <A@b.c>", 3),
+            new("1.msg", "Reviewed-by: A <a@b.c>", 2),
+            new("1.msg", "Tested-by: A <a@b.c>", 1),
+        ];
+        let out = merged(&text, &newer);
+        assert_eq!((out.taken.len(), out.known), (1, 2));
+        insta::assert_snapshot!(out.text);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let good = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
+        let error = |text: &str| {
+            read(Path::new("series/x/posted/trailers.toml"), text)
+                .unwrap_err()
+                .to_string()
+        };
+        let with = |from: &str, to: &str| {
+            assert!(good.contains(from), "{good}");
+            error(&good.replace(from, to))
+        };
+        insta::assert_snapshot!(with("Reviewed-by", "Signed-off-by"), @r#"
+        series/x/posted/trailers.toml:9: "Signed-off-by: A <a@b.c>" is no Reviewed-by, Acked-by or Tested-by
+          help: other trailers stand in the commit message, series/<name>/*.msg
+        "#);
+        insta::assert_snapshot!(with("000001", "1"), @r"
+        series/x/posted/trailers.toml:11: the essence is not 64 hexadecimal digits
+          help: remove the line, and `cargo series trailers` writes it; to keep the trailer in any case, use `keep`
+        ");
+        insta::assert_snapshot!(with("version = 1", "version = 0"), @"series/x/posted/trailers.toml:10: a series starts with version 1");
+        insta::assert_snapshot!(with("version = 1", "version = 1\nkeep = \"\""), @r"
+        series/x/posted/trailers.toml:11: `keep` gives no reason
+          help: say what changed, and why whoever gave the trailer need not look again
+        ");
+        insta::assert_snapshot!(with("version = 1", "version = 1\nkept = \"x\""), @r#"
+        series/x/posted/trailers.toml:11: unknown field `kept`, expected one of `patch`, `trailer`, `note`, `version`, `essence`, `from`, `keep`, `drop`, `withdrawn`
+          help: the fields are described in ARCHITECTURE.md, "Manifests"
+        "#);
+        let twice = good.clone() + good.split_once("\n\n").unwrap().1;
+        insta::assert_snapshot!(error(&twice), @r"
+        series/x/posted/trailers.toml:13: 1.msg has this trailer already, in line 7
+          help: remove one of them
+        ");
+    }
+
+    #[test]
+    fn tag_that_is_kept_out_stays_out() {
+        let first = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
+        let text = first.replace("version = 1", "version = 1\ndrop = \"by mistake\"");
+        let out = merged(&text, &[new("1.msg", "Reviewed-by: A <a@b.c>", 2)]);
+        assert_eq!((out.text, out.taken.len()), (text.clone(), 0));
+        assert_eq!(out.kept_out[0].line, 7);
+        let error = |text: &str| read(Path::new("x"), text).unwrap_err().to_string();
+        insta::assert_snapshot!(error(&text.replace("by mistake", " ")), @r"
+        x:11: `drop` gives no reason
+          help: say why the trailer is left out for good
+        ");
+        insta::assert_snapshot!(error(&text.replace("drop = \"by", "keep = \"x\"\ndrop = \"by")), @r"
+        x:12: the trailer has both `keep` and `drop`
+          help: remove one of them
+        ");
+    }
+
+    #[test]
+    fn tag_that_is_withdrawn_is_marked_until_given_again() {
+        let text = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
+        let back = |email: &str| {
+            let back = Withdrawn {
+                patch: "1.msg".into(),
+                sender: crate::mail::mailbox::person(email),
+                mail: "b1@y".into(),
+            };
+            merge(Path::new("x"), &text, &[], &[back], &People::default()).unwrap()
+        };
+        assert_eq!(back("other@b.c").text, text);
+        let out = back("a@b.c");
+        assert_eq!(out.withdrawn[0].trailer.text(), "Reviewed-by: A <a@b.c>");
+        let entry = |text: &str| read(Path::new("x"), text).unwrap().remove(0);
+        assert_eq!(entry(&out.text).withdrawn.as_deref(), Some("b1@y"));
+        // The mail that gave it gives nothing new; another one does.
+        let old = new("1.msg", "Reviewed-by: A <a@b.c>", 1);
+        assert_eq!(merged(&out.text, std::slice::from_ref(&old)).text, out.text);
+        let again = Entry {
+            from: Some("r9@y".into()),
+            ..old
+        };
+        let out = merged(&out.text, &[again]);
+        assert_eq!(entry(&out.text).withdrawn, None);
+    }
+
+    #[test]
+    fn tag_by_hand_is_completed() {
+        let text = "# mine\n[[trailer]]\npatch = \"1.msg\" # the walk\ntrailer = \"Acked-by: A <a@b.c>\"\n";
+        let find = |entry: &Entry| {
+            Some(Known {
+                patch: "walk.msg".into(),
+                version: 2,
+                essence: format!("{:064}", entry.patch.len()),
+            })
+        };
+        insta::assert_snapshot!(completed(Path::new("x"), text, &find).unwrap(), @r#"
+        # mine
+        [[trailer]]
+        patch = "walk.msg"
+        trailer = "Acked-by: A <a@b.c>"
+        version = 2
+        essence = "0000000000000000000000000000000000000000000000000000000000000005"
+        "#);
+        let none = |_: &Entry| None;
+        assert_eq!(completed(Path::new("x"), text, &none).unwrap(), text);
+    }
+}
