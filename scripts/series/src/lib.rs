@@ -8,18 +8,18 @@
 //! [`kernel`] and [`kunit`] build and run the result, [`check`] and [`rules`] look for faults; [`status`],
 //! [`report`] and [`graph`] tell of it. Programs are started in [`runner`] alone.
 
-#![deny(missing_docs, unsafe_code)]
+#![deny(unsafe_code)]
 
-pub mod b4;
-pub mod checks;
+mod b4;
+mod checks;
 pub mod cli;
 pub mod git;
 pub mod kernel;
 pub mod mail;
-pub mod patches;
-pub mod report;
-pub mod rust;
+mod patches;
+mod report;
+mod rust;
 pub mod source;
 pub mod sys;
-pub mod trial;
-pub mod versions;
+mod trial;
+mod versions;

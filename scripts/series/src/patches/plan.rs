@@ -136,6 +136,7 @@ impl PlannedSeries {
 /// # Errors
 ///
 /// Every fault of every manifest, at once.
+#[cfg(test)]
 pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
     plan_some(components, &|_| true)
 }

@@ -53,10 +53,6 @@ pub type Since = BTreeMap<String, Change>;
 pub struct Change {
     /// What changed.
     pub comparison: Comparison,
-    /// The posted version.
-    pub old: Side,
-    /// The present one.
-    pub new: Side,
     /// The kernel that the posted version was made for.
     pub base: String,
     /// Reasons for a new version other than patches and base.
@@ -154,8 +150,6 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
         prerequisites: named.map(str::to_owned).collect(),
         applies: applies(rebuild, &comparison, &posted, one)?,
         comparison,
-        old,
-        new,
         base: posting.base.clone(),
     })
 }
