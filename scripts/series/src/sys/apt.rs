@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Another suite of the distribution, asked privately: own lists, own cache, own source list.
+//! Packages of another suite of the distribution, with separate lists, cache and source list.
 //!
-//! The machine's apt configuration is read (which mirror, which keys) and never changed.
+//! The apt configuration of the machine is read (mirror and keys) but never changed.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ use crate::sys::{
 /// A private view of one suite, in a scratch folder.
 pub struct Suite<'a> {
     runner: &'a dyn Runner,
-    /// Where apt works.
+    /// The folder in which apt works.
     dir: PathBuf,
     /// The folder for downloaded files.
     wanted: PathBuf,
@@ -46,7 +46,7 @@ impl<'a> Suite<'a> {
     ///
     /// # Errors
     ///
-    /// There is no apt, it has no Debian mirror, or the mirror does not answer.
+    /// apt is missing, has no Debian mirror, or the mirror does not answer.
     pub fn open(runner: &'a dyn Runner, dir: &Path, suite: &str) -> Result<Self> {
         let ask = Cmd::new("apt-get").args([
             "indextargets",
@@ -55,7 +55,7 @@ impl<'a> Suite<'a> {
         ]);
         let targets = must(runner, &ask)?.text();
         let mirror = mirror(&targets).ok_or_else(|| {
-            Error::new("apt has no mirror of Debian's archive to ask")
+            Error::new("apt has no mirror of the Debian archive")
                 .help("run `apt-get update`, or add a mirror to apt's sources")
         })?;
         let root = rustix::process::geteuid().is_root();
@@ -115,14 +115,14 @@ impl<'a> Suite<'a> {
         cmd.args(args)
     }
 
-    /// Downloads what there is of a source package, and returns the file wanted.
+    /// Downloads the files of a source package and returns the path of `file`.
     ///
-    /// The call may end with an error although the file came: the small files of an old version
-    /// leave the mirrors before the archive does.
+    /// apt may fail although `file` arrived: mirrors drop the small files of an old version before
+    /// its archive.
     ///
     /// # Errors
     ///
-    /// The file did not come; what apt said is in the message.
+    /// `file` did not arrive. The message has the output of apt.
     pub fn source(&self, source: &str, file: &str) -> Result<PathBuf> {
         let cmd = self
             .apt("apt-get", ["source", "--download-only", source])
@@ -135,14 +135,10 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// The versions of a source package that the suite has.
-    ///
-    /// # Errors
-    ///
-    /// apt cannot be run.
+    /// Returns the versions of a source package in the suite.
     pub fn versions(&self, package: &str) -> Result<Vec<String>> {
         let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
-        // It complains with an exit code where there is none.
+        // apt-cache fails if there is no such package.
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let text = out.text();
         let versions = text.lines().filter_map(|l| l.strip_prefix("Version: "));
@@ -150,10 +146,6 @@ impl<'a> Suite<'a> {
     }
 
     /// Downloads the newest `.deb` of a package whose version is `version` or starts with it.
-    ///
-    /// # Errors
-    ///
-    /// The suite has none, or it did not come.
     pub fn deb(&self, package: &str, version: &str) -> Result<PathBuf> {
         let out = must(self.runner, &self.apt("apt-cache", ["madison", package]))?.text();
         let have: Vec<&str> = out
@@ -187,7 +179,7 @@ impl<'a> Suite<'a> {
                 let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
                 name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
             })
-            .ok_or_else(|| Error::new(format!("apt downloaded no file of {package}")))?;
+            .ok_or_else(|| Error::new(format!("apt did not download {package}")))?;
         self.bring(&file)
     }
 
@@ -213,7 +205,7 @@ fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
     Ok((!user.is_empty() && user != "root").then(|| user.to_owned()))
 }
 
-/// Creates a folder that apt's user can reach. The cache may be below a folder closed to others.
+/// Creates a folder that apt's user can enter, which may be impossible below the cache.
 fn apart() -> Result<TempDir> {
     let tmp = std::env::temp_dir();
     let made = tempfile::Builder::new()
@@ -222,13 +214,13 @@ fn apart() -> Result<TempDir> {
     made.map_err(|e| Error::io("make a folder in", &tmp, &e))
 }
 
-/// The mirror of the main archive among apt's index targets.
+/// Returns the mirror of the main archive from apt's index targets.
 fn mirror(targets: &str) -> Option<String> {
     let rows = targets.lines().filter_map(|line| {
         let mut fields = line.split('|');
         let (kind, origin) = (fields.next()?, fields.next()?);
         let (release, uri) = (fields.next()?, fields.next()?);
-        // The security archive is another one, and has no backports.
+        // The security archive is separate and has no backports.
         let main = kind == "Packages" && origin == "Debian" && !release.contains("security");
         main.then(|| uri.to_owned())
     });
@@ -245,7 +237,7 @@ mod tests {
     use super::*;
     use crate::sys::runner::Output;
 
-    /// A Debian whose apt downloads one package, and remembers its calls.
+    /// A runner with an apt that downloads one package, and records its calls.
     struct Debian {
         user: &'static str,
         calls: Mutex<Vec<String>>,
@@ -287,7 +279,7 @@ mod tests {
         }
     }
 
-    /// The calls that a download takes, with the file that came of it.
+    /// Downloads a package, checks the file and returns the recorded calls.
     fn download(user: &'static str) -> Vec<String> {
         let debian = Debian {
             user,
@@ -324,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_main_archive_is_chosen() {
+    fn mirror_of_main_archive() {
         let targets = "\
 DEP-11|Debian|bookworm|http://mirror.example/debian/
 Packages|Debian|bookworm-security|http://mirror.example/debian-security/

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the user gets to read when something is wrong.
+//! Error messages for the user.
 //!
 //! An [`Error`] is an *expected* failure: bad input, a missing tool, a full disk. It names the
-//! place, says what is wrong and what to do, and the program exits with 1. A bug is a panic, and
-//! exits with 101.
+//! place, the problem and a remedy, and the program exits with 1. A bug is a panic and exits
+//! with 101.
 
 use std::{
     fmt,
@@ -14,10 +14,10 @@ use std::{
     },
 };
 
-/// The result of everything that can fail in an expected way.
+/// The result of a function with expected failures.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An expected failure, worded for the person who can mend it.
+/// An expected failure, worded for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 
@@ -44,7 +44,7 @@ impl Error {
 
     /// Joins several failures, so that one run shows all of them.
     ///
-    /// Returns `None` if there is none.
+    /// Returns `None` if `errors` is empty.
     pub fn all(errors: Vec<Error>) -> Option<Self> {
         let mut errors = errors.into_iter();
         let mut first = errors.next()?;
@@ -58,7 +58,7 @@ impl Error {
         self
     }
 
-    /// Adds what another program or the system said; its lines are indented below the message.
+    /// Adds output of another program or of the system. Its lines are indented below the message.
     pub fn detail(mut self, text: impl AsRef<str>) -> Self {
         self.0
             .details
@@ -66,13 +66,13 @@ impl Error {
         self
     }
 
-    /// Says what to do about it.
+    /// Adds a remedy.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
     }
 
-    /// An I/O failure on `path`; `doing` completes "cannot …".
+    /// An I/O failure on `path`. `doing` completes "cannot …".
     pub fn io(doing: &str, path: impl AsRef<Path>, error: &std::io::Error) -> Self {
         let path = path.as_ref();
         let new = Self::new(format!("cannot {doing} {}: {error}", path.display()));
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_parts_are_shown_in_order() {
+    fn display_shows_parts_in_order() {
         let error = Error::new("unknown field `filez`")
             .at("series/clist.toml", 12)
             .detail("first\nsecond\n")
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn several_errors_are_all_shown() {
+    fn all_joins_errors() {
         let both = Error::all(vec![Error::new("one"), Error::new("two")]).unwrap();
         assert_eq!(both.to_string(), "one\nerror: two");
         assert!(Error::all(Vec::new()).is_none());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The one seam through which other programs are started.
+//! Starting other programs.
 //!
-//! Everything above it takes a [`Runner`], so that a test can hand in a recording one and neither
-//! reaches the network nor sends mail.
+//! All other modules start programs through a [`Runner`]. A test passes one that records the
+//! commands, and so neither reaches the network nor sends mail.
 
 use std::{
     ffi::{
@@ -53,24 +53,23 @@ use crate::sys::error::{
 pub struct Cmd {
     /// The program, looked up in `PATH`.
     pub program: OsString,
-    /// Its arguments.
     pub args: Vec<OsString>,
-    /// The start of the names of variables that it does not inherit. [`Self::env`] comes after.
+    /// Prefixes of variables that the program does not inherit. [`Self::env`] is applied later.
     pub without: Vec<&'static str>,
     /// Changes to the environment; `None` removes the variable.
     pub env: Vec<(OsString, Option<OsString>)>,
-    /// The folder it runs in.
+    /// The folder in which the program runs.
     pub dir: Option<PathBuf>,
-    /// What it reads from its standard input.
+    /// The content of standard input.
     pub stdin: Vec<u8>,
-    /// After how long it is killed.
+    /// The time after which the program is killed.
     pub timeout: Option<Duration>,
-    /// Translates its standard error into a more helpful message, where possible.
+    /// Translates standard error into a more helpful message, where possible.
     pub explain: Option<fn(&Cmd, &str) -> Option<Error>>,
 }
 
 impl Cmd {
-    /// The program without arguments.
+    /// Creates a command without arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -84,33 +83,29 @@ impl Cmd {
         }
     }
 
-    /// Adds one argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    /// Adds arguments.
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
         self.args
             .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
         self
     }
 
-    /// Sets an environment variable.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
-    /// Removes an environment variable.
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
         self.env.push((key.as_ref().to_owned(), None));
         self
     }
 
-    /// Keeps it from inheriting the variables whose names start with `prefix`.
+    /// Removes inherited variables whose names start with `prefix`.
     pub fn without(mut self, prefix: &'static str) -> Self {
         self.without.push(prefix);
         self
@@ -122,25 +117,22 @@ impl Cmd {
         self
     }
 
-    /// Sets the folder.
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
         self
     }
 
-    /// Sets the input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Sets the time limit.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// The command as a person would type it.
+    /// Returns the command line, quoted for the shell.
     pub fn line(&self) -> String {
         std::iter::once(&self.program)
             .chain(&self.args)
@@ -150,7 +142,7 @@ impl Cmd {
     }
 }
 
-/// Quotes a word for the shell where it needs that.
+/// Quotes a word for the shell if necessary.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+@%,~^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -160,58 +152,58 @@ pub fn quote(word: &str) -> String {
     }
 }
 
-/// How a program ended, and what it wrote.
+/// The exit status and the output of a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// The exit code; `None` if a signal ended it.
+    /// The exit code. `None` after a signal.
     pub code: Option<i32>,
-    /// Whether it was killed because its time was up.
+    /// Whether the program was killed by its time limit.
     pub timed_out: bool,
-    /// Its standard output; empty when it was streamed.
+    /// Standard output; empty if it was streamed.
     pub stdout: Vec<u8>,
-    /// Its standard error; empty when it was streamed.
+    /// Standard error; empty if it was streamed.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Whether it exited with 0.
+    /// Returns whether the exit code is 0.
     pub fn ok(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// Standard output as text, without the last newline.
+    /// Returns standard output without the last newline.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
 
-    /// Standard error as text.
+    /// Returns standard error without the last newline.
     pub fn complaint(&self) -> String {
         String::from_utf8_lossy(&self.stderr).trim_end().to_owned()
     }
 }
 
-/// Starts programs, also from several threads at a time.
+/// Starts programs. Several threads may use it at the same time.
 pub trait Runner: Sync {
-    /// Runs to the end and returns what was written.
+    /// Runs a program to its end and returns its output.
     ///
     /// # Errors
     ///
-    /// The program could not be started. How it ended is in the [`Output`].
+    /// The program could not be started. A failure of the program itself is in the [`Output`].
     fn run(&self, cmd: &Cmd) -> io::Result<Output>;
 
-    /// Runs to the end and hands over each line of both outputs as it comes.
+    /// Runs a program to its end and passes each line of both outputs to `on_line` as it arrives.
     ///
     /// # Errors
     ///
     /// As [`Runner::run`].
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output>;
 
-    /// Runs with an input that `feed` writes piece by piece.
+    /// Runs a program while `feed` writes its input.
     ///
     /// # Errors
     ///
-    /// As [`Runner::run`], and what `feed` returns. A pipe that the program closed early is no
-    /// error of its own: the exit code tells.
+    /// As [`Runner::run`], and errors of `feed`. If the program closes the pipe early, only its
+    /// exit code decides.
     fn feed(
         &self,
         cmd: &Cmd,
@@ -219,11 +211,11 @@ pub trait Runner: Sync {
     ) -> io::Result<Output>;
 }
 
-/// Runs a program that has to be there and to succeed.
+/// Runs a program that has to succeed.
 ///
 /// # Errors
 ///
-/// Names the command and what it wrote to its standard error.
+/// The program is missing or failed. The message has the command and its standard error.
 pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
     let out = runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
     if out.ok() {
@@ -232,7 +224,7 @@ pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
     Err(failed(cmd, &out))
 }
 
-/// The error for a program that could not be started.
+/// Returns the error for a program that could not be started.
 pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     let program = cmd.program.to_string_lossy();
     if let Some(dir) = cmd.dir.as_ref().filter(|dir| !dir.is_dir()) {
@@ -240,12 +232,12 @@ pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     }
     if error.kind() == io::ErrorKind::NotFound {
         return Error::new(format!("{program} is not installed"))
-            .help("`cargo series doctor` says what is missing and how to get it");
+            .help("`cargo series doctor` lists missing programs and how to install them");
     }
     Error::new(format!("cannot start {program}: {error}"))
 }
 
-/// The error for a program that ended badly.
+/// Returns the error for a program that failed.
 pub fn failed(cmd: &Cmd, out: &Output) -> Error {
     let how = match out.code {
         _ if out.timed_out => "took too long and was stopped".to_owned(),
@@ -264,22 +256,22 @@ pub fn failed(cmd: &Cmd, out: &Output) -> Error {
     Error::new(format!("`{}` {how}", cmd.line())).detail(tail)
 }
 
-/// The real one.
+/// Runs programs on this system.
 #[derive(Debug, Default)]
 pub struct System;
 
-/// Process ids of running children, for the handler that ends them with us.
+/// Process ids of running children, for [`end_children`].
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// Whether [`end_children`] was called.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Whether children are being ended, so that how one of them ended says nothing about its work.
+/// Returns whether children are being ended. Their exit codes are then meaningless.
 pub fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
-/// Asks every running child to end. Called when the user interrupts the program.
+/// Ends all running children. Called when the user interrupts the program.
 pub fn end_children() {
     ENDING.store(true, Ordering::SeqCst);
     let Ok(children) = CHILDREN.lock() else {
@@ -290,7 +282,7 @@ pub fn end_children() {
             .ok()
             .and_then(rustix::process::Pid::from_raw)
         {
-            // It may be gone already.
+            // It may have ended already.
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
         }
     }
@@ -331,7 +323,7 @@ impl System {
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // With its own children it is a group, which a time limit or an interrupt ends as a whole.
+        // A process group, so that a time limit or an interrupt ends its children as well.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         end_with_parent(&mut command);
         let child = command.spawn()?;
@@ -342,8 +334,8 @@ impl System {
     }
 }
 
-/// Has the kernel end the child when we die, so that after a `kill -9` no orphan goes on writing
-/// into a build folder that the next run uses.
+/// Makes the kernel end the child when we die. Otherwise an orphan of a `kill -9` would keep
+/// writing into a build folder that the next run uses.
 #[allow(unsafe_code, reason = "`pre_exec` has no safe form")]
 fn end_with_parent(command: &mut Command) {
     use std::os::unix::process::CommandExt;
@@ -351,16 +343,16 @@ fn end_with_parent(command: &mut Command) {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
             .map_err(io::Error::from)
     };
-    // SAFETY: The closure makes one system call and allocates nothing, so it is fit to run between
-    // `fork` and `exec`.
+    // SAFETY: The closure makes one system call and does not allocate, so it is async-signal-safe
+    // between `fork` and `exec`.
     unsafe { command.pre_exec(set) };
 }
 
 /// How long to wait for the pipes of a killed program. A process that left its group, such as a
-/// daemon, may hold them open indefinitely.
+/// daemon, may keep them open indefinitely.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Ends a program whose time is up, also while its input is written or its output is read.
+/// Kills a program at its time limit, also while its input is written or its output is read.
 struct Limit {
     deadline: Option<Instant>,
     shared: Arc<(Mutex<Clock>, Condvar)>,
@@ -368,7 +360,7 @@ struct Limit {
 
 #[derive(Default)]
 struct Clock {
-    /// The child was waited for, so its process id may be reused.
+    /// The child was reaped, so its process id may be reused.
     ended: bool,
     timed_out: bool,
 }
@@ -390,7 +382,7 @@ impl Limit {
                     && !clock.ended
                 {
                     clock.timed_out = true;
-                    // Its children hold the pipes open too.
+                    // Its children keep the pipes open too.
                     let kill = rustix::process::Signal::KILL;
                     let _ = rustix::process::kill_process_group(group, kill);
                 }
@@ -399,12 +391,12 @@ impl Limit {
         Self { deadline, shared }
     }
 
-    /// Until when output is worth waiting for.
+    /// Returns the time until which output is awaited.
     fn patience(&self) -> Option<Instant> {
         self.deadline.map(|deadline| deadline + GRACE)
     }
 
-    /// Waits for the child: its exit code, and whether its time was up.
+    /// Waits for the child. Returns its exit code, and whether it was killed by the limit.
     fn wait(&self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
         if self.deadline.is_none() {
             return Ok((child.wait()?.code(), false));
@@ -430,14 +422,14 @@ fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (send, read) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is still worth showing.
+        // Output that arrived before a read error is still useful.
         let _ = from.read_to_end(&mut bytes);
         let _ = send.send(bytes);
     });
     read
 }
 
-/// The next value of a channel, or `None` once there is none, or no more patience.
+/// Returns the next value of a channel, or `None` if it is closed or `patience` has passed.
 fn receive<T>(from: &mpsc::Receiver<T>, patience: Option<Instant>) -> Option<T> {
     match patience {
         None => from.recv().ok(),
@@ -480,7 +472,7 @@ impl Runner for System {
             None => Ok(()),
         };
         if fed.is_err() {
-            // What it has so far is not what was meant.
+            // The program must not finish with an incomplete input.
             child.kill()?;
         }
         let (code, timed_out) = limit.wait(child)?;
@@ -545,7 +537,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn input_and_both_outputs_pass() {
+    fn run_passes_input_and_outputs() {
         let cmd = Cmd::new("sh")
             .args(["-c", "cat; echo no >&2; exit 3"])
             .stdin("yes");
@@ -557,13 +549,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_not_read_is_no_io_error() {
+    fn run_ignores_broken_pipe() {
         let cmd = Cmd::new("true").stdin(vec![b'x'; 1 << 20]);
         assert!(System.run(&cmd).unwrap().ok());
     }
 
     #[test]
-    fn a_missing_program_is_named() {
+    fn must_missing_program() {
         let error = must(&System, &Cmd::new("no-such-program")).unwrap_err();
         assert!(
             error
@@ -574,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_program_is_stopped() {
+    fn run_hanging_program_is_stopped() {
         let cmd = Cmd::new("sh")
             .args(["-c", "sleep 600 & wait"])
             .timeout(Duration::from_millis(50));
@@ -587,7 +579,7 @@ mod tests {
         );
     }
 
-    /// A process outside the group holds the pipes open.
+    /// A process outside the group keeps the pipes open.
     const ESCAPES: &str = "setsid sleep 30 & echo one; exec sleep 30";
 
     #[test]
@@ -606,7 +598,7 @@ mod tests {
 
     #[test]
     fn run_past_its_limit_is_stopped() {
-        // More input than a pipe holds, and no reader.
+        // More input than fits into a pipe, without a reader.
         for (script, input) in [("exec sleep 30", 1 << 20), (ESCAPES, 0)] {
             let cmd = Cmd::new("sh")
                 .args(["-c", script])
@@ -619,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_by_prefix_are_not_inherited() {
+    fn without_drops_variables_by_prefix() {
         // Cargo sets many of these.
         let env = Cmd::new("env").without("CARGO_").env("CARGO_X", "1");
         let said = System.run(&env).unwrap().text();
@@ -628,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_streamed() {
+    fn stream_passes_lines() {
         let mut seen = Vec::new();
         let cmd = Cmd::new("sh").args(["-c", "echo a; echo b >&2; printf c"]);
         System
@@ -639,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_where_needed() {
+    fn line_quotes_words() {
         assert_eq!(
             Cmd::new("b4").args(["send", "it's", ""]).line(),
             r"b4 send 'it'\''s' ''"

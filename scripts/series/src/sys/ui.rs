@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is shown while the tool works: bars on a terminal, plain lines elsewhere.
+//! Progress and messages: bars on a terminal, plain lines elsewhere.
 //!
-//! All of it goes to standard error; standard output carries only results.
+//! Everything goes to standard error. Standard output carries only results.
 
 use std::{
     io::{
@@ -20,24 +20,24 @@ use indicatif::{
     ProgressStyle, //
 };
 
-/// How often a line of progress appears where there is no terminal.
+/// The interval of progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(20);
 
-/// Where talk goes.
+/// The settings for messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
     terminal: bool,
     quiet: bool,
 }
 
-/// Writes a line to standard error. Ignores failures: the line is lost, and the command
-/// goes on.
-fn tell(line: std::fmt::Arguments<'_>) {
+/// Writes a line to standard error. Ignores failures, because losing a message must not end the
+/// command.
+fn print(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Ui {
-    /// Looks at standard error to see whether a person watches.
+    /// Shows bars if standard error is a terminal.
     pub fn detect(quiet: bool) -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
@@ -45,7 +45,7 @@ impl Ui {
         }
     }
 
-    /// Shows nothing.
+    /// Shows warnings only.
     pub fn silent() -> Self {
         Self {
             terminal: false,
@@ -53,19 +53,19 @@ impl Ui {
         }
     }
 
-    /// Says one line.
+    /// Prints a line, unless the run is quiet.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            tell(format_args!("{}", text.as_ref()));
+            print(format_args!("{}", text.as_ref()));
         }
     }
 
-    /// Says a line that even a quiet run shows.
+    /// Prints a warning, also in a quiet run.
     pub fn warn(&self, text: impl AsRef<str>) {
-        tell(format_args!("warning: {}", text.as_ref()));
+        print(format_args!("warning: {}", text.as_ref()));
     }
 
-    /// Asks a yes-or-no question; returns `None` without a terminal.
+    /// Asks a yes-or-no question. Returns `None` without a terminal.
     pub fn ask(&self, question: &str) -> Option<bool> {
         if !self.terminal || !std::io::stdin().is_terminal() {
             return None;
@@ -78,7 +78,7 @@ impl Ui {
         Some(answer == "y" || answer == "yes")
     }
 
-    /// Starts something long; `total` may be unknown (0).
+    /// Starts the progress of a long task. A `total` of 0 means unknown.
     pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
         let bar = (self.terminal && !self.quiet).then(|| {
             let bar = if total == 0 {
@@ -106,12 +106,11 @@ impl Ui {
     }
 }
 
-/// What is counted.
+/// The unit that a progress counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Bytes.
     Bytes,
-    /// Things: files, objects.
+    /// Files or objects.
     Things,
 }
 
@@ -123,7 +122,7 @@ impl Unit {
             (Unit::Things, true) => "{prefix} [{bar:30}] {pos}/{len} {msg:.dim} {eta}",
             (Unit::Things, false) => "{prefix} {spinner} {pos} {msg:.dim}",
         };
-        // The templates are constants, tested below.
+        // `templates_parse` tests the constants.
         ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_bar())
     }
 
@@ -135,7 +134,7 @@ impl Unit {
     }
 }
 
-/// Something long that is under way.
+/// The progress of a long task.
 #[derive(Debug)]
 pub struct Progress {
     ui: Ui,
@@ -149,11 +148,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Advances to `at`, and shows `now` beside it.
+    /// Advances to `at` and shows `now` after the count.
     pub fn set(&mut self, at: u64, now: &str) {
         self.at = at;
         if let Some(bar) = &self.bar {
-            // The total is that of the last run, so it may turn out too small.
+            // The total was counted in the previous run, so it may be too small.
             if self.total != 0 && at > self.total {
                 bar.set_length(at);
             }
@@ -170,17 +169,16 @@ impl Progress {
         }
     }
 
-    /// Advances by `n`.
     pub fn add(&mut self, n: u64) {
         self.set(self.at + n, "");
     }
 
-    /// How far it is.
+    /// Returns the present count.
     pub fn at(&self) -> u64 {
         self.at
     }
 
-    /// Ends it and says how long it took.
+    /// Ends the task and prints its duration.
     pub fn done(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -191,7 +189,7 @@ impl Progress {
     }
 }
 
-/// A time as a person says it.
+/// Formats a duration, as in "1.5 s" or "2 min 05 s".
 pub fn duration(d: Duration) -> String {
     match d.as_secs() {
         0..60 => format!("{:.1} s", d.as_secs_f64()),
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_well() {
+    fn duration_seconds_and_minutes() {
         assert_eq!(duration(Duration::from_millis(1540)), "1.5 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 05 s");
     }
