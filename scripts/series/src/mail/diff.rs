@@ -1,38 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a diff touches. Applying it is git's work.
+//! Reads the lines of a diff and the files that it changes. Only git applies diffs.
 
-/// A file that a diff changes, makes or removes.
+/// A file that a diff changes, creates or removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// Its path.
     pub path: String,
-    /// The line of the diff that names it, from 1.
+    /// The line of the diff that names the file, counted from 1.
     pub line: usize,
 }
 
-/// What a line of a diff is.
+/// The kind of a line in a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Not part of the diff: the text around it.
+    /// Text around the diff.
     Text,
     /// The first line about a file.
     File,
-    /// A further line about the file: its mode, its names.
+    /// A further line about the file, such as its mode or its names.
     Header,
     /// The position of a hunk.
     Hunk,
-    /// A line that stays.
     Context,
-    /// A line that goes.
     Removed,
-    /// A line that comes.
     Added,
     /// The line before it has no newline at its end.
     NoNewline,
 }
 
-/// How the lines about a file start, behind the first.
+/// The starts of lines about a file, after the first line.
 const HEADERS: [&str; 14] = [
     "old mode ",
     "new mode ",
@@ -50,9 +46,9 @@ const HEADERS: [&str; 14] = [
     "Binary files ",
 ];
 
-/// The lines of a diff, or of a mail with one, each with its number (from 1) and its kind.
+/// Returns the lines of a diff, or of a mail with a diff, with their number (from 1) and kind.
 ///
-/// Within a hunk the counts of its position decide, so that no content can look like a header.
+/// The line counts of a hunk determine its end, so content that looks like a header stays content.
 pub fn lines(diff: &str) -> impl Iterator<Item = (usize, Kind, &str)> {
     let mut reader = Reader::default();
     let mut all = diff.split_terminator('\n').enumerate().peekable();
@@ -63,20 +59,20 @@ pub fn lines(diff: &str) -> impl Iterator<Item = (usize, Kind, &str)> {
     })
 }
 
-/// Where in a diff the reader is.
+/// The position of the reader in a diff.
 #[derive(Default)]
 struct Reader {
-    /// Lines left of the hunk.
+    /// Remaining lines of the hunk.
     old: usize,
     new: usize,
-    /// A file has been named, and nothing but it and its hunks came since.
+    /// Only headers and hunks of one file have appeared since its first line.
     in_file: bool,
-    /// No hunk came since.
+    /// No hunk has appeared since the first line of the file.
     in_header: bool,
     binary: Binary,
 }
 
-/// Where in a binary patch the reader is.
+/// The position of the reader in a binary patch.
 #[derive(Default, PartialEq)]
 enum Binary {
     #[default]
@@ -98,7 +94,7 @@ impl Reader {
             self.in_header = false;
             return Kind::Hunk;
         }
-        // What git did not make starts with the names.
+        // A diff of another program than git starts with the names.
         let names = !self.in_header && line.starts_with("--- ") && next.starts_with("+++ ");
         if names || line.starts_with("diff --git ") {
             *self = Self {
@@ -149,7 +145,7 @@ impl Reader {
     }
 }
 
-/// The files that `diff` touches, each once, in order; both names of a rename.
+/// Returns the files that `diff` touches, each once, in order. A rename has both names.
 pub fn touched(diff: &str) -> Vec<Touched> {
     let mut found: Vec<Touched> = Vec::new();
     let mut add = |path: &str, line| {
@@ -164,7 +160,7 @@ pub fn touched(diff: &str) -> Vec<Touched> {
         if !matches!(kind, Kind::File | Kind::Header) {
             continue;
         }
-        // An empty file has neither of the lines below.
+        // An empty file has none of the headers below.
         let both = line.strip_prefix("diff --git a/").and_then(|names| {
             let half = names.len().checked_sub(" b/".len())? / 2;
             let (old, new) = (names.get(..half)?, names.get(half..)?);
@@ -182,7 +178,7 @@ pub fn touched(diff: &str) -> Vec<Touched> {
     found
 }
 
-/// The line counts of a hunk header.
+/// Returns the line counts of a hunk header.
 fn hunk(line: &str) -> Option<(usize, usize)> {
     let mut words = line.strip_prefix("@@ ")?.split(' ');
     let mut count = |sign| -> Option<usize> {
@@ -195,7 +191,7 @@ fn hunk(line: &str) -> Option<(usize, usize)> {
     Some((count('-')?, count('+')?))
 }
 
-/// Lines added and removed, per file.
+/// Returns the number of added lines.
 pub fn added_lines(diff: &str) -> usize {
     diff.lines()
         .filter(|l| l.starts_with('+') && !l.starts_with("+++ "))
@@ -230,7 +226,7 @@ index 000000000000..e69de29bb2d1
 ";
 
     #[test]
-    fn headers_count_and_content_does_not() {
+    fn touched_ignores_content() {
         let paths: Vec<_> = touched(DIFF)
             .into_iter()
             .map(|t| (t.line, t.path))
@@ -248,7 +244,7 @@ index 000000000000..e69de29bb2d1
     }
 
     #[test]
-    fn no_diff_touches_nothing() {
+    fn touched_without_diff() {
         assert!(touched("just text\n--- \n").is_empty());
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mails, read from a mailbox.
+//! Reads and decodes the mails of a mailbox.
 //!
-//! A mailbox may come from git, from b4, from a public archive (mboxrd), from a mail program, or be
-//! `.eml` files in a row. What a mail says is decoded once, here.
+//! A mailbox may come from git, from b4, from a public archive (mboxrd) or from a mail program. It
+//! may also be a concatenation of `.eml` files.
 
 use mailparse::{
     MailAddr,
@@ -19,54 +19,52 @@ use crate::sys::error::{
 /// A name and an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
-    /// The name; the address if there is no name.
+    /// The name, or the address if the name is missing.
     pub name: String,
-    /// The address.
     pub email: String,
 }
 
-/// A mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mail {
-    /// The message id without brackets; empty if there is none, as in what git makes to be applied.
+    /// The message id without brackets. Empty if it is missing, as in the output of `git
+    /// format-patch`.
     pub id: String,
-    /// What it answers, without brackets.
+    /// The message id of the answered mail, without brackets.
     pub in_reply_to: Option<String>,
-    /// The thread above it, the oldest first, without brackets.
+    /// The message ids of the thread above, the oldest first, without brackets.
     pub references: Vec<String>,
-    /// Who wrote it.
     pub from: Person,
-    /// How many addresses it says to be from; whose it is can be told of one alone.
+    /// The number of addresses in `From`. The author is known only if it is 1.
     pub senders: usize,
-    /// The subject in one line.
+    /// The subject, joined to one line.
     pub subject: String,
-    /// When it was written, in seconds since 1970.
+    /// The date in seconds since 1970.
     pub date: Option<i64>,
-    /// The text: the first plain part, or the one that holds a diff. Lines end with `\n`.
+    /// The text: the first plain part, or a later one with a diff. Lines end with `\n`.
     pub body: String,
-    /// Whether there is text, but none of it plain.
+    /// Whether the mail has HTML text only.
     pub is_html: bool,
-    /// The mail as it was read, without what the mailbox put around it.
+    /// The undecoded mail, without the separators and escapes of the mailbox.
     pub raw: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
-/// What the brackets of a subject say.
+/// The content of the brackets in a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// The words but for version and numbers, in the order of the subject: "PATCH", "PATCH RFC",
+    /// The words except version and numbers, in the order of the subject: "PATCH", "PATCH RFC",
     /// "RESEND PATCH net-next".
     pub prefix: String,
-    /// The version, 1 if it is not said.
+    /// The version; 1 if it is missing.
     pub version: u32,
-    /// The number of the patch, 0 for the cover letter, 1 if it is not said.
+    /// The number of the patch; 0 for the cover letter, 1 if it is missing.
     pub number: usize,
-    /// The number of patches; less than `number` in a patch that was forgotten, "[PATCH 6/5]".
+    /// The number of patches. Less than `number` in a patch that was forgotten: "[PATCH 6/5]".
     pub of: usize,
 }
 
 impl Tag {
-    /// Whether the series asks for comments.
+    /// Returns whether the subject has the word "RFC".
     pub fn is_rfc(&self) -> bool {
         self.prefix
             .split(' ')
@@ -75,7 +73,7 @@ impl Tag {
 }
 
 impl Mail {
-    /// The values of the headers of this name, whatever its case, each in one line.
+    /// Returns the values of the headers with this name in any case, each joined to one line.
     pub fn headers<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.headers
             .iter()
@@ -83,12 +81,12 @@ impl Mail {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The value of the first header of this name.
+    /// Returns the value of the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).next()
     }
 
-    /// The addresses in the headers of this name ("To").
+    /// Returns the addresses in the headers with this name, such as "To".
     pub fn addresses(&self, name: &str) -> Vec<String> {
         let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
         let headers = headers.get_all_headers(name).into_iter();
@@ -102,23 +100,24 @@ impl Mail {
         flat.map(|one| one.addr).collect()
     }
 
-    /// Whether the subject is that of an answer.
+    /// Returns whether the subject marks an answer.
     pub fn is_reply(&self) -> bool {
         without_reply(&self.subject).is_some()
     }
 
-    /// The subject without "Re:" and without the brackets at its start.
+    /// Returns the subject without "Re:" and without the brackets at its start.
     pub fn title(&self) -> &str {
         split_subject(&self.subject).1
     }
 
-    /// What the brackets of the subject say; `None` if they speak of no patch.
+    /// Returns the content of the brackets. See [`tag`].
     pub fn tag(&self) -> Option<Tag> {
         tag(&self.subject)
     }
 }
 
-/// What the brackets at the start of `subject` say; `None` if they speak of no patch.
+/// Returns the content of the brackets at the start of `subject`, or `None` if it lacks "PATCH" and
+/// "RFC".
 pub fn tag(subject: &str) -> Option<Tag> {
     let words = split_subject(subject).0;
     let is_patch = |w: &str| {
@@ -163,7 +162,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The words in the brackets at the start of a subject, and what follows them.
+/// Returns the words in the brackets at the start of a subject, and the rest.
 fn split_subject(subject: &str) -> (Vec<String>, &str) {
     let mut rest = subject.trim();
     while let Some(answered) = without_reply(rest) {
@@ -173,7 +172,7 @@ fn split_subject(subject: &str) -> (Vec<String>, &str) {
     while let Some((inside, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
         for word in inside.split_whitespace() {
             let word = word.trim_end_matches([',', ';']);
-            // "PATCHv3" is two words.
+            // "PATCHv3" counts as two words.
             match word.split_at_checked(5) {
                 Some((patch, v)) if patch.eq_ignore_ascii_case("PATCH") && version(v).is_some() => {
                     words.extend([patch.to_owned(), v.to_owned()]);
@@ -186,32 +185,32 @@ fn split_subject(subject: &str) -> (Vec<String>, &str) {
     (words, rest)
 }
 
-/// The subject without the mark of an answer at its start, if there is one.
+/// Returns the subject without the mark of an answer, or `None` if it has no mark.
 fn without_reply(subject: &str) -> Option<&str> {
     let (mark, rest) = subject.split_once(':')?;
     let rest = rest.trim_start();
     let known = ["re", "aw", "fwd"].contains(&mark.to_ascii_lowercase().as_str());
-    // Other languages have other marks.
+    // Mail programs translate the mark.
     let letters =
         (2..=3).contains(&mark.chars().count()) && mark.chars().all(char::is_alphanumeric);
     (known || letters && rest.starts_with('[')).then_some(rest)
 }
 
-/// Reads all mails of a mailbox, in its order.
+/// Reads all mails of a mailbox in order.
 ///
 /// # Errors
 ///
-/// There is no mail in it, or something in it is none. The error names the line, but no file.
+/// The mailbox has no mail, or has other content. The error names the line, but not the file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Mail>> {
     let raw = split(bytes);
     if raw.is_empty() {
-        return Err(Error::new("there is no mail in it"));
+        return Err(Error::new("the mailbox has no mail"));
     }
     raw.into_iter()
         .map(|(line, raw)| {
             mail(raw).ok_or_else(|| {
-                Error::new(format!("what starts in line {line} is no mail"))
-                    .help("the file has to be a mailbox (mbox), or mails one after the other")
+                Error::new(format!("line {line} does not start a mail"))
+                    .help("give a mailbox (mbox) or concatenated mails")
             })
         })
         .collect()
@@ -228,7 +227,7 @@ fn mail(raw: Vec<u8>) -> Option<Mail> {
         id: first("Message-Id")
             .and_then(|v| ids(&v).pop())
             .unwrap_or_default(),
-        // Some programs add a remark, or further ids.
+        // Some programs add a comment or further ids.
         in_reply_to: first("In-Reply-To").and_then(|v| ids(&v).into_iter().next()),
         references: parsed
             .headers
@@ -253,7 +252,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The message ids of a header.
+/// Returns the message ids of a header.
 fn ids(value: &str) -> Vec<String> {
     let inside: Vec<String> = value
         .split('<')
@@ -262,7 +261,7 @@ fn ids(value: &str) -> Vec<String> {
         .map(|(id, _)| id.split_whitespace().collect())
         .collect();
     match inside.is_empty() {
-        // Without brackets it is against the rules, and seen.
+        // Some programs omit the brackets, against RFC 5322.
         true => value
             .split_whitespace()
             .filter(|w| w.contains('@'))
@@ -272,7 +271,7 @@ fn ids(value: &str) -> Vec<String> {
     }
 }
 
-/// The sender, and how many addresses there are.
+/// Returns the sender and the number of addresses.
 fn from(parsed: &ParsedMail<'_>) -> (Person, usize) {
     let named =
         |header: &&mailparse::MailHeader<'_>| header.get_key_ref().eq_ignore_ascii_case("From");
@@ -282,7 +281,7 @@ fn from(parsed: &ParsedMail<'_>) -> (Person, usize) {
     (first.0, count)
 }
 
-/// The first sender that a header names, and the number of addresses in it.
+/// Returns the first sender in a header, and the number of addresses in it.
 fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
     let text = one_line(&header.get_value());
     let list = mailparse::addrparse_header(header).ok();
@@ -311,12 +310,12 @@ fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
             let email = one.addr;
             (Person { name, email }, count)
         }
-        // A comma that is not quoted, or no rule that is known.
+        // An unquoted comma, or another malformed header.
         _ => (person(&text), count.max(text.matches('@').count())),
     }
 }
 
-/// A person as trailers name them, `Name <address>`: no rule about quotes and commas applies.
+/// Reads a person from a trailer, `Name <address>`. Quotes and commas have no special meaning.
 pub fn person(text: &str) -> Person {
     let text = text.trim();
     let bracketed = text
@@ -330,7 +329,7 @@ pub fn person(text: &str) -> Person {
     }
 }
 
-/// The first plain part, or a later one with a diff.
+/// Returns the first plain part, or a later one with a diff.
 fn body(parsed: &ParsedMail<'_>) -> Option<String> {
     let mut found: Option<String> = None;
     for part in parsed.parts() {
@@ -349,7 +348,7 @@ fn body(parsed: &ParsedMail<'_>) -> Option<String> {
 
 fn text(part: &ParsedMail<'_>) -> String {
     let raw = part.get_body_raw().unwrap_or_default();
-    // Who names no character set, or a wrong one, mostly means UTF-8.
+    // A mail with a missing or unknown character set is mostly UTF-8.
     let charset = part.ctype.params.get("charset");
     let charset = charset.map(|c| c.to_ascii_lowercase()).unwrap_or_default();
     let plain = ["", "us-ascii", "ascii", "utf-8", "utf8"].contains(&charset.as_str());
@@ -357,14 +356,14 @@ fn text(part: &ParsedMail<'_>) -> String {
     let text = match String::from_utf8(raw) {
         Ok(text) if plain => text,
         Ok(text) => decoded().unwrap_or(text),
-        // What nothing explains is taken for Latin-1, which has a letter for each byte.
+        // Fall back to Latin-1, which has a letter for each byte.
         Err(e) => decoded().unwrap_or_else(|| e.as_bytes().iter().map(|b| *b as char).collect()),
     };
     String::from_utf8(with_newlines(text.as_bytes())).unwrap_or(text)
 }
 
-/// A mail with `\n` at the end of its lines. If all of them end with `\r\n`, that is how the mail
-/// travelled; if some do, it is their content. The empty lines that a mailbox adds do not count.
+/// Converts a mail to lines with `\n`. If all lines end with `\r\n`, the transport added the `\r`.
+/// If only some do, the `\r` is content. The empty lines that a mailbox adds do not count.
 pub fn with_newlines(mail: &[u8]) -> Vec<u8> {
     let lines = || mail.split_inclusive(|b| *b == b'\n');
     let travelled = |l: &[u8]| l.ends_with(b"\r\n") || l.trim_ascii().is_empty();
@@ -379,7 +378,7 @@ pub fn with_newlines(mail: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Splits a mailbox; each mail with the line where it starts, from 1.
+/// Splits a mailbox. Returns each mail with its first line, counted from 1.
 fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
     let first = lines.iter().position(|l| !l.trim_ascii().is_empty());
@@ -395,14 +394,14 @@ fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
 /// How a mailbox treats a line of a mail that looks like a separator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escape {
-    /// Not at all: git, and b4 for it.
+    /// The line is unchanged. git does so, and b4 in mailboxes for git.
     None,
-    /// A `>` is put before it.
+    /// The line is prefixed with `>`.
     Quoted,
 }
 
-/// Reads "From <somebody> <date>". A line of a mail may well start with "From ", so that the date
-/// decides, as it does for git.
+/// Recognizes "From <address> <date>". Text may start with "From " as well, so the date decides,
+/// as in git.
 fn separator(line: &[u8]) -> Option<Escape> {
     let line = std::str::from_utf8(line).ok()?.trim_end();
     let rest = line.strip_prefix("From ")?;
@@ -446,12 +445,11 @@ fn split_mbox(lines: &[&[u8]], first: usize) -> Vec<(usize, Vec<u8>)> {
     mails
 }
 
-/// Splits mails that follow each other without a separator: where a header starts that can be
-/// nothing else.
+/// Splits concatenated mails. A new mail starts at a block with all usual headers.
 fn split_row(lines: &[&[u8]], first: usize) -> Vec<(usize, Vec<u8>)> {
     let mut mails: Vec<(usize, Vec<u8>)> = vec![(first + 1, Vec::new())];
     let mut i = first;
-    // An attached mail belongs to the one that it is attached to.
+    // An attached mail belongs to the enclosing mail.
     let mut attached = false;
     while i < lines.len() {
         let block = header_lines(&lines[i..]);
@@ -475,7 +473,7 @@ fn split_row(lines: &[&[u8]], first: usize) -> Vec<(usize, Vec<u8>)> {
     mails
 }
 
-/// The name of a header line, in lower case.
+/// Returns the name of a header line in lower case.
 fn name(line: &[u8]) -> Option<String> {
     let end = line.iter().position(|b| *b == b':')?;
     let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
@@ -484,7 +482,7 @@ fn name(line: &[u8]) -> Option<String> {
         .then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
-/// How many lines a header has that starts here, up to the empty line; 0 if there is none.
+/// Returns the number of header lines up to the empty line, or 0 if this is not a header.
 fn header_lines(lines: &[&[u8]]) -> usize {
     let goes_on = |l: &[u8]| l.starts_with(b" ") || l.starts_with(b"\t");
     let end = lines.iter().enumerate().position(|(i, l)| {
@@ -507,8 +505,8 @@ mod tests {
     }
 
     #[test]
-    fn brackets_are_read() {
-        let says = |subject: &str| {
+    fn tag_in_brackets() {
+        let read = |subject: &str| {
             let mail = Mail {
                 subject: subject.to_owned(),
                 ..Mail::default()
@@ -543,14 +541,14 @@ mod tests {
             ("about [PATCH 1/2]", None),
             ("rust: [PATCH] a", None),
         ] {
-            assert_eq!(says(subject), meaning, "{subject}");
+            assert_eq!(read(subject), meaning, "{subject}");
         }
         assert!(tag("[PATCH RFC] x").unwrap().is_rfc());
         assert!(!tag("[PATCH] x").unwrap().is_rfc());
     }
 
     #[test]
-    fn a_mail_is_decoded() {
+    fn read_decodes_mail() {
         let mail = one("\
 From: =?UTF-8?q?J=C3=B6rg_=22X=22?= <joerg@example.org>
 Date: Sun, 02 Oct 2016 07:06:22 -0700 (PDT)
@@ -581,7 +579,7 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn senders_are_read_as_they_come() {
+    fn from_in_each_form() {
         for (from, name, email) in [
             ("a@b.org", "a@b.org", "a@b.org"),
             ("<a@b.org>", "a@b.org", "a@b.org"),
@@ -611,7 +609,7 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn mail_from_several_people_says_so() {
+    fn from_counts_senders() {
         for (from, count) in [
             ("From: A <a@b.org>\n", 1),
             ("From: Doe, John <a@b.org>\n", 1),
@@ -629,7 +627,7 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn bodies_are_decoded_whatever_they_claim() {
+    fn body_in_each_encoding() {
         for (header, body, text) in [
             ("text/plain", "gr\u{fc}n\n", "gr\u{fc}n\n"),
             ("text/plain; charset=us-ascii", "gr\u{fc}n\n", "gr\u{fc}n\n"),
@@ -667,12 +665,12 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn the_ends_of_lines_are_those_of_the_text() {
+    fn body_line_ends() {
         assert_eq!(
             one("From: a@b\r\nSubject: x\r\n\r\na\r\nb\r\n").body,
             "a\nb\n"
         );
-        // Here they are what the mail is about.
+        // Only some lines end with `\r\n`, so they are content.
         assert_eq!(one("From: a@b\n\n+a\r\n b\n").body, "+a\r\n b\n");
     }
 
@@ -682,13 +680,13 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn a_mailbox_of_git_is_split() {
+    fn split_mailbox_of_git() {
         let hash = "0123456789".repeat(4);
         let text = format!(
             "From {hash} Mon Sep 17 00:00:00 2001\nFrom: a@b\n\nFrom the start\n>From here\n\
              From {hash} Mon Sep 17 00:00:00 2001\nFrom: a@b\n\ntwo\n"
         );
-        // git does not escape, and so nothing is taken away.
+        // git does not escape lines, so a `>` is content.
         assert_eq!(bodies(&text), ["From the start\n>From here\n", "two\n"]);
         let b4 = text.replace(
             &format!("{hash} Mon Sep 17 00:00:00 2001"),
@@ -698,7 +696,7 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn a_mailbox_of_an_archive_is_split_and_unescaped() {
+    fn split_mboxrd_unescapes() {
         let text = "\nFrom mboxrd@z Thu Jan  1 00:00:00 1970\nFrom: a@b\n\n>From x\n>>From y\n> From z\n\n\
             From a@b Sat Jan  3 01:05:34 +0100 1996\nFrom: a@b\n\n\
             From x at 10:30 on day 7\n";
@@ -714,7 +712,7 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn mails_in_a_row_are_split_at_their_headers() {
+    fn split_concatenated_mails() {
         let mail = |n: usize, body: &str| {
             format!(
                 "From: a@b\nSubject: {n}\nMessage-Id: <{n}@b>\nDate: Sun, 02 Oct 2016\n 07:06:22 -0700\n\n{body}"
@@ -732,21 +730,21 @@ Sch=F6n, 5 =A4, and a long=
     }
 
     #[test]
-    fn what_is_no_mail_is_an_error() {
+    fn read_other_content_fails() {
         let error = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
-        insta::assert_snapshot!(error(" \n\n"), @"there is no mail in it");
+        insta::assert_snapshot!(error(" \n\n"), @"the mailbox has no mail");
         insta::assert_snapshot!(error("\nhello\n"), @r"
-        what starts in line 2 is no mail
-          help: the file has to be a mailbox (mbox), or mails one after the other
+        line 2 does not start a mail
+          help: give a mailbox (mbox) or concatenated mails
         ");
         insta::assert_snapshot!(error("From a Thu Jan  1 00:00:00 1970\nFrom: a\n\nFrom a Thu Jan  1 00:00:00 1970\n\n"), @r"
-        what starts in line 4 is no mail
-          help: the file has to be a mailbox (mbox), or mails one after the other
+        line 4 does not start a mail
+          help: give a mailbox (mbox) or concatenated mails
         ");
     }
 
     #[test]
-    fn trailers_name_people_without_quotes() {
+    fn person_ignores_quotes() {
         let is = |text, name: &str, email: &str| {
             let expected = Person {
                 name: name.into(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mails as a maintainer receives them: a mailbox, split and read by git as `git am` does.
+//! Reads a mailbox with git, as `git am` does for a maintainer.
 
 use std::{
     fs,
@@ -22,26 +22,22 @@ use crate::{
     }, //
 };
 
-/// A patch as git reads it out of a mail.
+/// A patch as git reads it from a mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Subject and text of the commit that it becomes.
+    /// The message of the resulting commit.
     pub message: String,
-    /// The name of its author.
+    /// The name of the author.
     pub name: String,
-    /// The address of its author.
+    /// The address of the author.
     pub email: String,
-    /// The diff, with the notes and the diffstat before it.
+    /// The diff, and the notes and the diffstat before it.
     pub diff: Vec<u8>,
 }
 
-/// Reads the patches of a mailbox, in its order. `dir` is made, and holds the mails.
+/// Reads the patches of a mailbox in order. Creates `dir` for the split mails.
 ///
-/// Uses `--scissors`, the stricter mode: a mail without scissors reads the same in both.
-///
-/// # Errors
-///
-/// git's own.
+/// `--scissors` is the stricter mode, because git reads a mail without scissors the same in both.
 pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
     fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
     let split = git.cmd(["mailsplit"]).arg(format!("-o{}", dir.display()));
@@ -52,10 +48,10 @@ pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
     let mut all = Vec::new();
     for number in 1..=count {
         let mail = content(&dir.join(format!("{number:04}")))?;
-        let info = git.cmd(["mailinfo", "--scissors", "--encoding=UTF-8"]);
-        let said = must(git.runner(), &info.arg(&text).arg(&diff).stdin(mail))?.text();
+        let cmd = git.cmd(["mailinfo", "--scissors", "--encoding=UTF-8"]);
+        let info = must(git.runner(), &cmd.arg(&text).arg(&diff).stdin(mail))?.text();
         let of = |key: &str| {
-            let found = said.lines().find_map(|l| l.strip_prefix(key));
+            let found = info.lines().find_map(|l| l.strip_prefix(key));
             found.unwrap_or("").to_owned()
         };
         let body = content(&text)?;
@@ -69,11 +65,12 @@ pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
     Ok(all)
 }
 
-/// Returns the index of the first mail that differs from `messages` or `who`, and the difference.
+/// Returns the index of the first mail that differs from `messages` or `author`, and the
+/// difference.
 pub fn difference(
     received: &[Received],
     messages: &[&str],
-    who: &Identity,
+    author: &Identity,
 ) -> Option<(usize, String)> {
     if received.len() != messages.len() {
         let (have, want) = (received.len(), messages.len());
@@ -94,11 +91,7 @@ pub fn difference(
             return Some((at, format!("`git am` reads {read:?} instead of {meant:?}")));
         }
         let (name, email) = (&received.name, &received.email);
-        (*name != who.name || *email != who.email).then(|| {
-            (
-                at,
-                format!("`git am` takes {name} <{email}> for the author"),
-            )
-        })
+        (*name != author.name || *email != author.email)
+            .then(|| (at, format!("`git am` reads {name} <{email}> as the author")))
     })
 }

@@ -2,8 +2,8 @@
 
 //! A cursor over the tokens of a Rust file.
 //!
-//! The lexer of procedural macros splits the text into tokens. A parser would reject a whole file for
-//! new syntax, and would skip macros that declare items.
+//! The lexer of procedural macros splits the text into tokens. A parser would reject a whole file
+//! for new syntax, and would skip macros that declare items.
 
 use proc_macro2::{
     Delimiter,
@@ -14,11 +14,11 @@ use proc_macro2::{
 /// The visibility of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
-    /// Some modules of the crate.
+    /// Visible in some modules of the crate.
     Near,
-    /// The whole crate.
+    /// Visible in the whole crate.
     Crate,
-    /// All crates.
+    /// Visible in all crates.
     All,
 }
 
@@ -130,7 +130,7 @@ impl Cursor {
     }
 }
 
-/// Splits at the commas that are in no angle brackets.
+/// Splits at commas outside angle brackets.
 pub(super) fn at_commas(stream: TokenStream) -> Vec<Cursor> {
     let mut parts = vec![Vec::new()];
     let (mut angles, mut before) = (0i32, ' ');
@@ -196,7 +196,7 @@ pub(super) fn inherent(head: &[TokenTree]) -> Option<String> {
     of
 }
 
-/// Collects the names that a `use` brings into scope; `parent` is the module in front of a brace.
+/// Collects the names that a `use` brings into scope. `parent` is the module in front of a brace.
 pub(super) fn uses(tokens: &[TokenTree], parent: Option<&str>, into: &mut Vec<String>) {
     let mut cursor = Cursor {
         tokens: tokens.to_vec(),

@@ -3,10 +3,10 @@
 //! Rust items of a file by name, and the file without some of them.
 //!
 //! A name is written as the item is declared, without visibility: `fn new`, `struct Block`, `impl
-//! Block`, `impl Drop for Block`, `mod tests`, `use self::iter`, `register! NV_PBUS`. `::` leads into
-//! an item: `impl Block::fn size`, `mod tests::fn blocks_are_freed`. An item takes its documentation,
-//! its attributes, the comment right above it, and the blank line that goes with it. A `use` may also
-//! name elements of a group that has one element a line, closed by `//`.
+//! Block`, `impl Drop for Block`, `mod tests`, `use self::iter`, `register! NV_PBUS`. `::` leads
+//! into an item: `impl Block::fn size`, `mod tests::fn free_block`. An item includes its
+//! documentation, its attributes, the comment right above it, and one adjacent blank line. A `use`
+//! may also name elements of a group that has one element per line, closed by `//`.
 
 use std::{
     ops::Range,
@@ -22,44 +22,44 @@ use syn::spanned::Spanned;
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The item and those around it, the outermost first.
+    /// The names of the enclosing items and of the item itself, the outermost first.
     path: Vec<Names>,
     /// Its lines, counted from 0.
     lines: Range<usize>,
-    /// Whether other code stands in the same lines.
+    /// Whether the lines also contain other code.
     shared: bool,
 }
 
-/// How an item may be called: by words in one form, with one blank between two.
+/// The names of an item, with one blank between tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Names {
-    /// Each of these; the first is shown.
+    /// Equivalent names. Messages use the first.
     Any(Vec<String>),
-    /// A `use`, by the start of its path.
+    /// The path of a `use`. Each start of the path is a name.
     Use(Vec<String>),
-    /// An element of a group of a `use`: the path of the group, and the start of its own.
+    /// An element in a group of a `use`: the path of the group, and the whole path.
     Element(Vec<String>, Vec<String>),
 }
 
 /// The reason why a name does not identify an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
-    /// No item has it; these names are similar.
+    /// No item has the name. These names are similar.
     Unknown(Vec<String>),
-    /// Several items have it, in these lines, counted from 1.
+    /// Several items have the name, in these lines, counted from 1.
     Several(Vec<usize>),
-    /// Other code shares the lines of the item; this is its first line, counted from 1.
+    /// The item shares its lines with other code. This is its first line, counted from 1.
     Shared(usize),
 }
 
-/// Whether a line stays.
+/// Whether to keep a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Keeps the line.
     Kept,
     /// Removes the line alone.
     Line,
-    /// Removes the line as part of an item, with the blank line next to the item.
+    /// Removes the line as part of an item, with a blank line adjacent to the item.
     Item,
 }
 
@@ -67,7 +67,7 @@ pub enum Mark {
 ///
 /// # Errors
 ///
-/// It is not Rust; the line, counted from 1, and the reason.
+/// The text is not Rust. Returns the line, counted from 1, and the reason.
 pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
     let file = syn::parse_file(text).map_err(|e| (e.span().start().line, e.to_string()))?;
     let mut reader = Reader {
@@ -76,16 +76,13 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
         path: Vec::new(),
         found: Vec::new(),
     };
-    // The parser leaves out a byte order mark.
+    // The parser skips a byte order mark.
     reader.items(&file.items);
     Ok(reader.found)
 }
 
-/// Finds the lines of the item with this name. The name of a `use` finds each `use` with that start.
-///
-/// # Errors
-///
-/// No item has this name, or several have it.
+/// Finds the lines of the item with this name. The name of a `use` finds each `use` that starts
+/// with it.
 pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     let wanted = segments(name);
     let found = items.iter().filter(|i| i.is(&wanted));
@@ -112,8 +109,8 @@ pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     }
 }
 
-/// Removes the marked lines from a text. One blank line separates the lines around a removed item, and
-/// blank lines next to a brace are removed.
+/// Removes the marked lines from a text. Leaves one blank line where an item was, and none at a
+/// brace.
 pub fn without(text: &str, marks: &[Mark]) -> String {
     let lines = text.split_inclusive('\n').zip(marks);
     let left: Vec<(&str, bool)> = lines
@@ -122,7 +119,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
         .collect();
     let is_blank = |line: &str| line.trim().is_empty();
     let mut out: Vec<String> = Vec::new();
-    // Where items went.
+    // The gaps that items left.
     let mut gaps: Vec<usize> = Vec::new();
     let mut at = 0;
     while at < left.len() {
@@ -131,7 +128,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             at += 1;
             continue;
         }
-        // Items with nothing but blank lines between them go together.
+        // Items with only blank lines between them leave one gap.
         let mut end = at;
         for (index, (line, item)) in left.iter().enumerate().skip(at) {
             match item {
@@ -155,7 +152,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
                 out.pop();
             }
         }
-        // The last element of a group has the mark that keeps one element a line.
+        // The last element of a group gets the mark that keeps one element per line.
         let is_last = closes_group && next.is_some_and(|l| l.starts_with('}'));
         if let Some(last) = out
             .last_mut()
@@ -166,7 +163,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             last.push('\n');
         }
         gaps.push(out.len());
-        // rustfmt has an empty body in one line, except below a where clause.
+        // rustfmt puts an empty body into one line, except below a where clause.
         let empty = next.is_some_and(|l| l.starts_with('}'));
         if let Some(last) = out
             .last_mut()
@@ -177,7 +174,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             at += 1;
         }
     }
-    // A group that lost its braces may leave another one with a single element.
+    // Removing the braces of a group may leave a single element in the enclosing group.
     let near = |gap: usize| [gap.checked_sub(1), gap.checked_sub(2)];
     while let Some((open, one)) = gaps
         .iter()
@@ -193,7 +190,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
     out.concat()
 }
 
-/// How the last element of a group ends, so that rustfmt leaves one element a line.
+/// The end of the last element of a group, which makes rustfmt keep one element per line.
 const CLOSER: &str = ", //";
 
 /// Writes a group of one element without its braces, if these three lines are one.
@@ -223,7 +220,7 @@ impl Item {
         self.is_element() || matches!(self.path.last(), Some(Names::Use(_)))
     }
 
-    /// The name as it is shown.
+    /// The name for messages.
     fn shown(&self) -> String {
         let parts: Vec<String> = self.path.iter().map(Names::shown).collect();
         parts.join("::")
@@ -249,14 +246,14 @@ impl Names {
     }
 }
 
-/// How many parts the path of a wanted `use` has, if another path starts with it.
+/// Returns the number of parts in the path of `wanted`, if `path` starts with it.
 fn starts(path: &[String], wanted: &str) -> Option<usize> {
     let wanted: Vec<&str> = wanted.strip_prefix("use ")?.split(" : : ").collect();
     let start = path.get(..wanted.len())?;
     (start == wanted).then_some(wanted.len())
 }
 
-/// Words as people write them.
+/// Formats words in the usual spacing.
 fn plain(words: &str) -> String {
     let mut out = words.to_owned();
     for (from, to) in [
@@ -273,7 +270,7 @@ fn plain(words: &str) -> String {
     out
 }
 
-/// Joins the tokens of a piece of Rust with one blank between two, so that spacing does not matter.
+/// Joins the tokens of Rust code with one blank between them, so that spacing does not matter.
 fn words(text: &str) -> String {
     fn add(stream: TokenStream, out: &mut Vec<String>) {
         for token in stream {
@@ -309,8 +306,8 @@ const KINDS: [&str; 13] = [
     "unsafe", "pub",
 ];
 
-/// The parts of a name: `::` separates them where a kind of item follows, and belongs to a path
-/// elsewhere.
+/// Splits a name into its parts. `::` separates parts where a kind of item follows. Elsewhere it
+/// belongs to a path.
 fn segments(name: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for piece in name.split("::") {
@@ -335,7 +332,7 @@ fn declared(words: &str) -> String {
     }
     for before in ["const ", "async ", "unsafe ", "extern \"C\" "] {
         let rest = words.strip_prefix(before);
-        // `const` is a kind as well.
+        // `const` may also be the kind of the item.
         let is_more = |r: &&str| {
             ["fn ", "async ", "unsafe ", "extern ", "impl "]
                 .iter()
@@ -347,7 +344,7 @@ fn declared(words: &str) -> String {
     words.to_owned()
 }
 
-/// The names of the file that are most like the wanted one.
+/// Returns the names in the file that are most similar to `wanted`.
 fn similar(items: &[Item], wanted: &[String]) -> Vec<String> {
     let wanted = plain(&wanted.join(" : : "));
     let own = |name: &str| name.rsplit([' ', ':']).next().unwrap_or(name).to_owned();
@@ -365,7 +362,7 @@ fn similar(items: &[Item], wanted: &[String]) -> Vec<String> {
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-/// How many letters have to be added, removed or replaced.
+/// Returns how many letters have to be added, removed or replaced.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -389,7 +386,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a piece of the file with [`words`].
+    /// Returns the [`words`] of a span of the file.
     fn words(&self, piece: &impl Spanned) -> String {
         words(self.text.get(piece.span().byte_range()).unwrap_or(""))
     }
@@ -444,7 +441,7 @@ impl Reader<'_> {
         self.path.pop();
     }
 
-    /// The lines of an item with the comment above it, and whether it shares them.
+    /// Returns the lines of an item with the comment above it, and whether it shares them.
     fn lines_of(&self, span: proc_macro2::Span) -> (Range<usize>, bool) {
         let range = span.byte_range();
         let line_of = |at: usize| self.text[..at].matches('\n').count();
@@ -459,7 +456,7 @@ impl Reader<'_> {
         };
         let above = self.lines[..first].iter().rev();
         let comment = above.take_while(is_comment).count();
-        // The comment at the top is about the file.
+        // The comment at the top describes the file.
         let start = match first - comment {
             0 => first,
             start => start,
@@ -492,7 +489,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The names of an `impl`, with and without generics and paths.
+    /// Returns the names of an `impl`, with and without generics and paths.
     fn implemented(&self, i: &syn::ItemImpl) -> Vec<String> {
         let mut own = Vec::new();
         if let syn::Type::Path(path) = &*i.self_ty {
@@ -549,7 +546,7 @@ impl Reader<'_> {
     }
 }
 
-/// The names of a call of a macro: with the first word that it is given, and without.
+/// Returns the names of a macro call: with and without the first word of its arguments.
 fn called(mac: &syn::Macro) -> Names {
     let name = mac.path.segments.last().map(|s| s.ident.to_string());
     let name = name.unwrap_or_default();
@@ -557,7 +554,7 @@ fn called(mac: &syn::Macro) -> Names {
     let mut first = None;
     while let Some(token) = tokens.next() {
         match token {
-            // An attribute, with its brackets.
+            // Skip an attribute with its brackets.
             TokenTree::Punct(p) if p.as_char() == '#' => drop(tokens.next()),
             TokenTree::Ident(i) if i == "pub" => {
                 tokens.next_if(|t| matches!(t, TokenTree::Group(_)));
@@ -573,7 +570,7 @@ fn called(mac: &syn::Macro) -> Names {
     Names::Any(with.into_iter().chain([format!("{name} !")]).collect())
 }
 
-/// The path of a `use`, up to a group.
+/// Returns the path of a `use`, up to a group.
 fn used(tree: &syn::UseTree) -> Vec<String> {
     let mut path = Vec::new();
     let mut tree = tree;
@@ -659,7 +656,7 @@ mod tests {
         find(&read(FILE).unwrap(), name)
     }
 
-    /// The lines that the items of these names take, as text.
+    /// Returns the lines of the items with this name.
     fn taken(name: &str) -> String {
         let all: Vec<&str> = FILE.lines().collect();
         let ranges = lines(name).unwrap_or_else(|e| panic!("{name}: {e:?}"));
@@ -682,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn item_has_docs_attributes_and_comment() {
+    fn item_includes_docs_and_comment() {
         assert_eq!(
             taken("struct Block"),
             "/// A block.\n#[derive(Clone)]\npub struct Block<T> {\n    size: T,\n}"
@@ -704,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn impl_is_found_in_each_form() {
+    fn find_impl_in_each_form() {
         for name in [
             "impl From<u32> for Block",
             "impl From<u32> for Block<u8>",
@@ -723,7 +720,7 @@ mod tests {
     }
 
     #[test]
-    fn uses_are_found_by_the_start_of_their_path() {
+    fn find_use_by_start_of_path() {
         assert_eq!(
             taken("use self::iter"),
             "use self::iter::Iter;\n…\npub(crate) use self::iter::Next;"
@@ -754,7 +751,7 @@ fn f() {}
 ";
 
     #[test]
-    fn elements_of_a_group_are_removed() {
+    fn remove_elements_of_group() {
         let left = |names: &[&str]| {
             let text = without(GROUPS, names);
             text.split("use x").next().unwrap().to_owned()
@@ -797,14 +794,14 @@ fn f() {}
     }
 
     #[test]
-    fn macro_is_found_by_its_first_word() {
+    fn find_macro_by_first_word() {
         assert_eq!(taken("register! NV_PFB"), "register!(NV_PFB @ 0x20 {});");
         assert!(taken("register! NV_PBUS").starts_with("register!(\n"));
         assert!(matches!(lines("register!"), Err(Lack::Several(l)) if l.len() == 2));
     }
 
     #[test]
-    fn unknown_item_has_similar_ones() {
+    fn find_unknown_suggests_similar() {
         let similar = |name: &str| match lines(name) {
             Err(Lack::Unknown(similar)) => similar.join(", "),
             other => panic!("{name}: {other:?}"),
@@ -819,19 +816,19 @@ fn f() {}
     }
 
     #[test]
-    fn shared_line_is_refused() {
+    fn find_shared_line_is_refused() {
         let items = read("mod a; mod b;\nfn c() {}\n").unwrap();
         assert_eq!(find(&items, "mod a"), Err(Lack::Shared(1)));
         assert_eq!(find(&items, "fn c").map(|l| l.len()), Ok(1));
     }
 
     #[test]
-    fn malformed_file_has_its_line() {
+    fn read_malformed_names_line() {
         assert_eq!(read("fn a() {}\nfn (\n").unwrap_err().0, 2);
     }
 
     #[test]
-    fn blank_line_goes_with_its_item() {
+    fn remove_item_with_blank_line() {
         let text = "//! A.\n\nuse b;\n\nmod c;\nmod d;\n\nfn e() {}\n\nfn f() {}\n";
         for (names, left) in [
             (
@@ -891,7 +888,7 @@ fn f() {}
     }
 
     #[test]
-    fn named_lines_go_without_the_blank_line() {
+    fn remove_line_keeps_blank_line() {
         let text = "a\n\nb\n\nc\n";
         let marks = [Mark::Kept, Mark::Kept, Mark::Line, Mark::Kept, Mark::Item];
         assert_eq!(super::without(text, &marks), "a\n");

@@ -3,7 +3,7 @@
 //! The public items of a Rust file, and the names that its code uses outside tests.
 //!
 //! The lexer of procedural macros splits the text into tokens, so that comments, doctests and
-//! literals are left out. Names are compared as written; types are not resolved.
+//! literals do not count. Names are compared as written; types are not resolved.
 
 use std::collections::{
     BTreeMap,
@@ -27,9 +27,8 @@ use super::cursor::{
 /// The kind of a public item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A struct, an enum, a union, or another name of a type.
+    /// A struct, an enum, a union, or a type alias.
     Type,
-    /// A trait.
     Trait,
     /// A function of a module.
     Function,
@@ -48,7 +47,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// For messages.
+    /// Returns the word for messages.
     pub fn text(self) -> &'static str {
         match self {
             Self::Type => "type",
@@ -63,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Whether code names it after a value or a type.
+    /// Returns whether code refers to the item through a value or a type.
     pub fn is_member(self) -> bool {
         matches!(self, Self::Method | Self::AssociatedConstant)
     }
@@ -72,18 +71,16 @@ impl Kind {
 /// A public item outside tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The modules within the file and the type that it is in.
+    /// The enclosing modules within the file, and the type.
     pub path: Vec<String>,
-    /// Its name.
     pub name: String,
-    /// Its kind.
     pub kind: Kind,
-    /// Its line, from 1.
+    /// The line, counted from 1.
     pub line: usize,
 }
 
 impl Item {
-    /// Its path within the file.
+    /// Returns the path within the file.
     pub fn key(&self) -> String {
         let words = self.path.iter().chain([&self.name]);
         words.map(String::as_str).collect::<Vec<_>>().join("::")
@@ -93,26 +90,26 @@ impl Item {
 /// How often a name is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// In any place.
+    /// All uses.
     pub any: usize,
-    /// After `::`, or as a method that is called.
+    /// Uses after `::`, and method calls.
     pub member: usize,
 }
 
-/// A file.
+/// The items and names of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
-    /// Its public items.
+    /// The public items.
     pub items: Vec<Item>,
-    /// The names that its code uses.
+    /// The names that the code uses.
     pub names: BTreeMap<String, Count>,
-    /// The names in its public signatures. These items must be public as well.
+    /// The names in public signatures. These items must be public as well.
     pub signatures: BTreeSet<String>,
-    /// Its modules in separate files that are compiled for tests only.
+    /// Modules in separate files that are compiled for tests only.
     pub test_modules: Vec<String>,
 }
 
-/// Reads a file; returns `None` if it is not Rust. Items are public from the visibility `least` on.
+/// Reads a file. Returns `None` if it is not Rust. Items are public from the visibility `least` on.
 pub fn read(text: &str, least: Seen) -> Option<File> {
     let tokens: TokenStream = text.parse().ok()?;
     let mut reader = Reader {
@@ -124,7 +121,7 @@ pub fn read(text: &str, least: Seen) -> Option<File> {
     Some(reader.file)
 }
 
-/// The attributes of an item, as far as they matter here.
+/// The relevant attributes of an item.
 #[derive(Debug, Default)]
 struct Attributes {
     /// The item is compiled for tests only.
@@ -135,7 +132,7 @@ struct Attributes {
     called_by_c: bool,
 }
 
-/// Passes the attributes in front of an item.
+/// Skips the attributes in front of an item.
 fn attributes(cursor: &mut Cursor) -> Attributes {
     let mut found = Attributes::default();
     while cursor.punct(0, '#') {
@@ -164,7 +161,8 @@ fn attributes(cursor: &mut Cursor) -> Attributes {
     found
 }
 
-/// Whether a condition of `cfg` may be true, and whether it may be false, in a kernel without KUnit.
+/// Returns whether a condition of `cfg` may be true, and whether it may be false, in a kernel
+/// without KUnit.
 fn may_hold(condition: TokenStream) -> (bool, bool) {
     let cursor = Cursor::new(condition);
     let Some(word) = cursor.ident(0) else {
@@ -189,7 +187,7 @@ fn may_hold(condition: TokenStream) -> (bool, bool) {
     }
 }
 
-/// Passes an item, a statement, a field or a match arm.
+/// Skips an item, a statement, a field or a match arm.
 fn pass(cursor: &mut Cursor) {
     cursor.visibility();
     cursor.qualifiers();
@@ -213,7 +211,7 @@ fn pass(cursor: &mut Cursor) {
     }
 }
 
-/// Whether the name at the cursor is defined there.
+/// Returns whether the name at the cursor is defined there.
 fn is_definition(cursor: &Cursor) -> bool {
     let before = |n: usize| {
         let at = cursor.at.checked_sub(n)?;
@@ -228,7 +226,7 @@ fn is_definition(cursor: &Cursor) -> bool {
     }
 }
 
-/// Whether the name at the cursor follows a value or a type.
+/// Returns whether the name at the cursor follows a value or a type.
 fn is_member(cursor: &Cursor) -> bool {
     let is = |at: Option<usize>, c: char| {
         let token = at.and_then(|at| cursor.tokens.get(at));
@@ -240,7 +238,7 @@ fn is_member(cursor: &Cursor) -> bool {
     is(before(1), ':') && is(before(2), ':') || is(before(1), '.') && call
 }
 
-/// Where items stand.
+/// The place of items.
 #[derive(Debug, Clone, Default)]
 struct Place {
     /// The modules within the file, and the type.
@@ -478,7 +476,7 @@ fn line_of(token: &TokenTree) -> usize {
     token.span().start().line
 }
 
-/// The type that an implementation is for, and whether it implements a trait.
+/// Returns the type of an implementation, and whether it implements a trait.
 fn implemented(head: &[TokenTree]) -> Option<(String, bool)> {
     if let Some(of) = inherent(head) {
         return Some((of, false));
@@ -506,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn items_have_path_kind_and_line() {
+    fn read_items_with_path_and_line() {
         let text = "\
 pub struct List<T>(T);
 
@@ -550,7 +548,7 @@ pub trait Walk { fn walk(&self); }
     }
 
     #[test]
-    fn tests_are_left_out() {
+    fn read_skips_tests() {
         let text = "\
 #[cfg(CONFIG_KUNIT = \"y\")]
 mod model;
@@ -585,7 +583,7 @@ pub fn either() {}
     }
 
     #[test]
-    fn names_are_counted_where_they_are_used() {
+    fn read_counts_used_names() {
         let text = "\
 //! A `doc` with commented().
 /// ```
@@ -619,7 +617,7 @@ macro_rules! rules { () => { in_macro() }; }
     }
 
     #[test]
-    fn signatures_name_what_has_to_be_public() {
+    fn read_names_in_signatures() {
         let text = "\
 pub struct A { pub shown: Shown, hidden: Hidden }
 impl A { pub fn f(&self) -> Given { Body::new() } fn g() -> Private {} }

@@ -2,7 +2,7 @@
 
 //! The state of each series on another kernel tree: applies, already there, or conflicts.
 //!
-//! [`merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that the patches add,
+//! [`merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that patches add,
 //! and [`show`] prints the result. The series do not change, and the merges are not kept.
 
 pub mod merge;
@@ -60,37 +60,31 @@ pub struct Report {
 pub struct Base {
     /// The release in its Makefile.
     pub version: String,
-    /// Its source: a commit, an archive with its hash, or a package.
+    /// The source: a commit, an archive with its hash, or a package.
     pub from: String,
-    /// Its tree.
     pub tree: String,
 }
 
-/// A series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeriesReport {
-    /// Its name.
     pub name: String,
     /// The series below it, whose patches are merged first.
     pub below: Vec<String>,
-    /// Its patches.
     pub patches: Vec<PatchReport>,
 }
 
-/// A patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PatchReport {
-    /// Its number in the series, from 1.
+    /// The number in the series, from 1.
     pub number: usize,
-    /// The first line of its message.
+    /// The first line of the message.
     pub subject: String,
-    /// The result.
     pub is: Is,
     /// The files in which git reports a conflict.
     pub conflicts: Vec<Conflict>,
     /// The added names that the other base has.
     pub there: Vec<Place>,
-    /// The added names that it does not have.
+    /// The added names that the other base lacks.
     pub new: Vec<String>,
 }
 
@@ -98,45 +92,42 @@ pub struct PatchReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Is {
-    /// It merges without conflict.
+    /// The patch merges without conflict.
     Applies,
     /// The merge changes nothing, or the other base has every name that the patch adds.
     There,
-    /// It conflicts.
+    /// The patch conflicts.
     Conflicts,
-    /// It changes files that the other base does not have, and conflicts in no other file.
+    /// The patch conflicts only because the other base lacks files that it changes.
     NeedsFile,
 }
 
 /// A file with a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
-    /// Its path.
     pub path: String,
-    /// The kind of the conflict.
     pub what: What,
-    /// The lines of the file at which the conflicts are, in the state before the patch.
+    /// The lines of the conflicts, counted in the state before the patch.
     pub lines: Vec<usize>,
     /// The earlier patch that already conflicts in this file.
     pub since: Option<Cause>,
-    /// The new path of the file, if the other base has made the move of these series.
+    /// The new path of the file, if these series move it and the other base has it there.
     pub moved: Option<String>,
 }
 
 /// A patch that conflicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Its series.
     pub series: String,
-    /// Its number, from 1.
+    /// The number in the series, from 1.
     pub patch: usize,
 }
 
-/// The other base with the patches of some series, as far as they merge.
+/// The other base with the changes of some series that merge.
 #[derive(Clone)]
 struct Carried {
     tree: Oid,
-    /// The files without some of the changes, by the first patch that conflicts in them.
+    /// The first patch that conflicts, by file. These files lack the changes in conflict.
     lacking: BTreeMap<String, Cause>,
 }
 
@@ -144,17 +135,13 @@ struct Port<'a> {
     assembled: &'a Assembled,
     merger: Merger<'a>,
     progress: Progress,
-    /// The files that these series move and the other base has at the new path.
+    /// The new paths of moved files that the other base has, by the old path.
     moved: BTreeMap<&'a str, &'a str>,
     /// The states after series, by the names of the series in the order in which they apply.
     ends: BTreeMap<Vec<String>, Carried>,
 }
 
 /// Merges the chosen series onto another base, each after the series below it.
-///
-/// # Errors
-///
-/// git fails.
 pub fn series(
     git: &Git<'_>,
     scratch: &std::path::Path,
@@ -209,7 +196,7 @@ fn progress(assembled: &Assembled, ui: &Ui) -> Progress {
     ui.progress("merging the patches", patches as u64, Unit::Things)
 }
 
-/// The moves of all series whose new path a tree has.
+/// Returns the moves of all series whose new path exists in a tree.
 fn moved<'a>(
     git: &Git<'_>,
     assembled: &'a Assembled,
@@ -259,7 +246,7 @@ fn patch(
 }
 
 impl Port<'_> {
-    /// The other base after the series of a chain.
+    /// Returns the other base after the series of a chain.
     fn end(&mut self, chain: &[String]) -> Result<Carried> {
         if let Some(known) = self.ends.get(chain) {
             return Ok(known.clone());
@@ -274,7 +261,7 @@ impl Port<'_> {
     }
 
     /// Merges the patches of a series. Returns for each whether it changes the tree, and its
-    /// conflicts. A file with a conflict stays as it is.
+    /// conflicts. Leaves a file with a conflict unchanged.
     fn merge(
         &mut self,
         one: &AssembledSeries,

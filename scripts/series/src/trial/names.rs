@@ -38,18 +38,16 @@ use crate::{
 /// A name that a patch adds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
-    /// The name.
     pub name: String,
-    /// The file that gets it.
+    /// The file to which the patch adds the name.
     pub path: String,
 }
 
 /// A name in the other tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// The name.
     pub name: String,
-    /// The file that defines it.
+    /// The file that defines the name.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -59,8 +57,8 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Known(BTreeMap<String, Vec<Place>>);
 
-/// A type or a function of a C file. The return type may be on a separate line. Parentheses of
-/// parameters nest at most once.
+/// Matches a type or a function of a C file. The return type may be on a separate line.
+/// Parentheses of parameters nest at most once.
 static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
     let function = r"((?:[A-Za-z_]\w*[ \t\n*]+)+)(\w+)\((?:[^;{}()]|\([^()]*\))*\)[^;{}()=]*\{";
     let kind = r"(?:struct|union|enum) (\w+) \{";
@@ -76,7 +74,7 @@ fn is_c(path: &str) -> bool {
     path.ends_with(".c") || path.ends_with(".h")
 }
 
-/// The names that a file defines, each with its line.
+/// Returns the names that a file defines, with their lines.
 pub fn defined(path: &str, text: &str) -> Vec<(String, usize)> {
     if is_rust(path) {
         let items = tokens::read(text, Seen::Crate).unwrap_or_default().items;
@@ -100,11 +98,7 @@ pub fn defined(path: &str, text: &str) -> Vec<(String, usize)> {
     found.collect()
 }
 
-/// The names that each patch of a series adds.
-///
-/// # Errors
-///
-/// git fails.
+/// Returns the names that each patch of a series adds.
 pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Name>>> {
     let parents = [&one.parent].into_iter().chain(&one.patches);
     let trees = parents.zip(&one.patches);
@@ -119,14 +113,14 @@ pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Name>>> {
             name: place.name,
             path: place.file,
         });
-        // An item that `cfg` selects may have several definitions.
+        // An item may have several definitions that `cfg` selects.
         let new: BTreeSet<Name> = new.collect();
         all.push(new.into_iter().collect());
     }
     Ok(all)
 }
 
-/// The definitions in some files of a tree.
+/// Returns the definitions in some files of a tree.
 fn definitions(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<Place>> {
     let entries = git.entries(tree, paths)?;
     let blobs: Vec<_> = entries.values().map(|e| &e.blob).collect();
@@ -143,7 +137,7 @@ fn definitions(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<Place>
     Ok(all)
 }
 
-/// The folders in which a name is looked up: the first two of its path.
+/// Returns the folders in which a name is looked up: the first two of its path.
 fn root(path: &str) -> &str {
     let mut ends = path.match_indices('/').map(|(at, _)| at + 1);
     let first = ends.next().unwrap_or(0);
@@ -151,11 +145,7 @@ fn root(path: &str) -> &str {
 }
 
 impl Known {
-    /// Looks names up in a tree, in the folders of the files that get them.
-    ///
-    /// # Errors
-    ///
-    /// git fails.
+    /// Looks up names in a tree, in the folders of the files that the patches add them to.
     pub fn read<'a>(
         git: &Git<'_>,
         tree: &Oid,
@@ -194,7 +184,7 @@ impl Known {
                         .map(move |ending| format!(":/{root}*.{ending}"))
                 }));
             let out = git.try_run(&cmd)?;
-            // 1: no match.
+            // git grep exits with 1 if nothing matches.
             if !matches!(out.code, Some(0 | 1)) {
                 return Err(failed(&cmd, &out));
             }
@@ -208,7 +198,7 @@ impl Known {
         Ok(known)
     }
 
-    /// The definition of a name: in the same file, or else in its folders.
+    /// Returns the definition of a name in the same file, or else in its folders.
     pub fn place(&self, name: &Name) -> Option<Place> {
         let places = self.0.get(&name.name)?.iter();
         let near = |p: &&Place| {
@@ -225,7 +215,7 @@ mod tests {
     use super::*;
 
     impl Known {
-        /// These names, each with its file and line.
+        /// Creates definitions from names, files and lines.
         pub fn of(places: &[(&str, &str, usize)]) -> Self {
             let mut known = Self::default();
             for (name, file, line) in places {

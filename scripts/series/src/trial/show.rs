@@ -20,7 +20,7 @@ use super::{
     merge::What, //
 };
 
-/// The whole report.
+/// Formats the whole report.
 pub fn text(report: &Report) -> String {
     let base = &report.base;
     let mut text = format!(
@@ -112,10 +112,10 @@ fn place(conflict: &Conflict, own: &str) -> String {
     let lines: Vec<String> = conflict.lines.iter().map(usize::to_string).collect();
     let mut text = match conflict.what {
         What::Content => format!("conflict in {path}:{}", lines.join(",")),
-        What::BothAdd => format!("{path} is there with other content"),
-        What::Missing => format!("no file {path}"),
+        What::BothAdd => format!("{path} exists with other content"),
+        What::Missing => format!("missing file {path}"),
         What::Removes => format!("removes {path}, which differs there"),
-        What::Other => format!("conflict about {path}"),
+        What::Other => format!("conflict at {path}"),
     };
     if let Some(moved) = &conflict.moved {
         text += &format!(", which has moved to {moved}");

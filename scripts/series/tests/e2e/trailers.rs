@@ -538,7 +538,7 @@ fn faults_are_said() {
     insta::assert_snapshot!(mini.error(&["trailers", "list", "--mbox", none.to_str().unwrap()]), @"error: cannot read DIR/none: No such file or directory (os error 2)");
     mini.file("none", "hello\n");
     insta::assert_snapshot!(mini.error(&["trailers", "list", "--mbox", none.to_str().unwrap()]), @r"
-    error: DIR/none: what starts in line 1 is no mail
+    error: DIR/none: line 1 does not start a mail
       help: the file has to be a mailbox (mbox), or mails one after the other
     ");
     let kernel = mini.path("cache/kernel");

@@ -385,6 +385,6 @@ fn message_that_git_reads_otherwise_is_found_in_the_mail() {
         says(other.as_bytes(), "f")
             .unwrap()
             .1
-            .contains("Another <dev@example.org> for the author")
+            .contains("Another <dev@example.org> as the author")
     );
 }
