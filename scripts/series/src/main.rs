@@ -14,13 +14,13 @@ use series::{
             Cli,
             Command, //
         },
-        commands::{
-            Session,
+        commands::Session,
+        completions,
+        man,
+        stdout::{
             print,
             printed, //
-        },
-        completions,
-        man, //
+        }, //
     },
     sys::{
         error::Error,

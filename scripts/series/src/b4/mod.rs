@@ -58,6 +58,7 @@ use crate::{
             Error,
             Result, //
         },
+        hash::hex,
         plural::count,
         runner::{
             Cmd,
@@ -136,7 +137,7 @@ fn cover_template(base: &Base) -> String {
 /// The template cannot be written, or git fails.
 pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     let template = git.dir().join(".git/nova-series-cover.template");
-    crate::source::workspace::write(&template, cover_template(base).as_bytes())?;
+    crate::sys::files::write(&template, cover_template(base).as_bytes())?;
     let template = template.display().to_string();
     let set = local_settings(git)?;
     let own = [
@@ -377,7 +378,7 @@ fn content(one: &AssembledSeries, message: &str, trailers: &[String], who: &Iden
     for dressed in &one.dressed {
         hash.update(format!("{}\0", dressed.note));
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hash.finalize())
 }
 
 fn tracking(

@@ -6,3 +6,4 @@ pub mod args;
 pub mod commands;
 pub mod completions;
 pub mod man;
+pub mod stdout;

@@ -21,21 +21,20 @@ use sha2::{
 };
 
 use crate::{
+    git::PatchCommit,
     kernel::tools::{
         Need,
         Toolchain, //
     },
-    patches::commits::PatchCommit,
-    source::workspace::{
-        Workspace,
-        write, //
-    },
+    source::workspace::Workspace,
     sys::{
         cache::Cache,
         error::{
             Error,
             Result, //
         },
+        files::write,
+        hash::hex,
         runner::{
             Cmd,
             Runner,
@@ -271,7 +270,7 @@ impl Build<'_> {
         for (key, value) in &self.toolchain.env {
             hash.update(format!("\0{key}={value}"));
         }
-        Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex(hash.finalize()))
     }
 
     /// A command of `kunit.py` on this build.
@@ -357,7 +356,7 @@ impl Build<'_> {
             key: key.to_owned(),
             objects,
         };
-        write(&self.stamp_path(), &crate::patches::output::json(&stamp)?)
+        write(&self.stamp_path(), &crate::sys::json::json(&stamp)?)
     }
 
     fn configure(&self) -> Result<()> {
@@ -381,8 +380,7 @@ impl Build<'_> {
     ///
     /// Names each option that is not set as it should be, with its place.
     pub fn check_config(&self) -> Result<()> {
-        let made =
-            crate::source::workspace::read_text(&self.dir().join(".config")).unwrap_or_default();
+        let made = crate::sys::files::read_text(&self.dir().join(".config")).unwrap_or_default();
         let mut errors = Vec::new();
         for fragment in self.fragments() {
             let wanted = self.ws.read(&fragment)?;

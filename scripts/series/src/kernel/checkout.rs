@@ -15,9 +15,9 @@ use sha2::{
 use crate::{
     git::{
         Git,
-        Oid, //
+        Oid,
+        PatchCommit, //
     },
-    patches::commits::PatchCommit,
     source::{
         manifest::Base,
         workspace::Workspace, //
@@ -28,6 +28,7 @@ use crate::{
             Error,
             Result, //
         },
+        hash::hex,
         runner::must,
         ui::Ui, //
     }, //
@@ -141,7 +142,7 @@ pub fn export_host(
         hash.update(of_base.join("\n"));
     }
     let digest = hash.finalize();
-    let name: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
+    let name = hex(&digest[..10]);
     let folder = cache.path("host").join(name);
     if !folder.is_dir() {
         let scratch = cache.scratch()?;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mails as `git am` and `b4 am` take them from a mailbox.
+//! Mailboxes that `git am` and `b4 am` accept.
 //!
-//! b4 tells mails by their message ids, and silently takes nothing from a mailbox without any. And
-//! it takes all that a mailbox holds for one series: of two that are both numbered from 1 it keeps
-//! some patches and drops the others. So mails get an id, and a bundle of several series is
-//! numbered through.
+//! b4 identifies mails by their message ids and silently ignores mails without one, so each mail
+//! gets an id. b4 also reads a mailbox as one series. If two series were both numbered from 1, it
+//! would drop patches, so a bundle numbers the patches of all its series consecutively.
 
 use sha2::{
     Digest,
@@ -14,36 +13,37 @@ use sha2::{
 
 use crate::{
     git::Identity,
-    source::manifest::Series, //
+    source::manifest::Series,
+    sys::hash::hex, //
 };
 
-/// The message id of a mail of this series, without brackets. It is a function of the mail, as
-/// everything in `out/`; what is posted through b4 gets ids of its own.
-fn id(series: &Series, number: usize, mail: &[u8], who: &Identity) -> String {
+/// Returns the message id of a mail, without brackets. It depends only on the mail, because `out/`
+/// has to be reproducible. Mails that b4 posts get other ids.
+fn id(series: &Series, number: usize, mail: &[u8], author: &Identity) -> String {
     let hash = Sha256::digest(mail);
-    let hash: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    let domain = who.email.rsplit('@').next().unwrap_or("localhost");
+    let hash = hex(&hash[..6]);
+    let domain = author.email.rsplit('@').next().unwrap_or("localhost");
     let Series {
         change_id, version, ..
     } = series;
     format!("{change_id}-v{version}-{number}-{hash}@{domain}")
 }
 
-/// The mail with a message id. `number` is that of the patch, 0 for the cover letter.
-pub fn with_id(series: &Series, number: usize, mail: &[u8], who: &Identity) -> Vec<u8> {
-    let id = id(series, number, mail, who);
+/// Adds a message id to a mail. `number` is the number of the patch, 0 for the cover letter.
+pub fn with_id(series: &Series, number: usize, mail: &[u8], author: &Identity) -> Vec<u8> {
+    let id = id(series, number, mail, author);
     let (head, body) = parts(mail);
     [head, format!("Message-ID: <{id}>\n").as_bytes(), body].concat()
 }
 
-/// Patches of several series, in the order to apply them, as one mailbox.
+/// Joins patches of several series to one mailbox, in the order in which they apply.
 pub fn bundle(prefix: &str, mails: &[&[u8]]) -> Vec<u8> {
     let renumbered = mails.iter().enumerate();
     let renumbered = renumbered.map(|(i, mail)| renumbered_as(mail, prefix, i + 1, mails.len()));
     renumbered.collect::<Vec<_>>().concat()
 }
 
-/// The mail with another number in its subject.
+/// Replaces the number in the subject.
 fn renumbered_as(mail: &[u8], prefix: &str, number: usize, of: usize) -> Vec<u8> {
     let (head, body) = parts(mail);
     let head = String::from_utf8_lossy(head);
@@ -59,7 +59,7 @@ fn renumbered_as(mail: &[u8], prefix: &str, number: usize, of: usize) -> Vec<u8>
     [head.as_bytes(), body].concat()
 }
 
-/// The headers, and the rest from the empty line on.
+/// Splits a mail into headers and the rest, which starts with the empty line.
 fn parts(mail: &[u8]) -> (&[u8], &[u8]) {
     let end = mail.windows(2).position(|w| w == b"\n\n");
     mail.split_at(end.map_or(mail.len(), |at| at + 1))
@@ -77,7 +77,7 @@ mod tests {
         Series::parse("x", "series/x.toml".as_ref(), text).unwrap()
     }
 
-    fn who() -> Identity {
+    fn author() -> Identity {
         Identity {
             name: "A".into(),
             email: "a@example.org".into(),
@@ -86,8 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_stands_last_in_the_headers() {
-        let mail = with_id(&series(), 1, MAIL.as_bytes(), &who());
+    fn with_id_adds_last_header() {
+        let mail = with_id(&series(), 1, MAIL.as_bytes(), &author());
         insta::assert_snapshot!(String::from_utf8(mail).unwrap(), @r"
         From 0 Mon Sep 17 00:00:00 2001
         From: A <a@example.org>
@@ -101,15 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn another_mail_has_another_id() {
-        let id = |number, mail: &str| id(&series(), number, mail.as_bytes(), &who());
+    fn id_depends_on_mail() {
+        let id = |number, mail: &str| id(&series(), number, mail.as_bytes(), &author());
         assert_eq!(id(1, MAIL), id(1, MAIL));
         assert_ne!(id(1, MAIL), id(2, MAIL));
         assert_ne!(id(1, MAIL), id(1, "another"));
     }
 
     #[test]
-    fn a_bundle_is_numbered_through() {
+    fn bundle_is_numbered_consecutively() {
         let single = "From 0\nSubject: [PATCH] other: c\n\ntext\n";
         let mut mails = vec![MAIL.as_bytes(); 9];
         mails.push(single.as_bytes());

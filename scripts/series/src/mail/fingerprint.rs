@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What of a patch a review was about: the lines that it adds and removes.
+//! The essence of a patch: the lines that it adds and removes.
 //!
-//! A patch that is posted again on another base has other context and other line numbers, but says
-//! the same; `git patch-id` would call it another one.
+//! A review remains valid as long as these lines are unchanged. On a new base, context and line
+//! numbers may differ, and `git patch-id` would treat the patch as changed.
 
 use sha2::{
     Digest,
     Sha256, //
 };
 
-use crate::mail::diff::{
-    self,
-    Kind, //
+use crate::{
+    mail::diff::{
+        self,
+        Kind, //
+    },
+    sys::hash::hex, //
 };
 
-/// A hash of what a patch does: of each file its name and mode where they change, and the lines
-/// that are added and removed. `mail_or_diff` is a diff, or a mail with one whose text is decoded;
-/// header, message and diffstat of the mail do not count, nor do context, positions of hunks, and
-/// the order of the files.
+/// Returns a hash of the changes in a patch: names, changed modes, added and removed lines.
+///
+/// `mail_or_diff` is a diff, or a mail with a diff whose text is decoded. The hash ignores header,
+/// message and diffstat of the mail, context, positions of hunks, and the order of the files.
 pub fn essence(mail_or_diff: &str) -> String {
     let mut files: Vec<String> = Vec::new();
-    // Whether the line before counts, and with it the newline that it lacks.
+    // Whether the previous line counts. If so, its missing newline counts as well.
     let mut counts = false;
     for (_, kind, line) in diff::lines(mail_or_diff) {
         counts = match kind {
@@ -46,7 +49,7 @@ pub fn essence(mail_or_diff: &str) -> String {
     for file in &files {
         hash.update(format!("{}\0{file}", file.len()));
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hash.finalize())
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ rename to to
 ";
 
     #[test]
-    fn what_is_around_the_lines_does_not_count() {
+    fn essence_ignores_context() {
         let same = [
             // Positions, context, header, message, hashes, the end.
             MAIL.replace("@@ -10,3 +10,3 @@ fn f()", "@@ -99,3 +104,3 @@ fn g()"),
@@ -103,7 +106,7 @@ rename to to
     }
 
     #[test]
-    fn what_the_patch_does_counts() {
+    fn essence_depends_on_changes() {
         for (old, new) in [
             ("-old", "-0ld"),
             ("+new", "+new "),
@@ -122,14 +125,14 @@ rename to to
             assert_ne!(other, MAIL, "{old}");
             assert_ne!(essence(&other), essence(MAIL), "{old}");
         }
-        // No line may pass for one of another kind or file.
+        // A line must not be mistaken for one of another kind or file.
         let one = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +0,0 @@\n--- a/y\n";
         let other = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+-- a/y\n";
         assert_ne!(essence(one), essence(other));
     }
 
     #[test]
-    fn the_order_of_the_files_does_not_count() {
+    fn essence_ignores_order_of_files() {
         let a = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +0,0 @@\n-a\n";
         let b = "diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +0,0 @@\n-b\n";
         assert_eq!(essence(&format!("{a}{b}")), essence(&format!("{b}{a}")));
@@ -137,14 +140,14 @@ rename to to
     }
 
     #[test]
-    fn a_binary_file_counts() {
+    fn essence_depends_on_binary_file() {
         let text = "diff --git a/x b/x\nindex 1..2 100644\nGIT binary patch\nliteral 3\nKcmV+b0NEa\n\nliteral 0\nHcmV?d00001\n\n-- \n2.47\n";
         let other = text.replace("KcmV", "KcmX");
         assert_ne!(essence(text), essence(&other));
         assert_eq!(essence(text), essence(&text.replace("-- \n2.47\n", "")));
     }
 
-    /// Numbers that look random, the same in each run (xorshift).
+    /// Pseudo-random numbers, the same in each run (xorshift).
     struct Random(u64);
 
     impl Random {
@@ -156,7 +159,7 @@ rename to to
         }
     }
 
-    /// Lines that try to pass for something else.
+    /// Lines that resemble headers.
     const CONTENT: [&str; 10] = [
         "",
         "a",
@@ -170,7 +173,7 @@ rename to to
         "index 1..2",
     ];
 
-    /// A diff as signs and contents, by file and hunk.
+    /// The signs and contents of a diff, by file and hunk.
     type Hunks = Vec<Vec<Vec<(char, &'static str)>>>;
 
     fn some_hunks(random: &mut Random) -> Hunks {
@@ -214,13 +217,13 @@ rename to to
     }
 
     #[test]
-    fn of_random_diffs_the_lines_count_and_nothing_else() {
+    fn essence_of_random_diffs() {
         let mut random = Random(0x2545_f491_4f6c_dd1d);
         for _ in 0..500 {
             let hunks = some_hunks(&mut random);
             let is = essence(&shown(&hunks, 1, "Text."));
             assert_eq!(essence(&shown(&hunks, 7, "@@ -1 +1 @@\nOther.")), is);
-            // Other context, more of it, less of it.
+            // Replace, add and remove context.
             let mut other = hunks.clone();
             let file = random.below(other.len());
             for lines in &mut other[file] {
@@ -233,7 +236,7 @@ rename to to
                 is,
                 "{hunks:?}\n{other:?}"
             );
-            // Any other change.
+            // Change, add or remove a line.
             let mut other = hunks.clone();
             let hunk = random.below(other[file].len());
             let lines = &mut other[file][hunk];

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     git::{
+        BaseCommit,
         Entry,
-        From,
         Git,
         Identity,
         Oid,
-        Stamp, //
+        Parent,
+        PatchCommit,
+        Signature, //
     },
     mail::fingerprint::essence,
     patches::{
@@ -48,26 +50,6 @@ use crate::{
         fate, //
     }, //
 };
-
-/// The base in the kernel repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseCommit {
-    /// Its commit.
-    pub commit: Oid,
-    /// Its tree.
-    pub tree: Oid,
-    /// Its date, in seconds since 1970.
-    pub when: u64,
-}
-
-/// A patch as a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PatchCommit {
-    /// The commit.
-    pub commit: Oid,
-    /// Its tree.
-    pub tree: Oid,
-}
 
 /// A series as commits.
 #[derive(Debug, Clone)]
@@ -172,7 +154,7 @@ type Chain = Vec<String>;
 
 /// One commit to be made.
 struct Step {
-    from: From,
+    from: Parent,
     /// The series in `planned`, and the patch in it.
     of: (usize, usize),
     when: u64,
@@ -191,7 +173,7 @@ type Fates<'a> = dyn Fn((usize, usize), &[Given]) -> Vec<Fate> + 'a;
 /// Where a chain of series ends.
 #[derive(Clone)]
 struct Tip {
-    from: From,
+    from: Parent,
     state: State,
 }
 
@@ -259,7 +241,7 @@ pub fn assemble(
     }
     let (tips, marks, dressed) = (work.tips, work.marks, work.dressed);
     let end = |chain: &[String]| match &tips[chain].from {
-        From::Mark(mark) => commits[*mark - 1].clone(),
+        Parent::Mark(mark) => commits[*mark - 1].clone(),
         _ => PatchCommit {
             commit: base.commit.clone(),
             tree: base.tree.clone(),
@@ -308,7 +290,7 @@ impl Work<'_> {
                     "change a file of the base with a diff in {name}/edits/"
                 )));
         }
-        let from = From::Commit(self.base.commit.clone());
+        let from = Parent::Commit(self.base.commit.clone());
         self.tips.insert(Vec::new(), Tip { from, state });
         Ok(())
     }
@@ -340,7 +322,7 @@ impl Work<'_> {
                 changes,
             });
             let mark = self.steps.len();
-            tip.from = From::Mark(mark);
+            tip.from = Parent::Mark(mark);
             marks.push(mark);
         }
         self.marks.insert(chain.to_vec(), marks);
@@ -501,7 +483,7 @@ impl Work<'_> {
         }
         let commits = self.git.fast_import(scratch, &mut |to| {
             for (i, step) in self.steps.iter().enumerate() {
-                let stamp = Stamp {
+                let stamp = Signature {
                     who: self.who.clone(),
                     when: step.when,
                 };

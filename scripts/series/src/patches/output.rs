@@ -43,16 +43,15 @@ use crate::{
             self,
             Recipient, //
         },
-        workspace::{
-            Workspace,
-            write, //
-        }, //
+        workspace::Workspace, //
     },
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
+        json::json,
         runner::must, //
     },
     versions::{
@@ -229,7 +228,7 @@ impl Material<'_> {
 
     /// The last posting of a series, if no patch changed since and its mails still apply.
     fn as_posted<'b>(&self, one: &'b AssembledSeries) -> Option<&'b Posting> {
-        let stands = self.since.get(one.name())?.stands();
+        let stands = self.since.get(one.name())?.is_valid();
         one.plan.component.posted().filter(|_| stands)
     }
 
@@ -403,14 +402,6 @@ pub fn emit(
     Ok(report)
 }
 
-/// JSON as it is written to files: indented, with a newline at the end.
-pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
 /// Reads `out/series.json`, if there is one.
 ///
 /// # Errors
@@ -418,7 +409,7 @@ pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 /// It is not what this version of the tool writes.
 pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     let below = ws.below_out("series.json");
-    let Ok(text) = crate::source::workspace::read_file(&ws.path(&below)) else {
+    let Ok(text) = crate::sys::files::read_file(&ws.path(&below)) else {
         return Ok(None);
     };
     let parsed = serde_json::from_slice(&text).map(Some);
@@ -429,7 +420,7 @@ pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     })
 }
 
-fn tip(patch: &crate::patches::commits::PatchCommit) -> Tip {
+fn tip(patch: &crate::git::PatchCommit) -> Tip {
     Tip {
         commit: patch.commit.to_string(),
         tree: patch.tree.to_string(),

@@ -20,6 +20,7 @@ use std::{
 };
 
 use crate::{
+    git::Mode,
     mail::diff,
     patches::relocation,
     rust::items::{
@@ -29,10 +30,7 @@ use crate::{
         Mark, //
     },
     source::{
-        component::{
-            Component,
-            Mode, //
-        },
+        component::Component,
         cover,
         manifest::{
             At,

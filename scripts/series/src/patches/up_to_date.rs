@@ -31,17 +31,16 @@ use crate::{
         Identity,
         damage, //
     },
-    patches::output::{
-        Report,
-        json, //
-    },
-    source::workspace::{
-        Workspace,
-        read_file,
-        write, //
-    },
+    patches::output::Report,
+    source::workspace::Workspace,
     sys::{
         error::Result,
+        files::{
+            read_file,
+            write, //
+        },
+        hash::hex,
+        json::json,
         runner::{
             failed,
             must, //
@@ -142,7 +141,7 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
         paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);
-    Input(hex(hash))
+    Input(hex(hash.finalize()))
 }
 
 /// The folder with the files of the series of this manifest.
@@ -169,11 +168,7 @@ fn output(ws: &Workspace, report: &Report) -> String {
     let target = fs::read_link(&tree).ok();
     hash.update(format!("{target:?} {}\0", tree.is_dir()));
     digest(ws, &paths, &mut hash);
-    hex(hash)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hash.finalize())
 }
 
 /// Adds names, modes and contents of files and folders, in order of their names.

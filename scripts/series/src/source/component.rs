@@ -15,6 +15,7 @@ use std::{
 };
 
 use crate::{
+    git::Mode,
     patches::relocation,
     source::{
         changelog,
@@ -23,14 +24,14 @@ use crate::{
             unknown_series, //
         },
         words::SeriesName,
-        workspace::{
-            Workspace,
-            read_text, //
-        }, //
+        workspace::Workspace, //
     },
-    sys::error::{
-        Error,
-        Result, //
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        files::read_text, //
     },
     versions::{
         postings::{
@@ -43,35 +44,6 @@ use crate::{
         }, //
     }, //
 };
-
-/// The mode of a file in git.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Mode {
-    /// 100644.
-    Plain,
-    /// 100755.
-    Executable,
-    /// 120000.
-    Link,
-}
-
-impl Mode {
-    /// As git writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::Plain => "100644",
-            Mode::Executable => "100755",
-            Mode::Link => "120000",
-        }
-    }
-
-    /// From what git writes; `None` for a folder or a submodule.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Mode::Plain, Mode::Executable, Mode::Link]
-            .into_iter()
-            .find(|m| m.as_str() == text)
-    }
-}
 
 /// A file of the overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]

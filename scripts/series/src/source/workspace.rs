@@ -10,9 +10,12 @@ use std::{
     },
 };
 
-use crate::sys::error::{
-    Error,
-    Result, //
+use crate::sys::{
+    error::{
+        Error,
+        Result, //
+    },
+    files::read_text, //
 };
 
 /// The folder of the bases, below the top folder.
@@ -162,84 +165,13 @@ impl Workspace {
     }
 }
 
-/// Reads a text file; the error says what is wrong, but not where.
-pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = read_file(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::new("the file is missing"),
-        std::io::ErrorKind::InvalidInput => {
-            Error::new("is not a plain file").help("put a plain file there")
-        }
-        _ => Error::new(format!("cannot be read: {e}")),
-    })?;
-    String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
-}
-
-/// Reads a plain file. Reading a pipe or a device might never end.
-pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let meta = fs::metadata(path)?;
-    if !meta.is_file() && !meta.is_dir() {
-        let kind = std::io::ErrorKind::InvalidInput;
-        return Err(std::io::Error::new(kind, "it is not a plain file"));
-    }
-    fs::read(path)
-}
-
-/// How the name of a file starts that is being written; the process follows, and a dash.
-const UNFINISHED: &str = ".series-";
-
-/// Whether the process that a name speaks of, up to the first dash, is alive.
-pub fn owner_lives(name: &str) -> bool {
-    let id = name.split('-').next().and_then(|id| id.parse::<u32>().ok());
-    id.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
-}
-
-/// Removes what killed runs were writing in `dir` and below.
-pub fn sweep(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            sweep(&entry.path());
-        } else if let Some(owner) = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.strip_prefix(UNFINISHED))
-            && !owner_lives(owner)
-        {
-            // Another run may be sweeping as well.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Writes a file in one step: a reader sees the old content or the new, never a part.
-///
-/// Leaves the file alone if it holds these bytes already.
-///
-/// # Errors
-///
-/// The folder cannot be made, or the file not written; the old content is still there then.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if read_file(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
-    // Its name tells whose it is, so that [`sweep`] can remove it if we are killed.
-    let new = tempfile::Builder::new()
-        .prefix(&format!("{UNFINISHED}{}-", std::process::id()))
-        .tempfile_in(dir)
-        .map_err(|e| Error::io("make a file in", dir, &e))?;
-    fs::write(new.path(), bytes).map_err(|e| Error::io("write", path, &e))?;
-    // A private mode is right for a temporary file, not for a result.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(new.path(), mode).map_err(|e| Error::io("write", path, &e))?;
-    new.persist(path)
-        .map_err(|e| Error::io("write", path, &e.error))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::files::{
+        sweep,
+        write, //
+    };
 
     #[test]
     fn a_checkout_is_found_from_below() {

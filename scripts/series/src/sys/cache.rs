@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cache folder outside the checkout, shared by all checkouts and by runs at the same time.
+//! The cache folder outside the checkout, shared by all checkouts and by concurrent runs.
 //!
-//! Nothing in it is ever half there: a file or folder is made under `tmp/` and renamed into place,
-//! a git ref is set last. What a killed run left in `tmp/` is removed by the next one.
+//! The cache is consistent at all times: files and folders are created under `tmp/` and renamed
+//! into place, and a git ref is set last. A run removes the leftovers of killed runs from `tmp/`.
 
 use std::{
     fs::{
@@ -37,7 +37,6 @@ use crate::sys::{
 /// The size of the cache with every kernel and the results of `check --full`.
 const SIZE: &str = "20 GB";
 
-/// The cache folder.
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
@@ -45,7 +44,7 @@ pub struct Cache {
     of_base: PathBuf,
 }
 
-/// What one run at a time may change.
+/// A part of the cache that only one run at a time may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// Archives and the import of the base.
@@ -77,19 +76,22 @@ impl Resource {
     }
 }
 
-/// Held while a [`Resource`] is ours; given back when dropped, or when the process dies.
+/// The lock on a [`Resource`]. The lock ends when it is dropped or when the process dies.
 ///
-/// Children inherit it, so that a build that outlives a killed run still keeps others out.
+/// Children inherit the lock, so that the orphaned build of a killed run still excludes other
+/// runs.
 #[derive(Debug)]
-#[must_use = "the resource is free again when this is dropped"]
+#[must_use = "dropping the lock releases the resource"]
 pub struct Lock {
     file: File,
     after_death: bool,
 }
 
 impl Lock {
-    /// Whether the run that held it before died with it. Its children are gone too: they held it
-    /// as well. So what it left locked in a git repository is nobody's.
+    /// Returns whether the previous holder died without releasing the lock.
+    ///
+    /// Its children have ended as well, because they inherit the lock. A lock file that they left
+    /// in a git repository is stale.
     pub fn after_death(&self) -> bool {
         self.after_death
     }
@@ -97,19 +99,15 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // An empty file says that its last holder gave it back.
+        // An empty file means that the last holder released the lock.
         let _ = self.file.set_len(0);
-        // A daemon that a child started may hold it as well, and would for ever.
+        // Unlock explicitly: a daemon that inherited the lock would hold it forever.
         let _ = self.file.unlock();
     }
 }
 
 impl Cache {
-    /// The folder of `NOVA_SERIES_CACHE`, else `$XDG_CACHE_HOME/nova-series`.
-    ///
-    /// # Errors
-    ///
-    /// None can be named, or it cannot be made.
+    /// Opens the cache in `NOVA_SERIES_CACHE`, else in `$XDG_CACHE_HOME/nova-series`.
     pub fn open(var: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let dir = set("NOVA_SERIES_CACHE")
@@ -123,11 +121,7 @@ impl Cache {
         Self::at(dir)
     }
 
-    /// The cache in this folder, made if need be.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be made.
+    /// Opens the cache in `dir`. Creates the folder if it is missing.
     pub fn at(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = std::path::absolute(dir.into())
             .map_err(|e| Error::new(format!("the cache folder has no absolute path: {e}")))?;
@@ -142,12 +136,8 @@ impl Cache {
         })
     }
 
-    /// Returns the cache for a base other than the default base. Kernel repository, build folders
-    /// and their locks are separate, the rest is shared.
-    ///
-    /// # Errors
-    ///
-    /// Its folder cannot be made.
+    /// Returns the cache for a base other than the default base. The kernel repository, the build
+    /// folders and their locks are separate; everything else is shared.
     pub fn on(&self, base: &str) -> Result<Self> {
         let of_base = Path::new("on").join(base);
         let locks = self.dir.join(&of_base).join("lock");
@@ -164,12 +154,12 @@ impl Cache {
         self.dir.join(&self.of_base).join(below)
     }
 
-    /// A path in the cache.
+    /// Returns a path in the cache.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.join(below)
     }
 
-    /// The kernel repository, its files checked out for building.
+    /// Returns the kernel repository, whose work tree is built.
     pub fn kernel(&self) -> PathBuf {
         self.of_base("kernel")
     }
@@ -184,16 +174,12 @@ impl Cache {
         [self.path("kernel")].into_iter().chain(others).collect()
     }
 
-    /// The build folder of an architecture.
+    /// Returns the build folder of an architecture.
     pub fn build(&self, arch: &str) -> PathBuf {
         self.of_base("build").join(arch)
     }
 
-    /// Waits until `resource` is ours.
-    ///
-    /// # Errors
-    ///
-    /// The lock file cannot be made.
+    /// Locks `resource`, and waits for another run that holds it.
     pub fn lock(&self, resource: Resource, ui: &Ui) -> Result<Lock> {
         let path = match resource.is_shared() {
             true => self.path("lock").join(resource.name()),
@@ -208,12 +194,12 @@ impl Cache {
             .map_err(|e| elsewhere(Error::io("open", &path, &e)))?;
         if file.try_lock().is_err() {
             let holder = holder(&mut file);
-            let who = match holder.as_str() {
+            let process = match holder.as_str() {
                 "" => String::new(),
                 id => format!(" (process {id})"),
             };
             ui.say(format!(
-                "waiting: another run{who} holds the {} lock in {}{}",
+                "waiting: another run{process} holds the {} lock in {}{}",
                 resource.name(),
                 self.dir.display(),
                 since(&file)
@@ -222,7 +208,7 @@ impl Cache {
             file.lock().map_err(|e| Error::io("lock", &path, &e))?;
             ui.say(format!("waited {}", duration(start.elapsed())));
         }
-        // The lock itself is the kernel's; the content only tells who holds it, or died with it.
+        // The file lock decides. The content only identifies the holder, or one that died.
         let after_death = !holder(&mut file).is_empty();
         let id = std::process::id().to_string();
         file.set_len(0)
@@ -233,11 +219,7 @@ impl Cache {
         Ok(Lock { file, after_death })
     }
 
-    /// A new folder under `tmp/`, to be renamed into place.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be made.
+    /// Creates a folder under `tmp/`, to be renamed into place.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
         let tmp = self.path("tmp");
         tempfile::Builder::new()
@@ -246,7 +228,7 @@ impl Cache {
             .map_err(|e| elsewhere(Error::io("make a folder in", &tmp, &e)))
     }
 
-    /// Removes what killed runs left under `tmp/`.
+    /// Removes the leftovers of killed runs under `tmp/`.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.path("tmp")) else {
             return;
@@ -255,7 +237,7 @@ impl Cache {
             let alive = entry
                 .file_name()
                 .to_str()
-                .is_some_and(crate::source::workspace::owner_lives);
+                .is_some_and(crate::sys::files::owner_lives);
             if !alive {
                 // Another run may be sweeping as well.
                 let _ = fs::remove_dir_all(entry.path());
@@ -267,10 +249,10 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// They do not; the message says how much there is.
+    /// The free space is too small; the message states both sizes.
     pub fn need_space(&self, bytes: u64, what: &str) -> Result<()> {
         let Ok(stat) = rustix::fs::statvfs(&self.dir) else {
-            // The file system does not tell; a write that fails is reported then.
+            // Unknown free space. A failing write is reported later.
             return Ok(());
         };
         let free = stat.f_bavail * stat.f_frsize;
@@ -288,14 +270,14 @@ impl Cache {
     }
 }
 
-/// Adds the help for a cache folder that cannot be written.
+/// Adds a remedy for a cache folder that is not writable.
 fn elsewhere(error: Error) -> Error {
     error.help(format!(
-        "set NOVA_SERIES_CACHE to a folder that can be written, with {SIZE} of space"
+        "set NOVA_SERIES_CACHE to a writable folder with {SIZE} of space"
     ))
 }
 
-/// Returns how long a lock has been held. Its holder wrote the file on taking the lock.
+/// Returns how long a lock has been held. Its holder wrote the file when it got the lock.
 fn since(file: &File) -> String {
     let written = file.metadata().and_then(|m| m.modified()).ok();
     match written.and_then(|at| at.elapsed().ok()) {
@@ -304,10 +286,10 @@ fn since(file: &File) -> String {
     }
 }
 
-/// What the file of a lock says.
+/// Returns the content of a lock file: the process id of its holder.
 fn holder(file: &mut File) -> String {
     let mut holder = String::new();
-    // Unreadable is as good as empty: it is only a hint.
+    // The content is only a hint, so an unreadable file counts as empty.
     let _ = file
         .rewind()
         .and_then(|()| file.read_to_string(&mut holder));
@@ -342,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_taken_from_the_environment() {
+    fn open_reads_environment() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().to_str().unwrap();
         let own = format!("{at}/own");
@@ -354,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_keeps_others_out_until_dropped() {
+    fn lock_excludes_until_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();
@@ -365,12 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_died_is_noticed() {
+    fn lock_after_dead_holder() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let lock = || cache.lock(Resource::Refs, &Ui::silent()).unwrap();
         assert!(!lock().after_death());
-        assert!(!lock().after_death(), "it was given back");
+        assert!(!lock().after_death(), "the lock was released");
         fs::write(dir.path().join("lock/refs"), "4194999").unwrap();
         assert!(lock().after_death());
         assert!(!lock().after_death());
@@ -391,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn only_leftovers_of_the_dead_are_swept() {
+    fn sweep_removes_only_dead_runs() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let mine = cache.scratch().unwrap();
@@ -403,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_space_is_said_before_anything_is_written() {
+    fn need_space_too_little() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         cache.need_space(1, "the test").unwrap();

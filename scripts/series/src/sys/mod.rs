@@ -5,6 +5,9 @@
 pub mod apt;
 pub mod cache;
 pub mod error;
+pub mod files;
+pub mod hash;
+pub mod json;
 pub mod plural;
 pub mod runner;
 pub mod ui;

@@ -16,9 +16,9 @@ use crate::{
     git::{
         Entry,
         Git,
+        Mode,
         Oid, //
     },
-    source::component::Mode,
     sys::{
         error::{
             Error,
@@ -69,10 +69,6 @@ type Stages = [Option<Entry>; 3];
 
 impl<'a> Merger<'a> {
     /// Creates a merger that writes its objects below `scratch`.
-    ///
-    /// # Errors
-    ///
-    /// The folder for objects cannot be created.
     pub fn new(git: &'a Git<'a>, scratch: &Path) -> Result<Self> {
         let objects = scratch.join("objects");
         std::fs::create_dir_all(&objects).map_err(|e| Error::io("create", &objects, &e))?;
@@ -101,13 +97,9 @@ impl<'a> Merger<'a> {
         Oid::parse(&out.text()).ok_or_else(|| Error::new("git printed no object name"))
     }
 
-    /// Merges the changes from `parent` to `patch` onto the tree `onto`.
-    ///
-    /// # Errors
-    ///
-    /// git fails, for other reasons than a conflict.
+    /// Merges the changes from `parent` to `patch` onto the tree `onto`. A conflict is not an error.
     pub fn merge(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
-        // --merge-base needs git 2.40; a commit with the right parent does not.
+        // Older versions than git 2.40 lack --merge-base, so create a commit with the right parent.
         let who = "port <port@localhost> 0 +0000";
         let commit =
             format!("tree {onto}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nonto\n");
@@ -116,7 +108,7 @@ impl<'a> Merger<'a> {
         let cmd = self.cmd(&[
             "-c",
             "merge.conflictStyle=merge",
-            // As git am --3way.
+            // As git am --3way does.
             "-c",
             "merge.directoryRenames=false",
             "merge-tree",
@@ -153,7 +145,7 @@ impl<'a> Merger<'a> {
         Ok(Merged { tree, conflicts })
     }
 
-    /// The tree of a merge, with the other tree's version of each file with a conflict.
+    /// Returns the merged tree, with the other tree's version of each file with a conflict.
     fn without(&self, tree: &Oid, paths: &BTreeMap<String, Stages>) -> Result<Oid> {
         self.must(&self.cmd(&["read-tree", tree.as_str()]))?;
         let zero = "0".repeat(40);
@@ -202,7 +194,7 @@ fn what(stages: &Stages) -> What {
     }
 }
 
-/// The lines of conflicts, counted in the first of the two sides between the markers.
+/// Returns the lines of conflicts, counted in the first side between the markers.
 fn marked(text: &str) -> Vec<usize> {
     let mut lines = Vec::new();
     let (mut line, mut second) = (1, false);
@@ -225,16 +217,16 @@ mod tests {
     use super::*;
     use crate::{
         git::{
-            From,
             Identity,
-            Stamp, //
+            Parent,
+            Signature, //
         },
         sys::runner::System, //
     };
 
     type Files<'a> = &'a [(&'a str, &'a str)];
 
-    /// A commit with exactly these files.
+    /// Creates a commit with exactly these files.
     fn commit(git: &Git<'_>, parent: Option<&Oid>, files: Files<'_>) -> Oid {
         let scratch = tempfile::tempdir().unwrap();
         let who = Identity {
@@ -242,12 +234,12 @@ mod tests {
             email: "a@example.org".into(),
             set: true,
         };
-        let stamp = Stamp { who, when: 1 };
+        let stamp = Signature { who, when: 1 };
         let old = parent.map_or(String::new(), |p| {
             let listing = git.must(["ls-tree", "-r", "--name-only", p.as_str()]);
             listing.unwrap().text()
         });
-        let from = parent.map_or(From::Nothing, |p| From::Commit(p.clone()));
+        let from = parent.map_or(Parent::Nothing, |p| Parent::Commit(p.clone()));
         let commits = git.fast_import(scratch.path(), &mut |to| {
             to.commit("refs/heads/x", 1, &stamp, "m\n", &from)?;
             old.lines().try_for_each(|path| to.remove(path))?;
@@ -306,11 +298,11 @@ mod tests {
             done.files["a"],
             format!("0\n{}", lines("two", "eight")).trim_end()
         );
-        // The change is there already.
+        // The other tree has the change already.
         let other = lines("two", "eight");
         let done = case(&[("a", &base)], &[("a", &patch)], &[("a", &other)]);
         assert!(!done.changes && done.conflicts.is_empty());
-        // The file has moved.
+        // The other tree has moved the file.
         let done = case(&[("a", &base)], &[("a", &patch)], &[("to/a", &base)]);
         assert!(done.changes && done.conflicts.is_empty());
         assert_eq!(done.files["to/a"], patch.trim_end());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The history of a series: what was posted, what reviewers replied, what has changed since.
+//! The history of a series: postings, review trailers, changes since the last posting, version
+//! rules.
 
 pub mod postings;
 pub mod range_diff;

@@ -23,13 +23,13 @@ use crate::{
         },
         fingerprint::essence, //
     },
-    source::workspace::write,
     sys::{
         cache::Cache,
         error::{
             Error,
             Result, //
         },
+        files::write,
         runner::must, //
     },
     versions::postings::commits::without_tags, //

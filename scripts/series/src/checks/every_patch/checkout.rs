@@ -17,17 +17,17 @@ use std::{
 
 use crate::{
     git::{
+        BaseCommit,
         Git,
         Oid, //
     },
-    patches::commits::BaseCommit,
-    source::workspace::write,
     sys::{
         cache::Cache,
         error::{
             Error,
             Result, //
         },
+        files::write,
         runner::{
             Runner,
             failed,

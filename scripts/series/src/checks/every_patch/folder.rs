@@ -27,20 +27,20 @@ use super::{
         parse, //
     },
     record::Said,
-    sources::Sources,
+    sources::Sources, //
 };
 use crate::{
     kernel::{
         build::Arch,
         tools::Toolchain, //
     },
-    source::workspace::write,
     sys::{
         cache::Cache,
         error::{
             Error,
             Result, //
         },
+        files::write,
         runner::{
             Cmd,
             Output,

@@ -19,7 +19,7 @@ use super::{
         Key,
         Timed, //
     },
-    walk::Walk,
+    walk::Walk, //
 };
 use crate::{
     git::Oid,
@@ -33,16 +33,14 @@ use crate::{
         checkout,
         kunit, //
     },
-    patches::{
-        commits::AssembledSeries,
-        output::json, //
-    },
-    source::workspace::write,
+    patches::commits::AssembledSeries,
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
+        json::json,
         runner::failed, //
     }, //
 };

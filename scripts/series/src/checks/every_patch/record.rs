@@ -211,8 +211,7 @@ pub fn read(ws: &Workspace) -> Result<Option<Full>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text =
-        crate::source::workspace::read_text(&path).map_err(|e| e.at(ws.below_out(FILE), None))?;
+    let text = crate::sys::files::read_text(&path).map_err(|e| e.at(ws.below_out(FILE), None))?;
     serde_json::from_str(&text).map(Some).map_err(|e| {
         Error::new(format!("cannot be read: {e}"))
             .at(ws.below_out(FILE), None)

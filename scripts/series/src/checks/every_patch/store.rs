@@ -18,16 +18,15 @@ use sha2::{
     Sha256, //
 };
 
-use crate::{
-    patches::output::json,
-    source::workspace::{
+use crate::sys::{
+    cache::Cache,
+    error::Result,
+    files::{
         sweep,
         write, //
     },
-    sys::{
-        cache::Cache,
-        error::Result, //
-    }, //
+    hash::hex,
+    json::json, //
 };
 
 /// What is counted up when what is stored, or how it is made, changes.
@@ -48,7 +47,7 @@ impl Key {
             hash.update(format!("\0{}\0", part.len()));
             hash.update(part);
         }
-        Self(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Self(hex(hash.finalize()))
     }
 
     /// As the name of a file.

@@ -341,12 +341,12 @@ fn compile(
         .ok_or_else(|| Error::new(format!("the patches have no {source}")))?;
     for (path, content) in &files {
         let path = scratch.path().join(path);
-        crate::source::workspace::write(&path, content)?;
+        crate::sys::files::write(&path, content)?;
     }
     let input = scratch.path().join("source.c");
     let output = scratch.path().join("object.o");
     let named = [b"#line 1 \"source.c\"\n", &content[..]].concat();
-    crate::source::workspace::write(&input, &named)?;
+    crate::sys::files::write(&input, &named)?;
     let call = call(subject.build, like)?;
     let cmd = Cmd::new("sh")
         .arg("-c")

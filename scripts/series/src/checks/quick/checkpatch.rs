@@ -21,15 +21,14 @@ use crate::{
         commits::AssembledSeries,
         relocation::Step, //
     },
-    source::{
-        message,
-        workspace::write, //
-    },
+    source::message,
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
+        hash::hex,
         runner::{
             Cmd,
             failed,
@@ -166,7 +165,7 @@ fn cached(subject: &Subject<'_>, file: &str) -> Result<String> {
     hash.update(subject.assembled.base.tree.as_str());
     hash.update(if subject.python.is_some() { "spdx" } else { "" });
     hash.update(&mail);
-    let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let name = hex(hash.finalize());
     let record = subject.cache.path("checkpatch").join(name);
     if let Ok(text) = fs::read_to_string(&record) {
         return Ok(text);

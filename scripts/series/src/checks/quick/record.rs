@@ -25,14 +25,15 @@ use super::{
 use crate::{
     patches::output::{
         Report,
-        SeriesReport,
-        json, //
+        SeriesReport, //
     },
-    source::workspace::{
-        Workspace,
-        write, //
-    },
-    sys::error::Result, //
+    source::workspace::Workspace,
+    sys::{
+        error::Result,
+        files::write,
+        hash::hex,
+        json::json, //
+    }, //
 };
 
 /// The file name of the record in the output folder.
@@ -109,5 +110,5 @@ fn mails(ws: &Workspace, one: &SeriesReport) -> String {
         hash.update(mail);
     }
     hash.update(format!("{:?}", one.posted));
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hash.finalize())
 }

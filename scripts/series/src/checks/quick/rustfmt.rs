@@ -16,12 +16,13 @@ use super::{
 use crate::{
     git::Oid,
     patches::commits::AssembledSeries,
-    source::workspace::write,
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
+        hash::hex,
         runner::{
             Cmd,
             must,
@@ -56,7 +57,7 @@ impl Rustfmt {
         let mut hash = Sha256::new();
         hash.update(&self.key);
         hash.update(blob.as_str());
-        let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let name = hex(hash.finalize());
         let record = subject.cache.path("rustfmt").join(name);
         if let Ok(said) = fs::read_to_string(&record) {
             return Ok(said);

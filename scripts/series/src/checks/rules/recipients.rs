@@ -19,13 +19,12 @@ use crate::{
         Git,
         Oid, //
     },
-    source::{
-        manifest::Series,
-        workspace::write, //
-    },
+    source::manifest::Series,
     sys::{
         cache::Cache,
         error::Result,
+        files::write,
+        hash::hex,
         runner::{
             Cmd,
             must, //
@@ -160,7 +159,7 @@ impl<'a> Script<'a> {
         let mut hash = Sha256::new();
         hash.update(&self.sources);
         hash.update(mail);
-        let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let name = hex(hash.finalize());
         let record = self.cache.path("get_maintainer").join(name);
         if let Ok(text) = fs::read_to_string(&record) {
             return Ok(parse(&text));

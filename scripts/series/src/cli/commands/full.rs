@@ -21,11 +21,10 @@ use crate::{
         build::Arch,
         tools::Need, //
     },
-    patches::output,
-    source::workspace::write,
     sys::{
         cache::Resource,
         error::Result,
+        files::write,
         ui::duration, //
     }, //
 };
@@ -47,10 +46,10 @@ impl App<'_> {
         if names.is_empty() && archs.is_empty() {
             // A part is not to take the place of the whole.
             let times = self.ws.path(self.ws.below_out("full-times.json"));
-            write(&times, &output::json(&done.times)?)?;
+            write(&times, &crate::sys::json::json(&done.times)?)?;
             write(
                 &every_patch::record::path(&self.ws),
-                &output::json(&done.full)?,
+                &crate::sys::json::json(&done.full)?,
             )?;
             self.write_report(&made.report)?;
         }

@@ -20,12 +20,7 @@ use std::{
         BTreeMap,
         BTreeSet, //
     },
-    io::{
-        ErrorKind,
-        Write, //
-    },
     path::PathBuf,
-    sync::OnceLock,
     time::Instant, //
 };
 
@@ -43,8 +38,12 @@ use crate::{
         },
         quick, //
     },
-    cli::args::OnKernel,
+    cli::{
+        args::OnKernel,
+        stdout::print, //
+    },
     git::{
+        BaseCommit,
         Git,
         Identity, //
     },
@@ -69,7 +68,6 @@ use crate::{
     patches::{
         commits::{
             Assembled,
-            BaseCommit,
             assemble, //
         },
         output::{
@@ -578,36 +576,6 @@ impl App<'_> {
 /// The kernel that the command line asks for.
 fn chosen(on: &OnKernel) -> Result<Target> {
     Target::chosen(on.arch, on.hardened, on.lockdep)
-}
-
-/// Why something could not be written to standard output.
-static UNWRITTEN: OnceLock<String> = OnceLock::new();
-
-/// Writes to standard output. A closed pipe is not an error; [`printed`] reports any other failure.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if let Err(e) = written
-        && e.kind() != ErrorKind::BrokenPipe
-    {
-        // Later failures have the same cause.
-        let _ = UNWRITTEN.set(e.to_string());
-    }
-}
-
-/// Checks that all output was written.
-///
-/// # Errors
-///
-/// Standard output could not be written.
-pub fn printed() -> Result<()> {
-    match UNWRITTEN.get() {
-        None => Ok(()),
-        Some(why) => Err(
-            Error::new(format!("cannot write to standard output: {why}"))
-                .help("the output is incomplete; run this again where there is space"),
-        ),
-    }
 }
 
 fn doctor_table(found: &[Found]) -> String {

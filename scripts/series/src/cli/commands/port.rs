@@ -2,20 +2,18 @@
 
 //! `port`.
 
-use super::{
-    App,
-    print, //
-};
+use super::App;
 use crate::{
+    cli::stdout::{
+        print,
+        print_json, //
+    },
     git::Identity,
     kernel::base::{
         Place,
         obtain_other, //
     },
-    patches::{
-        commits::assemble,
-        output, //
-    },
+    patches::commits::assemble,
     sys::{
         cache::Resource,
         error::Result, //
@@ -52,7 +50,7 @@ impl App<'_> {
             made_for: self.base.version.clone(),
         };
         match json {
-            true => print(&String::from_utf8_lossy(&output::json(&report)?)),
+            true => print_json(&report)?,
             false => print(&show::text(&report)),
         }
         Ok(())

@@ -11,28 +11,29 @@ use toml_edit::DocumentMut;
 
 use super::{
     App,
-    mails,
-    print, //
+    mails, //
 };
 use crate::{
     b4,
-    cli::args::Diff,
+    cli::{
+        args::Diff,
+        stdout::{
+            print,
+            print_json, //
+        }, //
+    },
     git::Identity,
     mail::mailbox::{
         self,
         Mail, //
     },
-    patches::{
-        commits::AssembledSeries,
-        output, //
-    },
+    patches::commits::AssembledSeries,
     source::{
         changelog,
         component::{
             self,
             Component, //
-        },
-        workspace::write, //
+        }, //
     },
     sys::{
         cache::Resource,
@@ -40,6 +41,7 @@ use crate::{
             Error,
             Result, //
         },
+        files::write,
         plural::count, //
     },
     versions::{
@@ -78,7 +80,7 @@ impl App<'_> {
             _ => self.change(&made.assembled, posting, one)?,
         };
         if diff.json {
-            print(&String::from_utf8_lossy(&output::json(&change.comparison)?));
+            print_json(&change.comparison)?;
             return Ok(());
         }
         let (v, said) = (posting.version, change.comparison.summary());
@@ -237,7 +239,7 @@ impl App<'_> {
         let boxes = chain.iter().map(|c| {
             let file = format!("{}/v{}.mbox", c.name(), c.series.version);
             let file = self.ws.path(self.ws.below_out(file));
-            crate::source::workspace::read_file(&file).unwrap_or_default()
+            crate::sys::files::read_file(&file).unwrap_or_default()
         });
         boxes.collect::<Vec<_>>().concat()
     }

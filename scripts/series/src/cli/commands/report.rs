@@ -2,12 +2,12 @@
 
 //! `status`, `graph`, and the reports.
 
-use super::{
-    App,
-    print, //
-};
+use super::App;
 use crate::{
-    cli::args::GraphFormat,
+    cli::{
+        args::GraphFormat,
+        stdout::print, //
+    },
     patches::output::{
         self,
         Report, //
@@ -24,8 +24,10 @@ use crate::{
             Standing, //
         }, //
     },
-    source::workspace::write,
-    sys::error::Result, //
+    sys::{
+        error::Result,
+        files::write, //
+    }, //
 };
 
 impl App<'_> {

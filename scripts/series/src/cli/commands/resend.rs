@@ -4,28 +4,24 @@
 
 use std::path::Path;
 
-use super::{
-    App,
-    print, //
-};
+use super::App;
 use crate::{
+    cli::stdout::print,
     mail::mailbox::{
         self,
         Mail, //
     },
     patches::output,
-    source::{
-        component::{
-            self,
-            Component, //
-        },
-        workspace::write, //
+    source::component::{
+        self,
+        Component, //
     },
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
         runner, //
     },
     versions::postings::{
@@ -92,7 +88,7 @@ impl App<'_> {
         };
         posting.mails(&self.ws, name)?;
         let file = posting.mbox(name);
-        let bytes = crate::source::workspace::read_file(&self.ws.path(&file))
+        let bytes = crate::sys::files::read_file(&self.ws.path(&file))
             .map_err(|e| Error::io("read", &file, &e))?;
         let posted = mailbox::read(&bytes).map_err(|e| e.at(&file, None))?;
         Ok((component, posting, posted))

@@ -4,12 +4,12 @@
 
 use super::{
     App,
-    Made,
-    print, //
+    Made, //
 };
 use crate::{
     b4,
     checks::quick,
+    cli::stdout::print,
     kernel::{
         build::{
             Arch,

@@ -14,21 +14,26 @@ use std::{
 use super::{
     App,
     chosen,
-    doctor_table,
-    print, //
+    doctor_table, //
 };
 use crate::{
     checks::{
         every_patch,
         moved_code, //
     },
-    cli::args::{
-        Check,
-        Cli,
-        Command,
-        Posted,
-        Send,
-        Test, //
+    cli::{
+        args::{
+            Check,
+            Cli,
+            Command,
+            Posted,
+            Send,
+            Test, //
+        },
+        stdout::{
+            print,
+            print_json, //
+        }, //
     },
     git::{
         self,
@@ -47,7 +52,6 @@ use crate::{
             Need, //
         }, //
     },
-    patches::output::json,
     report::status::{
         self,
         Standing, //
@@ -56,7 +60,6 @@ use crate::{
         component,
         manifest::Base,
         workspace::{
-            self,
             BASES,
             ONLY_BASE,
             View,
@@ -106,7 +109,7 @@ impl<'a> Session<'a> {
         let named = named(cli, var, &mut bases)?;
         let cache = Cache::open(var)?;
         cache.sweep();
-        workspace::sweep(&ws.path("out"));
+        crate::sys::files::sweep(&ws.path("out"));
         // `doctor` works without git. Commands that need git report a missing git, and an unreadable
         // configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());
@@ -474,11 +477,6 @@ impl Done<Vec<Standing>> {
 
 fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
     Error::all(errors.into_iter().collect()).map_or(Ok(()), Err)
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&String::from_utf8_lossy(&json(value)?));
-    Ok(())
 }
 
 /// Reads the bases of a workspace, the default base first.

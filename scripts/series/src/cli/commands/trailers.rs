@@ -8,33 +8,35 @@ use serde::Serialize;
 
 use super::{
     App,
-    mails,
-    print, //
+    mails, //
 };
 use crate::{
     b4::{
         self,
         reviews, //
     },
+    cli::stdout::{
+        print,
+        print_json, //
+    },
     mail::{
         fingerprint::essence,
         mailbox::Person, //
     },
-    patches::output,
     source::{
         component::{
             self,
             Component, //
         },
-        words::Recipient,
-        workspace::write, //
+        words::Recipient, //
     },
     sys::{
         cache::Resource,
         error::{
             Error,
             Result, //
-        }, //
+        },
+        files::write, //
     },
     versions::{
         postings::{
@@ -176,7 +178,7 @@ impl App<'_> {
                 remarks,
                 strays,
             };
-            print(&String::from_utf8_lossy(&output::json(&outcome)?));
+            print_json(&outcome)?;
         } else {
             for entry in &merged.taken {
                 let Entry { patch, trailer, .. } = entry;

@@ -12,15 +12,15 @@ use crate::{
         component::{
             self,
             Component, //
-        },
-        workspace::write, //
+        }, //
     },
     sys::{
         cache::Resource,
         error::{
             Error,
             Result, //
-        }, //
+        },
+        files::write, //
     },
     versions::{
         postings::{
@@ -86,7 +86,7 @@ impl App<'_> {
     fn take_back(&self, component: &Component, posting: &Posting, text: &str) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
         let mails = posting.mbox(name);
-        let bytes = crate::source::workspace::read_file(&self.ws.path(&mails))
+        let bytes = crate::sys::files::read_file(&self.ws.path(&mails))
             .map_err(|e| Error::io("read", &mails, &e))?;
         let out = self.ws.out()?.join(name);
         let kept = out.join(format!("v{version}-undone.mbox"));

@@ -23,18 +23,16 @@ use liblzma::{
 
 use crate::{
     git::{
-        From,
         Git,
         Identity,
+        Mode,
         Oid,
         PINNED,
-        Stamp,
+        Parent,
+        Signature,
         parse_settings, //
     },
-    source::{
-        component::Mode,
-        manifest::Base, //
-    },
+    source::manifest::Base,
     sys::{
         cache::Cache,
         error::{
@@ -175,11 +173,11 @@ pub fn drop_settings(git: &Git<'_>) -> Result<()> {
 /// files that are checked out, of which there are none at first: the patches must not depend on it.
 pub fn pin_attributes(git: &Git<'_>) -> Result<()> {
     let attributes = b"*.[ch] diff=cpp\n*.dts diff=dts\n*.dts[io] diff=dts\n*.rs diff=rust\n";
-    crate::source::workspace::write(&git.dir().join(".git/info/attributes"), attributes)
+    crate::sys::files::write(&git.dir().join(".git/info/attributes"), attributes)
 }
 
-fn stamp(when: u64) -> Stamp {
-    Stamp {
+fn stamp(when: u64) -> Signature {
+    Signature {
         who: Identity {
             name: "nova-series".to_owned(),
             email: "nova-series@localhost".to_owned(),
@@ -305,7 +303,7 @@ pub fn unpack(
             1,
             &stamp(when),
             into.message,
-            &From::Nothing,
+            &Parent::Nothing,
         )?;
         let mut content = Vec::new();
         for entry in std::iter::once(Ok(first)).chain(entries) {
@@ -476,7 +474,7 @@ pub fn commit(git: &Git<'_>, tree: &Oid, when: u64, message: &str) -> Result<Oid
     commit_tree(git, tree, &stamp(when), message)
 }
 
-fn commit_tree(git: &Git<'_>, tree: &Oid, stamp: &Stamp, message: &str) -> Result<Oid> {
+fn commit_tree(git: &Git<'_>, tree: &Oid, stamp: &Signature, message: &str) -> Result<Oid> {
     let cmd: Cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
     let date = format!("{} +0000", stamp.when);
     let mut cmd = cmd.stdin(message);

@@ -19,11 +19,11 @@ use std::path::PathBuf;
 
 use crate::{
     git::{
+        BaseCommit,
         Git,
         Oid,
         damage, //
     },
-    patches::commits::BaseCommit,
     source::manifest::Base,
     sys::{
         cache::{

@@ -26,10 +26,10 @@ use super::{
 };
 use crate::{
     git::{
+        BaseCommit,
         Git,
         Oid, //
     },
-    patches::commits::BaseCommit,
     sys::{
         apt,
         cache::{
@@ -40,6 +40,7 @@ use crate::{
             Error,
             Result, //
         },
+        hash::hex,
         runner::Runner,
         ui::Ui, //
     }, //
@@ -380,7 +381,7 @@ fn sha256(path: &Path) -> Result<String> {
         }
         hash.update(&buffer[..n]);
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(hash.finalize()))
 }
 
 /// A repository of the user's.

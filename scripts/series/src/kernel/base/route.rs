@@ -33,6 +33,7 @@ use crate::{
             Error,
             Result, //
         },
+        hash::hex,
         runner::{
             Cmd,
             Runner,
@@ -78,7 +79,7 @@ pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
         progress.add(n as u64);
     }
     progress.done();
-    let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let found = hex(hash.finalize());
     if found == archive.sha256 {
         return Ok(());
     }

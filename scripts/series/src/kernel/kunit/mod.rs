@@ -25,7 +25,7 @@ use self::{
         Expectation,
         Verdict, //
     },
-    watch::Watch,
+    watch::Watch, //
 };
 use crate::{
     kernel::build::{
@@ -33,22 +33,18 @@ use crate::{
         Build,
         Target, //
     },
-    patches::{
-        output::json,
-        relocation::Step, //
-    },
+    patches::relocation::Step,
     source::{
         manifest::Series,
-        workspace::{
-            Workspace,
-            write, //
-        }, //
+        workspace::Workspace, //
     },
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
+        json::json,
         runner::not_started, //
     }, //
 };

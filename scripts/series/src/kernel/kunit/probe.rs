@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use crate::{
     kernel::build::Build,
-    source::workspace::write,
     sys::{
         error::Result,
+        files::write,
         runner::{
             Cmd,
             must, //

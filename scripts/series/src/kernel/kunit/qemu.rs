@@ -18,12 +18,12 @@ use std::{
 
 use crate::{
     kernel::build::Build,
-    source::workspace::write,
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
         runner::Cmd, //
     }, //
 };

@@ -33,6 +33,10 @@ use crate::{
             Error,
             Result, //
         },
+        hash::{
+            hex,
+            sha256, //
+        },
         runner::{
             Cmd,
             Runner,
@@ -114,10 +118,10 @@ fn digest(dir: &Path) -> Result<String> {
     for name in files {
         let path = dir.join(&name);
         let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let line = format!("{}  {name}\n", hex(&Sha256::digest(content)));
+        let line = format!("{}  {name}\n", sha256(content));
         all.update(line);
     }
-    Ok(hex(&all.finalize()))
+    Ok(hex(all.finalize()))
 }
 
 /// The files below `dir/below`, named from `dir`.
@@ -138,10 +142,6 @@ fn list(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The first part that a `library` folder lacks.

@@ -16,7 +16,7 @@ pub use self::{
         Frame,
         svg, //
     },
-    text::text,
+    text::text, //
 };
 
 use serde::Serialize;
@@ -287,7 +287,7 @@ pub(crate) mod tests {
     fn the_last_posting_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let file = |below: &str, text: &str| {
-            crate::source::workspace::write(&dir.path().join(below), text.as_bytes()).unwrap();
+            crate::sys::files::write(&dir.path().join(below), text.as_bytes()).unwrap();
         };
         let base = "version = \"6.1.2\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
         file("series/base.toml", base);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A posting as commits: its mails, applied again where they were made.
+//! Commits of a posting, restored by applying its mails to the base that they were made for.
 
 use std::{
     collections::BTreeMap,
@@ -18,21 +18,19 @@ use super::{
 };
 use crate::{
     git::{
+        BaseCommit,
         Entry,
-        From,
         Git,
         Identity,
         Oid,
-        Stamp, //
+        Parent,
+        PatchCommit,
+        Signature, //
     },
     kernel::base,
     mail::{
         diff,
         mailbox::Mail, //
-    },
-    patches::commits::{
-        BaseCommit,
-        PatchCommit, //
     },
     source::{
         component::Component,
@@ -45,6 +43,7 @@ use crate::{
             Error,
             Result, //
         },
+        hash::hex,
         runner::must, //
     }, //
 };
@@ -52,47 +51,42 @@ use crate::{
 /// A posted version as commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// What its first patch was made on.
+    /// The commit below the first patch.
     pub parent: PatchCommit,
-    /// Its patches.
     pub patches: Vec<PatchCommit>,
 }
 
 impl Rebuilt {
-    /// Its last patch.
+    /// The last patch, or the parent if there are no patches.
     pub fn tip(&self) -> &PatchCommit {
         self.patches.last().unwrap_or(&self.parent)
     }
 }
 
-/// What is needed to make commits of postings.
+/// The inputs for restoring postings.
 pub struct Rebuild<'a> {
-    /// The checkout.
     pub ws: &'a Workspace,
-    /// The kernel repository.
     pub git: &'a Git<'a>,
-    /// The cache.
     pub cache: &'a Cache,
-    /// The base of the series as they are now.
+    /// The base of the series in the checkout.
     pub base: &'a BaseCommit,
-    /// All components.
     pub components: &'a [&'a Component],
 }
 
 impl Rebuild<'_> {
-    /// The commits of a posted version, made again unless the repository has them.
+    /// Restores the commits of a posted version, unless the repository has them.
     ///
     /// # Errors
     ///
-    /// The mails are not there, or do not apply.
+    /// Mails are missing, or do not apply.
     pub fn commits(&self, name: &str, posting: &Posting) -> Result<Rebuilt> {
         let below = self.below(name, posting)?;
         let own = posting.mails(self.ws, name)?;
         self.commits_of(name, posting, below, own)
     }
 
-    /// The commits of mails that are not in the checkout yet: of a posting about to be recorded.
-    /// `mails` and `below` are what its files are to hold.
+    /// Creates the commits of a posting that is about to be recorded. `mails` and `below` are the
+    /// future contents of its files, which the checkout does not have yet.
     ///
     /// # Errors
     ///
@@ -125,15 +119,15 @@ impl Rebuild<'_> {
         let mut commits = replay(self.git, self.cache, &base, &mails).map_err(|(at, e)| {
             let what = match at.checked_sub(mails.len() - count) {
                 Some(own) => format!("patch {} of the posted v{}", own + 1, posting.version),
-                None => format!("what v{} of {name} was made on", posting.version),
+                None => format!("the patches below v{} of {name}", posting.version),
             };
             let base = &posting.base;
-            Error::new(format!("{what} cannot be made again"))
+            Error::new(format!("cannot restore the commits of {what}"))
                 .at(posting.mbox(name), None)
                 .detail(e.to_string())
                 .help(format!(
-                    "it was made for Linux {base}; `cargo series assemble` in a checkout that is \
-                     made for {base} imports that kernel into the cache"
+                    "the mails were made for Linux {base}; `cargo series assemble` in a checkout for \
+                     {base} imports that kernel into the cache"
                 ))
         })?;
         let own = commits.split_off(commits.len() - count);
@@ -147,18 +141,18 @@ impl Rebuild<'_> {
         })
     }
 
-    /// The mails of what it was made on.
+    /// Reads the mails of the patches below the posting.
     fn below(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let file = posting.below_mbox(name);
         if self.ws.path(&file).exists() {
-            let bytes = crate::source::workspace::read_file(&self.ws.path(&file));
+            let bytes = crate::sys::files::read_file(&self.ws.path(&file));
             let bytes = bytes.map_err(|e| Error::io("read", &file, &e))?;
             return patches_below(&bytes).map_err(|e| e.at(&file, None));
         }
         self.below_recorded(name, posting)
     }
 
-    /// The mails of the posted versions that it was made on.
+    /// Collects the mails of the posted versions below.
     fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let mut mails = Vec::new();
         for below in &posting.below {
@@ -166,7 +160,7 @@ impl Rebuild<'_> {
             let found = found.and_then(|c| c.postings.iter().find(|p| p.version == below.version));
             let found = found.ok_or_else(|| {
                 Error::new(format!(
-                    "was made on v{} of {}, of which there is no record",
+                    "builds on v{} of {}, which has no record",
                     below.version, below.series
                 ))
                 .at(posting.file(name), None)
@@ -177,15 +171,15 @@ impl Rebuild<'_> {
         Ok(mails)
     }
 
-    /// The base that it was made for, or the present one where that one was never imported: what
-    /// does not fit there is said.
+    /// Returns the base that the posting was made for, or the present one if the cache never had
+    /// the other. Patches that do not fit the present base then fail to apply.
     fn base_of(&self, posting: &Posting) -> Result<BaseCommit> {
         let old = base::made_for(self.git, self.cache, &posting.base)?;
         Ok(old.unwrap_or_else(|| self.base.clone()))
     }
 }
 
-/// The message of a mailed patch, as it becomes that of the commit.
+/// Returns the commit message of a mailed patch.
 pub fn message_of(mail: &Mail) -> String {
     let body = mail.body.replace("\r\n", "\n");
     let body = body
@@ -199,11 +193,12 @@ pub fn message_of(mail: &Mail) -> String {
     format!("{}\n\n{}\n", mail.title(), body.trim())
 }
 
-/// Makes commits of mails, one on the other, unless the repository has them.
+/// Creates a commit from each mail, each on top of the previous one, unless the repository has
+/// them.
 ///
 /// # Errors
 ///
-/// The place in `mails` of the one that does not apply, and why.
+/// The index in `mails` of the mail that does not apply, and the reason.
 pub fn replay(
     git: &Git<'_>,
     cache: &Cache,
@@ -216,7 +211,7 @@ pub fn replay(
         hash.update((mail.raw.len() as u64).to_le_bytes());
         hash.update(&mail.raw);
     }
-    let key: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let key = hex(hash.finalize());
     let name = format!("refs/nova-series/posted/{}", &key[..20]);
     let all = |e| (0, e);
     if let Some(found) = known(git, base, &name, mails.len()).map_err(all)? {
@@ -227,13 +222,13 @@ pub fn replay(
     let scratch = cache.scratch().map_err(all)?;
     git.fast_import(scratch.path(), &mut |to| {
         for (i, (mail, changes)) in mails.iter().zip(&changes).enumerate() {
-            let stamp = Stamp {
+            let stamp = Signature {
                 who: author(mail),
                 when: base.when + 1 + i as u64,
             };
             let from = match i {
-                0 => From::Commit(base.commit.clone()),
-                mark => From::Mark(mark),
+                0 => Parent::Commit(base.commit.clone()),
+                mark => Parent::Mark(mark),
             };
             to.commit(&name, i + 1, &stamp, &message_of(mail), &from)?;
             for (path, entry) in changes {
@@ -250,12 +245,12 @@ pub fn replay(
         .map_err(all)?
         .ok_or_else(|| {
             all(Error::new(
-                "git does not have the commits that it just made",
+                "git reports no commits right after it created them",
             ))
         })
 }
 
-/// The author of a commit. What git does not take in a name is left out by [`Identity::ident`].
+/// The author of a commit. [`Identity::ident`] drops characters that git rejects in a name.
 fn author(mail: &Mail) -> Identity {
     Identity {
         name: mail.from.name.clone(),
@@ -264,7 +259,7 @@ fn author(mail: &Mail) -> Identity {
     }
 }
 
-/// The commits behind a ref, if there are as many as there should be.
+/// Returns the commits between the base and a ref, if their number is `count`.
 fn known(
     git: &Git<'_>,
     base: &BaseCommit,
@@ -292,14 +287,14 @@ fn pair(line: &str) -> Option<PatchCommit> {
     })
 }
 
-/// What each mail changes; `None` removes a file.
+/// The files that a mail changes; `None` removes a file.
 type Changes = BTreeMap<String, Option<Entry>>;
 
-/// Applies diffs one after the other to a tree, in a private index. A diff may have text before it.
+/// Applies diffs in order to a tree, in a private index. Each diff may follow other text.
 ///
 /// # Errors
 ///
-/// The place in `diffs` of the one that does not apply, and why.
+/// The index in `diffs` of the diff that does not apply, and the reason.
 pub fn applied(
     git: &Git<'_>,
     cache: &Cache,
@@ -339,12 +334,12 @@ fn paths(diff: &[u8]) -> Vec<String> {
     touched.into_iter().map(|t| t.path).collect()
 }
 
-/// A message without what changes while the patch stays the same: tags of people.
+/// Removes the tags of people from a message, since they change while the patch stays the same.
 pub fn without_tags(text: &str) -> String {
     let mut kept = Vec::new();
     let mut after_tag = false;
     for line in text.lines() {
-        // A remark belongs to the tag that it follows.
+        // A remark belongs to the tag above it.
         after_tag = message::is_trailer(line) && is_tag_of_a_person(line)
             || after_tag && message::is_note(line);
         if !after_tag {

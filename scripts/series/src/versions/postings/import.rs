@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A posting that took place: from what b4 left in the kernel repository, or from the mails.
+//! Reads a posting from b4's tag in the kernel repository, or from mails.
 
 use super::{
     Below,
@@ -42,29 +42,28 @@ use crate::{
     }, //
 };
 
-/// A posting, and the mails to be kept with it.
+/// A posting and its mails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// The record.
     pub posting: Posting,
     /// The mails as they were sent, the cover letter first.
     pub mails: Vec<u8>,
-    /// The patches below, where no record holds them.
+    /// The mails of the patches below, if no record has them.
     pub below: Vec<u8>,
-    /// What else was in the mailbox.
+    /// Other mails of the mailbox.
     pub left_out: Vec<LeftOut>,
 }
 
-/// How a mail starts in a mailbox.
+/// The line that separates mails in a mailbox.
 const FROM: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n";
 
-/// Reads what b4 left of its posting of `sent`: a tag on the patches, with the cover letter.
+/// Reads the posting `sent` from b4's tag, whose message holds the cover letter.
 ///
-/// The patches are those of the tag, whatever became of the checkout since.
+/// The patches come from the tag, because the checkout may have changed since the posting.
 ///
 /// # Errors
 ///
-/// The tag is missing, or is not what b4 makes.
+/// The tag is missing, or b4 did not create it.
 pub fn from_b4(
     rebuild: &Rebuild<'_>,
     component: &Component,
@@ -77,7 +76,7 @@ pub fn from_b4(
     let full = format!("refs/tags/{tag}");
     if git.resolve(&full)?.is_none() {
         return Err(Error::new(format!(
-            "b4 counted v{} of {}, but left no tag {tag}",
+            "b4 has posted v{} of {}, but its tag {tag} is missing",
             series.version, series.name
         ))
         .at(git.dir(), None)
@@ -132,7 +131,7 @@ pub fn from_b4(
         let id = match single {
             true => sent.message_id.clone(),
             false => numbered(&sent.message_id, i + 1).ok_or_else(|| {
-                Error::new(format!("{} is no message id of b4's", sent.message_id))
+                Error::new(format!("{} is not a message id of b4", sent.message_id))
                     .at(git.dir(), None)
                     .help("record the posting from the mails that you received: --mbox FILE")
             })?,
@@ -143,7 +142,7 @@ pub fn from_b4(
     finish(rebuild, component, kernel, mails, below)
 }
 
-/// `Name <address>` as a header has it, where a comma or a dot in a name would mean something.
+/// Formats `Name <address>` for a header; quotes a name with characters such as commas and dots.
 fn in_header(who: &str) -> String {
     let Some((name, address)) = who.rsplit_once(" <") else {
         return who.to_owned();
@@ -157,7 +156,7 @@ fn in_header(who: &str) -> String {
     }
 }
 
-/// The title without brackets, as b4 writes the first line of a tag.
+/// Returns the title without the bracketed prefix that b4 puts into the first line of a tag.
 fn untagged(title: &str) -> String {
     let rest = title.trim();
     match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
@@ -166,7 +165,8 @@ fn untagged(title: &str) -> String {
     }
 }
 
-/// b4 numbers the mails of a posting: `…-v1-0-…` is the cover letter, `…-v1-2-…` the second patch.
+/// Returns the message id of a patch. In b4's ids, `…-v1-0-…` is the cover letter, and `…-v1-2-…`
+/// the second patch.
 fn numbered(cover: &str, number: usize) -> Option<String> {
     let (left, domain) = cover.rsplit_once('@')?;
     let (left, random) = left.rsplit_once('-')?;
@@ -174,12 +174,12 @@ fn numbered(cover: &str, number: usize) -> Option<String> {
     Some(format!("{stable}-{number}-{random}@{domain}"))
 }
 
-/// A mail of git's with a message id.
+/// Adds a message id to a mail from `git format-patch`.
 fn with_id(mail: &[u8], id: &str) -> Vec<u8> {
     with_headers(mail, &format!("Message-ID: <{id}>\n"))
 }
 
-/// Adds headers to a mail that git made.
+/// Inserts headers after the first line of a mail from `git format-patch`.
 fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     let at = mail
         .iter()
@@ -188,13 +188,12 @@ fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     [&mail[..at], headers.as_bytes(), &mail[at..]].concat()
 }
 
-/// Reads a posting that took place by other means out of `all` mails. `user` is the address of who
-/// runs the tool.
+/// Reads a posting from `all` mails. `user` is the address of the user who runs the tool.
 ///
 /// # Errors
 ///
-/// It is not the next version of the series, a mail is missing, or the patches apply neither to
-/// what was posted below nor to what is there now. The error names no file.
+/// The posting is not the next version of the series, a mail is missing, or the patches apply
+/// neither to the posted dependencies nor to the present base. The error names no file.
 pub fn from_mails(
     rebuild: &Rebuild<'_>,
     component: &Component,
@@ -224,8 +223,8 @@ pub fn from_mails(
     })
 }
 
-/// Finds what the patches were made on: the posted versions that the cover letter names, else
-/// those that were posted last, else what is there now. Returns what has to be kept.
+/// Finds the patches below: the posted versions that the cover letter names, else the last posting
+/// of each dependency, else the present commits. Returns the mails that have to be recorded.
 fn find_below(
     rebuild: &Rebuild<'_>,
     component: &Component,
@@ -269,14 +268,16 @@ fn find_below(
         }
     }
     complaints.dedup();
-    Err(Error::new(
-        "the patches apply neither to what was posted of the dependencies nor to the base",
+    Err(
+        Error::new("the patches apply neither to the posted dependencies nor to the base")
+            .detail(complaints.join("\n"))
+            .help(
+                "record the dependencies first, or import the base that the patches were made for",
+            ),
     )
-    .detail(complaints.join("\n"))
-    .help("record what they depend on first; if they were made for another base, import that one"))
 }
 
-/// The components below, in the order to apply.
+/// Returns the components below, in the order in which they apply.
 pub fn chain<'a>(rebuild: &'a Rebuild<'_>, component: &Component) -> Vec<&'a Component> {
     let series: Vec<_> = rebuild
         .components
@@ -294,7 +295,7 @@ pub fn chain<'a>(rebuild: &'a Rebuild<'_>, component: &Component) -> Vec<&'a Com
         .collect()
 }
 
-/// Makes the record of what was found.
+/// Creates the record from the mails.
 fn finish(
     rebuild: &Rebuild<'_>,
     component: &Component,
@@ -305,7 +306,9 @@ fn finish(
     let series = &component.series;
     let read = mailbox::read(&mails)?;
     let patches: Vec<&Mail> = read.iter().filter(|m| is_patch(m)).collect();
-    let first = read.first().ok_or_else(|| Error::new("there is no mail"))?;
+    let first = read
+        .first()
+        .ok_or_else(|| Error::new("there are no mails"))?;
     let bodies: Vec<u8> = patches
         .iter()
         .flat_map(|m| [FROM.as_bytes(), m.body.as_bytes(), b"\n"].concat())
@@ -349,14 +352,15 @@ fn finish(
     })
 }
 
-/// The file of the message with this subject.
+/// Returns the message file whose message has this subject.
 fn file_of(component: &Component, subject: &str) -> Option<String> {
     let mut files = component.messages.iter();
     let found = files.find(|(_, text)| message::subject(text) == subject);
     found.map(|(file, _)| file.clone())
 }
 
-/// Which posted versions the patches below are, one after the other; `None` if some were not posted.
+/// Returns the posted versions that consist of the patches below, or `None` if some were not
+/// posted.
 fn below_as_posted(
     rebuild: &Rebuild<'_>,
     component: &Component,
@@ -388,7 +392,7 @@ fn below_as_posted(
 mod tests {
     use super::*;
     #[test]
-    fn b4_numbers_its_mails() {
+    fn numbered_id_of_b4() {
         let cover = "20261129-clist-v1-0-7c41e09bd35a@kernel.org";
         let second = numbered(cover, 2).unwrap();
         assert_eq!(second, "20261129-clist-v1-2-7c41e09bd35a@kernel.org");
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_gets_its_id_below_the_first_line() {
+    fn with_id_adds_header_after_first_line() {
         let mail = with_id(b"From 0 x\nFrom: A <a@b>\n\ntext\n", "1@x");
         assert_eq!(
             String::from_utf8(mail).unwrap(),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was posted: `series/<name>/posted/`, a record and the mails of each version.
+//! Records of postings: `series/<name>/posted/` holds a record and the mails of each version.
 //!
-//! The record names the mails, the mails are kept as they were sent. So what a later version is
-//! compared with does not depend on a cache, nor on what b4 has in its repository.
+//! The record names the mails, which are kept as they were sent. Comparisons with a posting
+//! therefore depend neither on a cache nor on b4's repository.
 
 pub mod commits;
 pub mod import;
@@ -28,24 +28,22 @@ use crate::{
     source::{
         manifest,
         message,
-        workspace::{
-            Workspace,
-            write, //
-        }, //
+        workspace::Workspace, //
     },
     sys::{
         error::{
             Error,
             Result, //
         },
+        files::write,
         plural::count, //
     }, //
 };
 
-/// Where a message is to be found; as b4 has it (`b4.linkmask`).
+/// The address that a message id is appended to; the same as b4's `b4.linkmask`.
 const LINK: &str = "https://patch.msgid.link/";
 
-/// How a record starts.
+/// The header of each record.
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0
 #
@@ -53,35 +51,33 @@ const HEAD: &str = "\
 
 ";
 
-/// The link to a mail.
+/// Returns the public link to a mail.
 pub fn link(message_id: &str) -> String {
     format!("{LINK}{message_id}")
 }
 
-/// One version of a series as it was posted.
+/// A posted version of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Posting {
-    /// The version.
     pub version: u32,
-    /// The word before the version in the subjects: "PATCH".
+    /// The words before the version in the subjects: "PATCH".
     pub prefix: String,
-    /// The title of the cover letter; the subject, where a single patch has none.
+    /// The title of the cover letter, or the subject of a single patch.
     pub title: String,
-    /// b4's change id.
     pub change_id: String,
     /// The message id of the cover letter, or of the single patch, without brackets.
     pub message_id: String,
-    /// The kernel that it was made for: "6.19.11".
+    /// The kernel release of its base: "6.19.11".
     pub base: String,
-    /// What it was made on, besides the base, in the order to apply. Empty if
-    /// `v<N>.below.mbox` holds those patches: then some of them were not posted.
+    /// The posted versions below, in the order in which they apply. Empty if `v<N>.below.mbox`
+    /// holds the patches below, because some of them were never posted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<Below>,
     /// The patches, in order.
     #[serde(rename = "patch")]
     pub patches: Vec<PostedPatch>,
-    /// The mails by which it was resent.
+    /// Later postings of the same version with RESEND.
     #[serde(default, rename = "resend", skip_serializing_if = "Vec::is_empty")]
     pub resends: Vec<Resend>,
 }
@@ -90,34 +86,32 @@ pub struct Posting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Below {
-    /// The series.
     pub series: String,
-    /// The version.
     pub version: u32,
 }
 
-/// One posted patch.
+/// A patch of a posting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PostedPatch {
-    /// Its subject without the brackets.
+    /// The subject without the bracketed prefix.
     pub subject: String,
     /// `git patch-id --stable`.
     pub patch_id: String,
-    /// Its message id, without brackets.
+    /// The message id, without brackets.
     pub message_id: String,
-    /// The file of its message in `series/<name>/`, by which a patch is known here.
+    /// The file of its message in `series/<name>/`, which identifies a patch in the checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// The folder of the records, below the top folder.
+/// Returns the folder of the records, relative to the workspace.
 pub fn folder(name: &str) -> PathBuf {
     PathBuf::from(format!("series/{name}/posted"))
 }
 
-/// The file in which the message of a patch is now that was posted from `file`: the same one, or the
-/// one with the subject that the patch had in its last posting. `None` if the patch is gone.
+/// Returns the present message file of the patch that was posted from `file`: the same file, or the
+/// file whose message has the subject of the last posting. Returns `None` if the patch is gone.
 pub fn present_file(
     file: &str,
     postings: &[Posting],
@@ -142,7 +136,7 @@ pub fn present_file(
 }
 
 impl Posting {
-    /// The link to it.
+    /// Returns the public link to the first mail.
     pub fn link(&self) -> String {
         link(&self.message_id)
     }
@@ -152,38 +146,38 @@ impl Posting {
         manifest::subject_prefix(&self.prefix, self.version)
     }
 
-    /// Its record, below the top folder.
+    /// Returns the path of the record, relative to the workspace.
     pub fn file(&self, name: &str) -> PathBuf {
         folder(name).join(format!("v{}.toml", self.version))
     }
 
-    /// The mails as they were sent, the cover letter first.
+    /// Returns the path of the mails as they were sent, the cover letter first.
     pub fn mbox(&self, name: &str) -> PathBuf {
         folder(name).join(format!("v{}.mbox", self.version))
     }
 
-    /// The patches that it was made on, where the records of other series do not hold them.
+    /// Returns the path of the mails of the patches below, which exists if no record has them.
     pub fn below_mbox(&self, name: &str) -> PathBuf {
         folder(name).join(format!("v{}.below.mbox", self.version))
     }
 
-    /// The mails of its patches, in order.
+    /// Reads the mails of the patches, in order.
     ///
     /// # Errors
     ///
-    /// They are missing, or are not those that the record names.
+    /// Mails are missing, or differ from the record.
     pub fn mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
         let file = self.mbox(name);
-        let bytes = crate::source::workspace::read_file(&ws.path(&file))
+        let bytes = crate::sys::files::read_file(&ws.path(&file))
             .map_err(|e| Error::io("read", &file, &e))?;
         self.patches_in(name, &bytes)
     }
 
-    /// The mails of its patches, in order, out of what its file holds.
+    /// Selects the mails of the patches, in order, from the content of a mailbox.
     ///
     /// # Errors
     ///
-    /// They are not those that the record names.
+    /// The mails differ from the record.
     pub fn patches_in(&self, name: &str, bytes: &[u8]) -> Result<Vec<Mail>> {
         let file = self.mbox(name);
         let mut mails = mailbox::read(bytes).map_err(|e| e.at(&file, None))?;
@@ -202,22 +196,14 @@ impl Posting {
         Ok(mails)
     }
 
-    /// The text of its record.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written as TOML.
+    /// Returns the record as TOML.
     pub fn text(&self) -> Result<String> {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(format!("cannot be written as TOML: {e}")))?;
         Ok(format!("{HEAD}{text}"))
     }
 
-    /// Writes it. The record comes last, so that it is never there without its mails.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be written.
+    /// Writes the mails, then the record, so that a record never lacks its mails.
     pub fn write(&self, ws: &Workspace, name: &str, mails: &[u8], below: &[u8]) -> Result<()> {
         write(&ws.path(self.mbox(name)), mails)?;
         if !below.is_empty() {
@@ -227,33 +213,29 @@ impl Posting {
     }
 
     /// Writes the record without the mails.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be written.
     pub fn write_record(&self, ws: &Workspace, name: &str) -> Result<()> {
         write(&ws.path(self.file(name)), self.text()?.as_bytes())
     }
 }
 
-/// The patches of several series, one on the other, in the order of the mailbox: each series has
-/// its own numbers.
+/// Returns the patches of several series in the order of the mailbox. Each series has its own
+/// numbers.
 pub(crate) fn patches_below(bytes: &[u8]) -> Result<Vec<Mail>> {
     let mut mails = mailbox::read(bytes)?;
     mails.retain(is_patch);
     Ok(mails)
 }
 
-/// Whether the mail is a patch, and no cover letter.
+/// Whether the mail is a patch, not a cover letter.
 pub(crate) fn is_patch(mail: &Mail) -> bool {
     mail.tag().is_some_and(|tag| tag.number > 0)
 }
 
-/// Reads what was posted of a series, the oldest version first.
+/// Reads the records of a series, the oldest version first.
 ///
 /// # Errors
 ///
-/// A record is malformed, or one is missing in between.
+/// A record is malformed, or a version before the last one has no record.
 pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
     let mut postings = Vec::new();
     for version in 1.. {
@@ -263,7 +245,7 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
         }
         let posting: Posting = manifest::parse(&file, &ws.read(&file)?)?;
         if posting.version != version || posting.patches.is_empty() {
-            return Err(Error::new(format!("is not the record of v{version}"))
+            return Err(Error::new(format!("this is not the record of v{version}"))
                 .at(&file, None)
                 .help("it was written by `cargo series posted`; restore it"));
         }
@@ -282,7 +264,7 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
             "v{later} of {name} is recorded, but v{next} is not"
         ))
         .at(folder(name), None)
-        .help("versions are counted from 1 and none is left out; restore the record")),
+        .help("versions are numbered from 1 without gaps; restore the record")),
         None => Ok(postings),
     }
 }
@@ -326,7 +308,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn read_all_returns_written_records() {
         let (_dir, ws) = workspace(&[1, 2]);
         let read = read_all(&ws, "x").unwrap();
         assert_eq!(read, [posting(1, &["a: b"]), posting(2, &["a: b"])]);
@@ -339,7 +321,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_version_is_left_out() {
+    fn read_all_gap_is_refused() {
         let (_dir, ws) = workspace(&[1, 3]);
         insta::assert_snapshot!(read_all(&ws, "x").unwrap_err(), @r"
         series/x/posted: v3 of x is recorded, but v2 is not
@@ -348,7 +330,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_record_of_another_version_is_refused() {
+    fn read_all_other_version_is_refused() {
         let (_dir, ws) = workspace(&[2]);
         let from = ws.path("series/x/posted/v2.toml");
         std::fs::rename(from, ws.path("series/x/posted/v1.toml")).unwrap();
@@ -359,7 +341,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn patches_below_keep_their_order() {
+    fn patches_below_keeps_order() {
         let mail =
             |subject: &str| format!("From 0 Mon Sep 17 00:00:00 2001\nSubject: {subject}\n\nx\n");
         let all = [
@@ -375,7 +357,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn patch_is_followed_to_its_present_file() {
+    fn present_file_follows_renames() {
         let text = "version = 2\nchange-id = \"20260102-c-1\"\n[[patch]]\nmessage = \"new.msg\"\n";
         let series = manifest::Series::parse("x", Path::new("series/x.toml"), text).unwrap();
         let messages = |subject: &str| {
@@ -390,7 +372,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn mails_that_are_not_those_of_the_record_are_refused() {
+    fn mails_other_than_recorded_are_refused() {
         let (_dir, ws) = workspace(&[1]);
         let posting = posting(1, &["a: b"]);
         let other =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The mails of one posting, picked out of a mailbox: one sender, one thread, each number once.
+//! Selects the mails of one posting from a mailbox: one sender, one thread, each number once.
 
 use std::collections::BTreeSet;
 
@@ -23,28 +23,25 @@ use crate::{
 /// A mail outside of the posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its subject.
     pub subject: String,
-    /// Its sender.
     pub from: Person,
-    /// Why it is left out.
+    /// The reason why it is left out.
     pub reason: String,
 }
 
 impl LeftOut {
-    /// In one line.
+    /// Returns one line for the report.
     pub fn text(&self) -> String {
         let Person { name, email } = &self.from;
         format!("{:?} of {name} <{email}>: {}", self.subject, self.reason)
     }
 }
 
-/// The mails of a mailbox, sorted.
+/// The mails of a mailbox, divided into the posting and the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picked<'a> {
-    /// The posting, in order.
+    /// The mails of the posting, in order.
     pub mails: Vec<&'a Mail>,
-    /// The other mails.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -57,12 +54,12 @@ struct Candidate<'a> {
     of: usize,
 }
 
-/// Picks the posting of the version that the manifest has. Where several people posted it, or it was
-/// posted more than once, `user` decides: the address of the user.
+/// Selects the posting of the manifest's version. If several people posted this version, or one
+/// person posted it several times, the mails of `user`, the address of the user, are preferred.
 ///
 /// # Errors
 ///
-/// There is none, it is not whole, or there are several.
+/// There is no posting of this version, a mail is missing, or several postings fit.
 pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'a>> {
     let mut seen = BTreeSet::new();
     let all: Vec<&Mail> = all
@@ -96,7 +93,7 @@ pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'
             .filter(|c| c.number == number && reason(c, &first, &thread).is_none())
             .map(|c| c.mail)
             .collect();
-        // The first one was posted with the rest; a later one was sent after it.
+        // The first mail with a number belongs to the posting; a later one was sent afterwards.
         fits.sort_by_key(|m| m.date);
         mails.extend(fits.first());
     }
@@ -111,21 +108,21 @@ pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'
     Ok(Picked { mails, left_out })
 }
 
-/// The cover letter; where there is none, the first patch.
+/// Returns the cover letter or, without one, the first patch.
 fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<Candidate<'a>> {
     let (version, name) = (series.version, &series.name);
     let of_version: Vec<_> = patches.iter().filter(|c| c.version == version).collect();
     let Some(one) = of_version.first() else {
         return Err(match patches.first() {
-            None => Error::new("there is no patch in it"),
+            None => Error::new("the mailbox contains no patches"),
             Some(other) => Error::new(format!(
                 "the mails are of v{}, but the next version of {name} is v{version}",
                 other.version
             ))
-            .help("versions are recorded one after the other, from v1 on"),
+            .help("versions are recorded in order, starting with v1"),
         });
     };
-    // Where there is no cover letter, the first patch takes its place.
+    // Without a cover letter, the thread starts with the first patch.
     let firsts: Vec<_> = of_version.iter().filter(|c| c.number <= 1).collect();
     if firsts.is_empty() {
         return Err(Error::new(format!("patch 1 of {} is missing", one.of)).help(WHOLE));
@@ -146,11 +143,11 @@ fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<C
     let Some(other) = left.first() else {
         let id = firsts.iter().find_map(|c| change_id(c.mail)).unwrap_or("");
         return Err(Error::new(format!(
-            "the mails have the change-id {id}, the manifest of {name} has {}",
+            "the mails have the change-id {id}, but the manifest of {name} has {}",
             series.change_id
         ))
         .help(format!(
-            "is this {name}? If so, set change-id in {}",
+            "if this is {name}, set change-id in {}",
             series.file().display()
         )));
     };
@@ -175,7 +172,7 @@ fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<C
         return Err(
             Error::new(format!("there are several postings of v{version}"))
                 .detail(all.collect::<Vec<_>>().join("\n"))
-                .help("leave the one in the mailbox that is to be recorded"),
+                .help("remove the postings that are not to be recorded from the mailbox"),
         );
     }
     Ok(left.first().copied().unwrap_or(other))
@@ -183,14 +180,14 @@ fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<C
 
 /// The help for an incomplete posting.
 const WHOLE: &str =
-    "all patches of the version have to be in the mailbox, in one thread and of one sender";
+    "the mailbox must contain all patches of the version, in one thread and from one sender";
 
 fn bare_mail(mail: &Mail) -> Error {
     Error::new(format!("{:?} has no Message-ID", mail.subject))
-        .help("it takes the mails as they were sent, or as an archive has them")
+        .help("the command needs the mails as they were sent, or from a public archive")
 }
 
-/// Removes the candidates that do not fit, unless none fits.
+/// Keeps the candidates that fit, or all of them if none fits.
 fn narrow<'a>(left: &mut Vec<Candidate<'a>>, fits: impl Fn(&Candidate<'a>) -> bool) {
     if left.len() > 1 && left.iter().any(&fits) {
         left.retain(fits);
@@ -208,7 +205,7 @@ fn same_address(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// The message ids of the thread below a mail, as far as its sender wrote it.
+/// Returns the message ids in the thread of a mail, as far as its sender wrote them.
 fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
     let mut ids = BTreeSet::from([first.id.as_str()]);
     loop {
@@ -226,18 +223,21 @@ fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
     }
 }
 
-/// The reason why a patch is outside of the posting that starts with `first`, if any.
+/// Returns why a patch is outside of the posting that starts with `first`, if it is.
 fn reason(one: &Candidate<'_>, first: &Candidate<'_>, thread: &BTreeSet<&str>) -> Option<String> {
     let (from, of) = (&first.mail.from, first.of);
     if one.version != first.version {
-        return Some(format!("it is of v{}", one.version));
+        return Some(format!("it belongs to v{}", one.version));
     }
     if !same_address(&one.mail.from.email, &from.email) || one.mail.senders != 1 {
-        return Some(format!("the posting is of {} <{}>", from.name, from.email));
+        return Some(format!(
+            "the posting is from {} <{}>",
+            from.name, from.email
+        ));
     }
     if one.number > of || one.of != of {
         return Some(format!(
-            "it is {}/{} of a posting of {}",
+            "it is {}/{} of a posting with {}",
             one.number,
             one.of,
             count(of, "patch", "patches")
@@ -261,9 +261,9 @@ fn left_out(
             let patch = patches.iter().find(|c| is(c.mail, mail));
             let reason = match patch {
                 None if mail.is_reply() => "it is a reply".to_owned(),
-                None => "it is no patch".to_owned(),
+                None => "it is not a patch".to_owned(),
                 Some(patch) => reason(patch, first, thread).unwrap_or_else(|| {
-                    format!("there is another mail {}/{}", patch.number, patch.of)
+                    format!("another mail has the number {}/{}", patch.number, patch.of)
                 }),
             };
             LeftOut {
@@ -275,7 +275,7 @@ fn left_out(
         .collect()
 }
 
-/// The error for a missing patch, if any.
+/// Returns the error for a missing patch, if there is one.
 fn missing(first: &Candidate<'_>, patches: &[Candidate<'_>], mails: &[&Mail]) -> Option<Error> {
     let count = first.of;
     let number_of = |m: &&Mail| {
@@ -297,7 +297,7 @@ mod tests {
     const EVE: &str = "Eve <eve@evil.org>";
     const ID: &str = "change-id: 20260102-x-1";
 
-    /// A mail: subject, id, what it answers, sender, and text.
+    /// A mail: subject, message id, the id in In-Reply-To, sender, and text.
     type Short<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
     fn says(mails: &[Short<'_>]) -> String {
@@ -335,7 +335,7 @@ mod tests {
     const TWO: Short<'_> = ("[PATCH 2/2] a: c", "2@x", "0@x", DEV, "text");
 
     #[test]
-    fn mails_of_the_version_are_picked() {
+    fn pick_selects_mails_of_version() {
         insta::assert_snapshot!(says(&[
             TWO,
             COVER,
@@ -352,7 +352,7 @@ mod tests {
         not "[PATCH v2 1/1] a: b" of Dev <dev@x.org>: it is of v2
         not "Hello" of Eve <eve@evil.org>: it is no patch
         "#);
-        // One below the other; and without a cover letter.
+        // Each patch replies to the previous one; and a posting without a cover letter.
         insta::assert_snapshot!(says(&[
             ("[PATCH 1/2] a: b", "1@x", "", DEV, ID),
             ("[PATCH 2/2] a: c", "2@x", "1@x", DEV, "text"),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn mails_of_strangers_are_left_out() {
+    fn pick_leaves_out_other_senders() {
         insta::assert_snapshot!(says(&[
             COVER,
             ONE,
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn several_postings_are_told_apart() {
+    fn pick_several_postings() {
         let resent = ("[PATCH RESEND 0/2] a: cover", "r@x", "", DEV, ID);
         let forged = ("[PATCH 0/2] a: cover", "e@x", "", EVE, ID);
         insta::assert_snapshot!(says(&[resent, forged, COVER, ONE, TWO]), @r#"
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn posting_that_is_not_whole_is_refused() {
+    fn pick_incomplete_posting_is_refused() {
         insta::assert_snapshot!(says(&[TWO]), @r"
         x.mbox: patch 1 of 2 is missing
           help: all patches of the version have to be in the mailbox, in one thread and of one sender

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Resending: the mails of the last version once more, with RESEND in their subjects.
+//! Resending: the mails of the last version again, with RESEND in their subjects.
 //!
 //! `b4 send --resend` reads its tag and would mail the private base commit that the tag names. So the
 //! tool creates the mails from the record, and `git send-email` sends them.
@@ -29,13 +29,13 @@ use crate::{
     }, //
 };
 
-/// How a mail starts in a file of git's.
+/// The line that separates mails in git's mailboxes.
 const FROM: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n";
 
-/// The word in the subjects.
+/// The word that resent subjects start with.
 const WORD: &str = "RESEND";
 
-/// A version that was posted again as it is.
+/// A posting of an unchanged version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Resend {
@@ -71,7 +71,7 @@ fn resent(series: &Series, mail: &Mail) -> Vec<u8> {
         }
     }
     let subject = mail.subject.replacen('[', &format!("[{WORD} "), 1);
-    // git numbers a single patch in what b4 keeps of it; b4 did not when it sent the patch.
+    // b4's tag numbers a single patch "1/1", but b4 sent it without a number.
     let subject = subject.replacen(" 1/1]", "]", 1);
     text += &format!("Subject: {}\n", words::header_text(&subject));
     let both = [("To", &series.to), ("Cc", &series.cc)];
@@ -88,7 +88,7 @@ fn is_kept(line: &str) -> bool {
     ["from", "mime-version"].contains(&key.as_str()) || key.starts_with("content-")
 }
 
-/// Reads mails by which a posting was sent again.
+/// Reads the mails of a resent posting.
 ///
 /// # Errors
 ///
@@ -107,14 +107,14 @@ pub fn read(posting: &Posting, posted: &[Mail], all: &[Mail], ids: &Ids<'_>) -> 
         let resent = same.find(|m| m.from.email == one.from.email && m.title() == one.title());
         let Some(resent) = resent.filter(|m| !m.id.is_empty()) else {
             return Err(Error::new(format!(
-                "there is no mail with {WORD} of {:?} from {}",
+                "the mailbox has no mail with {WORD} for {:?} from {}",
                 one.subject, one.from.email
             ))
-            .help("all mails of the version have to be in the mailbox, as they were sent"));
+            .help("the mailbox must contain all mails of the version, as they were sent"));
         };
         if posted.iter().any(|old| old.id == resent.id) {
             return Err(Error::new(format!(
-                "{} is what was posted before",
+                "{} was recorded as the first posting",
                 resent.id
             )));
         }
@@ -131,8 +131,9 @@ pub fn read(posting: &Posting, posted: &[Mail], all: &[Mail], ids: &Ids<'_>) -> 
     let wanted = posting.patches.iter().map(|p| &p.patch_id);
     if !ids(&diffs)?.iter().eq(wanted) {
         return Err(
-            Error::new(format!("the patches are not those of v{version}"))
-                .help("what changed is a new version; a version is sent again as it is"),
+            Error::new(format!("the patches differ from v{version}")).help(
+                "a resend repeats a version without changes; post changed patches as a new version",
+            ),
         );
     }
     let cover = found
@@ -145,5 +146,5 @@ pub fn read(posting: &Posting, posted: &[Mail], all: &[Mail], ids: &Ids<'_>) -> 
     })
 }
 
-/// Names the patches of a mailbox as git does.
+/// Computes the patch ids of a mailbox.
 pub type Ids<'a> = dyn Fn(&[u8]) -> Result<Vec<String>> + 'a;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What changed since a posting, for each series that was posted.
+//! Compares each posted series with its last posting.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,12 @@ use super::{
     tag, //
 };
 use crate::{
+    git::PatchCommit,
     mail::mailbox::{
         self,
         Mail, //
     },
-    patches::commits::{
-        AssembledSeries,
-        PatchCommit, //
-    },
+    patches::commits::AssembledSeries,
     source::{
         cover,
         manifest::Base, //
@@ -45,15 +43,15 @@ use crate::{
     }, //
 };
 
-/// What changed since the last posting, by series.
+/// Changes since the last posting, by series.
 pub type Since = BTreeMap<String, Change>;
 
-/// A posted version and the present one.
+/// A comparison of a posted version with the present one.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// What changed.
+    /// The comparison of the patches.
     pub comparison: Comparison,
-    /// The kernel that the posted version was made for.
+    /// The kernel release that the posted version was made for.
     pub base: String,
     /// Reasons for a new version other than patches and base.
     pub besides: Vec<Reason>,
@@ -64,7 +62,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Reasons for a new version other than patches, if the present base is `base`.
+    /// Returns the reasons for a new version other than patches, if the present base is `base`.
     pub fn reasons(&self, base: &Base) -> Vec<Reason> {
         let moved = (self.base != base.made_for()).then_some(Reason::Base);
         moved
@@ -73,8 +71,9 @@ impl Change {
             .collect()
     }
 
-    /// Whether dependent series may build on the posting: no patch changed, and the mails apply.
-    pub fn stands(&self) -> bool {
+    /// Whether the posting is still valid for dependent series: no patch changed, and the mails
+    /// apply.
+    pub fn is_valid(&self) -> bool {
         self.comparison.unchanged() && self.applies
     }
 
@@ -86,24 +85,24 @@ impl Change {
     }
 }
 
-/// The start of the lines that name prerequisites.
+/// The prefix of lines that name prerequisites.
 const PREREQUISITE: &str = "prerequisite-";
 
-/// Compares a posting with the series as it is now, and sees to it that b4 finds the tag.
+/// Compares a posting with the present series, and creates the tag that b4 looks up.
 ///
 /// # Errors
 ///
-/// The posting cannot be made again, or git's own.
+/// The commits of the posting cannot be restored, or git fails.
 pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -> Result<Change> {
     let name = one.name();
     let made = rebuild.commits(name, posting)?;
     let posted = posting.mails(rebuild.ws, name)?;
-    let whole = crate::source::workspace::read_file(&rebuild.ws.path(posting.mbox(name)))
-        .unwrap_or_default();
+    let whole =
+        crate::sys::files::read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
     let mails = mailbox::read(&whole)?;
     let cover = tag::cover_of(&mails);
     tag::ensure(rebuild.git, posting, &cover, &made)?;
-    // Both sides by one git, as a mail may have been made with other settings.
+    // One git creates both diffs, because other settings may have produced those in the mails.
     let diffs = |commits: &[PatchCommit]| {
         let names: Vec<_> = commits.iter().map(|c| &c.commit).collect();
         rebuild.git.diffs(&names)
@@ -139,7 +138,7 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let component = &one.plan.component;
     let besides = match cover::parse(&component.cover) {
         Ok(text) => besides::reasons(&component.series, &text, posting, &mails, &comparison),
-        // Creating the cover letter reports the fault.
+        // The code that creates the cover letter reports this error.
         Err(_) => Vec::new(),
     };
     let named = mails.first().map_or("", |m| m.body.as_str());

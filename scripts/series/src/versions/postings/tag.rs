@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tag of a posting, by which b4 knows what it sent.
+//! The tag by which b4 identifies a posting.
 //!
-//! b4 turns a prerequisite `change-id:…:vN` into patch ids by this tag: it lists the patches between
-//! the `base-commit:` in the message and the tag. That works for a series that depends on nothing,
-//! and only where the public commit of the base is in the repository. So the tag is made anew from
-//! the record, with the commit that the first patch was made on. It is the same in every cache.
+//! b4 resolves a prerequisite `change-id:…:vN` into the patch ids between the `base-commit:` in the
+//! tag's message and the tag. With b4's own tags, that works only for a series without
+//! dependencies, and only if the repository has the public commit of the base. The tool therefore
+//! recreates the tag from the record, with the commit below the first patch as its base. The tag is
+//! identical in every cache.
 
 use super::{
     Posting,
@@ -27,16 +28,12 @@ use crate::{
     }, //
 };
 
-/// The tag of a version.
+/// Returns the name of the tag of a version.
 pub fn name(change_id: &str, version: u32) -> String {
     format!("sent/{change_id}-v{version}")
 }
 
-/// Makes the tag of a recorded posting, unless it is there already.
-///
-/// # Errors
-///
-/// git's own.
+/// Creates the tag of a recorded posting, unless it exists.
 pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<()> {
     let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
     let tip = &made.tip().commit;
@@ -46,15 +43,11 @@ pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> 
     git.set_ref(&full, &make(git, posting, cover, made)?)
 }
 
-/// Makes the tag, but names it not yet: a record that cannot be tagged is not to be written.
-///
-/// # Errors
-///
-/// git's own.
+/// Creates the tag object without a ref, so that the caller can write the record first.
 pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<Oid> {
     let name = name(&posting.change_id, posting.version);
     let tip = &made.tip().commit;
-    // Nobody in particular, at no particular time: the tag has to be the same wherever it is made.
+    // A fixed tagger and date make the tag identical in every cache.
     let who = Identity {
         name: "nova-series".into(),
         email: "nova-series@localhost".into(),
@@ -66,14 +59,10 @@ pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Re
         who.ident()
     );
     let out = must(git.runner(), &git.cmd(["mktag"]).stdin(content))?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git mktag named no tag"))
+    Oid::parse(&out).ok_or_else(|| Error::new("git mktag printed no object name"))
 }
 
 /// Removes the tag of a posting that is no longer recorded.
-///
-/// # Errors
-///
-/// git's own.
 pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
     let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
     match git.resolve(&full)? {
@@ -84,7 +73,7 @@ pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
     }
 }
 
-/// The cover letter as it was sent, behind it what b4 looks for.
+/// Returns the cover letter as it was sent, followed by the lines that b4 reads.
 fn message(posting: &Posting, cover: &str, parent: &Oid) -> String {
     let kept: String = cover
         .lines()
@@ -99,7 +88,7 @@ fn message(posting: &Posting, cover: &str, parent: &Oid) -> String {
     )
 }
 
-/// The text of the cover letter of a posting, out of its mails; empty if there is none.
+/// Returns the text of the cover letter among the mails of a posting; empty if there is none.
 pub fn cover_of(mails: &[Mail]) -> String {
     mails
         .iter()
@@ -112,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_names_the_commit_that_the_patches_are_on() {
+    fn message_names_parent_commit() {
         let posting = crate::versions::postings::tests::posting(1, &["a: b"]);
         let parent = Oid::parse(&"7".repeat(40)).unwrap();
         let cover = "Text.\n\nbase-commit: 1111\nchange-id: other\nprerequisite-patch-id: 2\n";

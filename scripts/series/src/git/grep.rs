@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Searches whole trees, and keeps the answers.
+
+use super::{
+    Git,
+    object::Oid, //
+};
+use crate::sys::{
+    cache::Cache,
+    error::Result,
+    files::write,
+    hash::sha256,
+    runner::failed, //
+};
+
+impl Git<'_> {
+    /// The paths of a tree's files that hold one of these texts. To look through a whole kernel
+    /// takes long, so that the answer is kept in the cache.
+    ///
+    /// # Errors
+    ///
+    /// git cannot be run.
+    pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
+        let mut cmd = self.cmd(["grep", "-l", "-z", "-I", "--fixed-strings"]);
+        let mut key = tree.as_str().to_owned();
+        for text in texts {
+            cmd = cmd.args(["-e", text]);
+            key.push_str(&format!("\0{text}"));
+        }
+        let record = cache.path("grep").join(sha256(key));
+        let listing = match std::fs::read(&record) {
+            Ok(listing) => listing,
+            Err(_) => {
+                let cmd = cmd.args([tree.as_str(), "--"]);
+                let out = self.try_run(&cmd)?;
+                // 1: found nothing.
+                if !matches!(out.code, Some(0 | 1)) {
+                    return Err(failed(&cmd, &out));
+                }
+                write(&record, &out.stdout)?;
+                out.stdout
+            }
+        };
+        let paths = listing.split(|b| *b == 0).filter(|p| !p.is_empty());
+        Ok(paths
+            .map(|p| String::from_utf8_lossy(p).into_owned())
+            .filter_map(|p| p.split_once(':').map(|(_, path)| path.to_owned()))
+            .collect())
+    }
+}

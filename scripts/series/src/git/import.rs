@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commits through `git fast-import`.
+
+use std::{
+    io::Write,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use super::{
+    Git,
+    identity::{
+        Identity,
+        Signature,
+        in_ident, //
+    },
+    object::{
+        Entry,
+        Mode,
+        Oid, //
+    }, //
+};
+use crate::sys::{
+    error::{
+        Error,
+        Result, //
+    },
+    runner::failed, //
+};
+
+impl Git<'_> {
+    /// Feeds `git fast-import` and returns the commits behind its marks, from 1.
+    ///
+    /// # Errors
+    ///
+    /// What git says, or what `feed` returns.
+    pub fn fast_import(
+        &self,
+        scratch: &Path,
+        feed: &mut dyn FnMut(&mut FastImport<'_>) -> std::io::Result<()>,
+    ) -> Result<Vec<Oid>> {
+        let marks: PathBuf = scratch.join("marks");
+        let cmd = self
+            .cmd(["fast-import", "--quiet", "--force", "--done", "--depth=0"])
+            .arg(format!("--export-marks={}", marks.display()));
+        let out = self
+            .runner()
+            .feed(&cmd, &mut |to| {
+                let mut import = FastImport { to };
+                feed(&mut import)?;
+                import.to.write_all(b"done\n")
+            })
+            .map_err(|e| Error::new(format!("git fast-import was cut off: {e}")))?;
+        if !out.ok() {
+            return Err(failed(&cmd, &out));
+        }
+        let text = std::fs::read_to_string(&marks).map_err(|e| Error::io("read", &marks, &e))?;
+        let mut oids: Vec<(usize, Oid)> = text
+            .lines()
+            .filter_map(|l| {
+                let (mark, oid) = l.strip_prefix(':')?.split_once(' ')?;
+                Some((mark.parse().ok()?, Oid::parse(oid)?))
+            })
+            .collect();
+        oids.sort();
+        Ok(oids.into_iter().map(|(_, oid)| oid).collect())
+    }
+}
+
+/// The stream that `git fast-import` reads.
+pub struct FastImport<'a> {
+    to: &'a mut dyn Write,
+}
+
+/// What a commit grows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parent {
+    /// Nothing: a first commit.
+    Nothing,
+    /// A commit of the repository.
+    Commit(Oid),
+    /// A commit of this stream.
+    Mark(usize),
+}
+
+impl FastImport<'_> {
+    /// Starts a commit; the changes follow.
+    pub fn commit(
+        &mut self,
+        to_ref: &str,
+        mark: usize,
+        signature: &Signature,
+        message: &str,
+        from: &Parent,
+    ) -> std::io::Result<()> {
+        let Identity { name, email, .. } = &signature.who;
+        let who = format!("{} <{}>", in_ident(name), in_ident(email));
+        let when = signature.when;
+        writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
+        writeln!(self.to, "author {who} {when} +0000")?;
+        writeln!(self.to, "committer {who} {when} +0000")?;
+        self.data(message.as_bytes())?;
+        match from {
+            Parent::Nothing => Ok(()),
+            Parent::Commit(oid) => writeln!(self.to, "from {oid}"),
+            Parent::Mark(mark) => writeln!(self.to, "from :{mark}"),
+        }
+    }
+
+    /// A file of the current commit, with its content.
+    pub fn file(&mut self, mode: Mode, path: &str, content: &[u8]) -> std::io::Result<()> {
+        writeln!(self.to, "M {} inline {}", mode.as_str(), quoted(path))?;
+        self.data(content)
+    }
+
+    /// A file of the current commit whose content the repository has.
+    pub fn known(&mut self, entry: &Entry, path: &str) -> std::io::Result<()> {
+        let Entry { mode, blob } = entry;
+        writeln!(self.to, "M {} {blob} {}", mode.as_str(), quoted(path))
+    }
+
+    /// Removes a file from the current commit.
+    pub fn remove(&mut self, path: &str) -> std::io::Result<()> {
+        writeln!(self.to, "D {}", quoted(path))
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        writeln!(self.to, "data {}", bytes.len())?;
+        self.to.write_all(bytes)?;
+        self.to.write_all(b"\n")
+    }
+}
+
+/// A path as fast-import reads it whatever is in it.
+fn quoted(path: &str) -> String {
+    let mut text = String::from("\"");
+    for c in path.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}

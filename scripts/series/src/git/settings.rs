@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The settings that git runs with: the user's are read where they matter, and overridden elsewhere.
+
+use std::{
+    path::Path,
+    sync::OnceLock, //
+};
+
+use crate::sys::{
+    error::{
+        Error,
+        Result, //
+    },
+    runner::{
+        Cmd,
+        Runner,
+        not_started,
+        quote, //
+    }, //
+};
+
+/// The settings of the user, from all files and variables that git reads in `dir`, whose names
+/// match a regular expression; the last one of a name counts.
+///
+/// # Errors
+///
+/// git is missing, or cannot read a file of the configuration.
+pub fn user_settings(
+    runner: &dyn Runner,
+    dir: &Path,
+    names: &str,
+) -> Result<Vec<(String, String)>> {
+    let mut cmd = Cmd::new("git")
+        .args(["config", "-z", "--get-regexp", names])
+        // A hook that runs the tool has set the repository and much more.
+        .without("GIT_")
+        .env("LC_ALL", "C.UTF-8")
+        .dir(dir);
+    for (key, value) in std::env::vars_os() {
+        if key.as_encoded_bytes().starts_with(b"GIT_CONFIG_") {
+            cmd = cmd.env(key, value);
+        }
+    }
+    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    match out.code {
+        Some(0) => Ok(parse_settings(&out.stdout)),
+        // There is none of these names.
+        Some(1) => Ok(Vec::new()),
+        _ => Err(Error::new("git cannot read your configuration")
+            .detail(out.complaint())
+            .help("mend it; `git config --list --show-origin` has to work")),
+    }
+}
+
+/// Parses the output of `git config -z`: a name, a newline, a value.
+pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(text);
+    let all = text.split('\0').filter(|s| !s.is_empty());
+    all.map(|s| {
+        let (key, value) = s.split_once('\n').unwrap_or((s, "true"));
+        (key.to_owned(), value.to_owned())
+    })
+    .collect()
+}
+
+/// The user's `safe.directory` values: folders of other users that git may work in.
+static TRUSTED: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Reads which folders of other users git may work in: as git itself, from the user's files only.
+///
+/// # Errors
+///
+/// As [`user_settings`].
+pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
+    let settings = user_settings(runner, dir, "^safe\\.directory$")?;
+    let folders = settings.into_iter().map(|(_, folder)| folder).collect();
+    // Once is enough.
+    let _ = TRUSTED.set(folders);
+    Ok(())
+}
+
+/// The command for the other side of a fetch. Git clears its environment, so `safe.directory` is
+/// passed as an argument.
+pub fn upload_pack() -> String {
+    let trusted = TRUSTED.get().into_iter().flatten();
+    let options = trusted.map(|dir| format!("-c {} ", quote(&format!("safe.directory={dir}"))));
+    format!("git {}upload-pack", options.collect::<String>())
+}
+
+/// Settings that change the output of git or b4. The environment passes them to git, which overrides
+/// the configuration of the repository, and to git calls by b4. [`crate::b4::configure`] also writes
+/// them into the tool's repository, because the user runs b4 there to post.
+pub const PINNED: &[(&str, &str)] = &[
+    ("color.ui", "false"),
+    ("color.diff", "false"),
+    ("color.branch", "false"),
+    ("color.status", "false"),
+    ("color.grep", "false"),
+    ("color.decorate", "false"),
+    ("color.showbranch", "false"),
+    ("core.abbrev", "12"),
+    ("core.attributesfile", "/dev/null"),
+    ("core.autocrlf", "false"),
+    ("core.bigfilethreshold", "512m"),
+    ("core.eol", "lf"),
+    ("core.fsmonitor", "false"),
+    ("core.quotepath", "true"),
+    ("core.splitindex", "false"),
+    ("core.untrackedcache", "false"),
+    ("core.usereplacerefs", "false"),
+    ("core.whitespace", ""),
+    ("diff.algorithm", "histogram"),
+    ("diff.colormoved", "no"),
+    ("diff.context", "3"),
+    ("diff.ignoresubmodules", "none"),
+    ("diff.indentheuristic", "true"),
+    ("diff.interhunkcontext", "0"),
+    ("diff.mnemonicprefix", "false"),
+    ("diff.noprefix", "false"),
+    ("diff.orderfile", "/dev/null"),
+    ("diff.relative", "false"),
+    ("diff.renamelimit", "1000"),
+    ("diff.renames", "true"),
+    ("diff.srcprefix", "a/"),
+    ("diff.dstprefix", "b/"),
+    ("diff.statgraphwidth", "0"),
+    ("diff.statnamewidth", "0"),
+    ("diff.submodule", "short"),
+    ("diff.suppressblankempty", "false"),
+    ("diff.wserrorhighlight", "none"),
+    ("format.attach", ""),
+    ("format.encodeemailheaders", "true"),
+    ("format.filenamemaxlength", "64"),
+    ("format.forceinbodyfrom", "false"),
+    ("format.from", "false"),
+    ("format.mboxrd", "false"),
+    ("format.notes", "false"),
+    ("format.pretty", "medium"),
+    ("format.signoff", "false"),
+    ("format.subjectprefix", "PATCH"),
+    ("format.useautobase", "false"),
+    ("i18n.commitencoding", "UTF-8"),
+    ("i18n.logoutputencoding", "UTF-8"),
+    ("log.date", "default"),
+    ("log.decorate", "false"),
+    ("log.follow", "false"),
+    ("log.mailmap", "false"),
+    ("log.showsignature", "false"),
+    ("mailmap.file", "/dev/null"),
+    ("mailmap.blob", ""),
+];
+
+/// Settings for calls by the tool only; in the repository the user may need other values.
+const OWN: &[(&str, &str)] = &[
+    ("advice.detachedhead", "false"),
+    ("apply.ignorewhitespace", "no"),
+    ("apply.whitespace", "nowarn"),
+    ("commit.gpgsign", "false"),
+    ("core.excludesfile", "/dev/null"),
+    ("core.hookspath", "/dev/null"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    // The user's kernel tree may be a bare repository.
+    ("safe.barerepository", "all"),
+    ("tar.umask", "0022"),
+];
+
+/// Isolates a command that runs git: it reads the configuration of its repository, overridden by
+/// ours, and inherits no `GIT_*` variable.
+pub fn isolated(cmd: Cmd) -> Cmd {
+    let trusted = TRUSTED.get().into_iter().flatten();
+    let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));
+    let settings = PINNED.iter().chain(OWN).copied().chain(trusted);
+    let mut cmd = cmd
+        .without("GIT_")
+        // git lays a diffstat out for a terminal of this width.
+        .env_remove("COLUMNS")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env("GIT_ATTR_NOSYSTEM", "1")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_TERMINAL_PROMPT", "0");
+    let mut count = 0;
+    for (key, value) in settings {
+        cmd = cmd
+            .env(format!("GIT_CONFIG_KEY_{count}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
+    }
+    cmd.env("GIT_CONFIG_COUNT", count.to_string())
+}
