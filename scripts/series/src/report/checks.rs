@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the checks found, as the page shows it.
+//! The results of the checks in the report.
 
 use serde::Serialize;
 
@@ -20,74 +20,71 @@ use crate::{
     patches::output::SeriesReport, //
 };
 
-/// The quick checks of a series that is still as it was then.
+/// The quick checks of a series, if it has not changed since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuickPage {
     /// The names of the checks.
     pub checks: Vec<String>,
-    /// What they found.
+    /// The findings.
     pub findings: Vec<FindingPage>,
 }
 
-/// Something that a check found.
+/// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FindingPage {
-    /// Where it belongs: "patch 3, um", or "series".
+    /// The object: "patch 3, um", or "series".
     pub of: String,
-    /// The check.
     pub check: String,
-    /// What it says.
     pub message: String,
-    /// The file, and the line in it.
+    /// The file and the line.
     pub place: Option<String>,
-    /// All that was said, if that is more.
+    /// The whole output, if it is longer than the message.
     pub text: Option<String>,
 }
 
-/// The full check of a series, as far as it was made for its present state.
+/// The results of the full check for the present state of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FullPage {
-    /// How many patches are compiled on how many kernels.
+    /// The number of builds: one for each patch and kernel.
     pub units: usize,
-    /// How many of these were done.
+    /// The number of finished builds.
     pub done: usize,
-    /// What ran in one of them: "build", "clippy", …
+    /// The steps of a build: "build", "clippy", …
     pub ran: Vec<String>,
-    /// What was found.
     pub findings: Vec<FindingPage>,
-    /// How much was found, dependencies that are not as they are said to be included.
+    /// The number of findings, including wrong dependencies.
     pub found: usize,
-    /// The proofs of the dependencies; none before all is done.
+    /// The proofs of the dependencies. Empty until all builds are done.
     pub dependencies: Vec<DependencyPage>,
-    /// Whether each patch builds on the base and the declared dependencies alone; `None` before all
-    /// is done.
+    /// Whether each patch builds on the base and the declared dependencies alone. `None` until all
+    /// builds are done.
     pub builds_alone: Option<bool>,
     #[serde(skip)]
     verdicts: Vec<(usize, Verdict)>,
 }
 
-/// The proof that a dependency is needed, or that it is not.
+/// The proof that a dependency is needed, or not needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DependencyPage {
-    /// The series that is depended on.
+    /// The series below.
     pub name: String,
-    /// What was found, in a sentence.
+    /// The result in a sentence.
     pub proof: String,
-    /// The error without it.
+    /// The error without the dependency.
     pub error: Option<String>,
-    /// Whether it is as the manifest says.
+    /// Whether the manifest is right.
     pub pass: bool,
 }
 
 impl FullPage {
-    /// The verdicts over a patch.
+    /// Returns the verdicts on a patch.
     pub(super) fn of(&self, patch: usize) -> impl Iterator<Item = Verdict> {
         let of_it = self.verdicts.iter().filter(move |(id, _)| *id == patch);
         of_it.map(|(_, verdict)| verdict.clone())
     }
 }
 
-/// The quick checks.
+/// Converts the results of the quick checks.
 pub(super) fn quick(checked: &Checked) -> QuickPage {
     let findings = checked.findings.iter().map(|f| FindingPage {
         of: f
@@ -104,7 +101,7 @@ pub(super) fn quick(checked: &Checked) -> QuickPage {
     }
 }
 
-/// The full check; `None` if the record does not know the series.
+/// Converts the results of the full check. Returns `None` if the record lacks the series.
 pub(super) fn full(full: &Full, one: &SeriesReport) -> Option<FullPage> {
     let series = full.series.iter().find(|s| s.name == one.name)?;
     let mut page = FullPage {
@@ -154,7 +151,7 @@ fn add_unit(page: &mut FullPage, patch: usize, unit: &UnitFull) {
             text: more(said),
         }));
     let found = match said.len() {
-        // Something was found even if nothing is said of it.
+        // A failed build without a message counts as one finding.
         0 if !unit.pass => 1,
         n => n,
     };

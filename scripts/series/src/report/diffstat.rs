@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a patch does to each file, in lines.
+//! Counts the lines that a patch adds to and removes from each file.
 
 use serde::Serialize;
 
@@ -9,22 +9,22 @@ use crate::mail::diff::{
     Kind, //
 };
 
-/// What a patch does to one file.
+/// The changes to one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FileStat {
-    /// Its path; of a file that goes, the one that it had.
+    /// The new path, or the old path of a removed file.
     pub path: String,
-    /// Its path before, if it is moved or copied.
+    /// The old path of a moved or copied file.
     pub from: Option<String>,
-    /// Lines that come.
+    /// The number of added lines.
     pub added: usize,
-    /// Lines that go.
+    /// The number of removed lines.
     pub removed: usize,
-    /// What else happens to it: "new", "gone", "moved", "copied", "binary", "mode".
+    /// A special kind of change: "new", "gone", "moved", "copied", "binary", "mode".
     pub what: Option<&'static str>,
 }
 
-/// The files of a diff, or of a mail with one, in its order.
+/// Returns the files of a diff, or of a mail with a diff, in order.
 pub fn diffstat(diff: &str) -> Vec<FileStat> {
     let mut files: Vec<FileStat> = Vec::new();
     for (_, kind, line) in diff::lines(diff) {
@@ -42,12 +42,12 @@ pub fn diffstat(diff: &str) -> Vec<FileStat> {
     files
 }
 
-/// The path in the first line about a file, as far as it can be told from that.
+/// Returns the path in the first line about a file.
 fn path_of(line: &str) -> String {
     if let Some(path) = line.strip_prefix("--- ") {
         return named(path).unwrap_or_default();
     }
-    // "a/x b/x": both halves say the same, unless the file is moved, which a later line says.
+    // "a/x b/x": both halves are equal. The paths of a moved file follow in later lines.
     let names = line.trim_start_matches("diff --git ");
     let half = names.get(names.len() / 2 + 1..).unwrap_or(names);
     named(half).unwrap_or_default()
@@ -74,7 +74,7 @@ fn header(file: &mut FileStat, line: &str) {
     }
 }
 
-/// The path in a line that starts with `---` or `+++`; `None` for a file that is not there.
+/// Returns the path in a line that starts with `---` or `+++`; `None` for `/dev/null`.
 fn named(path: &str) -> Option<String> {
     let path = unquoted(path.trim_end_matches('\t'));
     match path.split_once('/') {
@@ -84,7 +84,7 @@ fn named(path: &str) -> Option<String> {
     }
 }
 
-/// git puts names with odd letters in quotes; the letters stay escaped.
+/// Removes the quotes that git puts around unusual names. Escapes remain.
 fn unquoted(path: &str) -> String {
     path.trim_matches('"').to_owned()
 }
@@ -151,7 +151,7 @@ rename to other.c
 ";
 
     #[test]
-    fn each_file_is_counted_apart() {
+    fn diffstat_of_git_diff() {
         let files: Vec<String> = diffstat(DIFF)
             .iter()
             .map(|f| {
@@ -178,7 +178,7 @@ rename to other.c
     }
 
     #[test]
-    fn what_git_did_not_make_is_read_as_well() {
+    fn diffstat_of_plain_diff() {
         let files = diffstat(
             "--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n--- a/y.c\n+++ b/y.c\n@@ -1 +1,2 @@\n a\n+b\n",
         );

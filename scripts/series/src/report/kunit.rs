@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit by series and kernel.
+//! The table of KUnit results by series and kernel.
 
 use serde::Serialize;
 
@@ -13,21 +13,20 @@ use crate::{
     }, //
 };
 
-/// Series by kernels. A kernel that nothing ran on has no column.
+/// The results by series and kernel. Kernels without a result have no column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KunitTable {
-    /// The heads of the columns.
+    /// The columns.
     pub kernels: Vec<String>,
     /// The rows.
     pub rows: Vec<Row>,
 }
 
-/// A series.
+/// The results of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// Its name.
     pub name: String,
-    /// By kernel; `None` if it did not run there.
+    /// The results by kernel; `None` if the suites did not run on it.
     pub cells: Vec<Option<Cell>>,
 }
 
@@ -40,14 +39,14 @@ pub struct Cell {
     pub pass: bool,
 }
 
-/// One result and where it belongs.
+/// A result, with its row and column.
 struct Found {
     kernel: String,
     name: String,
     cell: Cell,
 }
 
-/// The results for the present state.
+/// Returns the results for the present state.
 pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>) -> KunitTable {
     let mut found: Vec<Found> = Vec::new();
     for standing in standings {
@@ -84,7 +83,8 @@ pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>
     }
 }
 
-/// What `check --full` ran at the end of each series, without the series above it.
+/// Returns the results of `check --full`, which runs KUnit at the end of each series, without the
+/// series above.
 fn alone(full: &Full, report: &Report) -> Vec<Found> {
     let of = |s: &crate::checks::every_patch::record::SeriesFull| {
         let kunit = s.kunit.as_ref()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page as Markdown.
+//! Formats the report as Markdown.
 
 use super::{
     ChangesPage, Page, PatchPage, SeriesPage,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::checks::rules::Exception;
 
-/// `out/report.md`.
+/// Returns the content of `out/report.md`.
 pub fn markdown(page: &Page) -> String {
     let mut text = format!("# Patch series on {}\n\n{}\n", page.base, page.table);
     text += "\n## Dependencies\n\n";
@@ -31,7 +31,7 @@ pub fn markdown(page: &Page) -> String {
         None => text += &format!("{}.\n", page.base),
     }
     text += &format!(
-        "Its tree is {},\nthat with all series {}.\n",
+        "The tree of the base is {},\nthe tree with all series {}.\n",
         page.base_tree, page.all_tree
     );
     text
@@ -43,7 +43,7 @@ fn series(one: &SeriesPage) -> String {
         let all = component.series.join(", ");
         text += &format!("\n## {}\n\nIts series are {all}.\n", component.name);
     }
-    // The series of a component stand one level below it.
+    // The series of a component are one level below it.
     let level = if one.grouped { "###" } else { "##" };
     text += &format!(
         "\n{level} {} v{}: {}\n\n",
@@ -65,8 +65,8 @@ fn series(one: &SeriesPage) -> String {
         text += &format!("- builds on {}\n", one.depends.join(", "));
     }
     text += match one.applies {
-        true => "- applies to the base and that alone\n",
-        false => "- DOES NOT APPLY to the base and that alone\n",
+        true => "- applies without other series\n",
+        false => "- DOES NOT APPLY without other series\n",
     };
     text += &format!(
         "- {}, {}, +{} -{}, {} reviewed\n",
@@ -76,10 +76,7 @@ fn series(one: &SeriesPage) -> String {
         one.removed,
         one.reviewed
     );
-    text += &format!(
-        "- `{}`, with what it builds on `{}`\n\n",
-        one.mbox, one.bundle
-    );
+    text += &format!("- `{}`, with dependencies `{}`\n\n", one.mbox, one.bundle);
     text += &patches(&one.patches);
     text += &exceptions(level, &one.exceptions);
     text += &one
@@ -153,8 +150,8 @@ fn full(level: &str, full: &FullPage) -> String {
         text.extend(error.map(|line| format!("\n      {line}\n")));
     }
     match full.builds_alone {
-        Some(true) => text += "- no dependency is undeclared\n",
-        Some(false) => text += "- SOME PATCH DOES NOT BUILD on the declared dependencies alone\n",
+        Some(true) => text += "- all dependencies are declared\n",
+        Some(false) => text += "- A PATCH DOES NOT BUILD on the declared dependencies alone\n",
         None => (),
     }
     text
@@ -220,7 +217,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// A block that is shown as it is, whatever it holds.
+/// Formats a code block. The fence is longer than all fences in the text.
 fn fenced(language: &str, text: &str) -> String {
     let mut fence = String::from("```");
     while text.contains(&fence) {
@@ -229,7 +226,7 @@ fn fenced(language: &str, text: &str) -> String {
     format!("{fence}{language}\n{text}{fence}\n")
 }
 
-/// Text in which nothing is taken for a sign of the language.
+/// Escapes the characters with a meaning in Markdown.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `out/report.md` and `out/report.html`: all that is known of the series, on one page.
+//! The report on all series, as `out/report.md` and `out/report.html`.
 //!
-//! [`Page`] is gathered from `out/`, from the manifests and from what was posted; both forms are
-//! made of it alone. It holds no time and no path of the machine, so that the same input gives the
-//! same page.
+//! [`page`] reads `out/`, the manifests and the records of postings. Both files contain only data
+//! of [`Page`], without times and absolute paths, so that the same input gives the same report.
 
 pub mod graph;
 pub mod status;
@@ -76,12 +75,12 @@ use crate::{
     versions::range_diff::PatchChange, //
 };
 
-/// Everything on the page.
+/// The content of the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page {
     /// "Linux v6.19.11".
     pub base: String,
-    /// The commit of the release in the public tree, where it is known.
+    /// The commit of the release in the public tree, if it is known.
     pub upstream_commit: Option<String>,
     /// The tree of the base.
     pub base_tree: String,
@@ -93,90 +92,84 @@ pub struct Page {
     pub graph_text: String,
     /// The dependencies as a picture.
     pub graph: String,
-    /// KUnit by series and kernel.
+    /// The KUnit results by series and kernel.
     pub kunit: KunitTable,
-    /// The series, each behind what it builds on.
+    /// The series, each after its dependencies.
     pub series: Vec<SeriesPage>,
 }
 
-/// A series.
+/// The section of a series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SeriesPage {
-    /// Its name.
     pub name: String,
-    /// All series of its component, if it is the first of several.
+    /// The component, in the section of the first of several series.
     pub begins: Option<Component>,
-    /// Whether it is one of several series of a component.
+    /// Whether the component has several series.
     pub grouped: bool,
-    /// Why it is never posted, if it is only for working here.
+    /// The reason why a local series is never posted.
     pub local: Option<String>,
-    /// Who takes it.
+    /// The tree or list that takes the series.
     pub goes_to: Option<String>,
-    /// Its title.
     pub title: String,
-    /// Its version.
     pub version: u32,
-    /// How far its versions are.
+    /// The state of the versions: "v1 posted, v2 in work".
     pub state: String,
-    /// Its last posting.
+    /// The last posting.
     pub posted: Option<Posted>,
-    /// What it builds on.
+    /// The series below.
     pub depends: Vec<String>,
-    /// Whether it applies to the base plus that alone.
+    /// Whether it applies to the base and its dependencies alone.
     pub applies: bool,
-    /// How many of its patches carry a Reviewed-by.
+    /// The number of patches with a Reviewed-by.
     pub reviewed: usize,
-    /// The folder of its patches, below `out/`.
+    /// The folder of the patches, below `out/`.
     pub folder: String,
-    /// The mailbox of its patches, below `out/`.
+    /// The mailbox of the patches, below `out/`.
     pub mbox: String,
-    /// The same behind what it builds on, below `out/`.
+    /// The mailbox of the patches after those of the dependencies, below `out/`.
     pub bundle: String,
-    /// How many files it touches.
+    /// The number of touched files.
     pub files: usize,
-    /// Lines that come, over all patches.
+    /// The number of lines that all patches add.
     pub added: usize,
-    /// Lines that go.
+    /// The number of lines that all patches remove.
     pub removed: usize,
-    /// Its patches.
     pub patches: Vec<PatchPage>,
-    /// The exceptions from the rules, each with its reason.
+    /// The exceptions from the rules, with reasons.
     pub exceptions: Vec<Exception>,
-    /// What changed since the last posting.
+    /// The changes since the last posting.
     pub changes: Option<ChangesPage>,
-    /// What `check` found.
+    /// The result of `check`.
     pub quick: Option<QuickPage>,
-    /// What `check --full` found.
+    /// The result of `check --full`.
     pub full: Option<FullPage>,
 }
 
 /// A component with several series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Component {
-    /// Its name.
     pub name: String,
-    /// The names of its series.
+    /// The names of the series.
     pub series: Vec<String>,
 }
 
-/// A patch.
+/// A patch in the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PatchPage {
-    /// Its number.
+    /// The number, from 1.
     pub id: usize,
-    /// Its subject.
     pub subject: String,
-    /// Its file, below `out/`.
+    /// The mail, below `out/`.
     pub file: String,
-    /// The files that it touches.
+    /// The touched files.
     pub files: Vec<FileStat>,
-    /// Lines that come.
+    /// The number of added lines.
     pub added: usize,
-    /// Lines that go.
+    /// The number of removed lines.
     pub removed: usize,
-    /// Tags of people: "Reviewed-by", and whose it is.
+    /// Tags of reviewers: "Reviewed-by", and the person.
     pub tags: Vec<(String, String)>,
-    /// What became of it since the last posting.
+    /// The kind of change since the last posting.
     pub change: Option<&'static str>,
     /// The results of checks.
     pub verdicts: Vec<Verdict>,
@@ -185,31 +178,31 @@ pub struct PatchPage {
 /// The result of one check of one patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// The check: "check", or a kernel.
+    /// "check", or the kernel of `check --full`.
     pub name: String,
-    /// How much it found.
+    /// The number of findings.
     pub found: usize,
 }
 
-/// What changed since the last posting.
+/// The changes since the last posting.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChangesPage {
-    /// The version compared with.
+    /// The posted version.
     pub against: u32,
     /// "2 changed, 1 new".
     pub summary: String,
-    /// The patches that are gone.
+    /// The subjects of dropped patches.
     pub dropped: Vec<String>,
     /// The range-diff.
     pub lines: Vec<Line>,
 }
 
-/// Gathers the page.
+/// Reads the content of the report.
 pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standing]) -> Page {
     let checked = check::read(ws);
-    // What an older version of this program wrote is as good as none.
+    // Ignore the record of another version of this program.
     let full = full::read(ws).ok().flatten();
-    // The graph has read the same manifests without an error.
+    // `Graph::read` has read the same manifests without an error.
     let manifests = component::manifests(ws).unwrap_or_default();
     let series = report.series.iter().filter(|s| !s.patches.is_empty());
     let mut begun: Vec<String> = Vec::new();
@@ -247,7 +240,7 @@ fn below(ws: &Workspace, file: &str) -> String {
     below.display().to_string()
 }
 
-/// The component of a series, if it has several.
+/// Returns the component of a series, if it has several series.
 fn component(one: &Standing, all: &[Standing]) -> Option<Component> {
     let own = all.iter().filter(|s| s.component == one.component);
     let series: Vec<String> = own.map(|s| s.name.clone()).collect();
@@ -257,8 +250,8 @@ fn component(one: &Standing, all: &[Standing]) -> Option<Component> {
     })
 }
 
-/// The manifest, and the last results of checks. The results of the quick checks count as long as
-/// the series is unchanged.
+/// The manifest, and the last results of checks. Quick checks are valid while the series is
+/// unchanged.
 struct Known<'a> {
     quick: Option<&'a Checked>,
     full: Option<&'a Full>,

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lines of a range-diff, each with what it is, so that it can be coloured as git does.
+//! Classifies the lines of a range-diff, so that the page can color them like git.
 
 use serde::Serialize;
 
-/// A line.
+/// A line of a range-diff.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// What it is; the name of a class in the page.
+    /// The CSS class.
     pub class: &'static str,
-    /// The line.
     pub text: String,
 }
 
-/// The lines of a range-diff.
+/// Returns the lines of a range-diff.
 pub fn lines(text: &str) -> Vec<Line> {
     let line = |line: &str| Line {
         class: class(line),
@@ -22,7 +21,7 @@ pub fn lines(text: &str) -> Vec<Line> {
     text.lines().map(line).collect()
 }
 
-/// A line of a range-diff is a heading, or the line of a diff of two diffs, indented by four.
+/// Returns the class of a line: a heading, or a line in the diff of two diffs, indented by four.
 fn class(line: &str) -> &'static str {
     let Some(inner) = line.strip_prefix("    ") else {
         return heading(line);
@@ -33,10 +32,10 @@ fn class(line: &str) -> &'static str {
     };
     match (outer, inner.chars().next()) {
         ('@', _) => "hunk",
-        // What the new version has, and the old one has not.
+        // Lines of one version only.
         ('+', _) => "come",
         ('-', _) => "go",
-        // What both versions add, remove, or say of the file.
+        // Lines of both versions.
         (_, Some('+')) => "both-come",
         (_, Some('-')) => "both-go",
         (_, Some('@')) => "hunk",
@@ -45,7 +44,7 @@ fn class(line: &str) -> &'static str {
     }
 }
 
-/// `1: ! 2: subject`.
+/// Returns the class of a heading, such as `1: ! 2: subject`.
 fn heading(line: &str) -> &'static str {
     let sign = line.split_once(": ").map(|(_, rest)| rest);
     match sign.and_then(|s| s.chars().next()) {
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_is_told_by_its_signs() {
+    fn lines_have_class_of_sign() {
         let text = "\
 1: = 1: rust: a
 2: ! 2: rust: b

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows that a step of a relocation does what it says and nothing else: each word is renamed as
-//! often as it was there, none is left, and the object code is the same.
+//! Proves that a relocation step changes nothing else: each occurrence of a word is renamed, none
+//! remains, and the object code is the same.
 
 pub mod object;
 
@@ -48,77 +48,70 @@ use crate::{
     }, //
 };
 
-/// What was shown of one step.
+/// The proof of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proof {
-    /// The base.
     pub base: String,
-    /// The series.
     pub series: String,
     /// The number of the patch.
     pub patch: usize,
-    /// The step.
     pub step: String,
-    /// Files that moved.
+    /// The new paths of moved files, by the old path.
     pub moved: BTreeMap<String, String>,
-    /// Each renamed word.
+    /// The renamed words.
     pub words: Vec<Renamed>,
-    /// Each exception.
+    /// The exceptions.
     pub kept: Vec<Kept>,
-    /// What the object code says, if a source is named.
+    /// The comparison of object code, if the step names a source.
     pub object: Option<Object>,
-    /// What is wrong; empty if the step is proved.
+    /// The faults. Empty if the proof succeeded.
     pub faults: Vec<String>,
 }
 
 /// A renamed word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Renamed {
-    /// The old name.
     pub old: String,
-    /// The new name.
     pub new: String,
-    /// How often the old name stood in the tree.
+    /// Occurrences of the old name before the step.
     pub before: usize,
-    /// How often the new name stood there before.
+    /// Occurrences of the new name before the step.
     pub met: usize,
-    /// How often the new name stands there now.
+    /// Occurrences of the new name after the step.
     pub after: usize,
 }
 
-/// An exception.
+/// A text that the step does not rename.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// The text.
     pub text: String,
-    /// Why it is kept.
+    /// The reason.
     pub why: String,
-    /// How often it stands in the tree.
+    /// Occurrences in the tree.
     pub times: usize,
 }
 
-/// The object code of a source before and after.
+/// The comparison of object code before and after the step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Object {
-    /// The source.
+    /// The path of the source.
     pub source: String,
-    /// Functions compared.
+    /// The number of compared functions.
     pub functions: usize,
-    /// Bytes of code compared.
+    /// The number of compared bytes of code.
     pub code: u64,
-    /// Exported symbols, by their new names.
+    /// The new names of exported symbols.
     pub exports: Vec<String>,
 }
 
-/// What the proofs look at.
+/// The input of the proofs.
 pub struct Subject<'a> {
     /// The kernel repository.
     pub git: &'a Git<'a>,
-    /// The cache.
     pub cache: &'a Cache,
-    /// What was assembled.
+    /// The assembled series.
     pub assembled: &'a Assembled,
-    /// A finished build of it, whose compiler calls are repeated.
+    /// A finished build of the assembled tree, which recorded the compiler calls.
     pub build: &'a Build<'a>,
 }
 
@@ -126,7 +119,7 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 ///
-/// A step could not be looked at. What is wrong with one is in its [`Proof`].
+/// git or the compiler failed. Faults of a step are in its [`Proof`].
 pub fn prove(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -173,8 +166,8 @@ pub fn prove(
     Ok(proofs)
 }
 
-/// The files in which a word could stand that a rule speaks of: those of the base, found once, and
-/// all that the patches touch.
+/// Returns the files that may contain a word of the rules: files of the base, and all files that
+/// the patches touch.
 fn candidates(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -188,7 +181,7 @@ fn candidates(
         .map(str::to_owned)
         .collect();
     let pairs = step.rules.parts.iter().chain(&step.rules.words);
-    // A new name that the base has already is as interesting as an old one.
+    // New names must not occur in the base, so search for them as well.
     let mut needles: Vec<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
     needles.sort_unstable();
     needles.dedup();
@@ -208,7 +201,7 @@ fn read(git: &Git<'_>, tree: &Oid, paths: &BTreeSet<String>) -> Result<Files> {
     Ok(entries.keys().cloned().zip(contents).collect())
 }
 
-/// How often each word stands in the files.
+/// Counts the occurrences of each word in the files.
 fn tally(files: &Files) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
     for content in files.values() {
@@ -221,7 +214,7 @@ fn tally(files: &Files) -> BTreeMap<String, usize> {
     tally
 }
 
-/// Counts words and exceptions, before and after.
+/// Counts words and exceptions before and after the step.
 fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     let rules = &step.rules;
     let mut renamed = Count::default();
@@ -236,13 +229,13 @@ fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
         let meant = step.met.iter().any(|m| m.word == name);
         if met > 0 && !meant {
             proof.faults.push(format!(
-                "{name} is no new name: the tree has it {met} times already"
+                "{name} is not a new name: it occurs {met} times before the step"
             ));
         }
         if times(&after) != n + met {
             proof.faults.push(format!(
-                "{word} stood in the tree {n} times and {name} {met} times, {name} stands there {} \
-                 times now",
+                "{word} occurs {n} times and {name} {met} times before the step, {name} {} times \
+                after it",
                 times(&after)
             ));
         }
@@ -261,17 +254,16 @@ fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
         for (word, n) in &count.renamed {
             proof
                 .faults
-                .push(format!("{path} still holds {word}, {n} times"));
+                .push(format!("{path} still contains {word} {n} times"));
         }
         kept.add(&count);
     }
     for keep in rules.keep.iter().map(|k| &k.value) {
         let times = kept.kept.get(&keep.text).copied().unwrap_or(0);
         if times == 0 {
-            proof.faults.push(format!(
-                "{:?} is an exception, but stands nowhere",
-                keep.text
-            ));
+            proof
+                .faults
+                .push(format!("the exception {:?} does not occur", keep.text));
         }
         proof.kept.push(Kept {
             text: keep.text.clone(),
@@ -281,7 +273,7 @@ fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     }
 }
 
-/// Compares the object code before and after.
+/// Compares the object code before and after the step.
 fn compare(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -303,7 +295,7 @@ fn compare(
         found
             .differences
             .iter()
-            .map(|d| format!("the object code of {source} is not the same: {d}")),
+            .map(|d| format!("the object code of {source} differs: {d}")),
     );
     proof.object = Some(Object {
         source: source.clone(),
@@ -314,10 +306,10 @@ fn compare(
     Ok(())
 }
 
-/// Compiles a source of a tree as the build compiled `like`.
+/// Compiles a source of a tree with the recorded call for `like`.
 ///
-/// Both sides get one file name, so that it is no difference. Line numbers are compared: a step
-/// that is to be proved moves no line of code.
+/// The file name is the same for both sides, because it may occur in the object code. Line numbers
+/// are compared as well, because a proved step must not move lines of code.
 fn compile(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -366,13 +358,13 @@ fn compile(
     std::fs::read(&output).map_err(|e| Error::io("read", &output, &e))
 }
 
-/// The compiler's call by which the build made the object of `source`, without input and output.
+/// Returns the recorded compiler call for the object of `source`, without input and output.
 fn call(build: &Build<'_>, source: &str) -> Result<String> {
     let (dir, file) = source.rsplit_once('/').unwrap_or((".", source));
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let record = build.dir().join(dir).join(format!(".{stem}.o.cmd"));
     let text = std::fs::read_to_string(&record).map_err(|e| {
-        Error::io("read", &record, &e).help("the kernel that is built has to contain this source")
+        Error::io("read", &record, &e).help("the kernel configuration has to include this source")
     })?;
     call_of(&text)
         .ok_or_else(|| Error::new("is not the record of a compiler's call").at(&record, None))
@@ -392,7 +384,7 @@ fn call_of(record: &str) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// The faults of all proofs as an error, or `None`.
+/// Joins the faults of all proofs to an error.
 pub fn failure(proofs: &[Proof]) -> Option<Error> {
     let errors = proofs.iter().flat_map(|p| {
         p.faults
@@ -402,7 +394,7 @@ pub fn failure(proofs: &[Proof]) -> Option<Error> {
     Error::all(errors.collect())
 }
 
-/// The proofs as text for a reader.
+/// Formats the proofs for a reader.
 pub fn text(proofs: &[Proof]) -> String {
     let mut text = String::new();
     for proof in proofs {
@@ -422,14 +414,14 @@ pub fn text(proofs: &[Proof]) -> String {
                 word.new,
                 match word.met {
                     0 => String::new(),
-                    n => format!(", which stood there {n} times before"),
+                    n => format!(", which occurs {n} times before"),
                 }
             ));
         }
         let sum = |of: fn(&Renamed) -> usize| proof.words.iter().map(of).sum::<usize>();
         if !proof.words.is_empty() {
             text.push_str(&format!(
-                "  {:>4} -> {:<4} in all, {}\n",
+                "  {:>4} -> {:<4} in total, {}\n",
                 sum(|w| w.before),
                 sum(|w| w.after - w.met),
                 plural::count(proof.words.len(), "word", "words")
@@ -449,7 +441,7 @@ pub fn text(proofs: &[Proof]) -> String {
                 object.code,
                 plural::count(object.exports.len(), "export", "exports"),
                 match proof.faults.is_empty() {
-                    true => "the same but for names",
+                    true => "the same except for names",
                     false => "see below",
                 }
             ));
@@ -493,32 +485,32 @@ mod tests {
     const OLD: &[(&str, &str)] = &[("a", "old_a old_b old_a"), ("b", "old_print old_a")];
 
     #[test]
-    fn words_that_moved_one_to_one_are_proved() {
+    fn count_all_words_renamed() {
         let proof = proof(OLD, &[("a", "new_a new_b new_a"), ("b", "old_print new_a")]);
         assert_eq!(proof.faults, Vec::<String>::new());
         assert_eq!(
             text(&[proof]),
             "x patch 1, step \"s\"\n     3 -> 3    old_a -> new_a\n     1 -> 1    old_b -> new_b\n     \
-             4 -> 4    in all, 2 words\n     1 kept    \"old_print\": prints\n"
+             4 -> 4    in total, 2 words\n     1 kept    \"old_print\": prints\n"
         );
     }
 
     #[test]
-    fn every_other_outcome_is_a_fault() {
+    fn count_faults() {
         let faults = |new: &[(&str, &str)]| proof(OLD, new).faults.join("; ");
         let left = faults(&[("a", "new_a new_b old_a"), ("b", "old_print new_a")]);
-        assert!(left.contains("a still holds old_a, 1 times"), "{left}");
+        assert!(left.contains("a still contains old_a 1 times"), "{left}");
         assert!(
             left.contains(
-                "old_a stood in the tree 3 times and new_a 0 times, new_a stands there 2"
+                "old_a occurs 3 times and new_a 0 times before the step, new_a 2 times after it"
             ),
             "{left}"
         );
         let lost = faults(&[("a", "new_a new_a"), ("b", "old_print new_a")]);
-        assert!(lost.contains("old_b stood in the tree 1 times"), "{lost}");
+        assert!(lost.contains("old_b occurs 1 times"), "{lost}");
         let exception = faults(&[("a", "new_a new_b new_a"), ("b", "new_print new_a")]);
         assert!(
-            exception.contains("\"old_print\" is an exception"),
+            exception.contains("the exception \"old_print\" does not occur"),
             "{exception}"
         );
         let clash = proof(
@@ -526,14 +518,14 @@ mod tests {
             &[("a", "new_a new_a"), ("b", "old_print")],
         );
         assert!(
-            clash.faults[0].contains("new_a is no new name: the tree has it 1 times"),
+            clash.faults[0].contains("new_a is not a new name: it occurs 1 times"),
             "{:?}",
             clash.faults
         );
     }
 
     #[test]
-    fn a_name_that_is_met_on_purpose_is_counted_with_it() {
+    fn count_expected_existing_name() {
         let old = &[("a", "old_file new_file"), ("b", "old_print")];
         let good = proof(old, &[("a", "new_file new_file"), ("b", "old_print")]);
         assert_eq!(good.faults, Vec::<String>::new());
@@ -542,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_call_is_taken_apart() {
+    fn call_of_record() {
         let record = "savedcmd_a/b.o := clang-19 -Wp,-MMD,a/.b.o.d -nostdinc -DX='\"b\"'  -c -o a/b.o \
                       /k/a/b.c ; ./tools/objtool/objtool a/b.o\n\nsource_a/b.o := /k/a/b.c\n";
         assert_eq!(

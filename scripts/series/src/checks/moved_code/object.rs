@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Compares two object files: the same but for names?
+//! Compares two object files that may differ in names only.
 //!
-//! What the linker and the processor see is compared: the bytes of each section, where it refers to
-//! what, and the symbols. Names are translated first, in symbols and in data (a slab cache's name,
-//! an export's), never in code.
+//! The comparison covers everything that the linker and the processor see: the bytes of each
+//! section, its relocations, and the symbols. Names in symbols and in data, such as the name of a
+//! slab cache or an export, are translated first. Code is compared as it is.
 
 use std::collections::BTreeMap;
 
@@ -17,30 +17,30 @@ use object::{
     SymbolKind, //
 };
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Functions that were compared.
+    /// The number of compared functions.
     pub functions: usize,
-    /// Bytes of code that were compared.
+    /// The number of compared bytes of code.
     pub code: u64,
     /// The new names of the exported symbols.
     pub exports: Vec<String>,
-    /// What differs; empty if the objects are the same but for names.
+    /// The differences. Empty if the objects are the same except for names.
     pub differences: Vec<String>,
 }
 
-/// A section as far as it matters.
+/// The relevant properties of a section.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     flags: String,
     size: u64,
     data: Vec<u8>,
-    /// Offset, how it is encoded, to what, and the addend.
+    /// Offset, encoding, target and addend.
     relocations: Vec<(u64, String, String, i64)>,
 }
 
-/// A symbol: section, value, size, and what it is.
+/// A symbol: section, value, size and kind.
 type Symbol = (String, u64, u64, String);
 
 #[derive(Debug, Default)]
@@ -52,11 +52,11 @@ struct Parts {
     exports: Vec<String>,
 }
 
-/// Compares `old`, its names translated by `rename`, with `new`.
+/// Compares `old`, whose names `rename` translates, with `new`.
 ///
 /// # Errors
 ///
-/// One of them is no ELF object.
+/// One of them is not an object file.
 pub fn compare(
     old: &[u8],
     new: &[u8],
@@ -71,7 +71,7 @@ pub fn compare(
         differences.push("the lists of exported symbols".to_owned());
     }
     if new.functions == 0 {
-        differences.push("there is no function to compare".to_owned());
+        differences.push("no function to compare".to_owned());
     }
     Ok(Comparison {
         functions: new.functions,
@@ -100,7 +100,7 @@ fn differ<T: PartialEq>(
 }
 
 fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String> {
-    let file = object::File::parse(bytes).map_err(|e| format!("no object file: {e}"))?;
+    let file = object::File::parse(bytes).map_err(|e| format!("not an object file: {e}"))?;
     let name_of = |index| {
         let section = file.section_by_index(index).ok();
         let name = section.as_ref().and_then(|s| s.name().ok()).unwrap_or("?");
@@ -108,7 +108,7 @@ fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String>
     };
     let mut parts = Parts::default();
     for section in file.sections() {
-        // How names are stored, and what speaks of the source and the compiler.
+        // Skip the tables of names, and sections about the source and the compiler.
         let of_names = matches!(
             section.kind(),
             SectionKind::Metadata | SectionKind::Debug | SectionKind::DebugString
@@ -168,9 +168,9 @@ fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String>
     Ok(parts)
 }
 
-/// Translates the names in data, whatever else it holds.
+/// Translates the names in data.
 fn renamed_bytes(data: &[u8], rename: &dyn Fn(&str) -> String) -> Vec<u8> {
-    // One character a byte, so that nothing is lost.
+    // One character per byte keeps data that is not UTF-8.
     let text: String = data.iter().map(|b| char::from(*b)).collect();
     let back = |c: char| u8::try_from(u32::from(c)).unwrap_or(b'?');
     rename(&text).chars().map(back).collect()
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// Compiles C, with the compiler that the host has.
+    /// Compiles C with the compiler of the host.
     fn compile(source: &str) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("x.o");
@@ -229,7 +229,7 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
     }
 
     #[test]
-    fn names_alone_are_no_difference() {
+    fn compare_renamed_is_same() {
         let same = compare(&compile(OLD), &compile(&rename(OLD)), &rename).unwrap();
         assert_eq!(same.differences, Vec::<String>::new());
         assert_eq!(same.functions, 2);
@@ -238,7 +238,7 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
     }
 
     #[test]
-    fn everything_else_is() {
+    fn compare_finds_differences() {
         let new = rename(OLD);
         for (what, other) in [
             ("code", new.replace("* 3", "* 5")),
@@ -266,7 +266,7 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
     }
 
     #[test]
-    fn what_is_no_object_is_an_error() {
+    fn compare_other_file_fails() {
         assert!(compare(b"hello", &compile(OLD), &rename).is_err());
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `Fixes:` tags: a patch that fixes something names the commit at fault, which stable needs.
+//! Checks `Fixes:` tags. A patch that fixes something names the faulty commit, because the stable
+//! trees need it.
 
 use std::{
     path::Path,
@@ -21,15 +22,15 @@ use crate::{
     sys::error::Result, //
 };
 
-/// The digits of a hash in `Fixes:`, as `Documentation/process/submitting-patches.rst` asks for.
+/// The digits of a hash in `Fixes:`, from `Documentation/process/submitting-patches.rst`.
 const DIGITS: usize = 12;
 
-/// The result of looking for a commit.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Its subject.
+    /// The subject of the commit.
     Found(String),
-    /// The base has no history, or none with this commit.
+    /// The base has no history, or its history lacks the commit.
     Unknown,
 }
 
@@ -44,17 +45,16 @@ pub struct Found {
 
 /// A patch, and the files that describe it.
 pub struct Subject<'a> {
-    /// Its number.
+    /// The number in the series.
     pub number: usize,
-    /// Its message.
     pub message: &'a str,
-    /// The file of its message, below the top folder.
+    /// The file of the message, below the top folder.
     pub file: &'a Path,
-    /// Its entry in the manifest.
+    /// The entry in the manifest.
     pub patch: &'a Patch,
     /// The manifest, below the top folder.
     pub manifest: &'a Path,
-    /// Whether it touches nothing but tests, which may describe the fix of another patch.
+    /// Whether the patch changes only tests, which may describe the fix of another patch.
     pub only_tests: bool,
 }
 
@@ -70,11 +70,11 @@ fn constant(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
 }
 
-/// A subject that describes a fix.
+/// Matches a subject that describes a fix.
 static SUBJECT: LazyLock<Regex> = LazyLock::new(|| constant(r"(?i)\b(fix|fixes|bugfix|bug fix)\b"));
 
-/// The verb at the start of a sentence or a line of a list, or "fixes" with a subject before it.
-/// After an article "fixes" is a noun, for other patches.
+/// Matches the verb at the start of a sentence or list item, or "fixes" after its subject. After an
+/// article, "fixes" is a noun for other patches.
 static BODY: LazyLock<Regex> = LazyLock::new(|| {
     constant(
         r"(?mx) (?: ^ | [.;:!?] \s+ | ^ \s* [-*] \s+ ) (?: Fix | Fixes ) \s
@@ -82,7 +82,7 @@ static BODY: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// The noun, for the patch itself: "Without the fix …".
+/// Matches the noun for the patch itself: "Without the fix …".
 static NOUN: LazyLock<Regex> = LazyLock::new(|| constant(r"(?i)\b(the|this)\s+fix\b"));
 
 static TAG: LazyLock<Regex> =
@@ -95,7 +95,7 @@ fn describes_fix(text: &str, only_tests: bool) -> Option<usize> {
     }
     let start = text.find('\n')?;
     let body = &text[start..];
-    // Trailers quote the subjects of others.
+    // Trailers quote the subjects of other commits.
     let body: String = body
         .split_inclusive('\n')
         .map(|line| match message::is_trailer(line.trim_end()) {
@@ -109,7 +109,7 @@ fn describes_fix(text: &str, only_tests: bool) -> Option<usize> {
     Some(1 + body[..found.start() + before].matches('\n').count())
 }
 
-/// The tags at the end of a message, each with its line.
+/// Returns the tags in a message, with their lines.
 fn tags(text: &str) -> Vec<Tag<'_>> {
     let lines = text.lines().enumerate().skip(1);
     let lines = lines.filter(|(_, l)| l.to_ascii_lowercase().starts_with("fixes:"));
@@ -131,10 +131,6 @@ fn tags(text: &str) -> Vec<Tag<'_>> {
 }
 
 /// Checks a patch. `lookup` finds a commit of the base.
-///
-/// # Errors
-///
-/// Those of `lookup`.
 pub fn check(subject: &Subject<'_>, lookup: &dyn Fn(&str) -> Result<Lookup>) -> Result<Found> {
     let mut found = Found::default();
     let fault = |line: usize, what: String, help: String| Fault {
@@ -192,7 +188,7 @@ pub fn check(subject: &Subject<'_>, lookup: &dyn Fn(&str) -> Result<Lookup>) -> 
             found.faults.push(fault(
                 tag.line,
                 "the Fixes: tag is not in the last paragraph, where git reads tags".to_owned(),
-                "move it to the other tags at the end".to_owned(),
+                "move it to the tags at the end".to_owned(),
             ));
         }
         let listed = subject
@@ -205,7 +201,7 @@ pub fn check(subject: &Subject<'_>, lookup: &dyn Fn(&str) -> Result<Lookup>) -> 
             Lookup::Found(subject) => found.faults.push(fault(
                 tag.line,
                 format!("the subject of {} is {subject:?}, not {named:?}", tag.hash),
-                "take the subject from `git log -1 --format=%s`, or mend the hash".to_owned(),
+                "take the subject from `git log -1 --format=%s`, or correct the hash".to_owned(),
             )),
             Lookup::Unknown if listed.is_some() => found.unverified.push(fault(
                 tag.line,
@@ -286,17 +282,17 @@ mod tests {
         check(&subject, &lookup).unwrap()
     }
 
-    fn says(message: &str, patch: &str) -> String {
+    fn check_text(message: &str, patch: &str) -> String {
         shown(found(message, patch).faults)
     }
 
     #[test]
     fn fix_without_a_tag_is_found() {
-        insta::assert_snapshot!(says("a: fix a leak\n\nText.\n", ""), @r#"
+        insta::assert_snapshot!(check_text("a: fix a leak\n\nText.\n", ""), @r#"
         series/x/1.msg:1: the message describes a fix and has no Fixes: tag
           help: name the commit at fault as `Fixes: 0123456789ab ("subject")`; if none is known, give the reason as `no-fixes = "…"` in the [[patch]] of series/x.toml
         "#);
-        insta::assert_snapshot!(says("a: do it\n\nText. Fix the\nleak.\n", ""), @r#"
+        insta::assert_snapshot!(check_text("a: do it\n\nText. Fix the\nleak.\n", ""), @r#"
         series/x/1.msg:3: the message describes a fix and has no Fixes: tag
           help: name the commit at fault as `Fixes: 0123456789ab ("subject")`; if none is known, give the reason as `no-fixes = "…"` in the [[patch]] of series/x.toml
         "#);
@@ -305,7 +301,11 @@ mod tests {
             "Without the\nfix, it leaks.",
             "- Fix it.",
         ] {
-            assert_ne!(says(&format!("a: do it\n\n{text}\n"), ""), "", "{text}");
+            assert_ne!(
+                check_text(&format!("a: do it\n\n{text}\n"), ""),
+                "",
+                "{text}"
+            );
         }
         for message in [
             "a: add fixed ranges\n\nA prefix, a fixture.\n",
@@ -313,70 +313,70 @@ mod tests {
             "tests: add it\n\nWithout the fix, it leaks.\n",
             "a: add it\n\nText.\n\nLink: https://example.org/Fix this\n",
         ] {
-            assert_eq!(says(message, ""), "", "{message}");
+            assert_eq!(check_text(message, ""), "", "{message}");
         }
         let why = "no-fixes = \"nobody knows\"\n";
-        assert_eq!(says("a: fix a leak\n\nText.\n", why), "");
-        insta::assert_snapshot!(says("a: add it\n\nText.\n", why), @r"
+        assert_eq!(check_text("a: fix a leak\n\nText.\n", why), "");
+        insta::assert_snapshot!(check_text("a: add it\n\nText.\n", why), @r"
         series/x.toml:5: `no-fixes` is not needed: the message does not describe a fix
           help: remove the line
         ");
         insta::assert_snapshot!(
-            says("a: b\n\nText.\n\nFixes: 0123456789ab (\"a: b\")\n", why), @r"
+            check_text("a: b\n\nText.\n\nFixes: 0123456789ab (\"a: b\")\n", why), @r"
         series/x.toml:5: `no-fixes` is not needed: the message has a Fixes: tag
           help: remove the line
         ");
     }
 
     #[test]
-    fn tag_of_another_form_is_found() {
+    fn check_malformed_tag() {
         insta::assert_snapshot!(
-            says("a: fix it\n\nText.\n\nFixes: 0123456 (\"a: b\")\nFixes: 0123456789ab a: b\n", ""), @r#"
+            check_text("a: fix it\n\nText.\n\nFixes: 0123456 (\"a: b\")\nFixes: 0123456789ab a: b\n", ""), @r#"
         series/x/1.msg:5: "Fixes: 0123456 (\"a: b\")" is not a Fixes: tag
           help: write `Fixes: 0123456789ab ("subject")` in one line, with at least 12 lower-case digits of the hash and the whole subject in quotes
         error: series/x/1.msg:6: "Fixes: 0123456789ab a: b" is not a Fixes: tag
           help: write `Fixes: 0123456789ab ("subject")` in one line, with at least 12 lower-case digits of the hash and the whole subject in quotes
         "#);
         insta::assert_snapshot!(
-            says("a: fix it\n\nFixes: 0123456789ab (\"a: b\")\n\nText.\n", ""), @r"
+            check_text("a: fix it\n\nFixes: 0123456789ab (\"a: b\")\n\nText.\n", ""), @r"
         series/x/1.msg:3: the Fixes: tag is not in the last paragraph, where git reads tags
-          help: move it to the other tags at the end
+          help: move it to the tags at the end
         ");
         insta::assert_snapshot!(
-            says("a: fix it\n\nText.\n\nFixes: 0123456789ab (\"a: c\")\n", ""), @r#"
+            check_text("a: fix it\n\nText.\n\nFixes: 0123456789ab (\"a: c\")\n", ""), @r#"
         series/x/1.msg:5: the subject of 0123456789ab is "a: b", not "a: c"
-          help: take the subject from `git log -1 --format=%s`, or mend the hash
+          help: take the subject from `git log -1 --format=%s`, or correct the hash
         "#);
     }
 
     #[test]
-    fn unknown_hash_has_to_be_marked() {
+    fn check_unknown_hash() {
         let message = format!("a: fix it\n\nText.\n\n{TAG}");
-        insta::assert_snapshot!(says(&message, ""), @r#"
+        insta::assert_snapshot!(check_text(&message, ""), @r#"
         series/x/1.msg:5: afea229fe102 cannot be looked up in the base
           help: look it up in a clone with history, as `cargo series check --kernel DIR` does; until then, mark it as `unverified = ["afea229fe102"]` in the [[patch]] of series/x.toml
         "#);
         let marked = "unverified = [\"afea229fe102\"]\n";
-        assert_eq!(says(&message, marked), "");
+        assert_eq!(check_text(&message, marked), "");
         insta::assert_snapshot!(shown(found(&message, marked).unverified), @r#"
         series/x/1.msg:5: Fixes: afea229fe102 ("drm: improve drm_buddy_alloc function") was not verified
           help: look it up in a clone with history: git log -1 afea229fe102
         "#);
         insta::assert_snapshot!(
-            says("a: fix it\n\nText.\n\nFixes: 0123456789ab (\"a: b\")\n", marked), @r"
+            check_text("a: fix it\n\nText.\n\nFixes: 0123456789ab (\"a: b\")\n", marked), @r"
         series/x.toml:5: no Fixes: tag of the patch names afea229fe102
           help: remove it from `unverified`, or write the hash as the tag has it
         ");
     }
 
     #[test]
-    fn stable_needs_a_tag() {
+    fn check_stable_needs_tag() {
         let stable = "Cc: stable@vger.kernel.org # 6.12+\n";
-        insta::assert_snapshot!(says(&format!("a: do it\n\nText.\n\n{stable}"), ""), @r"
+        insta::assert_snapshot!(check_text(&format!("a: do it\n\nText.\n\n{stable}"), ""), @r"
         series/x/1.msg:5: `Cc: stable` without a Fixes: tag does not say which releases have the defect
           help: name the commit at fault in a Fixes: tag, or leave stable out
         ");
         let both = format!("a: do it\n\nText.\n\nFixes: 0123456789ab (\"a: b\")\n{stable}");
-        assert_eq!(says(&both, ""), "");
+        assert_eq!(check_text(&both, ""), "");
     }
 }

@@ -4,12 +4,12 @@
 //!
 //! 1. [`unused`]: each public item has a user outside tests.
 //! 2. [`fixes`]: a patch that fixes something names the commit at fault.
-//! 3. [`recipients`]: everybody whom `get_maintainer.pl` names is a recipient.
-//! 4. [`sizes`]: series, patches and mails have a size that can be reviewed.
+//! 3. [`recipients`]: the people and lists that `get_maintainer.pl` names are recipients.
+//! 4. [`sizes`]: series, patches and mails have a reviewable size.
 //! 5. [`subject`]: subjects are short, imperative and in lower case.
 //!
 //! Each rule is a module of pure functions, which return [`Fault`]s. The manifest has a field for
-//! each exception, with its reason: [`exceptions`] lists them for the report.
+//! each exception and its reason. [`exceptions`] lists them for the report.
 
 pub mod fixes;
 pub mod recipients;
@@ -43,7 +43,7 @@ use crate::{
     }, //
 };
 
-/// A rule of the above.
+/// One of these rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Public items have users.
@@ -58,7 +58,7 @@ pub enum Rule {
     Subject,
 }
 
-/// All of them.
+/// All rules.
 pub const RULES: [Rule; 5] = [
     Rule::Unused,
     Rule::Fixes,
@@ -68,7 +68,7 @@ pub const RULES: [Rule; 5] = [
 ];
 
 impl Rule {
-    /// Its name among the checks.
+    /// Returns the name among the checks.
     pub fn name(self) -> &'static str {
         match self {
             Rule::Unused => "unused",
@@ -83,13 +83,12 @@ impl Rule {
 /// A breach of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The rule.
     pub rule: Rule,
-    /// The file to mend, below the top folder.
+    /// The file to fix, below the top folder.
     pub file: PathBuf,
-    /// The line, where one is known.
+    /// The line, if it is known.
     pub line: Option<usize>,
-    /// The number of the patch that it is about.
+    /// The number of the patch.
     pub patch: Option<usize>,
     /// The fault, without a full stop.
     pub what: String,
@@ -120,7 +119,7 @@ pub struct Found {
     pub warnings: Vec<Finding>,
 }
 
-/// The path of a file of ours in the checkout.
+/// Returns the path of an overlay file in the checkout.
 fn tree_file(one: &PlannedSeries, path: &str) -> PathBuf {
     PathBuf::from(format!("{}/tree/{path}", one.component.folder()))
 }
@@ -134,10 +133,6 @@ pub struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     /// Prepares the rules. The assembled tree must be checked out.
-    ///
-    /// # Errors
-    ///
-    /// git cannot be run.
     pub fn new(subject: &'a Subject<'a>) -> Result<Self> {
         let series = &subject.assembled.series;
         let plans: Vec<&PlannedSeries> = series.iter().map(|s| &s.plan).collect();
@@ -150,10 +145,6 @@ impl<'a> Rules<'a> {
     }
 
     /// Checks a series.
-    ///
-    /// # Errors
-    ///
-    /// git or perl cannot be run, or the cache cannot be written.
     pub fn check(&self, one: &AssembledSeries, found: &mut Found) -> Result<()> {
         let series = one.plan.series();
         let Ok(index) = self.subject.assembled.position(one.name()) else {
@@ -186,10 +177,6 @@ impl<'a> Rules<'a> {
 }
 
 /// Checks the `Fixes:` tags of a series.
-///
-/// # Errors
-///
-/// git cannot be run.
 pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries, found: &mut Found) -> Result<()> {
     let series = one.plan.series();
     let manifest = series.file();
@@ -233,18 +220,18 @@ fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Lookup> {
     Ok(Lookup::Unknown)
 }
 
-/// An exception that a manifest makes, with its reason.
+/// An exception in a manifest, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exception {
     /// The field of the manifest.
     pub field: &'static str,
-    /// Its object: an item, a recipient, "patch 3".
+    /// The object: an item, a recipient, "patch 3".
     pub of: String,
     /// The reason.
     pub why: String,
 }
 
-/// The exceptions of a series, in the order of the rules.
+/// Returns the exceptions of a series, in the order of the rules.
 pub fn exceptions(series: &Series) -> Vec<Exception> {
     let mut all = Vec::new();
     let mut add = |field, of: String, why: &str| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recipients: the base's `get_maintainer.pl` names people and lists for each patch. Each of them is a
-//! recipient of the series, or is absent for a reason.
+//! Checks the recipients. The base's `get_maintainer.pl` names people and lists for each patch.
+//! Each has to be a recipient of the series, or absent for a reason.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ use crate::{
     }, //
 };
 
-/// The script, in the kernel.
+/// The path of the script in the kernel.
 const SCRIPT: &str = "scripts/get_maintainer.pl";
 
 /// The files of the kernel that determine the output of the script.
@@ -72,21 +72,21 @@ impl Named {
         }
     }
 
-    /// Whether a text is the address or the name, or both as one recipient.
+    /// Returns whether a text is the address or the name, or both as one recipient.
     fn is(&self, text: &str) -> bool {
         let same = |own: &str| !own.is_empty() && own.eq_ignore_ascii_case(text);
         same(&self.address) || same(&self.name) || same(&self.shown())
     }
 
-    /// Whether a text is the entry of MAINTAINERS to which the only role belongs.
+    /// Returns whether a text is the entry of MAINTAINERS for the only role.
     fn is_only_of(&self, entry: &str) -> bool {
         let of = self.role.split_once(':').map_or("", |(_, of)| of);
         let rest = of.strip_prefix(entry).filter(|_| !entry.is_empty());
-        // Several roles have commas between them.
+        // Commas separate several roles.
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(KEYWORD) && !rest.contains(','))
     }
 
-    /// The role in parentheses, without the pattern of a keyword.
+    /// Returns the role in parentheses, without the pattern of a keyword.
     fn role(&self) -> String {
         match self.role.split_once(KEYWORD) {
             _ if self.role.is_empty() => String::new(),
@@ -96,17 +96,17 @@ impl Named {
     }
 }
 
-/// The mark after the name of an entry that a pattern for texts has selected.
+/// The mark after the name of an entry whose `K:` pattern matched.
 const KEYWORD: &str = ":Keyword:";
 
 /// Reads the output of the script, lines of `Name <address> (role)` or `address (role)`.
-fn parse(said: &str) -> Vec<Named> {
+fn parse(output: &str) -> Vec<Named> {
     let read = |line: &str| {
         let (who, role) = match line.split_once(" (") {
             Some((who, role)) => (who, role.trim_end_matches(')')),
             None => (line, ""),
         };
-        // A name may hold a parenthesis as well.
+        // A name may contain a parenthesis as well.
         let (who, role) = match line.split_once("> (") {
             Some((who, role)) => (who, role.trim_end_matches(')')),
             None => (who, role),
@@ -121,7 +121,10 @@ fn parse(said: &str) -> Vec<Named> {
             role: role.to_owned(),
         })
     };
-    said.lines().filter_map(|line| read(line.trim())).collect()
+    output
+        .lines()
+        .filter_map(|line| read(line.trim()))
+        .collect()
 }
 
 /// Runs the script of a tree, which has to be checked out, on mails.
@@ -133,11 +136,8 @@ pub struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    /// The script of a tree, or `None` if the tree has none, like the miniature kernel of the tests.
-    ///
-    /// # Errors
-    ///
-    /// git cannot be run.
+    /// Finds the script of a tree. Returns `None` if the tree lacks it, like the miniature kernel of
+    /// the tests.
     pub fn find(git: &'a Git<'a>, cache: &'a Cache, tree: &Oid) -> Result<Option<Self>> {
         let entries = git.entries(tree, &SOURCES.map(str::to_owned))?;
         let blobs = entries
@@ -154,7 +154,7 @@ impl<'a> Script<'a> {
     ///
     /// # Errors
     ///
-    /// The script failed, or the cache cannot be written.
+    /// The script failed, or the cache is not writable.
     pub fn named(&self, mail: &[u8]) -> Result<Vec<Named>> {
         let mut hash = Sha256::new();
         hash.update(&self.sources);
@@ -165,22 +165,22 @@ impl<'a> Script<'a> {
             return Ok(parse(&text));
         }
         let root = self.git.dir();
-        // The script takes an argument that git tracks for a source file, so the mail goes to its
-        // standard input. HOME may hold settings of the user.
+        // The script treats an argument that git tracks as a source file, so pass the mail through
+        // standard input. HOME may contain settings of the user.
         let cmd = Cmd::new("perl")
             .arg(root.join(SCRIPT))
             .args(OPTIONS)
             .env("HOME", root)
             .dir(root)
             .stdin(mail);
-        let said = must(self.git.runner(), &cmd)?.text();
-        write(&record, said.as_bytes())?;
-        Ok(parse(&said))
+        let output = must(self.git.runner(), &cmd)?.text();
+        write(&record, output.as_bytes())?;
+        Ok(parse(&output))
     }
 }
 
-/// Checks the recipients of a series. `named` is the output of the script for each of its patches;
-/// `author` is the address of the person who posts.
+/// Checks the recipients of a series. `named` is the output of the script for each of its patches,
+/// and `author` the address of the sender.
 pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault> {
     let fault = |line: usize, patch: Option<usize>, what: String, help: String| Fault {
         rule: Rule::Recipients,
@@ -191,13 +191,13 @@ pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault>
         help,
     };
     let mut faults = Vec::new();
-    let mut everybody: Vec<(&Named, Vec<usize>)> = Vec::new();
+    let mut people: Vec<(&Named, Vec<usize>)> = Vec::new();
     for (i, patch) in named.iter().enumerate() {
         for one in patch {
             let same = |(other, _): &&mut (&Named, Vec<usize>)| other.is(&one.address);
-            match everybody.iter_mut().find(same) {
+            match people.iter_mut().find(same) {
                 Some((_, patches)) => patches.push(i + 1),
-                None => everybody.push((one, vec![i + 1])),
+                None => people.push((one, vec![i + 1])),
             }
         }
     }
@@ -205,7 +205,7 @@ pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault>
         let mut all = series.to.iter().chain(&series.cc);
         all.any(|r| one.is(r.address()) || !one.name.is_empty() && one.is(r.name()))
     };
-    for (one, patches) in &everybody {
+    for (one, patches) in &people {
         let absent = |key: &String| one.is(key) || one.is_only_of(key);
         if series.absent.keys().any(absent) || gets(one) || one.is(author) {
             continue;
@@ -234,7 +234,7 @@ pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault>
         ));
     }
     for (key, why) in &series.absent {
-        let found = everybody
+        let found = people
             .iter()
             .find(|(one, _)| one.is(key) || one.is_only_of(key));
         let recipient = series.to.iter().chain(&series.cc).any(|r| {
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::checks::rules::shown;
 
-    const SAID: &str = "\
+    const OUTPUT: &str = "\
 Dev Eloper <dev@example.org> (maintainer:A (B))
 \"Re V. Iewer\" <rev@example.org> (reviewer:A (B))
 Some Body <somebody@example.org> (maintainer:C)
@@ -275,19 +275,19 @@ linux-kernel@vger.kernel.org (open list)
 llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
 ";
 
-    fn says(more: &str) -> String {
+    fn check(more: &str) -> String {
         let text = format!(
             "version = 1\nchange-id = \"20260102-x-1\"\nto = [\"LIST@example.org\"]\n\
              cc = [\"linux-kernel@vger.kernel.org\", \"Re V. Iewer <other@example.org>\"]\n{more}"
         );
         let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
-        let named = [parse(SAID), Vec::new(), parse(SAID)];
+        let named = [parse(OUTPUT), Vec::new(), parse(OUTPUT)];
         shown(faults(&series, &named, "dev@example.org"))
     }
 
     #[test]
-    fn output_is_read_line_by_line() {
-        let read = parse(SAID);
+    fn parse_output() {
+        let read = parse(OUTPUT);
         let shown: Vec<String> = read.iter().map(Named::shown).collect();
         assert_eq!(
             shown,
@@ -305,8 +305,8 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
     }
 
     #[test]
-    fn recipient_missing_or_absent() {
-        insta::assert_snapshot!(says(""), @r#"
+    fn faults_missing_recipient() {
+        insta::assert_snapshot!(check(""), @r#"
         series/x.toml:3: Some Body <somebody@example.org> (maintainer:C) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
           help: add the address to `to` or `cc`, or give the reason below [absent]: "Some Body" = "…"
         error: series/x.toml:3: llvm@example.org (open list:CLANG, LLVM, by a keyword) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
@@ -315,10 +315,10 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
         let llvm = "\"CLANG, LLVM\" = \"The word is in the text.\"\n";
         for key in ["Some Body", "Somebody@Example.org", "C"] {
             let absent = format!("[absent]\n{llvm}\"{key}\" = \"retired\"\n");
-            assert_eq!(says(&absent), "", "{key}");
+            assert_eq!(check(&absent), "", "{key}");
         }
         insta::assert_snapshot!(
-            says(&format!(
+            check(&format!(
                 "[absent]\n\"Some Body\" = \"retired\"\n\"No Body\" = \"x\"\n\
                  \"list@example.org\" = \"y\"\n{llvm}"
             )), @r"

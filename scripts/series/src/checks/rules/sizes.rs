@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sizes that can be reviewed: patches in a series, lines in a patch, bytes in a mail.
+//! Limits the sizes: patches in a series, lines in a patch, bytes in a mail.
 
 use super::{
     Fault,
@@ -12,13 +12,13 @@ use crate::{
     sys::plural::count, //
 };
 
-/// The patches of a posting, from `Documentation/process/submitting-patches.rst`.
+/// The limit on patches, from `Documentation/process/submitting-patches.rst`.
 const PATCHES: usize = 15;
 
-/// The lines that a patch adds, moved files left out.
+/// The limit on added lines, without moved files.
 const LINES: usize = 500;
 
-/// The bytes of a mail. List servers hold larger mails for moderation.
+/// The limit on bytes in a mail. List servers hold larger mails for moderation.
 const BYTES: usize = 100_000;
 
 /// Checks the sizes of a series with these mails.
@@ -41,7 +41,7 @@ pub fn faults(series: &Series, mails: &[&[u8]]) -> Vec<Fault> {
                 series.name,
                 count(mails.len(), "patch", "patches")
             ),
-            "split it into series that go one after the other, or give the reason as \
+            "split it into consecutive series, or give the reason as \
              `many = \"…\"`",
         )),
         (false, Some(why)) => faults.push(fault(
@@ -94,7 +94,7 @@ pub fn faults(series: &Series, mails: &[&[u8]]) -> Vec<Fault> {
     faults
 }
 
-/// The lines that a mail adds to files that it does not move.
+/// Returns the number of lines that a mail adds, except in moved files.
 fn added(mail: &[u8]) -> usize {
     let files = diffstat(&String::from_utf8_lossy(mail)).into_iter();
     let stay = files.filter(|f| f.from.is_none());
@@ -115,7 +115,7 @@ mod tests {
         text.into_bytes()
     }
 
-    fn says(manifest: &str, patch: &str, mails: &[Vec<u8>]) -> String {
+    fn check(manifest: &str, patch: &str, mails: &[Vec<u8>]) -> String {
         let one = format!("[[patch]]\nmessage = \"1.msg\"\n{patch}");
         let text = format!(
             "version = 1\nchange-id = \"20260102-x-1\"\n{manifest}{}",
@@ -127,38 +127,38 @@ mod tests {
     }
 
     #[test]
-    fn more_patches_than_a_posting_takes() {
+    fn faults_too_many_patches() {
         let some = |n: usize| vec![mail("", 1, "x"); n];
-        assert_eq!(says("", "", &some(15)), "");
-        insta::assert_snapshot!(says("", "", &some(16)), @r#"
+        assert_eq!(check("", "", &some(15)), "");
+        insta::assert_snapshot!(check("", "", &some(16)), @r#"
         series/x.toml:1: x has 16 patches, more than 15
-          help: split it into series that go one after the other, or give the reason as `many = "…"`
+          help: split it into consecutive series, or give the reason as `many = "…"`
         "#);
         let many = "many = \"They are one change each.\"\n";
-        assert_eq!(says(many, "", &some(16)), "");
-        insta::assert_snapshot!(says(many, "", &some(15)), @r"
+        assert_eq!(check(many, "", &some(16)), "");
+        insta::assert_snapshot!(check(many, "", &some(15)), @r"
         series/x.toml:3: `many` is not needed: x has 15 patches
           help: remove the line
         ");
     }
 
     #[test]
-    fn patch_with_too_many_lines_or_bytes() {
-        assert_eq!(says("", "", &[mail("", 500, "x")]), "");
+    fn faults_large_patch() {
+        assert_eq!(check("", "", &[mail("", 500, "x")]), "");
         let moved = "rename from a\nrename to b\n";
-        assert_eq!(says("", "", &[mail(moved, 501, "x")]), "");
-        insta::assert_snapshot!(says("", "", &[mail("", 501, "x")]), @r#"
+        assert_eq!(check("", "", &[mail(moved, 501, "x")]), "");
+        insta::assert_snapshot!(check("", "", &[mail("", 501, "x")]), @r#"
         series/x.toml:3: the patch adds 501 lines, more than 500
           help: split it, or give the reason as `large = "…"` in its [[patch]]
         "#);
         let long = "x".repeat(1000);
-        insta::assert_snapshot!(says("", "", &[mail("", 100, &long)]), @r#"
+        insta::assert_snapshot!(check("", "", &[mail("", 100, &long)]), @r#"
         series/x.toml:3: the patch is a mail of 100276 bytes, more than 100000
           help: split it, or give the reason as `large = "…"` in its [[patch]]
         "#);
         let large = "large = \"It is one table.\"\n";
-        assert_eq!(says("", large, &[mail("", 501, "x")]), "");
-        insta::assert_snapshot!(says("", large, &[mail("", 1, "x")]), @r"
+        assert_eq!(check("", large, &[mail("", 501, "x")]), "");
+        insta::assert_snapshot!(check("", large, &[mail("", 1, "x")]), @r"
         series/x.toml:5: `large` is not needed: the patch adds 1 line and is a mail of 77 bytes
           help: remove the line
         ");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A subject as the log of the kernel shows it: short, and imperative in lower case.
+//! Checks that subjects are short and imperative, in lower case.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{
 /// The longest subject.
 const COLUMNS: usize = 65;
 
-/// Imperatives that end like other forms of a verb.
+/// Imperatives that resemble other forms of a verb.
 const PLAIN: [&str; 17] = [
     "access", "address", "always", "bring", "bypass", "compress", "discuss", "dismiss", "embed",
     "exceed", "express", "need", "pass", "process", "seed", "speed", "suppress",
@@ -52,7 +52,7 @@ pub fn faults(number: usize, subject: &str, file: &Path) -> Vec<Fault> {
     faults
 }
 
-/// The first word after the prefixes, which have no blanks.
+/// Returns the first word after the prefixes, which have no blanks.
 fn first_word(subject: &str) -> &str {
     let mut rest = subject;
     while let Some((prefix, after)) = rest.split_once(": ") {
@@ -64,7 +64,7 @@ fn first_word(subject: &str) -> &str {
     rest.split(' ').next().unwrap_or("")
 }
 
-/// Whether a word is like "Add". Names like "GSP", "KUnit" and "NV_PBUS" are left alone.
+/// Returns whether a word is like "Add", but not a name like "GSP", "KUnit" and "NV_PBUS".
 fn is_capitalized(word: &str) -> bool {
     let mut chars = word.chars();
     chars.next().is_some_and(char::is_uppercase)
@@ -72,7 +72,7 @@ fn is_capitalized(word: &str) -> bool {
         && chars.all(|c| c.is_lowercase())
 }
 
-/// Whether a word looks like "added", "adding" or "adds".
+/// Returns whether a word looks like "added", "adding" or "adds".
 fn is_other_form(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let plain = lower.chars().all(|c| c.is_ascii_lowercase()) && lower.len() > 4;
@@ -87,12 +87,12 @@ mod tests {
     use super::*;
     use crate::checks::rules::shown;
 
-    fn says(subject: &str) -> String {
+    fn check(subject: &str) -> String {
         shown(faults(1, subject, "series/x/1.msg".as_ref()))
     }
 
     #[test]
-    fn subjects_in_order() {
+    fn faults_of_good_subject() {
         for subject in [
             "rust: list: add a walk",
             "MAINTAINERS: add an entry",
@@ -101,25 +101,25 @@ mod tests {
             "gpu: nova-core: mm: bypass the TLB",
             "gpu: GSP errors: report them",
         ] {
-            assert_eq!(says(subject), "", "{subject}");
+            assert_eq!(check(subject), "", "{subject}");
         }
     }
 
     #[test]
-    fn subject_too_long_or_not_imperative() {
-        insta::assert_snapshot!(says(&format!("rust: add {}", "x".repeat(56))), @r"
+    fn faults_of_bad_subject() {
+        insta::assert_snapshot!(check(&format!("rust: add {}", "x".repeat(56))), @r"
         series/x/1.msg:1: the subject has 66 columns, more than 65
           help: shorten it; the body has room
         ");
-        insta::assert_snapshot!(says("rust: Add a walk"), @r#"
+        insta::assert_snapshot!(check("rust: Add a walk"), @r#"
         series/x/1.msg:1: "Add" begins with a capital letter
           help: write the text after the prefix in lower case, except for names
         "#);
-        insta::assert_snapshot!(says("rust: list: added a walk"), @r#"
+        insta::assert_snapshot!(check("rust: list: added a walk"), @r#"
         series/x/1.msg:1: "added" is not an imperative
           help: start with a verb like "add", "use" or "remove"
         "#);
-        insta::assert_snapshot!(says("rust: list: adds a walk"), @r#"
+        insta::assert_snapshot!(check("rust: list: adds a walk"), @r#"
         series/x/1.msg:1: "adds" is not an imperative
           help: start with a verb like "add", "use" or "remove"
         "#);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Public items and their users: code outside tests that names the item in another file, in the same
-//! patch or later, in the same series or in a later one.
+//! Checks that public items have users. A user is code outside tests that names the item in another
+//! file, in the same patch or a later one, in the same series or a later one.
 //!
-//! Nothing is compiled here, so a name search decides: an item counts as used if later code has its
-//! name, whatever type is in front of it. Fields and variants are not checked.
+//! The check searches for names and compiles nothing. An item counts as used if later code contains
+//! its name, even after an unrelated type. Fields and variants are not checked.
 
 use std::{
     collections::{
@@ -41,22 +41,22 @@ use crate::{
     source::manifest::Series, //
 };
 
-/// A public item, and where it enters.
+/// A public item, and the patch that adds it.
 #[derive(Debug, Clone)]
 pub struct Public {
-    /// The series, by its place in the order.
+    /// The index of the series in order.
     series: usize,
-    /// The number of the patch in it.
+    /// The number of the patch in the series.
     patch: usize,
     /// The patch, counted through all series.
     at: usize,
-    /// Its file in the kernel.
+    /// The file in the kernel.
     path: String,
-    /// The file that has its line, below the top folder.
+    /// The file that contains the item, below the top folder.
     shown: PathBuf,
-    /// Its whole path, from the top folder of the kernel on.
+    /// The whole path, from the top folder of the kernel.
     full: String,
-    /// Its name, and the names that later relocations give it.
+    /// The name, and the names after later relocations.
     names: Vec<String>,
     kind: Kind,
     line: usize,
@@ -65,13 +65,12 @@ pub struct Public {
 /// The user of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum User {
-    /// Code in this other file.
+    /// Code in another file.
     File(String),
     /// A public signature in the same file.
     Signature,
     /// Only code in the same file.
     Own,
-    /// No code.
     None,
 }
 
@@ -81,7 +80,7 @@ impl User {
     }
 }
 
-/// Where a name is used.
+/// A use of a name.
 #[derive(Debug, Clone)]
 struct Use {
     at: usize,
@@ -95,11 +94,11 @@ pub struct Items {
     items: Vec<Public>,
     uses: BTreeMap<String, Vec<Use>>,
     signatures: BTreeMap<String, BTreeSet<String>>,
-    /// The modules that are compiled for tests only, by their path without the ending.
+    /// The paths of modules that are compiled for tests only, without the ending.
     test_modules: BTreeSet<String>,
 }
 
-/// A file as a patch leaves it.
+/// The state of a file after a patch.
 struct Version<'a> {
     series: usize,
     patch: usize,
@@ -120,7 +119,7 @@ static WORD: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 impl Items {
-    /// Reads all series, in the order in which they are applied.
+    /// Reads all series in the order in which they apply.
     pub fn read(series: &[&PlannedSeries]) -> Self {
         let mut all = Self::default();
         let mut files = BTreeMap::new();
@@ -160,7 +159,7 @@ impl Items {
         all
     }
 
-    /// Renames the exported symbols as a relocation does.
+    /// Renames exported symbols as a relocation does.
     fn rename(&mut self, patch: &PlannedPatch) {
         let Some(step) = &patch.relocate else {
             return;
@@ -175,7 +174,7 @@ impl Items {
         if !now.path.ends_with(".rs") {
             return self.c_file(now, files);
         }
-        // In a driver, the crate is the public.
+        // The items of a driver are public within its crate.
         let least = match now.path.starts_with("rust/") {
             true => Seen::All,
             false => Seen::Crate,
@@ -183,7 +182,7 @@ impl Items {
         let file = tokens::read(now.text, least).unwrap_or_default();
         let before = files.insert(now.path, (file.clone(), now.text));
         let before = before.map(|(file, _)| file).unwrap_or_default();
-        // Of several items that `cfg` selects from, the first one counts.
+        // The first of several items that `cfg` selects from counts.
         let mut seen = BTreeSet::new();
         for item in file.items.iter().filter(|i| seen.insert(i.key())) {
             self.item(now, item);
@@ -200,7 +199,7 @@ impl Items {
             .extend(modules.map(|name| format!("{below}{name}")));
     }
 
-    /// Adds an item that enters, or updates the line of a known one.
+    /// Adds a new item, or updates the line of a known one.
     fn item(&mut self, now: &Version<'_>, item: &Item) {
         let full = format!("{}::{}", module(now.path), item.key());
         if let Some(known) = self.items.iter_mut().find(|i| i.full == full) {
@@ -333,13 +332,13 @@ impl Items {
         match other {
             Some(found) => User::File(found.path.clone()),
             None if in_signature() => User::Signature,
-            // The definition of an exported function is in its own file as well.
+            // The file of an exported function has its name in the definition.
             None if own && item.kind != Kind::Export => User::Own,
             None => User::None,
         }
     }
 
-    /// The items of a series, each with its user.
+    /// Returns the items of a series with their users.
     fn of(&self, series: usize) -> Vec<(&Public, User)> {
         let items = self.items.iter().filter(|i| i.series == series);
         let all: Vec<(&Public, User)> = items.map(|i| (i, self.user(i))).collect();
@@ -347,12 +346,12 @@ impl Items {
             let mut items = all.iter().filter(|(i, _)| i.kind != Kind::Reexport);
             items.any(|(i, user)| i.names[0] == name && !user.counts())
         };
-        // One finding is enough for an item and its re-exports.
+        // Report an item and its re-exports once.
         let again = |i: &Public| i.kind == Kind::Reexport && without(&i.names[0]);
         all.iter().filter(|(i, _)| !again(i)).cloned().collect()
     }
 
-    /// Checks a series, given by its place in the order.
+    /// Checks a series, given by its index in order.
     pub fn faults(&self, index: usize, series: &Series) -> Vec<Fault> {
         let all = self.of(index);
         let shown: Vec<String> = all.iter().map(|(i, _)| shortest(&i.full, &all)).collect();
@@ -440,7 +439,7 @@ fn entries(series: &Series, all: &[(&Public, User)], shown: &[String]) -> Vec<Fa
                 let each: BTreeSet<&str> = meant().map(|(_, name)| name.as_str()).collect();
                 let each: Vec<&str> = each.into_iter().collect();
                 add(
-                    format!("{key:?} stands for {n} public items"),
+                    format!("{key:?} matches {n} public items"),
                     format!("name one of {}", each.join(", ")),
                 );
             }
@@ -449,13 +448,13 @@ fn entries(series: &Series, all: &[(&Public, User)], shown: &[String]) -> Vec<Fa
     faults
 }
 
-/// Whether an entry of `[unused]` names the item of this path.
+/// Returns whether an entry of `[unused]` names the item with this path.
 fn names(key: &str, full: &str) -> bool {
     let rest = full.strip_suffix(key);
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
 }
 
-/// The end of a path that stands for one item only: at least its module and its name.
+/// Returns the shortest end of a path that is unambiguous, with at least module and name.
 fn shortest(full: &str, all: &[(&Public, User)]) -> String {
     let starts = full.match_indices("::").map(|(at, _)| at + 2);
     let starts: Vec<usize> = std::iter::once(0).chain(starts).collect();
@@ -472,13 +471,13 @@ fn shortest(full: &str, all: &[(&Public, User)]) -> String {
     ends.find(single).unwrap_or(full).to_owned()
 }
 
-/// The path of a file in the form of a module path.
+/// Converts the path of a file to a module path.
 fn module(path: &str) -> String {
     let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
     path.replace('/', "::")
 }
 
-/// The folder that holds the child modules of a file, with its slash.
+/// Returns the folder of the child modules of a file, with its slash.
 fn folder_of_modules(path: &str) -> String {
     match path.strip_suffix("mod.rs") {
         Some(folder) => folder.to_owned(),
@@ -490,14 +489,14 @@ fn is_c(path: &str) -> bool {
     path.ends_with(".c") || path.ends_with(".h")
 }
 
-/// Whether a file is one of tests by its name.
+/// Returns whether the name of a file marks it as a test.
 pub(super) fn is_test_file(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     stem == "tests" || stem.ends_with("_test") || folder.split('/').any(|f| f == "tests")
 }
 
-/// The names in lines of a diff.
+/// Returns the names in lines of a diff.
 fn words<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Count> {
     let mut found: BTreeMap<String, Count> = BTreeMap::new();
     let mut reexport = false;
@@ -551,8 +550,8 @@ mod tests {
     const MM: &str = "depends = [\"list\"]\n[[patch]]\nmessage = \"1.msg\"\n\
         files = [\"drivers/mm.rs\"]\nedits = [\"1.diff\"]\n";
 
-    /// The findings in the first of two series.
-    fn says(unused: &str, list: &str, iter: &str, mm: &str, edit: &str) -> String {
+    /// Returns the findings in the first of two series.
+    fn check(unused: &str, list: &str, iter: &str, mm: &str, edit: &str) -> String {
         let tests = "fn f(l: List) { l.tested(); Unused::new(); }";
         let list = component(
             "list",
@@ -589,9 +588,9 @@ pub struct Unused;
 ";
 
     #[test]
-    fn item_without_a_user_is_found() {
+    fn faults_item_without_user() {
         let user = "fn f(l: List) { l.walk(); }";
-        insta::assert_snapshot!(says("", ITEMS, "pub struct Iter;", user, ""), @r#"
+        insta::assert_snapshot!(check("", ITEMS, "pub struct Iter;", user, ""), @r#"
         list/tree/rust/list.rs:8: the public method List::own is used in its own file only
           help: make it private; or give the reason below [unused] of series/list.toml: "List::own" = "…"
         error: list/tree/rust/list.rs:9: the public method List::tested has no user outside tests
@@ -601,28 +600,34 @@ pub struct Unused;
         "#);
         // Comments and fields do not count.
         let other = "/// tested() Unused\nfn f(l: List) { l.walk(); l.tested; }";
-        let same = says("", ITEMS, "pub struct Iter;", other, "");
-        assert_eq!(same, says("", ITEMS, "pub struct Iter;", user, ""));
+        let same = check("", ITEMS, "pub struct Iter;", other, "");
+        assert_eq!(same, check("", ITEMS, "pub struct Iter;", user, ""));
     }
 
     #[test]
-    fn users_are_files_of_either_kind() {
+    fn user_in_new_or_edited_file() {
         let items = "pub struct List; impl List { pub fn walk(&self) {} } pub fn make() {}";
-        assert_eq!(says("", items, "", "fn f() { List::walk(make()) }", ""), "");
-        assert_eq!(says("", items, "fn f() { List::walk(make()) }", "", ""), "");
         assert_eq!(
-            says("", items, "", "", "let l: List = make();\nl.walk();"),
+            check("", items, "", "fn f() { List::walk(make()) }", ""),
             ""
         );
-        assert_ne!(says("", items, "", "", "// List make walk()"), "");
+        assert_eq!(
+            check("", items, "fn f() { List::walk(make()) }", "", ""),
+            ""
+        );
+        assert_eq!(
+            check("", items, "", "", "let l: List = make();\nl.walk();"),
+            ""
+        );
+        assert_ne!(check("", items, "", "", "// List make walk()"), "");
     }
 
     #[test]
-    fn entries_of_unused_are_checked() {
+    fn faults_needless_unused_entry() {
         let user = "fn f(l: List) { l.walk(); l.own(); l.tested(); }";
         let entries = "[unused]\n\"list::Unused\" = \"later\"\n\"List::walk\" = \"x\"\n\
                        \"List::gone\" = \"x\"\n\"other::own\" = \"x\"\n";
-        insta::assert_snapshot!(says(entries, ITEMS, "pub struct Iter;", user, ""), @r#"
+        insta::assert_snapshot!(check(entries, ITEMS, "pub struct Iter;", user, ""), @r#"
         series/list.toml:12: list has no public item "List::gone"
           help: remove the line
         error: series/list.toml:11: List::walk has a user: drivers/mm.rs
@@ -633,16 +638,16 @@ pub struct Unused;
     }
 
     #[test]
-    fn export_without_a_user_is_found() {
+    fn faults_export_without_user() {
         let c = "int f(void)\n{\n}\nEXPORT_SYMBOL_GPL(f);\n";
         let manifest = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"lib/a.c\", \"lib/b.c\"]\n";
-        let says = |b: &str| {
+        let check = |b: &str| {
             let files = [("lib/a.c", c), ("lib/b.c", b)];
             let planned = plan(vec![component("list", manifest, &files, &[])]).unwrap();
             text(Items::read(&[&planned[0]]).faults(0, planned[0].series()))
         };
-        assert_eq!(says("void g(void)\n{\n\tf();\n}\n"), "");
-        insta::assert_snapshot!(says("/* f() */\n"), @r#"
+        assert_eq!(check("void g(void)\n{\n\tf();\n}\n"), "");
+        insta::assert_snapshot!(check("/* f() */\n"), @r#"
         list/tree/lib/a.c:4: the exported symbol f has no user outside tests
           help: remove it, or add it with its user; or give the reason below [unused] of series/list.toml: "f" = "…"
         "#);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The graph for Graphviz.
+//! Writes the graph for Graphviz.
 
 use super::{
     Graph,
     Node, //
 };
 
-/// The graph in the language of dot; an arrow points to what a series builds on.
+/// Formats the graph in the language of dot. Arrows point to dependencies.
 pub fn dot(graph: &Graph) -> String {
     let mut text = String::from(
         "digraph series {\n    rankdir=BT;\n    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n",
@@ -53,8 +53,8 @@ fn attributes(node: &Node) -> String {
     attributes
 }
 
-/// A string in the language of dot, with breaks between the lines. A backslash of its own stands
-/// for itself.
+/// Quotes lines as one string in the language of dot. Escapes backslashes, which start an escape
+/// there.
 fn quoted(lines: &[&str]) -> String {
     let escaped = lines
         .iter()
@@ -68,12 +68,12 @@ mod tests {
     use crate::report::graph::tests::graph;
 
     #[test]
-    fn nodes_and_edges_are_named() {
+    fn dot_of_graph() {
         insta::assert_snapshot!(dot(&graph()));
     }
 
     #[test]
-    fn a_name_cannot_end_its_quotes() {
+    fn quoted_escapes_quotes() {
         assert_eq!(quoted(&["a\"b\\", "c"]), r#""a\"b\\\nc""#);
     }
 }

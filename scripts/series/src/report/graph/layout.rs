@@ -1,59 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the boxes of the picture stand: the base on top, each series one row below the lowest of
-//! those that it builds on. An edge over several rows has a place in each row that it passes, so
-//! that it runs between the boxes, not across them.
+//! The positions of the boxes in the picture.
+//!
+//! The base is on top, and each series is one row below the lowest of its dependencies. An edge
+//! over several rows has a position in each of them, so that it runs between boxes.
 
 use super::Graph;
 
-/// The size of a box, and the space around it.
+/// The size of a box, and the gaps between boxes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Width of a box.
     pub width: f64,
-    /// Height of a box.
     pub height: f64,
-    /// Between boxes of a row.
+    /// The gap between boxes of a row.
     pub gap: f64,
-    /// Between rows.
+    /// The gap between rows.
     pub row_gap: f64,
 }
 
-/// A point: from the left, and from the top.
+/// A point: the distances from the left and from the top.
 pub(super) type Point = (f64, f64);
 
-/// Where everything stands.
+/// The positions of boxes and edges.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layout {
-    /// The middle of each box: the base, then the series.
+    /// The center of each box: the base, then the series.
     pub boxes: Vec<Point>,
-    /// The middles of what each edge passes, from the series down to what it builds on.
+    /// The edges, each from a series to a dependency.
     pub edges: Vec<Edge>,
-    /// Width and height of all.
+    /// Width and height of the picture.
     pub size: Point,
 }
 
-/// An edge, from a box to the one that it stands on.
+/// An edge between two boxes, given by their indices.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Edge {
-    /// The box that it starts at.
+    /// The series.
     pub from: usize,
-    /// The box that it ends at.
+    /// The dependency.
     pub to: usize,
     /// The points between them.
     pub between: Vec<Point>,
 }
 
-/// What stands in a row.
+/// An item in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
-    /// A box.
     Box(usize),
-    /// An edge that passes.
+    /// An edge that passes the row.
     Passing(usize),
 }
 
-/// Lays the graph out; box 0 is the base, box `i + 1` the series `i`.
+/// Computes the layout. Box 0 is the base, box `i + 1` the series `i`.
 pub(super) fn layout(graph: &Graph, size: Size) -> Layout {
     let edges = edges(graph);
     let row_of = rows_of(graph.nodes.len() + 1, &edges);
@@ -70,7 +68,7 @@ pub(super) fn layout(graph: &Graph, size: Size) -> Layout {
     place(&rows, &edges, graph.nodes.len() + 1, size)
 }
 
-/// Who stands on whom; who builds on no series stands on the base.
+/// Returns the edges. A series without dependencies has an edge to the base.
 fn edges(graph: &Graph) -> Vec<(usize, usize)> {
     let mut edges = Vec::new();
     for (i, node) in graph.nodes.iter().enumerate() {
@@ -82,7 +80,7 @@ fn edges(graph: &Graph) -> Vec<(usize, usize)> {
     edges
 }
 
-/// The row of each box. What a box stands on comes before it.
+/// Returns the row of each box. Dependencies come first in the order of the boxes.
 fn rows_of(boxes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut rows = vec![0; boxes];
     for i in 0..boxes {
@@ -92,18 +90,18 @@ fn rows_of(boxes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     rows
 }
 
-/// Orders each row by the middle of what its items hang on in the row above, top to bottom.
+/// Orders each row by the average position of connected items in the row above.
 fn untangle(rows: &mut [Vec<Item>], edges: &[(usize, usize)], row_of: &[usize]) {
     for row in 1..rows.len() {
         let (above, below) = rows.split_at_mut(row);
         let above = &above[row - 1];
         let position = |edge: usize| {
             let (_, to) = edges[edge];
-            let hangs_on = match row_of[to] + 1 == row {
+            let target = match row_of[to] + 1 == row {
                 true => Item::Box(to),
                 false => Item::Passing(edge),
             };
-            above.iter().position(|item| *item == hangs_on).unwrap_or(0) as f64
+            above.iter().position(|item| *item == target).unwrap_or(0) as f64
         };
         let middle = |item: &Item| {
             let all: Vec<f64> = match item {
@@ -115,7 +113,7 @@ fn untangle(rows: &mut [Vec<Item>], edges: &[(usize, usize)], row_of: &[usize]) 
             };
             all.iter().sum::<f64>() / all.len().max(1) as f64
         };
-        // A stable sort: what hangs on the same stays in the order of the series.
+        // A stable sort keeps items with the same position in the order of the series.
         below[0].sort_by(|a, b| middle(a).total_cmp(&middle(b)));
     }
 }
@@ -174,7 +172,7 @@ mod tests {
     };
 
     #[test]
-    fn each_series_stands_below_what_it_builds_on() {
+    fn layout_series_below_dependencies() {
         let layout = layout(&graph(), SIZE);
         for edge in &layout.edges {
             let (from, to) = (layout.boxes[edge.from], layout.boxes[edge.to]);
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stands_on_anything_else() {
+    fn layout_without_overlap() {
         let layout = layout(&graph(), SIZE);
         let passing = layout.edges.iter().flat_map(|e| &e.between);
         let passing = passing.map(|p| (*p, SIZE.gap));
@@ -200,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_over_several_rows_passes_each() {
+    fn layout_edge_over_several_rows() {
         let layout = layout(&graph(), SIZE);
         let passed: Vec<_> = layout
             .edges
             .iter()
             .map(|e| (e.from, e.to, e.between.len()))
             .collect();
-        // nova-mm (4) stands two rows below clist (1), both (5) three rows below other (3).
+        // nova-mm (4) is two rows below clist (1), both (5) three rows below other (3).
         assert_eq!(
             passed,
             [

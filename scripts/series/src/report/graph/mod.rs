@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which series builds on which, as text, for Graphviz, and as a picture.
+//! The dependencies of the series, as text, for Graphviz, and as a picture.
 //!
-//! All of it comes from the manifests and from what was recorded of postings: nothing has to be
-//! assembled.
+//! The graph comes from the manifests and the records of postings, so it does not need an assembled
+//! series.
 
 mod dot;
 mod layout;
@@ -35,29 +35,28 @@ use crate::{
     versions::postings, //
 };
 
-/// The series, and the base that they stand on.
+/// The series and their base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
     /// "Linux v6.19.11".
     pub base: String,
-    /// The series, each behind what it builds on.
+    /// The series, each after its dependencies.
     pub nodes: Vec<Node>,
 }
 
 /// One series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its name.
     pub name: String,
-    /// Its component, if it is not the only series of it.
+    /// The component, if it has several series or another name.
     pub component: Option<String>,
-    /// Whether it is never posted.
+    /// Whether the series is never posted.
     pub local: bool,
     /// The version in work.
     pub version: u32,
-    /// How many patches it has.
+    /// The number of patches.
     pub patches: usize,
-    /// What it declares to build on.
+    /// The declared dependencies.
     pub depends: Vec<String>,
     /// The last posting.
     pub posted: Option<Posted>,
@@ -66,9 +65,8 @@ pub struct Node {
 /// A posting of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Posted {
-    /// Its version.
     pub version: u32,
-    /// Where it can be read.
+    /// The address in the archive.
     pub link: String,
 }
 
@@ -92,12 +90,12 @@ impl Graph {
         self.nodes.iter().position(|n| n.name == name)
     }
 
-    /// The places of what a node builds on, without the base.
+    /// Returns the indices of the series below a node.
     fn below(&self, node: &Node) -> Vec<usize> {
         node.depends.iter().filter_map(|d| self.find(d)).collect()
     }
 
-    /// One sentence for each series.
+    /// Describes each series in a sentence.
     fn sentences(&self) -> Vec<String> {
         let sentence = |n: &Node| {
             let on = match n.depends.is_empty() {
@@ -134,7 +132,7 @@ impl Node {
         })
     }
 
-    /// The places of all series of its component, if there are several; only for the first of them.
+    /// Returns the indices of the component's series, but only for the first of several series.
     fn cluster(&self, graph: &Graph) -> Vec<usize> {
         let own = |n: &Node| self.component.is_some() && n.component == self.component;
         let all = graph.nodes.iter().enumerate().filter(|(_, n)| own(n));
@@ -145,7 +143,7 @@ impl Node {
         }
     }
 
-    /// "4 patches".
+    /// Returns the number of patches as text: "4 patches".
     pub fn size(&self) -> String {
         match self.patches {
             0 => "no patches yet".to_owned(),
@@ -154,13 +152,13 @@ impl Node {
         }
     }
 
-    /// Whether the version in work is still to be posted.
+    /// Returns whether the version in work is not yet posted.
     fn is_open(&self) -> bool {
         let posted = self.posted.as_ref();
         posted.is_none_or(|posted| posted.version < self.version)
     }
 
-    /// How far its versions are: "v1 posted, v2 in work".
+    /// Returns the state of the versions: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
         match self.local {
             true => LOCAL.to_owned(),
@@ -169,7 +167,7 @@ impl Node {
     }
 }
 
-/// The component of a series, if it has another name or further series.
+/// Returns the component of a series, if it has several series or another name.
 pub(crate) fn component_of(series: &Series, all: &[&Series]) -> Option<String> {
     let count = all
         .iter()
@@ -181,7 +179,7 @@ pub(crate) fn component_of(series: &Series, all: &[&Series]) -> Option<String> {
 /// The state of a series that is never posted.
 pub(crate) const LOCAL: &str = "local";
 
-/// How far versions are: "v1 posted, v2 in work".
+/// Returns the state of the versions: "v1 posted, v2 in work".
 pub(crate) fn state(version: u32, posted: Option<&Posted>) -> String {
     match posted {
         None => format!("v{version} to be posted"),
@@ -206,7 +204,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A row of three, one beside it, and one that builds on both.
+    /// A chain of three series, a separate series, and a series above both.
     pub(crate) fn graph() -> Graph {
         let mut nodes = vec![
             node("clist", &[]),
@@ -233,7 +231,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_states_of_a_version_are_told_apart() {
+    fn state_of_versions() {
         let states: Vec<String> = graph().nodes[..3].iter().map(Node::state).collect();
         assert_eq!(
             states,
@@ -242,12 +240,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_series_has_a_sentence() {
+    fn sentences_of_series() {
         insta::assert_snapshot!(graph().sentences().join("\n"));
     }
 
     #[test]
-    fn series_of_a_component_are_grouped() {
+    fn component_of_several_series() {
         let mut graph = graph();
         for i in [1, 2] {
             graph.nodes[i].component = Some("gpu-buddy".into());
@@ -284,7 +282,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_last_posting_is_found() {
+    fn read_last_posting() {
         let dir = tempfile::tempdir().unwrap();
         let file = |below: &str, text: &str| {
             crate::sys::files::write(&dir.path().join(below), text.as_bytes()).unwrap();

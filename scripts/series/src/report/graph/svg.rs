@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The graph as a picture that needs nothing but itself.
+//! Draws the graph as an SVG picture without external resources.
 
 use super::{
     Graph, Node,
@@ -13,7 +13,7 @@ use super::{
     },
 };
 
-/// All boxes are as wide as the longest text needs, by the width of a wide letter.
+/// Returns the size of the boxes, which fit the longest text in wide letters.
 fn size(graph: &Graph) -> Size {
     let names = graph.nodes.iter().map(|n| &n.name).chain([&graph.base]);
     let names = names.map(|name| 9.0 * name.chars().count() as f64);
@@ -29,10 +29,10 @@ fn size(graph: &Graph) -> Size {
     }
 }
 
-/// Around the picture.
+/// The margin around the picture.
 const MARGIN: f64 = 12.0;
 
-/// The style. The colours follow what the reader has set, as the report does.
+/// The style. The colors follow the reader's light or dark scheme, as in the report.
 const STYLE: &str = "\
     .graph { color-scheme: light dark; --ink: #1c2128; --faint: #59636e; --paper: #ffffff; --box: #f6f8fa;\n\
     \x20 --line: #8c959f; --done: #1a7f37; --open: #9a6700; font: 13px system-ui, sans-serif; }\n\
@@ -51,16 +51,16 @@ const STYLE: &str = "\
     .graph path { fill: none; stroke: var(--line); stroke-width: 1.5; }\n\
     .graph marker path { fill: var(--line); stroke: none; }\n";
 
-/// What the picture stands in.
+/// The container of the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
-    /// A file of its own.
+    /// A separate file.
     File,
-    /// A page of HTML.
+    /// An HTML page.
     Page,
 }
 
-/// The picture; an arrow points to what a series builds on.
+/// Draws the picture. Arrows point to dependencies.
 pub fn svg(graph: &Graph, frame: Frame) -> String {
     let size = size(graph);
     let layout = layout(graph, size);
@@ -74,7 +74,7 @@ pub fn svg(graph: &Graph, frame: Frame) -> String {
          aria-labelledby=\"graph-title graph-desc\" viewBox=\"0 0 {width} {height}\" \
          width=\"{width}\" height=\"{height}\">\n"
     );
-    out += "<title id=\"graph-title\">Which series builds on which</title>\n";
+    out += "<title id=\"graph-title\">Dependencies of the series</title>\n";
     let about = escaped(&graph.sentences().join(" "));
     out += &format!("<desc id=\"graph-desc\">{about}</desc>\n<style>\n{STYLE}</style>\n");
     out += "<defs><marker id=\"graph-tip\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"7\" \
@@ -93,7 +93,7 @@ pub fn svg(graph: &Graph, frame: Frame) -> String {
     out + "</g>\n</svg>\n"
 }
 
-/// An arrow from the top of a box to the bottom of the one that it stands on.
+/// Draws an arrow from the top of a box to the bottom of the box above.
 fn path(layout: &Layout, size: Size, edge: &Edge) -> String {
     let (from, to) = (layout.boxes[edge.from], layout.boxes[edge.to]);
     let half = size.height / 2.0;
@@ -112,7 +112,7 @@ fn path(layout: &Layout, size: Size, edge: &Edge) -> String {
         );
         at = to;
     };
-    // A row that it passes, it passes straight.
+    // Pass a row vertically.
     for (x, y) in &edge.between {
         curve((*x, y + half));
         curve((*x, y - half));
@@ -140,7 +140,7 @@ fn boxed(node: &Node, size: Size, (x, y): Point) -> String {
     rectangle(class, size, (x, y)) + &name + &patches + &state
 }
 
-/// "gpu-buddy, 4 patches": the component is named if it has several series.
+/// Returns the number of patches, after the component if it has several series.
 fn about(node: &Node) -> String {
     let component = node.component.iter().map(|c| format!("{c}, "));
     component.chain([node.size()]).collect()
@@ -160,7 +160,7 @@ fn text(class: &str, (x, y): Point, text: &str) -> String {
     format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>\n")
 }
 
-/// Text as it stands in XML.
+/// Escapes text for XML.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -169,7 +169,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // XML has no way to say these.
+            // XML cannot represent control characters.
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
@@ -186,12 +186,12 @@ mod tests {
     };
 
     #[test]
-    fn the_picture_is_as_it_was_looked_at() {
+    fn svg_of_graph() {
         insta::assert_snapshot!(svg(&graph(), Frame::File));
     }
 
     #[test]
-    fn whatever_a_name_holds_stays_text() {
+    fn svg_escapes_names() {
         let mut graph = graph();
         graph.nodes = vec![node("<script>\"&'\u{1}", &[])];
         graph.nodes[0].posted = Some(crate::report::graph::Posted {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_alone_is_a_picture() {
+    fn svg_of_base_alone() {
         let graph = Graph {
             base: "Linux v6.1.2".into(),
             nodes: Vec::new(),

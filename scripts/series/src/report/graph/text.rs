@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The graph as a tree of lines.
+//! Draws the graph as text.
 
 use super::{
     Graph,
     Node, //
 };
 
-/// A tree from the base on, for a terminal. A series stands below the last of those that it builds
-/// on, and names the others.
+/// Draws a tree with the base at its root. A series is below the last of its dependencies and names
+/// the others.
 pub fn text(graph: &Graph) -> String {
     let mut lines = vec![Line::plain(graph.base.clone())];
     branches(graph, None, "", &mut lines);
@@ -17,7 +17,7 @@ pub fn text(graph: &Graph) -> String {
     lines.collect()
 }
 
-/// A line: the name at its place in the tree, and what is said of it in a column of its own.
+/// A line: the indented name, and facts in a second column.
 struct Line {
     name: String,
     about: Vec<String>,
@@ -31,7 +31,7 @@ impl Line {
         }
     }
 
-    /// How wide the first column has to be for this line.
+    /// Returns the width that the line needs in the first column.
     fn width(&self) -> usize {
         match self.about.is_empty() {
             true => 0,
@@ -61,11 +61,8 @@ fn branches(graph: &Graph, on: Option<usize>, indent: &str, lines: &mut Vec<Line
         let mut about = vec![node.size(), node.state()];
         about.extend(node.component.iter().map(|c| format!("of {c}")));
         let place = graph.find(&node.name);
-        let stands_on = on.map(|on| graph.nodes[on].name.as_str());
-        let others = node
-            .depends
-            .iter()
-            .filter(|d| Some(d.as_str()) != stands_on);
+        let parent = on.map(|on| graph.nodes[on].name.as_str());
+        let others = node.depends.iter().filter(|d| Some(d.as_str()) != parent);
         let others: Vec<&str> = others.map(String::as_str).collect();
         if !others.is_empty() {
             about.push(format!("also on {}", others.join(" and ")));
@@ -92,7 +89,7 @@ mod tests {
     use crate::report::graph::tests::graph;
 
     #[test]
-    fn the_tree_names_each_series_once() {
+    fn text_of_graph() {
         insta::assert_snapshot!(text(&graph()));
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where each series stands, as tables and as JSON.
+//! The status of each series, as tables and as JSON.
 //!
-//! All of it is read: from the manifests, from what was recorded of postings, and from `out/` as far
-//! as it is there. What `out/` says of another state than the present one does not count.
+//! The status comes from the manifests, the records of postings, and `out/` if it exists. Results
+//! in `out/` for another state than the present one are ignored.
 
 mod table;
 
@@ -68,83 +68,77 @@ use crate::{
     }, //
 };
 
-/// Where one series stands.
+/// The status of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Its name.
     pub name: String,
-    /// The component that it belongs to.
     pub component: String,
-    /// Why it is never posted, if it is only for working here.
+    /// The reason why a local series is never posted.
     pub local: Option<String>,
-    /// Its version.
     pub version: u32,
-    /// How many patches it has.
+    /// The number of patches.
     pub patches: usize,
-    /// The base.
+    /// The name of the base.
     pub base: String,
-    /// What it builds on.
+    /// The series below, direct and indirect.
     pub depends: Vec<String>,
-    /// What of that it needs itself.
+    /// The direct dependencies.
     pub needs: Vec<String>,
-    /// The base on which it is posted, if it is another one.
+    /// The base on which the series is posted, if it is another base.
     pub posted_on: Option<String>,
-    /// Who takes it: a tree, or the first list that it is sent to.
+    /// The tree that takes the series, or the first list in its recipients.
     pub goes_to: Option<String>,
-    /// Whether it applies to the base plus that alone; `None` if it is not assembled, or has no
-    /// patch.
+    /// Whether the series applies to the base and its dependencies alone. `None` if it is not
+    /// assembled or has no patches.
     pub applies: Option<bool>,
-    /// The kernels with all series that are built.
+    /// The kernels with all series for which a build exists.
     pub builds: Vec<Target>,
-    /// KUnit, per kernel that was run on this very tree.
+    /// The KUnit results for the present tree, by kernel.
     pub kunit: Vec<KunitStanding>,
     /// The folder of the patches.
     pub folder: Option<String>,
-    /// Its last posting.
+    /// The last posting.
     pub posted: Option<Posted>,
-    /// What changed since that; `None` if it is not assembled.
+    /// The changes since the last posting. `None` if the series is not assembled.
     pub changes: Option<Changes>,
-    /// Its entry in the changelog.
+    /// The entry in the changelog.
     pub changelog: ChangelogStanding,
-    /// How many patches carry a Reviewed-by; `None` if it is not assembled.
+    /// The number of patches with a Reviewed-by. `None` if the series is not assembled.
     pub reviewed: Option<usize>,
-    /// What `check` found.
+    /// The result of `check`.
     pub check: Option<CheckStanding>,
-    /// What `check --full` found.
+    /// The result of `check --full`.
     pub full: Option<FullStanding>,
 }
 
-/// KUnit of one series on one kernel.
+/// The KUnit result of one series on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KunitStanding {
-    /// The kernel.
     pub kernel: Target,
     /// Whether everything expected ran and passed.
     pub pass: bool,
-    /// Tests that passed.
+    /// The number of tests that passed.
     pub passed: u64,
-    /// Tests that failed or crashed.
+    /// The number of tests that failed or crashed.
     pub failed: u64,
-    /// What the kernel's checkers reported.
+    /// The number of reports by checkers such as KASAN.
     pub reports: usize,
 }
 
-/// How many patches became what since the last posting.
+/// The number of patches by kind of change since the last posting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// The version compared with.
+    /// The posted version.
     pub against: u32,
-    /// Nothing happened to them.
+    /// Unchanged patches.
     pub same: usize,
-    /// Only what stands around their lines changed.
+    /// Patches whose context changed.
     pub moved: usize,
-    /// Their message changed.
+    /// Patches whose message changed.
     pub message: usize,
-    /// Their lines changed.
+    /// Patches whose added or removed lines changed.
     pub changed: usize,
-    /// They are new.
     pub added: usize,
-    /// They are gone.
     pub dropped: usize,
 }
 
@@ -163,48 +157,48 @@ impl Changes {
     }
 }
 
-/// The entry of the version in the changelog.
+/// The state of the version's entry in the changelog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangelogStanding {
-    /// There is none, or the changelog cannot be read.
+    /// The entry is missing, or the changelog cannot be read.
     Missing,
-    /// It is begun, and says nothing yet.
+    /// The entry has no text yet.
     Begun,
-    /// It says what changed.
+    /// The entry has text.
     Written,
 }
 
-/// The quick checks of one series.
+/// The result of the quick checks for one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckStanding {
-    /// When they were made.
+    /// The time of the checks.
     pub when: String,
-    /// The tree with all series that they were made for.
+    /// The checked tree with all series.
     pub tree: String,
-    /// Whether the series is still as it was.
+    /// Whether the series is unchanged since the checks.
     pub current: bool,
-    /// How much they found.
+    /// The number of findings.
     pub findings: usize,
 }
 
-/// The full check of one series.
+/// The result of the full check for one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FullStanding {
-    /// How many patches are compiled on how many kernels.
+    /// The number of builds: one for each patch and kernel.
     pub units: usize,
-    /// How many of these were done for the present state.
+    /// The number of finished builds for the present state.
     pub done: usize,
-    /// How many are left.
+    /// The number of remaining builds.
     pub left: usize,
-    /// How much was found in what is done.
+    /// The number of findings in finished builds.
     pub findings: usize,
-    /// Whether all is done, KUnit and the dependencies included.
+    /// Whether all builds are done, and with them KUnit and the dependencies.
     pub complete: bool,
 }
 
 impl Standing {
-    /// How far its versions are: "v1 posted, v2 in work".
+    /// Returns the state of the versions: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
         match (&self.local, &self.posted_on) {
             (Some(_), _) => graph::LOCAL.to_owned(),
@@ -214,7 +208,7 @@ impl Standing {
     }
 }
 
-/// Reads where all series stand. `report` is what the last `assemble` wrote, if there is one.
+/// Reads the status of all series. `report` is the result of the last `assemble`, if it exists.
 ///
 /// # Errors
 ///
@@ -229,7 +223,7 @@ pub fn standings(
     let ordered = in_order(&manifests)?;
     let changelog = |series: &Series| changelog_standing(ws, series, &manifests);
     let checked = check::read(ws);
-    // What an older version of this program wrote is as good as none.
+    // Ignore the record of another version of this program.
     let full = full::read(ws).ok().flatten();
     ordered
         .iter()
@@ -249,7 +243,7 @@ pub fn standings(
         .collect()
 }
 
-/// What was assembled of a series, if that was the version that is in work.
+/// Returns the result of `assemble` for a series, if it has the present version.
 fn assembled<'a>(report: &'a Report, series: &Series) -> Option<&'a SeriesReport> {
     let mut all = report.series.iter();
     all.find(|s| s.name == series.name && s.version == series.version)
@@ -338,7 +332,7 @@ fn add_assembled(
     standing.reviewed = Some(reviewed.count());
 }
 
-/// What changed since the last posting, as `assemble` wrote it.
+/// Reads the changes since the last posting from the output of `assemble`.
 pub(crate) fn comparison(ws: &Workspace, one: &SeriesReport) -> Option<Comparison> {
     let posted = one.posted.as_ref()?;
     let file = ws.below_out(format!("{}/v{}.changes.json", one.name, one.version));
@@ -346,7 +340,7 @@ pub(crate) fn comparison(ws: &Workspace, one: &SeriesReport) -> Option<Compariso
     (found.against == posted.version).then_some(found)
 }
 
-/// The tags of people that a patch carries: "Reviewed-by", and whose it is.
+/// Returns the tags of reviewers in a patch: "Reviewed-by", and the person.
 pub(crate) fn tags(ws: &Workspace, patch: &str) -> Vec<(String, String)> {
     let mail = fs::read(ws.path(patch)).unwrap_or_default();
     let mail = mailbox::read(&mail).ok().and_then(|m| m.into_iter().next());

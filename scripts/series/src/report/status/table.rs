@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tables that a person reads.
+//! The tables of `status`.
 
 use comfy_table::{
     ContentArrangement,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::report::graph::LOCAL;
 
-/// What is there: patches, builds, results of tests.
+/// Formats the table of patches, builds and test results.
 pub fn table(standings: &[Standing]) -> String {
     let mut table = empty(&[
         "component",
@@ -39,7 +39,7 @@ pub fn table(standings: &[Standing]) -> String {
     table.to_string()
 }
 
-/// How far each series is on its way: postings, reviews, checks.
+/// Formats the table of postings, reviews and checks.
 pub fn details(standings: &[Standing]) -> String {
     let mut table = empty(&[
         "component",
@@ -63,7 +63,7 @@ pub fn details(standings: &[Standing]) -> String {
     text
 }
 
-/// The series, each with the name of its component; only the first of several has it.
+/// Returns the series with the name of the component, which only the first of several has.
 fn grouped(standings: &[Standing]) -> impl Iterator<Item = (String, &Standing)> {
     let before = standings.iter().map(|s| Some(s.component.as_str()));
     let before = [None].into_iter().chain(before);
@@ -171,7 +171,7 @@ fn findings(n: usize) -> String {
 }
 
 fn check_text(c: &CheckStanding) -> String {
-    // Minutes are enough.
+    // Show minutes only.
     let when = c.when.get(..16).unwrap_or(&c.when).replace('T', " ");
     match c.current {
         true => format!("{}, {when} UTC", findings(c.findings)),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_what_was_seen() {
+    fn table_of_results() {
         let kunit = |kernel, pass, passed, failed, reports| KunitStanding {
             kernel,
             pass,
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_each_series_is_told() {
+    fn details_of_postings() {
         let full = |done, findings| FullStanding {
             units: 8,
             done,
