@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `CHANGELOG.md` of a component: per version what changed in design and code, newest first. If the
-//! component has several series, each of them has a section `# <series>` with its own versions.
+//! `CHANGELOG.md` of a component: the changes of each version, newest first. If the component has
+//! several series, each series has a section `# <series>`.
 
 use std::ops::Range;
 
@@ -16,10 +16,9 @@ use crate::{
     }, //
 };
 
-/// What changed in one version.
+/// The changes of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The version.
     pub version: u32,
     /// The text below the heading.
     pub text: String,
@@ -29,23 +28,22 @@ pub struct Entry {
     pub first_line: usize,
 }
 
-/// How the item starts that links to the version before.
+/// The start of the item that links to the previous version.
 const LINK: &str = "- Link to v";
 
 impl Entry {
-    /// Whether nothing is said yet: but for the link it is as `cargo series posted` began it.
+    /// Returns whether the entry has no text except the link, which `cargo series posted` writes.
     pub fn is_open(&self) -> bool {
         let mut lines = self.text.lines();
         lines.all(|l| l.trim().is_empty() || l.starts_with(LINK))
     }
 }
 
-/// Finds the lines, counted from 0, that are about a series. They are all lines unless the component
-/// has several series.
+/// Finds the lines of a series, counted from 0. A single series of a component has all lines.
 ///
 /// # Errors
 ///
-/// There is no section for the series, or two, or a section for something else.
+/// The section of the series is missing or duplicate, or a section names another series.
 pub fn section(
     text: &str,
     name: &str,
@@ -91,8 +89,7 @@ pub fn section(
     Ok(*start..end)
 }
 
-/// The changelog with only the lines of a section; the others are blank, so that the numbers of the
-/// lines stay.
+/// Blanks all lines outside a section, which keeps the line numbers.
 pub fn of_section(text: &str, section: &Range<usize>) -> String {
     let lines = text.lines().enumerate();
     lines
@@ -103,11 +100,7 @@ pub fn of_section(text: &str, section: &Range<usize>) -> String {
         .collect()
 }
 
-/// The changelog after `change` was made to a section of it.
-///
-/// # Errors
-///
-/// Those of `change`, with the line in the whole text.
+/// Applies `change` to a section. Errors have the line in the whole text.
 pub fn in_section(
     text: &str,
     section: &Range<usize>,
@@ -125,7 +118,7 @@ pub fn in_section(
 ///
 /// # Errors
 ///
-/// A heading that is no version, versions out of order, or text before the first heading's `#`.
+/// A heading is not a version, or versions are out of order.
 pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
     let mut entries: Vec<Entry> = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -155,7 +148,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
             return Err((
                 at,
                 Error::new(format!("v{version} is out of order"))
-                    .help("the newest version comes first, and none is left out"),
+                    .help("sort the versions from the newest to v1, without gaps"),
             ));
         }
         entries.push(Entry {
@@ -173,16 +166,16 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
     Ok(entries)
 }
 
-/// The longest line, as it goes into a mail.
+/// The longest line in a mail.
 const COLUMNS: usize = 75;
 
-/// The entries up to `version`, which has to be the newest. The first one has to say something; a
-/// later one may be open as long as nothing changed, which `check` and `send` see to.
+/// Returns the entries up to `version`, which has to be the newest. The entry of v1 must have text.
+/// A later one may be open while nothing changed, which `check` and `send` verify.
 ///
 /// # Errors
 ///
-/// It is missing or empty, or there is a newer one, or a line is too long for a mail or breaks it.
-/// The line is `None` where none fits.
+/// The entry is missing, empty or not the newest, or a line is too long for a mail or breaks it.
+/// The line is `None` for a missing entry.
 pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
     let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
     let long = text
@@ -192,7 +185,7 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
         return Err((
             Some(index + 1),
             Error::new(format!("the line is longer than {COLUMNS} columns"))
-                .help("wrap it; it goes into the cover letter as it is"),
+                .help("wrap it; the cover letter has the same lines"),
         ));
     }
     for (index, line) in text.lines().enumerate() {
@@ -200,7 +193,7 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
             return Err((Some(index + 1), Error::new(what).help(help)));
         }
     }
-    let write_it = format!("write what changed in design and code below `## v{version}`");
+    let write_it = format!("describe the changes in design and code below `## v{version}`");
     match entries.first() {
         Some(first) if first.version == version && (version > 1 || !first.is_open()) => Ok(entries),
         Some(first) if first.version == version => Err((
@@ -213,7 +206,7 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
                 "the newest entry is v{}, but the manifest has version = {version}",
                 first.version
             ))
-            .help("one of the two is wrong"),
+            .help("correct one of them"),
         )),
         _ => Err((
             None,
@@ -222,17 +215,14 @@ pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>
     }
 }
 
-/// The entries as they stand below `---` of a cover letter.
+/// Formats the entries for the text below `---` of a cover letter.
 pub fn rendered(entries: &[Entry]) -> String {
     entries
         .iter()
         .map(|e| {
-            // b4 sends nothing with this word in it.
+            // b4 does not send mails with this word.
             let open = match e.is_open() {
-                true => format!(
-                    "- EDITME: what changed since v{}\n",
-                    e.version.saturating_sub(1)
-                ),
+                true => format!("- EDITME: changes since v{}\n", e.version.saturating_sub(1)),
                 false => String::new(),
             };
             let text = match e.text.as_str() {
@@ -245,12 +235,7 @@ pub fn rendered(entries: &[Entry]) -> String {
         .join("\n")
 }
 
-/// The changelog with an entry for `version` on top, which links to the version before. Unchanged
-/// if there is one already.
-///
-/// # Errors
-///
-/// As [`parse`].
+/// Adds an entry for `version`, with a link to the previous version, unless it exists.
 pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
     let entries = parse(text)?;
     if entries.first().is_some_and(|e| e.version >= version) {
@@ -269,11 +254,11 @@ pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
     Ok(out)
 }
 
-/// The changelog without the entry of `version` that [`begun`] added; unchanged if there is none.
+/// Removes the entry of `version` that [`begun`] added, if it exists.
 ///
 /// # Errors
 ///
-/// As [`parse`], or something was written into the entry since.
+/// As [`parse`], or the entry was edited since.
 pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
     let entries = parse(text)?;
     let Some(first) = entries.first().filter(|e| e.version >= version) else {
@@ -287,7 +272,7 @@ pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
                 "the entry of v{} was edited since v{before} was recorded",
                 first.version
             ))
-            .help("move what it says out of the way first"),
+            .help("move its text elsewhere first"),
         ));
     }
     let lines: Vec<&str> = text.lines().collect();
@@ -303,7 +288,7 @@ mod tests {
     const TEXT: &str = "# Changelog of clist\n\n## v2\n- Two.\n  More.\n\n## v1\n- One.\n";
 
     #[test]
-    fn entries_are_read_newest_first() {
+    fn of_version_and_rendered() {
         let entries = of_version(TEXT, 2).unwrap();
         assert_eq!(entries.len(), 2);
         assert_eq!(
@@ -313,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_begun_once() {
+    fn begun_adds_entry_once() {
         let link = "https://patch.msgid.link/x-v2-0@y";
         let begun = |text: &str| super::begun(text, 3, link).map_err(|(_, e)| e).unwrap();
         let text = begun(TEXT);
@@ -335,13 +320,14 @@ mod tests {
         let entries = of_version(&text, 3).map_err(|(_, e)| e).unwrap();
         assert!(entries[0].is_open() && !entries[1].is_open());
         assert_eq!((entries[0].line, entries[0].first_line), (3, 5));
-        assert!(rendered(&entries).starts_with(
-            "Changes in v3:\n- EDITME: what changed since v2\n- Link to v2: https://"
-        ));
+        assert!(
+            rendered(&entries)
+                .starts_with("Changes in v3:\n- EDITME: changes since v2\n- Link to v2: https://")
+        );
     }
 
     #[test]
-    fn entry_that_was_begun_is_taken_out() {
+    fn ended_removes_begun_entry() {
         let link = "https://patch.msgid.link/x-v2-0@y";
         let begun = begun(TEXT, 3, link).map_err(|(_, e)| e).unwrap();
         let ended = |text: &str| super::ended(text, 3, link).map_err(|(line, e)| e.at("x", line));
@@ -350,39 +336,39 @@ mod tests {
         let edited = begun.replace("- Link", "- Patch 1: more.\n- Link");
         insta::assert_snapshot!(ended(&edited).unwrap_err(), @r"
         x:3: the entry of v3 was edited since v2 was recorded
-          help: move what it says out of the way first
+          help: move its text elsewhere first
         ");
     }
 
-    fn says(text: &str, version: u32) -> String {
+    fn error_of(text: &str, version: u32) -> String {
         let (line, error) = of_version(text, version).unwrap_err();
         error.at("CHANGELOG.md", line).to_string()
     }
 
     #[test]
-    fn each_fault_has_its_message() {
-        insta::assert_snapshot!(says(TEXT, 3), @r"
+    fn of_version_faults() {
+        insta::assert_snapshot!(error_of(TEXT, 3), @r"
         CHANGELOG.md: there is no entry for v3
-          help: write what changed in design and code below `## v3`
+          help: describe the changes in design and code below `## v3`
         ");
-        insta::assert_snapshot!(says(TEXT, 1), @r"
+        insta::assert_snapshot!(error_of(TEXT, 1), @r"
         CHANGELOG.md:3: the newest entry is v2, but the manifest has version = 1
-          help: one of the two is wrong
+          help: correct one of them
         ");
-        insta::assert_snapshot!(says("## v1\n\n", 1), @r"
+        insta::assert_snapshot!(error_of("## v1\n\n", 1), @r"
         CHANGELOG.md:1: the entry of v1 is empty
-          help: write what changed in design and code below `## v1`
+          help: describe the changes in design and code below `## v1`
         ");
-        insta::assert_snapshot!(says("## v1\n- x\n## v2\n- y\n", 1), @r"
+        insta::assert_snapshot!(error_of("## v1\n- x\n## v2\n- y\n", 1), @r"
         CHANGELOG.md:3: v2 is out of order
-          help: the newest version comes first, and none is left out
+          help: sort the versions from the newest to v1, without gaps
         ");
-        insta::assert_snapshot!(says(&format!("## v1\n- {}\n", "x ".repeat(40)), 1), @r"
+        insta::assert_snapshot!(error_of(&format!("## v1\n- {}\n", "x ".repeat(40)), 1), @r"
         CHANGELOG.md:2: the line is longer than 75 columns
-          help: wrap it; it goes into the cover letter as it is
+          help: wrap it; the cover letter has the same lines
         ");
-        assert!(says("## v4294967295\n- x\n## v4294967295\n- y\n", 1).contains("out of order"));
-        insta::assert_snapshot!(says("## first\n", 1), @r#"
+        assert!(error_of("## v4294967295\n- x\n## v4294967295\n- y\n", 1).contains("out of order"));
+        insta::assert_snapshot!(error_of("## first\n", 1), @r#"
         CHANGELOG.md:1: "first" is not a version
           help: a section starts with `## v1`, `## v2`, …
         "#);
@@ -410,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_about_one_series_each() {
+    fn section_of_series() {
         let of = |name: &str| {
             let section = section(SECTIONS, name, &siblings())
                 .map_err(|(_, e)| e)
@@ -432,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_begun_in_its_section() {
+    fn begun_in_section() {
         let section = section(SECTIONS, "buddy", &siblings())
             .map_err(|(_, e)| e)
             .unwrap();
@@ -454,20 +440,20 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_sections_has_its_message() {
-        let says = |text: &str| {
+    fn section_faults() {
+        let error_of = |text: &str| {
             let (line, error) = section(text, "fixes", &siblings()).unwrap_err();
             error.at("CHANGELOG.md", line).to_string()
         };
-        insta::assert_snapshot!(says("# buddy\n## v1\n- x\n"), @r"
+        insta::assert_snapshot!(error_of("# buddy\n## v1\n- x\n"), @r"
         CHANGELOG.md: there is no section for fixes
           help: the component has several series; write `# fixes`, and below it `## v1`
         ");
-        insta::assert_snapshot!(says("# fixes\n# buddy\n# fixes\n"), @r"
+        insta::assert_snapshot!(error_of("# fixes\n# buddy\n# fixes\n"), @r"
         CHANGELOG.md:3: fixes has two sections, the first in line 1
           help: join them
         ");
-        insta::assert_snapshot!(says("# fixes\n# fix\n"), @r#"
+        insta::assert_snapshot!(error_of("# fixes\n# fix\n"), @r#"
         CHANGELOG.md:2: "fix" is not a series of this component
           help: the series are: buddy, fixes
         "#);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A component's folder, read whole: the overlay, the edits, the commit messages of its series.
+//! Reads the folder of a component: the overlay, the edits, and the commit messages of its series.
 
 use std::{
     collections::{
@@ -48,52 +48,49 @@ use crate::{
 /// A file of the overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayFile {
-    /// Its mode.
     pub mode: Mode,
-    /// Its content.
     pub content: Vec<u8>,
 }
 
-/// A series with everything that its manifest may name: the files of its component, which other
-/// series may share, and its own messages, cover letter and postings.
+/// A series with the files of its component, which other series may share, and its own messages,
+/// cover letter and postings.
 #[derive(Debug, Clone)]
 pub struct Component {
-    /// The manifest.
     pub series: Series,
-    /// The names of all series of the component, this one included.
+    /// The names of all series of the component, including this series.
     pub siblings: Vec<SeriesName>,
-    /// Whether the series is posted on this base. On other bases, `postings` and `trailers` are empty.
+    /// Whether the series is posted on this base. On other bases, `postings` and `trailers` are
+    /// empty.
     pub is_posted_here: bool,
-    /// Whether the base is not the default base, which uses all plain files.
+    /// Whether the base is not the default base. The default base uses all plain files.
     pub is_other_base: bool,
     /// Variants for the base, by the paths of the plain files that they replace.
     pub variants: BTreeMap<PathBuf, PathBuf>,
     /// The files of `tree/`, by their path in the kernel.
     pub overlay: BTreeMap<String, OverlayFile>,
-    /// The steps of `relocation.toml`, if there is one.
+    /// The steps of `relocation.toml`. Empty if the file is missing.
     pub relocation: Vec<relocation::Step>,
     /// The diffs of `edits/`, by file name.
     pub edits: BTreeMap<String, String>,
     /// The messages of `series/<name>/`, by file name.
     pub messages: BTreeMap<String, String>,
-    /// The cover letter.
     pub cover: String,
-    /// Its file, below the top folder.
+    /// The file of the cover letter, below the top folder.
     pub cover_file: PathBuf,
-    /// The changelog of the component; lines about its other series are blank.
+    /// The changelog of the component. Lines of other series are blank.
     pub changelog: String,
-    /// What was posted of it, the oldest version first.
+    /// The records of postings, the oldest version first.
     pub postings: Vec<Posting>,
-    /// What reviewers gave to its patches.
+    /// The trailers from reviewers.
     pub trailers: Vec<Given>,
 }
 
 impl Component {
-    /// Reads what the series of this manifest may name. `siblings` are the series of its component.
+    /// Reads the files for a manifest. `siblings` are the series of its component.
     ///
     /// # Errors
     ///
-    /// A file is missing or malformed, or the overlay holds something else than plain files.
+    /// A file is missing or malformed, or the overlay contains links or special files.
     fn read(ws: &Workspace, series: Series, siblings: Vec<SeriesName>) -> Result<Self> {
         let name = &*series.name;
         let dir = PathBuf::from(&*series.component);
@@ -177,22 +174,22 @@ impl Component {
         self.variants.get(&plain).cloned().unwrap_or(plain)
     }
 
-    /// The series' name.
+    /// Returns the name of the series.
     pub fn name(&self) -> &str {
         &self.series.name
     }
 
-    /// The name of the component, which is its folder.
+    /// Returns the name of the component, which is its folder.
     pub fn folder(&self) -> &str {
         &self.series.component
     }
 
-    /// The file of the changelog, below the top folder.
+    /// Returns the file of the changelog, below the top folder.
     pub fn changelog_file(&self) -> PathBuf {
         changelog_file(&self.series)
     }
 
-    /// Its last posting, if there is one.
+    /// Returns the last posting.
     pub fn posted(&self) -> Option<&Posting> {
         self.postings.last()
     }
@@ -213,16 +210,16 @@ fn note_variants<'a>(
 /// The name of a component's changelog.
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// The changelog of the component that a series belongs to.
+/// Returns the file of the changelog of a series.
 pub fn changelog_file(series: &Series) -> PathBuf {
     Path::new(&*series.component).join(CHANGELOG)
 }
 
-/// The part of the changelog that is about a series, as a whole.
+/// Returns the changelog of a series. Lines of other series are blank.
 ///
 /// # Errors
 ///
-/// It cannot be read, or has no section for the series.
+/// The changelog cannot be read, or has no section for the series.
 pub fn changelog_of(ws: &Workspace, series: &Series, all: &[Series]) -> Result<String> {
     let file = changelog_file(series);
     let text = ws.read(&file)?;
@@ -231,7 +228,7 @@ pub fn changelog_of(ws: &Workspace, series: &Series, all: &[Series]) -> Result<S
     Ok(changelog::of_section(&text, &section))
 }
 
-/// The series of the same component.
+/// Returns the series of the same component.
 fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
     all.iter()
         .filter(|s| s.component == series.component)
@@ -239,7 +236,7 @@ fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
         .collect()
 }
 
-/// Reads a mandatory text of a series; `form` describes a minimal one.
+/// Reads a mandatory text of a series. `form` describes a minimal text.
 fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
     let missing = !ws.path(path).exists();
     ws.read(path).map_err(|e| match missing {
@@ -248,7 +245,7 @@ fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
     })
 }
 
-/// Joins two results; if both are errors, both are reported.
+/// Joins two results. Reports both errors if both failed.
 fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
@@ -261,7 +258,7 @@ fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
     let file = ws.place("series", format!("{name}.toml"));
     let series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
-    // The patches may differ, but it is one series on all bases.
+    // Only the patches may differ between bases.
     let plain = Path::new("series").join(format!("{name}.toml"));
     if file == plain || !ws.path(&plain).exists() {
         return Ok(series);
@@ -272,18 +269,18 @@ fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
         && series.component == other.component;
     match same {
         true => Ok(series),
-        false => Err(Error::new(
-            "has another version, change-id or component than the plain manifest",
-        )
-        .at(&file, series.line_of_version)
-        .help(format!(
-            "a series is the same on all bases; take them from {}",
-            plain.display()
-        ))),
+        false => Err(
+            Error::new("version, change-id or component differ from the plain manifest")
+                .at(&file, series.line_of_version)
+                .help(format!(
+                    "they are the same on all bases; copy them from {}",
+                    plain.display()
+                )),
+        ),
     }
 }
 
-/// The names of the series, as their manifests have them.
+/// Returns the names of the series: the file names of the manifests.
 fn names(ws: &Workspace) -> Result<Vec<String>> {
     let mut names = BTreeSet::new();
     for entry in ws
@@ -301,7 +298,7 @@ fn names(ws: &Workspace) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
-/// Reads the manifests; returns those that can be read, and the errors of the others.
+/// Reads the manifests. Returns the valid manifests, and the errors of the others.
 fn read_manifests(ws: &Workspace) -> Result<(Vec<Series>, Vec<Error>)> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for name in names(ws)? {
@@ -313,22 +310,13 @@ fn read_manifests(ws: &Workspace) -> Result<(Vec<Series>, Vec<Error>)> {
     Ok((all, errors))
 }
 
-/// Reads all manifests, and nothing of what they name.
-///
-/// # Errors
-///
-/// A manifest is malformed; all of them are told at once.
+/// Reads all manifests, but no other files. Reports all errors at once.
 pub fn manifests(ws: &Workspace) -> Result<Vec<Series>> {
     let (all, errors) = read_manifests(ws)?;
     Error::all(errors).map_or(Ok(all), Err)
 }
 
-/// Reads all series with their components, in no particular order.
-///
-/// # Errors
-///
-/// A manifest or a file that it names is missing or malformed, or an overlay holds something else
-/// than plain files; all of them are told at once.
+/// Reads all series with their components, unordered. Reports all errors at once.
 pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
     let (series, mut errors) = read_manifests(ws)?;
     let mut all = Vec::new();
@@ -341,11 +329,7 @@ pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
     Error::all(errors).map_or(Ok(all), Err)
 }
 
-/// The series of this name.
-///
-/// # Errors
-///
-/// There is none; the message lists those that there are.
+/// Finds a series by its name. The error lists the existing series.
 pub fn find<'a>(all: &'a [Component], name: &str) -> Result<&'a Component> {
     let all_series: Vec<&Series> = all.iter().map(|c| &c.series).collect();
     let mut all = all.iter();
@@ -353,17 +337,17 @@ pub fn find<'a>(all: &'a [Component], name: &str) -> Result<&'a Component> {
         .ok_or_else(|| unknown_series(&all_series, name))
 }
 
-/// What a link points to is not the component's, and may change without a trace in it.
+/// Refuses symbolic links, whose targets may change without a change in the component.
 fn refuse_link(ws: &Workspace, shown: &Path) -> Result<()> {
     match ws.path(shown).is_symlink() {
         true => Err(Error::new("is a symbolic link")
             .at(shown, None)
-            .help("put the file itself there")),
+            .help("replace the link with the file")),
         false => Ok(()),
     }
 }
 
-/// Names in a folder, sorted; none if there is no folder.
+/// Returns the sorted names in a folder, or no names if the folder is missing.
 fn list(dir: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -416,7 +400,7 @@ fn read_overlay(
             };
             return Err(Error::new(format!("is {kind}"))
                 .at(&shown, None)
-                .help("the overlay holds plain files, which land in the kernel as they are"));
+                .help("the overlay may contain plain files only"));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cover letter: the author's text, and what the tool knows better than the author.
+//! The cover letter: the author's text, and the parts that the tool adds.
 
 use crate::{
     source::{
@@ -23,7 +23,7 @@ use crate::{
 pub struct Text {
     /// The title, which becomes the subject of 0/N.
     pub title: String,
-    /// The text below it.
+    /// The text below the title.
     pub body: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Text {
 ///
 /// # Errors
 ///
-/// It does not start with `# title`, there is no text, or a line would break the mail.
+/// The title or the text is missing, or a line would break the mail.
 pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
     let title = text
         .lines()
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
     let mut errors = Vec::new();
     if body.is_empty() {
         let what = Error::new("there is no text below the title")
-            .help("say what the series is for, and what a reviewer should know first");
+            .help("describe the purpose of the series, and what a reviewer should know first");
         errors.push((1, what));
     }
     let lines = text.lines().enumerate().skip(1);
@@ -66,36 +66,36 @@ pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
     }
 }
 
-/// A series that the cover names as a dependency.
+/// A dependency in the cover letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// Its subject prefix: "PATCH v2".
+    /// The subject prefix: "PATCH v2".
     pub prefix: String,
-    /// How many patches it has.
+    /// The number of patches.
     pub patches: usize,
-    /// Its title; of a single patch, the subject.
+    /// The title, or the subject of a single patch.
     pub title: String,
-    /// The link to its posting, if it was posted as it is.
+    /// The link to the posting of the present version.
     pub link: Option<String>,
-    /// Version and link of the posting before, if it was not.
+    /// Version and link of the previous posting, if the present version is not posted.
     pub before: Option<(u32, String)>,
-    /// What can be applied without it.
+    /// The patches that apply without the dependency.
     pub without: Without,
 }
 
-/// What of a series can be applied without a dependency.
+/// The patches that apply without a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Without {
-    /// So many patches, from the first on.
+    /// The number of patches, from the first.
     Patches(usize),
-    /// It is another dependency that needs it.
+    /// Another dependency needs it.
     NeededBy(String),
-    /// The manifest does not say.
+    /// The manifest has no number.
     Unknown,
 }
 
 impl Dependency {
-    /// Its subject: "[PATCH v2 0/3] rust: add it".
+    /// Returns the subject: "[PATCH v2 0/3] rust: add it".
     pub fn head(&self) -> String {
         match self.patches {
             // A single patch has no cover letter.
@@ -104,7 +104,7 @@ impl Dependency {
         }
     }
 
-    /// What is said of it.
+    /// Returns the lines below the subject.
     pub fn lines(&self) -> Vec<String> {
         let link = match (&self.link, &self.before) {
             (Some(link), _) => link.clone(),
@@ -122,7 +122,7 @@ impl Dependency {
     }
 }
 
-/// The author's part of a cover letter: body and provenance.
+/// Returns the author's part of a cover letter: body and provenance.
 pub fn own(text: &Text, series: &Series) -> String {
     let mut own = text.body.clone();
     if let Some(from) = &series.provenance {
@@ -132,8 +132,8 @@ pub fn own(text: &Text, series: &Series) -> String {
     own
 }
 
-/// Extracts the author's part from a mailed cover letter, in the form of [`plain`]. Returns `None` if
-/// this tool did not write the mail. A `single` patch carries the cover letter below its `---`.
+/// Extracts the author's part from a mailed cover letter, in the form of [`plain`]. Returns `None`
+/// if this tool did not write the mail. A `single` patch has the cover letter below its `---`.
 pub fn posted(mail: &str, single: bool) -> Option<String> {
     let text = match single {
         true => mail.split_once("\n---\n")?.1,
@@ -186,7 +186,7 @@ pub fn plain(text: &str) -> String {
 const NO_DEPENDENCIES: &str = "Dependencies: none, the series applies to the base alone.";
 const DEPENDENCIES: &str = "Dependencies (apply in this order):";
 
-/// The text of the cover letter above `---`: body, provenance, dependencies, base.
+/// Returns the text of the cover letter above `---`: body, provenance, dependencies, base.
 pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Dependency]) -> String {
     let mut parts = vec![own(text, series)];
     parts.push(depends(dependencies));
@@ -209,7 +209,7 @@ fn depends(dependencies: &[Dependency]) -> String {
     text
 }
 
-/// What stands below `---`: the changelog, and the range-diff against a version if it is asked for.
+/// Returns the text below `---`: the changelog, and optionally the range-diff against a version.
 pub fn below(entries: &[Entry], range_diff: Option<(u32, &str)>) -> String {
     let changelog = changelog::rendered(entries);
     match range_diff {
@@ -252,35 +252,35 @@ mod tests {
     }
 
     #[test]
-    fn title_and_text_are_needed() {
-        let says = |text: &str| {
+    fn parse_title_and_text() {
+        let errors_of = |text: &str| {
             let errors = parse(text).unwrap_err().into_iter();
             let errors = errors.map(|(line, e)| e.at("c.md", line)).collect();
             Error::all(errors).unwrap().to_string()
         };
-        assert!(says("no title\n").contains("c.md:1: the first line is not `# title`"));
-        assert!(says("# t\n\n").contains("c.md:1: there is no text"));
-        insta::assert_snapshot!(says("# [RFC] *** SUBJECT HERE ***\n\na\n---\nEDITME\n"), @r#"
-        c.md:1: "*** SUBJECT HERE ***" is left of a template
-          help: write the text; b4 sends nothing with EDITME in it
+        assert!(errors_of("no title\n").contains("c.md:1: the first line is not `# title`"));
+        assert!(errors_of("# t\n\n").contains("c.md:1: there is no text"));
+        insta::assert_snapshot!(errors_of("# [RFC] *** SUBJECT HERE ***\n\na\n---\nEDITME\n"), @r#"
+        c.md:1: "*** SUBJECT HERE ***" remains from a template
+          help: write the text; b4 does not send mails with EDITME
         error: c.md:4: `---` ends the message here when the patch is applied
           help: use another line
-        error: c.md:5: "EDITME" is left of a template
-          help: write the text; b4 sends nothing with EDITME in it
+        error: c.md:5: "EDITME" remains from a template
+          help: write the text; b4 does not send mails with EDITME
         "#);
-        insta::assert_snapshot!(says("# t\n\nFrom here\ndiff --git a b\n-- >8 --\n"), @r"
+        insta::assert_snapshot!(errors_of("# t\n\nFrom here\ndiff --git a b\n-- >8 --\n"), @r"
         c.md:3: `From ` at the start of a line begins the next mail of a mailbox
           help: wrap the text elsewhere, or indent it
-        error: c.md:4: looks like the start of a diff to whoever applies it
+        error: c.md:4: looks like the start of a diff when the patch is applied
           help: indent it
-        error: c.md:5: looks like scissors: `git am --scissors` drops all that comes before it
+        error: c.md:5: looks like scissors: `git am --scissors` drops the text above it
           help: use another line
         ");
         assert_eq!(parse("# t\n\nx\n").unwrap().body, "x");
     }
 
     #[test]
-    fn a_cover_without_dependencies_says_so() {
+    fn message_without_dependencies() {
         let text = parse("# rust: add it\n\nIt is needed.\n").unwrap();
         let provenance = "[provenance]\ntext = \"Split out of\\na larger series.\"\nlinks = [\"https://example.org/1\"]\n";
         insta::assert_snapshot!(message(&text, &series(provenance), &base(), &[]), @r"
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_are_named_with_version_and_link() {
+    fn message_with_dependencies() {
         let text = parse("# mm\n\nIt is needed.\n").unwrap();
         let dependency = |prefix: &str, link: Option<&str>, without| Dependency {
             prefix: prefix.into(),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_of_b4_become_headers() {
+    fn split_recipients_from_b4() {
         let text = "Text.\n\nTo: not one\n\nBase: x\n\nTo: B\u{e9} <b@c.org>\nTo: d@e.org\n\
                     Signed-off-by: A <a@b.org>\nCc: f@g.org\n\n---\nCc: no\n";
         let (headers, rest) = split_recipients(text);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn filled_lines_are_short_enough() {
+    fn fill_limits_lines() {
         let text = fill(&"word ".repeat(40), 20);
         assert!(text.lines().all(|l| l.len() <= 20));
         assert_eq!(text.split_whitespace().count(), 40);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The manifests: `series/bases/<name>.toml` and `series/<name>.toml`, as data.
+//! Reads the manifests `series/bases/<name>.toml` and `series/<name>.toml`.
 //!
-//! Reading is pure: text in, a value or an [`Error`] with file and line out.
+//! Reading is pure: it converts a text to a value, or to an [`Error`] with file and line.
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +34,11 @@ use crate::{
     }, //
 };
 
-/// A value, and the line that it stands in.
+/// A value with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At<T> {
-    /// The value.
     pub value: T,
-    /// Its line, from 1.
+    /// The line, counted from 1.
     pub line: usize,
 }
 
@@ -50,7 +49,7 @@ pub struct Base {
     /// The name of the file without its extension: "v6.19.11".
     #[serde(skip)]
     pub name: String,
-    /// Its file, below the top folder.
+    /// The file, below the top folder.
     #[serde(skip)]
     pub file: PathBuf,
     /// Whether this is the default base, to which plain files apply.
@@ -60,24 +59,24 @@ pub struct Base {
     pub like: Option<String>,
     /// The revision of a git tree that `--kernel` names; without it, the base is a release.
     pub rev: Option<String>,
-    /// The version as the kernel's Makefile gives it, "6.19.11". That of a revision is read from
-    /// its Makefile.
+    /// The version in the kernel's Makefile, "6.19.11". For a revision, it is read from the
+    /// Makefile.
     #[serde(default)]
     pub version: String,
-    /// The public commit, where it is known.
+    /// The public commit, if it is known.
     pub upstream_commit: Option<String>,
-    /// Git trees that are known to be this release.
+    /// The known git trees of this release.
     #[serde(default)]
     pub trees: Vec<String>,
-    /// Where the release can be had, in the order to try.
+    /// The archives of the release, in the order to try.
     #[serde(default, rename = "archive")]
     pub archives: Vec<Archive>,
-    /// What the host builds read.
+    /// The files for builds on the host.
     pub host: Host,
 }
 
 impl Base {
-    /// The name of the release: "v6.19.11".
+    /// Returns the name of the release: "v6.19.11".
     pub fn release(&self) -> String {
         format!("v{}", self.version)
     }
@@ -100,19 +99,19 @@ impl Base {
     }
 }
 
-/// One archive of the base.
+/// An archive of the base.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Archive {
-    /// Its file name, by which mirrors and the cache know it.
+    /// The file name on mirrors and in the cache.
     pub file: String,
-    /// Its SHA-256, in lower-case hexadecimal.
+    /// The SHA-256 in lower-case hexadecimal.
     pub sha256: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: Option<u64>,
-    /// The address it can be downloaded from.
+    /// The address for the download.
     pub url: Option<String>,
-    /// The distribution's source package that holds it.
+    /// The distribution's package that contains the archive.
     pub apt: Option<AptSource>,
 }
 
@@ -122,9 +121,9 @@ pub struct Archive {
 pub struct AptSource {
     /// The suite, "trixie-backports".
     pub suite: String,
-    /// A source package with the archive, and its version: "linux=6.19.11-1~bpo13+1".
+    /// The source package and its version: "linux=6.19.11-1~bpo13+1".
     pub source: Option<String>,
-    /// A binary package that installs the archive, and its version.
+    /// The binary package that installs the archive, and its version.
     pub package: Option<String>,
 }
 
@@ -138,134 +137,130 @@ impl AptSource {
     }
 }
 
-/// What the host builds read of the assembled tree, and of the base.
+/// The files of the assembled tree and of the base for builds on the host.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Host {
     /// Files and folders of the assembled tree.
     pub paths: Vec<String>,
-    /// Those of the base, to compare with; they go below `base/`.
+    /// Files and folders of the base for comparison, exported below `base/`.
     #[serde(default)]
     pub base_paths: Vec<String>,
 }
 
-/// `series/<name>.toml`: one series.
+/// A series, from `series/<name>.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
-    /// Its name.
     pub name: SeriesName,
     /// The manifest, below the top folder.
     pub file: PathBuf,
-    /// The base on which it is posted; [`None`] for the default base.
+    /// The base on which the series is posted. [`None`] for the default base.
     pub base: Option<At<String>>,
-    /// The component that it belongs to: the folder that holds its files.
+    /// The component: the folder that contains the files.
     pub component: SeriesName,
-    /// Why it is never posted, if it is only for working here.
+    /// The reason why a local series is never posted.
     pub local: Option<At<String>>,
-    /// The tree that takes it, where a list in `to` or `cc` does not say so.
+    /// The tree that takes the series, if `to` and `cc` do not show it.
     pub tree: Option<String>,
-    /// Its version, from 1.
+    /// The version, from 1.
     pub version: u32,
-    /// The line that says so.
+    /// The line of `version`.
     pub line_of_version: Option<usize>,
     /// The words before the version in the subject: "PATCH", "RFC PATCH", "PATCH net-next".
     pub prefix: Prefix,
-    /// b4's change id.
     pub change_id: ChangeId,
     /// The line of `change-id`.
     pub line_of_change_id: Option<usize>,
-    /// The series it builds on.
+    /// The direct dependencies.
     pub depends: Vec<At<String>>,
-    /// Of each of those, how many patches from the first on apply and build without it.
+    /// The number of first patches that apply and build without a dependency.
     pub without: BTreeMap<String, At<usize>>,
-    /// Whether the cover letter carries the range-diff against the last posting.
+    /// Whether the cover letter contains the range-diff against the last posting.
     pub range_diff: bool,
-    /// Recipients.
+    /// The recipients in `To`.
     pub to: Vec<Recipient>,
-    /// The line of the first one.
+    /// The line of the first recipient.
     pub line_of_to: Option<usize>,
-    /// Further recipients.
+    /// The recipients in `Cc`.
     pub cc: Vec<Recipient>,
-    /// Recipients that `get_maintainer.pl` names and that are left out, each with the reason.
+    /// The reasons for omitting recipients that `get_maintainer.pl` names.
     pub absent: BTreeMap<String, At<String>>,
-    /// Public items without a user, each with the reason.
+    /// The reasons for public items without a user.
     pub unused: BTreeMap<String, At<String>>,
-    /// Files and folders of the overlay that are not used on this base, each with the reason.
+    /// The reasons for omitting files and folders of the overlay on this base.
     pub left_out: BTreeMap<String, At<String>>,
-    /// The reason for more patches than one posting should have.
+    /// The reason for more patches than a posting should have.
     pub many: Option<At<String>>,
-    /// Where the series comes from.
+    /// The origin of the series.
     pub provenance: Option<Provenance>,
     /// The line of `[provenance]`.
     pub line_of_provenance: Option<usize>,
-    /// What has to run for a KUnit result to count.
+    /// The expected KUnit suites.
     pub kunit: Kunit,
     /// The patches, in order.
     pub patches: Vec<Patch>,
 }
 
-/// Where a series comes from: one line of the cover, never of the changelog.
+/// The origin of a series, for the cover letter and not for the changelog.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Provenance {
-    /// The line.
     pub text: String,
-    /// Links to the mails it speaks of.
+    /// Links to related mails.
     #[serde(default)]
     pub links: Vec<String>,
 }
 
-/// What has to run for a KUnit result to count.
+/// The KUnit suites that have to run for a valid result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Kunit {
-    /// Suites by name.
+    /// The names of suites.
     #[serde(default)]
     pub suites: Vec<String>,
-    /// Suites that only user-mode Linux has, because they depend on an option that others lack.
+    /// Suites that only run on user-mode Linux, because they need one of its options.
     #[serde(default)]
     pub um_suites: Vec<String>,
-    /// Source files whose doctests belong to the component.
+    /// Source files of the component with doctests.
     #[serde(default)]
     pub doctests: Vec<String>,
 }
 
-/// One patch.
+/// A patch in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// The line of the manifest where it starts.
+    /// The line of the `[[patch]]`.
     pub line: usize,
-    /// The file of its commit message, in `series/<name>/`.
+    /// The file of the commit message in `series/<name>/`.
     pub message: At<String>,
-    /// Files of `<component>/tree/` that enter here.
+    /// The files of `<component>/tree/` that the patch adds.
     pub files: Vec<At<String>>,
-    /// The step of `<component>/relocation.toml` that is made here, before the diffs are applied.
+    /// The step of `<component>/relocation.toml` that the patch makes before applying the diffs.
     pub relocate: Option<At<String>>,
-    /// Diffs of `<component>/edits/` that are applied here.
+    /// The diffs of `<component>/edits/` that the patch applies.
     pub edits: Vec<At<String>>,
-    /// Parts of files that entered earlier and that enter only here.
+    /// The parts that the patch adds to files of earlier patches.
     pub withhold: Vec<Withhold>,
-    /// The reason for a larger patch than reviewers should get.
+    /// The reason for a larger patch than reviewers expect.
     pub large: Option<At<String>>,
-    /// The reason for a message that describes a fix and has no `Fixes:`.
+    /// The reason for a message that describes a fix without `Fixes:`.
     pub no_fixes: Option<At<String>>,
     /// The commits in `Fixes:` that cannot be looked up.
     pub unverified: Vec<At<String>>,
 }
 
-/// Parts of a file that enter later than the file.
+/// The parts of a file that a later patch adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withhold {
     /// The file of `<component>/tree/`.
     pub file: At<String>,
-    /// Which parts.
     pub parts: Parts,
 }
 
 /// The parts of a file that a patch withholds from the patches before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parts {
-    /// Whole lines, each with its newline.
+    /// Whole lines with their newlines.
     Text(String),
     /// Rust items, as [`crate::rust::items`] names them.
     Items(Vec<At<String>>),
@@ -308,7 +303,7 @@ struct RawSeries {
     patch: Vec<Spanned<RawPatch>>,
 }
 
-/// Fields of a manifest that replace the common ones on a base.
+/// The fields of a manifest for one base, which replace the common fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawOn {
@@ -421,7 +416,7 @@ fn is_hex(text: &str, len: usize) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Whether a text is a version as the kernel's Makefile has it: it becomes a ref.
+/// Returns whether a text is a version in the form of the kernel's Makefile. Refs contain it.
 fn is_release(text: &str) -> bool {
     let (numbers, candidate) = match text.split_once("-rc") {
         Some((numbers, candidate)) => (numbers, Some(candidate)),
@@ -441,7 +436,7 @@ fn is_base_name(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
-/// Whether a text is one word for apt, which gets it in a line of `sources.list` or as an argument.
+/// Returns whether a text is safe as an argument of apt and as a word in `sources.list`.
 fn is_package_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text
@@ -454,20 +449,20 @@ impl Base {
     ///
     /// # Errors
     ///
-    /// Not TOML, an unknown or missing field, or a value that cannot be.
+    /// The text is not TOML, or has an unknown, missing or invalid field.
     pub fn parse(file: &Path, text: &str) -> Result<Self> {
         let mut base: Base = parse(file, text)?;
         let bad = |what: String| Err(Error::new(what).at(file, None));
         let is_revision = base.rev.is_some() && base.version.is_empty();
         if !is_revision && !is_release(&base.version) {
             return bad(format!(
-                "version {:?} is not that of a release",
+                "version {:?} is not the version of a release",
                 base.version
             ));
         }
         base.file = file.to_owned();
         base.name = match file.file_stem().and_then(|s| s.to_str()) {
-            // The only base of a workspace.
+            // The file of the only base has no name of a base.
             Some("base") | None => base.release(),
             Some(stem) => stem.to_owned(),
         };
@@ -513,7 +508,7 @@ impl Series {
     ///
     /// # Errors
     ///
-    /// Not TOML, an unknown or missing field, or a value that cannot be.
+    /// The text is not TOML, or has an unknown, missing or invalid field.
     pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
         Self::parse_on(name, file, text, &View::default())
     }
@@ -522,7 +517,7 @@ impl Series {
     ///
     /// # Errors
     ///
-    /// As for [`Self::parse`], or a base in the manifest does not exist.
+    /// As [`Self::parse`], or a base in the manifest does not exist.
     pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
@@ -544,7 +539,7 @@ impl Series {
             errors.push(
                 Error::new("`local` is empty")
                     .at(file, *line)
-                    .help("write why the series is never posted"),
+                    .help("give the reason why the series is never posted"),
             );
         }
         if version.value == 0 {
@@ -621,11 +616,7 @@ impl Series {
         })
     }
 
-    /// Refuses a series that is only for working here.
-    ///
-    /// # Errors
-    ///
-    /// It is never posted; the reason is named.
+    /// Returns an error with the reason if the series is never posted.
     pub fn refuse_local(&self) -> Result<()> {
         match &self.local {
             None => Ok(()),
@@ -634,18 +625,18 @@ impl Series {
                 self.name
             ))
             .at(self.file(), *line)
-            .help("remove `local` from its manifest if it is to be posted")),
+            .help("remove `local` from the manifest to post the series")),
         }
     }
 
-    /// The recipient or the tree that takes the series: `tree`, or the first list in `to` and `cc`.
+    /// Returns the recipient of the series: `tree`, or the first list in `to` and `cc`.
     pub fn goes_to(&self) -> Option<String> {
         let lists = self.to.iter().chain(&self.cc).filter(|r| r.is_list());
         let list = lists.map(|r| r.address().split('@').next().unwrap_or_default().to_owned());
         self.tree.clone().or_else(|| list.into_iter().next())
     }
 
-    /// The manifest's path below the top folder.
+    /// Returns the path of the manifest, below the top folder.
     pub fn file(&self) -> PathBuf {
         self.file.clone()
     }
@@ -663,13 +654,13 @@ impl Series {
         }
     }
 
-    /// The bracketed part of a subject without the numbers: "PATCH v2".
+    /// Returns the words in the brackets of a subject: "PATCH v2".
     pub fn subject_prefix(&self) -> String {
         subject_prefix(&self.prefix, self.version)
     }
 }
 
-/// Returns whether `path` names `file`, or if it ends in `/`, a folder that contains it.
+/// Returns whether `path` is `file`, or a folder with a final `/` that contains `file`.
 pub fn covers(path: &str, file: &str) -> bool {
     match path.ends_with('/') {
         true => file.starts_with(path),
@@ -715,7 +706,7 @@ fn patches(
         .collect()
 }
 
-/// Reads one `[[patch.withhold]]`: it has either `text` or `items`.
+/// Reads one `[[patch.withhold]]`, which has either `text` or `items`.
 fn withheld(
     raw: RawWithhold,
     lines: &Lines<'_>,
@@ -730,7 +721,7 @@ fn withheld(
             errors.push(
                 Error::new("a [[patch.withhold]] has either `text` or `items`")
                     .at(file, of.line)
-                    .help("`text` holds whole lines; `items` names Rust items, as \"fn new\""),
+                    .help("`text` has whole lines; `items` names Rust items, as \"fn new\""),
             );
             return None;
         }
@@ -743,12 +734,12 @@ fn keep<T>(errors: &mut Vec<Error>, read: Result<T>, file: &Path, line: usize) -
     read.map_err(|e| errors.push(e.at(file, line))).ok()
 }
 
-/// Reports an exception from a rule that gives no reason.
+/// Reports an exception from a rule without a reason.
 fn blank(why: &At<String>, file: &Path) -> Option<Error> {
     why.value.trim().is_empty().then(|| {
         Error::new("the reason is empty")
             .at(file, why.line)
-            .help("say in one sentence why the series departs from the rule")
+            .help("explain in one sentence why the series departs from the rule")
     })
 }
 
@@ -785,22 +776,18 @@ fn recipients(
     (read(to), read(cc))
 }
 
-/// Checks that change ids are unique: b4 takes series with one id for versions of each other.
-///
-/// # Errors
-///
-/// The second of two series with one change id, with its line.
+/// Checks that change ids are unique. b4 treats series with the same id as versions of one series.
 pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
     let mut seen: BTreeMap<&str, &Series> = BTreeMap::new();
     let mut errors = Vec::new();
     for one in series {
         if let Some(first) = seen.insert(&one.change_id, one) {
             errors.push(
-                Error::new(format!("{} has this change-id as well", first.name))
+                Error::new(format!("{} has the same change-id", first.name))
                     .at(one.file(), one.line_of_change_id)
                     .help(
-                        "each series has its own, since it holds the versions together; give the \
-                         one that was not posted another",
+                        "the change-id connects the versions of a series; give a new one to the \
+                        series that was not posted",
                     ),
             );
         }
@@ -808,7 +795,7 @@ pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
     Error::all(errors).map_or(Ok(()), Err)
 }
 
-/// The bracketed part of a subject without the numbers: "PATCH v2".
+/// Returns the words in the brackets of a subject: "PATCH v2".
 pub(crate) fn subject_prefix(prefix: &str, version: u32) -> String {
     match version {
         1 => prefix.to_owned(),
@@ -816,12 +803,12 @@ pub(crate) fn subject_prefix(prefix: &str, version: u32) -> String {
     }
 }
 
-/// Sorts the series so that each comes after what it depends on. The series of a component follow
-/// each other, unless a series of another component has to stand between them.
+/// Sorts the series so that each follows its dependencies. The series of a component are adjacent,
+/// unless they depend on a series between them.
 ///
 /// # Errors
 ///
-/// A dependency that is no series, or a cycle, which is spelled out.
+/// A dependency does not exist, or the dependencies have a cycle.
 pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
     struct Visit<'a> {
         series: &'a [Series],
@@ -839,7 +826,7 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
                 let mut cycle = v.path[start..].to_vec();
                 cycle.push(&dep.value);
                 return Err(at(Error::new(format!(
-                    "the dependencies run in a circle: {}",
+                    "the dependencies have a cycle: {}",
                     cycle.join(" -> ")
                 ))
                 .help("remove one of these dependencies")));
@@ -873,7 +860,7 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
     })
 }
 
-/// Puts the series of each component together, without changing their order otherwise.
+/// Moves the series of each component together, and keeps their order otherwise.
 fn by_component<'a>(series: &[&'a Series]) -> Vec<&'a Series> {
     let first = |one: &Series| series.iter().position(|s| s.component == one.component);
     let mut grouped = series.to_vec();
@@ -881,7 +868,7 @@ fn by_component<'a>(series: &[&'a Series]) -> Vec<&'a Series> {
     grouped
 }
 
-/// Whether each series comes after what it depends on.
+/// Returns whether each series follows its dependencies.
 fn is_in_order(series: &[&Series]) -> bool {
     series.iter().enumerate().all(|(at, one)| {
         let is_before = |name: &str| series[..at].iter().any(|s| s.name == *name);
@@ -889,9 +876,8 @@ fn is_in_order(series: &[&Series]) -> bool {
     })
 }
 
-/// The series that `name` builds on, directly or not, in the order to apply them, without itself.
-///
-/// `ordered` is what [`in_order`] returned.
+/// Returns the direct and indirect dependencies of `name`, in the order in which they apply.
+/// `ordered` is the result of [`in_order`].
 pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
     let mut wanted = vec![name];
     for one in ordered.iter().rev() {
@@ -906,12 +892,8 @@ pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
         .collect()
 }
 
-/// The names of the series that are meant by `names`: a series by its name, or else a component, for
-/// all its series. All of them if there is no name.
-///
-/// # Errors
-///
-/// There is neither a series nor a component of a name; the message lists those that there are.
+/// Returns the names of the selected series. A name selects a series, or else all series of a
+/// component. Without names, all series are selected. The error lists the existing names.
 pub fn chosen_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String>> {
     let mut chosen: Vec<String> = Vec::new();
     let mut add = |one: &Series| {
@@ -936,7 +918,7 @@ pub fn chosen_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String
     Ok(chosen)
 }
 
-/// The error for a name that is not that of one series.
+/// Returns the error for a name that does not select one series.
 pub fn unknown_series(ordered: &[&Series], name: &str) -> Error {
     let of_component = ordered.iter().filter(|s| s.component == *name);
     let of_component: Vec<&str> = of_component.map(|s| s.name.as_str()).collect();
@@ -991,7 +973,7 @@ mod b;
     }
 
     #[test]
-    fn lines_are_kept() {
+    fn parse_keeps_lines() {
         let series = parse(GOOD).unwrap();
         assert_eq!(series.depends[0].line, 4);
         assert_eq!(series.patches[0].line, 6);
@@ -1004,7 +986,7 @@ mod b;
     }
 
     #[test]
-    fn an_unknown_field_is_named_with_its_line() {
+    fn parse_unknown_field() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
         series/clist.toml:8: unknown field `filez`, expected one of `message`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
@@ -1012,19 +994,19 @@ mod b;
     }
 
     #[test]
-    fn malformed_toml_is_an_error_with_its_line() {
+    fn parse_malformed_toml() {
         let text = message("version = 1\nchange-id = \"x\n");
         assert!(text.starts_with("series/clist.toml:2: "), "{text}");
     }
 
     #[test]
-    fn a_missing_field_is_named() {
+    fn parse_missing_field() {
         let text = message("version = 1\n");
         assert!(text.contains("missing field `change-id`"), "{text}");
     }
 
     #[test]
-    fn every_bad_word_is_named_with_its_line() {
+    fn parse_bad_words() {
         let text = GOOD
             .replace("version = 2", "version = 0\nprefix = \"WIP\"")
             .replace("20261122-clist-0123456789ab", "../../heads/x y")
@@ -1037,8 +1019,8 @@ mod b;
         error: series/clist.toml:3: "WIP" is not a prefix of patches
           help: "PATCH" has to be one of its words, once: "PATCH", "RFC PATCH", "PATCH net-next"
         error: series/clist.toml:4: "../../heads/x y" is not a change-id
-          help: it is what `b4 prep -n` makes: a date, the name and 12 random digits, as 20260102-name-0123456789ab; message ids and tags are made of it
-        error: series/clist.toml:5: "c@d.org, e@f.org" is not a recipient: there is no address NAME@DOMAIN in it
+          help: use the form of `b4 prep -n`: a date, the name and 12 random digits, as 20260102-name-0123456789ab; message ids and tags contain it
+        error: series/clist.toml:5: "c@d.org, e@f.org" is not a recipient: an address NAME@DOMAIN is missing
           help: one `Name <address>` or `address` for each entry
         error: series/clist.toml:7: A@b.org is a recipient twice, first in line 5
           help: remove one of the two
@@ -1046,7 +1028,7 @@ mod b;
     }
 
     #[test]
-    fn series_name_that_is_no_ref_is_refused() {
+    fn parse_bad_series_name() {
         let file = Path::new("series/a b~c.toml");
         let error = Series::parse("a b~c", file, GOOD).unwrap_err();
         insta::assert_snapshot!(error, @r#"
@@ -1056,7 +1038,7 @@ mod b;
     }
 
     #[test]
-    fn change_id_of_two_series_is_refused() {
+    fn unique_change_ids_duplicate() {
         let one = |name: &str| {
             let file = PathBuf::from(format!("series/{name}.toml"));
             Series::parse(name, &file, GOOD).unwrap()
@@ -1065,13 +1047,13 @@ mod b;
         let both: Vec<&Series> = both.iter().collect();
         unique_change_ids(&both[..1]).unwrap();
         insta::assert_snapshot!(unique_change_ids(&both).unwrap_err(), @r"
-        series/b.toml:3: a has this change-id as well
-          help: each series has its own, since it holds the versions together; give the one that was not posted another
+        series/b.toml:3: a has the same change-id
+          help: the change-id connects the versions of a series; give a new one to the series that was not posted
         ");
     }
 
     #[test]
-    fn hashes_are_checked() {
+    fn base_bad_hash() {
         let text = r#"
 version = "1"
 trees = []
@@ -1086,8 +1068,8 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn base_words_are_checked() {
-        let says = |version: &str, suite: &str, source: &str| {
+    fn base_bad_words() {
+        let error_of = |version: &str, suite: &str, source: &str| {
             let text = format!(
                 "version = {version:?}\ntrees = []\n[host]\npaths = []\n[[archive]]\n\
                  file = \"x\"\nsha256 = \"{}\"\napt = {{ suite = {suite:?}, source = {source:?} }}\n",
@@ -1097,18 +1079,18 @@ sha256 = "XYZ"
             parsed.err().map_or(String::new(), |e| e.to_string())
         };
         let (suite, source) = ("trixie-backports", "linux=6.19.11-1~bpo13+1");
-        assert_eq!(says("6.19.11", suite, source), "");
-        assert_eq!(says("7.0-rc1", suite, source), "");
+        assert_eq!(error_of("6.19.11", suite, source), "");
+        assert_eq!(error_of("7.0-rc1", suite, source), "");
         for version in ["", "6..1", "6.1 x", "../6", "6.1-rc", "v6.1"] {
-            let said = says(version, suite, source);
+            let error = error_of(version, suite, source);
             assert!(
-                said.contains("is not that of a release"),
-                "{version}: {said}"
+                error.contains("is not the version of a release"),
+                "{version}: {error}"
             );
         }
         for word in ["", "a b", "a\ndeb x", "-o", "--x=y"] {
-            for said in [says("6.1", word, source), says("6.1", suite, word)] {
-                assert!(said.contains("is not a suite or a package"), "{said}");
+            for error in [error_of("6.1", word, source), error_of("6.1", suite, word)] {
+                assert!(error.contains("is not a suite or a package"), "{error}");
             }
         }
     }
@@ -1127,7 +1109,7 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn dependencies_come_first() {
+    fn in_order_dependencies_first() {
         let all = [
             named("mm", &["buddy"]),
             named("buddy", &["list"]),
@@ -1141,16 +1123,16 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn a_cycle_is_spelled_out() {
+    fn in_order_cycle() {
         let all = [named("a", &["b"]), named("b", &["c"]), named("c", &["b"])];
         insta::assert_snapshot!(in_order(&all).unwrap_err(), @r"
-        series/c.toml:3: the dependencies run in a circle: b -> c -> b
+        series/c.toml:3: the dependencies have a cycle: b -> c -> b
           help: remove one of these dependencies
         ");
     }
 
     #[test]
-    fn a_dependency_on_nothing_is_named() {
+    fn in_order_unknown_dependency() {
         insta::assert_snapshot!(in_order(&[named("a", &["z"])]).unwrap_err(), @r#"
         series/a.toml:3: there is no series "z"
           help: the series are: a
@@ -1163,7 +1145,7 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn series_of_a_component_follow_each_other() {
+    fn in_order_keeps_component_together() {
         let all = [
             of("buddy", named("fixes", &[])),
             named("list", &[]),
@@ -1179,7 +1161,7 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn component_names_all_its_series() {
+    fn chosen_series_of_component() {
         let all = [
             named("list", &[]),
             of("buddy", named("fixes", &[])),
@@ -1212,7 +1194,7 @@ sha256 = "XYZ"
     }
 
     #[test]
-    fn component_local_and_parts_are_checked() {
+    fn parse_bad_component_and_parts() {
         let text = GOOD.replace(
             "version = 2",
             "version = 2\ncomponent = \"a b\"\nlocal = \" \"",
@@ -1222,9 +1204,9 @@ sha256 = "XYZ"
         series/clist.toml:3: "a b" cannot be the name of a component
           help: name the folder that holds `tree/` and `edits/`: lower-case letters and digits, in parts joined by `-` or `_`
         error: series/clist.toml:4: `local` is empty
-          help: write why the series is never posted
+          help: give the reason why the series is never posted
         error: series/clist.toml:20: a [[patch.withhold]] has either `text` or `items`
-          help: `text` holds whole lines; `items` names Rust items, as "fn new"
+          help: `text` has whole lines; `items` names Rust items, as "fn new"
         "#);
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commit messages by the kernel's rules (`Documentation/process/submitting-patches.rst`).
+//! Checks commit messages by the rules of `Documentation/process/submitting-patches.rst`.
 
 use crate::sys::error::Error;
 
 /// The longest line of a message body.
 const BODY_COLUMNS: usize = 75;
 
-/// The longest subject, as checkpatch and most maintainers have it.
+/// The longest subject that checkpatch and most maintainers accept.
 const SUBJECT_COLUMNS: usize = 75;
 
-/// Something wrong with a message.
+/// A fault in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The line, from 1.
@@ -20,18 +20,18 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// As an error without a place.
+    /// Converts the fault to an error without a place.
     pub fn into_error(&self) -> Error {
         Error::new(&self.what).help(self.help)
     }
 }
 
-/// The first line.
+/// Returns the first line.
 pub fn subject(message: &str) -> &str {
     message.lines().next().unwrap_or("").trim_end()
 }
 
-/// Whether a line is a trailer ("Key: value").
+/// Returns whether a line is a trailer ("Key: value").
 pub fn is_trailer(line: &str) -> bool {
     let Some((key, value)) = line.split_once(": ") else {
         return false;
@@ -43,7 +43,7 @@ pub fn is_trailer(line: &str) -> bool {
         && !value.trim().is_empty()
 }
 
-/// The message with `trailer` at its end, in the block of trailers if there is one.
+/// Adds `trailer` to the block of trailers, or starts such a block.
 pub fn with_trailer(message: &str, trailer: &str) -> String {
     let message = message.trim_end();
     let last = message.rsplit("\n\n").next().unwrap_or("");
@@ -52,7 +52,7 @@ pub fn with_trailer(message: &str, trailer: &str) -> String {
     format!("{message}{gap}{trailer}\n")
 }
 
-/// Puts a note below the `---` of a mail that git made, where it is cut off when it is applied.
+/// Inserts a note below the `---` of a mail from git. `git am` discards it.
 pub fn note_below(mail: &mut Vec<u8>, note: &str) {
     const END: &[u8] = b"\n---\n";
     let end = mail.windows(END.len()).position(|w| w == END);
@@ -62,12 +62,12 @@ pub fn note_below(mail: &mut Vec<u8>, note: &str) {
     }
 }
 
-/// A maintainer's remark among the trailers.
+/// Returns whether a line is a maintainer's remark among the trailers.
 pub(crate) fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
-/// What the kernel's rules have against a message.
+/// Checks a message.
 pub fn faults(message: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |line, what: String, help| faults.push(Fault { line, what, help });
@@ -83,7 +83,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
     if !subject.contains(": ") {
         add(
             1,
-            format!("the subject {subject:?} names no subsystem"),
+            format!("the subject {subject:?} has no subsystem prefix"),
             "start with `subsystem: summary`",
         );
     }
@@ -110,7 +110,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
     if let Some((index, _)) = start.filter(|(_, l)| is_header_to_git(l)) {
         add(
             index + 1,
-            "git takes a line like this at the start of the text for a header".into(),
+            "git reads this line at the start of the text as a header".into(),
             "start with another line",
         );
     }
@@ -118,7 +118,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
         add(
             2,
             "no blank line follows the subject".into(),
-            "insert one; git takes the whole paragraph for the subject otherwise",
+            "insert one; otherwise git reads the whole paragraph as the subject",
         );
     }
     for pair in body.windows(2) {
@@ -128,7 +128,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
         {
             add(
                 index + 1,
-                "there are two blank lines in a row, of which `git am` leaves one".into(),
+                "two blank lines in a row, but `git am` keeps only one".into(),
                 "remove one",
             );
         }
@@ -140,7 +140,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
         add(
             1,
             "the message has no body".into(),
-            "say why the change is made; a cover letter does not reach the git log",
+            "explain why the change is made; a cover letter does not reach the git log",
         );
     }
     for (index, line) in body {
@@ -151,7 +151,7 @@ pub fn faults(message: &str) -> Vec<Fault> {
 }
 
 fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, String, &'static str)) {
-    // A long word cannot be wrapped, nor may a trailer; indented lines are code or output.
+    // Long words and trailers cannot be wrapped. Indented lines are code or output.
     let wrappable = line.contains(' ') && !line.starts_with("    ") && !is_trailer(line);
     if wrappable && !line.contains("://") && line.chars().count() > BODY_COLUMNS {
         add(
@@ -198,8 +198,8 @@ pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
     }
     if let Some(word) = TEMPLATE.iter().find(|word| line.contains(**word)) {
         return Some((
-            format!("{word:?} is left of a template"),
-            "write the text; b4 sends nothing with EDITME in it",
+            format!("{word:?} remains from a template"),
+            "write the text; b4 does not send mails with EDITME",
         ));
     }
     if line.trim_start_matches('>').starts_with("From ") {
@@ -226,20 +226,20 @@ pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
         .any(|start| line.starts_with(start));
     if diff || after.is_some_and(|rest| rest.starts_with(' ')) {
         return Some((
-            "looks like the start of a diff to whoever applies it".into(),
+            "looks like the start of a diff when the patch is applied".into(),
             "indent it",
         ));
     }
     is_scissors(line).then(|| {
         (
-            "looks like scissors: `git am --scissors` drops all that comes before it".into(),
+            "looks like scissors: `git am --scissors` drops the text above it".into(),
             "use another line",
         )
     })
 }
 
-/// Whether git may read a line as scissors: marks and dashes make up at least a quarter of it. git's
-/// own limit is a third.
+/// Returns whether git may read a line as scissors: marks and dashes are at least a quarter of the
+/// line. The limit of git is a third.
 fn is_scissors(line: &str) -> bool {
     const MARKS: [&str; 4] = [">8", "8<", ">%", "%<"];
     let line = line.trim();
@@ -254,7 +254,7 @@ fn is_scissors(line: &str) -> bool {
     marks > 0 && line.contains('-') && 4 * (marks + cut) >= line.chars().count()
 }
 
-/// Whether git reads the first line of a mail's text as a header of the patch.
+/// Returns whether git reads the first line of a mail's text as a header of the patch.
 fn is_header_to_git(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let header = ["from:", "subject:", "date:"]
@@ -271,7 +271,7 @@ pub fn title_fault(title: &str) -> Option<(String, &'static str)> {
     if title.starts_with('[') {
         return Some((
             "brackets at the start of a subject are dropped when the patch is applied".into(),
-            "start with `subsystem: summary`; `prefix` of the manifest is for words like RFC",
+            "start with `subsystem: summary`; words like RFC belong in `prefix` of the manifest",
         ));
     }
     let re = title
@@ -287,7 +287,7 @@ pub fn title_fault(title: &str) -> Option<(String, &'static str)> {
     (title.contains(blanks) || title.contains("  ")).then(|| {
         (
             "the words of the subject are not separated by single blanks".into(),
-            "a mail has one blank between them; write it so",
+            "write one blank between words, as in a mail",
         )
     })
 }
@@ -298,7 +298,7 @@ mod tests {
 
     const GOOD: &str = "rust: list: add a walk\n\nDrivers need it.\n\nLink: https://example.org/\n";
 
-    fn says(message: &str) -> String {
+    fn check(message: &str) -> String {
         faults(message)
             .iter()
             .map(|f| format!("{}: {}\n", f.line, f.what))
@@ -306,36 +306,36 @@ mod tests {
     }
 
     #[test]
-    fn a_good_message_has_no_fault() {
-        assert_eq!(says(GOOD), "");
+    fn faults_of_good_message() {
+        assert_eq!(check(GOOD), "");
     }
 
     #[test]
-    fn each_rule_has_its_message() {
-        insta::assert_snapshot!(says(""), @"1: the subject is empty");
-        insta::assert_snapshot!(says("Add it.\nAt once\n"), @r#"
-        1: the subject "Add it." names no subsystem
+    fn faults_of_bad_messages() {
+        insta::assert_snapshot!(check(""), @"1: the subject is empty");
+        insta::assert_snapshot!(check("Add it.\nAt once\n"), @r#"
+        1: the subject "Add it." has no subsystem prefix
         1: the subject ends with a full stop
         2: no blank line follows the subject
         "#);
-        insta::assert_snapshot!(says("a: b\n\nReviewed-by: A <a@b>\n"), @"1: the message has no body");
+        insta::assert_snapshot!(check("a: b\n\nReviewed-by: A <a@b>\n"), @"1: the message has no body");
         let long = "word ".repeat(16);
         let long = long.trim();
-        insta::assert_snapshot!(says(&format!("a: {long}\n\n{long}\n    {long}\n")), @r"
+        insta::assert_snapshot!(check(&format!("a: {long}\n\n{long}\n    {long}\n")), @r"
         1: the subject is longer than 75 columns
         3: the line is longer than 75 columns
         ");
         insta::assert_snapshot!(
-            says("a: b\n\nText\nChanges in v2:\n---\ndiff --git a/x b/x\nSigned-off-by: A <a@b>\n"), @r"
+            check("a: b\n\nText\nChanges in v2:\n---\ndiff --git a/x b/x\nSigned-off-by: A <a@b>\n"), @r"
         4: a changelog between versions does not belong in a commit message
         5: `---` ends the message here when the patch is applied
-        6: looks like the start of a diff to whoever applies it
+        6: looks like the start of a diff when the patch is applied
         7: the sign-off is added when the series is assembled
         ");
     }
 
     #[test]
-    fn trailers_are_told_from_text() {
+    fn is_trailer_by_key() {
         assert!(is_trailer("Fixes: 0123456789ab (\"x\")"));
         assert!(is_trailer("Reviewed-by: A <a@b>"));
         assert!(!is_trailer("Note: this is text"));
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_stands_below_the_message() {
+    fn note_below_separator() {
         let mut mail = b"Subject: a\n\nText.\n---\n x | 2 +-\n".to_vec();
         note_below(&mut mail, "");
         note_below(&mut mail, "Dropped.\n");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_joins_its_block() {
+    fn with_trailer_extends_block() {
         assert_eq!(
             with_trailer("a: b\n\nText.\n", "Signed-off-by: A <a@b>"),
             "a: b\n\nText.\n\nSigned-off-by: A <a@b>\n"

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Words of the manifests that end up in mails, refs and file names.
+//! Words in manifests that become part of mails, refs and file names.
 //!
-//! Each word has a type whose values are valid, so it is checked once, when the manifest is read. The
-//! errors carry no file and line; the caller adds them.
+//! Each kind of word has a type that checks its values. The caller adds file and line to errors.
 
 use std::{
     fmt,
@@ -21,11 +20,11 @@ use crate::sys::error::{
     Result, //
 };
 
-/// The name of a series: of its manifest, its folder, its branch `b4/<name>`; or of a component.
+/// The name of a series or a component, used for its manifest, folder and branch `b4/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeriesName(String);
 
-/// b4's change id: of message ids, of the tag `sent/<change-id>-vN`, of prerequisites.
+/// b4's change id. Message ids, the tag `sent/<change-id>-vN` and prerequisites contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeId(String);
 
@@ -61,7 +60,7 @@ macro_rules! text {
     ($($word:ident),+) => {
         $(
             impl $word {
-                /// As text.
+                /// Returns the text.
                 pub fn as_str(&self) -> &str {
                     &self.0
                 }
@@ -90,14 +89,14 @@ macro_rules! text {
 
 text!(SeriesName, ChangeId, Prefix);
 
-/// The longest name of a series or change id: refs and files get an ending.
+/// The longest name or change id. Refs and files append an ending.
 const LONGEST: usize = 100;
 
 fn is_word(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
-/// Lower-case letters and digits, in parts joined by one `-` or `_` each.
+/// Returns whether a text has lower-case letters and digits, in parts joined by one `-` or `_`.
 fn is_slug(text: &str) -> bool {
     text.len() <= LONGEST
         && text
@@ -110,7 +109,7 @@ impl SeriesName {
     ///
     /// # Errors
     ///
-    /// It cannot be part of a ref, or the tool has a file or a folder of that name.
+    /// The name is not valid in a ref, or is reserved.
     pub fn parse(text: &str) -> Result<Self> {
         if !is_slug(text) {
             return Err(
@@ -129,11 +128,8 @@ impl SeriesName {
         Ok(Self(text.to_owned()))
     }
 
-    /// Reads the name of a component, which is a folder of the repository.
-    ///
-    /// # Errors
-    ///
-    /// No series could have this name.
+    /// Reads the name of a component, which is a folder of the repository. The rules are those of
+    /// [`Self::parse`].
     pub fn component(text: &str) -> Result<Self> {
         Self::parse(text).map_err(|_| {
             Error::new(format!("{text:?} cannot be the name of a component")).help(
@@ -162,20 +158,20 @@ impl ChangeId {
     ///
     /// # Errors
     ///
-    /// It is not of the form that b4 gives it, `YYYYMMDD-words-of-it`.
+    /// The text does not have b4's form `YYYYMMDD-name-hash`.
     pub fn parse(text: &str) -> Result<Self> {
         let (date, rest) = text.split_once('-').unwrap_or((text, ""));
         if is_date(date) && is_slug(rest) && text.len() <= LONGEST {
             return Ok(Self(text.to_owned()));
         }
         Err(Error::new(format!("{text:?} is not a change-id")).help(
-            "it is what `b4 prep -n` makes: a date, the name and 12 random digits, as \
-             20260102-name-0123456789ab; message ids and tags are made of it",
+            "use the form of `b4 prep -n`: a date, the name and 12 random digits, as \
+            20260102-name-0123456789ab; message ids and tags contain it",
         ))
     }
 }
 
-/// Whether a text is a day as b4 writes it, "20260102".
+/// Returns whether a text is a day in b4's form, "20260102".
 fn is_date(text: &str) -> bool {
     let part = |at: std::ops::Range<usize>| text.get(at).and_then(|p| p.parse::<u32>().ok());
     text.len() == 8
@@ -189,7 +185,7 @@ impl Prefix {
     ///
     /// # Errors
     ///
-    /// A word of it would be read as something else, or "PATCH" is not one of them.
+    /// A word would be misread in a subject, or "PATCH" is missing.
     pub fn parse(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split(' ').collect();
         let bad = |what: String, help: &str| Err(Error::new(what).help(help));
@@ -211,9 +207,9 @@ impl Prefix {
             );
         }
         if words.iter().any(|w| w.eq_ignore_ascii_case("RESEND")) {
-            let help = "`PATCH RESEND` is for a version that was posted: remove it here, and use \
+            let help = "`PATCH RESEND` marks a posted version: remove it here, and use \
                         `cargo series send NAME --resend`";
-            return bad(format!("{text:?} resends what is not posted yet"), help);
+            return bad(format!("{text:?} marks a version that is not posted"), help);
         }
         let mut seen = Vec::new();
         for word in words.iter().map(|w| w.to_ascii_lowercase()) {
@@ -231,8 +227,8 @@ fn is_prefix_word(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(inner)
 }
 
-/// Whether a word of a subject's brackets stands for a version or for numbers of patches, or is a
-/// spelling of "PATCH" that only some programs know.
+/// Returns whether a word in a subject's brackets is a version, a number, or an unusual spelling of
+/// "PATCH".
 fn is_counted(word: &str) -> bool {
     let number = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
     let lower = word.to_ascii_lowercase();
@@ -248,7 +244,7 @@ impl Recipient {
     ///
     /// # Errors
     ///
-    /// It is not one mailbox: no address, more than one, or a name that has to be quoted.
+    /// The text has no address, several addresses, or a name that needs quotes.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             Err(Error::new(format!("{text:?} is not a recipient: {why}"))
@@ -269,7 +265,7 @@ impl Recipient {
             Err(why) => return bad(why),
         };
         if !is_address(address) {
-            return bad("there is no address NAME@DOMAIN in it");
+            return bad("an address NAME@DOMAIN is missing");
         }
         Ok(Self {
             written: text.to_owned(),
@@ -278,17 +274,16 @@ impl Recipient {
         })
     }
 
-    /// The name without quotes; empty if there is none.
+    /// Returns the name without quotes. Empty if it is missing.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The address.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether it is a list: it has no name, or its host is one of lists.
+    /// Returns whether the recipient is a list: without a name, or on a host of lists.
     pub fn is_list(&self) -> bool {
         let host = self.address.rsplit('@').next().unwrap_or_default();
         let of_lists = ["lists.", "vger."]
@@ -297,7 +292,7 @@ impl Recipient {
         self.name.is_empty() || of_lists
     }
 
-    /// The mailbox in the ASCII form of a mail header.
+    /// Returns the mailbox in the ASCII form of a mail header.
     pub fn header(&self) -> String {
         mailbox(&self.name, &self.address)
     }
@@ -309,11 +304,11 @@ impl fmt::Display for Recipient {
     }
 }
 
-/// The characters that end a name unless it is quoted. A full stop is one of them by the letter of
-/// RFC 5322, but everybody reads it.
+/// The characters that need quotes in a name. RFC 5322 also lists the full stop, but mail programs
+/// accept it.
 const SPECIAL: &str = "()<>[]:;@\\,\"";
 
-/// The name in front of an address, without quotes.
+/// Returns the name in front of an address, without quotes.
 fn display_name(text: &str) -> Result<String, &'static str> {
     let inside = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
     let Some(inside) = inside else {
@@ -334,8 +329,8 @@ fn display_name(text: &str) -> Result<String, &'static str> {
     Ok(name)
 }
 
-/// Accepts an addr-spec of RFC 5322 with a dot in the domain. Quoted local parts and non-ASCII
-/// addresses are refused: few mail servers deliver them.
+/// Accepts an addr-spec of RFC 5322 with a dot in the domain. Refuses quoted local parts and
+/// non-ASCII addresses, which few mail servers deliver.
 fn is_address(text: &str) -> bool {
     let options = Options::default()
         .without_display_text()
@@ -346,7 +341,7 @@ fn is_address(text: &str) -> bool {
         && EmailAddress::parse_with_options(text, options).is_ok()
 }
 
-/// Formats a mailbox for a mail header; without a name, just the address.
+/// Formats a mailbox for a mail header.
 pub fn mailbox(name: &str, address: &str) -> String {
     let quoted = |c: char| SPECIAL.contains(c) || c == '.';
     if name.is_empty() {
@@ -361,7 +356,7 @@ pub fn mailbox(name: &str, address: &str) -> String {
     }
 }
 
-/// Formats a text for a mail header; non-ASCII text becomes RFC 2047 words.
+/// Formats a text for a mail header. Non-ASCII text becomes RFC 2047 words.
 pub fn header_text(text: &str) -> String {
     match text.is_ascii() {
         true => text.to_owned(),
@@ -369,7 +364,7 @@ pub fn header_text(text: &str) -> String {
     }
 }
 
-/// How long an encoded word may be.
+/// The longest encoded word.
 const ENCODED: usize = 75;
 
 /// Encodes a text as RFC 2047 words, one per line, without splitting a character.
@@ -403,7 +398,7 @@ fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said<T>(result: Result<T>) -> String {
+    fn error_of<T>(result: Result<T>) -> String {
         result.err().map_or(String::new(), |e| e.to_string())
     }
 
@@ -421,11 +416,11 @@ mod tests {
             "", "a b~c", "a..b", "../x", "A", "-a", "a-", "a--b", "a.lock", "é", "a\nb", &long,
         ];
         for name in bad {
-            let said = said(SeriesName::parse(name));
-            assert!(said.contains("cannot be the name of a series"), "{name:?}");
-            assert!(said.contains("help: rename the file"), "{said}");
+            let error = error_of(SeriesName::parse(name));
+            assert!(error.contains("cannot be the name of a series"), "{name:?}");
+            assert!(error.contains("help: rename the file"), "{error}");
         }
-        assert!(said(SeriesName::parse("scripts")).contains("has a folder of that name"));
+        assert!(error_of(SeriesName::parse("scripts")).contains("has a folder of that name"));
     }
 
     #[test]
@@ -457,10 +452,10 @@ mod tests {
             &long,
         ];
         for id in bad {
-            let said = said(ChangeId::parse(id));
+            let error = error_of(ChangeId::parse(id));
             assert!(
-                said.contains("is not a change-id\n  help: it is what"),
-                "{id:?}: {said}"
+                error.contains("is not a change-id\n  help: use the form"),
+                "{id:?}: {error}"
             );
         }
     }
@@ -484,7 +479,7 @@ mod tests {
 
     #[test]
     fn prefix_bad() {
-        let bad = |text: &str| said(Prefix::parse(text));
+        let bad = |text: &str| error_of(Prefix::parse(text));
         for text in [
             "",
             "PATCH ",
@@ -541,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn recipient_header_is_read_as_it_was_meant() {
+    fn recipient_header_parses_back() {
         let long = "Å very long name of a person ".repeat(5);
         for name in [
             "A B",
@@ -562,7 +557,7 @@ mod tests {
             let list = mailparse::addrparse_header(&parsed.headers[0]).unwrap();
             let one = list.extract_single_info().unwrap();
             assert_eq!(one.addr, "a@b.org");
-            // mailparse leaves the quotes' escapes as they are.
+            // mailparse does not remove the escapes in quotes.
             let read = one
                 .display_name
                 .unwrap()
@@ -577,31 +572,31 @@ mod tests {
         let bad = [
             ("", "it is empty"),
             (" a@b.org", "blanks around it"),
-            ("not an address", "there is no address"),
-            ("a@b, c@d.org", "there is no address"),
-            ("a@b.org, c@d.org", "there is no address"),
-            ("X <x@y>", "there is no address"),
-            ("X <x@y.org", "there is no address"),
-            ("X x@y.org>", "there is no address"),
-            ("List list@example.org", "there is no address"),
+            ("not an address", "an address NAME@DOMAIN is missing"),
+            ("a@b, c@d.org", "an address NAME@DOMAIN is missing"),
+            ("a@b.org, c@d.org", "an address NAME@DOMAIN is missing"),
+            ("X <x@y>", "an address NAME@DOMAIN is missing"),
+            ("X <x@y.org", "an address NAME@DOMAIN is missing"),
+            ("X x@y.org>", "an address NAME@DOMAIN is missing"),
+            ("List list@example.org", "an address NAME@DOMAIN is missing"),
             ("X <x@y.org> <z@y.org>", "the name needs quotes"),
             ("Doe, Jane <j@b.org>", "the name needs quotes"),
             ("a: b <j@b.org>", "the name needs quotes"),
             ("\"a\" b\" <j@b.org>", "a quote inside the name"),
             ("\"a\\\" <j@b.org>", "the quotes of the name do not end"),
-            ("X <ä@y.org>", "there is no address"),
-            ("X <x@[127.0.0.1]>", "there is no address"),
+            ("X <ä@y.org>", "an address NAME@DOMAIN is missing"),
+            ("X <x@[127.0.0.1]>", "an address NAME@DOMAIN is missing"),
             ("X <x@y.org>\r\nBcc: e@x.org", "line break"),
             ("L <l@x.org>\nX-Injected: yes", "line break"),
         ];
         for (text, why) in bad {
-            let said = said(Recipient::parse(text));
-            assert!(said.contains(why), "{text:?}: {said}");
+            let error = error_of(Recipient::parse(text));
+            assert!(error.contains(why), "{text:?}: {error}");
         }
     }
 
     #[test]
-    fn title_is_encoded_only_where_needed() {
+    fn header_text_encodes_non_ascii() {
         assert_eq!(
             header_text("rust: list: add \"it\""),
             "rust: list: add \"it\""

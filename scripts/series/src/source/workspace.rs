@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where things lie in the checkout.
+//! The checkout and the paths in it.
 
 use std::{
     fs,
@@ -34,7 +34,6 @@ const ON: &str = "on";
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
-    /// The base.
     view: View,
 }
 
@@ -58,7 +57,7 @@ impl View {
 }
 
 impl Workspace {
-    /// Finds the checkout that `from` lies in.
+    /// Finds the checkout that contains `from`.
     ///
     /// # Errors
     ///
@@ -118,17 +117,17 @@ impl Workspace {
         all.filter(|path| self.path(path).exists()).collect()
     }
 
-    /// The top folder.
+    /// Returns the top folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A path below the top folder.
+    /// Returns a path below the top folder.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)
     }
 
-    /// A path as the user would write it from the top folder.
+    /// Returns a path relative to the top folder, for messages.
     pub fn shown<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
@@ -144,10 +143,6 @@ impl Workspace {
     }
 
     /// Creates the output folder if necessary, and returns its path.
-    ///
-    /// # Errors
-    ///
-    /// It could not be made.
     pub fn out(&self) -> Result<PathBuf> {
         let out = self.path(self.below_out(""));
         fs::create_dir_all(&out).map_err(|e| Error::io("make the folder", &out, &e))?;
@@ -155,10 +150,6 @@ impl Workspace {
     }
 
     /// Reads a text file below the top folder.
-    ///
-    /// # Errors
-    ///
-    /// It is missing, unreadable or no UTF-8.
     pub fn read(&self, below: impl AsRef<Path>) -> Result<String> {
         let below = below.as_ref();
         read_text(&self.path(below)).map_err(|e| e.at(below, None))
@@ -174,7 +165,7 @@ mod tests {
     };
 
     #[test]
-    fn a_checkout_is_found_from_below() {
+    fn find_from_subfolder() {
         let dir = tempfile::tempdir().unwrap();
         write(&dir.path().join("series/base.toml"), b"").unwrap();
         let below = dir.path().join("clist/tree");
@@ -183,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_is_an_error_that_says_what_to_do() {
+    fn find_outside_checkout_fails() {
         let dir = tempfile::tempdir().unwrap();
         let error = Workspace::find(dir.path()).unwrap_err().to_string();
         assert!(
@@ -193,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn variant_of_nearest_base_is_found() {
+    fn place_of_nearest_base() {
         let dir = tempfile::tempdir().unwrap();
         for file in [
             "a.toml",
@@ -229,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_dead_were_writing_is_swept() {
+    fn sweep_removes_only_dead_runs() {
         let dir = tempfile::tempdir().unwrap();
         let dead = dir.path().join("a/.series-4194999-abc");
         let alive = dir
@@ -243,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_file_is_left_alone() {
+    fn write_skips_unchanged_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
         write(&path, b"one").unwrap();
