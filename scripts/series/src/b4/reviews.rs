@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trailers that `b4 trailers` wrote into the commits of b4's branch.
+//! Trailers that `b4 trailers` writes into the commits of b4's branch.
 //!
-//! The branch is made anew by the tool, so they have to be taken over before. What the tool wrote
-//! itself is noted in b4's tracking data, so that what it takes out again is not taken for b4's.
+//! The tool recreates the branch, so it has to record these trailers before. It lists its own
+//! trailers in b4's tracking data, so that a removed trailer is not mistaken for one of b4.
 
 use std::collections::BTreeMap;
 
@@ -32,24 +32,21 @@ use crate::{
     }, //
 };
 
-/// The tool's note in b4's tracking data.
+/// The key of the tool's trailers in b4's tracking data.
 const KEY: &str = "trailers";
 
-/// A commit of the branch.
+/// A commit on b4's branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its name.
     pub commit: Oid,
-    /// Its message.
     pub message: String,
 }
 
-/// What b4 wrote into a commit and is recorded nowhere else.
+/// Unrecorded trailers from b4 in a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// The file of the patch's message.
     pub patch: String,
-    /// The commit.
     pub commit: Oid,
     /// Reviewed-by, Acked-by, Tested-by.
     pub reviews: Vec<Trailer>,
@@ -57,7 +54,7 @@ pub struct Unknown {
     pub others: Vec<String>,
 }
 
-/// Notes in the tool's part of b4's tracking data which trailers the tool wrote.
+/// Lists the trailers of the tool in its part of b4's tracking data.
 pub fn note(own: &mut Value, one: &AssembledSeries) {
     let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for dressed in &one.dressed {
@@ -70,21 +67,20 @@ pub fn note(own: &mut Value, one: &AssembledSeries) {
     own[KEY] = json!(written);
 }
 
-/// The lines of the trailers of a message.
+/// Returns the lines with trailers of a message.
 fn lines(message: &str) -> impl Iterator<Item = &str> {
     let is_one = |l: &&str| message::is_trailer(l) || Trailer::parse(l).is_some();
     block(message).lines().filter(is_one)
 }
 
-/// The last paragraph above `---`.
+/// Returns the last paragraph above `---`.
 fn block(message: &str) -> &str {
     let above = message.split("\n---\n").next().unwrap_or(message);
     let (_, block) = above.trim_end().rsplit_once("\n\n").unwrap_or(("", ""));
     block
 }
 
-/// What b4 wrote into its branch and nobody has taken over. `own` is the tool's part of b4's
-/// tracking data.
+/// Returns the unrecorded trailers from b4. `own` is the tool's part of b4's tracking data.
 pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec<Unknown> {
     let patches = &component.series.patches;
     let text = |at: usize| {
@@ -95,7 +91,7 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
     for (i, Committed { commit, message }) in commits.iter().enumerate() {
         let subject = message::subject(message);
         let same = (0..patches.len()).find(|at| message::subject(text(*at)) == subject);
-        // A patch may have got another subject since.
+        // The subject of a patch may have changed.
         let at = same.or_else(|| (commits.len() == patches.len()).then_some(i));
         let Some(at) = at else { continue };
         let patch = &patches[at].message.value;
@@ -109,7 +105,7 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
         reviews.retain(|t| {
             !has(&ours, t) && !has(text(at), t) && !recorded.iter().any(|e| e.trailer == *t)
         });
-        // Of a branch that carries no note everything else is taken for the tool's own.
+        // Without a list in the tracking data, all other trailers count as the tool's.
         let others = lines(message)
             .filter(|l| Trailer::parse(l).is_none())
             .filter(|l| written.as_ref().is_some_and(|w| !w.contains(l)))
@@ -128,8 +124,8 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
     found
 }
 
-/// The trailers as they are to be recorded; `essences` are those of the commits. b4 gives a trailer
-/// to a commit that does what the posted patch did.
+/// Converts trailers to records. `essences` has the essence of each commit. b4 adds a trailer to
+/// the commit with the same changes as the posted patch.
 pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (one, essence) in unknown.iter().zip(essences) {
@@ -151,7 +147,7 @@ pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> V
     entries
 }
 
-/// Why the branch must not be made anew yet, if so.
+/// Returns an error if recreating the branch would lose trailers.
 pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
     let lines: Vec<String> = unknown
         .iter()
@@ -167,18 +163,19 @@ pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
             b4::branch_name(name)
         ))
         .detail(lines.join("\n"))
-        .help(format!("`cargo series trailers {name}` takes them over"))
+        .help(format!("record them: `cargo series trailers {name}`"))
     })
 }
 
-/// Trailers of b4's that are not for the tool to keep, if there are any.
+/// Returns an error for trailers from b4 that the tool does not record.
 pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
     let errors = unknown.iter().flat_map(|u| {
         u.others.iter().map(|line| {
             Error::new(format!("b4 wrote {line:?} into this patch"))
                 .at(format!("series/{name}/{}", u.patch), None)
                 .help(
-                    "only Reviewed-by, Acked-by and Tested-by are kept; add the line to this file",
+                    "the tool records only Reviewed-by, Acked-by and Tested-by; add the line to \
+                     this file",
                 )
         })
     });
@@ -242,7 +239,7 @@ mod tests {
     const SIGN_OFF: &str = "Signed-off-by: D <d@x.org>";
 
     #[test]
-    fn what_neither_the_author_nor_the_tool_wrote_is_b4s() {
+    fn unknown_trailers_of_b4() {
         let series = series();
         let ann = "Reviewed-by: Ann <ann@x.org>";
         let text = format!(
@@ -264,14 +261,14 @@ mod tests {
             found(&unknown(&series, &commits, &ours)),
             Vec::<String>::new()
         );
-        // A branch without a note: the tool signed off, and what is not a review may be its own.
+        // Without a list, only reviews are from b4.
         let all = found(&unknown(&series, &commits, &Value::Null));
         assert_eq!(all.len(), 2);
         assert!(all[0].ends_with("[half of it]"), "{all:?}");
     }
 
     #[test]
-    fn what_is_recorded_is_not_lost() {
+    fn unknown_without_recorded() {
         let mut series = series();
         let entry = |patch: &str| Entry {
             patch: patch.into(),
@@ -292,28 +289,28 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_is_found_by_its_subject_or_by_its_place() {
+    fn unknown_by_subject_or_index() {
         let series = series();
         let ann = "Reviewed-by: Ann <ann@x.org>";
-        let says = |commits: &[Committed]| found(&unknown(&series, commits, &Value::Null));
+        let unknown_of = |commits: &[Committed]| found(&unknown(&series, commits, &Value::Null));
         let all = commits(["x: 2", "x: 1"], ann);
         assert_eq!(
-            says(&all),
+            unknown_of(&all),
             [
                 "2.msg 1: Reviewed-by: Ann <ann@x.org>",
                 "1.msg 2: Reviewed-by: Ann <ann@x.org>"
             ]
         );
-        assert_eq!(says(&commits(["x: one", "x: 2"], ann)).len(), 2);
-        // Of a patch that is gone nothing is left to be kept.
+        assert_eq!(unknown_of(&commits(["x: one", "x: 2"], ann)).len(), 2);
+        // A dropped patch has no trailers to keep.
         assert_eq!(
-            says(&commits(["x: one", "x: 2"], ann)[..1]),
+            unknown_of(&commits(["x: one", "x: 2"], ann)[..1]),
             Vec::<String>::new()
         );
     }
 
     #[test]
-    fn it_was_given_to_the_version_that_does_the_same() {
+    fn entries_version_with_same_changes() {
         let version = |version, essence: &str| Posted {
             version,
             cover: String::new(),
@@ -337,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tool_writes_is_noted() {
+    fn lines_of_trailers() {
         let commit = "x: 1\n\nText.\nNote: no trailer.\n\nFixes: 0123456789ab (\"x\")\nTested-by: A <a@x.org> # b\n";
         assert_eq!(
             lines(commit).collect::<Vec<_>>(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Searches whole trees, and keeps the answers.
+//! Searches whole trees, and caches the results.
 
 use super::{
     Git,
@@ -15,12 +15,8 @@ use crate::sys::{
 };
 
 impl Git<'_> {
-    /// The paths of a tree's files that hold one of these texts. To look through a whole kernel
-    /// takes long, so that the answer is kept in the cache.
-    ///
-    /// # Errors
-    ///
-    /// git cannot be run.
+    /// Returns the paths of files in a tree that contain one of these texts. Caches the result,
+    /// because searching a whole kernel is slow.
     pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
         let mut cmd = self.cmd(["grep", "-l", "-z", "-I", "--fixed-strings"]);
         let mut key = tree.as_str().to_owned();
@@ -34,7 +30,7 @@ impl Git<'_> {
             Err(_) => {
                 let cmd = cmd.args([tree.as_str(), "--"]);
                 let out = self.try_run(&cmd)?;
-                // 1: found nothing.
+                // git grep exits with 1 if nothing matches.
                 if !matches!(out.code, Some(0 | 1)) {
                     return Err(failed(&cmd, &out));
                 }

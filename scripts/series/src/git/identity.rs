@@ -10,29 +10,25 @@ use crate::sys::{
     runner::Runner, //
 };
 
-/// Who makes a commit.
+/// The author or committer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The full name.
     pub name: String,
     /// The mail address.
     pub email: String,
-    /// Whether a person set it; without that nobody signs off, and nothing can be posted.
+    /// Whether the user configured it. Otherwise commits have no sign-off, and posting is refused.
     pub set: bool,
 }
 
 impl Identity {
-    /// `Name <address>`, without what would end either of them early, as git leaves it out.
+    /// Returns `Name <address>`, without the characters that git removes from both.
     pub fn ident(&self) -> String {
         let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
         format!("{} <{}>", clean(&self.name), clean(&self.email))
     }
 
-    /// Who git says the user is in `dir`.
-    ///
-    /// # Errors
-    ///
-    /// git is missing, or cannot read the user's configuration.
+    /// Reads the identity of the user from git's configuration in `dir`.
     pub fn of_user(runner: &dyn Runner, dir: &Path) -> Result<Self> {
         let settings = user_settings(runner, dir, "^user\\.(name|email)$")?;
         let get = |key: &str| {
@@ -55,17 +51,16 @@ impl Identity {
     }
 }
 
-/// A name or an address without the characters that delimit it in a commit. Git strips them too.
+/// Removes the characters that delimit a name or address in a commit, as git does.
 pub(super) fn in_ident(text: &str) -> String {
     let text = text.replace(['<', '>', '\n', '\r', '\0'], "");
     text.trim().to_owned()
 }
 
-/// Who made a commit, and when (seconds since 1970, UTC).
+/// An identity with a date.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Who.
     pub who: Identity,
-    /// When.
+    /// Seconds since 1970, UTC.
     pub when: u64,
 }

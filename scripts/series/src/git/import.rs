@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commits through `git fast-import`.
+//! Creates commits with `git fast-import`.
 
 use std::{
     io::Write,
@@ -32,11 +32,8 @@ use crate::sys::{
 };
 
 impl Git<'_> {
-    /// Feeds `git fast-import` and returns the commits behind its marks, from 1.
-    ///
-    /// # Errors
-    ///
-    /// What git says, or what `feed` returns.
+    /// Runs `git fast-import` on the stream that `feed` writes. Returns the commits by their marks,
+    /// which count from 1.
     pub fn fast_import(
         &self,
         scratch: &Path,
@@ -53,7 +50,7 @@ impl Git<'_> {
                 feed(&mut import)?;
                 import.to.write_all(b"done\n")
             })
-            .map_err(|e| Error::new(format!("git fast-import was cut off: {e}")))?;
+            .map_err(|e| Error::new(format!("the stream to git fast-import broke off: {e}")))?;
         if !out.ok() {
             return Err(failed(&cmd, &out));
         }
@@ -70,24 +67,24 @@ impl Git<'_> {
     }
 }
 
-/// The stream that `git fast-import` reads.
+/// The input stream of `git fast-import`.
 pub struct FastImport<'a> {
     to: &'a mut dyn Write,
 }
 
-/// What a commit grows from.
+/// The parent of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parent {
-    /// Nothing: a first commit.
+    /// No parent: a root commit.
     Nothing,
-    /// A commit of the repository.
+    /// A commit in the repository.
     Commit(Oid),
-    /// A commit of this stream.
+    /// A commit in this stream, by its mark.
     Mark(usize),
 }
 
 impl FastImport<'_> {
-    /// Starts a commit; the changes follow.
+    /// Starts a commit. Its changes follow.
     pub fn commit(
         &mut self,
         to_ref: &str,
@@ -110,13 +107,13 @@ impl FastImport<'_> {
         }
     }
 
-    /// A file of the current commit, with its content.
+    /// Writes a file of the current commit.
     pub fn file(&mut self, mode: Mode, path: &str, content: &[u8]) -> std::io::Result<()> {
         writeln!(self.to, "M {} inline {}", mode.as_str(), quoted(path))?;
         self.data(content)
     }
 
-    /// A file of the current commit whose content the repository has.
+    /// Adds a file to the current commit whose content is in the repository.
     pub fn known(&mut self, entry: &Entry, path: &str) -> std::io::Result<()> {
         let Entry { mode, blob } = entry;
         writeln!(self.to, "M {} {blob} {}", mode.as_str(), quoted(path))
@@ -134,7 +131,7 @@ impl FastImport<'_> {
     }
 }
 
-/// A path as fast-import reads it whatever is in it.
+/// Quotes a path for fast-import.
 fn quoted(path: &str) -> String {
     let mut text = String::from("\"");
     for c in path.chars() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names of objects, and what the tool reads from trees and commits.
+//! Names and types of git objects.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use std::fmt;
 pub struct Oid(String);
 
 impl Oid {
-    /// From 40 hexadecimal digits.
+    /// Parses 40 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
             .then(|| Self(text.to_owned()))
     }
 
-    /// As git writes it.
+    /// Returns the hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -30,9 +30,8 @@ impl fmt::Display for Oid {
 /// A file in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its mode.
     pub mode: Mode,
-    /// Its content's name.
+    /// The name of the blob with the content.
     pub blob: Oid,
 }
 
@@ -48,7 +47,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As git writes it.
+    /// Returns the mode in git's form.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Plain => "100644",
@@ -57,7 +56,7 @@ impl Mode {
         }
     }
 
-    /// From what git writes; `None` for a folder or a submodule.
+    /// Parses git's form. Returns `None` for a folder or a submodule.
     pub fn parse(text: &str) -> Option<Self> {
         [Mode::Plain, Mode::Executable, Mode::Link]
             .into_iter()
@@ -65,22 +64,18 @@ impl Mode {
     }
 }
 
-/// The base in the kernel repository.
+/// The commit of a base in the kernel repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseCommit {
-    /// Its commit.
     pub commit: Oid,
-    /// Its tree.
     pub tree: Oid,
-    /// Its date, in seconds since 1970.
+    /// The date, in seconds since 1970.
     pub when: u64,
 }
 
-/// A patch as a commit.
+/// The commit of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchCommit {
-    /// The commit.
     pub commit: Oid,
-    /// Its tree.
     pub tree: Oid,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The settings that git runs with: the user's are read where they matter, and overridden elsewhere.
+//! Settings for calls of git. They override the settings of the user, except where these matter.
 
 use std::{
     path::Path,
@@ -20,8 +20,8 @@ use crate::sys::{
     }, //
 };
 
-/// The settings of the user, from all files and variables that git reads in `dir`, whose names
-/// match a regular expression; the last one of a name counts.
+/// Returns the user's settings whose names match a regular expression, from all files and variables
+/// that git reads in `dir`. The last value of a name counts.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn user_settings(
 ) -> Result<Vec<(String, String)>> {
     let mut cmd = Cmd::new("git")
         .args(["config", "-z", "--get-regexp", names])
-        // A hook that runs the tool has set the repository and much more.
+        // If a git hook runs the tool, git has set the repository and more.
         .without("GIT_")
         .env("LC_ALL", "C.UTF-8")
         .dir(dir);
@@ -45,11 +45,11 @@ pub fn user_settings(
     let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
     match out.code {
         Some(0) => Ok(parse_settings(&out.stdout)),
-        // There is none of these names.
+        // No setting matches.
         Some(1) => Ok(Vec::new()),
         _ => Err(Error::new("git cannot read your configuration")
             .detail(out.complaint())
-            .help("mend it; `git config --list --show-origin` has to work")),
+            .help("repair it; `git config --list --show-origin` has to work")),
     }
 }
 
@@ -64,33 +64,30 @@ pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
     .collect()
 }
 
-/// The user's `safe.directory` values: folders of other users that git may work in.
+/// The user's `safe.directory` values: repositories of other users that git may use.
 static TRUSTED: OnceLock<Vec<String>> = OnceLock::new();
 
-/// Reads which folders of other users git may work in: as git itself, from the user's files only.
-///
-/// # Errors
-///
-/// As [`user_settings`].
+/// Reads the `safe.directory` values. Like git, ignores the configuration of the repository.
 pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
     let settings = user_settings(runner, dir, "^safe\\.directory$")?;
     let folders = settings.into_iter().map(|(_, folder)| folder).collect();
-    // Once is enough.
+    // The values do not change during a run.
     let _ = TRUSTED.set(folders);
     Ok(())
 }
 
-/// The command for the other side of a fetch. Git clears its environment, so `safe.directory` is
-/// passed as an argument.
+/// Returns the command for the other side of a fetch. Git clears its environment, so the command
+/// has `safe.directory` as an argument.
 pub fn upload_pack() -> String {
     let trusted = TRUSTED.get().into_iter().flatten();
     let options = trusted.map(|dir| format!("-c {} ", quote(&format!("safe.directory={dir}"))));
     format!("git {}upload-pack", options.collect::<String>())
 }
 
-/// Settings that change the output of git or b4. The environment passes them to git, which overrides
-/// the configuration of the repository, and to git calls by b4. [`crate::b4::configure`] also writes
-/// them into the tool's repository, because the user runs b4 there to post.
+/// Settings that change the output of git or b4. The environment passes them to git, which
+/// overrides the configuration of the repository, and to git calls by b4.
+/// [`crate::b4::configure`] also writes them into the tool's repository, because the user runs b4
+/// there to post.
 pub const PINNED: &[(&str, &str)] = &[
     ("color.ui", "false"),
     ("color.diff", "false"),
@@ -151,7 +148,7 @@ pub const PINNED: &[(&str, &str)] = &[
     ("mailmap.blob", ""),
 ];
 
-/// Settings for calls by the tool only; in the repository the user may need other values.
+/// Settings for calls by the tool only. The user may need other values in the repository.
 const OWN: &[(&str, &str)] = &[
     ("advice.detachedhead", "false"),
     ("apply.ignorewhitespace", "no"),
@@ -174,7 +171,7 @@ pub fn isolated(cmd: Cmd) -> Cmd {
     let settings = PINNED.iter().chain(OWN).copied().chain(trusted);
     let mut cmd = cmd
         .without("GIT_")
-        // git lays a diffstat out for a terminal of this width.
+        // git formats diffstats for a terminal of this width.
         .env_remove("COLUMNS")
         .env("LC_ALL", "C.UTF-8")
         .env("TZ", "UTC")
