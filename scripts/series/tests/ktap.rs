@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The KTAP parser and the KUnit verdict on recorded kernel logs.
+//! Tests of the KTAP parser and the KUnit verdict with recorded kernel logs.
 //!
-//! The logs were recorded from UML kernels and shortened. Made from them by hand: `truncated.log`
-//! (cut), `doctests-fail.log` and `doctests-panic.log` (a doctest that does not pass), `qemu.log`
-//! (what a serial console adds). `leak.log` is of the hardened kernel, with a test that leaked on
-//! purpose; of what the boot keeps it has three objects.
+//! The logs were recorded from UML kernels and shortened. Some were edited by hand: `truncated.log`
+//! (cut off), `doctests-fail.log` and `doctests-panic.log` (a failing doctest), `qemu.log` (effects
+//! of a serial console). `leak.log` comes from the hardened kernel, with a deliberate leak in a
+//! test and three objects of the boot.
 
 use series::kernel::build::Target;
 use series::kernel::kunit::ktap::{
@@ -162,7 +162,7 @@ fn fail() {
         Some("not ok 3 asserts")
     );
 
-    // Another suite's failures are not ours.
+    // Failures of another suite do not count.
     let other = self::verdict("fail", &["demo_walk"], &[]);
     assert!(other.pass, "{:?}", other.errors);
     assert_eq!(other.counts, counts(4, 0, 0, 0));
@@ -184,7 +184,7 @@ fn skip() {
 fn crash() {
     let log = log("crash");
     assert!(log.truncated);
-    // Two suites never came, and the fourth case of the second never ran.
+    // Two suites are missing, and the fourth case of the second did not run.
     assert_eq!(log.missing, 2);
     assert_eq!(log.counts(), counts(8, 0, 2, 4));
     let walk = &log.suites[1];
@@ -203,17 +203,17 @@ fn crash() {
         [
             "demo_walk.crashes crashed: Kernel panic - not syncing: Segfault with no mm",
             "suite demo_walk: 1 of its 4 tests never reported",
-            "suite demo_init did not run: the log breaks off in suite demo_walk \
+            "suite demo_init did not run: the log ends in suite demo_walk \
              (Kernel panic - not syncing: Segfault with no mm)",
         ]
     );
     assert_eq!(verdict.missing_suites, ["demo_init"]);
-    // What ran before the crash of another suite stays valid.
+    // Results before the crash of another suite stay valid.
     assert!(self::verdict("crash", &["demo_list"], &[]).pass);
 }
 
 #[test]
-fn a_bug_is_told_by_its_first_line() {
+fn crash_shows_first_line_of_bug() {
     let verdict = verdict("bug", &["demo_walk"], &[]);
     assert_eq!(
         verdict.errors[0],
@@ -222,7 +222,7 @@ fn a_bug_is_told_by_its_first_line() {
 }
 
 #[test]
-fn a_crash_that_the_case_survives_counts() {
+fn crash_without_failed_case_counts() {
     let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
     let text = text.replace(
         "    # crashes: about to walk\n",
@@ -237,7 +237,7 @@ fn a_crash_that_the_case_survives_counts() {
 }
 
 #[test]
-fn a_crash_between_suites_counts_against_everyone() {
+fn crash_between_suites_fails_all() {
     let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
     let text = text.replace(
         "ok 2 demo_walk\n",
@@ -256,7 +256,7 @@ fn a_crash_between_suites_counts_against_everyone() {
 }
 
 #[test]
-fn a_crash_before_any_test() {
+fn crash_before_any_test() {
     let text = "Linux version 6.19.11\nKernel panic - not syncing: no memory\n";
     let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_list"], &[]));
     assert_eq!(
@@ -275,13 +275,13 @@ fn truncated() {
         "no crash is to blame"
     );
     let verdict = verdict("truncated", &["demo_walk", "demo_init"], &[]);
-    // The second result is cut in its name, which still is a result.
+    // The second result is cut off in its name, and counts nevertheless.
     assert_eq!(verdict.counts, counts(2, 0, 0, 2));
     assert_eq!(
         verdict.errors,
         [
             "suite demo_walk: 2 of its 4 tests never reported",
-            "suite demo_init did not run: the log breaks off in suite demo_walk",
+            "suite demo_init did not run: the log ends in suite demo_walk",
         ]
     );
     assert!(verdict.failures[0].missing);
@@ -301,11 +301,11 @@ fn no_tests() {
         ),
         (
             "disabled",
-            "no test ran: the kernel says \"kunit: disabled\"",
+            "no test ran: the kernel reports \"kunit: disabled\"",
         ),
         (
             "bad-filter",
-            "no test ran: the kernel says \"kunit executor: filter operation not found: nonsense\"",
+            "no test ran: the kernel reports \"kunit executor: filter operation not found: nonsense\"",
         ),
     ] {
         let verdict = verdict(name, &["rust_clist"], &[LIST]);
@@ -319,14 +319,14 @@ fn no_tests() {
     assert_eq!(
         verdict.errors,
         [
-            "no test ran: the log holds no KTAP output (the kernel did not come that far, or KUNIT \
+            "no test ran: the log has no KTAP output (the kernel did not boot that far, or KUNIT \
              is off or a module)"
         ]
     );
 }
 
 #[test]
-fn a_suite_that_is_not_there() {
+fn suite_is_missing() {
     let verdict = verdict("rust", &["rust_kvec", "rust_clist"], &[LIST]);
     assert!(!verdict.pass);
     assert_eq!(verdict.counts, counts(1, 0, 0, 0));
@@ -334,14 +334,14 @@ fn a_suite_that_is_not_there() {
         verdict.errors,
         [
             "suite rust_clist did not run (the kernel was built without it, or KUNIT is a module)",
-            "no doctest of rust/kernel/list.rs ran: suite rust_doctests_kernel is not there \
-             (RUST_KERNEL_DOCTESTS is off, KUNIT is a module, or the filter left it out)",
+            "no doctest of rust/kernel/list.rs ran: suite rust_doctests_kernel is missing \
+             (RUST_KERNEL_DOCTESTS is off, KUNIT is a module, or the filter excludes it)",
         ]
     );
 }
 
 #[test]
-fn a_suite_without_cases_has_not_run() {
+fn suite_without_cases_has_not_run() {
     let text = "KTAP version 1\n1..1\n    # Subtest: s\n    1..0\nok 1 s\n";
     assert_eq!(parse(text.as_bytes()).counts(), Counts::default());
     for text in [text, "KTAP version 1\n1..1\nok 1 s\n"] {
@@ -355,7 +355,7 @@ fn a_suite_without_cases_has_not_run() {
 }
 
 #[test]
-fn a_crash_before_the_case_spoke_is_told_by_its_number() {
+fn crash_of_unnamed_case_shows_number() {
     let text = String::from_utf8(bytes("crash").to_vec()).unwrap();
     let text = text.replace("    # crashes: about to walk\n", "");
     let verdict = judge(&parse(text.as_bytes()), &expect(&["demo_walk"], &[]));
@@ -374,7 +374,7 @@ fn a_crash_before_the_case_spoke_is_told_by_its_number() {
 }
 
 #[test]
-fn warnings_are_found_at_every_level() {
+fn warnings_at_every_level() {
     let text = String::from_utf8(bytes("pass").to_vec()).unwrap();
     let text = text
         .replace(
@@ -396,10 +396,13 @@ fn warnings_are_found_at_every_level() {
 }
 
 #[test]
-fn a_failure_without_an_assertion_says_what_it_can() {
+fn failure_without_assertion_has_reason() {
     for (said, told) in [
-        ("", "s.a failed: it gave no reason"),
-        ("    # a: pass:0 fail:1\n", "s.a failed: it gave no reason"),
+        ("", "s.a failed: it printed no reason"),
+        (
+            "    # a: pass:0 fail:1\n",
+            "s.a failed: it printed no reason",
+        ),
         ("    # a: try timed out\n", "s.a failed: try timed out"),
     ] {
         let text = format!(
@@ -408,36 +411,36 @@ fn a_failure_without_an_assertion_says_what_it_can() {
         let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
         assert_eq!(verdict.errors, [told]);
     }
-    // A doctest at least tells where it is written.
+    // A doctest has the location of its source.
     let text = "KTAP version 1\n1..1\n    # Subtest: rust_doctests_kernel\n    1..1\n    \
                 # a.location: rust/kernel/list.rs:7\n    not ok 1 a\n\
                 not ok 1 rust_doctests_kernel\n";
     let verdict = judge(&parse(text.as_bytes()), &expect(&[], &[LIST]));
     assert_eq!(
         verdict.errors,
-        ["rust_doctests_kernel.a failed at rust/kernel/list.rs:7: it gave no reason"]
+        ["rust_doctests_kernel.a failed at rust/kernel/list.rs:7: it printed no reason"]
     );
 }
 
 #[test]
-fn nothing_expected_is_no_pass() {
+fn empty_expectation_fails() {
     let verdict = verdict("pass", &[], &[]);
     assert!(!verdict.pass);
     assert_eq!(
         verdict.errors,
-        ["no suite and no doctest file is expected, so nothing can be proved"]
+        ["no suite and no doctest file is expected, so the run proves nothing"]
     );
 }
 
 #[test]
-fn the_end_of_a_kernel_without_root_is_no_crash() {
+fn panic_without_root_is_not_a_crash() {
     let log = log("no-root");
     assert!(!log.truncated && log.crashes.is_empty());
     assert!(verdict("no-root", &["demo_init"], &[]).pass);
 }
 
 #[test]
-fn doctests_belong_to_their_files() {
+fn doctests_are_assigned_to_files() {
     let log = log("doctests");
     let first = &log.suites[0].tests[0];
     assert_eq!(
@@ -458,14 +461,14 @@ fn doctests_belong_to_their_files() {
     assert_eq!(
         other.errors,
         [
-            "no doctest of rust/kernel/rbtree.rs ran, though others did (the file is not part of \
-             the kernel crate, has no public example, or the filter left it out)"
+            "no doctest of rust/kernel/rbtree.rs ran, but others did (the file is not part of \
+             the kernel crate, has no public example, or the filter excludes it)"
         ]
     );
 }
 
 #[test]
-fn doctests_may_also_be_expected_as_a_suite() {
+fn doctests_expected_as_suite() {
     let verdict = verdict("doctests", &[DOCTEST_SUITE], &[LIST]);
     assert!(verdict.pass);
     assert_eq!(
@@ -476,7 +479,7 @@ fn doctests_may_also_be_expected_as_a_suite() {
 }
 
 #[test]
-fn a_failing_doctest_points_at_its_line() {
+fn doctest_failure_has_its_line() {
     let verdict = verdict("doctests-fail", &[], &[LIST]);
     assert_eq!(verdict.counts, counts(2, 1, 0, 0));
     assert_eq!(
@@ -486,7 +489,7 @@ fn a_failing_doctest_points_at_its_line() {
              Expected list.is_empty() to be true, but is false"
         ]
     );
-    // It is not a failure of the neighbour.
+    // The failure does not belong to the adjacent doctest.
     let file = "rust/kernel/list/impl_list_item_mod.rs";
     let other = self::verdict("doctests-fail", &[], &[file]);
     assert!(other.pass, "{:?}", other.errors);
@@ -494,7 +497,7 @@ fn a_failing_doctest_points_at_its_line() {
 }
 
 #[test]
-fn a_failing_doctest_without_its_location_line_stays_ours() {
+fn doctest_failure_without_location() {
     let text = String::from_utf8(bytes("doctests-fail").to_vec()).unwrap();
     let lines = text
         .lines()
@@ -508,7 +511,7 @@ fn a_failing_doctest_without_its_location_line_stays_ours() {
 }
 
 #[test]
-fn a_doctest_that_panics() {
+fn doctest_panics() {
     let verdict = verdict("doctests-panic", &[], &[LIST]);
     assert_eq!(
         verdict.errors,
@@ -519,20 +522,20 @@ fn a_doctest_that_panics() {
         ]
     );
     assert_eq!(verdict.counts, counts(1, 0, 0, 2));
-    // The one that never reported may be anybody's.
+    // The doctest that never reported may belong to any component.
     let file = "rust/kernel/list/impl_list_item_mod.rs";
     let other = self::verdict("doctests-panic", &[], &[file]);
     assert_eq!(other.counts, counts(2, 0, 0, 1));
     let gone = self::verdict("doctests-panic", &[], &["rust/kernel/rbtree.rs"]);
     assert_eq!(
         gone.errors[1],
-        "no doctest of rust/kernel/rbtree.rs ran: the log breaks off in suite \
+        "no doctest of rust/kernel/rbtree.rs ran: the log ends in suite \
          rust_doctests_kernel (rust_doctests_kernel: panicked at rust/kernel/list.rs:60:14:)"
     );
 }
 
 #[test]
-fn skipped_doctests_have_not_run() {
+fn doctests_skipped_have_not_run() {
     let verdict = verdict("doctests-skip", &[], &[LIST]);
     assert_eq!(verdict.counts, counts(0, 0, 3, 0));
     assert_eq!(
@@ -542,7 +545,7 @@ fn skipped_doctests_have_not_run() {
 }
 
 #[test]
-fn warnings_are_told_and_do_not_fail() {
+fn warnings_do_not_fail() {
     let verdict = verdict("warning", &["demo_walk"], &[]);
     assert!(verdict.pass, "{:?}", verdict.errors);
     assert_eq!(verdict.warnings.len(), 1);
@@ -565,7 +568,7 @@ fn warnings_are_told_and_do_not_fail() {
 }
 
 #[test]
-fn prefixes_carriage_returns_and_stray_bytes_change_nothing() {
+fn console_noise_changes_nothing() {
     let plain = log("pass");
     let shape = |log: &Log| -> Vec<(String, Status)> {
         let outcomes = log.suites.iter().flat_map(|s| s.outcomes());
@@ -593,7 +596,7 @@ fn prefixes_carriage_returns_and_stray_bytes_change_nothing() {
         other.notes.clear();
         assert_eq!(other, plain, "{line_start:?} {line_end:?}");
     }
-    // A crash log reads the same with time stamps.
+    // Time stamps do not change the result of a crash log.
     assert_eq!(
         verdict("dmesg", &["demo_walk"], &[]).errors,
         verdict("crash", &["demo_walk"], &[]).errors
@@ -601,7 +604,7 @@ fn prefixes_carriage_returns_and_stray_bytes_change_nothing() {
 }
 
 #[test]
-fn the_verdict_is_flat_json() {
+fn verdict_is_flat_json() {
     let verdict = verdict("crash", &["demo_walk", "demo_init"], &[LIST]);
     let json = serde_json::to_value(&verdict).unwrap();
     assert_eq!(json["pass"], false);
@@ -638,7 +641,7 @@ impl Random {
     }
 }
 
-/// Parses and judges anything at all, and holds the results against what must always be true.
+/// Parses and evaluates any input, and verifies the invariants of the results.
 fn check(log: &[u8]) {
     let log = parse(log);
     let expected = expect(
@@ -740,14 +743,14 @@ fn mutated_logs_never_panic() {
     }
 }
 
-/// The log without that line.
+/// Returns the log without that line.
 fn without(lines: &[&[u8]], lost: usize) -> Vec<u8> {
     let kept = lines.iter().enumerate().filter(|(i, _)| *i != lost);
     kept.flat_map(|(_, line)| line.iter().copied()).collect()
 }
 
 #[test]
-fn losing_a_line_never_turns_a_verdict_into_a_pass() {
+fn lost_line_never_gives_a_pass() {
     for (name, expected) in [
         ("fail", expect(&["demo_list"], &[])),
         ("fail", expect(&["demo_init"], &[])),
@@ -770,7 +773,7 @@ fn losing_a_line_never_turns_a_verdict_into_a_pass() {
 }
 
 #[test]
-fn losing_a_result_is_never_a_pass() {
+fn lost_result_is_never_a_pass() {
     for (name, expected) in [
         (
             "pass",
@@ -783,7 +786,7 @@ fn losing_a_result_is_never_a_pass() {
         let mut tried = 0;
         for lost in 0..lines.len() {
             let line = String::from_utf8_lossy(lines[lost]);
-            // No plan announces the parameters, so the last of them may get lost.
+            // No plan announces the parameters, so the last one may be lost.
             let last = line.contains("param-3");
             if line.contains("ok ") && !line.contains("skip") && !last {
                 let verdict = judge(&parse(&without(&lines, lost)), &expected);
@@ -796,7 +799,7 @@ fn losing_a_result_is_never_a_pass() {
 }
 
 #[test]
-fn a_leak_is_seen_though_its_test_passed() {
+fn leak_in_passing_test_is_reported() {
     let verdict = verdict("leak", &["gpu_buddy"], &[]);
     assert!(verdict.pass, "{:?}", verdict.errors);
     let seen = watch(Target::Hardened, bytes("leak"), 0);

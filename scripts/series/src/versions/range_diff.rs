@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What changed between two versions of a series, patch by patch.
+//! Changes between two versions of a series, patch by patch.
 //!
-//! `git range-diff` says which patch became which; it is given the ranges, as b4's own comparison
-//! gets those of a dependent series wrong. What became of a patch is decided by its text: whether
-//! the lines differ that it adds and removes, or its message, or only what stands around them.
+//! `git range-diff` pairs the patches. It gets explicit ranges, because b4 chooses wrong ones for a
+//! series with dependencies. The text of the patch determines its change: its added and removed
+//! lines, its message, or only its context.
 
 use serde::{
     Deserialize,
@@ -35,32 +35,31 @@ use crate::{
     versions::postings::commits::without_tags, //
 };
 
-/// How alike two patches have to be for git to take one for the other; its default is 60.
+/// The threshold, in percent, up to which git pairs patches; its default is 60.
 const CREATION_FACTOR: u32 = 80;
 
-/// With this one git takes them for the same whatever they have in common.
+/// The threshold at which git pairs any two patches.
 const ANY: u32 = 999;
 
-/// What became of a patch.
+/// The kind of change of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Nothing.
     Same,
-    /// Only what stands around its lines: it moved on another base, or on other patches.
+    /// Only context or line numbers changed, for example after a rebase.
     Moved,
-    /// Its message changed, the tags of people aside.
+    /// The message changed, apart from the tags of people.
     Message,
     /// Lines that it adds or removes changed.
     Changed,
-    /// It is new.
+    /// The old version does not have it.
     Added,
-    /// It is gone.
+    /// The new version does not have it.
     Dropped,
 }
 
 impl Change {
-    /// In a word or two.
+    /// Returns the kind in one or two words.
     pub fn text(self) -> &'static str {
         match self {
             Change::Same => "same",
@@ -72,31 +71,30 @@ impl Change {
         }
     }
 
-    /// Whether a reviewer has to look again.
+    /// Whether reviewers have to read the patch again.
     pub fn counts(self) -> bool {
         !matches!(self, Change::Same | Change::Moved)
     }
 }
 
-/// What became of one patch.
+/// The change of one patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchChange {
-    /// Its number in the old version.
+    /// The number in the old version.
     pub old: Option<usize>,
-    /// Its number in the new version.
+    /// The number in the new version.
     pub new: Option<usize>,
-    /// What became of it.
     pub change: Change,
-    /// Its subject: the new one, or the old one of a patch that is gone.
+    /// The subject in the new version, or in the old one for a dropped patch.
     pub subject: String,
 }
 
-/// What changed between a posted version and the present one.
+/// The changes between a posted version and the present one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The version compared with.
+    /// The posted version.
     pub against: u32,
-    /// Each patch of the present version in order; behind them those that are gone.
+    /// The patches of the present version in order, then the dropped ones.
     pub patches: Vec<PatchChange>,
     /// The range-diff, without the names of commits, which are private.
     #[serde(skip)]
@@ -104,17 +102,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether a reviewer has nothing to look at again.
+    /// Whether reviewers have nothing to read again.
     pub fn unchanged(&self) -> bool {
         self.patches.iter().all(|p| !p.change.counts())
     }
 
-    /// How many patches there are of this kind.
+    /// Counts the patches with this kind of change.
     pub fn count(&self, change: Change) -> usize {
         self.patches.iter().filter(|p| p.change == change).count()
     }
 
-    /// "2 changed, 1 new".
+    /// Returns a summary such as "2 changed, 1 new".
     pub fn summary(&self) -> String {
         let parts: Vec<String> = [
             Change::Changed,
@@ -133,33 +131,26 @@ impl Comparison {
     }
 }
 
-/// One patch as it is mailed.
+/// A patch as it is mailed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// Its subject.
     pub subject: String,
-    /// Its message.
     pub message: String,
-    /// Its diff, or the mail that holds it.
+    /// The diff, or the mail that contains it.
     pub diff: String,
 }
 
-/// One version.
+/// A version to compare.
 #[derive(Debug, Clone)]
 pub struct Side {
-    /// What the first patch was made on.
+    /// The commit below the first patch.
     pub parent: Oid,
     /// The last patch.
     pub tip: Oid,
-    /// The patches.
     pub patches: Vec<Patch>,
 }
 
 /// Compares the posted version `against` with the present one.
-///
-/// # Errors
-///
-/// git's own.
 pub fn compare(
     git: &Git<'_>,
     cache: &Cache,
@@ -176,18 +167,18 @@ pub fn compare(
     })
 }
 
-/// The text with the colours that git gives it, for a terminal.
-pub fn coloured(text: &str) -> String {
+/// Adds git's colors for terminals to the text.
+pub fn colored(text: &str) -> String {
     text.lines()
-        .map(|line| match colour(line) {
+        .map(|line| match color(line) {
             Some(code) => format!("\x1b[{code}m{line}\x1b[m\n"),
             None => format!("{line}\n"),
         })
         .collect()
 }
 
-/// The colour of a line, as a number of the terminal's.
-fn colour(line: &str) -> Option<u8> {
+/// Returns the color of a line as a terminal color number.
+fn color(line: &str) -> Option<u8> {
     const RED: u8 = 31;
     const GREEN: u8 = 32;
     const YELLOW: u8 = 33;
@@ -216,7 +207,7 @@ fn command(git: &Git<'_>, factor: u32, old: &str, new: &str) -> crate::sys::runn
         .arg(new)
 }
 
-/// Takes a tenth of a second for a series, and says the same of the same commits.
+/// Caches the range-diff, which takes 0.1 s and depends only on the commits.
 fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String> {
     let name = format!("{}-{}-paired", old.tip, new.tip);
     let record = cache.path("range-diff").join(name);
@@ -235,8 +226,8 @@ fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String
     Ok(text)
 }
 
-/// Puts the change of each patch that was rewritten under its subject in the place where git shows
-/// the patch as new. `compare` compares one commit with another.
+/// Inserts the changes of each patch that was rewritten under its subject where git shows the patch
+/// as new. `compare` compares one commit with another.
 fn rewritten(
     said: &str,
     old: &Side,
@@ -290,7 +281,7 @@ struct Heading<'a> {
 }
 
 impl<'a> Heading<'a> {
-    /// ` 1:  0123abcd ! 2:  4567cdef subject`, with dashes for what is not there.
+    /// Parses ` 1:  0123abcd ! 2:  4567cdef subject`; a missing side consists of dashes.
     fn parse(line: &'a str) -> Option<Self> {
         if line.starts_with("    ") {
             return None;
@@ -317,7 +308,7 @@ impl<'a> Heading<'a> {
     }
 }
 
-/// The range-diff without the names of commits.
+/// Removes the names of commits from a range-diff.
 fn anonymous(said: &str) -> String {
     let number = |n: Option<usize>| n.map_or("-".to_owned(), |n| n.to_string());
     said.lines()
@@ -337,8 +328,7 @@ fn anonymous(said: &str) -> String {
 /// Old and new numbers that belong together.
 type Pairs = Vec<(Option<usize>, Option<usize>)>;
 
-/// To a person, a patch that was rewritten under the same subject is the same patch, though git
-/// finds nothing in common.
+/// Pairs patches that were rewritten under the same subject, in which git finds no similarity.
 fn same_subject(pairs: &Pairs, old: &Side, new: &Side) -> Vec<(usize, usize)> {
     let gone = pairs.iter().filter_map(|p| p.0.filter(|_| p.1.is_none()));
     let mut come: Vec<usize> = pairs
@@ -374,7 +364,7 @@ fn paired(said: &str, old: &Side, new: &Side) -> Result<Pairs> {
     if seen.iter().copied().eq(1..=new.patches.len()) {
         return Ok(pairs);
     }
-    Err(Error::new("git range-diff did not name each patch once").detail(said))
+    Err(Error::new("git range-diff did not list each patch once").detail(said))
 }
 
 fn judged(pairs: &Pairs, old: &Side, new: &Side) -> Vec<PatchChange> {
@@ -414,7 +404,7 @@ fn changed(before: &Patch, after: &Patch) -> Change {
     }
 }
 
-/// The diff without the names of blobs, and without what a mail has around it.
+/// Returns the diff without the names of blobs and the surrounding mail.
 fn hunks(mail: &str) -> Vec<&str> {
     let counts = |kind: Kind, line: &str| match kind {
         Kind::Text => false,
@@ -440,7 +430,7 @@ mod tests {
     const HUNK: &str = "@@ -1,2 +1,3 @@\n a\n+b\n c\n";
 
     #[test]
-    fn what_became_of_a_patch_is_told_by_its_text() {
+    fn change_depends_on_text_of_patch() {
         let old = patch("x: y", "Text.", HUNK);
         let says = |new: &Patch| changed(&old, new);
         assert_eq!(says(&old), Change::Same);
@@ -454,7 +444,7 @@ mod tests {
             says(&patch("x: y", "Text.\n[a remark]", HUNK)),
             Change::Message
         );
-        // As it stands in a mailbox.
+        // In the format of a mailbox.
         assert_eq!(
             says(&patch("x: y", "Text.", &format!("{HUNK}\n"))),
             Change::Same
@@ -484,7 +474,7 @@ mod tests {
 ";
 
     #[test]
-    fn pairs_are_read_and_commits_are_not_named() {
+    fn heading_parses_and_anonymous_hides_commits() {
         let old = side(&["a: gone", "a: stays", "a: changes"]);
         let new = side(&["a: stays", "a: changes", "a: new"]);
         let pairs = paired(SAID, &old, &new).unwrap();
@@ -516,14 +506,14 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_was_rewritten_under_its_subject_is_the_same_patch() {
+    fn same_subject_pairs_rewritten_patch() {
         let said = "1:  aaaa < -:  ---- a: b\n-:  ---- > 1:  bbbb a: c\n-:  ---- > 2:  cccc a: b\n";
         let pairs = paired(said, &side(&["a: b"]), &side(&["a: c", "a: b"])).unwrap();
         assert_eq!(pairs, [(None, Some(1)), (Some(1), Some(2))]);
     }
 
     #[test]
-    fn rewritten_patch_shows_its_text() {
+    fn rewritten_shows_text_of_patch() {
         let said = "1:  aaaa < -:  ---- a: b\n2:  cccc = 1:  dddd a: c\n-:  ---- > 2:  bbbb a: b\n-:  ---- > 3:  eeee a: d\n";
         let (old, new) = (side(&["a: b", "a: c"]), side(&["a: c", "a: b", "a: d"]));
         let mut asked = Vec::new();
@@ -553,10 +543,10 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_those_of_git() {
+    fn colored_matches_git() {
         let text =
             "1: = 1: a\n2: ! 2: b\n    @@ x\n    ++c\n    - d\n      e\n3: < -: f\n-: > 3: g\n";
-        let shown = coloured(text).replace("\x1b", "");
+        let shown = colored(text).replace("\x1b", "");
         insta::assert_snapshot!(shown, @r"
         1: = 1: a
         [33m2: ! 2: b[m
@@ -570,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_git_left_out_is_an_error() {
+    fn pairs_missing_patch_is_an_error() {
         let error = paired(
             "1:  aaaa = 1:  bbbb a: b\n",
             &side(&["a: b"]),
@@ -580,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_mail_has_behind_the_diff_does_not_count() {
+    fn hunks_ignore_end_of_mail() {
         let one = patch("a: b", "Text.", "@@ -1,2 +1,3 @@\n a\n+b\n c\n");
         let mut other = one.clone();
         other.diff += "\n-- \n2.47\n";

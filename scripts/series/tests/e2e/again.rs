@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New versions for reasons other than patches, and resending.
+//! New versions without changed patches, and resending.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::stage::{
     without_ids, //
 };
 
-/// Replaces all of a file of the workspace.
+/// Replaces the content of a file of the workspace.
 fn set(stage: &Stage, below: &str, text: &str) {
     stage.mini.file(&format!("ws/{below}"), text);
 }
@@ -32,7 +32,7 @@ fn say(stage: &Stage, name: &str, version: u32, item: &str) {
         .replace(&file, &heading, &format!("{heading}{item}"));
 }
 
-/// A release in which a line is new beside ours, and our diffs made to fit on it.
+/// Creates a release that adds a line next to the series' own, and adapts their diffs to it.
 fn rebase(stage: &Stage) {
     stage
         .mini
@@ -60,7 +60,7 @@ fn rebase(stage: &Stage) {
 }
 
 #[test]
-fn rebase_makes_a_version_and_has_to_be_said() {
+fn rebase_needs_version_and_item() {
     let stage = Stage::new();
     let list1 = stage.post("list");
     stage.good(&["posted", "list"]);
@@ -71,7 +71,7 @@ fn rebase_makes_a_version_and_has_to_be_said() {
         "rebase_unsaid",
         without_ids(&stage.error(&["send", "list"]))
     );
-    // v1 of the dependency does not apply to the new base, so the cover does not build on it.
+    // v1 of the dependency does not apply to the new base, so the cover names no posting.
     let cover = stage.cover("buddy", 2);
     let said = format!("not posted yet; v1 is {}", link(&list1));
     assert!(cover.contains(&said), "{cover}");
@@ -91,19 +91,19 @@ fn rebase_makes_a_version_and_has_to_be_said() {
     let buddy2 = stage.post("buddy");
     assert!(buddy2[0].body.contains(&link(&list2)), "{}", buddy2[0].body);
     stage.good(&["posted", "buddy"]);
-    // From there on it is the base.
+    // The next version has the new base.
     say(&stage, "list", 3, "- Rebased on Linux v6.1.3.\n");
     insta::assert_snapshot!("rebase_untrue", stage.error(&["check", "list"]));
 }
 
 #[test]
-fn base_that_moves_nothing_leaves_dependencies_posted() {
+fn base_without_conflict_keeps_postings() {
     let stage = Stage::new();
     let list1 = stage.post("list");
     stage.good(&["posted", "list"]);
     stage.mini.release(4, &[("Kconfig", "# another top\n")]);
     stage.good(&["assemble"]);
-    // The mails of v1 apply as they are.
+    // The mails of v1 apply without changes.
     let cover = stage.cover("buddy", 1);
     assert!(
         cover.contains(&format!("add it\n     {}\n", link(&list1))),
@@ -112,7 +112,7 @@ fn base_that_moves_nothing_leaves_dependencies_posted() {
 }
 
 #[test]
-fn each_reason_makes_a_version_and_has_to_be_said() {
+fn reasons_need_version_and_item() {
     let stage = Stage::new();
     stage.post("buddy");
     stage.good(&["posted", "buddy"]);
@@ -163,7 +163,7 @@ fn each_reason_makes_a_version_and_has_to_be_said() {
     ];
     for (what, word, file, text) in reasons {
         set(&stage, file, &text);
-        let unsaid = format!("the entry of v2 does not say that {what} changed since v1");
+        let unsaid = format!("the entry of v2 does not mention that {what} changed since v1");
         for command in ["check", "send"] {
             let error = stage.error(&[command, "buddy"]);
             assert!(error.contains(&unsaid), "{error}");
@@ -196,7 +196,7 @@ fn each_reason_makes_a_version_and_has_to_be_said() {
 }
 
 #[test]
-fn cover_of_a_single_patch_is_compared_too() {
+fn cover_of_single_patch_is_compared() {
     let stage = Stage::new();
     stage.post("other");
     stage.good(&["posted", "other"]);
@@ -206,12 +206,12 @@ fn cover_of_a_single_patch_is_compared_too() {
         .replace("cover-letters/other.md", "Drivers", "Many drivers");
     let error = stage.error(&["send", "other"]);
     assert!(
-        error.contains("does not say that the cover letter changed"),
+        error.contains("does not mention that the cover letter changed"),
         "{error}"
     );
 }
 
-/// Mails as they come back from a list.
+/// Returns mails as a list delivers them.
 fn returned(stage: &Stage, files: &str, change: impl Fn(&str) -> String) -> String {
     let mut mbox = String::new();
     for (i, file) in files.lines().enumerate() {
@@ -224,13 +224,13 @@ fn returned(stage: &Stage, files: &str, change: impl Fn(&str) -> String) -> Stri
 }
 
 #[test]
-fn resend_is_the_last_version_as_it_was() {
+fn resend_repeats_last_version() {
     let stage = Stage::new();
     let never = stage.error(&["send", "list", "--resend"]);
     assert!(never.contains("list was never posted"), "{never}");
     let posted = stage.post("list");
     stage.good(&["posted", "list"]);
-    // Later changes are not resent; the recipients are the present ones.
+    // A resend ignores later changes, but uses the present recipients.
     stage.mini.replace("list/tree/list.rs", "A list", "My list");
     stage.mini.replace(
         "series/list.toml",
@@ -270,12 +270,12 @@ fn resend_is_the_last_version_as_it_was() {
             mail.body
         );
     }
-    // No private commit is named.
+    // The mails name no private commit.
     let kernel = stage.mini.path("cache/kernel");
     let commits = stage.mini.git(&kernel, &["rev-list", "--all"]);
     let named = |m: &Mail| commits.lines().any(|c| m.body.contains(c));
     assert!(!mails.iter().any(named));
-    // A maintainer applies it.
+    // A maintainer applies the mails.
     let tree = stage.mini.pristine("pristine");
     for file in files.lines().skip(1) {
         let file = stage.mini.ws(file);
@@ -283,13 +283,16 @@ fn resend_is_the_last_version_as_it_was() {
             .mini
             .git(&tree, &["am", "--quiet", file.to_str().unwrap()]);
     }
-    // It is recorded once it came back, and once only.
+    // The mails that the list delivered are recorded exactly once.
     let other = returned(&stage, &files, |t| t.replace("//! A list", "//! Another"));
     let error = stage.error(&["posted", "list", "--resend", "--mbox", &other]);
     assert!(error.contains("the patches are not those of v1"), "{error}");
     let other = returned(&stage, &files, |t| t.replace("<dev@", "<mallory@"));
     let error = stage.error(&["posted", "list", "--resend", "--mbox", &other]);
-    assert!(error.contains("there is no mail with RESEND of"), "{error}");
+    assert!(
+        error.contains("the mailbox has no mail with RESEND for"),
+        "{error}"
+    );
     let back = returned(&stage, &files, str::to_owned);
     for _ in 0..2 {
         stage.good(&["posted", "list", "--resend", "--mbox", &back]);
@@ -307,7 +310,7 @@ fn resend_is_the_last_version_as_it_was() {
     stage.good(&["trailers", "list", "--mbox", file.to_str().unwrap()]);
     let trailers = stage.mini.read("series/list/posted/trailers.toml");
     assert!(trailers.contains("patch = \"2.msg\""), "{trailers}");
-    // The last record is that of the resent mails, and it alone is undone.
+    // Undo removes the last record, which is the resend.
     stage.good(&["posted", "list", "--undo"]);
     let record = stage.mini.read("series/list/posted/v1.toml");
     assert!(!record.contains("[[resend]]"), "{record}");
@@ -315,7 +318,7 @@ fn resend_is_the_last_version_as_it_was() {
 }
 
 #[test]
-fn resend_of_a_single_patch_has_its_cover_letter() {
+fn resend_of_single_patch_has_cover() {
     let stage = Stage::new();
     stage.post("other");
     stage.good(&["posted", "other"]);

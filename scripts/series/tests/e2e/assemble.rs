@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `assemble` makes, and that a maintainer gets the same out of it.
+//! `assemble`: the output, and its results for a maintainer.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 use crate::mini::Mini;
 
 #[test]
-fn a_table_shows_where_the_series_stand() {
+fn assemble_prints_table() {
     let mini = Mini::new();
     insta::assert_snapshot!(mini.good(&["assemble", "--quiet"]).stdout);
     let status = mini.good(&["status", "--json"]).stdout;
@@ -20,7 +20,7 @@ fn a_table_shows_where_the_series_stand() {
 }
 
 #[test]
-fn the_patches_are_what_a_maintainer_expects() {
+fn patches_have_expected_content() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     for (name, text) in mini.received() {
@@ -37,7 +37,7 @@ fn am(mini: &Mini, dir: &Path, mbox: &str) -> String {
 }
 
 #[test]
-fn git_am_gives_the_recorded_trees() {
+fn patches_give_recorded_trees() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let tree = |name: &str| {
@@ -53,7 +53,7 @@ fn git_am_gives_the_recorded_trees() {
         let landed = fs::read_to_string(alone.join(path)).unwrap();
         assert_eq!(landed, mini.read(&format!("list/tree/{path}")));
     }
-    // One by one in dependency order, and in one go, give the same.
+    // One by one in dependency order and as a bundle, the result is the same.
     assert_eq!(am(&mini, &alone, "out/buddy/v1.mbox"), tree("buddy"));
     let bundle = mini.pristine("bundle");
     assert_eq!(
@@ -62,7 +62,7 @@ fn git_am_gives_the_recorded_trees() {
     );
     let other = mini.pristine("other");
     assert_eq!(am(&mini, &other, "out/other/v1.mbox"), tree("other"));
-    // All of them in a row.
+    // All series in a row.
     am(&mini, &bundle, "out/other/v1.mbox");
     let all = mini.git(&bundle, &["rev-parse", "HEAD^{tree}"]);
     assert_eq!(mini.report()["all"]["tree"], all.as_str());
@@ -83,12 +83,12 @@ fn withheld_lines_enter_with_their_patch() {
 }
 
 #[test]
-fn two_caches_and_two_routes_give_the_same_bytes() {
+fn output_is_independent_of_cache_and_route() {
     let (one, two) = (Mini::new(), Mini::new());
     one.good(&["assemble"]);
-    // The second takes the base from a git tree, and has no archive at all.
+    // The second workspace takes the base from a git tree, and has no archive.
     let kernel = two.pristine("kernel");
-    // Its date is the release's, as in the archive.
+    // The commit has the date of the release, as in the archive.
     let date = "1767323045 +0000";
     let status = std::process::Command::new("git")
         .args(["commit", "--amend", "--no-edit", "--quiet", "--date", date])
@@ -107,12 +107,12 @@ fn two_caches_and_two_routes_give_the_same_bytes() {
 }
 
 #[test]
-fn a_kernel_tree_without_the_tag_is_known_by_its_version() {
+fn kernel_tree_without_tag() {
     let mini = Mini::new();
     let kernel = mini.pristine("kernel");
     fs::remove_file(mini.path("mirror/mini.tar.xz")).unwrap();
     mini.good(&["assemble", "--kernel", kernel.to_str().unwrap()]);
-    // The tree alone counts, so the patches apply where the archive's do.
+    // Only the tree counts, so the patches apply to both bases.
     let alone = mini.pristine("alone");
     let tree = mini.series_report("list")["tip"]["tree"].clone();
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_kernel_tree_without_the_tag_is_known_by_its_version() {
 }
 
 #[test]
-fn a_second_run_changes_nothing() {
+fn second_run_changes_nothing() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let (report, received) = (mini.report(), mini.received());
@@ -135,7 +135,7 @@ fn a_second_run_changes_nothing() {
         "{}",
         again.stderr
     );
-    // The same when everything is made again.
+    // Assembling all series again gives the same files.
     fs::remove_file(mini.ws("out/assembled.json")).unwrap();
     let again = mini.good(&["assemble"]);
     assert!(
@@ -152,7 +152,7 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn every_change_is_noticed() {
+fn changes_are_detected() {
     let mini = Mini::new();
     let unchanged = || {
         mini.good(&["assemble"])
@@ -191,7 +191,7 @@ fn every_change_is_noticed() {
 }
 
 #[test]
-fn patches_that_are_gone_leave_no_file() {
+fn removed_patches_leave_no_file() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     assert!(
@@ -214,9 +214,9 @@ fn patches_that_are_gone_leave_no_file() {
 }
 
 #[test]
-fn only_the_named_series_and_what_it_needs_are_made() {
+fn named_series_and_dependencies_only() {
     let mini = Mini::new();
-    // A fault elsewhere does not matter then.
+    // An error in another series does not matter.
     mini.replace("series/other.toml", "1.diff", "9.diff");
     mini.good(&["assemble", "buddy"]);
     assert!(mini.ws("out/list/v1.mbox").is_file() && mini.ws("out/buddy/v1.mbox").is_file());
@@ -224,7 +224,7 @@ fn only_the_named_series_and_what_it_needs_are_made() {
 }
 
 #[test]
-fn without_an_identity_nobody_signs_off() {
+fn no_identity_means_no_sign_off() {
     let mini = Mini::new();
     mini.file("home/.gitconfig", "");
     let ran = mini.good(&["assemble"]);
@@ -234,7 +234,7 @@ fn without_an_identity_nobody_signs_off() {
 }
 
 #[test]
-fn host_tests_get_their_part_of_the_tree() {
+fn tree_for_host_tests_is_written() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     assert_eq!(
@@ -243,10 +243,10 @@ fn host_tests_get_their_part_of_the_tree() {
     );
     assert!(mini.ws("out/tree/scripts/run.sh").is_file());
     assert!(!mini.ws("out/tree/Makefile").exists());
-    // Of the base as well, what is asked for.
+    // The base contributes the files that are requested.
     assert!(mini.ws("out/tree/base/Makefile").is_file());
     assert!(!mini.ws("out/tree/base/scripts").exists());
-    // A changed tree gets a folder of its own; the old one stays as it was.
+    // A changed tree gets its own folder; the old one is unchanged.
     let old = fs::read_link(mini.ws("out/tree")).unwrap();
     mini.overlay("list", "list.rs", "//! Another list.\n\nmod owned;\n");
     mini.good(&["assemble"]);

@@ -24,7 +24,7 @@ fn add_newer(mini: &Mini) {
     let lib = "mod alpha;\nmod list;\nmod omega;\n";
     let list = "//! Another list.\n";
     mini.base("newer", 9, &[("lib.rs", lib), ("list.rs", list)], "");
-    // The manifest of `list` is another one; a file of the overlay does not enter.
+    // `list` has another manifest, which leaves out a file of the overlay.
     let manifest = mini.read("series/list.toml");
     let patches = manifest.find("\n[[patch]]").unwrap();
     let newer = format!(
@@ -37,7 +37,7 @@ fn add_newer(mini: &Mini) {
         "ws/list/on/newer/edits/owned.diff",
         "--- a/list.rs\n+++ b/list.rs\n@@ -1 +1,3 @@\n //! Another list.\n+\n+mod owned;\n",
     );
-    // A file, and a message, of `buddy` are others; one patch is for the older base only.
+    // `buddy` has another file and another message; one patch is for the older base only.
     mini.file("ws/buddy/on/newer/tree/buddy.rs", "//! A newer buddy.\n");
     mini.file(
         "ws/series/on/newer/buddy/1.msg",
@@ -84,14 +84,14 @@ fn bases_are_assembled_into_one_table() {
             .contains("+mod owned;\n")
     );
     mini.good(&["check"]);
-    // Nothing is made twice.
+    // A second run assembles nothing again.
     let again = mini.good(&["assemble"]);
     let unchanged = again.stderr.matches("nothing changed since").count();
     assert_eq!(unchanged, 2, "{}", again.stderr);
 }
 
 #[test]
-fn named_base_is_the_only_one() {
+fn base_option_selects_one_base() {
     let mini = two();
     let ran = mini.good(&["assemble", "--base", "newer"]);
     assert!(!ran.stdout.contains("v6.1.2"), "{}", ran.stdout);
@@ -112,7 +112,7 @@ fn named_base_is_the_only_one() {
 }
 
 #[test]
-fn base_that_cannot_be_had_is_left_out() {
+fn unavailable_base_is_left_out() {
     let mini = two();
     fs::remove_file(mini.path("mirror/mini-9.tar.xz")).unwrap();
     let ran = mini.good(&["assemble"]);
@@ -123,11 +123,11 @@ fn base_that_cannot_be_had_is_left_out() {
     );
     assert!(mini.ws("out/list/v1.mbox").exists());
     let error = mini.error(&["assemble", "--base", "newer"]);
-    assert!(error.contains("there is no way to Linux v6.1.9"), "{error}");
+    assert!(error.contains("no source for Linux v6.1.9"), "{error}");
 }
 
 #[test]
-fn wrong_words_about_bases_are_named() {
+fn base_errors_name_file_and_line() {
     let mini = two();
     insta::assert_snapshot!(mini.error(&["assemble", "--base", "nine"]), @r#"
     error: there is no base "nine"
@@ -257,7 +257,7 @@ fn revision_of_a_tree_is_a_base() {
 
 /// The procedure of the README, "Moving a base".
 #[test]
-fn base_is_moved_as_the_readme_says() {
+fn readme_moving_a_base_works() {
     let stage = Stage::new();
     let mini = &stage.mini;
     add_newer(mini);
@@ -286,7 +286,7 @@ fn base_is_moved_as_the_readme_says() {
         ("MAINTAINERS", maintainers),
     ];
     mini.base("newest", 10, &changed, "like = \"newer\"\n");
-    // 2. Make the diffs anew that `assemble` names.
+    // 2. Recreate the diffs that `assemble` names.
     let error = mini.error(&["assemble", "--base", "newest"]);
     assert!(
         error.contains("other/edits/1.diff") && error.contains("make it anew there"),

@@ -58,7 +58,7 @@ impl Duo {
 pub fn last() {}
 ";
 
-/// The usual series, and a component `duo` with the series `duo-first` and `duo-second`.
+/// Creates the usual series, and a component `duo` with the series `duo-first` and `duo-second`.
 fn mini() -> Mini {
     let mini = Mini::new();
     mini.series("duo-first", &[], FIRST);
@@ -88,7 +88,7 @@ const CHANGELOG: &str = "# duo-first
 ";
 
 #[test]
-fn files_are_shared_among_the_series() {
+fn files_are_shared_among_series() {
     let mini = mini();
     mini.good(&["assemble"]);
     let at = |name: &str, n: usize| {
@@ -104,7 +104,7 @@ fn files_are_shared_among_the_series() {
     let last = "\n\n/// The last.\npub fn last() {}\n";
     assert_eq!(at("duo-second", 1), DUO.replace(last, ""));
     assert_eq!(at("duo-second", 2) + "\n", DUO);
-    // The items of the changelog are about one series, and stand where the patch is.
+    // The mail of a patch has the items of the changelog that name it.
     let mail = mini.read("out/duo-second/v1/0002-rust-duo-second-add-another-part.patch");
     let note = "\n---\nChanges in v1:\n- the name is shorter than in the RFC.\n\n duo.rs | 3 +++\n";
     assert!(mail.contains(note), "{mail}");
@@ -116,7 +116,7 @@ fn files_are_shared_among_the_series() {
 }
 
 #[test]
-fn notes_stand_in_the_mails_of_b4() {
+fn notes_are_in_mails_of_b4() {
     let mini = Mini::new();
     let item = "- Patch 2: the names are shorter than in the RFC.\n";
     let changelog = format!("# Changelog of list\n\n## v1\n- First posting.\n{item}");
@@ -131,7 +131,7 @@ fn notes_stand_in_the_mails_of_b4() {
 }
 
 #[test]
-fn a_component_stands_for_its_series() {
+fn component_name_selects_its_series() {
     let mini = mini();
     let table = mini.good(&["assemble", "--quiet", "duo"]).stdout;
     insta::assert_snapshot!(table);
@@ -161,7 +161,7 @@ fn a_component_stands_for_its_series() {
 }
 
 #[test]
-fn every_file_enters_in_one_of_the_series() {
+fn every_file_enters_once() {
     let mini = mini();
     mini.overlay("duo", "free.rs", "//! Free.\n");
     mini.replace("series/duo-second.toml", "mod more", "mod mor");
@@ -178,12 +178,12 @@ fn every_file_enters_in_one_of_the_series() {
     error: series/duo-second.toml:15: there is no item `mod mor` in duo/tree/duo.rs
       help: similar ones are: `mod more`
     ");
-    // A fault in one component does not stop another.
+    // An error in one component does not affect another.
     mini.good(&["assemble", "buddy"]);
 }
 
 #[test]
-fn a_change_in_the_component_is_noticed() {
+fn change_in_component_is_detected() {
     let mini = mini();
     mini.good(&["assemble"]);
     mini.replace("duo/tree/duo.rs", "The last", "The very last");
@@ -196,7 +196,7 @@ fn a_change_in_the_component_is_noticed() {
 }
 
 #[test]
-fn a_local_series_is_never_posted() {
+fn local_series_is_never_posted() {
     let mini = mini();
     let local = "version = 1\nlocal = \"a model for the tests\"";
     mini.replace("series/duo-second.toml", "version = 1", local);

@@ -24,12 +24,12 @@ use crate::mini::{
 fn assembled() -> Mini {
     let mini = Mini::new();
     mini.good(&["assemble"]);
-    // Have it made again.
+    // The change makes the tool assemble `list` again.
     mini.overlay("list", "list/owned.rs", "//! Owned by Rust.\n");
     mini
 }
 
-/// The error of a run that finds the repository damaged.
+/// Returns the error of a run on a damaged repository.
 fn damage(mini: &Mini) -> String {
     let text = mini.error(&["assemble"]);
     assert!(
@@ -40,7 +40,7 @@ fn damage(mini: &Mini) -> String {
 }
 
 fn pack(mini: &Mini) -> PathBuf {
-    // The objects of the miniature kernel are too few for a pack by themselves.
+    // The objects of the miniature kernel are too few for an automatic pack.
     let kernel = mini.path("cache/kernel");
     mini.git(&kernel, &["repack", "-a", "-d", "--quiet"]);
     let packs = fs::read_dir(kernel.join(".git/objects/pack")).unwrap();
@@ -83,7 +83,7 @@ fn missing_pack_is_named() {
 }
 
 #[test]
-fn broken_head_is_named_and_mended() {
+fn broken_head_is_repaired() {
     for content in [None, Some(""), Some("nonsense\n")] {
         let mini = assembled();
         let head = mini.path("cache/kernel/.git/HEAD");
@@ -149,7 +149,7 @@ fn sha256_repository_is_named() {
 }
 
 #[test]
-fn imported_base_is_held_against_the_manifest() {
+fn imported_base_must_match_manifest() {
     let mini = assembled();
     // The archive is unchanged; the manifest has another hash.
     let manifest = mini.read("series/base.toml");
@@ -157,7 +157,7 @@ fn imported_base_is_held_against_the_manifest() {
     let other = format!("{before}sha256 = \"{}{}", "0".repeat(64), &rest[64..]);
     mini.file("ws/series/base.toml", &other);
     let text = mini.error(&["assemble"]);
-    assert!(text.contains("there is no way to Linux v6.1.2"), "{text}");
+    assert!(text.contains("no source for Linux v6.1.2"), "{text}");
     // Another archive of that version becomes a second base; the first one stays.
     let first = mini.git(
         &mini.path("cache/kernel"),
@@ -185,7 +185,7 @@ fn imported_base_is_held_against_the_manifest() {
     assert_eq!(mini.report()["base"]["commit"], first);
 }
 
-/// Runs with a standard output of the test's.
+/// Runs the tool with a given standard output.
 fn printing(mini: &Mini, args: &[&str], to: Stdio) -> Ran {
     let mut command = mini.command(args);
     mini.ran(command.stdout(to).output_with_own_stdout())
@@ -227,7 +227,7 @@ fn full_standard_output_fails() {
 }
 
 #[test]
-fn reader_that_left_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let mini = assembled();
     let (read, write) = std::io::pipe().unwrap();
     drop(read);
@@ -237,7 +237,7 @@ fn reader_that_left_is_no_error() {
 }
 
 #[test]
-fn pipe_in_a_tree_is_refused_at_once() {
+fn pipe_in_tree_is_refused_at_once() {
     for path in [
         "list/tree/pipe.rs",
         "list/edits/2.diff",

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the program says about itself, as the programs take it that it is made for.
+//! Manual page and completions, read by the programs that they are made for.
 
 use std::{
     fs,
     process::Command, //
 };
 
-/// What the program writes in a folder that is in no checkout.
+/// Returns the output of the tool in a folder outside of any checkout.
 fn told(args: &[&str]) -> String {
     let elsewhere = tempfile::tempdir().unwrap();
     let out = Command::new(env!("CARGO_BIN_EXE_series"))
@@ -21,7 +21,7 @@ fn told(args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// Runs a program that may not be there; `None` if it is not.
+/// Runs a program; returns `None` if it is not installed.
 fn run(program: &str, args: &[&str]) -> Option<(String, String)> {
     let out = Command::new(program).args(args).output();
     let out = match out {
@@ -36,7 +36,7 @@ fn run(program: &str, args: &[&str]) -> Option<(String, String)> {
 }
 
 #[test]
-fn groff_has_nothing_to_say_about_the_manual_page() {
+fn manual_page_passes_groff() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("cargo-series.1");
     fs::write(&file, told(&["man"])).unwrap();
@@ -50,8 +50,8 @@ fn groff_has_nothing_to_say_about_the_manual_page() {
     }
 }
 
-/// Completes command lines, given as words of which the last is under way, in a bash that read the
-/// script. What else completes cargo says "elsewhere".
+/// Completes command lines in a bash that has read the script. Each line is a list of words, and
+/// the last word is incomplete. cargo's own completion answers "elsewhere".
 fn completed(lines: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let script = told(&["completions", "bash"]);
@@ -82,7 +82,7 @@ fn completed(lines: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes_the_alias_and_leaves_the_rest_of_cargo_alone() {
+fn bash_completes_alias_only() {
     let replies = completed(&[
         "cargo series gra",
         "cargo series graph --form",
@@ -105,7 +105,7 @@ fn bash_completes_the_alias_and_leaves_the_rest_of_cargo_alone() {
 }
 
 #[test]
-fn fish_and_zsh_get_the_names_that_their_cargo_looks_for() {
+fn fish_and_zsh_completions_have_names() {
     let fish = told(&["completions", "fish"]);
     assert!(fish.contains("\ncomplete -c cargo -n "), "{fish}");
     let script = tempfile::NamedTempFile::new().unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a user reads when the input is wrong. Each of these exits with 1 and loses nothing.
+//! Error messages for wrong input. Each run exits with 1 and loses nothing.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ macro_rules! says {
 }
 
 #[test]
-fn a_malformed_manifest() {
+fn manifest_malformed() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "version = 1", "version = = 1");
     let text = mini.error(&["assemble"]);
@@ -25,7 +25,7 @@ fn a_malformed_manifest() {
 }
 
 #[test]
-fn an_unknown_field() {
+fn manifest_unknown_field() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "files =", "filez =");
     says!(mini, ["assemble"], @r#"
@@ -35,7 +35,7 @@ fn an_unknown_field() {
 }
 
 #[test]
-fn a_file_claimed_twice_and_one_claimed_by_none() {
+fn file_claimed_twice_or_never() {
     let mini = Mini::new();
     mini.overlay("list", "stray.rs", "");
     mini.replace(
@@ -52,7 +52,7 @@ fn a_file_claimed_twice_and_one_claimed_by_none() {
 }
 
 #[test]
-fn a_path_that_leaves_the_component() {
+fn path_outside_component() {
     let mini = Mini::new();
     mini.replace(
         "series/list.toml",
@@ -63,7 +63,7 @@ fn a_path_that_leaves_the_component() {
 }
 
 #[test]
-fn a_link_out_of_the_component() {
+fn link_out_of_component() {
     let mini = Mini::new();
     symlink("/etc/hostname", mini.ws("list/tree/link.rs")).unwrap();
     says!(mini, ["assemble"], @r"
@@ -73,7 +73,7 @@ fn a_link_out_of_the_component() {
 }
 
 #[test]
-fn a_message_that_is_a_link() {
+fn message_is_a_link() {
     let mini = Mini::new();
     fs::rename(mini.ws("series/list/1.msg"), mini.path("elsewhere")).unwrap();
     symlink(mini.path("elsewhere"), mini.ws("series/list/1.msg")).unwrap();
@@ -84,7 +84,7 @@ fn a_message_that_is_a_link() {
 }
 
 #[test]
-fn an_edit_without_its_context() {
+fn edit_without_context() {
     let mini = Mini::new();
     mini.replace("buddy/edits/1.diff", " mod list;", " mod tsil;");
     says!(mini, ["assemble"], @r"
@@ -96,7 +96,7 @@ fn an_edit_without_its_context() {
 }
 
 #[test]
-fn a_file_of_ours_that_the_base_has() {
+fn overlay_file_exists_in_base() {
     let mini = Mini::new();
     mini.overlay("list", "Kconfig", "# ours\n");
     mini.replace(
@@ -111,7 +111,7 @@ fn a_file_of_ours_that_the_base_has() {
 }
 
 #[test]
-fn a_cycle_of_dependencies() {
+fn dependency_cycle() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "depends = []", "depends = [\"mm\"]");
     says!(mini, ["assemble"], @r"
@@ -121,9 +121,9 @@ fn a_cycle_of_dependencies() {
 }
 
 #[test]
-fn a_missing_dependency_is_found() {
+fn dependency_missing() {
     let mini = Mini::new();
-    // The edit of buddy needs the line that list brings, but does not say so.
+    // The edit of buddy needs the line that list adds, but its manifest does not declare that.
     mini.replace("series/buddy.toml", "depends = [\"list\"]", "depends = []");
     let text = mini.error(&["assemble"]);
     assert!(
@@ -137,7 +137,7 @@ fn a_missing_dependency_is_found() {
 }
 
 #[test]
-fn an_unknown_series() {
+fn series_unknown() {
     let mini = Mini::new();
     says!(mini, ["assemble", "lits"], @r#"
     error: there is no series "lits"
@@ -146,7 +146,7 @@ fn an_unknown_series() {
 }
 
 #[test]
-fn a_bad_commit_message_and_a_bad_changelog() {
+fn message_and_changelog_malformed() {
     let mini = Mini::new();
     mini.replace(
         "series/list/1.msg",
@@ -166,24 +166,21 @@ fn a_bad_commit_message_and_a_bad_changelog() {
 }
 
 #[test]
-fn a_wrong_archive() {
+fn archive_wrong_hash() {
     let mini = Mini::new();
     fs::write(mini.path("mirror/mini.tar.xz"), "not it").unwrap();
     let text = mini.error(&["assemble"]);
     assert!(
-        text.starts_with("error: there is no way to Linux v6.1.2\n"),
+        text.starts_with("error: no source for Linux v6.1.2\n"),
         "{text}"
     );
-    assert!(
-        text.contains("has another content than mini.tar.xz should have"),
-        "{text}"
-    );
+    assert!(text.contains("checksum mismatch for mini.tar.xz"), "{text}");
     assert!(
         text.contains("help: put mini.tar.xz into a folder"),
         "{text}"
     );
     assert!(!mini.path("cache/archives/mini.tar.xz").exists());
-    // The cache is as it was: with the right archive the next run goes through.
+    // The cache is unchanged: with the right archive, the next run succeeds.
     let right = Mini::new();
     fs::copy(
         right.path("mirror/mini.tar.xz"),
@@ -194,23 +191,23 @@ fn a_wrong_archive() {
 }
 
 #[test]
-fn an_archive_of_another_release() {
+fn archive_of_another_release() {
     let mini = Mini::new();
     mini.archive(&[(
         "Makefile",
         0o644,
         "VERSION = 5\nPATCHLEVEL = 4\nSUBLEVEL = 0\nEXTRAVERSION = -rc1\n",
     )]);
-    says!(mini, ["assemble"], @"error: DIR/mirror/mini.tar.xz: is Linux 5.4-rc1, but the series are made for 6.1.2");
+    says!(mini, ["assemble"], @"error: DIR/mirror/mini.tar.xz: is Linux 5.4-rc1, but the series are based on 6.1.2");
 }
 
 #[test]
-fn a_kernel_tree_with_changes() {
+fn kernel_tree_with_changes() {
     let mini = Mini::new();
     let kernel = mini.pristine("kernel");
     mini.file("kernel/lib.rs", "changed\n");
     says!(mini, ["assemble", "--kernel", kernel.to_str().unwrap()], @r"
-    error: DIR/kernel: the kernel tree has changes that are not committed (1 file)
+    error: DIR/kernel: the kernel tree has uncommitted changes (1 file)
          M lib.rs
       help: commit or stash them, or name a clean tree
     ");
@@ -221,7 +218,7 @@ fn a_kernel_tree_with_changes() {
 }
 
 #[test]
-fn a_foreign_tree() {
+fn kernel_tree_of_another_release() {
     let mini = Mini::new();
     let dir = mini.path("foreign");
     fs::create_dir(&dir).unwrap();
@@ -243,13 +240,13 @@ fn a_foreign_tree() {
     mini.git(&dir, &["add", "Makefile"]);
     mini.git(&dir, &["commit", "--quiet", "-m", "x"]);
     says!(mini, args, @r"
-    error: DIR/foreign: is Linux 7.3, but the series are made for 6.1.2
+    error: DIR/foreign: is Linux 7.3, but the series are based on 6.1.2
       help: check out v6.1.2, or leave --kernel out
     ");
 }
 
 #[test]
-fn changes_in_the_tools_own_tree_are_kept() {
+fn work_tree_changes_are_kept() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
@@ -272,7 +269,7 @@ fn changes_in_the_tools_own_tree_are_kept() {
 }
 
 #[test]
-fn commits_in_the_tools_own_tree_are_kept() {
+fn work_tree_commits_are_kept() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
@@ -296,7 +293,7 @@ fn commits_in_the_tools_own_tree_are_kept() {
 }
 
 #[test]
-fn another_cache_starts_anew() {
+fn another_cache_starts_empty() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let mut command = mini.command(&["assemble"]);
@@ -310,7 +307,7 @@ fn another_cache_starts_anew() {
 }
 
 #[test]
-fn no_git_at_all() {
+fn git_missing() {
     let mini = Mini::new();
     let mut command = mini.command(&["assemble"]);
     command.env("PATH", mini.path("nowhere"));
@@ -325,7 +322,7 @@ fn no_git_at_all() {
 }
 
 #[test]
-fn missing_tools_are_listed_with_what_installs_them() {
+fn missing_tools_have_fixes() {
     let mini = Mini::new();
     let mut command = mini.command(&["doctor"]);
     command.env("PATH", mini.path("nowhere"));
@@ -349,7 +346,7 @@ fn missing_tools_are_listed_with_what_installs_them() {
     );
 }
 
-/// The tools that a run without any but git names as missing.
+/// Returns the tools that a run reports as missing when only git is installed.
 fn demanded(args: &[&str]) -> String {
     let mini = Mini::new();
     let bin = mini.path("bin");
@@ -388,7 +385,7 @@ fn tools_missing_per_command() {
 #[test]
 fn setup_as_root_needs_yes() {
     let mini = Mini::new();
-    // An apt-get that only notes that it was called to change something.
+    // An apt-get that only records its calls.
     mini.file(
         "bin/apt-get",
         "#!/bin/sh\n[ \"$1\" = --version ] || [ \"$5\" = --version ] || echo \"$*\" >>\"$CALLS\"\n",
@@ -406,8 +403,7 @@ fn setup_as_root_needs_yes() {
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(!calls.exists(), "{}", fs::read_to_string(&calls).unwrap());
     assert!(
-        ran.stderr
-            .contains("packages of the distribution are missing"),
+        ran.stderr.contains("distribution packages are missing"),
         "{}",
         ran.stderr
     );
@@ -478,7 +474,7 @@ fn series_new_lists_missing_files() {
 }
 
 #[test]
-fn outside_a_workspace() {
+fn outside_of_workspace() {
     let mini = Mini::new();
     let mut command = mini.command(&["status"]);
     command.current_dir(mini.path("home"));

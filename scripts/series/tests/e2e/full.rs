@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `check --full`, with programs that only look like the real ones: a make that compiles what is
-//! newer than its object, and warns of lines that say WARN.
+//! `check --full` with replacements of the real programs, such as a make that compiles files newer
+//! than their objects, and warns of lines with WARN.
 
 use std::{
     fs,
@@ -25,12 +25,11 @@ use crate::{
     },
 };
 
-/// Stands for every program that the tool looks for.
+/// A script that replaces every program that the tool calls.
 ///
-/// A line of a source that says "WARN text" or "WARN-arch text" is warned of, "ERROR text" is an
-/// error, "NEEDS file" is one if there is no such file, and "DOC text" is a warning of rustdoc. With
-/// a file `kill` that holds a number, the make that compiles so many objects kills the tool once it
-/// has warned of all that it had to.
+/// The script warns of source lines with "WARN text" or "WARN-arch text". "ERROR text" is an error,
+/// "NEEDS file" is an error if the file is missing, and "DOC text" is a warning of rustdoc. A file
+/// `kill` with the number N makes the N-th compilation kill the tool after it printed its warnings.
 const TOOL: &str = r#"#!/bin/sh
 compile() {
 	if [ -e "$1.rs" ]; then src=$1.rs; else src=$1.c; fi
@@ -133,7 +132,7 @@ source = "MODULE_"
 why = "the checker does not understand it"
 "#;
 
-/// A workspace that is in order, and the programs.
+/// Creates a workspace without findings, and the programs.
 fn mini() -> Mini {
     let mini = Mini::with(&[
         ("scripts/checkpatch.pl", 0o755, "exit 0;\n"),
@@ -163,14 +162,14 @@ fn mini() -> Mini {
         let manifest = mini.read(&path) + "\n[kunit]\nsuites = [\"rust_list\"]\n";
         mini.file(&format!("ws/{path}"), &manifest);
     }
-    // Its second patch is the first that needs the list.
+    // The second patch is the first that needs the list.
     mini.overlay("buddy", "buddy_test.rs", "//! A test.\n// NEEDS list.rs\n");
     mini.edit("buddy", "1.diff", "Kconfig", " # top\n+# buddy\n", (1, 2));
     without(&mini, 1);
     mini
 }
 
-/// Has the manifest say how much of `buddy` applies and builds without `list`.
+/// Sets the number of patches of `buddy` that do not need `list`.
 fn without(mini: &Mini, patches: usize) {
     let text = mini.read("series/buddy.toml");
     let old = text.lines().find(|l| l.starts_with("without = ")).unwrap();
@@ -197,7 +196,7 @@ fn good(mini: &Mini) -> Ran {
     ran
 }
 
-/// The error of a run that has to fail as expected.
+/// Returns the error of a run that has to fail as expected.
 fn error(mini: &Mini, args: &[&str]) -> String {
     let ran = run(mini, args);
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
@@ -205,7 +204,7 @@ fn error(mini: &Mini, args: &[&str]) -> String {
     ran.stderr[at..].to_owned()
 }
 
-/// What was compiled since this was asked last.
+/// Returns the files that were compiled since the last call.
 fn compiled(mini: &Mini) -> Vec<String> {
     let path = mini.path("compiled");
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -219,7 +218,7 @@ fn full(mini: &Mini) -> Value {
     serde_json::from_str(&mini.read("out/full.json")).unwrap()
 }
 
-/// The units of a patch: architecture, whether it passes, and what was said.
+/// Returns the units of a patch: architecture, whether it passes, and the diagnostics.
 fn units(mini: &Mini, series: usize, patch: usize) -> Vec<(String, bool, Vec<String>)> {
     let record = full(mini);
     let units = &record["series"][series]["patches"][patch - 1]["units"];
@@ -240,16 +239,16 @@ fn units(mini: &Mini, series: usize, patch: usize) -> Vec<(String, bool, Vec<Str
 }
 
 #[test]
-fn nothing_is_found_in_what_is_in_order() {
+fn full_check_without_findings() {
     let mini = mini();
     let ran = good(&mini);
     insta::assert_snapshot!(ran.stdout);
-    insta::assert_snapshot!("the_record", mini.read("out/full.json"));
+    insta::assert_snapshot!("record", mini.read("out/full.json"));
     let log = mini.read("out/kunit/um-alone/list.log");
     assert!(log.contains("ok 1 rust_list"), "{log}");
     let times: Value = serde_json::from_str(&mini.read("out/full-times.json")).unwrap();
     assert_eq!(times["cached"], 0);
-    // A second run finds all of it in the cache.
+    // A second run uses the stored results.
     compiled(&mini);
     let before = mini.read("out/full.json");
     good(&mini);
@@ -260,7 +259,7 @@ fn nothing_is_found_in_what_is_in_order() {
 }
 
 #[test]
-fn what_a_patch_says_is_said_of_that_patch() {
+fn diagnostic_belongs_to_its_patch() {
     let mini = mini();
     mini.overlay("list", "list/owned.rs", "//! Owned.\n// WARN it is odd\n");
     mini.overlay(
@@ -281,7 +280,7 @@ fn what_a_patch_says_is_said_of_that_patch() {
         [odd("um", "it is odd here"), clean("x86_64")]
     );
     assert_eq!(units(&mini, 1, 2), [clean("um"), clean("x86_64")]);
-    // What was found is found again, without a compiler.
+    // The stored findings are reported again without a compiler.
     compiled(&mini);
     let ran = run(&mini, &["check", "--full", "--json"]);
     assert_eq!(ran.code, Some(1));
@@ -291,7 +290,7 @@ fn what_a_patch_says_is_said_of_that_patch() {
 }
 
 #[test]
-fn a_checker_that_is_known_to_be_wrong_is_not_believed() {
+fn known_false_report_is_ignored() {
     let mini = mini();
     let text = "MODULE_X // WARN nobody believes it\n";
     mini.overlay("list", "list/owned.rs", text);
@@ -301,7 +300,7 @@ fn a_checker_that_is_known_to_be_wrong_is_not_believed() {
 }
 
 #[test]
-fn rustdoc_reads_what_is_documented() {
+fn rustdoc_runs_on_documented_files() {
     let mini = mini();
     mini.overlay(
         "list",
@@ -315,7 +314,7 @@ fn rustdoc_reads_what_is_documented() {
 }
 
 #[test]
-fn a_patch_that_does_not_build_is_named_and_the_rest_is_walked() {
+fn failing_patch_does_not_stop_run() {
     let mini = mini();
     mini.overlay(
         "list",
@@ -329,7 +328,7 @@ fn a_patch_that_does_not_build_is_named_and_the_rest_is_walked() {
 }
 
 #[test]
-fn one_change_has_only_what_it_touches_compiled_again() {
+fn change_recompiles_affected_files() {
     let mini = mini();
     good(&mini);
     compiled(&mini);
@@ -363,9 +362,9 @@ fn one_change_has_only_what_it_touches_compiled_again() {
 }
 
 #[test]
-fn a_run_that_was_killed_goes_on_and_says_the_same() {
+fn killed_run_resumes() {
     let mini = mini();
-    // Something new to be said by each of the first patches.
+    // The first patches have new warnings.
     mini.overlay("list", "list/owned.rs", "//! Owned.\n// WARN it is odd\n");
     mini.overlay("buddy", "buddy.rs", "//! A buddy.\n// WARN it is odd too\n");
     let said = error(&mini, &["check", "--full"]);
@@ -387,7 +386,7 @@ fn a_run_that_was_killed_goes_on_and_says_the_same() {
 }
 
 #[test]
-fn a_dependency_that_is_not_needed_is_named() {
+fn unneeded_dependency_is_found() {
     let mini = mini();
     mini.overlay("buddy", "buddy_test.rs", "//! A test.\n");
     insta::assert_snapshot!(error(&mini, &["check", "--full"]));
@@ -395,7 +394,7 @@ fn a_dependency_that_is_not_needed_is_named() {
 }
 
 #[test]
-fn what_the_manifest_says_of_a_dependency_has_to_be_right() {
+fn wrong_number_in_without_is_found() {
     let mini = mini();
     for wrong in [0, 2] {
         without(&mini, wrong);
@@ -407,7 +406,7 @@ fn what_the_manifest_says_of_a_dependency_has_to_be_right() {
 }
 
 #[test]
-fn a_patch_that_does_not_apply_without_a_dependency_needs_it() {
+fn conflict_shows_dependency() {
     let mini = mini();
     mini.edit(
         "buddy",
@@ -425,7 +424,7 @@ fn a_patch_that_does_not_apply_without_a_dependency_needs_it() {
 }
 
 #[test]
-fn tests_that_fail_on_a_series_of_its_own_are_found() {
+fn tests_failing_on_series_alone_are_found() {
     let mini = mini();
     mini.overlay(
         "buddy",
@@ -436,7 +435,7 @@ fn tests_that_fail_on_a_series_of_its_own_are_found() {
     let record = full(&mini);
     assert_eq!(record["series"][0]["kunit"]["pass"], true);
     assert_eq!(record["series"][1]["kunit"]["failed"], 1);
-    // What failed is tried again.
+    // Failures run again.
     compiled(&mini);
     error(&mini, &["check", "--full"]);
     let kernels = compiled(&mini).iter().filter(|l| *l == "kernel").count();
@@ -444,7 +443,7 @@ fn tests_that_fail_on_a_series_of_its_own_are_found() {
 }
 
 #[test]
-fn a_kernel_that_does_not_link_is_found() {
+fn link_failure_is_found() {
     let mini = mini();
     mini.overlay(
         "buddy",
@@ -454,14 +453,14 @@ fn a_kernel_that_does_not_link_is_found() {
     let text = error(&mini, &["check", "--full"]);
     assert!(
         text.contains(
-            "buddy: kunit: on the base and its dependencies alone: the kernel does not build"
+            "buddy: kunit: on the base and its dependencies only: the kernel does not build"
         ),
         "{text}"
     );
 }
 
 #[test]
-fn options_of_later_series_are_left_out_and_others_are_not() {
+fn options_of_later_series_are_left_out() {
     let mini = mini();
     mini.file(
         "ws/kunit-configs/all.config",
@@ -477,7 +476,7 @@ fn options_of_later_series_are_left_out_and_others_are_not() {
     good(&mini);
     let configs = fs::read_to_string(mini.path("kunit")).unwrap();
     assert_eq!(configs, "CONFIG_KUNIT=y\nCONFIG_BUDDY=y\n");
-    // At some patch, each option has to be there.
+    // Each option has to exist at some patch.
     mini.file("lost", "CONFIG_KUNIT=y\n");
     mini.file(
         "ws/kunit-configs/full/um.config",
@@ -487,14 +486,14 @@ fn options_of_later_series_are_left_out_and_others_are_not() {
 }
 
 #[test]
-fn a_file_that_no_kernel_compiles_is_named() {
+fn file_outside_kernels_is_found() {
     let mini = mini();
     mini.replace("kunit-configs/full/sources.toml", ", \"buddy_test.rs\"", "");
     mini.replace("kunit-configs/full/sources.toml", ", \"buddy_test.rs\"", "");
     let text = error(&mini, &["check", "--full"]);
     let line = text.lines().find(|l| l.contains("buddy_test.rs")).unwrap();
     insta::assert_snapshot!(line.trim_start_matches("error: "));
-    // Left out by name, it is not missed.
+    // Listed as left out, the file causes no finding.
     let sources = mini.read("kunit-configs/full/sources.toml");
     let (head, tail) = sources.split_once("[[known]]").unwrap();
     let why = "[left-out]\n\"buddy_test.rs\" = \"a test of the test\"\n\n[[known]]";
@@ -510,7 +509,7 @@ fn a_file_that_no_kernel_compiles_is_named() {
 }
 
 #[test]
-fn an_architecture_without_a_configuration_is_said() {
+fn arch_without_configuration() {
     let mini = mini();
     let text = error(&mini, &["check", "--full", "--arch", "arm64"]);
     assert_eq!(

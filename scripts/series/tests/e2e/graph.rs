@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The graph of the dependencies, from the manifests alone.
+//! The graph of the dependencies, created from the manifests only.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use std::{
 use crate::mini::Mini;
 
 #[test]
-fn the_graph_needs_nothing_but_manifests() {
+fn graph_needs_only_manifests() {
     let mini = Mini::new();
     for below in ["mirror", "ws/list/tree", "ws/series/list"] {
         fs::remove_dir_all(mini.path(below)).unwrap();
@@ -31,7 +31,7 @@ fn the_graph_needs_nothing_but_manifests() {
 }
 
 #[test]
-fn each_form_is_what_it_says() {
+fn graph_has_requested_form() {
     let mini = Mini::new();
     let picture = mini.good(&["graph", "--format", "svg"]).stdout;
     assert!(picture.starts_with("<?xml "), "{picture}");
@@ -57,7 +57,7 @@ fn each_form_is_what_it_says() {
 }
 
 #[test]
-fn a_circle_is_spelled_out() {
+fn graph_names_cycle() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "depends = []", "depends = [\"buddy\"]");
     insta::assert_snapshot!(mini.error(&["graph"]), @r"

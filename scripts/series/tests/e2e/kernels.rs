@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernels with checkers: built and booted by programs that only look like the real ones.
+//! Kernels with checkers, built and booted by replacements of the real programs.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::mini::{
     Ran, //
 };
 
-/// Stands for every program that the tool looks for.
+/// A script that replaces every program that the tool calls.
 const TOOL: &str = r#"#!/bin/sh
 case "$(basename "$0") $*" in
 "rustc --print sysroot") echo "$FAKE/rust" ;;
@@ -106,7 +106,7 @@ series-probe: end
 reboot: Restarting system
 ";
 
-/// A workspace whose first series has a suite, and the programs.
+/// Creates a workspace whose first series has a suite, and the programs.
 fn mini(log: &str) -> Mini {
     let mini = Mini::new();
     for tool in TOOLS {
@@ -149,7 +149,7 @@ fn good(mini: &Mini, args: &[&str]) -> Ran {
     ran
 }
 
-/// The error of a run that has to fail as expected.
+/// Returns the error of a run that has to fail as expected.
 fn error(mini: &Mini, args: &[&str]) -> String {
     let ran = run(mini, args);
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
@@ -158,7 +158,7 @@ fn error(mini: &Mini, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_hardened_kernel_that_reports_nothing_passes() {
+fn hardened_without_reports_passes() {
     let mini = mini(HARDENED);
     let ran = good(&mini, &["test", "list", "--hardened"]);
     assert!(
@@ -175,13 +175,13 @@ fn a_hardened_kernel_that_reports_nothing_passes() {
     assert_eq!(record["reports"], serde_json::json!([]));
     assert_eq!(mini.read("out/kunit/um-hardened/list.log"), HARDENED);
     assert!(mini.read("out/report.md").contains("um-hardened: 1 passed"));
-    // Its folder is not that of the plain kernel.
+    // The build folder differs from the plain kernel's.
     assert!(mini.path("cache/build/um-hardened/linux").is_file());
     assert!(!mini.path("cache/build/um").exists());
 }
 
 #[test]
-fn a_leak_fails_the_command_though_every_test_passed() {
+fn leak_fails_passing_tests() {
     let leak = "\
 series-probe: kmemleak| unreferenced object 0x61c0e0c0 (size 64):
 series-probe: kmemleak|   comm \"kunit_try_catch\", pid 31, jiffies 4294937326
@@ -196,7 +196,7 @@ series-probe: end";
 }
 
 #[test]
-fn a_checker_that_went_off_fails_the_command() {
+fn checker_turned_off_fails() {
     let log = HARDENED.replace(
         "series-probe: kmemleak: scanned\n",
         "series-probe: error: cannot scan by /debug/kmemleak: errno 1\n",
@@ -236,14 +236,14 @@ fn lockdep_runs_under_qemu() {
 }
 
 #[test]
-fn an_option_that_vanished_is_named_with_its_place() {
+fn vanished_option_is_named() {
     let mini = mini(HARDENED);
     mini.file("lost", "CONFIG_DEBUG_KMEMLEAK=y\n");
     insta::assert_snapshot!(error(&mini, &["test", "list", "--hardened"]));
 }
 
 #[test]
-fn an_option_that_vanished_after_the_build_has_it_built_again() {
+fn vanished_option_rebuilds_kernel() {
     let mini = mini(HARDENED);
     good(&mini, &["test", "list", "--hardened"]);
     let ran = good(&mini, &["test", "list", "--hardened"]);
@@ -254,7 +254,7 @@ fn an_option_that_vanished_after_the_build_has_it_built_again() {
 }
 
 #[test]
-fn flags_that_do_not_go_together() {
+fn conflicting_flags() {
     let mini = mini(HARDENED);
     let ran = run(&mini, &["test", "--hardened", "--lockdep"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);

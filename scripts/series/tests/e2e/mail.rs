@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hand-over to the real b4, which is found in `PATH` or where `cargo series setup` puts it.
+//! Branches and mails for the real b4, which has to be in `PATH` or in the folder that `cargo
+//! series setup` uses.
 
 use std::{
     fs,
@@ -8,9 +9,11 @@ use std::{
     process::Command, //
 };
 
+use series::sys::cache::Cache;
+
 use crate::mini::Mini;
 
-/// The folder of b4's program. `scripts/test` sets the tools up before it runs this.
+/// Returns the folder of b4. `scripts/test` installs the tools before it runs this test.
 pub fn b4_folder() -> PathBuf {
     let var = |name: &str| {
         std::env::var_os(name)
@@ -37,7 +40,7 @@ pub fn with_b4(mini: &Mini, mut command: Command) -> crate::mini::Ran {
 }
 
 #[test]
-fn b4_takes_the_branches_for_its_own() {
+fn b4_accepts_branches() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     for (branch, patches, prerequisites) in [("b4/list", 2, "False"), ("b4/buddy", 2, "True")] {
@@ -53,7 +56,7 @@ fn b4_takes_the_branches_for_its_own() {
         b4.args(["prep", "--show-info", branch])
             .current_dir(mini.path("cache/kernel"));
         command = b4;
-        // HEAD has to be on a branch for b4.
+        // b4 requires that HEAD is on a branch.
         let ran = with_b4(&mini, command);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let has = |line: &str| assert!(ran.stdout.contains(line), "{line}:\n{}", ran.stdout);
@@ -70,7 +73,7 @@ fn b4_takes_the_branches_for_its_own() {
 }
 
 #[test]
-fn mails_are_written_offline_and_nothing_is_sent() {
+fn send_writes_mails_and_sends_none() {
     let mini = Mini::new();
     let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -106,7 +109,7 @@ fn mails_are_written_offline_and_nothing_is_sent() {
     ] {
         assert!(cover.contains(part), "{part:?} is not in:\n{cover}");
     }
-    // The commit that stands for the base here is private.
+    // The base commit of this workspace is private.
     assert!(!cover.contains("base-commit"), "{cover}");
     let patch = mini.read(mails[1]);
     assert!(
@@ -117,7 +120,7 @@ fn mails_are_written_offline_and_nothing_is_sent() {
         patch.contains("Signed-off-by: Dev Eloper <dev@example.org>\n"),
         "{patch}"
     );
-    // A second time, and after a change.
+    // Again, and after a change.
     with_b4(&mini, mini.command(&["send", "buddy"]));
     mini.overlay("buddy", "buddy.rs", "//! Another buddy.\n");
     let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
@@ -126,7 +129,7 @@ fn mails_are_written_offline_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_single_patch_carries_the_cover_letter() {
+fn single_patch_carries_cover_letter() {
     let mini = Mini::new();
     let ran = with_b4(&mini, mini.command(&["send", "other"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -142,7 +145,7 @@ fn a_single_patch_carries_the_cover_letter() {
 }
 
 #[test]
-fn a_series_without_patches_is_not_sent() {
+fn series_without_patches_is_not_sent() {
     let mini = Mini::new();
     let ran = with_b4(&mini, mini.command(&["send", "mm"]));
     assert_eq!(ran.code, Some(1));
@@ -155,11 +158,11 @@ fn a_series_without_patches_is_not_sent() {
 }
 
 #[test]
-fn what_b4_counted_up_is_not_overwritten() {
+fn version_of_b4_is_not_overwritten() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
-    // As after a real `b4 send`: the revision is counted up in the cover commit.
+    // A real `b4 send` increments the revision in the cover commit.
     let tip = mini.git(&kernel, &["rev-parse", "b4/other"]);
     let cover = mini.git(&kernel, &["rev-parse", &format!("{tip}~1")]);
     let text = mini.git(&kernel, &["show", "-s", "--format=%B", &cover]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! End to end on a miniature kernel: the real program, git and b4, offline, in seconds.
+//! End-to-end tests on a miniature kernel with the real program, git and b4, without a network.
 
 mod again;
 mod assemble;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a maintainer gets out of the mailboxes, with git and b4, offline: the recorded trees, for
-//! each series alone and in every order that the dependencies allow.
+//! Applies the mailboxes as a maintainer does, with git and b4, without a network. The results have
+//! to be the recorded trees, for each series alone and in every order that the dependencies allow.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::{
     mini::Mini, //
 };
 
-/// Each series behind what it needs. `soft` needs `list` only to build.
+/// The series with their dependencies. `soft` needs `list` only to build.
 const SERIES: [(&str, &[&str]); 5] = [
     ("list", &[]),
     ("buddy", &["list"]),
@@ -39,31 +39,31 @@ message = \"1.msg\"
 files = [\"soft.rs\"]
 ";
 
-/// How a maintainer applies mails.
+/// The way in which a maintainer applies mails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     /// `git am` of the mailbox.
     GitAm,
-    /// `b4 am`, and `git am` of what it makes.
+    /// `b4 am`, and `git am` of its output.
     B4Am,
     /// `b4 shazam`.
     Shazam,
 }
 
-/// Which mails of a series.
+/// The source of the mails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mails {
     /// `v1.mbox`: the patches.
     Mbox,
     /// The files of `v1/`, with the cover letter.
     Patches,
-    /// What b4 writes when the series is sent.
+    /// The mails that b4 creates when it sends the series.
     Sent,
     /// `v1.with-deps.mbox`.
     WithDeps,
 }
 
-/// A workspace with everything assembled.
+/// Creates a workspace with all series assembled.
 fn workspace() -> Mini {
     let mini = Mini::new();
     mini.series("mm", &["buddy"], ONE_PATCH);
@@ -78,7 +78,7 @@ fn workspace() -> Mini {
     mini.series("soft", &["list"], ONE_FILE);
     mini.overlay("soft", "soft.rs", "use crate::list;\n");
     mini.message("soft", "1.msg", "rust: soft: add a user of lists");
-    // `b4 shazam` commits as git is told to, and there is no key here.
+    // `b4 shazam` obeys git's settings for signing, and the test has no key.
     mini.file(
         "home/.gitconfig",
         "[user]\n\tname = Main Tainer\n\temail = main@example.org\n",
@@ -92,7 +92,7 @@ fn with_b4(command: &mut Command) {
     command.env("PATH", format!("{}:{path}", b4_folder().display()));
 }
 
-/// A mailbox, made from single mails as a list's archive makes it.
+/// Creates a mailbox from single mails, as the archive of a list does.
 fn mailbox(mini: &Mini, name: &str, mails: &[String]) -> PathBuf {
     let mut text = String::new();
     for mail in mails {
@@ -106,7 +106,7 @@ fn mailbox(mini: &Mini, name: &str, mails: &[String]) -> PathBuf {
     mini.path(name)
 }
 
-/// The contents of these files, in the order of their names.
+/// Returns the contents of these files in the order of their names.
 fn contents(dir: &Path) -> Vec<String> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .unwrap()
@@ -136,7 +136,7 @@ fn mails(mini: &Mini, name: &str, which: Mails) -> PathBuf {
     }
 }
 
-/// Runs b4 in a clone, with a place for lore where nobody answers.
+/// Runs b4 in a clone, with an unreachable address for lore.
 fn b4(mini: &Mini, dir: &Path, args: &[&str]) -> (bool, String) {
     let mut command = Command::new(b4_folder().join("b4"));
     mini.isolate(&mut command);
@@ -156,7 +156,7 @@ fn b4(mini: &Mini, dir: &Path, args: &[&str]) -> (bool, String) {
     (out.status.success(), String::from_utf8(text).unwrap())
 }
 
-/// Applies a mailbox; what was said if it failed.
+/// Applies a mailbox; the error is the output of git or b4.
 fn apply(mini: &Mini, dir: &Path, how: How, mbox: &Path) -> Result<(), String> {
     let mbox = mbox.to_str().unwrap();
     match how {
@@ -202,7 +202,7 @@ fn recorded(mini: &Mini, name: &str) -> String {
     report["tip"]["tree"].as_str().unwrap().to_owned()
 }
 
-/// A clone to which what a series needs is applied.
+/// Returns a clone with the dependencies of a series applied.
 fn below(mini: &Mini, name: &str) -> PathBuf {
     let dir = mini.pristine("clone");
     let needs = SERIES.iter().find(|(n, _)| *n == name).unwrap().1;
@@ -212,7 +212,7 @@ fn below(mini: &Mini, name: &str) -> PathBuf {
     dir
 }
 
-/// Each series alone, on what it declares.
+/// Applies each series alone to its declared dependencies.
 fn alone(ways: &[(How, Mails)]) {
     let mini = workspace();
     for (name, _) in SERIES {
@@ -237,7 +237,7 @@ fn alone(ways: &[(How, Mails)]) {
 }
 
 #[test]
-fn the_mailbox_of_each_series_gives_the_recorded_tree() {
+fn mailbox_gives_recorded_tree() {
     alone(&[
         (How::GitAm, Mails::Mbox),
         (How::B4Am, Mails::Mbox),
@@ -246,17 +246,17 @@ fn the_mailbox_of_each_series_gives_the_recorded_tree() {
 }
 
 #[test]
-fn with_the_cover_letter_each_series_gives_the_recorded_tree() {
+fn patch_files_give_recorded_tree() {
     alone(&[(How::B4Am, Mails::Patches), (How::Shazam, Mails::Patches)]);
 }
 
 #[test]
-fn what_is_sent_gives_the_recorded_tree() {
+fn sent_mails_give_recorded_tree() {
     alone(&[(How::B4Am, Mails::Sent), (How::Shazam, Mails::Sent)]);
 }
 
 #[test]
-fn a_bundle_gives_the_recorded_tree_on_the_base_alone() {
+fn bundle_gives_recorded_tree_on_base() {
     let mini = workspace();
     let dir = mini.pristine("clone");
     let start = mini.git(&dir, &["rev-parse", "HEAD"]);
@@ -269,7 +269,7 @@ fn a_bundle_gives_the_recorded_tree_on_the_base_alone() {
     }
 }
 
-/// All orders in which nothing comes before what it needs.
+/// Returns all orders in which each series follows its dependencies.
 fn orders() -> Vec<Vec<&'static str>> {
     fn go(done: &[&'static str], all: &mut Vec<Vec<&'static str>>) {
         if done.len() == SERIES.len() {
@@ -286,7 +286,7 @@ fn orders() -> Vec<Vec<&'static str>> {
     all
 }
 
-/// Applies all series in every order. Whatever came first, the same series give the same tree.
+/// Applies all series in every order. The same series give the same tree in each order.
 fn in_every_order(how: How) {
     let mini = workspace();
     let orders = orders();
@@ -303,7 +303,7 @@ fn in_every_order(how: How) {
     let mut at: BTreeMap<Vec<&str>, String> = BTreeMap::from([(Vec::new(), start)]);
     for order in orders {
         for n in 1..=order.len() {
-            // Orders share their beginnings.
+            // Orders share their first steps.
             let done = order[..n].to_vec();
             if at.contains_key(&done) {
                 continue;
@@ -342,7 +342,7 @@ fn b4_shazam_in_every_order() {
 }
 
 #[test]
-fn a_series_whose_dependency_is_missing_is_refused_where_git_can_tell() {
+fn git_refuses_missing_dependency() {
     let mini = workspace();
     let dir = mini.pristine("clone");
     let before = tree(&mini, &dir);
@@ -362,7 +362,7 @@ fn a_series_whose_dependency_is_missing_is_refused_where_git_can_tell() {
 }
 
 #[test]
-fn a_dependency_that_only_the_build_needs_is_told_by_the_cover_letter_alone() {
+fn cover_names_build_only_dependency() {
     let mini = workspace();
     let dir = mini.pristine("clone");
     let start = mini.git(&dir, &["rev-parse", "HEAD"]);
@@ -377,7 +377,7 @@ fn a_dependency_that_only_the_build_needs_is_told_by_the_cover_letter_alone() {
             .contains("Dependencies (apply in this order):\n  1. [PATCH 0/2] rust: list: add it\n"),
         "{cover}"
     );
-    // b4 looks for the patches that the cover letter names, though only on lore.
+    // b4 looks for the patches that the cover letter names, but only on lore.
     mini.git(&dir, &["reset", "--quiet", "--hard", &start]);
     let mbox = mails(&mini, "soft", Mails::Patches);
     let (good, said) = b4(&mini, &dir, &["shazam", "-m", mbox.to_str().unwrap()]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A miniature kernel and a miniature workspace, made anew for each test, driven through the real
-//! program, the real git and the real b4. Offline: the base comes from a folder.
+//! A miniature kernel and a miniature workspace for each test, used by the real program, git and
+//! b4. The base comes from a folder, so no network is necessary.
 
 use std::{
     fs,
@@ -46,7 +46,7 @@ pub struct Mini {
     kernel: Vec<KernelFile>,
 }
 
-/// What a run of the program gave, with this machine's paths taken out.
+/// The result of a run, without paths of this machine.
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -54,12 +54,13 @@ pub struct Ran {
 }
 
 impl Mini {
-    /// A workspace of three series in a row and one beside them, all of it in order.
+    /// Creates a workspace without errors: three series that build on each other, and a separate
+    /// one.
     pub fn new() -> Self {
         Self::with(&[])
     }
 
-    /// The same with further files in the kernel.
+    /// Creates the same workspace with additional files in the kernel.
     pub fn with(more: &[KernelFile]) -> Self {
         let mini = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -133,7 +134,7 @@ impl Mini {
         self.file(&format!("ws/{series}/tree/{path}"), text);
     }
 
-    /// A diff of one hunk at the start of a file; `counts` are its lines before and after.
+    /// Adds a diff with one hunk at the start of a file; `counts` are its lines before and after.
     pub fn edit(&self, series: &str, name: &str, path: &str, hunk: &str, counts: (u32, u32)) {
         let (old, new) = counts;
         let head = format!("--- a/{path}\n+++ b/{path}\n@@ -1,{old} +1,{new} @@\n");
@@ -172,7 +173,7 @@ impl Mini {
         fs::write(self.ws(below), text.replacen(from, to, 1)).unwrap();
     }
 
-    /// Makes the archive of the base, and the manifest that names it.
+    /// Creates the archive of the base, and the manifest that names it.
     pub fn archive(&self, files: &[(&str, u32, &str)]) {
         let xz = tar_xz("linux-6.1.2", files);
         let hash: String = Sha256::digest(&xz)
@@ -191,8 +192,8 @@ impl Mini {
         );
     }
 
-    /// Makes the archive of another release, in which these files have other text. Returns its name
-    /// and its hash.
+    /// Creates the archive of another release, in which these files have other text. Returns its
+    /// name and its hash.
     fn archive_of(&self, sublevel: u32, changed: &[(&str, &str)]) -> (String, String) {
         let makefile = self.kernel.iter().find(|(path, ..)| *path == "Makefile");
         let makefile = makefile.unwrap().2;
@@ -251,7 +252,8 @@ impl Mini {
         self.file("ws/series/base.toml", &lines.collect::<String>());
     }
 
-    /// The program, in this workspace, with nothing of the user's.
+    /// Returns the program with its arguments, in this workspace and isolated from the user's
+    /// settings.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_series"));
         self.isolate(&mut command);
@@ -296,14 +298,14 @@ impl Mini {
         }
     }
 
-    /// A run that has to succeed.
+    /// Runs the program, which has to succeed.
     pub fn good(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(0), "{args:?}:\n{}{}", ran.stdout, ran.stderr);
         ran
     }
 
-    /// The error of a run that has to fail as expected.
+    /// Runs the program, which has to fail as expected, and returns the error.
     pub fn error(&self, args: &[&str]) -> String {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(1), "{args:?}:\n{}{}", ran.stdout, ran.stderr);
@@ -324,7 +326,7 @@ impl Mini {
         all.iter().find(|s| s["name"] == name).unwrap().clone()
     }
 
-    /// git in some folder, with the test's own settings; what it wrote.
+    /// Runs git in a folder with the test's settings, and returns its output.
     pub fn git(&self, dir: &Path, args: &[&str]) -> String {
         let mut command = Command::new("git");
         self.isolate(&mut command);
@@ -349,7 +351,7 @@ impl Mini {
         String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// A clone of the miniature kernel as a maintainer has it.
+    /// Creates a clone of the miniature kernel, as a maintainer has it.
     pub fn pristine(&self, name: &str) -> PathBuf {
         let dir = self.path(name);
         fs::create_dir_all(&dir).unwrap();
@@ -364,7 +366,7 @@ impl Mini {
         dir
     }
 
-    /// Every file below `out/` that a maintainer receives, with its content.
+    /// Returns every file below `out/` that a maintainer receives, with its content.
     pub fn received(&self) -> Vec<(String, String)> {
         let series = ["list", "buddy", "other"].into_iter();
         let mut files: Vec<_> = series.flat_map(|s| self.received_of(s, 1)).collect();
@@ -372,7 +374,7 @@ impl Mini {
         files
     }
 
-    /// Those of one version of a series.
+    /// Returns these files for one version of a series.
     pub fn received_of(&self, series: &str, version: u32) -> Vec<(String, String)> {
         let mut files = Vec::new();
         let of_version = format!("out/{series}/v{version}");
@@ -390,7 +392,7 @@ impl Mini {
     }
 }
 
-/// An archive of these files below a folder.
+/// Creates an archive with these files below a folder.
 pub fn tar_xz(folder: &str, files: &[(&str, u32, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, mode, text) in files {

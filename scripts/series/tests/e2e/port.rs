@@ -262,7 +262,7 @@ fn archive_without_hash() {
     assert!(!again.stderr.contains("importing"), "{}", again.stderr);
 }
 
-/// Programs in place of apt's, which have one source package, or not its archive.
+/// Creates replacements of apt's programs with one source package, with or without its archive.
 fn apt(mini: &Mini, archive: &Path, have: bool) -> String {
     let serve = match have {
         true => format!("cp {} linux_6.3~rc1.orig.tar.xz", archive.display()),
@@ -342,8 +342,8 @@ fn source_package_unavailable() {
     assert!(text.contains("    E: 404  Not Found\n"), "{text}");
     assert!(text.ends_with("try another version\n"), "{text}");
     says!(mini, "apt:sid:linux", @r#"
-    error: "apt:sid:linux" names no source package
-      help: write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` knows versions
+    error: "apt:sid:linux" does not name a source package
+      help: write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` lists the versions
     "#);
 }
 
@@ -352,7 +352,7 @@ fn base_invalid() {
     let mini = Mini::new();
     let at = |name: &str| mini.path(name).to_str().unwrap().to_owned();
     says!(mini, at("nowhere"), @r#"
-    error: DIR/nowhere: there is no such folder or file
+    error: DIR/nowhere: no such folder or file
       help: name a kernel tree in git (DIR or DIR@REV), a .tar.xz archive,
             or a source package of the distribution (apt:SUITE:linux=VERSION)
     "#);
@@ -377,13 +377,13 @@ fn base_invalid() {
     "#);
     says!(mini, format!("{}@v9", other.display()), @r#"
     error: DIR/other: has no revision "v9"
-      help: `git tag` and `git branch --all` there tell which names it has
+      help: `git tag` and `git branch --all` list its revisions
     "#);
     mini.git(&other, &["rm", "--quiet", "Makefile"]);
     mini.git(&other, &["commit", "--quiet", "-m", "No kernel"]);
     says!(mini, at("other"), @r#"
     error: DIR/other: is not a Linux kernel tree
-      help: name the whole sources of a kernel: their Makefile says which release they are
+      help: name the complete sources of a kernel, whose Makefile names the release
     "#);
     mini.git(
         &mini.path(""),
@@ -396,7 +396,7 @@ fn base_invalid() {
 }
 
 #[test]
-fn an_archive_that_is_none() {
+fn archive_invalid() {
     let mini = Mini::new();
     let at = |name: &str| mini.path(name).to_str().unwrap().to_owned();
     mini.file("linux.tar.gz", "x");
@@ -406,7 +406,7 @@ fn an_archive_that_is_none() {
     "#);
     mini.file("text.tar.xz", "no archive");
     says!(mini, at("text.tar.xz"), @r#"
-    error: DIR/text.tar.xz: is not packed with xz
+    error: DIR/text.tar.xz: is not compressed with xz
       help: unpack it and pack it again: tar -cJf linux.tar.xz FOLDER
     "#);
     fs::write(
@@ -416,14 +416,14 @@ fn an_archive_that_is_none() {
     .unwrap();
     says!(mini, at("none.tar.xz"), @r#"
     error: DIR/none.tar.xz: is not a Linux kernel tree
-      help: name the whole sources of a kernel: their Makefile says which release they are
+      help: name the complete sources of a kernel, whose Makefile names the release
     "#);
     let whole = fs::read(archive(&mini, "linux.tar.xz")).unwrap();
     fs::write(mini.path("cut.tar.xz"), &whole[..whole.len() / 2]).unwrap();
     let text = mini.error(&["port", &at("cut.tar.xz")]);
     assert!(text.starts_with("error: DIR/cut.tar.xz: "), "{text}");
     assert!(
-        text.ends_with("help: if the archive is cut short or damaged, get it again\n"),
+        text.ends_with("help: if the archive is truncated or damaged, download it again\n"),
         "{text}"
     );
     // Nothing of these is left behind.
@@ -450,11 +450,11 @@ fn import_killed_leaves_nothing() {
             .spawn()
             .unwrap();
         thread::sleep(Duration::from_millis(delay));
-        // SIGKILL; it may be done already.
+        // SIGKILL; the run may have ended before.
         let _ = child.kill();
         child.wait().unwrap();
     }
-    // As if the last one had died while it set the ref.
+    // A lock that an interrupted run left when it set the ref.
     let kernel = mini.path("cache/kernel/.git");
     mini.git(&kernel, &["for-each-ref"]);
     let refs = mini.git(

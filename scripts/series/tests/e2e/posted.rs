@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `posted` and `diff`: records of what was posted, however it was posted, and what they are for.
+//! `posted` and `diff`: records of postings from each source, and comparisons with them.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use crate::stage::{
     without_ids, //
 };
 
-/// Mails as one would save them from a mail program.
+/// Saves mails as a mail program does.
 fn save(stage: &Stage, file: &str, mails: &[Mail]) -> String {
     let text: Vec<u8> = mails
         .iter()
@@ -33,11 +33,11 @@ fn save(stage: &Stage, file: &str, mails: &[Mail]) -> String {
 }
 
 #[test]
-fn mails_alone_are_enough_to_record_a_posting() {
+fn posted_from_mails() {
     let stage = Stage::new();
     let list = stage.post("list");
     let saved = save(&stage, "list.mbox", &list);
-    // Neither b4's branch nor its tag is left.
+    // b4's branch and its tag are gone.
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
     stage.good(&["posted", "list", "--mbox", &saved]);
     let record = stage.mini.read("series/list/posted/v1.toml");
@@ -70,7 +70,7 @@ fn mails_alone_are_enough_to_record_a_posting() {
         },
     );
     assert!(stage.info("buddy").contains("revision: 2\n"));
-    // A dependent series is recorded from its mails as well; what it was made on is known.
+    // A dependent series is recorded from its mails as well, with the version of its dependency.
     let saved = save(&stage, "buddy.mbox", &buddy);
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
     stage.good(&["posted", "buddy", "--mbox", &saved]);
@@ -79,7 +79,7 @@ fn mails_alone_are_enough_to_record_a_posting() {
         record.contains("[[below]]\nseries = \"list\"\nversion = 1\n"),
         "{record}"
     );
-    // A second version by the same way.
+    // A second version from mails.
     stage
         .mini
         .replace("list/tree/list.rs", "walk()", "walk(back: bool)");
@@ -100,7 +100,7 @@ fn mails_alone_are_enough_to_record_a_posting() {
 }
 
 #[test]
-fn a_series_posted_before_its_dependency_keeps_what_it_was_made_on() {
+fn posted_before_dependency_keeps_parent() {
     let stage = Stage::new();
     let buddy = stage.post("buddy");
     let (base, id) = (format!("base-commit: {PUBLIC}"), change_id("buddy"));
@@ -119,7 +119,7 @@ fn a_series_posted_before_its_dependency_keeps_what_it_was_made_on() {
     stage.good(&["posted", "buddy"]);
     let below = stage.mini.read("series/buddy/posted/v1.below.mbox");
     assert_eq!(below.matches("\nSubject: ").count(), 2, "{below}");
-    // The dependency changes; in a new cache the posting is made again from the record alone.
+    // The dependency changes. A new cache restores the posting from the record alone.
     stage.mini.replace("list/tree/list.rs", "A list", "My list");
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
     let ran = stage.good(&["diff", "buddy", "--json"]);
@@ -135,7 +135,7 @@ fn a_series_posted_before_its_dependency_keeps_what_it_was_made_on() {
 }
 
 #[test]
-fn what_cannot_be_recorded_is_said() {
+fn posted_errors() {
     let stage = Stage::new();
     let error = |args: &[&str]| without_ids(&stage.error(args));
     stage.good(&["assemble"]);
@@ -151,7 +151,7 @@ fn what_cannot_be_recorded_is_said() {
         .mini
         .replace("series/list.toml", "version = 1", "version = 3");
     insta::assert_snapshot!(error(&["posted", "list"]), @r"
-    error: series/list.toml:1: v3 of list needs a recorded posting of v2, and there is none
+    error: series/list.toml:1: v3 of list needs a recorded posting of v2, which is missing
       help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series posted list --mbox FILE`
     ");
     stage
@@ -164,7 +164,7 @@ fn what_cannot_be_recorded_is_said() {
     let file = stage.mini.path("missing.mbox");
     let text = error(&["posted", "list", "--mbox", file.to_str().unwrap()]);
     assert!(text.contains("DIR/missing.mbox: No such file"), "{text}");
-    // Patches that fit nowhere.
+    // Patches that apply nowhere.
     let list = stage.post("list");
     let mut odd = list.clone();
     let raw = String::from_utf8(odd[2].raw.clone()).unwrap();
@@ -176,14 +176,14 @@ fn what_cannot_be_recorded_is_said() {
             && text.contains("patch 2: does not apply"),
         "{text}"
     );
-    // Nothing of it was kept.
+    // The failed run recorded nothing.
     assert!(!stage.mini.ws("series/list/posted").exists());
 }
 
 #[test]
-fn where_b4_could_not_tag_the_mails_help() {
+fn posted_without_tag_uses_mails() {
     let stage = Stage::new();
-    // b4 signs what it tags if git is told so; without the key it sends, but does not tag.
+    // If git's settings require signed tags, b4 without a key sends the mails, but creates no tag.
     stage.mini.file(
         "home/.gitconfig",
         "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n",
@@ -200,7 +200,7 @@ fn where_b4_could_not_tag_the_mails_help() {
 }
 
 #[test]
-fn the_range_diff_is_appended_on_request_until_the_next_posting() {
+fn range_diff_is_appended_on_request() {
     let stage = Stage::new();
     let text = stage.error(&["diff", "list"]);
     insta::assert_snapshot!(text, @r"
@@ -238,7 +238,7 @@ fn the_range_diff_is_appended_on_request_until_the_next_posting() {
         cover.contains(&format!("Range-diff against v1:\n{}", plain.stdout)),
         "{cover}"
     );
-    // What is private to this repository is not in it.
+    // The range-diff contains nothing that is private to this repository.
     let kernel = stage.mini.path("cache/kernel");
     let commits = stage
         .mini
@@ -257,7 +257,7 @@ fn the_range_diff_is_appended_on_request_until_the_next_posting() {
     stage.good(&["posted", "list"]);
     let manifest = stage.mini.read("series/list.toml");
     assert!(!manifest.contains("range-diff"), "{manifest}");
-    // An older version can be compared with as well.
+    // `--against` selects an older version.
     let ran = stage.good(&["diff", "list", "--against", "1"]);
     assert_eq!(ran.stdout, plain.stdout);
     let ran = stage.good(&["diff", "list"]);
@@ -268,13 +268,13 @@ fn the_range_diff_is_appended_on_request_until_the_next_posting() {
 }
 
 #[test]
-fn the_range_of_a_dependent_series_holds_its_own_patches_only() {
+fn range_diff_has_own_patches_only() {
     let stage = Stage::new();
     for name in ["list", "buddy"] {
         stage.post(name);
         stage.good(&["posted", name]);
     }
-    // What is below changes, and what is above stays.
+    // A dependency changes, and the patches of the series stay the same.
     stage.mini.replace("list/tree/list.rs", "A list", "My list");
     let ran = stage.good(&["diff", "buddy"]);
     assert_eq!(
@@ -284,7 +284,7 @@ fn the_range_of_a_dependent_series_holds_its_own_patches_only() {
 }
 
 #[test]
-fn a_recording_that_was_killed_is_finished_by_the_next() {
+fn killed_recording_is_completed() {
     let stage = Stage::new();
     stage.post("other");
     let kept = || {
@@ -318,7 +318,7 @@ fn a_recording_that_was_killed_is_finished_by_the_next() {
             .spawn()
             .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(delay));
-        // SIGKILL; it may be done already.
+        // SIGKILL; the run may have ended before.
         let _ = child.kill();
         child.wait().unwrap();
         if !stage.mini.read("series/other.toml").contains("version = 2") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records of postings: what is believed in a mailbox, what is written, and how it is taken back.
+//! Records of postings: accepted mails, written files, and undo.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ fn assembled() -> Mini {
     mini
 }
 
-/// What a posting is recorded in, by file.
+/// Returns the files that a recording writes.
 fn state(mini: &Mini) -> Vec<(String, Option<String>)> {
     let files = [
         "series/list.toml",
@@ -54,7 +54,7 @@ fn state(mini: &Mini) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn posted_with_mail_of_stranger_leaves_it_out() {
+fn posted_leaves_out_other_senders() {
     let mini = assembled();
     let eve = "From: Eve <eve@evil.example>";
     let stranger = mails(&mini, "list", 1);
@@ -72,7 +72,7 @@ fn posted_with_mail_of_stranger_leaves_it_out() {
         ran.stderr
     );
     let said = "not recorded: \"[PATCH 3/2] rust: list: add the owned side\" of Eve \
-                <eve@evil.example>: the posting is of Dev Eloper <dev@example.org>";
+                <eve@evil.example>: the posting is from Dev Eloper <dev@example.org>";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert!(!mini.read("series/list/posted/v1.toml").contains("evil"));
     assert!(!mini.read("series/list/posted/v1.mbox").contains("evil"));
@@ -94,10 +94,10 @@ fn posted_with_odd_sender_is_recorded() {
 }
 
 #[test]
-fn posted_that_cannot_be_replayed_writes_nothing() {
+fn posted_failed_restore_writes_nothing() {
     let mini = assembled();
     let before = state(&mini);
-    // git cannot write the commits that it makes again.
+    // git cannot write the restored commits.
     mini.file("cache/kernel/.git/refs/nova-series/posted", "in the way");
     let ran = record(&mini, &mails(&mini, "list", 1));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
@@ -109,14 +109,14 @@ fn posted_that_cannot_be_replayed_writes_nothing() {
 }
 
 #[test]
-fn undo_takes_a_record_back() {
+fn undo_removes_record() {
     let mini = assembled();
     let before = state(&mini);
     post(&mini, "list", 1);
     let kernel = mini.path("cache/kernel");
     let tags = || mini.git(&kernel, &["tag", "--list", "sent/*"]);
     assert_eq!(tags(), "sent/20260102-list-0123456789ab-v1");
-    // Nothing that somebody wrote since is lost.
+    // Undo preserves later changes by the author.
     mini.replace(
         "list/CHANGELOG.md",
         "## v2\n\n",
@@ -147,18 +147,18 @@ fn undo_takes_a_record_back() {
     error: series/list.toml: no posting of list is recorded
       help: there is nothing to undo
     ");
-    // It can be recorded again from the mails that were kept.
+    // The kept mails can be recorded again.
     let kept = mini.ws("out/list/v1-undone.mbox");
     mini.good(&["posted", "list", "--mbox", kept.to_str().unwrap()]);
     mini.good(&["assemble"]);
 }
 
 #[test]
-fn mails_are_read_from_folder_and_standard_input() {
+fn posted_reads_folder_and_standard_input() {
     let mini = Mini::new();
     let ran = with_b4(&mini, mini.command(&["send", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    // Those of the rehearsal were never posted.
+    // The mails of the rehearsal were never posted.
     let folder = mini.ws("out/list/v1-mails");
     let folder = folder.to_str().unwrap();
     insta::assert_snapshot!(mini.error(&["posted", "list", "--mbox", folder]), @r#"
@@ -200,7 +200,7 @@ fn mails_are_read_from_folder_and_standard_input() {
 }
 
 #[test]
-fn tag_by_hand_is_completed_and_can_be_kept_out() {
+fn tag_by_hand_is_completed() {
     let mini = assembled();
     post(&mini, "list", 1);
     let by_hand = format!("[[trailer]]\npatch = \"1.msg\"\ntrailer = \"{TAG}\"\n");
@@ -213,7 +213,7 @@ fn tag_by_hand_is_completed_and_can_be_kept_out() {
     take();
     let stored = mini.read(STORE);
     assert_eq!(stored.matches("essence = ").count(), 2, "{stored}");
-    // What is kept out is not taken again, and not carried.
+    // An excluded tag is not recorded again, and appears in no patch.
     mini.replace(STORE, "version = 1\n", "version = 1\ndrop = \"a joke\"\n");
     let ran = take();
     assert!(
@@ -224,7 +224,7 @@ fn tag_by_hand_is_completed_and_can_be_kept_out() {
     mini.good(&["assemble"]);
     let first = patch(&mini, "list", 2, 1);
     assert!(!first.contains("Ann"), "{first}");
-    // It follows the message to another file; the error says what to do if it cannot.
+    // The tag follows a renamed message. If that is impossible, the error names the remedy.
     mini.replace("series/list.toml", "2.msg", "owned.msg");
     fs::rename(
         mini.ws("series/list/2.msg"),
@@ -250,7 +250,7 @@ fn on_day(day: u32, number: usize, from: &str, text: &str) -> String {
 }
 
 #[test]
-fn doubtful_tags_are_listed_and_not_taken() {
+fn doubtful_tags_are_refused() {
     let mini = assembled();
     post(&mini, "list", 1);
     let some = format!("For patches 1 and 2:\n{TAG}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of three dependent series, played through the real git and the real b4, with a mail
-//! program that keeps what it is given. At each step the mails are read as a maintainer gets them.
+//! Three dependent series go through several versions with the real git and b4, and a mail program
+//! that keeps the mails. At each step, the test reads the mails as a maintainer receives them.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::stage::{
 };
 
 #[test]
-fn three_series_live_through_their_versions() {
+fn three_series_through_all_versions() {
     let stage = Stage::new();
     let base = format!("base-commit: {PUBLIC}");
     let (list_id, buddy_id, mm_id) = (change_id("list"), change_id("buddy"), change_id("mm"));
@@ -82,7 +82,7 @@ fn three_series_live_through_their_versions() {
         },
     );
     stage.good(&["posted", "mm"]);
-    // Nothing changed since: there is nothing to check, and nothing to send.
+    // Without a change, `check` and `send` have nothing to do.
     stage.good(&["check"]);
     insta::assert_snapshot!(
         "nothing_changed",
@@ -106,7 +106,7 @@ fn three_series_live_through_their_versions() {
         .replace("list/CHANGELOG.md", "Patch 2", "Patch 1");
     stage.good(&["check", "list"]);
     insta::assert_snapshot!("range_diff", stage.good(&["diff", "list"]).stdout);
-    // The dependents say that what they build on is not posted yet.
+    // The dependent series name a dependency without a posting.
     let said = format!(
         "[PATCH v2 0/2] rust: list: add it\n     not posted yet; v1 is {}",
         link(&list1)
@@ -137,7 +137,7 @@ fn three_series_live_through_their_versions() {
     stage.good(&["posted", "list"]);
     stage.manifest_has("list", "version = 3");
 
-    // The dependents are made anew: they name v2, by its tag.
+    // The dependent series are assembled again, and name v2 by its tag.
     let cover = stage.cover("buddy", 2);
     let said = format!("[PATCH v2 0/2] rust: list: add it\n     {}\n", link(&list2));
     assert!(cover.contains(&said), "{cover}");
@@ -148,7 +148,7 @@ fn three_series_live_through_their_versions() {
     assert!(!cover.contains(&list_v1), "{cover}");
     stage.good(&["check"]);
 
-    // Reviewers answer to v2.
+    // Reviewers reply to v2.
     let reply = |to: &Mail, tag: &str| {
         format!(
             "From x Thu Jan  1 00:00:00 2026\nFrom: Re Viewer <re@example.org>\n\
@@ -167,7 +167,7 @@ fn three_series_live_through_their_versions() {
     assert!(ran.stderr.contains("Some Body"), "{}", ran.stderr);
     stage.good(&["check"]);
 
-    // A patch is added and one is dropped.
+    // One patch is added, and one is dropped.
     let manifest = stage.mini.read("series/buddy.toml");
     let dropped = "\n[[patch]]\nmessage = \"2.msg\"\nfiles = [\"buddy_test.rs\"]\n";
     let added = "\n[[patch]]\nmessage = \"3.msg\"\nfiles = [\"buddy_stats.rs\"]\n";
@@ -240,7 +240,7 @@ fn three_series_live_through_their_versions() {
         "## v2\n\n- New patch 2: moved here from the buddy series.\n",
     );
     insta::assert_snapshot!("moved_between_series", stage.error(&["check", "mm"]));
-    // It is put back.
+    // The patch returns to its series.
     fs::remove_file(stage.mini.ws("mm/tree/buddy_stats.rs")).unwrap();
     fs::remove_file(stage.mini.ws("series/mm/3.msg")).unwrap();
     stage.mini.file("ws/series/mm.toml", &mm);
@@ -258,7 +258,7 @@ fn three_series_live_through_their_versions() {
     );
     stage.good(&["check"]);
 
-    // The address changes. b4 looks for its own commits by it.
+    // The user's address changes. b4 finds its own commits by the address.
     stage.mini.file(
         "home/.gitconfig",
         "[user]\n\tname = Dev Eloper\n\temail = dev@new.example.org\n",
@@ -273,7 +273,7 @@ fn three_series_live_through_their_versions() {
     };
     assert_eq!(history("list"), 2, "{shown}");
 
-    // A year passes: b4 would not see the branch any more.
+    // After a year, b4 no longer finds the branch.
     stage.age("list");
     assert!(!stage.try_info("list").0, "b4 sees a branch of last year");
     fs::remove_file(stage.mini.ws("out/assembled.json")).unwrap();
@@ -300,7 +300,7 @@ fn three_series_live_through_their_versions() {
     }
     let (above, below) = dropped.split_once("\n---\n").unwrap();
     assert!(!above.contains("Re Viewer"), "{dropped}");
-    let note = "Dropped in v3, as the patch changed: Acked-by: Re Viewer";
+    let note = "Dropped in v3, because the patch changed: Acked-by: Re Viewer";
     assert!(
         below
             .split_whitespace()
@@ -313,7 +313,7 @@ fn three_series_live_through_their_versions() {
         assert!(list3[0].body.contains(&link(mails)), "{}", list3[0].body);
     }
 
-    // Recording it is interrupted, wherever that may be.
+    // Interrupt the recording at several points.
     let before: Vec<(String, String)> = ["series/list.toml", "list/CHANGELOG.md"]
         .map(|f| (f.to_owned(), stage.mini.read(f)))
         .into();
@@ -328,7 +328,7 @@ fn three_series_live_through_their_versions() {
         let _ = child.kill();
         child.wait().unwrap();
     }
-    // Whether one of them came to its end or not, this one finds it done or does it.
+    // This run completes an interrupted recording, or finds it complete.
     let ran = stage.run(&["posted", "list"]);
     if ran.code != Some(0) {
         assert!(
@@ -346,7 +346,8 @@ fn three_series_live_through_their_versions() {
         )),
         "{log}"
     );
-    // Half done by hand: the record is there, the changelog is or is not, the manifest is not.
+    // All states that an interruption can leave: the record exists, the changelog has its entry or
+    // not, the manifest is old.
     let after: Vec<String> = before.iter().map(|(f, _)| stage.mini.read(f)).collect();
     for keep in [1, 2] {
         for (file, text) in &before[..keep] {

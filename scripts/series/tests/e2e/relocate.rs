@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A move of files and a renaming of symbols, made of the base and a fix before them.
+//! A move of files with renamed symbols, created from the base and a preceding fix.
 
 use crate::mini::Mini;
 
@@ -50,7 +50,7 @@ const SOURCE: &str = "#include <drm/a.h>\n\nint drm_a_one(void)\n{\n\treturn 1;\
 const FIX: &str =
     " #include <drm/a.h>\n \n int drm_a_one(void)\n {\n-\treturn 1;\n+\treturn 3;\n }\n";
 
-/// A change of the moved file, under its new names.
+/// Returns a change of the moved file with its new names.
 fn later(prefix: &str) -> String {
     format!(
         " #include <linux/a.h>\n \n int {prefix}_one(void)\n {{\n-\treturn 3;\n+\treturn 4;\n }}\n"
@@ -74,7 +74,7 @@ pub fn mini() -> Mini {
     ]);
     mini.series("move", &[], PATCHES);
     mini.file("ws/move/relocation.toml", MOVE);
-    // A fix before the move moves along.
+    // The move includes a preceding fix.
     mini.edit("move", "1.diff", "drm/a.c", FIX, (6, 6));
     mini.edit(
         "move",
@@ -83,7 +83,7 @@ pub fn mini() -> Mini {
         "-obj-y += a.o user.o\n+obj-y += user.o\n",
         (1, 1),
     );
-    // A change after it finds the new names.
+    // A later change uses the new names.
     mini.edit("move", "4.diff", "gpu/a.c", &later("gpu_a"), (6, 6));
     for n in 1..=4 {
         mini.message("move", &format!("{n}.msg"), &format!("gpu: a: step {n}"));
@@ -92,7 +92,7 @@ pub fn mini() -> Mini {
 }
 
 #[test]
-fn what_a_fix_changed_moves_and_is_renamed() {
+fn move_includes_preceding_fix() {
     let mini = mini();
     mini.good(&["assemble"]);
     let report = mini.series_report("move");
@@ -134,7 +134,7 @@ fn what_a_fix_changed_moves_and_is_renamed() {
 }
 
 #[test]
-fn a_maintainer_gets_the_same_tree() {
+fn mailbox_gives_recorded_tree() {
     let mini = mini();
     mini.good(&["assemble"]);
     let pristine = mini.pristine("pristine");
@@ -145,7 +145,7 @@ fn a_maintainer_gets_the_same_tree() {
 }
 
 #[test]
-fn a_changed_relocation_is_noticed() {
+fn changed_relocation_is_detected() {
     let mini = mini();
     mini.good(&["assemble"]);
     let before = mini.series_report("move")["tip"].clone();
@@ -159,7 +159,7 @@ fn a_changed_relocation_is_noticed() {
 }
 
 #[test]
-fn steps_that_do_not_fit_are_errors_with_file_and_line() {
+fn invalid_steps_name_file_and_line() {
     let say = |change: &dyn Fn(&Mini)| {
         let mini = mini();
         change(&mini);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `status`, and the reports: what they say in each state of a series.
+//! `status` and the reports, in each state of a series.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use serde_json::{
 
 use crate::mini::Mini;
 
-/// A workspace in which `check` runs, though not over much.
+/// Creates a workspace in which `check` runs, with few checks.
 fn workspace() -> Mini {
     Mini::with(&[
         ("scripts/checkpatch.pl", 0o755, "#!/usr/bin/perl\nexit 0;\n"),
@@ -19,7 +19,7 @@ fn workspace() -> Mini {
     ])
 }
 
-/// The page, in which slashes are escaped as well.
+/// Returns the page without the escapes of slashes.
 fn html(mini: &Mini) -> String {
     mini.read("out/report.html").replace("&#x2f;", "/")
 }
@@ -42,14 +42,14 @@ fn is_balanced(html: &str) -> bool {
     })
 }
 
-/// The part of the page about a series.
+/// Returns the part of the page about a series.
 fn section(html: &str, name: &str) -> String {
     let at = html.find(&format!("<section id=\"{name}\"")).unwrap();
     let end = html[at..].find("</section>").unwrap();
     html[at..at + end].to_owned()
 }
 
-/// The page without marks, each text in a line.
+/// Returns the text of the page, one element per line.
 fn text(html: &str) -> String {
     let mut lines = Vec::new();
     for part in html.split('<') {
@@ -61,7 +61,7 @@ fn text(html: &str) -> String {
     lines.join("\n")
 }
 
-/// Posts a version, as far as the workspace is concerned: by mails that somebody else sent.
+/// Records a posting from mails.
 fn post(mini: &Mini, name: &str) {
     let mails = crate::trailers::mails(mini, name, 1);
     mini.file("posted.mbox", &mails);
@@ -69,7 +69,7 @@ fn post(mini: &Mini, name: &str) {
     mini.good(&["posted", name, "--mbox", mbox.to_str().unwrap()]);
 }
 
-/// What a full check would record: nothing found, but what is put in.
+/// Returns a record of a full check without findings, changed by the test.
 fn full(mini: &Mini) -> Value {
     let report = mini.report();
     let unit = |arch: &str| {
@@ -93,7 +93,7 @@ fn full(mini: &Mini) -> Value {
 }
 
 #[test]
-fn without_anything_assembled_the_manifests_are_told() {
+fn status_without_assembled_series() {
     let mini = Mini::new();
     fs::remove_dir_all(mini.path("mirror")).unwrap();
     insta::assert_snapshot!(mini.good(&["status"]).stdout);
@@ -106,7 +106,7 @@ fn without_anything_assembled_the_manifests_are_told() {
 }
 
 #[test]
-fn a_report_needs_nothing_but_itself() {
+fn report_page_is_self_contained() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let html = html(&mini);
@@ -114,7 +114,7 @@ fn a_report_needs_nothing_but_itself() {
         assert!(!html.contains(outside), "{outside}");
     }
     assert!(is_balanced(&html), "{html}");
-    // What is linked lies beside it.
+    // The linked files are next to the page.
     let links: Vec<&str> = html
         .split("href=\"")
         .skip(1)
@@ -131,7 +131,7 @@ fn a_report_needs_nothing_but_itself() {
 }
 
 #[test]
-fn the_same_input_gives_the_same_report() {
+fn report_is_a_function_of_input() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let both = || (html(&mini), mini.read("out/report.md"));
@@ -143,7 +143,7 @@ fn the_same_input_gives_the_same_report() {
 }
 
 #[test]
-fn whatever_a_patch_says_stays_text() {
+fn report_escapes_text_of_patches() {
     let mini = Mini::new();
     let odd = "MAINTAINERS: add <script>alert(\"1\")</script> & `b` | <b>c</b>";
     mini.message("other", "1.msg", odd);
@@ -160,7 +160,7 @@ fn whatever_a_patch_says_stays_text() {
 }
 
 #[test]
-fn what_check_found_is_told_until_something_changes() {
+fn findings_are_valid_until_a_change() {
     let mini = workspace();
     mini.good(&["check"]);
     let list = status(&mini, "list");
@@ -173,7 +173,7 @@ fn what_check_found_is_told_until_something_changes() {
         "{}",
         told("list")
     );
-    // A rule that is broken.
+    // A violation of a rule.
     mini.replace("cover-letters/list.md", "Drivers need list.", "Drivers.");
     mini.replace(
         "list/tree/list/owned.rs",
@@ -199,12 +199,12 @@ fn what_check_found_is_told_until_something_changes() {
         told.contains("rust: list: add the owned side\n2 files\n+4\n−0\ncheck: 1 found\n"),
         "{told}"
     );
-    // What was found in others is not forgotten.
+    // Results of other series are preserved.
     assert_eq!(status(&mini, "other")["check"]["findings"], 0);
 }
 
 #[test]
-fn the_full_check_is_told_as_far_as_it_is_for_this_state() {
+fn full_check_results_match_state() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let mut record = full(&mini);
@@ -234,7 +234,7 @@ fn the_full_check_is_told_as_far_as_it_is_for_this_state() {
     ] {
         assert!(md.contains(line), "{line}:\n{md}");
     }
-    // Another second patch: that has to be compiled again, and nothing is said of the end.
+    // A changed second patch invalidates its results and the results at the end of the series.
     mini.overlay("buddy", "buddy_test.rs", "//! Another test.\n");
     mini.good(&["assemble"]);
     let wanted = json!({ "units": 4, "done": 2, "left": 2, "findings": 0, "complete": false });
@@ -248,7 +248,7 @@ fn the_full_check_is_told_as_far_as_it_is_for_this_state() {
 }
 
 #[test]
-fn kunit_is_told_by_series_and_kernel() {
+fn kunit_by_series_and_kernel() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let tree = mini.report()["all"]["tree"].clone();
@@ -274,7 +274,7 @@ fn kunit_is_told_by_series_and_kernel() {
 }
 
 #[test]
-fn what_changed_since_a_posting_is_told() {
+fn changes_since_posting() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     post(&mini, "list");
@@ -329,16 +329,16 @@ fn what_changed_since_a_posting_is_told() {
         md.contains("### Since v1\n\n1 changed, 1 same\n\n```diff\n1: = 1: "),
         "{md}"
     );
-    // In the graph as well.
+    // The graph shows it as well.
     let graph = mini.good(&["graph"]).stdout;
     assert!(graph.contains("v1 posted, v2 in work\n"), "{graph}");
 }
 
 #[test]
-fn tags_of_reviewers_are_told() {
+fn tags_of_reviewers() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
-    // As they stand in a patch that was made with them.
+    // The report shows the tags of the assembled patch.
     let file = mini.series_report("list")["patches"][0]["file"]
         .as_str()
         .unwrap()
@@ -367,7 +367,7 @@ fn tags_of_reviewers_are_told() {
 }
 
 #[test]
-fn a_change_that_is_not_assembled_is_noted() {
+fn unassembled_change_is_noted() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     assert_eq!(mini.good(&["status"]).stderr, "");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs at the same time, runs that are killed, and a disk that is full.
+//! Concurrent runs, killed runs, and a full disk.
 
 use std::{
     process::{
@@ -14,7 +14,7 @@ use std::{
 use crate::mini::Mini;
 
 #[test]
-fn runs_at_the_same_time_do_not_harm_each_other() {
+fn concurrent_runs_succeed() {
     let mini = Mini::new();
     let children: Vec<_> = (0..4)
         .map(|_| {
@@ -37,11 +37,11 @@ fn runs_at_the_same_time_do_not_harm_each_other() {
 }
 
 #[test]
-fn a_killed_run_loses_nothing() {
+fn killed_run_loses_nothing() {
     let alone = Mini::new();
     alone.good(&["assemble"]);
     let mini = Mini::new();
-    // From right at the start to past the end; most fall in the middle.
+    // From the start to past the end; most delays end in the middle.
     for delay in [0, 3, 8, 15, 25, 40, 60, 90, 130, 180, 250, 350] {
         let mut command = mini.command(&["assemble", "--quiet"]);
         let mut child = command
@@ -50,11 +50,11 @@ fn a_killed_run_loses_nothing() {
             .spawn()
             .unwrap();
         thread::sleep(Duration::from_millis(delay));
-        // SIGKILL; it may be done already.
+        // SIGKILL; the run may have ended before.
         let _ = child.kill();
         child.wait().unwrap();
     }
-    // As if the last one had died while it wrote a result.
+    // A file that an interrupted run left when it wrote a result.
     mini.file("ws/out/list/.series-4194999-x", "half");
     mini.good(&["assemble"]);
     assert_eq!(mini.received(), alone.received());
@@ -64,9 +64,9 @@ fn a_killed_run_loses_nothing() {
 }
 
 #[test]
-fn an_interrupt_is_said_and_exits_with_130() {
+fn interrupt_exits_with_130() {
     let mini = Mini::new();
-    // A first line of its input that never ends keeps it busy: a pipe as the mirror's archive.
+    // A pipe as the mirror's archive keeps the run busy.
     std::fs::remove_file(mini.path("mirror/mini.tar.xz")).unwrap();
     let git = mini.path("bin/git");
     mini.file("bin/git", "#!/bin/sh\nexec sleep 60\n");
@@ -102,7 +102,7 @@ fn an_interrupt_is_said_and_exits_with_130() {
 }
 
 #[test]
-fn a_full_disk_is_said_and_leaves_the_cache_usable() {
+fn full_disk_leaves_cache_usable() {
     let mini = Mini::new();
     std::fs::create_dir(mini.path("small")).unwrap();
     let small = mini.path("small");

@@ -82,7 +82,7 @@ fn fix_without_commit_is_found() {
         "files = [\"list/owned.rs\"]",
         "files = [\"list/owned.rs\"]\nunverified = [\"0123456789ab\"]",
     );
-    // Every command before a posting shows it.
+    // Every command before a posting prints it.
     let warning = "warning: series/list/2.msg:5: list patch 2: fixes: Fixes: 0123456789ab (\"rust: \
                    list: add it\") was not verified\n";
     assert!(mini.good(&["check"]).stderr.contains(warning));
@@ -102,7 +102,7 @@ fn fix_without_commit_is_found() {
 }
 
 #[test]
-fn fix_is_looked_up_in_a_kernel_tree() {
+fn fix_is_looked_up_in_kernel_tree() {
     let mini = workspace();
     let kernel = mini.pristine("kernel");
     let first = mini.git(&kernel, &["rev-parse", "--short=12", "HEAD"]);
@@ -121,7 +121,7 @@ fn fix_is_looked_up_in_a_kernel_tree() {
 }
 
 #[test]
-fn send_refuses_a_fix_that_is_not_marked() {
+fn send_refuses_unmarked_fix() {
     let mini = workspace();
     let tag = "no other way.\n\nFixes: 0123456789ab (\"rust: list: add it\")";
     mini.replace("series/list/2.msg", "no other way.", tag);
@@ -137,7 +137,7 @@ fn send_refuses_a_fix_that_is_not_marked() {
 }
 
 #[test]
-fn recipient_that_is_missing_is_found() {
+fn missing_recipient_is_found() {
     let script = ("scripts/get_maintainer.pl", 0o755, GET_MAINTAINER);
     let mini = Mini::with(&[CHECKPATCH, RUSTFMT, script]);
     let calls = mini.path("calls");
@@ -178,7 +178,7 @@ fn recipient_that_is_missing_is_found() {
 }
 
 #[test]
-fn patch_that_is_too_large_is_found() {
+fn large_patch_is_found() {
     let mini = workspace();
     let lines: String = (0..500).map(|n| format!("// {n}\n")).collect();
     mini.overlay("buddy", "buddy_test.rs", &format!("//! A test.\n{lines}"));
@@ -204,7 +204,7 @@ fn patch_that_is_too_large_is_found() {
 }
 
 #[test]
-fn subject_of_another_form_is_found() {
+fn unusual_subject_is_found() {
     let mini = workspace();
     mini.message("list", "2.msg", "rust: list: Adds the owned side");
     insta::assert_snapshot!(found(&mini, "list"), @r#"

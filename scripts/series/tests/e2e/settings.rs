@@ -151,7 +151,7 @@ const ELSEWHERE: &[&str] = &[
     "committer.",
 ];
 
-/// The settings that this git knows, each with values that it takes.
+/// Returns the settings of this git, each with values that it accepts.
 fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
     let home = mini.path("home");
     let known = mini.git(&home, &["help", "--config"]);
@@ -184,7 +184,7 @@ fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
                 let home = home.to_str().unwrap();
                 values.iter().map(|v| v.replace("HOME", home)).collect()
             }
-            // The colour of something.
+            // A color.
             None if key.starts_with("color.") && key.matches('.').count() == 2 => {
                 vec!["red".to_owned()]
             }
@@ -200,7 +200,7 @@ fn settings(mini: &Mini) -> Vec<(String, Vec<String>)> {
     all.filter(|(_, values)| !values.is_empty()).collect()
 }
 
-/// Files that the settings name.
+/// Creates the files that the settings name.
 fn traps(mini: &Mini) {
     mini.file(
         "home/attributes",
@@ -227,7 +227,7 @@ fn traps(mini: &Mini) {
 /// The output for all series: the files of `assemble`, and the mails of b4.
 type All = Vec<(String, String)>;
 
-/// Makes all from nothing, with these variables.
+/// Creates all output with these variables, without a cache.
 fn make(mini: &Mini, variables: &[(&str, &str)]) -> All {
     for folder in ["cache", "ws/out"] {
         let _ = fs::remove_dir_all(mini.path(folder));
@@ -253,7 +253,7 @@ fn good(mini: &Mini, args: &[&str], variables: &[(&str, &str)]) -> Ran {
     ran
 }
 
-/// The mails of a series, without ids and dates.
+/// Returns the mails of a series, without ids and dates.
 fn mails(mini: &Mini, name: &str) -> All {
     let dir = mini.ws(&format!("out/{name}/v1-mails"));
     let mut files: Vec<_> = fs::read_dir(dir)
@@ -410,7 +410,7 @@ fn repository_settings_are_dropped() {
     for gone in ["include.path", "format.headers", "diff.external"] {
         assert!(!left.contains(gone), "{left}");
     }
-    // How mail is sent is the user's.
+    // The user's settings for sending apply.
     assert!(
         left.contains("sendemail.smtpserver=smtp.example.org"),
         "{left}"
@@ -439,7 +439,7 @@ fn kernel_tree_hooks_are_not_run() {
 }
 
 #[test]
-fn settings_of_b4_that_change_mail_are_named() {
+fn b4_settings_that_change_mails() {
     let mini = stage();
     mini.good(&["assemble"]);
     mini.file(
@@ -456,7 +456,7 @@ fn settings_of_b4_that_change_mail_are_named() {
 }
 
 #[test]
-fn unreadable_configuration_is_said() {
+fn unreadable_configuration_is_an_error() {
     let mini = stage();
     mini.file("home/.gitconfig", "[user\n");
     let text = mini.error(&["assemble"]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A stage for series that are posted: the miniature workspace, b4, and a mail program that keeps
-//! what it is given.
+//! A workspace for posting series: the miniature workspace, b4, and a mail program that keeps the
+//! mails.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ use crate::{
 /// The public commit of the miniature release; only its form matters.
 pub const PUBLIC: &str = "1111111111111111111111111111111111111111";
 
-/// Stands for the mail program: a file for each mail.
+/// A replacement of the mail program, which writes a file for each mail.
 const SPOOL: &str = r#"#!/bin/sh
 n=$(ls "$SPOOL" | wc -l)
 cat >"$SPOOL/$(printf %03d "$n").eml"
@@ -42,12 +42,12 @@ files = [\"mm.rs\"]
 edits = [\"1.diff\"]
 ";
 
-/// What a list of series should have been mailed.
+/// The expected mails of a series.
 pub struct Wanted<'a> {
     pub subjects: &'a [&'a str],
-    /// The lines for machines, without patch ids.
+    /// The trailers for programs, without patch ids.
     pub trailers: &'a [&'a str],
-    /// How many prerequisite patch ids there are.
+    /// The number of prerequisite patch ids.
     pub ids: usize,
 }
 
@@ -76,7 +76,7 @@ impl Stage {
             (4, 5),
         );
         mini.message("mm", "1.msg", "gpu: mm: add memory management");
-        // b4 signs its tags as git is told to, and there is no key here.
+        // b4 obeys git's settings for signed tags, and the test has no key.
         mini.file(
             "home/.gitconfig",
             "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n",
@@ -104,7 +104,7 @@ impl Stage {
         ran
     }
 
-    /// The error of a run that has to fail as expected.
+    /// Returns the error of a run that has to fail as expected.
     pub fn error(&self, args: &[&str]) -> String {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(1), "{args:?}:\n{}{}", ran.stdout, ran.stderr);
@@ -112,7 +112,7 @@ impl Stage {
         ran.stderr[at..].to_owned()
     }
 
-    /// Posts a series with the command that `send` prints, and returns what was mailed.
+    /// Posts a series with the command that `send` prints, and returns the mails.
     pub fn post(&self, name: &str) -> Vec<Mail> {
         let ran = self.good(&["send", name]);
         let lines: Vec<&str> = ran.stderr.lines().collect();
@@ -154,7 +154,7 @@ impl Stage {
             .collect()
     }
 
-    /// Looks at mails as a maintainer gets them.
+    /// Verifies mails as a maintainer receives them.
     pub fn look(&self, mails: &[Mail], wanted: &Wanted<'_>) {
         let subjects: Vec<&str> = mails.iter().map(|m| m.subject.as_str()).collect();
         assert_eq!(subjects, wanted.subjects);
@@ -197,7 +197,7 @@ impl Stage {
 }
 
 impl Stage {
-    /// `b4 prep --show-info`, and whether it went well.
+    /// Runs `b4 prep --show-info`; returns its output, and whether it succeeded.
     pub fn try_info(&self, name: &str) -> (bool, String) {
         let mut command = Command::new("b4");
         self.mini.isolate(&mut command);
@@ -217,7 +217,7 @@ impl Stage {
         said
     }
 
-    /// Makes a branch of b4's as old as if it had been made more than a year ago.
+    /// Changes the dates of b4's branch to more than a year ago.
     pub fn age(&self, name: &str) {
         let kernel = self.mini.path("cache/kernel");
         let branch = format!("b4/{name}");
@@ -253,12 +253,12 @@ pub fn link(mails: &[Mail]) -> String {
     format!("https://patch.msgid.link/{}", mails[0].id)
 }
 
-/// `change-id:` of a series.
+/// Returns the change-id of a series.
 pub fn change_id(name: &str) -> String {
     format!("change-id: 20260102-{name}-0123456789ab")
 }
 
-/// Takes out what is different each time: the dates and random parts of message ids.
+/// Removes the parts that differ in each run: dates and random parts of message ids.
 pub fn without_ids(text: &str) -> String {
     let id = regex::Regex::new(r"\d{8}-(\w+)-v(\d)-(\d)-[0-9a-f]{12}@").unwrap();
     id.replace_all(text, "DATE-$1-v$2-$3-RANDOM@").into_owned()

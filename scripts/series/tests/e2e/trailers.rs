@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What reviewers give: from their mails into the patches, and out again when a patch changes.
+//! Tags of reviewers: added to the patches from mails, and dropped when a patch changes.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
 const ANN: &str = "Ann Reviewer <ann@example.net>";
 const STORE: &str = "series/list/posted/trailers.toml";
 
-/// The mails of a version as they came over a list: those of `out/`, with message ids.
+/// Returns the mails of a version as a list delivers them: the files of `out/` with message ids.
 pub fn mails(mini: &Mini, name: &str, version: u32) -> String {
     let folder = mini.ws(&format!("out/{name}/v{version}"));
     let mut files: Vec<_> = fs::read_dir(folder)
@@ -48,7 +48,7 @@ pub fn id(name: &str, version: u32, n: usize) -> String {
     format!("{name}-v{version}-{n}@example.org")
 }
 
-/// Posts what is assembled, as far as the workspace can see.
+/// Posts the assembled series, as far as the workspace is affected.
 pub fn post(mini: &Mini, name: &str, version: u32) {
     let file = format!("{name}-v{version}.mbox");
     mini.file(&file, &mails(mini, name, version));
@@ -56,7 +56,7 @@ pub fn post(mini: &Mini, name: &str, version: u32) {
     mini.good(&["posted", name, "--mbox", path.to_str().unwrap()]);
 }
 
-/// A reply to the mail of this id.
+/// Returns a reply to the mail with this id.
 pub fn reply(to: &str, from: &str, text: &str) -> String {
     let n = to.len() + from.len() + text.len();
     format!(
@@ -66,14 +66,14 @@ pub fn reply(to: &str, from: &str, text: &str) -> String {
     )
 }
 
-/// Takes replies over.
+/// Collects the tags in replies.
 fn take(mini: &Mini, name: &str, replies: &[String]) -> Ran {
     mini.file("replies.mbox", &replies.concat());
     let path = mini.path("replies.mbox");
     mini.good(&["trailers", name, "--mbox", path.to_str().unwrap()])
 }
 
-/// The mail of a patch, from the sign-off on or above.
+/// Returns the mail of a patch, from the sign-off or the tags above it.
 pub fn patch(mini: &Mini, name: &str, version: u32, number: usize) -> String {
     let folder = format!("out/{name}/v{version}");
     let start = format!("{number:04}-");
@@ -85,7 +85,7 @@ pub fn patch(mini: &Mini, name: &str, version: u32, number: usize) -> String {
     ))
 }
 
-/// What stands between the text of the message and the diff.
+/// Returns the lines between the text of the message and the diff.
 fn block(mail: &str) -> &str {
     let (_, block) = mail.split_once("no other way.\n\n").unwrap();
     block.split_once("\n\ndiff --git ").unwrap().0
@@ -98,7 +98,7 @@ fn trees(mini: &Mini) -> Vec<String> {
         .collect()
 }
 
-/// v1 of `list` and `buddy` is posted.
+/// Creates a workspace in which v1 of `list` and `buddy` is posted.
 fn posted() -> Mini {
     let mini = Mini::new();
     mini.good(&["assemble"]);
@@ -108,7 +108,7 @@ fn posted() -> Mini {
 }
 
 #[test]
-fn trailers_come_into_the_patches_that_they_were_given_to() {
+fn trailers_enter_their_patches() {
     let mini = posted();
     let before = trees(&mini);
     let replies = [
@@ -147,7 +147,7 @@ fn trailers_come_into_the_patches_that_they_were_given_to() {
     `cargo series assemble` puts them into the patches
     ");
     let stored = mini.read(STORE);
-    // A second time nothing is new, and nothing is written.
+    // A second run finds nothing new, and writes nothing.
     let ran = take(&mini, "list", &replies);
     assert_eq!(ran.stdout, "");
     assert!(
@@ -179,7 +179,7 @@ fn trailers_come_into_the_patches_that_they_were_given_to() {
      2 files changed, 3 insertions(+)
      create mode 100644 list/owned.rs
     ");
-    // git am, and the branch for b4.
+    // `git am`, and the branch for b4.
     let dir = mini.pristine("alone");
     mini.git(
         &dir,
@@ -207,7 +207,7 @@ fn trailers_come_into_the_patches_that_they_were_given_to() {
 }
 
 #[test]
-fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
+fn changed_patch_loses_trailers_with_note() {
     let mini = posted();
     let replies = [reply(
         &id("list", 1, 0),
@@ -218,13 +218,13 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     mini.overlay("list", "list/owned.rs", "//! Owned.\n\npub fn more() {}\n");
     let ran = mini.good(&["assemble"]);
     let line = ran.stderr.lines().find(|l| l.starts_with("note: "));
-    insta::assert_snapshot!(line.unwrap(), @"note: 2.msg of list changed, and lost Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)");
+    insta::assert_snapshot!(line.unwrap(), @"note: 2.msg of list changed and lost Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)");
     let (kept, lost) = (patch(&mini, "list", 2, 1), patch(&mini, "list", 2, 2));
     assert!(block(&kept).starts_with("Reviewed-by: Ann"), "{kept}");
     insta::assert_snapshot!(block(&lost), @r"
     Signed-off-by: Dev Eloper <dev@example.org>
     ---
-    Dropped in v2, as the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
+    Dropped in v2, because the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
 
      list.rs       | 2 ++
      list/owned.rs | 3 +++
@@ -232,7 +232,7 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
      create mode 100644 list/owned.rs
     ");
 
-    // It is no part of what is applied, and b4 mails it.
+    // The note is not part of the commit, and b4 mails it.
     let dir = mini.pristine("alone");
     mini.git(
         &dir,
@@ -261,7 +261,7 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     Changes in v2:
     - there is more of it.
 
-    Dropped in v2, as the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
+    Dropped in v2, because the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
     ---
      list.rs       | 2 ++
      list/owned.rs | 3 +++
@@ -288,7 +288,7 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     );
     assert_eq!(mini.git(&dir, &["log", "--format=%B", "-1"]), landed);
 
-    // Without the record there is nothing to be said, in b4's branch neither.
+    // Without the entry, neither the patches nor b4's branch have a note.
     let stored = mini.read(STORE);
     let second = stored.find("\n[[trailer]]\npatch = \"2.msg\"").unwrap();
     mini.file(&format!("ws/{STORE}"), &stored[..second]);
@@ -299,7 +299,7 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     mini.file(&format!("ws/{STORE}"), &stored);
     mini.good(&["assemble"]);
 
-    // The version after says nothing of it, nor does the one after that.
+    // Later versions have no note.
     post(&mini, "list", 2);
     let third = patch(&mini, "list", 3, 2);
     assert!(
@@ -308,14 +308,14 @@ fn a_changed_patch_loses_its_trailers_with_a_note_that_is_said_once() {
     );
     post(&mini, "list", 3);
     assert!(!patch(&mini, "list", 4, 2).contains("Ann"));
-    // As it was before, it is what was looked at again.
+    // With the old content, the review is valid again.
     mini.overlay("list", "list/owned.rs", "//! Owned.\n");
     mini.good(&["assemble"]);
     assert!(block(&patch(&mini, "list", 4, 2)).starts_with("Reviewed-by: Ann"));
 }
 
 #[test]
-fn what_is_kept_for_a_reason_stays_until_it_is_dropped() {
+fn kept_trailer_stays_until_dropped() {
     let mini = posted();
     take(
         &mini,
@@ -342,14 +342,14 @@ fn what_is_kept_for_a_reason_stays_until_it_is_dropped() {
     insta::assert_snapshot!(block(&patch(&mini, "list", 3, 2)), @r"
     Signed-off-by: Dev Eloper <dev@example.org>
     ---
-    Dropped in v3, as the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
+    Dropped in v3, because the patch changed: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
 
      list.rs       | 2 ++
      list/owned.rs | 1 +
      2 files changed, 3 insertions(+)
      create mode 100644 list/owned.rs
     ");
-    // What is given to v2 is given to what it is now.
+    // A tag for v2 belongs to the present patch.
     let tag = "Reviewed-by: Ann Reviewer <ann@example.net>";
     let ran = take(
         &mini,
@@ -368,7 +368,7 @@ fn what_is_kept_for_a_reason_stays_until_it_is_dropped() {
 }
 
 #[test]
-fn another_context_changes_nothing() {
+fn changed_context_keeps_trailers() {
     let mini = posted();
     take(
         &mini,
@@ -379,7 +379,7 @@ fn another_context_changes_nothing() {
             "Reviewed-by: Ann Reviewer <ann@example.net>",
         )],
     );
-    // The patch below adds another line next to where this one adds its own.
+    // A preceding patch adds a line adjacent to the line of this patch.
     mini.edit(
         "list",
         "1.diff",
@@ -398,7 +398,7 @@ fn another_context_changes_nothing() {
     let mail = patch(&mini, "buddy", 2, 1);
     assert!(mail.contains("\n mod lest;\n"), "{mail}");
     assert!(block(&mail).starts_with("Reviewed-by: Ann"), "{mail}");
-    // Where its own line differs, it is another patch.
+    // A change of its line makes it a different patch.
     mini.edit(
         "buddy",
         "1.diff",
@@ -410,7 +410,7 @@ fn another_context_changes_nothing() {
     assert!(block(&patch(&mini, "buddy", 2, 1)).contains("Dropped in v2"));
 }
 
-/// Runs b4 in the work tree where the tool has it work on `list`.
+/// Runs b4 in the work tree in which the tool works on `list`.
 fn b4(mini: &Mini, args: &[&str]) -> Ran {
     let like = mini.command(&[]);
     let mut b4 = Command::new(b4_folder().join("b4"));
@@ -429,9 +429,9 @@ fn b4(mini: &Mini, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn what_b4_wrote_into_its_branch_is_taken_over_and_never_lost() {
+fn trailers_from_b4_are_stored() {
     let mini = Mini::new();
-    // This makes the work tree for b4.
+    // This command creates the work tree for b4.
     let ran = with_b4(&mini, mini.command(&["send", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     post(&mini, "list", 1);
@@ -474,7 +474,7 @@ fn what_b4_wrote_into_its_branch_is_taken_over_and_never_lost() {
         ran.stderr
     );
 
-    // While nothing else changed, the branch is left to b4.
+    // Without other changes, `assemble` leaves the branch unchanged.
     mini.good(&["assemble"]);
     assert_eq!(mini.git(&kernel, &["rev-parse", "b4/list"]), tip);
     mini.replace(
@@ -487,13 +487,13 @@ fn what_b4_wrote_into_its_branch_is_taken_over_and_never_lost() {
         1.msg: Reviewed-by: Ann Reviewer <ann@example.net>
         2.msg: Reviewed-by: Ann Reviewer <ann@example.net>
         2.msg: Suggested-by: Ann Reviewer <ann@example.net>
-      help: `cargo series trailers list` takes them over
+      help: record them: `cargo series trailers list`
     ");
     assert_eq!(mini.git(&kernel, &["rev-parse", "b4/list"]), tip);
-    // What is not for the tool to keep is said, the rest is kept.
+    // The tool warns of tags that it cannot keep, and keeps the others.
     insta::assert_snapshot!(mini.error(&["trailers", "list"]), @r#"
     error: series/list/2.msg: b4 wrote "Suggested-by: Ann Reviewer <ann@example.net>" into this patch
-      help: only Reviewed-by, Acked-by and Tested-by are kept; add the line to this file
+      help: the tool records only Reviewed-by, Acked-by and Tested-by; add the line to this file
     "#);
     mini.replace(
         "series/list/2.msg",
@@ -515,14 +515,14 @@ fn what_b4_wrote_into_its_branch_is_taken_over_and_never_lost() {
      2 files changed, 3 insertions(+)
      create mode 100644 list/owned.rs
     ");
-    // What the author takes out again was not b4's.
+    // Tags that the author removes did not come from b4.
     fs::remove_file(mini.ws(STORE)).unwrap();
     mini.good(&["assemble"]);
     assert!(!patch(&mini, "list", 2, 1).contains("Ann"));
 }
 
 #[test]
-fn faults_are_said() {
+fn trailer_errors() {
     let mini = Mini::new();
     insta::assert_snapshot!(mini.error(&["trailers", "lost"]), @r#"
     error: there is no series "lost"
@@ -539,7 +539,7 @@ fn faults_are_said() {
     mini.file("none", "hello\n");
     insta::assert_snapshot!(mini.error(&["trailers", "list", "--mbox", none.to_str().unwrap()]), @r"
     error: DIR/none: line 1 does not start a mail
-      help: the file has to be a mailbox (mbox), or mails one after the other
+      help: give a mailbox (mbox) or concatenated mails
     ");
     let kernel = mini.path("cache/kernel");
     mini.git(&kernel, &["update-ref", "-d", "refs/heads/b4/list"]);
@@ -565,7 +565,7 @@ fn faults_are_said() {
 }
 
 #[test]
-fn what_was_found_is_told_to_programs() {
+fn trailers_as_json() {
     let mini = posted();
     mini.file(
         "replies.mbox",
@@ -586,9 +586,9 @@ fn what_was_found_is_told_to_programs() {
     insta::assert_snapshot!(ran.stdout);
 }
 
-/// The patches of a series as they are applied again.
+/// Compares the patches of a series with the result of applying them.
 #[test]
-fn b4_takes_our_mails_with_trailers() {
+fn b4_accepts_mails_with_trailers() {
     let mini = posted();
     take(
         &mini,

@@ -21,9 +21,9 @@ use crate::{
     mini::Mini, //
 };
 
-/// A manifest whose words are wrong is refused with file and line, and nothing is made.
+/// A manifest with invalid words is refused with file and line, and nothing is assembled.
 #[test]
-fn manifest_words_are_refused_with_their_lines() {
+fn manifest_words_errors_name_lines() {
     let mini = Mini::new();
     mini.replace(
         "series/list.toml",
@@ -54,7 +54,7 @@ fn manifest_words_are_refused_with_their_lines() {
 }
 
 #[test]
-fn recipients_of_nobody_and_equal_ids_are_refused() {
+fn missing_recipients_and_equal_ids() {
     let mini = Mini::new();
     mini.replace(
         "series/other.toml",
@@ -62,7 +62,7 @@ fn recipients_of_nobody_and_equal_ids_are_refused() {
         "to = []",
     );
     mini.replace("series/other.toml", "20260102-other", "20260102-list");
-    insta::assert_snapshot!("nobody", mini.error(&["assemble"]));
+    insta::assert_snapshot!("missing_recipients", mini.error(&["assemble"]));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn texts_that_break_mails_are_refused() {
     insta::assert_snapshot!("changelog", mini.error(&["assemble"]));
 }
 
-/// Lines for the text of a message, good and bad.
+/// Lines for the text of a message, valid and invalid.
 const LINES: &[&str] = &[
     "From x@y.org Mon Nov 30 10:00:00 2026",
     ">From x@y.org Mon Nov 30 10:00:00 2026",
@@ -148,7 +148,7 @@ const LINES: &[&str] = &[
     "\"quoted\" \\ and 100%",
 ];
 
-/// Titles, good and bad.
+/// Titles, valid and invalid.
 const TITLES: &[&str] = &[
     "[RFC] a: b",
     "Re: a: b",
@@ -163,8 +163,8 @@ const TITLES: &[&str] = &[
     "real: b",
 ];
 
-/// Makes a commit of each message, mails them, and has `git am` apply them elsewhere. Returns the
-/// messages of the commits that came out, as far as it went.
+/// Commits each message, creates mails, and applies them elsewhere with `git am`. Returns the
+/// messages of the resulting commits.
 fn through_git_am(mini: &Mini, messages: &[String], scissors: &str) -> Vec<String> {
     mini.file(
         "home/.gitconfig",
@@ -276,7 +276,7 @@ fn read(mini: &Mini, below: &str) -> Mail {
 }
 
 #[test]
-fn cover_letter_has_headers_as_git_writes_them() {
+fn cover_letter_headers_match_git() {
     let mini = Mini::new();
     let people = [
         ("J\u{f6}rg, Dev", "non-ASCII and a comma"),
@@ -334,7 +334,7 @@ fn recipients_and_prefix_reach_the_mails_of_b4() {
 }
 
 #[test]
-fn message_that_git_reads_otherwise_is_found_in_the_mail() {
+fn misread_message_is_found_in_mail() {
     // The proof of the mails catches damage that the rules for messages would miss.
     let dir = tempfile::tempdir().unwrap();
     let mini = Mini::new();

@@ -47,7 +47,7 @@ fn changed_file_in_send_folder_is_kept() {
         // Also after the branch moved.
         change(&stage);
     }
-    // The help works.
+    // The command in the help works.
     let text = stage.error(&["send", "list"]);
     assert!(text.contains("/send/list reset --hard\n"), "{text}");
     stage.mini.git(&tree, &["reset", "--quiet", "--hard"]);
@@ -118,7 +118,7 @@ fn edited_cover_on_b4_branch_is_kept() {
         assert_eq!(git(&["rev-parse", "b4/list"]), parent.1);
         change(&stage);
     }
-    // The help works.
+    // The command in the help works.
     git(&["branch", "list-mine", "b4/list"]);
     git(&[
         "update-ref",
@@ -142,7 +142,7 @@ fn other_branch_in_send_folder_is_left() {
 }
 
 #[test]
-fn post_line_says_why_it_does_nothing() {
+fn post_line_explains_inaction() {
     let stage = Stage::new();
     let ran = stage.good(&["send", "list"]);
     let lines: Vec<&str> = ran.stderr.lines().collect();
@@ -167,7 +167,7 @@ fn post_line_says_why_it_does_nothing() {
 }
 
 #[test]
-fn send_says_what_was_not_run() {
+fn send_lists_skipped_checks() {
     let stage = Stage::new();
     let said = stage.good(&["send", "list"]).stderr;
     for command in [
@@ -191,7 +191,7 @@ fn send_says_what_was_not_run() {
 }
 
 #[test]
-fn post_line_is_absent_when_nobody_signs() {
+fn post_line_needs_identity() {
     let stage = Stage::new();
     stage.mini.file("home/.gitconfig", "");
     let text = stage.run(&["send", "list"]).stderr;
@@ -243,7 +243,7 @@ fn older_state_is_assembled_after_a_posting() {
         text.contains("b4 is at v2 of list, but the manifest has version = 1"),
         "{text}"
     );
-    // And the newest again.
+    // The newest state works as well.
     fs::remove_dir_all(stage.mini.ws("")).unwrap();
     fs::rename(&after, stage.mini.ws("")).unwrap();
     stage.good(&["assemble"]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tree that is walked: a repository of its own that borrows the objects of the tool's kernel
-//! repository, so that the tree that `test` and `check` use stays free.
+//! The work tree for the builds of all patches. Its repository borrows the objects of the tool's
+//! kernel repository, so that `test` and `check` can use the other tree meanwhile.
 
 use std::{
     fs::{
@@ -47,18 +47,18 @@ pub struct Checkout<'a> {
 }
 
 impl<'a> Checkout<'a> {
-    /// Opens it, made if need be. Only for the holder of the lock.
+    /// Opens or creates the work tree. The caller holds the lock.
     ///
     /// # Errors
     ///
-    /// git, or a folder that cannot be made.
+    /// git fails, or a folder cannot be created.
     pub fn open(runner: &'a dyn Runner, cache: &Cache, base: &BaseCommit, ui: &Ui) -> Result<Self> {
         let dir = cache.of_base("full/linux");
-        fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
+        fs::create_dir_all(&dir).map_err(|e| Error::io("create the folder", &dir, &e))?;
         let new = Self { runner, dir };
         let own = new.dir.join(".git");
         if !own.join("index").is_file() {
-            cache.need_space(3 << 30, "the tree that is walked")?;
+            cache.need_space(3 << 30, "the kernel tree for check --full")?;
             ui.say("checking out a second tree of the kernel …");
         }
         let git = new.git();
@@ -66,53 +66,48 @@ impl<'a> Checkout<'a> {
         let objects = cache.kernel().join(".git/objects");
         let borrowed = own.join("objects/info/alternates");
         write(&borrowed, format!("{}\n", objects.display()).as_bytes())?;
-        // Whoever held it has died: the lock is ours, and its children hold that as well.
+        // The processes that held these locks have died, because the tool's own lock was free.
         for lock in ["index.lock", "HEAD.lock"] {
             let _ = fs::remove_file(own.join(lock));
         }
-        // The kernel's version is made from it, and is to stay the same on the way.
+        // The kernel's version derives from HEAD, and has to be the same for all patches.
         git.must(["update-ref", "--no-deref", "HEAD", base.commit.as_str()])?;
         Ok(new)
     }
 
-    /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Its repository.
+    /// Returns the repository of the work tree.
     pub fn git(&self) -> Git<'_> {
         Git::new(self.runner, &self.dir)
     }
 
-    /// Checks a tree out. Files that do not differ keep their dates.
+    /// Checks out a tree. Files that do not differ keep their dates.
     ///
     /// # Errors
     ///
-    /// git, or a full disk.
+    /// git fails, or the disk is full.
     pub fn switch(&self, tree: &Oid) -> Result<()> {
         let git = self.git();
         let mark = self.dir.join(".git").join(MARK);
         let interrupted = mark.exists();
         fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;
-        // Dates that were changed are not to count as changes, else the files are written anew.
+        // A changed date alone does not count as a change; git would rewrite the file.
         let refresh = git.cmd(["update-index", "-q", "--refresh"]);
         git.try_run(&refresh)?;
         let workers = ["-c", "checkout.workers=0"];
         let read = git.cmd(workers).args(["read-tree", "--reset", "-u"]);
         must(self.runner, &read.arg(tree.as_str()))?;
         if interrupted {
-            // What that checkout wrote may be in neither tree.
+            // An interrupted checkout may have left files that neither tree has.
             git.must(["clean", "--quiet", "--force", "-d", "-x"])?;
         }
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
     }
 
-    /// The paths in which two trees differ.
-    ///
-    /// # Errors
-    ///
-    /// git cannot read them.
+    /// Returns the paths in which two trees differ.
     pub fn differ(&self, old: &Oid, new: &Oid) -> Result<Vec<String>> {
         let git = self.git();
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only"];
@@ -126,15 +121,15 @@ impl<'a> Checkout<'a> {
             .collect())
     }
 
-    /// Dates files of the tree to now, so that make compiles what depends on them. Folders stand
-    /// for all files below.
+    /// Sets the dates of files to now, so that make recompiles the objects that depend on them. A
+    /// folder includes all files below.
     ///
     /// # Errors
     ///
     /// A date cannot be set.
     pub fn touch(&self, paths: &[String]) -> Result<()> {
         fn one(path: &Path, now: SystemTime) -> Result<()> {
-            // A link has the date of what it points at.
+            // Links are skipped, because their date is the date of the target.
             let Ok(meta) = fs::symlink_metadata(path) else {
                 return Ok(());
             };
@@ -156,11 +151,7 @@ impl<'a> Checkout<'a> {
         paths.iter().try_for_each(|p| one(&self.dir.join(p), now))
     }
 
-    /// The digest of what configures a tree: all its Kconfig files.
-    ///
-    /// # Errors
-    ///
-    /// git cannot read it.
+    /// Returns the digest of all Kconfig files of a tree.
     pub fn kconfig(&self, tree: &Oid) -> Result<String> {
         let git = self.git();
         let out = git.must(["ls-tree", "-r", "--full-tree", tree.as_str()])?;
@@ -169,15 +160,11 @@ impl<'a> Checkout<'a> {
         Ok(super::store::Key::of(lines).as_str().to_owned())
     }
 
-    /// What the changes from `parent` to `theirs` make of `ours`: a tree, or the files in which
-    /// that leaves conflicts.
-    ///
-    /// # Errors
-    ///
-    /// git cannot do it.
+    /// Applies the changes from `parent` to `theirs` to `ours`. Returns a tree, or the files with
+    /// conflicts.
     pub fn merge(&self, parent: &Oid, ours: &Oid, theirs: &Oid) -> Result<Result<Oid, String>> {
         let git = self.git();
-        // A commit on top of `parent` has git take that for what both sides have in common.
+        // With a commit on top of `parent`, git uses `parent` as the merge base.
         let commit = |tree: &Oid, on: Option<&Oid>| -> Result<Oid> {
             let mut cmd = git.cmd(["commit-tree", "-m", "x", tree.as_str()]);
             if let Some(on) = on {
@@ -190,7 +177,7 @@ impl<'a> Checkout<'a> {
                     .env(format!("GIT_{who}_DATE"), "@1 +0000");
             }
             let out = must(self.runner, &cmd)?;
-            Oid::parse(&out.text()).ok_or_else(|| Error::new("git did not name its commit"))
+            Oid::parse(&out.text()).ok_or_else(|| Error::new("git printed no commit name"))
         };
         let parent = commit(parent, None)?;
         let (ours, theirs) = (commit(ours, Some(&parent))?, commit(theirs, Some(&parent))?);
@@ -214,7 +201,7 @@ impl<'a> Checkout<'a> {
     }
 }
 
-/// Whether a line of `ls-tree`, or a path, speaks of a Kconfig file.
+/// Whether a path is a Kconfig file.
 pub fn is_kconfig(path: &str) -> bool {
     let name = path.rsplit(['/', '\t']).next();
     name.is_some_and(|name| name.starts_with("Kconfig"))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is new in what was said: new against the base, and against the patches before.
+//! Determines the diagnostics that neither the base nor the earlier patches have.
 //!
-//! Lines move, so that they do not count; what does is the file, the message, and how often.
+//! Two diagnostics are the same if file and message agree. Line numbers do not count, but
+//! repetitions do.
 
 use std::{
     collections::{
@@ -23,12 +24,12 @@ use super::{
 };
 use crate::patches::relocation::Step;
 
-/// Offsets in functions, and places within a message.
+/// Offsets in functions, and line numbers within a message.
 static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("a pattern that does not compile")
 });
 
-/// What does not change when only lines move.
+/// The parts of a diagnostic that stay the same when lines move.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     level: Level,
@@ -48,12 +49,12 @@ impl Key {
     }
 }
 
-/// What was said before.
+/// The diagnostics so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen(BTreeMap<Key, usize>);
 
 impl Seen {
-    /// What of this was not said before, or not as often. From then on it was.
+    /// Returns the diagnostics that are new or more frequent than before, and remembers them.
     pub fn new_in(&mut self, said: &[Diagnostic]) -> Vec<Diagnostic> {
         let mut groups: BTreeMap<Key, Vec<&Diagnostic>> = BTreeMap::new();
         for one in said {
@@ -68,7 +69,7 @@ impl Seen {
         new.into_iter().collect()
     }
 
-    /// What was said of files that a step moves and renames holds under the new names as well.
+    /// Renames the files and words of known diagnostics, after a step that moves and renames them.
     pub fn rename(&mut self, step: &Step) {
         let renamed: Vec<_> = self
             .0
@@ -89,7 +90,7 @@ impl Seen {
     }
 }
 
-/// Parts what was said into warnings and, of a build that failed, errors.
+/// Divides diagnostics into warnings and, if the build failed, errors.
 pub fn by_level(said: Vec<Diagnostic>, builds: bool) -> (Vec<Said>, Vec<Said>) {
     let (errors, warnings): (Vec<_>, Vec<_>) = said
         .into_iter()
@@ -120,20 +121,20 @@ mod tests {
     }
 
     #[test]
-    fn what_only_moved_is_not_new() {
+    fn new_in_ignores_moved_lines() {
         let mut seen = Seen::default();
         assert_eq!(seen.new_in(&said("a.c:1:1: warning: w\n")).len(), 1);
         assert!(seen.new_in(&said("a.c:7:3: warning: w\n")).is_empty());
         let both = said("a.c:7:3: warning: w\na.c:9:3: warning: w\nb.c:1:1: warning: w\n");
         assert_eq!(lines(&seen.new_in(&both)), ["a.c:9: w", "b.c:1: w"]);
         assert!(seen.new_in(&both).is_empty());
-        // Said once more is as often as before.
+        // The same number of repetitions is not new.
         assert!(seen.new_in(&said("a.c:1:1: warning: w\n")).is_empty());
         assert!(seen.new_in(&both).is_empty());
     }
 
     #[test]
-    fn offsets_do_not_count() {
+    fn new_in_ignores_offsets() {
         let mut seen = Seen::default();
         seen.new_in(&said("a.o: warning: objtool: f+0x12: odd, see b.c:12\n"));
         assert!(
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_is_known_under_its_new_name() {
+    fn rename_keeps_known_diagnostics() {
         let steps = crate::patches::relocation::read(
             std::path::Path::new("x/relocation.toml"),
             "[[step]]\nname = \"s\"\nfiles = [\"gpu/a.c\"]\n[step.move]\n\"drm/a.c\" = \"gpu/a.c\"\n\
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_a_build_that_goes_on_is_a_warning() {
+    fn by_level_error_without_failure() {
         let one = said("a.c:1:1: error: bad constant expression\n");
         let (warnings, errors) = by_level(one.clone(), true);
         assert_eq!((warnings.len(), errors.len()), (1, 0));

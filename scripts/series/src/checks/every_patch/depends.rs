@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether each declared dependency is needed: the series without it has to fail, and from the
-//! patch on that the manifest names.
+//! Verifies that each declared dependency is necessary: without it, the series fails, starting with
+//! the patch that the manifest names.
 
 use super::{
     Subject,
@@ -29,23 +29,23 @@ use crate::{
     }, //
 };
 
-/// How a series fares without one of its dependencies.
+/// A series without one of its dependencies.
 pub struct Without<'a> {
     one: &'a AssembledSeries,
     dependency: String,
-    /// The base and the other dependencies.
+    /// The tree of the base and the other dependencies.
     start: Oid,
 }
 
-/// A tree without a dependency, or what does not merge.
+/// A tree without the dependency, or the files that do not merge.
 type Tree = std::result::Result<Oid, String>;
 
 impl<'a> Without<'a> {
-    /// Takes `dependency` away from `one`, and what builds on it.
+    /// Removes `dependency` and the series that build on it from the tree below `one`.
     ///
     /// # Errors
     ///
-    /// The other dependencies do not go together without it.
+    /// The other dependencies do not merge without it.
     pub fn new(
         subject: &Subject<'_>,
         walk: &Walk<'_>,
@@ -69,7 +69,7 @@ impl<'a> Without<'a> {
             let (parent, tip) = (&other.parent.tree, &other.tip().tree);
             start = walk.checkout.merge(parent, &start, tip)?.map_err(|files| {
                 Error::new(format!(
-                    "{} cannot be looked at without {dependency}: {name} does not merge: {files}",
+                    "cannot check {} without {dependency}: {name} does not merge: {files}",
                     one.name()
                 ))
                 .at(one.plan.series().file(), None)
@@ -82,7 +82,7 @@ impl<'a> Without<'a> {
         })
     }
 
-    /// The tree after so many patches.
+    /// Returns the tree after this number of patches.
     fn tree(&self, walk: &Walk<'_>, patches: usize) -> Result<Tree> {
         let Some(last) = patches.checked_sub(1) else {
             return Ok(Ok(self.start.clone()));
@@ -97,7 +97,7 @@ impl<'a> Without<'a> {
         Task {
             what: format!("{name} {patches} without {}", self.dependency),
             subject: match patches {
-                1 => "its first patch alone".to_owned(),
+                1 => "its first patch".to_owned(),
                 n => format!("its first {n} patches"),
             },
             tree,
@@ -107,10 +107,10 @@ impl<'a> Without<'a> {
         }
     }
 
-    /// How the first `patches` patches fail, or `None` if they do not.
+    /// Returns how the first `patches` patches fail, or `None` if they build.
     fn probe(&self, walk: &mut Walk<'_>, seen: &Seen, patches: usize) -> Result<Option<Failure>> {
         if patches == 0 {
-            // Nothing of the series is there.
+            // The base and the other dependencies build.
             return Ok(None);
         }
         let failure = |how, error: String| Failure {
@@ -140,7 +140,7 @@ impl<'a> Without<'a> {
         })
     }
 
-    /// The tasks that are to be expected if the manifest is right.
+    /// Returns the tasks to expect if the manifest is correct.
     pub fn tasks(&self, walk: &Walk<'_>) -> Result<Vec<Task>> {
         let declared = self.declared();
         let mut tasks = Vec::new();
@@ -160,12 +160,12 @@ impl<'a> Without<'a> {
         without.get(&self.dependency).map_or(0, |n| n.value)
     }
 
-    /// Finds out from which patch on the dependency is needed. `seen` is all that the series with
-    /// its dependencies has to say.
+    /// Determines the first patch that needs the dependency. `seen` holds the diagnostics of the
+    /// series with all dependencies.
     ///
     /// # Errors
     ///
-    /// As [`Walk::perform`].
+    /// As for [`Walk::perform`].
     pub fn prove(&self, walk: &mut Walk<'_>, seen: &Seen) -> Result<Dependency> {
         let all = self.one.patches.len();
         let declared = self.declared();
@@ -187,8 +187,8 @@ impl<'a> Without<'a> {
     }
 }
 
-/// The first number from 1 to `all` at which `probe` fails, and how; looked for from the guess
-/// that it is the one after `guess`. What fails once is taken to fail from then on.
+/// Returns the first number from 1 to `all` at which `probe` fails, and the failure. The search
+/// starts at `guess + 1`, and assumes that `probe` fails for all later numbers as well.
 fn first_failing<T>(
     all: usize,
     guess: usize,
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_that_fails_is_found_from_any_guess() {
+    fn first_failing_from_any_guess() {
         for all in 1..9 {
             for first in 1..=all + 1 {
                 for guess in 0..=all {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What compilers and checkers said, as data.
+//! Parses the diagnostics of compilers and checkers.
 //!
-//! make exits with 0 whatever was warned of, so their text is what there is. Two shapes cover all
-//! of them: one line that starts with a place, as clang, gcc, sparse, `kernel-doc` and bindgen
-//! write it, and the block of rustc, clippy and rustdoc, whose place is in a line of its own.
+//! make exits with 0 after warnings, so the tool reads the text. It has two formats: clang, gcc,
+//! sparse, `kernel-doc` and bindgen write one line that starts with a place; rustc, clippy and
+//! rustdoc write a block with the place on a separate line.
 
 use std::sync::LazyLock;
 
@@ -16,13 +16,13 @@ use serde::{
 
 use super::record::Said;
 
-/// `file:12:3: warning: text`, also without the column, and behind "clang diag:".
+/// `file:12:3: warning: text`, also without the column, or after "clang diag:".
 static PLACED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^(?:clang diag: )?([^\s:][^:]*):(\d+):(?:(\d+):)? ?(warning|error|fatal error): ?(.*)$",
     )
 });
-/// `Warning: file:12 text`, as `kernel-doc` writes it.
+/// `Warning: file:12 text`, from `kernel-doc`.
 static DOC: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^(Warning|Error): ([^\s:]+):(\d+):? (.*)$"));
 /// `warning: text`, `error[E0425]: text`.
@@ -35,7 +35,7 @@ static PROGRAM: LazyLock<Regex> =
 /// `make[2]: *** No rule to make target …`.
 static NO_RULE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^make(?:\[\d+\])?: \*\*\* (No rule .*)$"));
-/// What Kconfig says of options that select what they may not.
+/// Kconfig's warning about options that select others without their dependencies.
 static KCONFIG: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^WARNING: (unmet direct dependencies .*)$"));
 
@@ -44,26 +44,23 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern that does not compile")
 }
 
-/// How bad it is, as who said it sees it.
+/// The severity according to the program that reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
-    /// It goes on.
     Warning,
-    /// It does not; but sparse says so of much that it does not understand, and make goes on.
+    /// The build fails, except for sparse, which reports errors for code that it cannot parse.
     Error,
 }
 
-/// Something that was said.
+/// A diagnostic of a compiler or a checker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// How bad it is.
     pub level: Level,
-    /// What.
     pub said: Said,
 }
 
-/// Reads what a build wrote to its standard error. `source` is the folder of the sources, by which
-/// files are named; their paths come out relative to it. Each thing is there once, in order.
+/// Parses the standard error of a build. Paths below `source`, the folder of the sources, become
+/// relative to it. The result is in order and has no duplicates.
 pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
     let text = text.replace(&format!("{}/", source.trim_end_matches('/')), "");
     let lines: Vec<&str> = text.lines().collect();
@@ -88,14 +85,15 @@ pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
     }
     found.sort();
     found.dedup_by(|a, b| {
-        // A header says the same in each file that includes it.
+        // A header produces the same message in each file that includes it.
         (&a.level, &a.said.file, a.said.line, &a.said.message)
             == (&b.level, &b.said.file, b.said.line, &b.said.message)
     });
     found
 }
 
-/// The diagnostic that starts in this line, and whether it is a block up to an empty line.
+/// Parses the diagnostic that starts at this line; returns whether it extends to the next empty
+/// line.
 fn head(lines: &[&str], at: usize) -> Option<(Diagnostic, bool)> {
     let line = lines[at];
     if line.starts_with("make") {
@@ -117,7 +115,7 @@ fn head(lines: &[&str], at: usize) -> Option<(Diagnostic, bool)> {
             Some(p) => (p[1].to_owned(), p[2].parse().ok()),
             None => (String::new(), None),
         };
-        // Without a place it may be the one line of another program, with nothing below.
+        // Without a place, the line may be the complete message of another program.
         let is_block = block.clone().next().is_some_and(|l| l.starts_with(' '));
         return Some((make(level(&c[1]), &file, number, &c[2]), is_block));
     }
@@ -147,13 +145,13 @@ fn make(level: Level, file: &str, line: Option<usize>, message: &str) -> Diagnos
     }
 }
 
-/// Whether a line goes on with what a compiler of C said: the source, its marks, notes.
+/// Whether a line continues a C compiler's message: source, markers, notes.
 fn belongs(line: &str) -> bool {
     let indented = line.starts_with(' ') && !line.starts_with("  CC") && line.contains('|');
     indented || line.contains(": note: ")
 }
 
-/// What is only a count of what was said.
+/// Whether a message only counts other messages.
 fn is_summary(message: &str) -> bool {
     message.ends_with("warning emitted")
         || message.ends_with("warnings emitted")
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn c_is_read_line_by_line() {
+    fn parse_c_line_by_line() {
         let text = "\
 In file included from /cache/full/linux/rust/helpers/helpers.c:16:
 /cache/full/linux/include/asm-generic/io.h:1209:55: warning: arithmetic on a null pointer [-Wnull]
@@ -210,7 +208,7 @@ make[1]: warning: jobserver unavailable
     }
 
     #[test]
-    fn rust_is_read_block_by_block() {
+    fn parse_rust_block_by_block() {
         let text = "\
 warning: this `if` can be collapsed
   --> /cache/full/linux/rust/kernel/lib.rs:91:17

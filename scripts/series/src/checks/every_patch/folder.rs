@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One build folder: the objects of one architecture, whatever tree was compiled last.
+//! A build folder: the objects of one architecture.
 //!
-//! All calls of make have the same flags. With others everything would be compiled anew.
+//! All make calls have the same flags, because others would recompile everything.
 
 use std::{
     fs,
@@ -52,14 +52,14 @@ use crate::{
     }, //
 };
 
-/// Flags of each call: more warnings of C compilers and `kernel-doc`, clippy, sparse.
+/// The flags of each make call: more warnings of C compilers and `kernel-doc`, clippy, sparse.
 const FLAGS: [&str; 3] = ["W=1", "CLIPPY=1", "C=1"];
 
-/// How many programs one make starts at a time. rustc, most of the work, is one; there is a make
-/// for each architecture.
+/// The number of parallel jobs of one make. rustc, which does most of the work, is a single job,
+/// and the architectures are built in parallel.
 const JOBS: usize = 2;
 
-/// Crates that no series touches, and whose documentation takes most of the time.
+/// Crates that no series touches, but whose documentation takes most of the time.
 const UNDOCUMENTED: [&str; 4] = ["core", "proc_macro2", "quote", "syn"];
 
 /// Stands in the folder while something is compiled; its date is when that began.
@@ -71,35 +71,31 @@ const CONFIGURED: &str = "nova-series-configured";
 /// What came of a call of make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
-    /// Whether it built everything.
+    /// Whether everything was built.
     pub builds: bool,
-    /// What was said.
+    /// The diagnostics.
     pub said: Vec<Diagnostic>,
-    /// Options of the fragment that the configuration does not have, a sentence each.
+    /// Options of the fragment that the configuration lacks, one sentence each.
     #[serde(default)]
     pub lost: Vec<String>,
 }
 
 /// A build folder.
 pub struct Folder<'a> {
-    /// The seam below.
     pub runner: &'a dyn Runner,
-    /// The cache.
     pub cache: &'a Cache,
-    /// The tools.
     pub toolchain: &'a Toolchain,
-    /// What is compiled.
+    /// The list of objects to compile.
     pub sources: &'a Sources,
-    /// The architecture.
     pub arch: Arch,
-    /// The configuration.
+    /// The configuration fragment.
     pub fragment: String,
-    /// The folder of the tree.
+    /// The folder of the kernel tree.
     pub tree: PathBuf,
 }
 
 impl Folder<'_> {
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn dir(&self) -> PathBuf {
         self.cache.build(&format!("full-{}", self.arch.name()))
     }
@@ -110,7 +106,8 @@ impl Folder<'_> {
             .arg(format!("O={}", self.dir().display()))
             .args(&self.toolchain.make)
             .args(FLAGS)
-            // The text of two compilers must not mix, and one that fails must not hide another.
+            // Keeps the output of parallel compilers apart, and continues after errors to find all
+            // of them.
             .args(["--output-sync=target", "--keep-going"])
             .arg(format!("-j{JOBS}"))
             .dir(&self.tree)
@@ -118,12 +115,8 @@ impl Folder<'_> {
         self.toolchain.apply(cmd)
     }
 
-    /// Begins something: what a killed run compiled last is removed, since what was said of it is
-    /// lost.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be written.
+    /// Marks the start of a compilation. Removes the objects of an interrupted run, because their
+    /// diagnostics are lost.
     pub fn begin(&self) -> Result<()> {
         let dir = self.dir();
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
@@ -135,25 +128,21 @@ impl Folder<'_> {
         fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))
     }
 
-    /// Ends what was begun, once its result is kept.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be written.
+    /// Marks the end of a compilation whose result is stored.
     pub fn end(&self) -> Result<()> {
         let mark = self.dir().join(MARK);
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
     }
 
-    /// Compiles what is checked out. `kconfig` is the digest of its Kconfig files; with `anew` it is
-    /// configured even if they are those of the last time.
+    /// Compiles the checked-out tree. `kconfig` is the digest of its Kconfig files; `reconfigure`
+    /// configures the tree even if the digest is unchanged.
     ///
     /// # Errors
     ///
-    /// make cannot be run, or was ended. What does not build is in what is returned.
-    pub fn compile(&self, kconfig: &str, anew: bool) -> Result<Compiled> {
+    /// make cannot be run, or was interrupted. Build errors are part of the result.
+    pub fn compile(&self, kconfig: &str, reconfigure: bool) -> Result<Compiled> {
         self.cache.need_space(1 << 30, "the build")?;
-        let mut said = self.configure(kconfig, anew)?;
+        let mut said = self.configure(kconfig, reconfigure)?;
         let targets = self.sources.targets(self.arch, &self.tree);
         let out = self.run(&self.make().args(targets))?;
         said.extend(self.read(&out));
@@ -166,11 +155,11 @@ impl Folder<'_> {
         })
     }
 
-    /// Has rustdoc read the crates that are documented.
+    /// Runs rustdoc on the documented crates.
     ///
     /// # Errors
     ///
-    /// As [`Self::compile`].
+    /// As for [`Self::compile`].
     pub fn document(&self) -> Result<Compiled> {
         let front = self.cache.of_base("full/rustdoc");
         let skipped: Vec<_> = UNDOCUMENTED
@@ -187,7 +176,7 @@ impl Folder<'_> {
         let make = self.make().arg(format!("RUSTDOC={}", front.display()));
         let out = self.run(&make.arg("rustdoc"))?;
         let mut said = self.read(&out);
-        // What the Makefile itself finds goes there.
+        // The Makefile prints its own errors to standard output.
         said.extend(parse(&out.text(), &self.tree.to_string_lossy()));
         Ok(Compiled {
             builds: out.ok(),
@@ -199,7 +188,7 @@ impl Folder<'_> {
     fn run(&self, cmd: &Cmd) -> Result<Output> {
         let out = self.runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
         let text = out.complaint();
-        // A result that says more about the machine than about the patch is none.
+        // An interrupted make or a full disk is not a result of the patch.
         if !out.ok() && (is_ending() || out.code.is_none() || ENDED.is_match(&text)) {
             return Err(failed(cmd, &out));
         }
@@ -229,14 +218,14 @@ impl Folder<'_> {
         said
     }
 
-    /// Configures it, if that is not done. Options that the tree does not have yet are left out.
-    fn configure(&self, kconfig: &str, anew: bool) -> Result<Vec<Diagnostic>> {
+    /// Configures the tree if necessary. Omits options that the tree does not have yet.
+    fn configure(&self, kconfig: &str, reconfigure: bool) -> Result<Vec<Diagnostic>> {
         let dir = self.dir();
         let mut wanted = format!("{kconfig}\n{}", self.toolchain.rustc);
         wanted.push_str(&self.fragment);
         let stamp = dir.join(CONFIGURED);
         let is = fs::read(&stamp).is_ok_and(|is| is == wanted.as_bytes());
-        if is && !anew && dir.join(".config").is_file() {
+        if is && !reconfigure && dir.join(".config").is_file() {
             return Ok(Vec::new());
         }
         let _ = fs::remove_file(&stamp);
@@ -254,19 +243,19 @@ impl Folder<'_> {
         Ok(self.read(&out))
     }
 
-    /// The configuration that was made.
+    /// Returns the contents of `.config`.
     fn config(&self) -> String {
         fs::read_to_string(self.dir().join(".config")).unwrap_or_default()
     }
 }
 
-/// How make tells that a program was ended by somebody, and not by itself.
+/// Matches make's report of a program that a signal ended.
 static ENDED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)")
         .expect("a pattern that does not compile")
 });
 
-/// Removes what was compiled since then.
+/// Removes the objects that were compiled since then.
 fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;
     for entry in entries.flatten() {
@@ -286,7 +275,7 @@ fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file of a build folder was made by a compiler, or from what one made.
+/// Whether a file of a build folder comes from a compiler, or from the output of one.
 fn is_compiled(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ends = [".o", ".rmeta", ".rlib", ".so", ".a", ".cmd"];
@@ -298,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_run_compiled_is_removed_and_nothing_else() {
+    fn begin_removes_objects_of_killed_run() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("rust")).unwrap();
@@ -334,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_was_ended_says_nothing_about_the_patch() {
+    fn ended_matches_killed_programs() {
         assert!(ENDED.is_match("x\nmake[3]: *** [scripts/Makefile.build:289: a.o] Terminated\n"));
         assert!(!ENDED.is_match("make[3]: *** [scripts/Makefile.build:289: a.o] Error 1\n"));
     }

@@ -2,8 +2,8 @@
 
 //! KUnit at the end of a series, on the base and its dependencies only.
 //!
-//! The kernel is the plain one of user-mode Linux, in its tree and its build folder, which are left
-//! with the last series that was tested.
+//! The kernel is the plain one of user-mode Linux, in the tree and the build folder that `test`
+//! uses. Both are left with the last tested series.
 
 use std::collections::BTreeSet;
 
@@ -45,29 +45,28 @@ use crate::{
     }, //
 };
 
-/// The kernel.
 const TARGET: Target = Target::Plain(Arch::Um);
 
-/// What is kept of a run that passed.
+/// The stored result of a run that passed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Kept {
     record: KunitFull,
-    /// `out/kunit/um-alone/<name>.json`.
+    /// The contents of `out/kunit/um-alone/<name>.json`.
     json: String,
-    /// `out/kunit/um-alone/<name>.log`.
+    /// The contents of `out/kunit/um-alone/<name>.log`.
     log: String,
 }
 
-/// How the job is called, of which durations are kept.
+/// Returns the name of the job, under which its duration is stored.
 pub fn job(one: &AssembledSeries) -> String {
     format!("{} kunit", one.name())
 }
 
-/// Runs the tests of a series on its own tree, or finds what came of it.
+/// Runs the tests of a series on its own tree, unless the result is stored.
 ///
 /// # Errors
 ///
-/// Something that is no fault of the series.
+/// An error that no patch causes.
 pub fn at_tip(
     subject: &Subject<'_>,
     walk: &mut Walk<'_>,
@@ -87,7 +86,7 @@ pub fn at_tip(
                 result,
             };
             if timed.result.record.pass {
-                // What failed is tried again.
+                // Only passes are stored, so failures run again.
                 walk.store.put(&key, &timed)?;
             }
             timed
@@ -109,7 +108,7 @@ pub fn at_tip(
     Ok(kept.record)
 }
 
-/// Whether an earlier run did it.
+/// Whether the result is stored.
 ///
 /// # Errors
 ///
@@ -202,8 +201,8 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     })
 }
 
-/// Options that the suites of a series need where it is alone, from `kunit-configs/alone/`. A later
-/// series may make them unnecessary.
+/// Returns the options that the suites of a series need when it is tested alone, from
+/// `kunit-configs/alone/`. A later series may make them unnecessary.
 fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
     let fragment = format!("alone/{}.config", one.name());
     let fragment = subject.ws.place(CONFIGS, fragment);
@@ -213,7 +212,7 @@ fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> 
     }
 }
 
-/// The fragment of the plain kernel, but for options that come only with a later series.
+/// Returns the fragment of the plain kernel without the options that later series add.
 fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Result<String> {
     let mut text = String::new();
     for fragment in TARGET.fragments() {
@@ -227,13 +226,13 @@ fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Res
         .collect())
 }
 
-/// The option that a line of a fragment switches on.
+/// Returns the option that a line of a fragment enables.
 fn option(line: &str) -> Option<&str> {
     let (name, _) = line.strip_prefix("CONFIG_")?.split_once('=')?;
     Some(name)
 }
 
-/// All options of a tree.
+/// Returns all options of a tree.
 fn options(subject: &Subject<'_>, tree: &Oid) -> Result<BTreeSet<String>> {
     let cmd = subject.git.cmd([
         "grep",
@@ -247,7 +246,7 @@ fn options(subject: &Subject<'_>, tree: &Oid) -> Result<BTreeSet<String>> {
         "*/Kconfig*",
     ]);
     let out = subject.git.try_run(&cmd)?;
-    // 1: there is none.
+    // git exits with 1 if nothing matches.
     if !matches!(out.code, Some(0 | 1)) {
         return Err(failed(&cmd, &out));
     }
@@ -260,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_options_that_are_switched_on_are_asked_for() {
+    fn option_requires_enabled_option() {
         assert_eq!(option("CONFIG_A=y\n"), Some("A"));
         assert_eq!(option("# CONFIG_A is not set\n"), None);
         assert_eq!(option("# A comment.\n"), None);

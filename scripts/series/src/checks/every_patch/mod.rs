@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `check --full`: every patch built, with every checker; KUnit at the end of each series; whether
-//! each dependency is needed.
+//! `check --full`: builds every patch with every checker, runs KUnit at the end of each series, and
+//! verifies that each dependency is necessary.
 //!
-//! A patch is checked on the base plus what its series declares to build on, so that the walk
-//! itself shows that no dependency is undeclared. What it says counts if neither the base nor an
-//! earlier patch says it.
+//! The base of a patch has only the declared dependencies of its series, so a build shows that no
+//! other series is necessary. A diagnostic counts if neither the base nor an earlier patch has it.
 
 mod checkout;
 mod compare;
@@ -81,49 +80,39 @@ use crate::{
     }, //
 };
 
-/// The kernels, unless others are asked for.
+/// The default architectures.
 pub const ARCHS: [Arch; 2] = [Arch::Um, Arch::X86_64];
 
-/// What is checked.
+/// The input of the checks.
 pub struct Subject<'a> {
-    /// The seam below.
     pub runner: &'a dyn Runner,
-    /// The checkout.
     pub ws: &'a Workspace,
-    /// The cache.
     pub cache: &'a Cache,
-    /// The tools.
     pub toolchain: &'a Toolchain,
-    /// The kernel repository.
     pub git: &'a Git<'a>,
-    /// What all starts from.
     pub base: &'a Base,
-    /// What was assembled.
     pub assembled: &'a Assembled,
-    /// The architectures.
     pub archs: Vec<Arch>,
     /// Takes the lock of the tree that kernels are built from.
     pub lock_tree: &'a dyn Fn() -> Result<Lock>,
-    /// Where talk goes.
     pub ui: &'a Ui,
 }
 
-/// What came of it.
+/// The result of the checks.
 pub struct Outcome {
-    /// All of it.
+    /// The record for `out/full.json`.
     pub full: Full,
-    /// How long it took.
+    /// The durations for `out/full-times.json`.
     pub times: Times,
-    /// What was found.
     pub findings: Vec<Finding>,
 }
 
-/// Checks the named series, or all. Only for the holder of the lock.
+/// Checks the named series, or all. The caller holds the lock.
 ///
 /// # Errors
 ///
-/// Something that is no fault of a patch: a tool, a full disk, an interrupt. What is done by then is
-/// kept.
+/// An error that no patch causes: a tool, a full disk, an interrupt. Results up to that point are
+/// stored.
 pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
     let start = Instant::now();
     let sources = Sources::read(subject.ws)?;
@@ -156,7 +145,7 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
         done.push(checks.patches(one)?);
     }
     if names.is_empty() {
-        // A series alone may come before the option.
+        // The configuration of a single series may lack options of a later one.
         checks.options();
     }
     for (one, full) in series.iter().zip(&mut done) {
@@ -192,32 +181,32 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
     })
 }
 
-/// What one run works with.
+/// The state of one run.
 struct Checks<'a> {
     subject: &'a Subject<'a>,
     walk: Walk<'a>,
-    /// What is known of where a series ends, or starts, by architecture.
+    /// Diagnostics at the start and end of each series, by architecture.
     tips: BTreeMap<Oid, Vec<State>>,
-    /// Options that no configuration so far has, in sentences.
+    /// Options that no configuration so far has, one sentence each.
     lost: Vec<(Arch, Vec<String>)>,
     findings: Vec<Finding>,
 }
 
-/// What is known of a tree on the way.
+/// The state of a tree for one architecture.
 #[derive(Debug, Clone)]
 struct State {
-    /// All that was said up to there.
+    /// All diagnostics up to this tree.
     seen: Seen,
     /// Whether it builds.
     builds: bool,
 }
 
 impl Checks<'_> {
-    /// What compiles all of a tree anew.
+    /// Creates the task that compiles all of a tree.
     fn baseline(&self, what: &str, tree: &Oid) -> Task {
         Task {
             what: what.to_owned(),
-            subject: "all of it, to compare with".to_owned(),
+            subject: "the whole tree, for comparison".to_owned(),
             tree: tree.clone(),
             parent: None,
             one_arch: false,
@@ -242,7 +231,7 @@ impl Checks<'_> {
         })
     }
 
-    /// Where a series starts, if no other ends there.
+    /// Returns the task for the start of a series, unless another series ends there.
     fn start(&self, one: &AssembledSeries, tips: &[&Oid]) -> Option<Task> {
         let tree = &one.parent.tree;
         if tips.contains(&tree) {
@@ -254,7 +243,7 @@ impl Checks<'_> {
         })
     }
 
-    /// Tells the walk what is to come.
+    /// Announces the tasks of the run, for the estimate.
     fn plan(&mut self, series: &[&AssembledSeries]) -> Result<()> {
         let mut tasks = Vec::new();
         let mut tips = Vec::new();
@@ -282,7 +271,7 @@ impl Checks<'_> {
         Ok(())
     }
 
-    /// What was said up to where a series starts.
+    /// Returns the diagnostics up to the start of a series.
     fn state_before(&mut self, one: &AssembledSeries) -> Result<Vec<State>> {
         let tips: Vec<&Oid> = self.tips.keys().collect();
         let Some(task) = self.start(one, &tips) else {
@@ -302,7 +291,7 @@ impl Checks<'_> {
         Ok(states)
     }
 
-    /// Walks the patches of a series.
+    /// Checks the patches of a series.
     fn patches(&mut self, one: &AssembledSeries) -> Result<SeriesFull> {
         let mut states = self.state_before(one)?;
         let mut patches = Vec::new();
@@ -342,7 +331,7 @@ impl Checks<'_> {
         })
     }
 
-    /// What is new of what one architecture said of a patch.
+    /// Evaluates the diagnostics of one architecture for a patch.
     fn judge(
         &mut self,
         one: &AssembledSeries,
@@ -379,7 +368,7 @@ impl Checks<'_> {
             builds &= documented.builds;
         }
         if !builds && errors.is_empty() && state.builds {
-            // It says nothing that was not said before, but then it went on.
+            // The build failed with diagnostics that were warnings before.
             report(
                 "build",
                 &[Said {
@@ -401,7 +390,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Notes which options the configuration of a patch does not have.
+    /// Records the options that the configuration of a patch lacks.
     fn note_lost(&mut self, made: &Made) {
         match self.lost.iter_mut().find(|(arch, _)| *arch == made.arch) {
             Some((_, lost)) => {
@@ -411,7 +400,7 @@ impl Checks<'_> {
         }
     }
 
-    /// An option that no tree of the walk has is one that nobody tests.
+    /// Reports options that no tree of the run has, because their code is not tested.
     fn options(&mut self) {
         for (arch, lost) in std::mem::take(&mut self.lost) {
             for message in lost {
@@ -434,9 +423,9 @@ impl Checks<'_> {
         self.subject.ws.place(CONFIGS, file).display().to_string()
     }
 
-    /// Proves the dependencies of a series.
+    /// Verifies the dependencies of a series.
     fn dependencies(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
-        // Only the first architecture is asked.
+        // The first architecture is sufficient.
         let seen = self.tips[&one.tip().tree][0].seen.clone();
         for declared in &one.plan.series().depends {
             let without = Without::new(self.subject, &self.walk, one, &declared.value)?;
@@ -457,7 +446,7 @@ impl Checks<'_> {
         Ok(())
     }
 
-    /// KUnit at the end of a series.
+    /// Runs KUnit at the end of a series.
     fn kunit(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
         let done = kunit::at_tip(self.subject, &mut self.walk, one)?;
         if !done.pass {
@@ -468,8 +457,8 @@ impl Checks<'_> {
                 patch: None,
                 check: "kunit".into(),
                 message: match done.errors.first() {
-                    Some(error) => format!("on the base and its dependencies alone: {error}"),
-                    None => "the tests fail on the base and its dependencies alone".to_owned(),
+                    Some(error) => format!("on the base and its dependencies only: {error}"),
+                    None => "the tests fail on the base and its dependencies only".to_owned(),
                 },
                 file: Some(file),
                 line: None,
@@ -481,7 +470,7 @@ impl Checks<'_> {
     }
 }
 
-/// One line: the place, and the message.
+/// Formats a message as one line with its place.
 fn placed(said: &Said) -> String {
     match (said.file.as_str(), said.line) {
         ("", _) => said.message.clone(),
@@ -490,7 +479,7 @@ fn placed(said: &Said) -> String {
     }
 }
 
-/// What is wrong with a declared dependency.
+/// Describes the difference between a declared dependency and the builds.
 fn unlike(proof: &record::Dependency) -> String {
     let name = &proof.name;
     let Some(failure) = &proof.failure else {
@@ -502,7 +491,7 @@ fn unlike(proof: &record::Dependency) -> String {
         How::Warns => "has a new warning",
     };
     format!(
-        "[without] says {name} = {}, but it is {}: patch {} ({}) is the first that {how} without \
+        "[without] has {name} = {}, but the builds show {}: patch {} ({}) is the first that {how} without \
          it: {}",
         proof.without, proof.found, failure.patch, failure.subject, failure.error
     )

@@ -2,8 +2,8 @@
 
 //! `out/full.json` and `out/full-times.json`.
 //!
-//! The first is a function of what was checked: two runs give the same bytes. How long it took is
-//! in the second.
+//! The first file is a function of the input: two runs write the same bytes. Times are in the
+//! second file.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,6 @@ use crate::{
 pub struct Full {
     /// The version of the base.
     pub base: String,
-    /// The tree of the base.
     pub base_tree: String,
     /// The tree with all series.
     pub all_tree: String,
@@ -34,59 +33,53 @@ pub struct Full {
     pub archs: Vec<Arch>,
     /// The series, in dependency order.
     pub series: Vec<SeriesFull>,
-    /// Whether nothing was found.
+    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
-/// One series.
+/// The results of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesFull {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: u32,
-    /// What it declares to build on.
+    /// The declared dependencies.
     pub depends: Vec<String>,
-    /// The tree that its patches start from: the base and its dependencies, nothing else.
+    /// The tree below the first patch: the base and the dependencies.
     pub parent_tree: String,
-    /// Its patches.
     pub patches: Vec<PatchFull>,
-    /// KUnit at its end.
+    /// KUnit at the end of the series.
     pub kunit: Option<KunitFull>,
-    /// Whether each declared dependency is needed.
+    /// Whether each declared dependency is necessary.
     pub dependencies: Vec<Dependency>,
-    /// Whether each of its patches builds on the base and the declared dependencies alone: then no
+    /// Whether each patch builds on the base and the declared dependencies, which shows that no
     /// dependency is undeclared.
     pub builds_alone: bool,
-    /// Whether nothing was found.
+    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
-/// One patch.
+/// The results of a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchFull {
-    /// Its number, from 1.
+    /// The number, from 1.
     pub id: usize,
-    /// Its subject.
     pub subject: String,
-    /// The tree after it.
+    /// The tree with the patch.
     pub tree: String,
-    /// What was compiled there.
+    /// The results by architecture.
     pub units: Vec<UnitFull>,
-    /// Whether nothing was found.
+    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
-/// One patch on one architecture.
+/// The results of a patch on one architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFull {
-    /// The architecture.
     pub arch: Arch,
-    /// What ran: "build", "W=1", "clippy", "sparse", "rustdoc".
+    /// The checkers that ran: "build", "W=1", "clippy", "sparse", "rustdoc".
     pub ran: Vec<String>,
-    /// Whether it builds.
     pub builds: bool,
-    /// Whether it builds, and nothing new was said.
+    /// Whether it builds without new diagnostics.
     pub pass: bool,
     /// Warnings that neither the base nor an earlier patch has.
     pub warnings: Vec<Said>,
@@ -94,78 +87,72 @@ pub struct UnitFull {
     pub errors: Vec<Said>,
 }
 
-/// Something that a compiler or a checker said.
+/// A message of a compiler or a checker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said {
-    /// The file, by its path in the kernel; empty if none is named.
+    /// The path in the kernel; empty if the message names no file.
     pub file: String,
-    /// The line in it.
+    /// The line in the file.
     pub line: Option<usize>,
-    /// One line: what is wrong.
+    /// The first line of the message.
     pub message: String,
-    /// All of it.
+    /// The whole message.
     pub text: String,
 }
 
 /// KUnit at the end of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KunitFull {
-    /// The kernel.
     pub arch: Arch,
-    /// Its tree: the base, the dependencies, the series.
+    /// The tree with the base, the dependencies and the series.
     pub tree: String,
-    /// Whether everything expected ran and passed.
+    /// Whether every expected test ran and passed.
     pub pass: bool,
-    /// Tests that passed.
+    /// The number of tests that passed.
     pub passed: u64,
-    /// Tests that failed.
+    /// The number of tests that failed.
     pub failed: u64,
-    /// Tests that crashed or never reported.
+    /// The number of tests that crashed or never reported.
     pub crashed: u64,
-    /// Tests that were skipped.
+    /// The number of tests that were skipped.
     pub skipped: u64,
-    /// What is wrong.
     pub errors: Vec<String>,
 }
 
 /// A declared dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
-    /// The series that is depended on.
+    /// The name of the series below.
     pub name: String,
-    /// How many patches from the first on need it neither to apply nor to build, as the manifest
-    /// says it.
+    /// The number of leading patches that neither apply nor build on it, according to the manifest.
     pub without: usize,
-    /// The same as it was found to be; all patches if it is not needed.
+    /// The number that the builds show; all patches if none needs the dependency.
     pub found: usize,
     /// Whether a patch needs it.
     pub needed: bool,
-    /// How the first patch that needs it fails without it.
+    /// The failure of the first patch that needs it, without it.
     pub failure: Option<Failure>,
-    /// Whether it is needed, and from the patch that the manifest says.
+    /// Whether it is necessary, and the number in the manifest is correct.
     pub pass: bool,
 }
 
-/// How a patch fails without a dependency.
+/// The failure of a patch without a dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The patch.
+    /// The number of the patch.
     pub patch: usize,
-    /// Its subject.
     pub subject: String,
-    /// In what way.
     pub how: How,
     /// The first error, or the files that do not merge.
     pub error: String,
 }
 
-/// In what way a patch fails without a dependency.
+/// The kind of failure of a patch without a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// It changes what only the dependency brings, or lines next to it.
+    /// It changes lines of the dependency, or adjacent ones.
     DoesNotApply,
-    /// It does not build.
     DoesNotBuild,
     /// It builds with a new warning.
     Warns,
@@ -174,38 +161,37 @@ pub enum How {
 /// `out/full-times.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Times {
-    /// How long the run took.
+    /// The duration of the run.
     pub seconds: f64,
-    /// How much of it was known from earlier runs.
+    /// The number of units with stored results.
     pub cached: usize,
-    /// What was run or known, in order.
+    /// The units in order.
     pub units: Vec<UnitTime>,
 }
 
-/// How long one thing took when it was done.
+/// The duration of a unit when it was built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnitTime {
-    /// What: "gpu-buddy 3 um".
+    /// The name: "gpu-buddy 3 um".
     pub what: String,
-    /// How long it took.
     pub seconds: f64,
-    /// Whether it was done by an earlier run.
+    /// Whether an earlier run built it.
     pub cached: bool,
 }
 
-/// Its name.
+/// The file name of the record in the output folder.
 const FILE: &str = "full.json";
 
-/// Where the record of the last whole run lies.
+/// Returns the path of the record of the last complete run.
 pub fn path(ws: &Workspace) -> PathBuf {
     ws.path(ws.below_out(FILE))
 }
 
-/// Reads the record of the last whole run, if there is one.
+/// Reads the record of the last complete run, if there is one.
 ///
 /// # Errors
 ///
-/// It is there, but cannot be read.
+/// The record cannot be read.
 pub fn read(ws: &Workspace) -> Result<Option<Full>> {
     let path = path(ws);
     if !path.is_file() {
@@ -215,6 +201,6 @@ pub fn read(ws: &Workspace) -> Result<Option<Full>> {
     serde_json::from_str(&text).map(Some).map_err(|e| {
         Error::new(format!("cannot be read: {e}"))
             .at(ws.below_out(FILE), None)
-            .help("`cargo series check --full` writes it anew")
+            .help("`cargo series check --full` writes it again")
     })
 }

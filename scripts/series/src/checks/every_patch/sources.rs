@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kunit-configs/full/sources.toml`: what is compiled at each patch, and what checkers say wrongly.
+//! `kunit-configs/full/sources.toml`: the objects to compile at each patch, and false reports of
+//! checkers.
 
 use std::{
     collections::{
@@ -34,16 +35,16 @@ use crate::{
     }, //
 };
 
-/// Where it lies in the checkout.
+/// Returns the path in the checkout.
 pub fn file(ws: &Workspace) -> PathBuf {
     ws.place(CONFIGS, "full/sources.toml")
 }
 
-/// What is compiled at each patch.
+/// The objects to compile at each patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sources {
-    /// Folders that are compiled as a whole, each with its `/`.
+    /// Folders that are compiled completely, each with its `/`.
     #[serde(default)]
     pub folders: Vec<String>,
     /// Files that user-mode Linux compiles.
@@ -55,40 +56,39 @@ pub struct Sources {
     /// Files that are compiled for arm64.
     #[serde(default)]
     arm64: Vec<String>,
-    /// Files that no kernel compiles, and why.
+    /// Files that no kernel compiles, each with the reason.
     #[serde(default)]
     left_out: BTreeMap<String, String>,
-    /// What a checker says wrongly.
+    /// False reports of checkers.
     #[serde(default)]
     known: Vec<Known>,
 }
 
-/// What a checker says wrongly.
+/// A false report of a checker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
-    /// The message.
     message: String,
-    /// How the line that it is about starts.
+    /// The start of the source line that the report names.
     source: String,
-    /// Why it is wrong; for the reader.
+    /// The reason why it is false, for the reader.
     #[serde(rename = "why")]
     _why: String,
 }
 
 impl Sources {
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
     ///
-    /// It is missing, not TOML, or has an unknown field.
+    /// The file is missing, is not TOML, or has an unknown field.
     pub fn read(ws: &Workspace) -> Result<Self> {
         let file = file(ws);
         manifest::parse(&file, &ws.read(&file)?)
             .map_err(|e| e.help("the fields are described in the file itself"))
     }
 
-    /// The files that an architecture compiles, besides the folders.
+    /// Returns the files that an architecture compiles in addition to the folders.
     pub fn files(&self, arch: Arch) -> &[String] {
         match arch {
             Arch::Um => &self.um,
@@ -97,9 +97,8 @@ impl Sources {
         }
     }
 
-    /// What make is asked for in a tree: the folders, and the objects of those files that are there.
-    /// Each of them has make compile `rust/` first. To ask for that as well would have it take one
-    /// target after the other.
+    /// Returns the make targets in a tree: the folders, and the objects of existing files. Each of
+    /// them makes `rust/` first. `rust/` as a target would make them run one after the other.
     pub fn targets(&self, arch: Arch, tree: &Path) -> Vec<String> {
         let folders = self.folders.iter().filter(|f| tree.join(f).is_dir());
         let files = self.files(arch).iter().filter(|f| tree.join(f).is_file());
@@ -111,7 +110,7 @@ impl Sources {
         }
     }
 
-    /// Whether a C or Rust file is compiled, or left out by name.
+    /// Whether the list has a C or Rust file, compiled or left out.
     fn speaks_of(&self, path: &str) -> bool {
         let mut listed = [&self.um, &self.x86_64, &self.arm64].into_iter().flatten();
         let mut folders = self.folders.iter().map(String::as_str).chain(["rust/"]);
@@ -120,7 +119,7 @@ impl Sources {
             || self.left_out.contains_key(path)
     }
 
-    /// Whether this is what a checker is known to say wrongly of the tree in this folder.
+    /// Whether a diagnostic of the tree in this folder is a known false report.
     pub fn knows(&self, diagnostic: &Diagnostic, tree: &Path) -> bool {
         let said = &diagnostic.said;
         let mut known = self.known.iter().filter(|k| k.message == said.message);
@@ -135,8 +134,8 @@ impl Sources {
     }
 }
 
-/// Each file that a patch touches, and each that includes a header which a patch touches, has to be
-/// compiled, or left out by name.
+/// Verifies that the list has each file that a patch touches, and each file that includes a touched
+/// header.
 pub fn check(
     sources: &Sources,
     file: &str,
@@ -155,7 +154,7 @@ pub fn check(
                 check: "full".into(),
                 message: format!(
                     "{path} {why}, but no kernel of --full compiles it: name it in {file}, or \
-                     leave it out there with the reason"
+                     list it there as left out, with the reason"
                 ),
                 file: Some(file.to_owned()),
                 line: None,
@@ -179,10 +178,10 @@ pub fn check(
     Ok(())
 }
 
-/// How a header is included; `None` for what is no header.
+/// Returns the ways in which a header is included; `None` if the file is not a header.
 fn includes(path: &str) -> Option<[String; 3]> {
     let name = path.rsplit('/').next().filter(|n| n.ends_with(".h"))?;
-    // bindgen's own header is included by nothing that matters here.
+    // Only bindgen includes its own header, and `rust/` is compiled in any case.
     let below = path.strip_prefix("include/").unwrap_or(name);
     Some([
         format!("include <{below}>"),
@@ -214,7 +213,7 @@ why = "it does not understand it"
     }
 
     #[test]
-    fn only_what_is_there_is_asked_for() {
+    fn targets_are_existing_files() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("drivers")).unwrap();
         std::fs::write(dir.path().join("drivers/b.c"), "").unwrap();
@@ -226,7 +225,7 @@ why = "it does not understand it"
     }
 
     #[test]
-    fn a_known_fault_of_a_checker_is_known_by_its_line() {
+    fn knows_false_report_by_its_line() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(
             dir.path().join("a.c"),
@@ -246,7 +245,7 @@ why = "it does not understand it"
     }
 
     #[test]
-    fn a_header_is_known_by_how_it_is_included() {
+    fn includes_lists_forms_of_header() {
         assert_eq!(
             includes("include/drm/drm_buddy.h").unwrap(),
             [

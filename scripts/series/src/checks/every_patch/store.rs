@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What earlier runs found out, by the hash of all that it depends on, and how long it took.
+//! Stores results under the hash of all their inputs, and their durations.
 
 use std::{
     collections::BTreeMap,
@@ -29,56 +29,54 @@ use crate::sys::{
     json::json, //
 };
 
-/// What is counted up when what is stored, or how it is made, changes.
+/// The version of the stored format and of the method. A change discards all results.
 const FORMAT: &str = "1";
 
-/// The hash of all that a result depends on.
+/// The hash of all inputs of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// The key of these parts, in this order.
+    /// Hashes these parts, in this order.
     pub fn of<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> Self {
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         for part in parts {
             let part = part.as_ref();
-            // The length keeps parts apart.
+            // The length separates the parts.
             hash.update(format!("\0{}\0", part.len()));
             hash.update(part);
         }
         Self(hex(hash.finalize()))
     }
 
-    /// As the name of a file.
+    /// Returns the hash as a file name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A result, and how long it took to find out.
+/// A result and the time that it took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timed<T> {
-    /// How long it took.
     pub seconds: f64,
-    /// The result.
     pub result: T,
 }
 
 /// The results and durations in the cache.
 pub struct Store {
     dir: PathBuf,
-    /// How long each thing took the last time, by what it is, whatever its content was.
+    /// The last duration of each unit by its name, regardless of the content.
     durations: BTreeMap<String, f64>,
 }
 
 impl Store {
-    /// Opens it. Only for the holder of the lock.
+    /// Opens the store. The caller holds the lock.
     pub fn open(cache: &Cache) -> Self {
         let dir = cache.of_base("full");
         sweep(&dir.join("units"));
         sweep(&dir);
-        // Without durations there is only no good estimate.
+        // Without durations, only the estimate is worse.
         let durations = fs::read(dir.join("durations.json")).ok();
         let durations = durations.and_then(|text| serde_json::from_slice(&text).ok());
         Self {
@@ -91,37 +89,29 @@ impl Store {
         self.dir.join("units").join(format!("{}.json", key.0))
     }
 
-    /// What is known. A file that cannot be read counts as none.
+    /// Returns a stored result. An unreadable file counts as missing.
     pub fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<Timed<T>> {
         serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
     }
 
-    /// Keeps a result.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
+    /// Stores a result.
     pub fn put<T: Serialize>(&self, key: &Key, result: &Timed<T>) -> Result<()> {
         write(&self.file(key), &json(result)?)
     }
 
-    /// Notes how long something took.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
+    /// Records a duration.
     pub fn took(&mut self, what: &str, seconds: f64) -> Result<()> {
         self.durations.insert(what.to_owned(), seconds);
         write(&self.dir.join("durations.json"), &json(&self.durations)?)
     }
 
-    /// How long something will take: as the last time, or as long as others of its kind.
+    /// Estimates a duration: the last one, or the average of similar units.
     pub fn expect(&self, what: &str) -> f64 {
         if let Some(seconds) = self.durations.get(what) {
             return *seconds;
         }
         let kind = what.rsplit(' ').next();
-        // A base is compiled as a whole, and is like nothing else.
+        // A base is compiled completely, so no other unit is similar.
         let like = self
             .durations
             .iter()
@@ -134,7 +124,7 @@ impl Store {
     }
 }
 
-/// How many seconds something takes of whose kind nothing was done yet.
+/// The estimate, in seconds, for the first unit of its kind.
 const UNKNOWN: f64 = 60.0;
 
 #[cfg(test)]
@@ -142,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_and_durations_outlive_the_run() {
+    fn store_keeps_results_and_durations() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let mut store = Store::open(&cache);
@@ -162,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_key_are_kept_apart() {
+    fn key_separates_parts() {
         assert_ne!(Key::of(["ab", "c"]), Key::of(["a", "bc"]));
         assert_eq!(Key::of(["ab", "c"]), Key::of(["ab", "c"]));
     }
 
     #[test]
-    fn what_was_never_done_is_expected_to_be_like_its_kind() {
+    fn expect_new_unit_uses_similar_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(&Cache::at(dir.path()).unwrap());
         assert_eq!(store.expect("clist 1 um"), UNKNOWN);

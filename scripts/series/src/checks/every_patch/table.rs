@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `check --full` shows at its end.
+//! The table at the end of `check --full`.
 
 use comfy_table::{
     Table,
@@ -14,7 +14,7 @@ use super::record::{
 };
 use crate::kernel::build::Arch;
 
-/// One line for each series.
+/// Formats one line for each series.
 pub fn table(full: &Full) -> String {
     let mut table = Table::new();
     let archs = full.archs.iter().map(|a| a.name());

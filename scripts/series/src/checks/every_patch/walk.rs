@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The walk over trees: each is checked out once and compiled for all architectures at the same
-//! time, unless an earlier run did it.
+//! Builds a sequence of trees. Each tree is checked out once and compiled for all architectures in
+//! parallel, unless the results are stored.
 
 use std::{
     thread,
@@ -45,7 +45,7 @@ use crate::{
     }, //
 };
 
-/// What a baseline has compiled, besides the files of `sources.toml`: the crates below `rust/`.
+/// The targets of a baseline in addition to the files of `sources.toml`: the crates below `rust/`.
 const ROOTS: [&str; 7] = [
     "rust/bindings",
     "rust/helpers",
@@ -56,57 +56,54 @@ const ROOTS: [&str; 7] = [
     "rust/exports.c",
 ];
 
-/// One tree to compile.
+/// A tree to compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// What it is: "gpu-buddy 3".
+    /// The name: "gpu-buddy 3".
     pub what: String,
-    /// What it is about, for the reader.
+    /// The description for progress lines.
     pub subject: String,
-    /// The tree.
     pub tree: Oid,
-    /// The tree before it: what differs is compiled. Without one, all is.
+    /// The tree that was compiled before; only differences are compiled. Without it, everything is.
     pub parent: Option<Oid>,
-    /// Whether only the first architecture is of interest, as it is where a failure is expected.
+    /// Whether the first architecture is sufficient, because a failure is expected.
     pub one_arch: bool,
-    /// Whether rustdoc reads it.
+    /// Whether rustdoc runs.
     pub rustdoc: bool,
 }
 
-/// What came of a [`Task`] on one architecture.
+/// The result of a [`Task`] on one architecture.
 #[derive(Debug, Clone)]
 pub struct Made {
-    /// The architecture.
     pub arch: Arch,
-    /// What make said.
+    /// The result of make.
     pub compiled: Compiled,
-    /// What rustdoc said, if it ran.
+    /// The result of rustdoc, if it ran.
     pub documented: Option<Compiled>,
 }
 
-/// The walk.
+/// The sequence of builds.
 pub struct Walk<'a> {
-    /// The tree.
     pub checkout: Checkout<'a>,
-    /// What was found out, and how long it took.
+    /// Stored results and durations.
     pub store: Store,
-    /// How long each part took.
+    /// The duration of each unit.
     pub times: Vec<UnitTime>,
     folders: Vec<Folder<'a>>,
     /// A digest of tools and lists that results depend on.
     common: Key,
     ui: &'a Ui,
-    /// What is left to do: what it is and, of each, what is done at the same time.
+    /// Remaining tasks, each with the jobs that run in parallel.
     pending: Vec<(String, Vec<String>)>,
     total: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// Prepares it. Only for the holder of the lock.
+    /// Prepares the builds. The caller holds the lock.
     ///
     /// # Errors
     ///
-    /// A fragment is missing, or the tree cannot be made.
+    /// A fragment is missing, or the work tree cannot be created.
     pub fn new(subject: &Subject<'a>, sources: &'a Sources, store: Store) -> Result<Self> {
         let base = &subject.assembled.base;
         let checkout = Checkout::open(subject.runner, subject.cache, base, subject.ui)?;
@@ -151,7 +148,7 @@ impl<'a> Walk<'a> {
         ])
     }
 
-    /// The jobs of a task that no earlier run did.
+    /// Returns the jobs of a task without stored results.
     fn missing(&self, task: &Task) -> Vec<String> {
         self.jobs(task)
             .filter(|job| self.store.get::<Compiled>(&job.key).is_none())
@@ -179,7 +176,7 @@ impl<'a> Walk<'a> {
             .flatten()
     }
 
-    /// Says what is to come, for the estimate.
+    /// Announces tasks, for the estimate.
     pub fn plan(&mut self, tasks: &[Task]) {
         for task in tasks {
             let missing = self.missing(task);
@@ -189,13 +186,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The same for what is no task.
+    /// Announces work that is not a [`Task`].
     pub fn await_others(&mut self, what: &str, jobs: Vec<String>) {
         self.pending.push((what.to_owned(), jobs));
         self.total += 1;
     }
 
-    /// Says what is begun, how far it is, and how long the rest takes.
+    /// Prints the current task, the progress, and the estimate of the remaining time.
     pub fn begin(&mut self, what: &str, subject: &str) {
         if !self.pending.iter().any(|(w, _)| w == what) {
             self.await_others(what, vec![what.to_owned()]);
@@ -209,11 +206,11 @@ impl<'a> Walk<'a> {
         ));
     }
 
-    /// Notes that something is done.
+    /// Records the end of a task.
     ///
     /// # Errors
     ///
-    /// Its duration cannot be kept.
+    /// Its duration cannot be stored.
     pub fn done(&mut self, what: &str, jobs: &[(String, f64, bool)]) -> Result<()> {
         self.pending.retain(|(w, _)| w != what);
         for (job, seconds, cached) in jobs {
@@ -229,11 +226,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Does a task, or finds what came of it.
+    /// Runs a task, or returns its stored results.
     ///
     /// # Errors
     ///
-    /// Something that is no fault of the patch.
+    /// An error that the patch does not cause.
     pub fn perform(&mut self, task: &Task) -> Result<Vec<Made>> {
         let jobs: Vec<Job> = self.jobs(task).collect();
         let known: Vec<Known> = jobs.iter().map(|j| self.store.get(&j.key)).collect();
@@ -266,7 +263,7 @@ impl<'a> Walk<'a> {
         Ok(made)
     }
 
-    /// Compiles what is not known: one thread for each folder, all on the one tree.
+    /// Compiles a tree without stored results, in one thread for each architecture.
     fn compile(
         &self,
         task: &Task,
@@ -278,7 +275,7 @@ impl<'a> Walk<'a> {
             Some(parent) => self.checkout.differ(parent, &task.tree)?,
             None => self.everything(),
         };
-        // Also what the folder has compiled already is to say what it has to say.
+        // Rebuild even files that are already compiled, so that their warnings appear again.
         self.checkout.touch(&touched)?;
         let kconfig = self.checkout.kconfig(&task.tree)?;
         let anew = task.parent.is_none() || touched.iter().any(|p| is_kconfig(p));
@@ -301,12 +298,12 @@ impl<'a> Walk<'a> {
             };
             threads.into_iter().map(join).collect()
         });
-        // What one thread did is kept even if another failed.
+        // The results of one thread are stored even if another failed.
         let done: Result<Vec<Vec<_>>> = done.into_iter().collect();
         Ok(done?.into_iter().flatten().collect())
     }
 
-    /// The jobs of one folder, one after the other.
+    /// Runs the jobs of one architecture in order.
     fn in_folder(
         &self,
         jobs: Vec<(&Job, Known)>,
@@ -340,7 +337,7 @@ impl<'a> Walk<'a> {
         Ok(done)
     }
 
-    /// All that is ever compiled, so that nothing of the base goes unsaid.
+    /// Returns all targets of the list, so that the baseline has all diagnostics of the base.
     fn everything(&self) -> Vec<String> {
         let roots = ROOTS.iter().map(|r| r.to_string());
         let listed = self.folders.iter().flat_map(|f| f.sources.files(f.arch));
@@ -352,10 +349,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What came of a [`Job`] in an earlier run.
+/// The stored result of a [`Job`], if there is one.
 type Known = Option<Timed<Compiled>>;
 
-/// One call of make, or of rustdoc, of a [`Task`].
+/// A call of make, or of rustdoc, for a [`Task`].
 struct Job {
     what: String,
     folder: usize,
@@ -363,7 +360,7 @@ struct Job {
     rustdoc: bool,
 }
 
-/// How many seconds are left: tasks come one after the other, the jobs of one at the same time.
+/// Estimates the remaining seconds: tasks run in order, the jobs of a task in parallel.
 fn estimate(pending: &[(String, Vec<String>)], expect: impl Fn(&str) -> f64) -> f64 {
     pending
         .iter()
@@ -371,7 +368,7 @@ fn estimate(pending: &[(String, Vec<String>)], expect: impl Fn(&str) -> f64) -> 
         .sum()
 }
 
-/// The versions of the programs whose words are compared.
+/// Returns the versions of the programs whose diagnostics are compared.
 fn versions(runner: &dyn Runner) -> Vec<String> {
     let llvm = format!("clang-{}", crate::kernel::tools::LLVM);
     let programs = ["rustc", "clippy-driver", "rustdoc", &llvm, "sparse"];
@@ -387,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_of_a_task_take_as_long_as_the_longest() {
+    fn estimate_parallel_jobs() {
         let list = |jobs: &[&str]| jobs.iter().map(|j| j.to_string()).collect();
         let pending = [
             ("a 1".to_owned(), list(&["a 1 um", "a 1 x86_64"])),

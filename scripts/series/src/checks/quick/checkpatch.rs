@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `checkpatch.pl --strict` on each patch as it is mailed.
+//! Runs `checkpatch.pl --strict` on each patch as it is mailed.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ use crate::{
     }, //
 };
 
-/// One message of checkpatch.
+/// A message of checkpatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Message {
     line: Option<usize>,
@@ -82,7 +82,7 @@ pub fn check(
     Ok(())
 }
 
-/// The lines of a patch that are in the tree already, and only get new names.
+/// Added lines that exist in the tree before the patch, which only renames words in them.
 #[derive(Debug, Default)]
 struct Renamed(BTreeSet<usize>);
 
@@ -106,7 +106,7 @@ impl Renamed {
     }
 }
 
-/// Whether a message is about the spelling of a name: that of the author or of a trailer.
+/// Whether a message is about the spelling of a name, of the author or in a trailer.
 fn is_about_a_name(message: &Message, patch: &str) -> bool {
     let spelling = ["REPEATED_WORD", "TYPO_SPELLING"].contains(&message.kind.as_str());
     let head = patch.lines().take_while(|l| *l != "---").enumerate();
@@ -114,20 +114,20 @@ fn is_about_a_name(message: &Message, patch: &str) -> bool {
     spelling && at.any(|(_, l)| l.starts_with("From: ") || message::is_trailer(l))
 }
 
-/// What checkpatch cannot know.
+/// Whether checkpatch lacks the information to judge this kind of message.
 fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &str) -> Result<bool> {
     Ok(match kind {
-        // Asked of each patch that adds a file; answered if the series has an entry at all, or if
-        // there is one for all files of the patch.
+        // checkpatch asks for an entry in MAINTAINERS with each new file. The series has one if a
+        // patch changes that file, or if an entry covers all files of the patch.
         "FILE_PATH_CHANGES" => {
             let mut edits = one.plan.patches.iter().flat_map(|p| &p.edits);
             edits.any(|e| e.paths.iter().any(|p| p == "MAINTAINERS"))
                 || are_maintained(subject, one.plan.patches[number - 1].paths())?
         }
-        // Nobody is set who could sign off; `send` asks for it.
+        // Without a configured user, patches have no sign-off; `send` requires one.
         "MISSING_SIGN_OFF" => !subject.who.set,
         // checkpatch looks in the tool's repository, which has the base without its history. The
-        // rule `fixes` requires that such hashes are marked, and warns of them.
+        // rule `fixes` requires a mark for such hashes, and warns of them.
         "UNKNOWN_COMMIT_ID" => true,
         _ => false,
     })
@@ -147,9 +147,9 @@ fn are_maintained<'a>(
     Ok(paths.all(|path| covers(&text, path)))
 }
 
-/// Whether an entry of a MAINTAINERS file names a file, or a folder that it is in.
+/// Whether an entry of a MAINTAINERS file covers a file directly or by its folder.
 ///
-/// Patterns with wildcards are not looked at: they count as no entry.
+/// Patterns with wildcards are ignored and cover no file.
 fn covers(maintainers: &str, path: &str) -> bool {
     maintainers
         .lines()
@@ -157,7 +157,7 @@ fn covers(maintainers: &str, path: &str) -> bool {
         .any(|file| file == path || (file.ends_with('/') && path.starts_with(file)))
 }
 
-/// checkpatch takes a second a patch, and says the same of the same patch.
+/// Caches the output, because checkpatch takes a second for each patch.
 fn cached(subject: &Subject<'_>, file: &str) -> Result<String> {
     let path = subject.ws.path(file);
     let mail = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
@@ -194,7 +194,7 @@ fn run(subject: &Subject<'_>, path: &std::path::Path) -> Result<String> {
             let path = std::env::var("PATH").unwrap_or_default();
             cmd = cmd.env("PATH", format!("{}:{path}", python.display()));
         }
-        // Without its modules the helper's traceback would be taken for eight errors.
+        // Without its modules, the helper prints a traceback that counts as eight errors.
         None => cmd = cmd.args(["--ignore", "SPDX_LICENSE_TAG"]),
     }
     let out = subject
@@ -208,7 +208,7 @@ fn run(subject: &Subject<'_>, path: &std::path::Path) -> Result<String> {
     }
 }
 
-/// Reads the terse form: "file:12: WARNING:TYPE: text".
+/// Parses the terse format: "file:12: WARNING:TYPE: text".
 fn parse(said: &str) -> Vec<Message> {
     said.lines()
         .filter_map(|line| {
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_only_changed_names_is_told_from_a_new_one() {
+    fn renamed_distinguishes_new_lines() {
         let data = "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n";
         let steps = crate::patches::relocation::read(std::path::Path::new("x"), data).unwrap();
         let patch = "-BUG_ON(old_a);\n+BUG_ON(new_a);\n+BUG_ON(new_b);\n unchanged\n";
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_covers_a_file_and_what_is_in_a_folder() {
+    fn covers_files_and_folders() {
         let text = "NOVA\nM:\tsomebody\nF:\tdrivers/nova/\nF:\tlib/a.c\nF:\tlib/*b.c\n";
         for (path, covered) in [
             ("drivers/nova/mm/a.rs", true),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn spelling_of_a_name_is_not_a_finding() {
+    fn is_about_a_name_ignores_spelling() {
         let patch = "From: A Very Very Long Name <a@b.org>\nSubject: [PATCH] a: b\n\n\
                      It is very very long.\n\nReviewed-by: A Very Very Long Name <a@b.org>\n\
                      ---\nReviewed-by: Very Very <a@b.org>\n";
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_terse_form_is_read() {
+    fn parse_reads_terse_format() {
         let said = "\
 out/x.patch:25: WARNING:LONG_LINE_COMMENT: line length of 105 exceeds 100 columns
 out/x.patch:3: CHECK:BRACES: Blank lines aren't necessary

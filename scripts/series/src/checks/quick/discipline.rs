@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The rules of [`crate::versions::rules`], held against what was assembled and written.
+//! Applies [`crate::versions::rules`] to the assembled patches and the written mails.
 
 use std::{
     collections::BTreeSet,
@@ -30,7 +30,7 @@ use crate::{
     }, //
 };
 
-/// The names of the rules.
+/// The rules in the order of their numbers.
 pub const RULES: [Rule; 5] = [
     Rule::Version,
     Rule::Changelog,
@@ -46,7 +46,7 @@ pub fn check(
 ) -> Result<()> {
     let component = &one.plan.component;
     let mut faults = Vec::new();
-    // Postings are compared on the base of the posting only.
+    // A posting is compared on its own base only.
     if component.is_posted_here {
         faults = rules::versions::faults(&component.series, &component.postings);
         faults.extend(of_changelog(subject, one));
@@ -71,7 +71,8 @@ fn found(series: &str, fault: Fault) -> Finding {
     }
 }
 
-/// The entries of the changelog; that they can be read was seen when the cover letter was made.
+/// Returns the entries of the changelog. The code that creates the cover letter reports parse
+/// errors.
 fn entries(component: &Component) -> Vec<changelog::Entry> {
     changelog::parse(&component.changelog).unwrap_or_default()
 }
@@ -81,7 +82,7 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     let entries = entries(component);
     let since = subject.since.get(one.name());
     let mut faults = Vec::new();
-    // Of a version that does not follow the last posting, the first rule speaks.
+    // If the version does not follow the last posting, the first rule reports it.
     if let (Some(entry), Some(before), Some(since)) = (entries.first(), component.posted(), since)
         && entry.version == before.version + 1
     {
@@ -137,17 +138,17 @@ fn of_dependencies(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<F
                 line: Some(n.line),
                 patch: Some(patch),
                 what: format!(
-                    "patch {patch} does not apply without {name}, though the first {} are said to",
+                    "patch {patch} does not apply without {name}, but [without] declares {}",
                     n.value
                 ),
-                help: format!("mend the number: {name} = {}\n{why}", patch - 1),
+                help: format!("correct the number: {name} = {}\n{why}", patch - 1),
             });
         }
     }
     Ok(faults)
 }
 
-/// Which of the first `count` patches does not apply without a dependency, and why.
+/// Returns which of the first `count` patches does not apply without a dependency, and the reason.
 fn needs(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -155,7 +156,7 @@ fn needs(
     count: usize,
 ) -> Result<Option<(usize, String)>> {
     let all = &subject.assembled.series;
-    // What itself needs the one that is left out is left out as well.
+    // Series that build on the omitted dependency are omitted as well.
     let mut out = BTreeSet::from([without]);
     for below in all
         .iter()
@@ -187,7 +188,7 @@ fn needs(
     }
 }
 
-/// The cover letter as it was written, and its file.
+/// Returns the written cover letter and its file.
 fn letter(subject: &Subject<'_>, one: &AssembledSeries) -> Option<(PathBuf, String)> {
     let report = subject
         .report

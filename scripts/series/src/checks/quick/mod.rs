@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a careful submitter looks at before anything is posted.
+//! Quick checks of the assembled patches before a posting.
 //!
-//! That the manifests are sound is checked wherever they are read; here is what takes the assembled
-//! patches. Each check is a function from patches to [`Finding`]s.
+//! Reading the manifests already validates them. Each check here is a function from patches to
+//! [`Finding`]s.
 
 mod checkpatch;
 mod discipline;
@@ -60,81 +60,73 @@ use crate::{
     versions::postings::since::Since, //
 };
 
-/// Something that a check found.
+/// A problem that a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The series.
     pub series: String,
-    /// The number of the patch; `None` if it is about the whole series.
+    /// The number of the patch; `None` if the whole series has the problem.
     pub patch: Option<usize>,
-    /// The check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
+    /// The name of the check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
     /// [`crate::versions::rules`] or [`crate::checks::rules`].
     pub check: Cow<'static, str>,
-    /// What it says.
     pub message: String,
-    /// The file it speaks of.
+    /// The file with the problem.
     pub file: Option<String>,
     /// The line in that file.
     pub line: Option<usize>,
-    /// What to do.
+    /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
-/// What was checked, and what was found.
+/// The result of the checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// How many patches were looked at.
+    /// The number of checked patches.
     pub patches: usize,
-    /// The names of the checks.
     pub checks: Vec<&'static str>,
-    /// What they found.
     pub findings: Vec<Finding>,
-    /// Claims that they cannot check.
+    /// Claims of the patches that the checks cannot verify.
     pub warnings: Vec<Finding>,
 }
 
-/// What the checks look at.
+/// The input of the checks.
 pub struct Subject<'a> {
-    /// The checkout.
     pub ws: &'a Workspace,
-    /// The cache.
     pub cache: &'a Cache,
-    /// The kernel repository, with its files checked out.
+    /// The kernel repository with its work tree.
     pub git: &'a Git<'a>,
-    /// What was assembled.
     pub assembled: &'a Assembled,
-    /// What was written.
+    /// The record of the written mails.
     pub report: &'a Report,
-    /// The kernel that it is for.
     pub base: &'a Base,
     /// The mails, in the order of the series.
     pub mails: &'a [Mails],
-    /// The cover letters, in the same order.
+    /// The cover letters, in the order of the series.
     pub covers: &'a [Cover],
-    /// What changed since the last postings.
+    /// The changes since the last postings.
     pub since: &'a Since,
-    /// Who posts.
+    /// The identity of the user.
     pub who: &'a Identity,
-    /// A kernel tree of the user, to look up commits in.
+    /// A kernel tree of the user, in which to look up commits.
     pub history: Option<std::path::PathBuf>,
-    /// The folder of b4's own Python, whose modules checkpatch's helper needs.
+    /// The folder of b4's Python, whose modules checkpatch's helper needs.
     pub python: Option<std::path::PathBuf>,
 }
 
 impl Subject<'_> {
-    /// The cover letter of a series.
+    /// Returns the cover letter of a series.
     fn cover(&self, name: &str) -> Option<&Cover> {
         let mut series = self.assembled.series.iter();
         self.covers.get(series.position(|s| s.name() == name)?)
     }
 }
 
-/// Runs the quick checks on the named series, or on all, and records what they found.
+/// Runs the quick checks on the named series, or on all, and records the findings.
 ///
 /// # Errors
 ///
-/// A check could not be made, or the record not be written. What it found is in the [`Outcome`].
+/// A check cannot run, or the record cannot be written. Findings are in the [`Outcome`].
 pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
     let series = subject.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
@@ -173,7 +165,8 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     Ok(outcome)
 }
 
-/// The patches have to give the recorded tree on the base plus the declared dependencies alone.
+/// Verifies that the patches give the recorded tree on the base and the declared dependencies
+/// alone.
 fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Finding>) {
     let found = subject.report.series.iter().find(|r| r.name == one.name());
     if found.is_some_and(|r| !r.applies) {
@@ -191,11 +184,11 @@ fn applies(subject: &Subject<'_>, one: &AssembledSeries, findings: &mut Vec<Find
     }
 }
 
-/// What the discipline of versions has against a series, without the other checks.
+/// Applies the version rules to a series, without the other checks.
 ///
 /// # Errors
 ///
-/// As [`quick`].
+/// As for [`quick`].
 pub fn discipline_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     discipline::check(subject, one, &mut findings)?;
@@ -206,24 +199,24 @@ pub fn discipline_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec
 ///
 /// # Errors
 ///
-/// As [`quick`].
+/// As for [`quick`].
 pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<rules::Found> {
     let mut found = rules::Found::default();
     rules::fixes_of(subject, one, &mut found)?;
     Ok(found)
 }
 
-/// The findings as an error, or `None`.
+/// Converts the findings of an outcome into an error, if there are any.
 pub fn failure(outcome: &Outcome) -> Option<Error> {
     failure_of(&outcome.findings)
 }
 
-/// The findings as an error, or `None`.
+/// Converts findings into an error, if there are any.
 pub fn failure_of(findings: &[Finding]) -> Option<Error> {
     Error::all(findings.iter().map(error_of).collect())
 }
 
-/// A finding as an error with its place.
+/// Converts a finding into an error with its place.
 pub fn error_of(finding: &Finding) -> Error {
     let f = finding;
     let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The assembled tree holds each overlay file byte for byte, and so does the end of the series that
-//! brings it, unless a later one brings a part.
+//! Verifies that the assembled tree contains each overlay file byte for byte. The end of the series
+//! that adds the file has to contain it as well, unless a later series adds a part.
 
 use super::{
     Finding,
@@ -28,7 +28,7 @@ pub fn check(
         let place = component.place(format!("{folder}/tree/{path}"));
         place.display().to_string()
     };
-    // The disk is read again, not what the patches were made of.
+    // The files are read from disk, because the patches may derive from an older state.
     let files: String = paths
         .iter()
         .map(|p| format!("{}\n", subject.ws.path(place(p)).display()))
@@ -54,7 +54,7 @@ pub fn check(
                     series: name.to_owned(),
                     patch: None,
                     check: "overlay".into(),
-                    message: format!("the assembled tree {tree} has another {path}"),
+                    message: format!("the assembled tree {tree} has a different {path}"),
                     file: Some(place(path)),
                     line: None,
                     help: None,
@@ -65,7 +65,7 @@ pub fn check(
     Ok(())
 }
 
-/// Whether another series of the component brings a part of the file.
+/// Whether another series of the component adds a part of the file.
 fn grows_later(subject: &Subject<'_>, one: &AssembledSeries, path: &str) -> bool {
     let others = subject.assembled.series.iter().map(|s| s.plan.series());
     let others = others.filter(|s| s.component == one.plan.series().component);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `out/check.json`: what the quick checks found the last time, by series.
+//! `out/check.json`: the last results of the quick checks, by series.
 
 use std::{
     collections::BTreeMap,
@@ -39,32 +39,26 @@ use crate::{
 /// The file name of the record in the output folder.
 const FILE: &str = "check.json";
 
-/// What was found in one series.
+/// The results for a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
-    /// When: "2026-01-02T03:04:05Z".
+    /// The time of the check: "2026-01-02T03:04:05Z".
     pub when: String,
     /// The tree with all series.
     pub tree: String,
-    /// A digest of the mails, by which it is told whether they are still the same.
+    /// A digest of the mails, which detects changes since the check.
     pub mails: String,
-    /// The names of the checks.
     pub checks: Vec<String>,
-    /// What they found.
     pub findings: Vec<Finding>,
 }
 
-/// Reads the record. What cannot be read counts as not checked: the next check writes it anew.
+/// Reads the record. An unreadable record counts as empty, and the next check replaces it.
 pub fn read(ws: &Workspace) -> BTreeMap<String, Checked> {
     let text = fs::read(ws.path(ws.below_out(FILE))).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// Records what was found in the series of these names; what is known of others stays.
-///
-/// # Errors
-///
-/// The record cannot be written.
+/// Records the results for the named series, and keeps the results of others.
 pub(super) fn note(
     ws: &Workspace,
     report: &Report,
@@ -92,13 +86,13 @@ pub(super) fn note(
 }
 
 impl Checked {
-    /// Whether the series is still as it was when it was checked.
+    /// Whether the series is unchanged since the check.
     pub fn is_of(&self, ws: &Workspace, one: &SeriesReport) -> bool {
         self.mails == mails(ws, one)
     }
 }
 
-/// A digest of all that is mailed of a series, and of where its versions stand.
+/// Computes a digest of all mails of a series and of its versions.
 fn mails(ws: &Workspace, one: &SeriesReport) -> String {
     let mut hash = Sha256::new();
     let letter = one.folder.as_ref();

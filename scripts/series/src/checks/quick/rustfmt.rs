@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every Rust file that a patch touches is as rustfmt leaves it, at that patch.
+//! Verifies that every Rust file that a patch touches is formatted at that patch.
 
 use std::fs;
 
@@ -31,19 +31,18 @@ use crate::{
     }, //
 };
 
-/// rustfmt, and what it said of files before: it takes a moment for each, and says the same of the
-/// same content.
+/// rustfmt with a cache of its output by file content, because each file takes a moment.
 pub struct Rustfmt {
-    /// What its answer depends on, besides the file.
+    /// The hash input in addition to the file: version and settings.
     key: Vec<u8>,
 }
 
 impl Rustfmt {
-    /// Asks which one it is.
+    /// Determines version and settings.
     ///
     /// # Errors
     ///
-    /// It is not there, or the tree has no settings for it.
+    /// rustfmt is missing, or the tree has no settings for it.
     pub fn find(subject: &Subject<'_>) -> Result<Self> {
         let version = Cmd::new("rustfmt").arg("--version");
         let mut key = must(subject.git.runner(), &version)?.stdout;
@@ -52,7 +51,7 @@ impl Rustfmt {
         Ok(Self { key })
     }
 
-    /// What it would change in a file; empty if nothing.
+    /// Returns the changes that rustfmt would make to a file; empty if there are none.
     fn says(&self, subject: &Subject<'_>, blob: &Oid) -> Result<String> {
         let mut hash = Sha256::new();
         hash.update(&self.key);
@@ -70,7 +69,7 @@ impl Rustfmt {
 
 fn run(subject: &Subject<'_>, blob: &Oid) -> Result<String> {
     let content = subject.git.blobs(&[blob])?.concat();
-    // Through standard input rustfmt does not follow `mod` lines into other files.
+    // With standard input, rustfmt does not follow `mod` lines into other files.
     let cmd = Cmd::new("rustfmt")
         .args([
             "--check",
@@ -82,7 +81,7 @@ fn run(subject: &Subject<'_>, blob: &Oid) -> Result<String> {
         .stdin(content);
     let runner = subject.git.runner();
     let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
-    // Of what it reads from there it exits with 0 whatever it would change.
+    // With standard input, rustfmt exits with 0 even if the file is not formatted.
     Ok(match out.text() {
         text if text.is_empty() && !out.ok() => format!("{}\n", out.complaint()),
         text => text,

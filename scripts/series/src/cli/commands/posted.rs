@@ -86,7 +86,7 @@ impl App<'_> {
         let (v, said) = (posting.version, change.comparison.summary());
         self.ui.say(format!("{} against v{v}: {said}", diff.name));
         let text = match std::io::stdout().is_terminal() {
-            true => range_diff::coloured(&change.comparison.text),
+            true => range_diff::colored(&change.comparison.text),
             false => change.comparison.text,
         };
         print(&text);

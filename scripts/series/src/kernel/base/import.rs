@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Into the kernel repository: an archive through `git fast-import`, or a tree from another
-//! repository. Both end as the same commit, made by nobody at the date of the release.
+//! Imports an archive through `git fast-import`, or the tree of another repository. Both give the
+//! same commit, with a fixed author and the date of the release.
 
 use std::{
     fs::{
@@ -51,14 +51,14 @@ use crate::{
     }, //
 };
 
-/// How many times its own size an archive takes once it is a pack, with the files checked out
-/// later (measured: 0.15 GB, 0.36 GB and 1.4 GB).
+/// The ratio of an archive's size as a pack, with the files checked out later, to its compressed
+/// size (measured: 0.15 GB, 0.36 GB and 1.4 GB).
 const GROWTH: u64 = 12;
 
-/// How much memory the decompression may take.
+/// The memory limit of the decompression.
 const XZ_MEMORY: u64 = 1 << 30;
 
-/// Makes the repository unless it is there, and removes what a killed import left.
+/// Creates the repository if necessary, and removes the remains of an interrupted import.
 pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
     let home = git.dir().join(".git");
     if !home.is_dir() {
@@ -72,25 +72,25 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
             "--template=",
         ])?;
         for (key, value) in [
-            // Objects of other checkouts must not vanish under them.
+            // Other checkouts use the objects.
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
             ("core.logAllRefUpdates", "true"),
-            // A pack of the kernel is written once and read often.
+            // The pack of the kernel is written once and read often.
             ("core.compression", "1"),
         ] {
             new.must(["config", key, value])?;
         }
         let dir = git.dir();
-        fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+        fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, &e))?;
         fs::rename(scratch.path().join(".git"), &home)
-            .map_err(|e| Error::io("make the repository", &home, &e))?;
+            .map_err(|e| Error::io("create the repository", &home, &e))?;
     }
     drop_settings(git)?;
     let packs = home.join("objects/pack");
     for entry in fs::read_dir(packs).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("tmp_") {
-            // What is left of it would only take space.
+            // An unfinished pack only takes space.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -169,8 +169,8 @@ pub fn drop_settings(git: &Git<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Pins the kernel's own attributes, which choose how a hunk is headed. git reads them from the
-/// files that are checked out, of which there are none at first: the patches must not depend on it.
+/// Pins the kernel's attributes, which select the headings of hunks. git reads them from
+/// checked-out files, and the patches must not depend on a checkout.
 pub fn pin_attributes(git: &Git<'_>) -> Result<()> {
     let attributes = b"*.[ch] diff=cpp\n*.dts diff=dts\n*.dts[io] diff=dts\n*.rs diff=rust\n";
     crate::sys::files::write(&git.dir().join(".git/info/attributes"), attributes)
@@ -191,7 +191,7 @@ fn message(base: &Base) -> String {
     format!("Linux {}\n", base.version)
 }
 
-/// Counts what passes.
+/// Counts the bytes read.
 struct Counted<R, F: FnMut(u64)> {
     from: R,
     count: F,
@@ -205,11 +205,11 @@ impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
     }
 }
 
-/// Imports an archive whose hash was checked.
+/// Imports an archive whose hash was verified.
 ///
 /// # Errors
 ///
-/// The archive is no kernel, the disk is full, or git failed.
+/// The archive is not a kernel, the disk is full, or git failed.
 pub fn from_archive(
     git: &Git<'_>,
     cache: &Cache,
@@ -228,21 +228,17 @@ pub fn from_archive(
     Ok(commit)
 }
 
-/// What an import becomes.
+/// The commit that an import creates.
 pub struct Target<'a> {
-    /// How it is called while it is under way.
+    /// The name for progress messages.
     pub title: &'a str,
     /// The ref that keeps its objects.
     pub reference: &'a str,
-    /// The message of its commit.
+    /// The message of the commit.
     pub message: &'a str,
 }
 
 /// Returns whether a file is compressed with xz.
-///
-/// # Errors
-///
-/// It cannot be read.
 pub fn is_xz(path: &Path) -> Result<bool> {
     let mut start = Vec::new();
     File::open(path)
@@ -266,7 +262,7 @@ fn decoder() -> Result<liblzma::stream::Stream> {
 ///
 /// # Errors
 ///
-/// It is no archive, the disk is full, or git failed.
+/// The file is not an archive, the disk is full, or git failed.
 pub fn unpack(
     git: &Git<'_>,
     cache: &Cache,
@@ -339,22 +335,22 @@ pub fn unpack(
         .map_err(|e| e.at(archive, None))?
         .into_iter()
         .next()
-        .ok_or_else(|| Error::new("git made no commit of the archive"))?;
+        .ok_or_else(|| Error::new("git created no commit from the archive"))?;
     drop(tar);
     progress.done();
     Ok(commit)
 }
 
-/// Takes the tree of the release from a kernel repository of the user's.
+/// Imports the tree of the release from the user's kernel repository.
 ///
 /// # Errors
 ///
-/// It is no kernel, another version, or has changes that are not committed.
+/// The tree is not a kernel, has another version, or has uncommitted changes.
 pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oid> {
     let kernel = &fs::canonicalize(kernel).map_err(|e| Error::io("open", kernel, &e))?;
     let theirs = Git::of_user(git.runner(), kernel);
     let tag = format!("{}^{{commit}}", base.release());
-    let foreign = |what: String| {
+    let unusable = |what: String| {
         Error::new(what).at(kernel, None).help(format!(
             "name a clone that has the tag {}, or leave --kernel out",
             base.release()
@@ -364,7 +360,7 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
         Ok(Some(commit)) => (base.release(), commit),
         _ => {
             let head = theirs.resolve("HEAD^{commit}").ok().flatten();
-            let head = head.ok_or_else(|| foreign("is not a git tree".to_owned()))?;
+            let head = head.ok_or_else(|| unusable("is not a git tree".to_owned()))?;
             refuse_changes(&theirs)?;
             ("HEAD".to_owned(), head)
         }
@@ -372,7 +368,7 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
     if let Some(known) = &base.upstream_commit
         && *known != commit.as_str()
     {
-        return Err(foreign(format!("{what} is {commit}, not {known}")));
+        return Err(unusable(format!("{what} is {commit}, not {known}")));
     }
     check_version(&theirs, base, &commit).map_err(|e| {
         e.at(kernel, None).help(format!(
@@ -382,8 +378,8 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
     })?;
     let tree = theirs.tree_of(&commit)?;
     if !base.trees.is_empty() && !base.trees.iter().any(|t| t == tree.as_str()) {
-        return Err(foreign(format!(
-            "{what} has the tree {tree}, which is not that of {}",
+        return Err(unusable(format!(
+            "{what} has the tree {tree}, which differs from the tree of {}",
             base.release()
         )));
     }
@@ -436,17 +432,13 @@ pub fn revision(git: &Git<'_>, base: &Base, kernel: &Path, rev: &str, ui: &Ui) -
 }
 
 /// Fetches one commit of another repository, without its history, and returns its date.
-///
-/// # Errors
-///
-/// What git says.
 pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Result<u64> {
-    // A pack of its own, without the history.
+    // Creates a separate pack, without the history.
     let cmd = git
         .cmd([
             "-c",
             "protocol.file.allow=always",
-            // Older protocols hand out nothing but what a ref points at.
+            // Older protocols only serve commits that a ref points to.
             "-c",
             "protocol.version=2",
             "fetch",
@@ -455,7 +447,7 @@ pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Resul
             "--depth=1",
         ])
         .arg(format!("--upload-pack={}", crate::git::upload_pack()))
-        // git decodes what stands behind `file://`.
+        // git decodes the path after `file://`.
         .arg(format!("file://{}", from.display()).replace('%', "%25"))
         .arg(format!("+{commit}:{reference}"));
     must(git.runner(), &cmd)?;
@@ -465,11 +457,7 @@ pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Resul
     Ok(when.parse().unwrap_or(0))
 }
 
-/// A tree as a commit that is made by nobody.
-///
-/// # Errors
-///
-/// What git says.
+/// Creates a commit of a tree with a fixed author.
 pub fn commit(git: &Git<'_>, tree: &Oid, when: u64, message: &str) -> Result<Oid> {
     commit_tree(git, tree, &stamp(when), message)
 }
@@ -485,7 +473,7 @@ fn commit_tree(git: &Git<'_>, tree: &Oid, stamp: &Signature, message: &str) -> R
             .env(format!("GIT_{role}_DATE"), &date);
     }
     let out = must(git.runner(), &cmd)?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree named no commit"))
+    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree printed no commit name"))
 }
 
 fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
@@ -497,7 +485,7 @@ fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
     }
     let shown: Vec<_> = out.lines().take(5).collect();
     Err(Error::new(format!(
-        "the kernel tree has changes that are not committed ({})",
+        "the kernel tree has uncommitted changes ({})",
         crate::sys::plural::count(out.lines().count(), "file", "files")
     ))
     .at(theirs.dir(), None)
@@ -505,31 +493,31 @@ fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
     .help("commit or stash them, or name a clean tree"))
 }
 
-/// Checks that a tree says of itself that it is the release.
+/// Checks that the Makefile of a tree names the release.
 fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
     let found = version(git, commit)?;
     if found == base.version {
         return Ok(());
     }
     Err(Error::new(format!(
-        "is Linux {found}, but the series are made for {}",
+        "is Linux {found}, but the series are based on {}",
         base.version
     )))
 }
 
-/// What release a tree says that it is.
+/// Returns the release that the Makefile of a tree names.
 ///
 /// # Errors
 ///
-/// It is no kernel.
+/// The tree is not a kernel.
 pub fn version(git: &Git<'_>, commit: &Oid) -> Result<String> {
-    let foreign = || Error::new("is not a Linux kernel tree");
-    let makefile = git.content(commit, "Makefile")?.ok_or_else(foreign)?;
+    let unusable = || Error::new("is not a Linux kernel tree");
+    let makefile = git.content(commit, "Makefile")?.ok_or_else(unusable)?;
     let makefile = String::from_utf8_lossy(&makefile);
-    kernel_version(&makefile).ok_or_else(foreign)
+    kernel_version(&makefile).ok_or_else(unusable)
 }
 
-/// The version in a kernel's top Makefile.
+/// Parses the version in a kernel's top Makefile.
 fn kernel_version(makefile: &str) -> Option<String> {
     let value = |key: &str| {
         makefile.lines().take(20).find_map(|l| {
@@ -552,7 +540,7 @@ fn warn_unknown_tree(git: &Git<'_>, base: &Base, commit: &Oid, ui: &Ui) -> Resul
     let tree = git.tree_of(commit)?;
     if !base.trees.iter().any(|t| t == tree.as_str()) {
         ui.warn(format!(
-            "its tree {tree} is none of those that {} knows for {}",
+            "the tree {tree} is not among those that {} lists for {}",
             base.file.display(),
             base.version
         ));
@@ -565,7 +553,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_from_the_makefile() {
+    fn kernel_version_reads_makefile() {
         let text =
             "# SPDX\nVERSION = 6\nPATCHLEVEL = 19\nSUBLEVEL = 11\nEXTRAVERSION =\nNAME = x\n";
         assert_eq!(kernel_version(text).unwrap(), "6.19.11");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The base: found on one of several routes, checked, and imported into the kernel repository once.
+//! The base kernel: found through one of several routes, verified, and imported once.
 
 mod import;
 mod other;
@@ -43,7 +43,7 @@ use crate::{
     }, //
 };
 
-/// What the user said about where to look.
+/// The user's settings for routes.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// `--kernel DIR`: a kernel tree in git.
@@ -52,7 +52,7 @@ pub struct Sources {
     pub mirror: Vec<PathBuf>,
 }
 
-/// The ref of an imported base.
+/// Returns the ref of an imported base.
 fn base_ref(base: &Base) -> String {
     ref_of(base.ref_name())
 }
@@ -99,7 +99,8 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     Ok(of_other_archive(git, &found)?.is_none().then_some(found))
 }
 
-/// The hash of the archive that a commit was made of, if it was made of one.
+/// Returns the hash of the archive that a commit was created from, if it was, and the manifest does
+/// not name it.
 fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> {
     let points_at = format!("--points-at={}", base.commit);
     let args = ["for-each-ref", "--format=%(refname:lstrip=3)", &points_at];
@@ -108,21 +109,13 @@ fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> 
     Ok(hashes.lines().next().map(str::to_owned))
 }
 
-/// The base of this version, "6.19.11", or `None` if it was not imported.
-///
-/// # Errors
-///
-/// The repository is damaged.
+/// Returns the base of this version, such as "6.19.11", or `None` if it was not imported.
 pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
     describe(git, &ref_of(version))
 }
 
 /// Returns the base of a posting. If the series has moved to another base since, fetches the old
 /// base from its kernel repository in the cache.
-///
-/// # Errors
-///
-/// A repository is damaged.
 pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseCommit>> {
     if let Some(found) = of_version(git, what)? {
         return Ok(Some(found));
@@ -142,7 +135,7 @@ pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseC
     Ok(None)
 }
 
-/// The commit of a ref, or `None` if the ref does not exist.
+/// Returns the commit of a ref, or `None` if the ref does not exist.
 fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
     let listed = must(git.runner(), &list)?;
@@ -155,7 +148,7 @@ fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     }
 }
 
-/// The commit of a revision.
+/// Returns the commit of a revision.
 fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
     let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
     let out = must(git.runner(), &cmd)?.text();
@@ -170,10 +163,6 @@ fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
 }
 
 /// Sets the commit and the version of a base that is a revision, if it has been imported.
-///
-/// # Errors
-///
-/// The repository is damaged.
 pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
     if base.rev.is_none() || !git.dir().join(".git").is_dir() {
         return Ok(());
@@ -189,8 +178,8 @@ pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
 ///
 /// # Errors
 ///
-/// No route answered (all are listed, each with its reason), or the import failed. The kernel
-/// repository is then as it was: its ref is set last.
+/// No route works (the error lists each with its reason), or the import failed. A failed import
+/// leaves the kernel repository as it was, because the ref is set last.
 pub fn obtain(
     runner: &dyn Runner,
     cache: &Cache,
@@ -205,12 +194,12 @@ pub fn obtain(
         import::drop_settings(&git)?;
         import::pin_attributes(&git)?;
         if sources.kernel.is_some() {
-            ui.say("the base was imported before; --kernel is not looked at");
+            ui.say("base already imported; ignoring --kernel");
         }
         return Ok(found);
     }
     let lock = cache.lock(Resource::Base, ui)?;
-    // Another run may have done it while this one waited.
+    // A concurrent run may have imported it meanwhile.
     if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
         return Ok(found);
     }
@@ -230,7 +219,7 @@ pub fn obtain(
         (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,
         (None, Some(rev)) => {
             return Err(Error::new(format!(
-                "the base {} is the revision {rev} of a git tree, which was not imported yet",
+                "the base {} is the revision {rev} of a git tree, which is not imported yet",
                 base.name
             ))
             .at(&base.file, None)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Another base than that of the series, to look at only: found, imported once, and kept under a
-//! ref of its own.
+//! A base for `port`, other than the base of the series: found, imported once, and kept under its
+//! own ref.
 
 use std::{
     fs::{
@@ -46,25 +46,21 @@ use crate::{
     }, //
 };
 
-/// Where another base is to be had.
+/// The source of another base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A repository, and a revision of it.
+    /// A repository and a revision.
     Git {
-        /// Its folder.
         dir: PathBuf,
-        /// The revision; HEAD if none is named.
+        /// The revision, or `None` for HEAD.
         rev: Option<String>,
     },
-    /// An archive, packed with xz.
+    /// An archive, compressed with xz.
     Archive(PathBuf),
     /// A source package of the distribution.
     Apt {
-        /// The suite.
         suite: String,
-        /// The package.
         package: String,
-        /// Its version.
         version: String,
     },
 }
@@ -72,27 +68,28 @@ pub enum Place {
 /// Another base in the kernel repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
-    /// Its name, good for a file and for a ref.
+    /// The name for files and refs.
     pub name: String,
-    /// The release that it says it is.
+    /// The release that its Makefile names.
     pub version: String,
-    /// What was looked at: a file with its hash, a commit, a package.
+    /// The source: a file with its hash, a commit, or a package.
     pub from: String,
-    /// Its commit.
     pub commit: BaseCommit,
 }
 
 impl Place {
-    /// Reads what the user wrote: `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a file.
+    /// Parses the argument of `port`: `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a
+    /// file.
     ///
     /// # Errors
     ///
-    /// It is none of these.
+    /// The argument has none of these forms.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(rest) = text.strip_prefix("apt:") {
             return Self::parse_apt(rest).ok_or_else(|| {
-                Error::new(format!("{text:?} names no source package"))
-                    .help("write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` knows versions")
+                Error::new(format!("{text:?} does not name a source package")).help(
+                    "write it as apt:SUITE:linux=VERSION; `apt-cache showsrc` lists the versions",
+                )
             });
         }
         let path = Path::new(text);
@@ -105,10 +102,10 @@ impl Place {
                 true => Ok(Self::Archive(path.to_owned())),
                 false => Err(Error::new("is neither a folder nor a .tar.xz archive")
                     .at(path, None)
-                    .help("unpack it and pack it again: tar -cJf linux.tar.xz FOLDER")),
+                    .help("pack the unpacked kernel: tar -cJf linux.tar.xz FOLDER")),
             };
         }
-        // A revision may hold an @ as well, as in v7.3@{1}.
+        // A revision may contain an @ as well, as in v7.3@{1}.
         let split = text.match_indices('@').find_map(|(at, _)| {
             let (dir, rev) = (Path::new(&text[..at]), &text[at + 1..]);
             (dir.is_dir() && !rev.is_empty()).then(|| (dir.to_owned(), rev.to_owned()))
@@ -119,12 +116,10 @@ impl Place {
                 rev: Some(rev),
             });
         }
-        Err(Error::new("there is no such folder or file")
-            .at(path, None)
-            .help(
-                "name a kernel tree in git (DIR or DIR@REV), a .tar.xz archive,\n\
+        Err(Error::new("no such folder or file").at(path, None).help(
+            "name a kernel tree in git (DIR or DIR@REV), a .tar.xz archive,\n\
                  or a source package of the distribution (apt:SUITE:linux=VERSION)",
-            ))
+        ))
     }
 
     fn parse_apt(text: &str) -> Option<Self> {
@@ -146,12 +141,12 @@ impl Place {
     }
 }
 
-/// The ref of an imported base.
+/// Returns the ref of an imported base.
 fn kept(name: &str) -> String {
     format!("refs/nova-series/port/{name}")
 }
 
-/// A name of letters that git and a file system take.
+/// Replaces characters that refs or file names do not allow.
 fn name_of(text: &str) -> String {
     let mut name = String::new();
     for c in text.chars() {
@@ -165,12 +160,12 @@ fn name_of(text: &str) -> String {
     name.trim_matches(['-', '.']).to_owned()
 }
 
-/// Finds another base and imports it unless that was done before. The base of the series is not
-/// touched.
+/// Imports another base, unless the repository has it. The base of the series is not affected.
 ///
 /// # Errors
 ///
-/// It cannot be had, or is no kernel. The kernel repository is then as it was: the ref is set last.
+/// The base is not available, or is not a kernel. An error leaves the kernel repository as it was,
+/// because the ref is set last.
 pub fn obtain_other(runner: &dyn Runner, cache: &Cache, place: &Place, ui: &Ui) -> Result<Other> {
     let dir = cache.kernel();
     let git = Git::new(runner, &dir);
@@ -197,7 +192,7 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// The base of this name, imported by `make` into the ref that it is given unless it is there.
+    /// Returns the base of this name. Unless it exists, `make` imports it into the given ref.
     fn once(
         &self,
         name: &str,
@@ -208,7 +203,7 @@ impl Import<'_> {
             return Ok(found);
         }
         let lock = self.cache.lock(Resource::Base, self.ui)?;
-        // Another run may have done it while this one waited.
+        // A concurrent run may have imported it meanwhile.
         if let Some(found) = self.find(name, &from)? {
             return Ok(found);
         }
@@ -217,17 +212,17 @@ impl Import<'_> {
         if lock.after_death() {
             self.git.remove_stale_locks(Resource::Base);
         }
-        // The objects are kept by this until it is known that they are a kernel.
+        // This ref keeps the objects until they are verified to be a kernel.
         let under_way = format!("refs/nova-series/import/port-{name}");
         let made = make(&under_way).and_then(|commit| {
             kernel(self.git, &commit)?;
             self.git.set_ref(&kept(name), &commit)
         });
-        // Nothing looks for it any more, whatever became of it.
+        // The temporary ref is useless after success and failure alike.
         let _ = self.git.must(["update-ref", "-d", &under_way]);
         made?;
         self.find(name, &from)?
-            .ok_or_else(|| Error::new(format!("git does not know {name}, which it just imported")))
+            .ok_or_else(|| Error::new(format!("git cannot find {name} right after its import")))
     }
 
     fn find(&self, name: &str, from: &str) -> Result<Option<Other>> {
@@ -247,7 +242,7 @@ impl Import<'_> {
 
     fn archive(&self, path: &Path) -> Result<Other> {
         if !import::is_xz(path)? {
-            return Err(Error::new("is not packed with xz")
+            return Err(Error::new("is not compressed with xz")
                 .at(path, None)
                 .help("unpack it and pack it again: tar -cJf linux.tar.xz FOLDER"));
         }
@@ -263,13 +258,13 @@ impl Import<'_> {
                 message: &format!("{stem}\n"),
             };
             import::unpack(self.git, self.cache, path, &into, self.ui)
-                .map_err(|e| e.help("if the archive is cut short or damaged, get it again"))
+                .map_err(|e| e.help("if the archive is truncated or damaged, download it again"))
         })
         .map_err(|e| e.at(path, None))
     }
 
     fn package(&self, suite: &str, package: &str, version: &str) -> Result<Other> {
-        // A version of a package never changes, so the suite does not matter once it is here.
+        // A version of a package never changes, so an imported version is valid for every suite.
         let name = name_of(&format!("{package}_{version}"));
         let from = format!("source package {package} {version}");
         let upstream = upstream(version);
@@ -284,22 +279,21 @@ impl Import<'_> {
             };
             import::unpack(self.git, self.cache, &archive, &into, self.ui)
         });
-        // It was imported, or is damaged.
+        // The archive is either imported or damaged.
         let _ = fs::remove_file(&archive);
         made
     }
 
-    /// Has apt download the archive of a source package, which checks its hash.
+    /// Downloads the archive of a source package through apt, which verifies its hash.
     fn download(&self, suite: &str, package: &str, version: &str, to: &Path) -> Result<()> {
         if to.is_file() {
-            // From a run that was ended before it had imported it.
+            // The archive is left from a run that ended before the import.
             return Ok(());
         }
         let asked = format!("{package}={version}");
         let named = format!("apt:{suite}:{asked}");
         let scratch = self.cache.scratch()?;
-        self.ui
-            .say(format!("asking the distribution for {asked} …"));
+        self.ui.say(format!("downloading {asked} with apt …"));
         let asking = apt::Suite::open(self.git.runner(), scratch.path(), suite)
             .map_err(|e| e.at(&named, None))?;
         let have = asking.versions(package)?;
@@ -317,7 +311,7 @@ impl Import<'_> {
         let file = to.file_name().unwrap_or_default().to_string_lossy();
         let part = asking.source(&asked, &file).map_err(|e| {
             e.at(&named, None).help(
-                "the lists of a suite name versions that its mirror may not have any more; \
+                "a suite's lists may name versions that its mirror no longer has; \
                  try another version",
             )
         })?;
@@ -343,7 +337,7 @@ impl Import<'_> {
         let name = name_of(&format!("{label}-{}", &commit.as_str()[..12]));
         let from = format!("commit {commit} ({})", rev.unwrap_or("HEAD"));
         self.once(&name, from, |reference| {
-            // Said before anything is fetched.
+            // Detects errors before anything is fetched.
             kernel(&theirs.git, &commit)?;
             self.ui
                 .say(format!("fetching {commit} of {} …", dir.display()));
@@ -355,14 +349,14 @@ impl Import<'_> {
     }
 }
 
-/// Checks that a commit has a kernel in it.
+/// Checks that a commit contains a kernel.
 fn kernel(git: &Git<'_>, commit: &Oid) -> Result<()> {
     import::version(git, commit).map(drop).map_err(|e| {
-        e.help("name the whole sources of a kernel: their Makefile says which release they are")
+        e.help("name the complete sources of a kernel, whose Makefile names the release")
     })
 }
 
-/// The version of the sources in the version of a package: without epoch and revision.
+/// Returns the version of the sources from a package version: without epoch and revision.
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, v)| v);
     version.rsplit_once('-').map_or(version, |(v, _)| v)
@@ -384,14 +378,14 @@ fn sha256(path: &Path) -> Result<String> {
     Ok(hex(hash.finalize()))
 }
 
-/// A repository of the user's.
+/// A repository of the user.
 struct Theirs<'a> {
     git: Git<'a>,
     dir: &'a Path,
 }
 
 impl Theirs<'_> {
-    /// Checks that the folder is a repository of its own, and tells whether it is a bare one.
+    /// Checks that the folder is the top of a repository, and returns whether it is bare.
     fn check(&self) -> Result<bool> {
         let cmd = self.git.cmd([
             "rev-parse",
@@ -430,7 +424,7 @@ impl Theirs<'_> {
         Error::new("is not a git repository")
             .at(self.dir, None)
             .help(
-                "name the top folder of a clone; of an unpacked kernel make an archive:\n\
+                "name the top folder of a clone, or pack an unpacked kernel:\n\
              tar -cJf linux.tar.xz FOLDER",
             )
     }
@@ -442,10 +436,10 @@ impl Theirs<'_> {
         let shallow = self.git.must(["rev-parse", "--is-shallow-repository"])?;
         let help = match shallow.text().as_str() {
             "true" => {
-                "it is a shallow clone, which has few commits: fetch this one there, or name \
+                "the clone is shallow: fetch the revision there, or name \
                        another revision"
             }
-            _ => "`git tag` and `git branch --all` there tell which names it has",
+            _ => "`git tag` and `git branch --all` list its revisions",
         };
         Err(Error::new(format!("has no revision {rev:?}"))
             .at(self.dir, None)
@@ -457,7 +451,7 @@ impl Theirs<'_> {
         let changed = self.git.must(args)?.text().lines().count();
         if changed > 0 {
             ui.warn(format!(
-                "{} has changes in {} that are not committed; they are not looked at",
+                "{} has uncommitted changes in {}; they are ignored",
                 self.dir.display(),
                 crate::sys::plural::count(changed, "file", "files")
             ));
@@ -471,7 +465,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_is_a_folder_a_revision_an_archive_or_a_package() {
+    fn parse_accepts_each_form() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().to_str().unwrap();
         let git = |rev: Option<&str>| Place::Git {
@@ -487,7 +481,7 @@ mod tests {
             Place::parse(&format!("{at}@next/HEAD@{{1}}")).unwrap(),
             git(Some("next/HEAD@{1}"))
         );
-        // A folder may have an @ in its name.
+        // The name of a folder may contain an @.
         fs::create_dir(dir.path().join("a@b")).unwrap();
         let place = Place::parse(&format!("{at}/a@b@c")).unwrap();
         assert_eq!(
@@ -511,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_apt_would_take_for_something_else_are_refused() {
+    fn parse_refuses_words_unsafe_for_apt() {
         for text in [
             "apt:sid",
             "apt:sid:linux",
@@ -526,14 +520,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_good_for_files_and_refs() {
+    fn name_of_suits_files_and_refs() {
         assert_eq!(name_of("linux_7.2.6-1~bpo13+1"), "linux_7.2.6-1-bpo13-1");
         assert_eq!(name_of("../x..y/@{1}.lock-"), "x.-y-1-lock");
         assert_eq!(name_of("v7.3^"), "v7.3");
     }
 
     #[test]
-    fn the_version_of_the_sources_has_no_epoch_and_no_revision() {
+    fn upstream_drops_epoch_and_revision() {
         assert_eq!(upstream("7.2.6-1~bpo13+1"), "7.2.6");
         assert_eq!(upstream("1:7.3~rc7-1~exp1"), "7.3~rc7");
         assert_eq!(upstream("7.2"), "7.2");

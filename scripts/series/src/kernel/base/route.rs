@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ways to an archive of the base, in the order in which they are tried.
+//! The routes to an archive of the base, in the order of attempts.
 
 use std::{
     fs::{
@@ -46,22 +46,22 @@ use crate::{
     }, //
 };
 
-/// Checks a file against the hash that the manifest has for it.
+/// Verifies a file against the hash in the manifest.
 ///
 /// # Errors
 ///
-/// It is unreadable, cut short, or another file.
+/// The file is unreadable or truncated, or the hash differs.
 pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
     let mut file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
     let size = file
         .metadata()
-        .map_err(|e| Error::io("look at", path, &e))?
+        .map_err(|e| Error::io("read", path, &e))?
         .len();
     if let Some(expected) = archive.size
         && size < expected
     {
         return Err(Error::new(format!(
-            "{} is cut short: {size} of {expected} bytes",
+            "{} is truncated: {size} of {expected} bytes",
             path.display()
         )));
     }
@@ -84,7 +84,7 @@ pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!(
-        "{} has another content than {} should have",
+        "checksum mismatch for {1}: {0}",
         path.display(),
         archive.file
     ))
@@ -92,11 +92,11 @@ pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
     .detail(format!("sha256 found    {found}")))
 }
 
-/// An archive of the base whose hash was checked.
+/// Returns an archive of the base whose hash was verified.
 ///
 /// # Errors
 ///
-/// No route worked: each one that was tried is listed with its reason.
+/// No route works; the error lists each with its reason.
 pub fn archive<'a>(
     runner: &dyn Runner,
     cache: &Cache,
@@ -112,9 +112,9 @@ pub fn archive<'a>(
                 ui.say(format!("base: {name}"));
                 return Ok((path, route.archive()));
             }
-            Ok(None) => tried.push(format!("{name}: not there")),
+            Ok(None) => tried.push(format!("{name}: not found")),
             Err(e) => {
-                // A wrong archive in the mirror is worth a word even if another route works.
+                // Report a wrong archive in a mirror even if a later route works.
                 ui.say(format!("base: {name}: {}", one_line(&e)));
                 tried.push(format!("{name}: {}", one_line(&e)));
             }
@@ -122,7 +122,7 @@ pub fn archive<'a>(
     }
     let files: Vec<_> = base.archives.iter().map(|a| a.file.as_str()).collect();
     Err(
-        Error::new(format!("there is no way to Linux {}", base.release()))
+        Error::new(format!("no source for Linux {} worked", base.release()))
             .detail(tried.join("\n"))
             .help(format!(
                 "put {} into a folder and name it in NOVA_SERIES_MIRROR,\n\
@@ -137,7 +137,7 @@ fn one_line(error: &Error) -> String {
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or("").to_owned();
-    // What a program said last is its reason.
+    // The last line of a program's output is the reason.
     match lines.rfind(|l| !l.is_empty() && !l.starts_with("help:")) {
         Some(last) => format!("{first} ({last})"),
         None => first,
@@ -185,7 +185,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// `None` if the archive is not there at all.
+    /// Follows the route; returns `None` if it does not have the archive.
     fn follow(&self, runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<Option<PathBuf>> {
         match self {
             Route::Folder(path, archive, _) => {
@@ -206,7 +206,7 @@ impl<'a> Route<'a> {
                 let scratch = cache.scratch()?;
                 cache.need_space(archive.size.unwrap_or(0), "the archive")?;
                 let (package, is_source) = source.package();
-                ui.say(format!("asking the distribution for {package} …"));
+                ui.say(format!("downloading {package} with apt …"));
                 let suite = apt::Suite::open(runner, scratch.path(), &source.suite)?;
                 let part = match is_source {
                     true => suite.source(package, &archive.file)?,
@@ -237,7 +237,7 @@ fn installed(
     }
 }
 
-/// Moves a checked archive into the cache.
+/// Moves a verified archive into the cache.
 fn keep(part: &Path, cache: &Cache, archive: &Archive, ui: &Ui) -> Result<PathBuf> {
     verify(part, archive, ui)?;
     let path = cache.path("archives").join(&archive.file);
@@ -245,8 +245,8 @@ fn keep(part: &Path, cache: &Cache, archive: &Archive, ui: &Ui) -> Result<PathBu
     Ok(path)
 }
 
-/// Downloads with curl, which knows the machine's proxies and certificates. Gives up soon where
-/// nothing answers.
+/// Downloads with curl, which uses the machine's proxies and certificates. A short timeout covers
+/// unreachable hosts.
 fn download(runner: &dyn Runner, url: &str, to: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
     let cmd = Cmd::new("curl")
         .args(["--fail", "--location", "--silent", "--show-error"])
@@ -286,7 +286,7 @@ mod tests {
         sync::Mutex, //
     };
 
-    /// Records what would have been run; nothing leaves the machine.
+    /// Records the command lines, and runs no program.
     #[derive(Default)]
     struct Fake {
         lines: Mutex<Vec<String>>,
@@ -315,7 +315,8 @@ mod tests {
         }
     }
 
-    // Of the five bytes "base\n".
+    // The hash of the five bytes "base
+    // ".
     const SHA: &str = "f34848ca92665c342abd5816c9e3eda0e82180671195362bcd0080544a3bc2ac";
 
     fn manifest(sha: &str) -> Base {
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_is_asked_before_the_network() {
+    fn archive_prefers_mirror_to_network() {
         let place = place(Some(b"base\n"));
         let fake = Fake::default();
         let found = try_it(&place, &fake).unwrap();
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_asked_before_the_network() {
+    fn archive_prefers_cache_to_network() {
         let place = place(None);
         let cached = place.cache.path("archives/linux.tar.xz");
         fs::write(&cached, b"base\n").unwrap();
@@ -377,19 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_archive_is_an_error_that_lists_what_was_tried() {
+    fn archive_wrong_hash_lists_routes() {
         let place = place(Some(b"evil\n"));
         let fake = Fake::default();
         let text = try_it(&place, &fake).unwrap_err().to_string();
         let text = text.replace(place.dir.path().to_str().unwrap(), "DIR");
         assert!(
-            text.starts_with("there is no way to Linux v6.19.11\n"),
+            text.starts_with("no source for Linux v6.19.11 worked\n"),
             "{text}"
         );
         for part in [
-            "mirror DIR/mirror/linux.tar.xz: DIR/mirror/linux.tar.xz has another content",
+            "mirror DIR/mirror/linux.tar.xz: checksum mismatch for linux.tar.xz",
             "sha256 found    886b67480dbe73b406ad83a1dd6d9596f93089d90c220ccfc91944c95f1c68c4",
-            "cache DIR/cache/archives/linux.tar.xz: not there",
+            "cache DIR/cache/archives/linux.tar.xz: not found",
             "download https://example.invalid/linux.tar.xz: ",
             "(curl: (7) Failed to connect)",
             "source package linux=1 of s: ",
@@ -404,10 +405,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_archive_is_told_from_a_wrong_one() {
+    fn verify_truncated_archive() {
         let place = place(Some(b"bas"));
         let text = try_it(&place, &Fake::default()).unwrap_err().to_string();
-        assert!(text.contains("is cut short: 3 of 5 bytes"), "{text}");
+        assert!(text.contains("is truncated: 3 of 5 bytes"), "{text}");
         assert!(!place.cache.path("archives/linux.tar.xz").exists());
     }
 }

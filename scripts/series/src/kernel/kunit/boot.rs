@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Starts a kernel with checkers. `kunit.py` ends a kernel as soon as its suites have run, which is
-//! too early to ask them.
+//! Starts a kernel with checkers. `kunit.py` stops a kernel right after its suites, which is too
+//! early to read the results of the checkers.
 
 use std::{
     path::{
@@ -23,10 +23,10 @@ use crate::{
     }, //
 };
 
-/// How long one boot may take. lockdep under QEMU without KVM is slow.
+/// The time limit of one boot. lockdep under QEMU without KVM is slow.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What every boot is told. A test that takes long with checkers on a busy machine is no stall.
+/// Kernel parameters of every boot. Slow tests on a busy machine must not count as stalls.
 const ALWAYS: &[&str] = &[
     "kunit.enable=1",
     "printk.devkmsg=on",
@@ -34,23 +34,23 @@ const ALWAYS: &[&str] = &[
     "rcupdate.rcu_cpu_stall_suppress=1",
 ];
 
-/// Starts user-mode Linux. With a pipe as its input it loses what is written to the console once a
-/// process has opened that.
+/// Starts user-mode Linux. If its input is a pipe, output is lost after a process opens the
+/// console.
 const WITHOUT_INPUT: &str = r#"exec "$0" "$@" </dev/null"#;
 
-/// How the kernel is started.
+/// The inputs for starting a kernel.
 pub struct Boot {
     initrd: PathBuf,
-    /// The folder in front of `PATH`, if QEMU has to do without KVM.
+    /// The folder at the start of `PATH` with a QEMU that does not use KVM, if that is necessary.
     front: Option<PathBuf>,
 }
 
 impl Boot {
-    /// Finds out how.
+    /// Determines whether KVM works.
     ///
     /// # Errors
     ///
-    /// As [`qemu::without_kvm`].
+    /// As for [`qemu::without_kvm`].
     pub fn new(build: &Build<'_>, initrd: PathBuf) -> Result<Self> {
         Ok(Self {
             initrd,
@@ -58,10 +58,10 @@ impl Boot {
         })
     }
 
-    /// The program that runs the kernel for the tests that `filter` picks.
+    /// Creates the command that boots the kernel and runs the tests that `filter` matches.
     pub fn command(&self, target: Target, image: &Path, filter: &str) -> Cmd {
         let filter = format!("kunit.filter_glob={filter}");
-        // What follows `--` is for the probe.
+        // The kernel passes the arguments after `--` to the probe.
         let words = ALWAYS.iter().copied().chain([filter.as_str()]);
         let cmd = match target.arch().qemu() {
             None => Cmd::new("sh")
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_probe_runs_after_the_suites() {
+    fn command_runs_probe_after_suites() {
         let boot = |front: Option<&str>| Boot {
             initrd: "b/series-probe.cpio".into(),
             front: front.map(PathBuf::from),
@@ -115,7 +115,7 @@ mod tests {
             boot(Some("front")).command(Target::Lockdep, Path::new("b/bzImage"), "x"),
         ]
         .map(|cmd| cmd.line());
-        // kunit_shutdown would end the kernel before the probe runs.
+        // kunit_shutdown would stop the kernel before the probe runs.
         assert!(lines.iter().all(|l| !l.contains("kunit_shutdown")));
         insta::assert_snapshot!(lines.join("\n"));
     }

@@ -1,37 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Parser of raw KTAP as a kernel prints it while it boots.
+//! Parser for raw KTAP in the console output of a booting kernel.
 //!
-//! The input is the console of the kernel, byte for byte: kunit.py's `test.log`, of UML or of QEMU,
-//! or several of them one after the other.
-//! KTAP lines lie between other kernel messages, may carry a `dmesg` prefix and a carriage return,
-//! and the log may end anywhere. Nothing in it makes the parser fail; what is odd about it is told
-//! by [`Log::notes`], and whatever was announced and never came counts as crashed.
+//! The input is the console output, byte for byte: kunit.py's `test.log`, of UML or of QEMU, or
+//! several logs joined. KTAP lines are mixed with other kernel messages, may have a `dmesg` prefix
+//! and a carriage return, and the log may end anywhere. The parser never fails: [`Log::notes`]
+//! lists irregularities, and announced tests without a result count as crashed.
 //!
 //! Nesting follows the column of a line, not a fixed indent: a `KTAP version` or `# Subtest:` line
-//! that lies further to the right opens a group, and a result belongs to the open group of exactly
-//! its column. Result lines at any other column are not KUnit's and count as diagnostics, so a lost
-//! header makes tests go missing and never makes them pass.
+//! further to the right opens a group, and a result belongs to the open group at exactly its
+//! column. Result lines at any other column are not from KUnit and count as diagnostics, so a lost
+//! header can turn tests into missing ones, but never into passes.
 
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// How deep groups may nest. KUnit has three levels: suites, cases, parameters.
+/// The maximum nesting of groups. KUnit has three levels: suites, cases, parameters.
 const MAX_DEPTH: usize = 16;
 
 /// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Location {
-    /// Path below the root of the kernel tree.
+    /// The path in the kernel tree.
     pub file: String,
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: u64,
 }
 
 impl Location {
-    /// Reads `file:line`, with an optional `:column` and anything after it that is not part of it.
+    /// Parses `file:line`, with an optional `:column` and further text.
     fn read(text: &str) -> Option<Self> {
         let text = text.split_whitespace().next()?;
         let mut parts = text.trim_end_matches([':', '!', ',', '.']).rsplitn(3, ':');
@@ -39,7 +38,7 @@ impl Location {
         let (file, line) = match (first, middle.parse::<u64>()) {
             // `file:line:column`.
             (Some(file), Ok(line)) if last.parse::<u64>().is_ok() => (file.to_string(), line),
-            // `file:line`, where `file` may hold colons itself.
+            // `file:line`, where `file` may contain colons.
             _ => {
                 let file = first.map_or_else(|| middle.to_string(), |f| format!("{f}:{middle}"));
                 (file, last.parse().ok()?)
@@ -55,7 +54,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// How a test ended. The order is that of severity.
+/// The result of a test, ordered by severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -66,7 +65,7 @@ pub enum Status {
     Skipped,
     /// `not ok`.
     Failed,
-    /// The kernel crashed in it, or it was announced and never reported.
+    /// The kernel crashed during the test, or the announced test never reported.
     Crashed,
 }
 
@@ -88,21 +87,21 @@ impl fmt::Display for Status {
     }
 }
 
-/// How many tests ended how. Parameters of a case count one by one, as kunit.py counts them.
+/// The number of tests by result. Each parameter of a case counts, as in kunit.py.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Tests that passed.
+    /// The number of tests that passed.
     pub passed: u64,
-    /// Tests that failed.
+    /// The number of tests that failed.
     pub failed: u64,
-    /// Tests that were skipped.
+    /// The number of tests that were skipped.
     pub skipped: u64,
-    /// Tests that crashed or never reported.
+    /// The number of tests that crashed or never reported.
     pub crashed: u64,
 }
 
 impl Counts {
-    /// Adds `count` tests that ended as `status` says.
+    /// Adds `count` tests with this status.
     pub fn add(&mut self, status: Status, count: u64) {
         let field = match status {
             Status::Passed => &mut self.passed,
@@ -113,12 +112,12 @@ impl Counts {
         *field = field.saturating_add(count);
     }
 
-    /// Number of all tests.
+    /// Returns the number of all tests.
     pub fn total(&self) -> u64 {
         self.ran().saturating_add(self.skipped)
     }
 
-    /// Number of tests that were not skipped.
+    /// Returns the number of tests that were not skipped.
     pub fn ran(&self) -> u64 {
         self.passed
             .saturating_add(self.failed)
@@ -126,84 +125,81 @@ impl Counts {
     }
 }
 
-/// Something that the kernel itself said: a crash or a warning.
+/// A crash or a warning of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// The line that tells it, without prefix and indent.
+    /// The line in the log, without prefix and indent.
     pub message: String,
-    /// Its line in the log, from 1.
+    /// The number of the line, from 1.
     pub log_line: usize,
 }
 
-/// One result, or a group of results, with what was printed while it ran.
+/// A result or a group of results, with its output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Test {
-    /// Name; empty if the test crashed before it gave one.
+    /// The name; empty if the test crashed before it printed one.
     pub name: String,
-    /// Number within its group.
+    /// The number within its group.
     pub number: u64,
-    /// How it ended, the tests below it included.
+    /// The status, which includes the tests below.
     pub status: Status,
-    /// What a skipped test gave as its reason.
+    /// The reason for skipping the test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Where the test is written: the `location` attribute of a doctest.
+    /// The source location of the test: the `location` attribute of a doctest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
-    /// Where assertions and expectations failed, and where Rust code panicked.
+    /// Source locations of failed assertions and expectations, and of Rust panics.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_at: Vec<Location>,
     /// Attributes such as `speed` and `module`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// Lines printed since the previous result of the group.
+    /// Lines since the previous result of the group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<String>,
-    /// Kernel crashes while the test ran. A test with one of them counts as crashed, even if it
-    /// says `ok`.
+    /// Kernel crashes during the test. They make the test crashed, even if its result is `ok`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Event>,
-    /// Kernel warnings while the test ran. They do not change its status.
+    /// Kernel warnings during the test. They do not change its status.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Event>,
-    /// Number of tests below it that it announced.
+    /// The number of tests below it that it announced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
-    /// How many tests never reported, beyond those in `tests`: of those announced or, if none were
-    /// announced, of those before the highest number seen.
+    /// The number of tests that never reported and are not in `tests`, out of the announced ones.
+    /// Without an announcement, out of those before the highest number.
     pub missing: u64,
-    /// Whether it came with a header of its own, that is, announced tests below it.
+    /// Whether it printed its own header, and so announced tests below it.
     pub group: bool,
-    /// Line of its result in the log, from 1; 0 if there is no result line.
+    /// The line of its result in the log, from 1; 0 without a result line.
     pub log_line: usize,
-    /// The tests below it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Test>,
 }
 
-/// One line of a flat list of outcomes, see [`Test::outcomes`].
+/// An entry of a flat list of results; see [`Test::outcomes`].
 #[derive(Debug, Clone)]
 pub struct Outcome<'a> {
-    /// The test directly below the one asked, which holds this outcome; `None` if the outcome
-    /// belongs to the asked test itself.
+    /// The direct child of the listed test that contains this outcome; `None` for the listed test
+    /// itself.
     pub top: Option<&'a Test>,
-    /// Names below the asked test, joined by `/`, with `#number` for a test without a name; empty
-    /// for the asked test itself.
+    /// The names below the listed test, joined by `/`, with `#number` for a test without a name;
+    /// empty for the listed test itself.
     pub path: String,
-    /// The test; for [missing](Outcome::missing) tests the group that lacks them.
+    /// The test; for [missing](Outcome::missing) tests, the group that lacks them.
     pub test: &'a Test,
-    /// How it ended.
     pub status: Status,
-    /// How many tests this outcome stands for: 1 except for missing tests.
+    /// The number of tests in this outcome: 1 except for missing tests.
     pub count: u64,
-    /// Whether this stands for tests that never reported.
+    /// Whether these tests never reported.
     pub missing: bool,
 }
 
 impl Test {
-    /// All outcomes at or below this test: one for each test without tests below it, one for the
-    /// tests that a group lacks, and one for a group that is bad although nothing in it is. Each
-    /// number in [`Counts`] is a sum over them.
+    /// Returns all outcomes at or below this test: one for each leaf test, one for the missing
+    /// tests of a group, and one for a failed group without a failed test. Each number in
+    /// [`Counts`] is a sum over them.
     pub fn outcomes(&self) -> Vec<Outcome<'_>> {
         let mut list = Vec::new();
         self.collect(None, String::new(), &mut list);
@@ -241,19 +237,19 @@ impl Test {
         }
     }
 
-    /// The event that says best why the test crashed.
+    /// Returns the event that best explains the crash.
     pub fn crash(&self) -> Option<&Event> {
         best(&self.crashes)
     }
 
-    /// The last crash at or below this test.
+    /// Returns the last crash at or below this test.
     fn last_crash(&self) -> Option<&Event> {
         self.crash()
             .or_else(|| self.tests.iter().rev().find_map(Test::last_crash))
     }
 }
 
-/// The first event that is more than a dump of registers.
+/// Returns the first event that is not a register dump.
 fn best(events: &[Event]) -> Option<&Event> {
     events
         .iter()
@@ -261,19 +257,19 @@ fn best(events: &[Event]) -> Option<&Event> {
         .or(events.first())
 }
 
-/// Everything that a log tells.
+/// The contents of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Log {
-    /// Whether there is any KTAP in the log.
+    /// Whether the log contains KTAP.
     pub started: bool,
-    /// Whether the log breaks off before everything announced has reported.
+    /// Whether the log ends before every announced test has reported.
     pub truncated: bool,
-    /// Number of suites announced.
+    /// The number of announced suites.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
-    /// How many suites never showed up at all, see [`Test::missing`].
+    /// The number of suites that never appeared; see [`Test::missing`].
     pub missing: u64,
-    /// The suites, in the order of the log. A suite that ran twice is there twice.
+    /// The suites, in the order of the log. A suite that ran twice occurs twice.
     pub suites: Vec<Test>,
     /// Crashes outside every suite.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -281,18 +277,18 @@ pub struct Log {
     /// Warnings outside every suite, from the first KTAP line on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Event>,
-    /// What KUnit says about itself, and what is odd about the log.
+    /// KUnit's own messages, and irregularities of the log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
 impl Log {
-    /// The suites of that name: none, one, or several if it ran more than once.
+    /// Returns the suites with this name, several if it ran more than once.
     pub fn suite<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Test> {
         self.suites.iter().filter(move |s| s.name == name)
     }
 
-    /// Counts of all tests in the log, suites that never showed up included.
+    /// Returns the counts of all tests in the log, including missing suites.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for suite in &self.suites {
@@ -304,7 +300,7 @@ impl Log {
         counts
     }
 
-    /// Where and, if the kernel says so, why a [truncated](Log::truncated) log breaks off.
+    /// Returns where a [truncated](Log::truncated) log ends and, if the kernel reports it, why.
     pub fn break_off(&self) -> Option<String> {
         if !self.truncated {
             return None;
@@ -327,7 +323,7 @@ impl Log {
     }
 }
 
-/// What was printed since the last result.
+/// Output since the last result.
 #[derive(Debug, Default)]
 struct Pending {
     diagnostics: Vec<String>,
@@ -343,7 +339,7 @@ impl Pending {
         self.diagnostics.is_empty() && self.attributes.is_empty()
     }
 
-    /// Hands everything to `test`; attributes only if they carry its name.
+    /// Moves the output to `test`; attributes only if they carry its name.
     fn settle(self, test: &mut Test) {
         test.diagnostics.extend(self.diagnostics);
         test.failed_at.extend(self.failed_at);
@@ -359,7 +355,7 @@ impl Pending {
         }
     }
 
-    /// The test that printed this, if it gave its name: `# name: …` or `# name.attribute: …`.
+    /// Returns the name of the test that printed this, from `# name: …` or `# name.attribute: …`.
     fn speaker(&self, group: &str) -> Option<String> {
         let named = self.diagnostics.iter().filter_map(|line| {
             let (name, _) = line.trim_start().strip_prefix("# ")?.split_once(':')?;
@@ -373,7 +369,7 @@ impl Pending {
     }
 }
 
-/// A group whose end has not been seen.
+/// A group whose end has not been parsed.
 #[derive(Debug, Default)]
 struct Frame {
     column: usize,
@@ -394,12 +390,13 @@ impl Frame {
         }
     }
 
-    /// Whether nothing but a version line has been seen of it.
+    /// Whether only its version line has been parsed.
     fn is_fresh(&self) -> bool {
         self.test.name.is_empty() && self.test.plan.is_none() && self.test.tests.is_empty()
     }
 
-    /// How many tests of the plan, or, without one, up to the highest number seen did not report.
+    /// Returns the number of tests that did not report, out of the plan or up to the highest
+    /// number.
     fn missing(&self) -> u64 {
         let highest = self.seen.last().copied().unwrap_or(0);
         match self.test.plan.unwrap_or(highest) {
@@ -412,7 +409,7 @@ impl Frame {
         self.seen.last().map_or(1, |n| n.saturating_add(1))
     }
 
-    /// The finished group, without a status of its own yet, and what its tests left over.
+    /// Returns the finished group, without a status yet, and the output after its last test.
     fn into_test(mut self) -> (Test, Pending) {
         self.test.missing = self.missing();
         (self.test, self.pending)
@@ -434,7 +431,7 @@ struct ResultLine<'a> {
 }
 
 impl<'a> ResultLine<'a> {
-    /// Reads `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
+    /// Parses `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
     fn read(body: &'a str) -> Option<Self> {
         let (ok, rest) = match body.strip_prefix("not ok ") {
             Some(rest) => (false, rest),
@@ -472,7 +469,7 @@ impl<'a> ResultLine<'a> {
     }
 }
 
-/// Reads a whole log.
+/// Parses a complete log.
 pub fn parse(log: &[u8]) -> Log {
     let mut parser = Parser {
         log: Log::default(),
@@ -485,8 +482,8 @@ pub fn parse(log: &[u8]) -> Log {
     parser.finish()
 }
 
-/// The lines of a log, each with its number, from 1; without what the kernel's log and terminals
-/// put around them. What carriage returns part has one number.
+/// Returns the numbered lines of a log, from 1, without the prefixes of the kernel's log and the
+/// control sequences of terminals. Parts of a line between carriage returns share its number.
 pub(super) fn lines(log: &[u8]) -> impl Iterator<Item = (usize, String)> {
     let raw = log.split(|byte| *byte == b'\n').enumerate();
     raw.flat_map(|(index, raw)| {
@@ -504,7 +501,7 @@ pub(super) fn lines(log: &[u8]) -> impl Iterator<Item = (usize, String)> {
 
 struct Parser {
     log: Log,
-    /// Open groups, outermost first; the first stands for the whole log and never closes.
+    /// Open groups, outermost first. The first represents the whole log and never closes.
     stack: Vec<Frame>,
     ended: bool,
 }
@@ -518,7 +515,7 @@ impl Parser {
         let text = text.trim_end();
         let body = text.trim_start_matches([' ', '\t']);
         let column = column(&text[..text.len() - body.len()]);
-        // Logs of several boots may be joined into one.
+        // A joined log contains several boots.
         let boots = body.starts_with("Linux version ");
         if boots || (column == 0 && is_version(body)) {
             self.ended = false;
@@ -547,7 +544,7 @@ impl Parser {
         }
     }
 
-    /// The open group whose results lie at that column.
+    /// Returns the open group whose results are at that column.
     fn frame_at(&self, column: usize) -> Option<usize> {
         self.stack.iter().rposition(|f| f.column == column)
     }
@@ -586,7 +583,7 @@ impl Parser {
             None => test.plan = Some(plan),
             Some(first) if first == plan => {}
             Some(first) => {
-                // The larger one, so that nothing goes missing unseen.
+                // With the larger plan, no missing test is overlooked.
                 test.plan = Some(first.max(plan));
                 self.log.notes.push(format!(
                     "line {log_line}: plan 1..{plan} after the plan 1..{first} of the same group"
@@ -639,10 +636,10 @@ impl Parser {
         }
     }
 
-    /// Closes the innermost group, whose result never came.
+    /// Closes the innermost group, which has no result.
     fn close_without_result(&mut self) {
         let mut frame = self.stack.pop().expect("only called on inner groups");
-        // Something ran and did not come back: give it what was printed meanwhile.
+        // A test of the group did not finish: it printed this output.
         let unfinished = frame.test.plan.is_none() || frame.missing() > 0;
         if unfinished && !frame.pending.is_empty() {
             let pending = std::mem::take(&mut frame.pending);
@@ -665,7 +662,7 @@ impl Parser {
         parent.push(test);
     }
 
-    /// Closes what is open, adds up what the outermost group lacks, and makes it ready for another
+    /// Closes all groups, completes the counts of the outermost group, and prepares it for another
     /// run.
     fn end_run(&mut self) {
         self.log.truncated |= self.stack.len() > 1;
@@ -689,7 +686,7 @@ impl Parser {
         self.log
     }
 
-    /// Any other line: diagnostics, attributes, kernel messages.
+    /// Handles any other line: diagnostics, attributes, kernel messages.
     fn other(&mut self, log_line: usize, column: usize, body: &str) {
         if body.starts_with("kunit executor: ") || body == "kunit: disabled" {
             self.log.notes.push(body.to_string());
@@ -746,7 +743,7 @@ impl Parser {
     }
 }
 
-/// The status of a test whose result line says `own`.
+/// Returns the status of a test with `own` in its result line.
 fn worst(own: Status, test: &Test) -> Status {
     if test.missing > 0 || !test.crashes.is_empty() {
         return Status::Crashed;
@@ -766,7 +763,7 @@ fn is_version(body: &str) -> bool {
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Reads `1..N`.
+/// Parses `1..N`.
 fn plan(body: &str) -> Option<u64> {
     let number = body.strip_prefix("1..")?;
     let number = number.split_once(" #").map_or(number, |(n, _)| n);
@@ -774,8 +771,8 @@ fn plan(body: &str) -> Option<u64> {
     digits.then(|| number.parse().ok())?
 }
 
-/// Lines after which no test runs: the machine stops, or a kernel with nothing else to do looks for
-/// a root file system and panics because there is none.
+/// Lines after which no test runs: the machine stops, or the kernel finds no root file system and
+/// panics.
 fn is_end(body: &str) -> bool {
     [
         "List of all partitions:",
@@ -788,7 +785,7 @@ fn is_end(body: &str) -> bool {
     .any(|end| body.starts_with(end))
 }
 
-/// The dump of registers that UML prints when its kernel took a segmentation fault.
+/// Matches the register dump that UML prints after a segmentation fault of the kernel.
 fn is_uml_dump(body: &str) -> bool {
     body.strip_prefix("Pid: ")
         .and_then(|rest| rest.split_once(", comm: "))
@@ -825,7 +822,7 @@ fn is_warning(body: &str) -> bool {
     .any(|start| body.starts_with(start))
 }
 
-/// Width of leading white space; a tab goes to the next multiple of four.
+/// Returns the width of leading white space; a tab extends to the next multiple of four.
 fn column(indent: &str) -> usize {
     indent.chars().fold(0, |column, c| match c {
         '\t' => (column / 4 + 1) * 4,
@@ -844,15 +841,14 @@ fn without_escapes(text: &str) -> Cow<'_, str> {
         if c != '\x1b' {
             out.push(c);
         } else if chars.next() == Some('[') {
-            // Parameters, up to the letter that names the command.
+            // Parameters, up to the letter that ends the sequence.
             chars.by_ref().find(|c| ('@'..='~').contains(c));
         }
     }
     Cow::Owned(out)
 }
 
-/// Removes what the kernel's log puts before a message: `<6>`, `[    0.123456]`, `[    T1]`, and the
-/// one space after it.
+/// Removes the prefix of the kernel's log: `<6>`, `[    0.123456]`, `[    T1]`, and one space.
 fn without_prefix(text: &str) -> &str {
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let mut rest = text;
@@ -886,7 +882,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_go_and_indent_stays() {
+    fn without_prefix_keeps_indent() {
         for (text, rest) in [
             ("[    0.060000]     ok 1 a", "    ok 1 a"),
             ("<6>[  123.456789] ok 1 a", "ok 1 a"),
@@ -905,13 +901,13 @@ mod tests {
     }
 
     #[test]
-    fn escapes_go() {
+    fn without_escapes_removes_sequences() {
         assert_eq!(without_escapes("\x1bc\x1b[?7l\x1b[2J\x1b[0mok\x1b["), "ok");
         assert_eq!(without_escapes("a\x1b"), "a");
     }
 
     #[test]
-    fn locations_are_read() {
+    fn location_parses() {
         for (text, place) in [
             ("rust/kernel/list.rs:12", Some(("rust/kernel/list.rs", 12))),
             ("lib/x.c:7!", Some(("lib/x.c", 7))),
@@ -936,7 +932,7 @@ mod tests {
     }
 
     #[test]
-    fn result_lines_are_read() {
+    fn result_line_parses() {
         let line = |ok, number, name, skip| {
             Some(ResultLine {
                 ok,
@@ -969,13 +965,13 @@ mod tests {
     }
 
     #[test]
-    fn not_ok_stays_a_failure_under_skip() {
+    fn result_line_not_ok_with_skip_fails() {
         let log = parse(b"KTAP version 1\n1..1\nnot ok 1 a # SKIP why\n");
         assert_eq!(log.suites[0].status, Status::Failed);
     }
 
     #[test]
-    fn crashes_are_told_from_chatter() {
+    fn crash_lines_are_recognized() {
         for text in [
             "Kernel panic - not syncing: Segfault with no mm",
             "BUG: KASAN: slab-use-after-free in foo+0x1/0x2",
@@ -1000,7 +996,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_may_come_late_or_be_missing() {
+    fn parse_late_or_missing_plan() {
         let late = parse(
             b"KTAP version 1\n    KTAP version 1\n    # Subtest: s\n    ok 1 a\n    1..3\nok 1 s\n1..1\n",
         );
@@ -1016,7 +1012,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_any_size_is_cheap() {
+    fn parse_huge_plan() {
         let log = parse(b"KTAP version 1\n1..18446744073709551615\nok 1 a\n");
         assert_eq!(log.missing, u64::MAX - 1);
         assert_eq!(log.counts().crashed, u64::MAX - 1);
@@ -1027,7 +1023,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_result_line_is_a_missing_test() {
+    fn parse_lost_result_is_missing() {
         let log = parse(
             b"KTAP version 1\n1..1\n    # Subtest: s\n    1..3\n    ok 1 a\n    ok 3 c\nok 1 s\n",
         );
@@ -1037,14 +1033,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_number_twice_does_not_fill_a_gap() {
+    fn parse_repeated_number_is_missing() {
         let log = parse(b"KTAP version 1\n1..2\nok 1 a\nok 1 b\nok 7 c\n");
         assert_eq!(log.missing, 1);
         assert_eq!(log.notes.len(), 2, "{:?}", log.notes);
     }
 
     #[test]
-    fn a_suite_without_its_result_is_crashed() {
+    fn parse_suite_without_result_is_crashed() {
         let log = parse(
             b"KTAP version 1\n1..2\n    # Subtest: s\n    1..1\n    ok 1 a\n    # Subtest: t\n    1..1\n    ok 1 b\nok 2 t\n",
         );
@@ -1053,7 +1049,7 @@ mod tests {
         assert_eq!(log.suites[1].status, Status::Passed);
         assert_eq!(log.suites[1].tests[0].name, "b");
         assert_eq!(log.missing, 0);
-        // A result of another name closes it too.
+        // A result with another name closes it as well.
         let log = parse(b"KTAP version 1\n1..2\n    # Subtest: s\n    1..1\n    ok 1 a\nok 2 t\n");
         assert_eq!(log.suites[0].name, "s");
         assert_eq!(log.suites[0].status, Status::Crashed);
@@ -1061,7 +1057,7 @@ mod tests {
     }
 
     #[test]
-    fn result_lines_at_a_strange_column_are_chatter() {
+    fn parse_ignores_results_at_other_columns() {
         let log = parse(
             b"KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n  ok 1 s\n      not ok 1 x\n    ok 1 a\nok 1 s\n",
         );
@@ -1072,7 +1068,7 @@ mod tests {
     }
 
     #[test]
-    fn several_runs_add_up() {
+    fn parse_several_runs() {
         let run = "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    ok 1 a\nok 1 s\n";
         let log = parse(run.repeat(2).as_bytes());
         assert_eq!(log.suites.len(), 2);
@@ -1082,7 +1078,7 @@ mod tests {
     }
 
     #[test]
-    fn several_boots_add_up() {
+    fn parse_several_boots() {
         let halted = "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    ok 1 a\nok 1 s\nreboot: System halted\n";
         let broken = "KTAP version 1\n1..1\n    # Subtest: t\n    1..2\n    ok 1 a\n";
         for boot in ["", "Linux version 6.19.11\n"] {
@@ -1103,7 +1099,7 @@ mod tests {
     }
 
     #[test]
-    fn tabs_and_two_spaces_nest_too() {
+    fn parse_tabs_and_two_spaces() {
         for indent in ["\t", "  "] {
             let text = "KTAP version 1\n1..1\n>KTAP version 1\n># Subtest: s\n>1..1\n>not ok 1 a\nnot ok 1 s\n";
             let log = parse(text.replace('>', indent).as_bytes());
@@ -1113,7 +1109,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_a_bound() {
+    fn parse_bounds_nesting() {
         let mut text = String::from("KTAP version 1\n");
         for depth in 1..2_000 {
             text.push_str(&" ".repeat(depth));
@@ -1127,12 +1123,12 @@ mod tests {
             tests = &test.tests;
             depth += 1;
         }
-        // The innermost group, and the test in it that never reported.
+        // The innermost group, and its test that never reported.
         assert_eq!(depth, MAX_DEPTH);
     }
 
     #[test]
-    fn nothing_counts_before_the_first_header_or_after_the_end() {
+    fn parse_ignores_before_header_after_end() {
         let log = parse(b"ok 1 x\nnot ok 2 y\nKTAP version 1\n1..1\nok 1 a\n");
         assert_eq!(log.suites[0].name, "a");
         for end in [
@@ -1151,21 +1147,21 @@ mod tests {
     }
 
     #[test]
-    fn tap_headers_escapes_and_lone_carriage_returns_are_read() {
+    fn parse_tap_headers_and_escapes() {
         let log = parse(b"\x1b[2J\x1b[0mTAP version 14\n1..2\nspinning\rok 1 - a\n\rok 2 - b\r\n");
         assert_eq!(log.counts().passed, 2);
         assert_eq!((log.missing, log.suites[1].name.as_str()), (0, "b"));
     }
 
     #[test]
-    fn attributes_go_to_their_owner_only() {
+    fn parse_assigns_attributes_by_name() {
         let log = parse(b"KTAP version 1\n1..2\n# b.location: x.rs:1\nok 1 a\nok 2 b\n");
         assert_eq!(log.suites[0].location, None);
         assert!(log.suites[0].attributes.is_empty());
     }
 
     #[test]
-    fn the_larger_of_two_plans_holds() {
+    fn parse_two_plans_uses_larger() {
         let log = parse(b"KTAP version 1\n1..1\n1..2\nok 1 a\n");
         assert_eq!((log.plan, log.missing), (Some(2), 1));
         assert_eq!(
@@ -1175,7 +1171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_crashed_before_it_spoke_has_no_name() {
+    fn parse_early_crash_has_no_name() {
         let log = parse(
             b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n# s: pass:1 fail:0\n",
         );
@@ -1186,13 +1182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_parent_of_passing_tests_counts_once() {
+    fn outcomes_failing_parent_counts_once() {
         let log = parse(
             b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n    ok 2 b\nnot ok 1 s\n",
         );
         let counts = log.counts();
         assert_eq!((counts.passed, counts.failed), (2, 1));
-        // With a failing child it is that child which counts.
+        // Only a failed child counts.
         let log = parse(
             b"KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\n    not ok 2 b\nnot ok 1 s\n",
         );
@@ -1201,7 +1197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_never_hides_a_failing_test() {
+    fn parse_parent_never_hides_failure() {
         let log =
             parse(b"KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n    not ok 1 a\nok 1 s\n");
         assert_eq!(log.suites[0].status, Status::Failed);

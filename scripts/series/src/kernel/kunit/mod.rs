@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs `kunit.py` for a component and judges what the kernel wrote.
+//! Runs the tests of a component and evaluates the kernel's log.
 
 mod boot;
 pub mod ktap;
@@ -49,32 +49,27 @@ use crate::{
     }, //
 };
 
-/// How long one boot may take. QEMU without KVM is slow.
+/// The time limit of one boot. QEMU without KVM is slow.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// `out/kunit/<kernel>/<name>.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
-    /// The series.
     pub name: String,
-    /// The base.
     pub base: String,
-    /// The kernel.
     pub kernel: Target,
-    /// Its architecture.
     pub arch: Arch,
     /// The tree that the kernel was built from.
     pub tree: String,
-    /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What the kernel's checkers said.
+    /// The results of the kernel's checkers.
     #[serde(flatten)]
     pub watch: Watch,
 }
 
 impl Record {
-    /// Puts the verdict over the tests and what the checkers said together.
+    /// Combines the results of tests and checkers.
     fn new(
         series: &Series,
         target: Target,
@@ -95,39 +90,36 @@ impl Record {
         }
     }
 
-    /// One line: `14 passed, 2 failed`, and how much the checkers reported.
+    /// Returns one line: `14 passed, 2 failed`, and the number of reports of the checkers.
     pub fn summary(&self) -> String {
         let tests = self.verdict.summary();
         match self.watch.reports.len() {
             0 if self.watch.errors.is_empty() => tests,
-            0 => format!("{tests}, but the checkers did not see all of it"),
+            0 => format!("{tests}, but the checkers were not on throughout"),
             1 => format!("{tests}, 1 report of the kernel's checkers"),
             n => format!("{tests}, {n} reports of the kernel's checkers"),
         }
     }
 }
 
-/// The part of a [`Record`] that a table shows.
+/// The part of a [`Record`] that tables show.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Summary {
     /// The tree that the kernel was built from.
     pub tree: String,
-    /// Whether everything expected ran and passed.
+    /// Whether every expected test ran and passed.
     pub pass: bool,
-    /// Tests that passed.
     pub passed: u64,
-    /// Tests that failed.
     pub failed: u64,
-    /// Tests that crashed or never reported.
+    /// The number of tests that crashed or never reported.
     pub crashed: u64,
-    /// Tests that were skipped.
     pub skipped: u64,
-    /// What the kernel's checkers reported; only how much counts here.
+    /// Reports of the kernel's checkers, of which tables show the number.
     #[serde(default)]
     pub reports: Vec<serde::de::IgnoredAny>,
 }
 
-/// The tests of a series that a kernel of this architecture has to run.
+/// Returns the tests of a series that a kernel of this architecture has to run.
 pub fn expectation(series: &Series, arch: Arch) -> Expectation {
     let mut suites = series.kunit.suites.clone();
     if arch == Arch::Um {
@@ -139,7 +131,7 @@ pub fn expectation(series: &Series, arch: Arch) -> Expectation {
     }
 }
 
-/// The tests of a series in a tree in which these steps were made after it.
+/// Returns the tests of a series in a tree with later relocation steps.
 pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expectation {
     let mut expected = expectation(series, arch);
     for step in steps {
@@ -155,8 +147,8 @@ pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expect
     expected
 }
 
-/// The filters with which a component's tests are picked: one for each suite, and one for its
-/// doctests. KUnit takes one filter a boot.
+/// Returns the filters that select a component's tests: one for each suite, and one for its
+/// doctests. KUnit accepts one filter for each boot.
 pub fn filters(expected: &Expectation) -> Vec<String> {
     let mut filters = expected.suites.clone();
     let names = expected.doctests.iter().map(|f| doctest_prefix(f));
@@ -166,7 +158,7 @@ pub fn filters(expected: &Expectation) -> Vec<String> {
     filters
 }
 
-/// How the names of a file's doctests start.
+/// Returns the prefix of the names of a file's doctests.
 fn doctest_prefix(file: &str) -> String {
     let below = file.strip_prefix("rust/kernel/").unwrap_or(file);
     format!("rust_doctest_kernel_{}", below.replace(['/', '.'], "_"))
@@ -177,12 +169,12 @@ fn common_prefix(a: &str, b: &str) -> String {
     same.map(|(c, _)| c).collect()
 }
 
-/// Boots the built kernel for what is `expected` of a series, and records the verdict under
+/// Boots the built kernel for the `expected` tests of a series, and records the verdict in
 /// `out/kunit/`.
 ///
 /// # Errors
 ///
-/// The kernel could not be started. Tests that fail are in the [`Record`].
+/// The kernel cannot be started. Failed tests are in the [`Record`].
 pub fn run(
     ws: &Workspace,
     build: &Build<'_>,
@@ -207,14 +199,14 @@ pub fn run(
     Ok(record)
 }
 
-/// What came of all boots for one component.
+/// The results of all boots for a component.
 #[derive(Default)]
 struct Boots {
-    /// What the kernels wrote, one behind the other.
+    /// The joined logs of the kernels.
     log: Vec<u8>,
-    /// What went wrong around them, one sentence each.
+    /// Errors outside of the logs, one sentence each.
     complaints: Vec<String>,
-    /// What their checkers said.
+    /// The results of the checkers.
     watch: Watch,
 }
 
@@ -223,7 +215,7 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     let test_log = build.dir().join("test.log");
     let front = qemu::without_kvm(build)?;
     for filter in filters {
-        // A log of an earlier boot must not be taken for one of this.
+        // Removes the log of an earlier boot, so that it cannot count for this one.
         let _ = fs::remove_file(&test_log);
         let cmd = build
             .kunit("exec")
@@ -247,16 +239,15 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
         }
         boots.log.extend(text);
         if !out.ok() {
-            boots.complaints.push(format!(
-                "kunit.py is not content with {filter}: {}",
-                last_line(&out)
-            ));
+            boots
+                .complaints
+                .push(format!("kunit.py failed for {filter}: {}", last_line(&out)));
         }
     }
     Ok(boots)
 }
 
-/// Boots a kernel with checkers, and the probe that asks them.
+/// Boots a kernel with checkers and the probe.
 fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     let mut boots = Boots::default();
     let boot = Boot::new(build, probe::make(build)?)?;
@@ -266,7 +257,7 @@ fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
         let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         if out.timed_out {
             boots.complaints.push(format!(
-                "the kernel was stopped after {} min with the tests {filter}",
+                "the kernel was stopped after {} min in the tests {filter}",
                 boot::TIMEOUT.as_secs() / 60
             ));
         } else if out.stdout.is_empty() {
@@ -292,16 +283,19 @@ fn last_line(out: &crate::sys::runner::Output) -> String {
         text if text.is_empty() => out.text(),
         text => text,
     };
-    text.lines().last().unwrap_or("it said nothing").to_owned()
+    text.lines()
+        .last()
+        .unwrap_or("it printed nothing")
+        .to_owned()
 }
 
-/// The last recorded result of a component, if there is one.
+/// Returns the last recorded result of a component, if there is one.
 pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
     let path = ws.path(ws.below_out(format!("kunit/{}/{name}.json", target.name())));
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// The error for components whose tests did not pass.
+/// Creates the error for components whose tests did not pass.
 pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
     let bad = records.iter().filter(|r| !r.verdict.pass);
     Error::all(
@@ -356,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn suites_have_the_names_that_later_steps_give_them() {
+    fn expectation_after_renames_suites() {
         let text = "version = 1\nchange-id = \"20260102-x\"\n[kunit]\nsuites = [\"drm_buddy\", \
                     \"other\"]\ndoctests = [\"a/b.rs\"]\n";
         let series = Series::parse("fixes", "series/fixes.toml".as_ref(), text).unwrap();
@@ -375,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_either_boot_counts() {
+    fn record_failure_in_any_boot_counts() {
         let boot = |suite: &str, result: &str| {
             format!(
                 "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: {suite}\n    1..1\n    \

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The first and only process of a kernel that has run its KUnit suites. It asks the kernel's own
- * checkers what they saw, writes their answers into the kernel's log, and ends the machine.
+ * The first and only process of a kernel that has run its KUnit suites. It reads the results of the
+ * kernel's checkers, writes them to the kernel's log, and stops the machine.
  *
- * Every line starts with "series-probe: ", and the last one says "end". Built against nolibc.
+ * Every line starts with "series-probe: ", and the last one is "end". Built with nolibc.
  */
 
 #define TAG "series-probe: "
 
-/* A leak is told by its second scan: the first takes the checksum. One more for good measure. */
+/* The first scan computes checksums, the second one reports leaks. The third is a reserve. */
 #define SCANS 3
 
-/* kmemleak overlooks what is younger than five seconds. */
+/* kmemleak ignores objects that are younger than five seconds. */
 #define MIN_AGE 6
 
 static int kmsg;
@@ -79,7 +79,7 @@ static void scan_for_leaks(void)
 			say_error("open", path);
 			return;
 		}
-		/* Refused once kmemleak has switched itself off. */
+		/* This write fails if kmemleak has turned itself off. */
 		if (write(fd, "scan", 4) != 4) {
 			say_error("scan by", path);
 			close(fd);
@@ -119,6 +119,6 @@ int main(int argc, char **argv)
 
 	say("", "end");
 	reboot(end);
-	/* Only if the reboot was refused; the kernel then panics, and the machine ends as well. */
+	/* If the reboot fails, the kernel panics, which stops the machine as well. */
 	return 1;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The program that asks a kernel's checkers once its suites have run.
+//! Builds the probe, a program that reads the results of a kernel's checkers after the suites.
 //!
-//! It is the only file of an initramfs. It is compiled against the kernel's own nolibc, so that it
+//! The probe is the only file of an initramfs. It is compiled with the kernel's nolibc, so that it
 //! needs no library of the machine.
 
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ use crate::{
     }, //
 };
 
-/// How its lines in the log start. `probe.c` has the same.
+/// The prefix of its lines in the log; `probe.c` has the same constant.
 pub const TAG: &str = "series-probe: ";
 
 const SOURCE: &str = include_str!("probe.c");
 
-/// Makes the initramfs, from the tree that is checked out.
+/// Creates the initramfs from the checked-out tree.
 ///
 /// # Errors
 ///
-/// The compiler's, or a file that cannot be written.
+/// The compiler fails, or a file cannot be written.
 pub fn make(build: &Build<'_>) -> Result<PathBuf> {
     let program = build.dir().join("series-probe");
     let nolibc = build.cache.kernel().join("tools/include/nolibc/nolibc.h");
@@ -49,7 +49,7 @@ pub fn make(build: &Build<'_>) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// An archive, as the kernel unpacks it at boot, with one program: `/init`.
+/// Creates an archive that the kernel unpacks at boot, with one program: `/init`.
 fn initramfs(program: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     entry(&mut archive, "init", 0o100_755, program);
@@ -57,8 +57,8 @@ fn initramfs(program: &[u8]) -> Vec<u8> {
     archive
 }
 
-/// One file in the format "newc": thirteen numbers of eight hexadecimal digits, the name, the
-/// content, each filled up to a multiple of four.
+/// Appends a file in the format "newc": thirteen numbers of eight hexadecimal digits, the name, and
+/// the content, each padded to a multiple of four bytes.
 fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
     let fill = |archive: &mut Vec<u8>| archive.resize(archive.len().next_multiple_of(4), 0);
     // Inode, mode, user, group, links, date, size, two device numbers, length of the name with its
@@ -98,7 +98,7 @@ mod tests {
     };
 
     #[test]
-    fn the_archive_is_one_that_cpio_reads() {
+    fn initramfs_is_readable_by_cpio() {
         let dir = tempfile::tempdir().unwrap();
         let unpack = Cmd::new("cpio")
             .args(["-i", "--quiet"])
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_and_the_reader_agree_on_the_tag() {
+    fn tag_matches_probe_source() {
         assert!(SOURCE.contains(&format!("#define TAG \"{TAG}\"")));
     }
 }

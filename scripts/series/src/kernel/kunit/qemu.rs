@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KVM that is offered but does not work, as on some nested machines.
+//! Detects KVM that is offered but does not work, as on some nested machines.
 //!
-//! `kunit.py` has QEMU try KVM first, and QEMU takes it if `/dev/kvm` can be opened. A guest that
-//! then never gets anywhere looks like a test that hangs. So a boot is tried; if it fails, a QEMU in
-//! front of the real one in `PATH` leaves KVM out.
+//! `kunit.py` lets QEMU try KVM first, which QEMU uses if it can open `/dev/kvm`. A guest that then
+//! makes no progress looks like a hanging test. The tool therefore tries a boot. If it fails, a
+//! wrapper at the start of `PATH` calls QEMU without KVM.
 
 use std::{
     fs,
@@ -28,10 +28,10 @@ use crate::{
     }, //
 };
 
-/// How long the kernel may take to its first line. With KVM it takes less than a second.
+/// The time limit for the kernel's first line. With KVM, it takes less than a second.
 const FIRST_LINE: Duration = Duration::from_secs(10);
 
-/// Drops `-accel kvm` and calls the program that `PATH` has without this folder.
+/// Drops `-accel kvm` and calls the program that follows in `PATH`.
 const WRAPPER: &str = r#"#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Written by the series tool, since KVM does not work on this machine.
@@ -51,7 +51,7 @@ done
 exec "$(basename "$0")" "$@"
 "#;
 
-/// The folder to put in front of `PATH`, if QEMU has to do without KVM.
+/// Returns the folder for the start of `PATH`, if KVM does not work.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
         .map_err(|e| Error::io("write", &path, &e))?;
     build
         .ui
-        .say("KVM is there but boots nothing: QEMU goes without it");
+        .say("KVM does not boot a kernel; using QEMU without KVM");
     Ok(Some(dir))
 }
 
@@ -94,7 +94,7 @@ mod tests {
     };
 
     #[test]
-    fn the_wrapper_drops_kvm_alone() {
+    fn wrapper_drops_only_kvm() {
         let dir = tempfile::tempdir().unwrap();
         let script = |below: &str, text: &str| {
             let path = dir.path().join(below);

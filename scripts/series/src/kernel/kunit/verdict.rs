@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The verdict over one component: did the tests that it is expected to have run, and pass?
+//! The verdict on a component: whether all expected tests ran and passed.
 //!
-//! A green log proves nothing by itself. KUnit as a module, a filter that matches nothing or a lost
-//! `mod` line make tests vanish without a word, so a component names its suites and the files whose
-//! doctests belong to it, and each of them must have run at least one test that was not skipped.
+//! A log without failures is not sufficient. Tests vanish silently if KUnit is a module, a filter
+//! matches nothing, or a `mod` line is missing. A component therefore names its suites and the
+//! files with its doctests, and each of them must have run at least one test that was not skipped.
 
 use super::ktap::{Counts, Event, Location, Log, Outcome, Status, Test};
 use serde::Serialize;
 
-/// The suite that holds the doctests of the `kernel` crate.
+/// The suite with the doctests of the `kernel` crate.
 pub const DOCTEST_SUITE: &str = "rust_doctests_kernel";
 
-/// What a component must have run.
+/// The tests that a component must run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expectation {
-    /// Names of its suites.
+    /// The names of the suites.
     pub suites: Vec<String>,
-    /// Source files whose doctests must have run, as paths below the root of the kernel tree.
+    /// Source files whose doctests must run, with their paths in the kernel tree.
     pub doctests: Vec<String>,
 }
 
@@ -28,88 +28,85 @@ impl Expectation {
     }
 }
 
-/// What became of one expected suite or doctest file.
+/// The results of an expected suite or doctest file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Name of the suite, or path of the file.
+    /// The name of the suite, or the path of the file.
     pub name: String,
     /// Whether at least one of its tests ran and was not skipped.
     pub ran: bool,
-    /// How its tests ended.
     #[serde(flatten)]
     pub counts: Counts,
 }
 
-/// One test that failed or crashed.
+/// A test that failed or crashed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// Suite.
     pub suite: String,
-    /// Case, with the parameter after a `/`; `#number` for a test that crashed before it printed
-    /// its name. Empty if the suite itself failed.
+    /// The case, with the parameter after a `/`; `#number` for a test that crashed before it
+    /// printed its name. Empty if the suite itself failed.
     pub case: String,
     /// Failed or crashed.
     pub status: Status,
-    /// How many tests this stands for.
+    /// The number of tests: 1 except for missing tests.
     pub count: u64,
-    /// Whether this stands for tests that never reported. All others stand for one test.
+    /// Whether these tests never reported.
     pub missing: bool,
-    /// File of the failed assertion, or of the doctest.
+    /// The file of the failed assertion, or of the doctest.
     pub file: Option<String>,
-    /// Line in that file.
+    /// The line in that file.
     pub line: Option<u64>,
-    /// Why, in one line.
+    /// The reason in one line.
     pub message: String,
-    /// All that was printed while the test ran.
+    /// The output of the test.
     pub diagnostics: Vec<String>,
-    /// Line of the result in the log, or of the crash; `None` if the log has neither.
+    /// The line of the result in the log, or of the crash; `None` if the log has neither.
     pub log_line: Option<usize>,
 }
 
 /// A kernel warning in one of the component's tests. It does not change the verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// Suite.
     pub suite: String,
-    /// Case, with the parameter after a `/`.
+    /// The case, with the parameter after a `/`.
     pub case: String,
-    /// What the kernel says.
+    /// The warning of the kernel.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// Verdict over one component.
+/// The verdict on a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Whether everything expected ran, and nothing failed or crashed.
+    /// Whether all expected tests ran, and none failed or crashed.
     pub pass: bool,
-    /// Counts over the component's tests; parameters count one by one.
+    /// The results of the component's tests. Each parameter counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Why the verdict is not a pass, one sentence each, for a person.
+    /// The reasons why the verdict is not a pass, one sentence each.
     pub errors: Vec<String>,
     /// Tests that failed or crashed.
     pub failures: Vec<Failure>,
-    /// Expected suites of which no test ran.
+    /// Expected suites without a test that ran.
     pub missing_suites: Vec<String>,
-    /// Files of which no doctest ran.
+    /// Files without a doctest that ran.
     pub missing_doctests: Vec<String>,
-    /// Each expected suite.
+    /// The results of each expected suite.
     pub suites: Vec<Entry>,
-    /// Each expected doctest file.
+    /// The results of each expected doctest file.
     pub doctests: Vec<Entry>,
-    /// Crashes outside every suite. Nobody can tell whose they are, so they count against everyone.
+    /// Crashes outside of all suites. Their cause is unknown, so every component fails.
     pub kernel_crashes: Vec<Event>,
     /// Kernel warnings in the component's tests.
     pub warnings: Vec<Warning>,
-    /// Whether the log breaks off before everything announced has reported.
+    /// Whether the log ends before every announced test has reported.
     pub truncated: bool,
-    /// What KUnit said about itself, and what is odd about the log.
+    /// KUnit's own messages, and irregularities of the log.
     pub notes: Vec<String>,
 }
 
 impl Verdict {
-    /// One line: `14 passed, 2 failed, 1 skipped`.
+    /// Returns one line: `14 passed, 2 failed, 1 skipped`.
     pub fn summary(&self) -> String {
         let counts = &self.counts;
         let parts: Vec<String> = [
@@ -130,7 +127,7 @@ impl Verdict {
     }
 }
 
-/// Judges what a log says about a component.
+/// Evaluates a log for a component.
 pub fn judge(log: &Log, expected: &Expectation) -> Verdict {
     let mut verdict = Verdict {
         pass: false,
@@ -152,7 +149,7 @@ pub fn judge(log: &Log, expected: &Expectation) -> Verdict {
         if !whole && (suite.name != DOCTEST_SUITE || expected.doctests.is_empty()) {
             continue;
         }
-        // What belongs to no case, such as cases that never reported, may be anybody's.
+        // Cases that never reported may belong to any component.
         let ours = |case: Option<&Test>| {
             whole || case.is_none_or(|c| expected.doctests.iter().any(|f| is_doctest_of(c, f)))
         };
@@ -176,8 +173,8 @@ pub fn judge(log: &Log, expected: &Expectation) -> Verdict {
     verdict
 }
 
-/// Whether a case of [`DOCTEST_SUITE`] is a doctest of `file`: its location says so, or, if it has
-/// none because it did not run, its name.
+/// Whether a case of [`DOCTEST_SUITE`] is a doctest of `file`, according to its location or, if it
+/// did not run and has none, its name.
 fn is_doctest_of(case: &Test, file: &str) -> bool {
     let file = file.trim_start_matches("./");
     if let Some(location) = &case.location {
@@ -248,7 +245,7 @@ impl Verdict {
         self.missing_doctests = names(&self.doctests);
 
         if expected.is_empty() {
-            let error = "no suite and no doctest file is expected, so nothing can be proved";
+            let error = "no suite and no doctest file is expected, so the run proves nothing";
             self.errors.push(error.to_string());
         }
         if !log.started {
@@ -267,7 +264,7 @@ impl Verdict {
         self.errors
             .extend(self.failures.iter().map(|f| f.to_string()));
         for entry in self.suites.iter().filter(|entry| !entry.ran) {
-            // A suite that failed before its first case is told as a failure.
+            // The failures include a suite that failed before its first case.
             let failed = self.failures.iter().any(|f| f.suite == entry.name);
             if !failed {
                 self.errors.push(missing_suite(log, entry));
@@ -279,7 +276,7 @@ impl Verdict {
     }
 }
 
-/// Why a log holds no KTAP.
+/// Returns the reason why a log contains no KTAP.
 fn not_started(log: &Log) -> String {
     let crash = log
         .crashes
@@ -289,9 +286,9 @@ fn not_started(log: &Log) -> String {
     if let Some(crash) = crash {
         format!("the kernel crashed before any test ran: {}", crash.message)
     } else if let Some(note) = log.notes.first() {
-        format!("no test ran: the kernel says \"{note}\"")
+        format!("no test ran: the kernel reports \"{note}\"")
     } else {
-        "no test ran: the log holds no KTAP output (the kernel did not come that far, or KUNIT is off \
+        "no test ran: the log has no KTAP output (the kernel did not boot that far, or KUNIT is off \
          or a module)"
             .to_string()
     }
@@ -301,7 +298,7 @@ fn missing_suite(log: &Log, entry: &Entry) -> String {
     let name = &entry.name;
     let Some(suite) = log.suite(name).next() else {
         return match log.break_off() {
-            Some(place) => format!("suite {name} did not run: the log breaks off {place}"),
+            Some(place) => format!("suite {name} did not run: the log ends {place}"),
             None => format!(
                 "suite {name} did not run (the kernel was built without it, or KUNIT is a module)"
             ),
@@ -327,17 +324,17 @@ fn missing_doctests(log: &Log, entry: &Entry) -> String {
         return format!("no doctest of {file} ran: {skipped} skipped");
     }
     if let Some(place) = log.break_off() {
-        return format!("no doctest of {file} ran: the log breaks off {place}");
+        return format!("no doctest of {file} ran: the log ends {place}");
     }
     if log.suite(DOCTEST_SUITE).next().is_none() {
         return format!(
-            "no doctest of {file} ran: suite {DOCTEST_SUITE} is not there (RUST_KERNEL_DOCTESTS is \
-             off, KUNIT is a module, or the filter left it out)"
+            "no doctest of {file} ran: suite {DOCTEST_SUITE} is missing (RUST_KERNEL_DOCTESTS is \
+             off, KUNIT is a module, or the filter excludes it)"
         );
     }
     format!(
-        "no doctest of {file} ran, though others did (the file is not part of the kernel crate, has \
-         no public example, or the filter left it out)"
+        "no doctest of {file} ran, but others did (the file is not part of the kernel crate, has \
+         no public example, or the filter excludes it)"
     )
 }
 
@@ -375,10 +372,10 @@ impl Failure {
     }
 }
 
-/// Why a test failed, as far as its diagnostics tell.
+/// Returns the reason for a failure, if the diagnostics contain one.
 fn reason(test: &Test) -> String {
     let lines = || test.diagnostics.iter().map(|line| line.trim());
-    // `# name: message`; the line that only counts results is no reason.
+    // `# name: message`; a line that only counts results is not a reason.
     let said = |line: &str| {
         let rest = line.strip_prefix("# ")?.split_once(": ")?.1;
         let rest = rest.trim_start_matches(['#', ' ']);
@@ -390,12 +387,12 @@ fn reason(test: &Test) -> String {
         .or_else(|| lines().find_map(said))
         .unwrap_or_else(|| match test.log_line {
             0 => "it never reported its result".to_string(),
-            _ => "it gave no reason".to_string(),
+            _ => "it printed no reason".to_string(),
         })
 }
 
 impl std::fmt::Display for Failure {
-    /// One sentence for a person.
+    /// Formats the failure as one sentence.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = match self.case.as_str() {
             "" => format!("suite {}", self.suite),

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the checkers of a kernel say beside the results of its tests: their reports, and the proof
-//! that they were on.
+//! Parses the output of a kernel's checkers: their reports, and the evidence that they were on.
 //!
-//! A silent checker proves nothing: kmemleak and lockdep switch themselves off when something goes
-//! wrong, and kmemleak only looks when it is asked. So a boot counts only if each checker said that
-//! it started, and if the probe, which is the first process after the suites, had an answer from it.
-//! lockdep never switches itself on again, so one that is on after the suites was on all along.
+//! A log without reports is not sufficient: kmemleak and lockdep turn themselves off after an
+//! error, and kmemleak scans only on request. A boot counts only if each checker reported that it
+//! started, and answered the probe, which is the first process after the suites. lockdep never
+//! turns itself on again, so if it is on after the suites, it was on during all of them.
 //!
-//! Not every object that kmemleak lists is a leak. On UML, clang puts zeroed statics into `.lbss`,
-//! which kmemleak does not know as memory that holds pointers, so it lists what the boot keeps in
-//! them. Those objects belong to the first three processes; test cases run in threads of their own,
-//! and what they start has a higher number, too. So the list counts from process 3 on.
+//! Not every object in kmemleak's list is a leak. On UML, clang places zeroed statics in `.lbss`,
+//! which kmemleak does not scan, so it lists objects from the boot that only these statics
+//! reference. They belong to the first three processes. Test cases run in their own threads, which
+//! have higher numbers, as do the threads that they start. The check therefore counts objects of
+//! process 3 and above.
 
 use serde::Serialize;
 
@@ -21,48 +21,47 @@ use super::{
 };
 use crate::kernel::build::Target;
 
-/// The last process that is not a suite's: 0 starts the kernel, 1 runs the initcalls and the suites'
-/// framework, 2 makes threads.
+/// The last process of the boot: 0 starts the kernel, 1 runs the initcalls and the suites'
+/// framework, 2 creates threads.
 const LAST_OF_BOOT: u32 = 2;
 
-/// How often kmemleak has to look: the first time it only takes the checksums.
+/// The necessary number of kmemleak scans: the first one only computes checksums.
 const SCANS: usize = 2;
 
-/// One report of a checker.
+/// A report of a checker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Which checker, or what it found.
+    /// The checker, or the kind of error.
     pub kind: &'static str,
-    /// The line that tells it.
+    /// The line of the report.
     pub message: String,
-    /// What kmemleak says of a leak: who allocated it, how it starts, the calls if it knows them.
+    /// kmemleak's details of a leak: the process, the first bytes, the backtrace if it is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-    /// Its line in the log, from 1.
+    /// The number of the line in the log, from 1.
     pub log_line: usize,
 }
 
-/// What was seen beside the results.
+/// The results of the checkers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Watch {
-    /// What the checkers reported.
     pub reports: Vec<Report>,
-    /// What shows that they looked, once per boot.
+    /// Evidence that the checkers were on, once per boot.
     pub proofs: Vec<String>,
-    /// Why it is not shown, one sentence each.
+    /// Missing evidence, one sentence each.
     #[serde(skip)]
     pub errors: Vec<String>,
 }
 
 impl Watch {
-    /// Adds what another boot showed.
+    /// Adds the results of another boot.
     pub fn add(&mut self, other: Watch) {
         self.reports.extend(other.reports);
         self.proofs.extend(other.proofs);
         self.errors.extend(other.errors);
     }
 
-    /// Why the tests do not count as passed.
+    /// Returns the reasons why the tests do not count as passed.
     pub fn complaints(&self) -> Vec<String> {
         let reports = self.reports.iter().map(|r| {
             let details: String = r.details.iter().map(|d| format!("\n  {d}")).collect();
@@ -75,7 +74,7 @@ impl Watch {
     }
 }
 
-/// What the log of one boot tells. `before` lines of the whole log are other boots'.
+/// Parses the log of one boot, which starts after `before` lines of the complete log.
 pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
     let mut seen = Seen::default();
     for (line, text) in ktap::lines(log) {
@@ -88,7 +87,7 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
     seen.judge(target)
 }
 
-/// What was read so far of one boot.
+/// The state of parsing the log of one boot.
 #[derive(Default)]
 struct Seen {
     reports: Vec<Report>,
@@ -97,9 +96,9 @@ struct Seen {
     kmemleak: bool,
     lockdep: bool,
     scans: usize,
-    /// The object of kmemleak's list that is being read.
+    /// The entry of kmemleak's list that is being parsed.
     object: Option<Report>,
-    /// How many objects of its list are the boot's.
+    /// The number of entries in its list that come from the boot.
     of_boot: usize,
     debug_locks: Option<bool>,
     end: bool,
@@ -129,7 +128,7 @@ impl Seen {
             self.end_object();
         }
         if let Some(error) = said.strip_prefix("error: ") {
-            self.errors.push(format!("the probe says: {error}"));
+            self.errors.push(format!("the probe reports: {error}"));
         } else if let Some(text) = said.strip_prefix("kmemleak| ") {
             self.leak(line, text.trim());
         } else if let Some(text) = said.strip_prefix("lockdep| ") {
@@ -142,7 +141,7 @@ impl Seen {
         }
     }
 
-    /// A line of kmemleak's list.
+    /// Parses a line of kmemleak's list.
     fn leak(&mut self, line: usize, text: &str) {
         if text.starts_with("unreferenced object") {
             self.end_object();
@@ -163,7 +162,7 @@ impl Seen {
         };
         match object.details.iter().find_map(|d| process(d)) {
             Some(pid) if pid <= LAST_OF_BOOT => self.of_boot += 1,
-            // Without an owner it may be a suite's.
+            // An object of an unknown process may come from a suite.
             _ => self.reports.push(object),
         }
     }
@@ -195,12 +194,12 @@ impl Seen {
                 need(
                     self.scans >= SCANS,
                     &format!(
-                        "kmemleak scanned {} times after the suites, {} objects in its list are the \
-                         boot's",
+                        "kmemleak scanned {} times after the suites, {} objects in its list come \
+                         from the boot",
                         self.scans, self.of_boot
                     ),
                     &format!(
-                        "kmemleak did not look for leaks after the suites: {} scans of {SCANS}",
+                        "kmemleak did not complete its scans after the suites: {} of {SCANS}",
                         self.scans
                     ),
                 );
@@ -216,41 +215,41 @@ impl Seen {
                     Some(false) => need(
                         false,
                         "",
-                        "lockdep switched itself off before the suites ended (debug_locks is 0), so \
-                         it did not see all of them",
+                        "lockdep turned itself off before the suites ended (debug_locks is 0), so \
+                         it did not check all of them",
                     ),
                     None => need(
                         false,
                         "",
-                        "nothing shows that lockdep was on after the suites",
+                        "the log does not show that lockdep was on after the suites",
                     ),
                 }
             }
         }
         need(
             self.end,
-            "the kernel came to its end",
-            "the kernel did not come to the end of the probe, which runs after the suites",
+            "the probe completed",
+            "the kernel did not complete the probe, which runs after the suites",
         );
         watch
     }
 }
 
-/// The process in `comm "kunit_try_catch", pid 31, jiffies 4294937326`.
+/// Returns the process in `comm "kunit_try_catch", pid 31, jiffies 4294937326`.
 fn process(detail: &str) -> Option<u32> {
     let rest = detail.strip_prefix("comm ")?;
     let (_, rest) = rest.rsplit_once("\", pid ")?;
     rest.split_once(',')?.0.parse().ok()
 }
 
-/// How a line starts that is a report, and what kind of one it is. The first that fits counts.
+/// Prefixes of reports with the kind of each. The first match counts.
 const STARTS: &[(&str, &str)] = &[
     ("BUG: KASAN: ", "KASAN"),
     ("KASAN: ", "KASAN"),
     ("BUG: sleeping function called", "sleep in atomic context"),
     ("BUG: scheduling while atomic", "sleep in atomic context"),
     ("BUG: ", "bug"),
-    // What the allocator finds in its own memory.
+    // Errors that the slab allocator finds in its own memory.
     ("BUG ", "bug"),
     ("kernel BUG at ", "bug"),
     ("UBSAN: ", "UBSAN"),
@@ -269,7 +268,7 @@ const STARTS: &[(&str, &str)] = &[
     ("general protection fault", "crash"),
 ];
 
-/// What lockdep calls what it finds, after `WARNING: ` or in `[ BUG: … ]`.
+/// lockdep's names of its reports, after `WARNING: ` or in `[ BUG: … ]`.
 const LOCKDEP: &[&str] = &[
     "possible circular locking",
     "possible recursive locking",
@@ -286,16 +285,16 @@ const LOCKDEP: &[&str] = &[
     "chain_key collision",
 ];
 
-/// What kmemleak says when all is well.
+/// kmemleak's messages without an error.
 const WELL: &[&str] = &[
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread",
 ];
 
-/// What kmemleak says after a scan; its list tells which of them count.
+/// kmemleak's summary of a scan; the check counts the entries of the list instead.
 const COUNTED: &str = "new suspected memory leaks";
 
-/// The kind of report that a line of the kernel is, if it is one.
+/// Returns the kind of report that a line of the kernel is, if it is one.
 fn kind(text: &str) -> Option<&'static str> {
     let text = text.strip_prefix("[ ").unwrap_or(text);
     let (_, kind) = STARTS.iter().find(|(start, _)| text.starts_with(start))?;
@@ -315,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_told_from_chatter() {
+    fn kind_recognizes_reports() {
         for (text, is) in [
             ("BUG: KASAN: slab-use-after-free in foo+0x1/0x2", "KASAN"),
             (
@@ -383,7 +382,7 @@ mod tests {
         series-probe: lockdep|  debug_locks:                             1\nseries-probe: end\n";
 
     #[test]
-    fn each_proof_is_needed() {
+    fn watch_requires_each_proof() {
         for (target, log) in [(Target::Hardened, HARDENED), (Target::Lockdep, LOCKDEP)] {
             let whole = watch(target, log.as_bytes(), 0);
             assert!(whole.complaints().is_empty(), "{whole:?}");
@@ -398,14 +397,14 @@ mod tests {
     }
 
     #[test]
-    fn lockdep_that_went_off_is_no_proof() {
+    fn watch_lockdep_off_is_an_error() {
         let log = LOCKDEP.replace(" 1\n", " 0\n");
         let watch = watch(Target::Lockdep, log.as_bytes(), 0);
-        assert!(watch.errors[0].contains("switched itself off"), "{watch:?}");
+        assert!(watch.errors[0].contains("turned itself off"), "{watch:?}");
     }
 
     #[test]
-    fn a_leak_is_told_with_who_made_it() {
+    fn watch_leak_has_details() {
         let log = "x\n<6>[    9.1] series-probe: kmemleak| unreferenced object 0x1 (size 64):\n\
             series-probe: kmemleak|   comm \"kunit_try_catch\", pid 31, jiffies 4294937326\n\
             series-probe: kmemleak|   hex dump (first 16 bytes):\n\
@@ -419,7 +418,8 @@ mod tests {
         let log = log.to_owned() + HARDENED;
         let seen = watch(Target::Hardened, log.as_bytes(), 10);
         let said: Vec<_> = seen.reports.iter().map(|r| &r.message[20..]).collect();
-        // Of the second it is known that it is the boot's; of the last nothing.
+        // The process of the second one shows that it comes from the boot; the last one has no
+        // process.
         assert_eq!(said, ["0x1 (size 64)", "0x3 (size 8)", "0x4 (size 8)"]);
         assert_eq!(
             seen.complaints()[0],
@@ -428,18 +428,18 @@ mod tests {
              hex dump (first 16 bytes):\n  \
              00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ........\n  backtrace (crc 0):"
         );
-        assert!(seen.proofs[2].contains("1 objects in its list are the boot's"));
+        assert!(seen.proofs[2].contains("1 objects in its list come from the boot"));
     }
 
     #[test]
-    fn a_plain_kernel_is_not_watched() {
+    fn watch_ignores_plain_kernel() {
         let log = b"WARNING: a test provokes it\n";
         let seen = watch(Target::ALL[0], log, 0);
         assert_eq!(seen, Watch::default());
     }
 
     #[test]
-    fn boots_add_up() {
+    fn add_combines_boots() {
         let mut all = watch(Target::Hardened, HARDENED.as_bytes(), 0);
         all.add(watch(Target::Hardened, b"BUG: late\n", 5));
         assert_eq!((all.proofs.len(), all.errors.len()), (4, 4));

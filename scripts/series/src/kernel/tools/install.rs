@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `setup`: gets what is missing, as far as this machine and user allow.
+//! `setup`: installs missing tools, as far as the machine and the user allow.
 
 use std::{
     fs,
@@ -46,14 +46,14 @@ const BUILD_PACKAGES: &str = include_str!("../../../python/build.txt");
 /// b4 with its dependencies, and the modules that checkpatch's helpers import.
 const PACKAGES: &str = include_str!("../../../python/b4.txt");
 
-/// Installs what is missing and says what could not be.
+/// Installs missing tools. The error lists tools that it cannot install.
 ///
-/// Distribution packages are installed by root through apt, after `yes` or an answer at the terminal;
-/// otherwise the error holds the apt-get line. Everything else is installed into the cache.
+/// Root installs distribution packages through apt, after `yes` or an answer at the terminal; for
+/// other users, the error contains the apt-get command. All other tools go to the cache.
 ///
 /// # Errors
 ///
-/// Something is still missing; all of it is listed. What could be installed is.
+/// Tools are still missing after the installation; the error lists all of them.
 pub fn setup(
     runner: &dyn Runner,
     cache: &Cache,
@@ -91,17 +91,17 @@ fn lacking(runner: &dyn Runner, cache: &Cache) -> Vec<&'static Spec> {
     SPECS.iter().filter(missing).collect()
 }
 
-/// Checks that packages may be installed, since that changes the machine for all users.
+/// Asks for consent, because packages change the machine for all users.
 fn consent(
     root: bool,
     yes: bool,
     line: &str,
     ask: impl FnOnce(&str) -> Option<bool>,
 ) -> Result<()> {
-    let missing = "packages of the distribution are missing";
+    let missing = "distribution packages are missing";
     if !root {
         return Err(Error::new(missing).help(format!(
-            "as root: {line}\n(on another distribution: its packages of these names)"
+            "as root: {line}\n(on another distribution: its packages with these names)"
         )));
     }
     if yes {
@@ -109,9 +109,11 @@ fn consent(
     }
     match ask(&format!("{missing}. Run `{line}`?")) {
         Some(true) => Ok(()),
-        Some(false) => Err(Error::new(missing).help(format!("when you want them: {line}"))),
-        None => Err(Error::new(format!("{missing}, and no terminal to ask at"))
-            .help(format!("pass --yes to have them installed, or run: {line}"))),
+        Some(false) => Err(Error::new(missing).help(format!("to install them: {line}"))),
+        None => Err(Error::new(format!(
+            "{missing}, and there is no terminal for a question"
+        ))
+        .help(format!("pass --yes to install them, or run: {line}"))),
     }
 }
 
@@ -140,12 +142,10 @@ fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, yes: bool) -> Result<()
     };
     if root && runner.run(&apt(&["--version"])).is_err() {
         return Err(
-            Error::new("programs are missing, and there is no apt-get to get them with").help(
-                format!(
-                    "install what these packages of Debian hold: {}",
-                    wanted.join(" ")
-                ),
-            ),
+            Error::new("programs are missing, and apt-get is not available").help(format!(
+                "install the contents of these Debian packages: {}",
+                wanted.join(" ")
+            )),
         );
     }
     consent(root, yes, &line, |question| ui.ask(question))?;
@@ -169,7 +169,7 @@ fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, yes: bool) -> Result<()
     Ok(())
 }
 
-/// Builds bindgen. cargo checks the crate against the hash in the registry's index, and its
+/// Builds bindgen. cargo verifies the crate against the hash in the registry's index, and its
 /// dependencies against the lock file in the crate.
 fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let home = Own::Bindgen.home(cache);
@@ -186,7 +186,7 @@ fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
         ])
         .arg("--root")
         .arg(made.path())
-        // The checkout's own settings are not bindgen's.
+        // The settings of the checkout must not apply to bindgen.
         .dir(made.path())
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTFLAGS");
@@ -206,8 +206,8 @@ fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))
 }
 
-/// b4 in an environment of its own. Such an environment holds its own path, so it is made in
-/// place; b4 itself comes last, and is what it is known by.
+/// Installs b4 into its own environment. An environment contains its path, so it is created in
+/// place. b4 comes last, because its presence marks a complete environment.
 fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let home = Own::B4.home(cache);
     ui.say(format!("installing b4 {B4} …"));
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::sys::runner::Output;
 
-    /// The packages of a list, and how many hashes each has.
+    /// Parses a list into packages and the number of hashes of each.
     fn pins(list: &str) -> Vec<(&str, usize)> {
         let mut pins: Vec<(&str, usize)> = Vec::new();
         for line in list.lines().filter(|l| !l.starts_with('#')) {
@@ -270,13 +270,13 @@ mod tests {
         }
         let b4 = format!("b4=={B4}");
         assert!(all.iter().any(|(name, _)| *name == b4), "{all:?}");
-        // The modules that checkpatch.pl's helpers import.
+        // Modules that checkpatch.pl's helpers import.
         for module in ["ply==", "gitpython=="] {
             assert!(all.iter().any(|(n, _)| n.starts_with(module)), "{module}");
         }
     }
 
-    /// Answers every call, and remembers it.
+    /// Records every call, and answers each with success.
     #[derive(Default)]
     struct Calls(Mutex<Vec<String>>);
 
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn b4_installed_by_hash() {
+    fn b4_is_installed_by_hash() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let calls = Calls::default();
@@ -329,17 +329,17 @@ mod tests {
             result.unwrap_err().to_string()
         };
         insta::assert_snapshot!(says(true, false, Some(false)), @"
-        packages of the distribution are missing
-          help: when you want them: apt-get install x
+        distribution packages are missing
+          help: to install them: apt-get install x
         ");
         insta::assert_snapshot!(says(true, false, None), @"
-        packages of the distribution are missing, and no terminal to ask at
-          help: pass --yes to have them installed, or run: apt-get install x
+        distribution packages are missing, and there is no terminal for a question
+          help: pass --yes to install them, or run: apt-get install x
         ");
         insta::assert_snapshot!(says(false, true, Some(true)), @"
-        packages of the distribution are missing
+        distribution packages are missing
           help: as root: apt-get install x
-                (on another distribution: its packages of these names)
+                (on another distribution: its packages with these names)
         ");
     }
 }

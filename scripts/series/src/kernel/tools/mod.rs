@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The programs that the work needs: which are there, in which version, and how to get the rest.
+//! The required programs: their presence and version, and how to install them.
 
 mod install;
 mod rust_src;
@@ -27,15 +27,15 @@ use crate::sys::{
 
 /// The LLVM that the series are built and measured with.
 pub const LLVM: &str = "19";
-/// The bindgen that the kernel asks for.
+/// The bindgen version that the kernel requires.
 pub const BINDGEN: &str = "0.72.1";
 /// The b4 whose file formats this tool writes.
 pub const B4: &str = "0.16.0";
 
-/// The command that installs what is missing.
+/// The command that installs missing tools.
 const SETUP: &str = "cargo series setup";
 
-/// What a tool is needed for.
+/// The purpose of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Need {
@@ -56,7 +56,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// In words.
+    /// Returns the commands that need the tool.
     pub fn text(self) -> &'static str {
         match self {
             Need::Assemble => "assemble",
@@ -70,9 +70,9 @@ impl Need {
     }
 }
 
-/// How a tool is looked for.
+/// How a tool is detected.
 enum Probe {
-    /// A program whose output names its version.
+    /// A program whose output contains its version.
     Program(&'static str, &'static [&'static str]),
     /// A C header that has to compile.
     Header(&'static str),
@@ -90,9 +90,9 @@ enum Own {
     B4,
 }
 
-/// How a tool is had.
+/// How a tool is installed.
 enum Fix {
-    /// From these packages of a Debian-like distribution.
+    /// With these packages of a Debian-based distribution.
     Packages(&'static [&'static str]),
     /// By the tool itself, into the cache.
     Install,
@@ -130,7 +130,7 @@ const fn header(name: &'static str, packages: &'static [&'static str]) -> Spec {
     }
 }
 
-/// Everything, in the order in which it is shown and installed.
+/// All tools, in the order of output and installation.
 const SPECS: &[Spec] = &[
     program("git", Need::Assemble, &["git"], &["--version"]),
     program(
@@ -204,20 +204,18 @@ const SPECS: &[Spec] = &[
     },
 ];
 
-/// What was found of one tool.
+/// The state of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// Its name.
     pub name: &'static str,
-    /// What it is needed for.
     pub need: Need,
-    /// Its version; `None` if it is missing.
+    /// The version; `None` if the tool is missing.
     pub version: Option<String>,
-    /// The line that installs it, if it is missing.
+    /// The command that installs it, if it is missing.
     pub fix: Option<String>,
 }
 
-/// Looks for every tool.
+/// Detects every tool.
 pub fn doctor(runner: &dyn Runner, cache: &Cache) -> Vec<Found> {
     SPECS
         .iter()
@@ -238,7 +236,7 @@ pub fn doctor(runner: &dyn Runner, cache: &Cache) -> Vec<Found> {
         .collect()
 }
 
-/// The missing tools among those that `needs` name.
+/// Returns the missing tools that `needs` require.
 pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need]) -> Vec<Found> {
     let wanted = doctor(runner, cache).into_iter();
     wanted
@@ -246,7 +244,7 @@ pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need]) -> Vec<Found>
         .collect()
 }
 
-/// The error for missing tools.
+/// Creates the error for missing tools.
 pub fn lacking(missing: &[Found]) -> crate::sys::error::Error {
     let names: Vec<_> = missing.iter().map(|f| f.name).collect();
     let mut fixes: Vec<_> = missing.iter().filter_map(|f| f.fix.clone()).collect();
@@ -287,7 +285,7 @@ fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
     }
 }
 
-/// The folder with LLVM's libraries, where bindgen finds libclang.
+/// Returns the folder with LLVM's libraries, in which bindgen finds libclang.
 fn llvm_libraries(runner: &dyn Runner) -> Option<PathBuf> {
     let cmd = Cmd::new(format!("llvm-config-{LLVM}")).arg("--libdir");
     let out = runner.run(&cmd).ok()?;
@@ -302,14 +300,15 @@ fn answer(runner: &dyn Runner, program: &Path, args: &[&str]) -> Option<String> 
     out.ok().then(|| version_in(&out.text()))
 }
 
-/// The first version among the words of a text, or its first line.
+/// Returns the first version among the words of a text, or its first line.
 fn version_in(text: &str) -> String {
     let version = text.split_whitespace().find_map(version_of);
     let found = version.or(text.lines().next()).unwrap_or("found");
     found.to_owned()
 }
 
-/// The version that a word is or ends with, as in `v1.24`, `(19.1.7)` and `valgrind-3.19.0`.
+/// Returns the version that a word is or ends with, as in `v1.24`, `(19.1.7)` and
+/// `valgrind-3.19.0`.
 fn version_of(word: &str) -> Option<&str> {
     let numbered = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.');
     let word = word.trim_matches(['(', ')', ',', ';', ':']);
@@ -327,7 +326,7 @@ impl Own {
         }
     }
 
-    /// Where the tool's own copy lies.
+    /// Returns the folder of the copy in the cache.
     fn home(self, cache: &Cache) -> PathBuf {
         cache.path("tools").join(match self {
             Own::Bindgen => format!("bindgen-{BINDGEN}"),
@@ -343,25 +342,25 @@ impl Own {
     }
 }
 
-/// What the kernel's build is told about the tools.
+/// The settings that pass the tools to the kernel's build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
     /// Options for make: "LLVM=-19", and bindgen's path.
     pub make: Vec<String>,
     /// The environment of the build.
     pub env: Vec<(String, String)>,
-    /// b4, if it is there.
+    /// b4, if it is installed.
     pub b4: Option<PathBuf>,
     /// The compiler's version.
     pub rustc: String,
 }
 
 impl Toolchain {
-    /// Finds what a build needs.
+    /// Finds the tools that a build needs.
     ///
     /// # Errors
     ///
-    /// Names every missing tool and how to get it.
+    /// The error lists every missing tool with its installation.
     pub fn find(
         runner: &dyn Runner,
         cache: &Cache,
@@ -379,7 +378,7 @@ impl Toolchain {
             env.push(("LIBCLANG_PATH".to_owned(), libraries.display().to_string()));
         }
         let mut make = vec![format!("LLVM=-{LLVM}")];
-        // The kernel's Makefile sets this one, whatever the environment says.
+        // The kernel's Makefile sets this variable regardless of the environment.
         if let Some(bindgen) = Own::Bindgen.find(runner, cache, BINDGEN) {
             make.push(format!("BINDGEN={}", bindgen.display()));
         }
@@ -404,7 +403,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
+    fn version_in_finds_versions() {
         for (text, version) in [
             ("git version 2.47.3", "2.47.3"),
             ("Debian clang version 19.1.7 (3~deb12u1)", "19.1.7"),
@@ -431,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn every_missing_tool_has_its_line() {
+    fn doctor_missing_tools_have_fixes() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         struct Nothing;

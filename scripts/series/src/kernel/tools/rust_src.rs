@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The source of Rust's standard library, which the kernel compiles for itself. It has to be that
-//! of the very compiler in use.
+//! The source of Rust's standard library, which the kernel compiles. Its version must match the
+//! compiler exactly.
 //!
-//! A `library` folder enters the cache only if the hash of its content is known. rustup installs the
-//! component beside the compiler, after checking it as it checked the compiler.
+//! A `library` folder enters the cache only if the hash of its content is known. rustup installs
+//! the component into the toolchain, with the same verification as the compiler.
 
 use std::{
     fs::{
@@ -46,11 +46,11 @@ use crate::{
     }, //
 };
 
-/// The file by which a `library` folder is known.
+/// A file that identifies a `library` folder.
 const MARK: &str = "core/src/lib.rs";
 
-/// What else the kernel's build reads of it. Archives made with an eye on size leave folders out,
-/// and the compiler's complaint about that comes late and is hard to read.
+/// Other parts that the kernel's build reads. Archives that were reduced in size lack some of them,
+/// and the compiler's error comes late and does not name the cause.
 const PARTS: &[&str] = &[
     MARK,
     "core/src/alloc/mod.rs",
@@ -66,7 +66,7 @@ const KNOWN: &[(&str, &[&str])] = &[(
     &[
         // rust-src as the Rust project publishes it.
         "eb62ba4f29b1cd1834af3d2f168b250de83818c65c8bde76a4d1e8e085220cc9",
-        // Debian's 1.95.0+dfsg1-2~bpo13+1, which leaves texts of licences out.
+        // Debian's 1.95.0+dfsg1-2~bpo13+1, which omits license texts.
         "2f078f8cb6360b7608a283e4f589564ae4cf7f61fec3f26fe0b2bd25c25d0489",
     ],
 )];
@@ -124,14 +124,14 @@ fn digest(dir: &Path) -> Result<String> {
     Ok(hex(all.finalize()))
 }
 
-/// The files below `dir/below`, named from `dir`.
+/// Lists the files below `dir/below`, with paths relative to `dir`.
 fn list(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
     let here = dir.join(below);
     let entries = fs::read_dir(&here).map_err(|e| Error::io("list", &here, &e))?;
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", &here, &e))?;
         let kind = entry.file_type();
-        let kind = kind.map_err(|e| Error::io("look at", entry.path(), &e))?;
+        let kind = kind.map_err(|e| Error::io("read", entry.path(), &e))?;
         let name = format!("{below}/{}", entry.file_name().to_string_lossy());
         if kind.is_dir() {
             list(dir, &name, files)?;
@@ -144,7 +144,7 @@ fn list(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// The first part that a `library` folder lacks.
+/// Returns the first part that a `library` folder lacks.
 fn lacking(library: &Path) -> Option<&'static str> {
     PARTS
         .iter()
@@ -155,7 +155,7 @@ fn lacking(library: &Path) -> Option<&'static str> {
 /// The suite with current compilers for the stable distribution.
 const SUITE: &str = "trixie-backports";
 
-/// The compiler's version, "1.95.0".
+/// Returns the compiler's version, such as "1.95.0".
 pub fn compiler(runner: &dyn Runner) -> Option<String> {
     let out = runner.run(&Cmd::new("rustc").arg("--version")).ok()?;
     out.ok().then(|| super::version_in(&out.text()))
@@ -165,7 +165,7 @@ fn own(cache: &Cache, version: &str) -> PathBuf {
     cache.path("tools").join(format!("rust-src-{version}"))
 }
 
-/// The `library` folder, where it is already.
+/// Returns an installed `library` folder.
 pub fn find(runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
     let version = compiler(runner)?;
     let out = runner
@@ -177,11 +177,11 @@ pub fn find(runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
         .find(|dir| lacking(dir).is_none())
 }
 
-/// Gets it on the first route that works.
+/// Installs the source on the first route that works.
 ///
 /// # Errors
 ///
-/// None did; each is listed with its reason.
+/// No route works; the error lists each with its reason.
 pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -> Result<()> {
     let version = compiler(runner).ok_or_else(|| {
         Error::new("rustc is not installed").help("install Rust with rustup or the distribution")
@@ -209,12 +209,14 @@ pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -
             }
         }
     }
-    Err(Error::new(format!("there is no way to rust-src {version}"))
-        .detail(tried.join("\n"))
-        .help(format!(
-            "put rust-src-{version}.tar.xz into a folder and name it in NOVA_SERIES_MIRROR,\n\
+    Err(
+        Error::new(format!("no source for rust-src {version} worked"))
+            .detail(tried.join("\n"))
+            .help(format!(
+                "put rust-src-{version}.tar.xz into a folder and name it in NOVA_SERIES_MIRROR,\n\
                  or run `rustup component add rust-src`"
-        )))
+            )),
+    )
 }
 
 struct Place<'a> {
@@ -245,17 +247,15 @@ impl Place<'_> {
             .args(["component", "add", "rust-src"])
             .timeout(Duration::from_secs(120));
         must(self.runner, &cmd)?;
-        // It may have been added to another compiler than the one in use.
+        // rustup may have added it to another compiler than the one in use.
         find(self.runner, self.cache)
             .map(drop)
-            .ok_or_else(|| Error::new("rustup added it, but not to the rustc in use"))
+            .ok_or_else(|| Error::new("rustup added it to another compiler than the rustc in use"))
     }
 
     fn package(&self) -> Result<()> {
-        self.ui.say(format!(
-            "asking the distribution for rust-src {} …",
-            self.version
-        ));
+        self.ui
+            .say(format!("downloading rust-src {} with apt …", self.version));
         let scratch = self.cache.scratch()?;
         let suite = apt::Suite::open(self.runner, scratch.path(), SUITE)?;
         let deb = suite.deb("rust-src", self.version)?;
@@ -269,11 +269,10 @@ impl Place<'_> {
         self.keep(&sources, &deb, Checked::BySignature)
     }
 
-    /// Moves the `library` folder, wherever it lies below `from`, into the cache.
+    /// Moves the `library` folder, at any depth below `from`, into the cache.
     fn keep(&self, from: &Path, what: &Path, checked: Checked) -> Result<()> {
-        let library = library_below(from, 6).ok_or_else(|| {
-            Error::new(format!("there is no library/{MARK} in {}", what.display()))
-        })?;
+        let library = library_below(from, 6)
+            .ok_or_else(|| Error::new(format!("{} has no library/{MARK}", what.display())))?;
         if let Some(part) = lacking(&library) {
             return Err(Error::new(format!(
                 "{} is incomplete: it has no library/{part}",
@@ -285,7 +284,7 @@ impl Place<'_> {
         let made = self.cache.scratch()?;
         let to = made.path().join("library");
         fs::rename(&library, &to).map_err(|e| Error::io("move", &library, &e))?;
-        // What was half there before was made by nobody that is still alive: the lock is ours.
+        // An interrupted run left this folder; the lock shows that it has ended.
         let _ = fs::remove_dir_all(&home);
         fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))?;
         Ok(())
@@ -311,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_incomplete_library_is_told() {
+    fn keep_incomplete_library_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(lacking(dir.path()), Some(MARK));
         for part in PARTS {
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_is_found_in_either_layout() {
+    fn find_supports_both_layouts() {
         for layout in [
             "library",
             "rust-src-1.95.0/rust-src/lib/rustlib/src/rust/library",

@@ -57,7 +57,7 @@ pub struct Rebuilt {
 }
 
 impl Rebuilt {
-    /// The last patch, or the parent if there are no patches.
+    /// The last patch, or the parent of an empty posting.
     pub fn tip(&self) -> &PatchCommit {
         self.patches.last().unwrap_or(&self.parent)
     }

@@ -325,7 +325,7 @@ pub(crate) mod tests {
         let (_dir, ws) = workspace(&[1, 3]);
         insta::assert_snapshot!(read_all(&ws, "x").unwrap_err(), @r"
         series/x/posted: v3 of x is recorded, but v2 is not
-          help: versions are counted from 1 and none is left out; restore the record
+          help: versions are numbered from 1 without gaps; restore the record
         ");
     }
 
@@ -335,7 +335,7 @@ pub(crate) mod tests {
         let from = ws.path("series/x/posted/v2.toml");
         std::fs::rename(from, ws.path("series/x/posted/v1.toml")).unwrap();
         insta::assert_snapshot!(read_all(&ws, "x").unwrap_err(), @r"
-        series/x/posted/v1.toml: is not the record of v1
+        series/x/posted/v1.toml: this is not the record of v1
           help: it was written by `cargo series posted`; restore it
         ");
     }

@@ -59,7 +59,7 @@ struct Candidate<'a> {
 ///
 /// # Errors
 ///
-/// There is no posting of this version, a mail is missing, or several postings fit.
+/// No posting of this version exists, a mail is missing, or several postings fit.
 pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'a>> {
     let mut seen = BTreeSet::new();
     let all: Vec<&Mail> = all
@@ -349,8 +349,8 @@ mod tests {
         [PATCH 1/2] a: b 1@x
         [PATCH 2/2] a: c 2@x
         not "Re: [PATCH 1/2] a: b" of Eve <eve@evil.org>: it is a reply
-        not "[PATCH v2 1/1] a: b" of Dev <dev@x.org>: it is of v2
-        not "Hello" of Eve <eve@evil.org>: it is no patch
+        not "[PATCH v2 1/1] a: b" of Dev <dev@x.org>: it belongs to v2
+        not "Hello" of Eve <eve@evil.org>: it is not a patch
         "#);
         // Each patch replies to the previous one; and a posting without a cover letter.
         insta::assert_snapshot!(says(&[
@@ -380,13 +380,13 @@ mod tests {
         [PATCH 0/2] a: cover 0@x
         [PATCH 1/2] a: b 1@x
         [PATCH 2/2] a: c 2@x
-        not "[PATCH 2/2] a: c" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
-        not "[PATCH 3/2] a: fix" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
-        not "[PATCH 3/2] a: forgotten" of Dev <dev@x.org>: it is 3/2 of a posting of 2 patches
-        not "[PATCH] a: other" of Dev <dev@x.org>: it is 1/1 of a posting of 2 patches
-        not "[PATCH 1/2] a: b" of Dev <dev@x.org>: there is another mail 1/2
+        not "[PATCH 2/2] a: c" of Eve <eve@evil.org>: the posting is from Dev <dev@x.org>
+        not "[PATCH 3/2] a: fix" of Eve <eve@evil.org>: the posting is from Dev <dev@x.org>
+        not "[PATCH 3/2] a: forgotten" of Dev <dev@x.org>: it is 3/2 of a posting with 2 patches
+        not "[PATCH] a: other" of Dev <dev@x.org>: it is 1/1 of a posting with 2 patches
+        not "[PATCH 1/2] a: b" of Dev <dev@x.org>: another mail has the number 1/2
         not "[PATCH 1/2] a: b" of Dev <dev@x.org>: it is in another thread
-        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is from Dev <dev@x.org>
         "#);
     }
 
@@ -399,14 +399,14 @@ mod tests {
         [PATCH 1/2] a: b 1@x
         [PATCH 2/2] a: c 2@x
         not "[PATCH RESEND 0/2] a: cover" of Dev <dev@x.org>: it is in another thread
-        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
+        not "[PATCH 0/2] a: cover" of Eve <eve@evil.org>: the posting is from Dev <dev@x.org>
         "#);
         let again = ("[PATCH 0/2] a: cover", "b@x", "", DEV, ID);
         insta::assert_snapshot!(says(&[COVER, again, ONE, TWO]), @r#"
         x.mbox: there are several postings of v1
             "[PATCH 0/2] a: cover" of Dev <dev@x.org>, 0@x
             "[PATCH 0/2] a: cover" of Dev <dev@x.org>, b@x
-          help: leave the one in the mailbox that is to be recorded
+          help: remove the postings that are not to be recorded from the mailbox
         "#);
     }
 
@@ -414,25 +414,25 @@ mod tests {
     fn pick_incomplete_posting_is_refused() {
         insta::assert_snapshot!(says(&[TWO]), @r"
         x.mbox: patch 1 of 2 is missing
-          help: all patches of the version have to be in the mailbox, in one thread and of one sender
+          help: the mailbox must contain all patches of the version, in one thread and from one sender
         ");
         insta::assert_snapshot!(says(&[COVER, TWO, ("[PATCH 1/2] a: b", "e@x", "0@x", EVE, "t")]), @r#"
         x.mbox: patch 1 of 2 is missing
-            "[PATCH 1/2] a: b" of Eve <eve@evil.org>: the posting is of Dev <dev@x.org>
-          help: all patches of the version have to be in the mailbox, in one thread and of one sender
+            "[PATCH 1/2] a: b" of Eve <eve@evil.org>: the posting is from Dev <dev@x.org>
+          help: the mailbox must contain all patches of the version, in one thread and from one sender
         "#);
         insta::assert_snapshot!(says(&[("[PATCH v3] a: c", "2@x", "", DEV, "t")]), @r"
         x.mbox: the mails are of v3, but the next version of list is v1
-          help: versions are recorded one after the other, from v1 on
+          help: versions are recorded in order, starting with v1
         ");
-        insta::assert_snapshot!(says(&[("Hello", "2@x", "", DEV, "t")]), @"x.mbox: there is no patch in it");
+        insta::assert_snapshot!(says(&[("Hello", "2@x", "", DEV, "t")]), @"x.mbox: the mailbox contains no patches");
         insta::assert_snapshot!(says(&[("[PATCH] a: c", "", "", DEV, "t")]), @r#"
         x.mbox: "[PATCH] a: c" has no Message-ID
-          help: it takes the mails as they were sent, or as an archive has them
+          help: the command needs the mails as they were sent, or from a public archive
         "#);
         insta::assert_snapshot!(says(&[("[PATCH] a: c", "1@x", "", DEV, "change-id: other")]), @r"
-        x.mbox: the mails have the change-id other, the manifest of list has 20260102-x-1
-          help: is this list? If so, set change-id in series/list.toml
+        x.mbox: the mails have the change-id other, but the manifest of list has 20260102-x-1
+          help: if this is list, set change-id in series/list.toml
         ");
     }
 }

@@ -26,20 +26,20 @@ use crate::{
 /// A reason for a new version besides its patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is made for another kernel.
+    /// The series has another base.
     Base,
-    /// Its patches have another order.
+    /// The patches have another order.
     Order,
     /// The words before the version in the subjects changed.
     Prefix,
     /// The author's part of the cover letter changed.
     Cover,
-    /// It goes to other people.
+    /// The series goes to other people.
     Recipients,
 }
 
 impl Reason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::Base,
         Self::Order,
@@ -95,7 +95,7 @@ pub fn reasons(
     found.map(|(reason, _)| reason).collect()
 }
 
-/// Whether patches that both versions have come in another order.
+/// Whether patches of both versions have another order.
 fn is_reordered(since: &Comparison) -> bool {
     let mut both: Vec<(usize, usize)> = since
         .patches
@@ -106,7 +106,7 @@ fn is_reordered(since: &Comparison) -> bool {
     !both.is_sorted_by_key(|(_, old)| *old)
 }
 
-/// The words of a prefix; b4 writes them in its own order.
+/// Returns the words of a prefix as a set, because b4 orders them itself.
 fn words(prefix: &str) -> BTreeSet<&str> {
     prefix.split(' ').filter(|w| *w != "RESEND").collect()
 }
@@ -149,9 +149,8 @@ fn goes_to_others(series: &Series, mails: &[Mail]) -> bool {
 /// A changelog item that names a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The reason.
     pub reason: Reason,
-    /// The release that it names, if it is about the base.
+    /// The release that it names, if it names the base.
     pub release: Option<String>,
     /// Whether an explanation follows.
     pub explained: bool,
@@ -238,7 +237,7 @@ mod tests {
     const SAME: [Option<usize>; 2] = [Some(1), Some(2)];
 
     #[test]
-    fn reasons_none_where_all_is_as_posted() {
+    fn reasons_unchanged_series() {
         assert_eq!(found(MANIFEST, COVER, MAIL, &SAME), []);
         // Parts that the mails lack are not compared.
         let bare = "From: P <p@example.org>\nSubject: [PATCH 0/2] x\n\nOther text.\n";
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_each_is_found() {
+    fn reasons_each_kind() {
         let manifest = |from: &str, to: &str| MANIFEST.replace(from, to);
         let rfc = manifest("version", "prefix = \"RFC PATCH\"\nversion");
         assert_eq!(found(&rfc, COVER, MAIL, &SAME), [Reason::Prefix]);
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn statement_is_read() {
+    fn statement_parses_items() {
         let base = |text: &str| statement(text).and_then(|s| s.release);
         assert_eq!(base("- Rebased on Linux v6.1.3.").as_deref(), Some("6.1.3"));
         assert_eq!(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 2: the changelog says what changed, and is held against what did.
+//! Rule 2: the changelog entry agrees with the changes since the last posting.
 //!
 //! An entry names patches by their numbers in the new version: "Patch 2: …", "Patches 2, 4-6: …",
-//! "New patch 3: …", and a patch that is gone by its number in the old one: "Dropped patch 4 of v1:
-//! …". "All patches" names each. Other changes have the items of [`super::besides`]. The rest of an
+//! "New patch 3: …". It names a removed patch by its old number: "Dropped patch 4 of v1: …". "All
+//! patches" names each patch. Other changes have the items of [`super::besides`]. The rest of an
 //! entry is not checked.
 
 use std::{
@@ -37,7 +37,7 @@ use crate::{
     }, //
 };
 
-/// How an entry speaks of a patch.
+/// The form in which an entry names a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Changed,
@@ -45,16 +45,16 @@ enum Kind {
     Dropped,
 }
 
-/// One place where an entry names a patch.
+/// A place where an entry names a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mention {
     kind: Kind,
-    /// Whether the number is that of the old version.
+    /// Whether the number belongs to the old version.
     old: bool,
     number: usize,
     /// The line in the file.
     line: usize,
-    /// Whether something follows that says why.
+    /// Whether a reason follows.
     reason: bool,
 }
 
@@ -70,14 +70,14 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
     .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
 });
 
-/// Whether the text behind a mention says something: at least two words.
+/// Whether the text after a mention counts as a reason: at least two words.
 fn says_something(rest: &str) -> bool {
     let rest = rest.trim_start();
     let rest = rest.strip_prefix([':', ',']).unwrap_or(rest);
     rest.split_whitespace().count() >= 2
 }
 
-/// The numbers of "2, 4-6 and 8".
+/// Parses the numbers of "2, 4-6 and 8".
 fn numbers(list: &str) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     let mut word = String::new();
@@ -100,7 +100,7 @@ fn numbers(list: &str) -> Vec<usize> {
     found
 }
 
-/// Where the items of an entry start, with their text in one line.
+/// Returns the line of each item of an entry, with its text joined into one line.
 fn items(entry: &Entry) -> Vec<(usize, String)> {
     let mut items: Vec<(usize, String)> = Vec::new();
     for (index, line) in entry.text.lines().enumerate() {
@@ -144,16 +144,15 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
     found
 }
 
-/// An item of an entry that names patches of the new version by their numbers.
+/// An item of an entry that names patches of the new version by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The numbers.
     pub numbers: Vec<usize>,
-    /// What it says, in one line, without the numbers if it starts with them.
+    /// The text in one line, without the numbers if it starts with them.
     pub text: String,
 }
 
-/// The items that name patches of the new version by their numbers.
+/// Returns the items that name patches of the new version by number.
 pub fn named(entry: &Entry) -> Vec<Named> {
     let mut found = Vec::new();
     for (_, item) in items(entry) {
@@ -169,7 +168,7 @@ pub fn named(entry: &Entry) -> Vec<Named> {
         let rest =
             at_start.and_then(|(m, whole)| Some((m, text[whole.end()..].strip_prefix(':')?)));
         found.extend(match rest {
-            // "Patch 2: …" is about that patch, whatever others it names.
+            // "Patch 2: …" describes that patch, whatever other patches it mentions.
             Some((m, rest)) => Some(Named {
                 numbers: list(m),
                 text: match m.name("new") {
@@ -190,13 +189,12 @@ pub fn named(entry: &Entry) -> Vec<Named> {
 /// Changes other than patches.
 #[derive(Debug, Clone, Copy)]
 pub struct Besides<'a> {
-    /// The reasons.
     pub reasons: &'a [Reason],
-    /// The release that the series is made for.
+    /// The release of the present base.
     pub release: &'a str,
 }
 
-/// What is wrong with the entry of the present version.
+/// Checks the entry of the present version.
 ///
 /// `before` is the posting that `since` compares with.
 pub fn faults(
@@ -266,8 +264,8 @@ pub fn faults(
             add(
                 mention.line,
                 None,
-                format!("there is no patch {number} in v{of}"),
-                "patches are named by their numbers in the new version; those that are gone as \
+                format!("v{of} has no patch {number}"),
+                "use the numbers of the new version; name removed patches as \
                  `Dropped patch N of vM: why`"
                     .to_owned(),
             );
@@ -293,26 +291,26 @@ fn of_besides(
         let (word, subject) = (reason.word(), reason.subject());
         let write = match reason {
             Reason::Base => format!("write `- {word} Linux {}.`", besides.release),
-            _ => format!("write `- {word} …`, with what is different and why"),
+            _ => format!("write `- {word} …`, with the change and the reason"),
         };
         let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
         if changed && here.peek().is_none() {
             let what =
-                format!("the entry of v{v} does not say that {subject} changed since v{old}");
+                format!("the entry of v{v} does not mention that {subject} changed since v{old}");
             faults.push((entry.line, what, write.clone()));
         }
         for (line, statement) in here {
             let right = |r: &String| format!("v{r}") == besides.release;
             if !changed {
                 let what = format!(
-                    "the entry of v{v} says `{word} …`, but {subject} did not change since v{old}"
+                    "the entry of v{v} has `{word} …`, but {subject} did not change since v{old}"
                 );
-                faults.push((*line, what, "take it out".to_owned()));
+                faults.push((*line, what, "remove the item".to_owned()));
             } else if !statement.release.as_ref().is_none_or(right) {
-                let what = format!("the series is made for Linux {}", besides.release);
+                let what = format!("the series is based on Linux {}", besides.release);
                 faults.push((*line, what, write.clone()));
             } else if !statement.explained {
-                let what = format!("the entry of v{v} does not say how {subject} changed");
+                let what = format!("the entry of v{v} does not explain how {subject} changed");
                 faults.push((*line, what, write.clone()));
             }
         }
@@ -320,7 +318,7 @@ fn of_besides(
     faults
 }
 
-/// What is wrong with what an entry says of one patch.
+/// Checks the mentions of one patch in an entry.
 fn fault_of(
     name: &str,
     entry: &Entry,
@@ -343,9 +341,9 @@ fn fault_of(
         Change::Same | Change::Moved => first.and_then(|_| {
             let help = match patch.change {
                 Change::Moved => {
-                    "it only moved on what is below it; say so without a number, or take it out"
+                    "only its context changed; remove the item, or describe that without a number"
                 }
-                _ => "take it out, or name the patch that did change",
+                _ => "remove the item, or name the patch that changed",
             };
             fault(
                 format!("the entry of v{v} mentions {number}, which did not change since v{old}"),
@@ -361,35 +359,35 @@ fn fault_of(
                 fault(
                     format!("the entry of v{v} does not mention {number}, {how} v{old}"),
                     format!(
-                        "say what changed in it, as `- Patch {n}: …`; `cargo series diff {name}` \
+                        "describe the change as `- Patch {n}: …`; `cargo series diff {name}` \
                          shows it"
                     ),
                 )
             }
             (_, Some(_), _) | (_, _, Some(_)) => fault(
                 format!("{number} is neither new nor dropped: it changed since v{old}"),
-                format!("say what changed in it, as `- Patch {n}: …`"),
+                format!("describe the change as `- Patch {n}: …`"),
             ),
             _ => None,
         },
         Change::Added => match with(Kind::New) {
             None => fault(
                 format!("the entry of v{v} does not name {number} as new"),
-                format!("say why it is there, as `- New patch {n}: …`"),
+                format!("give the reason: `- New patch {n}: …`"),
             ),
             Some(m) if !m.reason => fault(
-                format!("the entry of v{v} does not say why {number} is new"),
+                format!("the entry of v{v} does not explain why {number} is new"),
                 format!("give the reason: `- New patch {n}: …`"),
             ),
             Some(_) => None,
         },
         Change::Dropped => match with(Kind::Dropped) {
             None => fault(
-                format!("the entry of v{v} does not say that {number} is gone"),
-                format!("say why, as `- Dropped patch {n} of v{old}: …`"),
+                format!("the entry of v{v} does not mention that {number} is gone"),
+                format!("give the reason: `- Dropped patch {n} of v{old}: …`"),
             ),
             Some(m) if !m.reason => fault(
-                format!("the entry of v{v} does not say why {number} is gone"),
+                format!("the entry of v{v} does not explain why {number} is gone"),
                 format!("give the reason: `- Dropped patch {n} of v{old}: …`"),
             ),
             Some(_) => None,
@@ -422,8 +420,8 @@ mod tests {
         }
     }
 
-    /// Of v1's four patches: the first is the same, the second changed, the third is gone, the
-    /// fourth only moved; the fourth of v2 is new, the fifth has another message.
+    /// Of v1's four patches, the first is the same, the second changed, the third is gone, and the
+    /// fourth only moved. The fourth of v2 is new, and the fifth has another message.
     fn since() -> Comparison {
         Comparison {
             against: 1,
@@ -463,7 +461,7 @@ mod tests {
         says_of(items, &since(), &[])
     }
 
-    /// The faults of an entry where no patch changed.
+    /// Returns the faults of an entry when no patch changed.
     fn besides(items: &str, reasons: &[Reason]) -> String {
         let mut same = since();
         same.patches.truncate(1);
@@ -475,45 +473,45 @@ mod tests {
         - Recipients: net is added.\n";
 
     #[test]
-    fn besides_that_is_said_passes() {
+    fn other_change_with_item_passes() {
         assert_eq!(besides(ALL_SAID, &Reason::ALL), "");
         let other = "- rebase onto 6.1.3-\n- Cover letter: has figures now.\n";
         assert_eq!(besides(other, &[Reason::Base, Reason::Cover]), "");
-        // Free text without a release is not about the base.
+        // Text without a release does not describe the base.
         assert_eq!(besides("- Rebased on v2 of list.\n- Rebased.\n", &[]), "");
     }
 
     #[test]
-    fn besides_that_is_not_said_is_refused() {
+    fn other_change_without_item_is_refused() {
         insta::assert_snapshot!(besides("- Rebased on v6.1.2.\n- Order: changed\n", &Reason::ALL), @r"
-        x/CHANGELOG.md:6: the series is made for Linux v6.1.3
+        x/CHANGELOG.md:6: the series is based on Linux v6.1.3
           help: write `- Rebased on Linux v6.1.3.`
-        error: x/CHANGELOG.md:7: the entry of v2 does not say how the order of the patches changed
-          help: write `- Order: …`, with what is different and why
-        error: x/CHANGELOG.md:3: the entry of v2 does not say that the prefix changed since v1
-          help: write `- Prefix: …`, with what is different and why
-        error: x/CHANGELOG.md:3: the entry of v2 does not say that the cover letter changed since v1
-          help: write `- Cover: …`, with what is different and why
-        error: x/CHANGELOG.md:3: the entry of v2 does not say that the recipients changed since v1
-          help: write `- Recipients: …`, with what is different and why
+        error: x/CHANGELOG.md:7: the entry of v2 does not explain how the order of the patches changed
+          help: write `- Order: …`, with the change and the reason
+        error: x/CHANGELOG.md:3: the entry of v2 does not mention that the prefix changed since v1
+          help: write `- Prefix: …`, with the change and the reason
+        error: x/CHANGELOG.md:3: the entry of v2 does not mention that the cover letter changed since v1
+          help: write `- Cover: …`, with the change and the reason
+        error: x/CHANGELOG.md:3: the entry of v2 does not mention that the recipients changed since v1
+          help: write `- Recipients: …`, with the change and the reason
         ");
-        // An empty entry is reported as well.
+        // An empty entry is an error as well.
         assert!(besides("", &[Reason::Order]).contains("the order of the patches changed"));
     }
 
     #[test]
-    fn besides_that_did_not_change_is_refused() {
+    fn item_without_other_change_is_refused() {
         insta::assert_snapshot!(besides(ALL_SAID, &[]), @r"
-        x/CHANGELOG.md:6: the entry of v2 says `Rebased on …`, but the base did not change since v1
-          help: take it out
-        error: x/CHANGELOG.md:7: the entry of v2 says `Order: …`, but the order of the patches did not change since v1
-          help: take it out
-        error: x/CHANGELOG.md:8: the entry of v2 says `Prefix: …`, but the prefix did not change since v1
-          help: take it out
-        error: x/CHANGELOG.md:9: the entry of v2 says `Cover: …`, but the cover letter did not change since v1
-          help: take it out
-        error: x/CHANGELOG.md:11: the entry of v2 says `Recipients: …`, but the recipients did not change since v1
-          help: take it out
+        x/CHANGELOG.md:6: the entry of v2 has `Rebased on …`, but the base did not change since v1
+          help: remove the item
+        error: x/CHANGELOG.md:7: the entry of v2 has `Order: …`, but the order of the patches did not change since v1
+          help: remove the item
+        error: x/CHANGELOG.md:8: the entry of v2 has `Prefix: …`, but the prefix did not change since v1
+          help: remove the item
+        error: x/CHANGELOG.md:9: the entry of v2 has `Cover: …`, but the cover letter did not change since v1
+          help: remove the item
+        error: x/CHANGELOG.md:11: the entry of v2 has `Recipients: …`, but the recipients did not change since v1
+          help: remove the item
         ");
     }
 
@@ -524,7 +522,7 @@ mod tests {
         - Rebased.\n";
 
     #[test]
-    fn an_honest_entry_passes() {
+    fn entry_with_all_changes_passes() {
         assert_eq!(says(HONEST), "");
         let other = "- Patches 2 and 5: take the lock first.\n- Added patch 4: for a test.\n\
                      - Removed patch 3 (v1): it has no user.\n";
@@ -532,72 +530,72 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_names_its_patch() {
+    fn faults_name_their_patches() {
         let without = |line: &str| says(&HONEST.replace(line, "- Something"));
         insta::assert_snapshot!(without("- Patch 2"), @r#"
         x/CHANGELOG.md:3: the entry of v2 does not mention patch 2 ("a: changed"), which changed since v1
-          help: say what changed in it, as `- Patch 2: …`; `cargo series diff x` shows it
+          help: describe the change as `- Patch 2: …`; `cargo series diff x` shows it
         "#);
         insta::assert_snapshot!(without("- Patch 5"), @r#"
         x/CHANGELOG.md:3: the entry of v2 does not mention patch 5 ("a: told"), whose message changed since v1
-          help: say what changed in it, as `- Patch 5: …`; `cargo series diff x` shows it
+          help: describe the change as `- Patch 5: …`; `cargo series diff x` shows it
         "#);
         insta::assert_snapshot!(without("- New patch 4"), @r#"
         x/CHANGELOG.md:3: the entry of v2 does not name patch 4 ("a: new") as new
-          help: say why it is there, as `- New patch 4: …`
+          help: give the reason: `- New patch 4: …`
         "#);
         insta::assert_snapshot!(without("- Dropped patch 3 of v1"), @r#"
-        x/CHANGELOG.md:3: the entry of v2 does not say that patch 3 of v1 ("a: gone") is gone
-          help: say why, as `- Dropped patch 3 of v1: …`
+        x/CHANGELOG.md:3: the entry of v2 does not mention that patch 3 of v1 ("a: gone") is gone
+          help: give the reason: `- Dropped patch 3 of v1: …`
         "#);
     }
 
     #[test]
-    fn a_mention_of_what_did_not_change_is_refused() {
+    fn mention_of_unchanged_patch_is_refused() {
         insta::assert_snapshot!(says(&format!("{HONEST}- Patch 1: faster.\n")), @r#"
         x/CHANGELOG.md:12: the entry of v2 mentions patch 1 ("a: same"), which did not change since v1
-          help: take it out, or name the patch that did change
+          help: remove the item, or name the patch that changed
         "#);
         insta::assert_snapshot!(says(&format!("{HONEST}- Patch 3: rebased.\n")), @r#"
         x/CHANGELOG.md:12: the entry of v2 mentions patch 3 ("a: moved"), which did not change since v1
-          help: it only moved on what is below it; say so without a number, or take it out
+          help: only its context changed; remove the item, or describe that without a number
         "#);
         insta::assert_snapshot!(says(&format!("{HONEST}- Patch 9: better.\n")), @r"
-        x/CHANGELOG.md:12: there is no patch 9 in v2
-          help: patches are named by their numbers in the new version; those that are gone as `Dropped patch N of vM: why`
+        x/CHANGELOG.md:12: v2 has no patch 9
+          help: use the numbers of the new version; name removed patches as `Dropped patch N of vM: why`
         ");
         assert!(says("- All patches: renamed.\n").contains("mentions patch 1 (\"a: same\")"));
     }
 
     #[test]
-    fn added_and_dropped_patches_have_their_reason() {
+    fn added_and_dropped_need_a_reason() {
         let bare = HONEST
             .replace(": the test that was\n  asked for.", ".")
             .replace(": nobody uses it.", "");
         insta::assert_snapshot!(says(&bare), @r#"
-        x/CHANGELOG.md:7: the entry of v2 does not say why patch 4 ("a: new") is new
+        x/CHANGELOG.md:7: the entry of v2 does not explain why patch 4 ("a: new") is new
           help: give the reason: `- New patch 4: …`
-        error: x/CHANGELOG.md:9: the entry of v2 does not say why patch 3 of v1 ("a: gone") is gone
+        error: x/CHANGELOG.md:9: the entry of v2 does not explain why patch 3 of v1 ("a: gone") is gone
           help: give the reason: `- Dropped patch 3 of v1: …`
         "#);
         let wrong = HONEST.replace("- Patch 2", "- New patch 2");
         insta::assert_snapshot!(says(&wrong), @r#"
         x/CHANGELOG.md:6: patch 2 ("a: changed") is neither new nor dropped: it changed since v1
-          help: say what changed in it, as `- Patch 2: …`
+          help: describe the change as `- Patch 2: …`
         "#);
     }
 
     #[test]
-    fn an_entry_that_says_nothing_is_an_error_once_something_changed() {
+    fn empty_entry_is_refused_after_changes() {
         insta::assert_snapshot!(says(""), @r#"
         x/CHANGELOG.md:3: the entry of v2 does not mention patch 2 ("a: changed"), which changed since v1
-          help: say what changed in it, as `- Patch 2: …`; `cargo series diff x` shows it
+          help: describe the change as `- Patch 2: …`; `cargo series diff x` shows it
         error: x/CHANGELOG.md:3: the entry of v2 does not name patch 4 ("a: new") as new
-          help: say why it is there, as `- New patch 4: …`
+          help: give the reason: `- New patch 4: …`
         error: x/CHANGELOG.md:3: the entry of v2 does not mention patch 5 ("a: told"), whose message changed since v1
-          help: say what changed in it, as `- Patch 5: …`; `cargo series diff x` shows it
-        error: x/CHANGELOG.md:3: the entry of v2 does not say that patch 3 of v1 ("a: gone") is gone
-          help: say why, as `- Dropped patch 3 of v1: …`
+          help: describe the change as `- Patch 5: …`; `cargo series diff x` shows it
+        error: x/CHANGELOG.md:3: the entry of v2 does not mention that patch 3 of v1 ("a: gone") is gone
+          help: give the reason: `- Dropped patch 3 of v1: …`
         "#);
         let entry = Entry {
             version: 2,
@@ -634,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_numbers_are_read() {
+    fn numbers_parses_lists() {
         assert_eq!(numbers("2"), [2]);
         assert_eq!(numbers("2, 4-6 and 8"), [2, 4, 5, 6, 8]);
         assert_eq!(numbers("1 to 3, and 7"), [1, 2, 3, 7]);

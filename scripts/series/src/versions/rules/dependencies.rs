@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 4: the cover letter names each dependency with version and link, and says what can be
-//! applied without it.
+//! Rule 4: the cover letter names each dependency with version and link, and lists the patches that
+//! do not need it.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::source::{
     manifest::Series, //
 };
 
-/// What is wrong with `[without]` in the manifest of a series of so many patches.
+/// Checks `[without]` in the manifest of a series with this number of patches.
 pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
     let fault = |line: usize, what: String, help: String| Fault {
         rule: Rule::Dependencies,
@@ -30,20 +30,19 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
         match series.without.get(name) {
             None => faults.push(fault(
                 dep.line,
-                format!("it is not said what can be applied without {name}"),
+                format!("[without] has no number for {name}"),
                 format!(
-                    "write below [without]: {name} = N, the number of patches from the first on \
-                     that need it neither to apply nor to build; 0 if the first one does"
+                    "add below [without]: {name} = N, the number of leading patches that \
+                     neither apply nor build on it; 0 if the first patch needs it"
                 ),
             )),
             Some(n) if n.value >= patches && patches > 0 => faults.push(fault(
                 n.line,
                 match patches {
-                    1 => format!("its only patch is said to do without {name}"),
-                    n => format!("all {n} patches are said to do without {name}"),
+                    1 => format!("[without] states that its only patch does not need {name}"),
+                    n => format!("[without] states that none of the {n} patches needs {name}"),
                 },
-                "then it is no dependency: remove it from `depends`; else mend the number"
-                    .to_owned(),
+                "correct the number, or remove the dependency from `depends`".to_owned(),
             )),
             Some(_) => (),
         }
@@ -52,7 +51,7 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
         if !series.depends.iter().any(|d| d.value == *name) {
             faults.push(fault(
                 n.line,
-                format!("{name} is no dependency of {}", series.name),
+                format!("{name} is not a dependency of {}", series.name),
                 "remove the line, or add it to `depends`".to_owned(),
             ));
         }
@@ -60,7 +59,7 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
     faults
 }
 
-/// Dependencies that a cover letter, as it is mailed, does not name.
+/// Checks that a mailed cover letter names each dependency.
 pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fault> {
     let missing = |what: String| Fault {
         rule: Rule::Dependencies,
@@ -79,7 +78,7 @@ pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fa
         for line in dep.lines() {
             if !cover.contains(&line) {
                 faults.push(missing(format!(
-                    "the cover letter does not say of {head}: {line}"
+                    "the cover letter lacks for {head}: {line}"
                 )));
             }
         }
@@ -103,25 +102,25 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_says_what_applies_without_a_dependency() {
+    fn in_manifest_checks_numbers_of_without() {
         assert_eq!(says("[without]\nlist = 0\n"), "");
         assert_eq!(says("[without]\nlist = 2\n"), "");
         insta::assert_snapshot!(says(""), @r"
-        series/mm.toml:3: it is not said what can be applied without list
-          help: write below [without]: list = N, the number of patches from the first on that need it neither to apply nor to build; 0 if the first one does
+        series/mm.toml:3: [without] has no number for list
+          help: add below [without]: list = N, the number of leading patches that neither apply nor build on it; 0 if the first patch needs it
         ");
         insta::assert_snapshot!(says("[without]\nlist = 3\n"), @r"
-        series/mm.toml:5: all 3 patches are said to do without list
-          help: then it is no dependency: remove it from `depends`; else mend the number
+        series/mm.toml:5: [without] states that none of the 3 patches needs list
+          help: correct the number, or remove the dependency from `depends`
         ");
         insta::assert_snapshot!(says("[without]\nlist = 1\nother = 1\n"), @r"
-        series/mm.toml:6: other is no dependency of mm
+        series/mm.toml:6: other is not a dependency of mm
           help: remove the line, or add it to `depends`
         ");
     }
 
     #[test]
-    fn the_cover_names_each_dependency() {
+    fn in_cover_checks_dependencies() {
         let dependency = Dependency {
             prefix: "PATCH v2".into(),
             patches: 3,
@@ -147,7 +146,7 @@ mod tests {
           help: the tool writes this block: run `cargo series assemble`
         ");
         insta::assert_snapshot!(says(&cover.replace("1 to 2", "1 to 3")), @r"
-        out/c.patch: the cover letter does not say of [PATCH v2 0/3] rust: add it: Patches 1 to 2 can be applied without it.
+        out/c.patch: the cover letter lacks for [PATCH v2 0/3] rust: add it: Patches 1 to 2 can be applied without it.
           help: the tool writes this block: run `cargo series assemble`
         ");
     }

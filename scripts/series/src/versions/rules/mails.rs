@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The mails as they are about to be sent: what b4 made of the series is what was meant.
+//! Checks the mails that b4 created from the series before they are sent.
 
 use std::{
     collections::BTreeSet,
@@ -24,24 +24,20 @@ use crate::{
     sys::plural::count, //
 };
 
-/// What the mails of a series should say.
+/// The expected content of the mails of a series.
 pub struct Wanted<'a> {
-    /// The manifest.
     pub series: &'a Series,
-    /// The title of the cover letter.
     pub title: &'a str,
-    /// The subjects of the patches.
     pub subjects: &'a [&'a str],
-    /// What machines read in the cover letter.
+    /// The trailers of the cover letter that programs read.
     pub trailers: &'a [String],
-    /// The links to all earlier versions.
     pub links: &'a [String],
-    /// The address of whoever posts.
+    /// The address of the user.
     pub from: &'a str,
 }
 
 impl Wanted<'_> {
-    /// The subjects in order, as a person reads them.
+    /// Returns the subjects in order, as they appear in the mails.
     fn all_subjects(&self) -> Vec<String> {
         let prefix = self.series.subject_prefix();
         let count = self.subjects.len();
@@ -59,7 +55,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What is wrong with the mails, each with its file.
+/// Compares the mails with the expected content.
 pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
     let fault = |file: &PathBuf, what: String| Fault {
         rule: Rule::Trailers,
@@ -67,7 +63,7 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
         line: None,
         patch: None,
         what,
-        help: "b4 made another mail of it than was meant; nothing was sent".to_owned(),
+        help: "the mail that b4 created differs from the series; nothing was sent".to_owned(),
     };
     let mut faults = Vec::new();
     let subjects = wanted.all_subjects();
@@ -85,7 +81,7 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
         )];
     }
     for (subject, (file, mail)) in subjects.iter().zip(mails) {
-        // b4 puts the words before "PATCH" where it likes.
+        // b4 decides where the words before "PATCH" go.
         if sorted(subject) != sorted(&mail.subject) {
             faults.push(fault(
                 file,
@@ -113,7 +109,7 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
         if !trailers::of_mail(&mail.body).is_empty() {
             faults.push(fault(
                 file,
-                "it carries what belongs into the cover letter".to_owned(),
+                "it carries lines that belong into the cover letter".to_owned(),
             ));
         }
     }
@@ -135,7 +131,7 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
             line: None,
             patch: None,
             what,
-            help: "b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, \
+            help: "b4's settings add and remove recipients: b4.send-series-to, b4.send-series-cc, \
                    b4.email-exclude; nothing was sent"
                 .to_owned(),
         });
@@ -159,14 +155,14 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
             let manifest = manifest.display();
             add(
                 file,
-                format!("it goes to {other}, whom {manifest} does not name"),
+                format!("it goes to {other}, which {manifest} does not name"),
             );
         }
     }
     faults
 }
 
-/// The addresses in trailers, in lower case.
+/// Returns the addresses in trailers, in lower case.
 pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
     let bodies = mails.into_iter().map(|mail| &mail.body);
     let lines = bodies.flat_map(|body| body.lines());
@@ -176,7 +172,7 @@ pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -
         .collect()
 }
 
-/// The words of the brackets in order of the alphabet, and the rest.
+/// Returns the words in the brackets in alphabetical order, and the rest.
 fn sorted(subject: &str) -> (Vec<&str>, &str) {
     let inside = subject.strip_prefix('[').and_then(|s| s.split_once(']'));
     let (words, rest) = inside.unwrap_or(("", subject));
@@ -221,30 +217,29 @@ mod tests {
     }
 
     #[test]
-    fn mails_that_are_as_meant_pass() {
+    fn faults_expected_mails_pass() {
         assert_eq!(says(|m| m), "");
     }
 
     #[test]
-    fn each_difference_is_named() {
+    fn faults_each_difference() {
         insta::assert_snapshot!(says(|m| m.replace("v2 1/2", "v1 1/2")), @r#"
         1.eml: the subject is "[PATCH RFC v1 1/2] x: one" instead of "[RFC PATCH v2 1/2] x: one"
-          help: b4 made another mail of it than was meant; nothing was sent
+          help: the mail that b4 created differs from the series; nothing was sent
         "#);
         assert!(says(|m| m.replace("https://l/1", "")).contains("0.eml: the link https://l/1"));
         assert!(says(|m| m.replace("Changes in", "")).contains("0.eml: the changelog is missing"));
         assert!(says(|m| m.replacen("a@b", "c@d", 1)).contains("0.eml: it is from c@d"));
         let twice = "change-id: 20260102-x-1\nchange-id: 20260102-x-1\n";
-        assert!(
-            says(|m| m.replace("change-id: 20260102-x-1\n", twice)).contains("stands there twice")
-        );
+        assert!(says(|m| m.replace("change-id: 20260102-x-1\n", twice)).contains("occurs twice"));
         let at = m_with_trailer;
-        assert!(says(at).contains("2.eml: it carries what belongs into the cover letter"));
+        assert!(says(at).contains("2.eml: it carries lines that belong into the cover letter"));
         let gone = |m: String| m.split("\n\nFrom 0").next().unwrap().to_owned();
         assert!(says(gone).contains("0.eml: b4 wrote 1 mail instead of 3"));
     }
 
-    /// Of a mail with these headers and this text, for a series that names `a@b.org` and `c@d.org`.
+    /// Checks a mail with these headers and this text, for a series that names `a@b.org` and
+    /// `c@d.org`.
     fn recipients(headers: &str, text: &str) -> String {
         let manifest = "version = 1\nchange-id = \"20260102-x-1\"\n\
                         to = [\"A <a@b.org>\"]\ncc = ['\"C, D\" <c@d.org>']\n";
@@ -255,21 +250,21 @@ mod tests {
     }
 
     #[test]
-    fn recipients_as_meant_pass() {
+    fn recipients_of_manifest_pass() {
         let headers = "To: A <A@b.org>\nCc: \"C, D\" <c@d.org>,\n R <r@s.org>, p@q.org\n";
         let text = "Text.\n\nReviewed-by: R <r@s.org>\n";
         assert_eq!(recipients(headers, text), "");
     }
 
     #[test]
-    fn recipients_that_differ_are_named() {
+    fn recipients_differences_are_named() {
         insta::assert_snapshot!(recipients("To: P <p@q.org>\nCc: e@f.org\n", "Text.\n"), @r#"
         0.eml: it does not go to A <a@b.org> as To
-          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+          help: b4's settings add and remove recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
         error: 0.eml: it does not go to "C, D" <c@d.org> as Cc
-          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
-        error: 0.eml: it goes to e@f.org, whom series/x.toml does not name
-          help: b4's settings add and drop recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+          help: b4's settings add and remove recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
+        error: 0.eml: it goes to e@f.org, which series/x.toml does not name
+          help: b4's settings add and remove recipients: b4.send-series-to, b4.send-series-cc, b4.email-exclude; nothing was sent
         "#);
         let cc_alone = recipients("To: c@d.org, a@b.org\n", "Text.\n");
         assert!(

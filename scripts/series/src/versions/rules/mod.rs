@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The discipline of versions: what a series owes to whoever read its last posting.
+//! Version rules, which the reviewers of the last posting rely on.
 //!
 //! 1. Each series counts its own versions from 1, and vN needs a recorded posting of v(N-1).
-//! 2. The changelog says what changed, names each patch that did and none that did not, and links
-//!    to the posting before. Changes of base, order, prefix, cover letter and recipients are named
-//!    as well.
-//! 3. A patch stays in its series. What is added or dropped is named as such, with the reason; where
-//!    a series comes from stands in its cover letter, never in the changelog.
-//! 4. The cover letter names each dependency with version and link, and says what can be applied
-//!    without it.
-//! 5. What machines read in the mails agrees with the manifest, and names no private commit.
+//! 2. The changelog names exactly the patches that changed, and links to the previous posting. It
+//!    also names changes of base, order, prefix, cover letter and recipients.
+//! 3. A patch stays in its series. The changelog names each added or dropped patch with the reason.
+//!    The cover letter describes the origin of a series, the changelog never does.
+//! 4. The cover letter names each dependency with version and link, and lists the patches that do
+//!    not need it.
+//! 5. The trailers for programs agree with the manifest. No mail names a private commit.
 //!
-//! Each rule is a module of pure functions, which return [`Fault`]s.
+//! Each rule is a module of pure functions that return [`Fault`]s.
 
 pub mod besides;
 pub mod changelog;
@@ -26,23 +25,23 @@ use std::path::PathBuf;
 
 use crate::sys::error::Error;
 
-/// A rule of the above.
+/// The rules above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Versions are counted, and follow postings.
+    /// Rule 1.
     Version,
-    /// The changelog is true.
+    /// Rule 2.
     Changelog,
-    /// Patches stay where they are.
+    /// Rule 3.
     Moves,
-    /// Dependencies are named.
+    /// Rule 4.
     Dependencies,
-    /// Trailers for machines agree.
+    /// Rule 5.
     Trailers,
 }
 
 impl Rule {
-    /// Its name among the checks.
+    /// Returns the name that `check` prints.
     pub fn name(self) -> &'static str {
         match self {
             Rule::Version => "version",
@@ -54,25 +53,21 @@ impl Rule {
     }
 }
 
-/// A breach of a rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The rule.
     pub rule: Rule,
-    /// The file to mend, below the top folder.
+    /// The file to correct, relative to the workspace.
     pub file: PathBuf,
-    /// The line, where one is known.
     pub line: Option<usize>,
-    /// The number of the patch that it is about.
+    /// The number of the patch that violates the rule.
     pub patch: Option<usize>,
-    /// What is wrong.
     pub what: String,
-    /// What to do.
     pub help: String,
 }
 
 impl Fault {
-    /// As an error with its place.
+    /// Converts the fault into an error with its place.
     pub fn into_error(self) -> Error {
         Error::new(self.what)
             .at(self.file, self.line)

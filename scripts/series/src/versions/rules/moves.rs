@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 3: a patch stays in its series, and the changelog does not speak of where it comes from.
+//! Rule 3: a patch stays in its series, and the changelog does not describe its origin.
 //!
-//! What was asked for once may be done once: a series that was never posted may take patches out of
-//! a posted one, if its provenance links to that posting. From then on patches stay.
+//! A split happens only once: a series that was never posted may take patches from a posted series
+//! if its provenance links to that posting. After its first posting, its patches stay.
 
 use super::{
     Fault,
@@ -24,18 +24,18 @@ use crate::{
     }, //
 };
 
-/// One series as it is now.
+/// The present state of a series.
 pub struct Now<'a> {
-    /// What it is made of.
+    /// The planned patches.
     pub plan: &'a PlannedSeries,
     /// `git patch-id --stable` of each patch.
     pub patch_ids: &'a [String],
-    /// What changed since its last posting, if there is one.
+    /// The comparison with its last posting, if there is one.
     pub since: Option<&'a Comparison>,
 }
 
 impl Now<'_> {
-    /// The numbers of the patches that its own last posting does not have.
+    /// Returns the numbers of the patches that its own last posting does not have.
     fn new_here(&self) -> Vec<usize> {
         match self.since {
             None => (1..=self.plan.patches.len()).collect(),
@@ -49,7 +49,7 @@ impl Now<'_> {
     }
 }
 
-/// Patches of `now` that were posted as a part of one of `others`.
+/// Finds patches of `now` that were posted as part of one of `others`.
 pub fn faults(now: &Now<'_>, others: &[&Component]) -> Vec<Fault> {
     let component = &now.plan.component;
     let mut faults = Vec::new();
@@ -88,7 +88,7 @@ pub fn faults(now: &Now<'_>, others: &[&Component]) -> Vec<Fault> {
             help: match component.postings.is_empty() {
                 true => format!(
                     "patches do not move between series: leave it in {from}; if {name} is split \
-                     off from it, say so once: let [provenance] of {name} link to {}",
+                     off from it, link to {} in [provenance] of {name}",
                     posting.link()
                 ),
                 false => format!("patches do not move between series: leave it in {from}"),
@@ -98,14 +98,14 @@ pub fn faults(now: &Now<'_>, others: &[&Component]) -> Vec<Fault> {
     faults
 }
 
-/// Whether a series that was never posted says that it comes from that posting.
+/// Whether a series that was never posted links to that posting as its origin.
 fn is_split(component: &Component, posting: &Posting) -> bool {
     let provenance = component.series.provenance.iter();
     let mut links = provenance.flat_map(|p| &p.links);
     component.postings.is_empty() && links.any(|l| l.contains(&posting.message_id))
 }
 
-/// What a changelog says of where a series or a patch comes from.
+/// Finds statements in a changelog about the origin of a series or a patch.
 pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -> Vec<Fault> {
     let name = component.name();
     let provenance = component.series.provenance.iter();
@@ -123,12 +123,12 @@ pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -
                 line: Some(entry.first_line + index),
                 patch: None,
                 what: format!(
-                    "the entry of v{} says where patches come from",
+                    "the entry of v{} describes the origin of patches",
                     entry.version
                 ),
                 help: format!(
-                    "a changelog is about what changed in design and code; where a series comes \
-                     from is one paragraph of its cover: [provenance] in {}",
+                    "a changelog describes changes in design and code; the origin of a series \
+                     belongs into its cover letter: [provenance] in {}",
                     component.series.file().display()
                 ),
             });
@@ -137,7 +137,7 @@ pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -
     faults
 }
 
-/// "Moved patch 3 to gpu-buddy", "Taken over from clist".
+/// Matches lines such as "Moved patch 3 to gpu-buddy" and "Taken over from clist".
 fn speaks_of_a_move(line: &str, own: &str, series: &[&str]) -> bool {
     let words: Vec<String> = line
         .split(|c: char| !c.is_alphanumeric() && c != '-')
@@ -219,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_of_its_own_is_fine() {
+    fn faults_own_patch_passes() {
         assert_eq!(says("", true, "0", "other: patch"), "");
         assert_eq!(says("", false, "0", "other: patch"), "");
     }
 
     #[test]
-    fn a_patch_that_moved_is_refused() {
+    fn faults_moved_patch_is_refused() {
         insta::assert_snapshot!(says("", true, "0", subject()), @r#"
         series/mm.toml:3: patch 1 ("rust: add a thing") was posted as patch 2 of v1 of list
           help: patches do not move between series: leave it in list
         "#);
-        // Under another subject too.
+        // With another subject.
         let id = format!("{:040x}", 1);
         assert!(
             says("", true, &id, "other: patch").contains("was posted as patch 1 of v1 of list")
@@ -238,21 +238,21 @@ mod tests {
     }
 
     #[test]
-    fn a_new_series_may_be_split_off_if_it_says_so() {
+    fn faults_split_with_provenance_passes() {
         insta::assert_snapshot!(says("", false, "0", subject()), @r#"
         series/mm.toml:3: patch 1 ("rust: add a thing") was posted as patch 2 of v1 of list
-          help: patches do not move between series: leave it in list; if mm is split off from it, say so once: let [provenance] of mm link to https://patch.msgid.link/20260102-x-v1-0-abc@example.org
+          help: patches do not move between series: leave it in list; if mm is split off from it, link to https://patch.msgid.link/20260102-x-v1-0-abc@example.org in [provenance] of mm
         "#);
         let link = posting(1, &["a: b"]).link();
         let provenance =
             format!("provenance = {{ text = \"Split off.\", links = [\"{link}\"] }}\n");
         assert_eq!(says(&provenance, false, "0", subject()), "");
-        // Once only.
+        // Only before the first posting.
         assert_ne!(says(&provenance, true, "0", subject()), "");
     }
 
     #[test]
-    fn the_changelog_does_not_tell_where_patches_come_from() {
+    fn in_changelog_origin_is_refused() {
         let manifest = "provenance = { text = \"x\", links = [\"https://example.org/old\"] }\n";
         let one = component("mm", manifest, &[], &[]);
         let says = |items: &str| {
@@ -266,8 +266,8 @@ mod tests {
         );
         assert_eq!(says("- Patch 2: take what list gives.\n"), "");
         insta::assert_snapshot!(says("- Moved patch 3 to list.\n"), @r"
-        mm/CHANGELOG.md:4: the entry of v1 says where patches come from
-          help: a changelog is about what changed in design and code; where a series comes from is one paragraph of its cover: [provenance] in series/mm.toml
+        mm/CHANGELOG.md:4: the entry of v1 describes the origin of patches
+          help: a changelog describes changes in design and code; the origin of a series belongs into its cover letter: [provenance] in series/mm.toml
         ");
         assert!(says("- See https://example.org/old\n").contains("mm/CHANGELOG.md:4"));
     }

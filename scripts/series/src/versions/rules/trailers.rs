@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 5: what machines read in the mails agrees with the manifest, and names no private commit.
+//! Rule 5: the trailers for programs agree with the manifest, and no mail names a private commit.
 
 use std::path::Path;
 
@@ -13,21 +13,20 @@ use crate::source::manifest::{
     Series, //
 };
 
-/// A series that another one builds on, as its mails name it.
+/// A series below, as the mails name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prerequisite {
-    /// b4's change id.
     pub change_id: String,
-    /// The version, if what is built on is as it was posted.
+    /// The posted version, if its patches are unchanged.
     pub posted: Option<u32>,
-    /// `git patch-id --stable` of its patches, as posted or as they are now.
+    /// `git patch-id --stable` of its patches, posted or present.
     pub patch_ids: Vec<String>,
 }
 
-/// The trailers of a cover letter, in order, each once.
+/// Returns the trailers of a cover letter, in order and without duplicates.
 ///
-/// A posted dependency is named by change id and version, and by its patches, which b4 looks up in
-/// the tag of the posting; one that was not posted by its patches alone.
+/// A posted dependency is named by change id and version, and by patch ids, which b4 looks up in
+/// the tag of the posting. A dependency without a posting is named by patch ids only.
 pub fn expected(series: &Series, base: &Base, below: &[Prerequisite]) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(commit) = &base.upstream_commit {
@@ -47,7 +46,7 @@ pub fn expected(series: &Series, base: &Base, below: &[Prerequisite]) -> Vec<Str
     lines
 }
 
-/// The lines of a mail that machines read.
+/// Returns the lines of a mail that programs read.
 pub fn of_mail(text: &str) -> Vec<(usize, &str)> {
     let is = |line: &str| {
         ["base-commit: ", "change-id: ", "prerequisite-"]
@@ -62,7 +61,7 @@ pub fn of_mail(text: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// What is wrong with the trailers of a cover letter as it is mailed.
+/// Checks the trailers of a mailed cover letter.
 pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
     let fault = |line: Option<usize>, what: String, help: &str| Fault {
         rule: Rule::Trailers,
@@ -76,11 +75,11 @@ pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (at, (line, text)) in found.iter().enumerate() {
         if found[..at].iter().any(|(_, t)| t == text) {
-            let what = format!("{text:?} stands there twice");
-            faults.push(fault(Some(*line), what, "each prerequisite is named once"));
+            let what = format!("{text:?} occurs twice");
+            faults.push(fault(Some(*line), what, "remove one of them"));
         } else if !expected.iter().any(|e| e == text) {
             let what = format!("{text:?} does not agree with the manifest");
-            let help = "run `cargo series assemble`, which writes it anew";
+            let help = "run `cargo series assemble`, which writes it again";
             faults.push(fault(Some(*line), what, help));
         }
     }
@@ -93,20 +92,20 @@ pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
     }
     let order = found.iter().map(|(_, text)| *text);
     if faults.is_empty() && !order.eq(expected.iter().map(String::as_str)) {
-        let what = "the prerequisites are not in the order to apply them".to_owned();
+        let what = "the prerequisites are not in the order in which they apply".to_owned();
         faults.push(fault(None, what, "run `cargo series assemble`"));
     }
     faults
 }
 
-/// The fault of a public commit of the base that is none: it is the one that this tool made.
+/// Checks that `upstream-commit` is not the commit that this tool created.
 pub fn private_base(base: &Base, made: &str) -> Option<Fault> {
     (base.upstream_commit.as_deref() == Some(made)).then(|| Fault {
         rule: Rule::Trailers,
         file: base.file.clone(),
         line: None,
         patch: None,
-        what: format!("upstream-commit {made} is private: this tool made it of an archive"),
+        what: format!("upstream-commit {made} is private: this tool created it from an archive"),
         help: format!(
             "give the commit of {} in the public tree, or leave the field out",
             base.release()
@@ -114,10 +113,10 @@ pub fn private_base(base: &Base, made: &str) -> Option<Fault> {
     })
 }
 
-/// How many digits make a word the name of a commit.
+/// The minimum number of hexadecimal digits in the name of a commit.
 const DIGITS: usize = 12;
 
-/// Places where a text names a commit that is private.
+/// Finds names of private commits in a text.
 pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -129,8 +128,8 @@ pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
                     file: file.to_owned(),
                     line: Some(index + 1),
                     patch: None,
-                    what: format!("{word} is a private commit, of no use to whoever reads it"),
-                    help: "name the public commit, or the release, or the patch by its subject"
+                    what: format!("{word} is a private commit, which readers cannot look up"),
+                    help: "name the public commit or the release, or name the patch by its subject"
                         .to_owned(),
                 });
             }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn posted_and_unposted_dependencies_are_named() {
+    fn expected_names_dependencies() {
         insta::assert_snapshot!(wanted().join("\n"), @r"
         base-commit: 1111111111111111111111111111111111111111
         change-id: 20260102-mm-1
@@ -189,21 +188,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cover_that_agrees_passes() {
+    fn in_cover_expected_trailers_pass() {
         let cover = format!("Text.\n---\nstat\n---\n{}\n", wanted().join("\n"));
         assert_eq!(says(&cover), "");
     }
 
     #[test]
-    fn what_does_not_agree_is_named() {
+    fn in_cover_each_difference() {
         let cover = wanted().join("\n");
         insta::assert_snapshot!(says(&format!("{cover}\nprerequisite-patch-id: aa\n")), @r#"
-        out/c.patch:7: "prerequisite-patch-id: aa" stands there twice
-          help: each prerequisite is named once
+        out/c.patch:7: "prerequisite-patch-id: aa" occurs twice
+          help: remove one of them
         "#);
         insta::assert_snapshot!(says(&cover.replace("list-1:v2", "list-1:v1")), @r#"
         out/c.patch:3: "prerequisite-change-id: list-1:v1" does not agree with the manifest
-          help: run `cargo series assemble`, which writes it anew
+          help: run `cargo series assemble`, which writes it again
         error: out/c.patch: "prerequisite-change-id: list-1:v2" is missing
           help: run `cargo series assemble`, which writes it
         "#);
@@ -212,32 +211,32 @@ mod tests {
             .replace("bb", "aa")
             .replace("xx", "bb");
         insta::assert_snapshot!(says(&swapped), @r"
-        out/c.patch: the prerequisites are not in the order to apply them
+        out/c.patch: the prerequisites are not in the order in which they apply
           help: run `cargo series assemble`
         ");
     }
 
     #[test]
-    fn a_private_base_is_refused() {
+    fn private_base_is_refused() {
         let made = "2".repeat(40);
         assert!(private_base(&base(""), &made).is_none());
         let public = base(&format!("upstream-commit = \"{}\"\n", "1".repeat(40)));
         assert!(private_base(&public, &made).is_none());
         let private = base(&format!("upstream-commit = \"{made}\"\n"));
         insta::assert_snapshot!(shown(private_base(&private, &made).into_iter().collect()), @r"
-        series/base.toml: upstream-commit 2222222222222222222222222222222222222222 is private: this tool made it of an archive
+        series/base.toml: upstream-commit 2222222222222222222222222222222222222222 is private: this tool created it from an archive
           help: give the commit of v6.1.2 in the public tree, or leave the field out
         ");
     }
 
     #[test]
-    fn the_name_of_a_private_commit_is_found_anywhere() {
+    fn private_names_finds_all_places() {
         let private = format!("0123456789abcdef{}", "0".repeat(24));
         let says = |text: &str| shown(private_names("a.msg".as_ref(), text, &[&private]));
         assert_eq!(says("Fixes: 0123456789aa (\"x\")\n0123456 is short\n"), "");
         insta::assert_snapshot!(says("x\n\nSee 0123456789abcd.\n"), @r"
-        a.msg:3: 0123456789abcd is a private commit, of no use to whoever reads it
-          help: name the public commit, or the release, or the patch by its subject
+        a.msg:3: 0123456789abcd is a private commit, which readers cannot look up
+          help: name the public commit or the release, or name the patch by its subject
         ");
     }
 }

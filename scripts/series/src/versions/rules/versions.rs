@@ -22,18 +22,18 @@ fn fault(series: &Series, what: String, help: String) -> Fault {
     }
 }
 
-/// The fault of a version that was posted: nothing is to be made of it any more.
+/// Reports a version that has a posting already, which must not be assembled again.
 pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Fault> {
     let (version, name) = (series.version, &series.name);
     let posted = postings.last().map_or(0, |p| p.version);
     (version <= posted).then(|| {
-        let what = format!("v{version} of {name} was posted already");
-        let help = format!("finish what was begun: `cargo series posted {name}`");
+        let what = format!("v{version} of {name} was already posted");
+        let help = format!("complete the recording: `cargo series posted {name}`");
         fault(series, what, help)
     })
 }
 
-/// What is wrong with the version in the manifest.
+/// Checks the version and the change id in the manifest.
 pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
     let posted = postings.last().map_or(0, |p| p.version);
     let (version, name) = (series.version, &series.name);
@@ -43,9 +43,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
         let next = posted + 1;
         faults.push(fault(
             series,
-            format!(
-                "v{version} of {name} needs a recorded posting of v{before}, and there is none"
-            ),
+            format!("v{version} of {name} needs a recorded posting of v{before}, which is missing"),
             format!(
                 "the next version is v{next}: set version = {next}; if v{next} was posted by other \
                  means, record it: `cargo series posted {name} --mbox FILE`"
@@ -62,7 +60,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
                 other.version,
                 other.change_id
             ),
-            "it never changes, since it holds the versions together; restore it".to_owned(),
+            "all versions of a series have the same change-id; restore it".to_owned(),
         ));
     }
     faults
@@ -84,38 +82,38 @@ mod tests {
     }
 
     #[test]
-    fn the_next_version_is_fine() {
+    fn faults_next_version_passes() {
         assert_eq!(says(1, 0), "");
         assert_eq!(says(3, 2), "");
     }
 
     #[test]
-    fn a_version_without_a_posting_before_it_is_refused() {
+    fn faults_version_without_previous_posting() {
         insta::assert_snapshot!(says(2, 0), @r"
-        series/x.toml:2: v2 of x needs a recorded posting of v1, and there is none
+        series/x.toml:2: v2 of x needs a recorded posting of v1, which is missing
           help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series posted x --mbox FILE`
         ");
         insta::assert_snapshot!(says(6, 1), @r"
-        series/x.toml:2: v6 of x needs a recorded posting of v5, and there is none
+        series/x.toml:2: v6 of x needs a recorded posting of v5, which is missing
           help: the next version is v2: set version = 2; if v2 was posted by other means, record it: `cargo series posted x --mbox FILE`
         ");
     }
 
     #[test]
-    fn a_version_that_was_posted_is_refused() {
+    fn faults_posted_version_is_refused() {
         insta::assert_snapshot!(says(1, 1), @r"
-        series/x.toml:2: v1 of x was posted already
-          help: finish what was begun: `cargo series posted x`
+        series/x.toml:2: v1 of x was already posted
+          help: complete the recording: `cargo series posted x`
         ");
     }
 
     #[test]
-    fn the_change_id_stays() {
+    fn faults_other_change_id_is_refused() {
         let text = "version = 2\nchange-id = \"20260102-other\"\n";
         let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
         insta::assert_snapshot!(shown(faults(&series, &[posting(1, &["a: b"])])), @r#"
         series/x.toml:1: change-id is "20260102-other", but v1 was posted with "20260102-x-1"
-          help: it never changes, since it holds the versions together; restore it
+          help: all versions of a series have the same change-id; restore it
         "#);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From replies to patches: which trailer was given to what.
+//! Assigns the trailers in replies to the patches that they were given to.
 
 use std::collections::{
     BTreeMap,
@@ -26,44 +26,40 @@ use crate::mail::{
     }, //
 };
 
-/// One posted version, as far as replies refer to it.
+/// A posted version, as far as replies refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// The version.
     pub version: u32,
     /// The message id of the cover letter.
     pub cover: String,
     /// The addresses of the authors and the sender.
     pub authors: BTreeSet<String>,
-    /// The patches, in order.
     pub patches: Vec<PostedPatch>,
 }
 
-/// One posted patch, as far as replies refer to it.
+/// A posted patch, as far as replies refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostedPatch {
-    /// Its subject.
     pub subject: String,
-    /// Its message id.
     pub message_id: String,
-    /// The file of its message, if it still is a patch of the series.
+    /// The file of its message, if the series still has the patch.
     pub message: Option<String>,
-    /// Its essence.
+    /// The fingerprint of its added and removed lines.
     pub essence: String,
 }
 
-/// A trailer that is not taken.
+/// A trailer that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// The trailer, as the mail has it.
+    /// The trailer as it appears in the mail.
     pub trailer: String,
     /// The message id of the mail.
     pub mail: String,
-    /// Why.
+    /// The reason for the refusal.
     pub reason: String,
 }
 
-/// Something in a mail that a person has to look at.
+/// A part of a mail that requires the user's attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Remark {
     /// The message for the user.
@@ -72,15 +68,15 @@ pub struct Remark {
     pub mail: String,
 }
 
-/// Tags of a patch that the sender of a later mail withdraws.
+/// A mail whose sender withdraws earlier tags of a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withdrawn {
     /// The file of the patch's message.
     pub patch: String,
-    /// The sender of that mail.
+    /// The sender of the withdrawing mail.
     #[serde(skip)]
     pub sender: Person,
-    /// The message id of the mail.
+    /// The message id of the withdrawing mail.
     pub mail: String,
 }
 
@@ -89,17 +85,15 @@ pub struct Withdrawn {
 pub struct Collected {
     /// Trailers for patches, in the order of the mails.
     pub found: Vec<Entry>,
-    /// Trailers that are not accepted.
     pub refused: Vec<Refused>,
-    /// Withdrawals.
     pub withdrawn: Vec<Withdrawn>,
     /// Objections, and mails that cannot be read.
     pub remarks: Vec<Remark>,
-    /// The message ids of mails that are neither posted nor answer what was.
+    /// The message ids of mails that neither belong to a posting nor reply to one.
     pub strays: Vec<String>,
 }
 
-/// What a mail answers.
+/// The posted mail that a mail replies to.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     version: &'a Posted,
@@ -116,7 +110,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// As a sentence names it.
+    /// Names the target in a sentence.
     fn shown(self) -> String {
         let version = self.version.version;
         match self.patch {
@@ -130,7 +124,7 @@ impl<'a> Target<'a> {
         let Some((number, _)) = self.patch else {
             return true;
         };
-        // A reply to one patch may well speak of another. Only "for" gives the tag to it.
+        // A reply to one patch may mention others. Only "for" assigns the tag to another patch.
         let line = line.to_lowercase();
         let Some((_, rest)) = line.split_once("for ") else {
             return false;
@@ -147,7 +141,7 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
     let mut out = Collected::default();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for mail in in_time(mails) {
-        // An archive may hold a mail once for each list.
+        // An archive may contain one copy of a mail for each list.
         let again = !mail.id.is_empty() && !seen.insert(&mail.id);
         if again || thread.posted.contains_key(mail.id.as_str()) {
             continue;
@@ -162,7 +156,7 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
             None => {
                 out.strays.push(mail.id.clone());
                 if thread.is_in(mail) {
-                    reply.refuse("the mail answers none of the posted mails", &mut out);
+                    reply.refuse("the mail does not reply to a posted mail", &mut out);
                 }
             }
         }
@@ -170,7 +164,7 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
     out
 }
 
-/// The mails by date, if all of them have one.
+/// Sorts the mails by date, if all of them have one.
 fn in_time(mails: &[Mail]) -> Vec<&Mail> {
     let mut mails: Vec<&Mail> = mails.iter().collect();
     if mails.iter().all(|m| m.date.is_some()) {
@@ -179,7 +173,7 @@ fn in_time(mails: &[Mail]) -> Vec<&Mail> {
     mails
 }
 
-/// A patch that is posted in answer to something carries trailers of its own.
+/// Whether the mail is a reply, not a patch: a patch sent as a reply carries its own trailers.
 fn is_reply(mail: &Mail) -> bool {
     mail.is_reply() || !has_diff(mail)
 }
@@ -204,7 +198,7 @@ impl Reply<'_> {
         }
     }
 
-    /// Takes none of its trailers, for one reason.
+    /// Refuses all trailers of the mail for one reason.
     fn refuse(&self, reason: &str, out: &mut Collected) {
         let all = self.said.trailers.iter();
         out.refused.extend(all.map(|t| self.refused(t, reason)));
@@ -225,7 +219,7 @@ impl Reply<'_> {
         let withdraws = self.said.withdrawal.is_some() || self.said.objection.is_some();
         let from = &self.mail.from;
         let mut own = self.said.trailers.iter().map(|t| &t.who);
-        // A mail that gives and withdraws is for a person to read.
+        // A mail that both gives and withdraws tags is left to the user.
         if withdraws && self.mail.senders == 1 && !own.any(|who| self.people.is_of(who, from)) {
             self.withdraw(target, out);
         }
@@ -244,33 +238,33 @@ impl Reply<'_> {
         }
         if self.mail.is_html {
             remark(format!(
-                "the mail of {name} <{email}> about {} is HTML alone and was not read",
+                "the mail of {name} <{email}> about {} has no plain text and was not read",
                 target.shown()
             ));
         }
     }
 
-    /// Why no tag of this mail counts, if so.
+    /// Returns the reason to refuse all tags of this mail, if there is one.
     fn reason_against(&self, target: Target<'_>) -> Option<String> {
         let said = &self.said;
         if self.mail.senders != 1 {
             return Some(format!("the mail is from {} people", self.mail.senders));
         }
         if let Some(line) = said.objection.as_ref().or(said.withdrawal.as_ref()) {
-            return Some(format!("the mail also says {line:?}"));
+            return Some(format!("the mail also contains {line:?}"));
         }
         let line = said.selection.as_ref();
         let line = line.filter(|line| target.is_narrowed_by(line))?;
         Some(format!(
-            "the mail names patches, {line:?}; add the tag by hand to those that it is for"
+            "the mail names patches, {line:?}; add the tag by hand to the right ones"
         ))
     }
 
-    /// Why this tag does not count, if so.
+    /// Returns the reason to refuse this tag, if there is one.
     fn doubt(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
         let address = trailer.who.email.to_lowercase();
         if target.version.authors.contains(&address) {
-            return Some("the author cannot give it".to_owned());
+            return Some("the author cannot review the series".to_owned());
         }
         let given = self.people.may_give(&trailer.who, &self.mail.from);
         given.err()
@@ -327,7 +321,7 @@ impl Reply<'_> {
     }
 }
 
-/// What was posted, and the mails, by message id.
+/// The posted mails and the mails to read, by message id.
 struct Thread<'a> {
     posted: BTreeMap<&'a str, Target<'a>>,
     mails: BTreeMap<&'a str, &'a Mail>,
@@ -342,7 +336,7 @@ impl<'a> Thread<'a> {
                 patch: None,
             };
             known.insert(version.cover.as_str(), cover);
-            // A single patch is its own cover letter.
+            // A single patch also serves as the cover letter.
             for (i, patch) in version.patches.iter().enumerate() {
                 let target = Target {
                     version,
@@ -367,7 +361,7 @@ impl<'a> Thread<'a> {
             || titles.any(|title| title == mail.title())
     }
 
-    /// The posted mail that this one leads to, also through other replies.
+    /// Returns the posted mail that this mail replies to, directly or through other replies.
     fn target(&self, mail: &'a Mail) -> Option<Target<'a>> {
         let mut on_the_way: BTreeSet<&str> = BTreeSet::new();
         let mut mail = mail;
@@ -378,11 +372,11 @@ impl<'a> Thread<'a> {
             }
             let above = parent.and_then(|id| self.mails.get(id)).copied();
             let Some(above) = above else {
-                // The mail above is not there, but those further up are named.
+                // The parent mail is missing, but References lists its ancestors.
                 let mut up = mail.references.iter().rev();
                 return up.find_map(|id| self.posted.get(id.as_str())).copied();
             };
-            // Whoever answers somebody else's patch in the thread means that one.
+            // A reply to another patch in the thread applies to that patch.
             if !is_reply(above) || !on_the_way.insert(&above.id) {
                 return None;
             }
@@ -412,7 +406,7 @@ mod tests {
         vec![version(1), version(2)]
     }
 
-    /// A mail: id, what it answers, the ids further up, subject, sender, and text.
+    /// A mail: message id, In-Reply-To, References, subject, sender, and text.
     type Short<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
 
     const ANN: &str = "Ann <ann@x.org>";
@@ -457,24 +451,24 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_about_what_it_answers() {
+    fn collect_assigns_replies_to_patches() {
         insta::assert_snapshot!(says(&[
             ("r1@y", "v1-1@x", "v1-0@x v1-1@x", "Re: [PATCH 1/3] x: 1", ANN, TAG),
         ]), @"1.msg v1 e11 r1@y: Reviewed-by: Ann <ann@x.org>");
-        // The cover letter: all patches that are still there.
+        // The cover letter: all patches that the series still has.
         insta::assert_snapshot!(says(&[("r1@y", "v2-0@x", "", "Re: x", ANN, TAG)]), @r"
         1.msg v2 e21 r1@y: Reviewed-by: Ann <ann@x.org>
         2.msg v2 e22 r1@y: Reviewed-by: Ann <ann@x.org>
         ");
-        // A patch that is gone.
+        // A patch that the series no longer has.
         insta::assert_snapshot!(says(&[("r1@y", "v2-3@x", "", "Re: x", ANN, TAG)]), @r#"not Reviewed-by: Ann <ann@x.org>: "x: 3" of v2 is no longer a patch of the series"#);
-        // Without "Re:", as long as it is no patch.
+        // Without "Re:", as long as the mail is not a patch.
         insta::assert_snapshot!(says(&[("r1@y", "v1-2@x", "", "[PATCH 2/3] x: 2", ANN, TAG)]), @"2.msg v1 e12 r1@y: Reviewed-by: Ann <ann@x.org>");
     }
 
     #[test]
-    fn a_thread_is_followed() {
-        // Through a mail that is there, and past one that is not.
+    fn target_follows_thread() {
+        // Through a mail that exists, and past a missing one.
         insta::assert_snapshot!(says(&[
             ("r2@y", "r1@y", "", "Re: x", ANN, TAG),
             ("r1@y", "v1-1@x", "", "Re: x", "Bob <bob@x.org>", "> x\nWhy?\n"),
@@ -485,7 +479,7 @@ mod tests {
         2.msg v1 e12 r3@y: Reviewed-by: Ann <ann@x.org>
         2.msg v2 e22 r4@y: Reviewed-by: Ann <ann@x.org>
         ");
-        // To somebody else's patch, in a circle, to nothing.
+        // To a patch of another person, in a circle, to a missing mail.
         let patch = "Try this.\nReviewed-by: Bob <bob@x.org>\n---\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
         insta::assert_snapshot!(says(&[
             ("p1@y", "v1-1@x", "", "[PATCH] x: other", "Bob <bob@x.org>", patch),
@@ -495,14 +489,14 @@ mod tests {
             ("r4@y", "other@y", "", "Re: x", ANN, TAG),
             ("r5@y", "", "", "hello", ANN, TAG),
         ]), @r"
-        not Reviewed-by: Bob <bob@x.org>: the mail answers none of the posted mails
-        not Reviewed-by: Ann <ann@x.org>: the mail answers none of the posted mails
+        not Reviewed-by: Bob <bob@x.org>: the mail does not reply to a posted mail
+        not Reviewed-by: Ann <ann@x.org>: the mail does not reply to a posted mail
         strays: p1@y r1@y r2@y r3@y r4@y r5@y
         ");
     }
 
     #[test]
-    fn what_was_posted_is_no_reply_and_a_copy_counts_once() {
+    fn collect_skips_posted_mails_and_copies() {
         insta::assert_snapshot!(says(&[
             ("v2-0@x", "v1-0@x", "", "[PATCH v2 0/3] x", "Dev <d@x.org>", TAG),
             ("v2-1@x", "v2-0@x", "", "[PATCH v2 1/3] x: 1", "Dev <d@x.org>", TAG),
@@ -512,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_of_another_person_is_refused() {
+    fn collect_tag_of_other_person_is_refused() {
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-1@x", "", "Re: x", "Bob <bob@x.org>", TAG),
             ("r2@y", "v2-1@x", "", "Re: x", "Ann <ann@home.org>", "> Reviewed-by: Bob <bob@x.org>\nAcked-by: Ann <ann@x.org> # the list\n"),
@@ -531,14 +525,14 @@ mod tests {
     }
 
     #[test]
-    fn tag_of_the_author_is_refused() {
+    fn collect_tag_of_author_is_refused() {
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-1@x", "", "Re: x", "Dev <D@x.org>", "Tested-by: Dev <d@X.org>\n"),
-        ]), @"not Tested-by: Dev <d@X.org>: the author cannot give it");
+        ]), @"not Tested-by: Dev <d@X.org>: the author cannot review the series");
     }
 
     #[test]
-    fn tag_for_some_patches_is_refused() {
+    fn collect_tag_for_some_patches_is_refused() {
         let some = format!("For patches 1 and 2:\n{TAG}");
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-0@x", "", "Re: x", ANN, &some),
@@ -548,13 +542,13 @@ mod tests {
         ]), @r#"
         2.msg v2 e22 r3@y: Reviewed-by: Ann <ann@x.org>
         1.msg v2 e21 r4@y: Reviewed-by: Ann <ann@x.org>
-        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
-        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to those that it is for
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to the right ones
+        not Reviewed-by: Ann <ann@x.org>: the mail names patches, "For patches 1 and 2:"; add the tag by hand to the right ones
         "#);
     }
 
     #[test]
-    fn tag_that_is_withdrawn_is_refused() {
+    fn collect_withdrawn_tag_is_refused() {
         insta::assert_snapshot!(says(&[
             ("r1@y", "v2-0@x", "", "Re: x", ANN, TAG),
             ("r2@y", "v2-1@x", "", "Re: x", ANN, "I take that back.\n"),
@@ -573,7 +567,7 @@ mod tests {
             ("r3@y", "v2-2@x", "", "Re: x", ANN, &format!("I take my NAK back.\n{TAG}")),
         ]), @r#"
         1.msg v2 e21 r2@y: Reviewed-by: Ann <ann@x.org>
-        not Reviewed-by: Ann <ann@x.org>: the mail also says "I take my NAK back."
+        not Reviewed-by: Ann <ann@x.org>: the mail also contains "I take my NAK back."
         Ann <ann@x.org> objects to patch 1 of v2 ("x: 1"): NAK
         Ann <ann@x.org> objects to patch 2 of v2 ("x: 2"): I take my NAK back.
         1.msg withdrawn in r1@y
@@ -581,16 +575,16 @@ mod tests {
     }
 
     #[test]
-    fn mail_that_cannot_be_read_is_reported() {
+    fn collect_html_mail_is_reported() {
         let mail = "From: Ann <ann@x.org>\nSubject: Re: x\nMessage-ID: <r1@y>\n\
                     In-Reply-To: <v2-1@x>\nContent-Type: text/html\n\n<p>Reviewed-by: Ann</p>\n";
         let mails = mailbox::read(mail.as_bytes()).unwrap();
         let out = collect(&posted(), &mails, &People::default());
-        insta::assert_snapshot!(out.remarks[0].text, @r#"the mail of Ann <ann@x.org> about patch 1 of v2 ("x: 1") is HTML alone and was not read"#);
+        insta::assert_snapshot!(out.remarks[0].text, @r#"the mail of Ann <ann@x.org> about patch 1 of v2 ("x: 1") has no plain text and was not read"#);
     }
 
     #[test]
-    fn mails_are_read_in_the_order_of_their_dates() {
+    fn collect_reads_mails_by_date() {
         let mail = |id: &str, day: u32, text: &str| {
             format!(
                 "From x Thu Jan  1 00:00:00 1970\nFrom: {ANN}\nSubject: Re: x\nMessage-ID: <{id}@y>\n\

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tags in the text of a mail, lines that look like a tag but are not, and objections.
+//! Finds tags and objections in the text of a mail, and lines that look like tags but are not.
 
 use std::{
     fmt,
@@ -18,19 +18,18 @@ use crate::mail::mailbox::{
     person, //
 };
 
-/// A trailer by which a person stands up for a patch: Reviewed-by, Acked-by, Tested-by, or some of
-/// them in one.
+/// A trailer of a reviewer: Reviewed-by, Acked-by or Tested-by, or several of them in one key.
 #[derive(Debug, Clone, Default)]
 pub struct Trailer {
-    /// "Reviewed-by".
+    /// The key, such as "Reviewed-by".
     pub key: String,
-    /// Who.
     pub who: Person,
     /// A remark: `# on GA102` on the same line, or `[the tests only]` on the next.
     pub note: Option<String>,
 }
 
-/// What makes two trailers the same is what they say, not how; as b4 has it, a remark says nothing.
+/// Trailers are equal if key and person are equal, whatever their spelling. b4 also ignores
+/// remarks.
 impl PartialEq for Trailer {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key && self.value().to_lowercase() == other.value().to_lowercase()
@@ -52,7 +51,7 @@ impl Serialize for Trailer {
 }
 
 impl Trailer {
-    /// From one line; `None` if it is no trailer of these kinds.
+    /// Parses one line; returns `None` if it is not a trailer of these kinds.
     pub fn parse(line: &str) -> Option<Self> {
         Self::read(line).ok()
     }
@@ -64,17 +63,17 @@ impl Trailer {
         static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"<mailto:[^>]+>"));
         static PERSON: LazyLock<Regex> = LazyLock::new(|| regex(r"\S+@\S+\.\S+"));
         static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"^[^\s<>@]+@[^\s<>@]+$"));
-        let found = LINE.captures(line).ok_or("it is no trailer")?;
-        let key = key(&found[1]).ok_or("it is not spelled Reviewed-by, Acked-by or Tested-by")?;
+        let found = LINE.captures(line).ok_or("it is not a trailer")?;
+        let key = key(&found[1]).ok_or("the key is not Reviewed-by, Acked-by or Tested-by")?;
         let value = found[2].trim();
         let (value, note) = match NOTE.captures(value) {
             Some(parts) => (parts[1].to_owned(), Some(parts[2].trim().to_owned())),
             None => (value.to_owned(), None),
         };
         if !PERSON.is_match(&value) || value.contains("://") {
-            return Err("it names no address");
+            return Err("it contains no address");
         }
-        // What a mail program made of an address.
+        // Mail programs may turn an address into a link.
         let value = LINK.replace_all(&value, "");
         let behind = value.rsplit_once('>').map_or("", |(_, behind)| behind);
         if !behind.trim_matches([' ', '.', ',', ';', '>']).is_empty() {
@@ -82,7 +81,7 @@ impl Trailer {
         }
         let who = somebody(&value);
         if !ADDRESS.is_match(&who.email) {
-            return Err("it names no address");
+            return Err("it contains no address");
         }
         match value.contains('<') || value.ends_with(&who.email) {
             true => Ok(Self { key, who, note }),
@@ -90,7 +89,7 @@ impl Trailer {
         }
     }
 
-    /// Name and address.
+    /// Returns name and address.
     pub fn value(&self) -> String {
         let Person { name, email } = &self.who;
         match name == email {
@@ -99,7 +98,7 @@ impl Trailer {
         }
     }
 
-    /// As it stands in a commit message, with the remark.
+    /// Returns the line of a commit message, with the remark.
     pub fn text(&self) -> String {
         match &self.note {
             Some(note) if note.starts_with('#') => format!("{self} {note}"),
@@ -113,7 +112,7 @@ fn regex(text: &str) -> Regex {
     Regex::new(text).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The key as the kernel writes it, if it is one of ours.
+/// Returns the key in the kernel's spelling, if it is one of the three kinds.
 fn key(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let mut kinds = lower.strip_suffix("-by")?.split("-and-");
@@ -123,7 +122,7 @@ fn key(text: &str) -> Option<String> {
     Some(lower[..1].to_ascii_uppercase() + &lower[1..])
 }
 
-/// Reads "Name <address>", and an address without brackets.
+/// Parses "Name <address>", or an address without brackets.
 fn somebody(value: &str) -> Person {
     if value.contains('<') {
         return person(value);
@@ -137,29 +136,28 @@ fn somebody(value: &str) -> Person {
 /// The contents of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// The trailers.
     pub trailers: Vec<Trailer>,
     /// Lines that look like a trailer but are not accepted, each with the reason.
     pub unread: Vec<(String, String)>,
-    /// The line that speaks against the patch.
+    /// The line that objects to the patch.
     pub objection: Option<String>,
-    /// The line that withdraws something.
+    /// The line that withdraws a tag.
     pub withdrawal: Option<String>,
-    /// The line that names patches by their numbers or places.
+    /// The line that names patches by number or place.
     pub selection: Option<String>,
 }
 
-/// The trailers of a reply: lines that are not quoted, above the signature.
+/// Returns the trailers of a reply, outside of quotes and above the signature.
 pub fn in_reply(body: &str) -> Vec<Trailer> {
     read(body).trailers
 }
 
-/// Reads a reply: lines that are not quoted, above the signature.
+/// Reads a reply, without quoted lines and the signature.
 pub fn read(body: &str) -> Said {
     let mut said = Said::default();
     let above = body.split("\n-- \n").next().unwrap_or(body);
     let lines = above.lines().map(|l| l.trim_matches('\r'));
-    // Some programs put the whole mail that is answered below, and quote nothing.
+    // Some programs append the original mail without quote marks.
     let lines: Vec<&str> = lines
         .take_while(|l| !l.contains("-Original Message-"))
         .collect();
@@ -168,7 +166,7 @@ pub fn read(body: &str) -> Said {
     while let Some(line) = lines.get(at) {
         let next = lines.get(at + 1).copied().unwrap_or_default();
         at += 1;
-        // An address that was wrapped.
+        // The address is on the next line.
         let whole = match is_wrapped(line, next) {
             true => {
                 at += 1;
@@ -199,7 +197,7 @@ pub fn read(body: &str) -> Said {
     said
 }
 
-/// Whether the address of a trailer stands alone in the next line.
+/// Whether the next line consists of the trailer's address alone.
 fn is_wrapped(line: &str, next: &str) -> bool {
     static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"^<[^>]+>$"));
     static START: LazyLock<Regex> = LazyLock::new(|| regex(r"^\S+:\s+[^<]+$"));
@@ -247,13 +245,13 @@ fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
         let starts_it = shown.starts_with(char::is_alphabetic);
         let has_colon = COLON.is_match(line);
         return match (starts_it, has_colon) {
-            (false, _) => found(shown, "a tag starts its line"),
-            (true, false) => found(shown, "there is no colon after `-by`"),
+            (false, _) => found(shown, "a tag must start its line"),
+            (true, false) => found(shown, "the colon after `-by` is missing"),
             (true, true) => found(shown, reason),
         };
     }
     if INSIDE.is_match(line) {
-        return found(shown, "a tag has a line of its own");
+        return found(shown, "a tag needs a line of its own");
     }
     OTHER.captures(line).and_then(|other| {
         let why = format!("{} belongs in the commit message", &other[1]);
@@ -261,14 +259,14 @@ fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
     })
 }
 
-/// Whether a line speaks against a patch.
+/// Whether a line objects to a patch.
 fn objects(line: &str) -> bool {
     static AGAINST: LazyLock<Regex> =
         LazyLock::new(|| regex(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b"));
     AGAINST.is_match(line)
 }
 
-/// Whether a line withdraws something that was said before.
+/// Whether a line withdraws an earlier tag.
 fn withdraws(line: &str) -> bool {
     static BACK: LazyLock<Regex> = LazyLock::new(|| {
         regex(
@@ -297,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_as_b4_reads_them() {
+    fn in_reply_matches_b4() {
         for (body, found) in [
             (
                 "Reviewed-by: A B <a@b.org>\n",
@@ -334,7 +332,7 @@ mod tests {
                 "Tested-by: A <a@b.org>\n\n[the tests only]\n",
                 vec!["Tested-by: A <a@b.org>"],
             ),
-            // Quoted, below the signature, of another kind, of nobody.
+            // Quoted, below the signature, of another kind, without a person.
             (
                 "> Reviewed-by: A <a@b.org>\n>> Acked-by: A <a@b.org>\n",
                 vec![],
@@ -358,34 +356,37 @@ mod tests {
     }
 
     #[test]
-    fn tag_that_cannot_be_read_is_reported() {
+    fn read_reports_malformed_tags() {
         for (body, reason) in [
             (
                 "Reviewed by: A <a@b.org>",
-                "it is not spelled Reviewed-by, Acked-by or Tested-by",
+                "the key is not Reviewed-by, Acked-by or Tested-by",
             ),
             (
                 "Review-by: A <a@b.org>",
-                "it is not spelled Reviewed-by, Acked-by or Tested-by",
+                "the key is not Reviewed-by, Acked-by or Tested-by",
             ),
             (
                 "Reveiwed-by: A <a@b.org>",
-                "it is not spelled Reviewed-by, Acked-by or Tested-by",
+                "the key is not Reviewed-by, Acked-by or Tested-by",
             ),
             (
                 "Not-reviewed-by: A <a@b.org>",
-                "it is not spelled Reviewed-by, Acked-by or Tested-by",
+                "the key is not Reviewed-by, Acked-by or Tested-by",
             ),
-            ("Reviewed-by A <a@b.org>", "there is no colon after `-by`"),
-            ("- Reviewed-by: A <a@b.org>", "a tag starts its line"),
-            ("Reviewed-by:", "it names no address"),
-            ("Reviewed-by: the whole team", "it names no address"),
-            ("Tested-by: a@b", "it names no address"),
+            (
+                "Reviewed-by A <a@b.org>",
+                "the colon after `-by` is missing",
+            ),
+            ("- Reviewed-by: A <a@b.org>", "a tag must start its line"),
+            ("Reviewed-by:", "it contains no address"),
+            ("Reviewed-by: the whole team", "it contains no address"),
+            ("Tested-by: a@b", "it contains no address"),
             (
                 "Tested-by: https://ci.example.org/a@b.org",
-                "it names no address",
+                "it contains no address",
             ),
-            ("Tested-by: A <mailto:a@b.org>", "it names no address"),
+            ("Tested-by: A <mailto:a@b.org>", "it contains no address"),
             (
                 "Acked-by: A <a@b.org> for the API",
                 "text follows the address; a remark starts with `#`",
@@ -396,7 +397,7 @@ mod tests {
             ),
             (
                 "With that: Reviewed-by: A <a@b.org>",
-                "a tag has a line of its own",
+                "a tag needs a line of its own",
             ),
             (
                 "Reported-by: A <a@b.org>",
@@ -429,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn remark_may_hold_a_link() {
+    fn parse_remark_with_link() {
         for line in [
             "Tested-by: A <a@b.org> # https://ci.x.org/run/1",
             "Tested-by: A <a@b.org> # see https://ci.x.org/run#1",
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn objection_and_withdrawal_are_seen() {
+    fn read_objection_and_withdrawal() {
         for body in [
             "Nacked-by: A <a@b.org>",
             "NAK",
@@ -471,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn named_patches_are_seen() {
+    fn read_selection_of_patches() {
         for body in [
             "For patches 1 and 2:",
             "for patch #3",
@@ -495,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remark_makes_no_other_trailer() {
+    fn eq_ignores_remarks() {
         let parse = |text| Trailer::parse(text).unwrap();
         assert_eq!(
             parse("Tested-by: A <a@b.c> # x"),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reviewed-by, Acked-by and Tested-by: taken from replies to what was posted, kept while the patch
-//! is what was looked at, dropped with a note when it is not.
+//! Reviewed-by, Acked-by and Tested-by: collected from replies, kept while the patch is unchanged,
+//! and dropped with a note when it changes.
 //!
-//! A review is about the lines that a patch adds and removes, its essence. While that stays the
-//! same the trailer stays, whatever becomes of the context and of the base.
+//! A review covers the lines that a patch adds and removes, which its fingerprint identifies. A
+//! trailer stays as long as the fingerprint does, whatever happens to the context and the base.
 
 pub mod collect;
 pub mod find;
@@ -44,22 +44,21 @@ use crate::{
     }, //
 };
 
-/// A trailer of a patch, and what later postings said of it.
+/// A trailer of a patch, and its treatment in later postings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// The trailer.
     pub entry: Entry,
-    /// Whether there is nothing to be said if it is dropped: a posting said so before, or none ever
-    /// carried a trailer that the author keeps out.
+    /// Whether no note is necessary when it is dropped: an earlier posting had the note, or no
+    /// posting carried a trailer that the author excludes.
     pub said: bool,
 }
 
-/// Reads what was given to the patches of a series. `rename` follows the message of a patch to its
-/// present file.
+/// Reads the trailers that were given to the patches of a series. `rename` returns the present
+/// message file of a patch.
 ///
 /// # Errors
 ///
-/// As [`store::read`], or the mails of a posting that is asked about are not there.
+/// As for [`store::read`], or the mails of a posting are missing.
 pub fn read(
     ws: &Workspace,
     name: &str,
@@ -93,7 +92,7 @@ pub fn read(
                 Some(at) => Some(&mails.of(posting)?[at]),
                 None => None,
             };
-            // The newest that says something about it.
+            // The newest posting that mentions the trailer decides.
             said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
         }
         let is_out = entry.drop.is_some() || entry.withdrawn.is_some();
@@ -113,7 +112,7 @@ struct Mails<'a> {
 }
 
 impl Mails<'_> {
-    /// The texts of the patches of a posting.
+    /// Returns the texts of the patches of a posting.
     fn of(&mut self, posting: &Posting) -> Result<&[String]> {
         Ok(match self.bodies.entry(posting.version) {
             Slot::Occupied(known) => known.into_mut(),
@@ -125,8 +124,8 @@ impl Mails<'_> {
     }
 }
 
-/// Fills in what a tag leaves out that was written by hand: it is for the patch as it was posted
-/// last, or in the version that it names.
+/// Completes a tag that was added by hand: it belongs to the last posted patch, or to the version
+/// that it names.
 fn complete(
     entry: &mut Entry,
     postings: &[Posting],
@@ -144,10 +143,10 @@ fn complete(
     let Some((posting, at)) = found.next() else {
         let what = match entry.version {
             0 => format!("{} was never posted", entry.patch),
-            v => format!("{} is no patch of the posted v{v}", entry.patch),
+            v => format!("v{v} was posted without {}", entry.patch),
         };
         return Err(Error::new(what).help(format!(
-            "a tag is for a patch that was posted; write others into series/{}/{} itself",
+            "a tag belongs to a posted patch; put other tags into series/{}/{} itself",
             mails.name, entry.patch
         )));
     };
@@ -158,20 +157,20 @@ fn complete(
     Ok(())
 }
 
-/// What becomes of a trailer.
+/// The fate of a trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The patch is what it was given to.
+    /// The trailer is valid, because the patch is unchanged.
     Holds,
-    /// The patch changed, but the author has a reason to keep it.
+    /// The patch changed, but the author has a reason to keep the trailer.
     Kept,
     /// The patch changed.
     Dropped,
-    /// The author keeps it out, or it was withdrawn.
+    /// The author excludes the trailer, or the reviewer withdrew it.
     Out,
 }
 
-/// Decides about a trailer of a patch that has this essence now.
+/// Decides on a trailer of a patch whose present fingerprint is `essence`.
 pub fn fate(given: &Given, essence: &str) -> Fate {
     let entry = &given.entry;
     match &entry.keep {
@@ -185,16 +184,16 @@ pub fn fate(given: &Given, essence: &str) -> Fate {
 /// A commit message with its trailers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dressed {
-    /// The message as it is committed.
+    /// The message of the commit.
     pub message: String,
-    /// What is to be said below `---`; empty if there is nothing.
+    /// The note below `---`; empty if there is none.
     pub note: String,
-    /// What became of each trailer.
+    /// The fate of each trailer.
     pub fates: Vec<Fate>,
 }
 
 impl Dressed {
-    /// The message with the note below `---`, where it is cut off when the patch is applied.
+    /// Returns the message with the note below `---`, which `git am` removes.
     pub fn with_note(&self) -> String {
         match self.note.is_empty() {
             true => self.message.clone(),
@@ -203,7 +202,7 @@ impl Dressed {
     }
 }
 
-/// Puts the trailers into the message of a patch, the sign-off of whoever posts it last.
+/// Adds the trailers to the message of a patch, before the sign-off of the user who posts it.
 pub fn dress(
     text: &str,
     version: u32,
@@ -234,16 +233,16 @@ pub fn dress(
     }
 }
 
-/// Why a trailer is dropped.
+/// Returns the reason why a trailer is dropped.
 fn reason(entry: &Entry) -> String {
     match (&entry.drop, &entry.withdrawn) {
         (Some(why), _) => why.value.split_whitespace().collect::<Vec<_>>().join(" "),
         (None, Some(mail)) => format!("withdrawn in {}", postings::link(mail)),
-        (None, None) => "as the patch changed".to_owned(),
+        (None, None) => "because the patch changed".to_owned(),
     }
 }
 
-/// How a note names a trailer.
+/// Formats a trailer for a note.
 fn tail(trailer: &Trailer, version: u32) -> String {
     format!("{trailer} (given to v{version})")
 }
@@ -254,8 +253,8 @@ pub(crate) fn has(message: &str, trailer: &Trailer) -> bool {
     lines.any(|found| found == *trailer)
 }
 
-/// What a posted patch says of a trailer that was given to an older version: that it is dropped, or
-/// still there. `None` if it says nothing.
+/// Returns whether a posted patch mentions that a trailer given to an older version was dropped, or
+/// `false` if it still carries the trailer. Returns `None` if it has neither.
 pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
     let (message, below) = mail.split_once("\n---\n").unwrap_or((mail, ""));
     if has(message, trailer) {
@@ -268,7 +267,7 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
         .then_some(true)
 }
 
-/// Reasons that are given for trailers which hold without one.
+/// Returns a fault for each `keep` that is not necessary.
 pub fn faults(one: &AssembledSeries) -> Vec<Fault> {
     let patches = one.plan.patches.iter().zip(&one.dressed);
     let patches = patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]));
@@ -291,7 +290,7 @@ fn needless<'a>(
                 line: Some(keep.line),
                 patch: Some(i + 1),
                 what: format!(
-                    "`keep` is not needed: {} does what it did in v{}, to which {} gave {}",
+                    "`keep` is not needed: {} is the same as in v{}, to which {} gave {}",
                     entry.patch, entry.version, entry.trailer.who.name, entry.trailer.key
                 ),
                 help: "remove it".to_owned(),
@@ -301,14 +300,14 @@ fn needless<'a>(
     faults
 }
 
-/// One line for each trailer that is dropped.
+/// Returns one line for each trailer that is dropped.
 pub fn dropped(one: &AssembledSeries) -> Vec<String> {
     let patches = one.plan.patches.iter().zip(&one.dressed);
     let all = patches.flat_map(|(patch, dressed)| patch.given.iter().zip(&dressed.fates));
     all.filter(|(_, fate)| **fate == Fate::Dropped)
         .map(|(Given { entry, .. }, _)| {
             let tail = tail(&entry.trailer, entry.version);
-            format!("{} of {} changed, and lost {tail}", entry.patch, one.name())
+            format!("{} of {} changed and lost {tail}", entry.patch, one.name())
         })
         .collect()
 }
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_stand_before_the_sign_off() {
+    fn dress_adds_trailers_before_sign_off() {
         let all = [
             given("Reviewed-by: A <a@x.org>", None, false),
             given("Tested-by: A <a@x.org> # on GA102", None, false),
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_patch_loses_them_with_a_note() {
+    fn dress_changed_patch_drops_with_note() {
         let all = [
             given("Reviewed-by: A <a@x.org>", None, false),
             given(
@@ -387,8 +386,8 @@ mod tests {
         Acked-by: B <b@x.org>
         Signed-off-by: D <d@x.org>
         ---
-        Dropped in v3, as the patch changed: Reviewed-by: A <a@x.org> (given to v1)
-        Dropped in v3, as the patch changed: Tested-by: A <a@x.org> (given to v1)
+        Dropped in v3, because the patch changed: Reviewed-by: A <a@x.org> (given to v1)
+        Dropped in v3, because the patch changed: Tested-by: A <a@x.org> (given to v1)
         "#);
         assert_eq!(
             dressed.fates,
@@ -397,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_that_is_kept_out_is_named_if_it_was_carried() {
+    fn dress_excluded_tag_has_note_if_carried() {
         let mut all = [
             given("Reviewed-by: A <a@x.org>", None, false),
             given("Acked-by: A <a@x.org>", None, true),
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_author_wrote_is_not_repeated() {
+    fn dress_does_not_repeat_tags() {
         let all = [given("Reviewed-by: A <a@x.org>", None, false)];
         let text = "a: b\n\nText.\n\nReviewed-by: a <A@x.org>\n";
         let dressed = dress(text, 3, &all, &[Fate::Holds], None);
@@ -432,13 +431,13 @@ mod tests {
     }
 
     #[test]
-    fn a_posting_tells_what_it_did() {
+    fn dropped_by_reads_note() {
         let trailer = Trailer::parse("Reviewed-by: A <a@x.org>").unwrap();
         let all = [given("Reviewed-by: A <a@x.org>", None, false)];
         let mail = |essence| dressed(&all, essence).with_note() + "---\n x | 2 +-\n";
         assert_eq!(dropped_by(&mail("e1"), &trailer, 1), Some(false));
         assert_eq!(dropped_by(&mail("e2"), &trailer, 1), Some(true));
-        // Given to another version, or said by the patch itself.
+        // Given to another version, or part of the posted patch.
         assert_eq!(dropped_by(&mail("e2"), &trailer, 2), None);
         let quoted = format!(
             "{MESSAGE}---\ndiff --git a/x b/x\nDropped in v3: {}",
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_decides_only_where_one_is_needed() {
+    fn fate_keep_counts_if_changed() {
         let fates =
             |keep| ["e1", "e2"].map(|now| fate(&given("Acked-by: B <b@x.org>", keep, false), now));
         assert_eq!(fates(None), [Fate::Holds, Fate::Dropped]);
@@ -456,14 +455,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_without_need_is_a_fault() {
+    fn faults_keep_without_change() {
         let all = [given("Acked-by: B <b@x.org>", Some("x"), false)];
         let said = |fate| {
             let patches = [(&[][..], &[][..]), (&all[..], &[fate][..])];
             rules::shown(needless("x", patches.into_iter()))
         };
         insta::assert_snapshot!(said(Fate::Holds), @r"
-        series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg does what it did in v1, to which B gave Acked-by
+        series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg is the same as in v1, to which B gave Acked-by
           help: remove it
         ");
         assert_eq!(said(Fate::Kept), "");

@@ -16,7 +16,7 @@ use crate::mail::mailbox::{
     person, //
 };
 
-/// Names, and the addresses that are known for each.
+/// Names, and the known addresses of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct People {
     known: BTreeMap<String, BTreeSet<String>>,
@@ -35,14 +35,14 @@ impl People {
         Self { known }
     }
 
-    /// Checks whether a tag by `who` is accepted from the sender of a mail.
+    /// Checks that the sender of a mail may give a tag in this name.
     ///
     /// # Errors
     ///
-    /// The reason why not.
+    /// The reason for the refusal.
     pub fn may_give(&self, who: &Person, sender: &Person) -> Result<(), String> {
         if who.name != who.email && !has_name(who) {
-            return Err("it names nobody".to_owned());
+            return Err("it names no person".to_owned());
         }
         if same_address(who, sender) {
             return self.not_copied(who);
@@ -54,14 +54,14 @@ impl People {
         Err(format!("the mail is from {name} <{email}>"))
     }
 
-    /// Whether the sender of a mail may withdraw a tag by `who`.
+    /// Whether the sender of a mail may withdraw a tag in this name.
     pub fn is_of(&self, who: &Person, sender: &Person) -> bool {
         let known = self.known.get(&spaced(&who.name));
         let from = sender.email.to_lowercase();
         same_address(who, sender) || has_name(who) && known.is_some_and(|k| k.contains(&from))
     }
 
-    /// Whether the address is one of the name's, where the name is known.
+    /// Checks that the address is one of the known addresses of this name, if there are any.
     fn not_copied(&self, who: &Person) -> Result<(), String> {
         let name = spaced(&who.name).to_lowercase();
         let same = |other: &str| other.to_lowercase() == name;
@@ -90,7 +90,7 @@ fn same_address(one: &Person, other: &Person) -> bool {
     one.email.to_lowercase() == other.email.to_lowercase()
 }
 
-/// Whether the name is more than signs.
+/// Whether the name has a letter, and is not just the address.
 fn has_name(who: &Person) -> bool {
     who.name != who.email && who.name.chars().any(char::is_alphabetic)
 }
@@ -99,7 +99,8 @@ fn spaced(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The pairs of a `.mailmap` in git's format. Each address of a line is one of each name in it.
+/// Parses a `.mailmap` in git's format into pairs. Each address of a line belongs to each name in
+/// it.
 pub fn mailmap(text: &str) -> Vec<Person> {
     let mut pairs = Vec::new();
     for line in text.lines() {
@@ -143,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn sender_with_named_address_is_believed() {
+    fn may_give_sender_with_tag_address() {
         assert_eq!(says("Eve <eve@x.org>", "whoever", "EVE@x.org"), "yes");
         assert_eq!(says("eve@x.org", "Eve", "eve@x.org"), "yes");
-        // It is another address to any server that does not know of the sign or the host.
+        // Servers may treat an address with an added sign or host as another mailbox.
         for other in ["eve+kernel@x.org", "eve@mail.x.org", "eve@xx.org", "eve"] {
             let said = says("Eve <eve@x.org>", "Eve", other);
             assert_eq!(said, format!("the mail is from Eve <{other}>"));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn sender_with_known_address_is_believed() {
+    fn may_give_sender_with_known_address() {
         assert_eq!(says("Ann Lee <ann@home.org>", "x", "ann@work.org"), "yes");
         assert_eq!(says("Bob <bob@work.org>", "x", "bob@home.org"), "yes");
         assert_eq!(says("B <bob@work.org>", "x", "bob@home.org"), "yes");
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn sender_with_copied_name_is_refused() {
+    fn may_give_copied_name_is_refused() {
         for name in ["Ann Lee", ",", "", "n, L", "Lee, Ann", "Ann,"] {
             let said = says("Ann Lee <ann@work.org>", name, "m@evil.org");
             assert_eq!(said, format!("the mail is from {name} <m@evil.org>"));
@@ -180,6 +181,9 @@ mod tests {
             "ANN  Lee is known with the address ann@work.org; if this is the same person, add \
              \"ANN  Lee <m@evil.org>\" to .mailmap"
         );
-        assert_eq!(says(", <m@evil.org>", "m", "m@evil.org"), "it names nobody");
+        assert_eq!(
+            says(", <m@evil.org>", "m", "m@evil.org"),
+            "it names no person"
+        );
     }
 }

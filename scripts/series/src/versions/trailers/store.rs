@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `series/<name>/posted/trailers.toml`: which trailer was given to which patch of which version.
+//! `series/<name>/posted/trailers.toml`: the trailers that were given to each posted patch.
 //!
-//! The tool writes it. By hand `keep` and `drop` are added, and tags that came by other ways than
-//! a mail; for those the tool fills in the version and the essence. Reading and merging are pure.
+//! The tool writes the file. The author adds `keep` and `drop`, and tags that did not arrive by
+//! mail, for which the tool fills in version and fingerprint. Reading and merging are pure.
 
 use std::path::{
     Path,
@@ -40,41 +40,40 @@ use crate::{
     }, //
 };
 
-/// How the file starts.
+/// The header of the file.
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0
 #
 # Written by `cargo series trailers`. To keep a trailer although the patch changed, add
-# `keep = \"reason\"` to it; to leave it out for good, `drop = \"reason\"`. A tag that came by another
-# way takes a [[trailer]] with `patch` and `trailer`; the tool fills in the rest.
+# `keep = \"reason\"` to it; to leave it out permanently, `drop = \"reason\"`. A tag that did
+# not come by mail is a [[trailer]] with `patch` and `trailer`; the tool fills in the rest.
 ";
 
 /// A trailer that was given to a patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// The file of the patch's message, which is its name.
+    /// The file of the patch's message, which identifies the patch.
     pub patch: String,
-    /// The trailer.
     pub trailer: Trailer,
-    /// The version to which it was given; 0 if it was written by hand and is not filled in yet.
+    /// The version that it was given to; 0 if it was added by hand and is not completed yet.
     pub version: u32,
-    /// The essence of the patch as it was posted in that version; empty as above.
+    /// The fingerprint of the patch in that version; empty if the entry is not completed yet.
     pub essence: String,
-    /// The message id of the reply; `None` if b4 took the trailer, or if it was written by hand.
+    /// The message id of the reply; `None` if b4 took the trailer, or if it was added by hand.
     pub from: Option<String>,
-    /// Whether the reply is to the cover letter, and so speaks of all patches.
+    /// Whether the reply was to the cover letter and therefore covers all patches.
     #[serde(skip)]
     pub by_cover: bool,
-    /// Why the trailer is kept though the patch changed.
+    /// The reason to keep the trailer although the patch changed.
     #[serde(skip)]
     pub keep: Option<At<String>>,
-    /// Why it is left out, whatever becomes of the patch.
+    /// The reason to exclude it, whatever happens to the patch.
     #[serde(skip)]
     pub drop: Option<At<String>>,
-    /// The message id of the mail in which it was withdrawn.
+    /// The message id of the mail that withdrew it.
     #[serde(skip)]
     pub withdrawn: Option<String>,
-    /// The line of the file where it starts; 0 if it is in none yet.
+    /// The line at which it starts in the file; 0 for a new entry.
     #[serde(skip)]
     pub line: usize,
 }
@@ -100,7 +99,7 @@ struct RawEntry {
     withdrawn: Option<String>,
 }
 
-/// The file of a series, below the top folder.
+/// Returns the path of the file of a series, relative to the workspace.
 pub fn file(name: &str) -> PathBuf {
     PathBuf::from(format!("series/{name}/posted/trailers.toml"))
 }
@@ -109,7 +108,7 @@ pub fn file(name: &str) -> PathBuf {
 ///
 /// # Errors
 ///
-/// Not TOML, an unknown or missing field, or a value that cannot be.
+/// The file is not TOML, a field is unknown or missing, or a value is invalid.
 pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
     let raw: RawStore = parse(file, text)?;
     let lines = Lines(text);
@@ -122,11 +121,11 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
             .find(|e| e.patch == entry.patch && e.trailer == entry.trailer);
         if let Some(first) = twice {
             return Err(Error::new(format!(
-                "{} has this trailer already, in line {}",
+                "{} already has this trailer, in line {}",
                 entry.patch, first.line
             ))
             .at(file, line)
-            .help("remove one of them"));
+            .help("remove one of the entries"));
         }
         entries.push(entry);
     }
@@ -136,28 +135,31 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
 fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
     let text = lines.at(raw.trailer);
     let mut trailer = Trailer::parse(&text.value).ok_or_else(|| {
-        let what = format!("{:?} is no Reviewed-by, Acked-by or Tested-by", text.value);
-        let help = "other trailers stand in the commit message, series/<name>/*.msg";
+        let what = format!(
+            "{:?} is not a Reviewed-by, Acked-by or Tested-by",
+            text.value
+        );
+        let help = "put other trailers into the commit message, series/<name>/*.msg";
         (text.line, Error::new(what).help(help))
     })?;
     trailer.note = trailer.note.or(raw.note);
     let essence = raw.essence.map(|essence| lines.at(essence));
     let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     if let Some(essence) = essence.as_ref().filter(|e| !is_hash(&e.value)) {
-        let what = "the essence is not 64 hexadecimal digits";
-        let help = "remove the line, and `cargo series trailers` writes it; to keep the trailer in \
-                    any case, use `keep`";
+        let what = "`essence` is not 64 hexadecimal digits";
+        let help = "remove the line, and `cargo series trailers` writes it again; to keep the \
+                    trailer in any case, use `keep`";
         return Err((essence.line, Error::new(what).help(help)));
     }
     let version = raw.version.map(|version| lines.at(version));
     if let Some(version) = version.as_ref().filter(|v| v.value == 0) {
-        return Err((version.line, Error::new("a series starts with version 1")));
+        return Err((version.line, Error::new("versions are numbered from 1")));
     }
     let reason = |given: Option<Spanned<String>>, key: &str, help: &str| {
         let given = given.map(|given| lines.at(given));
         match given.as_ref().filter(|g| g.value.trim().is_empty()) {
             Some(empty) => {
-                let what = format!("`{key}` gives no reason");
+                let what = format!("`{key}` has no reason");
                 Err((empty.line, Error::new(what).help(help)))
             }
             None => Ok(given),
@@ -166,12 +168,16 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
     let keep = reason(
         raw.keep,
         "keep",
-        "say what changed, and why whoever gave the trailer need not look again",
+        "name the change, and the reason why the reviewer need not look again",
     )?;
-    let drop = reason(raw.drop, "drop", "say why the trailer is left out for good")?;
+    let drop = reason(
+        raw.drop,
+        "drop",
+        "name the reason why the trailer is excluded",
+    )?;
     if let (Some(_), Some(drop)) = (&keep, &drop) {
         let what = "the trailer has both `keep` and `drop`";
-        return Err((drop.line, Error::new(what).help("remove one of them")));
+        return Err((drop.line, Error::new(what).help("remove one of the two")));
     }
     Ok(Entry {
         patch: raw.patch.into_inner(),
@@ -187,22 +193,22 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
     })
 }
 
-/// What became of the file.
+/// The result of merging trailers into the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
-    /// The new text.
+    /// The new text of the file.
     pub text: String,
-    /// What is new in it.
+    /// Entries that the file did not have.
     pub taken: Vec<Entry>,
-    /// What was there already.
+    /// The number of entries that the file already had.
     pub known: usize,
-    /// Entries of the file that the author leaves out.
+    /// Entries of the file that the author excludes.
     pub kept_out: Vec<Entry>,
     /// Entries of the file that are withdrawn now.
     pub withdrawn: Vec<Entry>,
 }
 
-/// The file as it can be changed.
+/// The file in editable form.
 struct Store<'a> {
     file: &'a Path,
     entries: Vec<Entry>,
@@ -231,7 +237,7 @@ impl<'a> Store<'a> {
             })
     }
 
-    /// Sets values of one table, and leaves the rest of it alone.
+    /// Sets values of one table and leaves its other values unchanged.
     fn set(&mut self, at: usize, values: &[(&str, Item)]) -> Result<()> {
         if let Some(table) = self.tables()?.get_mut(at) {
             for (key, item) in values {
@@ -241,7 +247,7 @@ impl<'a> Store<'a> {
         Ok(())
     }
 
-    /// Replaces an entry; comments above it stay.
+    /// Replaces an entry and keeps the comments above it.
     fn replace(&mut self, at: usize, new: &Entry) -> Result<()> {
         self.entries[at] = new.clone();
         if let Some(table) = self.tables()?.get_mut(at) {
@@ -268,19 +274,18 @@ impl<'a> Store<'a> {
 /// The posted patch that a tag belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// The file of its message as it is called now.
+    /// The present name of its message file.
     pub patch: String,
-    /// The version.
     pub version: u32,
-    /// Its essence in that version.
+    /// The fingerprint of the patch in that version.
     pub essence: String,
 }
 
-/// Fills in missing fields, and renames patches whose message was renamed.
+/// Fills in missing fields, and updates the names of renamed messages.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// As for [`read`].
 pub fn completed(
     file: &Path,
     text: &str,
@@ -312,13 +317,13 @@ pub fn completed(
     })
 }
 
-/// Adds trailers to the text of a file. What was given to a newer version replaces what was given
-/// to an older one, and with it the reason for which that was kept. Entries with `drop` stay. Withdrawn
-/// entries are marked, and count again when another mail gives the tag.
+/// Adds trailers to the text of a file. A trailer for a newer version replaces the one for an older
+/// version, and removes its `keep`. Entries with `drop` stay. Withdrawn entries are marked, and
+/// count again when a later mail gives the tag.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// As for [`read`].
 pub fn merge(
     file: &Path,
     text: &str,
@@ -363,7 +368,7 @@ pub fn merge(
     })
 }
 
-/// Marks the entries of which the sender of a mail withdraws something and gives nothing later.
+/// Marks the entries that the sender of a mail withdraws and does not give again later.
 fn mark(
     store: &mut Store<'_>,
     found: &[Entry],
@@ -434,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_merged_is_read_again() {
+    fn merge_result_is_readable() {
         let found = [
             new("1.msg", "Reviewed-by: A <a@b.c>", 1),
             new("2.msg", "Tested-by: A \"X\" B <a@b.c> # on GA102", 1),
@@ -445,14 +450,14 @@ mod tests {
         let read = read(Path::new("x"), &first.text).unwrap();
         assert_eq!(read[1].trailer.text(), found[1].trailer.text());
         assert_eq!(read.iter().map(|e| e.line).collect::<Vec<_>>(), [7, 14]);
-        // Nothing new changes nothing.
+        // A merge without new trailers changes nothing.
         let second = merged(&first.text, &found);
         assert_eq!((second.text, second.known), (first.text, 2));
         assert!(second.taken.is_empty());
     }
 
     #[test]
-    fn what_is_newer_wins_and_the_authors_words_stay() {
+    fn merge_newer_version_wins() {
         let text = merged(
             "",
             &[
@@ -475,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn read_errors_name_line() {
         let good = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
         let error = |text: &str| {
             read(Path::new("series/x/posted/trailers.toml"), text)
@@ -487,17 +492,17 @@ mod tests {
             error(&good.replace(from, to))
         };
         insta::assert_snapshot!(with("Reviewed-by", "Signed-off-by"), @r#"
-        series/x/posted/trailers.toml:9: "Signed-off-by: A <a@b.c>" is no Reviewed-by, Acked-by or Tested-by
-          help: other trailers stand in the commit message, series/<name>/*.msg
+        series/x/posted/trailers.toml:9: "Signed-off-by: A <a@b.c>" is not a Reviewed-by, Acked-by or Tested-by
+          help: put other trailers into the commit message, series/<name>/*.msg
         "#);
         insta::assert_snapshot!(with("000001", "1"), @r"
-        series/x/posted/trailers.toml:11: the essence is not 64 hexadecimal digits
-          help: remove the line, and `cargo series trailers` writes it; to keep the trailer in any case, use `keep`
+        series/x/posted/trailers.toml:11: `essence` is not 64 hexadecimal digits
+          help: remove the line, and `cargo series trailers` writes it again; to keep the trailer in any case, use `keep`
         ");
-        insta::assert_snapshot!(with("version = 1", "version = 0"), @"series/x/posted/trailers.toml:10: a series starts with version 1");
+        insta::assert_snapshot!(with("version = 1", "version = 0"), @"series/x/posted/trailers.toml:10: versions are numbered from 1");
         insta::assert_snapshot!(with("version = 1", "version = 1\nkeep = \"\""), @r"
-        series/x/posted/trailers.toml:11: `keep` gives no reason
-          help: say what changed, and why whoever gave the trailer need not look again
+        series/x/posted/trailers.toml:11: `keep` has no reason
+          help: name the change, and the reason why the reviewer need not look again
         ");
         insta::assert_snapshot!(with("version = 1", "version = 1\nkept = \"x\""), @r#"
         series/x/posted/trailers.toml:11: unknown field `kept`, expected one of `patch`, `trailer`, `note`, `version`, `essence`, `from`, `keep`, `drop`, `withdrawn`
@@ -505,13 +510,13 @@ mod tests {
         "#);
         let twice = good.clone() + good.split_once("\n\n").unwrap().1;
         insta::assert_snapshot!(error(&twice), @r"
-        series/x/posted/trailers.toml:13: 1.msg has this trailer already, in line 7
-          help: remove one of them
+        series/x/posted/trailers.toml:13: 1.msg already has this trailer, in line 7
+          help: remove one of the entries
         ");
     }
 
     #[test]
-    fn tag_that_is_kept_out_stays_out() {
+    fn merge_excluded_tag_stays_excluded() {
         let first = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
         let text = first.replace("version = 1", "version = 1\ndrop = \"by mistake\"");
         let out = merged(&text, &[new("1.msg", "Reviewed-by: A <a@b.c>", 2)]);
@@ -519,17 +524,17 @@ mod tests {
         assert_eq!(out.kept_out[0].line, 7);
         let error = |text: &str| read(Path::new("x"), text).unwrap_err().to_string();
         insta::assert_snapshot!(error(&text.replace("by mistake", " ")), @r"
-        x:11: `drop` gives no reason
-          help: say why the trailer is left out for good
+        x:11: `drop` has no reason
+          help: name the reason why the trailer is excluded
         ");
         insta::assert_snapshot!(error(&text.replace("drop = \"by", "keep = \"x\"\ndrop = \"by")), @r"
         x:12: the trailer has both `keep` and `drop`
-          help: remove one of them
+          help: remove one of the two
         ");
     }
 
     #[test]
-    fn tag_that_is_withdrawn_is_marked_until_given_again() {
+    fn merge_marks_withdrawn_tag() {
         let text = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
         let back = |email: &str| {
             let back = Withdrawn {
@@ -544,7 +549,7 @@ mod tests {
         assert_eq!(out.withdrawn[0].trailer.text(), "Reviewed-by: A <a@b.c>");
         let entry = |text: &str| read(Path::new("x"), text).unwrap().remove(0);
         assert_eq!(entry(&out.text).withdrawn.as_deref(), Some("b1@y"));
-        // The mail that gave it gives nothing new; another one does.
+        // The mail that gave it has no effect; a later mail has.
         let old = new("1.msg", "Reviewed-by: A <a@b.c>", 1);
         assert_eq!(merged(&out.text, std::slice::from_ref(&old)).text, out.text);
         let again = Entry {
@@ -556,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_by_hand_is_completed() {
+    fn completed_fills_in_tag_by_hand() {
         let text = "# mine\n[[trailer]]\npatch = \"1.msg\" # the walk\ntrailer = \"Acked-by: A <a@b.c>\"\n";
         let find = |entry: &Entry| {
             Some(Known {
