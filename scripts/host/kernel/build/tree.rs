@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the assembled kernel tree is; shared by the build scripts of the host crates.
+//! Locates the assembled kernel tree, for the build scripts of the host crates.
 //!
-//! The tree is `$NOVA_SERIES_TREE`, else `out/tree` at the top of the workspace. It is the tree of
-//! the default base. `$SERIES_BASE` names another base, such as `v7.3.4`, for the C code alone.
+//! The tree is `$SERIES_TREE`, or `out/tree` at the top of the workspace, the tree of the default
+//! base. `$SERIES_BASE` names another base, such as `v7.3.4`, for the C code only.
 
-// Each build script uses a part of it.
+// Each build script uses only some functions.
 #![allow(dead_code)]
 
 use std::{
@@ -17,10 +17,10 @@ use std::{
 pub struct Tree(PathBuf);
 
 impl Tree {
-    /// Finds the tree; `top` is the top of the workspace as seen from the calling package.
+    /// Finds the tree; `top` is the path of the workspace relative to the calling package.
     pub fn locate(top: &str) -> Self {
-        println!("cargo::rerun-if-env-changed=NOVA_SERIES_TREE");
-        let root = match env::var_os("NOVA_SERIES_TREE").filter(|v| !v.is_empty()) {
+        println!("cargo::rerun-if-env-changed=SERIES_TREE");
+        let root = match env::var_os("SERIES_TREE").filter(|v| !v.is_empty()) {
             Some(dir) => PathBuf::from(dir),
             None => Path::new(top).canonicalize().unwrap().join("out/tree"),
         };
@@ -28,8 +28,8 @@ impl Tree {
         if !root.is_dir() {
             missing(&root);
         }
-        // The tree as a whole, because it may be a link that is turned to another tree with older
-        // files, which Cargo would not notice from the files: it looks for newer ones.
+        // Watches the whole tree. It may be a link that changes to a tree with older files, and
+        // Cargo rebuilds only if files are newer.
         println!("cargo::rerun-if-changed={}", root.display());
         Self(root)
     }
@@ -50,7 +50,7 @@ impl Tree {
         Self(root)
     }
 
-    /// A folder of the tree, which has to be there.
+    /// Returns a folder of the tree, which has to exist.
     pub fn folder(&self, path: &str) -> PathBuf {
         let path = self.0.join(path);
         if !path.is_dir() {
@@ -59,7 +59,7 @@ impl Tree {
         path
     }
 
-    /// A file of the tree, which has to be there; a change of it starts a new build.
+    /// Returns a file of the tree, which has to exist. A change of the file triggers a build.
     pub fn file(&self, path: &str) -> PathBuf {
         let path = self.0.join(path);
         if !path.is_file() {
@@ -69,15 +69,15 @@ impl Tree {
         path
     }
 
-    /// The module `item`, such as `pub mod foo`, whose content is the file `path`.
+    /// Creates the module `item`, such as `pub mod foo`, with the file `path` as its content.
     ///
-    /// The compiler reads the file where it lies, so that the test build has the same bytes. It is
-    /// linted where it is maintained.
+    /// The compiler reads the original file, so the test build has the same bytes. Lints apply
+    /// where the file is maintained.
     pub fn module(&self, item: &str, path: &str) -> String {
         self.module_at(item, &self.file(path))
     }
 
-    /// The same for a link to a file of the tree.
+    /// Creates the module from a link to a file of the tree.
     pub fn module_at(&self, item: &str, path: &Path) -> String {
         format!(
             "#[allow(dead_code, unexpected_cfgs, unused_attributes, unused_imports, clippy::all, \
@@ -87,10 +87,10 @@ impl Tree {
     }
 }
 
-/// Ends the build and says what to do.
+/// Ends the build with an error that names the remedy.
 fn missing(path: &Path) -> ! {
     println!(
-        "cargo::error=there is no `{}`: run scripts/assemble first (or set NOVA_SERIES_TREE to an \
+        "cargo::error=there is no `{}`: run scripts/assemble first (or set SERIES_TREE to an \
          assembled kernel tree)",
         path.display()
     );

@@ -19,11 +19,11 @@ use crate::{
 /// What the environment says.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     (
-        "NOVA_SERIES_CACHE",
-        "the cache folder (default: $XDG_CACHE_HOME/nova-series)",
+        "SERIES_CACHE",
+        "the cache folder (default: $XDG_CACHE_HOME/patch-series)",
     ),
     (
-        "NOVA_SERIES_MIRROR",
+        "SERIES_MIRROR",
         "folders searched for archives before the network, separated by `:`",
     ),
     (
@@ -48,7 +48,7 @@ const EVERYWHERE: &str = "Options of every command";
 fn after_help() -> String {
     let variables = ENVIRONMENT
         .iter()
-        .map(|(name, text)| format!("  {name:18}  {text}\n"));
+        .map(|(name, text)| format!("  {name:13}  {text}\n"));
     let codes = EXIT_CODES
         .iter()
         .map(|(code, text)| format!("{code} {text}"));

@@ -36,12 +36,12 @@ const SIGNS: &[&str] = &[
     "wrong index v",
 ];
 
-/// The branch that a repository of the tool is on.
-const HEAD: &str = "ref: refs/heads/nova-series";
+/// The content of HEAD in a repository of the tool.
+const HEAD: &str = "ref: refs/heads/series";
 
-/// Explains a failure in a repository of the tool's.
-pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
-    if !is_damage(said) {
+/// Explains a failure in a repository of the tool.
+pub fn of_tool(cmd: &Cmd, output: &str) -> Option<Error> {
+    if !is_damage(output) {
         return None;
     }
     let dir = repository(cmd.dir.as_deref()?);
@@ -50,7 +50,7 @@ pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
         "the git repository in {} is damaged",
         dir.display()
     ))
-    .detail(lines(said));
+    .detail(lines(output));
     if !home.is_dir() {
         return None;
     }
@@ -60,7 +60,7 @@ pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
             home.join("HEAD").display()
         )));
     }
-    if let Some(name) = broken_ref(said) {
+    if let Some(name) = broken_ref(output) {
         let file = home.join(name);
         return Some(error.help(match last_value(&home, name) {
             Some(oid) => format!(
@@ -77,33 +77,33 @@ pub fn of_tool(cmd: &Cmd, said: &str) -> Option<Error> {
     )))
 }
 
-/// Explains a failure in a repository of the user's.
-pub fn of_user(cmd: &Cmd, said: &str) -> Option<Error> {
-    let dir = cmd.dir.as_deref().filter(|_| is_damage(said))?;
-    // A folder that is in no repository is not a damaged one.
-    (!said.contains("not a git repository")).then(|| {
+/// Explains a failure in a repository of the user.
+pub fn of_user(cmd: &Cmd, output: &str) -> Option<Error> {
+    let dir = cmd.dir.as_deref().filter(|_| is_damage(output))?;
+    // A folder outside a repository is not damaged.
+    (!output.contains("not a git repository")).then(|| {
         Error::new(format!(
             "the git repository in {} is damaged",
             dir.display()
         ))
-        .detail(lines(said))
+        .detail(lines(output))
         .help("run `git fsck` there, or name another clone")
     })
 }
 
-/// Whether a message of git reports damage.
-pub fn is_damage(said: &str) -> bool {
-    SIGNS.iter().any(|sign| said.contains(sign))
+/// Returns whether a message of git reports damage.
+pub fn is_damage(output: &str) -> bool {
+    SIGNS.iter().any(|sign| output.contains(sign))
 }
 
-fn lines(said: &str) -> String {
-    let mut lines: Vec<&str> = said.lines().collect();
+fn lines(output: &str) -> String {
+    let mut lines: Vec<&str> = output.lines().collect();
     lines.dedup();
     lines.truncate(5);
     lines.join("\n")
 }
 
-/// The main work tree: a linked one has a file that names its part of the repository.
+/// Returns the main work tree. In a linked work tree, the file `.git` names it.
 fn repository(dir: &Path) -> PathBuf {
     let link = fs::read_to_string(dir.join(".git")).unwrap_or_default();
     let home = link.strip_prefix("gitdir: ").map(|l| Path::new(l.trim()));
@@ -117,20 +117,20 @@ fn has_head(home: &Path) -> bool {
     head.starts_with("ref: refs/") || crate::git::Oid::parse(head).is_some()
 }
 
-/// The ref with an invalid value. A valid ref to a missing object is a loss of objects, not of the
-/// ref.
-fn broken_ref(said: &str) -> Option<&str> {
+/// Returns the ref with an invalid value. If a valid ref names a missing object, objects are lost
+/// and not the ref.
+fn broken_ref(output: &str) -> Option<&str> {
     let broken = |l: &&str| {
         ["broken ref", "reference broken"]
             .iter()
             .any(|s| l.contains(s))
     };
-    let line = said.lines().find(broken)?;
+    let line = output.lines().find(broken)?;
     line.split([' ', '\'', ':'])
         .find(|w| w.starts_with("refs/"))
 }
 
-/// The last value in the reflog of a ref.
+/// Returns the last value in the reflog of a ref.
 fn last_value(home: &Path, name: &str) -> Option<String> {
     let log = fs::read_to_string(home.join("logs").join(name)).ok()?;
     let oid = log.lines().last()?.split(' ').nth(1)?;
@@ -141,23 +141,23 @@ fn last_value(home: &Path, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn explained(dir: &Path, said: &str) -> String {
-        let error = of_tool(&Cmd::new("git").dir(dir), said)
+    fn explained(dir: &Path, output: &str) -> String {
+        let error = of_tool(&Cmd::new("git").dir(dir), output)
             .unwrap()
             .to_string();
         error.replace(dir.to_str().unwrap(), "DIR")
     }
 
     #[test]
-    fn damage_is_named_with_what_mends_it() {
+    fn of_tool_names_repair() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join(".git");
         fs::create_dir_all(home.join("logs/refs/heads/b4")).unwrap();
-        let of = |said| explained(dir.path(), said);
+        let of = |output| explained(dir.path(), output);
         insta::assert_snapshot!(of("fatal: not a git repository (or any of the parent directories): .git"), @r"
         the git repository in DIR is damaged
             fatal: not a git repository (or any of the parent directories): .git
-          help: restore its HEAD: echo 'ref: refs/heads/nova-series' > DIR/.git/HEAD
+          help: restore its HEAD: echo 'ref: refs/heads/series' > DIR/.git/HEAD
         ");
         fs::write(home.join("HEAD"), format!("{HEAD}\n")).unwrap();
         insta::assert_snapshot!(of("warning: ignoring broken ref refs/heads/b4/x"), @r"
@@ -183,18 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_are_not_damage() {
+    fn is_damage_other_failures() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(".git")).unwrap();
         let cmd = Cmd::new("git").dir(dir.path());
-        for said in [
+        for output in [
             "error: patch failed: a:1",
             "fatal: ambiguous argument 'x': unknown revision or path not in the working tree.",
             "fatal: path 'x' does not exist in 'HEAD'",
         ] {
             assert!(
-                of_tool(&cmd, said).is_none() && of_user(&cmd, said).is_none(),
-                "{said}"
+                of_tool(&cmd, output).is_none() && of_user(&cmd, output).is_none(),
+                "{output}"
             );
         }
         let outside = "fatal: not a git repository (or any of the parent directories): .git";
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn linked_work_tree_leads_to_the_repository() {
+    fn repository_of_linked_work_tree() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(
             dir.path().join(".git"),

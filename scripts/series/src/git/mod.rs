@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel repository, worked on with git's plumbing and private index files.
+//! Git repositories, read and written with git's plumbing and private index files.
 
 pub mod damage;
 mod grep;
@@ -64,7 +64,7 @@ pub struct Git<'a> {
 }
 
 impl<'a> Git<'a> {
-    /// The repository of the tool's whose work tree is `dir`.
+    /// Opens a repository of the tool with the work tree `dir`.
     pub fn new(runner: &'a dyn Runner, dir: &'a Path) -> Self {
         let foreign = false;
         Self {
@@ -74,7 +74,7 @@ impl<'a> Git<'a> {
         }
     }
 
-    /// A repository of the user's, which is only read.
+    /// Opens a repository of the user, which is only read.
     pub fn of_user(runner: &'a dyn Runner, dir: &'a Path) -> Self {
         let foreign = true;
         Self {
@@ -84,17 +84,16 @@ impl<'a> Git<'a> {
         }
     }
 
-    /// The work tree.
+    /// Returns the work tree.
     pub fn dir(&self) -> &'a Path {
         self.dir
     }
 
-    /// The seam below.
     pub fn runner(&self) -> &'a dyn Runner {
         self.runner
     }
 
-    /// A git command here, deaf to the user's settings.
+    /// Returns a git command in the repository that ignores the user's settings.
     pub fn cmd<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
         let explain = match self.foreign {
             true => damage::of_user,
@@ -117,7 +116,7 @@ impl<'a> Git<'a> {
         self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
     }
 
-    /// What a revision names, or `None`.
+    /// Resolves a revision. Returns `None` if it does not exist.
     pub fn resolve(&self, rev: &str) -> Result<Option<Oid>> {
         let cmd = self.cmd(["rev-parse", "--quiet", "--verify", "--end-of-options", rev]);
         let out = self.try_run(&cmd)?;
@@ -127,19 +126,19 @@ impl<'a> Git<'a> {
         Ok(out.ok().then(|| Oid::parse(&out.text())).flatten())
     }
 
-    /// The tree of a commit.
+    /// Returns the tree of a commit.
     pub fn tree_of(&self, commit: &Oid) -> Result<Oid> {
         let rev = format!("{commit}^{{tree}}");
         self.resolve(&rev)?
             .ok_or_else(|| Error::new(format!("{commit} is not a commit of the kernel repository")))
     }
 
-    /// Points a ref at a commit.
+    /// Sets a ref to a commit.
     pub fn set_ref(&self, name: &str, to: &Oid) -> Result<()> {
         self.must(["update-ref", name, to.as_str()]).map(drop)
     }
 
-    /// The entries of `paths` in a tree; a missing path has none.
+    /// Returns the entries of `paths` in a tree, without missing paths.
     pub fn entries(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Entry>> {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
@@ -150,7 +149,7 @@ impl<'a> Git<'a> {
         Ok(parse_listing(&out.stdout, 2))
     }
 
-    /// The content of a file in a tree, or `None`.
+    /// Returns the content of a file in a tree, or `None` if it is missing.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
         let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);
         let out = self.try_run(&cmd)?;
@@ -160,11 +159,7 @@ impl<'a> Git<'a> {
         Ok(out.ok().then_some(out.stdout))
     }
 
-    /// The contents of these blobs, in their order.
-    ///
-    /// # Errors
-    ///
-    /// One is not there.
+    /// Returns the contents of blobs, in order.
     pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
         let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
         let cmd = self.cmd(["cat-file", "--batch"]).stdin(input);
@@ -187,11 +182,7 @@ impl<'a> Git<'a> {
         contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
     }
 
-    /// What each of these commits changes, as a diff.
-    ///
-    /// # Errors
-    ///
-    /// One is not there.
+    /// Returns the changes of each commit as a diff.
     pub fn diffs(&self, commits: &[&Oid]) -> Result<Vec<String>> {
         if commits.is_empty() {
             return Ok(Vec::new());
@@ -224,14 +215,10 @@ impl<'a> Git<'a> {
                 Some(diff.to_owned())
             })
             .collect();
-        diffs.ok_or_else(|| Error::new("git did not show the commits that it was asked for"))
+        diffs.ok_or_else(|| Error::new("git did not show all commits"))
     }
 
-    /// Adds contents to the repository, and names them in their order.
-    ///
-    /// # Errors
-    ///
-    /// They cannot be written.
+    /// Writes blobs to the repository, and returns their names in order.
     pub fn add_blobs(&self, scratch: &Path, contents: &[&[u8]]) -> Result<Vec<Oid>> {
         let mut paths = String::new();
         for (i, content) in contents.iter().enumerate() {
@@ -243,15 +230,14 @@ impl<'a> Git<'a> {
         let out = must(self.runner, &cmd.stdin(paths))?.text();
         let oids: Option<Vec<_>> = out.lines().map(Oid::parse).collect();
         oids.filter(|o| o.len() == contents.len())
-            .ok_or_else(|| Error::new("git did not name what it was given"))
+            .ok_or_else(|| Error::new("git did not print the names of all blobs"))
     }
 
-    /// Applies diffs one after the other to `entries`, in a private index that holds nothing else,
-    /// and returns what the index holds afterwards.
+    /// Applies diffs in order to `entries` in a private index, and returns the resulting entries.
     ///
     /// # Errors
     ///
-    /// What `git apply` says when a hunk finds no place.
+    /// A hunk does not apply. The message has the output of `git apply`.
     pub fn apply(
         &self,
         index: &Path,
@@ -263,7 +249,7 @@ impl<'a> Git<'a> {
             info.extend_from_slice(format!("{} {blob}\t{path}\0", mode.as_str()).as_bytes());
         }
         let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
-        // git makes an index that is not there.
+        // git creates a missing index.
         let _ = std::fs::remove_file(index);
         let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
         must(self.runner, &fill)?;
@@ -281,7 +267,7 @@ impl<'a> Git<'a> {
     }
 }
 
-/// Whether a command failed because the repository is damaged.
+/// Returns an error if a command failed because the repository is damaged.
 fn refuse_damage(cmd: &Cmd, out: &Output) -> Result<()> {
     match damage::is_damage(&out.complaint()) {
         true => Err(failed(cmd, out)),
@@ -289,8 +275,8 @@ fn refuse_damage(cmd: &Cmd, out: &Output) -> Result<()> {
     }
 }
 
-/// Reads what `ls-tree -z` and `ls-files -sz` write: words, a tab, a path. The first word is the
-/// mode, that at `blob` the object. What is neither file nor link is left out.
+/// Parses the output of `ls-tree -z` and `ls-files -sz`: words, a tab, a path. The first word is
+/// the mode, and the word at `blob` the object. Skips folders and submodules.
 fn parse_listing(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
     let lines = listing.split(|b| *b == 0).filter_map(|line| {
         let line = String::from_utf8_lossy(line);
@@ -341,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn ident_with_odd_name_is_cleaned() {
+    fn ident_cleans_name() {
         let ident = |name: &str, email: &str| {
             let (name, email) = (name.into(), email.into());
             let set = true;
@@ -352,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn imported_files_are_found() {
+    fn content_of_imported_file() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
         let odd = "a b/\"c\"\\d";
@@ -363,16 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn stale_locks_are_removed_and_nothing_else() {
+    fn remove_stale_locks_of_resource() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
         let locks = [
             "config.lock",
             "refs/heads/b4/x.lock",
-            "refs/nova-series/posted/x.lock",
+            "refs/series/posted/x.lock",
             "refs/tags/sent/x.lock",
         ];
-        for folder in ["refs/heads/b4", "refs/nova-series/posted", "refs/tags/sent"] {
+        for folder in ["refs/heads/b4", "refs/series/posted", "refs/tags/sent"] {
             std::fs::create_dir_all(dir.path().join(".git").join(folder)).unwrap();
         }
         for lock in locks.into_iter().chain(["index.lock"]) {
@@ -388,12 +374,12 @@ mod tests {
         assert!(dir.path().join(".git/HEAD").exists());
         assert!(
             dir.path().join(".git/index.lock").exists(),
-            "that is another resource's"
+            "another resource covers it"
         );
     }
 
     #[test]
-    fn commits_are_shown_one_after_the_other() {
+    fn diffs_of_several_commits() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
         let scratch = tempfile::tempdir().unwrap();
@@ -424,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_diff_is_applied_in_an_index_of_its_own() {
+    fn apply_in_private_index() {
         let dir = repository();
         let git = Git::new(&System, dir.path());
         let commit = import(&git, "a", b"one\ntwo\n");

@@ -242,7 +242,7 @@ impl Build<'_> {
     }
 
     fn stamp_path(&self) -> PathBuf {
-        self.dir().join("nova-series.json")
+        self.dir().join("series.json")
     }
 
     /// The stamp of the last finished build.
@@ -475,7 +475,7 @@ fn option(line: &str) -> Option<(&str, &str)> {
 
 /// Reads the stamp of a kernel without the tools.
 pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
-    let path: &Path = &cache.build(target.name()).join("nova-series.json");
+    let path: &Path = &cache.build(target.name()).join("series.json");
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

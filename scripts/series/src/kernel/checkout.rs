@@ -16,7 +16,8 @@ use crate::{
     git::{
         Git,
         Oid,
-        PatchCommit, //
+        PatchCommit,
+        refs, //
     },
     source::{
         manifest::Base,
@@ -34,14 +35,8 @@ use crate::{
     }, //
 };
 
-/// The branch that the build tree is on. b4 wants to be on some branch.
-const BRANCH: &str = "nova-series";
-
-/// What was checked out last.
-const CHECKED_OUT: &str = "refs/nova-series/tree/checked-out";
-
 /// Stands in the repository while a checkout is under way.
-const MARK: &str = "nova-series-checkout";
+const MARK: &str = "series-checkout";
 
 /// Checks the tree of `tip` out into the kernel repository. Files that do not differ keep their
 /// dates, so that make builds only what changed.
@@ -59,7 +54,7 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
         if head.as_ref() == Some(&tip.commit) {
             return Ok(());
         }
-        let ours = git.resolve(&format!("{CHECKED_OUT}^{{commit}}"))?;
+        let ours = git.resolve(&format!("{}^{{commit}}", refs::CHECKED_OUT))?;
         if ours.is_some() && head != ours {
             return Err(refuse_commits(git));
         }
@@ -72,11 +67,17 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let workers = ["-c", "checkout.workers=0"];
     let switch = match first || again {
         true => {
-            git.must(["symbolic-ref", "HEAD", &format!("refs/heads/{BRANCH}")])?;
+            git.must([
+                "symbolic-ref",
+                "HEAD",
+                &format!("refs/heads/{}", refs::BRANCH),
+            ])?;
             git.cmd(workers).args(["reset", "--hard", "--quiet"])
         }
         // Unlike a reset, this refuses to overwrite files that git does not know.
-        false => git.cmd(workers).args(["checkout", "--quiet", "-B", BRANCH]),
+        false => git
+            .cmd(workers)
+            .args(["checkout", "--quiet", "-B", refs::BRANCH]),
     };
     let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
     if switched.is_ok() || !(first || again) {
@@ -84,7 +85,7 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
     }
     switched?;
-    git.set_ref(CHECKED_OUT, &tip.commit)
+    git.set_ref(refs::CHECKED_OUT, &tip.commit)
 }
 
 fn refuse_commits(git: &Git<'_>) -> Error {
@@ -93,7 +94,8 @@ fn refuse_commits(git: &Git<'_>) -> Error {
         .at(git.dir(), None)
         .help(format!(
             "keep them: git -C {dir} branch mine\n\
-             then let go of them: git -C {dir} reset --hard {CHECKED_OUT}"
+             then let go of them: git -C {dir} reset --hard {}",
+            refs::CHECKED_OUT
         ))
 }
 

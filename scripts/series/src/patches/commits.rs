@@ -17,7 +17,8 @@ use crate::{
         Oid,
         Parent,
         PatchCommit,
-        Signature, //
+        Signature,
+        refs, //
     },
     mail::fingerprint::essence,
     patches::{
@@ -488,7 +489,7 @@ impl Work<'_> {
                     when: step.when,
                 };
                 // One ref keeps each commit from being collected.
-                let name = format!("refs/nova-series/steps/{}", i + 1);
+                let name = refs::step(i + 1);
                 let message = &self.dressed[step.of.0][step.of.1].message;
                 to.commit(&name, i + 1, &stamp, message, &step.from)?;
                 for change in &step.changes {

@@ -29,7 +29,8 @@ use crate::{
     git::{
         Git,
         Identity,
-        damage, //
+        damage,
+        refs, //
     },
     patches::output::Report,
     source::workspace::Workspace,
@@ -106,7 +107,7 @@ pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Re
 }
 
 fn refs(git: &Git<'_>) -> Result<String> {
-    let refs = ["refs/heads/b4", "refs/nova-series/base"];
+    let refs = [refs::B4, refs::BASES];
     let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
     let cmd = git.cmd(args).args(refs);
     let out = must(git.runner(), &cmd)?;

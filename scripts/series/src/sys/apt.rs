@@ -209,7 +209,7 @@ fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
 fn apart() -> Result<TempDir> {
     let tmp = std::env::temp_dir();
     let made = tempfile::Builder::new()
-        .prefix("nova-series-apt-")
+        .prefix("series-apt-")
         .tempdir_in(&tmp);
     made.map_err(|e| Error::io("make a folder in", &tmp, &e))
 }

@@ -107,18 +107,25 @@ impl Drop for Lock {
 }
 
 impl Cache {
-    /// Opens the cache in `NOVA_SERIES_CACHE`, else in `$XDG_CACHE_HOME/nova-series`.
+    /// Opens the cache in `SERIES_CACHE`, else in `$XDG_CACHE_HOME/patch-series`. The names of earlier
+    /// versions, `NOVA_SERIES_CACHE` and `nova-series`, are accepted.
     pub fn open(var: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let dir = set("NOVA_SERIES_CACHE")
-            .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
-            .or_else(|| set("HOME").map(|d| d.join(".cache/nova-series")))
+        if let Some(dir) = set("SERIES_CACHE").or_else(|| set("NOVA_SERIES_CACHE")) {
+            return Self::at(dir);
+        }
+        let caches = set("XDG_CACHE_HOME")
+            .or_else(|| set("HOME").map(|d| d.join(".cache")))
             .ok_or_else(|| {
-                Error::new("no folder for the cache: HOME is not set").help(format!(
-                    "set NOVA_SERIES_CACHE to a folder with {SIZE} of space"
-                ))
+                Error::new("no folder for the cache: HOME is not set")
+                    .help(format!("set SERIES_CACHE to a folder with {SIZE} of space"))
             })?;
-        Self::at(dir)
+        let (new, old) = (caches.join("patch-series"), caches.join("nova-series"));
+        Self::at(if !new.is_dir() && old.is_dir() {
+            old
+        } else {
+            new
+        })
     }
 
     /// Opens the cache in `dir`. Creates the folder if it is missing.
@@ -266,14 +273,14 @@ impl Cache {
             self.dir.display(),
             mib(free)
         ))
-        .help("free some space, or set NOVA_SERIES_CACHE to a folder elsewhere"))
+        .help("free some space, or set SERIES_CACHE to a folder elsewhere"))
     }
 }
 
 /// Adds a remedy for a cache folder that is not writable.
 fn elsewhere(error: Error) -> Error {
     error.help(format!(
-        "set NOVA_SERIES_CACHE to a writable folder with {SIZE} of space"
+        "set SERIES_CACHE to a writable folder with {SIZE} of space"
     ))
 }
 
@@ -328,10 +335,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().to_str().unwrap();
         let own = format!("{at}/own");
-        let cache = Cache::open(&vars(&[("NOVA_SERIES_CACHE", &own), ("HOME", at)])).unwrap();
-        assert_eq!(cache.kernel(), dir.path().join("own/kernel"));
-        let cache = Cache::open(&vars(&[("NOVA_SERIES_CACHE", ""), ("HOME", at)])).unwrap();
-        assert_eq!(cache.kernel(), dir.path().join(".cache/nova-series/kernel"));
+        let open = |set: &[(&str, &str)]| Cache::open(&vars(set)).unwrap().kernel();
+        for name in ["SERIES_CACHE", "NOVA_SERIES_CACHE"] {
+            let kernel = open(&[(name, &own), ("HOME", at)]);
+            assert_eq!(kernel, dir.path().join("own/kernel"));
+        }
+        fs::create_dir_all(dir.path().join(".cache/nova-series")).unwrap();
+        let kernel = open(&[("SERIES_CACHE", ""), ("HOME", at)]);
+        assert_eq!(kernel, dir.path().join(".cache/nova-series/kernel"));
+        let kernel = open(&[("XDG_CACHE_HOME", &own), ("HOME", at)]);
+        assert_eq!(kernel, dir.path().join("own/patch-series/kernel"));
         assert!(Cache::open(&vars(&[])).is_err());
     }
 
@@ -394,7 +407,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("the test needs about") && error.contains("NOVA_SERIES_CACHE"),
+            error.contains("the test needs about") && error.contains("SERIES_CACHE"),
             "{error}"
         );
     }

@@ -144,8 +144,8 @@ fn base_errors_name_file_and_line() {
     insta::assert_snapshot!(mini.error(&["status", "--base", "newer"]), @r#"
     error: series/buddy.toml:16: there is no base "v6"
       help: the bases are: v6.1.2, newer
-    error: series/on/newer/list.toml:1: has another version, change-id or component than the plain manifest
-      help: a series is the same on all bases; take them from series/list.toml
+    error: series/on/newer/list.toml:1: version, change-id or component differ from the plain manifest
+      help: they are the same on all bases; copy them from series/list.toml
     "#);
     fs::write(&path, format!("default = true\n{text}")).unwrap();
     insta::assert_snapshot!(mini.error(&["status"]), @r"

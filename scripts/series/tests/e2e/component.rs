@@ -211,7 +211,7 @@ fn local_series_is_never_posted() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(mini.error(args), @r"
             error: series/duo-second.toml:2: duo-second is never posted: a model for the tests
-              help: remove `local` from its manifest if it is to be posted
+              help: remove `local` from the manifest to post the series
             ");
         }
     }

@@ -93,10 +93,10 @@ fn broken_head_is_repaired() {
         }
         let text = damage(&mini);
         assert!(
-            text.contains("echo 'ref: refs/heads/nova-series' > DIR/cache"),
+            text.contains("echo 'ref: refs/heads/series' > DIR/cache"),
             "{text}"
         );
-        fs::write(&head, "ref: refs/heads/nova-series\n").unwrap();
+        fs::write(&head, "ref: refs/heads/series\n").unwrap();
         mini.good(&["assemble"]);
     }
 }
@@ -106,9 +106,9 @@ fn broken_ref_is_named_with_its_last_value() {
     for (name, content) in [
         ("refs/heads/b4/list", "nonsense\n"),
         ("refs/heads/b4/list", ""),
-        ("refs/nova-series/archive/", "nonsense\n"),
-        ("refs/nova-series/base/6.1.2", "nonsense\n"),
-        ("refs/nova-series/b4/list", "nonsense\n"),
+        ("refs/series/archive/", "nonsense\n"),
+        ("refs/series/base/6.1.2", "nonsense\n"),
+        ("refs/series/b4/list", "nonsense\n"),
     ] {
         let mini = assembled();
         let kernel = mini.path("cache/kernel");
@@ -161,7 +161,7 @@ fn imported_base_must_match_manifest() {
     // Another archive of that version becomes a second base; the first one stays.
     let first = mini.git(
         &mini.path("cache/kernel"),
-        &["rev-parse", "refs/nova-series/base/6.1.2"],
+        &["rev-parse", "refs/series/base/6.1.2"],
     );
     mini.file("ws/series/base.toml", &manifest);
     mini.good(&["assemble"]);

@@ -68,7 +68,7 @@ fn link_out_of_component() {
     symlink("/etc/hostname", mini.ws("list/tree/link.rs")).unwrap();
     says!(mini, ["assemble"], @r"
     error: list/tree/link.rs: is a symbolic link
-      help: the overlay holds plain files, which land in the kernel as they are
+      help: the overlay may contain plain files only
     ");
 }
 
@@ -79,7 +79,7 @@ fn message_is_a_link() {
     symlink(mini.path("elsewhere"), mini.ws("series/list/1.msg")).unwrap();
     says!(mini, ["assemble"], @r"
     error: series/list/1.msg: is a symbolic link
-      help: put the file itself there
+      help: replace the link with the file
     ");
 }
 
@@ -115,7 +115,7 @@ fn dependency_cycle() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "depends = []", "depends = [\"mm\"]");
     says!(mini, ["assemble"], @r"
-    error: series/mm.toml:3: the dependencies run in a circle: buddy -> list -> mm -> buddy
+    error: series/mm.toml:3: the dependencies have a cycle: buddy -> list -> mm -> buddy
       help: remove one of these dependencies
     ");
 }
@@ -161,7 +161,7 @@ fn message_and_changelog_malformed() {
     mini.replace("series/list.toml", "version = 1", "version = 2");
     says!(mini, ["assemble"], @r"
     error: list/CHANGELOG.md: there is no entry for v2
-      help: write what changed in design and code below `## v2`
+      help: describe the changes in design and code below `## v2`
     ");
 }
 
@@ -252,7 +252,7 @@ fn work_tree_changes_are_kept() {
     let kernel = mini.path("cache/kernel");
     mini.git(
         &kernel,
-        &["reset", "--hard", "--quiet", "refs/nova-series/base/6.1.2"],
+        &["reset", "--hard", "--quiet", "refs/series/base/6.1.2"],
     );
     mini.file("cache/kernel/lib.rs", "work of hours\n");
     let text = mini.error(&["check"]);
@@ -273,11 +273,11 @@ fn work_tree_commits_are_kept() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let kernel = mini.path("cache/kernel");
-    let base = mini.git(&kernel, &["rev-parse", "refs/nova-series/base/6.1.2"]);
+    let base = mini.git(&kernel, &["rev-parse", "refs/series/base/6.1.2"]);
     mini.git(&kernel, &["reset", "--hard", "--quiet", &base]);
     mini.git(
         &kernel,
-        &["update-ref", "refs/nova-series/tree/checked-out", &base],
+        &["update-ref", "refs/series/tree/checked-out", &base],
     );
     mini.git(
         &kernel,
@@ -299,7 +299,7 @@ fn another_cache_starts_empty() {
     let mut command = mini.command(&["assemble"]);
     let ran = mini.ran(
         command
-            .env("NOVA_SERIES_CACHE", mini.path("new"))
+            .env("SERIES_CACHE", mini.path("new"))
             .output()
             .unwrap(),
     );
@@ -420,12 +420,12 @@ fn cache_unwritable_names_variable() {
     let mini = Mini::new();
     mini.file("plain", "a file where the cache should be\n");
     let mut command = mini.command(&["status"]);
-    command.env("NOVA_SERIES_CACHE", mini.path("plain"));
+    command.env("SERIES_CACHE", mini.path("plain"));
     let ran = mini.ran(command.output().unwrap());
     assert_eq!(ran.code, Some(1));
     insta::assert_snapshot!(ran.stderr, @"
     error: cannot make the folder DIR/plain/tmp: Not a directory (os error 20)
-      help: set NOVA_SERIES_CACHE to a folder that can be written, with 20 GB of space
+      help: set SERIES_CACHE to a writable folder with 20 GB of space
     ");
 }
 

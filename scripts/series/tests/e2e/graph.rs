@@ -61,7 +61,7 @@ fn graph_names_cycle() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "depends = []", "depends = [\"buddy\"]");
     insta::assert_snapshot!(mini.error(&["graph"]), @r"
-    error: series/list.toml:3: the dependencies run in a circle: buddy -> list -> buddy
+    error: series/list.toml:3: the dependencies have a cycle: buddy -> list -> buddy
       help: remove one of these dependencies
     ");
 }

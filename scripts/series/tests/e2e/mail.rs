@@ -15,20 +15,12 @@ use crate::mini::Mini;
 
 /// Returns the folder of b4. `scripts/test` installs the tools before it runs this test.
 pub fn b4_folder() -> PathBuf {
-    let var = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = var("NOVA_SERIES_CACHE")
-        .or_else(|| var("XDG_CACHE_HOME").map(|d| d.join("nova-series")))
-        .or_else(|| var("HOME").map(|d| d.join(".cache/nova-series")));
-    let own = cache
-        .into_iter()
-        .flat_map(|c| fs::read_dir(c.join("tools")));
+    let var = |name: &str| std::env::var(name).ok();
+    let cache = Cache::open(&var).expect("there is a cache folder");
+    let own = fs::read_dir(cache.path("tools")).into_iter();
     let own = own.flatten().flatten().map(|e| e.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    own.chain(std::env::split_paths(&path).collect::<Vec<_>>())
+    own.chain(std::env::split_paths(&path))
         .find(|dir| dir.join("b4").is_file())
         .expect("b4 is needed for this test: run `cargo series setup` first")
 }

@@ -280,8 +280,8 @@ impl Mini {
             .env("HOME", self.path("home"))
             .env("GIT_CONFIG_GLOBAL", self.path("home/.gitconfig"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("NOVA_SERIES_CACHE", self.path("cache"))
-            .env("NOVA_SERIES_MIRROR", self.path("mirror"));
+            .env("SERIES_CACHE", self.path("cache"))
+            .env("SERIES_MIRROR", self.path("mirror"));
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {

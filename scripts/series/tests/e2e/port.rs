@@ -96,9 +96,7 @@ fn nothing_else_changes() {
     let kernel = mini.path("cache/kernel");
     let refs = || {
         let all = mini.git(&kernel, &["for-each-ref"]);
-        let others = all
-            .lines()
-            .filter(|l| !l.contains("refs/nova-series/port/"));
+        let others = all.lines().filter(|l| !l.contains("refs/series/port/"));
         others.map(str::to_owned).collect::<Vec<_>>()
     };
     let before = (mini.report(), mini.received(), refs());
@@ -426,11 +424,8 @@ fn archive_invalid() {
         text.ends_with("help: if the archive is truncated or damaged, download it again\n"),
         "{text}"
     );
-    // Nothing of these is left behind.
-    let refs = mini.git(
-        &mini.path("cache/kernel"),
-        &["for-each-ref", "refs/nova-series"],
-    );
+    // Failed imports leave no refs.
+    let refs = mini.git(&mini.path("cache/kernel"), &["for-each-ref", "refs/series"]);
     assert!(!refs.contains("/port"), "{refs}");
     json(&mini, &mini.path("linux.tar.xz"));
 }
@@ -459,16 +454,12 @@ fn import_killed_leaves_nothing() {
     mini.git(&kernel, &["for-each-ref"]);
     let refs = mini.git(
         &kernel,
-        &[
-            "for-each-ref",
-            "--format=%(refname)",
-            "refs/nova-series/port",
-        ],
+        &["for-each-ref", "--format=%(refname)", "refs/series/port"],
     );
     for name in refs.lines() {
         mini.git(&kernel, &["update-ref", "-d", name]);
     }
-    mini.file("cache/kernel/.git/refs/nova-series/import/port-x.lock", "");
+    mini.file("cache/kernel/.git/refs/series/import/port-x.lock", "");
     mini.file("cache/kernel/.git/shallow.lock", "");
     mini.file("cache/lock/base", "4194999");
     let ran = mini.good(&["port", base]);
@@ -479,10 +470,10 @@ fn import_killed_leaves_nothing() {
     );
     assert!(
         !mini
-            .path("cache/kernel/.git/refs/nova-series/import/port-x.lock")
+            .path("cache/kernel/.git/refs/series/import/port-x.lock")
             .exists()
     );
-    let refs = mini.git(&kernel, &["for-each-ref", "refs/nova-series/import"]);
+    let refs = mini.git(&kernel, &["for-each-ref", "refs/series/import"]);
     assert!(!refs.contains("/port"), "{refs}");
     assert_eq!(fs::read_dir(mini.path("cache/tmp")).unwrap().count(), 0);
     let again = mini.good(&["assemble"]);

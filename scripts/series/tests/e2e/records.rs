@@ -98,11 +98,11 @@ fn posted_failed_restore_writes_nothing() {
     let mini = assembled();
     let before = state(&mini);
     // git cannot write the restored commits.
-    mini.file("cache/kernel/.git/refs/nova-series/posted", "in the way");
+    mini.file("cache/kernel/.git/refs/series/posted", "in the way");
     let ran = record(&mini, &mails(&mini, "list", 1));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert_eq!(state(&mini), before);
-    fs::remove_file(mini.path("cache/kernel/.git/refs/nova-series/posted")).unwrap();
+    fs::remove_file(mini.path("cache/kernel/.git/refs/series/posted")).unwrap();
     mini.good(&["assemble"]);
     let ran = record(&mini, &mails(&mini, "list", 1));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -124,7 +124,7 @@ fn undo_removes_record() {
     );
     insta::assert_snapshot!(mini.error(&["posted", "list", "--undo"]), @r"
     error: list/CHANGELOG.md:3: the entry of v2 was edited since v1 was recorded
-      help: move what it says out of the way first
+      help: move its text elsewhere first
     ");
     mini.replace("list/CHANGELOG.md", "- Patch 1: more.\n", "");
     mini.file(

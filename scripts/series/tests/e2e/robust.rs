@@ -117,7 +117,7 @@ fn full_disk_leaves_cache_usable() {
         return;
     }
     let mut command = mini.command(&["assemble"]);
-    let ran = mini.ran(command.env("NOVA_SERIES_CACHE", &small).output().unwrap());
+    let ran = mini.ran(command.env("SERIES_CACHE", &small).output().unwrap());
     let grow = |size: &str| {
         let option = format!("remount,size={size}");
         let status = Command::new("mount")
@@ -128,7 +128,7 @@ fn full_disk_leaves_cache_usable() {
     };
     grow("64m");
     let mut command = mini.command(&["assemble"]);
-    let again = mini.ran(command.env("NOVA_SERIES_CACHE", &small).output().unwrap());
+    let again = mini.ran(command.env("SERIES_CACHE", &small).output().unwrap());
     let status = Command::new("umount").arg(&small).status();
     assert!(status.unwrap().success());
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);

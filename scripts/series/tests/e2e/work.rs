@@ -120,11 +120,7 @@ fn edited_cover_on_b4_branch_is_kept() {
     }
     // The command in the help works.
     git(&["branch", "list-mine", "b4/list"]);
-    git(&[
-        "update-ref",
-        "refs/heads/b4/list",
-        "refs/nova-series/b4/list",
-    ]);
+    git(&["update-ref", "refs/heads/b4/list", "refs/series/b4/list"]);
     stage.good(&["send", "list"]);
 }
 

@@ -37,10 +37,10 @@ use crate::{
     }, //
 };
 
-/// Stands in the repository while a checkout is under way.
-const MARK: &str = "nova-series-checkout";
+/// A file in the repository that exists during a checkout.
+const MARK: &str = "series-checkout";
 
-/// The tree that is walked. Nobody else has business in it, so whatever is found there is ours.
+/// The work tree. Only this tool writes to it, so it may remove any file there.
 pub struct Checkout<'a> {
     runner: &'a dyn Runner,
     dir: PathBuf,
@@ -172,7 +172,7 @@ impl<'a> Checkout<'a> {
             }
             for who in ["AUTHOR", "COMMITTER"] {
                 cmd = cmd
-                    .env(format!("GIT_{who}_NAME"), "nova-series")
+                    .env(format!("GIT_{who}_NAME"), "series")
                     .env(format!("GIT_{who}_EMAIL"), "nobody@localhost")
                     .env(format!("GIT_{who}_DATE"), "@1 +0000");
             }

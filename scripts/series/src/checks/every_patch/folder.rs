@@ -62,13 +62,13 @@ const JOBS: usize = 2;
 /// Crates that no series touches, but whose documentation takes most of the time.
 const UNDOCUMENTED: [&str; 4] = ["core", "proc_macro2", "quote", "syn"];
 
-/// Stands in the folder while something is compiled; its date is when that began.
-const MARK: &str = "nova-series-under-way";
+/// A file that exists during a compilation; its date is the start of the compilation.
+const MARK: &str = "series-under-way";
 
-/// For which Kconfig files, fragment and tools the folder is configured.
-const CONFIGURED: &str = "nova-series-configured";
+/// A file that records the Kconfig files, fragment and tools that the folder is configured for.
+const CONFIGURED: &str = "series-configured";
 
-/// What came of a call of make.
+/// The result of a make call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
     /// Whether everything was built.
@@ -229,7 +229,7 @@ impl Folder<'_> {
             return Ok(Vec::new());
         }
         let _ = fs::remove_file(&stamp);
-        let file = dir.join("nova-series.config");
+        let file = dir.join("series.config");
         write(&file, self.fragment.as_bytes())?;
         let make = self
             .make()

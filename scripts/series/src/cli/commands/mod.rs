@@ -383,7 +383,7 @@ impl App<'_> {
             true => Err(
                 Error::new("the kernel's build refuses folders with a space or a colon")
                     .at(&self.kernel, None)
-                    .help("set NOVA_SERIES_CACHE to another folder"),
+                    .help("set SERIES_CACHE to another folder"),
             ),
         }
     }

@@ -37,7 +37,8 @@ use crate::{
     },
     git::{
         self,
-        Git, //
+        Git,
+        refs, //
     },
     kernel::{
         base::{
@@ -67,7 +68,10 @@ use crate::{
         }, //
     },
     sys::{
-        cache::Cache,
+        cache::{
+            Cache,
+            Resource, //
+        },
         error::{
             Error,
             Result, //
@@ -113,7 +117,8 @@ impl<'a> Session<'a> {
         // `doctor` works without git. Commands that need git report a missing git, and an unreadable
         // configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());
-        let mirror = var("NOVA_SERIES_MIRROR").unwrap_or_default();
+        let mirror = var("SERIES_MIRROR").or_else(|| var("NOVA_SERIES_MIRROR"));
+        let mirror = mirror.unwrap_or_default();
         let mirror = mirror.split(':').filter(|m| !m.is_empty());
         let sources = Sources {
             kernel: cli.kernel.clone(),
@@ -131,10 +136,12 @@ impl<'a> Session<'a> {
                 other: !base.default,
                 all: all.clone(),
             };
+            let ui = Ui::detect(cli.quiet);
+            rename_old_refs(runner, &cache, &ui)?;
             apps.push(App {
                 runner,
                 sources: sources.clone(),
-                ui: Ui::detect(cli.quiet),
+                ui,
                 kernel: cache.kernel(),
                 ws: ws.on(view),
                 cache,
@@ -477,6 +484,19 @@ impl Done<Vec<Standing>> {
 
 fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
     Error::all(errors.into_iter().collect()).map_or(Ok(()), Err)
+}
+
+/// Renames the refs of earlier versions in the kernel repository.
+fn rename_old_refs(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
+    let kernel = cache.kernel();
+    let git = Git::new(runner, &kernel);
+    if !refs::has_old_names(&git) {
+        return Ok(());
+    }
+    let all = [Resource::Base, Resource::Refs, Resource::Tree];
+    let locks: Result<Vec<_>> = all.into_iter().map(|what| cache.lock(what, ui)).collect();
+    let _locks = locks?;
+    refs::rename_old(&git)
 }
 
 /// Reads the bases of a workspace, the default base first.

@@ -30,7 +30,8 @@ use crate::{
         PINNED,
         Parent,
         Signature,
-        parse_settings, //
+        parse_settings,
+        refs, //
     },
     source::manifest::Base,
     sys::{
@@ -67,7 +68,7 @@ pub fn prepare(git: &Git<'_>, cache: &Cache) -> Result<()> {
         new.must([
             "init",
             "--quiet",
-            "--initial-branch=nova-series",
+            &format!("--initial-branch={}", refs::BRANCH),
             "--object-format=sha1",
             "--template=",
         ])?;
@@ -179,8 +180,8 @@ pub fn pin_attributes(git: &Git<'_>) -> Result<()> {
 fn stamp(when: u64) -> Signature {
     Signature {
         who: Identity {
-            name: "nova-series".to_owned(),
-            email: "nova-series@localhost".to_owned(),
+            name: "series".to_owned(),
+            email: "series@localhost".to_owned(),
             set: true,
         },
         when,
@@ -219,7 +220,7 @@ pub fn from_archive(
 ) -> Result<Oid> {
     let into = Target {
         title: &format!("Linux {}", base.version),
-        reference: &format!("refs/nova-series/import/{}", base.version),
+        reference: &refs::import(&base.version),
         message: &message(base),
     };
     let commit = unpack(git, cache, archive, &into, ui)?;
@@ -384,7 +385,7 @@ pub fn from_git(git: &Git<'_>, base: &Base, kernel: &Path, ui: &Ui) -> Result<Oi
         )));
     }
     ui.say(format!("fetching {what} of {} …", kernel.display()));
-    let target = format!("refs/nova-series/import/{}", base.version);
+    let target = refs::import(&base.version);
     let when = fetch(git, kernel, &commit, &target)?;
     let tree = git.tree_of(&commit)?;
     let made = commit_tree(git, &tree, &stamp(when), &message(base))?;
@@ -423,7 +424,7 @@ pub fn revision(git: &Git<'_>, base: &Base, kernel: &Path, rev: &str, ui: &Ui) -
         "fetching {rev} of {}: {public}, Linux {found} …",
         kernel.display()
     ));
-    let target = format!("refs/nova-series/import/{}", base.ref_name());
+    let target = refs::import(base.ref_name());
     let when = fetch(git, kernel, &public, &target)?;
     let tree = git.tree_of(&public)?;
     let message = format!("Linux {found}, {}\n", base.name);

@@ -22,7 +22,8 @@ use crate::{
         BaseCommit,
         Git,
         Oid,
-        damage, //
+        damage,
+        refs, //
     },
     source::manifest::Base,
     sys::{
@@ -48,41 +49,28 @@ use crate::{
 pub struct Sources {
     /// `--kernel DIR`: a kernel tree in git.
     pub kernel: Option<PathBuf>,
-    /// `NOVA_SERIES_MIRROR`: folders of archives.
+    /// `SERIES_MIRROR`: folders of archives.
     pub mirror: Vec<PathBuf>,
 }
 
 /// Returns the ref of an imported base.
 fn base_ref(base: &Base) -> String {
-    ref_of(base.ref_name())
+    refs::base(base.ref_name())
 }
 
 /// Returns the ref of the user's commit from which a revision was imported.
 fn public_ref(base: &Base) -> String {
-    format!("refs/nova-series/public/{}", base.ref_name())
+    refs::public(base.ref_name())
 }
 
-fn ref_of(version: &str) -> String {
-    format!("refs/nova-series/base/{version}")
-}
-
-/// The ref of the commit imported from an archive. It detects another hash in the manifest.
-fn archive_ref(sha256: &str) -> String {
-    format!("refs/nova-series/archive/{sha256}")
-}
-
-/// The base in the kernel repository, or `None` if it was not imported yet. The
-/// import must match one of the archives or trees that the manifest names now.
-///
-/// # Errors
-///
-/// The repository is damaged.
+/// Returns the base in the kernel repository, or `None` if it was not imported yet. The import must
+/// match one of the archives or trees that the manifest names now.
 pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     if !git.dir().join(".git").is_dir() {
         return Ok(None);
     }
     for archive in &base.archives {
-        if let Some(found) = describe(git, &archive_ref(&archive.sha256))? {
+        if let Some(found) = describe(git, &refs::archive(&archive.sha256))? {
             return Ok(Some(found));
         }
     }
@@ -104,14 +92,14 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
 fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> {
     let points_at = format!("--points-at={}", base.commit);
     let args = ["for-each-ref", "--format=%(refname:lstrip=3)", &points_at];
-    let cmd = git.cmd(args).arg("refs/nova-series/archive");
+    let cmd = git.cmd(args).arg(refs::ARCHIVES);
     let hashes = must(git.runner(), &cmd)?.text();
     Ok(hashes.lines().next().map(str::to_owned))
 }
 
 /// Returns the base of this version, such as "6.19.11", or `None` if it was not imported.
 pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
-    describe(git, &ref_of(version))
+    describe(git, &refs::base(version))
 }
 
 /// Returns the base of a posting. If the series has moved to another base since, fetches the old
@@ -126,9 +114,9 @@ pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseC
             continue;
         }
         if let Some(found) = of_version(&other, what)? {
-            let target = format!("refs/nova-series/import/{what}");
+            let target = refs::import(what);
             import::fetch(git, &dir, &found.commit, &target)?;
-            git.set_ref(&ref_of(what), &found.commit)?;
+            git.set_ref(&refs::base(what), &found.commit)?;
             return Ok(Some(found));
         }
     }
@@ -212,8 +200,8 @@ pub fn obtain(
         (Some(kernel), Some(rev)) => {
             let revision = import::revision(&git, base, kernel, rev, ui)?;
             git.set_ref(&public_ref(base), &revision.public)?;
-            // Keeps the base for postings that are made on it.
-            git.set_ref(&ref_of(revision.public.as_str()), &revision.commit)?;
+            // Keeps the base for postings that were made for it.
+            git.set_ref(&refs::base(revision.public.as_str()), &revision.commit)?;
             revision.commit
         }
         (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,
@@ -228,7 +216,7 @@ pub fn obtain(
         (None, None) => {
             let (path, archive) = route::archive(runner, cache, base, sources, ui)?;
             let commit = import::from_archive(&git, cache, base, &path, ui)?;
-            git.set_ref(&archive_ref(&archive.sha256), &commit)?;
+            git.set_ref(&refs::archive(&archive.sha256), &commit)?;
             commit
         }
     };

@@ -28,7 +28,8 @@ use crate::{
     git::{
         BaseCommit,
         Git,
-        Oid, //
+        Oid,
+        refs, //
     },
     sys::{
         apt,
@@ -143,7 +144,7 @@ impl Place {
 
 /// Returns the ref of an imported base.
 fn kept(name: &str) -> String {
-    format!("refs/nova-series/port/{name}")
+    refs::other(name)
 }
 
 /// Replaces characters that refs or file names do not allow.
@@ -213,7 +214,7 @@ impl Import<'_> {
             self.git.remove_stale_locks(Resource::Base);
         }
         // This ref keeps the objects until they are verified to be a kernel.
-        let under_way = format!("refs/nova-series/import/port-{name}");
+        let under_way = refs::import(&format!("port-{name}"));
         let made = make(&under_way).and_then(|commit| {
             kernel(self.git, &commit)?;
             self.git.set_ref(&kept(name), &commit)

@@ -125,7 +125,7 @@ pub fn archive<'a>(
         Error::new(format!("no source for Linux {} worked", base.release()))
             .detail(tried.join("\n"))
             .help(format!(
-                "put {} into a folder and name it in NOVA_SERIES_MIRROR,\n\
+                "put {} into a folder and name it in SERIES_MIRROR,\n\
                  or name a kernel git tree that has the tag {} with --kernel DIR",
                 files.join(" or "),
                 base.release()
@@ -394,7 +394,7 @@ mod tests {
             "download https://example.invalid/linux.tar.xz: ",
             "(curl: (7) Failed to connect)",
             "source package linux=1 of s: ",
-            "help: put linux.tar.xz into a folder and name it in NOVA_SERIES_MIRROR",
+            "help: put linux.tar.xz into a folder and name it in SERIES_MIRROR",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }

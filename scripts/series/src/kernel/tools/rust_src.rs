@@ -213,7 +213,7 @@ pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -
         Error::new(format!("no source for rust-src {version} worked"))
             .detail(tried.join("\n"))
             .help(format!(
-                "put rust-src-{version}.tar.xz into a folder and name it in NOVA_SERIES_MIRROR,\n\
+                "put rust-src-{version}.tar.xz into a folder and name it in SERIES_MIRROR,\n\
                  or run `rustup component add rust-src`"
             )),
     )
@@ -232,7 +232,7 @@ impl Place<'_> {
         let name = format!("rust-src-{}.tar.xz", self.version);
         let paths: Vec<_> = self.sources.mirror.iter().map(|m| m.join(&name)).collect();
         let found = paths.iter().find(|p| p.is_file()).or(paths.first());
-        let path = found.ok_or_else(|| Error::new("NOVA_SERIES_MIRROR is not set"))?;
+        let path = found.ok_or_else(|| Error::new("SERIES_MIRROR is not set"))?;
         let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
         let scratch = self.cache.scratch()?;
         tar::Archive::new(XzDecoder::new(file))

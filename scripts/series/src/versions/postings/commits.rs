@@ -25,7 +25,8 @@ use crate::{
         Oid,
         Parent,
         PatchCommit,
-        Signature, //
+        Signature,
+        refs, //
     },
     kernel::base,
     mail::{
@@ -212,7 +213,7 @@ pub fn replay(
         hash.update(&mail.raw);
     }
     let key = hex(hash.finalize());
-    let name = format!("refs/nova-series/posted/{}", &key[..20]);
+    let name = refs::posted(&key[..20]);
     let all = |e| (0, e);
     if let Some(found) = known(git, base, &name, mails.len()).map_err(all)? {
         return Ok(found);

@@ -49,8 +49,8 @@ pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Re
     let tip = &made.tip().commit;
     // A fixed tagger and date make the tag identical in every cache.
     let who = Identity {
-        name: "nova-series".into(),
-        email: "nova-series@localhost".into(),
+        name: "series".into(),
+        email: "series@localhost".into(),
         set: true,
     };
     let message = message(posting, cover, &made.parent.commit);
