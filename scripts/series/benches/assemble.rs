@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long `assemble` takes against `git am` of the same patches on a checkout of the kernel.
+//! Compares the duration of `assemble` with `git am` of the same patches on a checkout of the
+//! kernel.
 //!
-//! Both run on the real base, in one run, on the same machine; the best of several counts, since
-//! other work only ever adds. Needs the base: `scripts/assemble` first.
+//! Both run on the real base, on the same machine. The best of several runs counts, because other
+//! load only adds time. The benchmark needs the base: run `scripts/assemble` first.
 
 use std::{
     path::{
@@ -23,7 +24,7 @@ use std::{
 
 const ROUNDS: usize = 5;
 
-/// What `assemble` may take, by itself and as a part of `git am`.
+/// The limits for `assemble`, absolute and relative to `git am`.
 const BOUND: Duration = Duration::from_secs(2);
 const RATIO: f64 = 0.1;
 
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         report["all"]["tree"].as_str(),
         "both made the same tree"
     );
-    // Without its record the program makes everything again.
+    // Without its record, the tool assembles everything again.
     let record = root.join("out/assembled.json");
     let anew = best(|| {
         let _ = std::fs::remove_file(&record);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mounts the files of the kernel tree that are pure enough to be used as they are.
+//! Mounts the files of the kernel tree that compile on the host unmodified.
 
 use std::{
     env, fs,
@@ -27,18 +27,18 @@ const MODULES: &[&str] = &[
 /// The files of `rust/kernel/sync` that are mounted in the module `sync` of the crate.
 const SYNC: &[&str] = &["aref", "locked_by"];
 
-/// What is put in the place of a module of the kernel.
+/// The replacement of a module of the kernel.
 enum Child {
     /// The file of the tree.
     Tree,
     /// A file of the stand-in, by its path.
     Ours(&'static str),
-    /// This text.
+    /// Text for the module.
     Text(&'static str),
 }
 
-/// The files of `rust/kernel` that have modules below them: the file, without `.rs`, and what takes
-/// the place of each file below it.
+/// The files of `rust/kernel` with child modules: the file, without `.rs`, and the source of each
+/// child module.
 const PARENTS: &[(&str, &[(&str, Child)])] = &[
     (
         "alloc",
@@ -76,16 +76,17 @@ const PARENTS: &[(&str, &[(&str, Child)])] = &[
     ),
 ];
 
-/// Imports that are left out of a file. They name a macro of the same crate by path, which the
-/// compiler will reject for macros that come from an `include!`; `macro_use` makes the macro visible.
+/// Imports that are removed from a file. They name a macro of the same crate by path, which the
+/// compiler will reject for macros that come from an `include!`; `macro_use` makes the macro
+/// visible.
 const WITHOUT: &[(&str, &str)] = &[("sync/arc", "    try_init,\n")];
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
 
-    // `testlib` keeps `error.rs` from calling `errname()`. With CONFIG_UML, a warning is a call of
-    // a C function instead of assembly, and that function is a fake here.
-    // CONFIG_RUSTC_HAS_COERCE_POINTEE is set for each compiler that builds the workspace.
+    // `testlib` prevents `error.rs` from calling `errname()`. With CONFIG_UML, a warning calls a C
+    // function, which is a fake here, instead of assembly. CONFIG_RUSTC_HAS_COERCE_POINTEE is set
+    // for each compiler that builds the workspace.
     for cfg in [
         "testlib",
         "CONFIG_64BIT",
@@ -103,8 +104,8 @@ fn main() {
     let mut root: String = MODULES
         .iter()
         .map(|name| {
-            // `macro_use`, so that the prelude can name their macros as modules may name macros
-            // that come from an expansion, which `include!` is: not by a path.
+            // `macro_use` makes their macros visible to the prelude. Paths do not work for macros
+            // that come from an expansion such as `include!`.
             tree.module(
                 &format!("#[macro_use] pub mod {name}"),
                 &format!("rust/kernel/{name}.rs"),
@@ -130,8 +131,8 @@ fn main() {
     fs::write(out.join("sync.rs"), sync).unwrap();
 }
 
-/// Mounts a file with modules below it. A file that is mounted by its path looks for its modules
-/// beside itself, which is not where they are, so links are put together as it expects them.
+/// Mounts a file with child modules. The compiler looks for them next to a file that is mounted by
+/// path, so this function creates links in that layout.
 fn mount(tree: &Tree, out: &Path, parent: &str, name: &str, children: &[(&str, Child)]) -> String {
     let dir = out.join(parent);
     let _ = fs::remove_dir_all(&dir);
@@ -156,8 +157,8 @@ fn mount(tree: &Tree, out: &Path, parent: &str, name: &str, children: &[(&str, C
     tree.module_at(&format!("#[macro_use] pub mod {name}"), &top)
 }
 
-/// The text of a file without an import. The line is blanked, so that an error points at the line
-/// of the original.
+/// Removes an import from the text of a file. The line is blanked, so that errors refer to the
+/// lines of the original.
 fn without(file: &Path, import: &str) -> String {
     let text = fs::read_to_string(file).unwrap();
     assert!(

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Takes pin-init out of the kernel tree.
+//! Includes pin-init from the kernel tree.
 //!
-//! The crate on the registry is another one of that name, and its successor there is older than
-//! the kernel's copy (it lacks the code blocks of `pin_init!`), so the tree's own is compiled.
+//! The crate of this name on the registry is a different one, and its successor there is older than
+//! the kernel's copy (it lacks the code blocks of `pin_init!`). The build therefore uses the tree's
+//! copy.
 
 use std::{env, fs, path::PathBuf};
 
@@ -29,9 +30,9 @@ fn main() {
     fs::write(out.join("root.rs"), without_inner_attributes(&root)).unwrap();
 }
 
-/// The text of a crate root as it can be included in another one: `include!` takes no inner
-/// attributes and no inner documentation. Lines are blanked, not removed, so that an error points
-/// at the line of the original.
+/// Converts a crate root for inclusion in another one, because `include!` does not accept inner
+/// attributes and inner documentation. Lines are blanked, not removed, so that errors refer to the
+/// lines of the original.
 fn without_inner_attributes(root: &str) -> String {
     let mut depth = 0;
     let mut text = String::with_capacity(root.len());

@@ -2,8 +2,8 @@
 
 //! Assertions at build time.
 //!
-//! In the kernel, a call of `build_error()` that the optimiser leaves in place fails the link. A
-//! test build does not optimise, so here it is a panic when it is reached.
+//! In the kernel, a call of `build_error()` that remains after optimization fails the link. A test
+//! build is not optimized, so such a call panics at run time.
 
 #[doc(hidden)]
 #[track_caller]
@@ -11,7 +11,7 @@ pub const fn build_error(msg: &'static str) -> ! {
     panic!("{}", msg)
 }
 
-/// Fails if it is reached.
+/// Panics when it is executed.
 #[macro_export]
 macro_rules! build_error {
     () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Formatting. The kernel's wraps the arguments for types of its own; the host has none of these.
+//! Formatting. The kernel's macro wraps arguments of kernel types, which the host does not have.
 
 pub use core::fmt::*;

@@ -7,19 +7,19 @@ use crate::bindings;
 mod mmio;
 pub use mmio::{direct_mmio, Mmio};
 
-/// Lets the `n`-th allocation from now on fail, once; 0 takes the order back.
+/// Makes the `n`-th allocation from now on fail, once; 0 cancels the request.
 pub fn fail_allocation(n: usize) {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_fail_allocation(n) }
 }
 
-/// The order that [`fail_allocation`] gave and that is not carried out yet, 0 if there is none.
+/// Returns the pending request of [`fail_allocation`], or 0 if there is none.
 pub fn allocation_to_fail() -> usize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_allocation_to_fail() }
 }
 
-/// Lets every allocation fail while `f` runs.
+/// Makes every allocation fail while `f` runs.
 pub fn fail_all_allocations<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
 
@@ -35,19 +35,20 @@ pub fn fail_all_allocations<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Allocations that this thread asked for, granted or not.
+/// Returns the number of allocations that this thread requested, including failed ones.
 pub fn allocations() -> usize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_allocations() }
 }
 
-/// Objects that this thread allocated and did not free.
+/// Returns the number of objects that this thread allocated and did not free.
 pub fn live_objects() -> isize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_live_objects() }
 }
 
-/// Bytes of memory that this thread allocated and did not free, as the kernel would round them.
+/// Returns the bytes of memory that this thread allocated and did not free, rounded as in the
+/// kernel.
 ///
 /// `kmalloc()` rounds up to 96, to 192 or to a power of two of at least 8; `KBox`, `KVec` and `Arc`
 /// allocate from it. `VBox` and `KVBox` are counted as if they did. A `kmem_cache` rounds up to its
@@ -60,13 +61,13 @@ pub fn live_bytes() -> isize {
     unsafe { bindings::host_live_bytes() }
 }
 
-/// The number of times that this thread called `might_sleep()` or slept.
+/// Returns the number of times that this thread called `might_sleep()` or slept.
 pub fn sleeps() -> usize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_sleeps() }
 }
 
-/// Warnings (`WARN_ON()` and the like) on this thread since the last call.
+/// Returns the number of warnings (such as `WARN_ON()`) on this thread since the last call.
 pub fn take_warnings() -> usize {
     // SAFETY: It has no requirements.
     unsafe { bindings::host_take_warnings() }

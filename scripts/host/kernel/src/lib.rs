@@ -2,22 +2,22 @@
 
 //! The host stand-in of the kernel crate.
 //!
-//! In-tree Rust files are compiled against it on the host, unmodified. Three layers:
+//! In-tree Rust files are compiled against it on the host, unmodified. It has three layers:
 //!
-//! - pure files of the kernel tree, mounted as they are (`build/main.rs` lists them, and an import
+//! - pure files of the kernel tree, mounted unmodified (`build/main.rs` lists them, and an import
 //!   that is left out);
-//! - the real C code of the tree behind [`bindings`], compiled with the real headers, in a crate of
-//!   its own as in the kernel;
+//! - the real C code of the tree, compiled with the real headers, in [`bindings`], a separate crate
+//!   as in the kernel;
 //! - the fakes below the FFI seam (`bindings/c`): memory, mutexes, time, devices, warnings. Their
 //!   knobs are in [`host`].
 //!
-//! It holds what its users need today and nothing for tomorrow. What is right or wrong is decided
-//! by KUnit in the kernel, never here.
+//! The crate contains only items that are in use. KUnit in the kernel decides whether code is
+//! correct, never this crate.
 
 // As in the kernel: `KBox` and `Arc` derive `CoercePointee`.
 #![feature(derive_coerce_pointee)]
 
-// As in the kernel's crate, whose files name it so at times.
+// Some files of the kernel's crate use this name.
 extern crate self as kernel;
 
 include!(concat!(env!("OUT_DIR"), "/root.rs"));
@@ -40,11 +40,11 @@ pub mod str;
 pub mod sync;
 pub mod task;
 
-/// The structure that a field is in.
+/// Returns a pointer to the structure that contains a field.
 ///
 /// # Safety
 ///
-/// The pointer is that of the field of a live structure.
+/// The pointer must point to the field of a live structure.
 #[macro_export]
 macro_rules! container_of {
     ($field:expr, $container:ty, $($path:tt)*) => {{
@@ -56,6 +56,6 @@ macro_rules! container_of {
     }};
 }
 
-/// For [`container_of!`].
+/// Checks types for [`container_of!`].
 #[doc(hidden)]
 pub fn assert_same_type<T>(_: T, _: T) {}

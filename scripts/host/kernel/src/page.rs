@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages: no more than the names that the mounted vectors use.
+//! Pages: only the names that the mounted vectors use.
 
 use core::{marker::PhantomData, ptr::NonNull};
 
-/// Never made.
+/// A page that is never created.
 pub struct BorrowedPage<'a>(core::convert::Infallible, PhantomData<&'a ()>);
 
 /// Iterates over the pages of memory.
@@ -18,11 +18,11 @@ pub trait AsPageIter {
     fn page_iter(&mut self) -> Self::Iter<'_>;
 }
 
-/// Iterates over the pages of `vmalloc()`: the host has none.
+/// Iterates over the pages of `vmalloc()`, which the host does not have.
 pub struct VmallocPageIter<'a>(PhantomData<&'a ()>);
 
 impl VmallocPageIter<'_> {
-    /// Makes an iterator.
+    /// Creates an iterator.
     ///
     /// # Safety
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's prelude, as far as the stand-in has what is in it.
+//! The kernel's prelude, as far as the stand-in has its items.
 
 pub use core::{
     mem::{align_of, align_of_val, size_of, size_of_val},
@@ -12,10 +12,10 @@ pub use crate::ffi::{
     c_ushort, c_void, CStr,
 };
 
-// Not `Box` and `Vec`: the tests of the host use those of `std`.
+// Omits `Box` and `Vec`, because host tests use the types of `std`.
 pub use crate::alloc::{flags::*, KBox, KVBox, KVVec, KVec, VBox, VVec};
 
-// The kernel's wraps arguments for types that the host has none of.
+// The kernel's macro wraps arguments of types that the host does not have.
 pub use core::format_args as fmt;
 
 pub use macros::kunit_tests;

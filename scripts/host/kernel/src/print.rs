@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `printk`: goes to standard error.
+//! `printk()`, which writes to standard error.
 
 #[doc(hidden)]
 #[macro_export]

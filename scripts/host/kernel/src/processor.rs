@@ -2,7 +2,7 @@
 
 //! The processor.
 
-/// Waits a moment.
+/// Waits briefly.
 pub fn cpu_relax() {
     core::hint::spin_loop();
 }

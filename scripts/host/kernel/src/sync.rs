@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Synchronisation: the kernel's locks over real ones, lock classes, and reference counts.
+//! Synchronization: the kernel's locks over real ones, lock classes, and reference counts.
 
 use crate::{prelude::*, types::Opaque};
 
 pub mod atomic;
 mod refcount;
-// The kernel's own files, among them `arc` and `lock`, and below that `mutex`.
+// The kernel's own files, such as `arc`, `lock` and `lock/mutex`.
 include!(concat!(env!("OUT_DIR"), "/sync.rs"));
 
 pub use arc::{Arc, ArcBorrow, UniqueArc};
@@ -14,7 +14,7 @@ pub use lock::mutex::{new_mutex, Mutex, MutexGuard};
 pub use locked_by::LockedBy;
 pub use refcount::Refcount;
 
-/// A lock class. Lockdep is off, so this is no more than something that can leak.
+/// A lock class. Lockdep is off, so the type only serves to detect leaks.
 #[repr(transparent)]
 #[pin_data(PinnedDrop)]
 pub struct LockClassKey {
@@ -22,11 +22,11 @@ pub struct LockClassKey {
     inner: Opaque<bindings::lock_class_key>,
 }
 
-// SAFETY: There is nothing inside.
+// SAFETY: The type has no data.
 unsafe impl Sync for LockClassKey {}
 
 impl LockClassKey {
-    /// For [`static_lock_class!`](crate::static_lock_class).
+    /// Creates the class of [`static_lock_class!`](crate::static_lock_class).
     #[doc(hidden)]
     pub const fn new_static() -> Self {
         Self {
@@ -55,7 +55,7 @@ impl PinnedDrop for LockClassKey {
     }
 }
 
-/// A lock class of the place in the source.
+/// Creates a lock class for the place in the source.
 #[macro_export]
 macro_rules! static_lock_class {
     () => {{
@@ -64,7 +64,7 @@ macro_rules! static_lock_class {
     }};
 }
 
-/// The name of a lock: the given one, or that of the place in the source.
+/// Returns the given name of a lock, or by default the place in the source.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! optional_name {

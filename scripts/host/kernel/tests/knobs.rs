@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The knobs of the stand-in do what they say: a knob that does nothing would make every test that
-//! relies on it pass.
+//! Tests of the knobs: if a knob had no effect, every test that relies on it would pass.
 
 use kernel::{
     alloc::AllocError,
@@ -19,7 +18,7 @@ use kernel::{
 use std::{cell::Cell, thread};
 
 #[test]
-fn the_chosen_allocation_fails_and_no_other() {
+fn fail_allocation_fails_exactly_one() {
     host::fail_allocation(2);
     assert!(KBox::new(1u32, GFP_KERNEL).is_ok());
     assert_eq!(KBox::new(2u32, GFP_KERNEL).err(), Some(AllocError));
@@ -35,7 +34,7 @@ fn live_objects_are_counted() {
     let before = host::live_objects();
     let first = KBox::new([0u8; 100], GFP_KERNEL).unwrap();
     let second = KBox::pin_init(pin_init::init_zeroed::<u64>(), GFP_KERNEL).unwrap();
-    // Needs no memory, so it is no object.
+    // A value without memory is not an object.
     let nothing = KBox::new((), GFP_KERNEL).unwrap();
     assert_eq!(host::live_objects(), before + 2);
 
@@ -70,10 +69,10 @@ fn live_bytes_round_like_kmalloc() -> Result {
         [boxed::<129>()?, boxed::<192>()?, boxed::<193>()?],
         [192, 192, 256]
     );
-    // Beyond the largest cache, whole pages.
+    // Larger requests than the largest cache get whole pages.
     assert_eq!([boxed::<8192>()?, boxed::<8193>()?], [8192, 16384]);
 
-    // A vector that grows frees its old memory.
+    // A growing vector frees its old memory.
     let grown = taken(|| {
         let mut vec = KVec::with_capacity(4, GFP_KERNEL)?;
         vec.push(1u64, GFP_KERNEL)?;
@@ -113,8 +112,8 @@ fn live_bytes_include_c_objects() {
 }
 
 #[test]
-fn an_initialiser_that_fails_leaks_nothing() {
-    // SAFETY: It never succeeds.
+fn failing_initializer_leaks_nothing() {
+    // SAFETY: The closure never succeeds.
     let refuse = unsafe { pin_init::pin_init_from_closure::<u64, Error>(|_| Err(EINVAL)) };
     let before = host::live_objects();
     assert_eq!(KBox::try_pin_init(refuse, GFP_KERNEL).err(), Some(EINVAL));
@@ -122,15 +121,15 @@ fn an_initialiser_that_fails_leaks_nothing() {
 }
 
 #[test]
-fn fresh_memory_holds_rubbish() {
+fn fresh_memory_is_poisoned() {
     let empty = KBox::<[u8; 64]>::new_uninit(GFP_KERNEL).unwrap();
-    // SAFETY: The allocator has written it.
+    // SAFETY: The allocator has written the memory.
     assert_eq!(*unsafe { empty.assume_init() }, [0x5a; 64]);
 }
 
 #[test]
 fn slab_objects_are_objects() {
-    // SAFETY: The cache is valid until it is destroyed, and has no objects then.
+    // SAFETY: The cache is valid until it is destroyed, and has no objects at that point.
     unsafe {
         let cache = bindings::host_cache_create(c"knobs".as_ptr().cast(), 64, 64);
         let before = host::live_objects();
@@ -152,10 +151,10 @@ fn slab_objects_are_objects() {
 }
 
 #[test]
-fn an_arc_is_dropped_with_its_last_share() {
+fn arc_is_dropped_with_last_reference() {
     let before = host::live_objects();
     let inner = KBox::new(7, GFP_KERNEL).unwrap();
-    // SAFETY: It writes a value.
+    // SAFETY: The closure writes a value.
     let init = unsafe {
         pin_init::pin_init_from_closure::<_, Error>(|slot| {
             std::ptr::write(slot, inner);
@@ -253,7 +252,7 @@ fn arc_is_unique_with_its_last_reference() -> Result {
 }
 
 #[test]
-fn a_mutex_excludes_other_threads() {
+fn mutex_excludes_other_threads() {
     pin_init::stack_pin_init!(let key = LockClassKey::new_dynamic());
     let key: *const LockClassKey = &*key;
     // SAFETY: It outlives the lock.
@@ -272,7 +271,7 @@ fn a_mutex_excludes_other_threads() {
 }
 
 #[test]
-fn a_box_keeps_alignment() {
+fn box_keeps_alignment() {
     #[repr(align(256))]
     struct Wide(u8);
 
@@ -298,7 +297,7 @@ fn errors_cross_the_seam() {
 }
 
 #[test]
-fn all_allocations_fail_while_a_closure_runs() {
+fn fail_all_allocations_during_closure() {
     let asked = host::allocations();
     let result = host::fail_all_allocations(|| {
         let boxed = KBox::new(1u32, GFP_KERNEL).err();
@@ -311,7 +310,7 @@ fn all_allocations_fail_while_a_closure_runs() {
 }
 
 #[test]
-fn vectors_keep_what_they_hold() -> Result {
+fn vector_keeps_elements() -> Result {
     let before = host::live_objects();
     let mut vec = KVVec::new();
     for i in 0..100u64 {
@@ -322,7 +321,7 @@ fn vectors_keep_what_they_hold() -> Result {
     assert_eq!(vec.reserve(1000, GFP_KERNEL), Err(AllocError));
     assert_eq!(vec[99], 99);
     let zeroed = KBox::<[u8; 64]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-    // SAFETY: Zeroes are a value.
+    // SAFETY: Zeroes are a valid value.
     assert_eq!(*unsafe { zeroed.assume_init() }, [0; 64]);
     drop(vec);
     assert_eq!(host::live_objects(), before);
@@ -330,7 +329,7 @@ fn vectors_keep_what_they_hold() -> Result {
 }
 
 #[test]
-fn accesses_to_devices_reach_the_handler() -> Result {
+fn direct_mmio_reaches_handler() -> Result {
     struct Device(Cell<(usize, usize, u64)>);
 
     impl host::Mmio for Device {
@@ -345,7 +344,7 @@ fn accesses_to_devices_reach_the_handler() -> Result {
     }
 
     let raw = IoRaw::<0x1000>::new(0xdead_0000, 0x1000)?;
-    // SAFETY: The handler takes all accesses.
+    // SAFETY: The handler receives all accesses.
     let io = unsafe { Io::from_raw(&raw) };
     let device = Device(Cell::default());
     host::direct_mmio(&device, || -> Result {
@@ -359,13 +358,13 @@ fn accesses_to_devices_reach_the_handler() -> Result {
 
     let memory = [1u64, 2];
     let raw = IoRaw::<16>::new(&raw const memory as usize, 16)?;
-    // SAFETY: It is memory.
+    // SAFETY: The address is memory.
     assert_eq!(unsafe { Io::from_raw(&raw) }.read64(8), 2);
     Ok(())
 }
 
 #[test]
-fn waiting_takes_no_time() {
+fn delay_takes_no_time() {
     let start = Instant::<Monotonic>::now();
     let mut polls = 0;
     let poll = || {
@@ -408,7 +407,7 @@ fn sleep_advances_the_clock_and_is_counted() {
 }
 
 #[test]
-fn trees_are_sorted() -> Result {
+fn tree_is_sorted() -> Result {
     let before = host::live_objects();
     let mut tree = RBTree::new();
     for key in [5, 1, 4, 2, 3] {
@@ -422,7 +421,7 @@ fn trees_are_sorted() -> Result {
 }
 
 #[test]
-fn a_mutex_of_a_static_class() -> Result {
+fn mutex_with_static_class() -> Result {
     let shared = Arc::pin_init(new_mutex!(1), GFP_KERNEL)?;
     *shared.lock() += 1;
     assert_eq!(*shared.lock(), 2);

@@ -2,16 +2,15 @@
 
 //! The kernel's procedural macros, for host builds.
 //!
-//! `paste`, `pin_data`, `pinned_drop` and the `Zeroable` derives are the kernel tree's own code. Only
-//! `kunit_tests` is written here, because its expansion is the seam: on the host the test runner
-//! takes KUnit's place.
+//! `paste`, `pin_data`, `pinned_drop` and the `Zeroable` derives are the kernel tree's own code.
+//! Only `kunit_tests` is reimplemented here, because on the host the test runner replaces KUnit.
 
 #[macro_use]
 extern crate quote;
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-// The kernel's modules, at the root as they expect: they name each other by `crate::`.
+// The kernel's modules refer to each other by `crate::`, so they have to be at the root.
 include!(concat!(env!("OUT_DIR"), "/pin_init_internal.rs"));
 
 /// See `pin_init::pin_data`.
@@ -46,10 +45,11 @@ pub fn paste(input: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// Makes a KUnit suite of the kernel a test module of the host.
+/// Turns a KUnit suite of the kernel into a test module of the host.
 ///
-/// The test functions already carry `#[test]`, so `#[cfg(test)]` on the module is all it takes.
-/// What the kernel's macro refuses (no suite name, too long a name, no module) is refused here too.
+/// The test functions already carry `#[test]`, so `#[cfg(test)]` on the module is sufficient. The
+/// macro refuses the same mistakes as the kernel's: no suite name, a name that is too long, no
+/// module.
 #[proc_macro_attribute]
 pub fn kunit_tests(attr: TokenStream, item: TokenStream) -> TokenStream {
     let suite = attr.to_string();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A KUnit suite becomes tests of the host: one that was lost on the way would pass unnoticed.
+//! A KUnit suite becomes tests of the host. A lost suite would not fail any other test.
 
 use std::{env, process::Command};
 
@@ -16,7 +16,7 @@ mod tests {
 }
 
 #[test]
-fn the_cases_of_a_suite_are_run() {
+fn suite_becomes_host_tests() {
     let output = Command::new(env::current_exe().unwrap())
         .arg("--list")
         .output()

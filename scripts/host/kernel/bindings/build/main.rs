@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Builds the C code of the kernel tree, and the bindings to it.
+//! Builds the C code of the kernel tree, and its bindings.
 
 use bindgen::callbacks::{DeriveInfo, ItemInfo, ItemKind, ParseCallbacks};
 use std::{
@@ -18,10 +18,10 @@ use tree::Tree;
 /// The files of `rust/helpers` that are compiled and bound, without `.c`.
 const HELPERS: &[&str] = &["err", "gpu", "list", "mutex", "rbtree", "sync"];
 
-/// The C files of the kernel tree that are compiled as they are.
+/// The C files of the kernel tree that are compiled unmodified.
 const TREE_C: &[&str] = &["drivers/gpu/buddy.c", "lib/hweight.c", "lib/rbtree.c"];
 
-/// The C files of the stand-in that see kernel headers.
+/// The C files of the stand-in that use kernel headers.
 const KERNEL_C: &[&str] = &[
     "c/bench_buddy.c",
     "c/bench_fragmentation.c",
@@ -30,18 +30,18 @@ const KERNEL_C: &[&str] = &[
     "c/test_list.c",
 ];
 
-/// The constants of the kernel's `bindings_helper.h` that are taken over, by parts of their names.
+/// The constants of the kernel's `bindings_helper.h` that are included, by parts of their names.
 const CONSTANTS: &[&str] = &["HELPER_GPU_BUDDY_", "HELPER_GFP_", "HELPER___GFP_"];
 
-/// The allocator before the series, which the one after it is compared with.
+/// The allocator before the series, for comparisons with the allocator after it.
 const BASE_C: &str = "base/drivers/gpu/drm/drm_buddy.c";
 
-/// The C files of the stand-in that see the host's headers: the fakes below the FFI seam.
+/// The C files of the stand-in that use the host's headers: the fakes below the FFI seam.
 const HOST_C: &[&str] = &["c/alloc.c", "c/mutex.c", "c/time.c", "c/warn.c"];
 
-/// Headers below `asm/` that are their `asm-generic` namesakes, as the kernel's own build makes
-/// them for an architecture that has none. The host tests run one thread, so barriers that are no
-/// more than compiler barriers do.
+/// Headers below `asm/` that are their `asm-generic` namesakes, as the kernel's own build generates
+/// them for architectures without their own. The host tests run one thread, so compiler barriers
+/// are sufficient as barriers.
 const ASM_GENERIC: &[&str] = &[
     "barrier",
     "bitsperlong",
@@ -83,7 +83,7 @@ struct Build {
 }
 
 impl Build {
-    /// `generated/autoconf.h` and the `asm` headers, which a kernel build generates too.
+    /// Writes `generated/autoconf.h` and the `asm` headers, which a kernel build generates as well.
     fn generated_headers(&self) {
         let mut autoconf = String::from("#define CONFIG_64BIT 1\n#define CONFIG_GPU_BUDDY 1\n");
         if self.augmented() {
@@ -106,15 +106,15 @@ impl Build {
         );
     }
 
-    /// Whether the allocator has what `include/host/buddy.h` tells of an augmented one.
+    /// Whether the allocator is the augmented one that `include/host/buddy.h` describes.
     fn augmented(&self) -> bool {
         let header = self.c_tree.file("include/linux/gpu_buddy.h");
         let text = fs::read_to_string(header).unwrap();
         text.contains("subtree_max_alignment")
     }
 
-    /// The constants of the kernel's `bindings_helper.h` for what is compiled here: statements such
-    /// as `const u64 RUST_CONST_HELPER_GPU_BUDDY_FOO = GPU_BUDDY_FOO;`.
+    /// Returns the constants of the kernel's `bindings_helper.h` for the compiled code: statements
+    /// such as `const u64 RUST_CONST_HELPER_GPU_BUDDY_FOO = GPU_BUDDY_FOO;`.
     fn const_helpers(&self) -> String {
         let text = fs::read_to_string(self.tree.file("rust/bindings/bindings_helper.h")).unwrap();
         text.split_inclusive(";\n")
@@ -129,7 +129,7 @@ impl Build {
         write_file(&self.out.join("ffi.rs"), &ffi);
     }
 
-    /// The flags that every compilation against the kernel headers of a tree gets.
+    /// Returns the flags of every compilation with the kernel headers of a tree.
     fn kernel_flags(&self, tree: &Tree) -> Vec<String> {
         let mut flags: Vec<String> = [
             "-nostdinc",
@@ -141,7 +141,7 @@ impl Build {
             "-fno-strict-aliasing",
             "-fno-delete-null-pointer-checks",
             "-D__KERNEL__",
-            // EXPORT_SYMBOL() is nothing.
+            // Defines EXPORT_SYMBOL() as empty.
             "-D__DISABLE_EXPORTS",
         ]
         .map(String::from)
@@ -160,7 +160,7 @@ impl Build {
         flags
     }
 
-    /// Compiles the C side.
+    /// Compiles the C code.
     fn c_code(&self) {
         let mut kernel = self.kernel_compiler(&self.c_tree);
         kernel.files(KERNEL_C).files(self.helpers());
@@ -168,7 +168,7 @@ impl Build {
         if self.debug_list {
             kernel.file(self.c_tree.file("lib/list_debug.c"));
         }
-        // As the kernel is built, and so that the benchmark compares like with like.
+        // The kernel uses this level as well, so that the benchmark is a fair comparison.
         kernel.opt_level(2).compile("kernel_c");
 
         let mut base = self.kernel_compiler(&self.tree);
@@ -197,7 +197,7 @@ impl Build {
             .collect()
     }
 
-    /// Runs bindgen as the kernel's `rust/Makefile` does: once over the headers and once over the
+    /// Runs bindgen as the kernel's `rust/Makefile` does: once for the headers and once for the
     /// helpers, whose functions lose their prefix.
     fn bindings(&self) {
         self.bindgen()
@@ -205,7 +205,7 @@ impl Build {
             .parse_callbacks(Box::new(DeriveMaybeZeroable))
             .parse_callbacks(Box::new(StripConstPrefix))
             .blocklist_type("__kernel_s?size_t|__kernel_ptrdiff_t")
-            // A calling convention that bindgen does not know, see `rust/bindgen_parameters`.
+            // bindgen does not support this calling convention; see `rust/bindgen_parameters`.
             .blocklist_function("__list_.*_report")
             .generate()
             .expect("bindgen on the headers of the kernel tree")
@@ -244,9 +244,8 @@ impl Build {
     }
 }
 
-/// The compiler of the C side: `$CC`, or else clang, which has the same code generator as rustc, so
-/// that the benchmark compares languages. It sanitizes what rustc is told to sanitize, because `cc`
-/// passes such flags on.
+/// Returns the compiler of the C code: `$CC`, or clang, which has rustc's code generator, so that the
+/// benchmark compares languages. `cc` passes rustc's sanitizer flags on to it.
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     if env::var_os("CC").is_none() {

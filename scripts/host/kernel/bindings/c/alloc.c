@@ -55,7 +55,7 @@ static void *acquire(unsigned long size, unsigned long align, unsigned long byte
 static void release(void *ptr, unsigned long size, unsigned long bytes)
 {
 	memset(ptr, POISON_FREE, size);
-	/* The compiler may not drop the stores for being followed by free(). */
+	/* Keep the compiler from dropping the stores before free(). */
 	__asm__ volatile("" : : "r"(ptr) : "memory");
 	free(ptr);
 	live--;
@@ -84,7 +84,7 @@ void *host_kmalloc(unsigned long size)
 {
 	struct kmalloc_header *header;
 
-	/* Cannot be allocated, and the rounding would overflow. */
+	/* Too large to allocate, and the rounding would overflow. */
 	if (size > LONG_MAX)
 		return NULL;
 	header = acquire(sizeof(*header) + size, 0, kmalloc_bytes(size));
@@ -137,7 +137,7 @@ void host_cache_destroy(struct kmem_cache *cache)
 {
 	if (atomic_load(&cache->objects)) {
 		fprintf(stderr, "slab cache %s: objects are left\n", cache->name);
-		/* The exit code of a program that leaks tells it. */
+		/* A leak changes the exit code of the program. */
 		abort();
 	}
 	free(cache);

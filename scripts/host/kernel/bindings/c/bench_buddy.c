@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C counterpart of the benchmark of the binding, in a file of its own so that
- * the compiler cannot see its caller. It does what the Rust one does, and locks
- * where that locks.
+ * The C counterpart of the benchmark of the binding, in a separate file so that
+ * the compiler cannot see its caller. It has the same operations and locks as the
+ * Rust benchmark.
  */
 #include <host/buddy.h>
 #include <linux/mutex.h>

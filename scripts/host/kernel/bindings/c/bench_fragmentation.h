@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit case "fragmentation_performance" does, in the names of the
- * allocator that includes this: BUDDY(), ALLOCATOR() and BUDDY_CLEARED.
+ * The KUnit case "fragmentation_performance", with names that the including file
+ * defines for its allocator: BUDDY(), ALLOCATOR() and BUDDY_CLEARED.
  */
 #include <linux/sizes.h>
 
 #define BLOCK_ALIGN	SZ_64K
 
-/* Gives every @n-th block back as cleared, counting from @first; the others move to @rest. */
+/* Frees every @n-th block as cleared, counting from @first; the others move to @rest. */
 static void free_some(struct ALLOCATOR *mm, struct list_head *blocks, unsigned int n,
 		      unsigned int first, struct list_head *rest)
 {
@@ -33,7 +33,7 @@ static int fill(struct ALLOCATOR *mm, u64 size, struct list_head *blocks)
 	return 0;
 }
 
-/* Blocks of 8 KiB aligned to 64 KiB, half of them given back as cleared, half not. */
+/* Blocks of 8 KiB aligned to 64 KiB. Half of them are freed as cleared, half as dirty. */
 static int fragmented(struct ALLOCATOR *mm)
 {
 	LIST_HEAD(blocks);
@@ -44,7 +44,7 @@ static int fragmented(struct ALLOCATOR *mm)
 	ret = fill(mm, SZ_8K, &blocks);
 	if (ret)
 		return ret;
-	/* The first and the last of each four. */
+	/* The first and the last of every four blocks. */
 	free_some(mm, &blocks, 4, 0, &others);
 	free_some(mm, &others, 3, 2, &dirty);
 	BUDDY(free_list)(mm, &dirty, 0);
@@ -56,7 +56,7 @@ static int fragmented(struct ALLOCATOR *mm)
 	return 0;
 }
 
-/* The same blocks, of which every second one is given back, and then the others from the end. */
+/* The same blocks. Every second one is freed, then the others from the end. */
 static int reverse_free(struct ALLOCATOR *mm)
 {
 	struct BUDDY(block) *block, *next;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Mutexes below the FFI seam. They check what lockdep checks first: no recursion,
- * and only the owner unlocks. A fault ends the program.
+ * Mutexes below the FFI seam, with the most important checks of lockdep: no
+ * recursion, and only the owner unlocks. A violation ends the program.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Time below the FFI seam: a clock of each thread that goes on when it is looked at
- * and when the thread sleeps, so that a test of a timeout takes no time and always
- * the same way.
+ * Time below the FFI seam: a clock for each thread that advances on each read and
+ * when the thread sleeps. Tests of timeouts take no time and are deterministic.
  */
 #include "../include/host/time.h"
 
-/* What a look at the clock takes, in nanoseconds. */
+/* The time that a read of the clock takes, in nanoseconds. */
 #define LOOK 100
 
 static _Thread_local long long now = 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bindings to the real C code of the kernel tree, made and laid out as in the kernel's
+//! Bindings to the real C code of the kernel tree, in the layout of the kernel's
 //! `rust/bindings/lib.rs`, and to the fakes below the FFI seam.
 
 #![allow(
@@ -39,6 +39,6 @@ mod helpers {
     include!(concat!(env!("OUT_DIR"), "/bindings_helpers_generated.rs"));
 }
 
-// A function that C declares wins over a helper of that name, as in the kernel.
+// A function that C declares has priority over a helper of the same name, as in the kernel.
 pub use self::helpers::*;
 pub use self::raw::*;

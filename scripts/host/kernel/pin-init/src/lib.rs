@@ -2,7 +2,7 @@
 
 //! The kernel tree's pin-init, for host builds.
 //!
-//! This file holds the crate attributes only; the code is the tree's `rust/pin-init/src`.
+//! This file has only the crate attributes; the code is the tree's `rust/pin-init/src`.
 
 #![allow(
     missing_docs,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The allocators: all three are the fake one of `bindings/c/alloc.c`.
+//! The allocators. All three use the fake allocator of `bindings/c/alloc.c`.
 
 use super::{flags::__GFP_ZERO, AllocError, Allocator, Flags, NumaNode};
 use crate::bindings;
@@ -11,11 +11,11 @@ use core::{
 
 pub use crate::page::VmallocPageIter;
 
-/// Reallocates; always moves, which the kernel's may do.
+/// Reallocates memory. The memory always moves, as the kernel's may.
 ///
 /// # Safety
 ///
-/// As of [`Allocator::realloc`].
+/// As for [`Allocator::realloc`].
 unsafe fn realloc(
     ptr: Option<NonNull<u8>>,
     layout: Layout,
@@ -26,7 +26,7 @@ unsafe fn realloc(
     let new = if layout.size() == 0 {
         super::dangling_from_layout(layout)
     } else {
-        // SAFETY: The size is not 0 and the alignment that of a layout.
+        // SAFETY: The size is not 0, and the alignment comes from a layout.
         let new = unsafe { bindings::host_alloc(layout.size(), layout.align()) };
         NonNull::new(new.cast::<u8>()).ok_or(AllocError)?
     };
@@ -36,7 +36,8 @@ unsafe fn realloc(
         unsafe { ptr::write_bytes(new.as_ptr().add(kept), 0, layout.size() - kept) };
     }
     if let Some(old) = old {
-        // SAFETY: Both are valid for so many bytes; the old memory came from here with that size.
+        // SAFETY: Both are valid for this number of bytes; the old memory was allocated here with
+        // that size.
         unsafe {
             ptr::copy_nonoverlapping(old.as_ptr(), new.as_ptr(), kept);
             bindings::host_free(old.as_ptr().cast(), old_layout.size());

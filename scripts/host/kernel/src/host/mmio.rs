@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `readl()`, `writel()` and the like: they reach a handler that a test sets, else memory.
+//! `readl()`, `writel()` and related functions, which call the handler of a test or access memory.
 
 use crate::ffi::c_void;
 use std::cell::Cell;
 
-/// Takes the accesses to addresses of devices.
+/// Handles accesses to addresses of devices.
 pub trait Mmio {
-    /// A read of `width` bytes.
+    /// Reads `width` bytes.
     fn read(&self, address: usize, width: usize) -> u64;
 
-    /// A write of `width` bytes.
+    /// Writes `width` bytes.
     fn write(&self, address: usize, width: usize, value: u64);
 }
 
@@ -28,7 +28,7 @@ pub fn direct_mmio<T>(handler: &dyn Mmio, f: impl FnOnce() -> T) -> T {
         }
     }
 
-    // SAFETY: Only the lifetime differs: the pointer is taken back before this function ends.
+    // SAFETY: Only the lifetime differs, and this function removes the pointer before it returns.
     let handler = unsafe {
         std::mem::transmute::<*const (dyn Mmio + '_), *const (dyn Mmio + 'static)>(handler)
     };
@@ -37,7 +37,7 @@ pub fn direct_mmio<T>(handler: &dyn Mmio, f: impl FnOnce() -> T) -> T {
 }
 
 fn handler() -> Option<&'static dyn Mmio> {
-    // SAFETY: A handler is set while it lives, and each access ends before.
+    // SAFETY: A handler is set only during its lifetime, and each access ends before that.
     HANDLER.get().map(|handler| unsafe { &*handler })
 }
 

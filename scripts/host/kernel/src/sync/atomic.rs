@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomic integers. Those of the kernel call C functions that are assembly of the architecture.
+//! Atomic integers. The kernel's types call C functions that are assembly of the architecture.
 
 use std::sync::atomic::{self, AtomicI32};
 
-/// An atomic integer; of `T`, there is `i32`.
+/// An atomic integer. Of the kernel's types, only `i32` exists.
 pub struct Atomic<T: Repr>(T::Atomic);
 
 /// An integer that can be atomic.
@@ -17,13 +17,13 @@ impl Repr for i32 {
     type Atomic = AtomicI32;
 }
 
-/// Later accesses stay after this one.
+/// Orders later accesses after this one.
 pub struct Acquire;
-/// Earlier accesses stay before this one.
+/// Orders earlier accesses before this one.
 pub struct Release;
 
 impl Atomic<i32> {
-    /// Makes one with this value.
+    /// Creates an atomic with this value.
     pub const fn new(value: i32) -> Self {
         Self(AtomicI32::new(value))
     }

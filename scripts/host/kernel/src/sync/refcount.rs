@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reference counts. Those of the kernel call C functions that are assembly of the architecture.
+//! Reference counts. The kernel's type calls C functions that are assembly of the architecture.
 
 use std::sync::atomic::{fence, AtomicI32, Ordering};
 
-/// The count of an [`Arc`](super::Arc). Unlike the kernel's, it does not saturate and does not warn.
+/// The count of an [`Arc`](super::Arc). Unlike the kernel's, it neither saturates nor warns.
 pub struct Refcount(AtomicI32);
 
 impl Refcount {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The bit operations of an architecture that has none of its own. The atomic ones
- * are left out: nothing that is compiled here uses them.
+ * The generic bit operations, except for the atomic ones, which the compiled code
+ * does not use.
  */
 #ifndef _HOST_ASM_BITOPS_H
 #define _HOST_ASM_BITOPS_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stands in for the kernel's <drm/drm_print.h>, for the base's allocator: prints nothing. */
+/* Replaces the kernel's <drm/drm_print.h> for the base's allocator; prints nothing. */
 #ifndef DRM_PRINT_H_
 #define DRM_PRINT_H_
 

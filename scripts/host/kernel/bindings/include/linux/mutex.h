@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stands in for the kernel's <linux/mutex.h>: a real lock, that of the C library. */
+/* Replaces the kernel's <linux/mutex.h> with a real lock of the C library. */
 #ifndef __LINUX_MUTEX_H
 #define __LINUX_MUTEX_H
 
 #include <linux/lockdep_types.h>
 #include <host/seam.h>
 
-/* Large enough for the C library's, see c/mutex.c. */
+/* Large enough for the C library's lock, see c/mutex.c. */
 struct mutex {
 	unsigned long lock[8];
 };
@@ -35,7 +35,7 @@ static inline void mutex_destroy(struct mutex *mutex)
 	host_mutex_destroy(mutex->lock);
 }
 
-/* Lockdep is off; that nobody locks twice, or unlocks what is not locked, is checked anyway. */
+/* Lockdep is off, but c/mutex.c checks for recursion and for unlocking without the lock. */
 #define lockdep_assert_held(mutex)	((void)(mutex))
 
 #endif

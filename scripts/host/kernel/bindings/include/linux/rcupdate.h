@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stands in for the kernel's <linux/rcupdate.h>: what <linux/rbtree.h> uses. */
+/* Replaces the kernel's <linux/rcupdate.h> as far as <linux/rbtree.h> uses it. */
 #ifndef __LINUX_RCUPDATE_H
 #define __LINUX_RCUPDATE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stands in for the kernel's <linux/sched.h>: nobody waits for the processor. */
+/* Replaces the kernel's <linux/sched.h>; no thread waits for the processor. */
 #ifndef _LINUX_SCHED_H
 #define _LINUX_SCHED_H
 
