@@ -58,25 +58,26 @@ use crate::{
     }, //
 };
 
-/// After this long the branch is made anew, well before b4's year is over.
+/// The age at which the branch is recreated, well before b4's limit of a year.
 pub const STALE: u64 = 180 * 24 * 3600;
 
-/// The branch of a series.
+/// Returns the branch of a series.
 pub fn branch_name(name: &str) -> String {
     format!("b4/{name}")
 }
 
-/// The tip that the tool last gave to a branch, to detect later changes by the user.
+/// Returns the ref of the tip that the tool last gave to a branch, to detect changes by the user.
 fn made_ref(name: &str) -> String {
     refs::b4_seen(name)
 }
 
-/// Makes or renews the branch of a series. Returns the reason if the branch was left unchanged, and
-/// cannot be sent: b4 is at another version than the manifest, or the user changed the branch.
+/// Creates or updates the branch of a series. If the branch has to stay unchanged and cannot be
+/// sent, returns the reason: b4 has another version than the manifest, or the user changed the
+/// branch.
 ///
 /// # Errors
 ///
-/// b4's branch cannot be read, or holds trailers that would be lost.
+/// The branch cannot be read, or has trailers that would be lost.
 pub fn branch(
     git: &Git<'_>,
     one: &AssembledSeries,
@@ -147,7 +148,7 @@ fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Optio
     let name = &series.name;
     let (branch, made) = (format!("refs/heads/{}", branch_name(name)), made_ref(name));
     let (Some(tip), Some(ours)) = (git.resolve(&branch)?, git.resolve(&made)?) else {
-        // Made before the tool kept this ref, or never.
+        // The branch is missing, or older than this ref.
         return Ok(None);
     };
     if tip == ours {
@@ -201,7 +202,7 @@ fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Optio
     ))
 }
 
-/// A commit of a branch of b4's.
+/// A commit on b4's branch.
 struct Draft {
     commit: Oid,
     subject: String,
@@ -234,8 +235,8 @@ fn drafts(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Draft>> 
     Ok(drafts.collect())
 }
 
-/// The lines of a cover letter that are its author's. When b4 has posted a version, it begins the
-/// changelog of the next one with lines for the author to edit.
+/// Returns the author's lines of a cover letter. After a posting, b4 adds lines to the changelog
+/// that the author has to edit.
 fn cover_lines(text: &str) -> Vec<String> {
     let begun = ["- EDITME", "- Link to v", "Changes in v"];
     let lines = text.lines().map(str::trim_end);
@@ -245,7 +246,7 @@ fn cover_lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The cover letter as b4 keeps it: recipients above `---`, the changelog below.
+/// Returns the cover letter in b4's form: recipients above `---`, and the changelog below.
 pub(super) fn message(series: &Series, cover: &Cover, who: &Identity) -> String {
     let mut text = format!("{}\n\n{}\n", cover.title, cover.text);
     for to in &series.to {
@@ -291,12 +292,8 @@ pub(super) fn content(
     hex(hash.finalize())
 }
 
-/// The commits of a series' branch, and the tool's part of what b4 keeps there; `None` if there is
-/// no branch.
-///
-/// # Errors
-///
-/// b4's branch cannot be read.
+/// Returns the commits on the branch of a series, and the tool's part of b4's tracking data.
+/// Returns `None` if the branch does not exist.
 pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Value)>> {
     let branch = branch_name(name);
     let Some(tracked) = tracked(git, &format!("refs/heads/{branch}"))? else {
@@ -306,7 +303,7 @@ pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Valu
     Ok(Some((commits, tracked.own())))
 }
 
-/// The commits above the cover letter, in order.
+/// Returns the commits above the cover letter, in order.
 pub(super) fn commits_above(
     git: &Git<'_>,
     branch: &str,
@@ -325,8 +322,8 @@ pub(super) fn commits_above(
     Ok(commits.collect())
 }
 
-/// b4 counts a version up when it has posted one; before the next one is sent, the manifest has to
-/// follow. A checkout of an older state does not.
+/// Returns an error if b4 has another version than the manifest. b4 increments its version after a
+/// posting. The manifest has to follow, which it does not in a checkout of an older state.
 fn other_revision(
     git: &Git<'_>,
     series: &Series,
@@ -335,7 +332,7 @@ fn other_revision(
 ) -> Option<Error> {
     let (revision, version) = (old.revision()?, u64::from(series.version));
     let recorded = postings.last().map_or(0, |p| u64::from(p.version));
-    // What was posted by other means is recorded without b4.
+    // A posting by other means is recorded, but b4 does not know it.
     if revision == version || (revision < version && revision <= recorded) {
         return None;
     }
@@ -346,8 +343,7 @@ fn other_revision(
              an older state of the series can be assembled, but not sent"
         ),
         false => {
-            "this is not the state of the series that was posted last: it can be assembled, but \
-                  not sent"
+            "a later state of the series was posted: this state can be assembled, but not sent"
                 .to_owned()
         }
     };
@@ -390,7 +386,7 @@ pub(super) fn commit(
             .env(format!("GIT_{role}_DATE"), &date);
     }
     let out = must(git.runner(), &cmd)?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree named no commit"))
+    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree printed no commit"))
 }
 
 #[cfg(test)]
@@ -418,7 +414,7 @@ mod tests {
                 if nothing was posted, delete b4's branch: git -C /kernel update-ref -d refs/heads/b4/x
         ");
         assert_eq!(of(2, &[]), None);
-        // What was recorded without b4.
+        // The posting of v2 was recorded without b4.
         assert_eq!(
             of(
                 3,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Postings in b4's tracking data.
+//! Reads and removes postings in b4's tracking data.
 
 use serde_json::{
     Value,
@@ -31,20 +31,16 @@ use crate::{
     }, //
 };
 
-/// What b4 posted of a series.
+/// A posting by b4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The commit that the first patch was made on.
+    /// The parent of the first patch.
     pub parent: Oid,
     /// The message id of the cover letter, or of the single patch.
     pub message_id: String,
 }
 
-/// What b4 posted as `version` of a series, if it did.
-///
-/// # Errors
-///
-/// b4's branch cannot be read.
+/// Returns b4's posting of a version of a series, if it exists.
 pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
     let Some(tracked) = tracked(git, &format!("refs/heads/{}", branch_name(name)))? else {
         return Ok(None);
@@ -66,12 +62,8 @@ pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
     })
 }
 
-/// Has b4 forget that `version` of a series was posted under this message id, and count from there
-/// again. What else it keeps stays, and so does the rest of the branch.
-///
-/// # Errors
-///
-/// b4's branch cannot be read or written.
+/// Removes a posting of `version` with this message id from b4's tracking data, and resets b4's
+/// version. All other data and the patches on the branch stay unchanged.
 pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Result<()> {
     let branch = branch_name(name);
     let Some(old) = tracked(git, &format!("refs/heads/{branch}"))? else {
@@ -109,7 +101,7 @@ pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Resu
     let store = |content: Vec<u8>| {
         let args = ["hash-object", "-t", "commit", "-w", "--stdin"];
         let out = must(git.runner(), &git.cmd(args).stdin(content))?.text();
-        Oid::parse(&out).ok_or_else(|| Error::new("git hash-object named no commit"))
+        Oid::parse(&out).ok_or_else(|| Error::new("git hash-object printed no commit"))
     };
     let (mut parent, mut tip) = (
         old.cover.clone(),

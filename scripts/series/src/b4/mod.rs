@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `b4/<name>`: the branch that b4 takes for one that it prepared itself, and the hand-over to it.
+//! Hands a series over to b4, as a branch `b4/<name>` in the form of `b4 prep`.
 //!
-//! b4 keeps its state in an empty commit below the patches: the cover letter, and JSON behind a
-//! mark. It looks for that commit by the committer, who has to be the user, and by the date, which
-//! has to be less than a year ago. So these commits are not the recorded ones, only their trees
-//! are; and what b4 wrote into the JSON is kept when the branch is made anew.
+//! b4 keeps its state in an empty commit below the patches: the cover letter and, after a mark,
+//! JSON. It only finds a commit by the user that is less than a year old. Therefore the commits
+//! differ from the assembled commits, and only the trees are equal. The tool preserves b4's data
+//! when it recreates the branch.
 
 mod branch;
 mod history;

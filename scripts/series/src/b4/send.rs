@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The mails that b4 writes: `b4 send` without sending, in a work tree of its own.
+//! Writes the mails with `b4 send --output-dir`, in a separate work tree.
 
 use std::path::{
     Path,
@@ -33,7 +33,7 @@ use crate::{
     }, //
 };
 
-/// Where b4 works on a series: a work tree with hardly a file in it.
+/// Returns b4's work tree for a series, in which only few files are checked out.
 pub fn work_tree(cache: &Cache, name: &str) -> PathBuf {
     cache.of_base("send").join(name)
 }
@@ -41,20 +41,19 @@ pub fn work_tree(cache: &Cache, name: &str) -> PathBuf {
 /// Mails as b4 would send them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsal {
-    /// The mails.
     pub mails: Vec<PathBuf>,
-    /// The command with which a person has them sent to themselves.
+    /// The command that sends the mails to the user only.
     pub reflect: String,
-    /// The command with which a person posts the series.
+    /// The command that posts the series.
     pub post: String,
 }
 
-/// Has b4 write the mails of a series to `to`, offline: no key, no mail set-up, no connection.
+/// Runs b4 to write the mails of a series to `to`, without a key, a mail server or the network.
 ///
 /// # Errors
 ///
-/// b4 failed, the user changed files in b4's work tree, or with the user's settings b4 would post
-/// other mails.
+/// b4 failed, the user changed files in b4's work tree, or b4 would post different mails with the
+/// user's settings.
 pub fn rehearse(
     git: &Git<'_>,
     cache: &Cache,
@@ -82,7 +81,7 @@ pub fn rehearse(
     if !disturbing.is_empty() {
         program = format!("env -u {} {program}", disturbing.join(" -u "));
     }
-    // Another checkout may make the branch anew; what is posted has to be what was rehearsed.
+    // Another checkout may recreate the branch, but the rehearsed commits must be posted.
     let tip = Git::new(git.runner(), &tree)
         .must(["rev-parse", "HEAD"])?
         .text();
@@ -102,8 +101,8 @@ pub fn rehearse(
     })
 }
 
-/// Environment variables that change git's output or its paths. The command that posts must run
-/// without them.
+/// Returns environment variables that change git's output or its paths. The command that posts
+/// must run without them.
 fn disturbing() -> Vec<String> {
     // The user chooses the transport and the sender of mail. Traces do not change git's output.
     let harmless = [
@@ -140,12 +139,12 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Has b4 write the mails to `to`; `set_up` prepares the environment of the call.
+    /// Runs b4 to write the mails to `to`. `set_up` prepares the environment.
     fn write(&self, set_up: impl FnOnce(Cmd) -> Cmd, to: &Path) -> Result<Vec<PathBuf>> {
         let state = self.cache.of_base("b4-state");
         let cmd = Cmd::new(self.b4)
             .args(["-c", "b4.send-no-patatt-sign=yes"])
-            // Without a mail server b4 asks for a key; with one it does not connect to it here.
+            // Without a mail server, b4 asks for a key. It does not connect to this server.
             .args(["-c", "sendemail.smtpserver=localhost"])
             .args(["send", "--output-dir"])
             .arg(to)
@@ -167,8 +166,7 @@ impl Calls<'_> {
         }
     }
 
-    /// Has b4 write the mails again with the user's settings, as it will when they are posted, and
-    /// compares.
+    /// Runs b4 again with the user's settings, as in the posting, and compares the mails.
     fn compare(&self, mails: &[PathBuf], disturbing: &[String]) -> Result<()> {
         let scratch = self.cache.scratch()?;
         let as_posted = |mut cmd: Cmd| {
@@ -201,7 +199,7 @@ impl Calls<'_> {
         };
         let kernel = self.git.dir().display();
         Err(
-            Error::new("with your settings, b4 would post other mails than these")
+            Error::new("with your settings, b4 would post different mails")
                 .at(self.tree, None)
                 .detail(difference)
                 .detail(settings()?)
@@ -212,8 +210,8 @@ impl Calls<'_> {
         )
     }
 
-    /// The names of the user's settings that b4 reads and nothing here overrides. Their values may
-    /// be secret.
+    /// Returns the names of the user's settings that b4 reads and the tool does not override. Omits
+    /// the values, which may be secret.
     fn suspects(&self) -> Result<String> {
         let names = "^(b4|sendemail|user|format|diff|log|core|i18n)\\.";
         let set = user_settings(self.git.runner(), self.tree, names)?;
@@ -226,8 +224,7 @@ impl Calls<'_> {
     }
 }
 
-/// A mail without the headers that differ in every run: message ids, dates, and data that contains
-/// them.
+/// Removes the headers that differ in every run: message ids, dates, and data that contains them.
 fn lasting(mail: &[u8]) -> String {
     let mail = String::from_utf8_lossy(mail);
     let (head, body) = mail.split_once("\n\n").unwrap_or((&mail, ""));
@@ -252,7 +249,7 @@ fn lasting(mail: &[u8]) -> String {
     format!("{kept}\n{body}")
 }
 
-/// The first lines in which two mails differ.
+/// Returns the first lines in which two mails differ.
 fn first_difference(meant: &str, posted: &str) -> Option<String> {
     let (mut a, mut b) = (meant.lines(), posted.lines());
     loop {
@@ -267,7 +264,7 @@ fn first_difference(meant: &str, posted: &str) -> Option<String> {
     }
 }
 
-/// The files in which a work tree, or its index, differs from a commit.
+/// Returns the files in which a work tree or its index differs from a commit.
 pub(super) fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for cached in [&[][..], &["--cached"]] {
@@ -280,7 +277,7 @@ pub(super) fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The commit last checked out in the work tree of a series.
+/// Returns the ref of the commit that was last checked out in the work tree of a series.
 fn prepared_ref(name: &str) -> String {
     refs::send(name)
 }
@@ -296,7 +293,7 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
         refuse_work(git, tree, name)?;
     }
     let here = Git::new(git.runner(), tree);
-    // b4 takes a tree for a kernel's by these files.
+    // b4 recognizes a kernel tree by these files.
     here.must([
         "sparse-checkout",
         "set",
@@ -307,7 +304,7 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
     here.must(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
     here.must(["reset", "--hard", "--quiet"])?;
     let head = here.resolve("HEAD")?;
-    let head = head.ok_or_else(|| Error::new(format!("{branch} is gone")).at(tree, None))?;
+    let head = head.ok_or_else(|| Error::new(format!("{branch} does not exist")).at(tree, None))?;
     git.set_ref(&prepared_ref(name), &head)
 }
 
@@ -325,11 +322,11 @@ fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
         return Err(Error::new(format!("is on {at}, not on {branch}"))
             .at(tree, None)
             .help(format!(
-                "end what is under way there, keep its commits on a branch of yours,\n\
-                 and go back: git -C {shown} switch {branch}"
+                "finish the work there, keep its commits on another branch,\n\
+                and switch back: git -C {shown} switch {branch}"
             )));
     }
-    // A new date alone is not a change.
+    // Ignore files whose date alone changed.
     here.try_run(&here.cmd(["update-index", "-q", "--refresh"]))?;
     // The branch may have moved since, so comparing with HEAD alone is not enough.
     let prepared = git.resolve(&prepared_ref(name))?;

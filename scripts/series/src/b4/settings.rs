@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Settings of the kernel repository that b4 reads.
+//! Writes the settings of the kernel repository that b4 reads.
 
 use crate::{
     git::{
@@ -13,9 +13,9 @@ use crate::{
     sys::error::Result, //
 };
 
-/// What b4 puts around the cover letter. The commit that the series start from is private to this
-/// repository, and a private hash is of no use to whoever receives it: the trailer is there only
-/// where the public commit is known, which then stands in for it.
+/// Returns b4's template for the cover letter. The base commit in this repository is private and
+/// useless to recipients, so the template has `base-commit` only if the public commit is known,
+/// which replaces it.
 pub(super) fn cover_template(base: &Base) -> String {
     let base_commit = match base.upstream_commit {
         Some(_) => "base-commit: ${base_commit}\n",
@@ -27,11 +27,7 @@ pub(super) fn cover_template(base: &Base) -> String {
     )
 }
 
-/// Sets the repository up for b4.
-///
-/// # Errors
-///
-/// The template cannot be written, or git fails.
+/// Configures the repository for b4.
 pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     let template = git.dir().join(".git/series-cover.template");
     crate::sys::files::write(&template, cover_template(base).as_bytes())?;
@@ -42,7 +38,7 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
         ("user.email", &who.email),
         ("b4.prep-cover-template", &template),
     ];
-    // When the user posts with b4 there, the mails must equal those of the rehearsal.
+    // The user posts with b4 in this repository, and the mails must equal the rehearsed mails.
     for (key, value) in own.iter().chain(PINNED) {
         let values: Vec<_> = set.iter().filter(|(k, _)| k == key).collect();
         if !matches!(values[..], [(_, one)] if one == value) {
@@ -52,7 +48,7 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// The settings of the repository itself.
+/// Returns the settings in the configuration of the repository.
 pub(super) fn local_settings(git: &Git<'_>) -> Result<Vec<(String, String)>> {
     let listed = git.must(["config", "--local", "-z", "--list"])?;
     Ok(parse_settings(&listed.stdout))

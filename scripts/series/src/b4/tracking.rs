@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! b4's tracking data: JSON in the commit of the cover letter.
+//! Reads and writes b4's tracking data: JSON in the commit of the cover letter.
 
 use serde_json::{
     Map,
@@ -30,21 +30,21 @@ use crate::{
     }, //
 };
 
-/// Stands between the cover letter and the JSON.
+/// The line between the cover letter and the JSON.
 pub(super) const MARK: &str = "--- b4-submit-tracking ---";
 
-/// The tool's own key in b4's JSON; b4 keeps what it does not know.
+/// The tool's key in b4's JSON. b4 preserves unknown keys.
 pub(super) const OWN_KEY: &str = "cargo-series";
 
 /// The key of earlier versions.
 const OLD_KEY: &str = "nova-series";
 
-/// What b4 remembers of a branch.
+/// b4's tracking data of a branch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tracked {
     /// The commit of the cover letter.
     pub cover: Oid,
-    /// Its text.
+    /// The text of the cover letter.
     pub cover_text: String,
     pub json: Map<String, Value>,
     pub committed: u64,
@@ -106,8 +106,8 @@ pub(super) fn tracking(
     json
 }
 
-/// In b4's words. It looks up the patches of a posted series by itself, and would name them twice
-/// if they stood here as well.
+/// Returns the prerequisites in b4's form. b4 adds the patches of posted series, so these have no
+/// patch ids here.
 pub(super) fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
     let mut words = Vec::new();
     for one in below {
@@ -121,7 +121,7 @@ pub(super) fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> 
     words
 }
 
-/// b4's tracking data of a branch, named by its ref, or `None` if the branch does not exist.
+/// Returns b4's tracking data of a branch, given by its ref, or `None` without such a branch.
 pub(super) fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
     if git.resolve(name)?.is_none() {
         return Ok(None);
@@ -136,17 +136,18 @@ pub(super) fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
         "--",
     ]);
     let out = must(git.runner(), &log)?;
-    // A branch without a cover letter is none that b4 wrote to.
+    // b4 did not write to a branch without a cover letter.
     if out.stdout.is_empty() {
         return Ok(None);
     }
     parse_tracked(&out.text()).map(Some).ok_or_else(|| {
         Error::new(format!(
-            "what b4 keeps in the cover letter of {name} cannot be read"
+            "cannot read b4's tracking data in the cover letter of {name}"
         ))
         .at(git.dir(), None)
         .help(format!(
-            "mend it with `b4 prep --edit-cover`, or drop it: git -C {} update-ref -d {name}",
+            "repair it with `b4 prep --edit-cover`, or delete the branch: git -C {} update-ref -d \
+             {name}",
             git.dir().display()
         ))
     })
@@ -228,7 +229,7 @@ pub(super) mod tests {
         );
         let id = "20260102-x-v1-0-abc@example.org";
         assert_eq!(json["series"]["history"], json!({ "v1": [id] }));
-        // Once is enough.
+        // A known message id is not added again.
         let again = old(&serde_json::to_string(&json).unwrap());
         let json = tracking(&series(2), &postings, &base(), &below, Some(&again), "key");
         assert_eq!(json["series"]["history"], json!({ "v1": [id] }));
