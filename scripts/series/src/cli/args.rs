@@ -109,16 +109,19 @@ pub enum Command {
     Check(Check),
     /// Show what changed since the last posting, as a range-diff
     Diff(Diff),
-    /// Prove the moves and renames of a series: word counts, object code, exports
+    /// Compare moved and renamed code with the original: words, object code, exports
     Prove(Prove),
-    /// Have b4 write a series' mails, offline, and show how to post them
-    Send(Send),
-    /// Record that a series was posted, and start its next version
-    Posted(Posted),
+    /// Write the mails of a series with b4, offline, and print the command that posts them
+    #[command(alias = "send")]
+    Prepare(Prepare),
+    /// Record a posted version, and start the next one
+    #[command(alias = "posted")]
+    Record(Record),
     /// Take Reviewed-by, Acked-by and Tested-by from replies into the patches
     Trailers(Trailers),
-    /// Report what applies to another kernel, what it already has, and what conflicts
-    Port(Port),
+    /// Try the series on another kernel: what applies, what it already has, what conflicts
+    #[command(alias = "port")]
+    Try(Try),
     /// Show where each series stands
     Status(Json),
     /// Show which series builds on which
@@ -234,9 +237,9 @@ pub struct Prove {
     pub json: bool,
 }
 
-/// `send`.
+/// `prepare`.
 #[derive(Debug, Args)]
-pub struct Send {
+pub struct Prepare {
     /// The series
     pub name: String,
 
@@ -268,9 +271,9 @@ pub struct Diff {
     pub json: bool,
 }
 
-/// `posted`.
+/// `record`.
 #[derive(Debug, Args)]
-pub struct Posted {
+pub struct Record {
     /// The series
     pub name: String,
 
@@ -305,9 +308,9 @@ pub struct Trailers {
     pub json: bool,
 }
 
-/// `port`.
+/// `try`.
 #[derive(Debug, Args)]
-pub struct Port {
+pub struct Try {
     /// The other base: a kernel tree in git, a revision of one (DIR@REV), an archive (.tar.xz), or a
     /// source package of the distribution (apt:SUITE:linux=VERSION)
     #[arg(value_name = "BASE")]
@@ -337,8 +340,8 @@ pub enum GraphFormat {
     Text,
     /// For Graphviz.
     Dot,
-    /// A picture for a browser.
-    Svg,
+    /// For Mermaid, which many viewers of Markdown draw.
+    Mermaid,
 }
 
 /// `completions`.

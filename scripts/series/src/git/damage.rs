@@ -72,7 +72,7 @@ pub fn of_tool(cmd: &Cmd, output: &str) -> Option<Error> {
     }
     Some(error.help(format!(
         "remove {}, and run this again: the tool recreates it.\n\
-         This loses postings by b4 that `cargo series posted` did not record",
+         This loses postings by b4 that `cargo series record` did not record",
         dir.display()
     )))
 }
@@ -178,7 +178,7 @@ mod tests {
         the git repository in DIR is damaged
             error: packfile x.pack does not match index
           help: remove DIR, and run this again: the tool recreates it.
-                This loses postings by b4 that `cargo series posted` did not record
+                This loses postings by b4 that `cargo series record` did not record
         ");
     }
 

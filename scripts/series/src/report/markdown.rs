@@ -17,7 +17,7 @@ use crate::checks::rules::Exception;
 pub fn markdown(page: &Page) -> String {
     let mut text = format!("# Patch series on {}\n\n{}\n", page.base, page.table);
     text += "\n## Dependencies\n\n";
-    text += &fenced("", &page.graph_text);
+    text += &fenced("mermaid", &page.graph);
     if !page.kunit.rows.is_empty() {
         text += "\n## KUnit\n\n";
         text += &kunit(&page.kunit);

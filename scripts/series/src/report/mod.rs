@@ -61,7 +61,6 @@ use crate::{
     },
     report::{
         graph::{
-            Frame,
             Graph,
             Posted, //
         },
@@ -227,7 +226,7 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
         all_tree: report.all.tree.clone(),
         table: status::table(standings),
         graph_text: graph::text(graph),
-        graph: graph::svg(graph, Frame::Page),
+        graph: graph::mermaid(graph),
         kunit: kunit::table(standings, report, full.as_ref()),
         series: series.collect(),
     }

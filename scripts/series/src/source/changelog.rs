@@ -32,7 +32,7 @@ pub struct Entry {
 const LINK: &str = "- Link to v";
 
 impl Entry {
-    /// Returns whether the entry has no text except the link, which `cargo series posted` writes.
+    /// Returns whether the entry has no text except the link, which `cargo series record` writes.
     pub fn is_open(&self) -> bool {
         let mut lines = self.text.lines();
         lines.all(|l| l.trim().is_empty() || l.starts_with(LINK))

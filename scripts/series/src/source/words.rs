@@ -208,7 +208,7 @@ impl Prefix {
         }
         if words.iter().any(|w| w.eq_ignore_ascii_case("RESEND")) {
             let help = "`PATCH RESEND` marks a posted version: remove it here, and use \
-                        `cargo series send NAME --resend`";
+                        `cargo series prepare NAME --resend`";
             return bad(format!("{text:?} marks a version that is not posted"), help);
         }
         let mut seen = Vec::new();
@@ -506,7 +506,7 @@ mod tests {
         ] {
             assert!(bad(text).contains("is a version or a number"), "{text:?}");
         }
-        assert!(bad("PATCH RESEND").contains("`cargo series send NAME --resend`"));
+        assert!(bad("PATCH RESEND").contains("`cargo series prepare NAME --resend`"));
         assert!(bad("PATCH RFC rfc").contains("\"rfc\" is in the prefix twice"));
     }
 

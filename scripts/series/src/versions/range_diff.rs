@@ -474,7 +474,7 @@ mod tests {
 ";
 
     #[test]
-    fn heading_parses_and_anonymous_hides_commits() {
+    fn heading_and_anonymous_on_pairs() {
         let old = side(&["a: gone", "a: stays", "a: changes"]);
         let new = side(&["a: stays", "a: changes", "a: new"]);
         let pairs = paired(SAID, &old, &new).unwrap();

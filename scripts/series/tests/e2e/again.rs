@@ -63,13 +63,13 @@ fn rebase(stage: &Stage) {
 fn rebase_needs_version_and_item() {
     let stage = Stage::new();
     let list1 = stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     stage.post("buddy");
-    stage.good(&["posted", "buddy"]);
+    stage.good(&["record", "buddy"]);
     rebase(&stage);
     insta::assert_snapshot!(
         "rebase_unsaid",
-        without_ids(&stage.error(&["send", "list"]))
+        without_ids(&stage.error(&["prepare", "list"]))
     );
     // v1 of the dependency does not apply to the new base, so the cover names no posting.
     let cover = stage.cover("buddy", 2);
@@ -80,17 +80,17 @@ fn rebase_needs_version_and_item() {
         say(&stage, name, 2, "- Rebased on Linux v6.1.3.\n");
     }
     stage.good(&["check", "list", "buddy"]);
-    insta::assert_snapshot!("stale_dependency", stage.error(&["send", "buddy"]));
+    insta::assert_snapshot!("stale_dependency", stage.error(&["prepare", "buddy"]));
     let list2 = stage.post("list");
     assert!(
         list2[0]
             .body
             .contains("Changes in v2:\n- Rebased on Linux v6.1.3.\n")
     );
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     let buddy2 = stage.post("buddy");
     assert!(buddy2[0].body.contains(&link(&list2)), "{}", buddy2[0].body);
-    stage.good(&["posted", "buddy"]);
+    stage.good(&["record", "buddy"]);
     // The next version has the new base.
     say(&stage, "list", 3, "- Rebased on Linux v6.1.3.\n");
     insta::assert_snapshot!("rebase_untrue", stage.error(&["check", "list"]));
@@ -100,7 +100,7 @@ fn rebase_needs_version_and_item() {
 fn base_without_conflict_keeps_postings() {
     let stage = Stage::new();
     let list1 = stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     stage.mini.release(4, &[("Kconfig", "# another top\n")]);
     stage.good(&["assemble"]);
     // The mails of v1 apply without changes.
@@ -115,8 +115,8 @@ fn base_without_conflict_keeps_postings() {
 fn reasons_need_version_and_item() {
     let stage = Stage::new();
     stage.post("buddy");
-    stage.good(&["posted", "buddy"]);
-    let nothing = stage.error(&["send", "buddy"]);
+    stage.good(&["record", "buddy"]);
+    let nothing = stage.error(&["prepare", "buddy"]);
     assert!(
         nothing.contains("nothing changed since v1 of buddy"),
         "{nothing}"
@@ -164,7 +164,7 @@ fn reasons_need_version_and_item() {
     for (what, word, file, text) in reasons {
         set(&stage, file, &text);
         let unsaid = format!("the entry of v2 does not mention that {what} changed since v1");
-        for command in ["check", "send"] {
+        for command in ["check", "prepare"] {
             let error = stage.error(&[command, "buddy"]);
             assert!(error.contains(&unsaid), "{error}");
         }
@@ -175,7 +175,7 @@ fn reasons_need_version_and_item() {
             &format!("- {word}: as it was asked for.\n"),
         );
         stage.good(&["check", "buddy"]);
-        stage.good(&["send", "buddy"]);
+        stage.good(&["prepare", "buddy"]);
         set(
             &stage,
             file,
@@ -188,23 +188,27 @@ fn reasons_need_version_and_item() {
     }
     // A newly posted dependency is a reason as well, in any words.
     stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     stage.good(&["check"]);
-    insta::assert_snapshot!("nothing_said", stage.error(&["send", "buddy"]));
+    insta::assert_snapshot!("nothing_said", stage.error(&["prepare", "buddy"]));
     say(&stage, "buddy", 2, "- What it builds on is posted.\n");
-    stage.good(&["send", "buddy"]);
+    stage.good(&["prepare", "buddy"]);
 }
 
 #[test]
 fn cover_of_single_patch_is_compared() {
     let stage = Stage::new();
     stage.post("other");
-    stage.good(&["posted", "other"]);
-    assert!(stage.error(&["send", "other"]).contains("nothing changed"));
+    stage.good(&["record", "other"]);
+    assert!(
+        stage
+            .error(&["prepare", "other"])
+            .contains("nothing changed")
+    );
     stage
         .mini
         .replace("cover-letters/other.md", "Drivers", "Many drivers");
-    let error = stage.error(&["send", "other"]);
+    let error = stage.error(&["prepare", "other"]);
     assert!(
         error.contains("does not mention that the cover letter changed"),
         "{error}"
@@ -226,10 +230,10 @@ fn returned(stage: &Stage, files: &str, change: impl Fn(&str) -> String) -> Stri
 #[test]
 fn resend_repeats_last_version() {
     let stage = Stage::new();
-    let never = stage.error(&["send", "list", "--resend"]);
+    let never = stage.error(&["prepare", "list", "--resend"]);
     assert!(never.contains("list was never posted"), "{never}");
     let posted = stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     // A resend ignores later changes, but uses the present recipients.
     stage.mini.replace("list/tree/list.rs", "A list", "My list");
     stage.mini.replace(
@@ -237,7 +241,7 @@ fn resend_repeats_last_version() {
         "to = [",
         "to = [\"New <new@example.org>\", ",
     );
-    let ran = stage.good(&["send", "list", "--resend"]);
+    let ran = stage.good(&["prepare", "list", "--resend"]);
     assert!(ran.stderr.contains("Nothing was sent."), "{}", ran.stderr);
     let files = ran.stdout.clone();
     let mails: Vec<Mail> = files
@@ -285,17 +289,17 @@ fn resend_repeats_last_version() {
     }
     // The mails that the list delivered are recorded exactly once.
     let other = returned(&stage, &files, |t| t.replace("//! A list", "//! Another"));
-    let error = stage.error(&["posted", "list", "--resend", "--mbox", &other]);
+    let error = stage.error(&["record", "list", "--resend", "--mbox", &other]);
     assert!(error.contains("the patches are not those of v1"), "{error}");
     let other = returned(&stage, &files, |t| t.replace("<dev@", "<mallory@"));
-    let error = stage.error(&["posted", "list", "--resend", "--mbox", &other]);
+    let error = stage.error(&["record", "list", "--resend", "--mbox", &other]);
     assert!(
         error.contains("the mailbox has no mail with RESEND for"),
         "{error}"
     );
     let back = returned(&stage, &files, str::to_owned);
     for _ in 0..2 {
-        stage.good(&["posted", "list", "--resend", "--mbox", &back]);
+        stage.good(&["record", "list", "--resend", "--mbox", &back]);
     }
     let record = stage.mini.read("series/list/posted/v1.toml");
     let again = "[[resend]]\nmessage-id = \"again-0@example.org\"\npatches = [\"again-1@example.org\", \"again-2@example.org\"]\n";
@@ -311,7 +315,7 @@ fn resend_repeats_last_version() {
     let trailers = stage.mini.read("series/list/posted/trailers.toml");
     assert!(trailers.contains("patch = \"2.msg\""), "{trailers}");
     // Undo removes the last record, which is the resend.
-    stage.good(&["posted", "list", "--undo"]);
+    stage.good(&["record", "list", "--undo"]);
     let record = stage.mini.read("series/list/posted/v1.toml");
     assert!(!record.contains("[[resend]]"), "{record}");
     stage.manifest_has("list", "version = 2");
@@ -321,8 +325,8 @@ fn resend_repeats_last_version() {
 fn resend_of_single_patch_has_cover() {
     let stage = Stage::new();
     stage.post("other");
-    stage.good(&["posted", "other"]);
-    let ran = stage.good(&["send", "other", "--resend"]);
+    stage.good(&["record", "other"]);
+    let ran = stage.good(&["prepare", "other", "--resend"]);
     let mail = stage.mini.read(ran.stdout.trim());
     assert!(
         mail.contains("Subject: [RESEND PATCH] MAINTAINERS: add an entry\n"),

@@ -201,7 +201,7 @@ fn series_is_sent_on_its_base_only() {
     mini.good(&["assemble"]);
     let ran = mini.good(&["status"]);
     assert!(ran.stdout.contains("posted on newer"), "{}", ran.stdout);
-    insta::assert_snapshot!(mini.error(&["send", "other", "--base", "v6.1.2"]), @r"
+    insta::assert_snapshot!(mini.error(&["prepare", "other", "--base", "v6.1.2"]), @r"
     error: other is posted on newer; on v6.1.2 it is only built and tested
       help: leave `--base v6.1.2` out
     ");
@@ -276,7 +276,7 @@ fn readme_moving_a_base_works() {
     }
     stage.good(&["assemble"]);
     stage.post("other");
-    stage.good(&["posted", "other"]);
+    stage.good(&["record", "other"]);
     // 1. Write the file of the new base, which shares the variants of the old base.
     let lib = "mod alpha;\nmod list;\nmod omega;\n";
     let maintainers = "A\nF:\ta/\n\nM\nF:\tm/\n\nZ\nF:\tz/\n";

@@ -121,7 +121,7 @@ fn notes_are_in_mails_of_b4() {
     let item = "- Patch 2: the names are shorter than in the RFC.\n";
     let changelog = format!("# Changelog of list\n\n## v1\n- First posting.\n{item}");
     mini.file("ws/list/CHANGELOG.md", &changelog);
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let mails: Vec<String> = ran.stdout.lines().map(|file| mini.read(file)).collect();
     let note = "\n---\nChanges in v1:\n- the names are shorter than in the RFC.\n";
@@ -154,7 +154,7 @@ fn component_name_selects_its_series() {
         mini.read("out/report.html")
             .contains("<h2 class=\"component\">duo</h2>")
     );
-    insta::assert_snapshot!(mini.error(&["send", "duo"]), @r"
+    insta::assert_snapshot!(mini.error(&["prepare", "duo"]), @r"
     error: duo is a component of several series
       help: name one of them: duo-first, duo-second
     ");
@@ -207,7 +207,7 @@ fn local_series_is_never_posted() {
     );
     let table = mini.good(&["assemble", "--quiet"]).stdout;
     assert!(table.contains("| local   |"), "{table}");
-    for args in [&["send", "duo-second"][..], &["posted", "duo-second"]] {
+    for args in [&["prepare", "duo-second"][..], &["record", "duo-second"]] {
         insta::allow_duplicates! {
             insta::assert_snapshot!(mini.error(args), @r"
             error: series/duo-second.toml:2: duo-second is never posted: a model for the tests

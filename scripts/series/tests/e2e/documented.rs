@@ -96,7 +96,7 @@ fn bash_completes_alias_only() {
         [
             "graph",
             "--format",
-            "text dot svg",
+            "text dot mermaid",
             "fish",
             "elsewhere seri",
             "elsewhere --l"
@@ -111,13 +111,13 @@ fn fish_and_zsh_completions_have_names() {
     let script = tempfile::NamedTempFile::new().unwrap();
     fs::write(script.path(), &fish).unwrap();
     let line = format!(
-        "source {}; complete -C 'cargo series graph --format s'",
+        "source {}; complete -C 'cargo series graph --format m'",
         script.path().display()
     );
     if let Some((replies, complaint)) = run("fish", &["--no-config", "-c", &line]) {
         assert_eq!(
             (replies.as_str(), complaint.as_str()),
-            ("svg\tA picture for a browser\n", "")
+            ("mermaid\tFor Mermaid, which many viewers of Markdown draw\n", "")
         );
     }
     let zsh = told(&["completions", "zsh"]);

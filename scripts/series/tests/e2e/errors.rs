@@ -376,7 +376,7 @@ fn tools_missing_per_command() {
         (&["test"], build),
         (&["test", "--arch", "x86_64"], &qemu),
         (&["check"], "perl, rustfmt, clippy"),
-        (&["send", "list"], "b4"),
+        (&["prepare", "list"], "b4"),
     ] {
         assert_eq!(demanded(args), missing, "{args:?}");
     }

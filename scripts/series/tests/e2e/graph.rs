@@ -33,9 +33,9 @@ fn graph_needs_only_manifests() {
 #[test]
 fn graph_has_requested_form() {
     let mini = Mini::new();
-    let picture = mini.good(&["graph", "--format", "svg"]).stdout;
-    assert!(picture.starts_with("<?xml "), "{picture}");
-    assert!(picture.contains(">buddy</text>"), "{picture}");
+    let chart = mini.good(&["graph", "--format", "mermaid"]).stdout;
+    assert!(chart.starts_with("graph BT\n"), "{chart}");
+    assert!(chart.contains("(\"buddy<br>2 patches<br>"), "{chart}");
     let dot = mini.good(&["graph", "--format", "dot"]).stdout;
     assert!(dot.contains("\n    \"buddy\" -> \"list\";\n"), "{dot}");
     let graphviz = Command::new("dot")

@@ -67,7 +67,7 @@ fn b4_accepts_branches() {
 #[test]
 fn send_writes_mails_and_sends_none() {
     let mini = Mini::new();
-    let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "buddy"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("Nothing was sent."), "{}", ran.stderr);
     assert!(
@@ -113,9 +113,9 @@ fn send_writes_mails_and_sends_none() {
         "{patch}"
     );
     // Again, and after a change.
-    with_b4(&mini, mini.command(&["send", "buddy"]));
+    with_b4(&mini, mini.command(&["prepare", "buddy"]));
     mini.overlay("buddy", "buddy.rs", "//! Another buddy.\n");
-    let ran = with_b4(&mini, mini.command(&["send", "buddy"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "buddy"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(mini.read(mails[1]).contains("+//! Another buddy.\n"));
 }
@@ -123,7 +123,7 @@ fn send_writes_mails_and_sends_none() {
 #[test]
 fn single_patch_carries_cover_letter() {
     let mini = Mini::new();
-    let ran = with_b4(&mini, mini.command(&["send", "other"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "other"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let mails: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(mails.len(), 1, "{}", ran.stdout);
@@ -139,7 +139,7 @@ fn single_patch_carries_cover_letter() {
 #[test]
 fn series_without_patches_is_not_sent() {
     let mini = Mini::new();
-    let ran = with_b4(&mini, mini.command(&["send", "mm"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "mm"]));
     assert_eq!(ran.code, Some(1));
     assert!(
         ran.stderr
@@ -182,7 +182,7 @@ fn version_of_b4_is_not_overwritten() {
     // Only `send` depends on it.
     let ran = mini.good(&["assemble"]);
     assert!(ran.stderr.contains(was), "{}", ran.stderr);
-    let text = mini.error(&["send", "other"]);
+    let text = mini.error(&["prepare", "other"]);
     assert!(text.starts_with(&format!("error: {was}")), "{text}");
     assert_eq!(mini.git(&kernel, &["rev-parse", "b4/other"]), sent);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Applies the mailboxes as a maintainer does, with git and b4, without a network. The results have
-//! to be the recorded trees, for each series alone and in every order that the dependencies allow.
+//! Applies the mailboxes as a maintainer does, with git and b4, without a network. Each series alone,
+//! and all series in every order that the dependencies allow, have to give the recorded trees.
 
 use std::{
     collections::BTreeMap,
@@ -126,7 +126,7 @@ fn mails(mini: &Mini, name: &str, which: Mails) -> PathBuf {
             mailbox(mini, &format!("{name}.mbox"), &files)
         }
         Mails::Sent => {
-            let mut command = mini.command(&["send", name]);
+            let mut command = mini.command(&["prepare", name]);
             with_b4(&mut command);
             let ran = mini.ran(command.output().unwrap());
             assert_eq!(ran.code, Some(0), "{}", ran.stderr);

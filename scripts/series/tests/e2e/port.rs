@@ -25,7 +25,7 @@ use crate::{
 
 macro_rules! says {
     ($mini:expr, $base:expr, @$text:literal) => {
-        insta::assert_snapshot!($mini.error(&["port", &$base]), @$text)
+        insta::assert_snapshot!($mini.error(&["try", &$base]), @$text)
     };
 }
 
@@ -42,12 +42,12 @@ fn other(mini: &Mini, changes: &[(&str, &str)]) -> PathBuf {
 
 fn json(mini: &Mini, base: &Path) -> Value {
     let base = base.to_str().unwrap();
-    serde_json::from_str(&mini.good(&["port", base, "--json"]).stdout).unwrap()
+    serde_json::from_str(&mini.good(&["try", base, "--json"]).stdout).unwrap()
 }
 
 /// The text of the report, without object names, which depend on the date of the commits.
 fn text(mini: &Mini, base: &Path) -> String {
-    let ran = mini.good(&["port", base.to_str().unwrap(), "--quiet"]);
+    let ran = mini.good(&["try", base.to_str().unwrap(), "--quiet"]);
     let hex = |word: &str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let mask = |line: &str| {
         let words = line.split(' ').map(|w| if hex(w) { "HASH" } else { w });
@@ -101,7 +101,7 @@ fn nothing_else_changes() {
     };
     let before = (mini.report(), mini.received(), refs());
     let base = other(&mini, &[("lib.rs", "mod other;\n")]);
-    mini.good(&["port", base.to_str().unwrap()]);
+    mini.good(&["try", base.to_str().unwrap()]);
     assert_eq!(before, (mini.report(), mini.received(), refs()));
     let again = mini.good(&["assemble"]).stderr;
     assert!(again.contains("nothing changed since"), "{again}");
@@ -112,9 +112,9 @@ fn second_run_fetches_nothing() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
     let base = base.to_str().unwrap();
-    let first = mini.good(&["port", base]);
+    let first = mini.good(&["try", base]);
     assert!(first.stderr.contains("fetching "), "{}", first.stderr);
-    let again = mini.good(&["port", base]);
+    let again = mini.good(&["try", base]);
     assert!(!again.stderr.contains("fetching "), "{}", again.stderr);
     assert_eq!(first.stdout, again.stdout);
     // Another commit is another base.
@@ -123,7 +123,7 @@ fn second_run_fetches_nothing() {
         &mini.path("other"),
         &["commit", "--quiet", "--all", "-m", "More"],
     );
-    let third = mini.good(&["port", base]);
+    let third = mini.good(&["try", base]);
     assert!(third.stderr.contains("fetching "), "{}", third.stderr);
 }
 
@@ -177,7 +177,7 @@ fn base_after_relocation() {
 fn named_series_only() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
-    let ran = mini.good(&["port", base.to_str().unwrap(), "buddy", "--json"]);
+    let ran = mini.good(&["try", base.to_str().unwrap(), "buddy", "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["series"].as_array().unwrap().len(), 1);
     assert_eq!(results(&report, "buddy"), ["applies", "applies"]);
@@ -223,7 +223,7 @@ fn uncommitted_changes_warned() {
     let mini = Mini::new();
     let base = other(&mini, &[]);
     mini.file("other/lib.rs", "mod gamma;\n");
-    let ran = mini.good(&["port", base.to_str().unwrap(), "--json"]);
+    let ran = mini.good(&["try", base.to_str().unwrap(), "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(results(&report, "list")[0], "applies");
     assert!(
@@ -256,7 +256,7 @@ fn archive_without_hash() {
     assert_eq!(report["base"]["version"], "6.3-rc1");
     let from = report["base"]["from"].as_str().unwrap();
     assert!(from.starts_with("linux-6.3-rc1.tar.xz, sha256 "), "{from}");
-    let again = mini.good(&["port", path.to_str().unwrap()]);
+    let again = mini.good(&["try", path.to_str().unwrap()]);
     assert!(!again.stderr.contains("importing"), "{}", again.stderr);
 }
 
@@ -287,7 +287,7 @@ fn apt(mini: &Mini, archive: &Path, have: bool) -> String {
 }
 
 fn with_path(mini: &Mini, path: &str, base: &str) -> crate::mini::Ran {
-    let mut command = mini.command(&["port", base]);
+    let mut command = mini.command(&["try", base]);
     mini.ran(command.env("PATH", path).output().unwrap())
 }
 
@@ -355,7 +355,7 @@ fn base_invalid() {
             or a source package of the distribution (apt:SUITE:linux=VERSION)
     "#);
     mini.file("plain/Makefile", "VERSION = 6\n");
-    let text = mini.error(&["port", &at("plain")]);
+    let text = mini.error(&["try", &at("plain")]);
     assert!(
         text.starts_with("error: DIR/plain: is not a git repository\n    fatal: not a git repo"),
         "{text}"
@@ -418,7 +418,7 @@ fn archive_invalid() {
     "#);
     let whole = fs::read(archive(&mini, "linux.tar.xz")).unwrap();
     fs::write(mini.path("cut.tar.xz"), &whole[..whole.len() / 2]).unwrap();
-    let text = mini.error(&["port", &at("cut.tar.xz")]);
+    let text = mini.error(&["try", &at("cut.tar.xz")]);
     assert!(text.starts_with("error: DIR/cut.tar.xz: "), "{text}");
     assert!(
         text.ends_with("help: if the archive is truncated or damaged, download it again\n"),
@@ -438,7 +438,7 @@ fn import_killed_leaves_nothing() {
     let path = archive(&mini, "linux.tar.xz");
     let base = path.to_str().unwrap();
     for delay in [0, 5, 10, 20, 30, 45, 60, 80, 110, 150] {
-        let mut command = mini.command(&["port", base, "--quiet"]);
+        let mut command = mini.command(&["try", base, "--quiet"]);
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -462,7 +462,7 @@ fn import_killed_leaves_nothing() {
     mini.file("cache/kernel/.git/refs/series/import/port-x.lock", "");
     mini.file("cache/kernel/.git/shallow.lock", "");
     mini.file("cache/lock/base", "4194999");
-    let ran = mini.good(&["port", base]);
+    let ran = mini.good(&["try", base]);
     assert!(
         ran.stderr.contains("importing linux.tar.xz"),
         "{}",
@@ -492,7 +492,7 @@ fn concurrent_runs_import_once() {
     let path = archive(&mini, "linux.tar.xz");
     let children: Vec<_> = (0..3)
         .map(|_| {
-            let mut command = mini.command(&["port", path.to_str().unwrap()]);
+            let mut command = mini.command(&["try", path.to_str().unwrap()]);
             command
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

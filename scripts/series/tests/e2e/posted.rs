@@ -39,7 +39,7 @@ fn posted_from_mails() {
     let saved = save(&stage, "list.mbox", &list);
     // b4's branch and its tag are gone.
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
-    stage.good(&["posted", "list", "--mbox", &saved]);
+    stage.good(&["record", "list", "--mbox", &saved]);
     let record = stage.mini.read("series/list/posted/v1.toml");
     for mail in &list {
         assert!(record.contains(&format!("\"{}\"", mail.id)), "{record}");
@@ -73,7 +73,7 @@ fn posted_from_mails() {
     // A dependent series is recorded from its mails as well, with the version of its dependency.
     let saved = save(&stage, "buddy.mbox", &buddy);
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
-    stage.good(&["posted", "buddy", "--mbox", &saved]);
+    stage.good(&["record", "buddy", "--mbox", &saved]);
     let record = stage.mini.read("series/buddy/posted/v1.toml");
     assert!(
         record.contains("[[below]]\nseries = \"list\"\nversion = 1\n"),
@@ -92,7 +92,7 @@ fn posted_from_mails() {
     let both = [&list[..], &again[..]].concat();
     let saved = save(&stage, "both.mbox", &both);
     fs::remove_dir_all(stage.mini.path("cache")).unwrap();
-    stage.good(&["posted", "list", "--mbox", &saved]);
+    stage.good(&["record", "list", "--mbox", &saved]);
     stage.manifest_has("list", "version = 3");
     stage.good(&["check"]);
     let kernel_tags = stage.mini.git(&kernel, &["tag", "--list", "sent/*list*"]);
@@ -116,7 +116,7 @@ fn posted_before_dependency_keeps_parent() {
             ids: 2,
         },
     );
-    stage.good(&["posted", "buddy"]);
+    stage.good(&["record", "buddy"]);
     let below = stage.mini.read("series/buddy/posted/v1.below.mbox");
     assert_eq!(below.matches("\nSubject: ").count(), 2, "{below}");
     // The dependency changes. A new cache restores the posting from the record alone.
@@ -139,30 +139,30 @@ fn posted_errors() {
     let stage = Stage::new();
     let error = |args: &[&str]| without_ids(&stage.error(args));
     stage.good(&["assemble"]);
-    insta::assert_snapshot!(error(&["posted", "nothing"]), @r#"
+    insta::assert_snapshot!(error(&["record", "nothing"]), @r#"
     error: there is no series "nothing"
       help: the series are: buddy, list, mm, other
     "#);
-    insta::assert_snapshot!(error(&["posted", "list"]), @r"
+    insta::assert_snapshot!(error(&["record", "list"]), @r"
     error: series/list.toml:1: b4 has not posted v1 of list from here
-      help: `cargo series send list` shows the command that posts it; if it was posted by other means: `cargo series posted list --mbox FILE`
+      help: `cargo series prepare list` shows the command that posts it; if it was posted by other means: `cargo series record list --mbox FILE`
     ");
     stage
         .mini
         .replace("series/list.toml", "version = 1", "version = 3");
-    insta::assert_snapshot!(error(&["posted", "list"]), @r"
+    insta::assert_snapshot!(error(&["record", "list"]), @r"
     error: series/list.toml:1: v3 of list needs a recorded posting of v2, which is missing
-      help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series posted list --mbox FILE`
+      help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series record list --mbox FILE`
     ");
     stage
         .mini
         .replace("series/list.toml", "version = 3", "version = 1");
     stage.mini.file("none.mbox", "no mail\n");
     let file = stage.mini.path("none.mbox");
-    let text = error(&["posted", "list", "--mbox", file.to_str().unwrap()]);
+    let text = error(&["record", "list", "--mbox", file.to_str().unwrap()]);
     assert!(text.starts_with("error: DIR/none.mbox: "), "{text}");
     let file = stage.mini.path("missing.mbox");
-    let text = error(&["posted", "list", "--mbox", file.to_str().unwrap()]);
+    let text = error(&["record", "list", "--mbox", file.to_str().unwrap()]);
     assert!(text.contains("DIR/missing.mbox: No such file"), "{text}");
     // Patches that apply nowhere.
     let list = stage.post("list");
@@ -170,7 +170,7 @@ fn posted_errors() {
     let raw = String::from_utf8(odd[2].raw.clone()).unwrap();
     odd[2].raw = raw.replace("//! A list.", "//! Another.").into_bytes();
     let saved = save(&stage, "odd.mbox", &odd);
-    let text = error(&["posted", "list", "--mbox", &saved]);
+    let text = error(&["record", "list", "--mbox", &saved]);
     assert!(
         text.starts_with("error: DIR/odd.mbox: the patches apply neither to what was posted")
             && text.contains("patch 2: does not apply"),
@@ -189,13 +189,13 @@ fn posted_without_tag_uses_mails() {
         "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n",
     );
     let list = stage.post("list");
-    let text = stage.error(&["posted", "list"]);
+    let text = stage.error(&["record", "list"]);
     insta::assert_snapshot!(text, @r"
     error: DIR/cache/kernel: b4 counted v1 of list, but left no tag sent/20260102-list-0123456789ab-v1
-      help: record it from the mails that you received: `cargo series posted list --mbox FILE`
+      help: record it from the mails that you received: `cargo series record list --mbox FILE`
     ");
     let saved = save(&stage, "list.mbox", &list);
-    stage.good(&["posted", "list", "--mbox", &saved]);
+    stage.good(&["record", "list", "--mbox", &saved]);
     stage.good(&["check", "list"]);
 }
 
@@ -205,10 +205,10 @@ fn range_diff_is_appended_on_request() {
     let text = stage.error(&["diff", "list"]);
     insta::assert_snapshot!(text, @r"
     error: series/list.toml: list was never posted, so there is nothing to compare with
-      help: `cargo series posted list` records a posting
+      help: `cargo series record list` records a posting
     ");
     let list = stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     let text = stage.error(&["diff", "list", "--against", "2"]);
     assert!(
         text.contains("there is no record of v2 of list\n  help: recorded are v1 to v1"),
@@ -254,7 +254,7 @@ fn range_diff_is_appended_on_request() {
             .contains("Range-diff against v1:\n1: ! 1: rust: list: add a walk\n")
     );
     assert!(mails[0].body.contains(&link(&list)));
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     let manifest = stage.mini.read("series/list.toml");
     assert!(!manifest.contains("range-diff"), "{manifest}");
     // `--against` selects an older version.
@@ -272,7 +272,7 @@ fn range_diff_has_own_patches_only() {
     let stage = Stage::new();
     for name in ["list", "buddy"] {
         stage.post(name);
-        stage.good(&["posted", name]);
+        stage.good(&["record", name]);
     }
     // A dependency changes, and the patches of the series stay the same.
     stage.mini.replace("list/tree/list.rs", "A list", "My list");
@@ -305,14 +305,14 @@ fn killed_recording_is_completed() {
     for part in ["ws", "cache"] {
         copy(part, &format!("{part}-before"));
     }
-    stage.good(&["posted", "other"]);
+    stage.good(&["record", "other"]);
     let whole = kept();
     for delay in [1, 10, 30, 50, 70, 90, 110, 140] {
         for part in ["ws", "cache"] {
             copy(&format!("{part}-before"), part);
         }
         let mut child = stage
-            .with_b4(stage.mini.command(&["posted", "other", "--quiet"]))
+            .with_b4(stage.mini.command(&["record", "other", "--quiet"]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -322,7 +322,7 @@ fn killed_recording_is_completed() {
         let _ = child.kill();
         child.wait().unwrap();
         if !stage.mini.read("series/other.toml").contains("version = 2") {
-            stage.good(&["posted", "other"]);
+            stage.good(&["record", "other"]);
         }
         stage.good(&["assemble"]);
         assert_eq!(kept(), whole, "killed after {delay} ms");

@@ -31,7 +31,7 @@ const TAG: &str = "Reviewed-by: Ann Reviewer <ann@example.net>";
 fn record(mini: &Mini, mbox: &str) -> Ran {
     mini.file("posted.mbox", mbox);
     let path = mini.path("posted.mbox");
-    mini.run(&["posted", "list", "--mbox", path.to_str().unwrap()])
+    mini.run(&["record", "list", "--mbox", path.to_str().unwrap()])
 }
 
 fn assembled() -> Mini {
@@ -89,7 +89,7 @@ fn posted_with_odd_sender_is_recorded() {
         let mbox = mails(&mini, "list", 1).replace(from, &format!("From: {odd} <dev@example.org>"));
         let ran = record(&mini, &mbox);
         assert_eq!(ran.code, Some(0), "{odd}: {}", ran.stderr);
-        mini.good(&["posted", "list", "--undo"]);
+        mini.good(&["record", "list", "--undo"]);
     }
 }
 
@@ -122,7 +122,7 @@ fn undo_removes_record() {
         "## v2\n\n",
         "## v2\n\n- Patch 1: more.\n",
     );
-    insta::assert_snapshot!(mini.error(&["posted", "list", "--undo"]), @r"
+    insta::assert_snapshot!(mini.error(&["record", "list", "--undo"]), @r"
     error: list/CHANGELOG.md:3: the entry of v2 was edited since v1 was recorded
       help: move its text elsewhere first
     ");
@@ -132,48 +132,48 @@ fn undo_removes_record() {
         &format!("[[trailer]]\npatch = \"1.msg\"\ntrailer = \"{TAG}\"\n"),
     );
     post(&mini, "buddy", 1);
-    insta::assert_snapshot!(mini.error(&["posted", "list", "--undo"]), @r"
+    insta::assert_snapshot!(mini.error(&["record", "list", "--undo"]), @r"
     error: series/list/posted/trailers.toml:1: Reviewed-by: Ann Reviewer <ann@example.net> was given to v1
       help: remove it first; reviewers have seen that version
     error: series/buddy/posted/v1.toml: v1 of buddy was made on v1 of list
-      help: undo that one first: `cargo series posted buddy --undo`
+      help: undo that one first: `cargo series record buddy --undo`
     ");
     fs::remove_file(mini.ws(STORE)).unwrap();
-    mini.good(&["posted", "buddy", "--undo"]);
-    mini.good(&["posted", "list", "--undo"]);
+    mini.good(&["record", "buddy", "--undo"]);
+    mini.good(&["record", "list", "--undo"]);
     assert_eq!(state(&mini), before);
     assert_eq!(tags(), "");
-    insta::assert_snapshot!(mini.error(&["posted", "list", "--undo"]), @r"
+    insta::assert_snapshot!(mini.error(&["record", "list", "--undo"]), @r"
     error: series/list.toml: no posting of list is recorded
       help: there is nothing to undo
     ");
     // The kept mails can be recorded again.
     let kept = mini.ws("out/list/v1-undone.mbox");
-    mini.good(&["posted", "list", "--mbox", kept.to_str().unwrap()]);
+    mini.good(&["record", "list", "--mbox", kept.to_str().unwrap()]);
     mini.good(&["assemble"]);
 }
 
 #[test]
 fn posted_reads_folder_and_standard_input() {
     let mini = Mini::new();
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     // The mails of the rehearsal were never posted.
     let folder = mini.ws("out/list/v1-mails");
     let folder = folder.to_str().unwrap();
-    insta::assert_snapshot!(mini.error(&["posted", "list", "--mbox", folder]), @r#"
-    error: DIR/ws/out/list/v1-mails: "[PATCH 0/2] rust: list: add it" is the rehearsal that `cargo series send list` wrote to out/list/v1-mails
+    insta::assert_snapshot!(mini.error(&["record", "list", "--mbox", folder]), @r#"
+    error: DIR/ws/out/list/v1-mails: "[PATCH 0/2] rust: list: add it" is the rehearsal that `cargo series prepare list` wrote to out/list/v1-mails
       help: post the series, and take the mails as they were received; b4 gives them other message ids
     "#);
     assert!(!mini.ws("series/list/posted").exists());
     let empty = mini.path("empty");
     fs::create_dir(&empty).unwrap();
-    insta::assert_snapshot!(mini.error(&["posted", "list", "--mbox", empty.to_str().unwrap()]), @r"
+    insta::assert_snapshot!(mini.error(&["record", "list", "--mbox", empty.to_str().unwrap()]), @r"
     error: DIR/empty: the folder holds no mails
       help: it has to hold files such as *.eml, or be a Maildir
     ");
     let mut child = mini
-        .command(&["posted", "list", "--mbox", "-"])
+        .command(&["record", "list", "--mbox", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

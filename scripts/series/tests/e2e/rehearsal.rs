@@ -40,9 +40,9 @@ fn three_series_through_all_versions() {
         },
     );
     stage.good(&["assemble"]);
-    let text = stage.error(&["send", "list"]);
+    let text = stage.error(&["prepare", "list"]);
     insta::assert_snapshot!("sent_but_not_recorded", text);
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     stage.manifest_has("list", "version = 2");
     insta::assert_snapshot!(
         "begun_changelog",
@@ -69,7 +69,7 @@ fn three_series_through_all_versions() {
     );
     let said = format!("1. [PATCH 0/2] rust: list: add it\n     {}\n", link(&list1));
     assert!(buddy1[0].body.contains(&said), "{}", buddy1[0].body);
-    stage.good(&["posted", "buddy"]);
+    stage.good(&["record", "buddy"]);
 
     let mm1 = stage.post("mm");
     let buddy_v1 = format!("prerequisite-{buddy_id}:v1");
@@ -81,12 +81,12 @@ fn three_series_through_all_versions() {
             ids: 4,
         },
     );
-    stage.good(&["posted", "mm"]);
+    stage.good(&["record", "mm"]);
     // Without a change, `check` and `send` have nothing to do.
     stage.good(&["check"]);
     insta::assert_snapshot!(
         "nothing_changed",
-        without_ids(&stage.error(&["send", "list"]))
+        without_ids(&stage.error(&["prepare", "list"]))
     );
 
     // Review changes one patch of the first series.
@@ -94,7 +94,7 @@ fn three_series_through_all_versions() {
         .mini
         .replace("list/tree/list.rs", "walk()", "walk(back: bool)");
     insta::assert_snapshot!("silent_changelog", stage.error(&["check", "list"]));
-    insta::assert_snapshot!("not_sent_either", stage.error(&["send", "list"]));
+    insta::assert_snapshot!("not_sent_either", stage.error(&["prepare", "list"]));
     stage.mini.replace(
         "list/CHANGELOG.md",
         "## v2\n\n",
@@ -134,7 +134,7 @@ fn three_series_through_all_versions() {
         link(&list1)
     );
     assert!(list2[0].body.contains(&changes), "{}", list2[0].body);
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     stage.manifest_has("list", "version = 3");
 
     // The dependent series are assembled again, and name v2 by its tag.
@@ -214,7 +214,7 @@ fn three_series_through_all_versions() {
             ids: 2,
         },
     );
-    stage.good(&["posted", "buddy"]);
+    stage.good(&["record", "buddy"]);
 
     // A patch moves to another series.
     stage.mini.overlay(
@@ -318,7 +318,7 @@ fn three_series_through_all_versions() {
         .map(|f| (f.to_owned(), stage.mini.read(f)))
         .into();
     for delay in [0, 5, 10, 20, 40, 60, 80, 120] {
-        let mut command = stage.with_b4(stage.mini.command(&["posted", "list", "--quiet"]));
+        let mut command = stage.with_b4(stage.mini.command(&["record", "list", "--quiet"]));
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -329,7 +329,7 @@ fn three_series_through_all_versions() {
         child.wait().unwrap();
     }
     // This run completes an interrupted recording, or finds it complete.
-    let ran = stage.run(&["posted", "list"]);
+    let ran = stage.run(&["record", "list"]);
     if ran.code != Some(0) {
         assert!(
             ran.stderr.contains("b4 has not posted v4 of list"),
@@ -355,9 +355,9 @@ fn three_series_through_all_versions() {
         }
         insta::allow_duplicates! {
             let text = stage.error(&["check"]);
-            assert!(text.contains("`cargo series posted list`"), "{text}");
+            assert!(text.contains("`cargo series record list`"), "{text}");
         }
-        stage.good(&["posted", "list"]);
+        stage.good(&["record", "list"]);
         let again: Vec<String> = before.iter().map(|(f, _)| stage.mini.read(f)).collect();
         assert_eq!(again, after);
     }

@@ -66,7 +66,7 @@ fn post(mini: &Mini, name: &str) {
     let mails = crate::trailers::mails(mini, name, 1);
     mini.file("posted.mbox", &mails);
     let mbox = mini.path("posted.mbox");
-    mini.good(&["posted", name, "--mbox", mbox.to_str().unwrap()]);
+    mini.good(&["record", name, "--mbox", mbox.to_str().unwrap()]);
 }
 
 /// Returns a record of a full check without findings, changed by the test.
@@ -279,9 +279,9 @@ fn changes_since_posting() {
     mini.good(&["assemble"]);
     post(&mini, "list");
     let list = status(&mini, "list");
-    let link = list["posted"]["link"].as_str().unwrap().to_owned();
+    let link = list["record"]["link"].as_str().unwrap().to_owned();
     assert_eq!(
-        (&list["version"], &list["posted"]["version"]),
+        (&list["version"], &list["record"]["version"]),
         (&json!(2), &json!(1))
     );
     assert_eq!(list["changelog"], "begun");

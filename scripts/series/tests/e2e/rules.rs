@@ -96,7 +96,7 @@ fn fix_without_commit_is_found() {
             "{report}"
         );
     }
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 }
@@ -125,7 +125,7 @@ fn send_refuses_unmarked_fix() {
     let mini = workspace();
     let tag = "no other way.\n\nFixes: 0123456789ab (\"rust: list: add it\")";
     mini.replace("series/list/2.msg", "no other way.", tag);
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(
         ran.stderr

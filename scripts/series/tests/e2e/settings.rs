@@ -235,7 +235,7 @@ fn make(mini: &Mini, variables: &[(&str, &str)]) -> All {
     good(mini, &["assemble"], variables);
     let mut all = mini.received();
     for name in ["list", "buddy"] {
-        good(mini, &["send", name], variables);
+        good(mini, &["prepare", name], variables);
         all.extend(mails(mini, name));
     }
     all
@@ -402,7 +402,7 @@ fn repository_settings_are_dropped() {
     good(&mini, &["assemble"], &[]);
     let mut all = mini.received();
     for name in ["list", "buddy"] {
-        good(&mini, &["send", name], &[]);
+        good(&mini, &["prepare", name], &[]);
         all.extend(mails(&mini, name));
     }
     assert_same(&all, &plain, "settings of the repository");
@@ -447,7 +447,7 @@ fn b4_settings_that_change_mails() {
         &format!("{USER}[b4]\n\tsend-series-cc = Else <else@example.org>\n"),
     );
     let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = mini.command(&["send", "list"]);
+    let mut command = mini.command(&["prepare", "list"]);
     command.env("PATH", format!("{}:{path}", b4_folder().display()));
     let ran = mini.ran(command.output().unwrap());
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);

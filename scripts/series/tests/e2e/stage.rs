@@ -114,7 +114,7 @@ impl Stage {
 
     /// Posts a series with the command that `send` prints, and returns the mails.
     pub fn post(&self, name: &str) -> Vec<Mail> {
-        let ran = self.good(&["send", name]);
+        let ran = self.good(&["prepare", name]);
         let lines: Vec<&str> = ran.stderr.lines().collect();
         let at = lines.iter().position(|l| *l == "To post the series:");
         let line = lines[at.unwrap() + 1].trim();

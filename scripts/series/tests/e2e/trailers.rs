@@ -53,7 +53,7 @@ pub fn post(mini: &Mini, name: &str, version: u32) {
     let file = format!("{name}-v{version}.mbox");
     mini.file(&file, &mails(mini, name, version));
     let path = mini.path(&file);
-    mini.good(&["posted", name, "--mbox", path.to_str().unwrap()]);
+    mini.good(&["record", name, "--mbox", path.to_str().unwrap()]);
 }
 
 /// Returns a reply to the mail with this id.
@@ -252,7 +252,7 @@ fn changed_patch_loses_trailers_with_note() {
         "## v2\n",
         "## v2\n- Patch 2: there is more of it.\n",
     );
-    let sent = with_b4(&mini, mini.command(&["send", "list"]));
+    let sent = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
     let mail = mini.read(sent.stdout.lines().nth(2).unwrap());
     insta::assert_snapshot!(block(&mail), @r"
@@ -432,7 +432,7 @@ fn b4(mini: &Mini, args: &[&str]) -> Ran {
 fn trailers_from_b4_are_stored() {
     let mini = Mini::new();
     // This command creates the work tree for b4.
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     post(&mini, "list", 1);
     mini.git(
@@ -530,7 +530,7 @@ fn trailer_errors() {
     "#);
     insta::assert_snapshot!(mini.error(&["trailers", "list"]), @r"
     error: series/list.toml: no posting of list is recorded
-      help: trailers are given to what was posted; `cargo series posted list` records it
+      help: trailers are given to what was posted; `cargo series record list` records it
     ");
     mini.good(&["assemble"]);
     post(&mini, "list", 1);

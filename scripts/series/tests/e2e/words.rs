@@ -309,14 +309,14 @@ fn cover_letter_headers_match_git() {
 }
 
 #[test]
-fn recipients_and_prefix_reach_the_mails_of_b4() {
+fn recipients_and_prefix_reach_b4() {
     let mini = Mini::new();
     mini.replace(
         "series/list.toml",
         "to = [\"List <list@example.org>\"]",
         "to = ['\"Doe, J\u{f6}\" <jd@example.org>', 'plain@example.org']\ncc = ['D. Eloper <d@example.org>']\nprefix = \"PATCH net-next\"",
     );
-    let ran = with_b4(&mini, mini.command(&["send", "list"]));
+    let ran = with_b4(&mini, mini.command(&["prepare", "list"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     for file in ran.stdout.lines() {
         let mail = read(&mini, file);

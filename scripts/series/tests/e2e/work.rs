@@ -12,7 +12,7 @@ use crate::stage::Stage;
 
 fn sent() -> (Stage, PathBuf) {
     let stage = Stage::new();
-    stage.good(&["send", "list"]);
+    stage.good(&["prepare", "list"]);
     let tree = stage.mini.path("cache/send/list");
     (stage, tree)
 }
@@ -33,7 +33,7 @@ fn changed_file_in_send_folder_is_kept() {
         .mini
         .git(&tree, &["add", "--force", "--sparse", "new.rs"]);
     for _ in 0..2 {
-        let text = stage.error(&["send", "list"]);
+        let text = stage.error(&["prepare", "list"]);
         assert!(
             text.starts_with("error: DIR/cache/send/list: the folder has changes"),
             "{text}"
@@ -48,10 +48,10 @@ fn changed_file_in_send_folder_is_kept() {
         change(&stage);
     }
     // The command in the help works.
-    let text = stage.error(&["send", "list"]);
+    let text = stage.error(&["prepare", "list"]);
     assert!(text.contains("/send/list reset --hard\n"), "{text}");
     stage.mini.git(&tree, &["reset", "--quiet", "--hard"]);
-    stage.good(&["send", "list"]);
+    stage.good(&["prepare", "list"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn commit_on_b4_branch_is_kept() {
         stage.mini.git(&tree, &args);
         let mine = stage.mini.git(&tree, &["rev-parse", "HEAD"]);
         for _ in 0..2 {
-            let text = stage.error(&["send", "list"]);
+            let text = stage.error(&["prepare", "list"]);
             assert!(text.contains("the branch b4/list has changes"), "{text}");
             assert!(text.contains("my own change"), "{text}");
             let ran = stage.good(&["assemble"]);
@@ -106,7 +106,7 @@ fn edited_cover_on_b4_branch_is_kept() {
     }
     git(&["update-ref", "refs/heads/b4/list", &parent.1]);
     for _ in 0..2 {
-        let text = stage.error(&["send", "list"]);
+        let text = stage.error(&["prepare", "list"]);
         for line in [
             "cover letter: - Drivers need list.",
             "cover letter: + Everybody needs list.",
@@ -121,7 +121,7 @@ fn edited_cover_on_b4_branch_is_kept() {
     // The command in the help works.
     git(&["branch", "list-mine", "b4/list"]);
     git(&["update-ref", "refs/heads/b4/list", "refs/series/b4/list"]);
-    stage.good(&["send", "list"]);
+    stage.good(&["prepare", "list"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn other_branch_in_send_folder_is_left() {
         .mini
         .git(&tree, &["commit", "--quiet", "--allow-empty", "-m", "mine"]);
     let mine = stage.mini.git(&tree, &["rev-parse", "HEAD"]);
-    let text = stage.error(&["send", "list"]);
+    let text = stage.error(&["prepare", "list"]);
     assert!(text.contains("is on no branch, not on b4/list"), "{text}");
     assert_eq!(stage.mini.git(&tree, &["rev-parse", "HEAD"]), mine);
 }
@@ -140,7 +140,7 @@ fn other_branch_in_send_folder_is_left() {
 #[test]
 fn post_line_explains_inaction() {
     let stage = Stage::new();
-    let ran = stage.good(&["send", "list"]);
+    let ran = stage.good(&["prepare", "list"]);
     let lines: Vec<&str> = ran.stderr.lines().collect();
     let at = lines
         .iter()
@@ -158,14 +158,14 @@ fn post_line_explains_inaction() {
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert_eq!(
         ran.stderr,
-        "nothing was posted: b4/list changed since the rehearsal; run: cargo series send list\n"
+        "nothing was posted: b4/list changed since the rehearsal; run: cargo series prepare list\n"
     );
 }
 
 #[test]
 fn send_lists_skipped_checks() {
     let stage = Stage::new();
-    let said = stage.good(&["send", "list"]).stderr;
+    let said = stage.good(&["prepare", "list"]).stderr;
     for command in [
         "check list",
         "check --full list",
@@ -176,10 +176,10 @@ fn send_lists_skipped_checks() {
         assert!(said.contains(&line), "{said}");
     }
     stage.good(&["check", "list"]);
-    let said = stage.good(&["send", "list"]).stderr;
+    let said = stage.good(&["prepare", "list"]).stderr;
     assert!(!said.contains("`cargo series check list`"), "{said}");
     change(&stage);
-    let said = stage.good(&["send", "list"]).stderr;
+    let said = stage.good(&["prepare", "list"]).stderr;
     assert!(
         said.contains("`cargo series check list` was not run\n"),
         "{said}"
@@ -190,7 +190,7 @@ fn send_lists_skipped_checks() {
 fn post_line_needs_identity() {
     let stage = Stage::new();
     stage.mini.file("home/.gitconfig", "");
-    let text = stage.run(&["send", "list"]).stderr;
+    let text = stage.run(&["prepare", "list"]).stderr;
     assert!(
         text.contains("error: ") && !text.contains("To post the series"),
         "{text}"
@@ -212,7 +212,7 @@ fn older_state_is_assembled_after_a_posting() {
     copy(&stage.mini.ws(""), &before);
     let old = stage.mini.received_of("list", 1);
     stage.post("list");
-    stage.good(&["posted", "list"]);
+    stage.good(&["record", "list"]);
     change(&stage);
     stage.mini.replace(
         "list/CHANGELOG.md",
@@ -234,7 +234,7 @@ fn older_state_is_assembled_after_a_posting() {
         tip,
         "b4's is left alone"
     );
-    let text = stage.error(&["send", "list"]);
+    let text = stage.error(&["prepare", "list"]);
     assert!(
         text.contains("b4 is at v2 of list, but the manifest has version = 1"),
         "{text}"

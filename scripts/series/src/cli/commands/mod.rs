@@ -4,13 +4,13 @@
 
 mod full;
 mod mails;
-mod port;
-mod posted;
+mod prepare;
+mod record;
 mod report;
 mod resend;
-mod send;
 mod session;
 mod trailers;
+mod try_base;
 mod undo;
 
 pub use self::session::Session;

@@ -16,7 +16,6 @@ use crate::{
         self,
         graph::{
             self,
-            Frame,
             Graph, //
         },
         status::{
@@ -36,7 +35,7 @@ impl App<'_> {
         print(&match format {
             GraphFormat::Text => graph::text(&graph),
             GraphFormat::Dot => graph::dot(&graph),
-            GraphFormat::Svg => graph::svg(&graph, Frame::File),
+            GraphFormat::Mermaid => graph::mermaid(&graph),
         });
         Ok(())
     }

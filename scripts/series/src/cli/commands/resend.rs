@@ -53,7 +53,7 @@ impl App<'_> {
         self.ui
             .say("Once that is done, with the mails as they came back:");
         self.ui
-            .say(format!("  cargo series posted {name} --resend --mbox FILE"));
+            .say(format!("  cargo series record {name} --resend --mbox FILE"));
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl App<'_> {
         let component = component::find(&all, name)?.clone();
         component.series.refuse_local()?;
         let Some(posting) = component.posted().cloned() else {
-            return Err(super::posted::never_posted(&component, None));
+            return Err(super::record::never_posted(&component, None));
         };
         posting.mails(&self.ws, name)?;
         let file = posting.mbox(name);

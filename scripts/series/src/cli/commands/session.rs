@@ -26,8 +26,8 @@ use crate::{
             Check,
             Cli,
             Command,
-            Posted,
-            Send,
+            Prepare,
+            Record,
             Test, //
         },
         stdout::{
@@ -205,15 +205,15 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            Command::Port(port) => self.first().port(&port.base, &port.names, port.json),
+            Command::Try(port) => self.first().port(&port.base, &port.names, port.json),
             Command::Diff(diff) => self.posts(&diff.name)?.diff(diff),
-            Command::Posted(posted) => self.posted(posted),
+            Command::Record(posted) => self.record(posted),
             Command::Trailers(trailers) => self.posts(&trailers.name)?.trailers(
                 &trailers.name,
                 trailers.mbox.as_deref(),
                 trailers.json,
             ),
-            Command::Send(send) => self.send(send),
+            Command::Prepare(send) => self.prepare(send),
             Command::All(all) => self.everything(Target::Plain(all.arch), all.setup.yes),
             // These two are answered without a workspace.
             Command::Completions(_) | Command::Man => Ok(()),
@@ -306,7 +306,7 @@ impl<'a> Session<'a> {
         Ok(&self.apps[at])
     }
 
-    fn posted(&mut self, posted: &Posted) -> Result<()> {
+    fn record(&mut self, posted: &Record) -> Result<()> {
         let app = self.posts(&posted.name)?;
         match (&posted.mbox, posted.undo) {
             (_, true) => app.undo(&posted.name),
@@ -315,7 +315,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn send(&mut self, send: &Send) -> Result<()> {
+    fn prepare(&mut self, send: &Prepare) -> Result<()> {
         let app = self.posts(&send.name)?;
         match send.resend {
             true => app.resend(&send.name),

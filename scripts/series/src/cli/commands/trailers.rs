@@ -87,7 +87,7 @@ impl App<'_> {
             return Err(Error::new(format!("no posting of {name} is recorded"))
                 .at(component.series.file(), None)
                 .help(format!(
-                    "trailers are given to what was posted; `cargo series posted {name}` records it"
+                    "trailers are given to what was posted; `cargo series record {name}` records it"
                 )));
         }
         let base = self.base_commit()?;

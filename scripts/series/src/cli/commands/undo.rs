@@ -167,7 +167,7 @@ fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
                     ))
                     .at(other.file(of), None)
                     .help(format!(
-                        "undo that one first: `cargo series posted {of} --undo`"
+                        "undo that one first: `cargo series record {of} --undo`"
                     )),
                 );
             }

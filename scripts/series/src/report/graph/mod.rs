@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dependencies of the series, as text, for Graphviz, and as a picture.
+//! The dependencies of the series, as text, for Mermaid and for Graphviz.
 //!
 //! The graph comes from the manifests and the records of postings, so it does not need an assembled
 //! series.
 
 mod dot;
-mod layout;
-mod svg;
+mod mermaid;
 mod text;
 
 pub use self::{
     dot::dot,
-    svg::{
-        Frame,
-        svg, //
-    },
+    mermaid::mermaid,
     text::text, //
 };
 
@@ -75,7 +71,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// A manifest or a record of a posting is malformed, or the dependencies run in a circle.
+    /// A manifest or a record of a posting is malformed, or the dependencies have a cycle.
     pub fn read(ws: &Workspace, base: &Base) -> Result<Self> {
         let series: Vec<Series> = component::manifests(ws)?;
         let ordered = in_order(&series)?;
@@ -93,25 +89,6 @@ impl Graph {
     /// Returns the indices of the series below a node.
     fn below(&self, node: &Node) -> Vec<usize> {
         node.depends.iter().filter_map(|d| self.find(d)).collect()
-    }
-
-    /// Describes each series in a sentence.
-    fn sentences(&self) -> Vec<String> {
-        let sentence = |n: &Node| {
-            let on = match n.depends.is_empty() {
-                true => self.base.clone(),
-                false => n.depends.join(" and "),
-            };
-            let of = n.component.iter().map(|c| format!(" (of {c})"));
-            let of: String = of.collect();
-            format!(
-                "{}{of} builds on {on}: {}, {}.",
-                n.name,
-                n.size(),
-                n.state()
-            )
-        };
-        self.nodes.iter().map(sentence).collect()
     }
 }
 
@@ -240,24 +217,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn sentences_of_series() {
-        insta::assert_snapshot!(graph().sentences().join("\n"));
-    }
-
-    #[test]
     fn component_of_several_series() {
         let mut graph = graph();
         for i in [1, 2] {
             graph.nodes[i].component = Some("gpu-buddy".into());
         }
         graph.nodes[4].local = true;
-        insta::assert_snapshot!(graph.sentences().join("\n"), @r"
-        clist builds on Linux v6.1.2: 2 patches, v1 posted, v2 in work.
-        gpu-buddy (of gpu-buddy) builds on clist: 2 patches, v1 posted.
-        other (of gpu-buddy) builds on Linux v6.1.2: 1 patch, v1 to be posted.
-        nova-mm builds on clist and gpu-buddy: 2 patches, v1 to be posted.
-        both builds on other and nova-mm: no patches yet, local.
-        ");
         insta::assert_snapshot!(text(&graph), @r"
         Linux v6.1.2
         ├─ clist          2 patches, v1 posted, v2 in work
@@ -278,7 +243,6 @@ pub(crate) mod tests {
             }
             "clist"
         "#);
-        assert!(svg(&graph, Frame::File).contains(">gpu-buddy, 1 patch</text>"));
     }
 
     #[test]

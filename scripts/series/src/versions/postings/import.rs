@@ -81,7 +81,7 @@ pub fn from_b4(
         ))
         .at(git.dir(), None)
         .help(format!(
-            "record it from the mails that you received: `cargo series posted {} --mbox FILE`",
+            "record it from the mails that you received: `cargo series record {} --mbox FILE`",
             series.name
         )));
     }
@@ -188,7 +188,7 @@ fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     [&mail[..at], headers.as_bytes(), &mail[at..]].concat()
 }
 
-/// Reads a posting from `all` mails. `user` is the address of the user who runs the tool.
+/// Reads a posting from `all` mails. `user` is the address of the user.
 ///
 /// # Errors
 ///

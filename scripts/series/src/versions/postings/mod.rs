@@ -47,7 +47,7 @@ const LINK: &str = "https://patch.msgid.link/";
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0
 #
-# Written by `cargo series posted`; not to be edited.
+# Written by `cargo series record`; not to be edited.
 
 ";
 
@@ -191,7 +191,7 @@ impl Posting {
                 self.file(name).display()
             ))
             .at(&file, None)
-            .help("both were written by `cargo series posted`; restore them"));
+            .help("both were written by `cargo series record`; restore them"));
         }
         Ok(mails)
     }
@@ -247,7 +247,7 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
         if posting.version != version || posting.patches.is_empty() {
             return Err(Error::new(format!("this is not the record of v{version}"))
                 .at(&file, None)
-                .help("it was written by `cargo series posted`; restore it"));
+                .help("it was written by `cargo series record`; restore it"));
         }
         postings.push(posting);
     }
@@ -336,7 +336,7 @@ pub(crate) mod tests {
         std::fs::rename(from, ws.path("series/x/posted/v1.toml")).unwrap();
         insta::assert_snapshot!(read_all(&ws, "x").unwrap_err(), @r"
         series/x/posted/v1.toml: this is not the record of v1
-          help: it was written by `cargo series posted`; restore it
+          help: it was written by `cargo series record`; restore it
         ");
     }
 
@@ -380,7 +380,7 @@ pub(crate) mod tests {
         posting.write(&ws, "x", other.as_bytes(), b"").unwrap();
         insta::assert_snapshot!(posting.mails(&ws, "x").unwrap_err(), @r"
         series/x/posted/v1.mbox: does not hold the 1 patch that series/x/posted/v1.toml names
-          help: both were written by `cargo series posted`; restore them
+          help: both were written by `cargo series record`; restore them
         ");
     }
 }

@@ -77,7 +77,7 @@ impl Change {
         self.comparison.unchanged() && self.applies
     }
 
-    /// Whether a new version would be pointless: no patch changed, there is no other reason, and the
+    /// Whether a new version would be pointless: no patch changed, no other reason exists, and the
     /// prerequisites in the `trailers` of the cover letter are the same.
     pub fn is_empty(&self, base: &Base, trailers: &[String]) -> bool {
         let now = trailers.iter().filter(|t| t.starts_with(PREREQUISITE));

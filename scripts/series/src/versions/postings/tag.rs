@@ -62,7 +62,7 @@ pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Re
     Oid::parse(&out).ok_or_else(|| Error::new("git mktag printed no object name"))
 }
 
-/// Removes the tag of a posting that is no longer recorded.
+/// Removes the tag of a posting whose record was removed.
 pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
     let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
     match git.resolve(&full)? {

@@ -238,7 +238,7 @@ mod tests {
         assert!(says(gone).contains("0.eml: b4 wrote 1 mail instead of 3"));
     }
 
-    /// Checks a mail with these headers and this text, for a series that names `a@b.org` and
+    /// Checks a mail with these headers and this text against a series that names `a@b.org` and
     /// `c@d.org`.
     fn recipients(headers: &str, text: &str) -> String {
         let manifest = "version = 1\nchange-id = \"20260102-x-1\"\n\

@@ -28,7 +28,7 @@ pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Fault> {
     let posted = postings.last().map_or(0, |p| p.version);
     (version <= posted).then(|| {
         let what = format!("v{version} of {name} was already posted");
-        let help = format!("complete the recording: `cargo series posted {name}`");
+        let help = format!("complete the recording: `cargo series record {name}`");
         fault(series, what, help)
     })
 }
@@ -46,7 +46,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
             format!("v{version} of {name} needs a recorded posting of v{before}, which is missing"),
             format!(
                 "the next version is v{next}: set version = {next}; if v{next} was posted by other \
-                 means, record it: `cargo series posted {name} --mbox FILE`"
+                 means, record it: `cargo series record {name} --mbox FILE`"
             ),
         ));
     }
@@ -91,11 +91,11 @@ mod tests {
     fn faults_version_without_previous_posting() {
         insta::assert_snapshot!(says(2, 0), @r"
         series/x.toml:2: v2 of x needs a recorded posting of v1, which is missing
-          help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series posted x --mbox FILE`
+          help: the next version is v1: set version = 1; if v1 was posted by other means, record it: `cargo series record x --mbox FILE`
         ");
         insta::assert_snapshot!(says(6, 1), @r"
         series/x.toml:2: v6 of x needs a recorded posting of v5, which is missing
-          help: the next version is v2: set version = 2; if v2 was posted by other means, record it: `cargo series posted x --mbox FILE`
+          help: the next version is v2: set version = 2; if v2 was posted by other means, record it: `cargo series record x --mbox FILE`
         ");
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn faults_posted_version_is_refused() {
         insta::assert_snapshot!(says(1, 1), @r"
         series/x.toml:2: v1 of x was already posted
-          help: complete the recording: `cargo series posted x`
+          help: complete the recording: `cargo series record x`
         ");
     }
 

@@ -79,7 +79,7 @@ impl Trailer {
         if !behind.trim_matches([' ', '.', ',', ';', '>']).is_empty() {
             return Err("text follows the address; a remark starts with `#`");
         }
-        let who = somebody(&value);
+        let who = parse_person(&value);
         if !ADDRESS.is_match(&who.email) {
             return Err("it contains no address");
         }
@@ -123,7 +123,7 @@ fn key(text: &str) -> Option<String> {
 }
 
 /// Parses "Name <address>", or an address without brackets.
-fn somebody(value: &str) -> Person {
+fn parse_person(value: &str) -> Person {
     if value.contains('<') {
         return person(value);
     }

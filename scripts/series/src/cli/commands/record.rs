@@ -167,8 +167,8 @@ impl App<'_> {
                     Error::new(format!("b4 has not posted v{version} of {name} from here"))
                         .at(component.series.file(), component.series.line_of_version)
                         .help(format!(
-                            "`cargo series send {name}` shows the command that posts it; if it was \
-                             posted by other means: `cargo series posted {name} --mbox FILE`"
+                            "`cargo series prepare {name}` shows the command that posts it; if it was \
+                             posted by other means: `cargo series record {name} --mbox FILE`"
                         ))
                 })?;
                 import::from_b4(&rebuild, component, &sent, kernel)?
@@ -222,7 +222,7 @@ impl App<'_> {
         match same.find(|m| !travelled(m)) {
             None => Ok(()),
             Some(mail) => Err(Error::new(format!(
-                "{:?} is the rehearsal that `cargo series send {name}` wrote to {}",
+                "{:?} is the rehearsal that `cargo series prepare {name}` wrote to {}",
                 mail.subject,
                 folder.display()
             ))
@@ -308,7 +308,7 @@ pub(super) fn never_posted(component: &Component, version: Option<u32>) -> Error
     };
     let help = match component.posted() {
         Some(last) => format!("recorded are v1 to v{}", last.version),
-        None => format!("`cargo series posted {name}` records a posting"),
+        None => format!("`cargo series record {name}` records a posting"),
     };
     Error::new(what)
         .at(component.series.file(), None)

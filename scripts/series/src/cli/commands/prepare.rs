@@ -75,7 +75,7 @@ impl App<'_> {
         self.ui.say("To post the series:");
         self.ui.say(format!("  {}", done.post));
         self.ui.say("Once that is done:");
-        self.ui.say(format!("  cargo series posted {name}"));
+        self.ui.say(format!("  cargo series record {name}"));
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl App<'_> {
             return Err(Error::new(format!("nothing changed since v{v} of {name}"))
                 .at(series.file(), None)
                 .help(format!(
-                    "it was posted: {}; `cargo series send {name} --resend` posts it again",
+                    "it was posted: {}; `cargo series prepare {name} --resend` posts it again",
                     posted.link()
                 )));
         }
@@ -154,7 +154,7 @@ impl App<'_> {
                     ))
                     .at(one.plan.series().file(), None)
                     .help(format!(
-                        "post v{next} of {other} first: `cargo series send {other}`"
+                        "post v{next} of {other} first: `cargo series prepare {other}`"
                     )),
                 );
             }

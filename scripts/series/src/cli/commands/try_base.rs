@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `port`.
+//! `try`.
 
 use super::App;
 use crate::{
