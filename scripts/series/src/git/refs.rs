@@ -69,7 +69,7 @@ pub fn b4_seen(branch: &str) -> String {
     format!("refs/series/b4/{branch}")
 }
 
-/// Returns the ref of the last state of the work tree for `send` that the tool wrote.
+/// Returns the ref of the last state of the work tree for `prepare` that the tool wrote.
 pub fn send(name: &str) -> String {
     format!("refs/series/send/{name}")
 }
@@ -104,7 +104,7 @@ fn covered(resource: Resource) -> (&'static [&'static str], &'static [&'static s
             &["refs/series/tree"],
             &["index", "HEAD", "refs/heads/series"],
         ),
-        // These have repositories of their own.
+        // These resources have separate repositories.
         Resource::Full | Resource::Tools => (&[], &[]),
     }
 }

@@ -170,7 +170,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
 const COLUMNS: usize = 75;
 
 /// Returns the entries up to `version`, which has to be the newest. The entry of v1 must have text.
-/// A later one may be open while nothing changed, which `check` and `send` verify.
+/// A later one may be open while nothing changed, which `check` and `prepare` verify.
 ///
 /// # Errors
 ///

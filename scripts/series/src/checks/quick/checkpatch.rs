@@ -124,7 +124,7 @@ fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &st
             edits.any(|e| e.paths.iter().any(|p| p == "MAINTAINERS"))
                 || are_maintained(subject, one.plan.patches[number - 1].paths())?
         }
-        // Without a configured user, patches have no sign-off; `send` requires one.
+        // Without a configured user, patches have no sign-off; `prepare` requires one.
         "MISSING_SIGN_OFF" => !subject.who.set,
         // checkpatch looks in the tool's repository, which has the base without its history. The
         // rule `fixes` requires a mark for such hashes, and warns of them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `send`: the rehearsal of a posting. Nothing leaves the machine.
+//! `prepare`: the rehearsal of a posting. Nothing leaves the machine.
 
 use super::{
     App,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `diff` and `posted`: what a series is compared with, and how a posting is recorded.
+//! `diff` and `record`: what a series is compared with, and how a posting is recorded.
 
 use std::{
     io::IsTerminal,
@@ -206,7 +206,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Refuses the mails that `send` wrote to be looked at: under those message ids nothing was
+    /// Refuses the mails that `prepare` wrote to be looked at: under those message ids nothing was
     /// posted, unless the mails show that they travelled.
     fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
         let (name, version) = (component.name(), component.series.version);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `send --resend` and `posted --resend`: the last version again, unchanged.
+//! `prepare --resend` and `record --resend`: the last version again, unchanged.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `posted --undo`: undoes the last record of a series.
+//! `record --undo`: undoes the last record of a series.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A base for `port`, other than the base of the series: found, imported once, and kept under its
+//! A base for `try`, other than the base of the series: found, imported once, and kept under its
 //! own ref.
 
 use std::{
@@ -79,7 +79,7 @@ pub struct Other {
 }
 
 impl Place {
-    /// Parses the argument of `port`: `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a
+    /// Parses the argument of `try`: `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a
     /// file.
     ///
     /// # Errors
