@@ -150,7 +150,7 @@ fn remove_empty(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         remove_empty(&entry.path());
     }
-    // A folder that holds a file stays.
+    // Removing a folder with files fails, so it stays.
     let _ = fs::remove_dir(dir);
 }
 

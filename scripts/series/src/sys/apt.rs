@@ -138,7 +138,7 @@ impl<'a> Suite<'a> {
     /// Returns the versions of a source package in the suite.
     pub fn versions(&self, package: &str) -> Result<Vec<String>> {
         let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
-        // apt-cache fails if there is no such package.
+        // apt-cache fails if the suite lacks the package.
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let text = out.text();
         let versions = text.lines().filter_map(|l| l.strip_prefix("Version: "));

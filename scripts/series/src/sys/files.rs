@@ -12,7 +12,7 @@ use crate::sys::error::{
     Result, //
 };
 
-/// Reads a text file; the error says what is wrong, but not where.
+/// Reads a text file. The caller adds the place to the error.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read_file(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::new("the file is missing"),
@@ -34,16 +34,16 @@ pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// How the name of a file starts that is being written; the process follows, and a dash.
+/// The start of the name of an unfinished file. The process id and a dash follow.
 const UNFINISHED: &str = ".series-";
 
-/// Whether the process that a name speaks of, up to the first dash, is alive.
+/// Returns whether the process whose id is before the first dash of a name is alive.
 pub fn owner_lives(name: &str) -> bool {
     let id = name.split('-').next().and_then(|id| id.parse::<u32>().ok());
     id.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
 }
 
-/// Removes what killed runs were writing in `dir` and below.
+/// Removes unfinished files of killed runs in `dir` and below.
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -60,26 +60,21 @@ pub fn sweep(dir: &Path) {
     }
 }
 
-/// Writes a file in one step: a reader sees the old content or the new, never a part.
-///
-/// Leaves the file alone if it holds these bytes already.
-///
-/// # Errors
-///
-/// The folder cannot be made, or the file not written; the old content is still there then.
+/// Writes a file atomically: readers see either the old or the new content. Does not touch a file
+/// that has this content already. A failure leaves the old content.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if read_file(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
-    // Its name tells whose it is, so that [`sweep`] can remove it if we are killed.
+    // The name has our process id, so that [`sweep`] can remove the file if we are killed.
     let new = tempfile::Builder::new()
         .prefix(&format!("{UNFINISHED}{}-", std::process::id()))
         .tempfile_in(dir)
         .map_err(|e| Error::io("make a file in", dir, &e))?;
     fs::write(new.path(), bytes).map_err(|e| Error::io("write", path, &e))?;
-    // A private mode is right for a temporary file, not for a result.
+    // Temporary files are private, but results are public.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(new.path(), mode).map_err(|e| Error::io("write", path, &e))?;
     new.persist(path)

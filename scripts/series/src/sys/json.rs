@@ -9,7 +9,7 @@ use crate::sys::error::{
     Result, //
 };
 
-/// JSON as it is written to files: indented, with a newline at the end.
+/// Formats indented JSON with a final newline, as in files.
 pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;

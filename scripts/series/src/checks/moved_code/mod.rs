@@ -367,16 +367,16 @@ fn call(build: &Build<'_>, source: &str) -> Result<String> {
         Error::io("read", &record, &e).help("the kernel configuration has to include this source")
     })?;
     call_of(&text)
-        .ok_or_else(|| Error::new("is not the record of a compiler's call").at(&record, None))
+        .ok_or_else(|| Error::new("is not the record of a compiler call").at(&record, None))
 }
 
-/// Takes the call out of what kbuild recorded.
+/// Extracts the compiler call from a record of kbuild.
 fn call_of(record: &str) -> Option<String> {
     let (_, call) = record.lines().next()?.split_once(" := ")?;
-    // What follows is done to the object afterwards.
+    // Later commands process the object file.
     let call = call.split(" ; ").next()?;
     let mut words: Vec<&str> = call.split(' ').filter(|w| !w.is_empty()).collect();
-    // "-o <object> <source>" ends it.
+    // The call ends with "-o <object> <source>".
     let end = words.iter().rposition(|w| *w == "-o")?;
     words.truncate(end);
     words.retain(|w| !w.starts_with("-Wp,-M"));
