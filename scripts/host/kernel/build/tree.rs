@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locates the assembled kernel tree, for the build scripts of the host crates.
+//! Locates the assembled kernel tree. All build scripts of the host crates include this file.
 //!
 //! The tree is `$SERIES_TREE`, or `out/tree` at the top of the workspace, the tree of the default
-//! base. `$SERIES_BASE` names another base, such as `v7.3.4`, for the C code only.
+//! base. `$SERIES_BASE` selects another base, such as `v7.3.4`, but only for the C code.
 
 // Each build script uses only some functions.
 #![allow(dead_code)]

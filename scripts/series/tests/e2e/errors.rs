@@ -171,7 +171,7 @@ fn archive_wrong_hash() {
     fs::write(mini.path("mirror/mini.tar.xz"), "not it").unwrap();
     let text = mini.error(&["assemble"]);
     assert!(
-        text.starts_with("error: no source for Linux v6.1.2\n"),
+        text.starts_with("error: no source for Linux v6.1.2 worked\n"),
         "{text}"
     );
     assert!(text.contains("checksum mismatch for mini.tar.xz"), "{text}");

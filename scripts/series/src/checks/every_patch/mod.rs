@@ -243,7 +243,7 @@ impl Checks<'_> {
         })
     }
 
-    /// Announces the tasks of the run, for the estimate.
+    /// Adds the tasks of the run to the estimate.
     fn plan(&mut self, series: &[&AssembledSeries]) -> Result<()> {
         let mut tasks = Vec::new();
         let mut tips = Vec::new();

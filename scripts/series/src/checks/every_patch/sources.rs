@@ -71,7 +71,7 @@ struct Known {
     message: String,
     /// The start of the source line that the report names.
     source: String,
-    /// The reason why it is false, for the reader.
+    /// The reason why it is false. Only readers use it.
     #[serde(rename = "why")]
     _why: String,
 }

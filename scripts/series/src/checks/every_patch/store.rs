@@ -124,7 +124,7 @@ impl Store {
     }
 }
 
-/// The estimate, in seconds, for the first unit of its kind.
+/// The estimated seconds for the first unit of a kind.
 const UNKNOWN: f64 = 60.0;
 
 #[cfg(test)]

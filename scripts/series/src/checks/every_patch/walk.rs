@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
             .flatten()
     }
 
-    /// Announces tasks, for the estimate.
+    /// Adds tasks to the estimate.
     pub fn plan(&mut self, tasks: &[Task]) {
         for task in tasks {
             let missing = self.missing(task);
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces work that is not a [`Task`].
+    /// Adds work that is not a [`Task`] to the estimate.
     pub fn await_others(&mut self, what: &str, jobs: Vec<String>) {
         self.pending.push((what.to_owned(), jobs));
         self.total += 1;
@@ -352,7 +352,7 @@ impl<'a> Walk<'a> {
 /// The stored result of a [`Job`], if there is one.
 type Known = Option<Timed<Compiled>>;
 
-/// A call of make, or of rustdoc, for a [`Task`].
+/// A call of make or rustdoc that a [`Task`] requires.
 struct Job {
     what: String,
     folder: usize,
