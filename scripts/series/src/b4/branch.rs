@@ -339,7 +339,7 @@ fn other_revision(
     let name = &series.name;
     let help = match revision == version + 1 {
         true => format!(
-            "if b4 posted v{version}, record it: `cargo series posted {name}`;\n\
+            "if b4 posted v{version}, record it: `cargo series record {name}`;\n\
              an older state of the series can be assembled, but not sent"
         ),
         false => {
@@ -409,7 +409,7 @@ mod tests {
         };
         insta::assert_snapshot!(of(1, &[]).unwrap(), @r"
         series/x.toml:1: b4 is at v2 of x, but the manifest has version = 1
-          help: if b4 posted v1, record it: `cargo series posted x`;
+          help: if b4 posted v1, record it: `cargo series record x`;
                 an older state of the series can be assembled, but not sent;
                 if nothing was posted, delete b4's branch: git -C /kernel update-ref -d refs/heads/b4/x
         ");

@@ -88,7 +88,7 @@ pub fn rehearse(
     let line = |send: &str| {
         format!(
             "cd {} && if test \"$(git rev-parse HEAD)\" = {tip}; then {program} {send}; else echo \
-             'nothing was posted: {} changed since the rehearsal; run: cargo series send {name}' >&2; \
+             'nothing was posted: {} changed since the rehearsal; run: cargo series prepare {name}' >&2; \
              false; fi",
             quoted(&tree),
             branch_name(name)

@@ -12,7 +12,6 @@ use clap::{
 };
 
 use crate::{
-    cli::completions::Shell,
     kernel::build::Arch, //
 };
 
@@ -362,6 +361,20 @@ pub struct Json {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A shell whose completion can be had for `cargo series`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// bash.
+    #[value(help = None::<&str>)]
+    Bash,
+    /// fish.
+    #[value(help = None::<&str>)]
+    Fish,
+    /// zsh.
+    #[value(help = None::<&str>)]
+    Zsh,
 }
 
 #[cfg(test)]

@@ -73,6 +73,12 @@ impl AssembledSeries {
         self.plan.name()
     }
 
+    /// Returns the trailers of each patch, and what becomes of them.
+    pub fn trailers(&self) -> impl Iterator<Item = (&[Given], &[Fate])> {
+        let patches = self.plan.patches.iter().zip(&self.dressed);
+        patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]))
+    }
+
     /// The last patch, or the parent if there is none.
     pub fn tip(&self) -> &PatchCommit {
         self.patches.last().unwrap_or(&self.parent)

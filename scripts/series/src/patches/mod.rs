@@ -7,4 +7,5 @@ pub mod notes;
 pub mod output;
 pub mod plan;
 pub mod relocation;
+pub mod since;
 pub mod up_to_date;

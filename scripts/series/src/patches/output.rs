@@ -26,9 +26,12 @@ use crate::{
         diff,
         received, //
     },
-    patches::commits::{
-        Assembled,
-        AssembledSeries, //
+    patches::{
+        commits::{
+            Assembled,
+            AssembledSeries, //
+        },
+        since::Since, //
     },
     source::{
         changelog,
@@ -55,10 +58,7 @@ use crate::{
         runner::must, //
     },
     versions::{
-        postings::{
-            Posting,
-            since::Since, //
-        },
+        postings::Posting,
         rules::trailers::{
             self,
             Prerequisite, //

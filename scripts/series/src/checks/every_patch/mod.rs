@@ -48,7 +48,7 @@ use self::{
     },
 };
 use crate::{
-    checks::quick::Finding,
+    checks::Finding,
     git::{
         Git,
         Oid, //

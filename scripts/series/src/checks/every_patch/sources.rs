@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::diagnostics::Diagnostic;
 use crate::{
-    checks::quick::Finding,
+    checks::Finding,
     git::Git,
     kernel::build::{
         Arch,

@@ -12,11 +12,11 @@ use sha2::{
     Sha256, //
 };
 
-use super::{
-    Finding,
-    Subject, //
-};
 use crate::{
+    checks::{
+        Finding,
+        Subject, //
+    },
     patches::{
         commits::AssembledSeries,
         relocation::Step, //

@@ -7,11 +7,11 @@ use std::{
     path::PathBuf, //
 };
 
-use super::{
-    Finding,
-    Subject, //
-};
 use crate::{
+    checks::{
+        Finding,
+        Subject, //
+    },
     patches::commits::AssembledSeries,
     source::{
         changelog,
@@ -26,7 +26,8 @@ use crate::{
             Rule,
             changelog::Besides,
             moves::Now, //
-        }, //
+        },
+        trailers::needless, //
     }, //
 };
 
@@ -54,7 +55,7 @@ pub fn check(
     }
     faults.extend(of_dependencies(subject, one)?);
     faults.extend(of_trailers(subject, one)?);
-    faults.extend(crate::versions::trailers::faults(one));
+    faults.extend(needless(one.name(), one.trailers()));
     findings.extend(faults.into_iter().map(|f| found(one.name(), f)));
     Ok(())
 }

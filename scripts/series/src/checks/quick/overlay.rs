@@ -3,11 +3,11 @@
 //! Verifies that the assembled tree contains each overlay file byte for byte. The end of the series
 //! that adds the file has to contain it as well, unless a later series adds a part.
 
-use super::{
-    Finding,
-    Subject, //
-};
 use crate::{
+    checks::{
+        Finding,
+        Subject, //
+    },
     patches::commits::AssembledSeries,
     sys::{
         error::Result,

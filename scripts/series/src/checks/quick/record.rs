@@ -18,11 +18,9 @@ use sha2::{
     Sha256, //
 };
 
-use super::{
-    Finding,
-    Outcome, //
-};
+use super::Outcome;
 use crate::{
+    checks::Finding,
     patches::output::{
         Report,
         SeriesReport, //

@@ -9,11 +9,11 @@ use sha2::{
     Sha256, //
 };
 
-use super::{
-    Finding,
-    Subject, //
-};
 use crate::{
+    checks::{
+        Finding,
+        Subject, //
+    },
     git::Oid,
     patches::commits::AssembledSeries,
     sys::{

@@ -27,7 +27,7 @@ use self::{
     unused::Items, //
 };
 use crate::{
-    checks::quick::{
+    checks::{
         Finding,
         Subject, //
     },

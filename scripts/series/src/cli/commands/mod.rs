@@ -81,6 +81,7 @@ use crate::{
             PlannedSeries,
             plan_some, //
         },
+        since::Since,
         up_to_date, //
     },
     report::status::Standing,
@@ -115,11 +116,7 @@ use crate::{
         }, //
     },
     versions::{
-        postings::{
-            self,
-            commits::Rebuild,
-            since::Since, //
-        },
+        postings::commits::Rebuild,
         rules::versions,
         trailers::dropped, //
     }, //
@@ -282,7 +279,7 @@ impl App<'_> {
         let mut since = Since::new();
         for one in series {
             if let Some(posting) = one.plan.component.posted() {
-                let change = postings::since::change(&rebuild, posting, one)?;
+                let change = crate::patches::since::change(&rebuild, posting, one)?;
                 since.insert(one.name().to_owned(), change);
             }
         }
@@ -300,7 +297,12 @@ impl App<'_> {
         }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
-        for line in made.assembled.series.iter().flat_map(dropped) {
+        for line in made
+            .assembled
+            .series
+            .iter()
+            .flat_map(|one| dropped(one.name(), one.trailers()))
+        {
             self.ui.say(format!("note: {line}"));
         }
         if names.is_empty() {
@@ -513,8 +515,8 @@ impl App<'_> {
         made: &'b Made,
         git: &'b Git<'b>,
         python: Option<PathBuf>,
-    ) -> quick::Subject<'b> {
-        quick::Subject {
+    ) -> crate::checks::Subject<'b> {
+        crate::checks::Subject {
             ws: &self.ws,
             cache: &self.cache,
             git,

@@ -27,7 +27,10 @@ use crate::{
         self,
         Mail, //
     },
-    patches::commits::AssembledSeries,
+    patches::{
+        commits::AssembledSeries,
+        since, //
+    },
     source::{
         changelog,
         component::{
@@ -52,7 +55,6 @@ use crate::{
                 self,
                 Import, //
             },
-            since,
             tag, //
         },
         range_diff,

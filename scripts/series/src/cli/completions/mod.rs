@@ -6,30 +6,16 @@
 //! a few lines that hand over what stands behind `cargo series`, and leave the rest to whatever
 //! completes cargo's commands.
 
-use clap::{
-    CommandFactory,
-    ValueEnum, //
-};
+use clap::CommandFactory;
 use clap_complete::{
     Generator,
     aot, //
 };
 
-use crate::cli::args::Cli;
-
-/// A shell whose completion can be had for `cargo series`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
-    /// bash.
-    #[value(help = None::<&str>)]
-    Bash,
-    /// fish.
-    #[value(help = None::<&str>)]
-    Fish,
-    /// zsh.
-    #[value(help = None::<&str>)]
-    Zsh,
-}
+use crate::cli::args::{
+    Cli,
+    Shell, //
+};
 
 /// The script that a shell reads.
 pub fn script(shell: Shell) -> String {

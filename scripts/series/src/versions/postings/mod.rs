@@ -9,7 +9,6 @@ pub mod commits;
 pub mod import;
 pub mod pick;
 pub mod resend;
-pub mod since;
 pub mod tag;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -18,12 +18,15 @@ use super::{
     people::People,
     store::Entry,
 };
-use crate::mail::{
-    diff,
-    mailbox::{
-        Mail,
-        Person, //
-    }, //
+use crate::{
+    mail::{
+        diff,
+        mailbox::{
+            Mail,
+            Person, //
+        }, //
+    },
+    versions::trailers::store::Withdrawn, //
 };
 
 /// A posted version, as far as replies refer to it.
@@ -65,18 +68,6 @@ pub struct Remark {
     /// The message for the user.
     pub text: String,
     /// The message id of the mail.
-    pub mail: String,
-}
-
-/// A mail whose sender withdraws earlier tags of a patch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Withdrawn {
-    /// The file of the patch's message.
-    pub patch: String,
-    /// The sender of the withdrawing mail.
-    #[serde(skip)]
-    pub sender: Person,
-    /// The message id of the withdrawing mail.
     pub mail: String,
 }
 

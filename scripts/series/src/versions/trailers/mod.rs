@@ -18,7 +18,6 @@ use std::collections::{
 
 use crate::{
     mail::fingerprint::essence,
-    patches::commits::AssembledSeries,
     source::{
         message,
         workspace::Workspace, //
@@ -267,14 +266,9 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
         .then_some(true)
 }
 
-/// Returns a fault for each `keep` that is not necessary.
-pub fn faults(one: &AssembledSeries) -> Vec<Fault> {
-    let patches = one.plan.patches.iter().zip(&one.dressed);
-    let patches = patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]));
-    needless(one.name(), patches)
-}
-
-fn needless<'a>(
+/// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch of
+/// the series, and what becomes of them.
+pub fn needless<'a>(
     name: &str,
     patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
 ) -> Vec<Fault> {
@@ -301,13 +295,15 @@ fn needless<'a>(
 }
 
 /// Returns one line for each trailer that is dropped.
-pub fn dropped(one: &AssembledSeries) -> Vec<String> {
-    let patches = one.plan.patches.iter().zip(&one.dressed);
-    let all = patches.flat_map(|(patch, dressed)| patch.given.iter().zip(&dressed.fates));
+pub fn dropped<'a>(
+    name: &str,
+    patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
+) -> Vec<String> {
+    let all = patches.flat_map(|(given, fates)| given.iter().zip(fates));
     all.filter(|(_, fate)| **fate == Fate::Dropped)
         .map(|(Given { entry, .. }, _)| {
             let tail = tail(&entry.trailer, entry.version);
-            format!("{} of {} changed and lost {tail}", entry.patch, one.name())
+            format!("{} of {name} changed and lost {tail}", entry.patch)
         })
         .collect()
 }

@@ -24,11 +24,11 @@ use toml_edit::{
 };
 
 use super::{
-    collect::Withdrawn,
     find::Trailer,
     people::People, //
 };
 use crate::{
+    mail::mailbox::Person,
     source::manifest::{
         At,
         Lines,
@@ -410,6 +410,18 @@ fn written(entry: &Entry) -> Table {
         table.insert("from", value(from));
     }
     table
+}
+
+/// A mail whose sender withdraws earlier tags of a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withdrawn {
+    /// The file of the patch's message.
+    pub patch: String,
+    /// The sender of the withdrawing mail.
+    #[serde(skip)]
+    pub sender: Person,
+    /// The message id of the withdrawing mail.
+    pub mail: String,
 }
 
 #[cfg(test)]

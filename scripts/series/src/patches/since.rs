@@ -4,15 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Posting,
-    commits::{
-        Rebuild,
-        applied,
-        message_of, //
-    },
-    tag, //
-};
 use crate::{
     git::PatchCommit,
     mail::mailbox::{
@@ -26,6 +17,15 @@ use crate::{
     },
     sys::error::Result,
     versions::{
+        postings::{
+            Posting,
+            commits::{
+                Rebuild,
+                applied,
+                message_of, //
+            },
+            tag, //
+        },
         range_diff::{
             self,
             Comparison,
