@@ -35,7 +35,8 @@ use crate::{
     },
     patches::{
         commits::AssembledSeries,
-        output::Cover, //
+        output::Cover,
+        up_to_date::STALE, //
     },
     source::{
         manifest::{
@@ -57,9 +58,6 @@ use crate::{
         trailers::find::Trailer, //
     }, //
 };
-
-/// The age at which the branch is recreated, well before b4's limit of a year.
-pub const STALE: u64 = 180 * 24 * 3600;
 
 /// Returns the branch of a series.
 pub fn branch_name(name: &str) -> String {

@@ -28,17 +28,9 @@ use crate::{
             Result, //
         },
         runner::must, //
-    }, //
+    },
+    versions::postings::Sent, //
 };
-
-/// A posting by b4.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    /// The parent of the first patch.
-    pub parent: Oid,
-    /// The message id of the cover letter, or of the single patch.
-    pub message_id: String,
-}
 
 /// Returns b4's posting of a version of a series, if it exists.
 pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {

@@ -16,13 +16,11 @@ mod tracking;
 
 pub use self::{
     branch::{
-        STALE,
         branch,
         branch_name,
         commits, //
     },
     history::{
-        Sent,
         forget,
         sent, //
     },

@@ -6,6 +6,7 @@ pub mod damage;
 mod grep;
 mod identity;
 mod import;
+mod mail;
 mod object;
 pub mod refs;
 mod settings;
@@ -23,6 +24,10 @@ pub use self::{
     import::{
         FastImport,
         Parent, //
+    },
+    mail::{
+        format_patch,
+        patch_ids, //
     },
     object::{
         BaseCommit,

@@ -27,14 +27,16 @@ use crate::{
             Edit,
             PlannedPatch,
             PlannedSeries, //
+        }, //
+    },
+    source::{
+        manifest::{
+            Series,
+            below,
+            chosen_series,
+            unknown_series, //
         },
         relocation, //
-    },
-    source::manifest::{
-        Series,
-        below,
-        chosen_series,
-        unknown_series, //
     },
     sys::{
         cache::Cache,

@@ -6,6 +6,5 @@ pub mod commits;
 pub mod notes;
 pub mod output;
 pub mod plan;
-pub mod relocation;
 pub mod since;
 pub mod up_to_date;

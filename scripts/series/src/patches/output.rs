@@ -2,14 +2,7 @@
 
 //! What a maintainer receives: patches, cover letter, mailboxes, and `series.json`.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde::{
     Deserialize,
@@ -19,7 +12,9 @@ use serde::{
 use crate::{
     git::{
         Git,
-        Identity, //
+        Identity,
+        format_patch,
+        patch_ids, //
     },
     mail::{
         bundle,
@@ -54,8 +49,7 @@ use crate::{
             Result, //
         },
         files::write,
-        json::json,
-        runner::must, //
+        json::json, //
     },
     versions::{
         postings::Posting,
@@ -475,55 +469,6 @@ pub fn mails(
         .collect()
 }
 
-/// Commits as mails, in order: file name and content of each. `dir` is made, and holds them.
-///
-/// # Errors
-///
-/// git's own.
-pub fn format_patch(
-    git: &Git<'_>,
-    range: &str,
-    prefix: &str,
-    dir: &Path,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    let cmd = git
-        .cmd(["format-patch", "--quiet", "--no-signature", "--numbered"])
-        .args(["--find-renames", "--no-thread", "--encode-email-headers"])
-        .args([
-            "--no-attach",
-            "--no-to",
-            "--no-cc",
-            "--no-add-header",
-            "--no-base",
-        ])
-        .args(["--no-notes", "--no-ext-diff", "--no-textconv", "--no-color"])
-        .args([
-            "--no-cover-letter",
-            "--no-signoff",
-            "--suffix=.patch",
-            "-O/dev/null",
-            "--default-prefix",
-        ])
-        .arg(format!("--subject-prefix={prefix}"))
-        .arg("-o")
-        .arg(dir)
-        .arg(range);
-    must(git.runner(), &cmd)?;
-    let mut names: Vec<PathBuf> = fs::read_dir(dir)
-        .map_err(|e| Error::io("list", dir, &e))?
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    names.sort();
-    let mut patches = Vec::new();
-    for path in names {
-        let mail = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let name = path.file_name().unwrap_or_default();
-        patches.push((name.to_string_lossy().into_owned(), mail));
-    }
-    Ok(patches)
-}
-
 fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path) -> Result<Mails> {
     let range = format!("{}..{}", one.parent.commit, one.tip().commit);
     let prefix = one.plan.series().subject_prefix();
@@ -549,18 +494,6 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     let alone = scratch.join(format!("{}-alone", one.name()));
     mails.applies = applies(git, one, &mails, who, &alone)?;
     Ok(mails)
-}
-
-/// `git patch-id --stable` of the patches of a mailbox, in order.
-///
-/// # Errors
-///
-/// git's own.
-pub fn patch_ids(git: &Git<'_>, mbox: &[u8]) -> Result<Vec<String>> {
-    let ids = git.cmd(["patch-id", "--stable"]).stdin(mbox);
-    let ids = must(git.runner(), &ids)?.text();
-    let ids = ids.lines().filter_map(|l| l.split(' ').next());
-    Ok(ids.map(str::to_owned).collect())
 }
 
 /// Whether the mails, read by git from a mailbox, give the recorded tree on the base plus the

@@ -22,7 +22,6 @@ use std::{
 use crate::{
     git::Mode,
     mail::diff,
-    patches::relocation,
     rust::items::{
         self,
         Item,
@@ -43,7 +42,8 @@ use crate::{
             in_order,
             unique_change_ids, //
         },
-        message, //
+        message,
+        relocation, //
     },
     sys::error::{
         Error,

@@ -25,7 +25,6 @@ use sha2::{
 };
 
 use crate::{
-    b4,
     git::{
         Git,
         Identity,
@@ -48,6 +47,9 @@ use crate::{
         }, //
     }, //
 };
+
+/// The age at which the branch is recreated, well before b4's limit of a year.
+pub const STALE: u64 = 180 * 24 * 3600;
 
 /// The file name of the record in the output folder.
 const FILE: &str = "assembled.json";
@@ -85,7 +87,7 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
     let Some(stamp) = stamp else {
         return Ok(false);
     };
-    Ok(now().saturating_sub(stamp.when) < b4::STALE
+    Ok(now().saturating_sub(stamp.when) < STALE
         && stamp.input == input(ws, who).0
         && stamp.output == output(ws, report)
         && stamp.refs == refs(git)?)

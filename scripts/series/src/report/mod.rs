@@ -9,8 +9,7 @@ pub mod graph;
 pub mod status;
 
 mod checks;
-pub(crate) mod diffstat;
-mod html;
+pub(crate) mod html;
 mod kunit;
 mod markdown;
 mod range_diff;
@@ -26,10 +25,6 @@ use self::{
     checks::{
         FullPage,
         QuickPage, //
-    },
-    diffstat::{
-        FileStat,
-        diffstat, //
     },
     kunit::KunitTable,
     range_diff::Line,
@@ -53,7 +48,13 @@ use crate::{
             Exception, //
         }, //
     },
-    mail::mailbox,
+    mail::{
+        diffstat::{
+            FileStat,
+            diffstat, //
+        },
+        mailbox, //
+    },
     patches::output::{
         PatchReport,
         Report,

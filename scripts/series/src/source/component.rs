@@ -16,13 +16,13 @@ use std::{
 
 use crate::{
     git::Mode,
-    patches::relocation,
     source::{
         changelog,
         manifest::{
             Series,
             unknown_series, //
         },
+        relocation,
         words::SeriesName,
         workspace::Workspace, //
     },

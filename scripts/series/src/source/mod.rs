@@ -7,5 +7,6 @@ pub mod component;
 pub mod cover;
 pub mod manifest;
 pub mod message;
+pub mod relocation;
 pub mod words;
 pub mod workspace;

@@ -22,7 +22,7 @@ use super::{
     },
     record::Said,
 };
-use crate::patches::relocation::Step;
+use crate::source::relocation::Step;
 
 /// Offsets in functions, and line numbers within a message.
 static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn rename_keeps_known_diagnostics() {
-        let steps = crate::patches::relocation::read(
+        let steps = crate::source::relocation::read(
             std::path::Path::new("x/relocation.toml"),
             "[[step]]\nname = \"s\"\nfiles = [\"gpu/a.c\"]\n[step.move]\n\"drm/a.c\" = \"gpu/a.c\"\n\
              [step.part]\ndrm_a = \"gpu_a\"\n",

@@ -18,18 +18,16 @@ use crate::{
         Oid, //
     },
     kernel::build::Build,
-    patches::{
-        commits::{
-            Assembled,
-            AssembledSeries, //
-        },
-        relocation::{
-            Files,
-            Step,
-            words::{
-                Count,
-                words, //
-            }, //
+    patches::commits::{
+        Assembled,
+        AssembledSeries, //
+    },
+    source::relocation::{
+        Files,
+        Step,
+        words::{
+            Count,
+            words, //
         }, //
     },
     sys::{
@@ -462,7 +460,7 @@ mod tests {
 
     fn proof(old: &[(&str, &str)], new: &[(&str, &str)]) -> Proof {
         let file = std::path::Path::new("relocation.toml");
-        let steps = crate::patches::relocation::read(
+        let steps = crate::source::relocation::read(
             file,
             "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n\
              [[step.met]]\nword = \"new_file\"\nwhy = \"a file\"\n[[step.keep]]\ntext = \"old_print\"\nwhy = \"prints\"\n",

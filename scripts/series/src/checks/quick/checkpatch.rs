@@ -17,11 +17,11 @@ use crate::{
         Finding,
         Subject, //
     },
-    patches::{
-        commits::AssembledSeries,
+    patches::commits::AssembledSeries,
+    source::{
+        message,
         relocation::Step, //
     },
-    source::message,
     sys::{
         error::{
             Error,
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn renamed_distinguishes_new_lines() {
         let data = "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n";
-        let steps = crate::patches::relocation::read(std::path::Path::new("x"), data).unwrap();
+        let steps = crate::source::relocation::read(std::path::Path::new("x"), data).unwrap();
         let patch = "-BUG_ON(old_a);\n+BUG_ON(new_a);\n+BUG_ON(new_b);\n unchanged\n";
         let renamed = Renamed::of(&steps[0], patch);
         assert!(renamed.holds(Some(2)));

@@ -7,7 +7,7 @@ use super::{
     Rule, //
 };
 use crate::{
-    report::diffstat::diffstat,
+    mail::diffstat::diffstat,
     source::manifest::Series,
     sys::plural::count, //
 };

@@ -7,11 +7,11 @@ use std::path::Path;
 use super::App;
 use crate::{
     cli::stdout::print,
+    git::patch_ids,
     mail::mailbox::{
         self,
         Mail, //
     },
-    patches::output,
     source::component::{
         self,
         Component, //
@@ -64,7 +64,7 @@ impl App<'_> {
         let at = |e: Error| e.at(file, None);
         let all = mailbox::read(&bytes).map_err(at)?;
         let git = self.git();
-        let ids = |mbox: &[u8]| output::patch_ids(&git, mbox);
+        let ids = |mbox: &[u8]| patch_ids(&git, mbox);
         let again = resend::read(&posting, &posted, &all, &ids).map_err(at)?;
         let version = posting.version;
         let link = crate::versions::postings::link(&again.message_id);

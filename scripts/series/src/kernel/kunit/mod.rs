@@ -33,9 +33,9 @@ use crate::{
         Build,
         Target, //
     },
-    patches::relocation::Step,
     source::{
         manifest::Series,
+        relocation::Step,
         workspace::Workspace, //
     },
     sys::{
@@ -357,7 +357,7 @@ mod tests {
         let steps = "[[step]]\nname = \"files\"\nmove = { \"a/b.rs\" = \"c/d.rs\" }\n\
                      [[step]]\nname = \"symbols\"\nfiles = [\"x.c\"]\n\
                      part = { drm_buddy = \"gpu_buddy\" }\n";
-        let steps = crate::patches::relocation::read("relocation.toml".as_ref(), steps).unwrap();
+        let steps = crate::source::relocation::read("relocation.toml".as_ref(), steps).unwrap();
         let steps: Vec<&Step> = steps.iter().collect();
         let expected = expectation_after(&series, Arch::Um, &steps);
         assert_eq!(expected.suites, ["gpu_buddy", "other"]);

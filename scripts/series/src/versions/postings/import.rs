@@ -18,14 +18,13 @@ use super::{
     tag, //
 };
 use crate::{
-    b4::Sent,
+    git::{
+        format_patch,
+        patch_ids, //
+    },
     mail::mailbox::{
         self,
         Mail, //
-    },
-    patches::output::{
-        format_patch,
-        patch_ids, //
     },
     source::{
         component::Component,
@@ -39,7 +38,8 @@ use crate::{
         },
         plural::count,
         runner::must, //
-    }, //
+    },
+    versions::postings::Sent, //
 };
 
 /// A posting and its mails.

@@ -20,6 +20,7 @@ use serde::{
 
 use self::resend::Resend;
 use crate::{
+    git::Oid,
     mail::mailbox::{
         self,
         Mail, //
@@ -266,6 +267,15 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
         .help("versions are numbered from 1 without gaps; restore the record")),
         None => Ok(postings),
     }
+}
+
+/// A posting by b4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The parent of the first patch.
+    pub parent: Oid,
+    /// The message id of the cover letter, or of the single patch.
+    pub message_id: String,
 }
 
 #[cfg(test)]
