@@ -12,6 +12,7 @@ use clap::{
 };
 
 use crate::{
+    checks::every_patch::shard::Shard,
     kernel::build::Arch, //
 };
 
@@ -214,6 +215,19 @@ pub struct Check {
     /// With --full: only these kernels [default: um and x86_64]
     #[arg(long, value_enum, requires = "full")]
     pub arch: Vec<Arch>,
+
+    /// With --full: make the results of the I-th of N parts only, without a verdict
+    #[arg(long, value_name = "I/N", requires = "full", conflicts_with = "json")]
+    pub shard: Option<Shard>,
+
+    /// With --full: write the results into a file in this folder, one for each base and shard
+    #[arg(long, value_name = "DIR", requires = "full", value_hint = ValueHint::DirPath)]
+    pub export: Option<PathBuf>,
+
+    /// With --full: use the results that other machines exported, a file or a folder of them; can be
+    /// repeated
+    #[arg(long, value_name = "PATH", requires = "full", value_hint = ValueHint::AnyPath)]
+    pub import: Vec<PathBuf>,
 
     /// Print what was found as JSON
     #[arg(long)]

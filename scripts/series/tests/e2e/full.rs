@@ -30,7 +30,7 @@ use crate::{
 /// The script warns of source lines with "WARN text" or "WARN-arch text". "ERROR text" is an error,
 /// "NEEDS file" is an error if the file is missing, and "DOC text" is a warning of rustdoc. A file
 /// `kill` with the number N makes the N-th compilation kill the tool after it printed its warnings.
-const TOOL: &str = r#"#!/bin/sh
+pub const TOOL: &str = r#"#!/bin/sh
 compile() {
 	if [ -e "$1.rs" ]; then src=$1.rs; else src=$1.c; fi
 	[ ! -e "$o/$1.o" ] || [ "$src" -nt "$o/$1.o" ] || return 0
@@ -133,7 +133,7 @@ why = "the checker does not understand it"
 "#;
 
 /// Creates a workspace without findings, and the programs.
-fn mini() -> Mini {
+pub fn mini() -> Mini {
     let mini = Mini::with(&[
         ("scripts/checkpatch.pl", 0o755, "exit 0;\n"),
         (".rustfmt.toml", 0o644, ""),
@@ -177,7 +177,7 @@ fn without(mini: &Mini, patches: usize) {
     mini.file("ws/series/buddy.toml", &text.replace(old, &new));
 }
 
-fn command(mini: &Mini, args: &[&str]) -> Command {
+pub fn command(mini: &Mini, args: &[&str]) -> Command {
     let path = std::env::var("PATH").unwrap();
     let mut command = mini.command(args);
     command
@@ -205,7 +205,7 @@ fn error(mini: &Mini, args: &[&str]) -> String {
 }
 
 /// Returns the files that were compiled since the last call.
-fn compiled(mini: &Mini) -> Vec<String> {
+pub fn compiled(mini: &Mini) -> Vec<String> {
     let path = mini.path("compiled");
     let text = fs::read_to_string(&path).unwrap_or_default();
     let _ = fs::remove_file(path);

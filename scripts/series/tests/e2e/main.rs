@@ -24,6 +24,7 @@ mod report;
 mod robust;
 mod rules;
 mod settings;
+mod shards;
 mod stage;
 mod trailers;
 mod words;

@@ -43,6 +43,8 @@ const MARK: &str = "series-checkout";
 /// The work tree. Only this tool writes to it, so it may remove any file there.
 pub struct Checkout<'a> {
     runner: &'a dyn Runner,
+    cache: &'a Cache,
+    ui: &'a Ui,
     dir: PathBuf,
 }
 
@@ -52,15 +54,21 @@ impl<'a> Checkout<'a> {
     /// # Errors
     ///
     /// git fails, or a folder cannot be created.
-    pub fn open(runner: &'a dyn Runner, cache: &Cache, base: &BaseCommit, ui: &Ui) -> Result<Self> {
+    pub fn open(
+        runner: &'a dyn Runner,
+        cache: &'a Cache,
+        base: &BaseCommit,
+        ui: &'a Ui,
+    ) -> Result<Self> {
         let dir = cache.of_base("full/linux");
         fs::create_dir_all(&dir).map_err(|e| Error::io("create the folder", &dir, &e))?;
-        let new = Self { runner, dir };
+        let new = Self {
+            runner,
+            cache,
+            ui,
+            dir,
+        };
         let own = new.dir.join(".git");
-        if !own.join("index").is_file() {
-            cache.need_space(3 << 30, "the kernel tree for check --full")?;
-            ui.say("checking out a second tree of the kernel …");
-        }
         let git = new.git();
         git.must(["init", "--quiet", "--object-format=sha1"])?;
         let objects = cache.kernel().join(".git/objects");
@@ -90,6 +98,10 @@ impl<'a> Checkout<'a> {
     ///
     /// git fails, or the disk is full.
     pub fn switch(&self, tree: &Oid) -> Result<()> {
+        if !self.dir.join(".git/index").is_file() {
+            self.cache.need_space(3 << 30, "the kernel tree for check --full")?;
+            self.ui.say("checking out a second tree of the kernel …");
+        }
         let git = self.git();
         let mark = self.dir.join(".git").join(MARK);
         let interrupted = mark.exists();

@@ -93,6 +93,7 @@ pub fn at_tip(
         }
     };
     walk.done(&job(one), &[(job(one), timed.seconds, cached)])?;
+    walk.units.push((job(one), key));
     let dir = subject.ws.out()?.join("kunit").join(alone());
     let kept = timed.result;
     if !kept.log.is_empty() {
@@ -121,7 +122,12 @@ fn alone() -> String {
     format!("{}-alone", TARGET.name())
 }
 
-fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
+/// Returns the hash of the inputs of the unit.
+///
+/// # Errors
+///
+/// A fragment cannot be read.
+pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
     let expected = &one.plan.series().kunit;
     let mut parts = vec![
         "kunit".to_owned(),
@@ -132,7 +138,7 @@ fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
         parts.push(subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
     }
     parts.push(own_fragment(subject, one)?);
-    parts.extend(subject.toolchain.make.iter().cloned());
+    parts.extend(subject.toolchain.identity());
     parts.push(expected.suites.join(" "));
     parts.push(expected.um_suites.join(" "));
     parts.push(expected.doctests.join(" "));

@@ -10,9 +10,11 @@ mod checkout;
 mod compare;
 mod depends;
 mod diagnostics;
+pub mod exchange;
 mod folder;
 mod kunit;
 pub mod record;
+pub mod shard;
 mod sources;
 mod store;
 mod table;
@@ -20,6 +22,7 @@ mod walk;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     time::Instant, //
 };
 
@@ -30,6 +33,10 @@ use self::{
         by_level, //
     },
     depends::Without,
+    exchange::{
+        Origin,
+        Results, //
+    },
     record::{
         Full,
         How,
@@ -39,8 +46,12 @@ use self::{
         Times,
         UnitFull, //
     },
+    shard::Shard,
     sources::Sources,
-    store::Store,
+    store::{
+        Key,
+        Store, //
+    },
     walk::{
         Made,
         Task,
@@ -75,6 +86,7 @@ use crate::{
             Lock, //
         },
         error::Result,
+        plural::count,
         runner::Runner,
         ui::Ui, //
     }, //
@@ -107,39 +119,37 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
 }
 
+/// The results that a run takes from other machines, and where it writes its own for them.
+#[derive(Default)]
+pub struct Exchange<'a> {
+    /// Results of other machines.
+    pub import: Vec<Results>,
+    /// The file for the results of this run.
+    pub export: Option<&'a Path>,
+}
+
 /// Checks the named series, or all. The caller holds the lock.
 ///
 /// # Errors
 ///
 /// An error that no patch causes: a tool, a full disk, an interrupt. Results up to that point are
 /// stored.
-pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
+pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> Result<Outcome> {
     let start = Instant::now();
     let sources = Sources::read(subject.ws)?;
-    let mut findings = Vec::new();
+    let series = with_patches(subject, names)?;
+    let mut checks = Checks::new(subject, &sources)?;
     sources::check(
         &sources,
         &sources::file(subject.ws).display().to_string(),
         subject.git,
         subject.cache,
         subject.assembled,
-        &mut findings,
+        &mut checks.findings,
     )?;
-    let series: Vec<&AssembledSeries> = subject
-        .assembled
-        .named(names)?
-        .into_iter()
-        .filter(|s| !s.patches.is_empty())
-        .collect();
-    let store = Store::open(subject.cache);
-    let mut checks = Checks {
-        subject,
-        walk: Walk::new(subject, &sources, store)?,
-        tips: BTreeMap::new(),
-        lost: Vec::new(),
-        findings,
-    };
-    checks.plan(&series)?;
+    let units = checks.units(&series)?;
+    checks.import(&units, &exchange.import)?;
+    checks.plan(&units)?;
     let mut done = Vec::new();
     for one in &series {
         done.push(checks.patches(one)?);
@@ -169,6 +179,9 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
         pass: checks.findings.is_empty(),
         series: done,
     };
+    if let Some(file) = exchange.export {
+        checks.export(file)?;
+    }
     let units = checks.walk.times;
     Ok(Outcome {
         full,
@@ -179,6 +192,63 @@ pub fn run(subject: &Subject<'_>, names: &[String]) -> Result<Outcome> {
         },
         findings: checks.findings,
     })
+}
+
+/// Makes the results of one shard of the units, without a verdict: what is new in them depends on the
+/// results of the others. Returns how long it took. The caller holds the lock.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_shard(
+    subject: &Subject<'_>,
+    names: &[String],
+    shard: Shard,
+    exchange: &Exchange<'_>,
+) -> Result<Times> {
+    let start = Instant::now();
+    let sources = Sources::read(subject.ws)?;
+    let series = with_patches(subject, names)?;
+    let mut checks = Checks::new(subject, &sources)?;
+    let all = checks.units(&series)?;
+    checks.import(&all, &exchange.import)?;
+    let units = Units {
+        patches: shard.part(&all.patches).to_vec(),
+        without: shard.part(&all.without).to_vec(),
+        kunit: shard.part(&all.kunit).to_vec(),
+    };
+    checks.plan(&units)?;
+    for task in units.patches.iter().chain(&units.without) {
+        checks.walk.perform(task)?;
+    }
+    for one in &units.kunit {
+        kunit::at_tip(subject, &mut checks.walk, one)?;
+    }
+    if let Some(file) = exchange.export {
+        checks.export(file)?;
+    }
+    let units = checks.walk.times;
+    Ok(Times {
+        seconds: start.elapsed().as_secs_f64(),
+        cached: units.iter().filter(|u| u.cached).count(),
+        units,
+    })
+}
+
+/// Returns the named series, or all, without those that have no patches.
+fn with_patches<'a>(subject: &Subject<'a>, names: &[String]) -> Result<Vec<&'a AssembledSeries>> {
+    let mut series = subject.assembled.named(names)?;
+    series.retain(|s| !s.patches.is_empty());
+    Ok(series)
+}
+
+/// The units of a run, each kind in order. KUnit runs at the end of each of its series.
+struct Units<'a> {
+    /// The base, and each patch.
+    patches: Vec<Task>,
+    /// The patches that show from where on a series needs a dependency, if the manifest is right.
+    without: Vec<Task>,
+    kunit: Vec<&'a AssembledSeries>,
 }
 
 /// The state of one run.
@@ -201,7 +271,17 @@ struct State {
     builds: bool,
 }
 
-impl Checks<'_> {
+impl<'a> Checks<'a> {
+    fn new(subject: &'a Subject<'a>, sources: &'a Sources) -> Result<Self> {
+        Ok(Self {
+            subject,
+            walk: Walk::new(subject, sources, Store::open(subject.cache))?,
+            tips: BTreeMap::new(),
+            lost: Vec::new(),
+            findings: Vec::new(),
+        })
+    }
+
     /// Creates the task that compiles all of a tree.
     fn baseline(&self, what: &str, tree: &Oid) -> Task {
         Task {
@@ -243,31 +323,83 @@ impl Checks<'_> {
         })
     }
 
-    /// Adds the tasks of the run to the estimate.
-    fn plan(&mut self, series: &[&AssembledSeries]) -> Result<()> {
-        let mut tasks = Vec::new();
+    /// Returns the units of these series.
+    fn units<'b>(&self, series: &[&'b AssembledSeries]) -> Result<Units<'b>> {
+        let mut patches = Vec::new();
         let mut tips = Vec::new();
         for one in series {
-            tasks.extend(self.start(one, &tips));
+            patches.extend(self.start(one, &tips));
             tips.extend([&one.parent.tree, &one.tip().tree]);
             for index in 0..one.patches.len() {
-                tasks.push(self.task(one, index)?);
+                patches.push(self.task(one, index)?);
             }
         }
+        let mut without = Vec::new();
         for one in series {
             for dependency in &one.plan.series().depends {
-                let without = Without::new(self.subject, &self.walk, one, &dependency.value)?;
-                tasks.extend(without.tasks(&self.walk)?);
+                let one = Without::new(self.subject, &self.walk, one, &dependency.value)?;
+                without.extend(one.tasks(&self.walk)?);
             }
         }
-        self.walk.plan(&tasks);
-        let of_um = self.subject.archs.contains(&Arch::Um);
-        for one in series.iter().filter(|_| of_um) {
+        let kunit = match self.subject.archs.contains(&Arch::Um) {
+            true => series.to_vec(),
+            false => Vec::new(),
+        };
+        Ok(Units {
+            patches,
+            without,
+            kunit,
+        })
+    }
+
+    /// Announces the units of the run, for the estimate.
+    fn plan(&mut self, units: &Units<'_>) -> Result<()> {
+        self.walk.plan(&units.patches);
+        self.walk.plan(&units.without);
+        for one in &units.kunit {
             if !kunit::is_known(self.subject, &self.walk, one)? {
                 let job = kunit::job(one);
                 self.walk.await_others(&job, vec![job.clone()]);
             }
         }
+        Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            base: self.subject.base.name.clone(),
+            tree: self.subject.assembled.all.tree.to_string(),
+            tools: self.walk.tools.clone(),
+        }
+    }
+
+    /// Stores the results of other machines.
+    fn import(&self, units: &Units<'_>, files: &[Results]) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let tasks = units.patches.iter().chain(&units.without);
+        let mut expected: BTreeMap<String, Key> =
+            tasks.flat_map(|task| self.walk.units_of(task)).collect();
+        for one in &units.kunit {
+            expected.insert(kunit::job(one), kunit::key(self.subject, one)?);
+        }
+        let number = exchange::import(files, &self.origin(), &self.walk.store, &expected)?;
+        self.subject.ui.say(format!(
+            "imported {} for {} units",
+            count(number, "result", "results"),
+            expected.len()
+        ));
+        Ok(())
+    }
+
+    /// Writes the results of this run for other machines.
+    fn export(&self, file: &Path) -> Result<()> {
+        let walk = &self.walk;
+        let number = exchange::export(file, self.origin(), &walk.store, &walk.units)?;
+        let number = count(number, "result", "results");
+        let ui = self.subject.ui;
+        ui.say(format!("{number} written to {}", file.display()));
         Ok(())
     }
 

@@ -94,6 +94,20 @@ impl Store {
         serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
     }
 
+    /// Returns the file of a result as it is stored.
+    pub fn content(&self, key: &Key) -> Option<String> {
+        fs::read_to_string(self.file(key)).ok()
+    }
+
+    /// Stores a result that another store returned as [`Self::content`].
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn keep(&self, key: &Key, content: &str) -> Result<()> {
+        write(&self.file(key), content.as_bytes())
+    }
+
     /// Stores a result.
     pub fn put<T: Serialize>(&self, key: &Key, result: &Timed<T>) -> Result<()> {
         write(&self.file(key), &json(result)?)

@@ -89,6 +89,10 @@ pub struct Walk<'a> {
     pub store: Store,
     /// The duration of each unit.
     pub times: Vec<UnitTime>,
+    /// Options and versions of the tools.
+    pub tools: Vec<String>,
+    /// The units whose results were made or found, with their keys.
+    pub units: Vec<(String, Key)>,
     folders: Vec<Folder<'a>>,
     /// A digest of tools and lists that results depend on.
     common: Key,
@@ -122,13 +126,15 @@ impl<'a> Walk<'a> {
             });
         }
         let listed = subject.ws.read(super::sources::file(subject.ws))?;
-        let tools = subject.toolchain.make.iter().cloned();
-        let versions = versions(subject.runner);
-        let common = Key::of(tools.chain(versions).chain([listed]));
+        let mut tools = subject.toolchain.identity();
+        tools.extend(versions(subject.runner));
+        let common = Key::of(tools.iter().chain([&listed]));
         Ok(Self {
             checkout,
             store,
             times: Vec::new(),
+            tools,
+            units: Vec::new(),
             folders,
             common,
             ui: subject.ui,
@@ -146,6 +152,11 @@ impl<'a> Walk<'a> {
             task.tree.as_str(),
             task.parent.as_ref().map_or("", |p| p.as_str()),
         ])
+    }
+
+    /// Returns the units of a task and their keys.
+    pub fn units_of(&self, task: &Task) -> Vec<(String, Key)> {
+        self.jobs(task).map(|job| (job.what, job.key)).collect()
     }
 
     /// Returns the jobs of a task without stored results.
@@ -249,6 +260,7 @@ impl<'a> Walk<'a> {
             .map(|((job, timed), cached)| (job.what.clone(), timed.seconds, cached))
             .collect();
         self.done(&task.what, &times)?;
+        self.units.extend(self.units_of(task));
         let mut made: Vec<Made> = Vec::new();
         for (job, timed) in jobs.iter().zip(done) {
             match made.last_mut().filter(|_| job.rustdoc) {
@@ -374,7 +386,11 @@ fn versions(runner: &dyn Runner) -> Vec<String> {
     let programs = ["rustc", "clippy-driver", "rustdoc", &llvm, "sparse"];
     let ask = |program: &&str| {
         let out = runner.run(&Cmd::new(*program).arg("--version"));
-        out.map(|out| out.text()).unwrap_or_default()
+        let text = out.map(|out| out.text()).unwrap_or_default();
+        match text.starts_with(program) {
+            true => text,
+            false => format!("{program} {text}"),
+        }
     };
     programs.iter().map(ask).collect()
 }

@@ -2,7 +2,10 @@
 
 //! `check --full`.
 
-use std::time::Instant;
+use std::{
+    path::PathBuf,
+    time::Instant, //
+};
 
 use super::{
     App,
@@ -13,17 +16,27 @@ use crate::{
         every_patch::{
             self,
             ARCHS,
-            record::Full, //
+            Exchange,
+            exchange::{
+                self,
+                Results, //
+            },
+            record::{
+                Full,
+                Times, //
+            },
+            shard::Shard, //
         },
         quick::Outcome, //
     },
-    kernel::{
-        build::Arch,
-        tools::Need, //
-    },
+    cli::args::Check,
+    kernel::tools::Need,
     sys::{
         cache::Resource,
-        error::Result,
+        error::{
+            Error,
+            Result, //
+        },
         files::write,
         ui::duration, //
     }, //
@@ -35,12 +48,16 @@ const CHECKS: [&str; 7] = [
 ];
 
 impl App<'_> {
-    pub(super) fn full(&self, names: &[String], archs: &[Arch]) -> Result<(Outcome, Option<Full>)> {
+    pub(super) fn full(&self, check: &Check) -> Result<(Outcome, Option<Full>)> {
         let start = Instant::now();
+        let (names, archs) = (&check.names, &check.arch);
         self.refuse_odd_folder()?;
+        let import = self.results(check)?;
         let made = self.make(&[])?;
         let mut outcome = self.quick(&made, names)?;
-        let done = self.full_checks(&made, names, archs)?;
+        let done = self.every_patch(&made, check, import, |subject, exchange| {
+            every_patch::run(subject, names, exchange)
+        })?;
         outcome.checks.extend(CHECKS);
         outcome.findings.extend(done.findings);
         if names.is_empty() && archs.is_empty() {
@@ -59,24 +76,67 @@ impl App<'_> {
                  declares",
             );
         }
-        self.ui.say(format!(
-            "{} results, {} of them from earlier runs, in {}",
-            done.times.units.len(),
-            done.times.cached,
-            duration(start.elapsed())
-        ));
+        self.say_times(&done.times, start);
         Ok((outcome, Some(done.full)))
     }
 
-    fn full_checks(
+    /// Makes the results of one shard.
+    pub(super) fn shard(&self, check: &Check, shard: Shard) -> Result<()> {
+        let start = Instant::now();
+        self.refuse_odd_folder()?;
+        let import = self.results(check)?;
+        let made = self.make(&[])?;
+        let times = self.every_patch(&made, check, import, |subject, exchange| {
+            every_patch::run_shard(subject, &check.names, shard, exchange)
+        })?;
+        self.say_times(&times, start);
+        self.ui.say(format!(
+            "shard {shard} has no verdict: `cargo series check --full` gives it with all results"
+        ));
+        Ok(())
+    }
+
+    fn say_times(&self, times: &Times, start: Instant) {
+        self.ui.say(format!(
+            "{} results, {} of them from earlier runs, in {}",
+            times.units.len(),
+            times.cached,
+            duration(start.elapsed())
+        ));
+    }
+
+    /// Reads the results of other machines.
+    fn results(&self, check: &Check) -> Result<Vec<Results>> {
+        exchange::read(&check.import, &self.ws.view().all)
+    }
+
+    /// Returns the file for the results of this run.
+    fn exported(&self, check: &Check) -> Result<Option<PathBuf>> {
+        let Some(dir) = &check.export else {
+            return Ok(None);
+        };
+        let dir = std::path::absolute(dir).map_err(|e| Error::io("find", dir, &e))?;
+        let shard = check.shard.map(|shard| format!("-{}", shard.file_name()));
+        let name = format!("{}{}.json", self.base.name, shard.unwrap_or_default());
+        Ok(Some(dir.join(name)))
+    }
+
+    /// Calls `run` for the holder of the lock.
+    fn every_patch<T>(
         &self,
         made: &Made,
-        names: &[String],
-        archs: &[Arch],
-    ) -> Result<every_patch::Outcome> {
+        check: &Check,
+        import: Vec<Results>,
+        run: impl FnOnce(&every_patch::Subject<'_>, &Exchange<'_>) -> Result<T>,
+    ) -> Result<T> {
         let toolchain = self.toolchain(&[Need::Kernel, Need::Check, Need::Full])?;
+        let export = self.exported(check)?;
+        let exchange = Exchange {
+            import,
+            export: export.as_deref(),
+        };
         let _lock = self.cache.lock(Resource::Full, &self.ui)?;
-        every_patch::run(
+        run(
             &every_patch::Subject {
                 runner: self.runner,
                 ws: &self.ws,
@@ -85,14 +145,14 @@ impl App<'_> {
                 git: &self.git(),
                 base: &self.base,
                 assembled: &made.assembled,
-                archs: match archs {
+                archs: match &check.arch[..] {
                     [] => ARCHS.to_vec(),
                     archs => archs.to_vec(),
                 },
                 lock_tree: &|| self.lock(Resource::Tree),
                 ui: &self.ui,
             },
-            names,
+            &exchange,
         )
     }
 }

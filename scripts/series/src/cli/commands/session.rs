@@ -346,9 +346,12 @@ impl<'a> Session<'a> {
     }
 
     fn check(&mut self, check: &Check) -> Result<()> {
+        if let Some(shard) = check.shard {
+            return self.each(|app| app.shard(check, shard))?.end();
+        }
         let done = self.each(|app| {
             let (outcome, table) = match check.full {
-                true => app.full(&check.names, &check.arch)?,
+                true => app.full(check)?,
                 false => (app.check_command(&check.names)?, None),
             };
             if !check.json

@@ -390,6 +390,16 @@ impl Toolchain {
         })
     }
 
+    /// Returns what results depend on: the options for make, with versions in place of paths, which
+    /// differ between machines.
+    pub fn identity(&self) -> Vec<String> {
+        let portable = |option: &String| match option.starts_with("BINDGEN=") {
+            true => format!("BINDGEN={BINDGEN}"),
+            false => option.clone(),
+        };
+        self.make.iter().map(portable).collect()
+    }
+
     /// Adds the environment to a command.
     pub fn apply(&self, cmd: Cmd) -> Cmd {
         self.env
@@ -401,6 +411,21 @@ impl Toolchain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn toolchain_identity_has_no_path() {
+        let toolchain = Toolchain {
+            make: vec![
+                "LLVM=-19".to_owned(),
+                "BINDGEN=/cache/bin/bindgen".to_owned(),
+            ],
+            env: Vec::new(),
+            b4: None,
+            rustc: String::new(),
+        };
+        let identity = toolchain.identity();
+        assert_eq!(identity, ["LLVM=-19", &format!("BINDGEN={BINDGEN}")]);
+    }
 
     #[test]
     fn version_in_finds_versions() {
