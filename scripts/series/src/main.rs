@@ -25,9 +25,11 @@ use series::{
     sys::{
         error::Error,
         runner::{
+            Runner,
             System,
             end_children, //
-        }, //
+        },
+        shown::Shown, //
     }, //
 };
 
@@ -51,7 +53,12 @@ fn main() -> ExitCode {
         eprintln!("warning: an interrupt will not be handled well: {error}");
     }
     let var = |name: &str| std::env::var(name).ok();
-    let result = Session::new(&System, &cli, &var).and_then(|mut s| s.run(&cli.command));
+    let shown = Shown::new(&System, cli.verbose > 1);
+    let runner: &dyn Runner = match cli.verbose {
+        0 => &System,
+        _ => &shown,
+    };
+    let result = Session::new(runner, &cli, &var).and_then(|mut s| s.run(&cli.command));
     let errors = [result, printed()].into_iter().filter_map(Result::err);
     ended(Error::all(errors.collect()).map_or(Ok(()), Err))
 }

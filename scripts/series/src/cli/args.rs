@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{
+    ArgAction,
     Args,
     Parser,
     Subcommand,
@@ -86,6 +87,10 @@ pub struct Cli {
     /// Say only what went wrong
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
+
+    /// Show each command that is run; -vv also shows its output
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
 
     /// What to do
     #[command(subcommand)]

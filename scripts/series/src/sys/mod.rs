@@ -10,4 +10,5 @@ pub mod hash;
 pub mod json;
 pub mod plural;
 pub mod runner;
+pub mod shown;
 pub mod ui;

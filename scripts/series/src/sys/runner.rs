@@ -140,7 +140,32 @@ impl Cmd {
             .collect::<Vec<_>>()
             .join(" ")
     }
+
+    /// The command for messages: without the settings that the tool gives to git, and the start of a
+    /// long one.
+    pub fn short(&self) -> String {
+        let is_git = Path::new(&self.program).file_name() == Some(OsStr::new("git"));
+        let mut args = self.args.iter();
+        let mut line = quote(&self.program.to_string_lossy());
+        while let Some(arg) = args.next() {
+            if is_git && arg == "-c" {
+                args.next();
+                continue;
+            }
+            let word = quote(&arg.to_string_lossy());
+            if line.len() + word.len() > SHORT {
+                line.push_str(" …");
+                break;
+            }
+            line.push(' ');
+            line.push_str(&word);
+        }
+        line
+    }
 }
+
+/// The number of characters of a command that messages show.
+const SHORT: usize = 160;
 
 /// Quotes a word for the shell if necessary.
 pub fn quote(word: &str) -> String {
@@ -253,7 +278,7 @@ pub fn failed(cmd: &Cmd, out: &Output) -> Error {
     }
     let lines: Vec<_> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-    Error::new(format!("`{}` {how}", cmd.line())).detail(tail)
+    Error::new(format!("`{}` {how}", cmd.short())).detail(tail)
 }
 
 /// Runs programs on this system.
@@ -628,6 +653,18 @@ mod tests {
             .unwrap();
         seen.sort();
         assert_eq!(seen, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn failed_git_shows_short_command() {
+        let git = Cmd::new("git").args(["-c", "core.abbrev=12", "diff", "-c"]);
+        assert_eq!(git.short(), "git diff");
+        let other = Cmd::new("sh").args(["-c", "exit 1"]);
+        assert_eq!(other.short(), other.line());
+        let long = Cmd::new("git").args(["add", "a/file.rs"]).args(["x"; 200]);
+        let text = failed(&long, &Output::default()).to_string();
+        assert!(text.starts_with("`git add a/file.rs x x"), "{text}");
+        assert!(text.contains(" …`") && text.chars().count() < 220, "{text}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
     terminal: bool,
+    bars: bool,
     quiet: bool,
 }
 
@@ -39,9 +40,19 @@ fn print(line: std::fmt::Arguments<'_>) {
 impl Ui {
     /// Shows bars if standard error is a terminal.
     pub fn detect(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
         Self {
-            terminal: std::io::stderr().is_terminal(),
+            terminal,
+            bars: terminal,
             quiet,
+        }
+    }
+
+    /// Shows plain lines instead of bars, between which other output fits.
+    pub fn plain(self) -> Self {
+        Self {
+            bars: false,
+            ..self
         }
     }
 
@@ -49,6 +60,7 @@ impl Ui {
     pub fn silent() -> Self {
         Self {
             terminal: false,
+            bars: false,
             quiet: true,
         }
     }
@@ -80,7 +92,7 @@ impl Ui {
 
     /// Starts the progress of a long task. A `total` of 0 means unknown.
     pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
-        let bar = (self.terminal && !self.quiet).then(|| {
+        let bar = (self.bars && !self.quiet).then(|| {
             let bar = if total == 0 {
                 ProgressBar::new_spinner()
             } else {

@@ -466,3 +466,21 @@ fn unreadable_configuration_is_an_error() {
     );
     assert!(text.contains("bad config line 1"), "{text}");
 }
+
+#[test]
+fn verbose_shows_commands_and_output() {
+    let mini = Mini::new();
+    let lines = |args: &[&str]| {
+        let ran = mini.good(args);
+        let lines: Vec<_> = ran.stderr.lines().map(str::to_owned).collect();
+        let commands = lines.iter().filter(|l| l.starts_with("+ git ")).count();
+        let output = lines.iter().filter(|l| l.starts_with("  ")).count();
+        assert!(!ran.stderr.contains("-c core."), "{}", ran.stderr);
+        (commands > 5, output > 5)
+    };
+    assert_eq!(lines(&["assemble"]), (false, false));
+    mini.overlay("list", "list/owned.rs", "//! Owned, and more.\n");
+    assert_eq!(lines(&["assemble", "-v"]), (true, false));
+    mini.overlay("list", "list/owned.rs", "//! Owned, and even more.\n");
+    assert_eq!(lines(&["-vv", "assemble"]), (true, true));
+}

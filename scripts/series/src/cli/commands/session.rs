@@ -125,6 +125,10 @@ impl<'a> Session<'a> {
             mirror: mirror.map(|m| ws.path(m)).collect(),
         };
         let all: Vec<String> = bases.iter().map(|b| b.name.clone()).collect();
+        let ui = match cli.verbose {
+            0 => Ui::detect(cli.quiet),
+            _ => Ui::detect(cli.quiet).plain(),
+        };
         let mut apps = Vec::new();
         for base in &bases {
             let cache = match base.default {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shows the programs that the tool runs, and their output.
+
+use std::io::{
+    self,
+    Write, //
+};
+
+use crate::sys::runner::{
+    Cmd,
+    Output,
+    Runner, //
+};
+
+/// A [`Runner`] that writes each command to standard error before another one runs it.
+pub struct Shown<'a> {
+    inner: &'a dyn Runner,
+    /// Whether the output of the commands is shown as well.
+    output: bool,
+}
+
+impl<'a> Shown<'a> {
+    /// Shows the commands that `inner` runs.
+    pub fn new(inner: &'a dyn Runner, output: bool) -> Self {
+        Self { inner, output }
+    }
+
+    fn command(&self, cmd: &Cmd) {
+        tell(&format!("+ {}", cmd.short()));
+    }
+
+    fn output(&self, out: io::Result<Output>) -> io::Result<Output> {
+        if let Ok(out) = &out
+            && self.output
+        {
+            [&out.stdout, &out.stderr].map(|bytes| tell(&shown(bytes)));
+            if !out.ok() {
+                let code = out
+                    .code
+                    .map_or("a signal".to_owned(), |c| format!("code {c}"));
+                tell(&format!("  ended with {code}"));
+            }
+        }
+        out
+    }
+}
+
+impl Runner for Shown<'_> {
+    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        self.command(cmd);
+        self.output(self.inner.run(cmd))
+    }
+
+    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
+        self.command(cmd);
+        let out = self.inner.stream(cmd, &mut |line| {
+            if self.output {
+                tell(&format!("  {line}"));
+            }
+            on_line(line);
+        });
+        self.output(out)
+    }
+
+    fn feed(
+        &self,
+        cmd: &Cmd,
+        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Output> {
+        self.command(cmd);
+        self.output(self.inner.feed(cmd, feed))
+    }
+}
+
+/// Returns output as indented lines. Output that is not text is only counted.
+fn shown(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => {
+            let lines = text.lines().map(|line| format!("  {line}"));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        _ => format!("  ({} bytes that are not text)", bytes.len()),
+    }
+}
+
+/// Writes to standard error. A failure must not end the command.
+fn tell(text: &str) {
+    if !text.is_empty() {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_indented_or_counted() {
+        assert_eq!(shown(b"a\nb\n"), "  a\n  b");
+        assert_eq!(shown(b""), "");
+        for bytes in [&b"a\0b"[..], b"\xff"] {
+            assert!(shown(bytes).contains(&format!("({} bytes", bytes.len())));
+        }
+    }
+}
