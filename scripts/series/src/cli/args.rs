@@ -194,6 +194,19 @@ pub struct Test {
     #[command(flatten)]
     pub on: OnKernel,
 
+    /// Run only these suites or cases, in one boot, on a kernel whose drivers are not optimized and on
+    /// one base; the result is shown and not recorded
+    #[arg(long, value_name = "SUITE[.CASE]", conflicts_with_all = ["hardened", "lockdep", "json"])]
+    pub filter: Option<String>,
+
+    /// Test again, as with --filter, after each change of a file of the series, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["hardened", "lockdep", "json"])]
+    pub watch: bool,
+
+    /// Show how long each step took
+    #[arg(long)]
+    pub timings: bool,
+
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,

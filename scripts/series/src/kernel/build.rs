@@ -311,21 +311,42 @@ impl Build<'_> {
     ///
     /// A lost option, or what the compilers said.
     pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
+        let before = self.begin()?;
+        self.configure()?;
+        let (said, objects) = self.run_make(&self.make(), before)?;
+        self.write_stamp(tip.tree.as_str(), &self.key()?, objects.max(before))?;
+        Ok(said)
+    }
+
+    /// Begins a build. Returns the number of objects of the last full one.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written.
+    pub(super) fn begin(&self) -> Result<u64> {
         let dir = self.dir();
         self.cache.need_space(1 << 30, "the build")?;
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
         let before = self.stamp().map_or(0, |s| s.objects);
         // Until this build is done the folder holds no tree's kernel.
         self.write_stamp("", "", before)?;
-        self.configure()?;
+        Ok(before)
+    }
+
+    /// Runs make, of which the last build made `before` objects. Returns the compilers' warnings and
+    /// the number of objects.
+    ///
+    /// # Errors
+    ///
+    /// What the compilers said.
+    pub(super) fn run_make(&self, make: &Cmd, before: u64) -> Result<(Vec<String>, u64)> {
         let what = format!("building the kernel ({})", self.target.name());
         let mut progress = self.ui.progress(&what, before, Unit::Things);
         let mut said = Vec::new();
         let mut objects = 0;
-        let make = self.make();
         let out = self
             .runner
-            .stream(&make, &mut |line| match object(line) {
+            .stream(make, &mut |line| match object(line) {
                 Some(name) => {
                     objects += 1;
                     progress.set(objects, name);
@@ -333,7 +354,7 @@ impl Build<'_> {
                 None if !line.trim().is_empty() => said.push(line.to_owned()),
                 None => (),
             })
-            .map_err(|e| not_started(&make, &e))?;
+            .map_err(|e| not_started(make, &e))?;
         if !out.ok() {
             let tail = said[said.len().saturating_sub(30)..].join("\n");
             return Err(Error::new("the kernel does not build")
@@ -341,13 +362,12 @@ impl Build<'_> {
                 .help(format!(
                     "the tree is {}, the build folder {}",
                     self.cache.kernel().display(),
-                    dir.display()
+                    self.dir().display()
                 )));
         }
         progress.done();
-        self.write_stamp(tip.tree.as_str(), &self.key()?, objects.max(before))?;
         said.retain(|l| l.contains("warning"));
-        Ok(said)
+        Ok((said, objects))
     }
 
     fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {
@@ -359,7 +379,7 @@ impl Build<'_> {
         write(&self.stamp_path(), &crate::sys::json::json(&stamp)?)
     }
 
-    fn configure(&self) -> Result<()> {
+    pub(super) fn configure(&self) -> Result<()> {
         let check = self.make().arg("rustavailable");
         must(self.runner, &check).map_err(|e| {
             e.help("the kernel cannot use the Rust tools; see `cargo series doctor`")

@@ -6,4 +6,5 @@ pub mod base;
 pub mod build;
 pub mod checkout;
 pub mod kunit;
+pub mod quick;
 pub mod tools;

@@ -11,4 +11,5 @@ pub mod json;
 pub mod plural;
 pub mod runner;
 pub mod shown;
+pub mod timings;
 pub mod ui;

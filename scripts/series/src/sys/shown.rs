@@ -34,7 +34,9 @@ impl<'a> Shown<'a> {
         if let Ok(out) = &out
             && self.output
         {
-            [&out.stdout, &out.stderr].map(|bytes| tell(&shown(bytes)));
+            for bytes in [&out.stdout, &out.stderr] {
+                tell(&shown(bytes));
+            }
             if !out.ok() {
                 let code = out
                     .code

@@ -77,6 +77,11 @@ impl Ui {
         print(format_args!("warning: {}", text.as_ref()));
     }
 
+    /// Prints an error after which the command goes on.
+    pub fn error(&self, text: impl AsRef<str>) {
+        print(format_args!("error: {}", text.as_ref()));
+    }
+
     /// Asks a yes-or-no question. Returns `None` without a terminal.
     pub fn ask(&self, question: &str) -> Option<bool> {
         if !self.terminal || !std::io::stdin().is_terminal() {

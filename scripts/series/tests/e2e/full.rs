@@ -69,8 +69,10 @@ python3*" config "*)
 python3*" exec "*)
 	for arg; do
 		case $arg in --build_dir=*) dir=${arg#*=} ;; esac
-		suite=$arg
+		suite=${arg%%.*}
 	done
+	echo "$arg" >>"$FAKE/boots"
+	case $suite in *\**) suite=rust_list ;; esac
 	result=ok
 	! grep -q -r BROKEN --include='*.rs' . || result="not ok"
 	printf 'KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: %s\n    1..1\n    %s 1 walk\n%s 1 %s\n' \
@@ -109,6 +111,7 @@ make*)
 	" rustavailable") ;;
 	*)
 		echo "kernel" >>"$FAKE/compiled"
+		echo "make $*" >"$FAKE/made"
 		! grep -q -r UNLINKED --include='*.rs' . || exit 2
 		: >"$o/linux"
 		echo "  CC      init/main.o"

@@ -17,6 +17,7 @@ mod maintainer;
 mod mini;
 mod port;
 mod posted;
+mod quick;
 mod records;
 mod rehearsal;
 mod relocate;

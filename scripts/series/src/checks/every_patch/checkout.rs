@@ -99,7 +99,8 @@ impl<'a> Checkout<'a> {
     /// git fails, or the disk is full.
     pub fn switch(&self, tree: &Oid) -> Result<()> {
         if !self.dir.join(".git/index").is_file() {
-            self.cache.need_space(3 << 30, "the kernel tree for check --full")?;
+            self.cache
+                .need_space(3 << 30, "the kernel tree for check --full")?;
             self.ui.say("checking out a second tree of the kernel …");
         }
         let git = self.git();

@@ -5,6 +5,7 @@
 mod full;
 mod mails;
 mod prepare;
+mod quick_test;
 mod record;
 mod report;
 mod resend;
@@ -110,6 +111,7 @@ use crate::{
         },
         plural::count,
         runner::Runner,
+        timings::Timings,
         ui::{
             Ui,
             duration, //
@@ -131,6 +133,7 @@ pub struct App<'a> {
     base: Base,
     ui: Ui,
     kernel: PathBuf,
+    timings: Timings,
 }
 
 /// What `assemble` made.
@@ -399,8 +402,10 @@ impl App<'_> {
         then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
     ) -> Result<T> {
         self.refuse_odd_folder()?;
-        let made = self.make(&[])?;
-        let toolchain = self.toolchain(needs)?;
+        let made = self.timings.time("assemble", || self.make(&[]))?;
+        let toolchain = self
+            .timings
+            .time("find the tools", || self.toolchain(needs))?;
         let build = Build {
             runner: self.runner,
             ws: &self.ws,
@@ -419,8 +424,10 @@ impl App<'_> {
             ));
             return then(&made, &build);
         }
-        checkout::check_out(&self.git(), tip, &self.ui)?;
-        let warnings = build.build(tip)?;
+        let git = self.git();
+        self.timings
+            .time("check out", || checkout::check_out(&git, tip, &self.ui))?;
+        let warnings = self.timings.time("build the kernel", || build.build(tip))?;
         self.show_warnings(&made, &warnings);
         then(&made, &build)
     }
@@ -493,10 +500,13 @@ impl App<'_> {
                 }
                 self.ui
                     .say(format!("KUnit of {} ({}) …", series.name, target.name()));
-                // kunit.py starts from the tree that was built.
-                checkout::check_out(&self.git(), &made.assembled.all, &self.ui)?;
-                let tree = made.assembled.all.tree.as_str();
-                let record = kunit::run(&self.ws, build, series, &expected, tree)?;
+                let what = format!("KUnit of {}", series.name);
+                let record = self.timings.time(&what, || {
+                    // kunit.py starts from the tree that was built.
+                    checkout::check_out(&self.git(), &made.assembled.all, &self.ui)?;
+                    let tree = made.assembled.all.tree.as_str();
+                    kunit::run(&self.ws, build, series, &expected, tree)
+                })?;
                 self.ui.say(format!(
                     "KUnit of {} ({}): {}",
                     series.name,

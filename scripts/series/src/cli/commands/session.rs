@@ -77,6 +77,7 @@ use crate::{
             Result, //
         },
         runner::Runner,
+        timings::Timings,
         ui::{
             Ui,
             duration, //
@@ -140,7 +141,6 @@ impl<'a> Session<'a> {
                 other: !base.default,
                 all: all.clone(),
             };
-            let ui = Ui::detect(cli.quiet);
             rename_old_refs(runner, &cache, &ui)?;
             apps.push(App {
                 runner,
@@ -150,6 +150,7 @@ impl<'a> Session<'a> {
                 ws: ws.on(view),
                 cache,
                 base: base.clone(),
+                timings: Timings::default(),
             });
         }
         Ok(Self { apps, named })
@@ -327,10 +328,30 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Runs tests without a record, on one base.
+    fn quick_test(&mut self, test: &Test) -> Result<()> {
+        let name = self.first().base.name.clone();
+        for app in self.apps.iter_mut().filter(|app| app.base.name == name) {
+            app.obtain()?;
+            match test.watch {
+                true => app.watch(test)?,
+                false => app.quick_test(test)?,
+            }
+        }
+        Ok(())
+    }
+
     fn test(&mut self, test: &Test) -> Result<()> {
+        if test.filter.is_some() || test.watch {
+            return self.quick_test(test);
+        }
         let target = chosen(&test.on)?;
         let done = self.each(|app| {
-            let (report, records) = app.test(&test.names, target)?;
+            let tested = app.test(&test.names, target);
+            if test.timings {
+                app.say_timings();
+            }
+            let (report, records) = tested?;
             let failure = kunit::failure(&app.ws, &records);
             Ok((app.write_report(&report)?, records, failure))
         })?;

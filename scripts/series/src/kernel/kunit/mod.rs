@@ -3,6 +3,7 @@
 //! Runs the tests of a component and evaluates the kernel's log.
 
 mod boot;
+pub mod filter;
 pub mod ktap;
 mod probe;
 mod qemu;
@@ -197,6 +198,25 @@ pub fn run(
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
     write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
     Ok(record)
+}
+
+/// Boots the built kernel once for each of the filters, without a record. `expected` names what has to
+/// be in the log. Returns the verdict and the log.
+///
+/// # Errors
+///
+/// The kernel could not be started.
+pub fn try_out(
+    build: &Build<'_>,
+    filters: &[String],
+    expected: impl FnOnce(&ktap::Log) -> Expectation,
+) -> Result<(Verdict, Vec<u8>)> {
+    let boots = by_kunit_py(build, filters)?;
+    let log = ktap::parse(&boots.log);
+    let mut verdict = verdict::judge(&log, &expected(&log));
+    verdict.pass &= boots.complaints.is_empty();
+    verdict.errors.extend(boots.complaints);
+    Ok((verdict, boots.log))
 }
 
 /// The results of all boots for a component.

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Selects suites and cases by name, as `kunit.filter_glob` does: `SUITE` or `SUITE.CASE`.
+
+use regex::Regex;
+
+use super::{
+    ktap::Log,
+    verdict::Expectation, //
+};
+use crate::sys::error::{
+    Error,
+    Result, //
+};
+
+/// A filter of `test --filter`.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    glob: String,
+    suites: Regex,
+}
+
+impl Filter {
+    /// Reads a filter. It becomes a word of the kernel's command line.
+    ///
+    /// # Errors
+    ///
+    /// KUnit would not take it.
+    pub fn parse(glob: &str) -> Result<Self> {
+        let suite = glob.split('.').next().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-*?[]!.,/#".contains(c);
+        let pattern = Regex::new(&format!("^{}$", pattern(suite)));
+        match pattern {
+            Ok(suites) if !suite.is_empty() && glob.chars().all(plain) => Ok(Self {
+                glob: glob.to_owned(),
+                suites,
+            }),
+            _ => Err(Error::new(format!("{glob:?} is not a filter of KUnit"))
+                .help("name a suite, SUITE.CASE, or a pattern of them with * and ?")),
+        }
+    }
+
+    /// Returns the filter as KUnit reads it.
+    pub fn glob(&self) -> &str {
+        &self.glob
+    }
+
+    /// Returns the suites among `all` that the filter selects.
+    ///
+    /// # Errors
+    ///
+    /// There are none; the message lists all.
+    pub fn select(&self, all: &[String]) -> Result<Vec<String>> {
+        let is_selected = |suite: &&String| self.suites.is_match(suite);
+        let selected: Vec<String> = all.iter().filter(is_selected).cloned().collect();
+        match selected.is_empty() {
+            false => Ok(selected),
+            true => Err(Error::new(format!("no suite matches {:?}", self.glob))
+                .help(format!("the suites are: {}", all.join(", ")))),
+        }
+    }
+
+    /// Returns the suites that have to run. A filter of cases selects some in some of the suites, so
+    /// only those in the log are expected.
+    pub fn expected(&self, mut selected: Vec<String>, log: &Log) -> Expectation {
+        if self.glob.contains('.') {
+            let ran: Vec<String> = selected.clone();
+            selected.retain(|suite| log.suite(suite).next().is_some());
+            if selected.is_empty() {
+                // The verdict names the suites in which no case has such a name.
+                selected = ran;
+            }
+        }
+        Expectation {
+            suites: selected,
+            doctests: Vec::new(),
+        }
+    }
+}
+
+/// Translates a glob into a regular expression.
+fn pattern(glob: &str) -> String {
+    let translate = |c: char| match c {
+        '*' => ".*".to_owned(),
+        '?' => ".".to_owned(),
+        '[' | ']' => c.to_string(),
+        '!' => "^".to_owned(),
+        c => regex::escape(&c.to_string()),
+    };
+    glob.chars().map(translate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::kunit::ktap;
+
+    fn all() -> Vec<String> {
+        ["mm_va", "mm_va_tree", "clist"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn filter_selects_suites() {
+        for (glob, suites) in [
+            ("mm_va", &["mm_va"][..]),
+            ("mm_*", &["mm_va", "mm_va_tree"]),
+            ("mm_v?.x*", &["mm_va"]),
+            ("[a-c]list", &["clist"]),
+            ("[!m]*", &["clist"]),
+        ] {
+            let filter = Filter::parse(glob).unwrap();
+            assert_eq!(filter.select(&all()).unwrap(), suites, "{glob}");
+        }
+    }
+
+    #[test]
+    fn filter_without_suite_lists_all() {
+        let error = Filter::parse("va").unwrap().select(&all()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("mm_va, mm_va_tree, clist"), "{text}");
+        for bad in ["", ".x", "a b", "a;b", "[a"] {
+            assert!(Filter::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn filter_of_cases_expects_suites_in_log() {
+        let log = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: mm_va\n    1..1\n    \
+                   ok 1 walk\nok 1 mm_va\n";
+        let log = ktap::parse(log.as_bytes());
+        let expected = |glob| Filter::parse(glob).unwrap().expected(all(), &log).suites;
+        assert_eq!(expected("*.walk"), ["mm_va"]);
+        assert_eq!(expected("*"), all());
+        assert_eq!(
+            Filter::parse("*.x")
+                .unwrap()
+                .expected(all(), &ktap::parse(b""))
+                .suites,
+            all()
+        );
+    }
+}
