@@ -182,7 +182,7 @@ fn reasons_need_version_and_item() {
             &before[files.iter().position(|f| *f == file).unwrap()],
         );
         let error = stage.error(&["check", "buddy"]);
-        let untrue = format!("says `{word}: …`, but {what} did not change since v1");
+        let untrue = format!("has `{word}: …`, but {what} did not change since v1");
         assert!(error.contains(&untrue), "{error}");
         set(&stage, files[2], &before[2]);
     }
@@ -290,7 +290,7 @@ fn resend_repeats_last_version() {
     // The mails that the list delivered are recorded exactly once.
     let other = returned(&stage, &files, |t| t.replace("//! A list", "//! Another"));
     let error = stage.error(&["record", "list", "--resend", "--mbox", &other]);
-    assert!(error.contains("the patches are not those of v1"), "{error}");
+    assert!(error.contains("the patches differ from v1"), "{error}");
     let other = returned(&stage, &files, |t| t.replace("<dev@", "<mallory@"));
     let error = stage.error(&["record", "list", "--resend", "--mbox", &other]);
     assert!(

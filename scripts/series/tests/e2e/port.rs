@@ -370,7 +370,7 @@ fn base_invalid() {
     says!(mini, at("other/below"), @r#"
     error: DIR/other/below: is not a git repository
         it lies in that of DIR/other
-      help: name the top folder of a clone; of an unpacked kernel make an archive:
+      help: name the top folder of a clone, or pack an unpacked kernel:
             tar -cJf linux.tar.xz FOLDER
     "#);
     says!(mini, format!("{}@v9", other.display()), @r#"

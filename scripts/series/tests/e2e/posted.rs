@@ -172,8 +172,9 @@ fn posted_errors() {
     let saved = save(&stage, "odd.mbox", &odd);
     let text = error(&["record", "list", "--mbox", &saved]);
     assert!(
-        text.starts_with("error: DIR/odd.mbox: the patches apply neither to what was posted")
-            && text.contains("patch 2: does not apply"),
+        text.starts_with(
+            "error: DIR/odd.mbox: the patches apply neither to the posted dependencies"
+        ) && text.contains("patch 2: does not apply"),
         "{text}"
     );
     // The failed run recorded nothing.
@@ -191,7 +192,7 @@ fn posted_without_tag_uses_mails() {
     let list = stage.post("list");
     let text = stage.error(&["record", "list"]);
     insta::assert_snapshot!(text, @r"
-    error: DIR/cache/kernel: b4 counted v1 of list, but left no tag sent/20260102-list-0123456789ab-v1
+    error: DIR/cache/kernel: b4 has posted v1 of list, but its tag sent/20260102-list-0123456789ab-v1 is missing
       help: record it from the mails that you received: `cargo series record list --mbox FILE`
     ");
     let saved = save(&stage, "list.mbox", &list);

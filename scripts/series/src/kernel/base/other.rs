@@ -103,7 +103,7 @@ impl Place {
                 true => Ok(Self::Archive(path.to_owned())),
                 false => Err(Error::new("is neither a folder nor a .tar.xz archive")
                     .at(path, None)
-                    .help("pack the unpacked kernel: tar -cJf linux.tar.xz FOLDER")),
+                    .help("unpack it and pack it again: tar -cJf linux.tar.xz FOLDER")),
             };
         }
         // A revision may contain an @ as well, as in v7.3@{1}.
