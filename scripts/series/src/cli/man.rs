@@ -23,14 +23,14 @@ use crate::cli::args::{
     EXIT_CODES, //
 };
 
-/// The page, in the language of man.
+/// Returns the page in roff.
 pub fn page() -> String {
     let mut command = Cli::command()
         .display_name("cargo-series")
         .disable_help_subcommand(true);
     command.build();
     let man = Man::new(command.clone());
-    // On its own a page of nothing is what sets up the apostrophe, which all text relies on.
+    // clap_mangen defines the apostrophe, which all text needs, only when it renders an empty page.
     let mut page = Roff::new().render();
     let version = command.get_version().unwrap_or_default();
     page += &format!(".TH CARGO-SERIES 1 \"\" \"series {version}\" \"Patch series\"\n");
@@ -47,7 +47,7 @@ pub fn page() -> String {
     page
 }
 
-/// A command as a part of the page, without the options that all commands have.
+/// Returns the part of the page about a command, without the global options.
 fn subcommand(command: &Command) -> String {
     let name = command.get_name();
     let usage = usage(&mut command.clone());
@@ -62,12 +62,12 @@ fn subcommand(command: &Command) -> String {
     format!(".SS \"{name}\"\n{usage}.PP\n{about}{options}{more}")
 }
 
-/// A section under a heading of our own.
+/// Adds a section with a heading that clap does not have.
 fn section(heading: &str, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
     format!(".SH \"{heading}\"\n{}", body(render))
 }
 
-/// How a command is called, as `--help` says it.
+/// Returns the usage line of a command, as in `--help`.
 fn usage(command: &mut Command) -> String {
     let usage = command.render_usage().to_string();
     let mut roff = Roff::new();
@@ -75,7 +75,7 @@ fn usage(command: &mut Command) -> String {
     roff.to_roff()
 }
 
-/// What stands below the heading of a section that clap renders for a page of its own.
+/// Renders a section with clap, and removes the heading of the page that clap adds.
 fn body(render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
     let mut bytes = Vec::new();
     render(&mut bytes).expect("memory can be written to");
@@ -86,7 +86,7 @@ fn body(render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
     below.map_or(String::new(), |(_, body)| body.to_owned())
 }
 
-/// Terms, each with what it means.
+/// Formats terms with their descriptions.
 fn list(heading: &str, terms: &[(&str, &str)]) -> String {
     let mut roff = Roff::new();
     for (term, meaning) in terms {
@@ -97,7 +97,7 @@ fn list(heading: &str, terms: &[(&str, &str)]) -> String {
     format!(".SH \"{heading}\"\n{}", roff.to_roff())
 }
 
-/// Lines that stay lines.
+/// Keeps the line breaks of a text.
 fn verbatim(text: &str) -> String {
     let mut roff = Roff::new();
     roff.control("PP", []);
@@ -113,7 +113,7 @@ fn verbatim(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The page as it is read, without the language of man.
+    /// Returns the text of the page without roff requests.
     fn plain() -> String {
         let mut text = page();
         for (escape, plain) in [("\\-", "-"), ("\\*(Aq", "'"), ("\\fB", ""), ("\\fI", "")] {
@@ -122,7 +122,7 @@ mod tests {
         text.replace("\\fR", "")
     }
 
-    /// The part of the page about a command.
+    /// Returns the part of the page about a command.
     fn part(page: &str, name: &str) -> String {
         let heading = format!("\n.SS \"{name}\"\n");
         let at = page
@@ -133,7 +133,7 @@ mod tests {
         part[..end].to_owned()
     }
 
-    /// Whether these words stand in the page, whatever the breaks between them.
+    /// Reports whether the page contains these words, with any white space between them.
     fn has(page: &str, words: &str) -> bool {
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         flat(page).contains(&flat(words))

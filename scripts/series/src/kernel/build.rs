@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One kernel build: configured by `kunit.py`, built by make, recognised when nothing changed.
+//! Builds a kernel: `kunit.py` configures it, make builds it. An unchanged kernel is not built again.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ use crate::{
 /// The folder of the configuration fragments.
 pub const CONFIGS: &str = "kunit-configs";
 
-/// The kernels that can be built.
+/// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
@@ -66,7 +66,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// As the kernel's build calls it.
+    /// Returns the value of ARCH for make.
     pub fn name(self) -> &'static str {
         match self {
             Arch::Um => "um",
@@ -75,7 +75,7 @@ impl Arch {
         }
     }
 
-    /// What `kunit.py` starts.
+    /// Returns the value of `--arch` for `kunit.py`.
     fn image(self) -> &'static str {
         match self {
             Arch::Um => "linux",
@@ -84,7 +84,7 @@ impl Arch {
         }
     }
 
-    /// The QEMU that runs it, unless it runs by itself.
+    /// Returns the QEMU that runs the kernel; user-mode Linux needs none.
     pub fn qemu(self) -> Option<&'static str> {
         match self {
             Arch::Um => None,
@@ -93,7 +93,7 @@ impl Arch {
         }
     }
 
-    /// The tools for a build and a run.
+    /// Returns the tools for a build and a run.
     pub fn run_needs(self) -> Vec<Need> {
         match self {
             Arch::X86_64 => vec![Need::Kernel, Need::Qemu],
@@ -102,19 +102,19 @@ impl Arch {
     }
 }
 
-/// A kernel that is built: an architecture, and what is added to the configuration.
+/// A kernel to build: an architecture and a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// As it is.
+    /// Without checkers.
     Plain(Arch),
-    /// User-mode Linux with what looks for faults of memory.
+    /// User-mode Linux with checkers for memory errors.
     Hardened,
-    /// x86_64 with what looks for faults of locking.
+    /// x86_64 with lockdep.
     Lockdep,
 }
 
 impl Target {
-    /// Every one.
+    /// All kernels.
     pub const ALL: [Target; 5] = [
         Target::Plain(Arch::Um),
         Target::Plain(Arch::X86_64),
@@ -123,11 +123,11 @@ impl Target {
         Target::Lockdep,
     ];
 
-    /// The kernel that the command line asks for.
+    /// Returns the kernel for the options of the command line.
     ///
     /// # Errors
     ///
-    /// The checkers do not work on that architecture; the message says why.
+    /// The checkers do not work on that architecture.
     pub fn chosen(arch: Option<Arch>, hardened: bool, lockdep: bool) -> Result<Self> {
         match (hardened, lockdep, arch) {
             (true, _, None | Some(Arch::Um)) => Ok(Target::Hardened),
@@ -148,7 +148,6 @@ impl Target {
         }
     }
 
-    /// The architecture.
     pub fn arch(self) -> Arch {
         match self {
             Target::Plain(arch) => arch,
@@ -157,7 +156,7 @@ impl Target {
         }
     }
 
-    /// Its folder below `build/` and `out/kunit/`.
+    /// Returns the name of its folder in `build/` and `out/kunit/`.
     pub fn name(self) -> &'static str {
         match self {
             Target::Plain(arch) => arch.name(),
@@ -166,7 +165,7 @@ impl Target {
         }
     }
 
-    /// The configuration fragments, below [`CONFIGS`].
+    /// Returns the configuration fragments in [`CONFIGS`].
     pub fn fragments(self) -> &'static [&'static str] {
         match self {
             Target::Plain(_) => &["all.config"],
@@ -182,47 +181,40 @@ impl Serialize for Target {
     }
 }
 
-/// What a finished build was made from.
+/// The inputs of a finished build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The tree.
     pub tree: String,
-    /// A digest of the configuration and the tools.
+    /// A hash of the configuration and the tools.
     pub key: String,
-    /// How many objects were made the last time that much was built.
+    /// The number of objects of the last full build.
     pub objects: u64,
 }
 
 /// A kernel to build.
 pub struct Build<'a> {
-    /// The seam below.
     pub runner: &'a dyn Runner,
-    /// The checkout.
     pub ws: &'a Workspace,
-    /// The cache.
     pub cache: &'a Cache,
-    /// The tools.
     pub toolchain: &'a Toolchain,
-    /// Which kernel.
     pub target: Target,
-    /// A fragment in place of the kernel's own, for a series on its own.
+    /// A fragment for a single series, instead of the fragments of the kernel.
     pub alone: Option<PathBuf>,
-    /// Where talk goes.
     pub ui: &'a Ui,
 }
 
 impl Build<'_> {
-    /// The build folder.
+    /// Returns the build folder.
     pub fn dir(&self) -> PathBuf {
         self.cache.build(self.target.name())
     }
 
-    /// The kernel that it makes.
+    /// Returns the file of the kernel.
     pub fn image(&self) -> PathBuf {
         self.dir().join(self.target.arch().image())
     }
 
-    /// The folder of its results below `out/kunit/`.
+    /// Returns the folder of its results in `out/kunit/`.
     pub fn results(&self) -> String {
         match self.alone {
             Some(_) => format!("{}-alone", self.target.name()),
@@ -230,7 +222,7 @@ impl Build<'_> {
         }
     }
 
-    /// The configuration fragments, below the top folder or with their whole path.
+    /// Returns the configuration fragments, as paths below the top folder or as absolute paths.
     fn fragments(&self) -> Vec<PathBuf> {
         match &self.alone {
             Some(fragment) => vec![fragment.clone()],
@@ -245,13 +237,13 @@ impl Build<'_> {
         self.dir().join("series.json")
     }
 
-    /// The stamp of the last finished build.
+    /// Returns the inputs of the last finished build.
     pub fn stamp(&self) -> Option<Stamp> {
         let text = fs::read(self.stamp_path()).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Whether the build folder holds the kernel of this tree.
+    /// Reports whether the build folder contains the kernel of this tree.
     pub fn is_current(&self, tip: &PatchCommit) -> Result<bool> {
         let key = self.key()?;
         let fits = |s: Stamp| s.tree == tip.tree.as_str() && s.key == key;
@@ -273,7 +265,7 @@ impl Build<'_> {
         Ok(hex(hash.finalize()))
     }
 
-    /// A command of `kunit.py` on this build.
+    /// Returns a `kunit.py` command for this build folder.
     pub fn kunit(&self, verb: &str) -> Cmd {
         let mut cmd = Cmd::new("python3")
             .arg("tools/testing/kunit/kunit.py")
@@ -293,7 +285,7 @@ impl Build<'_> {
         self.toolchain.apply(cmd)
     }
 
-    /// A call of make on this build.
+    /// Returns a make command for this build folder.
     pub fn make(&self) -> Cmd {
         let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
         let cmd = Cmd::new("make")
@@ -305,11 +297,11 @@ impl Build<'_> {
         self.toolchain.apply(cmd)
     }
 
-    /// Builds the tree that is checked out, which is that of `tip`. Returns the compilers' warnings.
+    /// Builds the checked out tree, which is the tree of `tip`. Returns the warnings of the compilers.
     ///
     /// # Errors
     ///
-    /// A lost option, or what the compilers said.
+    /// An option is missing from the configuration, or the build fails.
     pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
         let before = self.begin()?;
         self.configure()?;
@@ -318,7 +310,7 @@ impl Build<'_> {
         Ok(said)
     }
 
-    /// Begins a build. Returns the number of objects of the last full one.
+    /// Starts a build. Returns the number of objects of the last full build.
     ///
     /// # Errors
     ///
@@ -328,17 +320,17 @@ impl Build<'_> {
         self.cache.need_space(1 << 30, "the build")?;
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
         let before = self.stamp().map_or(0, |s| s.objects);
-        // Until this build is done the folder holds no tree's kernel.
+        // Until the build succeeds, the folder contains no complete kernel.
         self.write_stamp("", "", before)?;
         Ok(before)
     }
 
-    /// Runs make, of which the last build made `before` objects. Returns the compilers' warnings and
-    /// the number of objects.
+    /// Runs make. `before` is the number of objects of the last full build. Returns the warnings of the
+    /// compilers and the number of objects.
     ///
     /// # Errors
     ///
-    /// What the compilers said.
+    /// The build fails; the error has the output of the compilers.
     pub(super) fn run_make(&self, make: &Cmd, before: u64) -> Result<(Vec<String>, u64)> {
         let what = format!("building the kernel ({})", self.target.name());
         let mut progress = self.ui.progress(&what, before, Unit::Things);
@@ -386,7 +378,7 @@ impl Build<'_> {
         })?;
         let cmd = self.kunit("config");
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
-        // The options by name and place are easier to read than what kunit.py says about them.
+        // The names and lines of the options are easier to read than the output of kunit.py.
         self.check_config()?;
         match out.ok() {
             true => Ok(()),
@@ -394,11 +386,11 @@ impl Build<'_> {
         }
     }
 
-    /// Checks that the build folder is configured as the fragments say.
+    /// Verifies that the configuration has every option of the fragments.
     ///
     /// # Errors
     ///
-    /// Names each option that is not set as it should be, with its place.
+    /// Options differ; the error names each with file and line.
     pub fn check_config(&self) -> Result<()> {
         let made = crate::sys::files::read_text(&self.dir().join(".config")).unwrap_or_default();
         let mut errors = Vec::new();
@@ -418,7 +410,7 @@ impl Build<'_> {
     }
 }
 
-/// The object that a line of make's short output announces.
+/// Returns the object that a line of make's short output names.
 fn object(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("  ")?;
     let (tool, name) = rest.split_once(' ')?;
@@ -426,14 +418,14 @@ fn object(line: &str) -> Option<&str> {
     short.then(|| name.trim_start().trim_start_matches("[M]").trim_start())
 }
 
-/// An option that a configuration lacks.
+/// An option that the configuration does not have.
 #[derive(Debug, PartialEq, Eq)]
 struct Lost<'a> {
-    /// The line of the fragment.
+    /// The line in the fragment.
     wanted: &'a str,
-    /// Where it stands, from 1.
+    /// The number of that line, from 1.
     line: usize,
-    /// What the configuration has instead.
+    /// The value in the configuration.
     instead: Option<&'a str>,
 }
 
@@ -446,7 +438,7 @@ impl Lost<'_> {
     }
 }
 
-/// Which options of a fragment are not in the configuration that was made of it.
+/// Returns the options of a fragment that the resulting configuration does not have.
 fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
     let found: BTreeMap<_, _> = made
         .lines()
@@ -458,7 +450,7 @@ fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
         .filter_map(|(index, line)| {
             let (name, value) = option(line)?;
             let is = found.get(name);
-            // An option that is not there at all is off.
+            // A missing option is off.
             (is.map_or("n", |(value, _)| value) != value).then(|| Lost {
                 wanted: line.trim_end(),
                 line: index + 1,
@@ -468,10 +460,10 @@ fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
         .collect()
 }
 
-/// What separates an option from how the configuration lacks it.
+/// Separates the option from the explanation in the sentences of [`lost_options`].
 const LOST: &str = " did not survive: ";
 
-/// Each option of a fragment that is not in the configuration that was made of it, in a sentence.
+/// Describes each missing option of a fragment in a sentence.
 pub fn lost_options(fragment: &str, made: &str) -> Vec<String> {
     lost(fragment, made)
         .iter()
@@ -479,12 +471,12 @@ pub fn lost_options(fragment: &str, made: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether two of these sentences are about the same option.
+/// Reports whether two of these sentences are about the same option.
 pub fn same_option(one: &str, other: &str) -> bool {
     one.split(LOST).next() == other.split(LOST).next()
 }
 
-/// Name and value of the option that a line sets.
+/// Returns the name and value of the option that a line sets.
 fn option(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_end();
     if let Some(rest) = line.strip_prefix("# CONFIG_") {
@@ -493,7 +485,7 @@ fn option(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("CONFIG_")?.split_once('=')
 }
 
-/// Reads the stamp of a kernel without the tools.
+/// Reads the inputs of the last build, without looking for tools.
 pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
     let path: &Path = &cache.build(target.name()).join("series.json");
     serde_json::from_slice(&fs::read(path).ok()?).ok()

@@ -35,19 +35,19 @@ use crate::{
     }, //
 };
 
-/// Stands in the repository while a checkout is under way.
+/// Marks the repository during a checkout.
 const MARK: &str = "series-checkout";
 
-/// Checks the tree of `tip` out into the kernel repository. Files that do not differ keep their
-/// dates, so that make builds only what changed.
+/// Checks out the tree of `tip` in the kernel repository. Unchanged files keep their dates, so that
+/// make rebuilds only changed files.
 ///
 /// # Errors
 ///
-/// Somebody changed files there by hand; nothing is overwritten then.
+/// The work tree has changes or commits of the user. They are not overwritten.
 pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let mark = git.dir().join(".git").join(MARK);
     let first = !git.dir().join(".git/index").exists();
-    // After an interrupted checkout the files are ours, whatever git thinks of them.
+    // After an interrupted checkout, the tool wrote all files, although git reports changes.
     if !first && !mark.exists() {
         refuse_changes(git)?;
         let head = git.resolve("HEAD^{commit}")?;
@@ -81,7 +81,7 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     };
     let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
     if switched.is_ok() || !(first || again) {
-        // A checkout that git refused has changed nothing.
+        // A checkout that git refuses changes nothing.
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
     }
     switched?;
@@ -119,14 +119,14 @@ fn refuse_changes(git: &Git<'_>) -> Result<()> {
     )
 }
 
-/// Exports what host builds read of the assembled tree, and of the base, and points `out/tree` at
-/// it.
+/// Exports the files of the assembled tree and of the base that host builds read, and links `out/tree`
+/// to them.
 ///
-/// The folder is named after its content, so it never changes once it is there.
+/// The name of the folder is a hash of its content, so an existing folder never changes.
 ///
 /// # Errors
 ///
-/// git, or a file that cannot be written.
+/// git fails, or a file cannot be written.
 pub fn export_host(
     ws: &Workspace,
     git: &Git<'_>,
@@ -154,7 +154,7 @@ pub fn export_host(
         }
         fs::create_dir_all(cache.path("host"))
             .map_err(|e| Error::io("make the folder", cache.path("host"), &e))?;
-        // Another run may have been faster; its folder holds the same.
+        // Another run may have created the same folder first.
         if let Err(e) = fs::rename(scratch.path(), &folder)
             && !folder.is_dir()
         {
@@ -171,7 +171,7 @@ pub fn export_host(
     Ok(folder)
 }
 
-/// Writes the files and folders of `ls-tree` lines below `dir`.
+/// Writes the files and folders of `ls-tree` lines to `dir`.
 fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) -> Result<()> {
     let paths = lines
         .iter()
@@ -186,12 +186,12 @@ fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) ->
         .map_err(|e| Error::io("unpack into", dir, &e))
 }
 
-/// How many exports are kept for other checkouts.
+/// The number of exports to keep for other checkouts.
 const EXPORTS: usize = 8;
 
-/// Removes the exports that were not used for the longest time.
+/// Removes the least recently used exports.
 fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
-    // Only the order matters, and a checkout whose export is gone makes it anew.
+    // Only the order matters. A checkout whose export was removed exports it again.
     let now = std::time::SystemTime::now();
     let _ = fs::File::open(used).and_then(|f| f.set_modified(now));
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
@@ -205,10 +205,10 @@ fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
     }
 }
 
-/// `ls-tree` lines of those paths that the tree has; they name content, so they are a key.
+/// Returns the `ls-tree` lines of the paths in the tree. They contain hashes, so they serve as a key.
 fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
     if paths.is_empty() {
-        // To git, no path means the whole tree.
+        // Without a path, git lists the whole tree.
         return Ok(Vec::new());
     }
     let cmd = git

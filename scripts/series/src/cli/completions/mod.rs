@@ -2,9 +2,9 @@
 
 //! Completions for shells, from the definitions that `--help` shows.
 //!
-//! clap makes those of a program `cargo-series`, which is no program. What is typed is `cargo series`, so each shell gets
-//! a few lines that hand over what stands behind `cargo series`, and leave the rest to whatever
-//! completes cargo's commands.
+//! clap generates completions for a program `cargo-series`, but users type `cargo series`. A few lines
+//! for each shell pass the words after `cargo series` on, and leave all other commands of cargo to the
+//! existing completion.
 
 use clap::CommandFactory;
 use clap_complete::{
@@ -17,13 +17,13 @@ use crate::cli::args::{
     Shell, //
 };
 
-/// The script that a shell reads.
+/// Returns the script for a shell.
 pub fn script(shell: Shell) -> String {
     match shell {
-        // A name with a dash puts clap's script for bash at odds with itself.
+        // clap's script for bash does not work with a dash in the name.
         Shell::Bash => generated(aot::Bash, "cargo_series") + include_str!("cargo.bash"),
         Shell::Fish => generated(aot::Fish, "cargo-series") + include_str!("cargo.fish"),
-        // zsh's own completion of cargo hands over to a function of this name.
+        // The completion of cargo in zsh calls a function of this name.
         Shell::Zsh => generated(aot::Zsh, "cargo-series"),
     }
 }
