@@ -2,8 +2,8 @@
 
 //! The notes below `---` of each patch: the items of the changelog that name the patch.
 //!
-//! The cover letter has the whole changelog. A reviewer of one patch reads the items that name it
-//! where its diff is.
+//! The cover letter has the whole changelog. The notes show a reviewer of one patch the items about
+//! that patch next to its diff.
 
 use crate::{
     source::{
@@ -21,7 +21,8 @@ use crate::{
     }, //
 };
 
-/// The notes of all patches of a series, in order; empty where the changelog names a patch nowhere.
+/// Returns the notes of all patches of a series, in order. A note is empty if the changelog does not
+/// name the patch.
 ///
 /// The mail of a single patch has the whole changelog already.
 pub fn of_patches(component: &Component) -> Vec<String> {
@@ -52,7 +53,7 @@ pub fn of_patches(component: &Component) -> Vec<String> {
     notes
 }
 
-/// Whether an item of a version names the patch that has this message now.
+/// Reports whether an item of a version names the patch that has this message now.
 fn is_of(component: &Component, version: u32, item: &Named, file: &str) -> bool {
     let series = &component.series;
     if version == series.version {
@@ -77,7 +78,7 @@ fn is_of(component: &Component, version: u32, item: &Named, file: &str) -> bool 
     item.numbers.iter().any(|n| was(n) == Some(true))
 }
 
-/// An item of a list, wrapped.
+/// Wraps an item of a list.
 fn listed(text: &str) -> String {
     let lines = cover::fill(text, cover::COLUMNS - 2);
     format!("- {}\n", lines.replace('\n', "\n  "))

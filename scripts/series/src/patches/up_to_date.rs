@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recognises that nothing changed since the last `assemble`: neither what it read, nor what it
-//! wrote, nor the branches that it made.
+//! Detects that nothing changed since the last `assemble`: its input, its output, and its branches are
+//! the same.
 
 use std::{
     fs,
@@ -54,20 +54,20 @@ pub const STALE: u64 = 180 * 24 * 3600;
 /// The file name of the record in the output folder.
 const FILE: &str = "assembled.json";
 
-/// A digest of what `assemble` is about to read. To be taken before it reads.
+/// A hash of the input of `assemble`, taken before it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input(String);
 
-/// What the last `assemble` read and made.
+/// The input and the output of the last `assemble`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
-    /// A digest of everything that it read.
+    /// A hash of the input.
     input: String,
-    /// A digest of everything that it wrote.
+    /// A hash of the output.
     output: String,
-    /// The refs that it made, and that it started from.
+    /// The refs that it created, and those of the bases.
     refs: String,
-    /// When, in seconds since 1970: b4 takes its branches only for so long.
+    /// The time in seconds since 1970. b4 ignores old branches.
     when: u64,
 }
 
@@ -76,7 +76,7 @@ fn now() -> u64 {
     since.map_or(0, |d| d.as_secs())
 }
 
-/// Whether another `assemble` would make what is there already.
+/// Reports whether another `assemble` would change nothing.
 ///
 /// # Errors
 ///
@@ -93,11 +93,11 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
         && stamp.refs == refs(git)?)
 }
 
-/// Records what was just made.
+/// Records a finished `assemble`.
 ///
 /// # Errors
 ///
-/// git cannot be run, or the record not be written.
+/// git cannot be run, or the record cannot be written.
 pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Result<()> {
     let stamp = Stamp {
         input: read.0,
@@ -113,18 +113,18 @@ fn refs(git: &Git<'_>) -> Result<String> {
     let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
     let cmd = git.cmd(args).args(refs);
     let out = must(git.runner(), &cmd)?;
-    // git leaves out refs that it cannot read, and succeeds.
+    // git omits refs that it cannot read, and succeeds.
     match damage::is_damage(&out.complaint()) {
         true => Err(failed(&cmd, &out)),
         false => Ok(out.text()),
     }
 }
 
-/// Digests what there is to read.
+/// Hashes the input.
 pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let mut hash = Sha256::new();
     hash.update(format!("{}\0{}\0", who.ident(), who.set));
-    // Another version of this program may make other patches.
+    // Another version of the tool may create other patches.
     let program = std::env::current_exe().and_then(|exe| exe.metadata());
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
@@ -147,13 +147,13 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     Input(hex(hash.finalize()))
 }
 
-/// The folder with the files of the series of this manifest.
+/// Returns the folder of the component of this manifest.
 fn component_of(manifest: &Path) -> Option<PathBuf> {
     let name = manifest.file_stem().map(PathBuf::from);
     let text = read_file(manifest).unwrap_or_default();
     let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
     let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
-    // Without the manifest's word it is the series' own. One that cannot be read is not assembled.
+    // The default is the folder with the name of the series. `assemble` reports an unreadable manifest.
     component.or(name)
 }
 
@@ -174,7 +174,7 @@ fn output(ws: &Workspace, report: &Report) -> String {
     hex(hash.finalize())
 }
 
-/// Adds names, modes and contents of files and folders, in order of their names.
+/// Hashes names, modes and contents of files and folders, in the order of their names.
 fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
     for below in paths {
         let path = ws.path(below);
@@ -192,7 +192,7 @@ fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&meta.permissions());
         let content = match meta.is_symlink() {
             true => Vec::new(),
-            // What cannot be read cannot be assembled either, which then says so.
+            // `assemble` reports files that cannot be read.
             false => read_file(&path).unwrap_or_default(),
         };
         hash.update(format!("{mode:o} {}\0", content.len()));

@@ -61,7 +61,7 @@ impl App<'_> {
         outcome.checks.extend(CHECKS);
         outcome.findings.extend(done.findings);
         if names.is_empty() && archs.is_empty() {
-            // A part is not to take the place of the whole.
+            // Results of some series must not replace the results of all.
             let times = self.ws.path(self.ws.below_out("full-times.json"));
             write(&times, &crate::sys::json::json(&done.times)?)?;
             write(

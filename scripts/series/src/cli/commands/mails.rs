@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `--mbox`: where mails are read from.
+//! `--mbox`: reads mails.
 
 use std::{
     io::Read,
@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A file cannot be read, or holds something else than mails. The error names the file.
+/// A file cannot be read, or is not a mailbox. The error names the file.
 pub fn read(from: &Path) -> Result<Vec<Mail>> {
     if from == Path::new("-") {
         let mut bytes = Vec::new();
@@ -52,7 +52,7 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
     Ok(read.concat())
 }
 
-/// The files of a folder that are not hidden, by name.
+/// Returns the files of a folder by name, without hidden files.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e: std::io::Error| Error::io("list", folder, &e);
     let mut files = Vec::new();

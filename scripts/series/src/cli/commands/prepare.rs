@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `prepare`: the rehearsal of a posting. Nothing leaves the machine.
+//! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
 use super::{
     App,
@@ -79,7 +79,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// What is not to be posted as it is.
+    /// Returns the reasons not to post the series now.
     fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
         let (series, name) = (one.plan.series(), one.name());
         if let Some(why) = made.unsendable.get(name) {
@@ -134,7 +134,7 @@ impl App<'_> {
         }
     }
 
-    /// Refuses a series on top of a posting that does not apply to the present base.
+    /// Refuses a series that depends on a posting that does not apply to the present base.
     fn refuse_stale_below(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
         let mut errors = Vec::new();
         for below in &one.below {
@@ -162,7 +162,7 @@ impl App<'_> {
         Error::all(errors).map_or(Ok(()), Err)
     }
 
-    /// Holds the mails that b4 wrote against what was meant.
+    /// Compares the mails that b4 wrote with the written patches and the manifest.
     fn look_at(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
         let one = &made.assembled.series[at];
         let mut all = Vec::new();
@@ -198,7 +198,7 @@ impl App<'_> {
     }
 }
 
-/// The checks and tests that the present state of a series has not passed, each with its command.
+/// Returns the checks and tests that the present series has not passed, each with its command.
 /// The author decides which of them the change needs.
 fn outstanding(standing: &Standing) -> Vec<String> {
     let name = &standing.name;

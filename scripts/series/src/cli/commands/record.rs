@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `diff` and `record`: what a series is compared with, and how a posting is recorded.
+//! `diff` and `record`: compare a series with a posting, and record one.
 
 use std::{
     io::IsTerminal,
@@ -95,7 +95,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Compares with a posting that is not the last one.
+    /// Compares with an earlier posting than the last.
     fn change(
         &self,
         assembled: &crate::patches::commits::Assembled,
@@ -123,7 +123,7 @@ impl App<'_> {
             return Error::all(errors).map_or(Ok(()), Err);
         }
         let posting = match component.posted().filter(|p| p.version == version) {
-            // What was begun before is finished.
+            // An interrupted run has recorded this posting. Finish it.
             Some(posting) => posting.clone(),
             None => self.record(&components, component, mbox)?,
         };
@@ -134,12 +134,12 @@ impl App<'_> {
             count(posting.patches.len(), "patch", "patches"),
             posting.link()
         ));
-        // The series that build on it name it from now on.
+        // Dependent series name the new posting.
         let made = self.make(&[])?;
         self.show(&made.report)
     }
 
-    /// Reads a posting and keeps it below `series/<name>/posted/`.
+    /// Reads a posting and writes it to `series/<name>/posted/`.
     fn record(
         &self,
         components: &[&Component],
@@ -185,8 +185,8 @@ impl App<'_> {
             below,
             ..
         } = found;
-        // It has to be possible to make it again, and b4 has to find it. What is written before
-        // that is known cannot be got rid of.
+        // Create the commits and b4's tag first: a record without them would have to be removed
+        // by hand.
         let made = rebuild.commits_before_record(name, &posting, &mails, &below)?;
         let cover = tag::cover_of(&mailbox::read(&mails)?);
         tag::make(&git, &posting, &cover, &made)?;
@@ -195,7 +195,7 @@ impl App<'_> {
         Ok(posting)
     }
 
-    /// Names the sender of a posting who is not the one that runs the tool.
+    /// Warns if the sender of a posting is not the user.
     fn warn_of_sender(&self, mails: &[u8], user: &str) -> Result<()> {
         let mails = mailbox::read(mails)?;
         let sender = mails.first().map(|m| &m.from);
@@ -208,8 +208,8 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Refuses the mails that `prepare` wrote to be looked at: under those message ids nothing was
-    /// posted, unless the mails show that they travelled.
+    /// Refuses the mails that `prepare` wrote. Their message ids were not posted, unless the mails have
+    /// headers of a mail server.
     fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
         let (name, version) = (component.name(), component.series.version);
         let folder = self.ws.below_out(format!("{name}/v{version}-mails"));
@@ -235,7 +235,7 @@ impl App<'_> {
         }
     }
 
-    /// The patches below as they were assembled last.
+    /// Returns the patches of the dependencies from the last `assemble`.
     fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
         let chain = import::chain(rebuild, component);
         let boxes = chain.iter().map(|c| {
@@ -246,8 +246,8 @@ impl App<'_> {
         boxes.collect::<Vec<_>>().concat()
     }
 
-    /// Begins the version after `posting`: an entry of the changelog with the link, and the number.
-    /// Each step is done once, however often it is begun.
+    /// Starts the version after `posting`: adds an entry with the link to the changelog, and sets the
+    /// number in the manifest. A second call changes nothing.
     fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
         let name = component.name();
         let next = posting.version + 1;
@@ -257,12 +257,12 @@ impl App<'_> {
         write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(next));
-            // It was asked for in the version that is posted now.
+            // The request was for the version that is now posted.
             manifest.remove("range-diff");
         })
     }
 
-    /// The changelog of the component after `change` was made to the part that is about the series.
+    /// Returns the changelog of the component, with `change` applied to the section of the series.
     pub(super) fn changed_changelog(
         &self,
         component: &Component,
@@ -284,7 +284,7 @@ impl App<'_> {
         })
     }
 
-    /// Changes the manifest of a series, for each base that has its own, and nothing else in the file.
+    /// Edits the manifest of a series in place, for each base that has one.
     pub(super) fn edit_manifest(
         &self,
         name: &str,

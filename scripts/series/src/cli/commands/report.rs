@@ -40,7 +40,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Where the series stand. What is not assembled is told as far as the manifests go.
+    /// Returns the state of all series. For a series that is not assembled, the manifest decides.
     pub(super) fn status(&self) -> Result<Vec<Standing>> {
         let report = output::read_report(&self.ws)?;
         if report.is_some() && self.unchanged()?.is_none() {
@@ -55,7 +55,7 @@ impl App<'_> {
         }
     }
 
-    /// Shows where the series stand, and leaves it in `out/`.
+    /// Shows the state of the series, and writes it to `out/`.
     pub(super) fn show(&self, report: &Report) -> Result<()> {
         let standings = self.write_report(report)?;
         print(&format!("{}\n", status::table(&standings)));
@@ -69,7 +69,7 @@ impl App<'_> {
         Ok(standings)
     }
 
-    /// Writes `out/report.md` and `out/report.html`. To be called when a result was recorded.
+    /// Writes `out/report.md` and `out/report.html`. Call it after each recorded result.
     pub(super) fn write_report(&self, report: &Report) -> Result<Vec<Standing>> {
         let standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
         let graph = Graph::read(&self.ws, &self.base)?;

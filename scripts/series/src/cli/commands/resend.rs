@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `prepare --resend` and `record --resend`: the last version again, unchanged.
+//! `prepare --resend` and `record --resend`: resend the last version unchanged.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ use crate::{
 };
 
 impl App<'_> {
-    /// Writes the mails of the last version again. Nothing leaves the machine.
+    /// Writes the mails of the last version again. Nothing is sent.
     pub(super) fn resend(&self, name: &str) -> Result<()> {
         let (component, posting, posted) = self.last_posting(name)?;
         let version = posting.version;
@@ -57,7 +57,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Records the mails by which the last version was resent.
+    /// Records the mails of a resend.
     pub(super) fn posted_again(&self, name: &str, file: &Path) -> Result<()> {
         let (_, mut posting, posted) = self.last_posting(name)?;
         let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
@@ -78,7 +78,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// The last posting of a series, and all its mails.
+    /// Returns the last posting of a series and all its mails.
     fn last_posting(&self, name: &str) -> Result<(Component, Posting, Vec<Mail>)> {
         let all = component::read_all(&self.ws)?;
         let component = component::find(&all, name)?.clone();

@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// There is no checkout, or the file of a base is invalid.
+    /// The workspace is missing, or the file of a base is invalid.
     pub fn new(
         runner: &'a dyn Runner,
         cli: &Cli,
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
             ),
             Command::Prepare(send) => self.prepare(send),
             Command::All(all) => self.everything(Target::Plain(all.arch), all.setup.yes),
-            // These two are answered without a workspace.
+            // These two need no workspace.
             Command::Completions(_) | Command::Man => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `trailers`: what reviewers gave is taken over, from replies or from b4's branch.
+//! `trailers`: takes tags of reviewers from replies or from b4's branch.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ use crate::{
     }, //
 };
 
-/// What is printed with `--json`.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct Outcome<'a> {
     taken: &'a [Entry],
@@ -121,7 +121,7 @@ impl App<'_> {
         by_hand.map_or(Ok(()), Err)
     }
 
-    /// Whose address is known: the recipients of all series, and what `.mailmap` says.
+    /// Returns the known addresses: the recipients of all series, and `.mailmap`.
     fn people(&self, all: &[Component]) -> Result<People> {
         let recipients = all
             .iter()
@@ -133,7 +133,7 @@ impl App<'_> {
         Ok(People::new(pairs))
     }
 
-    /// What b4 wrote into its branch, and what of it is not for the tool to keep.
+    /// Returns the tags that b4 wrote to its branch, and those that the tool does not accept.
     fn in_branch(
         &self,
         component: &Component,
@@ -209,7 +209,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// What is not taken, and why.
+    /// Lists refused tags with reasons.
     fn warn_of(&self, collected: &Collected, merged: &Merged) {
         for Refused {
             trailer,
@@ -239,7 +239,7 @@ impl App<'_> {
     }
 }
 
-/// To what a tag was given.
+/// Describes the target of a tag.
 fn given_to(entry: &Entry) -> String {
     let version = entry.version;
     match entry.by_cover {
@@ -248,7 +248,7 @@ fn given_to(entry: &Entry) -> String {
     }
 }
 
-/// b4 holds the sender of a mail against its tags, but takes those of the author.
+/// Refuses tags of the author, which b4 accepts. b4 checks the sender of all others.
 fn leave_authors_out(posted: &[Posted], collected: &mut Collected) {
     let is_author = |entry: &Entry| {
         let address = entry.trailer.who.email.to_lowercase();
@@ -266,7 +266,7 @@ fn leave_authors_out(posted: &[Posted], collected: &mut Collected) {
         }));
 }
 
-/// What a tag that was written by hand leaves out, and the present name of its patch.
+/// Completes a tag that was written by hand, and updates the name of its patch.
 fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Known> {
     let Component {
         postings,
@@ -289,8 +289,8 @@ fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Know
     })
 }
 
-/// The posted versions as replies refer to them. What the patches did is read from commits, so that
-/// it does not depend on how the diffs were made that were mailed.
+/// Returns the posted versions that replies can refer to. The changes of the patches are read from
+/// commits, because mailed diffs depend on the settings of the sender.
 fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>> {
     let Component {
         postings,
@@ -333,7 +333,7 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
     Ok(versions)
 }
 
-/// The person that a recipient of a manifest names.
+/// Returns the person in a recipient of a manifest.
 fn person(recipient: &Recipient) -> Person {
     Person {
         name: recipient.name().to_owned(),

@@ -65,7 +65,7 @@ impl App<'_> {
         self.show(&made.report)
     }
 
-    /// Removes the last resend from the record. A resend begins no version, so nothing else changes.
+    /// Removes the last resend from the record. A resend starts no version, so nothing else changes.
     fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
         if let Some(error) = self.edited_record(name, posting)? {
             return Err(error);
@@ -81,8 +81,8 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Does it. The record goes last, so that one that is killed is finished by the next; the mails
-    /// are kept, as b4 has none of them.
+    /// Undoes the posting. The record is removed last, so that a second run finishes an interrupted
+    /// one. The mails are kept, because b4 has no copy.
     fn take_back(&self, component: &Component, posting: &Posting, text: &str) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
         let mails = posting.mbox(name);
@@ -114,18 +114,18 @@ impl App<'_> {
         Ok(kept)
     }
 
-    /// The changelog without the entry that the recording began.
+    /// Returns the changelog without the entry that `record` added.
     ///
     /// # Errors
     ///
-    /// Something was written there since.
+    /// The entry was edited.
     fn changelog_before(&self, component: &Component, posting: &Posting) -> Result<String> {
         self.changed_changelog(component, |text| {
             changelog::ended(text, posting.version + 1, &posting.link())
         })
     }
 
-    /// The fault of a record that is not as the tool wrote it.
+    /// Returns the error for a record that was edited.
     fn edited_record(&self, name: &str, posting: &Posting) -> Result<Option<Error>> {
         posting.mails(&self.ws, name)?;
         let file = posting.file(name);
@@ -138,7 +138,7 @@ impl App<'_> {
     }
 }
 
-/// Tags that were given to the posting.
+/// Returns tags for the posting.
 fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
     let file = store::file(component.name());
     let all = component.trailers.iter().map(|given| &given.entry);
@@ -152,7 +152,7 @@ fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
     Error::all(errors.collect())
 }
 
-/// Postings of other series that were made on it.
+/// Returns postings of other series that depend on it.
 fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
     let mut errors = Vec::new();
     for component in all {
@@ -176,7 +176,7 @@ fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
     Error::all(errors)
 }
 
-/// The version that the manifest should have: the next one, or still the same.
+/// Returns the version expected in the manifest: the next one, or the same.
 fn version_fault(component: &Component, posting: &Posting) -> Option<Error> {
     let series = &component.series;
     let (has, version) = (series.version, posting.version);
