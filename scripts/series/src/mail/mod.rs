@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Patches and mailboxes as text.
+//! Patches and mailboxes.
 
 pub mod bundle;
 pub mod diff;

@@ -170,7 +170,7 @@ fn invalid_steps_name_file_and_line() {
     let data = |text: String| move |mini: &Mini| mini.file("ws/move/relocation.toml", &text);
     let said = say(&data(MOVE.replace("drm/a.h\"", "drm/b.h\"")));
     assert!(
-        said.contains("move/relocation.toml:2: drm/b.h moves, but there is no such file"),
+        said.contains("move/relocation.toml:2: drm/b.h moves, but does not exist"),
         "{said}"
     );
     let said = say(&data(MOVE.replace("drm/a.c\"", "../a.c\"")));

@@ -279,9 +279,9 @@ fn changes_since_posting() {
     mini.good(&["assemble"]);
     post(&mini, "list");
     let list = status(&mini, "list");
-    let link = list["record"]["link"].as_str().unwrap().to_owned();
+    let link = list["posted"]["link"].as_str().unwrap().to_owned();
     assert_eq!(
-        (&list["version"], &list["record"]["version"]),
+        (&list["version"], &list["posted"]["version"]),
         (&json!(2), &json!(1))
     );
     assert_eq!(list["changelog"], "begun");

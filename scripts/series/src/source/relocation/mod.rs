@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A move of kernel files as data: `<component>/relocation.toml`.
+//! Reads and applies `<component>/relocation.toml`, which describes a move of kernel files.
 //!
-//! The file holds steps, one per patch. A step moves files, replaces text, and renames words. The
-//! patch is made from the tree as the patches before it leave it, so that what is moved is never
-//! committed here, and a fix that goes before the move is moved with the rest.
+//! The file has one step per patch. A step moves files, replaces text, and renames words. The tool
+//! generates the patch from the tree before it. Therefore this repository does not contain the
+//! moved code, and the move includes earlier fixes.
 
 pub mod words;
 
@@ -35,67 +35,63 @@ use words::{
     Rules, //
 };
 
-/// One step: what one patch moves and renames.
+/// The moves and renames of one patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The name by which a patch of the manifest claims it.
+    /// The name that a patch of the manifest refers to.
     pub name: String,
-    /// Its line in the file.
+    /// The line in the file.
     pub line: usize,
-    /// Files that move: from their old path to their new one.
+    /// The new paths of moved files, by the old path.
     pub moves: BTreeMap<String, String>,
-    /// Text that is replaced.
+    /// Replacements of text.
     pub texts: Vec<Text>,
-    /// The files, by their new paths, whose words are renamed.
+    /// The new paths of the files whose words are renamed.
     pub files: Vec<At<String>>,
-    /// How words are renamed.
+    /// The renames of words.
     pub rules: Rules,
-    /// New names that the tree has already.
+    /// New names that already occur in the tree.
     pub met: Vec<Met>,
-    /// A source that has to give the same object code as before, by its new path.
+    /// The new path of a source whose object code must not change.
     pub object: Option<At<String>>,
 }
 
-/// A text that is replaced to the letter, once or more in each file.
+/// A replacement of literal text, which must occur in each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// Its line in the file.
+    /// The line in the file.
     pub line: usize,
-    /// What stands there before.
     pub old: String,
-    /// What stands there after.
     pub new: String,
-    /// The files, by their new paths.
+    /// The new paths of the files.
     pub files: Vec<String>,
 }
 
-/// A new name that the tree has already, on purpose.
+/// A new name that is allowed to occur in the tree before the step.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Met {
-    /// The word.
     pub word: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// What a step makes of a tree.
+/// The result of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Paths that are gone.
+    /// Removed paths.
     pub removed: Vec<String>,
-    /// Files with a new content or a new path.
+    /// Files with new content or a new path.
     pub written: BTreeMap<String, Written>,
-    /// What was renamed, by file.
+    /// The counts of renamed words, by file.
     pub counts: BTreeMap<String, Count>,
 }
 
 /// A file that a step writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Where it was before; its mode is that file's.
+    /// The previous path. The file keeps its mode.
     pub was: String,
-    /// Its content.
     pub content: Vec<u8>,
 }
 
@@ -142,7 +138,7 @@ struct RawText {
 ///
 /// # Errors
 ///
-/// Not TOML, an unknown field, a name that is used twice, or a rule that can do nothing.
+/// The text is not TOML, or has an unknown field, a duplicate name, or a rule without effect.
 pub fn read(file: &Path, text: &str) -> Result<Vec<Step>> {
     let raw: Raw = parse(file, text)?;
     let lines = Lines(text);
@@ -181,14 +177,14 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Step>> {
             match names.insert(step.name.clone()) {
                 true => Ok(step),
                 false => Err(
-                    Error::new(format!("there are two steps named {:?}", step.name)).at(file, line),
+                    Error::new(format!("two steps have the name {:?}", step.name)).at(file, line),
                 ),
             }
         })
         .collect()
 }
 
-/// What is wrong with a step on its own, and in which line.
+/// Checks a step without the tree. Errors have the line.
 fn check(step: &Step) -> Result<(), (String, usize)> {
     let mut to = BTreeSet::new();
     if let Some(twice) = step.moves.values().find(|path| !to.insert(*path)) {
@@ -200,14 +196,14 @@ fn check(step: &Step) -> Result<(), (String, usize)> {
         .find(|t| t.old.is_empty() || t.old == t.new)
     {
         return Err((
-            "this text is replaced by itself, or is empty".into(),
+            "the text is empty or equal to its replacement".into(),
             text.line,
         ));
     }
     let pairs = || step.rules.parts.iter().chain(&step.rules.words);
     if let Some((old, _)) = pairs().find(|(old, new)| old == new || !words::is_word(old)) {
         return Err((
-            format!("{old:?} is renamed to itself, or is no word"),
+            format!("{old:?} is not a word, or equal to its new name"),
             step.line,
         ));
     }
@@ -218,7 +214,7 @@ fn check(step: &Step) -> Result<(), (String, usize)> {
 }
 
 impl Step {
-    /// Every path that it reads or writes.
+    /// Returns all paths that the step reads or writes.
     pub fn paths(&self) -> BTreeSet<&str> {
         let moved = self.moves.iter().flat_map(|(from, to)| [from, to]);
         let named = self.texts.iter().flat_map(|t| &t.files);
@@ -230,12 +226,12 @@ impl Step {
             .collect()
     }
 
-    /// Text under its new names, whatever file it is from.
+    /// Renames words in a text, without exceptions for certain files.
     pub fn rename(&self, text: &str) -> String {
         self.rules.rename(&self.replace(text))
     }
 
-    /// The same where macros and the compiler made longer words of the words that are renamed.
+    /// Renames words in object code, where macros and the compiler may have extended them.
     pub fn rename_in_object(&self, text: &str) -> String {
         let mut rules = self.rules.clone();
         rules.parts.append(&mut rules.words);
@@ -250,20 +246,17 @@ impl Step {
         text
     }
 
-    /// Makes the step of a tree that holds at least [`Self::paths`], as far as they exist.
+    /// Applies the step to a tree, of which only [`Self::paths`] have to be present.
     ///
     /// # Errors
     ///
-    /// A file is missing, a path is taken, or a text or a file has nothing to change. The error
+    /// A file is missing, a new path exists, or a text or a file has nothing to change. The error
     /// has the line, but not the file.
     pub fn apply(&self, before: &Files) -> Result<Outcome, (String, usize)> {
         let mut out = Outcome::default();
         for (from, to) in &self.moves {
             let Some(content) = before.get(from) else {
-                return Err((
-                    format!("{from} moves, but there is no such file"),
-                    self.line,
-                ));
+                return Err((format!("{from} moves, but does not exist"), self.line));
             };
             if before.contains_key(to) && !self.moves.contains_key(to) {
                 return Err((format!("{from} moves to {to}, which exists"), self.line));
@@ -278,7 +271,7 @@ impl Step {
                 self.rewrite(before, path, text.line, &mut out, |old| {
                     old.contains(&text.old)
                         .then(|| old.replace(&text.old, &text.new))
-                        .ok_or_else(|| format!("{path} does not hold {:?}", text.old))
+                        .ok_or_else(|| format!("{path} does not contain {:?}", text.old))
                 })?;
             }
         }
@@ -287,7 +280,7 @@ impl Step {
             self.rewrite(before, path, *line, &mut out, |old| {
                 let new = self.rules.apply(path, old, &mut count);
                 match count.renamed.is_empty() {
-                    true => Err(format!("{path} holds no word that is renamed")),
+                    true => Err(format!("{path} has no word to rename")),
                     false => Ok(new),
                 }
             })?;
@@ -296,7 +289,7 @@ impl Step {
         Ok(out)
     }
 
-    /// Changes a file, which may have been written before.
+    /// Changes a file, which an earlier rule may have changed.
     fn rewrite(
         &self,
         before: &Files,
@@ -307,7 +300,7 @@ impl Step {
     ) -> Result<(), (String, usize)> {
         let fail = |what: String| (what, line);
         if out.removed.iter().any(|p| p == path) {
-            return Err(fail(format!("{path} moves away: name its new path")));
+            return Err(fail(format!("{path} moves: use its new path")));
         }
         let entry = match out.written.get(path) {
             Some(written) => written.clone(),
@@ -316,7 +309,7 @@ impl Step {
                 content: before
                     .get(path)
                     .cloned()
-                    .ok_or_else(|| fail(format!("there is no file {path}")))?,
+                    .ok_or_else(|| fail(format!("{path} does not exist")))?,
             },
         };
         let old = String::from_utf8(entry.content)
@@ -384,7 +377,7 @@ why = "it prints to a DRM printer"
         ])
     }
 
-    /// The tree after a step.
+    /// Applies a step to a tree.
     fn after(step: &Step, mut tree: Files) -> Files {
         let out = step.apply(&tree).unwrap();
         for path in &out.removed {
@@ -397,7 +390,7 @@ why = "it prints to a DRM printer"
     }
 
     #[test]
-    fn files_move_first_and_words_change_after() {
+    fn apply_moves_then_renames() {
         let steps = steps(MOVE);
         let moved = after(&steps[0], tree());
         assert_eq!(
@@ -426,7 +419,7 @@ why = "it prints to a DRM printer"
     }
 
     #[test]
-    fn a_file_may_take_the_place_of_one_that_moves() {
+    fn apply_move_to_moved_path() {
         let text = "[[step]]\nname = \"s\"\n[step.move]\na = \"b\"\nb = \"c\"\n";
         let tree = files(&[("a", "1"), ("b", "2")]);
         assert_eq!(
@@ -436,42 +429,39 @@ why = "it prints to a DRM printer"
     }
 
     #[test]
-    fn what_does_not_fit_the_tree_is_an_error_with_its_line() {
-        let say = |edit: &dyn Fn(&mut Files)| {
+    fn apply_to_other_tree_fails() {
+        let error_of = |edit: &dyn Fn(&mut Files)| {
             let mut tree = tree();
             edit(&mut tree);
             steps(MOVE)[0].apply(&tree).unwrap_err()
         };
         assert_eq!(
-            say(&|t| drop(t.remove("drm/a.h"))),
-            ("drm/a.h moves, but there is no such file".into(), 2)
+            error_of(&|t| drop(t.remove("drm/a.h"))),
+            ("drm/a.h moves, but does not exist".into(), 2)
         );
         assert_eq!(
-            say(&|t| drop(t.insert("gpu/a.c".into(), Vec::new()))),
+            error_of(&|t| drop(t.insert("gpu/a.c".into(), Vec::new()))),
             ("drm/a.c moves to gpu/a.c, which exists".into(), 2)
         );
         assert_eq!(
-            say(&|t| drop(t.insert("drm/user.c".into(), b"int x;\n".to_vec()))),
-            ("drm/user.c does not hold \"<drm/a.h>\"".into(), 9)
+            error_of(&|t| drop(t.insert("drm/user.c".into(), b"int x;\n".to_vec()))),
+            ("drm/user.c does not contain \"<drm/a.h>\"".into(), 9)
         );
         assert_eq!(
-            say(&|t| drop(t.insert("drm/user.c".into(), vec![0xff]))),
+            error_of(&|t| drop(t.insert("drm/user.c".into(), vec![0xff]))),
             ("drm/user.c is not UTF-8 text".into(), 9)
         );
         let (what, line) = steps(MOVE)[1].apply(&tree()).unwrap_err();
-        assert_eq!((what.as_str(), line), ("there is no file gpu/a.c", 16));
+        assert_eq!((what.as_str(), line), ("gpu/a.c does not exist", 16));
         let mut idle = tree();
         idle.insert("gpu/a.c".into(), b"int x;\n".to_vec());
         let (what, line) = steps(MOVE)[1].apply(&idle).unwrap_err();
-        assert_eq!(
-            (what.as_str(), line),
-            ("gpu/a.c holds no word that is renamed", 16)
-        );
+        assert_eq!((what.as_str(), line), ("gpu/a.c has no word to rename", 16));
     }
 
     #[test]
-    fn rules_that_can_do_nothing_are_refused() {
-        let say = |text: &str| {
+    fn read_rules_without_effect() {
+        let error_of = |text: &str| {
             read(Path::new("x/relocation.toml"), text)
                 .unwrap_err()
                 .to_string()
@@ -479,19 +469,19 @@ why = "it prints to a DRM printer"
         let step = "[[step]]\nname = \"s\"\n";
         for (more, what) in [
             ("[step.move]\na = \"c\"\nb = \"c\"\n", "two files move to c"),
-            ("[step.part]\na = \"a\"\n", "renamed to itself"),
-            ("[step.word]\n\"a b\" = \"c\"\n", "is no word"),
+            ("[step.part]\na = \"a\"\n", "equal to its new name"),
+            ("[step.word]\n\"a b\" = \"c\"\n", "is not a word"),
             ("files = [\"a\"]\n", "no word is renamed"),
             (
                 "[[step.text]]\nold = \"\"\nnew = \"b\"\nfiles = []\n",
-                "or is empty",
+                "the text is empty",
             ),
-            ("[[step]]\nname = \"s\"\n", "two steps named \"s\""),
+            ("[[step]]\nname = \"s\"\n", "two steps have the name \"s\""),
             ("filez = []\n", "unknown field `filez`"),
         ] {
-            let said = say(&format!("{step}{more}"));
-            assert!(said.contains(what), "{said}");
-            assert!(said.starts_with("x/relocation.toml:"), "{said}");
+            let error = error_of(&format!("{step}{more}"));
+            assert!(error.contains(what), "{error}");
+            assert!(error.starts_with("x/relocation.toml:"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Renaming words. A word is a longest run of letters, digits and underscores, as in C.
+//! Renames words. A word is a maximal sequence of letters, digits and underscores, as in C.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use crate::source::manifest::At;
 
-/// How words are renamed. What is kept goes first, then whole words, then parts of words.
+/// The renames of words. Exceptions take precedence over whole words, and these over parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Parts of words: each word that holds one gets a new name.
+    /// Replacements for parts of words.
     pub parts: BTreeMap<String, String>,
-    /// Whole words.
+    /// Replacements for whole words.
     pub words: BTreeMap<String, String>,
     /// Exceptions.
     pub keep: Vec<At<Keep>>,
@@ -23,11 +23,11 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
-    /// The text; it neither starts nor ends within a word.
+    /// The text. It matches only at the boundaries of words.
     pub text: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// The files in which it is kept; all of them if none is named.
+    /// The files to which the exception applies. Empty for all files.
     #[serde(default)]
     pub files: Vec<String>,
 }
@@ -38,17 +38,17 @@ impl Keep {
     }
 }
 
-/// What was renamed and what was kept.
+/// The counts of renamed words and of exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Count {
-    /// How often each word was renamed, by its old name.
+    /// The number of renames, by the old name.
     pub renamed: BTreeMap<String, usize>,
-    /// How often each exception was met, by its text.
+    /// The number of matches, by the text of the exception.
     pub kept: BTreeMap<String, usize>,
 }
 
 impl Count {
-    /// Adds what another file has.
+    /// Adds the counts of another file.
     pub fn add(&mut self, other: &Count) {
         for (word, n) in &other.renamed {
             *self.renamed.entry(word.clone()).or_default() += n;
@@ -63,12 +63,12 @@ fn in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether `text` is one word.
+/// Returns whether `text` is one word.
 pub fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(in_word)
 }
 
-/// The words of `text`, each with the offset at which it starts.
+/// Returns the words of `text` with their offsets.
 pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -84,7 +84,7 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 impl Rules {
-    /// The new name of a word, or `None` if no rule speaks of it. Exceptions are not looked at.
+    /// Returns the new name of a word, or `None` if no rule applies. Ignores exceptions.
     pub fn new_name(&self, word: &str) -> Option<String> {
         if let Some(new) = self.words.get(word) {
             return Some(new.clone());
@@ -96,7 +96,7 @@ impl Rules {
         (new != word).then_some(new)
     }
 
-    /// The exception that starts at `at` in the file of this path.
+    /// Returns the exception that matches at `at` in a file.
     fn kept(&self, path: &str, text: &[u8], at: usize) -> Option<&str> {
         let found = self.keep.iter().map(|k| &k.value).filter(|k| {
             let word = k.text.as_bytes();
@@ -113,7 +113,7 @@ impl Rules {
         found.map(|k| k.text.as_str()).max_by_key(|t| t.len())
     }
 
-    /// Renames the words of a file, and counts.
+    /// Renames the words of a file, and counts them.
     pub fn apply(&self, path: &str, text: &str, count: &mut Count) -> String {
         let bytes = text.as_bytes();
         let mut out = String::with_capacity(text.len());
@@ -141,12 +141,12 @@ impl Rules {
         out
     }
 
-    /// The same for text that is no file of the tree, without exceptions by file.
+    /// Renames the words of a text, without exceptions for certain files.
     pub fn rename(&self, text: &str) -> String {
         self.apply("", text, &mut Count::default())
     }
 
-    /// Whether there is no rule at all.
+    /// Returns whether no word has a new name.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.words.is_empty()
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn words_with_a_part_are_renamed_and_others_are_not() {
+    fn apply_renames_words_with_part() {
         assert_eq!(
             renamed(
                 "a.c",
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_whole() {
+    fn apply_keeps_whole_exceptions() {
         assert_eq!(
             renamed("a.c", "drm_buddy_print drm_buddy_printer x_drm_buddy_print"),
             "drm_buddy_print gpu_buddy_printer x_gpu_buddy_print"
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_counted() {
+    fn apply_counts_words() {
         let mut count = Count::default();
         rules().apply("a.c", "drm_buddy drm_buddy_print drm_buddy x", &mut count);
         assert_eq!(count.renamed, BTreeMap::from([("drm_buddy".into(), 2)]));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_with_their_places() {
+    fn words_with_offsets() {
         let found: Vec<_> = words(b"a_1(b) c").collect();
         assert_eq!(found, [(0, &b"a_1"[..]), (4, b"b"), (7, b"c")]);
     }
