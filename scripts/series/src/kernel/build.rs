@@ -135,15 +135,15 @@ impl Target {
                 "--hardened is a kernel of user-mode Linux, not of {}",
                 arch.name()
             ))
-            .help("leave --arch out")),
+            .help("omit --arch")),
             (_, true, None | Some(Arch::X86_64)) => Ok(Target::Lockdep),
             (_, true, Some(Arch::Um)) => Err(Error::new(
                 "--lockdep proves nothing on um: lockdep reports a fault of the base as soon as \
                  it boots there, and is off from then on",
             )
-            .help("leave --arch out, or say --arch x86_64")),
+            .help("omit --arch, or use --arch x86_64")),
             (_, true, Some(Arch::Arm64)) => Err(Error::new("--lockdep was not tried on arm64")
-                .help("leave --arch out, or say --arch x86_64")),
+                .help("omit --arch, or use --arch x86_64")),
             (false, false, arch) => Ok(Target::Plain(arch.unwrap_or(Arch::Um))),
         }
     }
@@ -401,8 +401,8 @@ impl Build<'_> {
                     .at(&fragment, lost.line)
             }));
         }
-        let help = "the option needs others, or is not there for this architecture: see `depends \
-                    on` in its Kconfig";
+        let help = "the option depends on others, or does not exist for this architecture: see \
+                    `depends on` in its Kconfig";
         match Error::all(errors) {
             Some(error) => Err(error.help(help)),
             None => Ok(()),
@@ -496,7 +496,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_that_vanish_are_named() {
+    fn check_config_names_lost_options() {
         let made = "CONFIG_KASAN=y\n# CONFIG_UBSAN is not set\nCONFIG_SIZE=1\nCONFIG_MODE=m\n";
         let fragment = "# What looks for faults.\nCONFIG_KASAN=y\nCONFIG_UBSAN=y\nCONFIG_FAILSLAB=y\n\
                         CONFIG_SIZE=2\nCONFIG_MODE=y\n# CONFIG_OTHER is not set\n\
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_the_two_flags_names_a_kernel() {
+    fn chosen_accepts_one_checker() {
         let chosen =
             |arch, hardened, lockdep| Target::chosen(arch, hardened, lockdep).map(Target::name);
         assert_eq!(chosen(None, false, false).unwrap(), "um");
@@ -535,13 +535,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_folders_of_their_own() {
+    fn name_is_unique() {
         let names: std::collections::BTreeSet<_> = Target::ALL.iter().map(|t| t.name()).collect();
         assert_eq!(names.len(), Target::ALL.len());
     }
 
     #[test]
-    fn objects_are_told_from_talk() {
+    fn object_parses_make_output() {
         assert_eq!(object("  CC      init/main.o"), Some("init/main.o"));
         assert_eq!(object("  RUSTC L rust/kernel.o"), Some("L rust/kernel.o"));
         assert_eq!(object("  CC [M]  x.o"), Some("x.o"));

@@ -201,7 +201,7 @@ impl Dressed {
     }
 }
 
-/// Adds the trailers to the message of a patch, before the sign-off of the user who posts it.
+/// Adds the trailers to the message of a patch, before the sign-off of the user.
 pub fn dress(
     text: &str,
     version: u32,
@@ -267,7 +267,7 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
 }
 
 /// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch of
-/// the series, and what becomes of them.
+/// the series, and the fate of each.
 pub fn needless<'a>(
     name: &str,
     patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
