@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dependent kernel patch series: from components in a checkout to patches that maintainers can
-//! apply, with the proof that they work.
+//! Dependent kernel patch series: from components in a checkout, or branches of a kernel clone, to
+//! patches that maintainers can apply, with the proof that they work.
 //!
-//! The path of the data: [`workspace`] and [`component`] read files, [`manifest`] and [`plan`] turn
-//! them into patches, [`assemble`] into commits, [`emit`] and [`b4`] into mail, [`stamp`] notes what was made; [`tree`],
-//! [`kernel`] and [`kunit`] build and run the result, [`check`] and [`rules`] look for faults; [`status`],
-//! [`report`] and [`graph`] tell of it. Programs are started in [`runner`] alone.
+//! [`source`] reads what authors write, `patches` turns it into commits and mails, [`kernel`] builds and
+//! tests the result, `checks` looks for problems, `b4` prepares postings, `versions` records them, and
+//! `report` shows the state. Only [`sys::runner`] starts programs.
 
 #![deny(unsafe_code)]
 
 mod b4;
+mod branches;
 mod checks;
 pub mod cli;
 pub mod git;

@@ -14,7 +14,10 @@ use series::{
             Cli,
             Command, //
         },
-        commands::Session,
+        commands::{
+            Session,
+            adopt::adopt, //
+        },
         completions,
         man,
         stdout::{
@@ -58,7 +61,10 @@ fn main() -> ExitCode {
         0 => &System,
         _ => &shown,
     };
-    let result = Session::new(runner, &cli, &var).and_then(|mut s| s.run(&cli.command));
+    let result = match &cli.command {
+        Command::Adopt(args) => adopt(runner, &cli, args),
+        command => Session::new(runner, &cli, &var).and_then(|mut s| s.run(command)),
+    };
     let errors = [result, printed()].into_iter().filter_map(Result::err);
     ended(Error::all(errors.collect()).map_or(Ok(()), Err))
 }

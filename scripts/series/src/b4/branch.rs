@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     git::{
+        Author,
         Git,
         Identity,
         Oid,
@@ -118,9 +119,12 @@ pub fn branch(
     let cover = format!(
         "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json}\n"
     );
-    let mut tip = commit(git, &one.parent.tree, &one.parent.commit, &cover, who, now)?;
-    for (dressed, made) in one.dressed.iter().zip(&one.patches) {
-        tip = commit(git, &made.tree, &tip, &dressed.with_note(), who, now)?;
+    let parent = &one.parent;
+    let mut tip = commit(git, &parent.tree, &parent.commit, &cover, None, who, now)?;
+    let patches = one.plan.patches.iter().zip(&one.dressed);
+    for ((planned, dressed), made) in patches.zip(&one.patches) {
+        let (text, author) = (dressed.with_note(), planned.author());
+        tip = commit(git, &made.tree, &tip, &text, author, who, now)?;
     }
     // One transaction, so that a killed run updates both refs or neither.
     let refs = format!(
@@ -364,6 +368,7 @@ pub(super) fn commit(
     tree: &Oid,
     parent: &Oid,
     message: &str,
+    author: Option<&Author>,
     who: &Identity,
     now: u64,
 ) -> Result<Oid> {
@@ -382,6 +387,12 @@ pub(super) fn commit(
             .env(format!("GIT_{role}_NAME"), &who.name)
             .env(format!("GIT_{role}_EMAIL"), &who.email)
             .env(format!("GIT_{role}_DATE"), &date);
+    }
+    if let Some(Author { name, email, date }) = author {
+        cmd = cmd
+            .env("GIT_AUTHOR_NAME", name)
+            .env("GIT_AUTHOR_EMAIL", email)
+            .env("GIT_AUTHOR_DATE", date);
     }
     let out = must(git.runner(), &cmd)?.text();
     Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree printed no commit"))

@@ -9,6 +9,7 @@
 
 mod branch;
 mod history;
+pub mod prepared;
 pub mod reviews;
 mod send;
 mod settings;
@@ -25,5 +26,6 @@ pub use self::{
         sent, //
     },
     send::rehearse,
-    settings::configure, //
+    settings::configure,
+    tracking::is_cover, //
 };

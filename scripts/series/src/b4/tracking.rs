@@ -33,6 +33,11 @@ use crate::{
 /// The line between the cover letter and the JSON.
 pub(super) const MARK: &str = "--- b4-submit-tracking ---";
 
+/// Whether a commit message is a cover letter that b4 keeps in a commit.
+pub fn is_cover(message: &str) -> bool {
+    message.lines().any(|line| line == MARK)
+}
+
 /// The tool's key in b4's JSON. b4 preserves unknown keys.
 pub(super) const OWN_KEY: &str = "cargo-series";
 

@@ -104,6 +104,8 @@ pub enum Command {
     Setup(Setup),
     /// Show each tool with its version and what it is needed for
     Doctor(Json),
+    /// Write manifests for branches of a kernel clone, whose commits become patches
+    Adopt(Adopt),
     /// Make the patches, in dependency order, without a checkout
     Assemble(Names),
     /// Build one kernel with all series
@@ -145,6 +147,27 @@ pub struct Names {
     /// Only these series, or those of these components, and what they depend on
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// `adopt`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Run it in an empty folder or in a workspace. It writes for each branch:\n  \
+    series/NAME.toml       the branch, version, change-id, dependencies, recipients\n  \
+    cover-letters/NAME.md  the cover letter: b4's, or a form to fill in\n  \
+    NAME/CHANGELOG.md      the changes of each version\n\
+    NAME is the last part of the branch's name. A new workspace also gets series/bases/BASE.toml.\n\
+    The branches stay where they are: each command reads their commits again."
+)]
+pub struct Adopt {
+    /// Branches of the tree that --kernel names; one may contain another
+    #[arg(value_name = "BRANCH", required = true)]
+    pub branches: Vec<String>,
+
+    /// The revision that the branches forked from [default: their upstream branch, or the parent of
+    /// b4's cover letter]
+    #[arg(long, value_name = "REV")]
+    pub onto: Option<String>,
 }
 
 /// `setup`.

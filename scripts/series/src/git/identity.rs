@@ -21,6 +21,17 @@ pub struct Identity {
     pub set: bool,
 }
 
+/// The author of a commit that someone else commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The full name.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+    /// The date, as git stores it: seconds and time zone.
+    pub date: String,
+}
+
 impl Identity {
     /// Returns `Name <address>`, without the characters that git removes from both.
     pub fn ident(&self) -> String {

@@ -13,6 +13,7 @@ use std::{
 use super::{
     Git,
     identity::{
+        Author,
         Identity,
         Signature,
         in_ident, //
@@ -93,11 +94,28 @@ impl FastImport<'_> {
         message: &str,
         from: &Parent,
     ) -> std::io::Result<()> {
+        self.commit_of(to_ref, mark, None, signature, message, from)
+    }
+
+    /// Starts a commit with another author than the committer.
+    pub fn commit_of(
+        &mut self,
+        to_ref: &str,
+        mark: usize,
+        author: Option<&Author>,
+        signature: &Signature,
+        message: &str,
+        from: &Parent,
+    ) -> std::io::Result<()> {
+        let ident = |name, email| format!("{} <{}>", in_ident(name), in_ident(email));
         let Identity { name, email, .. } = &signature.who;
-        let who = format!("{} <{}>", in_ident(name), in_ident(email));
-        let when = signature.when;
+        let (who, when) = (ident(name, email), signature.when);
+        let author = match author {
+            Some(Author { name, email, date }) => format!("{} {date}", ident(name, email)),
+            None => format!("{who} {when} +0000"),
+        };
         writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
-        writeln!(self.to, "author {who} {when} +0000")?;
+        writeln!(self.to, "author {author}")?;
         writeln!(self.to, "committer {who} {when} +0000")?;
         self.data(message.as_bytes())?;
         match from {

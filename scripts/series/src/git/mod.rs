@@ -7,6 +7,7 @@ mod grep;
 mod identity;
 mod import;
 mod mail;
+pub mod merge;
 mod object;
 pub mod refs;
 mod settings;
@@ -18,6 +19,7 @@ use std::{
 
 pub use self::{
     identity::{
+        Author,
         Identity,
         Signature, //
     },

@@ -64,6 +64,17 @@ pub fn step(number: usize) -> String {
     format!("refs/series/steps/{number}")
 }
 
+/// Returns the refs that keep the commits of a series with a branch.
+pub fn branch_commits(name: &str) -> String {
+    format!("refs/series/branch/{name}")
+}
+
+/// Returns the refs of the fork points of a series: of each series below it, the last tip that its
+/// branch was seen to contain.
+pub fn fork_points(name: &str) -> String {
+    format!("refs/series/fork-point/{name}")
+}
+
 /// Returns the ref of the last state of b4's branch that the tool wrote.
 pub fn b4_seen(branch: &str) -> String {
     format!("refs/series/b4/{branch}")
@@ -91,6 +102,8 @@ fn covered(resource: Resource) -> (&'static [&'static str], &'static [&'static s
             &[
                 "refs/heads/b4",
                 "refs/series/b4",
+                "refs/series/branch",
+                "refs/series/fork-point",
                 "refs/series/send",
                 "refs/series/steps",
                 "refs/series/posted",

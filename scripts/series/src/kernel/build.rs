@@ -372,10 +372,12 @@ impl Build<'_> {
     }
 
     pub(super) fn configure(&self) -> Result<()> {
-        let check = self.make().arg("rustavailable");
-        must(self.runner, &check).map_err(|e| {
-            e.help("the kernel cannot use the Rust tools; see `cargo series doctor`")
-        })?;
+        if self.toolchain.rust {
+            let check = self.make().arg("rustavailable");
+            must(self.runner, &check).map_err(|e| {
+                e.help("the kernel cannot use the Rust tools; see `cargo series doctor`")
+            })?;
+        }
         let cmd = self.kunit("config");
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         // The names and lines of the options are easier to read than the output of kunit.py.

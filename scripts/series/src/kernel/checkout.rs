@@ -173,6 +173,10 @@ pub fn export_host(
 
 /// Writes the files and folders of `ls-tree` lines to `dir`.
 fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) -> Result<()> {
+    if lines.is_empty() {
+        // To git, no path means the whole tree.
+        return Ok(());
+    }
     let paths = lines
         .iter()
         .filter_map(|l| l.split_once('\t'))

@@ -8,10 +8,7 @@ use std::{
 };
 
 use crate::{
-    git::{
-        Git,
-        Identity, //
-    },
+    git::Git,
     sys::{
         error::{
             Error,
@@ -65,12 +62,12 @@ pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
     Ok(all)
 }
 
-/// Returns the index of the first mail that differs from `messages` or `author`, and the
-/// difference.
+/// Returns the index of the first mail that differs from `messages` or `authors` (names and
+/// addresses), and the difference.
 pub fn difference(
     received: &[Received],
     messages: &[&str],
-    author: &Identity,
+    authors: &[(String, String)],
 ) -> Option<(usize, String)> {
     if received.len() != messages.len() {
         let (have, want) = (received.len(), messages.len());
@@ -91,7 +88,9 @@ pub fn difference(
             return Some((at, format!("`git am` reads {read:?} instead of {meant:?}")));
         }
         let (name, email) = (&received.name, &received.email);
-        (*name != author.name || *email != author.email)
-            .then(|| (at, format!("`git am` reads {name} <{email}> as the author")))
+        let is_meant = authors
+            .get(at)
+            .is_some_and(|(n, e)| n == name && e == email);
+        (!is_meant).then(|| (at, format!("`git am` reads {name} <{email}> as the author")))
     })
 }

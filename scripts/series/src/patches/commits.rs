@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    branches::replay,
     git::{
         BaseCommit,
         Entry,
@@ -30,12 +31,14 @@ use crate::{
         }, //
     },
     source::{
+        branch,
         manifest::{
             Series,
             below,
             chosen_series,
             unknown_series, //
         },
+        message,
         relocation, //
     },
     sys::{
@@ -79,6 +82,15 @@ impl AssembledSeries {
     pub fn trailers(&self) -> impl Iterator<Item = (&[Given], &[Fate])> {
         let patches = self.plan.patches.iter().zip(&self.dressed);
         patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]))
+    }
+
+    /// The authors of the patches; `who` assembles them.
+    pub fn authors(&self, who: &Identity) -> Vec<(String, String)> {
+        let of = |patch: &PlannedPatch| match patch.author() {
+            Some(author) => (author.name.clone(), author.email.clone()),
+            None => (who.name.clone(), who.email.clone()),
+        };
+        self.plan.patches.iter().map(of).collect()
     }
 
     /// The last patch, or the parent if there is none.
@@ -126,7 +138,7 @@ impl Assembled {
         let later = later.filter(|p| p.component.folder() == one.plan.component.folder());
         later
             .flat_map(|p| &p.patches)
-            .filter_map(|p| p.relocate.as_ref())
+            .filter_map(|p| p.relocate())
             .collect()
     }
 
@@ -288,7 +300,7 @@ impl Work<'_> {
         paths.dedup();
         let state = self.git.entries(&self.base.tree, &paths)?;
         let clash = self.planned.iter().find_map(|p| {
-            let ours = p.patches.iter().flat_map(|p| &p.writes);
+            let ours = p.patches.iter().flat_map(|p| p.writes());
             let hit = ours.map(|w| &w.path).find(|path| state.contains_key(*path));
             hit.map(|path| (p.component.folder(), path))
         });
@@ -321,8 +333,7 @@ impl Work<'_> {
             return Ok(());
         };
         for (number, patch) in planned[of].patches.iter().enumerate() {
-            let folder = planned[of].component.folder();
-            let changes = self.changes(patch, folder, &mut tip, before)?;
+            let changes = self.changes(patch, of, &mut tip, before)?;
             self.steps.push(Step {
                 from: tip.from.clone(),
                 of: (of, number),
@@ -343,23 +354,62 @@ impl Work<'_> {
     fn changes(
         &self,
         patch: &PlannedPatch,
-        folder: &str,
+        of: usize,
         tip: &mut Tip,
         before: &[String],
     ) -> Result<Vec<Change>> {
-        let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
-        if let Some(step) = &patch.relocate {
+        if let Some(commit) = patch.commit() {
+            return self.replay(commit, of, tip, before);
+        }
+        let folder = self.planned[of].component.folder();
+        let mut changes: Vec<Change> = patch.writes().iter().cloned().map(Change::Write).collect();
+        if let Some(step) = patch.relocate() {
             self.relocate(step, folder, tip, &mut changes)?;
         }
-        for edit in &patch.edits {
+        for edit in patch.edits() {
             self.edit(edit, tip, before, &mut changes)?;
+        }
+        Ok(changes)
+    }
+
+    /// What a commit of the user's changes on what is there before it.
+    fn replay(
+        &self,
+        commit: &branch::Commit,
+        of: usize,
+        tip: &mut Tip,
+        before: &[String],
+    ) -> Result<Vec<Change>> {
+        let onto = replay::Onto {
+            base: &self.base.tree,
+            of_base: &self.tips[&Vec::new()].state,
+            now: &tip.state,
+        };
+        let series = self.planned[of].series();
+        let patches = &self.planned[of].patches;
+        let all: Vec<&branch::Commit> = patches.iter().filter_map(|p| p.commit()).collect();
+        let found = replay::changes(self.git, &self.scratch, &all, commit, &onto)?;
+        let found = replay::judge(found, commit, series, before)?;
+        let mut changes = Vec::new();
+        for branch::Change { path, new, .. } in found {
+            match new {
+                Some(entry) => {
+                    tip.state.insert(path.clone(), entry.clone());
+                    changes.push(Change::Known(path, entry));
+                }
+                None => {
+                    tip.state.remove(&path);
+                    changes.push(Change::Remove(path));
+                }
+            }
         }
         Ok(changes)
     }
 
     /// Makes the messages of all patches; `fates` says what becomes of the trailers of one.
     fn dress(&mut self, fates: &Fates<'_>) {
-        let sign_off = format!("Signed-off-by: {}", self.who.ident());
+        let ident = self.who.ident();
+        let sign_off = format!("Signed-off-by: {ident}");
         let sign_off = self.who.set.then_some(sign_off.as_str());
         let all = self.planned.iter().enumerate().map(|(of, series)| {
             let version = series.series().version;
@@ -368,9 +418,14 @@ impl Work<'_> {
                 .zip(notes::of_patches(&series.component))
                 .map(|((number, patch), note)| {
                     let fates = fates((of, number), &patch.given);
-                    let mut dressed =
-                        dress(&patch.message, version, &patch.given, &fates, sign_off);
-                    dressed.note = notes::joined(&note, &dressed.note);
+                    // The author of a commit has signed it off, or is asked to by checkpatch.
+                    let (text, sign_off) = match patch.commit() {
+                        Some(_) => message::split_sign_off(&patch.message, &ident),
+                        None => (patch.message.as_str(), sign_off),
+                    };
+                    let mut dressed = dress(text, version, &patch.given, &fates, sign_off);
+                    let own = patch.commit().map_or("", |c| c.note.as_str());
+                    dressed.note = notes::joined(own, &notes::joined(&note, &dressed.note));
                     dressed
                 })
                 .collect()
@@ -498,8 +553,10 @@ impl Work<'_> {
                 };
                 // One ref keeps each commit from being collected.
                 let name = refs::step(i + 1);
-                let message = &self.dressed[step.of.0][step.of.1].message;
-                to.commit(&name, i + 1, &stamp, message, &step.from)?;
+                let (of, number) = step.of;
+                let message = &self.dressed[of][number].message;
+                let author = self.planned[of].patches[number].author();
+                to.commit_of(&name, i + 1, author, &stamp, message, &step.from)?;
                 for change in &step.changes {
                     match change {
                         Change::Write(w) => to.file(w.mode, &w.path, &w.content)?,

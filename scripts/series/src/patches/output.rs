@@ -2,7 +2,14 @@
 
 //! What a maintainer receives: patches, cover letter, mailboxes, and `series.json`.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    fs,
+    path::Path, //
+};
 
 use serde::{
     Deserialize,
@@ -507,7 +514,7 @@ fn applies(
 ) -> Result<bool> {
     let received = received::read(git, &mails.mbox(), &scratch.join("received"))?;
     let messages: Vec<&str> = one.dressed.iter().map(|d| d.message.as_str()).collect();
-    if let Some((at, what)) = received::difference(&received, &messages, who) {
+    if let Some((at, what)) = received::difference(&received, &messages, &one.authors(who)) {
         let source = one.plan.patches.get(at).map(|p| p.source.clone());
         return Err(
             Error::new(format!("the mail is not received as it is meant: {what}"))
@@ -576,13 +583,24 @@ fn letter(
     text += "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n";
     text += "Content-Transfer-Encoding: 8bit\n\n";
     text += &format!("{}\n---\n{}\n", cover.text, cover.below);
-    text += &format!("{} ({n}):\n", who.name);
-    for patch in &one.plan.patches {
-        text += &format!("  {}\n", message::subject(&patch.message));
-    }
+    text += &shortlog(one, who);
     text += &format!("\n{}\n", String::from_utf8_lossy(&stat.stdout));
     text += &format!("---\n{}\n\n", cover.trailers.join("\n"));
     Ok(text.into_bytes())
+}
+
+/// The subjects of the patches by author, as `git shortlog` prints them.
+fn shortlog(one: &AssembledSeries, who: &Identity) -> String {
+    let mut by_author: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (patch, (name, _)) in one.plan.patches.iter().zip(one.authors(who)) {
+        let subject = message::subject(&patch.message);
+        by_author.entry(name).or_default().push(subject);
+    }
+    let parts = by_author.into_iter().map(|(name, subjects)| {
+        let lines: String = subjects.iter().map(|s| format!("  {s}\n")).collect();
+        format!("{name} ({}):\n{lines}", subjects.len())
+    });
+    parts.collect::<Vec<_>>().join("\n")
 }
 
 /// Makes a folder hold these files, and no other patch.

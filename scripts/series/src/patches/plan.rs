@@ -20,7 +20,10 @@ use std::{
 };
 
 use crate::{
-    git::Mode,
+    git::{
+        Author,
+        Mode, //
+    },
     mail::diff,
     rust::items::{
         self,
@@ -29,6 +32,7 @@ use crate::{
         Mark, //
     },
     source::{
+        branch::Commit,
         component::Component,
         cover,
         manifest::{
@@ -62,25 +66,81 @@ pub struct PlannedPatch {
     pub subject: String,
     /// The whole message, without the sign-off of whoever posts it.
     pub message: String,
-    /// The file of the message, below the top folder.
+    /// The file of the message, below the top folder, or its commit.
     pub source: PathBuf,
+    /// What it changes.
+    pub content: Content,
+    /// What reviewers gave to it.
+    pub given: Vec<Given>,
+}
+
+/// What a patch changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Files and diffs of a component.
+    Overlay(Overlay),
+    /// What a commit of the user's changes.
+    Branch(Commit),
+}
+
+/// The part of a component that a patch brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overlay {
     /// Files that it writes.
     pub writes: Vec<Write>,
     /// What it moves and renames, before the diffs are applied.
     pub relocate: Option<relocation::Step>,
     /// Diffs that it applies.
     pub edits: Vec<Edit>,
-    /// What reviewers gave to it.
-    pub given: Vec<Given>,
 }
 
 impl PlannedPatch {
     /// Every path that the patch touches.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        let written = self.writes.iter().map(|w| w.path.as_str());
-        let edited = self.edits.iter().flat_map(|e| &e.paths);
-        let moved = self.relocate.iter().flat_map(|step| step.paths());
-        written.chain(edited.map(String::as_str)).chain(moved)
+        let written = self.writes().iter().map(|w| w.path.as_str());
+        let edited = self.edits().iter().flat_map(|e| &e.paths);
+        let moved = self.relocate().into_iter().flat_map(|step| step.paths());
+        let changed = self.commit().into_iter().flat_map(|c| &c.changes);
+        let changed = changed.map(|c| c.path.as_str());
+        written
+            .chain(edited.map(String::as_str))
+            .chain(moved)
+            .chain(changed)
+    }
+
+    fn overlay(&self) -> Option<&Overlay> {
+        match &self.content {
+            Content::Overlay(overlay) => Some(overlay),
+            Content::Branch(_) => None,
+        }
+    }
+
+    /// The files of the component that it writes.
+    pub fn writes(&self) -> &[Write] {
+        self.overlay().map_or(&[], |o| &o.writes)
+    }
+
+    /// The diffs of the component that it applies.
+    pub fn edits(&self) -> &[Edit] {
+        self.overlay().map_or(&[], |o| &o.edits)
+    }
+
+    /// The step of the relocation that it makes.
+    pub fn relocate(&self) -> Option<&relocation::Step> {
+        self.overlay().and_then(|o| o.relocate.as_ref())
+    }
+
+    /// The commit of the user's that it applies.
+    pub fn commit(&self) -> Option<&Commit> {
+        match &self.content {
+            Content::Overlay(_) => None,
+            Content::Branch(commit) => Some(commit),
+        }
+    }
+
+    /// Its author; [`None`] if that is whoever assembles it.
+    pub fn author(&self) -> Option<&Author> {
+        self.commit().map(|c| &c.author)
     }
 }
 
@@ -313,7 +373,8 @@ impl<'a> Check<'a> {
     fn content(&self, errors: &mut Vec<Error>) {
         for patch in &self.manifest().patches {
             self.message(patch, errors);
-            if patch.files.is_empty()
+            if self.manifest().branch.is_none()
+                && patch.files.is_empty()
                 && patch.relocate.is_none()
                 && patch.edits.is_empty()
                 && patch.withhold.is_empty()
@@ -342,11 +403,13 @@ impl<'a> Check<'a> {
             );
             return;
         };
-        let source = self
-            .component
-            .place(format!("series/{}/{value}", self.name()));
+        let source = self.component.place_of_message(value);
+        let faults = match self.manifest().branch {
+            Some(_) => message::faults_of_commit(text),
+            None => message::faults(text),
+        };
         errors.extend(
-            message::faults(text)
+            faults
                 .into_iter()
                 .map(|f| f.into_error().at(&source, f.line)),
         );
@@ -406,7 +469,8 @@ impl<'a> Check<'a> {
         }
         for name in self.component.messages.keys() {
             let plain = PathBuf::from(format!("series/{}/{name}", self.name()));
-            if !seen.contains_key(name.as_str()) && !self.may_be_idle(&plain) {
+            let is_file = self.manifest().branch.is_none();
+            if is_file && !seen.contains_key(name.as_str()) && !self.may_be_idle(&plain) {
                 errors.push(
                     Error::new("no patch uses this message")
                         .at(self.component.place(plain), None)
@@ -820,16 +884,26 @@ impl<'a> Group<'a> {
     }
 
     fn patch(&self, component: &Component, at: (usize, usize), patch: &Patch) -> PlannedPatch {
-        let folder = PathBuf::from(format!("series/{}", component.name()));
         let message = &component.messages[&patch.message.value];
+        PlannedPatch {
+            subject: message::subject(message).to_owned(),
+            message: message.trim_end().to_owned() + "\n",
+            source: component.place_of_message(&patch.message.value),
+            content: match component.commits.get(at.1) {
+                Some(commit) => Content::Branch(commit.clone()),
+                None => Content::Overlay(self.overlay(component, at, patch)),
+            },
+            given: given(component, &patch.message.value),
+        }
+    }
+
+    /// The part of the component that a patch brings.
+    fn overlay(&self, component: &Component, at: (usize, usize), patch: &Patch) -> Overlay {
         let own = patch.files.iter().map(|f| (&f.value, true));
         let late = patch.withhold.iter().map(|w| &w.file.value);
         let late: BTreeSet<&String> = late.collect();
         let late = late.into_iter().map(|path| (path, false));
-        PlannedPatch {
-            subject: message::subject(message).to_owned(),
-            message: message.trim_end().to_owned() + "\n",
-            source: component.place(folder.join(&patch.message.value)),
+        Overlay {
             writes: own
                 .chain(late)
                 .map(|(path, enters)| self.write(path, at, enters))
@@ -839,7 +913,6 @@ impl<'a> Group<'a> {
                 steps.find(|s| s.name == name.value).cloned()
             }),
             edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
-            given: given(component, &patch.message.value),
         }
     }
 
@@ -987,6 +1060,7 @@ pub(crate) mod tests {
                 .collect(),
             edits: edits.iter().map(own).collect(),
             messages,
+            commits: Vec::new(),
             cover: "# A thing\n\nText.\n".to_owned(),
             changelog: "# Changelog\n\n## v1\n- First.\n".to_owned(),
             postings: Vec::new(),
@@ -1016,8 +1090,8 @@ pub(crate) mod tests {
         let planned = plan(vec![component("clist", ONE, &[("a.rs", "x\n")], &[])]).unwrap();
         let patch = &planned[0].patches[0];
         assert_eq!(patch.subject, "rust: add a thing");
-        assert_eq!(patch.writes[0].content, b"x\n");
-        assert!(patch.writes[0].enters);
+        assert_eq!(patch.writes()[0].content, b"x\n");
+        assert!(patch.writes()[0].enters);
     }
 
     #[test]
@@ -1144,14 +1218,14 @@ mod b;
         ];
         let planned = plan(vec![component("clist", HELD, &files, &[])]).unwrap();
         let patches = &planned[0].patches;
-        assert_eq!(patches[0].writes[0].content, b"use x;\n\nfn f() {}\n");
+        assert_eq!(patches[0].writes()[0].content, b"use x;\n\nfn f() {}\n");
         let second: Vec<_> = patches[1]
-            .writes
+            .writes()
             .iter()
             .map(|w| (&*w.path, w.enters))
             .collect();
         assert_eq!(second, [("a/b.rs", true), ("a.rs", false)]);
-        assert_eq!(patches[1].writes[1].content, files[0].1.as_bytes());
+        assert_eq!(patches[1].writes()[1].content, files[0].1.as_bytes());
     }
 
     #[test]
@@ -1193,8 +1267,8 @@ items = [
         let planned = plan(vec![component("clist", PARTS, &files, &[])]).unwrap();
         let patches = &planned[0].patches;
         let first = b"mod c;\n\nimpl A {\n    fn g() {}\n}\n";
-        assert_eq!(patches[0].writes[0].content, first);
-        assert_eq!(patches[1].writes[1].content, ITEMS.as_bytes());
+        assert_eq!(patches[0].writes()[0].content, first);
+        assert_eq!(patches[1].writes()[1].content, ITEMS.as_bytes());
     }
 
     #[test]
@@ -1257,7 +1331,7 @@ fn g() {}
         let contents: Vec<_> = planned
             .iter()
             .flat_map(|p| &p.patches)
-            .flat_map(|p| &p.writes)
+            .flat_map(|p| p.writes())
             .filter(|w| w.path == "a.rs")
             .map(|w| String::from_utf8_lossy(&w.content))
             .collect();

@@ -128,6 +128,13 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let program = std::env::current_exe().and_then(|exe| exe.metadata());
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
+    for (name, commits) in ws.branches().into_iter().flatten() {
+        let commits = commits.iter().map(|c| c.commit.as_str());
+        hash.update(format!(
+            "{name}\0{}\0",
+            commits.collect::<Vec<_>>().join(" ")
+        ));
+    }
     let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
     let folders = ws.folders("series", "").into_iter();
     let manifests = folders.filter_map(|dir| fs::read_dir(ws.path(dir)).ok());

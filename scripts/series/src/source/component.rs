@@ -17,8 +17,10 @@ use std::{
 use crate::{
     git::Mode,
     source::{
+        branch::Commit,
         changelog,
         manifest::{
+            Patch,
             Series,
             unknown_series, //
         },
@@ -72,8 +74,10 @@ pub struct Component {
     pub relocation: Vec<relocation::Step>,
     /// The diffs of `edits/`, by file name.
     pub edits: BTreeMap<String, String>,
-    /// The messages of `series/<name>/`, by file name.
+    /// The messages of `series/<name>/`, by file name; those of a branch, by subject.
     pub messages: BTreeMap<String, String>,
+    /// The commits of the branch, in the order of the patches; empty if the series names none.
+    pub commits: Vec<Commit>,
     pub cover: String,
     /// The file of the cover letter, below the top folder.
     pub cover_file: PathBuf,
@@ -145,7 +149,15 @@ impl Component {
             Ok(all)
         };
         let edits = texts(&diffs, "diff")?;
-        let messages = texts(&ws.folders("series", name), "msg")?;
+        let mut messages = texts(&ws.folders("series", name), "msg")?;
+        let commits = commits_of(ws, &series);
+        if series.branch.is_some() {
+            refuse_messages(&series, &messages)?;
+            let by_subject = commits
+                .iter()
+                .map(|c| (c.subject().to_owned(), c.message.clone()));
+            messages = by_subject.collect();
+        }
         let rename = |file: &str| postings::present_file(file, &postings, &series, &messages);
         Ok(Self {
             overlay,
@@ -159,6 +171,7 @@ impl Component {
                 false => Vec::new(),
             },
             messages,
+            commits,
             postings,
             siblings,
             is_posted_here,
@@ -172,6 +185,14 @@ impl Component {
     pub fn place(&self, plain: impl Into<PathBuf>) -> PathBuf {
         let plain = plain.into();
         self.variants.get(&plain).cloned().unwrap_or(plain)
+    }
+
+    /// Returns the place of the message of a patch: its file, or its commit.
+    pub fn place_of_message(&self, message: &str) -> PathBuf {
+        match self.commits.iter().find(|c| c.subject() == message) {
+            Some(commit) => commit.place(),
+            None => self.place(format!("series/{}/{message}", self.name())),
+        }
     }
 
     /// Returns the name of the series.
@@ -257,7 +278,8 @@ fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
 /// Reads the manifest of a series for the base.
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
     let file = ws.place("series", format!("{name}.toml"));
-    let series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
+    let mut series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
+    take_commits(ws, &mut series)?;
     // Only the patches may differ between bases.
     let plain = Path::new("series").join(format!("{name}.toml"));
     if file == plain || !ws.path(&plain).exists() {
@@ -277,6 +299,53 @@ fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
                     plain.display()
                 )),
         ),
+    }
+}
+
+/// The commits of the branch of a series.
+fn commits_of(ws: &Workspace, series: &Series) -> Vec<Commit> {
+    let found = ws.branches().and_then(|all| all.get(series.name.as_str()));
+    found.cloned().unwrap_or_default()
+}
+
+/// Makes the commits of the branch the patches of the series. The `[[patch]]`es of its manifest only
+/// make exceptions for some of them.
+fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
+    let (Some(branch), Some(_)) = (&series.branch, ws.branches()) else {
+        return Ok(());
+    };
+    let commits = commits_of(ws, series);
+    let mut exceptions = std::mem::take(&mut series.patches);
+    series.patches = commits
+        .iter()
+        .map(|commit| {
+            let found = exceptions
+                .iter()
+                .position(|p| p.message.value == commit.subject());
+            match found {
+                Some(at) => exceptions.swap_remove(at),
+                None => Patch::of_commit(commit.subject(), branch.line),
+            }
+        })
+        .collect();
+    let lost = exceptions.into_iter().map(|p| {
+        Error::new(format!(
+            "{} has no commit {:?}",
+            branch.value, p.message.value
+        ))
+        .at(&series.file, p.message.line)
+        .help("its subject changed, or the commit is gone: name it anew, or remove this [[patch]]")
+    });
+    Error::all(lost.collect()).map_or(Ok(()), Err)
+}
+
+/// Refuses files with messages for a series whose messages are in its commits.
+fn refuse_messages(series: &Series, messages: &BTreeMap<String, String>) -> Result<()> {
+    match messages.keys().next() {
+        None => Ok(()),
+        Some(file) => Err(Error::new("the messages of this series are in its commits")
+            .at(format!("series/{}/{file}", series.name), None)
+            .help("remove this file")),
     }
 }
 

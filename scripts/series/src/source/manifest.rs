@@ -72,7 +72,27 @@ pub struct Base {
     #[serde(default, rename = "archive")]
     pub archives: Vec<Archive>,
     /// The files for builds on the host.
+    #[serde(default)]
     pub host: Host,
+    /// The git tree that has `rev` and the branches of series, unless `--kernel` names another.
+    pub kernel: Option<PathBuf>,
+    /// How kernels are built.
+    #[serde(default)]
+    pub build: BuildWith,
+}
+
+/// How kernels of a base are built.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BuildWith {
+    /// Whether clang and lld of LLVM build them, or gcc and binutils. Rust needs LLVM.
+    pub llvm: bool,
+}
+
+impl Default for BuildWith {
+    fn default() -> Self {
+        Self { llvm: true }
+    }
 }
 
 impl Base {
@@ -138,7 +158,7 @@ impl AptSource {
 }
 
 /// The files of the assembled tree and of the base for builds on the host.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Host {
     /// Files and folders of the assembled tree.
@@ -162,6 +182,11 @@ pub struct Series {
     pub local: Option<At<String>>,
     /// The tree that takes the series, if `to` and `cc` do not show it.
     pub tree: Option<String>,
+    /// The branch of the user's kernel clone that has its patches. Without it, they are made of the
+    /// files of the component.
+    pub branch: Option<At<String>>,
+    /// Of each series below it, the commit on which its branch sits.
+    pub fork_points: BTreeMap<String, At<String>>,
     /// The version, from 1.
     pub version: u32,
     /// The line of `version`.
@@ -231,7 +256,7 @@ pub struct Kunit {
 pub struct Patch {
     /// The line of the `[[patch]]`.
     pub line: usize,
-    /// The file of the commit message in `series/<name>/`.
+    /// The file of the commit message in `series/<name>/`; of a commit of a branch, its subject.
     pub message: At<String>,
     /// The files of `<component>/tree/` that the patch adds.
     pub files: Vec<At<String>>,
@@ -271,6 +296,9 @@ pub enum Parts {
 struct RawSeries {
     version: Spanned<u32>,
     component: Option<Spanned<String>>,
+    branch: Option<Spanned<String>>,
+    #[serde(default)]
+    fork_point: BTreeMap<String, Spanned<String>>,
     base: Option<Spanned<String>>,
     local: Option<Spanned<String>>,
     tree: Option<String>,
@@ -351,7 +379,8 @@ impl RawSeries {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPatch {
-    message: Spanned<String>,
+    message: Option<Spanned<String>>,
+    subject: Option<Spanned<String>>,
     #[serde(default)]
     only: Vec<Spanned<String>>,
     #[serde(default)]
@@ -569,7 +598,11 @@ impl Series {
             let only = &p.get_ref().only;
             only.is_empty() || only.iter().any(|b| view.names.contains(b.get_ref()))
         });
-        let patches = patches(here.collect(), &lines, file, &mut errors);
+        let branch = raw.branch.map(|b| lines.at(b));
+        let fork_points = named(raw.fork_point);
+        errors.extend(fork_points.values().filter_map(|p| no_commit(p, file)));
+        let is_branch = branch.is_some();
+        let patches = patches(here.collect(), is_branch, &lines, file, &mut errors);
         let of_patches = patches
             .iter()
             .flat_map(|p| p.large.iter().chain(&p.no_fixes));
@@ -590,6 +623,8 @@ impl Series {
             component,
             local,
             tree: raw.tree,
+            branch,
+            fork_points,
             version: version.value,
             line_of_version: Some(version.line),
             prefix,
@@ -681,17 +716,26 @@ fn no_base(base: &At<String>, view: &View, file: &Path) -> Option<Error> {
 /// Reads the patches of a manifest.
 fn patches(
     raw: Vec<Spanned<RawPatch>>,
+    is_branch: bool,
     lines: &Lines<'_>,
     file: &Path,
     errors: &mut Vec<Error>,
 ) -> Vec<Patch> {
     raw.into_iter()
-        .map(|spanned| {
+        .filter_map(|spanned| {
             let At { line, value } = lines.at(spanned);
+            let message = match is_branch {
+                true => of_commit(&value),
+                false => value.message.clone().filter(|_| value.subject.is_none()),
+            };
+            let Some(message) = message else {
+                errors.push(no_patch(is_branch).at(file, line));
+                return None;
+            };
             let withhold = value.withhold.into_iter();
-            Patch {
+            Some(Patch {
                 line,
-                message: lines.at(value.message),
+                message: lines.at(message),
                 files: lines.all(value.files),
                 relocate: value.relocate.map(|step| lines.at(step)),
                 edits: lines.all(value.edits),
@@ -701,9 +745,59 @@ fn patches(
                 large: value.large.map(|why| lines.at(why)),
                 no_fixes: value.no_fixes.map(|why| lines.at(why)),
                 unverified: lines.all(value.unverified),
-            }
+            })
         })
         .collect()
+}
+
+/// Returns the subject of a `[[patch]]` that makes exceptions for a commit of a branch, if it does
+/// nothing else.
+fn of_commit(raw: &RawPatch) -> Option<Spanned<String>> {
+    let is_plain = raw.message.is_none()
+        && raw.files.is_empty()
+        && raw.relocate.is_none()
+        && raw.edits.is_empty()
+        && raw.withhold.is_empty();
+    raw.subject.clone().filter(|_| is_plain)
+}
+
+/// The error for a `[[patch]]` of the wrong kind.
+fn no_patch(is_branch: bool) -> Error {
+    match is_branch {
+        true => Error::new("the patches of this series are the commits of its branch").help(
+            "a [[patch]] here has the `subject` of a commit and exceptions for it: `large`, \
+             `no-fixes`, `unverified`",
+        ),
+        false => Error::new("a [[patch]] needs `message`")
+            .help("name the file of its commit message; `subject` is for series with a `branch`"),
+    }
+}
+
+/// Returns an error if the text is not the name of a commit.
+fn no_commit(point: &At<String>, file: &Path) -> Option<Error> {
+    (!is_hex(&point.value, 40)).then(|| {
+        Error::new(format!("{:?} is not the name of a commit", point.value))
+            .at(file, point.line)
+            .help("write all 40 digits of it")
+    })
+}
+
+impl Patch {
+    /// The patch of a commit whose subject is `subject`.
+    pub fn of_commit(subject: &str, line: usize) -> Self {
+        let value = subject.to_owned();
+        Self {
+            line,
+            message: At { value, line },
+            files: Vec::new(),
+            relocate: None,
+            edits: Vec::new(),
+            withhold: Vec::new(),
+            large: None,
+            no_fixes: None,
+            unverified: Vec::new(),
+        }
+    }
 }
 
 /// Reads one `[[patch.withhold]]`, which has either `text` or `items`.
@@ -833,11 +927,16 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
             }
             let Some(dep) = v.series.iter().find(|s| *s.name == *dep.value) else {
                 let names: Vec<_> = v.series.iter().map(|s| &*s.name).collect();
-                return Err(at(Error::new(format!(
-                    "there is no series {:?}",
-                    dep.value
-                ))
-                .help(format!("the series are: {}", names.join(", ")))));
+                let known = format!("the series are: {}", names.join(", "));
+                let error = Error::new(format!("there is no series {:?}", dep.value));
+                return Err(at(error.help(match one.branch {
+                    None => known,
+                    Some(_) => format!(
+                        "{known};\nif {0} was merged, remove it here and from [without]; \
+                         [fork-point] stays until the branch is rebased",
+                        dep.value
+                    ),
+                })));
             };
             visit(v, dep)?;
         }
@@ -988,7 +1087,7 @@ mod b;
     #[test]
     fn parse_unknown_field() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
-        series/clist.toml:8: unknown field `filez`, expected one of `message`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `subject`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
     }

@@ -67,6 +67,31 @@ pub(crate) fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
+/// What the kernel's rules have against the message of a commit of the user's. It has the sign-offs.
+pub fn faults_of_commit(message: &str) -> Vec<Fault> {
+    let line = |at: usize| message.lines().nth(at - 1).unwrap_or_default();
+    let mut all = faults(message);
+    all.retain(|f| !(line(f.line).starts_with(SIGN_OFF) && f.help == NO_SIGN_OFF));
+    all
+}
+
+/// Splits the sign-off of `who` from the end of a message, if it is the last line.
+pub fn split_sign_off<'a>(message: &'a str, who: &str) -> (&'a str, Option<&'a str>) {
+    let text = message.trim_end();
+    let last = text.lines().last().unwrap_or_default();
+    match last.strip_prefix(SIGN_OFF) == Some(who) {
+        true => (text[..text.len() - last.len()].trim_end(), Some(last)),
+        false => (message, None),
+    }
+}
+
+/// How a sign-off starts.
+const SIGN_OFF: &str = "Signed-off-by: ";
+
+/// The remedy for a sign-off in a file with a message.
+const NO_SIGN_OFF: &str =
+    "remove it here; the person who posts certifies the patch with their own name";
+
 /// Checks a message.
 pub fn faults(message: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -178,11 +203,11 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, String, &'stat
             "write it in CHANGELOG.md; the tool puts it below `---` of the cover letter",
         );
     }
-    if line.starts_with("Signed-off-by: ") {
+    if line.starts_with(SIGN_OFF) {
         add(
             at,
             "the sign-off is added when the series is assembled".into(),
-            "remove it here; the person who posts certifies the patch with their own name",
+            NO_SIGN_OFF,
         );
     }
 }

@@ -2,6 +2,7 @@
 
 //! The files that authors write: manifests, commit messages, cover letters, changelogs.
 
+pub mod branch;
 pub mod changelog;
 pub mod component;
 pub mod cover;

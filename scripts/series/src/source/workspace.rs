@@ -8,14 +8,18 @@ use std::{
         Path,
         PathBuf, //
     },
+    sync::Arc,
 };
 
-use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    files::read_text, //
+use crate::{
+    source::branch::Branches,
+    sys::{
+        error::{
+            Error,
+            Result, //
+        },
+        files::read_text, //
+    }, //
 };
 
 /// The folder of the bases, below the top folder.
@@ -35,6 +39,8 @@ const ON: &str = "on";
 pub struct Workspace {
     root: PathBuf,
     view: View,
+    /// The commits of branches, once they are read.
+    branches: Option<Arc<Branches>>,
 }
 
 /// The properties of a base that select files.
@@ -68,6 +74,7 @@ impl Workspace {
             .map(|dir| Self {
                 root: dir.to_owned(),
                 view: View::default(),
+                branches: None,
             })
             .ok_or_else(|| {
                 Error::new(format!(
@@ -84,7 +91,18 @@ impl Workspace {
         Self {
             root: self.root.clone(),
             view,
+            branches: None,
         }
+    }
+
+    /// Sets the commits of the series that name a branch.
+    pub fn set_branches(&mut self, branches: Branches) {
+        self.branches = Some(Arc::new(branches));
+    }
+
+    /// Returns the commits of the series that name a branch, if they were read.
+    pub fn branches(&self) -> Option<&Branches> {
+        self.branches.as_deref()
     }
 
     /// Returns the base.

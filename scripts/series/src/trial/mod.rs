@@ -2,10 +2,10 @@
 
 //! The state of each series on another kernel tree: applies, already there, or conflicts.
 //!
-//! [`merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that patches add,
-//! and [`show`] prints the result. The series do not change, and the merges are not kept.
+//! [`crate::git::merge`] runs `git merge-tree` for each patch, [`names`] looks up the names that
+//! patches add, and [`show`] prints the result. The series do not change, and the merges are not
+//! kept.
 
-pub mod merge;
 pub mod names;
 pub mod show;
 
@@ -13,21 +13,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::{
-    merge::{
-        Merger,
-        What, //
-    },
-    names::{
-        Known,
-        Name,
-        Place, //
-    },
+use self::names::{
+    Known,
+    Name,
+    Place, //
 };
 use crate::{
     git::{
         Git,
-        Oid, //
+        Oid,
+        merge::{
+            Merger,
+            What, //
+        }, //
     },
     kernel::base::Other,
     patches::commits::{
@@ -203,7 +201,7 @@ fn moved<'a>(
     tree: &Oid,
 ) -> Result<BTreeMap<&'a str, &'a str>> {
     let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
-    let moves = patches.flat_map(|p| &p.relocate).flat_map(|s| &s.moves);
+    let moves = patches.filter_map(|p| p.relocate()).flat_map(|s| &s.moves);
     let moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
     let paths: Vec<String> = moves.values().map(|p| p.to_string()).collect();
     let there = git.entries(tree, &paths)?;

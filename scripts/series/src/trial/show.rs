@@ -16,9 +16,9 @@ use super::{
     Is,
     PatchReport,
     Report,
-    SeriesReport,
-    merge::What, //
+    SeriesReport, //
 };
+use crate::git::merge::What;
 
 /// Formats the whole report.
 pub fn text(report: &Report) -> String {

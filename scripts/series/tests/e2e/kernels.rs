@@ -13,7 +13,7 @@ use crate::mini::{
 };
 
 /// A script that replaces every program that the tool calls.
-const TOOL: &str = r#"#!/bin/sh
+pub const TOOL: &str = r#"#!/bin/sh
 case "$(basename "$0") $*" in
 "rustc --print sysroot") echo "$FAKE/rust" ;;
 "llvm-config-19 --libdir") echo "$FAKE/llvm" ;;

@@ -5,6 +5,7 @@
 mod again;
 mod assemble;
 mod bases;
+mod branches;
 mod component;
 mod damage;
 mod documented;

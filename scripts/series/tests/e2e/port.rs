@@ -214,7 +214,7 @@ fn bare_repository_and_revision() {
     let base = format!("{}@v9", shallow.display());
     says!(mini, base, @r#"
     error: DIR/shallow: has no revision "v9"
-      help: it is a shallow clone, which has few commits: fetch this one there, or name another revision
+      help: the clone is shallow: fetch the revision there, or name another revision
     "#);
 }
 
@@ -228,7 +228,7 @@ fn uncommitted_changes_warned() {
     assert_eq!(results(&report, "list")[0], "applies");
     assert!(
         ran.stderr
-            .contains("warning: DIR/other has changes in 1 file that are not committed"),
+            .contains("warning: DIR/other has uncommitted changes in 1 file; they are ignored"),
         "{}",
         ran.stderr
     );

@@ -62,6 +62,12 @@ pub fn job(one: &AssembledSeries) -> String {
     format!("{} kunit", one.name())
 }
 
+/// Whether a series has KUnit suites. A component has them unless it says so; a branch names them.
+pub fn has_suites(one: &AssembledSeries) -> bool {
+    let series = one.plan.series();
+    series.branch.is_none() || !kunit::expectation(series, TARGET.arch()).is_empty()
+}
+
 /// Runs the tests of a series on its own tree, unless the result is stored.
 ///
 /// # Errors

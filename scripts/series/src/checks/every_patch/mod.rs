@@ -136,7 +136,7 @@ pub struct Exchange<'a> {
 /// stored.
 pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> Result<Outcome> {
     let start = Instant::now();
-    let sources = Sources::read(subject.ws)?;
+    let sources = Sources::read(subject.ws, subject.assembled)?;
     let series = with_patches(subject, names)?;
     let mut checks = Checks::new(subject, &sources)?;
     sources::check(
@@ -162,7 +162,8 @@ pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> 
         checks.dependencies(one, full)?;
     }
     if subject.archs.contains(&Arch::Um) {
-        for (one, full) in series.iter().zip(&mut done) {
+        let with_suites = series.iter().zip(&mut done);
+        for (one, full) in with_suites.filter(|(one, _)| kunit::has_suites(one)) {
             checks.kunit(one, full)?;
         }
     }
@@ -207,7 +208,7 @@ pub fn run_shard(
     exchange: &Exchange<'_>,
 ) -> Result<Times> {
     let start = Instant::now();
-    let sources = Sources::read(subject.ws)?;
+    let sources = Sources::read(subject.ws, subject.assembled)?;
     let series = with_patches(subject, names)?;
     let mut checks = Checks::new(subject, &sources)?;
     let all = checks.units(&series)?;
@@ -342,7 +343,10 @@ impl<'a> Checks<'a> {
             }
         }
         let kunit = match self.subject.archs.contains(&Arch::Um) {
-            true => series.to_vec(),
+            true => {
+                let with_suites = series.iter().copied().filter(|one| kunit::has_suites(one));
+                with_suites.collect()
+            }
             false => Vec::new(),
         };
         Ok(Units {
@@ -428,7 +432,7 @@ impl<'a> Checks<'a> {
         let mut states = self.state_before(one)?;
         let mut patches = Vec::new();
         for (index, planned) in one.plan.patches.iter().enumerate() {
-            if let Some(step) = &planned.relocate {
+            if let Some(step) = planned.relocate() {
                 states.iter_mut().for_each(|s| s.seen.rename(step));
             }
             let task = self.task(one, index)?;

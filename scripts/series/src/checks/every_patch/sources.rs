@@ -62,6 +62,9 @@ pub struct Sources {
     /// False reports of checkers.
     #[serde(default)]
     known: Vec<Known>,
+    /// Its text, which results depend on.
+    #[serde(skip)]
+    pub text: String,
 }
 
 /// A false report of a checker.
@@ -77,15 +80,36 @@ struct Known {
 }
 
 impl Sources {
-    /// Reads the file.
+    /// Reads the file. Without it, the sources are the files that the branches touch.
     ///
     /// # Errors
     ///
-    /// The file is missing, is not TOML, or has an unknown field.
-    pub fn read(ws: &Workspace) -> Result<Self> {
+    /// The file is missing although a series has a component, is not TOML, or has an unknown field.
+    pub fn read(ws: &Workspace, assembled: &Assembled) -> Result<Self> {
         let file = file(ws);
-        manifest::parse(&file, &ws.read(&file)?)
-            .map_err(|e| e.help("the fields are described in the file itself"))
+        let mut series = assembled.series.iter().map(|s| s.plan.series());
+        if !ws.path(&file).exists() && series.all(|s| s.branch.is_some()) {
+            return Ok(Self::touched(assembled));
+        }
+        let text = ws.read(&file)?;
+        let read: Result<Self> = manifest::parse(&file, &text);
+        let read = read.map_err(|e| e.help("the fields are described in the file itself"))?;
+        Ok(Self { text, ..read })
+    }
+
+    /// The C and Rust files that patches touch, compiled on each architecture.
+    fn touched(assembled: &Assembled) -> Self {
+        let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
+        let paths = patches.flat_map(|p| p.paths()).filter(|p| is_code(p));
+        let files: BTreeSet<String> = paths.map(str::to_owned).collect();
+        let files: Vec<String> = files.into_iter().collect();
+        Self {
+            text: files.join("\n"),
+            um: files.clone(),
+            x86_64: files.clone(),
+            arm64: files,
+            ..Self::default()
+        }
     }
 
     /// Returns the files that an architecture compiles in addition to the folders.
@@ -146,8 +170,7 @@ pub fn check(
 ) -> Result<()> {
     let mut told = BTreeSet::new();
     let mut find = |series: &str, patch: usize, path: &str, why: &str| {
-        let is_code = [".c", ".rs"].iter().any(|end| path.ends_with(end));
-        if is_code && !sources.speaks_of(path) && told.insert(path.to_owned()) {
+        if is_code(path) && !sources.speaks_of(path) && told.insert(path.to_owned()) {
             findings.push(Finding {
                 series: series.to_owned(),
                 patch: Some(patch),
@@ -176,6 +199,11 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// Whether a file is compiled to an object of its name.
+fn is_code(path: &str) -> bool {
+    [".c", ".rs"].iter().any(|end| path.ends_with(end))
 }
 
 /// Returns the ways in which a header is included; `None` if the file is not a header.

@@ -4,6 +4,7 @@
 //! parallel, unless the results are stored.
 
 use std::{
+    path::Path,
     thread,
     time::Instant, //
 };
@@ -102,6 +103,16 @@ pub struct Walk<'a> {
     total: usize,
 }
 
+/// Reads the configuration of an architecture. A workspace without a folder `full` has one for all.
+fn fragment(subject: &Subject<'_>, arch: Arch) -> Result<String> {
+    let full = Path::new(CONFIGS).join("full");
+    let file = match subject.ws.path(full).is_dir() {
+        true => format!("full/{}.config", arch.name()),
+        false => "all.config".to_owned(),
+    };
+    subject.ws.read(subject.ws.place(CONFIGS, file))
+}
+
 impl<'a> Walk<'a> {
     /// Prepares the builds. The caller holds the lock.
     ///
@@ -113,19 +124,17 @@ impl<'a> Walk<'a> {
         let checkout = Checkout::open(subject.runner, subject.cache, base, subject.ui)?;
         let mut folders = Vec::new();
         for arch in &subject.archs {
-            let fragment = format!("full/{}.config", arch.name());
-            let fragment = subject.ws.place(CONFIGS, fragment);
             folders.push(Folder {
                 runner: subject.runner,
                 cache: subject.cache,
                 toolchain: subject.toolchain,
                 sources,
                 arch: *arch,
-                fragment: subject.ws.read(&fragment)?,
+                fragment: fragment(subject, *arch)?,
                 tree: checkout.dir().to_owned(),
             });
         }
-        let listed = subject.ws.read(super::sources::file(subject.ws))?;
+        let listed = sources.text.clone();
         let mut tools = subject.toolchain.identity();
         tools.extend(versions(subject.runner));
         let common = Key::of(tools.iter().chain([&listed]));

@@ -126,7 +126,7 @@ pub fn prove(
 ) -> Result<Vec<Proof>> {
     let mut proofs = Vec::new();
     for (index, patch) in one.plan.patches.iter().enumerate() {
-        let Some(step) = &patch.relocate else {
+        let Some(step) = patch.relocate() else {
             continue;
         };
         ui.say(format!(

@@ -56,7 +56,7 @@ pub fn check(
         return Ok(());
     };
     let said = cached(subject, &patch.file)?;
-    let step = one.plan.patches[number - 1].relocate.as_ref();
+    let step = one.plan.patches[number - 1].relocate();
     let text = subject.ws.read(&patch.file)?;
     let renamed = match step {
         Some(step) => Renamed::of(step, &text),
@@ -120,8 +120,8 @@ fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &st
         // checkpatch asks for an entry in MAINTAINERS with each new file. The series has one if a
         // patch changes that file, or if an entry covers all files of the patch.
         "FILE_PATH_CHANGES" => {
-            let mut edits = one.plan.patches.iter().flat_map(|p| &p.edits);
-            edits.any(|e| e.paths.iter().any(|p| p == "MAINTAINERS"))
+            let mut patches = one.plan.patches.iter();
+            patches.any(|p| p.paths().any(|path| path == "MAINTAINERS"))
                 || are_maintained(subject, one.plan.patches[number - 1].paths())?
         }
         // Without a configured user, patches have no sign-off; `prepare` requires one.

@@ -214,7 +214,6 @@ fn of_trailers(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault
     let series = subject.assembled.series.iter();
     let commits = series.flat_map(|s| s.patches.iter().map(|p| p.commit.as_str()));
     let private: Vec<&str> = commits.chain([made]).collect();
-    let name = one.name();
     let texts = [
         (component.cover_file.display().to_string(), &component.cover),
         (
@@ -224,7 +223,7 @@ fn of_trailers(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault
     ];
     let messages = component.messages.iter();
     let messages = messages.map(|(file, text)| {
-        let place = component.place(format!("series/{name}/{file}"));
+        let place = component.place_of_message(file);
         (place.display().to_string(), text)
     });
     for (file, text) in texts.into_iter().chain(messages) {

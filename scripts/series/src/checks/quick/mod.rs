@@ -62,7 +62,9 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     let series = subject.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let mut findings = Vec::new();
-    let rustfmt = Rustfmt::find(subject)?;
+    let planned = series.iter().flat_map(|s| &s.plan.patches);
+    let has_rust = planned.flat_map(|p| p.paths()).any(|p| p.ends_with(".rs"));
+    let rustfmt = has_rust.then(|| Rustfmt::find(subject)).transpose()?;
     let rules = Rules::new(subject)?;
     let mut by_rules = rules::Found::default();
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
@@ -74,7 +76,9 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         for number in 1..=one.patches.len() {
             progress.set(progress.at() + 1, &one.plan.patches[number - 1].subject);
             checkpatch::check(subject, one, number, &mut findings)?;
-            rustfmt::check(subject, one, number, &rustfmt, &mut findings)?;
+            if let Some(rustfmt) = &rustfmt {
+                rustfmt::check(subject, one, number, rustfmt, &mut findings)?;
+            }
         }
     }
     progress.done();
@@ -85,7 +89,8 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
             .into_iter()
             .map(|rule| rule.name())
             .chain(rules::RULES.into_iter().map(|rule| rule.name()))
-            .chain(["overlay", "applies", "checkpatch", "rustfmt"])
+            .chain(["overlay", "applies", "checkpatch"])
+            .chain(has_rust.then_some("rustfmt"))
             .collect(),
         findings,
         warnings: by_rules.warnings,

@@ -15,7 +15,10 @@ use crate::{
         Subject, //
     },
     git::Oid,
-    patches::commits::AssembledSeries,
+    patches::{
+        commits::AssembledSeries,
+        plan::PlannedPatch, //
+    },
     sys::{
         error::{
             Error,
@@ -88,6 +91,15 @@ fn run(subject: &Subject<'_>, blob: &Oid) -> Result<String> {
     })
 }
 
+/// The Rust files that a patch writes or edits.
+fn rust_files(planned: &PlannedPatch) -> impl Iterator<Item = &String> {
+    let written = planned.writes().iter().map(|w| &w.path);
+    let edited = planned.edits().iter().flat_map(|e| &e.paths);
+    let changed = planned.commit().into_iter().flat_map(|c| &c.changes);
+    let all = written.chain(edited).chain(changed.map(|c| &c.path));
+    all.filter(|p| p.ends_with(".rs"))
+}
+
 pub fn check(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -97,13 +109,7 @@ pub fn check(
 ) -> Result<()> {
     let planned = &one.plan.patches[number - 1];
     let tree = &one.patches[number - 1].tree;
-    let written = planned.writes.iter().map(|w| &w.path);
-    let edited = planned.edits.iter().flat_map(|e| &e.paths);
-    let paths: Vec<String> = written
-        .chain(edited)
-        .filter(|p| p.ends_with(".rs"))
-        .cloned()
-        .collect();
+    let paths: Vec<String> = rust_files(planned).cloned().collect();
     let entries = subject.git.entries(tree, &paths)?;
     for path in &paths {
         let Some(entry) = entries.get(path) else {

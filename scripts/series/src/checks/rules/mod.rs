@@ -202,7 +202,12 @@ pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries, found: &mut Found)
 /// Looks for a commit in the tree that the user named, then in the history of the base. The tool's
 /// repository also has private commits, which are ancestors of neither.
 fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Lookup> {
-    let user = |dir| (Git::of_user(subject.git.runner(), dir), "HEAD");
+    // The branches of the user's tree may contain commits that are not public.
+    let public = subject.base.upstream_commit.as_deref();
+    let tip = public
+        .filter(|_| subject.base.rev.is_some())
+        .unwrap_or("HEAD");
+    let user = |dir| (Git::of_user(subject.git.runner(), dir), tip);
     let named = subject.history.as_deref().map(user);
     let base = subject.assembled.base.commit.as_str();
     for (git, tip) in named.into_iter().chain([(*subject.git, base)]) {

@@ -128,7 +128,7 @@ impl Items {
             for (number, patch) in one.patches.iter().enumerate() {
                 at += 1;
                 all.rename(patch);
-                for write in &patch.writes {
+                for write in patch.writes() {
                     let Ok(text) = std::str::from_utf8(&write.content) else {
                         continue;
                     };
@@ -142,7 +142,7 @@ impl Items {
                     };
                     all.file(&version, &mut files);
                 }
-                for edit in &patch.edits {
+                for edit in patch.edits() {
                     let version = Version {
                         series: index,
                         patch: number + 1,
@@ -153,6 +153,16 @@ impl Items {
                     };
                     all.edit(&version);
                 }
+                if let Some(commit) = patch.commit() {
+                    all.edit(&Version {
+                        series: index,
+                        patch: number + 1,
+                        at,
+                        path: "",
+                        shown: commit.place(),
+                        text: &commit.diff,
+                    });
+                }
             }
         }
         all.leave_tests_out();
@@ -161,7 +171,7 @@ impl Items {
 
     /// Renames exported symbols as a relocation does.
     fn rename(&mut self, patch: &PlannedPatch) {
-        let Some(step) = &patch.relocate else {
+        let Some(step) = patch.relocate() else {
             return;
         };
         for item in self.items.iter_mut().filter(|i| i.kind == Kind::Export) {

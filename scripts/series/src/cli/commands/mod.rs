@@ -2,6 +2,8 @@
 
 //! The commands: what is done in which order, and what is shown.
 
+pub mod adopt;
+mod branches;
 mod full;
 mod mails;
 mod prepare;
@@ -63,7 +65,8 @@ use crate::{
             self,
             Found,
             Need,
-            Toolchain, //
+            Toolchain,
+            Uses, //
         }, //
     },
     patches::{
@@ -205,6 +208,7 @@ impl App<'_> {
         let base = self.base_commit()?;
         let git = self.git();
         let _lock = self.lock(Resource::Refs)?;
+        self.fetch_branches(&planned)?;
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
         let scratch = self.cache.scratch()?;
         let whole = names.is_empty();
@@ -378,7 +382,21 @@ impl App<'_> {
     }
 
     fn toolchain(&self, needs: &[Need]) -> Result<Toolchain> {
-        Toolchain::find(self.runner, &self.cache, needs)
+        Toolchain::find(self.runner, &self.cache, needs, self.uses())
+    }
+
+    /// Returns the parts of the toolchain that the base and the patches use. Components may have
+    /// Rust anywhere; of branches it is known.
+    fn uses(&self) -> Uses {
+        let series = component::manifests(&self.ws).unwrap_or_default();
+        let commits = self.ws.branches().into_iter().flat_map(BTreeMap::values);
+        let mut changes = commits.flatten().flat_map(|c| &c.changes);
+        Uses {
+            llvm: self.base.build.llvm,
+            rust: series.is_empty()
+                || series.iter().any(|s| s.branch.is_none())
+                || changes.any(|c| c.path.ends_with(".rs")),
+        }
     }
 
     /// The kernel's build cannot work in each folder.
@@ -498,6 +516,12 @@ impl App<'_> {
                     ));
                     continue;
                 }
+                if expected.is_empty() {
+                    let (name, kernel) = (&series.name, target.name());
+                    self.ui
+                        .say(format!("KUnit of {name} ({kernel}): no suites"));
+                    continue;
+                }
                 self.ui
                     .say(format!("KUnit of {} ({}) …", series.name, target.name()));
                 let what = format!("KUnit of {}", series.name);
@@ -544,7 +568,7 @@ impl App<'_> {
 
     /// The quick checks.
     fn quick(&self, made: &Made, names: &[String]) -> Result<quick::Outcome> {
-        let missing = tools::missing(self.runner, &self.cache, &[Need::Check]);
+        let missing = tools::missing(self.runner, &self.cache, &[Need::Check], self.uses());
         if !missing.is_empty() {
             return Err(tools::lacking(&missing));
         }
@@ -581,7 +605,14 @@ impl App<'_> {
     }
 
     fn setup(&self, yes: bool) -> Result<()> {
-        tools::setup(self.runner, &self.cache, &self.sources, &self.ui, yes)
+        tools::setup(
+            self.runner,
+            &self.cache,
+            &self.sources,
+            &self.ui,
+            self.uses(),
+            yes,
+        )
     }
 }
 

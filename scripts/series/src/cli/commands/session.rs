@@ -17,6 +17,7 @@ use super::{
     doctor_table, //
 };
 use crate::{
+    branches,
     checks::{
         every_patch,
         moved_code, //
@@ -136,6 +137,9 @@ impl<'a> Session<'a> {
                 true => cache.clone(),
                 false => cache.on(&base.name)?,
             };
+            let mut sources = sources.clone();
+            let of_base = base.kernel.as_ref().map(|dir| ws.path(dir));
+            sources.kernel = sources.kernel.or(of_base);
             let view = View {
                 names: names(base, &bases),
                 other: !base.default,
@@ -144,7 +148,7 @@ impl<'a> Session<'a> {
             rename_old_refs(runner, &cache, &ui)?;
             apps.push(App {
                 runner,
-                sources: sources.clone(),
+                sources,
                 ui,
                 kernel: cache.kernel(),
                 ws: ws.on(view),
@@ -165,6 +169,11 @@ impl<'a> Session<'a> {
         for app in &mut self.apps {
             let git = Git::new(app.runner, &app.kernel);
             base::learn(&git, &mut app.base)?;
+            match command {
+                // These work without the clone, and then assume that branches have no Rust.
+                Command::Setup(_) | Command::Doctor(_) => drop(app.read_branches()),
+                _ => app.read_branches()?,
+            }
         }
         match command {
             Command::Setup(setup) => self.first().setup(setup.yes),
@@ -220,8 +229,8 @@ impl<'a> Session<'a> {
             ),
             Command::Prepare(send) => self.prepare(send),
             Command::All(all) => self.everything(Target::Plain(all.arch), all.setup.yes),
-            // These two need no workspace.
-            Command::Completions(_) | Command::Man => Ok(()),
+            // These need no workspace.
+            Command::Adopt(_) | Command::Completions(_) | Command::Man => Ok(()),
         }
     }
 
@@ -406,7 +415,7 @@ impl<'a> Session<'a> {
 
     fn doctor(&self, json: bool) -> Result<()> {
         let first = self.first();
-        let mut found = tools::doctor(first.runner, &first.cache);
+        let mut found = tools::used(first.runner, &first.cache, first.uses());
         for app in self.chosen() {
             let base = base::imported(&app.git(), &app.base).ok().flatten();
             let fix = match app.base.default {
@@ -464,6 +473,19 @@ impl<'a> Session<'a> {
 }
 
 impl App<'_> {
+    /// Reads the commits of the series that name a branch.
+    fn read_branches(&mut self) -> Result<()> {
+        // The command reports manifests that cannot be read.
+        let series = component::manifests(&self.ws).unwrap_or_default();
+        if series.iter().all(|s| s.branch.is_none()) {
+            return Ok(());
+        }
+        let theirs = self.clone_of_user(&series)?;
+        let branches = branches::read::read(&theirs, &self.git(), &self.base, &series)?;
+        self.ws.set_branches(branches);
+        Ok(())
+    }
+
     /// Imports the base if necessary. Updates commit and version of a base that is a revision.
     fn obtain(&mut self) -> Result<()> {
         if self.base.rev.is_none() && self.base.default {
@@ -528,7 +550,7 @@ fn rename_old_refs(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 }
 
 /// Reads the bases of a workspace, the default base first.
-fn bases(ws: &Workspace) -> Result<Vec<Base>> {
+pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(ws.path(BASES))
         .into_iter()

@@ -162,6 +162,21 @@ pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether a base is a revision, and the user's tree has another commit there than the one
+/// that was imported.
+fn is_other_revision(git: &Git<'_>, base: &Base, sources: &Sources) -> Result<bool> {
+    let (Some(rev), Some(kernel)) = (&base.rev, &sources.kernel) else {
+        return Ok(false);
+    };
+    if !git.dir().join(".git").is_dir() {
+        return Ok(true);
+    }
+    let theirs = Git::of_user(git.runner(), kernel);
+    let now = theirs.resolve(&format!("{rev}^{{commit}}")).ok().flatten();
+    let imported = describe(git, &public_ref(base))?;
+    Ok(now.is_none() || imported.map(|i| i.commit) != now)
+}
+
 /// Imports the base if necessary. A revision is imported again if the user names a kernel tree.
 ///
 /// # Errors
@@ -177,11 +192,11 @@ pub fn obtain(
 ) -> Result<BaseCommit> {
     let dir = cache.kernel();
     let git = Git::new(runner, &dir);
-    let is_new = base.rev.is_some() && sources.kernel.is_some();
+    let is_new = is_other_revision(&git, base, sources)?;
     if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
         import::drop_settings(&git)?;
         import::pin_attributes(&git)?;
-        if sources.kernel.is_some() {
+        if sources.kernel.is_some() && base.rev.is_none() {
             ui.say("base already imported; ignoring --kernel");
         }
         return Ok(found);

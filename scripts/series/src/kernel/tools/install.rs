@@ -15,6 +15,7 @@ use super::{
     Own,
     SPECS,
     Spec,
+    Uses,
     find,
     rust_src, //
 };
@@ -59,16 +60,17 @@ pub fn setup(
     cache: &Cache,
     sources: &Sources,
     ui: &Ui,
+    uses: Uses,
     yes: bool,
 ) -> Result<()> {
-    if lacking(runner, cache).is_empty() {
+    if lacking(runner, cache, uses).is_empty() {
         return Ok(());
     }
     let _lock = cache.lock(Resource::Tools, ui)?;
     let mut errors = Vec::new();
     let mut note = |result: Result<()>| errors.extend(result.err());
-    note(packages(runner, cache, ui, yes));
-    for spec in lacking(runner, cache) {
+    note(packages(runner, cache, ui, uses, yes));
+    for spec in lacking(runner, cache, uses) {
         match (&spec.fix, spec.name) {
             (Fix::Install, "rust-src") => note(rust_src::install(runner, cache, sources, ui)),
             (Fix::Install, "bindgen") => note(bindgen(runner, cache, ui)),
@@ -86,8 +88,8 @@ pub fn setup(
     }
 }
 
-fn lacking(runner: &dyn Runner, cache: &Cache) -> Vec<&'static Spec> {
-    let missing = |s: &&Spec| find(runner, cache, s).is_none();
+fn lacking(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<&'static Spec> {
+    let missing = |s: &&Spec| uses.uses(s.name) && find(runner, cache, s).is_none();
     SPECS.iter().filter(missing).collect()
 }
 
@@ -117,8 +119,8 @@ fn consent(
     }
 }
 
-fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, yes: bool) -> Result<()> {
-    let mut wanted: Vec<&str> = lacking(runner, cache)
+fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, uses: Uses, yes: bool) -> Result<()> {
+    let mut wanted: Vec<&str> = lacking(runner, cache, uses)
         .iter()
         .filter_map(|s| match &s.fix {
             Fix::Packages(packages) => Some(*packages),

@@ -70,6 +70,26 @@ impl Need {
     }
 }
 
+/// The parts of the toolchain that a workspace uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// Whether LLVM builds its kernels.
+    pub llvm: bool,
+    /// Whether its patches may touch Rust.
+    pub rust: bool,
+}
+
+impl Uses {
+    /// Returns whether a tool is used.
+    fn uses(self, name: &str) -> bool {
+        match name {
+            "clang-19" | "ld.lld-19" | "llvm-nm-19" => self.llvm,
+            "libclang-19" | "rust-src" | "bindgen" | "rustfmt" | "clippy" => self.rust,
+            _ => true,
+        }
+    }
+}
+
 /// How a tool is detected.
 enum Probe {
     /// A program whose output contains its version.
@@ -78,7 +98,7 @@ enum Probe {
     Header(&'static str),
     /// A shared library in LLVM's folder.
     Libclang,
-    /// A program in the cache or in `PATH`, of exactly this version.
+    /// A program in the cache or in `PATH`: bindgen of this version, b4 of this one or a later one.
     Own(Own, &'static str),
     /// The standard library's source, of the compiler's version.
     RustSrc,
@@ -236,9 +256,15 @@ pub fn doctor(runner: &dyn Runner, cache: &Cache) -> Vec<Found> {
         .collect()
 }
 
+/// Looks for the tools that a workspace uses.
+pub fn used(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<Found> {
+    let all = doctor(runner, cache).into_iter();
+    all.filter(|f| uses.uses(f.name)).collect()
+}
+
 /// Returns the missing tools that `needs` require.
-pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need]) -> Vec<Found> {
-    let wanted = doctor(runner, cache).into_iter();
+pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Vec<Found> {
+    let wanted = used(runner, cache, uses).into_iter();
     wanted
         .filter(|f| f.version.is_none() && needs.contains(&f.need))
         .collect()
@@ -318,6 +344,15 @@ fn version_of(word: &str) -> Option<&str> {
     all.map(|w| w.strip_prefix('v').unwrap_or(w)).find(numbered)
 }
 
+/// Whether a version is `least` or a later one.
+fn is_at_least(version: &str, least: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u64> {
+        let digits = text.split(|c: char| !c.is_ascii_digit());
+        digits.map_while(|n| n.parse().ok()).collect()
+    };
+    numbers(version) >= numbers(least)
+}
+
 impl Own {
     fn program(self) -> &'static str {
         match self {
@@ -336,9 +371,14 @@ impl Own {
 
     fn find(self, runner: &dyn Runner, cache: &Cache, version: &str) -> Option<PathBuf> {
         let own = self.home(cache).join("bin").join(self.program());
+        let fits = |found: String| match self {
+            // Results of `check --full` are exchanged between machines with the same bindgen.
+            Own::Bindgen => found == version,
+            Own::B4 => is_at_least(&found, version),
+        };
         [own, PathBuf::from(self.program())]
             .into_iter()
-            .find(|p| answer(runner, p, &["--version"]).is_some_and(|v| v == version))
+            .find(|p| answer(runner, p, &["--version"]).is_some_and(fits))
     }
 }
 
@@ -353,6 +393,8 @@ pub struct Toolchain {
     pub b4: Option<PathBuf>,
     /// The compiler's version.
     pub rustc: String,
+    /// Whether kernels have to support Rust.
+    pub rust: bool,
 }
 
 impl Toolchain {
@@ -365,8 +407,9 @@ impl Toolchain {
         runner: &dyn Runner,
         cache: &Cache,
         needs: &[Need],
+        uses: Uses,
     ) -> crate::sys::error::Result<Self> {
-        let missing = missing(runner, cache, needs);
+        let missing = missing(runner, cache, needs, uses);
         if !missing.is_empty() {
             return Err(lacking(&missing));
         }
@@ -377,7 +420,10 @@ impl Toolchain {
         if let Some(libraries) = llvm_libraries(runner) {
             env.push(("LIBCLANG_PATH".to_owned(), libraries.display().to_string()));
         }
-        let mut make = vec![format!("LLVM=-{LLVM}")];
+        let mut make = Vec::new();
+        if uses.llvm {
+            make.push(format!("LLVM=-{LLVM}"));
+        }
         // The kernel's Makefile sets this variable regardless of the environment.
         if let Some(bindgen) = Own::Bindgen.find(runner, cache, BINDGEN) {
             make.push(format!("BINDGEN={}", bindgen.display()));
@@ -387,6 +433,7 @@ impl Toolchain {
             env,
             b4: Own::B4.find(runner, cache, B4),
             rustc: rust_src::compiler(runner).unwrap_or_default(),
+            rust: uses.rust,
         })
     }
 
@@ -422,6 +469,7 @@ mod tests {
             env: Vec::new(),
             b4: None,
             rustc: String::new(),
+            rust: true,
         };
         let identity = toolchain.identity();
         assert_eq!(identity, ["LLVM=-19", &format!("BINDGEN={BINDGEN}")]);
@@ -455,6 +503,20 @@ mod tests {
     }
 
     #[test]
+    fn version_is_at_least_another() {
+        for (version, least, is) in [
+            ("0.16.0", "0.16.0", true),
+            ("0.16.1", "0.16.0", true),
+            ("0.9.2", "0.16.0", false),
+            ("1.0", "0.72.1", true),
+            ("0.16-dev", "0.16.0", false),
+            ("unknown", "0.16.0", false),
+        ] {
+            assert_eq!(is_at_least(version, least), is, "{version} {least}");
+        }
+    }
+
+    #[test]
     fn doctor_missing_tools_have_fixes() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
@@ -478,15 +540,38 @@ mod tests {
                 self.run(cmd)
             }
         }
+        const ALL: Uses = Uses {
+            llvm: true,
+            rust: true,
+        };
         let found = doctor(&Nothing, &cache);
         assert_eq!(found.len(), SPECS.len());
         assert!(found.iter().all(|f| f.version.is_none() && f.fix.is_some()));
-        let text = Toolchain::find(&Nothing, &cache, &[Need::Send])
+        let text = Toolchain::find(&Nothing, &cache, &[Need::Send], ALL)
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(text, @r"
         missing: b4
           help: run `cargo series setup`, which installs the tools for all commands
         ");
+        let gcc = Uses {
+            llvm: false,
+            rust: false,
+        };
+        let names = |uses| {
+            let missing = missing(&Nothing, &cache, &[Need::Kernel, Need::Check], uses);
+            missing.into_iter().map(|f| f.name).collect::<Vec<_>>()
+        };
+        let only_for_rust = ["rust-src", "clang-19", "bindgen"];
+        for name in names(gcc) {
+            assert!(!only_for_rust.contains(&name), "{name}");
+            assert!(
+                name.starts_with("gcc") || names(ALL).contains(&name),
+                "{name}"
+            );
+        }
+        for name in only_for_rust.into_iter().chain(["make", "perl"]) {
+            assert!(names(ALL).contains(&name), "{name}");
+        }
     }
 }

@@ -14,7 +14,8 @@ use sha2::{
 
 use super::{
     Posting,
-    patches_below, //
+    patches_below,
+    read_all, //
 };
 use crate::{
     git::{
@@ -157,8 +158,13 @@ impl Rebuild<'_> {
     fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let mut mails = Vec::new();
         for below in &posting.below {
-            let found = self.components.iter().find(|c| c.name() == below.series);
-            let found = found.and_then(|c| c.postings.iter().find(|p| p.version == below.version));
+            let present = self.components.iter().find(|c| c.name() == below.series);
+            let postings = match present {
+                Some(component) => component.postings.clone(),
+                // A series that was merged has left its records.
+                None => read_all(self.ws, &below.series)?,
+            };
+            let found = postings.iter().find(|p| p.version == below.version);
             let found = found.ok_or_else(|| {
                 Error::new(format!(
                     "builds on v{} of {}, which has no record",

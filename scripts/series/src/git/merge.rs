@@ -58,10 +58,12 @@ pub struct Merged {
     pub conflicts: Vec<(String, What, Vec<usize>)>,
 }
 
-/// Merges in a repository, and writes new objects to a private folder.
+/// Merges in a repository.
 pub struct Merger<'a> {
     git: &'a Git<'a>,
     scratch: PathBuf,
+    /// Whether new objects go to a private folder below `scratch`.
+    is_private: bool,
 }
 
 /// The stages of the index that hold a path: base, other tree, patch.
@@ -72,19 +74,33 @@ impl<'a> Merger<'a> {
     pub fn new(git: &'a Git<'a>, scratch: &Path) -> Result<Self> {
         let objects = scratch.join("objects");
         std::fs::create_dir_all(&objects).map_err(|e| Error::io("create", &objects, &e))?;
-        let scratch = scratch.to_owned();
-        Ok(Self { git, scratch })
+        Ok(Self {
+            git,
+            scratch: scratch.to_owned(),
+            is_private: true,
+        })
+    }
+
+    /// Creates a merger that writes its objects into the repository.
+    pub fn in_repository(git: &'a Git<'a>, scratch: &Path) -> Self {
+        Self {
+            git,
+            scratch: scratch.to_owned(),
+            is_private: false,
+        }
     }
 
     fn cmd(&self, args: &[&str]) -> Cmd {
-        self.git
-            .cmd(args)
-            .env("GIT_OBJECT_DIRECTORY", self.scratch.join("objects"))
+        let cmd = self.git.cmd(args);
+        let cmd = cmd.env("GIT_INDEX_FILE", self.scratch.join("merge-index"));
+        if !self.is_private {
+            return cmd;
+        }
+        cmd.env("GIT_OBJECT_DIRECTORY", self.scratch.join("objects"))
             .env(
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES",
                 self.git.dir().join(".git/objects"),
             )
-            .env("GIT_INDEX_FILE", self.scratch.join("merge-index"))
     }
 
     fn must(&self, cmd: &Cmd) -> Result<Output> {
@@ -100,11 +116,7 @@ impl<'a> Merger<'a> {
     /// Merges the changes from `parent` to `patch` onto the tree `onto`. A conflict is not an error.
     pub fn merge(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
         // Older versions than git 2.40 lack --merge-base, so create a commit with the right parent.
-        let who = "port <port@localhost> 0 +0000";
-        let commit =
-            format!("tree {onto}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nonto\n");
-        let hash = self.cmd(&["hash-object", "-t", "commit", "-w", "--stdin"]);
-        let onto = self.oid(&hash.stdin(commit))?;
+        let onto = self.commit(onto, parent)?;
         let cmd = self.cmd(&[
             "-c",
             "merge.conflictStyle=merge",
@@ -143,6 +155,25 @@ impl<'a> Merger<'a> {
         }
         let tree = self.without(&tree, &paths)?;
         Ok(Merged { tree, conflicts })
+    }
+
+    /// Merges as [`Self::merge`], if the parent of the patch is cut off in this repository.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::merge`].
+    pub fn merge_shallow(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
+        let patch = self.commit(&self.git.tree_of(patch)?, parent)?;
+        self.merge(parent, &patch, onto)
+    }
+
+    /// Creates a commit of a tree.
+    fn commit(&self, tree: &Oid, parent: &Oid) -> Result<Oid> {
+        let who = "series <series@localhost> 0 +0000";
+        let commit =
+            format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nmerge\n");
+        let hash = self.cmd(&["hash-object", "-t", "commit", "-w", "--stdin"]);
+        self.oid(&hash.stdin(commit))
     }
 
     /// Returns the merged tree, with the other tree's version of each file with a conflict.

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The objects of branches in the tool's repository, and the fork points that it has seen.
+
+use std::path::Path;
+
+use crate::{
+    branches::read,
+    git::{
+        Git,
+        Oid,
+        refs,
+        upload_pack, //
+    },
+    source::{
+        branch::Branches,
+        manifest::Series, //
+    },
+    sys::{
+        error::Result,
+        runner::must, //
+    }, //
+};
+
+/// Fetches the commits of all branches that the tool's repository lacks.
+pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
+    for (name, commits) in branches {
+        let first = commits.first().map(|c| &c.parent);
+        let all: Vec<&Oid> = first
+            .into_iter()
+            .chain(commits.iter().map(|c| &c.commit))
+            .collect();
+        if has(tool, &all)? {
+            continue;
+        }
+        let kernel = kernel.canonicalize().unwrap_or_else(|_| kernel.to_owned());
+        let kept = refs::branch_commits(name);
+        let wanted = all.iter().enumerate();
+        let cmd = tool
+            .cmd([
+                "-c",
+                "protocol.file.allow=always",
+                "-c",
+                "protocol.version=2",
+            ])
+            .args(["fetch", "--quiet", "--no-tags", "--depth=1"])
+            .arg(format!("--upload-pack={}", upload_pack()))
+            // git decodes the path of a `file://` address.
+            .arg(format!("file://{}", kernel.display()).replace('%', "%25"))
+            .args(wanted.map(|(number, oid)| format!("+{oid}:{kept}/{number}")));
+        must(tool.runner(), &cmd)?;
+    }
+    Ok(())
+}
+
+/// Whether a repository has these objects.
+fn has(git: &Git<'_>, names: &[&Oid]) -> Result<bool> {
+    let input: String = names.iter().map(|n| format!("{n}\n")).collect();
+    let cmd = git.cmd(["cat-file", "--batch-check"]).stdin(input);
+    Ok(!must(git.runner(), &cmd)?.text().contains(" missing"))
+}
+
+/// Returns the fork points that [`remember`] recorded.
+pub fn fork_points(tool: &Git<'_>, name: &str) -> Result<Vec<Oid>> {
+    if !tool.dir().join(".git").is_dir() {
+        return Ok(Vec::new());
+    }
+    let cmd = tool.cmd(["for-each-ref", "--format=%(objectname)"]);
+    let out = must(tool.runner(), &cmd.arg(refs::fork_points(name)))?.text();
+    Ok(out.lines().filter_map(Oid::parse).collect())
+}
+
+/// Records the tips of lower branches that each branch contains now. When the lower branch is
+/// rewritten, its old commits are still known not to be the branch's own.
+pub fn remember(
+    theirs: &Git<'_>,
+    tool: &Git<'_>,
+    series: &[&Series],
+    branches: &Branches,
+) -> Result<()> {
+    for one in series {
+        let Some(commits) = branches.get(one.name.as_str()) else {
+            continue;
+        };
+        for dep in &one.depends {
+            let lower = series.iter().find(|s| *s.name == *dep.value);
+            let Some(branch) = lower.and_then(|s| s.branch.as_ref()) else {
+                continue;
+            };
+            let tip = read::tip(theirs, &branch.value)?;
+            let top = commits.last().map_or(&tip, |c| &c.commit);
+            let args = ["merge-base", "--is-ancestor", tip.as_str(), top.as_str()];
+            let contains = theirs.try_run(&theirs.cmd(args))?.ok();
+            if contains && has(tool, &[&tip])? {
+                tool.set_ref(
+                    &format!("{}/{}", refs::fork_points(&one.name), dep.value),
+                    &tip,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
