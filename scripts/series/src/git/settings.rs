@@ -86,7 +86,7 @@ pub fn upload_pack() -> String {
 
 /// Settings that change the output of git or b4. The environment passes them to git, which
 /// overrides the configuration of the repository, and to git calls by b4.
-/// [`crate::b4::configure`] also writes them into the tool's repository, because the user runs b4
+/// `b4::configure` also writes them into the tool's repository, because the user runs b4
 /// there to post.
 pub const PINNED: &[(&str, &str)] = &[
     ("color.ui", "false"),

@@ -287,7 +287,7 @@ pub struct Withhold {
 pub enum Parts {
     /// Whole lines with their newlines.
     Text(String),
-    /// Rust items, as [`crate::rust::items`] names them.
+    /// Rust items, as `rust::items` names them.
     Items(Vec<At<String>>),
 }
 
