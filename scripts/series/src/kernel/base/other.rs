@@ -8,16 +8,10 @@ use std::{
         self,
         File, //
     },
-    io::Read,
     path::{
         Path,
         PathBuf, //
     },
-};
-
-use sha2::{
-    Digest,
-    Sha256, //
 };
 
 use super::{
@@ -41,7 +35,7 @@ use crate::{
             Error,
             Result, //
         },
-        hash::hex,
+        hash::sha256_of,
         runner::Runner,
         ui::Ui, //
     }, //
@@ -365,18 +359,7 @@ fn upstream(version: &str) -> &str {
 
 fn sha256(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(|e| Error::io("read", path, &e))?;
-        if n == 0 {
-            break;
-        }
-        hash.update(&buffer[..n]);
-    }
-    Ok(hex(hash.finalize()))
+    sha256_of(&mut file, |_| ()).map_err(|e| Error::io("read", path, &e))
 }
 
 /// A repository of the user.

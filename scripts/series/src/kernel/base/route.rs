@@ -7,17 +7,11 @@ use std::{
         self,
         File, //
     },
-    io::Read,
     path::{
         Path,
         PathBuf, //
     },
     time::Duration,
-};
-
-use sha2::{
-    Digest,
-    Sha256, //
 };
 
 use super::Sources;
@@ -33,7 +27,7 @@ use crate::{
             Error,
             Result, //
         },
-        hash::hex,
+        hash::sha256_of,
         runner::{
             Cmd,
             Runner,
@@ -66,20 +60,9 @@ pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
         )));
     }
     let mut progress = ui.progress(&format!("checking {}", archive.file), size, Unit::Bytes);
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(|e| Error::io("read", path, &e))?;
-        if n == 0 {
-            break;
-        }
-        hash.update(&buffer[..n]);
-        progress.add(n as u64);
-    }
+    let found = sha256_of(&mut file, |n| progress.add(n as u64))
+        .map_err(|e| Error::io("read", path, &e))?;
     progress.done();
-    let found = hex(hash.finalize());
     if found == archive.sha256 {
         return Ok(());
     }
