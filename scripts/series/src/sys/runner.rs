@@ -216,12 +216,21 @@ pub trait Runner: Sync {
     /// The program could not be started. A failure of the program itself is in the [`Output`].
     fn run(&self, cmd: &Cmd) -> io::Result<Output>;
 
-    /// Runs a program to its end and passes each line of both outputs to `on_line` as it arrives.
+    /// Runs a program to its end and passes each line of both outputs to `on_line`, as it arrives if
+    /// the runner can do that.
     ///
     /// # Errors
     ///
     /// As [`Runner::run`].
-    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output>;
+    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
+        let out = self.run(cmd)?;
+        for bytes in [&out.stdout, &out.stderr] {
+            String::from_utf8_lossy(bytes)
+                .lines()
+                .for_each(&mut *on_line);
+        }
+        Ok(out)
+    }
 
     /// Runs a program while `feed` writes its input.
     ///
@@ -233,7 +242,11 @@ pub trait Runner: Sync {
         &self,
         cmd: &Cmd,
         feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Output>;
+    ) -> io::Result<Output> {
+        let mut input = Vec::new();
+        feed(&mut input)?;
+        self.run(&cmd.clone().stdin(input))
+    }
 }
 
 /// Runs a program that has to succeed.

@@ -293,6 +293,19 @@ impl App<'_> {
         Ok(since)
     }
 
+    /// Returns the build of a kernel with all series.
+    fn build_of<'b>(&'b self, toolchain: &'b Toolchain, target: Target) -> Build<'b> {
+        Build {
+            runner: self.runner,
+            ws: &self.ws,
+            cache: &self.cache,
+            toolchain,
+            target,
+            alone: None,
+            ui: &self.ui,
+        }
+    }
+
     fn assemble_command(&self, names: &[String]) -> Result<Vec<Standing>> {
         let start = Instant::now();
         if names.is_empty()
@@ -424,15 +437,7 @@ impl App<'_> {
         let toolchain = self
             .timings
             .time("find the tools", || self.toolchain(needs))?;
-        let build = Build {
-            runner: self.runner,
-            ws: &self.ws,
-            cache: &self.cache,
-            toolchain: &toolchain,
-            target,
-            alone: None,
-            ui: &self.ui,
-        };
+        let build = self.build_of(&toolchain, target);
         let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
         if build.is_current(tip)? && build.check_config().is_ok() {

@@ -16,10 +16,7 @@ use crate::{
     cli::args::Test,
     git::Identity,
     kernel::{
-        build::{
-            Build,
-            Target, //
-        },
+        build::Target,
         checkout,
         kunit::{
             self,
@@ -130,15 +127,7 @@ impl App<'_> {
         let toolchain = self
             .timings
             .time("find the tools", || self.toolchain(&[]))?;
-        let build = Build {
-            runner: self.runner,
-            ws: &self.ws,
-            cache: &self.cache,
-            toolchain: &toolchain,
-            target,
-            alone: None,
-            ui: &self.ui,
-        };
+        let build = self.build_of(&toolchain, target);
         let _lock = self.lock(Resource::Tree)?;
         self.timings.time("check out", || {
             checkout::check_out(&self.git(), &assembled.all, &self.ui)

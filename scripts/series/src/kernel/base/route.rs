@@ -265,7 +265,7 @@ mod tests {
     use crate::sys::runner::Output;
     use std::{
         io,
-        io::Write,
+
         sync::Mutex, //
     };
 
@@ -283,18 +283,6 @@ mod tests {
                 stderr: b"curl: (7) Failed to connect".to_vec(),
                 ..Output::default()
             })
-        }
-
-        fn stream(&self, cmd: &Cmd, _: &mut dyn FnMut(&str)) -> io::Result<Output> {
-            self.run(cmd)
-        }
-
-        fn feed(
-            &self,
-            cmd: &Cmd,
-            _: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-        ) -> io::Result<Output> {
-            self.run(cmd)
         }
     }
 

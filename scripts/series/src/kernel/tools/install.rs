@@ -290,18 +290,6 @@ mod tests {
                 ..Output::default()
             })
         }
-
-        fn stream(&self, cmd: &Cmd, _: &mut dyn FnMut(&str)) -> io::Result<Output> {
-            self.run(cmd)
-        }
-
-        fn feed(
-            &self,
-            cmd: &Cmd,
-            _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
-        ) -> io::Result<Output> {
-            self.run(cmd)
-        }
     }
 
     #[test]

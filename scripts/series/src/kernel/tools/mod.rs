@@ -525,20 +525,6 @@ mod tests {
             fn run(&self, _: &Cmd) -> std::io::Result<crate::sys::runner::Output> {
                 Err(std::io::ErrorKind::NotFound.into())
             }
-            fn stream(
-                &self,
-                cmd: &Cmd,
-                _: &mut dyn FnMut(&str),
-            ) -> std::io::Result<crate::sys::runner::Output> {
-                self.run(cmd)
-            }
-            fn feed(
-                &self,
-                cmd: &Cmd,
-                _: &mut dyn FnMut(&mut dyn std::io::Write) -> std::io::Result<()>,
-            ) -> std::io::Result<crate::sys::runner::Output> {
-                self.run(cmd)
-            }
         }
         const ALL: Uses = Uses {
             llvm: true,
