@@ -223,11 +223,11 @@ pub trait Runner: Sync {
     ///
     /// As [`Runner::run`].
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        let out = self.run(cmd)?;
-        for bytes in [&out.stdout, &out.stderr] {
-            String::from_utf8_lossy(bytes)
-                .lines()
-                .for_each(&mut *on_line);
+        let mut out = self.run(cmd)?;
+        for bytes in [&mut out.stdout, &mut out.stderr] {
+            let text = std::mem::take(bytes);
+            let text = String::from_utf8_lossy(&text);
+            text.lines().for_each(&mut *on_line);
         }
         Ok(out)
     }
@@ -686,5 +686,27 @@ mod tests {
             Cmd::new("b4").args(["send", "it's", ""]).line(),
             r"b4 send 'it'\''s' ''"
         );
+    }
+
+    #[test]
+    fn runner_streams_and_feeds_by_running() {
+        struct Echo;
+        impl Runner for Echo {
+            fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+                Ok(Output {
+                    code: Some(0),
+                    stdout: cmd.stdin.clone(),
+                    stderr: b"three\n".to_vec(),
+                    ..Output::default()
+                })
+            }
+        }
+        let mut lines = Vec::new();
+        let cmd = Cmd::new("x").stdin("one\ntwo\n");
+        let mut keep = |line: &str| lines.push(line.to_owned());
+        Echo.stream(&cmd, &mut keep).unwrap();
+        assert_eq!(lines, ["one", "two", "three"]);
+        let out = Echo.feed(&cmd, &mut |to| to.write_all(b"fed")).unwrap();
+        assert_eq!(out.stdout, b"fed");
     }
 }
