@@ -52,6 +52,9 @@ use crate::{
 /// The folder of the configuration fragments.
 pub const CONFIGS: &str = "kunit-configs";
 
+/// The optional fragment of the quick build.
+const QUICK: &str = "quick.config";
+
 /// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -182,13 +185,24 @@ impl Serialize for Target {
 }
 
 /// The inputs of a finished build.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub tree: String,
     /// A hash of the configuration and the tools.
     pub key: String,
     /// The number of objects of the last full build.
     pub objects: u64,
+}
+
+/// The purpose of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// The tests of all series, with results in `out/`.
+    AllSeries,
+    /// The tests of a single series. Its fragment replaces the fragments of the kernel.
+    SingleSeries(PathBuf),
+    /// Tests while the author edits a file, in a folder of their own.
+    Quick,
 }
 
 /// A kernel to build.
@@ -198,15 +212,18 @@ pub struct Build<'a> {
     pub cache: &'a Cache,
     pub toolchain: &'a Toolchain,
     pub target: Target,
-    /// A fragment for a single series, instead of the fragments of the kernel.
-    pub alone: Option<PathBuf>,
+    pub purpose: Purpose,
     pub ui: &'a Ui,
 }
 
 impl Build<'_> {
     /// Returns the build folder.
     pub fn dir(&self) -> PathBuf {
-        self.cache.build(self.target.name())
+        let name = self.target.name();
+        match self.purpose {
+            Purpose::Quick => self.cache.build(&format!("{name}-quick")),
+            Purpose::AllSeries | Purpose::SingleSeries(_) => self.cache.build(name),
+        }
     }
 
     /// Returns the file of the kernel.
@@ -216,21 +233,32 @@ impl Build<'_> {
 
     /// Returns the folder of its results in `out/kunit/`.
     pub fn results(&self) -> String {
-        match self.alone {
-            Some(_) => format!("{}-alone", self.target.name()),
-            None => self.target.name().to_owned(),
+        let name = self.target.name();
+        match self.purpose {
+            Purpose::AllSeries => name.to_owned(),
+            Purpose::SingleSeries(_) => format!("{name}-alone"),
+            Purpose::Quick => format!("{name}-quick"),
         }
     }
 
     /// Returns the configuration fragments, as paths below the top folder or as absolute paths.
     fn fragments(&self) -> Vec<PathBuf> {
-        match &self.alone {
-            Some(fragment) => vec![fragment.clone()],
-            None => {
-                let fragments = self.target.fragments().iter();
-                fragments.map(|f| self.ws.place(CONFIGS, f)).collect()
+        let of_target = self.target.fragments().iter();
+        let of_target = of_target.map(|f| self.ws.place(CONFIGS, f));
+        match &self.purpose {
+            Purpose::AllSeries => of_target.collect(),
+            Purpose::SingleSeries(fragment) => vec![fragment.clone()],
+            Purpose::Quick => {
+                let quick = self.ws.place(CONFIGS, QUICK);
+                let exists = self.ws.path(&quick).is_file();
+                of_target.chain(exists.then_some(quick)).collect()
             }
         }
+    }
+
+    pub(super) fn read_fragments(&self) -> Result<Vec<String>> {
+        let fragments = self.fragments();
+        fragments.iter().map(|f| self.ws.read(f)).collect()
     }
 
     fn stamp_path(&self) -> PathBuf {
@@ -250,10 +278,10 @@ impl Build<'_> {
         Ok(self.stamp().is_some_and(fits) && self.image().is_file())
     }
 
-    fn key(&self) -> Result<String> {
+    pub(super) fn key(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for fragment in self.fragments() {
-            hash.update(self.ws.read(fragment)?);
+        for fragment in self.read_fragments()? {
+            hash.update(fragment);
         }
         for part in self.toolchain.make.iter().chain([&self.toolchain.rustc]) {
             hash.update(b"\0");
@@ -362,7 +390,7 @@ impl Build<'_> {
         Ok((said, objects))
     }
 
-    fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {
+    pub(super) fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {
         let stamp = Stamp {
             tree: tree.to_owned(),
             key: key.to_owned(),

@@ -5,6 +5,7 @@
 pub mod base;
 pub mod build;
 pub mod checkout;
+pub mod kconfig;
 pub mod kunit;
-pub mod quick;
+mod quick;
 pub mod tools;

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The build of the edit loop: the same folder, configuration and sources as the full build, with
-//! fewer steps.
-//!
-//! Its results are never recorded. The stamp of the folder stays empty, and make compares the
-//! options of each compiler call, so that the next full build compiles the files of these
-//! crates again.
+//! The build of the edit loop: the sources of the full build, in a folder of its own, with fewer
+//! steps and options. Its results are never recorded.
 
 use std::{
     collections::BTreeSet,
@@ -13,66 +9,122 @@ use std::{
     path::Path, //
 };
 
+use sha2::{
+    Digest,
+    Sha256, //
+};
+
 use crate::{
-    kernel::build::{
-        Arch,
-        Build, //
+    git::{
+        Git,
+        Oid, //
     },
-    sys::error::Result, //
+    kernel::{
+        build::Build,
+        kconfig::{
+            self,
+            is_kconfig, //
+        }, //
+    },
+    sys::{
+        error::Result,
+        hash::hex,
+        runner::Cmd, //
+    }, //
 };
 
 /// An option of rustc. Optimization takes half of the time of a crate, and more at level 1 than at 2.
 const UNOPTIMIZED: &str = "-Copt-level=0";
 
-/// Has the link of user-mode Linux include a file that turns a failed `build_assert!` into a panic:
-/// without optimization, the compiler leaves such calls in. Other options of the variable silence
-/// warnings.
-const BUILD_ERROR: &str = "LDFLAGS_EXECSTACK=-z noexecstack rust/build_error.o";
+/// A kernel with this option panics where a `build_assert!` fails. Without it, crates that are not
+/// optimized cannot be linked, because the compiler leaves calls of `build_error()` in.
+const BUILD_ASSERT_ALLOW: &str = "\nCONFIG_RUST_BUILD_ASSERT_ALLOW=y\n";
 
-/// The variable of [`BUILD_ERROR`] in the Makefile of user-mode Linux.
-const VARIABLE: &str = "$(LDFLAGS_EXECSTACK)";
+/// Without them, each build has another date and number, and compiles and links the file that
+/// contains them.
+const SAME_VERSION: [&str; 2] = ["KBUILD_BUILD_TIMESTAMP=quick", "KBUILD_BUILD_VERSION=1"];
 
 impl Build<'_> {
-    /// Builds the tree that is checked out. `crates` are compiled incrementally, and without
-    /// optimization where their kernel can be linked then. Returns the compilers' warnings.
+    /// Builds the tree that is checked out, with the changed files `paths`. Their crates are compiled
+    /// incrementally, and without optimization if the configuration allows it. Returns the compilers'
+    /// warnings.
     ///
     /// # Errors
     ///
     /// As [`Build::build`].
-    pub fn build_quick(&self, crates: &BTreeSet<String>) -> Result<Vec<String>> {
-        let before = self.begin()?;
-        if self.check_config().is_err() {
+    pub fn build_quick(&self, paths: &[&str]) -> Result<Vec<String>> {
+        let tree = self.cache.kernel();
+        let key = format!("{} {}", self.key()?, hash_of_kconfig(&tree, paths));
+        let before = self.stamp().unwrap_or_default();
+        self.begin()?;
+        if before.key != key || self.check_config().is_err() {
             self.configure()?;
         }
-        let mut make = self.make();
-        if let Some(release) = release(&self.dir()) {
-            // Otherwise each commit has another one, which several files contain.
-            make = make.arg(format!("KERNELRELEASE={release}"));
-        }
-        let unoptimized = self.links_unoptimized();
-        for name in crates {
-            let folder = self.dir().join("series-incremental").join(name);
-            let mut flags = format!("-Cincremental={}", folder.display());
-            if unoptimized {
-                flags = format!("{UNOPTIMIZED} {flags}");
-            }
-            make = make.arg(format!("RUSTFLAGS_{name}.o={flags}"));
-        }
-        if unoptimized {
-            make = make.arg(BUILD_ERROR);
-        }
-        let (said, _) = self.run_make(&make, before)?;
+        // A failed build does not change the configuration.
+        self.write_stamp("", &key, before.objects)?;
+        let make = self.make_quick(&crates(&tree, paths));
+        let (said, objects) = self.run_make(&make, before.objects)?;
+        self.write_stamp("", &key, objects.max(before.objects))?;
         Ok(said)
     }
 
-    /// Returns whether the kernel can be linked with crates that are not optimized.
-    fn links_unoptimized(&self) -> bool {
-        let makefile = self.cache.kernel().join("arch/um/Makefile");
-        let makefile = fs::read_to_string(makefile).unwrap_or_default();
-        let config = fs::read_to_string(self.dir().join(".config")).unwrap_or_default();
-        let links_it_anyway = config.contains("\nCONFIG_RUST_BUILD_ASSERT_ALLOW=y");
-        self.target.arch() == Arch::Um && makefile.contains(VARIABLE) && !links_it_anyway
+    /// Returns whether the configuration fits the tree `part`, which lacks some of the changes of `all`
+    /// to the files `paths`.
+    ///
+    /// # Errors
+    ///
+    /// A fragment or a tree cannot be read.
+    pub fn is_configurable(
+        &self,
+        git: &Git<'_>,
+        part: &Oid,
+        all: &Oid,
+        paths: &[&str],
+    ) -> Result<bool> {
+        let files: Vec<_> = paths.iter().copied().filter(|p| is_kconfig(p)).collect();
+        if files.is_empty() {
+            return Ok(true);
+        }
+        let there = kconfig::options(git, part, &files)?;
+        let later = kconfig::options(git, all, &files)?;
+        let later: BTreeSet<_> = later.difference(&there).map(String::as_str).collect();
+        let fragments = self.read_fragments()?;
+        let mut lines = fragments.iter().flat_map(|text| text.lines());
+        Ok(!lines.any(|line| kconfig::enabled(line).is_some_and(|name| later.contains(name))))
     }
+
+    fn make_quick(&self, crates: &BTreeSet<String>) -> Cmd {
+        let dir = self.dir();
+        let config = fs::read_to_string(dir.join(".config")).unwrap_or_default();
+        let unoptimized = match config.contains(BUILD_ASSERT_ALLOW) {
+            true => UNOPTIMIZED,
+            false => "",
+        };
+        let mut make = self.make().args(SAME_VERSION);
+        if let Some(release) = release(&dir) {
+            // Otherwise each commit has another one, which several files contain.
+            make = make.arg(format!("KERNELRELEASE={release}"));
+        }
+        for name in crates {
+            let folder = dir.join("series-incremental").join(name);
+            make = make.arg(format!(
+                "RUSTFLAGS_{name}.o={unoptimized} -Cincremental={}",
+                folder.display()
+            ));
+        }
+        make
+    }
+}
+
+/// Returns a hash of the changed Kconfig files.
+fn hash_of_kconfig(dir: &Path, paths: &[&str]) -> String {
+    let files: BTreeSet<_> = paths.iter().filter(|path| is_kconfig(path)).collect();
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(fs::read(dir.join(file)).unwrap_or_default());
+        hash.update(b"\0");
+    }
+    hex(hash.finalize())
 }
 
 /// Returns the release of the last build.
@@ -83,8 +135,10 @@ fn release(dir: &Path) -> Option<String> {
 
 /// Returns the crates outside `rust/` to which these files of the tree in `dir` belong: the root of a
 /// crate is a file that the Makefile of its folder names as an object.
-pub fn crates<'a>(dir: &Path, paths: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let sources = paths.filter(|p| p.ends_with(".rs") && !p.starts_with("rust/"));
+fn crates(dir: &Path, paths: &[&str]) -> BTreeSet<String> {
+    let sources = paths
+        .iter()
+        .filter(|p| p.ends_with(".rs") && !p.starts_with("rust/"));
     let folders: BTreeSet<&Path> = sources
         .flat_map(|path| Path::new(path).ancestors().skip(1))
         .collect();
@@ -126,7 +180,7 @@ mod tests {
             "rust/kernel/list.rs",
             "drivers/gpu/nova/c.c",
         ];
-        let found = crates(dir.path(), paths.into_iter());
+        let found = crates(dir.path(), &paths);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["nova"]);
     }
 }

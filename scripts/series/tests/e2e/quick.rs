@@ -67,18 +67,81 @@ fn filter_boots_once_without_record() {
     assert_eq!(run(&mini, &["test"]).code, Some(0));
     assert_eq!(compiled(&mini), ["kernel"]);
     assert_eq!(boots(&mini).len(), 3);
-    let record = mini.read("out/kunit/um/list.json");
-    let stamp = fs::read_to_string(mini.path("cache/build/um/series.json")).unwrap();
-    // A filtered run that fails changes no record of the same tree.
+    // A filtered run that fails changes neither the record nor the folder of the full build.
+    let kept = || {
+        let stamp = mini.path("cache/build/um/series.json");
+        (
+            mini.read("out/kunit/um/list.json"),
+            fs::read_to_string(stamp).unwrap(),
+        )
+    };
+    let before = kept();
     mini.overlay("list", "list/owned.rs", "//! BROKEN.\n");
     let ran = run(&mini, &["test", "--filter", "rust_*", "list"]);
     assert_eq!(ran.code, Some(1));
-    assert_eq!(mini.read("out/kunit/um/list.json"), record);
-    let now = fs::read_to_string(mini.path("cache/build/um/series.json")).unwrap();
-    assert_ne!(
-        now, stamp,
-        "the folder no longer holds the kernel of the full build"
+    assert_eq!(kept(), before);
+}
+
+#[test]
+fn filter_with_names_builds_their_series() {
+    let mini = mini();
+    mini.edit(
+        "buddy",
+        "1.diff",
+        "Kconfig",
+        " # top\n+config BUDDY\n",
+        (1, 2),
     );
+    let tree = |names: &[&str]| {
+        let ran = run(&mini, &[&["test", "--filter", "rust_list"], names].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let kernel = mini.path("cache/kernel");
+        let other = fs::read_to_string(kernel.join("MAINTAINERS")).unwrap();
+        let has = |file: &str| kernel.join(file).exists();
+        [has("list.rs"), has("buddy.rs"), other.contains("F:\tb/\n")]
+    };
+    assert_eq!(tree(&[]), [true, true, true]);
+    assert_eq!(tree(&["list"]), [true, false, false]);
+    assert_eq!(tree(&["buddy"]), [true, true, false]);
+    // No series includes both.
+    assert_eq!(tree(&["buddy", "other"]), [true, true, true]);
+    // The kernel with `list` alone does not have the option.
+    let config = "ws/kunit-configs/all.config";
+    mini.file(config, "CONFIG_KUNIT=y\nCONFIG_BUDDY=y\n");
+    assert_eq!(tree(&["list"]), [true, true, true]);
+    assert_eq!(tree(&["buddy"]), [true, true, false]);
+}
+
+#[test]
+fn quick_build_is_configured_on_changes() {
+    let mini = mini();
+    let configured = || {
+        let ran = run(&mini, &["-v", "test", "--filter", "rust_list"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr.contains("kunit.py config")
+    };
+    let config = || fs::read_to_string(mini.path("cache/build/um-quick/.config")).unwrap();
+    assert!(configured() && !configured());
+    let fragment = "ws/kunit-configs/quick.config";
+    mini.file(fragment, "CONFIG_RUST_BUILD_ASSERT_ALLOW=y\n");
+    assert!(configured() && !configured());
+    assert!(config().ends_with("CONFIG_RUST_BUILD_ASSERT_ALLOW=y\n"));
+    fs::remove_file(mini.path(fragment)).unwrap();
+    assert!(configured() && !config().contains("RUST_BUILD"));
+    mini.edit(
+        "buddy",
+        "1.diff",
+        "Kconfig",
+        " # top\n+config BUDDY\n",
+        (1, 2),
+    );
+    assert!(configured() && !configured());
+    // Source files have no options, and neither has a kernel that does not build.
+    mini.overlay("list", "list/owned.rs", "//! UNLINKED.\n");
+    let ran = run(&mini, &["-v", "test", "--filter", "rust_list"]);
+    assert!(ran.code == Some(1) && !ran.stderr.contains("kunit.py config"));
+    mini.overlay("list", "list/owned.rs", "//! Owned.\n");
+    assert!(!configured());
 }
 
 #[test]
@@ -112,9 +175,14 @@ fn quick_build_keeps_release() {
         fs::read_to_string(mini.path("made")).unwrap()
     };
     assert!(!made().contains("KERNELRELEASE"));
-    mini.file("cache/build/um/include/config/kernel.release", "6.1.2-g0\n");
+    mini.file(
+        "cache/build/um-quick/include/config/kernel.release",
+        "6.1.2-g0\n",
+    );
     mini.overlay("list", "list/owned.rs", "//! Owned, and more.\n");
-    assert!(made().contains(" KERNELRELEASE=6.1.2-g0"));
+    let line = made();
+    assert!(line.contains(" KERNELRELEASE=6.1.2-g0"), "{line}");
+    assert!(line.contains(" KBUILD_BUILD_VERSION=1"), "{line}");
 }
 
 /// Reads lines of a running program up to one that starts so.

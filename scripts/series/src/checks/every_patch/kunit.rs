@@ -5,8 +5,6 @@
 //! The kernel is the plain one of user-mode Linux, in the tree and the build folder that `test`
 //! uses. Both are left with the last tested series.
 
-use std::collections::BTreeSet;
-
 use serde::{
     Deserialize,
     Serialize, //
@@ -28,9 +26,11 @@ use crate::{
             Arch,
             Build,
             CONFIGS,
+            Purpose,
             Target, //
         },
         checkout,
+        kconfig,
         kunit, //
     },
     patches::commits::AssembledSeries,
@@ -40,8 +40,7 @@ use crate::{
             Result, //
         },
         files::write,
-        json::json,
-        runner::failed, //
+        json::json, //
     }, //
 };
 
@@ -161,7 +160,7 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
         cache: subject.cache,
         toolchain: subject.toolchain,
         target: TARGET,
-        alone: Some(fragment),
+        purpose: Purpose::SingleSeries(fragment),
         ui: subject.ui,
     };
     let _lock = (subject.lock_tree)()?;
@@ -231,49 +230,9 @@ fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Res
         text.push_str(&subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
     }
     text.push_str(&own_fragment(subject, one)?);
-    let there = options(subject, tree)?;
+    let there = kconfig::options(subject.git, tree, &kconfig::ALL_FILES)?;
     Ok(text
         .split_inclusive('\n')
-        .filter(|line| option(line).is_none_or(|name| there.contains(name)))
+        .filter(|line| kconfig::enabled(line).is_none_or(|name| there.contains(name)))
         .collect())
-}
-
-/// Returns the option that a line of a fragment enables.
-fn option(line: &str) -> Option<&str> {
-    let (name, _) = line.strip_prefix("CONFIG_")?.split_once('=')?;
-    Some(name)
-}
-
-/// Returns all options of a tree.
-fn options(subject: &Subject<'_>, tree: &Oid) -> Result<BTreeSet<String>> {
-    let cmd = subject.git.cmd([
-        "grep",
-        "-h",
-        "-I",
-        "-E",
-        "^[[:space:]]*(menu)?config[[:space:]]+[A-Za-z0-9_]+",
-        tree.as_str(),
-        "--",
-        "Kconfig*",
-        "*/Kconfig*",
-    ]);
-    let out = subject.git.try_run(&cmd)?;
-    // git exits with 1 if nothing matches.
-    if !matches!(out.code, Some(0 | 1)) {
-        return Err(failed(&cmd, &out));
-    }
-    let names = |l: &str| l.split_whitespace().nth(1).map(str::to_owned);
-    Ok(out.text().lines().filter_map(names).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn option_requires_enabled_option() {
-        assert_eq!(option("CONFIG_A=y\n"), Some("A"));
-        assert_eq!(option("# CONFIG_A is not set\n"), None);
-        assert_eq!(option("# A comment.\n"), None);
-    }
 }

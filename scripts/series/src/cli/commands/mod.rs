@@ -57,6 +57,7 @@ use crate::{
         },
         build::{
             Build,
+            Purpose,
             Target, //
         },
         checkout,
@@ -294,14 +295,19 @@ impl App<'_> {
     }
 
     /// Returns the build of a kernel with all series.
-    fn build_of<'b>(&'b self, toolchain: &'b Toolchain, target: Target) -> Build<'b> {
+    fn build_of<'b>(
+        &'b self,
+        toolchain: &'b Toolchain,
+        target: Target,
+        purpose: Purpose,
+    ) -> Build<'b> {
         Build {
             runner: self.runner,
             ws: &self.ws,
             cache: &self.cache,
             toolchain,
             target,
-            alone: None,
+            purpose,
             ui: &self.ui,
         }
     }
@@ -437,7 +443,7 @@ impl App<'_> {
         let toolchain = self
             .timings
             .time("find the tools", || self.toolchain(needs))?;
-        let build = self.build_of(&toolchain, target);
+        let build = self.build_of(&toolchain, target, Purpose::AllSeries);
         let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
         if build.is_current(tip)? && build.check_config().is_ok() {
@@ -580,7 +586,7 @@ impl App<'_> {
         let git = self.git();
         let _lock = self.lock(Resource::Tree)?;
         checkout::check_out(&git, &made.assembled.all, &self.ui)?;
-        let b4 = self.toolchain(&[])?.b4;
+        let b4 = tools::b4(self.runner, &self.cache).ok();
         // A b4 from elsewhere does not bring the modules along.
         let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
         let subject = self.subject(made, &git, python);

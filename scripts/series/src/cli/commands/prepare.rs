@@ -15,7 +15,7 @@ use crate::{
             Arch,
             Target, //
         },
-        tools::Need, //
+        tools, //
     },
     mail::mailbox,
     patches::commits::AssembledSeries,
@@ -48,8 +48,7 @@ impl App<'_> {
         let at = made.assembled.position(name)?;
         let one = &made.assembled.series[at];
         self.refuse(&made, one)?;
-        let b4 = self.toolchain(&[Need::Send])?.b4;
-        let b4 = b4.ok_or_else(|| Error::new("b4 is missing").help("run `cargo series setup`"))?;
+        let b4 = tools::b4(self.runner, &self.cache)?;
         let version = one.plan.series().version;
         let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
         let _lock = self.lock(Resource::Refs)?;

@@ -14,9 +14,16 @@ use super::{
 };
 use crate::{
     cli::args::Test,
-    git::Identity,
+    git::{
+        Identity,
+        PatchCommit, //
+    },
     kernel::{
-        build::Target,
+        build::{
+            Build,
+            Purpose,
+            Target, //
+        },
         checkout,
         kunit::{
             self,
@@ -27,12 +34,12 @@ use crate::{
                 Expectation,
                 Verdict, //
             }, //
-        },
-        quick, //
+        }, //
     },
     patches::{
         commits::{
             Assembled,
+            AssembledSeries,
             assemble, //
         },
         up_to_date, //
@@ -127,21 +134,44 @@ impl App<'_> {
         let toolchain = self
             .timings
             .time("find the tools", || self.toolchain(&[]))?;
-        let build = self.build_of(&toolchain, target);
+        let build = self.build_of(&toolchain, target, Purpose::Quick);
         let _lock = self.lock(Resource::Tree)?;
-        self.timings.time("check out", || {
-            checkout::check_out(&self.git(), &assembled.all, &self.ui)
-        })?;
         let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
-        let paths = patches.flat_map(|p| p.paths());
-        let crates = quick::crates(self.git().dir(), paths);
+        let paths: Vec<_> = patches.flat_map(|p| p.paths()).collect();
+        self.timings.time("check out", || {
+            let tip = self.tip(&assembled, &test.names, &build, &paths)?;
+            checkout::check_out(&self.git(), tip, &self.ui)
+        })?;
         self.timings
-            .time("build the kernel", || build.build_quick(&crates))?;
+            .time("build the kernel", || build.build_quick(&paths))?;
         let filters = selection.filters.clone();
         let (verdict, log) = self.timings.time("run KUnit", || {
             kunit::try_out(&build, &filters, |log| selection.expected(log))
         })?;
         self.show_verdict(target, &verdict, &log)
+    }
+
+    /// Returns the last patch of the named series if the series below it include the others that are
+    /// named, and the configuration fits this kernel, which compiles faster. Otherwise returns the
+    /// last patch of all series.
+    fn tip<'a>(
+        &self,
+        assembled: &'a Assembled,
+        names: &[String],
+        build: &Build<'_>,
+        paths: &[&str],
+    ) -> Result<&'a PatchCommit> {
+        let all = &assembled.all;
+        let wanted = assembled.chosen(names)?;
+        let below =
+            |one: &AssembledSeries, name: &String| one.name() == *name || one.below.contains(name);
+        let includes = |one: &&AssembledSeries| wanted.iter().all(|name| below(one, name));
+        let Some(last) = assembled.series.iter().find(includes) else {
+            return Ok(all);
+        };
+        let tip = last.tip();
+        let fits = build.is_configurable(&self.git(), &tip.tree, &all.tree, paths)?;
+        Ok(if fits { tip } else { all })
     }
 
     /// Makes the commits of all series, without mails and covers.

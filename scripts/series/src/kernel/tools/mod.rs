@@ -19,6 +19,10 @@ use serde::Serialize;
 
 use crate::sys::{
     cache::Cache,
+    error::{
+        Error,
+        Result, //
+    },
     runner::{
         Cmd,
         Runner, //
@@ -235,43 +239,39 @@ pub struct Found {
     pub fix: Option<String>,
 }
 
-/// Detects every tool.
-pub fn doctor(runner: &dyn Runner, cache: &Cache) -> Vec<Found> {
-    SPECS
-        .iter()
-        .map(|spec| {
-            let version = find(runner, cache, spec);
-            let fix = version.is_none().then(|| match &spec.fix {
-                Fix::Packages(packages) => format!("apt-get install {}", packages.join(" ")),
-                Fix::Install => SETUP.to_owned(),
-                Fix::Rustup(component) => format!("rustup component add {component}"),
-            });
-            Found {
-                name: spec.name,
-                need: spec.need,
-                version,
-                fix,
-            }
-        })
-        .collect()
-}
-
 /// Looks for the tools that a workspace uses.
 pub fn used(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<Found> {
-    let all = doctor(runner, cache).into_iter();
-    all.filter(|f| uses.uses(f.name)).collect()
+    let all = SPECS.iter().filter(|spec| uses.uses(spec.name));
+    all.map(|spec| look_for(runner, cache, spec)).collect()
 }
 
-/// Returns the missing tools that `needs` require.
+/// Returns the missing tools that `needs` require. Does not look for others, which takes seconds.
 pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Vec<Found> {
-    let wanted = used(runner, cache, uses).into_iter();
-    wanted
-        .filter(|f| f.version.is_none() && needs.contains(&f.need))
+    let wanted = |spec: &&Spec| needs.contains(&spec.need) && uses.uses(spec.name);
+    let found = SPECS.iter().filter(wanted);
+    found
+        .map(|spec| look_for(runner, cache, spec))
+        .filter(|found| found.version.is_none())
         .collect()
+}
+
+fn look_for(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Found {
+    let version = find(runner, cache, spec);
+    let fix = version.is_none().then(|| match &spec.fix {
+        Fix::Packages(packages) => format!("apt-get install {}", packages.join(" ")),
+        Fix::Install => SETUP.to_owned(),
+        Fix::Rustup(component) => format!("rustup component add {component}"),
+    });
+    Found {
+        name: spec.name,
+        need: spec.need,
+        version,
+        fix,
+    }
 }
 
 /// Creates the error for missing tools.
-pub fn lacking(missing: &[Found]) -> crate::sys::error::Error {
+pub fn lacking(missing: &[Found]) -> Error {
     let names: Vec<_> = missing.iter().map(|f| f.name).collect();
     let mut fixes: Vec<_> = missing.iter().filter_map(|f| f.fix.clone()).collect();
     fixes.dedup();
@@ -280,7 +280,7 @@ pub fn lacking(missing: &[Found]) -> crate::sys::error::Error {
         true => String::new(),
         false => format!(", or\n{}", fixes.join("\n")),
     };
-    crate::sys::error::Error::new(format!("missing: {}", names.join(", "))).help(format!(
+    Error::new(format!("missing: {}", names.join(", "))).help(format!(
         "run `{SETUP}`, which installs the tools for all commands{by_hand}"
     ))
 }
@@ -382,6 +382,16 @@ impl Own {
     }
 }
 
+/// Finds b4.
+///
+/// # Errors
+///
+/// It is missing.
+pub fn b4(runner: &dyn Runner, cache: &Cache) -> Result<PathBuf> {
+    let found = Own::B4.find(runner, cache, B4);
+    found.ok_or_else(|| Error::new("missing: b4").help(format!("run `{SETUP}`, which installs it")))
+}
+
 /// The settings that pass the tools to the kernel's build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
@@ -389,8 +399,6 @@ pub struct Toolchain {
     pub make: Vec<String>,
     /// The environment of the build.
     pub env: Vec<(String, String)>,
-    /// b4, if it is installed.
-    pub b4: Option<PathBuf>,
     /// The compiler's version.
     pub rustc: String,
     /// Whether kernels have to support Rust.
@@ -403,12 +411,7 @@ impl Toolchain {
     /// # Errors
     ///
     /// The error lists every missing tool with its installation.
-    pub fn find(
-        runner: &dyn Runner,
-        cache: &Cache,
-        needs: &[Need],
-        uses: Uses,
-    ) -> crate::sys::error::Result<Self> {
+    pub fn find(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Result<Self> {
         let missing = missing(runner, cache, needs, uses);
         if !missing.is_empty() {
             return Err(lacking(&missing));
@@ -431,7 +434,6 @@ impl Toolchain {
         Ok(Self {
             make,
             env,
-            b4: Own::B4.find(runner, cache, B4),
             rustc: rust_src::compiler(runner).unwrap_or_default(),
             rust: uses.rust,
         })
@@ -457,6 +459,8 @@ impl Toolchain {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -467,7 +471,6 @@ mod tests {
                 "BINDGEN=/cache/bin/bindgen".to_owned(),
             ],
             env: Vec::new(),
-            b4: None,
             rustc: String::new(),
             rust: true,
         };
@@ -517,7 +520,31 @@ mod tests {
     }
 
     #[test]
-    fn doctor_missing_tools_have_fixes() {
+    fn find_asks_needed_tools_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        #[derive(Default)]
+        struct Asked(RefCell<Vec<String>>);
+        impl Runner for Asked {
+            fn run(&self, cmd: &Cmd) -> std::io::Result<crate::sys::runner::Output> {
+                self.0.borrow_mut().push(cmd.line());
+                Err(std::io::ErrorKind::NotFound.into())
+            }
+        }
+        let asked = Asked::default();
+        let uses = Uses {
+            llvm: true,
+            rust: true,
+        };
+        Toolchain::find(&asked, &cache, &[], uses).unwrap();
+        for program in ["b4", "qemu", "valgrind", "clang-19"] {
+            let all = asked.0.borrow();
+            assert!(!all.iter().any(|c| c.contains(program)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn missing_tools_have_fixes() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         struct Nothing;
@@ -530,10 +557,10 @@ mod tests {
             llvm: true,
             rust: true,
         };
-        let found = doctor(&Nothing, &cache);
+        let found = used(&Nothing, &cache, ALL);
         assert_eq!(found.len(), SPECS.len());
         assert!(found.iter().all(|f| f.version.is_none() && f.fix.is_some()));
-        let text = Toolchain::find(&Nothing, &cache, &[Need::Send], ALL)
+        let text = Toolchain::find(&Nothing, &cache, &[Need::Qemu], ALL)
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(text, @r"
