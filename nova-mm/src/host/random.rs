@@ -17,7 +17,7 @@ use kernel::host;
 use std::env;
 
 /// Default number of steps, for seconds of work. `scripts/test` sets 200,000.
-const STEPS: u64 = 10_000;
+const STEPS: u64 = 2_000;
 
 /// Reads a number, either decimal or hexadecimal with the prefix 0x, from an environment variable.
 fn number(name: &str, default: u64) -> u64 {
