@@ -3,7 +3,6 @@
 //! Builds a kernel: `kunit.py` configures it, make builds it. An unchanged kernel is not built again.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{
         Path,
@@ -22,9 +21,12 @@ use sha2::{
 
 use crate::{
     git::PatchCommit,
-    kernel::tools::{
-        Need,
-        Toolchain, //
+    kernel::{
+        config::lost_options,
+        tools::{
+            Need,
+            Toolchain, //
+        },
     },
     source::workspace::Workspace,
     sys::{
@@ -426,10 +428,9 @@ impl Build<'_> {
         let mut errors = Vec::new();
         for fragment in self.fragments() {
             let wanted = self.ws.read(&fragment)?;
-            errors.extend(lost(&wanted, &made).into_iter().map(|lost| {
-                Error::new(format!("{} did not survive: {}", lost.wanted, lost.found()))
-                    .at(&fragment, lost.line)
-            }));
+            for lost in lost_options(&wanted, &made) {
+                errors.push(Error::new(lost.value.to_string()).at(&fragment, lost.line));
+            }
         }
         let help = "the option depends on others, or does not exist for this architecture: see \
                     `depends on` in its Kconfig";
@@ -448,73 +449,6 @@ fn object(line: &str) -> Option<&str> {
     short.then(|| name.trim_start().trim_start_matches("[M]").trim_start())
 }
 
-/// An option that the configuration does not have.
-#[derive(Debug, PartialEq, Eq)]
-struct Lost<'a> {
-    /// The line in the fragment.
-    wanted: &'a str,
-    /// The number of that line, from 1.
-    line: usize,
-    /// The value in the configuration.
-    instead: Option<&'a str>,
-}
-
-impl Lost<'_> {
-    fn found(&self) -> String {
-        match self.instead {
-            Some(line) => format!("the configuration has \"{line}\""),
-            None => "the configuration does not have it".to_owned(),
-        }
-    }
-}
-
-/// Returns the options of a fragment that the resulting configuration does not have.
-fn lost<'a>(fragment: &'a str, made: &'a str) -> Vec<Lost<'a>> {
-    let found: BTreeMap<_, _> = made
-        .lines()
-        .filter_map(|line| Some((option(line)?, line)))
-        .map(|((name, value), line)| (name, (value, line)))
-        .collect();
-    let wanted = fragment.lines().enumerate();
-    wanted
-        .filter_map(|(index, line)| {
-            let (name, value) = option(line)?;
-            let is = found.get(name);
-            // A missing option is off.
-            (is.map_or("n", |(value, _)| value) != value).then(|| Lost {
-                wanted: line.trim_end(),
-                line: index + 1,
-                instead: is.map(|(_, line)| *line),
-            })
-        })
-        .collect()
-}
-
-/// Separates the option from the explanation in the sentences of [`lost_options`].
-const LOST: &str = " did not survive: ";
-
-/// Describes each missing option of a fragment in a sentence.
-pub fn lost_options(fragment: &str, made: &str) -> Vec<String> {
-    lost(fragment, made)
-        .iter()
-        .map(|lost| format!("{}{LOST}{}", lost.wanted, lost.found()))
-        .collect()
-}
-
-/// Reports whether two of these sentences are about the same option.
-pub fn same_option(one: &str, other: &str) -> bool {
-    one.split(LOST).next() == other.split(LOST).next()
-}
-
-/// Returns the name and value of the option that a line sets.
-fn option(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim_end();
-    if let Some(rest) = line.strip_prefix("# CONFIG_") {
-        return Some((rest.strip_suffix(" is not set")?, "n"));
-    }
-    line.strip_prefix("CONFIG_")?.split_once('=')
-}
-
 /// Reads the inputs of the last build, without looking for tools.
 pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
     let path: &Path = &cache.build(target.name()).join("series.json");
@@ -524,20 +458,6 @@ pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn check_config_names_lost_options() {
-        let made = "CONFIG_KASAN=y\n# CONFIG_UBSAN is not set\nCONFIG_SIZE=1\nCONFIG_MODE=m\n";
-        let fragment = "# What looks for faults.\nCONFIG_KASAN=y\nCONFIG_UBSAN=y\nCONFIG_FAILSLAB=y\n\
-                        CONFIG_SIZE=2\nCONFIG_MODE=y\n# CONFIG_OTHER is not set\n\
-                        # CONFIG_KASAN is not set\n";
-        let said: Vec<_> = lost(fragment, made)
-            .iter()
-            .map(|l| format!("{}: {}: {}", l.line, l.wanted, l.found()))
-            .collect();
-        insta::assert_snapshot!(said.join("\n"));
-        assert!(lost("", "").is_empty() && lost("CONFIG_KASAN=y\n", made).is_empty());
-    }
 
     #[test]
     fn chosen_accepts_one_checker() {

@@ -5,7 +5,8 @@
 pub mod base;
 pub mod build;
 pub mod checkout;
-pub mod kconfig;
+pub(crate) mod config;
+pub(crate) mod kconfig;
 pub mod kunit;
 mod quick;
 pub mod tools;

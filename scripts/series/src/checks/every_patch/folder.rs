@@ -32,6 +32,10 @@ use super::{
 use crate::{
     kernel::{
         build::Arch,
+        config::{
+            LostOption,
+            lost_options, //
+        },
         tools::Toolchain, //
     },
     sys::{
@@ -75,9 +79,8 @@ pub struct Compiled {
     pub builds: bool,
     /// The diagnostics.
     pub said: Vec<Diagnostic>,
-    /// Options of the fragment that the configuration lacks, one sentence each.
-    #[serde(default)]
-    pub lost: Vec<String>,
+    /// Options of the fragment that the configuration lacks.
+    pub lost: Vec<LostOption>,
 }
 
 /// A build folder.
@@ -148,9 +151,10 @@ impl Folder<'_> {
         said.extend(self.read(&out));
         said.sort();
         said.dedup();
+        let lost = lost_options(&self.fragment, &self.config()).into_iter();
         Ok(Compiled {
             builds: out.ok(),
-            lost: crate::kernel::build::lost_options(&self.fragment, &self.config()),
+            lost: lost.map(|at| at.value).collect(),
             said,
         })
     }

@@ -67,9 +67,9 @@ use crate::{
     kernel::{
         build::{
             Arch,
-            CONFIGS,
-            same_option, //
+            CONFIGS, //
         },
+        config::LostOption,
         tools::Toolchain, //
     },
     patches::commits::{
@@ -258,8 +258,8 @@ struct Checks<'a> {
     walk: Walk<'a>,
     /// Diagnostics at the start and end of each series, by architecture.
     tips: BTreeMap<Oid, Vec<State>>,
-    /// Options that no configuration so far has, one sentence each.
-    lost: Vec<(Arch, Vec<String>)>,
+    /// Options that no configuration so far has.
+    lost: Vec<(Arch, Vec<LostOption>)>,
     findings: Vec<Finding>,
 }
 
@@ -530,7 +530,7 @@ impl<'a> Checks<'a> {
     fn note_lost(&mut self, made: &Made) {
         match self.lost.iter_mut().find(|(arch, _)| *arch == made.arch) {
             Some((_, lost)) => {
-                lost.retain(|l| made.compiled.lost.iter().any(|m| same_option(l, m)));
+                lost.retain(|l| made.compiled.lost.iter().any(|m| m.is_same_option(l)));
             }
             None => self.lost.push((made.arch, made.compiled.lost.clone())),
         }
@@ -539,12 +539,12 @@ impl<'a> Checks<'a> {
     /// Reports options that no tree of the run has, because their code is not tested.
     fn options(&mut self) {
         for (arch, lost) in std::mem::take(&mut self.lost) {
-            for message in lost {
+            for option in lost {
                 self.findings.push(Finding {
                     series: "all series".to_owned(),
                     patch: None,
                     check: "config".into(),
-                    message,
+                    message: option.to_string(),
                     file: Some(self.fragment(arch)),
                     line: None,
                     help: None,

@@ -30,7 +30,7 @@ use crate::sys::{
 };
 
 /// The version of the stored format and of the method. A change discards all results.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// The hash of all inputs of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
