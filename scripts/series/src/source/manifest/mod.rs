@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads the manifests `series/bases/<name>.toml` and `series/<name>.toml`.
+//!
+//! Reading is pure: it converts a text to a value, or to an
+//! [`Error`](crate::sys::error::Error) with file and line.
+
+mod base;
+mod lines;
+mod order;
+mod read;
+mod select;
+mod series;
+mod validate;
+
+pub use self::{
+    base::{
+        AptSource,
+        Archive,
+        Base,
+        BuildWith,
+        Host, //
+    },
+    lines::At,
+    order::{
+        below,
+        in_order, //
+    },
+    select::{
+        chosen_series,
+        unknown_series, //
+    },
+    series::{
+        Kunit,
+        Parts,
+        Patch,
+        Provenance,
+        Series,
+        Withhold,
+        covers, //
+    },
+    validate::unique_change_ids,
+};
+pub(crate) use self::{
+    lines::{
+        Lines,
+        parse, //
+    },
+    series::subject_prefix,
+};

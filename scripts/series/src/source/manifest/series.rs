@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A series and its patches, as a manifest describes them.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf, //
+};
+
+use serde::Deserialize;
+
+use super::lines::At;
+use crate::{
+    source::{
+        words::{
+            ChangeId,
+            Prefix,
+            Recipient,
+            SeriesName, //
+        },
+        workspace::View, //
+    },
+    sys::error::{
+        Error,
+        Result, //
+    }, //
+};
+
+/// A series, from `series/<name>.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    pub name: SeriesName,
+    /// The manifest, below the top folder.
+    pub file: PathBuf,
+    /// The base on which the series is posted. [`None`] for the default base.
+    pub base: Option<At<String>>,
+    /// The component: the folder that contains the files.
+    pub component: SeriesName,
+    /// The reason why a local series is never posted.
+    pub local: Option<At<String>>,
+    /// The tree that takes the series, if `to` and `cc` do not show it.
+    pub tree: Option<String>,
+    /// The branch of the user's kernel clone that has its patches. Without it, they are made of the
+    /// files of the component.
+    pub branch: Option<At<String>>,
+    /// Of each series below it, the commit on which its branch sits.
+    pub fork_points: BTreeMap<String, At<String>>,
+    /// The version, from 1.
+    pub version: u32,
+    /// The line of `version`.
+    pub line_of_version: Option<usize>,
+    /// The words before the version in the subject: "PATCH", "RFC PATCH", "PATCH net-next".
+    pub prefix: Prefix,
+    pub change_id: ChangeId,
+    /// The line of `change-id`.
+    pub line_of_change_id: Option<usize>,
+    /// The direct dependencies.
+    pub depends: Vec<At<String>>,
+    /// The number of first patches that apply and build without a dependency.
+    pub without: BTreeMap<String, At<usize>>,
+    /// Whether the cover letter contains the range-diff against the last posting.
+    pub range_diff: bool,
+    /// The recipients in `To`.
+    pub to: Vec<Recipient>,
+    /// The line of the first recipient.
+    pub line_of_to: Option<usize>,
+    /// The recipients in `Cc`.
+    pub cc: Vec<Recipient>,
+    /// The reasons for omitting recipients that `get_maintainer.pl` names.
+    pub absent: BTreeMap<String, At<String>>,
+    /// The reasons for public items without a user.
+    pub unused: BTreeMap<String, At<String>>,
+    /// The reasons for omitting files and folders of the overlay on this base.
+    pub left_out: BTreeMap<String, At<String>>,
+    /// The reason for more patches than a posting should have.
+    pub many: Option<At<String>>,
+    /// The origin of the series.
+    pub provenance: Option<Provenance>,
+    /// The line of `[provenance]`.
+    pub line_of_provenance: Option<usize>,
+    /// The expected KUnit suites.
+    pub kunit: Kunit,
+    /// The patches, in order.
+    pub patches: Vec<Patch>,
+}
+
+/// The origin of a series, for the cover letter and not for the changelog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Provenance {
+    pub text: String,
+    /// Links to related mails.
+    #[serde(default)]
+    pub links: Vec<String>,
+}
+
+/// The KUnit suites that have to run for a valid result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Kunit {
+    /// The names of suites.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// Suites that only run on user-mode Linux, because they need one of its options.
+    #[serde(default)]
+    pub um_suites: Vec<String>,
+    /// Source files of the component with doctests.
+    #[serde(default)]
+    pub doctests: Vec<String>,
+}
+
+/// A patch in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// The line of the `[[patch]]`.
+    pub line: usize,
+    /// The file of the commit message in `series/<name>/`; of a commit of a branch, its subject.
+    pub message: At<String>,
+    /// The files of `<component>/tree/` that the patch adds.
+    pub files: Vec<At<String>>,
+    /// The step of `<component>/relocation.toml` that the patch makes before applying the diffs.
+    pub relocate: Option<At<String>>,
+    /// The diffs of `<component>/edits/` that the patch applies.
+    pub edits: Vec<At<String>>,
+    /// The parts that the patch adds to files of earlier patches.
+    pub withhold: Vec<Withhold>,
+    /// The reason for a larger patch than reviewers expect.
+    pub large: Option<At<String>>,
+    /// The reason for a message that describes a fix without `Fixes:`.
+    pub no_fixes: Option<At<String>>,
+    /// The commits in `Fixes:` that cannot be looked up.
+    pub unverified: Vec<At<String>>,
+}
+
+/// The parts of a file that a later patch adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withhold {
+    /// The file of `<component>/tree/`.
+    pub file: At<String>,
+    pub parts: Parts,
+}
+
+/// The parts of a file that a patch withholds from the patches before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parts {
+    /// Whole lines with their newlines.
+    Text(String),
+    /// Rust items, as `rust::items` names them.
+    Items(Vec<At<String>>),
+}
+
+impl Series {
+    /// Returns an error with the reason if the series is never posted.
+    pub fn refuse_local(&self) -> Result<()> {
+        match &self.local {
+            None => Ok(()),
+            Some(At { value, line }) => Err(Error::new(format!(
+                "{} is never posted: {value}",
+                self.name
+            ))
+            .at(self.file(), *line)
+            .help("remove `local` from the manifest to post the series")),
+        }
+    }
+
+    /// Returns the recipient of the series: `tree`, or the first list in `to` and `cc`.
+    pub fn goes_to(&self) -> Option<String> {
+        let lists = self.to.iter().chain(&self.cc).filter(|r| r.is_list());
+        let list = lists.map(|r| r.address().split('@').next().unwrap_or_default().to_owned());
+        self.tree.clone().or_else(|| list.into_iter().next())
+    }
+
+    /// Returns the path of the manifest, below the top folder.
+    pub fn file(&self) -> PathBuf {
+        self.file.clone()
+    }
+
+    /// Returns whether a file of the overlay is in `left-out`.
+    pub fn leaves_out(&self, path: &str) -> bool {
+        self.left_out.keys().any(|left_out| covers(left_out, path))
+    }
+
+    /// Returns whether the series is posted on the base.
+    pub fn is_posted_on(&self, view: &View) -> bool {
+        match &self.base {
+            None => !view.other,
+            Some(base) => view.names.first().is_none_or(|name| *name == base.value),
+        }
+    }
+
+    /// Returns the words in the brackets of a subject: "PATCH v2".
+    pub fn subject_prefix(&self) -> String {
+        subject_prefix(&self.prefix, self.version)
+    }
+}
+
+impl Patch {
+    /// The patch of a commit whose subject is `subject`.
+    pub fn of_commit(subject: &str, line: usize) -> Self {
+        let value = subject.to_owned();
+        Self {
+            line,
+            message: At { value, line },
+            files: Vec::new(),
+            relocate: None,
+            edits: Vec::new(),
+            withhold: Vec::new(),
+            large: None,
+            no_fixes: None,
+            unverified: Vec::new(),
+        }
+    }
+}
+
+/// Returns whether `path` is `file`, or a folder with a final `/` that contains `file`.
+pub fn covers(path: &str, file: &str) -> bool {
+    match path.ends_with('/') {
+        true => file.starts_with(path),
+        false => file == path,
+    }
+}
+
+/// Returns the words in the brackets of a subject: "PATCH v2".
+pub(crate) fn subject_prefix(prefix: &str, version: u32) -> String {
+    match version {
+        1 => prefix.to_owned(),
+        n => format!("{prefix} v{n}"),
+    }
+}
