@@ -7,6 +7,20 @@
 //! of a serial console). `leak.log` comes from the hardened kernel, with a deliberate leak in a
 //! test and three objects of the boot.
 
+use std::{
+    collections::BTreeSet,
+    fmt, //
+};
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{
+        Index,
+        select, //
+    },
+};
+
 use series::kernel::build::Target;
 use series::kernel::kunit::ktap::{
     Counts,
@@ -56,6 +70,11 @@ const LIST: &str = "rust/kernel/list.rs";
 
 fn bytes(name: &str) -> &'static [u8] {
     LOGS.iter().find(|(n, _)| *n == name).expect(name).1
+}
+
+/// Returns the lines with their newlines.
+fn split(log: &[u8]) -> Vec<&[u8]> {
+    log.split_inclusive(|b| *b == b'\n').collect()
 }
 
 fn log(name: &str) -> Log {
@@ -625,121 +644,215 @@ fn verdict_is_flat_json() {
     assert_eq!(json["failures"][0]["line"], 12);
 }
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+/// Parses and evaluates any log, and verifies the invariants of the results.
+fn check(log: &[u8]) -> Result<(), TestCaseError> {
+    let log = parse(log);
+    let all = ["demo_list", "demo_walk", "rust_kvec"];
+    let doctests = [LIST, "rust/kernel/list/impl_list_item_mod.rs"];
+    check_verdict(&log, &expect(&all, &doctests))?;
+    // Hardly any log has all of these and passes. A suite of the log may.
+    let suites: BTreeSet<&str> = log.suites.iter().map(|s| s.name.as_str()).collect();
+    for suite in suites {
+        check_verdict(&log, &expect(&[suite], &[]))?;
     }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
+    serde_json::to_string(&log).unwrap();
+    Ok(())
 }
 
-/// Parses and evaluates any input, and verifies the invariants of the results.
-fn check(log: &[u8]) {
-    let log = parse(log);
-    let expected = expect(
-        &["demo_list", "demo_walk", "rust_kvec"],
-        &[LIST, "rust/kernel/list/impl_list_item_mod.rs"],
-    );
-    let verdict = judge(&log, &expected);
-    assert_eq!(verdict.pass, verdict.errors.is_empty());
+/// Verifies the invariants of a verdict.
+fn check_verdict(log: &Log, expected: &Expectation) -> Result<(), TestCaseError> {
+    let verdict = judge(log, expected);
+    prop_assert_eq!(verdict.pass, verdict.errors.is_empty());
     let bad: u64 = verdict
         .failures
         .iter()
         .map(|f| f.count)
         .fold(0, |a, b| a.saturating_add(b));
-    assert_eq!(
+    prop_assert_eq!(
         bad,
         verdict.counts.failed.saturating_add(verdict.counts.crashed)
     );
     if verdict.pass {
-        assert_eq!(bad, 0);
-        assert!(verdict.missing_suites.is_empty() && verdict.missing_doctests.is_empty());
-        assert!(verdict.counts.passed >= 5);
+        prop_assert_eq!(bad, 0);
+        prop_assert!(verdict.missing_suites.is_empty() && verdict.missing_doctests.is_empty());
+        let least = expected.suites.len() + expected.doctests.len();
+        prop_assert!(verdict.counts.passed >= least as u64);
     }
-    let all = log.counts();
-    assert!(verdict.counts.total() <= all.total());
+    prop_assert!(verdict.counts.total() <= log.counts().total());
     serde_json::to_string(&verdict).unwrap();
-    serde_json::to_string(&log).unwrap();
+    Ok(())
 }
 
-#[test]
-fn random_bytes_never_panic() {
-    let mut random = Random(0x5eed);
-    let words: &[&[u8]] = &[
-        b"\n",
-        b"\n    ",
-        b"\n        ",
-        b"\t",
-        b" ",
-        b"ok ",
-        b"not ok ",
-        b"1",
-        b"2",
-        b"1..3",
-        b"1..99999999999999999999",
-        b"KTAP version 1",
-        b"# Subtest: ",
-        b"demo_list",
-        b" # SKIP ",
-        b"# a.location: ",
-        b"x:1",
-        b":",
-        b".",
-        b"[    0.1] ",
-        b"<6>",
-        b"\x1b[",
-        b"\xff",
-        b"\r",
-        b"BUG: ",
-        b"Pid: ",
-        b", comm: ",
-        b"panicked at ",
-        b"reboot: System halted",
-        b"#",
-        b"EXPECTATION FAILED at ",
-        b"18446744073709551615",
+const WORDS: &[&[u8]] = &[
+    b"\n",
+    b"\n    ",
+    b"\n        ",
+    b"\t",
+    b" ",
+    b"ok ",
+    b"not ok ",
+    b"1",
+    b"2",
+    b"1..3",
+    b"1..99999999999999999999",
+    b"KTAP version 1",
+    b"# Subtest: ",
+    b"demo_list",
+    b" # SKIP ",
+    b"# a.location: ",
+    b"x:1",
+    b":",
+    b".",
+    b"[    0.1] ",
+    b"<6>",
+    b"\x1b[",
+    b"\xff",
+    b"\r",
+    b"BUG: ",
+    b"Pid: ",
+    b", comm: ",
+    b"panicked at ",
+    b"reboot: System halted",
+    b"#",
+    b"EXPECTATION FAILED at ",
+    b"18446744073709551615",
+];
+
+/// A log that a failed test prints as text.
+#[derive(Clone)]
+struct Bytes(Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// Logs of random bytes and the words of logs.
+fn words() -> impl Strategy<Value = Bytes> {
+    let piece = prop_oneof![
+        3 => select(WORDS).prop_map(<[u8]>::to_vec),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
     ];
-    for _ in 0..3_000 {
-        let mut log = Vec::new();
-        for _ in 0..random.below(120) {
-            match random.below(4) {
-                0 => log.push(random.next() as u8),
-                _ => log.extend_from_slice(words[random.below(words.len())]),
+    vec(piece, 0..120).prop_map(|pieces| Bytes(pieces.concat()))
+}
+
+/// Logs of KTAP lines in any order, at the columns of suites, cases and parameters.
+fn lines() -> impl Strategy<Value = Bytes> {
+    let name = select(&["demo_list", "demo_walk", "rust_kvec", "a"]);
+    let text = prop_oneof![
+        4 => (select(&["ok", "not ok"]), 1..4_u8, name.clone(), select(&["", " # SKIP no device"]))
+            .prop_map(|(result, number, name, skip)| format!("{result} {number} {name}{skip}")),
+        2 => (0..4_u8).prop_map(|plan| format!("1..{plan}")),
+        2 => name.clone().prop_map(|name| format!("# Subtest: {name}")),
+        2 => Just("KTAP version 1".to_owned()),
+        1 => name.prop_map(|name| format!("# {name}: EXPECTATION FAILED at lib/a.c:1")),
+        1 => select(&["BUG: no handler", "Kernel panic - not syncing", "reboot: System halted"])
+            .prop_map(str::to_owned),
+    ];
+    let line = (select(&["", "    ", "        "]), text);
+    let line = line.prop_map(|(indent, text)| format!("{indent}{text}\n"));
+    vec(line, 0..40).prop_map(|lines| {
+        let log = format!("KTAP version 1\n{}", lines.concat());
+        Bytes(log.into_bytes())
+    })
+}
+
+/// A fault of a log.
+#[derive(Debug, Clone)]
+enum Fault {
+    Truncate(Index),
+    Replace(Index, u8),
+    Insert(Index, u8),
+    Cut(Index, Index),
+    Repeat(Index, Index),
+    MoveLine(Index, Index),
+    DropLine(Index),
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let at = any::<Index>;
+    prop_oneof![
+        at().prop_map(Fault::DropLine),
+        (at(), at()).prop_map(|(from, to)| Fault::MoveLine(from, to)),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Fault::Replace(at, byte)),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Fault::Insert(at, byte)),
+        (at(), at()).prop_map(|(from, to)| Fault::Cut(from, to)),
+        (at(), at()).prop_map(|(from, to)| Fault::Repeat(from, to)),
+        at().prop_map(Fault::Truncate),
+    ]
+}
+
+impl Fault {
+    /// Damages a log.
+    fn put_into(&self, log: &mut Vec<u8>) {
+        if log.is_empty() {
+            return;
+        }
+        let len = log.len();
+        let range = |from: &Index, to: &Index| {
+            let (from, to) = (from.index(len), to.index(len));
+            from.min(to)..from.max(to)
+        };
+        match self {
+            Fault::Truncate(at) => log.truncate(at.index(len)),
+            Fault::Replace(at, byte) => log[at.index(len)] = *byte,
+            Fault::Insert(at, byte) => log.insert(at.index(len), *byte),
+            Fault::Cut(from, to) => drop(log.drain(range(from, to))),
+            Fault::Repeat(from, to) => log.extend_from_within(range(from, to)),
+            Fault::DropLine(at) => {
+                let mut lines = split(log);
+                lines.remove(at.index(lines.len()));
+                *log = lines.concat();
+            }
+            Fault::MoveLine(from, to) => {
+                let mut lines = split(log);
+                let line = lines.remove(from.index(lines.len()));
+                lines.insert(to.index(lines.len() + 1), line);
+                *log = lines.concat();
             }
         }
-        check(&log);
+    }
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(3_000))]
+
+    #[test]
+    fn random_words_never_panic(log in words()) {
+        check(&log.0)?;
+    }
+
+    #[test]
+    fn random_lines_never_panic(log in lines()) {
+        check(&log.0)?;
+    }
+
+    #[test]
+    fn faulty_logs_never_panic(
+        name in select(LOGS.iter().map(|(name, _)| *name).collect::<Vec<_>>()),
+        faults in vec(fault(), 0..9),
+    ) {
+        let mut log = bytes(name).to_vec();
+        for fault in &faults {
+            fault.put_into(&mut log);
+        }
+        check(&log)?;
     }
 }
 
 #[test]
-fn mutated_logs_never_panic() {
-    let mut random = Random(0xc0ffee);
-    for (_, bytes) in LOGS {
-        check(bytes);
-        for _ in 0..60 {
-            let mut log = bytes.to_vec();
-            log.truncate(random.below(log.len() + 1));
-            check(&log);
-            for _ in 0..1 + random.below(8) {
-                let (at, to) = (random.below(log.len()), random.below(log.len()));
-                match random.below(4) {
-                    _ if log.is_empty() => log.push(random.next() as u8),
-                    0 => log[at] = random.next() as u8,
-                    1 => drop(log.drain(at.min(to)..at.max(to))),
-                    2 => log.insert(at, random.next() as u8),
-                    _ => log.extend_from_within(at.min(to)..at.max(to)),
-                }
-            }
-            check(&log);
-        }
+fn recorded_logs_keep_invariants() {
+    for (name, bytes) in LOGS {
+        check(bytes).expect(name);
     }
 }
 
@@ -760,7 +873,7 @@ fn lost_line_never_gives_a_pass() {
         ("doctests-fail", expect(&[], &[LIST])),
         ("doctests-panic", expect(&[], &[LIST])),
     ] {
-        let lines: Vec<&[u8]> = bytes(name).split_inclusive(|b| *b == b'\n').collect();
+        let lines = split(bytes(name));
         for lost in 0..lines.len() {
             let verdict = judge(&parse(&without(&lines, lost)), &expected);
             assert!(!verdict.pass, "{name} without line {}", lost + 1);
@@ -781,7 +894,7 @@ fn lost_result_is_never_a_pass() {
         ),
         ("doctests", expect(&[DOCTEST_SUITE], &[])),
     ] {
-        let lines: Vec<&[u8]> = bytes(name).split_inclusive(|b| *b == b'\n').collect();
+        let lines = split(bytes(name));
         assert!(judge(&parse(bytes(name)), &expected).pass);
         let mut tried = 0;
         for lost in 0..lines.len() {

@@ -54,6 +54,16 @@ pub fn essence(mail_or_diff: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        array::uniform2,
+        collection::vec,
+        prelude::*,
+        sample::{
+            Index,
+            select, //
+        },
+    };
+
     use super::*;
 
     const MAIL: &str = "\
@@ -147,20 +157,8 @@ rename to to
         assert_eq!(essence(text), essence(&text.replace("-- \n2.47\n", "")));
     }
 
-    /// Pseudo-random numbers, the same in each run (xorshift).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, n: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % n as u64) as usize
-        }
-    }
-
     /// Lines that resemble headers.
-    const CONTENT: [&str; 10] = [
+    const CONTENT: &[&str] = &[
         "",
         "a",
         "b",
@@ -173,40 +171,101 @@ rename to to
         "index 1..2",
     ];
 
-    /// The signs and contents of a diff, by file and hunk.
-    type Hunks = Vec<Vec<Vec<(char, &'static str)>>>;
+    /// The context lines at the same place of two mails with the same changes.
+    type Context = [Vec<&'static str>; 2];
 
-    fn some_hunks(random: &mut Random) -> Hunks {
-        let mut line = || {
-            let sign = ['+', '-', ' '][random.below(3)];
-            (sign, CONTENT[random.below(CONTENT.len())])
-        };
-        let mut hunks = Hunks::new();
-        for files in 1..=3 {
-            let hunk = |line: &mut dyn FnMut() -> (char, &'static str)| {
-                let mut lines: Vec<_> = (0..files * 2).map(|_| line()).collect();
-                lines.push(('+', "last"));
-                lines
-            };
-            hunks.push((0..2).map(|_| hunk(&mut line)).collect());
-        }
-        hunks
+    /// An added or removed line.
+    #[derive(Debug, Clone)]
+    struct Change {
+        before: Context,
+        sign: char,
+        content: &'static str,
     }
 
-    fn shown(hunks: &Hunks, start: usize, text: &str) -> String {
+    #[derive(Debug, Clone)]
+    struct Hunk {
+        changes: Vec<Change>,
+        after: Context,
+    }
+
+    /// The hunks of each file.
+    type Files = Vec<Vec<Hunk>>;
+
+    fn context() -> impl Strategy<Value = Context> {
+        uniform2(vec(select(CONTENT), 0..4))
+    }
+
+    fn files() -> impl Strategy<Value = Files> {
+        let change = (context(), select(&['+', '-']), select(CONTENT));
+        let change = change.prop_map(|(before, sign, content)| Change {
+            before,
+            sign,
+            content,
+        });
+        let hunk = (vec(change, 1..7), context());
+        let hunk = hunk.prop_map(|(changes, after)| Hunk { changes, after });
+        vec(vec(hunk, 1..3), 1..4)
+    }
+
+    /// An edit of a changed line. The new contents are not in [`CONTENT`].
+    #[derive(Debug, Clone, Copy)]
+    enum Edit {
+        Remove,
+        Replace,
+        FlipSign,
+        Insert,
+    }
+
+    const EDITS: &[Edit] = &[Edit::Remove, Edit::Replace, Edit::FlipSign, Edit::Insert];
+
+    /// Edits one of the changed lines.
+    fn edited(mut files: Files, at: Index, edit: Edit) -> Files {
+        let mut places = Vec::new();
+        for (f, hunks) in files.iter().enumerate() {
+            for (h, hunk) in hunks.iter().enumerate() {
+                places.extend((0..hunk.changes.len()).map(|line| (f, h, line)));
+            }
+        }
+        let (f, h, line) = *at.get(&places);
+        let changes = &mut files[f][h].changes;
+        match edit {
+            Edit::Remove => drop(changes.remove(line)),
+            Edit::Replace => changes[line].content = "other",
+            Edit::FlipSign if changes[line].sign == '+' => changes[line].sign = '-',
+            Edit::FlipSign => changes[line].sign = '+',
+            Edit::Insert => changes.insert(
+                line,
+                Change {
+                    before: Context::default(),
+                    sign: '-',
+                    content: "more",
+                },
+            ),
+        }
+        files
+    }
+
+    /// Returns a mail with these changes and one of the two contexts.
+    fn mail(files: &Files, context: usize, start: usize, text: &str) -> String {
         let mut diff = format!("From: a@b\n\n{text}\n---\n");
-        for (f, hunks) in hunks.iter().enumerate() {
+        for (f, hunks) in files.iter().enumerate() {
             diff += &format!(
                 "diff --git a/f{f} b/f{f}\nindex {start}..2 100644\n--- a/f{f}\n+++ b/f{f}\n"
             );
-            for (h, lines) in hunks.iter().enumerate() {
+            for (h, Hunk { changes, after }) in hunks.iter().enumerate() {
+                let mut lines = Vec::new();
+                for change in changes {
+                    lines.extend(change.before[context].iter().map(|c| (' ', *c)));
+                    lines.push((change.sign, change.content));
+                }
+                lines.extend(after[context].iter().map(|c| (' ', *c)));
                 let count = |sign| {
                     lines
                         .iter()
                         .filter(|(s, _)| *s == sign || *s == ' ')
                         .count()
                 };
-                let at = start + 10 * h;
+                let at = start + 30 * h;
                 diff += &format!("@@ -{at},{} +{at},{} @@ f\n", count('-'), count('+'));
                 for (sign, content) in lines {
                     diff += &format!("{sign}{content}\n");
@@ -216,43 +275,32 @@ rename to to
         diff + "-- \n2.47\n"
     }
 
-    #[test]
-    fn essence_of_random_diffs() {
-        let mut random = Random(0x2545_f491_4f6c_dd1d);
-        for _ in 0..500 {
-            let hunks = some_hunks(&mut random);
-            let is = essence(&shown(&hunks, 1, "Text."));
-            assert_eq!(essence(&shown(&hunks, 7, "@@ -1 +1 @@\nOther.")), is);
-            // Replace, add and remove context.
-            let mut other = hunks.clone();
-            let file = random.below(other.len());
-            for lines in &mut other[file] {
-                lines.retain(|(sign, _)| *sign != ' ' || random.below(2) == 0);
-                let at = random.below(lines.len() + 1);
-                lines.insert(at, (' ', CONTENT[random.below(CONTENT.len())]));
-            }
-            assert_eq!(
-                essence(&shown(&other, 3, "Text.")),
-                is,
-                "{hunks:?}\n{other:?}"
-            );
-            // Change, add or remove a line.
-            let mut other = hunks.clone();
-            let hunk = random.below(other[file].len());
-            let lines = &mut other[file][hunk];
-            let changed: Vec<_> = (0..lines.len()).filter(|at| lines[*at].0 != ' ').collect();
-            let at = changed[random.below(changed.len())];
-            match random.below(4) {
-                0 => drop(lines.remove(at)),
-                1 => lines[at].1 = "other",
-                2 => lines[at].0 = if lines[at].0 == '+' { '-' } else { '+' },
-                _ => lines.insert(at, ('-', "more")),
-            }
-            assert_ne!(
-                essence(&shown(&other, 1, "Text.")),
-                is,
-                "{hunks:?}\n{other:?}"
-            );
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 500,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn essence_ignores_surroundings(
+            files in files(),
+            start in 1..100_usize,
+            text in select(&["Text.", "@@ -1 +1 @@\nOther."]),
+        ) {
+            let is = essence(&mail(&files, 0, 1, "Text."));
+            prop_assert_eq!(essence(&mail(&files, 1, start, text)), is);
+        }
+
+        #[test]
+        fn essence_depends_on_each_line(
+            files in files(),
+            at in any::<Index>(),
+            edit in select(EDITS),
+        ) {
+            let other = edited(files.clone(), at, edit);
+            let is = essence(&mail(&files, 0, 1, "Text."));
+            prop_assert_ne!(essence(&mail(&other, 0, 1, "Text.")), is, "{:?}", other);
         }
     }
 }
