@@ -459,7 +459,7 @@ impl Toolchain {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -524,10 +524,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         #[derive(Default)]
-        struct Asked(RefCell<Vec<String>>);
+        struct Asked(Mutex<Vec<String>>);
         impl Runner for Asked {
             fn run(&self, cmd: &Cmd) -> std::io::Result<crate::sys::runner::Output> {
-                self.0.borrow_mut().push(cmd.line());
+                self.0.lock().unwrap().push(cmd.line());
                 Err(std::io::ErrorKind::NotFound.into())
             }
         }
@@ -538,7 +538,7 @@ mod tests {
         };
         Toolchain::find(&asked, &cache, &[], uses).unwrap();
         for program in ["b4", "qemu", "valgrind", "clang-19"] {
-            let all = asked.0.borrow();
+            let all = asked.0.lock().unwrap();
             assert!(!all.iter().any(|c| c.contains(program)), "{all:?}");
         }
     }
@@ -564,8 +564,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(text, @r"
-        missing: b4
-          help: run `cargo series setup`, which installs the tools for all commands
+        missing: qemu-system-x86_64
+          help: run `cargo series setup`, which installs the tools for all commands, or
+                apt-get install qemu-system-x86
         ");
         let gcc = Uses {
             llvm: false,
