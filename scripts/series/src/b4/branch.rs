@@ -121,9 +121,9 @@ pub fn branch(
     );
     let parent = &one.parent;
     let mut tip = commit(git, &parent.tree, &parent.commit, &cover, None, who, now)?;
-    let patches = one.plan.patches.iter().zip(&one.dressed);
-    for ((planned, dressed), made) in patches.zip(&one.patches) {
-        let (text, author) = (dressed.with_note(), planned.author());
+    let patches = one.plan.patches.iter().zip(&one.messages);
+    for ((planned, message), made) in patches.zip(&one.patches) {
+        let (text, author) = (message.with_note(), planned.author());
         tip = commit(git, &made.tree, &tip, &text, author, who, now)?;
     }
     // One transaction, so that a killed run updates both refs or neither.
@@ -288,8 +288,8 @@ pub(super) fn content(
     for patch in one.patches.iter().chain([&one.parent]) {
         hash.update(patch.commit.as_str());
     }
-    for dressed in &one.dressed {
-        hash.update(format!("{}\0", dressed.note));
+    for message in &one.messages {
+        hash.update(format!("{}\0", message.note));
     }
     hex(hash.finalize())
 }

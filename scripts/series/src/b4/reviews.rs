@@ -57,12 +57,12 @@ pub struct Unknown {
 /// Lists the trailers of the tool in its part of b4's tracking data.
 pub fn note(own: &mut Value, one: &AssembledSeries) {
     let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for dressed in &one.dressed {
-        let subject = message::subject(&dressed.message);
+    for commit in &one.messages {
+        let subject = message::subject(&commit.message);
         written
             .entry(subject)
             .or_default()
-            .extend(lines(&dressed.message));
+            .extend(lines(&commit.message));
     }
     own[KEY] = json!(written);
 }
@@ -95,7 +95,7 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
         let at = same.or_else(|| (commits.len() == patches.len()).then_some(i));
         let Some(at) = at else { continue };
         let patch = &patches[at].message.value;
-        let recorded = component.trailers.iter().map(|given| &given.entry);
+        let recorded = component.trailers.iter().map(|recorded| &recorded.entry);
         let recorded: Vec<_> = recorded.filter(|e| e.patch == *patch).collect();
         let written: Option<Vec<&str>> = own[KEY][subject]
             .as_array()
@@ -188,7 +188,7 @@ mod tests {
     use crate::{
         patches::plan::tests::component,
         versions::trailers::{
-            Given,
+            RecordedTrailer,
             collect::PostedPatch, //
         }, //
     };
@@ -279,9 +279,9 @@ mod tests {
             ..Entry::default()
         };
         let commits = commits(["x: 1", "x: 2"], "Reviewed-by: Ann <ann@x.org>");
-        series.trailers = vec![Given {
+        series.trailers = vec![RecordedTrailer {
             entry: entry("1.msg"),
-            said: false,
+            is_noted: false,
         }];
         let all = found(&unknown(&series, &commits, &Value::Null));
         assert_eq!(all, ["2.msg 2: Reviewed-by: Ann <ann@x.org>"]);

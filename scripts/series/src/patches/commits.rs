@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From plans to commits: each series on the base plus what it depends on, and all of them in a row.
+//! Creates the commits of all series: each series on the base and its dependencies, and all series
+//! in one chain.
 //!
-//! No file is checked out. Edits are applied in a private index that holds only the files they
-//! touch, and one `git fast-import` makes every commit. The commits are a function of the input:
-//! their dates derive from the base's.
+//! No file is checked out. Edits are applied in a private index of the touched files, and one
+//! `git fast-import` creates all commits. The commits are reproducible, because their dates derive
+//! from the date of the base.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ use crate::{
         manifest::{
             Series,
             below,
-            chosen_series,
+            selected_series,
             unknown_series, //
         },
         message,
@@ -49,42 +50,42 @@ use crate::{
         }, //
     },
     versions::trailers::{
-        Dressed,
-        Fate,
-        Given,
-        dress,
-        fate, //
+        MessageWithTrailers,
+        RecordedTrailer,
+        TrailerState,
+        add_trailers,
+        state, //
     }, //
 };
 
-/// A series as commits.
+/// A series and its commits.
 #[derive(Debug, Clone)]
 pub struct AssembledSeries {
-    /// What it was made from.
+    /// The planned patches.
     pub plan: PlannedSeries,
-    /// The names of what it builds on, in the order to apply.
+    /// The names of the dependencies, in the order to apply them.
     pub below: Vec<String>,
-    /// What it starts from: the base, or the last patch that it builds on.
+    /// The parent of the first patch: the base, or the last patch of the dependencies.
     pub parent: PatchCommit,
-    /// Its patches.
+    /// The commits of the patches.
     pub patches: Vec<PatchCommit>,
-    /// Their messages, with what became of the trailers.
-    pub dressed: Vec<Dressed>,
+    /// The messages of the patches, with trailers.
+    pub messages: Vec<MessageWithTrailers>,
 }
 
 impl AssembledSeries {
-    /// The name.
+    /// Returns the name of the series.
     pub fn name(&self) -> &str {
         self.plan.name()
     }
 
-    /// Returns the trailers of each patch, and what becomes of them.
-    pub fn trailers(&self) -> impl Iterator<Item = (&[Given], &[Fate])> {
-        let patches = self.plan.patches.iter().zip(&self.dressed);
-        patches.map(|(patch, dressed)| (&patch.given[..], &dressed.fates[..]))
+    /// Returns the recorded trailers of each patch and their states.
+    pub fn trailers(&self) -> impl Iterator<Item = (&[RecordedTrailer], &[TrailerState])> {
+        let patches = self.plan.patches.iter().zip(&self.messages);
+        patches.map(|(patch, message)| (&patch.trailers[..], &message.states[..]))
     }
 
-    /// The authors of the patches; `who` assembles them.
+    /// Returns the names and addresses of the authors. Patches of components are authored by `who`.
     pub fn authors(&self, who: &Identity) -> Vec<(String, String)> {
         let of = |patch: &PlannedPatch| match patch.author() {
             Some(author) => (author.name.clone(), author.email.clone()),
@@ -93,45 +94,45 @@ impl AssembledSeries {
         self.plan.patches.iter().map(of).collect()
     }
 
-    /// The last patch, or the parent if there is none.
+    /// Returns the last patch, or the parent if the series has no patch.
     pub fn tip(&self) -> &PatchCommit {
         self.patches.last().unwrap_or(&self.parent)
     }
 }
 
-/// Everything assembled.
+/// All assembled series.
 #[derive(Debug, Clone)]
 pub struct Assembled {
-    /// What all starts from.
+    /// The base of all series.
     pub base: BaseCommit,
     /// The series, in dependency order.
     pub series: Vec<AssembledSeries>,
-    /// All series in a row.
+    /// The commit with all series.
     pub all: PatchCommit,
 }
 
 impl Assembled {
-    /// The series of these names or of the components of these names, or all of them if there is no
-    /// name.
+    /// Returns the series that `names` selects.
     ///
     /// # Errors
     ///
-    /// As [`Self::chosen`].
+    /// As for [`Self::selected`].
     pub fn named(&self, names: &[String]) -> Result<Vec<&AssembledSeries>> {
-        let chosen = self.chosen(names)?;
-        chosen.iter().map(|name| self.find(name)).collect()
+        let selected = self.selected(names)?;
+        selected.iter().map(|name| self.find(name)).collect()
     }
 
-    /// The names of the series that are meant by names of series and components.
+    /// Returns the names of the series that `names` selects. The name of a component selects all
+    /// its series, and an empty list selects all series.
     ///
     /// # Errors
     ///
-    /// As [`chosen_series`].
-    pub fn chosen(&self, names: &[String]) -> Result<Vec<String>> {
-        chosen_series(&self.manifests(), names)
+    /// As for [`selected_series`].
+    pub fn selected(&self, names: &[String]) -> Result<Vec<String>> {
+        selected_series(&self.manifests(), names)
     }
 
-    /// The steps of the relocation that later series of the same component make.
+    /// Returns the relocation steps of later series of the same component.
     pub fn steps_after(&self, one: &AssembledSeries) -> Vec<&relocation::Step> {
         let later = self.series.iter().skip_while(|s| s.name() != one.name());
         let later = later.skip(1).map(|s| &s.plan);
@@ -146,20 +147,20 @@ impl Assembled {
         self.series.iter().map(|s| s.plan.series()).collect()
     }
 
-    /// The series of this name.
+    /// Finds a series by name.
     ///
     /// # Errors
     ///
-    /// There is none; the message lists those that there are.
+    /// Fails if the series does not exist. The message lists all series.
     pub fn find(&self, name: &str) -> Result<&AssembledSeries> {
         Ok(&self.series[self.position(name)?])
     }
 
-    /// Where the series of this name stands.
+    /// Finds the position of a series by name.
     ///
     /// # Errors
     ///
-    /// As [`Self::find`].
+    /// As for [`Self::find`].
     pub fn position(&self, name: &str) -> Result<usize> {
         let mut all = self.series.iter();
         all.position(|s| s.name() == name)
@@ -167,16 +168,16 @@ impl Assembled {
     }
 }
 
-/// What is known of a file on the way.
+/// The known files of a tree, by path.
 type State = BTreeMap<String, Entry>;
 
-/// The series applied so far, by name.
+/// Names of series that are applied one after another.
 type Chain = Vec<String>;
 
-/// One commit to be made.
+/// A commit to be created.
 struct Step {
     from: Parent,
-    /// The series in `planned`, and the patch in it.
+    /// The index of the series in `planned`, and of the patch in the series.
     of: (usize, usize),
     when: u64,
     changes: Vec<Change>,
@@ -188,37 +189,38 @@ enum Change {
     Remove(String),
 }
 
-/// What becomes of the trailers of a patch, given by series and number.
-type Fates<'a> = dyn Fn((usize, usize), &[Given]) -> Vec<Fate> + 'a;
+/// Returns the states of the trailers of a patch. Takes the indices of the series and of the patch.
+type TrailerStates<'a> = dyn Fn((usize, usize), &[RecordedTrailer]) -> Vec<TrailerState> + 'a;
 
-/// Where a chain of series ends.
+/// The end of a chain of series.
 #[derive(Clone)]
 struct Tip {
     from: Parent,
     state: State,
 }
 
-struct Work<'a> {
+/// Collects the commits of all chains, and creates them.
+struct Assembler<'a> {
     git: &'a Git<'a>,
     base: &'a BaseCommit,
     who: &'a Identity,
     planned: &'a [PlannedSeries],
-    /// A private folder, and an index file in it.
+    /// A private folder, which contains the index file.
     scratch: std::path::PathBuf,
     index: std::path::PathBuf,
     steps: Vec<Step>,
     /// The messages of all patches, by series.
-    dressed: Vec<Vec<Dressed>>,
+    patch_messages: Vec<Vec<MessageWithTrailers>>,
     tips: BTreeMap<Chain, Tip>,
-    /// The marks of a series' patches, by the chain that ends with it.
+    /// The marks of the patches of a series, by the chain that ends with the series.
     marks: BTreeMap<Chain, Vec<usize>>,
 }
 
-/// Makes the commits of all series.
+/// Creates the commits of all series.
 ///
 /// # Errors
 ///
-/// An edit that finds no place, a file of ours that the base has, or git itself.
+/// Fails if an edit does not apply, if the base already has a file of an overlay, or if git fails.
 pub fn assemble(
     git: &Git<'_>,
     cache: &Cache,
@@ -238,7 +240,7 @@ pub fn assemble(
         })
         .collect();
     let all: Chain = series.iter().map(|s| s.name.to_string()).collect();
-    let mut work = Work {
+    let mut assembler = Assembler {
         git,
         base,
         who,
@@ -246,21 +248,21 @@ pub fn assemble(
         scratch: scratch.path().to_owned(),
         index: scratch.path().join("index"),
         steps: Vec::new(),
-        dressed: Vec::new(),
+        patch_messages: Vec::new(),
         tips: BTreeMap::new(),
         marks: BTreeMap::new(),
     };
-    work.start()?;
-    // Most trailers hold, and then everything is made only once.
-    work.dress(&|_, given| vec![Fate::Holds; given.len()]);
+    assembler.read_base()?;
+    // Most patches keep their trailers, so that the first pass is usually the last.
+    assembler.write_messages(&|_, trailers| vec![TrailerState::Valid; trailers.len()]);
     for chain in chains.iter().chain([&all]) {
-        work.chain(chain)?;
+        assembler.chain(chain)?;
     }
-    let mut commits = work.commit(scratch.path())?;
-    if work.settle(&chains, &commits)? {
-        commits = work.commit(scratch.path())?;
+    let mut commits = assembler.commit(scratch.path())?;
+    if assembler.update_messages(&chains, &commits)? {
+        commits = assembler.commit(scratch.path())?;
     }
-    let (tips, marks, dressed) = (work.tips, work.marks, work.dressed);
+    let (tips, marks, messages) = (assembler.tips, assembler.marks, assembler.patch_messages);
     let end = |chain: &[String]| match &tips[chain].from {
         Parent::Mark(mark) => commits[*mark - 1].clone(),
         _ => PatchCommit {
@@ -271,16 +273,16 @@ pub fn assemble(
     let all = end(&all);
     let series = planned
         .into_iter()
-        .zip(dressed)
+        .zip(messages)
         .zip(chains)
-        .map(|((plan, dressed), chain)| AssembledSeries {
+        .map(|((plan, messages), chain)| AssembledSeries {
             below: chain[..chain.len() - 1].to_vec(),
             parent: end(&chain[..chain.len() - 1]),
             patches: marks[&chain]
                 .iter()
                 .map(|m| commits[m - 1].clone())
                 .collect(),
-            dressed,
+            messages,
             plan,
         })
         .collect();
@@ -291,9 +293,9 @@ pub fn assemble(
     })
 }
 
-impl Work<'_> {
-    /// Looks up what the base has of all paths that matter.
-    fn start(&mut self) -> Result<()> {
+impl Assembler<'_> {
+    /// Reads the entries of all touched paths in the base.
+    fn read_base(&mut self) -> Result<()> {
         let patches = self.planned.iter().flat_map(|p| &p.patches);
         let mut paths: Vec<String> = patches.flat_map(|p| p.paths()).map(str::to_owned).collect();
         paths.sort();
@@ -305,10 +307,10 @@ impl Work<'_> {
             hit.map(|path| (p.component.folder(), path))
         });
         if let Some((name, path)) = clash {
-            return Err(Error::new("the base has this file already")
+            return Err(Error::new("the base already has this file")
                 .at(format!("{name}/tree/{path}"), None)
                 .help(format!(
-                    "change a file of the base with a diff in {name}/edits/"
+                    "change files of the base with a diff in {name}/edits/"
                 )));
         }
         let from = Parent::Commit(self.base.commit.clone());
@@ -316,7 +318,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes the steps of a chain, its beginning first.
+    /// Adds the steps of a chain, beginning with its shorter chains.
     fn chain(&mut self, chain: &[String]) -> Result<()> {
         let Some((last, before)) = chain.split_last() else {
             return Ok(());
@@ -350,7 +352,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What a patch changes on what is there before it.
+    /// Returns the changes of a patch to the tip of a chain, and updates the tip.
     fn changes(
         &self,
         patch: &PlannedPatch,
@@ -372,7 +374,7 @@ impl Work<'_> {
         Ok(changes)
     }
 
-    /// What a commit of the user's changes on what is there before it.
+    /// Returns the changes of a branch's commit to the tip of a chain, and updates the tip.
     fn replay(
         &self,
         commit: &branch::Commit,
@@ -406,8 +408,8 @@ impl Work<'_> {
         Ok(changes)
     }
 
-    /// Makes the messages of all patches; `fates` says what becomes of the trailers of one.
-    fn dress(&mut self, fates: &Fates<'_>) {
+    /// Creates the messages of all patches. `states` decides which trailers a patch carries.
+    fn write_messages(&mut self, states: &TrailerStates<'_>) {
         let ident = self.who.ident();
         let sign_off = format!("Signed-off-by: {ident}");
         let sign_off = self.who.set.then_some(sign_off.as_str());
@@ -417,50 +419,51 @@ impl Work<'_> {
             patches
                 .zip(notes::of_patches(&series.component))
                 .map(|((number, patch), note)| {
-                    let fates = fates((of, number), &patch.given);
-                    // The author of a commit has signed it off, or is asked to by checkpatch.
+                    let states = states((of, number), &patch.trailers);
+                    // The author signs off a commit. checkpatch reports a missing sign-off.
                     let (text, sign_off) = match patch.commit() {
                         Some(_) => message::split_sign_off(&patch.message, &ident),
                         None => (patch.message.as_str(), sign_off),
                     };
-                    let mut dressed = dress(text, version, &patch.given, &fates, sign_off);
+                    let mut message =
+                        add_trailers(text, version, &patch.trailers, &states, sign_off);
                     let own = patch.commit().map_or("", |c| c.note.as_str());
-                    dressed.note = notes::joined(own, &notes::joined(&note, &dressed.note));
-                    dressed
+                    message.note = notes::joined(own, &notes::joined(&note, &message.note));
+                    message
                 })
                 .collect()
         });
-        self.dressed = all.collect();
+        self.patch_messages = all.collect();
     }
 
-    /// Decides about the trailers, now that it is known what the patches do. Returns whether
-    /// messages changed by that.
-    fn settle(&mut self, chains: &[Chain], commits: &[PatchCommit]) -> Result<bool> {
-        // The patches that have trailers, and their commits where the series stands alone.
-        let mut asked: Vec<((usize, usize), &Oid)> = Vec::new();
+    /// Creates the messages again. The diffs now decide which trailers are still valid. Returns
+    /// whether a message changed.
+    fn update_messages(&mut self, chains: &[Chain], commits: &[PatchCommit]) -> Result<bool> {
+        // The patches with recorded trailers, and their commits on the series alone.
+        let mut patches: Vec<((usize, usize), &Oid)> = Vec::new();
         for (of, series) in self.planned.iter().enumerate() {
             for (number, patch) in series.patches.iter().enumerate() {
-                if !patch.given.is_empty() {
+                if !patch.trailers.is_empty() {
                     let mark = self.marks[&chains[of]][number];
-                    asked.push(((of, number), &commits[mark - 1].commit));
+                    patches.push(((of, number), &commits[mark - 1].commit));
                 }
             }
         }
-        if asked.is_empty() {
+        if patches.is_empty() {
             return Ok(false);
         }
-        let names: Vec<&Oid> = asked.iter().map(|(_, commit)| *commit).collect();
+        let names: Vec<&Oid> = patches.iter().map(|(_, commit)| *commit).collect();
         let essences = self.git.diffs(&names)?.into_iter().map(|d| essence(&d));
-        let known: BTreeMap<_, _> = asked.iter().map(|(of, _)| *of).zip(essences).collect();
-        let before = std::mem::take(&mut self.dressed);
-        self.dress(&|of, given| {
+        let known: BTreeMap<_, _> = patches.iter().map(|(of, _)| *of).zip(essences).collect();
+        let before = std::mem::take(&mut self.patch_messages);
+        self.write_messages(&|of, trailers| {
             let essence = known.get(&of).map_or("", String::as_str);
-            given.iter().map(|g| fate(g, essence)).collect()
+            trailers.iter().map(|t| state(t, essence)).collect()
         });
-        let messages = |all: &[Vec<Dressed>]| -> Vec<String> {
-            all.iter().flatten().map(|d| d.message.clone()).collect()
+        let messages = |all: &[Vec<MessageWithTrailers>]| -> Vec<String> {
+            all.iter().flatten().map(|m| m.message.clone()).collect()
         };
-        Ok(messages(&before) != messages(&self.dressed))
+        Ok(messages(&before) != messages(&self.patch_messages))
     }
 
     fn relocate(
@@ -482,7 +485,7 @@ impl Work<'_> {
         let out = step.apply(&before).map_err(|(what, line)| {
             Error::new(what)
                 .at(format!("{folder}/relocation.toml"), line)
-                .help("the step has to fit on the patches before it")
+                .help("the step must apply to the tree after the previous patches")
         })?;
         let contents: Vec<&[u8]> = out.written.values().map(|w| &w.content[..]).collect();
         let new = self.git.add_blobs(&self.scratch, &contents)?;
@@ -522,7 +525,7 @@ impl Work<'_> {
                     names => format!("the base plus {}", names.join(", ")),
                 };
                 e.at(&edit.source, None).help(format!(
-                    "the diff has to fit on {on} and the patches before it; make it anew there"
+                    "the diff must apply to {on} and the patches before it; update it"
                 ))
             })?;
         for path in &edit.paths {
@@ -540,7 +543,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes all commits at once.
+    /// Creates all commits.
     fn commit(&self, scratch: &std::path::Path) -> Result<Vec<PatchCommit>> {
         if self.steps.is_empty() {
             return Ok(Vec::new());
@@ -551,10 +554,10 @@ impl Work<'_> {
                     who: self.who.clone(),
                     when: step.when,
                 };
-                // One ref keeps each commit from being collected.
+                // A ref protects each commit from garbage collection.
                 let name = refs::step(i + 1);
                 let (of, number) = step.of;
-                let message = &self.dressed[of][number].message;
+                let message = &self.patch_messages[of][number].message;
                 let author = self.planned[of].patches[number].author();
                 to.commit_of(&name, i + 1, author, &stamp, message, &step.from)?;
                 for change in &step.changes {
@@ -584,6 +587,6 @@ impl Work<'_> {
                 })
             })
             .collect();
-        pairs.ok_or_else(|| Error::new("git did not name the trees of its commits"))
+        pairs.ok_or_else(|| Error::new("git cat-file did not return the tree of each commit"))
     }
 }

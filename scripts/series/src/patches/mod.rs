@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From manifests to commits and patch files.
+//! Creates commits and patch files from manifests.
 
 pub mod commits;
 pub mod notes;

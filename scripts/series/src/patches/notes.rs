@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The notes below `---` of each patch: the items of the changelog that name the patch.
+//! The notes below the `---` line of each patch: the changelog items about the patch.
 //!
-//! The cover letter has the whole changelog. The notes show a reviewer of one patch the items about
-//! that patch next to its diff.
+//! The cover letter contains the whole changelog. Reviewers of one patch look for its changes in
+//! the patch itself.
 
 use crate::{
     source::{
@@ -21,10 +21,10 @@ use crate::{
     }, //
 };
 
-/// Returns the notes of all patches of a series, in order. A note is empty if the changelog does not
-/// name the patch.
+/// Returns the notes of all patches of a series, in order. The note of a patch is empty if the
+/// changelog does not mention the patch.
 ///
-/// The mail of a single patch has the whole changelog already.
+/// A series of one patch has no notes, because its mail contains the whole changelog.
 pub fn of_patches(component: &Component) -> Vec<String> {
     let series = &component.series;
     let files: Vec<&str> = series
@@ -36,13 +36,13 @@ pub fn of_patches(component: &Component) -> Vec<String> {
     if files.len() < 2 {
         return notes;
     }
-    // A changelog that cannot be read is an error of the cover letter.
+    // The code that creates the cover letter reports an invalid changelog.
     for entry in changelog::parse(&component.changelog).unwrap_or_default() {
         for (file, note) in files.iter().zip(&mut notes) {
             let items: Vec<String> = named(&entry)
                 .iter()
-                .filter(|item| is_of(component, entry.version, item, file))
-                .map(|item| listed(&item.text))
+                .filter(|item| names_patch(component, entry.version, item, file))
+                .map(|item| list_item(&item.text))
                 .collect();
             if !items.is_empty() {
                 let gap = if note.is_empty() { "" } else { "\n" };
@@ -53,8 +53,8 @@ pub fn of_patches(component: &Component) -> Vec<String> {
     notes
 }
 
-/// Reports whether an item of a version names the patch that has this message now.
-fn is_of(component: &Component, version: u32, item: &Named, file: &str) -> bool {
+/// Whether a changelog item of a version names the patch whose message file is `file`.
+fn names_patch(component: &Component, version: u32, item: &Named, file: &str) -> bool {
     let series = &component.series;
     if version == series.version {
         let at = series.patches.iter().position(|p| p.message.value == file);
@@ -78,13 +78,13 @@ fn is_of(component: &Component, version: u32, item: &Named, file: &str) -> bool 
     item.numbers.iter().any(|n| was(n) == Some(true))
 }
 
-/// Wraps an item of a list.
-fn listed(text: &str) -> String {
+/// Formats a list item, wrapped to the width of a cover letter.
+fn list_item(text: &str) -> String {
     let lines = cover::fill(text, cover::COLUMNS - 2);
     format!("- {}\n", lines.replace('\n', "\n  "))
 }
 
-/// Joins two notes of one patch.
+/// Joins two notes with a blank line.
 pub fn joined(first: &str, second: &str) -> String {
     match first.is_empty() || second.is_empty() {
         true => format!("{first}{second}"),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn each_patch_has_the_items_that_name_it() {
+    fn of_patches_selects_items_by_patch() {
         let changelog = "## v2\n- Patch 1: take the lock first, since the list may be read while it \
                          is\n  changed.\n- Patches 1, 3: rename it.\n- New patch 2: it is needed.\n\
                          - Order: the fix first.\n- The names of patch 2 are shorter.\n\
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn single_patch_has_no_note() {
+    fn of_patches_single_patch_is_empty() {
         let one = "[[patch]]\nmessage = \"1.msg\"\n";
         assert_eq!(
             notes("## v2\n- Patch 1: more.\n\n## v1\n- First.\n", one),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_joined_by_a_blank_line() {
+    fn joined_adds_blank_line() {
         assert_eq!(joined("a\n", "b\n"), "a\n\nb\n");
         assert_eq!(joined("", "b\n") + &joined("a\n", ""), "b\na\n");
     }

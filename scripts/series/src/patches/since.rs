@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Compares each posted series with its last posting.
+//! Compares each series with its last posting.
 
 use std::collections::BTreeMap;
 
@@ -46,23 +46,23 @@ use crate::{
 /// Changes since the last posting, by series.
 pub type Since = BTreeMap<String, Change>;
 
-/// A comparison of a posted version with the present one.
+/// The changes of a series since a posted version.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The comparison of the patches.
     pub comparison: Comparison,
-    /// The kernel release that the posted version was made for.
+    /// The kernel release that the posted version is based on.
     pub base: String,
-    /// Reasons for a new version other than patches and base.
+    /// Reasons for a new version other than changed patches or another base.
     pub besides: Vec<Reason>,
     /// The `prerequisite-` lines of the posted version.
     pub prerequisites: Vec<String>,
-    /// Whether the posted mails give the present tree on the present base and dependencies.
+    /// Whether the posted mails produce the current tree on the current base and dependencies.
     pub applies: bool,
 }
 
 impl Change {
-    /// Returns the reasons for a new version other than patches, if the present base is `base`.
+    /// Returns the reasons for a new version on `base` other than changed patches.
     pub fn reasons(&self, base: &Base) -> Vec<Reason> {
         let moved = (self.base != base.made_for()).then_some(Reason::Base);
         moved
@@ -71,28 +71,28 @@ impl Change {
             .collect()
     }
 
-    /// Whether the posting is still valid for dependent series: no patch changed, and the mails
+    /// Whether dependent series may still refer to the posting: no patch changed, and the mails
     /// apply.
     pub fn is_valid(&self) -> bool {
         self.comparison.unchanged() && self.applies
     }
 
-    /// Whether a new version would be pointless: no patch changed, no other reason exists, and the
-    /// prerequisites in the `trailers` of the cover letter are the same.
+    /// Whether a new version lacks a reason. `trailers` are the trailers of the current cover
+    /// letter, of which changed prerequisites are a reason.
     pub fn is_empty(&self, base: &Base, trailers: &[String]) -> bool {
         let now = trailers.iter().filter(|t| t.starts_with(PREREQUISITE));
         self.comparison.unchanged() && self.reasons(base).is_empty() && now.eq(&self.prerequisites)
     }
 }
 
-/// The prefix of lines that name prerequisites.
+/// The prefix of the prerequisite trailers in cover letters.
 const PREREQUISITE: &str = "prerequisite-";
 
-/// Compares a posting with the present series, and creates the tag that b4 looks up.
+/// Compares a posting with the current series, and creates the tag of the posting that b4 looks up.
 ///
 /// # Errors
 ///
-/// The commits of the posting cannot be restored, or git fails.
+/// Fails if the commits of the posting cannot be restored, or if git fails.
 pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -> Result<Change> {
     let name = one.name();
     let made = rebuild.commits(name, posting)?;
@@ -102,7 +102,7 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let mails = mailbox::read(&whole)?;
     let cover = tag::cover_of(&mails);
     tag::ensure(rebuild.git, posting, &cover, &made)?;
-    // One git creates both diffs, because other settings may have produced those in the mails.
+    // git creates both sides again, because the mailed diffs depend on the settings of the sender.
     let diffs = |commits: &[PatchCommit]| {
         let names: Vec<_> = commits.iter().map(|c| &c.commit).collect();
         rebuild.git.diffs(&names)
@@ -138,7 +138,7 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let component = &one.plan.component;
     let besides = match cover::parse(&component.cover) {
         Ok(text) => besides::reasons(&component.series, &text, posting, &mails, &comparison),
-        // The code that creates the cover letter reports this error.
+        // The code that creates the cover letter reports the error.
         Err(_) => Vec::new(),
     };
     let named = mails.first().map_or("", |m| m.body.as_str());
@@ -153,7 +153,7 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     })
 }
 
-/// Whether the posted mails give the present tree of the series.
+/// Whether the posted mails produce the current tree of the series.
 fn applies(
     rebuild: &Rebuild<'_>,
     since: &Comparison,
@@ -163,7 +163,7 @@ fn applies(
     let same = |(i, p): (usize, &PatchChange)| {
         p.change == range_diff::Change::Same && p.new == Some(i + 1) && p.old == p.new
     };
-    // The same diffs in the same order give the same tree.
+    // Equal diffs in equal order produce the same tree.
     if since.patches.iter().enumerate().all(same) {
         return Ok(true);
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Detects that nothing changed since the last `assemble`: its input, its output, and its branches are
-//! the same.
+//! Detects that `assemble` has nothing to do, because its input, output and branches are unchanged.
 
 use std::{
     fs,
@@ -48,26 +47,26 @@ use crate::{
     }, //
 };
 
-/// The age at which the branch is recreated, well before b4's limit of a year.
+/// The age in seconds at which branches are recreated, well before b4's limit of a year.
 pub const STALE: u64 = 180 * 24 * 3600;
 
-/// The file name of the record in the output folder.
+/// The file name of the stamp in the output folder.
 const FILE: &str = "assembled.json";
 
-/// A hash of the input of `assemble`, taken before it reads.
+/// A hash of the input of `assemble`, computed before the input is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input(String);
 
-/// The input and the output of the last `assemble`.
+/// The state after the last `assemble`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     /// A hash of the input.
     input: String,
     /// A hash of the output.
     output: String,
-    /// The refs that it created, and those of the bases.
+    /// The created branches and the refs of the bases.
     refs: String,
-    /// The time in seconds since 1970. b4 ignores old branches.
+    /// The time in seconds since the epoch. b4 ignores old branches.
     when: u64,
 }
 
@@ -76,11 +75,11 @@ fn now() -> u64 {
     since.map_or(0, |d| d.as_secs())
 }
 
-/// Reports whether another `assemble` would change nothing.
+/// Whether `assemble` would change nothing.
 ///
 /// # Errors
 ///
-/// git cannot be run.
+/// Fails if git fails.
 pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
     let stamp = read_file(&ws.path(ws.below_out(FILE))).ok();
     let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
@@ -97,7 +96,7 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
 ///
 /// # Errors
 ///
-/// git cannot be run, or the record cannot be written.
+/// Fails if git fails, or if the stamp cannot be written.
 pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Result<()> {
     let stamp = Stamp {
         input: read.0,
@@ -113,18 +112,18 @@ fn refs(git: &Git<'_>) -> Result<String> {
     let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
     let cmd = git.cmd(args).args(refs);
     let out = must(git.runner(), &cmd)?;
-    // git omits refs that it cannot read, and succeeds.
+    // git skips refs that it cannot read, and succeeds.
     match damage::is_damage(&out.complaint()) {
         true => Err(failed(&cmd, &out)),
         false => Ok(out.text()),
     }
 }
 
-/// Hashes the input.
+/// Hashes the input of `assemble`.
 pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let mut hash = Sha256::new();
     hash.update(format!("{}\0{}\0", who.ident(), who.set));
-    // Another version of the tool may create other patches.
+    // Another version of the tool may create different patches.
     let program = std::env::current_exe().and_then(|exe| exe.metadata());
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
@@ -154,13 +153,13 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     Input(hex(hash.finalize()))
 }
 
-/// Returns the folder of the component of this manifest.
+/// Returns the folder of the component that a manifest belongs to.
 fn component_of(manifest: &Path) -> Option<PathBuf> {
     let name = manifest.file_stem().map(PathBuf::from);
     let text = read_file(manifest).unwrap_or_default();
     let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
     let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
-    // The default is the folder with the name of the series. `assemble` reports an unreadable manifest.
+    // The default is the folder named like the series. `assemble` reports an unreadable manifest.
     component.or(name)
 }
 
@@ -181,7 +180,7 @@ fn output(ws: &Workspace, report: &Report) -> String {
     hex(hash.finalize())
 }
 
-/// Hashes names, modes and contents of files and folders, in the order of their names.
+/// Hashes names, modes and contents of files and folders, sorted by name.
 fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
     for below in paths {
         let path = ws.path(below);

@@ -42,7 +42,7 @@ use crate::{
         },
         trailers::{
             self,
-            Given, //
+            RecordedTrailer, //
         }, //
     }, //
 };
@@ -86,7 +86,7 @@ pub struct Component {
     /// The records of postings, the oldest version first.
     pub postings: Vec<Posting>,
     /// The trailers from reviewers.
-    pub trailers: Vec<Given>,
+    pub trailers: Vec<RecordedTrailer>,
 }
 
 impl Component {
@@ -308,8 +308,8 @@ fn commits_of(ws: &Workspace, series: &Series) -> Vec<Commit> {
     found.cloned().unwrap_or_default()
 }
 
-/// Makes the commits of the branch the patches of the series. The `[[patch]]`es of its manifest only
-/// make exceptions for some of them.
+/// Makes the commits of the branch the patches of the series. The `[[patch]]`es of its manifest
+/// only make exceptions for some of them.
 fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
     let (Some(branch), Some(_)) = (&series.branch, ws.branches()) else {
         return Ok(());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests with several bases: variants of files, selection of bases, a revision as a base, and moving
-//! a base.
+//! Tests with several bases: variants of files, selection of bases, a revision as a base, and
+//! moving a base.
 
 use std::fs;
 
@@ -173,9 +173,9 @@ fn left_out_file_that_enters_is_refused() {
         "[left-out]\n\"gone/\" = \"It is not there.\"\n",
     );
     insta::assert_snapshot!(mini.error(&["assemble", "--base", "newer"]), @r"
-    error: series/on/newer/list.toml:7: [left-out]: there is no gone/ to leave out
-      help: remove the line; list/tree lacks it
-    error: series/on/newer/list.toml:12: list.rs is in [left-out] as well
+    error: series/on/newer/list.toml:7: [left-out]: list/tree has no gone/
+      help: remove the line
+    error: series/on/newer/list.toml:12: list.rs is listed in [left-out] as well
       help: remove one of the two lines
     ");
     mini.replace(
@@ -289,7 +289,7 @@ fn readme_moving_a_base_works() {
     // 2. Recreate the diffs that `assemble` names.
     let error = mini.error(&["assemble", "--base", "newest"]);
     assert!(
-        error.contains("other/edits/1.diff") && error.contains("make it anew there"),
+        error.contains("other/edits/1.diff") && error.contains("update it"),
         "{error}"
     );
     mini.file(

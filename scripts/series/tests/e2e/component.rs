@@ -172,11 +172,11 @@ fn every_file_enters_once() {
     );
     insta::assert_snapshot!(mini.error(&["assemble"]), @r"
     error: series/duo-second.toml:11: duo.rs is claimed twice, first in series/duo-first.toml:9
-      help: a file enters in one patch, whole; remove one of the two lines
+      help: one patch adds the whole file; remove one of the two lines
     error: duo/tree/free.rs: no patch claims this file
       help: name it in a [[patch]] of series/duo-first.toml or series/duo-second.toml
-    error: series/duo-second.toml:15: there is no item `mod mor` in duo/tree/duo.rs
-      help: similar ones are: `mod more`
+    error: series/duo-second.toml:15: duo/tree/duo.rs has no item `mod mor`
+      help: similar items: `mod more`
     ");
     // An error in one component does not affect another.
     mini.good(&["assemble", "buddy"]);
@@ -238,6 +238,6 @@ fn local_series_is_never_posted() {
     );
     insta::assert_snapshot!(mini.error(&["assemble"]), @r"
     error: series/other.toml:3: duo-second is never posted: a model for the tests
-      help: make other local as well, or move what it needs into another series
+      help: make other local as well, or move the patches that it needs to another series
     ");
 }

@@ -45,7 +45,7 @@ fn file_claimed_twice_or_never() {
     );
     says!(mini, ["assemble"], @r"
     error: series/list.toml:13: list.rs is claimed twice, first in line 8
-      help: a file enters in one patch, whole; remove one of the two lines
+      help: one patch adds the whole file; remove one of the two lines
     error: list/tree/stray.rs: no patch claims this file
       help: name it in a [[patch]] of series/list.toml
     ");
@@ -59,7 +59,7 @@ fn path_outside_component() {
         "[\"list/owned.rs\"]",
         "[\"list/owned.rs\", \"../../x\"]",
     );
-    says!(mini, ["assemble"], @r#"error: series/list.toml:13: "../../x" leaves the component: `..` is not allowed"#);
+    says!(mini, ["assemble"], @r#"error: series/list.toml:13: "../../x" is outside the component: `..` is not allowed"#);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn edit_without_context() {
     error: buddy/edits/1.diff: does not apply
         error: patch failed: lib.rs:1
         error: lib.rs: patch does not apply
-      help: the diff has to fit on the base plus list and the patches before it; make it anew there
+      help: the diff must apply to the base plus list and the patches before it; update it
     ");
 }
 
@@ -105,8 +105,8 @@ fn overlay_file_exists_in_base() {
         "[\"list.rs\", \"Kconfig\"]",
     );
     says!(mini, ["assemble"], @r"
-    error: list/tree/Kconfig: the base has this file already
-      help: change a file of the base with a diff in list/edits/
+    error: list/tree/Kconfig: the base already has this file
+      help: change files of the base with a diff in list/edits/
     ");
 }
 
@@ -131,7 +131,7 @@ fn dependency_missing() {
         "{text}"
     );
     assert!(
-        text.contains("has to fit on the base and the patches before it"),
+        text.contains("must apply to the base and the patches before it"),
         "{text}"
     );
 }

@@ -175,12 +175,12 @@ fn invalid_steps_name_file_and_line() {
     );
     let said = say(&data(MOVE.replace("drm/a.c\"", "../a.c\"")));
     assert!(
-        said.contains("move/relocation.toml:2: \"../a.c\" leaves the component"),
+        said.contains("move/relocation.toml:2: \"../a.c\" is outside the component"),
         "{said}"
     );
     let said = say(&data(MOVE.replace("gpu/a.c\"", "list.rs\"")));
     assert!(
-        said.contains("moves or changes list.rs, which is ours"),
+        said.contains("moves or changes list.rs, which is a file of list"),
         "{said}"
     );
     let said = say(&data(MOVE.replace(
@@ -193,10 +193,10 @@ fn invalid_steps_name_file_and_line() {
     );
     let said = say(&data(MOVE.replace("\"symbols\"", "\"names\"")));
     assert!(
-        said.contains("series/move.toml:17: there is no step \"symbols\""),
+        said.contains("series/move.toml:17: unknown step \"symbols\""),
         "{said}"
     );
-    assert!(said.contains("no patch makes the step \"names\""), "{said}");
+    assert!(said.contains("no patch uses the step \"names\""), "{said}");
     let said = say(&|mini: &Mini| {
         let patches = PATCHES
             .replace("\"files\"", "\"x\"")
@@ -204,7 +204,7 @@ fn invalid_steps_name_file_and_line() {
         mini.series("move", &[], &patches.replace("\"x\"", "\"symbols\""));
     });
     assert!(
-        said.contains("the step \"symbols\" is made twice or too early"),
+        said.contains("the step \"symbols\" is used twice or out of order"),
         "{said}"
     );
 }

@@ -560,7 +560,7 @@ fn trailer_errors() {
     mini.replace(STORE, "2.msg", "3.msg");
     insta::assert_snapshot!(mini.error(&["assemble"]), @r#"
     error: series/list/posted/trailers.toml:7: list has no patch "3.msg"
-      help: its message and its subject changed, or the patch is gone: name the patch anew, or remove the trailer (line 7)
+      help: its message and subject changed, or the patch was removed: update `patch` or remove the trailer (line 7)
     "#);
 }
 

@@ -547,7 +547,7 @@ mod tests {
             plan,
             tests::{
                 component,
-                told_apart, //
+                with_change_ids, //
             }, //
         },
         sys::error::Error, //
@@ -577,7 +577,7 @@ mod tests {
         let added: String = edit.lines().map(|l| format!("+{l}\n")).collect();
         let diff = format!("--- a/gpu.rs\n+++ b/gpu.rs\n@@ -1,1 +1,{lines} @@\n-x\n{added}");
         let mm = component("mm", MM, &[("drivers/mm.rs", mm)], &[("1.diff", &diff)]);
-        let planned = plan(told_apart(vec![list, mm])).map_err(|e: Error| e.to_string());
+        let planned = plan(with_change_ids(vec![list, mm])).map_err(|e: Error| e.to_string());
         let planned = planned.unwrap();
         let planned: Vec<&PlannedSeries> = planned.iter().collect();
         text(Items::read(&planned).faults(0, planned[0].series()))

@@ -98,8 +98,8 @@ use crate::{
         manifest::{
             Base,
             below,
-            chosen_series,
             in_order, //
+            selected_series,
         },
         workspace::Workspace, //
     },
@@ -185,7 +185,7 @@ impl App<'_> {
         let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
         let ordered = in_order(&manifests)?;
         let mut wanted: BTreeSet<String> = BTreeSet::new();
-        for name in chosen_series(&ordered, names)? {
+        for name in selected_series(&ordered, names)? {
             let below = below(&ordered, &name);
             wanted.extend(below.iter().map(|s| s.name.to_string()));
             wanted.insert(name);
@@ -365,8 +365,8 @@ impl App<'_> {
         Ok(names)
     }
 
-    /// Prints the commands that delete the output of a removed series. They are left to the user, since
-    /// the branch may hold a posted version.
+    /// Prints the commands that delete the output of a removed series. They are left to the user,
+    /// since the branch may hold a posted version.
     fn say_left_over(&self, name: &str) {
         self.ui.say(format!(
             "note: series/{name}.toml was removed; to delete the output of the series:\n    \
@@ -510,7 +510,7 @@ impl App<'_> {
 
     fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
         self.build(target, &target.arch().run_needs(), |made, build| {
-            let wanted = made.assembled.chosen(names)?;
+            let wanted = made.assembled.selected(names)?;
             let mut records = Vec::new();
             for one in &made.assembled.series {
                 let series = one.plan.series();
@@ -599,7 +599,8 @@ impl App<'_> {
         self.quick(&self.make(&[])?, names)
     }
 
-    /// Prints the warnings, and a summary if there are no findings. Returns the findings as an error.
+    /// Prints the warnings, and a summary if there are no findings. Returns the findings as an
+    /// error.
     fn told(&self, outcome: &quick::Outcome) -> Option<Error> {
         for warning in &outcome.warnings {
             self.ui.warn(quick::error_of(warning).to_string());

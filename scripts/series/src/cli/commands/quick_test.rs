@@ -190,7 +190,7 @@ impl App<'_> {
         filter: Option<Filter>,
         target: Target,
     ) -> Result<Selection> {
-        let wanted = assembled.chosen(names)?;
+        let wanted = assembled.selected(names)?;
         let mut all = Expectation::default();
         for one in &assembled.series {
             let series = one.plan.series();

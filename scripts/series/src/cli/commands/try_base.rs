@@ -38,10 +38,17 @@ impl App<'_> {
             let _lock = self.lock(Resource::Refs)?;
             assemble(&git, &self.cache, &own, &who, planned)?
         };
-        let chosen = assembled.chosen(names)?;
+        let selected = assembled.selected(names)?;
         let scratch = self.cache.scratch()?;
         let report = Report {
-            series: trial::series(&git, scratch.path(), &assembled, &chosen, &other, &self.ui)?,
+            series: trial::series(
+                &git,
+                scratch.path(),
+                &assembled,
+                &selected,
+                &other,
+                &self.ui,
+            )?,
             base: trial::Base {
                 version: other.version,
                 from: other.from,

@@ -65,7 +65,8 @@ impl App<'_> {
         self.show(&made.report)
     }
 
-    /// Removes the last resend from the record. A resend starts no version, so nothing else changes.
+    /// Removes the last resend from the record. A resend starts no version, so nothing else
+    /// changes.
     fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
         if let Some(error) = self.edited_record(name, posting)? {
             return Err(error);
@@ -141,7 +142,7 @@ impl App<'_> {
 /// Returns tags for the posting.
 fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
     let file = store::file(component.name());
-    let all = component.trailers.iter().map(|given| &given.entry);
+    let all = component.trailers.iter().map(|recorded| &recorded.entry);
     let of_it = all.filter(|entry| entry.version == posting.version);
     let errors = of_it.map(|entry| {
         let Posting { version, .. } = posting;

@@ -53,23 +53,23 @@ pub struct Cover {
     pub text: String,
     /// The text below `---`.
     pub below: String,
-    /// What it names as dependencies.
+    /// The dependencies that the text lists.
     pub dependencies: Vec<Dependency>,
-    /// What it builds on, for machines.
+    /// The dependencies for b4.
     pub prerequisites: Vec<Prerequisite>,
-    /// All lines for machines, as they are mailed.
+    /// The trailers at the end of the mail.
     pub trailers: Vec<String>,
 }
 
-/// Everything that is mailed, and what it is compared with.
+/// The input of cover letters.
 pub struct Material<'a> {
-    /// What was assembled.
+    /// The commits of all series.
     pub assembled: &'a Assembled,
     /// The base.
     pub base: &'a Base,
     /// The mails of each series, in the same order.
     pub mails: &'a [Mails],
-    /// What changed since the last posting, by series.
+    /// The changes since the last posting, by series.
     pub since: &'a Since,
 }
 
@@ -78,7 +78,7 @@ impl Material<'_> {
         cover::parse(&one.plan.component.cover).map_err(|errors| {
             let file = &one.plan.component.cover_file;
             let placed = errors.into_iter().map(|(line, e)| e.at(file, line));
-            let unknown = || Error::new("cannot be read").at(file, None);
+            let unknown = || Error::new("cannot be parsed").at(file, None);
             Error::all(placed.collect()).unwrap_or_else(unknown)
         })
     }
@@ -92,17 +92,17 @@ impl Material<'_> {
         self.mails.get(at)
     }
 
-    /// The last posting of a series, if no patch changed since and its mails still apply.
+    /// Returns the last posting of a series, if no patch changed since and the mails still apply.
     pub(super) fn as_posted<'b>(&self, one: &'b AssembledSeries) -> Option<&'b Posting> {
-        let stands = self.since.get(one.name())?.is_valid();
-        one.plan.component.posted().filter(|_| stands)
+        let is_valid = self.since.get(one.name())?.is_valid();
+        one.plan.component.posted().filter(|_| is_valid)
     }
 
-    /// Makes the cover letter of a series.
+    /// Creates the cover letter of a series.
     ///
     /// # Errors
     ///
-    /// The cover or the changelog is wrong; the place is named.
+    /// Fails if the cover letter or the changelog is invalid.
     pub fn cover(&self, one: &AssembledSeries) -> Result<Cover> {
         let series = one.plan.series();
         let name = &series.name;
@@ -190,7 +190,7 @@ impl Material<'_> {
     }
 }
 
-/// The cover letter as a mail.
+/// Formats the cover letter as a mail.
 pub(super) fn letter(
     git: &Git<'_>,
     one: &AssembledSeries,
@@ -209,7 +209,7 @@ pub(super) fn letter(
         one.parent.commit.as_str(),
         one.tip().commit.as_str(),
     ])?;
-    // The date of the last patch, in the form that git gave it.
+    // The date of the last patch, as formatted by git.
     let last = mails
         .patches
         .last()
@@ -246,7 +246,7 @@ pub(super) fn letter(
     Ok(text.into_bytes())
 }
 
-/// The subjects of the patches by author, as `git shortlog` prints them.
+/// Lists the subjects of the patches by author, as `git shortlog` does.
 fn shortlog(one: &AssembledSeries, who: &Identity) -> String {
     let mut by_author: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (patch, (name, _)) in one.plan.patches.iter().zip(one.authors(who)) {

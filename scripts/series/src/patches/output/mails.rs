@@ -29,14 +29,14 @@ use crate::{
     }, //
 };
 
-/// A series as mail.
+/// The patches of a series as mails.
 #[derive(Debug, Clone, Default)]
 pub struct Mails {
-    /// File name and content of each patch.
+    /// The file name and the content of each patch.
     pub patches: Vec<(String, Vec<u8>)>,
-    /// `git patch-id --stable` of each.
+    /// The output of `git patch-id --stable` for each patch.
     pub patch_ids: Vec<String>,
-    /// Whether they give the recorded tree on the base plus what the series depends on.
+    /// Whether the mails produce the tree of the series on the base and the dependencies alone.
     pub(super) applies: bool,
 }
 
@@ -49,11 +49,11 @@ impl Mails {
     }
 }
 
-/// The mails of all series.
+/// Creates the mails of all series.
 ///
 /// # Errors
 ///
-/// git's own, or a patch that changes nothing.
+/// Fails if git fails, if a patch is empty, or if git does not read a mail back unchanged.
 pub fn mails(
     git: &Git<'_>,
     assembled: &Assembled,
@@ -75,15 +75,15 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     let mut patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
     if patches.len() != one.patches.len() {
         return Err(Error::new(format!(
-            "git made {} of {} of {}",
+            "git format-patch created {} from {} of {}",
             count(patches.len(), "mail", "mails"),
             count(one.patches.len(), "patch", "patches"),
             one.name()
         ))
-        .help("a patch that changes nothing against the one before it gets no mail"));
+        .help("git skips a patch that changes nothing; remove it or add a change"));
     }
-    for ((_, mail), dressed) in patches.iter_mut().zip(&one.dressed) {
-        message::note_below(mail, &dressed.note);
+    for ((_, mail), commit) in patches.iter_mut().zip(&one.messages) {
+        message::note_below(mail, &commit.note);
     }
     let mut mails = Mails {
         patches,
@@ -96,8 +96,8 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     Ok(mails)
 }
 
-/// Whether the mails, read by git from a mailbox, give the recorded tree on the base plus the
-/// dependencies alone. Another message or author is an error.
+/// Whether the mails produce the tree of the series on the base and the dependencies alone, when
+/// git reads them from a mailbox. Fails if a message or an author differs.
 fn applies(
     git: &Git<'_>,
     one: &AssembledSeries,
@@ -106,19 +106,19 @@ fn applies(
     scratch: &Path,
 ) -> Result<bool> {
     let received = received::read(git, &mails.mbox(), &scratch.join("received"))?;
-    let messages: Vec<&str> = one.dressed.iter().map(|d| d.message.as_str()).collect();
+    let messages: Vec<&str> = one.messages.iter().map(|m| m.message.as_str()).collect();
     if let Some((at, what)) = received::difference(&received, &messages, &one.authors(who)) {
         let source = one.plan.patches.get(at).map(|p| p.source.clone());
         return Err(
-            Error::new(format!("the mail is not received as it is meant: {what}"))
+            Error::new(format!("git reads the mail differently: {what}"))
                 .at(source.unwrap_or_else(|| one.plan.series().file()), None)
-                .help("word the message another way"),
+                .help("reword the message"),
         );
     }
     let touched = diff::touched(&String::from_utf8_lossy(&mails.mbox()));
     let paths: Vec<String> = touched.into_iter().map(|t| t.path).collect();
     let before = git.entries(&one.parent.tree, &paths)?;
-    // One by one: in one diff git would look for what moves where it was at the start.
+    // In a combined diff, git would look up a moved file at its first path.
     let diffs: Vec<&[u8]> = received.iter().map(|r| &r.diff[..]).collect();
     let after = git
         .apply(&scratch.join("index"), &before, &diffs)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a maintainer receives: patches, cover letter, mailboxes, and `series.json`.
+//! Writes `out/`: patches, cover letters, mailboxes, and `series.json`.
 
 mod cover_letter;
 mod mails;
@@ -58,12 +58,12 @@ pub use self::{
     }, //
 };
 
-/// Writes `out/` and returns what it wrote. `series.json` is about all series, so it is written
-/// only when the `whole` workspace was assembled.
+/// Writes `out/` and returns the report. `series.json` lists all series, and is written only if the
+/// `whole` workspace was assembled.
 ///
 /// # Errors
 ///
-/// A cover letter or changelog that is wrong, git, or a file that cannot be written.
+/// Fails if a cover letter or changelog is invalid, if git fails, or if a file cannot be written.
 pub fn emit(
     ws: &Workspace,
     git: &Git<'_>,
@@ -136,7 +136,7 @@ pub fn emit(
     Ok(report)
 }
 
-/// Makes a folder hold these files, and no other patch.
+/// Writes patch files, and removes all other patch files of the folder.
 fn replace_patches(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     for (name, content) in files {
         write(&dir.join(name), content)?;

@@ -20,27 +20,27 @@ use crate::{
     }, //
 };
 
-/// `out/series.json`.
+/// The content of `out/series.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The kernel that all series are made for.
+    /// The kernel that all series are based on.
     pub base: BaseReport,
     /// The series, in dependency order.
     pub series: Vec<SeriesReport>,
-    /// The tree that has all of them.
+    /// The commit with all series.
     pub all: Tip,
 }
 
-/// The base in `out/series.json`.
+/// The base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseReport {
-    /// "6.19.11".
+    /// The version, such as "6.19.11".
     pub version: String,
-    /// The commit of the release in the public tree, where it is known.
+    /// The commit of the release in the public tree, if known.
     pub upstream_commit: Option<String>,
-    /// The commit that stands for it in the tool's kernel repository.
+    /// The commit in the tool's kernel repository.
     pub commit: String,
-    /// Its tree.
+    /// The tree.
     pub tree: String,
 }
 
@@ -49,74 +49,74 @@ pub struct BaseReport {
 pub struct Tip {
     /// The commit.
     pub commit: String,
-    /// Its tree.
+    /// The tree.
     pub tree: String,
 }
 
-/// A series in `out/series.json`.
+/// A series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesReport {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Its version.
+    /// The version.
     pub version: u32,
-    /// What it builds on, in the order to apply.
+    /// The dependencies, in the order to apply them.
     pub depends: Vec<String>,
-    /// The commit it starts from.
+    /// The commit before the first patch.
     pub parent: Tip,
-    /// Its last commit; the parent if there is no patch.
+    /// The last commit, or the parent if the series has no patch.
     pub tip: Tip,
-    /// Whether its patches give the recorded tree on the base plus `depends` alone.
+    /// Whether the patches produce the tree of `tip` on the base and `depends` alone.
     pub applies: bool,
-    /// The folder of its patches, below the top folder; `None` if there is no patch yet.
+    /// The folder of the patches, relative to the workspace. `None` if the series has no patch.
     pub folder: Option<String>,
-    /// b4's change id.
+    /// The change ID.
     #[serde(default)]
     pub change_id: String,
-    /// Its last posting, if there is one.
+    /// The last posting.
     #[serde(default)]
     pub posted: Option<PostedReport>,
-    /// Its patches.
+    /// The patches.
     pub patches: Vec<PatchReport>,
 }
 
-/// The last posting of a series in `out/series.json`.
+/// The last posting of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedReport {
     /// The version.
     pub version: u32,
-    /// The link to it.
+    /// The link.
     pub link: String,
-    /// Whether nothing changed since that a reviewer has to look at.
+    /// Whether the posting is still valid: no patch changed, and the mails apply.
     pub unchanged: bool,
 }
 
-/// A patch in `out/series.json`.
+/// A patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchReport {
-    /// Its number, from 1.
+    /// The number, counted from 1.
     pub id: usize,
-    /// Its subject without the brackets.
+    /// The subject, without the prefix in brackets.
     pub subject: String,
-    /// Its file, below the top folder.
+    /// The patch file, relative to the workspace.
     pub file: String,
-    /// Its commit.
+    /// The commit.
     pub commit: String,
-    /// Its tree.
+    /// The tree.
     pub tree: String,
-    /// `git patch-id --stable`.
+    /// The output of `git patch-id --stable`.
     pub patch_id: String,
-    /// Lines that it adds.
+    /// The number of added lines.
     pub added: usize,
 }
 
-/// Reads `out/series.json`, if there is one.
+/// Reads `out/series.json`. Returns `None` if the file does not exist.
 ///
 /// # Errors
 ///
-/// It is not what this version of the tool writes.
+/// Fails if the file does not have the format of this version of the tool.
 pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     let below = ws.below_out("series.json");
     let Ok(text) = read_file(&ws.path(&below)) else {
@@ -124,9 +124,9 @@ pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     };
     let parsed = serde_json::from_slice(&text).map(Some);
     parsed.map_err(|e| {
-        Error::new(format!("is not what this tool writes: {e}"))
+        Error::new(format!("cannot be parsed: {e}"))
             .at(below, e.line())
-            .help("run `cargo series assemble`, which writes it anew")
+            .help("run `cargo series assemble` to write it again")
     })
 }
 

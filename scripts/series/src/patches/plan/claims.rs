@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks that one patch claims each file of a component, and that patches change no other file of
-//! ours.
+//! Checks that exactly one patch claims each file and step of a component, and that steps and edits
+//! apply to files of the base only.
 
 use std::{
     collections::{
@@ -18,8 +18,8 @@ use std::{
 use crate::{
     mail::diff,
     patches::plan::{
-        group::Group,
-        manifest::Check, //
+        group::SeriesGroup,
+        manifest::ManifestCheck, //
     },
     source::manifest::{
         At,
@@ -32,8 +32,8 @@ use crate::{
     }, //
 };
 
-impl Group<'_> {
-    /// Returns the files of the overlay in `left-out`.
+impl SeriesGroup<'_> {
+    /// Returns the files of the overlay that `left-out` names.
     pub(super) fn left_out<'b>(
         &self,
         overlay: &[&'b String],
@@ -47,12 +47,12 @@ impl Group<'_> {
                 left_out.extend(meant.filter(|file| covers(path, file)));
                 if left_out.len() == before {
                     errors.push(
-                        Check::new(component)
+                        ManifestCheck::new(component)
                             .err(
                                 *line,
-                                format!("[left-out]: there is no {path} to leave out"),
+                                format!("[left-out]: {}/tree has no {path}", self.folder()),
                             )
-                            .help(format!("remove the line; {}/tree lacks it", self.folder())),
+                            .help("remove the line"),
                     );
                 }
             }
@@ -64,8 +64,8 @@ impl Group<'_> {
         for (component, At { value, line }) in claims {
             if left_out.contains(value.as_str()) {
                 errors.push(
-                    Check::new(component)
-                        .err(*line, format!("{value} is in [left-out] as well"))
+                    ManifestCheck::new(component)
+                        .err(*line, format!("{value} is listed in [left-out] as well"))
                         .help("remove one of the two lines"),
                 );
             }
@@ -73,18 +73,19 @@ impl Group<'_> {
         left_out
     }
 
-    /// Checks that each file in `have` except those in `idle`, and no other file, is claimed once.
-    pub(super) fn claims(
+    /// Checks that the patches claim each file in `have` once, and no other file. Files in `unused`
+    /// may be unclaimed.
+    pub(super) fn check_claims(
         &self,
         folder: &str,
         of: impl Fn(&Patch) -> &Vec<At<String>>,
         have: &[&String],
-        idle: &BTreeSet<&str>,
+        unused: &BTreeSet<&str>,
         errors: &mut Vec<Error>,
     ) {
         let mut claimed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for ((member, _), component, patch) in self.all() {
-            let check = Check::new(component);
+            let check = ManifestCheck::new(component);
             for At { value, line } in of(patch) {
                 if let Err(what) = plain_path(value) {
                     errors.push(check.err(*line, what));
@@ -93,9 +94,9 @@ impl Group<'_> {
                         check
                             .err(
                                 *line,
-                                format!("there is no file {}/{folder}/{value}", self.folder()),
+                                format!("{}/{folder}/{value} does not exist", self.folder()),
                             )
-                            .help("write the file, or remove the line"),
+                            .help("create the file, or remove the line"),
                     );
                 } else if let Some((other, first)) = claimed.insert(value, (member, *line)) {
                     let first = match other == member {
@@ -108,13 +109,13 @@ impl Group<'_> {
                     errors.push(
                         check
                             .err(*line, format!("{value} is claimed twice, first in {first}"))
-                            .help("a file enters in one patch, whole; remove one of the two lines"),
+                            .help("one patch adds the whole file; remove one of the two lines"),
                     );
                 }
             }
         }
         for name in have {
-            if !claimed.contains_key(name.as_str()) && !idle.contains(name.as_str()) {
+            if !claimed.contains_key(name.as_str()) && !unused.contains(name.as_str()) {
                 let plain = format!("{}/{folder}/{name}", self.folder());
                 errors.push(
                     Error::new("no patch claims this file")
@@ -125,8 +126,8 @@ impl Group<'_> {
         }
     }
 
-    /// Each step of the relocation has to be made by one patch, in their order.
-    pub(super) fn steps(&self, errors: &mut Vec<Error>) {
+    /// Checks that the patches make each step of the relocation once, and in order.
+    pub(super) fn check_relocation(&self, errors: &mut Vec<Error>) {
         let steps = &self.files().relocation;
         let mut next = 0;
         let mut last = None;
@@ -134,7 +135,7 @@ impl Group<'_> {
             let Some(At { value, line }) = &patch.relocate else {
                 continue;
             };
-            let check = Check::new(component);
+            let check = ManifestCheck::new(component);
             match steps.iter().position(|s| s.name == *value) {
                 Some(at) if at == next => {
                     next += 1;
@@ -144,9 +145,9 @@ impl Group<'_> {
                             check
                                 .err(
                                     *line,
-                                    format!("the step {value:?} comes after one of {before}"),
+                                    format!("the step {value:?} follows a step of {before}"),
                                 )
-                                .help(format!("let {name} depend on {before}")),
+                                .help(format!("add {before} to `depends` of {name}")),
                         );
                     }
                     last = Some(member);
@@ -155,25 +156,25 @@ impl Group<'_> {
                     check
                         .err(
                             *line,
-                            format!("the step {value:?} is made twice or too early"),
+                            format!("the step {value:?} is used twice or out of order"),
                         )
-                        .help("the patches make the steps one by one, in their order"),
+                        .help("use each step once, in the order of relocation.toml"),
                 ),
                 None => errors.push(
                     check
-                        .err(*line, format!("there is no step {value:?}"))
-                        .help(format!("write it in {}/relocation.toml", self.folder())),
+                        .err(*line, format!("unknown step {value:?}"))
+                        .help(format!("define it in {}/relocation.toml", self.folder())),
                 ),
             }
         }
         let file = format!("{}/relocation.toml", self.folder());
         if next == 0 && self.files().is_other_base {
-            // This base already has the result of the relocation.
+            // The base already contains the result of the relocation.
             return;
         }
         for step in &steps[next.min(steps.len())..] {
             errors.push(
-                Error::new(format!("no patch makes the step {:?}", step.name))
+                Error::new(format!("no patch uses the step {:?}", step.name))
                     .at(&file, step.line)
                     .help(format!("name it in a [[patch]] of {}", self.manifests())),
             );
@@ -186,15 +187,18 @@ impl Group<'_> {
                 errors.push(Error::new(what).at(&file, step.line));
             } else if let Some(owner) = self.owners.get(path) {
                 errors.push(
-                    Error::new(format!("moves or changes {path}, which is ours"))
-                        .at(&file, step.line)
-                        .help(format!("change {owner}/tree/{path} instead")),
+                    Error::new(format!(
+                        "moves or changes {path}, which is a file of {owner}"
+                    ))
+                    .at(&file, step.line)
+                    .help(format!("change {owner}/tree/{path} instead")),
                 );
             }
         }
     }
 
-    pub(super) fn edit_paths(&self, errors: &mut Vec<Error>) {
+    /// Checks that edits are diffs to files of the base.
+    pub(super) fn check_edits(&self, errors: &mut Vec<Error>) {
         let claimed = self.all().flat_map(|(_, _, patch)| &patch.edits);
         let claimed: BTreeSet<&str> = claimed.map(|edit| edit.value.as_str()).collect();
         for (name, text) in &self.files().edits {
@@ -209,7 +213,7 @@ impl Group<'_> {
                 errors.push(
                     Error::new("is not a diff: it touches no file")
                         .at(&source, None)
-                        .help("make it with `git diff`; paths start with a/ and b/"),
+                        .help("create it with `git diff`, with the prefixes a/ and b/"),
                 );
             }
             for touch in touched {
@@ -217,7 +221,7 @@ impl Group<'_> {
                     errors.push(Error::new(what).at(&source, touch.line));
                 } else if let Some(owner) = self.owners.get(&touch.path) {
                     errors.push(
-                        Error::new(format!("edits {}, which is ours", touch.path))
+                        Error::new(format!("edits {}, which is a file of {owner}", touch.path))
                             .at(&source, touch.line)
                             .help(format!("change {owner}/tree/{} instead", touch.path)),
                     );
@@ -227,25 +231,25 @@ impl Group<'_> {
     }
 }
 
-/// Refuses paths that are absolute, leave the folder, or are not in their plainest form.
+/// Refuses paths that are absolute, leave the folder, or are not normalized.
 fn plain_path(path: &str) -> Result<(), String> {
     let parts: Vec<_> = Path::new(path).components().collect();
     let joined: PathBuf = parts.iter().collect();
     if parts.iter().any(|p| matches!(p, PathPart::ParentDir)) {
         return Err(format!(
-            "{path:?} leaves the component: `..` is not allowed"
+            "{path:?} is outside the component: `..` is not allowed"
         ));
     }
     if parts.iter().any(|p| matches!(p, PathPart::RootDir)) {
         return Err(format!(
-            "{path:?} is absolute; paths start at the kernel's top"
+            "{path:?} is absolute; paths are relative to the kernel tree"
         ));
     }
     if parts.is_empty() || joined.as_os_str() != path || parts[0] == PathPart::CurDir {
-        return Err(format!("{path:?} is not a plain relative path"));
+        return Err(format!("{path:?} is not a normalized relative path"));
     }
     if parts.iter().any(|p| p.as_os_str() == ".git") {
-        return Err(format!("{path:?} is inside git's own folder"));
+        return Err(format!("{path:?} is inside .git"));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A component with all its series: the checks that span them, and the patches.
+//! The series of a component: the checks that span them, and their patches.
 
 use std::{
     collections::{
@@ -13,7 +13,7 @@ use std::{
 use crate::{
     mail::diff,
     patches::plan::{
-        manifest::Check,
+        manifest::ManifestCheck,
         patch::{
             Content,
             Edit,
@@ -21,7 +21,7 @@ use crate::{
             PlannedPatch,
             Write, //
         },
-        withheld::Cut, //
+        withheld::WithheldPart, //
     },
     rust::items::{
         self,
@@ -37,21 +37,21 @@ use crate::{
         message, //
     },
     sys::error::Error,
-    versions::trailers::Given, //
+    versions::trailers::RecordedTrailer, //
 };
 
-/// A component with all its series, in dependency order.
-pub(super) struct Group<'a> {
+/// The series of a component, in dependency order.
+pub(super) struct SeriesGroup<'a> {
     pub(super) members: &'a [&'a Component],
-    /// All series.
+    /// The manifests of all components, in dependency order.
     pub(super) ordered: &'a [&'a Series],
     pub(super) owners: &'a BTreeMap<String, String>,
-    /// What enters later, by file.
-    pub(super) cuts: BTreeMap<String, Vec<Cut>>,
+    /// The withheld parts, by file.
+    pub(super) withheld: BTreeMap<String, Vec<WithheldPart>>,
 }
 
-impl<'a> Group<'a> {
-    /// Every series has the files of the component.
+impl<'a> SeriesGroup<'a> {
+    /// Returns the shared files. Each series has the files of the whole component.
     pub(super) fn files(&self) -> &'a Component {
         self.members[0]
     }
@@ -60,7 +60,7 @@ impl<'a> Group<'a> {
         self.files().folder()
     }
 
-    /// All patches, each with its place.
+    /// Returns all patches with their positions.
     pub(super) fn all(&self) -> impl Iterator<Item = ((usize, usize), &'a Component, &'a Patch)> {
         let members = self.members;
         members.iter().enumerate().flat_map(|(member, component)| {
@@ -69,14 +69,14 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The manifests, to name a file in.
+    /// Returns the file names of the manifests for a message.
     pub(super) fn manifests(&self) -> String {
         let files = self.members.iter().map(|c| c.series.file());
         let files: Vec<String> = files.map(|f| f.display().to_string()).collect();
         files.join(" or ")
     }
 
-    /// Whether a series comes after another on every branch: it is the same, or builds on it.
+    /// Whether a series is applied after another, because it depends on the other or is the same.
     pub(super) fn is_after(&self, member: usize, other: usize) -> bool {
         let (name, other) = (self.members[member].name(), self.members[other].name());
         name == other || below(self.ordered, name).iter().any(|s| s.name == *other)
@@ -84,27 +84,27 @@ impl<'a> Group<'a> {
 
     pub(super) fn check(&mut self, wanted: &dyn Fn(&str) -> bool, errors: &mut Vec<Error>) {
         let members = self.members.iter().filter(|c| wanted(c.name()));
-        let members: Vec<Check<'_>> = members.map(|c| Check::new(c)).collect();
-        members.iter().for_each(|c| c.content(errors));
+        let members: Vec<ManifestCheck<'_>> = members.map(|c| ManifestCheck::new(c)).collect();
+        members.iter().for_each(|c| c.check_patches(errors));
         let files = self.files();
         let overlay: Vec<&String> = files.overlay.keys().collect();
         let left_out = self.left_out(&overlay, errors);
-        self.claims("tree", |p| &p.files, &overlay, &left_out, errors);
-        let check = Check::new(files);
+        self.check_claims("tree", |p| &p.files, &overlay, &left_out, errors);
+        let check = ManifestCheck::new(files);
         let edits: Vec<&String> = files.edits.keys().collect();
-        let idle = edits.iter().filter(|name| {
+        let unused = edits.iter().filter(|name| {
             let plain = PathBuf::from(format!("{}/edits/{name}", self.folder()));
-            check.may_be_idle(&plain)
+            check.may_be_unused(&plain)
         });
-        let idle: BTreeSet<&str> = idle.map(|name| name.as_str()).collect();
-        self.claims("edits", |p| &p.edits, &edits, &idle, errors);
-        members.iter().for_each(|c| c.rest(errors));
-        self.steps(errors);
-        self.edit_paths(errors);
-        self.withheld(errors);
+        let unused: BTreeSet<&str> = unused.map(|name| name.as_str()).collect();
+        self.check_claims("edits", |p| &p.edits, &edits, &unused, errors);
+        members.iter().for_each(|c| c.check_metadata(errors));
+        self.check_relocation(errors);
+        self.check_edits(errors);
+        self.find_withheld(errors);
     }
 
-    /// The patches of the wanted series, with their names.
+    /// Returns the patches of the selected series, by name.
     pub(super) fn patches(
         &self,
         wanted: &dyn Fn(&str) -> bool,
@@ -131,19 +131,19 @@ impl<'a> Group<'a> {
                 Some(commit) => Content::Branch(commit.clone()),
                 None => Content::Overlay(self.overlay(component, at, patch)),
             },
-            given: given(component, &patch.message.value),
+            trailers: trailers_of(component, &patch.message.value),
         }
     }
 
-    /// The part of the component that a patch brings.
+    /// Returns the part of the component that belongs to a patch.
     fn overlay(&self, component: &Component, at: (usize, usize), patch: &Patch) -> Overlay {
-        let own = patch.files.iter().map(|f| (&f.value, true));
-        let late = patch.withhold.iter().map(|w| &w.file.value);
-        let late: BTreeSet<&String> = late.collect();
-        let late = late.into_iter().map(|path| (path, false));
+        let added = patch.files.iter().map(|f| (&f.value, true));
+        let completed = patch.withhold.iter().map(|w| &w.file.value);
+        let completed: BTreeSet<&String> = completed.collect();
+        let completed = completed.into_iter().map(|path| (path, false));
         Overlay {
-            writes: own
-                .chain(late)
+            writes: added
+                .chain(completed)
                 .map(|(path, enters)| self.write(path, at, enters))
                 .collect(),
             relocate: patch.relocate.as_ref().and_then(|name| {
@@ -154,18 +154,18 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The file as a patch leaves it: without what later patches bring.
+    /// Returns a file after a patch, without the parts that later patches add.
     fn write(&self, path: &str, at: (usize, usize), enters: bool) -> Write {
         let file = &self.files().overlay[path];
-        let cuts = self.cuts.get(path).into_iter().flatten();
-        let later: Vec<&Cut> = cuts.filter(|cut| cut.enters > at).collect();
+        let parts = self.withheld.get(path).into_iter().flatten();
+        let later: Vec<&WithheldPart> = parts.filter(|part| part.enters > at).collect();
         let content = match std::str::from_utf8(&file.content) {
             Ok(text) if !later.is_empty() => {
                 let mut marks = vec![Mark::Kept; text.lines().count()];
-                // Lines that are named as such go alone, even if they stand in an item.
-                for (of, cuts) in [Mark::Item, Mark::Line].map(|m| (m, &later)) {
-                    for cut in cuts.iter().filter(|c| c.mark == of) {
-                        marks[cut.lines.clone()].fill(of);
+                // `text` removes exactly its lines, even inside an item.
+                for (of, parts) in [Mark::Item, Mark::Line].map(|m| (m, &later)) {
+                    for part in parts.iter().filter(|p| p.mark == of) {
+                        marks[part.lines.clone()].fill(of);
                     }
                 }
                 items::without(text, &marks).into_bytes()
@@ -192,7 +192,7 @@ impl<'a> Group<'a> {
     }
 }
 
-fn given(component: &Component, message: &str) -> Vec<Given> {
+fn trailers_of(component: &Component, message: &str) -> Vec<RecordedTrailer> {
     let all = component.trailers.iter();
     all.filter(|g| g.entry.patch == message).cloned().collect()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks of one manifest by itself.
+//! Checks of a single manifest.
 
 use std::{
     collections::BTreeMap,
@@ -23,18 +23,18 @@ use crate::{
     },
     sys::error::Error,
     versions::trailers::{
-        Given,
+        RecordedTrailer,
         store, //
     }, //
 };
 
-/// What is checked in one manifest.
-pub(super) struct Check<'a> {
+/// The checks of a manifest.
+pub(super) struct ManifestCheck<'a> {
     component: &'a Component,
     file: PathBuf,
 }
 
-impl<'a> Check<'a> {
+impl<'a> ManifestCheck<'a> {
     pub(super) fn new(component: &'a Component) -> Self {
         Self {
             component,
@@ -54,12 +54,12 @@ impl<'a> Check<'a> {
         Error::new(what).at(&self.file, line)
     }
 
-    /// Returns whether the base may leave a file unused. The default base uses all plain files.
-    pub(super) fn may_be_idle(&self, plain: &Path) -> bool {
+    /// Whether the base may leave a file unused. The default base uses all files except variants.
+    pub(super) fn may_be_unused(&self, plain: &Path) -> bool {
         self.component.is_other_base && !self.component.variants.contains_key(plain)
     }
 
-    pub(super) fn content(&self, errors: &mut Vec<Error>) {
+    pub(super) fn check_patches(&self, errors: &mut Vec<Error>) {
         for patch in &self.manifest().patches {
             self.message(patch, errors);
             if self.manifest().branch.is_none()
@@ -70,13 +70,13 @@ impl<'a> Check<'a> {
             {
                 errors.push(
                     self.err(patch.line, "this patch changes nothing")
-                        .help("give it files, edits or withheld lines, or remove it"),
+                        .help("add `files`, `edits` or `withhold`, or remove the patch"),
                 );
             }
         }
     }
 
-    pub(super) fn rest(&self, errors: &mut Vec<Error>) {
+    pub(super) fn check_metadata(&self, errors: &mut Vec<Error>) {
         self.recipients(errors);
         self.provenance(errors);
         self.unused_messages(errors);
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         let Some(text) = self.component.messages.get(value) else {
             errors.push(
                 self.err(*line, format!("the commit message {value:?} is missing"))
-                    .help(format!("write series/{}/{value}", self.name())),
+                    .help(format!("create series/{}/{value}", self.name())),
             );
             return;
         };
@@ -104,20 +104,20 @@ impl<'a> Check<'a> {
         );
     }
 
-    /// A series with patches needs a recipient.
+    /// Requires a recipient of a posted series.
     fn recipients(&self, errors: &mut Vec<Error>) {
         let manifest = self.manifest();
         let is_posted = manifest.local.is_none();
         if is_posted && manifest.to.is_empty() && !manifest.patches.is_empty() {
             errors.push(
-                Error::new("there is no recipient in `to`")
+                Error::new("`to` has no recipient")
                     .at(&self.file, manifest.line_of_version)
-                    .help("write to = [\"Name <address>\"]; scripts/get_maintainer.pl knows whom"),
+                    .help("write to = [\"Name <address>\"]; see scripts/get_maintainer.pl"),
             );
         }
     }
 
-    /// Checks the provenance as the cover letter has it, after wrapping.
+    /// Checks the provenance as wrapped in the cover letter.
     fn provenance(&self, errors: &mut Vec<Error>) {
         let Some(from) = &self.manifest().provenance else {
             return;
@@ -139,7 +139,7 @@ impl<'a> Check<'a> {
             if !plain || !link.starts_with("https://") {
                 add(
                     format!("{link:?} is not a link"),
-                    "links start with https://",
+                    "a link starts with https://",
                 );
             }
         }
@@ -159,7 +159,7 @@ impl<'a> Check<'a> {
         for name in self.component.messages.keys() {
             let plain = PathBuf::from(format!("series/{}/{name}", self.name()));
             let is_file = self.manifest().branch.is_none();
-            if is_file && !seen.contains_key(name.as_str()) && !self.may_be_idle(&plain) {
+            if is_file && !seen.contains_key(name.as_str()) && !self.may_be_unused(&plain) {
                 errors.push(
                     Error::new("no patch uses this message")
                         .at(self.component.place(plain), None)
@@ -169,11 +169,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A trailer that has lost its patch is not lost without a word.
+    /// Refuses recorded trailers whose patch no longer exists.
     fn trailers(&self, errors: &mut Vec<Error>) {
         let patches = &self.manifest().patches;
         let mut lost: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for Given { entry, .. } in &self.component.trailers {
+        for RecordedTrailer { entry, .. } in &self.component.trailers {
             if !patches.iter().any(|p| p.message.value == entry.patch) {
                 lost.entry(&entry.patch).or_default().push(entry.line);
             }
@@ -184,8 +184,8 @@ impl<'a> Check<'a> {
                 Error::new(format!("{} has no patch {patch:?}", self.name()))
                     .at(store::file(self.name()), lines[0])
                     .help(format!(
-                        "its message and its subject changed, or the patch is gone: name the \
-                         patch anew, or remove the trailer (line {})",
+                        "its message and subject changed, or the patch was removed: update `patch` \
+                         or remove the trailer (line {})",
                         all.join(", ")
                     )),
             );

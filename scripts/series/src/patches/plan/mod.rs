@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From manifests and folders to patches: what each patch writes, checked before anything is made.
+//! Computes the content of each patch from manifests and components, and checks all of them first.
 //!
-//! Pure functions over [`Component`]s. A file of an overlay enters in exactly one patch of one series,
-//! whole except for the parts that a later patch names in `withhold`, of this series or of a later
-//! one. With all patches applied the tree holds the overlay byte for byte.
+//! Planning is pure: it reads only [`Component`]s. Exactly one patch adds each file of an overlay.
+//! `withhold` in a later patch, of the same series or of a dependent one, defers parts of the file.
+//! After the last patch, each file is identical to the file in the overlay.
 
 mod claims;
 mod group;
@@ -18,7 +18,7 @@ pub(crate) mod tests;
 use std::collections::BTreeMap;
 
 use crate::{
-    patches::plan::group::Group,
+    patches::plan::group::SeriesGroup,
     source::{
         component::Component,
         manifest::{
@@ -45,18 +45,19 @@ pub use self::patch::{
 ///
 /// # Errors
 ///
-/// Every fault of every manifest, at once.
+/// As for [`plan_some`].
 #[cfg(test)]
 pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
     plan_some(components, &|_| true)
 }
 
-/// Plans the wanted series, in dependency order. `components` are all of them, since the files of a
-/// component are shared among its series.
+/// Plans the series that `wanted` selects, in dependency order.
+///
+/// `components` must contain all series, because the series of a component share its files.
 ///
 /// # Errors
 ///
-/// Every fault of the wanted series and of the components that they belong to, at once.
+/// Returns all faults in the selected series and in their components at once.
 pub fn plan_some(
     components: Vec<Component>,
     wanted: &dyn Fn(&str) -> bool,
@@ -64,20 +65,20 @@ pub fn plan_some(
     let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
     let ordered = in_order(&manifests)?;
     let mut errors = Vec::new();
-    let asked: Vec<_> = manifests.iter().filter(|s| wanted(&s.name)).collect();
-    errors.extend(unique_change_ids(&asked).err());
-    asked
+    let selected: Vec<_> = manifests.iter().filter(|s| wanted(&s.name)).collect();
+    errors.extend(unique_change_ids(&selected).err());
+    selected
         .iter()
-        .for_each(|s| on_local(s, &manifests, &mut errors));
+        .for_each(|s| check_local(s, &manifests, &mut errors));
     let groups = groups(&components, &ordered, wanted);
     let owners = owners(&groups, &mut errors);
     let mut planned = Vec::new();
     for members in &groups {
-        let mut group = Group {
+        let mut group = SeriesGroup {
             members,
             ordered: &ordered,
             owners: &owners,
-            cuts: BTreeMap::new(),
+            withheld: BTreeMap::new(),
         };
         group.check(wanted, &mut errors);
         if errors.is_empty() {
@@ -103,8 +104,8 @@ pub fn plan_some(
     Ok(planned.into_iter().map(|(_, p)| p).collect())
 }
 
-/// Refuses that a series which is posted builds on one that never is.
-fn on_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
+/// Refuses dependencies of posted series on local ones.
+fn check_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
     if series.local.is_some() {
         return;
     }
@@ -115,7 +116,7 @@ fn on_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
                 Error::new(format!("{value} is never posted: {}", why.value))
                     .at(series.file(), *line)
                     .help(format!(
-                        "make {} local as well, or move what it needs into another series",
+                        "make {} local as well, or move the patches that it needs to another series",
                         series.name
                     )),
             );
@@ -123,7 +124,7 @@ fn on_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
     }
 }
 
-/// The components with a wanted series, each with all its series in dependency order.
+/// Returns the components with a selected series, each with all its series in dependency order.
 fn groups<'a>(
     components: &'a [Component],
     ordered: &[&Series],
@@ -146,21 +147,19 @@ fn groups<'a>(
     groups
 }
 
-/// Whose overlay each path belongs to.
+/// Maps each path of the overlays to the folder of its component.
 fn owners(groups: &[Vec<&Component>], errors: &mut Vec<Error>) -> BTreeMap<String, String> {
     let mut owners = BTreeMap::new();
     for group in groups {
         let component = group[0];
-        let out = |path: &str| group.iter().any(|c| c.series.leaves_out(path));
-        for path in component.overlay.keys().filter(|path| !out(path)) {
+        let is_left_out = |path: &str| group.iter().any(|c| c.series.leaves_out(path));
+        for path in component.overlay.keys().filter(|path| !is_left_out(path)) {
             let old = owners.insert(path.clone(), component.folder().to_owned());
             if let Some(other) = old {
                 errors.push(
-                    Error::new(format!("{other} has this file as well"))
+                    Error::new(format!("this file is in {other}/tree as well"))
                         .at(format!("{}/tree/{path}", component.folder()), None)
-                        .help(
-                            "a file belongs to one component; the other one may edit nothing of it",
-                        ),
+                        .help("keep the file in one of the two components"),
                 );
             }
         }

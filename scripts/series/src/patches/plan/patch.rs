@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What each patch writes, and the patches of a series.
+//! Planned patches: their messages and contents.
 
 use std::path::PathBuf;
 
@@ -15,46 +15,46 @@ use crate::{
         manifest::Series,
         relocation, //
     },
-    versions::trailers::Given, //
+    versions::trailers::RecordedTrailer, //
 };
 
-/// What a patch consists of.
+/// A patch before its commit exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPatch {
-    /// The first line of the message.
+    /// The first line of the commit message.
     pub subject: String,
-    /// The whole message, without the sign-off of whoever posts it.
+    /// The commit message, without the sign-off of the sender.
     pub message: String,
-    /// The file of the message, below the top folder, or its commit.
+    /// The message file, relative to the workspace, or the commit.
     pub source: PathBuf,
-    /// What it changes.
+    /// The changes to files.
     pub content: Content,
-    /// What reviewers gave to it.
-    pub given: Vec<Given>,
+    /// The trailers of reviewers.
+    pub trailers: Vec<RecordedTrailer>,
 }
 
-/// What a patch changes.
+/// The changes of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Files and diffs of a component.
+    /// Files and edits of a component.
     Overlay(Overlay),
-    /// What a commit of the user's changes.
+    /// A commit of a branch.
     Branch(Commit),
 }
 
-/// The part of a component that a patch brings.
+/// The part of a component that belongs to a patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overlay {
-    /// Files that it writes.
+    /// The files to write.
     pub writes: Vec<Write>,
-    /// What it moves and renames, before the diffs are applied.
+    /// The relocation step, which precedes the edits.
     pub relocate: Option<relocation::Step>,
-    /// Diffs that it applies.
+    /// The diffs to apply.
     pub edits: Vec<Edit>,
 }
 
 impl PlannedPatch {
-    /// Every path that the patch touches.
+    /// Returns all paths that the patch touches.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let written = self.writes().iter().map(|w| w.path.as_str());
         let edited = self.edits().iter().flat_map(|e| &e.paths);
@@ -74,22 +74,22 @@ impl PlannedPatch {
         }
     }
 
-    /// The files of the component that it writes.
+    /// Returns the files of the component that the patch writes.
     pub fn writes(&self) -> &[Write] {
         self.overlay().map_or(&[], |o| &o.writes)
     }
 
-    /// The diffs of the component that it applies.
+    /// Returns the diffs of the component that the patch applies.
     pub fn edits(&self) -> &[Edit] {
         self.overlay().map_or(&[], |o| &o.edits)
     }
 
-    /// The step of the relocation that it makes.
+    /// Returns the relocation step.
     pub fn relocate(&self) -> Option<&relocation::Step> {
         self.overlay().and_then(|o| o.relocate.as_ref())
     }
 
-    /// The commit of the user's that it applies.
+    /// Returns the commit, if the patch comes from a branch.
     pub fn commit(&self) -> Option<&Commit> {
         match &self.content {
             Content::Overlay(_) => None,
@@ -97,52 +97,52 @@ impl PlannedPatch {
         }
     }
 
-    /// Its author; [`None`] if that is whoever assembles it.
+    /// Returns the author of the commit. Other patches are authored by the user.
     pub fn author(&self) -> Option<&Author> {
         self.commit().map(|c| &c.author)
     }
 }
 
-/// A file as a patch leaves it.
+/// A file after a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Its path in the kernel.
+    /// The path in the kernel tree.
     pub path: String,
-    /// Its mode.
+    /// The mode.
     pub mode: Mode,
-    /// Its content.
+    /// The content.
     pub content: Vec<u8>,
-    /// Whether the path must not exist before.
+    /// Whether the patch adds the file.
     pub enters: bool,
 }
 
-/// A diff against files that are not ours.
+/// A diff to files of the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// Its file, below the top folder.
+    /// The file of the diff, relative to the workspace.
     pub source: PathBuf,
-    /// Its text.
+    /// The text of the diff.
     pub diff: String,
-    /// The paths that it touches.
+    /// The paths in the diff.
     pub paths: Vec<String>,
 }
 
-/// The patches of one series.
+/// A series and its planned patches.
 #[derive(Debug, Clone)]
 pub struct PlannedSeries {
-    /// The component.
+    /// The series and its component.
     pub component: Component,
     /// The patches, in order.
     pub patches: Vec<PlannedPatch>,
 }
 
 impl PlannedSeries {
-    /// The manifest.
+    /// Returns the manifest.
     pub fn series(&self) -> &Series {
         &self.component.series
     }
 
-    /// The name of the series.
+    /// Returns the name of the series.
     pub fn name(&self) -> &str {
         &self.component.series.name
     }

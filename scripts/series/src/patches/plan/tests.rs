@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of plans, and components in memory for the tests of other modules.
+//! Tests of plans, and components in memory for tests of other modules.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::{
 
 pub(crate) const MESSAGE: &str = "rust: add a thing\n\nIt is needed.\n";
 
-/// A component in memory: `files` of the overlay, `edits`, and the manifest's patches.
+/// Creates a component with these files, edits, and the patches of the manifest.
 pub(crate) fn component(
     name: &str,
     manifest: &str,
@@ -28,7 +28,7 @@ pub(crate) fn component(
     let text = format!("version = 1\nchange-id = \"20261122-x\"\n{manifest}");
     let file = PathBuf::from(format!("series/{name}.toml"));
     let mut series = Series::parse(name, &file, &text).unwrap();
-    // Added here, since the tests count the lines of the manifest.
+    // Not part of the text, so that tests can refer to the lines of `manifest`.
     series
         .to
         .push(Recipient::parse("list@example.org").unwrap());
@@ -70,8 +70,8 @@ pub(crate) fn component(
     }
 }
 
-/// Gives each component another change id.
-pub(crate) fn told_apart(mut components: Vec<Component>) -> Vec<Component> {
+/// Sets a different change ID in each component.
+pub(crate) fn with_change_ids(mut components: Vec<Component>) -> Vec<Component> {
     for one in &mut components {
         let id = format!("20261122-{}", one.name());
         one.series.change_id = ChangeId::parse(&id).unwrap();
@@ -88,7 +88,7 @@ fn faults(manifest: &str, files: &[(&str, &str)], edits: &[(&str, &str)]) -> Str
 const ONE: &str = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"a.rs\"]\n";
 
 #[test]
-fn a_good_manifest_gives_its_patches() {
+fn plan_of_valid_manifest() {
     let planned = plan(vec![component("clist", ONE, &[("a.rs", "x\n")], &[])]).unwrap();
     let patch = &planned[0].patches[0];
     assert_eq!(patch.subject, "rust: add a thing");
@@ -97,22 +97,22 @@ fn a_good_manifest_gives_its_patches() {
 }
 
 #[test]
-fn an_empty_series_is_fine() {
+fn plan_of_empty_series() {
     let planned = plan(vec![component("clist", "", &[], &[])]).unwrap();
     assert!(planned[0].patches.is_empty());
 }
 
 #[test]
-fn a_file_claimed_twice_is_refused() {
+fn claims_file_twice_is_refused() {
     let manifest = format!("{ONE}\n[[patch]]\nmessage = \"2.msg\"\nfiles = [\"a.rs\"]\n");
     insta::assert_snapshot!(faults(&manifest, &[("a.rs", "x\n")], &[]), @r"
     series/clist.toml:9: a.rs is claimed twice, first in line 5
-      help: a file enters in one patch, whole; remove one of the two lines
+      help: one patch adds the whole file; remove one of the two lines
     ");
 }
 
 #[test]
-fn a_file_claimed_by_none_is_refused() {
+fn claims_unclaimed_file_is_refused() {
     insta::assert_snapshot!(faults(ONE, &[("a.rs", "x\n"), ("b.rs", "")], &[]), @r"
     clist/tree/b.rs: no patch claims this file
       help: name it in a [[patch]] of series/clist.toml
@@ -120,22 +120,22 @@ fn a_file_claimed_by_none_is_refused() {
 }
 
 #[test]
-fn a_missing_file_is_refused() {
+fn claims_missing_file_is_refused() {
     insta::assert_snapshot!(faults(ONE, &[], &[]), @r"
-    series/clist.toml:5: there is no file clist/tree/a.rs
-      help: write the file, or remove the line
+    series/clist.toml:5: clist/tree/a.rs does not exist
+      help: create the file, or remove the line
     ");
 }
 
 #[test]
-fn paths_that_leave_the_component_are_refused() {
+fn plain_path_outside_is_refused() {
     for (path, why) in [
-        ("../a.rs", "leaves the component"),
-        ("x/../../a.rs", "leaves the component"),
+        ("../a.rs", "is outside the component"),
+        ("x/../../a.rs", "is outside the component"),
         ("/etc/passwd", "is absolute"),
-        ("./a.rs", "not a plain relative path"),
-        ("a//b.rs", "not a plain relative path"),
-        (".git/config", "git's own folder"),
+        ("./a.rs", "not a normalized relative path"),
+        ("a//b.rs", "not a normalized relative path"),
+        (".git/config", "is inside .git"),
     ] {
         let text = faults(&ONE.replace("a.rs", path), &[], &[]);
         assert!(
@@ -146,17 +146,17 @@ fn paths_that_leave_the_component_are_refused() {
 }
 
 #[test]
-fn edits_outside_or_of_our_own_files_are_refused() {
+fn edits_outside_of_base_are_refused() {
     let manifest = format!("{ONE}edits = [\"1.diff\"]\n");
     let diff = |path: &str| format!("--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-x\n+y\n");
     let text = faults(&manifest, &[("a.rs", "x\n")], &[("1.diff", &diff("../up"))]);
     assert!(
-        text.contains("clist/edits/1.diff:1: \"../up\" leaves"),
+        text.contains("clist/edits/1.diff:1: \"../up\" is outside"),
         "{text}"
     );
     insta::assert_snapshot!(
         faults(&manifest, &[("a.rs", "x\n")], &[("1.diff", &diff("a.rs"))]), @r"
-    clist/edits/1.diff:1: edits a.rs, which is ours
+    clist/edits/1.diff:1: edits a.rs, which is a file of clist
       help: change clist/tree/a.rs instead
     ");
     let text = faults(&manifest, &[("a.rs", "x\n")], &[("1.diff", "no diff")]);
@@ -164,18 +164,20 @@ fn edits_outside_or_of_our_own_files_are_refused() {
 }
 
 #[test]
-fn two_components_cannot_have_the_same_file() {
+fn owners_shared_file_is_refused() {
     let one = component("one", ONE, &[("a.rs", "x\n")], &[]);
     let two = component("two", ONE, &[("a.rs", "x\n")], &[]);
-    let text = plan(told_apart(vec![one, two])).unwrap_err().to_string();
+    let text = plan(with_change_ids(vec![one, two]))
+        .unwrap_err()
+        .to_string();
     assert!(
-        text.starts_with("two/tree/a.rs: one has this file as well"),
+        text.starts_with("two/tree/a.rs: this file is in one/tree as well"),
         "{text}"
     );
 }
 
 #[test]
-fn a_patch_that_changes_nothing_is_refused() {
+fn patches_empty_patch_is_refused() {
     let text = faults("[[patch]]\nmessage = \"1.msg\"\n", &[], &[]);
     assert!(
         text.starts_with("series/clist.toml:3: this patch changes nothing"),
@@ -184,13 +186,13 @@ fn a_patch_that_changes_nothing_is_refused() {
 }
 
 #[test]
-fn messages_have_to_exist_and_be_used_once() {
+fn messages_missing_or_unused_are_refused() {
     let mut one = component("clist", ONE, &[("a.rs", "x\n")], &[]);
     one.messages.clear();
     one.messages.insert("9.msg".into(), MESSAGE.into());
     insta::assert_snapshot!(plan(vec![one]).unwrap_err(), @r#"
     series/clist.toml:4: the commit message "1.msg" is missing
-      help: write series/clist/1.msg
+      help: create series/clist/1.msg
     error: series/clist/9.msg: no patch uses this message
       help: name it in a [[patch]] of series/clist.toml
     "#);
@@ -213,7 +215,7 @@ mod b;
 ";
 
 #[test]
-fn withheld_lines_enter_with_their_patch() {
+fn withheld_lines_are_added_later() {
     let files = [
         ("a.rs", "use x;\n\nmod b;\nfn f() {}\n"),
         ("a/b.rs", "//\n"),
@@ -231,20 +233,17 @@ fn withheld_lines_enter_with_their_patch() {
 }
 
 #[test]
-fn withheld_lines_stand_once_as_whole_lines() {
+fn withheld_lines_must_match_once() {
     for (text, times) in [("no\n", 0), ("pub mod b;\n", 0), ("mod b;\nmod b;\n", 2)] {
         let error = faults(HELD, &[("a.rs", text), ("a/b.rs", "")], &[]);
         assert!(
-            error.contains(&format!("10: the withheld lines stand {times} times")),
+            error.contains(&format!("10: the withheld lines occur {times} times")),
             "{error}"
         );
     }
     let late = HELD.replace("files = [\"a.rs\"]\n", "files = [\"c.rs\"]\n");
     let error = faults(&late, &[("c.rs", ""), ("a/b.rs", "")], &[]);
-    assert!(
-        error.contains("a.rs does not enter in an earlier patch"),
-        "{error}"
-    );
+    assert!(error.contains("no earlier patch adds a.rs"), "{error}");
 }
 
 const PARTS: &str = "[[patch]]
@@ -264,7 +263,7 @@ items = [
 const ITEMS: &str = "mod b;\nmod c;\n\nimpl A {\n    fn f() {}\n\n    fn g() {}\n}\n";
 
 #[test]
-fn withheld_items_enter_with_their_patch() {
+fn withheld_items_are_added_later() {
     let files = [("a.rs", ITEMS), ("a/b.rs", "//\n")];
     let planned = plan(vec![component("clist", PARTS, &files, &[])]).unwrap();
     let patches = &planned[0].patches;
@@ -274,7 +273,7 @@ fn withheld_items_enter_with_their_patch() {
 }
 
 #[test]
-fn unknown_and_ambiguous_items_are_named_with_their_line() {
+fn withheld_unknown_item_is_refused() {
     let files = [
         (
             "a.rs",
@@ -283,24 +282,24 @@ fn unknown_and_ambiguous_items_are_named_with_their_line() {
         ("a/b.rs", ""),
     ];
     insta::assert_snapshot!(faults(PARTS, &files, &[]), @r#"
-    series/clist.toml:12: there is no item `mod b` in clist/tree/a.rs
-      help: similar ones are: `mod bb`
-    error: series/clist.toml:13: the item `impl A::fn f` stands 2 times in clist/tree/a.rs: in lines 4, 7
-      help: write more of it, as "impl From<u32> for Foo", or withhold lines with `text`
+    series/clist.toml:12: clist/tree/a.rs has no item `mod b`
+      help: similar items: `mod bb`
+    error: series/clist.toml:13: the item `impl A::fn f` occurs 2 times in clist/tree/a.rs, in lines 4, 7
+      help: be more specific, as in "impl From<u32> for Foo", or withhold lines with `text`
     "#);
     let files = [("a.rs", "mod ;\n"), ("a/b.rs", "")];
     insta::assert_snapshot!(faults(PARTS, &files, &[]), @r"
-    clist/tree/a.rs:1: is not Rust: expected identifier
-      help: `items` names items of Rust files; withhold lines with `text`
+    clist/tree/a.rs:1: cannot be parsed as Rust: expected identifier
+      help: `items` needs a Rust file; withhold lines with `text`
     ");
 }
 
-/// Two series of the component `c`, the second with `depends`; both have `files` and `edits`.
-fn two(first: &str, second: &str, depends: &str, files: &[(&str, &str)]) -> Vec<Component> {
+/// Creates two series of the component `c` that share `files`. The second has `depends`.
+fn two_series(first: &str, second: &str, depends: &str, files: &[(&str, &str)]) -> Vec<Component> {
     let one = component("one", &format!("component = \"c\"\n{first}"), files, &[]);
     let second = format!("component = \"c\"\ndepends = [{depends}]\n{second}");
     let two = component("two", &second, files, &[]);
-    let mut both = told_apart(vec![one, two]);
+    let mut both = with_change_ids(vec![one, two]);
     let names: Vec<_> = both.iter().map(|c| c.series.name.clone()).collect();
     for one in &mut both {
         one.siblings.clone_from(&names);
@@ -324,12 +323,12 @@ fn g() {}
 ";
 
 #[test]
-fn two_series_of_a_component_share_its_files() {
+fn plan_two_series_share_files() {
     let files = [
         ("a.rs", "mod b;\n\nfn f() {}\nfn g() {}\n"),
         ("a/b.rs", "//\n"),
     ];
-    let planned = plan(two(ONE, LATER, "\"one\"", &files)).unwrap();
+    let planned = plan(two_series(ONE, LATER, "\"one\"", &files)).unwrap();
     let contents: Vec<_> = planned
         .iter()
         .flat_map(|p| &p.patches)
@@ -341,35 +340,35 @@ fn two_series_of_a_component_share_its_files() {
         contents,
         ["fn f() {}\n", "mod b;\n\nfn f() {}\n", files[0].1]
     );
-    // The first alone is the same, and the second needs it.
-    let first = plan_some(two(ONE, LATER, "\"one\"", &files), &|n| n == "one").unwrap();
+    // Planning only the first series gives the same patches.
+    let first = plan_some(two_series(ONE, LATER, "\"one\"", &files), &|n| n == "one").unwrap();
     assert_eq!((first.len(), &first[0].patches), (1, &planned[0].patches));
 }
 
 #[test]
-fn series_that_share_a_file_build_on_each_other() {
+fn withheld_needs_dependency() {
     let files = [("a.rs", "mod b;\nfn g() {}\n"), ("a/b.rs", "//\n")];
-    insta::assert_snapshot!(plan(two(ONE, LATER, "", &files)).unwrap_err(), @r"
-    series/two.toml:9: a.rs is written by one as well
+    insta::assert_snapshot!(plan(two_series(ONE, LATER, "", &files)).unwrap_err(), @r"
+    series/two.toml:9: one changes a.rs as well
       help: let two depend on one, or one on two
-    error: series/two.toml:14: a.rs is written by one as well
+    error: series/two.toml:14: one changes a.rs as well
       help: let two depend on one, or one on two
     ");
-    // The file enters in the later series.
-    insta::assert_snapshot!(plan(two(LATER, ONE, "\"one\"", &files)).unwrap_err(), @r"
-    series/one.toml:8: a.rs does not enter in an earlier patch
-      help: withhold parts of a file that is there already
-    error: series/one.toml:13: a.rs does not enter in an earlier patch
-      help: withhold parts of a file that is there already
+    // The later series adds the file.
+    insta::assert_snapshot!(plan(two_series(LATER, ONE, "\"one\"", &files)).unwrap_err(), @r"
+    series/one.toml:8: no earlier patch adds a.rs
+      help: withhold parts of a file that an earlier patch adds
+    error: series/one.toml:13: no earlier patch adds a.rs
+      help: withhold parts of a file that an earlier patch adds
     ");
 }
 
 #[test]
-fn file_of_a_component_enters_in_one_series() {
+fn claims_file_in_two_series_is_refused() {
     let files = [("a.rs", ""), ("b.rs", "")];
-    insta::assert_snapshot!(plan(two(ONE, ONE, "", &files)).unwrap_err(), @r"
+    insta::assert_snapshot!(plan(two_series(ONE, ONE, "", &files)).unwrap_err(), @r"
     series/two.toml:7: a.rs is claimed twice, first in series/one.toml:6
-      help: a file enters in one patch, whole; remove one of the two lines
+      help: one patch adds the whole file; remove one of the two lines
     error: c/tree/b.rs: no patch claims this file
       help: name it in a [[patch]] of series/one.toml or series/two.toml
     ");

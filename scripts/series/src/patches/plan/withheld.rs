@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Parts of a file that enter later than the file.
+//! Withheld parts: lines and items that a later patch adds to a file.
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     patches::plan::{
-        group::Group,
-        manifest::Check, //
+        group::SeriesGroup,
+        manifest::ManifestCheck, //
     },
     rust::items::{
         self,
@@ -29,49 +29,52 @@ use crate::{
     sys::error::Error, //
 };
 
-/// A part of a file that enters later than the file.
-pub(super) struct Cut {
-    /// The series, by its place among those of the component, and the patch in which it enters.
+/// A part of a file that a later patch adds.
+pub(super) struct WithheldPart {
+    /// The position of the patch: the index of the series in the component, and of the patch in it.
     pub(super) enters: (usize, usize),
-    /// Its lines.
+    /// The range of lines.
     pub(super) lines: Range<usize>,
-    /// What becomes of them before.
+    /// How earlier patches omit the lines.
     pub(super) mark: Mark,
 }
 
-impl Group<'_> {
-    /// Looks up what enters later than its file, and where that may be.
-    pub(super) fn withheld(&mut self, errors: &mut Vec<Error>) {
+impl SeriesGroup<'_> {
+    /// Finds the withheld parts, and checks that their patches follow the patch that adds the file.
+    pub(super) fn find_withheld(&mut self, errors: &mut Vec<Error>) {
         let mut entered: BTreeMap<&str, usize> = BTreeMap::new();
         let mut touched: BTreeMap<&str, usize> = BTreeMap::new();
         let mut items = BTreeMap::new();
-        let mut cuts: BTreeMap<String, Vec<Cut>> = BTreeMap::new();
+        let mut withheld: BTreeMap<String, Vec<WithheldPart>> = BTreeMap::new();
         for (enters, component, patch) in self.all() {
             let (member, _) = enters;
             for hold in &patch.withhold {
                 let At { value, line } = &hold.file;
-                let err = |what: String| Check::new(component).err(*line, what);
+                let err = |what: String| ManifestCheck::new(component).err(*line, what);
                 let Some(first) = entered.get(value.as_str()) else {
                     errors.push(
-                        err(format!("{value} does not enter in an earlier patch"))
-                            .help("withhold parts of a file that is there already"),
+                        err(format!("no earlier patch adds {value}"))
+                            .help("withhold parts of a file that an earlier patch adds"),
                     );
                     continue;
                 };
                 let before = touched.get(value.as_str()).unwrap_or(first);
                 if !self.is_after(member, *before) {
                     let (name, before) = (component.name(), self.members[*before].name());
-                    errors.push(err(format!("{value} is written by {before} as well")).help(
-                        format!("let {name} depend on {before}, or {before} on {name}"),
-                    ));
+                    errors.push(
+                        err(format!("{before} changes {value} as well")).help(format!(
+                            "let {name} depend on {before}, or {before} on {name}"
+                        )),
+                    );
                     continue;
                 }
                 touched.insert(value, member);
                 match self.parts(component, hold, &mut items) {
                     Ok(found) => {
-                        cuts.entry(value.clone())
+                        withheld
+                            .entry(value.clone())
                             .or_default()
-                            .extend(found.into_iter().map(|(lines, mark)| Cut {
+                            .extend(found.into_iter().map(|(lines, mark)| WithheldPart {
                                 enters,
                                 lines,
                                 mark,
@@ -84,10 +87,10 @@ impl Group<'_> {
                 entered.insert(&file.value, member);
             }
         }
-        self.cuts = cuts;
+        self.withheld = withheld;
     }
 
-    /// The lines that a patch withholds. `items` are those of the files read so far.
+    /// Returns the lines that a patch withholds. `items` caches the items of parsed files.
     fn parts<'b>(
         &self,
         component: &Component,
@@ -95,7 +98,7 @@ impl Group<'_> {
         items: &mut BTreeMap<&'b str, std::result::Result<Vec<Item>, (usize, String)>>,
     ) -> std::result::Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
         let At { value, line } = &hold.file;
-        let check = Check::new(component);
+        let check = ManifestCheck::new(component);
         let file = component.place(format!("{}/tree/{value}", self.folder()));
         let file = file.display().to_string();
         let content = component.overlay.get(value);
@@ -104,11 +107,11 @@ impl Group<'_> {
             .unwrap_or("");
         let names = match &hold.parts {
             Parts::Text(lines) => {
-                let found = places(text, lines);
+                let found = occurrences(text, lines);
                 let [at] = found[..] else {
                     let times = found.len();
-                    let what = format!("the withheld lines stand {times} times in {file}");
-                    let help = "they have to be whole lines that stand there once, to the letter";
+                    let what = format!("the withheld lines occur {times} times in {file}");
+                    let help = "`text` must match whole lines exactly once";
                     return Err(vec![check.err(*line, what).help(help)]);
                 };
                 let first = text[..at].matches('\n').count();
@@ -120,9 +123,9 @@ impl Group<'_> {
         let read = items.entry(value).or_insert_with(|| items::read(text));
         let items = read.as_ref().map_err(|(at, what)| {
             vec![
-                Error::new(format!("is not Rust: {what}"))
+                Error::new(format!("cannot be parsed as Rust: {what}"))
                     .at(&file, *at)
-                    .help("`items` names items of Rust files; withhold lines with `text`"),
+                    .help("`items` needs a Rust file; withhold lines with `text`"),
             ]
         })?;
         let mut found = Vec::new();
@@ -131,7 +134,7 @@ impl Group<'_> {
             match items::find(items, name) {
                 Ok(all) => found.extend(all.into_iter().map(|lines| (lines, Mark::Item))),
                 Err(lack) => {
-                    let (what, help) = said(name, &file, &lack);
+                    let (what, help) = item_fault(name, &file, &lack);
                     errors.push(check.err(*line, what).help(help));
                 }
             }
@@ -143,41 +146,39 @@ impl Group<'_> {
     }
 }
 
-/// What is wrong with the name of an item, and what to do.
-fn said(name: &str, file: &str, lack: &Lack) -> (String, String) {
+/// Returns the message and the help for an item that cannot be found.
+fn item_fault(name: &str, file: &str, lack: &Lack) -> (String, String) {
     match lack {
         Lack::Unknown(similar) => (
-            format!("there is no item `{name}` in {file}"),
+            format!("{file} has no item `{name}`"),
             match similar.is_empty() {
-                true => {
-                    "name it as it is declared there, without `pub`: \"fn new\", \"impl Foo\", \
+                true => "write it as declared, without `pub`: \"fn new\", \"impl Foo\", \
                          \"impl Foo::fn new\""
-                        .to_owned()
-                }
-                false => format!("similar ones are: `{}`", similar.join("`, `")),
+                    .to_owned(),
+                false => format!("similar items: `{}`", similar.join("`, `")),
             },
         ),
         Lack::Several(lines) => {
             let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
             (
                 format!(
-                    "the item `{name}` stands {} times in {file}: in lines {}",
+                    "the item `{name}` occurs {} times in {file}, in lines {}",
                     lines.len(),
                     lines.join(", ")
                 ),
-                "write more of it, as \"impl From<u32> for Foo\", or withhold lines with `text`"
+                "be more specific, as in \"impl From<u32> for Foo\", or withhold lines with `text`"
                     .to_owned(),
             )
         }
         Lack::Shared(line) => (
             format!("the item `{name}` shares its lines with other code in {file}:{line}"),
-            "give it lines of its own".to_owned(),
+            "put it on separate lines".to_owned(),
         ),
     }
 }
 
-/// Where `lines` stand in `text` as whole lines.
-fn places(text: &str, lines: &str) -> Vec<usize> {
+/// Returns the offsets in `text` at which `lines` occur as whole lines.
+fn occurrences(text: &str, lines: &str) -> Vec<usize> {
     if lines.trim().is_empty() || !lines.ends_with('\n') {
         return Vec::new();
     }

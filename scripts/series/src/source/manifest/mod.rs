@@ -27,7 +27,7 @@ pub use self::{
         in_order, //
     },
     select::{
-        chosen_series,
+        selected_series,
         unknown_series, //
     },
     series::{

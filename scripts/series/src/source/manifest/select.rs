@@ -10,11 +10,11 @@ use crate::sys::error::{
 
 /// Returns the names of the selected series. A name selects a series, or else all series of a
 /// component. Without names, all series are selected. The error lists the existing names.
-pub fn chosen_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String>> {
-    let mut chosen: Vec<String> = Vec::new();
+pub fn selected_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String>> {
+    let mut selected: Vec<String> = Vec::new();
     let mut add = |one: &Series| {
-        if !chosen.iter().any(|c| one.name == *c) {
-            chosen.push(one.name.to_string());
+        if !selected.iter().any(|c| one.name == *c) {
+            selected.push(one.name.to_string());
         }
     };
     if names.is_empty() {
@@ -31,7 +31,7 @@ pub fn chosen_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String
         }
         of_component.iter().for_each(|one| add(one));
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 /// Returns the error for a name that does not select one series.
@@ -67,7 +67,7 @@ mod tests {
     };
 
     #[test]
-    fn chosen_series_of_component() {
+    fn selected_series_of_component() {
         let all = [
             named("list", &[]),
             of("buddy", named("fixes", &[])),
@@ -76,20 +76,20 @@ mod tests {
             of("mm", named("spaces", &["tables"])),
         ];
         let ordered = in_order(&all).unwrap();
-        let chosen = |names: &[&str]| {
+        let selected = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
-            chosen_series(&ordered, &names)
+            selected_series(&ordered, &names)
                 .map(|n| n.join(" "))
                 .map_err(|e| e.to_string())
         };
-        assert_eq!(chosen(&[]).unwrap(), "list fixes buddy tables spaces");
+        assert_eq!(selected(&[]).unwrap(), "list fixes buddy tables spaces");
         assert_eq!(
-            chosen(&["mm", "list", "spaces"]).unwrap(),
+            selected(&["mm", "list", "spaces"]).unwrap(),
             "tables spaces list"
         );
         // A series comes before the component of its name.
-        assert_eq!(chosen(&["buddy"]).unwrap(), "buddy");
-        insta::assert_snapshot!(chosen(&["x"]).unwrap_err(), @r#"
+        assert_eq!(selected(&["buddy"]).unwrap(), "buddy");
+        insta::assert_snapshot!(selected(&["x"]).unwrap_err(), @r#"
         there is no series "x"
           help: the series are: list, fixes, buddy, tables, spaces; the components: mm
         "#);

@@ -43,13 +43,14 @@ use crate::{
     }, //
 };
 
-/// A trailer of a patch, and its treatment in later postings.
+/// A recorded trailer of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct RecordedTrailer {
+    /// The record in `trailers.toml`.
     pub entry: Entry,
-    /// Whether no note is necessary when it is dropped: an earlier posting had the note, or no
-    /// posting carried a trailer that the author excludes.
-    pub said: bool,
+    /// Whether dropping it needs no note: an earlier posting has the note, or no posting carried a
+    /// trailer that the author excludes.
+    pub is_noted: bool,
 }
 
 /// Reads the trailers that were given to the patches of a series. `rename` returns the present
@@ -63,7 +64,7 @@ pub fn read(
     name: &str,
     postings: &[Posting],
     rename: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Given>> {
+) -> Result<Vec<RecordedTrailer>> {
     let file = store::file(name);
     if !ws.path(&file).exists() {
         return Ok(Vec::new());
@@ -84,7 +85,7 @@ pub fn read(
         };
         complete(&mut entry, postings, &is_it, &mut mails).map_err(|e| e.at(&file, line))?;
         entry.patch.clone_from(&now);
-        let mut said = None;
+        let mut noted = None;
         for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
             let at = posting.patches.iter().position(&is_it);
             let mail = match at {
@@ -92,12 +93,12 @@ pub fn read(
                 None => None,
             };
             // The newest posting that mentions the trailer decides.
-            said = said.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
+            noted = noted.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
         }
         let is_out = entry.drop.is_some() || entry.withdrawn.is_some();
-        all.push(Given {
+        all.push(RecordedTrailer {
             entry,
-            said: said.unwrap_or(is_out),
+            is_noted: noted.unwrap_or(is_out),
         });
     }
     Ok(all)
@@ -156,42 +157,42 @@ fn complete(
     Ok(())
 }
 
-/// The fate of a trailer.
+/// The state of a trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum TrailerState {
     /// The trailer is valid, because the patch is unchanged.
-    Holds,
+    Valid,
     /// The patch changed, but the author has a reason to keep the trailer.
     Kept,
     /// The patch changed.
     Dropped,
     /// The author excludes the trailer, or the reviewer withdrew it.
-    Out,
+    Excluded,
 }
 
-/// Decides on a trailer of a patch whose present fingerprint is `essence`.
-pub fn fate(given: &Given, essence: &str) -> Fate {
-    let entry = &given.entry;
+/// Returns the state of a trailer of a patch whose current fingerprint is `essence`.
+pub fn state(recorded: &RecordedTrailer, essence: &str) -> TrailerState {
+    let entry = &recorded.entry;
     match &entry.keep {
-        _ if entry.drop.is_some() || entry.withdrawn.is_some() => Fate::Out,
-        _ if entry.essence == essence => Fate::Holds,
-        Some(_) => Fate::Kept,
-        None => Fate::Dropped,
+        _ if entry.drop.is_some() || entry.withdrawn.is_some() => TrailerState::Excluded,
+        _ if entry.essence == essence => TrailerState::Valid,
+        Some(_) => TrailerState::Kept,
+        None => TrailerState::Dropped,
     }
 }
 
 /// A commit message with its trailers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Dressed {
+pub struct MessageWithTrailers {
     /// The message of the commit.
     pub message: String,
     /// The note below `---`; empty if there is none.
     pub note: String,
-    /// The fate of each trailer.
-    pub fates: Vec<Fate>,
+    /// The state of each trailer.
+    pub states: Vec<TrailerState>,
 }
 
-impl Dressed {
+impl MessageWithTrailers {
     /// Returns the message with the note below `---`, which `git am` removes.
     pub fn with_note(&self) -> String {
         match self.note.is_empty() {
@@ -202,33 +203,36 @@ impl Dressed {
 }
 
 /// Adds the trailers to the message of a patch, before the sign-off of the user.
-pub fn dress(
+pub fn add_trailers(
     text: &str,
     version: u32,
-    given: &[Given],
-    fates: &[Fate],
+    trailers: &[RecordedTrailer],
+    states: &[TrailerState],
     sign_off: Option<&str>,
-) -> Dressed {
+) -> MessageWithTrailers {
     let mut message = text.to_owned();
     let mut note = String::new();
-    for (given, fate) in given.iter().zip(fates) {
-        let trailer = &given.entry.trailer;
-        if matches!(fate, Fate::Holds | Fate::Kept) {
+    for (recorded, state) in trailers.iter().zip(states) {
+        let trailer = &recorded.entry.trailer;
+        if matches!(state, TrailerState::Valid | TrailerState::Kept) {
             if !has(&message, trailer) {
                 message = message::with_trailer(&message, &trailer.text());
             }
-        } else if !given.said {
-            let tail = tail(trailer, given.entry.version);
-            note += &format!("Dropped in v{version}, {}: {tail}\n", reason(&given.entry));
+        } else if !recorded.is_noted {
+            let tail = tail(trailer, recorded.entry.version);
+            note += &format!(
+                "Dropped in v{version}, {}: {tail}\n",
+                reason(&recorded.entry)
+            );
         }
     }
     if let Some(sign_off) = sign_off {
         message = message::with_trailer(&message, sign_off);
     }
-    Dressed {
+    MessageWithTrailers {
         message,
         note,
-        fates: fates.to_vec(),
+        states: states.to_vec(),
     }
 }
 
@@ -266,16 +270,20 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
         .then_some(true)
 }
 
-/// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch of
-/// the series, and the fate of each.
+/// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch
+/// of the series, and the state of each.
 pub fn needless<'a>(
     name: &str,
-    patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
+    patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (i, (given, fates)) in patches.enumerate() {
-        for (Given { entry, .. }, fate) in given.iter().zip(fates) {
-            let Some(keep) = entry.keep.as_ref().filter(|_| *fate == Fate::Holds) else {
+    for (i, (trailers, states)) in patches.enumerate() {
+        for (RecordedTrailer { entry, .. }, state) in trailers.iter().zip(states) {
+            let Some(keep) = entry
+                .keep
+                .as_ref()
+                .filter(|_| *state == TrailerState::Valid)
+            else {
                 continue;
             };
             faults.push(Fault {
@@ -297,11 +305,11 @@ pub fn needless<'a>(
 /// Returns one line for each trailer that is dropped.
 pub fn dropped<'a>(
     name: &str,
-    patches: impl Iterator<Item = (&'a [Given], &'a [Fate])>,
+    patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
 ) -> Vec<String> {
-    let all = patches.flat_map(|(given, fates)| given.iter().zip(fates));
-    all.filter(|(_, fate)| **fate == Fate::Dropped)
-        .map(|(Given { entry, .. }, _)| {
+    let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
+    all.filter(|(_, state)| **state == TrailerState::Dropped)
+        .map(|(RecordedTrailer { entry, .. }, _)| {
             let tail = tail(&entry.trailer, entry.version);
             format!("{} of {name} changed and lost {tail}", entry.patch)
         })
@@ -316,7 +324,7 @@ mod tests {
         versions::rules, //
     };
 
-    fn given(trailer: &str, keep: Option<&str>, said: bool) -> Given {
+    fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> RecordedTrailer {
         let entry = Entry {
             patch: "1.msg".into(),
             trailer: Trailer::parse(trailer).unwrap(),
@@ -329,25 +337,25 @@ mod tests {
             line: 5,
             ..Entry::default()
         };
-        Given { entry, said }
+        RecordedTrailer { entry, is_noted }
     }
 
     const MESSAGE: &str = "a: b\n\nText.\n\nFixes: 0123456789ab (\"x\")\n";
     const SIGN_OFF: Option<&str> = Some("Signed-off-by: D <d@x.org>");
 
-    fn dressed(given: &[Given], essence: &str) -> Dressed {
-        let fates: Vec<Fate> = given.iter().map(|g| fate(g, essence)).collect();
-        dress(MESSAGE, 3, given, &fates, SIGN_OFF)
+    fn with_trailers(trailers: &[RecordedTrailer], essence: &str) -> MessageWithTrailers {
+        let states: Vec<TrailerState> = trailers.iter().map(|t| state(t, essence)).collect();
+        add_trailers(MESSAGE, 3, trailers, &states, SIGN_OFF)
     }
 
     #[test]
-    fn dress_adds_trailers_before_sign_off() {
+    fn add_trailers_before_sign_off() {
         let all = [
-            given("Reviewed-by: A <a@x.org>", None, false),
-            given("Tested-by: A <a@x.org> # on GA102", None, false),
+            recorded("Reviewed-by: A <a@x.org>", None, false),
+            recorded("Tested-by: A <a@x.org> # on GA102", None, false),
         ];
-        let dressed = dressed(&all, "e1");
-        insta::assert_snapshot!(dressed.with_note(), @r#"
+        let message = with_trailers(&all, "e1");
+        insta::assert_snapshot!(message.with_note(), @r#"
         a: b
 
         Text.
@@ -357,23 +365,23 @@ mod tests {
         Tested-by: A <a@x.org> # on GA102
         Signed-off-by: D <d@x.org>
         "#);
-        assert_eq!(dressed.fates, [Fate::Holds, Fate::Holds]);
+        assert_eq!(message.states, [TrailerState::Valid, TrailerState::Valid]);
     }
 
     #[test]
-    fn dress_changed_patch_drops_with_note() {
+    fn add_trailers_changed_patch_has_note() {
         let all = [
-            given("Reviewed-by: A <a@x.org>", None, false),
-            given(
+            recorded("Reviewed-by: A <a@x.org>", None, false),
+            recorded(
                 "Acked-by: B <b@x.org>",
                 Some("only a comment changed"),
                 false,
             ),
-            given("Tested-by: A <a@x.org> # on GA102", None, false),
-            given("Tested-by: C <c@x.org>", None, true),
+            recorded("Tested-by: A <a@x.org> # on GA102", None, false),
+            recorded("Tested-by: C <c@x.org>", None, true),
         ];
-        let dressed = dressed(&all, "e2");
-        insta::assert_snapshot!(dressed.with_note(), @r#"
+        let message = with_trailers(&all, "e2");
+        insta::assert_snapshot!(message.with_note(), @r#"
         a: b
 
         Text.
@@ -386,26 +394,31 @@ mod tests {
         Dropped in v3, because the patch changed: Tested-by: A <a@x.org> (given to v1)
         "#);
         assert_eq!(
-            dressed.fates,
-            [Fate::Dropped, Fate::Kept, Fate::Dropped, Fate::Dropped]
+            message.states,
+            [
+                TrailerState::Dropped,
+                TrailerState::Kept,
+                TrailerState::Dropped,
+                TrailerState::Dropped
+            ]
         );
     }
 
     #[test]
-    fn dress_excluded_tag_has_note_if_carried() {
+    fn add_trailers_excluded_has_note() {
         let mut all = [
-            given("Reviewed-by: A <a@x.org>", None, false),
-            given("Acked-by: A <a@x.org>", None, true),
-            given("Tested-by: A <a@x.org>", None, false),
+            recorded("Reviewed-by: A <a@x.org>", None, false),
+            recorded("Acked-by: A <a@x.org>", None, true),
+            recorded("Tested-by: A <a@x.org>", None, false),
         ];
         let value = "given\nby mistake".to_owned();
         all[0].entry.drop = Some(At { value, line: 1 });
         for back in &mut all[1..] {
             back.entry.withdrawn = Some("b1@y".into());
         }
-        let dressed = dressed(&all, "e1");
-        assert_eq!(dressed.fates, [Fate::Out; 3]);
-        insta::assert_snapshot!(dressed.with_note(), @r#"
+        let message = with_trailers(&all, "e1");
+        assert_eq!(message.states, [TrailerState::Excluded; 3]);
+        insta::assert_snapshot!(message.with_note(), @r#"
         a: b
 
         Text.
@@ -419,18 +432,18 @@ mod tests {
     }
 
     #[test]
-    fn dress_does_not_repeat_tags() {
-        let all = [given("Reviewed-by: A <a@x.org>", None, false)];
+    fn add_trailers_does_not_repeat_tags() {
+        let all = [recorded("Reviewed-by: A <a@x.org>", None, false)];
         let text = "a: b\n\nText.\n\nReviewed-by: a <A@x.org>\n";
-        let dressed = dress(text, 3, &all, &[Fate::Holds], None);
-        assert_eq!(dressed.message, text);
+        let message = add_trailers(text, 3, &all, &[TrailerState::Valid], None);
+        assert_eq!(message.message, text);
     }
 
     #[test]
     fn dropped_by_reads_note() {
         let trailer = Trailer::parse("Reviewed-by: A <a@x.org>").unwrap();
-        let all = [given("Reviewed-by: A <a@x.org>", None, false)];
-        let mail = |essence| dressed(&all, essence).with_note() + "---\n x | 2 +-\n";
+        let all = [recorded("Reviewed-by: A <a@x.org>", None, false)];
+        let mail = |essence| with_trailers(&all, essence).with_note() + "---\n x | 2 +-\n";
         assert_eq!(dropped_by(&mail("e1"), &trailer, 1), Some(false));
         assert_eq!(dropped_by(&mail("e2"), &trailer, 1), Some(true));
         // Given to another version, or part of the posted patch.
@@ -443,24 +456,25 @@ mod tests {
     }
 
     #[test]
-    fn fate_keep_counts_if_changed() {
-        let fates =
-            |keep| ["e1", "e2"].map(|now| fate(&given("Acked-by: B <b@x.org>", keep, false), now));
-        assert_eq!(fates(None), [Fate::Holds, Fate::Dropped]);
-        assert_eq!(fates(Some("x")), [Fate::Holds, Fate::Kept]);
+    fn state_keep_counts_if_changed() {
+        let states = |keep| {
+            ["e1", "e2"].map(|now| state(&recorded("Acked-by: B <b@x.org>", keep, false), now))
+        };
+        assert_eq!(states(None), [TrailerState::Valid, TrailerState::Dropped]);
+        assert_eq!(states(Some("x")), [TrailerState::Valid, TrailerState::Kept]);
     }
 
     #[test]
     fn faults_keep_without_change() {
-        let all = [given("Acked-by: B <b@x.org>", Some("x"), false)];
-        let said = |fate| {
-            let patches = [(&[][..], &[][..]), (&all[..], &[fate][..])];
+        let all = [recorded("Acked-by: B <b@x.org>", Some("x"), false)];
+        let faults = |state| {
+            let patches = [(&[][..], &[][..]), (&all[..], &[state][..])];
             rules::shown(needless("x", patches.into_iter()))
         };
-        insta::assert_snapshot!(said(Fate::Holds), @r"
+        insta::assert_snapshot!(faults(TrailerState::Valid), @r"
         series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg is the same as in v1, to which B gave Acked-by
           help: remove it
         ");
-        assert_eq!(said(Fate::Kept), "");
+        assert_eq!(faults(TrailerState::Kept), "");
     }
 }
