@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dependent kernel patch series: from components in a checkout, or branches of a kernel clone, to
-//! patches that maintainers can apply, with the proof that they work.
+//! Creates and tests dependent kernel patch series from the components of a workspace, or from
+//! branches of a kernel clone.
 //!
-//! [`source`] reads what authors write, `patches` turns it into commits and mails, [`kernel`] builds and
-//! tests the result, `checks` looks for problems, `b4` prepares postings, `versions` records them, and
-//! `report` shows the state. Only [`sys::runner`] starts programs.
+//! [`source`] reads the files of authors, `patches` creates commits and mails from them, [`kernel`]
+//! builds and tests the result, `checks` finds problems, `b4` prepares postings, `versions` records
+//! them, and `report` shows the state. Only [`sys::runner`] starts programs.
 
 #![deny(unsafe_code)]
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The program: parses the command line, runs the command, shows the error.
+//! The program: parses the command line, runs the command, and prints errors.
 
 use std::{
     io::Write,
@@ -36,24 +36,22 @@ use series::{
     }, //
 };
 
-/// As a shell reports a program that Ctrl-C ended.
+/// The exit code after Ctrl-C, as shells report it.
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(text) = without_workspace(&cli.command) {
         print(&text);
-        return ended(printed());
+        return exit_code(printed());
     }
     let handler = ctrlc::set_handler(|| {
         end_children();
-        eprintln!(
-            "\ninterrupted: nothing is lost; the same command goes on where this one stopped"
-        );
+        eprintln!("\ninterrupted: no results are lost; run the command again to continue");
         std::process::exit(INTERRUPTED);
     });
     if let Err(error) = handler {
-        eprintln!("warning: an interrupt will not be handled well: {error}");
+        eprintln!("warning: cannot handle Ctrl-C: {error}");
     }
     let var = |name: &str| std::env::var(name).ok();
     let shown = Shown::new(&System, cli.verbose > 1);
@@ -66,21 +64,21 @@ fn main() -> ExitCode {
         command => Session::new(runner, &cli, &var).and_then(|mut s| s.run(command)),
     };
     let errors = [result, printed()].into_iter().filter_map(Result::err);
-    ended(Error::all(errors.collect()).map_or(Ok(()), Err))
+    exit_code(Error::all(errors.collect()).map_or(Ok(()), Err))
 }
 
-fn ended(result: Result<(), Error>) -> ExitCode {
+fn exit_code(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error is the last place to report to.
+            // A failure to write to standard error cannot be reported.
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// What the program says about itself.
+/// Returns the output of commands that need no workspace.
 fn without_workspace(command: &Command) -> Option<String> {
     match command {
         Command::Completions(which) => Some(completions::script(which.shell)),

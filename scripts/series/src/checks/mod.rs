@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a careful submitter checks before posting.
+//! Checks of the series before posting.
 
 pub mod every_patch;
 pub mod moved_code;

@@ -17,35 +17,35 @@ use crate::{
     kernel::build::Arch, //
 };
 
-/// What the environment says.
+/// The environment variables.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "SERIES_CACHE",
-        "the cache folder (default: $XDG_CACHE_HOME/patch-series)",
+        "cache folder [default: $XDG_CACHE_HOME/patch-series]",
     ),
     (
         "SERIES_MIRROR",
-        "folders searched for archives before the network, separated by `:`",
+        "folders to search for archives before downloading, separated by `:`",
     ),
     (
         "SERIES_BASE",
-        "the base, as with --base; host builds read its tree",
+        "default of --base; host builds use the tree of this base",
     ),
 ];
 
-/// How the program ends.
+/// The exit codes.
 pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "done"),
-    ("1", "something is wrong and the message says what"),
-    ("2", "wrong usage"),
-    ("101", "a bug in this program"),
+    ("0", "success"),
+    ("1", "error"),
+    ("2", "usage error"),
+    ("101", "bug in this program"),
     ("130", "interrupted"),
 ];
 
 /// The heading of the global options.
-const EVERYWHERE: &str = "Options of every command";
+const EVERYWHERE: &str = "Global options";
 
-/// Both below the options, as `--help` shows them.
+/// Formats environment variables and exit codes for the end of `--help`.
 fn after_help() -> String {
     let variables = ENVIRONMENT
         .iter()
@@ -58,7 +58,7 @@ fn after_help() -> String {
     format!("Environment:\n{variables}\n{codes}")
 }
 
-/// Assembles dependent kernel patch series, builds them into one tree, tests and checks them.
+/// Assemble, build, test and check dependent kernel patch series.
 #[derive(Debug, Parser)]
 #[command(
     name = "series",
@@ -68,83 +68,83 @@ fn after_help() -> String {
     after_help = after_help()
 )]
 pub struct Cli {
-    /// The checkout [default: the one around the current folder]
+    /// Workspace folder [default: the current folder or the closest parent]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
 
-    /// Use only this base of series/bases; can be repeated [default: all bases that can be obtained]
+    /// Use only this base of series/bases; may be repeated [default: all available bases]
     #[arg(long = "base", global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub bases: Vec<String>,
 
-    /// Take the base from this kernel git tree
+    /// Import the base from this kernel git tree
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub kernel: Option<PathBuf>,
 
-    /// With --kernel: use this revision of the tree as the base, whatever its version is
+    /// With --kernel: use this revision of the tree as the base, regardless of its version
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "REV", requires = "kernel")]
     pub rev: Option<String>,
 
-    /// Say only what went wrong
+    /// Print warnings and errors only
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
 
-    /// Show each command that is run; -vv also shows its output
+    /// Print each command that is run; -vv also prints its output
     #[arg(long, short, global = true, help_heading = EVERYWHERE, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
-    /// What to do
+    /// Command
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Install what is missing: packages (as root), rust-src, bindgen, b4
+    /// Install missing tools: packages (as root), rust-src, bindgen, b4
     Setup(Setup),
-    /// Show each tool with its version and what it is needed for
+    /// List each tool with its version and purpose
     Doctor(Json),
-    /// Write manifests for branches of a kernel clone, whose commits become patches
+    /// Create manifests for branches of a kernel clone, whose commits become patches
     Adopt(Adopt),
-    /// Make the patches, in dependency order, without a checkout
+    /// Create the patches, in dependency order, without a checkout
     Assemble(Names),
     /// Build one kernel with all series
     Build(OnKernel),
-    /// Run KUnit per component on the built kernel
+    /// Run the KUnit tests of each series on a kernel with all series
     Test(Test),
-    /// Check patches as a careful submitter does
+    /// Check the patches before posting
     Check(Check),
-    /// Show what changed since the last posting, as a range-diff
+    /// Show the range-diff since the last posting
     Diff(Diff),
     /// Compare moved and renamed code with the original: words, object code, exports
     Prove(Prove),
-    /// Write the mails of a series with b4, offline, and print the command that posts them
+    /// Have b4 write the mails of a series, offline, and print the command that posts them
     #[command(alias = "send")]
     Prepare(Prepare),
-    /// Record a posted version, and start the next one
+    /// Record a posted version, and begin the next one
     #[command(alias = "posted")]
     Record(Record),
-    /// Take Reviewed-by, Acked-by and Tested-by from replies into the patches
+    /// Collect Reviewed-by, Acked-by and Tested-by trailers from replies
     Trailers(Trailers),
-    /// Try the series on another kernel: what applies, what it already has, what conflicts
+    /// Apply the series to another kernel, and report conflicts
     #[command(alias = "port")]
     Try(Try),
-    /// Show where each series stands
+    /// Show the state of each series
     Status(Json),
-    /// Show which series builds on which
+    /// Show the dependencies between series
     Graph(Graph),
-    /// All of it: setup, assemble, build, test, status
+    /// Run setup, assemble, build, test and status
     All(All),
-    /// Print the completions of a shell
+    /// Print shell completions
     Completions(Completions),
-    /// Print the manual page, in the language of man
+    /// Print the manual page in roff format
     Man,
 }
 
-/// Series by name.
+/// Names of series and components.
 #[derive(Debug, Args)]
 pub struct Names {
-    /// Only these series, or those of these components, and what they depend on
+    /// Only these series or components, and their dependencies
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 }
@@ -152,19 +152,19 @@ pub struct Names {
 /// `adopt`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Run it in an empty folder or in a workspace. It writes for each branch:\n  \
+    after_help = "Run it in an empty folder or in a workspace. It creates for each branch:\n  \
     series/NAME.toml       the branch, version, change-id, dependencies, recipients\n  \
-    cover-letters/NAME.md  the cover letter: b4's, or a form to fill in\n  \
+    cover-letters/NAME.md  the cover letter: b4's, or a template\n  \
     NAME/CHANGELOG.md      the changes of each version\n\
     NAME is the last part of the branch's name. A new workspace also gets series/bases/BASE.toml.\n\
-    The branches stay where they are: each command reads their commits again."
+    The branches are not modified. Each command reads their commits again."
 )]
 pub struct Adopt {
-    /// Branches of the tree that --kernel names; one may contain another
+    /// Branches of the kernel tree given with --kernel; one may contain another
     #[arg(value_name = "BRANCH", required = true)]
     pub branches: Vec<String>,
 
-    /// The revision that the branches forked from [default: their upstream branch, or the parent of
+    /// Revision that the branches are based on [default: their upstream branch, or the parent of
     /// b4's cover letter]
     #[arg(long, value_name = "REV")]
     pub onto: Option<String>,
@@ -173,7 +173,7 @@ pub struct Adopt {
 /// `setup`.
 #[derive(Debug, Args)]
 pub struct Setup {
-    /// As root, install packages of the distribution without asking
+    /// Install distribution packages without asking, if run as root
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -181,27 +181,27 @@ pub struct Setup {
 /// `all`.
 #[derive(Debug, Args)]
 pub struct All {
-    /// The kernel to build
+    /// Kernel to build
     #[arg(long, value_enum, default_value = "um")]
     pub arch: Arch,
 
-    /// How to set up
+    /// Options of `setup`
     #[command(flatten)]
     pub setup: Setup,
 }
 
-/// A kernel: an architecture, or one of those with checkers.
+/// A kernel: an architecture, or a kernel with runtime checkers.
 #[derive(Debug, Args)]
 pub struct OnKernel {
-    /// The kernel to build [default: um, with --lockdep x86_64]
+    /// Kernel to build [default: um, with --lockdep x86_64]
     #[arg(long, value_enum)]
     pub arch: Option<Arch>,
 
-    /// A kernel (um) that looks for faults of memory, for leaks, and for sleep in atomic context
+    /// Use a kernel (um) that detects memory errors, leaks, and sleeping in atomic context
     #[arg(long, conflicts_with = "lockdep")]
     pub hardened: bool,
 
-    /// A kernel (x86_64) that looks for faults of locking, and for sleep in atomic context
+    /// Use a kernel (x86_64) that detects locking errors, and sleeping in atomic context
     #[arg(long)]
     pub lockdep: bool,
 }
@@ -209,28 +209,28 @@ pub struct OnKernel {
 /// `test`.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Only these components
+    /// Only these series or components
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Which kernel
+    /// Kernel
     #[command(flatten)]
     pub on: OnKernel,
 
-    /// Run only these suites or cases, in one boot, on a kernel whose drivers are not optimized and on
-    /// one base; the result is shown and not recorded
+    /// Run only matching suites or cases, in one boot, on one base, and on a kernel with
+    /// unoptimized drivers; the results are not recorded
     #[arg(long, value_name = "SUITE[.CASE]", conflicts_with_all = ["hardened", "lockdep", "json"])]
     pub filter: Option<String>,
 
-    /// Test again, as with --filter, after each change of a file of the series, until Ctrl-C
+    /// Test again, as with --filter, after each change to a file of the series, until Ctrl-C
     #[arg(long, conflicts_with_all = ["hardened", "lockdep", "json"])]
     pub watch: bool,
 
-    /// Show how long each step took
+    /// Print the duration of each step
     #[arg(long)]
     pub timings: bool,
 
-    /// Print what was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -238,18 +238,19 @@ pub struct Test {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Only these series; a component stands for all its series
+    /// Only these series or components
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Only the quick checks, the default: manifests, versions, overlay, applies alone, checkpatch,
-    /// rustfmt, users of public items, Fixes tags, recipients, sizes, subjects. They take seconds, and some two seconds more for each new or changed patch
+    /// Run only the quick checks (default): manifests, versions, overlay, applies alone,
+    /// checkpatch, rustfmt, users of public items, Fixes tags, recipients, sizes, subjects. They
+    /// take seconds, and about two seconds more for each new or changed patch
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
-    /// Run the slow checks too, for an hour or more the first time, later only for changed patches:
-    /// each patch built, with clippy, rustdoc, W=1 and sparse;
-    /// KUnit at the end of each series; whether each dependency is needed
+    /// Also run the slow checks: build each patch with clippy, rustdoc, W=1 and sparse; run KUnit
+    /// at the end of each series; verify that each dependency is needed. The first run takes an
+    /// hour or more, later runs check changed patches only
     #[arg(long)]
     pub full: bool,
 
@@ -257,20 +258,20 @@ pub struct Check {
     #[arg(long, value_enum, requires = "full")]
     pub arch: Vec<Arch>,
 
-    /// With --full: make the results of the I-th of N parts only, without a verdict
+    /// With --full: create only the results of part I of N, without a verdict
     #[arg(long, value_name = "I/N", requires = "full", conflicts_with = "json")]
     pub shard: Option<Shard>,
 
-    /// With --full: write the results into a file in this folder, one for each base and shard
+    /// With --full: write the results to this folder, in one file for each base and shard
     #[arg(long, value_name = "DIR", requires = "full", value_hint = ValueHint::DirPath)]
     pub export: Option<PathBuf>,
 
-    /// With --full: use the results that other machines exported, a file or a folder of them; can be
+    /// With --full: use results exported by other machines, from a file or a folder; may be
     /// repeated
     #[arg(long, value_name = "PATH", requires = "full", value_hint = ValueHint::AnyPath)]
     pub import: Vec<PathBuf>,
 
-    /// Print what was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -278,15 +279,15 @@ pub struct Check {
 /// `prove`.
 #[derive(Debug, Args)]
 pub struct Prove {
-    /// Only these series; a component stands for all its series
+    /// Only these series or components
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// The kernel whose compiler calls are repeated
+    /// Kernel whose compiler commands are repeated
     #[arg(long, value_enum, default_value = "um")]
     pub arch: Arch,
 
-    /// Print what was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -294,7 +295,7 @@ pub struct Prove {
 /// `prepare`.
 #[derive(Debug, Args)]
 pub struct Prepare {
-    /// The series
+    /// Name of the series
     pub name: String,
 
     /// Write the mails of the last posted version again, with RESEND in the subjects
@@ -305,22 +306,22 @@ pub struct Prepare {
 /// `diff`.
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The series
+    /// Name of the series
     pub name: String,
 
-    /// Compare with this version [default: the last one posted]
+    /// Compare with this version [default: the last posted version]
     #[arg(long, value_name = "N")]
     pub against: Option<u32>,
 
-    /// From now on, append the range-diff to the cover letter, below `---`
+    /// Append the range-diff to the cover letter from now on, below `---`
     #[arg(long, conflicts_with = "no_append")]
     pub append: bool,
 
-    /// No longer append it
+    /// No longer append the range-diff
     #[arg(long)]
     pub no_append: bool,
 
-    /// Print which patches changed, as JSON
+    /// Print the changed patches as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -328,20 +329,20 @@ pub struct Diff {
 /// `record`.
 #[derive(Debug, Args)]
 pub struct Record {
-    /// The series
+    /// Name of the series
     pub name: String,
 
-    /// The mails as they were posted, if it was not b4 that posted them from here: a mailbox, a
-    /// folder of mails, or - for standard input
+    /// Mails as posted, if b4 did not post them from this workspace: a mailbox, a folder of mails,
+    /// or - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub mbox: Option<PathBuf>,
 
-    /// The mails are those of the last version, resent unchanged
+    /// Record an unchanged resend of the last version
     #[arg(long, requires = "mbox")]
     pub resend: bool,
 
-    /// Undo the last record: a resend, or else the posting, with its mails, its tag, and the version
-    /// begun after it
+    /// Undo the last record, either a resend or a posting with its mails, its tag and the next
+    /// version
     #[arg(long, conflicts_with = "mbox")]
     pub undo: bool,
 }
@@ -349,15 +350,15 @@ pub struct Record {
 /// `trailers`.
 #[derive(Debug, Args)]
 pub struct Trailers {
-    /// The series
+    /// Name of the series
     pub name: String,
 
-    /// Mails with the replies: a mailbox, a folder of mails, or - for standard input [default: what
-    /// `b4 trailers` wrote into b4's branch]
+    /// Replies: a mailbox, a folder of mails, or - for standard input [default: the trailers that
+    /// `b4 trailers` added to b4's branch]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub mbox: Option<PathBuf>,
 
-    /// Print what was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -365,16 +366,16 @@ pub struct Trailers {
 /// `try`.
 #[derive(Debug, Args)]
 pub struct Try {
-    /// The other base: a kernel tree in git, a revision of one (DIR@REV), an archive (.tar.xz), or a
+    /// Kernel to apply to: a git tree, a revision of one (DIR@REV), an archive (.tar.xz), or a
     /// source package of the distribution (apt:SUITE:linux=VERSION)
     #[arg(value_name = "BASE")]
     pub base: String,
 
-    /// Only these series; a component stands for all its series
+    /// Only these series or components
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Print what was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -382,19 +383,19 @@ pub struct Try {
 /// `graph`.
 #[derive(Debug, Args)]
 pub struct Graph {
-    /// The form of the picture
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     pub format: GraphFormat,
 }
 
-/// The form of a picture of the dependencies.
+/// The output format of `graph`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum GraphFormat {
-    /// Lines of text.
+    /// Plain text.
     Text,
-    /// For Graphviz.
+    /// Graphviz.
     Dot,
-    /// For Mermaid, which many viewers of Markdown draw.
+    /// Mermaid, which many Markdown viewers render.
     Mermaid,
 }
 
@@ -405,12 +406,12 @@ pub enum GraphFormat {
     fish  cargo series completions fish > ~/.config/fish/conf.d/cargo-series.fish\n  \
     zsh   cargo series completions zsh > DIR/_cargo-series, where DIR is in $fpath")]
 pub struct Completions {
-    /// The shell
+    /// Shell
     #[arg(value_enum)]
     pub shell: Shell,
 }
 
-/// The form of the output.
+/// The output format.
 #[derive(Debug, Args)]
 pub struct Json {
     /// Print JSON
@@ -418,7 +419,7 @@ pub struct Json {
     pub json: bool,
 }
 
-/// A shell whose completion can be had for `cargo series`.
+/// A shell with completions for `cargo series`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Shell {
     /// bash.
@@ -438,12 +439,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn command_passes_debug_assert() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn help_reads_well() {
+    fn help_matches_snapshots() {
         let mut command = Cli::command().term_width(100);
         insta::assert_snapshot!("help", command.render_long_help());
         for sub in command.get_subcommands_mut() {
@@ -452,8 +453,8 @@ mod tests {
         }
     }
 
-    /// The commands that a line of the README's tables names, with what stands behind each.
-    fn named(row: &str) -> Vec<(String, String)> {
+    /// Returns the commands in a row of the README's tables, with their arguments.
+    fn commands_in(row: &str) -> Vec<(String, String)> {
         let cell = row.split('|').nth(1).unwrap_or_default();
         let spans: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
         if !spans.iter().any(|s| s.starts_with("cargo series ")) {
@@ -467,11 +468,11 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_all_commands_and_no_other() {
+    fn readme_lists_all_commands() {
         let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let rows = readme.lines().filter(|l| l.starts_with("| `"));
-        let named: Vec<_> = rows.flat_map(named).collect();
+        let named: Vec<_> = rows.flat_map(commands_in).collect();
         let command = Cli::command();
         let missing: Vec<_> = command
             .get_subcommands()
@@ -481,13 +482,13 @@ mod tests {
         assert!(missing.is_empty(), "README.md has no row for {missing:?}");
         for (name, rest) in named {
             let sub = command.find_subcommand(&name);
-            let sub = sub.unwrap_or_else(|| panic!("README.md names {name}, which is no command"));
+            let sub = sub.unwrap_or_else(|| panic!("README.md lists the unknown command {name}"));
             let flags = rest.split(|c: char| c.is_whitespace() || "[]|".contains(c));
             for flag in flags.filter_map(|word| word.strip_prefix("--")) {
                 let known = sub.get_arguments().any(|a| a.get_long() == Some(flag));
                 assert!(
                     known,
-                    "README.md names `{name} --{flag}`, which there is not"
+                    "README.md lists the unknown option `{name} --{flag}`"
                 );
             }
         }

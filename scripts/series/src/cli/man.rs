@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_what_help_has() {
+    fn page_has_content_of_help() {
         let page = plain();
         let mut command = Cli::command().disable_help_subcommand(true);
         command.build();
@@ -174,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_the_parts_of_a_manual_page() {
+    fn page_has_standard_sections() {
         let page = page();
         let headings: Vec<_> = page.lines().filter(|l| l.starts_with(".SH")).collect();
         assert_eq!(headings.len(), 8, "{headings:?}");
         assert!(page.contains("\n.TH CARGO-SERIES 1 "), "{page}");
-        assert!(page.contains("\ncargo\\-series \\- Assembles "), "{page}");
+        assert!(page.contains("\ncargo\\-series \\- Assemble, "), "{page}");
     }
 }

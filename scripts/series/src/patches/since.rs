@@ -77,8 +77,8 @@ impl Change {
         self.comparison.unchanged() && self.applies
     }
 
-    /// Whether a new version lacks a reason. `trailers` are the trailers of the current cover
-    /// letter, of which changed prerequisites are a reason.
+    /// Whether nothing requires a new version. `trailers` are the trailers of the current cover
+    /// letter; changed prerequisites require one.
     pub fn is_empty(&self, base: &Base, trailers: &[String]) -> bool {
         let now = trailers.iter().filter(|t| t.starts_with(PREREQUISITE));
         self.comparison.unchanged() && self.reasons(base).is_empty() && now.eq(&self.prerequisites)

@@ -126,7 +126,7 @@ pub struct SeriesPage {
     pub folder: String,
     /// The mailbox of the patches, below `out/`.
     pub mbox: String,
-    /// The mailbox of the patches after those of the dependencies, below `out/`.
+    /// The mailbox of the patches and their dependencies, below `out/`.
     pub bundle: String,
     /// The number of touched files.
     pub files: usize,

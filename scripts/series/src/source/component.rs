@@ -74,7 +74,7 @@ pub struct Component {
     pub relocation: Vec<relocation::Step>,
     /// The diffs of `edits/`, by file name.
     pub edits: BTreeMap<String, String>,
-    /// The messages of `series/<name>/`, by file name; those of a branch, by subject.
+    /// The messages of `series/<name>/` by file name, or the messages of a branch by subject.
     pub messages: BTreeMap<String, String>,
     /// The commits of the branch, in the order of the patches; empty if the series names none.
     pub commits: Vec<Commit>,
@@ -261,7 +261,7 @@ fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
 fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
     let missing = !ws.path(path).exists();
     ws.read(path).map_err(|e| match missing {
-        true => e.help(format!("write it: {form}")),
+        true => e.help(format!("create it: {form}")),
         false => e,
     })
 }
@@ -291,25 +291,25 @@ fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
         && series.component == other.component;
     match same {
         true => Ok(series),
-        false => Err(
-            Error::new("version, change-id or component differ from the plain manifest")
-                .at(&file, series.line_of_version)
-                .help(format!(
-                    "they are the same on all bases; copy them from {}",
-                    plain.display()
-                )),
-        ),
+        false => Err(Error::new(
+            "version, change-id or component differ from the default manifest",
+        )
+        .at(&file, series.line_of_version)
+        .help(format!(
+            "they are the same on all bases; copy them from {}",
+            plain.display()
+        ))),
     }
 }
 
-/// The commits of the branch of a series.
+/// Returns the commits of the branch of a series.
 fn commits_of(ws: &Workspace, series: &Series) -> Vec<Commit> {
     let found = ws.branches().and_then(|all| all.get(series.name.as_str()));
     found.cloned().unwrap_or_default()
 }
 
-/// Makes the commits of the branch the patches of the series. The `[[patch]]`es of its manifest
-/// only make exceptions for some of them.
+/// Uses the commits of the branch as the patches of the series. `[[patch]]` in the manifest only
+/// adds exceptions for a commit.
 fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
     let (Some(branch), Some(_)) = (&series.branch, ws.branches()) else {
         return Ok(());
@@ -334,7 +334,10 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
             branch.value, p.message.value
         ))
         .at(&series.file, p.message.line)
-        .help("its subject changed, or the commit is gone: name it anew, or remove this [[patch]]")
+        .help(
+            "its subject changed, or the commit was removed: update `subject`, or remove this \
+               [[patch]]",
+        )
     });
     Error::all(lost.collect()).map_or(Ok(()), Err)
 }
@@ -447,7 +450,7 @@ fn read_overlay(
         let below = below.join(&name);
         let shown = tree.join(&below);
         let path = ws.path(&shown);
-        let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("look at", &path, &e))?;
+        let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("stat", &path, &e))?;
         if meta.is_dir() {
             read_overlay(ws, tree, &below, into)?;
         } else if meta.is_file() {

@@ -67,7 +67,7 @@ pub(crate) fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
-/// What the kernel's rules have against the message of a commit of the user's. It has the sign-offs.
+/// Checks the message of a commit. Unlike other messages, it contains the sign-offs.
 pub fn faults_of_commit(message: &str) -> Vec<Fault> {
     let line = |at: usize| message.lines().nth(at - 1).unwrap_or_default();
     let mut all = faults(message);
@@ -75,7 +75,7 @@ pub fn faults_of_commit(message: &str) -> Vec<Fault> {
     all
 }
 
-/// Splits the sign-off of `who` from the end of a message, if it is the last line.
+/// Removes the sign-off of `who` from the end of a message, and returns both parts.
 pub fn split_sign_off<'a>(message: &'a str, who: &str) -> (&'a str, Option<&'a str>) {
     let text = message.trim_end();
     let last = text.lines().last().unwrap_or_default();

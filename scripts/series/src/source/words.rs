@@ -128,8 +128,8 @@ impl SeriesName {
         Ok(Self(text.to_owned()))
     }
 
-    /// Reads the name of a component, which is a folder of the repository. The rules are those of
-    /// [`Self::parse`].
+    /// Reads the name of a component, which is a folder of the repository. The same rules apply as
+    /// in [`Self::parse`].
     pub fn component(text: &str) -> Result<Self> {
         Self::parse(text).map_err(|_| {
             Error::new(format!("{text:?} cannot be the name of a component")).help(

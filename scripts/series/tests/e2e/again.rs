@@ -231,7 +231,7 @@ fn returned(stage: &Stage, files: &str, change: impl Fn(&str) -> String) -> Stri
 fn resend_repeats_last_version() {
     let stage = Stage::new();
     let never = stage.error(&["prepare", "list", "--resend"]);
-    assert!(never.contains("list was never posted"), "{never}");
+    assert!(never.contains("no posting of list is recorded"), "{never}");
     let posted = stage.post("list");
     stage.good(&["record", "list"]);
     // A resend ignores later changes, but uses the present recipients.

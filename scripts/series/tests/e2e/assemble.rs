@@ -228,7 +228,7 @@ fn no_identity_means_no_sign_off() {
     let mini = Mini::new();
     mini.file("home/.gitconfig", "");
     let ran = mini.good(&["assemble"]);
-    assert!(ran.stderr.contains("nobody signs off"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("have no sign-off"), "{}", ran.stderr);
     let all: String = mini.received().into_iter().map(|(_, text)| text).collect();
     assert!(!all.contains("Signed-off-by"));
 }

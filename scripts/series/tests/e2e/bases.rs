@@ -130,7 +130,7 @@ fn unavailable_base_is_left_out() {
 fn base_errors_name_file_and_line() {
     let mini = two();
     insta::assert_snapshot!(mini.error(&["assemble", "--base", "nine"]), @r#"
-    error: there is no base "nine"
+    error: unknown base "nine"
       help: the bases are: v6.1.2, newer
     "#);
     mini.replace(
@@ -142,19 +142,19 @@ fn base_errors_name_file_and_line() {
     let path = mini.ws("series/bases/newer.toml");
     let text = fs::read_to_string(&path).unwrap();
     insta::assert_snapshot!(mini.error(&["status", "--base", "newer"]), @r#"
-    error: series/buddy.toml:16: there is no base "v6"
+    error: series/buddy.toml:16: unknown base "v6"
       help: the bases are: v6.1.2, newer
-    error: series/on/newer/list.toml:1: version, change-id or component differ from the plain manifest
+    error: series/on/newer/list.toml:1: version, change-id or component differ from the default manifest
       help: they are the same on all bases; copy them from series/list.toml
     "#);
     fs::write(&path, format!("default = true\n{text}")).unwrap();
     insta::assert_snapshot!(mini.error(&["status"]), @r"
     error: series/bases: 2 of the bases have `default = true`
-      help: one has it, for which the plain folders are made; the bases are: v6.1.2, newer
+      help: exactly one base is the default, which uses the files that are not variants; the bases are: v6.1.2, newer
     ");
     fs::write(&path, format!("like = \"newer\"\n{text}")).unwrap();
     insta::assert_snapshot!(mini.error(&["status"]), @r#"
-    error: series/bases/newer.toml: `like`: there is no other base "newer"
+    error: series/bases/newer.toml: `like`: unknown base "newer"
       help: name the base whose files it shares
     "#);
 }
@@ -203,7 +203,7 @@ fn series_is_sent_on_its_base_only() {
     assert!(ran.stdout.contains("posted on newer"), "{}", ran.stdout);
     insta::assert_snapshot!(mini.error(&["prepare", "other", "--base", "v6.1.2"]), @r"
     error: other is posted on newer; on v6.1.2 it is only built and tested
-      help: leave `--base v6.1.2` out
+      help: omit `--base v6.1.2`
     ");
     let kernel = mini.path("cache/kernel");
     let branches = mini.git(&kernel, &["branch", "--list", "b4/*"]);
@@ -252,7 +252,7 @@ fn revision_of_a_tree_is_a_base() {
     mini.good(&[&["assemble", "--base", "for-next"][..], &rev].concat());
     assert!(mini.read(cover).contains(&trailer(&commit)));
     let error = mini.error(&[&["assemble"][..], &rev].concat());
-    assert!(error.contains("--rev is for one base"), "{error}");
+    assert!(error.contains("--rev needs a single base"), "{error}");
 }
 
 /// The procedure of the README, "Moving a base".

@@ -117,10 +117,7 @@ fn fish_and_zsh_completions_have_names() {
     if let Some((replies, complaint)) = run("fish", &["--no-config", "-c", &line]) {
         assert_eq!(
             (replies.as_str(), complaint.as_str()),
-            (
-                "mermaid\tFor Mermaid, which many viewers of Markdown draw\n",
-                ""
-            )
+            ("mermaid\tMermaid, which many Markdown viewers render\n", "")
         );
     }
     let zsh = told(&["completions", "zsh"]);

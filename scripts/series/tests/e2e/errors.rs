@@ -140,7 +140,7 @@ fn dependency_missing() {
 fn series_unknown() {
     let mini = Mini::new();
     says!(mini, ["assemble", "lits"], @r#"
-    error: there is no series "lits"
+    error: unknown series "lits"
       help: the series are: list, buddy, mm, other
     "#);
 }
@@ -467,9 +467,9 @@ fn series_new_lists_missing_files() {
     mini.file("ws/series/more.toml", manifest);
     says!(mini, ["assemble"], @"
     error: cover-letters/more.md: the file is missing
-      help: write it: `# rust: x: add it` in the first line, then the reason for the series
+      help: create it: `# rust: x: add it` in the first line, then the reason for the series
     error: more/CHANGELOG.md: the file is missing
-      help: write it: `## v1` in a line, and `- First posting.` below it
+      help: create it: `## v1` in a line, and `- First posting.` below it
     ");
 }
 

@@ -140,12 +140,12 @@ fn posted_errors() {
     let error = |args: &[&str]| without_ids(&stage.error(args));
     stage.good(&["assemble"]);
     insta::assert_snapshot!(error(&["record", "nothing"]), @r#"
-    error: there is no series "nothing"
+    error: unknown series "nothing"
       help: the series are: buddy, list, mm, other
     "#);
     insta::assert_snapshot!(error(&["record", "list"]), @r"
-    error: series/list.toml:1: b4 has not posted v1 of list from here
-      help: `cargo series prepare list` shows the command that posts it; if it was posted by other means: `cargo series record list --mbox FILE`
+    error: series/list.toml:1: b4 did not post v1 of list from this workspace
+      help: `cargo series prepare list` prints the command that posts it; to record other mails, use `cargo series record list --mbox FILE`
     ");
     stage
         .mini
@@ -205,14 +205,14 @@ fn range_diff_is_appended_on_request() {
     let stage = Stage::new();
     let text = stage.error(&["diff", "list"]);
     insta::assert_snapshot!(text, @r"
-    error: series/list.toml: list was never posted, so there is nothing to compare with
-      help: `cargo series record list` records a posting
+    error: series/list.toml: no posting of list is recorded
+      help: record a posting with `cargo series record list`
     ");
     let list = stage.post("list");
     stage.good(&["record", "list"]);
     let text = stage.error(&["diff", "list", "--against", "2"]);
     assert!(
-        text.contains("there is no record of v2 of list\n  help: recorded are v1 to v1"),
+        text.contains("v2 of list is not recorded\n  help: v1 to v1 are recorded"),
         "{text}"
     );
     stage

@@ -135,8 +135,8 @@ fn undo_removes_record() {
     insta::assert_snapshot!(mini.error(&["record", "list", "--undo"]), @r"
     error: series/list/posted/trailers.toml:1: Reviewed-by: Ann Reviewer <ann@example.net> was given to v1
       help: remove it first; reviewers have seen that version
-    error: series/buddy/posted/v1.toml: v1 of buddy was made on v1 of list
-      help: undo that one first: `cargo series record buddy --undo`
+    error: series/buddy/posted/v1.toml: v1 of buddy depends on v1 of list
+      help: undo that record first: `cargo series record buddy --undo`
     ");
     fs::remove_file(mini.ws(STORE)).unwrap();
     mini.good(&["record", "buddy", "--undo"]);
@@ -162,15 +162,15 @@ fn posted_reads_folder_and_standard_input() {
     let folder = mini.ws("out/list/v1-mails");
     let folder = folder.to_str().unwrap();
     insta::assert_snapshot!(mini.error(&["record", "list", "--mbox", folder]), @r#"
-    error: DIR/ws/out/list/v1-mails: "[PATCH 0/2] rust: list: add it" is the rehearsal that `cargo series prepare list` wrote to out/list/v1-mails
-      help: post the series, and take the mails as they were received; b4 gives them other message ids
+    error: DIR/ws/out/list/v1-mails: "[PATCH 0/2] rust: list: add it" was not posted: `cargo series prepare list` wrote it to out/list/v1-mails
+      help: post the series and record the received mails; b4 sends them with other message IDs
     "#);
     assert!(!mini.ws("series/list/posted").exists());
     let empty = mini.path("empty");
     fs::create_dir(&empty).unwrap();
     insta::assert_snapshot!(mini.error(&["record", "list", "--mbox", empty.to_str().unwrap()]), @r"
-    error: DIR/empty: the folder holds no mails
-      help: it has to hold files such as *.eml, or be a Maildir
+    error: DIR/empty: the folder contains no mails
+      help: use a folder with files such as *.eml, or a Maildir
     ");
     let mut child = mini
         .command(&["record", "list", "--mbox", "-"])
@@ -216,11 +216,7 @@ fn tag_by_hand_is_completed() {
     // An excluded tag is not recorded again, and appears in no patch.
     mini.replace(STORE, "version = 1\n", "version = 1\ndrop = \"a joke\"\n");
     let ran = take();
-    assert!(
-        ran.stderr.contains("1 known, 0 not taken"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("1 known, 0 refused"), "{}", ran.stderr);
     mini.good(&["assemble"]);
     let first = patch(&mini, "list", 2, 1);
     assert!(!first.contains("Ann"), "{first}");
@@ -234,11 +230,7 @@ fn tag_by_hand_is_completed() {
     mini.good(&["assemble"]);
     assert!(patch(&mini, "list", 2, 2).contains(TAG));
     let ran = take();
-    assert!(
-        ran.stderr.contains("1 known, 0 not taken"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("1 known, 0 refused"), "{}", ran.stderr);
     assert!(mini.read(STORE).contains("patch = \"owned.msg\""));
 }
 

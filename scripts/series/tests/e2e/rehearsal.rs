@@ -332,7 +332,7 @@ fn three_series_through_all_versions() {
     let ran = stage.run(&["record", "list"]);
     if ran.code != Some(0) {
         assert!(
-            ran.stderr.contains("b4 has not posted v4 of list"),
+            ran.stderr.contains("b4 did not post v4 of list"),
             "{}",
             ran.stderr
         );

@@ -374,6 +374,6 @@ fn unassembled_change_is_noted() {
     mini.overlay("list", "list/owned.rs", "//! Another.\n");
     let ran = mini.good(&["status"]);
     insta::assert_snapshot!(ran.stderr, @r"
-    note: something changed since the series were assembled: `cargo series assemble` takes it over
+    note: the series changed since the last assemble; run `cargo series assemble`
     ");
 }

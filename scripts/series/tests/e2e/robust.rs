@@ -95,7 +95,7 @@ fn interrupt_exits_with_130() {
     let ran = mini.ran(child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("interrupted: nothing is lost"),
+        ran.stderr.contains("interrupted: no results are lost"),
         "{}",
         ran.stderr
     );

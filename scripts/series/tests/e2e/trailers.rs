@@ -136,22 +136,22 @@ fn trailers_enter_their_patches() {
     let ran = take(&mini, "list", &replies);
     insta::assert_snapshot!(ran.stdout, @r"
     1.msg: Reviewed-by: Ann Reviewer <ann@example.net> (given to v1)
-    1.msg: Acked-by: Bob <bob@example.net> (given to v1, to the cover letter and so to all patches)
-    2.msg: Acked-by: Bob <bob@example.net> (given to v1, to the cover letter and so to all patches)
+    1.msg: Acked-by: Bob <bob@example.net> (given to the cover letter of v1, and so to all patches)
+    2.msg: Acked-by: Bob <bob@example.net> (given to the cover letter of v1, and so to all patches)
     ");
     insta::assert_snapshot!(ran.stderr, @r"
-    warning: not taken: Tested-by: Carl <carl@example.net>: the mail is from Bob <bob@example.net> (r76-list-v1-2@example.org)
-    mails about nothing that was posted of list: 1
-    trailers: 3 new, 0 known, 1 not taken
-    to add one by hand: a [[trailer]] with `patch` and `trailer` in series/list/posted/trailers.toml
-    `cargo series assemble` puts them into the patches
+    warning: refused: Tested-by: Carl <carl@example.net>: the mail is from Bob <bob@example.net> (r76-list-v1-2@example.org)
+    mails unrelated to postings of list: 1
+    trailers: 3 new, 0 known, 1 refused
+    to add one by hand, write a [[trailer]] with `patch` and `trailer` to series/list/posted/trailers.toml
+    `cargo series assemble` adds them to the patches
     ");
     let stored = mini.read(STORE);
     // A second run finds nothing new, and writes nothing.
     let ran = take(&mini, "list", &replies);
     assert_eq!(ran.stdout, "");
     assert!(
-        ran.stderr.contains("trailers: 0 new, 3 known, 1 not taken"),
+        ran.stderr.contains("trailers: 0 new, 3 known, 1 refused"),
         "{}",
         ran.stderr
     );
@@ -525,12 +525,12 @@ fn trailers_from_b4_are_stored() {
 fn trailer_errors() {
     let mini = Mini::new();
     insta::assert_snapshot!(mini.error(&["trailers", "lost"]), @r#"
-    error: there is no series "lost"
+    error: unknown series "lost"
       help: the series are: buddy, list, mm, other
     "#);
     insta::assert_snapshot!(mini.error(&["trailers", "list"]), @r"
     error: series/list.toml: no posting of list is recorded
-      help: trailers are given to what was posted; `cargo series record list` records it
+      help: trailers refer to posted versions; record one with `cargo series record list`
     ");
     mini.good(&["assemble"]);
     post(&mini, "list", 1);
@@ -544,8 +544,8 @@ fn trailer_errors() {
     let kernel = mini.path("cache/kernel");
     mini.git(&kernel, &["update-ref", "-d", "refs/heads/b4/list"]);
     insta::assert_snapshot!(mini.error(&["trailers", "list"]), @r"
-    error: DIR/cache/kernel: there is no branch b4/list
-      help: `cargo series assemble` makes it; for replies: `cargo series trailers list --mbox FILE`
+    error: DIR/cache/kernel: branch b4/list does not exist
+      help: create it with `cargo series assemble`, or read replies with `cargo series trailers list --mbox FILE`
     ");
 
     take(

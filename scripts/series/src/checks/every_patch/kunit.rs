@@ -61,7 +61,7 @@ pub fn job(one: &AssembledSeries) -> String {
     format!("{} kunit", one.name())
 }
 
-/// Whether a series has KUnit suites. A component has them unless it says so; a branch names them.
+/// Whether KUnit runs for a series. A branch has suites only if its manifest lists them.
 pub fn has_suites(one: &AssembledSeries) -> bool {
     let series = one.plan.series();
     series.branch.is_none() || !kunit::expectation(series, TARGET.arch()).is_empty()
@@ -71,7 +71,7 @@ pub fn has_suites(one: &AssembledSeries) -> bool {
 ///
 /// # Errors
 ///
-/// An error that no patch causes.
+/// Fails for causes other than patches.
 pub fn at_tip(
     subject: &Subject<'_>,
     walk: &mut Walk<'_>,

@@ -119,7 +119,7 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
 }
 
-/// The results that a run takes from other machines, and where it writes its own for them.
+/// The exchange of results with other machines.
 #[derive(Default)]
 pub struct Exchange<'a> {
     /// Results of other machines.
@@ -132,8 +132,8 @@ pub struct Exchange<'a> {
 ///
 /// # Errors
 ///
-/// An error that no patch causes: a tool, a full disk, an interrupt. Results up to that point are
-/// stored.
+/// Fails for causes other than patches, such as a missing tool, a full disk or an interrupt.
+/// Results up to that point are stored.
 pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> Result<Outcome> {
     let start = Instant::now();
     let sources = Sources::read(subject.ws, subject.assembled)?;
@@ -195,12 +195,12 @@ pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> 
     })
 }
 
-/// Makes the results of one shard of the units, without a verdict: what is new in them depends on the
-/// results of the others. Returns how long it took. The caller holds the lock.
+/// Creates the results of one shard. Gives no verdict, because the new diagnostics of a unit depend
+/// on the results of other shards. Returns the durations. The caller holds the lock.
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// As for [`run`].
 pub fn run_shard(
     subject: &Subject<'_>,
     names: &[String],
@@ -236,18 +236,18 @@ pub fn run_shard(
     })
 }
 
-/// Returns the named series, or all, without those that have no patches.
+/// Returns the series with patches that `names` selects.
 fn with_patches<'a>(subject: &Subject<'a>, names: &[String]) -> Result<Vec<&'a AssembledSeries>> {
     let mut series = subject.assembled.named(names)?;
     series.retain(|s| !s.patches.is_empty());
     Ok(series)
 }
 
-/// The units of a run, each kind in order. KUnit runs at the end of each of its series.
+/// The units of a run, sorted by kind.
 struct Units<'a> {
-    /// The base, and each patch.
+    /// The base and each patch.
     patches: Vec<Task>,
-    /// The patches that show from where on a series needs a dependency, if the manifest is right.
+    /// The patches that verify from which patch on a series needs a dependency.
     without: Vec<Task>,
     kunit: Vec<&'a AssembledSeries>,
 }
@@ -258,7 +258,7 @@ struct Checks<'a> {
     walk: Walk<'a>,
     /// Diagnostics at the start and end of each series, by architecture.
     tips: BTreeMap<Oid, Vec<State>>,
-    /// Options that no configuration so far has.
+    /// Options that no configuration has so far.
     lost: Vec<(Arch, Vec<LostOption>)>,
     findings: Vec<Finding>,
 }
@@ -356,7 +356,7 @@ impl<'a> Checks<'a> {
         })
     }
 
-    /// Announces the units of the run, for the estimate.
+    /// Adds the units to the estimate of the run.
     fn plan(&mut self, units: &Units<'_>) -> Result<()> {
         self.walk.plan(&units.patches);
         self.walk.plan(&units.without);

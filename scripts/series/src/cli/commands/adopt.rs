@@ -50,13 +50,13 @@ use crate::{
     }, //
 };
 
-/// Writes the manifests of branches. Writes nothing if it refuses one of them.
+/// Creates the manifests of branches. Writes no file if a branch is refused.
 pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let here = cli
         .workspace
         .clone()
         .map_or_else(std::env::current_dir, std::path::absolute);
-    let here = here.map_err(|e| Error::new(format!("there is no current folder: {e}")))?;
+    let here = here.map_err(|e| Error::new(format!("cannot find the current folder: {e}")))?;
     let ui = Ui::detect(cli.quiet);
     let present = Present::find(&here)?;
     let kernel = present.kernel(cli.kernel.as_deref())?;
@@ -86,13 +86,13 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
         write(&present.root.join(path), text.as_bytes())?;
     }
     for one in &found {
-        ui.say(told(one, &base));
+        ui.say(summary(one, &base));
     }
     present.warn_of_rust(&found, &ui);
     Ok(())
 }
 
-/// The present content of the folder.
+/// The current content of the folder.
 struct Present {
     root: PathBuf,
     ws: Option<Workspace>,
@@ -115,21 +115,21 @@ impl Present {
                 ws: None,
                 base: None,
             }),
-            Some(_) => Err(
-                Error::new("is neither empty nor a workspace of patch series")
-                    .at(here, None)
-                    .help("change into an empty folder, or name one with --workspace DIR"),
-            ),
+            Some(_) => Err(Error::new(
+                "the folder is neither empty nor a workspace of patch series",
+            )
+            .at(here, None)
+            .help("change into an empty folder, or name one with --workspace DIR")),
         }
     }
 
-    /// The user's kernel clone, as a whole path.
+    /// Returns the absolute path of the kernel clone.
     fn kernel(&self, named: Option<&Path>) -> Result<PathBuf> {
         let of_base = self.base.as_ref().and_then(|b| b.kernel.as_ref());
         let of_base = of_base.map(|dir| self.root.join(dir));
         let kernel = named.map(Path::to_owned).or(of_base).ok_or_else(|| {
-            Error::new("it is not said which git tree has the branches")
-                .help("name your kernel clone with --kernel DIR")
+            Error::new("no kernel clone given")
+                .help("add --kernel DIR, the kernel clone with the branches")
         })?;
         fs::canonicalize(&kernel).map_err(|e| Error::io("open", &kernel, &e))
     }
@@ -144,10 +144,10 @@ impl Present {
         for (name, branch, _) in new {
             if let Some(old) = known.iter().find(|s| s.name == *name) {
                 errors.push(
-                    Error::new(format!("there is a series {name} already"))
+                    Error::new(format!("series {name} already exists"))
                         .at(old.file(), None)
                         .help(format!(
-                            "its commits are read again by each command; rename {branch} if it is \
+                            "each command reads its commits again; rename {branch} if it is \
                              another series"
                         )),
                 );
@@ -156,7 +156,7 @@ impl Present {
         Error::all(errors).map_or(Ok(()), Err)
     }
 
-    /// The branches of the series that are there.
+    /// Returns the branches of existing series.
     fn branches(&self, theirs: &Git<'_>) -> Result<Vec<Named>> {
         let known = match &self.ws {
             Some(ws) => component::manifests(ws)?,
@@ -173,7 +173,7 @@ impl Present {
         Ok(all)
     }
 
-    /// Warns if a branch needs Rust, and kernels are built with gcc.
+    /// Warns if a branch needs Rust, but kernels are built with gcc.
     fn warn_of_rust(&self, found: &[Found], ui: &Ui) {
         let base = self.base.as_ref().filter(|b| !b.build.llvm);
         let one = found.iter().find(|f| adopt::has_rust(f));
@@ -187,7 +187,7 @@ impl Present {
     }
 }
 
-/// Looks the branches up.
+/// Finds the tips of the branches.
 fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
     let mut all: Vec<Named> = Vec::new();
     let mut errors = Vec::new();
@@ -196,8 +196,8 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
         let one = adopt::name_of(branch).and_then(|name| Ok((name, read::tip(theirs, branch)?)));
         match one {
             Ok((name, _)) if all.iter().any(|(n, ..)| *n == name) => errors.push(
-                Error::new(format!("two of the branches give a series the name {name}"))
-                    .help("rename one of them"),
+                Error::new(format!("two branches have the series name {name}"))
+                    .help("rename one of the branches"),
             ),
             Ok((name, tip)) => all.push((name, branch.to_owned(), tip)),
             Err(e) => errors.push(e),
@@ -210,15 +210,15 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
 fn refuse_present(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
     let present = files.iter().filter(|(path, _)| root.join(path).exists());
     let errors = present.map(|(path, _)| {
-        Error::new("exists already")
+        Error::new("the file already exists")
             .at(path, None)
             .help("remove it, or rename the branch")
     });
     Error::all(errors.collect()).map_or(Ok(()), Err)
 }
 
-/// Describes an adopted branch, and the remaining steps.
-fn told(one: &Found, base: &str) -> String {
+/// Describes an adopted branch and the remaining steps.
+fn summary(one: &Found, base: &str) -> String {
     let lower: Vec<&str> = one.lower.iter().map(|(name, _)| name.as_str()).collect();
     let on = match lower.is_empty() {
         true => base.to_owned(),
@@ -242,13 +242,13 @@ fn told(one: &Found, base: &str) -> String {
     text
 }
 
-/// The date, as b4 writes it: "20260102".
+/// Returns the date in the format of b4, such as "20260102".
 fn today() -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     now.chars().take(10).filter(char::is_ascii_digit).collect()
 }
 
-/// Twelve random hexadecimal digits.
+/// Returns twelve random hexadecimal digits.
 fn random() -> Result<String> {
     let mut bytes = [0; 6];
     fs::File::open("/dev/urandom")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The branches of the user's kernel clone that series name.
+//! Branches in the kernel clone of the user.
 
 use super::App;
 use crate::{
@@ -18,24 +18,24 @@ use crate::{
 };
 
 impl App<'_> {
-    /// Opens the clone with the branches of these series.
+    /// Opens the kernel clone with the branches of these series.
     pub(super) fn clone_of_user(&self, series: &[Series]) -> Result<Git<'_>> {
         let dir = self.sources.kernel.as_deref().ok_or_else(|| {
             let named = series.iter().find_map(|s| Some((s, s.branch.as_ref()?)));
-            let error = Error::new("it is not said which git tree has this branch");
+            let error = Error::new("no kernel clone given for this branch");
             let error = match named {
                 Some((series, branch)) => error.at(series.file(), branch.line),
                 None => error,
             };
             error.help(format!(
-                "write kernel = \"DIR\" into {}, or name the tree with --kernel DIR",
+                "add kernel = \"DIR\" to {}, or use --kernel DIR",
                 self.base.file.display()
             ))
         })?;
         read::clone_at(self.runner, dir)
     }
 
-    /// Fetches the commits of the branches, and records on which commits each branch sits.
+    /// Fetches the commits of the branches, and records the parent of each branch.
     pub(super) fn fetch_branches(&self, planned: &[PlannedSeries]) -> Result<()> {
         let Some(branches) = self.ws.branches().filter(|all| !all.is_empty()) else {
             return Ok(());

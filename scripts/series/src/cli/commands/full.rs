@@ -42,7 +42,7 @@ use crate::{
     }, //
 };
 
-/// The names of the checks, besides the quick ones.
+/// The names of the slow checks.
 const CHECKS: [&str; 7] = [
     "build", "W=1", "clippy", "sparse", "rustdoc", "KUnit", "depends",
 ];
@@ -72,15 +72,15 @@ impl App<'_> {
         }
         if done.full.series.iter().all(|s| s.builds_alone) {
             self.ui.say(
-                "no dependency is undeclared: each patch builds on the base and what its series \
-                 declares",
+                "no dependency is missing: each patch builds on the base and the dependencies of \
+                 its series",
             );
         }
         self.say_times(&done.times, start);
         Ok((outcome, Some(done.full)))
     }
 
-    /// Makes the results of one shard.
+    /// Creates the results of one shard.
     pub(super) fn shard(&self, check: &Check, shard: Shard) -> Result<()> {
         let start = Instant::now();
         self.refuse_odd_folder()?;
@@ -91,7 +91,7 @@ impl App<'_> {
         })?;
         self.say_times(&times, start);
         self.ui.say(format!(
-            "shard {shard} has no verdict: `cargo series check --full` gives it with all results"
+            "shard {shard} has no verdict; run `cargo series check --full` with all results"
         ));
         Ok(())
     }
@@ -121,7 +121,7 @@ impl App<'_> {
         Ok(Some(dir.join(name)))
     }
 
-    /// Calls `run` for the holder of the lock.
+    /// Calls `run` while holding the lock.
     fn every_patch<T>(
         &self,
         made: &Made,

@@ -44,9 +44,9 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
         }
     }
     if files.is_empty() {
-        return Err(Error::new("the folder holds no mails")
+        return Err(Error::new("the folder contains no mails")
             .at(from, None)
-            .help("it has to hold files such as *.eml, or be a Maildir"));
+            .help("use a folder with files such as *.eml, or a Maildir"));
     }
     let read = files.iter().map(|f| file(f)).collect::<Result<Vec<_>>>()?;
     Ok(read.concat())
@@ -74,9 +74,9 @@ fn file(path: &Path) -> Result<Vec<Mail>> {
 
 fn parse(from: &Path, bytes: &[u8]) -> Result<Vec<Mail>> {
     if bytes.starts_with(&[0x1f, 0x8b]) {
-        return Err(Error::new("the file is compressed by gzip")
+        return Err(Error::new("the file is compressed with gzip")
             .at(from, None)
-            .help("decompress it on the way: `gzip -dc FILE | cargo series … --mbox -`"));
+            .help("decompress it: `gzip -dc FILE | cargo series … --mbox -`"));
     }
     mailbox::read(bytes).map_err(|e| e.at(from, None))
 }

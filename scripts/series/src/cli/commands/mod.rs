@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands: what is done in which order, and what is shown.
+//! The commands: the order of their steps, and their output.
 
 pub mod adopt;
 mod branches;
@@ -140,7 +140,7 @@ pub struct App<'a> {
     timings: Timings,
 }
 
-/// What `assemble` made.
+/// The result of `assemble`.
 struct Made {
     assembled: Assembled,
     report: Report,
@@ -149,9 +149,9 @@ struct Made {
     mails: Vec<Mails>,
     /// The cover letters, in the same order.
     covers: Vec<Cover>,
-    /// What changed since the last postings.
+    /// The changes since the last postings.
     since: Since,
-    /// Why b4's branch of a series was left as it is, by the name of the series.
+    /// The reasons why b4's branches were left unchanged, by name of the series.
     unsendable: BTreeMap<String, Error>,
 }
 
@@ -160,7 +160,7 @@ impl App<'_> {
         Git::new(self.runner, &self.kernel)
     }
 
-    /// Takes a lock under which the kernel repository is changed.
+    /// Takes a lock for changes to the kernel repository.
     fn lock(&self, resource: Resource) -> Result<Lock> {
         let lock = self.cache.lock(resource, &self.ui)?;
         if lock.after_death() {
@@ -179,7 +179,7 @@ impl App<'_> {
         )
     }
 
-    /// Reads and plans the named series and what they build on, or all.
+    /// Plans the series that `names` selects, and their dependencies.
     fn planned(&self, names: &[String]) -> Result<Vec<PlannedSeries>> {
         let components = component::read_all(&self.ws)?;
         let manifests: Vec<_> = components.iter().map(|c| c.series.clone()).collect();
@@ -202,9 +202,9 @@ impl App<'_> {
 
     fn make(&self, names: &[String]) -> Result<Made> {
         let who = Identity::of_user(self.runner, self.ws.root())?;
-        // What is changed while this run is under way is to be noticed by the next.
+        // Hash the input first, so that the next run notices changes during this one.
         let read = up_to_date::input(&self.ws, &who);
-        // Faults in the manifests are said before anything is fetched.
+        // Report faults in the manifests before importing the base.
         let planned = self.planned(names)?;
         let base = self.base_commit()?;
         let git = self.git();
@@ -247,7 +247,7 @@ impl App<'_> {
         }
         if let Some(bad) = report.series.iter().find(|s| !s.applies) {
             return Err(Error::new(format!(
-                "the patches of {} do not give its tree on the base and its dependencies alone",
+                "the patches of {} do not produce its tree on the base and its dependencies alone",
                 bad.name
             )));
         }
@@ -262,7 +262,7 @@ impl App<'_> {
         })
     }
 
-    /// What it takes to make commits of postings.
+    /// Returns the context to restore the commits of postings.
     fn rebuild<'b>(
         &'b self,
         git: &'b Git<'b>,
@@ -278,7 +278,7 @@ impl App<'_> {
         }
     }
 
-    /// What changed since the last posting of each series.
+    /// Compares each series with its last posting.
     fn since(&self, assembled: &Assembled) -> Result<Since> {
         let series = &assembled.series;
         let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
@@ -317,8 +317,7 @@ impl App<'_> {
         if names.is_empty()
             && let Some(report) = self.unchanged()?
         {
-            self.ui
-                .say("nothing changed since the series were assembled");
+            self.ui.say("nothing changed since the last assemble");
             return self.write_report(&report);
         }
         let made = self.make(names)?;
@@ -332,8 +331,8 @@ impl App<'_> {
             self.ui.say(format!("note: {line}"));
         }
         if names.is_empty() {
-            for name in self.left_over(&made)? {
-                self.say_left_over(&name);
+            for name in self.removed(&made)? {
+                self.say_removed(&name);
             }
         }
         self.ui
@@ -344,8 +343,8 @@ impl App<'_> {
         }
     }
 
-    /// Series with patches in `out/` but without a manifest.
-    fn left_over(&self, made: &Made) -> Result<Vec<String>> {
+    /// Returns the names of removed series that still have patches in `out/`.
+    fn removed(&self, made: &Made) -> Result<Vec<String>> {
         let out = self.ws.out()?;
         let entries = std::fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
         let mut names = Vec::new();
@@ -365,9 +364,9 @@ impl App<'_> {
         Ok(names)
     }
 
-    /// Prints the commands that delete the output of a removed series. They are left to the user,
-    /// since the branch may hold a posted version.
-    fn say_left_over(&self, name: &str) {
+    /// Prints the commands that delete the output of a removed series. The user runs them, because
+    /// the branch may contain a posted version.
+    fn say_removed(&self, name: &str) {
         self.ui.say(format!(
             "note: series/{name}.toml was removed; to delete the output of the series:\n    \
              rm -r {}\n    git -C {} branch --force --delete {}",
@@ -377,12 +376,12 @@ impl App<'_> {
         ));
     }
 
-    /// What was assembled before, if it would be made again just so.
+    /// Returns the report of the last `assemble`, if another one would change nothing.
     fn unchanged(&self) -> Result<Option<Report>> {
         if !self.kernel.join(".git").is_dir() {
             return Ok(None);
         }
-        // A report that cannot be read is made anew.
+        // `assemble` replaces an unreadable report.
         let Ok(Some(report)) = output::read_report(&self.ws) else {
             return Ok(None);
         };
@@ -395,7 +394,7 @@ impl App<'_> {
     fn warn_unsigned(&self, who: &Identity) {
         if !who.set {
             self.ui.say(
-                "note: git knows no user.name and user.email, so nobody signs off the patches",
+                "note: the patches have no sign-off, because git has no user.name and user.email",
             );
         }
     }
@@ -404,8 +403,8 @@ impl App<'_> {
         Toolchain::find(self.runner, &self.cache, needs, self.uses())
     }
 
-    /// Returns the parts of the toolchain that the base and the patches use. Components may have
-    /// Rust anywhere; of branches it is known.
+    /// Returns the parts of the toolchain that the base and the patches use. Any component may
+    /// contain Rust. The commits of branches show whether they do.
     fn uses(&self) -> Uses {
         let series = component::manifests(&self.ws).unwrap_or_default();
         let commits = self.ws.branches().into_iter().flat_map(BTreeMap::values);
@@ -418,19 +417,19 @@ impl App<'_> {
         }
     }
 
-    /// The kernel's build cannot work in each folder.
+    /// Refuses folders in which the kernel cannot be built.
     fn refuse_odd_folder(&self) -> Result<()> {
         match self.kernel.to_string_lossy().contains([' ', ':']) {
             false => Ok(()),
-            true => Err(
-                Error::new("the kernel's build refuses folders with a space or a colon")
-                    .at(&self.kernel, None)
-                    .help("set SERIES_CACHE to another folder"),
-            ),
+            true => Err(Error::new(
+                "the kernel cannot be built in a folder with a space or a colon in its path",
+            )
+            .at(&self.kernel, None)
+            .help("set SERIES_CACHE to another folder")),
         }
     }
 
-    /// Builds, and hands the build over while its folder is still ours. `needs` lists the
+    /// Builds the kernel, and calls `then` while holding the lock of its folder. `needs` lists the
     /// tools for the build and for `then`.
     fn build<T>(
         &self,
@@ -447,10 +446,8 @@ impl App<'_> {
         let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
         if build.is_current(tip)? && build.check_config().is_ok() {
-            self.ui.say(format!(
-                "the kernel ({}) is built already: nothing changed since",
-                target.name()
-            ));
+            self.ui
+                .say(format!("the kernel ({}) is up to date", target.name()));
             return then(&made, &build);
         }
         let git = self.git();
@@ -461,7 +458,8 @@ impl App<'_> {
         then(&made, &build)
     }
 
-    /// Shows the compilers' warnings about files that the series touch; the base has its own.
+    /// Shows compiler warnings about files that the series touch. Warnings about other files come
+    /// from the base.
     fn show_warnings(&self, made: &Made, warnings: &[String]) {
         let patches = made.assembled.series.iter().flat_map(|s| &s.plan.patches);
         let touched: Vec<&str> = patches.flat_map(|p| p.paths()).collect();
@@ -492,7 +490,7 @@ impl App<'_> {
         self.build(target, &[Need::Kernel], |made, build| {
             let wanted = made.assembled.named(names)?;
             let git = self.git();
-            // The compiler reads all other headers where the build read them.
+            // The compiler finds unmoved headers in the tree of the build.
             checkout::check_out(&git, &made.assembled.all, &self.ui)?;
             let subject = moved_code::Subject {
                 git: &git,
@@ -521,7 +519,7 @@ impl App<'_> {
                 let expected = kunit::expectation_after(series, target.arch(), &steps);
                 if expected.is_empty() && !series.kunit.um_suites.is_empty() {
                     self.ui.say(format!(
-                        "KUnit of {} ({}): its suites need user-mode Linux",
+                        "KUnit of {} ({}): its suites require user-mode Linux",
                         series.name,
                         target.name()
                     ));
@@ -537,7 +535,7 @@ impl App<'_> {
                     .say(format!("KUnit of {} ({}) …", series.name, target.name()));
                 let what = format!("KUnit of {}", series.name);
                 let record = self.timings.time(&what, || {
-                    // kunit.py starts from the tree that was built.
+                    // kunit.py needs the tree of the build.
                     checkout::check_out(&self.git(), &made.assembled.all, &self.ui)?;
                     let tree = made.assembled.all.tree.as_str();
                     kunit::run(&self.ws, build, series, &expected, tree)
@@ -554,7 +552,7 @@ impl App<'_> {
         })
     }
 
-    /// What the checks look at.
+    /// Returns the input of the checks.
     fn subject<'b>(
         &'b self,
         made: &'b Made,
@@ -577,7 +575,7 @@ impl App<'_> {
         }
     }
 
-    /// The quick checks.
+    /// Runs the quick checks.
     fn quick(&self, made: &Made, names: &[String]) -> Result<quick::Outcome> {
         let missing = tools::missing(self.runner, &self.cache, &[Need::Check], self.uses());
         if !missing.is_empty() {
@@ -587,7 +585,7 @@ impl App<'_> {
         let _lock = self.lock(Resource::Tree)?;
         checkout::check_out(&git, &made.assembled.all, &self.ui)?;
         let b4 = tools::b4(self.runner, &self.cache).ok();
-        // A b4 from elsewhere does not bring the modules along.
+        // Only b4's own virtual environment contains its Python modules.
         let python = b4.and_then(|b4| b4.parent().filter(|p| p.is_absolute()).map(PathBuf::from));
         let subject = self.subject(made, &git, python);
         let outcome = quick::quick(&subject, names, &self.ui)?;
@@ -599,16 +597,16 @@ impl App<'_> {
         self.quick(&self.make(&[])?, names)
     }
 
-    /// Prints the warnings, and a summary if there are no findings. Returns the findings as an
+    /// Prints the warnings, and a summary if the checks found nothing. Returns the findings as an
     /// error.
-    fn told(&self, outcome: &quick::Outcome) -> Option<Error> {
+    fn report(&self, outcome: &quick::Outcome) -> Option<Error> {
         for warning in &outcome.warnings {
             self.ui.warn(quick::error_of(warning).to_string());
         }
         let failure = quick::failure(outcome);
         if failure.is_none() {
             self.ui.say(format!(
-                "{}: nothing found by {}",
+                "{}: no findings by {}",
                 count(outcome.patches, "patch", "patches"),
                 outcome.checks.join(", ")
             ));
@@ -628,8 +626,8 @@ impl App<'_> {
     }
 }
 
-/// The kernel that the command line asks for.
-fn chosen(on: &OnKernel) -> Result<Target> {
+/// Returns the kernel that the command line selects.
+fn target_of(on: &OnKernel) -> Result<Target> {
     Target::chosen(on.arch, on.hardened, on.lockdep)
 }
 

@@ -41,7 +41,7 @@ use crate::{
 };
 
 impl App<'_> {
-    pub(super) fn send(&self, name: &str) -> Result<()> {
+    pub(super) fn prepare(&self, name: &str) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         component::find(&all, name)?.series.refuse_local()?;
         let made = self.make(&[])?;
@@ -56,9 +56,9 @@ impl App<'_> {
         for mail in &done.mails {
             print(&format!("{}\n", self.ws.shown(mail).display()));
         }
-        self.look_at(&made, at, &done.mails)?;
+        self.check_mails(&made, at, &done.mails)?;
         if !made.who.set {
-            return Err(Error::new("nobody signs off these patches").help(
+            return Err(Error::new("the patches have no sign-off").help(
                 "git config --global user.name NAME; git config --global user.email ADDRESS",
             ));
         }
@@ -67,18 +67,18 @@ impl App<'_> {
         for line in standing.map(outstanding).unwrap_or_default() {
             self.ui.say(format!("note: {line}"));
         }
-        // A user may paste these lines, so they come after all checks.
+        // A user may paste these lines, so print them after all checks.
         self.ui
-            .say("\nNothing was sent. To have the mails sent to yourself alone:");
+            .say("\nNothing was sent. To send the mails to yourself only:");
         self.ui.say(format!("  {}", done.reflect));
         self.ui.say("To post the series:");
         self.ui.say(format!("  {}", done.post));
-        self.ui.say("Once that is done:");
+        self.ui.say("After posting:");
         self.ui.say(format!("  cargo series record {name}"));
         Ok(())
     }
 
-    /// Returns the reasons not to post the series now.
+    /// Refuses a series that must not be posted in its current state.
     fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
         let (series, name) = (one.plan.series(), one.name());
         if let Some(why) = made.unsendable.get(name) {
@@ -87,7 +87,7 @@ impl App<'_> {
         if one.patches.is_empty() {
             return Err(Error::new(format!("{name} has no patches yet"))
                 .at(series.file(), None)
-                .help("a [[patch]] makes one"));
+                .help("add a [[patch]]"));
         }
         let git = self.git();
         let subject = self.subject(made, &git, None);
@@ -111,7 +111,8 @@ impl App<'_> {
             return Err(Error::new(format!("nothing changed since v{v} of {name}"))
                 .at(series.file(), None)
                 .help(format!(
-                    "it was posted: {}; `cargo series prepare {name} --resend` posts it again",
+                    "it was posted as {}; to post it again, use `cargo series prepare {name} \
+                     --resend`",
                     posted.link()
                 )));
         }
@@ -126,14 +127,14 @@ impl App<'_> {
         let entries = changelog::parse(&one.plan.component.changelog);
         let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
         match entries.first().filter(|e| e.is_open()) {
-            Some(open) => Err(Error::new(format!("the entry of v{version} says nothing"))
+            Some(open) => Err(Error::new(format!("the entry of v{version} is empty"))
                 .at(&file, open.line)
-                .help("say why it is posted, as `- Rebased on v2 of what it depends on.`")),
+                .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")),
             None => Ok(()),
         }
     }
 
-    /// Refuses a series that depends on a posting that does not apply to the present base.
+    /// Refuses a series that depends on a posting that does not apply to the current base.
     fn refuse_stale_below(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
         let mut errors = Vec::new();
         for below in &one.below {
@@ -148,7 +149,7 @@ impl App<'_> {
                 let next = below.plan.series().version;
                 errors.push(
                     Error::new(format!(
-                        "v{v} of {other} does not apply to Linux {}, so {name} cannot build on it",
+                        "v{v} of {other} does not apply to Linux {}, but {name} depends on it",
                         self.base.release()
                     ))
                     .at(one.plan.series().file(), None)
@@ -161,8 +162,8 @@ impl App<'_> {
         Error::all(errors).map_or(Ok(()), Err)
     }
 
-    /// Compares the mails that b4 wrote with the written patches and the manifest.
-    fn look_at(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
+    /// Compares the mails from b4 with the patches and the manifest.
+    fn check_mails(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
         let one = &made.assembled.series[at];
         let mut all = Vec::new();
         for file in files {
@@ -197,24 +198,24 @@ impl App<'_> {
     }
 }
 
-/// Returns the checks and tests that the present series has not passed, each with its command.
-/// The author decides which of them the change needs.
+/// Returns the checks and tests that the series has not passed in its current state. The author
+/// decides which of them are necessary.
 fn outstanding(standing: &Standing) -> Vec<String> {
     let name = &standing.name;
     let check = match standing.check.as_ref().filter(|c| c.current) {
         None => Some("was not run"),
-        Some(check) if check.findings > 0 => Some("found something"),
+        Some(check) if check.findings > 0 => Some("has findings"),
         Some(_) => None,
     };
     let full = match &standing.full {
         None => Some("was not run"),
-        Some(full) if full.findings > 0 => Some("found something"),
-        Some(full) if !full.complete => Some("did not come to its end"),
+        Some(full) if full.findings > 0 => Some("has findings"),
+        Some(full) if !full.complete => Some("did not finish"),
         Some(_) => None,
     };
     let kunit = |target: Target| match standing.kunit.iter().find(|k| k.kernel == target) {
         None => Some("was not run"),
-        Some(kunit) if !kunit.pass => Some("did not pass"),
+        Some(kunit) if !kunit.pass => Some("failed"),
         Some(_) => None,
     };
     let all = [
@@ -228,7 +229,7 @@ fn outstanding(standing: &Standing) -> Vec<String> {
         .into_iter()
         .filter_map(|(command, what)| Some((command, what?)));
     all.map(|(command, what)| {
-        format!("for this state of the series `cargo series {command}` {what}")
+        format!("for this state of the series, `cargo series {command}` {what}")
     })
     .collect()
 }

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     App,
-    chosen,
-    print, //
+    print,
+    target_of, //
 };
 use crate::{
     cli::args::Test,
@@ -84,7 +84,7 @@ impl App<'_> {
     ///
     /// The series do not assemble or build, or a test failed.
     pub(super) fn quick_test(&self, test: &Test) -> Result<()> {
-        let verdict = self.quick_steps(test, chosen(&test.on)?);
+        let verdict = self.quick_steps(test, target_of(&test.on)?);
         if test.timings {
             self.say_timings();
         }

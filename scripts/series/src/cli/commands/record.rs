@@ -85,8 +85,9 @@ impl App<'_> {
             print_json(&change.comparison)?;
             return Ok(());
         }
-        let (v, said) = (posting.version, change.comparison.summary());
-        self.ui.say(format!("{} against v{v}: {said}", diff.name));
+        let (v, summary) = (posting.version, change.comparison.summary());
+        self.ui
+            .say(format!("{} against v{v}: {summary}", diff.name));
         let text = match std::io::stdout().is_terminal() {
             true => range_diff::colored(&change.comparison.text),
             false => change.comparison.text,
@@ -95,7 +96,7 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Compares with an earlier posting than the last.
+    /// Compares a series with a posting other than the last.
     fn change(
         &self,
         assembled: &crate::patches::commits::Assembled,
@@ -110,7 +111,7 @@ impl App<'_> {
         since::change(&rebuild, posting, one)
     }
 
-    pub(super) fn posted(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
+    pub(super) fn record(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         let components: Vec<&Component> = all.iter().collect();
         let component = component::find(&all, name)?;
@@ -123,9 +124,9 @@ impl App<'_> {
             return Error::all(errors).map_or(Ok(()), Err);
         }
         let posting = match component.posted().filter(|p| p.version == version) {
-            // An interrupted run has recorded this posting. Finish it.
+            // An interrupted run recorded this posting. Finish that run.
             Some(posting) => posting.clone(),
-            None => self.record(&components, component, mbox)?,
+            None => self.import_posting(&components, component, mbox)?,
         };
         self.begin_next(component, &posting)?;
         self.ui.say(format!(
@@ -134,13 +135,13 @@ impl App<'_> {
             count(posting.patches.len(), "patch", "patches"),
             posting.link()
         ));
-        // Dependent series name the new posting.
+        // The cover letters of dependent series refer to the new posting.
         let made = self.make(&[])?;
         self.show(&made.report)
     }
 
     /// Reads a posting and writes it to `series/<name>/posted/`.
-    fn record(
+    fn import_posting(
         &self,
         components: &[&Component],
         component: &Component,
@@ -158,7 +159,7 @@ impl App<'_> {
                 let all = mails::read(from)?;
                 let found = import::from_mails(&rebuild, component, &all, &user, kernel, &below)
                     .map_err(|e| e.at(from, None))?;
-                self.refuse_rehearsal(component, &found.mails)
+                self.refuse_prepared(component, &found.mails)
                     .map_err(|e| e.at(from, None))?;
                 self.warn_of_sender(&found.mails, &user)?;
                 found
@@ -166,12 +167,14 @@ impl App<'_> {
             None => {
                 let version = component.series.version;
                 let sent = b4::sent(&git, name, version)?.ok_or_else(|| {
-                    Error::new(format!("b4 has not posted v{version} of {name} from here"))
-                        .at(component.series.file(), component.series.line_of_version)
-                        .help(format!(
-                            "`cargo series prepare {name}` shows the command that posts it; if it was \
-                             posted by other means: `cargo series record {name} --mbox FILE`"
-                        ))
+                    Error::new(format!(
+                        "b4 did not post v{version} of {name} from this workspace"
+                    ))
+                    .at(component.series.file(), component.series.line_of_version)
+                    .help(format!(
+                        "`cargo series prepare {name}` prints the command that posts it; to record \
+                             other mails, use `cargo series record {name} --mbox FILE`"
+                    ))
                 })?;
                 import::from_b4(&rebuild, component, &sent, kernel)?
             }
@@ -185,8 +188,8 @@ impl App<'_> {
             below,
             ..
         } = found;
-        // Create the commits and b4's tag first: a record without them would have to be removed
-        // by hand.
+        // Create the commits and b4's tag first, because a user would have to remove a record
+        // without them by hand.
         let made = rebuild.commits_before_record(name, &posting, &mails, &below)?;
         let cover = tag::cover_of(&mailbox::read(&mails)?);
         tag::make(&git, &posting, &cover, &made)?;
@@ -201,16 +204,16 @@ impl App<'_> {
         let sender = mails.first().map(|m| &m.from);
         if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(user)) {
             self.ui.warn(format!(
-                "the posting is of {} <{}>",
+                "the sender of the posting is {} <{}>",
                 other.name, other.email
             ));
         }
         Ok(())
     }
 
-    /// Refuses the mails that `prepare` wrote. Their message ids were not posted, unless the mails have
-    /// headers of a mail server.
-    fn refuse_rehearsal(&self, component: &Component, mails: &[u8]) -> Result<()> {
+    /// Refuses the mails that `prepare` wrote, whose message IDs were never posted. Accepts mails
+    /// with headers of a mail server.
+    fn refuse_prepared(&self, component: &Component, mails: &[u8]) -> Result<()> {
         let (name, version) = (component.name(), component.series.version);
         let folder = self.ws.below_out(format!("{name}/v{version}-mails"));
         let dir = self.ws.path(&folder);
@@ -218,19 +221,19 @@ impl App<'_> {
             return Ok(());
         }
         let written: Vec<Mail> = mails::read(&dir).unwrap_or_default();
-        let travelled = |m: &Mail| m.header("Received").is_some();
+        let is_received = |m: &Mail| m.header("Received").is_some();
         let read = mailbox::read(mails)?;
         let mut same = read.iter().filter(|m| written.iter().any(|w| w.id == m.id));
-        match same.find(|m| !travelled(m)) {
+        match same.find(|m| !is_received(m)) {
             None => Ok(()),
             Some(mail) => Err(Error::new(format!(
-                "{:?} is the rehearsal that `cargo series prepare {name}` wrote to {}",
+                "{:?} was not posted: `cargo series prepare {name}` wrote it to {}",
                 mail.subject,
                 folder.display()
             ))
             .help(
-                "post the series, and take the mails as they were received; b4 gives them other \
-                 message ids",
+                "post the series and record the received mails; b4 sends them with other message \
+                 IDs",
             )),
         }
     }
@@ -246,8 +249,8 @@ impl App<'_> {
         boxes.collect::<Vec<_>>().concat()
     }
 
-    /// Starts the version after `posting`: adds an entry with the link to the changelog, and sets the
-    /// number in the manifest. A second call changes nothing.
+    /// Starts the version after `posting`: adds an entry with the link to the changelog, and sets
+    /// the number in the manifest. A second call changes nothing.
     fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
         let name = component.name();
         let next = posting.version + 1;
@@ -257,7 +260,7 @@ impl App<'_> {
         write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(next));
-            // The request was for the version that is now posted.
+            // `range-diff` applies to the posted version only.
             manifest.remove("range-diff");
         })
     }
@@ -284,7 +287,7 @@ impl App<'_> {
         })
     }
 
-    /// Edits the manifest of a series in place, for each base that has one.
+    /// Edits the manifest of a series and its variants in place.
     pub(super) fn edit_manifest(
         &self,
         name: &str,
@@ -305,12 +308,12 @@ impl App<'_> {
 pub(super) fn never_posted(component: &Component, version: Option<u32>) -> Error {
     let name = component.name();
     let what = match version {
-        Some(v) => format!("there is no record of v{v} of {name}"),
-        None => format!("{name} was never posted, so there is nothing to compare with"),
+        Some(v) => format!("v{v} of {name} is not recorded"),
+        None => format!("no posting of {name} is recorded"),
     };
     let help = match component.posted() {
-        Some(last) => format!("recorded are v1 to v{}", last.version),
-        None => format!("`cargo series record {name}` records a posting"),
+        Some(last) => format!("v1 to v{} are recorded", last.version),
+        None => format!("record a posting with `cargo series record {name}`"),
     };
     Error::new(what)
         .at(component.series.file(), None)

@@ -40,13 +40,12 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Returns the state of all series. For a series that is not assembled, the manifest decides.
+    /// Returns the state of all series. Uses the manifests if the series are not assembled.
     pub(super) fn status(&self) -> Result<Vec<Standing>> {
         let report = output::read_report(&self.ws)?;
         if report.is_some() && self.unchanged()?.is_none() {
             self.ui.say(
-                "note: something changed since the series were assembled: `cargo series assemble` \
-                 takes it over",
+                "note: the series changed since the last assemble; run `cargo series assemble`",
             );
         }
         match &report {
@@ -55,7 +54,7 @@ impl App<'_> {
         }
     }
 
-    /// Shows the state of the series, and writes it to `out/`.
+    /// Prints the state of the series, and writes it to `out/`.
     pub(super) fn show(&self, report: &Report) -> Result<()> {
         let standings = self.write_report(report)?;
         print(&format!("{}\n", status::table(&standings)));

@@ -31,7 +31,7 @@ use crate::{
 };
 
 impl App<'_> {
-    /// Writes the mails of the last version again. Nothing is sent.
+    /// Writes the mails of the last version again. Sends no mail.
     pub(super) fn resend(&self, name: &str) -> Result<()> {
         let (component, posting, posted) = self.last_posting(name)?;
         let version = posting.version;
@@ -50,15 +50,14 @@ impl App<'_> {
             "  git send-email --thread --no-chain-reply-to {}",
             files.join(" ")
         ));
-        self.ui
-            .say("Once that is done, with the mails as they came back:");
+        self.ui.say("Then record the mails as received:");
         self.ui
             .say(format!("  cargo series record {name} --resend --mbox FILE"));
         Ok(())
     }
 
     /// Records the mails of a resend.
-    pub(super) fn posted_again(&self, name: &str, file: &Path) -> Result<()> {
+    pub(super) fn record_resend(&self, name: &str, file: &Path) -> Result<()> {
         let (_, mut posting, posted) = self.last_posting(name)?;
         let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
         let at = |e: Error| e.at(file, None);
@@ -72,9 +71,8 @@ impl App<'_> {
             posting.resends.push(again);
             posting.write_record(&self.ws, name)?;
         }
-        self.ui.say(format!(
-            "recorded: v{version} of {name}, posted again: {link}"
-        ));
+        self.ui
+            .say(format!("recorded: resend of v{version} of {name}: {link}"));
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     App,
-    chosen,
-    doctor_table, //
+    doctor_table,
+    target_of, //
 };
 use crate::{
     branches,
@@ -109,15 +109,15 @@ impl<'a> Session<'a> {
             Some(dir) => std::path::absolute(dir),
             None => std::env::current_dir(),
         };
-        let here = here.map_err(|e| Error::new(format!("there is no current folder: {e}")))?;
+        let here = here.map_err(|e| Error::new(format!("cannot find the current folder: {e}")))?;
         let ws = Workspace::find(&here)?;
         let mut bases = bases(&ws)?;
         let named = named(cli, var, &mut bases)?;
         let cache = Cache::open(var)?;
         cache.sweep();
         crate::sys::files::sweep(&ws.path("out"));
-        // `doctor` works without git. Commands that need git report a missing git, and an unreadable
-        // configuration, themselves.
+        // `doctor` works without git. Commands that need git report a missing git, and an
+        // unreadable configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());
         let mirror = var("SERIES_MIRROR").or_else(|| var("NOVA_SERIES_MIRROR"));
         let mirror = mirror.unwrap_or_default();
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
                 done.show_standings()
             }
             Command::Build(on) => {
-                let target = chosen(on)?;
+                let target = target_of(on)?;
                 self.each(|app| app.build_command(target))?.end()
             }
             Command::Test(test) => self.test(test),
@@ -199,14 +199,14 @@ impl<'a> Session<'a> {
                 all(moved_code::failure(&proofs).into_iter().chain(error))
             }
             Command::Graph(graph) => {
-                for app in self.chosen() {
+                for app in self.selected() {
                     app.graph(graph.format)?;
                 }
                 Ok(())
             }
             Command::Status(form) => {
                 let mut standings = Vec::new();
-                for app in self.chosen() {
+                for app in self.selected() {
                     standings.extend(app.status()?);
                 }
                 match form.json {
@@ -219,10 +219,10 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            Command::Try(port) => self.first().port(&port.base, &port.names, port.json),
-            Command::Diff(diff) => self.posts(&diff.name)?.diff(diff),
+            Command::Try(other) => self.first().try_base(&other.base, &other.names, other.json),
+            Command::Diff(diff) => self.posted_on(&diff.name)?.diff(diff),
             Command::Record(posted) => self.record(posted),
-            Command::Trailers(trailers) => self.posts(&trailers.name)?.trailers(
+            Command::Trailers(trailers) => self.posted_on(&trailers.name)?.trailers(
                 &trailers.name,
                 trailers.mbox.as_deref(),
                 trailers.json,
@@ -242,10 +242,10 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the bases in `--base`, or all bases.
-    fn chosen(&self) -> impl Iterator<Item = &App<'a>> {
-        let is_chosen =
+    fn selected(&self) -> impl Iterator<Item = &App<'a>> {
+        let is_selected =
             |app: &&App<'a>| self.named.is_empty() || self.named.contains(&app.base.name);
-        self.apps.iter().filter(is_chosen)
+        self.apps.iter().filter(is_selected)
     }
 
     /// Calls `run` for each selected base. If a base is not in `--base` and cannot be obtained,
@@ -256,15 +256,15 @@ impl<'a> Session<'a> {
     /// The error of the base, if only one is selected. Errors of several bases are in the result,
     /// see [`Done::end`].
     fn each<T>(&mut self, run: impl Fn(&App<'a>) -> Result<T>) -> Result<Done<T>> {
-        let several = self.chosen().count() > 1;
+        let several = self.selected().count() > 1;
         let is_named = !self.named.is_empty();
         let mut done = Done {
             results: Vec::new(),
             errors: Vec::new(),
         };
         let named = &self.named;
-        let is_chosen = |app: &&mut App<'a>| named.is_empty() || named.contains(&app.base.name);
-        for app in self.apps.iter_mut().filter(is_chosen) {
+        let is_selected = |app: &&mut App<'a>| named.is_empty() || named.contains(&app.base.name);
+        for app in self.apps.iter_mut().filter(is_selected) {
             if several {
                 app.ui.say(format!("base {}:", app.base.name));
             }
@@ -272,7 +272,7 @@ impl<'a> Session<'a> {
                 match app.base.default || is_named {
                     true => done.errors.push(e),
                     false => app.ui.warn(format!(
-                        "{} is left out, because it cannot be had: {e}",
+                        "base {} is skipped, because it is not available: {e}",
                         app.base.name
                     )),
                 }
@@ -297,7 +297,7 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// `--base` names another base.
-    fn posts(&mut self, name: &str) -> Result<&App<'a>> {
+    fn posted_on(&mut self, name: &str) -> Result<&App<'a>> {
         let at = self.apps.iter().position(|app| {
             let all = component::manifests(&app.ws).unwrap_or_default();
             let mut all = all.iter();
@@ -312,7 +312,7 @@ impl<'a> Session<'a> {
             return Err(Error::new(format!(
                 "{name} is posted on {base}; on {other} it is only built and tested"
             ))
-            .help(format!("leave `--base {other}` out")));
+            .help(format!("omit `--base {other}`")));
         }
         if self.apps[at].sources.kernel.is_some() {
             self.apps[at].obtain()?;
@@ -321,19 +321,19 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self, posted: &Record) -> Result<()> {
-        let app = self.posts(&posted.name)?;
+        let app = self.posted_on(&posted.name)?;
         match (&posted.mbox, posted.undo) {
             (_, true) => app.undo(&posted.name),
-            (Some(mbox), _) if posted.resend => app.posted_again(&posted.name, mbox),
-            (mbox, _) => app.posted(&posted.name, mbox.as_deref()),
+            (Some(mbox), _) if posted.resend => app.record_resend(&posted.name, mbox),
+            (mbox, _) => app.record(&posted.name, mbox.as_deref()),
         }
     }
 
     fn prepare(&mut self, send: &Prepare) -> Result<()> {
-        let app = self.posts(&send.name)?;
+        let app = self.posted_on(&send.name)?;
         match send.resend {
             true => app.resend(&send.name),
-            false => app.send(&send.name),
+            false => app.prepare(&send.name),
         }
     }
 
@@ -354,7 +354,7 @@ impl<'a> Session<'a> {
         if test.filter.is_some() || test.watch {
             return self.quick_test(test);
         }
-        let target = chosen(&test.on)?;
+        let target = target_of(&test.on)?;
         let done = self.each(|app| {
             let tested = app.test(&test.names, target);
             if test.timings {
@@ -393,11 +393,11 @@ impl<'a> Session<'a> {
             {
                 print(&format!("{}\n", every_patch::table(&table)));
             }
-            let failure = app.told(&outcome);
+            let failure = app.report(&outcome);
             Ok((outcome, failure))
         })?;
         if check.json {
-            // Programs that know one base get the outcome itself.
+            // With a single base, the output is the outcome itself.
             match &done.results[..] {
                 [(_, (outcome, _))] => print_json(outcome)?,
                 all => {
@@ -416,7 +416,7 @@ impl<'a> Session<'a> {
     fn doctor(&self, json: bool) -> Result<()> {
         let first = self.first();
         let mut found = tools::used(first.runner, &first.cache, first.uses());
-        for app in self.chosen() {
+        for app in self.selected() {
             let base = base::imported(&app.git(), &app.base).ok().flatten();
             let fix = match app.base.default {
                 true => "cargo series assemble".to_owned(),
@@ -443,7 +443,7 @@ impl<'a> Session<'a> {
     /// Sets up, assembles, builds and tests.
     fn everything(&mut self, target: Target, yes: bool) -> Result<()> {
         let start = Instant::now();
-        // Some steps work without the missing tool.
+        // The commands report the tools that they need.
         if let Err(error) = self.first().setup(yes) {
             self.first().ui.warn(error.to_string());
         }
@@ -591,7 +591,8 @@ pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
             ))
             .at(BASES, None)
             .help(format!(
-                "one has it, for which the plain folders are made; the bases are: {}",
+                "exactly one base is the default, which uses the files that are not variants; the \
+                 bases are: {}",
                 names.join(", ")
             )),
         );
@@ -601,7 +602,7 @@ pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
             && (*other == base.name || !bases.iter().any(|b| b.name == *other))
         {
             errors.push(
-                Error::new(format!("`like`: there is no other base {other:?}"))
+                Error::new(format!("`like`: unknown base {other:?}"))
                     .at(&base.file, None)
                     .help("name the base whose files it shares"),
             );
@@ -640,7 +641,7 @@ fn named(
     }
     let known: Vec<String> = bases.iter().map(|b| b.name.clone()).collect();
     if let Some(unknown) = named.iter().find(|n| !known.contains(n)) {
-        return Err(Error::new(format!("there is no base {unknown:?}"))
+        return Err(Error::new(format!("unknown base {unknown:?}"))
             .help(format!("the bases are: {}", known.join(", "))));
     }
     if let Some(rev) = &cli.rev {
@@ -650,8 +651,8 @@ fn named(
             _ => false,
         };
         let base = bases.iter_mut().find(is_meant).ok_or_else(|| {
-            Error::new("--rev is for one base").help(format!(
-                "name it with --base; the bases are: {}",
+            Error::new("--rev needs a single base").help(format!(
+                "select one with --base; the bases are: {}",
                 known.join(", ")
             ))
         })?;

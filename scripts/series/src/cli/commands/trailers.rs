@@ -87,7 +87,8 @@ impl App<'_> {
             return Err(Error::new(format!("no posting of {name} is recorded"))
                 .at(component.series.file(), None)
                 .help(format!(
-                    "trailers are given to what was posted; `cargo series record {name}` records it"
+                    "trailers refer to posted versions; record one with `cargo series record \
+                     {name}`"
                 )));
         }
         let base = self.base_commit()?;
@@ -101,7 +102,7 @@ impl App<'_> {
             None => self.in_branch(component, &posted)?,
         };
         if mbox.is_none() {
-            leave_authors_out(&posted, &mut collected);
+            refuse_author_tags(&posted, &mut collected);
         }
         let file = store::file(name);
         let old = match self.ws.path(&file).exists() {
@@ -117,7 +118,7 @@ impl App<'_> {
         if merged.text != old {
             write(&self.ws.path(&file), merged.text.as_bytes())?;
         }
-        self.tell(name, &collected, &merged, json)?;
+        self.show_collected(name, &collected, &merged, json)?;
         by_hand.map_or(Ok(()), Err)
     }
 
@@ -133,7 +134,7 @@ impl App<'_> {
         Ok(People::new(pairs))
     }
 
-    /// Returns the tags that b4 wrote to its branch, and those that the tool does not accept.
+    /// Returns the tags in b4's branch, and an error for tags that the user must add by hand.
     fn in_branch(
         &self,
         component: &Component,
@@ -142,11 +143,11 @@ impl App<'_> {
         let git = self.git();
         let name = component.name();
         let (commits, own) = b4::commits(&git, name)?.ok_or_else(|| {
-            Error::new(format!("there is no branch {}", b4::branch_name(name)))
+            Error::new(format!("branch {} does not exist", b4::branch_name(name)))
                 .at(git.dir(), None)
                 .help(format!(
-                    "`cargo series assemble` makes it; for replies: `cargo series trailers {name} \
-                     --mbox FILE`"
+                    "create it with `cargo series assemble`, or read replies with `cargo series \
+                     trailers {name} --mbox FILE`"
                 ))
         })?;
         let unknown = reviews::unknown(component, &commits, &own);
@@ -160,7 +161,13 @@ impl App<'_> {
         Ok((collected, reviews::by_hand(name, &unknown)))
     }
 
-    fn tell(&self, name: &str, collected: &Collected, merged: &Merged, json: bool) -> Result<()> {
+    fn show_collected(
+        &self,
+        name: &str,
+        collected: &Collected,
+        merged: &Merged,
+        json: bool,
+    ) -> Result<()> {
         let Collected {
             refused,
             remarks,
@@ -187,24 +194,23 @@ impl App<'_> {
         }
         if !strays.is_empty() {
             let n = strays.len();
-            self.ui.say(format!(
-                "mails about nothing that was posted of {name}: {n}"
-            ));
+            self.ui
+                .say(format!("mails unrelated to postings of {name}: {n}"));
         }
         let (taken, known) = (merged.taken.len(), merged.known);
         let refused = refused.len() + merged.kept_out.len();
         self.ui.say(format!(
-            "trailers: {taken} new, {known} known, {refused} not taken"
+            "trailers: {taken} new, {known} known, {refused} refused"
         ));
         if refused > 0 {
             self.ui.say(format!(
-                "to add one by hand: a [[trailer]] with `patch` and `trailer` in {}",
+                "to add one by hand, write a [[trailer]] with `patch` and `trailer` to {}",
                 store::file(name).display()
             ));
         }
         if taken + merged.withdrawn.len() > 0 {
             self.ui
-                .say("`cargo series assemble` puts them into the patches");
+                .say("`cargo series assemble` adds them to the patches");
         }
         Ok(())
     }
@@ -218,13 +224,13 @@ impl App<'_> {
         } in &collected.refused
         {
             self.ui
-                .warn(format!("not taken: {trailer}: {reason} ({mail})"));
+                .warn(format!("refused: {trailer}: {reason} ({mail})"));
         }
         for entry in &merged.kept_out {
             let Entry { patch, trailer, .. } = entry;
             let why = entry.drop.as_ref().map_or("", |d| d.value.as_str());
             self.ui.warn(format!(
-                "not taken: {trailer}: kept out of {patch}, {why:?}"
+                "refused: {trailer}: excluded from {patch}: {why:?}"
             ));
         }
         for entry in &merged.withdrawn {
@@ -239,17 +245,17 @@ impl App<'_> {
     }
 }
 
-/// Describes the target of a tag.
+/// Describes the version and the mail that a tag was given to.
 fn given_to(entry: &Entry) -> String {
     let version = entry.version;
     match entry.by_cover {
-        true => format!("given to v{version}, to the cover letter and so to all patches"),
+        true => format!("given to the cover letter of v{version}, and so to all patches"),
         false => format!("given to v{version}"),
     }
 }
 
-/// Refuses tags of the author, which b4 accepts. b4 checks the sender of all others.
-fn leave_authors_out(posted: &[Posted], collected: &mut Collected) {
+/// Refuses tags of the author, which b4 accepts. b4 verifies the senders of all other tags.
+fn refuse_author_tags(posted: &[Posted], collected: &mut Collected) {
     let is_author = |entry: &Entry| {
         let address = entry.trailer.who.email.to_lowercase();
         posted.iter().any(|p| p.authors.contains(&address))
@@ -262,11 +268,11 @@ fn leave_authors_out(posted: &[Posted], collected: &mut Collected) {
         .extend(authors.iter().map(|entry| Refused {
             trailer: entry.trailer.to_string(),
             mail: format!("b4's commit of {}", entry.patch),
-            reason: "the author cannot give it".to_owned(),
+            reason: "the author cannot review the series".to_owned(),
         }));
 }
 
-/// Completes a tag that was written by hand, and updates the name of its patch.
+/// Completes a tag that the user added by hand, and updates the name of its patch.
 fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Known> {
     let Component {
         postings,
@@ -289,7 +295,7 @@ fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Know
     })
 }
 
-/// Returns the posted versions that replies can refer to. The changes of the patches are read from
+/// Returns the posted versions that replies can refer to. The diffs of the patches come from
 /// commits, because mailed diffs depend on the settings of the sender.
 fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>> {
     let Component {

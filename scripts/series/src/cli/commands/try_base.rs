@@ -26,8 +26,8 @@ use crate::{
 };
 
 impl App<'_> {
-    pub(super) fn port(&self, base: &str, names: &[String], json: bool) -> Result<()> {
-        // Errors here are reported before anything is fetched.
+    pub(super) fn try_base(&self, base: &str, names: &[String], json: bool) -> Result<()> {
+        // Report these errors before importing a base.
         let place = Place::parse(base)?;
         let planned = self.planned(names)?;
         let who = Identity::of_user(self.runner, self.ws.root())?;

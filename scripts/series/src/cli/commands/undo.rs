@@ -54,9 +54,9 @@ impl App<'_> {
         if let Some(error) = Error::all(faults.into_iter().flatten().collect()) {
             return Err(error);
         }
-        let kept = self.take_back(component, posting, &text)?;
+        let kept = self.remove_posting(component, posting, &text)?;
         self.ui.say(format!(
-            "undone: the record of v{} of {name}; its mails are in {}",
+            "removed the record of v{} of {name}; its mails are in {}",
             posting.version,
             self.ws.shown(&kept).display()
         ));
@@ -75,16 +75,21 @@ impl App<'_> {
         let resend = without.resends.pop();
         without.write_record(&self.ws, name)?;
         self.ui.say(format!(
-            "undone: the last resend of v{} of {name}{}",
+            "removed the record of the last resend of v{} of {name}{}",
             posting.version,
             resend.map_or_else(String::new, |r| format!(", {}", r.message_id))
         ));
         Ok(())
     }
 
-    /// Undoes the posting. The record is removed last, so that a second run finishes an interrupted
-    /// one. The mails are kept, because b4 has no copy.
-    fn take_back(&self, component: &Component, posting: &Posting, text: &str) -> Result<PathBuf> {
+    /// Undoes the record of a posting. Removes the record last, so that another run finishes an
+    /// interrupted one. Keeps a copy of the mails, because b4 has none.
+    fn remove_posting(
+        &self,
+        component: &Component,
+        posting: &Posting,
+        text: &str,
+    ) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
         let mails = posting.mbox(name);
         let bytes = crate::sys::files::read_file(&self.ws.path(&mails))
@@ -132,14 +137,14 @@ impl App<'_> {
         let file = posting.file(name);
         let same = self.ws.read(&file)? == posting.text()?;
         Ok((!same).then(|| {
-            Error::new("was edited since it was recorded")
+            Error::new("the record was edited")
                 .at(&file, None)
                 .help("restore it, or remove it and its mails by hand")
         }))
     }
 }
 
-/// Returns tags for the posting.
+/// Returns an error for each trailer that refers to the posting.
 fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
     let file = store::file(component.name());
     let all = component.trailers.iter().map(|recorded| &recorded.entry);
@@ -153,7 +158,7 @@ fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
     Error::all(errors.collect())
 }
 
-/// Returns postings of other series that depend on it.
+/// Returns an error for each posting of another series that depends on it.
 fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
     let mut errors = Vec::new();
     for component in all {
@@ -163,12 +168,12 @@ fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
                 let (v, of) = (other.version, component.name());
                 errors.push(
                     Error::new(format!(
-                        "v{v} of {of} was made on v{} of {name}",
+                        "v{v} of {of} depends on v{} of {name}",
                         posting.version
                     ))
                     .at(other.file(of), None)
                     .help(format!(
-                        "undo that one first: `cargo series record {of} --undo`"
+                        "undo that record first: `cargo series record {of} --undo`"
                     )),
                 );
             }
@@ -177,16 +182,13 @@ fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
     Error::all(errors)
 }
 
-/// Returns the version expected in the manifest: the next one, or the same.
+/// Returns an error unless the manifest has the posted version or the next one.
 fn version_fault(component: &Component, posting: &Posting) -> Option<Error> {
     let series = &component.series;
     let (has, version) = (series.version, posting.version);
     (has != version && has != version + 1).then(|| {
         Error::new(format!("the manifest has version = {has}"))
             .at(series.file(), series.line_of_version)
-            .help(format!(
-                "set version = {}, as the recording left it",
-                version + 1
-            ))
+            .help(format!("set version = {}, as `record` did", version + 1))
     })
 }

@@ -560,7 +560,7 @@ impl Parser {
             return;
         }
         if column == 0 {
-            // Another run in the same log, such as that of a module.
+            // Another run in the same log, such as the run of a module.
             return self.end_run();
         }
         while self.top().column >= column {

@@ -200,8 +200,8 @@ pub fn run(
     Ok(record)
 }
 
-/// Boots the built kernel once for each of the filters, without a record. `expected` names what has to
-/// be in the log. Returns the verdict and the log.
+/// Boots the built kernel once for each filter, without a record. `expected` returns the tests that
+/// must be in the log. Returns the verdict and the log.
 ///
 /// # Errors
 ///

@@ -116,7 +116,8 @@ fn check_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
                 Error::new(format!("{value} is never posted: {}", why.value))
                     .at(series.file(), *line)
                     .help(format!(
-                        "make {} local as well, or move the patches that it needs to another series",
+                        "make {} local as well, or move the patches that it needs to another \
+                         series",
                         series.name
                     )),
             );

@@ -39,7 +39,7 @@ pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
             let Some(dep) = v.series.iter().find(|s| *s.name == *dep.value) else {
                 let names: Vec<_> = v.series.iter().map(|s| &*s.name).collect();
                 let known = format!("the series are: {}", names.join(", "));
-                let error = Error::new(format!("there is no series {:?}", dep.value));
+                let error = Error::new(format!("unknown series {:?}", dep.value));
                 return Err(at(error.help(match one.branch {
                     None => known,
                     Some(_) => format!(
@@ -148,7 +148,7 @@ pub(super) mod tests {
     #[test]
     fn in_order_unknown_dependency() {
         insta::assert_snapshot!(in_order(&[named("a", &["z"])]).unwrap_err(), @r#"
-        series/a.toml:3: there is no series "z"
+        series/a.toml:3: unknown series "z"
           help: the series are: a
         "#);
     }

@@ -50,7 +50,7 @@ pub fn unknown_series(ordered: &[&Series], name: &str) -> Error {
     if !components.is_empty() {
         help += &format!("; the components: {}", components.join(", "));
     }
-    Error::new(format!("there is no series {name:?}")).help(help)
+    Error::new(format!("unknown series {name:?}")).help(help)
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
         // A series comes before the component of its name.
         assert_eq!(selected(&["buddy"]).unwrap(), "buddy");
         insta::assert_snapshot!(selected(&["x"]).unwrap_err(), @r#"
-        there is no series "x"
+        unknown series "x"
           help: the series are: list, fixes, buddy, tables, spaces; the components: mm
         "#);
         insta::assert_snapshot!(unknown_series(&ordered, "mm"), @r"

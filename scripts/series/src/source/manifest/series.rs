@@ -84,7 +84,7 @@ pub struct Series {
     pub patches: Vec<Patch>,
 }
 
-/// The origin of a series, for the cover letter and not for the changelog.
+/// The origin of a series, for the cover letter.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Provenance {

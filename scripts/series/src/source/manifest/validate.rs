@@ -43,7 +43,7 @@ pub(super) fn is_hex(text: &str, len: usize) -> bool {
 pub(super) fn no_base(base: &At<String>, view: &View, file: &Path) -> Option<Error> {
     let known = view.all.is_empty() || view.all.contains(&base.value);
     (!known).then(|| {
-        Error::new(format!("there is no base {:?}", base.value))
+        Error::new(format!("unknown base {:?}", base.value))
             .at(file, base.line)
             .help(format!("the bases are: {}", view.all.join(", ")))
     })
@@ -63,7 +63,7 @@ pub(super) fn blank(why: &At<String>, file: &Path) -> Option<Error> {
     why.value.trim().is_empty().then(|| {
         Error::new("the reason is empty")
             .at(file, why.line)
-            .help("explain in one sentence why the series departs from the rule")
+            .help("explain in one sentence why the rule does not apply")
     })
 }
 

@@ -93,7 +93,8 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The patches that a reply applies to: all patches, for a reply to the cover letter.
+    /// Returns the patches that a reply applies to. A reply to the cover letter applies to all
+    /// patches.
     fn patches(self) -> &'a [PostedPatch] {
         match self.patch {
             Some((_, patch)) => std::slice::from_ref(patch),

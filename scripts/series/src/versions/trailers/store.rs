@@ -3,7 +3,8 @@
 //! `series/<name>/posted/trailers.toml`: the trailers that were given to each posted patch.
 //!
 //! The tool writes the file. The author adds `keep` and `drop`, and tags that did not arrive by
-//! mail, for which the tool fills in version and fingerprint. Reading and merging are pure.
+//! mail. The tool completes these tags with the version and the fingerprint. Reading and merging
+//! are pure.
 
 use std::path::{
     Path,
