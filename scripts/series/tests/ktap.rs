@@ -863,7 +863,7 @@ fn without(lines: &[&[u8]], lost: usize) -> Vec<u8> {
 }
 
 #[test]
-fn lost_line_never_gives_a_pass() {
+fn lost_line_never_passes() {
     for (name, expected) in [
         ("fail", expect(&["demo_list"], &[])),
         ("fail", expect(&["demo_init"], &[])),
@@ -886,7 +886,7 @@ fn lost_line_never_gives_a_pass() {
 }
 
 #[test]
-fn lost_result_is_never_a_pass() {
+fn lost_result_never_passes() {
     for (name, expected) in [
         (
             "pass",

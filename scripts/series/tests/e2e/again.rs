@@ -68,7 +68,7 @@ fn rebase_needs_version_and_item() {
     stage.good(&["record", "buddy"]);
     rebase(&stage);
     insta::assert_snapshot!(
-        "rebase_unsaid",
+        "rebase_item_missing",
         without_ids(&stage.error(&["prepare", "list"]))
     );
     // v1 of the dependency does not apply to the new base, so the cover names no posting.
@@ -93,7 +93,7 @@ fn rebase_needs_version_and_item() {
     stage.good(&["record", "buddy"]);
     // The next version has the new base.
     say(&stage, "list", 3, "- Rebased on Linux v6.1.3.\n");
-    insta::assert_snapshot!("rebase_untrue", stage.error(&["check", "list"]));
+    insta::assert_snapshot!("rebase_item_wrong", stage.error(&["check", "list"]));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn reasons_need_version_and_item() {
     stage.post("list");
     stage.good(&["record", "list"]);
     stage.good(&["check"]);
-    insta::assert_snapshot!("nothing_said", stage.error(&["prepare", "buddy"]));
+    insta::assert_snapshot!("changelog_entry_empty", stage.error(&["prepare", "buddy"]));
     say(&stage, "buddy", 2, "- What it builds on is posted.\n");
     stage.good(&["prepare", "buddy"]);
 }

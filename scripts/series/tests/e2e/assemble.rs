@@ -69,7 +69,7 @@ fn patches_give_recorded_trees() {
 }
 
 #[test]
-fn withheld_lines_enter_with_their_patch() {
+fn withheld_lines_are_added_later() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let patches = mini.series_report("list")["patches"].clone();
@@ -224,7 +224,7 @@ fn named_series_and_dependencies_only() {
 }
 
 #[test]
-fn no_identity_means_no_sign_off() {
+fn missing_identity_omits_sign_off() {
     let mini = Mini::new();
     mini.file("home/.gitconfig", "");
     let ran = mini.good(&["assemble"]);

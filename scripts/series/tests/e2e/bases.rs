@@ -160,7 +160,7 @@ fn base_errors_name_file_and_line() {
 }
 
 #[test]
-fn left_out_file_that_enters_is_refused() {
+fn left_out_file_claimed_is_refused() {
     let mini = two();
     mini.replace(
         "series/on/newer/list.toml",
@@ -216,7 +216,7 @@ fn series_is_sent_on_its_base_only() {
 }
 
 #[test]
-fn revision_of_a_tree_is_a_base() {
+fn base_from_tree_revision() {
     let mini = Mini::new();
     let tree = mini.pristine("subsystem");
     mini.file("subsystem/a.c", "int a;\n");
@@ -257,7 +257,7 @@ fn revision_of_a_tree_is_a_base() {
 
 /// The procedure of the README, "Moving a base".
 #[test]
-fn readme_moving_a_base_works() {
+fn base_moves_as_in_readme() {
     let stage = Stage::new();
     let mini = &stage.mini;
     add_newer(mini);

@@ -244,7 +244,7 @@ fn reply(to: &Mail, tag: &str) -> String {
 }
 
 #[test]
-fn stack_lives_through_versions() {
+fn stack_through_versions() {
     let clone = Clone::with_stack();
     let (stage, mini) = (&clone.stage, &clone.stage.mini);
     clone.adopt(&["topic/list", "topic/buddy", "topic/mm"]);
@@ -275,7 +275,10 @@ fn stack_lives_through_versions() {
         "return 1;",
     );
     clone.git(&["merge-base", "--is-ancestor", &old, "topic/mm"]);
-    insta::assert_snapshot!("branch_silent_changelog", stage.error(&["check", "list"]));
+    insta::assert_snapshot!(
+        "branch_changelog_missing_items",
+        stage.error(&["check", "list"])
+    );
     let entry = "## v2\n\n- Patch 1: start at one (Reviewer).\n";
     mini.replace("list/CHANGELOG.md", "## v2\n\n", entry);
     stage.good(&["check"]);
@@ -393,7 +396,7 @@ fn rebased_dependent_keeps_its_commits() {
 }
 
 #[test]
-fn branch_that_cannot_be_patches_is_refused() {
+fn unsuitable_branch_is_refused() {
     let clone = Clone::with_stack();
     clone.git(&["checkout", "--quiet", "-b", "topic/merge", "topic/list"]);
     clone.git(&["checkout", "--quiet", "-b", "side", "master"]);
@@ -430,7 +433,7 @@ fn branch_that_cannot_be_patches_is_refused() {
 }
 
 #[test]
-fn replay_that_conflicts_is_explained() {
+fn replay_conflict_is_explained() {
     let clone = Clone::with_stack();
     clone.adopt(&["topic/list", "topic/buddy"]);
     clone.rework(
@@ -477,7 +480,7 @@ fn cover_letter_of_b4_is_adopted() {
 }
 
 #[test]
-fn author_of_a_commit_is_kept() {
+fn commit_author_is_kept() {
     let clone = Clone::new();
     clone.git(&["checkout", "--quiet", "-b", "topic/list"]);
     clone.write("lib/list.c", LIST);
@@ -522,7 +525,7 @@ fn author_of_a_commit_is_kept() {
 }
 
 #[test]
-fn branches_of_overlays_give_the_same_trees() {
+fn branches_match_trees_of_overlays() {
     let stage = Stage::new();
     stage.good(&["assemble"]);
     let mini = &stage.mini;

@@ -161,7 +161,7 @@ fn component_name_selects_its_series() {
 }
 
 #[test]
-fn every_file_enters_once() {
+fn file_claimed_twice_in_component() {
     let mini = mini();
     mini.overlay("duo", "free.rs", "//! Free.\n");
     mini.replace("series/duo-second.toml", "mod more", "mod mor");

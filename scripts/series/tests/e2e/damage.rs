@@ -102,7 +102,7 @@ fn broken_head_is_repaired() {
 }
 
 #[test]
-fn broken_ref_is_named_with_its_last_value() {
+fn broken_ref_shows_last_value() {
     for (name, content) in [
         ("refs/heads/b4/list", "nonsense\n"),
         ("refs/heads/b4/list", ""),

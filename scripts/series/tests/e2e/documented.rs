@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Returns the output of the tool in a folder outside of any checkout.
-fn told(args: &[&str]) -> String {
+fn output_of(args: &[&str]) -> String {
     let elsewhere = tempfile::tempdir().unwrap();
     let out = Command::new(env!("CARGO_BIN_EXE_series"))
         .args(args)
@@ -39,7 +39,7 @@ fn run(program: &str, args: &[&str]) -> Option<(String, String)> {
 fn manual_page_passes_groff() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("cargo-series.1");
-    fs::write(&file, told(&["man"])).unwrap();
+    fs::write(&file, output_of(&["man"])).unwrap();
     let file = file.to_str().unwrap();
     if let Some((page, complaint)) = run("groff", &["-man", "-ww", "-Kutf8", "-Tutf8", file]) {
         assert_eq!(complaint, "");
@@ -54,7 +54,7 @@ fn manual_page_passes_groff() {
 /// the last word is incomplete. cargo's own completion answers "elsewhere".
 fn completed(lines: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let script = told(&["completions", "bash"]);
+    let script = output_of(&["completions", "bash"]);
     fs::write(dir.path().join("script"), script).unwrap();
     let mut driver = String::from(
         r#"
@@ -106,7 +106,7 @@ fn bash_completes_alias_only() {
 
 #[test]
 fn fish_and_zsh_completions_have_names() {
-    let fish = told(&["completions", "fish"]);
+    let fish = output_of(&["completions", "fish"]);
     assert!(fish.contains("\ncomplete -c cargo -n "), "{fish}");
     let script = tempfile::NamedTempFile::new().unwrap();
     fs::write(script.path(), &fish).unwrap();
@@ -120,7 +120,7 @@ fn fish_and_zsh_completions_have_names() {
             ("mermaid\tMermaid, which many Markdown viewers render\n", "")
         );
     }
-    let zsh = told(&["completions", "zsh"]);
+    let zsh = output_of(&["completions", "zsh"]);
     assert!(zsh.starts_with("#compdef cargo-series\n"), "{zsh}");
     assert!(zsh.contains("\n_cargo-series() {\n"), "{zsh}");
 }

@@ -427,7 +427,7 @@ fn conflict_shows_dependency() {
 }
 
 #[test]
-fn tests_failing_on_series_alone_are_found() {
+fn failure_on_series_alone_is_found() {
     let mini = mini();
     mini.overlay(
         "buddy",

@@ -93,14 +93,14 @@ fn three_series_through_all_versions() {
     stage
         .mini
         .replace("list/tree/list.rs", "walk()", "walk(back: bool)");
-    insta::assert_snapshot!("silent_changelog", stage.error(&["check", "list"]));
-    insta::assert_snapshot!("not_sent_either", stage.error(&["prepare", "list"]));
+    insta::assert_snapshot!("changelog_missing_items", stage.error(&["check", "list"]));
+    insta::assert_snapshot!("prepare_refused", stage.error(&["prepare", "list"]));
     stage.mini.replace(
         "list/CHANGELOG.md",
         "## v2\n\n",
         "## v2\n\n- Patch 2: walk from the back too (Reviewer).\n",
     );
-    insta::assert_snapshot!("dishonest_changelog", stage.error(&["check", "list"]));
+    insta::assert_snapshot!("changelog_wrong_items", stage.error(&["check", "list"]));
     stage
         .mini
         .replace("list/CHANGELOG.md", "Patch 2", "Patch 1");
@@ -190,7 +190,7 @@ fn three_series_through_all_versions() {
         "## v2\n\n- Rebased on v2 of what it depends on.\n",
     );
     insta::assert_snapshot!(
-        "added_and_dropped_in_silence",
+        "added_and_dropped_without_item",
         stage.error(&["check", "buddy"])
     );
     stage.mini.replace(

@@ -131,7 +131,7 @@ fn report_page_is_self_contained() {
 }
 
 #[test]
-fn report_is_a_function_of_input() {
+fn report_is_reproducible() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
     let both = || (html(&mini), mini.read("out/report.md"));
@@ -160,7 +160,7 @@ fn report_escapes_text_of_patches() {
 }
 
 #[test]
-fn findings_are_valid_until_a_change() {
+fn findings_valid_until_change() {
     let mini = workspace();
     mini.good(&["check"]);
     let list = status(&mini, "list");

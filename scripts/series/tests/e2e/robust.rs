@@ -37,7 +37,7 @@ fn concurrent_runs_succeed() {
 }
 
 #[test]
-fn killed_run_loses_nothing() {
+fn killed_run_keeps_results() {
     let alone = Mini::new();
     alone.good(&["assemble"]);
     let mini = Mini::new();

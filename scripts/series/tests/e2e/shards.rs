@@ -58,7 +58,7 @@ fn two_shards(mini: &Mini) {
 }
 
 #[test]
-fn two_shards_give_the_record_of_one_run() {
+fn two_shards_match_single_run() {
     let mini = odd();
     let alone = on(&mini, "alone", &[]);
     let record = mini.read("out/full.json");

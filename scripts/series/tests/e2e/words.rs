@@ -66,7 +66,7 @@ fn missing_recipients_and_equal_ids() {
 }
 
 #[test]
-fn texts_that_break_mails_are_refused() {
+fn mail_breaking_texts_are_refused() {
     let mini = Mini::new();
     mini.file(
         "ws/series/list/1.msg",
@@ -206,7 +206,7 @@ fn through_git_am(mini: &Mini, messages: &[String], scissors: &str) -> Vec<Strin
 }
 
 #[test]
-fn text_that_passes_survives_git_am() {
+fn accepted_text_survives_git_am() {
     let mini = Mini::new();
     let messages: Vec<String> = LINES
         .iter()
@@ -237,7 +237,7 @@ fn text_that_passes_survives_git_am() {
 }
 
 #[test]
-fn text_that_is_refused_breaks_git_am() {
+fn refused_text_breaks_git_am() {
     let mini = Mini::new();
     let breaking = [
         "a: b\n\nText.\n\nFrom x@y.org Mon Nov 30 10:00:00 2026\nMore.\n",

@@ -198,7 +198,7 @@ fn post_line_needs_identity() {
 }
 
 #[test]
-fn older_state_is_assembled_after_a_posting() {
+fn older_state_after_posting() {
     let stage = Stage::new();
     let before = stage.mini.path("before");
     let copy = |from: &std::path::Path, to: &std::path::Path| {

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn fix_without_a_tag_is_found() {
+    fn fix_without_tag_is_found() {
         insta::assert_snapshot!(check_text("a: fix a leak\n\nText.\n", ""), @r#"
         series/x/1.msg:1: the message describes a fix and has no Fixes: tag
           help: name the commit at fault as `Fixes: 0123456789ab ("subject")`; if none is known, give the reason as `no-fixes = "…"` in the [[patch]] of series/x.toml
