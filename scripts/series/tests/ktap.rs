@@ -416,7 +416,7 @@ fn warnings_at_every_level() {
 
 #[test]
 fn failure_without_assertion_has_reason() {
-    for (said, told) in [
+    for (diagnostic, error) in [
         ("", "s.a failed: it printed no reason"),
         (
             "    # a: pass:0 fail:1\n",
@@ -425,10 +425,10 @@ fn failure_without_assertion_has_reason() {
         ("    # a: try timed out\n", "s.a failed: try timed out"),
     ] {
         let text = format!(
-            "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n{said}    not ok 1 a\nnot ok 1 s\n"
+            "KTAP version 1\n1..1\n    # Subtest: s\n    1..1\n{diagnostic}    not ok 1 a\nnot ok 1 s\n"
         );
         let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
-        assert_eq!(verdict.errors, [told]);
+        assert_eq!(verdict.errors, [error]);
     }
     // A doctest has the location of its source.
     let text = "KTAP version 1\n1..1\n    # Subtest: rust_doctests_kernel\n    1..1\n    \
