@@ -112,12 +112,12 @@ fn base_option_selects_one_base() {
 }
 
 #[test]
-fn unavailable_base_is_left_out() {
+fn unavailable_base_is_skipped() {
     let mini = two();
     fs::remove_file(mini.path("mirror/mini-9.tar.xz")).unwrap();
     let ran = mini.good(&["assemble"]);
     assert!(
-        ran.stderr.contains("warning: newer is left out"),
+        ran.stderr.contains("warning: base newer is skipped"),
         "{}",
         ran.stderr
     );
