@@ -54,9 +54,6 @@ use crate::{
 /// The folder of the configuration fragments.
 pub const CONFIGS: &str = "kunit-configs";
 
-/// The optional fragment of the quick build.
-const QUICK: &str = "quick.config";
-
 /// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -203,7 +200,8 @@ pub enum Purpose {
     AllSeries,
     /// The tests of a single series. Its fragment replaces the fragments of the kernel.
     SingleSeries(PathBuf),
-    /// Tests while the author edits a file, in a folder of their own.
+    /// Tests while the author edits a file, in a folder of their own. Their fragment in
+    /// `kunit-configs/quick/` is optional, and comes on top of the fragments of the kernel.
     Quick,
 }
 
@@ -251,7 +249,8 @@ impl Build<'_> {
             Purpose::AllSeries => of_target.collect(),
             Purpose::SingleSeries(fragment) => vec![fragment.clone()],
             Purpose::Quick => {
-                let quick = self.ws.place(CONFIGS, QUICK);
+                let quick = format!("quick/{}.config", self.target.name());
+                let quick = self.ws.place(CONFIGS, quick);
                 let exists = self.ws.path(&quick).is_file();
                 of_target.chain(exists.then_some(quick)).collect()
             }

@@ -33,12 +33,18 @@ use crate::{
     }, //
 };
 
-/// An option of rustc. Optimization takes half of the time of a crate, and more at level 1 than at 2.
-const UNOPTIMIZED: &str = "-Copt-level=0";
+/// Without this option, a kernel links only if the compiler removes every call of `build_error()`,
+/// for which it needs the crate in one unit.
+const BUILD_ASSERT_ALLOW: &str = "RUST_BUILD_ASSERT_ALLOW";
 
-/// A kernel with this option panics where a `build_assert!` fails. Without it, crates that are not
-/// optimized cannot be linked, because the compiler leaves calls of `build_error()` in.
-const BUILD_ASSERT_ALLOW: &str = "\nCONFIG_RUST_BUILD_ASSERT_ALLOW=y\n";
+/// Compiles a crate as many units, of which rustc compiles again only those that changed, and joins
+/// them. It replaces the command of `scripts/Makefile.build`, because rustc writes no single object of
+/// several units.
+const JOIN_UNITS: &str = "cmd_rustc_o_rs=$(rust_common_cmd) --emit=link=$(@:.o=.rlib) $< && \
+                          $(LD) $(KBUILD_LDFLAGS) -r -o $@ --whole-archive $(@:.o=.rlib) $(cmd_objtool)";
+
+/// The number of units of incremental compilation in cargo.
+const UNITS: &str = "-Ccodegen-units=256";
 
 /// Without them, each build has another date and number, and compiles and links the file that
 /// contains them.
@@ -46,8 +52,7 @@ const SAME_VERSION: [&str; 2] = ["KBUILD_BUILD_TIMESTAMP=quick", "KBUILD_BUILD_V
 
 impl Build<'_> {
     /// Builds the tree that is checked out, with the changed files `paths`. Their crates are compiled
-    /// incrementally, and without optimization if the configuration allows it. Returns the compilers'
-    /// warnings.
+    /// incrementally, in units if the configuration allows it. Returns the compilers' warnings.
     ///
     /// # Errors
     ///
@@ -96,10 +101,7 @@ impl Build<'_> {
     fn make_quick(&self, crates: &BTreeSet<String>) -> Cmd {
         let dir = self.dir();
         let config = fs::read_to_string(dir.join(".config")).unwrap_or_default();
-        let unoptimized = match config.contains(BUILD_ASSERT_ALLOW) {
-            true => UNOPTIMIZED,
-            false => "",
-        };
+        let units = allows_units(&config);
         let mut make = self.make().args(SAME_VERSION);
         if let Some(release) = release(&dir) {
             // Otherwise each commit has another one, which several files contain.
@@ -107,13 +109,23 @@ impl Build<'_> {
         }
         for name in crates {
             let folder = dir.join("series-incremental").join(name);
-            make = make.arg(format!(
-                "RUSTFLAGS_{name}.o={unoptimized} -Cincremental={}",
-                folder.display()
-            ));
+            let mut flags = format!("RUSTFLAGS_{name}.o=-Cincremental={}", folder.display());
+            if units {
+                flags += &format!(" {UNITS}");
+            }
+            make = make.arg(flags);
         }
-        make
+        match units {
+            true => make.arg(JOIN_UNITS),
+            false => make,
+        }
     }
+}
+
+/// Returns whether crates may be compiled as several units.
+fn allows_units(config: &str) -> bool {
+    let line = format!("CONFIG_{BUILD_ASSERT_ALLOW}=y");
+    config.lines().any(|l| l == line)
 }
 
 /// Returns a hash of the changed Kconfig files.

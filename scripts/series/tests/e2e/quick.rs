@@ -122,12 +122,15 @@ fn quick_build_is_configured_on_changes() {
     };
     let config = || fs::read_to_string(mini.path("cache/build/um-quick/.config")).unwrap();
     assert!(configured() && !configured());
-    let fragment = "ws/kunit-configs/quick.config";
+    let fragment = "ws/kunit-configs/quick/um.config";
     mini.file(fragment, "CONFIG_RUST_BUILD_ASSERT_ALLOW=y\n");
     assert!(configured() && !configured());
     assert!(config().ends_with("CONFIG_RUST_BUILD_ASSERT_ALLOW=y\n"));
+    let made = || fs::read_to_string(mini.path("made")).unwrap();
+    assert!(made().contains(" cmd_rustc_o_rs="), "{}", made());
     fs::remove_file(mini.path(fragment)).unwrap();
     assert!(configured() && !config().contains("RUST_BUILD"));
+    assert!(!made().contains("cmd_rustc_o_rs"), "{}", made());
     mini.edit(
         "buddy",
         "1.diff",

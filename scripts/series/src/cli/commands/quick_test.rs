@@ -162,7 +162,7 @@ impl App<'_> {
         paths: &[&str],
     ) -> Result<&'a PatchCommit> {
         let all = &assembled.all;
-        let wanted = assembled.chosen(names)?;
+        let wanted = assembled.selected(names)?;
         let below =
             |one: &AssembledSeries, name: &String| one.name() == *name || one.below.contains(name);
         let includes = |one: &&AssembledSeries| wanted.iter().all(|name| below(one, name));
