@@ -214,6 +214,9 @@ struct Assembler<'a> {
     tips: BTreeMap<Chain, Tip>,
     /// The marks of the patches of a series, by the chain that ends with the series.
     marks: BTreeMap<Chain, Vec<usize>>,
+    /// The files that a diff touches before and after it was applied, by the diff. Chains that
+    /// contain the same series repeat most diffs.
+    applied: BTreeMap<&'a str, Vec<(State, State)>>,
 }
 
 /// Creates the commits of all series.
@@ -251,6 +254,7 @@ pub fn assemble(
         patch_messages: Vec::new(),
         tips: BTreeMap::new(),
         marks: BTreeMap::new(),
+        applied: BTreeMap::new(),
     };
     assembler.read_base()?;
     // Most patches keep their trailers, so that the first pass is usually the last.
@@ -293,7 +297,7 @@ pub fn assemble(
     })
 }
 
-impl Assembler<'_> {
+impl<'a> Assembler<'a> {
     /// Reads the entries of all touched paths in the base.
     fn read_base(&mut self) -> Result<()> {
         let patches = self.planned.iter().flat_map(|p| &p.patches);
@@ -354,8 +358,8 @@ impl Assembler<'_> {
 
     /// Returns the changes of a patch to the tip of a chain, and updates the tip.
     fn changes(
-        &self,
-        patch: &PlannedPatch,
+        &mut self,
+        patch: &'a PlannedPatch,
         of: usize,
         tip: &mut Tip,
         before: &[String],
@@ -504,8 +508,8 @@ impl Assembler<'_> {
     }
 
     fn edit(
-        &self,
-        edit: &Edit,
+        &mut self,
+        edit: &'a Edit,
         tip: &mut Tip,
         before: &[String],
         changes: &mut Vec<Change>,
@@ -516,18 +520,15 @@ impl Assembler<'_> {
             .filter_map(|p| tip.state.get_key_value(p))
             .map(|(p, e)| (p.clone(), e.clone()))
             .collect();
-        let after = self
-            .git
-            .apply(&self.index, &known, &[edit.diff.as_bytes()])
-            .map_err(|e| {
-                let on = match before {
-                    [] => "the base".to_owned(),
-                    names => format!("the base plus {}", names.join(", ")),
-                };
-                e.at(&edit.source, None).help(format!(
-                    "the diff must apply to {on} and the patches before it; update it"
-                ))
-            })?;
+        let after = self.apply(edit, known).map_err(|e| {
+            let on = match before {
+                [] => "the base".to_owned(),
+                names => format!("the base plus {}", names.join(", ")),
+            };
+            e.at(&edit.source, None).help(format!(
+                "the diff must apply to {on} and the patches before it; update it"
+            ))
+        })?;
         for path in &edit.paths {
             match after.get(path) {
                 Some(entry) => {
@@ -541,6 +542,18 @@ impl Assembler<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the files of a diff after it was applied to `before`.
+    fn apply(&mut self, edit: &'a Edit, before: State) -> Result<State> {
+        let applied = self.applied.entry(&edit.diff).or_default();
+        if let Some((_, after)) = applied.iter().find(|(known, _)| *known == before) {
+            return Ok(after.clone());
+        }
+        let diffs = [edit.diff.as_bytes()];
+        let after = self.git.apply(&self.index, &before, &diffs)?;
+        applied.push((before, after.clone()));
+        Ok(after)
     }
 
     /// Creates all commits.
