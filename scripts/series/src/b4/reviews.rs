@@ -124,14 +124,14 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
     found
 }
 
-/// Converts trailers to records. `essences` has the essence of each commit. b4 adds a trailer to
+/// Converts trailers to records. `fingerprints` has the fingerprint of each commit. b4 adds a trailer to
 /// the commit with the same changes as the posted patch.
-pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> Vec<Entry> {
+pub fn entries(unknown: &[Unknown], fingerprints: &[String], posted: &[Posted]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for (one, essence) in unknown.iter().zip(essences) {
+    for (one, fingerprint) in unknown.iter().zip(fingerprints) {
         let same = posted.iter().rev().find(|version| {
             let mut patches = version.patches.iter();
-            patches.any(|p| p.message.as_ref() == Some(&one.patch) && p.essence == *essence)
+            patches.any(|p| p.message.as_ref() == Some(&one.patch) && p.fingerprint == *fingerprint)
         });
         let Some(version) = same.or(posted.last()).map(|v| v.version) else {
             continue;
@@ -140,7 +140,7 @@ pub fn entries(unknown: &[Unknown], essences: &[String], posted: &[Posted]) -> V
             patch: one.patch.clone(),
             trailer: trailer.clone(),
             version,
-            essence: essence.clone(),
+            fingerprint: fingerprint.clone(),
             ..Entry::default()
         }));
     }
@@ -274,7 +274,7 @@ mod tests {
             patch: patch.into(),
             trailer: Trailer::parse("Reviewed-by: Ann <ann@x.org>").unwrap(),
             version: 1,
-            essence: "e".into(),
+            fingerprint: "e".into(),
             line: 1,
             ..Entry::default()
         };
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn entries_version_with_same_changes() {
-        let version = |version, essence: &str| Posted {
+        let version = |version, fingerprint: &str| Posted {
             version,
             cover: String::new(),
             authors: Default::default(),
@@ -319,7 +319,7 @@ mod tests {
                 subject: "x: 1".into(),
                 message_id: String::new(),
                 message: Some("1.msg".into()),
-                essence: essence.into(),
+                fingerprint: fingerprint.into(),
             }],
         };
         let posted = [version(1, "e1"), version(2, "e1"), version(3, "e3")];
@@ -329,7 +329,8 @@ mod tests {
             reviews: vec![Trailer::parse("Reviewed-by: Ann <ann@x.org>").unwrap()],
             others: Vec::new(),
         }];
-        let given = |essence: &str| entries(&unknown, &[essence.into()], &posted)[0].version;
+        let given =
+            |fingerprint: &str| entries(&unknown, &[fingerprint.into()], &posted)[0].version;
         assert_eq!((given("e1"), given("e3"), given("e4")), (2, 3, 3));
     }
 

@@ -19,7 +19,7 @@ use crate::{
         Git,
         Oid, //
     },
-    mail::fingerprint::essence,
+    mail::fingerprint::fingerprint,
     source::{
         branch::{
             Commit,
@@ -164,7 +164,7 @@ fn take_copies(found: &mut [Found]) {
 /// Whether a branch has copies of all commits of another one, and further ones after them.
 fn starts_with(one: &Found, other: &Found) -> bool {
     let same = |(a, b): (&Commit, &Commit)| {
-        a.subject() == b.subject() && essence(&a.diff) == essence(&b.diff)
+        a.subject() == b.subject() && fingerprint(&a.diff) == fingerprint(&b.diff)
     };
     one.commits.len() > other.commits.len()
         && !one.lower.iter().any(|(name, _)| *name == *other.name)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The essence of a patch: the lines that it adds and removes.
+//! The fingerprint of a patch: the lines that it adds and removes.
 //!
 //! A review remains valid as long as these lines are unchanged. On a new base, context and line
 //! numbers may differ, and `git patch-id` would treat the patch as changed.
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// `mail_or_diff` is a diff, or a mail with a diff whose text is decoded. The hash ignores header,
 /// message and diffstat of the mail, context, positions of hunks, and the order of the files.
-pub fn essence(mail_or_diff: &str) -> String {
+pub fn fingerprint(mail_or_diff: &str) -> String {
     let mut files: Vec<String> = Vec::new();
     // Whether the previous line counts. If so, its missing newline counts as well.
     let mut counts = false;
@@ -96,7 +96,7 @@ rename to to
 ";
 
     #[test]
-    fn essence_ignores_context() {
+    fn fingerprint_ignores_context() {
         let same = [
             // Positions, context, header, message, hashes, the end.
             MAIL.replace("@@ -10,3 +10,3 @@ fn f()", "@@ -99,3 +104,3 @@ fn g()"),
@@ -111,12 +111,12 @@ rename to to
         ];
         for other in &same {
             assert_ne!(other, MAIL);
-            assert_eq!(essence(other), essence(MAIL), "{other}");
+            assert_eq!(fingerprint(other), fingerprint(MAIL), "{other}");
         }
     }
 
     #[test]
-    fn essence_depends_on_changes() {
+    fn fingerprint_depends_on_changes() {
         for (old, new) in [
             ("-old", "-0ld"),
             ("+new", "+new "),
@@ -133,28 +133,34 @@ rename to to
         ] {
             let other = MAIL.replace(old, new);
             assert_ne!(other, MAIL, "{old}");
-            assert_ne!(essence(&other), essence(MAIL), "{old}");
+            assert_ne!(fingerprint(&other), fingerprint(MAIL), "{old}");
         }
         // A line must not be mistaken for one of another kind or file.
         let one = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +0,0 @@\n--- a/y\n";
         let other = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+-- a/y\n";
-        assert_ne!(essence(one), essence(other));
+        assert_ne!(fingerprint(one), fingerprint(other));
     }
 
     #[test]
-    fn essence_ignores_order_of_files() {
+    fn fingerprint_ignores_order_of_files() {
         let a = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +0,0 @@\n-a\n";
         let b = "diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +0,0 @@\n-b\n";
-        assert_eq!(essence(&format!("{a}{b}")), essence(&format!("{b}{a}")));
-        assert_ne!(essence(a), essence(b));
+        assert_eq!(
+            fingerprint(&format!("{a}{b}")),
+            fingerprint(&format!("{b}{a}"))
+        );
+        assert_ne!(fingerprint(a), fingerprint(b));
     }
 
     #[test]
-    fn essence_depends_on_binary_file() {
+    fn fingerprint_depends_on_binary_file() {
         let text = "diff --git a/x b/x\nindex 1..2 100644\nGIT binary patch\nliteral 3\nKcmV+b0NEa\n\nliteral 0\nHcmV?d00001\n\n-- \n2.47\n";
         let other = text.replace("KcmV", "KcmX");
-        assert_ne!(essence(text), essence(&other));
-        assert_eq!(essence(text), essence(&text.replace("-- \n2.47\n", "")));
+        assert_ne!(fingerprint(text), fingerprint(&other));
+        assert_eq!(
+            fingerprint(text),
+            fingerprint(&text.replace("-- \n2.47\n", ""))
+        );
     }
 
     /// Lines that resemble headers.
@@ -283,24 +289,24 @@ rename to to
         })]
 
         #[test]
-        fn essence_ignores_surroundings(
+        fn fingerprint_ignores_surroundings(
             files in files(),
             start in 1..100_usize,
             text in select(&["Text.", "@@ -1 +1 @@\nOther."]),
         ) {
-            let is = essence(&mail(&files, 0, 1, "Text."));
-            prop_assert_eq!(essence(&mail(&files, 1, start, text)), is);
+            let is = fingerprint(&mail(&files, 0, 1, "Text."));
+            prop_assert_eq!(fingerprint(&mail(&files, 1, start, text)), is);
         }
 
         #[test]
-        fn essence_depends_on_each_line(
+        fn fingerprint_depends_on_each_line(
             files in files(),
             at in any::<Index>(),
             edit in select(EDITS),
         ) {
             let other = edited(files.clone(), at, edit);
-            let is = essence(&mail(&files, 0, 1, "Text."));
-            prop_assert_ne!(essence(&mail(&other, 0, 1, "Text.")), is, "{:?}", other);
+            let is = fingerprint(&mail(&files, 0, 1, "Text."));
+            prop_assert_ne!(fingerprint(&mail(&other, 0, 1, "Text.")), is, "{:?}", other);
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         Signature,
         refs, //
     },
-    mail::fingerprint::essence,
+    mail::fingerprint::fingerprint,
     patches::{
         notes,
         plan::{
@@ -457,12 +457,16 @@ impl<'a> Assembler<'a> {
             return Ok(false);
         }
         let names: Vec<&Oid> = patches.iter().map(|(_, commit)| *commit).collect();
-        let essences = self.git.diffs(&names)?.into_iter().map(|d| essence(&d));
-        let known: BTreeMap<_, _> = patches.iter().map(|(of, _)| *of).zip(essences).collect();
+        let fingerprints = self.git.diffs(&names)?.into_iter().map(|d| fingerprint(&d));
+        let known: BTreeMap<_, _> = patches
+            .iter()
+            .map(|(of, _)| *of)
+            .zip(fingerprints)
+            .collect();
         let before = std::mem::take(&mut self.patch_messages);
         self.write_messages(&|of, trailers| {
-            let essence = known.get(&of).map_or("", String::as_str);
-            trailers.iter().map(|t| state(t, essence)).collect()
+            let fingerprint = known.get(&of).map_or("", String::as_str);
+            trailers.iter().map(|t| state(t, fingerprint)).collect()
         });
         let messages = |all: &[Vec<MessageWithTrailers>]| -> Vec<String> {
             all.iter().flatten().map(|m| m.message.clone()).collect()

@@ -34,7 +34,7 @@ use crate::{
             Side, //
         },
         rules::{
-            besides::{
+            reasons::{
                 self,
                 Reason, //
             },
@@ -54,7 +54,7 @@ pub struct Change {
     /// The kernel release that the posted version is based on.
     pub base: String,
     /// Reasons for a new version other than changed patches or another base.
-    pub besides: Vec<Reason>,
+    pub other: Vec<Reason>,
     /// The `prerequisite-` lines of the posted version.
     pub prerequisites: Vec<String>,
     /// Whether the posted mails produce the current tree on the current base and dependencies.
@@ -67,7 +67,7 @@ impl Change {
         let moved = (self.base != base.made_for()).then_some(Reason::Base);
         moved
             .into_iter()
-            .chain(self.besides.iter().copied())
+            .chain(self.other.iter().copied())
             .collect()
     }
 
@@ -136,8 +136,8 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     };
     let comparison = range_diff::compare(rebuild.git, rebuild.cache, posting.version, &old, &new)?;
     let component = &one.plan.component;
-    let besides = match cover::parse(&component.cover) {
-        Ok(text) => besides::reasons(&component.series, &text, posting, &mails, &comparison),
+    let other = match cover::parse(&component.cover) {
+        Ok(text) => reasons::reasons(&component.series, &text, posting, &mails, &comparison),
         // The code that creates the cover letter reports the error.
         Err(_) => Vec::new(),
     };
@@ -145,7 +145,7 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let named = trailers::of_mail(named).into_iter().map(|(_, line)| line);
     let named = named.filter(|l| l.starts_with(PREREQUISITE));
     Ok(Change {
-        besides,
+        other,
         prerequisites: named.map(str::to_owned).collect(),
         applies: applies(rebuild, &comparison, &posted, one)?,
         comparison,

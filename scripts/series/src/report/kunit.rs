@@ -8,7 +8,7 @@ use crate::{
     checks::every_patch::record::Full,
     patches::output::Report,
     report::status::{
-        Standing,
+        SeriesStatus,
         kunit_text, //
     }, //
 };
@@ -47,12 +47,12 @@ struct Found {
 }
 
 /// Returns the results for the present state.
-pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>) -> KunitTable {
+pub(super) fn table(statuses: &[SeriesStatus], report: &Report, full: Option<&Full>) -> KunitTable {
     let mut found: Vec<Found> = Vec::new();
-    for standing in standings {
-        found.extend(standing.kunit.iter().map(|k| Found {
+    for status in statuses {
+        found.extend(status.kunit.iter().map(|k| Found {
             kernel: k.kernel.name().to_owned(),
-            name: standing.name.clone(),
+            name: status.name.clone(),
             cell: Cell {
                 text: kunit_text(k),
                 pass: k.pass,
@@ -70,7 +70,7 @@ pub(super) fn table(standings: &[Standing], report: &Report, full: Option<&Full>
         let found = found.iter().find(|f| f.name == name && f.kernel == kernel);
         found.map(|f| f.cell.clone())
     };
-    let rows = standings
+    let rows = statuses
         .iter()
         .filter(|s| found.iter().any(|f| f.name == s.name));
     let rows = rows.map(|s| Row {

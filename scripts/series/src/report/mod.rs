@@ -65,7 +65,7 @@ use crate::{
             Graph,
             Posted, //
         },
-        status::Standing, //
+        status::SeriesStatus, //
     },
     source::{
         component,
@@ -198,7 +198,7 @@ pub struct ChangesPage {
 }
 
 /// Reads the content of the report.
-pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standing]) -> Page {
+pub fn page(ws: &Workspace, graph: &Graph, report: &Report, statuses: &[SeriesStatus]) -> Page {
     let checked = check::read(ws);
     // Ignore the record of another version of this program.
     let full = full::read(ws).ok().flatten();
@@ -207,14 +207,14 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
     let series = report.series.iter().filter(|s| !s.patches.is_empty());
     let mut begun: Vec<String> = Vec::new();
     let series = series.map(|one| {
-        let standing = standings.iter().find(|s| s.name == one.name);
-        let component = standing.and_then(|s| component(s, standings));
+        let status = statuses.iter().find(|s| s.name == one.name);
+        let component = status.and_then(|s| component(s, statuses));
         let known = Known {
             quick: checked.get(&one.name).filter(|c| c.is_of(ws, one)),
             full: full.as_ref(),
             manifest: manifests.iter().find(|m| m.name == one.name),
         };
-        let mut page = series_page(ws, one, standing, &known);
+        let mut page = series_page(ws, one, status, &known);
         page.grouped = component.is_some();
         page.begins = component.filter(|c| !begun.contains(&c.name));
         begun.extend(page.begins.iter().map(|c| c.name.clone()));
@@ -225,10 +225,10 @@ pub fn page(ws: &Workspace, graph: &Graph, report: &Report, standings: &[Standin
         upstream_commit: report.base.upstream_commit.clone(),
         base_tree: report.base.tree.clone(),
         all_tree: report.all.tree.clone(),
-        table: status::table(standings),
+        table: status::table(statuses),
         graph_text: graph::text(graph),
         graph: graph::mermaid(graph),
-        kunit: kunit::table(standings, report, full.as_ref()),
+        kunit: kunit::table(statuses, report, full.as_ref()),
         series: series.collect(),
     }
 }
@@ -241,7 +241,7 @@ fn below(ws: &Workspace, file: &str) -> String {
 }
 
 /// Returns the component of a series, if it has several series.
-fn component(one: &Standing, all: &[Standing]) -> Option<Component> {
+fn component(one: &SeriesStatus, all: &[SeriesStatus]) -> Option<Component> {
     let own = all.iter().filter(|s| s.component == one.component);
     let series: Vec<String> = own.map(|s| s.name.clone()).collect();
     (series.len() > 1).then(|| Component {
@@ -261,7 +261,7 @@ struct Known<'a> {
 fn series_page(
     ws: &Workspace,
     one: &SeriesReport,
-    standing: Option<&Standing>,
+    status: Option<&SeriesStatus>,
     known: &Known<'_>,
 ) -> SeriesPage {
     let folder = format!("{}/v{}", one.name, one.version);
@@ -282,15 +282,15 @@ fn series_page(
         name: one.name.clone(),
         begins: None,
         grouped: false,
-        local: standing.and_then(|s| s.local.clone()),
-        goes_to: standing.and_then(|s| s.goes_to.clone()),
+        local: status.and_then(|s| s.local.clone()),
+        goes_to: status.and_then(|s| s.goes_to.clone()),
         title: one.title.clone(),
         version: one.version,
-        state: standing.map_or_else(|| format!("v{}", one.version), Standing::state),
-        posted: standing.and_then(|s| s.posted.clone()),
+        state: status.map_or_else(|| format!("v{}", one.version), SeriesStatus::state),
+        posted: status.and_then(|s| s.posted.clone()),
         depends: one.depends.clone(),
         applies: one.applies,
-        reviewed: standing.and_then(|s| s.reviewed).unwrap_or(0),
+        reviewed: status.and_then(|s| s.reviewed).unwrap_or(0),
         mbox: format!("{folder}.mbox"),
         bundle: format!("{folder}.with-deps.mbox"),
         files: files.len(),

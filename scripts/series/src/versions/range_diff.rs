@@ -21,7 +21,7 @@ use crate::{
             self,
             Kind, //
         },
-        fingerprint::essence, //
+        fingerprint::fingerprint, //
     },
     sys::{
         cache::Cache,
@@ -392,7 +392,7 @@ fn judged(pairs: &Pairs, old: &Side, new: &Side) -> Vec<PatchChange> {
 }
 
 fn changed(before: &Patch, after: &Patch) -> Change {
-    if essence(&before.diff) != essence(&after.diff) {
+    if fingerprint(&before.diff) != fingerprint(&after.diff) {
         return Change::Changed;
     }
     if without_tags(&before.message) != without_tags(&after.message) {

@@ -98,9 +98,9 @@ fn base_option_selects_one_base() {
     assert!(!mini.ws("out/series.json").exists());
     let mut command = mini.command(&["status", "--json"]);
     let out = mini.ran(command.env("SERIES_BASE", "v6.1.2").output().unwrap());
-    let standings: Value = serde_json::from_str(&out.stdout).unwrap();
+    let statuses: Value = serde_json::from_str(&out.stdout).unwrap();
     assert!(
-        standings
+        statuses
             .as_array()
             .unwrap()
             .iter()

@@ -212,7 +212,7 @@ fn tag_by_hand_is_completed() {
     let take = || mini.good(&["trailers", "list", "--mbox", path.to_str().unwrap()]);
     take();
     let stored = mini.read(STORE);
-    assert_eq!(stored.matches("essence = ").count(), 2, "{stored}");
+    assert_eq!(stored.matches("fingerprint = ").count(), 2, "{stored}");
     // An excluded tag is not recorded again, and appears in no patch.
     mini.replace(STORE, "version = 1\n", "version = 1\ndrop = \"a joke\"\n");
     let ran = take();

@@ -24,7 +24,7 @@ use crate::{
             self,
             Fault,
             Rule,
-            changelog::Besides,
+            changelog::OtherReasons,
             moves::Now, //
         },
         trailers::needless, //
@@ -87,14 +87,14 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     if let (Some(entry), Some(before), Some(since)) = (entries.first(), component.posted(), since)
         && entry.version == before.version + 1
     {
-        let besides = Besides {
+        let other = OtherReasons {
             reasons: &since.reasons(subject.base),
             release: &subject.base.release(),
         };
         let since = &since.comparison;
         let file = component.changelog_file();
         let name = one.name();
-        faults = rules::changelog::faults(&file, name, entry, before, since, besides);
+        faults = rules::changelog::faults(&file, name, entry, before, since, other);
     }
     let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
     faults.extend(rules::moves::in_changelog(component, &entries, &names));

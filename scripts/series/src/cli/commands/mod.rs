@@ -89,7 +89,7 @@ use crate::{
         since::Since,
         up_to_date, //
     },
-    report::status::Standing,
+    report::status::SeriesStatus,
     source::{
         component::{
             self,
@@ -312,7 +312,7 @@ impl App<'_> {
         }
     }
 
-    fn assemble_command(&self, names: &[String]) -> Result<Vec<Standing>> {
+    fn assemble_command(&self, names: &[String]) -> Result<Vec<SeriesStatus>> {
         let start = Instant::now();
         if names.is_empty()
             && let Some(report) = self.unchanged()?

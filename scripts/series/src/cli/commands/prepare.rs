@@ -21,7 +21,7 @@ use crate::{
     patches::commits::AssembledSeries,
     report::status::{
         self,
-        Standing, //
+        SeriesStatus, //
     },
     source::{
         changelog,
@@ -62,9 +62,9 @@ impl App<'_> {
                 "git config --global user.name NAME; git config --global user.email ADDRESS",
             ));
         }
-        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(&made.report))?;
-        let standing = standings.iter().find(|s| s.name == name);
-        for line in standing.map(outstanding).unwrap_or_default() {
+        let statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(&made.report))?;
+        let status = statuses.iter().find(|s| s.name == name);
+        for line in status.map(outstanding).unwrap_or_default() {
             self.ui.say(format!("note: {line}"));
         }
         // A user may paste these lines, so print them after all checks.
@@ -200,20 +200,20 @@ impl App<'_> {
 
 /// Returns the checks and tests that the series has not passed in its current state. The author
 /// decides which of them are necessary.
-fn outstanding(standing: &Standing) -> Vec<String> {
-    let name = &standing.name;
-    let check = match standing.check.as_ref().filter(|c| c.current) {
+fn outstanding(status: &SeriesStatus) -> Vec<String> {
+    let name = &status.name;
+    let check = match status.check.as_ref().filter(|c| c.current) {
         None => Some("was not run"),
         Some(check) if check.findings > 0 => Some("has findings"),
         Some(_) => None,
     };
-    let full = match &standing.full {
+    let full = match &status.full {
         None => Some("was not run"),
         Some(full) if full.findings > 0 => Some("has findings"),
         Some(full) if !full.complete => Some("did not finish"),
         Some(_) => None,
     };
-    let kunit = |target: Target| match standing.kunit.iter().find(|k| k.kernel == target) {
+    let kunit = |target: Target| match status.kunit.iter().find(|k| k.kernel == target) {
         None => Some("was not run"),
         Some(kunit) if !kunit.pass => Some("failed"),
         Some(_) => None,

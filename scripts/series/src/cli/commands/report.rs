@@ -20,7 +20,7 @@ use crate::{
         },
         status::{
             self,
-            Standing, //
+            SeriesStatus, //
         }, //
     },
     sys::{
@@ -41,7 +41,7 @@ impl App<'_> {
     }
 
     /// Returns the state of all series. Uses the manifests if the series are not assembled.
-    pub(super) fn status(&self) -> Result<Vec<Standing>> {
+    pub(super) fn status(&self) -> Result<Vec<SeriesStatus>> {
         let report = output::read_report(&self.ws)?;
         if report.is_some() && self.unchanged()?.is_none() {
             self.ui.say(
@@ -50,32 +50,32 @@ impl App<'_> {
         }
         match &report {
             Some(report) => self.write_report(report),
-            None => status::standings(&self.ws, &self.cache, &self.base, None),
+            None => status::statuses(&self.ws, &self.cache, &self.base, None),
         }
     }
 
     /// Prints the state of the series, and writes it to `out/`.
     pub(super) fn show(&self, report: &Report) -> Result<()> {
-        let standings = self.write_report(report)?;
-        print(&format!("{}\n", status::table(&standings)));
+        let statuses = self.write_report(report)?;
+        print(&format!("{}\n", status::table(&statuses)));
         Ok(())
     }
 
     /// Returns the state of the series in the report.
-    pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<Standing>> {
-        let mut standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
-        standings.retain(|s| report.series.iter().any(|r| r.name == s.name));
-        Ok(standings)
+    pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<SeriesStatus>> {
+        let mut statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(report))?;
+        statuses.retain(|s| report.series.iter().any(|r| r.name == s.name));
+        Ok(statuses)
     }
 
     /// Writes `out/report.md` and `out/report.html`. Call it after each recorded result.
-    pub(super) fn write_report(&self, report: &Report) -> Result<Vec<Standing>> {
-        let standings = status::standings(&self.ws, &self.cache, &self.base, Some(report))?;
+    pub(super) fn write_report(&self, report: &Report) -> Result<Vec<SeriesStatus>> {
+        let statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(report))?;
         let graph = Graph::read(&self.ws, &self.base)?;
-        let page = report::page(&self.ws, &graph, report, &standings);
+        let page = report::page(&self.ws, &graph, report, &statuses);
         let out = self.ws.out()?;
         write(&out.join("report.md"), report::markdown(&page).as_bytes())?;
         write(&out.join("report.html"), report::html(&page).as_bytes())?;
-        Ok(standings)
+        Ok(statuses)
     }
 }

@@ -56,7 +56,7 @@ use crate::{
     },
     report::status::{
         self,
-        Standing, //
+        SeriesStatus, //
     },
     source::{
         component,
@@ -205,16 +205,16 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Command::Status(form) => {
-                let mut standings = Vec::new();
+                let mut statuses = Vec::new();
                 for app in self.selected() {
-                    standings.extend(app.status()?);
+                    statuses.extend(app.status()?);
                 }
                 match form.json {
-                    true => print_json(&standings)?,
+                    true => print_json(&statuses)?,
                     false => print(&format!(
                         "{}\n\n{}\n",
-                        status::table(&standings),
-                        status::details(&standings)
+                        status::table(&statuses),
+                        status::details(&statuses)
                     )),
                 }
                 Ok(())
@@ -364,17 +364,17 @@ impl<'a> Session<'a> {
             let failure = kunit::failure(&app.ws, &records);
             Ok((app.write_report(&report)?, records, failure))
         })?;
-        let mut standings = Vec::new();
+        let mut statuses = Vec::new();
         let mut records = Vec::new();
         let mut errors = done.errors;
         for (_, (standing, record, failure)) in done.results {
-            standings.extend(standing);
+            statuses.extend(standing);
             records.extend(record);
             errors.extend(failure);
         }
         match test.json {
             true => print_json(&records)?,
-            false => print(&format!("{}\n", status::table(&standings))),
+            false => print(&format!("{}\n", status::table(&statuses))),
         }
         all(errors)
     }
@@ -451,20 +451,20 @@ impl<'a> Session<'a> {
             let made = app.make(&[])?;
             app.warn_unsigned(&made.who);
             let tested = app.test(&[], target);
-            let standings = app.write_report(&made.report)?;
+            let statuses = app.write_report(&made.report)?;
             let failure = match tested {
                 Ok((_, records)) => kunit::failure(&app.ws, &records),
                 Err(error) => Some(error),
             };
-            Ok((standings, failure))
+            Ok((statuses, failure))
         })?;
-        let mut standings = Vec::new();
+        let mut statuses = Vec::new();
         let mut errors = done.errors;
         for (_, (standing, failure)) in done.results {
-            standings.extend(standing);
+            statuses.extend(standing);
             errors.extend(failure);
         }
-        print(&format!("{}\n", status::table(&standings)));
+        print(&format!("{}\n", status::table(&statuses)));
         self.first()
             .ui
             .say(format!("done in {}", duration(start.elapsed())));
@@ -521,12 +521,12 @@ impl<T> Done<Vec<T>> {
     }
 }
 
-impl Done<Vec<Standing>> {
+impl Done<Vec<SeriesStatus>> {
     /// Prints one table for all bases.
     fn show_standings(self) -> Result<()> {
-        let (standings, error) = self.joined();
-        if !standings.is_empty() {
-            print(&format!("{}\n", status::table(&standings)));
+        let (statuses, error) = self.joined();
+        if !statuses.is_empty() {
+            print(&format!("{}\n", status::table(&statuses)));
         }
         error.map_or(Ok(()), Err)
     }

@@ -20,7 +20,7 @@ use crate::{
         print_json, //
     },
     mail::{
-        fingerprint::essence,
+        fingerprint::fingerprint,
         mailbox::Person, //
     },
     source::{
@@ -153,9 +153,9 @@ impl App<'_> {
         let unknown = reviews::unknown(component, &commits, &own);
         let names: Vec<_> = unknown.iter().map(|u| &u.commit).collect();
         let diffs = git.diffs(&names)?;
-        let essences: Vec<String> = diffs.iter().map(|d| essence(d)).collect();
+        let fingerprints: Vec<String> = diffs.iter().map(|d| fingerprint(d)).collect();
         let collected = Collected {
-            found: reviews::entries(&unknown, &essences, posted),
+            found: reviews::entries(&unknown, &fingerprints, posted),
             ..Collected::default()
         };
         Ok((collected, reviews::by_hand(name, &unknown)))
@@ -291,7 +291,7 @@ fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Know
     Some(Known {
         patch,
         version,
-        essence: found.essence.clone(),
+        fingerprint: found.fingerprint.clone(),
     })
 }
 
@@ -322,7 +322,7 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
                     subject: patch.subject.clone(),
                     message_id: patch.message_id.clone(),
                     message: patch.message.as_ref().and_then(present),
-                    essence: essence(diff),
+                    fingerprint: fingerprint(diff),
                 })
                 .collect(),
         });

@@ -70,7 +70,7 @@ use crate::{
 
 /// The status of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct SeriesStatus {
     pub name: String,
     pub component: String,
     /// The reason why a local series is never posted.
@@ -102,13 +102,13 @@ pub struct Standing {
     /// The changes since the last posting. `None` if the series is not assembled.
     pub changes: Option<Changes>,
     /// The entry in the changelog.
-    pub changelog: ChangelogStanding,
+    pub changelog: ChangelogStatus,
     /// The number of patches with a Reviewed-by. `None` if the series is not assembled.
     pub reviewed: Option<usize>,
     /// The result of `check`.
-    pub check: Option<CheckStanding>,
+    pub check: Option<CheckStatus>,
     /// The result of `check --full`.
-    pub full: Option<FullStanding>,
+    pub full: Option<FullStatus>,
 }
 
 /// The KUnit result of one series on one kernel.
@@ -160,7 +160,7 @@ impl Changes {
 /// The state of the version's entry in the changelog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChangelogStanding {
+pub enum ChangelogStatus {
     /// The entry is missing, or the changelog cannot be read.
     Missing,
     /// The entry has no text yet.
@@ -171,7 +171,7 @@ pub enum ChangelogStanding {
 
 /// The result of the quick checks for one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CheckStanding {
+pub struct CheckStatus {
     /// The time of the checks.
     pub when: String,
     /// The checked tree with all series.
@@ -184,7 +184,7 @@ pub struct CheckStanding {
 
 /// The result of the full check for one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FullStanding {
+pub struct FullStatus {
     /// The number of builds: one for each patch and kernel.
     pub units: usize,
     /// The number of finished builds for the present state.
@@ -197,7 +197,7 @@ pub struct FullStanding {
     pub complete: bool,
 }
 
-impl Standing {
+impl SeriesStatus {
     /// Returns the state of the versions: "v1 posted, v2 in work".
     pub fn state(&self) -> String {
         match (&self.local, &self.posted_on) {
@@ -213,15 +213,15 @@ impl Standing {
 /// # Errors
 ///
 /// A manifest or a record of a posting is malformed.
-pub fn standings(
+pub fn statuses(
     ws: &Workspace,
     cache: &Cache,
     base: &Base,
     report: Option<&Report>,
-) -> Result<Vec<Standing>> {
+) -> Result<Vec<SeriesStatus>> {
     let manifests = component::manifests(ws)?;
     let ordered = in_order(&manifests)?;
-    let changelog = |series: &Series| changelog_standing(ws, series, &manifests);
+    let changelog = |series: &Series| changelog_status(ws, series, &manifests);
     let checked = check::read(ws);
     // Ignore the record of another version of this program.
     let full = full::read(ws).ok().flatten();
@@ -230,15 +230,15 @@ pub fn standings(
         .map(|series| {
             let made = report.and_then(|r| Some((r, assembled(r, series)?)));
             let depends = below(&ordered, &series.name).into_iter();
-            let mut standing = of_manifest(ws, base, series, changelog(series))?;
-            standing.depends = depends.map(|s| s.name.to_string()).collect();
+            let mut status = of_manifest(ws, base, series, changelog(series))?;
+            status.depends = depends.map(|s| s.name.to_string()).collect();
             if let Some((report, one)) = made {
-                add_assembled(&mut standing, ws, cache, report, one);
+                add_assembled(&mut status, ws, cache, report, one);
                 let checked = checked.get(series.name.as_str());
-                standing.check = checked.map(|c| check_standing(ws, c, one));
-                standing.full = full.as_ref().and_then(|f| full_standing(f, one));
+                status.check = checked.map(|c| check_status(ws, c, one));
+                status.full = full.as_ref().and_then(|f| full_status(f, one));
             }
-            Ok(standing)
+            Ok(status)
         })
         .collect()
 }
@@ -253,15 +253,15 @@ fn of_manifest(
     ws: &Workspace,
     base: &Base,
     series: &Series,
-    changelog: ChangelogStanding,
-) -> Result<Standing> {
+    changelog: ChangelogStatus,
+) -> Result<SeriesStatus> {
     let is_posted_here = series.is_posted_on(ws.view());
     let posted = match is_posted_here {
         true => postings::read_all(ws, &series.name)?.pop(),
         false => None,
     };
     let posted_on = series.base.as_ref().map(|b| b.value.clone());
-    Ok(Standing {
+    Ok(SeriesStatus {
         name: series.name.to_string(),
         component: series.component.to_string(),
         local: series.local.as_ref().map(|why| why.value.clone()),
@@ -288,19 +288,19 @@ fn of_manifest(
     })
 }
 
-fn changelog_standing(ws: &Workspace, series: &Series, all: &[Series]) -> ChangelogStanding {
+fn changelog_status(ws: &Workspace, series: &Series, all: &[Series]) -> ChangelogStatus {
     let text = component::changelog_of(ws, series, all);
     let entries = text.ok().and_then(|text| changelog::parse(&text).ok());
     let newest = entries.and_then(|e| e.into_iter().next());
     match newest.filter(|e| e.version == series.version) {
-        None => ChangelogStanding::Missing,
-        Some(entry) if entry.is_open() => ChangelogStanding::Begun,
-        Some(_) => ChangelogStanding::Written,
+        None => ChangelogStatus::Missing,
+        Some(entry) if entry.is_open() => ChangelogStatus::Begun,
+        Some(_) => ChangelogStatus::Written,
     }
 }
 
 fn add_assembled(
-    standing: &mut Standing,
+    status: &mut SeriesStatus,
     ws: &Workspace,
     cache: &Cache,
     report: &Report,
@@ -309,11 +309,11 @@ fn add_assembled(
     let all = Target::ALL.into_iter();
     let tree = &report.all.tree;
     let built = |target: &Target| build::stamp_of(cache, *target).is_some_and(|s| s.tree == *tree);
-    standing.patches = one.patches.len();
-    standing.depends.clone_from(&one.depends);
-    standing.applies = (!one.patches.is_empty()).then_some(one.applies);
-    standing.builds = all.clone().filter(built).collect();
-    standing.kunit = all
+    status.patches = one.patches.len();
+    status.depends.clone_from(&one.depends);
+    status.applies = (!one.patches.is_empty()).then_some(one.applies);
+    status.builds = all.clone().filter(built).collect();
+    status.kunit = all
         .filter_map(|target| {
             let found = kunit::recorded(ws, target, &one.name)?;
             (found.tree == *tree && !one.patches.is_empty()).then_some(KunitStanding {
@@ -325,11 +325,11 @@ fn add_assembled(
             })
         })
         .collect();
-    standing.folder.clone_from(&one.folder);
-    standing.changes = comparison(ws, one).map(|c| Changes::of(&c));
+    status.folder.clone_from(&one.folder);
+    status.changes = comparison(ws, one).map(|c| Changes::of(&c));
     let reviewed = |file: &str| tags(ws, file).iter().any(|(tag, _)| tag == "Reviewed-by");
     let reviewed = one.patches.iter().filter(|p| reviewed(&p.file));
-    standing.reviewed = Some(reviewed.count());
+    status.reviewed = Some(reviewed.count());
 }
 
 /// Reads the changes since the last posting from the output of `assemble`.
@@ -354,8 +354,8 @@ pub(crate) fn tags(ws: &Workspace, patch: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn check_standing(ws: &Workspace, checked: &Checked, one: &SeriesReport) -> CheckStanding {
-    CheckStanding {
+fn check_status(ws: &Workspace, checked: &Checked, one: &SeriesReport) -> CheckStatus {
+    CheckStatus {
         when: checked.when.clone(),
         tree: checked.tree.clone(),
         current: checked.is_of(ws, one),
@@ -363,7 +363,7 @@ fn check_standing(ws: &Workspace, checked: &Checked, one: &SeriesReport) -> Chec
     }
 }
 
-fn full_standing(full: &Full, one: &SeriesReport) -> Option<FullStanding> {
+fn full_status(full: &Full, one: &SeriesReport) -> Option<FullStatus> {
     let series = full.series.iter().find(|s| s.name == one.name)?;
     let units = one.patches.len() * full.archs.len();
     let of_it = |n: &usize| {
@@ -380,7 +380,7 @@ fn full_standing(full: &Full, one: &SeriesReport) -> Option<FullStanding> {
         findings += series.kunit.iter().filter(|k| !k.pass).count();
         findings += series.dependencies.iter().filter(|d| !d.pass).count();
     }
-    Some(FullStanding {
+    Some(FullStatus {
         units,
         done: done.len(),
         left: units.saturating_sub(done.len()),

@@ -9,17 +9,17 @@ use comfy_table::{
 };
 
 use super::{
-    ChangelogStanding,
+    ChangelogStatus,
     Changes,
-    CheckStanding,
-    FullStanding,
+    CheckStatus,
+    FullStatus,
     KunitStanding,
-    Standing, //
+    SeriesStatus, //
 };
 use crate::report::graph::LOCAL;
 
 /// Formats the table of patches, builds and test results.
-pub fn table(standings: &[Standing]) -> String {
+pub fn table(statuses: &[SeriesStatus]) -> String {
     let mut table = empty(&[
         "component",
         "series",
@@ -33,14 +33,14 @@ pub fn table(standings: &[Standing]) -> String {
         "KUnit",
         "patches in",
     ]);
-    for (component, s) in grouped(standings) {
+    for (component, s) in grouped(statuses) {
         table.add_row([component].into_iter().chain(row(s)));
     }
     table.to_string()
 }
 
 /// Formats the table of postings, reviews and checks.
-pub fn details(standings: &[Standing]) -> String {
+pub fn details(statuses: &[SeriesStatus]) -> String {
     let mut table = empty(&[
         "component",
         "series",
@@ -51,11 +51,11 @@ pub fn details(standings: &[Standing]) -> String {
         "check",
         "check --full",
     ]);
-    for (component, s) in grouped(standings) {
+    for (component, s) in grouped(statuses) {
         table.add_row([component].into_iter().chain(detail_row(s)));
     }
     let mut text = table.to_string();
-    for s in standings {
+    for s in statuses {
         if let Some(posted) = &s.posted {
             text += &format!("\n{} v{}: {}", s.name, posted.version, posted.link);
         }
@@ -64,10 +64,10 @@ pub fn details(standings: &[Standing]) -> String {
 }
 
 /// Returns the series with the name of the component, which only the first of several has.
-fn grouped(standings: &[Standing]) -> impl Iterator<Item = (String, &Standing)> {
-    let before = standings.iter().map(|s| Some(s.component.as_str()));
+fn grouped(statuses: &[SeriesStatus]) -> impl Iterator<Item = (String, &SeriesStatus)> {
+    let before = statuses.iter().map(|s| Some(s.component.as_str()));
     let before = [None].into_iter().chain(before);
-    standings.iter().zip(before).map(|(s, before)| {
+    statuses.iter().zip(before).map(|(s, before)| {
         let component = match before == Some(s.component.as_str()) {
             true => String::new(),
             false => s.component.clone(),
@@ -89,7 +89,7 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-fn row(s: &Standing) -> [String; 10] {
+fn row(s: &SeriesStatus) -> [String; 10] {
     let or_dash = |text: String| if text.is_empty() { dash() } else { text };
     let names: Vec<_> = s.builds.iter().map(|a| a.name()).collect();
     let kunit = s.kunit.iter();
@@ -125,15 +125,15 @@ fn row(s: &Standing) -> [String; 10] {
     ]
 }
 
-fn detail_row(s: &Standing) -> [String; 7] {
+fn detail_row(s: &SeriesStatus) -> [String; 7] {
     [
         s.name.clone(),
         s.state(),
         s.changes.as_ref().map_or(dash(), changes_text),
         match s.changelog {
-            ChangelogStanding::Missing => format!("NO ENTRY for v{}", s.version),
-            ChangelogStanding::Begun => "begun".to_owned(),
-            ChangelogStanding::Written => "written".to_owned(),
+            ChangelogStatus::Missing => format!("NO ENTRY for v{}", s.version),
+            ChangelogStatus::Begun => "begun".to_owned(),
+            ChangelogStatus::Written => "written".to_owned(),
         },
         match s.reviewed {
             Some(n) if s.patches > 0 => format!("{n} of {}", s.patches),
@@ -170,7 +170,7 @@ fn findings(n: usize) -> String {
     }
 }
 
-fn check_text(c: &CheckStanding) -> String {
+fn check_text(c: &CheckStatus) -> String {
     // Show minutes only.
     let when = c.when.get(..16).unwrap_or(&c.when).replace('T', " ");
     match c.current {
@@ -179,7 +179,7 @@ fn check_text(c: &CheckStanding) -> String {
     }
 }
 
-fn full_text(f: &FullStanding) -> String {
+fn full_text(f: &FullStatus) -> String {
     let found = findings(f.findings);
     match f.left {
         0 => format!("{} of {}, {found}", f.done, f.units),
@@ -212,8 +212,8 @@ mod tests {
         report::graph::Posted, //
     };
 
-    fn standing(name: &str, patches: usize) -> Standing {
-        Standing {
+    fn status(name: &str, patches: usize) -> SeriesStatus {
+        SeriesStatus {
             name: name.into(),
             component: name.into(),
             local: None,
@@ -230,7 +230,7 @@ mod tests {
             folder: (patches > 0).then(|| format!("out/{name}/v1")),
             posted: None,
             changes: None,
-            changelog: ChangelogStanding::Written,
+            changelog: ChangelogStatus::Written,
             reviewed: Some(0),
             check: None,
             full: None,
@@ -246,42 +246,42 @@ mod tests {
             failed,
             reports,
         };
-        let mut good = standing("clist", 4);
+        let mut good = status("clist", 4);
         good.kunit = vec![
             kunit(Target::Plain(Arch::Um), true, 30, 0, 0),
             kunit(Target::Plain(Arch::X86_64), false, 29, 1, 0),
             kunit(Target::Hardened, false, 30, 0, 2),
         ];
-        let mut odd = standing("mm", 2);
+        let mut odd = status("mm", 2);
         odd.needs = vec!["clist".into()];
         odd.kunit = vec![
             kunit(Target::Plain(Arch::Um), false, 0, 0, 0),
             kunit(Target::Lockdep, true, 3, 0, 0),
         ];
-        let mut more = standing("mm-more", 1);
+        let mut more = status("mm-more", 1);
         more.component = "mm".into();
         more.local = Some("a rehearsal".into());
-        let mut missing = standing("other", 1);
+        let mut missing = status("other", 1);
         missing.folder = None;
-        insta::assert_snapshot!(table(&[good, standing("gpu-buddy", 0), odd, more, missing]));
+        insta::assert_snapshot!(table(&[good, status("gpu-buddy", 0), odd, more, missing]));
     }
 
     #[test]
     fn details_of_postings() {
-        let full = |done, findings| FullStanding {
+        let full = |done, findings| FullStatus {
             units: 8,
             done,
             left: 8 - done,
             findings,
             complete: done == 8,
         };
-        let check = |current, findings| CheckStanding {
+        let check = |current, findings| CheckStatus {
             when: "2026-01-02T03:04:05Z".into(),
             tree: String::new(),
             current,
             findings,
         };
-        let mut changed = standing("clist", 4);
+        let mut changed = status("clist", 4);
         changed.version = 2;
         changed.posted = Some(Posted {
             version: 1,
@@ -296,7 +296,7 @@ mod tests {
             added: 3,
             dropped: 1,
         });
-        changed.changelog = ChangelogStanding::Begun;
+        changed.changelog = ChangelogStatus::Begun;
         changed.reviewed = Some(3);
         changed.check = Some(check(true, 2));
         changed.full = Some(full(5, 1));
@@ -314,9 +314,9 @@ mod tests {
         });
         clean.check = Some(check(true, 0));
         clean.full = Some(full(8, 0));
-        let mut old = standing("mm", 2);
-        old.changelog = ChangelogStanding::Missing;
+        let mut old = status("mm", 2);
+        old.changelog = ChangelogStatus::Missing;
         old.check = Some(check(false, 0));
-        insta::assert_snapshot!(details(&[changed, clean, old, standing("none", 0)]));
+        insta::assert_snapshot!(details(&[changed, clean, old, status("none", 0)]));
     }
 }

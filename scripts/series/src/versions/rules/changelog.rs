@@ -4,7 +4,7 @@
 //!
 //! An entry names patches by their numbers in the new version: "Patch 2: …", "Patches 2, 4-6: …",
 //! "New patch 3: …". It names a removed patch by its old number: "Dropped patch 4 of v1: …". "All
-//! patches" names each patch. Other changes have the items of [`super::besides`]. The rest of an
+//! patches" names each patch. Other changes have the items of [`super::reasons`]. The rest of an
 //! entry is not checked.
 
 use std::{
@@ -20,7 +20,7 @@ use regex::{
 
 use super::{
     Fault, Rule,
-    besides::{
+    reasons::{
         self,
         Reason, //
     },
@@ -188,7 +188,7 @@ pub fn named(entry: &Entry) -> Vec<Named> {
 
 /// Changes other than patches.
 #[derive(Debug, Clone, Copy)]
-pub struct Besides<'a> {
+pub struct OtherReasons<'a> {
     pub reasons: &'a [Reason],
     /// The release of the present base.
     pub release: &'a str,
@@ -203,7 +203,7 @@ pub fn faults(
     entry: &Entry,
     before: &Posting,
     since: &Comparison,
-    besides: Besides<'_>,
+    other: OtherReasons<'_>,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |line: usize, patch: Option<usize>, what: String, help: String| {
@@ -227,7 +227,7 @@ pub fn faults(
             format!("write `- Link to v{v}: {link}`"),
         );
     }
-    for (line, what, help) in of_besides(entry, before, besides) {
+    for (line, what, help) in of_other_reasons(entry, before, other) {
         add(line, None, what, help);
     }
     if entry.is_open() && since.unchanged() {
@@ -275,22 +275,22 @@ pub fn faults(
 }
 
 /// Checks the items of an entry that name changes other than patches, in both directions.
-fn of_besides(
+fn of_other_reasons(
     entry: &Entry,
     before: &Posting,
-    besides: Besides<'_>,
+    other: OtherReasons<'_>,
 ) -> Vec<(usize, String, String)> {
     let (v, old) = (entry.version, before.version);
     let said: Vec<_> = items(entry)
         .into_iter()
-        .filter_map(|(line, text)| Some((line, besides::statement(&text)?)))
+        .filter_map(|(line, text)| Some((line, reasons::statement(&text)?)))
         .collect();
     let mut faults = Vec::new();
     for reason in Reason::ALL {
-        let changed = besides.reasons.contains(&reason);
+        let changed = other.reasons.contains(&reason);
         let (word, subject) = (reason.word(), reason.subject());
         let write = match reason {
-            Reason::Base => format!("write `- {word} Linux {}.`", besides.release),
+            Reason::Base => format!("write `- {word} Linux {}.`", other.release),
             _ => format!("write `- {word} …`, with the change and the reason"),
         };
         let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
@@ -300,14 +300,14 @@ fn of_besides(
             faults.push((entry.line, what, write.clone()));
         }
         for (line, statement) in here {
-            let right = |r: &String| format!("v{r}") == besides.release;
+            let right = |r: &String| format!("v{r}") == other.release;
             if !changed {
                 let what = format!(
                     "the entry of v{v} has `{word} …`, but {subject} did not change since v{old}"
                 );
                 faults.push((*line, what, "remove the item".to_owned()));
             } else if !statement.release.as_ref().is_none_or(right) {
-                let what = format!("the series is based on Linux {}", besides.release);
+                let what = format!("the series is based on Linux {}", other.release);
                 faults.push((*line, what, write.clone()));
             } else if !statement.explained {
                 let what = format!("the entry of v{v} does not explain how {subject} changed");
@@ -442,7 +442,7 @@ mod tests {
     fn says_of(items: &str, since: &Comparison, reasons: &[Reason]) -> String {
         let text = format!("# Changelog\n\n## v2\n\n{LINK}{items}\n## v1\n\n- First.\n");
         let entries = changelog::parse(&text).map_err(|(_, e)| e).unwrap();
-        let besides = Besides {
+        let other = OtherReasons {
             reasons,
             release: "v6.1.3",
         };
@@ -453,7 +453,7 @@ mod tests {
             &entries[0],
             &before,
             since,
-            besides,
+            other,
         ))
     }
 
@@ -462,7 +462,7 @@ mod tests {
     }
 
     /// Returns the faults of an entry when no patch changed.
-    fn besides(items: &str, reasons: &[Reason]) -> String {
+    fn found(items: &str, reasons: &[Reason]) -> String {
         let mut same = since();
         same.patches.truncate(1);
         says_of(items, &same, reasons)
@@ -474,16 +474,16 @@ mod tests {
 
     #[test]
     fn other_change_with_item_passes() {
-        assert_eq!(besides(ALL_SAID, &Reason::ALL), "");
+        assert_eq!(found(ALL_SAID, &Reason::ALL), "");
         let other = "- rebase onto 6.1.3-\n- Cover letter: has figures now.\n";
-        assert_eq!(besides(other, &[Reason::Base, Reason::Cover]), "");
+        assert_eq!(found(other, &[Reason::Base, Reason::Cover]), "");
         // Text without a release does not describe the base.
-        assert_eq!(besides("- Rebased on v2 of list.\n- Rebased.\n", &[]), "");
+        assert_eq!(found("- Rebased on v2 of list.\n- Rebased.\n", &[]), "");
     }
 
     #[test]
     fn other_change_without_item_is_refused() {
-        insta::assert_snapshot!(besides("- Rebased on v6.1.2.\n- Order: changed\n", &Reason::ALL), @r"
+        insta::assert_snapshot!(found("- Rebased on v6.1.2.\n- Order: changed\n", &Reason::ALL), @r"
         x/CHANGELOG.md:6: the series is based on Linux v6.1.3
           help: write `- Rebased on Linux v6.1.3.`
         error: x/CHANGELOG.md:7: the entry of v2 does not explain how the order of the patches changed
@@ -496,12 +496,12 @@ mod tests {
           help: write `- Recipients: …`, with the change and the reason
         ");
         // An empty entry is an error as well.
-        assert!(besides("", &[Reason::Order]).contains("the order of the patches changed"));
+        assert!(found("", &[Reason::Order]).contains("the order of the patches changed"));
     }
 
     #[test]
     fn item_without_other_change_is_refused() {
-        insta::assert_snapshot!(besides(ALL_SAID, &[]), @r"
+        insta::assert_snapshot!(found(ALL_SAID, &[]), @r"
         x/CHANGELOG.md:6: the entry of v2 has `Rebased on …`, but the base did not change since v1
           help: remove the item
         error: x/CHANGELOG.md:7: the entry of v2 has `Order: …`, but the order of the patches did not change since v1
@@ -606,7 +606,7 @@ mod tests {
         let mut same = since();
         same.patches.truncate(1);
         let before = posting(1, &["a: b"]);
-        let none = Besides {
+        let none = OtherReasons {
             reasons: &[],
             release: "v6.1.2",
         };

@@ -13,11 +13,11 @@
 //!
 //! Each rule is a module of pure functions that return [`Fault`]s.
 
-pub mod besides;
 pub mod changelog;
 pub mod dependencies;
 pub mod mails;
 pub mod moves;
+pub mod reasons;
 pub mod trailers;
 pub mod versions;
 

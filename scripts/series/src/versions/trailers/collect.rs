@@ -48,7 +48,7 @@ pub struct PostedPatch {
     /// The file of its message, if the series still has the patch.
     pub message: Option<String>,
     /// The fingerprint of its added and removed lines.
-    pub essence: String,
+    pub fingerprint: String,
 }
 
 /// A trailer that is not accepted.
@@ -278,7 +278,7 @@ impl Reply<'_> {
                 patch: message.clone(),
                 trailer: trailer.clone(),
                 version,
-                essence: patch.essence.clone(),
+                fingerprint: patch.fingerprint.clone(),
                 from: (!self.mail.id.is_empty()).then(|| self.mail.id.clone()),
                 by_cover: target.patch.is_none(),
                 ..Entry::default()
@@ -387,7 +387,7 @@ mod tests {
             subject: format!("x: {n}"),
             message_id: format!("v{version}-{n}@x"),
             message: (n < 3).then(|| format!("{n}.msg")),
-            essence: format!("e{version}{n}"),
+            fingerprint: format!("e{version}{n}"),
         };
         let version = |version| Posted {
             version,
@@ -424,7 +424,7 @@ mod tests {
             let from = e.from.as_deref().unwrap_or("-");
             text += &format!(
                 "{} v{} {} {from}: {}\n",
-                e.patch, e.version, e.essence, e.trailer
+                e.patch, e.version, e.fingerprint, e.trailer
             );
         }
         for r in &out.refused {

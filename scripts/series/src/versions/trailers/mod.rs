@@ -17,7 +17,7 @@ use std::collections::{
 };
 
 use crate::{
-    mail::fingerprint::essence,
+    mail::fingerprint::fingerprint,
     source::{
         message,
         workspace::Workspace, //
@@ -132,7 +132,7 @@ fn complete(
     is_it: &dyn Fn(&PostedPatch) -> bool,
     mails: &mut Mails<'_>,
 ) -> Result<()> {
-    if entry.version > 0 && !entry.essence.is_empty() {
+    if entry.version > 0 && !entry.fingerprint.is_empty() {
         return Ok(());
     }
     let of_version = |p: &&Posting| entry.version == 0 || entry.version == p.version;
@@ -151,8 +151,8 @@ fn complete(
         )));
     };
     entry.version = posting.version;
-    if entry.essence.is_empty() {
-        entry.essence = essence(&mails.of(posting)?[at]);
+    if entry.fingerprint.is_empty() {
+        entry.fingerprint = fingerprint(&mails.of(posting)?[at]);
     }
     Ok(())
 }
@@ -170,12 +170,12 @@ pub enum TrailerState {
     Excluded,
 }
 
-/// Returns the state of a trailer of a patch whose current fingerprint is `essence`.
-pub fn state(recorded: &RecordedTrailer, essence: &str) -> TrailerState {
+/// Returns the state of a trailer of a patch whose current fingerprint is `fingerprint`.
+pub fn state(recorded: &RecordedTrailer, fingerprint: &str) -> TrailerState {
     let entry = &recorded.entry;
     match &entry.keep {
         _ if entry.drop.is_some() || entry.withdrawn.is_some() => TrailerState::Excluded,
-        _ if entry.essence == essence => TrailerState::Valid,
+        _ if entry.fingerprint == fingerprint => TrailerState::Valid,
         Some(_) => TrailerState::Kept,
         None => TrailerState::Dropped,
     }
@@ -329,7 +329,7 @@ mod tests {
             patch: "1.msg".into(),
             trailer: Trailer::parse(trailer).unwrap(),
             version: 1,
-            essence: "e1".into(),
+            fingerprint: "e1".into(),
             keep: keep.map(|k| At {
                 value: k.into(),
                 line: 9,
@@ -343,8 +343,8 @@ mod tests {
     const MESSAGE: &str = "a: b\n\nText.\n\nFixes: 0123456789ab (\"x\")\n";
     const SIGN_OFF: Option<&str> = Some("Signed-off-by: D <d@x.org>");
 
-    fn with_trailers(trailers: &[RecordedTrailer], essence: &str) -> MessageWithTrailers {
-        let states: Vec<TrailerState> = trailers.iter().map(|t| state(t, essence)).collect();
+    fn with_trailers(trailers: &[RecordedTrailer], fingerprint: &str) -> MessageWithTrailers {
+        let states: Vec<TrailerState> = trailers.iter().map(|t| state(t, fingerprint)).collect();
         add_trailers(MESSAGE, 3, trailers, &states, SIGN_OFF)
     }
 
@@ -443,7 +443,7 @@ mod tests {
     fn dropped_by_reads_note() {
         let trailer = Trailer::parse("Reviewed-by: A <a@x.org>").unwrap();
         let all = [recorded("Reviewed-by: A <a@x.org>", None, false)];
-        let mail = |essence| with_trailers(&all, essence).with_note() + "---\n x | 2 +-\n";
+        let mail = |fingerprint| with_trailers(&all, fingerprint).with_note() + "---\n x | 2 +-\n";
         assert_eq!(dropped_by(&mail("e1"), &trailer, 1), Some(false));
         assert_eq!(dropped_by(&mail("e2"), &trailer, 1), Some(true));
         // Given to another version, or part of the posted patch.

@@ -59,7 +59,7 @@ pub struct Entry {
     /// The version that it was given to; 0 if it was added by hand and is not completed yet.
     pub version: u32,
     /// The fingerprint of the patch in that version; empty if the entry is not completed yet.
-    pub essence: String,
+    pub fingerprint: String,
     /// The message id of the reply; `None` if b4 took the trailer, or if it was added by hand.
     pub from: Option<String>,
     /// Whether the reply was to the cover letter and therefore covers all patches.
@@ -93,7 +93,9 @@ struct RawEntry {
     trailer: Spanned<String>,
     note: Option<String>,
     version: Option<Spanned<u32>>,
-    essence: Option<Spanned<String>>,
+    // The key in files of earlier versions of the tool.
+    #[serde(alias = "essence")]
+    fingerprint: Option<Spanned<String>>,
     from: Option<String>,
     keep: Option<Spanned<String>>,
     drop: Option<Spanned<String>>,
@@ -144,13 +146,13 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
         (text.line, Error::new(what).help(help))
     })?;
     trailer.note = trailer.note.or(raw.note);
-    let essence = raw.essence.map(|essence| lines.at(essence));
+    let fingerprint = raw.fingerprint.map(|fingerprint| lines.at(fingerprint));
     let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if let Some(essence) = essence.as_ref().filter(|e| !is_hash(&e.value)) {
-        let what = "`essence` is not 64 hexadecimal digits";
+    if let Some(fingerprint) = fingerprint.as_ref().filter(|e| !is_hash(&e.value)) {
+        let what = "`fingerprint` is not 64 hexadecimal digits";
         let help = "remove the line, and `cargo series trailers` writes it again; to keep the \
                     trailer in any case, use `keep`";
-        return Err((essence.line, Error::new(what).help(help)));
+        return Err((fingerprint.line, Error::new(what).help(help)));
     }
     let version = raw.version.map(|version| lines.at(version));
     if let Some(version) = version.as_ref().filter(|v| v.value == 0) {
@@ -184,7 +186,7 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
         patch: raw.patch.into_inner(),
         trailer,
         version: version.map_or(0, |v| v.value),
-        essence: essence.map_or(String::new(), |e| e.value),
+        fingerprint: fingerprint.map_or(String::new(), |e| e.value),
         from: raw.from,
         keep,
         drop,
@@ -279,7 +281,7 @@ pub struct Known {
     pub patch: String,
     pub version: u32,
     /// The fingerprint of the patch in that version.
-    pub essence: String,
+    pub fingerprint: String,
 }
 
 /// Fills in missing fields, and updates the names of renamed messages.
@@ -306,8 +308,8 @@ pub fn completed(
         if entry.version == 0 {
             values.push(("version", value(i64::from(known.version))));
         }
-        if entry.essence.is_empty() {
-            values.push(("essence", value(&known.essence)));
+        if entry.fingerprint.is_empty() {
+            values.push(("fingerprint", value(&known.fingerprint)));
         }
         changed |= !values.is_empty();
         store.set(at, &values)?;
@@ -406,7 +408,7 @@ fn written(entry: &Entry) -> Table {
         table.insert("note", value(note));
     }
     table.insert("version", value(i64::from(entry.version)));
-    table.insert("essence", value(&entry.essence));
+    table.insert("fingerprint", value(&entry.fingerprint));
     if let Some(from) = &entry.from {
         table.insert("from", value(from));
     }
@@ -434,7 +436,7 @@ mod tests {
             patch: patch.into(),
             trailer: Trailer::parse(trailer).unwrap(),
             version,
-            essence: format!("{version:064}"),
+            fingerprint: format!("{version:064}"),
             from: Some(format!("r{version}@y")),
             ..Entry::default()
         }
@@ -493,6 +495,20 @@ mod tests {
     }
 
     #[test]
+    fn merge_replaces_old_key() {
+        let new_keys = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
+        let old_keys = new_keys.replace("fingerprint", "essence");
+        let path = Path::new("trailers.toml");
+        assert_eq!(
+            read(path, &old_keys).unwrap()[0],
+            read(path, &new_keys).unwrap()[0]
+        );
+        let later = [new("1.msg", "Reviewed-by: A <a@b.c>", 2)];
+        let text = merged(&old_keys, &later).text;
+        assert_eq!(text, merged(&new_keys, &later).text);
+    }
+
+    #[test]
     fn read_errors_name_line() {
         let good = merged("", &[new("1.msg", "Reviewed-by: A <a@b.c>", 1)]).text;
         let error = |text: &str| {
@@ -509,7 +525,7 @@ mod tests {
           help: put other trailers into the commit message, series/<name>/*.msg
         "#);
         insta::assert_snapshot!(with("000001", "1"), @r"
-        series/x/posted/trailers.toml:11: `essence` is not 64 hexadecimal digits
+        series/x/posted/trailers.toml:11: `fingerprint` is not 64 hexadecimal digits
           help: remove the line, and `cargo series trailers` writes it again; to keep the trailer in any case, use `keep`
         ");
         insta::assert_snapshot!(with("version = 1", "version = 0"), @"series/x/posted/trailers.toml:10: versions are numbered from 1");
@@ -518,7 +534,7 @@ mod tests {
           help: name the change, and the reason why the reviewer need not look again
         ");
         insta::assert_snapshot!(with("version = 1", "version = 1\nkept = \"x\""), @r#"
-        series/x/posted/trailers.toml:11: unknown field `kept`, expected one of `patch`, `trailer`, `note`, `version`, `essence`, `from`, `keep`, `drop`, `withdrawn`
+        series/x/posted/trailers.toml:11: unknown field `kept`, expected one of `patch`, `trailer`, `note`, `version`, `essence`, `fingerprint`, `from`, `keep`, `drop`, `withdrawn`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
         let twice = good.clone() + good.split_once("\n\n").unwrap().1;
@@ -580,7 +596,7 @@ mod tests {
             Some(Known {
                 patch: "walk.msg".into(),
                 version: 2,
-                essence: format!("{:064}", entry.patch.len()),
+                fingerprint: format!("{:064}", entry.patch.len()),
             })
         };
         insta::assert_snapshot!(completed(Path::new("x"), text, &find).unwrap(), @r#"
@@ -589,7 +605,7 @@ mod tests {
         patch = "walk.msg"
         trailer = "Acked-by: A <a@b.c>"
         version = 2
-        essence = "0000000000000000000000000000000000000000000000000000000000000005"
+        fingerprint = "0000000000000000000000000000000000000000000000000000000000000005"
         "#);
         let none = |_: &Entry| None;
         assert_eq!(completed(Path::new("x"), text, &none).unwrap(), text);
