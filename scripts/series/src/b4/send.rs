@@ -285,12 +285,12 @@ fn prepared_ref(name: &str) -> String {
 fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
     let branch = branch_name(name);
     let shown = tree.display().to_string();
-    if !tree.join(".git").exists() {
+    if tree.join(".git").exists() {
+        refuse_work(git, tree, name)?;
+    } else {
         git.must(["worktree", "prune"])?;
         let args = ["worktree", "add", "--quiet", "--no-checkout", "--force"];
         must(git.runner(), &git.cmd(args).arg(&shown).arg(&branch))?;
-    } else {
-        refuse_work(git, tree, name)?;
     }
     let here = Git::new(git.runner(), tree);
     // b4 recognizes a kernel tree by these files.
