@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::{
-    branches::read,
+    branches::clone,
     git::{
         Git,
         Oid,
@@ -87,7 +87,7 @@ pub fn remember(
             let Some(branch) = lower.and_then(|s| s.branch.as_ref()) else {
                 continue;
             };
-            let tip = read::tip(theirs, &branch.value)?;
+            let tip = clone::tip(theirs, &branch.value)?;
             let top = commits.last().map_or(&tip, |c| &c.commit);
             let args = ["merge-base", "--is-ancestor", tip.as_str(), top.as_str()];
             let contains = theirs.try_run(&theirs.cmd(args))?.ok();

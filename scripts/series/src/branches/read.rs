@@ -2,11 +2,12 @@
 
 //! The own commits of branches. The commits of the base and of lower series are not part of them.
 
-use std::path::Path;
-
 use crate::{
     b4,
-    branches::fetch,
+    branches::{
+        clone,
+        fetch, //
+    },
     git::{
         Author,
         Entry,
@@ -77,18 +78,6 @@ pub fn fork_of(theirs: &Git<'_>, base: &Base) -> Result<Oid> {
     })
 }
 
-/// Returns the tip of a branch.
-pub fn tip(theirs: &Git<'_>, branch: &str) -> Result<Oid> {
-    let found = theirs.resolve(&format!("refs/heads/{branch}^{{commit}}"))?;
-    found.ok_or_else(|| {
-        Error::new(format!(
-            "{} has no branch {branch:?}",
-            theirs.dir().display()
-        ))
-        .help("`git branch` lists the branches")
-    })
-}
-
 /// Reads the own commits of a series; [`None`] if it names no branch.
 fn own(
     theirs: &Git<'_>,
@@ -101,12 +90,12 @@ fn own(
         return Ok(None);
     };
     let at = |e: Error| e.at(series.file(), branch.line);
-    let top = tip(theirs, &branch.value)
+    let top = clone::tip(theirs, &branch.value)
         .map_err(|e| at(e).help("name the branch that has the patches, or remove the series"))?;
     let mut without = vec![fork.clone()];
     for other in lower.iter().filter_map(|s| s.branch.as_ref()) {
         // The lower series reports that its branch is gone.
-        without.extend(tip(theirs, &other.value).ok());
+        without.extend(clone::tip(theirs, &other.value).ok());
     }
     let recorded = series.fork_points.values();
     without.extend(recorded.filter_map(|point| Oid::parse(&point.value)));
@@ -291,16 +280,4 @@ fn change(words: &str, path: &str) -> Result<Change> {
         old: entry(old_mode, old)?,
         new: entry(new_mode, new)?,
     })
-}
-
-/// Opens the user's kernel clone.
-pub fn clone_at<'a>(runner: &'a dyn crate::sys::runner::Runner, dir: &'a Path) -> Result<Git<'a>> {
-    let theirs = Git::of_user(runner, dir);
-    let inside = theirs.cmd(["rev-parse", "--git-dir"]);
-    match dir.is_dir() && theirs.try_run(&inside)?.ok() {
-        true => Ok(theirs),
-        false => Err(Error::new("is not a git repository")
-            .at(dir, None)
-            .help("name your kernel clone with --kernel DIR, or as `kernel` of the base")),
-    }
 }

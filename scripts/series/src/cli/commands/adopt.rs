@@ -20,6 +20,7 @@ use crate::{
             Found,
             Named, //
         },
+        clone,
         read, //
     },
     cli::args::{
@@ -61,7 +62,7 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let present = Present::find(&here)?;
     let kernel = present.kernel(cli.kernel.as_deref())?;
     let _ = git::read_trusted(runner, &kernel);
-    let theirs = read::clone_at(runner, &kernel)?;
+    let theirs = clone::open(runner, &kernel)?;
     let new = named(&theirs, &adopt.branches)?;
     present.refuse_known(&new)?;
     let fork = match &present.base {
@@ -165,7 +166,7 @@ impl Present {
         let mut all = Vec::new();
         for series in known {
             if let Some(branch) = series.branch {
-                let tip = read::tip(theirs, &branch.value);
+                let tip = clone::tip(theirs, &branch.value);
                 let tip = tip.map_err(|e| e.at(&series.file, branch.line))?;
                 all.push((series.name, branch.value, tip));
             }
@@ -193,7 +194,7 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
     let mut errors = Vec::new();
     for branch in branches {
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-        let one = adopt::name_of(branch).and_then(|name| Ok((name, read::tip(theirs, branch)?)));
+        let one = adopt::name_of(branch).and_then(|name| Ok((name, clone::tip(theirs, branch)?)));
         match one {
             Ok((name, _)) if all.iter().any(|(n, ..)| *n == name) => errors.push(
                 Error::new(format!("two branches have the series name {name}"))

@@ -5,8 +5,8 @@
 use super::App;
 use crate::{
     branches::{
-        fetch,
-        read, //
+        clone,
+        fetch, //
     },
     git::Git,
     patches::plan::PlannedSeries,
@@ -32,7 +32,7 @@ impl App<'_> {
                 self.base.file.display()
             ))
         })?;
-        read::clone_at(self.runner, dir)
+        clone::open(self.runner, dir)
     }
 
     /// Fetches the commits of the branches, and records the parent of each branch.

@@ -7,6 +7,7 @@ use std::{
         BTreeMap,
         BTreeSet, //
     },
+    ops::Range,
     path::PathBuf, //
 };
 
@@ -20,8 +21,7 @@ use crate::{
             Overlay,
             PlannedPatch,
             Write, //
-        },
-        withheld::WithheldPart, //
+        }, //
     },
     rust::items::{
         self,
@@ -48,6 +48,16 @@ pub(super) struct SeriesGroup<'a> {
     pub(super) owners: &'a BTreeMap<String, String>,
     /// The withheld parts, by file.
     pub(super) withheld: BTreeMap<String, Vec<WithheldPart>>,
+}
+
+/// A part of a file that a later patch adds.
+pub(super) struct WithheldPart {
+    /// The position of the patch: the index of the series in the component, and of the patch in it.
+    pub(super) enters: (usize, usize),
+    /// The range of lines.
+    pub(super) lines: Range<usize>,
+    /// How earlier patches omit the lines.
+    pub(super) mark: Mark,
 }
 
 impl<'a> SeriesGroup<'a> {

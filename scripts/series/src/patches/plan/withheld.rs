@@ -9,7 +9,10 @@ use std::{
 
 use crate::{
     patches::plan::{
-        group::SeriesGroup,
+        group::{
+            SeriesGroup,
+            WithheldPart, //
+        },
         manifest::ManifestCheck, //
     },
     rust::items::{
@@ -28,16 +31,6 @@ use crate::{
     },
     sys::error::Error, //
 };
-
-/// A part of a file that a later patch adds.
-pub(super) struct WithheldPart {
-    /// The position of the patch: the index of the series in the component, and of the patch in it.
-    pub(super) enters: (usize, usize),
-    /// The range of lines.
-    pub(super) lines: Range<usize>,
-    /// How earlier patches omit the lines.
-    pub(super) mark: Mark,
-}
 
 impl SeriesGroup<'_> {
     /// Finds the withheld parts, and checks that their patches follow the patch that adds the file.
