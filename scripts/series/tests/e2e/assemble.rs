@@ -69,6 +69,28 @@ fn patches_give_recorded_trees() {
 }
 
 #[test]
+fn diff_applies_to_changed_file() {
+    let mini = Mini::new();
+    // It applies to the file of the base, and in the row of all series to the file of `list`.
+    mini.edit(
+        "other",
+        "1.diff",
+        "lib.rs",
+        "+mod aaa;\n mod alpha;\n",
+        (1, 2),
+    );
+    mini.good(&["assemble"]);
+    let lib = |tree: &serde_json::Value| {
+        let file = format!("{}:lib.rs", tree.as_str().unwrap());
+        mini.git(&mini.path("cache/kernel"), &["show", &file])
+    };
+    let alone = "mod aaa;\nmod alpha;\nmod omega;";
+    let all = "mod aaa;\nmod alpha;\nmod buddy;\nmod list;\nmod omega;";
+    assert_eq!(lib(&mini.series_report("other")["tip"]["tree"]), alone);
+    assert_eq!(lib(&mini.report()["all"]["tree"]), all);
+}
+
+#[test]
 fn withheld_lines_are_added_later() {
     let mini = Mini::new();
     mini.good(&["assemble"]);
