@@ -94,7 +94,7 @@ pub struct SeriesStatus {
     /// The kernels with all series for which a build exists.
     pub builds: Vec<Target>,
     /// The KUnit results for the present tree, by kernel.
-    pub kunit: Vec<KunitStanding>,
+    pub kunit: Vec<KunitStatus>,
     /// The folder of the patches.
     pub folder: Option<String>,
     /// The last posting.
@@ -113,7 +113,7 @@ pub struct SeriesStatus {
 
 /// The KUnit result of one series on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KunitStanding {
+pub struct KunitStatus {
     pub kernel: Target,
     /// Whether everything expected ran and passed.
     pub pass: bool,
@@ -316,7 +316,7 @@ fn add_assembled(
     status.kunit = all
         .filter_map(|target| {
             let found = kunit::recorded(ws, target, &one.name)?;
-            (found.tree == *tree && !one.patches.is_empty()).then_some(KunitStanding {
+            (found.tree == *tree && !one.patches.is_empty()).then_some(KunitStatus {
                 kernel: target,
                 pass: found.pass,
                 passed: found.passed,

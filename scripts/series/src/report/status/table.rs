@@ -13,7 +13,7 @@ use super::{
     Changes,
     CheckStatus,
     FullStatus,
-    KunitStanding,
+    KunitStatus,
     SeriesStatus, //
 };
 use crate::report::graph::LOCAL;
@@ -188,7 +188,7 @@ fn full_text(f: &FullStatus) -> String {
 }
 
 /// "30 passed".
-pub(crate) fn kunit_text(k: &KunitStanding) -> String {
+pub(crate) fn kunit_text(k: &KunitStatus) -> String {
     let counts = match k.failed {
         0 => format!("{} passed", k.passed),
         n => format!("{} passed, {n} FAILED", k.passed),
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn table_of_results() {
-        let kunit = |kernel, pass, passed, failed, reports| KunitStanding {
+        let kunit = |kernel, pass, passed, failed, reports| KunitStatus {
             kernel,
             pass,
             passed,
