@@ -7,19 +7,9 @@
 //! load only adds time. The benchmark needs the base: run `scripts/assemble` first.
 
 use std::{
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::{
-        Command,
-        ExitCode,
-        Stdio, //
-    },
-    time::{
-        Duration,
-        Instant, //
-    },
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
 };
 
 const ROUNDS: usize = 5;

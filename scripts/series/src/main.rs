@@ -2,38 +2,21 @@
 
 //! The program: parses the command line, runs the command, and prints errors.
 
-use std::{
-    io::Write,
-    process::ExitCode, //
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use series::{
     cli::{
-        args::{
-            Cli,
-            Command, //
-        },
-        commands::{
-            Session,
-            adopt::adopt, //
-        },
-        completions,
-        man,
-        stdout::{
-            print,
-            printed, //
-        }, //
+        args::{Cli, Command},
+        commands::{Session, adopt::adopt},
+        completions, man,
+        stdout::{print, printed},
     },
     sys::{
         error::Error,
-        runner::{
-            Runner,
-            System,
-            end_children, //
-        },
-        shown::Shown, //
-    }, //
+        runner::{Runner, System, end_children},
+        shown::Shown,
+    },
 };
 
 /// The exit code after Ctrl-C, as shells report it.

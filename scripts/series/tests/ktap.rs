@@ -7,34 +7,17 @@
 //! of a serial console). `leak.log` comes from the hardened kernel, with a deliberate leak in a
 //! test and three objects of the boot.
 
-use std::{
-    collections::BTreeSet,
-    fmt, //
-};
+use std::{collections::BTreeSet, fmt};
 
 use proptest::{
     collection::vec,
     prelude::*,
-    sample::{
-        Index,
-        select, //
-    },
+    sample::{Index, select},
 };
 
 use series::kernel::build::Target;
-use series::kernel::kunit::ktap::{
-    Counts,
-    Location,
-    Log,
-    Status,
-    parse, //
-};
-use series::kernel::kunit::verdict::{
-    DOCTEST_SUITE,
-    Expectation,
-    Verdict,
-    judge, //
-};
+use series::kernel::kunit::ktap::{Counts, Location, Log, Status, parse};
+use series::kernel::kunit::verdict::{DOCTEST_SUITE, Expectation, Verdict, judge};
 use series::kernel::kunit::watch::watch;
 
 macro_rules! logs {

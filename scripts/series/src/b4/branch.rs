@@ -2,62 +2,28 @@
 
 //! The branch of a series: b4's commit with the cover letter, and the patches.
 
-use std::time::{
-    SystemTime,
-    UNIX_EPOCH, //
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use super::{
-    reviews::{
-        self,
-        Committed, //
-    },
-    tracking::{
-        MARK,
-        OWN_KEY,
-        Tracked,
-        tracked,
-        tracking, //
-    }, //
+    reviews::{self, Committed},
+    tracking::{MARK, OWN_KEY, Tracked, tracked, tracking},
 };
 use crate::{
-    git::{
-        Author,
-        Git,
-        Identity,
-        Oid,
-        refs, //
-    },
-    patches::{
-        commits::AssembledSeries,
-        output::Cover,
-        up_to_date::STALE, //
-    },
+    git::{Author, Git, Identity, Oid, refs},
+    patches::{commits::AssembledSeries, output::Cover, up_to_date::STALE},
     source::{
-        manifest::{
-            Base,
-            Series, //
-        },
-        message, //
+        manifest::{Base, Series},
+        message,
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         hash::hex,
-        runner::must, //
+        runner::must,
     },
-    versions::{
-        postings::Posting,
-        trailers::find::Trailer, //
-    }, //
+    versions::{postings::Posting, trailers::find::Trailer},
 };
 
 /// Returns the branch of a series.
@@ -403,10 +369,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::b4::tracking::tests::{
-        old,
-        series, //
-    };
+    use crate::b4::tracking::tests::{old, series};
 
     #[test]
     fn other_revision_is_named() {

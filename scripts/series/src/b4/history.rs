@@ -2,34 +2,19 @@
 
 //! Reads and removes postings in b4's tracking data.
 
-use serde_json::{
-    Value,
-    json, //
-};
+use serde_json::{Value, json};
 
 use super::{
-    branch::{
-        branch_name,
-        commits_above, //
-    },
-    tracking::{
-        MARK,
-        tracked, //
-    }, //
+    branch::{branch_name, commits_above},
+    tracking::{MARK, tracked},
 };
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
+        error::{Error, Result},
+        runner::must,
     },
-    versions::postings::Sent, //
+    versions::postings::Sent,
 };
 
 /// Returns b4's posting of a version of a series, if it exists.

@@ -16,16 +16,9 @@ mod settings;
 mod tracking;
 
 pub use self::{
-    branch::{
-        branch,
-        branch_name,
-        commits, //
-    },
-    history::{
-        forget,
-        sent, //
-    },
+    branch::{branch, branch_name, commits},
+    history::{forget, sent},
     send::rehearse,
     settings::configure,
-    tracking::is_cover, //
+    tracking::is_cover,
 };

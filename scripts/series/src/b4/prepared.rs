@@ -2,10 +2,7 @@
 
 //! The cover letter and the tracking data that b4 keeps in a commit of a branch of the user's.
 
-use serde_json::{
-    Map,
-    Value, //
-};
+use serde_json::{Map, Value};
 
 use super::tracking::MARK;
 use crate::source::cover;

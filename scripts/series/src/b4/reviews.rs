@@ -7,29 +7,20 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{
-    Value,
-    json, //
-};
+use serde_json::{Value, json};
 
 use crate::{
     b4,
     git::Oid,
     patches::commits::AssembledSeries,
-    source::{
-        component::Component,
-        message, //
-    },
+    source::{component::Component, message},
     sys::error::Error,
     versions::trailers::{
         collect::Posted,
-        find::{
-            Trailer,
-            in_reply, //
-        },
+        find::{Trailer, in_reply},
         has,
-        store::Entry, //
-    }, //
+        store::Entry,
+    },
 };
 
 /// The key of the tool's trailers in b4's tracking data.
@@ -187,10 +178,7 @@ mod tests {
     use super::*;
     use crate::{
         patches::plan::tests::component,
-        versions::trailers::{
-            RecordedTrailer,
-            collect::PostedPatch, //
-        }, //
+        versions::trailers::{RecordedTrailer, collect::PostedPatch},
     };
 
     const MANIFEST: &str = "[[patch]]\nmessage = \"1.msg\"\n[[patch]]\nmessage = \"2.msg\"\n";

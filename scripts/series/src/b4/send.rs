@@ -2,35 +2,18 @@
 
 //! Writes the mails with `b4 send --output-dir`, in a separate work tree.
 
-use std::path::{
-    Path,
-    PathBuf, //
-};
+use std::path::{Path, PathBuf};
 
-use super::{
-    branch::branch_name,
-    settings::local_settings, //
-};
+use super::{branch::branch_name, settings::local_settings};
 use crate::{
-    git::{
-        Git,
-        isolated,
-        refs,
-        user_settings, //
-    },
+    git::{Git, isolated, refs, user_settings},
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         plural::count,
-        runner::{
-            Cmd,
-            must, //
-        },
-        ui::Ui, //
-    }, //
+        runner::{Cmd, must},
+        ui::Ui,
+    },
 };
 
 /// Returns b4's work tree for a series, in which only few files are checked out.

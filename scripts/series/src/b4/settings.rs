@@ -3,14 +3,9 @@
 //! Writes the settings of the kernel repository that b4 reads.
 
 use crate::{
-    git::{
-        Git,
-        Identity,
-        PINNED,
-        parse_settings, //
-    },
+    git::{Git, Identity, PINNED, parse_settings},
     source::manifest::Base,
-    sys::error::Result, //
+    sys::error::Result,
 };
 
 /// Returns b4's template for the cover letter. The base commit in this repository is private and

@@ -2,32 +2,16 @@
 
 //! Reads and writes b4's tracking data: JSON in the commit of the cover letter.
 
-use serde_json::{
-    Map,
-    Value,
-    json, //
-};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
-    source::manifest::{
-        Base,
-        Series, //
-    },
+    git::{Git, Oid},
+    source::manifest::{Base, Series},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
+        error::{Error, Result},
+        runner::must,
     },
-    versions::{
-        postings::Posting,
-        rules::trailers::Prerequisite, //
-    }, //
+    versions::{postings::Posting, rules::trailers::Prerequisite},
 };
 
 /// The line between the cover letter and the JSON.

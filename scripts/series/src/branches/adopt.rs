@@ -4,36 +4,21 @@
 //!
 //! [`find`] asks git about the branches, [`files`] makes the texts.
 
-use std::path::{
-    Path,
-    PathBuf, //
-};
+use std::path::{Path, PathBuf};
 
 use super::read;
 use crate::{
-    b4::prepared::{
-        self,
-        Prepared, //
-    },
-    git::{
-        Git,
-        Oid, //
-    },
+    b4::prepared::{self, Prepared},
+    git::{Git, Oid},
     mail::fingerprint::fingerprint,
     source::{
-        branch::{
-            Commit,
-            refuse_twins, //
-        },
-        words::SeriesName, //
+        branch::{Commit, refuse_twins},
+        words::SeriesName,
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
-    }, //
+        error::{Error, Result},
+        runner::must,
+    },
 };
 
 /// A branch, and the series that it becomes or is.

@@ -5,17 +5,11 @@
 use std::path::Path;
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::Runner, //
-    }, //
+        error::{Error, Result},
+        runner::Runner,
+    },
 };
 
 /// Opens the user's kernel clone.

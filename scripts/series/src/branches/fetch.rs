@@ -6,20 +6,9 @@ use std::path::Path;
 
 use crate::{
     branches::clone,
-    git::{
-        Git,
-        Oid,
-        refs,
-        upload_pack, //
-    },
-    source::{
-        branch::Branches,
-        manifest::Series, //
-    },
-    sys::{
-        error::Result,
-        runner::must, //
-    }, //
+    git::{Git, Oid, refs, upload_pack},
+    source::{branch::Branches, manifest::Series},
+    sys::{error::Result, runner::must},
 };
 
 /// Fetches the commits of all branches that the tool's repository lacks.

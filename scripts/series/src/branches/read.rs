@@ -4,38 +4,16 @@
 
 use crate::{
     b4,
-    branches::{
-        clone,
-        fetch, //
-    },
-    git::{
-        Author,
-        Entry,
-        Git,
-        Mode,
-        Oid, //
-    },
+    branches::{clone, fetch},
+    git::{Author, Entry, Git, Mode, Oid},
     source::{
-        branch::{
-            Branches,
-            Change,
-            Commit,
-            refuse_twins, //
-        },
-        manifest::{
-            Base,
-            Series,
-            below,
-            in_order, //
-        }, //
+        branch::{Branches, Change, Commit, refuse_twins},
+        manifest::{Base, Series, below, in_order},
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
-    }, //
+        error::{Error, Result},
+        runner::must,
+    },
 };
 
 /// A branch with more own commits than this most likely forked from something else.

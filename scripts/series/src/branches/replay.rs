@@ -2,33 +2,19 @@
 
 //! A commit of a branch on the assembled series below it.
 
-use std::{
-    collections::BTreeMap,
-    path::Path, //
-};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     branches::read,
-    git::{
-        Entry,
-        Git,
-        Oid,
-        merge::Merger, //
-    },
+    git::{Entry, Git, Oid, merge::Merger},
     source::{
-        branch::{
-            Change,
-            Commit, //
-        },
-        manifest::Series, //
+        branch::{Change, Commit},
+        manifest::Series,
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
-    }, //
+        error::{Error, Result},
+        runner::must,
+    },
 };
 
 /// Files of a tree by path.

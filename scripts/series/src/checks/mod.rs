@@ -9,30 +9,17 @@ pub mod rules;
 
 use std::borrow::Cow;
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    git::{
-        Git,
-        Identity, //
-    },
+    git::{Git, Identity},
     patches::{
         commits::Assembled,
-        output::{
-            Cover,
-            Mails,
-            Report, //
-        },
-        since::Since, //
+        output::{Cover, Mails, Report},
+        since::Since,
     },
-    source::{
-        manifest::Base,
-        workspace::Workspace, //
-    },
-    sys::cache::Cache, //
+    source::{manifest::Base, workspace::Workspace},
+    sys::cache::Cache,
 };
 
 /// A problem that a check found.

@@ -4,18 +4,9 @@
 
 use std::path::PathBuf;
 
-use clap::{
-    ArgAction,
-    Args,
-    Parser,
-    Subcommand,
-    ValueHint, //
-};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
-use crate::{
-    checks::every_patch::shard::Shard,
-    kernel::build::Arch, //
-};
+use crate::{checks::every_patch::shard::Shard, kernel::build::Arch};
 
 /// The environment variables.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[

@@ -4,24 +4,13 @@
 
 use std::io;
 
-use clap::{
-    Command,
-    CommandFactory, //
-};
+use clap::{Command, CommandFactory};
 use clap_mangen::{
     Man,
-    roff::{
-        Roff,
-        bold,
-        roman, //
-    },
+    roff::{Roff, bold, roman},
 };
 
-use crate::cli::args::{
-    Cli,
-    ENVIRONMENT,
-    EXIT_CODES, //
-};
+use crate::cli::args::{Cli, ENVIRONMENT, EXIT_CODES};
 
 /// Returns the page in roff.
 pub fn page() -> String {

@@ -3,21 +3,15 @@
 //! Standard output, which a closed pipe ends without an error.
 
 use std::{
-    io::{
-        ErrorKind,
-        Write, //
-    },
+    io::{ErrorKind, Write},
     sync::OnceLock,
 };
 
 use serde::Serialize;
 
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    json::json, //
+    error::{Error, Result},
+    json::json,
 };
 
 /// Why something could not be written to standard output.

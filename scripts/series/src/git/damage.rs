@@ -4,16 +4,10 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
-use crate::sys::{
-    error::Error,
-    runner::Cmd, //
-};
+use crate::sys::{error::Error, runner::Cmd};
 
 /// Messages of git about objects, packs and refs that it cannot read.
 const SIGNS: &[&str] = &[

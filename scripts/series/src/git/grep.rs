@@ -2,17 +2,8 @@
 
 //! Searches whole trees, and caches the results.
 
-use super::{
-    Git,
-    object::Oid, //
-};
-use crate::sys::{
-    cache::Cache,
-    error::Result,
-    files::write,
-    hash::sha256,
-    runner::failed, //
-};
+use super::{Git, object::Oid};
+use crate::sys::{cache::Cache, error::Result, files::write, hash::sha256, runner::failed};
 
 impl Git<'_> {
     /// Returns the paths of files in a tree that contain one of these texts. Caches the result,

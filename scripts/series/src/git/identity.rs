@@ -5,10 +5,7 @@
 use std::path::Path;
 
 use super::settings::user_settings;
-use crate::sys::{
-    error::Result,
-    runner::Runner, //
-};
+use crate::sys::{error::Result, runner::Runner};
 
 /// The author or committer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,32 +4,17 @@
 
 use std::{
     io::Write,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use super::{
     Git,
-    identity::{
-        Author,
-        Identity,
-        Signature,
-        in_ident, //
-    },
-    object::{
-        Entry,
-        Mode,
-        Oid, //
-    }, //
+    identity::{Author, Identity, Signature, in_ident},
+    object::{Entry, Mode, Oid},
 };
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    runner::failed, //
+    error::{Error, Result},
+    runner::failed,
 };
 
 impl Git<'_> {

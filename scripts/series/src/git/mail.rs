@@ -4,19 +4,13 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use super::Git;
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    runner::must, //
+    error::{Error, Result},
+    runner::must,
 };
 
 /// Commits as mails, in order: file name and content of each. `dir` is made, and holds them.

@@ -4,33 +4,17 @@
 
 use std::{
     collections::BTreeMap,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
 use crate::{
-    git::{
-        Entry,
-        Git,
-        Mode,
-        Oid, //
-    },
+    git::{Entry, Git, Mode, Oid},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::{
-            Cmd,
-            Output,
-            failed,
-            must, //
-        }, //
-    }, //
+        error::{Error, Result},
+        runner::{Cmd, Output, failed, must},
+    },
 };
 
 /// The kind of a conflict.
@@ -247,12 +231,8 @@ fn marked(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::{
-        git::{
-            Identity,
-            Parent,
-            Signature, //
-        },
-        sys::runner::System, //
+        git::{Identity, Parent, Signature},
+        sys::runner::System,
     };
 
     type Files<'a> = &'a [(&'a str, &'a str)];

@@ -12,54 +12,18 @@ mod object;
 pub mod refs;
 mod settings;
 
-use std::{
-    collections::BTreeMap,
-    path::Path, //
-};
+use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
-    identity::{
-        Author,
-        Identity,
-        Signature, //
-    },
-    import::{
-        FastImport,
-        Parent, //
-    },
-    mail::{
-        format_patch,
-        patch_ids, //
-    },
-    object::{
-        BaseCommit,
-        Entry,
-        Mode,
-        Oid,
-        PatchCommit, //
-    },
-    settings::{
-        PINNED,
-        isolated,
-        parse_settings,
-        read_trusted,
-        upload_pack,
-        user_settings, //
-    }, //
+    identity::{Author, Identity, Signature},
+    import::{FastImport, Parent},
+    mail::{format_patch, patch_ids},
+    object::{BaseCommit, Entry, Mode, Oid, PatchCommit},
+    settings::{PINNED, isolated, parse_settings, read_trusted, upload_pack, user_settings},
 };
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    runner::{
-        Cmd,
-        Output,
-        Runner,
-        failed,
-        must,
-        not_started, //
-    }, //
+    error::{Error, Result},
+    runner::{Cmd, Output, Runner, failed, must, not_started},
 };
 
 /// A git repository.
@@ -299,10 +263,7 @@ fn parse_listing(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{
-        cache::Resource,
-        runner::System, //
-    };
+    use crate::sys::{cache::Resource, runner::System};
 
     fn repository() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

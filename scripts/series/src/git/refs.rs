@@ -2,17 +2,10 @@
 
 //! The refs of the tool in its kernel repository, and the locks of the cache that cover them.
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
 use super::Git;
-use crate::sys::{
-    cache::Resource,
-    error::Result,
-    runner::must, //
-};
+use crate::sys::{cache::Resource, error::Result, runner::must};
 
 /// The branch that the build tree is on. b4 requires a branch.
 pub const BRANCH: &str = "series";

@@ -2,22 +2,11 @@
 
 //! Settings for calls of git. They override the settings of the user, except where these matter.
 
-use std::{
-    path::Path,
-    sync::OnceLock, //
-};
+use std::{path::Path, sync::OnceLock};
 
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    runner::{
-        Cmd,
-        Runner,
-        not_started,
-        quote, //
-    }, //
+    error::{Error, Result},
+    runner::{Cmd, Runner, not_started, quote},
 };
 
 /// Returns the user's settings whose names match a regular expression, from all files and variables

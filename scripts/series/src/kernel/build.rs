@@ -4,51 +4,27 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     git::PatchCommit,
     kernel::{
         config::lost_options,
-        tools::{
-            Need,
-            Toolchain, //
-        },
+        tools::{Need, Toolchain},
     },
     source::workspace::Workspace,
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
         hash::hex,
-        runner::{
-            Cmd,
-            Runner,
-            failed,
-            must,
-            not_started, //
-        },
-        ui::{
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        runner::{Cmd, Runner, failed, must, not_started},
+        ui::{Ui, Unit},
+    },
 };
 
 /// The folder of the configuration fragments.

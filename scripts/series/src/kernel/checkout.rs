@@ -2,37 +2,20 @@
 
 //! The kernel tree as files: the checkout that is built, and the small part that host tests read.
 
-use std::{
-    fs,
-    path::PathBuf, //
-};
+use std::{fs, path::PathBuf};
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    git::{
-        Git,
-        Oid,
-        PatchCommit,
-        refs, //
-    },
-    source::{
-        manifest::Base,
-        workspace::Workspace, //
-    },
+    git::{Git, Oid, PatchCommit, refs},
+    source::{manifest::Base, workspace::Workspace},
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         hash::hex,
         runner::must,
-        ui::Ui, //
-    }, //
+        ui::Ui,
+    },
 };
 
 /// Marks the repository during a checkout.

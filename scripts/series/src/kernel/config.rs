@@ -5,15 +5,9 @@
 //! Kconfig drops options without an error: options that do not exist, and options whose
 //! dependencies are missing.
 
-use std::{
-    collections::BTreeMap,
-    fmt, //
-};
+use std::{collections::BTreeMap, fmt};
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use crate::source::manifest::At;
 

@@ -5,14 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
-    sys::{
-        error::Result,
-        runner::failed, //
-    }, //
+    git::{Git, Oid},
+    sys::{error::Result, runner::failed},
 };
 
 /// The git pathspecs of all Kconfig files.

@@ -3,34 +3,17 @@
 //! The build of the edit loop: the sources of the full build, in a folder of its own, with fewer
 //! steps and options. Its results are never recorded.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path, //
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     kernel::{
         build::Build,
-        kconfig::{
-            self,
-            is_kconfig, //
-        }, //
+        kconfig::{self, is_kconfig},
     },
-    sys::{
-        error::Result,
-        hash::hex,
-        runner::Cmd, //
-    }, //
+    sys::{error::Result, hash::hex, runner::Cmd},
 };
 
 /// Without this option, a kernel links only if the compiler removes every call of `build_error()`,

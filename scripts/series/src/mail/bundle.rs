@@ -6,16 +6,9 @@
 //! gets an id. b4 also reads a mailbox as one series. If two series were both numbered from 1, it
 //! would drop patches, so a bundle numbers the patches of all its series consecutively.
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
-use crate::{
-    git::Identity,
-    source::manifest::Series,
-    sys::hash::hex, //
-};
+use crate::{git::Identity, source::manifest::Series, sys::hash::hex};
 
 /// Returns the message id of a mail, without brackets. It depends only on the mail, because `out/`
 /// has to be reproducible. Mails that b4 posts get other ids.

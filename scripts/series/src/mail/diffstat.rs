@@ -4,10 +4,7 @@
 
 use serde::Serialize;
 
-use crate::mail::diff::{
-    self,
-    Kind, //
-};
+use crate::mail::diff::{self, Kind};
 
 /// The changes to one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -5,17 +5,11 @@
 //! A review remains valid as long as these lines are unchanged. On a new base, context and line
 //! numbers may differ, and `git patch-id` would treat the patch as changed.
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    mail::diff::{
-        self,
-        Kind, //
-    },
-    sys::hash::hex, //
+    mail::diff::{self, Kind},
+    sys::hash::hex,
 };
 
 /// Returns a hash of the changes in a patch: names, changed modes, added and removed lines.
@@ -58,10 +52,7 @@ mod tests {
         array::uniform2,
         collection::vec,
         prelude::*,
-        sample::{
-            Index,
-            select, //
-        },
+        sample::{Index, select},
     };
 
     use super::*;

@@ -5,16 +5,9 @@
 //! A mailbox may come from git, from b4, from a public archive (mboxrd) or from a mail program. It
 //! may also be a concatenation of `.eml` files.
 
-use mailparse::{
-    MailAddr,
-    MailHeaderMap,
-    ParsedMail, //
-};
+use mailparse::{MailAddr, MailHeaderMap, ParsedMail};
 
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// A name and an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,21 +2,15 @@
 
 //! Reads a mailbox with git, as `git am` does for a maintainer.
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
 use crate::{
     git::Git,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         plural::count,
-        runner::must, //
-    }, //
+        runner::must,
+    },
 };
 
 /// A patch as git reads it from a mail.

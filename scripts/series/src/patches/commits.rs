@@ -11,51 +11,22 @@ use std::collections::BTreeMap;
 
 use crate::{
     branches::replay,
-    git::{
-        BaseCommit,
-        Entry,
-        Git,
-        Identity,
-        Oid,
-        Parent,
-        PatchCommit,
-        Signature,
-        refs, //
-    },
+    git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     mail::fingerprint::fingerprint,
     patches::{
         notes,
-        plan::{
-            Edit,
-            PlannedPatch,
-            PlannedSeries, //
-        }, //
+        plan::{Edit, PlannedPatch, PlannedSeries},
     },
     source::{
         branch,
-        manifest::{
-            Series,
-            below,
-            selected_series,
-            unknown_series, //
-        },
-        message,
-        relocation, //
+        manifest::{Series, below, selected_series, unknown_series},
+        message, relocation,
     },
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        }, //
+        error::{Error, Result},
     },
-    versions::trailers::{
-        MessageWithTrailers,
-        RecordedTrailer,
-        TrailerState,
-        add_trailers,
-        state, //
-    }, //
+    versions::trailers::{MessageWithTrailers, RecordedTrailer, TrailerState, add_trailers, state},
 };
 
 /// A series and its commits.

@@ -6,19 +6,11 @@
 //! the patch itself.
 
 use crate::{
-    source::{
-        changelog,
-        component::Component,
-        cover,
-        message, //
-    },
+    source::{changelog, component::Component, cover, message},
     versions::{
         postings,
-        rules::changelog::{
-            Named,
-            named, //
-        }, //
-    }, //
+        rules::changelog::{Named, named},
+    },
 };
 
 /// Returns the notes of all patches of a series, in order. The note of a patch is empty if the
@@ -95,10 +87,7 @@ pub fn joined(first: &str, second: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        patches::plan::tests::component,
-        versions::postings::tests::posting, //
-    };
+    use crate::{patches::plan::tests::component, versions::postings::tests::posting};
 
     const PATCHES: &str = "[[patch]]\nmessage = \"1.msg\"\n[[patch]]\nmessage = \"2.msg\"\n\
                            [[patch]]\nmessage = \"3.msg\"\n";

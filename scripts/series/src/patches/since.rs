@@ -6,41 +6,22 @@ use std::collections::BTreeMap;
 
 use crate::{
     git::PatchCommit,
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
+    mail::mailbox::{self, Mail},
     patches::commits::AssembledSeries,
-    source::{
-        cover,
-        manifest::Base, //
-    },
+    source::{cover, manifest::Base},
     sys::error::Result,
     versions::{
         postings::{
             Posting,
-            commits::{
-                Rebuild,
-                applied,
-                message_of, //
-            },
-            tag, //
+            commits::{Rebuild, applied, message_of},
+            tag,
         },
-        range_diff::{
-            self,
-            Comparison,
-            Patch,
-            PatchChange,
-            Side, //
-        },
+        range_diff::{self, Comparison, Patch, PatchChange, Side},
         rules::{
-            reasons::{
-                self,
-                Reason, //
-            },
-            trailers, //
-        }, //
-    }, //
+            reasons::{self, Reason},
+            trailers,
+        },
+    },
 };
 
 /// Changes since the last posting, by series.

@@ -4,47 +4,24 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
-    time::{
-        SystemTime,
-        UNIX_EPOCH, //
-    },
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    git::{
-        Git,
-        Identity,
-        damage,
-        refs, //
-    },
+    git::{Git, Identity, damage, refs},
     patches::output::Report,
     source::workspace::Workspace,
     sys::{
         error::Result,
-        files::{
-            read_file,
-            write, //
-        },
+        files::{read_file, write},
         hash::hex,
         json::json,
-        runner::{
-            failed,
-            must, //
-        }, //
-    }, //
+        runner::{failed, must},
+    },
 };
 
 /// The age in seconds at which branches are recreated, well before b4's limit of a year.

@@ -7,17 +7,10 @@ use serde::Serialize;
 use super::Verdict;
 use crate::{
     checks::{
-        every_patch::record::{
-            Dependency,
-            Full,
-            How,
-            Said,
-            SeriesFull,
-            UnitFull, //
-        },
-        quick::record::Checked, //
+        every_patch::record::{Dependency, Full, How, Said, SeriesFull, UnitFull},
+        quick::record::Checked,
     },
-    patches::output::SeriesReport, //
+    patches::output::SeriesReport,
 };
 
 /// The quick checks of a series, if it has not changed since.

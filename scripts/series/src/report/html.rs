@@ -2,12 +2,7 @@
 
 //! Formats the report as one HTML file without scripts and external resources.
 
-use minijinja::{
-    Environment,
-    Value,
-    context,
-    value::Serde, //
-};
+use minijinja::{Environment, Value, context, value::Serde};
 
 use super::Page;
 

@@ -7,10 +7,7 @@ use serde::Serialize;
 use crate::{
     checks::every_patch::record::Full,
     patches::output::Report,
-    report::status::{
-        SeriesStatus,
-        kunit_text, //
-    }, //
+    report::status::{SeriesStatus, kunit_text},
 };
 
 /// The results by series and kernel. Kernels without a result have no column.

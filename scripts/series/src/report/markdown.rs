@@ -4,11 +4,7 @@
 
 use super::{
     ChangesPage, Page, PatchPage, SeriesPage,
-    checks::{
-        FindingPage,
-        FullPage,
-        QuickPage, //
-    },
+    checks::{FindingPage, FullPage, QuickPage},
     kunit::KunitTable,
 };
 use crate::checks::rules::Exception;

@@ -14,65 +14,33 @@ mod kunit;
 mod markdown;
 mod range_diff;
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
 use serde::Serialize;
 
 use self::{
-    checks::{
-        FullPage,
-        QuickPage, //
-    },
+    checks::{FullPage, QuickPage},
     kunit::KunitTable,
     range_diff::Line,
 };
-pub use self::{
-    html::html,
-    markdown::markdown, //
-};
+pub use self::{html::html, markdown::markdown};
 use crate::{
     checks::{
-        every_patch::record::{
-            self as full,
-            Full, //
-        },
-        quick::record::{
-            self as check,
-            Checked, //
-        },
-        rules::{
-            self,
-            Exception, //
-        }, //
+        every_patch::record::{self as full, Full},
+        quick::record::{self as check, Checked},
+        rules::{self, Exception},
     },
     mail::{
-        diffstat::{
-            FileStat,
-            diffstat, //
-        },
-        mailbox, //
+        diffstat::{FileStat, diffstat},
+        mailbox,
     },
-    patches::output::{
-        PatchReport,
-        Report,
-        SeriesReport, //
-    },
+    patches::output::{PatchReport, Report, SeriesReport},
     report::{
-        graph::{
-            Graph,
-            Posted, //
-        },
-        status::SeriesStatus, //
+        graph::{Graph, Posted},
+        status::SeriesStatus,
     },
-    source::{
-        component,
-        manifest::Series,
-        workspace::Workspace, //
-    },
-    versions::range_diff::PatchChange, //
+    source::{component, manifest::Series, workspace::Workspace},
+    versions::range_diff::PatchChange,
 };
 
 /// The content of the report.

@@ -5,11 +5,7 @@
 //! The lexer of procedural macros splits the text into tokens. A parser would reject a whole file
 //! for new syntax, and would skip macros that declare items.
 
-use proc_macro2::{
-    Delimiter,
-    TokenStream,
-    TokenTree, //
-};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The visibility of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,24 +5,11 @@
 //! The lexer of procedural macros splits the text into tokens, so that comments, doctests and
 //! literals do not count. Names are compared as written; types are not resolved.
 
-use std::collections::{
-    BTreeMap,
-    BTreeSet, //
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use proc_macro2::{
-    Delimiter,
-    TokenStream,
-    TokenTree, //
-};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::cursor::{
-    Cursor,
-    Seen,
-    at_commas,
-    inherent,
-    uses, //
-};
+use super::cursor::{Cursor, Seen, at_commas, inherent, uses};
 
 /// The kind of a public item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,21 +3,11 @@
 //! The commits of a branch, as data: the patches of a series that names a branch of the user's
 //! kernel clone.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf, //
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    git::{
-        Author,
-        Entry,
-        Oid, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    git::{Author, Entry, Oid},
+    sys::error::{Error, Result},
 };
 
 /// The own commits of each series that names a branch, in the order of the patches.

@@ -6,14 +6,8 @@
 use std::ops::Range;
 
 use crate::{
-    source::{
-        message,
-        words::SeriesName, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    source::{message, words::SeriesName},
+    sys::error::{Error, Result},
 };
 
 /// The changes of one version.

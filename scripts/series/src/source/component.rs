@@ -3,15 +3,9 @@
 //! Reads the folder of a component: the overlay, the edits, and the commit messages of its series.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -19,32 +13,19 @@ use crate::{
     source::{
         branch::Commit,
         changelog,
-        manifest::{
-            Patch,
-            Series,
-            unknown_series, //
-        },
+        manifest::{Patch, Series, unknown_series},
         relocation,
         words::SeriesName,
-        workspace::Workspace, //
+        workspace::Workspace,
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        files::read_text, //
+        error::{Error, Result},
+        files::read_text,
     },
     versions::{
-        postings::{
-            self,
-            Posting, //
-        },
-        trailers::{
-            self,
-            RecordedTrailer, //
-        }, //
-    }, //
+        postings::{self, Posting},
+        trailers::{self, RecordedTrailer},
+    },
 };
 
 /// A file of the overlay.

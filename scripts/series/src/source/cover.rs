@@ -4,18 +4,12 @@
 
 use crate::{
     source::{
-        changelog::{
-            self,
-            Entry, //
-        },
-        manifest::{
-            Base,
-            Series, //
-        },
+        changelog::{self, Entry},
+        manifest::{Base, Series},
         message,
-        words::Recipient, //
+        words::Recipient,
     },
-    sys::error::Error, //
+    sys::error::Error,
 };
 
 /// `cover-letters/<name>.md`: a title and a text.

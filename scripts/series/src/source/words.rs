@@ -4,21 +4,12 @@
 //!
 //! Each kind of word has a type that checks its values. The caller adds file and line to errors.
 
-use std::{
-    fmt,
-    ops::Deref, //
-};
+use std::{fmt, ops::Deref};
 
-use email_address::{
-    EmailAddress,
-    Options, //
-};
+use email_address::{EmailAddress, Options};
 use serde::Serialize;
 
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// The name of a series or a component, used for its manifest, folder and branch `b4/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

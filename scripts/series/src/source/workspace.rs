@@ -4,22 +4,16 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     source::branch::Branches,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        files::read_text, //
-    }, //
+        error::{Error, Result},
+        files::read_text,
+    },
 };
 
 /// The folder of the bases, below the top folder.
@@ -177,10 +171,7 @@ impl Workspace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::files::{
-        sweep,
-        write, //
-    };
+    use crate::sys::files::{sweep, write};
 
     #[test]
     fn find_from_subfolder() {

@@ -6,27 +6,15 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use tempfile::TempDir;
 
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    runner::{
-        Cmd,
-        Runner,
-        failed,
-        must,
-        not_started, //
-    }, //
+    error::{Error, Result},
+    runner::{Cmd, Runner, failed, must, not_started},
 };
 
 /// A private view of one suite, in a scratch folder.
@@ -229,10 +217,7 @@ fn mirror(targets: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::Mutex, //
-    };
+    use std::{io, sync::Mutex};
 
     use super::*;
     use crate::sys::runner::Output;

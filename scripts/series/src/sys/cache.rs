@@ -6,32 +6,15 @@
 //! into place, and a git ref is set last. A run removes the leftovers of killed runs from `tmp/`.
 
 use std::{
-    fs::{
-        self,
-        File,
-        OpenOptions, //
-    },
-    io::{
-        Read,
-        Seek,
-        Write, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    fs::{self, File, OpenOptions},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    ui::{
-        Ui,
-        duration, //
-    }, //
+    error::{Error, Result},
+    ui::{Ui, duration},
 };
 
 /// The size of the cache with every kernel and the results of `check --full`.
@@ -310,10 +293,7 @@ fn inherit(file: &File) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{
-        Duration,
-        SystemTime, //
-    };
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 

@@ -8,10 +8,7 @@
 
 use std::{
     fmt,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 /// The result of a function with expected failures.

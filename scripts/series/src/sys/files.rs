@@ -2,15 +2,9 @@
 
 //! Reads plain files, and writes files in one step.
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// Reads a text file. The caller adds the place to the error.
 pub fn read_text(path: &Path) -> Result<String> {

@@ -4,10 +4,7 @@
 
 use std::io::Read;
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 /// Returns a digest in lower-case hexadecimal digits.
 pub fn hex(digest: impl AsRef<[u8]>) -> String {

@@ -6,47 +6,20 @@
 //! commands, and so neither reaches the network nor sends mail.
 
 use std::{
-    ffi::{
-        OsStr,
-        OsString, //
-    },
-    io::{
-        self,
-        BufRead,
-        BufReader,
-        Read,
-        Write, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::{
-        Child,
-        Command,
-        Stdio, //
-    },
+    ffi::{OsStr, OsString},
+    io::{self, BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
-        Arc,
-        Condvar,
-        Mutex,
-        atomic::{
-            AtomicBool,
-            Ordering, //
-        },
-        mpsc, //
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
-    time::{
-        Duration,
-        Instant, //
-    },
+    time::{Duration, Instant},
 };
 
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// A program to run: its arguments, environment, folder and input.
 #[derive(Debug, Clone)]

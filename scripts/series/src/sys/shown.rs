@@ -2,16 +2,9 @@
 
 //! Shows the programs that the tool runs, and their output.
 
-use std::io::{
-    self,
-    Write, //
-};
+use std::io::{self, Write};
 
-use crate::sys::runner::{
-    Cmd,
-    Output,
-    Runner, //
-};
+use crate::sys::runner::{Cmd, Output, Runner};
 
 /// A [`Runner`] that writes each command to standard error before another one runs it.
 pub struct Shown<'a> {

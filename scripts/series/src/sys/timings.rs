@@ -4,10 +4,7 @@
 
 use std::{
     sync::Mutex,
-    time::{
-        Duration,
-        Instant, //
-    },
+    time::{Duration, Instant},
 };
 
 /// The steps so far, in order.

@@ -5,20 +5,11 @@
 //! Everything goes to standard error. Standard output carries only results.
 
 use std::{
-    io::{
-        IsTerminal,
-        Write, //
-    },
-    time::{
-        Duration,
-        Instant, //
-    },
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
 };
 
-use indicatif::{
-    ProgressBar,
-    ProgressStyle, //
-};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// The interval of progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(20);

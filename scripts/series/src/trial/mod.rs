@@ -13,33 +13,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::names::{
-    Known,
-    Name,
-    Place, //
-};
+use self::names::{Known, Name, Place};
 use crate::{
     git::{
-        Git,
-        Oid,
-        merge::{
-            Merger,
-            What, //
-        }, //
+        Git, Oid,
+        merge::{Merger, What},
     },
     kernel::base::Other,
-    patches::commits::{
-        Assembled,
-        AssembledSeries, //
-    },
+    patches::commits::{Assembled, AssembledSeries},
     sys::{
         error::Result,
-        ui::{
-            Progress,
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        ui::{Progress, Ui, Unit},
+    },
 };
 
 /// The state of the series on another base.
@@ -317,10 +302,7 @@ mod tests {
 
     #[test]
     fn patch_result() {
-        use What::{
-            Content,
-            Missing, //
-        };
+        use What::{Content, Missing};
         assert_eq!(result(true, &[], &[]), Is::Applies);
         assert_eq!(result(true, &[], &["there", "new"]), Is::Applies);
         assert_eq!(result(false, &[], &[]), Is::There);

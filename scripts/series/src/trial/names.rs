@@ -6,10 +6,7 @@
 //! compared as written: `Type::method` for methods, without modules.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
 };
 
@@ -17,22 +14,13 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     patches::commits::AssembledSeries,
     rust::{
         cursor::Seen,
-        tokens::{
-            self,
-            Kind, //
-        }, //
+        tokens::{self, Kind},
     },
-    sys::{
-        error::Result,
-        runner::failed, //
-    }, //
+    sys::{error::Result, runner::failed},
 };
 
 /// A name that a patch adds.

@@ -4,20 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{
-    ContentArrangement,
-    Table,
-    presets, //
-};
+use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{
-    Cause,
-    Conflict,
-    Is,
-    PatchReport,
-    Report,
-    SeriesReport, //
-};
+use super::{Cause, Conflict, Is, PatchReport, Report, SeriesReport};
 use crate::git::merge::What;
 
 /// Formats the whole report.

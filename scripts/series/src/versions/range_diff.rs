@@ -6,33 +6,21 @@
 //! series with dependencies. The text of the patch determines its change: its added and removed
 //! lines, its message, or only its context.
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     mail::{
-        diff::{
-            self,
-            Kind, //
-        },
-        fingerprint::fingerprint, //
+        diff::{self, Kind},
+        fingerprint::fingerprint,
     },
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        runner::must, //
+        runner::must,
     },
-    versions::postings::commits::without_tags, //
+    versions::postings::commits::without_tags,
 };
 
 /// The threshold, in percent, up to which git pairs patches; its default is 60.

@@ -2,21 +2,11 @@
 
 //! New versions without changed patches, and resending.
 
-use std::{
-    fs,
-    process::Command, //
-};
+use std::{fs, process::Command};
 
-use series::mail::mailbox::{
-    self,
-    Mail, //
-};
+use series::mail::mailbox::{self, Mail};
 
-use crate::stage::{
-    Stage,
-    link,
-    without_ids, //
-};
+use crate::stage::{Stage, link, without_ids};
 
 /// Replaces the content of a file of the workspace.
 fn set(stage: &Stage, below: &str, text: &str) {

@@ -2,10 +2,7 @@
 
 //! `assemble`: the output, and its results for a maintainer.
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
 use crate::mini::Mini;
 

@@ -7,10 +7,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{
-    mini::Mini,
-    stage::Stage, //
-};
+use crate::{mini::Mini, stage::Stage};
 
 /// Creates a workspace with a second base, a newer release that has a list. The series use every
 /// kind of variant there.

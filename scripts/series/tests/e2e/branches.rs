@@ -3,21 +3,13 @@
 //! Series whose patches are branches of a kernel clone: adopted, checked, posted, reworked with
 //! `git rebase -i`, and dropped when they are merged.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::Command, //
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use series::mail::mailbox::Mail;
 
 use crate::{
-    kernels::{
-        TOOL,
-        TOOLS, //
-    },
-    stage::Stage, //
+    kernels::{TOOL, TOOLS},
+    stage::Stage,
 };
 
 /// A workspace without files, and a clone with branches.

@@ -2,10 +2,7 @@
 
 //! A component that owns several series.
 
-use crate::{
-    mail::with_b4,
-    mini::Mini, //
-};
+use crate::{mail::with_b4, mini::Mini};
 
 const FIRST: &str = "component = \"duo\"
 

@@ -3,23 +3,13 @@
 //! Errors name damaged repositories, output that cannot be written, and special files.
 
 use std::{
-    fs::{
-        self,
-        File,
-        OpenOptions, //
-    },
+    fs::{self, File, OpenOptions},
     io::Write,
     path::PathBuf,
-    process::{
-        Command,
-        Stdio, //
-    },
+    process::{Command, Stdio},
 };
 
-use crate::mini::{
-    Mini,
-    Ran, //
-};
+use crate::mini::{Mini, Ran};
 
 fn assembled() -> Mini {
     let mini = Mini::new();

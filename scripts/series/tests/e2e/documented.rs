@@ -2,10 +2,7 @@
 
 //! Manual page and completions, read by the programs that they are made for.
 
-use std::{
-    fs,
-    process::Command, //
-};
+use std::{fs, process::Command};
 
 /// Returns the output of the tool in a folder outside of any checkout.
 fn output_of(args: &[&str]) -> String {

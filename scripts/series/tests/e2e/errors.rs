@@ -2,10 +2,7 @@
 
 //! Error messages for wrong input. Each run exits with 1 and loses nothing.
 
-use std::{
-    fs,
-    os::unix::fs::symlink, //
-};
+use std::{fs, os::unix::fs::symlink};
 
 use crate::mini::Mini;
 

@@ -5,24 +5,15 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::PermissionsExt,
-        process::ExitStatusExt, //
-    },
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     process::Command,
 };
 
 use serde_json::Value;
 
 use crate::{
-    kernels::{
-        RUST,
-        TOOLS, //
-    },
-    mini::{
-        Mini,
-        Ran, //
-    },
+    kernels::{RUST, TOOLS},
+    mini::{Mini, Ran},
 };
 
 /// A script that replaces every program that the tool calls.

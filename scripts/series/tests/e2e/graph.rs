@@ -5,10 +5,7 @@
 use std::{
     fs,
     io::Write,
-    process::{
-        Command,
-        Stdio, //
-    },
+    process::{Command, Stdio},
 };
 
 use crate::mini::Mini;

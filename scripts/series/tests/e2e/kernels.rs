@@ -2,15 +2,9 @@
 
 //! Kernels with checkers, built and booted by replacements of the real programs.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt, //
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::mini::{
-    Mini,
-    Ran, //
-};
+use crate::mini::{Mini, Ran};
 
 /// A script that replaces every program that the tool calls.
 pub const TOOL: &str = r#"#!/bin/sh

@@ -3,11 +3,7 @@
 //! Branches and mails for the real b4, which has to be in `PATH` or in the folder that `cargo
 //! series setup` uses.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command, //
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use series::sys::cache::Cache;
 

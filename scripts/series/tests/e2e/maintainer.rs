@@ -6,17 +6,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::{
-    mail::b4_folder,
-    mini::Mini, //
-};
+use crate::{mail::b4_folder, mini::Mini};
 
 /// The series with their dependencies. `soft` needs `list` only to build.
 const SERIES: [(&str, &[&str]); 5] = [

@@ -5,21 +5,12 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::{
-        Command,
-        Output, //
-    },
+    path::{Path, PathBuf},
+    process::{Command, Output},
 };
 
 use serde_json::Value;
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 /// The date of the miniature release: 2026-01-02 03:04:05 UTC.
 const RELEASED: u64 = 1_767_323_045;

@@ -4,23 +4,17 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     process::Stdio,
     thread,
-    time::Duration, //
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
-    mini::{
-        Mini,
-        tar_xz, //
-    },
-    relocate, //
+    mini::{Mini, tar_xz},
+    relocate,
 };
 
 macro_rules! says {

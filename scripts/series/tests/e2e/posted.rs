@@ -4,22 +4,12 @@
 
 use std::{
     fs,
-    process::{
-        Command,
-        Stdio, //
-    },
+    process::{Command, Stdio},
 };
 
 use series::mail::mailbox::Mail;
 
-use crate::stage::{
-    PUBLIC,
-    Stage,
-    Wanted,
-    change_id,
-    link,
-    without_ids, //
-};
+use crate::stage::{PUBLIC, Stage, Wanted, change_id, link, without_ids};
 
 /// Saves mails as a mail program does.
 fn save(stage: &Stage, file: &str, mails: &[Mail]) -> String {

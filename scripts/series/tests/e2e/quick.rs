@@ -4,28 +4,13 @@
 
 use std::{
     fs,
-    io::{
-        BufRead,
-        BufReader,
-        Lines, //
-    },
-    process::{
-        ChildStderr,
-        Command,
-        Stdio, //
-    },
+    io::{BufRead, BufReader, Lines},
+    process::{ChildStderr, Command, Stdio},
 };
 
 use crate::{
-    full::{
-        command,
-        compiled,
-        mini, //
-    },
-    mini::{
-        Mini,
-        Ran, //
-    },
+    full::{command, compiled, mini},
+    mini::{Mini, Ran},
 };
 
 fn run(mini: &Mini, args: &[&str]) -> Ran {

@@ -2,25 +2,12 @@
 
 //! Records of postings: accepted mails, written files, and undo.
 
-use std::{
-    fs,
-    io::Write,
-    process::Stdio, //
-};
+use std::{fs, io::Write, process::Stdio};
 
 use crate::{
     mail::with_b4,
-    mini::{
-        Mini,
-        Ran, //
-    },
-    trailers::{
-        id,
-        mails,
-        patch,
-        post,
-        reply, //
-    },
+    mini::{Mini, Ran},
+    trailers::{id, mails, patch, post, reply},
 };
 
 const STORE: &str = "series/list/posted/trailers.toml";

@@ -3,21 +3,11 @@
 //! Three dependent series go through several versions with the real git and b4, and a mail program
 //! that keeps the mails. At each step, the test reads the mails as a maintainer receives them.
 
-use std::{
-    fs,
-    process::Stdio, //
-};
+use std::{fs, process::Stdio};
 
 use series::mail::mailbox::Mail;
 
-use crate::stage::{
-    PUBLIC,
-    Stage,
-    Wanted,
-    change_id,
-    link,
-    without_ids, //
-};
+use crate::stage::{PUBLIC, Stage, Wanted, change_id, link, without_ids};
 
 #[test]
 fn three_series_through_all_versions() {

@@ -4,10 +4,7 @@
 
 use std::fs;
 
-use serde_json::{
-    Value,
-    json, //
-};
+use serde_json::{Value, json};
 
 use crate::mini::Mini;
 

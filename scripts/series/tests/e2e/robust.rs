@@ -3,12 +3,9 @@
 //! Concurrent runs, killed runs, and a full disk.
 
 use std::{
-    process::{
-        Command,
-        Stdio, //
-    },
+    process::{Command, Stdio},
     thread,
-    time::Duration, //
+    time::Duration,
 };
 
 use crate::mini::Mini;

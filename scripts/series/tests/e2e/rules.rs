@@ -6,10 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{
-    mail::with_b4,
-    mini::Mini, //
-};
+use crate::{mail::with_b4, mini::Mini};
 
 const CHECKPATCH: (&str, u32, &str) =
     ("scripts/checkpatch.pl", 0o755, "#!/usr/bin/perl\nexit 0;\n");

@@ -2,18 +2,11 @@
 
 //! No setting and no variable of git changes a byte of the output.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    process::Command, //
-};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use crate::{
     mail::b4_folder,
-    mini::{
-        Mini,
-        Ran, //
-    },
+    mini::{Mini, Ran},
 };
 
 const USER: &str = "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n";

@@ -2,22 +2,11 @@
 
 //! `check --full` divided among machines. Each machine has its cache at another path.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt, //
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use crate::{
-    full::{
-        TOOL,
-        command,
-        compiled,
-        mini, //
-    },
-    mini::{
-        Mini,
-        Ran, //
-    },
+    full::{TOOL, command, compiled, mini},
+    mini::{Mini, Ran},
 };
 
 /// A workspace with a warning in the first patch of one series and in the second of another.

@@ -7,23 +7,14 @@ use std::{
     fs,
     io::Write,
     os::unix::fs::PermissionsExt,
-    process::{
-        Command,
-        Stdio, //
-    },
+    process::{Command, Stdio},
 };
 
-use series::mail::mailbox::{
-    self,
-    Mail, //
-};
+use series::mail::mailbox::{self, Mail};
 
 use crate::{
     mail::b4_folder,
-    mini::{
-        Mini,
-        Ran, //
-    },
+    mini::{Mini, Ran},
 };
 
 /// The public commit of the miniature release; only its form matters.

@@ -2,21 +2,11 @@
 
 //! Tags of reviewers: added to the patches from mails, and dropped when a patch changes.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command, //
-};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
-    mail::{
-        b4_folder,
-        with_b4, //
-    },
-    mini::{
-        Mini,
-        Ran, //
-    },
+    mail::{b4_folder, with_b4},
+    mini::{Mini, Ran},
 };
 
 const ANN: &str = "Ann Reviewer <ann@example.net>";

@@ -3,23 +3,14 @@
 //! Invalid names, recipients, prefixes, titles and texts are reported with file and line, before git
 //! or b4 can misread them.
 
-use std::{
-    fs,
-    path::Path, //
-};
+use std::{fs, path::Path};
 
 use series::{
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    source::message, //
+    mail::mailbox::{self, Mail},
+    source::message,
 };
 
-use crate::{
-    mail::with_b4,
-    mini::Mini, //
-};
+use crate::{mail::with_b4, mini::Mini};
 
 /// A manifest with invalid words is refused with file and line, and nothing is assembled.
 #[test]

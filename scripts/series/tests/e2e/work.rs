@@ -3,10 +3,7 @@
 //! The user's changes on b4's branches and in their work trees survive, and older states of the
 //! workspace assemble with the same cache.
 
-use std::{
-    fs,
-    path::PathBuf, //
-};
+use std::{fs, path::PathBuf};
 
 use crate::stage::Stage;
 

@@ -4,37 +4,20 @@
 //! kernel repository, so that `test` and `check` can use the other tree meanwhile.
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    fs::{self, File},
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use crate::{
-    git::{
-        BaseCommit,
-        Git,
-        Oid, //
-    },
+    git::{BaseCommit, Git, Oid},
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        runner::{
-            Runner,
-            failed,
-            must, //
-        },
-        ui::Ui, //
-    }, //
+        runner::{Runner, failed, must},
+        ui::Ui,
+    },
 };
 
 /// A file in the repository that exists during a checkout.

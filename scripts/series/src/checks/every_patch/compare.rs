@@ -6,20 +6,14 @@
 //! repetitions do.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
 };
 
 use regex::Regex;
 
 use super::{
-    diagnostics::{
-        Diagnostic,
-        Level, //
-    },
+    diagnostics::{Diagnostic, Level},
     record::Said,
 };
 use crate::source::relocation::Step;

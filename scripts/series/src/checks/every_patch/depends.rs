@@ -6,27 +6,14 @@
 use super::{
     Subject,
     compare::Seen,
-    record::{
-        Dependency,
-        Failure,
-        How, //
-    },
-    walk::{
-        Task,
-        Walk, //
-    },
+    record::{Dependency, Failure, How},
+    walk::{Task, Walk},
 };
 use crate::{
     git::Oid,
     patches::commits::AssembledSeries,
-    source::manifest::{
-        Series,
-        below, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    source::manifest::{Series, below},
+    sys::error::{Error, Result},
 };
 
 /// A series without one of its dependencies.

@@ -9,10 +9,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use super::record::Said;
 

@@ -8,32 +8,17 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
-use super::store::{
-    Key,
-    Store, //
-};
+use super::store::{Key, Store};
 use crate::sys::{
-    error::{
-        Error,
-        Result, //
-    },
-    files::{
-        read_text,
-        write, //
-    },
+    error::{Error, Result},
+    files::{read_text, write},
     json::json,
-    plural::count, //
+    plural::count,
 };
 
 /// The inputs of results that messages name.

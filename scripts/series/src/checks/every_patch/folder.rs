@@ -6,54 +6,31 @@
 
 use std::{
     fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     sync::LazyLock,
     time::SystemTime,
 };
 
 use regex::Regex;
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    diagnostics::{
-        Diagnostic,
-        Level,
-        parse, //
-    },
+    diagnostics::{Diagnostic, Level, parse},
     record::Said,
-    sources::Sources, //
+    sources::Sources,
 };
 use crate::{
     kernel::{
         build::Arch,
-        config::{
-            LostOption,
-            lost_options, //
-        },
-        tools::Toolchain, //
+        config::{LostOption, lost_options},
+        tools::Toolchain,
     },
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        runner::{
-            Cmd,
-            Output,
-            Runner,
-            failed,
-            is_ending,
-            not_started, //
-        }, //
-    }, //
+        runner::{Cmd, Output, Runner, failed, is_ending, not_started},
+    },
 };
 
 /// The flags of each make call: more warnings of C compilers and `kernel-doc`, clippy, sparse.

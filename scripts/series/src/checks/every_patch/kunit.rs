@@ -5,43 +5,26 @@
 //! The kernel is the plain one of user-mode Linux, in the tree and the build folder that `test`
 //! uses. Both are left with the last tested series.
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Subject,
     record::KunitFull,
-    store::{
-        Key,
-        Timed, //
-    },
-    walk::Walk, //
+    store::{Key, Timed},
+    walk::Walk,
 };
 use crate::{
     git::Oid,
     kernel::{
-        build::{
-            Arch,
-            Build,
-            CONFIGS,
-            Purpose,
-            Target, //
-        },
-        checkout,
-        kconfig,
-        kunit, //
+        build::{Arch, Build, CONFIGS, Purpose, Target},
+        checkout, kconfig, kunit,
     },
     patches::commits::AssembledSeries,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        json::json, //
-    }, //
+        json::json,
+    },
 };
 
 const TARGET: Target = Target::Plain(Arch::Um);

@@ -20,76 +20,36 @@ mod store;
 mod table;
 mod walk;
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::Instant, //
-};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 pub use self::table::table;
 use self::{
-    compare::{
-        Seen,
-        by_level, //
-    },
+    compare::{Seen, by_level},
     depends::Without,
-    exchange::{
-        Origin,
-        Results, //
-    },
-    record::{
-        Full,
-        How,
-        PatchFull,
-        Said,
-        SeriesFull,
-        Times,
-        UnitFull, //
-    },
+    exchange::{Origin, Results},
+    record::{Full, How, PatchFull, Said, SeriesFull, Times, UnitFull},
     shard::Shard,
     sources::Sources,
-    store::{
-        Key,
-        Store, //
-    },
-    walk::{
-        Made,
-        Task,
-        Walk, //
-    },
+    store::{Key, Store},
+    walk::{Made, Task, Walk},
 };
 use crate::{
     checks::Finding,
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     kernel::{
-        build::{
-            Arch,
-            CONFIGS, //
-        },
+        build::{Arch, CONFIGS},
         config::LostOption,
-        tools::Toolchain, //
+        tools::Toolchain,
     },
-    patches::commits::{
-        Assembled,
-        AssembledSeries, //
-    },
-    source::{
-        manifest::Base,
-        workspace::Workspace, //
-    },
+    patches::commits::{Assembled, AssembledSeries},
+    source::{manifest::Base, workspace::Workspace},
     sys::{
-        cache::{
-            Cache,
-            Lock, //
-        },
+        cache::{Cache, Lock},
         error::Result,
         plural::count,
         runner::Runner,
-        ui::Ui, //
-    }, //
+        ui::Ui,
+    },
 };
 
 /// The default architectures.

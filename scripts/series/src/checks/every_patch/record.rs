@@ -7,18 +7,12 @@
 
 use std::path::PathBuf;
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::build::Arch,
     source::workspace::Workspace,
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
 /// `out/full.json`.

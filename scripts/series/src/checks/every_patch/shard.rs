@@ -2,10 +2,7 @@
 
 //! Divides the units of `check --full` among machines.
 
-use std::{
-    fmt,
-    str::FromStr, //
-};
+use std::{fmt, str::FromStr};
 
 /// One of several equal parts of a list. `2/4` is the second of four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

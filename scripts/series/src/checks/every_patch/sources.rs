@@ -4,14 +4,8 @@
 //! checkers.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
@@ -20,19 +14,10 @@ use super::diagnostics::Diagnostic;
 use crate::{
     checks::Finding,
     git::Git,
-    kernel::build::{
-        Arch,
-        CONFIGS, //
-    },
+    kernel::build::{Arch, CONFIGS},
     patches::commits::Assembled,
-    source::{
-        manifest,
-        workspace::Workspace, //
-    },
-    sys::{
-        cache::Cache,
-        error::Result, //
-    }, //
+    source::{manifest, workspace::Workspace},
+    sys::{cache::Cache, error::Result},
 };
 
 /// Returns the path in the checkout.

@@ -2,31 +2,17 @@
 
 //! Stores results under the hash of all their inputs, and their durations.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf, //
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use serde::{
-    Deserialize,
-    Serialize,
-    de::DeserializeOwned, //
-};
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 
 use crate::sys::{
     cache::Cache,
     error::Result,
-    files::{
-        sweep,
-        write, //
-    },
+    files::{sweep, write},
     hash::hex,
-    json::json, //
+    json::json,
 };
 
 /// The version of the stored format and of the method. A change discards all results.

@@ -2,16 +2,9 @@
 
 //! The table at the end of `check --full`.
 
-use comfy_table::{
-    Table,
-    presets, //
-};
+use comfy_table::{Table, presets};
 
-use super::record::{
-    Full,
-    SeriesFull,
-    UnitFull, //
-};
+use super::record::{Full, SeriesFull, UnitFull};
 use crate::kernel::build::Arch;
 
 /// Formats one line for each series.

@@ -3,47 +3,24 @@
 //! Builds a sequence of trees. Each tree is checked out once and compiled for all architectures in
 //! parallel, unless the results are stored.
 
-use std::{
-    path::Path,
-    thread,
-    time::Instant, //
-};
+use std::{path::Path, thread, time::Instant};
 
 use super::{
     Subject,
-    checkout::{
-        Checkout,
-        is_kconfig, //
-    },
-    folder::{
-        Compiled,
-        Folder, //
-    },
+    checkout::{Checkout, is_kconfig},
+    folder::{Compiled, Folder},
     record::UnitTime,
     sources::Sources,
-    store::{
-        Key,
-        Store,
-        Timed, //
-    },
+    store::{Key, Store, Timed},
 };
 use crate::{
     git::Oid,
-    kernel::build::{
-        Arch,
-        CONFIGS, //
-    },
+    kernel::build::{Arch, CONFIGS},
     sys::{
         error::Result,
-        runner::{
-            Cmd,
-            Runner, //
-        },
-        ui::{
-            Ui,
-            duration, //
-        }, //
-    }, //
+        runner::{Cmd, Runner},
+        ui::{Ui, duration},
+    },
 };
 
 /// The targets of a baseline in addition to the files of `sources.toml`: the crates below `rust/`.

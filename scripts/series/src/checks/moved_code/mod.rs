@@ -5,45 +5,25 @@
 
 pub mod object;
 
-use std::collections::{
-    BTreeMap,
-    BTreeSet, //
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     kernel::build::Build,
-    patches::commits::{
-        Assembled,
-        AssembledSeries, //
-    },
+    patches::commits::{Assembled, AssembledSeries},
     source::relocation::{
-        Files,
-        Step,
-        words::{
-            Count,
-            words, //
-        }, //
+        Files, Step,
+        words::{Count, words},
     },
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         plural,
-        runner::{
-            Cmd,
-            failed,
-            not_started, //
-        },
-        ui::Ui, //
-    }, //
+        runner::{Cmd, failed, not_started},
+        ui::Ui,
+    },
 };
 
 /// The proof of one step.

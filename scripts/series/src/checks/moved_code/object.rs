@@ -9,12 +9,7 @@
 use std::collections::BTreeMap;
 
 use object::{
-    Object as _,
-    ObjectSection as _,
-    ObjectSymbol as _,
-    RelocationTarget,
-    SectionKind,
-    SymbolKind, //
+    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind, SymbolKind,
 };
 
 /// The result of a comparison.
@@ -180,10 +175,7 @@ fn renamed_bytes(data: &[u8], rename: &dyn Fn(&str) -> String) -> Vec<u8> {
 mod tests {
     use std::{
         io::Write as _,
-        process::{
-            Command,
-            Stdio, //
-        },
+        process::{Command, Stdio},
     };
 
     use super::*;

@@ -2,39 +2,20 @@
 
 //! Runs `checkpatch.pl --strict` on each patch as it is mailed.
 
-use std::{
-    collections::BTreeSet,
-    fs, //
-};
+use std::{collections::BTreeSet, fs};
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    checks::{
-        Finding,
-        Subject, //
-    },
+    checks::{Finding, Subject},
     patches::commits::AssembledSeries,
-    source::{
-        message,
-        relocation::Step, //
-    },
+    source::{message, relocation::Step},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
         hash::hex,
-        runner::{
-            Cmd,
-            failed,
-            not_started, //
-        }, //
-    }, //
+        runner::{Cmd, failed, not_started},
+    },
 };
 
 /// A message of checkpatch.

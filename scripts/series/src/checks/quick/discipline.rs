@@ -2,33 +2,18 @@
 
 //! Applies [`crate::versions::rules`] to the assembled patches and the written mails.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf, //
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
-    checks::{
-        Finding,
-        Subject, //
-    },
+    checks::{Finding, Subject},
     patches::commits::AssembledSeries,
-    source::{
-        changelog,
-        component::Component, //
-    },
+    source::{changelog, component::Component},
     sys::error::Result,
     versions::{
         postings::commits::applied,
-        rules::{
-            self,
-            Fault,
-            Rule,
-            changelog::OtherReasons,
-            moves::Now, //
-        },
-        trailers::needless, //
-    }, //
+        rules::{self, Fault, Rule, changelog::OtherReasons, moves::Now},
+        trailers::needless,
+    },
 };
 
 /// The rules in the order of their numbers.

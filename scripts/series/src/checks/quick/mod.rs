@@ -11,35 +11,21 @@ mod overlay;
 pub mod record;
 mod rustfmt;
 
-use std::{
-    time::SystemTime, //
-};
+use std::time::SystemTime;
 
-use serde::{
-    Serialize, //
-};
+use serde::Serialize;
 
 use self::rustfmt::Rustfmt;
 use crate::{
     checks::{
-        Finding,
-        Subject,
-        rules::{
-            self,
-            Rules, //
-        }, //
+        Finding, Subject,
+        rules::{self, Rules},
     },
     patches::commits::AssembledSeries,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        ui::{
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        error::{Error, Result},
+        ui::{Ui, Unit},
+    },
 };
 
 /// The result of the checks.

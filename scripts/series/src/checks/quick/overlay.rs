@@ -4,15 +4,9 @@
 //! that adds the file has to contain it as well, unless a later series adds a part.
 
 use crate::{
-    checks::{
-        Finding,
-        Subject, //
-    },
+    checks::{Finding, Subject},
     patches::commits::AssembledSeries,
-    sys::{
-        error::Result,
-        runner::must, //
-    }, //
+    sys::{error::Result, runner::must},
 };
 
 pub fn check(

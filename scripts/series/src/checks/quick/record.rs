@@ -2,36 +2,17 @@
 
 //! `out/check.json`: the last results of the quick checks, by series.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    time::SystemTime, //
-};
+use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use crate::{
     checks::Finding,
-    patches::output::{
-        Report,
-        SeriesReport, //
-    },
+    patches::output::{Report, SeriesReport},
     source::workspace::Workspace,
-    sys::{
-        error::Result,
-        files::write,
-        hash::hex,
-        json::json, //
-    }, //
+    sys::{error::Result, files::write, hash::hex, json::json},
 };
 
 /// The file name of the record in the output folder.

@@ -4,34 +4,18 @@
 
 use std::fs;
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    checks::{
-        Finding,
-        Subject, //
-    },
+    checks::{Finding, Subject},
     git::Oid,
-    patches::{
-        commits::AssembledSeries,
-        plan::PlannedPatch, //
-    },
+    patches::{commits::AssembledSeries, plan::PlannedPatch},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
         hash::hex,
-        runner::{
-            Cmd,
-            must,
-            not_started, //
-        }, //
-    }, //
+        runner::{Cmd, must, not_started},
+    },
 };
 
 /// rustfmt with a cache of its output by file content, because each file takes a moment.

@@ -3,23 +3,14 @@
 //! Checks `Fixes:` tags. A patch that fixes something names the faulty commit, because the stable
 //! trees need it.
 
-use std::{
-    path::Path,
-    sync::LazyLock, //
-};
+use std::{path::Path, sync::LazyLock};
 
 use regex::Regex;
 
-use super::{
-    Fault,
-    Rule, //
-};
+use super::{Fault, Rule};
 use crate::{
-    source::{
-        manifest::Patch,
-        message, //
-    },
-    sys::error::Result, //
+    source::{manifest::Patch, message},
+    sys::error::Result,
 };
 
 /// The digits of a hash in `Fixes:`, from `Documentation/process/submitting-patches.rst`.
@@ -253,10 +244,7 @@ fn is_for_stable(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        checks::rules::shown,
-        source::manifest::Series, //
-    };
+    use crate::{checks::rules::shown, source::manifest::Series};
 
     const TAG: &str = "Fixes: afea229fe102 (\"drm: improve drm_buddy_alloc function\")\n";
 

@@ -21,26 +21,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use self::{
-    fixes::Lookup,
-    recipients::Script,
-    unused::Items, //
-};
+use self::{fixes::Lookup, recipients::Script, unused::Items};
 use crate::{
-    checks::{
-        Finding,
-        Subject, //
-    },
+    checks::{Finding, Subject},
     git::Git,
-    patches::{
-        commits::AssembledSeries,
-        plan::PlannedSeries, //
-    },
+    patches::{commits::AssembledSeries, plan::PlannedSeries},
     source::manifest::Series,
-    sys::{
-        error::Result,
-        plural::count, //
-    }, //
+    sys::{error::Result, plural::count},
 };
 
 /// One of these rules.

@@ -5,31 +5,19 @@
 
 use std::fs;
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
-use super::{
-    Fault,
-    Rule, //
-};
+use super::{Fault, Rule};
 use crate::{
-    git::{
-        Git,
-        Oid, //
-    },
+    git::{Git, Oid},
     source::manifest::Series,
     sys::{
         cache::Cache,
         error::Result,
         files::write,
         hash::hex,
-        runner::{
-            Cmd,
-            must, //
-        }, //
-    }, //
+        runner::{Cmd, must},
+    },
 };
 
 /// The path of the script in the kernel.

@@ -2,15 +2,8 @@
 
 //! Limits the sizes: patches in a series, lines in a patch, bytes in a mail.
 
-use super::{
-    Fault,
-    Rule, //
-};
-use crate::{
-    mail::diffstat::diffstat,
-    source::manifest::Series,
-    sys::plural::count, //
-};
+use super::{Fault, Rule};
+use crate::{mail::diffstat::diffstat, source::manifest::Series, sys::plural::count};
 
 /// The limit on patches, from `Documentation/process/submitting-patches.rst`.
 const PATCHES: usize = 15;

@@ -4,10 +4,7 @@
 
 use std::path::Path;
 
-use super::{
-    Fault,
-    Rule, //
-};
+use super::{Fault, Rule};
 
 /// The longest subject.
 const COLUMNS: usize = 65;

@@ -7,38 +7,22 @@
 //! its name, even after an unrelated type. Fields and variants are not checked.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::LazyLock,
 };
 
 use regex::Regex;
 
-use super::{
-    Fault,
-    Rule,
-    tree_file, //
-};
+use super::{Fault, Rule, tree_file};
 use crate::{
     mail::diff,
-    patches::plan::{
-        PlannedPatch,
-        PlannedSeries, //
-    },
+    patches::plan::{PlannedPatch, PlannedSeries},
     rust::{
         cursor::Seen,
-        tokens::{
-            self,
-            Count,
-            File,
-            Item,
-            Kind, //
-        }, //
+        tokens::{self, Count, File, Item, Kind},
     },
-    source::manifest::Series, //
+    source::manifest::Series,
 };
 
 /// A public item, and the patch that adds it.
@@ -545,12 +529,9 @@ mod tests {
         checks::rules::shown as text,
         patches::plan::{
             plan,
-            tests::{
-                component,
-                with_change_ids, //
-            }, //
+            tests::{component, with_change_ids},
         },
-        sys::error::Error, //
+        sys::error::Error,
     };
 
     const LIST: &str = "[[patch]]\nmessage = \"1.msg\"\n\

@@ -5,50 +5,30 @@
 use std::{
     fs,
     io::Read,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use super::session;
 use crate::{
     branches::{
-        adopt::{
-            self,
-            Found,
-            Named, //
-        },
-        clone,
-        read, //
+        adopt::{self, Found, Named},
+        clone, read,
     },
-    cli::args::{
-        Adopt,
-        Cli, //
-    },
-    git::{
-        self,
-        Git, //
-    },
+    cli::args::{Adopt, Cli},
+    git::{self, Git},
     source::{
         component,
         manifest::Base,
-        workspace::{
-            BASES,
-            Workspace, //
-        }, //
+        workspace::{BASES, Workspace},
     },
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
         plural::count,
         runner::Runner,
-        ui::Ui, //
-    }, //
+        ui::Ui,
+    },
 };
 
 /// Creates the manifests of branches. Writes no file if a branch is refused.

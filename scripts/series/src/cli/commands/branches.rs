@@ -4,17 +4,11 @@
 
 use super::App;
 use crate::{
-    branches::{
-        clone,
-        fetch, //
-    },
+    branches::{clone, fetch},
     git::Git,
     patches::plan::PlannedSeries,
     source::manifest::Series,
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
 impl App<'_> {

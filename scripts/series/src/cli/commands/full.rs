@@ -2,44 +2,27 @@
 
 //! `check --full`.
 
-use std::{
-    path::PathBuf,
-    time::Instant, //
-};
+use std::{path::PathBuf, time::Instant};
 
-use super::{
-    App,
-    Made, //
-};
+use super::{App, Made};
 use crate::{
     checks::{
         every_patch::{
-            self,
-            ARCHS,
-            Exchange,
-            exchange::{
-                self,
-                Results, //
-            },
-            record::{
-                Full,
-                Times, //
-            },
-            shard::Shard, //
+            self, ARCHS, Exchange,
+            exchange::{self, Results},
+            record::{Full, Times},
+            shard::Shard,
         },
-        quick::Outcome, //
+        quick::Outcome,
     },
     cli::args::Check,
     kernel::tools::Need,
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        ui::duration, //
-    }, //
+        ui::duration,
+    },
 };
 
 /// The names of the slow checks.

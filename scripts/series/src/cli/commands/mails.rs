@@ -4,21 +4,12 @@
 
 use std::{
     io::Read,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use crate::{
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    mail::mailbox::{self, Mail},
+    sys::error::{Error, Result},
 };
 
 /// Reads mails from a file, from each file of a folder (a Maildir's `cur` and `new` included), or

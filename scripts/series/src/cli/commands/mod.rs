@@ -19,113 +19,49 @@ mod undo;
 pub use self::session::Session;
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::Instant, //
+    time::Instant,
 };
 
-use comfy_table::{
-    Table,
-    presets, //
-};
+use comfy_table::{Table, presets};
 
 use crate::{
     b4,
     checks::{
-        moved_code::{
-            self,
-            Proof, //
-        },
-        quick, //
+        moved_code::{self, Proof},
+        quick,
     },
-    cli::{
-        args::OnKernel,
-        stdout::print, //
-    },
-    git::{
-        BaseCommit,
-        Git,
-        Identity, //
-    },
+    cli::{args::OnKernel, stdout::print},
+    git::{BaseCommit, Git, Identity},
     kernel::{
-        base::{
-            self,
-            Sources, //
-        },
-        build::{
-            Build,
-            Purpose,
-            Target, //
-        },
-        checkout,
-        kunit,
-        tools::{
-            self,
-            Found,
-            Need,
-            Toolchain,
-            Uses, //
-        }, //
+        base::{self, Sources},
+        build::{Build, Purpose, Target},
+        checkout, kunit,
+        tools::{self, Found, Need, Toolchain, Uses},
     },
     patches::{
-        commits::{
-            Assembled,
-            assemble, //
-        },
-        output::{
-            self,
-            Cover,
-            Mails,
-            Material,
-            Report, //
-        },
-        plan::{
-            PlannedSeries,
-            plan_some, //
-        },
+        commits::{Assembled, assemble},
+        output::{self, Cover, Mails, Material, Report},
+        plan::{PlannedSeries, plan_some},
         since::Since,
-        up_to_date, //
+        up_to_date,
     },
     report::status::SeriesStatus,
     source::{
-        component::{
-            self,
-            Component, //
-        },
-        manifest::{
-            Base,
-            below,
-            in_order, //
-            selected_series,
-        },
-        workspace::Workspace, //
+        component::{self, Component},
+        manifest::{Base, below, in_order, selected_series},
+        workspace::Workspace,
     },
     sys::{
-        cache::{
-            Cache,
-            Lock,
-            Resource, //
-        },
-        error::{
-            Error,
-            Result, //
-        },
+        cache::{Cache, Lock, Resource},
+        error::{Error, Result},
         plural::count,
         runner::Runner,
         timings::Timings,
-        ui::{
-            Ui,
-            duration, //
-        }, //
+        ui::{Ui, duration},
     },
-    versions::{
-        postings::commits::Rebuild,
-        rules::versions,
-        trailers::dropped, //
-    }, //
+    versions::{postings::commits::Rebuild, rules::versions, trailers::dropped},
 };
 
 /// The context of a command on one base.

@@ -2,42 +2,24 @@
 
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
-use super::{
-    App,
-    Made, //
-};
+use super::{App, Made};
 use crate::{
     b4,
     checks::quick,
     cli::stdout::print,
     kernel::{
-        build::{
-            Arch,
-            Target, //
-        },
-        tools, //
+        build::{Arch, Target},
+        tools,
     },
     mail::mailbox,
     patches::commits::AssembledSeries,
-    report::status::{
-        self,
-        SeriesStatus, //
-    },
-    source::{
-        changelog,
-        component, //
-    },
+    report::status::{self, SeriesStatus},
+    source::{changelog, component},
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        }, //
+        error::{Error, Result},
     },
-    versions::rules::mails::{
-        self,
-        Wanted, //
-    }, //
+    versions::rules::mails::{self, Wanted},
 };
 
 impl App<'_> {

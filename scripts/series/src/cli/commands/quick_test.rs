@@ -2,56 +2,31 @@
 
 //! `test --filter` and `test --watch`: the tests under work, as soon as possible and without a record.
 
-use std::{
-    thread,
-    time::Duration, //
-};
+use std::{thread, time::Duration};
 
-use super::{
-    App,
-    print,
-    target_of, //
-};
+use super::{App, print, target_of};
 use crate::{
     cli::args::Test,
-    git::{
-        Identity,
-        PatchCommit, //
-    },
+    git::{Identity, PatchCommit},
     kernel::{
-        build::{
-            Build,
-            Purpose,
-            Target, //
-        },
+        build::{Build, Purpose, Target},
         checkout,
         kunit::{
             self,
             filter::Filter,
             ktap::Log,
-            verdict::{
-                DOCTEST_SUITE,
-                Expectation,
-                Verdict, //
-            }, //
-        }, //
+            verdict::{DOCTEST_SUITE, Expectation, Verdict},
+        },
     },
     patches::{
-        commits::{
-            Assembled,
-            AssembledSeries,
-            assemble, //
-        },
-        up_to_date, //
+        commits::{Assembled, AssembledSeries, assemble},
+        up_to_date,
     },
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        },
-        files::write, //
-    }, //
+        error::{Error, Result},
+        files::write,
+    },
 };
 
 /// How often `--watch` reads the files of the series.

@@ -2,64 +2,40 @@
 
 //! `diff` and `record`: compare a series with a posting, and record one.
 
-use std::{
-    io::IsTerminal,
-    path::Path, //
-};
+use std::{io::IsTerminal, path::Path};
 
 use toml_edit::DocumentMut;
 
-use super::{
-    App,
-    mails, //
-};
+use super::{App, mails};
 use crate::{
     b4,
     cli::{
         args::Diff,
-        stdout::{
-            print,
-            print_json, //
-        }, //
+        stdout::{print, print_json},
     },
     git::Identity,
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    patches::{
-        commits::AssembledSeries,
-        since, //
-    },
+    mail::mailbox::{self, Mail},
+    patches::{commits::AssembledSeries, since},
     source::{
         changelog,
-        component::{
-            self,
-            Component, //
-        }, //
+        component::{self, Component},
     },
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        plural::count, //
+        plural::count,
     },
     versions::{
         postings::{
             Posting,
             commits::Rebuild,
-            import::{
-                self,
-                Import, //
-            },
-            tag, //
+            import::{self, Import},
+            tag,
         },
         range_diff,
-        rules::versions, //
-    }, //
+        rules::versions,
+    },
 };
 
 impl App<'_> {

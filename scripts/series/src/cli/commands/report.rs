@@ -4,29 +4,14 @@
 
 use super::App;
 use crate::{
-    cli::{
-        args::GraphFormat,
-        stdout::print, //
-    },
-    patches::output::{
-        self,
-        Report, //
-    },
+    cli::{args::GraphFormat, stdout::print},
+    patches::output::{self, Report},
     report::{
         self,
-        graph::{
-            self,
-            Graph, //
-        },
-        status::{
-            self,
-            SeriesStatus, //
-        }, //
+        graph::{self, Graph},
+        status::{self, SeriesStatus},
     },
-    sys::{
-        error::Result,
-        files::write, //
-    }, //
+    sys::{error::Result, files::write},
 };
 
 impl App<'_> {

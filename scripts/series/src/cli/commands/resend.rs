@@ -8,26 +8,14 @@ use super::App;
 use crate::{
     cli::stdout::print,
     git::patch_ids,
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    source::component::{
-        self,
-        Component, //
-    },
+    mail::mailbox::{self, Mail},
+    source::component::{self, Component},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        runner, //
+        runner,
     },
-    versions::postings::{
-        Posting,
-        resend, //
-    }, //
+    versions::postings::{Posting, resend},
 };
 
 impl App<'_> {

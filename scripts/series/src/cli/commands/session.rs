@@ -4,86 +4,38 @@
 
 use std::{
     collections::BTreeMap,
-    path::{
-        Path,
-        PathBuf, //
-    },
-    time::Instant, //
+    path::{Path, PathBuf},
+    time::Instant,
 };
 
-use super::{
-    App,
-    doctor_table,
-    target_of, //
-};
+use super::{App, doctor_table, target_of};
 use crate::{
     branches,
-    checks::{
-        every_patch,
-        moved_code, //
-    },
+    checks::{every_patch, moved_code},
     cli::{
-        args::{
-            Check,
-            Cli,
-            Command,
-            Prepare,
-            Record,
-            Test, //
-        },
-        stdout::{
-            print,
-            print_json, //
-        }, //
+        args::{Check, Cli, Command, Prepare, Record, Test},
+        stdout::{print, print_json},
     },
-    git::{
-        self,
-        Git,
-        refs, //
-    },
+    git::{self, Git, refs},
     kernel::{
-        base::{
-            self,
-            Sources, //
-        },
+        base::{self, Sources},
         build::Target,
         kunit,
-        tools::{
-            self,
-            Found,
-            Need, //
-        }, //
+        tools::{self, Found, Need},
     },
-    report::status::{
-        self,
-        SeriesStatus, //
-    },
+    report::status::{self, SeriesStatus},
     source::{
         component,
         manifest::Base,
-        workspace::{
-            BASES,
-            ONLY_BASE,
-            View,
-            Workspace, //
-        }, //
+        workspace::{BASES, ONLY_BASE, View, Workspace},
     },
     sys::{
-        cache::{
-            Cache,
-            Resource, //
-        },
-        error::{
-            Error,
-            Result, //
-        },
+        cache::{Cache, Resource},
+        error::{Error, Result},
         runner::Runner,
         timings::Timings,
-        ui::{
-            Ui,
-            duration, //
-        }, //
-    }, //
+        ui::{Ui, duration},
+    },
 };
 
 /// The bases of a workspace.

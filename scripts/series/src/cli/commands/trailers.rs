@@ -6,64 +6,28 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{
-    App,
-    mails, //
-};
+use super::{App, mails};
 use crate::{
-    b4::{
-        self,
-        reviews, //
-    },
-    cli::stdout::{
-        print,
-        print_json, //
-    },
-    mail::{
-        fingerprint::fingerprint,
-        mailbox::Person, //
-    },
+    b4::{self, reviews},
+    cli::stdout::{print, print_json},
+    mail::{fingerprint::fingerprint, mailbox::Person},
     source::{
-        component::{
-            self,
-            Component, //
-        },
-        words::Recipient, //
+        component::{self, Component},
+        words::Recipient,
     },
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        },
-        files::write, //
+        error::{Error, Result},
+        files::write,
     },
     versions::{
-        postings::{
-            self,
-            commits::Rebuild, //
-        },
+        postings::{self, commits::Rebuild},
         trailers::{
-            collect::{
-                Collected,
-                Posted,
-                PostedPatch,
-                Refused,
-                Remark,
-                collect, //
-            },
-            people::{
-                People,
-                mailmap, //
-            },
-            store::{
-                self,
-                Entry,
-                Known,
-                Merged, //
-            }, //
-        }, //
-    }, //
+            collect::{Collected, Posted, PostedPatch, Refused, Remark, collect},
+            people::{People, mailmap},
+            store::{self, Entry, Known, Merged},
+        },
+    },
 };
 
 /// The output of `--json`.

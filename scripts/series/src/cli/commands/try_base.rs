@@ -4,25 +4,12 @@
 
 use super::App;
 use crate::{
-    cli::stdout::{
-        print,
-        print_json, //
-    },
+    cli::stdout::{print, print_json},
     git::Identity,
-    kernel::base::{
-        Place,
-        obtain_other, //
-    },
+    kernel::base::{Place, obtain_other},
     patches::commits::assemble,
-    sys::{
-        cache::Resource,
-        error::Result, //
-    },
-    trial::{
-        self,
-        Report,
-        show, //
-    }, //
+    sys::{cache::Resource, error::Result},
+    trial::{self, Report, show},
 };
 
 impl App<'_> {

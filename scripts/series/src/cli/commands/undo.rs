@@ -9,26 +9,17 @@ use crate::{
     b4,
     source::{
         changelog,
-        component::{
-            self,
-            Component, //
-        }, //
+        component::{self, Component},
     },
     sys::{
         cache::Resource,
-        error::{
-            Error,
-            Result, //
-        },
-        files::write, //
+        error::{Error, Result},
+        files::write,
     },
     versions::{
-        postings::{
-            Posting,
-            tag, //
-        },
-        trailers::store, //
-    }, //
+        postings::{Posting, tag},
+        trailers::store,
+    },
 };
 
 impl App<'_> {

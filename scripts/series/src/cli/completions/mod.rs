@@ -7,15 +7,9 @@
 //! existing completion.
 
 use clap::CommandFactory;
-use clap_complete::{
-    Generator,
-    aot, //
-};
+use clap_complete::{Generator, aot};
 
-use crate::cli::args::{
-    Cli,
-    Shell, //
-};
+use crate::cli::args::{Cli, Shell};
 
 /// Returns the script for a shell.
 pub fn script(shell: Shell) -> String {

@@ -4,52 +4,22 @@
 //! same commit, with a fixed author and the date of the release.
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
-    io::{
-        self,
-        BufReader,
-        Read, //
-    },
+    fs::{self, File},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
-use liblzma::{
-    read::XzDecoder,
-    stream::MtStreamBuilder, //
-};
+use liblzma::{read::XzDecoder, stream::MtStreamBuilder};
 
 use crate::{
-    git::{
-        Git,
-        Identity,
-        Mode,
-        Oid,
-        PINNED,
-        Parent,
-        Signature,
-        parse_settings,
-        refs, //
-    },
+    git::{Git, Identity, Mode, Oid, PINNED, Parent, Signature, parse_settings, refs},
     source::manifest::Base,
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
-        runner::{
-            Cmd,
-            failed,
-            must, //
-        },
-        ui::{
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        error::{Error, Result},
+        runner::{Cmd, failed, must},
+        ui::{Ui, Unit},
+    },
 };
 
 /// The ratio of an archive's size as a pack, with the files checked out later, to its compressed

@@ -7,41 +7,21 @@ mod other;
 mod route;
 
 pub use self::{
-    other::{
-        Other,
-        Place,
-        obtain_other, //
-    },
-    route::verify, //
+    other::{Other, Place, obtain_other},
+    route::verify,
 };
 
 use std::path::PathBuf;
 
 use crate::{
-    git::{
-        BaseCommit,
-        Git,
-        Oid,
-        damage,
-        refs, //
-    },
+    git::{BaseCommit, Git, Oid, damage, refs},
     source::manifest::Base,
     sys::{
-        cache::{
-            Cache,
-            Resource, //
-        },
-        error::{
-            Error,
-            Result, //
-        },
-        runner::{
-            Runner,
-            failed,
-            must, //
-        },
-        ui::Ui, //
-    }, //
+        cache::{Cache, Resource},
+        error::{Error, Result},
+        runner::{Runner, failed, must},
+        ui::Ui,
+    },
 };
 
 /// The user's settings for routes.

@@ -4,41 +4,21 @@
 //! own ref.
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    fs::{self, File},
+    path::{Path, PathBuf},
 };
 
-use super::{
-    describe,
-    import, //
-};
+use super::{describe, import};
 use crate::{
-    git::{
-        BaseCommit,
-        Git,
-        Oid,
-        refs, //
-    },
+    git::{BaseCommit, Git, Oid, refs},
     sys::{
         apt,
-        cache::{
-            Cache,
-            Resource, //
-        },
-        error::{
-            Error,
-            Result, //
-        },
+        cache::{Cache, Resource},
+        error::{Error, Result},
         hash::sha256_of,
         runner::Runner,
-        ui::Ui, //
-    }, //
+        ui::Ui,
+    },
 };
 
 /// The source of another base.

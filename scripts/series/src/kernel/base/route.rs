@@ -3,41 +3,22 @@
 //! The routes to an archive of the base, in the order of attempts.
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    fs::{self, File},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::Sources;
 use crate::{
-    source::manifest::{
-        Archive,
-        Base, //
-    },
+    source::manifest::{Archive, Base},
     sys::{
         apt,
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         hash::sha256_of,
-        runner::{
-            Cmd,
-            Runner,
-            must, //
-        },
-        ui::{
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        runner::{Cmd, Runner, must},
+        ui::{Ui, Unit},
+    },
 };
 
 /// Verifies a file against the hash in the manifest.
@@ -263,11 +244,7 @@ fn download(runner: &dyn Runner, url: &str, to: &Path, archive: &Archive, ui: &U
 mod tests {
     use super::*;
     use crate::sys::runner::Output;
-    use std::{
-        io,
-
-        sync::Mutex, //
-    };
+    use std::{io, sync::Mutex};
 
     /// Records the command lines, and runs no program.
     #[derive(Default)]

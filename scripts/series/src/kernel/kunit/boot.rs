@@ -4,23 +4,14 @@
 //! early to read the results of the checkers.
 
 use std::{
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::qemu;
 use crate::{
-    kernel::build::{
-        Build,
-        Target, //
-    },
-    sys::{
-        error::Result,
-        runner::Cmd, //
-    }, //
+    kernel::build::{Build, Target},
+    sys::{error::Result, runner::Cmd},
 };
 
 /// The time limit of one boot. lockdep under QEMU without KVM is slow.

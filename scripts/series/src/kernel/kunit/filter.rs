@@ -4,14 +4,8 @@
 
 use regex::Regex;
 
-use super::{
-    ktap::Log,
-    verdict::Expectation, //
-};
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use super::{ktap::Log, verdict::Expectation};
+use crate::sys::error::{Error, Result};
 
 /// A filter of `test --filter`.
 #[derive(Debug, Clone)]

@@ -10,44 +10,24 @@ mod qemu;
 pub mod verdict;
 pub mod watch;
 
-use std::{
-    fs,
-    time::Duration, //
-};
+use std::{fs, time::Duration};
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use self::{
     boot::Boot,
-    verdict::{
-        Expectation,
-        Verdict, //
-    },
-    watch::Watch, //
+    verdict::{Expectation, Verdict},
+    watch::Watch,
 };
 use crate::{
-    kernel::build::{
-        Arch,
-        Build,
-        Target, //
-    },
-    source::{
-        manifest::Series,
-        relocation::Step,
-        workspace::Workspace, //
-    },
+    kernel::build::{Arch, Build, Target},
+    source::{manifest::Series, relocation::Step, workspace::Workspace},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
         json::json,
-        runner::not_started, //
-    }, //
+        runner::not_started,
+    },
 };
 
 /// The time limit of one boot. QEMU without KVM is slow.

@@ -12,11 +12,8 @@ use crate::{
     sys::{
         error::Result,
         files::write,
-        runner::{
-            Cmd,
-            must, //
-        }, //
-    }, //
+        runner::{Cmd, must},
+    },
 };
 
 /// The prefix of its lines in the log; `probe.c` has the same constant.
@@ -92,10 +89,7 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::runner::{
-        Runner,
-        System, //
-    };
+    use crate::sys::runner::{Runner, System};
 
     #[test]
     fn initramfs_is_readable_by_cpio() {

@@ -9,23 +9,17 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use crate::{
     kernel::build::Build,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        runner::Cmd, //
-    }, //
+        runner::Cmd,
+    },
 };
 
 /// The time limit for the kernel's first line. With KVM, it takes less than a second.
@@ -88,10 +82,7 @@ fn kvm_works(build: &Build<'_>, program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::runner::{
-        Runner,
-        System, //
-    };
+    use crate::sys::runner::{Runner, System};
 
     #[test]
     fn wrapper_drops_only_kvm() {

@@ -15,10 +15,7 @@
 
 use serde::Serialize;
 
-use super::{
-    ktap,
-    probe::TAG, //
-};
+use super::{ktap, probe::TAG};
 use crate::kernel::build::Target;
 
 /// The last process of the boot: 0 starts the kernel, 1 runs the initcalls and the suites'

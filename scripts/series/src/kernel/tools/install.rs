@@ -2,44 +2,17 @@
 
 //! `setup`: installs missing tools, as far as the machine and the user allow.
 
-use std::{
-    fs,
-    path::Path,
-    time::Duration, //
-};
+use std::{fs, path::Path, time::Duration};
 
-use super::{
-    B4,
-    BINDGEN,
-    Fix,
-    Own,
-    SPECS,
-    Spec,
-    Uses,
-    find,
-    rust_src, //
-};
+use super::{B4, BINDGEN, Fix, Own, SPECS, Spec, Uses, find, rust_src};
 use crate::{
     kernel::base::Sources,
     sys::{
-        cache::{
-            Cache,
-            Resource, //
-        },
-        error::{
-            Error,
-            Result, //
-        },
-        runner::{
-            Cmd,
-            Runner,
-            must, //
-        },
-        ui::{
-            Ui,
-            Unit, //
-        }, //
-    }, //
+        cache::{Cache, Resource},
+        error::{Error, Result},
+        runner::{Cmd, Runner, must},
+        ui::{Ui, Unit},
+    },
 };
 
 /// Build dependencies of [`PACKAGES`].
@@ -237,10 +210,7 @@ fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::Mutex, //
-    };
+    use std::{io, sync::Mutex};
 
     use super::*;
     use crate::sys::runner::Output;

@@ -8,10 +8,7 @@ mod rust_src;
 pub use self::install::setup;
 
 use std::{
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,14 +16,8 @@ use serde::Serialize;
 
 use crate::sys::{
     cache::Cache,
-    error::{
-        Error,
-        Result, //
-    },
-    runner::{
-        Cmd,
-        Runner, //
-    }, //
+    error::{Error, Result},
+    runner::{Cmd, Runner},
 };
 
 /// The LLVM that the series are built and measured with.

@@ -7,43 +7,24 @@
 //! the component into the toolchain, with the same verification as the compiler.
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
+    fs::{self, File},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use liblzma::read::XzDecoder;
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
 use crate::{
     kernel::base::Sources,
     sys::{
         apt,
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
-        hash::{
-            hex,
-            sha256, //
-        },
-        runner::{
-            Cmd,
-            Runner,
-            must, //
-        },
-        ui::Ui, //
-    }, //
+        error::{Error, Result},
+        hash::{hex, sha256},
+        runner::{Cmd, Runner, must},
+        ui::Ui,
+    },
 };
 
 /// A file that identifies a `library` folder.

@@ -5,43 +5,24 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    git::{
-        Git,
-        Identity, //
-    },
+    git::{Git, Identity},
     patches::{
-        commits::{
-            Assembled,
-            AssembledSeries, //
-        },
+        commits::{Assembled, AssembledSeries},
         output::mails::Mails,
-        since::Since, //
+        since::Since,
     },
     source::{
         changelog,
-        cover::{
-            self,
-            Dependency,
-            Without, //
-        },
+        cover::{self, Dependency, Without},
         manifest::Base,
         message,
-        words::{
-            self,
-            Recipient, //
-        }, //
+        words::{self, Recipient},
     },
-    sys::error::{
-        Error,
-        Result, //
-    },
+    sys::error::{Error, Result},
     versions::{
         postings::Posting,
-        rules::trailers::{
-            self,
-            Prerequisite, //
-        }, //
-    }, //
+        rules::trailers::{self, Prerequisite},
+    },
 };
 
 /// The cover letter of a series, in parts.

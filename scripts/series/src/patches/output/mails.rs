@@ -5,28 +5,14 @@
 use std::path::Path;
 
 use crate::{
-    git::{
-        Git,
-        Identity,
-        format_patch,
-        patch_ids, //
-    },
-    mail::{
-        diff,
-        received, //
-    },
-    patches::commits::{
-        Assembled,
-        AssembledSeries, //
-    },
+    git::{Git, Identity, format_patch, patch_ids},
+    mail::{diff, received},
+    patches::commits::{Assembled, AssembledSeries},
     source::message,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        plural::count, //
-    }, //
+        error::{Error, Result},
+        plural::count,
+    },
 };
 
 /// The patches of a series as mails.

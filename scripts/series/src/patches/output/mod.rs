@@ -6,56 +6,27 @@ mod cover_letter;
 mod mails;
 mod series_json;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path, //
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
-    git::{
-        Git,
-        Identity, //
-    },
-    mail::{
-        bundle,
-        diff, //
-    },
+    git::{Git, Identity},
+    mail::{bundle, diff},
     patches::output::{
         cover_letter::letter,
-        series_json::{
-            report,
-            tip, //
-        }, //
+        series_json::{report, tip},
     },
     source::workspace::Workspace,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        json::json, //
-    }, //
+        json::json,
+    },
 };
 
 pub use self::{
-    cover_letter::{
-        Cover,
-        Material, //
-    },
-    mails::{
-        Mails,
-        mails, //
-    },
-    series_json::{
-        BaseReport,
-        PatchReport,
-        PostedReport,
-        Report,
-        SeriesReport,
-        read_report, //
-    }, //
+    cover_letter::{Cover, Material},
+    mails::{Mails, mails},
+    series_json::{BaseReport, PatchReport, PostedReport, Report, SeriesReport, read_report},
 };
 
 /// Writes `out/` and returns the report. `series.json` lists all series, and is written only if the

@@ -2,22 +2,16 @@
 
 //! `out/series.json`.
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     git::PatchCommit,
     patches::commits::AssembledSeries,
     source::workspace::Workspace,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        files::read_file, //
-    }, //
+        error::{Error, Result},
+        files::read_file,
+    },
 };
 
 /// The content of `out/series.json`.

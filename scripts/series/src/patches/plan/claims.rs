@@ -4,32 +4,15 @@
 //! apply to files of the base only.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
-    path::{
-        Component as PathPart,
-        Path,
-        PathBuf, //
-    },
+    collections::{BTreeMap, BTreeSet},
+    path::{Component as PathPart, Path, PathBuf},
 };
 
 use crate::{
     mail::diff,
-    patches::plan::{
-        group::SeriesGroup,
-        manifest::ManifestCheck, //
-    },
-    source::manifest::{
-        At,
-        Patch,
-        covers, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    patches::plan::{group::SeriesGroup, manifest::ManifestCheck},
+    source::manifest::{At, Patch, covers},
+    sys::error::{Error, Result},
 };
 
 impl SeriesGroup<'_> {

@@ -3,41 +3,25 @@
 //! The series of a component: the checks that span them, and their patches.
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
-    path::PathBuf, //
+    path::PathBuf,
 };
 
 use crate::{
     mail::diff,
     patches::plan::{
         manifest::ManifestCheck,
-        patch::{
-            Content,
-            Edit,
-            Overlay,
-            PlannedPatch,
-            Write, //
-        }, //
+        patch::{Content, Edit, Overlay, PlannedPatch, Write},
     },
-    rust::items::{
-        self,
-        Mark, //
-    },
+    rust::items::{self, Mark},
     source::{
         component::Component,
-        manifest::{
-            Patch,
-            Series,
-            below, //
-        },
-        message, //
+        manifest::{Patch, Series, below},
+        message,
     },
     sys::error::Error,
-    versions::trailers::RecordedTrailer, //
+    versions::trailers::RecordedTrailer,
 };
 
 /// The series of a component, in dependency order.

@@ -4,28 +4,18 @@
 
 use std::{
     collections::BTreeMap,
-    path::{
-        Path,
-        PathBuf, //
-    },
+    path::{Path, PathBuf},
 };
 
 use crate::{
     source::{
         component::Component,
         cover,
-        manifest::{
-            At,
-            Patch,
-            Series, //
-        },
-        message, //
+        manifest::{At, Patch, Series},
+        message,
     },
     sys::error::Error,
-    versions::trailers::{
-        RecordedTrailer,
-        store, //
-    }, //
+    versions::trailers::{RecordedTrailer, store},
 };
 
 /// The checks of a manifest.

@@ -21,25 +21,12 @@ use crate::{
     patches::plan::group::SeriesGroup,
     source::{
         component::Component,
-        manifest::{
-            At,
-            Series,
-            in_order,
-            unique_change_ids, //
-        }, //
+        manifest::{At, Series, in_order, unique_change_ids},
     },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
-pub use self::patch::{
-    Edit,
-    PlannedPatch,
-    PlannedSeries,
-    Write, //
-};
+pub use self::patch::{Edit, PlannedPatch, PlannedSeries, Write};
 
 /// Plans all series, in dependency order.
 ///

@@ -5,17 +5,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    git::{
-        Author,
-        Mode, //
-    },
-    source::{
-        branch::Commit,
-        component::Component,
-        manifest::Series,
-        relocation, //
-    },
-    versions::trailers::RecordedTrailer, //
+    git::{Author, Mode},
+    source::{branch::Commit, component::Component, manifest::Series, relocation},
+    versions::trailers::RecordedTrailer,
 };
 
 /// A patch before its commit exists.

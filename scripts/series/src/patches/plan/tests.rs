@@ -9,11 +9,8 @@ use crate::{
     git::Mode,
     source::{
         component::OverlayFile,
-        words::{
-            ChangeId,
-            Recipient, //
-        }, //
-    }, //
+        words::{ChangeId, Recipient},
+    },
 };
 
 pub(crate) const MESSAGE: &str = "rust: add a thing\n\nIt is needed.\n";

@@ -2,34 +2,19 @@
 
 //! Withheld parts: lines and items that a later patch adds to a file.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range, //
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
     patches::plan::{
-        group::{
-            SeriesGroup,
-            WithheldPart, //
-        },
-        manifest::ManifestCheck, //
+        group::{SeriesGroup, WithheldPart},
+        manifest::ManifestCheck,
     },
-    rust::items::{
-        self,
-        Item,
-        Lack,
-        Mark, //
-    },
+    rust::items::{self, Item, Lack, Mark},
     source::{
         component::Component,
-        manifest::{
-            At,
-            Parts,
-            Withhold, //
-        }, //
+        manifest::{At, Parts, Withhold},
     },
-    sys::error::Error, //
+    sys::error::Error,
 };
 
 impl SeriesGroup<'_> {

@@ -2,10 +2,7 @@
 
 //! Writes the graph for Graphviz.
 
-use super::{
-    Graph,
-    Node, //
-};
+use super::{Graph, Node};
 
 /// Formats the graph in the language of dot. Arrows point to dependencies.
 pub fn dot(graph: &Graph) -> String {

@@ -2,10 +2,7 @@
 
 //! Writes the graph for Mermaid, which many viewers of Markdown draw.
 
-use super::{
-    Graph,
-    Node, //
-};
+use super::{Graph, Node};
 
 /// Formats the graph as a flow chart. Arrows point to dependencies.
 pub fn mermaid(graph: &Graph) -> String {

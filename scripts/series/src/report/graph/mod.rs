@@ -9,26 +9,18 @@ mod dot;
 mod mermaid;
 mod text;
 
-pub use self::{
-    dot::dot,
-    mermaid::mermaid,
-    text::text, //
-};
+pub use self::{dot::dot, mermaid::mermaid, text::text};
 
 use serde::Serialize;
 
 use crate::{
     source::{
         component,
-        manifest::{
-            Base,
-            Series,
-            in_order, //
-        },
-        workspace::Workspace, //
+        manifest::{Base, Series, in_order},
+        workspace::Workspace,
     },
     sys::error::Result,
-    versions::postings, //
+    versions::postings,
 };
 
 /// The series and their base.

@@ -2,10 +2,7 @@
 
 //! Draws the graph as text.
 
-use super::{
-    Graph,
-    Node, //
-};
+use super::{Graph, Node};
 
 /// Draws a tree with the base at its root. A series is below the last of its dependencies and names
 /// the others.

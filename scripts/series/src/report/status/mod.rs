@@ -12,60 +12,30 @@ use std::fs;
 use serde::Serialize;
 
 pub(crate) use self::table::kunit_text;
-pub use self::table::{
-    details,
-    table, //
-};
+pub use self::table::{details, table};
 
 use crate::{
     checks::{
-        every_patch::record::{
-            self as full,
-            Full, //
-        },
-        quick::record::{
-            self as check,
-            Checked, //
-        }, //
+        every_patch::record::{self as full, Full},
+        quick::record::{self as check, Checked},
     },
     kernel::{
-        build::{
-            self,
-            Target, //
-        },
-        kunit, //
+        build::{self, Target},
+        kunit,
     },
     mail::mailbox,
-    patches::output::{
-        Report,
-        SeriesReport, //
-    },
-    report::graph::{
-        self,
-        Posted, //
-    },
+    patches::output::{Report, SeriesReport},
+    report::graph::{self, Posted},
     source::{
-        changelog,
-        component,
-        manifest::{
-            Base,
-            Series,
-            below,
-            in_order, //
-        },
-        workspace::Workspace, //
+        changelog, component,
+        manifest::{Base, Series, below, in_order},
+        workspace::Workspace,
     },
-    sys::{
-        cache::Cache,
-        error::Result, //
-    },
+    sys::{cache::Cache, error::Result},
     versions::{
         postings,
-        range_diff::{
-            Change,
-            Comparison, //
-        }, //
-    }, //
+        range_diff::{Change, Comparison},
+    },
 };
 
 /// The status of a series.

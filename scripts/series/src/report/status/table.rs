@@ -2,20 +2,9 @@
 
 //! The tables of `status`.
 
-use comfy_table::{
-    ContentArrangement,
-    Table,
-    presets, //
-};
+use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{
-    ChangelogStatus,
-    Changes,
-    CheckStatus,
-    FullStatus,
-    KunitStatus,
-    SeriesStatus, //
-};
+use super::{ChangelogStatus, Changes, CheckStatus, FullStatus, KunitStatus, SeriesStatus};
 use crate::report::graph::LOCAL;
 
 /// Formats the table of patches, builds and test results.
@@ -205,11 +194,8 @@ pub(crate) fn kunit_text(k: &KunitStatus) -> String {
 mod tests {
     use super::*;
     use crate::{
-        kernel::build::{
-            Arch,
-            Target, //
-        },
-        report::graph::Posted, //
+        kernel::build::{Arch, Target},
+        report::graph::Posted,
     };
 
     fn status(name: &str, patches: usize) -> SeriesStatus {

@@ -2,21 +2,12 @@
 
 //! A base kernel and its manifest `series/bases/<name>.toml`.
 
-use std::path::{
-    Path,
-    PathBuf, //
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{
-    lines::parse,
-    validate::is_hex, //
-};
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use super::{lines::parse, validate::is_hex};
+use crate::sys::error::{Error, Result};
 
 /// A base kernel, from `series/bases/<name>.toml`.
 #[derive(Debug, Clone, Deserialize)]

@@ -7,10 +7,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// A value with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,37 +14,14 @@ mod series;
 mod validate;
 
 pub use self::{
-    base::{
-        AptSource,
-        Archive,
-        Base,
-        BuildWith,
-        Host, //
-    },
+    base::{AptSource, Archive, Base, BuildWith, Host},
     lines::At,
-    order::{
-        below,
-        in_order, //
-    },
-    select::{
-        selected_series,
-        unknown_series, //
-    },
-    series::{
-        Kunit,
-        Parts,
-        Patch,
-        Provenance,
-        Series,
-        Withhold,
-        covers, //
-    },
+    order::{below, in_order},
+    select::{selected_series, unknown_series},
+    series::{Kunit, Parts, Patch, Provenance, Series, Withhold, covers},
     validate::unique_change_ids,
 };
 pub(crate) use self::{
-    lines::{
-        Lines,
-        parse, //
-    },
+    lines::{Lines, parse},
     series::subject_prefix,
 };

@@ -3,10 +3,7 @@
 //! The order of series by their dependencies.
 
 use super::series::Series;
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// Sorts the series so that each follows its dependencies. The series of a component are adjacent,
 /// unless they depend on a series between them.

@@ -2,49 +2,22 @@
 
 //! Reads the manifest of a series: its fields, for the base in use.
 
-use std::{
-    collections::BTreeMap,
-    path::Path, //
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    lines::{
-        At,
-        Lines,
-        parse, //
-    },
-    series::{
-        Kunit,
-        Parts,
-        Patch,
-        Provenance,
-        Series,
-        Withhold, //
-    },
-    validate::{
-        blank,
-        keep,
-        no_base,
-        no_commit,
-        recipients, //
-    },
+    lines::{At, Lines, parse},
+    series::{Kunit, Parts, Patch, Provenance, Series, Withhold},
+    validate::{blank, keep, no_base, no_commit, recipients},
 };
 use crate::{
     source::{
-        words::{
-            ChangeId,
-            Prefix,
-            SeriesName, //
-        },
-        workspace::View, //
+        words::{ChangeId, Prefix, SeriesName},
+        workspace::View,
     },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
 #[derive(Deserialize)]

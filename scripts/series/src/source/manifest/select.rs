@@ -3,10 +3,7 @@
 //! Selects series by the names on the command line.
 
 use super::series::Series;
-use crate::sys::error::{
-    Error,
-    Result, //
-};
+use crate::sys::error::{Error, Result};
 
 /// Returns the names of the selected series. A name selects a series, or else all series of a
 /// component. Without names, all series are selected. The error lists the existing names.
@@ -58,12 +55,9 @@ mod tests {
     use super::{
         super::order::{
             in_order,
-            tests::{
-                named,
-                of, //
-            },
+            tests::{named, of},
         },
-        *, //
+        *,
     };
 
     #[test]

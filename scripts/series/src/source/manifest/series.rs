@@ -2,28 +2,17 @@
 
 //! A series and its patches, as a manifest describes them.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf, //
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
 use super::lines::At;
 use crate::{
     source::{
-        words::{
-            ChangeId,
-            Prefix,
-            Recipient,
-            SeriesName, //
-        },
-        workspace::View, //
+        words::{ChangeId, Prefix, Recipient, SeriesName},
+        workspace::View,
     },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
 /// A series, from `series/<name>.toml`.

@@ -2,24 +2,12 @@
 
 //! Rules for the values of a manifest, and for the manifests of several series.
 
-use std::{
-    collections::BTreeMap,
-    path::Path, //
-};
+use std::{collections::BTreeMap, path::Path};
 
-use super::{
-    lines::At,
-    series::Series, //
-};
+use super::{lines::At, series::Series};
 use crate::{
-    source::{
-        words::Recipient,
-        workspace::View, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    source::{words::Recipient, workspace::View},
+    sys::error::{Error, Result},
 };
 
 /// Returns the value, or adds the error with its place to `errors`.
@@ -123,10 +111,7 @@ pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{
-        super::read::tests::GOOD,
-        *, //
-    };
+    use super::{super::read::tests::GOOD, *};
 
     #[test]
     fn unique_change_ids_duplicate() {

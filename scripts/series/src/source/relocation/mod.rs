@@ -9,10 +9,7 @@
 pub mod words;
 
 use std::{
-    collections::{
-        BTreeMap,
-        BTreeSet, //
-    },
+    collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
@@ -20,20 +17,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    source::manifest::{
-        At,
-        Lines,
-        parse, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    source::manifest::{At, Lines, parse},
+    sys::error::{Error, Result},
 };
-use words::{
-    Count,
-    Rules, //
-};
+use words::{Count, Rules};
 
 /// The moves and renames of one patch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,52 +2,22 @@
 
 //! Commits of a posting, restored by applying its mails to the base that they were made for.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf, //
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use sha2::{
-    Digest,
-    Sha256, //
-};
+use sha2::{Digest, Sha256};
 
-use super::{
-    Posting,
-    patches_below,
-    read_all, //
-};
+use super::{Posting, patches_below, read_all};
 use crate::{
-    git::{
-        BaseCommit,
-        Entry,
-        Git,
-        Identity,
-        Oid,
-        Parent,
-        PatchCommit,
-        Signature,
-        refs, //
-    },
+    git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     kernel::base,
-    mail::{
-        diff,
-        mailbox::Mail, //
-    },
-    source::{
-        component::Component,
-        message,
-        workspace::Workspace, //
-    },
+    mail::{diff, mailbox::Mail},
+    source::{component::Component, message, workspace::Workspace},
     sys::{
         cache::Cache,
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         hash::hex,
-        runner::must, //
-    }, //
+        runner::must,
+    },
 };
 
 /// A posted version as commits.

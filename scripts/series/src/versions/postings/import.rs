@@ -3,43 +3,22 @@
 //! Reads a posting from b4's tag in the kernel repository, or from mails.
 
 use super::{
-    Below,
-    PostedPatch,
-    Posting,
-    commits::{
-        Rebuild,
-        applied, //
-    },
+    Below, PostedPatch, Posting,
+    commits::{Rebuild, applied},
     is_patch,
-    pick::{
-        LeftOut,
-        pick, //
-    },
-    tag, //
+    pick::{LeftOut, pick},
+    tag,
 };
 use crate::{
-    git::{
-        format_patch,
-        patch_ids, //
-    },
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    source::{
-        component::Component,
-        cover,
-        message, //
-    },
+    git::{format_patch, patch_ids},
+    mail::mailbox::{self, Mail},
+    source::{component::Component, cover, message},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         plural::count,
-        runner::must, //
+        runner::must,
     },
-    versions::postings::Sent, //
+    versions::postings::Sent,
 };
 
 /// A posting and its mails.

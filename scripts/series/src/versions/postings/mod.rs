@@ -13,31 +13,18 @@ pub mod tag;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use self::resend::Resend;
 use crate::{
     git::Oid,
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    source::{
-        manifest,
-        message,
-        workspace::Workspace, //
-    },
+    mail::mailbox::{self, Mail},
+    source::{manifest, message, workspace::Workspace},
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
+        error::{Error, Result},
         files::write,
-        plural::count, //
-    }, //
+        plural::count,
+    },
 };
 
 /// The address that a message id is appended to; the same as b4's `b4.linkmask`.

@@ -5,19 +5,12 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    mail::mailbox::{
-        Mail,
-        Person,
-        Tag, //
-    },
+    mail::mailbox::{Mail, Person, Tag},
     source::manifest::Series,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        plural::count, //
-    }, //
+        error::{Error, Result},
+        plural::count,
+    },
 };
 
 /// A mail outside of the posting.

@@ -5,28 +5,16 @@
 //! `b4 send --resend` reads its tag and would mail the private base commit that the tag names. So the
 //! tool creates the mails from the record, and `git send-email` sends them.
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 
 use super::Posting;
 use crate::{
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
+    mail::mailbox::{self, Mail},
     source::{
         manifest::Series,
-        words::{
-            self,
-            Recipient, //
-        }, //
+        words::{self, Recipient},
     },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    sys::error::{Error, Result},
 };
 
 /// The line that separates mails in git's mailboxes.

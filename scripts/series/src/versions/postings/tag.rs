@@ -8,24 +8,14 @@
 //! recreates the tag from the record, with the commit below the first patch as its base. The tag is
 //! identical in every cache.
 
-use super::{
-    Posting,
-    commits::Rebuilt, //
-};
+use super::{Posting, commits::Rebuilt};
 use crate::{
-    git::{
-        Git,
-        Identity,
-        Oid, //
-    },
+    git::{Git, Identity, Oid},
     mail::mailbox::Mail,
     sys::{
-        error::{
-            Error,
-            Result, //
-        },
-        runner::must, //
-    }, //
+        error::{Error, Result},
+        runner::must,
+    },
 };
 
 /// Returns the name of the tag of a version.

@@ -7,34 +7,20 @@
 //! patches" names each patch. Other changes have the items of [`super::reasons`]. The rest of an
 //! entry is not checked.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::LazyLock, //
-};
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 
-use regex::{
-    Captures,
-    Regex, //
-};
+use regex::{Captures, Regex};
 
 use super::{
     Fault, Rule,
-    reasons::{
-        self,
-        Reason, //
-    },
+    reasons::{self, Reason},
 };
 use crate::{
     source::changelog::Entry,
     versions::{
         postings::Posting,
-        range_diff::{
-            Change,
-            Comparison,
-            PatchChange, //
-        }, //
-    }, //
+        range_diff::{Change, Comparison, PatchChange},
+    },
 };
 
 /// The form in which an entry names a patch.
@@ -400,10 +386,7 @@ mod tests {
     use super::*;
     use crate::{
         source::changelog,
-        versions::{
-            postings::tests::posting,
-            rules::shown, //
-        }, //
+        versions::{postings::tests::posting, rules::shown},
     };
 
     fn change(

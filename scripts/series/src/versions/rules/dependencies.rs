@@ -5,14 +5,8 @@
 
 use std::path::Path;
 
-use super::{
-    Fault,
-    Rule, //
-};
-use crate::source::{
-    cover::Dependency,
-    manifest::Series, //
-};
+use super::{Fault, Rule};
+use crate::source::{cover::Dependency, manifest::Series};
 
 /// Checks `[without]` in the manifest of a series with this number of patches.
 pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
@@ -89,10 +83,7 @@ pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        source::cover::Without,
-        versions::rules::shown, //
-    };
+    use crate::{source::cover::Without, versions::rules::shown};
 
     fn says(without: &str) -> String {
         let text =

@@ -2,26 +2,13 @@
 
 //! Checks the mails that b4 created from the series before they are sent.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf, //
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{
-    Fault,
-    Rule,
-    trailers, //
-};
+use super::{Fault, Rule, trailers};
 use crate::{
-    mail::mailbox::{
-        self,
-        Mail, //
-    },
-    source::{
-        manifest::Series,
-        message, //
-    },
-    sys::plural::count, //
+    mail::mailbox::{self, Mail},
+    source::{manifest::Series, message},
+    sys::plural::count,
 };
 
 /// The expected content of the mails of a series.
@@ -184,10 +171,7 @@ fn sorted(subject: &str) -> (Vec<&str>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        mail::mailbox,
-        versions::rules::shown, //
-    };
+    use crate::{mail::mailbox, versions::rules::shown};
 
     fn says(change: impl Fn(String) -> String) -> String {
         let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"20260102-x-1\"\n";

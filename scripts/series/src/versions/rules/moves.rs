@@ -5,23 +5,14 @@
 //! A split happens only once: a series that was never posted may take patches from a posted series
 //! if its provenance links to that posting. After its first posting, its patches stay.
 
-use super::{
-    Fault,
-    Rule, //
-};
+use super::{Fault, Rule};
 use crate::{
     patches::plan::PlannedSeries,
-    source::{
-        changelog::Entry,
-        component::Component, //
-    },
+    source::{changelog::Entry, component::Component},
     versions::{
         postings::Posting,
-        range_diff::{
-            Change,
-            Comparison, //
-        }, //
-    }, //
+        range_diff::{Change, Comparison},
+    },
 };
 
 /// The present state of a series.
@@ -168,16 +159,10 @@ mod tests {
     use crate::{
         patches::plan::{
             plan,
-            tests::{
-                MESSAGE,
-                component, //
-            }, //
+            tests::{MESSAGE, component},
         },
         source::changelog,
-        versions::{
-            postings::tests::posting,
-            rules::shown, //
-        }, //
+        versions::{postings::tests::posting, rules::shown},
     };
 
     const PATCH: &str = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"a.rs\"]\n";

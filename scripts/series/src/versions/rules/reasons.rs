@@ -3,24 +3,15 @@
 //! Reasons for a new version of a series other than its patches, and the changelog items that name
 //! them.
 
-use std::{
-    collections::BTreeSet,
-    sync::LazyLock, //
-};
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use regex::Regex;
 
 use super::mails::trailer_addresses;
 use crate::{
     mail::mailbox::Mail,
-    source::{
-        cover,
-        manifest::Series, //
-    },
-    versions::{
-        postings::Posting,
-        range_diff::Comparison, //
-    }, //
+    source::{cover, manifest::Series},
+    versions::{postings::Posting, range_diff::Comparison},
 };
 
 /// A reason for a new version besides its patches.
@@ -195,11 +186,8 @@ mod tests {
         mail::mailbox,
         versions::{
             postings::tests::posting,
-            range_diff::{
-                Change,
-                PatchChange, //
-            }, //
-        }, //
+            range_diff::{Change, PatchChange},
+        },
     };
 
     fn since(olds: &[Option<usize>]) -> Comparison {

@@ -4,14 +4,8 @@
 
 use std::path::Path;
 
-use super::{
-    Fault,
-    Rule, //
-};
-use crate::source::manifest::{
-    Base,
-    Series, //
-};
+use super::{Fault, Rule};
+use crate::source::manifest::{Base, Series};
 
 /// A series below, as the mails name it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,14 +2,8 @@
 
 //! Rule 1: each series counts its own versions from 1, and vN needs a recorded posting of v(N-1).
 
-use super::{
-    Fault,
-    Rule, //
-};
-use crate::{
-    source::manifest::Series,
-    versions::postings::Posting, //
-};
+use super::{Fault, Rule};
+use crate::{source::manifest::Series, versions::postings::Posting};
 
 fn fault(series: &Series, what: String, help: String) -> Fault {
     Fault {
@@ -69,10 +63,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::versions::{
-        postings::tests::posting,
-        rules::shown, //
-    };
+    use crate::versions::{postings::tests::posting, rules::shown};
 
     fn says(version: u32, posted: u32) -> String {
         let text = format!("# x\nversion = {version}\nchange-id = \"20260102-x-1\"\n");

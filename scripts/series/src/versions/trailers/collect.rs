@@ -2,31 +2,21 @@
 
 //! Assigns the trailers in replies to the patches that they were given to.
 
-use std::collections::{
-    BTreeMap,
-    BTreeSet, //
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{
-    find::{
-        self,
-        Said,
-        Trailer, //
-    },
+    find::{self, Said, Trailer},
     people::People,
     store::Entry,
 };
 use crate::{
     mail::{
         diff,
-        mailbox::{
-            Mail,
-            Person, //
-        }, //
+        mailbox::{Mail, Person},
     },
-    versions::trailers::store::Withdrawn, //
+    versions::trailers::store::Withdrawn,
 };
 
 /// A posted version, as far as replies refer to it.

@@ -2,21 +2,12 @@
 
 //! Finds tags and objections in the text of a mail, and lines that look like tags but are not.
 
-use std::{
-    fmt,
-    sync::LazyLock, //
-};
+use std::{fmt, sync::LazyLock};
 
 use regex::Regex;
-use serde::{
-    Serialize,
-    Serializer, //
-};
+use serde::{Serialize, Serializer};
 
-use crate::mail::mailbox::{
-    Person,
-    person, //
-};
+use crate::mail::mailbox::{Person, person};
 
 /// A trailer of a reviewer: Reviewed-by, Acked-by or Tested-by, or several of them in one key.
 #[derive(Debug, Clone, Default)]

@@ -11,36 +11,17 @@ pub mod find;
 pub mod people;
 pub mod store;
 
-use std::collections::{
-    BTreeMap,
-    btree_map::Entry as Slot, //
-};
+use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
 use crate::{
     mail::fingerprint::fingerprint,
-    source::{
-        message,
-        workspace::Workspace, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    },
+    source::{message, workspace::Workspace},
+    sys::error::{Error, Result},
     versions::{
-        postings::{
-            self,
-            PostedPatch,
-            Posting, //
-        },
-        rules::{
-            Fault,
-            Rule, //
-        },
-        trailers::{
-            find::Trailer,
-            store::Entry, //
-        }, //
-    }, //
+        postings::{self, PostedPatch, Posting},
+        rules::{Fault, Rule},
+        trailers::{find::Trailer, store::Entry},
+    },
 };
 
 /// A recorded trailer of a patch.
@@ -319,10 +300,7 @@ pub fn dropped<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        source::manifest::At,
-        versions::rules, //
-    };
+    use crate::{source::manifest::At, versions::rules};
 
     fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> RecordedTrailer {
         let entry = Entry {

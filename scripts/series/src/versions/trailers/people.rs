@@ -6,15 +6,9 @@
 //! address: a sender could combine a reviewer's name with his own address in one tag, and so qualify
 //! for the next.
 
-use std::collections::{
-    BTreeMap,
-    BTreeSet, //
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::mail::mailbox::{
-    Person,
-    person, //
-};
+use crate::mail::mailbox::{Person, person};
 
 /// Names, and the known addresses of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,39 +6,17 @@
 //! mail. The tool completes these tags with the version and the fingerprint. Reading and merging
 //! are pure.
 
-use std::path::{
-    Path,
-    PathBuf, //
-};
+use std::path::{Path, PathBuf};
 
-use serde::{
-    Deserialize,
-    Serialize, //
-};
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
-use toml_edit::{
-    ArrayOfTables,
-    DocumentMut,
-    Item,
-    Table,
-    value, //
-};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
-use super::{
-    find::Trailer,
-    people::People, //
-};
+use super::{find::Trailer, people::People};
 use crate::{
     mail::mailbox::Person,
-    source::manifest::{
-        At,
-        Lines,
-        parse, //
-    },
-    sys::error::{
-        Error,
-        Result, //
-    }, //
+    source::manifest::{At, Lines, parse},
+    sys::error::{Error, Result},
 };
 
 /// The header of the file.
