@@ -8,8 +8,12 @@
 mod driver;
 
 use driver::{
-    backend::Backend, blocks_between, c::Manager, inside, inside::Inside, unit, Block, Give,
-    Request, CLEAR, CONTIGUOUS, RANGE, TRIM_DISABLE,
+    backend::{Backend, OnlyInC},
+    blocks_between,
+    c::Manager,
+    inside,
+    inside::Inside,
+    unit, Block, Give, Request, CLEAR, CONTIGUOUS, RANGE, TRIM_DISABLE,
 };
 use kernel::error::code::*;
 use std::ops::Range;

@@ -38,25 +38,23 @@ pub trait Backend: Sized {
     /// Moves all of `from` to the end of `to`.
     fn append(&mut self, to: &mut Self::List, from: Self::List);
 
-    // The binding has none of the following functions, so the driver calls them for C alone.
-
-    /// Frees the block at position `at`, of which the list has more.
-    fn free_one(&mut self, _list: &mut Self::List, _at: usize, _give: Give) {
-        unimplemented!("only C has this function")
+    /// The functions that only C has.
+    fn only_in_c(&mut self) -> Option<&mut dyn OnlyInC<Self::List>> {
+        None
     }
+}
+
+/// Functions of C that the binding does not have. `L` is the list of blocks.
+pub trait OnlyInC<L> {
+    /// Frees the block at position `at`, of which the list has more.
+    fn free_one(&mut self, list: &mut L, at: usize, give: Give);
 
     /// Trims the only block of the list.
-    fn trim(&mut self, _list: &mut Self::List, _start: Option<u64>, _size: u64) -> Result {
-        unimplemented!("only C has this function")
-    }
+    fn trim(&mut self, list: &mut L, start: Option<u64>, size: u64) -> Result;
 
     /// Moves the blocks from position `at` on to another list.
-    fn split_off(&mut self, _list: &mut Self::List, _at: usize) -> Self::List {
-        unimplemented!("only C has this function")
-    }
+    fn split_off(&mut self, list: &mut L, at: usize) -> L;
 
     /// Marks all free memory as clear or dirty.
-    fn reset_clear(&mut self, _clear: bool) {
-        unimplemented!("only C has this function")
-    }
+    fn reset_clear(&mut self, clear: bool);
 }

@@ -2,7 +2,7 @@
 
 //! The C allocator as C code uses it, without the binding.
 
-use super::{Backend, Block, Give, Request, CLEARED};
+use super::{backend::OnlyInC, Backend, Block, Give, Request, CLEARED};
 use kernel::{
     bindings,
     error::{to_result, Result},
@@ -133,6 +133,17 @@ impl Backend for Manager {
         assert!(self.blocks(&list).is_empty(), "the list is empty now");
     }
 
+    fn append(&mut self, to: &mut List, from: List) {
+        // SAFETY: The lists are valid.
+        unsafe { bindings::host_buddy_split_off(from.head(), 0, to.head()) };
+    }
+
+    fn only_in_c(&mut self) -> Option<&mut dyn OnlyInC<List>> {
+        Some(self)
+    }
+}
+
+impl OnlyInC<List> for Manager {
     fn free_one(&mut self, list: &mut List, at: usize, give: Give) {
         if give == Give::AsItIs {
             // SAFETY: The blocks of the list are from this allocator, and there are more than `at`.
@@ -156,11 +167,6 @@ impl Backend for Manager {
 
     fn split_off(&mut self, list: &mut List, at: usize) -> List {
         list.take(at..usize::MAX)
-    }
-
-    fn append(&mut self, to: &mut List, from: List) {
-        // SAFETY: The lists are valid.
-        unsafe { bindings::host_buddy_split_off(from.head(), 0, to.head()) };
     }
 
     fn reset_clear(&mut self, clear: bool) {

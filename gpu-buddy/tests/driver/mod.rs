@@ -361,8 +361,6 @@ impl<B: Backend> Driver<B> {
             } => self.malformed([start, end, size, min], flags),
             Op::Free { held, cleared } => self.free(held, cleared),
             Op::Append { to, from } => self.append(to, from),
-            // The binding has no such functions.
-            _ if B::BINDING => (),
             Op::FreeOne { held, block, give } => self.free_one(held, block, give),
             Op::Trim {
                 held,
@@ -761,8 +759,11 @@ impl<B: Backend> Driver<B> {
         let Some(at) = usize::from(block).checked_rem(held.blocks.len()) else {
             return;
         };
+        let Some(c) = self.mm.only_in_c() else {
+            return;
+        };
         let block = held.blocks.remove(at);
-        self.mm.free_one(&mut held.list, at, give);
+        c.free_one(&mut held.list, at, give);
         let cleared = give == Give::Cleared || give == Give::AsItIs && block.clear;
         self.give(&[block], cleared);
         self.tally.given_back += 1;
@@ -789,7 +790,10 @@ impl<B: Backend> Driver<B> {
             (from, valid)
         };
 
-        let (result, failed) = failing(fail, || self.mm.trim(&mut held.list, at, size));
+        let Some(c) = self.mm.only_in_c() else {
+            return;
+        };
+        let (result, failed) = failing(fail, || c.trim(&mut held.list, at, size));
         let left = self.mm.blocks(&held.list);
         match result {
             Ok(()) => {
@@ -822,7 +826,10 @@ impl<B: Backend> Driver<B> {
         let Some(n) = self.nth(held) else { return };
         let held = &mut self.held[n];
         let at = usize::from(at) % (held.blocks.len() + 2);
-        let list = self.mm.split_off(&mut held.list, at);
+        let Some(c) = self.mm.only_in_c() else {
+            return;
+        };
+        let list = c.split_off(&mut held.list, at);
         let blocks = held.blocks.split_off(at.min(held.blocks.len()));
         self.held.push(Held { list, blocks });
         self.check(&[n, self.held.len() - 1]);
@@ -857,7 +864,10 @@ impl<B: Backend> Driver<B> {
     }
 
     fn reset_clear(&mut self, clear: bool) {
-        self.mm.reset_clear(clear);
+        let Some(c) = self.mm.only_in_c() else {
+            return;
+        };
+        c.reset_clear(clear);
         self.map
             .set_free(if clear { State::Clear } else { State::Dirty });
         self.tally.resets += 1;
