@@ -166,6 +166,25 @@ impl GpuModel {
         self.state.lock().vram_write64(address.into_raw(), value);
     }
 
+    /// Reads `count` consecutive words of VRAM; see [`vram_read64`](Self::vram_read64).
+    pub(crate) fn vram_read(&self, address: VramAddress, count: usize) -> Result<KVec<u64>> {
+        let mut words = KVec::from_elem(0, count, GFP_KERNEL)?;
+        let mut state = self.state.lock();
+        for (word, at) in words.iter_mut().zip((address.into_raw()..).step_by(8)) {
+            *word = state.vram_read64(at);
+        }
+
+        Ok(words)
+    }
+
+    /// Writes consecutive words of VRAM; see [`vram_write64`](Self::vram_write64).
+    pub(crate) fn vram_write(&self, address: VramAddress, words: &[u64]) {
+        let mut state = self.state.lock();
+        for (&word, at) in words.iter().zip((address.into_raw()..).step_by(8)) {
+            state.vram_write64(at, word);
+        }
+    }
+
     /// Fills VRAM with [`POISON`]. A walk that reads it before it is written again is a violation.
     ///
     /// The bounds of the range must be multiples of 8.

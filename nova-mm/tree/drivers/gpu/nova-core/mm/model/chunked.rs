@@ -26,16 +26,19 @@ impl ChunkedArray {
     }
 
     /// Returns the requested number of words.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Returns a reference to a word.
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&u64> {
         self.chunks.get(index / CHUNK)?.get(index % CHUNK)
     }
 
     /// Returns a mutable reference to a word.
+    #[inline]
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut u64> {
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
     }

@@ -98,6 +98,7 @@ impl Vram {
     }
 
     /// Returns the index of the word at an address.
+    #[inline]
     fn index(&self, address: u64) -> Option<usize> {
         let offset = address.checked_sub(self.start)?;
         let index = u64_as_usize(offset / 8);
@@ -106,6 +107,7 @@ impl Vram {
     }
 
     /// Reads a word as the GPU does.
+    #[inline]
     pub(super) fn read(&self, address: u64) -> Option<u64> {
         self.words.get(self.index(address)?).copied()
     }
@@ -159,6 +161,7 @@ impl Vram {
     }
 
     /// Returns whether any write is posted.
+    #[inline]
     pub(super) fn has_posted(&self) -> bool {
         self.queued > 0
     }

@@ -46,6 +46,7 @@ use crate::{
                 },
                 trace::{
                     DOWNGRADE,
+                    EMPTY_TABLE,
                     HUB,
                     UPGRADE, //
                 },
@@ -55,7 +56,10 @@ use crate::{
         },
         vram::Vram, //
     },
-    num::usize_as_u64, //
+    num::{
+        u64_as_usize,
+        usize_as_u64, //
+    }, //
 };
 
 /// Address of memory that the firmware has mapped.
@@ -82,9 +86,7 @@ fn in_system_memory() -> Pde {
 
 /// Zeroes page `number` of the firmware's VRAM for use as a table, and returns its address.
 pub(super) fn table(gpu: &GpuModel, number: u64) -> VramAddress {
-    for offset in (0..PAGE_SIZE).step_by(8) {
-        gpu.vram_write64(VramAddress::new(page(number).into_raw() + offset), 0);
-    }
+    gpu.vram_write(page(number), &EMPTY_TABLE);
 
     page(number)
 }
@@ -171,23 +173,17 @@ pub(super) fn last_directory<F: TestFormat>() -> VramAddress {
 
 /// Returns the contents of the firmware's VRAM.
 pub(super) fn snapshot(gpu: &GpuModel) -> Result<KVec<u64>> {
-    let mut words = KVec::new();
-    for address in FIRMWARE.step_by(8) {
-        words.push(gpu.vram_read64(VramAddress::new(address)), GFP_KERNEL)?;
-    }
-
-    Ok(words)
+    gpu.vram_read(
+        VramAddress::new(FIRMWARE.start),
+        u64_as_usize((FIRMWARE.end - FIRMWARE.start) / 8),
+    )
 }
 
 /// Returns the words of entries of the last directory.
 pub(super) fn entries<F: TestFormat>(gpu: &GpuModel, indices: Range<u64>) -> Result<KVec<u64>> {
-    let mut words = KVec::new();
-    for word in 2 * indices.start..2 * indices.end {
-        let address = last_directory::<F>().checked_add(8 * word)?;
-        words.push(gpu.vram_read64(address), GFP_KERNEL)?;
-    }
+    let address = last_directory::<F>().checked_add(16 * indices.start)?;
 
-    Ok(words)
+    gpu.vram_read(address, u64_as_usize(2 * (indices.end - indices.start)))
 }
 
 /// Fails unless the firmware's mappings are unchanged since [`fill`].

@@ -140,14 +140,13 @@ pub(crate) const LARGE: u64 = PageSize::Size2M.pages();
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Size of the VRAM that the GPU model provides.
-const VRAM_SIZE: u64 = 4 * MIB;
-
 /// VRAM from which page tables are allocated.
 pub(crate) const TABLES: Range<u64> = MIB..2 * MIB;
 
 /// VRAM of the firmware's page tables, which is never allocated. The last page is the root of BAR1.
-pub(crate) const FIRMWARE: Range<u64> = 3 * MIB..VRAM_SIZE;
+///
+/// The GPU model has no VRAM other than this and [`TABLES`], because each test case creates a model.
+pub(crate) const FIRMWARE: Range<u64> = TABLES.end..TABLES.end + 32 * PAGE_SIZE;
 
 /// VRAM from which memory to be mapped is allocated. It is never accessed, and not provided by the
 /// GPU model.
@@ -361,8 +360,9 @@ impl<F: TestFormat> Fixture<F> {
     fn config() -> Config {
         Config {
             generation: F::GENERATION,
-            vram_size: VRAM_SIZE,
-            bar1_pdb: VramAddress::new(VRAM_SIZE - PAGE_SIZE),
+            vram_start: VramAddress::new(TABLES.start),
+            vram_size: FIRMWARE.end - TABLES.start,
+            bar1_pdb: VramAddress::new(FIRMWARE.end - PAGE_SIZE),
             bar1_size: BAR_PAGES * PAGE_SIZE,
             // Invalidations complete at the first poll, so that a delayed thread does not run into
             // the short timeout.

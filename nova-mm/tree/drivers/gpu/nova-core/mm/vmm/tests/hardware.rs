@@ -522,7 +522,10 @@ pub(crate) mod narrow {
             Logged,
             WideAccess, //
         },
-        vmm::tests::fixture::TABLES, //
+        vmm::tests::{
+            fixture::TABLES,
+            trace::TABLE_WORDS, //
+        }, //
     };
 
     /// A second GPU model on which the writes of a job are repeated.
@@ -535,9 +538,9 @@ pub(crate) mod narrow {
         fn new<F: TestFormat>(fixture: &Fixture<F>) -> Result<Self> {
             let gpu = Fixture::<F>::gpu()?;
             fixture.gpu.drain();
-            for address in TABLES.step_by(8) {
-                let address = VramAddress::new(address);
-                gpu.vram_write64(address, fixture.gpu.vram_read64(address));
+            for page in TABLES.step_by(PAGE_SIZE.try_into()?) {
+                let page = VramAddress::new(page);
+                gpu.vram_write(page, &fixture.gpu.vram_read(page, TABLE_WORDS)?);
             }
 
             Ok(Self { gpu })

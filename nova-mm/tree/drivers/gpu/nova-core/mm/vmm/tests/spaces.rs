@@ -42,7 +42,8 @@ use crate::mm::{
                 OPERATIONS,
                 PAGES,
                 POPULATED, //
-            }, //
+            },
+            trace::TABLE_WORDS, //
         },
         Job,
         PdbRef,
@@ -84,10 +85,8 @@ impl Space {
     fn words(&self, gpu: &GpuModel) -> Result<KVec<u64>> {
         let mut words = KVec::new();
         for table in gpu.reachable_tables(self.pdb())? {
-            for offset in (0..PAGE_SIZE).step_by(8) {
-                let word = gpu.vram_read64(table.address.checked_add(offset)?);
-                words.push(word, GFP_KERNEL)?;
-            }
+            let table = gpu.vram_read(table.address, TABLE_WORDS)?;
+            words.extend_from_slice(&table, GFP_KERNEL)?;
         }
 
         Ok(words)

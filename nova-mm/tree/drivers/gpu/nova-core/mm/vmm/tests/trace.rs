@@ -258,10 +258,8 @@ impl<F: TestFormat> Fixture<F> {
         let gpu = self.new_gpu()?;
 
         for table in self.gpu.reachable_tables(self.pdb())? {
-            for offset in (0..PAGE_SIZE).step_by(size_of::<u64>()) {
-                let address = table.address.checked_add(offset)?;
-                gpu.vram_write64(address, self.gpu.vram_read64(address));
-            }
+            let words = self.gpu.vram_read(table.address, TABLE_WORDS)?;
+            gpu.vram_write(table.address, &words);
         }
 
         Ok(gpu)
@@ -284,6 +282,9 @@ fn is_pointer(word: u64) -> bool {
 
 /// Number of words in a 4 KiB table.
 pub(crate) const TABLE_WORDS: usize = 512;
+
+/// A 4 KiB table without entries.
+pub(crate) const EMPTY_TABLE: [u64; TABLE_WORDS] = [0; TABLE_WORDS];
 
 /// Fails unless each page `first + n`, with `n` from `pages`, is mapped to the memory at `address +
 /// n * 4 KiB`.

@@ -10,9 +10,12 @@ use crate::mm::{
         Pte, //
     },
     model::Generation,
-    vmm::tests::fixture::{
-        BAR_PAGES,
-        FIRMWARE, //
+    vmm::tests::{
+        fixture::{
+            BAR_PAGES,
+            FIRMWARE, //
+        },
+        trace::EMPTY_TABLE, //
     }, //
 };
 
@@ -83,7 +86,7 @@ pub(crate) fn directories<F: TestFormat>(gpu: &GpuModel, root: VramAddress) -> R
 
     for depth in 0..F::LEVELS.len() - 2 {
         let below = firmware_table(depth)?;
-        zero(gpu, below)?;
+        gpu.vram_write(below, &EMPTY_TABLE);
         gpu.vram_write64(table, F::encode_pde(&Pde::vram(below))?);
         table = below;
     }
@@ -96,7 +99,7 @@ pub(crate) fn fixture_of_bar<F: TestFormat>() -> Result<Fixture<F>> {
     Fixture::of_bar(|gpu, root| {
         let directory = directories::<F>(gpu, root)?;
         let small = firmware_table(F::LEVELS.len() - 2)?;
-        zero(gpu, small)?;
+        gpu.vram_write(small, &EMPTY_TABLE);
 
         let page = Pte::new(
             Aperture::Vram,
@@ -140,12 +143,4 @@ fn firmware_table(number: usize) -> Result<VramAddress> {
     Ok(VramAddress::new(
         FIRMWARE.start + u64::try_from(number)? * PAGE_SIZE,
     ))
-}
-
-fn zero(gpu: &GpuModel, table: VramAddress) -> Result {
-    for offset in (0..PAGE_SIZE).step_by(8) {
-        gpu.vram_write64(table.checked_add(offset)?, 0);
-    }
-
-    Ok(())
 }
