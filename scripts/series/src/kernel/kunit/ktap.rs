@@ -12,10 +12,15 @@
 //! column. Result lines at any other column are not from KUnit and count as diagnostics, so a lost
 //! header can turn tests into missing ones, but never into passes.
 
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::LazyLock,
+};
+
+use regex::Regex;
 use serde::Serialize;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// The maximum nesting of groups. KUnit has three levels: suites, cases, parameters.
 const MAX_DEPTH: usize = 16;
@@ -29,28 +34,18 @@ pub struct Location {
     pub line: u64,
 }
 
-impl Location {
-    /// Parses `file:line`, with an optional `:column` and further text.
-    fn read(text: &str) -> Option<Self> {
-        let text = text.split_whitespace().next()?;
-        let mut parts = text.trim_end_matches([':', '!', ',', '.']).rsplitn(3, ':');
-        let (last, middle, first) = (parts.next()?, parts.next()?, parts.next());
-        let (file, line) = match (first, middle.parse::<u64>()) {
-            // `file:line:column`.
-            (Some(file), Ok(line)) if last.parse::<u64>().is_ok() => (file.to_string(), line),
-            // `file:line`, where `file` may contain colons.
-            _ => {
-                let file = first.map_or_else(|| middle.to_string(), |f| format!("{f}:{middle}"));
-                (file, last.parse().ok()?)
-            }
-        };
-        (!file.is_empty()).then_some(Location { file, line })
-    }
-}
+/// `file:line`, with an optional `:column` and further text.
+static PLACE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\s*([^:\s]\S*?):([0-9]+)(?::[0-9]+)?[:!,.]*(?:\s|$)")
+        .expect("the pattern is constant")
+});
 
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+impl Location {
+    fn read(text: &str) -> Option<Self> {
+        let found = PLACE.captures(text)?;
+        let line = found[2].parse().ok()?;
+        let file = found[1].to_owned();
+        Some(Location { file, line })
     }
 }
 
@@ -76,25 +71,11 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Status::Passed => "passed",
-            Status::Skipped => "skipped",
-            Status::Failed => "failed",
-            Status::Crashed => "crashed",
-        })
-    }
-}
-
 /// The number of tests by result. Each parameter of a case counts, as in kunit.py.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// The number of tests that passed.
     pub passed: u64,
-    /// The number of tests that failed.
     pub failed: u64,
-    /// The number of tests that were skipped.
     pub skipped: u64,
     /// The number of tests that crashed or never reported.
     pub crashed: u64,
@@ -114,14 +95,8 @@ impl Counts {
 
     /// Returns the number of all tests.
     pub fn total(&self) -> u64 {
-        self.ran().saturating_add(self.skipped)
-    }
-
-    /// Returns the number of tests that were not skipped.
-    pub fn ran(&self) -> u64 {
-        self.passed
-            .saturating_add(self.failed)
-            .saturating_add(self.crashed)
+        let counts = [self.passed, self.failed, self.skipped, self.crashed];
+        counts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -144,28 +119,20 @@ pub struct Test {
     /// The status, which includes the tests below.
     pub status: Status,
     /// The reason for skipping the test.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The source location of the test: the `location` attribute of a doctest.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// Source locations of failed assertions and expectations, and of Rust panics.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_at: Vec<Location>,
     /// Attributes such as `speed` and `module`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// Lines since the previous result of the group.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<String>,
     /// Kernel crashes during the test. They make the test crashed, even if its result is `ok`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Event>,
-    /// Kernel warnings during the test. They do not change its status.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Kernel warnings during the test, which do not change its status. Others are ignored.
     pub warnings: Vec<Event>,
     /// The number of tests below it that it announced.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
     /// The number of tests that never reported and are not in `tests`, out of the announced ones.
     /// Without an announcement, out of those before the highest number.
@@ -174,7 +141,6 @@ pub struct Test {
     pub group: bool,
     /// The line of its result in the log, from 1; 0 without a result line.
     pub log_line: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Test>,
 }
 
@@ -244,20 +210,17 @@ impl Test {
 
     /// Returns the last crash at or below this test.
     fn last_crash(&self) -> Option<&Event> {
-        self.crash()
-            .or_else(|| self.tests.iter().rev().find_map(Test::last_crash))
+        let below = || self.tests.iter().rev().find_map(Test::last_crash);
+        self.crash().or_else(below)
     }
 }
 
 /// Returns the first event that is not a register dump.
-fn best(events: &[Event]) -> Option<&Event> {
-    events
-        .iter()
-        .find(|e| !is_uml_dump(&e.message))
-        .or(events.first())
+pub(super) fn best(events: &[Event]) -> Option<&Event> {
+    let mut said = events.iter().filter(|e| !is_uml_dump(&e.message));
+    said.next().or(events.first())
 }
 
-/// The contents of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Log {
     /// Whether the log contains KTAP.
@@ -265,20 +228,14 @@ pub struct Log {
     /// Whether the log ends before every announced test has reported.
     pub truncated: bool,
     /// The number of announced suites.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
     /// The number of suites that never appeared; see [`Test::missing`].
     pub missing: u64,
     /// The suites, in the order of the log. A suite that ran twice occurs twice.
     pub suites: Vec<Test>,
     /// Crashes outside every suite.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Event>,
-    /// Warnings outside every suite, from the first KTAP line on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Event>,
     /// KUnit's own messages, and irregularities of the log.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
@@ -291,10 +248,8 @@ impl Log {
     /// Returns the counts of all tests in the log, including missing suites.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for suite in &self.suites {
-            for outcome in suite.outcomes() {
-                counts.add(outcome.status, outcome.count);
-            }
+        for outcome in self.suites.iter().flat_map(Test::outcomes) {
+            counts.add(outcome.status, outcome.count);
         }
         counts.add(Status::Crashed, self.missing);
         counts
@@ -306,17 +261,12 @@ impl Log {
             return None;
         }
         let lost = self.suites.iter().rev().find(|s| s.log_line == 0);
-        let last = lost.or(self.suites.last());
-        let place = match last {
-            None => "before the first suite".to_string(),
-            Some(s) if s.log_line == 0 => format!("in suite {}", s.name),
-            Some(s) => format!("after suite {}", s.name),
+        let (place, crash) = match (lost, self.suites.last()) {
+            (Some(lost), _) => (format!("in suite {}", lost.name), lost.last_crash()),
+            (None, Some(last)) => (format!("after suite {}", last.name), None),
+            (None, None) => ("before the first suite".to_owned(), None),
         };
-        let crash = match last {
-            Some(s) if s.log_line == 0 => s.last_crash().or(best(&self.crashes)),
-            _ => best(&self.crashes),
-        };
-        Some(match crash {
+        Some(match crash.or(best(&self.crashes)) {
             Some(event) => format!("{place} ({})", event.message),
             None => place,
         })
@@ -362,10 +312,8 @@ impl Pending {
             is_name(name).then_some(name)
         });
         let owners = self.attributes.iter().map(|(owner, ..)| owner.as_str());
-        owners
-            .chain(named)
-            .find(|name| *name != group)
-            .map(str::to_string)
+        let mut names = owners.chain(named).filter(|name| *name != group);
+        names.next().map(str::to_owned)
     }
 }
 
@@ -379,14 +327,16 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(column: usize) -> Self {
-        Frame {
+    fn new(column: usize, name: &str) -> Self {
+        let test = Test {
+            name: name.to_owned(),
+            group: true,
+            ..Test::default()
+        };
+        Self {
             column,
-            test: Test {
-                group: true,
-                ..Test::default()
-            },
-            ..Frame::default()
+            test,
+            ..Self::default()
         }
     }
 
@@ -414,14 +364,8 @@ impl Frame {
         self.test.missing = self.missing();
         (self.test, self.pending)
     }
-
-    fn push(&mut self, test: Test) {
-        self.seen.insert(test.number);
-        self.test.tests.push(test);
-    }
 }
 
-/// A result line.
 #[derive(Debug, PartialEq, Eq)]
 struct ResultLine<'a> {
     ok: bool,
@@ -430,33 +374,25 @@ struct ResultLine<'a> {
     skip: Option<&'a str>,
 }
 
+/// `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
+static RESULT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(not )?ok ([0-9]+)(?: \s*(?:- )?(.*))?$").expect("the pattern is constant")
+});
+static SKIP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:^| )# SKIP( .*)?$").expect("the pattern is constant"));
+
 impl<'a> ResultLine<'a> {
-    /// Parses `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
     fn read(body: &'a str) -> Option<Self> {
-        let (ok, rest) = match body.strip_prefix("not ok ") {
-            Some(rest) => (false, rest),
-            None => (true, body.strip_prefix("ok ")?),
-        };
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number = rest[..digits].parse().ok()?;
-        let rest = match &rest[digits..] {
-            "" => "",
-            rest => rest.strip_prefix(' ')?.trim_start(),
-        };
-        let rest = rest.strip_prefix("- ").unwrap_or(rest);
-        let (name, skip) = rest
-            .match_indices("# SKIP")
-            .map(|(at, mark)| (&rest[..at], &rest[at + mark.len()..]))
-            .find(|(name, reason)| {
-                (name.is_empty() || name.ends_with(' '))
-                    && (reason.is_empty() || reason.starts_with(' '))
-            })
-            .map_or((rest, None), |(name, reason)| (name, Some(reason.trim())));
+        let line = RESULT.captures(body)?;
+        let rest = line.get(3).map_or("", |rest| rest.as_str());
+        let skip = SKIP.captures(rest);
+        let end = skip.as_ref().and_then(|skip| skip.get(0));
+        let name = &rest[..end.map_or(rest.len(), |skip| skip.start())];
         Some(ResultLine {
-            ok,
-            number,
+            ok: line.get(1).is_none(),
+            number: line[2].parse().ok()?,
             name: name.trim_end(),
-            skip,
+            skip: skip.map(|skip| skip.get(1).map_or("", |reason| reason.as_str().trim())),
         })
     }
 
@@ -469,17 +405,18 @@ impl<'a> ResultLine<'a> {
     }
 }
 
-/// Parses a complete log.
 pub fn parse(log: &[u8]) -> Log {
     let mut parser = Parser {
         log: Log::default(),
-        stack: vec![Frame::new(0)],
+        stack: vec![Frame::new(0, "")],
         ended: false,
     };
     for (line, text) in lines(log) {
         parser.line(line, &text);
     }
-    parser.finish()
+    parser.end_run();
+    parser.log.suites = mem::take(&mut parser.top().test.tests);
+    parser.log
 }
 
 /// Returns the numbered lines of a log, from 1, without the prefixes of the kernel's log and the
@@ -488,13 +425,8 @@ pub(super) fn lines(log: &[u8]) -> impl Iterator<Item = (usize, String)> {
     let raw = log.split(|byte| *byte == b'\n').enumerate();
     raw.flat_map(|(index, raw)| {
         let text = String::from_utf8_lossy(raw).into_owned();
-        let pieces: Vec<_> = text
-            .split('\r')
-            .map(|piece| {
-                let piece = without_escapes(piece);
-                (index + 1, without_prefix(&piece).to_owned())
-            })
-            .collect();
+        let clean = |piece: &str| without_prefix(&without_escapes(piece)).to_owned();
+        let pieces: Vec<_> = text.split('\r').map(|p| (index + 1, clean(p))).collect();
         pieces
     })
 }
@@ -523,7 +455,10 @@ impl Parser {
         if body.is_empty() || self.ended {
             return;
         }
-        if is_end(body) {
+        // The open group whose plan and results are at this column.
+        let group = self.stack.iter().rposition(|f| f.column == column);
+        let group = group.filter(|_| self.log.started);
+        if starts(body, ENDS) {
             self.ended = true;
         } else if boots {
             self.end_run();
@@ -531,22 +466,13 @@ impl Parser {
             self.header(log_line, column, body, "");
         } else if let Some(name) = body.strip_prefix("# Subtest: ") {
             self.header(log_line, column, body, name.trim());
-        } else if let Some(plan) = plan(body).filter(|_| self.frame_at(column).is_some()) {
-            self.plan(log_line, column, plan);
-        } else if let (true, Some(index), Some(result)) = (
-            self.log.started,
-            self.frame_at(column),
-            ResultLine::read(body),
-        ) {
+        } else if let (Some(index), Some(plan)) = (group, plan(body)) {
+            self.plan(log_line, index, plan);
+        } else if let (Some(index), Some(result)) = (group, ResultLine::read(body)) {
             self.result(log_line, index, &result);
         } else {
             self.other(log_line, column, body);
         }
-    }
-
-    /// Returns the open group whose results are at that column.
-    fn frame_at(&self, column: usize) -> Option<usize> {
-        self.stack.iter().rposition(|f| f.column == column)
     }
 
     fn header(&mut self, log_line: usize, column: usize, body: &str, name: &str) {
@@ -556,7 +482,7 @@ impl Parser {
         }
         self.log.started = true;
         if self.top().column == column && self.top().is_fresh() {
-            self.top().test.name = name.to_string();
+            self.top().test.name = name.to_owned();
             return;
         }
         if column == 0 {
@@ -569,97 +495,94 @@ impl Parser {
         if self.stack.len() == MAX_DEPTH {
             return self.other(log_line, column, body);
         }
-        let mut frame = Frame::new(column);
-        frame.test.name = name.to_string();
-        self.stack.push(frame);
+        self.stack.push(Frame::new(column, name));
     }
 
-    fn plan(&mut self, log_line: usize, column: usize, plan: u64) {
-        let Some(index) = self.frame_at(column).filter(|_| self.log.started) else {
-            return;
-        };
+    fn plan(&mut self, log_line: usize, index: usize, plan: u64) {
         let test = &mut self.stack[index].test;
-        match test.plan {
-            None => test.plan = Some(plan),
-            Some(first) if first == plan => {}
-            Some(first) => {
-                // With the larger plan, no missing test is overlooked.
-                test.plan = Some(first.max(plan));
-                self.log.notes.push(format!(
-                    "line {log_line}: plan 1..{plan} after the plan 1..{first} of the same group"
-                ));
-            }
+        let first = test.plan.unwrap_or(plan);
+        // With the larger plan, no missing test is overlooked.
+        test.plan = Some(first.max(plan));
+        if first != plan {
+            self.log.notes.push(format!(
+                "line {log_line}: plan 1..{plan} after the plan 1..{first} of the same group"
+            ));
         }
     }
 
     fn result(&mut self, log_line: usize, index: usize, result: &ResultLine<'_>) {
+        let &ResultLine { number, name, .. } = result;
         while self.stack.len() > index + 2 {
             self.close_without_result();
         }
         let mut group = None;
         if self.stack.len() == index + 2 {
-            let name = &self.top().test.name;
-            if name.is_empty() || name == result.name {
+            let open = &self.top().test.name;
+            if open.is_empty() || open == name {
                 group = self.stack.pop();
             } else {
                 self.close_without_result();
             }
         }
 
-        let frame = self.top();
-        let before = std::mem::take(&mut frame.pending);
         let (mut test, rest) = group.map(Frame::into_test).unwrap_or_default();
-        test.name = result.name.to_string();
-        test.number = result.number;
-        test.reason = result
-            .skip
-            .filter(|reason| !reason.is_empty())
-            .map(str::to_string);
+        test.name = name.to_owned();
+        test.number = number;
+        test.status = result.status();
+        let reason = result.skip.filter(|reason| !reason.is_empty());
+        test.reason = reason.map(str::to_owned);
         test.log_line = log_line;
-        before.settle(&mut test);
-        rest.settle(&mut test);
-        test.status = worst(result.status(), &test);
 
-        let known = frame.seen.contains(&result.number);
-        let beyond = frame.test.plan.is_some_and(|plan| result.number > plan);
-        frame.push(test);
-        if known || beyond {
-            let what = if known {
-                "a second time"
-            } else {
-                "beyond its plan"
-            };
-            self.log.notes.push(format!(
-                "line {log_line}: result {} ({}) {what}",
-                result.number, result.name
-            ));
-        }
+        let frame = self.top();
+        let what = if frame.seen.contains(&number) {
+            Some("a second time")
+        } else if frame.test.plan.is_some_and(|plan| number > plan) {
+            Some("beyond its plan")
+        } else {
+            None
+        };
+        let note = what.map(|what| format!("line {log_line}: result {number} ({name}) {what}"));
+        self.log.notes.extend(note);
+        self.add(test, rest);
     }
 
     /// Closes the innermost group, which has no result.
     fn close_without_result(&mut self) {
-        let mut frame = self.stack.pop().expect("only called on inner groups");
+        let frame = self.top();
         // A test of the group did not finish: it printed this output.
         let unfinished = frame.test.plan.is_none() || frame.missing() > 0;
         if unfinished && !frame.pending.is_empty() {
-            let pending = std::mem::take(&mut frame.pending);
-            let mut test = Test {
-                name: pending.speaker(&frame.test.name).unwrap_or_default(),
-                number: frame.next_number(),
-                status: Status::Crashed,
+            let name = frame.pending.speaker(&frame.test.name);
+            let test = Test {
+                name: name.unwrap_or_default(),
                 ..Test::default()
             };
-            pending.settle(&mut test);
-            frame.push(test);
+            self.add_crashed(test, Pending::default());
         }
-        let (mut test, rest) = frame.into_test();
-        let parent = self.top();
-        let before = std::mem::take(&mut parent.pending);
-        test.number = parent.next_number();
+        let frame = self.stack.pop().expect("only called on inner groups");
+        let (test, rest) = frame.into_test();
+        self.add_crashed(test, rest);
+    }
+
+    fn add_crashed(&mut self, mut test: Test, rest: Pending) {
+        test.number = self.top().next_number();
         test.status = Status::Crashed;
-        before.settle(&mut test);
+        self.add(test, rest);
+    }
+
+    /// Adds a test to the innermost group. Its output is what came before its result, and the
+    /// `rest` after its last test.
+    fn add(&mut self, mut test: Test, rest: Pending) {
+        let frame = self.top();
+        mem::take(&mut frame.pending).settle(&mut test);
         rest.settle(&mut test);
-        parent.push(test);
+        if test.missing > 0 || !test.crashes.is_empty() {
+            test.status = Status::Crashed;
+        }
+        let bad = test.tests.iter().map(|t| t.status).filter(|s| s.is_bad());
+        test.status = bad.fold(test.status, Status::max);
+        frame.seen.insert(test.number);
+        frame.test.tests.push(test);
     }
 
     /// Closes all groups, completes the counts of the outermost group, and prepares it for another
@@ -680,37 +603,24 @@ impl Parser {
         }
     }
 
-    fn finish(mut self) -> Log {
-        self.end_run();
-        self.log.suites = std::mem::take(&mut self.top().test.tests);
-        self.log
-    }
-
     /// Handles any other line: diagnostics, attributes, kernel messages.
     fn other(&mut self, log_line: usize, column: usize, body: &str) {
         if body.starts_with("kunit executor: ") || body == "kunit: disabled" {
-            self.log.notes.push(body.to_string());
+            self.log.notes.push(body.to_owned());
         }
-        let outside = self.stack.len() == 1;
-        let started = self.log.started;
+        let inside = self.stack.len() > 1;
         let event = || Event {
-            message: body.to_string(),
+            message: body.to_owned(),
             log_line,
         };
-        if is_crash(body) {
-            if outside {
-                self.log.crashes.push(event());
-            } else {
-                self.top().pending.crashes.push(event());
-            }
-        } else if started && is_warning(body) {
-            if outside {
-                self.log.warnings.push(event());
-            } else {
-                self.top().pending.warnings.push(event());
-            }
+        if is_crash(body) && !inside {
+            self.log.crashes.push(event());
+        } else if is_crash(body) {
+            self.top().pending.crashes.push(event());
+        } else if inside && starts(body, WARNINGS) {
+            self.top().pending.warnings.push(event());
         }
-        if !started {
+        if !self.log.started {
             return;
         }
 
@@ -718,22 +628,18 @@ impl Parser {
         if let Some((key, value)) = body.strip_prefix("# ").and_then(|l| l.split_once(": ")) {
             match key.rsplit_once('.') {
                 Some((owner, key)) if is_name(owner) && is_name(key) => {
-                    let attribute = (owner.to_string(), key.to_string(), value.to_string());
+                    let attribute = (owner.to_owned(), key.to_owned(), value.to_owned());
                     return frame.pending.attributes.push(attribute);
                 }
-                None if !outside && matches!(key, "speed" | "module" | "is_init") => {
+                None if inside && matches!(key, "speed" | "module" | "is_init") => {
                     let attributes = &mut frame.test.attributes;
-                    attributes.insert(key.to_string(), value.to_string());
+                    attributes.insert(key.to_owned(), value.to_owned());
                     return;
                 }
                 _ => {}
             }
         }
-        for mark in [
-            "ASSERTION FAILED at ",
-            "EXPECTATION FAILED at ",
-            "panicked at ",
-        ] {
+        for mark in FAILED_AT {
             if let Some((_, place)) = body.split_once(mark) {
                 frame.pending.failed_at.extend(Location::read(place));
             }
@@ -743,83 +649,79 @@ impl Parser {
     }
 }
 
-/// Returns the status of a test with `own` in its result line.
-fn worst(own: Status, test: &Test) -> Status {
-    if test.missing > 0 || !test.crashes.is_empty() {
-        return Status::Crashed;
-    }
-    let below = test.tests.iter().map(|t| t.status).filter(|s| s.is_bad());
-    below.fold(own, Status::max)
-}
-
 /// Whether `text` can be the name of a test in a diagnostic line.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == ':')
 }
 
 fn is_version(body: &str) -> bool {
-    let number = body.strip_prefix("KTAP version ");
-    let number = number.or_else(|| body.strip_prefix("TAP version "));
-    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    let tap = body.strip_prefix('K').unwrap_or(body);
+    tap.strip_prefix("TAP version ").is_some_and(is_number)
 }
 
 /// Parses `1..N`.
 fn plan(body: &str) -> Option<u64> {
     let number = body.strip_prefix("1..")?;
     let number = number.split_once(" #").map_or(number, |(n, _)| n);
-    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| number.parse().ok())?
+    number.parse().ok().filter(|_| is_number(number))
 }
+
+pub(super) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What precedes the location of a failure.
+const FAILED_AT: &[&str] = &[
+    "ASSERTION FAILED at ",
+    "EXPECTATION FAILED at ",
+    "panicked at ",
+];
 
 /// Lines after which no test runs: the machine stops, or the kernel finds no root file system and
 /// panics.
-fn is_end(body: &str) -> bool {
-    [
-        "List of all partitions:",
-        "Kernel panic - not syncing: VFS:",
-        "reboot: System halted",
-        "reboot: Restarting system",
-        "reboot: Power down",
-    ]
-    .iter()
-    .any(|end| body.starts_with(end))
+const ENDS: &[&str] = &[
+    "List of all partitions:",
+    "Kernel panic - not syncing: VFS:",
+    "reboot: System halted",
+    "reboot: Restarting system",
+    "reboot: Power down",
+];
+
+const CRASHES: &[&str] = &[
+    "Kernel panic - not syncing",
+    "BUG: ",
+    "KASAN: ",
+    "kernel BUG at ",
+    "watchdog: BUG: ",
+    "Oops",
+    "Internal error: ",
+    "Unable to handle kernel ",
+    "general protection fault",
+    "panicked at ",
+];
+
+const WARNINGS: &[&str] = &[
+    "WARNING: ",
+    "UBSAN: ",
+    "list_add corruption",
+    "list_del corruption",
+];
+
+fn starts(body: &str, with: &[&str]) -> bool {
+    with.iter().any(|start| body.starts_with(start))
+}
+
+fn is_crash(body: &str) -> bool {
+    let panics = !body.starts_with('#') && body.contains(": panicked at ");
+    starts(body, CRASHES) || panics || is_uml_dump(body)
 }
 
 /// Matches the register dump that UML prints after a segmentation fault of the kernel.
 fn is_uml_dump(body: &str) -> bool {
-    body.strip_prefix("Pid: ")
-        .and_then(|rest| rest.split_once(", comm: "))
-        .is_some_and(|(pid, _)| pid.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn is_crash(body: &str) -> bool {
-    [
-        "Kernel panic - not syncing",
-        "BUG: ",
-        "KASAN: ",
-        "kernel BUG at ",
-        "watchdog: BUG: ",
-        "Oops",
-        "Internal error: ",
-        "Unable to handle kernel ",
-        "general protection fault",
-        "panicked at ",
-    ]
-    .iter()
-    .any(|start| body.starts_with(start))
-        || (!body.starts_with('#') && body.contains(": panicked at "))
-        || is_uml_dump(body)
-}
-
-fn is_warning(body: &str) -> bool {
-    [
-        "WARNING: ",
-        "UBSAN: ",
-        "list_add corruption",
-        "list_del corruption",
-    ]
-    .iter()
-    .any(|start| body.starts_with(start))
+    let pid = body
+        .strip_prefix("Pid: ")
+        .and_then(|rest| rest.split_once(", comm: "));
+    pid.is_some_and(|(pid, _)| pid.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Returns the width of leading white space; a tab extends to the next multiple of four.
@@ -830,51 +732,24 @@ fn column(indent: &str) -> usize {
     })
 }
 
+/// A control sequence: parameters, up to the letter that ends it, or a single character.
+static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?s)\x1b(?:\[[^@-~]*[@-~]?|.)?").expect("the pattern is constant")
+});
+
 /// Removes terminal control sequences, which firmware and bootloaders print.
 fn without_escapes(text: &str) -> Cow<'_, str> {
-    if !text.contains('\x1b') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\x1b' {
-            out.push(c);
-        } else if chars.next() == Some('[') {
-            // Parameters, up to the letter that ends the sequence.
-            chars.by_ref().find(|c| ('@'..='~').contains(c));
-        }
-    }
-    Cow::Owned(out)
+    ESCAPE.replace_all(text, "")
 }
 
-/// Removes the prefix of the kernel's log: `<6>`, `[    0.123456]`, `[    T1]`, and one space.
+/// The prefix of the kernel's log: `<6>`, `[    0.123456]`, `[    T1]`, and one space.
+static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?:<[0-9]+>)?(?:(?:\[\s*(?:[0-9]+\.[0-9]+|[TC][0-9]+)\])+ ?)?")
+        .expect("the pattern is constant")
+});
+
 fn without_prefix(text: &str) -> &str {
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let mut rest = text;
-    if let Some((level, after)) = rest.strip_prefix('<').and_then(|r| r.split_once('>'))
-        && digits(level)
-    {
-        rest = after;
-    }
-    let mut found = false;
-    while let Some((inside, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-        let inside = inside.trim_start();
-        let stamp = inside
-            .split_once('.')
-            .is_some_and(|(s, f)| digits(s) && digits(f));
-        let caller = inside.strip_prefix(['T', 'C']).is_some_and(digits);
-        if !stamp && !caller {
-            break;
-        }
-        found = true;
-        rest = after;
-    }
-    if found {
-        rest.strip_prefix(' ').unwrap_or(rest)
-    } else {
-        rest
-    }
+    &text[PREFIX.find(text).map_or(0, |prefix| prefix.end())..]
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ const SCANS: usize = 2;
 pub struct Report {
     /// The checker, or the kind of error.
     pub kind: &'static str,
-    /// The line of the report.
     pub message: String,
     /// kmemleak's details of a leak: the process, the first bytes, the backtrace if it is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -39,7 +38,17 @@ pub struct Report {
     pub log_line: usize,
 }
 
-/// The results of the checkers.
+impl Report {
+    fn new(kind: &'static str, message: &str, log_line: usize) -> Self {
+        Self {
+            kind,
+            message: message.to_owned(),
+            details: Vec::new(),
+            log_line,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Watch {
     pub reports: Vec<Report>,
@@ -69,6 +78,20 @@ impl Watch {
         });
         reports.chain(self.errors.iter().cloned()).collect()
     }
+
+    /// Adds `proof` if `is` holds, and `error` otherwise.
+    fn need(&mut self, is: bool, proof: &str, error: &str) {
+        if is {
+            self.proofs.push(proof.to_owned());
+        } else {
+            self.errors.push(error.to_owned());
+        }
+    }
+
+    fn need_start(&mut self, is: bool, checker: &str, sign: &str) {
+        let error = format!("{checker} did not start: the log has no \"{sign}\"");
+        self.need(is, &format!("{checker} started"), &error);
+    }
 }
 
 /// Parses the log of one boot, which starts after `before` lines of the complete log.
@@ -87,8 +110,7 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
 /// The state of parsing the log of one boot.
 #[derive(Default)]
 struct Seen {
-    reports: Vec<Report>,
-    errors: Vec<String>,
+    watch: Watch,
     kasan: bool,
     kmemleak: bool,
     lockdep: bool,
@@ -102,32 +124,22 @@ struct Seen {
 }
 
 impl Seen {
-    fn report(&mut self, kind: &'static str, message: &str, log_line: usize) {
-        self.reports.push(Report {
-            kind,
-            message: message.to_owned(),
-            details: Vec::new(),
-            log_line,
-        });
-    }
-
     fn kernel(&mut self, line: usize, text: &str) {
         self.kasan |= text.contains("KernelAddressSanitizer initialized");
         self.kmemleak |= text.contains("kmemleak: Kernel memory leak detector initialized");
         self.lockdep |= text.starts_with("Lock dependency validator:");
-        if let Some(kind) = kind(text) {
-            self.report(kind, text, line);
-        }
+        let report = kind(text).map(|kind| Report::new(kind, text, line));
+        self.watch.reports.extend(report);
     }
 
     fn probe(&mut self, line: usize, said: &str) {
-        if !said.starts_with("kmemleak| ") {
-            self.end_object();
+        if let Some(text) = said.strip_prefix("kmemleak| ") {
+            return self.leak(line, text.trim());
         }
+        self.end_object();
         if let Some(error) = said.strip_prefix("error: ") {
-            self.errors.push(format!("the probe reports: {error}"));
-        } else if let Some(text) = said.strip_prefix("kmemleak| ") {
-            self.leak(line, text.trim());
+            let error = format!("the probe reports: {error}");
+            self.watch.errors.push(error);
         } else if let Some(text) = said.strip_prefix("lockdep| ") {
             if let Some(value) = text.trim().strip_prefix("debug_locks:") {
                 self.debug_locks = Some(value.trim() == "1");
@@ -138,16 +150,10 @@ impl Seen {
         }
     }
 
-    /// Parses a line of kmemleak's list.
     fn leak(&mut self, line: usize, text: &str) {
         if text.starts_with("unreferenced object") {
             self.end_object();
-            self.object = Some(Report {
-                kind: "kmemleak",
-                message: text.trim_end_matches(':').to_owned(),
-                details: Vec::new(),
-                log_line: line,
-            });
+            self.object = Some(Report::new("kmemleak", text.trim_end_matches(':'), line));
         } else if let Some(object) = &mut self.object {
             object.details.push(text.to_owned());
         }
@@ -160,74 +166,43 @@ impl Seen {
         match object.details.iter().find_map(|d| process(d)) {
             Some(pid) if pid <= LAST_OF_BOOT => self.of_boot += 1,
             // An object of an unknown process may come from a suite.
-            _ => self.reports.push(object),
+            _ => self.watch.reports.push(object),
         }
     }
 
     fn judge(mut self, target: Target) -> Watch {
         self.end_object();
-        let mut watch = Watch {
-            reports: self.reports,
-            proofs: Vec::new(),
-            errors: self.errors,
-        };
-        let mut need = |is: bool, proof: &str, error: &str| match is {
-            true => watch.proofs.push(proof.to_owned()),
-            false => watch.errors.push(error.to_owned()),
-        };
+        let mut watch = self.watch;
         match target {
             Target::Plain(_) => return Watch::default(),
             Target::Hardened => {
-                need(
-                    self.kasan,
-                    "KASAN started",
-                    "KASAN did not start: the log has no \"KernelAddressSanitizer initialized\"",
+                watch.need_start(self.kasan, "KASAN", "KernelAddressSanitizer initialized");
+                watch.need_start(self.kmemleak, "kmemleak", "leak detector initialized");
+                let (scans, of_boot) = (self.scans, self.of_boot);
+                let proof = format!(
+                    "kmemleak scanned {scans} times after the suites, {of_boot} objects in its \
+                     list come from the boot"
                 );
-                need(
-                    self.kmemleak,
-                    "kmemleak started",
-                    "kmemleak did not start: the log has no \"leak detector initialized\"",
+                let error = format!(
+                    "kmemleak did not complete its scans after the suites: {scans} of {SCANS}"
                 );
-                need(
-                    self.scans >= SCANS,
-                    &format!(
-                        "kmemleak scanned {} times after the suites, {} objects in its list come \
-                         from the boot",
-                        self.scans, self.of_boot
-                    ),
-                    &format!(
-                        "kmemleak did not complete its scans after the suites: {} of {SCANS}",
-                        self.scans
-                    ),
-                );
+                watch.need(scans >= SCANS, &proof, &error);
             }
             Target::Lockdep => {
-                need(
-                    self.lockdep,
-                    "lockdep started",
-                    "lockdep did not start: the log has no \"Lock dependency validator\"",
-                );
-                match self.debug_locks {
-                    Some(true) => need(true, "lockdep was on after the suites: debug_locks 1", ""),
-                    Some(false) => need(
-                        false,
-                        "",
+                watch.need_start(self.lockdep, "lockdep", "Lock dependency validator");
+                let proof = "lockdep was on after the suites: debug_locks 1";
+                let error = match self.debug_locks {
+                    Some(_) => {
                         "lockdep turned itself off before the suites ended (debug_locks is 0), so \
-                         it did not check all of them",
-                    ),
-                    None => need(
-                        false,
-                        "",
-                        "the log does not show that lockdep was on after the suites",
-                    ),
-                }
+                         it did not check all of them"
+                    }
+                    None => "the log does not show that lockdep was on after the suites",
+                };
+                watch.need(self.debug_locks == Some(true), proof, error);
             }
         }
-        need(
-            self.end,
-            "the probe completed",
-            "the kernel did not complete the probe, which runs after the suites",
-        );
+        let error = "the kernel did not complete the probe, which runs after the suites";
+        watch.need(self.end, "the probe completed", error);
         watch
     }
 }
@@ -282,27 +257,23 @@ const LOCKDEP: &[&str] = &[
     "chain_key collision",
 ];
 
-/// kmemleak's messages without an error.
+/// kmemleak's messages without an error. The check counts the entries of the list instead of the
+/// summary of a scan.
 const WELL: &[&str] = &[
     "kmemleak: Kernel memory leak detector initialized",
     "kmemleak: Automatic memory scanning thread",
+    "new suspected memory leaks",
 ];
-
-/// kmemleak's summary of a scan; the check counts the entries of the list instead.
-const COUNTED: &str = "new suspected memory leaks";
 
 /// Returns the kind of report that a line of the kernel is, if it is one.
 fn kind(text: &str) -> Option<&'static str> {
     let text = text.strip_prefix("[ ").unwrap_or(text);
+    let contains = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let (_, kind) = STARTS.iter().find(|(start, _)| text.starts_with(start))?;
-    if WELL.iter().any(|well| text.starts_with(well))
-        || (*kind == "kmemleak" && text.contains(COUNTED))
-    {
-        return None;
-    }
-    match LOCKDEP.iter().any(|name| text.contains(name)) {
-        true => Some("lockdep"),
-        false => Some(kind),
+    match *kind {
+        "kmemleak" if contains(WELL) => None,
+        _ if contains(LOCKDEP) => Some("lockdep"),
+        kind => Some(kind),
     }
 }
 
