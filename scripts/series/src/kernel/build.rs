@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread::available_parallelism,
 };
 
 use serde::{Deserialize, Serialize};
@@ -22,15 +23,17 @@ use crate::{
         error::{Error, Result},
         files::write,
         hash::hex,
-        runner::{Cmd, Runner, failed, must, not_started},
+        json::json,
+        runner::{Cmd, Output, Runner, failed, must, not_started},
         ui::{Ui, Unit},
     },
 };
 
-/// The folder of the configuration fragments.
 pub const CONFIGS: &str = "kunit-configs";
 
-/// An architecture.
+/// The file of a build folder with the [`Stamp`].
+const STAMP: &str = "series.json";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
@@ -44,7 +47,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// Returns the value of ARCH for make.
+    /// Returns the value of ARCH for make, and of `--arch` for `kunit.py`.
     pub fn name(self) -> &'static str {
         match self {
             Arch::Um => "um",
@@ -53,7 +56,7 @@ impl Arch {
         }
     }
 
-    /// Returns the value of `--arch` for `kunit.py`.
+    /// Returns the file of the kernel in a build folder.
     fn image(self) -> &'static str {
         match self {
             Arch::Um => "linux",
@@ -92,7 +95,6 @@ pub enum Target {
 }
 
 impl Target {
-    /// All kernels.
     pub const ALL: [Target; 5] = [
         Target::Plain(Arch::Um),
         Target::Plain(Arch::X86_64),
@@ -101,29 +103,25 @@ impl Target {
         Target::Lockdep,
     ];
 
-    /// Returns the kernel for the options of the command line.
-    ///
-    /// # Errors
-    ///
-    /// The checkers do not work on that architecture.
+    /// Returns the kernel for the options of the command line. Fails if the checkers do not work on
+    /// that architecture.
     pub fn chosen(arch: Option<Arch>, hardened: bool, lockdep: bool) -> Result<Self> {
-        match (hardened, lockdep, arch) {
-            (true, _, None | Some(Arch::Um)) => Ok(Target::Hardened),
-            (true, _, Some(arch)) => Err(Error::new(format!(
-                "--hardened is a kernel of user-mode Linux, not of {}",
-                arch.name()
-            ))
-            .help("omit --arch")),
-            (_, true, None | Some(Arch::X86_64)) => Ok(Target::Lockdep),
-            (_, true, Some(Arch::Um)) => Err(Error::new(
-                "--lockdep proves nothing on um: lockdep reports a fault of the base as soon as \
-                 it boots there, and is off from then on",
-            )
-            .help("omit --arch, or use --arch x86_64")),
-            (_, true, Some(Arch::Arm64)) => Err(Error::new("--lockdep was not tried on arm64")
-                .help("omit --arch, or use --arch x86_64")),
-            (false, false, arch) => Ok(Target::Plain(arch.unwrap_or(Arch::Um))),
-        }
+        let what = match (hardened, lockdep, arch) {
+            (false, false, arch) => return Ok(Target::Plain(arch.unwrap_or(Arch::Um))),
+            (true, _, None | Some(Arch::Um)) => return Ok(Target::Hardened),
+            (false, true, None | Some(Arch::X86_64)) => return Ok(Target::Lockdep),
+            (true, _, Some(arch)) => {
+                let arch = arch.name();
+                let what = format!("--hardened is a kernel of user-mode Linux, not of {arch}");
+                return Err(Error::new(what).help("omit --arch"));
+            }
+            (false, true, Some(Arch::Um)) => {
+                "--lockdep proves nothing on um: lockdep reports a fault of the base as soon as it \
+                 boots there, and is off from then on"
+            }
+            (false, true, Some(Arch::Arm64)) => "--lockdep was not tried on arm64",
+        };
+        Err(Error::new(what).help("omit --arch, or use --arch x86_64"))
     }
 
     pub fn arch(self) -> Arch {
@@ -169,7 +167,17 @@ pub struct Stamp {
     pub objects: u64,
 }
 
-/// The purpose of a build.
+impl Stamp {
+    fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(STAMP)).ok()?).ok()
+    }
+}
+
+/// Reads the inputs of the last build, without looking for tools.
+pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
+    Stamp::read(&cache.build(target.name()))
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// The tests of all series, with results in `out/`.
@@ -193,7 +201,6 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Returns the build folder.
     pub fn dir(&self) -> PathBuf {
         let name = self.target.name();
         match self.purpose {
@@ -207,30 +214,26 @@ impl Build<'_> {
         self.dir().join(self.target.arch().image())
     }
 
-    /// Returns the folder of its results in `out/kunit/`.
+    /// Returns the folder of its results in `out/kunit/`. Results of quick builds are not kept.
     pub fn results(&self) -> String {
         let name = self.target.name();
         match self.purpose {
-            Purpose::AllSeries => name.to_owned(),
             Purpose::SingleSeries(_) => format!("{name}-alone"),
-            Purpose::Quick => format!("{name}-quick"),
+            Purpose::AllSeries | Purpose::Quick => name.to_owned(),
         }
     }
 
     /// Returns the configuration fragments, as paths below the top folder or as absolute paths.
     fn fragments(&self) -> Vec<PathBuf> {
+        if let Purpose::SingleSeries(fragment) = &self.purpose {
+            return vec![fragment.clone()];
+        }
         let of_target = self.target.fragments().iter();
         let of_target = of_target.map(|f| self.ws.place(CONFIGS, f));
-        match &self.purpose {
-            Purpose::AllSeries => of_target.collect(),
-            Purpose::SingleSeries(fragment) => vec![fragment.clone()],
-            Purpose::Quick => {
-                let quick = format!("quick/{}.config", self.target.name());
-                let quick = self.ws.place(CONFIGS, quick);
-                let exists = self.ws.path(&quick).is_file();
-                of_target.chain(exists.then_some(quick)).collect()
-            }
-        }
+        let quick = format!("quick/{}.config", self.target.name());
+        let quick = self.ws.place(CONFIGS, quick);
+        let is_used = self.purpose == Purpose::Quick && self.ws.path(&quick).is_file();
+        of_target.chain(is_used.then_some(quick)).collect()
     }
 
     pub(super) fn read_fragments(&self) -> Result<Vec<String>> {
@@ -238,21 +241,11 @@ impl Build<'_> {
         fragments.iter().map(|f| self.ws.read(f)).collect()
     }
 
-    fn stamp_path(&self) -> PathBuf {
-        self.dir().join("series.json")
-    }
-
-    /// Returns the inputs of the last finished build.
-    pub fn stamp(&self) -> Option<Stamp> {
-        let text = fs::read(self.stamp_path()).ok()?;
-        serde_json::from_slice(&text).ok()
-    }
-
     /// Reports whether the build folder contains the kernel of this tree.
     pub fn is_current(&self, tip: &PatchCommit) -> Result<bool> {
         let key = self.key()?;
         let fits = |s: Stamp| s.tree == tip.tree.as_str() && s.key == key;
-        Ok(self.stamp().is_some_and(fits) && self.image().is_file())
+        Ok(Stamp::read(&self.dir()).is_some_and(fits) && self.image().is_file())
     }
 
     pub(super) fn key(&self) -> Result<String> {
@@ -261,8 +254,7 @@ impl Build<'_> {
             hash.update(fragment);
         }
         for part in self.toolchain.make.iter().chain([&self.toolchain.rustc]) {
-            hash.update(b"\0");
-            hash.update(part);
+            hash.update(format!("\0{part}"));
         }
         for (key, value) in &self.toolchain.env {
             hash.update(format!("\0{key}={value}"));
@@ -271,28 +263,18 @@ impl Build<'_> {
     }
 
     /// Returns a `kunit.py` command for this build folder.
-    pub fn kunit(&self, verb: &str) -> Cmd {
-        let mut cmd = Cmd::new("python3")
+    pub(super) fn kunit(&self, verb: &str) -> Cmd {
+        let cmd = Cmd::new("python3")
             .arg("tools/testing/kunit/kunit.py")
             .arg(verb)
             .arg(format!("--build_dir={}", self.dir().display()))
             .arg(format!("--arch={}", self.target.arch().name()))
             .dir(self.cache.kernel());
-        if verb == "config" {
-            for fragment in self.fragments() {
-                let path = self.ws.path(fragment);
-                cmd = cmd.arg(format!("--kunitconfig={}", path.display()));
-            }
-            for option in &self.toolchain.make {
-                cmd = cmd.arg(format!("--make_options={option}"));
-            }
-        }
         self.toolchain.apply(cmd)
     }
 
-    /// Returns a make command for this build folder.
-    pub fn make(&self) -> Cmd {
-        let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
+    pub(super) fn make(&self) -> Cmd {
+        let jobs = available_parallelism().map_or(1, |n| n.get());
         let cmd = Cmd::new("make")
             .arg(format!("ARCH={}", self.target.arch().name()))
             .arg(format!("O={}", self.dir().display()))
@@ -302,65 +284,52 @@ impl Build<'_> {
         self.toolchain.apply(cmd)
     }
 
+    /// Runs a program that may fail.
+    pub(super) fn run(&self, cmd: &Cmd) -> Result<Output> {
+        self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
+    }
+
     /// Builds the checked out tree, which is the tree of `tip`. Returns the warnings of the compilers.
-    ///
-    /// # Errors
-    ///
-    /// An option is missing from the configuration, or the build fails.
     pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
-        let before = self.begin()?;
+        let before = self.begin()?.objects;
         self.configure()?;
         let (said, objects) = self.run_make(&self.make(), before)?;
         self.write_stamp(tip.tree.as_str(), &self.key()?, objects.max(before))?;
         Ok(said)
     }
 
-    /// Starts a build. Returns the number of objects of the last full build.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be written.
-    pub(super) fn begin(&self) -> Result<u64> {
+    /// Returns the inputs of the last finished build.
+    pub(super) fn begin(&self) -> Result<Stamp> {
         let dir = self.dir();
         self.cache.need_space(1 << 30, "the build")?;
         fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
-        let before = self.stamp().map_or(0, |s| s.objects);
+        let before = Stamp::read(&dir).unwrap_or_default();
         // Until the build succeeds, the folder contains no complete kernel.
-        self.write_stamp("", "", before)?;
+        self.write_stamp("", "", before.objects)?;
         Ok(before)
     }
 
     /// Runs make. `before` is the number of objects of the last full build. Returns the warnings of the
-    /// compilers and the number of objects.
-    ///
-    /// # Errors
-    ///
-    /// The build fails; the error has the output of the compilers.
+    /// compilers and the number of objects. The error has the output of the compilers.
     pub(super) fn run_make(&self, make: &Cmd, before: u64) -> Result<(Vec<String>, u64)> {
         let what = format!("building the kernel ({})", self.target.name());
         let mut progress = self.ui.progress(&what, before, Unit::Things);
         let mut said = Vec::new();
         let mut objects = 0;
-        let out = self
-            .runner
-            .stream(make, &mut |line| match object(line) {
-                Some(name) => {
-                    objects += 1;
-                    progress.set(objects, name);
-                }
-                None if !line.trim().is_empty() => said.push(line.to_owned()),
-                None => (),
-            })
-            .map_err(|e| not_started(make, &e))?;
-        if !out.ok() {
-            let tail = said[said.len().saturating_sub(30)..].join("\n");
+        let out = self.runner.stream(make, &mut |line| match object(line) {
+            Some(name) => {
+                objects += 1;
+                progress.set(objects, name);
+            }
+            None if line.trim().is_empty() => (),
+            None => said.push(line.to_owned()),
+        });
+        if !out.map_err(|e| not_started(make, &e))?.ok() {
+            let (tree, dir) = (self.cache.kernel(), self.dir());
+            let (tree, dir) = (tree.display(), dir.display());
             return Err(Error::new("the kernel does not build")
-                .detail(tail)
-                .help(format!(
-                    "the tree is {}, the build folder {}",
-                    self.cache.kernel().display(),
-                    self.dir().display()
-                )));
+                .detail(said[said.len().saturating_sub(30)..].join("\n"))
+                .help(format!("the tree is {tree}, the build folder {dir}")));
         }
         progress.done();
         said.retain(|l| l.contains("warning"));
@@ -368,12 +337,9 @@ impl Build<'_> {
     }
 
     pub(super) fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {
-        let stamp = Stamp {
-            tree: tree.to_owned(),
-            key: key.to_owned(),
-            objects,
-        };
-        write(&self.stamp_path(), &crate::sys::json::json(&stamp)?)
+        let (tree, key) = (tree.to_owned(), key.to_owned());
+        let stamp = json(&Stamp { tree, key, objects })?;
+        write(&self.dir().join(STAMP), &stamp)
     }
 
     pub(super) fn configure(&self) -> Result<()> {
@@ -383,51 +349,40 @@ impl Build<'_> {
                 e.help("the kernel cannot use the Rust tools; see `cargo series doctor`")
             })?;
         }
-        let cmd = self.kunit("config");
-        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let fragments = self.fragments().into_iter().map(|f| self.ws.path(f));
+        let fragments = fragments.map(|f| format!("--kunitconfig={}", f.display()));
+        let options = self.toolchain.make.iter();
+        let options = options.map(|option| format!("--make_options={option}"));
+        let cmd = self.kunit("config").args(fragments).args(options);
+        let out = self.run(&cmd)?;
         // The names and lines of the options are easier to read than the output of kunit.py.
         self.check_config()?;
-        match out.ok() {
-            true => Ok(()),
-            false => Err(failed(&cmd, &out)),
+        if out.ok() {
+            return Ok(());
         }
+        Err(failed(&cmd, &out))
     }
 
-    /// Verifies that the configuration has every option of the fragments.
-    ///
-    /// # Errors
-    ///
-    /// Options differ; the error names each with file and line.
+    /// Verifies that the configuration has every option of the fragments. The error names each with
+    /// file and line.
     pub fn check_config(&self) -> Result<()> {
-        let made = crate::sys::files::read_text(&self.dir().join(".config")).unwrap_or_default();
+        let made = fs::read_to_string(self.dir().join(".config")).unwrap_or_default();
         let mut errors = Vec::new();
         for fragment in self.fragments() {
-            let wanted = self.ws.read(&fragment)?;
-            for lost in lost_options(&wanted, &made) {
-                errors.push(Error::new(lost.value.to_string()).at(&fragment, lost.line));
-            }
+            let lost = lost_options(&self.ws.read(&fragment)?, &made).into_iter();
+            errors.extend(lost.map(|l| Error::new(l.value.to_string()).at(&fragment, l.line)));
         }
         let help = "the option depends on others, or does not exist for this architecture: see \
                     `depends on` in its Kconfig";
-        match Error::all(errors) {
-            Some(error) => Err(error.help(help)),
-            None => Ok(()),
-        }
+        Error::all(errors).map_or(Ok(()), |error| Err(error.help(help)))
     }
 }
 
 /// Returns the object that a line of make's short output names.
 fn object(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("  ")?;
-    let (tool, name) = rest.split_once(' ')?;
+    let (tool, name) = line.strip_prefix("  ")?.split_once(' ')?;
     let short = !tool.is_empty() && tool.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     short.then(|| name.trim_start().trim_start_matches("[M]").trim_start())
-}
-
-/// Reads the inputs of the last build, without looking for tools.
-pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
-    let path: &Path = &cache.build(target.name()).join("series.json");
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::{
 
 /// Without this option, a kernel links only if the compiler removes every call of `build_error()`,
 /// for which it needs the crate in one unit.
-const BUILD_ASSERT_ALLOW: &str = "RUST_BUILD_ASSERT_ALLOW";
+const BUILD_ASSERT_ALLOW: &str = "CONFIG_RUST_BUILD_ASSERT_ALLOW=y";
 
 /// Compiles a crate as many units, of which rustc compiles again only those that changed, and joins
 /// them. It replaces the command of `scripts/Makefile.build`, because rustc writes no single object of
@@ -27,7 +27,7 @@ const JOIN_UNITS: &str = "cmd_rustc_o_rs=$(rust_common_cmd) --emit=link=$(@:.o=.
                           $(LD) $(KBUILD_LDFLAGS) -r -o $@ --whole-archive $(@:.o=.rlib) $(cmd_objtool)";
 
 /// The number of units of incremental compilation in cargo.
-const UNITS: &str = "-Ccodegen-units=256";
+const UNITS: &str = " -Ccodegen-units=256";
 
 /// Without them, each build has another date and number, and compiles and links the file that
 /// contains them.
@@ -39,15 +39,10 @@ const SAME_VERSION: [&str; 2] = [
 impl Build<'_> {
     /// Builds the tree that is checked out, with the changed files `paths`. Their crates are compiled
     /// incrementally, in units if the configuration allows it. Returns the compilers' warnings.
-    ///
-    /// # Errors
-    ///
-    /// As [`Build::build`].
     pub fn build_quick(&self, paths: &[&str]) -> Result<Vec<String>> {
         let tree = self.cache.kernel();
         let key = format!("{} {}", self.key()?, hash_of_kconfig(&tree, paths));
-        let before = self.stamp().unwrap_or_default();
-        self.begin()?;
+        let before = self.begin()?;
         if before.key != key || self.check_config().is_err() {
             self.configure()?;
         }
@@ -61,10 +56,6 @@ impl Build<'_> {
 
     /// Returns whether the configuration fits the tree `part`, which lacks some of the changes of `all`
     /// to the files `paths`.
-    ///
-    /// # Errors
-    ///
-    /// A fragment or a tree cannot be read.
     pub fn is_configurable(
         &self,
         git: &Git<'_>,
@@ -87,7 +78,8 @@ impl Build<'_> {
     fn make_quick(&self, crates: &BTreeSet<String>) -> Cmd {
         let dir = self.dir();
         let config = fs::read_to_string(dir.join(".config")).unwrap_or_default();
-        let units = allows_units(&config);
+        let joins_units = config.lines().any(|line| line == BUILD_ASSERT_ALLOW);
+        let units = if joins_units { UNITS } else { "" };
         let mut make = self.make().args(SAME_VERSION);
         if let Some(release) = release(&dir) {
             // Otherwise each commit has another one, which several files contain.
@@ -95,23 +87,11 @@ impl Build<'_> {
         }
         for name in crates {
             let folder = dir.join("series-incremental").join(name);
-            let mut flags = format!("RUSTFLAGS_{name}.o=-Cincremental={}", folder.display());
-            if units {
-                flags += &format!(" {UNITS}");
-            }
-            make = make.arg(flags);
+            let folder = folder.display();
+            make = make.arg(format!("RUSTFLAGS_{name}.o=-Cincremental={folder}{units}"));
         }
-        match units {
-            true => make.arg(JOIN_UNITS),
-            false => make,
-        }
+        make.args(joins_units.then_some(JOIN_UNITS))
     }
-}
-
-/// Returns whether crates may be compiled as several units.
-fn allows_units(config: &str) -> bool {
-    let line = format!("CONFIG_{BUILD_ASSERT_ALLOW}=y");
-    config.lines().any(|l| l == line)
 }
 
 /// Returns a hash of the changed Kconfig files.
@@ -134,24 +114,17 @@ fn release(dir: &Path) -> Option<String> {
 /// Returns the crates outside `rust/` to which these files of the tree in `dir` belong: the root of a
 /// crate is a file that the Makefile of its folder names as an object.
 fn crates(dir: &Path, paths: &[&str]) -> BTreeSet<String> {
-    let sources = paths
-        .iter()
-        .filter(|p| p.ends_with(".rs") && !p.starts_with("rust/"));
-    let folders: BTreeSet<&Path> = sources
-        .flat_map(|path| Path::new(path).ancestors().skip(1))
-        .collect();
-    folders
-        .into_iter()
-        .flat_map(|folder| roots(&dir.join(folder)))
-        .collect()
+    let is_source = |p: &&&str| p.ends_with(".rs") && !p.starts_with("rust/");
+    let sources = paths.iter().filter(is_source).map(Path::new);
+    let folders: BTreeSet<&Path> = sources.flat_map(|p| p.ancestors().skip(1)).collect();
+    let folders = folders.into_iter().map(|folder| dir.join(folder));
+    folders.flat_map(|folder| roots(&folder)).collect()
 }
 
 /// Returns the names of Rust files in a folder that its Makefile compiles.
 fn roots(folder: &Path) -> Vec<String> {
     let text = fs::read_to_string(folder.join("Makefile")).unwrap_or_default();
-    let objects = text
-        .split_whitespace()
-        .filter_map(|word| word.strip_suffix(".o"));
+    let objects = text.split_whitespace().filter_map(|w| w.strip_suffix(".o"));
     let is_rust = |name: &&str| folder.join(format!("{name}.rs")).is_file();
     objects.filter(is_rust).map(str::to_owned).collect()
 }

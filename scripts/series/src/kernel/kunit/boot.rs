@@ -9,10 +9,7 @@ use std::{
 };
 
 use super::qemu;
-use crate::{
-    kernel::build::{Build, Target},
-    sys::{error::Result, runner::Cmd},
-};
+use crate::{kernel::build::Target, sys::runner::Cmd};
 
 /// The time limit of one boot. lockdep under QEMU without KVM is slow.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -31,24 +28,12 @@ const WITHOUT_INPUT: &str = r#"exec "$0" "$@" </dev/null"#;
 
 /// The inputs for starting a kernel.
 pub struct Boot {
-    initrd: PathBuf,
+    pub initrd: PathBuf,
     /// The folder at the start of `PATH` with a QEMU that does not use KVM, if that is necessary.
-    front: Option<PathBuf>,
+    pub front: Option<PathBuf>,
 }
 
 impl Boot {
-    /// Determines whether KVM works.
-    ///
-    /// # Errors
-    ///
-    /// As for [`qemu::without_kvm`].
-    pub fn new(build: &Build<'_>, initrd: PathBuf) -> Result<Self> {
-        Ok(Self {
-            initrd,
-            front: qemu::without_kvm(build)?,
-        })
-    }
-
     /// Creates the command that boots the kernel and runs the tests that `filter` matches.
     pub fn command(&self, target: Target, image: &Path, filter: &str) -> Cmd {
         let filter = format!("kunit.filter_glob={filter}");
@@ -65,8 +50,11 @@ impl Boot {
             Some(program) => {
                 let line: Vec<_> = ["console=ttyS0"].into_iter().chain(words).collect();
                 let line = format!("{} -- lockdep", line.join(" "));
-                self.qemu(program)
-                    .args(["-nodefaults", "-m", "1024", "-no-reboot", "-nographic"])
+                let qemu = match &self.front {
+                    Some(front) => qemu::put_first(front, Cmd::new(front.join(program))),
+                    None => Cmd::new(program),
+                };
+                qemu.args(["-nodefaults", "-m", "1024", "-no-reboot", "-nographic"])
                     .args(["-accel", "kvm", "-accel", "tcg", "-serial", "stdio"])
                     .args(["-bios", "qboot.rom", "-kernel"])
                     .arg(image)
@@ -76,17 +64,6 @@ impl Boot {
             }
         };
         cmd.timeout(TIMEOUT)
-    }
-
-    fn qemu(&self, program: &str) -> Cmd {
-        match &self.front {
-            None => Cmd::new(program),
-            Some(front) => {
-                let path = std::env::var("PATH").unwrap_or_default();
-                let path = format!("{}:{path}", front.display());
-                Cmd::new(front.join(program)).env("PATH", path)
-            }
-        }
     }
 }
 

@@ -15,20 +15,16 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads a filter. It becomes a word of the kernel's command line.
-    ///
-    /// # Errors
-    ///
-    /// KUnit would not take it.
+    /// Reads a filter. Fails if KUnit would not take it: it becomes a word of the kernel's command
+    /// line.
     pub fn parse(glob: &str) -> Result<Self> {
         let suite = glob.split('.').next().unwrap_or_default();
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-*?[]!.,/#".contains(c);
-        let pattern = Regex::new(&format!("^{}$", pattern(suite)));
-        match pattern {
-            Ok(suites) if !suite.is_empty() && glob.chars().all(plain) => Ok(Self {
-                glob: glob.to_owned(),
-                suites,
-            }),
+        match Regex::new(&format!("^{}$", pattern(suite))) {
+            Ok(suites) if !suite.is_empty() && glob.chars().all(plain) => {
+                let glob = glob.to_owned();
+                Ok(Self { glob, suites })
+            }
             _ => Err(Error::new(format!("{glob:?} is not a filter of KUnit"))
                 .help("name a suite, SUITE.CASE, or a pattern of them with * and ?")),
         }
@@ -39,36 +35,28 @@ impl Filter {
         &self.glob
     }
 
-    /// Returns the suites among `all` that the filter selects.
-    ///
-    /// # Errors
-    ///
-    /// There are none; the message lists all.
+    /// Returns the suites among `all` that the filter selects. If there are none, the error lists
+    /// all.
     pub fn select(&self, all: &[String]) -> Result<Vec<String>> {
-        let is_selected = |suite: &&String| self.suites.is_match(suite);
-        let selected: Vec<String> = all.iter().filter(is_selected).cloned().collect();
-        match selected.is_empty() {
-            false => Ok(selected),
-            true => Err(Error::new(format!("no suite matches {:?}", self.glob))
-                .help(format!("the suites are: {}", all.join(", ")))),
+        let selected = all.iter().filter(|suite| self.suites.is_match(suite));
+        let selected: Vec<String> = selected.cloned().collect();
+        if selected.is_empty() {
+            return Err(Error::new(format!("no suite matches {:?}", self.glob))
+                .help(format!("the suites are: {}", all.join(", "))));
         }
+        Ok(selected)
     }
 
     /// Returns the suites that have to run. A filter of cases selects some in some of the suites, so
     /// only those in the log are expected.
-    pub fn expected(&self, mut selected: Vec<String>, log: &Log) -> Expectation {
-        if self.glob.contains('.') {
-            let ran: Vec<String> = selected.clone();
-            selected.retain(|suite| log.suite(suite).next().is_some());
-            if selected.is_empty() {
-                // The verdict names the suites in which no case has such a name.
-                selected = ran;
-            }
+    pub fn expected(&self, mut suites: Vec<String>, log: &Log) -> Expectation {
+        let ran = |suite: &String| log.suite(suite).next().is_some();
+        // If none ran, the verdict names the suites in which no case has such a name.
+        if self.glob.contains('.') && suites.iter().any(ran) {
+            suites.retain(ran);
         }
-        Expectation {
-            suites: selected,
-            doctests: Vec::new(),
-        }
+        let doctests = Vec::new();
+        Expectation { suites, doctests }
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     boot::Boot,
+    ktap::Log,
     verdict::{Expectation, Verdict},
     watch::Watch,
 };
@@ -26,7 +27,8 @@ use crate::{
         error::{Error, Result},
         files::write,
         json::json,
-        runner::not_started,
+        plural::count,
+        runner::Output,
     },
 };
 
@@ -44,41 +46,21 @@ pub struct Record {
     pub tree: String,
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// The results of the kernel's checkers.
     #[serde(flatten)]
     pub watch: Watch,
 }
 
 impl Record {
-    /// Combines the results of tests and checkers.
-    fn new(
-        series: &Series,
-        target: Target,
-        tree: &str,
-        mut verdict: Verdict,
-        watch: Watch,
-    ) -> Self {
-        verdict.errors.extend(watch.complaints());
-        verdict.pass &= verdict.errors.is_empty();
-        Self {
-            base: String::new(),
-            name: series.name.to_string(),
-            kernel: target,
-            arch: target.arch(),
-            tree: tree.to_owned(),
-            verdict,
-            watch,
-        }
-    }
-
     /// Returns one line: `14 passed, 2 failed`, and the number of reports of the checkers.
     pub fn summary(&self) -> String {
         let tests = self.verdict.summary();
         match self.watch.reports.len() {
             0 if self.watch.errors.is_empty() => tests,
             0 => format!("{tests}, but the checkers were not on throughout"),
-            1 => format!("{tests}, 1 report of the kernel's checkers"),
-            n => format!("{tests}, {n} reports of the kernel's checkers"),
+            n => format!(
+                "{tests}, {} of the kernel's checkers",
+                count(n, "report", "reports")
+            ),
         }
     }
 }
@@ -104,12 +86,10 @@ pub struct Summary {
 pub fn expectation(series: &Series, arch: Arch) -> Expectation {
     let mut suites = series.kunit.suites.clone();
     if arch == Arch::Um {
-        suites.extend(series.kunit.um_suites.iter().cloned());
+        suites.extend_from_slice(&series.kunit.um_suites);
     }
-    Expectation {
-        suites,
-        doctests: series.kunit.doctests.clone(),
-    }
+    let doctests = series.kunit.doctests.clone();
+    Expectation { suites, doctests }
 }
 
 /// Returns the tests of a series in a tree with later relocation steps.
@@ -132,17 +112,11 @@ pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expect
 /// doctests. KUnit accepts one filter for each boot.
 pub fn filters(expected: &Expectation) -> Vec<String> {
     let mut filters = expected.suites.clone();
-    let names = expected.doctests.iter().map(|f| doctest_prefix(f));
+    let names = expected.doctests.iter().map(|f| verdict::doctest_prefix(f));
     if let Some(prefix) = names.reduce(|a, b| common_prefix(&a, &b)) {
         filters.push(format!("{}.{prefix}*", verdict::DOCTEST_SUITE));
     }
     filters
-}
-
-/// Returns the prefix of the names of a file's doctests.
-fn doctest_prefix(file: &str) -> String {
-    let below = file.strip_prefix("rust/kernel/").unwrap_or(file);
-    format!("rust_doctest_kernel_{}", below.replace(['/', '.'], "_"))
 }
 
 fn common_prefix(a: &str, b: &str) -> String {
@@ -151,11 +125,7 @@ fn common_prefix(a: &str, b: &str) -> String {
 }
 
 /// Boots the built kernel for the `expected` tests of a series, and records the verdict in
-/// `out/kunit/`.
-///
-/// # Errors
-///
-/// The kernel cannot be started. Failed tests are in the [`Record`].
+/// `out/kunit/`. Failed tests are not an error.
 pub fn run(
     ws: &Workspace,
     build: &Build<'_>,
@@ -167,13 +137,15 @@ pub fn run(
         Target::Plain(_) => by_kunit_py(build, &filters(expected))?,
         Target::Hardened | Target::Lockdep => with_probe(build, &filters(expected))?,
     };
-    let mut verdict = verdict::judge(&ktap::parse(&boots.log), expected);
-    if !boots.complaints.is_empty() {
-        verdict.pass = false;
-        verdict.errors.extend(boots.complaints);
-    }
-    let mut record = Record::new(series, build.target, tree, verdict, boots.watch);
-    record.base = ws.view().name().to_owned();
+    let record = Record {
+        name: series.name.to_string(),
+        base: ws.view().name().to_owned(),
+        kernel: build.target,
+        arch: build.target.arch(),
+        tree: tree.to_owned(),
+        verdict: boots.judge(&ktap::parse(&boots.log), expected),
+        watch: boots.watch,
+    };
     let dir = ws.out()?.join("kunit").join(build.results());
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
     write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
@@ -181,22 +153,15 @@ pub fn run(
 }
 
 /// Boots the built kernel once for each filter, without a record. `expected` returns the tests that
-/// must be in the log. Returns the verdict and the log.
-///
-/// # Errors
-///
-/// The kernel could not be started.
+/// must be in the log. Returns the verdict and the log. Failed tests are not an error.
 pub fn try_out(
     build: &Build<'_>,
     filters: &[String],
-    expected: impl FnOnce(&ktap::Log) -> Expectation,
+    expected: impl FnOnce(&Log) -> Expectation,
 ) -> Result<(Verdict, Vec<u8>)> {
     let boots = by_kunit_py(build, filters)?;
     let log = ktap::parse(&boots.log);
-    let mut verdict = verdict::judge(&log, &expected(&log));
-    verdict.pass &= boots.complaints.is_empty();
-    verdict.errors.extend(boots.complaints);
-    Ok((verdict, boots.log))
+    Ok((boots.judge(&log, &expected(&log)), boots.log))
 }
 
 /// The results of all boots for a component.
@@ -206,8 +171,18 @@ struct Boots {
     log: Vec<u8>,
     /// Errors outside of the logs, one sentence each.
     complaints: Vec<String>,
-    /// The results of the checkers.
     watch: Watch,
+}
+
+impl Boots {
+    /// Judges the parsed log. Tests pass only if nothing else is wrong.
+    fn judge(&self, log: &Log, expected: &Expectation) -> Verdict {
+        let mut verdict = verdict::judge(log, expected);
+        verdict.errors.extend_from_slice(&self.complaints);
+        verdict.errors.extend(self.watch.complaints());
+        verdict.pass = verdict.errors.is_empty();
+        verdict
+    }
 }
 
 fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
@@ -217,32 +192,27 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     for filter in filters {
         // Removes the log of an earlier boot, so that it cannot count for this one.
         let _ = fs::remove_file(&test_log);
-        let cmd = build
+        let mut cmd = build
             .kunit("exec")
             .arg(format!("--timeout={}", TIMEOUT.as_secs()))
             .arg(filter)
             .timeout(TIMEOUT + Duration::from_secs(60));
-        let cmd = match &front {
-            Some(front) => {
-                let path = std::env::var("PATH").unwrap_or_default();
-                cmd.env("PATH", format!("{}:{path}", front.display()))
-            }
-            None => cmd,
-        };
-        let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        if let Some(front) = &front {
+            cmd = qemu::put_first(front, cmd);
+        }
+        let out = build.run(&cmd)?;
         let text = fs::read(&test_log).unwrap_or_default();
+        let mut complain = |what: &str| {
+            let error = format!("kunit.py {what} for {filter}: {}", last_line(&out));
+            boots.complaints.push(error);
+        };
         if text.is_empty() {
-            boots.complaints.push(format!(
-                "kunit.py wrote no log for {filter}: {}",
-                last_line(&out)
-            ));
+            complain("wrote no log");
+        }
+        if !out.ok() {
+            complain("failed");
         }
         boots.log.extend(text);
-        if !out.ok() {
-            boots
-                .complaints
-                .push(format!("kunit.py failed for {filter}: {}", last_line(&out)));
-        }
     }
     Ok(boots)
 }
@@ -250,26 +220,26 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
 /// Boots a kernel with checkers and the probe.
 fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     let mut boots = Boots::default();
-    let boot = Boot::new(build, probe::make(build)?)?;
+    let boot = Boot {
+        initrd: probe::make(build)?,
+        front: qemu::without_kvm(build)?,
+    };
     for filter in filters {
         build.ui.say(format!("  {filter} …"));
-        let cmd = boot.command(build.target, &build.image(), filter);
-        let out = build.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let out = build.run(&boot.command(build.target, &build.image(), filter))?;
         if out.timed_out {
+            let minutes = boot::TIMEOUT.as_secs() / 60;
             boots.complaints.push(format!(
-                "the kernel was stopped after {} min in the tests {filter}",
-                boot::TIMEOUT.as_secs() / 60
+                "the kernel was stopped after {minutes} min in the tests {filter}"
             ));
         } else if out.stdout.is_empty() {
-            boots.complaints.push(format!(
-                "the kernel wrote nothing for {filter}: {}",
-                last_line(&out)
-            ));
+            let last = last_line(&out);
+            let error = format!("the kernel wrote nothing for {filter}: {last}");
+            boots.complaints.push(error);
         }
         let before = boots.log.iter().filter(|b| **b == b'\n').count();
-        boots
-            .watch
-            .add(watch::watch(build.target, &out.stdout, before));
+        let seen = watch::watch(build.target, &out.stdout, before);
+        boots.watch.add(seen);
         boots.log.extend(out.stdout);
         if !boots.log.ends_with(b"\n") {
             boots.log.push(b'\n');
@@ -278,15 +248,10 @@ fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     Ok(boots)
 }
 
-fn last_line(out: &crate::sys::runner::Output) -> String {
-    let text = match out.complaint() {
-        text if text.is_empty() => out.text(),
-        text => text,
-    };
-    text.lines()
-        .last()
-        .unwrap_or("it printed nothing")
-        .to_owned()
+fn last_line(out: &Output) -> String {
+    let (complaint, text) = (out.complaint(), out.text());
+    let last = complaint.lines().last().or(text.lines().last());
+    last.unwrap_or("it printed nothing").to_owned()
 }
 
 /// Returns the last recorded result of a component, if there is one.
@@ -298,23 +263,14 @@ pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
 /// Creates the error for components whose tests did not pass.
 pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
     let bad = records.iter().filter(|r| !r.verdict.pass);
-    Error::all(
-        bad.map(|r| {
-            Error::new(format!(
-                "KUnit of {} on {}: {}",
-                r.name,
-                r.kernel.name(),
-                r.summary()
-            ))
-            .detail(r.verdict.errors.join("\n"))
-            .help(format!(
-                "the kernel's log is {}",
-                ws.below_out(format!("kunit/{}/{}.log", r.kernel.name(), r.name))
-                    .display()
-            ))
-        })
-        .collect(),
-    )
+    let errors = bad.map(|record| {
+        let (name, kernel, summary) = (&record.name, record.kernel.name(), record.summary());
+        let log = ws.below_out(format!("kunit/{kernel}/{name}.log"));
+        Error::new(format!("KUnit of {name} on {kernel}: {summary}"))
+            .detail(record.verdict.errors.join("\n"))
+            .help(format!("the kernel's log is {}", log.display()))
+    });
+    Error::all(errors.collect())
 }
 
 #[cfg(test)]

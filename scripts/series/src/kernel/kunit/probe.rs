@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::{
     kernel::build::Build,
     sys::{
-        error::Result,
+        error::{Error, Result},
         files::write,
         runner::{Cmd, must},
     },
@@ -22,10 +22,6 @@ pub const TAG: &str = "series-probe: ";
 const SOURCE: &str = include_str!("probe.c");
 
 /// Creates the initramfs from the checked-out tree.
-///
-/// # Errors
-///
-/// The compiler fails, or a file cannot be written.
 pub fn make(build: &Build<'_>) -> Result<PathBuf> {
     let program = build.dir().join("series-probe");
     let nolibc = build.cache.kernel().join("tools/include/nolibc/nolibc.h");
@@ -39,8 +35,7 @@ pub fn make(build: &Build<'_>) -> Result<PathBuf> {
         .stdin(SOURCE);
     must(build.runner, &compile)
         .map_err(|e| e.help("the probe needs gcc and the headers that come with a C library"))?;
-    let bytes =
-        std::fs::read(&program).map_err(|e| crate::sys::error::Error::io("read", &program, &e))?;
+    let bytes = std::fs::read(&program).map_err(|e| Error::io("read", &program, &e))?;
     let archive = build.dir().join("series-probe.cpio");
     write(&archive, &initramfs(&bytes))?;
     Ok(archive)
@@ -56,25 +51,12 @@ fn initramfs(program: &[u8]) -> Vec<u8> {
 
 /// Appends a file in the format "newc": thirteen numbers of eight hexadecimal digits, the name, and
 /// the content, each padded to a multiple of four bytes.
-fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
+fn entry(archive: &mut Vec<u8>, name: &str, mode: usize, content: &[u8]) {
     let fill = |archive: &mut Vec<u8>| archive.resize(archive.len().next_multiple_of(4), 0);
-    // Inode, mode, user, group, links, date, size, two device numbers, length of the name with its
+    let (size, name_size) = (content.len(), name.len() + 1);
+    // Inode, mode, user, group, links, date, size, four device numbers, length of the name with its
     // zero, checksum.
-    let fields = [
-        0,
-        mode as usize,
-        0,
-        0,
-        1,
-        0,
-        content.len(),
-        0,
-        0,
-        0,
-        0,
-        name.len() + 1,
-        0,
-    ];
+    let fields = [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
     archive.extend(b"070701");
     for field in fields {
         archive.extend(format!("{field:08x}").bytes());

@@ -46,10 +46,6 @@ exec "$(basename "$0")" "$@"
 "#;
 
 /// Returns the folder for the start of `PATH`, if KVM does not work.
-///
-/// # Errors
-///
-/// The wrapper cannot be written.
 pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
     let Some(program) = build.target.arch().qemu() else {
         return Ok(None);
@@ -66,6 +62,12 @@ pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
         .ui
         .say("KVM does not boot a kernel; using QEMU without KVM");
     Ok(Some(dir))
+}
+
+/// Puts a folder at the start of the `PATH` of a command.
+pub fn put_first(front: &Path, cmd: Cmd) -> Cmd {
+    let path = std::env::var("PATH").unwrap_or_default();
+    cmd.env("PATH", format!("{}:{path}", front.display()))
 }
 
 fn kvm_works(build: &Build<'_>, program: &str) -> bool {
