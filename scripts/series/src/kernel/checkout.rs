@@ -2,7 +2,12 @@
 
 //! The kernel tree as files: the checkout that is built, and the small part that host tests read.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -21,6 +26,9 @@ use crate::{
 /// Marks the repository during a checkout.
 const MARK: &str = "series-checkout";
 
+/// The number of exports to keep for other checkouts.
+const EXPORTS: usize = 8;
+
 /// Checks out the tree of `tip` in the kernel repository. Unchanged files keep their dates, so that
 /// make rebuilds only changed files.
 ///
@@ -31,7 +39,8 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let mark = git.dir().join(".git").join(MARK);
     let first = !git.dir().join(".git/index").exists();
     // After an interrupted checkout, the tool wrote all files, although git reports changes.
-    if !first && !mark.exists() {
+    let again = mark.exists();
+    if !first && !again {
         refuse_changes(git)?;
         let head = git.resolve("HEAD^{commit}")?;
         if head.as_ref() == Some(&tip.commit) {
@@ -39,28 +48,27 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
         }
         let ours = git.resolve(&format!("{}^{{commit}}", refs::CHECKED_OUT))?;
         if ours.is_some() && head != ours {
-            return Err(refuse_commits(git));
+            let dir = git.dir().display();
+            let what = "the tool's kernel tree has commits that the tool did not make";
+            return Err(Error::new(what).at(git.dir(), None).help(format!(
+                "keep them: git -C {dir} branch mine\n\
+                 then let go of them: git -C {dir} reset --hard {}",
+                refs::CHECKED_OUT
+            )));
         }
     }
     if first {
         ui.say("checking out the kernel's files …");
     }
-    let again = mark.exists();
     fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))?;
-    let workers = ["-c", "checkout.workers=0"];
-    let switch = match first || again {
-        true => {
-            git.must([
-                "symbolic-ref",
-                "HEAD",
-                &format!("refs/heads/{}", refs::BRANCH),
-            ])?;
-            git.cmd(workers).args(["reset", "--hard", "--quiet"])
-        }
+    let switch = git.cmd(["-c", "checkout.workers=0"]);
+    let switch = if first || again {
+        let branch = format!("refs/heads/{}", refs::BRANCH);
+        git.must(["symbolic-ref", "HEAD", &branch])?;
+        switch.args(["reset", "--hard", "--quiet"])
+    } else {
         // Unlike a reset, this refuses to overwrite files that git does not know.
-        false => git
-            .cmd(workers)
-            .args(["checkout", "--quiet", "-B", refs::BRANCH]),
+        switch.args(["checkout", "--quiet", "-B", refs::BRANCH])
     };
     let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
     if switched.is_ok() || !(first || again) {
@@ -71,45 +79,34 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     git.set_ref(refs::CHECKED_OUT, &tip.commit)
 }
 
-fn refuse_commits(git: &Git<'_>) -> Error {
-    let dir = git.dir().display();
-    Error::new("the tool's kernel tree has commits that the tool did not make")
-        .at(git.dir(), None)
-        .help(format!(
-            "keep them: git -C {dir} branch mine\n\
-             then let go of them: git -C {dir} reset --hard {}",
-            refs::CHECKED_OUT
-        ))
-}
-
 fn refuse_changes(git: &Git<'_>) -> Result<()> {
-    let out = git
-        .must(["status", "--porcelain", "--untracked-files=no"])?
-        .text();
-    if out.is_empty() {
+    let (files, first) = changes(git)?;
+    if files == 0 {
         return Ok(());
     }
-    let shown: Vec<_> = out.lines().take(5).collect();
     let dir = git.dir().display();
-    Err(
-        Error::new("the tool's kernel tree has changes that the tool did not make")
-            .at(git.dir(), None)
-            .detail(shown.join("\n"))
-            .help(format!(
-                "keep them: git -C {dir} diff HEAD > my.diff\n\
+    let what = "the tool's kernel tree has changes that the tool did not make";
+    Err(Error::new(what)
+        .at(git.dir(), None)
+        .detail(first)
+        .help(format!(
+            "keep them: git -C {dir} diff HEAD > my.diff\n\
              then drop them: git -C {dir} reset --hard"
-            )),
-    )
+        )))
+}
+
+/// Returns the number of files with uncommitted changes in a work tree, and the first of them.
+pub(super) fn changes(git: &Git<'_>) -> Result<(usize, String)> {
+    let out = git.must(["status", "--porcelain", "--untracked-files=no"])?;
+    let out = out.text();
+    let first: Vec<_> = out.lines().take(5).collect();
+    Ok((out.lines().count(), first.join("\n")))
 }
 
 /// Exports the files of the assembled tree and of the base that host builds read, and links `out/tree`
 /// to them.
 ///
 /// The name of the folder is a hash of its content, so an existing folder never changes.
-///
-/// # Errors
-///
-/// git fails, or a file cannot be written.
 pub fn export_host(
     ws: &Workspace,
     git: &Git<'_>,
@@ -126,17 +123,13 @@ pub fn export_host(
         hash.update("\n\n");
         hash.update(of_base.join("\n"));
     }
-    let digest = hash.finalize();
-    let name = hex(&digest[..10]);
-    let folder = cache.path("host").join(name);
+    let exports = cache.path("host");
+    let folder = exports.join(hex(&hash.finalize()[..10]));
     if !folder.is_dir() {
         let scratch = cache.scratch()?;
         unpack(git, tree, &have, scratch.path())?;
-        if !of_base.is_empty() {
-            unpack(git, base_tree, &of_base, &scratch.path().join("base"))?;
-        }
-        fs::create_dir_all(cache.path("host"))
-            .map_err(|e| Error::io("make the folder", cache.path("host"), &e))?;
+        unpack(git, base_tree, &of_base, &scratch.path().join("base"))?;
+        fs::create_dir_all(&exports).map_err(|e| Error::io("make the folder", &exports, &e))?;
         // Another run may have created the same folder first.
         if let Err(e) = fs::rename(scratch.path(), &folder)
             && !folder.is_dir()
@@ -144,43 +137,35 @@ pub fn export_host(
             return Err(Error::io("keep", &folder, &e));
         }
     }
-    keep_few(&cache.path("host"), &folder);
+    keep_few(&exports, &folder);
     let link = ws.out()?.join("tree");
     if fs::read_link(&link).ok().as_ref() != Some(&folder) {
         let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(&folder, &link)
-            .map_err(|e| Error::io("make the link", &link, &e))?;
+        symlink(&folder, &link).map_err(|e| Error::io("make the link", &link, &e))?;
     }
     Ok(folder)
 }
 
 /// Writes the files and folders of `ls-tree` lines to `dir`.
-fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &std::path::Path) -> Result<()> {
+fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &Path) -> Result<()> {
     if lines.is_empty() {
         // To git, no path means the whole tree.
         return Ok(());
     }
     let paths = lines
         .iter()
-        .filter_map(|l| l.split_once('\t'))
-        .map(|(_, path)| path);
-    let cmd = git
-        .cmd(["archive", "--format=tar", tree.as_str(), "--"])
-        .args(paths);
-    let tar = must(git.runner(), &cmd)?.stdout;
+        .filter_map(|line| Some(line.split_once('\t')?.1));
+    let cmd = git.cmd(["archive", "--format=tar", tree.as_str(), "--"]);
+    let tar = must(git.runner(), &cmd.args(paths))?.stdout;
     tar::Archive::new(&tar[..])
         .unpack(dir)
         .map_err(|e| Error::io("unpack into", dir, &e))
 }
 
-/// The number of exports to keep for other checkouts.
-const EXPORTS: usize = 8;
-
 /// Removes the least recently used exports.
-fn keep_few(dir: &std::path::Path, used: &std::path::Path) {
+fn keep_few(dir: &Path, used: &Path) {
     // Only the order matters. A checkout whose export was removed exports it again.
-    let now = std::time::SystemTime::now();
-    let _ = fs::File::open(used).and_then(|f| f.set_modified(now));
+    let _ = fs::File::open(used).and_then(|f| f.set_modified(SystemTime::now()));
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut dated: Vec<_> = entries
         .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
@@ -198,9 +183,7 @@ fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
         // Without a path, git lists the whole tree.
         return Ok(Vec::new());
     }
-    let cmd = git
-        .cmd(["ls-tree", "--full-tree", tree.as_str(), "--"])
-        .args(paths);
-    let out = must(git.runner(), &cmd)?.text();
+    let cmd = git.cmd(["ls-tree", "--full-tree", tree.as_str(), "--"]);
+    let out = must(git.runner(), &cmd.args(paths))?.text();
     Ok(out.lines().map(str::to_owned).collect())
 }

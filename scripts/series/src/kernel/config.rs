@@ -41,26 +41,24 @@ impl fmt::Display for LostOption {
 /// Returns the options of a fragment that the resulting configuration does not have, with their
 /// lines in the fragment.
 pub(crate) fn lost_options(fragment: &str, made: &str) -> Vec<At<LostOption>> {
-    let found: BTreeMap<_, _> = made
-        .lines()
-        .filter_map(|line| Some((option(line)?, line)))
-        .map(|((name, value), line)| (name, (value, line)))
-        .collect();
-    let wanted = fragment.lines().enumerate();
-    wanted
-        .filter_map(|(index, line)| {
-            let (name, value) = option(line)?;
-            let is = found.get(name);
-            // A missing option is off.
-            (is.map_or("n", |(value, _)| value) != value).then(|| At {
-                value: LostOption {
-                    wanted: line.trim_end().to_owned(),
-                    instead: is.map(|(_, line)| (*line).to_owned()),
-                },
-                line: index + 1,
-            })
+    let found = made.lines().filter_map(|line| {
+        let (name, value) = option(line)?;
+        Some((name, (value, line)))
+    });
+    let found: BTreeMap<_, _> = found.collect();
+    let lost = fragment.lines().enumerate().filter_map(|(index, line)| {
+        let (name, value) = option(line)?;
+        let is = found.get(name);
+        // A missing option is off.
+        (is.map_or("n", |(value, _)| value) != value).then(|| At {
+            value: LostOption {
+                wanted: line.trim_end().to_owned(),
+                instead: is.map(|(_, line)| (*line).to_owned()),
+            },
+            line: index + 1,
         })
-        .collect()
+    });
+    lost.collect()
 }
 
 /// Returns the name and value of the option that a line sets.

@@ -12,7 +12,6 @@ use crate::{
 /// The git pathspecs of all Kconfig files.
 pub const ALL_FILES: [&str; 2] = ["Kconfig*", "*/Kconfig*"];
 
-/// Returns whether a path is a Kconfig file.
 pub fn is_kconfig(path: &str) -> bool {
     let name = path.rsplit('/').next();
     name.is_some_and(|name| name.starts_with("Kconfig"))
@@ -20,14 +19,10 @@ pub fn is_kconfig(path: &str) -> bool {
 
 /// Returns the options that the Kconfig files of a tree define, without `CONFIG_`. `files` are
 /// pathspecs.
-///
-/// # Errors
-///
-/// git cannot read the tree.
 pub fn options(git: &Git<'_>, tree: &Oid, files: &[&str]) -> Result<BTreeSet<String>> {
     let definition = "^[[:space:]]*(menu)?config[[:space:]]+[A-Za-z0-9_]+";
     let grep = ["grep", "-h", "-I", "-E", definition, tree.as_str(), "--"];
-    let cmd = git.cmd(grep.iter().chain(files));
+    let cmd = git.cmd(grep).args(files);
     let out = git.try_run(&cmd)?;
     // git exits with 1 if nothing matches.
     if !matches!(out.code, Some(0 | 1)) {
@@ -39,8 +34,7 @@ pub fn options(git: &Git<'_>, tree: &Oid, files: &[&str]) -> Result<BTreeSet<Str
 
 /// Returns the option that a line of a fragment enables, without `CONFIG_`.
 pub fn enabled(line: &str) -> Option<&str> {
-    let (name, _) = line.strip_prefix("CONFIG_")?.split_once('=')?;
-    Some(name)
+    Some(line.strip_prefix("CONFIG_")?.split_once('=')?.0)
 }
 
 #[cfg(test)]

@@ -6,18 +6,16 @@ mod import;
 mod other;
 mod route;
 
-pub use self::{
-    other::{Other, Place, obtain_other},
-    route::verify,
-};
+pub use self::other::{Other, Place, obtain_other};
 
 use std::path::PathBuf;
 
+use self::import::{Importer, drop_settings, exists, lists, pin_attributes};
 use crate::{
     git::{BaseCommit, Git, Oid, damage, refs},
     source::manifest::Base,
     sys::{
-        cache::{Cache, Resource},
+        cache::Cache,
         error::{Error, Result},
         runner::{Runner, failed, must},
         ui::Ui,
@@ -33,11 +31,6 @@ pub struct Sources {
     pub mirror: Vec<PathBuf>,
 }
 
-/// Returns the ref of an imported base.
-fn base_ref(base: &Base) -> String {
-    refs::base(base.ref_name())
-}
-
 /// Returns the ref of the user's commit from which a revision was imported.
 fn public_ref(base: &Base) -> String {
     refs::public(base.ref_name())
@@ -46,7 +39,7 @@ fn public_ref(base: &Base) -> String {
 /// Returns the base in the kernel repository, or `None` if it was not imported yet. The import must
 /// match one of the archives or trees that the manifest names now.
 pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
-    if !git.dir().join(".git").is_dir() {
+    if !exists(git) {
         return Ok(None);
     }
     for archive in &base.archives {
@@ -57,24 +50,16 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     let Some(found) = of_version(git, base.ref_name())? else {
         return Ok(None);
     };
-    if base.rev.is_some() {
-        return Ok(Some(found));
-    }
-    if base.trees.iter().any(|t| t == found.tree.as_str()) {
-        return Ok(Some(found));
-    }
-    // The user chose a commit imported from a git tree; the manifest has no hash of it.
-    Ok(of_other_archive(git, &found)?.is_none().then_some(found))
+    // If the user chose a commit imported from a git tree, the manifest has no hash of it.
+    let fits = base.rev.is_some() || lists(base, &found.tree) || !is_from_archive(git, &found)?;
+    Ok(fits.then_some(found))
 }
 
-/// Returns the hash of the archive that a commit was created from, if it was, and the manifest does
-/// not name it.
-fn of_other_archive(git: &Git<'_>, base: &BaseCommit) -> Result<Option<String>> {
+/// Returns whether a commit was created from an archive.
+fn is_from_archive(git: &Git<'_>, base: &BaseCommit) -> Result<bool> {
     let points_at = format!("--points-at={}", base.commit);
-    let args = ["for-each-ref", "--format=%(refname:lstrip=3)", &points_at];
-    let cmd = git.cmd(args).arg(refs::ARCHIVES);
-    let hashes = must(git.runner(), &cmd)?.text();
-    Ok(hashes.lines().next().map(str::to_owned))
+    let found = git.must(["for-each-ref", &points_at, refs::ARCHIVES])?;
+    Ok(!found.stdout.is_empty())
 }
 
 /// Returns the base of this version, such as "6.19.11", or `None` if it was not imported.
@@ -90,10 +75,10 @@ pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseC
     }
     for dir in cache.kernels() {
         let other = Git::new(git.runner(), &dir);
-        if dir == git.dir() || !dir.join(".git").is_dir() {
-            continue;
-        }
-        if let Some(found) = of_version(&other, what)? {
+        if dir != git.dir()
+            && exists(&other)
+            && let Some(found) = of_version(&other, what)?
+        {
             let target = refs::import(what);
             import::fetch(git, &dir, &found.commit, &target)?;
             git.set_ref(&refs::base(what), &found.commit)?;
@@ -110,13 +95,12 @@ fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
     if damage::is_damage(&listed.complaint()) {
         return Err(failed(&list, &listed));
     }
-    match listed.stdout.is_empty() {
-        true => Ok(None),
-        false => described(git, name).map(Some),
+    if listed.stdout.is_empty() {
+        return Ok(None);
     }
+    described(git, name).map(Some)
 }
 
-/// Returns the commit of a revision.
 fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
     let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
     let out = must(git.runner(), &cmd)?.text();
@@ -132,7 +116,7 @@ fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
 
 /// Sets the commit and the version of a base that is a revision, if it has been imported.
 pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
-    if base.rev.is_none() || !git.dir().join(".git").is_dir() {
+    if base.rev.is_none() || !exists(git) {
         return Ok(());
     }
     if let Some(public) = describe(git, &public_ref(base))? {
@@ -148,7 +132,7 @@ fn is_other_revision(git: &Git<'_>, base: &Base, sources: &Sources) -> Result<bo
     let (Some(rev), Some(kernel)) = (&base.rev, &sources.kernel) else {
         return Ok(false);
     };
-    if !git.dir().join(".git").is_dir() {
+    if !exists(git) {
         return Ok(true);
     }
     let theirs = Git::of_user(git.runner(), kernel);
@@ -171,50 +155,51 @@ pub fn obtain(
     ui: &Ui,
 ) -> Result<BaseCommit> {
     let dir = cache.kernel();
-    let git = Git::new(runner, &dir);
-    let is_new = is_other_revision(&git, base, sources)?;
-    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
-        import::drop_settings(&git)?;
-        import::pin_attributes(&git)?;
+    let git = &Git::new(runner, &dir);
+    let is_new = is_other_revision(git, base, sources)?;
+    let find = || -> Result<_> { Ok(imported(git, base)?.filter(|_| !is_new)) };
+    if let Some(found) = find()? {
+        drop_settings(git)?;
+        pin_attributes(git)?;
         if sources.kernel.is_some() && base.rev.is_none() {
             ui.say("base already imported; ignoring --kernel");
         }
         return Ok(found);
     }
-    let lock = cache.lock(Resource::Base, ui)?;
-    // A concurrent run may have imported it meanwhile.
-    if let Some(found) = imported(&git, base)?.filter(|_| !is_new) {
-        return Ok(found);
-    }
-    import::prepare(&git, cache)?;
-    import::pin_attributes(&git)?;
-    if lock.after_death() {
-        git.remove_stale_locks(Resource::Base);
-    }
-    let commit = match (&sources.kernel, &base.rev) {
+    let import = Importer { git, cache, ui };
+    import.alone(find, || {
+        let commit = import_base(&import, base, sources)?;
+        git.set_ref(&refs::base(base.ref_name()), &commit)?;
+        described(git, commit.as_str())
+    })
+}
+
+/// Imports the base from the source that the user or the manifest names.
+fn import_base(import: &Importer<'_>, base: &Base, sources: &Sources) -> Result<Oid> {
+    let git = import.git;
+    match (&sources.kernel, &base.rev) {
         (Some(kernel), Some(rev)) => {
-            let revision = import::revision(&git, base, kernel, rev, ui)?;
-            git.set_ref(&public_ref(base), &revision.public)?;
+            let (public, commit) = import.import_revision(base, kernel, rev)?;
+            git.set_ref(&public_ref(base), &public)?;
             // Keeps the base for postings that were made for it.
-            git.set_ref(&refs::base(revision.public.as_str()), &revision.commit)?;
-            revision.commit
+            git.set_ref(&refs::base(public.as_str()), &commit)?;
+            Ok(commit)
         }
-        (Some(kernel), None) => import::from_git(&git, base, kernel, ui)?,
+        (Some(kernel), None) => import.import_release(base, kernel),
         (None, Some(rev)) => {
-            return Err(Error::new(format!(
+            let what = format!(
                 "the base {} is the revision {rev} of a git tree, which is not imported yet",
                 base.name
-            ))
-            .at(&base.file, None)
-            .help("name the tree with --kernel DIR"));
+            );
+            Err(Error::new(what)
+                .at(&base.file, None)
+                .help("name the tree with --kernel DIR"))
         }
         (None, None) => {
-            let (path, archive) = route::archive(runner, cache, base, sources, ui)?;
-            let commit = import::from_archive(&git, cache, base, &path, ui)?;
+            let (path, archive) = import.archive(base, sources)?;
+            let commit = import.import_archive(base, &path)?;
             git.set_ref(&refs::archive(&archive.sha256), &commit)?;
-            commit
+            Ok(commit)
         }
-    };
-    git.set_ref(&base_ref(base), &commit)?;
-    described(&git, commit.as_str())
+    }
 }

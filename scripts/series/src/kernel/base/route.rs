@@ -5,96 +5,193 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
     time::Duration,
 };
 
-use super::Sources;
+use super::{Sources, import::Importer};
 use crate::{
-    source::manifest::{Archive, Base},
+    source::manifest::{AptSource, Archive, Base},
     sys::{
         apt,
-        cache::Cache,
         error::{Error, Result},
         hash::sha256_of,
-        runner::{Cmd, Runner, must},
-        ui::{Ui, Unit},
+        runner::{Cmd, must},
+        ui::Unit,
     },
 };
 
-/// Verifies a file against the hash in the manifest.
-///
-/// # Errors
-///
-/// The file is unreadable or truncated, or the hash differs.
-pub fn verify(path: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
-    let mut file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
-    let size = file
-        .metadata()
-        .map_err(|e| Error::io("read", path, &e))?
-        .len();
-    if let Some(expected) = archive.size
-        && size < expected
-    {
-        return Err(Error::new(format!(
-            "{} is truncated: {size} of {expected} bytes",
-            path.display()
-        )));
-    }
-    let mut progress = ui.progress(&format!("checking {}", archive.file), size, Unit::Bytes);
-    let found = sha256_of(&mut file, |n| progress.add(n as u64))
-        .map_err(|e| Error::io("read", path, &e))?;
-    progress.done();
-    if found == archive.sha256 {
-        return Ok(());
-    }
-    Err(Error::new(format!(
-        "checksum mismatch for {1}: {0}",
-        path.display(),
-        archive.file
-    ))
-    .detail(format!("sha256 expected {}", archive.sha256))
-    .detail(format!("sha256 found    {found}")))
+enum Route<'a> {
+    /// A file, and the kind of its folder.
+    Folder(PathBuf, &'static str),
+    Download(&'a str),
+    Apt(&'a AptSource),
 }
 
-/// Returns an archive of the base whose hash was verified.
-///
-/// # Errors
-///
-/// No route works; the error lists each with its reason.
-pub fn archive<'a>(
-    runner: &dyn Runner,
-    cache: &Cache,
-    base: &'a Base,
-    sources: &Sources,
-    ui: &Ui,
-) -> Result<(PathBuf, &'a Archive)> {
-    let mut tried = Vec::new();
-    for route in routes(cache, base, sources) {
-        let name = route.name();
-        match route.follow(runner, cache, ui) {
-            Ok(Some(path)) => {
-                ui.say(format!("base: {name}"));
-                return Ok((path, route.archive()));
-            }
-            Ok(None) => tried.push(format!("{name}: not found")),
-            Err(e) => {
-                // Report a wrong archive in a mirror even if a later route works.
-                ui.say(format!("base: {name}: {}", one_line(&e)));
-                tried.push(format!("{name}: {}", one_line(&e)));
-            }
+impl Route<'_> {
+    fn name(&self) -> String {
+        match self {
+            Route::Folder(path, kind) => format!("{kind} {}", path.display()),
+            Route::Download(url) => format!("download {url}"),
+            Route::Apt(apt) => match apt.package() {
+                (source, true) => format!("source package {source} of {}", apt.suite),
+                (package, false) => format!("package {package} of {}", apt.suite),
+            },
         }
     }
-    let files: Vec<_> = base.archives.iter().map(|a| a.file.as_str()).collect();
-    Err(
-        Error::new(format!("no source for Linux {} worked", base.release()))
+}
+
+impl Importer<'_> {
+    /// Returns an archive of the base whose hash was verified. If no route works, the error lists
+    /// each with its reason.
+    pub fn archive<'b>(&self, base: &'b Base, sources: &Sources) -> Result<(PathBuf, &'b Archive)> {
+        let mut tried = Vec::new();
+        for (archive, route) in self.routes(base, sources) {
+            let name = route.name();
+            match self.follow(archive, &route) {
+                Ok(Some(path)) => {
+                    self.ui.say(format!("base: {name}"));
+                    return Ok((path, archive));
+                }
+                Ok(None) => tried.push(format!("{name}: not found")),
+                Err(e) => {
+                    // Report a wrong archive in a mirror even if a later route works.
+                    let failure = format!("{name}: {}", one_line(&e));
+                    self.ui.say(format!("base: {failure}"));
+                    tried.push(failure);
+                }
+            }
+        }
+        let files: Vec<_> = base.archives.iter().map(|a| a.file.as_str()).collect();
+        let (files, release) = (files.join(" or "), base.release());
+        Err(Error::new(format!("no source for Linux {release} worked"))
             .detail(tried.join("\n"))
             .help(format!(
-                "put {} into a folder and name it in SERIES_MIRROR,\n\
-                 or name a kernel git tree that has the tag {} with --kernel DIR",
-                files.join(" or "),
-                base.release()
-            )),
-    )
+                "put {files} into a folder and name it in SERIES_MIRROR,\n\
+                 or name a kernel git tree that has the tag {release} with --kernel DIR"
+            )))
+    }
+
+    fn routes<'b>(&self, base: &'b Base, sources: &Sources) -> Vec<(&'b Archive, Route<'b>)> {
+        let archives = || base.archives.iter();
+        let mirrors = sources.mirror.iter().map(|m| (m.clone(), "mirror"));
+        let mut routes = Vec::new();
+        for (folder, kind) in mirrors.chain([(self.cache.path("archives"), "cache")]) {
+            routes.extend(archives().map(|a| (a, Route::Folder(folder.join(&a.file), kind))));
+        }
+        routes.extend(archives().filter_map(|a| Some((a, Route::Download(a.url.as_deref()?)))));
+        routes.extend(archives().filter_map(|a| Some((a, Route::Apt(a.apt.as_ref()?)))));
+        routes
+    }
+
+    /// Follows a route; returns `None` if it does not have the archive.
+    fn follow(&self, archive: &Archive, route: &Route<'_>) -> Result<Option<PathBuf>> {
+        match route {
+            Route::Folder(path, _) if !path.is_file() => return Ok(None),
+            Route::Folder(path, _) => self.verify(path, archive).map(|()| path.clone()),
+            Route::Download(url) => self.keep(archive, |dir| self.download(url, dir, archive)),
+            Route::Apt(apt) => self.keep(archive, |dir| self.ask_apt(apt, dir, &archive.file)),
+        }
+        .map(Some)
+    }
+
+    /// Moves the archive that `get` fetches into a scratch folder to the cache.
+    fn keep(
+        &self,
+        archive: &Archive,
+        get: impl FnOnce(&Path) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
+        let scratch = self.cache.scratch()?;
+        let space = archive.size.unwrap_or(0);
+        self.cache.need_space(space, "the archive")?;
+        let part = get(scratch.path())?;
+        self.verify(&part, archive)?;
+        let path = self.cache.path("archives").join(&archive.file);
+        fs::rename(part, &path).map_err(|e| Error::io("keep", &path, &e))?;
+        Ok(path)
+    }
+
+    /// Verifies a file against the size and the hash in the manifest.
+    fn verify(&self, path: &Path, archive: &Archive) -> Result<()> {
+        let meta = fs::metadata(path).map_err(|e| Error::io("read", path, &e))?;
+        let size = meta.len();
+        if let Some(expected) = archive.size
+            && size < expected
+        {
+            let path = path.display();
+            return Err(Error::new(format!(
+                "{path} is truncated: {size} of {expected} bytes"
+            )));
+        }
+        let what = format!("checking {}", archive.file);
+        let mut progress = self.ui.progress(&what, size, Unit::Bytes);
+        let found = sha256(path, |n| progress.add(n as u64))?;
+        progress.done();
+        if found == archive.sha256 {
+            return Ok(());
+        }
+        let (path, file) = (path.display(), &archive.file);
+        Err(Error::new(format!("checksum mismatch for {file}: {path}"))
+            .detail(format!("sha256 expected {}", archive.sha256))
+            .detail(format!("sha256 found    {found}")))
+    }
+
+    /// Fetches a file in a source package, or in `/usr/src` of a binary package.
+    fn ask_apt(&self, source: &AptSource, scratch: &Path, file: &str) -> Result<PathBuf> {
+        let (package, is_source) = source.package();
+        self.ui.say(format!("downloading {package} with apt …"));
+        let suite = apt::Suite::open(self.git.runner(), scratch, &source.suite)?;
+        if is_source {
+            return suite.source(package, file);
+        }
+        let (name, version) = package.split_once('=').unwrap_or((package, ""));
+        let deb = suite.deb(name, version)?;
+        let into = scratch.join("unpacked");
+        let unpack = Cmd::new("dpkg-deb").arg("-x").arg(&deb).arg(&into);
+        must(self.git.runner(), &unpack)?;
+        let path = into.join("usr/src").join(file);
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Error::new(format!("{package} does not install {file}")))
+    }
+
+    /// Downloads with curl, which uses the machine's proxies and certificates. A short timeout
+    /// covers unreachable hosts.
+    fn download(&self, url: &str, scratch: &Path, archive: &Archive) -> Result<PathBuf> {
+        let to = scratch.join(&archive.file);
+        let cmd = Cmd::new("curl")
+            .args(["--fail", "--location", "--silent", "--show-error"])
+            .args(["--proto", "=https", "--connect-timeout", "10"])
+            .args(["--speed-limit", "20000", "--speed-time", "20"])
+            .arg("--output")
+            .arg(&to)
+            .arg(url)
+            .timeout(Duration::from_secs(3600));
+        let (what, size) = (format!("downloading {}", archive.file), archive.size);
+        let mut progress = self.ui.progress(&what, size.unwrap_or(0), Unit::Bytes);
+        thread::scope(|scope| {
+            let (stop, stopped) = channel::<()>();
+            let part = &to;
+            scope.spawn(move || {
+                let pause = Duration::from_millis(200);
+                while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                    progress.set(fs::metadata(part).map_or(0, |m| m.len()), "");
+                }
+            });
+            let result = must(self.git.runner(), &cmd);
+            drop(stop);
+            result
+        })?;
+        Ok(to)
+    }
+}
+
+/// Returns the SHA-256 of a file. `read` is called with the number of bytes of each step.
+pub fn sha256(path: &Path, read: impl FnMut(usize)) -> Result<String> {
+    let mut file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
+    sha256_of(&mut file, read).map_err(|e| Error::io("read", path, &e))
 }
 
 fn one_line(error: &Error) -> String {
@@ -108,142 +205,17 @@ fn one_line(error: &Error) -> String {
     }
 }
 
-enum Route<'a> {
-    Folder(PathBuf, &'a Archive, &'static str),
-    Download(&'a str, &'a Archive),
-    Apt(&'a crate::source::manifest::AptSource, &'a Archive),
-}
-
-fn routes<'a>(cache: &Cache, base: &'a Base, sources: &Sources) -> Vec<Route<'a>> {
-    let mut routes = Vec::new();
-    let mirror = sources.mirror.iter().map(|m| (m.clone(), "mirror"));
-    for (folder, kind) in mirror.chain([(cache.path("archives"), "cache")]) {
-        for archive in &base.archives {
-            routes.push(Route::Folder(folder.join(&archive.file), archive, kind));
-        }
-    }
-    let url = |a: &'a Archive| Some(Route::Download(a.url.as_deref()?, a));
-    routes.extend(base.archives.iter().filter_map(url));
-    let apt = |a: &'a Archive| Some(Route::Apt(a.apt.as_ref()?, a));
-    routes.extend(base.archives.iter().filter_map(apt));
-    routes
-}
-
-impl<'a> Route<'a> {
-    fn archive(&self) -> &'a Archive {
-        match self {
-            Route::Folder(_, archive, _) | Route::Download(_, archive) | Route::Apt(_, archive) => {
-                archive
-            }
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Route::Folder(path, _, kind) => format!("{kind} {}", path.display()),
-            Route::Download(url, _) => format!("download {url}"),
-            Route::Apt(apt, _) => match apt.package() {
-                (source, true) => format!("source package {source} of {}", apt.suite),
-                (package, false) => format!("package {package} of {}", apt.suite),
-            },
-        }
-    }
-
-    /// Follows the route; returns `None` if it does not have the archive.
-    fn follow(&self, runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<Option<PathBuf>> {
-        match self {
-            Route::Folder(path, archive, _) => {
-                if !path.is_file() {
-                    return Ok(None);
-                }
-                verify(path, archive, ui)?;
-                Ok(Some(path.clone()))
-            }
-            Route::Download(url, archive) => {
-                let scratch = cache.scratch()?;
-                let part = scratch.path().join(&archive.file);
-                cache.need_space(archive.size.unwrap_or(0), "the archive")?;
-                download(runner, url, &part, archive, ui)?;
-                keep(&part, cache, archive, ui).map(Some)
-            }
-            Route::Apt(source, archive) => {
-                let scratch = cache.scratch()?;
-                cache.need_space(archive.size.unwrap_or(0), "the archive")?;
-                let (package, is_source) = source.package();
-                ui.say(format!("downloading {package} with apt …"));
-                let suite = apt::Suite::open(runner, scratch.path(), &source.suite)?;
-                let part = match is_source {
-                    true => suite.source(package, &archive.file)?,
-                    false => installed(runner, &suite, scratch.path(), package, &archive.file)?,
-                };
-                keep(&part, cache, archive, ui).map(Some)
-            }
-        }
-    }
-}
-
-/// Extracts a file in `/usr/src` from a binary package.
-fn installed(
-    runner: &dyn Runner,
-    suite: &apt::Suite<'_>,
-    scratch: &Path,
-    package: &str,
-    file: &str,
-) -> Result<PathBuf> {
-    let (name, version) = package.split_once('=').unwrap_or((package, ""));
-    let deb = suite.deb(name, version)?;
-    let into = scratch.join("unpacked");
-    must(runner, &Cmd::new("dpkg-deb").arg("-x").arg(&deb).arg(&into))?;
-    let path = into.join("usr/src").join(file);
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(Error::new(format!("{package} does not install {file}"))),
-    }
-}
-
-/// Moves a verified archive into the cache.
-fn keep(part: &Path, cache: &Cache, archive: &Archive, ui: &Ui) -> Result<PathBuf> {
-    verify(part, archive, ui)?;
-    let path = cache.path("archives").join(&archive.file);
-    fs::rename(part, &path).map_err(|e| Error::io("keep", &path, &e))?;
-    Ok(path)
-}
-
-/// Downloads with curl, which uses the machine's proxies and certificates. A short timeout covers
-/// unreachable hosts.
-fn download(runner: &dyn Runner, url: &str, to: &Path, archive: &Archive, ui: &Ui) -> Result<()> {
-    let cmd = Cmd::new("curl")
-        .args(["--fail", "--location", "--silent", "--show-error"])
-        .args(["--proto", "=https", "--connect-timeout", "10"])
-        .args(["--speed-limit", "20000", "--speed-time", "20"])
-        .arg("--output")
-        .arg(to)
-        .arg(url)
-        .timeout(Duration::from_secs(3600));
-    let size = archive.size.unwrap_or(0);
-    let progress = ui.progress(&format!("downloading {}", archive.file), size, Unit::Bytes);
-    let watched = to.to_owned();
-    std::thread::scope(|scope| {
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        scope.spawn(move || {
-            let mut progress = progress;
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
-                stopped.recv_timeout(Duration::from_millis(200))
-            {
-                progress.set(fs::metadata(&watched).map_or(0, |m| m.len()), "");
-            }
-        });
-        let result = must(runner, &cmd);
-        drop(stop);
-        result
-    })?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::runner::Output;
+    use crate::{
+        git::Git,
+        sys::{
+            cache::Cache,
+            runner::{Output, Runner},
+            ui::Ui,
+        },
+    };
     use std::{io, sync::Mutex};
 
     /// Records the command lines, and runs no program.
@@ -304,7 +276,12 @@ mod tests {
 
     fn try_it(place: &Place, fake: &Fake) -> Result<PathBuf> {
         let base = manifest(SHA);
-        let found = archive(fake, &place.cache, &base, &place.sources, &Ui::silent());
+        let import = Importer {
+            git: &Git::new(fake, place.dir.path()),
+            cache: &place.cache,
+            ui: &Ui::silent(),
+        };
+        let found = import.archive(&base, &place.sources);
         found.map(|(path, _)| path)
     }
 
