@@ -2,7 +2,7 @@
 
 //! `setup`: installs missing tools, as far as the machine and the user allow.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use super::{B4, BINDGEN, Fix, Own, SPECS, Spec, Uses, find, rust_src};
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
     sys::{
         cache::{Cache, Resource},
         error::{Error, Result},
-        runner::{Cmd, Runner, must},
-        ui::{Ui, Unit},
+        runner::{Cmd, Runner, must, not_started},
+        ui::{Progress, Ui, Unit},
     },
 };
 
@@ -24,10 +24,6 @@ const PACKAGES: &str = include_str!("../../../python/b4.txt");
 ///
 /// Root installs distribution packages through apt, after `yes` or an answer at the terminal; for
 /// other users, the error contains the apt-get command. All other tools go to the cache.
-///
-/// # Errors
-///
-/// Tools are still missing after the installation; the error lists all of them.
 pub fn setup(
     runner: &dyn Runner,
     cache: &Cache,
@@ -40,30 +36,29 @@ pub fn setup(
         return Ok(());
     }
     let _lock = cache.lock(Resource::Tools, ui)?;
-    let mut errors = Vec::new();
-    let mut note = |result: Result<()>| errors.extend(result.err());
-    note(packages(runner, cache, ui, uses, yes));
+    let mut results = vec![packages(runner, cache, ui, uses, yes)];
     for spec in lacking(runner, cache, uses) {
-        match (&spec.fix, spec.name) {
-            (Fix::Install, "rust-src") => note(rust_src::install(runner, cache, sources, ui)),
-            (Fix::Install, "bindgen") => note(bindgen(runner, cache, ui)),
-            (Fix::Install, "b4") => note(b4(runner, cache, ui)),
-            (Fix::Rustup(component), _) => {
-                let cmd = Cmd::new("rustup").args(["component", "add", component]);
-                note(must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop));
-            }
-            _ => (),
-        }
+        results.push(match (&spec.fix, spec.name) {
+            (Fix::Own, "rust-src") => rust_src::install(runner, cache, sources, ui),
+            (Fix::Own, "bindgen") => bindgen(runner, cache, ui),
+            (Fix::Own, "b4") => b4(runner, cache, ui),
+            (Fix::Rustup(component), _) => rustup(runner, component),
+            _ => Ok(()),
+        });
     }
-    match Error::all(errors) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    let errors = results.into_iter().filter_map(Result::err).collect();
+    Error::all(errors).map_or(Ok(()), Err)
 }
 
 fn lacking(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<&'static Spec> {
     let missing = |s: &&Spec| uses.uses(s.name) && find(runner, cache, s).is_none();
     SPECS.iter().filter(missing).collect()
+}
+
+/// Installs a component of the toolchain.
+pub fn rustup(runner: &dyn Runner, component: &str) -> Result<()> {
+    let cmd = Cmd::new("rustup").args(["component", "add", component]);
+    must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop)
 }
 
 /// Asks for consent, because packages change the machine for all users.
@@ -79,35 +74,32 @@ fn consent(
             "as root: {line}\n(on another distribution: its packages with these names)"
         )));
     }
-    if yes {
-        return Ok(());
-    }
-    match ask(&format!("{missing}. Run `{line}`?")) {
+    match yes
+        .then_some(true)
+        .or_else(|| ask(&format!("{missing}. Run `{line}`?")))
+    {
         Some(true) => Ok(()),
         Some(false) => Err(Error::new(missing).help(format!("to install them: {line}"))),
-        None => Err(Error::new(format!(
-            "{missing}, and there is no terminal for a question"
-        ))
-        .help(format!("pass --yes to install them, or run: {line}"))),
+        None => {
+            let what = format!("{missing}, and there is no terminal for a question");
+            let help = format!("pass --yes to install them, or run: {line}");
+            Err(Error::new(what).help(help))
+        }
     }
 }
 
 fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, uses: Uses, yes: bool) -> Result<()> {
-    let mut wanted: Vec<&str> = lacking(runner, cache, uses)
-        .iter()
-        .filter_map(|s| match &s.fix {
-            Fix::Packages(packages) => Some(*packages),
-            _ => None,
-        })
-        .flatten()
-        .copied()
-        .collect();
-    wanted.sort_unstable();
-    wanted.dedup();
+    let mut wanted: BTreeSet<&str> = BTreeSet::new();
+    for spec in lacking(runner, cache, uses) {
+        if let Fix::Packages(packages) = spec.fix {
+            wanted.extend(packages);
+        }
+    }
     if wanted.is_empty() {
         return Ok(());
     }
-    let line = format!("apt-get install {}", wanted.join(" "));
+    let wanted: Vec<&str> = wanted.into_iter().collect();
+    let names = wanted.join(" ");
     let root = rustix::process::geteuid().is_root();
     let apt = |args: &[&str]| {
         Cmd::new("apt-get")
@@ -116,32 +108,40 @@ fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, uses: Uses, yes: bool) 
             .args(args)
     };
     if root && runner.run(&apt(&["--version"])).is_err() {
-        return Err(
-            Error::new("programs are missing, and apt-get is not available").help(format!(
-                "install the contents of these Debian packages: {}",
-                wanted.join(" ")
-            )),
-        );
+        let what = "programs are missing, and apt-get is not available";
+        let help = format!("install the contents of these Debian packages: {names}");
+        return Err(Error::new(what).help(help));
     }
+    let line = format!("apt-get install {names}");
     consent(root, yes, &line, |question| ui.ask(question))?;
-    let mut progress = ui.progress(&line, 0, Unit::Things);
+    let progress = ui.progress(&line, 0, Unit::Things);
     must(runner, &apt(&["update"]).timeout(Duration::from_secs(300)))?;
     let install = apt(&["install", "--yes", "--no-install-recommends"]).args(&wanted);
-    let mut last = Vec::new();
-    let mut steps = 0;
-    let out = runner
-        .stream(&install, &mut |text| {
-            steps += 1;
-            progress.set(steps, text);
-            last.push(text.to_owned());
-        })
-        .map_err(|e| crate::sys::runner::not_started(&install, &e))?;
+    follow(runner, &install, &line, progress, |progress, line| {
+        progress.set(progress.at() + 1, line);
+    })
+}
+
+/// Runs a command that messages call `name`, and shows its progress.
+fn follow(
+    runner: &dyn Runner,
+    cmd: &Cmd,
+    name: &str,
+    mut progress: Progress,
+    show: impl Fn(&mut Progress, &str),
+) -> Result<()> {
+    let mut said = Vec::new();
+    let out = runner.stream(cmd, &mut |line| {
+        show(&mut progress, line);
+        said.push(line.to_owned());
+    });
+    let out = out.map_err(|e| not_started(cmd, &e))?;
     progress.done();
-    if !out.ok() {
-        let tail = last[last.len().saturating_sub(10)..].join("\n");
-        return Err(Error::new(format!("`{line}` failed")).detail(tail));
+    if out.ok() {
+        return Ok(());
     }
-    Ok(())
+    let tail = said[said.len().saturating_sub(10)..].join("\n");
+    Err(Error::new(format!("`{name}` failed")).detail(tail))
 }
 
 /// Builds bindgen. cargo verifies the crate against the hash in the registry's index, and its
@@ -149,34 +149,18 @@ fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, uses: Uses, yes: bool) 
 fn bindgen(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let home = Own::Bindgen.home(cache);
     let made = cache.scratch()?;
-    let mut progress = ui.progress(&format!("building bindgen {BINDGEN}"), 0, Unit::Things);
     let cmd = Cmd::new("cargo")
-        .args([
-            "install",
-            "--locked",
-            "--no-track",
-            "bindgen-cli",
-            "--version",
-            BINDGEN,
-        ])
-        .arg("--root")
+        .args(["install", "--locked", "--no-track", "bindgen-cli"])
+        .args(["--version", BINDGEN, "--root"])
         .arg(made.path())
         // The settings of the checkout must not apply to bindgen.
         .dir(made.path())
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTFLAGS");
-    let mut said = Vec::new();
-    let out = runner
-        .stream(&cmd, &mut |line| {
-            progress.add(u64::from(line.trim_start().starts_with("Compiling")));
-            said.push(line.to_owned());
-        })
-        .map_err(|e| crate::sys::runner::not_started(&cmd, &e))?;
-    progress.done();
-    if !out.ok() {
-        let tail = said[said.len().saturating_sub(10)..].join("\n");
-        return Err(Error::new(format!("`{}` failed", cmd.line())).detail(tail));
-    }
+    let progress = ui.progress(&format!("building bindgen {BINDGEN}"), 0, Unit::Things);
+    follow(runner, &cmd, &cmd.line(), progress, |progress, line| {
+        progress.add(u64::from(line.trim_start().starts_with("Compiling")));
+    })?;
     let _ = fs::remove_dir_all(&home);
     fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))
 }
@@ -190,22 +174,19 @@ fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let venv = Cmd::new("python3").args(["-m", "venv"]).arg(&home);
     must(runner, &venv).map_err(|e| e.help("on Debian: apt-get install python3-venv"))?;
     let lists = cache.scratch()?;
-    let list = |name: &str, text: &str| {
-        let path = lists.path().join(name);
-        fs::write(&path, text).map_err(|e| Error::io("write", &path, &e))?;
-        Ok(path)
-    };
-    let pip = |list: &Path| {
+    for (name, packages) in [("build.txt", BUILD_PACKAGES), ("b4.txt", PACKAGES)] {
+        let list = lists.path().join(name);
+        fs::write(&list, packages).map_err(|e| Error::io("write", &list, &e))?;
         // With hashes, pip rejects unlisted packages. An isolated build would fetch unlisted tools.
-        Cmd::new(home.join("bin/pip"))
+        let pip = Cmd::new(home.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check"])
             .args(["--require-hashes", "--no-build-isolation"])
             .args(["--only-binary", ":all:", "--no-binary", "dkimpy"])
             .arg("--requirement")
-            .arg(list)
-    };
-    must(runner, &pip(&list("build.txt", BUILD_PACKAGES)?))?;
-    must(runner, &pip(&list("b4.txt", PACKAGES)?)).map(drop)
+            .arg(list);
+        must(runner, &pip)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod rust_src;
 pub use self::install::setup;
 
 use std::{
+    fs, iter,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,24 +28,19 @@ pub const BINDGEN: &str = "0.72.1";
 /// The b4 whose file formats this tool writes.
 pub const B4: &str = "0.16.0";
 
-/// The command that installs missing tools.
 const SETUP: &str = "cargo series setup";
 
-/// The purpose of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Need {
-    /// Assembling patches.
     Assemble,
     /// Building and running the kernel.
     Kernel,
     /// Running an x86_64 kernel.
     Qemu,
-    /// Checking patches.
     Check,
     /// Compiling each patch with every checker.
     Full,
-    /// Writing mails.
     Send,
     /// Building and measuring the host tests.
     Host,
@@ -75,7 +71,6 @@ pub struct Uses {
 }
 
 impl Uses {
-    /// Returns whether a tool is used.
     fn uses(self, name: &str) -> bool {
         match name {
             "clang-19" | "ld.lld-19" | "llvm-nm-19" => self.llvm,
@@ -87,18 +82,19 @@ impl Uses {
 
 /// How a tool is detected.
 enum Probe {
-    /// A program whose output contains its version.
-    Program(&'static str, &'static [&'static str]),
+    /// A program that prints its version.
+    Program(&'static str),
     /// A C header that has to compile.
     Header(&'static str),
     /// A shared library in LLVM's folder.
     Libclang,
-    /// A program in the cache or in `PATH`: bindgen of this version, b4 of this one or a later one.
-    Own(Own, &'static str),
+    /// A program in the cache or in `PATH`.
+    Own(Own),
     /// The standard library's source, of the compiler's version.
     RustSrc,
 }
 
+/// A program that the tool installs.
 #[derive(Clone, Copy)]
 enum Own {
     Bindgen,
@@ -110,8 +106,7 @@ enum Fix {
     /// With these packages of a Debian-based distribution.
     Packages(&'static [&'static str]),
     /// By the tool itself, into the cache.
-    Install,
-    /// With rustup.
+    Own,
     Rustup(&'static str),
 }
 
@@ -122,104 +117,60 @@ struct Spec {
     fix: Fix,
 }
 
-const fn program(
-    name: &'static str,
-    need: Need,
-    packages: &'static [&'static str],
-    args: &'static [&'static str],
-) -> Spec {
+const fn spec(name: &'static str, need: Need, probe: Probe, fix: Fix) -> Spec {
     Spec {
         name,
         need,
-        probe: Probe::Program(name, args),
-        fix: Fix::Packages(packages),
+        probe,
+        fix,
     }
+}
+
+const fn program(name: &'static str, need: Need, packages: &'static [&'static str]) -> Spec {
+    spec(name, need, Probe::Program(name), Fix::Packages(packages))
 }
 
 const fn header(name: &'static str, packages: &'static [&'static str]) -> Spec {
-    Spec {
-        name,
-        need: Need::Kernel,
-        probe: Probe::Header(name),
-        fix: Fix::Packages(packages),
-    }
+    let probe = Probe::Header(name);
+    spec(name, Need::Kernel, probe, Fix::Packages(packages))
 }
+
+const fn with_rustup(name: &'static str, program: &'static str) -> Spec {
+    let probe = Probe::Program(program);
+    spec(name, Need::Check, probe, Fix::Rustup(name))
+}
+
+const LIBCLANG: Fix = Fix::Packages(&["libclang-19-dev"]);
 
 /// All tools, in the order of output and installation.
 const SPECS: &[Spec] = &[
-    program("git", Need::Assemble, &["git"], &["--version"]),
-    program(
-        "curl",
-        Need::Assemble,
-        &["curl", "ca-certificates"],
-        &["--version"],
-    ),
-    program("make", Need::Kernel, &["make"], &["--version"]),
-    program("gcc", Need::Kernel, &["gcc", "libc6-dev"], &["--version"]),
-    program("clang-19", Need::Kernel, &["clang-19"], &["--version"]),
-    program("ld.lld-19", Need::Kernel, &["lld-19"], &["--version"]),
-    program("llvm-nm-19", Need::Kernel, &["llvm-19"], &["--version"]),
-    Spec {
-        name: "libclang-19",
-        need: Need::Kernel,
-        probe: Probe::Libclang,
-        fix: Fix::Packages(&["libclang-19-dev"]),
-    },
-    program("flex", Need::Kernel, &["flex"], &["--version"]),
-    program("bison", Need::Kernel, &["bison"], &["--version"]),
-    program("bc", Need::Kernel, &["bc"], &["--version"]),
-    program("cpio", Need::Kernel, &["cpio"], &["--version"]),
-    program("pahole", Need::Kernel, &["dwarves"], &["--version"]),
-    program("perl", Need::Check, &["perl"], &["-e", "print $^V"]),
+    program("git", Need::Assemble, &["git"]),
+    program("curl", Need::Assemble, &["curl", "ca-certificates"]),
+    program("make", Need::Kernel, &["make"]),
+    program("gcc", Need::Kernel, &["gcc", "libc6-dev"]),
+    program("clang-19", Need::Kernel, &["clang-19"]),
+    program("ld.lld-19", Need::Kernel, &["lld-19"]),
+    program("llvm-nm-19", Need::Kernel, &["llvm-19"]),
+    spec("libclang-19", Need::Kernel, Probe::Libclang, LIBCLANG),
+    program("flex", Need::Kernel, &["flex"]),
+    program("bison", Need::Kernel, &["bison"]),
+    program("bc", Need::Kernel, &["bc"]),
+    program("cpio", Need::Kernel, &["cpio"]),
+    program("pahole", Need::Kernel, &["dwarves"]),
+    program("perl", Need::Check, &["perl"]),
     header("libelf.h", &["libelf-dev"]),
     header("openssl/ssl.h", &["libssl-dev"]),
-    program(
-        "python3",
-        Need::Kernel,
-        &["python3", "python3-venv"],
-        &["--version"],
-    ),
-    program(
-        "qemu-system-x86_64",
-        Need::Qemu,
-        &["qemu-system-x86"],
-        &["--version"],
-    ),
-    program("sparse", Need::Full, &["sparse"], &["--version"]),
-    program("valgrind", Need::Host, &["valgrind"], &["--version"]),
-    Spec {
-        name: "rustfmt",
-        need: Need::Check,
-        probe: Probe::Program("rustfmt", &["--version"]),
-        fix: Fix::Rustup("rustfmt"),
-    },
-    Spec {
-        name: "clippy",
-        need: Need::Check,
-        probe: Probe::Program("clippy-driver", &["--version"]),
-        fix: Fix::Rustup("clippy"),
-    },
-    Spec {
-        name: "rust-src",
-        need: Need::Kernel,
-        probe: Probe::RustSrc,
-        fix: Fix::Install,
-    },
-    Spec {
-        name: "bindgen",
-        need: Need::Kernel,
-        probe: Probe::Own(Own::Bindgen, BINDGEN),
-        fix: Fix::Install,
-    },
-    Spec {
-        name: "b4",
-        need: Need::Send,
-        probe: Probe::Own(Own::B4, B4),
-        fix: Fix::Install,
-    },
+    program("python3", Need::Kernel, &["python3", "python3-venv"]),
+    program("qemu-system-x86_64", Need::Qemu, &["qemu-system-x86"]),
+    program("sparse", Need::Full, &["sparse"]),
+    program("valgrind", Need::Host, &["valgrind"]),
+    with_rustup("rustfmt", "rustfmt"),
+    with_rustup("clippy", "clippy-driver"),
+    spec("rust-src", Need::Kernel, Probe::RustSrc, Fix::Own),
+    spec("bindgen", Need::Kernel, Probe::Own(Own::Bindgen), Fix::Own),
+    spec("b4", Need::Send, Probe::Own(Own::B4), Fix::Own),
 ];
 
-/// The state of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
     pub name: &'static str,
@@ -230,7 +181,6 @@ pub struct Found {
     pub fix: Option<String>,
 }
 
-/// Looks for the tools that a workspace uses.
 pub fn used(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<Found> {
     let all = SPECS.iter().filter(|spec| uses.uses(spec.name));
     all.map(|spec| look_for(runner, cache, spec)).collect()
@@ -238,19 +188,17 @@ pub fn used(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<Found> {
 
 /// Returns the missing tools that `needs` require. Does not look for others, which takes seconds.
 pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Vec<Found> {
-    let wanted = |spec: &&Spec| needs.contains(&spec.need) && uses.uses(spec.name);
-    let found = SPECS.iter().filter(wanted);
-    found
-        .map(|spec| look_for(runner, cache, spec))
-        .filter(|found| found.version.is_none())
-        .collect()
+    let all = SPECS.iter().filter(|spec| needs.contains(&spec.need));
+    let all = all.filter(|spec| uses.uses(spec.name));
+    let found = all.map(|spec| look_for(runner, cache, spec));
+    found.filter(|found| found.version.is_none()).collect()
 }
 
 fn look_for(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Found {
     let version = find(runner, cache, spec);
     let fix = version.is_none().then(|| match &spec.fix {
         Fix::Packages(packages) => format!("apt-get install {}", packages.join(" ")),
-        Fix::Install => SETUP.to_owned(),
+        Fix::Own => SETUP.to_owned(),
         Fix::Rustup(component) => format!("rustup component add {component}"),
     });
     Found {
@@ -261,40 +209,38 @@ fn look_for(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Found {
     }
 }
 
-/// Creates the error for missing tools.
 pub fn lacking(missing: &[Found]) -> Error {
     let names: Vec<_> = missing.iter().map(|f| f.name).collect();
-    let mut fixes: Vec<_> = missing.iter().filter_map(|f| f.fix.clone()).collect();
+    let mut fixes: Vec<_> = missing.iter().filter_map(|f| f.fix.as_deref()).collect();
     fixes.dedup();
-    fixes.retain(|f| f != SETUP);
-    let by_hand = match fixes.is_empty() {
-        true => String::new(),
-        false => format!(", or\n{}", fixes.join("\n")),
-    };
-    Error::new(format!("missing: {}", names.join(", "))).help(format!(
-        "run `{SETUP}`, which installs the tools for all commands{by_hand}"
-    ))
+    fixes.retain(|f| *f != SETUP);
+    let mut help = format!("run `{SETUP}`, which installs the tools for all commands");
+    if !fixes.is_empty() {
+        help += &format!(", or\n{}", fixes.join("\n"));
+    }
+    Error::new(format!("missing: {}", names.join(", "))).help(help)
 }
 
+/// Returns the version of a tool, or "found".
 fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
+    let found = || "found".to_owned();
     match &spec.probe {
-        Probe::Program(name, args) => answer(runner, Path::new(name), args),
+        Probe::Program(name) => answer(runner, Path::new(name)),
         Probe::Header(name) => {
-            let source = format!("#include <{name}>\n");
             let cmd = Cmd::new("gcc").args(["-E", "-x", "c", "-o", "/dev/null", "-"]);
-            let out = runner.run(&cmd.stdin(source)).ok()?;
-            out.ok().then(|| "found".to_owned())
+            let cmd = cmd.stdin(format!("#include <{name}>\n"));
+            output(runner, &cmd).map(|_| found())
         }
         Probe::Libclang => {
-            let folder = llvm_libraries(runner)?;
             let name = format!("libclang-{LLVM}.so");
-            let mut files = std::fs::read_dir(folder).ok()?.flatten();
-            let found = files.any(|e| e.file_name().to_string_lossy().starts_with(&name));
-            found.then(|| "found".to_owned())
+            let mut files = fs::read_dir(llvm_libraries(runner)?).ok()?.flatten();
+            let is_it = |e: fs::DirEntry| e.file_name().to_string_lossy().starts_with(&name);
+            files.any(is_it).then(found)
         }
-        Probe::Own(own, version) => own
-            .find(runner, cache, version)
-            .map(|_| (*version).to_owned()),
+        Probe::Own(own) => {
+            own.find(runner, cache)?;
+            Some(own.parts().1.to_owned())
+        }
         Probe::RustSrc => {
             rust_src::find(runner, cache)?;
             rust_src::compiler(runner)
@@ -302,19 +248,22 @@ fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
     }
 }
 
-/// Returns the folder with LLVM's libraries, in which bindgen finds libclang.
-fn llvm_libraries(runner: &dyn Runner) -> Option<PathBuf> {
-    let cmd = Cmd::new(format!("llvm-config-{LLVM}")).arg("--libdir");
-    let out = runner.run(&cmd).ok()?;
-    out.ok().then(|| PathBuf::from(out.text()))
+/// Returns the output of a program, if it succeeds.
+fn output(runner: &dyn Runner, cmd: &Cmd) -> Option<String> {
+    let out = runner.run(cmd).ok()?;
+    out.ok().then(|| out.text())
 }
 
-fn answer(runner: &dyn Runner, program: &Path, args: &[&str]) -> Option<String> {
-    let cmd = Cmd::new(program)
-        .args(args)
-        .timeout(Duration::from_secs(30));
-    let out = runner.run(&cmd).ok()?;
-    out.ok().then(|| version_in(&out.text()))
+/// Returns the folder with LLVM's libraries, in which bindgen finds libclang.
+fn llvm_libraries(runner: &dyn Runner) -> Option<String> {
+    let config = Cmd::new(format!("llvm-config-{LLVM}"));
+    output(runner, &config.arg("--libdir"))
+}
+
+fn answer(runner: &dyn Runner, program: &Path) -> Option<String> {
+    let cmd = Cmd::new(program).arg("--version");
+    let text = output(runner, &cmd.timeout(Duration::from_secs(30)))?;
+    Some(version_in(&text))
 }
 
 /// Returns the first version among the words of a text, or its first line.
@@ -331,7 +280,7 @@ fn version_of(word: &str) -> Option<&str> {
     let word = word.trim_matches(['(', ')', ',', ';', ':']);
     // The part after a name and a dash, unless the version itself contains the dash.
     let ends = word.match_indices('-').map(|(at, _)| &word[at + 1..]);
-    let all = std::iter::once(word).chain(ends);
+    let all = iter::once(word).chain(ends);
     all.map(|w| w.strip_prefix('v').unwrap_or(w)).find(numbered)
 }
 
@@ -345,42 +294,38 @@ fn is_at_least(version: &str, least: &str) -> bool {
 }
 
 impl Own {
-    fn program(self) -> &'static str {
+    /// Returns the name of the program, and its version.
+    fn parts(self) -> (&'static str, &'static str) {
         match self {
-            Own::Bindgen => "bindgen",
-            Own::B4 => "b4",
+            Own::Bindgen => ("bindgen", BINDGEN),
+            Own::B4 => ("b4", B4),
         }
     }
 
     /// Returns the folder of the copy in the cache.
     fn home(self, cache: &Cache) -> PathBuf {
-        cache.path("tools").join(match self {
-            Own::Bindgen => format!("bindgen-{BINDGEN}"),
-            Own::B4 => format!("b4-{B4}"),
-        })
+        let (name, version) = self.parts();
+        cache.path("tools").join(format!("{name}-{version}"))
     }
 
-    fn find(self, runner: &dyn Runner, cache: &Cache, version: &str) -> Option<PathBuf> {
-        let own = self.home(cache).join("bin").join(self.program());
+    fn find(self, runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
+        let (name, version) = self.parts();
         let fits = |found: String| match self {
             // Results of `check --full` are exchanged between machines with the same bindgen.
             Own::Bindgen => found == version,
             Own::B4 => is_at_least(&found, version),
         };
-        [own, PathBuf::from(self.program())]
-            .into_iter()
-            .find(|p| answer(runner, p, &["--version"]).is_some_and(fits))
+        let own = self.home(cache).join("bin").join(name);
+        let mut all = [own, PathBuf::from(name)].into_iter();
+        all.find(|path| answer(runner, path).is_some_and(fits))
     }
 }
 
-/// Finds b4.
-///
-/// # Errors
-///
-/// It is missing.
 pub fn b4(runner: &dyn Runner, cache: &Cache) -> Result<PathBuf> {
-    let found = Own::B4.find(runner, cache, B4);
-    found.ok_or_else(|| Error::new("missing: b4").help(format!("run `{SETUP}`, which installs it")))
+    let help = format!("run `{SETUP}`, which installs it");
+    Own::B4
+        .find(runner, cache)
+        .ok_or_else(|| Error::new("missing: b4").help(help))
 }
 
 /// The settings that pass the tools to the kernel's build.
@@ -390,18 +335,14 @@ pub struct Toolchain {
     pub make: Vec<String>,
     /// The environment of the build.
     pub env: Vec<(String, String)>,
-    /// The compiler's version.
     pub rustc: String,
     /// Whether kernels have to support Rust.
     pub rust: bool,
 }
 
 impl Toolchain {
-    /// Finds the tools that a build needs.
-    ///
-    /// # Errors
-    ///
-    /// The error lists every missing tool with its installation.
+    /// Finds the tools that a build needs. The error lists every missing tool with its
+    /// installation.
     pub fn find(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Result<Self> {
         let missing = missing(runner, cache, needs, uses);
         if !missing.is_empty() {
@@ -412,14 +353,14 @@ impl Toolchain {
             env.push(("RUST_LIB_SRC".to_owned(), source.display().to_string()));
         }
         if let Some(libraries) = llvm_libraries(runner) {
-            env.push(("LIBCLANG_PATH".to_owned(), libraries.display().to_string()));
+            env.push(("LIBCLANG_PATH".to_owned(), libraries));
         }
         let mut make = Vec::new();
         if uses.llvm {
             make.push(format!("LLVM=-{LLVM}"));
         }
         // The kernel's Makefile sets this variable regardless of the environment.
-        if let Some(bindgen) = Own::Bindgen.find(runner, cache, BINDGEN) {
+        if let Some(bindgen) = Own::Bindgen.find(runner, cache) {
             make.push(format!("BINDGEN={}", bindgen.display()));
         }
         Ok(Self {
@@ -433,18 +374,16 @@ impl Toolchain {
     /// Returns what results depend on: the options for make, with versions in place of paths, which
     /// differ between machines.
     pub fn identity(&self) -> Vec<String> {
-        let portable = |option: &String| match option.starts_with("BINDGEN=") {
-            true => format!("BINDGEN={BINDGEN}"),
-            false => option.clone(),
-        };
-        self.make.iter().map(portable).collect()
+        let mut options = self.make.clone();
+        if let Some(bindgen) = options.iter_mut().find(|o| o.starts_with("BINDGEN=")) {
+            *bindgen = format!("BINDGEN={BINDGEN}");
+        }
+        options
     }
 
-    /// Adds the environment to a command.
     pub fn apply(&self, cmd: Cmd) -> Cmd {
-        self.env
-            .iter()
-            .fold(cmd, |cmd, (key, value)| cmd.env(key, value))
+        let add = |cmd: Cmd, (key, value): &(String, String)| cmd.env(key, value);
+        self.env.iter().fold(cmd, add)
     }
 }
 

@@ -9,12 +9,12 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use liblzma::read::XzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::{install::rustup, output, version_in};
 use crate::{
     kernel::base::Sources,
     sys::{
@@ -52,39 +52,26 @@ const KNOWN: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// Whether an archive was checked before it reached this module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Checked {
-    /// By apt, against the signed lists of the distribution.
-    BySignature,
-    /// Not checked yet.
-    No,
-}
-
-/// Compares a `library` folder with the known digests for the compiler's version.
-fn verify(library: &Path, version: &str, what: &Path, checked: Checked) -> Result<()> {
+/// Compares a `library` folder with the known digests for the compiler's version. A version without
+/// digest passes if apt has checked it against the signed lists of the distribution.
+fn verify(library: &Path, version: &str, what: &Path, is_signed: bool) -> Result<()> {
+    let what = what.display();
     let Some((_, known)) = KNOWN.iter().find(|(of, _)| *of == version) else {
-        return match checked {
-            Checked::BySignature => Ok(()),
-            Checked::No => Err(Error::new(format!(
-                "no hash of rust-src {version} is known, so {} cannot be checked",
-                what.display()
-            ))
-            .help("run `rustup component add rust-src`, which checks its downloads")),
-        };
+        if is_signed {
+            return Ok(());
+        }
+        let unknown = format!("no hash of rust-src {version} is known");
+        let help = "run `rustup component add rust-src`, which checks its downloads";
+        return Err(Error::new(format!("{unknown}, so {what} cannot be checked")).help(help));
     };
     let found = digest(library)?;
-    match known.contains(&found.as_str()) {
-        true => Ok(()),
-        false => Err(Error::new(format!(
-            "checksum mismatch for {}: not rust-src {version}",
-            what.display()
-        ))
-        .detail(format!(
-            "sha256 expected {}\nsha256 found    {found}",
-            known.join(" or ")
-        ))),
+    if known.contains(&found.as_str()) {
+        return Ok(());
     }
+    let wrong = format!("checksum mismatch for {what}: not rust-src {version}");
+    Err(Error::new(wrong)
+        .detail(format!("sha256 expected {}", known.join(" or ")))
+        .detail(format!("sha256 found    {found}")))
 }
 
 /// Returns one hash for all files of a folder, the output of
@@ -99,8 +86,7 @@ fn digest(dir: &Path) -> Result<String> {
     for name in files {
         let path = dir.join(&name);
         let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let line = format!("{}  {name}\n", sha256(content));
-        all.update(line);
+        all.update(format!("{}  {name}\n", sha256(content)));
     }
     Ok(hex(all.finalize()))
 }
@@ -127,10 +113,8 @@ fn list(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
 
 /// Returns the first part that a `library` folder lacks.
 fn lacking(library: &Path) -> Option<&'static str> {
-    PARTS
-        .iter()
-        .copied()
-        .find(|part| !library.join(part).is_file())
+    let mut parts = PARTS.iter().copied();
+    parts.find(|part| !library.join(part).is_file())
 }
 
 /// The suite with current compilers for the stable distribution.
@@ -138,8 +122,8 @@ const SUITE: &str = "trixie-backports";
 
 /// Returns the compiler's version, such as "1.95.0".
 pub fn compiler(runner: &dyn Runner) -> Option<String> {
-    let out = runner.run(&Cmd::new("rustc").arg("--version")).ok()?;
-    out.ok().then(|| super::version_in(&out.text()))
+    let text = output(runner, &Cmd::new("rustc").arg("--version"))?;
+    Some(version_in(&text))
 }
 
 fn own(cache: &Cache, version: &str) -> PathBuf {
@@ -149,127 +133,90 @@ fn own(cache: &Cache, version: &str) -> PathBuf {
 /// Returns an installed `library` folder.
 pub fn find(runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
     let version = compiler(runner)?;
-    let out = runner
-        .run(&Cmd::new("rustc").args(["--print", "sysroot"]))
-        .ok()?;
-    let shipped = PathBuf::from(out.text()).join("lib/rustlib/src/rust/library");
-    [shipped, own(cache, &version).join("library")]
-        .into_iter()
-        .find(|dir| lacking(dir).is_none())
+    let sysroot = output(runner, &Cmd::new("rustc").args(["--print", "sysroot"]))?;
+    let shipped = PathBuf::from(sysroot).join("lib/rustlib/src/rust/library");
+    let mut all = [shipped, own(cache, &version).join("library")].into_iter();
+    all.find(|dir| lacking(dir).is_none())
 }
 
-/// Installs the source on the first route that works.
-///
-/// # Errors
-///
-/// No route works; the error lists each with its reason.
+/// Installs the source on the first route that works. If there is none, the error lists each with
+/// its reason.
 pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -> Result<()> {
     let version = compiler(runner).ok_or_else(|| {
         Error::new("rustc is not installed").help("install Rust with rustup or the distribution")
     })?;
-    let place = Place {
-        runner,
-        cache,
-        sources,
-        version: &version,
-        ui,
-    };
-    type Route = fn(&Place<'_>) -> Result<()>;
-    let routes: [(&str, Route); 3] = [
-        ("mirror", |p| p.mirror()),
-        ("rustup", |p| p.rustup()),
-        ("distribution", |p| p.package()),
+    let routes: [(&str, &dyn Fn() -> Result<()>); 3] = [
+        ("mirror", &|| from_mirror(cache, sources, &version)),
+        ("rustup", &|| from_rustup(runner, cache, ui)),
+        ("distribution", &|| {
+            from_package(runner, cache, &version, ui)
+        }),
     ];
     let mut tried = Vec::new();
     for (name, follow) in routes {
-        match follow(&place) {
-            Ok(()) => return Ok(()),
-            Err(e) => {
-                ui.say(format!("rust-src: {name}: {e}"));
-                tried.push(format!("{name}: {e}"));
-            }
-        }
+        let Err(error) = follow() else {
+            return Ok(());
+        };
+        ui.say(format!("rust-src: {name}: {error}"));
+        tried.push(format!("{name}: {error}"));
     }
-    Err(
-        Error::new(format!("no source for rust-src {version} worked"))
-            .detail(tried.join("\n"))
-            .help(format!(
-                "put rust-src-{version}.tar.xz into a folder and name it in SERIES_MIRROR,\n\
-                 or run `rustup component add rust-src`"
-            )),
-    )
+    let what = format!("no source for rust-src {version} worked");
+    Err(Error::new(what).detail(tried.join("\n")).help(format!(
+        "put rust-src-{version}.tar.xz into a folder and name it in SERIES_MIRROR,\n\
+         or run `rustup component add rust-src`"
+    )))
 }
 
-struct Place<'a> {
-    runner: &'a dyn Runner,
-    cache: &'a Cache,
-    sources: &'a Sources,
-    version: &'a str,
-    ui: &'a Ui,
+fn from_mirror(cache: &Cache, sources: &Sources, version: &str) -> Result<()> {
+    let name = format!("rust-src-{version}.tar.xz");
+    let paths: Vec<_> = sources.mirror.iter().map(|m| m.join(&name)).collect();
+    let found = paths.iter().find(|p| p.is_file()).or(paths.first());
+    let path = found.ok_or_else(|| Error::new("SERIES_MIRROR is not set"))?;
+    let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
+    let scratch = cache.scratch()?;
+    tar::Archive::new(XzDecoder::new(file))
+        .unpack(scratch.path())
+        .map_err(|e| Error::io("unpack", path, &e))?;
+    keep(cache, version, scratch.path(), path, false)
 }
 
-impl Place<'_> {
-    fn mirror(&self) -> Result<()> {
-        let name = format!("rust-src-{}.tar.xz", self.version);
-        let paths: Vec<_> = self.sources.mirror.iter().map(|m| m.join(&name)).collect();
-        let found = paths.iter().find(|p| p.is_file()).or(paths.first());
-        let path = found.ok_or_else(|| Error::new("SERIES_MIRROR is not set"))?;
-        let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
-        let scratch = self.cache.scratch()?;
-        tar::Archive::new(XzDecoder::new(file))
-            .unpack(scratch.path())
-            .map_err(|e| Error::io("unpack", path, &e))?;
-        self.keep(scratch.path(), path, Checked::No)
-    }
+fn from_rustup(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
+    ui.say("rustup component add rust-src …");
+    rustup(runner, "rust-src")?;
+    let what = "rustup added it to another compiler than the rustc in use";
+    let found = find(runner, cache).map(drop);
+    found.ok_or_else(|| Error::new(what))
+}
 
-    fn rustup(&self) -> Result<()> {
-        self.ui.say("rustup component add rust-src …");
-        let cmd = Cmd::new("rustup")
-            .args(["component", "add", "rust-src"])
-            .timeout(Duration::from_secs(120));
-        must(self.runner, &cmd)?;
-        // rustup may have added it to another compiler than the one in use.
-        find(self.runner, self.cache)
-            .map(drop)
-            .ok_or_else(|| Error::new("rustup added it to another compiler than the rustc in use"))
-    }
+fn from_package(runner: &dyn Runner, cache: &Cache, version: &str, ui: &Ui) -> Result<()> {
+    ui.say(format!("downloading rust-src {version} with apt …"));
+    let scratch = cache.scratch()?;
+    let suite = apt::Suite::open(runner, scratch.path(), SUITE)?;
+    let deb = suite.deb("rust-src", version)?;
+    let unpacked = scratch.path().join("unpacked");
+    let unpack = Cmd::new("dpkg-deb").arg("--extract").arg(&deb);
+    must(runner, &unpack.arg(&unpacked))?;
+    let sources = unpacked.join(format!("usr/src/rustc-{version}"));
+    keep(cache, version, &sources, &deb, true)
+}
 
-    fn package(&self) -> Result<()> {
-        self.ui
-            .say(format!("downloading rust-src {} with apt …", self.version));
-        let scratch = self.cache.scratch()?;
-        let suite = apt::Suite::open(self.runner, scratch.path(), SUITE)?;
-        let deb = suite.deb("rust-src", self.version)?;
-        let unpacked = scratch.path().join("unpacked");
-        let cmd = Cmd::new("dpkg-deb")
-            .arg("--extract")
-            .arg(&deb)
-            .arg(&unpacked);
-        must(self.runner, &cmd)?;
-        let sources = unpacked.join(format!("usr/src/rustc-{}", self.version));
-        self.keep(&sources, &deb, Checked::BySignature)
+/// Moves the `library` folder, at any depth below `from`, into the cache.
+fn keep(cache: &Cache, version: &str, from: &Path, what: &Path, is_signed: bool) -> Result<()> {
+    let shown = what.display();
+    let library = library_below(from, 6)
+        .ok_or_else(|| Error::new(format!("{shown} has no library/{MARK}")))?;
+    if let Some(part) = lacking(&library) {
+        let what = format!("{shown} is incomplete: it has no library/{part}");
+        return Err(Error::new(what));
     }
-
-    /// Moves the `library` folder, at any depth below `from`, into the cache.
-    fn keep(&self, from: &Path, what: &Path, checked: Checked) -> Result<()> {
-        let library = library_below(from, 6)
-            .ok_or_else(|| Error::new(format!("{} has no library/{MARK}", what.display())))?;
-        if let Some(part) = lacking(&library) {
-            return Err(Error::new(format!(
-                "{} is incomplete: it has no library/{part}",
-                what.display()
-            )));
-        }
-        verify(&library, self.version, what, checked)?;
-        let home = own(self.cache, self.version);
-        let made = self.cache.scratch()?;
-        let to = made.path().join("library");
-        fs::rename(&library, &to).map_err(|e| Error::io("move", &library, &e))?;
-        // An interrupted run left this folder; the lock shows that it has ended.
-        let _ = fs::remove_dir_all(&home);
-        fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))?;
-        Ok(())
-    }
+    verify(&library, version, what, is_signed)?;
+    let home = own(cache, version);
+    let made = cache.scratch()?;
+    let to = made.path().join("library");
+    fs::rename(&library, &to).map_err(|e| Error::io("move", &library, &e))?;
+    // An interrupted run left this folder; the lock shows that it has ended.
+    let _ = fs::remove_dir_all(&home);
+    fs::rename(made.path(), &home).map_err(|e| Error::io("keep", &home, &e))
 }
 
 fn library_below(dir: &Path, depth: usize) -> Option<PathBuf> {
@@ -277,13 +224,10 @@ fn library_below(dir: &Path, depth: usize) -> Option<PathBuf> {
     if here.join(MARK).is_file() {
         return Some(here);
     }
-    if depth == 0 {
-        return None;
-    }
+    let depth = depth.checked_sub(1)?;
     let entries = fs::read_dir(dir).ok()?.flatten();
-    entries
-        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-        .find_map(|e| library_below(&e.path(), depth - 1))
+    let mut folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    folders.find_map(|e| library_below(&e.path(), depth))
 }
 
 #[cfg(test)]
@@ -344,8 +288,8 @@ mod tests {
     fn verify_altered_library_fails() {
         let dir = tempfile::tempdir().unwrap();
         sample(dir.path());
-        for checked in [Checked::No, Checked::BySignature] {
-            let error = verify(dir.path(), "1.95.0", Path::new("FILE"), checked);
+        for is_signed in [false, true] {
+            let error = verify(dir.path(), "1.95.0", Path::new("FILE"), is_signed);
             let text = error.unwrap_err().to_string();
             assert!(
                 text.starts_with("checksum mismatch for FILE: not rust-src 1.95.0"),
@@ -358,8 +302,8 @@ mod tests {
     fn verify_unknown_version_needs_signature() {
         let dir = tempfile::tempdir().unwrap();
         let what = Path::new("FILE");
-        verify(dir.path(), "1.2.3", what, Checked::BySignature).unwrap();
-        let error = verify(dir.path(), "1.2.3", what, Checked::No);
+        verify(dir.path(), "1.2.3", what, true).unwrap();
+        let error = verify(dir.path(), "1.2.3", what, false);
         insta::assert_snapshot!(error.unwrap_err().to_string(), @"
         no hash of rust-src 1.2.3 is known, so FILE cannot be checked
           help: run `rustup component add rust-src`, which checks its downloads
