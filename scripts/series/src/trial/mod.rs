@@ -9,7 +9,7 @@
 pub mod names;
 pub mod show;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
@@ -30,7 +30,6 @@ use crate::{
 /// The state of the series on another base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The other base.
     pub base: Base,
     /// The release that the series are made for.
     pub made_for: String,
@@ -60,7 +59,6 @@ pub struct SeriesReport {
 pub struct PatchReport {
     /// The number in the series, from 1.
     pub number: usize,
-    /// The first line of the message.
     pub subject: String,
     pub is: Is,
     /// The files in which git reports a conflict.
@@ -71,7 +69,6 @@ pub struct PatchReport {
     pub new: Vec<String>,
 }
 
-/// The result for a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Is {
@@ -79,13 +76,11 @@ pub enum Is {
     Applies,
     /// The merge changes nothing, or the other base has every name that the patch adds.
     There,
-    /// The patch conflicts.
     Conflicts,
     /// The patch conflicts only because the other base lacks files that it changes.
     NeedsFile,
 }
 
-/// A file with a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
     pub path: String,
@@ -98,7 +93,6 @@ pub struct Conflict {
     pub moved: Option<String>,
 }
 
-/// A patch that conflicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
     pub series: String,
@@ -127,13 +121,14 @@ struct Port<'a> {
 /// Merges the chosen series onto another base, each after the series below it.
 pub fn series(
     git: &Git<'_>,
-    scratch: &std::path::Path,
+    scratch: &Path,
     assembled: &Assembled,
     chosen: &[String],
     other: &Other,
     ui: &Ui,
 ) -> Result<Vec<SeriesReport>> {
     let tree = &other.commit.tree;
+    let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
     let start = Carried {
         tree: tree.clone(),
         lacking: BTreeMap::new(),
@@ -141,42 +136,34 @@ pub fn series(
     let mut port = Port {
         assembled,
         merger: Merger::new(git, scratch)?,
-        progress: progress(assembled, ui),
+        progress: ui.progress("merging the patches", patches as u64, Unit::Things),
         moved: moved(git, assembled, tree)?,
         ends: BTreeMap::from([(Vec::new(), start)]),
     };
-    let all = assembled.series.iter();
-    let all: Vec<_> = all
-        .filter(|s| chosen.iter().any(|c| c == s.name()))
-        .collect();
+    let is_chosen = |s: &&AssembledSeries| chosen.iter().any(|c| c == s.name());
+    let all: Vec<_> = assembled.series.iter().filter(is_chosen).collect();
     let added = all.iter().map(|one| names::added(git, one));
-    let added = added.collect::<Result<Vec<Vec<Vec<Name>>>>>()?;
+    let added = added.collect::<Result<Vec<_>>>()?;
     let known = Known::read(git, tree, added.iter().flatten().flatten())?;
     let mut reports = Vec::new();
     for (one, added) in all.into_iter().zip(&added) {
         let mut carried = port.end(&one.below)?;
-        let conflicts = port.merge(one, &mut carried)?;
-        let patches = conflicts.into_iter().zip(added).enumerate();
-        reports.push(SeriesReport {
-            name: one.name().to_owned(),
-            below: one.below.clone(),
-            patches: patches
-                .map(|(i, ((changes, conflicts), added))| {
-                    let subject = &one.plan.patches[i].subject;
-                    patch(i + 1, subject, changes, conflicts, added, &known)
-                })
-                .collect(),
+        let merged = port.merge(one, &mut carried)?.into_iter();
+        let patches = merged.zip(added).zip(&one.plan.patches).enumerate();
+        let patches = patches.map(|(i, (((changes, conflicts), added), planned))| {
+            patch(i + 1, &planned.subject, changes, conflicts, added, &known)
         });
-        let chain = one.below.iter().cloned().chain([one.name().to_owned()]);
+        let name = one.name().to_owned();
+        reports.push(SeriesReport {
+            name: name.clone(),
+            below: one.below.clone(),
+            patches: patches.collect(),
+        });
+        let chain = one.below.iter().cloned().chain([name]);
         port.ends.insert(chain.collect(), carried);
     }
     port.progress.done();
     Ok(reports)
-}
-
-fn progress(assembled: &Assembled, ui: &Ui) -> Progress {
-    let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
-    ui.progress("merging the patches", patches as u64, Unit::Things)
 }
 
 /// Returns the moves of all series whose new path exists in a tree.
@@ -187,11 +174,11 @@ fn moved<'a>(
 ) -> Result<BTreeMap<&'a str, &'a str>> {
     let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
     let moves = patches.filter_map(|p| p.relocate()).flat_map(|s| &s.moves);
-    let moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
+    let mut moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
     let paths: Vec<String> = moves.values().map(|p| p.to_string()).collect();
     let there = git.entries(tree, &paths)?;
-    let moves = moves.into_iter();
-    Ok(moves.filter(|(_, to)| there.contains_key(*to)).collect())
+    moves.retain(|_, to| there.contains_key(*to));
+    Ok(moves)
 }
 
 fn patch(
@@ -253,25 +240,23 @@ impl Port<'_> {
         let parents = [&one.parent].into_iter().chain(&one.patches);
         let mut results = Vec::new();
         for (i, (parent, patch)) in parents.zip(&one.patches).enumerate() {
-            let merged = self
-                .merger
-                .merge(&parent.commit, &patch.commit, &carried.tree)?;
-            let mut conflicts = Vec::new();
-            for (path, what, lines) in merged.conflicts {
+            let onto = &carried.tree;
+            let merged = self.merger.merge(&parent.commit, &patch.commit, onto)?;
+            let conflicts = merged.conflicts.into_iter().map(|(path, what, lines)| {
                 let since = carried.lacking.get(&path).cloned();
                 carried.lacking.entry(path.clone()).or_insert(Cause {
                     series: one.name().to_owned(),
                     patch: i + 1,
                 });
-                conflicts.push(Conflict {
+                Conflict {
                     moved: self.moved.get(&path[..]).map(|to| to.to_string()),
                     path,
                     what,
                     lines,
                     since,
-                });
-            }
-            results.push((merged.tree != carried.tree, conflicts));
+                }
+            });
+            results.push((merged.tree != carried.tree, conflicts.collect()));
             carried.tree = merged.tree;
             self.progress.add(1);
         }

@@ -23,11 +23,9 @@ use crate::{
     sys::{error::Result, runner::failed},
 };
 
-/// A name that a patch adds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     pub name: String,
-    /// The file to which the patch adds the name.
     pub path: String,
 }
 
@@ -35,7 +33,6 @@ pub struct Name {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     pub name: String,
-    /// The file that defines the name.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -50,8 +47,7 @@ pub struct Known(BTreeMap<String, Vec<Place>>);
 static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
     let function = r"((?:[A-Za-z_]\w*[ \t\n*]+)+)(\w+)\((?:[^;{}()]|\([^()]*\))*\)[^;{}()=]*\{";
     let kind = r"(?:struct|union|enum) (\w+) \{";
-    Regex::new(&format!("(?m)^(?:{kind}|{function})"))
-        .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+    Regex::new(&format!("(?m)^(?:{kind}|{function})")).expect("the pattern is constant")
 });
 
 fn is_rust(path: &str) -> bool {
@@ -76,9 +72,8 @@ pub fn defined(path: &str, text: &str) -> Vec<(String, usize)> {
             .collect();
     }
     let found = DEFINITION.captures_iter(text).filter_map(|found| {
-        let before = found.get(2).map_or("", |m| m.as_str());
-        let words: Vec<&str> = before.split_whitespace().collect();
-        let private = words.contains(&"static") && !path.ends_with(".h");
+        let mut words = found.get(2).map_or("", |m| m.as_str()).split_whitespace();
+        let private = words.any(|word| word == "static") && !path.ends_with(".h");
         let name = found.get(1).or(found.get(3)).filter(|_| !private)?;
         let line = text[..name.start()].matches('\n').count() + 1;
         Some((name.as_str().to_owned(), line))
@@ -92,8 +87,8 @@ pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Name>>> {
     let trees = parents.zip(&one.patches);
     let mut all = Vec::new();
     for (patch, (before, after)) in one.plan.patches.iter().zip(trees) {
-        let paths: BTreeSet<&str> = patch.paths().filter(|p| is_rust(p) || is_c(p)).collect();
-        let paths: Vec<String> = paths.into_iter().map(str::to_owned).collect();
+        let paths = patch.paths().filter(|p| is_rust(p) || is_c(p));
+        let paths: Vec<String> = paths.map(str::to_owned).collect();
         let old = definitions(git, &before.tree, &paths)?;
         let mut new = definitions(git, &after.tree, &paths)?;
         new.retain(|place| !old.iter().any(|o| o.name == place.name));
@@ -139,38 +134,23 @@ impl Known {
         tree: &Oid,
         names: impl Iterator<Item = &'a Name>,
     ) -> Result<Self> {
-        let names: Vec<&Name> = names.collect();
+        let (rust, c): (Vec<&Name>, Vec<&Name>) = names.partition(|name| is_rust(&name.path));
         let mut known = Self::default();
-        for (is_it, endings) in [
-            (is_rust as fn(&str) -> bool, &["rs"][..]),
-            (is_c, &["c", "h"]),
-        ] {
-            let of_kind = || names.iter().filter(|n| is_it(&n.path));
+        for (names, endings) in [(rust, &["rs"][..]), (c, &["c", "h"])] {
             // The type has to be in the file of its method.
-            let words = of_kind().map(|n| n.name.split("::").next().unwrap_or_default());
+            let words = names.iter().filter_map(|n| n.name.split("::").next());
             let words: BTreeSet<&str> = words.map(|w| w.trim_end_matches('!')).collect();
-            let roots: BTreeSet<&str> = of_kind().map(|n| root(&n.path)).collect();
             if words.is_empty() {
                 continue;
             }
             let any = words.into_iter().collect::<Vec<_>>().join("|");
-            let cmd = git
-                .cmd([
-                    "grep",
-                    "-l",
-                    "-z",
-                    "-w",
-                    "-E",
-                    "-e",
-                    &any,
-                    tree.as_str(),
-                    "--",
-                ])
-                .args(roots.iter().flat_map(|root| {
-                    endings
-                        .iter()
-                        .map(move |ending| format!(":/{root}*.{ending}"))
-                }));
+            let roots: BTreeSet<&str> = names.iter().map(|n| root(&n.path)).collect();
+            let globs = roots.iter().flat_map(|root| {
+                let endings = endings.iter();
+                endings.map(move |ending| format!(":/{root}*.{ending}"))
+            });
+            let cmd = git.cmd(["grep", "-l", "-z", "-w", "-E", "-e", &any]);
+            let cmd = cmd.args([tree.as_str(), "--"]).args(globs);
             let out = git.try_run(&cmd)?;
             // git grep exits with 1 if nothing matches.
             if !matches!(out.code, Some(0 | 1)) {
@@ -192,9 +172,8 @@ impl Known {
         let near = |p: &&Place| {
             root(&p.file) == root(&name.path) && is_rust(&p.file) == is_rust(&name.path)
         };
-        let near: Vec<&Place> = places.filter(near).collect();
-        let same = near.iter().find(|p| p.file == name.path);
-        same.or(near.first()).map(|place| (*place).clone())
+        let near = places.filter(near);
+        near.min_by_key(|p| p.file != name.path).cloned()
     }
 }
 

@@ -9,7 +9,6 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::{Cause, Conflict, Is, PatchReport, Report, SeriesReport};
 use crate::git::merge::What;
 
-/// Formats the whole report.
 pub fn text(report: &Report) -> String {
     let base = &report.base;
     let mut text = format!(
@@ -30,7 +29,7 @@ pub fn text(report: &Report) -> String {
             state before the patch, in which lines are counted. Nothing was built.\n"
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &Report) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::ASCII_MARKDOWN)
@@ -45,29 +44,23 @@ fn table(report: &Report) -> String {
             "files in conflict",
             "names there",
         ]);
-    for series in &report.series {
-        table.add_row(row(series));
+    for SeriesReport { name, patches, .. } in &report.series {
+        let number = |is: Is| patches.iter().filter(|p| p.is == is).count().to_string();
+        let conflicts = patches.iter().flat_map(|p| &p.conflicts);
+        let there: usize = patches.iter().map(|p| p.there.len()).sum();
+        let new: usize = patches.iter().map(|p| p.new.len()).sum();
+        table.add_row([
+            name.clone(),
+            patches.len().to_string(),
+            number(Is::Applies),
+            number(Is::There),
+            number(Is::Conflicts),
+            number(Is::NeedsFile),
+            conflicts.filter(|c| c.since.is_none()).count().to_string(),
+            format!("{there} of {}", there + new),
+        ]);
     }
-    table.to_string()
-}
-
-fn row(series: &SeriesReport) -> Vec<String> {
-    let patches = &series.patches;
-    let number = |is: Is| patches.iter().filter(|p| p.is == is).count().to_string();
-    let conflicts = patches.iter().flat_map(|p| &p.conflicts);
-    let files = conflicts.filter(|c| c.since.is_none()).count();
-    let there: usize = patches.iter().map(|p| p.there.len()).sum();
-    let new: usize = patches.iter().map(|p| p.new.len()).sum();
-    vec![
-        series.name.clone(),
-        patches.len().to_string(),
-        number(Is::Applies),
-        number(Is::There),
-        number(Is::Conflicts),
-        number(Is::NeedsFile),
-        files.to_string(),
-        format!("{there} of {}", there + new),
-    ]
+    table
 }
 
 fn lines(patch: &PatchReport, series: &str) -> String {
@@ -109,12 +102,11 @@ fn place(conflict: &Conflict, own: &str) -> String {
     if let Some(moved) = &conflict.moved {
         text += &format!(", which has moved to {moved}");
     }
-    match &conflict.since {
-        Some(Cause { series, patch }) if series == own => {
-            text += &format!(", since patch {patch}");
+    if let Some(Cause { series, patch }) = &conflict.since {
+        text += &format!(", since patch {patch}");
+        if series != own {
+            text += &format!(" of {series}");
         }
-        Some(Cause { series, patch }) => text += &format!(", since patch {patch} of {series}"),
-        None => (),
     }
     text
 }
