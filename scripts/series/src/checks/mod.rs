@@ -7,19 +7,23 @@ pub mod moved_code;
 pub mod quick;
 pub mod rules;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     git::{Git, Identity},
     patches::{
-        commits::Assembled,
-        output::{Cover, Mails, Report},
+        commits::{Assembled, AssembledSeries},
+        output::{Cover, Mails, Report, SeriesReport},
         since::Since,
     },
     source::{manifest::Base, workspace::Workspace},
-    sys::cache::Cache,
+    sys::{cache::Cache, error::Result, files::write, hash::sha256},
 };
 
 /// A problem that a check found.
@@ -31,17 +35,45 @@ pub struct Finding {
     /// The name of the check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
     /// [`crate::versions::rules`] or [`crate::checks::rules`].
     pub check: Cow<'static, str>,
+    /// The problem, without a full stop.
     pub message: String,
-    /// The file with the problem.
     pub file: Option<String>,
-    /// The line in that file.
     pub line: Option<usize>,
     /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
-/// The input of the checks.
+impl Finding {
+    fn new(series: &str, check: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            series: series.to_owned(),
+            patch: None,
+            check: check.into(),
+            message: message.into(),
+            file: None,
+            line: None,
+            help: None,
+        }
+    }
+
+    fn of_patch(mut self, number: usize) -> Self {
+        self.patch = Some(number);
+        self
+    }
+
+    fn at(mut self, file: impl AsRef<Path>, line: impl Into<Option<usize>>) -> Self {
+        self.file = Some(file.as_ref().display().to_string());
+        self.line = line.into();
+        self
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
 pub struct Subject<'a> {
     pub ws: &'a Workspace,
     pub cache: &'a Cache,
@@ -55,20 +87,34 @@ pub struct Subject<'a> {
     pub mails: &'a [Mails],
     /// The cover letters, in the order of the series.
     pub covers: &'a [Cover],
-    /// The changes since the last postings.
     pub since: &'a Since,
-    /// The identity of the user.
     pub who: &'a Identity,
     /// A kernel tree of the user, in which to look up commits.
-    pub history: Option<std::path::PathBuf>,
+    pub history: Option<PathBuf>,
     /// The folder of b4's Python, whose modules checkpatch's helper needs.
-    pub python: Option<std::path::PathBuf>,
+    pub python: Option<PathBuf>,
 }
 
 impl Subject<'_> {
-    /// Returns the cover letter of a series.
-    pub fn cover(&self, name: &str) -> Option<&Cover> {
-        let mut series = self.assembled.series.iter();
-        self.covers.get(series.position(|s| s.name() == name)?)
+    /// Returns the record of the written mails of a series.
+    fn written(&self, one: &AssembledSeries) -> Option<&SeriesReport> {
+        self.report.series.iter().find(|r| r.name == one.name())
     }
+}
+
+/// Returns the output of a slow program. `run` is called unless the cache has the output for these
+/// inputs.
+fn cached(
+    cache: &Cache,
+    program: &str,
+    inputs: &[&[u8]],
+    run: impl FnOnce() -> Result<String>,
+) -> Result<String> {
+    let record = cache.path(program).join(sha256(inputs.concat()));
+    if let Ok(output) = fs::read_to_string(&record) {
+        return Ok(output);
+    }
+    let output = run()?;
+    write(&record, output.as_bytes())?;
+    Ok(output)
 }

@@ -2,23 +2,20 @@
 
 //! Runs `checkpatch.pl --strict` on each patch as it is mailed.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, path::Path, sync::LazyLock};
 
-use sha2::{Digest, Sha256};
+use regex::Regex;
 
 use crate::{
-    checks::{Finding, Subject},
+    checks::{Finding, Subject, cached},
     patches::commits::AssembledSeries,
-    source::{message, relocation::Step},
+    source::{manifest, message, relocation::Step},
     sys::{
-        error::{Error, Result},
-        files::write,
-        hash::hex,
+        error::Result,
         runner::{Cmd, failed, not_started},
     },
 };
 
-/// A message of checkpatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Message {
     line: Option<usize>,
@@ -26,84 +23,71 @@ struct Message {
     text: String,
 }
 
-pub fn check(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    number: usize,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    let report = subject.report.series.iter().find(|r| r.name == one.name());
-    let Some(patch) = report.and_then(|r| r.patches.get(number - 1)) else {
-        return Ok(());
+pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Result<Vec<Finding>> {
+    let written = subject.written(one).and_then(|r| r.patches.get(number - 1));
+    let Some(file) = written.map(|patch| &patch.file) else {
+        return Ok(Vec::new());
     };
-    let said = cached(subject, &patch.file)?;
+    let text = subject.ws.read(file)?;
+    let spdx = if subject.python.is_some() { "spdx" } else { "" };
+    let inputs = [subject.assembled.base.tree.as_str(), spdx, &text].map(str::as_bytes);
+    // checkpatch takes a second for each patch.
+    let said = cached(subject.cache, "checkpatch", &inputs, || {
+        run(subject, &subject.ws.path(file))
+    })?;
     let step = one.plan.patches[number - 1].relocate();
-    let text = subject.ws.read(&patch.file)?;
-    let renamed = match step {
-        Some(step) => Renamed::of(step, &text),
-        None => Renamed::default(),
-    };
+    let renamed = step.map_or_else(BTreeSet::new, |step| renamed_lines(step, &text));
+    let mut findings = Vec::new();
     for message in parse(&said) {
-        if renamed.holds(message.line)
+        let is_renamed = message.line.is_some_and(|line| renamed.contains(&line));
+        if is_renamed
             || is_about_a_name(&message, &text)
             || waived(subject, one, number, &message.kind)?
         {
             continue;
         }
-        findings.push(Finding {
-            series: one.name().to_owned(),
-            patch: Some(number),
-            check: "checkpatch".into(),
-            message: format!("{}: {}", message.kind, message.text),
-            file: Some(patch.file.clone()),
-            line: message.line,
-            help: None,
-        });
+        let text = format!("{}: {}", message.kind, message.text);
+        let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        findings.push(finding.at(file, message.line));
     }
-    Ok(())
+    Ok(findings)
 }
 
-/// Added lines that exist in the tree before the patch, which only renames words in them.
-#[derive(Debug, Default)]
-struct Renamed(BTreeSet<usize>);
-
-impl Renamed {
-    fn of(step: &Step, patch: &str) -> Self {
-        let removed: BTreeSet<String> = patch
-            .lines()
-            .filter_map(|l| l.strip_prefix('-'))
-            .map(|l| step.rename(l))
-            .collect();
-        let added = |(_, line): &(usize, &str)| {
-            let line = line.strip_prefix('+');
-            line.is_some_and(|l| removed.contains(l))
-        };
-        let lines = patch.lines().enumerate().filter(added);
-        Self(lines.map(|(i, _)| i + 1).collect())
-    }
-
-    fn holds(&self, line: Option<usize>) -> bool {
-        line.is_some_and(|line| self.0.contains(&line))
-    }
+/// Returns the added lines that exist in the tree before the patch, which only renames words in
+/// them.
+fn renamed_lines(step: &Step, patch: &str) -> BTreeSet<usize> {
+    let removed = patch.lines().filter_map(|l| l.strip_prefix('-'));
+    let removed: BTreeSet<String> = removed.map(|l| step.rename(l)).collect();
+    let is_renamed = |line: &str| line.strip_prefix('+').is_some_and(|l| removed.contains(l));
+    let lines = (1..).zip(patch.lines());
+    let lines = lines.filter(|(_, line)| is_renamed(line));
+    lines.map(|(number, _)| number).collect()
 }
 
 /// Whether a message is about the spelling of a name, of the author or in a trailer.
 fn is_about_a_name(message: &Message, patch: &str) -> bool {
     let spelling = ["REPEATED_WORD", "TYPO_SPELLING"].contains(&message.kind.as_str());
-    let head = patch.lines().take_while(|l| *l != "---").enumerate();
-    let mut at = head.filter(|(i, _)| message.line == Some(i + 1));
+    let head = (1..).zip(patch.lines().take_while(|l| *l != "---"));
+    let mut at = head.filter(|(number, _)| message.line == Some(*number));
     spelling && at.any(|(_, l)| l.starts_with("From: ") || message::is_trailer(l))
 }
 
 /// Whether checkpatch lacks the information to judge this kind of message.
 fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &str) -> Result<bool> {
+    let patches = &one.plan.patches;
     Ok(match kind {
         // checkpatch asks for an entry in MAINTAINERS with each new file. The series has one if a
         // patch changes that file, or if an entry covers all files of the patch.
         "FILE_PATH_CHANGES" => {
-            let mut patches = one.plan.patches.iter();
-            patches.any(|p| p.paths().any(|path| path == "MAINTAINERS"))
-                || are_maintained(subject, one.plan.patches[number - 1].paths())?
+            let mut touched = patches.iter().flat_map(|p| p.paths());
+            if touched.any(|path| path == "MAINTAINERS") {
+                return Ok(true);
+            }
+            let (git, base) = (subject.git, &subject.assembled.base.tree);
+            let text = git.content(base, "MAINTAINERS")?.unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let mut paths = patches[number - 1].paths();
+            paths.all(|path| covers(&text, path))
         }
         // Without a configured user, patches have no sign-off; `prepare` requires one.
         "MISSING_SIGN_OFF" => !subject.who.set,
@@ -114,61 +98,24 @@ fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &st
     })
 }
 
-/// Whether the base's MAINTAINERS has an entry for each of these files.
-fn are_maintained<'a>(
-    subject: &Subject<'_>,
-    mut paths: impl Iterator<Item = &'a str>,
-) -> Result<bool> {
-    let tree = &subject.assembled.base.tree;
-    let text = subject
-        .git
-        .content(tree, "MAINTAINERS")?
-        .unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    Ok(paths.all(|path| covers(&text, path)))
-}
-
 /// Whether an entry of a MAINTAINERS file covers a file directly or by its folder.
 ///
 /// Patterns with wildcards are ignored and cover no file.
 fn covers(maintainers: &str, path: &str) -> bool {
-    maintainers
-        .lines()
-        .filter_map(|line| line.strip_prefix("F:").map(str::trim))
-        .any(|file| file == path || (file.ends_with('/') && path.starts_with(file)))
+    let mut lines = maintainers.lines();
+    lines.any(|line| {
+        let file = line.strip_prefix("F:");
+        file.is_some_and(|file| manifest::covers(file.trim(), path))
+    })
 }
 
-/// Caches the output, because checkpatch takes a second for each patch.
-fn cached(subject: &Subject<'_>, file: &str) -> Result<String> {
-    let path = subject.ws.path(file);
-    let mail = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-    let mut hash = Sha256::new();
-    hash.update(subject.assembled.base.tree.as_str());
-    hash.update(if subject.python.is_some() { "spdx" } else { "" });
-    hash.update(&mail);
-    let name = hex(hash.finalize());
-    let record = subject.cache.path("checkpatch").join(name);
-    if let Ok(text) = fs::read_to_string(&record) {
-        return Ok(text);
-    }
-    let text = run(subject, &path)?;
-    write(&record, text.as_bytes())?;
-    Ok(text)
-}
-
-fn run(subject: &Subject<'_>, path: &std::path::Path) -> Result<String> {
+fn run(subject: &Subject<'_>, patch: &Path) -> Result<String> {
     let root = subject.git.dir();
     let mut cmd = Cmd::new("perl")
         .arg(root.join("scripts/checkpatch.pl"))
-        .args([
-            "--strict",
-            "--show-types",
-            "--terse",
-            "--no-summary",
-            "--color=never",
-        ])
-        .arg(format!("--root={}", root.display()))
-        .arg(path)
+        .args(["--strict", "--show-types", "--terse", "--no-summary"])
+        .args(["--color=never", &format!("--root={}", root.display())])
+        .arg(patch)
         .dir(root);
     match &subject.python {
         Some(python) => {
@@ -178,34 +125,28 @@ fn run(subject: &Subject<'_>, path: &std::path::Path) -> Result<String> {
         // Without its modules, the helper prints a traceback that counts as eight errors.
         None => cmd = cmd.args(["--ignore", "SPDX_LICENSE_TAG"]),
     }
-    let out = subject
-        .git
-        .runner()
-        .run(&cmd)
-        .map_err(|e| not_started(&cmd, &e))?;
+    let runner = subject.git.runner();
+    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
     match out.code {
         Some(0 | 1) => Ok(out.text()),
         _ => Err(failed(&cmd, &out)),
     }
 }
 
-/// Parses the terse format: "file:12: WARNING:TYPE: text".
+/// The terse format: `file:12: WARNING:TYPE: text`.
+static TERSE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^.*?:(?:(\d+):)? (?:ERROR|WARNING|CHECK):(.+?): (.*)$")
+        .expect("the pattern is constant")
+});
+
 fn parse(said: &str) -> Vec<Message> {
-    said.lines()
-        .filter_map(|line| {
-            let level = [" ERROR:", " WARNING:", " CHECK:"]
-                .into_iter()
-                .find_map(|level| line.find(level).map(|at| (at, level)))?;
-            let place = line[..level.0].trim_end_matches(':');
-            let rest = &line[level.0 + level.1.len()..];
-            let (kind, text) = rest.split_once(": ")?;
-            Some(Message {
-                line: place.rsplit(':').next().and_then(|n| n.parse().ok()),
-                kind: kind.to_owned(),
-                text: text.to_owned(),
-            })
-        })
-        .collect()
+    let messages = said.lines().filter_map(|line| TERSE.captures(line));
+    let message = |c: regex::Captures<'_>| Message {
+        line: c.get(1).and_then(|number| number.as_str().parse().ok()),
+        kind: c[2].to_owned(),
+        text: c[3].to_owned(),
+    };
+    messages.map(message).collect()
 }
 
 #[cfg(test)]
@@ -213,13 +154,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renamed_distinguishes_new_lines() {
+    fn renamed_lines_are_not_new() {
         let data = "[[step]]\nname = \"s\"\nfiles = [\"a\"]\n[step.part]\nold = \"new\"\n";
         let steps = crate::source::relocation::read(std::path::Path::new("x"), data).unwrap();
         let patch = "-BUG_ON(old_a);\n+BUG_ON(new_a);\n+BUG_ON(new_b);\n unchanged\n";
-        let renamed = Renamed::of(&steps[0], patch);
-        assert!(renamed.holds(Some(2)));
-        assert!(!renamed.holds(Some(3)) && !renamed.holds(Some(4)) && !renamed.holds(None));
+        assert_eq!(renamed_lines(&steps[0], patch), BTreeSet::from([2]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     checks::{Finding, Subject},
-    patches::commits::AssembledSeries,
+    patches::{commits::AssembledSeries, output::Cover},
     source::{changelog, component::Component},
     sys::error::Result,
     versions::{
@@ -25,12 +25,10 @@ pub const RULES: [Rule; 5] = [
     Rule::Trailers,
 ];
 
-pub fn check(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
+/// Applies the version rules to a series.
+pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
     let component = &one.plan.component;
+    let letter = letter(subject, one);
     let mut faults = Vec::new();
     // A posting is compared on its own base only.
     if component.is_posted_here {
@@ -38,34 +36,34 @@ pub fn check(
         faults.extend(of_changelog(subject, one));
         faults.extend(of_moves(subject, one));
     }
-    faults.extend(of_dependencies(subject, one)?);
-    faults.extend(of_trailers(subject, one)?);
+    faults.extend(of_dependencies(subject, one, letter.as_ref())?);
+    faults.extend(of_trailers(subject, one, letter.as_ref()));
     faults.extend(needless(one.name(), one.trailers()));
-    findings.extend(faults.into_iter().map(|f| found(one.name(), f)));
-    Ok(())
-}
-
-fn found(series: &str, fault: Fault) -> Finding {
-    Finding {
-        series: series.to_owned(),
+    let finding = |fault: Fault| Finding {
         patch: fault.patch,
-        check: fault.rule.name().into(),
-        message: fault.what,
-        file: Some(fault.file.display().to_string()),
-        line: fault.line,
-        help: Some(fault.help),
-    }
+        ..Finding::new(one.name(), fault.rule.name(), fault.what)
+            .at(fault.file, fault.line)
+            .help(fault.help)
+    };
+    Ok(faults.into_iter().map(finding).collect())
 }
 
-/// Returns the entries of the changelog. The code that creates the cover letter reports parse
-/// errors.
-fn entries(component: &Component) -> Vec<changelog::Entry> {
-    changelog::parse(&component.changelog).unwrap_or_default()
+/// The cover letter of a series as planned, and its written file and text.
+type Letter<'a> = (&'a Cover, PathBuf, String);
+
+fn letter<'a>(subject: &Subject<'a>, one: &AssembledSeries) -> Option<Letter<'a>> {
+    let position = subject.assembled.position(one.name()).ok()?;
+    let cover = subject.covers.get(position)?;
+    let folder = subject.written(one)?.folder.as_ref()?;
+    let file = PathBuf::from(folder).join("0000-cover-letter.patch");
+    let text = subject.ws.read(&file).ok()?;
+    Some((cover, file, text))
 }
 
 fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     let component = &one.plan.component;
-    let entries = entries(component);
+    // The code that creates the cover letter reports parse errors.
+    let entries = changelog::parse(&component.changelog).unwrap_or_default();
     let since = subject.since.get(one.name());
     let mut faults = Vec::new();
     // If the version does not follow the last posting, the first rule reports it.
@@ -76,10 +74,8 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
             reasons: &since.reasons(subject.base),
             release: &subject.base.release(),
         };
-        let since = &since.comparison;
-        let file = component.changelog_file();
-        let name = one.name();
-        faults = rules::changelog::faults(&file, name, entry, before, since, other);
+        let (file, since) = (component.changelog_file(), &since.comparison);
+        faults = rules::changelog::faults(&file, one.name(), entry, before, since, other);
     }
     let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
     faults.extend(rules::moves::in_changelog(component, &entries, &names));
@@ -87,17 +83,10 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
 }
 
 fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
-    let others: Vec<&Component> = subject
-        .assembled
-        .series
-        .iter()
-        .map(|s| &s.plan.component)
-        .collect();
-    let report = subject.report.series.iter().find(|r| r.name == one.name());
-    let ids: Vec<String> = report
-        .into_iter()
-        .flat_map(|r| r.patches.iter().map(|p| p.patch_id.clone()))
-        .collect();
+    let all = &subject.assembled.series;
+    let others: Vec<&Component> = all.iter().map(|s| &s.plan.component).collect();
+    let patches = subject.written(one).into_iter().flat_map(|r| &r.patches);
+    let ids: Vec<String> = patches.map(|p| p.patch_id.clone()).collect();
     let now = Now {
         plan: &one.plan,
         patch_ids: &ids,
@@ -106,26 +95,30 @@ fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     rules::moves::faults(&now, &others)
 }
 
-fn of_dependencies(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault>> {
+fn of_dependencies(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    letter: Option<&Letter<'_>>,
+) -> Result<Vec<Fault>> {
     let series = one.plan.series();
     let mut faults = rules::dependencies::in_manifest(series, one.patches.len());
-    if let (Some(cover), Some((file, text))) = (subject.cover(one.name()), letter(subject, one)) {
+    if let Some((cover, file, text)) = letter {
         let named = &cover.dependencies;
-        faults.extend(rules::dependencies::in_cover(&file, &text, named));
+        faults.extend(rules::dependencies::in_cover(file, text, named));
     }
-    for (name, n) in &series.without {
-        if !faults.is_empty() || n.value > one.patches.len() {
+    for (name, declared) in &series.without {
+        let n = declared.value;
+        if !faults.is_empty() || n > one.patches.len() {
             break;
         }
-        if let Some((patch, why)) = needs(subject, one, name, n.value)? {
+        if let Some((patch, why)) = needs(subject, one, name, n)? {
             faults.push(Fault {
                 rule: Rule::Dependencies,
                 file: series.file(),
-                line: Some(n.line),
+                line: Some(declared.line),
                 patch: Some(patch),
                 what: format!(
-                    "patch {patch} does not apply without {name}, but [without] declares {}",
-                    n.value
+                    "patch {patch} does not apply without {name}, but [without] declares {n}"
                 ),
                 help: format!("correct the number: {name} = {}\n{why}", patch - 1),
             });
@@ -141,79 +134,53 @@ fn needs(
     without: &str,
     count: usize,
 ) -> Result<Option<(usize, String)>> {
-    let all = &subject.assembled.series;
     // Series that build on the omitted dependency are omitted as well.
     let mut out = BTreeSet::from([without]);
-    for below in all
-        .iter()
-        .filter(|s| one.below.iter().any(|b| b == s.name()))
-    {
-        if below.below.iter().any(|b| out.contains(b.as_str())) {
-            out.insert(below.name());
+    let mut mails: Vec<&[u8]> = Vec::new();
+    let mut own = 0;
+    for (other, of_it) in subject.assembled.series.iter().zip(subject.mails) {
+        let of_it = of_it.patches.iter().map(|(_, mail)| mail.as_slice());
+        if other.name() == one.name() {
+            own = mails.len();
+            mails.extend(of_it.take(count));
+            break;
+        }
+        if other.below.iter().any(|b| out.contains(b.as_str())) {
+            out.insert(other.name());
+        }
+        if one.below.iter().any(|b| b == other.name()) && !out.contains(other.name()) {
+            mails.extend(of_it);
         }
     }
-    let mails_of = |s: &AssembledSeries, n: usize| {
-        let at = all.iter().position(|a| a.name() == s.name());
-        let mails = at.and_then(|at| subject.mails.get(at));
-        let mails = mails.into_iter().flat_map(|m| m.patches.iter().take(n));
-        mails.map(|(_, mail)| mail.as_slice()).collect::<Vec<_>>()
-    };
-    let mut mails = Vec::new();
-    for below in all {
-        if one.below.iter().any(|b| b == below.name()) && !out.contains(below.name()) {
-            mails.extend(mails_of(below, usize::MAX));
-        }
-    }
-    let first = mails.len();
-    mails.extend(mails_of(one, count));
     let tree = &subject.assembled.base.tree;
     match applied(subject.git, subject.cache, tree, &mails) {
         Ok(_) => Ok(None),
-        Err((at, e)) if at >= first => Ok(Some((at - first + 1, e.to_string()))),
+        Err((at, e)) if at >= own => Ok(Some((at - own + 1, e.to_string()))),
         Err((_, e)) => Err(e),
     }
 }
 
-/// Returns the written cover letter and its file.
-fn letter(subject: &Subject<'_>, one: &AssembledSeries) -> Option<(PathBuf, String)> {
-    let report = subject
-        .report
-        .series
-        .iter()
-        .find(|r| r.name == one.name())?;
-    let file = PathBuf::from(report.folder.as_ref()?).join("0000-cover-letter.patch");
-    let text = subject.ws.read(&file).ok()?;
-    Some((file, text))
-}
-
-fn of_trailers(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Fault>> {
+fn of_trailers(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    letter: Option<&Letter<'_>>,
+) -> Vec<Fault> {
     let made = subject.assembled.base.commit.as_str();
     let component = &one.plan.component;
-    let mut faults: Vec<Fault> = rules::trailers::private_base(subject.base, made)
-        .into_iter()
-        .collect();
-    if let (Some(cover), Some((file, text))) = (subject.cover(one.name()), letter(subject, one)) {
-        let wanted = &cover.trailers;
-        faults.extend(rules::trailers::in_cover(&file, &text, wanted));
+    let mut faults = Vec::from_iter(rules::trailers::private_base(subject.base, made));
+    if let Some((cover, file, text)) = letter {
+        faults.extend(rules::trailers::in_cover(file, text, &cover.trailers));
     }
-    let series = subject.assembled.series.iter();
-    let commits = series.flat_map(|s| s.patches.iter().map(|p| p.commit.as_str()));
-    let private: Vec<&str> = commits.chain([made]).collect();
+    let patches = subject.assembled.series.iter().flat_map(|s| &s.patches);
+    let private: Vec<&str> = patches.map(|p| p.commit.as_str()).chain([made]).collect();
     let texts = [
-        (component.cover_file.display().to_string(), &component.cover),
-        (
-            component.changelog_file().display().to_string(),
-            &component.changelog,
-        ),
+        (component.cover_file.clone(), &component.cover),
+        (component.changelog_file(), &component.changelog),
     ];
     let messages = component.messages.iter();
-    let messages = messages.map(|(file, text)| {
-        let place = component.place_of_message(file);
-        (place.display().to_string(), text)
-    });
+    let messages = messages.map(|(file, text)| (component.place_of_message(file), text));
     for (file, text) in texts.into_iter().chain(messages) {
-        let found = rules::trailers::private_names(file.as_ref(), text, &private);
-        faults.extend(found);
+        faults.extend(rules::trailers::private_names(&file, text, &private));
     }
-    Ok(faults)
+    faults
 }

@@ -9,63 +9,43 @@ use crate::{
     sys::{error::Result, runner::must},
 };
 
-pub fn check(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    let component = &one.plan.component;
-    let (name, folder, overlay) = (one.name(), component.folder(), &component.overlay);
+pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
+    let (git, component) = (subject.git, &one.plan.component);
     let claimed = component.series.patches.iter().flat_map(|p| &p.files);
     let paths: Vec<String> = claimed.map(|file| file.value.clone()).collect();
-    let place = |path: &str| {
-        let place = component.place(format!("{folder}/tree/{path}"));
-        place.display().to_string()
-    };
+    let place = |path: &str| component.place(format!("{}/tree/{path}", component.folder()));
     // The files are read from disk, because the patches may derive from an older state.
-    let files: String = paths
-        .iter()
-        .map(|p| format!("{}\n", subject.ws.path(place(p)).display()))
-        .collect();
-    let cmd = subject
-        .git
-        .cmd(["hash-object", "--no-filters", "--stdin-paths"])
-        .stdin(files);
-    let hashes = must(subject.git.runner(), &cmd)?.text();
-    let trees = [
+    let on_disk = |path: &String| format!("{}\n", subject.ws.path(place(path)).display());
+    let files: String = paths.iter().map(on_disk).collect();
+    let hash = git.cmd(["hash-object", "--no-filters", "--stdin-paths"]);
+    let hashes = must(git.runner(), &hash.stdin(files))?.text();
+    let mut findings = Vec::new();
+    let ends = [
         (&one.tip().tree, true),
         (&subject.assembled.all.tree, false),
     ];
-    for (tree, is_tip) in trees {
-        let entries = subject.git.entries(tree, &paths)?;
+    for (tree, is_tip) in ends {
+        let entries = git.entries(tree, &paths)?;
         for (path, hash) in paths.iter().zip(hashes.lines()) {
             if is_tip && grows_later(subject, one, path) {
                 continue;
             }
+            let mode = component.overlay[path].mode;
             let entry = entries.get(path);
-            if entry.is_none_or(|e| e.blob.as_str() != hash || e.mode != overlay[path].mode) {
-                findings.push(Finding {
-                    series: name.to_owned(),
-                    patch: None,
-                    check: "overlay".into(),
-                    message: format!("the assembled tree {tree} has a different {path}"),
-                    file: Some(place(path)),
-                    line: None,
-                    help: None,
-                });
+            if entry.is_none_or(|e| e.blob.as_str() != hash || e.mode != mode) {
+                let what = format!("the assembled tree {tree} has a different {path}");
+                findings.push(Finding::new(one.name(), "overlay", what).at(place(path), None));
             }
         }
     }
-    Ok(())
+    Ok(findings)
 }
 
 /// Whether another series of the component adds a part of the file.
 fn grows_later(subject: &Subject<'_>, one: &AssembledSeries, path: &str) -> bool {
-    let others = subject.assembled.series.iter().map(|s| s.plan.series());
-    let others = others.filter(|s| s.component == one.plan.series().component);
-    let mut others = others.filter(|s| s.name != one.plan.series().name);
-    others.any(|s| {
-        let mut held = s.patches.iter().flat_map(|p| &p.withhold);
-        held.any(|hold| hold.file.value == *path)
-    })
+    let own = one.plan.series();
+    let all = subject.assembled.series.iter().map(|s| s.plan.series());
+    let others = all.filter(|s| s.component == own.component && s.name != own.name);
+    let mut held = others.flat_map(|s| &s.patches).flat_map(|p| &p.withhold);
+    held.any(|hold| hold.file.value == path)
 }

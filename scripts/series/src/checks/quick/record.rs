@@ -2,17 +2,16 @@
 
 //! `out/check.json`: the last results of the quick checks, by series.
 
-use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, fs, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use crate::{
-    checks::Finding,
-    patches::output::{Report, SeriesReport},
+    checks::{Finding, Subject},
+    patches::output::SeriesReport,
     source::workspace::Workspace,
-    sys::{error::Result, files::write, hash::hex, json::json},
+    sys::{error::Result, files::write, hash::sha256, json::json},
 };
 
 /// The file name of the record in the output folder.
@@ -38,22 +37,15 @@ pub fn read(ws: &Workspace) -> BTreeMap<String, Checked> {
 }
 
 /// Records the results for the named series, and keeps the results of others.
-pub(super) fn note(
-    ws: &Workspace,
-    report: &Report,
-    names: &[&str],
-    outcome: &Outcome,
-    when: SystemTime,
-) -> Result<()> {
+pub(super) fn note(subject: &Subject<'_>, names: &[&str], outcome: &Outcome) -> Result<()> {
+    let (ws, report) = (subject.ws, subject.report);
     let mut record = read(ws);
     record.retain(|name, _| report.series.iter().any(|s| s.name == *name));
-    for one in &report.series {
-        if !names.contains(&one.name.as_str()) {
-            continue;
-        }
+    let when = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    for one in report.series.iter().filter(|s| names.contains(&&*s.name)) {
         let of_it = |f: &&Finding| f.series == one.name;
         let checked = Checked {
-            when: humantime::format_rfc3339_seconds(when).to_string(),
+            when: when.clone(),
             tree: report.all.tree.clone(),
             mails: mails(ws, one),
             checks: outcome.checks.iter().map(|c| (*c).to_owned()).collect(),
@@ -73,15 +65,15 @@ impl Checked {
 
 /// Computes a digest of all mails of a series and of its versions.
 fn mails(ws: &Workspace, one: &SeriesReport) -> String {
-    let mut hash = Sha256::new();
-    let letter = one.folder.as_ref();
-    let letter = letter.map(|folder| Path::new(folder).join("0000-cover-letter.patch"));
-    let patches = one.patches.iter().map(|p| Path::new(&p.file).to_owned());
-    for file in letter.into_iter().chain(patches) {
+    let folder = one.folder.iter();
+    let letter = folder.map(|folder| format!("{folder}/0000-cover-letter.patch"));
+    let patches = one.patches.iter().map(|p| p.file.clone());
+    let mut all = Vec::new();
+    for file in letter.chain(patches) {
         let mail = fs::read(ws.path(file)).unwrap_or_default();
-        hash.update(format!("{}\0", mail.len()));
-        hash.update(mail);
+        all.extend(format!("{}\0", mail.len()).into_bytes());
+        all.extend(mail);
     }
-    hash.update(format!("{:?}", one.posted));
-    hex(hash.finalize())
+    all.extend(format!("{:?}", one.posted).into_bytes());
+    sha256(all)
 }

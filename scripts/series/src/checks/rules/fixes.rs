@@ -7,233 +7,209 @@ use std::{path::Path, sync::LazyLock};
 
 use regex::Regex;
 
-use super::{Fault, Rule};
+use super::Found;
 use crate::{
-    source::{manifest::Patch, message},
+    checks::Finding,
+    source::{manifest, message},
     sys::error::Result,
 };
 
-/// The digits of a hash in `Fixes:`, from `Documentation/process/submitting-patches.rst`.
-const DIGITS: usize = 12;
-
-/// The result of a lookup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
-    /// The subject of the commit.
-    Found(String),
-    /// The base has no history, or its history lacks the commit.
-    Unknown,
-}
-
-/// The result for a patch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Breaches of the rule.
-    pub faults: Vec<Fault>,
-    /// Tags whose commits cannot be looked up.
-    pub unverified: Vec<Fault>,
-}
-
-/// A patch, and the files that describe it.
-pub struct Subject<'a> {
-    /// The number in the series.
-    pub number: usize,
-    pub message: &'a str,
-    /// The file of the message, below the top folder.
-    pub file: &'a Path,
-    /// The entry in the manifest.
-    pub patch: &'a Patch,
-    /// The manifest, below the top folder.
-    pub manifest: &'a Path,
-    /// Whether the patch changes only tests, which may describe the fix of another patch.
-    pub only_tests: bool,
-}
-
-/// A `Fixes:` tag.
-struct Tag<'a> {
-    line: usize,
-    text: &'a str,
-    hash: &'a str,
-    subject: Option<&'a str>,
-}
-
-fn constant(pattern: &str) -> Regex {
-    Regex::new(pattern).unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
-}
+/// The form of a tag, from `Documentation/process/submitting-patches.rst`.
+const FORM: &str = "`Fixes: 0123456789ab (\"subject\")`";
 
 /// Matches a subject that describes a fix.
-static SUBJECT: LazyLock<Regex> = LazyLock::new(|| constant(r"(?i)\b(fix|fixes|bugfix|bug fix)\b"));
+static SUBJECT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\b(fix|fixes|bugfix|bug fix)\b").expect("the pattern is constant")
+});
 
 /// Matches the verb at the start of a sentence or list item, or "fixes" after its subject. After an
 /// article, "fixes" is a noun for other patches.
 static BODY: LazyLock<Regex> = LazyLock::new(|| {
-    constant(
+    Regex::new(
         r"(?mx) (?: ^ | [.;:!?] \s+ | ^ \s* [-*] \s+ ) (?: Fix | Fixes ) \s
         | (?i) \b (?: this | it | patch | commit | change | which | that | also ) \s+ fix (?: es )? \b",
     )
+    .expect("the pattern is constant")
 });
 
 /// Matches the noun for the patch itself: "Without the fix …".
-static NOUN: LazyLock<Regex> = LazyLock::new(|| constant(r"(?i)\b(the|this)\s+fix\b"));
+static NOUN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?i)\b(the|this)\s+fix\b").expect("the pattern is constant"));
 
-static TAG: LazyLock<Regex> =
-    LazyLock::new(|| constant(r#"^Fixes: ([0-9a-f]{12,40}) \("(.+)"\)$"#));
+static TAG: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"^Fixes: [0-9a-f]{12,40} \("(.+)"\)$"#).expect("the pattern is constant")
+});
 
-/// Returns the line in which a message describes a fix.
-fn describes_fix(text: &str, only_tests: bool) -> Option<usize> {
-    if SUBJECT.is_match(message::subject(text)) {
-        return Some(1);
-    }
-    let start = text.find('\n')?;
-    let body = &text[start..];
-    // Trailers quote the subjects of other commits.
-    let body: String = body
-        .split_inclusive('\n')
-        .map(|line| match message::is_trailer(line.trim_end()) {
-            true => "\n",
-            false => line,
-        })
-        .collect();
-    let noun = || NOUN.find(&body).filter(|_| !only_tests);
-    let found = BODY.find(&body).or_else(noun)?;
-    let before = found.as_str().len() - found.as_str().trim_start().len();
-    Some(1 + body[..found.start() + before].matches('\n').count())
+pub struct Patch<'a> {
+    pub series: &'a manifest::Series,
+    pub number: usize,
+    pub message: &'a str,
+    /// The file of the message, below the top folder.
+    pub file: &'a Path,
+    /// Whether the patch changes only tests, which may describe the fix of another patch.
+    pub only_tests: bool,
+    /// Returns the subject of a commit; `None` if the base has no history or lacks the commit.
+    pub look_up: &'a dyn Fn(&str) -> Result<Option<String>>,
 }
 
-/// Returns the tags in a message, with their lines.
-fn tags(text: &str) -> Vec<Tag<'_>> {
-    let lines = text.lines().enumerate().skip(1);
-    let lines = lines.filter(|(_, l)| l.to_ascii_lowercase().starts_with("fixes:"));
-    lines
-        .map(|(i, text)| {
-            let read = TAG
-                .captures(text)
-                .and_then(|c| Some((c.get(1)?, c.get(2)?)));
-            let loose = text["fixes:".len()..].trim_start();
-            let end = loose.find(|c: char| !c.is_ascii_hexdigit());
-            Tag {
-                line: i + 1,
-                text,
-                hash: read.map_or(&loose[..end.unwrap_or(loose.len())], |(h, _)| h.as_str()),
-                subject: read.map(|(_, s)| s.as_str()),
+struct Tag<'a> {
+    line: usize,
+    text: &'a str,
+    hash: &'a str,
+    /// `None` if the tag is malformed.
+    subject: Option<&'a str>,
+}
+
+impl Patch<'_> {
+    pub fn check(&self, found: &mut Found) -> Result<()> {
+        let tags = self.tags();
+        found.findings.extend(self.check_description(&tags));
+        for tag in &tags {
+            self.check_tag(tag, found)?;
+        }
+        for entry in &self.entry().unverified {
+            if tags.iter().all(|tag| tag.hash != entry.value) {
+                found.findings.push(self.in_manifest(
+                    entry.line,
+                    format!("no Fixes: tag of the patch names {}", entry.value),
+                    "remove it from `unverified`, or write the hash as the tag has it",
+                ));
             }
-        })
-        .collect()
-}
-
-/// Checks a patch. `lookup` finds a commit of the base.
-pub fn check(subject: &Subject<'_>, lookup: &dyn Fn(&str) -> Result<Lookup>) -> Result<Found> {
-    let mut found = Found::default();
-    let fault = |line: usize, what: String, help: String| Fault {
-        rule: Rule::Fixes,
-        file: subject.file.to_owned(),
-        line: Some(line),
-        patch: Some(subject.number),
-        what,
-        help,
-    };
-    let manifest = subject.manifest.display();
-    let in_manifest = |line: usize, what: String, help: &str| Fault {
-        file: subject.manifest.to_owned(),
-        ..fault(line, what, help.to_owned())
-    };
-    let tags = tags(subject.message);
-    let describes = describes_fix(subject.message, subject.only_tests);
-    let no_fixes = subject.patch.no_fixes.as_ref();
-    match (describes, no_fixes) {
-        (Some(line), None) if tags.is_empty() => found.faults.push(fault(
-            line,
-            "the message describes a fix and has no Fixes: tag".to_owned(),
-            format!(
-                "name the commit at fault as `Fixes: 0123456789ab (\"subject\")`; if none is \
-                 known, give the reason as `no-fixes = \"…\"` in the [[patch]] of {manifest}"
-            ),
-        )),
-        (_, Some(why)) if !tags.is_empty() => found.faults.push(in_manifest(
-            why.line,
-            "`no-fixes` is not needed: the message has a Fixes: tag".to_owned(),
-            "remove the line",
-        )),
-        (None, Some(why)) => found.faults.push(in_manifest(
-            why.line,
-            "`no-fixes` is not needed: the message does not describe a fix".to_owned(),
-            "remove the line",
-        )),
-        _ => (),
+        }
+        let mut lines = (1..).zip(self.message.lines()).skip(1);
+        let stable = lines.find(|(_, line)| is_for_stable(line));
+        if let Some((line, _)) = stable
+            && tags.is_empty()
+        {
+            found.findings.push(self.finding(
+                line,
+                "`Cc: stable` without a Fixes: tag does not say which releases have the defect",
+                "name the commit at fault in a Fixes: tag, or leave stable out",
+            ));
+        }
+        Ok(())
     }
-    let last = subject.message.trim_end().rfind("\n\n").unwrap_or(0);
-    let last = subject.message[..last].matches('\n').count() + 2;
-    for tag in &tags {
+
+    fn entry(&self) -> &manifest::Patch {
+        &self.series.patches[self.number - 1]
+    }
+
+    fn finding(&self, line: usize, what: impl Into<String>, help: impl Into<String>) -> Finding {
+        let finding = Finding::new(&self.series.name, "fixes", what).of_patch(self.number);
+        finding.at(self.file, line).help(help)
+    }
+
+    fn in_manifest(&self, line: usize, what: impl Into<String>, help: &str) -> Finding {
+        self.finding(line, what, help).at(&self.series.file, line)
+    }
+
+    fn tags(&self) -> Vec<Tag<'_>> {
+        let lines = (1..).zip(self.message.lines()).skip(1);
+        let lines = lines.filter(|(_, l)| l.to_ascii_lowercase().starts_with("fixes:"));
+        let tags = lines.map(|(line, text)| {
+            let hash = text["fixes:".len()..].trim_start();
+            let end = hash.find(|c: char| !c.is_ascii_hexdigit());
+            let subject = TAG.captures(text).and_then(|c| c.get(1));
+            Tag {
+                line,
+                text,
+                hash: &hash[..end.unwrap_or(hash.len())],
+                subject: subject.map(|s| s.as_str()),
+            }
+        });
+        tags.collect()
+    }
+
+    /// Returns the line in which the message describes a fix.
+    fn describes_fix(&self) -> Option<usize> {
+        if SUBJECT.is_match(message::subject(self.message)) {
+            return Some(1);
+        }
+        let body = self.message[self.message.find('\n')?..].split_inclusive('\n');
+        // Trailers quote the subjects of other commits.
+        let is_trailer = |line: &str| message::is_trailer(line.trim_end());
+        let body = body.map(|line| if is_trailer(line) { "\n" } else { line });
+        let body: String = body.collect();
+        let noun = || NOUN.find(&body).filter(|_| !self.only_tests);
+        let found = BODY.find(&body).or_else(noun)?;
+        let before = found.len() - found.as_str().trim_start().len();
+        Some(1 + body[..found.start() + before].matches('\n').count())
+    }
+
+    /// Compares the description of a fix with the tags and with `no-fixes`.
+    fn check_description(&self, tags: &[Tag<'_>]) -> Option<Finding> {
+        match (self.describes_fix(), &self.entry().no_fixes) {
+            (Some(line), None) if tags.is_empty() => Some(self.finding(
+                line,
+                "the message describes a fix and has no Fixes: tag",
+                format!(
+                    "name the commit at fault as {FORM}; if none is known, give the reason as \
+                     `no-fixes = \"…\"` in the [[patch]] of {}",
+                    self.series.file.display()
+                ),
+            )),
+            (_, Some(why)) if !tags.is_empty() => Some(self.in_manifest(
+                why.line,
+                "`no-fixes` is not needed: the message has a Fixes: tag",
+                "remove the line",
+            )),
+            (None, Some(why)) => Some(self.in_manifest(
+                why.line,
+                "`no-fixes` is not needed: the message does not describe a fix",
+                "remove the line",
+            )),
+            _ => None,
+        }
+    }
+
+    fn check_tag(&self, tag: &Tag<'_>, found: &mut Found) -> Result<()> {
+        let (line, hash) = (tag.line, tag.hash);
         let Some(named) = tag.subject else {
-            found.faults.push(fault(
-                tag.line,
+            found.findings.push(self.finding(
+                line,
                 format!("{:?} is not a Fixes: tag", tag.text),
                 format!(
-                    "write `Fixes: 0123456789ab (\"subject\")` in one line, with at least {DIGITS} \
-                     lower-case digits of the hash and the whole subject in quotes"
+                    "write {FORM} in one line, with at least 12 lower-case digits of the hash and \
+                     the whole subject in quotes"
                 ),
             ));
-            continue;
+            return Ok(());
         };
-        if tag.line < last {
-            found.faults.push(fault(
-                tag.line,
-                "the Fixes: tag is not in the last paragraph, where git reads tags".to_owned(),
-                "move it to the tags at the end".to_owned(),
+        let last = self.message.trim_end().rfind("\n\n").unwrap_or(0);
+        if line < self.message[..last].matches('\n').count() + 2 {
+            found.findings.push(self.finding(
+                line,
+                "the Fixes: tag is not in the last paragraph, where git reads tags",
+                "move it to the tags at the end",
             ));
         }
-        let listed = subject
-            .patch
-            .unverified
-            .iter()
-            .find(|u| u.value == tag.hash);
-        match lookup(tag.hash)? {
-            Lookup::Found(subject) if subject == named => (),
-            Lookup::Found(subject) => found.faults.push(fault(
-                tag.line,
-                format!("the subject of {} is {subject:?}, not {named:?}", tag.hash),
-                "take the subject from `git log -1 --format=%s`, or correct the hash".to_owned(),
+        match (self.look_up)(hash)? {
+            Some(subject) if subject == named => (),
+            Some(subject) => found.findings.push(self.finding(
+                line,
+                format!("the subject of {hash} is {subject:?}, not {named:?}"),
+                "take the subject from `git log -1 --format=%s`, or correct the hash",
             )),
-            Lookup::Unknown if listed.is_some() => found.unverified.push(fault(
-                tag.line,
-                format!("Fixes: {} ({named:?}) was not verified", tag.hash),
-                format!(
-                    "look it up in a clone with history: git log -1 {}",
-                    tag.hash
-                ),
-            )),
-            Lookup::Unknown => found.faults.push(fault(
-                tag.line,
-                format!("{} cannot be looked up in the base", tag.hash),
+            None if self.entry().unverified.iter().any(|u| u.value == hash) => {
+                found.warnings.push(self.finding(
+                    line,
+                    format!("Fixes: {hash} ({named:?}) was not verified"),
+                    format!("look it up in a clone with history: git log -1 {hash}"),
+                ));
+            }
+            None => found.findings.push(self.finding(
+                line,
+                format!("{hash} cannot be looked up in the base"),
                 format!(
                     "look it up in a clone with history, as `cargo series check --kernel DIR` \
-                     does; until then, mark it as `unverified = [\"{}\"]` in the [[patch]] of \
-                     {manifest}",
-                    tag.hash
+                     does; until then, mark it as `unverified = [\"{hash}\"]` in the [[patch]] \
+                     of {}",
+                    self.series.file.display()
                 ),
             )),
         }
+        Ok(())
     }
-    for entry in &subject.patch.unverified {
-        if !tags.iter().any(|t| t.hash == entry.value) {
-            found.faults.push(in_manifest(
-                entry.line,
-                format!("no Fixes: tag of the patch names {}", entry.value),
-                "remove it from `unverified`, or write the hash as the tag has it",
-            ));
-        }
-    }
-    let stable = subject.message.lines().enumerate().skip(1);
-    let mut stable = stable.filter(|(_, l)| is_for_stable(l));
-    if let (Some((i, _)), true) = (stable.next(), tags.is_empty()) {
-        found.faults.push(fault(
-            i + 1,
-            "`Cc: stable` without a Fixes: tag does not say which releases have the defect"
-                .to_owned(),
-            "name the commit at fault in a Fixes: tag, or leave stable out".to_owned(),
-        ));
-    }
-    Ok(found)
 }
 
 fn is_for_stable(line: &str) -> bool {
@@ -244,7 +220,7 @@ fn is_for_stable(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::rules::shown, source::manifest::Series};
+    use crate::checks::rules::shown;
 
     const TAG: &str = "Fixes: afea229fe102 (\"drm: improve drm_buddy_alloc function\")\n";
 
@@ -252,26 +228,22 @@ mod tests {
         let manifest = format!(
             "version = 1\nchange-id = \"20260102-x-1\"\n[[patch]]\nmessage = \"1.msg\"\n{patch}"
         );
-        let series = Series::parse("x", "series/x.toml".as_ref(), &manifest).unwrap();
-        let subject = Subject {
+        let series = manifest::Series::parse("x", "series/x.toml".as_ref(), &manifest).unwrap();
+        let patch = Patch {
+            series: &series,
             number: 1,
             message,
             file: "series/x/1.msg".as_ref(),
-            patch: &series.patches[0],
-            manifest: "series/x.toml".as_ref(),
             only_tests: message.starts_with("tests: "),
+            look_up: &|hash| Ok((hash == "0123456789ab").then(|| "a: b".to_owned())),
         };
-        let lookup = |hash: &str| {
-            Ok(match hash {
-                "0123456789ab" => Lookup::Found("a: b".to_owned()),
-                _ => Lookup::Unknown,
-            })
-        };
-        check(&subject, &lookup).unwrap()
+        let mut found = Found::default();
+        patch.check(&mut found).unwrap();
+        found
     }
 
     fn check_text(message: &str, patch: &str) -> String {
-        shown(found(message, patch).faults)
+        shown(&found(message, patch).findings)
     }
 
     #[test]
@@ -346,7 +318,7 @@ mod tests {
         "#);
         let marked = "unverified = [\"afea229fe102\"]\n";
         assert_eq!(check_text(&message, marked), "");
-        insta::assert_snapshot!(shown(found(&message, marked).unverified), @r#"
+        insta::assert_snapshot!(shown(&found(&message, marked).warnings), @r#"
         series/x/1.msg:5: Fixes: afea229fe102 ("drm: improve drm_buddy_alloc function") was not verified
           help: look it up in a clone with history: git log -1 afea229fe102
         "#);

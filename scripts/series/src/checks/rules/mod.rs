@@ -8,107 +8,34 @@
 //! 4. [`sizes`]: series, patches and mails have a reviewable size.
 //! 5. [`subject`]: subjects are short, imperative and in lower case.
 //!
-//! Each rule is a module of pure functions, which return [`Fault`]s. The manifest has a field for
+//! Each rule is a module of pure functions, which return [`Finding`]s. The manifest has a field for
 //! each exception and its reason. [`exceptions`] lists them for the report.
 
-pub mod fixes;
-pub mod recipients;
-pub mod sizes;
-pub mod subject;
-pub mod unused;
-
-use std::path::PathBuf;
+mod fixes;
+mod recipients;
+mod sizes;
+mod subject;
+mod unused;
 
 use serde::Serialize;
 
-use self::{fixes::Lookup, recipients::Script, unused::Items};
+use self::{recipients::Script, unused::Items};
 use crate::{
     checks::{Finding, Subject},
     git::Git,
-    patches::{commits::AssembledSeries, plan::PlannedSeries},
+    patches::commits::AssembledSeries,
     source::manifest::Series,
     sys::{error::Result, plural::count},
 };
 
-/// One of these rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// Public items have users.
-    Unused,
-    /// Fixes name the commit at fault.
-    Fixes,
-    /// Maintainers are recipients.
-    Recipients,
-    /// Sizes are limited.
-    Sizes,
-    /// Subjects have the kernel's form.
-    Subject,
-}
+/// The names of the rules among the checks.
+pub const RULES: [&str; 5] = ["unused", "fixes", "recipients", "sizes", "subject"];
 
-/// All rules.
-pub const RULES: [Rule; 5] = [
-    Rule::Unused,
-    Rule::Fixes,
-    Rule::Recipients,
-    Rule::Sizes,
-    Rule::Subject,
-];
-
-impl Rule {
-    /// Returns the name among the checks.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Unused => "unused",
-            Rule::Fixes => "fixes",
-            Rule::Recipients => "recipients",
-            Rule::Sizes => "sizes",
-            Rule::Subject => "subject",
-        }
-    }
-}
-
-/// A breach of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub rule: Rule,
-    /// The file to fix, below the top folder.
-    pub file: PathBuf,
-    /// The line, if it is known.
-    pub line: Option<usize>,
-    /// The number of the patch.
-    pub patch: Option<usize>,
-    /// The fault, without a full stop.
-    pub what: String,
-    /// The remedy.
-    pub help: String,
-}
-
-impl Fault {
-    fn found_in(self, series: &str) -> Finding {
-        Finding {
-            series: series.to_owned(),
-            patch: self.patch,
-            check: self.rule.name().into(),
-            message: self.what,
-            file: Some(self.file.display().to_string()),
-            line: self.line,
-            help: Some(self.help),
-        }
-    }
-}
-
-/// The results of the rules.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Found {
-    /// Breaches.
     pub findings: Vec<Finding>,
     /// Claims that cannot be checked here.
     pub warnings: Vec<Finding>,
-}
-
-/// Returns the path of an overlay file in the checkout.
-fn tree_file(one: &PlannedSeries, path: &str) -> PathBuf {
-    PathBuf::from(format!("{}/tree/{path}", one.component.folder()))
 }
 
 /// The rules, with the data that all series share.
@@ -121,8 +48,7 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// Prepares the rules. The assembled tree must be checked out.
     pub fn new(subject: &'a Subject<'a>) -> Result<Self> {
-        let series = &subject.assembled.series;
-        let plans: Vec<&PlannedSeries> = series.iter().map(|s| &s.plan).collect();
+        let plans: Vec<_> = subject.assembled.series.iter().map(|s| &s.plan).collect();
         let tree = &subject.assembled.all.tree;
         Ok(Self {
             subject,
@@ -131,69 +57,57 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// Checks a series.
     pub fn check(&self, one: &AssembledSeries, found: &mut Found) -> Result<()> {
-        let series = one.plan.series();
-        let Ok(index) = self.subject.assembled.position(one.name()) else {
-            return Ok(());
-        };
-        let mut faults = self.items.faults(index, series);
-        let mails = self.subject.mails.get(index);
-        let mails = mails.into_iter().flat_map(|m| &m.patches);
-        let mails: Vec<&[u8]> = mails.map(|(_, mail)| mail.as_slice()).collect();
+        let (subject, series) = (self.subject, one.plan.series());
+        let index = subject.assembled.position(one.name())?;
+        let findings = &mut found.findings;
+        findings.extend(self.items.findings(index, series));
         // A series that is never posted has no recipients and no mails.
-        let is_posted = series.local.is_none();
-        if let Some(script) = self.script.as_ref().filter(|_| is_posted) {
-            let named = mails.iter().map(|mail| script.named(mail));
-            let named: Vec<_> = named.collect::<Result<_>>()?;
-            let author = &self.subject.who.email;
-            faults.extend(recipients::faults(series, &named, author));
+        if series.local.is_none() {
+            let mails = subject.mails[index].patches.iter();
+            let mails: Vec<&[u8]> = mails.map(|(_, mail)| mail.as_slice()).collect();
+            if let Some(script) = &self.script {
+                let named = mails.iter().map(|mail| script.named(mail));
+                let named: Vec<_> = named.collect::<Result<_>>()?;
+                findings.extend(recipients::findings(series, &named, &subject.who.email));
+            }
+            findings.extend(sizes::findings(series, &mails));
         }
-        if is_posted {
-            faults.extend(sizes::faults(series, &mails));
+        for (number, patch) in (1..).zip(&one.plan.patches) {
+            let new = subject::findings(one.name(), number, &patch.subject, &patch.source);
+            findings.extend(new);
         }
-        for (i, patch) in one.plan.patches.iter().enumerate() {
-            faults.extend(subject::faults(i + 1, &patch.subject, &patch.source));
-        }
-        let faults = faults.into_iter();
-        found
-            .findings
-            .extend(faults.map(|f| f.found_in(one.name())));
-        fixes_of(self.subject, one, found)
+        let of_fixes = fixes_of(subject, one)?;
+        findings.extend(of_fixes.findings);
+        found.warnings.extend(of_fixes.warnings);
+        Ok(())
     }
 }
 
 /// Checks the `Fixes:` tags of a series.
-pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries, found: &mut Found) -> Result<()> {
-    let series = one.plan.series();
-    let manifest = series.file();
-    for (i, (planned, patch)) in one.plan.patches.iter().zip(&series.patches).enumerate() {
-        let of_patch = fixes::Subject {
-            number: i + 1,
+pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Found> {
+    let mut found = Found::default();
+    for (number, planned) in (1..).zip(&one.plan.patches) {
+        let patch = fixes::Patch {
+            series: one.plan.series(),
+            number,
             message: &planned.message,
             file: &planned.source,
-            patch,
-            manifest: &manifest,
             only_tests: planned.paths().all(unused::is_test_file),
+            look_up: &|hash| look_up(subject, hash),
         };
-        let new = fixes::check(&of_patch, &|hash| look_up(subject, hash))?;
-        let placed = |fault: Fault| fault.found_in(one.name());
-        found.findings.extend(new.faults.into_iter().map(placed));
-        found
-            .warnings
-            .extend(new.unverified.into_iter().map(placed));
+        patch.check(&mut found)?;
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Looks for a commit in the tree that the user named, then in the history of the base. The tool's
-/// repository also has private commits, which are ancestors of neither.
-fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Lookup> {
+/// Looks for a commit in the tree that the user named, then in the history of the base, and returns
+/// its subject. The tool's repository also has private commits, which are ancestors of neither.
+fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Option<String>> {
     // The branches of the user's tree may contain commits that are not public.
     let public = subject.base.upstream_commit.as_deref();
-    let tip = public
-        .filter(|_| subject.base.rev.is_some())
-        .unwrap_or("HEAD");
+    let public = public.filter(|_| subject.base.rev.is_some());
+    let tip = public.unwrap_or("HEAD");
     let user = |dir| (Git::of_user(subject.git.runner(), dir), tip);
     let named = subject.history.as_deref().map(user);
     let base = subject.assembled.base.commit.as_str();
@@ -203,13 +117,11 @@ fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Lookup> {
         };
         let below = git.cmd(["merge-base", "--is-ancestor", commit.as_str(), tip]);
         if git.try_run(&below)?.ok() {
-            let text = git
-                .must(["log", "-1", "--format=%s", commit.as_str()])?
-                .text();
-            return Ok(Lookup::Found(text.trim_end().to_owned()));
+            let log = git.must(["log", "-1", "--format=%s", commit.as_str()])?;
+            return Ok(Some(log.text()));
         }
     }
-    Ok(Lookup::Unknown)
+    Ok(None)
 }
 
 /// An exception in a manifest, with its reason.
@@ -219,56 +131,55 @@ pub struct Exception {
     pub field: &'static str,
     /// The object: an item, a recipient, "patch 3".
     pub of: String,
-    /// The reason.
     pub why: String,
 }
 
 /// Returns the exceptions of a series, in the order of the rules.
 pub fn exceptions(series: &Series) -> Vec<Exception> {
     let mut all = Vec::new();
-    let mut add = |field, of: String, why: &str| {
+    let mut add = |field, of: &str, why: &str| {
         all.push(Exception {
             field,
-            of,
+            of: of.to_owned(),
             why: why.to_owned(),
         });
     };
     for (item, why) in &series.unused {
-        add("unused", item.clone(), &why.value);
+        add("unused", item, &why.value);
     }
-    let patches = || series.patches.iter().zip(1..);
-    for (patch, number) in patches() {
+    let numbers = (1..).map(|number: usize| format!("patch {number}"));
+    let patches = || numbers.clone().zip(&series.patches);
+    for (of, patch) in patches() {
         for hash in &patch.unverified {
             let why = format!("Fixes: {} was not looked up", hash.value);
-            add("unverified", format!("patch {number}"), &why);
+            add("unverified", &of, &why);
         }
         if let Some(why) = &patch.no_fixes {
-            add("no-fixes", format!("patch {number}"), &why.value);
+            add("no-fixes", &of, &why.value);
         }
     }
     for (who, why) in &series.absent {
-        add("absent", who.clone(), &why.value);
+        add("absent", who, &why.value);
     }
     if let Some(why) = &series.many {
-        add(
-            "many",
-            count(series.patches.len(), "patch", "patches"),
-            &why.value,
-        );
+        let of = count(series.patches.len(), "patch", "patches");
+        add("many", &of, &why.value);
     }
-    for (patch, number) in patches() {
+    for (of, patch) in patches() {
         if let Some(why) = &patch.large {
-            add("large", format!("patch {number}"), &why.value);
+            add("large", &of, &why.value);
         }
     }
     all
 }
 
 #[cfg(test)]
-pub(crate) fn shown(faults: Vec<Fault>) -> String {
+fn shown(findings: &[Finding]) -> String {
     use crate::sys::error::Error;
 
-    let errors = faults.into_iter();
-    let errors = errors.map(|f| Error::new(f.what).at(f.file, f.line).help(f.help));
-    Error::all(errors.collect()).map_or(String::new(), |e| e.to_string())
+    let error = |f: &Finding| {
+        let error = Error::new(&f.message).at(f.file.as_ref().unwrap(), f.line);
+        error.help(f.help.as_ref().unwrap())
+    };
+    Error::all(findings.iter().map(error).collect()).map_or(String::new(), |e| e.to_string())
 }

@@ -3,24 +3,17 @@
 //! Checks the recipients. The base's `get_maintainer.pl` names people and lists for each patch.
 //! Each has to be a recipient of the series, or absent for a reason.
 
-use std::fs;
-
-use sha2::{Digest, Sha256};
-
-use super::{Fault, Rule};
 use crate::{
-    git::{Git, Oid},
+    checks::{Finding, cached},
+    git::{Entry, Git, Oid},
     source::manifest::Series,
     sys::{
         cache::Cache,
         error::Result,
-        files::write,
-        hash::hex,
         runner::{Cmd, must},
     },
 };
 
-/// The path of the script in the kernel.
 const SCRIPT: &str = "scripts/get_maintainer.pl";
 
 /// The files of the kernel that determine the output of the script.
@@ -33,14 +26,10 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// The options: people and lists of MAINTAINERS with their roles, without the git history.
-const OPTIONS: [&str; 6] = [
-    "--no-git",
-    "--no-git-fallback",
-    "--no-fixes",
-    "--roles",
-    "--no-rolestats",
-    "--no-substatus",
-];
+const OPTIONS: &str = "--no-git --no-git-fallback --no-fixes --roles --no-rolestats --no-substatus";
+
+/// The mark after the name of an entry whose `K:` pattern matched.
+const KEYWORD: &str = ":Keyword:";
 
 /// A person or list in the output of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +55,14 @@ impl Named {
         same(&self.address) || same(&self.name) || same(&self.shown())
     }
 
-    /// Returns whether a text is the entry of MAINTAINERS for the only role.
-    fn is_only_of(&self, entry: &str) -> bool {
+    /// Returns whether a key of `[absent]` is this person, or the entry of MAINTAINERS for their
+    /// only role.
+    fn is_absent(&self, key: &str) -> bool {
         let of = self.role.split_once(':').map_or("", |(_, of)| of);
-        let rest = of.strip_prefix(entry).filter(|_| !entry.is_empty());
+        let rest = of.strip_prefix(key).filter(|_| !key.is_empty());
         // Commas separate several roles.
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(KEYWORD) && !rest.contains(','))
+        let only = |rest: &str| rest.is_empty() || rest.starts_with(KEYWORD) && !rest.contains(',');
+        self.is(key) || rest.is_some_and(only)
     }
 
     /// Returns the role in parentheses, without the pattern of a keyword.
@@ -84,35 +75,21 @@ impl Named {
     }
 }
 
-/// The mark after the name of an entry whose `K:` pattern matched.
-const KEYWORD: &str = ":Keyword:";
-
 /// Reads the output of the script, lines of `Name <address> (role)` or `address (role)`.
 fn parse(output: &str) -> Vec<Named> {
     let read = |line: &str| {
-        let (who, role) = match line.split_once(" (") {
-            Some((who, role)) => (who, role.trim_end_matches(')')),
-            None => (line, ""),
-        };
+        let line = line.trim();
         // A name may contain a parenthesis as well.
-        let (who, role) = match line.split_once("> (") {
-            Some((who, role)) => (who, role.trim_end_matches(')')),
-            None => (who, role),
-        };
-        let (name, address) = match who.split_once('<') {
-            Some((name, address)) => (name.trim(), address.trim_end_matches('>')),
-            None => ("", who),
-        };
+        let split = line.split_once("> (").or_else(|| line.split_once(" ("));
+        let (who, role) = split.unwrap_or((line, ""));
+        let (name, address) = who.split_once('<').unwrap_or(("", who));
         address.contains('@').then(|| Named {
-            name: name.trim_matches('"').to_owned(),
-            address: address.trim().to_owned(),
-            role: role.to_owned(),
+            name: name.trim().trim_matches('"').to_owned(),
+            address: address.trim_end_matches('>').trim().to_owned(),
+            role: role.trim_end_matches(')').to_owned(),
         })
     };
-    output
-        .lines()
-        .filter_map(|line| read(line.trim()))
-        .collect()
+    output.lines().filter_map(read).collect()
 }
 
 /// Runs the script of a tree, which has to be checked out, on mails.
@@ -124,78 +101,47 @@ pub struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    /// Finds the script of a tree. Returns `None` if the tree lacks it, like the miniature kernel of
-    /// the tests.
+    /// Finds the script of a tree. The miniature kernel of the tests lacks it.
     pub fn find(git: &'a Git<'a>, cache: &'a Cache, tree: &Oid) -> Result<Option<Self>> {
         let entries = git.entries(tree, &SOURCES.map(str::to_owned))?;
-        let blobs = entries
-            .iter()
-            .map(|(path, e)| format!("{path} {}\n", e.blob.as_str()));
+        let blob = |(path, entry): (&String, &Entry)| format!("{path} {}\n", entry.blob);
         Ok(entries.contains_key(SCRIPT).then(|| Self {
             git,
             cache,
-            sources: blobs.chain(OPTIONS.map(str::to_owned)).collect(),
+            sources: entries.iter().map(blob).collect::<String>() + OPTIONS,
         }))
     }
 
-    /// Returns the people and lists for a patch. The cache keeps the output for each patch.
-    ///
-    /// # Errors
-    ///
-    /// The script failed, or the cache is not writable.
     pub fn named(&self, mail: &[u8]) -> Result<Vec<Named>> {
-        let mut hash = Sha256::new();
-        hash.update(&self.sources);
-        hash.update(mail);
-        let name = hex(hash.finalize());
-        let record = self.cache.path("get_maintainer").join(name);
-        if let Ok(text) = fs::read_to_string(&record) {
-            return Ok(parse(&text));
-        }
-        let root = self.git.dir();
-        // The script treats an argument that git tracks as a source file, so pass the mail through
-        // standard input. HOME may contain settings of the user.
-        let cmd = Cmd::new("perl")
-            .arg(root.join(SCRIPT))
-            .args(OPTIONS)
-            .env("HOME", root)
-            .dir(root)
-            .stdin(mail);
-        let output = must(self.git.runner(), &cmd)?.text();
-        write(&record, output.as_bytes())?;
+        let inputs = [self.sources.as_bytes(), mail];
+        let output = cached(self.cache, "get_maintainer", &inputs, || {
+            let root = self.git.dir();
+            // The script treats an argument that git tracks as a source file, so pass the mail
+            // through standard input. HOME may contain settings of the user.
+            let cmd = Cmd::new("perl").arg(root.join(SCRIPT));
+            let cmd = cmd.args(OPTIONS.split(' ')).env("HOME", root);
+            let cmd = cmd.dir(root).stdin(mail);
+            Ok(must(self.git.runner(), &cmd)?.text())
+        })?;
         Ok(parse(&output))
     }
 }
 
 /// Checks the recipients of a series. `named` is the output of the script for each of its patches,
 /// and `author` the address of the sender.
-pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault> {
-    let fault = |line: usize, patch: Option<usize>, what: String, help: String| Fault {
-        rule: Rule::Recipients,
-        file: series.file(),
-        line: Some(line),
-        patch,
-        what,
-        help,
+pub fn findings(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |line: usize, what: String, help: &str| {
+        let finding = Finding::new(&series.name, "recipients", what);
+        findings.push(finding.at(&series.file, line).help(help));
     };
-    let mut faults = Vec::new();
-    let mut people: Vec<(&Named, Vec<usize>)> = Vec::new();
-    for (i, patch) in named.iter().enumerate() {
-        for one in patch {
-            let same = |(other, _): &&mut (&Named, Vec<usize>)| other.is(&one.address);
-            match people.iter_mut().find(same) {
-                Some((_, patches)) => patches.push(i + 1),
-                None => people.push((one, vec![i + 1])),
-            }
-        }
-    }
+    let recipients = || series.to.iter().chain(&series.cc);
     let gets = |one: &Named| {
-        let mut all = series.to.iter().chain(&series.cc);
-        all.any(|r| one.is(r.address()) || !one.name.is_empty() && one.is(r.name()))
+        recipients().any(|r| one.is(r.address()) || !one.name.is_empty() && one.is(r.name()))
     };
+    let people = people(named);
     for (one, patches) in &people {
-        let absent = |key: &String| one.is(key) || one.is_only_of(key);
-        if series.absent.keys().any(absent) || gets(one) || one.is(author) {
+        if series.absent.keys().any(|key| one.is_absent(key)) || gets(one) || one.is(author) {
             continue;
         }
         let of = match patches[..] {
@@ -203,50 +149,45 @@ pub fn faults(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Fault>
             [first, ..] => format!("patch {first} and {} more", patches.len() - 1),
             [] => continue,
         };
+        let (shown, role) = (one.shown(), one.role());
         let key = match one.name.as_str() {
             "" => &one.address,
             name => name,
         };
-        faults.push(fault(
+        add(
             series.line_of_to.or(series.line_of_version).unwrap_or(1),
-            None,
-            format!(
-                "{}{} is not a recipient; get_maintainer.pl names them for {of}",
-                one.shown(),
-                one.role()
-            ),
-            format!(
+            format!("{shown}{role} is not a recipient; get_maintainer.pl names them for {of}"),
+            &format!(
                 "add the address to `to` or `cc`, or give the reason below [absent]: \
                  \"{key}\" = \"…\""
             ),
-        ));
+        );
     }
     for (key, why) in &series.absent {
-        let found = people
-            .iter()
-            .find(|(one, _)| one.is(key) || one.is_only_of(key));
-        let recipient = series.to.iter().chain(&series.cc).any(|r| {
-            [r.address(), r.name()]
-                .iter()
-                .any(|w| w.eq_ignore_ascii_case(key))
-        });
-        if recipient {
-            faults.push(fault(
-                why.line,
-                None,
-                format!("{key} is a recipient and below [absent]"),
-                "remove one of the two".to_owned(),
-            ));
-        } else if found.is_none() {
-            faults.push(fault(
-                why.line,
-                None,
-                format!("get_maintainer.pl does not name {key}"),
-                "remove the line".to_owned(),
-            ));
+        let is_key = |text: &str| text.eq_ignore_ascii_case(key);
+        if recipients().any(|r| is_key(r.address()) || is_key(r.name())) {
+            let what = format!("{key} is a recipient and below [absent]");
+            add(why.line, what, "remove one of the two");
+        } else if !people.iter().any(|(one, _)| one.is_absent(key)) {
+            let what = format!("get_maintainer.pl does not name {key}");
+            add(why.line, what, "remove the line");
         }
     }
-    faults
+    findings
+}
+
+/// Returns each person and list with the numbers of their patches.
+fn people(named: &[Vec<Named>]) -> Vec<(&Named, Vec<usize>)> {
+    let mut people: Vec<(&Named, Vec<usize>)> = Vec::new();
+    for (number, patch) in (1..).zip(named) {
+        for one in patch {
+            match people.iter_mut().find(|(other, _)| other.is(&one.address)) {
+                Some((_, patches)) => patches.push(number),
+                None => people.push((one, vec![number])),
+            }
+        }
+    }
+    people
 }
 
 #[cfg(test)]
@@ -270,7 +211,7 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
         );
         let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
         let named = [parse(OUTPUT), Vec::new(), parse(OUTPUT)];
-        shown(faults(&series, &named, "dev@example.org"))
+        shown(&findings(&series, &named, "dev@example.org"))
     }
 
     #[test]
@@ -293,7 +234,7 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
     }
 
     #[test]
-    fn faults_missing_recipient() {
+    fn findings_missing_recipient() {
         insta::assert_snapshot!(check(""), @r#"
         series/x.toml:3: Some Body <somebody@example.org> (maintainer:C) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
           help: add the address to `to` or `cc`, or give the reason below [absent]: "Some Body" = "…"

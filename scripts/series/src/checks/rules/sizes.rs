@@ -2,8 +2,9 @@
 
 //! Limits the sizes: patches in a series, lines in a patch, bytes in a mail.
 
-use super::{Fault, Rule};
-use crate::{mail::diffstat::diffstat, source::manifest::Series, sys::plural::count};
+use crate::{
+    checks::Finding, mail::diffstat::diffstat, source::manifest::Series, sys::plural::count,
+};
 
 /// The limit on patches, from `Documentation/process/submitting-patches.rst`.
 const PATCHES: usize = 15;
@@ -15,76 +16,55 @@ const LINES: usize = 500;
 const BYTES: usize = 100_000;
 
 /// Checks the sizes of a series with these mails.
-pub fn faults(series: &Series, mails: &[&[u8]]) -> Vec<Fault> {
-    let fault = |line: usize, patch: Option<usize>, what: String, help: &str| Fault {
-        rule: Rule::Sizes,
-        file: series.file(),
-        line: Some(line),
-        patch,
-        what,
-        help: help.to_owned(),
+pub fn findings(series: &Series, mails: &[&[u8]]) -> Vec<Finding> {
+    let finding = |line: usize, what: String, help: &str| {
+        Finding::new(&series.name, "sizes", what)
+            .at(&series.file, line)
+            .help(help)
     };
-    let mut faults = Vec::new();
+    let mut found = Vec::new();
+    let (name, patches) = (&series.name, count(mails.len(), "patch", "patches"));
     match (mails.len() > PATCHES, &series.many) {
-        (true, None) => faults.push(fault(
+        (true, None) => found.push(finding(
             series.line_of_version.unwrap_or(1),
-            None,
-            format!(
-                "{} has {}, more than {PATCHES}",
-                series.name,
-                count(mails.len(), "patch", "patches")
-            ),
-            "split it into consecutive series, or give the reason as \
-             `many = \"…\"`",
+            format!("{name} has {patches}, more than {PATCHES}"),
+            "split it into consecutive series, or give the reason as `many = \"…\"`",
         )),
-        (false, Some(why)) => faults.push(fault(
+        (false, Some(why)) => found.push(finding(
             why.line,
-            None,
-            format!(
-                "`many` is not needed: {} has {}",
-                series.name,
-                count(mails.len(), "patch", "patches")
-            ),
+            format!("`many` is not needed: {name} has {patches}"),
             "remove the line",
         )),
         _ => (),
     }
-    for (i, (patch, mail)) in series.patches.iter().zip(mails).enumerate() {
-        let (number, added) = (i + 1, added(mail));
+    for ((number, patch), mail) in (1..).zip(&series.patches).zip(mails) {
+        let (added, bytes) = (added(mail), mail.len());
+        let lines = count(added, "line", "lines");
         let mut over = Vec::new();
         if added > LINES {
-            over.push(format!(
-                "adds {}, more than {LINES}",
-                count(added, "line", "lines")
-            ));
+            over.push(format!("adds {lines}, more than {LINES}"));
         }
-        if mail.len() > BYTES {
-            over.push(format!(
-                "is a mail of {} bytes, more than {BYTES}",
-                mail.len()
-            ));
+        if bytes > BYTES {
+            over.push(format!("is a mail of {bytes} bytes, more than {BYTES}"));
         }
-        match (over.is_empty(), &patch.large) {
-            (false, None) => faults.push(fault(
+        let new = match (over.is_empty(), &patch.large) {
+            (false, None) => finding(
                 patch.line,
-                Some(number),
                 format!("the patch {}", over.join(" and ")),
                 "split it, or give the reason as `large = \"…\"` in its [[patch]]",
-            )),
-            (true, Some(why)) => faults.push(fault(
+            ),
+            (true, Some(why)) => finding(
                 why.line,
-                Some(number),
                 format!(
-                    "`large` is not needed: the patch adds {} and is a mail of {} bytes",
-                    count(added, "line", "lines"),
-                    mail.len()
+                    "`large` is not needed: the patch adds {lines} and is a mail of {bytes} bytes"
                 ),
                 "remove the line",
-            )),
-            _ => (),
-        }
+            ),
+            _ => continue,
+        };
+        found.push(new.of_patch(number));
     }
-    faults
+    found
 }
 
 /// Returns the number of lines that a mail adds, except in moved files.
@@ -116,11 +96,11 @@ mod tests {
         );
         let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
         let mails: Vec<&[u8]> = mails.iter().map(Vec::as_slice).collect();
-        shown(faults(&series, &mails))
+        shown(&findings(&series, &mails))
     }
 
     #[test]
-    fn faults_too_many_patches() {
+    fn findings_of_too_many_patches() {
         let some = |n: usize| vec![mail("", 1, "x"); n];
         assert_eq!(check("", "", &some(15)), "");
         insta::assert_snapshot!(check("", "", &some(16)), @r#"
@@ -136,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_large_patch() {
+    fn findings_of_large_patch() {
         assert_eq!(check("", "", &[mail("", 500, "x")]), "");
         let moved = "rename from a\nrename to b\n";
         assert_eq!(check("", "", &[mail(moved, 501, "x")]), "");

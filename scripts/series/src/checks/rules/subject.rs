@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use super::{Fault, Rule};
+use crate::checks::Finding;
 
-/// The longest subject.
 const COLUMNS: usize = 65;
 
 /// Imperatives that resemble other forms of a verb.
@@ -15,47 +14,42 @@ const PLAIN: [&str; 17] = [
     "exceed", "express", "need", "pass", "process", "seed", "speed", "suppress",
 ];
 
-/// Checks a subject. `file` is the file of the message.
-pub fn faults(number: usize, subject: &str, file: &Path) -> Vec<Fault> {
-    let fault = |what: String, help: &str| Fault {
-        rule: Rule::Subject,
-        file: file.to_owned(),
-        line: Some(1),
-        patch: Some(number),
-        what,
-        help: help.to_owned(),
+/// Checks the subject of a patch. `file` is the file of the message.
+pub fn findings(series: &str, number: usize, subject: &str, file: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |what: String, help: &str| {
+        let finding = Finding::new(series, "subject", what).of_patch(number);
+        findings.push(finding.at(file, 1).help(help));
     };
-    let mut faults = Vec::new();
     let columns = subject.chars().count();
     if columns > COLUMNS {
-        faults.push(fault(
+        add(
             format!("the subject has {columns} columns, more than {COLUMNS}"),
             "shorten it; the body has room",
-        ));
+        );
     }
     let word = first_word(subject);
     if is_capitalized(word) {
-        faults.push(fault(
+        add(
             format!("{word:?} begins with a capital letter"),
             "write the text after the prefix in lower case, except for names",
-        ));
+        );
     }
     if is_other_form(word) {
-        faults.push(fault(
+        add(
             format!("{word:?} is not an imperative"),
             "start with a verb like \"add\", \"use\" or \"remove\"",
-        ));
+        );
     }
-    faults
+    findings
 }
 
 /// Returns the first word after the prefixes, which have no blanks.
 fn first_word(subject: &str) -> &str {
     let mut rest = subject;
-    while let Some((prefix, after)) = rest.split_once(": ") {
-        if prefix.contains(' ') {
-            break;
-        }
+    while let Some((prefix, after)) = rest.split_once(": ")
+        && !prefix.contains(' ')
+    {
         rest = after;
     }
     rest.split(' ').next().unwrap_or("")
@@ -63,17 +57,16 @@ fn first_word(subject: &str) -> &str {
 
 /// Returns whether a word is like "Add", but not a name like "GSP", "KUnit" and "NV_PBUS".
 fn is_capitalized(word: &str) -> bool {
-    let mut chars = word.chars();
-    chars.next().is_some_and(char::is_uppercase)
-        && word.len() > 1
-        && chars.all(|c| c.is_lowercase())
+    let rest = word.strip_prefix(char::is_uppercase).unwrap_or_default();
+    !rest.is_empty() && rest.chars().all(char::is_lowercase)
 }
 
 /// Returns whether a word looks like "added", "adding" or "adds".
 fn is_other_form(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let plain = lower.chars().all(|c| c.is_ascii_lowercase()) && lower.len() > 4;
-    let ending = ["ing", "ed"].iter().any(|e| lower.ends_with(e))
+    let ending = lower.ends_with("ing")
+        || lower.ends_with("ed")
         || lower.ends_with('s') && !lower.ends_with("ss");
     let third = ["adds", "gets", "uses", "sets", "does"].contains(&lower.as_str());
     (plain && ending || third) && !PLAIN.contains(&lower.as_str())
@@ -85,11 +78,11 @@ mod tests {
     use crate::checks::rules::shown;
 
     fn check(subject: &str) -> String {
-        shown(faults(1, subject, "series/x/1.msg".as_ref()))
+        shown(&findings("x", 1, subject, "series/x/1.msg".as_ref()))
     }
 
     #[test]
-    fn faults_of_good_subject() {
+    fn findings_of_good_subject() {
         for subject in [
             "rust: list: add a walk",
             "MAINTAINERS: add an entry",
@@ -103,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_bad_subject() {
+    fn findings_of_bad_subject() {
         insta::assert_snapshot!(check(&format!("rust: add {}", "x".repeat(56))), @r"
         series/x/1.msg:1: the subject has 66 columns, more than 65
           help: shorten it; the body has room

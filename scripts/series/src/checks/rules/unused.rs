@@ -14,20 +14,20 @@ use std::{
 
 use regex::Regex;
 
-use super::{Fault, Rule, tree_file};
 use crate::{
+    checks::Finding,
     mail::diff,
     patches::plan::{PlannedPatch, PlannedSeries},
     rust::{
         cursor::Seen,
-        tokens::{self, Count, File, Item, Kind},
+        tokens::{self, Count, Kind},
     },
     source::manifest::Series,
 };
 
-/// A public item, and the patch that adds it.
-#[derive(Debug, Clone)]
-pub struct Public {
+/// A file in a patch.
+#[derive(Debug, Clone, Default)]
+struct Place {
     /// The index of the series in order.
     series: usize,
     /// The number of the patch in the series.
@@ -36,116 +36,88 @@ pub struct Public {
     at: usize,
     /// The file in the kernel.
     path: String,
-    /// The file that contains the item, below the top folder.
-    shown: PathBuf,
+    /// The file that an author edits, below the top folder.
+    source: PathBuf,
+}
+
+#[derive(Debug)]
+struct Public {
+    /// The patch and the file that add it.
+    place: Place,
+    line: usize,
     /// The whole path, from the top folder of the kernel.
     full: String,
     /// The name, and the names after later relocations.
     names: Vec<String>,
     kind: Kind,
-    line: usize,
 }
 
-/// The user of an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum User {
-    /// Code in another file.
-    File(String),
-    /// A public signature in the same file.
-    Signature,
-    /// Only code in the same file.
-    Own,
-    None,
-}
-
-impl User {
-    fn counts(&self) -> bool {
-        matches!(self, Self::File(_) | Self::Signature)
-    }
-}
-
-/// A use of a name.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Use {
     at: usize,
     path: String,
     member: bool,
 }
 
+/// An item and its user; without one, whether code in its own file uses it.
+type Row<'a> = (&'a Public, Result<&'a str, bool>);
+
+/// The names in the code of a file.
+type Names = BTreeMap<String, Count>;
+
 /// The public items of all series, and the names that their code uses.
 #[derive(Debug, Default)]
 pub struct Items {
     items: Vec<Public>,
     uses: BTreeMap<String, Vec<Use>>,
+    /// The names in public signatures, by file.
     signatures: BTreeMap<String, BTreeSet<String>>,
     /// The paths of modules that are compiled for tests only, without the ending.
     test_modules: BTreeSet<String>,
 }
 
-/// The state of a file after a patch.
-struct Version<'a> {
-    series: usize,
-    patch: usize,
-    at: usize,
-    path: &'a str,
-    shown: PathBuf,
-    text: &'a str,
-}
-
 static EXPORT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?m)^EXPORT_SYMBOL(?:_GPL|_NS|_NS_GPL)?\(\s*(\w+)")
-        .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+        .expect("the pattern is constant")
 });
 
 static WORD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#""(?:[^"\\]|\\.)*"|//.*|/\*.*?(?:\*/|$)|[A-Za-z_]\w*"#)
-        .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+        .expect("the pattern is constant")
 });
 
 impl Items {
     /// Reads all series in the order in which they apply.
     pub fn read(series: &[&PlannedSeries]) -> Self {
         let mut all = Self::default();
-        let mut files = BTreeMap::new();
-        let mut at = 0;
+        let mut files: BTreeMap<&str, Names> = BTreeMap::new();
+        let mut place = Place::default();
         for (index, one) in series.iter().enumerate() {
-            for (number, patch) in one.patches.iter().enumerate() {
-                at += 1;
-                all.rename(patch);
-                for write in patch.writes() {
+            place.series = index;
+            for (number, planned) in (1..).zip(&one.patches) {
+                place.patch = number;
+                place.at += 1;
+                all.rename(planned);
+                for write in planned.writes() {
                     let Ok(text) = std::str::from_utf8(&write.content) else {
                         continue;
                     };
-                    let version = Version {
-                        series: index,
-                        patch: number + 1,
-                        at,
-                        path: &write.path,
-                        shown: tree_file(one, &write.path),
-                        text,
-                    };
-                    all.file(&version, &mut files);
+                    place.path.clone_from(&write.path);
+                    let source = format!("{}/tree/{}", one.component.folder(), write.path);
+                    place.source = source.into();
+                    if write.path.ends_with(".rs") {
+                        all.rust_file(&place, text, files.entry(&write.path).or_default());
+                    } else if is_c(&write.path) {
+                        all.c_file(&place, text);
+                    }
                 }
-                for edit in patch.edits() {
-                    let version = Version {
-                        series: index,
-                        patch: number + 1,
-                        at,
-                        path: "",
-                        shown: edit.source.clone(),
-                        text: &edit.diff,
-                    };
-                    all.edit(&version);
+                for edit in planned.edits() {
+                    place.source.clone_from(&edit.source);
+                    all.edit(&mut place, &edit.diff);
                 }
-                if let Some(commit) = patch.commit() {
-                    all.edit(&Version {
-                        series: index,
-                        patch: number + 1,
-                        at,
-                        path: "",
-                        shown: commit.place(),
-                        text: &commit.diff,
-                    });
+                if let Some(commit) = planned.commit() {
+                    place.source = commit.place();
+                    all.edit(&mut place, &commit.diff);
                 }
             }
         }
@@ -154,8 +126,8 @@ impl Items {
     }
 
     /// Renames exported symbols as a relocation does.
-    fn rename(&mut self, patch: &PlannedPatch) {
-        let Some(step) = patch.relocate() else {
+    fn rename(&mut self, planned: &PlannedPatch) {
+        let Some(step) = planned.relocate() else {
             return;
         };
         for item in self.items.iter_mut().filter(|i| i.kind == Kind::Export) {
@@ -164,282 +136,229 @@ impl Items {
         }
     }
 
-    fn file<'a>(&mut self, now: &Version<'a>, files: &mut BTreeMap<&'a str, (File, &'a str)>) {
-        if !now.path.ends_with(".rs") {
-            return self.c_file(now, files);
-        }
+    /// Reads the state of a Rust file after a patch. `names` are those of its state before.
+    fn rust_file(&mut self, place: &Place, text: &str, names: &mut Names) {
+        let path = &place.path;
         // The items of a driver are public within its crate.
-        let least = match now.path.starts_with("rust/") {
-            true => Seen::All,
-            false => Seen::Crate,
+        let least = if path.starts_with("rust/") {
+            Seen::All
+        } else {
+            Seen::Crate
         };
-        let file = tokens::read(now.text, least).unwrap_or_default();
-        let before = files.insert(now.path, (file.clone(), now.text));
-        let before = before.map(|(file, _)| file).unwrap_or_default();
+        let file = tokens::read(text, least).unwrap_or_default();
         // The first of several items that `cfg` selects from counts.
         let mut seen = BTreeSet::new();
         for item in file.items.iter().filter(|i| seen.insert(i.key())) {
-            self.item(now, item);
+            let full = format!("{}::{}", module(path), item.key());
+            self.add(place, full, &item.name, item.kind, item.line);
         }
         for (name, count) in &file.names {
-            let old = before.names.get(name).copied().unwrap_or_default();
-            self.used(now, now.path, name, *count, old);
+            let old = names.get(name).copied().unwrap_or_default();
+            self.used(place, name, *count, old);
         }
-        let signatures = self.signatures.entry(now.path.to_owned()).or_default();
+        let signatures = self.signatures.entry(path.clone()).or_default();
         signatures.extend(file.signatures);
-        let below = folder_of_modules(now.path);
+        let below = folder_of_modules(path);
         let modules = file.test_modules.iter();
-        self.test_modules
-            .extend(modules.map(|name| format!("{below}{name}")));
+        let modules = modules.map(|name| format!("{below}{name}"));
+        self.test_modules.extend(modules);
+        *names = file.names;
+    }
+
+    /// Reads the state of a C file after a patch.
+    fn c_file(&mut self, place: &Place, text: &str) {
+        for found in EXPORT.captures_iter(text) {
+            let line = text[..found.get_match().start()].matches('\n').count() + 1;
+            self.export(place, &found[1], line);
+        }
+        self.used_in(place, text.lines());
+    }
+
+    /// Reads the lines that a diff adds to files of the base.
+    fn edit(&mut self, place: &mut Place, text: &str) {
+        let mut files: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+        let mut removed = BTreeSet::new();
+        let mut path = "";
+        for (number, kind, line) in diff::lines(text) {
+            match kind {
+                diff::Kind::File | diff::Kind::Header => {
+                    let to = line.strip_prefix("+++ b/");
+                    path = to.map_or(path, |to| to.trim_end_matches('\t'));
+                }
+                diff::Kind::Added => files.entry(path).or_default().push((number, &line[1..])),
+                diff::Kind::Removed => {
+                    removed.extend(EXPORT.captures(&line[1..]).map(|c| c[1].to_owned()));
+                }
+                _ => (),
+            }
+        }
+        for (path, lines) in files {
+            path.clone_into(&mut place.path);
+            for (number, line) in lines.iter().filter(|_| is_c(path)) {
+                let exported = EXPORT.captures(line);
+                if let Some(found) = exported.filter(|c| !removed.contains(&c[1])) {
+                    self.export(place, &found[1], *number);
+                }
+            }
+            if is_c(path) || path.ends_with(".rs") {
+                self.used_in(place, lines.into_iter().map(|(_, line)| line));
+            }
+        }
+    }
+
+    fn export(&mut self, place: &Place, name: &str, line: usize) {
+        self.add(place, name.to_owned(), name, Kind::Export, line);
     }
 
     /// Adds a new item, or updates the line of a known one.
-    fn item(&mut self, now: &Version<'_>, item: &Item) {
-        let full = format!("{}::{}", module(now.path), item.key());
-        if let Some(known) = self.items.iter_mut().find(|i| i.full == full) {
-            known.line = item.line;
+    fn add(&mut self, place: &Place, full: String, name: &str, kind: Kind, line: usize) {
+        let is_same = |i: &&mut Public| i.full == full && i.place.source == place.source;
+        if let Some(known) = self.items.iter_mut().find(is_same) {
+            known.line = line;
             return;
         }
         self.items.push(Public {
-            series: now.series,
-            patch: now.patch,
-            at: now.at,
-            path: now.path.to_owned(),
-            shown: now.shown.clone(),
+            place: place.clone(),
+            line,
             full,
-            names: vec![item.name.clone()],
-            kind: item.kind,
-            line: item.line,
+            names: vec![name.to_owned()],
+            kind,
         });
     }
 
-    fn used(&mut self, now: &Version<'_>, path: &str, name: &str, count: Count, old: Count) {
+    /// Notes a name that a file uses more often than before.
+    fn used(&mut self, place: &Place, name: &str, count: Count, old: Count) {
         if count.any > old.any || count.member > old.member {
             self.uses.entry(name.to_owned()).or_default().push(Use {
-                at: now.at,
-                path: path.to_owned(),
+                at: place.at,
+                path: place.path.clone(),
                 member: count.member > old.member,
             });
         }
     }
 
-    fn c_file<'a>(&mut self, now: &Version<'a>, files: &mut BTreeMap<&'a str, (File, &'a str)>) {
-        if !is_c(now.path) {
-            return;
-        }
-        let before = files.insert(now.path, (File::default(), now.text));
-        let before = before.map_or("", |(_, text)| text);
-        let had = |name: &str| EXPORT.captures_iter(before).any(|c| &c[1] == name);
-        for found in EXPORT.captures_iter(now.text) {
-            let (name, start) = (&found[1], found.get_match().start());
-            if !had(name) {
-                let line = now.text[..start].matches('\n').count() + 1;
-                self.export(now, now.path, name, line);
-            }
-        }
-        for (name, count) in words(now.text.lines()) {
-            self.used(now, now.path, &name, count, Count::default());
-        }
-    }
-
-    fn export(&mut self, now: &Version<'_>, path: &str, name: &str, line: usize) {
-        self.items.push(Public {
-            series: now.series,
-            patch: now.patch,
-            at: now.at,
-            path: path.to_owned(),
-            shown: now.shown.clone(),
-            full: name.to_owned(),
-            names: vec![name.to_owned()],
-            kind: Kind::Export,
-            line,
-        });
-    }
-
-    /// Reads the lines that a diff adds to files of the base.
-    fn edit(&mut self, now: &Version<'_>) {
-        let mut files: BTreeMap<String, Vec<(usize, &str)>> = BTreeMap::new();
-        let mut removed = BTreeSet::new();
-        let mut path = String::new();
-        for (line, kind, text) in diff::lines(now.text) {
-            match kind {
-                diff::Kind::File | diff::Kind::Header => {
-                    let to = text.strip_prefix("+++ b/");
-                    path = to.map_or(path, |to| to.trim_end_matches('\t').to_owned());
-                }
-                diff::Kind::Added => files
-                    .entry(path.clone())
-                    .or_default()
-                    .push((line, &text[1..])),
-                diff::Kind::Removed => {
-                    removed.extend(EXPORT.captures(&text[1..]).map(|c| c[1].to_owned()));
-                }
-                _ => (),
-            }
-        }
-        for (path, lines) in &files {
-            for (line, text) in lines.iter().filter(|_| is_c(path)) {
-                let exported = EXPORT.captures(text);
-                if let Some(found) = exported.filter(|c| !removed.contains(&c[1])) {
-                    self.export(now, path, &found[1], *line);
-                }
-            }
-            if is_c(path) || path.ends_with(".rs") {
-                for (name, count) in words(lines.iter().map(|(_, text)| *text)) {
-                    self.used(now, path, &name, count, Count::default());
-                }
-            }
+    fn used_in<'a>(&mut self, place: &Place, lines: impl Iterator<Item = &'a str>) {
+        for (name, count) in words(lines) {
+            self.used(place, &name, count, Count::default());
         }
     }
 
     fn leave_tests_out(&mut self) {
-        let modules = &self.test_modules;
         let is_test = |path: &str| {
-            let below = |m: &String| {
-                let rest = path.strip_prefix(m.as_str());
+            let below = |module: &String| {
+                let rest = path.strip_prefix(module.as_str());
                 rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
             };
-            is_test_file(path) || modules.iter().any(below)
+            is_test_file(path) || self.test_modules.iter().any(below)
         };
-        self.items.retain(|i| !is_test(&i.path));
+        self.items.retain(|i| !is_test(&i.place.path));
         for uses in self.uses.values_mut() {
             // Headers declare functions and rarely call them.
             uses.retain(|u| !is_test(&u.path) && !u.path.ends_with(".h"));
         }
     }
 
-    fn user(&self, item: &Public) -> User {
+    fn row<'a>(&'a self, item: &'a Public) -> Row<'a> {
         let uses = item.names.iter().filter_map(|name| self.uses.get(name));
-        let mut uses = uses
-            .flatten()
-            .filter(|u| u.at >= item.at && (u.member || !item.kind.is_member()));
-        let mut own = false;
-        let other = uses.find(|u| {
-            own |= u.path == item.path;
-            u.path != item.path
-        });
-        let signatures = self.signatures.get(&item.path);
-        let in_signature = || {
-            let named = |s: &BTreeSet<String>| item.names.iter().any(|name| s.contains(name));
-            item.kind != Kind::Method && signatures.is_some_and(named)
-        };
-        match other {
-            Some(found) => User::File(found.path.clone()),
-            None if in_signature() => User::Signature,
+        let counts = |u: &&Use| u.at >= item.place.at && (u.member || !item.kind.is_member());
+        let uses = uses.flatten().filter(counts);
+        let (own, other): (Vec<_>, Vec<_>) = uses.partition(|u| u.path == item.place.path);
+        let signatures = self.signatures.get(&item.place.path);
+        let in_signature = |name: &String| signatures.is_some_and(|s| s.contains(name));
+        let user = match other.first() {
+            Some(user) => Ok(user.path.as_str()),
+            None if item.kind != Kind::Method && item.names.iter().any(in_signature) => {
+                Ok("a public signature of its own file")
+            }
             // The file of an exported function has its name in the definition.
-            None if own && item.kind != Kind::Export => User::Own,
-            None => User::None,
-        }
+            None => Err(!own.is_empty() && item.kind != Kind::Export),
+        };
+        (item, user)
     }
 
     /// Returns the items of a series with their users.
-    fn of(&self, series: usize) -> Vec<(&Public, User)> {
-        let items = self.items.iter().filter(|i| i.series == series);
-        let all: Vec<(&Public, User)> = items.map(|i| (i, self.user(i))).collect();
-        let without = |name: &str| {
-            let mut items = all.iter().filter(|(i, _)| i.kind != Kind::Reexport);
-            items.any(|(i, user)| i.names[0] == name && !user.counts())
-        };
+    fn rows(&self, series: usize) -> Vec<Row<'_>> {
+        let items = self.items.iter().filter(|i| i.place.series == series);
+        let mut rows: Vec<Row<'_>> = items.map(|item| self.row(item)).collect();
         // Report an item and its re-exports once.
-        let again = |i: &Public| i.kind == Kind::Reexport && without(&i.names[0]);
-        all.iter().filter(|(i, _)| !again(i)).cloned().collect()
+        let is_reexport = |item: &Public| item.kind == Kind::Reexport;
+        let items = rows.iter().filter(|(i, _)| !is_reexport(i));
+        let unused = items.filter(|(_, user)| user.is_err());
+        let unused: BTreeSet<&str> = unused.map(|(i, _)| &*i.names[0]).collect();
+        rows.retain(|(i, _)| !is_reexport(i) || !unused.contains(&*i.names[0]));
+        rows
     }
 
-    /// Checks a series, given by its index in order.
-    pub fn faults(&self, index: usize, series: &Series) -> Vec<Fault> {
-        let all = self.of(index);
-        let shown: Vec<String> = all.iter().map(|(i, _)| shortest(&i.full, &all)).collect();
-        let mut faults = Vec::new();
-        for ((item, user), name) in all.iter().zip(&shown) {
-            let excused = series.unused.keys().any(|key| names(key, &item.full));
-            if user.counts() || excused {
+    pub fn findings(&self, index: usize, series: &Series) -> Vec<Finding> {
+        let rows = self.rows(index);
+        let mut findings = Vec::new();
+        for (item, user) in &rows {
+            let Err(own) = user else {
+                continue;
+            };
+            if series.unused.keys().any(|key| names(key, &item.full)) {
                 continue;
             }
-            let manifest = series.file().display().to_string();
             let kind = match item.kind {
                 Kind::Export => "exported symbol".to_owned(),
                 kind => format!("public {}", kind.text()),
             };
-            let (what, remedy) = match user {
-                User::Own => ("is used in its own file only", "make it private"),
-                _ => (
+            let (what, remedy) = if *own {
+                ("is used in its own file only", "make it private")
+            } else {
+                (
                     "has no user outside tests",
                     "remove it, or add it with its user",
-                ),
+                )
             };
-            faults.push(Fault {
-                rule: Rule::Unused,
-                file: item.shown.clone(),
-                line: Some(item.line),
-                patch: Some(item.patch),
-                what: format!("the {kind} {name} {what}"),
-                help: format!(
-                    "{remedy}; or give the reason below [unused] of {manifest}: \"{name}\" = \"…\""
-                ),
-            });
+            let name = shortest(&item.full, &rows);
+            let what = format!("the {kind} {name} {what}");
+            let help = format!(
+                "{remedy}; or give the reason below [unused] of {}: \"{name}\" = \"…\"",
+                series.file.display()
+            );
+            let finding = Finding::new(&series.name, "unused", what).of_patch(item.place.patch);
+            findings.push(finding.at(&item.place.source, item.line).help(help));
         }
-        faults.extend(entries(series, &all, &shown));
-        faults
+        findings.extend(entries(series, &rows));
+        findings
     }
 }
 
 /// Checks the entries of `[unused]`: each names one item, and the item has no user.
-fn entries(series: &Series, all: &[(&Public, User)], shown: &[String]) -> Vec<Fault> {
-    let mut faults = Vec::new();
+fn entries(series: &Series, rows: &[Row<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for (key, why) in &series.unused {
-        let mut add = |what: String, help: String| {
-            faults.push(Fault {
-                rule: Rule::Unused,
-                file: series.file(),
-                line: Some(why.line),
-                patch: None,
-                what,
-                help,
-            });
+        let mut add = |what: String, help: &str| {
+            let finding = Finding::new(&series.name, "unused", what);
+            findings.push(finding.at(&series.file, why.line).help(help));
         };
-        let meant = || {
-            all.iter()
-                .zip(shown)
-                .filter(|((i, _), _)| names(key, &i.full))
-        };
-        let paths: BTreeSet<&str> = meant().map(|((i, _), _)| i.full.as_str()).collect();
-        let used = meant().find_map(|((_, user), _)| user.counts().then_some(user));
-        match (paths.len(), used) {
+        let meant: Vec<_> = rows.iter().filter(|(i, _)| names(key, &i.full)).collect();
+        let paths: BTreeSet<&str> = meant.iter().map(|(i, _)| &*i.full).collect();
+        let user = meant.iter().find_map(|(_, user)| user.ok());
+        match (paths.len(), user) {
             (0, _) => {
                 let last = key.rsplit("::").next().unwrap_or(key);
-                let like = all
-                    .iter()
-                    .zip(shown)
-                    .filter(|((i, _), _)| i.names[0] == last);
-                let like: Vec<&str> = like.map(|(_, name)| name.as_str()).collect();
-                add(
-                    format!("{} has no public item {key:?}", series.name),
-                    match like.is_empty() {
-                        true => "remove the line".to_owned(),
-                        false => format!("remove the line, or name {}", like.join(" or ")),
-                    },
-                );
+                let like = rows.iter().filter(|(i, _)| i.names[0] == last);
+                let like: Vec<&str> = like.map(|(i, _)| shortest(&i.full, rows)).collect();
+                let mut help = "remove the line".to_owned();
+                if !like.is_empty() {
+                    help += &format!(", or name {}", like.join(" or "));
+                }
+                add(format!("{} has no public item {key:?}", series.name), &help);
             }
-            (1, Some(User::File(file))) => add(
-                format!("{key} has a user: {file}"),
-                "remove the line".to_owned(),
-            ),
-            (1, Some(_)) => add(
-                format!("{key} has a user: a public signature of its own file"),
-                "remove the line".to_owned(),
-            ),
             (1, None) => (),
+            (1, Some(user)) => add(format!("{key} has a user: {user}"), "remove the line"),
             (n, _) => {
-                let each: BTreeSet<&str> = meant().map(|(_, name)| name.as_str()).collect();
-                let each: Vec<&str> = each.into_iter().collect();
+                let each: BTreeSet<&str> = paths.iter().map(|p| shortest(p, rows)).collect();
                 add(
                     format!("{key:?} matches {n} public items"),
-                    format!("name one of {}", each.join(", ")),
+                    &format!("name one of {}", Vec::from_iter(each).join(", ")),
                 );
             }
         }
     }
-    faults
+    findings
 }
 
 /// Returns whether an entry of `[unused]` names the item with this path.
@@ -449,20 +368,13 @@ fn names(key: &str, full: &str) -> bool {
 }
 
 /// Returns the shortest end of a path that is unambiguous, with at least module and name.
-fn shortest(full: &str, all: &[(&Public, User)]) -> String {
-    let starts = full.match_indices("::").map(|(at, _)| at + 2);
-    let starts: Vec<usize> = std::iter::once(0).chain(starts).collect();
-    let ends = starts.iter().rev().skip(1).map(|at| &full[*at..]);
-    let mut ends = ends.chain([full]);
-    let single = |end: &&str| {
-        let meant: BTreeSet<&str> = all
-            .iter()
-            .map(|(i, _)| i.full.as_str())
-            .filter(|f| names(end, f))
-            .collect();
-        meant.len() == 1
-    };
-    ends.find(single).unwrap_or(full).to_owned()
+fn shortest<'a>(full: &'a str, rows: &[Row<'_>]) -> &'a str {
+    let paths: BTreeSet<&str> = rows.iter().map(|(i, _)| &*i.full).collect();
+    let is_single = |end: &&str| paths.iter().filter(|path| names(end, path)).count() == 1;
+    let ends = full.rmatch_indices("::").map(|(at, _)| &full[at + 2..]);
+    // The name alone does not count.
+    let mut ends = ends.skip(1);
+    ends.find(is_single).unwrap_or(full)
 }
 
 /// Converts the path of a file to a module path.
@@ -561,7 +473,7 @@ mod tests {
         let planned = plan(with_change_ids(vec![list, mm])).map_err(|e: Error| e.to_string());
         let planned = planned.unwrap();
         let planned: Vec<&PlannedSeries> = planned.iter().collect();
-        text(Items::read(&planned).faults(0, planned[0].series()))
+        text(&Items::read(&planned).findings(0, planned[0].series()))
     }
 
     const ITEMS: &str = "\
@@ -579,7 +491,7 @@ pub struct Unused;
 ";
 
     #[test]
-    fn faults_item_without_user() {
+    fn findings_of_item_without_user() {
         let user = "fn f(l: List) { l.walk(); }";
         insta::assert_snapshot!(check("", ITEMS, "pub struct Iter;", user, ""), @r#"
         list/tree/rust/list.rs:8: the public method List::own is used in its own file only
@@ -614,7 +526,7 @@ pub struct Unused;
     }
 
     #[test]
-    fn faults_needless_unused_entry() {
+    fn findings_of_needless_unused_entry() {
         let user = "fn f(l: List) { l.walk(); l.own(); l.tested(); }";
         let entries = "[unused]\n\"list::Unused\" = \"later\"\n\"List::walk\" = \"x\"\n\
                        \"List::gone\" = \"x\"\n\"other::own\" = \"x\"\n";
@@ -629,13 +541,13 @@ pub struct Unused;
     }
 
     #[test]
-    fn faults_export_without_user() {
+    fn findings_of_export_without_user() {
         let c = "int f(void)\n{\n}\nEXPORT_SYMBOL_GPL(f);\n";
         let manifest = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"lib/a.c\", \"lib/b.c\"]\n";
         let check = |b: &str| {
             let files = [("lib/a.c", c), ("lib/b.c", b)];
             let planned = plan(vec![component("list", manifest, &files, &[])]).unwrap();
-            text(Items::read(&[&planned[0]]).faults(0, planned[0].series()))
+            text(&Items::read(&[&planned[0]]).findings(0, planned[0].series()))
         };
         assert_eq!(check("void g(void)\n{\n\tf();\n}\n"), "");
         insta::assert_snapshot!(check("/* f() */\n"), @r#"

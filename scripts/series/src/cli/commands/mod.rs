@@ -539,7 +539,7 @@ impl App<'_> {
         for warning in &outcome.warnings {
             self.ui.warn(quick::error_of(warning).to_string());
         }
-        let failure = quick::failure(outcome);
+        let failure = quick::failure_of(&outcome.findings);
         if failure.is_none() {
             self.ui.say(format!(
                 "{}: no findings by {}",
