@@ -3,12 +3,16 @@
 //! Proves that a relocation step changes nothing else: each occurrence of a word is renamed, none
 //! remains, and the object code is the same.
 
-pub mod object;
+mod object;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde::Serialize;
 
+use self::object::Comparison;
 use crate::{
     git::{Git, Oid},
     kernel::build::Build,
@@ -20,84 +24,68 @@ use crate::{
     sys::{
         cache::Cache,
         error::{Error, Result},
+        files::write,
         plural,
-        runner::{Cmd, failed, not_started},
+        runner::{Cmd, must},
         ui::Ui,
     },
 };
 
-/// The proof of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proof {
-    pub base: String,
-    pub series: String,
+    base: String,
+    series: String,
     /// The number of the patch.
-    pub patch: usize,
-    pub step: String,
+    patch: usize,
+    step: String,
     /// The new paths of moved files, by the old path.
-    pub moved: BTreeMap<String, String>,
-    /// The renamed words.
-    pub words: Vec<Renamed>,
-    /// The exceptions.
-    pub kept: Vec<Kept>,
+    moved: BTreeMap<String, String>,
+    words: Vec<Renamed>,
+    kept: Vec<Kept>,
     /// The comparison of object code, if the step names a source.
-    pub object: Option<Object>,
-    /// The faults. Empty if the proof succeeded.
-    pub faults: Vec<String>,
+    object: Option<Object>,
+    /// Empty if the proof succeeded.
+    faults: Vec<String>,
 }
 
-/// A renamed word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Renamed {
-    pub old: String,
-    pub new: String,
+struct Renamed {
+    old: String,
+    new: String,
     /// Occurrences of the old name before the step.
-    pub before: usize,
+    before: usize,
     /// Occurrences of the new name before the step.
-    pub met: usize,
+    met: usize,
     /// Occurrences of the new name after the step.
-    pub after: usize,
+    after: usize,
 }
 
 /// A text that the step does not rename.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kept {
-    pub text: String,
-    /// The reason.
-    pub why: String,
+struct Kept {
+    text: String,
+    why: String,
     /// Occurrences in the tree.
-    pub times: usize,
+    times: usize,
 }
 
 /// The comparison of object code before and after the step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Object {
-    /// The path of the source.
-    pub source: String,
-    /// The number of compared functions.
-    pub functions: usize,
-    /// The number of compared bytes of code.
-    pub code: u64,
-    /// The new names of exported symbols.
-    pub exports: Vec<String>,
+struct Object {
+    source: String,
+    #[serde(flatten)]
+    compared: Comparison,
 }
 
-/// The input of the proofs.
 pub struct Subject<'a> {
-    /// The kernel repository.
     pub git: &'a Git<'a>,
     pub cache: &'a Cache,
-    /// The assembled series.
     pub assembled: &'a Assembled,
     /// A finished build of the assembled tree, which recorded the compiler calls.
     pub build: &'a Build<'a>,
 }
 
-/// Proves every step of the series.
-///
-/// # Errors
-///
-/// git or the compiler failed. Faults of a step are in its [`Proof`].
+/// Proves every step of the series. Faults of a step are in its [`Proof`].
 pub fn prove(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -105,24 +93,19 @@ pub fn prove(
     ui: &Ui,
 ) -> Result<Vec<Proof>> {
     let mut proofs = Vec::new();
-    for (index, patch) in one.plan.patches.iter().enumerate() {
+    let mut before = &one.parent.tree;
+    for ((number, patch), made) in (1..).zip(&one.plan.patches).zip(&one.patches) {
+        let trees = [before, &made.tree];
+        before = &made.tree;
         let Some(step) = patch.relocate() else {
             continue;
         };
-        ui.say(format!(
-            "{}: proving the step {:?} …",
-            one.name(),
-            step.name
-        ));
-        let before = match index {
-            0 => &one.parent.tree,
-            _ => &one.patches[index - 1].tree,
-        };
-        let after = &one.patches[index].tree;
+        let name = one.name();
+        ui.say(format!("{name}: proving the step {:?} …", step.name));
         let mut proof = Proof {
             base: base.to_owned(),
-            series: one.name().to_owned(),
-            patch: index + 1,
+            series: name.to_owned(),
+            patch: number,
             step: step.name.clone(),
             moved: step.moves.clone(),
             words: Vec::new(),
@@ -132,13 +115,10 @@ pub fn prove(
         };
         if !step.rules.is_empty() {
             let paths = candidates(subject, one, step)?;
-            let (old, new) = (
-                read(subject.git, before, &paths)?,
-                read(subject.git, after, &paths)?,
-            );
-            count(step, &old, &new, &mut proof);
+            let [old, new] = trees.map(|tree| read(subject.git, tree, &paths));
+            count(step, &old?, &new?, &mut proof);
         }
-        compare(subject, one, step, before, after, &mut proof)?;
+        compare(subject, one, step, trees, &mut proof)?;
         proofs.push(proof);
     }
     Ok(proofs)
@@ -152,22 +132,15 @@ fn candidates(
     step: &Step,
 ) -> Result<BTreeSet<String>> {
     let names = one.below.iter().map(String::as_str).chain([one.name()]);
-    let mut paths: BTreeSet<String> = names
-        .filter_map(|name| subject.assembled.find(name).ok())
-        .flat_map(|s| &s.plan.patches)
-        .flat_map(|p| p.paths())
-        .map(str::to_owned)
-        .collect();
+    let series = names.filter_map(|name| subject.assembled.find(name).ok());
+    let touched = series.flat_map(|s| &s.plan.patches).flat_map(|p| p.paths());
+    let mut paths: BTreeSet<String> = touched.map(str::to_owned).collect();
     let pairs = step.rules.parts.iter().chain(&step.rules.words);
     // New names must not occur in the base, so search for them as well.
-    let mut needles: Vec<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
-    needles.sort_unstable();
-    needles.dedup();
-    paths.extend(
-        subject
-            .git
-            .files_with(&subject.assembled.base.tree, &needles, subject.cache)?,
-    );
+    let needles: BTreeSet<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
+    let needles: Vec<&str> = needles.into_iter().collect();
+    let base = &subject.assembled.base.tree;
+    paths.extend(subject.git.files_with(base, &needles, subject.cache)?);
     Ok(paths)
 }
 
@@ -179,14 +152,11 @@ fn read(git: &Git<'_>, tree: &Oid, paths: &BTreeSet<String>) -> Result<Files> {
     Ok(entries.keys().cloned().zip(contents).collect())
 }
 
-/// Counts the occurrences of each word in the files.
-fn tally(files: &Files) -> BTreeMap<String, usize> {
+fn tally(files: &Files) -> BTreeMap<&str, usize> {
     let mut tally = BTreeMap::new();
-    for content in files.values() {
-        for (_, word) in words(content) {
-            if let Ok(word) = std::str::from_utf8(word) {
-                *tally.entry(word.to_owned()).or_default() += 1;
-            }
+    for (_, word) in files.values().flat_map(|content| words(content)) {
+        if let Ok(word) = std::str::from_utf8(word) {
+            *tally.entry(word).or_default() += 1;
         }
     }
     tally
@@ -194,54 +164,57 @@ fn tally(files: &Files) -> BTreeMap<String, usize> {
 
 /// Counts words and exceptions before and after the step.
 fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
+    count_renamed(step, old, new, proof);
+    count_kept(step, new, proof);
+}
+
+fn count_renamed(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     let rules = &step.rules;
     let mut renamed = Count::default();
     for (path, content) in old {
         rules.apply(path, &String::from_utf8_lossy(content), &mut renamed);
     }
     let (before, after) = (tally(old), tally(new));
-    for (word, n) in &renamed.renamed {
-        let name = rules.new_name(word).unwrap_or_else(|| word.clone());
-        let times = |tally: &BTreeMap<String, usize>| tally.get(&name).copied().unwrap_or(0);
-        let met = times(&before);
-        let meant = step.met.iter().any(|m| m.word == name);
-        if met > 0 && !meant {
+    for (word, n) in renamed.renamed {
+        let name = rules.new_name(&word).unwrap_or_else(|| word.clone());
+        let times = |tally: &BTreeMap<&str, usize>| tally.get(&*name).copied().unwrap_or(0);
+        let (met, now) = (times(&before), times(&after));
+        if met > 0 && !step.met.iter().any(|m| m.word == name) {
             proof.faults.push(format!(
                 "{name} is not a new name: it occurs {met} times before the step"
             ));
         }
-        if times(&after) != n + met {
+        if now != n + met {
             proof.faults.push(format!(
-                "{word} occurs {n} times and {name} {met} times before the step, {name} {} times \
-                after it",
-                times(&after)
+                "{word} occurs {n} times and {name} {met} times before the step, {name} {now} times \
+                after it"
             ));
         }
         proof.words.push(Renamed {
-            old: word.clone(),
-            new: name.clone(),
-            before: *n,
+            old: word,
+            new: name,
+            before: n,
             met,
-            after: times(&after),
+            after: now,
         });
     }
+}
+
+fn count_kept(step: &Step, new: &Files, proof: &mut Proof) {
     let mut kept = Count::default();
     for (path, content) in new {
-        let mut count = Count::default();
-        rules.apply(path, &String::from_utf8_lossy(content), &mut count);
-        for (word, n) in &count.renamed {
-            proof
-                .faults
-                .push(format!("{path} still contains {word} {n} times"));
-        }
-        kept.add(&count);
+        let mut left = Count::default();
+        let text = String::from_utf8_lossy(content);
+        step.rules.apply(path, &text, &mut left);
+        let fault = |(word, n)| format!("{path} still contains {word} {n} times");
+        proof.faults.extend(left.renamed.iter().map(fault));
+        kept.add(&left);
     }
-    for keep in rules.keep.iter().map(|k| &k.value) {
+    for keep in step.rules.keep.iter().map(|k| &k.value) {
         let times = kept.kept.get(&keep.text).copied().unwrap_or(0);
         if times == 0 {
-            proof
-                .faults
-                .push(format!("the exception {:?} does not occur", keep.text));
+            let fault = format!("the exception {:?} does not occur", keep.text);
+            proof.faults.push(fault);
         }
         proof.kept.push(Kept {
             text: keep.text.clone(),
@@ -251,13 +224,11 @@ fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     }
 }
 
-/// Compares the object code before and after the step.
 fn compare(
     subject: &Subject<'_>,
     one: &AssembledSeries,
     step: &Step,
-    before: &Oid,
-    after: &Oid,
+    [before, after]: [&Oid; 2],
     proof: &mut Proof,
 ) -> Result<()> {
     let Some(source) = step.object.as_ref().map(|o| &o.value) else {
@@ -267,20 +238,12 @@ fn compare(
     let was = moved.map_or(source, |(from, _)| from);
     let old = compile(subject, one, before, was, source)?;
     let new = compile(subject, one, after, source, source)?;
-    let found = object::compare(&old, &new, &|text| step.rename_in_object(text))
+    let (compared, differences) = object::compare(&old, &new, &|text| step.rename_in_object(text))
         .map_err(|what| Error::new(format!("{source}: {what}")))?;
-    proof.faults.extend(
-        found
-            .differences
-            .iter()
-            .map(|d| format!("the object code of {source} differs: {d}")),
-    );
-    proof.object = Some(Object {
-        source: source.clone(),
-        functions: found.functions,
-        code: found.code,
-        exports: found.exports,
-    });
+    let fault = |what: String| format!("the object code of {source} differs: {what}");
+    proof.faults.extend(differences.into_iter().map(fault));
+    let source = source.clone();
+    proof.object = Some(Object { source, compared });
     Ok(())
 }
 
@@ -296,44 +259,28 @@ fn compile(
     like: &str,
 ) -> Result<Vec<u8>> {
     let scratch = subject.cache.scratch()?;
-    let headers: BTreeSet<String> = one
-        .plan
-        .patches
-        .iter()
-        .flat_map(|p| p.paths())
-        .filter(|p| p.starts_with("include/"))
-        .map(str::to_owned)
-        .chain([source.to_owned()])
-        .collect();
-    let files = read(subject.git, tree, &headers)?;
-    let content = files
-        .get(source)
-        .ok_or_else(|| Error::new(format!("the patches have no {source}")))?;
+    let touched = one.plan.patches.iter().flat_map(|p| p.paths());
+    let headers = touched.filter(|p| p.starts_with("include/"));
+    let paths = headers.chain([source]).map(str::to_owned).collect();
+    let files = read(subject.git, tree, &paths)?;
+    let Some(content) = files.get(source) else {
+        return Err(Error::new(format!("the patches have no {source}")));
+    };
     for (path, content) in &files {
-        let path = scratch.path().join(path);
-        crate::sys::files::write(&path, content)?;
+        write(&scratch.path().join(path), content)?;
     }
     let input = scratch.path().join("source.c");
     let output = scratch.path().join("object.o");
     let named = [b"#line 1 \"source.c\"\n", &content[..]].concat();
-    crate::sys::files::write(&input, &named)?;
+    write(&input, &named)?;
     let call = call(subject.build, like)?;
     let cmd = Cmd::new("sh")
-        .arg("-c")
-        .arg(format!("exec {call} \"$@\""))
-        .arg("sh")
-        .arg("-o")
-        .arg(&output)
-        .arg(&input)
+        .args(["-c", &format!("exec {call} \"$@\""), "sh", "-o"])
+        .args([&output, &input])
         .env("INCLUDE_FIRST", scratch.path().join("include"))
         .dir(subject.build.dir());
-    let cmd = subject.build.toolchain.apply(cmd);
-    let runner = subject.git.runner();
-    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
-    if !out.ok() {
-        return Err(failed(&cmd, &out));
-    }
-    std::fs::read(&output).map_err(|e| Error::io("read", &output, &e))
+    must(subject.git.runner(), &subject.build.toolchain.apply(cmd))?;
+    fs::read(&output).map_err(|e| Error::io("read", &output, &e))
 }
 
 /// Returns the recorded compiler call for the object of `source`, without input and output.
@@ -341,7 +288,7 @@ fn call(build: &Build<'_>, source: &str) -> Result<String> {
     let (dir, file) = source.rsplit_once('/').unwrap_or((".", source));
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let record = build.dir().join(dir).join(format!(".{stem}.o.cmd"));
-    let text = std::fs::read_to_string(&record).map_err(|e| {
+    let text = fs::read_to_string(&record).map_err(|e| {
         Error::io("read", &record, &e).help("the kernel configuration has to include this source")
     })?;
     call_of(&text)
@@ -364,68 +311,58 @@ fn call_of(record: &str) -> Option<String> {
 
 /// Joins the faults of all proofs to an error.
 pub fn failure(proofs: &[Proof]) -> Option<Error> {
-    let errors = proofs.iter().flat_map(|p| {
-        p.faults
-            .iter()
-            .map(move |f| Error::new(format!("{} patch {}: {f}", p.series, p.patch)))
-    });
-    Error::all(errors.collect())
+    let of = |p: &Proof| {
+        let error = |fault| Error::new(format!("{} patch {}: {fault}", p.series, p.patch));
+        p.faults.iter().map(error).collect::<Vec<_>>()
+    };
+    Error::all(proofs.iter().flat_map(of).collect())
 }
 
 /// Formats the proofs for a reader.
 pub fn text(proofs: &[Proof]) -> String {
-    let mut text = String::new();
-    for proof in proofs {
-        text.push_str(&format!(
-            "{} patch {}, step {:?}\n",
-            proof.series, proof.patch, proof.step
-        ));
-        for (from, to) in &proof.moved {
-            text.push_str(&format!("  moved    {from} -> {to}\n"));
-        }
-        for word in &proof.words {
-            text.push_str(&format!(
-                "  {:>4} -> {:<4} {} -> {}{}\n",
-                word.before,
-                word.after,
-                word.old,
-                word.new,
-                match word.met {
-                    0 => String::new(),
-                    n => format!(", which occurs {n} times before"),
-                }
-            ));
-        }
-        let sum = |of: fn(&Renamed) -> usize| proof.words.iter().map(of).sum::<usize>();
-        if !proof.words.is_empty() {
-            text.push_str(&format!(
-                "  {:>4} -> {:<4} in total, {}\n",
-                sum(|w| w.before),
-                sum(|w| w.after - w.met),
-                plural::count(proof.words.len(), "word", "words")
-            ));
-        }
-        for kept in &proof.kept {
-            text.push_str(&format!(
-                "  {:>4} kept    {:?}: {}\n",
-                kept.times, kept.text, kept.why
-            ));
-        }
-        if let Some(object) = &proof.object {
-            text.push_str(&format!(
-                "  object   {}: {}, {} bytes of code, {}: {}\n",
-                object.source,
-                plural::count(object.functions, "function", "functions"),
-                object.code,
-                plural::count(object.exports.len(), "export", "exports"),
-                match proof.faults.is_empty() {
-                    true => "the same except for names",
-                    false => "see below",
-                }
-            ));
-        }
+    let lines = proofs.iter().flat_map(lines);
+    lines.map(|line| line + "\n").collect()
+}
+
+fn lines(proof: &Proof) -> Vec<String> {
+    let (series, patch, words) = (&proof.series, proof.patch, &proof.words);
+    let mut lines = vec![format!("{series} patch {patch}, step {:?}", proof.step)];
+    for (from, to) in &proof.moved {
+        lines.push(format!("  moved    {from} -> {to}"));
     }
-    text
+    for word in words {
+        let (before, after) = (word.before, word.after);
+        let met = match word.met {
+            0 => String::new(),
+            n => format!(", which occurs {n} times before"),
+        };
+        let names = format!("{} -> {}", word.old, word.new);
+        lines.push(format!("  {before:>4} -> {after:<4} {names}{met}"));
+    }
+    if !words.is_empty() {
+        let before: usize = words.iter().map(|w| w.before).sum();
+        let after: usize = words.iter().map(|w| w.after - w.met).sum();
+        let count = plural::count(words.len(), "word", "words");
+        lines.push(format!("  {before:>4} -> {after:<4} in total, {count}"));
+    }
+    for kept in &proof.kept {
+        let (times, text) = (kept.times, &kept.text);
+        lines.push(format!("  {times:>4} kept    {text:?}: {}", kept.why));
+    }
+    if let Some(Object { source, compared }) = &proof.object {
+        let functions = plural::count(compared.functions, "function", "functions");
+        let exports = plural::count(compared.exports.len(), "export", "exports");
+        let result = if proof.faults.is_empty() {
+            "the same except for names"
+        } else {
+            "see below"
+        };
+        lines.push(format!(
+            "  object   {source}: {functions}, {} bytes of code, {exports}: {result}",
+            compared.code
+        ));
+    }
+    lines
 }
 
 #[cfg(test)]

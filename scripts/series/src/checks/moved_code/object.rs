@@ -9,31 +9,33 @@
 use std::collections::BTreeMap;
 
 use object::{
-    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind, SymbolKind,
+    File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex,
+    SectionKind, SymbolKind,
 };
+use serde::Serialize;
 
-/// The result of a comparison.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What was compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// The number of compared functions.
     pub functions: usize,
-    /// The number of compared bytes of code.
     pub code: u64,
     /// The new names of the exported symbols.
     pub exports: Vec<String>,
-    /// The differences. Empty if the objects are the same except for names.
-    pub differences: Vec<String>,
 }
 
-/// The relevant properties of a section.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     flags: String,
     size: u64,
     data: Vec<u8>,
-    /// Offset, encoding, target and addend.
-    relocations: Vec<(u64, String, String, i64)>,
+    relocations: Vec<Relocation>,
 }
+
+/// A relocation: offset, encoding, target and addend.
+type Relocation = (u64, String, String, i64);
+
+/// Translates the names in a text.
+type Rename<'a> = &'a dyn Fn(&str) -> String;
 
 /// A symbol: section, value, size and kind.
 type Symbol = (String, u64, u64, String);
@@ -42,38 +44,27 @@ type Symbol = (String, u64, u64, String);
 struct Parts {
     sections: BTreeMap<String, Vec<Section>>,
     symbols: BTreeMap<String, Vec<Symbol>>,
-    functions: usize,
-    code: u64,
-    exports: Vec<String>,
+    compared: Comparison,
 }
 
-/// Compares `old`, whose names `rename` translates, with `new`.
-///
-/// # Errors
-///
-/// One of them is not an object file.
+/// Compares `old`, whose names `rename` translates, with `new`. Also returns the differences.
 pub fn compare(
     old: &[u8],
     new: &[u8],
-    rename: &dyn Fn(&str) -> String,
-) -> Result<Comparison, String> {
+    rename: Rename<'_>,
+) -> Result<(Comparison, Vec<String>), String> {
     let old = parts(old, rename)?;
     let new = parts(new, &str::to_owned)?;
     let mut differences = Vec::new();
     differ("section", &old.sections, &new.sections, &mut differences);
     differ("symbol", &old.symbols, &new.symbols, &mut differences);
-    if old.exports != new.exports {
+    if old.compared.exports != new.compared.exports {
         differences.push("the lists of exported symbols".to_owned());
     }
-    if new.functions == 0 {
+    if new.compared.functions == 0 {
         differences.push("no function to compare".to_owned());
     }
-    Ok(Comparison {
-        functions: new.functions,
-        code: new.code,
-        exports: new.exports,
-        differences,
-    })
+    Ok((new.compared, differences))
 }
 
 fn differ<T: PartialEq>(
@@ -94,14 +85,10 @@ fn differ<T: PartialEq>(
     }
 }
 
-fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String> {
-    let file = object::File::parse(bytes).map_err(|e| format!("not an object file: {e}"))?;
-    let name_of = |index| {
-        let section = file.section_by_index(index).ok();
-        let name = section.as_ref().and_then(|s| s.name().ok()).unwrap_or("?");
-        rename(name)
-    };
+fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
+    let file = File::parse(bytes).map_err(|e| format!("not an object file: {e}"))?;
     let mut parts = Parts::default();
+    let compared = &mut parts.compared;
     for section in file.sections() {
         // Skip the tables of names, and sections about the source and the compiler.
         let of_names = matches!(
@@ -112,36 +99,22 @@ fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String>
         if of_names || [".comment", ".llvm_addrsig"].contains(&name) {
             continue;
         }
-        let data = section.data().map_err(|e| format!("{name}: {e}"))?;
-        let code = section.kind() == SectionKind::Text;
-        let data = match code {
-            true => data.to_vec(),
-            false => renamed_bytes(data, rename),
-        };
-        parts.code += if code { section.size() } else { 0 };
-        let mut relocations = Vec::new();
-        for (offset, relocation) in section.relocations() {
-            let target = match relocation.target() {
-                RelocationTarget::Symbol(index) => match file.symbol_by_index(index) {
-                    Ok(symbol) if symbol.kind() == SymbolKind::Section => {
-                        symbol.section_index().map_or("?".to_owned(), &name_of)
-                    }
-                    Ok(symbol) => rename(symbol.name().unwrap_or("?")),
-                    Err(e) => return Err(format!("{name}: {e}")),
-                },
-                other => format!("{other:?}"),
-            };
-            if name.contains("export_symbol") {
-                parts.exports.push(target.clone());
-            }
-            let encoded = format!("{:?}", relocation.flags());
-            relocations.push((offset, encoded, target, relocation.addend()));
+        let mut data = section.data().map_err(|e| format!("{name}: {e}"))?.to_vec();
+        if section.kind() == SectionKind::Text {
+            compared.code += section.size();
+        } else {
+            data = renamed_bytes(&data, rename);
         }
-        let flags = format!("{:?}", section.flags());
-        let (size, name) = (section.size(), rename(name));
-        parts.sections.entry(name).or_default().push(Section {
-            flags,
-            size,
+        let relocations =
+            relocations(&file, &section, rename).map_err(|e| format!("{name}: {e}"))?;
+        if name.contains("export_symbol") {
+            let targets = relocations.iter().map(|(_, _, target, _)| target.clone());
+            compared.exports.extend(targets);
+        }
+        let all = parts.sections.entry(rename(name)).or_default();
+        all.push(Section {
+            flags: format!("{:?}", section.flags()),
+            size: section.size(),
             data,
             relocations,
         });
@@ -150,21 +123,51 @@ fn parts(bytes: &[u8], rename: &dyn Fn(&str) -> String) -> Result<Parts, String>
         if matches!(symbol.kind(), SymbolKind::Section | SymbolKind::File) {
             continue;
         }
-        parts.functions +=
-            usize::from(symbol.kind() == SymbolKind::Text && symbol.section_index().is_some());
-        let section = symbol.section_index().map_or("-".to_owned(), &name_of);
+        let section = symbol.section_index();
+        compared.functions += usize::from(symbol.kind() == SymbolKind::Text && section.is_some());
+        let section = section.map_or("-".to_owned(), |index| section_name(&file, index, rename));
         let what = format!("{:?} {:?}", symbol.kind(), symbol.scope());
         let name = rename(symbol.name().unwrap_or("?"));
         let all = parts.symbols.entry(name).or_default();
         all.push((section, symbol.address(), symbol.size(), what));
-        all.sort();
     }
-    parts.exports.sort();
+    parts.symbols.values_mut().for_each(|all| all.sort());
+    compared.exports.sort();
     Ok(parts)
 }
 
+fn relocations(
+    file: &File<'_>,
+    section: &object::Section<'_, '_>,
+    rename: Rename<'_>,
+) -> Result<Vec<Relocation>, String> {
+    let mut all = Vec::new();
+    for (offset, relocation) in section.relocations() {
+        let target = match relocation.target() {
+            RelocationTarget::Symbol(index) => {
+                let symbol = file.symbol_by_index(index).map_err(|e| e.to_string())?;
+                match symbol.section_index() {
+                    Some(index) if symbol.kind() == SymbolKind::Section => {
+                        section_name(file, index, rename)
+                    }
+                    _ => rename(symbol.name().unwrap_or("?")),
+                }
+            }
+            other => format!("{other:?}"),
+        };
+        let encoding = format!("{:?}", relocation.flags());
+        all.push((offset, encoding, target, relocation.addend()));
+    }
+    Ok(all)
+}
+
+fn section_name(file: &File<'_>, index: SectionIndex, rename: Rename<'_>) -> String {
+    let section = file.section_by_index(index).ok();
+    rename(section.as_ref().and_then(|s| s.name().ok()).unwrap_or("?"))
+}
+
 /// Translates the names in data.
-fn renamed_bytes(data: &[u8], rename: &dyn Fn(&str) -> String) -> Vec<u8> {
+fn renamed_bytes(data: &[u8], rename: Rename<'_>) -> Vec<u8> {
     // One character per byte keeps data that is not UTF-8.
     let text: String = data.iter().map(|b| char::from(*b)).collect();
     let back = |c: char| u8::try_from(u32::from(c)).unwrap_or(b'?');
@@ -215,15 +218,13 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
     }
 
     fn differences(new: &str) -> Vec<String> {
-        compare(&compile(OLD), &compile(new), &rename)
-            .unwrap()
-            .differences
+        compare(&compile(OLD), &compile(new), &rename).unwrap().1
     }
 
     #[test]
     fn compare_renamed_is_same() {
-        let same = compare(&compile(OLD), &compile(&rename(OLD)), &rename).unwrap();
-        assert_eq!(same.differences, Vec::<String>::new());
+        let (same, differences) = compare(&compile(OLD), &compile(&rename(OLD)), &rename).unwrap();
+        assert_eq!(differences, Vec::<String>::new());
         assert_eq!(same.functions, 2);
         assert!(same.code > 0);
         assert_eq!(same.exports, ["new_get"]);
