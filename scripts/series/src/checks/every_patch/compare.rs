@@ -19,29 +19,11 @@ use super::{
 use crate::source::relocation::Step;
 
 /// Offsets in functions, and line numbers within a message.
-static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("a pattern that does not compile")
-});
+static NUMBERS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("the pattern is constant"));
 
-/// The parts of a diagnostic that stay the same when lines move.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    level: Level,
-    file: String,
-    message: String,
-}
-
-impl Key {
-    fn of(diagnostic: &Diagnostic) -> Self {
-        Self {
-            level: diagnostic.level,
-            file: diagnostic.said.file.clone(),
-            message: NUMBERS
-                .replace_all(&diagnostic.said.message, "")
-                .into_owned(),
-        }
-    }
-}
+/// The parts of a diagnostic that stay the same when lines move: level, file and message.
+type Key = (Level, String, String);
 
 /// The diagnostics so far.
 #[derive(Debug, Clone, Default)]
@@ -49,15 +31,17 @@ pub struct Seen(BTreeMap<Key, usize>);
 
 impl Seen {
     /// Returns the diagnostics that are new or more frequent than before, and remembers them.
-    pub fn new_in(&mut self, said: &[Diagnostic]) -> Vec<Diagnostic> {
+    pub fn new_in(&mut self, diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
         let mut groups: BTreeMap<Key, Vec<&Diagnostic>> = BTreeMap::new();
-        for one in said {
-            groups.entry(Key::of(one)).or_default().push(one);
+        for one in diagnostics {
+            let message = NUMBERS.replace_all(&one.said.message, "");
+            let key = (one.level, one.said.file.clone(), message.into_owned());
+            groups.entry(key).or_default().push(one);
         }
         let mut new = BTreeSet::new();
         for (key, group) in groups {
             let before = self.0.entry(key).or_default();
-            new.extend(group.iter().skip(*before).map(|d| (*d).clone()));
+            new.extend(group.iter().skip(*before).copied().cloned());
             *before = group.len().max(*before);
         }
         new.into_iter().collect()
@@ -65,19 +49,9 @@ impl Seen {
 
     /// Renames the files and words of known diagnostics, after a step that moves and renames them.
     pub fn rename(&mut self, step: &Step) {
-        let renamed: Vec<_> = self
-            .0
-            .iter()
-            .map(|(key, n)| {
-                let new = Key {
-                    level: key.level,
-                    file: step.moves.get(&key.file).unwrap_or(&key.file).clone(),
-                    message: step.rename(&key.message),
-                };
-                (new, *n)
-            })
-            .collect();
-        for (key, n) in renamed {
+        for ((level, file, message), n) in self.0.clone() {
+            let file = step.moves.get(&file).unwrap_or(&file).clone();
+            let key = (level, file, step.rename(&message));
             let known = self.0.entry(key).or_default();
             *known = n.max(*known);
         }
@@ -85,12 +59,16 @@ impl Seen {
 }
 
 /// Divides diagnostics into warnings and, if the build failed, errors.
-pub fn by_level(said: Vec<Diagnostic>, builds: bool) -> (Vec<Said>, Vec<Said>) {
-    let (errors, warnings): (Vec<_>, Vec<_>) = said
-        .into_iter()
-        .partition(|d| d.level == Level::Error && !builds);
-    let all = |list: Vec<Diagnostic>| list.into_iter().map(|d| d.said).collect();
-    (all(warnings), all(errors))
+pub fn by_level(diagnostics: Vec<Diagnostic>, builds: bool) -> (Vec<Said>, Vec<Said>) {
+    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+    for Diagnostic { level, said } in diagnostics {
+        if level == Level::Error && !builds {
+            errors.push(said);
+        } else {
+            warnings.push(said);
+        }
+    }
+    (warnings, errors)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use super::{
     Subject,
-    compare::Seen,
-    record::{Dependency, Failure, How},
+    compare::{Seen, by_level},
+    record::{Dependency, Failure, How, Said},
     walk::{Task, Walk},
 };
 use crate::{
@@ -19,69 +19,51 @@ use crate::{
 /// A series without one of its dependencies.
 pub struct Without<'a> {
     one: &'a AssembledSeries,
-    dependency: String,
+    dependency: &'a str,
     /// The tree of the base and the other dependencies.
     start: Oid,
 }
 
-/// A tree without the dependency, or the files that do not merge.
-type Tree = std::result::Result<Oid, String>;
-
 impl<'a> Without<'a> {
     /// Removes `dependency` and the series that build on it from the tree below `one`.
-    ///
-    /// # Errors
-    ///
-    /// The other dependencies do not merge without it.
     pub fn new(
         subject: &Subject<'_>,
         walk: &Walk<'_>,
         one: &'a AssembledSeries,
-        dependency: &str,
+        dependency: &'a str,
     ) -> Result<Self> {
-        let all: Vec<&Series> = subject
-            .assembled
-            .series
-            .iter()
-            .map(|s| s.plan.series())
-            .collect();
+        let all = subject.assembled.series.iter();
+        let all: Vec<&Series> = all.map(|s| s.plan.series()).collect();
         let needs = |name: &str| below(&all, name).iter().any(|s| s.name == dependency);
         let mut start = subject.assembled.base.tree.clone();
         for name in one.below.iter().filter(|n| *n != dependency && !needs(n)) {
             let other = subject.assembled.find(name)?;
-            if other.parent.tree == start {
-                start = other.tip().tree.clone();
+            let (parent, tip) = (&other.parent.tree, &other.tip().tree);
+            if *parent == start {
+                start = tip.clone();
                 continue;
             }
-            let (parent, tip) = (&other.parent.tree, &other.tip().tree);
             start = walk.checkout.merge(parent, &start, tip)?.map_err(|files| {
+                let series = one.name();
                 Error::new(format!(
-                    "cannot check {} without {dependency}: {name} does not merge: {files}",
-                    one.name()
+                    "cannot check {series} without {dependency}: {name} does not merge: {files}"
                 ))
                 .at(one.plan.series().file(), None)
             })?;
         }
         Ok(Self {
             one,
-            dependency: dependency.to_owned(),
+            dependency,
             start,
         })
     }
 
-    /// Returns the tree after this number of patches.
-    fn tree(&self, walk: &Walk<'_>, patches: usize) -> Result<Tree> {
-        let Some(last) = patches.checked_sub(1) else {
-            return Ok(Ok(self.start.clone()));
-        };
-        let patch = &self.one.patches[last].tree;
-        walk.checkout
-            .merge(&self.one.parent.tree, &self.start, patch)
-    }
-
-    fn task(&self, tree: Oid, patches: usize) -> Task {
-        let name = self.one.name();
-        Task {
+    /// Returns the task for this number of patches, or the files with conflicts.
+    fn task(&self, walk: &Walk<'_>, patches: usize) -> Result<Result<Task, String>> {
+        let (name, parent) = (self.one.name(), &self.one.parent.tree);
+        let patch = &self.one.patches[patches - 1].tree;
+        let tree = walk.checkout.merge(parent, &self.start, patch)?;
+        Ok(tree.map(|tree| Task {
             what: format!("{name} {patches} without {}", self.dependency),
             subject: match patches {
                 1 => "its first patch".to_owned(),
@@ -91,7 +73,7 @@ impl<'a> Without<'a> {
             parent: Some(self.start.clone()),
             one_arch: true,
             rustdoc: false,
-        }
+        }))
     }
 
     /// Returns how the first `patches` patches fail, or `None` if they build.
@@ -100,29 +82,28 @@ impl<'a> Without<'a> {
             // The base and the other dependencies build.
             return Ok(None);
         }
-        let failure = |how, error: String| Failure {
-            patch: patches,
-            subject: self.one.plan.patches[patches - 1].subject.clone(),
-            how,
-            error,
+        let failure = |how, error| {
+            Some(Failure {
+                patch: patches,
+                subject: self.one.plan.patches[patches - 1].subject.clone(),
+                how,
+                error,
+            })
         };
-        let tree = match self.tree(walk, patches)? {
-            Ok(tree) => tree,
-            Err(files) => return Ok(Some(failure(How::DoesNotApply, files))),
+        let task = match self.task(walk, patches)? {
+            Ok(task) => task,
+            Err(files) => return Ok(failure(How::DoesNotApply, files)),
         };
-        let task = self.task(tree, patches);
-        let Some(made) = walk.perform(&task)?.into_iter().next() else {
+        let made = walk.perform(&task)?;
+        let Some(compiled) = made.first().map(|made| &made.compiled) else {
             return Ok(None);
         };
-        let mut seen = seen.clone();
-        let new = seen.new_in(&made.compiled.said);
-        let (warnings, errors) = super::compare::by_level(new, made.compiled.builds);
-        let first = |list: &[super::record::Said]| {
-            list.first().map_or("make fails".to_owned(), super::placed)
-        };
-        Ok(match (made.compiled.builds, warnings.is_empty()) {
-            (false, _) => Some(failure(How::DoesNotBuild, first(&errors))),
-            (true, false) => Some(failure(How::Warns, first(&warnings))),
+        let new = seen.clone().new_in(&compiled.said);
+        let (warnings, errors) = by_level(new, compiled.builds);
+        let first = |list: &[Said]| list.first().map_or("make fails".to_owned(), placed);
+        Ok(match (compiled.builds, warnings.is_empty()) {
+            (false, _) => failure(How::DoesNotBuild, first(&errors)),
+            (true, false) => failure(How::Warns, first(&warnings)),
             (true, true) => None,
         })
     }
@@ -132,11 +113,8 @@ impl<'a> Without<'a> {
         let declared = self.declared();
         let mut tasks = Vec::new();
         for patches in [declared, declared + 1] {
-            if patches > 0
-                && patches <= self.one.patches.len()
-                && let Ok(tree) = self.tree(walk, patches)?
-            {
-                tasks.push(self.task(tree, patches));
+            if (1..=self.one.patches.len()).contains(&patches) {
+                tasks.extend(self.task(walk, patches)?);
             }
         }
         Ok(tasks)
@@ -144,33 +122,36 @@ impl<'a> Without<'a> {
 
     fn declared(&self) -> usize {
         let without = &self.one.plan.series().without;
-        without.get(&self.dependency).map_or(0, |n| n.value)
+        without.get(self.dependency).map_or(0, |n| n.value)
     }
 
     /// Determines the first patch that needs the dependency. `seen` holds the diagnostics of the
     /// series with all dependencies.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Walk::perform`].
     pub fn prove(&self, walk: &mut Walk<'_>, seen: &Seen) -> Result<Dependency> {
         let all = self.one.patches.len();
         let declared = self.declared();
-        let found = first_failing(all, declared.min(all), |patches| {
-            self.probe(walk, seen, patches)
-        })?;
-        let (found, failure) = match found {
+        let probe = |patches| self.probe(walk, seen, patches);
+        let (found, failure) = match first_failing(all, declared.min(all), probe)? {
             Some((patch, failure)) => (patch - 1, Some(failure)),
             None => (all, None),
         };
         Ok(Dependency {
-            name: self.dependency.clone(),
+            name: self.dependency.to_owned(),
             without: declared,
             found,
             needed: failure.is_some(),
             pass: failure.is_some() && found == declared,
             failure,
         })
+    }
+}
+
+/// Formats a message as one line with its place.
+fn placed(said: &Said) -> String {
+    match (said.file.as_str(), said.line) {
+        ("", _) => said.message.clone(),
+        (file, Some(line)) => format!("{file}:{line}: {}", said.message),
+        (file, None) => format!("{file}: {}", said.message),
     }
 }
 

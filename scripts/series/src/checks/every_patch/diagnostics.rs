@@ -8,38 +8,46 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
 
 use super::record::Said;
 
 /// `file:12:3: warning: text`, also without the column, or after "clang diag:".
 static PLACED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"^(?:clang diag: )?([^\s:][^:]*):(\d+):(?:(\d+):)? ?(warning|error|fatal error): ?(.*)$",
+    Regex::new(
+        r"(?x)^ (?:clang\ diag:\ )? (?<file>[^\s:][^:]*) : (?<line>\d+) : (?:\d+:)? \ ?
+        (?<level>warning|error|fatal\ error) : \ ? (?<text>.*)$",
     )
+    .expect("the pattern is constant")
 });
 /// `Warning: file:12 text`, from `kernel-doc`.
-static DOC: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(Warning|Error): ([^\s:]+):(\d+):? (.*)$"));
+static DOC: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?<level>Warning|Error): (?<file>[^\s:]+):(?<line>\d+):? (?<text>.*)$")
+        .expect("the pattern is constant")
+});
 /// `warning: text`, `error[E0425]: text`.
-static RUST: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(warning|error)(?:\[E\d+\])?: (.*)$"));
+static RUST: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?<level>warning|error)(?:\[E\d+\])?: (?<text>.*)$")
+        .expect("the pattern is constant")
+});
 /// `  --> file:12:3`.
-static ARROW: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*--> (.+?):(\d+):(\d+)$"));
+static ARROW: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\s*--> (.+?):(\d+):\d+$").expect("the pattern is constant"));
 /// `kernel.o: warning: text`, `ld.lld: error: text`.
-static PROGRAM: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^([\w./+-]+): (warning|error): (.*)$"));
+static PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?<file>[\w./+-]+): (?<level>warning|error): (?<text>.*)$")
+        .expect("the pattern is constant")
+});
 /// `make[2]: *** No rule to make target …`.
-static NO_RULE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^make(?:\[\d+\])?: \*\*\* (No rule .*)$"));
+static NO_RULE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^make(?:\[\d+\])?: \*\*\* (?<text>No rule .*)$").expect("the pattern is constant")
+});
 /// Kconfig's warning about options that select others without their dependencies.
-static KCONFIG: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^WARNING: (unmet direct dependencies .*)$"));
-
-fn pattern(text: &str) -> Regex {
-    // The patterns are constants, each used by a test below.
-    Regex::new(text).expect("a pattern that does not compile")
-}
+static KCONFIG: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?<level>WARNING): (?<text>unmet direct dependencies .*)$")
+        .expect("the pattern is constant")
+});
 
 /// The severity according to the program that reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,15 +74,11 @@ pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
     while at < lines.len() {
         let start = at;
         at += 1;
-        let Some((diagnostic, block)) = head(&lines, start) else {
+        let Some((mut diagnostic, block)) = head(&lines[start..]) else {
             continue;
         };
-        let mut diagnostic = diagnostic;
-        let more = lines[at..].iter().take_while(|line| match block {
-            true => !line.is_empty(),
-            false => belongs(line),
-        });
-        at += more.count();
+        let more = |line: &&&str| block && !line.is_empty() || !block && belongs(line);
+        at += lines[at..].iter().take_while(more).count();
         diagnostic.said.text = lines[start..at].join("\n").trim_end().to_owned();
         if !is_summary(&diagnostic.said.message) {
             found.push(diagnostic);
@@ -89,57 +93,55 @@ pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
     found
 }
 
-/// Parses the diagnostic that starts at this line; returns whether it extends to the next empty
-/// line.
-fn head(lines: &[&str], at: usize) -> Option<(Diagnostic, bool)> {
-    let line = lines[at];
+/// Parses the diagnostic that starts at the first line; returns whether it extends to the next
+/// empty line.
+fn head(lines: &[&str]) -> Option<(Diagnostic, bool)> {
+    let (line, more) = lines.split_first()?;
     if line.starts_with("make") {
-        let message = NO_RULE.captures(line)?.get(1)?.as_str();
-        return Some((make(Level::Error, "", None, message), false));
+        return Some((diagnostic(&NO_RULE.captures(line)?), false));
     }
-    if let Some(c) = PLACED.captures(line) {
-        let number = c[2].parse().ok();
-        return Some((make(level(&c[4]), &c[1], number, &c[5]), false));
+    let placed = PLACED.captures(line).or_else(|| DOC.captures(line));
+    if let Some(found) = placed {
+        return Some((diagnostic(&found), false));
     }
-    if let Some(c) = DOC.captures(line) {
-        let number = c[3].parse().ok();
-        return Some((make(level(&c[1]), &c[2], number, &c[4]), false));
-    }
-    if let Some(c) = RUST.captures(line) {
-        let block = lines[at + 1..].iter().take_while(|l| !l.is_empty());
-        let place = block.clone().find_map(|l| ARROW.captures(l));
-        let (file, number) = match &place {
-            Some(p) => (p[1].to_owned(), p[2].parse().ok()),
-            None => (String::new(), None),
-        };
+    if let Some(found) = RUST.captures(line) {
+        let mut new = diagnostic(&found);
+        let mut block = more.iter().take_while(|l| !l.is_empty());
+        if let Some(place) = block.clone().find_map(|l| ARROW.captures(l)) {
+            new.said.file = path(&place[1]);
+            new.said.line = place[2].parse().ok();
+        }
         // Without a place, the line may be the complete message of another program.
-        let is_block = block.clone().next().is_some_and(|l| l.starts_with(' '));
-        return Some((make(level(&c[1]), &file, number, &c[2]), is_block));
+        return Some((new, block.next().is_some_and(|l| l.starts_with(' '))));
     }
-    if let Some(c) = PROGRAM.captures(line) {
-        return Some((make(level(&c[2]), &c[1], None, &c[3]), false));
+    if let Some(found) = PROGRAM.captures(line) {
+        return Some((diagnostic(&found), false));
     }
-    let c = KCONFIG.captures(line)?;
-    Some((make(Level::Warning, "Kconfig", None, &c[1]), false))
+    let mut new = diagnostic(&KCONFIG.captures(line)?);
+    new.said.file = "Kconfig".to_owned();
+    Some((new, false))
 }
 
-fn level(word: &str) -> Level {
-    match word.to_ascii_lowercase().as_str() {
-        "warning" => Level::Warning,
-        _ => Level::Error,
-    }
-}
-
-fn make(level: Level, file: &str, line: Option<usize>, message: &str) -> Diagnostic {
+/// Converts a match of one of the patterns. Without a level, it is an error.
+fn diagnostic(found: &Captures<'_>) -> Diagnostic {
+    let part = |name: &str| found.name(name).map_or("", |part| part.as_str());
     Diagnostic {
-        level,
+        level: match part("level") {
+            "warning" | "Warning" | "WARNING" => Level::Warning,
+            _ => Level::Error,
+        },
         said: Said {
-            file: file.trim_start_matches("../").to_owned(),
-            line,
-            message: message.trim_end().to_owned(),
+            file: path(part("file")),
+            line: part("line").parse().ok(),
+            message: part("text").trim_end().to_owned(),
             text: String::new(),
         },
     }
+}
+
+/// Returns a path in the kernel from one that may be relative to a build folder.
+fn path(shown: &str) -> String {
+    shown.trim_start_matches("../").to_owned()
 }
 
 /// Whether a line continues a C compiler's message: source, markers, notes.

@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{Key, Store};
+use super::{
+    record::UnitTime,
+    store::{Key, Store},
+};
 use crate::sys::{
     error::{Error, Result},
     files::{read_text, write},
@@ -24,7 +27,6 @@ use crate::sys::{
 /// The inputs of results that messages name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The name of the base.
     pub base: String,
     /// The tree with all series.
     pub tree: String,
@@ -33,97 +35,73 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns the reason why `other` has other results.
     fn difference(&self, other: &Self) -> String {
         let mut tools = self.tools.iter().zip(&other.tools);
         if let Some((ours, theirs)) = tools.find(|(ours, theirs)| ours != theirs) {
-            let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
-            let (ours, theirs) = (first(ours), first(theirs));
+            let [ours, theirs] = [ours, theirs].map(|tool| tool.lines().next().unwrap_or_default());
             return format!("they were made with {theirs}, and this machine has {ours}");
         }
-        match self.tree == other.tree {
-            true => "they were made with other files in kunit-configs".to_owned(),
-            false => format!(
-                "they were made from other series, whose tree is {:.12} instead of {:.12}",
-                other.tree, self.tree
-            ),
+        if self.tree == other.tree {
+            return "they were made with other files in kunit-configs".to_owned();
         }
+        let (ours, theirs) = (&self.tree, &other.tree);
+        format!(
+            "they were made from other series, whose tree is {theirs:.12} instead of {ours:.12}"
+        )
     }
 }
 
-/// The content of a file.
+/// A file with results that are undamaged.
 #[derive(Debug, Serialize, Deserialize)]
-struct Content {
+pub struct Results {
+    #[serde(skip)]
+    path: PathBuf,
     #[serde(flatten)]
     origin: Origin,
     units: Vec<Unit>,
 }
 
-/// The result of a unit.
 #[derive(Debug, Serialize, Deserialize)]
 struct Unit {
     /// The name of the unit: "gpu-buddy 3 um".
     what: String,
-    /// The hash of its inputs.
-    key: String,
+    key: Key,
     /// The checksum of name, key and result.
-    checksum: String,
+    checksum: Key,
     /// The file of the result in the store.
     result: String,
 }
 
-impl Unit {
-    fn new(what: &str, key: &Key, result: String) -> Self {
-        Self {
-            checksum: checksum(what, key.as_str(), &result),
-            what: what.to_owned(),
-            key: key.as_str().to_owned(),
-            result,
-        }
-    }
-}
-
-fn checksum(what: &str, key: &str, result: &str) -> String {
-    Key::of([what, key, result]).as_str().to_owned()
+fn checksum(what: &str, key: &Key, result: &str) -> Key {
+    Key::of([what, key.as_str(), result])
 }
 
 /// Writes results into `file`. Units without a stored result are left out: KUnit that failed.
-///
-/// # Errors
-///
-/// The file could not be written.
-pub fn export(
-    file: &Path,
-    origin: Origin,
-    store: &Store,
-    units: &[(String, Key)],
-) -> Result<usize> {
+/// Returns the number of results.
+pub fn export(file: &Path, origin: Origin, store: &Store, units: &[UnitTime]) -> Result<usize> {
     let mut exported: Vec<Unit> = Vec::new();
-    for (what, key) in units {
-        if let Some(result) = store.content(key)
-            && !exported.iter().any(|unit| unit.key == key.as_str())
+    for UnitTime { what, key, .. } in units {
+        if let Ok(result) = fs::read_to_string(store.file(key))
+            && exported.iter().all(|unit| unit.key != *key)
         {
-            exported.push(Unit::new(what, key, result));
+            exported.push(Unit {
+                checksum: checksum(what, key, &result),
+                what: what.clone(),
+                key: key.clone(),
+                result,
+            });
         }
     }
-    let number = exported.len();
-    let units = exported;
-    write(file, &json(&Content { origin, units })?)?;
-    Ok(number)
-}
-
-/// A file with results that are undamaged.
-#[derive(Debug)]
-pub struct Results {
-    path: PathBuf,
-    content: Content,
+    let results = Results {
+        path: file.to_owned(),
+        origin,
+        units: exported,
+    };
+    write(file, &json(&results)?)?;
+    Ok(results.units.len())
 }
 
 /// Reads files with results, and all such files in folders. `bases` are the bases of the workspace.
-///
-/// # Errors
-///
-/// A file is damaged, is not a file with results, or belongs to an unknown base.
 pub fn read(paths: &[PathBuf], bases: &[String]) -> Result<Vec<Results>> {
     let mut files = Vec::new();
     for path in paths {
@@ -136,10 +114,8 @@ pub fn read(paths: &[PathBuf], bases: &[String]) -> Result<Vec<Results>> {
         }
     }
     files.sort();
-    files
-        .into_iter()
-        .map(|file| read_one(file, bases))
-        .collect()
+    let results = files.into_iter().map(|file| read_one(file, bases));
+    results.collect()
 }
 
 fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -158,71 +134,62 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 fn read_one(path: PathBuf, bases: &[String]) -> Result<Results> {
     let text = read_text(&path).map_err(|e| e.at(&path, None))?;
-    let content: Content = serde_json::from_str(&text).map_err(|e| {
+    let mut results: Results = serde_json::from_str(&text).map_err(|e| {
         Error::new(format!("not a complete file with results: {e}"))
             .at(&path, None)
             .help("copy the file again, or have its machine write it again")
     })?;
-    let is_intact = |unit: &&Unit| unit.checksum == checksum(&unit.what, &unit.key, &unit.result);
-    if let Some(unit) = content.units.iter().find(|unit| !is_intact(unit)) {
-        return Err(Error::new(format!(
-            "checksum mismatch for the result of {:?}",
-            unit.what
-        ))
-        .at(&path, None)
-        .help("the file is damaged; copy it again, or have its machine write it again"));
+    let is_damaged = |unit: &&Unit| unit.checksum != checksum(&unit.what, &unit.key, &unit.result);
+    if let Some(unit) = results.units.iter().find(is_damaged) {
+        let what = format!("checksum mismatch for the result of {:?}", unit.what);
+        return Err(Error::new(what)
+            .at(&path, None)
+            .help("the file is damaged; copy it again, or have its machine write it again"));
     }
-    let base = &content.origin.base;
+    let base = &results.origin.base;
     if !bases.contains(base) {
-        return Err(
-            Error::new(format!("has results of {base:?}, which is not a base here"))
-                .at(&path, None)
-                .help(format!("the bases are: {}", bases.join(", "))),
-        );
+        let what = format!("has results of {base:?}, which is not a base here");
+        return Err(Error::new(what)
+            .at(&path, None)
+            .help(format!("the bases are: {}", bases.join(", "))));
     }
-    Ok(Results { path, content })
+    results.path = path;
+    Ok(results)
 }
 
 /// Puts the results of this base into the store. `expected` are the hashes of the units here, by
-/// name. Returns the number of results.
-///
-/// # Errors
-///
-/// A result has other inputs than the unit has here. Nothing is imported then.
+/// name. Returns the number of results. If one has other inputs than the unit has here, nothing is
+/// imported.
 pub fn import(
     files: &[Results],
     origin: &Origin,
     store: &Store,
     expected: &BTreeMap<String, Key>,
 ) -> Result<usize> {
-    let of_base = |file: &&Results| file.content.origin.base == origin.base;
-    let mut units = Vec::new();
-    for file in files.iter().filter(of_base) {
-        let theirs = &file.content;
-        let is_foreign = |unit: &&Unit| {
-            let key = expected.get(&unit.what);
-            key.is_some_and(|key| key.as_str() != unit.key)
-        };
-        let foreign: Vec<_> = theirs.units.iter().filter(is_foreign).collect();
+    let mut known = Vec::new();
+    for file in files.iter().filter(|file| file.origin.base == origin.base) {
+        let mut foreign = Vec::new();
+        for unit in &file.units {
+            match expected.get(&unit.what) {
+                Some(key) if *key == unit.key => known.push(unit),
+                Some(_) => foreign.push(unit),
+                None => (),
+            }
+        }
         if let Some(first) = foreign.first() {
             return Err(Error::new(format!(
                 "{} of {} from other inputs, the first for {:?}: {}",
                 foreign.len(),
-                count(theirs.units.len(), "result is", "results are"),
+                count(file.units.len(), "result is", "results are"),
                 first.what,
-                origin.difference(&theirs.origin)
+                origin.difference(&file.origin)
             ))
             .at(&file.path, None)
             .help("run all shards on the same commit, in the same image"));
         }
-        let known = theirs
-            .units
-            .iter()
-            .filter(|u| expected.contains_key(&u.what));
-        units.extend(known);
     }
-    for unit in &units {
-        store.keep(&expected[&unit.what], &unit.result)?;
+    for unit in &known {
+        write(&store.file(&unit.key), unit.result.as_bytes())?;
     }
-    Ok(units.len())
+    Ok(known.len())
 }

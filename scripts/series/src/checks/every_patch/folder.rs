@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::SystemTime,
@@ -15,21 +16,18 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Subject,
     diagnostics::{Diagnostic, Level, parse},
     record::Said,
     sources::Sources,
+    store::Key,
 };
 use crate::{
-    kernel::{
-        build::Arch,
-        config::{LostOption, lost_options},
-        tools::Toolchain,
-    },
+    kernel::{build::Arch, config},
     sys::{
-        cache::Cache,
         error::{Error, Result},
         files::write,
-        runner::{Cmd, Output, Runner, failed, is_ending, not_started},
+        runner::{Cmd, Output, failed, is_ending, not_started},
     },
 };
 
@@ -40,8 +38,14 @@ const FLAGS: [&str; 3] = ["W=1", "CLIPPY=1", "C=1"];
 /// and the architectures are built in parallel.
 const JOBS: usize = 2;
 
-/// Crates that no series touches, but whose documentation takes most of the time.
-const UNDOCUMENTED: [&str; 4] = ["core", "proc_macro2", "quote", "syn"];
+/// rustdoc without the crates that no series touches, whose documentation takes most of the time.
+const RUSTDOC: &str = r#"#!/bin/sh
+case " $* " in
+*" --crate-name core "* | *" --crate-name proc_macro2 "*) exit 0 ;;
+*" --crate-name quote "* | *" --crate-name syn "*) exit 0 ;;
+esac
+exec rustdoc "$@"
+"#;
 
 /// A file that exists during a compilation; its date is the start of the compilation.
 const MARK: &str = "series-under-way";
@@ -49,42 +53,32 @@ const MARK: &str = "series-under-way";
 /// A file that records the Kconfig files, fragment and tools that the folder is configured for.
 const CONFIGURED: &str = "series-configured";
 
-/// The result of a make call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
-    /// Whether everything was built.
     pub builds: bool,
-    /// The diagnostics.
     pub said: Vec<Diagnostic>,
     /// Options of the fragment that the configuration lacks.
-    pub lost: Vec<LostOption>,
+    pub lost: Vec<config::LostOption>,
 }
 
-/// A build folder.
 pub struct Folder<'a> {
-    pub runner: &'a dyn Runner,
-    pub cache: &'a Cache,
-    pub toolchain: &'a Toolchain,
+    pub dir: PathBuf,
+    pub subject: &'a Subject<'a>,
     /// The list of objects to compile.
     pub sources: &'a Sources,
     pub arch: Arch,
-    /// The configuration fragment.
     pub fragment: String,
     /// The folder of the kernel tree.
     pub tree: PathBuf,
 }
 
 impl Folder<'_> {
-    /// Returns the path of the folder.
-    pub fn dir(&self) -> PathBuf {
-        self.cache.build(&format!("full-{}", self.arch.name()))
-    }
-
     fn make(&self) -> Cmd {
+        let toolchain = self.subject.toolchain;
         let cmd = Cmd::new("make")
             .arg(format!("ARCH={}", self.arch.name()))
-            .arg(format!("O={}", self.dir().display()))
-            .args(&self.toolchain.make)
+            .arg(format!("O={}", self.dir.display()))
+            .args(&toolchain.make)
             .args(FLAGS)
             // Keeps the output of parallel compilers apart, and continues after errors to find all
             // of them.
@@ -92,43 +86,38 @@ impl Folder<'_> {
             .arg(format!("-j{JOBS}"))
             .dir(&self.tree)
             .env("LC_ALL", "C.UTF-8");
-        self.toolchain.apply(cmd)
+        toolchain.apply(cmd)
     }
 
     /// Marks the start of a compilation. Removes the objects of an interrupted run, because their
     /// diagnostics are lost.
     pub fn begin(&self) -> Result<()> {
-        let dir = self.dir();
-        fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
-        let mark = dir.join(MARK);
+        let mark = self.dir.join(MARK);
         if let Ok(since) = fs::metadata(&mark).and_then(|m| m.modified()) {
-            unmake(&dir, since)?;
-            fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
+            unmake(&self.dir, since)?;
+            self.end()?;
         }
-        fs::write(&mark, b"").map_err(|e| Error::io("write", &mark, &e))
+        write(&mark, b"")
     }
 
     /// Marks the end of a compilation whose result is stored.
     pub fn end(&self) -> Result<()> {
-        let mark = self.dir().join(MARK);
+        let mark = self.dir.join(MARK);
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
     }
 
     /// Compiles the checked-out tree. `kconfig` is the digest of its Kconfig files; `reconfigure`
-    /// configures the tree even if the digest is unchanged.
-    ///
-    /// # Errors
-    ///
-    /// make cannot be run, or was interrupted. Build errors are part of the result.
-    pub fn compile(&self, kconfig: &str, reconfigure: bool) -> Result<Compiled> {
-        self.cache.need_space(1 << 30, "the build")?;
+    /// configures the tree even if the digest is unchanged. Build errors are part of the result.
+    pub fn compile(&self, kconfig: &Key, reconfigure: bool) -> Result<Compiled> {
+        self.subject.cache.need_space(1 << 30, "the build")?;
         let mut said = self.configure(kconfig, reconfigure)?;
         let targets = self.sources.targets(self.arch, &self.tree);
         let out = self.run(&self.make().args(targets))?;
         said.extend(self.read(&out));
         said.sort();
         said.dedup();
-        let lost = lost_options(&self.fragment, &self.config()).into_iter();
+        let made = fs::read_to_string(self.dir.join(".config")).unwrap_or_default();
+        let lost = config::lost_options(&self.fragment, &made).into_iter();
         Ok(Compiled {
             builds: out.ok(),
             lost: lost.map(|at| at.value).collect(),
@@ -136,23 +125,11 @@ impl Folder<'_> {
         })
     }
 
-    /// Runs rustdoc on the documented crates.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::compile`].
+    /// Runs rustdoc on the documented crates. Errors as for [`Self::compile`].
     pub fn document(&self) -> Result<Compiled> {
-        let front = self.cache.of_base("full/rustdoc");
-        let skipped: Vec<_> = UNDOCUMENTED
-            .iter()
-            .map(|name| format!("*\" --crate-name {name} \"*"))
-            .collect();
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in\n{}) exit 0 ;;\nesac\nexec rustdoc \"$@\"\n",
-            skipped.join(" | ")
-        );
-        write(&front, script.as_bytes())?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let front = self.subject.cache.of_base("full/rustdoc");
+        write(&front, RUSTDOC.as_bytes())?;
+        let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&front, mode).map_err(|e| Error::io("write", &front, &e))?;
         let make = self.make().arg(format!("RUSTDOC={}", front.display()));
         let out = self.run(&make.arg("rustdoc"))?;
@@ -167,13 +144,17 @@ impl Folder<'_> {
     }
 
     fn run(&self, cmd: &Cmd) -> Result<Output> {
-        let out = self.runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
+        let out = self.subject.runner.run(cmd);
+        let out = out.map_err(|e| not_started(cmd, &e))?;
+        if out.ok() {
+            return Ok(out);
+        }
         let text = out.complaint();
         // An interrupted make or a full disk is not a result of the patch.
-        if !out.ok() && (is_ending() || out.code.is_none() || ENDED.is_match(&text)) {
+        if is_ending() || out.code.is_none() || ENDED.is_match(&text) {
             return Err(failed(cmd, &out));
         }
-        if !out.ok() && text.contains("No space left on device") {
+        if text.contains("No space left on device") {
             return Err(failed(cmd, &out)
                 .help("free some space on that file system and run the same command again"));
         }
@@ -182,40 +163,36 @@ impl Folder<'_> {
 
     fn read(&self, out: &Output) -> Vec<Diagnostic> {
         let text = out.complaint();
-        let mut said = parse(&text, &self.tree.to_string_lossy());
-        said.retain(|d| !self.sources.knows(d, &self.tree));
-        if !out.ok() && !said.iter().any(|d| d.level == Level::Error) {
+        let mut found = parse(&text, &self.tree.to_string_lossy());
+        found.retain(|d| !self.sources.knows(d, &self.tree));
+        if !out.ok() && !found.iter().any(|d| d.level == Level::Error) {
             let lines: Vec<_> = text.lines().collect();
-            said.push(Diagnostic {
+            found.push(Diagnostic {
                 level: Level::Error,
                 said: Said {
-                    file: String::new(),
-                    line: None,
                     message: "make fails".to_owned(),
                     text: lines[lines.len().saturating_sub(20)..].join("\n"),
+                    ..Said::default()
                 },
             });
         }
-        said
+        found
     }
 
     /// Configures the tree if necessary. Omits options that the tree does not have yet.
-    fn configure(&self, kconfig: &str, reconfigure: bool) -> Result<Vec<Diagnostic>> {
-        let dir = self.dir();
-        let mut wanted = format!("{kconfig}\n{}", self.toolchain.rustc);
-        wanted.push_str(&self.fragment);
-        let stamp = dir.join(CONFIGURED);
+    fn configure(&self, kconfig: &Key, reconfigure: bool) -> Result<Vec<Diagnostic>> {
+        let (rustc, fragment) = (&self.subject.toolchain.rustc, &self.fragment);
+        let wanted = format!("{}\n{rustc}{fragment}", kconfig.as_str());
+        let stamp = self.dir.join(CONFIGURED);
         let is = fs::read(&stamp).is_ok_and(|is| is == wanted.as_bytes());
-        if is && !reconfigure && dir.join(".config").is_file() {
+        if is && !reconfigure && self.dir.join(".config").is_file() {
             return Ok(Vec::new());
         }
         let _ = fs::remove_file(&stamp);
-        let file = dir.join("series.config");
-        write(&file, self.fragment.as_bytes())?;
-        let make = self
-            .make()
-            .arg(format!("KCONFIG_ALLCONFIG={}", file.display()))
-            .arg("allnoconfig");
+        let file = self.dir.join("series.config");
+        write(&file, fragment.as_bytes())?;
+        let all = format!("KCONFIG_ALLCONFIG={}", file.display());
+        let make = self.make().arg(all).arg("allnoconfig");
         let out = self.run(&make)?;
         if !out.ok() {
             return Err(failed(&make, &out));
@@ -223,17 +200,11 @@ impl Folder<'_> {
         write(&stamp, wanted.as_bytes())?;
         Ok(self.read(&out))
     }
-
-    /// Returns the contents of `.config`.
-    fn config(&self) -> String {
-        fs::read_to_string(self.dir().join(".config")).unwrap_or_default()
-    }
 }
 
-/// Matches make's report of a program that a signal ended.
 static ENDED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)")
-        .expect("a pattern that does not compile")
+        .expect("the pattern is constant")
 });
 
 /// Removes the objects that were compiled since then.
@@ -241,16 +212,17 @@ fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;
     for entry in entries.flatten() {
         let path = entry.path();
-        let Ok(kind) = entry.file_type() else {
+        // A link is neither a folder nor a file here.
+        let Ok(meta) = entry.metadata() else {
             continue;
         };
-        if kind.is_dir() {
+        if meta.is_dir() {
             unmake(&path, since)?;
-        } else if kind.is_file() && is_compiled(&path) {
-            let date = entry.metadata().and_then(|m| m.modified());
-            if date.is_ok_and(|date| date >= since) {
-                fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
-            }
+        } else if meta.is_file()
+            && is_compiled(&path)
+            && meta.modified().is_ok_and(|date| date >= since)
+        {
+            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
     }
     Ok(())

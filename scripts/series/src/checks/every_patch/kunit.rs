@@ -5,6 +5,8 @@
 //! The kernel is the plain one of user-mode Linux, in the tree and the build folder that `test`
 //! uses. Both are left with the last tested series.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,17 +16,13 @@ use super::{
     walk::Walk,
 };
 use crate::{
-    git::Oid,
     kernel::{
         build::{Arch, Build, CONFIGS, Purpose, Target},
-        checkout, kconfig, kunit,
+        checkout, kconfig,
+        kunit::{self, ktap::Counts},
     },
     patches::commits::AssembledSeries,
-    sys::{
-        error::{Error, Result},
-        files::write,
-        json::json,
-    },
+    sys::{error::Result, files::write, json::json, runner::is_ending},
 };
 
 const TARGET: Target = Target::Plain(Arch::Um);
@@ -44,35 +42,35 @@ pub fn job(one: &AssembledSeries) -> String {
     format!("{} kunit", one.name())
 }
 
+/// Returns the path of a result below the output folder.
+pub fn place(one: &AssembledSeries, ending: &str) -> String {
+    format!("kunit/{}-alone/{}.{ending}", TARGET.name(), one.name())
+}
+
 /// Whether KUnit runs for a series. A branch has suites only if its manifest lists them.
-pub fn has_suites(one: &AssembledSeries) -> bool {
+pub fn runs(subject: &Subject<'_>, one: &AssembledSeries) -> bool {
     let series = one.plan.series();
-    series.branch.is_none() || !kunit::expectation(series, TARGET.arch()).is_empty()
+    let has_suites = !kunit::expectation(series, TARGET.arch()).is_empty();
+    subject.archs.contains(&TARGET.arch()) && (series.branch.is_none() || has_suites)
 }
 
 /// Runs the tests of a series on its own tree, unless the result is stored.
-///
-/// # Errors
-///
-/// Fails for causes other than patches.
 pub fn at_tip(
     subject: &Subject<'_>,
     walk: &mut Walk<'_>,
     one: &AssembledSeries,
 ) -> Result<KunitFull> {
-    let start = std::time::Instant::now();
-    let key = key(subject, one)?;
+    let start = Instant::now();
+    let (job, key) = (job(one), key(subject, one)?);
     let known = walk.store.get::<Kept>(&key);
     let cached = known.is_some();
-    let timed = match known {
+    let Timed { seconds, result } = match known {
         Some(known) => known,
         None => {
-            walk.begin(&job(one), "KUnit at its end");
+            walk.begin(&job, "KUnit at its end");
             let result = run(subject, one)?;
-            let timed = Timed {
-                seconds: start.elapsed().as_secs_f64(),
-                result,
-            };
+            let seconds = start.elapsed().as_secs_f64();
+            let timed = Timed { seconds, result };
             if timed.result.record.pass {
                 // Only passes are stored, so failures run again.
                 walk.store.put(&key, &timed)?;
@@ -80,41 +78,20 @@ pub fn at_tip(
             timed
         }
     };
-    walk.done(&job(one), &[(job(one), timed.seconds, cached)])?;
-    walk.units.push((job(one), key));
-    let dir = subject.ws.out()?.join("kunit").join(alone());
-    let kept = timed.result;
-    if !kept.log.is_empty() {
-        write(
-            &dir.join(format!("{}.log", one.name())),
-            kept.log.as_bytes(),
-        )?;
-        write(
-            &dir.join(format!("{}.json", one.name())),
-            kept.json.as_bytes(),
-        )?;
+    walk.end(&job);
+    walk.done(job, key, seconds, cached)?;
+    let out = subject.ws.out()?;
+    if !result.log.is_empty() {
+        write(&out.join(place(one, "log")), result.log.as_bytes())?;
+        write(&out.join(place(one, "json")), result.json.as_bytes())?;
     }
-    Ok(kept.record)
+    Ok(result.record)
 }
 
-/// Whether the result is stored.
-///
-/// # Errors
-///
-/// The fragment cannot be read.
 pub fn is_known(subject: &Subject<'_>, walk: &Walk<'_>, one: &AssembledSeries) -> Result<bool> {
     Ok(walk.store.get::<Kept>(&key(subject, one)?).is_some())
 }
 
-fn alone() -> String {
-    format!("{}-alone", TARGET.name())
-}
-
-/// Returns the hash of the inputs of the unit.
-///
-/// # Errors
-///
-/// A fragment cannot be read.
 pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
     let expected = &one.plan.series().kunit;
     let mut parts = vec![
@@ -122,21 +99,16 @@ pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
         one.tip().tree.to_string(),
         subject.toolchain.rustc.clone(),
     ];
-    for fragment in TARGET.fragments() {
-        parts.push(subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
-    }
-    parts.push(own_fragment(subject, one)?);
+    parts.extend(fragments(subject, one)?);
     parts.extend(subject.toolchain.identity());
-    parts.push(expected.suites.join(" "));
-    parts.push(expected.um_suites.join(" "));
-    parts.push(expected.doctests.join(" "));
+    parts.extend([&expected.suites, &expected.um_suites, &expected.doctests].map(|n| n.join(" ")));
     Ok(Key::of(parts))
 }
 
 fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let tip = one.tip();
     let fragment = subject.cache.of_base(format!("full/{}.config", one.name()));
-    write(&fragment, fragment_for(subject, one, &tip.tree)?.as_bytes())?;
+    write(&fragment, own_config(subject, one)?.as_bytes())?;
     let build = Build {
         runner: subject.runner,
         ws: subject.ws,
@@ -148,27 +120,23 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     };
     let _lock = (subject.lock_tree)()?;
     checkout::check_out(subject.git, tip, subject.ui)?;
-    let built = match build.is_current(tip)? && build.check_config().is_ok() {
-        true => Ok(Vec::new()),
-        false => build.build(tip),
-    };
-    let mut record = KunitFull {
+    let record = |pass, counts: Counts, errors| KunitFull {
         arch: TARGET.arch(),
         tree: tip.tree.to_string(),
-        pass: false,
-        passed: 0,
-        failed: 0,
-        crashed: 0,
-        skipped: 0,
-        errors: Vec::new(),
+        pass,
+        passed: counts.passed,
+        failed: counts.failed,
+        crashed: counts.crashed,
+        skipped: counts.skipped,
+        errors,
     };
-    if let Err(error) = built {
-        if crate::sys::runner::is_ending() {
+    let is_built = build.is_current(tip)? && build.check_config().is_ok();
+    if !is_built && let Err(error) = build.build(tip) {
+        if is_ending() {
             return Err(error);
         }
-        record.errors.push(error.to_string());
         return Ok(Kept {
-            record,
+            record: record(false, Counts::default(), vec![error.to_string()]),
             json: String::new(),
             log: String::new(),
         });
@@ -176,46 +144,37 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let series = one.plan.series();
     let expected = kunit::expectation(series, TARGET.arch());
     let done = kunit::run(subject.ws, &build, series, &expected, tip.tree.as_str())?;
-    let verdict = &done.verdict;
-    record.pass = verdict.pass;
-    record.passed = verdict.counts.passed;
-    record.failed = verdict.counts.failed;
-    record.crashed = verdict.counts.crashed;
-    record.skipped = verdict.counts.skipped;
-    record.errors = verdict.errors.clone();
-    let log = subject.ws.path(subject.ws.below_out(format!(
-        "kunit/{}/{}.log",
-        alone(),
-        one.name()
-    )));
+    let json = String::from_utf8_lossy(&json(&done)?).into_owned();
+    let log = subject.ws.read(subject.ws.below_out(place(one, "log")))?;
+    let verdict = done.verdict;
     Ok(Kept {
-        json: String::from_utf8_lossy(&json(&done)?).into_owned(),
-        log: std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, &e))?,
-        record,
+        record: record(verdict.pass, verdict.counts, verdict.errors),
+        json,
+        log,
     })
 }
 
-/// Returns the options that the suites of a series need when it is tested alone, from
-/// `kunit-configs/alone/`. A later series may make them unnecessary.
-fn own_fragment(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
-    let fragment = format!("alone/{}.config", one.name());
-    let fragment = subject.ws.place(CONFIGS, fragment);
-    match subject.ws.path(&fragment).exists() {
-        true => subject.ws.read(&fragment),
-        false => Ok(String::new()),
-    }
+/// Returns the fragments of the plain kernel, and the options that the suites of the series need
+/// when it is tested alone, from `kunit-configs/alone/`. A later series may make them unnecessary.
+fn fragments(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<String>> {
+    let ws = subject.ws;
+    let common = TARGET.fragments().iter();
+    let mut texts: Vec<String> = common
+        .map(|fragment| ws.read(ws.place(CONFIGS, fragment)))
+        .collect::<Result<_>>()?;
+    let alone = ws.place(CONFIGS, format!("alone/{}.config", one.name()));
+    texts.push(if ws.path(&alone).exists() {
+        ws.read(&alone)?
+    } else {
+        String::new()
+    });
+    Ok(texts)
 }
 
-/// Returns the fragment of the plain kernel without the options that later series add.
-fn fragment_for(subject: &Subject<'_>, one: &AssembledSeries, tree: &Oid) -> Result<String> {
-    let mut text = String::new();
-    for fragment in TARGET.fragments() {
-        text.push_str(&subject.ws.read(subject.ws.place(CONFIGS, fragment))?);
-    }
-    text.push_str(&own_fragment(subject, one)?);
-    let there = kconfig::options(subject.git, tree, &kconfig::ALL_FILES)?;
-    Ok(text
-        .split_inclusive('\n')
-        .filter(|line| kconfig::enabled(line).is_none_or(|name| there.contains(name)))
-        .collect())
+/// Returns the fragments without the options that later series add.
+fn own_config(subject: &Subject<'_>, one: &AssembledSeries) -> Result<String> {
+    let there = kconfig::options(subject.git, &one.tip().tree, &kconfig::ALL_FILES)?;
+    let is_there = |line: &&str| kconfig::enabled(line).is_none_or(|name| there.contains(name));
+    let all = fragments(subject, one)?.concat();
+    Ok(all.split_inclusive('\n').filter(is_there).collect())
 }

@@ -27,10 +27,10 @@ use self::{
     compare::{Seen, by_level},
     depends::Without,
     exchange::{Origin, Results},
-    record::{Full, How, PatchFull, Said, SeriesFull, Times, UnitFull},
+    record::{Dependency, Full, How, KunitFull, PatchFull, Said, SeriesFull, Times, UnitFull},
     shard::Shard,
     sources::Sources,
-    store::{Key, Store},
+    store::Key,
     walk::{Made, Task, Walk},
 };
 use crate::{
@@ -52,10 +52,8 @@ use crate::{
     },
 };
 
-/// The default architectures.
 pub const ARCHS: [Arch; 2] = [Arch::Um, Arch::X86_64];
 
-/// The input of the checks.
 pub struct Subject<'a> {
     pub runner: &'a dyn Runner,
     pub ws: &'a Workspace,
@@ -66,11 +64,10 @@ pub struct Subject<'a> {
     pub assembled: &'a Assembled,
     pub archs: Vec<Arch>,
     /// Takes the lock of the tree that kernels are built from.
-    pub lock_tree: &'a dyn Fn() -> Result<Lock>,
+    pub lock_tree: &'a (dyn Fn() -> Result<Lock> + Sync),
     pub ui: &'a Ui,
 }
 
-/// The result of the checks.
 pub struct Outcome {
     /// The record for `out/full.json`.
     pub full: Full,
@@ -80,36 +77,23 @@ pub struct Outcome {
 }
 
 /// The exchange of results with other machines.
-#[derive(Default)]
 pub struct Exchange<'a> {
-    /// Results of other machines.
     pub import: Vec<Results>,
     /// The file for the results of this run.
     pub export: Option<&'a Path>,
 }
 
-/// Checks the named series, or all. The caller holds the lock.
-///
-/// # Errors
-///
-/// Fails for causes other than patches, such as a missing tool, a full disk or an interrupt.
-/// Results up to that point are stored.
+/// Checks the named series, or all. The caller holds the lock. Errors have other causes than the
+/// patches, such as a full disk or an interrupt; results up to that point are stored.
 pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> Result<Outcome> {
     let start = Instant::now();
     let sources = Sources::read(subject.ws, subject.assembled)?;
-    let series = with_patches(subject, names)?;
-    let mut checks = Checks::new(subject, &sources)?;
-    sources::check(
-        &sources,
-        &sources::file(subject.ws).display().to_string(),
-        subject.git,
-        subject.cache,
-        subject.assembled,
-        &mut checks.findings,
-    )?;
-    let units = checks.units(&series)?;
+    let mut checks = Checks::new(subject, names, &sources)?;
+    checks.findings = sources.check(subject)?;
+    let units = checks.units()?;
     checks.import(&units, &exchange.import)?;
     checks.plan(&units)?;
+    let series = checks.series.clone();
     let mut done = Vec::new();
     for one in &series {
         done.push(checks.patches(one)?);
@@ -119,48 +103,34 @@ pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> 
         checks.options();
     }
     for (one, full) in series.iter().zip(&mut done) {
-        checks.dependencies(one, full)?;
+        full.dependencies = checks.dependencies(one)?;
     }
-    if subject.archs.contains(&Arch::Um) {
-        let with_suites = series.iter().zip(&mut done);
-        for (one, full) in with_suites.filter(|(one, _)| kunit::has_suites(one)) {
-            checks.kunit(one, full)?;
+    for (one, full) in series.iter().zip(&mut done) {
+        if kunit::runs(subject, one) {
+            full.kunit = Some(checks.kunit(one)?);
         }
     }
-    for one in &mut done {
-        let of = |f: &Finding| f.series == one.name;
-        one.pass = !checks.findings.iter().any(of);
+    let findings = std::mem::take(&mut checks.findings);
+    for full in &mut done {
+        full.pass = !findings.iter().any(|f| f.series == full.name);
     }
-    let all_tree = &subject.assembled.all.tree;
     let full = Full {
         base: subject.base.version.clone(),
         base_tree: subject.assembled.base.tree.to_string(),
-        all_tree: all_tree.to_string(),
+        all_tree: subject.assembled.all.tree.to_string(),
         archs: subject.archs.clone(),
-        pass: checks.findings.is_empty(),
+        pass: findings.is_empty(),
         series: done,
     };
-    if let Some(file) = exchange.export {
-        checks.export(file)?;
-    }
-    let units = checks.walk.times;
     Ok(Outcome {
         full,
-        times: Times {
-            seconds: start.elapsed().as_secs_f64(),
-            cached: units.iter().filter(|u| u.cached).count(),
-            units,
-        },
-        findings: checks.findings,
+        times: checks.end(start, exchange)?,
+        findings,
     })
 }
 
 /// Creates the results of one shard. Gives no verdict, because the new diagnostics of a unit depend
 /// on the results of other shards. Returns the durations. The caller holds the lock.
-///
-/// # Errors
-///
-/// As for [`run`].
 pub fn run_shard(
     subject: &Subject<'_>,
     names: &[String],
@@ -169,9 +139,8 @@ pub fn run_shard(
 ) -> Result<Times> {
     let start = Instant::now();
     let sources = Sources::read(subject.ws, subject.assembled)?;
-    let series = with_patches(subject, names)?;
-    let mut checks = Checks::new(subject, &sources)?;
-    let all = checks.units(&series)?;
+    let mut checks = Checks::new(subject, names, &sources)?;
+    let all = checks.units()?;
     checks.import(&all, &exchange.import)?;
     let units = Units {
         patches: shard.part(&all.patches).to_vec(),
@@ -185,27 +154,12 @@ pub fn run_shard(
     for one in &units.kunit {
         kunit::at_tip(subject, &mut checks.walk, one)?;
     }
-    if let Some(file) = exchange.export {
-        checks.export(file)?;
-    }
-    let units = checks.walk.times;
-    Ok(Times {
-        seconds: start.elapsed().as_secs_f64(),
-        cached: units.iter().filter(|u| u.cached).count(),
-        units,
-    })
-}
-
-/// Returns the series with patches that `names` selects.
-fn with_patches<'a>(subject: &Subject<'a>, names: &[String]) -> Result<Vec<&'a AssembledSeries>> {
-    let mut series = subject.assembled.named(names)?;
-    series.retain(|s| !s.patches.is_empty());
-    Ok(series)
+    checks.end(start, exchange)
 }
 
 /// The units of a run, sorted by kind.
+#[derive(Default)]
 struct Units<'a> {
-    /// The base and each patch.
     patches: Vec<Task>,
     /// The patches that verify from which patch on a series needs a dependency.
     without: Vec<Task>,
@@ -215,11 +169,13 @@ struct Units<'a> {
 /// The state of one run.
 struct Checks<'a> {
     subject: &'a Subject<'a>,
+    /// The selected series that have patches.
+    series: Vec<&'a AssembledSeries>,
     walk: Walk<'a>,
     /// Diagnostics at the start and end of each series, by architecture.
     tips: BTreeMap<Oid, Vec<State>>,
-    /// Options that no configuration has so far.
-    lost: Vec<(Arch, Vec<LostOption>)>,
+    /// Options that no configuration has so far, by architecture.
+    lost: BTreeMap<&'static str, Vec<LostOption>>,
     findings: Vec<Finding>,
 }
 
@@ -228,27 +184,33 @@ struct Checks<'a> {
 struct State {
     /// All diagnostics up to this tree.
     seen: Seen,
-    /// Whether it builds.
     builds: bool,
 }
 
 impl<'a> Checks<'a> {
-    fn new(subject: &'a Subject<'a>, sources: &'a Sources) -> Result<Self> {
+    fn new(subject: &'a Subject<'a>, names: &[String], sources: &'a Sources) -> Result<Self> {
+        let mut series = subject.assembled.named(names)?;
+        series.retain(|s| !s.patches.is_empty());
         Ok(Self {
             subject,
-            walk: Walk::new(subject, sources, Store::open(subject.cache))?,
+            series,
+            walk: Walk::new(subject, sources)?,
             tips: BTreeMap::new(),
-            lost: Vec::new(),
+            lost: BTreeMap::new(),
             findings: Vec::new(),
         })
     }
 
-    /// Creates the task that compiles all of a tree.
-    fn baseline(&self, what: &str, tree: &Oid) -> Task {
+    /// Returns the task that compiles all of the tree at the start of a series.
+    fn start(&self, one: &AssembledSeries) -> Task {
+        let mut what = format!("{} 0", one.name());
+        if one.parent.tree == self.subject.assembled.base.tree {
+            what = "base".to_owned();
+        }
         Task {
-            what: what.to_owned(),
+            what,
             subject: "the whole tree, for comparison".to_owned(),
-            tree: tree.clone(),
+            tree: one.parent.tree.clone(),
             parent: None,
             one_arch: false,
             rustdoc: true,
@@ -257,63 +219,40 @@ impl<'a> Checks<'a> {
 
     fn task(&self, one: &AssembledSeries, index: usize) -> Result<Task> {
         let tree = one.patches[index].tree.clone();
-        let parent = match index.checked_sub(1) {
-            Some(before) => &one.patches[before].tree,
-            None => &one.parent.tree,
-        };
-        let changed = self.walk.checkout.differ(parent, &tree)?;
+        let before = one.patches[..index].last().unwrap_or(&one.parent);
+        let changed = self.walk.checkout.differ(&before.tree, &tree)?;
         Ok(Task {
             what: format!("{} {}", one.name(), index + 1),
             subject: one.plan.patches[index].subject.clone(),
             rustdoc: changed.iter().any(|p| p.starts_with("rust/")),
-            parent: Some(parent.clone()),
+            parent: Some(before.tree.clone()),
             one_arch: false,
             tree,
         })
     }
 
-    /// Returns the task for the start of a series, unless another series ends there.
-    fn start(&self, one: &AssembledSeries, tips: &[&Oid]) -> Option<Task> {
-        let tree = &one.parent.tree;
-        if tips.contains(&tree) {
-            return None;
-        }
-        Some(match *tree == self.subject.assembled.base.tree {
-            true => self.baseline("base", tree),
-            false => self.baseline(&format!("{} 0", one.name()), tree),
-        })
-    }
-
-    /// Returns the units of these series.
-    fn units<'b>(&self, series: &[&'b AssembledSeries]) -> Result<Units<'b>> {
-        let mut patches = Vec::new();
+    /// Returns the units of all series.
+    fn units(&self) -> Result<Units<'a>> {
+        let mut units = Units::default();
         let mut tips = Vec::new();
-        for one in series {
-            patches.extend(self.start(one, &tips));
+        for one in self.series.iter().copied() {
+            // Another series may end where this one starts.
+            if !tips.contains(&&one.parent.tree) {
+                units.patches.push(self.start(one));
+            }
             tips.extend([&one.parent.tree, &one.tip().tree]);
             for index in 0..one.patches.len() {
-                patches.push(self.task(one, index)?);
+                units.patches.push(self.task(one, index)?);
             }
-        }
-        let mut without = Vec::new();
-        for one in series {
             for dependency in &one.plan.series().depends {
-                let one = Without::new(self.subject, &self.walk, one, &dependency.value)?;
-                without.extend(one.tasks(&self.walk)?);
+                let without = Without::new(self.subject, &self.walk, one, &dependency.value)?;
+                units.without.extend(without.tasks(&self.walk)?);
+            }
+            if kunit::runs(self.subject, one) {
+                units.kunit.push(one);
             }
         }
-        let kunit = match self.subject.archs.contains(&Arch::Um) {
-            true => {
-                let with_suites = series.iter().copied().filter(|one| kunit::has_suites(one));
-                with_suites.collect()
-            }
-            false => Vec::new(),
-        };
-        Ok(Units {
-            patches,
-            without,
-            kunit,
-        })
+        Ok(units)
     }
 
     /// Adds the units to the estimate of the run.
@@ -349,31 +288,32 @@ impl<'a> Checks<'a> {
             expected.insert(kunit::job(one), kunit::key(self.subject, one)?);
         }
         let number = exchange::import(files, &self.origin(), &self.walk.store, &expected)?;
-        self.subject.ui.say(format!(
-            "imported {} for {} units",
-            count(number, "result", "results"),
-            expected.len()
-        ));
+        let (number, units) = (count(number, "result", "results"), expected.len());
+        let ui = self.subject.ui;
+        ui.say(format!("imported {number} for {units} units"));
         Ok(())
     }
 
-    /// Writes the results of this run for other machines.
-    fn export(&self, file: &Path) -> Result<()> {
-        let walk = &self.walk;
-        let number = exchange::export(file, self.origin(), &walk.store, &walk.units)?;
-        let number = count(number, "result", "results");
-        let ui = self.subject.ui;
-        ui.say(format!("{number} written to {}", file.display()));
-        Ok(())
+    /// Writes the results of this run for other machines. Returns the durations.
+    fn end(self, start: Instant, exchange: &Exchange<'_>) -> Result<Times> {
+        if let Some(file) = exchange.export {
+            let walk = &self.walk;
+            let number = exchange::export(file, self.origin(), &walk.store, &walk.units)?;
+            let number = count(number, "result", "results");
+            let ui = self.subject.ui;
+            ui.say(format!("{number} written to {}", file.display()));
+        }
+        Ok(self.walk.times(start))
     }
 
     /// Returns the diagnostics up to the start of a series.
     fn state_before(&mut self, one: &AssembledSeries) -> Result<Vec<State>> {
-        let tips: Vec<&Oid> = self.tips.keys().collect();
-        let Some(task) = self.start(one, &tips) else {
-            return Ok(self.tips[&one.parent.tree].clone());
-        };
+        let tree = &one.parent.tree;
+        if let Some(states) = self.tips.get(tree) {
+            return Ok(states.clone());
+        }
         let mut states = Vec::new();
+        let task = self.start(one);
         for made in self.walk.perform(&task)? {
             let mut seen = Seen::default();
             seen.new_in(&made.compiled.said);
@@ -383,7 +323,7 @@ impl<'a> Checks<'a> {
             let builds = made.compiled.builds;
             states.push(State { seen, builds });
         }
-        self.tips.insert(one.parent.tree.clone(), states.clone());
+        self.tips.insert(tree.clone(), states.clone());
         Ok(states)
     }
 
@@ -395,17 +335,26 @@ impl<'a> Checks<'a> {
             if let Some(step) = planned.relocate() {
                 states.iter_mut().for_each(|s| s.seen.rename(step));
             }
-            let task = self.task(one, index)?;
-            let made = self.walk.perform(&task)?;
-            let before = self.findings.len();
+            let id = index + 1;
             let mut units = Vec::new();
-            for (made, state) in made.iter().zip(&mut states) {
-                units.push(self.judge(one, index, made, state));
-                self.note_lost(made);
+            let mut found = Vec::new();
+            let task = self.task(one, index)?;
+            for (made, state) in self.walk.perform(&task)?.iter().zip(&mut states) {
+                units.push(judge(made, state, &mut |check, said| {
+                    let mut finding = Finding::new(one.name(), check, &said.message).of_patch(id);
+                    if !said.file.is_empty() {
+                        finding = finding.at(&said.file, said.line);
+                    }
+                    found.push((made.arch, finding));
+                }));
+                let now = &made.compiled.lost;
+                let lost = self.lost.entry(made.arch.name());
+                let lost = lost.or_insert_with(|| now.clone());
+                lost.retain(|option| now.iter().any(|n| n.is_same_option(option)));
             }
-            merge(&mut self.findings, before);
+            self.findings.extend(merged(found));
             patches.push(PatchFull {
-                id: index + 1,
+                id,
                 subject: planned.subject.clone(),
                 tree: one.patches[index].tree.to_string(),
                 pass: units.iter().all(|u| u.pass),
@@ -427,156 +376,89 @@ impl<'a> Checks<'a> {
         })
     }
 
-    /// Evaluates the diagnostics of one architecture for a patch.
-    fn judge(
-        &mut self,
-        one: &AssembledSeries,
-        index: usize,
-        made: &Made,
-        state: &mut State,
-    ) -> UnitFull {
-        let mut ran = vec!["build", "W=1", "clippy", "sparse"];
-        let mut builds = made.compiled.builds;
-        let (mut warnings, mut errors) = by_level(state.seen.new_in(&made.compiled.said), builds);
-        let mut report = |check: &'static str, said: &[Said]| {
-            for one_said in said {
-                self.findings.push(Finding {
-                    series: one.name().to_owned(),
-                    patch: Some(index + 1),
-                    check: check.into(),
-                    message: format!("{}: {}", made.arch.name(), one_said.message),
-                    file: Some(one_said.file.clone()).filter(|f| !f.is_empty()),
-                    line: one_said.line,
-                    help: None,
-                });
-            }
-        };
-        report("build", &errors);
-        report("warning", &warnings);
-        if let Some(documented) = &made.documented {
-            ran.push("rustdoc");
-            let new = state.seen.new_in(&documented.said);
-            let (more_warnings, more_errors) = by_level(new, documented.builds);
-            report("rustdoc", &more_errors);
-            report("rustdoc", &more_warnings);
-            warnings.extend(more_warnings);
-            errors.extend(more_errors);
-            builds &= documented.builds;
-        }
-        if !builds && errors.is_empty() && state.builds {
-            // The build failed with diagnostics that were warnings before.
-            report(
-                "build",
-                &[Said {
-                    file: String::new(),
-                    line: None,
-                    message: "does not build".to_owned(),
-                    text: String::new(),
-                }],
-            );
-        }
-        state.builds = builds;
-        UnitFull {
-            arch: made.arch,
-            ran: ran.into_iter().map(str::to_owned).collect(),
-            builds,
-            pass: builds && warnings.is_empty(),
-            warnings,
-            errors,
-        }
-    }
-
-    /// Records the options that the configuration of a patch lacks.
-    fn note_lost(&mut self, made: &Made) {
-        match self.lost.iter_mut().find(|(arch, _)| *arch == made.arch) {
-            Some((_, lost)) => {
-                lost.retain(|l| made.compiled.lost.iter().any(|m| m.is_same_option(l)));
-            }
-            None => self.lost.push((made.arch, made.compiled.lost.clone())),
-        }
-    }
-
     /// Reports options that no tree of the run has, because their code is not tested.
     fn options(&mut self) {
-        for (arch, lost) in std::mem::take(&mut self.lost) {
+        for (arch, lost) in &self.lost {
+            let file = format!("full/{arch}.config");
+            let file = self.subject.ws.place(CONFIGS, file);
             for option in lost {
-                self.findings.push(Finding {
-                    series: "all series".to_owned(),
-                    patch: None,
-                    check: "config".into(),
-                    message: option.to_string(),
-                    file: Some(self.fragment(arch)),
-                    line: None,
-                    help: None,
-                });
+                let finding = Finding::new("all series", "config", option.to_string());
+                self.findings.push(finding.at(&file, None));
             }
         }
-    }
-
-    /// Returns the path of the fragment of an architecture.
-    fn fragment(&self, arch: Arch) -> String {
-        let file = format!("full/{}.config", arch.name());
-        self.subject.ws.place(CONFIGS, file).display().to_string()
     }
 
     /// Verifies the dependencies of a series.
-    fn dependencies(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
+    fn dependencies(&mut self, one: &AssembledSeries) -> Result<Vec<Dependency>> {
         // The first architecture is sufficient.
         let seen = self.tips[&one.tip().tree][0].seen.clone();
-        for declared in &one.plan.series().depends {
+        let series = one.plan.series();
+        let mut proofs = Vec::new();
+        for declared in &series.depends {
             let without = Without::new(self.subject, &self.walk, one, &declared.value)?;
             let proof = without.prove(&mut self.walk, &seen)?;
             if !proof.pass {
-                self.findings.push(Finding {
-                    series: one.name().to_owned(),
-                    patch: None,
-                    check: "depends".into(),
-                    message: unlike(&proof),
-                    file: Some(one.plan.series().file().display().to_string()),
-                    line: Some(declared.line),
-                    help: None,
-                });
+                let finding = Finding::new(one.name(), "depends", unlike(&proof));
+                self.findings.push(finding.at(&series.file, declared.line));
             }
-            full.dependencies.push(proof);
+            proofs.push(proof);
         }
-        Ok(())
+        Ok(proofs)
     }
 
     /// Runs KUnit at the end of a series.
-    fn kunit(&mut self, one: &AssembledSeries, full: &mut SeriesFull) -> Result<()> {
+    fn kunit(&mut self, one: &AssembledSeries) -> Result<KunitFull> {
         let done = kunit::at_tip(self.subject, &mut self.walk, one)?;
         if !done.pass {
-            let file = format!("kunit/um-alone/{}.log", one.name());
-            let file = self.subject.ws.below_out(file).display().to_string();
-            self.findings.push(Finding {
-                series: one.name().to_owned(),
-                patch: None,
-                check: "kunit".into(),
-                message: match done.errors.first() {
-                    Some(error) => format!("on the base and its dependencies only: {error}"),
-                    None => "the tests fail on the base and its dependencies only".to_owned(),
-                },
-                file: Some(file),
-                line: None,
-                help: None,
-            });
+            let what = match done.errors.first() {
+                Some(error) => format!("on the base and its dependencies only: {error}"),
+                None => "the tests fail on the base and its dependencies only".to_owned(),
+            };
+            let log = self.subject.ws.below_out(kunit::place(one, "log"));
+            let finding = Finding::new(one.name(), "kunit", what);
+            self.findings.push(finding.at(log, None));
         }
-        full.kunit = Some(done);
-        Ok(())
+        Ok(done)
     }
 }
 
-/// Formats a message as one line with its place.
-fn placed(said: &Said) -> String {
-    match (said.file.as_str(), said.line) {
-        ("", _) => said.message.clone(),
-        (file, Some(line)) => format!("{file}:{line}: {}", said.message),
-        (file, None) => format!("{file}: {}", said.message),
+/// Evaluates the diagnostics of one architecture for a patch. Passes each new one to `report`, with
+/// the name of the check.
+fn judge(made: &Made, state: &mut State, report: &mut dyn FnMut(&'static str, &Said)) -> UnitFull {
+    let mut ran = vec!["build", "W=1", "clippy", "sparse"];
+    let mut builds = made.compiled.builds;
+    let (mut warnings, mut errors) = by_level(state.seen.new_in(&made.compiled.said), builds);
+    errors.iter().for_each(|said| report("build", said));
+    warnings.iter().for_each(|said| report("warning", said));
+    if let Some(documented) = &made.documented {
+        ran.push("rustdoc");
+        let new = state.seen.new_in(&documented.said);
+        let (more_warnings, more_errors) = by_level(new, documented.builds);
+        let all = more_errors.iter().chain(&more_warnings);
+        all.for_each(|said| report("rustdoc", said));
+        warnings.extend(more_warnings);
+        errors.extend(more_errors);
+        builds &= documented.builds;
+    }
+    if !builds && errors.is_empty() && state.builds {
+        // The build failed with diagnostics that were warnings before.
+        let message = "does not build".to_owned();
+        let rest = Said::default();
+        report("build", &Said { message, ..rest });
+    }
+    state.builds = builds;
+    UnitFull {
+        arch: made.arch,
+        ran: ran.into_iter().map(str::to_owned).collect(),
+        builds,
+        pass: builds && warnings.is_empty(),
+        warnings,
+        errors,
     }
 }
 
 /// Describes the difference between a declared dependency and the builds.
-fn unlike(proof: &record::Dependency) -> String {
+fn unlike(proof: &Dependency) -> String {
     let name = &proof.name;
     let Some(failure) = &proof.failure else {
         return format!("{name} is not needed: all patches apply and build without it");
@@ -586,30 +468,25 @@ fn unlike(proof: &record::Dependency) -> String {
         How::DoesNotBuild => "does not build",
         How::Warns => "has a new warning",
     };
+    let (declared, found) = (proof.without, proof.found);
+    let (patch, subject, error) = (failure.patch, &failure.subject, &failure.error);
     format!(
-        "[without] has {name} = {}, but the builds show {}: patch {} ({}) is the first that {how} without \
-         it: {}",
-        proof.without, proof.found, failure.patch, failure.subject, failure.error
+        "[without] has {name} = {declared}, but the builds show {found}: patch {patch} ({subject}) is \
+         the first that {how} without it: {error}"
     )
 }
 
-/// Joins findings from `start` on that differ only in the architecture.
-fn merge(findings: &mut Vec<Finding>, start: usize) {
-    let mut merged: Vec<Finding> = Vec::new();
-    for new in findings.drain(start..) {
-        let split = |f: &Finding| {
-            let (arch, message) = f.message.split_once(": ").unwrap_or(("", &f.message));
-            (arch.to_owned(), message.to_owned())
-        };
-        let (arch, message) = split(&new);
-        let like = merged.iter_mut().find(|old| {
-            let place = |f: &Finding| (f.check.clone(), f.file.clone(), f.line, f.patch);
-            split(old).1 == message && place(old) == place(&new)
-        });
-        match like {
-            Some(old) => old.message = format!("{}, {arch}: {message}", split(old).0),
-            None => merged.push(new),
+/// Joins findings that differ only in the architecture.
+fn merged(found: Vec<(Arch, Finding)>) -> impl Iterator<Item = Finding> {
+    let mut merged: Vec<(String, Finding)> = Vec::new();
+    for (arch, new) in found {
+        match merged.iter_mut().find(|(_, old)| *old == new) {
+            Some((archs, _)) => archs.push_str(&format!(", {}", arch.name())),
+            None => merged.push((arch.name().to_owned(), new)),
         }
     }
-    findings.extend(merged);
+    merged.into_iter().map(|(archs, finding)| Finding {
+        message: format!("{archs}: {}", finding.message),
+        ..finding
+    })
 }

@@ -9,41 +9,38 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::store::Key;
 use crate::{
     kernel::build::Arch,
     source::workspace::Workspace,
     sys::error::{Error, Result},
 };
 
+const FILE: &str = "full.json";
+
 /// `out/full.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Full {
-    /// The version of the base.
     pub base: String,
     pub base_tree: String,
     /// The tree with all series.
     pub all_tree: String,
     /// The kernels that each patch was compiled for.
     pub archs: Vec<Arch>,
-    /// The series, in dependency order.
     pub series: Vec<SeriesFull>,
     /// Whether the checks found nothing.
     pub pass: bool,
 }
 
-/// The results of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesFull {
     pub name: String,
     pub version: u32,
-    /// The declared dependencies.
     pub depends: Vec<String>,
     /// The tree below the first patch: the base and the dependencies.
     pub parent_tree: String,
     pub patches: Vec<PatchFull>,
-    /// KUnit at the end of the series.
     pub kunit: Option<KunitFull>,
-    /// Whether each declared dependency is necessary.
     pub dependencies: Vec<Dependency>,
     /// Whether each patch builds on the base and the declared dependencies, which shows that no
     /// dependency is undeclared.
@@ -52,15 +49,12 @@ pub struct SeriesFull {
     pub pass: bool,
 }
 
-/// The results of a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchFull {
     /// The number, from 1.
     pub id: usize,
     pub subject: String,
-    /// The tree with the patch.
     pub tree: String,
-    /// The results by architecture.
     pub units: Vec<UnitFull>,
     /// Whether the checks found nothing.
     pub pass: bool,
@@ -82,11 +76,10 @@ pub struct UnitFull {
 }
 
 /// A message of a compiler or a checker.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said {
     /// The path in the kernel; empty if the message names no file.
     pub file: String,
-    /// The line in the file.
     pub line: Option<usize>,
     /// The first line of the message.
     pub message: String,
@@ -102,27 +95,21 @@ pub struct KunitFull {
     pub tree: String,
     /// Whether every expected test ran and passed.
     pub pass: bool,
-    /// The number of tests that passed.
     pub passed: u64,
-    /// The number of tests that failed.
     pub failed: u64,
     /// The number of tests that crashed or never reported.
     pub crashed: u64,
-    /// The number of tests that were skipped.
     pub skipped: u64,
     pub errors: Vec<String>,
 }
 
-/// A declared dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
-    /// The name of the series below.
     pub name: String,
     /// The number of leading patches that neither apply nor build on it, according to the manifest.
     pub without: usize,
     /// The number that the builds show; all patches if none needs the dependency.
     pub found: usize,
-    /// Whether a patch needs it.
     pub needed: bool,
     /// The failure of the first patch that needs it, without it.
     pub failure: Option<Failure>,
@@ -130,10 +117,8 @@ pub struct Dependency {
     pub pass: bool,
 }
 
-/// The failure of a patch without a dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The number of the patch.
     pub patch: usize,
     pub subject: String,
     pub how: How,
@@ -141,7 +126,6 @@ pub struct Failure {
     pub error: String,
 }
 
-/// The kind of failure of a patch without a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
@@ -153,48 +137,40 @@ pub enum How {
 }
 
 /// `out/full-times.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct Times {
-    /// The duration of the run.
     pub seconds: f64,
     /// The number of units with stored results.
     pub cached: usize,
-    /// The units in order.
     pub units: Vec<UnitTime>,
 }
 
 /// The duration of a unit when it was built.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct UnitTime {
     /// The name: "gpu-buddy 3 um".
     pub what: String,
     pub seconds: f64,
     /// Whether an earlier run built it.
     pub cached: bool,
+    #[serde(skip)]
+    pub key: Key,
 }
 
-/// The file name of the record in the output folder.
-const FILE: &str = "full.json";
-
-/// Returns the path of the record of the last complete run.
 pub fn path(ws: &Workspace) -> PathBuf {
     ws.path(ws.below_out(FILE))
 }
 
 /// Reads the record of the last complete run, if there is one.
-///
-/// # Errors
-///
-/// The record cannot be read.
 pub fn read(ws: &Workspace) -> Result<Option<Full>> {
-    let path = path(ws);
-    if !path.is_file() {
+    if !path(ws).is_file() {
         return Ok(None);
     }
-    let text = crate::sys::files::read_text(&path).map_err(|e| e.at(ws.below_out(FILE), None))?;
-    serde_json::from_str(&text).map(Some).map_err(|e| {
+    let file = ws.below_out(FILE);
+    let full = serde_json::from_str(&ws.read(&file)?).map_err(|e| {
         Error::new(format!("cannot be read: {e}"))
-            .at(ws.below_out(FILE), None)
+            .at(file, None)
             .help("`cargo series check --full` writes it again")
-    })
+    })?;
+    Ok(Some(full))
 }

@@ -35,14 +35,12 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split_once('/').and_then(|(index, of)| {
+        let shard = text.split_once('/').and_then(|(index, of)| {
             let number = |text: &str| text.parse::<u16>().ok().map(usize::from);
-            Some((number(index)?, number(of)?))
+            let (index, of) = (number(index)?, number(of)?);
+            (1..=of).contains(&index).then_some(Self { index, of })
         });
-        match numbers {
-            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err("expected I/N with I from 1 to N, for example 1/4".to_owned()),
-        }
+        shard.ok_or_else(|| "expected I/N with I from 1 to N, for example 1/4".to_owned())
     }
 }
 

@@ -10,49 +10,36 @@ use std::{
 
 use serde::Deserialize;
 
-use super::diagnostics::Diagnostic;
+use super::{Subject, diagnostics::Diagnostic};
 use crate::{
     checks::Finding,
-    git::Git,
     kernel::build::{Arch, CONFIGS},
     patches::commits::Assembled,
     source::{manifest, workspace::Workspace},
-    sys::{cache::Cache, error::Result},
+    sys::error::Result,
 };
 
-/// Returns the path in the checkout.
 pub fn file(ws: &Workspace) -> PathBuf {
     ws.place(CONFIGS, "full/sources.toml")
 }
 
-/// The objects to compile at each patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sources {
     /// Folders that are compiled completely, each with its `/`.
-    #[serde(default)]
     pub folders: Vec<String>,
-    /// Files that user-mode Linux compiles.
-    #[serde(default)]
     um: Vec<String>,
-    /// Files that are compiled for x86_64.
-    #[serde(default, rename = "x86_64")]
+    #[serde(rename = "x86_64")]
     x86_64: Vec<String>,
-    /// Files that are compiled for arm64.
-    #[serde(default)]
     arm64: Vec<String>,
     /// Files that no kernel compiles, each with the reason.
-    #[serde(default)]
     left_out: BTreeMap<String, String>,
-    /// False reports of checkers.
-    #[serde(default)]
     known: Vec<Known>,
-    /// Its text, which results depend on.
+    /// The text of the file, which results depend on.
     #[serde(skip)]
     pub text: String,
 }
 
-/// A false report of a checker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
@@ -65,11 +52,8 @@ struct Known {
 }
 
 impl Sources {
-    /// Reads the file. Without it, the sources are the files that the branches touch.
-    ///
-    /// # Errors
-    ///
-    /// The file is missing although a series has a component, is not TOML, or has an unknown field.
+    /// Reads the file. Without it, the sources are the files that the branches touch; a series with
+    /// a component needs it.
     pub fn read(ws: &Workspace, assembled: &Assembled) -> Result<Self> {
         let file = file(ws);
         let mut series = assembled.series.iter().map(|s| s.plan.series());
@@ -77,8 +61,8 @@ impl Sources {
             return Ok(Self::touched(assembled));
         }
         let text = ws.read(&file)?;
-        let read: Result<Self> = manifest::parse(&file, &text);
-        let read = read.map_err(|e| e.help("the fields are described in the file itself"))?;
+        let read: Self = manifest::parse(&file, &text)
+            .map_err(|e| e.help("the fields are described in the file itself"))?;
         Ok(Self { text, ..read })
     }
 
@@ -86,8 +70,8 @@ impl Sources {
     fn touched(assembled: &Assembled) -> Self {
         let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
         let paths = patches.flat_map(|p| p.paths()).filter(|p| is_code(p));
-        let files: BTreeSet<String> = paths.map(str::to_owned).collect();
-        let files: Vec<String> = files.into_iter().collect();
+        let files: BTreeSet<&str> = paths.collect();
+        let files: Vec<String> = files.into_iter().map(str::to_owned).collect();
         Self {
             text: files.join("\n"),
             um: files.clone(),
@@ -113,10 +97,10 @@ impl Sources {
         let files = self.files(arch).iter().filter(|f| tree.join(f).is_file());
         let objects = files.filter_map(|f| Some(format!("{}.o", f.rsplit_once('.')?.0)));
         let targets: Vec<String> = folders.cloned().chain(objects).collect();
-        match targets.is_empty() {
-            true => vec!["prepare".to_owned()],
-            false => targets,
+        if targets.is_empty() {
+            return vec!["prepare".to_owned()];
         }
+        targets
     }
 
     /// Whether the list has a C or Rust file, compiled or left out.
@@ -141,49 +125,40 @@ impl Sources {
         };
         known.any(|k| source().is_some_and(|s| s.trim_start().starts_with(&k.source)))
     }
-}
 
-/// Verifies that the list has each file that a patch touches, and each file that includes a touched
-/// header.
-pub fn check(
-    sources: &Sources,
-    file: &str,
-    git: &Git<'_>,
-    cache: &Cache,
-    assembled: &Assembled,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    let mut told = BTreeSet::new();
-    let mut find = |series: &str, patch: usize, path: &str, why: &str| {
-        if is_code(path) && !sources.speaks_of(path) && told.insert(path.to_owned()) {
-            findings.push(Finding {
-                series: series.to_owned(),
-                patch: Some(patch),
-                check: "full".into(),
-                message: format!(
-                    "{path} {why}, but no kernel of --full compiles it: name it in {file}, or \
+    /// Verifies that the list has each file that a patch touches, and each file that includes a
+    /// touched header.
+    pub fn check(&self, subject: &Subject<'_>) -> Result<Vec<Finding>> {
+        let list = file(subject.ws).display().to_string();
+        let mut told = BTreeSet::new();
+        let mut findings = Vec::new();
+        let mut find = |series: &str, patch: usize, path: &str, why: &str| {
+            if is_code(path) && !self.speaks_of(path) && told.insert(path.to_owned()) {
+                let what = format!(
+                    "{path} {why}, but no kernel of --full compiles it: name it in {list}, or \
                      list it there as left out, with the reason"
-                ),
-                file: Some(file.to_owned()),
-                line: None,
-                help: None,
-            });
-        }
-    };
-    for one in &assembled.series {
-        for (index, patch) in one.plan.patches.iter().enumerate() {
-            for path in patch.paths() {
-                find(one.name(), index + 1, path, "is touched");
-                if let Some(needles) = includes(path) {
-                    let needles: Vec<&str> = needles.iter().map(String::as_str).collect();
-                    for user in git.files_with(&assembled.base.tree, &needles, cache)? {
-                        find(one.name(), index + 1, &user, &format!("includes {path}"));
+                );
+                let finding = Finding::new(series, "full", what).of_patch(patch);
+                findings.push(finding.at(&list, None));
+            }
+        };
+        let base = &subject.assembled.base.tree;
+        for one in &subject.assembled.series {
+            for (number, patch) in (1..).zip(&one.plan.patches) {
+                for path in patch.paths() {
+                    find(one.name(), number, path, "is touched");
+                    let Some(needles) = includes(path) else {
+                        continue;
+                    };
+                    let needles = needles.each_ref().map(String::as_str);
+                    for user in subject.git.files_with(base, &needles, subject.cache)? {
+                        find(one.name(), number, &user, &format!("includes {path}"));
                     }
                 }
             }
         }
+        Ok(findings)
     }
-    Ok(())
 }
 
 /// Whether a file is compiled to an object of its name.

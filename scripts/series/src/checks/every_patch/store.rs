@@ -18,8 +18,11 @@ use crate::sys::{
 /// The version of the stored format and of the method. A change discards all results.
 const FORMAT: &str = "2";
 
+/// The estimated seconds for the first unit of a kind.
+const UNKNOWN: f64 = 60.0;
+
 /// The hash of all inputs of a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key(String);
 
 impl Key {
@@ -30,13 +33,11 @@ impl Key {
         for part in parts {
             let part = part.as_ref();
             // The length separates the parts.
-            hash.update(format!("\0{}\0", part.len()));
-            hash.update(part);
+            hash.update(format!("\0{}\0{part}", part.len()));
         }
         Self(hex(hash.finalize()))
     }
 
-    /// Returns the hash as a file name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,15 +64,13 @@ impl Store {
         sweep(&dir.join("units"));
         sweep(&dir);
         // Without durations, only the estimate is worse.
-        let durations = fs::read(dir.join("durations.json")).ok();
-        let durations = durations.and_then(|text| serde_json::from_slice(&text).ok());
-        Self {
-            durations: durations.unwrap_or_default(),
-            dir,
-        }
+        let durations = fs::read(dir.join("durations.json")).unwrap_or_default();
+        let durations = serde_json::from_slice(&durations).unwrap_or_default();
+        Self { dir, durations }
     }
 
-    fn file(&self, key: &Key) -> PathBuf {
+    /// Returns the file of a result.
+    pub fn file(&self, key: &Key) -> PathBuf {
         self.dir.join("units").join(format!("{}.json", key.0))
     }
 
@@ -80,26 +79,10 @@ impl Store {
         serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
     }
 
-    /// Returns the file of a result as it is stored.
-    pub fn content(&self, key: &Key) -> Option<String> {
-        fs::read_to_string(self.file(key)).ok()
-    }
-
-    /// Stores a result that another store returned as [`Self::content`].
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
-    pub fn keep(&self, key: &Key, content: &str) -> Result<()> {
-        write(&self.file(key), content.as_bytes())
-    }
-
-    /// Stores a result.
     pub fn put<T: Serialize>(&self, key: &Key, result: &Timed<T>) -> Result<()> {
         write(&self.file(key), &json(result)?)
     }
 
-    /// Records a duration.
     pub fn took(&mut self, what: &str, seconds: f64) -> Result<()> {
         self.durations.insert(what.to_owned(), seconds);
         write(&self.dir.join("durations.json"), &json(&self.durations)?)
@@ -112,20 +95,12 @@ impl Store {
         }
         let kind = what.rsplit(' ').next();
         // A base is compiled completely, so no other unit is similar.
-        let like = self
-            .durations
-            .iter()
-            .filter(|(w, _)| w.rsplit(' ').next() == kind && w.split(' ').next() != Some("base"));
+        let is_like = |other: &str| other.rsplit(' ').next() == kind && !other.starts_with("base ");
+        let like = self.durations.iter().filter(|(other, _)| is_like(other));
         let (n, sum) = like.fold((0u32, 0.0), |(n, sum), (_, s)| (n + 1, sum + s));
-        match n {
-            0 => UNKNOWN,
-            n => sum / f64::from(n),
-        }
+        if n == 0 { UNKNOWN } else { sum / f64::from(n) }
     }
 }
-
-/// The estimated seconds for the first unit of a kind.
-const UNKNOWN: f64 = 60.0;
 
 #[cfg(test)]
 mod tests {

@@ -56,16 +56,14 @@ fn tested(one: &SeriesFull) -> String {
 }
 
 fn needed(one: &SeriesFull) -> String {
-    let list: Vec<_> = one
-        .dependencies
-        .iter()
-        .map(|d| match &d.failure {
-            Some(f) => format!("{} from patch {}", d.name, f.patch),
-            None => format!("{}: NOT NEEDED", d.name),
-        })
-        .collect();
-    match list.is_empty() {
-        true => "-".to_owned(),
-        false => list.join(", "),
+    let needed = one.dependencies.iter().map(|d| match &d.failure {
+        Some(f) => format!("{} from patch {}", d.name, f.patch),
+        None => format!("{}: NOT NEEDED", d.name),
+    });
+    let list: Vec<_> = needed.collect();
+    if list.is_empty() {
+        "-".to_owned()
+    } else {
+        list.join(", ")
     }
 }

@@ -3,23 +3,31 @@
 //! Builds a sequence of trees. Each tree is checked out once and compiled for all architectures in
 //! parallel, unless the results are stored.
 
-use std::{path::Path, thread, time::Instant};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     Subject,
-    checkout::{Checkout, is_kconfig},
+    checkout::Checkout,
     folder::{Compiled, Folder},
-    record::UnitTime,
+    record::{Times, UnitTime},
     sources::Sources,
     store::{Key, Store, Timed},
 };
 use crate::{
     git::Oid,
-    kernel::build::{Arch, CONFIGS},
+    kernel::{
+        build::{Arch, CONFIGS},
+        kconfig::is_kconfig,
+        tools::LLVM,
+    },
     sys::{
         error::Result,
         runner::{Cmd, Runner},
-        ui::{Ui, duration},
+        ui::duration,
     },
 };
 
@@ -46,7 +54,6 @@ pub struct Task {
     pub parent: Option<Oid>,
     /// Whether the first architecture is sufficient, because a failure is expected.
     pub one_arch: bool,
-    /// Whether rustdoc runs.
     pub rustdoc: bool,
 }
 
@@ -60,21 +67,29 @@ pub struct Made {
     pub documented: Option<Compiled>,
 }
 
+/// A call of make or rustdoc that a [`Task`] requires.
+struct Job {
+    what: String,
+    key: Key,
+    rustdoc: bool,
+    /// Whether the result was stored.
+    cached: bool,
+    result: Option<Timed<Compiled>>,
+}
+
 /// The sequence of builds.
 pub struct Walk<'a> {
+    subject: &'a Subject<'a>,
     pub checkout: Checkout<'a>,
     /// Stored results and durations.
     pub store: Store,
-    /// The duration of each unit.
-    pub times: Vec<UnitTime>,
     /// Options and versions of the tools.
     pub tools: Vec<String>,
-    /// The units whose results were made or found, with their keys.
-    pub units: Vec<(String, Key)>,
+    /// The units whose results were made or found.
+    pub units: Vec<UnitTime>,
     folders: Vec<Folder<'a>>,
     /// A digest of tools and lists that results depend on.
     common: Key,
-    ui: &'a Ui,
     /// Remaining tasks, each with the jobs that run in parallel.
     pending: Vec<(String, Vec<String>)>,
     total: usize,
@@ -83,100 +98,85 @@ pub struct Walk<'a> {
 /// Reads the configuration of an architecture. A workspace without a folder `full` has one for all.
 fn fragment(subject: &Subject<'_>, arch: Arch) -> Result<String> {
     let full = Path::new(CONFIGS).join("full");
-    let file = match subject.ws.path(full).is_dir() {
-        true => format!("full/{}.config", arch.name()),
-        false => "all.config".to_owned(),
+    let file = if subject.ws.path(full).is_dir() {
+        format!("full/{}.config", arch.name())
+    } else {
+        "all.config".to_owned()
     };
     subject.ws.read(subject.ws.place(CONFIGS, file))
 }
 
 impl<'a> Walk<'a> {
     /// Prepares the builds. The caller holds the lock.
-    ///
-    /// # Errors
-    ///
-    /// A fragment is missing, or the work tree cannot be created.
-    pub fn new(subject: &Subject<'a>, sources: &'a Sources, store: Store) -> Result<Self> {
-        let base = &subject.assembled.base;
-        let checkout = Checkout::open(subject.runner, subject.cache, base, subject.ui)?;
+    pub fn new(subject: &'a Subject<'a>, sources: &'a Sources) -> Result<Self> {
+        let checkout = Checkout::open(subject)?;
         let mut folders = Vec::new();
         for arch in &subject.archs {
             folders.push(Folder {
-                runner: subject.runner,
-                cache: subject.cache,
-                toolchain: subject.toolchain,
+                dir: subject.cache.build(&format!("full-{}", arch.name())),
+                subject,
                 sources,
                 arch: *arch,
                 fragment: fragment(subject, *arch)?,
-                tree: checkout.dir().to_owned(),
+                tree: checkout.dir.clone(),
             });
         }
-        let listed = sources.text.clone();
         let mut tools = subject.toolchain.identity();
         tools.extend(versions(subject.runner));
-        let common = Key::of(tools.iter().chain([&listed]));
         Ok(Self {
+            subject,
             checkout,
-            store,
-            times: Vec::new(),
-            tools,
+            store: Store::open(subject.cache),
             units: Vec::new(),
             folders,
-            common,
-            ui: subject.ui,
+            common: Key::of(tools.iter().chain([&sources.text])),
+            tools,
             pending: Vec::new(),
             total: 0,
         })
     }
 
-    fn key(&self, task: &Task, folder: &Folder<'_>, kind: &str) -> Key {
-        Key::of([
-            kind,
-            self.common.as_str(),
-            folder.arch.name(),
-            &folder.fragment,
-            task.tree.as_str(),
-            task.parent.as_ref().map_or("", |p| p.as_str()),
-        ])
+    /// Returns the jobs of a task, by architecture: make, then rustdoc on the first one.
+    fn jobs(&self, task: &Task) -> Vec<Vec<Job>> {
+        let job = |folder: &Folder<'_>, kind: &str| {
+            let key = Key::of([
+                kind,
+                self.common.as_str(),
+                folder.arch.name(),
+                &folder.fragment,
+                task.tree.as_str(),
+                task.parent.as_ref().map_or("", Oid::as_str),
+            ]);
+            let result = self.store.get(&key);
+            Job {
+                what: format!("{} {kind}", task.what),
+                key,
+                rustdoc: kind == "rustdoc",
+                cached: result.is_some(),
+                result,
+            }
+        };
+        let count = if task.one_arch { 1 } else { usize::MAX };
+        let of_folder = |(index, folder): (usize, &Folder<'_>)| {
+            let rustdoc = (task.rustdoc && index == 0).then_some("rustdoc");
+            let kinds = [folder.arch.name()].into_iter().chain(rustdoc);
+            kinds.map(|kind| job(folder, kind)).collect()
+        };
+        let folders = self.folders.iter().enumerate();
+        folders.take(count).map(of_folder).collect()
     }
 
     /// Returns the units of a task and their keys.
     pub fn units_of(&self, task: &Task) -> Vec<(String, Key)> {
-        self.jobs(task).map(|job| (job.what, job.key)).collect()
-    }
-
-    /// Returns the jobs of a task without stored results.
-    fn missing(&self, task: &Task) -> Vec<String> {
-        self.jobs(task)
-            .filter(|job| self.store.get::<Compiled>(&job.key).is_none())
-            .map(|job| job.what)
-            .collect()
-    }
-
-    fn jobs<'b>(&'b self, task: &'b Task) -> impl Iterator<Item = Job> + 'b {
-        let folders = self.folders.iter().enumerate();
-        folders
-            .take(if task.one_arch { 1 } else { usize::MAX })
-            .flat_map(move |(index, folder)| {
-                let job = |kind: &'static str| Job {
-                    what: format!("{} {kind}", task.what),
-                    folder: index,
-                    key: self.key(task, folder, kind),
-                    rustdoc: kind == "rustdoc",
-                };
-                let document = task.rustdoc && index == 0;
-                [
-                    Some(job(folder.arch.name())),
-                    document.then(|| job("rustdoc")),
-                ]
-            })
-            .flatten()
+        let jobs = self.jobs(task).into_iter().flatten();
+        jobs.map(|job| (job.what, job.key)).collect()
     }
 
     /// Adds tasks to the estimate.
     pub fn plan(&mut self, tasks: &[Task]) {
         for task in tasks {
-            let missing = self.missing(task);
+            let jobs = self.jobs(task).into_iter().flatten();
+            let missing: Vec<_> = jobs.filter(|job| !job.cached).map(|job| job.what).collect();
             if !missing.is_empty() {
                 self.await_others(&task.what, missing);
             }
@@ -195,79 +195,69 @@ impl<'a> Walk<'a> {
             self.await_others(what, vec![what.to_owned()]);
         }
         let left = estimate(&self.pending, |job| self.store.expect(job));
-        let at = self.total - self.pending.len() + 1;
-        self.ui.say(format!(
-            "[{at}/{}] {what}: {subject}; about {} left",
-            self.total,
-            duration(std::time::Duration::from_secs_f64(left)),
-        ));
+        let left = duration(Duration::from_secs_f64(left));
+        let (at, total) = (self.total - self.pending.len() + 1, self.total);
+        let text = format!("[{at}/{total}] {what}: {subject}; about {left} left");
+        self.subject.ui.say(text);
     }
 
-    /// Records the end of a task.
-    ///
-    /// # Errors
-    ///
-    /// Its duration cannot be stored.
-    pub fn done(&mut self, what: &str, jobs: &[(String, f64, bool)]) -> Result<()> {
+    /// Removes a task from the estimate.
+    pub fn end(&mut self, what: &str) {
         self.pending.retain(|(w, _)| w != what);
-        for (job, seconds, cached) in jobs {
-            self.times.push(UnitTime {
-                what: job.clone(),
-                seconds: *seconds,
-                cached: *cached,
-            });
-            if !cached {
-                self.store.took(job, *seconds)?;
-            }
+    }
+
+    /// Records a unit whose result was made or found.
+    pub fn done(&mut self, what: String, key: Key, seconds: f64, cached: bool) -> Result<()> {
+        if !cached {
+            self.store.took(&what, seconds)?;
         }
+        self.units.push(UnitTime {
+            what,
+            seconds,
+            cached,
+            key,
+        });
         Ok(())
     }
 
-    /// Runs a task, or returns its stored results.
-    ///
-    /// # Errors
-    ///
-    /// An error that the patch does not cause.
+    /// Returns the durations of all units.
+    pub fn times(self, start: Instant) -> Times {
+        Times {
+            seconds: start.elapsed().as_secs_f64(),
+            cached: self.units.iter().filter(|unit| unit.cached).count(),
+            units: self.units,
+        }
+    }
+
+    /// Runs a task, or returns its stored results. Errors have other causes than the patch.
     pub fn perform(&mut self, task: &Task) -> Result<Vec<Made>> {
-        let jobs: Vec<Job> = self.jobs(task).collect();
-        let known: Vec<Known> = jobs.iter().map(|j| self.store.get(&j.key)).collect();
-        let cached: Vec<bool> = known.iter().map(Option::is_some).collect();
-        let done = match cached.iter().all(|c| *c) {
-            true => known.into_iter().flatten().collect(),
-            false => {
-                self.begin(&task.what, &task.subject);
-                self.compile(task, &jobs, known)?
+        let mut jobs = self.jobs(task);
+        if jobs.iter().flatten().any(|job| !job.cached) {
+            self.begin(&task.what, &task.subject);
+            self.compile(task, &mut jobs)?;
+        }
+        self.end(&task.what);
+        let mut made = Vec::new();
+        for (jobs, arch) in jobs.into_iter().zip(&self.subject.archs) {
+            let mut results = Vec::new();
+            for job in jobs {
+                if let Some(timed) = job.result {
+                    self.done(job.what, job.key, timed.seconds, job.cached)?;
+                    results.push(timed.result);
+                }
             }
-        };
-        let times: Vec<_> = jobs
-            .iter()
-            .zip(&done)
-            .zip(cached)
-            .map(|((job, timed), cached)| (job.what.clone(), timed.seconds, cached))
-            .collect();
-        self.done(&task.what, &times)?;
-        self.units.extend(self.units_of(task));
-        let mut made: Vec<Made> = Vec::new();
-        for (job, timed) in jobs.iter().zip(done) {
-            match made.last_mut().filter(|_| job.rustdoc) {
-                Some(last) => last.documented = Some(timed.result),
-                None => made.push(Made {
-                    arch: self.folders[job.folder].arch,
-                    compiled: timed.result,
-                    documented: None,
-                }),
-            }
+            let mut results = results.into_iter();
+            made.extend(results.next().map(|compiled| Made {
+                arch: *arch,
+                compiled,
+                documented: results.next(),
+            }));
         }
         Ok(made)
     }
 
     /// Compiles a tree without stored results, in one thread for each architecture.
-    fn compile(
-        &self,
-        task: &Task,
-        jobs: &[Job],
-        known: Vec<Known>,
-    ) -> Result<Vec<Timed<Compiled>>> {
+    fn compile(&self, task: &Task, jobs: &mut [Vec<Job>]) -> Result<()> {
         self.checkout.switch(&task.tree)?;
         let touched = match &task.parent {
             Some(parent) => self.checkout.differ(parent, &task.tree)?,
@@ -275,110 +265,80 @@ impl<'a> Walk<'a> {
         };
         // Rebuild even files that are already compiled, so that their warnings appear again.
         self.checkout.touch(&touched)?;
-        let kconfig = self.checkout.kconfig(&task.tree)?;
+        let kconfig = &self.checkout.kconfig(&task.tree)?;
         let anew = task.parent.is_none() || touched.iter().any(|p| is_kconfig(p));
-        let mut by_folder: Vec<Vec<(&Job, Known)>> = Vec::new();
-        for (job, known) in jobs.iter().zip(known) {
-            match by_folder.last_mut().filter(|_| job.rustdoc) {
-                Some(last) => last.push((job, known)),
-                None => by_folder.push(vec![(job, known)]),
-            }
-        }
-        let kconfig = &kconfig;
-        let done: Vec<Result<Vec<_>>> = thread::scope(|scope| {
-            let threads: Vec<_> = by_folder
-                .into_iter()
-                .map(|jobs| scope.spawn(move || self.in_folder(jobs, kconfig, anew)))
-                .collect();
-            let join = |t: thread::ScopedJoinHandle<'_, _>| match t.join() {
+        thread::scope(|scope| {
+            let folders = self.folders.iter().zip(jobs);
+            let threads = folders.map(|(folder, jobs)| {
+                scope.spawn(move || self.compile_in(folder, jobs, kconfig, anew))
+            });
+            let threads: Vec<_> = threads.collect();
+            // The results of one thread are stored even if another failed.
+            let done = threads.into_iter().map(|thread| match thread.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
-            };
-            threads.into_iter().map(join).collect()
-        });
-        // The results of one thread are stored even if another failed.
-        let done: Result<Vec<Vec<_>>> = done.into_iter().collect();
-        Ok(done?.into_iter().flatten().collect())
+            });
+            done.collect()
+        })
     }
 
     /// Runs the jobs of one architecture in order.
-    fn in_folder(
+    fn compile_in(
         &self,
-        jobs: Vec<(&Job, Known)>,
-        kconfig: &str,
+        folder: &Folder<'_>,
+        jobs: &mut [Job],
+        kconfig: &Key,
         anew: bool,
-    ) -> Result<Vec<Timed<Compiled>>> {
-        let mut done = Vec::new();
-        if jobs.iter().all(|(_, known)| known.is_some()) {
-            return Ok(jobs.into_iter().filter_map(|(_, known)| known).collect());
+    ) -> Result<()> {
+        if jobs.iter().all(|job| job.cached) {
+            return Ok(());
         }
-        let folder = &self.folders[jobs[0].0.folder];
         folder.begin()?;
-        for (job, known) in jobs {
-            if let Some(known) = known {
-                done.push(known);
-                continue;
-            }
+        for job in jobs.iter_mut().filter(|job| !job.cached) {
             let start = Instant::now();
-            let result = match job.rustdoc {
-                true => folder.document()?,
-                false => folder.compile(kconfig, anew)?,
+            let result = if job.rustdoc {
+                folder.document()?
+            } else {
+                folder.compile(kconfig, anew)?
             };
-            let timed = Timed {
-                seconds: start.elapsed().as_secs_f64(),
-                result,
-            };
+            let seconds = start.elapsed().as_secs_f64();
+            let timed = Timed { seconds, result };
             self.store.put(&job.key, &timed)?;
-            done.push(timed);
+            job.result = Some(timed);
         }
-        folder.end()?;
-        Ok(done)
+        folder.end()
     }
 
     /// Returns all targets of the list, so that the baseline has all diagnostics of the base.
     fn everything(&self) -> Vec<String> {
-        let roots = ROOTS.iter().map(|r| r.to_string());
-        let listed = self.folders.iter().flat_map(|f| f.sources.files(f.arch));
+        let files = self.folders.iter().flat_map(|f| f.sources.files(f.arch));
         let folders = self.folders.iter().flat_map(|f| &f.sources.folders);
-        roots
-            .chain(listed.cloned())
-            .chain(folders.map(|f| f.trim_end_matches('/').to_owned()))
-            .collect()
+        let folders = folders.map(|f| f.trim_end_matches('/'));
+        let all = ROOTS.into_iter().chain(files.map(|f| &**f)).chain(folders);
+        all.map(str::to_owned).collect()
     }
-}
-
-/// The stored result of a [`Job`], if there is one.
-type Known = Option<Timed<Compiled>>;
-
-/// A call of make or rustdoc that a [`Task`] requires.
-struct Job {
-    what: String,
-    folder: usize,
-    key: Key,
-    rustdoc: bool,
 }
 
 /// Estimates the remaining seconds: tasks run in order, the jobs of a task in parallel.
 fn estimate(pending: &[(String, Vec<String>)], expect: impl Fn(&str) -> f64) -> f64 {
-    pending
-        .iter()
-        .map(|(_, jobs)| jobs.iter().map(|j| expect(j)).fold(0.0, f64::max))
-        .sum()
+    let longest = |jobs: &[String]| jobs.iter().map(|j| expect(j)).fold(0.0, f64::max);
+    pending.iter().map(|(_, jobs)| longest(jobs)).sum()
 }
 
 /// Returns the versions of the programs whose diagnostics are compared.
 fn versions(runner: &dyn Runner) -> Vec<String> {
-    let llvm = format!("clang-{}", crate::kernel::tools::LLVM);
+    let llvm = format!("clang-{LLVM}");
     let programs = ["rustc", "clippy-driver", "rustdoc", &llvm, "sparse"];
-    let ask = |program: &&str| {
-        let out = runner.run(&Cmd::new(*program).arg("--version"));
+    let versions = programs.map(|program| {
+        let out = runner.run(&Cmd::new(program).arg("--version"));
         let text = out.map(|out| out.text()).unwrap_or_default();
-        match text.starts_with(program) {
-            true => text,
-            false => format!("{program} {text}"),
+        if text.starts_with(program) {
+            text
+        } else {
+            format!("{program} {text}")
         }
-    };
-    programs.iter().map(ask).collect()
+    });
+    versions.to_vec()
 }
 
 #[cfg(test)]
