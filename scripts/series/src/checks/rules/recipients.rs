@@ -86,7 +86,7 @@ fn parse(output: &str) -> Vec<Named> {
         address.contains('@').then(|| Named {
             name: name.trim().trim_matches('"').to_owned(),
             address: address.trim_end_matches('>').trim().to_owned(),
-            role: role.trim_end_matches(')').to_owned(),
+            role: role.strip_suffix(')').unwrap_or(role).to_owned(),
         })
     };
     output.lines().filter_map(read).collect()
@@ -229,6 +229,8 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
                 "llvm@example.org",
             ]
         );
+        assert_eq!(read[0].role, "maintainer:A (B)");
+        assert!(read[0].is_absent("A (B)"));
         assert_eq!(read[2].role, "maintainer:C");
         assert_eq!(read[4].role, "open list");
     }
