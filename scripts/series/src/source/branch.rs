@@ -7,46 +7,38 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
     git::{Author, Entry, Oid},
+    source::message,
     sys::error::{Error, Result},
 };
 
 /// The own commits of each series that names a branch, in the order of the patches.
 pub type Branches = BTreeMap<String, Vec<Commit>>;
 
-/// A commit of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Its name.
     pub commit: Oid,
     /// Its only parent.
     pub parent: Oid,
-    /// Its author.
     pub author: Author,
     /// Its message, with a newline at the end.
     pub message: String,
     /// The author's note below `---`, which `git am` drops.
     pub note: String,
-    /// The files that it changes.
     pub changes: Vec<Change>,
-    /// Its diff.
     pub diff: String,
 }
 
-/// A file that a commit changes.
+/// A file before and after a commit; [`None`] if it does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its path.
     pub path: String,
-    /// The file before; [`None`] if the commit adds it.
     pub old: Option<Entry>,
-    /// The file after; [`None`] if the commit removes it.
     pub new: Option<Entry>,
 }
 
 impl Commit {
-    /// The first line of the message.
     pub fn subject(&self) -> &str {
-        crate::source::message::subject(&self.message)
+        message::subject(&self.message)
     }
 
     /// The place of the message in errors.
@@ -54,7 +46,6 @@ impl Commit {
         PathBuf::from(format!("commit {}", self.short()))
     }
 
-    /// The first digits of its name.
     pub fn short(&self) -> &str {
         &self.commit.as_str()[..12]
     }
@@ -65,12 +56,11 @@ impl Commit {
 pub fn refuse_twins(series: &str, commits: &[Commit]) -> Result<()> {
     let mut seen: BTreeMap<&str, &Commit> = BTreeMap::new();
     for one in commits {
-        if let Some(first) = seen.insert(one.subject(), one) {
+        let subject = one.subject();
+        if let Some(first) = seen.insert(subject, one) {
+            let (first, second) = (first.short(), one.short());
             return Err(Error::new(format!(
-                "{series} has two commits with the subject {:?}: {} and {}",
-                one.subject(),
-                first.short(),
-                one.short()
+                "{series} has two commits with the subject {subject:?}: {first} and {second}"
             ))
             .help("reword one of them with `git rebase -i`"));
         }

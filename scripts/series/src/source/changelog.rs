@@ -2,6 +2,8 @@
 
 //! `CHANGELOG.md` of a component: the changes of each version, newest first. If the component has
 //! several series, each series has a section `# <series>`.
+//!
+//! Errors have a line but no file.
 
 use std::ops::Range;
 
@@ -10,7 +12,6 @@ use crate::{
     sys::error::{Error, Result},
 };
 
-/// The changes of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub version: u32,
@@ -34,64 +35,58 @@ impl Entry {
 }
 
 /// Finds the lines of a series, counted from 0. A single series of a component has all lines.
-///
-/// # Errors
-///
-/// The section of the series is missing or duplicate, or a section names another series.
 pub fn section(
     text: &str,
     name: &str,
     siblings: &[SeriesName],
 ) -> Result<Range<usize>, (Option<usize>, Error)> {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines = text.lines().count();
     if siblings.len() < 2 {
-        return Ok(0..lines.len());
+        return Ok(0..lines);
     }
     let is_series = |heading: &str| siblings.iter().any(|s| *s == *heading);
-    let headings = lines.iter().enumerate();
+    let headings = text.lines().enumerate();
     let headings = headings.filter_map(|(at, line)| Some((at, line.strip_prefix("# ")?.trim())));
     // A title may come before the first section.
     let headings: Vec<(usize, &str)> = headings.skip_while(|(_, h)| !is_series(h)).collect();
-    let names: Vec<&str> = siblings.iter().map(SeriesName::as_str).collect();
     if let Some((at, other)) = headings.iter().find(|(_, h)| !is_series(h)) {
-        return Err((
-            Some(at + 1),
-            Error::new(format!("{other:?} is not a series of this component"))
-                .help(format!("the series are: {}", names.join(", "))),
-        ));
+        let names: Vec<&str> = siblings.iter().map(SeriesName::as_str).collect();
+        let error = Error::new(format!("{other:?} is not a series of this component"));
+        let help = format!("the series are: {}", names.join(", "));
+        return Err((Some(at + 1), error.help(help)));
     }
     let mut own = headings.iter().enumerate().filter(|(_, (_, h))| *h == name);
     let Some((index, (start, _))) = own.next() else {
+        let error = Error::new(format!("there is no section for {name}"));
         return Err((
             None,
-            Error::new(format!("there is no section for {name}")).help(format!(
+            error.help(format!(
                 "the component has several series; write `# {name}`, and below it `## v1`"
             )),
         ));
     };
     if let Some((_, (again, _))) = own.next() {
-        return Err((
-            Some(again + 1),
-            Error::new(format!(
-                "{name} has two sections, the first in line {}",
-                start + 1
-            ))
-            .help("join them"),
-        ));
+        let what = format!("{name} has two sections, the first in line {}", start + 1);
+        return Err((Some(again + 1), Error::new(what).help("join them")));
     }
-    let end = headings.get(index + 1).map_or(lines.len(), |(at, _)| *at);
+    let end = headings.get(index + 1).map_or(lines, |(at, _)| *at);
     Ok(*start..end)
 }
 
 /// Blanks all lines outside a section, which keeps the line numbers.
 pub fn of_section(text: &str, section: &Range<usize>) -> String {
     let lines = text.lines().enumerate();
-    lines
-        .map(|(at, line)| match section.contains(&at) {
-            true => format!("{line}\n"),
-            false => "\n".to_owned(),
-        })
-        .collect()
+    let lines = lines.map(|(at, line)| if section.contains(&at) { line } else { "" });
+    joined(&lines.collect::<Vec<_>>())
+}
+
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|l| format!("{l}\n")).collect()
+}
+
+fn spliced(text: &str, range: Range<usize>, with: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    joined(&lines[..range.start]) + with + &joined(&lines[range.end..])
 }
 
 /// Applies `change` to a section. Errors have the line in the whole text.
@@ -100,50 +95,35 @@ pub fn in_section(
     section: &Range<usize>,
     change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
 ) -> Result<String, (usize, Error)> {
-    let part = |lines: &[&str]| -> String { lines.iter().map(|l| format!("{l}\n")).collect() };
     let lines: Vec<&str> = text.lines().collect();
-    let (head, rest) = lines.split_at(section.start);
-    let (own, tail) = rest.split_at(section.len());
-    let own = change(&part(own)).map_err(|(line, e)| (section.start + line, e))?;
-    Ok(part(head) + &own + &part(tail))
+    let own = change(&joined(&lines[section.clone()]));
+    let own = own.map_err(|(line, e)| (section.start + line, e))?;
+    Ok(spliced(text, section.clone(), &own))
 }
 
-/// Reads the entries, newest first. The error has a line but no file.
-///
-/// # Errors
-///
-/// A heading is not a version, or versions are out of order.
+/// Reads the entries, newest first.
 pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
     let mut entries: Vec<Entry> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let at = index + 1;
         let Some(heading) = line.strip_prefix("## ") else {
             if let Some(entry) = entries.last_mut() {
-                entry.text.push_str(line);
+                entry.text += line;
                 entry.text.push('\n');
             }
             continue;
         };
-        let version: u32 = heading
-            .trim()
-            .strip_prefix('v')
-            .and_then(|v| v.parse().ok())
-            .ok_or_else(|| {
-                (
-                    at,
-                    Error::new(format!("{heading:?} is not a version"))
-                        .help("a section starts with `## v1`, `## v2`, …"),
-                )
-            })?;
-        if entries
-            .last()
-            .is_some_and(|e| version.checked_add(1) != Some(e.version))
+        let version = heading.trim().strip_prefix('v');
+        let Some(version) = version.and_then(|v| v.parse::<u32>().ok()) else {
+            let error = Error::new(format!("{heading:?} is not a version"));
+            return Err((at, error.help("a section starts with `## v1`, `## v2`, …")));
+        };
+        if let Some(above) = entries.last()
+            && version.checked_add(1) != Some(above.version)
         {
-            return Err((
-                at,
-                Error::new(format!("v{version} is out of order"))
-                    .help("sort the versions from the newest to v1, without gaps"),
-            ));
+            let error = Error::new(format!("v{version} is out of order"));
+            let help = "sort the versions from the newest to v1, without gaps";
+            return Err((at, error.help(help)));
         }
         entries.push(Entry {
             version,
@@ -165,68 +145,52 @@ const COLUMNS: usize = 75;
 
 /// Returns the entries up to `version`, which has to be the newest. The entry of v1 must have text.
 /// A later one may be open while nothing changed, which `check` and `prepare` verify.
-///
-/// # Errors
-///
-/// The entry is missing, empty or not the newest, or a line is too long for a mail or breaks it.
-/// The line is `None` for a missing entry.
+/// The line of the error is `None` for a missing entry.
 pub fn of_version(text: &str, version: u32) -> Result<Vec<Entry>, (Option<usize>, Error)> {
+    let fail = |line, what: &str, help: &str| Err((line, Error::new(what).help(help)));
     let entries = parse(text).map_err(|(line, e)| (Some(line), e))?;
-    let long = text
-        .lines()
-        .position(|l| l.chars().count() > COLUMNS && !l.contains("://"));
-    if let Some(index) = long {
-        return Err((
-            Some(index + 1),
-            Error::new(format!("the line is longer than {COLUMNS} columns"))
-                .help("wrap it; the cover letter has the same lines"),
-        ));
+    let is_long = |l: &str| l.chars().count() > COLUMNS && !l.contains("://");
+    if let Some(index) = text.lines().position(is_long) {
+        let what = format!("the line is longer than {COLUMNS} columns");
+        let help = "wrap it; the cover letter has the same lines";
+        return fail(Some(index + 1), &what, help);
     }
     for (index, line) in text.lines().enumerate() {
         if let Some((what, help)) = message::mail_fault(line) {
-            return Err((Some(index + 1), Error::new(what).help(help)));
+            return fail(Some(index + 1), &what, help);
         }
     }
     let write_it = format!("describe the changes in design and code below `## v{version}`");
-    match entries.first() {
-        Some(first) if first.version == version && (version > 1 || !first.is_open()) => Ok(entries),
-        Some(first) if first.version == version => Err((
-            Some(first.line),
-            Error::new(format!("the entry of v{version} is empty")).help(write_it),
-        )),
-        Some(first) if first.version > version => Err((
-            Some(first.line),
-            Error::new(format!(
-                "the newest entry is v{}, but the manifest has version = {version}",
-                first.version
-            ))
-            .help("correct one of them"),
-        )),
-        _ => Err((
-            None,
-            Error::new(format!("there is no entry for v{version}")).help(write_it),
-        )),
+    let Some(first) = entries.first().filter(|e| e.version >= version) else {
+        let what = format!("there is no entry for v{version}");
+        return fail(None, &what, &write_it);
+    };
+    if first.version > version {
+        let newest = format!("the newest entry is v{}", first.version);
+        let what = format!("{newest}, but the manifest has version = {version}");
+        return fail(Some(first.line), &what, "correct one of them");
     }
+    if version == 1 && first.is_open() {
+        let what = format!("the entry of v{version} is empty");
+        return fail(Some(first.line), &what, &write_it);
+    }
+    Ok(entries)
 }
 
 /// Formats the entries for the text below `---` of a cover letter.
 pub fn rendered(entries: &[Entry]) -> String {
-    entries
-        .iter()
-        .map(|e| {
+    let parts = entries.iter().map(|e| {
+        let mut part = format!("Changes in v{}:\n", e.version);
+        if e.is_open() {
             // b4 does not send mails with this word.
-            let open = match e.is_open() {
-                true => format!("- EDITME: changes since v{}\n", e.version.saturating_sub(1)),
-                false => String::new(),
-            };
-            let text = match e.text.as_str() {
-                "" => String::new(),
-                text => format!("{text}\n"),
-            };
-            format!("Changes in v{}:\n{open}{text}", e.version)
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
+            part += &format!("- EDITME: changes since v{}\n", e.version.saturating_sub(1));
+        }
+        if !e.text.is_empty() {
+            part += &format!("{}\n", e.text);
+        }
+        part
+    });
+    parts.collect::<Vec<_>>().join("\n")
 }
 
 /// Adds an entry for `version`, with a link to the previous version, unless it exists.
@@ -235,24 +199,16 @@ pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
     if entries.first().is_some_and(|e| e.version >= version) {
         return Ok(text.to_owned());
     }
-    let before = version - 1;
-    let entry = format!("## v{version}\n\n{LINK}{before}: {link}\n");
-    let lines: Vec<&str> = text.lines().collect();
-    let (head, rest) = lines.split_at(entries.first().map_or(lines.len(), |e| e.line - 1));
-    let mut out: String = head.iter().map(|l| format!("{l}\n")).collect();
-    out += &entry;
-    if !rest.is_empty() {
-        out.push('\n');
-        out.extend(rest.iter().map(|l| format!("{l}\n")));
+    let mut entry = format!("## v{version}\n\n{LINK}{}: {link}\n", version - 1);
+    let end = text.lines().count();
+    let at = entries.first().map_or(end, |e| e.line - 1);
+    if at < end {
+        entry.push('\n');
     }
-    Ok(out)
+    Ok(spliced(text, at..at, &entry))
 }
 
 /// Removes the entry of `version` that [`begun`] added, if it exists.
-///
-/// # Errors
-///
-/// As [`parse`], or the entry was edited since.
 pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
     let entries = parse(text)?;
     let Some(first) = entries.first().filter(|e| e.version >= version) else {
@@ -260,19 +216,14 @@ pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
     };
     let before = version - 1;
     if first.version > version || first.text != format!("{LINK}{before}: {link}") {
-        return Err((
-            first.line,
-            Error::new(format!(
-                "the entry of v{} was edited since v{before} was recorded",
-                first.version
-            ))
-            .help("move its text elsewhere first"),
-        ));
+        let newest = first.version;
+        let what = format!("the entry of v{newest} was edited since v{before} was recorded");
+        let error = Error::new(what).help("move its text elsewhere first");
+        return Err((first.line, error));
     }
-    let lines: Vec<&str> = text.lines().collect();
-    let end = entries.get(1).map_or(lines.len(), |e| e.line - 1);
-    let kept = lines[..first.line - 1].iter().chain(&lines[end..]);
-    Ok(kept.map(|l| format!("{l}\n")).collect())
+    let end = text.lines().count();
+    let end = entries.get(1).map_or(end, |e| e.line - 1);
+    Ok(spliced(text, first.line - 1..end, ""))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //!
 //! Each kind of word has a type that checks its values. The caller adds file and line to errors.
 
-use std::{fmt, ops::Deref};
+use std::{fmt, ops::Deref, sync::LazyLock};
 
 use email_address::{EmailAddress, Options};
+use regex::Regex;
 use serde::Serialize;
 
 use crate::sys::error::{Error, Result};
@@ -51,7 +52,6 @@ macro_rules! text {
     ($($word:ident),+) => {
         $(
             impl $word {
-                /// Returns the text.
                 pub fn as_str(&self) -> &str {
                     &self.0
                 }
@@ -83,38 +83,22 @@ text!(SeriesName, ChangeId, Prefix);
 /// The longest name or change id. Refs and files append an ending.
 const LONGEST: usize = 100;
 
-fn is_word(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit()
-}
-
-/// Returns whether a text has lower-case letters and digits, in parts joined by one `-` or `_`.
-fn is_slug(text: &str) -> bool {
-    text.len() <= LONGEST
-        && text
-            .split(['-', '_'])
-            .all(|part| !part.is_empty() && part.chars().all(is_word))
-}
+/// Lower-case letters and digits, in parts joined by one `-` or `_`.
+static NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("^[a-z0-9]+([-_][a-z0-9]+)*$").expect("the pattern is constant"));
 
 impl SeriesName {
-    /// Reads the name of a series.
-    ///
-    /// # Errors
-    ///
-    /// The name is not valid in a ref, or is reserved.
     pub fn parse(text: &str) -> Result<Self> {
-        if !is_slug(text) {
-            return Err(
-                Error::new(format!("{text:?} cannot be the name of a series")).help(format!(
-                    "rename the file: lower-case letters and digits, in parts joined by `-` or \
-                     `_`, at most {LONGEST} characters; it becomes a folder and the branch b4/NAME"
-                )),
-            );
+        let what = format!("{text:?} cannot be the name of a series");
+        if text.len() > LONGEST || !NAME.is_match(text) {
+            return Err(Error::new(what).help(format!(
+                "rename the file: lower-case letters and digits, in parts joined by `-` or `_`, at \
+                 most {LONGEST} characters; it becomes a folder and the branch b4/NAME"
+            )));
         }
         if RESERVED.contains(&text) {
-            return Err(Error::new(format!(
-                "{text:?} cannot be the name of a series: the repository has a folder of that name"
-            ))
-            .help("give the series another name"));
+            let what = format!("{what}: the repository has a folder of that name");
+            return Err(Error::new(what).help("give the series another name"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -144,43 +128,38 @@ const RESERVED: [&str; 9] = [
     "tree",
 ];
 
+/// A day and a name: "20260102-name".
+static CHANGE_ID: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])-[a-z0-9]+([-_][a-z0-9]+)*$")
+        .expect("the pattern is constant")
+});
+
 impl ChangeId {
-    /// Reads a change id.
-    ///
-    /// # Errors
-    ///
-    /// The text does not have b4's form `YYYYMMDD-name-hash`.
+    /// Reads a change id of b4's form `YYYYMMDD-name-hash`.
     pub fn parse(text: &str) -> Result<Self> {
-        let (date, rest) = text.split_once('-').unwrap_or((text, ""));
-        if is_date(date) && is_slug(rest) && text.len() <= LONGEST {
+        if text.len() <= LONGEST && CHANGE_ID.is_match(text) {
             return Ok(Self(text.to_owned()));
         }
         Err(Error::new(format!("{text:?} is not a change-id")).help(
             "use the form of `b4 prep -n`: a date, the name and 12 random digits, as \
-            20260102-name-0123456789ab; message ids and tags contain it",
+             20260102-name-0123456789ab; message ids and tags contain it",
         ))
     }
 }
 
-/// Returns whether a text is a day in b4's form, "20260102".
-fn is_date(text: &str) -> bool {
-    let part = |at: std::ops::Range<usize>| text.get(at).and_then(|p| p.parse::<u32>().ok());
-    text.len() == 8
-        && text.bytes().all(|b| b.is_ascii_digit())
-        && part(4..6).is_some_and(|month| (1..=12).contains(&month))
-        && part(6..8).is_some_and(|day| (1..=31).contains(&day))
-}
+static PREFIX_WORD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("^[A-Za-z0-9][A-Za-z0-9./_+-]*$").expect("the pattern is constant")
+});
+
+/// A version, or the number of a patch.
+static COUNTED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("^([vV]?[0-9]+|[0-9]+/[0-9]+)$").expect("the pattern is constant"));
 
 impl Prefix {
-    /// Reads a prefix.
-    ///
-    /// # Errors
-    ///
-    /// A word would be misread in a subject, or "PATCH" is missing.
     pub fn parse(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split(' ').collect();
         let bad = |what: String, help: &str| Err(Error::new(what).help(help));
-        if let Some(word) = words.iter().find(|w| !is_prefix_word(w)) {
+        if let Some(word) = words.iter().find(|w| !PREFIX_WORD.is_match(w)) {
             let help = "words of letters, digits, `-`, `.` and `/`, with one space between them: \
                         \"PATCH\", \"RFC PATCH\", \"PATCH net-next\"";
             return bad(format!("{word:?} cannot be a word of the prefix"), help);
@@ -190,12 +169,14 @@ impl Prefix {
                         \"PATCH net-next\"";
             return bad(format!("{text:?} is not a prefix of patches"), help);
         }
-        if let Some(word) = words.iter().find(|w| is_counted(w)) {
+        let is_counted = |word: &&&str| {
+            let is_patch = word.to_ascii_lowercase().starts_with("patch");
+            COUNTED.is_match(word) || is_patch && **word != "PATCH"
+        };
+        if let Some(word) = words.iter().find(is_counted) {
             let help = "remove it: the version is `version`, and the tool counts the patches";
-            return bad(
-                format!("{word:?} in the prefix is a version or a number"),
-                help,
-            );
+            let what = format!("{word:?} in the prefix is a version or a number");
+            return bad(what, help);
         }
         if words.iter().any(|w| w.eq_ignore_ascii_case("RESEND")) {
             let help = "`PATCH RESEND` marks a posted version: remove it here, and use \
@@ -213,55 +194,32 @@ impl Prefix {
     }
 }
 
-fn is_prefix_word(word: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || ['-', '.', '/', '_', '+'].contains(&c);
-    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(inner)
-}
-
-/// Returns whether a word in a subject's brackets is a version, a number, or an unusual spelling of
-/// "PATCH".
-fn is_counted(word: &str) -> bool {
-    let number = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    let lower = word.to_ascii_lowercase();
-    let numbers = word.split_once('/');
-    lower.strip_prefix('v').is_some_and(number)
-        || numbers.is_some_and(|(n, of)| number(n) && number(of))
-        || number(word)
-        || lower.starts_with("patch") && word != "PATCH"
-}
-
 impl Recipient {
-    /// Reads a recipient.
-    ///
-    /// # Errors
-    ///
-    /// The text has no address, several addresses, or a name that needs quotes.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = |why: &str| {
-            Err(Error::new(format!("{text:?} is not a recipient: {why}"))
-                .help("one `Name <address>` or `address` for each entry"))
-        };
+        Self::read(text).map_err(|why| {
+            Error::new(format!("{text:?} is not a recipient: {why}"))
+                .help("one `Name <address>` or `address` for each entry")
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, &'static str> {
         if text.chars().any(char::is_control) {
-            return bad("it has a line break or another control character");
+            return Err("it has a line break or another control character");
         }
         if text.is_empty() || text.trim() != text {
-            return bad("it is empty, or has blanks around it");
+            return Err("it is empty, or has blanks around it");
         }
-        let (name, address) = match text.strip_suffix('>').map(|t| t.rsplit_once('<')) {
-            Some(Some((name, address))) => (name.trim_end(), address),
-            _ => ("", text),
-        };
-        let name = match display_name(name) {
-            Ok(name) => name,
-            Err(why) => return bad(why),
-        };
+        let parts = text.strip_suffix('>').and_then(|t| t.rsplit_once('<'));
+        let (name, address) = parts.unwrap_or(("", text));
+        let name = display_name(name.trim_end())?;
         if !is_address(address) {
-            return bad("an address NAME@DOMAIN is missing");
+            return Err("an address NAME@DOMAIN is missing");
         }
+        let (written, address) = (text.to_owned(), address.to_owned());
         Ok(Self {
-            written: text.to_owned(),
+            written,
             name,
-            address: address.to_owned(),
+            address,
         })
     }
 
@@ -277,10 +235,7 @@ impl Recipient {
     /// Returns whether the recipient is a list: without a name, or on a host of lists.
     pub fn is_list(&self) -> bool {
         let host = self.address.rsplit('@').next().unwrap_or_default();
-        let of_lists = ["lists.", "vger."]
-            .iter()
-            .any(|start| host.starts_with(start));
-        self.name.is_empty() || of_lists
+        self.name.is_empty() || host.starts_with("lists.") || host.starts_with("vger.")
     }
 
     /// Returns the mailbox in the ASCII form of a mail header.
@@ -303,10 +258,10 @@ const SPECIAL: &str = "()<>[]:;@\\,\"";
 fn display_name(text: &str) -> Result<String, &'static str> {
     let inside = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
     let Some(inside) = inside else {
-        return match text.contains(|c| SPECIAL.contains(c)) {
-            true => Err("the name needs quotes: `\"Doe, Jane\" <jane@example.org>`"),
-            false => Ok(text.to_owned()),
-        };
+        if text.contains(|c| SPECIAL.contains(c)) {
+            return Err("the name needs quotes: `\"Doe, Jane\" <jane@example.org>`");
+        }
+        return Ok(text.to_owned());
     };
     let mut name = String::new();
     let mut chars = inside.chars();
@@ -323,16 +278,13 @@ fn display_name(text: &str) -> Result<String, &'static str> {
 /// Accepts an addr-spec of RFC 5322 with a dot in the domain. Refuses quoted local parts and
 /// non-ASCII addresses, which few mail servers deliver.
 fn is_address(text: &str) -> bool {
-    let options = Options::default()
-        .without_display_text()
-        .without_domain_literal()
-        .with_required_tld();
+    let options = Options::default().without_display_text();
+    let options = options.without_domain_literal().with_required_tld();
     text.is_ascii()
         && !text.starts_with('"')
         && EmailAddress::parse_with_options(text, options).is_ok()
 }
 
-/// Formats a mailbox for a mail header.
 pub fn mailbox(name: &str, address: &str) -> String {
     let quoted = |c: char| SPECIAL.contains(c) || c == '.';
     if name.is_empty() {
@@ -349,40 +301,37 @@ pub fn mailbox(name: &str, address: &str) -> String {
 
 /// Formats a text for a mail header. Non-ASCII text becomes RFC 2047 words.
 pub fn header_text(text: &str) -> String {
-    match text.is_ascii() {
-        true => text.to_owned(),
-        false => encoded(text),
+    if text.is_ascii() {
+        text.to_owned()
+    } else {
+        encoded(text)
     }
 }
 
-/// The longest encoded word.
 const ENCODED: usize = 75;
 
 /// Encodes a text as RFC 2047 words, one per line, without splitting a character.
 fn encoded(text: &str) -> String {
     const START: &str = "=?UTF-8?q?";
     const END: &str = "?=";
-    let mut words = vec![START.to_owned()];
-    let mut bytes = [0; 4];
+    let mut out = START.to_owned();
+    let mut length = START.len();
     for c in text.chars() {
-        let plain = c.is_ascii_alphanumeric() || "!*+-/".contains(c);
-        let one: String = match c {
-            c if plain => c.to_string(),
-            c => {
-                let bytes = c.encode_utf8(&mut bytes).bytes();
-                bytes.map(|b| format!("={b:02X}")).collect()
-            }
+        let one = if c.is_ascii_alphanumeric() || "!*+-/".contains(c) {
+            c.to_string()
+        } else {
+            let mut bytes = [0; 4];
+            let bytes = c.encode_utf8(&mut bytes).bytes();
+            bytes.map(|b| format!("={b:02X}")).collect()
         };
-        let full = |w: &String| w.len() + one.len() + END.len() > ENCODED;
-        if words.last().is_some_and(full) {
-            words.push(START.to_owned());
+        if length + one.len() + END.len() > ENCODED {
+            out += &format!("{END}\n {START}");
+            length = START.len();
         }
-        if let Some(last) = words.last_mut() {
-            last.push_str(&one);
-        }
+        length += one.len();
+        out += &one;
     }
-    let words: Vec<String> = words.into_iter().map(|w| w + END).collect();
-    words.join("\n ")
+    out + END
 }
 
 #[cfg(test)]

@@ -45,7 +45,6 @@ pub struct View {
     pub names: Vec<String>,
     /// Whether the base is not the default base.
     pub other: bool,
-    /// The names of all bases.
     pub all: Vec<String>,
 }
 
@@ -58,38 +57,33 @@ impl View {
 
 impl Workspace {
     /// Finds the checkout that contains `from`.
-    ///
-    /// # Errors
-    ///
-    /// No folder above has a `series/bases` or `series/base.toml`.
     pub fn find(from: &Path) -> Result<Self> {
-        from.ancestors()
-            .find(|dir| dir.join(BASES).is_dir() || dir.join(ONLY_BASE).is_file())
-            .map(|dir| Self {
-                root: dir.to_owned(),
-                view: View::default(),
-                branches: None,
-            })
+        let mut folders = from.ancestors();
+        let root = folders.find(|dir| dir.join(BASES).is_dir() || dir.join(ONLY_BASE).is_file());
+        root.map(|root| Self::with(root, View::default()))
             .ok_or_else(|| {
                 Error::new(format!(
                     "{} is not in a workspace of patch series: there is no {BASES} or {ONLY_BASE} \
-                     above it",
+                 above it",
                     from.display()
                 ))
                 .help("change into the checkout, or name it with --workspace DIR")
             })
     }
 
-    /// Returns the checkout with the files of another base.
-    pub fn on(&self, view: View) -> Self {
+    fn with(root: &Path, view: View) -> Self {
         Self {
-            root: self.root.clone(),
+            root: root.to_owned(),
             view,
             branches: None,
         }
     }
 
-    /// Sets the commits of the series that name a branch.
+    /// Returns the checkout with the files of another base.
+    pub fn on(&self, view: View) -> Self {
+        Self::with(&self.root, view)
+    }
+
     pub fn set_branches(&mut self, branches: Branches) {
         self.branches = Some(Arc::new(branches));
     }
@@ -99,7 +93,6 @@ impl Workspace {
         self.branches.as_deref()
     }
 
-    /// Returns the base.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -129,12 +122,10 @@ impl Workspace {
         all.filter(|path| self.path(path).exists()).collect()
     }
 
-    /// Returns the top folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Returns a path below the top folder.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)
     }
@@ -147,11 +138,12 @@ impl Workspace {
     /// Returns a path in the output folder, relative to the top folder. This is `out/` for the
     /// default base, and `out/<base>/` for other bases.
     pub fn below_out(&self, below: impl AsRef<Path>) -> PathBuf {
-        let out = Path::new("out");
-        match self.view.names.first().filter(|_| self.view.other) {
-            Some(name) => out.join(name).join(below),
-            None => out.join(below),
-        }
+        let base = if self.view.other {
+            self.view.name()
+        } else {
+            ""
+        };
+        Path::new("out").join(base).join(below)
     }
 
     /// Creates the output folder if necessary, and returns its path.
@@ -161,7 +153,6 @@ impl Workspace {
         Ok(out)
     }
 
-    /// Reads a text file below the top folder.
     pub fn read(&self, below: impl AsRef<Path>) -> Result<String> {
         let below = below.as_ref();
         read_text(&self.path(below)).map_err(|e| e.at(below, None))
