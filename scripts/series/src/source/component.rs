@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -13,22 +14,18 @@ use crate::{
     source::{
         branch::Commit,
         changelog,
-        manifest::{Patch, Series, unknown_series},
+        manifest::{At, Patch, Series, unknown_series},
         relocation,
         words::SeriesName,
         workspace::Workspace,
     },
-    sys::{
-        error::{Error, Result},
-        files::read_text,
-    },
+    sys::error::{Error, Result},
     versions::{
         postings::{self, Posting},
         trailers::{self, RecordedTrailer},
     },
 };
 
-/// A file of the overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayFile {
     pub mode: Mode,
@@ -66,80 +63,57 @@ pub struct Component {
     pub changelog: String,
     /// The records of postings, the oldest version first.
     pub postings: Vec<Posting>,
-    /// The trailers from reviewers.
     pub trailers: Vec<RecordedTrailer>,
 }
 
 impl Component {
     /// Reads the files for a manifest. `siblings` are the series of its component.
-    ///
-    /// # Errors
-    ///
-    /// A file is missing or malformed, or the overlay contains links or special files.
     fn read(ws: &Workspace, series: Series, siblings: Vec<SeriesName>) -> Result<Self> {
-        let name = &*series.name;
-        let dir = PathBuf::from(&*series.component);
+        let name = series.name.as_str();
+        let dir = Path::new(series.component.as_str());
         let cover_file = ws.place("cover-letters", format!("{name}.md"));
-        let changelog = dir.join(CHANGELOG);
         let moves = dir.join("relocation.toml");
-        let (trees, diffs) = (ws.folders(&dir, "tree"), ws.folders(&dir, "edits"));
-        let files = [&moves, &cover_file, &changelog];
+        let (trees, diffs) = (ws.folders(dir, "tree"), ws.folders(dir, "edits"));
+        let files = [&moves, &cover_file, &changelog_file(&series)];
         for path in trees.iter().chain(&diffs).chain(files) {
             refuse_link(ws, path)?;
         }
-        let relocation = match ws.path(&moves).exists() {
-            true => relocation::read(&moves, &ws.read(&moves)?)?,
-            false => Vec::new(),
-        };
-        let is_posted_here = series.is_posted_on(ws.view());
-        let postings = match is_posted_here {
-            true => postings::read_all(ws, name)?,
-            false => Vec::new(),
-        };
-        let cover = wanted(
-            ws,
-            &cover_file,
-            "`# rust: x: add it` in the first line, then the reason for the series",
-        );
-        let changelog = wanted(
-            ws,
-            &changelog,
-            "`## v1` in a line, and `- First posting.` below it",
-        )
-        .and_then(|text| {
-            let section = changelog::section(&text, name, &siblings);
-            let section = section.map_err(|(line, e)| e.at(&changelog, line))?;
-            Ok(changelog::of_section(&text, &section))
-        });
-        let (cover, changelog) = both(cover, changelog)?;
-        let mut variants = BTreeMap::new();
-        let mut overlay = BTreeMap::new();
-        for folder in &trees {
-            let mut files = BTreeMap::new();
-            read_overlay(ws, folder, Path::new(""), &mut files)?;
-            note_variants(&mut variants, &trees[0], folder, files.keys());
-            overlay.extend(files);
+        let mut relocation = Vec::new();
+        if ws.path(&moves).exists() {
+            relocation = relocation::read(&moves, &ws.read(&moves)?)?;
         }
-        let mut texts = |folders: &[PathBuf], ending: &str| -> Result<BTreeMap<String, String>> {
-            let mut all = BTreeMap::new();
-            for folder in folders {
-                let texts = read_texts(ws, folder, ending)?;
-                note_variants(&mut variants, &folders[0], folder, texts.keys());
-                all.extend(texts);
-            }
-            Ok(all)
-        };
-        let edits = texts(&diffs, "diff")?;
-        let mut messages = texts(&ws.folders("series", name), "msg")?;
+        let is_posted_here = series.is_posted_on(ws.view());
+        let mut postings = Vec::new();
+        if is_posted_here {
+            postings = postings::read_all(ws, name)?;
+        }
+        let form = "`# rust: x: add it` in the first line, then the reason for the series";
+        let cover = wanted(ws, &cover_file, form);
+        let (cover, changelog) = both(cover, own_changelog(ws, &series, &siblings))?;
+        let mut variants = BTreeMap::new();
+        let overlay = layers(&trees, &mut variants, |tree| {
+            let mut files = BTreeMap::new();
+            read_overlay(ws, tree, Path::new(""), &mut files)?;
+            Ok(files)
+        })?;
+        let edits = layers(&diffs, &mut variants, |dir| read_texts(ws, dir, "diff"))?;
+        let folders = ws.folders("series", name);
+        let mut messages = layers(&folders, &mut variants, |dir| read_texts(ws, dir, "msg"))?;
         let commits = commits_of(ws, &series);
         if series.branch.is_some() {
-            refuse_messages(&series, &messages)?;
-            let by_subject = commits
-                .iter()
-                .map(|c| (c.subject().to_owned(), c.message.clone()));
-            messages = by_subject.collect();
+            if let Some(file) = messages.keys().next() {
+                return Err(Error::new("the messages of this series are in its commits")
+                    .at(format!("series/{name}/{file}"), None)
+                    .help("remove this file"));
+            }
+            let message = |c: &Commit| (c.subject().to_owned(), c.message.clone());
+            messages = commits.iter().map(message).collect();
         }
         let rename = |file: &str| postings::present_file(file, &postings, &series, &messages);
+        let mut trailers = Vec::new();
+        if is_posted_here {
+            trailers = trailers::read(ws, name, &postings, &rename)?;
+        }
         Ok(Self {
             overlay,
             relocation,
@@ -147,10 +121,7 @@ impl Component {
             cover,
             cover_file,
             changelog,
-            trailers: match is_posted_here {
-                true => trailers::read(ws, name, &postings, &rename)?,
-                false => Vec::new(),
-            },
+            trailers,
             messages,
             commits,
             postings,
@@ -176,7 +147,6 @@ impl Component {
         }
     }
 
-    /// Returns the name of the series.
     pub fn name(&self) -> &str {
         &self.series.name
     }
@@ -186,65 +156,63 @@ impl Component {
         &self.series.component
     }
 
-    /// Returns the file of the changelog, below the top folder.
     pub fn changelog_file(&self) -> PathBuf {
         changelog_file(&self.series)
     }
 
-    /// Returns the last posting.
     pub fn posted(&self) -> Option<&Posting> {
         self.postings.last()
     }
 }
 
-/// Records the files in `folder` as variants of files in `plain`.
-fn note_variants<'a>(
+/// Reads a folder and its variants, whose files replace those of earlier folders. Notes the files
+/// of variants.
+fn layers<T>(
+    folders: &[PathBuf],
     variants: &mut BTreeMap<PathBuf, PathBuf>,
-    plain: &Path,
-    folder: &Path,
-    names: impl Iterator<Item = &'a String>,
-) {
-    if folder != plain {
+    read: impl Fn(&Path) -> Result<BTreeMap<String, T>>,
+) -> Result<BTreeMap<String, T>> {
+    let plain = &folders[0];
+    let mut all = read(plain)?;
+    for folder in &folders[1..] {
+        let files = read(folder)?;
+        let names = files.keys();
         variants.extend(names.map(|name| (plain.join(name), folder.join(name))));
+        all.extend(files);
     }
+    Ok(all)
 }
 
-/// The name of a component's changelog.
-const CHANGELOG: &str = "CHANGELOG.md";
-
-/// Returns the file of the changelog of a series.
-pub fn changelog_file(series: &Series) -> PathBuf {
-    Path::new(&*series.component).join(CHANGELOG)
+fn changelog_file(series: &Series) -> PathBuf {
+    Path::new(series.component.as_str()).join("CHANGELOG.md")
 }
 
 /// Returns the changelog of a series. Lines of other series are blank.
-///
-/// # Errors
-///
-/// The changelog cannot be read, or has no section for the series.
 pub fn changelog_of(ws: &Workspace, series: &Series, all: &[Series]) -> Result<String> {
+    own_changelog(ws, series, &siblings(series, all))
+}
+
+fn own_changelog(ws: &Workspace, series: &Series, siblings: &[SeriesName]) -> Result<String> {
     let file = changelog_file(series);
-    let text = ws.read(&file)?;
-    let section = changelog::section(&text, &series.name, &siblings(series, all));
+    let form = "`## v1` in a line, and `- First posting.` below it";
+    let text = wanted(ws, &file, form)?;
+    let section = changelog::section(&text, &series.name, siblings);
     let section = section.map_err(|(line, e)| e.at(&file, line))?;
     Ok(changelog::of_section(&text, &section))
 }
 
-/// Returns the series of the same component.
 fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
-    all.iter()
-        .filter(|s| s.component == series.component)
-        .map(|s| s.name.clone())
-        .collect()
+    let all = all.iter().filter(|s| s.component == series.component);
+    all.map(|s| s.name.clone()).collect()
 }
 
 /// Reads a mandatory text of a series. `form` describes a minimal text.
 fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
-    let missing = !ws.path(path).exists();
-    ws.read(path).map_err(|e| match missing {
-        true => e.help(format!("create it: {form}")),
-        false => e,
-    })
+    let text = ws.read(path);
+    if ws.path(path).exists() {
+        return text;
+    }
+    text.map_err(|e| e.help(format!("create it: {form}")))
 }
 
 /// Joins two results. Reports both errors if both failed.
@@ -256,34 +224,31 @@ fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     }
 }
 
-/// Reads the manifest of a series for the base.
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
+    let read = |file: &Path| Series::parse_on(name, file, &ws.read(file)?, ws.view());
     let file = ws.place("series", format!("{name}.toml"));
-    let mut series = Series::parse_on(name, &file, &ws.read(&file)?, ws.view())?;
+    let mut series = read(&file)?;
     take_commits(ws, &mut series)?;
     // Only the patches may differ between bases.
     let plain = Path::new("series").join(format!("{name}.toml"));
     if file == plain || !ws.path(&plain).exists() {
         return Ok(series);
     }
-    let other = Series::parse_on(name, &plain, &ws.read(&plain)?, ws.view())?;
-    let same = series.version == other.version
-        && series.change_id == other.change_id
-        && series.component == other.component;
-    match same {
-        true => Ok(series),
-        false => Err(Error::new(
-            "version, change-id or component differ from the default manifest",
-        )
-        .at(&file, series.line_of_version)
-        .help(format!(
+    let other = read(&plain)?;
+    if series.version != other.version
+        || series.change_id != other.change_id
+        || series.component != other.component
+    {
+        let what = "version, change-id or component differ from the default manifest";
+        let error = series.error(series.line_of_version, what);
+        return Err(error.help(format!(
             "they are the same on all bases; copy them from {}",
             plain.display()
-        ))),
+        )));
     }
+    Ok(series)
 }
 
-/// Returns the commits of the branch of a series.
 fn commits_of(ws: &Workspace, series: &Series) -> Vec<Commit> {
     let found = ws.branches().and_then(|all| all.get(series.name.as_str()));
     found.cloned().unwrap_or_default()
@@ -295,60 +260,35 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
     let (Some(branch), Some(_)) = (&series.branch, ws.branches()) else {
         return Ok(());
     };
-    let commits = commits_of(ws, series);
     let mut exceptions = std::mem::take(&mut series.patches);
-    series.patches = commits
-        .iter()
-        .map(|commit| {
-            let found = exceptions
-                .iter()
-                .position(|p| p.message.value == commit.subject());
-            match found {
-                Some(at) => exceptions.swap_remove(at),
-                None => Patch::of_commit(commit.subject(), branch.line),
-            }
-        })
-        .collect();
-    let lost = exceptions.into_iter().map(|p| {
-        Error::new(format!(
-            "{} has no commit {:?}",
-            branch.value, p.message.value
-        ))
-        .at(&series.file, p.message.line)
-        .help(
-            "its subject changed, or the commit was removed: update `subject`, or remove this \
-               [[patch]]",
-        )
+    for commit in commits_of(ws, series) {
+        let subject = commit.subject();
+        let exception = exceptions.iter().position(|p| p.message.value == subject);
+        series.patches.push(match exception {
+            Some(at) => exceptions.swap_remove(at),
+            None => Patch::of_commit(subject, branch.line),
+        });
+    }
+    let help = "its subject changed, or the commit was removed: update `subject`, or remove this \
+                [[patch]]";
+    let lost = exceptions.into_iter().map(|patch| {
+        let At { value, line } = patch.message;
+        let what = format!("{} has no commit {value:?}", branch.value);
+        series.error(line, what).help(help)
     });
     Error::all(lost.collect()).map_or(Ok(()), Err)
 }
 
-/// Refuses files with messages for a series whose messages are in its commits.
-fn refuse_messages(series: &Series, messages: &BTreeMap<String, String>) -> Result<()> {
-    match messages.keys().next() {
-        None => Ok(()),
-        Some(file) => Err(Error::new("the messages of this series are in its commits")
-            .at(format!("series/{}/{file}", series.name), None)
-            .help("remove this file")),
-    }
-}
-
 /// Returns the names of the series: the file names of the manifests.
-fn names(ws: &Workspace) -> Result<Vec<String>> {
+fn names(ws: &Workspace) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for entry in ws
-        .folders("series", "")
-        .iter()
-        .map(|dir| list(&ws.path(dir)))
-    {
-        for entry in entry? {
-            let path = Path::new(&entry);
-            if path.extension().is_some_and(|e| e == "toml") && entry != "base.toml" {
-                names.extend(path.file_stem().and_then(|s| s.to_str()).map(str::to_owned));
-            }
-        }
+    for dir in ws.folders("series", "") {
+        names.extend(list(&ws.path(dir))?.iter().filter_map(|file| {
+            let name = file.strip_suffix(".toml")?;
+            (!["", "base"].contains(&name)).then(|| name.to_owned())
+        }));
     }
-    Ok(names.into_iter().collect())
+    Ok(names)
 }
 
 /// Reads the manifests. Returns the valid manifests, and the errors of the others.
@@ -382,22 +322,20 @@ pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
     Error::all(errors).map_or(Ok(all), Err)
 }
 
-/// Finds a series by its name. The error lists the existing series.
 pub fn find<'a>(all: &'a [Component], name: &str) -> Result<&'a Component> {
-    let all_series: Vec<&Series> = all.iter().map(|c| &c.series).collect();
-    let mut all = all.iter();
-    all.find(|c| c.name() == name)
-        .ok_or_else(|| unknown_series(&all_series, name))
+    all.iter().find(|c| c.name() == name).ok_or_else(|| {
+        let series: Vec<&Series> = all.iter().map(|c| &c.series).collect();
+        unknown_series(&series, name)
+    })
 }
 
 /// Refuses symbolic links, whose targets may change without a change in the component.
 fn refuse_link(ws: &Workspace, shown: &Path) -> Result<()> {
-    match ws.path(shown).is_symlink() {
-        true => Err(Error::new("is a symbolic link")
-            .at(shown, None)
-            .help("replace the link with the file")),
-        false => Ok(()),
+    if ws.path(shown).is_symlink() {
+        let error = Error::new("is a symbolic link").at(shown, None);
+        return Err(error.help("replace the link with the file"));
     }
+    Ok(())
 }
 
 /// Returns the sorted names in a folder, or no names if the folder is missing.
@@ -410,11 +348,8 @@ fn list(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", dir, &e))?;
-        let name = entry.file_name();
-        let name = name
-            .to_str()
-            .ok_or_else(|| Error::new("the name is not UTF-8").at(entry.path(), None))?;
-        names.push(name.to_owned());
+        let name = entry.file_name().into_string();
+        names.push(name.map_err(|_| Error::new("the name is not UTF-8").at(entry.path(), None))?);
     }
     names.sort();
     Ok(names)
@@ -426,8 +361,7 @@ fn read_overlay(
     below: &Path,
     into: &mut BTreeMap<String, OverlayFile>,
 ) -> Result<()> {
-    let dir = ws.path(tree).join(below);
-    for name in list(&dir)? {
+    for name in list(&ws.path(tree).join(below))? {
         let below = below.join(&name);
         let shown = tree.join(&below);
         let path = ws.path(&shown);
@@ -436,24 +370,17 @@ fn read_overlay(
             read_overlay(ws, tree, &below, into)?;
         } else if meta.is_file() {
             let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-            let executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111;
-            let mode = match executable {
+            let mode = match meta.permissions().mode() & 0o111 {
                 0 => Mode::Plain,
                 _ => Mode::Executable,
             };
-            into.insert(
-                below.to_string_lossy().into_owned(),
-                OverlayFile { mode, content },
-            );
+            let file = OverlayFile { mode, content };
+            into.insert(below.to_string_lossy().into_owned(), file);
         } else {
-            let kind = if meta.is_symlink() {
-                "a symbolic link"
-            } else {
-                "not a plain file"
-            };
-            return Err(Error::new(format!("is {kind}"))
-                .at(&shown, None)
-                .help("the overlay may contain plain files only"));
+            let kind = meta.is_symlink().then_some("a symbolic link");
+            let kind = kind.unwrap_or("not a plain file");
+            let error = Error::new(format!("is {kind}")).at(&shown, None);
+            return Err(error.help("the overlay may contain plain files only"));
         }
     }
     Ok(())
@@ -467,15 +394,11 @@ fn read_texts(ws: &Workspace, dir: &Path, ending: &str) -> Result<BTreeMap<Strin
         if ws.path(&shown).is_dir() {
             continue;
         }
-        if Path::new(&name).extension().is_none_or(|e| e != ending) {
-            return Err(
-                Error::new(format!("only .{ending} files and folders belong here"))
-                    .at(&shown, None)
-                    .help("move or remove it"),
-            );
+        if shown.extension().is_none_or(|e| e != ending) {
+            let error = Error::new(format!("only .{ending} files and folders belong here"));
+            return Err(error.at(&shown, None).help("move or remove it"));
         }
-        let text = read_text(&ws.path(&shown)).map_err(|e| e.at(&shown, None))?;
-        texts.insert(name, text);
+        texts.insert(name, ws.read(&shown)?);
     }
     Ok(texts)
 }

@@ -2,11 +2,15 @@
 
 //! A base kernel and its manifest `series/bases/<name>.toml`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
+use regex::Regex;
 use serde::Deserialize;
 
-use super::{lines::parse, validate::is_hex};
+use super::lines::parse;
 use crate::sys::error::{Error, Result};
 
 /// A base kernel, from `series/bases/<name>.toml`.
@@ -43,12 +47,10 @@ pub struct Base {
     pub host: Host,
     /// The git tree that has `rev` and the branches of series, unless `--kernel` names another.
     pub kernel: Option<PathBuf>,
-    /// How kernels are built.
     #[serde(default)]
     pub build: BuildWith,
 }
 
-/// How kernels of a base are built.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BuildWith {
@@ -62,31 +64,6 @@ impl Default for BuildWith {
     }
 }
 
-impl Base {
-    /// Returns the name of the release: "v6.19.11".
-    pub fn release(&self) -> String {
-        format!("v{}", self.version)
-    }
-
-    /// Returns the identity of the base in records of postings: the version, or the commit of a
-    /// revision.
-    pub fn made_for(&self) -> &str {
-        match (&self.rev, &self.upstream_commit) {
-            (Some(_), Some(commit)) => commit,
-            _ => &self.version,
-        }
-    }
-
-    /// Returns the name in refs: the version, or the name of a base that is a revision.
-    pub fn ref_name(&self) -> &str {
-        match self.rev {
-            Some(_) => &self.name,
-            None => &self.version,
-        }
-    }
-}
-
-/// An archive of the base.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Archive {
@@ -96,9 +73,7 @@ pub struct Archive {
     pub sha256: String,
     /// The size in bytes.
     pub size: Option<u64>,
-    /// The address for the download.
     pub url: Option<String>,
-    /// The distribution's package that contains the archive.
     pub apt: Option<AptSource>,
 }
 
@@ -117,10 +92,8 @@ pub struct AptSource {
 impl AptSource {
     /// Returns the package with its version, and whether it is a source package.
     pub fn package(&self) -> (&str, bool) {
-        match (&self.source, &self.package) {
-            (Some(source), _) => (source, true),
-            (None, package) => (package.as_deref().unwrap_or_default(), false),
-        }
+        let package = self.source.as_ref().or(self.package.as_ref());
+        (package.map_or("", String::as_str), self.source.is_some())
     }
 }
 
@@ -136,20 +109,12 @@ pub struct Host {
 }
 
 impl Base {
-    /// Reads a base from its file.
-    ///
-    /// # Errors
-    ///
-    /// The text is not TOML, or has an unknown, missing or invalid field.
     pub fn parse(file: &Path, text: &str) -> Result<Self> {
         let mut base: Base = parse(file, text)?;
-        let bad = |what: String| Err(Error::new(what).at(file, None));
         let is_revision = base.rev.is_some() && base.version.is_empty();
-        if !is_revision && !is_release(&base.version) {
-            return bad(format!(
-                "version {:?} is not the version of a release",
-                base.version
-            ));
+        if !is_revision && !RELEASE.is_match(&base.version) {
+            let what = format!("version {:?} is not the version of a release", base.version);
+            return Err(Error::new(what).at(file, None));
         }
         base.file = file.to_owned();
         base.name = match file.file_stem().and_then(|s| s.to_str()) {
@@ -157,69 +122,83 @@ impl Base {
             Some("base") | None => base.release(),
             Some(stem) => stem.to_owned(),
         };
-        if !is_base_name(&base.name) {
-            return Err(
-                Error::new(format!("{:?} cannot be the name of a base", base.name))
-                    .at(file, None)
-                    .help("rename the file: letters, digits, `.`, `-` and `_`; it names folders"),
-            );
+        if !NAME.is_match(&base.name) || base.name.contains("..") || base.name.ends_with('.') {
+            let what = format!("{:?} cannot be the name of a base", base.name);
+            let help = "rename the file: letters, digits, `.`, `-` and `_`; it names folders";
+            return Err(Error::new(what).at(file, None).help(help));
         }
-        for apt in base.archives.iter().filter_map(|a| a.apt.as_ref()) {
+        base.check()
+            .map_err(|what| Error::new(what).at(file, None))?;
+        Ok(base)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for apt in self.archives.iter().filter_map(|a| a.apt.as_ref()) {
             if apt.source.is_some() == apt.package.is_some() {
-                return bad("`apt` names either a `source` or a `package`".to_owned());
+                return Err("`apt` names either a `source` or a `package`".to_owned());
             }
-            for word in [apt.suite.as_str(), apt.package().0] {
-                if !is_package_word(word) {
-                    return bad(format!("{word:?} is not a suite or a package of apt"));
-                }
+            let mut words = [apt.suite.as_str(), apt.package().0].into_iter();
+            if let Some(word) = words.find(|word| !PACKAGE_WORD.is_match(word)) {
+                return Err(format!("{word:?} is not a suite or a package of apt"));
             }
         }
-        for archive in &base.archives {
-            if !is_hex(&archive.sha256, 64) {
-                return bad(format!(
-                    "the sha256 of {} is not 64 lower-case hexadecimal digits",
-                    archive.file
+        for Archive { file, sha256, .. } in &self.archives {
+            if !is_hex(sha256, 64) {
+                return Err(format!(
+                    "the sha256 of {file} is not 64 lower-case hexadecimal digits"
                 ));
             }
-            if Path::new(&archive.file).components().count() != 1 {
-                return bad(format!("{} is not a file name", archive.file));
+            if Path::new(file).components().count() != 1 {
+                return Err(format!("{file} is not a file name"));
             }
         }
-        for hash in base.trees.iter().chain(&base.upstream_commit) {
-            if !is_hex(hash, 40) {
-                return bad(format!("{hash} is not a git hash"));
-            }
+        let mut hashes = self.trees.iter().chain(&self.upstream_commit);
+        match hashes.find(|hash| !is_hex(hash, 40)) {
+            Some(hash) => Err(format!("{hash} is not a git hash")),
+            None => Ok(()),
         }
-        Ok(base)
+    }
+
+    /// Returns the name of the release: "v6.19.11".
+    pub fn release(&self) -> String {
+        format!("v{}", self.version)
+    }
+
+    /// Returns the identity of the base in records of postings: the version, or the commit of a
+    /// revision.
+    pub fn made_for(&self) -> &str {
+        let commit = self.upstream_commit.as_ref().filter(|_| self.rev.is_some());
+        commit.unwrap_or(&self.version)
+    }
+
+    /// Returns the name in refs: the version, or the name of a base that is a revision.
+    pub fn ref_name(&self) -> &str {
+        if self.rev.is_some() {
+            &self.name
+        } else {
+            &self.version
+        }
     }
 }
 
-/// Returns whether a text is a version in the form of the kernel's Makefile. Refs contain it.
-fn is_release(text: &str) -> bool {
-    let (numbers, candidate) = match text.split_once("-rc") {
-        Some((numbers, candidate)) => (numbers, Some(candidate)),
-        None => (text, None),
-    };
-    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
-    numbers.split('.').all(number) && candidate.is_none_or(number)
-}
+/// A version in the form of the kernel's Makefile. Refs contain it.
+static RELEASE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^[0-9]+(\.[0-9]+)*(-rc[0-9]+)?$").expect("the pattern is constant")
+});
 
-/// Returns whether a text can name a base. Names become folders and parts of refs.
-fn is_base_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && !text.contains("..")
-        && !text.ends_with('.')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-}
+/// The name of a base. Names become folders and parts of refs.
+static NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("^[A-Za-z0-9][A-Za-z0-9._-]*$").expect("the pattern is constant"));
 
-/// Returns whether a text is safe as an argument of apt and as a word in `sources.list`.
-fn is_package_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.~:=/_".contains(c))
+/// A word that is safe as an argument of apt and in `sources.list`.
+static PACKAGE_WORD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("^[A-Za-z0-9][A-Za-z0-9+.~:=/_-]*$").expect("the pattern is constant")
+});
+
+/// Returns whether a text has `len` lower-case hexadecimal digits.
+pub(super) fn is_hex(text: &str, len: usize) -> bool {
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == len && text.bytes().all(is_digit)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 //! Values with their lines, so that errors name the place.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::sys::error::{Error, Result};
 
 /// A value with its line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct At<T> {
     pub value: T,
     /// The line, counted from 1.
@@ -18,10 +18,11 @@ pub struct At<T> {
 }
 
 /// Finds lines by byte offset.
+#[derive(Clone, Copy)]
 pub(crate) struct Lines<'a>(pub(crate) &'a str);
 
 impl Lines<'_> {
-    fn of(&self, offset: usize) -> usize {
+    pub(super) fn of(&self, offset: usize) -> usize {
         let before = &self.0.as_bytes()[..offset.min(self.0.len())];
         before.iter().filter(|b| **b == b'\n').count() + 1
     }
@@ -35,6 +36,11 @@ impl Lines<'_> {
 
     pub(crate) fn all<T>(&self, spanned: Vec<Spanned<T>>) -> Vec<At<T>> {
         spanned.into_iter().map(|s| self.at(s)).collect()
+    }
+
+    pub(super) fn named<T>(&self, all: BTreeMap<String, Spanned<T>>) -> BTreeMap<String, At<T>> {
+        let all = all.into_iter().map(|(name, s)| (name, self.at(s)));
+        all.collect()
     }
 }
 

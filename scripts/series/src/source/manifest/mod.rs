@@ -9,17 +9,13 @@ mod base;
 mod lines;
 mod order;
 mod read;
-mod select;
 mod series;
-mod validate;
 
 pub use self::{
     base::{AptSource, Archive, Base, BuildWith, Host},
     lines::At,
-    order::{below, in_order},
-    select::{selected_series, unknown_series},
+    order::{below, in_order, selected_series, unique_change_ids, unknown_series},
     series::{Kunit, Parts, Patch, Provenance, Series, Withhold, covers},
-    validate::unique_change_ids,
 };
 pub(crate) use self::{
     lines::{Lines, parse},

@@ -1,81 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The order of series by their dependencies.
+//! Several series: their order by dependencies, their selection by name, and their change ids.
+
+use std::collections::BTreeMap;
 
 use super::series::Series;
 use crate::sys::error::{Error, Result};
 
 /// Sorts the series so that each follows its dependencies. The series of a component are adjacent,
 /// unless they depend on a series between them.
-///
-/// # Errors
-///
-/// A dependency does not exist, or the dependencies have a cycle.
 pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
-    struct Visit<'a> {
-        series: &'a [Series],
-        path: Vec<&'a str>,
-        done: Vec<&'a Series>,
-    }
-    fn visit<'a>(v: &mut Visit<'a>, one: &'a Series) -> Result<()> {
-        if v.done.iter().any(|d| d.name == one.name) {
-            return Ok(());
-        }
-        v.path.push(&one.name);
-        for dep in &one.depends {
-            let at = |e: Error| e.at(one.file(), dep.line);
-            if let Some(start) = v.path.iter().position(|n| *n == dep.value) {
-                let mut cycle = v.path[start..].to_vec();
-                cycle.push(&dep.value);
-                return Err(at(Error::new(format!(
-                    "the dependencies have a cycle: {}",
-                    cycle.join(" -> ")
-                ))
-                .help("remove one of these dependencies")));
-            }
-            let Some(dep) = v.series.iter().find(|s| *s.name == *dep.value) else {
-                let names: Vec<_> = v.series.iter().map(|s| &*s.name).collect();
-                let known = format!("the series are: {}", names.join(", "));
-                let error = Error::new(format!("unknown series {:?}", dep.value));
-                return Err(at(error.help(match one.branch {
-                    None => known,
-                    Some(_) => format!(
-                        "{known};\nif {0} was merged, remove it here and from [without]; \
-                         [fork-point] stays until the branch is rebased",
-                        dep.value
-                    ),
-                })));
-            };
-            visit(v, dep)?;
-        }
-        v.path.pop();
-        v.done.push(one);
-        Ok(())
-    }
-    let mut v = Visit {
+    let mut visit = Visit {
         series,
         path: Vec::new(),
         done: Vec::new(),
     };
     for one in series {
-        visit(&mut v, one)?;
+        visit.add(one)?;
     }
-    let grouped = by_component(&v.done);
-    Ok(match is_in_order(&grouped) {
-        true => grouped,
-        false => v.done,
-    })
-}
-
-/// Moves the series of each component together, and keeps their order otherwise.
-fn by_component<'a>(series: &[&'a Series]) -> Vec<&'a Series> {
-    let first = |one: &Series| series.iter().position(|s| s.component == one.component);
-    let mut grouped = series.to_vec();
+    let done = visit.done;
+    let first = |one: &Series| done.iter().position(|s| s.component == one.component);
+    let mut grouped = done.clone();
     grouped.sort_by_key(|one| first(one));
-    grouped
+    Ok(if is_in_order(&grouped) { grouped } else { done })
 }
 
-/// Returns whether each series follows its dependencies.
+struct Visit<'a> {
+    series: &'a [Series],
+    /// The series that are being added, each because of the one before it.
+    path: Vec<&'a str>,
+    done: Vec<&'a Series>,
+}
+
+impl<'a> Visit<'a> {
+    /// Adds a series after its dependencies.
+    fn add(&mut self, one: &'a Series) -> Result<()> {
+        if self.done.iter().any(|d| d.name == one.name) {
+            return Ok(());
+        }
+        self.path.push(&one.name);
+        for dep in &one.depends {
+            if let Some(start) = self.path.iter().position(|n| *n == dep.value) {
+                let cycle = self.path[start..].join(" -> ");
+                let what = format!("the dependencies have a cycle: {cycle} -> {}", dep.value);
+                let help = "remove one of these dependencies";
+                return Err(one.error(dep.line, what).help(help));
+            }
+            let Some(dep) = self.series.iter().find(|s| *s.name == *dep.value) else {
+                let names: Vec<_> = self.series.iter().map(|s| s.name.as_str()).collect();
+                let mut help = format!("the series are: {}", names.join(", "));
+                if one.branch.is_some() {
+                    help += &format!(
+                        ";\nif {} was merged, remove it here and from [without]; [fork-point] \
+                         stays until the branch is rebased",
+                        dep.value
+                    );
+                }
+                let what = format!("unknown series {:?}", dep.value);
+                return Err(one.error(dep.line, what).help(help));
+            };
+            self.add(dep)?;
+        }
+        self.path.pop();
+        self.done.push(one);
+        Ok(())
+    }
+}
+
 fn is_in_order(series: &[&Series]) -> bool {
     series.iter().enumerate().all(|(at, one)| {
         let is_before = |name: &str| series[..at].iter().any(|s| s.name == *name);
@@ -88,25 +79,78 @@ fn is_in_order(series: &[&Series]) -> bool {
 pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
     let mut wanted = vec![name];
     for one in ordered.iter().rev() {
-        if wanted.contains(&&*one.name) {
+        if wanted.contains(&one.name.as_str()) {
             wanted.extend(one.depends.iter().map(|d| d.value.as_str()));
         }
     }
-    ordered
-        .iter()
-        .copied()
-        .filter(|s| *s.name != *name && wanted.contains(&&*s.name))
-        .collect()
+    let is_below = |s: &&Series| *s.name != *name && wanted.contains(&s.name.as_str());
+    ordered.iter().copied().filter(is_below).collect()
+}
+
+/// Returns the names of the selected series. A name selects a series, or else all series of a
+/// component. Without names, all series are selected. The error lists the existing names.
+pub fn selected_series(ordered: &[&Series], names: &[String]) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(ordered.iter().map(|s| s.name.to_string()).collect());
+    }
+    let mut selected: Vec<String> = Vec::new();
+    for name in names {
+        let mut found: Vec<_> = ordered.iter().filter(|s| s.name == *name).collect();
+        if found.is_empty() {
+            found.extend(ordered.iter().filter(|s| s.component == *name));
+        }
+        if found.is_empty() {
+            return Err(unknown_series(ordered, name));
+        }
+        found.retain(|one| !selected.iter().any(|name| one.name == *name));
+        selected.extend(found.iter().map(|one| one.name.to_string()));
+    }
+    Ok(selected)
+}
+
+/// Returns the error for a name that does not select one series.
+pub fn unknown_series(ordered: &[&Series], name: &str) -> Error {
+    let of_component = ordered.iter().filter(|s| s.component == *name);
+    let of_component: Vec<&str> = of_component.map(|s| s.name.as_str()).collect();
+    if !of_component.is_empty() {
+        return Error::new(format!("{name} is a component of several series"))
+            .help(format!("name one of them: {}", of_component.join(", ")));
+    }
+    let all: Vec<&str> = ordered.iter().map(|s| s.name.as_str()).collect();
+    let mut help = format!("the series are: {}", all.join(", "));
+    let components = ordered.iter().map(|s| s.component.as_str());
+    let mut components: Vec<&str> = components.filter(|c| !all.contains(c)).collect();
+    components.dedup();
+    if !components.is_empty() {
+        help += &format!("; the components: {}", components.join(", "));
+    }
+    Error::new(format!("unknown series {name:?}")).help(help)
+}
+
+/// Checks that change ids are unique. b4 treats series with the same id as versions of one series.
+pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
+    let mut seen: BTreeMap<&str, &Series> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for one in series {
+        if let Some(first) = seen.insert(&one.change_id, one) {
+            let what = format!("{} has the same change-id", first.name);
+            errors.push(one.error(one.line_of_change_id, what).help(
+                "the change-id connects the versions of a series; give a new one to the series \
+                 that was not posted",
+            ));
+        }
+    }
+    Error::all(errors).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::path::PathBuf;
 
     use super::*;
     use crate::source::words::SeriesName;
 
-    pub(crate) fn named(name: &str, depends: &[&str]) -> Series {
+    fn named(name: &str, depends: &[&str]) -> Series {
         let deps: Vec<_> = depends.iter().map(|d| format!("{d:?}")).collect();
         let text = format!(
             "version = 1\nchange-id = \"20260102-x\"\ndepends = [{}]\n",
@@ -150,7 +194,7 @@ pub(super) mod tests {
         "#);
     }
 
-    pub(crate) fn of(component: &str, mut series: Series) -> Series {
+    fn of(component: &str, mut series: Series) -> Series {
         series.component = SeriesName::component(component).unwrap();
         series
     }
@@ -169,5 +213,49 @@ pub(super) mod tests {
             of("buddy", named("move", &["fixes"])),
         ];
         assert_eq!(names(&in_order(&all).unwrap()), ["fixes", "move", "list"]);
+    }
+
+    #[test]
+    fn selected_series_of_component() {
+        let all = [
+            named("list", &[]),
+            of("buddy", named("fixes", &[])),
+            of("buddy", named("buddy", &["fixes"])),
+            of("mm", named("tables", &[])),
+            of("mm", named("spaces", &["tables"])),
+        ];
+        let ordered = in_order(&all).unwrap();
+        let selected = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
+            selected_series(&ordered, &names)
+                .map(|n| n.join(" "))
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(selected(&[]).unwrap(), "list fixes buddy tables spaces");
+        assert_eq!(
+            selected(&["mm", "list", "spaces"]).unwrap(),
+            "tables spaces list"
+        );
+        // A series comes before the component of its name.
+        assert_eq!(selected(&["buddy"]).unwrap(), "buddy");
+        insta::assert_snapshot!(selected(&["x"]).unwrap_err(), @r#"
+        unknown series "x"
+          help: the series are: list, fixes, buddy, tables, spaces; the components: mm
+        "#);
+        insta::assert_snapshot!(unknown_series(&ordered, "mm"), @r"
+        mm is a component of several series
+          help: name one of them: tables, spaces
+        ");
+    }
+
+    #[test]
+    fn unique_change_ids_duplicate() {
+        let both = [named("a", &[]), named("b", &[])];
+        let both: Vec<&Series> = both.iter().collect();
+        unique_change_ids(&both[..1]).unwrap();
+        insta::assert_snapshot!(unique_change_ids(&both).unwrap_err(), @r"
+        series/b.toml:2: a has the same change-id
+          help: the change-id connects the versions of a series; give a new one to the series that was not posted
+        ");
     }
 }

@@ -8,17 +8,19 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    base::is_hex,
     lines::{At, Lines, parse},
     series::{Kunit, Parts, Patch, Provenance, Series, Withhold},
-    validate::{blank, keep, no_base, no_commit, recipients},
 };
 use crate::{
     source::{
-        words::{ChangeId, Prefix, SeriesName},
+        words::{ChangeId, Prefix, Recipient, SeriesName},
         workspace::View,
     },
     sys::error::{Error, Result},
 };
+
+type Named = BTreeMap<String, Spanned<String>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -27,7 +29,7 @@ struct RawSeries {
     component: Option<Spanned<String>>,
     branch: Option<Spanned<String>>,
     #[serde(default)]
-    fork_point: BTreeMap<String, Spanned<String>>,
+    fork_point: Named,
     base: Option<Spanned<String>>,
     local: Option<Spanned<String>>,
     tree: Option<String>,
@@ -45,11 +47,11 @@ struct RawSeries {
     #[serde(default)]
     cc: Vec<Spanned<String>>,
     #[serde(default)]
-    absent: BTreeMap<String, Spanned<String>>,
+    absent: Named,
     #[serde(default)]
-    unused: BTreeMap<String, Spanned<String>>,
+    unused: Named,
     #[serde(default)]
-    left_out: BTreeMap<String, Spanned<String>>,
+    left_out: Named,
     many: Option<Spanned<String>>,
     provenance: Option<Spanned<Provenance>>,
     #[serde(default)]
@@ -68,41 +70,11 @@ struct RawOn {
     tree: Option<String>,
     depends: Option<Vec<Spanned<String>>>,
     without: Option<BTreeMap<String, Spanned<usize>>>,
-    absent: Option<BTreeMap<String, Spanned<String>>>,
-    unused: Option<BTreeMap<String, Spanned<String>>>,
-    left_out: Option<BTreeMap<String, Spanned<String>>>,
+    absent: Option<Named>,
+    unused: Option<Named>,
+    left_out: Option<Named>,
     provenance: Option<Spanned<Provenance>>,
     kunit: Option<Kunit>,
-}
-
-impl RawSeries {
-    /// Applies the fields for these bases. Earlier names take precedence.
-    fn on(mut self, names: &[String]) -> Self {
-        for name in names.iter().rev() {
-            let Some(key) = self.on.keys().find(|k| k.get_ref() == name).cloned() else {
-                continue;
-            };
-            let Some(on) = self.on.remove(&key) else {
-                continue;
-            };
-            self.local = on.local.or(self.local);
-            self.tree = on.tree.or(self.tree);
-            self.depends = on.depends.unwrap_or(self.depends);
-            self.without = on.without.unwrap_or(self.without);
-            self.absent = on.absent.unwrap_or(self.absent);
-            self.unused = on.unused.unwrap_or(self.unused);
-            self.left_out = on.left_out.unwrap_or(self.left_out);
-            self.provenance = on.provenance.or(self.provenance);
-            self.kunit = on.kunit.unwrap_or(self.kunit);
-        }
-        self
-    }
-
-    /// Returns the bases in the manifest.
-    fn bases(&self) -> impl Iterator<Item = &Spanned<String>> {
-        let patches = self.patch.iter().flat_map(|p| &p.get_ref().only);
-        self.base.iter().chain(self.on.keys()).chain(patches)
-    }
 }
 
 #[derive(Deserialize)]
@@ -137,214 +109,249 @@ fn default_prefix() -> Spanned<String> {
     Spanned::new(0..0, "PATCH".to_owned())
 }
 
+impl RawSeries {
+    /// Applies the fields for these bases. Earlier names take precedence.
+    fn on(mut self, names: &[String]) -> Self {
+        for name in names.iter().rev() {
+            let Some(on) = self.on.remove(name.as_str()) else {
+                continue;
+            };
+            self.local = on.local.or(self.local);
+            self.tree = on.tree.or(self.tree);
+            self.depends = on.depends.unwrap_or(self.depends);
+            self.without = on.without.unwrap_or(self.without);
+            self.absent = on.absent.unwrap_or(self.absent);
+            self.unused = on.unused.unwrap_or(self.unused);
+            self.left_out = on.left_out.unwrap_or(self.left_out);
+            self.provenance = on.provenance.or(self.provenance);
+            self.kunit = on.kunit.unwrap_or(self.kunit);
+        }
+        // Some patches are made on certain bases only.
+        self.patch.retain(|patch| {
+            let only = &patch.get_ref().only;
+            only.is_empty() || only.iter().any(|base| names.contains(base.get_ref()))
+        });
+        self
+    }
+}
+
 impl Series {
-    /// Reads `series/<name>.toml`.
-    ///
-    /// # Errors
-    ///
-    /// The text is not TOML, or has an unknown, missing or invalid field.
     pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
         Self::parse_on(name, file, text, &View::default())
     }
 
-    /// Reads a manifest for a base.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::parse`], or a base in the manifest does not exist.
     pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
-        let lines = Lines(text);
-        let mut errors: Vec<Error> = raw
-            .bases()
-            .filter_map(|base| no_base(&lines.at(base.clone()), view, file))
-            .collect();
-        let raw = raw.on(&view.names);
-        let version = lines.at(raw.version);
-        let component = match raw.component.map(|c| lines.at(c)) {
-            Some(At { value, line }) => {
-                keep(&mut errors, SeriesName::component(&value), file, line)
+        let mut reader = Reader {
+            file,
+            lines: Lines(text),
+            errors: Vec::new(),
+        };
+        reader.check_bases(&raw, &view.all);
+        let series = reader.series(name, raw.on(&view.names));
+        let unknown = || Error::new("cannot be read").at(file, None);
+        Error::all(reader.errors).map_or_else(|| series.ok_or_else(unknown), Err)
+    }
+}
+
+/// Reads the fields, and collects their errors.
+struct Reader<'a> {
+    file: &'a Path,
+    lines: Lines<'a>,
+    errors: Vec<Error>,
+}
+
+impl Reader<'_> {
+    fn error(&mut self, line: usize, what: impl Into<String>, help: &str) {
+        let error = Error::new(what).at(self.file, line);
+        self.errors.push(error.help(help));
+    }
+
+    /// Reads a word. Returns [`None`] after an error.
+    fn word<T>(&mut self, text: Spanned<String>, read: fn(&str) -> Result<T>) -> Option<At<T>> {
+        let At { value, line } = self.lines.at(text);
+        let value = read(&value).map_err(|e| self.errors.push(e.at(self.file, line)));
+        let value = value.ok()?;
+        Some(At { value, line })
+    }
+
+    fn check_bases(&mut self, raw: &RawSeries, all: &[String]) {
+        let patches = raw.patch.iter().flat_map(|p| &p.get_ref().only);
+        for base in raw.base.iter().chain(raw.on.keys()).chain(patches) {
+            let At { value, line } = self.lines.at(base.clone());
+            if !all.is_empty() && !all.contains(&value) {
+                let help = format!("the bases are: {}", all.join(", "));
+                self.error(line, format!("unknown base {value:?}"), &help);
             }
+        }
+    }
+
+    fn series(&mut self, name: SeriesName, mut raw: RawSeries) -> Option<Series> {
+        let lines = self.lines;
+        let component = match raw.component.take() {
+            Some(text) => self.word(text, SeriesName::component).map(|c| c.value),
             None => Some(name.clone()),
         };
-        let local = raw.local.map(|l| lines.at(l));
-        if let Some(At { line, .. }) = local.as_ref().filter(|l| l.value.trim().is_empty()) {
-            errors.push(
-                Error::new("`local` is empty")
-                    .at(file, *line)
-                    .help("give the reason why the series is never posted"),
-            );
+        self.check_local_and_version(&raw);
+        let prefix = self.word(raw.prefix.clone(), Prefix::parse);
+        let change_id = self.word(raw.change_id.clone(), ChangeId::parse);
+        let line_of_to = raw.to.first().map(|to| lines.of(to.span().start));
+        let mut seen = BTreeMap::new();
+        let to = self.recipients(&raw.to, &mut seen);
+        let cc = self.recipients(&raw.cc, &mut seen);
+        let fork_points = lines.named(std::mem::take(&mut raw.fork_point));
+        for At { value, line } in fork_points.values().filter(|p| !is_hex(&p.value, 40)) {
+            let what = format!("{value:?} is not the name of a commit");
+            self.error(*line, what, "write all 40 digits of it");
         }
-        if version.value == 0 {
-            errors.push(Error::new("a series starts with version 1").at(file, version.line));
+        let mut patches = Vec::new();
+        for patch in std::mem::take(&mut raw.patch) {
+            patches.extend(self.patch(patch, raw.branch.is_some()));
         }
-        let prefix = lines.at(raw.prefix);
-        let prefix = keep(&mut errors, Prefix::parse(&prefix.value), file, prefix.line);
-        let change_id = lines.at(raw.change_id);
-        let line_of_change_id = Some(change_id.line);
-        let change_id = keep(
-            &mut errors,
-            ChangeId::parse(&change_id.value),
-            file,
-            change_id.line,
-        );
-        let (to, cc) = (lines.all(raw.to), lines.all(raw.cc));
-        let line_of_to = to.first().map(|t| t.line);
-        let (to, cc) = recipients(&to, &cc, file, &mut errors);
-        let named = |all: BTreeMap<String, Spanned<String>>| {
-            let all = all.into_iter().map(|(name, why)| (name, lines.at(why)));
-            all.collect::<BTreeMap<_, _>>()
-        };
-        let (absent, unused) = (named(raw.absent), named(raw.unused));
-        let left_out = named(raw.left_out);
-        let many = raw.many.map(|why| lines.at(why));
-        let here = raw.patch.into_iter().filter(|p| {
-            let only = &p.get_ref().only;
-            only.is_empty() || only.iter().any(|b| view.names.contains(b.get_ref()))
-        });
-        let branch = raw.branch.map(|b| lines.at(b));
-        let fork_points = named(raw.fork_point);
-        errors.extend(fork_points.values().filter_map(|p| no_commit(p, file)));
-        let is_branch = branch.is_some();
-        let patches = patches(here.collect(), is_branch, &lines, file, &mut errors);
-        let of_patches = patches
-            .iter()
-            .flat_map(|p| p.large.iter().chain(&p.no_fixes));
-        let reasons = absent.values().chain(unused.values()).chain(&many);
-        let reasons = reasons.chain(left_out.values());
-        errors.extend(reasons.chain(of_patches).filter_map(|why| blank(why, file)));
-        let (Some(component), Some(prefix), Some(change_id), true) =
-            (component, prefix, change_id, errors.is_empty())
-        else {
-            let unknown = || Error::new("cannot be read").at(file, None);
-            return Err(Error::all(errors).unwrap_or_else(unknown));
-        };
+        self.check_reasons(&raw, &patches);
+        let change_id = change_id?;
         let provenance = raw.provenance.map(|p| lines.at(p));
-        Ok(Self {
+        Some(Series {
             name,
-            file: file.to_owned(),
+            file: self.file.to_owned(),
             base: raw.base.map(|b| lines.at(b)),
-            component,
-            local,
+            component: component?,
+            local: raw.local.map(|why| lines.at(why)),
             tree: raw.tree,
-            branch,
+            branch: raw.branch.map(|b| lines.at(b)),
             fork_points,
-            version: version.value,
-            line_of_version: Some(version.line),
-            prefix,
-            change_id,
-            line_of_change_id,
+            line_of_version: Some(lines.of(raw.version.span().start)),
+            version: raw.version.into_inner(),
+            prefix: prefix?.value,
+            change_id: change_id.value,
+            line_of_change_id: Some(change_id.line),
             depends: lines.all(raw.depends),
-            without: raw
-                .without
-                .into_iter()
-                .map(|(name, n)| (name, lines.at(n)))
-                .collect(),
+            without: lines.named(raw.without),
             range_diff: raw.range_diff,
             to,
             line_of_to,
             cc,
-            absent,
-            unused,
-            left_out,
-            many,
+            absent: lines.named(raw.absent),
+            unused: lines.named(raw.unused),
+            left_out: lines.named(raw.left_out),
+            many: raw.many.map(|why| lines.at(why)),
             line_of_provenance: provenance.as_ref().map(|p| p.line),
             provenance: provenance.map(|p| p.value),
             kunit: raw.kunit,
             patches,
         })
     }
-}
 
-/// Reads the patches of a manifest.
-fn patches(
-    raw: Vec<Spanned<RawPatch>>,
-    is_branch: bool,
-    lines: &Lines<'_>,
-    file: &Path,
-    errors: &mut Vec<Error>,
-) -> Vec<Patch> {
-    raw.into_iter()
-        .filter_map(|spanned| {
-            let At { line, value } = lines.at(spanned);
-            let message = match is_branch {
-                true => of_commit(&value),
-                false => value.message.clone().filter(|_| value.subject.is_none()),
+    fn check_local_and_version(&mut self, raw: &RawSeries) {
+        let local = raw.local.as_ref().filter(|l| l.get_ref().trim().is_empty());
+        if let Some(At { line, .. }) = local.map(|l| self.lines.at(l.clone())) {
+            let help = "give the reason why the series is never posted";
+            self.error(line, "`local` is empty", help);
+        }
+        if *raw.version.get_ref() == 0 {
+            let line = self.lines.of(raw.version.span().start);
+            let error = Error::new("a series starts with version 1");
+            self.errors.push(error.at(self.file, line));
+        }
+    }
+
+    /// Reads recipients, and reports duplicates. `seen` has the lines of addresses.
+    fn recipients(
+        &mut self,
+        all: &[Spanned<String>],
+        seen: &mut BTreeMap<String, usize>,
+    ) -> Vec<Recipient> {
+        let mut kept = Vec::new();
+        for one in all {
+            let Some(At { value, line }) = self.word(one.clone(), Recipient::parse) else {
+                continue;
             };
-            let Some(message) = message else {
-                errors.push(no_patch(is_branch).at(file, line));
+            let address = value.address();
+            if let Some(first) = seen.insert(address.to_ascii_lowercase(), line) {
+                let what = format!("{address} is a recipient twice, first in line {first}");
+                self.error(line, what, "remove one of the two");
+            }
+            kept.push(value);
+        }
+        kept
+    }
+
+    /// Reports exceptions from rules without a reason.
+    fn check_reasons(&mut self, raw: &RawSeries, patches: &[Patch]) {
+        let reasons = raw.absent.values().chain(raw.unused.values());
+        let reasons = reasons.chain(&raw.many).chain(raw.left_out.values());
+        let reasons = reasons.map(|why| self.lines.at(why.clone()));
+        let mut reasons: Vec<At<String>> = reasons.collect();
+        for patch in patches {
+            reasons.extend(patch.large.iter().chain(&patch.no_fixes).cloned());
+        }
+        for why in reasons.iter().filter(|why| why.value.trim().is_empty()) {
+            let help = "explain in one sentence why the rule does not apply";
+            self.error(why.line, "the reason is empty", help);
+        }
+    }
+
+    fn patch(&mut self, raw: Spanned<RawPatch>, is_branch: bool) -> Option<Patch> {
+        let lines = self.lines;
+        let At { line, value: raw } = lines.at(raw);
+        let is_plain = raw.files.is_empty()
+            && raw.relocate.is_none()
+            && raw.edits.is_empty()
+            && raw.withhold.is_empty();
+        let message = match (is_branch, raw.message, raw.subject) {
+            (false, Some(message), None) => message,
+            (true, None, Some(subject)) if is_plain => subject,
+            (true, ..) => {
+                let what = "the patches of this series are the commits of its branch";
+                let help = "a [[patch]] here has the `subject` of a commit and exceptions for it: \
+                            `large`, `no-fixes`, `unverified`";
+                self.error(line, what, help);
                 return None;
-            };
-            let withhold = value.withhold.into_iter();
-            Some(Patch {
-                line,
-                message: lines.at(message),
-                files: lines.all(value.files),
-                relocate: value.relocate.map(|step| lines.at(step)),
-                edits: lines.all(value.edits),
-                withhold: withhold
-                    .filter_map(|w| withheld(w, lines, file, errors))
-                    .collect(),
-                large: value.large.map(|why| lines.at(why)),
-                no_fixes: value.no_fixes.map(|why| lines.at(why)),
-                unverified: lines.all(value.unverified),
-            })
+            }
+            (false, ..) => {
+                let help = "name the file of its commit message; `subject` is for series with a \
+                            `branch`";
+                self.error(line, "a [[patch]] needs `message`", help);
+                return None;
+            }
+        };
+        let withhold = raw.withhold.into_iter();
+        Some(Patch {
+            line,
+            message: lines.at(message),
+            files: lines.all(raw.files),
+            relocate: raw.relocate.map(|step| lines.at(step)),
+            edits: lines.all(raw.edits),
+            withhold: withhold.filter_map(|raw| self.withheld(raw)).collect(),
+            large: raw.large.map(|why| lines.at(why)),
+            no_fixes: raw.no_fixes.map(|why| lines.at(why)),
+            unverified: lines.all(raw.unverified),
         })
-        .collect()
-}
+    }
 
-/// Returns the subject of a `[[patch]]` that makes exceptions for a commit of a branch, if it does
-/// nothing else.
-fn of_commit(raw: &RawPatch) -> Option<Spanned<String>> {
-    let is_plain = raw.message.is_none()
-        && raw.files.is_empty()
-        && raw.relocate.is_none()
-        && raw.edits.is_empty()
-        && raw.withhold.is_empty();
-    raw.subject.clone().filter(|_| is_plain)
-}
-
-/// The error for a `[[patch]]` of the wrong kind.
-fn no_patch(is_branch: bool) -> Error {
-    match is_branch {
-        true => Error::new("the patches of this series are the commits of its branch").help(
-            "a [[patch]] here has the `subject` of a commit and exceptions for it: `large`, \
-             `no-fixes`, `unverified`",
-        ),
-        false => Error::new("a [[patch]] needs `message`")
-            .help("name the file of its commit message; `subject` is for series with a `branch`"),
+    /// Reads one `[[patch.withhold]]`, which has either `text` or `items`.
+    fn withheld(&mut self, raw: RawWithhold) -> Option<Withhold> {
+        let file = self.lines.at(raw.file);
+        let parts = match (raw.text, raw.items) {
+            (Some(text), None) => Parts::Text(text),
+            (None, Some(items)) if !items.is_empty() => Parts::Items(self.lines.all(items)),
+            _ => {
+                let what = "a [[patch.withhold]] has either `text` or `items`";
+                let help = "`text` has whole lines; `items` names Rust items, as \"fn new\"";
+                self.error(file.line, what, help);
+                return None;
+            }
+        };
+        Some(Withhold { file, parts })
     }
 }
 
-/// Reads one `[[patch.withhold]]`, which has either `text` or `items`.
-fn withheld(
-    raw: RawWithhold,
-    lines: &Lines<'_>,
-    file: &Path,
-    errors: &mut Vec<Error>,
-) -> Option<Withhold> {
-    let of = lines.at(raw.file);
-    let parts = match (raw.text, raw.items) {
-        (Some(text), None) => Parts::Text(text),
-        (None, Some(items)) if !items.is_empty() => Parts::Items(lines.all(items)),
-        _ => {
-            errors.push(
-                Error::new("a [[patch.withhold]] has either `text` or `items`")
-                    .at(file, of.line)
-                    .help("`text` has whole lines; `items` names Rust items, as \"fn new\""),
-            );
-            return None;
-        }
-    };
-    Some(Withhold { file: of, parts })
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) const GOOD: &str = r#"
+    const GOOD: &str = r#"
 version = 2
 change-id = "20261122-clist-0123456789ab"
 depends = ["other"]

@@ -23,7 +23,7 @@ pub struct Series {
     pub file: PathBuf,
     /// The base on which the series is posted. [`None`] for the default base.
     pub base: Option<At<String>>,
-    /// The component: the folder that contains the files.
+    /// The folder that contains the files.
     pub component: SeriesName,
     /// The reason why a local series is never posted.
     pub local: Option<At<String>>,
@@ -36,12 +36,10 @@ pub struct Series {
     pub fork_points: BTreeMap<String, At<String>>,
     /// The version, from 1.
     pub version: u32,
-    /// The line of `version`.
     pub line_of_version: Option<usize>,
     /// The words before the version in the subject: "PATCH", "RFC PATCH", "PATCH net-next".
     pub prefix: Prefix,
     pub change_id: ChangeId,
-    /// The line of `change-id`.
     pub line_of_change_id: Option<usize>,
     /// The direct dependencies.
     pub depends: Vec<At<String>>,
@@ -49,11 +47,9 @@ pub struct Series {
     pub without: BTreeMap<String, At<usize>>,
     /// Whether the cover letter contains the range-diff against the last posting.
     pub range_diff: bool,
-    /// The recipients in `To`.
     pub to: Vec<Recipient>,
     /// The line of the first recipient.
     pub line_of_to: Option<usize>,
-    /// The recipients in `Cc`.
     pub cc: Vec<Recipient>,
     /// The reasons for omitting recipients that `get_maintainer.pl` names.
     pub absent: BTreeMap<String, At<String>>,
@@ -63,13 +59,9 @@ pub struct Series {
     pub left_out: BTreeMap<String, At<String>>,
     /// The reason for more patches than a posting should have.
     pub many: Option<At<String>>,
-    /// The origin of the series.
     pub provenance: Option<Provenance>,
-    /// The line of `[provenance]`.
     pub line_of_provenance: Option<usize>,
-    /// The expected KUnit suites.
     pub kunit: Kunit,
-    /// The patches, in order.
     pub patches: Vec<Patch>,
 }
 
@@ -78,28 +70,22 @@ pub struct Series {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Provenance {
     pub text: String,
-    /// Links to related mails.
     #[serde(default)]
     pub links: Vec<String>,
 }
 
 /// The KUnit suites that have to run for a valid result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Kunit {
-    /// The names of suites.
-    #[serde(default)]
     pub suites: Vec<String>,
     /// Suites that only run on user-mode Linux, because they need one of its options.
-    #[serde(default)]
     pub um_suites: Vec<String>,
     /// Source files of the component with doctests.
-    #[serde(default)]
     pub doctests: Vec<String>,
 }
 
-/// A patch in a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patch {
     /// The line of the `[[patch]]`.
     pub line: usize,
@@ -121,7 +107,6 @@ pub struct Patch {
     pub unverified: Vec<At<String>>,
 }
 
-/// The parts of a file that a later patch adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withhold {
     /// The file of `<component>/tree/`.
@@ -129,7 +114,6 @@ pub struct Withhold {
     pub parts: Parts,
 }
 
-/// The parts of a file that a patch withholds from the patches before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parts {
     /// Whole lines with their newlines.
@@ -139,37 +123,34 @@ pub enum Parts {
 }
 
 impl Series {
-    /// Returns an error with the reason if the series is never posted.
     pub fn refuse_local(&self) -> Result<()> {
-        match &self.local {
-            None => Ok(()),
-            Some(At { value, line }) => Err(Error::new(format!(
-                "{} is never posted: {value}",
-                self.name
-            ))
-            .at(self.file(), *line)
-            .help("remove `local` from the manifest to post the series")),
-        }
+        let Some(At { value, line }) = &self.local else {
+            return Ok(());
+        };
+        let what = format!("{} is never posted: {value}", self.name);
+        let help = "remove `local` from the manifest to post the series";
+        Err(self.error(*line, what).help(help))
+    }
+
+    pub fn error(&self, line: impl Into<Option<usize>>, what: impl Into<String>) -> Error {
+        Error::new(what).at(&self.file, line)
     }
 
     /// Returns the recipient of the series: `tree`, or the first list in `to` and `cc`.
     pub fn goes_to(&self) -> Option<String> {
-        let lists = self.to.iter().chain(&self.cc).filter(|r| r.is_list());
-        let list = lists.map(|r| r.address().split('@').next().unwrap_or_default().to_owned());
-        self.tree.clone().or_else(|| list.into_iter().next())
+        let list = self.to.iter().chain(&self.cc).find(|r| r.is_list());
+        let name = list.and_then(|list| list.address().split('@').next());
+        self.tree.clone().or_else(|| name.map(str::to_owned))
     }
 
-    /// Returns the path of the manifest, below the top folder.
     pub fn file(&self) -> PathBuf {
         self.file.clone()
     }
 
-    /// Returns whether a file of the overlay is in `left-out`.
     pub fn leaves_out(&self, path: &str) -> bool {
         self.left_out.keys().any(|left_out| covers(left_out, path))
     }
 
-    /// Returns whether the series is posted on the base.
     pub fn is_posted_on(&self, view: &View) -> bool {
         match &self.base {
             None => !view.other,
@@ -187,26 +168,18 @@ impl Patch {
     /// The patch of a commit whose subject is `subject`.
     pub fn of_commit(subject: &str, line: usize) -> Self {
         let value = subject.to_owned();
+        let message = At { value, line };
         Self {
             line,
-            message: At { value, line },
-            files: Vec::new(),
-            relocate: None,
-            edits: Vec::new(),
-            withhold: Vec::new(),
-            large: None,
-            no_fixes: None,
-            unverified: Vec::new(),
+            message,
+            ..Self::default()
         }
     }
 }
 
 /// Returns whether `path` is `file`, or a folder with a final `/` that contains `file`.
 pub fn covers(path: &str, file: &str) -> bool {
-    match path.ends_with('/') {
-        true => file.starts_with(path),
-        false => file == path,
-    }
+    file == path || path.ends_with('/') && file.starts_with(path)
 }
 
 /// Returns the words in the brackets of a subject: "PATCH v2".
