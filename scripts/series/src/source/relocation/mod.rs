@@ -22,35 +22,29 @@ use crate::{
 };
 use words::{Count, Rules};
 
-/// The moves and renames of one patch.
+/// The moves and renames of one patch. All paths are new paths, except where the field says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The name that a patch of the manifest refers to.
     pub name: String,
-    /// The line in the file.
     pub line: usize,
     /// The new paths of moved files, by the old path.
     pub moves: BTreeMap<String, String>,
-    /// Replacements of text.
-    pub texts: Vec<Text>,
-    /// The new paths of the files whose words are renamed.
+    pub texts: Vec<At<Text>>,
+    /// The files whose words are renamed.
     pub files: Vec<At<String>>,
-    /// The renames of words.
     pub rules: Rules,
-    /// New names that already occur in the tree.
     pub met: Vec<Met>,
-    /// The new path of a source whose object code must not change.
+    /// A source whose object code must not change.
     pub object: Option<At<String>>,
 }
 
 /// A replacement of literal text, which must occur in each file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Text {
-    /// The line in the file.
-    pub line: usize,
     pub old: String,
     pub new: String,
-    /// The new paths of the files.
     pub files: Vec<String>,
 }
 
@@ -59,22 +53,16 @@ pub struct Text {
 #[serde(deny_unknown_fields)]
 pub struct Met {
     pub word: String,
-    /// The reason.
     pub why: String,
 }
 
-/// The result of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Removed paths.
     pub removed: Vec<String>,
     /// Files with new content or a new path.
     pub written: BTreeMap<String, Written>,
-    /// The counts of renamed words, by file.
-    pub counts: BTreeMap<String, Count>,
 }
 
-/// A file that a step writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The previous path. The file keeps its mode.
@@ -99,7 +87,7 @@ struct RawStep {
     #[serde(default, rename = "move")]
     moves: BTreeMap<String, String>,
     #[serde(default, rename = "text")]
-    texts: Vec<Spanned<RawText>>,
+    texts: Vec<Spanned<Text>>,
     #[serde(default)]
     files: Vec<Spanned<String>>,
     #[serde(default)]
@@ -113,62 +101,34 @@ struct RawStep {
     object: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawText {
-    old: String,
-    new: String,
-    files: Vec<String>,
-}
-
-/// Reads the steps of a `relocation.toml`.
-///
-/// # Errors
-///
-/// The text is not TOML, or has an unknown field, a duplicate name, or a rule without effect.
 pub fn read(file: &Path, text: &str) -> Result<Vec<Step>> {
     let raw: Raw = parse(file, text)?;
     let lines = Lines(text);
-    let mut names = BTreeSet::new();
-    raw.step
-        .into_iter()
-        .map(|spanned| {
-            let At { value, line } = lines.at(spanned);
-            let step = Step {
-                line,
-                texts: value
-                    .texts
-                    .into_iter()
-                    .map(|t| {
-                        let At { value, line } = lines.at(t);
-                        Text {
-                            line,
-                            old: value.old,
-                            new: value.new,
-                            files: value.files,
-                        }
-                    })
-                    .collect(),
-                files: lines.all(value.files),
-                rules: Rules {
-                    parts: value.part,
-                    words: value.word,
-                    keep: lines.all(value.keep),
-                },
-                met: value.met,
-                object: value.object.map(|o| lines.at(o)),
-                moves: value.moves,
-                name: value.name,
-            };
-            check(&step).map_err(|(what, line)| Error::new(what).at(file, line))?;
-            match names.insert(step.name.clone()) {
-                true => Ok(step),
-                false => Err(
-                    Error::new(format!("two steps have the name {:?}", step.name)).at(file, line),
-                ),
-            }
-        })
-        .collect()
+    let mut steps: Vec<Step> = Vec::new();
+    for raw in raw.step {
+        let At { value: raw, line } = lines.at(raw);
+        let step = Step {
+            name: raw.name,
+            line,
+            moves: raw.moves,
+            texts: lines.all(raw.texts),
+            files: lines.all(raw.files),
+            rules: Rules {
+                parts: raw.part,
+                words: raw.word,
+                keep: lines.all(raw.keep),
+            },
+            met: raw.met,
+            object: raw.object.map(|o| lines.at(o)),
+        };
+        check(&step).map_err(|(what, line)| Error::new(what).at(file, line))?;
+        if steps.iter().any(|s| s.name == step.name) {
+            let what = format!("two steps have the name {:?}", step.name);
+            return Err(Error::new(what).at(file, line));
+        }
+        steps.push(step);
+    }
+    Ok(steps)
 }
 
 /// Checks a step without the tree. Errors have the line.
@@ -177,24 +137,17 @@ fn check(step: &Step) -> Result<(), (String, usize)> {
     if let Some(twice) = step.moves.values().find(|path| !to.insert(*path)) {
         return Err((format!("two files move to {twice}"), step.line));
     }
-    if let Some(text) = step
-        .texts
-        .iter()
-        .find(|t| t.old.is_empty() || t.old == t.new)
-    {
-        return Err((
-            "the text is empty or equal to its replacement".into(),
-            text.line,
-        ));
+    let is_idle = |text: &Text| text.old.is_empty() || text.old == text.new;
+    if let Some(text) = step.texts.iter().find(|t| is_idle(&t.value)) {
+        let what = "the text is empty or equal to its replacement";
+        return Err((what.to_owned(), text.line));
     }
-    let pairs = || step.rules.parts.iter().chain(&step.rules.words);
-    if let Some((old, _)) = pairs().find(|(old, new)| old == new || !words::is_word(old)) {
-        return Err((
-            format!("{old:?} is not a word, or equal to its new name"),
-            step.line,
-        ));
+    let mut pairs = step.rules.parts.iter().chain(&step.rules.words);
+    if let Some((old, _)) = pairs.find(|(old, new)| old == new || !words::is_word(old)) {
+        let what = format!("{old:?} is not a word, or equal to its new name");
+        return Err((what, step.line));
     }
-    if !step.files.is_empty() && pairs().next().is_none() {
+    if !step.files.is_empty() && step.rules.is_empty() {
         return Err(("files are listed, but no word is renamed".into(), step.line));
     }
     Ok(())
@@ -204,13 +157,10 @@ impl Step {
     /// Returns all paths that the step reads or writes.
     pub fn paths(&self) -> BTreeSet<&str> {
         let moved = self.moves.iter().flat_map(|(from, to)| [from, to]);
-        let named = self.texts.iter().flat_map(|t| &t.files);
+        let named = self.texts.iter().flat_map(|t| &t.value.files);
         let listed = self.files.iter().map(|f| &f.value);
-        moved
-            .chain(named)
-            .chain(listed)
-            .map(String::as_str)
-            .collect()
+        let all = moved.chain(named).chain(listed);
+        all.map(String::as_str).collect()
     }
 
     /// Renames words in a text, without exceptions for certain files.
@@ -226,19 +176,12 @@ impl Step {
     }
 
     fn replace(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for change in &self.texts {
-            text = text.replace(&change.old, &change.new);
-        }
-        text
+        let texts = self.texts.iter().map(|t| &t.value);
+        texts.fold(text.to_owned(), |text, t| text.replace(&t.old, &t.new))
     }
 
     /// Applies the step to a tree, of which only [`Self::paths`] have to be present.
-    ///
-    /// # Errors
-    ///
-    /// A file is missing, a new path exists, or a text or a file has nothing to change. The error
-    /// has the line, but not the file.
+    /// The error has the line, but not the file.
     pub fn apply(&self, before: &Files) -> Result<Outcome, (String, usize)> {
         let mut out = Outcome::default();
         for (from, to) in &self.moves {
@@ -253,57 +196,54 @@ impl Step {
         }
         let gone = |path: &String| !out.written.contains_key(path);
         out.removed = self.moves.keys().filter(|p| gone(p)).cloned().collect();
-        for text in &self.texts {
+        for At { value: text, line } in &self.texts {
             for path in &text.files {
-                self.rewrite(before, path, text.line, &mut out, |old| {
-                    old.contains(&text.old)
-                        .then(|| old.replace(&text.old, &text.new))
-                        .ok_or_else(|| format!("{path} does not contain {:?}", text.old))
-                })?;
+                let change = |old: &str| {
+                    let new = old
+                        .contains(&text.old)
+                        .then(|| old.replace(&text.old, &text.new));
+                    new.ok_or_else(|| format!("{path} does not contain {:?}", text.old))
+                };
+                out.rewrite(before, path, change)
+                    .map_err(|what| (what, *line))?;
             }
         }
         for At { value: path, line } in &self.files {
-            let mut count = Count::default();
-            self.rewrite(before, path, *line, &mut out, |old| {
-                let new = self.rules.apply(path, old, &mut count);
-                match count.renamed.is_empty() {
-                    true => Err(format!("{path} has no word to rename")),
-                    false => Ok(new),
-                }
-            })?;
-            out.counts.insert(path.clone(), count);
+            let change = |old: &str| {
+                let new = self.rules.apply(path, old, &mut Count::default());
+                let new = (new != old).then_some(new);
+                new.ok_or_else(|| format!("{path} has no word to rename"))
+            };
+            out.rewrite(before, path, change)
+                .map_err(|what| (what, *line))?;
         }
         Ok(out)
     }
+}
 
+impl Outcome {
     /// Changes a file, which an earlier rule may have changed.
     fn rewrite(
-        &self,
+        &mut self,
         before: &Files,
         path: &str,
-        line: usize,
-        out: &mut Outcome,
         change: impl FnOnce(&str) -> Result<String, String>,
-    ) -> Result<(), (String, usize)> {
-        let fail = |what: String| (what, line);
-        if out.removed.iter().any(|p| p == path) {
-            return Err(fail(format!("{path} moves: use its new path")));
+    ) -> Result<(), String> {
+        if self.removed.iter().any(|p| p == path) {
+            return Err(format!("{path} moves: use its new path"));
         }
-        let entry = match out.written.get(path) {
-            Some(written) => written.clone(),
-            None => Written {
-                was: path.to_owned(),
-                content: before
-                    .get(path)
-                    .cloned()
-                    .ok_or_else(|| fail(format!("{path} does not exist")))?,
+        let (was, old) = match self.written.get(path) {
+            Some(written) => (written.was.as_str(), &written.content),
+            None => match before.get(path) {
+                Some(content) => (path, content),
+                None => return Err(format!("{path} does not exist")),
             },
         };
-        let old = String::from_utf8(entry.content)
-            .map_err(|_| fail(format!("{path} is not UTF-8 text")))?;
-        let content = change(&old).map_err(fail)?.into_bytes();
-        out.written
-            .insert(path.to_owned(), Written { content, ..entry });
+
+        let old = std::str::from_utf8(old).map_err(|_| format!("{path} is not UTF-8 text"))?;
+        let (was, content) = (was.to_owned(), change(old)?.into_bytes());
+        let written = Written { was, content };
+        self.written.insert(path.to_owned(), written);
         Ok(())
     }
 }

@@ -11,11 +11,8 @@ use crate::source::manifest::At;
 /// The renames of words. Exceptions take precedence over whole words, and these over parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Replacements for parts of words.
     pub parts: BTreeMap<String, String>,
-    /// Replacements for whole words.
     pub words: BTreeMap<String, String>,
-    /// Exceptions.
     pub keep: Vec<At<Keep>>,
 }
 
@@ -25,17 +22,10 @@ pub struct Rules {
 pub struct Keep {
     /// The text. It matches only at the boundaries of words.
     pub text: String,
-    /// The reason.
     pub why: String,
     /// The files to which the exception applies. Empty for all files.
     #[serde(default)]
     pub files: Vec<String>,
-}
-
-impl Keep {
-    fn covers(&self, path: &str) -> bool {
-        self.files.is_empty() || self.files.iter().any(|f| f == path)
-    }
 }
 
 /// The counts of renamed words and of exceptions.
@@ -48,7 +38,6 @@ pub struct Count {
 }
 
 impl Count {
-    /// Adds the counts of another file.
     pub fn add(&mut self, other: &Count) {
         for (word, n) in &other.renamed {
             *self.renamed.entry(word.clone()).or_default() += n;
@@ -63,7 +52,6 @@ fn in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Returns whether `text` is one word.
 pub fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(in_word)
 }
@@ -72,14 +60,9 @@ pub fn is_word(text: &str) -> bool {
 pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < text.len() && !in_word(text[at]) {
-            at += 1;
-        }
-        let start = at;
-        while at < text.len() && in_word(text[at]) {
-            at += 1;
-        }
-        (start < at).then(|| (start, &text[start..at]))
+        let start = at + text[at..].iter().position(|b| in_word(*b))?;
+        at = start + text[start..].iter().take_while(|b| in_word(**b)).count();
+        Some((start, &text[start..at]))
     })
 }
 
@@ -89,10 +72,8 @@ impl Rules {
         if let Some(new) = self.words.get(word) {
             return Some(new.clone());
         }
-        let mut new = word.to_owned();
-        for (old, part) in &self.parts {
-            new = new.replace(old, part);
-        }
+        let parts = self.parts.iter();
+        let new = parts.fold(word.to_owned(), |new, (old, part)| new.replace(old, part));
         (new != word).then_some(new)
     }
 
@@ -100,15 +81,15 @@ impl Rules {
     fn kept(&self, path: &str, text: &[u8], at: usize) -> Option<&str> {
         let found = self.keep.iter().map(|k| &k.value).filter(|k| {
             let word = k.text.as_bytes();
-            let end = at + word.len();
+            let (before, after) = (text[..at].last(), text.get(at + word.len()));
             let cut = |a: Option<&u8>, b: Option<&u8>| {
-                a.is_some_and(|b| in_word(*b)) && b.is_some_and(|b| in_word(*b))
+                a.is_some_and(|a| in_word(*a)) && b.is_some_and(|b| in_word(*b))
             };
             text[at..].starts_with(word)
                 && !word.is_empty()
-                && k.covers(path)
-                && !cut(at.checked_sub(1).map(|i| &text[i]), word.first())
-                && !cut(word.last(), text.get(end))
+                && (k.files.is_empty() || k.files.iter().any(|f| f == path))
+                && !cut(before, word.first())
+                && !cut(word.last(), after)
         });
         found.map(|k| k.text.as_str()).max_by_key(|t| t.len())
     }
@@ -146,7 +127,6 @@ impl Rules {
         self.apply("", text, &mut Count::default())
     }
 
-    /// Returns whether no word has a new name.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.words.is_empty()
     }
