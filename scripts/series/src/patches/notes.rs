@@ -18,27 +18,21 @@ use crate::{
 ///
 /// A series of one patch has no notes, because its mail contains the whole changelog.
 pub fn of_patches(component: &Component) -> Vec<String> {
-    let series = &component.series;
-    let files: Vec<&str> = series
-        .patches
-        .iter()
-        .map(|p| p.message.value.as_str())
-        .collect();
-    let mut notes = vec![String::new(); files.len()];
-    if files.len() < 2 {
+    let patches = &component.series.patches;
+    let mut notes = vec![String::new(); patches.len()];
+    if patches.len() < 2 {
         return notes;
     }
     // The code that creates the cover letter reports an invalid changelog.
     for entry in changelog::parse(&component.changelog).unwrap_or_default() {
-        for (file, note) in files.iter().zip(&mut notes) {
-            let items: Vec<String> = named(&entry)
-                .iter()
-                .filter(|item| names_patch(component, entry.version, item, file))
-                .map(|item| list_item(&item.text))
-                .collect();
+        let (named, version) = (named(&entry), entry.version);
+        for (patch, note) in patches.iter().zip(&mut notes) {
+            let file = &patch.message.value;
+            let is_about = |item: &&Named| names_patch(component, version, item, file);
+            let items = named.iter().filter(is_about);
+            let items: String = items.map(|item| list_item(&item.text)).collect();
             if !items.is_empty() {
-                let gap = if note.is_empty() { "" } else { "\n" };
-                *note += &format!("{gap}Changes in v{}:\n{}", entry.version, items.concat());
+                *note = joined(note, &format!("Changes in v{version}:\n{items}"));
             }
         }
     }
@@ -53,16 +47,12 @@ fn names_patch(component: &Component, version: u32, item: &Named, file: &str) ->
         return at.is_some_and(|at| item.numbers.contains(&(at + 1)));
     }
     let posting = component.postings.iter().find(|p| p.version == version);
-    let subject = component
-        .messages
-        .get(file)
-        .map(|text| message::subject(text));
+    let messages = &component.messages;
+    let subject = messages.get(file).map(|text| message::subject(text));
     let was = |number: &usize| {
         let patch = posting?.patches.get(number.checked_sub(1)?)?;
-        let by_file = patch.message.as_ref().and_then(|old| {
-            postings::present_file(old, &component.postings, series, &component.messages)
-        });
-        Some(match by_file {
+        let now = |old: &String| postings::present_file(old, &component.postings, series, messages);
+        Some(match patch.message.as_ref().and_then(now) {
             Some(now) => now == file,
             None => Some(patch.subject.as_str()) == subject,
         })
@@ -78,10 +68,12 @@ fn list_item(text: &str) -> String {
 
 /// Joins two notes with a blank line.
 pub fn joined(first: &str, second: &str) -> String {
-    match first.is_empty() || second.is_empty() {
-        true => format!("{first}{second}"),
-        false => format!("{first}\n{second}"),
-    }
+    let gap = if first.is_empty() || second.is_empty() {
+        ""
+    } else {
+        "\n"
+    };
+    format!("{first}{gap}{second}")
 }
 
 #[cfg(test)]

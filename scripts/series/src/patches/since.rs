@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    git::PatchCommit,
+    git::{Git, Oid, PatchCommit},
     mail::mailbox::{self, Mail},
     patches::commits::AssembledSeries,
     source::{cover, manifest::Base},
-    sys::error::Result,
+    sys::{error::Result, files::read_file},
     versions::{
         postings::{
             Posting,
@@ -30,7 +30,6 @@ pub type Since = BTreeMap<String, Change>;
 /// The changes of a series since a posted version.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The comparison of the patches.
     pub comparison: Comparison,
     /// The kernel release that the posted version is based on.
     pub base: String,
@@ -46,10 +45,8 @@ impl Change {
     /// Returns the reasons for a new version on `base` other than changed patches.
     pub fn reasons(&self, base: &Base) -> Vec<Reason> {
         let moved = (self.base != base.made_for()).then_some(Reason::Base);
-        moved
-            .into_iter()
-            .chain(self.other.iter().copied())
-            .collect()
+        let other = self.other.iter().copied();
+        moved.into_iter().chain(other).collect()
     }
 
     /// Whether dependent series may still refer to the posting: no patch changed, and the mails
@@ -70,54 +67,23 @@ impl Change {
 const PREREQUISITE: &str = "prerequisite-";
 
 /// Compares a posting with the current series, and creates the tag of the posting that b4 looks up.
-///
-/// # Errors
-///
-/// Fails if the commits of the posting cannot be restored, or if git fails.
 pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -> Result<Change> {
-    let name = one.name();
+    let (git, name) = (rebuild.git, one.name());
     let made = rebuild.commits(name, posting)?;
     let posted = posting.mails(rebuild.ws, name)?;
-    let whole =
-        crate::sys::files::read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
+    let whole = read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
     let mails = mailbox::read(&whole)?;
     let cover = tag::cover_of(&mails);
-    tag::ensure(rebuild.git, posting, &cover, &made)?;
-    // git creates both sides again, because the mailed diffs depend on the settings of the sender.
-    let diffs = |commits: &[PatchCommit]| {
-        let names: Vec<_> = commits.iter().map(|c| &c.commit).collect();
-        rebuild.git.diffs(&names)
-    };
-    let (old_diffs, new_diffs) = (diffs(&made.patches)?, diffs(&one.patches)?);
-    let old = Side {
-        parent: made.parent.commit.clone(),
-        tip: made.tip().commit.clone(),
-        patches: posted
-            .iter()
-            .zip(&posting.patches)
-            .zip(old_diffs)
-            .map(|((mail, record), diff)| Patch {
-                subject: record.subject.clone(),
-                message: message_of(mail),
-                diff,
-            })
-            .collect(),
-    };
-    let patches = one.plan.patches.iter().zip(new_diffs);
-    let new = Side {
-        parent: one.parent.commit.clone(),
-        tip: one.tip().commit.clone(),
-        patches: patches
-            .map(|(planned, diff)| Patch {
-                subject: planned.subject.clone(),
-                message: planned.message.clone(),
-                diff,
-            })
-            .collect(),
-    };
-    let comparison = range_diff::compare(rebuild.git, rebuild.cache, posting.version, &old, &new)?;
+    tag::ensure(git, posting, &cover, &made)?;
+    let texts = posted.iter().zip(&posting.patches);
+    let texts = texts.map(|(mail, record)| (record.subject.clone(), message_of(mail)));
+    let old = side(git, &made.parent, &made.patches, texts)?;
+    let texts = one.plan.patches.iter();
+    let texts = texts.map(|patch| (patch.subject.clone(), patch.message.clone()));
+    let new = side(git, &one.parent, &one.patches, texts)?;
+    let comparison = range_diff::compare(git, rebuild.cache, posting.version, &old, &new)?;
     let component = &one.plan.component;
-    let other = match cover::parse(&component.cover) {
+    let other = match cover::parse(&component.cover_file, &component.cover) {
         Ok(text) => reasons::reasons(&component.series, &text, posting, &mails, &comparison),
         // The code that creates the cover letter reports the error.
         Err(_) => Vec::new(),
@@ -131,6 +97,28 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
         applies: applies(rebuild, &comparison, &posted, one)?,
         comparison,
         base: posting.base.clone(),
+    })
+}
+
+/// One side of the comparison. git creates its diffs, because mailed diffs depend on the settings of
+/// the sender. `texts` are the subjects and messages.
+fn side(
+    git: &Git<'_>,
+    parent: &PatchCommit,
+    patches: &[PatchCommit],
+    texts: impl Iterator<Item = (String, String)>,
+) -> Result<Side> {
+    let commits: Vec<&Oid> = patches.iter().map(|c| &c.commit).collect();
+    let patches = texts.zip(git.diffs(&commits)?);
+    let patches = patches.map(|((subject, message), diff)| Patch {
+        subject,
+        message,
+        diff,
+    });
+    Ok(Side {
+        parent: parent.commit.clone(),
+        tip: commits.last().copied().unwrap_or(&parent.commit).clone(),
+        patches: patches.collect(),
     })
 }
 
@@ -155,13 +143,9 @@ fn applies(
     let Ok(changes) = applied(rebuild.git, rebuild.cache, &one.parent.tree, &diffs) else {
         return Ok(false);
     };
-    let mut last = BTreeMap::new();
-    for (path, entry) in changes.into_iter().flatten() {
-        last.insert(path, entry);
-    }
+    let last: BTreeMap<_, _> = changes.into_iter().flatten().collect();
     let paths: Vec<String> = last.keys().cloned().collect();
     let now = rebuild.git.entries(&one.tip().tree, &paths)?;
-    Ok(last
-        .iter()
-        .all(|(path, entry)| now.get(path) == entry.as_ref()))
+    let mut last = last.iter();
+    Ok(last.all(|(path, entry)| now.get(path) == entry.as_ref()))
 }

@@ -3,7 +3,9 @@
 //! Detects that `assemble` has nothing to do, because its input, output and branches are unchanged.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,16 +32,10 @@ pub const STALE: u64 = 180 * 24 * 3600;
 /// The file name of the stamp in the output folder.
 const FILE: &str = "assembled.json";
 
-/// A hash of the input of `assemble`, computed before the input is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input(String);
-
 /// The state after the last `assemble`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Stamp {
-    /// A hash of the input.
     input: String,
-    /// A hash of the output.
     output: String,
     /// The created branches and the refs of the bases.
     refs: String,
@@ -53,30 +49,21 @@ fn now() -> u64 {
 }
 
 /// Whether `assemble` would change nothing.
-///
-/// # Errors
-///
-/// Fails if git fails.
 pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
     let stamp = read_file(&ws.path(ws.below_out(FILE))).ok();
-    let stamp: Option<Stamp> = stamp.and_then(|text| serde_json::from_slice(&text).ok());
-    let Some(stamp) = stamp else {
+    let Some(stamp) = stamp.and_then(|text| serde_json::from_slice::<Stamp>(&text).ok()) else {
         return Ok(false);
     };
     Ok(now().saturating_sub(stamp.when) < STALE
-        && stamp.input == input(ws, who).0
+        && stamp.input == input(ws, who)
         && stamp.output == output(ws, report)
         && stamp.refs == refs(git)?)
 }
 
-/// Records a finished `assemble`.
-///
-/// # Errors
-///
-/// Fails if git fails, or if the stamp cannot be written.
-pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Result<()> {
+/// Records a finished `assemble`. `input` is the hash from before the input was read.
+pub fn record(ws: &Workspace, git: &Git<'_>, input: String, report: &Report) -> Result<()> {
     let stamp = Stamp {
-        input: read.0,
+        input,
         output: output(ws, report),
         refs: refs(git)?,
         when: now(),
@@ -85,19 +72,17 @@ pub fn record(ws: &Workspace, git: &Git<'_>, read: Input, report: &Report) -> Re
 }
 
 fn refs(git: &Git<'_>) -> Result<String> {
-    let refs = [refs::B4, refs::BASES];
     let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
-    let cmd = git.cmd(args).args(refs);
+    let cmd = git.cmd(args).args([refs::B4, refs::BASES]);
     let out = must(git.runner(), &cmd)?;
     // git skips refs that it cannot read, and succeeds.
-    match damage::is_damage(&out.complaint()) {
-        true => Err(failed(&cmd, &out)),
-        false => Ok(out.text()),
+    if damage::is_damage(&out.complaint()) {
+        return Err(failed(&cmd, &out));
     }
+    Ok(out.text())
 }
 
-/// Hashes the input of `assemble`.
-pub fn input(ws: &Workspace, who: &Identity) -> Input {
+pub fn input(ws: &Workspace, who: &Identity) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{}\0{}\0", who.ident(), who.set));
     // Another version of the tool may create different patches.
@@ -105,50 +90,39 @@ pub fn input(ws: &Workspace, who: &Identity) -> Input {
     let program = program.and_then(|m| Ok((m.len(), m.modified()?)));
     hash.update(format!("{program:?}\0"));
     for (name, commits) in ws.branches().into_iter().flatten() {
-        let commits = commits.iter().map(|c| c.commit.as_str());
-        hash.update(format!(
-            "{name}\0{}\0",
-            commits.collect::<Vec<_>>().join(" ")
-        ));
+        let commits: Vec<&str> = commits.iter().map(|c| c.commit.as_str()).collect();
+        hash.update(format!("{name}\0{}\0", commits.join(" ")));
     }
-    let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
     let folders = ws.folders("series", "").into_iter();
     let manifests = folders.filter_map(|dir| fs::read_dir(ws.path(dir)).ok());
-    let manifests = manifests.flatten().flatten();
-    let mut names: Vec<_> = manifests
-        .map(|e| e.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
-        .filter_map(|path| component_of(&path))
-        .collect();
-    names.sort();
-    names.dedup();
-    for name in names {
+    let manifests = manifests.flatten().flatten().map(|entry| entry.path());
+    let manifests = manifests.filter(|path| path.extension().is_some_and(|e| e == "toml"));
+    let components: BTreeSet<PathBuf> = manifests.filter_map(|path| component_of(&path)).collect();
+    let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
+    for name in components {
         let below = ["tree", "edits", "on", "relocation.toml", "CHANGELOG.md"];
         paths.extend(below.map(|b| name.join(b)));
     }
     digest(ws, &paths, &mut hash);
-    Input(hex(hash.finalize()))
+    hex(hash.finalize())
 }
 
 /// Returns the folder of the component that a manifest belongs to.
 fn component_of(manifest: &Path) -> Option<PathBuf> {
-    let name = manifest.file_stem().map(PathBuf::from);
     let text = read_file(manifest).unwrap_or_default();
     let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
     let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
     // The default is the folder named like the series. `assemble` reports an unreadable manifest.
-    component.or(name)
+    component.or_else(|| manifest.file_stem().map(PathBuf::from))
 }
 
 fn output(ws: &Workspace, report: &Report) -> String {
     let mut hash = Sha256::new();
     let mut paths = vec![ws.below_out("series.json")];
     for series in &report.series {
-        let out = ws.below_out(&series.name);
-        let version = series.version;
-        paths.push(out.join(format!("v{version}")));
-        paths.push(out.join(format!("v{version}.mbox")));
-        paths.push(out.join(format!("v{version}.with-deps.mbox")));
+        let files = ["", ".mbox", ".with-deps.mbox"].into_iter();
+        let files = files.map(|end| format!("{}/v{}{end}", series.name, series.version));
+        paths.extend(files.map(|file| ws.below_out(file)));
     }
     let tree = ws.path(ws.below_out("tree"));
     let target = fs::read_link(&tree).ok();
@@ -172,12 +146,12 @@ fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
             digest(ws, &names, hash);
             continue;
         }
-        let mode = std::os::unix::fs::PermissionsExt::mode(&meta.permissions());
-        let content = match meta.is_symlink() {
-            true => Vec::new(),
+        let mut content = Vec::new();
+        if !meta.is_symlink() {
             // `assemble` reports files that cannot be read.
-            false => read_file(&path).unwrap_or_default(),
-        };
+            content = read_file(&path).unwrap_or_default();
+        }
+        let mode = meta.permissions().mode();
         hash.update(format!("{mode:o} {}\0", content.len()));
         hash.update(&content);
     }

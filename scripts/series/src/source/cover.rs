@@ -2,6 +2,8 @@
 
 //! The cover letter: the author's text, and the parts that the tool adds.
 
+use std::path::Path;
+
 use crate::{
     source::{
         changelog::{self, Entry},
@@ -9,63 +11,48 @@ use crate::{
         message,
         words::Recipient,
     },
-    sys::error::Error,
+    sys::error::{Error, Result},
 };
 
 /// `cover-letters/<name>.md`: a title and a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// The title, which becomes the subject of 0/N.
+    /// The subject of 0/N.
     pub title: String,
-    /// The text below the title.
     pub body: String,
 }
 
-/// Reads a cover letter. The errors have lines but no file.
-///
-/// # Errors
-///
-/// The title or the text is missing, or a line would break the mail.
-pub fn parse(text: &str) -> Result<Text, Vec<(usize, Error)>> {
-    let title = text
-        .lines()
-        .next()
-        .and_then(|l| l.strip_prefix("# "))
-        .map(str::trim)
-        .filter(|t| !t.is_empty())
-        .ok_or_else(|| {
-            let what = Error::new("the first line is not `# title`")
-                .help("the title becomes the subject of the cover letter");
-            vec![(1, what)]
-        })?;
-    let body = text.split_once('\n').map_or("", |(_, b)| b).trim();
+/// Reads a cover letter. Reports all errors at once.
+pub fn parse(file: &Path, text: &str) -> Result<Text> {
+    let (first, body) = text.split_once('\n').unwrap_or((text, ""));
+    let (title, body) = (
+        first.strip_prefix("# ").unwrap_or_default().trim(),
+        body.trim(),
+    );
+    let error = |line: usize, what: &str, help: &str| Error::new(what).at(file, line).help(help);
+    if title.is_empty() {
+        let help = "the title becomes the subject of the cover letter";
+        return Err(error(1, "the first line is not `# title`", help));
+    }
     let mut errors = Vec::new();
     if body.is_empty() {
-        let what = Error::new("there is no text below the title")
-            .help("describe the purpose of the series, and what a reviewer should know first");
-        errors.push((1, what));
+        let help = "describe the purpose of the series, and what a reviewer should know first";
+        errors.push(error(1, "there is no text below the title", help));
     }
     let lines = text.lines().enumerate().skip(1);
     let faults = lines.filter_map(|(i, l)| Some((i + 1, message::mail_fault(l)?)));
     let title_fault = message::title_fault(title).map(|fault| (1, fault));
     for (line, (what, help)) in title_fault.into_iter().chain(faults) {
-        errors.push((line, Error::new(what).help(help)));
+        errors.push(error(line, &what, help));
     }
-    match errors.is_empty() {
-        true => Ok(Text {
-            title: title.to_owned(),
-            body: body.to_owned(),
-        }),
-        false => Err(errors),
-    }
+    let (title, body) = (title.to_owned(), body.to_owned());
+    Error::all(errors).map_or(Ok(Text { title, body }), Err)
 }
 
-/// A dependency in the cover letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// The subject prefix: "PATCH v2".
     pub prefix: String,
-    /// The number of patches.
     pub patches: usize,
     /// The title, or the subject of a single patch.
     pub title: String,
@@ -73,7 +60,6 @@ pub struct Dependency {
     pub link: Option<String>,
     /// Version and link of the previous posting, if the present version is not posted.
     pub before: Option<(u32, String)>,
-    /// The patches that apply without the dependency.
     pub without: Without,
 }
 
@@ -89,7 +75,6 @@ pub enum Without {
 }
 
 impl Dependency {
-    /// Returns the subject: "[PATCH v2 0/3] rust: add it".
     pub fn head(&self) -> String {
         match self.patches {
             // A single patch has no cover letter.
@@ -106,13 +91,13 @@ impl Dependency {
             (None, Some((v, link))) => format!("not posted yet; v{v} is {link}"),
         };
         let without = match &self.without {
-            Without::Patches(0) => Some("No patch can be applied without it.".to_owned()),
-            Without::Patches(1) => Some("Patch 1 can be applied without it.".to_owned()),
-            Without::Patches(n) => Some(format!("Patches 1 to {n} can be applied without it.")),
-            Without::NeededBy(name) => Some(format!("Needed by {name}.")),
-            Without::Unknown => None,
+            Without::Patches(0) => "No patch can be applied without it.".to_owned(),
+            Without::Patches(1) => "Patch 1 can be applied without it.".to_owned(),
+            Without::Patches(n) => format!("Patches 1 to {n} can be applied without it."),
+            Without::NeededBy(name) => format!("Needed by {name}."),
+            Without::Unknown => return vec![link],
         };
-        [link].into_iter().chain(without).collect()
+        vec![link, without]
     }
 }
 
@@ -129,15 +114,15 @@ pub fn own(text: &Text, series: &Series) -> String {
 /// Extracts the author's part from a mailed cover letter, in the form of [`plain`]. Returns `None`
 /// if this tool did not write the mail. A `single` patch has the cover letter below its `---`.
 pub fn posted(mail: &str, single: bool) -> Option<String> {
-    let text = match single {
-        true => mail.split_once("\n---\n")?.1,
-        false => mail,
+    let text = if single {
+        mail.split_once("\n---\n")?.1
+    } else {
+        mail
     };
     let text = plain(text);
-    let end = [NO_DEPENDENCIES, DEPENDENCIES]
-        .iter()
-        .filter_map(|start| text.find(&format!("\n{start}\n")))
-        .min()?;
+    let starts = [NO_DEPENDENCIES, DEPENDENCIES].into_iter();
+    let ends = starts.filter_map(|start| text.find(&format!("\n{start}\n")));
+    let end = ends.min()?;
     Some(text[..end].trim().to_owned())
 }
 
@@ -145,10 +130,8 @@ pub fn posted(mail: &str, single: bool) -> Option<String> {
 /// paragraph above the first `---` and moves them to the headers when it sends.
 pub fn split_recipients(text: &str) -> (String, String) {
     let above = text.find("\n---\n").map_or(text.len(), |at| at + 1);
-    let block = text[..above]
-        .trim_end()
-        .rfind("\n\n")
-        .map_or(0, |at| at + 2);
+    let block = text[..above].trim_end().rfind("\n\n");
+    let block = block.map_or(0, |at| at + 2);
     let (mut to, mut cc, mut rest) = (Vec::new(), Vec::new(), text[..block].to_owned());
     for line in text[block..above].split_inclusive('\n') {
         match line.trim_end().split_once(": ") {
@@ -182,13 +165,10 @@ const DEPENDENCIES: &str = "Dependencies (apply in this order):";
 
 /// Returns the text of the cover letter above `---`: body, provenance, dependencies, base.
 pub fn message(text: &Text, series: &Series, base: &Base, dependencies: &[Dependency]) -> String {
-    let mut parts = vec![own(text, series)];
-    parts.push(depends(dependencies));
-    parts.push(match &base.upstream_commit {
-        Some(commit) => format!("Base: Linux {} (commit {commit})", base.release()),
-        None => format!("Base: Linux {}", base.release()),
-    });
-    parts.join("\n\n") + "\n"
+    let (own, depends, release) = (own(text, series), depends(dependencies), base.release());
+    let commit = base.upstream_commit.as_ref();
+    let commit = commit.map_or(String::new(), |commit| format!(" (commit {commit})"));
+    format!("{own}\n\n{depends}\n\nBase: Linux {release}{commit}\n")
 }
 
 fn depends(dependencies: &[Dependency]) -> String {
@@ -233,7 +213,6 @@ pub fn fill(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn base() -> Base {
         let text = "version = \"6.19.11\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
@@ -247,11 +226,8 @@ mod tests {
 
     #[test]
     fn parse_title_and_text() {
-        let errors_of = |text: &str| {
-            let errors = parse(text).unwrap_err().into_iter();
-            let errors = errors.map(|(line, e)| e.at("c.md", line)).collect();
-            Error::all(errors).unwrap().to_string()
-        };
+        let parse = |text: &str| super::parse("c.md".as_ref(), text);
+        let errors_of = |text: &str| parse(text).unwrap_err().to_string();
         assert!(errors_of("no title\n").contains("c.md:1: the first line is not `# title`"));
         assert!(errors_of("# t\n\n").contains("c.md:1: there is no text"));
         insta::assert_snapshot!(errors_of("# [RFC] *** SUBJECT HERE ***\n\na\n---\nEDITME\n"), @r#"
@@ -275,7 +251,7 @@ mod tests {
 
     #[test]
     fn message_without_dependencies() {
-        let text = parse("# rust: add it\n\nIt is needed.\n").unwrap();
+        let text = parse("c.md".as_ref(), "# rust: add it\n\nIt is needed.\n").unwrap();
         let provenance = "[provenance]\ntext = \"Split out of\\na larger series.\"\nlinks = [\"https://example.org/1\"]\n";
         insta::assert_snapshot!(message(&text, &series(provenance), &base(), &[]), @r"
         It is needed.
@@ -291,7 +267,7 @@ mod tests {
 
     #[test]
     fn message_with_dependencies() {
-        let text = parse("# mm\n\nIt is needed.\n").unwrap();
+        let text = parse("c.md".as_ref(), "# mm\n\nIt is needed.\n").unwrap();
         let dependency = |prefix: &str, link: Option<&str>, without| Dependency {
             prefix: prefix.into(),
             patches: 3,

@@ -4,13 +4,11 @@
 
 use crate::sys::error::Error;
 
-/// The longest line of a message body.
 const BODY_COLUMNS: usize = 75;
 
 /// The longest subject that checkpatch and most maintainers accept.
 const SUBJECT_COLUMNS: usize = 75;
 
-/// A fault in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The line, from 1.
@@ -20,9 +18,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Converts the fault to an error without a place.
-    pub fn into_error(&self) -> Error {
-        Error::new(&self.what).help(self.help)
+    pub fn into_error(self) -> Error {
+        Error::new(self.what).help(self.help)
     }
 }
 
@@ -69,9 +66,8 @@ pub(crate) fn is_note(line: &str) -> bool {
 
 /// Checks the message of a commit. Unlike other messages, it contains the sign-offs.
 pub fn faults_of_commit(message: &str) -> Vec<Fault> {
-    let line = |at: usize| message.lines().nth(at - 1).unwrap_or_default();
     let mut all = faults(message);
-    all.retain(|f| !(line(f.line).starts_with(SIGN_OFF) && f.help == NO_SIGN_OFF));
+    all.retain(|f| f.help != NO_SIGN_OFF);
     all
 }
 
@@ -79,94 +75,58 @@ pub fn faults_of_commit(message: &str) -> Vec<Fault> {
 pub fn split_sign_off<'a>(message: &'a str, who: &str) -> (&'a str, Option<&'a str>) {
     let text = message.trim_end();
     let last = text.lines().last().unwrap_or_default();
-    match last.strip_prefix(SIGN_OFF) == Some(who) {
-        true => (text[..text.len() - last.len()].trim_end(), Some(last)),
-        false => (message, None),
+    if last.strip_prefix(SIGN_OFF) != Some(who) {
+        return (message, None);
     }
+    (text[..text.len() - last.len()].trim_end(), Some(last))
 }
 
-/// How a sign-off starts.
 const SIGN_OFF: &str = "Signed-off-by: ";
 
 /// The remedy for a sign-off in a file with a message.
 const NO_SIGN_OFF: &str =
     "remove it here; the person who posts certifies the patch with their own name";
 
-/// Checks a message.
+/// The remedy for a subject without a prefix.
+const START: &str = "start with `subsystem: summary`";
+
 pub fn faults(message: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut add = |line, what: String, help| faults.push(Fault { line, what, help });
+    let mut add = |line, what: &str, help| {
+        let what = what.to_owned();
+        faults.push(Fault { line, what, help });
+    };
     let subject = subject(message);
     if subject.is_empty() {
-        add(
-            1,
-            "the subject is empty".into(),
-            "start with `subsystem: summary`",
-        );
+        add(1, "the subject is empty", START);
         return faults;
     }
-    if !subject.contains(": ") {
-        add(
-            1,
-            format!("the subject {subject:?} has no subsystem prefix"),
-            "start with `subsystem: summary`",
-        );
-    }
-    if subject.chars().count() > SUBJECT_COLUMNS {
-        add(
-            1,
-            format!("the subject is longer than {SUBJECT_COLUMNS} columns"),
-            "shorten it; the body has room",
-        );
-    }
-    if subject.ends_with('.') {
-        add(1, "the subject ends with a full stop".into(), "remove it");
-    }
-    if let Some((what, help)) = title_fault(subject) {
-        add(1, what, help);
-    }
+    subject_faults(subject, &mut add);
     let body: Vec<_> = message.lines().enumerate().skip(1).collect();
+    let is_blank = |line: &str| line.trim().is_empty();
     for (index, line) in &body {
         if let Some((what, help)) = mail_fault(line) {
-            add(index + 1, what, help);
+            add(index + 1, &what, help);
         }
     }
-    let start = body.iter().find(|(_, l)| !l.trim().is_empty());
+    let start = body.iter().find(|(_, l)| !is_blank(l));
     if let Some((index, _)) = start.filter(|(_, l)| is_header_to_git(l)) {
-        add(
-            index + 1,
-            "git reads this line at the start of the text as a header".into(),
-            "start with another line",
-        );
+        let what = "git reads this line at the start of the text as a header";
+        add(index + 1, what, "start with another line");
     }
-    if body.first().is_some_and(|(_, l)| !l.trim().is_empty()) {
-        add(
-            2,
-            "no blank line follows the subject".into(),
-            "insert one; otherwise git reads the whole paragraph as the subject",
-        );
+    if body.first().is_some_and(|(_, l)| !is_blank(l)) {
+        let help = "insert one; otherwise git reads the whole paragraph as the subject";
+        add(2, "no blank line follows the subject", help);
     }
     for pair in body.windows(2) {
-        if let [(_, first), (index, second)] = pair
-            && first.trim().is_empty()
-            && second.trim().is_empty()
-        {
-            add(
-                index + 1,
-                "two blank lines in a row, but `git am` keeps only one".into(),
-                "remove one",
-            );
+        if pair.iter().all(|(_, l)| is_blank(l)) {
+            let what = "two blank lines in a row, but `git am` keeps only one";
+            add(pair[1].0 + 1, what, "remove one");
         }
     }
-    if body
-        .iter()
-        .all(|(_, l)| l.trim().is_empty() || is_trailer(l))
-    {
-        add(
-            1,
-            "the message has no body".into(),
-            "explain why the change is made; a cover letter does not reach the git log",
-        );
+    if body.iter().all(|(_, l)| is_blank(l) || is_trailer(l)) {
+        let help = "explain why the change is made; a cover letter does not reach the git log";
+        add(1, "the message has no body", help);
     }
     for (index, line) in body {
         line_faults(index + 1, line, &mut add);
@@ -175,146 +135,123 @@ pub fn faults(message: &str) -> Vec<Fault> {
     faults
 }
 
-fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, String, &'static str)) {
-    // Long words and trailers cannot be wrapped. Indented lines are code or output.
-    let wrappable = line.contains(' ') && !line.starts_with("    ") && !is_trailer(line);
-    if wrappable && !line.contains("://") && line.chars().count() > BODY_COLUMNS {
-        add(
-            at,
-            format!("the line is longer than {BODY_COLUMNS} columns"),
-            "wrap it",
-        );
+fn subject_faults(subject: &str, add: &mut impl FnMut(usize, &str, &'static str)) {
+    if !subject.contains(": ") {
+        let what = format!("the subject {subject:?} has no subsystem prefix");
+        add(1, &what, START);
     }
-    if line.trim_end() != line {
-        add(
-            at,
-            "the line ends with a blank, which `git am` removes".into(),
-            "remove it",
-        );
+    if subject.chars().count() > SUBJECT_COLUMNS {
+        let what = format!("the subject is longer than {SUBJECT_COLUMNS} columns");
+        add(1, &what, "shorten it; the body has room");
     }
-    let lower = line.to_ascii_lowercase();
-    let version = lower
-        .strip_prefix("changes in v")
-        .or_else(|| lower.strip_prefix("changes since v"));
-    if version.is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())) {
-        add(
-            at,
-            "a changelog between versions does not belong in a commit message".into(),
-            "write it in CHANGELOG.md; the tool puts it below `---` of the cover letter",
-        );
+    if subject.ends_with('.') {
+        add(1, "the subject ends with a full stop", "remove it");
     }
-    if line.starts_with(SIGN_OFF) {
-        add(
-            at,
-            "the sign-off is added when the series is assembled".into(),
-            NO_SIGN_OFF,
-        );
+    if let Some((what, help)) = title_fault(subject) {
+        add(1, &what, help);
     }
 }
 
-/// Template text that the author has to replace.
+fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &'static str)) {
+    // Long words and trailers cannot be wrapped. Indented lines are code or output.
+    let wrappable = line.contains(' ') && !line.starts_with("    ") && !is_trailer(line);
+    if wrappable && !line.contains("://") && line.chars().count() > BODY_COLUMNS {
+        let what = format!("the line is longer than {BODY_COLUMNS} columns");
+        add(at, &what, "wrap it");
+    }
+    if line.trim_end() != line {
+        let what = "the line ends with a blank, which `git am` removes";
+        add(at, what, "remove it");
+    }
+    let lower = line.to_ascii_lowercase();
+    let version = lower.strip_prefix("changes in v");
+    let version = version.or_else(|| lower.strip_prefix("changes since v"));
+    if version.is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())) {
+        let what = "a changelog between versions does not belong in a commit message";
+        let help = "write it in CHANGELOG.md; the tool puts it below `---` of the cover letter";
+        add(at, what, help);
+    }
+    if line.starts_with(SIGN_OFF) {
+        let what = "the sign-off is added when the series is assembled";
+        add(at, what, NO_SIGN_OFF);
+    }
+}
+
 const TEMPLATE: [&str; 3] = ["EDITME", "*** SUBJECT HERE ***", "*** BLURB HERE ***"];
 
 /// Finds a line of a message, cover letter or changelog that breaks the mail. Returns the fault and
 /// the help.
 pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
+    let fault = |what: &str, help| Some((what.to_owned(), help));
     if line.contains(|c: char| c.is_control() && c != '\t') {
-        return Some(("the line has a control character".into(), "remove it"));
+        return fault("the line has a control character", "remove it");
     }
     if let Some(word) = TEMPLATE.iter().find(|word| line.contains(**word)) {
-        return Some((
-            format!("{word:?} remains from a template"),
-            "write the text; b4 does not send mails with EDITME",
-        ));
+        let help = "write the text; b4 does not send mails with EDITME";
+        return fault(&format!("{word:?} remains from a template"), help);
     }
     if line.trim_start_matches('>').starts_with("From ") {
-        return Some((
-            "`From ` at the start of a line begins the next mail of a mailbox".into(),
-            "wrap the text elsewhere, or indent it",
-        ));
+        let what = "`From ` at the start of a line begins the next mail of a mailbox";
+        return fault(what, "wrap the text elsewhere, or indent it");
     }
     if line == "-- " {
-        return Some((
-            "`-- ` starts the signature of a mail".into(),
-            "use another line",
-        ));
+        return fault("`-- ` starts the signature of a mail", "use another line");
     }
     let after = line.strip_prefix("---");
     if after.is_some_and(|rest| rest.trim().is_empty()) {
-        return Some((
-            "`---` ends the message here when the patch is applied".into(),
-            "use another line",
-        ));
+        let what = "`---` ends the message here when the patch is applied";
+        return fault(what, "use another line");
     }
-    let diff = ["diff -", "Index: "]
-        .iter()
-        .any(|start| line.starts_with(start));
-    if diff || after.is_some_and(|rest| rest.starts_with(' ')) {
-        return Some((
-            "looks like the start of a diff when the patch is applied".into(),
-            "indent it",
-        ));
+    let mut diffs = ["diff -", "Index: ", "--- "].iter();
+    if diffs.any(|start| line.starts_with(start)) {
+        let what = "looks like the start of a diff when the patch is applied";
+        return fault(what, "indent it");
     }
-    is_scissors(line).then(|| {
-        (
-            "looks like scissors: `git am --scissors` drops the text above it".into(),
-            "use another line",
-        )
-    })
+    if is_scissors(line) {
+        let what = "looks like scissors: `git am --scissors` drops the text above it";
+        return fault(what, "use another line");
+    }
+    None
 }
 
 /// Returns whether git may read a line as scissors: marks and dashes are at least a quarter of the
 /// line. The limit of git is a third.
 fn is_scissors(line: &str) -> bool {
-    const MARKS: [&str; 4] = [">8", "8<", ">%", "%<"];
     let line = line.trim();
-    let marks: usize = MARKS
-        .iter()
-        .map(|mark| 2 * line.matches(mark).count())
-        .sum();
-    let cut = line
-        .chars()
-        .filter(|c| ['-', ' ', '\t'].contains(c))
-        .count();
+    let marks = [">8", "8<", ">%", "%<"].iter();
+    let marks: usize = marks.map(|mark| 2 * line.matches(mark).count()).sum();
+    let cut = line.matches(['-', ' ', '\t']).count();
     marks > 0 && line.contains('-') && 4 * (marks + cut) >= line.chars().count()
 }
 
 /// Returns whether git reads the first line of a mail's text as a header of the patch.
 fn is_header_to_git(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
-    let header = ["from:", "subject:", "date:"]
-        .iter()
-        .any(|key| lower.starts_with(key));
-    header || lower.starts_with("[patch]")
+    let mut headers = ["from:", "subject:", "date:", "[patch]"].iter();
+    headers.any(|start| lower.starts_with(start))
 }
 
 /// Finds a title that changes as the subject of a mail. Returns the fault and the help.
 pub fn title_fault(title: &str) -> Option<(String, &'static str)> {
+    let fault = |what: &str, help| Some((what.to_owned(), help));
     if let Some(fault) = mail_fault(title) {
         return Some(fault);
     }
     if title.starts_with('[') {
-        return Some((
-            "brackets at the start of a subject are dropped when the patch is applied".into(),
-            "start with `subsystem: summary`; words like RFC belong in `prefix` of the manifest",
-        ));
+        let what = "brackets at the start of a subject are dropped when the patch is applied";
+        let help =
+            "start with `subsystem: summary`; words like RFC belong in `prefix` of the manifest";
+        return fault(what, help);
     }
-    let re = title
-        .get(..3)
-        .is_some_and(|start| start.eq_ignore_ascii_case("re:"));
-    if re || title.starts_with(':') {
-        return Some((
-            "the start of the subject is dropped when the patch is applied".into(),
-            "start with `subsystem: summary`",
-        ));
+    if title.starts_with(':') || title.to_ascii_lowercase().starts_with("re:") {
+        let what = "the start of the subject is dropped when the patch is applied";
+        return fault(what, START);
     }
-    let blanks = |c: char| c.is_whitespace() && c != ' ';
-    (title.contains(blanks) || title.contains("  ")).then(|| {
-        (
-            "the words of the subject are not separated by single blanks".into(),
-            "write one blank between words, as in a mail",
-        )
-    })
+    if title.contains(|c: char| c.is_whitespace() && c != ' ') || title.contains("  ") {
+        let what = "the words of the subject are not separated by single blanks";
+        return fault(what, "write one blank between words, as in a mail");
+    }
+    None
 }
 
 #[cfg(test)]

@@ -14,21 +14,19 @@ use crate::{
     source::{
         changelog,
         cover::{self, Dependency, Without},
-        manifest::Base,
+        manifest::{Base, Series},
         message,
         words::{self, Recipient},
     },
-    sys::error::{Error, Result},
+    sys::error::Result,
     versions::{
         postings::Posting,
         rules::trailers::{self, Prerequisite},
     },
 };
 
-/// The cover letter of a series, in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cover {
-    /// The title.
     pub title: String,
     /// The text above `---`.
     pub text: String,
@@ -42,61 +40,35 @@ pub struct Cover {
     pub trailers: Vec<String>,
 }
 
-/// The input of cover letters.
 pub struct Material<'a> {
-    /// The commits of all series.
     pub assembled: &'a Assembled,
-    /// The base.
     pub base: &'a Base,
     /// The mails of each series, in the same order.
     pub mails: &'a [Mails],
-    /// The changes since the last posting, by series.
     pub since: &'a Since,
 }
 
 impl Material<'_> {
-    fn read(&self, one: &AssembledSeries) -> Result<cover::Text> {
-        cover::parse(&one.plan.component.cover).map_err(|errors| {
-            let file = &one.plan.component.cover_file;
-            let placed = errors.into_iter().map(|(line, e)| e.at(file, line));
-            let unknown = || Error::new("cannot be parsed").at(file, None);
-            Error::all(placed.collect()).unwrap_or_else(unknown)
-        })
-    }
-
-    fn mails_of(&self, name: &str) -> Option<&Mails> {
-        let at = self
-            .assembled
-            .series
-            .iter()
-            .position(|s| s.name() == name)?;
-        self.mails.get(at)
-    }
-
     /// Returns the last posting of a series, if no patch changed since and the mails still apply.
     pub(super) fn as_posted<'b>(&self, one: &'b AssembledSeries) -> Option<&'b Posting> {
         let is_valid = self.since.get(one.name())?.is_valid();
         one.plan.component.posted().filter(|_| is_valid)
     }
 
-    /// Creates the cover letter of a series.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the cover letter or the changelog is invalid.
     pub fn cover(&self, one: &AssembledSeries) -> Result<Cover> {
-        let series = one.plan.series();
-        let name = &series.name;
-        let text = self.read(one)?;
-        let entries = changelog::of_version(&one.plan.component.changelog, series.version)
-            .map_err(|(line, e)| e.at(one.plan.component.changelog_file(), line))?;
+        let component = &one.plan.component;
+        let series = &component.series;
+        let text = cover::parse(&component.cover_file, &component.cover)?;
+        let entries = changelog::of_version(&component.changelog, series.version)
+            .map_err(|(line, e)| e.at(component.changelog_file(), line))?;
         let (mut dependencies, mut prerequisites) = (Vec::new(), Vec::new());
         for below in &one.below {
-            let below = self.assembled.find(below)?;
+            let at = self.assembled.position(below)?;
+            let below = &self.assembled.series[at];
             dependencies.push(self.dependency(one, below)?);
-            prerequisites.push(self.prerequisite(below));
+            prerequisites.push(self.prerequisite(below, &self.mails[at]));
         }
-        let since = self.since.get(name.as_str()).filter(|_| series.range_diff);
+        let since = self.since.get(one.name()).filter(|_| series.range_diff);
         let range_diff = since.map(|s| (s.comparison.against, s.comparison.text.as_str()));
         Ok(Cover {
             text: cover::message(&text, series, self.base, &dependencies),
@@ -109,24 +81,8 @@ impl Material<'_> {
     }
 
     fn dependency(&self, one: &AssembledSeries, below: &AssembledSeries) -> Result<Dependency> {
-        let series = below.plan.series();
-        let name = below.name();
-        let without = match one.plan.series().without.get(name) {
-            Some(n) => Without::Patches(n.value),
-            None => {
-                let depends = |s: &&AssembledSeries| {
-                    let depends = &s.plan.series().depends;
-                    one.below.iter().any(|b| b == s.name())
-                        && depends.iter().any(|d| d.value == name)
-                };
-                let by = self.assembled.series.iter().find(depends);
-                let direct = one.plan.series().depends.iter().any(|d| d.value == name);
-                match by.filter(|_| !direct) {
-                    Some(by) => Without::NeededBy(by.name().to_owned()),
-                    None => Without::Unknown,
-                }
-            }
-        };
+        let without = self.without(one, below.name());
+        let component = &below.plan.component;
         if let Some(posting) = self.as_posted(below) {
             return Ok(Dependency {
                 prefix: posting.subject_prefix(),
@@ -137,36 +93,43 @@ impl Material<'_> {
                 without,
             });
         }
-        let title = match &below.plan.patches[..] {
-            [only] => only.subject.clone(),
-            _ => self.read(below)?.title,
-        };
-        let before = below.plan.component.posted();
         Ok(Dependency {
-            prefix: series.subject_prefix(),
+            prefix: component.series.subject_prefix(),
             patches: below.patches.len(),
-            title,
+            title: match &below.plan.patches[..] {
+                [only] => only.subject.clone(),
+                _ => cover::parse(&component.cover_file, &component.cover)?.title,
+            },
             link: None,
-            before: before.map(|p| (p.version, p.link())),
+            before: component.posted().map(|p| (p.version, p.link())),
             without,
         })
     }
 
-    fn prerequisite(&self, below: &AssembledSeries) -> Prerequisite {
-        let change_id = below.plan.series().change_id.to_string();
-        match self.as_posted(below) {
-            Some(posting) => Prerequisite {
-                change_id,
-                posted: Some(posting.version),
-                patch_ids: posting.patches.iter().map(|p| p.patch_id.clone()).collect(),
-            },
-            None => Prerequisite {
-                change_id,
-                posted: None,
-                patch_ids: self
-                    .mails_of(below.name())
-                    .map_or(Vec::new(), |m| m.patch_ids.clone()),
-            },
+    /// Returns the patches that apply without a dependency.
+    fn without(&self, one: &AssembledSeries, below: &str) -> Without {
+        let series = one.plan.series();
+        if let Some(n) = series.without.get(below) {
+            return Without::Patches(n.value);
+        }
+        let needs = |s: &Series| s.depends.iter().any(|d| d.value == below);
+        if needs(series) {
+            return Without::Unknown;
+        }
+        let mut all = self.assembled.series.iter().map(|s| s.plan.series());
+        let by = all.find(|s| one.below.iter().any(|b| s.name == *b) && needs(s));
+        by.map_or(Without::Unknown, |by| {
+            Without::NeededBy(by.name.to_string())
+        })
+    }
+
+    fn prerequisite(&self, below: &AssembledSeries, mails: &Mails) -> Prerequisite {
+        let posted = self.as_posted(below);
+        let of_posting = |p: &Posting| p.patches.iter().map(|p| p.patch_id.clone()).collect();
+        Prerequisite {
+            change_id: below.plan.series().change_id.to_string(),
+            posted: posted.map(|p| p.version),
+            patch_ids: posted.map_or_else(|| mails.patch_ids.clone(), of_posting),
         }
     }
 }
@@ -180,38 +143,20 @@ pub(super) fn letter(
     mails: &Mails,
 ) -> Result<Vec<u8>> {
     let series = one.plan.series();
-    let n = one.patches.len();
-    let width = n.to_string().len();
-    let stat = git.must([
-        "diff",
-        "--stat=72",
-        "--summary",
-        "--find-renames",
-        one.parent.commit.as_str(),
-        one.tip().commit.as_str(),
-    ])?;
+    let (from, to) = (one.parent.commit.as_str(), one.tip().commit.as_str());
+    let stat = git.must(["diff", "--stat=72", "--summary", "--find-renames", from, to])?;
     // The date of the last patch, as formatted by git.
-    let last = mails
-        .patches
-        .last()
-        .map(|(_, mail)| String::from_utf8_lossy(mail));
-    let last = last.unwrap_or_default();
-    let date = last
-        .lines()
-        .find_map(|l| l.strip_prefix("Date: "))
-        .unwrap_or("");
-    let zero = "0".repeat(40);
-    let mut text = format!("From {zero} Mon Sep 17 00:00:00 2001\n");
-    text += &format!(
-        "From: {}\nDate: {date}\n",
-        words::mailbox(&who.name, &who.email)
-    );
-    text += &format!(
-        "Subject: [{} {:0width$}/{n}] {}\n",
-        series.subject_prefix(),
-        0,
-        words::header_text(&cover.title)
-    );
+    let last = mails.patches.last().map_or(&[][..], |(_, mail)| mail);
+    let last = String::from_utf8_lossy(last);
+    let date = last.lines().find_map(|l| l.strip_prefix("Date: "));
+    let date = date.unwrap_or("");
+    let from = words::mailbox(&who.name, &who.email);
+    let mut text = format!("From {:040} Mon Sep 17 00:00:00 2001\n", 0);
+    text += &format!("From: {from}\nDate: {date}\n");
+    let n = one.patches.len();
+    let (prefix, width) = (series.subject_prefix(), n.to_string().len());
+    let title = words::header_text(&cover.title);
+    text += &format!("Subject: [{prefix} {:0width$}/{n}] {title}\n", 0);
     for (header, list) in [("To", &series.to), ("Cc", &series.cc)] {
         if !list.is_empty() {
             let list: Vec<String> = list.iter().map(Recipient::header).collect();

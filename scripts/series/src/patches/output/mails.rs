@@ -15,7 +15,6 @@ use crate::{
     },
 };
 
-/// The patches of a series as mails.
 #[derive(Debug, Clone, Default)]
 pub struct Mails {
     /// The file name and the content of each patch.
@@ -26,20 +25,6 @@ pub struct Mails {
     pub(super) applies: bool,
 }
 
-impl Mails {
-    fn mbox(&self) -> Vec<u8> {
-        self.patches
-            .iter()
-            .flat_map(|(_, mail)| mail.clone())
-            .collect()
-    }
-}
-
-/// Creates the mails of all series.
-///
-/// # Errors
-///
-/// Fails if git fails, if a patch is empty, or if git does not read a mail back unchanged.
 pub fn mails(
     git: &Git<'_>,
     assembled: &Assembled,
@@ -47,15 +32,13 @@ pub fn mails(
     scratch: &Path,
 ) -> Result<Vec<Mails>> {
     let series = assembled.series.iter();
-    series
-        .map(|one| match one.patches.is_empty() {
-            true => Ok(Mails::default()),
-            false => mails_of(git, one, who, scratch),
-        })
-        .collect()
+    series.map(|one| mails_of(git, one, who, scratch)).collect()
 }
 
 fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path) -> Result<Mails> {
+    if one.patches.is_empty() {
+        return Ok(Mails::default());
+    }
     let range = format!("{}..{}", one.parent.commit, one.tip().commit);
     let prefix = one.plan.series().subject_prefix();
     let mut patches = format_patch(git, &range, &prefix, &scratch.join(one.name()))?;
@@ -71,15 +54,14 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     for ((_, mail), commit) in patches.iter_mut().zip(&one.messages) {
         message::note_below(mail, &commit.note);
     }
-    let mut mails = Mails {
-        patches,
-        patch_ids: Vec::new(),
-        applies: false,
-    };
-    mails.patch_ids = patch_ids(git, &mails.mbox())?;
+    let mbox = patches.iter().map(|(_, mail)| mail.as_slice());
+    let mbox = mbox.collect::<Vec<_>>().concat();
     let alone = scratch.join(format!("{}-alone", one.name()));
-    mails.applies = applies(git, one, &mails, who, &alone)?;
-    Ok(mails)
+    Ok(Mails {
+        patch_ids: patch_ids(git, &mbox)?,
+        applies: applies(git, one, &mbox, who, &alone)?,
+        patches,
+    })
 }
 
 /// Whether the mails produce the tree of the series on the base and the dependencies alone, when
@@ -87,27 +69,24 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
 fn applies(
     git: &Git<'_>,
     one: &AssembledSeries,
-    mails: &Mails,
+    mbox: &[u8],
     who: &Identity,
     scratch: &Path,
 ) -> Result<bool> {
-    let received = received::read(git, &mails.mbox(), &scratch.join("received"))?;
+    let received = received::read(git, mbox, &scratch.join("received"))?;
     let messages: Vec<&str> = one.messages.iter().map(|m| m.message.as_str()).collect();
     if let Some((at, what)) = received::difference(&received, &messages, &one.authors(who)) {
-        let source = one.plan.patches.get(at).map(|p| p.source.clone());
-        return Err(
-            Error::new(format!("git reads the mail differently: {what}"))
-                .at(source.unwrap_or_else(|| one.plan.series().file()), None)
-                .help("reword the message"),
-        );
+        let patch = one.plan.patches.get(at);
+        let source = patch.map_or(&one.plan.series().file, |patch| &patch.source);
+        let error = Error::new(format!("git reads the mail differently: {what}"));
+        return Err(error.at(source, None).help("reword the message"));
     }
-    let touched = diff::touched(&String::from_utf8_lossy(&mails.mbox()));
+    let touched = diff::touched(&String::from_utf8_lossy(mbox));
     let paths: Vec<String> = touched.into_iter().map(|t| t.path).collect();
     let before = git.entries(&one.parent.tree, &paths)?;
     // In a combined diff, git would look up a moved file at its first path.
     let diffs: Vec<&[u8]> = received.iter().map(|r| &r.diff[..]).collect();
-    let after = git
-        .apply(&scratch.join("index"), &before, &diffs)
-        .map_err(|e| e.at(format!("out/{}", one.name()), None))?;
+    let after = git.apply(&scratch.join("index"), &before, &diffs);
+    let after = after.map_err(|e| e.at(format!("out/{}", one.name()), None))?;
     Ok(after == git.entries(&one.tip().tree, &paths)?)
 }

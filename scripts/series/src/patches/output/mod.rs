@@ -10,10 +10,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
     git::{Git, Identity},
-    mail::{bundle, diff},
-    patches::output::{
-        cover_letter::letter,
-        series_json::{report, tip},
+    mail::bundle,
+    patches::{
+        commits::AssembledSeries,
+        output::{cover_letter::letter, series_json::Tip},
     },
     source::workspace::Workspace,
     sys::{
@@ -29,12 +29,11 @@ pub use self::{
     series_json::{BaseReport, PatchReport, PostedReport, Report, SeriesReport, read_report},
 };
 
+/// The mails of the patches of each series.
+type Boxes<'a> = Vec<(&'a str, Vec<Vec<u8>>)>;
+
 /// Writes `out/` and returns the report. `series.json` lists all series, and is written only if the
 /// `whole` workspace was assembled.
-///
-/// # Errors
-///
-/// Fails if a cover letter or changelog is invalid, if git fails, or if a file cannot be written.
 pub fn emit(
     ws: &Workspace,
     git: &Git<'_>,
@@ -44,52 +43,28 @@ pub fn emit(
 ) -> Result<Report> {
     let (assembled, base) = (material.assembled, material.base);
     let out = ws.out()?;
-    let mut boxes: Vec<(&str, Vec<Vec<u8>>)> = Vec::new();
-    let mut reports = Vec::new();
+    let mut boxes = Boxes::new();
+    let mut series = Vec::new();
     for (one, mails) in assembled.series.iter().zip(material.mails) {
-        let series = one.plan.series();
         let cover = material.cover(one)?;
-        let mut report = report(one, &cover.title);
-        report.posted = one.plan.component.posted().map(|p| PostedReport {
+        let posted = one.plan.component.posted().map(|p| PostedReport {
             version: p.version,
             link: p.link(),
             unchanged: material.as_posted(one).is_some(),
         });
-        if one.patches.is_empty() {
-            reports.push(report);
-            continue;
+        let folder = format!("{}/v{}", one.name(), one.plan.series().version);
+        let to = out.join(&folder);
+        if !one.patches.is_empty() {
+            let letter = letter(git, one, &cover, who, mails)?;
+            write_mails(&to, one, letter, mails, who, &mut boxes)?;
+            if let Some(since) = material.since.get(one.name()) {
+                let comparison = &since.comparison;
+                write(&to.with_extension("changes.json"), &json(comparison)?)?;
+                write(&to.with_extension("range-diff"), comparison.text.as_bytes())?;
+            }
         }
-        let folder = ws.below_out(format!("{}/v{}", series.name, series.version));
-        let folder = folder.display().to_string();
-        let letter = letter(git, one, &cover, who, mails)?;
-        let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
-        files.extend(mails.patches.iter().cloned());
-        for (number, (_, mail)) in files.iter_mut().enumerate() {
-            *mail = bundle::with_id(series, number, mail, who);
-        }
-        replace_patches(&ws.path(&folder), &files)?;
-        let dir = out.join(series.name.as_str());
-        let file = |ending: &str| dir.join(format!("v{}.{ending}", series.version));
-        let patches: Vec<Vec<u8>> = files.into_iter().skip(1).map(|(_, mail)| mail).collect();
-        write(&file("mbox"), &patches.concat())?;
-        boxes.push((&series.name, patches));
-        let is_in = |name: &str| name == series.name || one.below.iter().any(|b| b == name);
-        let bundle = boxes.iter().filter(|(name, _)| is_in(name));
-        let bundle: Vec<&[u8]> = bundle.flat_map(|(_, b)| b).map(Vec::as_slice).collect();
-        let bundle = bundle::bundle(&series.subject_prefix(), &bundle);
-        write(&file("with-deps.mbox"), &bundle)?;
-        if let Some(since) = material.since.get(series.name.as_str()) {
-            write(&file("changes.json"), &json(&since.comparison)?)?;
-            write(&file("range-diff"), since.comparison.text.as_bytes())?;
-        }
-        report.applies = mails.applies;
-        for (i, patch) in report.patches.iter_mut().enumerate() {
-            patch.file = format!("{folder}/{}", mails.patches[i].0);
-            patch.patch_id = mails.patch_ids[i].clone();
-            patch.added = diff::added_lines(&String::from_utf8_lossy(&mails.patches[i].1));
-        }
-        report.folder = Some(folder);
-        reports.push(report);
+        let folder = ws.below_out(folder).display().to_string();
+        series.push(SeriesReport::of(one, cover.title, posted, folder, mails));
     }
     let report = Report {
         base: BaseReport {
@@ -98,13 +73,39 @@ pub fn emit(
             commit: assembled.base.commit.to_string(),
             tree: assembled.base.tree.to_string(),
         },
-        series: reports,
-        all: tip(&assembled.all),
+        series,
+        all: Tip::of(&assembled.all),
     };
     if whole {
         write(&out.join("series.json"), &json(&report)?)?;
     }
     Ok(report)
+}
+
+/// Writes the patches of a series to a folder, and its mailboxes next to it.
+fn write_mails<'a>(
+    to: &Path,
+    one: &'a AssembledSeries,
+    letter: Vec<u8>,
+    mails: &Mails,
+    who: &Identity,
+    boxes: &mut Boxes<'a>,
+) -> Result<()> {
+    let series = one.plan.series();
+    let mut files = vec![("0000-cover-letter.patch".to_owned(), letter)];
+    files.extend(mails.patches.iter().cloned());
+    for (number, (_, mail)) in files.iter_mut().enumerate() {
+        *mail = bundle::with_id(series, number, mail, who);
+    }
+    replace_patches(to, &files)?;
+    let patches: Vec<Vec<u8>> = files.into_iter().skip(1).map(|(_, mail)| mail).collect();
+    write(&to.with_extension("mbox"), &patches.concat())?;
+    boxes.push((one.name(), patches));
+    let is_in = |name: &str| name == one.name() || one.below.iter().any(|b| b == name);
+    let bundle = boxes.iter().filter(|(name, _)| is_in(name));
+    let bundle: Vec<&[u8]> = bundle.flat_map(|(_, b)| b).map(Vec::as_slice).collect();
+    let bundle = bundle::bundle(&series.subject_prefix(), &bundle);
+    write(&to.with_extension("with-deps.mbox"), &bundle)
 }
 
 /// Writes patch files, and removes all other patch files of the folder.

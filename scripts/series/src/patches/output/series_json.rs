@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     git::PatchCommit,
-    patches::commits::AssembledSeries,
+    mail::diff,
+    patches::{commits::AssembledSeries, output::mails::Mails},
     source::workspace::Workspace,
     sys::{
         error::{Error, Result},
@@ -14,7 +15,6 @@ use crate::{
     },
 };
 
-/// The content of `out/series.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The kernel that all series are based on.
@@ -25,7 +25,6 @@ pub struct Report {
     pub all: Tip,
 }
 
-/// The base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseReport {
     /// The version, such as "6.19.11".
@@ -34,27 +33,19 @@ pub struct BaseReport {
     pub upstream_commit: Option<String>,
     /// The commit in the tool's kernel repository.
     pub commit: String,
-    /// The tree.
     pub tree: String,
 }
 
-/// A commit and its tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tip {
-    /// The commit.
     pub commit: String,
-    /// The tree.
     pub tree: String,
 }
 
-/// A series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesReport {
-    /// The name.
     pub name: String,
-    /// The title.
     pub title: String,
-    /// The version.
     pub version: u32,
     /// The dependencies, in the order to apply them.
     pub depends: Vec<String>,
@@ -66,28 +57,21 @@ pub struct SeriesReport {
     pub applies: bool,
     /// The folder of the patches, relative to the workspace. `None` if the series has no patch.
     pub folder: Option<String>,
-    /// The change ID.
     #[serde(default)]
     pub change_id: String,
-    /// The last posting.
     #[serde(default)]
     pub posted: Option<PostedReport>,
-    /// The patches.
     pub patches: Vec<PatchReport>,
 }
 
-/// The last posting of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedReport {
-    /// The version.
     pub version: u32,
-    /// The link.
     pub link: String,
     /// Whether the posting is still valid: no patch changed, and the mails apply.
     pub unchanged: bool,
 }
 
-/// A patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchReport {
     /// The number, counted from 1.
@@ -96,21 +80,14 @@ pub struct PatchReport {
     pub subject: String,
     /// The patch file, relative to the workspace.
     pub file: String,
-    /// The commit.
     pub commit: String,
-    /// The tree.
     pub tree: String,
     /// The output of `git patch-id --stable`.
     pub patch_id: String,
-    /// The number of added lines.
     pub added: usize,
 }
 
 /// Reads `out/series.json`. Returns `None` if the file does not exist.
-///
-/// # Errors
-///
-/// Fails if the file does not have the format of this version of the tool.
 pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     let below = ws.below_out("series.json");
     let Ok(text) = read_file(&ws.path(&below)) else {
@@ -124,37 +101,52 @@ pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
     })
 }
 
-pub(super) fn tip(patch: &PatchCommit) -> Tip {
-    Tip {
-        commit: patch.commit.to_string(),
-        tree: patch.tree.to_string(),
+impl Tip {
+    pub(super) fn of(patch: &PatchCommit) -> Self {
+        Self {
+            commit: patch.commit.to_string(),
+            tree: patch.tree.to_string(),
+        }
     }
 }
 
-pub(super) fn report(one: &AssembledSeries, title: &str) -> SeriesReport {
-    let series = one.plan.series();
-    let patches = one.plan.patches.iter().zip(&one.patches).enumerate();
-    SeriesReport {
-        name: series.name.to_string(),
-        title: title.to_owned(),
-        version: series.version,
-        depends: one.below.clone(),
-        parent: tip(&one.parent),
-        tip: tip(one.tip()),
-        applies: true,
-        folder: None,
-        change_id: series.change_id.to_string(),
-        posted: None,
-        patches: patches
-            .map(|(i, (plan, made))| PatchReport {
+impl SeriesReport {
+    /// Describes a series whose patches are written to `folder`.
+    pub(super) fn of(
+        one: &AssembledSeries,
+        title: String,
+        posted: Option<PostedReport>,
+        folder: String,
+        mails: &Mails,
+    ) -> Self {
+        let series = one.plan.series();
+        let has_patches = !one.patches.is_empty();
+        let patches = one.plan.patches.iter().zip(&one.patches);
+        let mails_with_ids = mails.patches.iter().zip(&mails.patch_ids);
+        let patches = patches.zip(mails_with_ids).enumerate();
+        let patches = patches.map(
+            |(i, ((plan, made), ((file, mail), patch_id)))| PatchReport {
                 id: i + 1,
                 subject: plan.subject.clone(),
-                file: String::new(),
+                file: format!("{folder}/{file}"),
                 commit: made.commit.to_string(),
                 tree: made.tree.to_string(),
-                patch_id: String::new(),
-                added: 0,
-            })
-            .collect(),
+                patch_id: patch_id.clone(),
+                added: diff::added_lines(&String::from_utf8_lossy(mail)),
+            },
+        );
+        Self {
+            name: series.name.to_string(),
+            title,
+            version: series.version,
+            depends: one.below.clone(),
+            parent: Tip::of(&one.parent),
+            tip: Tip::of(one.tip()),
+            applies: mails.applies || !has_patches,
+            change_id: series.change_id.to_string(),
+            posted,
+            patches: patches.collect(),
+            folder: has_patches.then_some(folder),
+        }
     }
 }

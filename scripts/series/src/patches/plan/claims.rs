@@ -9,48 +9,35 @@ use std::{
 };
 
 use crate::{
-    mail::diff,
-    patches::plan::{group::SeriesGroup, manifest::ManifestCheck},
+    mail::diff::{self, Touched},
+    patches::plan::group::SeriesGroup,
     source::manifest::{At, Patch, covers},
     sys::error::{Error, Result},
 };
 
 impl SeriesGroup<'_> {
     /// Returns the files of the overlay that `left-out` names.
-    pub(super) fn left_out<'b>(
-        &self,
-        overlay: &[&'b String],
-        errors: &mut Vec<Error>,
-    ) -> BTreeSet<&'b str> {
+    pub(super) fn left_out(&self, errors: &mut Vec<Error>) -> BTreeSet<&str> {
+        let overlay = &self.files().overlay;
         let mut left_out = BTreeSet::new();
-        for component in self.members {
-            for (path, At { line, .. }) in &component.series.left_out {
+        for series in self.members.iter().map(|c| &c.series) {
+            for (path, At { line, .. }) in &series.left_out {
                 let before = left_out.len();
-                let meant = overlay.iter().map(|f| f.as_str());
-                left_out.extend(meant.filter(|file| covers(path, file)));
+                let files = overlay.keys().map(String::as_str);
+                left_out.extend(files.filter(|file| covers(path, file)));
                 if left_out.len() == before {
-                    errors.push(
-                        ManifestCheck::new(component)
-                            .err(
-                                *line,
-                                format!("[left-out]: {}/tree has no {path}", self.folder()),
-                            )
-                            .help("remove the line"),
-                    );
+                    let what = format!("[left-out]: {}/tree has no {path}", self.folder());
+                    errors.push(series.error(*line, what).help("remove the line"));
                 }
             }
         }
-        let claims = self.all().flat_map(|(_, component, patch)| {
-            let files = patch.files.iter();
-            files.map(move |file| (component, file))
-        });
-        for (component, At { value, line }) in claims {
-            if left_out.contains(value.as_str()) {
-                errors.push(
-                    ManifestCheck::new(component)
-                        .err(*line, format!("{value} is listed in [left-out] as well"))
-                        .help("remove one of the two lines"),
-                );
+        for (_, component, patch) in self.all() {
+            for At { value, line } in &patch.files {
+                if left_out.contains(value.as_str()) {
+                    let what = format!("{value} is listed in [left-out] as well");
+                    let error = component.series.error(*line, what);
+                    errors.push(error.help("remove one of the two lines"));
+                }
             }
         }
         left_out
@@ -68,49 +55,37 @@ impl SeriesGroup<'_> {
     ) {
         let mut claimed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for ((member, _), component, patch) in self.all() {
-            let check = ManifestCheck::new(component);
+            let series = &component.series;
             for At { value, line } in of(patch) {
                 if let Err(what) = plain_path(value) {
-                    errors.push(check.err(*line, what));
+                    errors.push(series.error(*line, what));
                 } else if !have.contains(&value) {
-                    errors.push(
-                        check
-                            .err(
-                                *line,
-                                format!("{}/{folder}/{value} does not exist", self.folder()),
-                            )
-                            .help("create the file, or remove the line"),
-                    );
+                    let what = format!("{} does not exist", self.plain(folder, value));
+                    let help = "create the file, or remove the line";
+                    errors.push(series.error(*line, what).help(help));
                 } else if let Some((other, first)) = claimed.insert(value, (member, *line)) {
-                    let first = match other == member {
-                        true => format!("line {first}"),
-                        false => {
-                            let file = self.members[other].series.file();
-                            format!("{}:{first}", file.display())
-                        }
+                    let first = if other == member {
+                        format!("line {first}")
+                    } else {
+                        format!("{}:{first}", self.members[other].series.file.display())
                     };
-                    errors.push(
-                        check
-                            .err(*line, format!("{value} is claimed twice, first in {first}"))
-                            .help("one patch adds the whole file; remove one of the two lines"),
-                    );
+                    let what = format!("{value} is claimed twice, first in {first}");
+                    let help = "one patch adds the whole file; remove one of the two lines";
+                    errors.push(series.error(*line, what).help(help));
                 }
             }
         }
-        for name in have {
-            if !claimed.contains_key(name.as_str()) && !unused.contains(name.as_str()) {
-                let plain = format!("{}/{folder}/{name}", self.folder());
-                errors.push(
-                    Error::new("no patch claims this file")
-                        .at(self.files().place(plain), None)
-                        .help(format!("name it in a [[patch]] of {}", self.manifests())),
-                );
-            }
+        let is_lost = |name: &str| !claimed.contains_key(name) && !unused.contains(name);
+        for name in have.iter().filter(|name| is_lost(name)) {
+            let place = self.files().place(self.plain(folder, name));
+            let error = Error::new("no patch claims this file").at(place, None);
+            errors.push(error.help(format!("name it in a [[patch]] of {}", self.manifests())));
         }
     }
 
     /// Checks that the patches make each step of the relocation once, and in order.
     pub(super) fn check_relocation(&self, errors: &mut Vec<Error>) {
+        let file = format!("{}/relocation.toml", self.folder());
         let steps = &self.files().relocation;
         let mut next = 0;
         let mut last = None;
@@ -118,64 +93,45 @@ impl SeriesGroup<'_> {
             let Some(At { value, line }) = &patch.relocate else {
                 continue;
             };
-            let check = ManifestCheck::new(component);
+            let mut report = |what: String, help: String| {
+                errors.push(component.series.error(*line, what).help(help));
+            };
             match steps.iter().position(|s| s.name == *value) {
                 Some(at) if at == next => {
                     next += 1;
-                    if let Some(before) = last.filter(|b| !self.is_after(member, *b)) {
-                        let (name, before) = (component.name(), self.members[before].name());
-                        errors.push(
-                            check
-                                .err(
-                                    *line,
-                                    format!("the step {value:?} follows a step of {before}"),
-                                )
-                                .help(format!("add {before} to `depends` of {name}")),
+                    let before = last.replace(member).filter(|b| !self.is_after(member, *b));
+                    if let Some(before) = before.map(|before| self.members[before].name()) {
+                        let what = format!("the step {value:?} follows a step of {before}");
+                        report(
+                            what,
+                            format!("add {before} to `depends` of {}", component.name()),
                         );
                     }
-                    last = Some(member);
                 }
-                Some(_) => errors.push(
-                    check
-                        .err(
-                            *line,
-                            format!("the step {value:?} is used twice or out of order"),
-                        )
-                        .help("use each step once, in the order of relocation.toml"),
-                ),
-                None => errors.push(
-                    check
-                        .err(*line, format!("unknown step {value:?}"))
-                        .help(format!("define it in {}/relocation.toml", self.folder())),
-                ),
+                Some(_) => {
+                    let what = format!("the step {value:?} is used twice or out of order");
+                    let help = "use each step once, in the order of relocation.toml";
+                    report(what, help.to_owned());
+                }
+                None => {
+                    let what = format!("unknown step {value:?}");
+                    report(what, format!("define it in {file}"));
+                }
             }
         }
-        let file = format!("{}/relocation.toml", self.folder());
         if next == 0 && self.files().is_other_base {
             // The base already contains the result of the relocation.
             return;
         }
-        for step in &steps[next.min(steps.len())..] {
-            errors.push(
-                Error::new(format!("no patch uses the step {:?}", step.name))
-                    .at(&file, step.line)
-                    .help(format!("name it in a [[patch]] of {}", self.manifests())),
-            );
+        for step in &steps[next..] {
+            let error = Error::new(format!("no patch uses the step {:?}", step.name));
+            let help = format!("name it in a [[patch]] of {}", self.manifests());
+            errors.push(error.at(&file, step.line).help(help));
         }
-        for (step, path) in steps
-            .iter()
-            .flat_map(|s| s.paths().into_iter().map(move |p| (s, p)))
-        {
-            if let Err(what) = plain_path(path) {
-                errors.push(Error::new(what).at(&file, step.line));
-            } else if let Some(owner) = self.owners.get(path) {
-                errors.push(
-                    Error::new(format!(
-                        "moves or changes {path}, which is a file of {owner}"
-                    ))
-                    .at(&file, step.line)
-                    .help(format!("change {owner}/tree/{path} instead")),
-                );
+        for step in steps {
+            for path in step.paths() {
+                let does = "moves or changes";
+                errors.extend(self.not_of_base(path, does, file.as_ref(), step.line));
             }
         }
     }
@@ -184,33 +140,31 @@ impl SeriesGroup<'_> {
     pub(super) fn check_edits(&self, errors: &mut Vec<Error>) {
         let claimed = self.all().flat_map(|(_, _, patch)| &patch.edits);
         let claimed: BTreeSet<&str> = claimed.map(|edit| edit.value.as_str()).collect();
-        for (name, text) in &self.files().edits {
-            if !claimed.contains(name.as_str()) {
-                continue;
-            }
-            let source = self
-                .files()
-                .place(format!("{}/edits/{name}", self.folder()));
+        let edits = self.files().edits.iter();
+        for (name, text) in edits.filter(|(name, _)| claimed.contains(name.as_str())) {
+            let source = self.files().place(self.plain("edits", name));
             let touched = diff::touched(text);
             if touched.is_empty() {
-                errors.push(
-                    Error::new("is not a diff: it touches no file")
-                        .at(&source, None)
-                        .help("create it with `git diff`, with the prefixes a/ and b/"),
-                );
+                let error = Error::new("is not a diff: it touches no file").at(&source, None);
+                let help = "create it with `git diff`, with the prefixes a/ and b/";
+                errors.push(error.help(help));
             }
-            for touch in touched {
-                if let Err(what) = plain_path(&touch.path) {
-                    errors.push(Error::new(what).at(&source, touch.line));
-                } else if let Some(owner) = self.owners.get(&touch.path) {
-                    errors.push(
-                        Error::new(format!("edits {}, which is a file of {owner}", touch.path))
-                            .at(&source, touch.line)
-                            .help(format!("change {owner}/tree/{} instead", touch.path)),
-                    );
-                }
+            for Touched { path, line } in touched {
+                errors.extend(self.not_of_base(&path, "edits", &source, line));
             }
         }
+    }
+
+    /// Returns an error if a path is not plain, or is a file of a component. `does` says what
+    /// happens to it at this place.
+    fn not_of_base(&self, path: &str, does: &str, file: &Path, line: usize) -> Option<Error> {
+        if let Err(what) = plain_path(path) {
+            return Some(Error::new(what).at(file, line));
+        }
+        let owner = self.owners.get(path)?;
+        let error = Error::new(format!("{does} {path}, which is a file of {owner}"));
+        let help = format!("change {owner}/tree/{path} instead");
+        Some(error.at(file, line).help(help))
     }
 }
 
@@ -218,21 +172,16 @@ impl SeriesGroup<'_> {
 fn plain_path(path: &str) -> Result<(), String> {
     let parts: Vec<_> = Path::new(path).components().collect();
     let joined: PathBuf = parts.iter().collect();
-    if parts.iter().any(|p| matches!(p, PathPart::ParentDir)) {
-        return Err(format!(
-            "{path:?} is outside the component: `..` is not allowed"
-        ));
-    }
-    if parts.iter().any(|p| matches!(p, PathPart::RootDir)) {
-        return Err(format!(
-            "{path:?} is absolute; paths are relative to the kernel tree"
-        ));
-    }
-    if parts.is_empty() || joined.as_os_str() != path || parts[0] == PathPart::CurDir {
-        return Err(format!("{path:?} is not a normalized relative path"));
-    }
-    if parts.iter().any(|p| p.as_os_str() == ".git") {
-        return Err(format!("{path:?} is inside .git"));
-    }
-    Ok(())
+    let what = if parts.contains(&PathPart::ParentDir) {
+        "is outside the component: `..` is not allowed"
+    } else if parts.contains(&PathPart::RootDir) {
+        "is absolute; paths are relative to the kernel tree"
+    } else if parts.is_empty() || joined.as_os_str() != path || parts[0] == PathPart::CurDir {
+        "is not a normalized relative path"
+    } else if parts.iter().any(|p| p.as_os_str() == ".git") {
+        "is inside .git"
+    } else {
+        return Ok(());
+    };
+    Err(format!("{path:?} {what}"))
 }

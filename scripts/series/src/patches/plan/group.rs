@@ -5,23 +5,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    path::PathBuf,
 };
 
 use crate::{
     mail::diff,
     patches::plan::{
-        manifest::ManifestCheck,
-        patch::{Content, Edit, Overlay, PlannedPatch, Write},
+        manifest::{check_metadata, check_patches, may_be_unused},
+        patch::{Edit, PlannedPatch, Write},
     },
     rust::items::{self, Mark},
     source::{
         component::Component,
-        manifest::{Patch, Series, below},
+        manifest::{At, Patch, Series, below},
         message,
     },
     sys::error::Error,
-    versions::trailers::RecordedTrailer,
 };
 
 /// The series of a component, in dependency order.
@@ -29,6 +27,7 @@ pub(super) struct SeriesGroup<'a> {
     pub(super) members: &'a [&'a Component],
     /// The manifests of all components, in dependency order.
     pub(super) ordered: &'a [&'a Series],
+    /// The folder of the component that has a path.
     pub(super) owners: &'a BTreeMap<String, String>,
     /// The withheld parts, by file.
     pub(super) withheld: BTreeMap<String, Vec<WithheldPart>>,
@@ -38,7 +37,6 @@ pub(super) struct SeriesGroup<'a> {
 pub(super) struct WithheldPart {
     /// The position of the patch: the index of the series in the component, and of the patch in it.
     pub(super) enters: (usize, usize),
-    /// The range of lines.
     pub(super) lines: Range<usize>,
     /// How earlier patches omit the lines.
     pub(super) mark: Mark,
@@ -54,6 +52,11 @@ impl<'a> SeriesGroup<'a> {
         self.files().folder()
     }
 
+    /// Returns the path of a plain file, such as "list/edits/1.diff".
+    pub(super) fn plain(&self, kind: &str, name: &str) -> String {
+        format!("{}/{kind}/{name}", self.folder())
+    }
+
     /// Returns all patches with their positions.
     pub(super) fn all(&self) -> impl Iterator<Item = ((usize, usize), &'a Component, &'a Patch)> {
         let members = self.members;
@@ -65,8 +68,8 @@ impl<'a> SeriesGroup<'a> {
 
     /// Returns the file names of the manifests for a message.
     pub(super) fn manifests(&self) -> String {
-        let files = self.members.iter().map(|c| c.series.file());
-        let files: Vec<String> = files.map(|f| f.display().to_string()).collect();
+        let file = |c: &&Component| c.series.file.display().to_string();
+        let files: Vec<String> = self.members.iter().map(file).collect();
         files.join(" or ")
     }
 
@@ -78,73 +81,55 @@ impl<'a> SeriesGroup<'a> {
 
     pub(super) fn check(&mut self, wanted: &dyn Fn(&str) -> bool, errors: &mut Vec<Error>) {
         let members = self.members.iter().filter(|c| wanted(c.name()));
-        let members: Vec<ManifestCheck<'_>> = members.map(|c| ManifestCheck::new(c)).collect();
-        members.iter().for_each(|c| c.check_patches(errors));
+        members.clone().for_each(|c| check_patches(c, errors));
         let files = self.files();
         let overlay: Vec<&String> = files.overlay.keys().collect();
-        let left_out = self.left_out(&overlay, errors);
+        let left_out = self.left_out(errors);
         self.check_claims("tree", |p| &p.files, &overlay, &left_out, errors);
-        let check = ManifestCheck::new(files);
         let edits: Vec<&String> = files.edits.keys().collect();
         let unused = edits.iter().filter(|name| {
-            let plain = PathBuf::from(format!("{}/edits/{name}", self.folder()));
-            check.may_be_unused(&plain)
+            let plain = self.plain("edits", name);
+            may_be_unused(files, plain.as_ref())
         });
         let unused: BTreeSet<&str> = unused.map(|name| name.as_str()).collect();
         self.check_claims("edits", |p| &p.edits, &edits, &unused, errors);
-        members.iter().for_each(|c| c.check_metadata(errors));
+        members.for_each(|c| check_metadata(c, errors));
         self.check_relocation(errors);
         self.check_edits(errors);
         self.find_withheld(errors);
     }
 
-    /// Returns the patches of the selected series, by name.
     pub(super) fn patches(
         &self,
         wanted: &dyn Fn(&str) -> bool,
-    ) -> Vec<(String, Vec<PlannedPatch>)> {
-        let members = self.members.iter().enumerate();
-        members
-            .filter(|(_, component)| wanted(component.name()))
-            .map(|(member, component)| {
-                let patches = component.series.patches.iter().enumerate();
-                let patches =
-                    patches.map(|(index, patch)| self.patch(component, (member, index), patch));
-                (component.name().to_owned(), patches.collect())
-            })
-            .collect()
+    ) -> BTreeMap<String, Vec<PlannedPatch>> {
+        let mut all: BTreeMap<String, Vec<PlannedPatch>> = BTreeMap::new();
+        for (at, component, patch) in self.all().filter(|(_, c, _)| wanted(c.name())) {
+            let patches = all.entry(component.name().to_owned()).or_default();
+            patches.push(self.patch(component, at, patch));
+        }
+        all
     }
 
     fn patch(&self, component: &Component, at: (usize, usize), patch: &Patch) -> PlannedPatch {
-        let message = &component.messages[&patch.message.value];
+        let file = &patch.message.value;
+        let message = &component.messages[file];
+        let added = patch.files.iter().map(|f| (&f.value, true));
+        let completed = patch.withhold.iter().map(|w| (&w.file.value, false));
+        let completed: BTreeSet<(&String, bool)> = completed.collect();
+        let written = added.chain(completed);
+        let written = written.map(|(path, enters)| self.write(path, at, enters));
+        let step = |name: &At<String>| component.relocation.iter().find(|s| s.name == name.value);
+        let trailers = component.trailers.iter().filter(|t| t.entry.patch == *file);
         PlannedPatch {
             subject: message::subject(message).to_owned(),
             message: message.trim_end().to_owned() + "\n",
-            source: component.place_of_message(&patch.message.value),
-            content: match component.commits.get(at.1) {
-                Some(commit) => Content::Branch(commit.clone()),
-                None => Content::Overlay(self.overlay(component, at, patch)),
-            },
-            trailers: trailers_of(component, &patch.message.value),
-        }
-    }
-
-    /// Returns the part of the component that belongs to a patch.
-    fn overlay(&self, component: &Component, at: (usize, usize), patch: &Patch) -> Overlay {
-        let added = patch.files.iter().map(|f| (&f.value, true));
-        let completed = patch.withhold.iter().map(|w| &w.file.value);
-        let completed: BTreeSet<&String> = completed.collect();
-        let completed = completed.into_iter().map(|path| (path, false));
-        Overlay {
-            writes: added
-                .chain(completed)
-                .map(|(path, enters)| self.write(path, at, enters))
-                .collect(),
-            relocate: patch.relocate.as_ref().and_then(|name| {
-                let mut steps = component.relocation.iter();
-                steps.find(|s| s.name == name.value).cloned()
-            }),
+            source: component.place_of_message(file),
+            writes: written.collect(),
+            relocate: patch.relocate.as_ref().and_then(step).cloned(),
             edits: patch.edits.iter().map(|e| self.edit(&e.value)).collect(),
+            commit: component.commits.get(at.1).cloned(),
+            trailers: trailers.cloned().collect(),
         }
     }
 
@@ -157,9 +142,9 @@ impl<'a> SeriesGroup<'a> {
             Ok(text) if !later.is_empty() => {
                 let mut marks = vec![Mark::Kept; text.lines().count()];
                 // `text` removes exactly its lines, even inside an item.
-                for (of, parts) in [Mark::Item, Mark::Line].map(|m| (m, &later)) {
-                    for part in parts.iter().filter(|p| p.mark == of) {
-                        marks[part.lines.clone()].fill(of);
+                for mark in [Mark::Item, Mark::Line] {
+                    for part in later.iter().filter(|p| p.mark == mark) {
+                        marks[part.lines.clone()].fill(mark);
                     }
                 }
                 items::without(text, &marks).into_bytes()
@@ -175,18 +160,12 @@ impl<'a> SeriesGroup<'a> {
     }
 
     fn edit(&self, name: &str) -> Edit {
-        let diff = self.files().edits[name].clone();
+        let files = self.files();
+        let diff = files.edits[name].clone();
         Edit {
-            source: self
-                .files()
-                .place(format!("{}/edits/{name}", self.folder())),
+            source: files.place(self.plain("edits", name)),
             paths: diff::touched(&diff).into_iter().map(|t| t.path).collect(),
             diff,
         }
     }
-}
-
-fn trailers_of(component: &Component, message: &str) -> Vec<RecordedTrailer> {
-    let all = component.trailers.iter();
-    all.filter(|g| g.entry.patch == message).cloned().collect()
 }

@@ -28,11 +28,6 @@ use crate::{
 
 pub use self::patch::{Edit, PlannedPatch, PlannedSeries, Write};
 
-/// Plans all series, in dependency order.
-///
-/// # Errors
-///
-/// As for [`plan_some`].
 #[cfg(test)]
 pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
     plan_some(components, &|_| true)
@@ -41,9 +36,6 @@ pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
 /// Plans the series that `wanted` selects, in dependency order.
 ///
 /// `components` must contain all series, because the series of a component share its files.
-///
-/// # Errors
-///
 /// Returns all faults in the selected series and in their components at once.
 pub fn plan_some(
     components: Vec<Component>,
@@ -54,12 +46,12 @@ pub fn plan_some(
     let mut errors = Vec::new();
     let selected: Vec<_> = manifests.iter().filter(|s| wanted(&s.name)).collect();
     errors.extend(unique_change_ids(&selected).err());
-    selected
-        .iter()
-        .for_each(|s| check_local(s, &manifests, &mut errors));
+    for series in selected {
+        check_local(series, &manifests, &mut errors);
+    }
     let groups = groups(&components, &ordered, wanted);
     let owners = owners(&groups, &mut errors);
-    let mut planned = Vec::new();
+    let mut patches = BTreeMap::new();
     for members in &groups {
         let mut group = SeriesGroup {
             members,
@@ -69,26 +61,27 @@ pub fn plan_some(
         };
         group.check(wanted, &mut errors);
         if errors.is_empty() {
-            planned.extend(group.patches(wanted));
+            patches.extend(group.patches(wanted));
         }
     }
     if let Some(error) = Error::all(errors) {
         return Err(error);
     }
-    let place = |name: &str| ordered.iter().position(|s| s.name == *name);
-    let mut patches: BTreeMap<String, _> = planned.into_iter().collect();
-    let mut planned: Vec<(Option<usize>, PlannedSeries)> = components
+    let place = |one: &PlannedSeries| {
+        ordered
+            .iter()
+            .position(|s| s.name == one.component.series.name)
+    };
+    let mut planned: Vec<PlannedSeries> = components
         .into_iter()
-        .filter_map(|component| {
-            let patches = patches.remove(component.name())?;
-            Some((
-                place(component.name()),
-                PlannedSeries { component, patches },
-            ))
+        .filter(|component| wanted(component.name()))
+        .map(|component| PlannedSeries {
+            patches: patches.remove(component.name()).unwrap_or_default(),
+            component,
         })
         .collect();
-    planned.sort_by_key(|(place, _)| *place);
-    Ok(planned.into_iter().map(|(_, p)| p).collect())
+    planned.sort_by_key(place);
+    Ok(planned)
 }
 
 /// Refuses dependencies of posted series on local ones.
@@ -99,15 +92,11 @@ fn check_local(series: &Series, all: &[Series], errors: &mut Vec<Error>) {
     for At { value, line } in &series.depends {
         let dep = all.iter().find(|s| s.name == *value);
         if let Some(why) = dep.and_then(|d| d.local.as_ref()) {
-            errors.push(
-                Error::new(format!("{value} is never posted: {}", why.value))
-                    .at(series.file(), *line)
-                    .help(format!(
-                        "make {} local as well, or move the patches that it needs to another \
-                         series",
-                        series.name
-                    )),
-            );
+            let what = format!("{value} is never posted: {}", why.value);
+            errors.push(series.error(*line, what).help(format!(
+                "make {} local as well, or move the patches that it needs to another series",
+                series.name
+            )));
         }
     }
 }
@@ -120,10 +109,8 @@ fn groups<'a>(
 ) -> Vec<Vec<&'a Component>> {
     let mut groups: Vec<Vec<&Component>> = Vec::new();
     for component in components {
-        match groups
-            .iter_mut()
-            .find(|g| g[0].folder() == component.folder())
-        {
+        let mut known = groups.iter_mut();
+        match known.find(|g| g[0].folder() == component.folder()) {
             Some(group) => group.push(component),
             None => groups.push(vec![component]),
         }
@@ -140,15 +127,13 @@ fn owners(groups: &[Vec<&Component>], errors: &mut Vec<Error>) -> BTreeMap<Strin
     let mut owners = BTreeMap::new();
     for group in groups {
         let component = group[0];
+        let folder = component.folder();
         let is_left_out = |path: &str| group.iter().any(|c| c.series.leaves_out(path));
         for path in component.overlay.keys().filter(|path| !is_left_out(path)) {
-            let old = owners.insert(path.clone(), component.folder().to_owned());
-            if let Some(other) = old {
-                errors.push(
-                    Error::new(format!("this file is in {other}/tree as well"))
-                        .at(format!("{}/tree/{path}", component.folder()), None)
-                        .help("keep the file in one of the two components"),
-                );
+            if let Some(other) = owners.insert(path.clone(), folder.to_owned()) {
+                let error = Error::new(format!("this file is in {other}/tree as well"));
+                let error = error.at(format!("{folder}/tree/{path}"), None);
+                errors.push(error.help("keep the file in one of the two components"));
             }
         }
     }

@@ -5,84 +5,73 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
-    patches::plan::{
-        group::{SeriesGroup, WithheldPart},
-        manifest::ManifestCheck,
-    },
+    patches::plan::group::{SeriesGroup, WithheldPart},
     rust::items::{self, Item, Lack, Mark},
     source::{
         component::Component,
         manifest::{At, Parts, Withhold},
     },
-    sys::error::Error,
+    sys::error::{Error, Result},
 };
+
+/// The items of parsed files, or the line and the error of files that are not Rust.
+type Parsed<'a> = BTreeMap<&'a str, Result<Vec<Item>, (usize, String)>>;
 
 impl SeriesGroup<'_> {
     /// Finds the withheld parts, and checks that their patches follow the patch that adds the file.
     pub(super) fn find_withheld(&mut self, errors: &mut Vec<Error>) {
-        let mut entered: BTreeMap<&str, usize> = BTreeMap::new();
+        // The last series that adds or completes each file.
         let mut touched: BTreeMap<&str, usize> = BTreeMap::new();
         let mut items = BTreeMap::new();
         let mut withheld: BTreeMap<String, Vec<WithheldPart>> = BTreeMap::new();
         for (enters, component, patch) in self.all() {
             let (member, _) = enters;
             for hold in &patch.withhold {
-                let At { value, line } = &hold.file;
-                let err = |what: String| ManifestCheck::new(component).err(*line, what);
-                let Some(first) = entered.get(value.as_str()) else {
-                    errors.push(
-                        err(format!("no earlier patch adds {value}"))
-                            .help("withhold parts of a file that an earlier patch adds"),
-                    );
+                let At { value: file, line } = &hold.file;
+                let error = |what: String| component.series.error(*line, what);
+                let Some(before) = touched.get(file.as_str()) else {
+                    let help = "withhold parts of a file that an earlier patch adds";
+                    errors.push(error(format!("no earlier patch adds {file}")).help(help));
                     continue;
                 };
-                let before = touched.get(value.as_str()).unwrap_or(first);
                 if !self.is_after(member, *before) {
                     let (name, before) = (component.name(), self.members[*before].name());
-                    errors.push(
-                        err(format!("{before} changes {value} as well")).help(format!(
-                            "let {name} depend on {before}, or {before} on {name}"
-                        )),
-                    );
+                    let help = format!("let {name} depend on {before}, or {before} on {name}");
+                    errors.push(error(format!("{before} changes {file} as well")).help(help));
                     continue;
                 }
-                touched.insert(value, member);
+                touched.insert(file, member);
                 match self.parts(component, hold, &mut items) {
                     Ok(found) => {
-                        withheld
-                            .entry(value.clone())
-                            .or_default()
-                            .extend(found.into_iter().map(|(lines, mark)| WithheldPart {
-                                enters,
-                                lines,
-                                mark,
-                            }))
+                        let part = |(lines, mark)| WithheldPart {
+                            enters,
+                            lines,
+                            mark,
+                        };
+                        let parts = withheld.entry(file.clone()).or_default();
+                        parts.extend(found.into_iter().map(part));
                     }
                     Err(faults) => errors.extend(faults),
                 }
             }
-            for file in &patch.files {
-                entered.insert(&file.value, member);
-            }
+            touched.extend(patch.files.iter().map(|f| (f.value.as_str(), member)));
         }
         self.withheld = withheld;
     }
 
-    /// Returns the lines that a patch withholds. `items` caches the items of parsed files.
+    /// Returns the lines that a patch withholds.
     fn parts<'b>(
         &self,
         component: &Component,
         hold: &'b Withhold,
-        items: &mut BTreeMap<&'b str, std::result::Result<Vec<Item>, (usize, String)>>,
-    ) -> std::result::Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
+        parsed: &mut Parsed<'b>,
+    ) -> Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
         let At { value, line } = &hold.file;
-        let check = ManifestCheck::new(component);
-        let file = component.place(format!("{}/tree/{value}", self.folder()));
+        let series = &component.series;
+        let file = component.place(self.plain("tree", value));
         let file = file.display().to_string();
-        let content = component.overlay.get(value);
-        let text = content
-            .and_then(|f| std::str::from_utf8(&f.content).ok())
-            .unwrap_or("");
+        let content = component.overlay.get(value).map(|f| f.content.as_slice());
+        let text = std::str::from_utf8(content.unwrap_or_default()).unwrap_or("");
         let names = match &hold.parts {
             Parts::Text(lines) => {
                 let found = occurrences(text, lines);
@@ -90,7 +79,7 @@ impl SeriesGroup<'_> {
                     let times = found.len();
                     let what = format!("the withheld lines occur {times} times in {file}");
                     let help = "`text` must match whole lines exactly once";
-                    return Err(vec![check.err(*line, what).help(help)]);
+                    return Err(vec![series.error(*line, what).help(help)]);
                 };
                 let first = text[..at].matches('\n').count();
                 let count = lines.matches('\n').count();
@@ -98,28 +87,25 @@ impl SeriesGroup<'_> {
             }
             Parts::Items(names) => names,
         };
-        let read = items.entry(value).or_insert_with(|| items::read(text));
+        let read = parsed.entry(value).or_insert_with(|| items::read(text));
         let items = read.as_ref().map_err(|(at, what)| {
-            vec![
-                Error::new(format!("cannot be parsed as Rust: {what}"))
-                    .at(&file, *at)
-                    .help("`items` needs a Rust file; withhold lines with `text`"),
-            ]
+            let error = Error::new(format!("cannot be parsed as Rust: {what}")).at(&file, *at);
+            vec![error.help("`items` needs a Rust file; withhold lines with `text`")]
         })?;
-        let mut found = Vec::new();
-        let mut errors = Vec::new();
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
         for At { value: name, line } in names {
             match items::find(items, name) {
                 Ok(all) => found.extend(all.into_iter().map(|lines| (lines, Mark::Item))),
                 Err(lack) => {
                     let (what, help) = item_fault(name, &file, &lack);
-                    errors.push(check.err(*line, what).help(help));
+                    errors.push(series.error(*line, what).help(help));
                 }
             }
         }
-        match errors.is_empty() {
-            true => Ok(found),
-            false => Err(errors),
+        if errors.is_empty() {
+            Ok(found)
+        } else {
+            Err(errors)
         }
     }
 }
@@ -127,26 +113,24 @@ impl SeriesGroup<'_> {
 /// Returns the message and the help for an item that cannot be found.
 fn item_fault(name: &str, file: &str, lack: &Lack) -> (String, String) {
     match lack {
-        Lack::Unknown(similar) => (
-            format!("{file} has no item `{name}`"),
-            match similar.is_empty() {
-                true => "write it as declared, without `pub`: \"fn new\", \"impl Foo\", \
-                         \"impl Foo::fn new\""
-                    .to_owned(),
-                false => format!("similar items: `{}`", similar.join("`, `")),
-            },
-        ),
+        Lack::Unknown(similar) => {
+            let help = if similar.is_empty() {
+                "write it as declared, without `pub`: \"fn new\", \"impl Foo\", \
+                 \"impl Foo::fn new\""
+                    .to_owned()
+            } else {
+                format!("similar items: `{}`", similar.join("`, `"))
+            };
+            (format!("{file} has no item `{name}`"), help)
+        }
         Lack::Several(lines) => {
-            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            (
-                format!(
-                    "the item `{name}` occurs {} times in {file}, in lines {}",
-                    lines.len(),
-                    lines.join(", ")
-                ),
-                "be more specific, as in \"impl From<u32> for Foo\", or withhold lines with `text`"
-                    .to_owned(),
-            )
+            let (times, lines) = (lines.len(), lines.iter().map(usize::to_string));
+            let lines = lines.collect::<Vec<_>>().join(", ");
+            let what =
+                format!("the item `{name}` occurs {times} times in {file}, in lines {lines}");
+            let help = "be more specific, as in \"impl From<u32> for Foo\", or withhold lines with \
+                        `text`";
+            (what, help.to_owned())
         }
         Lack::Shared(line) => (
             format!("the item `{name}` shares its lines with other code in {file}:{line}"),
@@ -160,8 +144,8 @@ fn occurrences(text: &str, lines: &str) -> Vec<usize> {
     if lines.trim().is_empty() || !lines.ends_with('\n') {
         return Vec::new();
     }
-    text.match_indices(lines)
-        .map(|(at, _)| at)
+    let found = text.match_indices(lines).map(|(at, _)| at);
+    found
         .filter(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
         .collect()
 }

@@ -214,7 +214,7 @@ mod tests {
 
     fn found(manifest: &str, cover: &str, mail: &str, olds: &[Option<usize>]) -> Vec<Reason> {
         let series = Series::parse("x", "series/x.toml".as_ref(), manifest).unwrap();
-        let text = cover::parse(cover).unwrap();
+        let text = cover::parse("c.md".as_ref(), cover).unwrap();
         let mails = mailbox::read(mail.as_bytes()).unwrap();
         let before = posting(1, &["a: b", "a: c"]);
         reasons(&series, &text, &before, &mails, &since(olds))
