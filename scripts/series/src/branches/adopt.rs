@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read;
+use super::{clone::contains, read};
 use crate::{
     b4::prepared::{self, Prepared},
     git::{Git, Oid},
@@ -24,9 +24,7 @@ use crate::{
 /// A branch, and the series that it becomes or is.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The name of the series.
     pub name: SeriesName,
-    /// The branch.
     pub branch: String,
     /// The series that it builds on, each with the tip of its branch.
     pub lower: Vec<(String, Oid)>,
@@ -69,56 +67,44 @@ pub fn find(theirs: &Git<'_>, fork: &Oid, known: &[Named], new: &[Named]) -> Res
 
 fn find_one(theirs: &Git<'_>, fork: &Oid, all: &[&Named], one: &Named) -> Result<Found> {
     let (name, branch, tip) = one;
-    let in_branch = |e: Error| Error::new(format!("{branch}: {e}"));
-    refuse_equal(all, one)?;
-    let mut contained: Vec<&Named> = Vec::new();
-    for other in all.iter().filter(|o| o.0 != *name) {
-        let is_equal = other.2 == *tip;
-        if !is_equal && is_in(theirs, &other.2, tip)? && !is_in(theirs, &other.2, fork)? {
-            contained.push(other);
+    let mut earlier = all.iter().take_while(|other| other.0 != *name);
+    if let Some((_, other, _)) = earlier.find(|other| other.2 == *tip) {
+        let error = Error::new(format!("{branch} and {other} are the same commit"));
+        return Err(error.help("adopt one of them; a series needs commits of its own"));
+    }
+    let mut below: Vec<&Named> = Vec::new();
+    for other in all.iter().filter(|o| o.0 != *name && o.2 != *tip) {
+        if contains(theirs, tip, &other.2)? && !contains(theirs, fork, &other.2)? {
+            below.push(other);
         }
     }
     let mut lower = Vec::new();
-    for other in &contained {
-        let mut nearer = contained.iter().filter(|n| n.0 != other.0);
-        let is_below = nearer.try_fold(false, |is, n| {
-            Ok::<_, Error>(is || is_in(theirs, &other.2, &n.2)?)
+    for other in &below {
+        let mut nearer = below.iter().filter(|n| n.0 != other.0);
+        let is_lower = nearer.try_fold(false, |is, n| {
+            Ok::<_, Error>(is || contains(theirs, &n.2, &other.2)?)
         })?;
-        if !is_below {
+        if !is_lower {
             lower.push((other.0.to_string(), other.2.clone()));
         }
     }
-    let without: Vec<Oid> = [fork.clone()]
-        .into_iter()
-        .chain(contained.iter().map(|other| other.2.clone()))
-        .collect();
-    let commits = read::range(theirs, tip, &without).map_err(in_branch)?;
+    let mut without = vec![fork.clone()];
+    without.extend(below.iter().map(|other| other.2.clone()));
+    let commits = read::range(theirs, tip, &without);
+    let commits = commits.map_err(|e| Error::new(format!("{branch}: {e}")))?;
     if commits.is_empty() {
         return Err(Error::new(format!("{branch} has no commits of its own"))
             .help("everything in it is in the base or in another adopted branch"));
     }
     refuse_twins(branch, &commits)?;
+    let covers = cover_commits(theirs, tip, &without)?;
     Ok(Found {
         name: name.clone(),
         branch: branch.clone(),
         lower,
         commits,
-        prepared: cover_commits(theirs, tip, &without)?
-            .last()
-            .and_then(|(_, p)| p.clone()),
+        prepared: covers.last().and_then(|(_, prepared)| prepared.clone()),
     })
-}
-
-/// Refuses a branch that is the same commit as an earlier one.
-fn refuse_equal(all: &[&Named], one: &Named) -> Result<()> {
-    let mut earlier = all.iter().take_while(|other| other.0 != one.0);
-    match earlier.find(|other| other.2 == one.2) {
-        None => Ok(()),
-        Some(other) => Err(
-            Error::new(format!("{} and {} are the same commit", one.1, other.1))
-                .help("adopt one of them; a series needs commits of its own"),
-        ),
-    }
 }
 
 /// Leaves out commits that are copies of another branch. A branch on top of two others that do not
@@ -126,10 +112,7 @@ fn refuse_equal(all: &[&Named], one: &Named) -> Result<()> {
 fn take_copies(found: &mut [Found]) {
     let all = found.to_vec();
     for one in found.iter_mut() {
-        while let Some(other) = all
-            .iter()
-            .find(|o| o.name != one.name && starts_with(one, o))
-        {
+        while let Some(other) = all.iter().find(|other| starts_with(one, other)) {
             let rest = one.commits.split_off(other.commits.len());
             let copies = std::mem::replace(&mut one.commits, rest);
             let last = copies
@@ -141,8 +124,8 @@ fn take_copies(found: &mut [Found]) {
     let all = found.to_vec();
     for one in found {
         let lower = one.lower.clone();
-        one.lower
-            .retain(|(name, _)| !lower.iter().any(|(other, _)| is_below(&all, name, other)));
+        let is_indirect = |name: &str| lower.iter().any(|(other, _)| is_below(&all, name, other));
+        one.lower.retain(|(name, _)| !is_indirect(name));
     }
 }
 
@@ -158,12 +141,9 @@ fn starts_with(one: &Found, other: &Found) -> bool {
 
 /// Whether the series `name` is below `other`.
 fn is_below(all: &[Found], name: &str, other: &str) -> bool {
-    let lower = all
-        .iter()
-        .filter(|f| *f.name == *other)
-        .flat_map(|f| &f.lower);
-    let mut lower = lower.map(|(name, _)| name.as_str());
-    lower.any(|below| below == name || is_below(all, name, below))
+    let others = all.iter().filter(|f| *f.name == *other);
+    let mut lower = others.flat_map(|f| &f.lower);
+    lower.any(|(below, _)| below == name || is_below(all, name, below))
 }
 
 /// Reports commits that belong to two branches of which neither contains the other.
@@ -171,37 +151,22 @@ fn shared(found: &[Found]) -> Vec<Error> {
     let mut errors = Vec::new();
     for (at, one) in found.iter().enumerate() {
         for other in &found[..at] {
-            let both = one
-                .commits
-                .iter()
-                .find(|c| other.commits.iter().any(|o| o.commit == c.commit));
-            errors.extend(both.map(|commit| {
-                Error::new(format!(
-                    "{} and {} share commit {} ({:?}), but neither contains the other",
-                    other.branch,
-                    one.branch,
-                    commit.short(),
-                    commit.subject()
-                ))
-                .help(format!(
-                    "make a branch of the shared commits and adopt it too, or rebase {} on {}",
-                    one.branch, other.branch
-                ))
-            }));
+            let is_shared = |c: &&Commit| other.commits.iter().any(|o| o.commit == c.commit);
+            let Some(commit) = one.commits.iter().find(is_shared) else {
+                continue;
+            };
+            let (this, other) = (&one.branch, &other.branch);
+            let (commit, subject) = (commit.short(), commit.subject());
+            let what = format!(
+                "{other} and {this} share commit {commit} ({subject:?}), but neither contains the \
+                 other"
+            );
+            errors.push(Error::new(what).help(format!(
+                "make a branch of the shared commits and adopt it too, or rebase {this} on {other}"
+            )));
         }
     }
     errors
-}
-
-/// Whether a commit is another one, or an ancestor of it.
-fn is_in(theirs: &Git<'_>, commit: &Oid, other: &Oid) -> Result<bool> {
-    let args = [
-        "merge-base",
-        "--is-ancestor",
-        commit.as_str(),
-        other.as_str(),
-    ];
-    Ok(theirs.try_run(&theirs.cmd(args))?.ok())
 }
 
 /// Returns the cover commits of b4, newest first, each with its content.
@@ -210,16 +175,12 @@ fn cover_commits(
     tip: &Oid,
     without: &[Oid],
 ) -> Result<Vec<(Oid, Option<Prepared>)>> {
-    let log = [
-        "log",
-        "-z",
-        "--fixed-strings",
-        "--grep=--- b4-submit-tracking ---",
-    ];
     let log = theirs
-        .cmd(log)
-        .args(["--max-count=100", "--format=%H%n%B", tip.as_str(), "--not"]);
-    let log = log.args(without.iter().map(Oid::as_str)).arg("--");
+        .cmd(["log", "-z", "--max-count=100", "--format=%H%n%B"])
+        .args(["--fixed-strings", "--grep=--- b4-submit-tracking ---"])
+        .args([tip.as_str(), "--not"])
+        .args(without.iter().map(Oid::as_str))
+        .arg("--");
     let out = must(theirs.runner(), &log)?.text();
     let all = out.split('\0').filter_map(|one| {
         let (commit, message) = one.split_once('\n')?;
@@ -246,48 +207,38 @@ pub fn fork(theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Oid> 
         return Err(Error::new(format!("it is not known what {} forked from", new[0].1))
             .help("name it with --onto REV; there is neither an upstream branch nor b4's cover letter"));
     };
-    match forks.iter().find(|(_, other)| *other != fork) {
-        None => Ok(fork),
-        Some((other, _)) => Err(Error::new(format!(
-            "{branch} and {other} forked from different commits"
-        ))
-        .help(
+    if let Some((other, _)) = forks.iter().find(|(_, other)| *other != fork) {
+        let what = format!("{branch} and {other} forked from different commits");
+        return Err(Error::new(what).help(
             "rebase one of them, or adopt it into another workspace, since a workspace of \
-               branches has one base",
-        )),
+             branches has one base",
+        ));
     }
+    Ok(fork)
 }
 
 fn fork_of_one(theirs: &Git<'_>, branch: &str, tip: &Oid, new: &[Named]) -> Result<Option<Oid>> {
-    let upstream = theirs.cmd([
-        "rev-parse",
-        "--symbolic-full-name",
-        &format!("{branch}@{{upstream}}"),
-    ]);
+    let upstream = format!("{branch}@{{upstream}}");
+    let upstream = theirs.cmd(["rev-parse", "--symbolic-full-name", &upstream]);
     let upstream = theirs.try_run(&upstream)?;
     let name = upstream.text();
     // A branch on top of another one may name that as its upstream.
-    let is_ours = new
-        .iter()
-        .any(|(_, b, _)| name == format!("refs/heads/{b}"));
-    if upstream.ok() && !is_ours {
+    let is_ours = |(_, branch, _): &Named| name == format!("refs/heads/{branch}");
+    if upstream.ok() && !new.iter().any(is_ours) {
         return merge_base(theirs, &name, tip);
     }
-    let covers = cover_commits(theirs, tip, &[])?;
-    match covers.last() {
+    match cover_commits(theirs, tip, &[])?.last() {
         Some((cover, _)) => theirs.resolve(&format!("{cover}^")),
         None => Ok(None),
     }
 }
 
 fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
-    let onto = theirs
-        .resolve(&format!("{onto}^{{commit}}"))?
-        .ok_or_else(|| {
-            Error::new(format!("there is no revision {onto:?}"))
-                .at(theirs.dir(), None)
-                .help("fetch it there, or name another with --onto")
-        })?;
+    let Some(onto) = theirs.resolve(&format!("{onto}^{{commit}}"))? else {
+        return Err(Error::new(format!("there is no revision {onto:?}"))
+            .at(theirs.dir(), None)
+            .help("fetch it there, or name another with --onto"));
+    };
     let out = theirs.try_run(&theirs.cmd(["merge-base", onto.as_str(), tip.as_str()]))?;
     Ok(Oid::parse(out.text().trim()))
 }
@@ -296,13 +247,14 @@ fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
 pub fn base_name(theirs: &Git<'_>, fork: &Oid) -> Result<String> {
     let args = ["describe", "--tags", "--exact-match", fork.as_str()];
     let tag = theirs.try_run(&theirs.cmd(args))?;
-    let tag = tag.ok().then(|| tag.text().trim().replace('/', "-"));
-    Ok(tag.unwrap_or_else(|| format!("base-{}", &fork.as_str()[..12])))
+    if tag.ok() {
+        return Ok(tag.text().trim().replace('/', "-"));
+    }
+    Ok(format!("base-{}", &fork.as_str()[..12]))
 }
 
-/// The file of the base.
 pub fn base_file(kernel: &Path, fork: &Oid, found: &[Found]) -> String {
-    let kernel = toml::Value::String(kernel.display().to_string());
+    let kernel = quoted(&kernel.display().to_string());
     let mut text = format!(
         "# SPDX-License-Identifier: GPL-2.0\n\n# The commit that the branches forked from, and the \
          git tree that has it.\nrev = \"{fork}\"\nkernel = {kernel}\n"
@@ -313,7 +265,6 @@ pub fn base_file(kernel: &Path, fork: &Oid, found: &[Found]) -> String {
     text
 }
 
-/// Whether a branch touches Rust files.
 pub fn has_rust(found: &Found) -> bool {
     let mut changes = found.commits.iter().flat_map(|c| &c.changes);
     changes.any(|c| c.path.ends_with(".rs"))
@@ -323,40 +274,38 @@ pub fn has_rust(found: &Found) -> bool {
 /// change id, and `date` at its start.
 pub fn files(found: &Found, date: &str, id: &str) -> Vec<(PathBuf, String)> {
     let name = &found.name;
-    vec![
-        (
-            PathBuf::from(format!("series/{name}.toml")),
-            manifest(found, date, id),
-        ),
-        (
-            PathBuf::from(format!("cover-letters/{name}.md")),
-            cover_letter(found),
-        ),
-        (
-            PathBuf::from(format!("{name}/CHANGELOG.md")),
-            format!("# Changelog of {name}\n\n## v1\n- First posting.\n"),
-        ),
-    ]
+    let cover_letter = match &found.prepared {
+        Some(p) => format!("# {}\n\n{}\n", p.title, p.text),
+        None => {
+            "# EDITME: what the series does\n\nEDITME: why, for reviewers who have not seen the \
+                 patches.\n"
+                .to_owned()
+        }
+    };
+    let changelog = format!("# Changelog of {name}\n\n## v1\n- First posting.\n");
+    let files = [
+        (format!("series/{name}.toml"), manifest(found, date, id)),
+        (format!("cover-letters/{name}.md"), cover_letter),
+        (format!("{name}/CHANGELOG.md"), changelog),
+    ];
+    files.map(|(file, text)| (PathBuf::from(file), text)).into()
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 fn manifest(found: &Found, date: &str, id: &str) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let known = found.prepared.clone().unwrap_or_default();
-    let change_id = known
-        .change_id
-        .unwrap_or_else(|| format!("{date}-{}-{id}", found.name));
-    let words: Vec<&str> = known
-        .prefixes
-        .iter()
-        .map(String::as_str)
-        .chain(["PATCH"])
-        .collect();
+    let new_id = || format!("{date}-{}-{id}", found.name);
+    let mut prefix = known.prefixes.clone();
+    prefix.push("PATCH".to_owned());
     let mut text = format!(
         "# SPDX-License-Identifier: GPL-2.0\n\nbranch = {}\nversion = 1\nprefix = {}\n\
          change-id = {}\n",
         quoted(&found.branch),
-        quoted(&words.join(" ")),
-        quoted(&change_id)
+        quoted(&prefix.join(" ")),
+        quoted(&known.change_id.unwrap_or_else(new_id))
     );
     let depends: Vec<String> = found.lower.iter().map(|(name, _)| quoted(name)).collect();
     if !depends.is_empty() {
@@ -366,36 +315,17 @@ fn manifest(found: &Found, date: &str, id: &str) -> String {
         text += "# scripts/get_maintainer.pl of the kernel names the recipients.\n";
     }
     for (field, list) in [("to", &known.to), ("cc", &known.cc)] {
-        let list: Vec<String> = list
-            .iter()
-            .map(|one| format!("    {},\n", quoted(one)))
-            .collect();
-        text += &match list.is_empty() {
-            true => format!("{field} = []\n"),
-            false => format!("{field} = [\n{}]\n", list.concat()),
-        };
+        let list = list.iter().map(|one| format!("\n    {},", quoted(one)));
+        let list = list.collect::<String>();
+        let end = if list.is_empty() { "" } else { "\n" };
+        text += &format!("{field} = [{list}{end}]\n");
     }
     if !found.lower.is_empty() {
         text += "\n# The number of leading patches that do not need it.\n[without]\n";
         text.extend(found.lower.iter().map(|(name, _)| format!("{name} = 0\n")));
         text += "\n# The commit of the lower branch on which this branch sits.\n[fork-point]\n";
-        text.extend(
-            found
-                .lower
-                .iter()
-                .map(|(name, tip)| format!("{name} = \"{tip}\"\n")),
-        );
+        let points = found.lower.iter();
+        text.extend(points.map(|(name, tip)| format!("{name} = \"{tip}\"\n")));
     }
     text
-}
-
-fn cover_letter(found: &Found) -> String {
-    match &found.prepared {
-        Some(p) => format!("# {}\n\n{}\n", p.title, p.text),
-        None => {
-            "# EDITME: what the series does\n\nEDITME: why, for reviewers who have not seen the \
-                 patches.\n"
-                .to_owned()
-        }
-    }
 }

@@ -14,11 +14,8 @@ use crate::{
 /// Fetches the commits of all branches that the tool's repository lacks.
 pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
     for (name, commits) in branches {
-        let first = commits.first().map(|c| &c.parent);
-        let all: Vec<&Oid> = first
-            .into_iter()
-            .chain(commits.iter().map(|c| &c.commit))
-            .collect();
+        let first = commits.first().map(|c| &c.parent).into_iter();
+        let all: Vec<&Oid> = first.chain(commits.iter().map(|c| &c.commit)).collect();
         if has(tool, &all)? {
             continue;
         }
@@ -26,12 +23,8 @@ pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
         let kept = refs::branch_commits(name);
         let wanted = all.iter().enumerate();
         let cmd = tool
-            .cmd([
-                "-c",
-                "protocol.file.allow=always",
-                "-c",
-                "protocol.version=2",
-            ])
+            .cmd(["-c", "protocol.file.allow=always"])
+            .args(["-c", "protocol.version=2"])
             .args(["fetch", "--quiet", "--no-tags", "--depth=1"])
             .arg(format!("--upload-pack={}", upload_pack()))
             // git decodes the path of a `file://` address.
@@ -42,7 +35,6 @@ pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
     Ok(())
 }
 
-/// Whether a repository has these objects.
 fn has(git: &Git<'_>, names: &[&Oid]) -> Result<bool> {
     let input: String = names.iter().map(|n| format!("{n}\n")).collect();
     let cmd = git.cmd(["cat-file", "--batch-check"]).stdin(input);
@@ -54,9 +46,9 @@ pub fn fork_points(tool: &Git<'_>, name: &str) -> Result<Vec<Oid>> {
     if !tool.dir().join(".git").is_dir() {
         return Ok(Vec::new());
     }
-    let cmd = tool.cmd(["for-each-ref", "--format=%(objectname)"]);
-    let out = must(tool.runner(), &cmd.arg(refs::fork_points(name)))?.text();
-    Ok(out.lines().filter_map(Oid::parse).collect())
+    let points = refs::fork_points(name);
+    let out = tool.must(["for-each-ref", "--format=%(objectname)", &points])?;
+    Ok(out.text().lines().filter_map(Oid::parse).collect())
 }
 
 /// Records the tips of lower branches that each branch contains now. When the lower branch is
@@ -78,13 +70,9 @@ pub fn remember(
             };
             let tip = clone::tip(theirs, &branch.value)?;
             let top = commits.last().map_or(&tip, |c| &c.commit);
-            let args = ["merge-base", "--is-ancestor", tip.as_str(), top.as_str()];
-            let contains = theirs.try_run(&theirs.cmd(args))?.ok();
-            if contains && has(tool, &[&tip])? {
-                tool.set_ref(
-                    &format!("{}/{}", refs::fork_points(&one.name), dep.value),
-                    &tip,
-                )?;
+            if clone::contains(theirs, top, &tip)? && has(tool, &[&tip])? {
+                let point = format!("{}/{}", refs::fork_points(&one.name), dep.value);
+                tool.set_ref(&point, &tip)?;
             }
         }
     }

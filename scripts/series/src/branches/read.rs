@@ -8,7 +8,7 @@ use crate::{
     git::{Author, Entry, Git, Mode, Oid},
     source::{
         branch::{Branches, Change, Commit, refuse_twins},
-        manifest::{Base, Series, below, in_order},
+        manifest::{At, Base, Series, below, in_order},
     },
     sys::{
         error::{Error, Result},
@@ -30,12 +30,12 @@ pub fn read(theirs: &Git<'_>, tool: &Git<'_>, base: &Base, series: &[Series]) ->
     let mut all = Branches::new();
     let mut errors = Vec::new();
     for one in &ordered {
-        let lower: Vec<&Series> = below(&ordered, &one.name);
-        match own(theirs, tool, &fork, one, &lower) {
-            Ok(Some(commits)) => {
-                all.insert(one.name.to_string(), commits);
-            }
-            Ok(None) => (),
+        let Some(branch) = &one.branch else {
+            continue;
+        };
+        let lower = below(&ordered, &one.name);
+        match own(theirs, tool, &fork, one, branch, &lower) {
+            Ok(commits) => drop(all.insert(one.name.to_string(), commits)),
             Err(e) => errors.push(e),
         }
     }
@@ -47,27 +47,22 @@ pub fn fork_of(theirs: &Git<'_>, base: &Base) -> Result<Oid> {
     let rev = base.rev.clone().unwrap_or_else(|| base.release());
     let found = theirs.resolve(&format!("{rev}^{{commit}}")).ok().flatten();
     found.ok_or_else(|| {
+        let file = base.file.display();
         Error::new(format!("has no commit {rev}, which is the base"))
             .at(theirs.dir(), None)
-            .help(format!(
-                "fetch it there, or name another in {}",
-                base.file.display()
-            ))
+            .help(format!("fetch it there, or name another in {file}"))
     })
 }
 
-/// Reads the own commits of a series; [`None`] if it names no branch.
 fn own(
     theirs: &Git<'_>,
     tool: &Git<'_>,
     fork: &Oid,
     series: &Series,
+    branch: &At<String>,
     lower: &[&Series],
-) -> Result<Option<Vec<Commit>>> {
-    let Some(branch) = &series.branch else {
-        return Ok(None);
-    };
-    let at = |e: Error| e.at(series.file(), branch.line);
+) -> Result<Vec<Commit>> {
+    let at = |e: Error| e.at(&series.file, branch.line);
     let top = clone::tip(theirs, &branch.value)
         .map_err(|e| at(e).help("name the branch that has the patches, or remove the series"))?;
     let mut without = vec![fork.clone()];
@@ -80,14 +75,14 @@ fn own(
     without.extend(fetch::fork_points(tool, &series.name)?);
     let commits = range(theirs, &top, &without).map_err(at)?;
     if commits.is_empty() {
-        return Err(at(Error::new(format!(
+        let what = format!(
             "{} has no commits besides those of the base and of the series below it",
             branch.value
-        ))
-        .help(dropping(series))));
+        );
+        return Err(series.error(branch.line, what).help(dropping(series)));
     }
     refuse_twins(&series.name, &commits).map_err(at)?;
-    Ok(Some(commits))
+    Ok(commits)
 }
 
 /// Describes how to remove a series that its base contains.
@@ -96,7 +91,7 @@ pub fn dropping(series: &Series) -> String {
         "if {name} was merged, remove {file}, and {name} from `depends` and [without] of the series \
          that build on it",
         name = series.name,
-        file = series.file().display()
+        file = series.file.display()
     )
 }
 
@@ -111,25 +106,19 @@ pub fn range(theirs: &Git<'_>, tip: &Oid, without: &[Oid]) -> Result<Vec<Commit>
     let list = must(theirs.runner(), &list)?.text();
     let names: Vec<Oid> = list.lines().filter_map(Oid::parse).collect();
     if names.len() > MOST {
-        return Err(
-            Error::new(format!("it has more than {MOST} commits of its own"))
-                .help("name the commit that it forked from as the base"),
-        );
+        let error = Error::new(format!("it has more than {MOST} commits of its own"));
+        return Err(error.help("name the commit that it forked from as the base"));
     }
     let mut commits = described(theirs, &names)?;
     commits.retain(|c| !b4::is_cover(&c.message) || !c.changes.is_empty());
-    match commits.iter().find(|c| c.changes.is_empty()) {
-        None => Ok(commits),
-        Some(empty) => Err(Error::new(format!(
-            "commit {} ({:?}) changes nothing",
-            empty.short(),
-            empty.subject()
-        ))
-        .help("remove it with `git rebase -i`")),
+    if let Some(empty) = commits.iter().find(|c| c.changes.is_empty()) {
+        let (commit, subject) = (empty.short(), empty.subject());
+        let error = Error::new(format!("commit {commit} ({subject:?}) changes nothing"));
+        return Err(error.help("remove it with `git rebase -i`"));
     }
+    Ok(commits)
 }
 
-/// Reads commits by name.
 fn described(theirs: &Git<'_>, names: &[Oid]) -> Result<Vec<Commit>> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -139,16 +128,9 @@ fn described(theirs: &Git<'_>, names: &[Oid]) -> Result<Vec<Commit>> {
     let log = theirs.cmd(log).args(["--encoding=UTF-8", FORMAT]);
     let log = must(theirs.runner(), &log.stdin(input.clone()))?;
     let mut commits = parse_commits(&String::from_utf8_lossy(&log.stdout))?;
-    let raw = [
-        "diff-tree",
-        "--stdin",
-        "-r",
-        "-z",
-        "--raw",
-        "--no-renames",
-        "--root",
-    ];
-    let raw = must(theirs.runner(), &theirs.cmd(raw).stdin(input))?;
+    let raw = theirs.cmd(["diff-tree", "--stdin", "-r", "-z", "--raw"]);
+    let raw = raw.args(["--no-renames", "--root"]).stdin(input);
+    let raw = must(theirs.runner(), &raw)?;
     for (name, changes) in parse_stream(&raw.stdout)? {
         if let Some(one) = commits.iter_mut().find(|c| c.commit == name) {
             one.changes = changes;
@@ -163,45 +145,37 @@ fn described(theirs: &Git<'_>, names: &[Oid]) -> Result<Vec<Commit>> {
 
 /// Parses the output of `git log -z` in [`FORMAT`].
 fn parse_commits(text: &str) -> Result<Vec<Commit>> {
-    let mut commits = Vec::new();
-    for one in text.split('\0').filter(|one| !one.is_empty()) {
-        let fields: Vec<&str> = one.splitn(6, '\n').collect();
-        let [commit, parents, name, email, date, message] = fields[..] else {
-            return Err(Error::new("git log printed something unexpected"));
-        };
-        let (above, below) = message.split_once("\n---\n").unwrap_or((message, ""));
-        let subject = message.lines().next().unwrap_or_default();
-        let parents: Vec<Oid> = parents.split(' ').filter_map(Oid::parse).collect();
-        let (Some(commit), [parent]) = (Oid::parse(commit), &parents[..]) else {
-            return Err(Error::new(format!(
-                "commit {} ({subject:?}) is a merge or has no parent",
-                &commit[..12]
-            ))
-            .help("rebase the branch, so that each of its commits is a patch"));
-        };
-        commits.push(Commit {
-            commit,
-            parent: parent.clone(),
-            author: Author {
-                name: name.to_owned(),
-                email: email.to_owned(),
-                date: date.to_owned(),
-            },
-            message: format!("{}\n", above.trim_end()),
-            note: note(below),
-            changes: Vec::new(),
-            diff: String::new(),
-        });
-    }
-    Ok(commits)
+    let commits = text.split('\0').filter(|one| !one.is_empty());
+    commits.map(parse_commit).collect()
 }
 
-/// A note with a newline at the end; empty if there is none.
-fn note(text: &str) -> String {
-    match text.trim() {
-        "" => String::new(),
-        note => format!("{note}\n"),
+fn parse_commit(text: &str) -> Result<Commit> {
+    let fields: Vec<&str> = text.splitn(6, '\n').collect();
+    let [commit, parents, name, email, date, message] = fields[..] else {
+        return Err(Error::new("git log printed something unexpected"));
+    };
+    let parents: Vec<Oid> = parents.split(' ').filter_map(Oid::parse).collect();
+    let (Some(oid), [parent]) = (Oid::parse(commit), &parents[..]) else {
+        let (commit, subject) = (&commit[..12], message.lines().next().unwrap_or_default());
+        let what = format!("commit {commit} ({subject:?}) is a merge or has no parent");
+        let help = "rebase the branch, so that each of its commits is a patch";
+        return Err(Error::new(what).help(help));
+    };
+    let (above, below) = message.split_once("\n---\n").unwrap_or((message, ""));
+    let mut note = below.trim().to_owned();
+    if !note.is_empty() {
+        note.push('\n');
     }
+    let [name, email, date] = [name, email, date].map(str::to_owned);
+    Ok(Commit {
+        commit: oid,
+        parent: parent.clone(),
+        author: Author { name, email, date },
+        message: format!("{}\n", above.trim_end()),
+        note,
+        changes: Vec::new(),
+        diff: String::new(),
+    })
 }
 
 /// Parses the output of `git diff-tree --stdin -z`: the name of each commit, and its changes.
@@ -210,27 +184,25 @@ fn parse_stream(bytes: &[u8]) -> Result<Vec<(Oid, Vec<Change>)>> {
     let mut all: Vec<(Oid, Vec<Change>)> = Vec::new();
     let mut fields = text.split('\0').filter(|f| !f.is_empty());
     while let Some(field) = fields.next() {
-        match (Oid::parse(field.trim()), all.last_mut()) {
-            (Some(name), _) => all.push((name, Vec::new())),
-            (None, Some((name, changes))) => {
-                let path = fields.next().unwrap_or_default();
-                let change = change(field, path);
-                changes.push(
-                    change.map_err(|e| e.at(format!("commit {}", &name.as_str()[..12]), None))?,
-                );
-            }
-            (None, None) => return Err(Error::new("git diff-tree printed something unexpected")),
+        if let Some(name) = Oid::parse(field.trim()) {
+            all.push((name, Vec::new()));
+            continue;
         }
+        let Some((name, changes)) = all.last_mut() else {
+            return Err(unexpected());
+        };
+        let change = change(field, fields.next().unwrap_or_default());
+        let place = format!("commit {}", &name.as_str()[..12]);
+        changes.push(change.map_err(|e| e.at(place, None))?);
     }
     Ok(all)
 }
 
 /// The files in which two trees differ.
 pub fn changes(git: &Git<'_>, old: &Oid, new: &Oid) -> Result<Vec<Change>> {
-    let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames"];
-    let cmd = git.cmd(args).args([old.as_str(), new.as_str()]);
-    let out = must(git.runner(), &cmd)?.stdout;
-    let text = String::from_utf8_lossy(&out);
+    let (old, new) = (old.as_str(), new.as_str());
+    let out = git.must(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new])?;
+    let text = String::from_utf8_lossy(&out.stdout);
     let mut fields = text.split('\0').filter(|f| !f.is_empty());
     let mut changes = Vec::new();
     while let (Some(words), Some(path)) = (fields.next(), fields.next()) {
@@ -243,19 +215,19 @@ pub fn changes(git: &Git<'_>, old: &Oid, new: &Oid) -> Result<Vec<Change>> {
 fn change(words: &str, path: &str) -> Result<Change> {
     let split: Vec<&str> = words.trim_start_matches(':').split(' ').collect();
     let [old_mode, new_mode, old, new, _] = split[..] else {
-        return Err(Error::new("git diff-tree printed something unexpected"));
+        return Err(unexpected());
     };
-    let entry = |mode: &str, blob: &str| match mode {
-        "000000" => Ok(None),
-        _ => match (Mode::parse(mode), Oid::parse(blob)) {
-            (Some(mode), Some(blob)) => Ok(Some(Entry { mode, blob })),
-            _ => Err(Error::new(format!("{path} is a submodule"))
-                .help("a patch changes files and symbolic links only")),
-        },
+    let entry = |mode: &str, blob: &str| match (Mode::parse(mode), Oid::parse(blob)) {
+        _ if mode == "000000" => Ok(None),
+        (Some(mode), Some(blob)) => Ok(Some(Entry { mode, blob })),
+        _ => Err(Error::new(format!("{path} is a submodule"))
+            .help("a patch changes files and symbolic links only")),
     };
-    Ok(Change {
-        path: path.to_owned(),
-        old: entry(old_mode, old)?,
-        new: entry(new_mode, new)?,
-    })
+    let (old, new) = (entry(old_mode, old)?, entry(new_mode, new)?);
+    let path = path.to_owned();
+    Ok(Change { path, old, new })
+}
+
+fn unexpected() -> Error {
+    Error::new("git diff-tree printed something unexpected")
 }
