@@ -6,6 +6,9 @@
 //! series with dependencies. The text of the patch determines its change: its added and removed
 //! lines, its message, or only its context.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,33 +32,32 @@ const CREATION_FACTOR: u32 = 80;
 /// The threshold at which git pairs any two patches.
 const ANY: u32 = 999;
 
-/// The kind of change of a patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The kind of change of a patch, in the order of a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    Same,
-    /// Only context or line numbers changed, for example after a rebase.
-    Moved,
-    /// The message changed, apart from the tags of people.
-    Message,
     /// Lines that it adds or removes changed.
     Changed,
+    /// The message changed, apart from the tags of people.
+    Message,
     /// The old version does not have it.
     Added,
     /// The new version does not have it.
     Dropped,
+    /// Only context or line numbers changed, for example after a rebase.
+    Moved,
+    Same,
 }
 
 impl Change {
-    /// Returns the kind in one or two words.
     pub fn text(self) -> &'static str {
         match self {
-            Change::Same => "same",
-            Change::Moved => "moved",
-            Change::Message => "message changed",
             Change::Changed => "changed",
+            Change::Message => "message changed",
             Change::Added => "new",
             Change::Dropped => "dropped",
+            Change::Moved => "moved",
+            Change::Same => "same",
         }
     }
 
@@ -65,12 +67,10 @@ impl Change {
     }
 }
 
-/// The change of one patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchChange {
-    /// The number in the old version.
+    /// The numbers in the old and in the new version.
     pub old: Option<usize>,
-    /// The number in the new version.
     pub new: Option<usize>,
     pub change: Change,
     /// The subject in the new version, or in the old one for a dropped patch.
@@ -95,27 +95,18 @@ impl Comparison {
         self.patches.iter().all(|p| !p.change.counts())
     }
 
-    /// Counts the patches with this kind of change.
     pub fn count(&self, change: Change) -> usize {
         self.patches.iter().filter(|p| p.change == change).count()
     }
 
     /// Returns a summary such as "2 changed, 1 new".
     pub fn summary(&self) -> String {
-        let parts: Vec<String> = [
-            Change::Changed,
-            Change::Message,
-            Change::Added,
-            Change::Dropped,
-            Change::Moved,
-            Change::Same,
-        ]
-        .into_iter()
-        .map(|change| (change, self.count(change)))
-        .filter(|(_, n)| *n > 0)
-        .map(|(change, n)| format!("{n} {}", change.text()))
-        .collect();
-        parts.join(", ")
+        let mut counts = BTreeMap::<Change, usize>::new();
+        for patch in &self.patches {
+            *counts.entry(patch.change).or_default() += 1;
+        }
+        let part = |(change, n): (&Change, &usize)| format!("{n} {}", change.text());
+        counts.iter().map(part).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -133,7 +124,6 @@ pub struct Patch {
 pub struct Side {
     /// The commit below the first patch.
     pub parent: Oid,
-    /// The last patch.
     pub tip: Oid,
     pub patches: Vec<Patch>,
 }
@@ -147,10 +137,9 @@ pub fn compare(
     new: &Side,
 ) -> Result<Comparison> {
     let said = cached(git, cache, old, new)?;
-    let pairs = paired(&said, old, new)?;
     Ok(Comparison {
         against,
-        patches: judged(&pairs, old, new),
+        patches: judged(&said, old, new)?,
         text: anonymous(&said),
     })
 }
@@ -165,34 +154,29 @@ pub fn colored(text: &str) -> String {
         .collect()
 }
 
-/// Returns the color of a line as a terminal color number.
+/// Returns the color of a heading by its sign, or of a line in the diff of two diffs, as a terminal
+/// color number.
 fn color(line: &str) -> Option<u8> {
     const RED: u8 = 31;
     const GREEN: u8 = 32;
     const YELLOW: u8 = 33;
     const CYAN: u8 = 36;
-    if let Some(inner) = line.strip_prefix("    ") {
-        return match inner.chars().next()? {
-            '@' => Some(CYAN),
-            '+' => Some(GREEN),
-            '-' => Some(RED),
-            _ => None,
-        };
-    }
-    let (_, rest) = line.split_once(": ")?;
+    let inner = line.strip_prefix("    ");
+    let rest = inner.or_else(|| Some(line.split_once(": ")?.1))?;
     match rest.chars().next()? {
+        '-' | '<' => Some(RED),
+        '+' | '>' => Some(GREEN),
         '!' => Some(YELLOW),
-        '<' => Some(RED),
-        '>' => Some(GREEN),
+        '@' => Some(CYAN),
         _ => None,
     }
 }
 
-fn command(git: &Git<'_>, factor: u32, old: &str, new: &str) -> crate::sys::runner::Cmd {
-    git.cmd(["range-diff", "--no-color", "--no-notes"])
-        .arg(format!("--creation-factor={factor}"))
-        .arg(old)
-        .arg(new)
+fn range_diff(git: &Git<'_>, factor: u32, old: &str, new: &str) -> Result<String> {
+    let cmd = git.cmd(["range-diff", "--no-color", "--no-notes"]);
+    let cmd = cmd.arg(format!("--creation-factor={factor}"));
+    let out = must(git.runner(), &cmd.args([old, new]))?;
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// Caches the range-diff, which takes 0.1 s and depends only on the commits.
@@ -203,12 +187,10 @@ fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String
         return Ok(text);
     }
     let range = |side: &Side| format!("{}..{}", side.parent, side.tip);
-    let cmd = command(git, CREATION_FACTOR, &range(old), &range(new));
-    let said = String::from_utf8_lossy(&must(git.runner(), &cmd)?.stdout).into_owned();
-    let text = rewritten(&said, old, new, &mut |old, new| {
-        let range = |commit: &str| format!("{commit}^..{commit}");
-        let cmd = command(git, ANY, &range(old), &range(new));
-        Ok(String::from_utf8_lossy(&must(git.runner(), &cmd)?.stdout).into_owned())
+    let said = range_diff(git, CREATION_FACTOR, &range(old), &range(new))?;
+    let text = rewritten(&said, &mut |old, new| {
+        let (old, new) = (format!("{old}^..{old}"), format!("{new}^..{new}"));
+        range_diff(git, ANY, &old, &new)
     })?;
     write(&record, text.as_bytes())?;
     Ok(text)
@@ -216,190 +198,122 @@ fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String
 
 /// Inserts the changes of each patch that was rewritten under its subject where git shows the patch
 /// as new. `compare` compares one commit with another.
-fn rewritten(
-    said: &str,
-    old: &Side,
-    new: &Side,
-    compare: &mut dyn FnMut(&str, &str) -> Result<String>,
-) -> Result<String> {
-    let headings: Vec<Heading<'_>> = said.lines().filter_map(Heading::parse).collect();
-    let pairs: Pairs = headings.iter().map(|h| (h.old, h.new)).collect();
-    let same = same_subject(&pairs, old, new);
-    let commit = |is_it: &dyn Fn(&&Heading<'_>) -> bool| headings.iter().find(is_it);
+fn rewritten(said: &str, compare: &mut dyn FnMut(&str, &str) -> Result<String>) -> Result<String> {
+    let same = same_subject(said);
     let mut text = String::new();
     for line in said.lines() {
-        let heading = Heading::parse(line);
-        let lone = |h: &Heading<'_>| (h.old, h.new);
-        let pair = heading.as_ref().and_then(|h| match lone(h) {
-            (Some(o), None) => same.iter().find(|p| p.0 == o).map(|p| (p, false)),
-            (None, Some(n)) => same.iter().find(|p| p.1 == n).map(|p| (p, true)),
-            _ => None,
-        });
-        let Some(((o, n), is_new)) = pair else {
+        if same.iter().any(|(before, _)| before.line == line) {
+            continue;
+        }
+        let Some((before, after)) = same.iter().find(|(_, after)| after.line == line) else {
             text += &format!("{line}\n");
             continue;
         };
-        if !is_new {
-            continue;
-        }
-        let before = commit(&|h| h.old == Some(*o) && h.new.is_none());
-        let after = commit(&|h| h.new == Some(*n) && h.old.is_none());
-        let (Some(before), Some(after)) = (before, after) else {
-            continue;
-        };
-        let between = compare(before.old_commit, after.new_commit)?;
+        let (o, old, n, new) = (before.old, before.old_commit, after.new, after.new_commit);
+        text += &format!("{o}:  {old} ! {n}:  {new} {}\n", after.subject);
+        let between = compare(old, new)?;
         let body = between.lines().filter(|l| l.starts_with("    "));
-        text += &format!(
-            "{o}:  {} ! {n}:  {} {}\n",
-            before.old_commit, after.new_commit, after.subject
-        );
         text.extend(body.map(|l| format!("{l}\n")));
     }
     Ok(text)
 }
 
-/// A line of a range-diff that names a pair: numbers and the sign between them.
-struct Heading<'a> {
-    old: Option<usize>,
-    old_commit: &'a str,
-    sign: &'a str,
-    new: Option<usize>,
-    new_commit: &'a str,
-    subject: &'a str,
-}
-
-impl<'a> Heading<'a> {
-    /// Parses ` 1:  0123abcd ! 2:  4567cdef subject`; a missing side consists of dashes.
-    fn parse(line: &'a str) -> Option<Self> {
-        if line.starts_with("    ") {
-            return None;
-        }
-        let (old, rest) = line.trim_start().split_once(':')?;
-        let (hash, rest) = rest.trim_start().split_once(' ')?;
-        let (sign, rest) = rest.trim_start().split_once(' ')?;
-        let (new, rest) = rest.trim_start().split_once(':')?;
-        let (other, subject) = rest.trim_start().split_once(' ')?;
-        let name = |n: &str| n.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
-        let number = |n: &str| match n {
-            "-" => Some(None),
-            n => n.parse().ok().map(Some),
-        };
-        let fits = name(hash) && name(other) && ["=", "!", "<", ">"].contains(&sign);
-        fits.then_some(Self {
-            old: number(old)?,
-            old_commit: hash,
-            sign,
-            new: number(new)?,
-            new_commit: other,
-            subject,
-        })
-    }
-}
-
-/// Removes the names of commits from a range-diff.
-fn anonymous(said: &str) -> String {
-    let number = |n: Option<usize>| n.map_or("-".to_owned(), |n| n.to_string());
-    said.lines()
-        .map(|line| match Heading::parse(line) {
-            Some(h) => format!(
-                "{}: {} {}: {}\n",
-                number(h.old),
-                h.sign,
-                number(h.new),
-                h.subject
-            ),
-            None => format!("{line}\n"),
-        })
-        .collect()
-}
-
-/// Old and new numbers that belong together.
-type Pairs = Vec<(Option<usize>, Option<usize>)>;
-
 /// Pairs patches that were rewritten under the same subject, in which git finds no similarity.
-fn same_subject(pairs: &Pairs, old: &Side, new: &Side) -> Vec<(usize, usize)> {
-    let gone = pairs.iter().filter_map(|p| p.0.filter(|_| p.1.is_none()));
-    let mut come: Vec<usize> = pairs
-        .iter()
-        .filter_map(|p| p.1.filter(|_| p.0.is_none()))
-        .collect();
+fn same_subject(said: &str) -> Vec<(Heading<'_>, Heading<'_>)> {
+    let lone = headings(said).filter(|h| h.old == NONE || h.new == NONE);
+    let (gone, mut come): (Vec<_>, Vec<_>) = lone.partition(|h| h.new == NONE);
     let mut found = Vec::new();
-    for o in gone {
-        let subject = old.patches.get(o - 1).map(|p| &p.subject);
-        let at = come.iter().position(|n| {
-            let other = new.patches.get(n - 1).map(|p| &p.subject);
-            subject.is_some() && subject == other
-        });
-        found.extend(at.map(|at| (o, come.remove(at))));
+    for before in gone {
+        let mut subjects = come.iter().map(|after| after.subject);
+        let at = subjects.position(|subject| subject == before.subject);
+        found.extend(at.map(|at| (before, come.remove(at))));
     }
     found
 }
 
-fn paired(said: &str, old: &Side, new: &Side) -> Result<Pairs> {
-    let mut pairs: Pairs = said
-        .lines()
-        .filter_map(Heading::parse)
-        .map(|h| (h.old, h.new))
-        .collect();
-    for (o, n) in same_subject(&pairs, old, new) {
-        pairs.retain(|p| *p != (Some(o), None));
-        if let Some(pair) = pairs.iter_mut().find(|p| **p == (None, Some(n))) {
-            pair.0 = Some(o);
-        }
-    }
-    let mut seen: Vec<usize> = pairs.iter().filter_map(|p| p.1).collect();
-    seen.sort_unstable();
-    if seen.iter().copied().eq(1..=new.patches.len()) {
-        return Ok(pairs);
-    }
-    Err(Error::new("git range-diff did not list each patch once").detail(said))
+/// A line of a range-diff that names a pair: ` 1:  0123abcd ! 2:  4567cdef subject`.
+struct Heading<'a> {
+    line: &'a str,
+    old: &'a str,
+    old_commit: &'a str,
+    new: &'a str,
+    new_commit: &'a str,
+    subject: &'a str,
 }
 
-fn judged(pairs: &Pairs, old: &Side, new: &Side) -> Vec<PatchChange> {
-    let mut changes: Vec<PatchChange> = pairs
-        .iter()
-        .map(|(o, n)| {
-            let before = o.map(|o| &old.patches[o - 1]);
-            let after = n.map(|n| &new.patches[n - 1]);
-            PatchChange {
-                old: *o,
-                new: *n,
-                change: match (before, after) {
-                    (None, _) => Change::Added,
-                    (_, None) => Change::Dropped,
-                    (Some(before), Some(after)) => changed(before, after),
-                },
-                subject: after
-                    .or(before)
-                    .map_or(String::new(), |p| p.subject.clone()),
-            }
-        })
-        .collect();
+/// The number of a patch that a version does not have. Its commit consists of dashes.
+const NONE: &str = "-";
+
+static HEADING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^ {0,3}(-|\d+): +([0-9a-f]+|-+) ([=!<>]) +(-|\d+): +([0-9a-f]+|-+) (.*)$")
+        .expect("the pattern is constant")
+});
+
+fn headings(said: &str) -> impl Iterator<Item = Heading<'_>> {
+    HEADING.captures_iter(said).map(|found| {
+        let (line, [old, old_commit, _, new, new_commit, subject]) = found.extract();
+        Heading {
+            line,
+            old,
+            old_commit,
+            new,
+            new_commit,
+            subject,
+        }
+    })
+}
+
+/// Removes the names of commits from a range-diff.
+fn anonymous(said: &str) -> String {
+    HEADING.replace_all(said, "$1: $3 $4: $6").into_owned()
+}
+
+/// Returns the changes of the pairs of a range-diff, in which each new patch has to occur.
+fn judged(said: &str, old: &Side, new: &Side) -> Result<Vec<PatchChange>> {
+    let judge = |h: Heading<'_>| {
+        let (o, n) = (h.old.parse().ok(), h.new.parse().ok());
+        let before = o.map(|o: usize| &old.patches[o - 1]);
+        let after = n.map(|n: usize| &new.patches[n - 1]);
+        let subject = after.or(before).map(|p| p.subject.clone());
+        PatchChange {
+            old: o,
+            new: n,
+            change: match (before, after) {
+                (None, _) => Change::Added,
+                (_, None) => Change::Dropped,
+                (Some(before), Some(after)) => changed(before, after),
+            },
+            subject: subject.unwrap_or_default(),
+        }
+    };
+    let mut changes: Vec<PatchChange> = headings(said).map(judge).collect();
     changes.sort_by_key(|c| (c.new.unwrap_or(usize::MAX), c.old));
-    changes
+    let seen = changes.iter().filter_map(|c| c.new);
+    if seen.ne(1..=new.patches.len()) {
+        return Err(Error::new("git range-diff did not list each patch once").detail(said));
+    }
+    Ok(changes)
 }
 
 fn changed(before: &Patch, after: &Patch) -> Change {
     if fingerprint(&before.diff) != fingerprint(&after.diff) {
-        return Change::Changed;
-    }
-    if without_tags(&before.message) != without_tags(&after.message) {
-        return Change::Message;
-    }
-    match hunks(&before.diff) == hunks(&after.diff) {
-        true => Change::Same,
-        false => Change::Moved,
+        Change::Changed
+    } else if without_tags(&before.message) != without_tags(&after.message) {
+        Change::Message
+    } else if hunks(&before.diff) != hunks(&after.diff) {
+        Change::Moved
+    } else {
+        Change::Same
     }
 }
 
 /// Returns the diff without the names of blobs and the surrounding mail.
 fn hunks(mail: &str) -> Vec<&str> {
-    let counts = |kind: Kind, line: &str| match kind {
+    let lines = diff::lines(mail).filter(|(_, kind, line)| match kind {
         Kind::Text => false,
         Kind::Header => !line.starts_with("index "),
         _ => true,
-    };
-    let lines = diff::lines(mail).filter(|(_, kind, line)| counts(*kind, line));
+    });
     lines.map(|(_, _, line)| line).collect()
 }
 
@@ -452,6 +366,10 @@ mod tests {
         }
     }
 
+    fn pairs(changes: &[PatchChange]) -> Vec<(Option<usize>, Option<usize>)> {
+        changes.iter().map(|c| (c.old, c.new)).collect()
+    }
+
     const SAID: &str = "\
 1:  aaaaaaaaaaaa < -:  ------------ a: gone
 2:  bbbbbbbbbbbb = 1:  cccccccccccc a: stays
@@ -465,14 +383,14 @@ mod tests {
     fn heading_and_anonymous_on_pairs() {
         let old = side(&["a: gone", "a: stays", "a: changes"]);
         let new = side(&["a: stays", "a: changes", "a: new"]);
-        let pairs = paired(SAID, &old, &new).unwrap();
+        let patches = judged(SAID, &old, &new).unwrap();
         assert_eq!(
-            pairs,
+            pairs(&patches),
             [
-                (Some(1), None),
                 (Some(2), Some(1)),
                 (Some(3), Some(2)),
-                (None, Some(3))
+                (None, Some(3)),
+                (Some(1), None)
             ]
         );
         insta::assert_snapshot!(anonymous(SAID), @r"
@@ -485,7 +403,7 @@ mod tests {
         ");
         let said = Comparison {
             against: 1,
-            patches: judged(&pairs, &old, &new),
+            patches,
             text: String::new(),
         };
         assert_eq!(said.summary(), "1 new, 1 dropped, 2 same");
@@ -496,8 +414,9 @@ mod tests {
     #[test]
     fn same_subject_pairs_rewritten_patch() {
         let said = "1:  aaaa < -:  ---- a: b\n-:  ---- > 1:  bbbb a: c\n-:  ---- > 2:  cccc a: b\n";
-        let pairs = paired(said, &side(&["a: b"]), &side(&["a: c", "a: b"])).unwrap();
-        assert_eq!(pairs, [(None, Some(1)), (Some(1), Some(2))]);
+        let text = rewritten(said, &mut |_, _| Ok(String::new())).unwrap();
+        let patches = judged(&text, &side(&["a: b"]), &side(&["a: c", "a: b"])).unwrap();
+        assert_eq!(pairs(&patches), [(None, Some(1)), (Some(1), Some(2))]);
     }
 
     #[test]
@@ -505,7 +424,7 @@ mod tests {
         let said = "1:  aaaa < -:  ---- a: b\n2:  cccc = 1:  dddd a: c\n-:  ---- > 2:  bbbb a: b\n-:  ---- > 3:  eeee a: d\n";
         let (old, new) = (side(&["a: b", "a: c"]), side(&["a: c", "a: b", "a: d"]));
         let mut asked = Vec::new();
-        let text = rewritten(said, &old, &new, &mut |old, new| {
+        let text = rewritten(said, &mut |old, new| {
             asked.push(format!("{old} {new}"));
             Ok("1:  aaaa ! 1:  bbbb a: b\n    @@ x\n    -+old\n    ++new\n".to_owned())
         });
@@ -519,15 +438,11 @@ mod tests {
             ++new
         -: > 3: a: d
         ");
-        let pairs = paired(&text, &old, &new).unwrap();
         assert_eq!(
-            pairs,
+            pairs(&judged(&text, &old, &new).unwrap()),
             [(Some(2), Some(1)), (Some(1), Some(2)), (None, Some(3))]
         );
-        assert_eq!(
-            rewritten(SAID, &old, &new, &mut |_, _| unreachable!()).unwrap(),
-            SAID
-        );
+        assert_eq!(rewritten(SAID, &mut |_, _| unreachable!()).unwrap(), SAID);
     }
 
     #[test]
@@ -549,7 +464,7 @@ mod tests {
 
     #[test]
     fn pairs_missing_patch_is_an_error() {
-        let error = paired(
+        let error = judged(
             "1:  aaaa = 1:  bbbb a: b\n",
             &side(&["a: b"]),
             &side(&["a: b", "c"]),
