@@ -30,7 +30,7 @@ use crate::{
         postings::{
             Posting,
             commits::Rebuild,
-            import::{self, Import},
+            import::{Import, Importer},
             tag,
         },
         range_diff,
@@ -127,14 +127,19 @@ impl App<'_> {
         let git = self.git();
         let rebuild = self.rebuild(&git, &base, components);
         let _lock = self.lock(Resource::Refs)?;
-        let (name, kernel) = (component.name(), self.base.made_for());
+        let name = component.name();
+        let importer = Importer {
+            rebuild: &rebuild,
+            component,
+            kernel: self.base.made_for(),
+        };
         let found = match mbox {
             Some(from) => {
                 let below = self.below_now(&rebuild, component);
                 let user = Identity::of_user(self.runner, self.ws.root())?.email;
                 let all = mails::read(from)?;
-                let found = import::from_mails(&rebuild, component, &all, &user, kernel, &below)
-                    .map_err(|e| e.at(from, None))?;
+                let found = importer.read_mails(&all, &user, &below);
+                let found = found.map_err(|e| e.at(from, None))?;
                 self.refuse_prepared(component, &found.mails)
                     .map_err(|e| e.at(from, None))?;
                 self.warn_of_sender(&found.mails, &user)?;
@@ -152,11 +157,11 @@ impl App<'_> {
                              other mails, use `cargo series record {name} --mbox FILE`"
                     ))
                 })?;
-                import::from_b4(&rebuild, component, &sent, kernel)?
+                importer.read_tag(&sent)?
             }
         };
         for other in &found.left_out {
-            self.ui.say(format!("not recorded: {}", other.text()));
+            self.ui.say(format!("not recorded: {other}"));
         }
         let Import {
             posting,
@@ -216,8 +221,7 @@ impl App<'_> {
 
     /// Returns the patches of the dependencies from the last `assemble`.
     fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
-        let chain = import::chain(rebuild, component);
-        let boxes = chain.iter().map(|c| {
+        let boxes = rebuild.below(component).into_iter().map(|c| {
             let file = format!("{}/v{}.mbox", c.name(), c.series.version);
             let file = self.ws.path(self.ws.below_out(file));
             crate::sys::files::read_file(&file).unwrap_or_default()

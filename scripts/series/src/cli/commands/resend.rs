@@ -7,7 +7,6 @@ use std::path::Path;
 use super::App;
 use crate::{
     cli::stdout::print,
-    git::patch_ids,
     mail::mailbox::{self, Mail},
     source::component::{self, Component},
     sys::{
@@ -50,9 +49,7 @@ impl App<'_> {
         let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
         let at = |e: Error| e.at(file, None);
         let all = mailbox::read(&bytes).map_err(at)?;
-        let git = self.git();
-        let ids = |mbox: &[u8]| patch_ids(&git, mbox);
-        let again = resend::read(&posting, &posted, &all, &ids).map_err(at)?;
+        let again = resend::read(&self.git(), &posting, &posted, &all).map_err(at)?;
         let version = posting.version;
         let link = crate::versions::postings::link(&again.message_id);
         if !posting.resends.contains(&again) {

@@ -2,21 +2,20 @@
 
 //! Commits of a posting, restored by applying its mails to the base that they were made for.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Posting, patches_below, read_all};
+use super::{Posting, is_patch, read_all, read_mailbox};
 use crate::{
     git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     kernel::base,
-    mail::{diff, mailbox::Mail},
-    source::{component::Component, message, workspace::Workspace},
+    mail::{diff, mailbox},
+    source::{component::Component, manifest, message, workspace::Workspace},
     sys::{
         cache::Cache,
         error::{Error, Result},
         hash::hex,
-        runner::must,
     },
 };
 
@@ -25,8 +24,10 @@ use crate::{
 pub struct Rebuilt {
     /// The commit below the first patch.
     pub parent: PatchCommit,
-    pub patches: Vec<PatchCommit>,
+    pub patches: Commits,
 }
+
+type Commits = Vec<PatchCommit>;
 
 impl Rebuilt {
     /// The last patch, or the parent of an empty posting.
@@ -35,7 +36,6 @@ impl Rebuilt {
     }
 }
 
-/// The inputs for restoring postings.
 pub struct Rebuild<'a> {
     pub ws: &'a Workspace,
     pub git: &'a Git<'a>,
@@ -47,22 +47,16 @@ pub struct Rebuild<'a> {
 
 impl Rebuild<'_> {
     /// Restores the commits of a posted version, unless the repository has them.
-    ///
-    /// # Errors
-    ///
-    /// Mails are missing, or do not apply.
     pub fn commits(&self, name: &str, posting: &Posting) -> Result<Rebuilt> {
-        let below = self.below(name, posting)?;
-        let own = posting.mails(self.ws, name)?;
-        self.commits_of(name, posting, below, own)
+        let file = posting.below_mbox(name);
+        let has_below = self.ws.path(&file).exists();
+        let below = has_below.then(|| read_mailbox(self.ws, &file));
+        let own = read_mailbox(self.ws, &posting.mbox(name))?;
+        self.commits_of(name, posting, own, below.transpose()?)
     }
 
     /// Creates the commits of a posting that is about to be recorded. `mails` and `below` are the
     /// future contents of its files, which the checkout does not have yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`Rebuild::commits`].
     pub fn commits_before_record(
         &self,
         name: &str,
@@ -70,30 +64,33 @@ impl Rebuild<'_> {
         mails: &[u8],
         below: &[u8],
     ) -> Result<Rebuilt> {
-        let below = match below.is_empty() {
-            true => self.below_recorded(name, posting)?,
-            false => patches_below(below)?,
-        };
-        let own = posting.patches_in(name, mails)?;
-        self.commits_of(name, posting, below, own)
+        let below = (!below.is_empty()).then(|| mailbox::read(below));
+        self.commits_of(name, posting, mailbox::read(mails)?, below.transpose()?)
     }
 
     fn commits_of(
         &self,
         name: &str,
         posting: &Posting,
-        below: Vec<Mail>,
-        own: Vec<Mail>,
+        own: Vec<mailbox::Mail>,
+        below: Option<Vec<mailbox::Mail>>,
     ) -> Result<Rebuilt> {
-        let count = own.len();
-        let base = self.base_of(posting)?;
-        let mails: Vec<Mail> = below.into_iter().chain(own).collect();
-        let mut commits = replay(self.git, self.cache, &base, &mails).map_err(|(at, e)| {
-            let what = match at.checked_sub(mails.len() - count) {
-                Some(own) => format!("patch {} of the posted v{}", own + 1, posting.version),
-                None => format!("the patches below v{} of {name}", posting.version),
+        let mut mails = match below {
+            Some(below) => below,
+            None => self.below_recorded(name, posting)?,
+        };
+        mails.retain(is_patch);
+        let first = mails.len();
+        mails.extend(posting.patches_in(name, own)?);
+        // If the cache never had that base, patches that do not fit the present one fail to apply.
+        let base = base::made_for(self.git, self.cache, &posting.base)?;
+        let base = base.unwrap_or_else(|| self.base.clone());
+        let mut commits = self.replay(&base, &mails).map_err(|(at, e)| {
+            let (version, base) = (posting.version, &posting.base);
+            let what = match at.checked_sub(first) {
+                Some(own) => format!("patch {} of the posted v{version}", own + 1),
+                None => format!("the patches below v{version} of {name}"),
             };
-            let base = &posting.base;
             Error::new(format!("cannot restore the commits of {what}"))
                 .at(posting.mbox(name), None)
                 .detail(e.to_string())
@@ -102,231 +99,177 @@ impl Rebuild<'_> {
                      {base} imports that kernel into the cache"
                 ))
         })?;
-        let own = commits.split_off(commits.len() - count);
+        let patches = commits.split_off(first);
         let parent = commits.pop().unwrap_or(PatchCommit {
             commit: base.commit,
             tree: base.tree,
         });
-        Ok(Rebuilt {
-            parent,
-            patches: own,
-        })
+        Ok(Rebuilt { parent, patches })
     }
 
-    /// Reads the mails of the patches below the posting.
-    fn below(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
-        let file = posting.below_mbox(name);
-        if self.ws.path(&file).exists() {
-            let bytes = crate::sys::files::read_file(&self.ws.path(&file));
-            let bytes = bytes.map_err(|e| Error::io("read", &file, &e))?;
-            return patches_below(&bytes).map_err(|e| e.at(&file, None));
-        }
-        self.below_recorded(name, posting)
-    }
-
-    /// Collects the mails of the posted versions below.
-    fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
+    fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<mailbox::Mail>> {
         let mut mails = Vec::new();
         for below in &posting.below {
-            let present = self.components.iter().find(|c| c.name() == below.series);
+            let (series, version) = (&below.series, below.version);
+            let present = self.components.iter().find(|c| c.name() == series);
             let postings = match present {
                 Some(component) => component.postings.clone(),
                 // A series that was merged has left its records.
-                None => read_all(self.ws, &below.series)?,
+                None => read_all(self.ws, series)?,
             };
-            let found = postings.iter().find(|p| p.version == below.version);
+            let found = postings.iter().find(|p| p.version == version);
             let found = found.ok_or_else(|| {
-                Error::new(format!(
-                    "builds on v{} of {}, which has no record",
-                    below.version, below.series
-                ))
-                .at(posting.file(name), None)
-                .help(format!("restore series/{}/posted", below.series))
+                let what = format!("builds on v{version} of {series}, which has no record");
+                let help = format!("restore series/{series}/posted");
+                Error::new(what).at(posting.file(name), None).help(help)
             })?;
-            mails.extend(found.mails(self.ws, &below.series)?);
+            mails.extend(found.mails(self.ws, series)?);
         }
         Ok(mails)
     }
 
-    /// Returns the base that the posting was made for, or the present one if the cache never had
-    /// the other. Patches that do not fit the present base then fail to apply.
-    fn base_of(&self, posting: &Posting) -> Result<BaseCommit> {
-        let old = base::made_for(self.git, self.cache, &posting.base)?;
-        Ok(old.unwrap_or_else(|| self.base.clone()))
+    /// Returns the components below, in the order in which they apply.
+    pub fn below(&self, component: &Component) -> Vec<&Component> {
+        let series: Vec<manifest::Series> =
+            self.components.iter().map(|c| c.series.clone()).collect();
+        let ordered = manifest::in_order(&series).unwrap_or_default();
+        let below = manifest::below(&ordered, component.name()).into_iter();
+        let found = below.filter_map(|s| self.components.iter().find(|c| c.name() == s.name));
+        found.copied().collect()
     }
-}
 
-/// Returns the commit message of a mailed patch.
-pub fn message_of(mail: &Mail) -> String {
-    let body = mail.body.replace("\r\n", "\n");
-    let body = body
-        .split_once("\n---\n")
-        .map_or(body.as_str(), |(text, _)| text);
-    // An in-body author is not part of the message.
-    let body = match body.strip_prefix("From: ").and_then(|b| b.split_once('\n')) {
-        Some((_, rest)) => rest,
-        None => body,
-    };
-    format!("{}\n\n{}\n", mail.title(), body.trim())
-}
-
-/// Creates a commit from each mail, each on top of the previous one, unless the repository has
-/// them.
-///
-/// # Errors
-///
-/// The index in `mails` of the mail that does not apply, and the reason.
-pub fn replay(
-    git: &Git<'_>,
-    cache: &Cache,
-    base: &BaseCommit,
-    mails: &[Mail],
-) -> Result<Vec<PatchCommit>, (usize, Error)> {
-    let mut hash = Sha256::new();
-    hash.update(base.commit.as_str());
-    for mail in mails {
-        hash.update((mail.raw.len() as u64).to_le_bytes());
-        hash.update(&mail.raw);
-    }
-    let key = hex(hash.finalize());
-    let name = refs::posted(&key[..20]);
-    let all = |e| (0, e);
-    if let Some(found) = known(git, base, &name, mails.len()).map_err(all)? {
-        return Ok(found);
-    }
-    let diffs: Vec<&[u8]> = mails.iter().map(|m| m.body.as_bytes()).collect();
-    let changes = applied(git, cache, &base.tree, &diffs)?;
-    let scratch = cache.scratch().map_err(all)?;
-    git.fast_import(scratch.path(), &mut |to| {
-        for (i, (mail, changes)) in mails.iter().zip(&changes).enumerate() {
-            let stamp = Signature {
-                who: author(mail),
-                when: base.when + 1 + i as u64,
-            };
-            let from = match i {
-                0 => Parent::Commit(base.commit.clone()),
-                mark => Parent::Mark(mark),
-            };
-            to.commit(&name, i + 1, &stamp, &message_of(mail), &from)?;
-            for (path, entry) in changes {
-                match entry {
-                    Some(entry) => to.known(entry, path)?,
-                    None => to.remove(path)?,
-                }
-            }
+    /// Creates a commit from each mail, each on top of the previous one, unless the repository has
+    /// them. An error has the index of the mail that does not apply.
+    fn replay(
+        &self,
+        base: &BaseCommit,
+        mails: &[mailbox::Mail],
+    ) -> Result<Commits, (usize, Error)> {
+        let mut hash = Sha256::new();
+        hash.update(base.commit.as_str());
+        for mail in mails {
+            hash.update((mail.raw.len() as u64).to_le_bytes());
+            hash.update(&mail.raw);
         }
-        Ok(())
-    })
-    .map_err(all)?;
-    known(git, base, &name, mails.len())
-        .map_err(all)?
-        .ok_or_else(|| {
-            all(Error::new(
-                "git reports no commits right after it created them",
-            ))
-        })
-}
+        let name = refs::posted(&hex(hash.finalize())[..20]);
+        let at_first = |e| (0, e);
+        if let Some(found) = self.known(base, &name, mails.len()).map_err(at_first)? {
+            return Ok(found);
+        }
+        let diffs: Vec<&[u8]> = mails.iter().map(|m| m.body.as_bytes()).collect();
+        let changes = applied(self.git, self.cache, &base.tree, &diffs)?;
+        self.create(base, &name, mails, &changes).map_err(at_first)
+    }
 
-/// The author of a commit. [`Identity::ident`] drops characters that git rejects in a name.
-fn author(mail: &Mail) -> Identity {
-    Identity {
-        name: mail.from.name.clone(),
-        email: mail.from.email.clone(),
-        set: true,
+    /// Creates the commits of mails whose changes are known, and sets a ref to the last.
+    fn create(
+        &self,
+        base: &BaseCommit,
+        to_ref: &str,
+        mails: &[mailbox::Mail],
+        changes: &[Changes],
+    ) -> Result<Commits> {
+        let scratch = self.cache.scratch()?;
+        self.git.fast_import(scratch.path(), &mut |to| {
+            let mut from = Parent::Commit(base.commit.clone());
+            for (mark, (mail, changes)) in (1..).zip(mails.iter().zip(changes)) {
+                let mailbox::Person { name, email } = mail.from.clone();
+                let set = true;
+                let who = Identity { name, email, set };
+                let when = base.when + mark as u64;
+                let stamp = Signature { who, when };
+                to.commit(to_ref, mark, &stamp, &message_of(mail), &from)?;
+                for (path, entry) in changes {
+                    match entry {
+                        Some(entry) => to.known(entry, path)?,
+                        None => to.remove(path)?,
+                    }
+                }
+                from = Parent::Mark(mark);
+            }
+            Ok(())
+        })?;
+        let commits = self.known(base, to_ref, mails.len())?;
+        commits.ok_or_else(|| Error::new("git reports no commits right after it created them"))
+    }
+
+    /// Returns the commits between the base and a ref, if their number is `count`.
+    fn known(&self, base: &BaseCommit, name: &str, count: usize) -> Result<Option<Commits>> {
+        if count == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        if self.git.resolve(name)?.is_none() {
+            return Ok(None);
+        }
+        let range = format!("{}..{name}", base.commit);
+        let log = ["log", "--reverse", "--format=%H %T", &range, "--"];
+        let out = self.git.must(log)?.text();
+        let commits = out.lines().map(|line| {
+            let (commit, tree) = line.split_once(' ')?;
+            let (commit, tree) = (Oid::parse(commit)?, Oid::parse(tree)?);
+            Some(PatchCommit { commit, tree })
+        });
+        let commits: Option<Commits> = commits.collect();
+        Ok(commits.filter(|c| c.len() == count))
     }
 }
 
-/// Returns the commits between the base and a ref, if their number is `count`.
-fn known(
-    git: &Git<'_>,
-    base: &BaseCommit,
-    name: &str,
-    count: usize,
-) -> Result<Option<Vec<PatchCommit>>> {
-    if count == 0 {
-        return Ok(Some(Vec::new()));
-    }
-    if git.resolve(name)?.is_none() {
-        return Ok(None);
-    }
-    let range = format!("{}..{name}", base.commit);
-    let args = ["log", "--reverse", "--format=%H %T", &range, "--"];
-    let out = must(git.runner(), &git.cmd(args))?.text();
-    let commits: Vec<_> = out.lines().filter_map(pair).collect();
-    Ok((commits.len() == count).then_some(commits))
-}
-
-fn pair(line: &str) -> Option<PatchCommit> {
-    let (commit, tree) = line.split_once(' ')?;
-    Some(PatchCommit {
-        commit: Oid::parse(commit)?,
-        tree: Oid::parse(tree)?,
-    })
+pub fn message_of(mail: &mailbox::Mail) -> String {
+    let body = mail.body.replace("\r\n", "\n");
+    let (body, _) = body.split_once("\n---\n").unwrap_or((&body, ""));
+    // An in-body author is not part of the message.
+    let author = body.strip_prefix("From: ").and_then(|b| b.split_once('\n'));
+    let body = author.map_or(body, |(_, rest)| rest);
+    format!("{}\n\n{}\n", mail.title(), body.trim())
 }
 
 /// The files that a mail changes; `None` removes a file.
 type Changes = BTreeMap<String, Option<Entry>>;
 
-/// Applies diffs in order to a tree, in a private index. Each diff may follow other text.
-///
-/// # Errors
-///
-/// The index in `diffs` of the diff that does not apply, and the reason.
+/// Applies diffs in order to a tree, in a private index. Each diff may follow other text. An error has
+/// the index of the diff that does not apply.
 pub fn applied(
     git: &Git<'_>,
     cache: &Cache,
     tree: &Oid,
     diffs: &[&[u8]],
 ) -> Result<Vec<Changes>, (usize, Error)> {
-    let touched: Vec<Vec<String>> = diffs.iter().map(|d| paths(d)).collect();
-    let mut all: Vec<String> = touched.concat();
+    let paths = |diff: &&[u8]| {
+        let touched = diff::touched(&String::from_utf8_lossy(diff));
+        touched.into_iter().map(|t| t.path).collect()
+    };
+    let touched: Vec<Vec<String>> = diffs.iter().map(paths).collect();
+    let mut all = touched.concat();
     all.sort();
     all.dedup();
     let mut state = git.entries(tree, &all).map_err(|e| (0, e))?;
     let scratch = cache.scratch().map_err(|e| (0, e))?;
-    let index: PathBuf = scratch.path().join("index");
+    let index = scratch.path().join("index");
     let mut changes = Vec::new();
     for (i, (diff, touched)) in diffs.iter().zip(&touched).enumerate() {
-        let known: BTreeMap<String, Entry> = touched
-            .iter()
-            .filter_map(|p| Some((p.clone(), state.get(p)?.clone())))
-            .collect();
-        let after = git.apply(&index, &known, &[diff]).map_err(|e| (i, e))?;
-        let mut change = Changes::new();
-        for path in touched {
-            let entry = after.get(path).cloned();
-            match &entry {
-                Some(entry) => state.insert(path.clone(), entry.clone()),
-                None => state.remove(path),
-            };
-            change.insert(path.clone(), entry);
-        }
-        changes.push(change);
+        let before = touched.iter().filter_map(|p| state.remove_entry(p));
+        let before = before.collect();
+        let after = git.apply(&index, &before, &[diff]).map_err(|e| (i, e))?;
+        let entries = touched.iter().map(|p| (p.clone(), after.get(p).cloned()));
+        changes.push(entries.collect());
+        state.extend(after);
     }
     Ok(changes)
 }
 
-fn paths(diff: &[u8]) -> Vec<String> {
-    let touched = diff::touched(&String::from_utf8_lossy(diff));
-    touched.into_iter().map(|t| t.path).collect()
-}
-
 /// Removes the tags of people from a message, since they change while the patch stays the same.
 pub fn without_tags(text: &str) -> String {
+    let is_of_person = |key: &str| key.ends_with("-by") || key == "Cc";
     let mut kept = Vec::new();
     let mut after_tag = false;
     for line in text.lines() {
+        let key = line.split_once(": ").map_or("", |(key, _)| key);
         // A remark belongs to the tag above it.
-        after_tag = message::is_trailer(line) && is_tag_of_a_person(line)
-            || after_tag && message::is_note(line);
+        let is_tag = message::is_trailer(line) && is_of_person(key);
+        after_tag = is_tag || after_tag && message::is_note(line);
         if !after_tag {
             kept.push(line);
         }
     }
     kept.join("\n").trim().to_owned()
-}
-
-fn is_tag_of_a_person(line: &str) -> bool {
-    line.split_once(": ")
-        .is_some_and(|(key, _)| key.ends_with("-by") || key == "Cc")
 }

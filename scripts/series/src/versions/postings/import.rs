@@ -3,14 +3,14 @@
 //! Reads a posting from b4's tag in the kernel repository, or from mails.
 
 use super::{
-    Below, PostedPatch, Posting,
+    Below, FROM, PostedPatch, Posting, Sent,
     commits::{Rebuild, applied},
-    is_patch,
-    pick::{LeftOut, pick},
+    is_patch, patch_ids_of,
+    pick::pick,
     tag,
 };
 use crate::{
-    git::{format_patch, patch_ids},
+    git::{Git, format_patch, patch_ids},
     mail::mailbox::{self, Mail},
     source::{component::Component, cover, message},
     sys::{
@@ -18,7 +18,6 @@ use crate::{
         plural::count,
         runner::must,
     },
-    versions::postings::Sent,
 };
 
 /// A posting and its mails.
@@ -29,119 +28,250 @@ pub struct Import {
     pub mails: Vec<u8>,
     /// The mails of the patches below, if no record has them.
     pub below: Vec<u8>,
-    /// Other mails of the mailbox.
-    pub left_out: Vec<LeftOut>,
+    /// A line for each mail of the mailbox that is not part of the posting.
+    pub left_out: Vec<String>,
 }
 
-/// The line that separates mails in a mailbox.
-const FROM: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n";
+/// Reads a posting of a series.
+pub struct Importer<'a> {
+    pub rebuild: &'a Rebuild<'a>,
+    pub component: &'a Component,
+    /// The kernel release of the base.
+    pub kernel: &'a str,
+}
 
-/// Reads the posting `sent` from b4's tag, whose message holds the cover letter.
-///
-/// The patches come from the tag, because the checkout may have changed since the posting.
-///
-/// # Errors
-///
-/// The tag is missing, or b4 did not create it.
-pub fn from_b4(
-    rebuild: &Rebuild<'_>,
-    component: &Component,
-    sent: &Sent,
-    kernel: &str,
-) -> Result<Import> {
-    let series = &component.series;
-    let git = rebuild.git;
-    let tag = tag::name(&series.change_id, series.version);
-    let full = format!("refs/tags/{tag}");
-    if git.resolve(&full)?.is_none() {
-        return Err(Error::new(format!(
-            "b4 has posted v{} of {}, but its tag {tag} is missing",
-            series.version, series.name
-        ))
-        .at(git.dir(), None)
-        .help(format!(
-            "record it from the mails that you received: `cargo series record {} --mbox FILE`",
-            series.name
-        )));
-    }
-    let scratch = rebuild.cache.scratch()?;
-    let prefix = series.subject_prefix();
-    let range = format!("{}..{full}", sent.parent);
-    let patches = format_patch(git, &range, &prefix, &scratch.path().join("own"))?;
-    let below_range = format!("{}..{}", rebuild.base.commit, sent.parent);
-    let below = format_patch(git, &below_range, "PATCH", &scratch.path().join("below"))?;
-    let single = patches.len() == 1;
-    let args = [
-        "for-each-ref",
-        "--format=%(taggername) %(taggeremail)%0a%(taggerdate:rfc2822)%0a%(contents)",
-    ];
-    let said = must(git.runner(), &git.cmd(args).arg(&full))?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let mut parts = said.splitn(3, '\n');
-    let mut part = || parts.next().unwrap_or("").to_owned();
-    let (who, date, contents) = (part(), part(), part());
-    let (title, cover) = contents.split_once('\n').unwrap_or((&contents, ""));
-    let title = untagged(title);
-    let (recipients, cover) = cover::split_recipients(cover);
-    let mut mails = Vec::new();
-    if !single {
-        let width = patches.len().to_string().len();
-        mails.extend(
-            format!(
-                "{FROM}From: {}\nDate: {date}\nSubject: [{prefix} {:0width$}/{}] {title}\n\
-                 Message-ID: <{}>\n{recipients}MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
-                 Content-Transfer-Encoding: 8bit\n\n{}\n\n",
-                in_header(&who),
-                0,
-                patches.len(),
-                sent.message_id,
-                cover.trim()
-            )
-            .into_bytes(),
-        );
-    }
-    for (i, (_, mail)) in patches.iter().enumerate() {
-        let mut mail = mail.clone();
-        if single {
-            // b4 sends the cover letter below the `---` of a single patch.
-            message::note_below(&mut mail, &format!("{}\n", cover.trim()));
-            mail = with_headers(&mail, &recipients);
+impl Importer<'_> {
+    /// Reads the posting `sent` from b4's tag, whose message holds the cover letter.
+    ///
+    /// The patches come from the tag, because the checkout may have changed since the posting.
+    pub fn read_tag(&self, sent: &Sent) -> Result<Import> {
+        let series = &self.component.series;
+        let (name, version) = (&series.name, series.version);
+        let git = self.rebuild.git;
+        let tag = tag::name(&series.change_id, version);
+        let full = format!("refs/tags/{tag}");
+        if git.resolve(&full)?.is_none() {
+            let what = format!("b4 has posted v{version} of {name}, but its tag {tag} is missing");
+            return Err(Error::new(what).at(git.dir(), None).help(format!(
+                "record it from the mails that you received: `cargo series record {name} --mbox \
+                 FILE`"
+            )));
         }
-        let id = match single {
-            true => sent.message_id.clone(),
-            false => numbered(&sent.message_id, i + 1).ok_or_else(|| {
-                Error::new(format!("{} is not a message id of b4", sent.message_id))
-                    .at(git.dir(), None)
-                    .help("record the posting from the mails that you received: --mbox FILE")
-            })?,
-        };
-        mails.extend(with_id(&mail, &id));
+        let scratch = self.rebuild.cache.scratch()?;
+        let (own, below) = (scratch.path().join("own"), scratch.path().join("below"));
+        let prefix = series.subject_prefix();
+        let range = format!("{}..{full}", sent.parent);
+        let patches = format_patch(git, &range, &prefix, &own)?;
+        let range = format!("{}..{}", self.rebuild.base.commit, sent.parent);
+        let below = format_patch(git, &range, "PATCH", &below)?;
+        let letter = Letter::read(git, &full)?;
+        let mails = letter.mails(&prefix, &patches, &sent.message_id);
+        let mails = mails.map_err(|e| e.at(git.dir(), None))?;
+        let below: Vec<u8> = below.into_iter().flat_map(|(_, mail)| mail).collect();
+        self.finish(mails, below)
     }
-    let below: Vec<u8> = below.into_iter().flat_map(|(_, mail)| mail).collect();
-    finish(rebuild, component, kernel, mails, below)
+
+    /// Reads a posting from `all` mails. `user` is the address of the user. Errors name no file.
+    pub fn read_mails(&self, all: &[Mail], user: &str, now_below: &[u8]) -> Result<Import> {
+        let (posted, left_out) = pick(&self.component.series, all, user)?;
+        let mut mails = Vec::new();
+        for mail in &posted {
+            mails.extend(FROM.bytes());
+            mails.extend(mailbox::with_newlines(&mail.raw));
+            mails.extend(b"\n");
+        }
+        let below = self.find_below(&posted, now_below)?;
+        let import = self.finish(mails, below)?;
+        Ok(Import { left_out, ..import })
+    }
+
+    /// Finds the patches below: the posted versions that the cover letter names, else the last posting
+    /// of each dependency, else the present commits. Returns the mails that have to be recorded.
+    fn find_below(&self, posted: &[&Mail], now_below: &[u8]) -> Result<Vec<u8>> {
+        let rebuild = self.rebuild;
+        let as_named = self.named_below(posted)?;
+        let patches = posted.iter().filter(|m| is_patch(m));
+        let patches: Vec<&[u8]> = patches.map(|m| m.body.as_bytes()).collect();
+        let mut complaints = Vec::new();
+        for candidate in [&as_named[..], now_below, b""] {
+            let below = match candidate {
+                b"" => Vec::new(),
+                bytes => mailbox::read(bytes)?,
+            };
+            let mut diffs: Vec<&[u8]> = below.iter().map(|m| m.body.as_bytes()).collect();
+            diffs.extend(&patches);
+            match applied(rebuild.git, rebuild.cache, &rebuild.base.tree, &diffs) {
+                Ok(_) => return Ok(candidate.to_vec()),
+                Err((at, e)) => complaints.push(match at.checked_sub(below.len()) {
+                    Some(n) => format!("patch {}: {e}", n + 1),
+                    None => e.to_string(),
+                }),
+            }
+        }
+        complaints.dedup();
+        let what = "the patches apply neither to the posted dependencies nor to the base";
+        Err(Error::new(what).detail(complaints.join("\n")).help(
+            "record the dependencies first, or import the base that the patches were made for",
+        ))
+    }
+
+    /// Returns the mails of the posted dependencies: the versions that `posted` names, or the last ones.
+    fn named_below(&self, posted: &[&Mail]) -> Result<Vec<u8>> {
+        let mut mails = Vec::new();
+        for one in self.rebuild.below(self.component) {
+            let key = format!("prerequisite-change-id: {}:v", one.series.change_id);
+            let mut lines = posted.iter().flat_map(|m| m.body.lines());
+            let named = lines.find_map(|l| l.strip_prefix(&key));
+            let version = named.and_then(|v| v.trim().parse().ok());
+            let version = version.or(one.posted().map(|p| p.version));
+            let posting = one.postings.iter().find(|p| Some(p.version) == version);
+            if let Some(posting) = posting {
+                for mail in posting.mails(self.rebuild.ws, one.name())? {
+                    mails.extend(FROM.bytes());
+                    mails.extend(&mail.raw);
+                }
+            }
+        }
+        Ok(mails)
+    }
+
+    /// Creates the record.
+    fn finish(&self, mails: Vec<u8>, below: Vec<u8>) -> Result<Import> {
+        let series = &self.component.series;
+        let read = mailbox::read(&mails)?;
+        let first = &read[0];
+        let patches: Vec<&Mail> = read.iter().filter(|m| is_patch(m)).collect();
+        let ids = patch_ids_of(self.rebuild.git, &patches)?;
+        if ids.len() != patches.len() {
+            let diffs = count(ids.len(), "diff", "diffs");
+            let patches = count(patches.len(), "patch", "patches");
+            return Err(Error::new(format!("git sees {diffs} in {patches}")));
+        }
+        let known = self.below_as_posted(&below)?;
+        let patches = patches.iter().zip(ids).map(|(mail, patch_id)| PostedPatch {
+            subject: mail.title().to_owned(),
+            patch_id,
+            message_id: mail.id.clone(),
+            message: file_of(self.component, mail.title()),
+        });
+        Ok(Import {
+            below: if known.is_some() { Vec::new() } else { below },
+            posting: Posting {
+                version: series.version,
+                prefix: first.tag().map_or(series.prefix.to_string(), |t| t.prefix),
+                title: first.title().to_owned(),
+                change_id: series.change_id.to_string(),
+                message_id: first.id.clone(),
+                base: self.kernel.to_owned(),
+                patches: patches.collect(),
+                below: known.unwrap_or_default(),
+                resends: Vec::new(),
+            },
+            mails,
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Returns the posted versions that consist of the patches below, or `None` if some were not
+    /// posted.
+    fn below_as_posted(&self, below: &[u8]) -> Result<Option<Vec<Below>>> {
+        if below.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let ids = patch_ids(self.rebuild.git, below)?;
+        let mut rest = &ids[..];
+        let mut found = Vec::new();
+        for one in self.rebuild.below(self.component) {
+            let fits = |p: &&Posting| {
+                let n = p.patches.len();
+                rest.len() >= n && p.patches.iter().map(|p| &p.patch_id).eq(&rest[..n])
+            };
+            if let Some(posting) = one.postings.iter().rev().find(fits) {
+                rest = &rest[posting.patches.len()..];
+                found.push(Below {
+                    series: one.name().to_owned(),
+                    version: posting.version,
+                });
+            }
+        }
+        Ok(rest.is_empty().then_some(found))
+    }
+}
+
+/// The cover letter in b4's tag.
+struct Letter {
+    /// The sender, for a header.
+    from: String,
+    date: String,
+    title: String,
+    recipients: String,
+    text: String,
+}
+
+impl Letter {
+    fn read(git: &Git<'_>, tag: &str) -> Result<Self> {
+        let format = "--format=%(taggername) %(taggeremail)%0a%(taggerdate:rfc2822)%0a%(contents)";
+        let said = must(git.runner(), &git.cmd(["for-each-ref", format, tag]))?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        let mut parts = said.splitn(3, '\n');
+        let mut part = || parts.next().unwrap_or("");
+        let (who, date, contents) = (part(), part(), part());
+        let (title, cover) = contents.split_once('\n').unwrap_or((contents, ""));
+        let (recipients, text) = cover::split_recipients(cover);
+        Ok(Self {
+            from: in_header(who),
+            date: date.to_owned(),
+            title: untagged(title).to_owned(),
+            recipients,
+            text: text.trim().to_owned(),
+        })
+    }
+
+    /// Returns the mails that b4 sent: the cover letter, and the patches from `git format-patch`.
+    /// `id` is the message id of the first.
+    fn mails(&self, prefix: &str, patches: &[(String, Vec<u8>)], id: &str) -> Result<Vec<u8>> {
+        if let [(_, only)] = patches {
+            // b4 sends the cover letter below the `---` of a single patch.
+            let mut mail = only.clone();
+            message::note_below(&mut mail, &format!("{}\n", self.text));
+            let headers = format!("Message-ID: <{id}>\n{}", self.recipients);
+            return Ok(with_headers(&mail, &headers));
+        }
+        let (count, width) = (patches.len(), patches.len().to_string().len());
+        let mut mails = format!(
+            "{FROM}From: {}\nDate: {}\nSubject: [{prefix} {:0width$}/{count}] {}\n\
+             Message-ID: <{id}>\n{}MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
+             Content-Transfer-Encoding: 8bit\n\n{}\n\n",
+            self.from, self.date, 0, self.title, self.recipients, self.text
+        )
+        .into_bytes();
+        for (i, (_, mail)) in patches.iter().enumerate() {
+            let id = numbered(id, i + 1).ok_or_else(|| {
+                Error::new(format!("{id} is not a message id of b4"))
+                    .help("record the posting from the mails that you received: --mbox FILE")
+            })?;
+            mails.extend(with_headers(mail, &format!("Message-ID: <{id}>\n")));
+        }
+        Ok(mails)
+    }
 }
 
 /// Formats `Name <address>` for a header; quotes a name with characters such as commas and dots.
 fn in_header(who: &str) -> String {
-    let Some((name, address)) = who.rsplit_once(" <") else {
-        return who.to_owned();
-    };
-    match name.contains(|c: char| "()[]:;@\\,.\"".contains(c)) {
-        true => {
+    match who.rsplit_once(" <") {
+        Some((name, address)) if name.contains(|c| "()[]:;@\\,.\"".contains(c)) => {
             let name = name.replace('\\', "\\\\").replace('"', "\\\"");
             format!("\"{name}\" <{address}")
         }
-        false => who.to_owned(),
+        _ => who.to_owned(),
     }
 }
 
 /// Returns the title without the bracketed prefix that b4 puts into the first line of a tag.
-fn untagged(title: &str) -> String {
-    let rest = title.trim();
-    match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-        Some((_, rest)) => rest.trim().to_owned(),
-        None => rest.to_owned(),
-    }
+fn untagged(title: &str) -> &str {
+    let title = title.trim();
+    let inside = title.strip_prefix('[').and_then(|t| t.split_once(']'));
+    inside.map_or(title, |(_, rest)| rest.trim())
 }
 
 /// Returns the message id of a patch. In b4's ids, `…-v1-0-…` is the cover letter, and `…-v1-2-…`
@@ -153,218 +283,17 @@ fn numbered(cover: &str, number: usize) -> Option<String> {
     Some(format!("{stable}-{number}-{random}@{domain}"))
 }
 
-/// Adds a message id to a mail from `git format-patch`.
-fn with_id(mail: &[u8], id: &str) -> Vec<u8> {
-    with_headers(mail, &format!("Message-ID: <{id}>\n"))
-}
-
 /// Inserts headers after the first line of a mail from `git format-patch`.
 fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
-    let at = mail
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(0, |first| first + 1);
-    [&mail[..at], headers.as_bytes(), &mail[at..]].concat()
+    let first = mail.iter().position(|b| *b == b'\n');
+    let (first, rest) = mail.split_at(first.map_or(0, |end| end + 1));
+    [first, headers.as_bytes(), rest].concat()
 }
 
-/// Reads a posting from `all` mails. `user` is the address of the user.
-///
-/// # Errors
-///
-/// The posting is not the next version of the series, a mail is missing, or the patches apply
-/// neither to the posted dependencies nor to the present base. The error names no file.
-pub fn from_mails(
-    rebuild: &Rebuild<'_>,
-    component: &Component,
-    all: &[Mail],
-    user: &str,
-    kernel: &str,
-    now_below: &[u8],
-) -> Result<Import> {
-    let picked = pick(&component.series, all, user)?;
-    let posted = picked.mails;
-    let mut mails = Vec::new();
-    for mail in &posted {
-        mails.extend(FROM.bytes());
-        mails.extend(mailbox::with_newlines(&mail.raw));
-        mails.extend(b"\n");
-    }
-    let patches: Vec<Mail> = posted
-        .iter()
-        .filter(|m| is_patch(m))
-        .map(|m| (*m).clone())
-        .collect();
-    let below = find_below(rebuild, component, &posted, &patches, now_below)?;
-    let import = finish(rebuild, component, kernel, mails, below)?;
-    Ok(Import {
-        left_out: picked.left_out,
-        ..import
-    })
-}
-
-/// Finds the patches below: the posted versions that the cover letter names, else the last posting
-/// of each dependency, else the present commits. Returns the mails that have to be recorded.
-fn find_below(
-    rebuild: &Rebuild<'_>,
-    component: &Component,
-    posted: &[&Mail],
-    patches: &[Mail],
-    now_below: &[u8],
-) -> Result<Vec<u8>> {
-    let named: String = posted.iter().map(|m| m.body.as_str()).collect();
-    let below = chain(rebuild, component);
-    let version_of = |c: &Component| {
-        let key = format!("prerequisite-change-id: {}:v", c.series.change_id);
-        let line = named.lines().find_map(|l| l.strip_prefix(&key));
-        line.and_then(|v| v.trim().parse::<u32>().ok())
-    };
-    let mut as_named: Vec<u8> = Vec::new();
-    for one in &below {
-        let version = version_of(one).or(one.posted().map(|p| p.version));
-        let posting = one.postings.iter().find(|p| Some(p.version) == version);
-        if let Some(posting) = posting {
-            for mail in posting.mails(rebuild.ws, one.name())? {
-                as_named.extend(FROM.bytes());
-                as_named.extend(&mail.raw);
-            }
-        }
-    }
-    let mut complaints = Vec::new();
-    for candidate in [&as_named[..], now_below, b""] {
-        let mut mails = match candidate {
-            b"" => Vec::new(),
-            bytes => mailbox::read(bytes)?,
-        };
-        let first = mails.len();
-        mails.extend(patches.iter().cloned());
-        let diffs: Vec<&[u8]> = mails.iter().map(|m| m.body.as_bytes()).collect();
-        match applied(rebuild.git, rebuild.cache, &rebuild.base.tree, &diffs) {
-            Ok(_) => return Ok(candidate.to_vec()),
-            Err((at, e)) => complaints.push(match at.checked_sub(first) {
-                Some(n) => format!("patch {}: {e}", n + 1),
-                None => e.to_string(),
-            }),
-        }
-    }
-    complaints.dedup();
-    Err(
-        Error::new("the patches apply neither to the posted dependencies nor to the base")
-            .detail(complaints.join("\n"))
-            .help(
-                "record the dependencies first, or import the base that the patches were made for",
-            ),
-    )
-}
-
-/// Returns the components below, in the order in which they apply.
-pub fn chain<'a>(rebuild: &'a Rebuild<'_>, component: &Component) -> Vec<&'a Component> {
-    let series: Vec<_> = rebuild
-        .components
-        .iter()
-        .map(|c| c.series.clone())
-        .collect();
-    let Ok(ordered) = crate::source::manifest::in_order(&series) else {
-        return Vec::new();
-    };
-    let names = crate::source::manifest::below(&ordered, component.name());
-    names
-        .iter()
-        .filter_map(|s| rebuild.components.iter().find(|c| c.name() == s.name))
-        .copied()
-        .collect()
-}
-
-/// Creates the record from the mails.
-fn finish(
-    rebuild: &Rebuild<'_>,
-    component: &Component,
-    kernel: &str,
-    mails: Vec<u8>,
-    below: Vec<u8>,
-) -> Result<Import> {
-    let series = &component.series;
-    let read = mailbox::read(&mails)?;
-    let patches: Vec<&Mail> = read.iter().filter(|m| is_patch(m)).collect();
-    let first = read
-        .first()
-        .ok_or_else(|| Error::new("there are no mails"))?;
-    let bodies: Vec<u8> = patches
-        .iter()
-        .flat_map(|m| [FROM.as_bytes(), m.body.as_bytes(), b"\n"].concat())
-        .collect();
-    let ids = patch_ids(rebuild.git, &bodies)?;
-    if ids.len() != patches.len() {
-        return Err(Error::new(format!(
-            "git sees {} in {}",
-            count(ids.len(), "diff", "diffs"),
-            count(patches.len(), "patch", "patches")
-        )));
-    }
-    let known = below_as_posted(rebuild, component, &below)?;
-    Ok(Import {
-        posting: Posting {
-            version: series.version,
-            prefix: first.tag().map_or(series.prefix.to_string(), |t| t.prefix),
-            title: first.title().to_owned(),
-            change_id: series.change_id.to_string(),
-            message_id: first.id.clone(),
-            base: kernel.to_owned(),
-            patches: patches
-                .iter()
-                .zip(ids)
-                .map(|(mail, patch_id)| PostedPatch {
-                    subject: mail.title().to_owned(),
-                    patch_id,
-                    message_id: mail.id.clone(),
-                    message: file_of(component, mail.title()),
-                })
-                .collect(),
-            below: known.clone().unwrap_or_default(),
-            resends: Vec::new(),
-        },
-        mails,
-        below: match known {
-            Some(_) => Vec::new(),
-            None => below,
-        },
-        left_out: Vec::new(),
-    })
-}
-
-/// Returns the message file whose message has this subject.
 fn file_of(component: &Component, subject: &str) -> Option<String> {
     let mut files = component.messages.iter();
     let found = files.find(|(_, text)| message::subject(text) == subject);
     found.map(|(file, _)| file.clone())
-}
-
-/// Returns the posted versions that consist of the patches below, or `None` if some were not
-/// posted.
-fn below_as_posted(
-    rebuild: &Rebuild<'_>,
-    component: &Component,
-    below: &[u8],
-) -> Result<Option<Vec<Below>>> {
-    if below.is_empty() {
-        return Ok(Some(Vec::new()));
-    }
-    let ids = patch_ids(rebuild.git, below)?;
-    let mut rest = &ids[..];
-    let mut found = Vec::new();
-    for one in chain(rebuild, component) {
-        let fits = |p: &&Posting| {
-            let n = p.patches.len();
-            rest.len() >= n && p.patches.iter().map(|p| &p.patch_id).eq(&rest[..n])
-        };
-        if let Some(posting) = one.postings.iter().rev().find(fits) {
-            rest = &rest[posting.patches.len()..];
-            found.push(Below {
-                series: one.name().to_owned(),
-                version: posting.version,
-            });
-        }
-    }
-    Ok(rest.is_empty().then_some(found))
 }
 
 #[cfg(test)]
@@ -383,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn with_id_adds_header_after_first_line() {
-        let mail = with_id(b"From 0 x\nFrom: A <a@b>\n\ntext\n", "1@x");
+    fn with_headers_adds_header_after_first_line() {
+        let mail = with_headers(b"From 0 x\nFrom: A <a@b>\n\ntext\n", "Message-ID: <1@x>\n");
         assert_eq!(
             String::from_utf8(mail).unwrap(),
             "From 0 x\nMessage-ID: <1@x>\nFrom: A <a@b>\n\ntext\n"

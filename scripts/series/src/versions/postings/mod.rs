@@ -11,18 +11,21 @@ pub mod pick;
 pub mod resend;
 pub mod tag;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use self::resend::Resend;
 use crate::{
-    git::Oid,
+    git::{Git, Oid, patch_ids},
     mail::mailbox::{self, Mail},
     source::{manifest, message, workspace::Workspace},
     sys::{
         error::{Error, Result},
-        files::write,
+        files::{read_file, write},
         plural::count,
     },
 };
@@ -30,7 +33,6 @@ use crate::{
 /// The address that a message id is appended to; the same as b4's `b4.linkmask`.
 const LINK: &str = "https://patch.msgid.link/";
 
-/// The header of each record.
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0
 #
@@ -38,7 +40,9 @@ const HEAD: &str = "\
 
 ";
 
-/// Returns the public link to a mail.
+/// The line that separates mails in git's mailboxes.
+const FROM: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n";
+
 pub fn link(message_id: &str) -> String {
     format!("{LINK}{message_id}")
 }
@@ -61,7 +65,6 @@ pub struct Posting {
     /// holds the patches below, because some of them were never posted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<Below>,
-    /// The patches, in order.
     #[serde(rename = "patch")]
     pub patches: Vec<PostedPatch>,
     /// Later postings of the same version with RESEND.
@@ -77,7 +80,6 @@ pub struct Below {
     pub version: u32,
 }
 
-/// A patch of a posting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PostedPatch {
@@ -92,8 +94,7 @@ pub struct PostedPatch {
     pub message: Option<String>,
 }
 
-/// Returns the folder of the records, relative to the workspace.
-pub fn folder(name: &str) -> PathBuf {
+fn folder(name: &str) -> PathBuf {
     PathBuf::from(format!("series/{name}/posted"))
 }
 
@@ -105,21 +106,14 @@ pub fn present_file(
     series: &manifest::Series,
     messages: &BTreeMap<String, String>,
 ) -> Option<String> {
-    let now: Vec<&str> = series
-        .patches
-        .iter()
-        .map(|p| p.message.value.as_str())
-        .collect();
-    if now.contains(&file) {
+    let mut now = series.patches.iter().map(|p| &p.message.value);
+    if now.clone().any(|now| now == file) {
         return Some(file.to_owned());
     }
     let mut posted = postings.iter().rev().flat_map(|p| &p.patches);
     let was = posted.find(|p| p.message.as_deref() == Some(file))?;
-    let found = now.into_iter().find(|now| {
-        let text = messages.get(*now).map_or("", String::as_str);
-        message::subject(text) == was.subject
-    });
-    found.map(str::to_owned)
+    let subject = |file: &String| messages.get(file).map_or("", |text| message::subject(text));
+    now.find(|now| subject(now) == was.subject).cloned()
 }
 
 impl Posting {
@@ -148,42 +142,30 @@ impl Posting {
         folder(name).join(format!("v{}.below.mbox", self.version))
     }
 
-    /// Reads the mails of the patches, in order.
-    ///
-    /// # Errors
-    ///
-    /// Mails are missing, or differ from the record.
+    /// Reads the mails of the patches, in order. Fails if they differ from the record.
     pub fn mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
-        let file = self.mbox(name);
-        let bytes = crate::sys::files::read_file(&ws.path(&file))
-            .map_err(|e| Error::io("read", &file, &e))?;
-        self.patches_in(name, &bytes)
+        self.patches_in(name, read_mailbox(ws, &self.mbox(name))?)
     }
 
-    /// Selects the mails of the patches, in order, from the content of a mailbox.
-    ///
-    /// # Errors
-    ///
-    /// The mails differ from the record.
-    pub fn patches_in(&self, name: &str, bytes: &[u8]) -> Result<Vec<Mail>> {
-        let file = self.mbox(name);
-        let mut mails = mailbox::read(bytes).map_err(|e| e.at(&file, None))?;
+    /// Selects the patches, in order, from the mails of the posting.
+    fn patches_in(&self, name: &str, mut mails: Vec<Mail>) -> Result<Vec<Mail>> {
         mails.retain(is_patch);
         mails.sort_by_key(|m| m.tag().map(|tag| tag.number));
         let ids = mails.iter().map(|m| &m.id);
-        if !ids.eq(self.patches.iter().map(|p| &p.message_id)) {
-            return Err(Error::new(format!(
-                "does not hold the {} that {} names",
-                count(self.patches.len(), "patch", "patches"),
-                self.file(name).display()
-            ))
-            .at(&file, None)
-            .help("both were written by `cargo series record`; restore them"));
+        if ids.ne(self.patches.iter().map(|p| &p.message_id)) {
+            let patches = count(self.patches.len(), "patch", "patches");
+            let record = self.file(name);
+            let what = format!(
+                "does not hold the {patches} that {} names",
+                record.display()
+            );
+            return Err(Error::new(what)
+                .at(self.mbox(name), None)
+                .help("both were written by `cargo series record`; restore them"));
         }
         Ok(mails)
     }
 
-    /// Returns the record as TOML.
     pub fn text(&self) -> Result<String> {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(format!("cannot be written as TOML: {e}")))?;
@@ -199,30 +181,28 @@ impl Posting {
         self.write_record(ws, name)
     }
 
-    /// Writes the record without the mails.
     pub fn write_record(&self, ws: &Workspace, name: &str) -> Result<()> {
         write(&ws.path(self.file(name)), self.text()?.as_bytes())
     }
 }
 
-/// Returns the patches of several series in the order of the mailbox. Each series has its own
-/// numbers.
-pub(crate) fn patches_below(bytes: &[u8]) -> Result<Vec<Mail>> {
-    let mut mails = mailbox::read(bytes)?;
-    mails.retain(is_patch);
-    Ok(mails)
+fn read_mailbox(ws: &Workspace, file: &Path) -> Result<Vec<Mail>> {
+    let bytes = read_file(&ws.path(file)).map_err(|e| Error::io("read", file, &e))?;
+    mailbox::read(&bytes).map_err(|e| e.at(file, None))
 }
 
 /// Whether the mail is a patch, not a cover letter.
-pub(crate) fn is_patch(mail: &Mail) -> bool {
+fn is_patch(mail: &Mail) -> bool {
     mail.tag().is_some_and(|tag| tag.number > 0)
 }
 
-/// Reads the records of a series, the oldest version first.
-///
-/// # Errors
-///
-/// A record is malformed, or a version before the last one has no record.
+fn patch_ids_of(git: &Git<'_>, patches: &[&Mail]) -> Result<Vec<String>> {
+    let mails = patches.iter();
+    let mbox = mails.flat_map(|m| [FROM.as_bytes(), m.body.as_bytes(), b"\n"].concat());
+    patch_ids(git, &mbox.collect::<Vec<u8>>())
+}
+
+/// Reads the records of a series, the oldest version first. Fails if there is a gap.
 pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
     let mut postings = Vec::new();
     for version in 1.. {
@@ -239,21 +219,18 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
         postings.push(posting);
     }
     let next = postings.len() + 1;
-    let later = std::fs::read_dir(ws.path(folder(name)))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok())
-        .filter_map(|file| file.strip_prefix('v')?.strip_suffix(".toml")?.parse().ok())
-        .find(|version: &usize| *version > next);
-    match later {
-        Some(later) => Err(Error::new(format!(
-            "v{later} of {name} is recorded, but v{next} is not"
-        ))
-        .at(folder(name), None)
-        .help("versions are numbered from 1 without gaps; restore the record")),
-        None => Ok(postings),
+    let files = std::fs::read_dir(ws.path(folder(name))).into_iter();
+    let mut versions = files.flatten().flatten().filter_map(|entry| {
+        let file = entry.file_name().into_string().ok()?;
+        file.strip_prefix('v')?.strip_suffix(".toml")?.parse().ok()
+    });
+    if let Some(later) = versions.find(|version: &usize| *version > next) {
+        let what = format!("v{later} of {name} is recorded, but v{next} is not");
+        return Err(Error::new(what)
+            .at(folder(name), None)
+            .help("versions are numbered from 1 without gaps; restore the record"));
     }
+    Ok(postings)
 }
 
 /// A posting by b4.
@@ -337,7 +314,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn patches_below_keeps_order() {
+    fn is_patch_keeps_order() {
         let mail =
             |subject: &str| format!("From 0 Mon Sep 17 00:00:00 2001\nSubject: {subject}\n\nx\n");
         let all = [
@@ -347,7 +324,8 @@ pub(crate) mod tests {
             "[PATCH 1/1] b1",
         ]
         .map(mail);
-        let mails = patches_below(all.concat().as_bytes()).unwrap();
+        let mut mails = mailbox::read(all.concat().as_bytes()).unwrap();
+        mails.retain(is_patch);
         let titles: Vec<&str> = mails.iter().map(Mail::title).collect();
         assert_eq!(titles, ["a1", "a2", "b1"]);
     }

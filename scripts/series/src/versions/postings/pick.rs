@@ -2,7 +2,7 @@
 
 //! Selects the mails of one posting from a mailbox: one sender, one thread, each number once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ptr};
 
 use crate::{
     mail::mailbox::{Mail, Person, Tag},
@@ -13,167 +13,135 @@ use crate::{
     },
 };
 
-/// A mail outside of the posting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    pub subject: String,
-    pub from: Person,
-    /// The reason why it is left out.
-    pub reason: String,
-}
-
-impl LeftOut {
-    /// Returns one line for the report.
-    pub fn text(&self) -> String {
-        let Person { name, email } = &self.from;
-        format!("{:?} of {name} <{email}>: {}", self.subject, self.reason)
-    }
-}
-
-/// The mails of a mailbox, divided into the posting and the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked<'a> {
-    /// The mails of the posting, in order.
-    pub mails: Vec<&'a Mail>,
-    pub left_out: Vec<LeftOut>,
-}
-
 /// A mail that may belong to the posting.
-#[derive(Clone, Copy)]
 struct Candidate<'a> {
     mail: &'a Mail,
-    version: u32,
-    number: usize,
-    of: usize,
+    tag: Tag,
 }
 
 /// Selects the posting of the manifest's version. If several people posted this version, or one
 /// person posted it several times, the mails of `user`, the address of the user, are preferred.
 ///
-/// # Errors
-///
-/// No posting of this version exists, a mail is missing, or several postings fit.
-pub fn pick<'a>(series: &Series, all: &'a [Mail], user: &str) -> Result<Picked<'a>> {
+/// Returns the mails of the posting in order, and a line for each other mail with the reason why it
+/// is left out.
+pub fn pick<'a>(
+    series: &Series,
+    all: &'a [Mail],
+    user: &str,
+) -> Result<(Vec<&'a Mail>, Vec<String>)> {
     let mut seen = BTreeSet::new();
     let all: Vec<&Mail> = all
         .iter()
-        .filter(|m| m.id.is_empty() || seen.insert(m.id.as_str()))
+        .filter(|m| m.id.is_empty() || seen.insert(&m.id))
         .collect();
-    let patches: Vec<Candidate<'_>> = all
-        .iter()
-        .filter(|m| !m.is_reply())
-        .filter_map(|m| {
-            let Tag {
-                version,
-                number,
-                of,
-                ..
-            } = m.tag()?;
-            Some(Candidate {
-                mail: m,
-                version,
-                number,
-                of,
-            })
-        })
-        .collect();
+    let patches = all.iter().filter(|m| !m.is_reply());
+    let patches = patches.filter_map(|mail| {
+        let tag = mail.tag()?;
+        Some(Candidate { mail, tag })
+    });
+    let patches: Vec<Candidate<'_>> = patches.collect();
     let first = first(series, &patches, user)?;
     let thread = thread(first.mail, &patches);
+    let of = first.tag.of;
     let mut mails = vec![first.mail];
-    for number in first.number + 1..=first.of {
-        let mut fits: Vec<&Mail> = patches
-            .iter()
-            .filter(|c| c.number == number && reason(c, &first, &thread).is_none())
-            .map(|c| c.mail)
-            .collect();
+    let mut missing = None;
+    for number in first.tag.number + 1..=of {
+        let fits = patches.iter().filter(|c| c.tag.number == number);
+        let fits = fits.filter(|c| reason(c, first, &thread).is_none());
         // The first mail with a number belongs to the posting; a later one was sent afterwards.
-        fits.sort_by_key(|m| m.date);
-        mails.extend(fits.first());
+        match fits.min_by_key(|c| c.mail.date) {
+            Some(fits) => mails.push(fits.mail),
+            None => missing = missing.or(Some(number)),
+        }
     }
-    let left_out = left_out(&all, &patches, &mails, &first, &thread);
-    if let Some(missing) = missing(&first, &patches, &mails) {
-        let others: Vec<String> = left_out.iter().map(LeftOut::text).collect();
-        return Err(missing.detail(others.join("\n")));
+    let is_picked = |mail: &Mail| mails.iter().any(|picked| ptr::eq(*picked, mail));
+    let others = all.iter().filter(|m| !is_picked(m));
+    let left_out = others.map(|mail| left_out(mail, &patches, first, &thread));
+    let left_out: Vec<String> = left_out.collect();
+    if let Some(missing) = missing {
+        return Err(incomplete(missing, of).detail(left_out.join("\n")));
     }
     if let Some(bare) = mails.iter().find(|m| m.id.is_empty()) {
         return Err(bare_mail(bare));
     }
-    Ok(Picked { mails, left_out })
+    Ok((mails, left_out))
 }
 
 /// Returns the cover letter or, without one, the first patch.
-fn first<'a>(series: &Series, patches: &[Candidate<'a>], user: &str) -> Result<Candidate<'a>> {
+fn first<'a, 'm>(
+    series: &Series,
+    patches: &'a [Candidate<'m>],
+    user: &str,
+) -> Result<&'a Candidate<'m>> {
     let (version, name) = (series.version, &series.name);
-    let of_version: Vec<_> = patches.iter().filter(|c| c.version == version).collect();
-    let Some(one) = of_version.first() else {
-        return Err(match patches.first() {
-            None => Error::new("the mailbox contains no patches"),
-            Some(other) => Error::new(format!(
-                "the mails are of v{}, but the next version of {name} is v{version}",
-                other.version
-            ))
-            .help("versions are recorded in order, starting with v1"),
-        });
+    let of_version = patches.iter().filter(|c| c.tag.version == version);
+    let Some(one) = of_version.clone().next() else {
+        let Some(other) = patches.first() else {
+            return Err(Error::new("the mailbox contains no patches"));
+        };
+        let other = format!("the mails are of v{}", other.tag.version);
+        let what = format!("{other}, but the next version of {name} is v{version}");
+        return Err(Error::new(what).help("versions are recorded in order, starting with v1"));
     };
     // Without a cover letter, the thread starts with the first patch.
-    let firsts: Vec<_> = of_version.iter().filter(|c| c.number <= 1).collect();
+    let firsts: Vec<_> = of_version.filter(|c| c.tag.number <= 1).collect();
     if firsts.is_empty() {
-        return Err(Error::new(format!("patch 1 of {} is missing", one.of)).help(WHOLE));
+        return Err(incomplete(1, one.tag.of));
     }
     if let Some(bare) = firsts.iter().find(|c| c.mail.id.is_empty()) {
         return Err(bare_mail(bare.mail));
     }
+    selected(series, &firsts, user)
+}
+
+/// Selects the start of the posting. A change id, a first posting, and the user's own are preferred.
+fn selected<'a, 'm>(
+    series: &Series,
+    firsts: &[&'a Candidate<'m>],
+    user: &str,
+) -> Result<&'a Candidate<'m>> {
+    let (version, name) = (series.version, &series.name);
     let with_id = |id: Option<&str>| {
-        let fits = firsts.iter().filter(|c| change_id(c.mail) == id);
-        let number = fits.clone().map(|c| c.number).min();
-        let lowest = fits.filter(|c| Some(c.number) == number);
-        lowest.map(|c| **c).copied().collect::<Vec<Candidate<'a>>>()
+        let fits = firsts.iter().copied().filter(|c| change_id(c.mail) == id);
+        let lowest = fits.clone().map(|c| c.tag.number).min();
+        fits.filter(|c| Some(c.tag.number) == lowest)
+            .collect::<Vec<_>>()
     };
     let mut left = with_id(Some(&series.change_id));
     if left.is_empty() {
         left = with_id(None);
     }
-    let Some(other) = left.first() else {
-        let id = firsts.iter().find_map(|c| change_id(c.mail)).unwrap_or("");
-        return Err(Error::new(format!(
-            "the mails have the change-id {id}, but the manifest of {name} has {}",
-            series.change_id
-        ))
-        .help(format!(
-            "if this is {name}, set change-id in {}",
-            series.file().display()
-        )));
-    };
-    let other = *other;
-    let again = |c: &Candidate<'_>| {
-        let tag = c.mail.tag();
-        tag.is_some_and(|t| {
-            t.prefix
-                .split(' ')
-                .any(|w| w.eq_ignore_ascii_case("RESEND"))
-        })
-    };
-    narrow(&mut left, |c| !again(c));
-    narrow(&mut left, |c| same_address(&c.mail.from.email, user));
-    if left.len() > 1 {
-        let all = left.iter().map(|c| {
-            let Mail {
-                subject, from, id, ..
-            } = c.mail;
-            format!("{subject:?} of {} <{}>, {id}", from.name, from.email)
-        });
-        return Err(
-            Error::new(format!("there are several postings of v{version}"))
-                .detail(all.collect::<Vec<_>>().join("\n"))
-                .help("remove the postings that are not to be recorded from the mailbox"),
-        );
+    let is_resend = |w: &str| w.eq_ignore_ascii_case("RESEND");
+    narrow(&mut left, |c| !c.tag.prefix.split(' ').any(is_resend));
+    narrow(&mut left, |c| c.mail.from.email.eq_ignore_ascii_case(user));
+    match left[..] {
+        [one] => Ok(one),
+        [] => {
+            let id = firsts.iter().find_map(|c| change_id(c.mail)).unwrap_or("");
+            let (own, file) = (&series.change_id, series.file());
+            let what =
+                format!("the mails have the change-id {id}, but the manifest of {name} has {own}");
+            let file = file.display();
+            Err(Error::new(what).help(format!("if this is {name}, set change-id in {file}")))
+        }
+        _ => {
+            let shown = left.iter().map(|c| {
+                let (subject, from, id) = (&c.mail.subject, &c.mail.from, &c.mail.id);
+                format!("{subject:?} of {} <{}>, {id}", from.name, from.email)
+            });
+            let what = format!("there are several postings of v{version}");
+            Err(Error::new(what)
+                .detail(shown.collect::<Vec<_>>().join("\n"))
+                .help("remove the postings that are not to be recorded from the mailbox"))
+        }
     }
-    Ok(left.first().copied().unwrap_or(other))
 }
 
-/// The help for an incomplete posting.
-const WHOLE: &str =
-    "the mailbox must contain all patches of the version, in one thread and from one sender";
+fn incomplete(missing: usize, of: usize) -> Error {
+    Error::new(format!("patch {missing} of {of} is missing")).help(
+        "the mailbox must contain all patches of the version, in one thread and from one sender",
+    )
+}
 
 fn bare_mail(mail: &Mail) -> Error {
     Error::new(format!("{:?} has no Message-ID", mail.subject))
@@ -181,21 +149,16 @@ fn bare_mail(mail: &Mail) -> Error {
 }
 
 /// Keeps the candidates that fit, or all of them if none fits.
-fn narrow<'a>(left: &mut Vec<Candidate<'a>>, fits: impl Fn(&Candidate<'a>) -> bool) {
-    if left.len() > 1 && left.iter().any(&fits) {
-        left.retain(fits);
+fn narrow<'a, 'm>(left: &mut Vec<&'a Candidate<'m>>, fits: impl Fn(&Candidate<'m>) -> bool) {
+    if left.iter().any(|c| fits(c)) {
+        left.retain(|c| fits(c));
     }
 }
 
 fn change_id(mail: &Mail) -> Option<&str> {
     let mut lines = mail.body.lines();
-    lines
-        .find_map(|l| l.strip_prefix("change-id: "))
-        .map(str::trim)
-}
-
-fn same_address(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
+    let id = lines.find_map(|l| l.strip_prefix("change-id: "));
+    id.map(str::trim)
 }
 
 /// Returns the message ids in the thread of a mail, as far as its sender wrote them.
@@ -205,8 +168,8 @@ fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
         let before = ids.len();
         for Candidate { mail, .. } in patches {
             let mut up = mail.in_reply_to.iter().chain(&mail.references);
-            let sender = same_address(&mail.from.email, &first.from.email);
-            if sender && up.any(|id| ids.contains(id.as_str())) {
+            let is_sender = mail.from.email.eq_ignore_ascii_case(&first.from.email);
+            if is_sender && up.any(|id| ids.contains(id.as_str())) {
                 ids.insert(&mail.id);
             }
         }
@@ -218,65 +181,43 @@ fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
 
 /// Returns why a patch is outside of the posting that starts with `first`, if it is.
 fn reason(one: &Candidate<'_>, first: &Candidate<'_>, thread: &BTreeSet<&str>) -> Option<String> {
-    let (from, of) = (&first.mail.from, first.of);
-    if one.version != first.version {
-        return Some(format!("it belongs to v{}", one.version));
+    let Person { name, email } = &first.mail.from;
+    let (Candidate { mail, tag }, of) = (one, first.tag.of);
+    if tag.version != first.tag.version {
+        Some(format!("it belongs to v{}", tag.version))
+    } else if !mail.from.email.eq_ignore_ascii_case(email) || mail.senders != 1 {
+        Some(format!("the posting is from {name} <{email}>"))
+    } else if tag.number > of || tag.of != of {
+        let patches = count(of, "patch", "patches");
+        Some(format!(
+            "it is {}/{} of a posting with {patches}",
+            tag.number, tag.of
+        ))
+    } else if !thread.contains(mail.id.as_str()) {
+        Some("it is in another thread".to_owned())
+    } else {
+        None
     }
-    if !same_address(&one.mail.from.email, &from.email) || one.mail.senders != 1 {
-        return Some(format!(
-            "the posting is from {} <{}>",
-            from.name, from.email
-        ));
-    }
-    if one.number > of || one.of != of {
-        return Some(format!(
-            "it is {}/{} of a posting with {}",
-            one.number,
-            one.of,
-            count(of, "patch", "patches")
-        ));
-    }
-    let in_thread = thread.contains(one.mail.id.as_str());
-    (!in_thread).then(|| "it is in another thread".to_owned())
 }
 
 fn left_out(
-    all: &[&Mail],
+    mail: &Mail,
     patches: &[Candidate<'_>],
-    picked: &[&Mail],
     first: &Candidate<'_>,
     thread: &BTreeSet<&str>,
-) -> Vec<LeftOut> {
-    let is = |one: &Mail, other: &Mail| std::ptr::eq(one, other);
-    let others = all.iter().filter(|m| !picked.iter().any(|p| is(p, m)));
-    others
-        .map(|mail| {
-            let patch = patches.iter().find(|c| is(c.mail, mail));
-            let reason = match patch {
-                None if mail.is_reply() => "it is a reply".to_owned(),
-                None => "it is not a patch".to_owned(),
-                Some(patch) => reason(patch, first, thread).unwrap_or_else(|| {
-                    format!("another mail has the number {}/{}", patch.number, patch.of)
-                }),
-            };
-            LeftOut {
-                subject: mail.subject.clone(),
-                from: mail.from.clone(),
-                reason,
-            }
-        })
-        .collect()
-}
-
-/// Returns the error for a missing patch, if there is one.
-fn missing(first: &Candidate<'_>, patches: &[Candidate<'_>], mails: &[&Mail]) -> Option<Error> {
-    let count = first.of;
-    let number_of = |m: &&Mail| {
-        let of_it = patches.iter().find(|c| std::ptr::eq(c.mail, *m));
-        of_it.map_or(0, |c| c.number)
+) -> String {
+    let reason = match patches.iter().find(|c| ptr::eq(c.mail, mail)) {
+        None if mail.is_reply() => "it is a reply".to_owned(),
+        None => "it is not a patch".to_owned(),
+        Some(patch) => reason(patch, first, thread).unwrap_or_else(|| {
+            format!(
+                "another mail has the number {}/{}",
+                patch.tag.number, patch.tag.of
+            )
+        }),
     };
-    let missing = (1..=count).find(|n| !mails.iter().any(|m| number_of(m) == *n))?;
-    Some(Error::new(format!("patch {missing} of {count} is missing")).help(WHOLE))
+    let Person { name, email } = &mail.from;
+    format!("{:?} of {name} <{email}>: {reason}", mail.subject)
 }
 
 #[cfg(test)]
@@ -308,15 +249,9 @@ mod tests {
         let text = "version = 1\nchange-id = \"20260102-x-1\"\n";
         let series = Series::parse("list", Path::new("series/list.toml"), text).unwrap();
         match pick(&series, &all, "DEV@x.org") {
-            Ok(picked) => {
-                let mails = picked
-                    .mails
-                    .iter()
-                    .map(|m| format!("{} {}\n", m.subject, m.id));
-                let others = picked
-                    .left_out
-                    .iter()
-                    .map(|l| format!("not {}\n", l.text()));
+            Ok((mails, left_out)) => {
+                let mails = mails.iter().map(|m| format!("{} {}\n", m.subject, m.id));
+                let others = left_out.iter().map(|l| format!("not {l}\n"));
                 mails.chain(others).collect()
             }
             Err(e) => e.at("x.mbox", None).to_string(),

@@ -7,18 +7,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Posting;
+use super::{FROM, Posting, is_patch, patch_ids_of};
 use crate::{
+    git::Git,
     mail::mailbox::{self, Mail},
-    source::{
-        manifest::Series,
-        words::{self, Recipient},
-    },
+    source::{manifest::Series, words},
     sys::error::{Error, Result},
 };
-
-/// The line that separates mails in git's mailboxes.
-const FROM: &str = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n";
 
 /// The word that resent subjects start with.
 const WORD: &str = "RESEND";
@@ -29,7 +24,6 @@ const WORD: &str = "RESEND";
 pub struct Resend {
     /// The message id of the cover letter, or of the single patch, without brackets.
     pub message_id: String,
-    /// The message ids of the patches, in order.
     pub patches: Vec<String>,
 }
 
@@ -49,11 +43,10 @@ fn resent(series: &Series, mail: &Mail) -> Vec<u8> {
     let mut text = FROM.to_owned();
     let mut kept = false;
     for line in String::from_utf8_lossy(head).lines() {
-        let folded = line.starts_with([' ', '\t']);
-        kept = match folded {
-            true => kept,
-            false => is_kept(line),
-        };
+        // A folded line belongs to the header above it.
+        if !line.starts_with([' ', '\t']) {
+            kept = is_kept(line);
+        }
         if kept {
             text += &format!("{line}\n");
         }
@@ -64,7 +57,7 @@ fn resent(series: &Series, mail: &Mail) -> Vec<u8> {
     text += &format!("Subject: {}\n", words::header_text(&subject));
     let both = [("To", &series.to), ("Cc", &series.cc)];
     for (header, list) in both.into_iter().filter(|(_, list)| !list.is_empty()) {
-        let list: Vec<String> = list.iter().map(Recipient::header).collect();
+        let list: Vec<String> = list.iter().map(words::Recipient::header).collect();
         text += &format!("{header}: {}\n", list.join(",\n "));
     }
     [text.as_bytes(), body].concat()
@@ -76,63 +69,44 @@ fn is_kept(line: &str) -> bool {
     ["from", "mime-version"].contains(&key.as_str()) || key.starts_with("content-")
 }
 
-/// Reads the mails of a resent posting.
-///
-/// # Errors
-///
-/// A mail is missing, a patch differs from the posted one, or the sender is another person.
-pub fn read(posting: &Posting, posted: &[Mail], all: &[Mail], ids: &Ids<'_>) -> Result<Resend> {
+/// Reads the mails of a resent posting. Each posted mail has to occur again, with the same sender and
+/// the same patch.
+pub fn read(git: &Git<'_>, posting: &Posting, posted: &[Mail], all: &[Mail]) -> Result<Resend> {
     let version = posting.version;
+    let number = |m: &Mail| m.tag().map(|t| t.number);
     let is_resent = |m: &&Mail| {
         let tag = m.tag().filter(|_| !m.is_reply());
         tag.is_some_and(|t| t.version == version && t.prefix.split(' ').any(|w| w == WORD))
     };
     let found: Vec<&Mail> = all.iter().filter(is_resent).collect();
-    let mut again = Vec::new();
+    let mut patches = Vec::new();
     for one in posted {
-        let number = one.tag().map(|t| t.number);
-        let mut same = found.iter().filter(|m| m.tag().map(|t| t.number) == number);
+        let mut same = found.iter().filter(|m| number(m) == number(one));
         let resent = same.find(|m| m.from.email == one.from.email && m.title() == one.title());
         let Some(resent) = resent.filter(|m| !m.id.is_empty()) else {
-            return Err(Error::new(format!(
-                "the mailbox has no mail with {WORD} for {:?} from {}",
-                one.subject, one.from.email
-            ))
-            .help("the mailbox must contain all mails of the version, as they were sent"));
+            let (subject, from) = (&one.subject, &one.from.email);
+            let what = format!("the mailbox has no mail with {WORD} for {subject:?} from {from}");
+            return Err(Error::new(what)
+                .help("the mailbox must contain all mails of the version, as they were sent"));
         };
         if posted.iter().any(|old| old.id == resent.id) {
-            return Err(Error::new(format!(
-                "{} was recorded as the first posting",
-                resent.id
-            )));
+            let what = format!("{} was recorded as the first posting", resent.id);
+            return Err(Error::new(what));
         }
-        again.push(*resent);
+        patches.extend(Some(*resent).filter(|m| is_patch(m)));
     }
-    let patches: Vec<&Mail> = again
-        .into_iter()
-        .filter(|m| m.tag().is_some_and(|t| t.number > 0))
-        .collect();
-    let diffs: Vec<u8> = patches
-        .iter()
-        .flat_map(|m| [FROM.as_bytes(), m.body.as_bytes(), b"\n"].concat())
-        .collect();
     let wanted = posting.patches.iter().map(|p| &p.patch_id);
-    if !ids(&diffs)?.iter().eq(wanted) {
+    if !patch_ids_of(git, &patches)?.iter().eq(wanted) {
         return Err(
             Error::new(format!("the patches differ from v{version}")).help(
                 "a resend repeats a version without changes; post changed patches as a new version",
             ),
         );
     }
-    let cover = found
-        .iter()
-        .find(|m| m.tag().is_some_and(|t| t.number == 0));
-    let first = cover.copied().or(patches.first().copied());
+    let cover = found.iter().find(|m| number(m) == Some(0));
+    let first = cover.or(patches.first());
     Ok(Resend {
         message_id: first.map(|m| m.id.clone()).unwrap_or_default(),
         patches: patches.iter().map(|m| m.id.clone()).collect(),
     })
 }
-
-/// Computes the patch ids of a mailbox.
-pub type Ids<'a> = dyn Fn(&[u8]) -> Result<Vec<String>> + 'a;

@@ -10,7 +10,7 @@
 
 use super::{Posting, commits::Rebuilt};
 use crate::{
-    git::{Git, Identity, Oid},
+    git::{Git, Oid},
     mail::mailbox::Mail,
     sys::{
         error::{Error, Result},
@@ -18,14 +18,17 @@ use crate::{
     },
 };
 
-/// Returns the name of the tag of a version.
 pub fn name(change_id: &str, version: u32) -> String {
     format!("sent/{change_id}-v{version}")
 }
 
+fn ref_of(posting: &Posting) -> String {
+    format!("refs/tags/{}", name(&posting.change_id, posting.version))
+}
+
 /// Creates the tag of a recorded posting, unless it exists.
 pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<()> {
-    let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
+    let full = ref_of(posting);
     let tip = &made.tip().commit;
     if git.resolve(&format!("{full}^{{commit}}"))?.as_ref() == Some(tip) {
         return Ok(());
@@ -37,16 +40,11 @@ pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> 
 pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<Oid> {
     let name = name(&posting.change_id, posting.version);
     let tip = &made.tip().commit;
-    // A fixed tagger and date make the tag identical in every cache.
-    let who = Identity {
-        name: "series".into(),
-        email: "series@localhost".into(),
-        set: true,
-    };
     let message = message(posting, cover, &made.parent.commit);
+    // A fixed tagger and date make the tag identical in every cache.
     let content = format!(
-        "object {tip}\ntype commit\ntag {name}\ntagger {} 0 +0000\n\n{message}",
-        who.ident()
+        "object {tip}\ntype commit\ntag {name}\ntagger series <series@localhost> 0 +0000\n\n\
+         {message}"
     );
     let out = must(git.runner(), &git.cmd(["mktag"]).stdin(content))?.text();
     Oid::parse(&out).ok_or_else(|| Error::new("git mktag printed no object name"))
@@ -54,36 +52,31 @@ pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Re
 
 /// Removes the tag of a posting whose record was removed.
 pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
-    let full = format!("refs/tags/{}", name(&posting.change_id, posting.version));
-    match git.resolve(&full)? {
-        Some(tag) => git
-            .must(["update-ref", "-d", &full, tag.as_str()])
-            .map(drop),
-        None => Ok(()),
-    }
+    let full = ref_of(posting);
+    let Some(tag) = git.resolve(&full)? else {
+        return Ok(());
+    };
+    git.must(["update-ref", "-d", &full, tag.as_str()])?;
+    Ok(())
 }
 
 /// Returns the cover letter as it was sent, followed by the lines that b4 reads.
 fn message(posting: &Posting, cover: &str, parent: &Oid) -> String {
-    let kept: String = cover
-        .lines()
-        .filter(|l| !l.starts_with("base-commit:") && !l.starts_with("change-id:"))
-        .map(|l| format!("{l}\n"))
-        .collect();
-    format!(
-        "{}\n\n{}\n\n---\nbase-commit: {parent}\nchange-id: {}\n",
-        posting.title,
-        kept.trim(),
-        posting.change_id
-    )
+    let is_read = |l: &&str| l.starts_with("base-commit:") || l.starts_with("change-id:");
+    let kept = cover.lines().filter(|l| !is_read(l));
+    let kept: String = kept.map(|l| format!("{l}\n")).collect();
+    let Posting {
+        title, change_id, ..
+    } = posting;
+    let kept = kept.trim();
+    format!("{title}\n\n{kept}\n\n---\nbase-commit: {parent}\nchange-id: {change_id}\n")
 }
 
 /// Returns the text of the cover letter among the mails of a posting; empty if there is none.
 pub fn cover_of(mails: &[Mail]) -> String {
-    mails
-        .iter()
-        .find(|m| m.tag().is_some_and(|tag| tag.number == 0))
-        .map_or(String::new(), |m| m.body.clone())
+    let mut mails = mails.iter();
+    let cover = mails.find(|m| m.tag().is_some_and(|tag| tag.number == 0));
+    cover.map_or(String::new(), |m| m.body.clone())
 }
 
 #[cfg(test)]
