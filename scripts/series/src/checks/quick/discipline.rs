@@ -11,7 +11,7 @@ use crate::{
     sys::error::Result,
     versions::{
         postings::commits::applied,
-        rules::{self, Fault, Rule, changelog::OtherReasons, moves::Now},
+        rules::{self, Fault, Rule},
         trailers::needless,
     },
 };
@@ -70,12 +70,16 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     if let (Some(entry), Some(before), Some(since)) = (entries.first(), component.posted(), since)
         && entry.version == before.version + 1
     {
-        let other = OtherReasons {
+        let check = rules::changelog::Check {
+            file: &component.changelog_file(),
+            name: one.name(),
+            entry,
+            before,
+            since: &since.comparison,
             reasons: &since.reasons(subject.base),
             release: &subject.base.release(),
         };
-        let (file, since) = (component.changelog_file(), &since.comparison);
-        faults = rules::changelog::faults(&file, one.name(), entry, before, since, other);
+        faults = check.faults();
     }
     let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
     faults.extend(rules::moves::in_changelog(component, &entries, &names));
@@ -87,12 +91,8 @@ fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     let others: Vec<&Component> = all.iter().map(|s| &s.plan.component).collect();
     let patches = subject.written(one).into_iter().flat_map(|r| &r.patches);
     let ids: Vec<String> = patches.map(|p| p.patch_id.clone()).collect();
-    let now = Now {
-        plan: &one.plan,
-        patch_ids: &ids,
-        since: subject.since.get(one.name()).map(|s| &s.comparison),
-    };
-    rules::moves::faults(&now, &others)
+    let since = subject.since.get(one.name()).map(|s| &s.comparison);
+    rules::moves::faults(&one.plan, &ids, since, &others)
 }
 
 fn of_dependencies(

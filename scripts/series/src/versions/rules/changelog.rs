@@ -7,7 +7,7 @@
 //! patches" names each patch. Other changes have the items of [`super::reasons`]. The rest of an
 //! entry is not checked.
 
-use std::{collections::BTreeMap, path::Path, sync::LazyLock};
+use std::{path::Path, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
@@ -23,22 +23,13 @@ use crate::{
     },
 };
 
-/// The form in which an entry names a patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Changed,
-    New,
-    Dropped,
-}
-
 /// A place where an entry names a patch.
-#[derive(Debug, Clone, PartialEq, Eq)]
 struct Mention {
-    kind: Kind,
+    /// "Changed" unless the entry calls the patch new or dropped.
+    kind: Change,
     /// Whether the number belongs to the old version.
     old: bool,
     number: usize,
-    /// The line in the file.
     line: usize,
     /// Whether a reason follows.
     reason: bool,
@@ -53,7 +44,7 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
             | patch(?:es)? \s+ (?P<list> \d+ (?: \s* (?: - | – | to | , \s* and | , | and ) \s* \d+ )* ) )
           (?P<old> \s* \(? (?: of \s+ )? v\d+ \)? )?",
     )
-    .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+    .expect("the pattern is constant")
 });
 
 /// Whether the text after a mention counts as a reason: at least two words.
@@ -65,23 +56,15 @@ fn says_something(rest: &str) -> bool {
 
 /// Parses the numbers of "2, 4-6 and 8".
 fn numbers(list: &str) -> Vec<usize> {
+    static NUMBER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(-|–|to)?\s*(\d+)").expect("the pattern is constant"));
     let mut found: Vec<usize> = Vec::new();
-    let mut word = String::new();
-    let mut range = false;
-    for c in list.chars().chain([' ']) {
-        if c.is_ascii_digit() {
-            word.push(c);
-            continue;
+    for part in NUMBER.captures_iter(list) {
+        let is_end = part.get(1).is_some();
+        match (found.last(), part[2].parse::<usize>()) {
+            (Some(first), Ok(n)) if is_end => found.extend(first + 1..=n.min(first + 1000)),
+            (_, n) => found.extend(n),
         }
-        if let Ok(n) = word.parse::<usize>() {
-            match found.last() {
-                Some(first) if range => found.extend(first + 1..=n.min(first + 1000)),
-                _ => found.push(n),
-            }
-            range = false;
-        }
-        word.clear();
-        range |= c == '-' || c == '–' || c == 't';
     }
     found
 }
@@ -89,12 +72,10 @@ fn numbers(list: &str) -> Vec<usize> {
 /// Returns the line of each item of an entry, with its text joined into one line.
 fn items(entry: &Entry) -> Vec<(usize, String)> {
     let mut items: Vec<(usize, String)> = Vec::new();
-    for (index, line) in entry.text.lines().enumerate() {
-        let at = entry.first_line + index;
+    for (at, line) in (entry.first_line..).zip(entry.text.lines()) {
         match items.last_mut() {
             Some((_, text)) if !line.starts_with("- ") && !line.trim().is_empty() => {
-                text.push(' ');
-                text.push_str(line.trim());
+                *text += &format!(" {}", line.trim());
             }
             _ => items.push((at, line.trim().to_owned())),
         }
@@ -107,12 +88,10 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
     let mut found = Vec::new();
     for (line, text) in items(entry) {
         for m in MENTION.captures_iter(&text) {
-            let end = m.get(0).map_or(text.len(), |m| m.end());
-            let dropped = m.name("drop").is_some();
-            let kind = match (m.name("new"), dropped) {
-                (Some(_), _) => Kind::New,
-                (_, true) => Kind::Dropped,
-                _ => Kind::Changed,
+            let kind = match (m.name("new"), m.name("drop")) {
+                (Some(_), _) => Change::Added,
+                (_, Some(_)) => Change::Dropped,
+                _ => Change::Changed,
             };
             let list = match m.name("list") {
                 Some(list) => numbers(list.as_str()),
@@ -120,10 +99,10 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
             };
             found.extend(list.into_iter().map(|number| Mention {
                 kind,
-                old: dropped || m.name("old").is_some(),
+                old: kind == Change::Dropped || m.name("old").is_some(),
                 number,
                 line,
-                reason: says_something(&text[end..]),
+                reason: says_something(&text[m.get_match().end()..]),
             }));
         }
     }
@@ -140,244 +119,196 @@ pub struct Named {
 
 /// Returns the items that name patches of the new version by number.
 pub fn named(entry: &Entry) -> Vec<Named> {
-    let mut found = Vec::new();
-    for (_, item) in items(entry) {
-        let text = item.strip_prefix("- ").unwrap_or(&item);
-        let is_here = |m: &Captures<'_>| m.name("drop").is_none() && m.name("old").is_none();
-        let all: Vec<_> = MENTION
-            .captures_iter(text)
-            .filter(|m| is_here(m) && m.name("list").is_some())
-            .collect();
-        let list = |m: &Captures<'_>| m.name("list").map_or(Vec::new(), |l| numbers(l.as_str()));
-        let first = all.first().and_then(|m| Some((m, m.get(0)?)));
-        let at_start = first.filter(|(_, whole)| whole.start() == 0);
-        let rest =
-            at_start.and_then(|(m, whole)| Some((m, text[whole.end()..].strip_prefix(':')?)));
-        found.extend(match rest {
-            // "Patch 2: …" describes that patch, whatever other patches it mentions.
-            Some((m, rest)) => Some(Named {
-                numbers: list(m),
-                text: match m.name("new") {
-                    Some(_) => format!("New patch:{rest}"),
-                    None => rest.trim_start().to_owned(),
-                },
-            }),
-            None if all.is_empty() => None,
-            None => Some(Named {
-                numbers: all.iter().flat_map(list).collect(),
-                text: text.to_owned(),
-            }),
-        });
-    }
-    found
+    let items = items(entry);
+    let named = items.iter().filter_map(|(_, item)| named_in(item));
+    named.collect()
 }
 
-/// Changes other than patches.
-#[derive(Debug, Clone, Copy)]
-pub struct OtherReasons<'a> {
+fn named_in(item: &str) -> Option<Named> {
+    let item = item.strip_prefix("- ").unwrap_or(item);
+    let is_here = |m: &Captures<'_>| m.name("drop").is_none() && m.name("old").is_none();
+    let all = MENTION.captures_iter(item).filter(is_here);
+    let all: Vec<_> = all.filter(|m| m.name("list").is_some()).collect();
+    let first = all.first()?;
+    let rest = item.strip_prefix(&first[0]);
+    let rest = rest.and_then(|rest| rest.strip_prefix(':'));
+    let Some(rest) = rest else {
+        let numbers = all.iter().flat_map(|m| numbers(&m["list"])).collect();
+        let text = item.to_owned();
+        return Some(Named { numbers, text });
+    };
+    // "Patch 2: …" describes that patch, whatever other patches it mentions.
+    Some(Named {
+        numbers: numbers(&first["list"]),
+        text: match first.name("new") {
+            Some(_) => format!("New patch:{rest}"),
+            None => rest.trim_start().to_owned(),
+        },
+    })
+}
+
+/// The entry of the present version, and what it has to describe.
+pub struct Check<'a> {
+    pub file: &'a Path,
+    pub name: &'a str,
+    pub entry: &'a Entry,
+    /// The posting that `since` compares with.
+    pub before: &'a Posting,
+    pub since: &'a Comparison,
+    /// Changes other than patches.
     pub reasons: &'a [Reason],
     /// The release of the present base.
     pub release: &'a str,
 }
 
-/// Checks the entry of the present version.
-///
-/// `before` is the posting that `since` compares with.
-pub fn faults(
-    file: &Path,
-    name: &str,
-    entry: &Entry,
-    before: &Posting,
-    since: &Comparison,
-    other: OtherReasons<'_>,
-) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut add = |line: usize, patch: Option<usize>, what: String, help: String| {
-        faults.push(Fault {
-            rule: Rule::Changelog,
-            file: file.to_owned(),
-            line: Some(line),
-            patch,
-            what,
-            help,
-        });
-    };
-    let version = entry.version;
-    let link = before.link();
-    if !entry.text.contains(&link) {
-        let v = before.version;
-        add(
-            entry.line,
-            None,
-            format!("the entry of v{version} does not link to v{v}"),
-            format!("write `- Link to v{v}: {link}`"),
-        );
+impl Check<'_> {
+    fn fault(&self, line: usize, what: String, help: impl Into<String>) -> Fault {
+        Rule::Changelog.fault(self.file, line, what, help)
     }
-    for (line, what, help) in of_other_reasons(entry, before, other) {
-        add(line, None, what, help);
-    }
-    if entry.is_open() && since.unchanged() {
-        return faults;
-    }
-    let patches = since.patches.iter().filter(|p| p.new.is_some()).count();
-    let mentions = mentions(entry, patches);
-    let mut said: BTreeMap<(bool, usize), Vec<&Mention>> = BTreeMap::new();
-    for mention in &mentions {
-        said.entry((mention.old, mention.number))
-            .or_default()
-            .push(mention);
-    }
-    for patch in &since.patches {
-        let of = |old: bool, n: Option<usize>| n.and_then(|n| said.get(&(old, n)));
-        let here: Vec<&Mention> = of(false, patch.new)
-            .into_iter()
-            .chain(of(true, patch.old))
-            .flatten()
-            .copied()
-            .collect();
-        if let Some((line, what, help)) = fault_of(name, entry, before, patch, &here) {
-            add(line, patch.new.or(patch.old), what, help);
-        }
-    }
-    for mention in &mentions {
-        let known = since.patches.iter().any(|p| match mention.old {
-            true => p.old == Some(mention.number),
-            false => p.new == Some(mention.number),
-        });
-        if !known {
-            let of = if mention.old { before.version } else { version };
-            let number = mention.number;
-            add(
-                mention.line,
-                None,
-                format!("v{of} has no patch {number}"),
-                "use the numbers of the new version; name removed patches as \
-                 `Dropped patch N of vM: why`"
-                    .to_owned(),
-            );
-        }
-    }
-    faults
-}
 
-/// Checks the items of an entry that name changes other than patches, in both directions.
-fn of_other_reasons(
-    entry: &Entry,
-    before: &Posting,
-    other: OtherReasons<'_>,
-) -> Vec<(usize, String, String)> {
-    let (v, old) = (entry.version, before.version);
-    let said: Vec<_> = items(entry)
-        .into_iter()
-        .filter_map(|(line, text)| Some((line, reasons::statement(&text)?)))
-        .collect();
-    let mut faults = Vec::new();
-    for reason in Reason::ALL {
-        let changed = other.reasons.contains(&reason);
-        let (word, subject) = (reason.word(), reason.subject());
-        let write = match reason {
-            Reason::Base => format!("write `- {word} Linux {}.`", other.release),
-            _ => format!("write `- {word} …`, with the change and the reason"),
-        };
-        let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
-        if changed && here.peek().is_none() {
-            let what =
-                format!("the entry of v{v} does not mention that {subject} changed since v{old}");
-            faults.push((entry.line, what, write.clone()));
+    pub fn faults(&self) -> Vec<Fault> {
+        let (entry, since) = (self.entry, self.since);
+        let (v, old, link) = (entry.version, self.before.version, self.before.link());
+        let mut faults = Vec::new();
+        if !entry.text.contains(&link) {
+            let what = format!("the entry of v{v} does not link to v{old}");
+            let help = format!("write `- Link to v{old}: {link}`");
+            faults.push(self.fault(entry.line, what, help));
         }
-        for (line, statement) in here {
-            let right = |r: &String| format!("v{r}") == other.release;
-            if !changed {
-                let what = format!(
-                    "the entry of v{v} has `{word} …`, but {subject} did not change since v{old}"
-                );
-                faults.push((*line, what, "remove the item".to_owned()));
-            } else if !statement.release.as_ref().is_none_or(right) {
-                let what = format!("the series is based on Linux {}", other.release);
-                faults.push((*line, what, write.clone()));
-            } else if !statement.explained {
-                let what = format!("the entry of v{v} does not explain how {subject} changed");
-                faults.push((*line, what, write.clone()));
-            }
+        faults.extend(self.of_other_reasons());
+        if entry.is_open() && since.unchanged() {
+            return faults;
         }
-    }
-    faults
-}
-
-/// Checks the mentions of one patch in an entry.
-fn fault_of(
-    name: &str,
-    entry: &Entry,
-    before: &Posting,
-    patch: &PatchChange,
-    said: &[&Mention],
-) -> Option<(usize, String, String)> {
-    let (v, old) = (entry.version, before.version);
-    let subject = &patch.subject;
-    let first = said.first();
-    let line = first.map_or(entry.line, |m| m.line);
-    let number = match patch.new {
-        Some(n) => format!("patch {n} (\"{subject}\")"),
-        None => format!("patch {} of v{old} (\"{subject}\")", patch.old?),
-    };
-    let n = patch.new.or(patch.old)?;
-    let with = |kind: Kind| said.iter().find(|m| m.kind == kind);
-    let fault = |what: String, help: String| Some((line, what, help));
-    match patch.change {
-        Change::Same | Change::Moved => first.and_then(|_| {
-            let help = match patch.change {
-                Change::Moved => {
-                    "only its context changed; remove the item, or describe that without a number"
-                }
-                _ => "remove the item, or name the patch that changed",
+        let patches = since.patches.iter().filter(|p| p.new.is_some());
+        let mentions = mentions(entry, patches.count());
+        for patch in &since.patches {
+            let of = |old: bool, n: Option<usize>| {
+                let is_it = move |m: &&Mention| m.old == old && Some(m.number) == n;
+                mentions.iter().filter(is_it)
             };
-            fault(
-                format!("the entry of v{v} mentions {number}, which did not change since v{old}"),
-                help.to_owned(),
-            )
-        }),
-        Change::Changed | Change::Message => match (first, with(Kind::New), with(Kind::Dropped)) {
-            (None, ..) => {
-                let how = match patch.change {
-                    Change::Message => "whose message changed since",
-                    _ => "which changed since",
-                };
-                fault(
-                    format!("the entry of v{v} does not mention {number}, {how} v{old}"),
-                    format!(
-                        "describe the change as `- Patch {n}: …`; `cargo series diff {name}` \
-                         shows it"
-                    ),
-                )
+            let here: Vec<&Mention> = of(false, patch.new).chain(of(true, patch.old)).collect();
+            faults.extend(self.of_patch(patch, &here));
+        }
+        for mention in &mentions {
+            let number = |p: &PatchChange| if mention.old { p.old } else { p.new };
+            let mut patches = since.patches.iter();
+            if patches.all(|p| number(p) != Some(mention.number)) {
+                let of = if mention.old { old } else { v };
+                let what = format!("v{of} has no patch {}", mention.number);
+                let help = "use the numbers of the new version; name removed patches as \
+                            `Dropped patch N of vM: why`";
+                faults.push(self.fault(mention.line, what, help));
             }
-            (_, Some(_), _) | (_, _, Some(_)) => fault(
-                format!("{number} is neither new nor dropped: it changed since v{old}"),
-                format!("describe the change as `- Patch {n}: …`"),
-            ),
-            _ => None,
-        },
-        Change::Added => match with(Kind::New) {
-            None => fault(
-                format!("the entry of v{v} does not name {number} as new"),
-                format!("give the reason: `- New patch {n}: …`"),
-            ),
-            Some(m) if !m.reason => fault(
-                format!("the entry of v{v} does not explain why {number} is new"),
-                format!("give the reason: `- New patch {n}: …`"),
-            ),
-            Some(_) => None,
-        },
-        Change::Dropped => match with(Kind::Dropped) {
-            None => fault(
-                format!("the entry of v{v} does not mention that {number} is gone"),
-                format!("give the reason: `- Dropped patch {n} of v{old}: …`"),
-            ),
-            Some(m) if !m.reason => fault(
-                format!("the entry of v{v} does not explain why {number} is gone"),
-                format!("give the reason: `- Dropped patch {n} of v{old}: …`"),
-            ),
-            Some(_) => None,
-        },
+        }
+        faults
+    }
+
+    /// Checks the items that name changes other than patches, in both directions.
+    fn of_other_reasons(&self) -> Vec<Fault> {
+        let (entry, release) = (self.entry, self.release);
+        let (v, old) = (entry.version, self.before.version);
+        let items = items(entry).into_iter();
+        let said = items.filter_map(|(line, text)| Some((line, reasons::statement(&text)?)));
+        let said: Vec<_> = said.collect();
+        let mut faults = Vec::new();
+        for reason in Reason::ALL {
+            let changed = self.reasons.contains(&reason);
+            let (word, subject) = reason.words();
+            let write = match reason {
+                Reason::Base => format!("write `- {word} Linux {release}.`"),
+                _ => format!("write `- {word} …`, with the change and the reason"),
+            };
+            let mut add = |line: usize, what: String, help: &str| {
+                faults.push(self.fault(line, what, help));
+            };
+            let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
+            if changed && here.peek().is_none() {
+                let why = format!("{subject} changed since v{old}");
+                add(
+                    entry.line,
+                    format!("the entry of v{v} does not mention that {why}"),
+                    &write,
+                );
+            }
+            for (line, statement) in here {
+                let is_other = |named: &String| format!("v{named}") != release;
+                if !changed {
+                    let why = format!("but {subject} did not change since v{old}");
+                    let what = format!("the entry of v{v} has `{word} …`, {why}");
+                    add(*line, what, "remove the item");
+                } else if statement.release.as_ref().is_some_and(is_other) {
+                    let what = format!("the series is based on Linux {release}");
+                    add(*line, what, &write);
+                } else if !statement.explained {
+                    let what = format!("the entry of v{v} does not explain how {subject} changed");
+                    add(*line, what, &write);
+                }
+            }
+        }
+        faults
+    }
+
+    /// Checks the mentions of one patch.
+    fn of_patch(&self, patch: &PatchChange, said: &[&Mention]) -> Option<Fault> {
+        let (v, old) = (self.entry.version, self.before.version);
+        let (n, subject, name) = (patch.new.or(patch.old)?, &patch.subject, self.name);
+        let number = match patch.new {
+            Some(n) => format!("patch {n} (\"{subject}\")"),
+            None => format!("patch {n} of v{old} (\"{subject}\")"),
+        };
+        let with = |kind: Change| said.iter().find(|m| m.kind == kind);
+        let describe = format!("describe the change as `- Patch {n}: …`");
+        let (what, help) = match patch.change {
+            Change::Same | Change::Moved => {
+                said.first()?;
+                let help = match patch.change {
+                    Change::Moved => {
+                        "only its context changed; remove the item, or describe that \
+                                      without a number"
+                    }
+                    _ => "remove the item, or name the patch that changed",
+                };
+                let what = format!("mentions {number}, which did not change since v{old}");
+                (format!("the entry of v{v} {what}"), help.to_owned())
+            }
+            Change::Changed | Change::Message if said.is_empty() => {
+                let how = match patch.change {
+                    Change::Message => "whose message changed",
+                    _ => "which changed",
+                };
+                let what = format!("does not mention {number}, {how} since v{old}");
+                let help = format!("{describe}; `cargo series diff {name}` shows it");
+                (format!("the entry of v{v} {what}"), help)
+            }
+            Change::Changed | Change::Message => {
+                with(Change::Added).or(with(Change::Dropped))?;
+                let what = format!("{number} is neither new nor dropped: it changed since v{old}");
+                (what, describe)
+            }
+            Change::Added => {
+                let what = match with(Change::Added) {
+                    None => format!("does not name {number} as new"),
+                    Some(m) if !m.reason => format!("does not explain why {number} is new"),
+                    Some(_) => return None,
+                };
+                let help = format!("give the reason: `- New patch {n}: …`");
+                (format!("the entry of v{v} {what}"), help)
+            }
+            Change::Dropped => {
+                let what = match with(Change::Dropped) {
+                    None => format!("does not mention that {number} is gone"),
+                    Some(m) if !m.reason => format!("does not explain why {number} is gone"),
+                    Some(_) => return None,
+                };
+                let help = format!("give the reason: `- Dropped patch {n} of v{old}: …`");
+                (format!("the entry of v{v} {what}"), help)
+            }
+        };
+        let line = said.first().map_or(self.entry.line, |m| m.line);
+        Some(Fault {
+            patch: Some(n),
+            ..self.fault(line, what, help)
+        })
     }
 }
 
@@ -425,19 +356,20 @@ mod tests {
     fn says_of(items: &str, since: &Comparison, reasons: &[Reason]) -> String {
         let text = format!("# Changelog\n\n## v2\n\n{LINK}{items}\n## v1\n\n- First.\n");
         let entries = changelog::parse(&text).map_err(|(_, e)| e).unwrap();
-        let other = OtherReasons {
+        shown_of(&entries[0], since, reasons)
+    }
+
+    fn shown_of(entry: &Entry, since: &Comparison, reasons: &[Reason]) -> String {
+        let check = Check {
+            file: Path::new("x/CHANGELOG.md"),
+            name: "x",
+            entry,
+            before: &posting(1, &["a: b"]),
+            since,
             reasons,
             release: "v6.1.3",
         };
-        let before = posting(1, &["a: b"]);
-        shown(faults(
-            Path::new("x/CHANGELOG.md"),
-            "x",
-            &entries[0],
-            &before,
-            since,
-            other,
-        ))
+        shown(check.faults())
     }
 
     fn says(items: &str) -> String {
@@ -588,27 +520,12 @@ mod tests {
         };
         let mut same = since();
         same.patches.truncate(1);
-        let before = posting(1, &["a: b"]);
-        let none = OtherReasons {
-            reasons: &[],
-            release: "v6.1.2",
-        };
-        assert_eq!(
-            shown(faults(
-                Path::new("x/CHANGELOG.md"),
-                "x",
-                &entry,
-                &before,
-                &same,
-                none
-            )),
-            ""
-        );
+        assert_eq!(shown_of(&entry, &same, &[]), "");
         let entry = Entry {
             text: "- Rebased.".to_owned(),
             ..entry
         };
-        insta::assert_snapshot!(shown(faults(Path::new("x/CHANGELOG.md"), "x", &entry, &before, &same, none)), @r"
+        insta::assert_snapshot!(shown_of(&entry, &same, &[]), @r"
         x/CHANGELOG.md:1: the entry of v2 does not link to v1
           help: write `- Link to v1: https://patch.msgid.link/20260102-x-v1-0-abc@example.org`
         ");

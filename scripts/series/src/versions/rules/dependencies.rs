@@ -10,44 +10,40 @@ use crate::source::{cover::Dependency, manifest::Series};
 
 /// Checks `[without]` in the manifest of a series with this number of patches.
 pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
-    let fault = |line: usize, what: String, help: String| Fault {
-        rule: Rule::Dependencies,
-        file: series.file(),
-        line: Some(line),
-        patch: None,
-        what,
-        help,
-    };
     let mut faults = Vec::new();
+    let mut add = |line: usize, what: String, help: &str| {
+        faults.push(Rule::Dependencies.fault(series.file(), line, what, help));
+    };
     for dep in &series.depends {
         let name = &dep.value;
-        match series.without.get(name) {
-            None => faults.push(fault(
+        let Some(n) = series.without.get(name) else {
+            let help = format!(
+                "add below [without]: {name} = N, the number of leading patches that neither apply \
+                 nor build on it; 0 if the first patch needs it"
+            );
+            add(
                 dep.line,
                 format!("[without] has no number for {name}"),
-                format!(
-                    "add below [without]: {name} = N, the number of leading patches that \
-                     neither apply nor build on it; 0 if the first patch needs it"
-                ),
-            )),
-            Some(n) if n.value >= patches && patches > 0 => faults.push(fault(
+                &help,
+            );
+            continue;
+        };
+        if n.value >= patches && patches > 0 {
+            let what = match patches {
+                1 => format!("[without] states that its only patch does not need {name}"),
+                n => format!("[without] states that none of the {n} patches needs {name}"),
+            };
+            add(
                 n.line,
-                match patches {
-                    1 => format!("[without] states that its only patch does not need {name}"),
-                    n => format!("[without] states that none of the {n} patches needs {name}"),
-                },
-                "correct the number, or remove the dependency from `depends`".to_owned(),
-            )),
-            Some(_) => (),
+                what,
+                "correct the number, or remove the dependency from `depends`",
+            );
         }
     }
     for (name, n) in &series.without {
         if !series.depends.iter().any(|d| d.value == *name) {
-            faults.push(fault(
-                n.line,
-                format!("{name} is not a dependency of {}", series.name),
-                "remove the line, or add it to `depends`".to_owned(),
-            ));
+            let what = format!("{name} is not a dependency of {}", series.name);
+            add(n.line, what, "remove the line, or add it to `depends`");
         }
     }
     faults
@@ -55,26 +51,18 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
 
 /// Checks that a mailed cover letter names each dependency.
 pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fault> {
-    let missing = |what: String| Fault {
-        rule: Rule::Dependencies,
-        file: file.to_owned(),
-        line: None,
-        patch: None,
-        what,
-        help: "the tool writes this block: run `cargo series assemble`".to_owned(),
-    };
     let mut faults = Vec::new();
+    let mut missing = |what: String| {
+        let help = "the tool writes this block: run `cargo series assemble`";
+        faults.push(Rule::Dependencies.fault(file, None, what, help));
+    };
     for dep in dependencies {
         let head = dep.head();
         if !cover.contains(&head) {
-            faults.push(missing(format!("the cover letter does not name {head}")));
+            missing(format!("the cover letter does not name {head}"));
         }
-        for line in dep.lines() {
-            if !cover.contains(&line) {
-                faults.push(missing(format!(
-                    "the cover letter lacks for {head}: {line}"
-                )));
-            }
+        for line in dep.lines().iter().filter(|line| !cover.contains(*line)) {
+            missing(format!("the cover letter lacks for {head}: {line}"));
         }
     }
     faults

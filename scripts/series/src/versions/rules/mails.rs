@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Fault, Rule, trailers};
 use crate::{
     mail::mailbox::{self, Mail},
-    source::{manifest::Series, message},
+    source::{manifest::Series, message, words::Recipient},
     sys::plural::count,
 };
 
@@ -19,109 +19,78 @@ pub struct Wanted<'a> {
     /// The trailers of the cover letter that programs read.
     pub trailers: &'a [String],
     pub links: &'a [String],
-    /// The address of the user.
     pub from: &'a str,
 }
 
 impl Wanted<'_> {
-    /// Returns the subjects in order, as they appear in the mails.
     fn all_subjects(&self) -> Vec<String> {
         let prefix = self.series.subject_prefix();
-        let count = self.subjects.len();
         if let [only] = self.subjects {
             return vec![format!("[{prefix}] {only}")];
         }
+        let count = self.subjects.len();
         let width = count.to_string().len();
-        let titles = [self.title]
-            .into_iter()
-            .chain(self.subjects.iter().copied());
-        titles
-            .enumerate()
-            .map(|(i, title)| format!("[{prefix} {i:0width$}/{count}] {title}"))
-            .collect()
+        let titles = [&self.title].into_iter().chain(self.subjects).enumerate();
+        let subject =
+            |(i, title): (usize, &&str)| format!("[{prefix} {i:0width$}/{count}] {title}");
+        titles.map(subject).collect()
     }
 }
 
 /// Compares the mails with the expected content.
 pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
-    let fault = |file: &PathBuf, what: String| Fault {
-        rule: Rule::Trailers,
-        file: file.clone(),
-        line: None,
-        patch: None,
-        what,
-        help: "the mail that b4 created differs from the series; nothing was sent".to_owned(),
+    let fault = |file: &PathBuf, what: String| {
+        let help = "the mail that b4 created differs from the series; nothing was sent";
+        Rule::Trailers.fault(file, None, what, help)
+    };
+    let subjects = wanted.all_subjects();
+    let Some((cover_file, cover)) = mails.first().filter(|_| mails.len() == subjects.len()) else {
+        let file = mails.first().map(|(file, _)| file.clone());
+        let (have, want) = (count(mails.len(), "mail", "mails"), subjects.len());
+        let what = format!("b4 wrote {have} instead of {want}");
+        return vec![fault(&file.unwrap_or_default(), what)];
     };
     let mut faults = Vec::new();
-    let subjects = wanted.all_subjects();
-    if mails.len() != subjects.len() {
-        let file = mails
-            .first()
-            .map_or(PathBuf::new(), |(file, _)| file.clone());
-        let (have, want) = (mails.len(), subjects.len());
-        return vec![fault(
-            &file,
-            format!(
-                "b4 wrote {} instead of {want}",
-                count(have, "mail", "mails")
-            ),
-        )];
-    }
     for (subject, (file, mail)) in subjects.iter().zip(mails) {
+        let (is, from) = (&mail.subject, &mail.from.email);
         // b4 decides where the words before "PATCH" go.
-        if sorted(subject) != sorted(&mail.subject) {
-            faults.push(fault(
-                file,
-                format!("the subject is {:?} instead of {subject:?}", mail.subject),
-            ));
+        if sorted(subject) != sorted(is) {
+            let what = format!("the subject is {is:?} instead of {subject:?}");
+            faults.push(fault(file, what));
         }
-        if mail.from.email != wanted.from {
-            faults.push(fault(file, format!("it is from {}", mail.from.email)));
+        if from != wanted.from {
+            faults.push(fault(file, format!("it is from {from}")));
         }
     }
-    if let Some((file, cover)) = mails.first() {
-        faults.extend(trailers::in_cover(file, &cover.body, wanted.trailers));
-        for link in wanted.links.iter().filter(|l| !cover.body.contains(*l)) {
-            faults.push(fault(file, format!("the link {link} is missing")));
-        }
-        if !cover
-            .body
-            .contains(&format!("Changes in v{}:", wanted.series.version))
-        {
-            faults.push(fault(file, "the changelog is missing".to_owned()));
-        }
+    faults.extend(trailers::in_cover(cover_file, &cover.body, wanted.trailers));
+    for link in wanted.links.iter().filter(|l| !cover.body.contains(*l)) {
+        faults.push(fault(cover_file, format!("the link {link} is missing")));
+    }
+    let changes = format!("Changes in v{}:", wanted.series.version);
+    if !cover.body.contains(&changes) {
+        faults.push(fault(cover_file, "the changelog is missing".to_owned()));
     }
     faults.extend(of_recipients(wanted.series, wanted.from, mails));
-    for (file, mail) in mails.iter().skip(1) {
-        if !trailers::of_mail(&mail.body).is_empty() {
-            faults.push(fault(
-                file,
-                "it carries lines that belong into the cover letter".to_owned(),
-            ));
-        }
+    let patches = mails.iter().skip(1);
+    for (file, _) in patches.filter(|(_, mail)| !trailers::of_mail(&mail.body).is_empty()) {
+        let what = "it carries lines that belong into the cover letter";
+        faults.push(fault(file, what.to_owned()));
     }
     faults
 }
 
 /// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
 fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
-    let mut known: BTreeSet<String> = BTreeSet::from([from.to_ascii_lowercase()]);
-    known.extend(trailer_addresses(mails.iter().map(|(_, mail)| mail)));
     let both = [("To", &series.to), ("Cc", &series.cc)];
+    let manifest = series.file();
+    let mut known = trailer_addresses(mails.iter().map(|(_, mail)| mail));
     let meant = both.iter().flat_map(|(_, list)| list.iter());
-    known.extend(meant.map(|r| r.address().to_ascii_lowercase()));
+    known.extend(lower(meant.map(Recipient::address).chain([from])));
     let mut faults = Vec::new();
     let mut add = |file: &PathBuf, what: String| {
-        faults.push(Fault {
-            rule: Rule::Trailers,
-            file: file.clone(),
-            line: None,
-            patch: None,
-            what,
-            help: "b4's settings add and remove recipients: b4.send-series-to, b4.send-series-cc, \
-                   b4.email-exclude; nothing was sent"
-                .to_owned(),
-        });
+        let help = "b4's settings add and remove recipients: b4.send-series-to, \
+                    b4.send-series-cc, b4.email-exclude; nothing was sent";
+        faults.push(Rule::Trailers.fault(file, None, what, help));
     };
     for (file, mail) in mails {
         let mut all = Vec::new();
@@ -134,16 +103,11 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
             }
             all.extend(there);
         }
-        for other in all
-            .iter()
-            .filter(|a| !known.contains(&a.to_ascii_lowercase()))
-        {
-            let manifest = series.file();
+        all.retain(|address| !known.contains(&address.to_ascii_lowercase()));
+        for other in all {
             let manifest = manifest.display();
-            add(
-                file,
-                format!("it goes to {other}, which {manifest} does not name"),
-            );
+            let what = format!("it goes to {other}, which {manifest} does not name");
+            add(file, what);
         }
     }
     faults
@@ -153,10 +117,14 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
 pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
     let bodies = mails.into_iter().map(|mail| &mail.body);
     let lines = bodies.flat_map(|body| body.lines());
-    let trailers = lines.filter_map(|l| message::is_trailer(l).then(|| l.split_once(": "))?);
-    trailers
-        .map(|(_, value)| mailbox::person(value).email.to_ascii_lowercase())
-        .collect()
+    let trailers = lines.filter(|l| message::is_trailer(l));
+    let people = trailers.filter_map(|l| Some(mailbox::person(l.split_once(": ")?.1)));
+    lower(people.map(|person| person.email))
+}
+
+pub(super) fn lower(addresses: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
+    let addresses = addresses.into_iter();
+    addresses.map(|a| a.as_ref().to_ascii_lowercase()).collect()
 }
 
 /// Returns the words in the brackets in alphabetical order, and the rest.

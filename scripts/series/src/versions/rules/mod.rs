@@ -25,18 +25,13 @@ use std::path::PathBuf;
 
 use crate::sys::error::Error;
 
-/// The rules above.
+/// The rules above, in the order of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Rule 1.
     Version,
-    /// Rule 2.
     Changelog,
-    /// Rule 3.
     Moves,
-    /// Rule 4.
     Dependencies,
-    /// Rule 5.
     Trailers,
 }
 
@@ -51,6 +46,24 @@ impl Rule {
             Rule::Trailers => "trailers",
         }
     }
+
+    /// Creates a fault that belongs to no single patch.
+    pub fn fault(
+        self,
+        file: impl Into<PathBuf>,
+        line: impl Into<Option<usize>>,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Fault {
+        Fault {
+            rule: self,
+            file: file.into(),
+            line: line.into(),
+            patch: None,
+            what: what.into(),
+            help: help.into(),
+        }
+    }
 }
 
 /// A violation of a rule.
@@ -60,14 +73,12 @@ pub struct Fault {
     /// The file to correct, relative to the workspace.
     pub file: PathBuf,
     pub line: Option<usize>,
-    /// The number of the patch that violates the rule.
     pub patch: Option<usize>,
     pub what: String,
     pub help: String,
 }
 
 impl Fault {
-    /// Converts the fault into an error with its place.
     pub fn into_error(self) -> Error {
         Error::new(self.what)
             .at(self.file, self.line)

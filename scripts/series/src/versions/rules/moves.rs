@@ -8,121 +8,92 @@
 use super::{Fault, Rule};
 use crate::{
     patches::plan::PlannedSeries,
-    source::{changelog::Entry, component::Component},
+    source::{changelog::Entry, component::Component, manifest::Series},
     versions::{
-        postings::Posting,
-        range_diff::{Change, Comparison},
+        postings::PostedPatch,
+        range_diff::{Change, Comparison, PatchChange},
     },
 };
 
-/// The present state of a series.
-pub struct Now<'a> {
-    /// The planned patches.
-    pub plan: &'a PlannedSeries,
-    /// `git patch-id --stable` of each patch.
-    pub patch_ids: &'a [String],
-    /// The comparison with its last posting, if there is one.
-    pub since: Option<&'a Comparison>,
-}
-
-impl Now<'_> {
-    /// Returns the numbers of the patches that its own last posting does not have.
-    fn new_here(&self) -> Vec<usize> {
-        match self.since {
-            None => (1..=self.plan.patches.len()).collect(),
-            Some(since) => since
-                .patches
-                .iter()
-                .filter(|p| p.change == Change::Added)
-                .filter_map(|p| p.new)
-                .collect(),
-        }
-    }
-}
-
-/// Finds patches of `now` that were posted as part of one of `others`.
-pub fn faults(now: &Now<'_>, others: &[&Component]) -> Vec<Fault> {
-    let component = &now.plan.component;
+/// Finds patches of a series that were posted as part of one of `others`.
+///
+/// `patch_ids` has the `git patch-id --stable` of each patch, `since` is the comparison with the last
+/// posting.
+pub fn faults(
+    plan: &PlannedSeries,
+    patch_ids: &[String],
+    since: Option<&Comparison>,
+    others: &[&Component],
+) -> Vec<Fault> {
+    let component = &plan.component;
+    let (name, series) = (component.name(), &component.series);
+    let never_posted = component.postings.is_empty();
     let mut faults = Vec::new();
-    for number in now.new_here() {
-        let planned = &now.plan.patches[number - 1];
-        let id = now.patch_ids.get(number - 1);
-        let found = others
-            .iter()
-            .filter(|other| other.name() != component.name())
-            .find_map(|other| {
-                let posting = other.postings.iter().rev();
-                let mut all =
-                    posting.flat_map(|p| p.patches.iter().enumerate().map(move |n| (p, n)));
-                let same =
-                    |(_, (_, p)): &(&Posting, (usize, &crate::versions::postings::PostedPatch))| {
-                        Some(&p.patch_id) == id || p.subject == planned.subject
-                    };
-                all.find(same).map(|(p, (i, _))| (*other, p, i + 1))
-            });
-        let Some((other, posting, n)) = found else {
+    for (index, planned) in plan.patches.iter().enumerate() {
+        let number = index + 1;
+        let is_it = |p: &PatchChange| p.change == Change::Added && p.new == Some(number);
+        if since.is_some_and(|since| !since.patches.iter().any(is_it)) {
+            continue;
+        }
+        let (subject, id) = (&planned.subject, patch_ids.get(index));
+        let same = |p: &PostedPatch| Some(&p.patch_id) == id || p.subject == *subject;
+        let mut others = others.iter().filter(|other| other.name() != name);
+        let found = others.find_map(|other| {
+            other.postings.iter().rev().find_map(|posting| {
+                let at = posting.patches.iter().position(same)?;
+                Some((other.name(), posting, at + 1))
+            })
+        });
+        let Some((from, posting, n)) = found else {
             continue;
         };
-        if is_split(component, posting) {
+        if never_posted && links(series).any(|l| l.contains(&posting.message_id)) {
             continue;
         }
-        let (name, from) = (component.name(), other.name());
+        let (version, link) = (posting.version, posting.link());
+        let what = format!(
+            "patch {number} (\"{subject}\") was posted as patch {n} of v{version} of {from}"
+        );
+        let mut help = format!("patches do not move between series: leave it in {from}");
+        if never_posted {
+            let split = format!("if {name} is split off from it");
+            help += &format!("; {split}, link to {link} in [provenance] of {name}");
+        }
+        let line = series.patches.get(index).map(|p| p.line);
         faults.push(Fault {
-            rule: Rule::Moves,
-            file: component.series.file(),
-            line: component.series.patches.get(number - 1).map(|p| p.line),
             patch: Some(number),
-            what: format!(
-                "patch {number} (\"{}\") was posted as patch {n} of v{} of {from}",
-                planned.subject, posting.version
-            ),
-            help: match component.postings.is_empty() {
-                true => format!(
-                    "patches do not move between series: leave it in {from}; if {name} is split \
-                     off from it, link to {} in [provenance] of {name}",
-                    posting.link()
-                ),
-                false => format!("patches do not move between series: leave it in {from}"),
-            },
+            ..Rule::Moves.fault(series.file(), line, what, help)
         });
     }
     faults
 }
 
-/// Whether a series that was never posted links to that posting as its origin.
-fn is_split(component: &Component, posting: &Posting) -> bool {
-    let provenance = component.series.provenance.iter();
-    let mut links = provenance.flat_map(|p| &p.links);
-    component.postings.is_empty() && links.any(|l| l.contains(&posting.message_id))
+/// Returns the links to the origin of a series.
+fn links(series: &Series) -> impl Iterator<Item = &String> {
+    series.provenance.iter().flat_map(|p| &p.links)
 }
 
 /// Finds statements in a changelog about the origin of a series or a patch.
 pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -> Vec<Fault> {
-    let name = component.name();
-    let provenance = component.series.provenance.iter();
-    let links: Vec<&String> = provenance.flat_map(|p| &p.links).collect();
+    let manifest = component.series.file();
+    let help = format!(
+        "a changelog describes changes in design and code; the origin of a series belongs into its \
+         cover letter: [provenance] in {}",
+        manifest.display()
+    );
+    let is_origin = |line: &str| {
+        links(&component.series).any(|l| line.contains(l))
+            || speaks_of_a_move(line, component.name(), series)
+    };
     let mut faults = Vec::new();
     for entry in entries {
-        for (index, line) in entry.text.lines().enumerate() {
-            let from = links.iter().any(|l| line.contains(l.as_str()));
-            if !from && !speaks_of_a_move(line, name, series) {
-                continue;
-            }
-            faults.push(Fault {
-                rule: Rule::Moves,
-                file: component.changelog_file(),
-                line: Some(entry.first_line + index),
-                patch: None,
-                what: format!(
-                    "the entry of v{} describes the origin of patches",
-                    entry.version
-                ),
-                help: format!(
-                    "a changelog describes changes in design and code; the origin of a series \
-                     belongs into its cover letter: [provenance] in {}",
-                    component.series.file().display()
-                ),
-            });
+        let lines = (entry.first_line..).zip(entry.text.lines());
+        let what = format!(
+            "the entry of v{} describes the origin of patches",
+            entry.version
+        );
+        for (number, _) in lines.filter(|(_, line)| is_origin(line)) {
+            faults.push(Rule::Moves.fault(component.changelog_file(), number, &what, &help));
         }
     }
     faults
@@ -130,27 +101,14 @@ pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -
 
 /// Matches lines such as "Moved patch 3 to gpu-buddy" and "Taken over from clist".
 fn speaks_of_a_move(line: &str, own: &str, series: &[&str]) -> bool {
-    let words: Vec<String> = line
-        .split(|c: char| !c.is_alphanumeric() && c != '-')
-        .map(str::to_lowercase)
-        .collect();
-    let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
-    let other = series
-        .iter()
-        .any(|s| *s != own && words.iter().any(|w| w == s));
-    other
-        && has(&[
-            "moved",
-            "move",
-            "moves",
-            "split",
-            "taken",
-            "transferred",
-            "merged",
-            "combined",
-        ])
-        && has(&["from", "to", "into", "out", "off", "with"])
-        && has(&["patch", "patches", "series"])
+    let line = line.to_lowercase();
+    let words = line.split(|c: char| !c.is_alphanumeric() && c != '-');
+    let words: Vec<&str> = words.collect();
+    let has = |list: &str| list.split(' ').any(|word| words.contains(&word));
+    series.iter().any(|s| *s != own && words.contains(s))
+        && has("moved move moves split taken transferred merged combined")
+        && has("from to into out off with")
+        && has("patch patches series")
 }
 
 #[cfg(test)]
@@ -186,7 +144,7 @@ mod tests {
         let planned = plan(vec![one]).unwrap();
         let since = Comparison {
             against: 1,
-            patches: vec![crate::versions::range_diff::PatchChange {
+            patches: vec![PatchChange {
                 old: None,
                 new: Some(1),
                 change: Change::Added,
@@ -195,12 +153,8 @@ mod tests {
             text: String::new(),
         };
         let ids = [id.to_owned()];
-        let now = Now {
-            plan: &planned[0],
-            patch_ids: &ids,
-            since: posted.then_some(&since),
-        };
-        shown(faults(&now, &[&other]))
+        let since = posted.then_some(&since);
+        shown(faults(&planned[0], &ids, since, &[&other]))
     }
 
     #[test]

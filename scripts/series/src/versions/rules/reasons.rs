@@ -7,19 +7,17 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use regex::Regex;
 
-use super::mails::trailer_addresses;
+use super::mails::{lower, trailer_addresses};
 use crate::{
     mail::mailbox::Mail,
-    source::{cover, manifest::Series},
+    source::{cover, manifest::Series, words::Recipient},
     versions::{postings::Posting, range_diff::Comparison},
 };
 
 /// A reason for a new version besides its patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The series has another base.
     Base,
-    /// The patches have another order.
     Order,
     /// The words before the version in the subjects changed.
     Prefix,
@@ -30,7 +28,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::Base,
         Self::Order,
@@ -39,25 +36,14 @@ impl Reason {
         Self::Recipients,
     ];
 
-    /// The start of the changelog item for this reason.
-    pub fn word(self) -> &'static str {
+    /// The start of the changelog item for this reason, and the thing that changed.
+    pub fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Base => "Rebased on",
-            Self::Order => "Order:",
-            Self::Prefix => "Prefix:",
-            Self::Cover => "Cover:",
-            Self::Recipients => "Recipients:",
-        }
-    }
-
-    /// The thing that changed, for messages.
-    pub fn subject(self) -> &'static str {
-        match self {
-            Self::Base => "the base",
-            Self::Order => "the order of the patches",
-            Self::Prefix => "the prefix",
-            Self::Cover => "the cover letter",
-            Self::Recipients => "the recipients",
+            Self::Base => ("Rebased on", "the base"),
+            Self::Order => ("Order:", "the order of the patches"),
+            Self::Prefix => ("Prefix:", "the prefix"),
+            Self::Cover => ("Cover:", "the cover letter"),
+            Self::Recipients => ("Recipients:", "the recipients"),
         }
     }
 }
@@ -73,12 +59,10 @@ pub fn reasons(
     mails: &[Mail],
     since: &Comparison,
 ) -> Vec<Reason> {
+    let prefix = words(&series.prefix) != words(&posting.prefix);
     let found = [
         (Reason::Order, is_reordered(since)),
-        (
-            Reason::Prefix,
-            words(&series.prefix) != words(&posting.prefix),
-        ),
+        (Reason::Prefix, prefix),
         (Reason::Cover, is_other_cover(series, text, posting, mails)),
         (Reason::Recipients, goes_to_others(series, mails)),
     ];
@@ -86,13 +70,9 @@ pub fn reasons(
     found.map(|(reason, _)| reason).collect()
 }
 
-/// Whether patches of both versions have another order.
 fn is_reordered(since: &Comparison) -> bool {
-    let mut both: Vec<(usize, usize)> = since
-        .patches
-        .iter()
-        .filter_map(|p| Some((p.new?, p.old?)))
-        .collect();
+    let both = since.patches.iter().filter_map(|p| Some((p.new?, p.old?)));
+    let mut both: Vec<(usize, usize)> = both.collect();
     both.sort_unstable();
     !both.is_sorted_by_key(|(_, old)| *old)
 }
@@ -116,25 +96,16 @@ fn goes_to_others(series: &Series, mails: &[Mail]) -> bool {
     let Some(first) = mails.first() else {
         return false;
     };
-    let lower = |a: &str| a.to_ascii_lowercase();
-    let of =
-        |key: &str| -> BTreeSet<String> { first.addresses(key).iter().map(|a| lower(a)).collect() };
-    let (to, cc) = (of("To"), of("Cc"));
+    let (to, cc) = (lower(first.addresses("To")), lower(first.addresses("Cc")));
     if to.is_empty() && cc.is_empty() {
         return false;
     }
-    let now = |all: &[crate::source::words::Recipient]| -> BTreeSet<String> {
-        all.iter().map(|r| lower(r.address())).collect()
-    };
+    let now = |all: &[Recipient]| lower(all.iter().map(Recipient::address));
     let (now_to, now_cc) = (now(&series.to), now(&series.cc));
     let mut by_trailers = trailer_addresses(mails);
-    by_trailers.insert(lower(&first.from.email));
-    let cc_meant: BTreeSet<String> = cc
-        .iter()
-        .filter(|a| now_cc.contains(*a) || !by_trailers.contains(*a))
-        .cloned()
-        .collect();
-    to != now_to || cc_meant != now_cc
+    by_trailers.insert(first.from.email.to_ascii_lowercase());
+    let is_meant = |a: &&String| now_cc.contains(*a) || !by_trailers.contains(*a);
+    to != now_to || !cc.iter().filter(is_meant).eq(&now_cc)
 }
 
 /// A changelog item that names a reason.
@@ -153,7 +124,7 @@ static STATEMENT: LazyLock<Regex> = LazyLock::new(|| {
             (?P<base> rebased? \s+ (?: onto | on | to ) \s+ (?: linux \s+ )? v? (?P<release> \d+\.\d [\w.-]* ) )
           | (?P<word> order | prefix | cover (?: \s+ letter )? | recipients? ) \s* : (?P<why> .* ) )",
     )
-    .unwrap_or_else(|e| unreachable!("the pattern is a constant: {e}"))
+    .expect("the pattern is constant")
 });
 
 /// Reads a changelog item, given in one line.

@@ -22,17 +22,13 @@ pub struct Prerequisite {
 /// A posted dependency is named by change id and version, and by patch ids, which b4 looks up in
 /// the tag of the posting. A dependency without a posting is named by patch ids only.
 pub fn expected(series: &Series, base: &Base, below: &[Prerequisite]) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(commit) = &base.upstream_commit {
-        lines.push(format!("base-commit: {commit}"));
-    }
+    let commit = base.upstream_commit.iter();
+    let mut lines: Vec<String> = commit.map(|c| format!("base-commit: {c}")).collect();
     lines.push(format!("change-id: {}", series.change_id));
     for one in below {
         if let Some(version) = one.posted {
-            lines.push(format!(
-                "prerequisite-change-id: {}:v{version}",
-                one.change_id
-            ));
+            let id = &one.change_id;
+            lines.push(format!("prerequisite-change-id: {id}:v{version}"));
         }
         let ids = one.patch_ids.iter();
         lines.extend(ids.map(|id| format!("prerequisite-patch-id: {id}")));
@@ -42,69 +38,58 @@ pub fn expected(series: &Series, base: &Base, below: &[Prerequisite]) -> Vec<Str
 
 /// Returns the lines of a mail that programs read.
 pub fn of_mail(text: &str) -> Vec<(usize, &str)> {
-    let is = |line: &str| {
-        ["base-commit: ", "change-id: ", "prerequisite-"]
-            .iter()
-            .any(|key| line.starts_with(key))
-            && !line.starts_with("prerequisite-change-id: <")
+    let keys = ["base-commit: ", "change-id: ", "prerequisite-"];
+    let is_read = |l: &str| {
+        keys.iter().any(|key| l.starts_with(key)) && !l.starts_with("prerequisite-change-id: <")
     };
-    let lines = text.lines().enumerate();
-    lines
-        .map(|(i, l)| (i + 1, l.trim_end()))
-        .filter(|(_, l)| is(l))
-        .collect()
+    let lines = (1..).zip(text.lines().map(str::trim_end));
+    lines.filter(|(_, line)| is_read(line)).collect()
 }
 
 /// Checks the trailers of a mailed cover letter.
 pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
-    let fault = |line: Option<usize>, what: String, help: &str| Fault {
-        rule: Rule::Trailers,
-        file: file.to_owned(),
-        line,
-        patch: None,
-        what,
-        help: help.to_owned(),
-    };
     let found = of_mail(cover);
     let mut faults = Vec::new();
+    let mut add = |line: Option<usize>, what: String, help: &str| {
+        faults.push(Rule::Trailers.fault(file, line, what, help));
+    };
     for (at, (line, text)) in found.iter().enumerate() {
         if found[..at].iter().any(|(_, t)| t == text) {
-            let what = format!("{text:?} occurs twice");
-            faults.push(fault(Some(*line), what, "remove one of them"));
+            add(
+                Some(*line),
+                format!("{text:?} occurs twice"),
+                "remove one of them",
+            );
         } else if !expected.iter().any(|e| e == text) {
             let what = format!("{text:?} does not agree with the manifest");
-            let help = "run `cargo series assemble`, which writes it again";
-            faults.push(fault(Some(*line), what, help));
+            add(
+                Some(*line),
+                what,
+                "run `cargo series assemble`, which writes it again",
+            );
         }
     }
     for line in expected {
         if !found.iter().any(|(_, text)| text == line) {
             let what = format!("{line:?} is missing");
-            let help = "run `cargo series assemble`, which writes it";
-            faults.push(fault(None, what, help));
+            add(None, what, "run `cargo series assemble`, which writes it");
         }
     }
     let order = found.iter().map(|(_, text)| *text);
     if faults.is_empty() && !order.eq(expected.iter().map(String::as_str)) {
-        let what = "the prerequisites are not in the order in which they apply".to_owned();
-        faults.push(fault(None, what, "run `cargo series assemble`"));
+        let what = "the prerequisites are not in the order in which they apply";
+        faults.push(Rule::Trailers.fault(file, None, what, "run `cargo series assemble`"));
     }
     faults
 }
 
 /// Checks that `upstream-commit` is not the commit that this tool created.
 pub fn private_base(base: &Base, made: &str) -> Option<Fault> {
-    (base.upstream_commit.as_deref() == Some(made)).then(|| Fault {
-        rule: Rule::Trailers,
-        file: base.file.clone(),
-        line: None,
-        patch: None,
-        what: format!("upstream-commit {made} is private: this tool created it from an archive"),
-        help: format!(
-            "give the commit of {} in the public tree, or leave the field out",
-            base.release()
-        ),
-    })
+    base.upstream_commit.as_ref().filter(|c| *c == made)?;
+    let release = base.release();
+    let what = format!("upstream-commit {made} is private: this tool created it from an archive");
+    let help = format!("give the commit of {release} in the public tree, or leave the field out");
+    Some(Rule::Trailers.fault(&base.file, None, what, help))
 }
 
 /// The minimum number of hexadecimal digits in the name of a commit.
@@ -112,21 +97,15 @@ const DIGITS: usize = 12;
 
 /// Finds names of private commits in a text.
 pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
+    let is_private =
+        |word: &&str| word.len() >= DIGITS && private.iter().any(|hash| hash.starts_with(*word));
     let mut faults = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (number, line) in (1..).zip(text.lines()) {
         let words = line.split(|c: char| !c.is_ascii_alphanumeric());
-        for word in words.filter(|w| w.len() >= DIGITS) {
-            if private.iter().any(|hash| hash.starts_with(word)) {
-                faults.push(Fault {
-                    rule: Rule::Trailers,
-                    file: file.to_owned(),
-                    line: Some(index + 1),
-                    patch: None,
-                    what: format!("{word} is a private commit, which readers cannot look up"),
-                    help: "name the public commit or the release, or name the patch by its subject"
-                        .to_owned(),
-                });
-            }
+        for word in words.filter(is_private) {
+            let what = format!("{word} is a private commit, which readers cannot look up");
+            let help = "name the public commit or the release, or name the patch by its subject";
+            faults.push(Rule::Trailers.fault(file, number, what, help));
         }
     }
     faults

@@ -5,57 +5,39 @@
 use super::{Fault, Rule};
 use crate::{source::manifest::Series, versions::postings::Posting};
 
-fn fault(series: &Series, what: String, help: String) -> Fault {
-    Fault {
-        rule: Rule::Version,
-        file: series.file(),
-        line: series.line_of_version,
-        patch: None,
-        what,
-        help,
-    }
-}
-
 /// Reports a version that has a posting already, which must not be assembled again.
 pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Fault> {
     let (version, name) = (series.version, &series.name);
-    let posted = postings.last().map_or(0, |p| p.version);
-    (version <= posted).then(|| {
-        let what = format!("v{version} of {name} was already posted");
-        let help = format!("complete the recording: `cargo series record {name}`");
-        fault(series, what, help)
-    })
+    postings.last().filter(|last| version <= last.version)?;
+    let what = format!("v{version} of {name} was already posted");
+    let help = format!("complete the recording: `cargo series record {name}`");
+    Some(Rule::Version.fault(series.file(), series.line_of_version, what, help))
 }
 
 /// Checks the version and the change id in the manifest.
 pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
-    let posted = postings.last().map_or(0, |p| p.version);
+    let next = postings.last().map_or(0, |p| p.version) + 1;
     let (version, name) = (series.version, &series.name);
     let mut faults: Vec<Fault> = unfinished(series, postings).into_iter().collect();
-    if version > posted + 1 {
+    let mut add = |what: String, help: String| {
+        faults.push(Rule::Version.fault(series.file(), series.line_of_version, what, help));
+    };
+    if version > next {
         let before = version - 1;
-        let next = posted + 1;
-        faults.push(fault(
-            series,
+        add(
             format!("v{version} of {name} needs a recorded posting of v{before}, which is missing"),
             format!(
                 "the next version is v{next}: set version = {next}; if v{next} was posted by other \
                  means, record it: `cargo series record {name} --mbox FILE`"
             ),
-        ));
+        );
     }
-    let other = postings.iter().find(|p| p.change_id != series.change_id);
-    if let Some(other) = other {
-        faults.push(fault(
-            series,
-            format!(
-                "change-id is {:?}, but v{} was posted with {:?}",
-                series.change_id.as_str(),
-                other.version,
-                other.change_id
-            ),
-            "all versions of a series have the same change-id; restore it".to_owned(),
-        ));
+    let own = series.change_id.as_str();
+    if let Some(other) = postings.iter().find(|p| p.change_id != own) {
+        let (version, id) = (other.version, &other.change_id);
+        let what = format!("change-id is {own:?}, but v{version} was posted with {id:?}");
+        let help = "all versions of a series have the same change-id; restore it";
+        add(what, help.to_owned());
     }
     faults
 }
