@@ -17,7 +17,7 @@ use crate::{
     sys::error::Error,
     versions::trailers::{
         collect::Posted,
-        find::{Trailer, in_reply},
+        find::{self, Trailer},
         has,
         store::Entry,
     },
@@ -92,7 +92,7 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
             .as_array()
             .map(|lines| lines.iter().filter_map(Value::as_str).collect());
         let ours = written.as_deref().unwrap_or_default().join("\n");
-        let mut reviews = in_reply(block(message));
+        let mut reviews = find::read(block(message)).trailers;
         reviews.retain(|t| {
             !has(&ours, t) && !has(text(at), t) && !recorded.iter().any(|e| e.trailer == *t)
         });

@@ -25,7 +25,7 @@ use crate::{
         trailers::{
             collect::{Collected, Posted, PostedPatch, Refused, Remark, collect},
             people::{People, mailmap},
-            store::{self, Entry, Known, Merged},
+            store::{self, Entry, Merged},
         },
     },
 };
@@ -237,7 +237,7 @@ fn refuse_author_tags(posted: &[Posted], collected: &mut Collected) {
 }
 
 /// Completes a tag that the user added by hand, and updates the name of its patch.
-fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Known> {
+fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Entry> {
     let Component {
         postings,
         series,
@@ -252,10 +252,11 @@ fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Know
         let fits = entry.version == 0 || entry.version == version.version;
         fits.then_some((version.version, found))
     })?;
-    Some(Known {
+    Some(Entry {
         patch,
         version,
         fingerprint: found.fingerprint.clone(),
+        ..entry.clone()
     })
 }
 

@@ -9,14 +9,11 @@ use serde::Serialize;
 use super::{
     find::{self, Said, Trailer},
     people::People,
-    store::Entry,
+    store::{Entry, Withdrawn},
 };
-use crate::{
-    mail::{
-        diff,
-        mailbox::{Mail, Person},
-    },
-    versions::trailers::store::Withdrawn,
+use crate::mail::{
+    diff,
+    mailbox::{Mail, Person},
 };
 
 /// A posted version, as far as replies refer to it.
@@ -46,18 +43,14 @@ pub struct PostedPatch {
 pub struct Refused {
     /// The trailer as it appears in the mail.
     pub trailer: String,
-    /// The message id of the mail.
     pub mail: String,
-    /// The reason for the refusal.
     pub reason: String,
 }
 
 /// A part of a mail that requires the user's attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Remark {
-    /// The message for the user.
     pub text: String,
-    /// The message id of the mail.
     pub mail: String,
 }
 
@@ -78,34 +71,34 @@ pub struct Collected {
 #[derive(Clone, Copy)]
 struct Target<'a> {
     version: &'a Posted,
-    /// The number and the patch; `None` for the cover letter.
-    patch: Option<(usize, &'a PostedPatch)>,
+    /// The number of the patch; 0 for the cover letter.
+    number: usize,
 }
 
 impl<'a> Target<'a> {
     /// Returns the patches that a reply applies to. A reply to the cover letter applies to all
     /// patches.
     fn patches(self) -> &'a [PostedPatch] {
-        match self.patch {
-            Some((_, patch)) => std::slice::from_ref(patch),
-            None => &self.version.patches,
+        let all = &self.version.patches;
+        match self.number {
+            0 => all,
+            n => &all[n - 1..n],
         }
     }
 
-    /// Names the target in a sentence.
     fn shown(self) -> String {
         let version = self.version.version;
-        match self.patch {
-            Some((number, patch)) => format!("patch {number} of v{version} ({:?})", patch.subject),
-            None => format!("v{version}"),
+        match self.number {
+            0 => format!("v{version}"),
+            n => format!("patch {n} of v{version} ({:?})", self.patches()[0].subject),
         }
     }
 
     /// Whether the line limits the tag to other patches than the target.
     fn is_narrowed_by(self, line: &str) -> bool {
-        let Some((number, _)) = self.patch else {
+        if self.number == 0 {
             return true;
-        };
+        }
         // A reply to one patch may mention others. Only "for" assigns the tag to another patch.
         let line = line.to_lowercase();
         let Some((_, rest)) = line.split_once("for ") else {
@@ -113,7 +106,7 @@ impl<'a> Target<'a> {
         };
         let numbers = rest.split(|c: char| !c.is_ascii_digit());
         let mut numbers = numbers.filter_map(|n| n.parse::<usize>().ok());
-        numbers.next().is_some_and(|first| first != number) || numbers.next().is_some()
+        numbers.next().is_some_and(|first| first != self.number) || numbers.next().is_some()
     }
 }
 
@@ -133,14 +126,15 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
             said: find::read(&mail.body),
             people,
         };
-        match thread.target(mail).filter(|_| is_reply(mail)) {
-            Some(target) => reply.take(target, &mut out),
-            None => {
-                out.strays.push(mail.id.clone());
-                if thread.is_in(mail) {
-                    reply.refuse("the mail does not reply to a posted mail", &mut out);
-                }
-            }
+        if let Some(target) = thread.target(mail).filter(|_| is_reply(mail)) {
+            reply.take(target, &mut out);
+            continue;
+        }
+        out.strays.push(mail.id.clone());
+        if thread.is_in(mail) {
+            let reason = "the mail does not reply to a posted mail";
+            let all = reply.said.trailers.iter();
+            out.refused.extend(all.map(|t| reply.refused(t, reason)));
         }
     }
     out
@@ -157,14 +151,9 @@ fn in_time(mails: &[Mail]) -> Vec<&Mail> {
 
 /// Whether the mail is a reply, not a patch: a patch sent as a reply carries its own trailers.
 fn is_reply(mail: &Mail) -> bool {
-    mail.is_reply() || !has_diff(mail)
+    mail.is_reply() || !diff::lines(&mail.body).any(|(_, kind, _)| kind == diff::Kind::File)
 }
 
-fn has_diff(mail: &Mail) -> bool {
-    diff::lines(&mail.body).any(|(_, kind, _)| kind == diff::Kind::File)
-}
-
-/// A mail with its parsed contents.
 struct Reply<'a> {
     mail: &'a Mail,
     said: Said,
@@ -180,54 +169,46 @@ impl Reply<'_> {
         }
     }
 
-    /// Refuses all trailers of the mail for one reason.
-    fn refuse(&self, reason: &str, out: &mut Collected) {
-        let all = self.said.trailers.iter();
-        out.refused.extend(all.map(|t| self.refused(t, reason)));
-    }
-
     fn take(&self, target: Target<'_>, out: &mut Collected) {
-        let unread = self.said.unread.iter();
-        out.refused
-            .extend(unread.map(|(line, reason)| self.refused(line, reason)));
-        self.remark(target, out);
-        let reason = self.reason_against(target);
-        for trailer in &self.said.trailers {
-            match reason.clone().or_else(|| self.doubt(target, trailer)) {
+        let said = &self.said;
+        for (line, reason) in &said.unread {
+            out.refused.push(self.refused(line, reason));
+        }
+        for text in self.remarks(target) {
+            let mail = self.mail.id.clone();
+            out.remarks.push(Remark { text, mail });
+        }
+        for trailer in &said.trailers {
+            match self.reason_against(target, trailer) {
                 Some(reason) => out.refused.push(self.refused(trailer, reason)),
                 None => self.give(target, trailer, out),
             }
         }
-        let withdraws = self.said.withdrawal.is_some() || self.said.objection.is_some();
-        let from = &self.mail.from;
-        let mut own = self.said.trailers.iter().map(|t| &t.who);
+        let withdraws = said.withdrawal.is_some() || said.objection.is_some();
+        let is_own = |t: &Trailer| self.people.is_of(&t.who, &self.mail.from);
         // A mail that both gives and withdraws tags is left to the user.
-        if withdraws && self.mail.senders == 1 && !own.any(|who| self.people.is_of(who, from)) {
+        if withdraws && self.mail.senders == 1 && !said.trailers.iter().any(is_own) {
             self.withdraw(target, out);
         }
     }
 
     /// Reports objections and mails without plain text.
-    fn remark(&self, target: Target<'_>, out: &mut Collected) {
+    fn remarks(&self, target: Target<'_>) -> Vec<String> {
         let Person { name, email } = &self.mail.from;
-        let mut remark = |text| {
-            let mail = self.mail.id.clone();
-            out.remarks.push(Remark { text, mail });
-        };
+        let (who, what) = (format!("{name} <{email}>"), target.shown());
+        let mut remarks = Vec::new();
         if let Some(line) = &self.said.objection {
-            let what = target.shown();
-            remark(format!("{name} <{email}> objects to {what}: {line}"));
+            remarks.push(format!("{who} objects to {what}: {line}"));
         }
         if self.mail.is_html {
-            remark(format!(
-                "the mail of {name} <{email}> about {} has no plain text and was not read",
-                target.shown()
-            ));
+            let why = "has no plain text and was not read";
+            remarks.push(format!("the mail of {who} about {what} {why}"));
         }
+        remarks
     }
 
-    /// Returns the reason to refuse all tags of this mail, if there is one.
-    fn reason_against(&self, target: Target<'_>) -> Option<String> {
+    /// Returns the reason to refuse a tag of this mail, if there is one.
+    fn reason_against(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
         let said = &self.said;
         if self.mail.senders != 1 {
             return Some(format!("the mail is from {} people", self.mail.senders));
@@ -235,61 +216,48 @@ impl Reply<'_> {
         if let Some(line) = said.objection.as_ref().or(said.withdrawal.as_ref()) {
             return Some(format!("the mail also contains {line:?}"));
         }
-        let line = said.selection.as_ref();
-        let line = line.filter(|line| target.is_narrowed_by(line))?;
-        Some(format!(
-            "the mail names patches, {line:?}; add the tag by hand to the right ones"
-        ))
-    }
-
-    /// Returns the reason to refuse this tag, if there is one.
-    fn doubt(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
+        if let Some(line) = said.selection.as_ref().filter(|l| target.is_narrowed_by(l)) {
+            let help = "add the tag by hand to the right ones";
+            return Some(format!("the mail names patches, {line:?}; {help}"));
+        }
         let address = trailer.who.email.to_lowercase();
         if target.version.authors.contains(&address) {
             return Some("the author cannot review the series".to_owned());
         }
-        let given = self.people.may_give(&trailer.who, &self.mail.from);
-        given.err()
+        self.people.may_give(&trailer.who, &self.mail.from).err()
     }
 
     fn give(&self, target: Target<'_>, trailer: &Trailer, out: &mut Collected) {
         let version = target.version.version;
         for patch in target.patches() {
-            let Some(message) = &patch.message else {
-                if target.patch.is_some() {
-                    let subject = &patch.subject;
-                    let reason =
-                        format!("{subject:?} of v{version} is no longer a patch of the series");
-                    out.refused.push(self.refused(trailer, reason));
-                }
-                continue;
-            };
-            out.found.push(Entry {
-                patch: message.clone(),
-                trailer: trailer.clone(),
-                version,
-                fingerprint: patch.fingerprint.clone(),
-                from: (!self.mail.id.is_empty()).then(|| self.mail.id.clone()),
-                by_cover: target.patch.is_none(),
-                ..Entry::default()
-            });
+            if let Some(message) = &patch.message {
+                out.found.push(Entry {
+                    patch: message.clone(),
+                    trailer: trailer.clone(),
+                    version,
+                    fingerprint: patch.fingerprint.clone(),
+                    from: Some(self.mail.id.clone()).filter(|id| !id.is_empty()),
+                    by_cover: target.number == 0,
+                    ..Entry::default()
+                });
+            } else if target.number > 0 {
+                let subject = &patch.subject;
+                let reason =
+                    format!("{subject:?} of v{version} is no longer a patch of the series");
+                out.refused.push(self.refused(trailer, reason));
+            }
         }
     }
 
     /// Drops the tags that the sender gave to the target in earlier mails.
     fn withdraw(&self, target: Target<'_>, out: &mut Collected) {
         let sender = &self.mail.from;
-        for patch in target.patches() {
-            let Some(message) = &patch.message else {
-                continue;
-            };
-            let is_it =
-                |e: &Entry| e.patch == *message && self.people.is_of(&e.trailer.who, sender);
-            let (gone, kept) = std::mem::take(&mut out.found).into_iter().partition(is_it);
-            out.found = kept;
-            let gone: Vec<Entry> = gone;
+        for message in target.patches().iter().filter_map(|p| p.message.as_ref()) {
             let reason = format!("withdrawn for {message} in {}", self.mail.id);
-            out.refused.extend(gone.into_iter().map(|entry| Refused {
+            let is_it =
+                |e: &mut Entry| e.patch == *message && self.people.is_of(&e.trailer.who, sender);
+            let gone = out.found.extract_if(.., is_it);
+            out.refused.extend(gone.map(|entry| Refused {
                 trailer: entry.trailer.to_string(),
                 mail: entry.from.unwrap_or_default(),
                 reason: reason.clone(),
@@ -313,18 +281,10 @@ impl<'a> Thread<'a> {
     fn new(posted: &'a [Posted], mails: &'a [Mail]) -> Self {
         let mut known = BTreeMap::new();
         for version in posted {
-            let cover = Target {
-                version,
-                patch: None,
-            };
-            known.insert(version.cover.as_str(), cover);
+            known.insert(&version.cover[..], Target { version, number: 0 });
             // A single patch also serves as the cover letter.
-            for (i, patch) in version.patches.iter().enumerate() {
-                let target = Target {
-                    version,
-                    patch: Some((i + 1, patch)),
-                };
-                known.insert(patch.message_id.as_str(), target);
+            for (number, patch) in (1..).zip(&version.patches) {
+                known.insert(&patch.message_id, Target { version, number });
             }
         }
         Self {
@@ -335,12 +295,10 @@ impl<'a> Thread<'a> {
 
     /// Whether the mail refers to a posting, or has the subject of a posted patch.
     fn is_in(&self, mail: &Mail) -> bool {
-        let up = mail.references.iter().chain(&mail.in_reply_to);
-        let posted = self.posted.values().filter_map(|target| target.patch);
-        let mut titles = posted.map(|(_, patch)| patch.subject.as_str());
-        up.into_iter()
-            .any(|id| self.posted.contains_key(id.as_str()))
-            || titles.any(|title| title == mail.title())
+        let mut up = mail.references.iter().chain(&mail.in_reply_to);
+        let mut posted = self.posted.values().flat_map(|target| target.patches());
+        up.any(|id| self.posted.contains_key(id.as_str()))
+            || posted.any(|patch| patch.subject == mail.title())
     }
 
     /// Returns the posted mail that this mail replies to, directly or through other replies.
@@ -352,8 +310,7 @@ impl<'a> Thread<'a> {
             if let Some(target) = parent.and_then(|id| self.posted.get(id)) {
                 return Some(*target);
             }
-            let above = parent.and_then(|id| self.mails.get(id)).copied();
-            let Some(above) = above else {
+            let Some(above) = parent.and_then(|id| self.mails.get(id)) else {
                 // The parent mail is missing, but References lists its ancestors.
                 let mut up = mail.references.iter().rev();
                 return up.find_map(|id| self.posted.get(id.as_str())).copied();

@@ -41,6 +41,22 @@ impl Serialize for Trailer {
     }
 }
 
+/// The key, the value, and a remark.
+static LINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\s*(\w[^:]*?)\s*:\s*(.*?)(?:\s+(#.*\S))?\s*(?:\n|$)")
+        .expect("the pattern is constant")
+});
+
+/// A link that mail programs add to an address.
+static LINK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("<mailto:[^>]+>").expect("the pattern is constant"));
+
+static WITH_ADDRESS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\S+@\S+\.\S+").expect("the pattern is constant"));
+
+static ADDRESS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^[^\s<>@]+@[^\s<>@]+$").expect("the pattern is constant"));
+
 impl Trailer {
     /// Parses one line; returns `None` if it is not a trailer of these kinds.
     pub fn parse(line: &str) -> Option<Self> {
@@ -49,44 +65,36 @@ impl Trailer {
 
     /// Parses one line; returns the reason if it is not a trailer of these kinds.
     fn read(line: &str) -> Result<Self, &'static str> {
-        static LINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*(\w[^:]*?)\s*:\s*(.*)"));
-        static NOTE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(.*?\S)\s+(#.*\S)\s*$"));
-        static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"<mailto:[^>]+>"));
-        static PERSON: LazyLock<Regex> = LazyLock::new(|| regex(r"\S+@\S+\.\S+"));
-        static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"^[^\s<>@]+@[^\s<>@]+$"));
+        const NO_ADDRESS: &str = "it contains no address";
+        const MORE_TEXT: &str = "text follows the address; a remark starts with `#`";
         let found = LINE.captures(line).ok_or("it is not a trailer")?;
         let key = key(&found[1]).ok_or("the key is not Reviewed-by, Acked-by or Tested-by")?;
-        let value = found[2].trim();
-        let (value, note) = match NOTE.captures(value) {
-            Some(parts) => (parts[1].to_owned(), Some(parts[2].trim().to_owned())),
-            None => (value.to_owned(), None),
-        };
-        if !PERSON.is_match(&value) || value.contains("://") {
-            return Err("it contains no address");
+        let value = &found[2];
+        if !WITH_ADDRESS.is_match(value) || value.contains("://") {
+            return Err(NO_ADDRESS);
         }
-        // Mail programs may turn an address into a link.
-        let value = LINK.replace_all(&value, "");
+        let value = LINK.replace_all(value, "");
         let behind = value.rsplit_once('>').map_or("", |(_, behind)| behind);
         if !behind.trim_matches([' ', '.', ',', ';', '>']).is_empty() {
-            return Err("text follows the address; a remark starts with `#`");
+            return Err(MORE_TEXT);
         }
         let who = parse_person(&value);
         if !ADDRESS.is_match(&who.email) {
-            return Err("it contains no address");
+            return Err(NO_ADDRESS);
         }
-        match value.contains('<') || value.ends_with(&who.email) {
-            true => Ok(Self { key, who, note }),
-            false => Err("text follows the address; a remark starts with `#`"),
+        if !value.contains('<') && !value.ends_with(&who.email) {
+            return Err(MORE_TEXT);
         }
+        let note = found.get(3).map(|note| note.as_str().to_owned());
+        Ok(Self { key, who, note })
     }
 
-    /// Returns name and address.
     pub fn value(&self) -> String {
         let Person { name, email } = &self.who;
-        match name == email {
-            true => email.clone(),
-            false => format!("{name} <{email}>"),
+        if name == email {
+            return email.clone();
         }
+        format!("{name} <{email}>")
     }
 
     /// Returns the line of a commit message, with the remark.
@@ -99,18 +107,12 @@ impl Trailer {
     }
 }
 
-fn regex(text: &str) -> Regex {
-    Regex::new(text).unwrap_or_else(|e| panic!("{e}"))
-}
-
 /// Returns the key in the kernel's spelling, if it is one of the three kinds.
 fn key(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let mut kinds = lower.strip_suffix("-by")?.split("-and-");
-    if !kinds.all(|k| ["reviewed", "acked", "tested"].contains(&k)) {
-        return None;
-    }
-    Some(lower[..1].to_ascii_uppercase() + &lower[1..])
+    let is_known = kinds.all(|k| ["reviewed", "acked", "tested"].contains(&k));
+    is_known.then(|| lower[..1].to_ascii_uppercase() + &lower[1..])
 }
 
 /// Parses "Name <address>", or an address without brackets.
@@ -124,7 +126,6 @@ fn parse_person(value: &str) -> Person {
     person(&format!("{} <{email}>", words[..at].join(" ")))
 }
 
-/// The contents of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
     pub trailers: Vec<Trailer>,
@@ -138,75 +139,54 @@ pub struct Said {
     pub selection: Option<String>,
 }
 
-/// Returns the trailers of a reply, outside of quotes and above the signature.
-pub fn in_reply(body: &str) -> Vec<Trailer> {
-    read(body).trailers
-}
-
 /// Reads a reply, without quoted lines and the signature.
 pub fn read(body: &str) -> Said {
     let mut said = Said::default();
     let above = body.split("\n-- \n").next().unwrap_or(body);
     let lines = above.lines().map(|l| l.trim_matches('\r'));
     // Some programs append the original mail without quote marks.
-    let lines: Vec<&str> = lines
-        .take_while(|l| !l.contains("-Original Message-"))
-        .collect();
-    let mut at = 0;
+    let lines = lines.take_while(|l| !l.contains("-Original Message-"));
+    let lines: Vec<&str> = lines.collect();
     let mut after_trailer = false;
-    while let Some(line) = lines.get(at) {
-        let next = lines.get(at + 1).copied().unwrap_or_default();
-        at += 1;
-        // The address is on the next line.
-        let whole = match is_wrapped(line, next) {
-            true => {
-                at += 1;
-                format!("{line} {next}")
-            }
-            false => (*line).to_owned(),
+    let mut left = lines.iter().copied().peekable();
+    while let Some(line) = left.next() {
+        let next = left.peek().copied().unwrap_or_default();
+        let trailer = if WRAPPED.is_match(&format!("{line}\n{next}")) {
+            left.next();
+            Trailer::read(&format!("{line} {next}"))
+        } else {
+            Trailer::read(line)
         };
-        let is_remark = after_trailer && is_remark(line);
-        after_trailer = false;
-        match Trailer::read(&whole) {
-            Ok(trailer) => {
-                said.trailers.push(trailer);
-                after_trailer = true;
-            }
-            Err(_) if is_remark => {
-                if let Some(last) = said.trailers.last_mut() {
-                    last.note = Some(line.trim().to_owned());
-                }
-            }
-            Err(reason) => said.unread.extend(meant(line, next, reason)),
+        let remark = (after_trailer && REMARK.is_match(line)).then(|| line.trim().to_owned());
+        after_trailer = trailer.is_ok();
+        match (trailer, said.trailers.last_mut()) {
+            (Ok(trailer), _) => said.trailers.push(trailer),
+            (Err(_), Some(last)) if remark.is_some() => last.note = remark,
+            (Err(reason), _) => said.unread.extend(meant(line, next, reason)),
         }
     }
-    let own = || lines.iter().copied().filter(|l| is_own(l));
-    let first = |fits: fn(&str) -> bool| own().find(|l| fits(l)).map(|l| l.trim().to_owned());
-    said.objection = first(objects);
-    said.withdrawal = first(withdraws);
-    said.selection = first(selects);
+    let own = || lines.iter().filter(|l| is_own(l));
+    let first = |kind: &Regex| Some(own().find(|l| kind.is_match(l))?.trim().to_owned());
+    said.objection = first(&OBJECTION);
+    said.withdrawal = first(&WITHDRAWAL);
+    said.selection = first(&SELECTION);
     said
 }
 
-/// Whether the next line consists of the trailer's address alone.
-fn is_wrapped(line: &str, next: &str) -> bool {
-    static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"^<[^>]+>$"));
-    static START: LazyLock<Regex> = LazyLock::new(|| regex(r"^\S+:\s+[^<]+$"));
-    START.is_match(line) && ADDRESS.is_match(next)
-}
+/// A trailer and the next line, which consists of the address alone.
+static WRAPPED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\S+:\s+[^<\n]+\n<[^>]+>$").expect("the pattern is constant"));
 
-/// Whether the line is a remark in brackets.
-fn is_remark(line: &str) -> bool {
-    static REMARK: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*\[[^\]]+\]\s*$"));
-    REMARK.is_match(line)
-}
+static REMARK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\s*\[[^\]]+\]\s*$").expect("the pattern is constant"));
 
 /// Whether the sender wrote the line: neither quoted text nor the line that introduces it.
 fn is_own(line: &str) -> bool {
     static INTRODUCES: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
+        Regex::new(
             r"(?i)^(on .*\d{4}|.*(wrote|writes|schrieb|écrit) ?:\s*$|(subject|from|to|cc|sent|date):)",
         )
+        .expect("the pattern is constant")
     });
     let line = line.trim_start();
     !line.starts_with(['>', '|']) && !INTRODUCES.is_match(line)
@@ -215,78 +195,84 @@ fn is_own(line: &str) -> bool {
 /// Returns a line that looks like a trailer, with the reason why it is not accepted.
 fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
     static START: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
+        Regex::new(
             r"(?i)^[\s*•-]*(?:[a-z]+[-_ ]+){0,3}(?:re[veiw]{3,5}|ack|test)[a-z]*[-_ ]*by\b(\s*:|.*@)",
         )
+        .expect("the pattern is constant")
     });
-    static COLON: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)by\s*:"));
-    static INSIDE: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"(?i)\b(?:reviewed|acked|tested)-by:\s*\S"));
-    static OTHER: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*([A-Z][A-Za-z-]*-by):\s+\S"));
-    if !is_own(line) || objects(line) {
+    static COLON: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?i)by\s*:").expect("the pattern is constant"));
+    static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?i)\b(?:reviewed|acked|tested)-by:\s*\S").expect("the pattern is constant")
+    });
+    static OTHER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^\s*([A-Z][A-Za-z-]*-by):\s+\S").expect("the pattern is constant")
+    });
+    if !is_own(line) || OBJECTION.is_match(line) {
         return None;
     }
-    let found = |what: &str, why: &str| Some((what.to_owned(), why.to_owned()));
     let shown = line.trim();
-    if START.is_match(line) {
-        let goes_on = !line.contains('@') && next.trim_end().ends_with('>') && next.contains('@');
-        if goes_on {
-            return found(&format!("{shown} {}", next.trim()), "the name is wrapped");
+    let found = |reason: &str| Some((shown.to_owned(), reason.to_owned()));
+    if !START.is_match(line) {
+        if INSIDE.is_match(line) {
+            return found("a tag needs a line of its own");
         }
-        let starts_it = shown.starts_with(char::is_alphabetic);
-        let has_colon = COLON.is_match(line);
-        return match (starts_it, has_colon) {
-            (false, _) => found(shown, "a tag must start its line"),
-            (true, false) => found(shown, "the colon after `-by` is missing"),
-            (true, true) => found(shown, reason),
-        };
+        let other = OTHER.captures(line)?;
+        return found(&format!("{} belongs in the commit message", &other[1]));
     }
-    if INSIDE.is_match(line) {
-        return found(shown, "a tag needs a line of its own");
+    if !line.contains('@') && next.trim_end().ends_with('>') && next.contains('@') {
+        let whole = format!("{shown} {}", next.trim());
+        return Some((whole, "the name is wrapped".to_owned()));
     }
-    OTHER.captures(line).and_then(|other| {
-        let why = format!("{} belongs in the commit message", &other[1]);
-        found(shown, &why)
-    })
+    if !shown.starts_with(char::is_alphabetic) {
+        return found("a tag must start its line");
+    }
+    if !COLON.is_match(line) {
+        return found("the colon after `-by` is missing");
+    }
+    found(reason)
 }
 
-/// Whether a line objects to a patch.
-fn objects(line: &str) -> bool {
-    static AGAINST: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b"));
-    AGAINST.is_match(line)
-}
+/// A line that objects to a patch.
+static OBJECTION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b")
+        .expect("the pattern is constant")
+});
 
-/// Whether a line withdraws an earlier tag.
-fn withdraws(line: &str) -> bool {
-    static BACK: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?i)\b(take|taking|took)\b.{0,40}\bback\b|\b(withdraw|withdrew|retract|revoke|rescind)|\b(drop|remove|ignore|disregard)\b.{0,20}\bmy\b.{0,30}\b(tag|by|r-?b|ack)\b",
-        )
-    });
-    BACK.is_match(line)
-}
+/// A line that withdraws an earlier tag.
+static WITHDRAWAL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?ix) \b (?: take | taking | took ) \b .{0,40} \b back \b
+          | \b (?: withdraw | withdrew | retract | revoke | rescind )
+          | \b (?: drop | remove | ignore | disregard ) \b .{0,20} \b my \b .{0,30}
+            \b (?: tag | by | r-?b | ack ) \b",
+    )
+    .expect("the pattern is constant")
+});
 
-/// Whether a line names patches, or parts of a series.
-fn selects(line: &str) -> bool {
-    static SOME: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?i)\bpatch(es)?\b\s*[#(]?\s*\d|(^|[\s(\[,])\d{1,3}/\d{1,3}([\s),;:.\]]|$)|\b(first|last|second|third|fourth|other|remaining|these|those|some)\b.{0,20}\bpatch|\b(except|apart from|other than|all but)\b|\bfor\s+#?\d+\s*(-|to|and|,|:)",
-        )
-    });
-    SOME.is_match(line)
-}
+/// A line that names patches, or parts of a series.
+static SELECTION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?ix) \b patch(?:es)? \b \s* [\#(]? \s* \d
+          | (?: ^ | [\s(\[,] ) \d{1,3} / \d{1,3} (?: [\s),;:.\]] | $ )
+          | \b (?: first | last | second | third | fourth | other | remaining | these | those | some ) \b
+            .{0,20} \b patch
+          | \b (?: except | apart\ from | other\ than | all\ but ) \b
+          | \b for \s+ \#? \d+ \s* (?: - | to | and | , | : )",
+    )
+    .expect("the pattern is constant")
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn texts(body: &str) -> Vec<String> {
-        in_reply(body).iter().map(Trailer::text).collect()
+        read(body).trailers.iter().map(Trailer::text).collect()
     }
 
     #[test]
-    fn in_reply_matches_b4() {
+    fn read_matches_b4() {
         for (body, found) in [
             (
                 "Reviewed-by: A B <a@b.org>\n",

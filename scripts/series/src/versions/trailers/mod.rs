@@ -18,16 +18,14 @@ use crate::{
     source::{message, workspace::Workspace},
     sys::error::{Error, Result},
     versions::{
-        postings::{self, PostedPatch, Posting},
+        postings::{self, Posting},
         rules::{Fault, Rule},
         trailers::{find::Trailer, store::Entry},
     },
 };
 
-/// A recorded trailer of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedTrailer {
-    /// The record in `trailers.toml`.
     pub entry: Entry,
     /// Whether dropping it needs no note: an earlier posting has the note, or no posting carried a
     /// trailer that the author excludes.
@@ -36,10 +34,6 @@ pub struct RecordedTrailer {
 
 /// Reads the trailers that were given to the patches of a series. `rename` returns the present
 /// message file of a patch.
-///
-/// # Errors
-///
-/// As for [`store::read`], or the mails of a posting are missing.
 pub fn read(
     ws: &Workspace,
     name: &str,
@@ -50,51 +44,43 @@ pub fn read(
     if !ws.path(&file).exists() {
         return Ok(Vec::new());
     }
-    let mut mails = Mails {
+    let mut posted = Posted {
         ws,
         name,
+        postings,
         bodies: BTreeMap::new(),
     };
     let mut all = Vec::new();
     for mut entry in store::read(&file, &ws.read(&file)?)? {
         let line = entry.line;
-        let written = entry.patch.clone();
-        let now = rename(&written).unwrap_or_else(|| written.clone());
-        let is_it = |p: &PostedPatch| {
-            let message = p.message.as_ref();
-            message.is_some_and(|m| *m == written || *m == now)
-        };
-        complete(&mut entry, postings, &is_it, &mut mails).map_err(|e| e.at(&file, line))?;
-        entry.patch.clone_from(&now);
-        let mut noted = None;
-        for posting in postings.iter().rev().filter(|p| p.version > entry.version) {
-            let at = posting.patches.iter().position(&is_it);
-            let mail = match at {
-                Some(at) => Some(&mails.of(posting)?[at]),
-                None => None,
-            };
-            // The newest posting that mentions the trailer decides.
-            noted = noted.or(mail.and_then(|m| dropped_by(m, &entry.trailer, entry.version)));
-        }
-        let is_out = entry.drop.is_some() || entry.withdrawn.is_some();
-        all.push(RecordedTrailer {
-            entry,
-            is_noted: noted.unwrap_or(is_out),
-        });
+        let now = rename(&entry.patch).unwrap_or_else(|| entry.patch.clone());
+        let names = [entry.patch.clone(), now.clone()];
+        let completed = posted.complete(&mut entry, &names);
+        completed.map_err(|e| e.at(&file, line))?;
+        entry.patch = now;
+        let is_noted = posted.is_noted(&entry, &names)?;
+        all.push(RecordedTrailer { entry, is_noted });
     }
     Ok(all)
 }
 
-/// The mails of postings, each read once.
-struct Mails<'a> {
+/// Returns the index of a patch, given the names that its message file may have.
+fn position(posting: &Posting, names: &[String]) -> Option<usize> {
+    let mut messages = posting.patches.iter().map(|p| p.message.as_ref());
+    messages.position(|m| m.is_some_and(|m| names.contains(m)))
+}
+
+/// The postings of a series, with their mails, each read once.
+struct Posted<'a> {
     ws: &'a Workspace,
     name: &'a str,
+    postings: &'a [Posting],
+    /// The texts of the patches, by version.
     bodies: BTreeMap<u32, Vec<String>>,
 }
 
-impl Mails<'_> {
-    /// Returns the texts of the patches of a posting.
-    fn of(&mut self, posting: &Posting) -> Result<&[String]> {
+impl Posted<'_> {
+    fn bodies(&mut self, posting: &Posting) -> Result<&[String]> {
         Ok(match self.bodies.entry(posting.version) {
             Slot::Occupied(known) => known.into_mut(),
             Slot::Vacant(new) => {
@@ -103,42 +89,49 @@ impl Mails<'_> {
             }
         })
     }
-}
 
-/// Completes a tag that was added by hand: it belongs to the last posted patch, or to the version
-/// that it names.
-fn complete(
-    entry: &mut Entry,
-    postings: &[Posting],
-    is_it: &dyn Fn(&PostedPatch) -> bool,
-    mails: &mut Mails<'_>,
-) -> Result<()> {
-    if entry.version > 0 && !entry.fingerprint.is_empty() {
-        return Ok(());
-    }
-    let of_version = |p: &&Posting| entry.version == 0 || entry.version == p.version;
-    let mut found = postings.iter().rev().filter(of_version).filter_map(|p| {
-        let at = p.patches.iter().position(is_it)?;
-        Some((p, at))
-    });
-    let Some((posting, at)) = found.next() else {
-        let what = match entry.version {
-            0 => format!("{} was never posted", entry.patch),
-            v => format!("v{v} was posted without {}", entry.patch),
+    /// Completes a tag that was added by hand: it belongs to the last posted patch, or to the
+    /// version that it names.
+    fn complete(&mut self, entry: &mut Entry, names: &[String]) -> Result<()> {
+        let version = entry.version;
+        if version > 0 && !entry.fingerprint.is_empty() {
+            return Ok(());
+        }
+        let of_version = |p: &&Posting| version == 0 || version == p.version;
+        let postings = self.postings.iter().rev().filter(of_version);
+        let mut found = postings.filter_map(|p| Some((p, position(p, names)?)));
+        let Some((posting, at)) = found.next() else {
+            let (patch, name) = (&entry.patch, self.name);
+            let what = match version {
+                0 => format!("{patch} was never posted"),
+                v => format!("v{v} was posted without {patch}"),
+            };
+            return Err(Error::new(what).help(format!(
+                "a tag belongs to a posted patch; put other tags into series/{name}/{patch} itself"
+            )));
         };
-        return Err(Error::new(what).help(format!(
-            "a tag belongs to a posted patch; put other tags into series/{}/{} itself",
-            mails.name, entry.patch
-        )));
-    };
-    entry.version = posting.version;
-    if entry.fingerprint.is_empty() {
-        entry.fingerprint = fingerprint(&mails.of(posting)?[at]);
+        entry.version = posting.version;
+        if entry.fingerprint.is_empty() {
+            entry.fingerprint = fingerprint(&self.bodies(posting)?[at]);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Whether dropping a trailer needs no note. The newest posting that mentions it decides.
+    fn is_noted(&mut self, entry: &Entry, names: &[String]) -> Result<bool> {
+        let is_later = |p: &&Posting| p.version > entry.version;
+        for posting in self.postings.iter().rev().filter(is_later) {
+            if let Some(at) = position(posting, names) {
+                let mail = &self.bodies(posting)?[at];
+                if let Some(noted) = dropped_by(mail, &entry.trailer, entry.version) {
+                    return Ok(noted);
+                }
+            }
+        }
+        Ok(entry.is_excluded())
+    }
 }
 
-/// The state of a trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrailerState {
     /// The trailer is valid, because the patch is unchanged.
@@ -154,32 +147,32 @@ pub enum TrailerState {
 /// Returns the state of a trailer of a patch whose current fingerprint is `fingerprint`.
 pub fn state(recorded: &RecordedTrailer, fingerprint: &str) -> TrailerState {
     let entry = &recorded.entry;
-    match &entry.keep {
-        _ if entry.drop.is_some() || entry.withdrawn.is_some() => TrailerState::Excluded,
-        _ if entry.fingerprint == fingerprint => TrailerState::Valid,
-        Some(_) => TrailerState::Kept,
-        None => TrailerState::Dropped,
+    if entry.is_excluded() {
+        TrailerState::Excluded
+    } else if entry.fingerprint == fingerprint {
+        TrailerState::Valid
+    } else if entry.keep.is_some() {
+        TrailerState::Kept
+    } else {
+        TrailerState::Dropped
     }
 }
 
-/// A commit message with its trailers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageWithTrailers {
-    /// The message of the commit.
     pub message: String,
     /// The note below `---`; empty if there is none.
     pub note: String,
-    /// The state of each trailer.
     pub states: Vec<TrailerState>,
 }
 
 impl MessageWithTrailers {
     /// Returns the message with the note below `---`, which `git am` removes.
     pub fn with_note(&self) -> String {
-        match self.note.is_empty() {
-            true => self.message.clone(),
-            false => format!("{}---\n{}", self.message, self.note),
+        if self.note.is_empty() {
+            return self.message.clone();
         }
+        format!("{}---\n{}", self.message, self.note)
     }
 }
 
@@ -193,18 +186,15 @@ pub fn add_trailers(
 ) -> MessageWithTrailers {
     let mut message = text.to_owned();
     let mut note = String::new();
-    for (recorded, state) in trailers.iter().zip(states) {
-        let trailer = &recorded.entry.trailer;
+    for (RecordedTrailer { entry, is_noted }, state) in trailers.iter().zip(states) {
+        let trailer = &entry.trailer;
         if matches!(state, TrailerState::Valid | TrailerState::Kept) {
             if !has(&message, trailer) {
                 message = message::with_trailer(&message, &trailer.text());
             }
-        } else if !recorded.is_noted {
-            let tail = tail(trailer, recorded.entry.version);
-            note += &format!(
-                "Dropped in v{version}, {}: {tail}\n",
-                reason(&recorded.entry)
-            );
+        } else if !is_noted {
+            let (why, tail) = (reason(entry), tail(trailer, entry.version));
+            note += &format!("Dropped in v{version}, {why}: {tail}\n");
         }
     }
     if let Some(sign_off) = sign_off {
@@ -217,7 +207,6 @@ pub fn add_trailers(
     }
 }
 
-/// Returns the reason why a trailer is dropped.
 fn reason(entry: &Entry) -> String {
     match (&entry.drop, &entry.withdrawn) {
         (Some(why), _) => why.value.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -226,12 +215,10 @@ fn reason(entry: &Entry) -> String {
     }
 }
 
-/// Formats a trailer for a note.
 fn tail(trailer: &Trailer, version: u32) -> String {
     format!("{trailer} (given to v{version})")
 }
 
-/// Whether a message has a trailer.
 pub(crate) fn has(message: &str, trailer: &Trailer) -> bool {
     let mut lines = message.lines().filter_map(Trailer::parse);
     lines.any(|found| found == *trailer)
@@ -246,9 +233,8 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
     }
     let tail = tail(trailer, version);
     let mut notes = below.lines().take_while(|l| !l.starts_with("diff --git "));
-    notes
-        .any(|l| l.starts_with("Dropped in v") && l.ends_with(&tail))
-        .then_some(true)
+    let is_noted = notes.any(|l| l.starts_with("Dropped in v") && l.ends_with(&tail));
+    is_noted.then_some(true)
 }
 
 /// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch
@@ -258,25 +244,20 @@ pub fn needless<'a>(
     patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (i, (trailers, states)) in patches.enumerate() {
+    for (number, (trailers, states)) in (1..).zip(patches) {
         for (RecordedTrailer { entry, .. }, state) in trailers.iter().zip(states) {
-            let Some(keep) = entry
-                .keep
-                .as_ref()
-                .filter(|_| *state == TrailerState::Valid)
-            else {
+            let valid = *state == TrailerState::Valid;
+            let Some(keep) = entry.keep.as_ref().filter(|_| valid) else {
                 continue;
             };
+            let given = format!("{} gave {}", entry.trailer.who.name, entry.trailer.key);
+            let what = format!(
+                "`keep` is not needed: {} is the same as in v{}, to which {given}",
+                entry.patch, entry.version
+            );
             faults.push(Fault {
-                rule: Rule::Trailers,
-                file: store::file(name),
-                line: Some(keep.line),
-                patch: Some(i + 1),
-                what: format!(
-                    "`keep` is not needed: {} is the same as in v{}, to which {} gave {}",
-                    entry.patch, entry.version, entry.trailer.who.name, entry.trailer.key
-                ),
-                help: "remove it".to_owned(),
+                patch: Some(number),
+                ..Rule::Trailers.fault(store::file(name), keep.line, what, "remove it")
             });
         }
     }
@@ -289,12 +270,12 @@ pub fn dropped<'a>(
     patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
 ) -> Vec<String> {
     let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
-    all.filter(|(_, state)| **state == TrailerState::Dropped)
-        .map(|(RecordedTrailer { entry, .. }, _)| {
-            let tail = tail(&entry.trailer, entry.version);
-            format!("{} of {name} changed and lost {tail}", entry.patch)
-        })
-        .collect()
+    let dropped = all.filter(|(_, state)| **state == TrailerState::Dropped);
+    let dropped = dropped.map(|(RecordedTrailer { entry, .. }, _)| {
+        let tail = tail(&entry.trailer, entry.version);
+        format!("{} of {name} changed and lost {tail}", entry.patch)
+    });
+    dropped.collect()
 }
 
 #[cfg(test)]

@@ -19,33 +19,39 @@ pub struct People {
 impl People {
     /// Creates the table from pairs of a name and an address; addresses without a name are ignored.
     pub fn new(pairs: impl IntoIterator<Item = Person>) -> Self {
-        let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for one in pairs {
-            if has_name(&one) && one.email.contains('@') {
-                let addresses = known.entry(spaced(&one.name)).or_default();
-                addresses.insert(one.email.to_lowercase());
-            }
+        let mut people = Self::default();
+        let named = |one: &Person| has_name(one) && one.email.contains('@');
+        for one in pairs.into_iter().filter(named) {
+            let addresses = people.known.entry(spaced(&one.name)).or_default();
+            addresses.insert(one.email.to_lowercase());
         }
-        Self { known }
+        people
     }
 
-    /// Checks that the sender of a mail may give a tag in this name.
-    ///
-    /// # Errors
-    ///
-    /// The reason for the refusal.
+    /// Checks that the sender of a mail may give a tag in this name. The error is the reason why not.
     pub fn may_give(&self, who: &Person, sender: &Person) -> Result<(), String> {
-        if who.name != who.email && !has_name(who) {
+        let Person { name, email } = who;
+        if name != email && !has_name(who) {
             return Err("it names no person".to_owned());
         }
-        if same_address(who, sender) {
-            return self.not_copied(who);
+        if !self.is_of(who, sender) {
+            let Person { name, email } = sender;
+            return Err(format!("the mail is from {name} <{email}>"));
         }
-        if self.is_of(who, sender) {
+        let lower = spaced(name).to_lowercase();
+        let known = self.known.iter();
+        let known = known.filter(|(name, _)| name.to_lowercase() == lower);
+        let known: BTreeSet<&String> = known.flat_map(|(_, addresses)| addresses).collect();
+        let is_known = known.is_empty() || known.contains(&email.to_lowercase());
+        if is_known || !same_address(who, sender) {
             return Ok(());
         }
-        let Person { name, email } = sender;
-        Err(format!("the mail is from {name} <{email}>"))
+        // The sender may have copied the name of a reviewer.
+        let known = known.into_iter().cloned().collect::<Vec<_>>().join(", ");
+        Err(format!(
+            "{name} is known with the address {known}; if this is the same person, add \
+             \"{name} <{email}>\" to .mailmap"
+        ))
     }
 
     /// Whether the sender of a mail may withdraw a tag in this name.
@@ -53,30 +59,6 @@ impl People {
         let known = self.known.get(&spaced(&who.name));
         let from = sender.email.to_lowercase();
         same_address(who, sender) || has_name(who) && known.is_some_and(|k| k.contains(&from))
-    }
-
-    /// Checks that the address is one of the known addresses of this name, if there are any.
-    fn not_copied(&self, who: &Person) -> Result<(), String> {
-        let name = spaced(&who.name).to_lowercase();
-        let same = |other: &str| other.to_lowercase() == name;
-        let known: BTreeSet<&str> = self
-            .known
-            .iter()
-            .filter(|(other, _)| same(other))
-            .flat_map(|(_, addresses)| addresses.iter().map(String::as_str))
-            .collect();
-        if known.is_empty() || known.contains(who.email.to_lowercase().as_str()) {
-            return Ok(());
-        }
-        let known: Vec<&str> = known.into_iter().collect();
-        Err(format!(
-            "{} is known with the address {}; if this is the same person, add \
-             \"{} <{}>\" to .mailmap",
-            who.name,
-            known.join(", "),
-            who.name,
-            who.email
-        ))
     }
 }
 
@@ -96,25 +78,18 @@ fn spaced(name: &str) -> String {
 /// Parses a `.mailmap` in git's format into pairs. Each address of a line belongs to each name in
 /// it.
 pub fn mailmap(text: &str) -> Vec<Person> {
-    let mut pairs = Vec::new();
+    let mut people = Vec::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
-        let mut names = Vec::new();
-        let mut addresses = Vec::new();
-        let mut rest = line;
-        while let Some((name, after)) = rest.split_once('<') {
-            let Some((address, after)) = after.split_once('>') else {
-                break;
-            };
-            names.extend(Some(name.trim()).filter(|n| !n.is_empty()));
-            addresses.push(address.trim());
-            rest = after;
-        }
-        for name in names {
-            pairs.extend(addresses.iter().map(|a| person(&format!("{name} <{a}>"))));
+        let parts = line.split_inclusive('>');
+        let pairs = parts.filter_map(|part| part.strip_suffix('>')?.split_once('<'));
+        let names = pairs.clone().map(|(name, _)| name.trim());
+        for name in names.filter(|name| !name.is_empty()) {
+            let addresses = pairs.clone().map(|(_, address)| address.trim());
+            people.extend(addresses.map(|address| person(&format!("{name} <{address}>"))));
         }
     }
-    pairs
+    people
 }
 
 #[cfg(test)]

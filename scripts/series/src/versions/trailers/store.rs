@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError, value};
 
 use super::{find::Trailer, people::People};
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     sys::error::{Error, Result},
 };
 
-/// The header of the file.
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0
 #
@@ -57,6 +56,18 @@ pub struct Entry {
     pub line: usize,
 }
 
+impl Entry {
+    /// Whether the author excludes it, or the reviewer withdrew it.
+    pub fn is_excluded(&self) -> bool {
+        self.drop.is_some() || self.withdrawn.is_some()
+    }
+
+    /// Whether both are the same trailer of the same patch.
+    fn is_same(&self, other: &Self) -> bool {
+        self.patch == other.patch && self.trailer == other.trailer
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStore {
@@ -67,7 +78,7 @@ struct RawStore {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEntry {
-    patch: Spanned<String>,
+    patch: String,
     trailer: Spanned<String>,
     note: Option<String>,
     version: Option<Spanned<u32>>,
@@ -85,11 +96,6 @@ pub fn file(name: &str) -> PathBuf {
     PathBuf::from(format!("series/{name}/posted/trailers.toml"))
 }
 
-/// Reads the file of a series.
-///
-/// # Errors
-///
-/// The file is not TOML, a field is unknown or missing, or a value is invalid.
 pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
     let raw: RawStore = parse(file, text)?;
     let lines = Lines(text);
@@ -97,16 +103,11 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
     for spanned in raw.trailer {
         let At { line, value } = lines.at(spanned);
         let entry = entry(&lines, line, value).map_err(|(line, e)| e.at(file, line))?;
-        let twice = entries
-            .iter()
-            .find(|e| e.patch == entry.patch && e.trailer == entry.trailer);
-        if let Some(first) = twice {
-            return Err(Error::new(format!(
-                "{} already has this trailer, in line {}",
-                entry.patch, first.line
-            ))
-            .at(file, line)
-            .help("remove one of the entries"));
+        if let Some(first) = entries.iter().find(|e| e.is_same(&entry)) {
+            let (patch, first) = (&entry.patch, first.line);
+            let what = format!("{patch} already has this trailer, in line {first}");
+            let error = Error::new(what).help("remove one of the entries");
+            return Err(error.at(file, line));
         }
         entries.push(entry);
     }
@@ -114,57 +115,46 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
 }
 
 fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
+    let fault = |line: usize, what: &str, help: &str| Err((line, Error::new(what).help(help)));
     let text = lines.at(raw.trailer);
-    let mut trailer = Trailer::parse(&text.value).ok_or_else(|| {
-        let what = format!(
-            "{:?} is not a Reviewed-by, Acked-by or Tested-by",
-            text.value
-        );
+    let Some(mut trailer) = Trailer::parse(&text.value) else {
+        let kinds = "Reviewed-by, Acked-by or Tested-by";
+        let what = format!("{:?} is not a {kinds}", text.value);
         let help = "put other trailers into the commit message, series/<name>/*.msg";
-        (text.line, Error::new(what).help(help))
-    })?;
+        return fault(text.line, &what, help);
+    };
     trailer.note = trailer.note.or(raw.note);
-    let fingerprint = raw.fingerprint.map(|fingerprint| lines.at(fingerprint));
+    let fingerprint = raw.fingerprint.map(|f| lines.at(f));
+    let version = raw.version.map(|v| lines.at(v));
+    let (keep, drop) = (raw.keep.map(|k| lines.at(k)), raw.drop.map(|d| lines.at(d)));
     let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if let Some(fingerprint) = fingerprint.as_ref().filter(|e| !is_hash(&e.value)) {
+    let is_blank = |reason: &&At<String>| reason.value.trim().is_empty();
+    if let Some(wrong) = fingerprint.as_ref().filter(|f| !is_hash(&f.value)) {
         let what = "`fingerprint` is not 64 hexadecimal digits";
         let help = "remove the line, and `cargo series trailers` writes it again; to keep the \
                     trailer in any case, use `keep`";
-        return Err((fingerprint.line, Error::new(what).help(help)));
+        return fault(wrong.line, what, help);
     }
-    let version = raw.version.map(|version| lines.at(version));
-    if let Some(version) = version.as_ref().filter(|v| v.value == 0) {
-        return Err((version.line, Error::new("versions are numbered from 1")));
+    if let Some(wrong) = version.as_ref().filter(|v| v.value == 0) {
+        return Err((wrong.line, Error::new("versions are numbered from 1")));
     }
-    let reason = |given: Option<Spanned<String>>, key: &str, help: &str| {
-        let given = given.map(|given| lines.at(given));
-        match given.as_ref().filter(|g| g.value.trim().is_empty()) {
-            Some(empty) => {
-                let what = format!("`{key}` has no reason");
-                Err((empty.line, Error::new(what).help(help)))
-            }
-            None => Ok(given),
-        }
-    };
-    let keep = reason(
-        raw.keep,
-        "keep",
-        "name the change, and the reason why the reviewer need not look again",
-    )?;
-    let drop = reason(
-        raw.drop,
-        "drop",
-        "name the reason why the trailer is excluded",
-    )?;
+    if let Some(blank) = keep.as_ref().filter(is_blank) {
+        let help = "name the change, and the reason why the reviewer need not look again";
+        return fault(blank.line, "`keep` has no reason", help);
+    }
+    if let Some(blank) = drop.as_ref().filter(is_blank) {
+        let help = "name the reason why the trailer is excluded";
+        return fault(blank.line, "`drop` has no reason", help);
+    }
     if let (Some(_), Some(drop)) = (&keep, &drop) {
         let what = "the trailer has both `keep` and `drop`";
-        return Err((drop.line, Error::new(what).help("remove one of the two")));
+        return fault(drop.line, what, "remove one of the two");
     }
     Ok(Entry {
-        patch: raw.patch.into_inner(),
+        patch: raw.patch,
         trailer,
         version: version.map_or(0, |v| v.value),
-        fingerprint: fingerprint.map_or(String::new(), |e| e.value),
+        fingerprint: fingerprint.map_or(String::new(), |f| f.value),
         from: raw.from,
         keep,
         drop,
@@ -177,7 +167,6 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
 /// The result of merging trailers into the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
-    /// The new text of the file.
     pub text: String,
     /// Entries that the file did not have.
     pub taken: Vec<Entry>,
@@ -190,121 +179,75 @@ pub struct Merged {
 }
 
 /// The file in editable form.
-struct Store<'a> {
-    file: &'a Path,
-    entries: Vec<Entry>,
+struct Store {
+    /// The entries with their tables.
+    entries: Vec<(Entry, Table)>,
+    /// The rest of the file.
     doc: DocumentMut,
 }
 
-impl<'a> Store<'a> {
-    fn read(file: &'a Path, text: &str) -> Result<Self> {
-        let doc = text.parse();
-        Ok(Self {
-            file,
-            entries: read(file, text)?,
-            doc: doc.map_err(|e: toml_edit::TomlError| {
-                Error::new(e.message().trim_end()).at(file, None)
-            })?,
-        })
-    }
-
-    fn tables(&mut self) -> Result<&mut ArrayOfTables> {
-        self.doc
-            .entry("trailer")
-            .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
-            .as_array_of_tables_mut()
-            .ok_or_else(|| {
-                Error::new("`trailer` must be an array of tables, [[trailer]]").at(self.file, None)
-            })
-    }
-
-    /// Sets values of one table and leaves its other values unchanged.
-    fn set(&mut self, at: usize, values: &[(&str, Item)]) -> Result<()> {
-        if let Some(table) = self.tables()?.get_mut(at) {
-            for (key, item) in values {
-                table.insert(key, item.clone());
+impl Store {
+    fn read(file: &Path, text: &str) -> Result<Self> {
+        let entries = read(file, text)?.into_iter();
+        let doc: Result<DocumentMut, TomlError> = text.parse();
+        let mut doc = doc.map_err(|e| Error::new(e.message().trim_end()).at(file, None))?;
+        let tables = match doc.remove("trailer") {
+            None => ArrayOfTables::new(),
+            Some(Item::ArrayOfTables(tables)) => tables,
+            Some(_) => {
+                let what = "`trailer` must be an array of tables, [[trailer]]";
+                return Err(Error::new(what).at(file, None));
             }
-        }
-        Ok(())
+        };
+        let entries = entries.zip(tables).collect();
+        Ok(Self { entries, doc })
     }
 
-    /// Replaces an entry and keeps the comments above it.
-    fn replace(&mut self, at: usize, new: &Entry) -> Result<()> {
-        self.entries[at] = new.clone();
-        if let Some(table) = self.tables()?.get_mut(at) {
-            let (decor, position) = (table.decor().clone(), table.position());
-            *table = written(new);
-            *table.decor_mut() = decor;
-            table.set_position(position);
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, new: &Entry, is_new_file: bool) -> Result<()> {
-        self.entries.push(new.clone());
-        let tables = self.tables()?;
-        let mut table = written(new);
-        if tables.is_empty() && is_new_file {
-            table.decor_mut().set_prefix(format!("{HEAD}\n"));
-        }
-        tables.push(table);
-        Ok(())
+    fn text(mut self) -> String {
+        let tables = self.entries.into_iter().map(|(_, table)| table);
+        let tables = Item::ArrayOfTables(tables.collect());
+        self.doc.insert("trailer", tables);
+        self.doc.to_string()
     }
 }
 
-/// The posted patch that a tag belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// The present name of its message file.
-    pub patch: String,
-    pub version: u32,
-    /// The fingerprint of the patch in that version.
-    pub fingerprint: String,
-}
-
-/// Fills in missing fields, and updates the names of renamed messages.
-///
-/// # Errors
-///
-/// As for [`read`].
+/// Fills in missing fields, and updates the names of renamed messages. `find` returns an entry with
+/// the present message file, and with version and fingerprint of a posted patch.
 pub fn completed(
     file: &Path,
     text: &str,
-    find: &dyn Fn(&Entry) -> Option<Known>,
+    find: &dyn Fn(&Entry) -> Option<Entry>,
 ) -> Result<String> {
     let mut store = Store::read(file, text)?;
     let mut changed = false;
-    for at in 0..store.entries.len() {
-        let entry = store.entries[at].clone();
-        let Some(known) = find(&entry) else {
+    for (old, table) in &mut store.entries {
+        let Some(new) = find(old) else {
             continue;
         };
-        let mut values = Vec::new();
-        if known.patch != entry.patch {
-            values.push(("patch", value(&known.patch)));
+        let mut set = |key: &str, value: Item| {
+            table.insert(key, value);
+            changed = true;
+        };
+        if new.patch != old.patch {
+            set("patch", value(new.patch));
         }
-        if entry.version == 0 {
-            values.push(("version", value(i64::from(known.version))));
+        if old.version == 0 {
+            set("version", value(i64::from(new.version)));
         }
-        if entry.fingerprint.is_empty() {
-            values.push(("fingerprint", value(&known.fingerprint)));
+        if old.fingerprint.is_empty() {
+            set("fingerprint", value(new.fingerprint));
         }
-        changed |= !values.is_empty();
-        store.set(at, &values)?;
     }
-    Ok(match changed {
-        true => store.doc.to_string(),
-        false => text.to_owned(),
+    Ok(if changed {
+        store.text()
+    } else {
+        text.to_owned()
     })
 }
 
 /// Adds trailers to the text of a file. A trailer for a newer version replaces the one for an older
 /// version, and removes its `keep`. Entries with `drop` stay. Withdrawn entries are marked, and
 /// count again when a later mail gives the tag.
-///
-/// # Errors
-///
-/// As for [`read`].
 pub fn merge(
     file: &Path,
     text: &str,
@@ -315,33 +258,44 @@ pub fn merge(
     let mut store = Store::read(file, text)?;
     let (mut taken, mut known, mut kept_out) = (Vec::<Entry>::new(), 0, Vec::new());
     for new in found {
-        let same = |e: &Entry| e.patch == new.patch && e.trailer == new.trailer;
-        let old = store.entries.iter().position(same);
-        if let Some(old) = old.map(|at| &store.entries[at]) {
-            if old.drop.is_some() {
+        let is_new_file = text.trim().is_empty() && store.entries.is_empty();
+        let again =
+            |old: &Entry| old.withdrawn.is_some() && new.from.is_some() && new.from != old.from;
+        match store.entries.iter_mut().find(|(e, _)| e.is_same(new)) {
+            Some((old, _)) if old.drop.is_some() => {
                 kept_out.push(old.clone());
                 continue;
             }
-            let again = old.withdrawn.is_some() && new.from.is_some() && new.from != old.from;
-            if old.version >= new.version && !again {
+            Some((old, _)) if old.version >= new.version && !again(old) => {
                 known += 1;
                 continue;
             }
+            // The comments above an entry stay.
+            Some((old, table)) => {
+                *old = new.clone();
+                table.clear();
+                fill(table, new);
+            }
+            None => {
+                let mut table = Table::new();
+                fill(&mut table, new);
+                if is_new_file {
+                    table.decor_mut().set_prefix(format!("{HEAD}\n"));
+                }
+                store.entries.push((new.clone(), table));
+            }
         }
-        match old {
-            Some(at) => store.replace(at, new)?,
-            None => store.push(new, text.trim().is_empty())?,
-        }
-        taken.retain(|e| !same(e));
+        taken.retain(|e| !e.is_same(new));
         taken.push(new.clone());
     }
-    let withdrawn = mark(&mut store, found, back, people)?;
-    let text = match taken.is_empty() && withdrawn.is_empty() {
-        true => text.to_owned(),
-        false => store.doc.to_string(),
-    };
+    let withdrawn = mark(&mut store, found, back, people);
+    let changed = !taken.is_empty() || !withdrawn.is_empty();
     Ok(Merged {
-        text,
+        text: if changed {
+            store.text()
+        } else {
+            text.to_owned()
+        },
         taken,
         known,
         kept_out,
@@ -350,36 +304,24 @@ pub fn merge(
 }
 
 /// Marks the entries that the sender of a mail withdraws and does not give again later.
-fn mark(
-    store: &mut Store<'_>,
-    found: &[Entry],
-    back: &[Withdrawn],
-    people: &People,
-) -> Result<Vec<Entry>> {
+fn mark(store: &mut Store, found: &[Entry], back: &[Withdrawn], people: &People) -> Vec<Entry> {
     let mut marked = Vec::new();
     for one in back {
-        for at in 0..store.entries.len() {
-            let entry = &store.entries[at];
+        for (entry, table) in &mut store.entries {
             let is_it = entry.patch == one.patch
-                && entry.withdrawn.is_none()
-                && entry.drop.is_none()
+                && !entry.is_excluded()
                 && people.is_of(&entry.trailer.who, &one.sender);
-            let again = found
-                .iter()
-                .any(|e| e.patch == entry.patch && e.trailer == entry.trailer);
-            if !is_it || again {
-                continue;
+            if is_it && !found.iter().any(|e| e.is_same(entry)) {
+                marked.push(entry.clone());
+                entry.withdrawn = Some(one.mail.clone());
+                table.insert("withdrawn", value(&one.mail));
             }
-            marked.push(entry.clone());
-            store.entries[at].withdrawn = Some(one.mail.clone());
-            store.set(at, &[("withdrawn", value(&one.mail))])?;
         }
     }
-    Ok(marked)
+    marked
 }
 
-fn written(entry: &Entry) -> Table {
-    let mut table = Table::new();
+fn fill(table: &mut Table, entry: &Entry) {
     table.insert("patch", value(&entry.patch));
     table.insert("trailer", value(entry.trailer.to_string()));
     if let Some(note) = &entry.trailer.note {
@@ -390,7 +332,6 @@ fn written(entry: &Entry) -> Table {
     if let Some(from) = &entry.from {
         table.insert("from", value(from));
     }
-    table
 }
 
 /// A mail whose sender withdraws earlier tags of a patch.
@@ -398,10 +339,8 @@ fn written(entry: &Entry) -> Table {
 pub struct Withdrawn {
     /// The file of the patch's message.
     pub patch: String,
-    /// The sender of the withdrawing mail.
     #[serde(skip)]
     pub sender: Person,
-    /// The message id of the withdrawing mail.
     pub mail: String,
 }
 
@@ -571,10 +510,11 @@ mod tests {
     fn completed_fills_in_tag_by_hand() {
         let text = "# mine\n[[trailer]]\npatch = \"1.msg\" # the walk\ntrailer = \"Acked-by: A <a@b.c>\"\n";
         let find = |entry: &Entry| {
-            Some(Known {
+            Some(Entry {
                 patch: "walk.msg".into(),
                 version: 2,
                 fingerprint: format!("{:064}", entry.patch.len()),
+                ..entry.clone()
             })
         };
         insta::assert_snapshot!(completed(Path::new("x"), text, &find).unwrap(), @r#"
