@@ -6,34 +6,24 @@ use super::{Graph, Node};
 
 /// Formats the graph in the language of dot. Arrows point to dependencies.
 pub fn dot(graph: &Graph) -> String {
-    let mut text = String::from(
-        "digraph series {\n    rankdir=BT;\n    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n",
-    );
+    let name = |i: usize| quoted(&[&graph.nodes[i].name]);
     let base = quoted(&[&graph.base]);
+    let mut text = String::from("digraph series {\n    rankdir=BT;\n");
+    text += "    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n";
     text += &format!("    {base} [shape=plaintext];\n");
-    for node in &graph.nodes {
-        text += &format!("    {} [{}];\n", quoted(&[&node.name]), attributes(node));
+    for (i, node) in graph.nodes.iter().enumerate() {
+        text += &format!("    {} [{}];\n", name(i), attributes(node));
     }
-    for node in &graph.nodes {
-        let cluster = node.cluster(graph);
-        if let Some(component) = node.component.as_ref().filter(|_| !cluster.is_empty()) {
-            let name = quoted(&[&format!("cluster_{component}")]);
-            let label = quoted(&[component]);
-            text += &format!("    subgraph {name} {{\n        label={label}; style=dotted;\n");
-            for i in cluster {
-                text += &format!("        {};\n", quoted(&[&graph.nodes[i].name]));
-            }
-            text += "    }\n";
-        }
+    for (component, members) in graph.groups() {
+        let cluster = quoted(&[&format!("cluster_{component}")]);
+        let label = quoted(&[component]);
+        text += &format!("    subgraph {cluster} {{\n        label={label}; style=dotted;\n");
+        text.extend(members.iter().map(|i| format!("        {};\n", name(*i))));
+        text += "    }\n";
     }
-    for node in &graph.nodes {
-        let name = quoted(&[&node.name]);
-        for on in graph.below(node) {
-            text += &format!("    {name} -> {};\n", quoted(&[&graph.nodes[on].name]));
-        }
-        if node.depends.is_empty() {
-            text += &format!("    {name} -> {base};\n");
-        }
+    for (from, to) in graph.edges() {
+        let to = to.map_or_else(|| base.clone(), name);
+        text += &format!("    {} -> {to};\n", name(from));
     }
     text + "}\n"
 }
@@ -41,10 +31,11 @@ pub fn dot(graph: &Graph) -> String {
 fn attributes(node: &Node) -> String {
     let label = quoted(&[&node.name, &node.size(), &node.state()]);
     let mut attributes = format!("label={label}");
-    if node.is_open() {
+    let posted = node.posted.as_ref();
+    if posted.is_none_or(|posted| posted.version < node.version) {
         attributes += ", style=\"rounded,dashed\"";
     }
-    if let Some(posted) = &node.posted {
+    if let Some(posted) = posted {
         attributes += &format!(", URL={}", quoted(&[&posted.link]));
     }
     attributes
@@ -53,10 +44,9 @@ fn attributes(node: &Node) -> String {
 /// Quotes lines as one string in the language of dot. Escapes backslashes, which start an escape
 /// there.
 fn quoted(lines: &[&str]) -> String {
-    let escaped = lines
-        .iter()
-        .map(|l| l.replace('\\', "\\\\").replace('"', "\\\""));
-    format!("\"{}\"", escaped.collect::<Vec<_>>().join("\\n"))
+    let escape = |line: &&str| line.replace('\\', "\\\\").replace('"', "\\\"");
+    let escaped: Vec<String> = lines.iter().map(escape).collect();
+    format!("\"{}\"", escaped.join("\\n"))
 }
 
 #[cfg(test)]

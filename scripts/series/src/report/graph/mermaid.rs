@@ -2,7 +2,7 @@
 
 //! Writes the graph for Mermaid, which many viewers of Markdown draw.
 
-use super::{Graph, Node};
+use super::Graph;
 
 /// Formats the graph as a flow chart. Arrows point to dependencies.
 pub fn mermaid(graph: &Graph) -> String {
@@ -11,31 +11,16 @@ pub fn mermaid(graph: &Graph) -> String {
         let label = quoted(&[&node.name, &node.size(), &node.state()]);
         text += &format!("    s{i}({label})\n");
     }
-    for (i, node) in graph.nodes.iter().enumerate() {
-        text += &group(graph, i, node);
+    for (component, members) in graph.groups() {
+        let label = quoted(&[component]);
+        let inside: String = members.iter().map(|m| format!("        s{m}\n")).collect();
+        text += &format!("    subgraph c{}[{label}]\n{inside}    end\n", members[0]);
     }
-    for (i, node) in graph.nodes.iter().enumerate() {
-        for on in graph.below(node) {
-            text += &format!("    s{i} --> s{on}\n");
-        }
-        if node.depends.is_empty() {
-            text += &format!("    s{i} --> base\n");
-        }
+    for (from, to) in graph.edges() {
+        let to = to.map_or("base".to_owned(), |to| format!("s{to}"));
+        text += &format!("    s{from} --> {to}\n");
     }
     text
-}
-
-/// Returns the box around the series of a component, at its first series.
-fn group(graph: &Graph, i: usize, node: &Node) -> String {
-    let members = node.cluster(graph);
-    let Some(component) = node.component.as_ref().filter(|_| !members.is_empty()) else {
-        return String::new();
-    };
-    let inside: String = members.iter().map(|m| format!("        s{m}\n")).collect();
-    format!(
-        "    subgraph c{i}[{}]\n{inside}    end\n",
-        quoted(&[component])
-    )
 }
 
 /// Quotes lines as one label. Mermaid reads HTML entities in labels.

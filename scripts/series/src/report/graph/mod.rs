@@ -19,38 +19,34 @@ use crate::{
         manifest::{Base, Series, in_order},
         workspace::Workspace,
     },
-    sys::error::Result,
-    versions::postings,
+    sys::{error::Result, plural::count},
+    versions::postings::{self, Posting},
 };
 
 /// The series and their base.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
     /// "Linux v6.19.11".
-    pub base: String,
+    base: String,
     /// The series, each after its dependencies.
-    pub nodes: Vec<Node>,
+    nodes: Vec<Node>,
 }
 
 /// One series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    pub name: String,
+struct Node {
+    name: String,
     /// The component, if it has several series or another name.
-    pub component: Option<String>,
+    component: Option<String>,
     /// Whether the series is never posted.
-    pub local: bool,
+    local: bool,
     /// The version in work.
-    pub version: u32,
+    version: u32,
     /// The number of patches.
-    pub patches: usize,
-    /// The declared dependencies.
-    pub depends: Vec<String>,
-    /// The last posting.
-    pub posted: Option<Posted>,
+    patches: usize,
+    depends: Vec<String>,
+    posted: Option<Posted>,
 }
 
-/// A posting of a series.
+/// The last posting of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Posted {
     pub version: u32,
@@ -58,12 +54,17 @@ pub struct Posted {
     pub link: String,
 }
 
+impl From<Posting> for Posted {
+    fn from(posting: Posting) -> Self {
+        Self {
+            version: posting.version,
+            link: posting.link(),
+        }
+    }
+}
+
 impl Graph {
-    /// Reads the manifests.
-    ///
-    /// # Errors
-    ///
-    /// A manifest or a record of a posting is malformed, or the dependencies have a cycle.
+    /// Reads the manifests and the records of postings.
     pub fn read(ws: &Workspace, base: &Base) -> Result<Self> {
         let series: Vec<Series> = component::manifests(ws)?;
         let ordered = in_order(&series)?;
@@ -74,82 +75,77 @@ impl Graph {
         })
     }
 
-    fn find(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|n| n.name == name)
+    /// Returns the indices of the series below a node.
+    fn below(&self, node: &Node) -> impl Iterator<Item = usize> {
+        let find = move |name: &String| self.nodes.iter().position(|n| n.name == *name);
+        node.depends.iter().filter_map(find)
     }
 
-    /// Returns the indices of the series below a node.
-    fn below(&self, node: &Node) -> Vec<usize> {
-        node.depends.iter().filter_map(|d| self.find(d)).collect()
+    /// Returns each component with the indices of its series.
+    fn groups(&self) -> Vec<(&str, Vec<usize>)> {
+        let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            let Some(component) = &node.component else {
+                continue;
+            };
+            match groups.iter_mut().find(|(name, _)| name == component) {
+                Some((_, members)) => members.push(i),
+                None => groups.push((component, vec![i])),
+            }
+        }
+        groups
+    }
+
+    /// Returns the indices of each series and of the series below it, which is `None` for the base.
+    fn edges(&self) -> Vec<(usize, Option<usize>)> {
+        let mut edges = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            edges.extend(self.below(node).map(|below| (i, Some(below))));
+            if node.depends.is_empty() {
+                edges.push((i, None));
+            }
+        }
+        edges
     }
 }
 
 impl Node {
     fn read(ws: &Workspace, series: &Series, all: &[&Series]) -> Result<Self> {
+        let siblings = all.iter().filter(|s| s.component == series.component);
+        let named = siblings.count() > 1 || series.component != series.name;
         let posted = postings::read_all(ws, &series.name)?.pop();
         Ok(Self {
             name: series.name.to_string(),
-            component: component_of(series, all),
+            component: named.then(|| series.component.to_string()),
             local: series.local.is_some(),
             version: series.version,
             patches: series.patches.len(),
             depends: series.depends.iter().map(|d| d.value.clone()).collect(),
-            posted: posted.map(|p| Posted {
-                version: p.version,
-                link: p.link(),
-            }),
+            posted: posted.map(Posted::from),
         })
     }
 
-    /// Returns the indices of the component's series, but only for the first of several series.
-    fn cluster(&self, graph: &Graph) -> Vec<usize> {
-        let own = |n: &Node| self.component.is_some() && n.component == self.component;
-        let all = graph.nodes.iter().enumerate().filter(|(_, n)| own(n));
-        let all: Vec<usize> = all.map(|(i, _)| i).collect();
-        match all.first().map(|first| &graph.nodes[*first]) {
-            Some(first) if first.name == self.name => all,
-            _ => Vec::new(),
-        }
-    }
-
-    /// Returns the number of patches as text: "4 patches".
-    pub fn size(&self) -> String {
+    /// "4 patches".
+    fn size(&self) -> String {
         match self.patches {
             0 => "no patches yet".to_owned(),
-            1 => "1 patch".to_owned(),
-            n => format!("{n} patches"),
+            n => count(n, "patch", "patches"),
         }
     }
 
-    /// Returns whether the version in work is not yet posted.
-    fn is_open(&self) -> bool {
-        let posted = self.posted.as_ref();
-        posted.is_none_or(|posted| posted.version < self.version)
-    }
-
-    /// Returns the state of the versions: "v1 posted, v2 in work".
-    pub fn state(&self) -> String {
-        match self.local {
-            true => LOCAL.to_owned(),
-            false => state(self.version, self.posted.as_ref()),
+    fn state(&self) -> String {
+        if self.local {
+            return LOCAL.to_owned();
         }
+        state(self.version, self.posted.as_ref())
     }
-}
-
-/// Returns the component of a series, if it has several series or another name.
-pub(crate) fn component_of(series: &Series, all: &[&Series]) -> Option<String> {
-    let count = all
-        .iter()
-        .filter(|s| s.component == series.component)
-        .count();
-    (count > 1 || series.component != series.name).then(|| series.component.to_string())
 }
 
 /// The state of a series that is never posted.
-pub(crate) const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 /// Returns the state of the versions: "v1 posted, v2 in work".
-pub(crate) fn state(version: u32, posted: Option<&Posted>) -> String {
+pub(super) fn state(version: u32, posted: Option<&Posted>) -> String {
     match posted {
         None => format!("v{version} to be posted"),
         Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
@@ -158,10 +154,10 @@ pub(crate) fn state(version: u32, posted: Option<&Posted>) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) fn node(name: &str, depends: &[&str]) -> Node {
+    pub(super) fn node(name: &str, depends: &[&str]) -> Node {
         Node {
             name: name.into(),
             component: None,
@@ -174,7 +170,7 @@ pub(crate) mod tests {
     }
 
     /// A chain of three series, a separate series, and a series above both.
-    pub(crate) fn graph() -> Graph {
+    pub(super) fn graph() -> Graph {
         let mut nodes = vec![
             node("clist", &[]),
             node("gpu-buddy", &["clist"]),

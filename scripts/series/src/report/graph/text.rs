@@ -4,79 +4,51 @@
 
 use super::{Graph, Node};
 
+/// The indented name, and facts for a second column.
+type Line = (String, String);
+
 /// Draws a tree with the base at its root. A series is below the last of its dependencies and names
 /// the others.
 pub fn text(graph: &Graph) -> String {
-    let mut lines = vec![Line::plain(graph.base.clone())];
+    let mut lines = vec![(graph.base.clone(), String::new())];
     branches(graph, None, "", &mut lines);
-    let width = lines.iter().map(Line::width).max().unwrap_or(0);
-    let lines = lines.iter().map(|l| l.padded(width) + "\n");
-    lines.collect()
-}
-
-/// A line: the indented name, and facts in a second column.
-struct Line {
-    name: String,
-    about: Vec<String>,
-}
-
-impl Line {
-    fn plain(name: String) -> Self {
-        Self {
-            name,
-            about: Vec::new(),
+    let with_facts = lines.iter().filter(|(_, facts)| !facts.is_empty());
+    let width = with_facts.map(|(name, _)| name.chars().count());
+    let width = width.max().unwrap_or(0);
+    let line = |(name, facts): &Line| {
+        if facts.is_empty() {
+            return format!("{name}\n");
         }
-    }
-
-    /// Returns the width that the line needs in the first column.
-    fn width(&self) -> usize {
-        match self.about.is_empty() {
-            true => 0,
-            false => self.name.chars().count(),
-        }
-    }
-
-    fn padded(&self, width: usize) -> String {
-        match self.about.is_empty() {
-            true => self.name.clone(),
-            false => format!("{:width$}  {}", self.name, self.about.join(", ")),
-        }
-    }
+        format!("{name:width$}  {facts}\n")
+    };
+    lines.iter().map(line).collect()
 }
 
 fn branches(graph: &Graph, on: Option<usize>, indent: &str, lines: &mut Vec<Line>) {
-    let above = |n: &&Node| graph.below(n).into_iter().max() == on;
-    let nodes: Vec<&Node> = graph.nodes.iter().filter(above).collect();
-    for (i, node) in nodes.iter().enumerate() {
-        let last = i + 1 == nodes.len();
-        let (corner, rail) = if last {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
+    let is_on = |node: &Node, on| graph.below(node).max() == on;
+    let nodes = graph.nodes.iter().enumerate();
+    let mut nodes = nodes.filter(|(_, node)| is_on(node, on)).peekable();
+    while let Some((place, node)) = nodes.next() {
+        let (corner, rail) = match nodes.peek() {
+            None => ("└─ ", "   "),
+            Some(_) => ("├─ ", "│  "),
         };
-        let indent_below = format!("{indent}{rail}");
-        let mut about = vec![node.size(), node.state()];
-        about.extend(node.component.iter().map(|c| format!("of {c}")));
-        let place = graph.find(&node.name);
-        let parent = on.map(|on| graph.nodes[on].name.as_str());
-        let others = node.depends.iter().filter(|d| Some(d.as_str()) != parent);
+        let mut facts = vec![node.size(), node.state()];
+        facts.extend(node.component.iter().map(|c| format!("of {c}")));
+        let parent = on.map(|on| &graph.nodes[on].name);
+        let others = node.depends.iter().filter(|d| Some(*d) != parent);
         let others: Vec<&str> = others.map(String::as_str).collect();
         if !others.is_empty() {
-            about.push(format!("also on {}", others.join(" and ")));
+            facts.push(format!("also on {}", others.join(" and ")));
         }
-        lines.push(Line {
-            name: format!("{indent}{corner}{}", node.name),
-            about,
-        });
+        lines.push((format!("{indent}{corner}{}", node.name), facts.join(", ")));
+        let indent = format!("{indent}{rail}");
         if let Some(posted) = &node.posted {
-            let has_above = graph
-                .nodes
-                .iter()
-                .any(|n| graph.below(n).into_iter().max() == place);
+            let has_above = graph.nodes.iter().any(|n| is_on(n, Some(place)));
             let rail = if has_above { "│  " } else { "   " };
-            lines.push(Line::plain(format!("{indent_below}{rail}{}", posted.link)));
+            lines.push((format!("{indent}{rail}{}", posted.link), String::new()));
         }
-        branches(graph, place, &indent_below, lines);
+        branches(graph, Some(place), &indent, lines);
     }
 }
 
