@@ -3,179 +3,144 @@
 //! The results of the checks in the report.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::Verdict;
 use crate::{
     checks::{
-        every_patch::record::{Dependency, Full, How, Said, SeriesFull, UnitFull},
+        Finding,
+        every_patch::record::{Dependency, Full, How, SeriesFull, UnitFull},
         quick::record::Checked,
     },
     patches::output::SeriesReport,
 };
 
-/// The quick checks of a series, if it has not changed since.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct QuickPage {
-    /// The names of the checks.
-    pub checks: Vec<String>,
-    /// The findings.
-    pub findings: Vec<FindingPage>,
-}
-
-/// A finding of a check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FindingPage {
-    /// The object: "patch 3, um", or "series".
-    pub of: String,
-    pub check: String,
-    pub message: String,
-    /// The file and the line.
-    pub place: Option<String>,
-    /// The whole output, if it is longer than the message.
-    pub text: Option<String>,
-}
-
 /// The results of the full check for the present state of a series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct FullPage {
     /// The number of builds: one for each patch and kernel.
     pub units: usize,
     /// The number of finished builds.
     pub done: usize,
     /// The steps of a build: "build", "clippy", …
-    pub ran: Vec<String>,
-    pub findings: Vec<FindingPage>,
+    ran: Vec<String>,
+    findings: Vec<Value>,
     /// The number of findings, including wrong dependencies.
     pub found: usize,
-    /// The proofs of the dependencies. Empty until all builds are done.
-    pub dependencies: Vec<DependencyPage>,
+    /// The proofs that the dependencies are needed, or not. Empty until all builds are done.
+    dependencies: Vec<Value>,
     /// Whether each patch builds on the base and the declared dependencies alone. `None` until all
     /// builds are done.
     pub builds_alone: Option<bool>,
+    /// The numbers of patches, and the findings of each build.
     #[serde(skip)]
-    verdicts: Vec<(usize, Verdict)>,
-}
-
-/// The proof that a dependency is needed, or not needed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DependencyPage {
-    /// The series below.
-    pub name: String,
-    /// The result in a sentence.
-    pub proof: String,
-    /// The error without the dependency.
-    pub error: Option<String>,
-    /// Whether the manifest is right.
-    pub pass: bool,
+    verdicts: Vec<(usize, Value)>,
 }
 
 impl FullPage {
-    /// Returns the verdicts on a patch.
-    pub(super) fn of(&self, patch: usize) -> impl Iterator<Item = Verdict> {
-        let of_it = self.verdicts.iter().filter(move |(id, _)| *id == patch);
-        of_it.map(|(_, verdict)| verdict.clone())
+    /// Converts the results of a series. Returns `None` if the record lacks it.
+    pub(super) fn read(full: &Full, one: &SeriesReport) -> Option<Self> {
+        let series = full.series.iter().find(|s| s.name == one.name)?;
+        let mut page = Self {
+            units: one.patches.len() * full.archs.len(),
+            ..Self::default()
+        };
+        let now = |id: usize, tree: &str| one.patches.iter().any(|p| p.id == id && p.tree == tree);
+        for patch in series.patches.iter().filter(|p| now(p.id, &p.tree)) {
+            for unit in &patch.units {
+                page.add(patch.id, unit);
+            }
+        }
+        page.found = page.findings.len();
+        if page.done == page.units {
+            page.builds_alone = Some(series.builds_alone);
+            page.dependencies = series.dependencies.iter().map(proof).collect();
+            page.findings.extend(kunit(series));
+            let wrong = series.dependencies.iter().filter(|d| !d.pass);
+            page.found = page.findings.len() + wrong.count();
+        }
+        Some(page)
+    }
+
+    fn add(&mut self, patch: usize, unit: &UnitFull) {
+        self.done += 1;
+        for ran in &unit.ran {
+            if !self.ran.contains(ran) {
+                self.ran.push(ran.clone());
+            }
+        }
+        let arch = unit.arch.name();
+        let before = self.findings.len();
+        for (check, all) in [("error", &unit.errors), ("warning", &unit.warnings)] {
+            for said in all {
+                let is_longer = said.text.trim() != said.message.trim();
+                self.findings.push(json!({
+                    "of": format!("patch {patch}, {arch}"),
+                    "check": check,
+                    "message": said.message,
+                    "place": (!said.file.is_empty()).then(|| place(&said.file, said.line)),
+                    "text": is_longer.then_some(&said.text),
+                }));
+            }
+        }
+        // A failed build without a message counts as one finding.
+        let found = (self.findings.len() - before).max(usize::from(!unit.pass));
+        let verdict = json!({ "name": arch, "found": found });
+        self.verdicts.push((patch, verdict));
     }
 }
 
 /// Converts the results of the quick checks.
-pub(super) fn quick(checked: &Checked) -> QuickPage {
-    let findings = checked.findings.iter().map(|f| FindingPage {
-        of: f
-            .patch
-            .map_or("series".to_owned(), |n| format!("patch {n}")),
-        check: f.check.to_string(),
-        message: f.message.clone(),
-        place: f.file.as_ref().map(|file| place(file, f.line)),
-        text: f.help.clone(),
-    });
-    QuickPage {
-        checks: checked.checks.clone(),
-        findings: findings.collect(),
-    }
-}
-
-/// Converts the results of the full check. Returns `None` if the record lacks the series.
-pub(super) fn full(full: &Full, one: &SeriesReport) -> Option<FullPage> {
-    let series = full.series.iter().find(|s| s.name == one.name)?;
-    let mut page = FullPage {
-        units: one.patches.len() * full.archs.len(),
-        done: 0,
-        ran: Vec::new(),
-        findings: Vec::new(),
-        found: 0,
-        dependencies: Vec::new(),
-        builds_alone: None,
-        verdicts: Vec::new(),
+pub(super) fn quick(checked: &Checked) -> Value {
+    let of = |n: usize| format!("patch {n}");
+    let finding = |f: &Finding| {
+        json!({
+            "of": f.patch.map_or("series".to_owned(), of),
+            "check": f.check,
+            "message": f.message,
+            "place": f.file.as_ref().map(|file| place(file, f.line)),
+            "text": f.help,
+        })
     };
-    let now = |id: usize, tree: &str| one.patches.iter().any(|p| p.id == id && p.tree == tree);
-    for patch in series.patches.iter().filter(|p| now(p.id, &p.tree)) {
-        for unit in &patch.units {
-            add_unit(&mut page, patch.id, unit);
-        }
-    }
-    if page.done == page.units {
-        page.builds_alone = Some(series.builds_alone);
-        page.dependencies = series.dependencies.iter().map(proof).collect();
-        page.findings.extend(kunit(series));
-    }
-    let wrong = page.dependencies.iter().filter(|d| !d.pass);
-    page.found = page.findings.len() + wrong.count();
-    Some(page)
+    let findings: Vec<Value> = checked.findings.iter().map(finding).collect();
+    json!({ "checks": checked.checks, "findings": findings })
 }
 
-fn add_unit(page: &mut FullPage, patch: usize, unit: &UnitFull) {
-    page.done += 1;
-    for ran in &unit.ran {
-        if !page.ran.contains(ran) {
-            page.ran.push(ran.clone());
-        }
+pub(super) fn verdicts(
+    patch: usize,
+    quick: Option<&Checked>,
+    full: Option<&FullPage>,
+) -> Vec<Value> {
+    let mut verdicts = Vec::new();
+    if let Some(checked) = quick {
+        let found = checked.findings.iter().filter(|f| f.patch == Some(patch));
+        verdicts.push(json!({ "name": "check", "found": found.count() }));
     }
-    let arch = unit.arch.name();
-    let errors = unit.errors.iter().map(|s| ("error", s));
-    let said: Vec<_> = errors
-        .chain(unit.warnings.iter().map(|s| ("warning", s)))
-        .collect();
-    page.findings
-        .extend(said.iter().map(|(check, said)| FindingPage {
-            of: format!("patch {patch}, {arch}"),
-            check: (*check).to_owned(),
-            message: said.message.clone(),
-            place: (!said.file.is_empty()).then(|| place(&said.file, said.line)),
-            text: more(said),
-        }));
-    let found = match said.len() {
-        // A failed build without a message counts as one finding.
-        0 if !unit.pass => 1,
-        n => n,
-    };
-    let name = arch.to_owned();
-    page.verdicts.push((patch, Verdict { name, found }));
+    let full = full.into_iter().flat_map(|full| &full.verdicts);
+    let of_it = full.filter(|(id, _)| *id == patch);
+    verdicts.extend(of_it.map(|(_, verdict)| verdict.clone()));
+    verdicts
 }
 
-fn more(said: &Said) -> Option<String> {
-    (said.text.trim() != said.message.trim()).then(|| said.text.clone())
-}
-
-fn kunit(series: &SeriesFull) -> impl Iterator<Item = FindingPage> {
-    let kunit = series.kunit.iter().filter(|k| !k.pass);
-    kunit.map(|k| FindingPage {
-        of: format!("series, {}", k.arch.name()),
-        check: "KUnit".to_owned(),
-        message: format!("{} passed, {} failed", k.passed, k.failed + k.crashed),
-        place: None,
-        text: Some(k.errors.join("\n")),
-    })
+/// Returns a finding for failed tests.
+fn kunit(series: &SeriesFull) -> Option<Value> {
+    let kunit = series.kunit.as_ref().filter(|k| !k.pass)?;
+    let failed = kunit.failed + kunit.crashed;
+    Some(json!({
+        "of": format!("series, {}", kunit.arch.name()),
+        "check": "KUnit",
+        "message": format!("{} passed, {failed} failed", kunit.passed),
+        "place": null,
+        "text": kunit.errors.join("\n"),
+    }))
 }
 
 fn place(file: &str, line: Option<usize>) -> String {
-    match line {
-        Some(line) => format!("{file}:{line}"),
-        None => file.to_owned(),
-    }
+    line.map_or(file.to_owned(), |line| format!("{file}:{line}"))
 }
 
-fn proof(d: &Dependency) -> DependencyPage {
-    let proof = match &d.failure {
+/// Describes whether a dependency is needed, and whether the manifest is right.
+fn proof(d: &Dependency) -> Value {
+    let mut proof = match &d.failure {
         _ if !d.needed => "not needed: all patches apply and build without it".to_owned(),
         None => format!("needed from patch {} on", d.found + 1),
         Some(f) => {
@@ -187,14 +152,9 @@ fn proof(d: &Dependency) -> DependencyPage {
             format!("needed from patch {} on, which {how} without it", f.patch)
         }
     };
-    let proof = match d.needed && !d.pass {
-        true => format!("{proof}; the manifest says without = {}", d.without),
-        false => proof,
-    };
-    DependencyPage {
-        name: d.name.clone(),
-        proof,
-        error: d.failure.as_ref().map(|f| f.error.clone()),
-        pass: d.pass,
+    if d.needed && !d.pass {
+        proof += &format!("; the manifest says without = {}", d.without);
     }
+    let error = d.failure.as_ref().map(|f| &f.error);
+    json!({ "name": d.name, "proof": proof, "error": error, "pass": d.pass })
 }

@@ -2,322 +2,181 @@
 
 //! The report on all series, as `out/report.md` and `out/report.html`.
 //!
-//! [`page`] reads `out/`, the manifests and the records of postings. Both files contain only data
-//! of [`Page`], without times and absolute paths, so that the same input gives the same report.
+//! [`page`] reads `out/`, the manifests and the records of postings. The templates `page.md` and
+//! `page.html` show only these data, without times and absolute paths, so that the same input gives
+//! the same report.
 
 pub mod graph;
 pub mod status;
 
 mod checks;
-pub(crate) mod html;
 mod kunit;
-mod markdown;
 mod range_diff;
+mod render;
 
-use std::{fs, path::Path};
-
-use serde::Serialize;
-
-use self::{
-    checks::{FullPage, QuickPage},
-    kunit::KunitTable,
-    range_diff::Line,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
 };
-pub use self::{html::html, markdown::markdown};
+
+use serde_json::{Value, json};
+
+use self::checks::FullPage;
+pub use self::render::{html, markdown};
 use crate::{
     checks::{
         every_patch::record::{self as full, Full},
         quick::record::{self as check, Checked},
-        rules::{self, Exception},
+        rules,
     },
-    mail::{
-        diffstat::{FileStat, diffstat},
-        mailbox,
-    },
+    mail::diffstat::{FileStat, diffstat},
     patches::output::{PatchReport, Report, SeriesReport},
-    report::{
-        graph::{Graph, Posted},
-        status::SeriesStatus,
-    },
+    report::{graph::Graph, status::SeriesStatus},
     source::{component, manifest::Series, workspace::Workspace},
-    versions::range_diff::PatchChange,
+    versions::range_diff::Comparison,
 };
 
-/// The content of the report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Page {
-    /// "Linux v6.19.11".
-    pub base: String,
-    /// The commit of the release in the public tree, if it is known.
-    pub upstream_commit: Option<String>,
-    /// The tree of the base.
-    pub base_tree: String,
-    /// The tree with all series.
-    pub all_tree: String,
-    /// The table of [`status::table`].
-    pub table: String,
-    /// The dependencies as text.
-    pub graph_text: String,
-    /// The dependencies as a picture.
-    pub graph: String,
-    /// The KUnit results by series and kernel.
-    pub kunit: KunitTable,
-    /// The series, each after its dependencies.
-    pub series: Vec<SeriesPage>,
-}
-
-/// The section of a series.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SeriesPage {
-    pub name: String,
-    /// The component, in the section of the first of several series.
-    pub begins: Option<Component>,
-    /// Whether the component has several series.
-    pub grouped: bool,
-    /// The reason why a local series is never posted.
-    pub local: Option<String>,
-    /// The tree or list that takes the series.
-    pub goes_to: Option<String>,
-    pub title: String,
-    pub version: u32,
-    /// The state of the versions: "v1 posted, v2 in work".
-    pub state: String,
-    /// The last posting.
-    pub posted: Option<Posted>,
-    /// The series below.
-    pub depends: Vec<String>,
-    /// Whether it applies to the base and its dependencies alone.
-    pub applies: bool,
-    /// The number of patches with a Reviewed-by.
-    pub reviewed: usize,
-    /// The folder of the patches, below `out/`.
-    pub folder: String,
-    /// The mailbox of the patches, below `out/`.
-    pub mbox: String,
-    /// The mailbox of the patches and their dependencies, below `out/`.
-    pub bundle: String,
-    /// The number of touched files.
-    pub files: usize,
-    /// The number of lines that all patches add.
-    pub added: usize,
-    /// The number of lines that all patches remove.
-    pub removed: usize,
-    pub patches: Vec<PatchPage>,
-    /// The exceptions from the rules, with reasons.
-    pub exceptions: Vec<Exception>,
-    /// The changes since the last posting.
-    pub changes: Option<ChangesPage>,
-    /// The result of `check`.
-    pub quick: Option<QuickPage>,
-    /// The result of `check --full`.
-    pub full: Option<FullPage>,
-}
-
-/// A component with several series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Component {
-    pub name: String,
-    /// The names of the series.
-    pub series: Vec<String>,
-}
-
-/// A patch in the report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PatchPage {
-    /// The number, from 1.
-    pub id: usize,
-    pub subject: String,
-    /// The mail, below `out/`.
-    pub file: String,
-    /// The touched files.
-    pub files: Vec<FileStat>,
-    /// The number of added lines.
-    pub added: usize,
-    /// The number of removed lines.
-    pub removed: usize,
-    /// Tags of reviewers: "Reviewed-by", and the person.
-    pub tags: Vec<(String, String)>,
-    /// The kind of change since the last posting.
-    pub change: Option<&'static str>,
-    /// The results of checks.
-    pub verdicts: Vec<Verdict>,
-}
-
-/// The result of one check of one patch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// "check", or the kernel of `check --full`.
-    pub name: String,
-    /// The number of findings.
-    pub found: usize,
-}
-
-/// The changes since the last posting.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ChangesPage {
-    /// The posted version.
-    pub against: u32,
-    /// "2 changed, 1 new".
-    pub summary: String,
-    /// The subjects of dropped patches.
-    pub dropped: Vec<String>,
-    /// The range-diff.
-    pub lines: Vec<Line>,
-}
-
 /// Reads the content of the report.
-pub fn page(ws: &Workspace, graph: &Graph, report: &Report, statuses: &[SeriesStatus]) -> Page {
-    let checked = check::read(ws);
-    // Ignore the record of another version of this program.
-    let full = full::read(ws).ok().flatten();
-    // `Graph::read` has read the same manifests without an error.
-    let manifests = component::manifests(ws).unwrap_or_default();
+pub fn page(ws: &Workspace, graph: &Graph, report: &Report, statuses: &[SeriesStatus]) -> Value {
+    let known = Known {
+        ws,
+        report,
+        statuses,
+        checked: check::read(ws),
+        // Ignore the record of another version of this program.
+        full: full::read(ws).ok().flatten(),
+        // `Graph::read` has read the same manifests without an error.
+        manifests: component::manifests(ws).unwrap_or_default(),
+    };
     let series = report.series.iter().filter(|s| !s.patches.is_empty());
-    let mut begun: Vec<String> = Vec::new();
-    let series = series.map(|one| {
-        let status = statuses.iter().find(|s| s.name == one.name);
-        let component = status.and_then(|s| component(s, statuses));
-        let known = Known {
-            quick: checked.get(&one.name).filter(|c| c.is_of(ws, one)),
-            full: full.as_ref(),
-            manifest: manifests.iter().find(|m| m.name == one.name),
-        };
-        let mut page = series_page(ws, one, status, &known);
-        page.grouped = component.is_some();
-        page.begins = component.filter(|c| !begun.contains(&c.name));
-        begun.extend(page.begins.iter().map(|c| c.name.clone()));
-        page
-    });
-    Page {
-        base: format!("Linux v{}", report.base.version),
-        upstream_commit: report.base.upstream_commit.clone(),
-        base_tree: report.base.tree.clone(),
-        all_tree: report.all.tree.clone(),
-        table: status::table(statuses),
-        graph_text: graph::text(graph),
-        graph: graph::mermaid(graph),
-        kunit: kunit::table(statuses, report, full.as_ref()),
-        series: series.collect(),
-    }
-}
-
-/// Returns the path of an output file relative to the output folder.
-fn below(ws: &Workspace, file: &str) -> String {
-    let file = Path::new(file);
-    let below = file.strip_prefix(ws.below_out("")).unwrap_or(file);
-    below.display().to_string()
-}
-
-/// Returns the component of a series, if it has several series.
-fn component(one: &SeriesStatus, all: &[SeriesStatus]) -> Option<Component> {
-    let own = all.iter().filter(|s| s.component == one.component);
-    let series: Vec<String> = own.map(|s| s.name.clone()).collect();
-    (series.len() > 1).then(|| Component {
-        name: one.component.clone(),
-        series,
+    json!({
+        "base": format!("Linux v{}", report.base.version),
+        "upstream_commit": report.base.upstream_commit,
+        "base_tree": report.base.tree,
+        "all_tree": report.all.tree,
+        "table": status::table(statuses),
+        "graph_text": graph::text(graph),
+        "graph": graph::mermaid(graph),
+        "kunit": kunit::table(statuses, report, known.full.as_ref()),
+        "series": series.map(|one| known.series(one)).collect::<Vec<_>>(),
     })
 }
 
-/// The manifest, and the last results of checks. Quick checks are valid while the series is
-/// unchanged.
+/// The input of the report, and the last results of checks.
 struct Known<'a> {
-    quick: Option<&'a Checked>,
-    full: Option<&'a Full>,
-    manifest: Option<&'a Series>,
+    ws: &'a Workspace,
+    report: &'a Report,
+    statuses: &'a [SeriesStatus],
+    checked: BTreeMap<String, Checked>,
+    full: Option<Full>,
+    manifests: Vec<Series>,
 }
 
-fn series_page(
-    ws: &Workspace,
-    one: &SeriesReport,
-    status: Option<&SeriesStatus>,
-    known: &Known<'_>,
-) -> SeriesPage {
-    let folder = format!("{}/v{}", one.name, one.version);
-    let comparison = status::comparison(ws, one);
-    let changes = comparison.as_ref().map_or(&[][..], |c| &c.patches);
-    let full = known.full.and_then(|full| checks::full(full, one));
-    let patches = one.patches.iter();
-    let patches = patches.map(|p| patch_page(ws, p, changes, known.quick, full.as_ref()));
-    let patches: Vec<PatchPage> = patches.collect();
-    let mut files: Vec<&str> = patches
-        .iter()
-        .flat_map(|p| &p.files)
-        .map(|f| f.path.as_str())
-        .collect();
-    files.sort_unstable();
-    files.dedup();
-    SeriesPage {
-        name: one.name.clone(),
-        begins: None,
-        grouped: false,
-        local: status.and_then(|s| s.local.clone()),
-        goes_to: status.and_then(|s| s.goes_to.clone()),
-        title: one.title.clone(),
-        version: one.version,
-        state: status.map_or_else(|| format!("v{}", one.version), SeriesStatus::state),
-        posted: status.and_then(|s| s.posted.clone()),
-        depends: one.depends.clone(),
-        applies: one.applies,
-        reviewed: status.and_then(|s| s.reviewed).unwrap_or(0),
-        mbox: format!("{folder}.mbox"),
-        bundle: format!("{folder}.with-deps.mbox"),
-        files: files.len(),
-        added: patches.iter().map(|p| p.added).sum(),
-        removed: patches.iter().map(|p| p.removed).sum(),
-        exceptions: known.manifest.map(rules::exceptions).unwrap_or_default(),
-        changes: comparison.map(|c| ChangesPage {
-            against: c.against,
-            summary: c.summary(),
-            dropped: c
-                .patches
-                .iter()
-                .filter(|p| p.new.is_none())
-                .map(|p| p.subject.clone())
-                .collect(),
-            lines: range_diff::lines(
-                &fs::read_to_string(ws.path(ws.below_out(format!("{folder}.range-diff"))))
-                    .unwrap_or_default(),
-            ),
-        }),
-        quick: known.quick.map(checks::quick),
-        full,
-        folder,
-        patches,
+impl Known<'_> {
+    /// Returns the section of a series.
+    fn series(&self, one: &SeriesReport) -> Value {
+        let ws = self.ws;
+        let status = self.statuses.iter().find(|s| s.name == one.name);
+        let manifest = self.manifests.iter().find(|m| m.name == one.name);
+        let group = self.group(status);
+        let is_grouped = group.len() > 1;
+        // Quick checks are valid while the series is unchanged.
+        let quick = self.checked.get(&one.name).filter(|c| c.is_of(ws, one));
+        let full = self.full.as_ref().and_then(|f| FullPage::read(f, one));
+        let comparison = status::comparison(ws, one);
+        let files = |p: &PatchReport| diffstat(&status::body(ws, &p.file));
+        let files: Vec<Vec<FileStat>> = one.patches.iter().map(files).collect();
+        let (added, removed) = lines(files.iter().flatten());
+        let paths: BTreeSet<&str> = files.iter().flatten().map(|f| f.path.as_str()).collect();
+        let patches = one.patches.iter().zip(&files).map(|(p, files)| {
+            let verdicts = checks::verdicts(p.id, quick, full.as_ref());
+            patch(ws, p, files, comparison.as_ref(), &verdicts)
+        });
+        let begins = (is_grouped && self.is_first(one, &group))
+            .then(|| json!({ "name": status.map(|s| &s.component), "series": group }));
+        json!({
+            "name": one.name,
+            // The component, in the section of the first of several series.
+            "begins": begins,
+            "grouped": is_grouped,
+            "local": status.and_then(|s| s.local.as_ref()),
+            "goes_to": status.and_then(|s| s.goes_to.as_ref()),
+            "title": one.title,
+            "version": one.version,
+            "state": status.map_or_else(|| format!("v{}", one.version), SeriesStatus::state),
+            "posted": status.and_then(|s| s.posted.as_ref()),
+            "depends": one.depends,
+            "applies": one.applies,
+            "reviewed": status.and_then(|s| s.reviewed).unwrap_or(0),
+            "folder": folder(one),
+            "files": paths.len(),
+            "added": added,
+            "removed": removed,
+            "patches": patches.collect::<Vec<_>>(),
+            "exceptions": manifest.map(rules::exceptions).unwrap_or_default(),
+            "changes": comparison.as_ref().map(|c| changes(ws, one, c)),
+            "quick": quick.map(checks::quick),
+            "full": full,
+        })
+    }
+
+    fn group(&self, one: Option<&SeriesStatus>) -> Vec<&str> {
+        let component = one.map(|s| &s.component);
+        let all = self.statuses.iter();
+        let all = all.filter(|s| Some(&s.component) == component);
+        all.map(|s| s.name.as_str()).collect()
+    }
+
+    fn is_first(&self, one: &SeriesReport, group: &[&str]) -> bool {
+        let mut shown = self.report.series.iter().filter(|s| !s.patches.is_empty());
+        let first = shown.find(|s| group.contains(&s.name.as_str()));
+        first.is_some_and(|first| first.name == one.name)
     }
 }
 
-fn patch_page(
+/// Returns the folder of the patches, below the output folder.
+fn folder(one: &SeriesReport) -> String {
+    format!("{}/v{}", one.name, one.version)
+}
+
+fn lines<'a>(files: impl IntoIterator<Item = &'a FileStat>) -> (usize, usize) {
+    let add = |(added, removed), f: &FileStat| (added + f.added, removed + f.removed);
+    files.into_iter().fold((0, 0), add)
+}
+
+fn patch(
     ws: &Workspace,
-    patch: &PatchReport,
-    changes: &[PatchChange],
-    quick: Option<&Checked>,
-    full: Option<&FullPage>,
-) -> PatchPage {
-    let mail = fs::read(ws.path(&patch.file)).unwrap_or_default();
-    let mail = mailbox::read(&mail).ok().and_then(|m| m.into_iter().next());
-    let files = diffstat(&mail.map(|m| m.body).unwrap_or_default());
-    let change = changes.iter().find(|c| c.new == Some(patch.id));
-    let mut verdicts = Vec::new();
-    verdicts.extend(quick.map(|checked| {
-        Verdict {
-            name: "check".to_owned(),
-            found: checked
-                .findings
-                .iter()
-                .filter(|f| f.patch == Some(patch.id))
-                .count(),
-        }
-    }));
-    verdicts.extend(full.iter().flat_map(|full| full.of(patch.id)));
-    PatchPage {
-        id: patch.id,
-        subject: patch.subject.clone(),
-        file: below(ws, &patch.file),
-        added: files.iter().map(|f| f.added).sum(),
-        removed: files.iter().map(|f| f.removed).sum(),
-        files,
-        tags: status::tags(ws, &patch.file),
-        change: change.map(|c| c.change.text()),
-        verdicts,
-    }
+    one: &PatchReport,
+    files: &[FileStat],
+    comparison: Option<&Comparison>,
+    verdicts: &[Value],
+) -> Value {
+    let file = Path::new(&one.file);
+    let (added, removed) = lines(files);
+    let mut changes = comparison.into_iter().flat_map(|c| &c.patches);
+    let change = changes.find(|c| c.new == Some(one.id));
+    json!({
+        "id": one.id,
+        "subject": one.subject,
+        "file": file.strip_prefix(ws.below_out("")).unwrap_or(file),
+        "files": files,
+        "added": added,
+        "removed": removed,
+        "tags": status::tags(ws, &one.file),
+        "change": change.map(|c| c.change.text()),
+        "verdicts": verdicts,
+    })
+}
+
+fn changes(ws: &Workspace, one: &SeriesReport, comparison: &Comparison) -> Value {
+    let file = ws.below_out(format!("{}.range-diff", folder(one)));
+    let text = fs::read_to_string(ws.path(file)).unwrap_or_default();
+    let dropped = comparison.patches.iter().filter(|p| p.new.is_none());
+    json!({
+        "against": comparison.against,
+        "summary": comparison.summary(),
+        "dropped": dropped.map(|p| &p.subject).collect::<Vec<_>>(),
+        "lines": range_diff::lines(&text),
+    })
 }

@@ -5,18 +5,18 @@
 use serde::Serialize;
 
 /// A line of a range-diff.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+#[derive(Serialize)]
+pub struct Line<'a> {
     /// The CSS class.
-    pub class: &'static str,
-    pub text: String,
+    class: &'static str,
+    text: &'a str,
 }
 
 /// Returns the lines of a range-diff.
-pub fn lines(text: &str) -> Vec<Line> {
-    let line = |line: &str| Line {
-        class: class(line),
-        text: line.to_owned(),
+pub fn lines(text: &str) -> Vec<Line<'_>> {
+    let line = |text| Line {
+        class: class(text),
+        text,
     };
     text.lines().map(line).collect()
 }
@@ -26,15 +26,14 @@ fn class(line: &str) -> &'static str {
     let Some(inner) = line.strip_prefix("    ") else {
         return heading(line);
     };
-    let (outer, inner) = match inner.chars().next() {
-        Some(outer) => (outer, &inner[outer.len_utf8()..]),
-        None => return "plain",
-    };
-    match (outer, inner.chars().next()) {
-        ('@', _) => "hunk",
+    let mut chars = inner.chars();
+    let outer = chars.next();
+    let inner = chars.as_str();
+    match (outer, chars.next()) {
+        (Some('@'), _) => "hunk",
         // Lines of one version only.
-        ('+', _) => "come",
-        ('-', _) => "go",
+        (Some('+'), _) => "come",
+        (Some('-'), _) => "go",
         // Lines of both versions.
         (_, Some('+')) => "both-come",
         (_, Some('-')) => "both-go",

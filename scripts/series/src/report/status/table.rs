@@ -2,48 +2,22 @@
 
 //! The tables of `status`.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 
 use super::{ChangelogStatus, Changes, CheckStatus, FullStatus, KunitStatus, SeriesStatus};
-use crate::report::graph::LOCAL;
+use crate::{report::graph::LOCAL, sys::plural::count};
 
 /// Formats the table of patches, builds and test results.
 pub fn table(statuses: &[SeriesStatus]) -> String {
-    let mut table = empty(&[
-        "component",
-        "series",
-        "version",
-        "patches",
-        "base",
-        "needs",
-        "goes to",
-        "applies",
-        "builds",
-        "KUnit",
-        "patches in",
-    ]);
-    for (component, s) in grouped(statuses) {
-        table.add_row([component].into_iter().chain(row(s)));
-    }
-    table.to_string()
+    let header = "series | version | patches | base | needs | goes to | applies | builds | KUnit | \
+                  patches in";
+    grouped(statuses, header, row).to_string()
 }
 
 /// Formats the table of postings, reviews and checks.
 pub fn details(statuses: &[SeriesStatus]) -> String {
-    let mut table = empty(&[
-        "component",
-        "series",
-        "state",
-        "changed since",
-        "changelog",
-        "reviewed",
-        "check",
-        "check --full",
-    ]);
-    for (component, s) in grouped(statuses) {
-        table.add_row([component].into_iter().chain(detail_row(s)));
-    }
-    let mut text = table.to_string();
+    let header = "series | state | changed since | changelog | reviewed | check | check --full";
+    let mut text = grouped(statuses, header, detail_row).to_string();
     for s in statuses {
         if let Some(posted) = &s.posted {
             text += &format!("\n{} v{}: {}", s.name, posted.version, posted.link);
@@ -52,60 +26,52 @@ pub fn details(statuses: &[SeriesStatus]) -> String {
     text
 }
 
-/// Returns the series with the name of the component, which only the first of several has.
-fn grouped(statuses: &[SeriesStatus]) -> impl Iterator<Item = (String, &SeriesStatus)> {
-    let before = statuses.iter().map(|s| Some(s.component.as_str()));
-    let before = [None].into_iter().chain(before);
-    statuses.iter().zip(before).map(|(s, before)| {
-        let component = match before == Some(s.component.as_str()) {
-            true => String::new(),
-            false => s.component.clone(),
-        };
-        (component, s)
-    })
-}
-
-fn empty(header: &[&str]) -> Table {
+/// Returns a table with a row for each series. The first of several series of a component shows its
+/// name.
+fn grouped<const N: usize>(
+    statuses: &[SeriesStatus],
+    header: &str,
+    row: impl Fn(&SeriesStatus) -> [String; N],
+) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header.iter().copied());
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["component"].into_iter().chain(header.split(" | ")));
+    let mut before = "";
+    for s in statuses {
+        let name = if s.component == before {
+            ""
+        } else {
+            &s.component
+        };
+        table.add_row([name.to_owned()].into_iter().chain(row(s)));
+        before = &s.component;
+    }
     table
 }
 
-fn dash() -> String {
-    "-".to_owned()
+fn or_dash(text: Option<String>) -> String {
+    text.filter(|t| !t.is_empty()).unwrap_or("-".to_owned())
 }
 
 fn row(s: &SeriesStatus) -> [String; 10] {
-    let or_dash = |text: String| if text.is_empty() { dash() } else { text };
-    let names: Vec<_> = s.builds.iter().map(|a| a.name()).collect();
-    let kunit = s.kunit.iter();
-    let kunit: Vec<_> = kunit
-        .map(|k| format!("{}: {}", k.kernel.name(), kunit_text(k)))
-        .collect();
+    let builds: Vec<_> = s.builds.iter().map(|kernel| kernel.name()).collect();
+    let kunit = |k: &KunitStatus| format!("{}: {}", k.kernel.name(), kunit_text(k));
+    let kunit: Vec<_> = s.kunit.iter().map(kunit).collect();
+    let applies = s.applies.map(|yes| if yes { "yes" } else { "NO" });
     [
         s.name.clone(),
         format!("v{}", s.version),
         s.patches.to_string(),
         s.base.clone(),
-        or_dash(s.needs.join(", ")),
+        or_dash(Some(s.needs.join(", "))),
         match (&s.local, &s.posted_on) {
             (Some(_), _) => LOCAL.to_owned(),
             (None, Some(base)) => format!("posted on {base}"),
-            (None, None) => s.goes_to.clone().unwrap_or_else(dash),
+            (None, None) => or_dash(s.goes_to.clone()),
         },
-        match s.applies {
-            None => dash(),
-            Some(true) => "yes".to_owned(),
-            Some(false) => "NO".to_owned(),
-        },
-        match s.patches {
-            0 => dash(),
-            _ => or_dash(names.join(", ")),
-        },
-        or_dash(kunit.join(", ")),
+        or_dash(applies.map(str::to_owned)),
+        or_dash((s.patches > 0).then(|| builds.join(", "))),
+        or_dash(Some(kunit.join(", "))),
         match (&s.folder, s.patches) {
             (Some(folder), _) => folder.clone(),
             (None, 0) => "no patches yet".to_owned(),
@@ -115,21 +81,19 @@ fn row(s: &SeriesStatus) -> [String; 10] {
 }
 
 fn detail_row(s: &SeriesStatus) -> [String; 7] {
+    let reviewed = s.reviewed.filter(|_| s.patches > 0);
     [
         s.name.clone(),
         s.state(),
-        s.changes.as_ref().map_or(dash(), changes_text),
+        or_dash(s.changes.as_ref().map(changes_text)),
         match s.changelog {
             ChangelogStatus::Missing => format!("NO ENTRY for v{}", s.version),
             ChangelogStatus::Begun => "begun".to_owned(),
             ChangelogStatus::Written => "written".to_owned(),
         },
-        match s.reviewed {
-            Some(n) if s.patches > 0 => format!("{n} of {}", s.patches),
-            _ => dash(),
-        },
-        s.check.as_ref().map_or(dash(), check_text),
-        s.full.as_ref().map_or(dash(), full_text),
+        or_dash(reviewed.map(|n| format!("{n} of {}", s.patches))),
+        or_dash(s.check.as_ref().map(check_text)),
+        or_dash(s.full.as_ref().map(full_text)),
     ]
 }
 
@@ -144,50 +108,47 @@ fn changes_text(c: &Changes) -> String {
     ];
     let counts = counts.iter().filter(|(n, _)| *n > 0);
     let counts: Vec<_> = counts.map(|(n, what)| format!("{n} {what}")).collect();
-    match counts.is_empty() {
-        true => format!("v{}: nothing", c.against),
-        false => format!("v{}: {}", c.against, counts.join(", ")),
+    if counts.is_empty() {
+        return format!("v{}: nothing", c.against);
     }
+    format!("v{}: {}", c.against, counts.join(", "))
 }
 
-/// "2 findings", "nothing found".
 fn findings(n: usize) -> String {
     match n {
         0 => "nothing found".to_owned(),
-        1 => "1 FINDING".to_owned(),
-        n => format!("{n} FINDINGS"),
+        n => count(n, "FINDING", "FINDINGS"),
     }
 }
 
 fn check_text(c: &CheckStatus) -> String {
     // Show minutes only.
     let when = c.when.get(..16).unwrap_or(&c.when).replace('T', " ");
-    match c.current {
-        true => format!("{}, {when} UTC", findings(c.findings)),
-        false => format!("changed since {when} UTC"),
+    if !c.current {
+        return format!("changed since {when} UTC");
     }
+    format!("{}, {when} UTC", findings(c.findings))
 }
 
 fn full_text(f: &FullStatus) -> String {
-    let found = findings(f.findings);
+    let text = format!("{} of {}, {}", f.done, f.units, findings(f.findings));
     match f.left {
-        0 => format!("{} of {}, {found}", f.done, f.units),
-        left => format!("{} of {}, {found}; {left} left", f.done, f.units),
+        0 => text,
+        left => format!("{text}; {left} left"),
     }
 }
 
 /// "30 passed".
-pub(crate) fn kunit_text(k: &KunitStatus) -> String {
+pub fn kunit_text(k: &KunitStatus) -> String {
     let counts = match k.failed {
         0 => format!("{} passed", k.passed),
         n => format!("{} passed, {n} FAILED", k.passed),
     };
-    let odd = match k.reports {
-        0 if k.pass || k.failed > 0 => String::new(),
-        0 => " (INCOMPLETE)".to_owned(),
-        n => format!(", {n} REPORTED"),
-    };
-    format!("{counts}{odd}")
+    match k.reports {
+        0 if k.pass || k.failed > 0 => counts,
+        0 => format!("{counts} (INCOMPLETE)"),
+        n => format!("{counts}, {n} REPORTED"),
+    }
 }
 
 #[cfg(test)]
