@@ -8,45 +8,21 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use crate::{checks::every_patch::shard::Shard, kernel::build::Arch};
 
-/// The environment variables.
-pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
-    (
-        "SERIES_CACHE",
-        "cache folder [default: $XDG_CACHE_HOME/patch-series]",
-    ),
-    (
-        "SERIES_MIRROR",
-        "folders to search for archives before downloading, separated by `:`",
-    ),
-    (
-        "SERIES_BASE",
-        "default of --base; host builds use the tree of this base",
-    ),
-];
+/// A line for each environment variable: its name, spaces, and its meaning.
+pub(crate) const ENVIRONMENT: &str =
+    "  SERIES_CACHE   cache folder [default: $XDG_CACHE_HOME/patch-series]
+  SERIES_MIRROR  folders to search for archives before downloading, separated by `:`
+  SERIES_BASE    default of --base; host builds use the tree of this base
+";
 
-/// The exit codes.
-pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "success"),
-    ("1", "error"),
-    ("2", "usage error"),
-    ("101", "bug in this program"),
-    ("130", "interrupted"),
-];
+pub(crate) const EXIT_CODES: &str =
+    "0 success, 1 error, 2 usage error, 101 bug in this program, 130 interrupted";
 
 /// The heading of the global options.
 const EVERYWHERE: &str = "Global options";
 
-/// Formats environment variables and exit codes for the end of `--help`.
 fn after_help() -> String {
-    let variables = ENVIRONMENT
-        .iter()
-        .map(|(name, text)| format!("  {name:13}  {text}\n"));
-    let codes = EXIT_CODES
-        .iter()
-        .map(|(code, text)| format!("{code} {text}"));
-    let codes = format!("Exit codes: {}.", codes.collect::<Vec<_>>().join(", "));
-    let variables: String = variables.collect();
-    format!("Environment:\n{variables}\n{codes}")
+    format!("Environment:\n{ENVIRONMENT}\nExit codes: {EXIT_CODES}.")
 }
 
 /// Assemble, build, test and check dependent kernel patch series.
@@ -83,12 +59,10 @@ pub struct Cli {
     #[arg(long, short, global = true, help_heading = EVERYWHERE, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
-    /// Command
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Install missing tools: packages (as root), rust-src, bindgen, b4
@@ -132,7 +106,6 @@ pub enum Command {
     Man,
 }
 
-/// Names of series and components.
 #[derive(Debug, Args)]
 pub struct Names {
     /// Only these series or components, and their dependencies
@@ -140,7 +113,6 @@ pub struct Names {
     pub names: Vec<String>,
 }
 
-/// `adopt`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Run it in an empty folder or in a workspace. It creates for each branch:\n  \
@@ -161,7 +133,6 @@ pub struct Adopt {
     pub onto: Option<String>,
 }
 
-/// `setup`.
 #[derive(Debug, Args)]
 pub struct Setup {
     /// Install distribution packages without asking, if run as root
@@ -169,14 +140,12 @@ pub struct Setup {
     pub yes: bool,
 }
 
-/// `all`.
 #[derive(Debug, Args)]
 pub struct All {
     /// Kernel to build
     #[arg(long, value_enum, default_value = "um")]
     pub arch: Arch,
 
-    /// Options of `setup`
     #[command(flatten)]
     pub setup: Setup,
 }
@@ -197,14 +166,12 @@ pub struct OnKernel {
     pub lockdep: bool,
 }
 
-/// `test`.
 #[derive(Debug, Args)]
 pub struct Test {
     /// Only these series or components
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// Kernel
     #[command(flatten)]
     pub on: OnKernel,
 
@@ -226,7 +193,6 @@ pub struct Test {
     pub json: bool,
 }
 
-/// `check`.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Only these series or components
@@ -267,7 +233,6 @@ pub struct Check {
     pub json: bool,
 }
 
-/// `prove`.
 #[derive(Debug, Args)]
 pub struct Prove {
     /// Only these series or components
@@ -283,7 +248,6 @@ pub struct Prove {
     pub json: bool,
 }
 
-/// `prepare`.
 #[derive(Debug, Args)]
 pub struct Prepare {
     /// Name of the series
@@ -294,7 +258,6 @@ pub struct Prepare {
     pub resend: bool,
 }
 
-/// `diff`.
 #[derive(Debug, Args)]
 pub struct Diff {
     /// Name of the series
@@ -317,7 +280,6 @@ pub struct Diff {
     pub json: bool,
 }
 
-/// `record`.
 #[derive(Debug, Args)]
 pub struct Record {
     /// Name of the series
@@ -338,7 +300,6 @@ pub struct Record {
     pub undo: bool,
 }
 
-/// `trailers`.
 #[derive(Debug, Args)]
 pub struct Trailers {
     /// Name of the series
@@ -354,7 +315,6 @@ pub struct Trailers {
     pub json: bool,
 }
 
-/// `try`.
 #[derive(Debug, Args)]
 pub struct Try {
     /// Kernel to apply to: a git tree, a revision of one (DIR@REV), an archive (.tar.xz), or a
@@ -371,7 +331,6 @@ pub struct Try {
     pub json: bool,
 }
 
-/// `graph`.
 #[derive(Debug, Args)]
 pub struct Graph {
     /// Output format
@@ -390,7 +349,6 @@ pub enum GraphFormat {
     Mermaid,
 }
 
-/// `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "To install them:\n  \
     bash  cargo series completions bash >> ~/.bash_completion\n  \
@@ -402,7 +360,6 @@ pub struct Completions {
     pub shell: Shell,
 }
 
-/// The output format.
 #[derive(Debug, Args)]
 pub struct Json {
     /// Print JSON
@@ -413,14 +370,8 @@ pub struct Json {
 /// A shell with completions for `cargo series`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Shell {
-    /// bash.
-    #[value(help = None::<&str>)]
     Bash,
-    /// fish.
-    #[value(help = None::<&str>)]
     Fish,
-    /// zsh.
-    #[value(help = None::<&str>)]
     Zsh,
 }
 

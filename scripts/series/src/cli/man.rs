@@ -31,8 +31,8 @@ pub fn page() -> String {
     for sub in command.get_subcommands() {
         page += &subcommand(sub);
     }
-    page += &list("ENVIRONMENT", ENVIRONMENT);
-    page += &list("EXIT STATUS", EXIT_CODES);
+    page += &list("ENVIRONMENT", &terms(ENVIRONMENT, "\n"));
+    page += &list("EXIT STATUS", &terms(EXIT_CODES, ", "));
     page
 }
 
@@ -40,18 +40,18 @@ pub fn page() -> String {
 fn subcommand(command: &Command) -> String {
     let name = command.get_name();
     let usage = usage(&mut command.clone());
-    let more = command.get_after_help().map(ToString::to_string);
     let man = Man::new(command.clone().mut_args(|arg| {
         let everywhere = arg.is_global_set() || arg.get_id() == "help";
         arg.hide(everywhere)
     }));
     let about = body(|to| man.render_description_section(to));
     let options = body(|to| man.render_options_section(to));
-    let more = more.map_or(String::new(), |text| verbatim(&text));
+    let more = command.get_after_help();
+    let more = more.map(|text| verbatim(&text.to_string()));
+    let more = more.unwrap_or_default();
     format!(".SS \"{name}\"\n{usage}.PP\n{about}{options}{more}")
 }
 
-/// Adds a section with a heading that clap does not have.
 fn section(heading: &str, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
     format!(".SH \"{heading}\"\n{}", body(render))
 }
@@ -69,14 +69,21 @@ fn body(render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
     let mut bytes = Vec::new();
     render(&mut bytes).expect("memory can be written to");
     let text = String::from_utf8(bytes).expect("the definitions are text");
-    let below = text
-        .split_once("\n.SH ")
-        .and_then(|(_, t)| t.split_once('\n'));
-    below.map_or(String::new(), |(_, body)| body.to_owned())
+    let below = text.split_once("\n.SH ").map_or("", |(_, text)| text);
+    let body = below.split_once('\n').map_or("", |(_, body)| body);
+    body.to_owned()
 }
 
-/// Formats terms with their descriptions.
-fn list(heading: &str, terms: &[(&str, &str)]) -> String {
+/// Splits a text into terms and their meanings.
+fn terms(text: &'static str, end: &'static str) -> Vec<(&'static str, &'static str)> {
+    let terms = text.split(end).map(str::trim);
+    let terms = terms.filter_map(|term| term.split_once(' '));
+    terms
+        .map(|(term, meaning)| (term, meaning.trim()))
+        .collect()
+}
+
+fn list(heading: &str, terms: &[(&'static str, &'static str)]) -> String {
     let mut roff = Roff::new();
     for (term, meaning) in terms {
         roff.control("TP", []);
@@ -86,7 +93,6 @@ fn list(heading: &str, terms: &[(&str, &str)]) -> String {
     format!(".SH \"{heading}\"\n{}", roff.to_roff())
 }
 
-/// Keeps the line breaks of a text.
 fn verbatim(text: &str) -> String {
     let mut roff = Roff::new();
     roff.control("PP", []);
@@ -157,7 +163,7 @@ mod tests {
                 in_page(&part, &arg.get_help().unwrap().to_string());
             }
         }
-        for (term, meaning) in ENVIRONMENT.iter().chain(EXIT_CODES) {
+        for (term, meaning) in [terms(ENVIRONMENT, "\n"), terms(EXIT_CODES, ", ")].concat() {
             in_page(&page, &format!(".TP {term} {meaning}"));
         }
     }
