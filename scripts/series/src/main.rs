@@ -24,7 +24,13 @@ const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(text) = without_workspace(&cli.command) {
+    // These need no workspace.
+    let text = match &cli.command {
+        Command::Completions(which) => Some(completions::script(which.shell)),
+        Command::Man => Some(man::page()),
+        _ => None,
+    };
+    if let Some(text) = text {
         print(&text);
         return exit_code(printed());
     }
@@ -38,10 +44,7 @@ fn main() -> ExitCode {
     }
     let var = |name: &str| std::env::var(name).ok();
     let shown = Shown::new(&System, cli.verbose > 1);
-    let runner: &dyn Runner = match cli.verbose {
-        0 => &System,
-        _ => &shown,
-    };
+    let runner: &dyn Runner = if cli.verbose == 0 { &System } else { &shown };
     let result = match &cli.command {
         Command::Adopt(args) => adopt(runner, &cli, args),
         command => Session::new(runner, &cli, &var).and_then(|mut s| s.run(command)),
@@ -58,14 +61,5 @@ fn exit_code(result: Result<(), Error>) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Returns the output of commands that need no workspace.
-fn without_workspace(command: &Command) -> Option<String> {
-    match command {
-        Command::Completions(which) => Some(completions::script(which.shell)),
-        Command::Man => Some(man::page()),
-        _ => None,
     }
 }
