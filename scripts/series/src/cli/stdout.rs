@@ -3,6 +3,7 @@
 //! Standard output, which a closed pipe ends without an error.
 
 use std::{
+    fmt::Display,
     io::{ErrorKind, Write},
     sync::OnceLock,
 };
@@ -29,27 +30,29 @@ pub fn print(text: &str) {
     }
 }
 
-/// Checks that all output was written.
-///
-/// # Errors
-///
-/// Standard output could not be written.
-pub fn printed() -> Result<()> {
-    match UNWRITTEN.get() {
-        None => Ok(()),
-        Some(why) => Err(
-            Error::new(format!("cannot write to standard output: {why}"))
-                .help("the output is incomplete; run this again where there is space"),
-        ),
-    }
+pub fn print_line(text: impl Display) {
+    print(&format!("{text}\n"));
 }
 
-/// Writes a value to standard output as JSON.
-///
-/// # Errors
-///
-/// The value has no JSON form.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&String::from_utf8_lossy(&json(value)?));
     Ok(())
+}
+
+/// Writes a value as JSON if the user asks for it, otherwise its text.
+pub fn print_as(is_json: bool, value: &impl Serialize, text: &str) -> Result<()> {
+    if is_json {
+        return print_json(value);
+    }
+    print(text);
+    Ok(())
+}
+
+/// Returns the failure to write any output.
+pub fn printed() -> Result<()> {
+    let Some(why) = UNWRITTEN.get() else {
+        return Ok(());
+    };
+    let error = Error::new(format!("cannot write to standard output: {why}"));
+    Err(error.help("the output is incomplete; run this again where there is space"))
 }

@@ -4,42 +4,28 @@
 
 use std::{
     fs,
-    io::Read,
+    hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use super::session;
+use super::{
+    Base, Error, Git, Result, Runner, Series, Ui, Workspace, all, component, count, session, write,
+};
 use crate::{
     branches::{
         adopt::{self, Found, Named},
         clone, read,
     },
     cli::args::{Adopt, Cli},
-    git::{self, Git},
-    source::{
-        component,
-        manifest::Base,
-        workspace::{BASES, Workspace},
-    },
-    sys::{
-        error::{Error, Result},
-        files::write,
-        plural::count,
-        runner::Runner,
-        ui::Ui,
-    },
+    git,
+    source::workspace::BASES,
 };
 
 /// Creates the manifests of branches. Writes no file if a branch is refused.
 pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
-    let here = cli
-        .workspace
-        .clone()
-        .map_or_else(std::env::current_dir, std::path::absolute);
-    let here = here.map_err(|e| Error::new(format!("cannot find the current folder: {e}")))?;
     let ui = Ui::detect(cli.quiet);
-    let present = Present::find(&here)?;
+    let present = Present::find(&session::folder(cli)?)?;
     let kernel = present.kernel(cli.kernel.as_deref())?;
     let _ = git::read_trusted(runner, &kernel);
     let theirs = clone::open(runner, &kernel)?;
@@ -50,17 +36,18 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
         None => adopt::fork(&theirs, adopt.onto.as_deref(), &new)?,
     };
     let found = adopt::find(&theirs, &fork, &present.branches(&theirs)?, &new)?;
+    let mut files = Vec::new();
     let base = match &present.base {
         Some(base) => base.name.clone(),
-        None => adopt::base_name(&theirs, &fork)?,
+        None => {
+            let name = adopt::base_name(&theirs, &fork)?;
+            let text = adopt::base_file(&kernel, &fork, &found);
+            files.push((PathBuf::from(format!("{BASES}/{name}.toml")), text));
+            name
+        }
     };
-    let mut files = Vec::new();
-    if present.base.is_none() {
-        let text = adopt::base_file(&kernel, &fork, &found);
-        files.push((PathBuf::from(format!("{BASES}/{base}.toml")), text));
-    }
     for one in &found {
-        files.extend(adopt::files(one, &today(), &random()?));
+        files.extend(adopt::files(one, &today(), &random()));
     }
     refuse_present(&present.root, &files)?;
     for (path, text) in &files {
@@ -73,35 +60,33 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     Ok(())
 }
 
-/// The current content of the folder.
 struct Present {
     root: PathBuf,
-    ws: Option<Workspace>,
     base: Option<Base>,
+    series: Vec<Series>,
 }
 
 impl Present {
     fn find(here: &Path) -> Result<Self> {
         if let Ok(ws) = Workspace::find(here) {
-            let base = session::bases(&ws)?.into_iter().next();
-            let root = ws.root().to_owned();
-            let ws = Some(ws);
-            return Ok(Self { root, ws, base });
+            return Ok(Self {
+                root: ws.root().to_owned(),
+                base: session::bases(&ws)?.into_iter().next(),
+                series: component::manifests(&ws)?,
+            });
         }
-        let entries = fs::read_dir(here).into_iter().flatten().flatten();
-        let mut visible = entries.filter(|e| !e.file_name().to_string_lossy().starts_with('.'));
-        match visible.next() {
-            None => Ok(Self {
-                root: here.to_owned(),
-                ws: None,
-                base: None,
-            }),
-            Some(_) => Err(Error::new(
-                "the folder is neither empty nor a workspace of patch series",
-            )
-            .at(here, None)
-            .help("change into an empty folder, or name one with --workspace DIR")),
+        let mut entries = fs::read_dir(here).into_iter().flatten().flatten();
+        if entries.any(|e| !e.file_name().to_string_lossy().starts_with('.')) {
+            let what = "the folder is neither empty nor a workspace of patch series";
+            return Err(Error::new(what)
+                .at(here, None)
+                .help("change into an empty folder, or name one with --workspace DIR"));
         }
+        Ok(Self {
+            root: here.to_owned(),
+            base: None,
+            series: Vec::new(),
+        })
     }
 
     /// Returns the absolute path of the kernel clone.
@@ -115,40 +100,24 @@ impl Present {
         fs::canonicalize(&kernel).map_err(|e| Error::io("open", &kernel, &e))
     }
 
-    /// Refuses branches that are series already.
     fn refuse_known(&self, new: &[Named]) -> Result<()> {
-        let mut errors = Vec::new();
-        let known = match &self.ws {
-            Some(ws) => component::manifests(ws)?,
-            None => Vec::new(),
+        let known = |(name, branch, _): &Named| {
+            let old = self.series.iter().find(|s| s.name == *name)?;
+            let error = Error::new(format!("series {name} already exists"));
+            Some(error.at(old.file(), None).help(format!(
+                "each command reads its commits again; rename {branch} if it is another series"
+            )))
         };
-        for (name, branch, _) in new {
-            if let Some(old) = known.iter().find(|s| s.name == *name) {
-                errors.push(
-                    Error::new(format!("series {name} already exists"))
-                        .at(old.file(), None)
-                        .help(format!(
-                            "each command reads its commits again; rename {branch} if it is \
-                             another series"
-                        )),
-                );
-            }
-        }
-        Error::all(errors).map_or(Ok(()), Err)
+        all(new.iter().filter_map(known))
     }
 
-    /// Returns the branches of existing series.
     fn branches(&self, theirs: &Git<'_>) -> Result<Vec<Named>> {
-        let known = match &self.ws {
-            Some(ws) => component::manifests(ws)?,
-            None => Vec::new(),
-        };
         let mut all = Vec::new();
-        for series in known {
-            if let Some(branch) = series.branch {
+        for series in &self.series {
+            if let Some(branch) = &series.branch {
                 let tip = clone::tip(theirs, &branch.value);
                 let tip = tip.map_err(|e| e.at(&series.file, branch.line))?;
-                all.push((series.name, branch.value, tip));
+                all.push((series.name.clone(), branch.value.clone(), tip));
             }
         }
         Ok(all)
@@ -159,55 +128,52 @@ impl Present {
         let base = self.base.as_ref().filter(|b| !b.build.llvm);
         let one = found.iter().find(|f| adopt::has_rust(f));
         if let (Some(base), Some(one)) = (base, one) {
+            let (branch, file) = (&one.branch, base.file.display());
             ui.warn(format!(
-                "{} has Rust files: write llvm = true into {}",
-                one.branch,
-                base.file.display()
+                "{branch} has Rust files: write llvm = true into {file}"
             ));
         }
     }
 }
 
-/// Finds the tips of the branches.
 fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
-    let mut all: Vec<Named> = Vec::new();
+    let mut named: Vec<Named> = Vec::new();
     let mut errors = Vec::new();
     for branch in branches {
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
         let one = adopt::name_of(branch).and_then(|name| Ok((name, clone::tip(theirs, branch)?)));
         match one {
-            Ok((name, _)) if all.iter().any(|(n, ..)| *n == name) => errors.push(
+            Ok((name, _)) if named.iter().any(|(n, ..)| *n == name) => errors.push(
                 Error::new(format!("two branches have the series name {name}"))
                     .help("rename one of the branches"),
             ),
-            Ok((name, tip)) => all.push((name, branch.to_owned(), tip)),
+            Ok((name, tip)) => named.push((name, branch.to_owned(), tip)),
             Err(e) => errors.push(e),
         }
     }
-    Error::all(errors).map_or(Ok(all), Err)
+    all(errors)?;
+    Ok(named)
 }
 
-/// Refuses to overwrite files.
 fn refuse_present(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
     let present = files.iter().filter(|(path, _)| root.join(path).exists());
-    let errors = present.map(|(path, _)| {
+    all(present.map(|(path, _)| {
         Error::new("the file already exists")
             .at(path, None)
             .help("remove it, or rename the branch")
-    });
-    Error::all(errors.collect()).map_or(Ok(()), Err)
+    }))
 }
 
 /// Describes an adopted branch and the remaining steps.
 fn summary(one: &Found, base: &str) -> String {
-    let lower: Vec<&str> = one.lower.iter().map(|(name, _)| name.as_str()).collect();
-    let on = match lower.is_empty() {
-        true => base.to_owned(),
-        false => lower.join(", "),
-    };
+    let mut on: Vec<&str> = one.lower.iter().map(|(name, _)| name.as_str()).collect();
+    if on.is_empty() {
+        on.push(base);
+    }
+    let (branch, on) = (&one.branch, on.join(", "));
     let name = &one.name;
     let commits = count(one.commits.len(), "commit", "commits");
-    let mut text = format!("series/{name}.toml: {commits} of {} on {on}", one.branch);
+    let mut text = format!("series/{name}.toml: {commits} of {branch} on {on}");
     match &one.prepared {
         None => {
             text += &format!("\n  to do: the text of cover-letters/{name}.md, `to` in the manifest")
@@ -230,10 +196,7 @@ fn today() -> String {
 }
 
 /// Returns twelve random hexadecimal digits.
-fn random() -> Result<String> {
-    let mut bytes = [0; 6];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|e| Error::io("read", "/dev/urandom", &e))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+fn random() -> String {
+    let number = RandomState::new().build_hasher().finish();
+    format!("{number:016x}")[..12].to_owned()
 }

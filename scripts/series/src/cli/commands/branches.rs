@@ -2,31 +2,24 @@
 
 //! Branches in the kernel clone of the user.
 
-use super::App;
-use crate::{
-    branches::{clone, fetch},
-    git::Git,
-    patches::plan::PlannedSeries,
-    source::manifest::Series,
-    sys::error::{Error, Result},
-};
+use super::{App, Error, Git, PlannedSeries, Result, Series};
+use crate::branches::{clone, fetch};
 
 impl App<'_> {
     /// Opens the kernel clone with the branches of these series.
     pub(super) fn clone_of_user(&self, series: &[Series]) -> Result<Git<'_>> {
-        let dir = self.sources.kernel.as_deref().ok_or_else(|| {
-            let named = series.iter().find_map(|s| Some((s, s.branch.as_ref()?)));
-            let error = Error::new("no kernel clone given for this branch");
-            let error = match named {
-                Some((series, branch)) => error.at(series.file(), branch.line),
-                None => error,
-            };
-            error.help(format!(
-                "add kernel = \"DIR\" to {}, or use --kernel DIR",
-                self.base.file.display()
-            ))
-        })?;
-        clone::open(self.runner, dir)
+        if let Some(dir) = &self.sources.kernel {
+            return clone::open(self.runner, dir);
+        }
+        let mut error = Error::new("no kernel clone given for this branch");
+        let mut named = series.iter().filter_map(|s| Some((s, s.branch.as_ref()?)));
+        if let Some((series, branch)) = named.next() {
+            error = error.at(series.file(), branch.line);
+        }
+        let file = self.base.file.display();
+        Err(error.help(format!(
+            "add kernel = \"DIR\" to {file}, or use --kernel DIR"
+        )))
     }
 
     /// Fetches the commits of the branches, and records the parent of each branch.

@@ -4,38 +4,31 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use super::{App, Made};
+use super::{App, Error, Made, Need, Resource, Result, duration, print_line, write};
 use crate::{
     checks::{
         every_patch::{
             self, ARCHS, Exchange,
             exchange::{self, Results},
-            record::{Full, Times},
+            record::{self, Times},
             shard::Shard,
         },
         quick::Outcome,
     },
     cli::args::Check,
-    kernel::tools::Need,
-    sys::{
-        cache::Resource,
-        error::{Error, Result},
-        files::write,
-        ui::duration,
-    },
+    sys::json::json,
 };
 
-/// The names of the slow checks.
 const CHECKS: [&str; 7] = [
     "build", "W=1", "clippy", "sparse", "rustdoc", "KUnit", "depends",
 ];
 
 impl App<'_> {
-    pub(super) fn full(&self, check: &Check) -> Result<(Outcome, Option<Full>)> {
+    pub(super) fn full(&self, check: &Check) -> Result<Outcome> {
         let start = Instant::now();
-        let (names, archs) = (&check.names, &check.arch);
+        let names = &check.names;
         self.refuse_odd_folder()?;
-        let import = self.results(check)?;
+        let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
         let mut outcome = self.quick(&made, names)?;
         let done = self.every_patch(&made, check, import, |subject, exchange| {
@@ -43,57 +36,49 @@ impl App<'_> {
         })?;
         outcome.checks.extend(CHECKS);
         outcome.findings.extend(done.findings);
-        if names.is_empty() && archs.is_empty() {
+        if names.is_empty() && check.arch.is_empty() {
             // Results of some series must not replace the results of all.
             let times = self.ws.path(self.ws.below_out("full-times.json"));
-            write(&times, &crate::sys::json::json(&done.times)?)?;
-            write(
-                &every_patch::record::path(&self.ws),
-                &crate::sys::json::json(&done.full)?,
-            )?;
+            write(&times, &json(&done.times)?)?;
+            write(&record::path(&self.ws), &json(&done.full)?)?;
             self.write_report(&made.report)?;
         }
         if done.full.series.iter().all(|s| s.builds_alone) {
-            self.ui.say(
+            self.say(
                 "no dependency is missing: each patch builds on the base and the dependencies of \
                  its series",
             );
         }
         self.say_times(&done.times, start);
-        Ok((outcome, Some(done.full)))
+        if !check.json {
+            print_line(every_patch::table(&done.full));
+        }
+        Ok(outcome)
     }
 
-    /// Creates the results of one shard.
     pub(super) fn shard(&self, check: &Check, shard: Shard) -> Result<()> {
         let start = Instant::now();
         self.refuse_odd_folder()?;
-        let import = self.results(check)?;
+        let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
         let times = self.every_patch(&made, check, import, |subject, exchange| {
             every_patch::run_shard(subject, &check.names, shard, exchange)
         })?;
         self.say_times(&times, start);
-        self.ui.say(format!(
+        self.say(format!(
             "shard {shard} has no verdict; run `cargo series check --full` with all results"
         ));
         Ok(())
     }
 
     fn say_times(&self, times: &Times, start: Instant) {
-        self.ui.say(format!(
-            "{} results, {} of them from earlier runs, in {}",
-            times.units.len(),
-            times.cached,
-            duration(start.elapsed())
+        let (all, cached) = (times.units.len(), times.cached);
+        let took = duration(start.elapsed());
+        self.say(format!(
+            "{all} results, {cached} of them from earlier runs, in {took}"
         ));
     }
 
-    /// Reads the results of other machines.
-    fn results(&self, check: &Check) -> Result<Vec<Results>> {
-        exchange::read(&check.import, &self.ws.view().all)
-    }
-
-    /// Returns the file for the results of this run.
     fn exported(&self, check: &Check) -> Result<Option<PathBuf>> {
         let Some(dir) = &check.export else {
             return Ok(None);
@@ -118,24 +103,23 @@ impl App<'_> {
             import,
             export: export.as_deref(),
         };
+        let mut archs = check.arch.clone();
+        if archs.is_empty() {
+            archs.extend(ARCHS);
+        }
         let _lock = self.cache.lock(Resource::Full, &self.ui)?;
-        run(
-            &every_patch::Subject {
-                runner: self.runner,
-                ws: &self.ws,
-                cache: &self.cache,
-                toolchain: &toolchain,
-                git: &self.git(),
-                base: &self.base,
-                assembled: &made.assembled,
-                archs: match &check.arch[..] {
-                    [] => ARCHS.to_vec(),
-                    archs => archs.to_vec(),
-                },
-                lock_tree: &|| self.lock(Resource::Tree),
-                ui: &self.ui,
-            },
-            &exchange,
-        )
+        let subject = every_patch::Subject {
+            runner: self.runner,
+            ws: &self.ws,
+            cache: &self.cache,
+            toolchain: &toolchain,
+            git: &self.git(),
+            base: &self.base,
+            assembled: &made.assembled,
+            archs,
+            lock_tree: &|| self.lock(Resource::Tree),
+            ui: &self.ui,
+        };
+        run(&subject, &exchange)
     }
 }

@@ -3,21 +3,16 @@
 //! `--mbox`: reads mails.
 
 use std::{
+    fs,
     io::Read,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    mail::mailbox::{self, Mail},
-    sys::error::{Error, Result},
-};
+use super::{Error, Result};
+use crate::mail::mailbox::{self, Mail};
 
 /// Reads mails from a file, from each file of a folder (a Maildir's `cur` and `new` included), or
 /// from standard input (`-`).
-///
-/// # Errors
-///
-/// A file cannot be read, or is not a mailbox. The error names the file.
 pub fn read(from: &Path) -> Result<Vec<Mail>> {
     if from == Path::new("-") {
         let mut bytes = Vec::new();
@@ -25,42 +20,39 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
         read.map_err(|e| Error::io("read", "standard input", &e))?;
         return parse(Path::new("standard input"), &bytes);
     }
-    if !from.is_dir() {
-        return file(from);
-    }
     let mut files = Vec::new();
-    for folder in [from.to_path_buf(), from.join("cur"), from.join("new")] {
-        if folder.is_dir() {
-            files.extend(files_of(&folder)?);
+    if from.is_dir() {
+        for folder in [from.to_path_buf(), from.join("cur"), from.join("new")] {
+            if folder.is_dir() {
+                files.extend(files_of(&folder)?);
+            }
         }
+    } else {
+        files.push(from.to_path_buf());
     }
     if files.is_empty() {
         return Err(Error::new("the folder contains no mails")
             .at(from, None)
             .help("use a folder with files such as *.eml, or a Maildir"));
     }
-    let read = files.iter().map(|f| file(f)).collect::<Result<Vec<_>>>()?;
-    Ok(read.concat())
+    let mut mails = Vec::new();
+    for file in files {
+        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
+        mails.extend(parse(&file, &bytes)?);
+    }
+    Ok(mails)
 }
 
 /// Returns the files of a folder by name, without hidden files.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: std::io::Error| Error::io("list", folder, &e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if entry.path().is_file() && !hidden {
-            files.push(entry.path());
-        }
-    }
+    let entries = fs::read_dir(folder).and_then(Iterator::collect);
+    let entries: Vec<fs::DirEntry> = entries.map_err(|e| Error::io("list", folder, &e))?;
+    let is_hidden = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
+    let visible = entries.iter().filter(|e| !is_hidden(e));
+    let mut files: Vec<PathBuf> = visible.map(fs::DirEntry::path).collect();
+    files.retain(|file| file.is_file());
     files.sort();
     Ok(files)
-}
-
-fn file(path: &Path) -> Result<Vec<Mail>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-    parse(path, &bytes)
 }
 
 fn parse(from: &Path, bytes: &[u8]) -> Result<Vec<Mail>> {

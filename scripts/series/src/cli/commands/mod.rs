@@ -20,6 +20,7 @@ pub use self::session::Session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::PathBuf,
     time::Instant,
 };
@@ -32,7 +33,10 @@ use crate::{
         moved_code::{self, Proof},
         quick,
     },
-    cli::{args::OnKernel, stdout::print},
+    cli::{
+        args::OnKernel,
+        stdout::{print, print_as, print_json, print_line},
+    },
     git::{BaseCommit, Git, Identity},
     kernel::{
         base::{self, Sources},
@@ -41,27 +45,32 @@ use crate::{
         tools::{self, Found, Need, Toolchain, Uses},
     },
     patches::{
-        commits::{Assembled, assemble},
+        commits::{Assembled, AssembledSeries, assemble},
         output::{self, Cover, Mails, Material, Report},
         plan::{PlannedSeries, plan_some},
-        since::Since,
+        since::{self, Since},
         up_to_date,
     },
     report::status::SeriesStatus,
     source::{
         component::{self, Component},
-        manifest::{Base, below, in_order, selected_series},
+        manifest::{Base, Series, below, in_order, selected_series},
         workspace::Workspace,
     },
     sys::{
         cache::{Cache, Lock, Resource},
         error::{Error, Result},
+        files::{read_file, write},
         plural::count,
         runner::Runner,
         timings::Timings,
         ui::{Ui, duration},
     },
-    versions::{postings::commits::Rebuild, rules::versions, trailers::dropped},
+    versions::{
+        postings::{Posting, commits::Rebuild},
+        rules::versions,
+        trailers::dropped,
+    },
 };
 
 /// The context of a command on one base.
@@ -85,18 +94,20 @@ struct Made {
     mails: Vec<Mails>,
     /// The cover letters, in the same order.
     covers: Vec<Cover>,
-    /// The changes since the last postings.
     since: Since,
     /// The reasons why b4's branches were left unchanged, by name of the series.
     unsendable: BTreeMap<String, Error>,
 }
 
 impl App<'_> {
+    fn say(&self, text: impl AsRef<str>) {
+        self.ui.say(text);
+    }
+
     fn git(&self) -> Git<'_> {
         Git::new(self.runner, &self.kernel)
     }
 
-    /// Takes a lock for changes to the kernel repository.
     fn lock(&self, resource: Resource) -> Result<Lock> {
         let lock = self.cache.lock(resource, &self.ui)?;
         if lock.after_death() {
@@ -106,13 +117,8 @@ impl App<'_> {
     }
 
     fn base_commit(&self) -> Result<BaseCommit> {
-        base::obtain(
-            self.runner,
-            &self.cache,
-            &self.base,
-            &self.sources,
-            &self.ui,
-        )
+        let (sources, ui) = (&self.sources, &self.ui);
+        base::obtain(self.runner, &self.cache, &self.base, sources, ui)
     }
 
     /// Plans the series that `names` selects, and their dependencies.
@@ -126,14 +132,10 @@ impl App<'_> {
             wanted.extend(below.iter().map(|s| s.name.to_string()));
             wanted.insert(name);
         }
-        let unfinished = components
-            .iter()
-            .filter(|c| wanted.contains(c.name()))
-            .filter_map(|c| versions::unfinished(&c.series, &c.postings));
-        match Error::all(unfinished.map(|f| f.into_error()).collect()) {
-            Some(error) => Err(error),
-            None => plan_some(components, &|name| wanted.contains(name)),
-        }
+        let selected = components.iter().filter(|c| wanted.contains(c.name()));
+        let unfinished = selected.filter_map(|c| versions::unfinished(&c.series, &c.postings));
+        all(unfinished.map(|fault| fault.into_error()))?;
+        plan_some(components, &|name| wanted.contains(name))
     }
 
     fn make(&self, names: &[String]) -> Result<Made> {
@@ -148,7 +150,6 @@ impl App<'_> {
         self.fetch_branches(&planned)?;
         let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
         let scratch = self.cache.scratch()?;
-        let whole = names.is_empty();
         let mails = output::mails(&git, &assembled, &who, scratch.path())?;
         let since = self.since(&assembled)?;
         let material = Material {
@@ -157,25 +158,11 @@ impl App<'_> {
             mails: &mails,
             since: &since,
         };
+        let whole = names.is_empty();
         let report = output::emit(&self.ws, &git, &material, &who, whole)?;
-        b4::configure(&git, &self.base, &who)?;
-        let mut covers = Vec::new();
-        let mut unsendable = BTreeMap::new();
-        for one in &assembled.series {
-            let cover = material.cover(one)?;
-            let is_posted = one.plan.component.is_posted_here && one.plan.series().local.is_none();
-            if !one.patches.is_empty() && is_posted {
-                let left = b4::branch(&git, one, &cover, &self.base, &who)?;
-                if let Some(why) = left {
-                    self.ui.say(format!(
-                        "note: {} is left unchanged: {why}",
-                        b4::branch_name(one.name())
-                    ));
-                    unsendable.insert(one.name().to_owned(), why);
-                }
-            }
-            covers.push(cover);
-        }
+        let covers = assembled.series.iter().map(|one| material.cover(one));
+        let covers: Vec<Cover> = covers.collect::<Result<_>>()?;
+        let unsendable = self.update_b4(&assembled, &covers, &who)?;
         if whole {
             let tree = &assembled.all.tree;
             checkout::export_host(&self.ws, &git, &self.cache, &self.base, &base.tree, tree)?;
@@ -198,7 +185,30 @@ impl App<'_> {
         })
     }
 
-    /// Returns the context to restore the commits of postings.
+    /// Creates the branches for b4. Returns the reasons why branches were left unchanged.
+    fn update_b4(
+        &self,
+        assembled: &Assembled,
+        covers: &[Cover],
+        who: &Identity,
+    ) -> Result<BTreeMap<String, Error>> {
+        let git = self.git();
+        b4::configure(&git, &self.base, who)?;
+        let mut unsendable = BTreeMap::new();
+        for (one, cover) in assembled.series.iter().zip(covers) {
+            let is_posted = one.plan.component.is_posted_here && one.plan.series().local.is_none();
+            if one.patches.is_empty() || !is_posted {
+                continue;
+            }
+            if let Some(why) = b4::branch(&git, one, cover, &self.base, who)? {
+                let branch = b4::branch_name(one.name());
+                self.say(format!("note: {branch} is left unchanged: {why}"));
+                unsendable.insert(one.name().to_owned(), why);
+            }
+        }
+        Ok(unsendable)
+    }
+
     fn rebuild<'b>(
         &'b self,
         git: &'b Git<'b>,
@@ -214,23 +224,37 @@ impl App<'_> {
         }
     }
 
-    /// Compares each series with its last posting.
     fn since(&self, assembled: &Assembled) -> Result<Since> {
-        let series = &assembled.series;
-        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
-        let git = self.git();
-        let rebuild = self.rebuild(&git, &assembled.base, &components);
         let mut since = Since::new();
-        for one in series {
+        for one in &assembled.series {
             if let Some(posting) = one.plan.component.posted() {
-                let change = crate::patches::since::change(&rebuild, posting, one)?;
+                let change = self.change(assembled, posting, one)?;
                 since.insert(one.name().to_owned(), change);
             }
         }
         Ok(since)
     }
 
-    /// Returns the build of a kernel with all series.
+    /// Compares a series with a posting. The caller holds the lock of the refs.
+    fn change(
+        &self,
+        assembled: &Assembled,
+        posting: &Posting,
+        one: &AssembledSeries,
+    ) -> Result<since::Change> {
+        let series = assembled.series.iter();
+        let components: Vec<_> = series.map(|s| &s.plan.component).collect();
+        let git = self.git();
+        let rebuild = self.rebuild(&git, &assembled.base, &components);
+        since::change(&rebuild, posting, one)
+    }
+
+    /// Reads the mails of a posting as they were sent.
+    fn sent_mails(&self, name: &str, posting: &Posting) -> Result<Vec<u8>> {
+        let file = posting.mbox(name);
+        read_file(&self.ws.path(&file)).map_err(|e| Error::io("read", &file, &e))
+    }
+
     fn build_of<'b>(
         &'b self,
         toolchain: &'b Toolchain,
@@ -250,66 +274,56 @@ impl App<'_> {
 
     fn assemble_command(&self, names: &[String]) -> Result<Vec<SeriesStatus>> {
         let start = Instant::now();
-        if names.is_empty()
-            && let Some(report) = self.unchanged()?
-        {
-            self.ui.say("nothing changed since the last assemble");
+        let whole = names.is_empty();
+        if whole && let Some(report) = self.unchanged()? {
+            self.say("nothing changed since the last assemble");
             return self.write_report(&report);
         }
         let made = self.make(names)?;
         self.warn_unsigned(&made.who);
-        for line in made
-            .assembled
-            .series
-            .iter()
-            .flat_map(|one| dropped(one.name(), one.trailers()))
-        {
-            self.ui.say(format!("note: {line}"));
-        }
-        if names.is_empty() {
-            for name in self.removed(&made)? {
-                self.say_removed(&name);
+        for one in &made.assembled.series {
+            for line in dropped(one.name(), one.trailers()) {
+                self.say(format!("note: {line}"));
             }
         }
-        self.ui
-            .say(format!("assembled in {}", duration(start.elapsed())));
-        match names.is_empty() {
-            true => self.write_report(&made.report),
-            false => self.standings_of(&made.report),
+        if whole {
+            self.say_removed(&made)?;
         }
+        self.say(format!("assembled in {}", duration(start.elapsed())));
+        if whole {
+            return self.write_report(&made.report);
+        }
+        let mut statuses = self.statuses(Some(&made.report))?;
+        statuses.retain(|s| made.report.series.iter().any(|r| r.name == s.name));
+        Ok(statuses)
     }
 
-    /// Returns the names of removed series that still have patches in `out/`.
-    fn removed(&self, made: &Made) -> Result<Vec<String>> {
+    /// Prints the commands that delete the output of removed series. The user runs them, because
+    /// the branch may contain a posted version.
+    fn say_removed(&self, made: &Made) -> Result<()> {
+        let is_box = |e: fs::DirEntry| e.file_name().to_string_lossy().ends_with(".with-deps.mbox");
         let out = self.ws.out()?;
-        let entries = std::fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
+        let entries = fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
         let mut names = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_one = made.assembled.series.iter().any(|s| s.name() == name);
-            let boxes = std::fs::read_dir(entry.path()).into_iter().flatten();
-            let made_here = |e: std::fs::DirEntry| {
-                let name = e.file_name();
-                name.to_string_lossy().ends_with(".with-deps.mbox")
-            };
-            if !is_one && boxes.flatten().any(made_here) {
+            let is_series = made.assembled.series.iter().any(|s| s.name() == name);
+            let mut inside = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+            if !is_series && inside.any(is_box) {
                 names.push(name);
             }
         }
         names.sort();
-        Ok(names)
-    }
-
-    /// Prints the commands that delete the output of a removed series. The user runs them, because
-    /// the branch may contain a posted version.
-    fn say_removed(&self, name: &str) {
-        self.ui.say(format!(
-            "note: series/{name}.toml was removed; to delete the output of the series:\n    \
-             rm -r {}\n    git -C {} branch --force --delete {}",
-            self.ws.below_out(name).display(),
-            self.kernel.display(),
-            b4::branch_name(name)
-        ));
+        for name in names {
+            self.say(format!(
+                "note: series/{name}.toml was removed; to delete the output of the series:\n    \
+                 rm -r {}\n    git -C {} branch --force --delete {}",
+                self.ws.below_out(&name).display(),
+                self.kernel.display(),
+                b4::branch_name(&name)
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the report of the last `assemble`, if another one would change nothing.
@@ -329,7 +343,7 @@ impl App<'_> {
 
     fn warn_unsigned(&self, who: &Identity) {
         if !who.set {
-            self.ui.say(
+            self.say(
                 "note: the patches have no sign-off, because git has no user.name and user.email",
             );
         }
@@ -355,14 +369,12 @@ impl App<'_> {
 
     /// Refuses folders in which the kernel cannot be built.
     fn refuse_odd_folder(&self) -> Result<()> {
-        match self.kernel.to_string_lossy().contains([' ', ':']) {
-            false => Ok(()),
-            true => Err(Error::new(
-                "the kernel cannot be built in a folder with a space or a colon in its path",
-            )
-            .at(&self.kernel, None)
-            .help("set SERIES_CACHE to another folder")),
+        if !self.kernel.to_string_lossy().contains([' ', ':']) {
+            return Ok(());
         }
+        let what = "the kernel cannot be built in a folder with a space or a colon in its path";
+        let error = Error::new(what).at(&self.kernel, None);
+        Err(error.help("set SERIES_CACHE to another folder"))
     }
 
     /// Builds the kernel, and calls `then` while holding the lock of its folder. `needs` lists the
@@ -373,24 +385,22 @@ impl App<'_> {
         needs: &[Need],
         then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
     ) -> Result<T> {
+        let timings = &self.timings;
         self.refuse_odd_folder()?;
-        let made = self.timings.time("assemble", || self.make(&[]))?;
-        let toolchain = self
-            .timings
-            .time("find the tools", || self.toolchain(needs))?;
+        let made = timings.time("assemble", || self.make(&[]))?;
+        let toolchain = timings.time("find the tools", || self.toolchain(needs))?;
         let build = self.build_of(&toolchain, target, Purpose::AllSeries);
         let _lock = self.lock(Resource::Tree)?;
         let tip = &made.assembled.all;
         if build.is_current(tip)? && build.check_config().is_ok() {
-            self.ui
-                .say(format!("the kernel ({}) is up to date", target.name()));
-            return then(&made, &build);
+            self.say(format!("the kernel ({}) is up to date", target.name()));
+        } else {
+            timings.time("check out", || {
+                checkout::check_out(&self.git(), tip, &self.ui)
+            })?;
+            let warnings = timings.time("build the kernel", || build.build(tip))?;
+            self.show_warnings(&made, &warnings);
         }
-        let git = self.git();
-        self.timings
-            .time("check out", || checkout::check_out(&git, tip, &self.ui))?;
-        let warnings = self.timings.time("build the kernel", || build.build(tip))?;
-        self.show_warnings(&made, &warnings);
         then(&made, &build)
     }
 
@@ -399,25 +409,22 @@ impl App<'_> {
     fn show_warnings(&self, made: &Made, warnings: &[String]) {
         let patches = made.assembled.series.iter().flat_map(|s| &s.plan.patches);
         let touched: Vec<&str> = patches.flat_map(|p| p.paths()).collect();
-        let (ours, others): (Vec<&String>, Vec<_>) = warnings
-            .iter()
-            .partition(|w| touched.iter().any(|path| w.contains(path)));
+        let is_ours = |w: &&String| touched.iter().any(|path| w.contains(path));
+        let (ours, others): (Vec<&String>, Vec<_>) = warnings.iter().partition(is_ours);
         for warning in ours {
             self.ui.warn(warning);
         }
-        if !others.is_empty() {
-            let lines = match others.len() {
-                1 => "1 line of warnings is".to_owned(),
-                n => format!("{n} lines of warnings are"),
-            };
-            self.ui
-                .say(format!("{lines} about files that no series touches"));
+        let about = "about files that no series touches";
+        match others.len() {
+            0 => (),
+            1 => self.say(format!("1 line of warnings is {about}")),
+            n => self.say(format!("{n} lines of warnings are {about}")),
         }
     }
 
     fn build_command(&self, target: Target) -> Result<()> {
         self.build(target, &[Need::Kernel], |_, build| {
-            print(&format!("{}\n", build.dir().display()));
+            print_line(build.dir().display());
             Ok(())
         })
     }
@@ -447,48 +454,46 @@ impl App<'_> {
             let wanted = made.assembled.selected(names)?;
             let mut records = Vec::new();
             for one in &made.assembled.series {
-                let series = one.plan.series();
-                if one.patches.is_empty() || !wanted.iter().any(|n| series.name == *n) {
-                    continue;
+                if !one.patches.is_empty() && wanted.iter().any(|name| one.name() == name) {
+                    records.extend(self.run_kunit(&made.assembled, one, build)?);
                 }
-                let steps = made.assembled.steps_after(one);
-                let expected = kunit::expectation_after(series, target.arch(), &steps);
-                if expected.is_empty() && !series.kunit.um_suites.is_empty() {
-                    self.ui.say(format!(
-                        "KUnit of {} ({}): its suites require user-mode Linux",
-                        series.name,
-                        target.name()
-                    ));
-                    continue;
-                }
-                if expected.is_empty() {
-                    let (name, kernel) = (&series.name, target.name());
-                    self.ui
-                        .say(format!("KUnit of {name} ({kernel}): no suites"));
-                    continue;
-                }
-                self.ui
-                    .say(format!("KUnit of {} ({}) …", series.name, target.name()));
-                let what = format!("KUnit of {}", series.name);
-                let record = self.timings.time(&what, || {
-                    // kunit.py needs the tree of the build.
-                    checkout::check_out(&self.git(), &made.assembled.all, &self.ui)?;
-                    let tree = made.assembled.all.tree.as_str();
-                    kunit::run(&self.ws, build, series, &expected, tree)
-                })?;
-                self.ui.say(format!(
-                    "KUnit of {} ({}): {}",
-                    series.name,
-                    target.name(),
-                    record.summary()
-                ));
-                records.push(record);
             }
             Ok((made.report.clone(), records))
         })
     }
 
-    /// Returns the input of the checks.
+    /// Runs the tests of a series, if it has any for this kernel.
+    fn run_kunit(
+        &self,
+        assembled: &Assembled,
+        one: &AssembledSeries,
+        build: &Build<'_>,
+    ) -> Result<Option<kunit::Record>> {
+        let (series, target) = (one.plan.series(), build.target);
+        let what = format!("KUnit of {}", series.name);
+        let on = target.name();
+        let steps = assembled.steps_after(one);
+        let expected = kunit::expectation_after(series, target.arch(), &steps);
+        if expected.is_empty() {
+            let why = if series.kunit.um_suites.is_empty() {
+                "no suites"
+            } else {
+                "its suites require user-mode Linux"
+            };
+            self.say(format!("{what} ({on}): {why}"));
+            return Ok(None);
+        }
+        self.say(format!("{what} ({on}) …"));
+        let record = self.timings.time(&what, || {
+            // kunit.py needs the tree of the build.
+            checkout::check_out(&self.git(), &assembled.all, &self.ui)?;
+            let tree = assembled.all.tree.as_str();
+            kunit::run(&self.ws, build, series, &expected, tree)
+        })?;
+        self.say(format!("{what} ({on}): {}", record.summary()));
+        Ok(Some(record))
+    }
+
     fn subject<'b>(
         &'b self,
         made: &'b Made,
@@ -511,7 +516,6 @@ impl App<'_> {
         }
     }
 
-    /// Runs the quick checks.
     fn quick(&self, made: &Made, names: &[String]) -> Result<quick::Outcome> {
         let missing = tools::missing(self.runner, &self.cache, &[Need::Check], self.uses());
         if !missing.is_empty() {
@@ -529,10 +533,6 @@ impl App<'_> {
         Ok(outcome)
     }
 
-    fn check_command(&self, names: &[String]) -> Result<quick::Outcome> {
-        self.quick(&self.make(&[])?, names)
-    }
-
     /// Prints the warnings, and a summary if the checks found nothing. Returns the findings as an
     /// error.
     fn report(&self, outcome: &quick::Outcome) -> Option<Error> {
@@ -541,47 +541,35 @@ impl App<'_> {
         }
         let failure = quick::failure_of(&outcome.findings);
         if failure.is_none() {
-            self.ui.say(format!(
-                "{}: no findings by {}",
-                count(outcome.patches, "patch", "patches"),
-                outcome.checks.join(", ")
-            ));
+            let patches = count(outcome.patches, "patch", "patches");
+            let checks = outcome.checks.join(", ");
+            self.say(format!("{patches}: no findings by {checks}"));
         }
         failure
     }
 
     fn setup(&self, yes: bool) -> Result<()> {
-        tools::setup(
-            self.runner,
-            &self.cache,
-            &self.sources,
-            &self.ui,
-            self.uses(),
-            yes,
-        )
+        let (sources, ui) = (&self.sources, &self.ui);
+        tools::setup(self.runner, &self.cache, sources, ui, self.uses(), yes)
     }
 }
 
-/// Returns the kernel that the command line selects.
+fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
+    Error::all(errors.into_iter().collect()).map_or(Ok(()), Err)
+}
+
 fn target_of(on: &OnKernel) -> Result<Target> {
     Target::chosen(on.arch, on.hardened, on.lockdep)
 }
 
 fn doctor_table(found: &[Found]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header([
-        "tool",
-        "version",
-        "needed for",
-        "to install",
-    ]);
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header("tool | version | needed for | to install".split(" | "));
     for f in found {
-        table.add_row([
-            f.name,
-            f.version.as_deref().unwrap_or("MISSING"),
-            f.need.text(),
-            f.fix.as_deref().unwrap_or(""),
-        ]);
+        let version = f.version.as_deref().unwrap_or("MISSING");
+        let fix = f.fix.as_deref().unwrap_or_default();
+        table.add_row([f.name, version, f.need.text(), fix]);
     }
     table.to_string()
 }

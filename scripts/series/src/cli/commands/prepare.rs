@@ -2,41 +2,40 @@
 
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
-use super::{App, Made};
+use super::{
+    App, AssembledSeries, Error, Made, Resource, Result, SeriesStatus, Target, all, b4, component,
+    print_line, quick, tools,
+};
 use crate::{
-    b4,
-    checks::quick,
-    cli::stdout::print,
-    kernel::{
-        build::{Arch, Target},
-        tools,
-    },
+    cli::args::Prepare,
+    kernel::build::Arch,
     mail::mailbox,
-    patches::commits::AssembledSeries,
-    report::status::{self, SeriesStatus},
-    source::{changelog, component},
-    sys::{
-        cache::Resource,
-        error::{Error, Result},
-    },
+    source::changelog,
     versions::rules::mails::{self, Wanted},
 };
 
 impl App<'_> {
-    pub(super) fn prepare(&self, name: &str) -> Result<()> {
+    pub(super) fn prepare_command(&self, args: &Prepare) -> Result<()> {
+        if args.resend {
+            return self.resend(&args.name);
+        }
+        self.prepare(&args.name)
+    }
+
+    fn prepare(&self, name: &str) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         component::find(&all, name)?.series.refuse_local()?;
         let made = self.make(&[])?;
         let at = made.assembled.position(name)?;
         let one = &made.assembled.series[at];
-        self.refuse(&made, one)?;
+        self.refuse(&made, at)?;
         let b4 = tools::b4(self.runner, &self.cache)?;
         let version = one.plan.series().version;
         let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
         let _lock = self.lock(Resource::Refs)?;
         let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
         for mail in &done.mails {
-            print(&format!("{}\n", self.ws.shown(mail).display()));
+            print_line(self.ws.shown(mail).display());
         }
         self.check_mails(&made, at, &done.mails)?;
         if !made.who.set {
@@ -44,24 +43,26 @@ impl App<'_> {
                 "git config --global user.name NAME; git config --global user.email ADDRESS",
             ));
         }
-        let statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(&made.report))?;
+        let statuses = self.statuses(Some(&made.report))?;
         let status = statuses.iter().find(|s| s.name == name);
-        for line in status.map(outstanding).unwrap_or_default() {
-            self.ui.say(format!("note: {line}"));
+        for (command, what) in status.map(outstanding).unwrap_or_default() {
+            self.say(format!(
+                "note: for this state of the series, `cargo series {command} {name}` {what}"
+            ));
         }
         // A user may paste these lines, so print them after all checks.
-        self.ui
-            .say("\nNothing was sent. To send the mails to yourself only:");
-        self.ui.say(format!("  {}", done.reflect));
-        self.ui.say("To post the series:");
-        self.ui.say(format!("  {}", done.post));
-        self.ui.say("After posting:");
-        self.ui.say(format!("  cargo series record {name}"));
+        let (reflect, post) = (&done.reflect, &done.post);
+        self.say(format!(
+            "\nNothing was sent. To send the mails to yourself only:\n  {reflect}\n\
+             To post the series:\n  {post}\n\
+             After posting:\n  cargo series record {name}"
+        ));
         Ok(())
     }
 
     /// Refuses a series that must not be posted in its current state.
-    fn refuse(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+    fn refuse(&self, made: &Made, at: usize) -> Result<()> {
+        let one = &made.assembled.series[at];
         let (series, name) = (one.plan.series(), one.name());
         if let Some(why) = made.unsendable.get(name) {
             return Err(why.clone());
@@ -82,108 +83,88 @@ impl App<'_> {
         if let Some(error) = quick::failure_of(&findings) {
             return Err(error);
         }
-        let posted = one.plan.component.posted();
-        let since = made.since.get(name);
-        let at = made.assembled.position(name)?;
-        let trailers = &made.covers[at].trailers;
-        if let (Some(posted), Some(since)) = (posted, since)
-            && since.is_empty(&self.base, trailers)
+        if let (Some(posted), Some(since)) = (one.plan.component.posted(), made.since.get(name))
+            && since.is_empty(&self.base, &made.covers[at].trailers)
         {
-            let v = posted.version;
+            let (v, link) = (posted.version, posted.link());
             return Err(Error::new(format!("nothing changed since v{v} of {name}"))
                 .at(series.file(), None)
                 .help(format!(
-                    "it was posted as {}; to post it again, use `cargo series prepare {name} \
-                     --resend`",
-                    posted.link()
+                    "it was posted as {link}; to post it again, use `cargo series prepare {name} \
+                     --resend`"
                 )));
         }
-        self.refuse_open_entry(one)?;
+        refuse_open_entry(one)?;
         self.refuse_stale_below(made, one)
-    }
-
-    /// Refuses a version whose changelog entry is empty, even if only a dependency is new.
-    fn refuse_open_entry(&self, one: &AssembledSeries) -> Result<()> {
-        let version = one.plan.series().version;
-        let file = one.plan.component.changelog_file();
-        let entries = changelog::parse(&one.plan.component.changelog);
-        let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
-        match entries.first().filter(|e| e.is_open()) {
-            Some(open) => Err(Error::new(format!("the entry of v{version} is empty"))
-                .at(&file, open.line)
-                .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")),
-            None => Ok(()),
-        }
     }
 
     /// Refuses a series that depends on a posting that does not apply to the current base.
     fn refuse_stale_below(&self, made: &Made, one: &AssembledSeries) -> Result<()> {
+        let (name, release) = (one.name(), self.base.release());
         let mut errors = Vec::new();
         for below in &one.below {
             let below = made.assembled.find(below)?;
             let posted = below.plan.component.posted();
             let since = made.since.get(below.name());
-            let (Some(posted), Some(since)) = (posted, since) else {
-                continue;
-            };
-            if since.comparison.unchanged() && !since.applies {
-                let (v, other, name) = (posted.version, below.name(), one.name());
+            if let (Some(posted), Some(since)) = (posted, since)
+                && since.comparison.unchanged()
+                && !since.applies
+            {
+                let (v, other) = (posted.version, below.name());
                 let next = below.plan.series().version;
-                errors.push(
-                    Error::new(format!(
-                        "v{v} of {other} does not apply to Linux {}, but {name} depends on it",
-                        self.base.release()
-                    ))
-                    .at(one.plan.series().file(), None)
-                    .help(format!(
-                        "post v{next} of {other} first: `cargo series prepare {other}`"
-                    )),
-                );
+                let error = Error::new(format!(
+                    "v{v} of {other} does not apply to Linux {release}, but {name} depends on it"
+                ));
+                errors.push(error.at(one.plan.series().file(), None).help(format!(
+                    "post v{next} of {other} first: `cargo series prepare {other}`"
+                )));
             }
         }
-        Error::all(errors).map_or(Ok(()), Err)
+        all(errors)
     }
 
     /// Compares the mails from b4 with the patches and the manifest.
     fn check_mails(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
-        let one = &made.assembled.series[at];
-        let mut all = Vec::new();
+        let mut all_mails = Vec::new();
         for file in files {
             let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
             let shown = self.ws.shown(file);
             let mut read = mailbox::read(&bytes).map_err(|e| e.at(shown, None))?;
-            all.extend(read.pop().map(|mail| (shown.to_owned(), mail)));
+            all_mails.extend(read.pop().map(|mail| (shown.to_owned(), mail)));
         }
-        let subjects: Vec<&str> = one
-            .plan
-            .patches
-            .iter()
-            .map(|p| p.subject.as_str())
-            .collect();
-        let series = one.plan.series();
+        let (plan, cover) = (&made.assembled.series[at].plan, &made.covers[at]);
+        let subjects: Vec<&str> = plan.patches.iter().map(|p| p.subject.as_str()).collect();
+        let postings = plan.component.postings.iter();
         let wanted = Wanted {
-            series,
-            title: &made.covers[at].title,
+            series: plan.series(),
+            title: &cover.title,
             subjects: &subjects,
-            trailers: &made.covers[at].trailers,
-            links: &one
-                .plan
-                .component
-                .postings
-                .iter()
-                .map(|p| p.link())
-                .collect::<Vec<_>>(),
+            trailers: &cover.trailers,
+            links: &postings.map(|p| p.link()).collect::<Vec<_>>(),
             from: &made.who.email,
         };
-        let errors = mails::faults(&wanted, &all).into_iter();
-        Error::all(errors.map(|f| f.into_error()).collect()).map_or(Ok(()), Err)
+        let faults = mails::faults(&wanted, &all_mails).into_iter();
+        all(faults.map(|f| f.into_error()))
+    }
+}
+
+/// Refuses a version whose changelog entry is empty, even if only a dependency is new.
+fn refuse_open_entry(one: &AssembledSeries) -> Result<()> {
+    let version = one.plan.series().version;
+    let file = one.plan.component.changelog_file();
+    let entries = changelog::parse(&one.plan.component.changelog);
+    let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
+    match entries.first().filter(|e| e.is_open()) {
+        Some(open) => Err(Error::new(format!("the entry of v{version} is empty"))
+            .at(&file, open.line)
+            .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")),
+        None => Ok(()),
     }
 }
 
 /// Returns the checks and tests that the series has not passed in its current state. The author
 /// decides which of them are necessary.
-fn outstanding(status: &SeriesStatus) -> Vec<String> {
-    let name = &status.name;
+fn outstanding(status: &SeriesStatus) -> Vec<(&'static str, &'static str)> {
     let check = match status.check.as_ref().filter(|c| c.current) {
         None => Some("was not run"),
         Some(check) if check.findings > 0 => Some("has findings"),
@@ -201,17 +182,13 @@ fn outstanding(status: &SeriesStatus) -> Vec<String> {
         Some(_) => None,
     };
     let all = [
-        (format!("check {name}"), check),
-        (format!("check --full {name}"), full),
-        (format!("test {name}"), kunit(Target::Plain(Arch::Um))),
-        (format!("test --hardened {name}"), kunit(Target::Hardened)),
-        (format!("test --lockdep {name}"), kunit(Target::Lockdep)),
+        ("check", check),
+        ("check --full", full),
+        ("test", kunit(Target::Plain(Arch::Um))),
+        ("test --hardened", kunit(Target::Hardened)),
+        ("test --lockdep", kunit(Target::Lockdep)),
     ];
-    let all = all
-        .into_iter()
-        .filter_map(|(command, what)| Some((command, what?)));
-    all.map(|(command, what)| {
-        format!("for this state of the series, `cargo series {command}` {what}")
-    })
-    .collect()
+    let all = all.into_iter();
+    all.filter_map(|(command, what)| Some((command, what?)))
+        .collect()
 }

@@ -6,98 +6,79 @@ use std::{io::IsTerminal, path::Path};
 
 use toml_edit::DocumentMut;
 
-use super::{App, mails};
+use super::{
+    App, Component, Error, Identity, Posting, Rebuild, Resource, Result, all, b4, component, count,
+    mails, print_as, read_file, versions, write,
+};
 use crate::{
-    b4,
-    cli::{
-        args::Diff,
-        stdout::{print, print_json},
-    },
-    git::Identity,
+    cli::args::{Diff, Record},
     mail::mailbox::{self, Mail},
-    patches::{commits::AssembledSeries, since},
-    source::{
-        changelog,
-        component::{self, Component},
-    },
-    sys::{
-        cache::Resource,
-        error::{Error, Result},
-        files::write,
-        plural::count,
-    },
+    source::changelog,
     versions::{
         postings::{
-            Posting,
-            commits::Rebuild,
             import::{Import, Importer},
             tag,
         },
         range_diff,
-        rules::versions,
     },
 };
 
 impl App<'_> {
-    pub(super) fn diff(&self, diff: &Diff) -> Result<()> {
-        if diff.append || diff.no_append {
-            self.set_range_diff(&diff.name, diff.append)?;
+    pub(super) fn diff(&self, args: &Diff) -> Result<()> {
+        let name = &args.name;
+        if args.append || args.no_append {
+            self.edit_manifest(name, |manifest| {
+                if args.append {
+                    manifest["range-diff"] = toml_edit::value(true);
+                } else {
+                    manifest.remove("range-diff");
+                }
+            })?;
         }
-        let made = self.make(std::slice::from_ref(&diff.name))?;
-        let at = made.assembled.position(&diff.name)?;
-        let one = &made.assembled.series[at];
+        let made = self.make(std::slice::from_ref(name))?;
+        let one = made.assembled.find(name)?;
         let component = &one.plan.component;
-        let postings = &component.postings;
-        let posting = match diff.against {
-            None => postings.last(),
-            Some(v) => postings.iter().find(|p| p.version == v),
+        let mut postings = component.postings.iter().rev();
+        let posting = postings.find(|p| args.against.is_none_or(|v| p.version == v));
+        let posting = posting.ok_or_else(|| never_posted(component, args.against))?;
+        let last = made.since.get(name);
+        let comparison = match last.filter(|c| c.comparison.against == posting.version) {
+            Some(change) => change.comparison.clone(),
+            None => {
+                let _lock = self.lock(Resource::Refs)?;
+                self.change(&made.assembled, posting, one)?.comparison
+            }
         };
-        let posting = posting.ok_or_else(|| never_posted(component, diff.against))?;
-        let change = match made.since.get(&diff.name) {
-            Some(change) if change.comparison.against == posting.version => change.clone(),
-            _ => self.change(&made.assembled, posting, one)?,
-        };
-        if diff.json {
-            print_json(&change.comparison)?;
-            return Ok(());
+        if !args.json {
+            let (v, summary) = (posting.version, comparison.summary());
+            self.say(format!("{name} against v{v}: {summary}"));
         }
-        let (v, summary) = (posting.version, change.comparison.summary());
-        self.ui
-            .say(format!("{} against v{v}: {summary}", diff.name));
-        let text = match std::io::stdout().is_terminal() {
-            true => range_diff::colored(&change.comparison.text),
-            false => change.comparison.text,
+        let text = if std::io::stdout().is_terminal() {
+            range_diff::colored(&comparison.text)
+        } else {
+            comparison.text.clone()
         };
-        print(&text);
-        Ok(())
+        print_as(args.json, &comparison, &text)
     }
 
-    /// Compares a series with a posting other than the last.
-    fn change(
-        &self,
-        assembled: &crate::patches::commits::Assembled,
-        posting: &Posting,
-        one: &AssembledSeries,
-    ) -> Result<since::Change> {
-        let series = &assembled.series;
-        let components: Vec<_> = series.iter().map(|s| &s.plan.component).collect();
-        let git = self.git();
-        let rebuild = self.rebuild(&git, &assembled.base, &components);
-        let _lock = self.lock(Resource::Refs)?;
-        since::change(&rebuild, posting, one)
+    pub(super) fn record_command(&self, args: &Record) -> Result<()> {
+        match &args.mbox {
+            _ if args.undo => self.undo(&args.name),
+            Some(mbox) if args.resend => self.record_resend(&args.name, mbox),
+            mbox => self.record(&args.name, mbox.as_deref()),
+        }
     }
 
-    pub(super) fn record(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
-        let all = component::read_all(&self.ws)?;
-        let components: Vec<&Component> = all.iter().collect();
-        let component = component::find(&all, name)?;
+    fn record(&self, name: &str, mbox: Option<&Path>) -> Result<()> {
+        let read = component::read_all(&self.ws)?;
+        let components: Vec<&Component> = read.iter().collect();
+        let component = component::find(&read, name)?;
         component.series.refuse_local()?;
         let version = component.series.version;
         let recorded = component.posted().map_or(0, |p| p.version);
         if recorded + 1 < version {
             let faults = versions::faults(&component.series, &component.postings);
-            let errors = faults.into_iter().map(|f| f.into_error()).collect();
-            return Error::all(errors).map_or(Ok(()), Err);
+            return all(faults.into_iter().map(|f| f.into_error()));
         }
         let posting = match component.posted().filter(|p| p.version == version) {
             // An interrupted run recorded this posting. Finish that run.
@@ -105,12 +86,9 @@ impl App<'_> {
             None => self.import_posting(&components, component, mbox)?,
         };
         self.begin_next(component, &posting)?;
-        self.ui.say(format!(
-            "recorded: v{} of {name}, {}, {}",
-            posting.version,
-            count(posting.patches.len(), "patch", "patches"),
-            posting.link()
-        ));
+        let patches = count(posting.patches.len(), "patch", "patches");
+        let (version, link) = (posting.version, posting.link());
+        self.say(format!("recorded: v{version} of {name}, {patches}, {link}"));
         // The cover letters of dependent series refer to the new posting.
         let made = self.make(&[])?;
         self.show(&made.report)
@@ -123,45 +101,22 @@ impl App<'_> {
         component: &Component,
         mbox: Option<&Path>,
     ) -> Result<Posting> {
+        let name = component.name();
         let base = self.base_commit()?;
         let git = self.git();
         let rebuild = self.rebuild(&git, &base, components);
         let _lock = self.lock(Resource::Refs)?;
-        let name = component.name();
         let importer = Importer {
             rebuild: &rebuild,
             component,
             kernel: self.base.made_for(),
         };
         let found = match mbox {
-            Some(from) => {
-                let below = self.below_now(&rebuild, component);
-                let user = Identity::of_user(self.runner, self.ws.root())?.email;
-                let all = mails::read(from)?;
-                let found = importer.read_mails(&all, &user, &below);
-                let found = found.map_err(|e| e.at(from, None))?;
-                self.refuse_prepared(component, &found.mails)
-                    .map_err(|e| e.at(from, None))?;
-                self.warn_of_sender(&found.mails, &user)?;
-                found
-            }
-            None => {
-                let version = component.series.version;
-                let sent = b4::sent(&git, name, version)?.ok_or_else(|| {
-                    Error::new(format!(
-                        "b4 did not post v{version} of {name} from this workspace"
-                    ))
-                    .at(component.series.file(), component.series.line_of_version)
-                    .help(format!(
-                        "`cargo series prepare {name}` prints the command that posts it; to record \
-                             other mails, use `cargo series record {name} --mbox FILE`"
-                    ))
-                })?;
-                importer.read_tag(&sent)?
-            }
+            Some(from) => self.import_mails(&importer, from)?,
+            None => self.import_from_b4(&importer)?,
         };
         for other in &found.left_out {
-            self.ui.say(format!("not recorded: {other}"));
+            self.say(format!("not recorded: {other}"));
         }
         let Import {
             posting,
@@ -179,66 +134,74 @@ impl App<'_> {
         Ok(posting)
     }
 
-    /// Warns if the sender of a posting is not the user.
-    fn warn_of_sender(&self, mails: &[u8], user: &str) -> Result<()> {
-        let mails = mailbox::read(mails)?;
+    /// Reads a posting from mails. Warns if the sender is not the user.
+    fn import_mails(&self, importer: &Importer<'_>, from: &Path) -> Result<Import> {
+        let at = |e: Error| e.at(from, None);
+        // The patches of the dependencies from the last `assemble`.
+        let below = importer.rebuild.below(importer.component).into_iter();
+        let below = below.map(|c| {
+            let file = format!("{}/v{}.mbox", c.name(), c.series.version);
+            read_file(&self.ws.path(self.ws.below_out(file))).unwrap_or_default()
+        });
+        let below = below.collect::<Vec<_>>().concat();
+        let user = Identity::of_user(self.runner, self.ws.root())?.email;
+        let all = mails::read(from)?;
+        let found = importer.read_mails(&all, &user, &below).map_err(at)?;
+        let mails = mailbox::read(&found.mails)?;
+        self.refuse_prepared(importer.component, &mails).map_err(at)?;
         let sender = mails.first().map(|m| &m.from);
-        if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(user)) {
-            self.ui.warn(format!(
-                "the sender of the posting is {} <{}>",
-                other.name, other.email
-            ));
+        if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(&user)) {
+            let (ui, name, email) = (&self.ui, &other.name, &other.email);
+            ui.warn(format!("the sender of the posting is {name} <{email}>"));
         }
-        Ok(())
+        Ok(found)
+    }
+
+    fn import_from_b4(&self, importer: &Importer<'_>) -> Result<Import> {
+        let component = importer.component;
+        let (name, version) = (component.name(), component.series.version);
+        let sent = b4::sent(importer.rebuild.git, name, version)?.ok_or_else(|| {
+            Error::new(format!(
+                "b4 did not post v{version} of {name} from this workspace"
+            ))
+            .at(component.series.file(), component.series.line_of_version)
+            .help(format!(
+                "`cargo series prepare {name}` prints the command that posts it; to record other \
+                 mails, use `cargo series record {name} --mbox FILE`"
+            ))
+        })?;
+        importer.read_tag(&sent)
     }
 
     /// Refuses the mails that `prepare` wrote, whose message IDs were never posted. Accepts mails
     /// with headers of a mail server.
-    fn refuse_prepared(&self, component: &Component, mails: &[u8]) -> Result<()> {
+    fn refuse_prepared(&self, component: &Component, mails: &[Mail]) -> Result<()> {
         let (name, version) = (component.name(), component.series.version);
         let folder = self.ws.below_out(format!("{name}/v{version}-mails"));
-        let dir = self.ws.path(&folder);
-        if !dir.is_dir() {
+        let written = mails::read(&self.ws.path(&folder)).unwrap_or_default();
+        let is_written = |m: &&Mail| written.iter().any(|w| w.id == m.id);
+        let mut same = mails.iter().filter(is_written);
+        let Some(mail) = same.find(|m| m.header("Received").is_none()) else {
             return Ok(());
-        }
-        let written: Vec<Mail> = mails::read(&dir).unwrap_or_default();
-        let is_received = |m: &Mail| m.header("Received").is_some();
-        let read = mailbox::read(mails)?;
-        let mut same = read.iter().filter(|m| written.iter().any(|w| w.id == m.id));
-        match same.find(|m| !is_received(m)) {
-            None => Ok(()),
-            Some(mail) => Err(Error::new(format!(
-                "{:?} was not posted: `cargo series prepare {name}` wrote it to {}",
-                mail.subject,
-                folder.display()
-            ))
-            .help(
-                "post the series and record the received mails; b4 sends them with other message \
-                 IDs",
-            )),
-        }
-    }
-
-    /// Returns the patches of the dependencies from the last `assemble`.
-    fn below_now(&self, rebuild: &Rebuild<'_>, component: &Component) -> Vec<u8> {
-        let boxes = rebuild.below(component).into_iter().map(|c| {
-            let file = format!("{}/v{}.mbox", c.name(), c.series.version);
-            let file = self.ws.path(self.ws.below_out(file));
-            crate::sys::files::read_file(&file).unwrap_or_default()
-        });
-        boxes.collect::<Vec<_>>().concat()
+        };
+        let (subject, folder) = (&mail.subject, folder.display());
+        Err(Error::new(format!(
+            "{subject:?} was not posted: `cargo series prepare {name}` wrote it to {folder}"
+        ))
+        .help(
+            "post the series and record the received mails; b4 sends them with other message IDs",
+        ))
     }
 
     /// Starts the version after `posting`: adds an entry with the link to the changelog, and sets
     /// the number in the manifest. A second call changes nothing.
     fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
-        let name = component.name();
         let next = posting.version + 1;
         let text = self.changed_changelog(component, |text| {
             changelog::begun(text, next, &posting.link())
         })?;
         write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
-        self.edit_manifest(name, |manifest| {
+        self.edit_manifest(component.name(), |manifest| {
             manifest["version"] = toml_edit::value(i64::from(next));
             // `range-diff` applies to the posted version only.
             manifest.remove("range-diff");
@@ -258,15 +221,6 @@ impl App<'_> {
         changelog::in_section(&text, &section, change).map_err(|(line, e)| e.at(&file, line))
     }
 
-    fn set_range_diff(&self, name: &str, on: bool) -> Result<()> {
-        self.edit_manifest(name, |manifest| {
-            match on {
-                true => manifest["range-diff"] = toml_edit::value(true),
-                false => drop(manifest.remove("range-diff")),
-            };
-        })
-    }
-
     /// Edits the manifest of a series and its variants in place.
     pub(super) fn edit_manifest(
         &self,
@@ -274,10 +228,8 @@ impl App<'_> {
         change: impl Fn(&mut DocumentMut),
     ) -> Result<()> {
         for file in self.ws.variants("series", format!("{name}.toml")) {
-            let text = self.ws.read(&file)?;
-            let mut manifest: DocumentMut = text
-                .parse()
-                .map_err(|e: toml_edit::TomlError| Error::new(e.message()).at(&file, None))?;
+            let parsed = self.ws.read(&file)?.parse::<DocumentMut>();
+            let mut manifest = parsed.map_err(|e| Error::new(e.message()).at(&file, None))?;
             change(&mut manifest);
             write(&self.ws.path(&file), manifest.to_string().as_bytes())?;
         }

@@ -2,16 +2,14 @@
 
 //! `status`, `graph`, and the reports.
 
-use super::App;
+use super::{App, Report, Result, output, print, print_line, write};
 use crate::{
-    cli::{args::GraphFormat, stdout::print},
-    patches::output::{self, Report},
+    cli::args::GraphFormat,
     report::{
         self,
         graph::{self, Graph},
         status::{self, SeriesStatus},
     },
-    sys::{error::Result, files::write},
 };
 
 impl App<'_> {
@@ -27,35 +25,30 @@ impl App<'_> {
 
     /// Returns the state of all series. Uses the manifests if the series are not assembled.
     pub(super) fn status(&self) -> Result<Vec<SeriesStatus>> {
-        let report = output::read_report(&self.ws)?;
-        if report.is_some() && self.unchanged()?.is_none() {
-            self.ui.say(
+        let Some(report) = output::read_report(&self.ws)? else {
+            return self.statuses(None);
+        };
+        if self.unchanged()?.is_none() {
+            self.say(
                 "note: the series changed since the last assemble; run `cargo series assemble`",
             );
         }
-        match &report {
-            Some(report) => self.write_report(report),
-            None => status::statuses(&self.ws, &self.cache, &self.base, None),
-        }
+        self.write_report(&report)
+    }
+
+    pub(super) fn statuses(&self, report: Option<&Report>) -> Result<Vec<SeriesStatus>> {
+        status::statuses(&self.ws, &self.cache, &self.base, report)
     }
 
     /// Prints the state of the series, and writes it to `out/`.
     pub(super) fn show(&self, report: &Report) -> Result<()> {
-        let statuses = self.write_report(report)?;
-        print(&format!("{}\n", status::table(&statuses)));
+        print_line(status::table(&self.write_report(report)?));
         Ok(())
-    }
-
-    /// Returns the state of the series in the report.
-    pub(super) fn standings_of(&self, report: &Report) -> Result<Vec<SeriesStatus>> {
-        let mut statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(report))?;
-        statuses.retain(|s| report.series.iter().any(|r| r.name == s.name));
-        Ok(statuses)
     }
 
     /// Writes `out/report.md` and `out/report.html`. Call it after each recorded result.
     pub(super) fn write_report(&self, report: &Report) -> Result<Vec<SeriesStatus>> {
-        let statuses = status::statuses(&self.ws, &self.cache, &self.base, Some(report))?;
+        let statuses = self.statuses(Some(report))?;
         let graph = Graph::read(&self.ws, &self.base)?;
         let page = report::page(&self.ws, &graph, report, &statuses);
         let out = self.ws.out()?;

@@ -4,17 +4,11 @@
 
 use std::path::Path;
 
-use super::App;
+use super::{App, Component, Error, Posting, Result, component, print_line, write};
 use crate::{
-    cli::stdout::print,
     mail::mailbox::{self, Mail},
-    source::component::{self, Component},
-    sys::{
-        error::{Error, Result},
-        files::write,
-        runner,
-    },
-    versions::postings::{Posting, resend},
+    sys::runner,
+    versions::postings::{self, resend},
 };
 
 impl App<'_> {
@@ -28,22 +22,19 @@ impl App<'_> {
         for (file, mail) in resend::mails(&component.series, &posted) {
             let file = to.join(file);
             write(&file, &mail)?;
-            print(&format!("{}\n", self.ws.shown(&file).display()));
+            print_line(self.ws.shown(&file).display());
             files.push(runner::quote(&file.display().to_string()));
         }
-        self.ui
-            .say(format!("\nNothing was sent. To post v{version} again:"));
-        self.ui.say(format!(
-            "  git send-email --thread --no-chain-reply-to {}",
+        self.say(format!(
+            "\nNothing was sent. To post v{version} again:\n  \
+             git send-email --thread --no-chain-reply-to {}\n\
+             Then record the mails as received:\n  \
+             cargo series record {name} --resend --mbox FILE",
             files.join(" ")
         ));
-        self.ui.say("Then record the mails as received:");
-        self.ui
-            .say(format!("  cargo series record {name} --resend --mbox FILE"));
         Ok(())
     }
 
-    /// Records the mails of a resend.
     pub(super) fn record_resend(&self, name: &str, file: &Path) -> Result<()> {
         let (_, mut posting, posted) = self.last_posting(name)?;
         let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
@@ -51,13 +42,12 @@ impl App<'_> {
         let all = mailbox::read(&bytes).map_err(at)?;
         let again = resend::read(&self.git(), &posting, &posted, &all).map_err(at)?;
         let version = posting.version;
-        let link = crate::versions::postings::link(&again.message_id);
+        let link = postings::link(&again.message_id);
         if !posting.resends.contains(&again) {
             posting.resends.push(again);
             posting.write_record(&self.ws, name)?;
         }
-        self.ui
-            .say(format!("recorded: resend of v{version} of {name}: {link}"));
+        self.say(format!("recorded: resend of v{version} of {name}: {link}"));
         Ok(())
     }
 
@@ -70,10 +60,8 @@ impl App<'_> {
             return Err(super::record::never_posted(&component, None));
         };
         posting.mails(&self.ws, name)?;
-        let file = posting.mbox(name);
-        let bytes = crate::sys::files::read_file(&self.ws.path(&file))
-            .map_err(|e| Error::io("read", &file, &e))?;
-        let posted = mailbox::read(&bytes).map_err(|e| e.at(&file, None))?;
+        let posted = mailbox::read(&self.sent_mails(name, &posting)?);
+        let posted = posted.map_err(|e| e.at(posting.mbox(name), None))?;
         Ok((component, posting, posted))
     }
 }

@@ -8,34 +8,17 @@ use std::{
     time::Instant,
 };
 
-use super::{App, doctor_table, target_of};
+use super::{
+    App, Base, Cache, Error, Found, Git, Need, Resource, Result, Runner, Series, Sources, Target,
+    Timings, Ui, Workspace, all, base, component, doctor_table, duration, kunit, moved_code,
+    print_as, print_json, print_line, target_of, tools,
+};
 use crate::{
     branches,
-    checks::{every_patch, moved_code},
-    cli::{
-        args::{Check, Cli, Command, Prepare, Record, Test},
-        stdout::{print, print_json},
-    },
-    git::{self, Git, refs},
-    kernel::{
-        base::{self, Sources},
-        build::Target,
-        kunit,
-        tools::{self, Found, Need},
-    },
-    report::status::{self, SeriesStatus},
-    source::{
-        component,
-        manifest::Base,
-        workspace::{BASES, ONLY_BASE, View, Workspace},
-    },
-    sys::{
-        cache::{Cache, Resource},
-        error::{Error, Result},
-        runner::Runner,
-        timings::Timings,
-        ui::{Ui, duration},
-    },
+    cli::args::{All, Check, Cli, Command, Prove, Test},
+    git::{self, refs},
+    report::status,
+    source::workspace::{BASES, ONLY_BASE, View},
 };
 
 /// The bases of a workspace.
@@ -48,21 +31,12 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Finds the checkout, its bases and the cache.
-    ///
-    /// # Errors
-    ///
-    /// The workspace is missing, or the file of a base is invalid.
     pub fn new(
         runner: &'a dyn Runner,
         cli: &Cli,
         var: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
-        let here = match &cli.workspace {
-            Some(dir) => std::path::absolute(dir),
-            None => std::env::current_dir(),
-        };
-        let here = here.map_err(|e| Error::new(format!("cannot find the current folder: {e}")))?;
-        let ws = Workspace::find(&here)?;
+        let ws = Workspace::find(&folder(cli)?)?;
         let mut bases = bases(&ws)?;
         let named = named(cli, var, &mut bases)?;
         let cache = Cache::open(var)?;
@@ -74,36 +48,32 @@ impl<'a> Session<'a> {
         let mirror = var("SERIES_MIRROR").or_else(|| var("NOVA_SERIES_MIRROR"));
         let mirror = mirror.unwrap_or_default();
         let mirror = mirror.split(':').filter(|m| !m.is_empty());
-        let sources = Sources {
-            kernel: cli.kernel.clone(),
-            mirror: mirror.map(|m| ws.path(m)).collect(),
-        };
-        let all: Vec<String> = bases.iter().map(|b| b.name.clone()).collect();
-        let ui = match cli.verbose {
-            0 => Ui::detect(cli.quiet),
-            _ => Ui::detect(cli.quiet).plain(),
-        };
+        let mirror: Vec<PathBuf> = mirror.map(|m| ws.path(m)).collect();
+        let names: Vec<String> = bases.iter().map(|b| b.name.clone()).collect();
+        let ui = Ui::detect(cli.quiet);
+        let ui = if cli.verbose == 0 { ui } else { ui.plain() };
         let mut apps = Vec::new();
         for base in &bases {
-            let cache = match base.default {
-                true => cache.clone(),
-                false => cache.on(&base.name)?,
-            };
-            let mut sources = sources.clone();
-            let of_base = base.kernel.as_ref().map(|dir| ws.path(dir));
-            sources.kernel = sources.kernel.or(of_base);
-            let view = View {
-                names: names(base, &bases),
-                other: !base.default,
-                all: all.clone(),
+            let cache = if base.default {
+                cache.clone()
+            } else {
+                cache.on(&base.name)?
             };
             rename_old_refs(runner, &cache, &ui)?;
+            let of_base = base.kernel.as_ref().map(|dir| ws.path(dir));
             apps.push(App {
                 runner,
-                sources,
+                sources: Sources {
+                    kernel: cli.kernel.clone().or(of_base),
+                    mirror: mirror.clone(),
+                },
                 ui,
                 kernel: cache.kernel(),
-                ws: ws.on(view),
+                ws: ws.on(View {
+                    names: variants(base, &bases),
+                    other: !base.default,
+                    all: names.clone(),
+                }),
                 cache,
                 base: base.clone(),
                 timings: Timings::default(),
@@ -112,75 +82,36 @@ impl<'a> Session<'a> {
         Ok(Self { apps, named })
     }
 
-    /// Runs the command.
-    ///
-    /// # Errors
-    ///
-    /// All expected failures.
     pub fn run(&mut self, command: &Command) -> Result<()> {
         for app in &mut self.apps {
             let git = Git::new(app.runner, &app.kernel);
             base::learn(&git, &mut app.base)?;
-            match command {
-                // These work without the clone, and then assume that branches have no Rust.
-                Command::Setup(_) | Command::Doctor(_) => drop(app.read_branches()),
-                _ => app.read_branches()?,
+            let read = app.read_branches();
+            // These work without the clone, and then assume that branches have no Rust.
+            if !matches!(command, Command::Setup(_) | Command::Doctor(_)) {
+                read?;
             }
         }
         match command {
             Command::Setup(setup) => self.first().setup(setup.yes),
             Command::Doctor(form) => self.doctor(form.json),
-            Command::Assemble(names) => {
-                let done = self.each(|app| app.assemble_command(&names.names))?;
-                done.show_standings()
-            }
+            Command::Assemble(names) => self.assemble(&names.names),
             Command::Build(on) => {
                 let target = target_of(on)?;
-                self.each(|app| app.build_command(target))?.end()
+                all(self.each(|app| app.build_command(target))?.1)
             }
+            Command::Test(test) if test.filter.is_some() || test.watch => self.quick_test(test),
             Command::Test(test) => self.test(test),
             Command::Check(check) => self.check(check),
-            Command::Prove(prove) => {
-                let target = Target::Plain(prove.arch);
-                let done = self.each(|app| app.prove(&prove.names, target))?;
-                let (proofs, error) = done.joined();
-                match prove.json {
-                    true => print_json(&proofs)?,
-                    false => print(&moved_code::text(&proofs)),
-                }
-                all(moved_code::failure(&proofs).into_iter().chain(error))
-            }
-            Command::Graph(graph) => {
-                for app in self.selected() {
-                    app.graph(graph.format)?;
-                }
-                Ok(())
-            }
-            Command::Status(form) => {
-                let mut statuses = Vec::new();
-                for app in self.selected() {
-                    statuses.extend(app.status()?);
-                }
-                match form.json {
-                    true => print_json(&statuses)?,
-                    false => print(&format!(
-                        "{}\n\n{}\n",
-                        status::table(&statuses),
-                        status::details(&statuses)
-                    )),
-                }
-                Ok(())
-            }
-            Command::Try(other) => self.first().try_base(&other.base, &other.names, other.json),
+            Command::Prove(prove) => self.prove(prove),
+            Command::Graph(graph) => self.selected().try_for_each(|app| app.graph(graph.format)),
+            Command::Status(form) => self.status(form.json),
+            Command::Try(other) => self.first().try_base(other),
             Command::Diff(diff) => self.posted_on(&diff.name)?.diff(diff),
-            Command::Record(posted) => self.record(posted),
-            Command::Trailers(trailers) => self.posted_on(&trailers.name)?.trailers(
-                &trailers.name,
-                trailers.mbox.as_deref(),
-                trailers.json,
-            ),
-            Command::Prepare(send) => self.prepare(send),
-            Command::All(all) => self.everything(Target::Plain(all.arch), all.setup.yes),
+            Command::Record(record) => self.posted_on(&record.name)?.record_command(record),
+            Command::Trailers(trailers) => self.posted_on(&trailers.name)?.trailers(trailers),
+            Command::Prepare(prepare) => self.posted_on(&prepare.name)?.prepare_command(prepare),
+            Command::All(all) => self.everything(all),
             // These need no workspace.
             Command::Adopt(_) | Command::Completions(_) | Command::Man => Ok(()),
         }
@@ -195,65 +126,45 @@ impl<'a> Session<'a> {
 
     /// Returns the bases in `--base`, or all bases.
     fn selected(&self) -> impl Iterator<Item = &App<'a>> {
-        let is_selected =
-            |app: &&App<'a>| self.named.is_empty() || self.named.contains(&app.base.name);
-        self.apps.iter().filter(is_selected)
+        let apps = self.apps.iter();
+        apps.filter(|app| is_selected(&self.named, app))
     }
 
-    /// Calls `run` for each selected base. If a base is not in `--base` and cannot be obtained,
-    /// warns and skips it.
-    ///
-    /// # Errors
-    ///
-    /// The error of the base, if only one is selected. Errors of several bases are in the result,
-    /// see [`Done::end`].
-    fn each<T>(&mut self, run: impl Fn(&App<'a>) -> Result<T>) -> Result<Done<T>> {
+    /// Calls `run` for each selected base, and returns the results and the errors, but fails with
+    /// the error of a single base. If a base is not in `--base` and cannot be obtained, warns and
+    /// skips it.
+    fn each<T>(&mut self, run: impl Fn(&App<'a>) -> Result<T>) -> Result<(Vec<T>, Vec<Error>)> {
         let several = self.selected().count() > 1;
-        let is_named = !self.named.is_empty();
-        let mut done = Done {
-            results: Vec::new(),
-            errors: Vec::new(),
-        };
-        let named = &self.named;
-        let is_selected = |app: &&mut App<'a>| named.is_empty() || named.contains(&app.base.name);
-        for app in self.apps.iter_mut().filter(is_selected) {
+        let (mut results, mut errors) = (Vec::new(), Vec::new());
+        let apps = self.apps.iter_mut();
+        for app in apps.filter(|app| is_selected(&self.named, app)) {
+            let name = app.base.name.clone();
             if several {
-                app.ui.say(format!("base {}:", app.base.name));
+                app.say(format!("base {name}:"));
             }
-            if let Err(e) = app.obtain() {
-                match app.base.default || is_named {
-                    true => done.errors.push(e),
-                    false => app.ui.warn(format!(
-                        "base {} is skipped, because it is not available: {e}",
-                        app.base.name
-                    )),
-                }
-                continue;
-            }
-            match run(app) {
-                Ok(result) => done.results.push((app.base.name.clone(), result)),
-                Err(e) => done.errors.push(e),
+            match app.obtain() {
+                Err(e) if app.base.default || !self.named.is_empty() => errors.push(e),
+                Err(e) => app.ui.warn(format!(
+                    "base {name} is skipped, because it is not available: {e}"
+                )),
+                Ok(()) => match run(app) {
+                    Ok(result) => results.push(result),
+                    Err(e) => errors.push(e),
+                },
             }
         }
-        match several {
-            true => Ok(done),
-            false => match done.errors.pop() {
-                Some(error) => Err(error),
-                None => Ok(done),
-            },
+        if !several && let Some(error) = errors.pop() {
+            return Err(error);
         }
+        Ok((results, errors))
     }
 
-    /// Returns the base on which a series is posted.
-    ///
-    /// # Errors
-    ///
-    /// `--base` names another base.
+    /// Returns the base on which a series is posted. Fails if `--base` names another one.
     fn posted_on(&mut self, name: &str) -> Result<&App<'a>> {
         let at = self.apps.iter().position(|app| {
             let all = component::manifests(&app.ws).unwrap_or_default();
-            let mut all = all.iter();
-            all.any(|s| *s.name == *name && s.is_posted_on(app.ws.view()))
+            let is_posted = |s: &Series| *s.name == *name && s.is_posted_on(app.ws.view());
+            all.iter().any(is_posted)
         });
         // The command reports an unknown series.
         let Some(at) = at else {
@@ -272,42 +183,48 @@ impl<'a> Session<'a> {
         Ok(&self.apps[at])
     }
 
-    fn record(&mut self, posted: &Record) -> Result<()> {
-        let app = self.posted_on(&posted.name)?;
-        match (&posted.mbox, posted.undo) {
-            (_, true) => app.undo(&posted.name),
-            (Some(mbox), _) if posted.resend => app.record_resend(&posted.name, mbox),
-            (mbox, _) => app.record(&posted.name, mbox.as_deref()),
+    fn assemble(&mut self, names: &[String]) -> Result<()> {
+        let (statuses, errors) = self.each(|app| app.assemble_command(names))?;
+        let statuses = statuses.concat();
+        if !statuses.is_empty() {
+            print_line(status::table(&statuses));
         }
+        all(errors)
     }
 
-    fn prepare(&mut self, send: &Prepare) -> Result<()> {
-        let app = self.posted_on(&send.name)?;
-        match send.resend {
-            true => app.resend(&send.name),
-            false => app.prepare(&send.name),
-        }
+    fn prove(&mut self, prove: &Prove) -> Result<()> {
+        let target = Target::Plain(prove.arch);
+        let (proofs, errors) = self.each(|app| app.prove(&prove.names, target))?;
+        let proofs = proofs.concat();
+        print_as(prove.json, &proofs, &moved_code::text(&proofs))?;
+        all(moved_code::failure(&proofs).into_iter().chain(errors))
     }
 
-    /// Runs tests without a record, on one base.
+    fn status(&self, json: bool) -> Result<()> {
+        let mut statuses = Vec::new();
+        for app in self.selected() {
+            statuses.extend(app.status()?);
+        }
+        let (table, details) = (status::table(&statuses), status::details(&statuses));
+        print_as(json, &statuses, &format!("{table}\n\n{details}\n"))
+    }
+
     fn quick_test(&mut self, test: &Test) -> Result<()> {
         let name = self.first().base.name.clone();
         for app in self.apps.iter_mut().filter(|app| app.base.name == name) {
             app.obtain()?;
-            match test.watch {
-                true => app.watch(test)?,
-                false => app.quick_test(test)?,
+            if test.watch {
+                app.watch(test)?;
+            } else {
+                app.quick_test(test)?;
             }
         }
         Ok(())
     }
 
     fn test(&mut self, test: &Test) -> Result<()> {
-        if test.filter.is_some() || test.watch {
-            return self.quick_test(test);
-        }
         let target = target_of(&test.on)?;
-        let done = self.each(|app| {
+        let (results, mut errors) = self.each(|app| {
             let tested = app.test(&test.names, target);
             if test.timings {
                 app.say_timings();
@@ -316,53 +233,42 @@ impl<'a> Session<'a> {
             let failure = kunit::failure(&app.ws, &records);
             Ok((app.write_report(&report)?, records, failure))
         })?;
-        let mut statuses = Vec::new();
-        let mut records = Vec::new();
-        let mut errors = done.errors;
-        for (_, (standing, record, failure)) in done.results {
-            statuses.extend(standing);
+        let (mut statuses, mut records) = (Vec::new(), Vec::new());
+        for (status, record, failure) in results {
+            statuses.extend(status);
             records.extend(record);
             errors.extend(failure);
         }
-        match test.json {
-            true => print_json(&records)?,
-            false => print(&format!("{}\n", status::table(&statuses))),
-        }
+        let table = status::table(&statuses);
+        print_as(test.json, &records, &format!("{table}\n"))?;
         all(errors)
     }
 
     fn check(&mut self, check: &Check) -> Result<()> {
         if let Some(shard) = check.shard {
-            return self.each(|app| app.shard(check, shard))?.end();
+            return all(self.each(|app| app.shard(check, shard))?.1);
         }
-        let done = self.each(|app| {
-            let (outcome, table) = match check.full {
-                true => app.full(check)?,
-                false => (app.check_command(&check.names)?, None),
+        let (results, errors) = self.each(|app| {
+            let outcome = if check.full {
+                app.full(check)?
+            } else {
+                app.quick(&app.make(&[])?, &check.names)?
             };
-            if !check.json
-                && let Some(table) = table
-            {
-                print(&format!("{}\n", every_patch::table(&table)));
-            }
             let failure = app.report(&outcome);
-            Ok((outcome, failure))
+            Ok((app.base.name.clone(), outcome, failure))
         })?;
         if check.json {
             // With a single base, the output is the outcome itself.
-            match &done.results[..] {
-                [(_, (outcome, _))] => print_json(outcome)?,
+            match &results[..] {
+                [(_, outcome, _)] => print_json(outcome)?,
                 all => {
-                    let by_base = all.iter().map(|(base, (outcome, _))| (base, outcome));
+                    let by_base = all.iter().map(|(base, outcome, _)| (base, outcome));
                     print_json(&by_base.collect::<BTreeMap<_, _>>())?;
                 }
             }
         }
-        let failures = done
-            .results
-            .into_iter()
-            .filter_map(|(_, (_, failure))| failure);
-        all(failures.chain(done.errors))
+        let failures = results.into_iter().filter_map(|(.., failure)| failure);
+        all(failures.chain(errors))
     }
 
     fn doctor(&self, json: bool) -> Result<()> {
@@ -370,10 +276,10 @@ impl<'a> Session<'a> {
         let mut found = tools::used(first.runner, &first.cache, first.uses());
         for app in self.selected() {
             let base = base::imported(&app.git(), &app.base).ok().flatten();
-            let fix = match app.base.default {
-                true => "cargo series assemble".to_owned(),
-                false => format!("cargo series assemble --base {}", app.base.name),
-            };
+            let mut fix = "cargo series assemble".to_owned();
+            if !app.base.default {
+                fix += &format!(" --base {}", app.base.name);
+            }
             found.push(Found {
                 name: "base",
                 need: Need::Assemble,
@@ -381,28 +287,25 @@ impl<'a> Session<'a> {
                 version: base.map(|_| app.base.release()),
             });
         }
-        match json {
-            true => print_json(&found)?,
-            false => print(&format!("{}\n", doctor_table(&found))),
+        print_as(json, &found, &format!("{}\n", doctor_table(&found)))?;
+        found.retain(|f| f.version.is_none());
+        if found.is_empty() {
+            return Ok(());
         }
-        let missing: Vec<_> = found.into_iter().filter(|f| f.version.is_none()).collect();
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(tools::lacking(&missing)),
-        }
+        Err(tools::lacking(&found))
     }
 
     /// Sets up, assembles, builds and tests.
-    fn everything(&mut self, target: Target, yes: bool) -> Result<()> {
+    fn everything(&mut self, args: &All) -> Result<()> {
         let start = Instant::now();
         // The commands report the tools that they need.
-        if let Err(error) = self.first().setup(yes) {
+        if let Err(error) = self.first().setup(args.setup.yes) {
             self.first().ui.warn(error.to_string());
         }
-        let done = self.each(|app| {
+        let (results, mut errors) = self.each(|app| {
             let made = app.make(&[])?;
             app.warn_unsigned(&made.who);
-            let tested = app.test(&[], target);
+            let tested = app.test(&[], Target::Plain(args.arch));
             let statuses = app.write_report(&made.report)?;
             let failure = match tested {
                 Ok((_, records)) => kunit::failure(&app.ws, &records),
@@ -410,16 +313,11 @@ impl<'a> Session<'a> {
             };
             Ok((statuses, failure))
         })?;
-        let mut statuses = Vec::new();
-        let mut errors = done.errors;
-        for (_, (standing, failure)) in done.results {
-            statuses.extend(standing);
-            errors.extend(failure);
-        }
-        print(&format!("{}\n", status::table(&statuses)));
-        self.first()
-            .ui
-            .say(format!("done in {}", duration(start.elapsed())));
+        let (statuses, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+        errors.extend(failures.into_iter().flatten());
+        print_line(status::table(&statuses.concat()));
+        let took = duration(start.elapsed());
+        self.first().say(format!("done in {took}"));
         all(errors)
     }
 }
@@ -429,12 +327,11 @@ impl App<'_> {
     fn read_branches(&mut self) -> Result<()> {
         // The command reports manifests that cannot be read.
         let series = component::manifests(&self.ws).unwrap_or_default();
-        if series.iter().all(|s| s.branch.is_none()) {
-            return Ok(());
+        if series.iter().any(|s| s.branch.is_some()) {
+            let theirs = self.clone_of_user(&series)?;
+            let branches = branches::read::read(&theirs, &self.git(), &self.base, &series)?;
+            self.ws.set_branches(branches);
         }
-        let theirs = self.clone_of_user(&series)?;
-        let branches = branches::read::read(&theirs, &self.git(), &self.base, &series)?;
-        self.ws.set_branches(branches);
         Ok(())
     }
 
@@ -450,42 +347,17 @@ impl App<'_> {
     }
 }
 
-/// The results of a command on several bases.
-struct Done<T> {
-    /// Names of bases and the results.
-    results: Vec<(String, T)>,
-    /// The errors of other bases.
-    errors: Vec<Error>,
+fn is_selected(named: &[String], app: &App<'_>) -> bool {
+    named.is_empty() || named.contains(&app.base.name)
 }
 
-impl<T> Done<T> {
-    /// Discards the results and returns the errors.
-    fn end(self) -> Result<()> {
-        all(self.errors)
-    }
-}
-
-impl<T> Done<Vec<T>> {
-    /// Joins the results of all bases, and the errors.
-    fn joined(self) -> (Vec<T>, Option<Error>) {
-        let results = self.results.into_iter().flat_map(|(_, result)| result);
-        (results.collect(), Error::all(self.errors))
-    }
-}
-
-impl Done<Vec<SeriesStatus>> {
-    /// Prints one table for all bases.
-    fn show_standings(self) -> Result<()> {
-        let (statuses, error) = self.joined();
-        if !statuses.is_empty() {
-            print(&format!("{}\n", status::table(&statuses)));
-        }
-        error.map_or(Ok(()), Err)
-    }
-}
-
-fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
-    Error::all(errors.into_iter().collect()).map_or(Ok(()), Err)
+/// Returns the folder in which the workspace is looked for.
+pub(super) fn folder(cli: &Cli) -> Result<PathBuf> {
+    let folder = match &cli.workspace {
+        Some(dir) => std::path::absolute(dir),
+        None => std::env::current_dir(),
+    };
+    folder.map_err(|e| Error::new(format!("cannot find the current folder: {e}")))
 }
 
 /// Renames the refs of earlier versions in the kernel repository.
@@ -503,24 +375,8 @@ fn rename_old_refs(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 
 /// Reads the bases of a workspace, the default base first.
 pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(ws.path(BASES))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let path = PathBuf::from(BASES).join(entry.file_name());
-        if path.extension().is_some_and(|e| e == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if ws.path(ONLY_BASE).is_file() {
-        files.insert(0, PathBuf::from(ONLY_BASE));
-    }
-    let mut bases = Vec::new();
-    let mut errors = Vec::new();
-    for file in files {
+    let (mut bases, mut errors) = (Vec::new(), Vec::new());
+    for file in base_files(ws) {
         match ws.read(&file).and_then(|text| Base::parse(&file, &text)) {
             Ok(mut base) => {
                 // This file predates workspaces with several bases.
@@ -533,50 +389,59 @@ pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
     if let [base] = &mut bases[..] {
         base.default = true;
     }
-    let defaults: Vec<&Base> = bases.iter().filter(|b| b.default).collect();
-    if errors.is_empty() && defaults.len() != 1 {
-        let names: Vec<&str> = bases.iter().map(|b| b.name.as_str()).collect();
-        errors.push(
-            Error::new(format!(
-                "{} of the bases have `default = true`",
-                defaults.len()
-            ))
-            .at(BASES, None)
-            .help(format!(
-                "exactly one base is the default, which uses the files that are not variants; the \
-                 bases are: {}",
-                names.join(", ")
-            )),
-        );
+    let defaults = bases.iter().filter(|b| b.default).count();
+    if errors.is_empty() && defaults != 1 {
+        let error = Error::new(format!("{defaults} of the bases have `default = true`"));
+        errors.push(error.at(BASES, None).help(format!(
+            "exactly one base is the default, which uses the files that are not variants; the \
+             bases are: {}",
+            listed(&bases)
+        )));
     }
-    for base in &bases {
-        if let Some(other) = &base.like
-            && (*other == base.name || !bases.iter().any(|b| b.name == *other))
-        {
-            errors.push(
-                Error::new(format!("`like`: unknown base {other:?}"))
-                    .at(&base.file, None)
-                    .help("name the base whose files it shares"),
-            );
-        }
-    }
-    if let Some(error) = Error::all(errors) {
-        return Err(error);
-    }
+    errors.extend(bases.iter().filter_map(|base| unknown_like(base, &bases)));
+    all(errors)?;
     bases.sort_by_key(|b| !b.default);
     Ok(bases)
 }
 
+fn base_files(ws: &Workspace) -> Vec<PathBuf> {
+    let folder = Path::new(BASES);
+    let entries = std::fs::read_dir(ws.path(folder)).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| folder.join(e.file_name()))
+        .collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    if ws.path(ONLY_BASE).is_file() {
+        files.insert(0, PathBuf::from(ONLY_BASE));
+    }
+    files
+}
+
+fn unknown_like(base: &Base, all: &[Base]) -> Option<Error> {
+    let other = base.like.as_ref()?;
+    let is_known = *other != base.name && all.iter().any(|b| b.name == *other);
+    (!is_known).then(|| {
+        Error::new(format!("`like`: unknown base {other:?}"))
+            .at(&base.file, None)
+            .help("name the base whose files it shares")
+    })
+}
+
+fn listed(bases: &[Base]) -> String {
+    let names: Vec<&str> = bases.iter().map(|b| b.name.as_str()).collect();
+    names.join(", ")
+}
+
 /// Returns the bases whose variants of files a base uses, the base itself first.
-fn names(base: &Base, all: &[Base]) -> Vec<String> {
+fn variants(base: &Base, all: &[Base]) -> Vec<String> {
     let mut names = vec![base.name.clone()];
     let mut next = base.like.as_ref();
     while let Some(name) = next.filter(|name| !names.contains(name)) {
         names.push(name.clone());
-        next = all
-            .iter()
-            .find(|b| b.name == *name)
-            .and_then(|b| b.like.as_ref());
+        let base = all.iter().find(|b| b.name == *name);
+        next = base.and_then(|b| b.like.as_ref());
     }
     names
 }
@@ -591,22 +456,21 @@ fn named(
     if named.is_empty() {
         named.extend(var("SERIES_BASE").filter(|b| !b.is_empty()));
     }
-    let known: Vec<String> = bases.iter().map(|b| b.name.clone()).collect();
-    if let Some(unknown) = named.iter().find(|n| !known.contains(n)) {
-        return Err(Error::new(format!("unknown base {unknown:?}"))
-            .help(format!("the bases are: {}", known.join(", "))));
+    let known = listed(bases);
+    let is_known = |name: &&String| bases.iter().any(|b| b.name == **name);
+    if let Some(unknown) = named.iter().find(|name| !is_known(name)) {
+        let error = Error::new(format!("unknown base {unknown:?}"));
+        return Err(error.help(format!("the bases are: {known}")));
     }
     if let Some(rev) = &cli.rev {
-        let is_meant = |b: &&mut Base| match &named[..] {
-            [] => known.len() == 1,
-            [only] => b.name == *only,
-            _ => false,
+        let base = match (&named[..], &mut *bases) {
+            ([], [only]) => Some(only),
+            ([name], bases) => bases.iter_mut().find(|b| b.name == *name),
+            _ => None,
         };
-        let base = bases.iter_mut().find(is_meant).ok_or_else(|| {
-            Error::new("--rev needs a single base").help(format!(
-                "select one with --base; the bases are: {}",
-                known.join(", ")
-            ))
+        let base = base.ok_or_else(|| {
+            Error::new("--rev needs a single base")
+                .help(format!("select one with --base; the bases are: {known}"))
         })?;
         base.rev = Some(rev.clone());
     }

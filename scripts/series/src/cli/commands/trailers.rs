@@ -2,26 +2,18 @@
 
 //! `trailers`: takes tags of reviewers from replies or from b4's branch.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use super::{App, mails};
+use super::{
+    App, Component, Error, Rebuild, Resource, Result, b4, component, mails, print_as, write,
+};
 use crate::{
-    b4::{self, reviews},
-    cli::stdout::{print, print_json},
+    b4::reviews,
+    cli::args::Trailers,
     mail::{fingerprint::fingerprint, mailbox::Person},
-    source::{
-        component::{self, Component},
-        words::Recipient,
-    },
-    sys::{
-        cache::Resource,
-        error::{Error, Result},
-        files::write,
-    },
+    source::words::Recipient,
     versions::{
-        postings::{self, commits::Rebuild},
+        postings,
         trailers::{
             collect::{Collected, Posted, PostedPatch, Refused, Remark, collect},
             people::{People, mailmap},
@@ -30,7 +22,6 @@ use crate::{
     },
 };
 
-/// The output of `--json`.
 #[derive(Serialize)]
 struct Outcome<'a> {
     taken: &'a [Entry],
@@ -43,7 +34,8 @@ struct Outcome<'a> {
 }
 
 impl App<'_> {
-    pub(super) fn trailers(&self, name: &str, mbox: Option<&Path>, json: bool) -> Result<()> {
+    pub(super) fn trailers(&self, args: &Trailers) -> Result<()> {
+        let name = &args.name;
         let all = component::read_all(&self.ws)?;
         let components: Vec<&Component> = all.iter().collect();
         let component = component::find(&all, name)?;
@@ -61,36 +53,37 @@ impl App<'_> {
         let _lock = self.lock(Resource::Refs)?;
         let posted = versions(&rebuild, component)?;
         let people = self.people(&all)?;
-        let (mut collected, by_hand) = match mbox {
+        let (collected, by_hand) = match &args.mbox {
             Some(from) => (collect(&posted, &mails::read(from)?, &people), None),
             None => self.in_branch(component, &posted)?,
         };
-        if mbox.is_none() {
-            refuse_author_tags(&posted, &mut collected);
-        }
         let file = store::file(name);
-        let old = match self.ws.path(&file).exists() {
-            true => self.ws.read(&file)?,
-            false => String::new(),
+        let path = self.ws.path(&file);
+        let old = if path.exists() {
+            self.ws.read(&file)?
+        } else {
+            String::new()
         };
         let find = |entry: &Entry| known(component, &posted, entry);
         let complete = store::completed(&file, &old, &find)?;
-        let Collected {
-            found, withdrawn, ..
-        } = &collected;
+        let (found, withdrawn) = (&collected.found, &collected.withdrawn);
         let merged = store::merge(&file, &complete, found, withdrawn, &people)?;
         if merged.text != old {
-            write(&self.ws.path(&file), merged.text.as_bytes())?;
+            write(&path, merged.text.as_bytes())?;
         }
-        self.show_collected(name, &collected, &merged, json)?;
+        self.warn_of(&collected, &merged);
+        self.show_collected(args, &collected, &merged)?;
         by_hand.map_or(Ok(()), Err)
     }
 
     /// Returns the known addresses: the recipients of all series, and `.mailmap`.
     fn people(&self, all: &[Component]) -> Result<People> {
-        let recipients = all
-            .iter()
-            .flat_map(|c| c.series.to.iter().chain(&c.series.cc));
+        let person = |recipient: &Recipient| Person {
+            name: recipient.name().to_owned(),
+            email: recipient.address().to_owned(),
+        };
+        let series = all.iter().map(|c| &c.series);
+        let recipients = series.flat_map(|s| s.to.iter().chain(&s.cc));
         let mut pairs: Vec<_> = recipients.map(person).collect();
         if self.ws.path(".mailmap").exists() {
             pairs.extend(mailmap(&self.ws.read(".mailmap")?));
@@ -118,8 +111,21 @@ impl App<'_> {
         let names: Vec<_> = unknown.iter().map(|u| &u.commit).collect();
         let diffs = git.diffs(&names)?;
         let fingerprints: Vec<String> = diffs.iter().map(|d| fingerprint(d)).collect();
+        let found = reviews::entries(&unknown, &fingerprints, posted);
+        // b4 verifies the senders of tags, but it accepts tags of the author.
+        let is_author = |entry: &Entry| {
+            let address = entry.trailer.who.email.to_lowercase();
+            posted.iter().any(|p| p.authors.contains(&address))
+        };
+        let (by_author, found): (Vec<_>, Vec<_>) = found.into_iter().partition(is_author);
+        let refused = by_author.iter().map(|entry| Refused {
+            trailer: entry.trailer.to_string(),
+            mail: format!("b4's commit of {}", entry.patch),
+            reason: "the author cannot review the series".to_owned(),
+        });
         let collected = Collected {
-            found: reviews::entries(&unknown, &fingerprints, posted),
+            found,
+            refused: refused.collect(),
             ..Collected::default()
         };
         Ok((collected, reviews::by_hand(name, &unknown)))
@@ -127,124 +133,88 @@ impl App<'_> {
 
     fn show_collected(
         &self,
-        name: &str,
+        args: &Trailers,
         collected: &Collected,
         merged: &Merged,
-        json: bool,
     ) -> Result<()> {
-        let Collected {
-            refused,
-            remarks,
-            strays,
-            ..
-        } = collected;
-        self.warn_of(collected, merged);
-        if json {
-            let outcome = Outcome {
-                taken: &merged.taken,
-                known: merged.known,
-                refused,
-                kept_out: &merged.kept_out,
-                withdrawn: &merged.withdrawn,
-                remarks,
-                strays,
-            };
-            print_json(&outcome)?;
-        } else {
-            for entry in &merged.taken {
-                let Entry { patch, trailer, .. } = entry;
-                print(&format!("{patch}: {trailer} ({})\n", given_to(entry)));
-            }
-        }
-        if !strays.is_empty() {
-            let n = strays.len();
-            self.ui
-                .say(format!("mails unrelated to postings of {name}: {n}"));
+        let name = &args.name;
+        let outcome = Outcome {
+            taken: &merged.taken,
+            known: merged.known,
+            refused: &collected.refused,
+            kept_out: &merged.kept_out,
+            withdrawn: &merged.withdrawn,
+            remarks: &collected.remarks,
+            strays: &collected.strays,
+        };
+        let taken = merged.taken.iter().map(|entry| described(entry) + "\n");
+        print_as(args.json, &outcome, &taken.collect::<String>())?;
+        if !collected.strays.is_empty() {
+            let n = collected.strays.len();
+            self.say(format!("mails unrelated to postings of {name}: {n}"));
         }
         let (taken, known) = (merged.taken.len(), merged.known);
-        let refused = refused.len() + merged.kept_out.len();
-        self.ui.say(format!(
+        let refused = collected.refused.len() + merged.kept_out.len();
+        self.say(format!(
             "trailers: {taken} new, {known} known, {refused} refused"
         ));
         if refused > 0 {
-            self.ui.say(format!(
+            let file = store::file(name);
+            self.say(format!(
                 "to add one by hand, write a [[trailer]] with `patch` and `trailer` to {}",
-                store::file(name).display()
+                file.display()
             ));
         }
         if taken + merged.withdrawn.len() > 0 {
-            self.ui
-                .say("`cargo series assemble` adds them to the patches");
+            self.say("`cargo series assemble` adds them to the patches");
         }
         Ok(())
     }
 
-    /// Lists refused tags with reasons.
     fn warn_of(&self, collected: &Collected, merged: &Merged) {
-        for Refused {
-            trailer,
-            mail,
-            reason,
-        } in &collected.refused
-        {
-            self.ui
-                .warn(format!("refused: {trailer}: {reason} ({mail})"));
+        let warn = |text: String| self.ui.warn(text);
+        for tag in &collected.refused {
+            warn(format!(
+                "refused: {}: {} ({})",
+                tag.trailer, tag.reason, tag.mail
+            ));
         }
         for entry in &merged.kept_out {
-            let Entry { patch, trailer, .. } = entry;
+            let (patch, trailer) = (&entry.patch, &entry.trailer);
             let why = entry.drop.as_ref().map_or("", |d| d.value.as_str());
-            self.ui.warn(format!(
+            warn(format!(
                 "refused: {trailer}: excluded from {patch}: {why:?}"
             ));
         }
         for entry in &merged.withdrawn {
-            let Entry { patch, trailer, .. } = entry;
-            let given = given_to(entry);
-            self.ui
-                .warn(format!("{patch}: {trailer} ({given}) was withdrawn"));
+            warn(format!("{} was withdrawn", described(entry)));
         }
-        for Remark { text, mail } in &collected.remarks {
-            self.ui.warn(format!("{text} ({mail})"));
+        for remark in &collected.remarks {
+            warn(format!("{} ({})", remark.text, remark.mail));
         }
     }
 }
 
-/// Describes the version and the mail that a tag was given to.
-fn given_to(entry: &Entry) -> String {
-    let version = entry.version;
-    match entry.by_cover {
-        true => format!("given to the cover letter of v{version}, and so to all patches"),
-        false => format!("given to v{version}"),
+/// Describes a tag, with the version and the mail that it was given to.
+fn described(entry: &Entry) -> String {
+    let (patch, trailer, version) = (&entry.patch, &entry.trailer, entry.version);
+    if entry.by_cover {
+        return format!(
+            "{patch}: {trailer} (given to the cover letter of v{version}, and so to all patches)"
+        );
     }
+    format!("{patch}: {trailer} (given to v{version})")
 }
 
-/// Refuses tags of the author, which b4 accepts. b4 verifies the senders of all other tags.
-fn refuse_author_tags(posted: &[Posted], collected: &mut Collected) {
-    let is_author = |entry: &Entry| {
-        let address = entry.trailer.who.email.to_lowercase();
-        posted.iter().any(|p| p.authors.contains(&address))
-    };
-    let found = std::mem::take(&mut collected.found);
-    let (authors, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_author);
-    collected.found = others;
-    collected
-        .refused
-        .extend(authors.iter().map(|entry| Refused {
-            trailer: entry.trailer.to_string(),
-            mail: format!("b4's commit of {}", entry.patch),
-            reason: "the author cannot review the series".to_owned(),
-        }));
+/// Returns the present message of a patch that was posted from `file`.
+fn present(component: &Component, file: &str) -> Option<String> {
+    let (series, messages) = (&component.series, &component.messages);
+    postings::present_file(file, &component.postings, series, messages)
 }
 
 /// Completes a tag that the user added by hand, and updates the name of its patch.
 fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Entry> {
-    let Component {
-        postings,
-        series,
-        messages,
-        ..
-    } = component;
-    let patch = postings::present_file(&entry.patch, postings, series, messages)?;
+    let patch = present(component, &entry.patch)?;
     let mut versions = posted.iter().rev();
     let (version, found) = versions.find_map(|version| {
         let mut patches = version.patches.iter();
@@ -263,37 +233,29 @@ fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Entr
 /// Returns the posted versions that replies can refer to. The diffs of the patches come from
 /// commits, because mailed diffs depend on the settings of the sender.
 fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>> {
-    let Component {
-        postings,
-        series,
-        messages,
-        ..
-    } = component;
     let mut versions = Vec::new();
-    for posting in postings {
+    for posting in &component.postings {
         let made = rebuild.commits(component.name(), posting)?;
         let commits: Vec<_> = made.patches.iter().map(|p| &p.commit).collect();
         let diffs = rebuild.git.diffs(&commits)?;
         let mails = posting.mails(rebuild.ws, component.name())?;
-        let present = |file: &String| postings::present_file(file, postings, series, messages);
         let patches = posting.patches.iter().zip(&diffs);
-        let first = versions.len();
-        versions.push(Posted {
+        let patches = patches.map(|(patch, diff)| PostedPatch {
+            subject: patch.subject.clone(),
+            message_id: patch.message_id.clone(),
+            message: patch.message.as_ref().and_then(|m| present(component, m)),
+            fingerprint: fingerprint(diff),
+        });
+        let posted = Posted {
             version: posting.version,
             cover: posting.message_id.clone(),
             authors: mails.iter().map(|m| m.from.email.to_lowercase()).collect(),
-            patches: patches
-                .map(|(patch, diff)| PostedPatch {
-                    subject: patch.subject.clone(),
-                    message_id: patch.message_id.clone(),
-                    message: patch.message.as_ref().and_then(present),
-                    fingerprint: fingerprint(diff),
-                })
-                .collect(),
-        });
+            patches: patches.collect(),
+        };
+        versions.push(posted.clone());
         // Replies to resent mails refer to the same patches.
         for again in &posting.resends {
-            let mut resent = versions[first].clone();
+            let mut resent = posted.clone();
             resent.cover.clone_from(&again.message_id);
             for (patch, id) in resent.patches.iter_mut().zip(&again.patches) {
                 patch.message_id.clone_from(id);
@@ -302,12 +264,4 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
         }
     }
     Ok(versions)
-}
-
-/// Returns the person in a recipient of a manifest.
-fn person(recipient: &Recipient) -> Person {
-    Person {
-        name: recipient.name().to_owned(),
-        email: recipient.address().to_owned(),
-    }
 }

@@ -2,21 +2,18 @@
 
 //! `try`.
 
-use super::App;
+use super::{App, Identity, Resource, Result, assemble, print_as};
 use crate::{
-    cli::stdout::{print, print_json},
-    git::Identity,
+    cli::args::Try,
     kernel::base::{Place, obtain_other},
-    patches::commits::assemble,
-    sys::{cache::Resource, error::Result},
     trial::{self, Report, show},
 };
 
 impl App<'_> {
-    pub(super) fn try_base(&self, base: &str, names: &[String], json: bool) -> Result<()> {
+    pub(super) fn try_base(&self, args: &Try) -> Result<()> {
         // Report these errors before importing a base.
-        let place = Place::parse(base)?;
-        let planned = self.planned(names)?;
+        let place = Place::parse(&args.base)?;
+        let planned = self.planned(&args.names)?;
         let who = Identity::of_user(self.runner, self.ws.root())?;
         let own = self.base_commit()?;
         let other = obtain_other(self.runner, &self.cache, &place, &self.ui)?;
@@ -25,17 +22,11 @@ impl App<'_> {
             let _lock = self.lock(Resource::Refs)?;
             assemble(&git, &self.cache, &own, &who, planned)?
         };
-        let selected = assembled.selected(names)?;
+        let selected = assembled.selected(&args.names)?;
         let scratch = self.cache.scratch()?;
+        let dir = scratch.path();
         let report = Report {
-            series: trial::series(
-                &git,
-                scratch.path(),
-                &assembled,
-                &selected,
-                &other,
-                &self.ui,
-            )?,
+            series: trial::series(&git, dir, &assembled, &selected, &other, &self.ui)?,
             base: trial::Base {
                 version: other.version,
                 from: other.from,
@@ -43,10 +34,6 @@ impl App<'_> {
             },
             made_for: self.base.version.clone(),
         };
-        match json {
-            true => print_json(&report)?,
-            false => print(&show::text(&report)),
-        }
-        Ok(())
+        print_as(args.json, &report, &show::text(&report))
     }
 }

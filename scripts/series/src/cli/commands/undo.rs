@@ -4,51 +4,38 @@
 
 use std::path::PathBuf;
 
-use super::App;
+use super::{App, Component, Error, Posting, Resource, Result, all, b4, component, write};
 use crate::{
-    b4,
-    source::{
-        changelog,
-        component::{self, Component},
-    },
-    sys::{
-        cache::Resource,
-        error::{Error, Result},
-        files::write,
-    },
-    versions::{
-        postings::{Posting, tag},
-        trailers::store,
-    },
+    source::changelog,
+    versions::{postings::tag, trailers::store},
 };
 
 impl App<'_> {
     pub(super) fn undo(&self, name: &str) -> Result<()> {
-        let all = component::read_all(&self.ws)?;
-        let component = component::find(&all, name)?;
+        let components = component::read_all(&self.ws)?;
+        let component = component::find(&components, name)?;
         let posting = component.posted().ok_or_else(|| {
             Error::new(format!("no posting of {name} is recorded"))
                 .at(component.series.file(), None)
                 .help("there is nothing to undo")
         })?;
+        let version = posting.version;
         let lock = self.lock(Resource::Refs)?;
         if !posting.resends.is_empty() {
             return self.undo_resend(name, posting);
         }
-        let text = self.changelog_before(component, posting)?;
-        let faults = [
-            self.edited_record(name, posting)?,
-            given_to(component, posting),
-            built_on(&all, name, posting),
-            version_fault(component, posting),
-        ];
-        if let Some(error) = Error::all(faults.into_iter().flatten().collect()) {
-            return Err(error);
-        }
-        let kept = self.remove_posting(component, posting, &text)?;
-        self.ui.say(format!(
-            "removed the record of v{} of {name}; its mails are in {}",
-            posting.version,
+        // This fails if the entry that `record` added was edited.
+        let changelog = self.changed_changelog(component, |text| {
+            changelog::ended(text, version + 1, &posting.link())
+        })?;
+        let mut errors: Vec<Error> = self.edited_record(name, posting)?.into_iter().collect();
+        errors.extend(given_to(component, version));
+        errors.extend(built_on(&components, name, version));
+        errors.extend(version_fault(component, version));
+        all(errors)?;
+        let kept = self.remove_posting(component, posting, &changelog)?;
+        self.say(format!(
+            "removed the record of v{version} of {name}; its mails are in {}",
             self.ws.shown(&kept).display()
         ));
         drop(lock);
@@ -59,16 +46,15 @@ impl App<'_> {
     /// Removes the last resend from the record. A resend starts no version, so nothing else
     /// changes.
     fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
-        if let Some(error) = self.edited_record(name, posting)? {
-            return Err(error);
-        }
+        all(self.edited_record(name, posting)?)?;
         let mut without = posting.clone();
         let resend = without.resends.pop();
         without.write_record(&self.ws, name)?;
-        self.ui.say(format!(
+        let id = resend.map(|r| format!(", {}", r.message_id));
+        self.say(format!(
             "removed the record of the last resend of v{} of {name}{}",
             posting.version,
-            resend.map_or_else(String::new, |r| format!(", {}", r.message_id))
+            id.unwrap_or_default()
         ));
         Ok(())
     }
@@ -79,17 +65,18 @@ impl App<'_> {
         &self,
         component: &Component,
         posting: &Posting,
-        text: &str,
+        changelog: &str,
     ) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
-        let mails = posting.mbox(name);
-        let bytes = crate::sys::files::read_file(&self.ws.path(&mails))
-            .map_err(|e| Error::io("read", &mails, &e))?;
+        let mails = self.sent_mails(name, posting)?;
         let out = self.ws.out()?.join(name);
         let kept = out.join(format!("v{version}-undone.mbox"));
-        write(&kept, &bytes)?;
-        write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
-        let had_range_diff = String::from_utf8_lossy(&bytes).contains("\nRange-diff against v");
+        write(&kept, &mails)?;
+        write(
+            &self.ws.path(component.changelog_file()),
+            changelog.as_bytes(),
+        )?;
+        let had_range_diff = String::from_utf8_lossy(&mails).contains("\nRange-diff against v");
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(version));
             if had_range_diff {
@@ -99,30 +86,21 @@ impl App<'_> {
         let git = self.git();
         tag::remove(&git, posting)?;
         b4::forget(&git, name, version, &posting.message_id)?;
-        for file in [posting.file(name), mails, posting.below_mbox(name)] {
-            let path = self.ws.path(file);
-            match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path, &e));
-                }
-                _ => (),
+        let files = [
+            posting.file(name),
+            posting.mbox(name),
+            posting.below_mbox(name),
+        ];
+        for path in files.map(|file| self.ws.path(file)) {
+            if let Err(e) = std::fs::remove_file(&path)
+                && e.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Error::io("remove", &path, &e));
             }
         }
         Ok(kept)
     }
 
-    /// Returns the changelog without the entry that `record` added.
-    ///
-    /// # Errors
-    ///
-    /// The entry was edited.
-    fn changelog_before(&self, component: &Component, posting: &Posting) -> Result<String> {
-        self.changed_changelog(component, |text| {
-            changelog::ended(text, posting.version + 1, &posting.link())
-        })
-    }
-
-    /// Returns the error for a record that was edited.
     fn edited_record(&self, name: &str, posting: &Posting) -> Result<Option<Error>> {
         posting.mails(&self.ws, name)?;
         let file = posting.file(name);
@@ -136,50 +114,42 @@ impl App<'_> {
 }
 
 /// Returns an error for each trailer that refers to the posting.
-fn given_to(component: &Component, posting: &Posting) -> Option<Error> {
+fn given_to(component: &Component, version: u32) -> impl Iterator<Item = Error> {
     let file = store::file(component.name());
-    let all = component.trailers.iter().map(|recorded| &recorded.entry);
-    let of_it = all.filter(|entry| entry.version == posting.version);
-    let errors = of_it.map(|entry| {
-        let Posting { version, .. } = posting;
+    let entries = component.trailers.iter().map(|recorded| &recorded.entry);
+    let of_it = entries.filter(move |entry| entry.version == version);
+    of_it.map(move |entry| {
         Error::new(format!("{} was given to v{version}", entry.trailer))
             .at(&file, entry.line)
             .help("remove it first; reviewers have seen that version")
-    });
-    Error::all(errors.collect())
+    })
 }
 
 /// Returns an error for each posting of another series that depends on it.
-fn built_on(all: &[Component], name: &str, posting: &Posting) -> Option<Error> {
+fn built_on(components: &[Component], name: &str, version: u32) -> Vec<Error> {
     let mut errors = Vec::new();
-    for component in all {
+    for component in components {
         for other in &component.postings {
             let mut below = other.below.iter();
-            if below.any(|b| b.series == name && b.version == posting.version) {
+            if below.any(|b| b.series == name && b.version == version) {
                 let (v, of) = (other.version, component.name());
-                errors.push(
-                    Error::new(format!(
-                        "v{v} of {of} depends on v{} of {name}",
-                        posting.version
-                    ))
-                    .at(other.file(of), None)
-                    .help(format!(
-                        "undo that record first: `cargo series record {of} --undo`"
-                    )),
-                );
+                let error = Error::new(format!("v{v} of {of} depends on v{version} of {name}"));
+                errors.push(error.at(other.file(of), None).help(format!(
+                    "undo that record first: `cargo series record {of} --undo`"
+                )));
             }
         }
     }
-    Error::all(errors)
+    errors
 }
 
 /// Returns an error unless the manifest has the posted version or the next one.
-fn version_fault(component: &Component, posting: &Posting) -> Option<Error> {
+fn version_fault(component: &Component, version: u32) -> Option<Error> {
     let series = &component.series;
-    let (has, version) = (series.version, posting.version);
-    (has != version && has != version + 1).then(|| {
+    let (has, next) = (series.version, version + 1);
+    (has != version && has != next).then(|| {
         Error::new(format!("the manifest has version = {has}"))
             .at(series.file(), series.line_of_version)
-            .help(format!("set version = {}, as `record` did", version + 1))
+            .help(format!("set version = {next}, as `record` did"))
     })
 }
