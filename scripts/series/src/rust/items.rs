@@ -731,13 +731,13 @@ mod tests {
 use crate::{
     a::{
         self,
-        B,
+        B, //
     },
     c::D,
     e::{
         F,
-        G as H,
-    },
+        G as H, //
+    }, //
 };
 use x::{Y, Z};
 
@@ -754,25 +754,25 @@ fn f() {}
         use crate::{
             a::{
                 self,
-                B,
+                B, //
             },
             e::{
                 F,
-                G as H,
-            },
+                G as H, //
+            }, //
         };
         ");
         insta::assert_snapshot!(left(&["use crate::a::B", "use crate::e::G"]), @r"
         use crate::{
             a,
             c::D,
-            e::F,
+            e::F, //
         };
         ");
         insta::assert_snapshot!(left(&["use crate::a::self", "use crate::e"]), @r"
         use crate::{
             a::B,
-            c::D,
+            c::D, //
         };
         ");
         insta::assert_snapshot!(left(&["use crate::a", "use crate::c", "use crate::e::F"]), @r"
