@@ -13,3 +13,8 @@ pub mod runner;
 pub mod shown;
 pub mod timings;
 pub mod ui;
+
+pub use self::{
+    error::{Error, Result},
+    runner::{Cmd, Output, Runner, failed, must, not_started},
+};

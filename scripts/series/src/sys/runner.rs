@@ -8,21 +8,24 @@
 use std::{
     ffi::{OsStr, OsString},
     io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Condvar, Mutex,
+        Mutex,
         atomic::{AtomicBool, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::sys::error::{Error, Result};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::sys::{Error, Result};
 
 /// A program to run: its arguments, environment, folder and input.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Cmd {
     /// The program, looked up in `PATH`.
     pub program: OsString,
@@ -31,9 +34,7 @@ pub struct Cmd {
     pub without: Vec<&'static str>,
     /// Changes to the environment; `None` removes the variable.
     pub env: Vec<(OsString, Option<OsString>)>,
-    /// The folder in which the program runs.
     pub dir: Option<PathBuf>,
-    /// The content of standard input.
     pub stdin: Vec<u8>,
     /// The time after which the program is killed.
     pub timeout: Option<Duration>,
@@ -42,17 +43,10 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// Creates a command without arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
-            args: Vec::new(),
-            without: Vec::new(),
-            env: Vec::new(),
-            dir: None,
-            stdin: Vec::new(),
-            timeout: None,
-            explain: None,
+            ..Self::default()
         }
     }
 
@@ -61,15 +55,13 @@ impl Cmd {
         self
     }
 
-    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
-        self.args
-            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
-        self
+    pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        args.into_iter().fold(self, Self::arg)
     }
 
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        let value = value.as_ref().to_owned();
+        self.env.push((key.as_ref().to_owned(), Some(value)));
         self
     }
 
@@ -78,13 +70,11 @@ impl Cmd {
         self
     }
 
-    /// Removes inherited variables whose names start with `prefix`.
     pub fn without(mut self, prefix: &'static str) -> Self {
         self.without.push(prefix);
         self
     }
 
-    /// Sets the function that explains a failure.
     pub fn explain(mut self, explain: fn(&Cmd, &str) -> Option<Error>) -> Self {
         self.explain = Some(explain);
         self
@@ -107,11 +97,9 @@ impl Cmd {
 
     /// Returns the command line, quoted for the shell.
     pub fn line(&self) -> String {
-        std::iter::once(&self.program)
-            .chain(&self.args)
-            .map(|word| quote(&word.to_string_lossy()))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let words = std::iter::once(&self.program).chain(&self.args);
+        let words = words.map(|word| quote(&word.to_string_lossy()));
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The command for messages: without the settings that the tool gives to git, and the start of a
@@ -127,11 +115,9 @@ impl Cmd {
             }
             let word = quote(&arg.to_string_lossy());
             if line.len() + word.len() > SHORT {
-                line.push_str(" …");
-                break;
+                return line + " …";
             }
-            line.push(' ');
-            line.push_str(&word);
+            line += &format!(" {word}");
         }
         line
     }
@@ -150,21 +136,18 @@ pub fn quote(word: &str) -> String {
     }
 }
 
-/// The exit status and the output of a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
     /// The exit code. `None` after a signal.
     pub code: Option<i32>,
     /// Whether the program was killed by its time limit.
     pub timed_out: bool,
-    /// Standard output; empty if it was streamed.
+    /// Standard output and error; empty if they were streamed.
     pub stdout: Vec<u8>,
-    /// Standard error; empty if it was streamed.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Returns whether the exit code is 0.
     pub fn ok(&self) -> bool {
         self.code == Some(0)
     }
@@ -180,6 +163,9 @@ impl Output {
     }
 }
 
+/// Writes the input of a program.
+pub type Feed<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;
+
 /// Starts programs. Several threads may use it at the same time.
 pub trait Runner: Sync {
     /// Runs a program to its end and returns its output.
@@ -191,31 +177,20 @@ pub trait Runner: Sync {
 
     /// Runs a program to its end and passes each line of both outputs to `on_line`, as it arrives if
     /// the runner can do that.
-    ///
-    /// # Errors
-    ///
-    /// As [`Runner::run`].
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
         let mut out = self.run(cmd)?;
         for bytes in [&mut out.stdout, &mut out.stderr] {
             let text = std::mem::take(bytes);
-            let text = String::from_utf8_lossy(&text);
-            text.lines().for_each(&mut *on_line);
+            String::from_utf8_lossy(&text)
+                .lines()
+                .for_each(&mut *on_line);
         }
         Ok(out)
     }
 
-    /// Runs a program while `feed` writes its input.
-    ///
-    /// # Errors
-    ///
-    /// As [`Runner::run`], and errors of `feed`. If the program closes the pipe early, only its
+    /// Runs a program while `feed` writes its input. If the program closes the pipe early, only its
     /// exit code decides.
-    fn feed(
-        &self,
-        cmd: &Cmd,
-        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Output> {
+    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
         let mut input = Vec::new();
         feed(&mut input)?;
         self.run(&cmd.clone().stdin(input))
@@ -230,12 +205,12 @@ pub trait Runner: Sync {
 pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
     let out = runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
     if out.ok() {
-        return Ok(out);
+        Ok(out)
+    } else {
+        Err(failed(cmd, &out))
     }
-    Err(failed(cmd, &out))
 }
 
-/// Returns the error for a program that could not be started.
 pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     let program = cmd.program.to_string_lossy();
     if let Some(dir) = cmd.dir.as_ref().filter(|dir| !dir.is_dir()) {
@@ -248,17 +223,14 @@ pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     Error::new(format!("cannot start {program}: {error}"))
 }
 
-/// Returns the error for a program that failed.
 pub fn failed(cmd: &Cmd, out: &Output) -> Error {
     let how = match out.code {
         _ if out.timed_out => "took too long and was stopped".to_owned(),
         Some(code) => format!("failed with exit code {code}"),
         None => "was ended by a signal".to_owned(),
     };
-    let text = match out.complaint() {
-        text if text.is_empty() => out.text(),
-        text => text,
-    };
+    let complaint = Some(out.complaint()).filter(|text| !text.is_empty());
+    let text = complaint.unwrap_or_else(|| out.text());
     if let Some(error) = cmd.explain.and_then(|explain| explain(cmd, &text)) {
         return error;
     }
@@ -271,10 +243,9 @@ pub fn failed(cmd: &Cmd, out: &Output) -> Error {
 #[derive(Debug, Default)]
 pub struct System;
 
-/// Process ids of running children, for [`end_children`].
-static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// The running children, for [`end_children`].
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Whether [`end_children`] was called.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether children are being ended. Their exit codes are then meaningless.
@@ -285,34 +256,19 @@ pub fn is_ending() -> bool {
 /// Ends all running children. Called when the user interrupts the program.
 pub fn end_children() {
     ENDING.store(true, Ordering::SeqCst);
-    let Ok(children) = CHILDREN.lock() else {
-        return;
-    };
-    for id in children.iter() {
-        if let Some(pid) = i32::try_from(*id)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        {
+    if let Ok(children) = CHILDREN.lock() {
+        for child in children.iter() {
             // It may have ended already.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
+            let _ = kill_process_group(*child, Signal::TERM);
         }
     }
 }
 
-struct Running {
-    child: Child,
-}
+/// A child that is in [`CHILDREN`].
+struct Running(Child);
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Ok(mut children) = CHILDREN.lock() {
-            children.retain(|id| *id != self.child.id());
-        }
-    }
-}
-
-impl System {
-    fn spawn(&self, cmd: &Cmd, stdin: Stdio) -> io::Result<Running> {
+impl Running {
+    fn start(cmd: &Cmd, stdin: Stdio) -> io::Result<Self> {
         let mut command = Command::new(&cmd.program);
         command.args(&cmd.args);
         for (key, _) in std::env::vars_os() {
@@ -330,18 +286,24 @@ impl System {
         if let Some(dir) = &cmd.dir {
             command.current_dir(dir);
         }
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(stdin);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A process group, so that a time limit or an interrupt ends its children as well.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.process_group(0);
         end_with_parent(&mut command);
         let child = command.spawn()?;
         if let Ok(mut children) = CHILDREN.lock() {
-            children.push(child.id());
+            children.push(Pid::from_child(&child));
         }
-        Ok(Running { child })
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(mut children) = CHILDREN.lock() {
+            children.retain(|child| *child != Pid::from_child(&self.0));
+        }
     }
 }
 
@@ -349,9 +311,8 @@ impl System {
 /// writing into a build folder that the next run uses.
 #[allow(unsafe_code, reason = "`pre_exec` has no safe form")]
 fn end_with_parent(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
     let set = || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
             .map_err(io::Error::from)
     };
     // SAFETY: The closure makes one system call and does not allocate, so it is async-signal-safe
@@ -365,181 +326,130 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Kills a program at its time limit, also while its input is written or its output is read.
 struct Limit {
-    deadline: Option<Instant>,
-    shared: Arc<(Mutex<Clock>, Condvar)>,
-}
-
-#[derive(Default)]
-struct Clock {
-    /// The child was reaped, so its process id may be reused.
-    ended: bool,
-    timed_out: bool,
+    /// The time until which output is awaited.
+    patience: Option<Instant>,
+    /// The end of this channel tells the thread that the program has ended. The thread returns
+    /// whether it killed the program.
+    watch: Option<(mpsc::Sender<()>, thread::JoinHandle<bool>)>,
 }
 
 impl Limit {
     fn start(child: &Child, limit: Option<Duration>) -> Self {
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let shared = Arc::new((Mutex::new(Clock::default()), Condvar::new()));
-        let group = i32::try_from(child.id()).ok();
-        let group = group.and_then(rustix::process::Pid::from_raw);
-        if let (Some(deadline), Some(group)) = (deadline, group) {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                let (clock, changed) = &*shared;
-                let Ok(clock) = clock.lock() else { return };
-                let left = deadline.saturating_duration_since(Instant::now());
-                let waited = changed.wait_timeout_while(clock, left, |c| !c.ended);
-                if let Ok((mut clock, _)) = waited
-                    && !clock.ended
-                {
-                    clock.timed_out = true;
+        let group = Pid::from_child(child);
+        let watch = limit.map(|limit| {
+            let (running, ended) = mpsc::channel();
+            let watch = thread::spawn(move || {
+                let timed_out = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                if timed_out {
                     // Its children keep the pipes open too.
-                    let kill = rustix::process::Signal::KILL;
-                    let _ = rustix::process::kill_process_group(group, kill);
+                    let _ = kill_process_group(group, Signal::KILL);
                 }
+                timed_out
             });
-        }
-        Self { deadline, shared }
-    }
-
-    /// Returns the time until which output is awaited.
-    fn patience(&self) -> Option<Instant> {
-        self.deadline.map(|deadline| deadline + GRACE)
+            (running, watch)
+        });
+        let patience = limit.and_then(|l| Instant::now().checked_add(l.saturating_add(GRACE)));
+        Self { patience, watch }
     }
 
     /// Waits for the child. Returns its exit code, and whether it was killed by the limit.
-    fn wait(&self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
-        if self.deadline.is_none() {
+    fn wait(self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
+        let Some((running, watch)) = self.watch else {
             return Ok((child.wait()?.code(), false));
-        }
-        let (clock, changed) = &*self.shared;
-        loop {
-            if let Ok(mut clock) = clock.lock()
-                && let Some(status) = child.try_wait()?
-            {
-                clock.ended = true;
-                changed.notify_all();
-                return Ok(match clock.timed_out {
-                    true => (None, true),
-                    false => (status.code(), false),
-                });
+        };
+        // The child stays a zombie until the thread has ended, so that its process id is not reused.
+        let until_zombie = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let id = Pid::from_child(child);
+        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), until_zombie))?;
+        drop(running);
+        let timed_out = watch.join().unwrap_or(false);
+        let code = child.wait()?.code();
+        Ok((code.filter(|_| !timed_out), timed_out))
+    }
+
+    /// Returns the next value of a channel, or `None` if it is closed or the time has passed.
+    fn receive<T>(&self, from: &mpsc::Receiver<T>) -> Option<T> {
+        let Some(until) = self.patience else {
+            return from.recv().ok();
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        from.recv_timeout(left).ok()
+    }
+}
+
+type Pipe = Box<dyn Read + Send>;
+
+/// Reads the outputs of a child, as a whole or by line. The flag is set for standard error.
+fn outputs(child: &mut Child, by_line: bool) -> mpsc::Receiver<(bool, Vec<u8>)> {
+    let (send, parts) = mpsc::channel();
+    let stdout = child.stdout.take().map(|p| Box::new(p) as Pipe);
+    let stderr = child.stderr.take().map(|p| Box::new(p) as Pipe);
+    let pipes = [stdout.map(|p| (false, p)), stderr.map(|p| (true, p))];
+    for (is_error, pipe) in pipes.into_iter().flatten() {
+        let (send, mut pipe) = (send.clone(), BufReader::new(pipe));
+        let mut next = move || {
+            let mut part = Vec::new();
+            // Output that arrived before a read error is still useful.
+            let _ = if by_line {
+                pipe.read_until(b'\n', &mut part)
+            } else {
+                pipe.read_to_end(&mut part)
+            };
+            (!part.is_empty()).then_some((is_error, part))
+        };
+        thread::spawn(move || while next().is_some_and(|part| send.send(part).is_ok()) {});
+    }
+    parts
+}
+
+/// Runs a program. Passes its output to `on_line`, or else returns it.
+fn execute(
+    cmd: &Cmd,
+    feed: Option<Feed<'_>>,
+    mut on_line: Option<&mut dyn FnMut(&str)>,
+) -> io::Result<Output> {
+    let input = feed.as_ref().map_or_else(Stdio::null, |_| Stdio::piped());
+    let mut running = Running::start(cmd, input)?;
+    let child = &mut running.0;
+    let limit = Limit::start(child, cmd.timeout);
+    let parts = outputs(child, on_line.is_some());
+    let mut fed = Ok(());
+    if let (Some(feed), Some(pipe)) = (feed, child.stdin.take()) {
+        let mut pipe = io::BufWriter::with_capacity(1 << 16, pipe);
+        fed = feed(&mut pipe).and_then(|()| pipe.flush());
+    }
+    let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+    if fed.as_ref().is_err_and(is_closed) {
+        fed = Ok(());
+    } else if fed.is_err() {
+        // The program must not finish with an incomplete input.
+        child.kill()?;
+    }
+    let mut output = Output::default();
+    while let Some((is_error, mut part)) = limit.receive(&parts) {
+        match &mut on_line {
+            Some(on_line) => {
+                on_line(String::from_utf8_lossy(&part).trim_end_matches(['\n', '\r']));
             }
-            thread::sleep(Duration::from_millis(20));
+            None if is_error => output.stderr.append(&mut part),
+            None => output.stdout.append(&mut part),
         }
     }
-}
-
-fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
-    let (send, read) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // Output that arrived before a read error is still useful.
-        let _ = from.read_to_end(&mut bytes);
-        let _ = send.send(bytes);
-    });
-    read
-}
-
-/// Returns the next value of a channel, or `None` if it is closed or `patience` has passed.
-fn receive<T>(from: &mpsc::Receiver<T>, patience: Option<Instant>) -> Option<T> {
-    match patience {
-        None => from.recv().ok(),
-        Some(until) => {
-            let left = until.saturating_duration_since(Instant::now());
-            from.recv_timeout(left).ok()
-        }
-    }
-}
-
-fn quiet_pipe(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+    (output.code, output.timed_out) = limit.wait(child)?;
+    fed.map(|()| output)
 }
 
 impl Runner for System {
     fn run(&self, cmd: &Cmd) -> io::Result<Output> {
-        let input = cmd.stdin.clone();
-        self.feed(cmd, &mut move |to| to.write_all(&input))
+        self.feed(cmd, &mut |to| to.write_all(&cmd.stdin))
     }
 
-    fn feed(
-        &self,
-        cmd: &Cmd,
-        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Output> {
-        let mut running = self.spawn(cmd, Stdio::piped())?;
-        let child = &mut running.child;
-        let limit = Limit::start(child, cmd.timeout);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let stdout = stdout.map(collect);
-        let stderr = stderr.map(collect);
-        let fed = match child.stdin.take() {
-            Some(pipe) => {
-                let mut pipe = io::BufWriter::with_capacity(1 << 16, pipe);
-                quiet_pipe(feed(&mut pipe).and_then(|()| pipe.flush()))
-            }
-            None => Ok(()),
-        };
-        if fed.is_err() {
-            // The program must not finish with an incomplete input.
-            child.kill()?;
-        }
-        let (code, timed_out) = limit.wait(child)?;
-        let patience = limit.patience();
-        let all = |from: Option<mpsc::Receiver<Vec<u8>>>| {
-            let bytes = from.and_then(|from| receive(&from, patience));
-            bytes.unwrap_or_default()
-        };
-        let (stdout, stderr) = (all(stdout), all(stderr));
-        fed?;
-        Ok(Output {
-            code,
-            timed_out,
-            stdout,
-            stderr,
-        })
+    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
+        execute(cmd, Some(feed), None)
     }
 
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        let mut running = self.spawn(cmd, Stdio::null())?;
-        let child = &mut running.child;
-        let limit = Limit::start(child, cmd.timeout);
-        let (send, lines) = mpsc::channel();
-        for pipe in [
-            child
-                .stdout
-                .take()
-                .map(|p| Box::new(p) as Box<dyn Read + Send>),
-            child
-                .stderr
-                .take()
-                .map(|p| Box::new(p) as Box<dyn Read + Send>),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            let send = send.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(pipe).split(b'\n').map_while(|l| l.ok()) {
-                    let line = String::from_utf8_lossy(&line).into_owned();
-                    if send.send(line).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        while let Some(line) = receive(&lines, limit.patience()) {
-            on_line(line.trim_end_matches('\r'));
-        }
-        let (code, timed_out) = limit.wait(child)?;
-        Ok(Output {
-            code,
-            timed_out,
-            ..Output::default()
-        })
+        execute(cmd, None, Some(on_line))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use crate::sys::runner::{Cmd, Output, Runner};
+use crate::sys::{Cmd, Output, Runner, runner::Feed};
 
 /// A [`Runner`] that writes each command to standard error before another one runs it.
 pub struct Shown<'a> {
@@ -14,13 +14,8 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Shows the commands that `inner` runs.
     pub fn new(inner: &'a dyn Runner, output: bool) -> Self {
         Self { inner, output }
-    }
-
-    fn command(&self, cmd: &Cmd) {
-        tell(&format!("+ {}", cmd.short()));
     }
 
     fn output(&self, out: io::Result<Output>) -> io::Result<Output> {
@@ -31,9 +26,8 @@ impl<'a> Shown<'a> {
                 tell(&shown(bytes));
             }
             if !out.ok() {
-                let code = out
-                    .code
-                    .map_or("a signal".to_owned(), |c| format!("code {c}"));
+                let code = out.code.map(|c| format!("code {c}"));
+                let code = code.as_deref().unwrap_or("a signal");
                 tell(&format!("  ended with {code}"));
             }
         }
@@ -43,12 +37,12 @@ impl<'a> Shown<'a> {
 
 impl Runner for Shown<'_> {
     fn run(&self, cmd: &Cmd) -> io::Result<Output> {
-        self.command(cmd);
+        tell(&format!("+ {}", cmd.short()));
         self.output(self.inner.run(cmd))
     }
 
     fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        self.command(cmd);
+        tell(&format!("+ {}", cmd.short()));
         let out = self.inner.stream(cmd, &mut |line| {
             if self.output {
                 tell(&format!("  {line}"));
@@ -58,12 +52,8 @@ impl Runner for Shown<'_> {
         self.output(out)
     }
 
-    fn feed(
-        &self,
-        cmd: &Cmd,
-        feed: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Output> {
-        self.command(cmd);
+    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
+        tell(&format!("+ {}", cmd.short()));
         self.output(self.inner.feed(cmd, feed))
     }
 }
