@@ -12,21 +12,17 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::sys::{
-    error::{Error, Result},
-    runner::{Cmd, Runner, failed, must, not_started},
-};
+use crate::sys::{Cmd, Error, Result, Runner, failed, files, must, not_started};
 
 /// A private view of one suite, in a scratch folder.
 pub struct Suite<'a> {
     runner: &'a dyn Runner,
-    /// The folder in which apt works.
+    /// The folder in which apt works, and the one for downloaded files.
     dir: PathBuf,
-    /// The folder for downloaded files.
     wanted: PathBuf,
     name: String,
-    /// Removes apt's folder, if it is separate.
-    _own: Option<TempDir>,
+    /// Apt's folder, if it is separate. Dropping it removes the folder.
+    own: Option<TempDir>,
 }
 
 impl<'a> Suite<'a> {
@@ -36,50 +32,37 @@ impl<'a> Suite<'a> {
     ///
     /// apt is missing, has no Debian mirror, or the mirror does not answer.
     pub fn open(runner: &'a dyn Runner, dir: &Path, suite: &str) -> Result<Self> {
-        let ask = Cmd::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(CREATED_BY)|$(ORIGIN)|$(RELEASE)|$(REPO_URI)",
-        ]);
-        let targets = must(runner, &ask)?.text();
-        let mirror = mirror(&targets).ok_or_else(|| {
+        let format = "$(CREATED_BY)|$(ORIGIN)|$(RELEASE)|$(REPO_URI)";
+        let ask = Cmd::new("apt-get").args(["indextargets", "--format", format]);
+        let mirror = mirror(&must(runner, &ask)?.text()).ok_or_else(|| {
             Error::new("apt has no mirror of the Debian archive")
                 .help("run `apt-get update`, or add a mirror to apt's sources")
         })?;
-        let root = rustix::process::geteuid().is_root();
-        let sandbox = if root { sandbox(runner)? } else { None };
-        let own = match &sandbox {
-            Some(_) => Some(apart()?),
-            None => None,
-        };
+        let sandbox = sandbox(runner)?;
+        let own = sandbox.as_ref().map(|_| apart()).transpose()?;
         let own = Self {
             runner,
             dir: own.as_ref().map_or(dir, TempDir::path).to_owned(),
             wanted: dir.to_owned(),
             name: suite.to_owned(),
-            _own: own,
+            own,
         };
         for sub in ["lists/partial", "archives/partial", "files"] {
-            let sub = own.dir.join(sub);
-            fs::create_dir_all(&sub).map_err(|e| Error::io("make the folder", &sub, &e))?;
+            files::create(&own.dir.join(sub))?;
         }
         let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        let signed = match Path::new(keys).exists() {
-            true => format!("[signed-by={keys}] "),
-            false => String::new(),
-        };
-        let list =
-            format!("deb {signed}{mirror} {suite} main\ndeb-src {signed}{mirror} {suite} main\n");
+        let signed = Path::new(keys).exists();
+        let signed = signed.then(|| format!("[signed-by={keys}] "));
+        let from = format!("{}{mirror} {suite} main", signed.unwrap_or_default());
         let path = own.dir.join("sources.list");
-        fs::write(&path, list).map_err(|e| Error::io("write", &path, &e))?;
+        fs::write(&path, format!("deb {from}\ndeb-src {from}\n"))
+            .map_err(|e| Error::io("write", &path, &e))?;
         if let Some(user) = sandbox {
             let give = Cmd::new("chown").args(["--recursive", &user]);
             must(runner, &give.arg(&own.dir))?;
         }
-        let update = own
-            .apt("apt-get", ["update"])
-            .timeout(Duration::from_secs(120));
-        must(runner, &update)?;
+        let update = own.apt("apt-get", ["update"]);
+        must(runner, &update.timeout(Duration::from_secs(120)))?;
         Ok(own)
     }
 
@@ -94,12 +77,8 @@ impl<'a> Suite<'a> {
             "Acquire::http::Timeout=20".to_owned(),
             "Acquire::Retries=1".to_owned(),
         ];
-        let mut cmd = Cmd::new(program)
-            .env("LC_ALL", "C")
-            .dir(self.dir.join("files"));
-        for option in options {
-            cmd = cmd.args(["-o", &option]);
-        }
+        let cmd = Cmd::new(program).env("LC_ALL", "C").dir(at("files"));
+        let cmd = cmd.args(options.iter().flat_map(|option| ["-o", option]));
         cmd.args(args)
     }
 
@@ -112,18 +91,16 @@ impl<'a> Suite<'a> {
     ///
     /// `file` did not arrive. The message has the output of apt.
     pub fn source(&self, source: &str, file: &str) -> Result<PathBuf> {
-        let cmd = self
-            .apt("apt-get", ["source", "--download-only", source])
-            .timeout(Duration::from_secs(1800));
+        let cmd = self.apt("apt-get", ["source", "--download-only", source]);
+        let cmd = cmd.timeout(Duration::from_secs(1800));
         let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
         let path = self.dir.join("files").join(file);
-        match path.is_file() {
-            true => self.bring(&path),
-            false => Err(failed(&cmd, &out)),
+        if !path.is_file() {
+            return Err(failed(&cmd, &out));
         }
+        self.bring(&path)
     }
 
-    /// Returns the versions of a source package in the suite.
     pub fn versions(&self, package: &str) -> Result<Vec<String>> {
         let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
         // apt-cache fails if the suite lacks the package.
@@ -136,47 +113,34 @@ impl<'a> Suite<'a> {
     /// Downloads the newest `.deb` of a package whose version is `version` or starts with it.
     pub fn deb(&self, package: &str, version: &str) -> Result<PathBuf> {
         let out = must(self.runner, &self.apt("apt-cache", ["madison", package]))?.text();
-        let have: Vec<&str> = out
-            .lines()
-            .filter_map(|l| l.split('|').nth(1))
-            .map(str::trim)
-            .collect();
+        let have = out.lines().filter_map(|l| l.split('|').nth(1));
+        let have: Vec<&str> = have.map(str::trim).collect();
+        let is_wanted = |rest: &str| rest.is_empty() || rest.starts_with(['+', '-']);
         let wanted = have
             .iter()
-            .find(|v| {
-                v.strip_prefix(version)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-']))
-            })
-            .ok_or_else(|| {
-                Error::new(format!(
-                    "{} has no {package} {version}, only {}",
-                    self.name,
-                    have.join(", ")
-                ))
-            })?;
-        let cmd = self
-            .apt("apt-get", ["download", &format!("{package}={wanted}")])
-            .timeout(Duration::from_secs(600));
-        must(self.runner, &cmd)?;
-        let files = self.dir.join("files");
-        let entries = fs::read_dir(&files).map_err(|e| Error::io("list", &files, &e))?;
-        let file = entries
-            .flatten()
-            .map(|e| e.path())
-            .find(|p| {
-                let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
-                name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
-            })
-            .ok_or_else(|| Error::new(format!("apt did not download {package}")))?;
+            .find(|v| v.strip_prefix(version).is_some_and(is_wanted));
+        let wanted = wanted.ok_or_else(|| {
+            let (suite, have) = (&self.name, have.join(", "));
+            Error::new(format!("{suite} has no {package} {version}, only {have}"))
+        })?;
+        let cmd = self.apt("apt-get", ["download", &format!("{package}={wanted}")]);
+        must(self.runner, &cmd.timeout(Duration::from_secs(600)))?;
+        let is_deb = |path: &PathBuf| {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
+        };
+        let file = files::list(&self.dir.join("files"))?
+            .into_iter()
+            .find(is_deb);
+        let file = file.ok_or_else(|| Error::new(format!("apt did not download {package}")))?;
         self.bring(&file)
     }
 
     /// Moves a downloaded file to the caller's folder, which apt's user cannot write.
     fn bring(&self, file: &Path) -> Result<PathBuf> {
         let to = self.wanted.join(file.file_name().unwrap_or_default());
-        if self._own.is_some() {
+        if self.own.is_some() {
             fs::copy(file, &to).map_err(|e| Error::io("copy", file, &e))?;
-            let _ = fs::remove_file(file);
         } else {
             fs::rename(file, &to).map_err(|e| Error::io("move", file, &e))?;
         }
@@ -184,35 +148,36 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// Returns the user that apt switches to for downloads when run by root; `None` if the machine's
-/// configuration keeps it root.
+/// Returns the user that apt switches to for downloads when run by root; `None` if we are not root,
+/// or the machine's configuration keeps apt root.
 fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
     let ask = Cmd::new("apt-config").args(["dump", "--format", "%v%n", "APT::Sandbox::User"]);
-    let user = must(runner, &ask)?.text();
-    let user = user.trim();
-    Ok((!user.is_empty() && user != "root").then(|| user.to_owned()))
+    let user = must(runner, &ask)?.text().trim().to_owned();
+    Ok(Some(user).filter(|user| !user.is_empty() && user != "root"))
 }
 
 /// Creates a folder that apt's user can enter, which may be impossible below the cache.
 fn apart() -> Result<TempDir> {
     let tmp = std::env::temp_dir();
-    let made = tempfile::Builder::new()
-        .prefix("series-apt-")
-        .tempdir_in(&tmp);
+    let made = tempfile::Builder::new().prefix("series-apt-").tempdir();
     made.map_err(|e| Error::io("make a folder in", &tmp, &e))
 }
 
 /// Returns the mirror of the main archive from apt's index targets.
 fn mirror(targets: &str) -> Option<String> {
     let rows = targets.lines().filter_map(|line| {
-        let mut fields = line.split('|');
-        let (kind, origin) = (fields.next()?, fields.next()?);
-        let (release, uri) = (fields.next()?, fields.next()?);
-        // The security archive is separate and has no backports.
-        let main = kind == "Packages" && origin == "Debian" && !release.contains("security");
-        main.then(|| uri.to_owned())
+        let fields: Vec<&str> = line.split('|').collect();
+        match fields[..] {
+            // The security archive is separate and has no backports.
+            ["Packages", "Debian", release, uri, ..] if !release.contains("security") => Some(uri),
+            _ => None,
+        }
     });
-    rows.min_by_key(|uri| uri.contains("security"))
+    let mirror = rows.min_by_key(|uri| uri.contains("security"));
+    mirror.map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -220,7 +185,7 @@ mod tests {
     use std::{io, sync::Mutex};
 
     use super::*;
-    use crate::sys::runner::Output;
+    use crate::sys::Output;
 
     /// A runner with an apt that downloads one package, and records its calls.
     struct Debian {

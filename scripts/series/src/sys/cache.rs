@@ -13,7 +13,8 @@ use std::{
 };
 
 use crate::sys::{
-    error::{Error, Result},
+    Error, Result,
+    files::{create, owner_lives},
     ui::{Ui, duration},
 };
 
@@ -42,23 +43,6 @@ pub enum Resource {
     Tools,
 }
 
-impl Resource {
-    /// Returns whether all bases share the resource.
-    fn is_shared(self) -> bool {
-        matches!(self, Resource::Base | Resource::Tools)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Resource::Base => "base",
-            Resource::Refs => "refs",
-            Resource::Tree => "tree",
-            Resource::Full => "full",
-            Resource::Tools => "tools",
-        }
-    }
-}
-
 /// The lock on a [`Resource`]. The lock ends when it is dropped or when the process dies.
 ///
 /// Children inherit the lock, so that the orphaned build of a killed run still excludes other
@@ -71,10 +55,9 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Returns whether the previous holder died without releasing the lock.
-    ///
-    /// Its children have ended as well, because they inherit the lock. A lock file that they left
-    /// in a git repository is stale.
+    /// Returns whether the previous holder died without releasing the lock. Its children have ended
+    /// as well, because they inherit the lock. A lock file that they left in a git repository is
+    /// stale.
     pub fn after_death(&self) -> bool {
         self.after_death
     }
@@ -104,47 +87,34 @@ impl Cache {
                     .help(format!("set SERIES_CACHE to a folder with {SIZE} of space"))
             })?;
         let (new, old) = (caches.join("patch-series"), caches.join("nova-series"));
-        Self::at(if !new.is_dir() && old.is_dir() {
-            old
-        } else {
-            new
-        })
+        let is_old = !new.is_dir() && old.is_dir();
+        Self::at(if is_old { old } else { new })
     }
 
-    /// Opens the cache in `dir`. Creates the folder if it is missing.
+    /// Opens the cache in `dir`, and creates its folders.
     pub fn at(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = std::path::absolute(dir.into())
             .map_err(|e| Error::new(format!("the cache folder has no absolute path: {e}")))?;
         for sub in ["tmp", "archives", "tools", "lock", "build"] {
-            let sub = dir.join(sub);
-            fs::create_dir_all(&sub)
-                .map_err(|e| elsewhere(Error::io("make the folder", &sub, &e)))?;
+            folder(&dir.join(sub))?;
         }
-        Ok(Self {
-            dir,
-            of_base: PathBuf::new(),
-        })
+        let of_base = PathBuf::new();
+        Ok(Self { dir, of_base })
     }
 
     /// Returns the cache for a base other than the default base. The kernel repository, the build
     /// folders and their locks are separate; everything else is shared.
     pub fn on(&self, base: &str) -> Result<Self> {
-        let of_base = Path::new("on").join(base);
-        let locks = self.dir.join(&of_base).join("lock");
-        fs::create_dir_all(&locks)
-            .map_err(|e| elsewhere(Error::io("make the folder", &locks, &e)))?;
-        Ok(Self {
-            dir: self.dir.clone(),
-            of_base,
-        })
+        let (dir, of_base) = (self.dir.clone(), Path::new("on").join(base));
+        let on = Self { dir, of_base };
+        folder(&on.of_base("lock"))?;
+        Ok(on)
     }
 
-    /// Returns a path in the folder of the base.
     pub fn of_base(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.join(&self.of_base).join(below)
     }
 
-    /// Returns a path in the cache.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.join(below)
     }
@@ -154,26 +124,25 @@ impl Cache {
         self.of_base("kernel")
     }
 
-    /// Returns the kernel repositories of all bases.
     pub fn kernels(&self) -> Vec<PathBuf> {
-        let others = fs::read_dir(self.path("on"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let others = others.map(|entry| entry.path().join("kernel"));
-        [self.path("kernel")].into_iter().chain(others).collect()
+        let others = fs::read_dir(self.path("on")).into_iter().flatten();
+        let others = others.flatten().map(|entry| entry.path().join("kernel"));
+        std::iter::once(self.path("kernel")).chain(others).collect()
     }
 
-    /// Returns the build folder of an architecture.
     pub fn build(&self, arch: &str) -> PathBuf {
         self.of_base("build").join(arch)
     }
 
     /// Locks `resource`, and waits for another run that holds it.
     pub fn lock(&self, resource: Resource, ui: &Ui) -> Result<Lock> {
-        let path = match resource.is_shared() {
-            true => self.path("lock").join(resource.name()),
-            false => self.of_base("lock").join(resource.name()),
+        // All bases share the first two.
+        let path = match resource {
+            Resource::Base => self.path("lock/base"),
+            Resource::Tools => self.path("lock/tools"),
+            Resource::Refs => self.of_base("lock/refs"),
+            Resource::Tree => self.of_base("lock/tree"),
+            Resource::Full => self.of_base("lock/full"),
         };
         let mut file = OpenOptions::new()
             .read(true)
@@ -183,16 +152,14 @@ impl Cache {
             .open(&path)
             .map_err(|e| elsewhere(Error::io("open", &path, &e)))?;
         if file.try_lock().is_err() {
-            let holder = holder(&mut file);
-            let process = match holder.as_str() {
-                "" => String::new(),
-                id => format!(" (process {id})"),
-            };
+            let mut process = holder(&mut file);
+            if !process.is_empty() {
+                process = format!(" (process {process})");
+            }
+            let (name, dir) = (path.file_name().unwrap_or_default(), self.dir.display());
+            let (name, since) = (name.display(), since(&file));
             ui.say(format!(
-                "waiting: another run{process} holds the {} lock in {}{}",
-                resource.name(),
-                self.dir.display(),
-                since(&file)
+                "waiting: another run{process} holds the {name} lock in {dir}{since}"
             ));
             let start = Instant::now();
             file.lock().map_err(|e| Error::io("lock", &path, &e))?;
@@ -220,15 +187,9 @@ impl Cache {
 
     /// Removes the leftovers of killed runs under `tmp/`.
     pub fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(self.path("tmp")) else {
-            return;
-        };
+        let entries = fs::read_dir(self.path("tmp")).into_iter().flatten();
         for entry in entries.flatten() {
-            let alive = entry
-                .file_name()
-                .to_str()
-                .is_some_and(crate::sys::files::owner_lives);
-            if !alive {
+            if !entry.file_name().to_str().is_some_and(owner_lives) {
                 // Another run may be sweeping as well.
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -236,10 +197,6 @@ impl Cache {
     }
 
     /// Checks that `bytes` fit on the file system of the cache.
-    ///
-    /// # Errors
-    ///
-    /// The free space is too small; the message states both sizes.
     pub fn need_space(&self, bytes: u64, what: &str) -> Result<()> {
         let Ok(stat) = rustix::fs::statvfs(&self.dir) else {
             // Unknown free space. A failing write is reported later.
@@ -249,40 +206,36 @@ impl Cache {
         if free >= bytes {
             return Ok(());
         }
-        let mib = |n: u64| n >> 20;
-        Err(Error::new(format!(
-            "{what} needs about {} MiB in {}, and {} MiB are free",
-            mib(bytes),
-            self.dir.display(),
-            mib(free)
-        ))
-        .help("free some space, or set SERIES_CACHE to a folder elsewhere"))
+        let (dir, need, free) = (self.dir.display(), bytes >> 20, free >> 20);
+        let what = format!("{what} needs about {need} MiB in {dir}, and {free} MiB are free");
+        Err(Error::new(what).help("free some space, or set SERIES_CACHE to a folder elsewhere"))
     }
+}
+
+fn folder(path: &Path) -> Result<()> {
+    create(path).map_err(elsewhere)
 }
 
 /// Adds a remedy for a cache folder that is not writable.
 fn elsewhere(error: Error) -> Error {
-    error.help(format!(
-        "set SERIES_CACHE to a writable folder with {SIZE} of space"
-    ))
+    let help = format!("set SERIES_CACHE to a writable folder with {SIZE} of space");
+    error.help(help)
 }
 
 /// Returns how long a lock has been held. Its holder wrote the file when it got the lock.
 fn since(file: &File) -> String {
     let written = file.metadata().and_then(|m| m.modified()).ok();
-    match written.and_then(|at| at.elapsed().ok()) {
-        Some(time) => format!(", for {} now", duration(time)),
-        None => String::new(),
-    }
+    let held = written.and_then(|at| at.elapsed().ok());
+    let held = held.map(|time| format!(", for {} now", duration(time)));
+    held.unwrap_or_default()
 }
 
 /// Returns the content of a lock file: the process id of its holder.
 fn holder(file: &mut File) -> String {
     let mut holder = String::new();
     // The content is only a hint, so an unreadable file counts as empty.
-    let _ = file
-        .rewind()
-        .and_then(|()| file.read_to_string(&mut holder));
+    let _ = file.rewind();
+    let _ = file.read_to_string(&mut holder);
     holder.trim().to_owned()
 }
 

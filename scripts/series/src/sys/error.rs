@@ -11,14 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The result of a function with expected failures.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An expected failure, worded for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Parts {
     what: String,
     place: Option<(PathBuf, Option<usize>)>,
@@ -32,16 +31,11 @@ impl Error {
     pub fn new(what: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             what: what.into(),
-            place: None,
-            details: Vec::new(),
-            help: None,
-            more: Vec::new(),
+            ..Parts::default()
         }))
     }
 
-    /// Joins several failures, so that one run shows all of them.
-    ///
-    /// Returns `None` if `errors` is empty.
+    /// Joins several failures, so that one run shows all of them. Returns `None` if there are none.
     pub fn all(errors: Vec<Error>) -> Option<Self> {
         let mut errors = errors.into_iter();
         let mut first = errors.next()?;
@@ -57,13 +51,11 @@ impl Error {
 
     /// Adds output of another program or of the system. Its lines are indented below the message.
     pub fn detail(mut self, text: impl AsRef<str>) -> Self {
-        self.0
-            .details
-            .extend(text.as_ref().lines().map(|l| l.trim_end().to_owned()));
+        let lines = text.as_ref().lines().map(|l| l.trim_end().to_owned());
+        self.0.details.extend(lines);
         self
     }
 
-    /// Adds a remedy.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
@@ -71,12 +63,14 @@ impl Error {
 
     /// An I/O failure on `path`. `doing` completes "cannot …".
     pub fn io(doing: &str, path: impl AsRef<Path>, error: &std::io::Error) -> Self {
-        let path = path.as_ref();
-        let new = Self::new(format!("cannot {doing} {}: {error}", path.display()));
-        if error.kind() == std::io::ErrorKind::StorageFull {
-            return new.help("free some space on that file system and run the same command again");
+        let path = path.as_ref().display();
+        let new = Self::new(format!("cannot {doing} {path}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => {
+                new.help("free some space on that file system and run the same command again")
+            }
+            _ => new,
         }
-        new
     }
 }
 

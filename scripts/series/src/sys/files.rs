@@ -2,17 +2,32 @@
 
 //! Reads plain files, and writes files in one step.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
+
+/// Creates a folder and those above it.
+pub fn create(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))
+}
+
+/// Returns the paths in a folder, sorted.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(|e| Error::io("list", dir, &e))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
 
 /// Reads a text file. The caller adds the place to the error.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read_file(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::new("the file is missing"),
-        std::io::ErrorKind::InvalidInput => {
-            Error::new("is not a plain file").help("put a plain file there")
-        }
+        ErrorKind::NotFound => Error::new("the file is missing"),
+        ErrorKind::InvalidInput => Error::new("is not a plain file").help("put a plain file there"),
         _ => Error::new(format!("cannot be read: {e}")),
     })?;
     String::from_utf8(bytes).map_err(|_| Error::new("is not UTF-8 text"))
@@ -22,8 +37,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() && !meta.is_dir() {
-        let kind = std::io::ErrorKind::InvalidInput;
-        return Err(std::io::Error::new(kind, "it is not a plain file"));
+        let what = "it is not a plain file";
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, what));
     }
     fs::read(path)
 }
@@ -42,11 +57,10 @@ pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             sweep(&entry.path());
-        } else if let Some(owner) = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.strip_prefix(UNFINISHED))
-            && !owner_lives(owner)
+        } else if let Some(name) = entry.file_name().to_str()
+            && name
+                .strip_prefix(UNFINISHED)
+                .is_some_and(|owner| !owner_lives(owner))
         {
             // Another run may be sweeping as well.
             let _ = fs::remove_file(entry.path());
@@ -60,18 +74,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if read_file(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
+    let failed = |e: &std::io::Error| Error::io("write", path, e);
     let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+    create(dir)?;
     // The name has our process id, so that [`sweep`] can remove the file if we are killed.
     let new = tempfile::Builder::new()
         .prefix(&format!("{UNFINISHED}{}-", std::process::id()))
         .tempfile_in(dir)
         .map_err(|e| Error::io("make a file in", dir, &e))?;
-    fs::write(new.path(), bytes).map_err(|e| Error::io("write", path, &e))?;
+    fs::write(new.path(), bytes).map_err(|e| failed(&e))?;
     // Temporary files are private, but results are public.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(new.path(), mode).map_err(|e| Error::io("write", path, &e))?;
-    new.persist(path)
-        .map_err(|e| Error::io("write", path, &e.error))?;
+    fs::set_permissions(new.path(), mode).map_err(|e| failed(&e))?;
+    new.persist(path).map_err(|e| failed(&e.error))?;
     Ok(())
 }

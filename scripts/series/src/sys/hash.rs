@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hexadecimal digests.
+//! Digests in lower-case hexadecimal digits.
 
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
-/// Returns a digest in lower-case hexadecimal digits.
 pub fn hex(digest: impl AsRef<[u8]>) -> String {
     digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Returns the hexadecimal SHA-256 of `bytes`.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(Sha256::digest(bytes))
 }
 
 /// Returns the hexadecimal SHA-256 of a stream. `read` is called with the number of bytes of each
 /// step.
-///
-/// # Errors
-///
-/// The stream cannot be read.
 pub fn sha256_of(from: &mut impl Read, mut read: impl FnMut(usize)) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

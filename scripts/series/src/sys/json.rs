@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// Formats indented JSON with a final newline, as in files.
 pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {

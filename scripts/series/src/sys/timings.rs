@@ -12,7 +12,6 @@ use std::{
 pub struct Timings(Mutex<Vec<(String, Duration)>>);
 
 impl Timings {
-    /// Runs a step and records its time.
     pub fn time<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = run();
@@ -20,7 +19,6 @@ impl Timings {
         result
     }
 
-    /// Records the time of a step.
     pub fn add(&self, what: &str, took: Duration) {
         if let Ok(mut steps) = self.0.lock() {
             steps.push((what.to_owned(), took));
@@ -29,15 +27,13 @@ impl Timings {
 
     /// Returns a line for each step and one for their sum, and forgets them.
     pub fn take(&self) -> Vec<String> {
-        let mut steps = match self.0.lock() {
-            Ok(mut steps) => std::mem::take(&mut *steps),
-            Err(_) => return Vec::new(),
-        };
+        let steps = self.0.lock().map(|mut steps| std::mem::take(&mut *steps));
+        let mut steps = steps.unwrap_or_default();
         let all = steps.iter().map(|(_, took)| *took).sum();
         steps.push(("together".to_owned(), all));
         let line =
-            |(what, took): &(String, Duration)| format!("{:7.1} s  {what}", took.as_secs_f64());
-        steps.iter().map(line).collect()
+            |(what, took): (String, Duration)| format!("{:7.1} s  {what}", took.as_secs_f64());
+        steps.into_iter().map(line).collect()
     }
 }
 

@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The interval of progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(20);
 
-/// The settings for messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
     terminal: bool,
@@ -40,11 +39,9 @@ impl Ui {
     }
 
     /// Shows plain lines instead of bars, between which other output fits.
-    pub fn plain(self) -> Self {
-        Self {
-            bars: false,
-            ..self
-        }
+    pub fn plain(mut self) -> Self {
+        self.bars = false;
+        self
     }
 
     /// Shows warnings only.
@@ -82,39 +79,31 @@ impl Ui {
         let mut answer = String::new();
         // A failed read counts as no.
         let _ = std::io::stdin().read_line(&mut answer);
-        let answer = answer.trim().to_lowercase();
-        Some(answer == "y" || answer == "yes")
+        Some(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
     /// Starts the progress of a long task. A `total` of 0 means unknown.
     pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
-        let bar = (self.bars && !self.quiet).then(|| {
-            let bar = if total == 0 {
-                ProgressBar::new_spinner()
-            } else {
-                ProgressBar::new(total)
-            };
-            bar.set_style(unit.style(total != 0));
-            bar.set_prefix(what.to_owned());
-            bar
-        });
-        if bar.is_none() {
+        let known = total != 0;
+        let target = if self.bars && !self.quiet {
+            ProgressDrawTarget::stderr()
+        } else {
             self.say(format!("{what} …"));
-        }
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(known.then_some(total), target);
         Progress {
             ui: *self,
-            what: what.to_owned(),
             total,
-            at: 0,
             unit,
-            bar,
-            start: Instant::now(),
+            bar: bar
+                .with_style(unit.style(known))
+                .with_prefix(what.to_owned()),
             said: Instant::now(),
         }
     }
 }
 
-/// The unit that a progress counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
@@ -142,58 +131,49 @@ impl Unit {
     }
 }
 
-/// The progress of a long task.
 #[derive(Debug)]
 pub struct Progress {
     ui: Ui,
-    what: String,
     total: u64,
-    at: u64,
     unit: Unit,
-    bar: Option<ProgressBar>,
-    start: Instant,
+    /// Counts, also where it is not shown.
+    bar: ProgressBar,
     said: Instant,
 }
 
 impl Progress {
     /// Advances to `at` and shows `now` after the count.
     pub fn set(&mut self, at: u64, now: &str) {
-        self.at = at;
-        if let Some(bar) = &self.bar {
-            // The total was counted in the previous run, so it may be too small.
-            if self.total != 0 && at > self.total {
-                bar.set_length(at);
-            }
-            bar.set_position(at);
-            bar.set_message(now.to_owned());
-        } else if self.said.elapsed() >= PLAIN_EVERY {
+        // The total was counted in the previous run, so it may be too small.
+        if self.total != 0 && at > self.total {
+            self.bar.set_length(at);
+        }
+        self.bar.set_position(at);
+        self.bar.set_message(now.to_owned());
+        if self.bar.is_hidden() && self.said.elapsed() >= PLAIN_EVERY {
             self.said = Instant::now();
             let of = match self.total {
                 0 => String::new(),
                 total => format!(" of about {}", self.unit.show(total)),
             };
-            self.ui
-                .say(format!("{} … {}{of}", self.what, self.unit.show(at)));
+            let (what, at) = (self.bar.prefix(), self.unit.show(at));
+            self.ui.say(format!("{what} … {at}{of}"));
         }
     }
 
     pub fn add(&mut self, n: u64) {
-        self.set(self.at + n, "");
+        self.set(self.at() + n, "");
     }
 
-    /// Returns the present count.
     pub fn at(&self) -> u64 {
-        self.at
+        self.bar.position()
     }
 
     /// Ends the task and prints its duration.
     pub fn done(self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        let took = self.start.elapsed();
-        self.ui
-            .say(format!("{} done in {}", self.what, duration(took)));
+        self.bar.finish_and_clear();
+        let took = duration(self.bar.elapsed());
+        self.ui.say(format!("{} done in {took}", self.bar.prefix()));
     }
 }
 
