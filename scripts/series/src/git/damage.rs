@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::sys::{error::Error, runner::Cmd};
+use crate::sys::{Cmd, Error};
 
 /// Messages of git about objects, packs and refs that it cannot read.
 const SIGNS: &[&str] = &[
@@ -35,66 +35,48 @@ const HEAD: &str = "ref: refs/heads/series";
 
 /// Explains a failure in a repository of the tool.
 pub fn of_tool(cmd: &Cmd, output: &str) -> Option<Error> {
-    if !is_damage(output) {
-        return None;
-    }
-    let dir = repository(cmd.dir.as_deref()?);
+    let dir = repository(cmd.dir.as_deref().filter(|_| is_damage(output))?);
     let home = dir.join(".git");
-    let error = Error::new(format!(
-        "the git repository in {} is damaged",
-        dir.display()
-    ))
-    .detail(lines(output));
     if !home.is_dir() {
         return None;
     }
-    if !has_head(&home) {
-        return Some(error.help(format!(
-            "restore its HEAD: echo '{HEAD}' > {}",
-            home.join("HEAD").display()
-        )));
-    }
-    if let Some(name) = broken_ref(output) {
+    let help = if !has_head(&home) {
+        let file = home.join("HEAD");
+        format!("restore its HEAD: echo '{HEAD}' > {}", file.display())
+    } else if let Some(name) = broken_ref(output) {
         let file = home.join(name);
-        return Some(error.help(match last_value(&home, name) {
-            Some(oid) => format!(
-                "restore the last value of {name}: echo {oid} > {}",
-                file.display()
-            ),
-            None => format!("remove {}, and run this again", file.display()),
-        }));
-    }
-    Some(error.help(format!(
-        "remove {}, and run this again: the tool recreates it.\n\
-         This loses postings by b4 that `cargo series record` did not record",
-        dir.display()
-    )))
+        let file = file.display();
+        match last_value(&home, name) {
+            Some(oid) => format!("restore the last value of {name}: echo {oid} > {file}"),
+            None => format!("remove {file}, and run this again"),
+        }
+    } else {
+        format!(
+            "remove {}, and run this again: the tool recreates it.\n\
+             This loses postings by b4 that `cargo series record` did not record",
+            dir.display()
+        )
+    };
+    Some(damaged(&dir, output).help(help))
 }
 
-/// Explains a failure in a repository of the user.
 pub fn of_user(cmd: &Cmd, output: &str) -> Option<Error> {
     let dir = cmd.dir.as_deref().filter(|_| is_damage(output))?;
     // A folder outside a repository is not damaged.
-    (!output.contains("not a git repository")).then(|| {
-        Error::new(format!(
-            "the git repository in {} is damaged",
-            dir.display()
-        ))
-        .detail(lines(output))
-        .help("run `git fsck` there, or name another clone")
-    })
+    let inside = !output.contains("not a git repository");
+    inside.then(|| damaged(dir, output).help("run `git fsck` there, or name another clone"))
 }
 
-/// Returns whether a message of git reports damage.
-pub fn is_damage(output: &str) -> bool {
-    SIGNS.iter().any(|sign| output.contains(sign))
-}
-
-fn lines(output: &str) -> String {
+fn damaged(dir: &Path, output: &str) -> Error {
     let mut lines: Vec<&str> = output.lines().collect();
     lines.dedup();
     lines.truncate(5);
-    lines.join("\n")
+    let what = format!("the git repository in {} is damaged", dir.display());
+    Error::new(what).detail(lines.join("\n"))
+}
+
+pub fn is_damage(output: &str) -> bool {
+    SIGNS.iter().any(|sign| output.contains(sign))
 }
 
 /// Returns the main work tree. In a linked work tree, the file `.git` names it.
@@ -114,14 +96,9 @@ fn has_head(home: &Path) -> bool {
 /// Returns the ref with an invalid value. If a valid ref names a missing object, objects are lost
 /// and not the ref.
 fn broken_ref(output: &str) -> Option<&str> {
-    let broken = |l: &&str| {
-        ["broken ref", "reference broken"]
-            .iter()
-            .any(|s| l.contains(s))
-    };
-    let line = output.lines().find(broken)?;
-    line.split([' ', '\'', ':'])
-        .find(|w| w.starts_with("refs/"))
+    let broken = |l: &&str| l.contains("broken ref") || l.contains("reference broken");
+    let mut words = output.lines().find(broken)?.split([' ', '\'', ':']);
+    words.find(|w| w.starts_with("refs/"))
 }
 
 /// Returns the last value in the reflog of a ref.

@@ -3,7 +3,7 @@
 //! Searches whole trees, and caches the results.
 
 use super::{Git, object::Oid};
-use crate::sys::{cache::Cache, error::Result, files::write, hash::sha256, runner::failed};
+use crate::sys::{Result, cache::Cache, failed, files::write, hash::sha256};
 
 impl Git<'_> {
     /// Returns the paths of files in a tree that contain one of these texts. Caches the result,
@@ -29,10 +29,8 @@ impl Git<'_> {
                 out.stdout
             }
         };
-        let paths = listing.split(|b| *b == 0).filter(|p| !p.is_empty());
-        Ok(paths
-            .map(|p| String::from_utf8_lossy(p).into_owned())
-            .filter_map(|p| p.split_once(':').map(|(_, path)| path.to_owned()))
-            .collect())
+        let listing = String::from_utf8_lossy(&listing);
+        let found = listing.split('\0').filter_map(|line| line.split_once(':'));
+        Ok(found.map(|(_, path)| path.to_owned()).collect())
     }
 }

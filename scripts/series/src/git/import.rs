@@ -2,20 +2,14 @@
 
 //! Creates commits with `git fast-import`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use super::{
     Git,
-    identity::{Author, Identity, Signature, in_ident},
+    identity::{Author, Signature, ident},
     object::{Entry, Mode, Oid},
 };
-use crate::sys::{
-    error::{Error, Result},
-    runner::failed,
-};
+use crate::sys::{Error, Result, failed};
 
 impl Git<'_> {
     /// Runs `git fast-import` on the stream that `feed` writes. Returns the commits by their marks,
@@ -25,31 +19,25 @@ impl Git<'_> {
         scratch: &Path,
         feed: &mut dyn FnMut(&mut FastImport<'_>) -> std::io::Result<()>,
     ) -> Result<Vec<Oid>> {
-        let marks: PathBuf = scratch.join("marks");
+        let marks = scratch.join("marks");
         let cmd = self
             .cmd(["fast-import", "--quiet", "--force", "--done", "--depth=0"])
             .arg(format!("--export-marks={}", marks.display()));
-        let out = self
-            .runner()
-            .feed(&cmd, &mut |to| {
-                let mut import = FastImport { to };
-                feed(&mut import)?;
-                import.to.write_all(b"done\n")
-            })
-            .map_err(|e| Error::new(format!("the stream to git fast-import broke off: {e}")))?;
+        let out = self.runner().feed(&cmd, &mut |to| {
+            feed(&mut FastImport { to })?;
+            to.write_all(b"done\n")
+        });
+        let out =
+            out.map_err(|e| Error::new(format!("the stream to git fast-import broke off: {e}")))?;
         if !out.ok() {
             return Err(failed(&cmd, &out));
         }
         let text = std::fs::read_to_string(&marks).map_err(|e| Error::io("read", &marks, &e))?;
-        let mut oids: Vec<(usize, Oid)> = text
-            .lines()
-            .filter_map(|l| {
-                let (mark, oid) = l.strip_prefix(':')?.split_once(' ')?;
-                Some((mark.parse().ok()?, Oid::parse(oid)?))
-            })
-            .collect();
-        oids.sort();
-        Ok(oids.into_iter().map(|(_, oid)| oid).collect())
+        let oids = text.lines().filter_map(|l| {
+            let (mark, oid) = l.strip_prefix(':')?.split_once(' ')?;
+            Some((mark.parse::<usize>().ok()?, Oid::parse(oid)?))
+        });
+        Ok(oids.collect::<BTreeMap<_, _>>().into_values().collect())
     }
 }
 
@@ -58,7 +46,6 @@ pub struct FastImport<'a> {
     to: &'a mut dyn Write,
 }
 
-/// The parent of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parent {
     /// No parent: a root commit.
@@ -70,7 +57,6 @@ pub enum Parent {
 }
 
 impl FastImport<'_> {
-    /// Starts a commit. Its changes follow.
     pub fn commit(
         &mut self,
         to_ref: &str,
@@ -92,16 +78,11 @@ impl FastImport<'_> {
         message: &str,
         from: &Parent,
     ) -> std::io::Result<()> {
-        let ident = |name, email| format!("{} <{}>", in_ident(name), in_ident(email));
-        let Identity { name, email, .. } = &signature.who;
-        let (who, when) = (ident(name, email), signature.when);
-        let author = match author {
-            Some(Author { name, email, date }) => format!("{} {date}", ident(name, email)),
-            None => format!("{who} {when} +0000"),
-        };
+        let committer = format!("{} {} +0000", signature.who.ident(), signature.when);
+        let author = author.map(|a| format!("{} {}", ident(&a.name, &a.email), a.date));
+        let author = author.as_ref().unwrap_or(&committer);
         writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
-        writeln!(self.to, "author {author}")?;
-        writeln!(self.to, "committer {who} {when} +0000")?;
+        writeln!(self.to, "author {author}\ncommitter {committer}")?;
         self.data(message.as_bytes())?;
         match from {
             Parent::Nothing => Ok(()),
@@ -110,7 +91,6 @@ impl FastImport<'_> {
         }
     }
 
-    /// Writes a file of the current commit.
     pub fn file(&mut self, mode: Mode, path: &str, content: &[u8]) -> std::io::Result<()> {
         writeln!(self.to, "M {} inline {}", mode.as_str(), quoted(path))?;
         self.data(content)
@@ -122,7 +102,6 @@ impl FastImport<'_> {
         writeln!(self.to, "M {} {blob} {}", mode.as_str(), quoted(path))
     }
 
-    /// Removes a file from the current commit.
     pub fn remove(&mut self, path: &str) -> std::io::Result<()> {
         writeln!(self.to, "D {}", quoted(path))
     }
@@ -134,17 +113,7 @@ impl FastImport<'_> {
     }
 }
 
-/// Quotes a path for fast-import.
 fn quoted(path: &str) -> String {
-    let mut text = String::from("\"");
-    for c in path.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            c => text.push(c),
-        }
-    }
-    text.push('"');
-    text
+    let escaped = path.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace('\n', r"\n"))
 }

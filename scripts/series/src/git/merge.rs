@@ -10,14 +10,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    git::{Entry, Git, Mode, Oid},
-    sys::{
-        error::{Error, Result},
-        runner::{Cmd, Output, failed, must},
-    },
+    git::{Entry, Git, Oid},
+    sys::{Cmd, Error, Result, failed},
 };
 
-/// The kind of a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -33,7 +29,6 @@ pub enum What {
     Other,
 }
 
-/// The result of a merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
     /// The merged tree. A file with a conflict keeps its content from the other tree.
@@ -42,7 +37,6 @@ pub struct Merged {
     pub conflicts: Vec<(String, What, Vec<usize>)>,
 }
 
-/// Merges in a repository.
 pub struct Merger<'a> {
     git: &'a Git<'a>,
     scratch: PathBuf,
@@ -58,11 +52,9 @@ impl<'a> Merger<'a> {
     pub fn new(git: &'a Git<'a>, scratch: &Path) -> Result<Self> {
         let objects = scratch.join("objects");
         std::fs::create_dir_all(&objects).map_err(|e| Error::io("create", &objects, &e))?;
-        Ok(Self {
-            git,
-            scratch: scratch.to_owned(),
-            is_private: true,
-        })
+        let mut merger = Self::in_repository(git, scratch);
+        merger.is_private = true;
+        Ok(merger)
     }
 
     /// Creates a merger that writes its objects into the repository.
@@ -75,105 +67,72 @@ impl<'a> Merger<'a> {
     }
 
     fn cmd(&self, args: &[&str]) -> Cmd {
-        let cmd = self.git.cmd(args);
-        let cmd = cmd.env("GIT_INDEX_FILE", self.scratch.join("merge-index"));
+        let index = self.scratch.join("merge-index");
+        let cmd = self.git.cmd(args).env("GIT_INDEX_FILE", index);
         if !self.is_private {
             return cmd;
         }
+        let known = self.git.dir().join(".git/objects");
         cmd.env("GIT_OBJECT_DIRECTORY", self.scratch.join("objects"))
-            .env(
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-                self.git.dir().join(".git/objects"),
-            )
-    }
-
-    fn must(&self, cmd: &Cmd) -> Result<Output> {
-        must(self.git.runner(), cmd)
-    }
-
-    /// Runs a git command that prints an object name.
-    fn oid(&self, cmd: &Cmd) -> Result<Oid> {
-        let out = self.must(cmd)?;
-        Oid::parse(&out.text()).ok_or_else(|| Error::new("git printed no object name"))
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", known)
     }
 
     /// Merges the changes from `parent` to `patch` onto the tree `onto`. A conflict is not an error.
     pub fn merge(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
         // Older versions than git 2.40 lack --merge-base, so create a commit with the right parent.
         let onto = self.commit(onto, parent)?;
-        let cmd = self.cmd(&[
-            "-c",
-            "merge.conflictStyle=merge",
-            // As git am --3way does.
-            "-c",
-            "merge.directoryRenames=false",
-            "merge-tree",
-            "--write-tree",
-            "-z",
-            onto.as_str(),
-            patch.as_str(),
-        ]);
+        // As git am --3way does.
+        let renames = ["-c", "merge.directoryRenames=false"];
+        let cmd = self.cmd(&["-c", "merge.conflictStyle=merge"]).args(renames);
+        let cmd = cmd.args(["merge-tree", "--write-tree", "-z"]);
+        let cmd = cmd.args([onto.as_str(), patch.as_str()]);
         let out = self.git.try_run(&cmd)?;
         if !matches!(out.code, Some(0 | 1)) {
             return Err(failed(&cmd, &out));
         }
-        let (tree, paths) = parse(&String::from_utf8_lossy(&out.stdout))
+        let (mut tree, paths) = parse(&String::from_utf8_lossy(&out.stdout))
             .ok_or_else(|| Error::new("git merge-tree printed something unexpected"))?;
-        if paths.is_empty() {
-            return Ok(Merged {
-                tree,
-                conflicts: Vec::new(),
-            });
-        }
         let mut conflicts = Vec::new();
         for (path, stages) in &paths {
             let what = what(stages);
-            let lines = match what {
-                What::Content | What::BothAdd => {
-                    let show = self.cmd(&["cat-file", "blob", &format!("{tree}:{path}")]);
-                    marked(&String::from_utf8_lossy(&self.must(&show)?.stdout))
-                }
-                _ => Vec::new(),
-            };
+            let mut lines = Vec::new();
+            if matches!(what, What::Content | What::BothAdd) {
+                let show = self.cmd(&["cat-file", "blob", &format!("{tree}:{path}")]);
+                lines = marked(&String::from_utf8_lossy(&self.git.run(&show)?.stdout));
+            }
             conflicts.push((path.clone(), what, lines));
         }
-        let tree = self.without(&tree, &paths)?;
+        if !paths.is_empty() {
+            tree = self.without(&tree, &paths)?;
+        }
         Ok(Merged { tree, conflicts })
     }
 
     /// Merges as [`Self::merge`], if the parent of the patch is cut off in this repository.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::merge`].
     pub fn merge_shallow(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
         let patch = self.commit(&self.git.tree_of(patch)?, parent)?;
         self.merge(parent, &patch, onto)
     }
 
-    /// Creates a commit of a tree.
     fn commit(&self, tree: &Oid, parent: &Oid) -> Result<Oid> {
         let who = "series <series@localhost> 0 +0000";
         let commit =
             format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nmerge\n");
         let hash = self.cmd(&["hash-object", "-t", "commit", "-w", "--stdin"]);
-        self.oid(&hash.stdin(commit))
+        self.git.oid(&hash.stdin(commit))
     }
 
     /// Returns the merged tree, with the other tree's version of each file with a conflict.
     fn without(&self, tree: &Oid, paths: &BTreeMap<String, Stages>) -> Result<Oid> {
-        self.must(&self.cmd(&["read-tree", tree.as_str()]))?;
+        self.git.run(&self.cmd(&["read-tree", tree.as_str()]))?;
         let zero = "0".repeat(40);
-        let mut info = String::new();
-        for (path, [_, theirs, _]) in paths {
-            info += &match theirs {
-                Some(Entry { mode, blob }) => format!("{} {blob}\t{path}\0", mode.as_str()),
-                None => format!("0 {zero}\t{path}\0"),
-            };
-        }
+        let info = paths.iter().map(|(path, [_, theirs, _])| match theirs {
+            Some(entry) => entry.index_info(path),
+            None => format!("0 {zero}\t{path}\0"),
+        });
         let update = self.cmd(&["update-index", "-z", "--index-info"]);
-        self.must(&update.stdin(info))?;
-        self.oid(&self.cmd(&["write-tree"]))
+        self.git.run(&update.stdin(info.collect::<String>()))?;
+        self.git.oid(&self.cmd(&["write-tree"]))
     }
 }
 
@@ -184,17 +143,9 @@ fn parse(text: &str) -> Option<(Oid, BTreeMap<String, Stages>)> {
     let mut paths: BTreeMap<String, Stages> = BTreeMap::new();
     for entry in fields.take_while(|f| !f.is_empty()) {
         let (words, path) = entry.split_once('\t')?;
-        let words: Vec<&str> = words.split(' ').collect();
-        let [mode, blob, stage] = words[..] else {
-            return None;
-        };
-        let entry = Entry {
-            mode: Mode::parse(mode)?,
-            blob: Oid::parse(blob)?,
-        };
-        let stage: usize = stage.parse().ok()?;
+        let stage: usize = words.rsplit(' ').next()?.parse().ok()?;
         let stages = paths.entry(path.to_owned()).or_default();
-        *stages.get_mut(stage.checked_sub(1)?)? = Some(entry);
+        *stages.get_mut(stage.checked_sub(1)?)? = Some(Entry::parse(words)?);
     }
     Some((tree, paths))
 }
@@ -231,7 +182,7 @@ fn marked(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::{
-        git::{Identity, Parent, Signature},
+        git::{Identity, Mode, Parent, Signature},
         sys::runner::System,
     };
 
@@ -281,7 +232,7 @@ mod tests {
         let merger = Merger::new(&git, scratch.path()).unwrap();
         let merged = merger.merge(&base, &patch, &onto).unwrap();
         assert_eq!(count(), before, "objects of merges are not kept");
-        let read = |args: &[&str]| merger.must(&merger.cmd(args)).unwrap().text();
+        let read = |args: &[&str]| git.run(&merger.cmd(args)).unwrap().text();
         let tree = merged.tree.as_str();
         let paths = read(&["ls-tree", "-r", "--name-only", tree]);
         let files = paths.lines().map(|path| {

@@ -12,7 +12,7 @@ mod object;
 pub mod refs;
 mod settings;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 
 pub use self::{
     identity::{Author, Identity, Signature},
@@ -21,41 +21,33 @@ pub use self::{
     object::{BaseCommit, Entry, Mode, Oid, PatchCommit},
     settings::{PINNED, isolated, parse_settings, read_trusted, upload_pack, user_settings},
 };
-use crate::sys::{
-    error::{Error, Result},
-    runner::{Cmd, Output, Runner, failed, must, not_started},
-};
+use crate::sys::{Cmd, Error, Output, Result, Runner, failed, must, not_started};
 
-/// A git repository.
 #[derive(Clone, Copy)]
 pub struct Git<'a> {
     runner: &'a dyn Runner,
     dir: &'a Path,
-    foreign: bool,
+    /// Explains the failures of commands.
+    explain: fn(&Cmd, &str) -> Option<Error>,
 }
 
 impl<'a> Git<'a> {
     /// Opens a repository of the tool with the work tree `dir`.
     pub fn new(runner: &'a dyn Runner, dir: &'a Path) -> Self {
-        let foreign = false;
         Self {
             runner,
             dir,
-            foreign,
+            explain: damage::of_tool,
         }
     }
 
     /// Opens a repository of the user, which is only read.
     pub fn of_user(runner: &'a dyn Runner, dir: &'a Path) -> Self {
-        let foreign = true;
-        Self {
-            runner,
-            dir,
-            foreign,
-        }
+        let mut git = Self::new(runner, dir);
+        git.explain = damage::of_user;
+        git
     }
 
-    /// Returns the work tree.
     pub fn dir(&self) -> &'a Path {
         self.dir
     }
@@ -65,21 +57,25 @@ impl<'a> Git<'a> {
     }
 
     /// Returns a git command in the repository that ignores the user's settings.
-    pub fn cmd<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
-        let explain = match self.foreign {
-            true => damage::of_user,
-            false => damage::of_tool,
-        };
+    pub fn cmd(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
         let cmd = isolated(Cmd::new("git").dir(self.dir));
-        cmd.explain(explain).args(args)
+        cmd.explain(self.explain).args(args)
     }
 
     /// Runs a git command that has to succeed.
-    pub fn must<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
-        &self,
-        args: I,
-    ) -> Result<Output> {
-        must(self.runner, &self.cmd(args))
+    pub fn must(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
+        self.run(&self.cmd(args))
+    }
+
+    /// Runs a git command of [`Self::cmd`] that has to succeed.
+    pub fn run(&self, cmd: &Cmd) -> Result<Output> {
+        must(self.runner, cmd)
+    }
+
+    /// Runs a git command that prints the name of an object.
+    pub fn oid(&self, cmd: &Cmd) -> Result<Oid> {
+        let out = self.run(cmd)?;
+        Oid::parse(&out.text()).ok_or_else(|| Error::new("git printed no object name"))
     }
 
     /// Runs a git command that may fail.
@@ -87,24 +83,27 @@ impl<'a> Git<'a> {
         self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
     }
 
+    /// Runs a git command that may fail, unless the repository is damaged.
+    fn try_undamaged(&self, cmd: &Cmd) -> Result<Output> {
+        let out = self.try_run(cmd)?;
+        if !out.ok() && damage::is_damage(&out.complaint()) {
+            return Err(failed(cmd, &out));
+        }
+        Ok(out)
+    }
+
     /// Resolves a revision. Returns `None` if it does not exist.
     pub fn resolve(&self, rev: &str) -> Result<Option<Oid>> {
         let cmd = self.cmd(["rev-parse", "--quiet", "--verify", "--end-of-options", rev]);
-        let out = self.try_run(&cmd)?;
-        if !out.ok() {
-            refuse_damage(&cmd, &out)?;
-        }
+        let out = self.try_undamaged(&cmd)?;
         Ok(out.ok().then(|| Oid::parse(&out.text())).flatten())
     }
 
-    /// Returns the tree of a commit.
     pub fn tree_of(&self, commit: &Oid) -> Result<Oid> {
-        let rev = format!("{commit}^{{tree}}");
-        self.resolve(&rev)?
-            .ok_or_else(|| Error::new(format!("{commit} is not a commit of the kernel repository")))
+        let tree = self.resolve(&format!("{commit}^{{tree}}"))?;
+        tree.ok_or_else(|| Error::new(format!("{commit} is not a commit of the kernel repository")))
     }
 
-    /// Sets a ref to a commit.
     pub fn set_ref(&self, name: &str, to: &Oid) -> Result<()> {
         self.must(["update-ref", name, to.as_str()]).map(drop)
     }
@@ -114,42 +113,31 @@ impl<'a> Git<'a> {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let args = ["ls-tree", "-z", "--full-tree", tree.as_str(), "--"];
-        let out = must(self.runner, &self.cmd(args).args(paths))?;
-        // Mode, type, object.
-        Ok(parse_listing(&out.stdout, 2))
+        let cmd = self.cmd(["ls-tree", "-z", "--full-tree", tree.as_str(), "--"]);
+        Ok(parse_listing(&self.run(&cmd.args(paths))?.stdout))
     }
 
     /// Returns the content of a file in a tree, or `None` if it is missing.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
         let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);
-        let out = self.try_run(&cmd)?;
-        if !out.ok() {
-            refuse_damage(&cmd, &out)?;
-        }
+        let out = self.try_undamaged(&cmd)?;
         Ok(out.ok().then_some(out.stdout))
     }
 
     /// Returns the contents of blobs, in order.
     pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
         let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
-        let cmd = self.cmd(["cat-file", "--batch"]).stdin(input);
-        let out = must(self.runner, &cmd)?.stdout;
-        let mut rest = &out[..];
-        let contents: Option<Vec<_>> = blobs
-            .iter()
-            .map(|blob| {
-                let end = rest.iter().position(|b| *b == b'\n')?;
-                let header = std::str::from_utf8(&rest[..end]).ok()?;
-                let size: usize = header
-                    .strip_prefix(&format!("{blob} blob "))?
-                    .parse()
-                    .ok()?;
-                let content = rest.get(end + 1..end + 1 + size)?;
-                rest = rest.get(end + 2 + size..)?;
-                Some(content.to_vec())
-            })
-            .collect();
+        let out = self.run(&self.cmd(["cat-file", "--batch"]).stdin(input))?;
+        let mut rest = &out.stdout[..];
+        let contents = blobs.iter().map(|blob| {
+            let end = rest.iter().position(|b| *b == b'\n')?;
+            let header = std::str::from_utf8(&rest[..end]).ok()?;
+            let size = header.strip_prefix(&format!("{blob} blob "))?;
+            let (content, after) = rest[end + 1..].split_at_checked(size.parse().ok()?)?;
+            rest = after.strip_prefix(b"\n")?;
+            Some(content.to_vec())
+        });
+        let contents: Option<Vec<_>> = contents.collect();
         contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
     }
 
@@ -160,33 +148,23 @@ impl<'a> Git<'a> {
         }
         let input: String = commits.iter().map(|c| format!("{c}\n")).collect();
         let cmd = self
-            .cmd(["log", "--no-walk=unsorted", "--stdin", "--format=%H"])
-            .args(["--patch", "--binary", "--find-renames", "-O/dev/null"])
-            .args(["--default-prefix", "--no-ext-diff", "--no-textconv"])
-            .args(["--no-notes", "--no-color", "--no-show-signature"])
+            .cmd(["log", "--no-walk=unsorted", "--stdin"])
+            // Only binary files have a zero byte, and git encodes these.
+            .args(["--format=%x00commit %H", "--patch", "--binary"])
+            .args(["--find-renames", "-O/dev/null", "--default-prefix"])
+            .args(["--no-ext-diff", "--no-textconv", "--no-notes"])
+            .args(["--no-color", "--no-show-signature"])
             .stdin(input);
-        let out = must(self.runner, &cmd)?.stdout;
+        let out = self.run(&cmd)?.stdout;
         let out = String::from_utf8_lossy(&out);
-        let mut rest = &out[..];
-        let diffs: Option<Vec<_>> = commits
-            .iter()
-            .enumerate()
-            .map(|(i, commit)| {
-                rest = rest.strip_prefix(commit.as_str())?.strip_prefix('\n')?;
-                // No line of a diff looks like the name of a commit.
-                let end = match commits.get(i + 1) {
-                    Some(next) => match rest.strip_prefix(next.as_str()) {
-                        Some(_) => 0,
-                        None => rest.find(&format!("\n{next}\n"))? + 1,
-                    },
-                    None => rest.len(),
-                };
-                let (diff, after) = rest.split_at(end);
-                rest = after;
-                Some(diff.to_owned())
-            })
-            .collect();
-        diffs.ok_or_else(|| Error::new("git did not show all commits"))
+        let shown = out.split("\0commit ").skip(1).zip(commits);
+        let diffs = shown.map_while(|(shown, commit)| {
+            let diff = shown.strip_prefix(commit.as_str())?.strip_prefix('\n')?;
+            Some(diff.to_owned())
+        });
+        let diffs: Vec<String> = diffs.collect();
+        let all = Some(diffs).filter(|diffs| diffs.len() == commits.len());
+        all.ok_or_else(|| Error::new("git did not show all commits"))
     }
 
     /// Writes blobs to the repository, and returns their names in order.
@@ -195,10 +173,10 @@ impl<'a> Git<'a> {
         for (i, content) in contents.iter().enumerate() {
             let path = scratch.join(format!("blob-{i}"));
             std::fs::write(&path, content).map_err(|e| Error::io("write", &path, &e))?;
-            paths.push_str(&format!("{}\n", path.display()));
+            paths += &format!("{}\n", path.display());
         }
         let cmd = self.cmd(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
-        let out = must(self.runner, &cmd.stdin(paths))?.text();
+        let out = self.run(&cmd.stdin(paths))?.text();
         let oids: Option<Vec<_>> = out.lines().map(Oid::parse).collect();
         oids.filter(|o| o.len() == contents.len())
             .ok_or_else(|| Error::new("git did not print the names of all blobs"))
@@ -215,49 +193,32 @@ impl<'a> Git<'a> {
         entries: &BTreeMap<String, Entry>,
         diffs: &[&[u8]],
     ) -> Result<BTreeMap<String, Entry>> {
-        let mut info = Vec::new();
-        for (path, Entry { mode, blob }) in entries {
-            info.extend_from_slice(format!("{} {blob}\t{path}\0", mode.as_str()).as_bytes());
-        }
         let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
         // git creates a missing index.
         let _ = std::fs::remove_file(index);
-        let fill = private(&["update-index", "-z", "--index-info"]).stdin(info);
-        must(self.runner, &fill)?;
+        let info = entries.iter().map(|(path, e)| e.index_info(path));
+        let fill = private(&["update-index", "-z", "--index-info"]);
+        self.run(&fill.stdin(info.collect::<String>()))?;
         for diff in diffs {
             let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(*diff);
-            let out = self.try_run(&apply)?;
+            let out = self.try_undamaged(&apply)?;
             if !out.ok() {
-                refuse_damage(&apply, &out)?;
                 return Err(Error::new("does not apply").detail(out.complaint()));
             }
         }
-        let out = must(self.runner, &private(&["ls-files", "-s", "-z"]))?;
-        // Mode, object, stage.
-        Ok(parse_listing(&out.stdout, 1))
+        let out = self.run(&private(&["ls-files", "-s", "-z"]))?;
+        Ok(parse_listing(&out.stdout))
     }
 }
 
-/// Returns an error if a command failed because the repository is damaged.
-fn refuse_damage(cmd: &Cmd, out: &Output) -> Result<()> {
-    match damage::is_damage(&out.complaint()) {
-        true => Err(failed(cmd, out)),
-        false => Ok(()),
-    }
-}
-
-/// Parses the output of `ls-tree -z` and `ls-files -sz`: words, a tab, a path. The first word is
-/// the mode, and the word at `blob` the object. Skips folders and submodules.
-fn parse_listing(listing: &[u8], blob: usize) -> BTreeMap<String, Entry> {
-    let lines = listing.split(|b| *b == 0).filter_map(|line| {
-        let line = String::from_utf8_lossy(line);
+/// Parses the output of `ls-tree -z` and `ls-files -sz`. Skips folders and submodules.
+fn parse_listing(listing: &[u8]) -> BTreeMap<String, Entry> {
+    let listing = String::from_utf8_lossy(listing);
+    let entries = listing.split('\0').filter_map(|line| {
         let (words, path) = line.split_once('\t')?;
-        let words: Vec<&str> = words.split(' ').collect();
-        let mode = Mode::parse(words.first()?)?;
-        let blob = Oid::parse(words.get(blob)?)?;
-        Some((path.to_owned(), Entry { mode, blob }))
+        Some((path.to_owned(), Entry::parse(words)?))
     });
-    lines.collect()
+    entries.collect()
 }
 
 #[cfg(test)]

@@ -4,18 +4,16 @@
 
 use std::fmt;
 
-/// The name of a git object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Oid(String);
 
 impl Oid {
     /// Parses 40 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
-            .then(|| Self(text.to_owned()))
+        let is_oid = text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        is_oid.then(|| Self(text.to_owned()))
     }
 
-    /// Returns the hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -27,15 +25,27 @@ impl fmt::Display for Oid {
     }
 }
 
-/// A file in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub mode: Mode,
-    /// The name of the blob with the content.
     pub blob: Oid,
 }
 
-/// The mode of a file in git.
+impl Entry {
+    /// Parses the words before the path in a listing of git: the mode, and later the object.
+    pub(super) fn parse(words: &str) -> Option<Self> {
+        let (mode, words) = words.split_once(' ')?;
+        let blob = words.split(' ').find_map(Oid::parse)?;
+        let mode = Mode::parse(mode)?;
+        Some(Self { mode, blob })
+    }
+
+    /// Returns the input for `git update-index -z --index-info`.
+    pub(super) fn index_info(&self, path: &str) -> String {
+        format!("{} {}\t{path}\0", self.mode.as_str(), self.blob)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// 100644.
@@ -58,9 +68,8 @@ impl Mode {
 
     /// Parses git's form. Returns `None` for a folder or a submodule.
     pub fn parse(text: &str) -> Option<Self> {
-        [Mode::Plain, Mode::Executable, Mode::Link]
-            .into_iter()
-            .find(|m| m.as_str() == text)
+        let mut all = [Mode::Plain, Mode::Executable, Mode::Link].into_iter();
+        all.find(|m| m.as_str() == text)
     }
 }
 
@@ -73,7 +82,6 @@ pub struct BaseCommit {
     pub when: u64,
 }
 
-/// The commit of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchCommit {
     pub commit: Oid,

@@ -5,18 +5,16 @@
 use std::{fs, path::Path};
 
 use super::Git;
-use crate::sys::{cache::Resource, error::Result, runner::must};
+use crate::sys::{Result, cache::Resource};
 
 /// The branch that the build tree is on. b4 requires a branch.
 pub const BRANCH: &str = "series";
 
-/// The branches that b4 works with.
 pub const B4: &str = "refs/heads/b4";
 
 /// Commits made from archives, by the hash of the archive.
 pub const ARCHIVES: &str = "refs/series/archive";
 
-/// Imported bases, by name.
 pub const BASES: &str = "refs/series/base";
 
 /// The commit that the build tree has checked out.
@@ -78,40 +76,29 @@ pub fn send(name: &str) -> String {
     format!("refs/series/send/{name}")
 }
 
-/// Returns the folders of refs, and the files, in `.git` that a lock of the cache covers.
-fn covered(resource: Resource) -> (&'static [&'static str], &'static [&'static str]) {
+type Names = &'static [&'static str];
+
+/// Returns what a lock of the cache covers in `.git`: folders of our refs, other folders, and files.
+fn covered(resource: Resource) -> (Names, Names, Names) {
     match resource {
         Resource::Base => (
-            &[
-                "refs/series/archive",
-                "refs/series/base",
-                "refs/series/import",
-                "refs/series/port",
-                "refs/series/public",
-            ],
+            &["archive", "base", "import", "port", "public"],
+            &[],
             &["shallow"],
         ),
         Resource::Refs => (
+            &["b4", "branch", "fork-point", "send", "steps", "posted"],
             &[
                 "refs/heads/b4",
-                "refs/series/b4",
-                "refs/series/branch",
-                "refs/series/fork-point",
-                "refs/series/send",
-                "refs/series/steps",
-                "refs/series/posted",
                 "refs/tags/sent",
                 "logs/refs/heads/b4",
                 "worktrees",
             ],
             &["config", "packed-refs"],
         ),
-        Resource::Tree => (
-            &["refs/series/tree"],
-            &["index", "HEAD", "refs/heads/series"],
-        ),
+        Resource::Tree => (&["tree"], &[], &["index", "HEAD", "refs/heads/series"]),
         // These resources have separate repositories.
-        Resource::Full | Resource::Tools => (&[], &[]),
+        Resource::Full | Resource::Tools => (&[], &[], &[]),
     }
 }
 
@@ -125,22 +112,15 @@ pub fn has_old_names(git: &Git<'_>) -> bool {
 }
 
 /// Renames refs of earlier versions. The caller holds the locks of the cache that cover them.
-///
-/// # Errors
-///
-/// git cannot write the refs.
 pub fn rename_old(git: &Git<'_>) -> Result<()> {
     let format = "--format=%(objectname) %(refname)";
     let old = git.must(["for-each-ref", format, OLD_REFS])?.text();
     let mut input = String::new();
     for (object, name) in old.lines().filter_map(|l| l.split_once(' ')) {
         let new = name.replacen(OLD_REFS, "refs/series", 1);
-        input.push_str(&format!("update {new} {object}\ndelete {name}\n"));
+        input += &format!("update {new} {object}\ndelete {name}\n");
     }
-    must(
-        git.runner(),
-        &git.cmd(["update-ref", "--stdin"]).stdin(input),
-    )?;
+    git.run(&git.cmd(["update-ref", "--stdin"]).stdin(input))?;
     let head = git.must(["symbolic-ref", "HEAD"])?.text();
     if git.resolve(&format!("refs/heads/{OLD_BRANCH}"))?.is_some() {
         git.must(["branch", "--move", "--force", OLD_BRANCH, BRANCH])?;
@@ -177,10 +157,10 @@ impl Git<'_> {
         }
         let dir = self.dir().join(".git");
         // Other runs may be using the other resources.
-        let (folders, files) = covered(resource);
-        for below in folders {
-            walk(&dir.join(below));
-        }
+        let (refs, folders, files) = covered(resource);
+        refs.iter()
+            .for_each(|name| walk(&dir.join("refs/series").join(name)));
+        folders.iter().for_each(|name| walk(&dir.join(name)));
         for name in files {
             let _ = fs::remove_file(dir.join(format!("{name}.lock")));
         }

@@ -4,22 +4,13 @@
 
 use std::{path::Path, sync::OnceLock};
 
-use crate::sys::{
-    error::{Error, Result},
-    runner::{Cmd, Runner, not_started, quote},
-};
+use crate::sys::{Cmd, Error, Result, Runner, not_started, runner::quote};
+
+type Setting = (String, String);
 
 /// Returns the user's settings whose names match a regular expression, from all files and variables
 /// that git reads in `dir`. The last value of a name counts.
-///
-/// # Errors
-///
-/// git is missing, or cannot read a file of the configuration.
-pub fn user_settings(
-    runner: &dyn Runner,
-    dir: &Path,
-    names: &str,
-) -> Result<Vec<(String, String)>> {
+pub fn user_settings(runner: &dyn Runner, dir: &Path, names: &str) -> Result<Vec<Setting>> {
     let mut cmd = Cmd::new("git")
         .args(["config", "-z", "--get-regexp", names])
         // If a git hook runs the tool, git has set the repository and more.
@@ -43,14 +34,12 @@ pub fn user_settings(
 }
 
 /// Parses the output of `git config -z`: a name, a newline, a value.
-pub fn parse_settings(text: &[u8]) -> Vec<(String, String)> {
+pub fn parse_settings(text: &[u8]) -> Vec<Setting> {
     let text = String::from_utf8_lossy(text);
     let all = text.split('\0').filter(|s| !s.is_empty());
-    all.map(|s| {
-        let (key, value) = s.split_once('\n').unwrap_or((s, "true"));
-        (key.to_owned(), value.to_owned())
-    })
-    .collect()
+    let all = all.map(|s| s.split_once('\n').unwrap_or((s, "true")));
+    all.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// The user's `safe.directory` values: repositories of other users that git may use.
@@ -59,9 +48,8 @@ static TRUSTED: OnceLock<Vec<String>> = OnceLock::new();
 /// Reads the `safe.directory` values. Like git, ignores the configuration of the repository.
 pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
     let settings = user_settings(runner, dir, "^safe\\.directory$")?;
-    let folders = settings.into_iter().map(|(_, folder)| folder).collect();
     // The values do not change during a run.
-    let _ = TRUSTED.set(folders);
+    let _ = TRUSTED.set(settings.into_iter().map(|(_, folder)| folder).collect());
     Ok(())
 }
 
@@ -157,7 +145,7 @@ const OWN: &[(&str, &str)] = &[
 pub fn isolated(cmd: Cmd) -> Cmd {
     let trusted = TRUSTED.get().into_iter().flatten();
     let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));
-    let settings = PINNED.iter().chain(OWN).copied().chain(trusted);
+    let settings: Vec<_> = PINNED.iter().chain(OWN).copied().chain(trusted).collect();
     let mut cmd = cmd
         .without("GIT_")
         // git formats diffstats for a terminal of this width.
@@ -168,13 +156,12 @@ pub fn isolated(cmd: Cmd) -> Cmd {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_NO_REPLACE_OBJECTS", "1")
-        .env("GIT_TERMINAL_PROMPT", "0");
-    let mut count = 0;
-    for (key, value) in settings {
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_CONFIG_COUNT", settings.len().to_string());
+    for (i, (key, value)) in settings.into_iter().enumerate() {
         cmd = cmd
-            .env(format!("GIT_CONFIG_KEY_{count}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
-        count += 1;
+            .env(format!("GIT_CONFIG_KEY_{i}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{i}"), value);
     }
-    cmd.env("GIT_CONFIG_COUNT", count.to_string())
+    cmd
 }
