@@ -36,7 +36,6 @@ pub fn bundle(prefix: &str, mails: &[&[u8]]) -> Vec<u8> {
     renumbered.collect::<Vec<_>>().concat()
 }
 
-/// Replaces the number in the subject.
 fn renumbered_as(mail: &[u8], prefix: &str, number: usize, of: usize) -> Vec<u8> {
     let (head, body) = parts(mail);
     let head = String::from_utf8_lossy(head);

@@ -2,6 +2,10 @@
 
 //! Reads the lines of a diff and the files that it changes. Only git applies diffs.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 /// A file that a diff changes, creates or removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
@@ -10,7 +14,6 @@ pub struct Touched {
     pub line: usize,
 }
 
-/// The kind of a line in a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Text around the diff.
@@ -28,23 +31,13 @@ pub enum Kind {
     NoNewline,
 }
 
-/// The starts of lines about a file, after the first line.
-const HEADERS: [&str; 14] = [
-    "old mode ",
-    "new mode ",
-    "deleted file mode ",
-    "new file mode ",
-    "copy from ",
-    "copy to ",
-    "rename from ",
-    "rename to ",
-    "similarity index ",
-    "dissimilarity index ",
-    "index ",
-    "--- ",
-    "+++ ",
-    "Binary files ",
-];
+/// A line about a file, after the first line.
+static HEADER: LazyLock<Regex> = LazyLock::new(|| {
+    let modes = "old mode|new mode|deleted file mode|new file mode";
+    let moves = "copy from|copy to|rename from|rename to|(?:dis)?similarity index|index";
+    Regex::new(&format!(r"^(?:{modes}|{moves}|---|\+\+\+|Binary files) "))
+        .expect("the pattern is constant")
+});
 
 /// Returns the lines of a diff, or of a mail with a diff, with their number (from 1) and kind.
 ///
@@ -59,58 +52,55 @@ pub fn lines(diff: &str) -> impl Iterator<Item = (usize, Kind, &str)> {
     })
 }
 
-/// The position of the reader in a diff.
 #[derive(Default)]
 struct Reader {
     /// Remaining lines of the hunk.
     old: usize,
     new: usize,
-    /// Only headers and hunks of one file have appeared since its first line.
-    in_file: bool,
-    /// No hunk has appeared since the first line of the file.
-    in_header: bool,
-    binary: Binary,
+    place: Place,
 }
 
-/// The position of the reader in a binary patch.
-#[derive(Default, PartialEq)]
-enum Binary {
+/// The place of a line outside hunks.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Place {
     #[default]
-    No,
-    Between,
-    Inside,
+    Text,
+    /// After the first line about a file, and before its hunks.
+    Header,
+    /// After a hunk of a file.
+    Hunks,
+    /// In a binary patch, outside and inside a block.
+    Binary,
+    Block,
 }
 
 impl Reader {
     fn kind(&mut self, line: &str, next: &str) -> Kind {
+        use Place::{Binary, Block, Header, Hunks, Text};
         if self.old > 0 || self.new > 0 {
             return self.in_hunk(line);
         }
-        if self.in_file && !self.in_header && line.starts_with("\\ ") {
-            return Kind::NoNewline;
-        }
-        if let (true, Some((old, new))) = (self.in_file, hunk(line)) {
-            (self.old, self.new) = (old, new);
-            self.in_header = false;
+        if let Some(counts) = hunk(line).filter(|_| self.place != Text) {
+            (self.old, self.new) = counts;
+            self.place = Hunks;
             return Kind::Hunk;
         }
         // A diff of another program than git starts with the names.
-        let names = !self.in_header && line.starts_with("--- ") && next.starts_with("+++ ");
-        if names || line.starts_with("diff --git ") {
-            *self = Self {
-                in_file: true,
-                in_header: true,
-                ..Self::default()
-            };
-            return Kind::File;
-        }
-        if self.in_header && self.in_header(line) {
-            return Kind::Header;
-        }
-        if self.binary == Binary::No {
-            (self.in_file, self.in_header) = (false, false);
-        }
-        Kind::Text
+        let names = line.starts_with("--- ") && next.starts_with("+++ ");
+        let block = line.starts_with("literal ") || line.starts_with("delta ");
+        let (place, kind) = match self.place {
+            Hunks if line.starts_with("\\ ") => (Hunks, Kind::NoNewline),
+            Text | Hunks if names => (Header, Kind::File),
+            _ if line.starts_with("diff --git ") => (Header, Kind::File),
+            Header if line == "GIT binary patch" => (Binary, Kind::Header),
+            Header if HEADER.is_match(line) => (Header, Kind::Header),
+            Binary if block => (Block, Kind::Header),
+            Block if line.is_empty() => (Binary, Kind::Text),
+            Block => (Block, Kind::Header),
+            _ => (Text, Kind::Text),
+        };
+        self.place = place;
+        kind
     }
 
     fn in_hunk(&mut self, line: &str) -> Kind {
@@ -123,25 +113,6 @@ impl Reader {
         self.old = self.old.saturating_sub(old);
         self.new = self.new.saturating_sub(new);
         kind
-    }
-
-    fn in_header(&mut self, line: &str) -> bool {
-        let block = line.starts_with("literal ") || line.starts_with("delta ");
-        match self.binary {
-            Binary::No if line == "GIT binary patch" => self.binary = Binary::Between,
-            Binary::No => return HEADERS.iter().any(|h| line.starts_with(h)),
-            Binary::Between if block => self.binary = Binary::Inside,
-            Binary::Between => {
-                self.binary = Binary::No;
-                return false;
-            }
-            Binary::Inside if line.is_empty() => {
-                self.binary = Binary::Between;
-                return false;
-            }
-            Binary::Inside => (),
-        }
-        true
     }
 }
 
@@ -156,10 +127,8 @@ pub fn touched(diff: &str) -> Vec<Touched> {
             });
         }
     };
-    for (at, kind, line) in lines(diff) {
-        if !matches!(kind, Kind::File | Kind::Header) {
-            continue;
-        }
+    let names = lines(diff).filter(|(_, kind, _)| matches!(kind, Kind::File | Kind::Header));
+    for (at, _, line) in names {
         // An empty file has none of the headers below.
         let both = line.strip_prefix("diff --git a/").and_then(|names| {
             let half = names.len().checked_sub(" b/".len())? / 2;
@@ -183,19 +152,16 @@ fn hunk(line: &str) -> Option<(usize, usize)> {
     let mut words = line.strip_prefix("@@ ")?.split(' ');
     let mut count = |sign| -> Option<usize> {
         let range = words.next()?.strip_prefix(sign)?;
-        match range.split_once(',') {
-            Some((_, n)) => n.parse().ok(),
-            None => Some(1),
-        }
+        range
+            .split_once(',')
+            .map_or(Some(1), |(_, n)| n.parse().ok())
     };
     Some((count('-')?, count('+')?))
 }
 
-/// Returns the number of added lines.
 pub fn added_lines(diff: &str) -> usize {
-    diff.lines()
-        .filter(|l| l.starts_with('+') && !l.starts_with("+++ "))
-        .count()
+    let is_added = |l: &&str| l.starts_with('+') && !l.starts_with("+++ ");
+    diff.lines().filter(is_added).count()
 }
 
 #[cfg(test)]

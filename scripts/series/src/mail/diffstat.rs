@@ -6,16 +6,14 @@ use serde::Serialize;
 
 use crate::mail::diff::{self, Kind};
 
-/// The changes to one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FileStat {
     /// The new path, or the old path of a removed file.
     pub path: String,
     /// The old path of a moved or copied file.
     pub from: Option<String>,
-    /// The number of added lines.
+    /// The numbers of added and removed lines.
     pub added: usize,
-    /// The number of removed lines.
     pub removed: usize,
     /// A special kind of change: "new", "gone", "moved", "copied", "binary", "mode".
     pub what: Option<&'static str>,
@@ -39,7 +37,6 @@ pub fn diffstat(diff: &str) -> Vec<FileStat> {
     files
 }
 
-/// Returns the path in the first line about a file.
 fn path_of(line: &str) -> String {
     if let Some(path) = line.strip_prefix("--- ") {
         return named(path).unwrap_or_default();

@@ -6,11 +6,7 @@ use std::{fs, path::Path};
 
 use crate::{
     git::Git,
-    sys::{
-        error::{Error, Result},
-        plural::count,
-        runner::must,
-    },
+    sys::{Error, Result, files::create, plural::count},
 };
 
 /// A patch as git reads it from a mail.
@@ -18,9 +14,8 @@ use crate::{
 pub struct Received {
     /// The message of the resulting commit.
     pub message: String,
-    /// The name of the author.
+    /// The name and the address of the author.
     pub name: String,
-    /// The address of the author.
     pub email: String,
     /// The diff, and the notes and the diffstat before it.
     pub diff: Vec<u8>,
@@ -30,17 +25,16 @@ pub struct Received {
 ///
 /// `--scissors` is the stricter mode, because git reads a mail without scissors the same in both.
 pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
-    fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))?;
+    create(dir)?;
     let split = git.cmd(["mailsplit"]).arg(format!("-o{}", dir.display()));
-    let count = must(git.runner(), &split.stdin(mbox))?.text();
-    let count: usize = count.trim().parse().unwrap_or(0);
+    let count: usize = git.run(&split.stdin(mbox))?.text().parse().unwrap_or(0);
     let (text, diff) = (dir.join("message"), dir.join("diff"));
     let content = |path: &Path| fs::read(path).map_err(|e| Error::io("read", path, &e));
     let mut all = Vec::new();
     for number in 1..=count {
         let mail = content(&dir.join(format!("{number:04}")))?;
         let cmd = git.cmd(["mailinfo", "--scissors", "--encoding=UTF-8"]);
-        let info = must(git.runner(), &cmd.arg(&text).arg(&diff).stdin(mail))?.text();
+        let info = git.run(&cmd.arg(&text).arg(&diff).stdin(mail))?.text();
         let of = |key: &str| {
             let found = info.lines().find_map(|l| l.strip_prefix(key));
             found.unwrap_or("").to_owned()
@@ -63,28 +57,25 @@ pub fn difference(
     messages: &[&str],
     authors: &[(String, String)],
 ) -> Option<(usize, String)> {
-    if received.len() != messages.len() {
-        let (have, want) = (received.len(), messages.len());
+    let (have, want) = (received.len(), messages.len());
+    if have != want {
+        let found = count(have, "mail", "mails");
         return Some((
             have.min(want),
-            format!(
-                "git finds {} instead of {want}",
-                count(have, "mail", "mails")
-            ),
+            format!("git finds {found} instead of {want}"),
         ));
     }
-    let pairs = received.iter().zip(messages).enumerate();
-    pairs.into_iter().find_map(|(at, (received, meant))| {
+    let mut pairs = received.iter().zip(messages).enumerate();
+    pairs.find_map(|(at, (received, meant))| {
         let (read, meant) = (received.message.trim(), meant.trim());
         if read != meant {
             let mut lines = read.lines().chain([""]).zip(meant.lines().chain([""]));
             let (read, meant) = lines.find(|(a, b)| a != b).unwrap_or_default();
             return Some((at, format!("`git am` reads {read:?} instead of {meant:?}")));
         }
-        let (name, email) = (&received.name, &received.email);
-        let is_meant = authors
-            .get(at)
-            .is_some_and(|(n, e)| n == name && e == email);
+        let who = (received.name.clone(), received.email.clone());
+        let (name, email) = &who;
+        let is_meant = authors.get(at) == Some(&who);
         (!is_meant).then(|| (at, format!("`git am` reads {name} <{email}> as the author")))
     })
 }
