@@ -7,7 +7,6 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// The visibility of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
     /// Visible in some modules of the crate.
@@ -18,17 +17,32 @@ pub enum Seen {
     All,
 }
 
-/// A place among tokens.
 pub(super) struct Cursor {
     pub(super) tokens: Vec<TokenTree>,
     pub(super) at: usize,
 }
 
 impl Cursor {
-    pub(super) fn new(tokens: TokenStream) -> Self {
-        Self {
-            tokens: tokens.into_iter().collect(),
-            at: 0,
+    pub(super) fn new(tokens: impl IntoIterator<Item = TokenTree>) -> Self {
+        let tokens = tokens.into_iter().collect();
+        Self { tokens, at: 0 }
+    }
+
+    /// Returns the line of a token, from 1.
+    pub(super) fn line(&self, ahead: usize) -> usize {
+        let token = self.tokens.get(self.at + ahead);
+        token.map_or(0, |token| token.span().start().line)
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    /// Returns the word or sign at a distance behind the cursor.
+    pub(super) fn before(&self, back: usize) -> Option<String> {
+        match self.tokens.get(self.at.checked_sub(back)?)? {
+            TokenTree::Group(_) => None,
+            token => Some(token.to_string()),
         }
     }
 
@@ -44,7 +58,9 @@ impl Cursor {
     }
 
     pub(super) fn punct(&self, ahead: usize, c: char) -> bool {
-        matches!(self.tokens.get(self.at + ahead), Some(TokenTree::Punct(p)) if p.as_char() == c)
+        self.tokens
+            .get(self.at + ahead)
+            .is_some_and(|t| sign(t) == c)
     }
 
     pub(super) fn group(&self, ahead: usize) -> Option<(Delimiter, TokenStream)> {
@@ -63,148 +79,115 @@ impl Cursor {
             return Seen::All;
         };
         let words: Vec<String> = stream.into_iter().map(|t| t.to_string()).collect();
-        match words.first().map(String::as_str) {
-            Some("crate") if words.len() == 1 => {
-                self.at += 1;
-                Seen::Crate
-            }
-            Some("super" | "self" | "in") => {
-                self.at += 1;
-                Seen::Near
-            }
+        let seen = match words.first().map(String::as_str) {
+            Some("crate") if words.len() == 1 => Seen::Crate,
+            Some("super" | "self" | "in") => Seen::Near,
             // A field of a tuple, in a macro.
-            _ => Seen::All,
-        }
+            _ => return Seen::All,
+        };
+        self.at += 1;
+        seen
     }
 
     /// Passes the qualifiers before `fn`, `trait`, `impl` and `mod`.
     pub(super) fn qualifiers(&mut self) {
         loop {
-            let is = |word| self.is(0, word);
-            let function = || ["fn", "unsafe", "async"].iter().any(|w| self.is(1, w));
-            let plain = ["unsafe", "async", "default", "safe"].into_iter().any(is);
-            if plain || is("const") && function() {
-                self.at += 1;
-            } else if is("extern")
-                && matches!(self.tokens.get(self.at + 1), Some(TokenTree::Literal(_)))
-            {
-                self.at += 2;
-            } else {
-                return;
-            }
+            let is_abi = matches!(self.tokens.get(self.at + 1), Some(TokenTree::Literal(_)));
+            let is_function = ["fn", "unsafe", "async"].iter().any(|w| self.is(1, w));
+            self.at += match self.ident(0).as_deref() {
+                Some("unsafe" | "async" | "default" | "safe") => 1,
+                Some("const") if is_function => 1,
+                Some("extern") if is_abi => 2,
+                _ => return,
+            };
         }
     }
 
     /// Passes the rest of an item and returns the tokens in its braces.
     pub(super) fn body(&mut self, brace_ends: bool) -> Option<TokenStream> {
-        let mut angles = 0i32;
-        let mut before = ' ';
-        while let Some(token) = self.tokens.get(self.at) {
-            self.at += 1;
-            let mut now = ' ';
-            match token {
-                TokenTree::Group(group)
-                    if brace_ends && group.delimiter() == Delimiter::Brace && angles <= 0 =>
-                {
-                    return Some(group.stream());
-                }
-                TokenTree::Punct(punct) => {
-                    now = punct.as_char();
-                    match now {
-                        ';' => return None,
-                        '<' => angles += 1,
-                        // Not `->` or `=>`.
-                        '>' if before != '-' && before != '=' => angles -= 1,
-                        _ => (),
-                    }
-                }
-                _ => (),
-            }
-            before = now;
+        let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let end = angles(rest).position(|(inside, token)| match token {
+            TokenTree::Group(g) => brace_ends && !inside && g.delimiter() == Delimiter::Brace,
+            token => sign(token) == ';',
+        });
+        let Some(end) = end else {
+            self.at = self.tokens.len();
+            return None;
+        };
+        self.at += end + 1;
+        match &self.tokens[self.at - 1] {
+            TokenTree::Group(group) => Some(group.stream()),
+            _ => None,
         }
-        None
     }
 }
 
-/// Splits at commas outside angle brackets.
-pub(super) fn at_commas(stream: TokenStream) -> Vec<Cursor> {
-    let mut parts = vec![Vec::new()];
-    let (mut angles, mut before) = (0i32, ' ');
-    for token in stream {
-        let mut now = ' ';
-        if let TokenTree::Punct(punct) = &token {
-            now = punct.as_char();
-            match now {
-                ',' if angles <= 0 => {
-                    parts.push(Vec::new());
-                    before = now;
-                    continue;
-                }
-                '<' => angles += 1,
-                '>' if before != '-' && before != '=' => angles -= 1,
-                _ => (),
-            }
-        }
-        before = now;
-        if let Some(last) = parts.last_mut() {
-            last.push(token);
-        }
+/// Returns the character of a sign, and a blank for other tokens.
+fn sign(token: &TokenTree) -> char {
+    match token {
+        TokenTree::Punct(punct) => punct.as_char(),
+        _ => ' ',
     }
-    parts
-        .into_iter()
-        .map(|tokens| Cursor { tokens, at: 0 })
-        .collect()
 }
 
-/// The type of an inherent implementation; `None` for one of a trait.
-pub(super) fn inherent(head: &[TokenTree]) -> Option<String> {
-    let (mut angles, mut before) = (0i32, ' ');
-    let mut of = None;
-    for (i, token) in head.iter().enumerate() {
-        let mut now = ' ';
-        match token {
-            TokenTree::Punct(punct) => {
-                now = punct.as_char();
-                match now {
-                    '<' => angles += 1,
-                    '>' if before != '-' && before != '=' => angles -= 1,
-                    _ => (),
-                }
-            }
-            TokenTree::Ident(ident) if angles <= 0 => match ident.to_string().as_str() {
-                "where" => break,
-                "for" => {
-                    // Skip `for<'a>`.
-                    let bound =
-                        matches!(head.get(i + 1), Some(TokenTree::Punct(p)) if p.as_char() == '<');
-                    if !bound {
-                        return None;
-                    }
-                }
-                "const" | "dyn" | "mut" => (),
-                // The last word of the path.
-                name => of = Some(name.to_owned()),
-            },
+/// Returns each token, and whether it is inside angle brackets.
+fn angles(tokens: &[TokenTree]) -> impl Iterator<Item = (bool, &TokenTree)> {
+    let (mut depth, mut before) = (0, ' ');
+    tokens.iter().map(move |token| {
+        let (inside, now) = (depth > 0, sign(token));
+        match now {
+            '<' => depth += 1,
+            // Not `->` or `=>`.
+            '>' if before != '-' && before != '=' => depth -= 1,
             _ => (),
         }
         before = now;
-    }
-    of
+        (inside, token)
+    })
 }
 
-/// Collects the names that a `use` brings into scope. `parent` is the module in front of a brace.
-pub(super) fn uses(tokens: &[TokenTree], parent: Option<&str>, into: &mut Vec<String>) {
-    let mut cursor = Cursor {
-        tokens: tokens.to_vec(),
-        at: 0,
+/// Splits at commas outside angle brackets, without empty parts.
+pub(super) fn at_commas(stream: TokenStream) -> Vec<Cursor> {
+    let tokens: Vec<TokenTree> = stream.into_iter().collect();
+    let is_comma = |(inside, token): (bool, &TokenTree)| !inside && sign(token) == ',';
+    let commas: Vec<bool> = angles(&tokens).map(is_comma).collect();
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for end in (0..=tokens.len()).filter(|at| commas.get(*at) != Some(&false)) {
+        let tokens = tokens[start..end].to_vec();
+        parts.extend((!tokens.is_empty()).then_some(Cursor { tokens, at: 0 }));
+        start = end + 1;
+    }
+    parts
+}
+
+/// Returns the type of an implementation, and whether it implements a trait.
+pub(super) fn implemented(head: &[TokenTree]) -> Option<(String, bool)> {
+    let outside = angles(head).filter(|(inside, _)| !inside);
+    let words: Vec<String> = outside.map(|(_, token)| token.to_string()).collect();
+    let end = words
+        .iter()
+        .position(|w| w == "where")
+        .unwrap_or(words.len());
+    // Not `for<'a>`.
+    let is_for = |at: &usize| words[*at] == "for" && words.get(at + 1).is_none_or(|w| w != "<");
+    let of_trait = (0..end).find(is_for);
+    let of = &words[of_trait.map_or(0, |at| at + 1)..end];
+    let is_name = |word: &&String| {
+        let word = word.as_str();
+        word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && !["const", "dyn", "mut"].contains(&word)
     };
-    let mut last = parent.map(str::to_owned);
-    while cursor.at < cursor.tokens.len() {
+    // The last word of the path.
+    Some((of.iter().rfind(is_name)?.clone(), of_trait.is_some()))
+}
+
+/// Collects the names that a `use` brings into scope. `last` is the module in front of a brace.
+pub(super) fn uses(mut cursor: Cursor, mut last: Option<String>, into: &mut Vec<String>) {
+    while !cursor.is_at_end() {
         if let Some((Delimiter::Brace, stream)) = cursor.group(0) {
             for part in at_commas(stream) {
-                if !part.tokens.is_empty() {
-                    uses(&part.tokens, last.as_deref(), into);
-                }
+                uses(part, last.clone(), into);
             }
             return;
         }
@@ -229,14 +212,14 @@ mod tests {
     use super::*;
 
     fn cursor(text: &str) -> Cursor {
-        Cursor::new(text.parse().unwrap())
+        Cursor::new(text.parse::<TokenStream>().unwrap())
     }
 
     #[test]
     fn uses_names() {
         let names = |text: &str| {
             let mut names = Vec::new();
-            uses(&cursor(text).tokens, None, &mut names);
+            uses(cursor(text), None, &mut names);
             names
         };
         assert_eq!(names("self::owned::{A, B as C, //\n}"), ["A", "C"]);
@@ -246,16 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn inherent_of_trait_is_none() {
-        let of = |text: &str| inherent(&cursor(text).tokens);
+    fn implemented_type_and_trait() {
+        let of = |text: &str| implemented(&cursor(text).tokens).unwrap();
+        let inherent = |of: &str| (of.to_owned(), false);
         let bound = "<T, const N: usize> a::List<T, N> where T: for<'a> Fn(&'a u8) -> u8";
-        assert_eq!(of(bound).as_deref(), Some("List"));
-        assert_eq!(
-            of("<F> Other<F> where F: for<'a> Fn()").as_deref(),
-            Some("Other")
-        );
-        assert_eq!(of("<T> Drop for List<T>"), None);
-        assert_eq!(of("<F: for<'a> Fn(&'a u8)> Send for List<F>"), None);
+        assert_eq!(of(bound), inherent("List"));
+        let other = "<F> Other<F> where F: for<'a> Fn()";
+        assert_eq!(of(other), inherent("Other"));
+        assert_eq!(of("<T> Drop for List<T>"), ("List".to_owned(), true));
+        let send = "<F: for<'a> Fn(&'a u8)> Send for List<F>";
+        assert_eq!(of(send), ("List".to_owned(), true));
     }
 
     #[test]

@@ -8,31 +8,27 @@
 //! documentation, its attributes, the comment right above it, and one adjacent blank line. A `use`
 //! may also name elements of a group that has one element per line, closed by `//`.
 
-use std::{ops::Range, str::FromStr};
+use std::{ops::Range, sync::LazyLock};
 
-use proc_macro2::{TokenStream, TokenTree};
+use regex::{Captures, Regex};
 use syn::spanned::Spanned;
+
+use super::{cursor::Cursor, tokens::attributes};
 
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The names of the enclosing items and of the item itself, the outermost first.
-    path: Vec<Names>,
+    /// The equivalent names of the enclosing items and of the item itself, the outermost first. The
+    /// names are [`squeezed`].
+    path: Vec<Vec<String>>,
+    /// The name for messages.
+    shown: String,
     /// Its lines, counted from 0.
     lines: Range<usize>,
     /// Whether the lines also contain other code.
     shared: bool,
-}
-
-/// The names of an item, with one blank between tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Names {
-    /// Equivalent names. Messages use the first.
-    Any(Vec<String>),
-    /// The path of a `use`. Each start of the path is a name.
-    Use(Vec<String>),
-    /// An element in a group of a `use`: the path of the group, and the whole path.
-    Element(Vec<String>, Vec<String>),
+    /// Whether it is an element in a group of a `use`.
+    is_element: bool,
 }
 
 /// The reason why a name does not identify an item.
@@ -78,29 +74,28 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
 /// Finds the lines of the item with this name. The name of a `use` finds each `use` that starts
 /// with it.
 pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
-    let wanted = segments(name);
+    let shown = segments(name);
+    let wanted: Vec<String> = shown.iter().map(|part| squeezed(part)).collect();
     let found = items.iter().filter(|i| i.is(&wanted));
-    let (elements, mut found): (Vec<&Item>, Vec<&Item>) = found.partition(|i| i.is_element());
+    let (elements, mut found): (Vec<&Item>, Vec<&Item>) = found.partition(|i| i.is_element);
     if found.is_empty() {
         let is_in = |e: &Item, o: &Item| {
             e != o && o.lines.start <= e.lines.start && e.lines.end <= o.lines.end
         };
-        let outermost = elements
-            .iter()
-            .filter(|e| !elements.iter().any(|o| is_in(e, o)));
-        found = outermost.copied().collect();
+        let is_outermost = |e: &&Item| !elements.iter().any(|o| is_in(e, o));
+        found = elements.iter().copied().filter(is_outermost).collect();
     }
     if let Some(shared) = found.iter().find(|i| i.shared) {
         return Err(Lack::Shared(shared.lines.start + 1));
     }
-    let many = found.iter().all(|i| i.is_use());
-    match found[..] {
-        [] => Err(Lack::Unknown(similar(items, &wanted))),
-        [_, _, ..] if !many => Err(Lack::Several(
-            found.iter().map(|i| i.lines.start + 1).collect(),
-        )),
-        _ => Ok(found.iter().map(|i| i.lines.clone()).collect()),
+    if found.is_empty() {
+        return Err(Lack::Unknown(similar(items, &shown.join("::"))));
     }
+    if found.len() > 1 && !found.iter().all(|i| i.is_use()) {
+        let lines = found.iter().map(|i| i.lines.start + 1);
+        return Err(Lack::Several(lines.collect()));
+    }
+    Ok(found.iter().map(|i| i.lines.clone()).collect())
 }
 
 /// Removes the marked lines from a text. Leaves one blank line where an item was, and none at a
@@ -112,33 +107,30 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
         .map(|(line, mark)| (line, *mark == Mark::Item))
         .collect();
     let is_blank = |line: &str| line.trim().is_empty();
+    let opens = |line: &String| line.trim_end().ends_with(['{', '(', '[']);
     let mut out: Vec<String> = Vec::new();
     // The gaps that items left.
     let mut gaps: Vec<usize> = Vec::new();
     let mut at = 0;
     while at < left.len() {
-        if !left[at].1 {
-            out.push(left[at].0.to_owned());
+        let (line, is_item) = left[at];
+        if !is_item {
+            out.push(line.to_owned());
             at += 1;
             continue;
         }
         // Items with only blank lines between them leave one gap.
-        let mut end = at;
-        for (index, (line, item)) in left.iter().enumerate().skip(at) {
-            match item {
-                true => end = index + 1,
-                false if is_blank(line) => (),
-                false => break,
-            }
-        }
-        let closes_group = left[end - 1].0.trim_end().ends_with(CLOSER);
-        at = end;
-        let opens = |line: &String| line.trim_end().ends_with(['{', '(', '[']);
+        let gap = left[at..].iter();
+        let gap = gap.take_while(|(line, is_item)| *is_item || is_blank(line));
+        let lines: Vec<bool> = gap.map(|(_, is_item)| *is_item).collect();
+        at += lines
+            .iter()
+            .rposition(|is_item| *is_item)
+            .map_or(0, |last| last + 1);
+        let closes_group = left[at - 1].0.trim_end().ends_with(CLOSER);
         if out.last().is_none_or(|l| is_blank(l) || opens(l)) {
-            at += left[at..]
-                .iter()
-                .take_while(|(l, i)| !i && is_blank(l))
-                .count();
+            let after = left[at..].iter();
+            at += after.take_while(|(l, item)| !item && is_blank(l)).count();
         }
         let next = left.get(at).map(|(line, _)| line.trim());
         if next.is_none_or(|l| l.starts_with(['}', ')', ']'])) {
@@ -147,24 +139,18 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             }
         }
         // The last element of a group gets the mark that keeps one element per line.
-        let is_last = closes_group && next.is_some_and(|l| l.starts_with('}'));
-        if let Some(last) = out
-            .last_mut()
-            .filter(|l| is_last && l.trim_end().ends_with(','))
+        let ends = next.is_some_and(|l| l.starts_with('}'));
+        let is_last = closes_group && ends;
+        if let Some(last) = out.last_mut().filter(|_| is_last)
+            && let Some(element) = last.trim_end().strip_suffix(',')
         {
-            last.truncate(last.trim_end().len() - 1);
-            last.push_str(CLOSER);
-            last.push('\n');
+            *last = format!("{element}{CLOSER}\n");
         }
         gaps.push(out.len());
         // rustfmt puts an empty body into one line, except below a where clause.
-        let empty = next.is_some_and(|l| l.starts_with('}'));
-        if let Some(last) = out
-            .last_mut()
-            .filter(|l| empty && opens(l) && l.trim() != "{")
-        {
-            last.truncate(last.trim_end().len());
-            last.push_str(left[at].0.trim_start());
+        let is_empty = |l: &&mut String| ends && opens(l) && l.trim() != "{";
+        if let Some(last) = out.last_mut().filter(is_empty) {
+            *last = last.trim_end().to_owned() + left[at].0.trim_start();
             at += 1;
         }
     }
@@ -203,95 +189,22 @@ fn single(lines: &[String]) -> Option<String> {
 
 impl Item {
     fn is(&self, wanted: &[String]) -> bool {
-        self.path.len() == wanted.len() && self.path.iter().zip(wanted).all(|(n, w)| n.has(w))
-    }
-
-    fn is_element(&self) -> bool {
-        matches!(self.path.last(), Some(Names::Element(..)))
+        let same = |(names, wanted): (&Vec<String>, &String)| names.contains(wanted);
+        self.path.len() == wanted.len() && self.path.iter().zip(wanted).all(same)
     }
 
     fn is_use(&self) -> bool {
-        self.is_element() || matches!(self.path.last(), Some(Names::Use(_)))
-    }
-
-    /// The name for messages.
-    fn shown(&self) -> String {
-        let parts: Vec<String> = self.path.iter().map(Names::shown).collect();
-        parts.join("::")
+        let names = self.path.last().into_iter().flatten();
+        names.into_iter().any(|name| name.starts_with("use "))
     }
 }
 
-impl Names {
-    fn has(&self, wanted: &str) -> bool {
-        match self {
-            Names::Any(names) => names.iter().any(|n| n == wanted),
-            Names::Use(path) => starts(path, wanted).is_some(),
-            Names::Element(group, path) => {
-                starts(path, wanted).is_some_and(|parts| parts > group.len())
-            }
-        }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Names::Any(names) => plain(names.first().map_or("", String::as_str)),
-            Names::Use(path) | Names::Element(_, path) => format!("use {}", path.join("::")),
-        }
-    }
-}
-
-/// Returns the number of parts in the path of `wanted`, if `path` starts with it.
-fn starts(path: &[String], wanted: &str) -> Option<usize> {
-    let wanted: Vec<&str> = wanted.strip_prefix("use ")?.split(" : : ").collect();
-    let start = path.get(..wanted.len())?;
-    (start == wanted).then_some(wanted.len())
-}
-
-/// Formats words in the usual spacing.
-fn plain(words: &str) -> String {
-    let mut out = words.to_owned();
-    for (from, to) in [
-        (" : : ", "::"),
-        (" ! ", "! "),
-        (" < ", "<"),
-        (" >", ">"),
-        (" , ", ", "),
-        ("& ", "&"),
-        ("' ", "'"),
-    ] {
-        out = out.replace(from, to);
-    }
-    out
-}
-
-/// Joins the tokens of Rust code with one blank between them, so that spacing does not matter.
-fn words(text: &str) -> String {
-    fn add(stream: TokenStream, out: &mut Vec<String>) {
-        for token in stream {
-            match token {
-                TokenTree::Group(group) => {
-                    let (open, close) = match group.delimiter() {
-                        proc_macro2::Delimiter::Parenthesis => ("(", ")"),
-                        proc_macro2::Delimiter::Brace => ("{", "}"),
-                        proc_macro2::Delimiter::Bracket => ("[", "]"),
-                        proc_macro2::Delimiter::None => ("", ""),
-                    };
-                    out.push(open.to_owned());
-                    add(group.stream(), out);
-                    out.push(close.to_owned());
-                }
-                TokenTree::Ident(ident) => out.push(ident.to_string()),
-                TokenTree::Punct(punct) => out.push(punct.as_char().to_string()),
-                TokenTree::Literal(literal) => out.push(literal.to_string()),
-            }
-        }
-    }
-    let mut out = Vec::new();
-    match TokenStream::from_str(text) {
-        Ok(stream) => add(stream, &mut out),
-        Err(_) => out.push(text.to_owned()),
-    }
-    out.join(" ")
+/// Removes the blanks that do not separate words, so that spacing does not matter.
+fn squeezed(text: &str) -> String {
+    static BLANKS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\s*([^\w\s])\s*|\s+").expect("the pattern is constant"));
+    let sign = |found: &Captures<'_>| found.get(1).map_or(" ", |sign| sign.as_str()).to_owned();
+    BLANKS.replace_all(text.trim(), sign).into_owned()
 }
 
 /// The words that start the name of an item.
@@ -312,43 +225,35 @@ fn segments(name: &str) -> Vec<String> {
             _ => parts.push(piece.to_owned()),
         }
     }
-    parts.iter().map(|p| declared(&words(p))).collect()
+    parts.iter().map(|p| declared(p)).collect()
 }
 
-/// Removes visibility and qualifiers from the front of a declaration.
-fn declared(words: &str) -> String {
-    let mut words = words;
-    if let Some(rest) = words.strip_prefix("pub ") {
-        words = match rest.strip_prefix("( ") {
-            Some(rest) => rest.split_once(" ) ").map_or(rest, |(_, rest)| rest),
-            None => rest,
-        };
-    }
-    for before in ["const ", "async ", "unsafe ", "extern \"C\" "] {
-        let rest = words.strip_prefix(before);
-        // `const` may also be the kind of the item.
-        let is_more = |r: &&str| {
-            ["fn ", "async ", "unsafe ", "extern ", "impl "]
-                .iter()
-                .any(|k| r.starts_with(k))
-                || before == "unsafe "
-        };
-        words = rest.filter(is_more).unwrap_or(words);
-    }
-    words.to_owned()
+/// Removes visibility and qualifiers from the front of a declaration. `const` may also be its kind.
+fn declared(name: &str) -> String {
+    static FRONT: LazyLock<Regex> = LazyLock::new(|| {
+        let visibility = r"pub(?:\s*\([^)]*\)\s*|\s+)";
+        let qualifier = r#"(?:const|async|unsafe|extern\s*"C")\s+"#;
+        Regex::new(&format!(
+            r"^\s*(?:{visibility})?(?:(?:{qualifier})*((?:fn|impl|trait|mod)\b))?"
+        ))
+        .expect("the pattern is constant")
+    });
+    FRONT.replace(name, "$1").trim().to_owned()
 }
 
 /// Returns the names in the file that are most similar to `wanted`.
-fn similar(items: &[Item], wanted: &[String]) -> Vec<String> {
-    let wanted = plain(&wanted.join(" : : "));
+fn similar(items: &[Item], wanted: &str) -> Vec<String> {
     let own = |name: &str| name.rsplit([' ', ':']).next().unwrap_or(name).to_owned();
-    let mut near: Vec<(usize, String)> = items
+    let far = |name: &str| {
+        if own(name) == own(wanted) {
+            return 0;
+        }
+        distance(name, wanted)
+    };
+    let names = items
         .iter()
-        .map(Item::shown)
-        .map(|name| match own(&name) == own(&wanted) {
-            true => (0, name),
-            false => (distance(&name, &wanted), name),
-        })
+        .map(|item| (far(&item.shown), item.shown.clone()));
+    let mut near: Vec<(usize, String)> = names
         .filter(|(far, name)| *far <= name.len().max(wanted.len()) / 3)
         .collect();
     near.sort();
@@ -375,14 +280,16 @@ fn distance(a: &str, b: &str) -> usize {
 struct Reader<'a> {
     text: &'a str,
     lines: Vec<&'a str>,
-    path: Vec<Names>,
+    /// The names of the enclosing items.
+    path: Vec<Vec<String>>,
     found: Vec<Item>,
 }
 
 impl Reader<'_> {
-    /// Returns the [`words`] of a span of the file.
-    fn words(&self, piece: &impl Spanned) -> String {
-        words(self.text.get(piece.span().byte_range()).unwrap_or(""))
+    /// Returns a span of the file in one line.
+    fn source(&self, piece: &impl Spanned) -> String {
+        let text = self.text.get(piece.span().byte_range()).unwrap_or("");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     fn items(&mut self, items: &[syn::Item]) {
@@ -390,15 +297,15 @@ impl Reader<'_> {
             let Some(names) = self.names(item) else {
                 continue;
             };
-            self.add(item, names, |reader| match item {
-                syn::Item::Mod(m) => {
-                    let content = m.content.iter();
-                    content.for_each(|(_, items)| reader.items(items));
-                }
-                syn::Item::Impl(i) => i.items.iter().for_each(|item| reader.in_impl(item)),
-                syn::Item::Trait(t) => t.items.iter().for_each(|item| reader.in_trait(item)),
+            self.add(item, names.clone(), false);
+            self.path.push(names);
+            match item {
+                syn::Item::Mod(m) => m.content.iter().for_each(|(_, items)| self.items(items)),
+                syn::Item::Impl(i) => i.items.iter().for_each(|item| self.in_impl(item)),
+                syn::Item::Trait(t) => t.items.iter().for_each(|item| self.in_trait(item)),
                 _ => (),
-            });
+            }
+            self.path.pop();
             if let syn::Item::Use(i) = item {
                 self.elements(Vec::new(), &i.tree);
             }
@@ -415,7 +322,7 @@ impl Reader<'_> {
             syn::UseTree::Group(g) => {
                 for element in &g.items {
                     let path = [group.clone(), used(element)].concat();
-                    self.add(element, Names::Element(group.clone(), path), |_| ());
+                    self.add(element, starts(&path, group.len()), true);
                     self.elements(group.clone(), element);
                 }
             }
@@ -423,16 +330,18 @@ impl Reader<'_> {
         }
     }
 
-    fn add(&mut self, item: &impl Spanned, names: Names, inside: impl FnOnce(&mut Self)) {
-        self.path.push(names);
+    fn add(&mut self, item: &impl Spanned, names: Vec<String>, is_element: bool) {
+        let path: Vec<&Vec<String>> = self.path.iter().chain([&names]).collect();
+        let shown = path.iter().filter_map(|names| names.first().cloned());
+        let squeeze = |names: &&Vec<String>| names.iter().map(|name| squeezed(name)).collect();
         let (lines, shared) = self.lines_of(item.span());
         self.found.push(Item {
-            path: self.path.clone(),
+            shown: shown.collect::<Vec<_>>().join("::"),
+            path: path.iter().map(squeeze).collect(),
             lines,
             shared,
+            is_element,
         });
-        inside(self);
-        self.path.pop();
     }
 
     /// Returns the lines of an item with the comment above it, and whether it shares them.
@@ -449,72 +358,62 @@ impl Reader<'_> {
             line.starts_with("//") && !line.starts_with("//!")
         };
         let above = self.lines[..first].iter().rev();
-        let comment = above.take_while(is_comment).count();
+        let start = first - above.take_while(is_comment).count();
         // The comment at the top describes the file.
-        let start = match first - comment {
-            0 => first,
-            start => start,
-        };
+        let start = if start == 0 { first } else { start };
         (start..last + 1, shared)
     }
 
-    fn names(&self, item: &syn::Item) -> Option<Names> {
-        let one = |kind: &str, name: &dyn ToString| {
-            Some(Names::Any(vec![format!("{kind} {}", name.to_string())]))
+    /// Returns the equivalent names of an item. Messages use the first.
+    fn names(&self, item: &syn::Item) -> Option<Vec<String>> {
+        let (kind, name) = match item {
+            syn::Item::Const(i) => ("const", &i.ident),
+            syn::Item::Enum(i) => ("enum", &i.ident),
+            syn::Item::ExternCrate(i) => ("extern crate", &i.ident),
+            syn::Item::Fn(i) => ("fn", &i.sig.ident),
+            syn::Item::Mod(i) => ("mod", &i.ident),
+            syn::Item::Static(i) => ("static", &i.ident),
+            syn::Item::Struct(i) => ("struct", &i.ident),
+            syn::Item::Trait(i) => ("trait", &i.ident),
+            syn::Item::Type(i) => ("type", &i.ident),
+            syn::Item::Union(i) => ("union", &i.ident),
+            syn::Item::Use(i) => return Some(starts(&used(&i.tree), 0)),
+            syn::Item::Impl(i) => return Some(self.implemented(i)),
+            syn::Item::Macro(i) => match &i.ident {
+                Some(name) => ("macro_rules!", name),
+                None => return Some(called(&i.mac)),
+            },
+            _ => return None,
         };
-        match item {
-            syn::Item::Const(i) => one("const", &i.ident),
-            syn::Item::Enum(i) => one("enum", &i.ident),
-            syn::Item::ExternCrate(i) => one("extern crate", &i.ident),
-            syn::Item::Fn(i) => one("fn", &i.sig.ident),
-            syn::Item::Mod(i) => one("mod", &i.ident),
-            syn::Item::Static(i) => one("static", &i.ident),
-            syn::Item::Struct(i) => one("struct", &i.ident),
-            syn::Item::Trait(i) => one("trait", &i.ident),
-            syn::Item::Type(i) => one("type", &i.ident),
-            syn::Item::Union(i) => one("union", &i.ident),
-            syn::Item::Macro(i) => Some(match &i.ident {
-                Some(ident) => Names::Any(vec![format!("macro_rules ! {ident}")]),
-                None => called(&i.mac),
-            }),
-            syn::Item::Use(i) => Some(Names::Use(used(&i.tree))),
-            syn::Item::Impl(i) => Some(Names::Any(self.implemented(i))),
-            _ => None,
-        }
+        Some(vec![format!("{kind} {name}")])
     }
 
     /// Returns the names of an `impl`, with and without generics and paths.
     fn implemented(&self, i: &syn::ItemImpl) -> Vec<String> {
-        let mut own = Vec::new();
+        let mut names = Vec::new();
         if let syn::Type::Path(path) = &*i.self_ty {
-            own.extend(path.path.segments.last().map(|s| s.ident.to_string()));
+            names.extend(path.path.segments.last().map(|s| s.ident.to_string()));
         }
-        own.push(self.words(&*i.self_ty));
-        let mut names: Vec<String> = match &i.trait_ {
-            None => own,
-            Some((path, _)) => {
-                let last = path.segments.last();
-                let traits = [
-                    last.map(|s| self.words(s)),
-                    Some(self.words(path)),
-                    last.map(|s| s.ident.to_string()),
-                ];
-                let not = match i.modifiers.polarity {
-                    Some(_) => "! ",
-                    None => "",
-                };
-                let traits = traits.into_iter().flatten();
-                traits
-                    .flat_map(|t| own.iter().map(move |o| format!("{not}{t} for {o}")))
-                    .collect()
-            }
-        };
-        if i.generics.lt_token.is_some() {
-            let generics = self.words(&i.generics);
-            let with: Vec<String> = names.iter().map(|n| format!("{generics} {n}")).collect();
-            names.extend(with);
+        names.push(self.source(&*i.self_ty));
+        if let Some((path, _)) = &i.trait_ {
+            let last = path.segments.last();
+            let traits = [
+                last.map(|s| self.source(s)),
+                Some(self.source(path)),
+                last.map(|s| s.ident.to_string()),
+            ];
+            let not = i.modifiers.polarity.as_ref().map_or("", |_| "!");
+            let of = |of: String| names.iter().map(move |own| format!("{not}{of} for {own}"));
+            names = traits.into_iter().flatten().flat_map(of).collect();
         }
-        names.into_iter().map(|n| format!("impl {n}")).collect()
+        let generics = i
+            .generics
+            .lt_token
+            .as_ref()
+            .map(|_| self.source(&i.generics));
+        let starts = std::iter::once(String::new()).chain(generics);
+        let all = starts.flat_map(|start| names.iter().map(move |n| format!("impl{start} {n}")));
+        all.collect()
     }
 
     fn in_impl(&mut self, item: &syn::ImplItem) {
@@ -522,10 +421,10 @@ impl Reader<'_> {
             syn::ImplItem::Const(i) => vec![format!("const {}", i.ident)],
             syn::ImplItem::Fn(i) => vec![format!("fn {}", i.sig.ident)],
             syn::ImplItem::Type(i) => vec![format!("type {}", i.ident)],
-            syn::ImplItem::Macro(i) => return self.add(i, called(&i.mac), |_| ()),
+            syn::ImplItem::Macro(i) => called(&i.mac),
             _ => return,
         };
-        self.add(item, Names::Any(names), |_| ());
+        self.add(item, names, false);
     }
 
     fn in_trait(&mut self, item: &syn::TraitItem) {
@@ -533,61 +432,40 @@ impl Reader<'_> {
             syn::TraitItem::Const(i) => vec![format!("const {}", i.ident)],
             syn::TraitItem::Fn(i) => vec![format!("fn {}", i.sig.ident)],
             syn::TraitItem::Type(i) => vec![format!("type {}", i.ident)],
-            syn::TraitItem::Macro(i) => return self.add(i, called(&i.mac), |_| ()),
+            syn::TraitItem::Macro(i) => called(&i.mac),
             _ => return,
         };
-        self.add(item, Names::Any(names), |_| ());
+        self.add(item, names, false);
     }
 }
 
 /// Returns the names of a macro call: with and without the first word of its arguments.
-fn called(mac: &syn::Macro) -> Names {
+fn called(mac: &syn::Macro) -> Vec<String> {
     let name = mac.path.segments.last().map(|s| s.ident.to_string());
-    let name = name.unwrap_or_default();
-    let mut tokens = mac.tokens.clone().into_iter().peekable();
-    let mut first = None;
-    while let Some(token) = tokens.next() {
-        match token {
-            // Skip an attribute with its brackets.
-            TokenTree::Punct(p) if p.as_char() == '#' => drop(tokens.next()),
-            TokenTree::Ident(i) if i == "pub" => {
-                tokens.next_if(|t| matches!(t, TokenTree::Group(_)));
-            }
-            TokenTree::Ident(i) => {
-                first = Some(i.to_string());
-                break;
-            }
-            _ => break,
-        }
-    }
-    let with = first.map(|first| format!("{name} ! {first}"));
-    Names::Any(with.into_iter().chain([format!("{name} !")]).collect())
+    let name = name.unwrap_or_default() + "!";
+    let mut arguments = Cursor::new(mac.tokens.clone());
+    attributes(&mut arguments);
+    arguments.visibility();
+    let first = arguments.ident(0).map(|first| format!("{name} {first}"));
+    first.into_iter().chain([name]).collect()
+}
+
+/// Returns each start of the path of a `use` that has more parts than `group`, the longest first.
+fn starts(path: &[String], group: usize) -> Vec<String> {
+    let starts = (group..path.len()).rev().map(|last| &path[..=last]);
+    starts
+        .map(|start| format!("use {}", start.join("::")))
+        .collect()
 }
 
 /// Returns the path of a `use`, up to a group.
 fn used(tree: &syn::UseTree) -> Vec<String> {
-    let mut path = Vec::new();
-    let mut tree = tree;
-    loop {
-        match tree {
-            syn::UseTree::Path(p) => {
-                path.push(p.ident.to_string());
-                tree = &p.tree;
-            }
-            syn::UseTree::Name(n) => {
-                path.push(n.ident.to_string());
-                return path;
-            }
-            syn::UseTree::Rename(r) => {
-                path.push(r.ident.to_string());
-                return path;
-            }
-            syn::UseTree::Glob(_) => {
-                path.push("*".to_owned());
-                return path;
-            }
-            _ => return path,
-        }
+    match tree {
+        syn::UseTree::Path(p) => [vec![p.ident.to_string()], used(&p.tree)].concat(),
+        syn::UseTree::Name(n) => vec![n.ident.to_string()],
+        syn::UseTree::Rename(r) => vec![r.ident.to_string()],
+        syn::UseTree::Glob(_) => vec!["*".to_owned()],
+        _ => Vec::new(),
     }
 }
 

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::cursor::{Cursor, Seen, at_commas, inherent, uses};
+use super::cursor::{Cursor, Seen, at_commas, implemented, uses};
 
-/// The kind of a public item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A struct, an enum, a union, or a type alias.
@@ -25,7 +24,6 @@ pub enum Kind {
     Constant,
     /// A constant of a type.
     AssociatedConstant,
-    /// An exported macro.
     Macro,
     /// A `pub use`.
     Reexport,
@@ -67,17 +65,14 @@ pub struct Item {
 }
 
 impl Item {
-    /// Returns the path within the file.
     pub fn key(&self) -> String {
         let words = self.path.iter().chain([&self.name]);
         words.map(String::as_str).collect::<Vec<_>>().join("::")
     }
 }
 
-/// How often a name is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// All uses.
     pub any: usize,
     /// Uses after `::`, and method calls.
     pub member: usize,
@@ -86,9 +81,7 @@ pub struct Count {
 /// The items and names of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
-    /// The public items.
     pub items: Vec<Item>,
-    /// The names that the code uses.
     pub names: BTreeMap<String, Count>,
     /// The names in public signatures. These items must be public as well.
     pub signatures: BTreeSet<String>,
@@ -108,9 +101,8 @@ pub fn read(text: &str, least: Seen) -> Option<File> {
     Some(reader.file)
 }
 
-/// The relevant attributes of an item.
 #[derive(Debug, Default)]
-struct Attributes {
+pub(super) struct Attributes {
     /// The item is compiled for tests only.
     tests: bool,
     /// The macro is exported.
@@ -119,8 +111,8 @@ struct Attributes {
     called_by_c: bool,
 }
 
-/// Skips the attributes in front of an item.
-fn attributes(cursor: &mut Cursor) -> Attributes {
+/// Passes the attributes in front of an item.
+pub(super) fn attributes(cursor: &mut Cursor) -> Attributes {
     let mut found = Attributes::default();
     while cursor.punct(0, '#') {
         let inner = usize::from(cursor.punct(1, '!'));
@@ -128,21 +120,20 @@ fn attributes(cursor: &mut Cursor) -> Attributes {
             break;
         };
         cursor.at += 2 + inner;
-        let inside = Cursor::new(stream);
         if inner == 1 {
             continue;
         }
-        let words = inside.tokens.iter().filter_map(|t| match t {
-            TokenTree::Ident(word) => Some(word.to_string()),
-            _ => None,
-        });
-        for word in words {
-            found.tests |= ["kunit_tests", "test"].contains(&word.as_str());
-            found.export |= word == "macro_export";
-            found.called_by_c |= ["no_mangle", "export"].contains(&word.as_str());
+        let inside = Cursor::new(stream);
+        for word in (0..inside.tokens.len()).filter_map(|at| inside.ident(at)) {
+            match word.as_str() {
+                "kunit_tests" | "test" => found.tests = true,
+                "macro_export" => found.export = true,
+                "no_mangle" | "export" => found.called_by_c = true,
+                _ => (),
+            }
         }
         if let (true, Some((_, condition))) = (inside.is(0, "cfg"), inside.group(1)) {
-            found.tests |= !may_hold(condition).0;
+            found.tests |= !may_hold(&Cursor::new(condition)).0;
         }
     }
     found
@@ -150,31 +141,25 @@ fn attributes(cursor: &mut Cursor) -> Attributes {
 
 /// Returns whether a condition of `cfg` may be true, and whether it may be false, in a kernel
 /// without KUnit.
-fn may_hold(condition: TokenStream) -> (bool, bool) {
-    let cursor = Cursor::new(condition);
-    let Some(word) = cursor.ident(0) else {
+fn may_hold(condition: &Cursor) -> (bool, bool) {
+    let Some(word) = condition.ident(0) else {
         return (true, true);
     };
-    let Some((_, stream)) = cursor.group(1) else {
+    let Some((_, stream)) = condition.group(1) else {
         let test = word == "test" || word.contains("KUNIT");
         return (!test, true);
     };
-    let parts = at_commas(stream).into_iter();
-    let parts = parts.filter(|p| !p.tokens.is_empty());
-    let parts: Vec<(bool, bool)> = parts
-        .map(|p| may_hold(p.tokens.into_iter().collect()))
-        .collect();
-    let all = |of: fn(&(bool, bool)) -> bool| parts.iter().all(of);
-    let any = |of: fn(&(bool, bool)) -> bool| parts.iter().any(of);
+    let parts: Vec<(bool, bool)> = at_commas(stream).iter().map(may_hold).collect();
+    let (mut may, mut may_not) = (parts.iter().map(|p| p.0), parts.iter().map(|p| p.1));
     match word.as_str() {
-        "all" => (all(|p| p.0), any(|p| p.1)),
-        "any" => (any(|p| p.0), all(|p| p.1)),
-        "not" => (any(|p| p.1), any(|p| p.0)),
+        "all" => (may.all(|p| p), may_not.any(|p| p)),
+        "any" => (may.any(|p| p), may_not.all(|p| p)),
+        "not" => (may_not.any(|p| p), may.any(|p| p)),
         _ => (true, true),
     }
 }
 
-/// Skips an item, a statement, a field or a match arm.
+/// Passes an item, a statement, a field or a match arm.
 fn pass(cursor: &mut Cursor) {
     cursor.visibility();
     cursor.qualifiers();
@@ -186,13 +171,11 @@ fn pass(cursor: &mut Cursor) {
             cursor.body(false);
         }
         _ => {
-            while cursor.at < cursor.tokens.len() {
+            let mut is_end = false;
+            while !is_end && !cursor.is_at_end() {
                 let brace = matches!(cursor.group(0), Some((Delimiter::Brace, _)));
-                let end = brace || cursor.punct(0, ',') || cursor.punct(0, ';');
+                is_end = brace || cursor.punct(0, ',') || cursor.punct(0, ';');
                 cursor.at += 1;
-                if end {
-                    break;
-                }
             }
         }
     }
@@ -200,40 +183,47 @@ fn pass(cursor: &mut Cursor) {
 
 /// Returns whether the name at the cursor is defined there.
 fn is_definition(cursor: &Cursor) -> bool {
-    let before = |n: usize| {
-        let at = cursor.at.checked_sub(n)?;
-        Some(cursor.tokens[at].to_string())
-    };
-    match before(1).as_deref() {
+    match cursor.before(1).as_deref() {
         Some("fn" | "struct" | "enum" | "union" | "trait" | "type" | "mod" | "static") => true,
         // `*const T` and `&raw const x` use the name.
-        Some("const") => !matches!(before(2).as_deref(), Some("*" | "raw")),
-        Some("!") => before(2).as_deref() == Some("macro_rules"),
+        Some("const") => !matches!(cursor.before(2).as_deref(), Some("*" | "raw")),
+        Some("!") => cursor.before(2).as_deref() == Some("macro_rules"),
         _ => false,
     }
 }
 
 /// Returns whether the name at the cursor follows a value or a type.
 fn is_member(cursor: &Cursor) -> bool {
-    let is = |at: Option<usize>, c: char| {
-        let token = at.and_then(|at| cursor.tokens.get(at));
-        matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == c)
-    };
-    let before = |n: usize| cursor.at.checked_sub(n);
-    let call = matches!(cursor.group(1), Some((Delimiter::Parenthesis, _)))
+    let is_call = matches!(cursor.group(1), Some((Delimiter::Parenthesis, _)))
         || cursor.punct(1, ':') && cursor.punct(2, ':');
-    is(before(1), ':') && is(before(2), ':') || is(before(1), '.') && call
+    match cursor.before(1).as_deref() {
+        Some(":") => cursor.before(2).as_deref() == Some(":"),
+        Some(".") => is_call,
+        _ => false,
+    }
 }
 
-/// The place of items.
 #[derive(Debug, Clone, Default)]
 struct Place {
     /// The modules within the file, and the type.
     path: Vec<String>,
-    /// The type, in an implementation.
-    of: Option<String>,
-    /// Whether it is the implementation of a trait.
-    of_trait: bool,
+    /// In an implementation, whether it is one of a trait.
+    of_trait: Option<bool>,
+}
+
+impl Place {
+    /// Returns the type, in an implementation.
+    fn of(&self) -> Option<&str> {
+        self.path
+            .last()
+            .filter(|_| self.of_trait.is_some())
+            .map(String::as_str)
+    }
+
+    fn below(&self, name: String, of_trait: Option<bool>) -> Self {
+        let path = [&self.path[..], &[name]].concat();
+        Self { path, of_trait }
+    }
 }
 
 struct Reader {
@@ -244,11 +234,10 @@ struct Reader {
 impl Reader {
     /// Counts the names that code uses, except in tests and in re-exports.
     fn names(&mut self, mut cursor: Cursor) {
-        while cursor.at < cursor.tokens.len() {
+        while !cursor.is_at_end() {
             let start = cursor.at;
             if cursor.punct(0, '#') {
-                let attributes = attributes(&mut cursor);
-                if attributes.tests {
+                if attributes(&mut cursor).tests {
                     pass(&mut cursor);
                 }
             } else if cursor.is(0, "pub") {
@@ -267,152 +256,114 @@ impl Reader {
             } else if let Some((_, stream)) = cursor.group(0) {
                 self.names(Cursor::new(stream));
             }
-            if cursor.at == start {
-                cursor.at += 1;
-            }
+            cursor.at = cursor.at.max(start + 1);
         }
     }
 
     fn items(&mut self, mut cursor: Cursor, place: &Place) {
-        while cursor.at < cursor.tokens.len() {
+        while !cursor.is_at_end() {
             let start = cursor.at;
             self.item(&mut cursor, place);
-            if cursor.at == start {
-                cursor.at += 1;
-            }
+            cursor.at = cursor.at.max(start + 1);
         }
     }
 
     fn item(&mut self, cursor: &mut Cursor, place: &Place) {
         let attributes = attributes(cursor);
         let start = cursor.at;
-        let seen = cursor.visibility();
+        let is_public = cursor.visibility() >= self.least;
         cursor.qualifiers();
-        let Some(word) = cursor.ident(0) else {
+        let (Some(word), name) = (cursor.ident(0), cursor.ident(1)) else {
             return;
         };
-        let name = cursor.ident(1);
         if attributes.tests || word == "mod" && name.as_deref() == Some("tests") {
             cursor.at = start;
             pass(cursor);
-            if word == "mod" {
-                self.file.test_modules.extend(name);
-            }
+            let module = name.filter(|_| word == "mod");
+            self.file.test_modules.extend(module);
             return;
         }
-        let public = seen >= self.least;
-        let mut add = |name: &str, kind: Kind, line: usize| {
-            self.file.items.push(Item {
-                path: place.path.clone(),
-                name: name.to_owned(),
-                kind,
-                line,
-            });
+        let is_member = place.of_trait.is_some();
+        let kind = match word.as_str() {
+            "struct" | "union" | "enum" | "type" => Kind::Type,
+            "trait" => Kind::Trait,
+            "fn" if is_member => Kind::Method,
+            "fn" => Kind::Function,
+            "const" | "static" if is_member => Kind::AssociatedConstant,
+            "const" | "static" => Kind::Constant,
+            _ => return self.other(cursor, place, is_public, attributes.export),
         };
-        let line = cursor.tokens.get(cursor.at + 1).map_or(0, line_of);
-        let body_at = cursor.at + 2;
-        match (word.as_str(), name) {
-            ("struct" | "union", Some(name)) => {
-                cursor.at += 2;
-                cursor.body(true);
-                if public {
-                    add(&name, Kind::Type, line);
-                    let tokens = cursor.tokens[body_at..cursor.at].to_vec();
-                    self.fields(tokens, &name);
-                }
+        let Some(name) = name else {
+            return self.invocation(cursor, place);
+        };
+        if is_public && name != "_" && !(word == "fn" && attributes.called_by_c) {
+            self.add(place, &name, kind, cursor.line(1));
+        }
+        let start = cursor.at + 2;
+        let is_value = matches!(word.as_str(), "type" | "const" | "static");
+        let body = cursor.body(!is_value).filter(|_| word == "fn");
+        let tokens = &cursor.tokens[start..cursor.at - usize::from(body.is_some())];
+        match word.as_str() {
+            "struct" | "union" if is_public => self.fields(tokens, &name),
+            "struct" | "union" => (),
+            "enum" | "trait" if is_public => self.signature(tokens, Some(&name)),
+            _ if is_public || is_value && place.of_trait == Some(true) => {
+                self.signature(tokens, place.of());
             }
-            ("enum" | "trait", Some(name)) => {
-                cursor.at += 2;
-                cursor.body(true);
-                if public {
-                    let kind = match word.as_str() {
-                        "enum" => Kind::Type,
-                        _ => Kind::Trait,
-                    };
-                    add(&name, kind, line);
-                    self.signature(&cursor.tokens[body_at..cursor.at], Some(&name));
-                }
-            }
-            ("fn", Some(name)) => {
-                cursor.at += 2;
-                let body = usize::from(cursor.body(true).is_some());
-                if public && !attributes.called_by_c {
-                    let kind = match place.of {
-                        Some(_) => Kind::Method,
-                        None => Kind::Function,
-                    };
-                    add(&name, kind, line);
-                }
-                if public {
-                    let end = (cursor.at - body).max(body_at);
-                    let of = place.of.as_deref();
-                    self.signature(&cursor.tokens[body_at..end], of);
-                }
-            }
-            ("type" | "const" | "static", Some(name)) => {
-                cursor.at += 2;
-                cursor.body(false);
-                let kind = match (word.as_str(), &place.of) {
-                    ("type", _) => Kind::Type,
-                    (_, Some(_)) => Kind::AssociatedConstant,
-                    _ => Kind::Constant,
-                };
-                if public && name != "_" {
-                    add(&name, kind, line);
-                }
-                if public || place.of_trait {
-                    let of = place.of.as_deref();
-                    self.signature(&cursor.tokens[body_at..cursor.at], of);
-                }
-            }
-            ("mod", Some(name)) => {
-                cursor.at += 2;
+            _ => (),
+        }
+    }
+
+    /// Reads what contains items, brings them into scope, or is a macro.
+    fn other(&mut self, cursor: &mut Cursor, place: &Place, is_public: bool, exports: bool) {
+        let (line, start) = (cursor.line(1), cursor.at + 1);
+        match (cursor.ident(0).as_deref(), cursor.ident(1)) {
+            (Some("mod"), Some(name)) => {
                 if let Some(stream) = cursor.body(true) {
-                    let mut below = place.clone();
-                    below.path.push(name);
-                    self.items(Cursor::new(stream), &below);
+                    self.items(Cursor::new(stream), &place.below(name, None));
                 }
             }
-            ("use", _) => {
-                cursor.at += 1;
-                let start = cursor.at;
+            (Some("use"), _) => {
                 cursor.body(false);
-                let end = cursor.at.saturating_sub(1).max(start);
-                let mut all = Vec::new();
-                if public {
-                    uses(&cursor.tokens[start..end], None, &mut all);
+                let mut names = Vec::new();
+                if is_public {
+                    let tokens = cursor.tokens[start..cursor.at].to_vec();
+                    uses(Cursor::new(tokens), None, &mut names);
                 }
-                for name in all {
-                    add(&name, Kind::Reexport, line);
-                }
-            }
-            ("impl", _) => {
-                cursor.at += 1;
-                let start = cursor.at;
-                let body = cursor.body(true);
-                let end = cursor.at.saturating_sub(1).max(start);
-                let head = cursor.tokens[start..end].to_vec();
-                if let (Some(body), Some((of, of_trait))) = (body, implemented(&head)) {
-                    self.signature(&head, Some(&of));
-                    let mut inside = place.clone();
-                    inside.path.push(of.clone());
-                    inside.of = Some(of);
-                    inside.of_trait = of_trait;
-                    self.items(Cursor::new(body), &inside);
+                for name in names {
+                    self.add(place, &name, Kind::Reexport, line);
                 }
             }
-            ("macro_rules", None) if cursor.punct(1, '!') => {
-                if let (true, Some(name)) = (attributes.export, cursor.ident(2)) {
-                    add(&name, Kind::Macro, line);
+            (Some("impl"), _) => {
+                let Some(body) = cursor.body(true) else {
+                    return;
+                };
+                let head = &cursor.tokens[start..cursor.at - 1];
+                if let Some((of, of_trait)) = implemented(head) {
+                    self.signature(head, Some(&of));
+                    self.items(Cursor::new(body), &place.below(of, Some(of_trait)));
+                }
+            }
+            (Some("macro_rules"), None) if cursor.punct(1, '!') => {
+                if let Some(name) = cursor.ident(2).filter(|_| exports) {
+                    self.add(place, &name, Kind::Macro, line);
                 }
                 cursor.at += 4;
             }
-            ("extern", _) => {
-                cursor.at += 1;
+            (Some("extern"), _) => {
                 cursor.body(true);
             }
             _ => self.invocation(cursor, place),
         }
+    }
+
+    fn add(&mut self, place: &Place, name: &str, kind: Kind, line: usize) {
+        self.file.items.push(Item {
+            path: place.path.clone(),
+            name: name.to_owned(),
+            kind,
+            line,
+        });
     }
 
     /// Reads the arguments of a macro that is called between items, since it may declare items.
@@ -428,7 +379,7 @@ impl Reader {
     }
 
     /// Records the names in the public fields of a type.
-    fn fields(&mut self, tokens: Vec<TokenTree>, of: &str) {
+    fn fields(&mut self, tokens: &[TokenTree], of: &str) {
         for token in tokens {
             let TokenTree::Group(group) = token else {
                 continue;
@@ -457,23 +408,6 @@ impl Reader {
             }
         }
     }
-}
-
-fn line_of(token: &TokenTree) -> usize {
-    token.span().start().line
-}
-
-/// Returns the type of an implementation, and whether it implements a trait.
-fn implemented(head: &[TokenTree]) -> Option<(String, bool)> {
-    if let Some(of) = inherent(head) {
-        return Some((of, false));
-    }
-    let is_for = |i: &usize| {
-        let bound = matches!(head.get(i + 1), Some(TokenTree::Punct(p)) if p.as_char() == '<');
-        matches!(&head[*i], TokenTree::Ident(word) if word == "for") && !bound
-    };
-    let at = (0..head.len()).find(is_for)?;
-    Some((inherent(&head[at + 1..])?, true))
 }
 
 #[cfg(test)]
