@@ -18,31 +18,17 @@ use crate::{
         manifest::{Base, Series},
         message,
     },
-    sys::{
-        error::{Error, Result},
-        hash::hex,
-        runner::must,
-    },
+    sys::{Error, Result, hash::hex},
     versions::{postings::Posting, trailers::find::Trailer},
 };
 
-/// Returns the branch of a series.
 pub fn branch_name(name: &str) -> String {
     format!("b4/{name}")
 }
 
-/// Returns the ref of the tip that the tool last gave to a branch, to detect changes by the user.
-fn made_ref(name: &str) -> String {
-    refs::b4_seen(name)
-}
-
 /// Creates or updates the branch of a series. If the branch has to stay unchanged and cannot be
 /// sent, returns the reason: b4 has another version than the manifest, or the user changed the
-/// branch.
-///
-/// # Errors
-///
-/// The branch cannot be read, or has trailers that would be lost.
+/// branch. It is an error if trailers on it would be lost.
 pub fn branch(
     git: &Git<'_>,
     one: &AssembledSeries,
@@ -53,12 +39,12 @@ pub fn branch(
     let series = one.plan.series();
     let postings = &one.plan.component.postings;
     let name = branch_name(&series.name);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |d| d.as_secs());
     let message = message(series, cover, who);
     let content = content(one, &message, &cover.trailers, who);
-    let old = tracked(git, &format!("refs/heads/{name}"))?;
+    let head = format!("refs/heads/{name}");
+    let old = tracked(git, &head)?;
     if let Some(old) = &old {
         if let Some(why) = other_revision(git, series, postings, old) {
             return Ok(Some(why));
@@ -66,13 +52,13 @@ pub fn branch(
         if let Some(why) = work_of_others(git, series, old)? {
             return Ok(Some(why));
         }
-        let tree = git.resolve(&format!("refs/heads/{name}^{{tree}}"))?;
-        let same = tree.as_ref() == Some(&one.tip().tree) && old.content() == Some(&content);
+        let tree = git.resolve(&format!("{head}^{{tree}}"))?;
+        let same = tree.as_ref() == Some(&one.tip().tree) && old.own()["content"] == content;
         if same && now.saturating_sub(old.committed) < STALE {
             return Ok(None);
         }
-        let commits = commits_above(git, &name, old)?;
-        let unknown = reviews::unknown(&one.plan.component, &commits, &old.own());
+        let commits = log(git, &head, old, "%B")?;
+        let unknown = reviews::unknown(&one.plan.component, &commits, old.own());
         if let Some(error) = reviews::would_be_lost(&series.name, &unknown) {
             return Err(error);
         }
@@ -80,10 +66,8 @@ pub fn branch(
     let below = &cover.prerequisites;
     let mut json = tracking(series, postings, base, below, old.as_ref(), &content);
     reviews::note(&mut json[OWN_KEY], one);
-    let json = serde_json::to_string_pretty(&Value::Object(json))
-        .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
     let cover = format!(
-        "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json}\n"
+        "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json:#}\n"
     );
     let parent = &one.parent;
     let mut tip = commit(git, &parent.tree, &parent.commit, &cover, None, who, now)?;
@@ -93,18 +77,10 @@ pub fn branch(
         tip = commit(git, &made.tree, &tip, &text, author, who, now)?;
     }
     // One transaction, so that a killed run updates both refs or neither.
-    let refs = format!(
-        "update refs/heads/{name} {tip}\nupdate {} {tip}\n",
-        made_ref(&series.name)
-    );
-    let args = [
-        "update-ref",
-        "--create-reflog",
-        "-m",
-        "series: assembled",
-        "--stdin",
-    ];
-    must(git.runner(), &git.cmd(args).stdin(refs))?;
+    let seen = refs::b4_seen(&series.name);
+    let update = git.cmd(["update-ref", "--create-reflog", "--stdin"]);
+    let update = update.args(["-m", "series: assembled"]);
+    git.run(&update.stdin(format!("update {head} {tip}\nupdate {seen} {tip}\n")))?;
     let key = format!("branch.{name}.b4-prep-cover-strategy");
     git.must(["config", &key, "commit"])?;
     Ok(None)
@@ -114,60 +90,41 @@ pub fn branch(
 /// the cover letter or of the recipients in it. Ignores changes that b4 makes itself.
 fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Option<Error>> {
     let name = &series.name;
-    let (branch, made) = (format!("refs/heads/{}", branch_name(name)), made_ref(name));
-    let (Some(tip), Some(ours)) = (git.resolve(&branch)?, git.resolve(&made)?) else {
-        // The branch is missing, or older than this ref.
-        return Ok(None);
-    };
-    if tip == ours {
+    let (branch, made) = (branch_name(name), refs::b4_seen(name));
+    let head = format!("refs/heads/{branch}");
+    let tip = git.resolve(&made)?;
+    if tip == git.resolve(&head)? {
         return Ok(None);
     }
     let Some(before) = tracked(git, &made)? else {
+        // The branch is older than this ref.
         return Ok(None);
     };
-    let (theirs, ours) = (drafts(git, &branch, now)?, drafts(git, &made, &before)?);
-    let mut found: Vec<String> = theirs
-        .iter()
-        .filter(|t| !ours.iter().any(|o| o.does == t.does))
-        .map(|t| format!("commit {}: {}", &t.commit.as_str()[..12], t.subject))
-        .collect();
-    if found.is_empty() && theirs.len() < ours.len() {
-        let gone = ours
-            .iter()
-            .filter(|o| !theirs.iter().any(|t| t.does == o.does));
-        found.extend(gone.map(|o| format!("without the patch: {}", o.subject)));
-    }
+    let found = changes(&drafts(git, &made, &before)?, &drafts(git, &head, now)?);
     let (then, now) = (
         cover_lines(&before.cover_text),
         cover_lines(&now.cover_text),
     );
-    let differ = |a: &[String], b: &[String], sign: &str| -> Vec<String> {
-        let only = a.iter().filter(|line| !b.contains(line));
-        only.map(|line| format!("cover letter: {sign} {line}"))
-            .collect()
-    };
-    found.extend(differ(&then, &now, "-"));
-    found.extend(differ(&now, &then, "+"));
+    let gone = then.iter().filter(|line| !now.contains(line));
+    let new = now.iter().filter(|line| !then.contains(line));
+    let lines = gone
+        .map(|line| ('-', line))
+        .chain(new.map(|line| ('+', line)));
+    let lines = lines.map(|(sign, line)| format!("cover letter: {sign} {line}"));
+    let found: Vec<String> = found.into_iter().chain(lines).collect();
     if found.is_empty() {
         return Ok(None);
     }
-    let (dir, branch) = (git.dir().display(), branch_name(name));
-    let folder = &series.component;
-    Ok(Some(
-        Error::new(format!(
-            "the branch {branch} has changes that are not in this checkout"
-        ))
-        .at(git.dir(), None)
-        .detail(found.join("\n"))
-        .help(format!(
-            "copy them into the checkout: patches into {folder}/ and series/{name}/, the text into \
-             cover-letters/{name}.md,\nrecipients into series/{name}.toml, the changelog into \
-             {folder}/CHANGELOG.md.\nThen let the tool recreate the branch; this keeps yours as \
-             {name}-mine:\n\
-             git -C {dir} branch {name}-mine {branch} && git -C {dir} update-ref \
-             refs/heads/{branch} {made}"
-        )),
-    ))
+    let (dir, folder) = (git.dir().display(), &series.component);
+    let what = format!("the branch {branch} has changes that are not in this checkout");
+    let error = Error::new(what).at(git.dir(), None);
+    Ok(Some(error.detail(found.join("\n")).help(format!(
+        "copy them into the checkout: patches into {folder}/ and series/{name}/, the text into \
+         cover-letters/{name}.md,\nrecipients into series/{name}.toml, the changelog into \
+         {folder}/CHANGELOG.md.\nThen let the tool recreate the branch; this keeps yours as \
+         {name}-mine:\n\
+         git -C {dir} branch {name}-mine {branch} && git -C {dir} update-ref {head} {made}"
+    ))))
 }
 
 /// A commit on b4's branch.
@@ -179,28 +136,30 @@ struct Draft {
 }
 
 fn drafts(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Draft>> {
-    let range = format!("{}..{branch}", tracked.cover);
-    let args = [
-        "log",
-        "--reverse",
-        "-z",
-        "--format=%H%n%T %an <%ae>%n%B",
-        &range,
-        "--",
-    ];
-    let out = must(git.runner(), &git.cmd(args))?.text();
-    let drafts = out.split('\0').filter_map(|one| {
-        let (commit, rest) = one.split_once('\n')?;
-        let text = rest.lines().filter(|l| {
-            !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_none()
-        });
-        Some(Draft {
-            commit: Oid::parse(commit)?,
-            subject: rest.lines().nth(1).unwrap_or_default().to_owned(),
-            does: text.collect::<Vec<_>>().join("\n"),
-        })
+    let commits = log(git, branch, tracked, "%T %an <%ae>%n%B")?.into_iter();
+    let is_own =
+        |l: &&str| !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_none();
+    let drafts = commits.map(|(commit, text)| Draft {
+        commit,
+        subject: text.lines().nth(1).unwrap_or_default().to_owned(),
+        does: text.lines().filter(is_own).collect::<Vec<_>>().join("\n"),
     });
     Ok(drafts.collect())
+}
+
+/// Lists the commits that are only in `theirs`, or, if there are none, those that are missing there.
+fn changes(ours: &[Draft], theirs: &[Draft]) -> Vec<String> {
+    fn only<'a>(of: &'a [Draft], others: &[Draft]) -> Vec<&'a Draft> {
+        let is_new = |one: &&Draft| !others.iter().any(|other| other.does == one.does);
+        of.iter().filter(is_new).collect()
+    }
+    let new = only(theirs, ours);
+    if new.is_empty() && theirs.len() < ours.len() {
+        let gone = |o: &Draft| format!("without the patch: {}", o.subject);
+        return only(ours, theirs).into_iter().map(gone).collect();
+    }
+    let shown = |t: &Draft| format!("commit {}: {}", &t.commit.as_str()[..12], t.subject);
+    new.into_iter().map(shown).collect()
 }
 
 /// Returns the author's lines of a cover letter. After a posting, b4 adds lines to the changelog
@@ -215,42 +174,28 @@ fn cover_lines(text: &str) -> Vec<String> {
 }
 
 /// Returns the cover letter in b4's form: recipients above `---`, and the changelog below.
-pub(super) fn message(series: &Series, cover: &Cover, who: &Identity) -> String {
+fn message(series: &Series, cover: &Cover, who: &Identity) -> String {
     let mut text = format!("{}\n\n{}\n", cover.title, cover.text);
-    for to in &series.to {
-        text += &format!("To: {to}\n");
-    }
-    for cc in &series.cc {
-        text += &format!("Cc: {cc}\n");
-    }
+    text.extend(series.to.iter().map(|to| format!("To: {to}\n")));
+    text.extend(series.cc.iter().map(|cc| format!("Cc: {cc}\n")));
     if who.set {
         text += &format!("Signed-off-by: {}\n", who.ident());
     }
+    text += &format!("\n---\n{}", cover.below);
     // b4 drops lines that start with "#" unless they are escaped.
-    format!("{text}\n---\n{}", cover.below)
-        .lines()
-        .map(|l| match l.starts_with('#') {
-            true => format!(">{l}\n"),
-            false => format!("{l}\n"),
-        })
-        .collect()
+    let escape = |l: &str| if l.starts_with('#') { ">" } else { "" };
+    let lines = text.lines().map(|l| format!("{}{l}\n", escape(l)));
+    lines.collect()
 }
 
-pub(super) fn content(
-    one: &AssembledSeries,
-    message: &str,
-    trailers: &[String],
-    who: &Identity,
-) -> String {
+fn content(one: &AssembledSeries, message: &str, trailers: &[String], who: &Identity) -> String {
     let mut hash = Sha256::new();
     hash.update(message);
     hash.update(trailers.join("\0"));
     hash.update(who.ident());
     let series = one.plan.series();
-    hash.update(format!(
-        "{}\0{}\0{}\0",
-        series.prefix, series.change_id, series.version
-    ));
+    let (prefix, id, version) = (&series.prefix, &series.change_id, series.version);
+    hash.update(format!("{prefix}\0{id}\0{version}\0"));
     for patch in one.patches.iter().chain([&one.parent]) {
         hash.update(patch.commit.as_str());
     }
@@ -263,29 +208,25 @@ pub(super) fn content(
 /// Returns the commits on the branch of a series, and the tool's part of b4's tracking data.
 /// Returns `None` if the branch does not exist.
 pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Value)>> {
-    let branch = branch_name(name);
-    let Some(tracked) = tracked(git, &format!("refs/heads/{branch}"))? else {
+    let branch = format!("refs/heads/{}", branch_name(name));
+    let Some(tracked) = tracked(git, &branch)? else {
         return Ok(None);
     };
-    let commits = commits_above(git, &branch, &tracked)?;
-    Ok(Some((commits, tracked.own())))
+    let commits = log(git, &branch, &tracked, "%B")?;
+    Ok(Some((commits, tracked.own().clone())))
 }
 
-/// Returns the commits above the cover letter, in order.
-pub(super) fn commits_above(
-    git: &Git<'_>,
-    branch: &str,
-    tracked: &Tracked,
-) -> Result<Vec<Committed>> {
-    let range = format!("{}..refs/heads/{branch}", tracked.cover);
-    let args = ["log", "--reverse", "-z", "--format=%H%n%B", &range, "--"];
-    let out = must(git.runner(), &git.cmd(args))?.text();
+/// Returns the commits above the cover letter, in order, each with a text in git's `format`.
+pub(super) fn log(git: &Git<'_>, head: &str, of: &Tracked, format: &str) -> Result<Vec<Committed>> {
+    let (range, format) = (
+        format!("{}..{head}", of.cover),
+        format!("--format=%H%n{format}"),
+    );
+    let log = git.must(["log", "--reverse", "-z", &format, &range, "--"])?;
+    let out = log.text();
     let commits = out.split('\0').filter_map(|one| {
-        let (commit, message) = one.split_once('\n')?;
-        Some(Committed {
-            commit: Oid::parse(commit)?,
-            message: message.to_owned(),
-        })
+        let (commit, text) = one.split_once('\n')?;
+        Some((Oid::parse(commit)?, text.to_owned()))
     });
     Ok(commits.collect())
 }
@@ -304,32 +245,23 @@ fn other_revision(
     if revision == version || (revision < version && revision <= recorded) {
         return None;
     }
-    let name = &series.name;
-    let help = match revision == version + 1 {
-        true => format!(
-            "if b4 posted v{version}, record it: `cargo series record {name}`;\n\
-             an older state of the series can be assembled, but not sent"
-        ),
-        false => {
-            "a later state of the series was posted: this state can be assembled, but not sent"
-                .to_owned()
-        }
-    };
-    let dir = git.dir().display();
-    Some(
-        Error::new(format!(
-            "b4 is at v{revision} of {name}, but the manifest has version = {version}"
-        ))
-        .at(series.file(), series.line_of_version)
-        .help(format!(
-            "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d \
-         refs/heads/{}",
-            branch_name(name)
-        )),
-    )
+    let (name, branch, dir) = (&series.name, branch_name(&series.name), git.dir().display());
+    let record = format!(
+        "if b4 posted v{version}, record it: `cargo series record {name}`;\n\
+         an older state of the series can be assembled, but not sent"
+    );
+    let later = "a later state of the series was posted: this state can be assembled, but not sent";
+    let next = revision == version + 1;
+    let help = if next { record.as_str() } else { later };
+    let what = format!("b4 is at v{revision} of {name}, but the manifest has version = {version}");
+    let error = Error::new(what).at(series.file(), series.line_of_version);
+    Some(error.help(format!(
+        "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d \
+         refs/heads/{branch}"
+    )))
 }
 
-pub(super) fn commit(
+fn commit(
     git: &Git<'_>,
     tree: &Oid,
     parent: &Oid,
@@ -338,30 +270,18 @@ pub(super) fn commit(
     who: &Identity,
     now: u64,
 ) -> Result<Oid> {
-    let args = [
-        "commit-tree",
-        tree.as_str(),
-        "-p",
-        parent.as_str(),
-        "-F",
-        "-",
-    ];
-    let mut cmd = git.cmd(args).stdin(message);
-    let date = format!("{now} +0000");
-    for role in ["AUTHOR", "COMMITTER"] {
+    let cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
+    let mut cmd = cmd.args(["-p", parent.as_str()]).stdin(message);
+    let now = format!("{now} +0000");
+    let committer = (&who.name, &who.email, &now);
+    let author = author.map_or(committer, |a| (&a.name, &a.email, &a.date));
+    for (role, (name, email, date)) in [("AUTHOR", author), ("COMMITTER", committer)] {
         cmd = cmd
-            .env(format!("GIT_{role}_NAME"), &who.name)
-            .env(format!("GIT_{role}_EMAIL"), &who.email)
-            .env(format!("GIT_{role}_DATE"), &date);
+            .env(format!("GIT_{role}_NAME"), name)
+            .env(format!("GIT_{role}_EMAIL"), email)
+            .env(format!("GIT_{role}_DATE"), date);
     }
-    if let Some(Author { name, email, date }) = author {
-        cmd = cmd
-            .env("GIT_AUTHOR_NAME", name)
-            .env("GIT_AUTHOR_EMAIL", email)
-            .env("GIT_AUTHOR_DATE", date);
-    }
-    let out = must(git.runner(), &cmd)?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree printed no commit"))
+    git.oid(&cmd)
 }
 
 #[cfg(test)]

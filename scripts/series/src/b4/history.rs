@@ -5,15 +5,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    branch::{branch_name, commits_above},
+    branch::{branch_name, log},
     tracking::{MARK, tracked},
 };
 use crate::{
     git::{Git, Oid},
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::Result,
     versions::postings::Sent,
 };
 
@@ -22,73 +19,57 @@ pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
     let Some(tracked) = tracked(git, &format!("refs/heads/{}", branch_name(name)))? else {
         return Ok(None);
     };
-    let id = tracked.series().and_then(|s| {
-        s.get("history")?
-            .get(format!("v{version}"))?
-            .as_array()?
-            .last()?
-            .as_str()
-    });
+    let ids = &tracked.json["series"]["history"][format!("v{version}")];
+    let id = ids.as_array().and_then(|ids| ids.last()?.as_str());
     let parent = git.resolve(&format!("{}^", tracked.cover))?;
-    Ok(match (id, parent) {
-        (Some(id), Some(parent)) => Some(Sent {
-            parent,
-            message_id: id.trim_matches(['<', '>']).to_owned(),
-        }),
-        _ => None,
-    })
+    let sent = parent.zip(id).map(|(parent, id)| Sent {
+        parent,
+        message_id: id.trim_matches(['<', '>']).to_owned(),
+    });
+    Ok(sent)
 }
 
 /// Removes a posting of `version` with this message id from b4's tracking data, and resets b4's
 /// version. All other data and the patches on the branch stay unchanged.
 pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Result<()> {
-    let branch = branch_name(name);
-    let Some(old) = tracked(git, &format!("refs/heads/{branch}"))? else {
+    let branch = format!("refs/heads/{}", branch_name(name));
+    let Some(old) = tracked(git, &branch)? else {
         return Ok(());
     };
     let mut json = old.json.clone();
-    if let Some(series) = json.get_mut("series").and_then(Value::as_object_mut) {
-        if old.revision() == Some(u64::from(version) + 1) {
-            series.insert("revision".into(), json!(version));
-        }
-        if let Some(history) = series.get_mut("history").and_then(Value::as_object_mut) {
-            let key = format!("v{version}");
-            let is_it =
-                |id: &Value| id.as_str().map(|id| id.trim_matches(['<', '>'])) == Some(message_id);
-            let ids = history.get_mut(&key).and_then(Value::as_array_mut);
-            let left = ids.map(|ids| {
-                ids.retain(|id| !is_it(id));
-                ids.len()
-            });
-            if left == Some(0) {
+    if old.revision() == Some(u64::from(version) + 1) {
+        json["series"]["revision"] = json!(version);
+    }
+    let history = json.pointer_mut("/series/history");
+    if let Some(history) = history.and_then(Value::as_object_mut) {
+        let key = format!("v{version}");
+        let is_it = |id: &str| id.trim_matches(['<', '>']) == message_id;
+        if let Some(ids) = history.get_mut(&key).and_then(Value::as_array_mut) {
+            ids.retain(|id| !id.as_str().is_some_and(is_it));
+            if ids.is_empty() {
                 history.remove(&key);
             }
         }
     }
-    let raw = |commit: &Oid| Ok(git.must(["cat-file", "commit", commit.as_str()])?.stdout);
-    let text = String::from_utf8_lossy(&raw(&old.cover)?).into_owned();
-    let at = text
-        .find(MARK)
-        .and_then(|mark| Some(mark + text[mark..].find('{')?));
-    let Some(at) = at else {
+    let raw = |commit: &Oid| -> Result<String> {
+        let out = git.must(["cat-file", "commit", commit.as_str()])?;
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let store = |content: String| {
+        let hash = git.cmd(["hash-object", "-t", "commit", "-w", "--stdin"]);
+        git.oid(&hash.stdin(content))
+    };
+    let text = raw(&old.cover)?;
+    let mark = text.find(MARK);
+    let Some(start) = mark.and_then(|mark| Some(mark + text[mark..].find('{')?)) else {
         return Ok(());
     };
-    let shown = serde_json::to_string_pretty(&Value::Object(json))
-        .map_err(|e| Error::new(format!("cannot be written as JSON: {e}")))?;
-    let store = |content: Vec<u8>| {
-        let args = ["hash-object", "-t", "commit", "-w", "--stdin"];
-        let out = must(git.runner(), &git.cmd(args).stdin(content))?.text();
-        Oid::parse(&out).ok_or_else(|| Error::new("git hash-object printed no commit"))
-    };
-    let (mut parent, mut tip) = (
-        old.cover.clone(),
-        store(format!("{}{shown}\n", &text[..at]).into_bytes())?,
-    );
-    for one in commits_above(git, &branch, &old)? {
-        let content = raw(&one.commit)?;
-        let text = String::from_utf8_lossy(&content);
+    let mut tip = store(format!("{}{json:#}\n", &text[..start]))?;
+    let mut parent = old.cover.clone();
+    for (commit, _) in log(git, &branch, &old, "")? {
+        let text = raw(&commit)?;
         let moved = text.replacen(&format!("parent {parent}"), &format!("parent {tip}"), 1);
-        (parent, tip) = (one.commit, store(moved.into_bytes())?);
+        (parent, tip) = (commit, store(moved)?);
     }
-    git.set_ref(&format!("refs/heads/{branch}"), &tip)
+    git.set_ref(&branch, &tip)
 }

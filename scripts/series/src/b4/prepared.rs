@@ -4,46 +4,43 @@
 
 use serde_json::{Map, Value};
 
-use super::tracking::MARK;
+use super::tracking::split;
 use crate::source::cover;
 
 /// The data of a branch that the user prepared with b4.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prepared {
-    /// The title of the cover letter.
     pub title: String,
-    /// Its text, without recipients, sign-off and changelog.
+    /// The text of the cover letter, without recipients, sign-off and changelog.
     pub text: String,
-    /// Recipients.
     pub to: Vec<String>,
-    /// Further recipients.
     pub cc: Vec<String>,
     /// The words of the prefix besides "PATCH".
     pub prefixes: Vec<String>,
-    /// The change id.
     pub change_id: Option<String>,
-    /// The versions that b4 posted.
+    /// The versions that b4 posted, in order.
     pub posted: Vec<String>,
 }
 
 /// Reads the message of b4's commit; [`None`] if it is not one.
 pub fn parse(message: &str) -> Option<Prepared> {
-    let (text, json) = message.split_once(MARK)?;
-    let json: Value = serde_json::from_str(&json[json.find('{')?..]).ok()?;
-    let series = json.get("series")?.as_object()?;
+    let (text, json) = split(message)?;
+    let series = json.get("series").filter(|series| series.is_object())?;
+    let prefixes = series["prefixes"].as_array().into_iter().flatten();
+    let prefixes = prefixes.filter_map(Value::as_str).map(str::to_owned);
+    let history = series["history"].as_object().into_iter();
+    let mut posted: Vec<String> = history.flat_map(Map::keys).cloned().collect();
+    posted.sort_by_key(|v| (v.len(), v.clone()));
     let (title, body) = text.split_once('\n').unwrap_or((text, ""));
-    let above = format!("\n{body}");
-    let above = above.split("\n---\n").next().unwrap_or_default();
     let mut prepared = Prepared {
         title: title.trim().to_owned(),
-        prefixes: words(series, "prefixes"),
-        change_id: series
-            .get("change-id")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        posted: posted(series),
+        prefixes: prefixes.collect(),
+        change_id: series["change-id"].as_str().map(str::to_owned),
+        posted,
         ..Prepared::default()
     };
+    let body = format!("\n{body}");
+    let above = body.split("\n---\n").next().unwrap_or_default();
     let mut kept = Vec::new();
     for line in above.lines() {
         match line.split_once(": ") {
@@ -57,24 +54,6 @@ pub fn parse(message: &str) -> Option<Prepared> {
     }
     prepared.text = cover::plain(&kept.join("\n"));
     Some(prepared)
-}
-
-/// A list of words in b4's data.
-fn words(series: &Map<String, Value>, key: &str) -> Vec<String> {
-    let list = series
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    list.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// The versions with a message id, in order.
-fn posted(series: &Map<String, Value>) -> Vec<String> {
-    let history = series.get("history").and_then(Value::as_object);
-    let mut versions: Vec<String> = history.into_iter().flat_map(Map::keys).cloned().collect();
-    versions.sort_by_key(|v| (v.len(), v.clone()));
-    versions
 }
 
 #[cfg(test)]

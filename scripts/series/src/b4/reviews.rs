@@ -14,7 +14,7 @@ use crate::{
     git::Oid,
     patches::commits::AssembledSeries,
     source::{component::Component, message},
-    sys::error::Error,
+    sys::Error,
     versions::trailers::{
         collect::Posted,
         find::{self, Trailer},
@@ -23,15 +23,10 @@ use crate::{
     },
 };
 
-/// The key of the tool's trailers in b4's tracking data.
 const KEY: &str = "trailers";
 
-/// A commit on b4's branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    pub commit: Oid,
-    pub message: String,
-}
+/// A commit on b4's branch, and its message.
+pub type Committed = (Oid, String);
 
 /// Unrecorded trailers from b4 in a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +36,6 @@ pub struct Unknown {
     pub commit: Oid,
     /// Reviewed-by, Acked-by, Tested-by.
     pub reviews: Vec<Trailer>,
-    /// Other trailers.
     pub others: Vec<String>,
 }
 
@@ -49,16 +43,12 @@ pub struct Unknown {
 pub fn note(own: &mut Value, one: &AssembledSeries) {
     let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for commit in &one.messages {
-        let subject = message::subject(&commit.message);
-        written
-            .entry(subject)
-            .or_default()
-            .extend(lines(&commit.message));
+        let of = written.entry(message::subject(&commit.message));
+        of.or_default().extend(lines(&commit.message));
     }
     own[KEY] = json!(written);
 }
 
-/// Returns the lines with trailers of a message.
 fn lines(message: &str) -> impl Iterator<Item = &str> {
     let is_one = |l: &&str| message::is_trailer(l) || Trailer::parse(l).is_some();
     block(message).lines().filter(is_one)
@@ -79,30 +69,29 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
         message.map_or("", String::as_str)
     };
     let mut found = Vec::new();
-    for (i, Committed { commit, message }) in commits.iter().enumerate() {
+    for (i, (commit, message)) in commits.iter().enumerate() {
         let subject = message::subject(message);
         let same = (0..patches.len()).find(|at| message::subject(text(*at)) == subject);
         // The subject of a patch may have changed.
         let at = same.or_else(|| (commits.len() == patches.len()).then_some(i));
         let Some(at) = at else { continue };
         let patch = &patches[at].message.value;
-        let recorded = component.trailers.iter().map(|recorded| &recorded.entry);
-        let recorded: Vec<_> = recorded.filter(|e| e.patch == *patch).collect();
-        let written: Option<Vec<&str>> = own[KEY][subject]
-            .as_array()
-            .map(|lines| lines.iter().filter_map(Value::as_str).collect());
-        let ours = written.as_deref().unwrap_or_default().join("\n");
+        let written = own[KEY][subject].as_array();
+        let ours = written.into_iter().flatten().filter_map(Value::as_str);
+        let ours = ours.collect::<Vec<_>>().join("\n");
         let mut reviews = find::read(block(message)).trailers;
         reviews.retain(|t| {
-            !has(&ours, t) && !has(text(at), t) && !recorded.iter().any(|e| e.trailer == *t)
+            let mut recorded = component.trailers.iter().map(|recorded| &recorded.entry);
+            let is_recorded = recorded.any(|e| e.patch == *patch && e.trailer == *t);
+            !has(&ours, t) && !has(text(at), t) && !is_recorded
         });
         // Without a list in the tracking data, all other trailers count as the tool's.
-        let others = lines(message)
-            .filter(|l| Trailer::parse(l).is_none())
-            .filter(|l| written.as_ref().is_some_and(|w| !w.contains(l)))
-            .filter(|l| !text(at).lines().any(|known| known == *l))
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let is_other = |l: &&str| {
+            let mut known = text(at).lines().chain(ours.lines());
+            Trailer::parse(l).is_none() && written.is_some() && !known.any(|known| known == *l)
+        };
+        let others = lines(message).filter(is_other).map(str::to_owned);
+        let others: Vec<String> = others.collect();
         if !reviews.is_empty() || !others.is_empty() {
             found.push(Unknown {
                 patch: patch.clone(),
@@ -140,18 +129,16 @@ pub fn entries(unknown: &[Unknown], fingerprints: &[String], posted: &[Posted]) 
 
 /// Returns an error if recreating the branch would lose trailers.
 pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
-    let lines: Vec<String> = unknown
-        .iter()
-        .flat_map(|u| {
-            let reviews = u.reviews.iter().map(ToString::to_string);
-            let all = reviews.chain(u.others.iter().cloned());
-            all.map(|line| format!("{}: {line}", u.patch))
-        })
-        .collect();
+    let lines = unknown.iter().flat_map(|u| {
+        let reviews = u.reviews.iter().map(ToString::to_string);
+        let all = reviews.chain(u.others.iter().cloned());
+        all.map(|line| format!("{}: {line}", u.patch))
+    });
+    let lines: Vec<String> = lines.collect();
     (!lines.is_empty()).then(|| {
+        let branch = b4::branch_name(name);
         Error::new(format!(
-            "b4 wrote trailers into {} that would be lost",
-            b4::branch_name(name)
+            "b4 wrote trailers into {branch} that would be lost"
         ))
         .detail(lines.join("\n"))
         .help(format!("record them: `cargo series trailers {name}`"))
@@ -160,15 +147,15 @@ pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
 
 /// Returns an error for trailers from b4 that the tool does not record.
 pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
-    let errors = unknown.iter().flat_map(|u| {
-        u.others.iter().map(|line| {
-            Error::new(format!("b4 wrote {line:?} into this patch"))
-                .at(format!("series/{name}/{}", u.patch), None)
-                .help(
-                    "the tool records only Reviewed-by, Acked-by and Tested-by; add the line to \
-                     this file",
-                )
-        })
+    let help =
+        "the tool records only Reviewed-by, Acked-by and Tested-by; add the line to this file";
+    let others = unknown
+        .iter()
+        .flat_map(|u| u.others.iter().map(move |line| (u, line)));
+    let errors = others.map(|(u, line)| {
+        Error::new(format!("b4 wrote {line:?} into this patch"))
+            .at(format!("series/{name}/{}", u.patch), None)
+            .help(help)
     });
     Error::all(errors.collect())
 }
@@ -200,12 +187,7 @@ mod tests {
         let message =
             |s| format!("{s}\n\nText.\n\n{trailers}\n---\nReviewed-by: Below <b@x.org>\n");
         let messages = subjects.into_iter().map(message).enumerate();
-        messages
-            .map(|(n, message)| Committed {
-                commit: oid(n + 1),
-                message,
-            })
-            .collect()
+        messages.map(|(n, message)| (oid(n + 1), message)).collect()
     }
 
     fn found(unknown: &[Unknown]) -> Vec<String> {

@@ -5,24 +5,21 @@
 use crate::{
     git::{Git, Identity, PINNED, parse_settings},
     source::manifest::Base,
-    sys::error::Result,
+    sys::Result,
 };
 
 /// Returns b4's template for the cover letter. The base commit in this repository is private and
 /// useless to recipients, so the template has `base-commit` only if the public commit is known,
 /// which replaces it.
 pub(super) fn cover_template(base: &Base) -> String {
-    let base_commit = match base.upstream_commit {
-        Some(_) => "base-commit: ${base_commit}\n",
-        None => "",
-    };
+    let public = base.upstream_commit.as_ref();
+    let base_commit = public.map_or("", |_| "base-commit: ${base_commit}\n");
     format!(
         "${{cover}}\n\n---\n${{shortlog}}\n\n${{diffstat}}\n---\n{base_commit}\
          change-id: ${{change_id}}\n${{prerequisites}}\nBest regards,\n-- \n${{signature}}\n"
     )
 }
 
-/// Configures the repository for b4.
 pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     let template = git.dir().join(".git/series-cover.template");
     crate::sys::files::write(&template, cover_template(base).as_bytes())?;
@@ -43,7 +40,6 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Returns the settings in the configuration of the repository.
 pub(super) fn local_settings(git: &Git<'_>) -> Result<Vec<(String, String)>> {
     let listed = git.must(["config", "--local", "-z", "--list"])?;
     Ok(parse_settings(&listed.stdout))

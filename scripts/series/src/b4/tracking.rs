@@ -2,15 +2,12 @@
 
 //! Reads and writes b4's tracking data: JSON in the commit of the cover letter.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     git::{Git, Oid},
     source::manifest::{Base, Series},
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result},
     versions::{postings::Posting, rules::trailers::Prerequisite},
 };
 
@@ -28,36 +25,22 @@ pub(super) const OWN_KEY: &str = "cargo-series";
 /// The key of earlier versions.
 const OLD_KEY: &str = "nova-series";
 
-/// b4's tracking data of a branch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tracked {
-    /// The commit of the cover letter.
     pub cover: Oid,
-    /// The text of the cover letter.
     pub cover_text: String,
-    pub json: Map<String, Value>,
+    pub json: Value,
     pub committed: u64,
 }
 
 impl Tracked {
-    pub fn series(&self) -> Option<&Map<String, Value>> {
-        self.json.get("series")?.as_object()
-    }
-
     pub fn revision(&self) -> Option<u64> {
-        self.series()?.get("revision")?.as_u64()
+        self.json["series"]["revision"].as_u64()
     }
 
-    pub fn content(&self) -> Option<&str> {
-        self.noted()?.get("content")?.as_str()
-    }
-
-    pub fn own(&self) -> Value {
-        self.noted().cloned().unwrap_or_default()
-    }
-
-    pub fn noted(&self) -> Option<&Value> {
-        self.json.get(OWN_KEY).or_else(|| self.json.get(OLD_KEY))
+    /// The tool's part.
+    pub fn own(&self) -> &Value {
+        self.json.get(OWN_KEY).unwrap_or(&self.json[OLD_KEY])
     }
 }
 
@@ -68,31 +51,35 @@ pub(super) fn tracking(
     below: &[Prerequisite],
     old: Option<&Tracked>,
     content: &str,
-) -> Map<String, Value> {
-    let mut json = old.map(|o| o.json.clone()).unwrap_or_default();
-    let mut inner = old.and_then(|o| o.series().cloned()).unwrap_or_default();
-    inner.insert("revision".into(), json!(series.version));
-    inner.insert("change-id".into(), json!(series.change_id));
-    let prefixes: Vec<_> = series.prefix.split(' ').filter(|w| *w != "PATCH").collect();
-    inner.insert("prefixes".into(), json!(prefixes));
-    inner.insert("prerequisites".into(), json!(prerequisites(base, below)));
-    let history = inner.entry("history").or_insert_with(|| json!({}));
-    if let Some(history) = history.as_object_mut() {
-        for posting in postings {
-            let key = format!("v{}", posting.version);
-            let ids = history.entry(key).or_insert_with(|| json!([]));
-            let known = ids.as_array_mut();
-            if let Some(known) = known.filter(|k| !k.contains(&json!(posting.message_id))) {
-                known.push(json!(posting.message_id));
-            }
+) -> Value {
+    let mut json = old.map_or_else(|| json!({}), |o| o.json.clone());
+    json[OWN_KEY] = json!({ "series": series.name, "content": content });
+    let inner = object(&mut json, "series");
+    inner["revision"] = json!(series.version);
+    inner["change-id"] = json!(series.change_id);
+    let prefixes = series.prefix.split(' ').filter(|w| *w != "PATCH");
+    inner["prefixes"] = json!(prefixes.collect::<Vec<_>>());
+    inner["prerequisites"] = json!(prerequisites(base, below));
+    let history = object(inner, "history");
+    for posting in postings {
+        let (key, id) = (format!("v{}", posting.version), json!(posting.message_id));
+        if history[&key].is_null() {
+            history[&key] = json!([]);
+        }
+        let known = history[&key].as_array_mut();
+        if let Some(known) = known.filter(|known| !known.contains(&id)) {
+            known.push(id);
         }
     }
-    json.insert("series".into(), Value::Object(inner));
-    json.insert(
-        OWN_KEY.into(),
-        json!({ "series": series.name, "content": content }),
-    );
     json
+}
+
+/// Returns the object at a key, which replaces anything else there.
+fn object<'a>(json: &'a mut Value, key: &str) -> &'a mut Value {
+    if !json[key].is_object() {
+        json[key] = json!({});
+    }
+    &mut json[key]
 }
 
 /// Returns the prerequisites in b4's form. b4 adds the patches of posted series, so these have no
@@ -115,26 +102,16 @@ pub(super) fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
     if git.resolve(name)?.is_none() {
         return Ok(None);
     }
-    let log = git.cmd([
-        "log",
-        "--max-count=1",
-        "--fixed-strings",
-        &format!("--grep={MARK}"),
-        "--format=%H %ct%n%B",
-        name,
-        "--",
-    ]);
-    let out = must(git.runner(), &log)?;
+    let grep = format!("--grep={MARK}");
+    let log = git.cmd(["log", "--max-count=1", "--fixed-strings", &grep]);
+    let out = git.run(&log.args(["--format=%H %ct%n%B", name, "--"]))?;
     // b4 did not write to a branch without a cover letter.
     if out.stdout.is_empty() {
         return Ok(None);
     }
     parse_tracked(&out.text()).map(Some).ok_or_else(|| {
-        Error::new(format!(
-            "cannot read b4's tracking data in the cover letter of {name}"
-        ))
-        .at(git.dir(), None)
-        .help(format!(
+        let what = format!("cannot read b4's tracking data in the cover letter of {name}");
+        Error::new(what).at(git.dir(), None).help(format!(
             "repair it with `b4 prep --edit-cover`, or delete the branch: git -C {} update-ref -d \
              {name}",
             git.dir().display()
@@ -145,14 +122,20 @@ pub(super) fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
 fn parse_tracked(text: &str) -> Option<Tracked> {
     let (head, body) = text.split_once('\n')?;
     let (cover, committed) = head.split_once(' ')?;
-    let (text, json) = body.split_once(MARK)?;
-    let json = &json[json.find('{')?..];
+    let (text, json) = split(body)?;
     Some(Tracked {
         cover_text: text.to_owned(),
         cover: Oid::parse(cover)?,
-        json: serde_json::from_str(json).ok()?,
+        json,
         committed: committed.parse().ok()?,
     })
+}
+
+/// Splits the message of a cover letter into its text and b4's data, an object.
+pub(super) fn split(message: &str) -> Option<(&str, Value)> {
+    let (text, json) = message.split_once(MARK)?;
+    let json = serde_json::from_str(&json[json.find('{')?..]).ok()?;
+    Some((text, json))
 }
 
 #[cfg(test)]
@@ -187,14 +170,7 @@ pub(super) mod tests {
         let before = old(
             r#"{"series": {"revision": 2, "change-id": "c", "history": {"v1": ["m@id"]}}, "other": 1}"#,
         );
-        let json = Value::Object(tracking(
-            &series(2),
-            &[],
-            &base(),
-            &[],
-            Some(&before),
-            "key",
-        ));
+        let json = tracking(&series(2), &[], &base(), &[], Some(&before), "key");
         assert_eq!(json["series"]["history"]["v1"][0], "m@id");
         assert_eq!(json["other"], 1);
         assert_eq!(json["series"]["revision"], 2);
@@ -227,7 +203,7 @@ pub(super) mod tests {
     #[test]
     fn prerequisites_without_private_base() {
         let prerequisites = |base: &Base| {
-            let json = Value::Object(tracking(&series(1), &[], base, &[], None, "key"));
+            let json = tracking(&series(1), &[], base, &[], None, "key");
             json["series"]["prerequisites"].clone()
         };
         let mut base = base();
