@@ -7,8 +7,8 @@ use std::{io::IsTerminal, path::Path};
 use toml_edit::DocumentMut;
 
 use super::{
-    App, Component, Error, Identity, Posting, Rebuild, Resource, Result, all, b4, component, count,
-    mails, print_as, read_file, versions, write,
+    App, Component, Error, Identity, Posting, Resource, Result, all, b4, component, count, mails,
+    print_as, read_file, versions, write,
 };
 use crate::{
     cli::args::{Diff, Record},
@@ -148,7 +148,8 @@ impl App<'_> {
         let all = mails::read(from)?;
         let found = importer.read_mails(&all, &user, &below).map_err(at)?;
         let mails = mailbox::read(&found.mails)?;
-        self.refuse_prepared(importer.component, &mails).map_err(at)?;
+        self.refuse_prepared(importer.component, &mails)
+            .map_err(at)?;
         let sender = mails.first().map(|m| &m.from);
         if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(&user)) {
             let (ui, name, email) = (&self.ui, &other.name, &other.email);
