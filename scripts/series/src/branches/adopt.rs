@@ -13,6 +13,7 @@ use crate::{
     mail::fingerprint::fingerprint,
     source::{
         branch::{Commit, refuse_twins},
+        manifest::is_base_name,
         words::SeriesName,
     },
     sys::{
@@ -209,10 +210,8 @@ pub fn fork(theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Oid> 
     };
     if let Some((other, _)) = forks.iter().find(|(_, other)| *other != fork) {
         let what = format!("{branch} and {other} forked from different commits");
-        return Err(Error::new(what).help(
-            "rebase one of them, or adopt it into another workspace, since a workspace of \
-             branches has one base",
-        ));
+        return Err(Error::new(what)
+            .help("rebase one of them, or adopt each with a command of its own, as a base each"));
     }
     Ok(fork)
 }
@@ -243,22 +242,72 @@ fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
     Ok(Oid::parse(out.text().trim()))
 }
 
-/// Returns the name of a base: the tag of the commit, or one made of its first digits.
-pub fn base_name(theirs: &Git<'_>, fork: &Oid) -> Result<String> {
-    let args = ["describe", "--tags", "--exact-match", fork.as_str()];
-    let tag = theirs.try_run(&theirs.cmd(args))?;
-    if tag.ok() {
-        return Ok(tag.text().trim().replace('/', "-"));
+/// A base of the workspace, and its commit.
+pub type KnownBase = (String, Oid);
+
+/// Returns the base among several that all branches contain; of two that contain each other, the
+/// later one.
+pub fn nearest(theirs: &Git<'_>, bases: &[KnownBase], new: &[Named]) -> Result<Oid> {
+    let mut contained = Vec::new();
+    for base in bases {
+        let mut all = new.iter();
+        if all.try_fold(true, |is, (.., tip)| {
+            Ok::<_, Error>(is && contains(theirs, tip, &base.1)?)
+        })? {
+            contained.push(base);
+        }
     }
-    Ok(format!("base-{}", &fork.as_str()[..12]))
+    for base in &contained {
+        let mut others = contained.iter();
+        if others.try_fold(true, |is, o| {
+            Ok::<_, Error>(is && contains(theirs, &base.1, &o.1)?)
+        })? {
+            return Ok(base.1.clone());
+        }
+    }
+    let names: Vec<&str> = bases.iter().map(|(name, _)| name.as_str()).collect();
+    Err(
+        Error::new("it is not known on which base the branches are").help(format!(
+            "name with --onto what they forked from; the bases are: {}",
+            names.join(", ")
+        )),
+    )
 }
 
-pub fn base_file(kernel: &Path, fork: &Oid, found: &[Found]) -> String {
+/// Returns the name of a new base: the tag of the commit, the branch `onto`, or one made of the
+/// first digits of the commit.
+pub fn base_name(
+    theirs: &Git<'_>,
+    fork: &Oid,
+    onto: Option<&str>,
+    known: &[KnownBase],
+) -> Result<String> {
+    let args = ["describe", "--tags", "--exact-match", fork.as_str()];
+    let tag = theirs.try_run(&theirs.cmd(args))?;
+    let mut names = Vec::new();
+    if tag.ok() {
+        names.push(tag.text().trim().replace('/', "-"));
+    }
+    if let Some(branch) = onto
+        && theirs.resolve(&format!("refs/heads/{branch}"))?.is_some()
+    {
+        names.push(branch.rsplit('/').next().unwrap_or(branch).to_owned());
+    }
+    let is_free = |name: &String| is_base_name(name) && known.iter().all(|(n, _)| n != name);
+    let name = names.into_iter().find(is_free);
+    Ok(name.unwrap_or_else(|| format!("base-{}", &fork.as_str()[..12])))
+}
+
+/// The file of a base. The first base of a workspace is the default.
+pub fn base_file(kernel: &Path, fork: &Oid, found: &[Found], is_default: bool) -> String {
     let kernel = quoted(&kernel.display().to_string());
     let mut text = format!(
         "# SPDX-License-Identifier: GPL-2.0\n\n# The commit that the branches forked from, and the \
          git tree that has it.\nrev = \"{fork}\"\nkernel = {kernel}\n"
     );
+    if is_default {
+        text += "default = true\n";
+    }
     if !found.iter().any(has_rust) {
         text += "\n# Kernels are built with gcc. Rust needs `true`.\n[build]\nllvm = false\n";
     }
@@ -272,7 +321,9 @@ pub fn has_rust(found: &Found) -> bool {
 
 /// The files of a series, each with its path in the workspace. `id` stands at the end of a new
 /// change id, and `date` at its start.
-pub fn files(found: &Found, date: &str, id: &str) -> Vec<(PathBuf, String)> {
+///
+/// `base` is the base, unless that is the default.
+pub fn files(found: &Found, base: Option<&str>, date: &str, id: &str) -> Vec<(PathBuf, String)> {
     let name = &found.name;
     let cover_letter = match &found.prepared {
         Some(p) => format!("# {}\n\n{}\n", p.title, p.text),
@@ -284,7 +335,10 @@ pub fn files(found: &Found, date: &str, id: &str) -> Vec<(PathBuf, String)> {
     };
     let changelog = format!("# Changelog of {name}\n\n## v1\n- First posting.\n");
     let files = [
-        (format!("series/{name}.toml"), manifest(found, date, id)),
+        (
+            format!("series/{name}.toml"),
+            manifest(found, base, date, id),
+        ),
         (format!("cover-letters/{name}.md"), cover_letter),
         (format!("{name}/CHANGELOG.md"), changelog),
     ];
@@ -295,7 +349,7 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn manifest(found: &Found, date: &str, id: &str) -> String {
+fn manifest(found: &Found, base: Option<&str>, date: &str, id: &str) -> String {
     let known = found.prepared.clone().unwrap_or_default();
     let new_id = || format!("{date}-{}-{id}", found.name);
     let mut prefix = known.prefixes.clone();
@@ -307,6 +361,7 @@ fn manifest(found: &Found, date: &str, id: &str) -> String {
         quoted(&prefix.join(" ")),
         quoted(&known.change_id.unwrap_or_else(new_id))
     );
+    text.extend(base.map(|base| format!("base = {}\n", quoted(base))));
     let depends: Vec<String> = found.lower.iter().map(|(name, _)| quoted(name)).collect();
     if !depends.is_empty() {
         text += &format!("depends = [{}]\n", depends.join(", "));

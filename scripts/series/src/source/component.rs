@@ -296,6 +296,8 @@ fn read_manifests(ws: &Workspace) -> Result<(Vec<Series>, Vec<Error>)> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for name in names(ws)? {
         match manifest(ws, &name) {
+            // The commits of a branch fit the commit that it forked from.
+            Ok(one) if one.branch.is_some() && !one.is_posted_on(ws.view()) => (),
             Ok(one) => all.push(one),
             Err(e) => errors.push(e),
         }

@@ -607,3 +607,58 @@ fn c_branch_is_built_with_gcc() {
         "{calls}"
     );
 }
+
+#[test]
+fn branches_of_two_bases() {
+    let clone = Clone::with_stack();
+    let (stage, mini) = (&clone.stage, &clone.stage.mini);
+    // The tree of a subsystem, which is ahead of the release.
+    clone.git(&["checkout", "--quiet", "-b", "gpu-next"]);
+    clone.write("lib/core.c", "int core = 1;\n");
+    clone.commit("lib: core: start at one");
+    clone.git(&["checkout", "--quiet", "-b", "topic/gpu"]);
+    clone.write("lib/core.c", "int core = 1;\nint gpu;\n");
+    clone.commit("lib: gpu: add it");
+    clone.git(&["checkout", "--quiet", "-b", "topic/gpu-more"]);
+    clone.write("lib/gpu.c", "int more;\n");
+    clone.commit("lib: gpu: add more");
+    clone.git(&["checkout", "--quiet", "master"]);
+
+    clone.adopt(&["topic/list", "topic/buddy"]);
+    let ran = stage.good(&["adopt", "topic/gpu", "--onto", "gpu-next"]);
+    insta::assert_snapshot!("adopted_on_other_base", ran.stderr);
+    // The branch contains the commit of this base.
+    let ran = stage.good(&["adopt", "topic/gpu-more"]);
+    assert!(
+        ran.stderr.contains("topic/gpu-more on gpu\n"),
+        "{}",
+        ran.stderr
+    );
+    ["gpu", "gpu-more"]
+        .iter()
+        .for_each(|name| clone.fill_in(name));
+
+    stage.good(&["assemble"]);
+    assert_eq!(clone.subjects("list").len(), 2);
+    let report = mini.read("out/gpu-next/series.json");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let tip = |name: &str| {
+        let mut all = report["series"].as_array().unwrap().iter();
+        let one = all.find(|s| s["name"] == name).unwrap();
+        one["tip"]["tree"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(report["series"].as_array().unwrap().len(), 2);
+    for name in ["gpu", "gpu-more"] {
+        let tree = clone.git(&["rev-parse", &format!("topic/{name}^{{tree}}")]);
+        assert_eq!(tip(name), tree, "{name}");
+    }
+    stage.good(&["check"]);
+
+    for (name, base) in [("list", "master"), ("gpu", "gpu-next")] {
+        let mails = clone.post(name);
+        let commit = clone.git(&["rev-parse", base]);
+        let line = format!("\nbase-commit: {commit}\n");
+        assert!(mails[0].body.contains(&line), "{}", mails[0].body);
+    }
+    stage.good(&["check"]);
+}

@@ -18,7 +18,7 @@ use crate::{
         clone, read,
     },
     cli::args::{Adopt, Cli},
-    git,
+    git::{self, Oid},
     source::workspace::BASES,
 };
 
@@ -31,39 +31,44 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let theirs = clone::open(runner, &kernel)?;
     let new = named(&theirs, &adopt.branches)?;
     present.refuse_known(&new)?;
-    let fork = match &present.base {
-        Some(base) => read::fork_of(&theirs, base)?,
-        None => adopt::fork(&theirs, adopt.onto.as_deref(), &new)?,
-    };
-    let found = adopt::find(&theirs, &fork, &present.branches(&theirs)?, &new)?;
+    let target = present.target(&theirs, adopt.onto.as_deref(), &new)?;
+    let found = adopt::find(&theirs, &target.fork, &present.branches(&theirs)?, &new)?;
     let mut files = Vec::new();
-    let base = match &present.base {
-        Some(base) => base.name.clone(),
-        None => {
-            let name = adopt::base_name(&theirs, &fork)?;
-            let text = adopt::base_file(&kernel, &fork, &found);
-            files.push((PathBuf::from(format!("{BASES}/{name}.toml")), text));
-            name
-        }
-    };
+    if target.known.is_none() {
+        let text = adopt::base_file(&kernel, &target.fork, &found, present.bases.is_empty());
+        files.push((PathBuf::from(format!("{BASES}/{}.toml", target.name)), text));
+    }
+    let is_default = target
+        .known
+        .map_or(present.bases.is_empty(), |base| base.default);
+    let base = (!is_default).then_some(target.name.as_str());
     for one in &found {
-        files.extend(adopt::files(one, &today(), &random()));
+        files.extend(adopt::files(one, base, &today(), &random()));
     }
     refuse_present(&present.root, &files)?;
     for (path, text) in &files {
         write(&present.root.join(path), text.as_bytes())?;
     }
     for one in &found {
-        ui.say(summary(one, &base));
+        ui.say(summary(one, &target.name));
     }
-    present.warn_of_rust(&found, &ui);
+    warn_of_rust(target.known, &found, &ui);
     Ok(())
 }
 
 struct Present {
     root: PathBuf,
-    base: Option<Base>,
+    /// The default base is the first.
+    bases: Vec<Base>,
     series: Vec<Series>,
+}
+
+/// The base of new branches.
+struct Target<'a> {
+    name: String,
+    fork: Oid,
+    /// The base of the workspace that it is; [`None`] if it is new.
+    known: Option<&'a Base>,
 }
 
 impl Present {
@@ -71,7 +76,7 @@ impl Present {
         if let Ok(ws) = Workspace::find(here) {
             return Ok(Self {
                 root: ws.root().to_owned(),
-                base: session::bases(&ws)?.into_iter().next(),
+                bases: session::bases(&ws)?,
                 series: component::manifests(&ws)?,
             });
         }
@@ -84,14 +89,14 @@ impl Present {
         }
         Ok(Self {
             root: here.to_owned(),
-            base: None,
+            bases: Vec::new(),
             series: Vec::new(),
         })
     }
 
     /// Returns the absolute path of the kernel clone.
     fn kernel(&self, named: Option<&Path>) -> Result<PathBuf> {
-        let of_base = self.base.as_ref().and_then(|b| b.kernel.as_ref());
+        let of_base = self.bases.first().and_then(|b| b.kernel.as_ref());
         let of_base = of_base.map(|dir| self.root.join(dir));
         let kernel = named.map(Path::to_owned).or(of_base).ok_or_else(|| {
             Error::new("no kernel clone given")
@@ -123,16 +128,55 @@ impl Present {
         Ok(all)
     }
 
-    /// Warns if a branch needs Rust, but kernels are built with gcc.
-    fn warn_of_rust(&self, found: &[Found], ui: &Ui) {
-        let base = self.base.as_ref().filter(|b| !b.build.llvm);
-        let one = found.iter().find(|f| adopt::has_rust(f));
-        if let (Some(base), Some(one)) = (base, one) {
-            let (branch, file) = (&one.branch, base.file.display());
-            ui.warn(format!(
-                "{branch} has Rust files: write llvm = true into {file}"
-            ));
+    /// Finds the base of new branches. `onto` is the revision that the user names.
+    fn target(&self, theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Target<'_>> {
+        let commit = |base: &Base| Some((base.name.clone(), read::fork_of(theirs, base).ok()?));
+        let commits: Vec<_> = self.bases.iter().filter_map(commit).collect();
+        let fork = match (onto, &self.bases[..]) {
+            (None, [base]) => read::fork_of(theirs, base)?,
+            (None, [_, _, ..]) => adopt::nearest(theirs, &commits, new)?,
+            _ => adopt::fork(theirs, onto, new)?,
+        };
+        if let Some((name, _)) = commits.iter().find(|(_, commit)| *commit == fork) {
+            return Ok(Target {
+                name: name.clone(),
+                fork,
+                known: self.bases.iter().find(|b| b.name == *name),
+            });
         }
+        self.refuse_without_default()?;
+        Ok(Target {
+            name: adopt::base_name(theirs, &fork, onto, &commits)?,
+            fork,
+            known: None,
+        })
+    }
+
+    /// The only base of a workspace is the default in any case; with a second one, it has to say so.
+    fn refuse_without_default(&self) -> Result<()> {
+        for base in &self.bases {
+            let file = self.root.join(&base.file);
+            let text = fs::read_to_string(&file).map_err(|e| Error::io("read", &file, &e))?;
+            if base.default && !Base::parse(&base.file, &text)?.default {
+                let error = Error::new("the branches are on another base").at(&base.file, None);
+                return Err(error.help(
+                    "write `default = true` into this file, or name its commit with --onto",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Warns if a branch needs Rust, but kernels are built with gcc.
+fn warn_of_rust(base: Option<&Base>, found: &[Found], ui: &Ui) {
+    let base = base.filter(|b| !b.build.llvm);
+    let one = found.iter().find(|f| adopt::has_rust(f));
+    if let (Some(base), Some(one)) = (base, one) {
+        let (branch, file) = (&one.branch, base.file.display());
+        ui.warn(format!(
+            "{branch} has Rust files: write llvm = true into {file}"
+        ));
     }
 }
 

@@ -122,7 +122,7 @@ impl Base {
             Some("base") | None => base.release(),
             Some(stem) => stem.to_owned(),
         };
-        if !NAME.is_match(&base.name) || base.name.contains("..") || base.name.ends_with('.') {
+        if !is_base_name(&base.name) {
             let what = format!("{:?} cannot be the name of a base", base.name);
             let help = "rename the file: letters, digits, `.`, `-` and `_`; it names folders";
             return Err(Error::new(what).at(file, None).help(help));
@@ -186,7 +186,11 @@ static RELEASE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^[0-9]+(\.[0-9]+)*(-rc[0-9]+)?$").expect("the pattern is constant")
 });
 
-/// The name of a base. Names become folders and parts of refs.
+/// Returns whether a text can be the name of a base. Names become folders and parts of refs.
+pub fn is_base_name(text: &str) -> bool {
+    NAME.is_match(text) && !text.contains("..") && !text.ends_with('.')
+}
+
 static NAME: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[A-Za-z0-9][A-Za-z0-9._-]*$").expect("the pattern is constant"));
 

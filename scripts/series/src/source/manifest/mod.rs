@@ -12,7 +12,7 @@ mod read;
 mod series;
 
 pub use self::{
-    base::{AptSource, Archive, Base, BuildWith, Host},
+    base::{AptSource, Archive, Base, BuildWith, Host, is_base_name},
     lines::At,
     order::{below, in_order, selected_series, unique_change_ids, unknown_series},
     series::{Kunit, Parts, Patch, Provenance, Series, Withhold, covers},
