@@ -341,7 +341,7 @@ fn lines(proof: &Proof) -> Vec<String> {
     }
     if !words.is_empty() {
         let before: usize = words.iter().map(|w| w.before).sum();
-        let after: usize = words.iter().map(|w| w.after - w.met).sum();
+        let after: usize = words.iter().map(|w| w.after.saturating_sub(w.met)).sum();
         let count = plural::count(words.len(), "word", "words");
         lines.push(format!("  {before:>4} -> {after:<4} in total, {count}"));
     }
@@ -446,6 +446,8 @@ mod tests {
         assert_eq!(good.faults, Vec::<String>::new());
         let bad = proof(old, &[("a", "new_file"), ("b", "old_print")]);
         assert_eq!(bad.faults.len(), 1, "{:?}", bad.faults);
+        let none = proof(old, &[("a", ""), ("b", "old_print")]);
+        assert!(text(&[none]).contains("     1 -> 0    in total, 1 word\n"));
     }
 
     #[test]
