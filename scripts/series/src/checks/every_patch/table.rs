@@ -5,7 +5,7 @@
 use comfy_table::{Table, presets};
 
 use super::record::{Full, SeriesFull, UnitFull};
-use crate::kernel::build::Arch;
+use crate::{kernel::build::Arch, sys::plural::count};
 
 /// Formats one line for each series.
 pub fn table(full: &Full) -> String {
@@ -34,7 +34,7 @@ fn built(one: &SeriesFull, arch: Arch) -> String {
     let warnings: usize = of_arch().map(|u| u.warnings.len()).sum();
     match (failed, warnings) {
         (0, 0) => "clean".to_owned(),
-        (0, n) => format!("{n} new warnings"),
+        (0, n) => count(n, "new warning", "new warnings"),
         (n, _) => format!("{n} FAIL"),
     }
 }
@@ -43,7 +43,7 @@ fn documented(one: &SeriesFull) -> String {
     let ran = units(one).filter(|u| u.ran.iter().any(|r| r == "rustdoc"));
     match ran.count() {
         0 => "-".to_owned(),
-        n => crate::sys::plural::count(n, "patch", "patches"),
+        n => count(n, "patch", "patches"),
     }
 }
 
