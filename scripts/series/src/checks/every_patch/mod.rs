@@ -36,11 +36,7 @@ use self::{
 use crate::{
     checks::Finding,
     git::{Git, Oid},
-    kernel::{
-        build::{Arch, CONFIGS},
-        config::LostOption,
-        tools::Toolchain,
-    },
+    kernel::{build::Arch, config::LostOption, tools::Toolchain},
     patches::commits::{Assembled, AssembledSeries},
     source::{manifest::Base, workspace::Workspace},
     sys::{
@@ -379,8 +375,7 @@ impl<'a> Checks<'a> {
     /// Reports options that no tree of the run has, because their code is not tested.
     fn options(&mut self) {
         for (arch, lost) in &self.lost {
-            let file = format!("full/{arch}.config");
-            let file = self.subject.ws.place(CONFIGS, file);
+            let file = walk::fragment(self.subject.ws, arch);
             for option in lost {
                 let finding = Finding::new("all series", "config", option.to_string());
                 self.findings.push(finding.at(&file, None));

@@ -4,7 +4,7 @@
 //! parallel, unless the results are stored.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use crate::{
         kconfig::is_kconfig,
         tools::LLVM,
     },
+    source::workspace::Workspace,
     sys::{
         error::Result,
         runner::{Cmd, Runner},
@@ -95,15 +96,13 @@ pub struct Walk<'a> {
     total: usize,
 }
 
-/// Reads the configuration of an architecture. A workspace without a folder `full` has one for all.
-fn fragment(subject: &Subject<'_>, arch: Arch) -> Result<String> {
-    let full = Path::new(CONFIGS).join("full");
-    let file = if subject.ws.path(full).is_dir() {
-        format!("full/{}.config", arch.name())
-    } else {
-        "all.config".to_owned()
-    };
-    subject.ws.read(subject.ws.place(CONFIGS, file))
+/// Returns the fragment of an architecture. A workspace without a folder `full` has one for all.
+pub fn fragment(ws: &Workspace, arch: &str) -> PathBuf {
+    let mut file = format!("full/{arch}.config");
+    if !ws.path(Path::new(CONFIGS).join("full")).is_dir() {
+        file = "all.config".to_owned();
+    }
+    ws.place(CONFIGS, file)
 }
 
 impl<'a> Walk<'a> {
@@ -117,7 +116,7 @@ impl<'a> Walk<'a> {
                 subject,
                 sources,
                 arch: *arch,
-                fragment: fragment(subject, *arch)?,
+                fragment: subject.ws.read(fragment(subject.ws, arch.name()))?,
                 tree: checkout.dir.clone(),
             });
         }
@@ -344,6 +343,17 @@ fn versions(runner: &dyn Runner) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fragment_of_plain_workspace() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("series/bases")).unwrap();
+        let ws = Workspace::find(dir.path()).unwrap();
+        assert_eq!(fragment(&ws, "um"), Path::new("kunit-configs/all.config"));
+        std::fs::create_dir_all(dir.path().join("kunit-configs/full")).unwrap();
+        let own = Path::new("kunit-configs/full/um.config");
+        assert_eq!(fragment(&ws, "um"), own);
+    }
 
     #[test]
     fn estimate_parallel_jobs() {
