@@ -120,7 +120,6 @@ pub struct Patch {
 }
 
 /// A version to compare.
-#[derive(Debug, Clone)]
 pub struct Side {
     /// The commit below the first patch.
     pub parent: Oid,
@@ -202,15 +201,15 @@ fn rewritten(said: &str, compare: &mut dyn FnMut(&str, &str) -> Result<String>) 
     let same = same_subject(said);
     let mut text = String::new();
     for line in said.lines() {
-        if same.iter().any(|(before, _)| before.line == line) {
+        if same.iter().any(|((gone, _), _)| *gone == line) {
             continue;
         }
-        let Some((before, after)) = same.iter().find(|(_, after)| after.line == line) else {
+        let pair = same.iter().find(|(_, (come, _))| *come == line);
+        let Some(((_, [o, old, ..]), (_, [.., n, new, subject]))) = pair else {
             text += &format!("{line}\n");
             continue;
         };
-        let (o, old, n, new) = (before.old, before.old_commit, after.new, after.new_commit);
-        text += &format!("{o}:  {old} ! {n}:  {new} {}\n", after.subject);
+        text += &format!("{o}:  {old} ! {n}:  {new} {subject}\n");
         let between = compare(old, new)?;
         let body = between.lines().filter(|l| l.starts_with("    "));
         text.extend(body.map(|l| format!("{l}\n")));
@@ -220,26 +219,19 @@ fn rewritten(said: &str, compare: &mut dyn FnMut(&str, &str) -> Result<String>) 
 
 /// Pairs patches that were rewritten under the same subject, in which git finds no similarity.
 fn same_subject(said: &str) -> Vec<(Heading<'_>, Heading<'_>)> {
-    let lone = headings(said).filter(|h| h.old == NONE || h.new == NONE);
-    let (gone, mut come): (Vec<_>, Vec<_>) = lone.partition(|h| h.new == NONE);
+    let lone = headings(said).filter(|(_, [old, _, _, new, ..])| *old == NONE || *new == NONE);
+    let (gone, mut come): (Vec<_>, Vec<_>) = lone.partition(|(_, [.., new, _, _])| *new == NONE);
     let mut found = Vec::new();
     for before in gone {
-        let mut subjects = come.iter().map(|after| after.subject);
-        let at = subjects.position(|subject| subject == before.subject);
+        let (_, [.., subject]) = before;
+        let at = come.iter().position(|(_, [.., other])| *other == subject);
         found.extend(at.map(|at| (before, come.remove(at))));
     }
     found
 }
 
-/// A line of a range-diff that names a pair: ` 1:  0123abcd ! 2:  4567cdef subject`.
-struct Heading<'a> {
-    line: &'a str,
-    old: &'a str,
-    old_commit: &'a str,
-    new: &'a str,
-    new_commit: &'a str,
-    subject: &'a str,
-}
+/// A line such as ` 1:  0123abcd ! 2:  4567cdef subject`, which names a pair, and its parts.
+type Heading<'a> = (&'a str, [&'a str; 6]);
 
 /// The number of a patch that a version does not have. Its commit consists of dashes.
 const NONE: &str = "-";
@@ -250,17 +242,7 @@ static HEADING: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 fn headings(said: &str) -> impl Iterator<Item = Heading<'_>> {
-    HEADING.captures_iter(said).map(|found| {
-        let (line, [old, old_commit, _, new, new_commit, subject]) = found.extract();
-        Heading {
-            line,
-            old,
-            old_commit,
-            new,
-            new_commit,
-            subject,
-        }
-    })
+    HEADING.captures_iter(said).map(|found| found.extract())
 }
 
 /// Removes the names of commits from a range-diff.
@@ -270,8 +252,8 @@ fn anonymous(said: &str) -> String {
 
 /// Returns the changes of the pairs of a range-diff, in which each new patch has to occur.
 fn judged(said: &str, old: &Side, new: &Side) -> Result<Vec<PatchChange>> {
-    let judge = |h: Heading<'_>| {
-        let (o, n) = (h.old.parse().ok(), h.new.parse().ok());
+    let judge = |(_, [o, _, _, n, ..]): Heading<'_>| {
+        let (o, n) = (o.parse().ok(), n.parse().ok());
         let before = o.map(|o: usize| &old.patches[o - 1]);
         let after = n.map(|n: usize| &new.patches[n - 1]);
         let subject = after.or(before).map(|p| p.subject.clone());

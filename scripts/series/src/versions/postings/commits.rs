@@ -20,7 +20,6 @@ use crate::{
 };
 
 /// A posted version as commits.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The commit below the first patch.
     pub parent: PatchCommit,
@@ -100,10 +99,8 @@ impl Rebuild<'_> {
                 ))
         })?;
         let patches = commits.split_off(first);
-        let parent = commits.pop().unwrap_or(PatchCommit {
-            commit: base.commit,
-            tree: base.tree,
-        });
+        let BaseCommit { commit, tree, .. } = base;
+        let parent = commits.pop().unwrap_or(PatchCommit { commit, tree });
         Ok(Rebuilt { parent, patches })
     }
 

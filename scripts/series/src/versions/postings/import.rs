@@ -21,7 +21,6 @@ use crate::{
 };
 
 /// A posting and its mails.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
     pub posting: Posting,
     /// The mails as they were sent, the cover letter first.
@@ -148,11 +147,21 @@ impl Importer<'_> {
             return Err(Error::new(format!("git sees {diffs} in {patches}")));
         }
         let known = self.below_as_posted(&below)?;
+        let messages = &self.component.messages;
+        let file_of = |subject: &str| {
+            let mut files = messages.iter();
+            Some(
+                files
+                    .find(|(_, text)| message::subject(text) == subject)?
+                    .0
+                    .clone(),
+            )
+        };
         let patches = patches.iter().zip(ids).map(|(mail, patch_id)| PostedPatch {
             subject: mail.title().to_owned(),
             patch_id,
             message_id: mail.id.clone(),
-            message: file_of(self.component, mail.title()),
+            message: file_of(mail.title()),
         });
         Ok(Import {
             below: if known.is_some() { Vec::new() } else { below },
@@ -188,10 +197,8 @@ impl Importer<'_> {
             };
             if let Some(posting) = one.postings.iter().rev().find(fits) {
                 rest = &rest[posting.patches.len()..];
-                found.push(Below {
-                    series: one.name().to_owned(),
-                    version: posting.version,
-                });
+                let (series, version) = (one.name().to_owned(), posting.version);
+                found.push(Below { series, version });
             }
         }
         Ok(rest.is_empty().then_some(found))
@@ -288,12 +295,6 @@ fn with_headers(mail: &[u8], headers: &str) -> Vec<u8> {
     let first = mail.iter().position(|b| *b == b'\n');
     let (first, rest) = mail.split_at(first.map_or(0, |end| end + 1));
     [first, headers.as_bytes(), rest].concat()
-}
-
-fn file_of(component: &Component, subject: &str) -> Option<String> {
-    let mut files = component.messages.iter();
-    let found = files.find(|(_, text)| message::subject(text) == subject);
-    found.map(|(file, _)| file.clone())
 }
 
 #[cfg(test)]

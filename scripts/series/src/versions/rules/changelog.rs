@@ -110,7 +110,6 @@ fn mentions(entry: &Entry, patches: usize) -> Vec<Mention> {
 }
 
 /// An item of an entry that names patches of the new version by number.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     pub numbers: Vec<usize>,
     /// The text in one line, without the numbers if it starts with them.

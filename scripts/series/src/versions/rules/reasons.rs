@@ -109,7 +109,6 @@ fn goes_to_others(series: &Series, mails: &[Mail]) -> bool {
 }
 
 /// A changelog item that names a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     pub reason: Reason,
     /// The release that it names, if it names the base.

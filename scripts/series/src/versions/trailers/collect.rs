@@ -115,17 +115,18 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
     let thread = Thread::new(posted, mails);
     let mut out = Collected::default();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for mail in in_time(mails) {
+    let mut in_time: Vec<&Mail> = mails.iter().collect();
+    if mails.iter().all(|m| m.date.is_some()) {
+        in_time.sort_by_key(|m| m.date);
+    }
+    for mail in in_time {
         // An archive may contain one copy of a mail for each list.
         let again = !mail.id.is_empty() && !seen.insert(&mail.id);
         if again || thread.posted.contains_key(mail.id.as_str()) {
             continue;
         }
-        let reply = Reply {
-            mail,
-            said: find::read(&mail.body),
-            people,
-        };
+        let said = find::read(&mail.body);
+        let reply = Reply { mail, said, people };
         if let Some(target) = thread.target(mail).filter(|_| is_reply(mail)) {
             reply.take(target, &mut out);
             continue;
@@ -138,15 +139,6 @@ pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected 
         }
     }
     out
-}
-
-/// Sorts the mails by date, if all of them have one.
-fn in_time(mails: &[Mail]) -> Vec<&Mail> {
-    let mut mails: Vec<&Mail> = mails.iter().collect();
-    if mails.iter().all(|m| m.date.is_some()) {
-        mails.sort_by_key(|m| m.date);
-    }
-    mails
 }
 
 /// Whether the mail is a reply, not a patch: a patch sent as a reply carries its own trailers.
