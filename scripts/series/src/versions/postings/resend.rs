@@ -79,7 +79,7 @@ pub fn read(git: &Git<'_>, posting: &Posting, posted: &[Mail], all: &[Mail]) -> 
         tag.is_some_and(|t| t.version == version && t.prefix.split(' ').any(|w| w == WORD))
     };
     let found: Vec<&Mail> = all.iter().filter(is_resent).collect();
-    let mut patches = Vec::new();
+    let mut again: Vec<&Mail> = Vec::new();
     for one in posted {
         let mut same = found.iter().filter(|m| number(m) == number(one));
         let resent = same.find(|m| m.from.email == one.from.email && m.title() == one.title());
@@ -93,8 +93,10 @@ pub fn read(git: &Git<'_>, posting: &Posting, posted: &[Mail], all: &[Mail]) -> 
             let what = format!("{} was recorded as the first posting", resent.id);
             return Err(Error::new(what));
         }
-        patches.extend(Some(*resent).filter(|m| is_patch(m)));
+        again.push(resent);
     }
+    let mut patches = again.clone();
+    patches.retain(|m| is_patch(m));
     let wanted = posting.patches.iter().map(|p| &p.patch_id);
     if !patch_ids_of(git, &patches)?.iter().eq(wanted) {
         return Err(
@@ -103,10 +105,53 @@ pub fn read(git: &Git<'_>, posting: &Posting, posted: &[Mail], all: &[Mail]) -> 
             ),
         );
     }
-    let cover = found.iter().find(|m| number(m) == Some(0));
-    let first = cover.or(patches.first());
+    // A posting without a cover letter may be resent with one.
+    let mut covers = again.iter().chain(&found);
+    let first = covers.find(|m| number(m) == Some(0)).or(patches.first());
     Ok(Resend {
         message_id: first.map(|m| m.id.clone()).unwrap_or_default(),
         patches: patches.iter().map(|m| m.id.clone()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sys::runner::System, versions::postings::tests::posting};
+
+    #[test]
+    fn read_names_cover_letter_of_same_sender() {
+        let mail = |from: &str, id: &str, subject: &str, body: &str| {
+            format!(
+                "From x Thu Jan  1 00:00:00 2026\nFrom: {from}\nMessage-ID: <{id}>\n\
+                 Subject: {subject}\n\n{body}\n"
+            )
+        };
+        let diff = "---\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
+        let read_all = |mails: &[String]| mailbox::read(mails.concat().as_bytes()).unwrap();
+        let dev = "Dev <dev@x.org>";
+        let posted = read_all(&[
+            mail(dev, "0@x", "[PATCH 0/1] a: cover", "text"),
+            mail(dev, "1@x", "[PATCH 1/1] a: b", diff),
+        ]);
+        let all = read_all(&[
+            mail(
+                "Eve <eve@evil.org>",
+                "e@x",
+                "[PATCH RESEND 0/1] a: cover",
+                "text",
+            ),
+            mail(dev, "r0@x", "[PATCH RESEND 0/1] a: cover", "text"),
+            mail(dev, "r1@x", "[PATCH RESEND 1/1] a: b", diff),
+        ]);
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git::new(&System, dir.path());
+        let mut posting = posting(1, &["a: b"]);
+        posting.patches[0].patch_id = patch_ids_of(&git, &[&posted[1]]).unwrap().remove(0);
+        let resend = read(&git, &posting, &posted, &all).unwrap();
+        assert_eq!(
+            (&*resend.message_id, &resend.patches[..]),
+            ("r0@x", &["r1@x".to_owned()][..])
+        );
+    }
 }
