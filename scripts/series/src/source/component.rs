@@ -263,11 +263,16 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
     let mut exceptions = std::mem::take(&mut series.patches);
     for commit in commits_of(ws, series) {
         let subject = commit.subject();
-        let exception = exceptions.iter().position(|p| p.message.value == subject);
-        series.patches.push(match exception {
-            Some(at) => exceptions.swap_remove(at),
-            None => Patch::of_commit(subject, branch.line),
-        });
+        let (value, line) = (subject.to_owned(), branch.line);
+        let message = At { value, line };
+        let plain = Patch {
+            line,
+            message,
+            ..Patch::default()
+        };
+        let at = exceptions.iter().position(|p| p.message.value == subject);
+        let patch = at.map_or(plain, |at| exceptions.swap_remove(at));
+        series.patches.push(patch);
     }
     let help = "its subject changed, or the commit was removed: update `subject`, or remove this \
                 [[patch]]";

@@ -60,15 +60,15 @@ impl Workspace {
     pub fn find(from: &Path) -> Result<Self> {
         let mut folders = from.ancestors();
         let root = folders.find(|dir| dir.join(BASES).is_dir() || dir.join(ONLY_BASE).is_file());
-        root.map(|root| Self::with(root, View::default()))
-            .ok_or_else(|| {
-                Error::new(format!(
-                    "{} is not in a workspace of patch series: there is no {BASES} or {ONLY_BASE} \
-                 above it",
-                    from.display()
-                ))
-                .help("change into the checkout, or name it with --workspace DIR")
-            })
+        if let Some(root) = root {
+            return Ok(Self::with(root, View::default()));
+        }
+        let what = format!(
+            "{} is not in a workspace of patch series: there is no {BASES} or {ONLY_BASE} above it",
+            from.display()
+        );
+        let help = "change into the checkout, or name it with --workspace DIR";
+        Err(Error::new(what).help(help))
     }
 
     fn with(root: &Path, view: View) -> Self {

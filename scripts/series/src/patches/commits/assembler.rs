@@ -6,7 +6,10 @@
 //! `git fast-import` creates all commits. The commits are reproducible, because their dates derive
 //! from the date of the base.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
     branches::replay,
@@ -105,7 +108,7 @@ pub fn assemble(
     planned: Vec<PlannedSeries>,
 ) -> Result<Assembled> {
     let scratch = cache.scratch()?;
-    let series: Vec<&Series> = planned.iter().map(|p| p.series()).collect();
+    let series: Vec<&Series> = planned.iter().map(PlannedSeries::series).collect();
     let chain = |one: &&Series| -> Chain {
         let lower = below(&series, &one.name).into_iter();
         lower.chain([*one]).map(|s| s.name.to_string()).collect()
@@ -165,12 +168,11 @@ impl<'a> Assembler<'a> {
     /// Reads the entries of all touched paths in the base.
     fn read_base(&mut self) -> Result<()> {
         let patches = self.planned.iter().flat_map(|p| &p.patches);
-        let mut paths: Vec<String> = patches.flat_map(|p| p.paths()).map(str::to_owned).collect();
-        paths.sort();
-        paths.dedup();
+        let paths: BTreeSet<&str> = patches.flat_map(PlannedPatch::paths).collect();
+        let paths: Vec<String> = paths.into_iter().map(str::to_owned).collect();
         let state = self.git.entries(&self.base.tree, &paths)?;
         for planned in self.planned {
-            let mut writes = planned.patches.iter().flat_map(|p| p.writes());
+            let mut writes = planned.patches.iter().flat_map(PlannedPatch::writes);
             if let Some(Write { path, .. }) = writes.find(|w| state.contains_key(&w.path)) {
                 let name = planned.component.folder();
                 let error = Error::new("the base already has this file");

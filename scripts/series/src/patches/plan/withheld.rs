@@ -41,16 +41,8 @@ impl SeriesGroup<'_> {
                     continue;
                 }
                 touched.insert(file, member);
-                match self.parts(component, hold, &mut items) {
-                    Ok(found) => {
-                        let part = |(lines, mark)| WithheldPart {
-                            enters,
-                            lines,
-                            mark,
-                        };
-                        let parts = withheld.entry(file.clone()).or_default();
-                        parts.extend(found.into_iter().map(part));
-                    }
+                match self.parts(enters, component, hold, &mut items) {
+                    Ok(parts) => withheld.entry(file.clone()).or_default().extend(parts),
                     Err(faults) => errors.extend(faults),
                 }
             }
@@ -59,13 +51,19 @@ impl SeriesGroup<'_> {
         self.withheld = withheld;
     }
 
-    /// Returns the lines that a patch withholds.
+    /// Returns the parts of `component` that the patch at `enters` withholds.
     fn parts<'b>(
         &self,
+        enters: (usize, usize),
         component: &Component,
         hold: &'b Withhold,
         parsed: &mut Parsed<'b>,
-    ) -> Result<Vec<(Range<usize>, Mark)>, Vec<Error>> {
+    ) -> Result<Vec<WithheldPart>, Vec<Error>> {
+        let part = |lines: Range<usize>, mark| WithheldPart {
+            enters,
+            lines,
+            mark,
+        };
         let At { value, line } = &hold.file;
         let series = &component.series;
         let file = component.place(self.plain("tree", value));
@@ -83,7 +81,7 @@ impl SeriesGroup<'_> {
                 };
                 let first = text[..at].matches('\n').count();
                 let count = lines.matches('\n').count();
-                return Ok(vec![(first..first + count, Mark::Line)]);
+                return Ok(vec![part(first..first + count, Mark::Line)]);
             }
             Parts::Items(names) => names,
         };
@@ -95,7 +93,7 @@ impl SeriesGroup<'_> {
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for At { value: name, line } in names {
             match items::find(items, name) {
-                Ok(all) => found.extend(all.into_iter().map(|lines| (lines, Mark::Item))),
+                Ok(all) => found.extend(all.into_iter().map(|lines| part(lines, Mark::Item))),
                 Err(lack) => {
                     let (what, help) = item_fault(name, &file, &lack);
                     errors.push(series.error(*line, what).help(help));

@@ -164,19 +164,6 @@ impl Series {
     }
 }
 
-impl Patch {
-    /// The patch of a commit whose subject is `subject`.
-    pub fn of_commit(subject: &str, line: usize) -> Self {
-        let value = subject.to_owned();
-        let message = At { value, line };
-        Self {
-            line,
-            message,
-            ..Self::default()
-        }
-    }
-}
-
 /// Returns whether `path` is `file`, or a folder with a final `/` that contains `file`.
 pub fn covers(path: &str, file: &str) -> bool {
     file == path || path.ends_with('/') && file.starts_with(path)
