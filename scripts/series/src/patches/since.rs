@@ -100,8 +100,8 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     })
 }
 
-/// One side of the comparison. git creates its diffs, because mailed diffs depend on the settings of
-/// the sender. `texts` are the subjects and messages.
+/// One side of the comparison, with subjects and messages in `texts`. git creates its diffs,
+/// because mailed diffs depend on the settings of the sender.
 fn side(
     git: &Git<'_>,
     parent: &PatchCommit,
