@@ -13,6 +13,7 @@ use series::{
         stdout::{print, printed},
     },
     sys::{
+        called::{as_called, is_installed},
         error::Error,
         runner::{Runner, System, end_children},
         shown::Shown,
@@ -23,7 +24,10 @@ use series::{
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     // These need no workspace.
     let text = match &cli.command {
         Command::Completions(which) => Some(completions::script(which.shell)),
@@ -53,12 +57,30 @@ fn main() -> ExitCode {
     exit_code(Error::all(errors.collect()).map_or(Ok(()), Err))
 }
 
+/// Prints what clap says about the command line: an error, or the help.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !is_installed() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        print(&text);
+        return exit_code(printed());
+    }
+    let _ = write!(std::io::stderr(), "{}", as_called(&text));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
 fn exit_code(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A failure to write to standard error cannot be reported.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}",
+                as_called(&format!("error: {error}"))
+            );
             ExitCode::FAILURE
         }
     }

@@ -10,19 +10,28 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use crate::cli::args::{Cli, ENVIRONMENT, EXIT_CODES};
+use crate::{
+    cli::args::{Cli, ENVIRONMENT, EXIT_CODES},
+    sys::called::{INSTALLED, is_installed},
+};
 
 /// Returns the page in roff.
 pub fn page() -> String {
+    let name = if is_installed() {
+        INSTALLED
+    } else {
+        "cargo-series"
+    };
     let mut command = Cli::command()
-        .display_name("cargo-series")
+        .display_name(name)
         .disable_help_subcommand(true);
     command.build();
     let man = Man::new(command.clone());
     // clap_mangen defines the apostrophe, which all text needs, only when it renders an empty page.
     let mut page = Roff::new().render();
     let version = command.get_version().unwrap_or_default();
-    page += &format!(".TH CARGO-SERIES 1 \"\" \"series {version}\" \"Patch series\"\n");
+    let title = name.to_uppercase();
+    page += &format!(".TH {title} 1 \"\" \"series {version}\" \"Patch series\"\n");
     page += &section("NAME", |to| man.render_name_section(to));
     page += &format!(".SH SYNOPSIS\n{}", usage(&mut command));
     page += &section("DESCRIPTION", |to| man.render_description_section(to));

@@ -11,6 +11,7 @@ use std::{
 use serde::Serialize;
 
 use crate::sys::{
+    called::as_called,
     error::{Error, Result},
     json::json,
 };
@@ -21,7 +22,9 @@ static UNWRITTEN: OnceLock<String> = OnceLock::new();
 /// Writes to standard output. A closed pipe is not an error; [`printed`] reports any other failure.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out
+        .write_all(as_called(text).as_bytes())
+        .and_then(|()| out.flush());
     if let Err(e) = written
         && e.kind() != ErrorKind::BrokenPipe
     {

@@ -4,6 +4,7 @@
 
 pub mod apt;
 pub mod cache;
+pub mod called;
 pub mod error;
 pub mod files;
 pub mod hash;

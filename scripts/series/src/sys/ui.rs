@@ -11,6 +11,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::called::as_called;
+
 /// The interval of progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(20);
 
@@ -24,7 +26,7 @@ pub struct Ui {
 /// Writes a line to standard error. Ignores failures, because losing a message must not end the
 /// command.
 fn print(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", as_called(&line.to_string()));
 }
 
 impl Ui {

@@ -121,3 +121,31 @@ fn fish_and_zsh_completions_have_names() {
     assert!(zsh.starts_with("#compdef cargo-series\n"), "{zsh}");
     assert!(zsh.contains("\n_cargo-series() {\n"), "{zsh}");
 }
+
+#[test]
+fn installed_program_names_itself() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_series"))
+            .args(args)
+            .current_dir(elsewhere.path())
+            .env_remove("CARGO_MANIFEST_DIR")
+            .output()
+            .unwrap();
+        String::from_utf8([out.stdout, out.stderr].concat()).unwrap()
+    };
+    for args in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["completions", "--help"],
+        &["chek"],
+        &["status"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let text = run(args);
+        assert!(text.contains("series"), "{args:?}: {text}");
+        assert!(!text.contains("cargo series"), "{args:?}: {text}");
+    }
+    assert!(run(&["completions", "bash"]).ends_with(" series\nfi\n"));
+}

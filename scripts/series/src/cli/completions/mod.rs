@@ -2,17 +2,27 @@
 
 //! Completions for shells, from the definitions that `--help` shows.
 //!
-//! clap generates completions for a program `cargo-series`, but users type `cargo series`. A few lines
-//! for each shell pass the words after `cargo series` on, and leave all other commands of cargo to the
-//! existing completion.
+//! For an installed program, they are those of clap. In this repository, clap generates completions for
+//! a program `cargo-series`, but users type `cargo series`. A few lines for each shell pass the words
+//! after `cargo series` on, and leave all other commands of cargo to the existing completion.
 
 use clap::CommandFactory;
 use clap_complete::{Generator, aot};
 
-use crate::cli::args::{Cli, Shell};
+use crate::{
+    cli::args::{Cli, Shell},
+    sys::called::{INSTALLED, is_installed},
+};
 
 /// Returns the script for a shell.
 pub fn script(shell: Shell) -> String {
+    if is_installed() {
+        return match shell {
+            Shell::Bash => generated(aot::Bash, INSTALLED),
+            Shell::Fish => generated(aot::Fish, INSTALLED),
+            Shell::Zsh => generated(aot::Zsh, INSTALLED),
+        };
+    }
     match shell {
         // clap's script for bash does not work with a dash in the name.
         Shell::Bash => generated(aot::Bash, "cargo_series") + include_str!("cargo.bash"),
