@@ -220,7 +220,8 @@ fn summary(one: &Found, base: &str) -> String {
     let mut text = format!("series/{name}.toml: {commits} of {branch} on {on}");
     match &one.prepared {
         None => {
-            text += &format!("\n  to do: the text of cover-letters/{name}.md, `to` in the manifest")
+            let cover = format!("cover-letters/{name}.md");
+            text += &format!("\n  to do: the text of {cover}, `to` in the manifest");
         }
         Some(known) if known.to.is_empty() => text += "\n  to do: `to` in the manifest",
         Some(_) => (),

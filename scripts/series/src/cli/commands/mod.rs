@@ -68,7 +68,7 @@ use crate::{
     },
     versions::{
         postings::{Posting, commits::Rebuild},
-        rules::versions,
+        rules::{Fault, versions},
         trailers::dropped,
     },
 };
@@ -90,9 +90,8 @@ struct Made {
     assembled: Assembled,
     report: Report,
     who: Identity,
-    /// The mails, in the order of the series.
+    /// In the order of the series, as the cover letters.
     mails: Vec<Mails>,
-    /// The cover letters, in the same order.
     covers: Vec<Cover>,
     since: Since,
     /// The reasons why b4's branches were left unchanged, by name of the series.
@@ -134,7 +133,7 @@ impl App<'_> {
         }
         let selected = components.iter().filter(|c| wanted.contains(c.name()));
         let unfinished = selected.filter_map(|c| versions::unfinished(&c.series, &c.postings));
-        all(unfinished.map(|fault| fault.into_error()))?;
+        all(unfinished.map(Fault::into_error))?;
         plan_some(components, &|name| wanted.contains(name))
     }
 

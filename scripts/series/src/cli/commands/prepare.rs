@@ -3,8 +3,8 @@
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
 use super::{
-    App, AssembledSeries, Error, Made, Resource, Result, SeriesStatus, Target, all, b4, component,
-    print_line, quick, tools,
+    App, AssembledSeries, Error, Fault, Made, Posting, Resource, Result, SeriesStatus, Target, all,
+    b4, component, print_line, quick, tools,
 };
 use crate::{
     cli::args::Prepare,
@@ -140,11 +140,11 @@ impl App<'_> {
             title: &cover.title,
             subjects: &subjects,
             trailers: &cover.trailers,
-            links: &postings.map(|p| p.link()).collect::<Vec<_>>(),
+            links: &postings.map(Posting::link).collect::<Vec<_>>(),
             from: &made.who.email,
         };
         let faults = mails::faults(&wanted, &all_mails).into_iter();
-        all(faults.map(|f| f.into_error()))
+        all(faults.map(Fault::into_error))
     }
 }
 

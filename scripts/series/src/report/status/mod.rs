@@ -49,7 +49,6 @@ pub struct SeriesStatus {
     /// The reason why a local series is never posted.
     pub local: Option<String>,
     pub version: u32,
-    /// The number of patches.
     pub patches: usize,
     pub base: String,
     /// The series below, direct and indirect.
@@ -68,16 +67,12 @@ pub struct SeriesStatus {
     pub kunit: Vec<KunitStatus>,
     /// The folder of the patches.
     pub folder: Option<String>,
-    /// The last posting.
     pub posted: Option<Posted>,
-    /// The changes since the last posting.
     pub changes: Option<Changes>,
     pub changelog: ChangelogStatus,
     /// The number of patches with a Reviewed-by.
     pub reviewed: Option<usize>,
-    /// The result of `check`.
     pub check: Option<CheckStatus>,
-    /// The result of `check --full`.
     pub full: Option<FullStatus>,
 }
 
@@ -121,13 +116,11 @@ pub enum ChangelogStatus {
 /// The result of the quick checks for one series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckStatus {
-    /// The time of the checks.
     pub when: String,
     /// The checked tree with all series.
     pub tree: String,
     /// Whether the series is unchanged since the checks.
     pub current: bool,
-    /// The number of findings.
     pub findings: usize,
 }
 
