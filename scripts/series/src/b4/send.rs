@@ -24,11 +24,8 @@ pub struct Rehearsal {
     pub post: String,
 }
 
-/// Runs b4 to write the mails of a series to `to`, without a key, a mail server or the network.
-///
-/// # Errors
-///
-/// The user changed files in b4's work tree, or b4 would post different mails with the user's settings.
+/// Runs b4 to write the mails of a series to `to`, without a key, a mail server or the network. It
+/// is an error if b4 would post different mails with the user's settings.
 pub fn rehearse(
     git: &Git<'_>,
     cache: &Cache,

@@ -10,25 +10,11 @@ use std::{
 use crate::sys::{Cmd, Error};
 
 /// Messages of git about objects, packs and refs that it cannot read.
-const SIGNS: &[&str] = &[
-    "bad config line",
-    "bad object refs/",
-    "bad ref for ",
-    "does not match index",
-    "does not point to a valid object",
-    "error: inflate:",
-    "ignoring broken ref",
-    "is corrupt",
-    "is far too short to be a packfile",
-    "is not a GIT packfile",
-    "is too small",
-    "missing object ",
-    "not a git repository (or any",
-    "reference broken",
-    "unable to read tree",
-    "unexpected line in ",
-    "wrong index v",
-];
+const SIGNS: &str = "bad config line|bad object refs/|bad ref for |does not match index|\
+    does not point to a valid object|error: inflate:|ignoring broken ref|is corrupt|\
+    is far too short to be a packfile|is not a GIT packfile|is too small|missing object |\
+    not a git repository (or any|reference broken|unable to read tree|unexpected line in |\
+    wrong index v";
 
 /// The content of HEAD in a repository of the tool.
 const HEAD: &str = "ref: refs/heads/series";
@@ -76,7 +62,7 @@ fn damaged(dir: &Path, output: &str) -> Error {
 }
 
 pub fn is_damage(output: &str) -> bool {
-    SIGNS.iter().any(|sign| output.contains(sign))
+    SIGNS.split('|').any(|sign| output.contains(sign))
 }
 
 /// Returns the main work tree. In a linked work tree, the file `.git` names it.

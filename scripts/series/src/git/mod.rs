@@ -3,7 +3,6 @@
 //! Git repositories, read and written with git's plumbing and private index files.
 
 pub mod damage;
-mod grep;
 mod identity;
 mod import;
 mod mail;
@@ -21,7 +20,10 @@ pub use self::{
     object::{BaseCommit, Entry, Mode, Oid, PatchCommit},
     settings::{PINNED, isolated, parse_settings, read_trusted, upload_pack, user_settings},
 };
-use crate::sys::{Cmd, Error, Output, Result, Runner, failed, must, not_started};
+use crate::sys::{
+    Cmd, Error, Output, Result, Runner, cache::Cache, failed, files::write, hash::sha256, must,
+    not_started,
+};
 
 #[derive(Clone, Copy)]
 pub struct Git<'a> {
@@ -167,6 +169,31 @@ impl<'a> Git<'a> {
         all.ok_or_else(|| Error::new("git did not show all commits"))
     }
 
+    /// Returns the paths of files in a tree that contain one of these texts. Caches the result,
+    /// because searching a whole kernel is slow.
+    pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
+        let key = format!("{tree}\0{}", texts.join("\0"));
+        let record = cache.path("grep").join(sha256(key));
+        let listing = match std::fs::read(&record) {
+            Ok(listing) => listing,
+            Err(_) => {
+                let cmd = self.cmd(["grep", "-l", "-z", "-I", "--fixed-strings"]);
+                let cmd = cmd.args(texts.iter().flat_map(|text| ["-e", text]));
+                let cmd = cmd.args([tree.as_str(), "--"]);
+                let out = self.try_run(&cmd)?;
+                // git grep exits with 1 if nothing matches.
+                if !matches!(out.code, Some(0 | 1)) {
+                    return Err(failed(&cmd, &out));
+                }
+                write(&record, &out.stdout)?;
+                out.stdout
+            }
+        };
+        let listing = String::from_utf8_lossy(&listing);
+        let found = listing.split('\0').filter_map(|line| line.split_once(':'));
+        Ok(found.map(|(_, path)| path.to_owned()).collect())
+    }
+
     /// Writes blobs to the repository, and returns their names in order.
     pub fn add_blobs(&self, scratch: &Path, contents: &[&[u8]]) -> Result<Vec<Oid>> {
         let mut paths = String::new();
@@ -183,10 +210,6 @@ impl<'a> Git<'a> {
     }
 
     /// Applies diffs in order to `entries` in a private index, and returns the resulting entries.
-    ///
-    /// # Errors
-    ///
-    /// A hunk does not apply. The message has the output of `git apply`.
     pub fn apply(
         &self,
         index: &Path,

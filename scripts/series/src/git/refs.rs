@@ -76,29 +76,18 @@ pub fn send(name: &str) -> String {
     format!("refs/series/send/{name}")
 }
 
-type Names = &'static [&'static str];
-
-/// Returns what a lock of the cache covers in `.git`: folders of our refs, other folders, and files.
-fn covered(resource: Resource) -> (Names, Names, Names) {
+/// Returns what a lock of the cache covers in `.git`: names below `refs/series`, and other files and
+/// folders.
+fn covered(resource: Resource) -> (&'static str, &'static str) {
     match resource {
-        Resource::Base => (
-            &["archive", "base", "import", "port", "public"],
-            &[],
-            &["shallow"],
-        ),
+        Resource::Base => ("archive base import port public", "shallow"),
         Resource::Refs => (
-            &["b4", "branch", "fork-point", "send", "steps", "posted"],
-            &[
-                "refs/heads/b4",
-                "refs/tags/sent",
-                "logs/refs/heads/b4",
-                "worktrees",
-            ],
-            &["config", "packed-refs"],
+            "b4 branch fork-point send steps posted",
+            "refs/heads/b4 refs/tags/sent logs/refs/heads/b4 worktrees config packed-refs",
         ),
-        Resource::Tree => (&["tree"], &[], &["index", "HEAD", "refs/heads/series"]),
+        Resource::Tree => ("tree", "index HEAD refs/heads/series"),
         // These resources have separate repositories.
-        Resource::Full | Resource::Tools => (&[], &[], &[]),
+        Resource::Full | Resource::Tools => ("", ""),
     }
 }
 
@@ -157,12 +146,13 @@ impl Git<'_> {
         }
         let dir = self.dir().join(".git");
         // Other runs may be using the other resources.
-        let (refs, folders, files) = covered(resource);
-        refs.iter()
-            .for_each(|name| walk(&dir.join("refs/series").join(name)));
-        folders.iter().for_each(|name| walk(&dir.join(name)));
-        for name in files {
-            let _ = fs::remove_file(dir.join(format!("{name}.lock")));
+        let (ours, others) = covered(resource);
+        let ours = ours
+            .split_whitespace()
+            .map(|name| format!("refs/series/{name}"));
+        for name in ours.chain(others.split_whitespace().map(str::to_owned)) {
+            walk(&dir.join(&name));
+            let _ = fs::remove_file(dir.join(name + ".lock"));
         }
     }
 }

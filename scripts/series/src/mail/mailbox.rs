@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use mailparse::{MailAddr, MailHeaderMap, ParsedMail, SingleInfo};
+use mailparse::{MailAddr, MailAddrList, MailHeaderMap, ParsedMail, SingleInfo};
 use regex::{Regex, bytes};
 
 use crate::sys::{Error, Result};
@@ -82,7 +82,7 @@ impl Mail {
         let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
         let headers = headers.get_all_headers(name).into_iter();
         let lists = headers.filter_map(|h| mailparse::addrparse_header(h).ok());
-        let all = lists.flat_map(|list| list.into_inner()).flat_map(singles);
+        let all = lists.flat_map(MailAddrList::into_inner).flat_map(singles);
         all.map(|one| one.addr).collect()
     }
 
@@ -157,11 +157,7 @@ fn without_reply(subject: &str) -> Option<&str> {
     (known || letters && rest.starts_with('[')).then_some(rest)
 }
 
-/// Reads all mails of a mailbox in order.
-///
-/// # Errors
-///
-/// The mailbox has no mail, or has other content. The error names the line, but not the file.
+/// Reads all mails of a mailbox in order. An error names the line, but not the file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Mail>> {
     let raw = split(bytes);
     if raw.is_empty() {
@@ -231,7 +227,7 @@ fn ids(value: &str) -> Vec<String> {
 /// Returns the first sender in a header, and the number of addresses in it.
 fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
     let text = one_line(&header.get_value());
-    let list = mailparse::addrparse_header(header).map(|list| list.into_inner());
+    let list = mailparse::addrparse_header(header).map(MailAddrList::into_inner);
     let list = list.unwrap_or_default();
     let is_name = |one: &MailAddr| matches!(one, MailAddr::Single(one) if !one.addr.contains('@'));
     let is_odd = |one: &MailAddr| is_name(one) || matches!(one, MailAddr::Group(_));

@@ -53,11 +53,7 @@ pub enum Mark {
     Item,
 }
 
-/// Reads the items of a file.
-///
-/// # Errors
-///
-/// The text is not Rust. Returns the line, counted from 1, and the reason.
+/// Reads the items of a file, or returns the line, from 1, and the reason why it is not Rust.
 pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
     let file = syn::parse_file(text).map_err(|e| (e.span().start().line, e.to_string()))?;
     let mut reader = Reader {
@@ -66,7 +62,6 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
         path: Vec::new(),
         found: Vec::new(),
     };
-    // The parser skips a byte order mark.
     reader.items(&file.items);
     Ok(reader.found)
 }

@@ -27,10 +27,6 @@ pub struct Suite<'a> {
 
 impl<'a> Suite<'a> {
     /// Reads the package lists of `suite` from the mirror that the machine's apt uses.
-    ///
-    /// # Errors
-    ///
-    /// apt is missing, has no Debian mirror, or the mirror does not answer.
     pub fn open(runner: &'a dyn Runner, dir: &Path, suite: &str) -> Result<Self> {
         let format = "$(CREATED_BY)|$(ORIGIN)|$(RELEASE)|$(REPO_URI)";
         let ask = Cmd::new("apt-get").args(["indextargets", "--format", format]);
@@ -82,14 +78,8 @@ impl<'a> Suite<'a> {
         cmd.args(args)
     }
 
-    /// Downloads the files of a source package and returns the path of `file`.
-    ///
-    /// apt may fail although `file` arrived: mirrors drop the small files of an old version before
-    /// its archive.
-    ///
-    /// # Errors
-    ///
-    /// `file` did not arrive. The message has the output of apt.
+    /// Downloads the files of a source package and returns the path of `file`. apt may fail although
+    /// `file` arrived: mirrors drop the small files of an old version before its archive.
     pub fn source(&self, source: &str, file: &str) -> Result<PathBuf> {
         let cmd = self.apt("apt-get", ["source", "--download-only", source]);
         let cmd = cmd.timeout(Duration::from_secs(1800));

@@ -13,7 +13,6 @@ use std::{
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An expected failure, worded for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 

@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::sys::{Error, Result};
 
-/// A program to run: its arguments, environment, folder and input.
+/// A program to run.
 #[derive(Debug, Clone, Default)]
 pub struct Cmd {
     /// The program, looked up in `PATH`.
@@ -168,11 +168,7 @@ pub type Feed<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;
 
 /// Starts programs. Several threads may use it at the same time.
 pub trait Runner: Sync {
-    /// Runs a program to its end and returns its output.
-    ///
-    /// # Errors
-    ///
-    /// The program could not be started. A failure of the program itself is in the [`Output`].
+    /// Runs a program to its end. A failure of the program is in the [`Output`].
     fn run(&self, cmd: &Cmd) -> io::Result<Output>;
 
     /// Runs a program to its end and passes each line of both outputs to `on_line`, as it arrives if
@@ -197,11 +193,7 @@ pub trait Runner: Sync {
     }
 }
 
-/// Runs a program that has to succeed.
-///
-/// # Errors
-///
-/// The program is missing or failed. The message has the command and its standard error.
+/// Runs a program that has to succeed. The error has the command and its standard error.
 pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
     let out = runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
     if out.ok() {
