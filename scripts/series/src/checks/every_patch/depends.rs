@@ -4,7 +4,6 @@
 //! the patch that the manifest names.
 
 use super::{
-    Subject,
     compare::{Seen, by_level},
     record::{Dependency, Failure, How, Said},
     walk::{Task, Walk},
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     git::Oid,
     patches::commits::AssembledSeries,
-    source::manifest::{Series, below},
+    source::manifest::below,
     sys::error::{Error, Result},
 };
 
@@ -26,18 +25,13 @@ pub struct Without<'a> {
 
 impl<'a> Without<'a> {
     /// Removes `dependency` and the series that build on it from the tree below `one`.
-    pub fn new(
-        subject: &Subject<'_>,
-        walk: &Walk<'_>,
-        one: &'a AssembledSeries,
-        dependency: &'a str,
-    ) -> Result<Self> {
-        let all = subject.assembled.series.iter();
-        let all: Vec<&Series> = all.map(|s| s.plan.series()).collect();
+    pub fn new(walk: &Walk<'_>, one: &'a AssembledSeries, dependency: &'a str) -> Result<Self> {
+        let assembled = walk.subject.assembled;
+        let all: Vec<_> = assembled.series.iter().map(|s| s.plan.series()).collect();
         let needs = |name: &str| below(&all, name).iter().any(|s| s.name == dependency);
-        let mut start = subject.assembled.base.tree.clone();
+        let mut start = assembled.base.tree.clone();
         for name in one.below.iter().filter(|n| *n != dependency && !needs(n)) {
-            let other = subject.assembled.find(name)?;
+            let other = assembled.find(name)?;
             let (parent, tip) = (&other.parent.tree, &other.tip().tree);
             if *parent == start {
                 start = tip.clone();

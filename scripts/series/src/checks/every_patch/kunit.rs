@@ -55,12 +55,9 @@ pub fn runs(subject: &Subject<'_>, one: &AssembledSeries) -> bool {
 }
 
 /// Runs the tests of a series on its own tree, unless the result is stored.
-pub fn at_tip(
-    subject: &Subject<'_>,
-    walk: &mut Walk<'_>,
-    one: &AssembledSeries,
-) -> Result<KunitFull> {
+pub fn at_tip(walk: &mut Walk<'_>, one: &AssembledSeries) -> Result<KunitFull> {
     let start = Instant::now();
+    let subject = walk.subject;
     let (job, key) = (job(one), key(subject, one)?);
     let known = walk.store.get::<Kept>(&key);
     let cached = known.is_some();
@@ -88,8 +85,8 @@ pub fn at_tip(
     Ok(result.record)
 }
 
-pub fn is_known(subject: &Subject<'_>, walk: &Walk<'_>, one: &AssembledSeries) -> Result<bool> {
-    Ok(walk.store.get::<Kept>(&key(subject, one)?).is_some())
+pub fn is_known(walk: &Walk<'_>, one: &AssembledSeries) -> Result<bool> {
+    Ok(walk.store.get::<Kept>(&key(walk.subject, one)?).is_some())
 }
 
 pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
@@ -158,16 +155,13 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
 /// when it is tested alone, from `kunit-configs/alone/`. A later series may make them unnecessary.
 fn fragments(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<String>> {
     let ws = subject.ws;
-    let common = TARGET.fragments().iter();
-    let mut texts: Vec<String> = common
-        .map(|fragment| ws.read(ws.place(CONFIGS, fragment)))
-        .collect::<Result<_>>()?;
+    let mut texts = Vec::new();
+    for fragment in TARGET.fragments() {
+        texts.push(ws.read(ws.place(CONFIGS, fragment))?);
+    }
     let alone = ws.place(CONFIGS, format!("alone/{}.config", one.name()));
-    texts.push(if ws.path(&alone).exists() {
-        ws.read(&alone)?
-    } else {
-        String::new()
-    });
+    let own = ws.path(&alone).exists().then(|| ws.read(&alone));
+    texts.push(own.transpose()?.unwrap_or_default());
     Ok(texts)
 }
 

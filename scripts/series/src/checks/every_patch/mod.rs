@@ -148,7 +148,7 @@ pub fn run_shard(
         checks.walk.perform(task)?;
     }
     for one in &units.kunit {
-        kunit::at_tip(subject, &mut checks.walk, one)?;
+        kunit::at_tip(&mut checks.walk, one)?;
     }
     checks.end(start, exchange)
 }
@@ -241,7 +241,7 @@ impl<'a> Checks<'a> {
                 units.patches.push(self.task(one, index)?);
             }
             for dependency in &one.plan.series().depends {
-                let without = Without::new(self.subject, &self.walk, one, &dependency.value)?;
+                let without = Without::new(&self.walk, one, &dependency.value)?;
                 units.without.extend(without.tasks(&self.walk)?);
             }
             if kunit::runs(self.subject, one) {
@@ -256,7 +256,7 @@ impl<'a> Checks<'a> {
         self.walk.plan(&units.patches);
         self.walk.plan(&units.without);
         for one in &units.kunit {
-            if !kunit::is_known(self.subject, &self.walk, one)? {
+            if !kunit::is_known(&self.walk, one)? {
                 let job = kunit::job(one);
                 self.walk.await_others(&job, vec![job.clone()]);
             }
@@ -390,7 +390,7 @@ impl<'a> Checks<'a> {
         let series = one.plan.series();
         let mut proofs = Vec::new();
         for declared in &series.depends {
-            let without = Without::new(self.subject, &self.walk, one, &declared.value)?;
+            let without = Without::new(&self.walk, one, &declared.value)?;
             let proof = without.prove(&mut self.walk, &seen)?;
             if !proof.pass {
                 let finding = Finding::new(one.name(), "depends", unlike(&proof));
@@ -403,7 +403,7 @@ impl<'a> Checks<'a> {
 
     /// Runs KUnit at the end of a series.
     fn kunit(&mut self, one: &AssembledSeries) -> Result<KunitFull> {
-        let done = kunit::at_tip(self.subject, &mut self.walk, one)?;
+        let done = kunit::at_tip(&mut self.walk, one)?;
         if !done.pass {
             let what = match done.errors.first() {
                 Some(error) => format!("on the base and its dependencies only: {error}"),
@@ -466,8 +466,8 @@ fn unlike(proof: &Dependency) -> String {
     let (declared, found) = (proof.without, proof.found);
     let (patch, subject, error) = (failure.patch, &failure.subject, &failure.error);
     format!(
-        "[without] has {name} = {declared}, but the builds show {found}: patch {patch} ({subject}) is \
-         the first that {how} without it: {error}"
+        "[without] has {name} = {declared}, but the builds show {found}: patch {patch} \
+         ({subject}) is the first that {how} without it: {error}"
     )
 }
 

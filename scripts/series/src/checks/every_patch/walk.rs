@@ -80,7 +80,7 @@ struct Job {
 
 /// The sequence of builds.
 pub struct Walk<'a> {
-    subject: &'a Subject<'a>,
+    pub subject: &'a Subject<'a>,
     pub checkout: Checkout<'a>,
     /// Stored results and durations.
     pub store: Store,

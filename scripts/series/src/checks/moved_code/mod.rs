@@ -186,8 +186,8 @@ fn count_renamed(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
         }
         if now != n + met {
             proof.faults.push(format!(
-                "{word} occurs {n} times and {name} {met} times before the step, {name} {now} times \
-                after it"
+                "{word} occurs {n} times and {name} {met} times before the step, {name} {now} \
+                 times after it"
             ));
         }
         proof.words.push(Renamed {

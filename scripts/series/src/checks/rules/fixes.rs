@@ -27,7 +27,8 @@ static SUBJECT: LazyLock<Regex> = LazyLock::new(|| {
 static BODY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?mx) (?: ^ | [.;:!?] \s+ | ^ \s* [-*] \s+ ) (?: Fix | Fixes ) \s
-        | (?i) \b (?: this | it | patch | commit | change | which | that | also ) \s+ fix (?: es )? \b",
+        | (?i) \b (?: this | it | patch | commit | change | which | that | also )
+          \s+ fix (?: es )? \b",
     )
     .expect("the pattern is constant")
 });
