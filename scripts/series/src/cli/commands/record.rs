@@ -118,15 +118,15 @@ impl App<'_> {
         for other in &found.left_out {
             self.say(format!("not recorded: {other}"));
         }
+        // Create the commits and b4's tag first, because a user would have to remove a record
+        // without them by hand.
+        let made = rebuild.commits_before_record(name, &found)?;
         let Import {
             posting,
             mails,
             below,
             ..
         } = found;
-        // Create the commits and b4's tag first, because a user would have to remove a record
-        // without them by hand.
-        let made = rebuild.commits_before_record(name, &posting, &mails, &below)?;
         let cover = tag::cover_of(&mailbox::read(&mails)?);
         tag::make(&git, &posting, &cover, &made)?;
         posting.write(&self.ws, name, &mails, &below)?;

@@ -66,8 +66,7 @@ impl App<'_> {
         };
         let find = |entry: &Entry| known(component, &posted, entry);
         let complete = store::completed(&file, &old, &find)?;
-        let (found, withdrawn) = (&collected.found, &collected.withdrawn);
-        let merged = store::merge(&file, &complete, found, withdrawn, &people)?;
+        let merged = store::merge(&file, &complete, &collected, &people)?;
         if merged.text != old {
             write(&path, merged.text.as_bytes())?;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Posting, is_patch, read_all, read_mailbox};
+use super::{Posting, import::Import, is_patch, read_all, read_mailbox};
 use crate::{
     git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     kernel::base,
@@ -54,17 +54,12 @@ impl Rebuild<'_> {
         self.commits_of(name, posting, own, below.transpose()?)
     }
 
-    /// Creates the commits of a posting that is about to be recorded. `mails` and `below` are the
-    /// future contents of its files, which the checkout does not have yet.
-    pub fn commits_before_record(
-        &self,
-        name: &str,
-        posting: &Posting,
-        mails: &[u8],
-        below: &[u8],
-    ) -> Result<Rebuilt> {
-        let below = (!below.is_empty()).then(|| mailbox::read(below));
-        self.commits_of(name, posting, mailbox::read(mails)?, below.transpose()?)
+    /// Creates the commits of a posting that is about to be recorded, whose files the checkout does
+    /// not have yet.
+    pub fn commits_before_record(&self, name: &str, import: &Import) -> Result<Rebuilt> {
+        let own = mailbox::read(&import.mails)?;
+        let below = (!import.below.is_empty()).then(|| mailbox::read(&import.below));
+        self.commits_of(name, &import.posting, own, below.transpose()?)
     }
 
     fn commits_of(

@@ -5,7 +5,7 @@
 use super::{
     Below, FROM, PostedPatch, Posting, Sent,
     commits::{Rebuild, applied},
-    is_patch, patch_ids_of,
+    is_patch, mbox, patch_ids_of,
     pick::pick,
     tag,
 };
@@ -31,7 +31,6 @@ pub struct Import {
     pub left_out: Vec<String>,
 }
 
-/// Reads a posting of a series.
 pub struct Importer<'a> {
     pub rebuild: &'a Rebuild<'a>,
     pub component: &'a Component,
@@ -73,12 +72,7 @@ impl Importer<'_> {
     /// Reads a posting from `all` mails. `user` is the address of the user. Errors name no file.
     pub fn read_mails(&self, all: &[Mail], user: &str, now_below: &[u8]) -> Result<Import> {
         let (posted, left_out) = pick(&self.component.series, all, user)?;
-        let mut mails = Vec::new();
-        for mail in &posted {
-            mails.extend(FROM.bytes());
-            mails.extend(mailbox::with_newlines(&mail.raw));
-            mails.extend(b"\n");
-        }
+        let mails = mbox(posted.iter().map(|m| mailbox::with_newlines(&m.raw)));
         let below = self.find_below(&posted, now_below)?;
         let import = self.finish(mails, below)?;
         Ok(Import { left_out, ..import })
@@ -123,18 +117,13 @@ impl Importer<'_> {
             let named = lines.find_map(|l| l.strip_prefix(&key));
             let version = named.and_then(|v| v.trim().parse().ok());
             let version = version.or(one.posted().map(|p| p.version));
-            let posting = one.postings.iter().find(|p| Some(p.version) == version);
-            if let Some(posting) = posting {
-                for mail in posting.mails(self.rebuild.ws, one.name())? {
-                    mails.extend(FROM.bytes());
-                    mails.extend(&mail.raw);
-                }
+            if let Some(posting) = one.postings.iter().find(|p| Some(p.version) == version) {
+                mails.extend(posting.mails(self.rebuild.ws, one.name())?);
             }
         }
-        Ok(mails)
+        Ok(mbox(mails.iter().map(|m| &m.raw)))
     }
 
-    /// Creates the record.
     fn finish(&self, mails: Vec<u8>, below: Vec<u8>) -> Result<Import> {
         let series = &self.component.series;
         let read = mailbox::read(&mails)?;

@@ -196,10 +196,15 @@ fn is_patch(mail: &Mail) -> bool {
     mail.tag().is_some_and(|tag| tag.number > 0)
 }
 
+/// Returns a mailbox with these mails.
+fn mbox(mails: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
+    let mails = mails.into_iter();
+    let parts = mails.flat_map(|m| [FROM.as_bytes(), m.as_ref(), b"\n"].concat());
+    parts.collect()
+}
+
 fn patch_ids_of(git: &Git<'_>, patches: &[&Mail]) -> Result<Vec<String>> {
-    let mails = patches.iter();
-    let mbox = mails.flat_map(|m| [FROM.as_bytes(), m.body.as_bytes(), b"\n"].concat());
-    patch_ids(git, &mbox.collect::<Vec<u8>>())
+    patch_ids(git, &mbox(patches.iter().map(|m| &m.body)))
 }
 
 /// Reads the records of a series, the oldest version first. Fails if there is a gap.

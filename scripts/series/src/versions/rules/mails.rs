@@ -37,7 +37,6 @@ impl Wanted<'_> {
     }
 }
 
-/// Compares the mails with the expected content.
 pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
     let fault = |file: &PathBuf, what: String| {
         let help = "the mail that b4 created differs from the series; nothing was sent";

@@ -54,7 +54,6 @@ pub struct Remark {
     pub mail: String,
 }
 
-/// The result of reading replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Trailers for patches, in the order of the mails.
@@ -199,7 +198,6 @@ impl Reply<'_> {
         remarks
     }
 
-    /// Returns the reason to refuse a tag of this mail, if there is one.
     fn reason_against(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {
         let said = &self.said;
         if self.mail.senders != 1 {

@@ -237,12 +237,11 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
     is_noted.then_some(true)
 }
 
-/// Returns a fault for each `keep` that is not necessary. `patches` has the trailers of each patch
-/// of the series, and the state of each.
-pub fn needless<'a>(
-    name: &str,
-    patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
-) -> Vec<Fault> {
+/// The trailers of a patch, and the state of each.
+type WithStates<'a> = (&'a [RecordedTrailer], &'a [TrailerState]);
+
+/// Returns a fault for each `keep` that is not necessary. `patches` has all patches of the series.
+pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (number, (trailers, states)) in (1..).zip(patches) {
         for (RecordedTrailer { entry, .. }, state) in trailers.iter().zip(states) {
@@ -265,10 +264,7 @@ pub fn needless<'a>(
 }
 
 /// Returns one line for each trailer that is dropped.
-pub fn dropped<'a>(
-    name: &str,
-    patches: impl Iterator<Item = (&'a [RecordedTrailer], &'a [TrailerState])>,
-) -> Vec<String> {
+pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<String> {
     let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
     let dropped = all.filter(|(_, state)| **state == TrailerState::Dropped);
     let dropped = dropped.map(|(RecordedTrailer { entry, .. }, _)| {
