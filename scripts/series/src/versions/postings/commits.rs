@@ -89,8 +89,8 @@ impl Rebuild<'_> {
                 .at(posting.mbox(name), None)
                 .detail(e.to_string())
                 .help(format!(
-                    "the mails were made for Linux {base}; `cargo series assemble` in a checkout for \
-                     {base} imports that kernel into the cache"
+                    "the mails were made for Linux {base}; `cargo series assemble` in a checkout \
+                     for {base} imports that kernel into the cache"
                 ))
         })?;
         let patches = commits.split_off(first);
