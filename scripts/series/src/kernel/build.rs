@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     git::PatchCommit,
     kernel::{
-        config::lost_options,
+        kconfig::lost_options,
         tools::{Need, Toolchain},
     },
     source::workspace::Workspace,
@@ -53,15 +53,6 @@ impl Arch {
             Arch::Um => "um",
             Arch::X86_64 => "x86_64",
             Arch::Arm64 => "arm64",
-        }
-    }
-
-    /// Returns the file of the kernel in a build folder.
-    fn image(self) -> &'static str {
-        match self {
-            Arch::Um => "linux",
-            Arch::X86_64 => "arch/x86/boot/bzImage",
-            Arch::Arm64 => "arch/arm64/boot/Image.gz",
         }
     }
 
@@ -210,8 +201,12 @@ impl Build<'_> {
     }
 
     /// Returns the file of the kernel.
-    pub fn image(&self) -> PathBuf {
-        self.dir().join(self.target.arch().image())
+    pub(super) fn image(&self) -> PathBuf {
+        self.dir().join(match self.target.arch() {
+            Arch::Um => "linux",
+            Arch::X86_64 => "arch/x86/boot/bzImage",
+            Arch::Arm64 => "arch/arm64/boot/Image.gz",
+        })
     }
 
     /// Returns the folder of its results in `out/kunit/`. Results of quick builds are not kept.

@@ -5,7 +5,6 @@
 pub mod base;
 pub mod build;
 pub mod checkout;
-pub(crate) mod config;
 pub(crate) mod kconfig;
 pub mod kunit;
 mod quick;

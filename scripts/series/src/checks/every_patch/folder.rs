@@ -23,7 +23,7 @@ use super::{
     store::Key,
 };
 use crate::{
-    kernel::{build::Arch, config},
+    kernel::{build::Arch, kconfig},
     sys::{
         error::{Error, Result},
         files::write,
@@ -58,7 +58,7 @@ pub struct Compiled {
     pub builds: bool,
     pub said: Vec<Diagnostic>,
     /// Options of the fragment that the configuration lacks.
-    pub lost: Vec<config::LostOption>,
+    pub lost: Vec<kconfig::LostOption>,
 }
 
 pub struct Folder<'a> {
@@ -117,7 +117,7 @@ impl Folder<'_> {
         said.sort();
         said.dedup();
         let made = fs::read_to_string(self.dir.join(".config")).unwrap_or_default();
-        let lost = config::lost_options(&self.fragment, &made).into_iter();
+        let lost = kconfig::lost_options(&self.fragment, &made).into_iter();
         Ok(Compiled {
             builds: out.ok(),
             lost: lost.map(|at| at.value).collect(),

@@ -36,7 +36,7 @@ use self::{
 use crate::{
     checks::Finding,
     git::{Git, Oid},
-    kernel::{build::Arch, config::LostOption, tools::Toolchain},
+    kernel::{build::Arch, kconfig::LostOption, tools::Toolchain},
     patches::commits::{Assembled, AssembledSeries},
     source::{manifest::Base, workspace::Workspace},
     sys::{

@@ -395,14 +395,6 @@ impl<'a> ResultLine<'a> {
             skip: skip.map(|skip| skip.get(1).map_or("", |reason| reason.as_str().trim())),
         })
     }
-
-    fn status(&self) -> Status {
-        match (self.ok, self.skip) {
-            (false, _) => Status::Failed,
-            (true, Some(_)) => Status::Skipped,
-            (true, None) => Status::Passed,
-        }
-    }
 }
 
 pub fn parse(log: &[u8]) -> Log {
@@ -528,7 +520,11 @@ impl Parser {
         let (mut test, rest) = group.map(Frame::into_test).unwrap_or_default();
         test.name = name.to_owned();
         test.number = number;
-        test.status = result.status();
+        test.status = match (result.ok, result.skip) {
+            (false, _) => Status::Failed,
+            (true, Some(_)) => Status::Skipped,
+            (true, None) => Status::Passed,
+        };
         let reason = result.skip.filter(|reason| !reason.is_empty());
         test.reason = reason.map(str::to_owned);
         test.log_line = log_line;

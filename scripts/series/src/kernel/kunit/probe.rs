@@ -41,31 +41,26 @@ pub fn make(build: &Build<'_>) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Creates an archive that the kernel unpacks at boot, with one program: `/init`.
+/// Creates an archive that the kernel unpacks at boot, with one program: `/init`. A file has the
+/// format "newc": thirteen numbers of eight hexadecimal digits, the name, and the content, each padded
+/// to a multiple of four bytes.
 fn initramfs(program: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
-    entry(&mut archive, "init", 0o100_755, program);
-    entry(&mut archive, "TRAILER!!!", 0, &[]);
-    archive
-}
-
-/// Appends a file in the format "newc": thirteen numbers of eight hexadecimal digits, the name, and
-/// the content, each padded to a multiple of four bytes.
-fn entry(archive: &mut Vec<u8>, name: &str, mode: usize, content: &[u8]) {
-    let fill = |archive: &mut Vec<u8>| archive.resize(archive.len().next_multiple_of(4), 0);
-    let (size, name_size) = (content.len(), name.len() + 1);
-    // Inode, mode, user, group, links, date, size, four device numbers, length of the name with its
-    // zero, checksum.
-    let fields = [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
-    archive.extend(b"070701");
-    for field in fields {
-        archive.extend(format!("{field:08x}").bytes());
+    for (name, mode, content) in [("init", 0o100_755, program), ("TRAILER!!!", 0, &[])] {
+        let (size, name_size) = (content.len(), name.len() + 1);
+        // Inode, mode, user, group, links, date, size, four device numbers, length of the name with
+        // its zero, checksum.
+        let fields = [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
+        archive.extend(b"070701");
+        for field in fields {
+            archive.extend(format!("{field:08x}").bytes());
+        }
+        for part in [format!("{name}\0").as_bytes(), content] {
+            archive.extend(part);
+            archive.resize(archive.len().next_multiple_of(4), 0);
+        }
     }
-    archive.extend(name.bytes());
-    archive.push(0);
-    fill(archive);
-    archive.extend(content);
-    fill(archive);
+    archive
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
-use super::{B4, BINDGEN, Fix, Own, SPECS, Spec, Uses, find, rust_src};
+use super::{B4, BINDGEN, Kind, Own, SPECS, Spec, Uses, find, rust_src};
 use crate::{
     kernel::base::Sources,
     sys::{
@@ -38,12 +38,12 @@ pub fn setup(
     let _lock = cache.lock(Resource::Tools, ui)?;
     let mut results = vec![packages(runner, cache, ui, uses, yes)];
     for spec in lacking(runner, cache, uses) {
-        results.push(match (&spec.fix, spec.name) {
-            (Fix::Own, "rust-src") => rust_src::install(runner, cache, sources, ui),
-            (Fix::Own, "bindgen") => bindgen(runner, cache, ui),
-            (Fix::Own, "b4") => b4(runner, cache, ui),
-            (Fix::Rustup(component), _) => rustup(runner, component),
-            _ => Ok(()),
+        results.push(match spec.kind {
+            Kind::RustSrc => rust_src::install(runner, cache, sources, ui),
+            Kind::Own(Own::Bindgen) => bindgen(runner, cache, ui),
+            Kind::Own(Own::B4) => b4(runner, cache, ui),
+            Kind::Rustup(_) => rustup(runner, spec.name),
+            Kind::Program(_) | Kind::Header(_) | Kind::Libclang => Ok(()),
         });
     }
     let errors = results.into_iter().filter_map(Result::err).collect();
@@ -89,12 +89,8 @@ fn consent(
 }
 
 fn packages(runner: &dyn Runner, cache: &Cache, ui: &Ui, uses: Uses, yes: bool) -> Result<()> {
-    let mut wanted: BTreeSet<&str> = BTreeSet::new();
-    for spec in lacking(runner, cache, uses) {
-        if let Fix::Packages(packages) = spec.fix {
-            wanted.extend(packages);
-        }
-    }
+    let missing = lacking(runner, cache, uses).into_iter();
+    let wanted: BTreeSet<&str> = missing.flat_map(Spec::packages).copied().collect();
     if wanted.is_empty() {
         return Ok(());
     }

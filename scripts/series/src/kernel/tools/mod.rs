@@ -80,96 +80,82 @@ impl Uses {
     }
 }
 
-/// How a tool is detected.
-enum Probe {
-    /// A program that prints its version.
-    Program(&'static str),
+/// How a tool is detected and installed.
+enum Kind {
+    /// A program that prints its version, from packages of a Debian-based distribution.
+    Program(&'static [&'static str]),
     /// A C header that has to compile.
-    Header(&'static str),
+    Header(&'static [&'static str]),
     /// A shared library in LLVM's folder.
     Libclang,
-    /// A program in the cache or in `PATH`.
-    Own(Own),
+    /// A component of rustup with this program.
+    Rustup(&'static str),
     /// The standard library's source, of the compiler's version.
     RustSrc,
+    /// A program in the cache or in `PATH`.
+    Own(Own),
 }
 
-/// A program that the tool installs.
+/// A program that the tool installs into the cache.
 #[derive(Clone, Copy)]
 enum Own {
     Bindgen,
     B4,
 }
 
-/// How a tool is installed.
-enum Fix {
-    /// With these packages of a Debian-based distribution.
-    Packages(&'static [&'static str]),
-    /// By the tool itself, into the cache.
-    Own,
-    Rustup(&'static str),
-}
-
 struct Spec {
     name: &'static str,
     need: Need,
-    probe: Probe,
-    fix: Fix,
+    kind: Kind,
 }
 
-const fn spec(name: &'static str, need: Need, probe: Probe, fix: Fix) -> Spec {
-    Spec {
-        name,
-        need,
-        probe,
-        fix,
-    }
+const fn spec(name: &'static str, need: Need, kind: Kind) -> Spec {
+    Spec { name, need, kind }
 }
-
-const fn program(name: &'static str, need: Need, packages: &'static [&'static str]) -> Spec {
-    spec(name, need, Probe::Program(name), Fix::Packages(packages))
-}
-
-const fn header(name: &'static str, packages: &'static [&'static str]) -> Spec {
-    let probe = Probe::Header(name);
-    spec(name, Need::Kernel, probe, Fix::Packages(packages))
-}
-
-const fn with_rustup(name: &'static str, program: &'static str) -> Spec {
-    let probe = Probe::Program(program);
-    spec(name, Need::Check, probe, Fix::Rustup(name))
-}
-
-const LIBCLANG: Fix = Fix::Packages(&["libclang-19-dev"]);
 
 /// All tools, in the order of output and installation.
-const SPECS: &[Spec] = &[
-    program("git", Need::Assemble, &["git"]),
-    program("curl", Need::Assemble, &["curl", "ca-certificates"]),
-    program("make", Need::Kernel, &["make"]),
-    program("gcc", Need::Kernel, &["gcc", "libc6-dev"]),
-    program("clang-19", Need::Kernel, &["clang-19"]),
-    program("ld.lld-19", Need::Kernel, &["lld-19"]),
-    program("llvm-nm-19", Need::Kernel, &["llvm-19"]),
-    spec("libclang-19", Need::Kernel, Probe::Libclang, LIBCLANG),
-    program("flex", Need::Kernel, &["flex"]),
-    program("bison", Need::Kernel, &["bison"]),
-    program("bc", Need::Kernel, &["bc"]),
-    program("cpio", Need::Kernel, &["cpio"]),
-    program("pahole", Need::Kernel, &["dwarves"]),
-    program("perl", Need::Check, &["perl"]),
-    header("libelf.h", &["libelf-dev"]),
-    header("openssl/ssl.h", &["libssl-dev"]),
-    program("python3", Need::Kernel, &["python3", "python3-venv"]),
-    program("qemu-system-x86_64", Need::Qemu, &["qemu-system-x86"]),
-    program("sparse", Need::Full, &["sparse"]),
-    program("valgrind", Need::Host, &["valgrind"]),
-    with_rustup("rustfmt", "rustfmt"),
-    with_rustup("clippy", "clippy-driver"),
-    spec("rust-src", Need::Kernel, Probe::RustSrc, Fix::Own),
-    spec("bindgen", Need::Kernel, Probe::Own(Own::Bindgen), Fix::Own),
-    spec("b4", Need::Send, Probe::Own(Own::B4), Fix::Own),
-];
+const SPECS: &[Spec] = {
+    use Kind::{Header, Libclang, Program, RustSrc, Rustup};
+    use Need::{Assemble, Check, Full, Host, Kernel, Qemu, Send};
+    &[
+        spec("git", Assemble, Program(&["git"])),
+        spec("curl", Assemble, Program(&["curl", "ca-certificates"])),
+        spec("make", Kernel, Program(&["make"])),
+        spec("gcc", Kernel, Program(&["gcc", "libc6-dev"])),
+        spec("clang-19", Kernel, Program(&["clang-19"])),
+        spec("ld.lld-19", Kernel, Program(&["lld-19"])),
+        spec("llvm-nm-19", Kernel, Program(&["llvm-19"])),
+        spec("libclang-19", Kernel, Libclang),
+        spec("flex", Kernel, Program(&["flex"])),
+        spec("bison", Kernel, Program(&["bison"])),
+        spec("bc", Kernel, Program(&["bc"])),
+        spec("cpio", Kernel, Program(&["cpio"])),
+        spec("pahole", Kernel, Program(&["dwarves"])),
+        spec("perl", Check, Program(&["perl"])),
+        spec("libelf.h", Kernel, Header(&["libelf-dev"])),
+        spec("openssl/ssl.h", Kernel, Header(&["libssl-dev"])),
+        spec("python3", Kernel, Program(&["python3", "python3-venv"])),
+        spec("qemu-system-x86_64", Qemu, Program(&["qemu-system-x86"])),
+        spec("sparse", Full, Program(&["sparse"])),
+        spec("valgrind", Host, Program(&["valgrind"])),
+        spec("rustfmt", Check, Rustup("rustfmt")),
+        spec("clippy", Check, Rustup("clippy-driver")),
+        spec("rust-src", Kernel, RustSrc),
+        spec("bindgen", Kernel, Kind::Own(Own::Bindgen)),
+        spec("b4", Send, Kind::Own(Own::B4)),
+    ]
+};
+
+impl Spec {
+    /// Returns the packages with the tool.
+    fn packages(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Program(packages) | Kind::Header(packages) => packages,
+            Kind::Libclang => &["libclang-19-dev"],
+            Kind::Rustup(_) | Kind::RustSrc | Kind::Own(_) => &[],
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
@@ -196,10 +182,10 @@ pub fn missing(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -
 
 fn look_for(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Found {
     let version = find(runner, cache, spec);
-    let fix = version.is_none().then(|| match &spec.fix {
-        Fix::Packages(packages) => format!("apt-get install {}", packages.join(" ")),
-        Fix::Own => SETUP.to_owned(),
-        Fix::Rustup(component) => format!("rustup component add {component}"),
+    let fix = version.is_none().then(|| match spec.kind {
+        Kind::Rustup(_) => format!("rustup component add {}", spec.name),
+        Kind::RustSrc | Kind::Own(_) => SETUP.to_owned(),
+        _ => format!("apt-get install {}", spec.packages().join(" ")),
     });
     Found {
         name: spec.name,
@@ -224,24 +210,25 @@ pub fn lacking(missing: &[Found]) -> Error {
 /// Returns the version of a tool, or "found".
 fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
     let found = || "found".to_owned();
-    match &spec.probe {
-        Probe::Program(name) => answer(runner, Path::new(name)),
-        Probe::Header(name) => {
+    match spec.kind {
+        Kind::Program(_) => answer(runner, Path::new(spec.name)),
+        Kind::Rustup(program) => answer(runner, Path::new(program)),
+        Kind::Header(_) => {
             let cmd = Cmd::new("gcc").args(["-E", "-x", "c", "-o", "/dev/null", "-"]);
-            let cmd = cmd.stdin(format!("#include <{name}>\n"));
+            let cmd = cmd.stdin(format!("#include <{}>\n", spec.name));
             output(runner, &cmd).map(|_| found())
         }
-        Probe::Libclang => {
+        Kind::Libclang => {
             let name = format!("libclang-{LLVM}.so");
             let mut files = fs::read_dir(llvm_libraries(runner)?).ok()?.flatten();
             let is_it = |e: fs::DirEntry| e.file_name().to_string_lossy().starts_with(&name);
             files.any(is_it).then(found)
         }
-        Probe::Own(own) => {
+        Kind::Own(own) => {
             own.find(runner, cache)?;
             Some(own.parts().1.to_owned())
         }
-        Probe::RustSrc => {
+        Kind::RustSrc => {
             rust_src::find(runner, cache)?;
             rust_src::compiler(runner)
         }
