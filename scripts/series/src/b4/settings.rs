@@ -3,7 +3,7 @@
 //! Writes the settings of the kernel repository that b4 reads.
 
 use crate::{
-    git::{Git, Identity, PINNED, parse_settings},
+    git::{Git, Identity, parse_settings, pinned},
     source::manifest::Base,
     sys::Result,
 };
@@ -31,7 +31,7 @@ pub fn configure(git: &Git<'_>, base: &Base, who: &Identity) -> Result<()> {
         ("b4.prep-cover-template", &template),
     ];
     // The user posts with b4 in this repository, and the mails must equal the rehearsed mails.
-    for (key, value) in own.iter().chain(PINNED) {
+    for (key, value) in own.into_iter().chain(pinned()) {
         let values: Vec<_> = set.iter().filter(|(k, _)| k == key).collect();
         if !matches!(values[..], [(_, one)] if one == value) {
             git.must(["config", "--local", "--replace-all", key, value])?;

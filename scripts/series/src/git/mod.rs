@@ -18,7 +18,7 @@ pub use self::{
     import::{FastImport, Parent},
     mail::{format_patch, patch_ids},
     object::{BaseCommit, Entry, Mode, Oid, PatchCommit},
-    settings::{PINNED, isolated, parse_settings, read_trusted, upload_pack, user_settings},
+    settings::{isolated, parse_settings, pinned, read_trusted, upload_pack, user_settings},
 };
 use crate::sys::{
     Cmd, Error, Output, Result, Runner, cache::Cache, failed, files::write, hash::sha256, must,

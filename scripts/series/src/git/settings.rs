@@ -65,87 +65,46 @@ pub fn upload_pack() -> String {
 /// overrides the configuration of the repository, and to git calls by b4.
 /// `b4::configure` also writes them into the tool's repository, because the user runs b4
 /// there to post.
-pub const PINNED: &[(&str, &str)] = &[
-    ("color.ui", "false"),
-    ("color.diff", "false"),
-    ("color.branch", "false"),
-    ("color.status", "false"),
-    ("color.grep", "false"),
-    ("color.decorate", "false"),
-    ("color.showbranch", "false"),
-    ("core.abbrev", "12"),
-    ("core.attributesfile", "/dev/null"),
-    ("core.autocrlf", "false"),
-    ("core.bigfilethreshold", "512m"),
-    ("core.eol", "lf"),
-    ("core.fsmonitor", "false"),
-    ("core.quotepath", "true"),
-    ("core.splitindex", "false"),
-    ("core.untrackedcache", "false"),
-    ("core.usereplacerefs", "false"),
-    ("core.whitespace", ""),
-    ("diff.algorithm", "histogram"),
-    ("diff.colormoved", "no"),
-    ("diff.context", "3"),
-    ("diff.ignoresubmodules", "none"),
-    ("diff.indentheuristic", "true"),
-    ("diff.interhunkcontext", "0"),
-    ("diff.mnemonicprefix", "false"),
-    ("diff.noprefix", "false"),
-    ("diff.orderfile", "/dev/null"),
-    ("diff.relative", "false"),
-    ("diff.renamelimit", "1000"),
-    ("diff.renames", "true"),
-    ("diff.srcprefix", "a/"),
-    ("diff.dstprefix", "b/"),
-    ("diff.statgraphwidth", "0"),
-    ("diff.statnamewidth", "0"),
-    ("diff.submodule", "short"),
-    ("diff.suppressblankempty", "false"),
-    ("diff.wserrorhighlight", "none"),
-    ("format.attach", ""),
-    ("format.encodeemailheaders", "true"),
-    ("format.filenamemaxlength", "64"),
-    ("format.forceinbodyfrom", "false"),
-    ("format.from", "false"),
-    ("format.mboxrd", "false"),
-    ("format.notes", "false"),
-    ("format.pretty", "medium"),
-    ("format.signoff", "false"),
-    ("format.subjectprefix", "PATCH"),
-    ("format.useautobase", "false"),
-    ("i18n.commitencoding", "UTF-8"),
-    ("i18n.logoutputencoding", "UTF-8"),
-    ("log.date", "default"),
-    ("log.decorate", "false"),
-    ("log.follow", "false"),
-    ("log.mailmap", "false"),
-    ("log.showsignature", "false"),
-    ("mailmap.file", "/dev/null"),
-    ("mailmap.blob", ""),
-];
+const PINNED: &str = "
+    color.ui=false color.diff=false color.branch=false color.status=false color.grep=false
+    color.decorate=false color.showbranch=false
+    core.abbrev=12 core.attributesfile=/dev/null core.autocrlf=false core.bigfilethreshold=512m
+    core.eol=lf core.fsmonitor=false core.quotepath=true core.splitindex=false
+    core.untrackedcache=false core.usereplacerefs=false core.whitespace=
+    diff.algorithm=histogram diff.colormoved=no diff.context=3 diff.ignoresubmodules=none
+    diff.indentheuristic=true diff.interhunkcontext=0 diff.mnemonicprefix=false diff.noprefix=false
+    diff.orderfile=/dev/null diff.relative=false diff.renamelimit=1000 diff.renames=true
+    diff.srcprefix=a/ diff.dstprefix=b/ diff.statgraphwidth=0 diff.statnamewidth=0
+    diff.submodule=short diff.suppressblankempty=false diff.wserrorhighlight=none
+    format.attach= format.encodeemailheaders=true format.filenamemaxlength=64
+    format.forceinbodyfrom=false format.from=false format.mboxrd=false format.notes=false
+    format.pretty=medium format.signoff=false format.subjectprefix=PATCH format.useautobase=false
+    i18n.commitencoding=UTF-8 i18n.logoutputencoding=UTF-8 log.date=default log.decorate=false
+    log.follow=false log.mailmap=false log.showsignature=false mailmap.file=/dev/null mailmap.blob=
+";
 
-/// Settings for calls by the tool only. The user may need other values in the repository.
-const OWN: &[(&str, &str)] = &[
-    ("advice.detachedhead", "false"),
-    ("apply.ignorewhitespace", "no"),
-    ("apply.whitespace", "nowarn"),
-    ("commit.gpgsign", "false"),
-    ("core.excludesfile", "/dev/null"),
-    ("core.hookspath", "/dev/null"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    // The user's kernel tree may be a bare repository.
-    ("safe.barerepository", "all"),
-    ("tar.umask", "0022"),
-];
+/// Settings for calls by the tool only. The user may need other values in the repository, and may
+/// have a bare repository.
+const OWN: &str = "
+    advice.detachedhead=false apply.ignorewhitespace=no apply.whitespace=nowarn
+    commit.gpgsign=false core.excludesfile=/dev/null core.hookspath=/dev/null gc.auto=0
+    maintenance.auto=false safe.barerepository=all tar.umask=0022
+";
+
+fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split_whitespace().filter_map(|s| s.split_once('='))
+}
+
+pub fn pinned<'a>() -> impl Iterator<Item = (&'a str, &'a str)> {
+    settings(PINNED)
+}
 
 /// Isolates a command that runs git: it reads the configuration of its repository, overridden by
 /// ours, and inherits no `GIT_*` variable.
 pub fn isolated(cmd: Cmd) -> Cmd {
     let trusted = TRUSTED.get().into_iter().flatten();
     let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));
-    let settings: Vec<_> = PINNED.iter().chain(OWN).copied().chain(trusted).collect();
+    let settings: Vec<_> = pinned().chain(settings(OWN)).chain(trusted).collect();
     let mut cmd = cmd
         .without("GIT_")
         // git formats diffstats for a terminal of this width.

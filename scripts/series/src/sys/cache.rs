@@ -6,7 +6,7 @@
 //! into place, and a git ref is set last. A run removes the leftovers of killed runs from `tmp/`.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     time::Instant,
@@ -144,13 +144,10 @@ impl Cache {
             Resource::Tree => self.of_base("lock/tree"),
             Resource::Full => self.of_base("lock/full"),
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| elsewhere(Error::io("open", &path, &e)))?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&path);
+        let mut file = file.map_err(|e| elsewhere(Error::io("open", &path, &e)))?;
         if file.try_lock().is_err() {
             let mut process = holder(&mut file);
             if !process.is_empty() {

@@ -22,8 +22,8 @@ use tar::EntryType;
 use super::described;
 use crate::{
     git::{
-        BaseCommit, FastImport, Git, Identity, Mode, Oid, PINNED, Parent, Signature,
-        parse_settings, refs, upload_pack,
+        BaseCommit, FastImport, Git, Identity, Mode, Oid, Parent, Signature, parse_settings,
+        pinned, refs, upload_pack,
     },
     kernel::checkout::changes,
     source::manifest::Base,
@@ -84,7 +84,7 @@ pub fn drop_settings(git: &Git<'_>) -> Result<()> {
                 .at(git.dir(), None)
                 .help(help));
         }
-        settings.retain(|(key, _)| !KEPT.is_match(key) && !PINNED.iter().any(|(k, _)| k == key));
+        settings.retain(|(key, _)| !KEPT.is_match(key) && !pinned().any(|(k, _)| k == key));
         settings.dedup_by(|a, b| a.0 == b.0);
         for (key, _) in settings {
             let unset = config().args(["--unset-all", &key]);
