@@ -42,7 +42,7 @@ pub fn setup(
             Kind::RustSrc => rust_src::install(runner, cache, sources, ui),
             Kind::Own(Own::Bindgen) => bindgen(runner, cache, ui),
             Kind::Own(Own::B4) => b4(runner, cache, ui),
-            Kind::Rustup(_) => rustup(runner, spec.name),
+            Kind::Rustup(_) => rust_src::rustup(runner, spec.name),
             Kind::Program(_) | Kind::Header(_) | Kind::Libclang => Ok(()),
         });
     }
@@ -53,12 +53,6 @@ pub fn setup(
 fn lacking(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<&'static Spec> {
     let missing = |s: &&Spec| uses.uses(s.name) && find(runner, cache, s).is_none();
     SPECS.iter().filter(missing).collect()
-}
-
-/// Installs a component of the toolchain.
-pub fn rustup(runner: &dyn Runner, component: &str) -> Result<()> {
-    let cmd = Cmd::new("rustup").args(["component", "add", component]);
-    must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop)
 }
 
 /// Asks for consent, because packages change the machine for all users.

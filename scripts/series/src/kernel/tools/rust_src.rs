@@ -9,12 +9,13 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use liblzma::read::XzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::{install::rustup, output, version_in};
+use super::{output, version_in};
 use crate::{
     kernel::base::Sources,
     sys::{
@@ -228,6 +229,12 @@ fn library_below(dir: &Path, depth: usize) -> Option<PathBuf> {
     let entries = fs::read_dir(dir).ok()?.flatten();
     let mut folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
     folders.find_map(|e| library_below(&e.path(), depth))
+}
+
+/// Installs a component of the toolchain.
+pub fn rustup(runner: &dyn Runner, component: &str) -> Result<()> {
+    let cmd = Cmd::new("rustup").args(["component", "add", component]);
+    must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop)
 }
 
 #[cfg(test)]
