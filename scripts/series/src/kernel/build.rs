@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Builds a kernel: `kunit.py` configures it, make builds it. An unchanged kernel is not built again.
+//! Builds a kernel: `kunit.py` configures it, make builds it. An unchanged one is not built again.
 
 use std::{
     fs,
@@ -180,7 +180,6 @@ pub enum Purpose {
     Quick,
 }
 
-/// A kernel to build.
 pub struct Build<'a> {
     pub runner: &'a dyn Runner,
     pub ws: &'a Workspace,
@@ -284,7 +283,7 @@ impl Build<'_> {
         self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
     }
 
-    /// Builds the checked out tree, which is the tree of `tip`. Returns the warnings of the compilers.
+    /// Builds the checked out tree, which is the tree of `tip`. Returns the compilers' warnings.
     pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
         let before = self.begin()?.objects;
         self.configure()?;
@@ -304,8 +303,8 @@ impl Build<'_> {
         Ok(before)
     }
 
-    /// Runs make. `before` is the number of objects of the last full build. Returns the warnings of the
-    /// compilers and the number of objects. The error has the output of the compilers.
+    /// Runs make. `before` is the number of objects of the last full build. Returns the compilers'
+    /// warnings and the number of objects. The error has the output of the compilers.
     pub(super) fn run_make(&self, make: &Cmd, before: u64) -> Result<(Vec<String>, u64)> {
         let what = format!("building the kernel ({})", self.target.name());
         let mut progress = self.ui.progress(&what, before, Unit::Things);

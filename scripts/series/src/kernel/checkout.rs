@@ -103,8 +103,8 @@ pub(super) fn changes(git: &Git<'_>) -> Result<(usize, String)> {
     Ok((out.lines().count(), first.join("\n")))
 }
 
-/// Exports the files of the assembled tree and of the base that host builds read, and links `out/tree`
-/// to them.
+/// Exports the files of the assembled tree and of the base that host builds read, and links
+/// `out/tree` to them.
 ///
 /// The name of the folder is a hash of its content, so an existing folder never changes.
 pub fn export_host(
@@ -177,7 +177,7 @@ fn keep_few(dir: &Path, used: &Path) {
     }
 }
 
-/// Returns the `ls-tree` lines of the paths in the tree. They contain hashes, so they serve as a key.
+/// Returns the `ls-tree` lines of paths in a tree. They contain hashes, so they serve as a key.
 fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
     if paths.is_empty() {
         // Without a path, git lists the whole tree.

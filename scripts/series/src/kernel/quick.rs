@@ -21,10 +21,11 @@ use crate::{
 const BUILD_ASSERT_ALLOW: &str = "CONFIG_RUST_BUILD_ASSERT_ALLOW=y";
 
 /// Compiles a crate as many units, of which rustc compiles again only those that changed, and joins
-/// them. It replaces the command of `scripts/Makefile.build`, because rustc writes no single object of
-/// several units.
+/// them. It replaces the command of `scripts/Makefile.build`, because rustc writes no single object
+/// of several units.
 const JOIN_UNITS: &str = "cmd_rustc_o_rs=$(rust_common_cmd) --emit=link=$(@:.o=.rlib) $< && \
-                          $(LD) $(KBUILD_LDFLAGS) -r -o $@ --whole-archive $(@:.o=.rlib) $(cmd_objtool)";
+                          $(LD) $(KBUILD_LDFLAGS) -r -o $@ --whole-archive $(@:.o=.rlib) \
+                          $(cmd_objtool)";
 
 /// The number of units of incremental compilation in cargo.
 const UNITS: &str = " -Ccodegen-units=256";
@@ -37,7 +38,7 @@ const SAME_VERSION: [&str; 2] = [
 ];
 
 impl Build<'_> {
-    /// Builds the tree that is checked out, with the changed files `paths`. Their crates are compiled
+    /// Builds the checked out tree, with the changed files `paths`. Their crates are compiled
     /// incrementally, in units if the configuration allows it. Returns the compilers' warnings.
     pub fn build_quick(&self, paths: &[&str]) -> Result<Vec<String>> {
         let tree = self.cache.kernel();
@@ -54,8 +55,8 @@ impl Build<'_> {
         Ok(said)
     }
 
-    /// Returns whether the configuration fits the tree `part`, which lacks some of the changes of `all`
-    /// to the files `paths`.
+    /// Returns whether the configuration fits the tree `part`, which lacks some of the changes of
+    /// `all` to the files `paths`.
     pub fn is_configurable(
         &self,
         git: &Git<'_>,
@@ -111,8 +112,8 @@ fn release(dir: &Path) -> Option<String> {
     Some(text.trim().to_owned()).filter(|release| !release.is_empty())
 }
 
-/// Returns the crates outside `rust/` to which these files of the tree in `dir` belong: the root of a
-/// crate is a file that the Makefile of its folder names as an object.
+/// Returns the crates outside `rust/` to which these files of the tree in `dir` belong: the root of
+/// a crate is a file that the Makefile of its folder names as an object.
 fn crates(dir: &Path, paths: &[&str]) -> BTreeSet<String> {
     let is_source = |p: &&&str| p.ends_with(".rs") && !p.starts_with("rust/");
     let sources = paths.iter().filter(is_source).map(Path::new);

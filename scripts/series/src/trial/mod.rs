@@ -102,10 +102,12 @@ pub struct Cause {
 
 /// The other base with the changes of some series that merge.
 #[derive(Clone)]
-struct Carried {
+struct End {
     tree: Oid,
     /// The first patch that conflicts, by file. These files lack the changes in conflict.
     lacking: BTreeMap<String, Cause>,
+    /// Whether each patch of the last series changes the tree, and its conflicts.
+    patches: Vec<(bool, Vec<Conflict>)>,
 }
 
 struct Port<'a> {
@@ -115,7 +117,7 @@ struct Port<'a> {
     /// The new paths of moved files that the other base has, by the old path.
     moved: BTreeMap<&'a str, &'a str>,
     /// The states after series, by the names of the series in the order in which they apply.
-    ends: BTreeMap<Vec<String>, Carried>,
+    ends: BTreeMap<Vec<String>, End>,
 }
 
 /// Merges the chosen series onto another base, each after the series below it.
@@ -129,9 +131,10 @@ pub fn series(
 ) -> Result<Vec<SeriesReport>> {
     let tree = &other.commit.tree;
     let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
-    let start = Carried {
+    let start = End {
         tree: tree.clone(),
         lacking: BTreeMap::new(),
+        patches: Vec::new(),
     };
     let mut port = Port {
         assembled,
@@ -147,20 +150,18 @@ pub fn series(
     let known = Known::read(git, tree, added.iter().flatten().flatten())?;
     let mut reports = Vec::new();
     for (one, added) in all.into_iter().zip(&added) {
-        let mut carried = port.end(&one.below)?;
-        let merged = port.merge(one, &mut carried)?.into_iter();
+        let name = one.name().to_owned();
+        let chain: Vec<_> = one.below.iter().cloned().chain([name.clone()]).collect();
+        let merged = port.end(&chain)?.patches.into_iter();
         let patches = merged.zip(added).zip(&one.plan.patches).enumerate();
         let patches = patches.map(|(i, (((changes, conflicts), added), planned))| {
             patch(i + 1, &planned.subject, changes, conflicts, added, &known)
         });
-        let name = one.name().to_owned();
         reports.push(SeriesReport {
-            name: name.clone(),
+            name,
             below: one.below.clone(),
             patches: patches.collect(),
         });
-        let chain = one.below.iter().cloned().chain([name]);
-        port.ends.insert(chain.collect(), carried);
     }
     port.progress.done();
     Ok(reports)
@@ -217,34 +218,28 @@ fn patch(
 
 impl Port<'_> {
     /// Returns the other base after the series of a chain.
-    fn end(&mut self, chain: &[String]) -> Result<Carried> {
+    fn end(&mut self, chain: &[String]) -> Result<End> {
         if let Some(known) = self.ends.get(chain) {
             return Ok(known.clone());
         }
         let Some((last, before)) = chain.split_last() else {
             unreachable!("the empty chain is known from the start");
         };
-        let mut carried = self.end(before)?;
-        self.merge(self.assembled.find(last)?, &mut carried)?;
-        self.ends.insert(chain.to_vec(), carried.clone());
-        Ok(carried)
+        let before = self.end(before)?;
+        let end = self.merge(self.assembled.find(last)?, before)?;
+        self.ends.insert(chain.to_vec(), end.clone());
+        Ok(end)
     }
 
-    /// Merges the patches of a series. Returns for each whether it changes the tree, and its
-    /// conflicts. Leaves a file with a conflict unchanged.
-    fn merge(
-        &mut self,
-        one: &AssembledSeries,
-        carried: &mut Carried,
-    ) -> Result<Vec<(bool, Vec<Conflict>)>> {
+    /// Merges the patches of a series. Leaves a file with a conflict unchanged.
+    fn merge(&mut self, one: &AssembledSeries, before: End) -> Result<End> {
+        let (mut tree, mut lacking, mut patches) = (before.tree, before.lacking, Vec::new());
         let parents = [&one.parent].into_iter().chain(&one.patches);
-        let mut results = Vec::new();
         for (i, (parent, patch)) in parents.zip(&one.patches).enumerate() {
-            let onto = &carried.tree;
-            let merged = self.merger.merge(&parent.commit, &patch.commit, onto)?;
+            let merged = self.merger.merge(&parent.commit, &patch.commit, &tree)?;
             let conflicts = merged.conflicts.into_iter().map(|(path, what, lines)| {
-                let since = carried.lacking.get(&path).cloned();
-                carried.lacking.entry(path.clone()).or_insert(Cause {
+                let since = lacking.get(&path).cloned();
+                lacking.entry(path.clone()).or_insert(Cause {
                     series: one.name().to_owned(),
                     patch: i + 1,
                 });
@@ -256,11 +251,15 @@ impl Port<'_> {
                     since,
                 }
             });
-            results.push((merged.tree != carried.tree, conflicts.collect()));
-            carried.tree = merged.tree;
+            patches.push((merged.tree != tree, conflicts.collect()));
+            tree = merged.tree;
             self.progress.add(1);
         }
-        Ok(results)
+        Ok(End {
+            tree,
+            lacking,
+            patches,
+        })
     }
 }
 

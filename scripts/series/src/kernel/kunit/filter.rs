@@ -47,8 +47,8 @@ impl Filter {
         Ok(selected)
     }
 
-    /// Returns the suites that have to run. A filter of cases selects some in some of the suites, so
-    /// only those in the log are expected.
+    /// Returns the suites that have to run. A filter of cases selects some in some of the suites,
+    /// so only those in the log are expected.
     pub fn expected(&self, mut suites: Vec<String>, log: &Log) -> Expectation {
         let ran = |suite: &String| log.suite(suite).next().is_some();
         // If none ran, the verdict names the suites in which no case has such a name.

@@ -65,7 +65,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether the test failed or crashed.
     pub fn is_bad(self) -> bool {
         self >= Status::Failed
     }
@@ -82,7 +81,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds `count` tests with this status.
     pub fn add(&mut self, status: Status, count: u64) {
         let field = match status {
             Status::Passed => &mut self.passed,
@@ -93,7 +91,6 @@ impl Counts {
         *field = field.saturating_add(count);
     }
 
-    /// Returns the number of all tests.
     pub fn total(&self) -> u64 {
         let counts = [self.passed, self.failed, self.skipped, self.crashed];
         counts.into_iter().fold(0, u64::saturating_add)
@@ -208,7 +205,6 @@ impl Test {
         best(&self.crashes)
     }
 
-    /// Returns the last crash at or below this test.
     fn last_crash(&self) -> Option<&Event> {
         let below = || self.tests.iter().rev().find_map(Test::last_crash);
         self.crash().or_else(below)

@@ -42,8 +42,8 @@ pub fn make(build: &Build<'_>) -> Result<PathBuf> {
 }
 
 /// Creates an archive that the kernel unpacks at boot, with one program: `/init`. A file has the
-/// format "newc": thirteen numbers of eight hexadecimal digits, the name, and the content, each padded
-/// to a multiple of four bytes.
+/// format "newc": thirteen numbers of eight hexadecimal digits, the name, and the content, each
+/// padded to a multiple of four bytes.
 fn initramfs(program: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (name, mode, content) in [("init", 0o100_755, program), ("TRAILER!!!", 0, &[])] {

@@ -108,7 +108,6 @@ pub struct Verdict {
     pub doctests: Vec<Entry>,
     /// Crashes outside of all suites. Their cause is unknown, so every component fails.
     pub kernel_crashes: Vec<Event>,
-    /// Kernel warnings in the component's tests.
     pub warnings: Vec<Warning>,
     /// Whether the log ends before every announced test has reported.
     pub truncated: bool,
@@ -227,7 +226,8 @@ impl Verdict {
             return errors.push(not_started(log));
         }
         if log.suites.is_empty() && log.missing == 0 {
-            let error = "KUnit ran, but no test did: the filter matched nothing, or the kernel has no tests";
+            let error = "KUnit ran, but no test did: the filter matched nothing, or the kernel has \
+                         no tests";
             return errors.push(error.to_owned());
         }
         errors.extend(log.crashes.iter().map(|crash| {
@@ -253,8 +253,8 @@ fn not_started(log: &Log) -> String {
     } else if let Some(note) = log.notes.first() {
         format!("no test ran: the kernel reports \"{note}\"")
     } else {
-        "no test ran: the log has no KTAP output (the kernel did not boot that far, or KUNIT is off \
-         or a module)"
+        "no test ran: the log has no KTAP output (the kernel did not boot that far, or KUNIT is \
+         off or a module)"
             .to_owned()
     }
 }
