@@ -68,12 +68,14 @@ mod tests {
                         "what": all(json!("moved")) }],
             "tags": some(json!([["Reviewed-by", "A B <a@b>"], ["Acked-by", "C <c@d>"]])),
             "change": all(json!("changed")),
-            "verdicts": some(json!([{ "name": "check", "found": 0 }, { "name": "um", "found": 2 }])),
+            "verdicts": some(json!([{ "name": "check", "found": 0 },
+                                    { "name": "um", "found": 2 }])),
         });
         json!({
             "name": "x", "begins": all(json!({ "name": "c", "series": ["x", "y"] })),
-            "grouped": has_all, "local": null, "goes_to": all(json!("drm-misc")), "title": "x: add it",
-            "version": 2, "state": "v1 posted, v2 in work", "depends": some(json!(["below"])),
+            "grouped": has_all, "local": null, "goes_to": all(json!("drm-misc")),
+            "title": "x: add it", "version": 2, "state": "v1 posted, v2 in work",
+            "depends": some(json!(["below"])),
             "posted": all(json!({ "version": 1, "link": "https://a.b/c" })), "applies": has_all,
             "reviewed": 1, "folder": "x/v2", "files": 1, "added": 3, "removed": 0,
             "patches": [patch],
@@ -91,9 +93,10 @@ mod tests {
         let rows = json!([{ "name": "x", "cells": cells }]);
         json!({
             "base": "Linux v6.1.2", "base_tree": "1234", "all_tree": "5678", "table": "| x |",
-            "upstream_commit": has_all.then_some("abcd"), "graph_text": "x\n", "graph": "graph BT\n",
-            "kunit": { "kernels": ["um", "x86_64"], "rows": if has_all { rows } else { json!([]) } },
-            "series": [series(has_all)],
+            "upstream_commit": has_all.then_some("abcd"), "graph_text": "x\n",
+            "graph": "graph BT\n", "series": [series(has_all)],
+            "kunit": { "kernels": ["um", "x86_64"],
+                       "rows": if has_all { rows } else { json!([]) } },
         })
     }
 

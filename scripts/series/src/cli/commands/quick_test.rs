@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `test --filter` and `test --watch`: the tests under work, as soon as possible and without a record.
+//! `test --filter` and `test --watch`: tests under work, as soon as possible and without a record.
 
 use std::{thread, time::Duration};
 
@@ -91,8 +91,8 @@ impl App<'_> {
         self.show_verdict(target, &verdict, &log)
     }
 
-    /// Returns the last patch of the named series if the series below it include the others that are
-    /// named, and the configuration fits this kernel, which compiles faster. Otherwise returns the
+    /// Returns the last patch of the named series if the series below it include the other named
+    /// ones, and the configuration fits this kernel, which compiles faster. Otherwise returns the
     /// last patch of all series.
     fn tip<'a>(
         &self,
