@@ -13,9 +13,9 @@ use series::{
         stdout::{print, printed},
     },
     sys::{
+        Error, Runner,
         called::{as_called, is_installed},
-        error::Error,
-        runner::{Runner, System, end_children},
+        runner::{System, end_children},
         shown::Shown,
     },
 };

@@ -16,10 +16,7 @@ use crate::{
         manifest::is_base_name,
         words::SeriesName,
     },
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result, must},
 };
 
 /// A branch, and the series that it becomes or is.

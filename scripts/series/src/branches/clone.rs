@@ -6,10 +6,7 @@ use std::path::Path;
 
 use crate::{
     git::{Git, Oid},
-    sys::{
-        error::{Error, Result},
-        runner::Runner,
-    },
+    sys::{Error, Result, Runner},
 };
 
 pub fn open<'a>(runner: &'a dyn Runner, dir: &'a Path) -> Result<Git<'a>> {

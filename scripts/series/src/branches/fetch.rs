@@ -8,7 +8,7 @@ use crate::{
     branches::clone,
     git::{Git, Oid, refs, upload_pack},
     source::{branch::Branches, manifest::Series},
-    sys::{error::Result, runner::must},
+    sys::{Result, must},
 };
 
 /// Fetches the commits of all branches that the tool's repository lacks.

@@ -10,10 +10,7 @@ use crate::{
         branch::{Branches, Change, Commit, refuse_twins},
         manifest::{At, Base, Series, below, in_order},
     },
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result, must},
 };
 
 /// A branch with more own commits than this most likely forked from something else.

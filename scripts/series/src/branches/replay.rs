@@ -11,10 +11,7 @@ use crate::{
         branch::{Change, Commit},
         manifest::Series,
     },
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result, must},
 };
 
 type State = BTreeMap<String, Entry>;

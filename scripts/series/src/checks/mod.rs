@@ -23,7 +23,7 @@ use crate::{
         since::Since,
     },
     source::{manifest::Base, workspace::Workspace},
-    sys::{cache::Cache, error::Result, files::write, hash::sha256},
+    sys::{Result, cache::Cache, files::write, hash::sha256},
 };
 
 /// A problem that a check found.

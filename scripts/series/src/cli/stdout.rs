@@ -10,11 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::sys::{
-    called::as_called,
-    error::{Error, Result},
-    json::json,
-};
+use crate::sys::{Error, Result, called::as_called, json::json};
 
 /// Why something could not be written to standard output.
 static UNWRITTEN: OnceLock<String> = OnceLock::new();

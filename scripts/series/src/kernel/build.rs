@@ -19,12 +19,13 @@ use crate::{
     },
     source::workspace::Workspace,
     sys::{
+        Cmd, Error, Output, Result, Runner,
         cache::Cache,
-        error::{Error, Result},
+        failed,
         files::write,
         hash::hex,
         json::json,
-        runner::{Cmd, Output, Runner, failed, must, not_started},
+        must, not_started,
         ui::{Ui, Unit},
     },
 };

@@ -14,13 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     git::{Git, Oid, PatchCommit, refs},
     source::{manifest::Base, workspace::Workspace},
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        hash::hex,
-        runner::must,
-        ui::Ui,
-    },
+    sys::{Error, Result, cache::Cache, hash::hex, must, ui::Ui},
 };
 
 /// Marks the repository during a checkout.

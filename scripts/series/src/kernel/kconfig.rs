@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     git::{Git, Oid},
     source::manifest::At,
-    sys::{error::Result, runner::failed},
+    sys::{Result, failed},
 };
 
 /// The git pathspecs of all Kconfig files.

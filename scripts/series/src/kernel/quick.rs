@@ -13,7 +13,7 @@ use crate::{
         build::Build,
         kconfig::{self, is_kconfig},
     },
-    sys::{error::Result, hash::hex, runner::Cmd},
+    sys::{Cmd, Result, hash::hex},
 };
 
 /// Without this option, a kernel links only if the compiler removes every call of `build_error()`,

@@ -9,7 +9,7 @@ use crate::{
     mail::mailbox::{self, Mail},
     patches::commits::AssembledSeries,
     source::{cover, manifest::Base},
-    sys::{error::Result, files::read_file},
+    sys::{Result, files::read_file},
     versions::{
         postings::{
             Posting,

@@ -18,11 +18,11 @@ use crate::{
     patches::output::Report,
     source::workspace::Workspace,
     sys::{
-        error::Result,
+        Result, failed,
         files::{read_file, write},
         hash::hex,
         json::json,
-        runner::{failed, must},
+        must,
     },
 };
 

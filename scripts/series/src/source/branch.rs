@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use crate::{
     git::{Author, Entry, Oid},
     source::message,
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// The own commits of each series that names a branch, in the order of the patches.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::{
     source::{message, words::SeriesName},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]

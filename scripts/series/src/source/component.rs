@@ -19,7 +19,7 @@ use crate::{
         words::SeriesName,
         workspace::Workspace,
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
     versions::{
         postings::{self, Posting},
         trailers::{self, RecordedTrailer},

@@ -11,7 +11,7 @@ use crate::{
         message,
         words::Recipient,
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// `cover-letters/<name>.md`: a title and a text.

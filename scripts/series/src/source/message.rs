@@ -2,7 +2,7 @@
 
 //! Checks commit messages by the rules of `Documentation/process/submitting-patches.rst`.
 
-use crate::sys::error::Error;
+use crate::sys::Error;
 
 const BODY_COLUMNS: usize = 75;
 

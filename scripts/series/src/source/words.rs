@@ -10,7 +10,7 @@ use email_address::{EmailAddress, Options};
 use regex::Regex;
 use serde::Serialize;
 
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// The name of a series or a component, used for its manifest, folder and branch `b4/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

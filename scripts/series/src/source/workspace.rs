@@ -10,10 +10,7 @@ use std::{
 
 use crate::{
     source::branch::Branches,
-    sys::{
-        error::{Error, Result},
-        files::read_text,
-    },
+    sys::{Error, Result, files::read_text},
 };
 
 /// The folder of the bases, below the top folder.

@@ -22,7 +22,7 @@ use crate::{
     kernel::base::Other,
     patches::commits::{Assembled, AssembledSeries},
     sys::{
-        error::Result,
+        Result,
         ui::{Progress, Ui, Unit},
     },
 };

@@ -20,7 +20,7 @@ use crate::{
         cursor::Seen,
         tokens::{self, Kind},
     },
-    sys::{error::Result, runner::failed},
+    sys::{Result, failed},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -17,12 +17,7 @@ use crate::{
         diff::{self, Kind},
         fingerprint::fingerprint,
     },
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        files::write,
-        runner::must,
-    },
+    sys::{Error, Result, cache::Cache, files::write, must},
     versions::postings::commits::without_tags,
 };
 

@@ -13,11 +13,7 @@ use super::{Subject, store::Key};
 use crate::{
     git::{Git, Oid},
     kernel::kconfig::is_kconfig,
-    sys::{
-        error::{Error, Result},
-        files::write,
-        runner::{failed, must},
-    },
+    sys::{Error, Result, failed, files::write, must},
 };
 
 /// A file in the repository that exists during a checkout.

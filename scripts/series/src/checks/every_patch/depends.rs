@@ -12,7 +12,7 @@ use crate::{
     git::Oid,
     patches::commits::AssembledSeries,
     source::manifest::below,
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// A series without one of its dependencies.

@@ -18,7 +18,7 @@ use super::{
     store::{Key, Store},
 };
 use crate::sys::{
-    error::{Error, Result},
+    Error, Result,
     files::{read_text, write},
     json::json,
     plural::count,

@@ -24,11 +24,7 @@ use super::{
 };
 use crate::{
     kernel::{build::Arch, kconfig},
-    sys::{
-        error::{Error, Result},
-        files::write,
-        runner::{Cmd, Output, failed, is_ending, not_started},
-    },
+    sys::{Cmd, Error, Output, Result, failed, files::write, not_started, runner::is_ending},
 };
 
 /// The flags of each make call: more warnings of C compilers and `kernel-doc`, clippy, sparse.

@@ -22,7 +22,7 @@ use crate::{
         kunit::{self, ktap::Counts},
     },
     patches::commits::AssembledSeries,
-    sys::{error::Result, files::write, json::json, runner::is_ending},
+    sys::{Result, files::write, json::json, runner::is_ending},
 };
 
 const TARGET: Target = Target::Plain(Arch::Um);

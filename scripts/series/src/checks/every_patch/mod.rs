@@ -40,10 +40,9 @@ use crate::{
     patches::commits::{Assembled, AssembledSeries},
     source::{manifest::Base, workspace::Workspace},
     sys::{
+        Result, Runner,
         cache::{Cache, Lock},
-        error::Result,
         plural::count,
-        runner::Runner,
         ui::Ui,
     },
 };

@@ -13,7 +13,7 @@ use super::store::Key;
 use crate::{
     kernel::build::Arch,
     source::workspace::Workspace,
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 const FILE: &str = "full.json";

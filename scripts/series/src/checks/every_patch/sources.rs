@@ -16,7 +16,7 @@ use crate::{
     kernel::build::{Arch, CONFIGS},
     patches::commits::Assembled,
     source::{manifest, workspace::Workspace},
-    sys::error::Result,
+    sys::Result,
 };
 
 pub fn file(ws: &Workspace) -> PathBuf {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::sys::{
+    Result,
     cache::Cache,
-    error::Result,
     files::{sweep, write},
     hash::hex,
     json::json,

@@ -25,11 +25,7 @@ use crate::{
         tools::LLVM,
     },
     source::workspace::Workspace,
-    sys::{
-        error::Result,
-        runner::{Cmd, Runner},
-        ui::duration,
-    },
+    sys::{Cmd, Result, Runner, ui::duration},
 };
 
 /// The targets of a baseline in addition to the files of `sources.toml`: the crates below `rust/`.

@@ -21,14 +21,7 @@ use crate::{
         Files, Step,
         words::{Count, words},
     },
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        files::write,
-        plural,
-        runner::{Cmd, must},
-        ui::Ui,
-    },
+    sys::{Cmd, Error, Result, cache::Cache, files::write, must, plural, ui::Ui},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

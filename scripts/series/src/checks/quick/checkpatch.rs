@@ -10,10 +10,7 @@ use crate::{
     checks::{Finding, Subject, cached},
     patches::commits::AssembledSeries,
     source::{manifest, message, relocation::Step},
-    sys::{
-        error::Result,
-        runner::{Cmd, failed, not_started},
-    },
+    sys::{Cmd, Result, failed, not_started},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::{
     checks::{Finding, Subject},
     patches::{commits::AssembledSeries, output::Cover},
     source::{changelog, component::Component},
-    sys::error::Result,
+    sys::Result,
     versions::{
         postings::commits::applied,
         rules::{self, Fault, Rule},

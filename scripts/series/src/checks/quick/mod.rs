@@ -20,7 +20,7 @@ use crate::{
     checks::{Finding, Subject, rules},
     patches::commits::AssembledSeries,
     sys::{
-        error::{Error, Result},
+        Error, Result,
         ui::{Ui, Unit},
     },
     versions::rules::Rule,

@@ -6,7 +6,7 @@
 use crate::{
     checks::{Finding, Subject},
     patches::commits::AssembledSeries,
-    sys::{error::Result, runner::must},
+    sys::{Result, must},
 };
 
 pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {

@@ -11,7 +11,7 @@ use crate::{
     checks::{Finding, Subject},
     patches::output::SeriesReport,
     source::workspace::Workspace,
-    sys::{error::Result, files::write, hash::sha256, json::json},
+    sys::{Result, files::write, hash::sha256, json::json},
 };
 
 /// The file name of the record in the output folder.

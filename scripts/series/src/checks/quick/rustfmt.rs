@@ -8,10 +8,7 @@ use crate::{
     checks::{Finding, Subject, cached},
     git::Oid,
     patches::{commits::AssembledSeries, plan::PlannedPatch},
-    sys::{
-        error::{Error, Result},
-        runner::{Cmd, must, not_started},
-    },
+    sys::{Cmd, Error, Result, must, not_started},
 };
 
 /// rustfmt, whose output is cached by the content of the file.

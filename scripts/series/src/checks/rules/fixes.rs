@@ -11,7 +11,7 @@ use super::Found;
 use crate::{
     checks::Finding,
     source::{manifest, message},
-    sys::error::Result,
+    sys::Result,
 };
 
 /// The form of a tag, from `Documentation/process/submitting-patches.rst`.

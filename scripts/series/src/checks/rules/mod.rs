@@ -25,7 +25,7 @@ use crate::{
     git::Git,
     patches::commits::AssembledSeries,
     source::manifest::Series,
-    sys::{error::Result, plural::count},
+    sys::{Result, plural::count},
 };
 
 /// The names of the rules among the checks.
@@ -175,7 +175,7 @@ pub fn exceptions(series: &Series) -> Vec<Exception> {
 
 #[cfg(test)]
 fn shown(findings: &[Finding]) -> String {
-    use crate::sys::error::Error;
+    use crate::sys::Error;
 
     let error = |f: &Finding| {
         let error = Error::new(&f.message).at(f.file.as_ref().unwrap(), f.line);

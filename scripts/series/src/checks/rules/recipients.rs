@@ -7,11 +7,7 @@ use crate::{
     checks::{Finding, cached},
     git::{Entry, Git, Oid},
     source::manifest::Series,
-    sys::{
-        cache::Cache,
-        error::Result,
-        runner::{Cmd, must},
-    },
+    sys::{Cmd, Result, cache::Cache, must},
 };
 
 const SCRIPT: &str = "scripts/get_maintainer.pl";

@@ -443,7 +443,7 @@ mod tests {
             plan,
             tests::{component, with_change_ids},
         },
-        sys::error::Error,
+        sys::Error,
     };
 
     const LIST: &str = "[[patch]]\nmessage = \"1.msg\"\n\

@@ -58,11 +58,10 @@ use crate::{
         workspace::Workspace,
     },
     sys::{
+        Error, Result, Runner,
         cache::{Cache, Lock, Resource},
-        error::{Error, Result},
         files::{read_file, write},
         plural::count,
-        runner::Runner,
         timings::Timings,
         ui::{Ui, duration},
     },

@@ -28,11 +28,12 @@ use crate::{
     kernel::checkout::changes,
     source::manifest::Base,
     sys::{
+        Error, Result,
         cache::{Cache, Resource},
-        error::{Error, Result},
+        failed,
         files::write,
+        must,
         plural::count,
-        runner::{failed, must},
         ui::{Ui, Unit},
     },
 };

@@ -14,12 +14,7 @@ use self::import::{Importer, drop_settings, exists, lists, pin_attributes};
 use crate::{
     git::{BaseCommit, Git, Oid, damage, refs},
     source::manifest::Base,
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        runner::{Runner, failed, must},
-        ui::Ui,
-    },
+    sys::{Error, Result, Runner, cache::Cache, failed, must, ui::Ui},
 };
 
 /// The user's settings for routes.

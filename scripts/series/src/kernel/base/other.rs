@@ -19,14 +19,7 @@ use super::{
 use crate::{
     git::{BaseCommit, Git, Oid, refs},
     kernel::checkout::changes,
-    sys::{
-        apt,
-        cache::Cache,
-        error::{Error, Result},
-        plural::count,
-        runner::Runner,
-        ui::Ui,
-    },
+    sys::{Error, Result, Runner, apt, cache::Cache, plural::count, ui::Ui},
 };
 
 /// How to make an archive that can be imported.

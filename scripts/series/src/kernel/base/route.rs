@@ -13,13 +13,7 @@ use std::{
 use super::{Sources, import::Importer};
 use crate::{
     source::manifest::{AptSource, Archive, Base},
-    sys::{
-        apt,
-        error::{Error, Result},
-        hash::sha256_of,
-        runner::{Cmd, must},
-        ui::Unit,
-    },
+    sys::{Cmd, Error, Result, apt, hash::sha256_of, must, ui::Unit},
 };
 
 enum Route<'a> {
@@ -210,11 +204,7 @@ mod tests {
     use super::*;
     use crate::{
         git::Git,
-        sys::{
-            cache::Cache,
-            runner::{Output, Runner},
-            ui::Ui,
-        },
+        sys::{Output, Runner, cache::Cache, ui::Ui},
     };
     use std::{io, sync::Mutex};
 

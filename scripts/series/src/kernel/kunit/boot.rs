@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::qemu;
-use crate::{kernel::build::Target, sys::runner::Cmd};
+use crate::{kernel::build::Target, sys::Cmd};
 
 /// The time limit of one boot. lockdep under QEMU without KVM is slow.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);

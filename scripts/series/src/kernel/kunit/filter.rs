@@ -5,7 +5,7 @@
 use regex::Regex;
 
 use super::{ktap::Log, verdict::Expectation};
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// A filter of `test --filter`.
 #[derive(Debug, Clone)]

@@ -23,13 +23,7 @@ use self::{
 use crate::{
     kernel::build::{Arch, Build, Target},
     source::{manifest::Series, relocation::Step, workspace::Workspace},
-    sys::{
-        error::{Error, Result},
-        files::write,
-        json::json,
-        plural::count,
-        runner::Output,
-    },
+    sys::{Error, Output, Result, files::write, json::json, plural::count},
 };
 
 /// The time limit of one boot. QEMU without KVM is slow.

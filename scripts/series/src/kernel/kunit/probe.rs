@@ -9,11 +9,7 @@ use std::path::PathBuf;
 
 use crate::{
     kernel::build::Build,
-    sys::{
-        error::{Error, Result},
-        files::write,
-        runner::{Cmd, must},
-    },
+    sys::{Cmd, Error, Result, files::write, must},
 };
 
 /// The prefix of its lines in the log; `probe.c` has the same constant.
@@ -66,7 +62,7 @@ fn initramfs(program: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::runner::{Runner, System};
+    use crate::sys::{Runner, runner::System};
 
     #[test]
     fn initramfs_is_readable_by_cpio() {

@@ -15,11 +15,7 @@ use std::{
 
 use crate::{
     kernel::build::Build,
-    sys::{
-        error::{Error, Result},
-        files::write,
-        runner::Cmd,
-    },
+    sys::{Cmd, Error, Result, files::write},
 };
 
 /// The time limit for the kernel's first line. With KVM, it takes less than a second.
@@ -84,7 +80,7 @@ fn kvm_works(build: &Build<'_>, program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::runner::{Runner, System};
+    use crate::sys::{Runner, runner::System};
 
     #[test]
     fn wrapper_drops_only_kvm() {

@@ -8,9 +8,9 @@ use super::{B4, BINDGEN, Kind, Own, SPECS, Spec, Uses, find, rust_src};
 use crate::{
     kernel::base::Sources,
     sys::{
+        Cmd, Error, Result, Runner,
         cache::{Cache, Resource},
-        error::{Error, Result},
-        runner::{Cmd, Runner, must, not_started},
+        must, not_started,
         ui::{Progress, Ui, Unit},
     },
 };
@@ -184,7 +184,7 @@ mod tests {
     use std::{io, sync::Mutex};
 
     use super::*;
-    use crate::sys::runner::Output;
+    use crate::sys::Output;
 
     /// Parses a list into packages and the number of hashes of each.
     fn pins(list: &str) -> Vec<(&str, usize)> {

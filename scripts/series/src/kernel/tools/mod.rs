@@ -15,11 +15,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::sys::{
-    cache::Cache,
-    error::{Error, Result},
-    runner::{Cmd, Runner},
-};
+use crate::sys::{Cmd, Error, Result, Runner, cache::Cache};
 
 /// The LLVM that the series are built and measured with.
 pub const LLVM: &str = "19";

@@ -19,11 +19,10 @@ use super::{output, version_in};
 use crate::{
     kernel::base::Sources,
     sys::{
-        apt,
+        Cmd, Error, Result, Runner, apt,
         cache::Cache,
-        error::{Error, Result},
         hash::{hex, sha256},
-        runner::{Cmd, Runner, must},
+        must,
         ui::Ui,
     },
 };

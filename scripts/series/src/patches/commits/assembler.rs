@@ -25,11 +25,7 @@ use crate::{
         manifest::{Series, below},
         message, relocation,
     },
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result, cache::Cache, must},
     versions::trailers::{MessageWithTrailers, TrailerState, add_trailers, state},
 };
 

@@ -13,7 +13,7 @@ use crate::{
         manifest::{Series, selected_series, unknown_series},
         relocation,
     },
-    sys::error::Result,
+    sys::Result,
     versions::trailers::{MessageWithTrailers, RecordedTrailer, TrailerState},
 };
 

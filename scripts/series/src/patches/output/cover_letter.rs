@@ -18,7 +18,7 @@ use crate::{
         message,
         words::{self, Recipient},
     },
-    sys::error::Result,
+    sys::Result,
     versions::{
         postings::Posting,
         rules::trailers::{self, Prerequisite},

@@ -9,10 +9,7 @@ use crate::{
     mail::{diff, received},
     patches::commits::{Assembled, AssembledSeries},
     source::message,
-    sys::{
-        error::{Error, Result},
-        plural::count,
-    },
+    sys::{Error, Result, plural::count},
 };
 
 #[derive(Debug, Clone, Default)]

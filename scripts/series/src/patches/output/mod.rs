@@ -16,11 +16,7 @@ use crate::{
         output::{cover_letter::letter, series_json::Tip},
     },
     source::workspace::Workspace,
-    sys::{
-        error::{Error, Result},
-        files::write,
-        json::json,
-    },
+    sys::{Error, Result, files::write, json::json},
 };
 
 pub use self::{

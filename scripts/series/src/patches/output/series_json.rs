@@ -9,10 +9,7 @@ use crate::{
     mail::diff,
     patches::{commits::AssembledSeries, output::mails::Mails},
     source::workspace::Workspace,
-    sys::{
-        error::{Error, Result},
-        files::read_file,
-    },
+    sys::{Error, Result, files::read_file},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

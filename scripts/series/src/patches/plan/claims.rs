@@ -12,7 +12,7 @@ use crate::{
     mail::diff::{self, Touched},
     patches::plan::group::SeriesGroup,
     source::manifest::{At, Patch, covers},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 impl SeriesGroup<'_> {

@@ -19,7 +19,7 @@ use crate::{
         manifest::{At, Patch, Series, below},
         message,
     },
-    sys::error::Error,
+    sys::Error,
 };
 
 /// The series of a component, in dependency order.

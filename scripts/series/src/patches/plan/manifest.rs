@@ -14,7 +14,7 @@ use crate::{
         manifest::{At, Patch},
         message,
     },
-    sys::error::Error,
+    sys::Error,
     versions::trailers::store,
 };
 

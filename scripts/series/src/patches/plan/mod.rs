@@ -23,7 +23,7 @@ use crate::{
         component::Component,
         manifest::{At, Series, in_order, unique_change_ids},
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 pub use self::patch::{Edit, PlannedPatch, PlannedSeries, Write};

@@ -11,7 +11,7 @@ use crate::{
         component::Component,
         manifest::{At, Parts, Withhold},
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// The items of parsed files, or the line and the error of files that are not Rust.

@@ -19,7 +19,7 @@ use crate::{
         manifest::{Base, Series, in_order},
         workspace::Workspace,
     },
-    sys::{error::Result, plural::count},
+    sys::{Result, plural::count},
     versions::postings::{self, Posting},
 };
 

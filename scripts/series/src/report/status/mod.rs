@@ -34,7 +34,7 @@ use crate::{
         manifest::{Base, Series, below, in_order},
         workspace::Workspace,
     },
-    sys::{cache::Cache, error::Result},
+    sys::{Result, cache::Cache},
     versions::{
         postings,
         range_diff::{Change, Comparison},

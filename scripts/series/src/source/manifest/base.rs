@@ -11,7 +11,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::lines::parse;
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// A base kernel, from `series/bases/<name>.toml`.
 #[derive(Debug, Clone, Deserialize)]

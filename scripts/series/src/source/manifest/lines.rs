@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// A value with its line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

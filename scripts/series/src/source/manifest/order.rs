@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::series::Series;
-use crate::sys::error::{Error, Result};
+use crate::sys::{Error, Result};
 
 /// Sorts the series so that each follows its dependencies. The series of a component are adjacent,
 /// unless they depend on a series between them.

@@ -17,7 +17,7 @@ use crate::{
         words::{ChangeId, Prefix, Recipient, SeriesName},
         workspace::View,
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 type Named = BTreeMap<String, Spanned<String>>;

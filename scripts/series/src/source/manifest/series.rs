@@ -12,7 +12,7 @@ use crate::{
         words::{ChangeId, Prefix, Recipient, SeriesName},
         workspace::View,
     },
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// A series, from `series/<name>.toml`.

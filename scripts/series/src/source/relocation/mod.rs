@@ -18,7 +18,7 @@ use toml::Spanned;
 
 use crate::{
     source::manifest::{At, Lines, parse},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 use words::{Count, Rules};
 

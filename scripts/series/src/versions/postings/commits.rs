@@ -12,11 +12,7 @@ use crate::{
     kernel::base,
     mail::{diff, mailbox},
     source::{component::Component, manifest, message, workspace::Workspace},
-    sys::{
-        cache::Cache,
-        error::{Error, Result},
-        hash::hex,
-    },
+    sys::{Error, Result, cache::Cache, hash::hex},
 };
 
 /// A posted version as commits.

@@ -13,11 +13,7 @@ use crate::{
     git::{Git, format_patch, patch_ids},
     mail::mailbox::{self, Mail},
     source::{component::Component, cover, message},
-    sys::{
-        error::{Error, Result},
-        plural::count,
-        runner::must,
-    },
+    sys::{Error, Result, must, plural::count},
 };
 
 /// A posting and its mails.

@@ -24,7 +24,7 @@ use crate::{
     mail::mailbox::{self, Mail},
     source::{manifest, message, workspace::Workspace},
     sys::{
-        error::{Error, Result},
+        Error, Result,
         files::{read_file, write},
         plural::count,
     },

@@ -7,10 +7,7 @@ use std::{collections::BTreeSet, ptr};
 use crate::{
     mail::mailbox::{Mail, Person, Tag},
     source::manifest::Series,
-    sys::{
-        error::{Error, Result},
-        plural::count,
-    },
+    sys::{Error, Result, plural::count},
 };
 
 /// A mail that may belong to the posting.

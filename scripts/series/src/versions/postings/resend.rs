@@ -12,7 +12,7 @@ use crate::{
     git::Git,
     mail::mailbox::{self, Mail},
     source::{manifest::Series, words},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 /// The word that resent subjects start with.

@@ -12,10 +12,7 @@ use super::{Posting, commits::Rebuilt};
 use crate::{
     git::{Git, Oid},
     mail::mailbox::Mail,
-    sys::{
-        error::{Error, Result},
-        runner::must,
-    },
+    sys::{Error, Result, must},
 };
 
 pub fn name(change_id: &str, version: u32) -> String {

@@ -23,7 +23,7 @@ pub mod versions;
 
 use std::path::PathBuf;
 
-use crate::sys::error::Error;
+use crate::sys::Error;
 
 /// The rules above, in the order of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

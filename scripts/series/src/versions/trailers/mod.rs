@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, btree_map::Entry as Slot};
 use crate::{
     mail::fingerprint::fingerprint,
     source::{message, workspace::Workspace},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
     versions::{
         postings::{self, Posting},
         rules::{Fault, Rule},

@@ -16,7 +16,7 @@ use super::{collect::Collected, find::Trailer, people::People};
 use crate::{
     mail::mailbox::Person,
     source::manifest::{At, Lines, parse},
-    sys::error::{Error, Result},
+    sys::{Error, Result},
 };
 
 const HEAD: &str = "\
