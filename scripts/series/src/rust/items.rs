@@ -10,6 +10,7 @@
 
 use std::{ops::Range, sync::LazyLock};
 
+use proc_macro2::TokenStream;
 use regex::{Captures, Regex};
 use syn::spanned::Spanned;
 
@@ -280,30 +281,37 @@ struct Reader<'a> {
     found: Vec<Item>,
 }
 
-impl Reader<'_> {
-    /// Returns a span of the file in one line.
-    fn source(&self, piece: &impl Spanned) -> String {
-        let text = self.text.get(piece.span().byte_range()).unwrap_or("");
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+impl<'a> Reader<'a> {
+    fn source(&self, piece: &impl Spanned) -> &'a str {
+        self.text.get(piece.span().byte_range()).unwrap_or("")
     }
 
     fn items(&mut self, items: &[syn::Item]) {
         for item in items {
-            let Some(names) = self.names(item) else {
-                continue;
+            let names = match item {
+                syn::Item::Use(i) => Some(starts(&used(&i.tree), 0)),
+                syn::Item::Impl(i) => Some(self.implemented(i)),
+                item => named(self.source(item)),
             };
+            let Some(names) = names else { continue };
             self.add(item, names.clone(), false);
             self.path.push(names);
             match item {
                 syn::Item::Mod(m) => m.content.iter().for_each(|(_, items)| self.items(items)),
-                syn::Item::Impl(i) => i.items.iter().for_each(|item| self.in_impl(item)),
-                syn::Item::Trait(t) => t.items.iter().for_each(|item| self.in_trait(item)),
+                syn::Item::Impl(i) => i.items.iter().for_each(|item| self.member(item)),
+                syn::Item::Trait(t) => t.items.iter().for_each(|item| self.member(item)),
                 _ => (),
             }
             self.path.pop();
             if let syn::Item::Use(i) = item {
                 self.elements(Vec::new(), &i.tree);
             }
+        }
+    }
+
+    fn member(&mut self, item: &impl Spanned) {
+        if let Some(names) = named(self.source(item)) {
+            self.add(item, names, false);
         }
     }
 
@@ -359,90 +367,59 @@ impl Reader<'_> {
         (start..last + 1, shared)
     }
 
-    /// Returns the equivalent names of an item. Messages use the first.
-    fn names(&self, item: &syn::Item) -> Option<Vec<String>> {
-        let (kind, name) = match item {
-            syn::Item::Const(i) => ("const", &i.ident),
-            syn::Item::Enum(i) => ("enum", &i.ident),
-            syn::Item::ExternCrate(i) => ("extern crate", &i.ident),
-            syn::Item::Fn(i) => ("fn", &i.sig.ident),
-            syn::Item::Mod(i) => ("mod", &i.ident),
-            syn::Item::Static(i) => ("static", &i.ident),
-            syn::Item::Struct(i) => ("struct", &i.ident),
-            syn::Item::Trait(i) => ("trait", &i.ident),
-            syn::Item::Type(i) => ("type", &i.ident),
-            syn::Item::Union(i) => ("union", &i.ident),
-            syn::Item::Use(i) => return Some(starts(&used(&i.tree), 0)),
-            syn::Item::Impl(i) => return Some(self.implemented(i)),
-            syn::Item::Macro(i) => match &i.ident {
-                Some(name) => ("macro_rules!", name),
-                None => return Some(called(&i.mac)),
-            },
-            _ => return None,
-        };
-        Some(vec![format!("{kind} {name}")])
-    }
-
     /// Returns the names of an `impl`, with and without generics and paths.
     fn implemented(&self, i: &syn::ItemImpl) -> Vec<String> {
         let mut names = Vec::new();
         if let syn::Type::Path(path) = &*i.self_ty {
             names.extend(path.path.segments.last().map(|s| s.ident.to_string()));
         }
-        names.push(self.source(&*i.self_ty));
+        names.push(self.source(&*i.self_ty).to_owned());
         if let Some((path, _)) = &i.trait_ {
             let last = path.segments.last();
             let traits = [
-                last.map(|s| self.source(s)),
-                Some(self.source(path)),
+                last.map(|s| self.source(s).to_owned()),
+                Some(self.source(path).to_owned()),
                 last.map(|s| s.ident.to_string()),
             ];
             let not = i.modifiers.polarity.as_ref().map_or("", |_| "!");
             let of = |of: String| names.iter().map(move |own| format!("{not}{of} for {own}"));
             names = traits.into_iter().flatten().flat_map(of).collect();
         }
-        let generics = i
-            .generics
-            .lt_token
-            .as_ref()
-            .map(|_| self.source(&i.generics));
-        let starts = std::iter::once(String::new()).chain(generics);
+        let generics = &i.generics;
+        let given = generics.lt_token.as_ref().map(|_| self.source(generics));
+        let starts = std::iter::once("").chain(given);
         let all = starts.flat_map(|start| names.iter().map(move |n| format!("impl{start} {n}")));
-        all.collect()
-    }
-
-    fn in_impl(&mut self, item: &syn::ImplItem) {
-        let names = match item {
-            syn::ImplItem::Const(i) => vec![format!("const {}", i.ident)],
-            syn::ImplItem::Fn(i) => vec![format!("fn {}", i.sig.ident)],
-            syn::ImplItem::Type(i) => vec![format!("type {}", i.ident)],
-            syn::ImplItem::Macro(i) => called(&i.mac),
-            _ => return,
-        };
-        self.add(item, names, false);
-    }
-
-    fn in_trait(&mut self, item: &syn::TraitItem) {
-        let names = match item {
-            syn::TraitItem::Const(i) => vec![format!("const {}", i.ident)],
-            syn::TraitItem::Fn(i) => vec![format!("fn {}", i.sig.ident)],
-            syn::TraitItem::Type(i) => vec![format!("type {}", i.ident)],
-            syn::TraitItem::Macro(i) => called(&i.mac),
-            _ => return,
-        };
-        self.add(item, names, false);
+        all.map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
     }
 }
 
-/// Returns the names of a macro call: with and without the first word of its arguments.
-fn called(mac: &syn::Macro) -> Vec<String> {
-    let name = mac.path.segments.last().map(|s| s.ident.to_string());
-    let name = name.unwrap_or_default() + "!";
-    let mut arguments = Cursor::new(mac.tokens.clone());
+/// Returns the equivalent names of an item with this text. Messages use the first.
+fn named(text: &str) -> Option<Vec<String>> {
+    let mut cursor = Cursor::new(text.parse::<TokenStream>().ok()?);
+    attributes(&mut cursor);
+    cursor.visibility();
+    cursor.qualifiers();
+    // The path of a macro.
+    while cursor.punct(1, ':') && cursor.punct(2, ':') {
+        cursor.at += 3;
+    }
+    let kind = cursor.ident(0)?;
+    if !cursor.punct(1, '!') {
+        let words = (0..).map_while(|ahead| cursor.ident(ahead));
+        let words = words.filter(|word| word != "mut");
+        let count = if kind == "extern" { 3 } else { 2 };
+        return Some(vec![words.take(count).collect::<Vec<_>>().join(" ")]);
+    }
+    if let Some(name) = cursor.ident(2) {
+        return Some(vec![format!("macro_rules! {name}")]);
+    }
+    // A call is named with and without the first word of its arguments.
+    let mut arguments = Cursor::new(cursor.group(2)?.1);
     attributes(&mut arguments);
     arguments.visibility();
-    let first = arguments.ident(0).map(|first| format!("{name} {first}"));
-    first.into_iter().chain([name]).collect()
+    let first = arguments.ident(0).map(|first| format!("{kind}! {first}"));
+    Some(first.into_iter().chain([format!("{kind}!")]).collect())
 }
 
 /// Returns each start of the path of a `use` that has more parts than `group`, the longest first.
