@@ -167,6 +167,11 @@ impl GpuModel {
         let mut words = KVec::with_capacity(count, GFP_KERNEL)?;
         let state = self.state.lock();
 
+        if let Some(table) = state.vram.table(address, count) {
+            words.extend_from_slice(table, GFP_KERNEL)?;
+            return Ok(words);
+        }
+        // Find the word that cannot be read.
         for number in 0..count {
             let at = address + 8 * usize_as_u64(number);
             match state.vram.entry(at) {

@@ -52,13 +52,10 @@ impl Key {
 
     /// Returns the only slot that the entry may occupy.
     fn slot(self) -> usize {
+        let kind =
+            u64::from(self.shift) << 2 | u64::from(self.is_table) << 1 | u64::from(self.space.hub);
         let mut hash = self.space.pdb >> 12;
-        for part in [
-            u64::from(self.space.hub),
-            u64::from(self.shift),
-            u64::from(self.is_table),
-            self.number,
-        ] {
+        for part in [kind, self.number] {
             hash = (hash ^ part)
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 .rotate_left(29);

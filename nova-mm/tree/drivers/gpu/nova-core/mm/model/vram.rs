@@ -131,6 +131,21 @@ impl Vram {
         self.words.get(index).copied().ok_or(ReadError::OutOfVram)
     }
 
+    /// Returns the `count` words of a page table, if all are in one page and initialized.
+    pub(super) fn table(&self, address: u64, count: usize) -> Option<&[u64]> {
+        let first = self.index(address)?;
+        let end = first.checked_add(count)?;
+        let (at, page) = retired_bit(first);
+        let is_retired = self.retired.get(at)? & page != 0;
+        let is_initialized =
+            (first / 32..end.div_ceil(32)).all(|at| self.poison.get(at).copied() == Some(0));
+
+        if is_retired || !is_initialized {
+            return None;
+        }
+        self.words.slice(first..end)
+    }
+
     /// Writes the bits in `mask` of a word immediately.
     pub(super) fn write(&mut self, address: u64, mask: u64, value: u64) -> Option<()> {
         let index = self.index(address)?;

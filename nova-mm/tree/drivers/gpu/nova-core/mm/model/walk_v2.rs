@@ -31,16 +31,19 @@ static DIRECTORIES: [DirectoryLevel; 4] = [
 ];
 
 /// Returns bits `high..=low`.
+#[inline]
 fn bits(word: u64, high: u32, low: u32) -> u64 {
     (word << (63 - high)) >> (63 - high + low)
 }
 
 /// Returns whether a bit is set.
+#[inline]
 fn bit(word: u64, number: u32) -> bool {
     bits(word, number, number) == 1
 }
 
 /// Returns whether all bits outside the `(high, low)` ranges are clear.
+#[inline]
 fn only(word: u64, ranges: &[(u32, u32)]) -> bool {
     let allowed = ranges.iter().fold(0, |mask, &(high, low)| {
         mask | (bits(u64::MAX, high, low) << low)
