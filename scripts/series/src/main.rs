@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     exit_code(Error::all(errors.collect()).map_or(Ok(()), Err))
 }
 
-/// Prints what clap says about the command line: an error, or the help.
+/// Prints the error or the help text of clap.
 fn usage(error: &clap::Error) -> ExitCode {
     if !is_installed() {
         error.exit();

@@ -314,7 +314,7 @@ impl Reader {
         }
     }
 
-    /// Reads what contains items, brings them into scope, or is a macro.
+    /// Reads blocks with items, imports, and macros.
     fn other(&mut self, cursor: &mut Cursor, place: &Place, is_public: bool, exports: bool) {
         let (line, start) = (cursor.line(1), cursor.at + 1);
         match (cursor.ident(0).as_deref(), cursor.ident(1)) {

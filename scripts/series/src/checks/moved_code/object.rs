@@ -14,7 +14,7 @@ use object::{
 };
 use serde::Serialize;
 
-/// What was compared.
+/// The compared object files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     pub functions: usize,

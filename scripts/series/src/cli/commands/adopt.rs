@@ -152,7 +152,7 @@ impl Present {
         })
     }
 
-    /// The only base of a workspace is the default in any case; with a second one, it has to say so.
+    /// Refuses a second base if the first has no `default = true`, which a single base does not need.
     fn refuse_without_default(&self) -> Result<()> {
         for base in &self.bases {
             let file = self.root.join(&base.file);

@@ -662,7 +662,7 @@ pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// What precedes the location of a failure.
+/// The text before the location of a failure.
 const FAILED_AT: &[&str] = &[
     "ASSERTION FAILED at ",
     "EXPECTATION FAILED at ",
