@@ -154,7 +154,7 @@ pub(super) mod tests {
 
     pub fn base() -> Base {
         let text = "version = \"6.19.11\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
-        Base::parse(Path::new("base.toml"), text).unwrap()
+        Base::parse(Path::new("series/base.toml"), text).unwrap()
     }
 
     pub fn old(json: &str) -> Tracked {

@@ -277,7 +277,7 @@ pub fn base_name(
     theirs: &Git<'_>,
     fork: &Oid,
     onto: Option<&str>,
-    known: &[KnownBase],
+    is_taken: impl Fn(&str) -> bool,
 ) -> Result<String> {
     let args = ["describe", "--tags", "--exact-match", fork.as_str()];
     let tag = theirs.try_run(&theirs.cmd(args))?;
@@ -290,7 +290,7 @@ pub fn base_name(
     {
         names.push(branch.rsplit('/').next().unwrap_or(branch).to_owned());
     }
-    let is_free = |name: &String| is_base_name(name) && known.iter().all(|(n, _)| n != name);
+    let is_free = |name: &String| is_base_name(name) && !is_taken(name);
     let name = names.into_iter().find(is_free);
     Ok(name.unwrap_or_else(|| format!("base-{}", &fork.as_str()[..12])))
 }

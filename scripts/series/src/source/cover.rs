@@ -216,7 +216,7 @@ mod tests {
 
     fn base() -> Base {
         let text = "version = \"6.19.11\"\ntrees = []\narchive = []\n[host]\npaths = []\n";
-        Base::parse(Path::new("base.toml"), text).unwrap()
+        Base::parse(Path::new("series/base.toml"), text).unwrap()
     }
 
     fn series(more: &str) -> Series {

@@ -96,7 +96,7 @@ impl SeriesName {
                  most {LONGEST} characters; it becomes a folder and the branch b4/NAME"
             )));
         }
-        if RESERVED.contains(&text) {
+        if is_reserved(text) {
             let what = format!("{what}: the repository has a folder of that name");
             return Err(Error::new(what).help("give the series another name"));
         }
@@ -115,7 +115,12 @@ impl SeriesName {
     }
 }
 
-/// Folders of the repository, of `out/` and of the kernel repository's `b4/`.
+/// Returns whether a name is that of a folder of the repository, of `out/` or of the kernel
+/// repository's `b4/`.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 const RESERVED: [&str; 9] = [
     "base",
     "bases",

@@ -42,6 +42,14 @@ impl Error {
         Some(first)
     }
 
+    /// Returns the failures that [`Self::all`] joined.
+    pub fn each(mut self) -> Vec<Error> {
+        let more = std::mem::take(&mut self.0.more);
+        std::iter::once(self)
+            .chain(more.into_iter().flat_map(Self::each))
+            .collect()
+    }
+
     /// Names the file, and the line (from 1) where one is known.
     pub fn at(mut self, path: impl AsRef<Path>, line: impl Into<Option<usize>>) -> Self {
         self.0.place = Some((path.as_ref().to_path_buf(), line.into()));

@@ -654,6 +654,18 @@ fn branches_of_two_bases() {
     }
     stage.good(&["check"]);
 
+    // Names are looked for on all bases.
+    for (names, rows) in [(&["gpu"][..], 1), (&["list", "gpu-more"], 3)] {
+        let ran = stage.good(&[&["assemble"], names].concat());
+        assert_eq!(ran.stdout.lines().count(), 2 + rows, "{}", ran.stdout);
+        stage.good(&[&["check"], names].concat());
+    }
+    insta::assert_snapshot!("name_on_no_base", stage.error(&["assemble", "gpu", "none"]));
+    let args = ["diff", "gpu", "--base", "v6.1.2"];
+    insta::assert_snapshot!("branch_on_other_base", stage.error(&args));
+    let graph = stage.good(&["graph"]).stdout;
+    assert!(graph.contains("Linux v6.1.2, gpu-next"), "{graph}");
+
     for (name, base) in [("list", "master"), ("gpu", "gpu-next")] {
         let mails = clone.post(name);
         let commit = clone.git(&["rev-parse", base]);
@@ -661,4 +673,50 @@ fn branches_of_two_bases() {
         assert!(mails[0].body.contains(&line), "{}", mails[0].body);
     }
     stage.good(&["check"]);
+}
+
+#[test]
+fn names_of_new_bases_are_free() {
+    let clone = Clone::with_stack();
+    let stage = &clone.stage;
+    clone.git(&["checkout", "--quiet", "-b", "ahead", "master"]);
+    clone.write("lib/core.c", "int core = 1;\n");
+    clone.commit("lib: core: start at one");
+    let names = ["base", "x/tree", "x/v6.1.2", "x/list"];
+    for (number, onto) in names.iter().enumerate() {
+        clone.git(&["branch", onto, "ahead"]);
+        let branch = format!("topic/more{number}");
+        clone.git(&["checkout", "--quiet", "-b", &branch, onto]);
+        clone.write("lib/more.c", &format!("int more{number};\n"));
+        clone.commit("lib: more: add it");
+    }
+    clone.git(&["checkout", "--quiet", "master"]);
+    clone.adopt(&["topic/list"]);
+    let commit = clone.git(&["rev-parse", "ahead"]);
+    for (number, onto) in names.iter().enumerate() {
+        let branch = format!("topic/more{number}");
+        stage.good(&["adopt", &branch, "--onto", onto]);
+        clone.fill_in(&format!("more{number}"));
+    }
+    let mut files: Vec<_> = fs::read_dir(stage.mini.ws("series/bases"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let made = format!("base-{}.toml", &commit[..12]);
+    assert_eq!(files, [made.as_str(), "v6.1.2.toml"]);
+    stage.good(&["assemble", "more0"]);
+
+    let error = stage.error(&["adopt", "topic/buddy", "--onto", "topic/list"]);
+    insta::assert_snapshot!("adopt_onto_series", error);
+    for name in ["tree", "list"] {
+        let file = format!("series/bases/{name}.toml");
+        fs::copy(
+            stage.mini.ws(&format!("series/bases/{made}")),
+            stage.mini.ws(&file),
+        )
+        .unwrap();
+        insta::assert_snapshot!(format!("base_named_{name}"), stage.error(&["status"]));
+        fs::remove_file(stage.mini.ws(&file)).unwrap();
+    }
 }

@@ -130,6 +130,15 @@ impl Present {
 
     /// Finds the base of new branches. `onto` is the revision that the user names.
     fn target(&self, theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Target<'_>> {
+        let of_branch = |s: &&Series| s.branch.as_ref().is_some_and(|b| Some(&*b.value) == onto);
+        if let Some(series) = self.series.iter().find(of_branch) {
+            let what = format!("{} is the branch of a series", onto.unwrap_or_default());
+            let help = format!(
+                "omit --onto; a branch that contains it depends on {}",
+                series.name
+            );
+            return Err(Error::new(what).at(series.file(), None).help(help));
+        }
         let commit = |base: &Base| Some((base.name.clone(), read::fork_of(theirs, base).ok()?));
         let commits: Vec<_> = self.bases.iter().filter_map(commit).collect();
         let fork = match (onto, &self.bases[..]) {
@@ -145,8 +154,15 @@ impl Present {
             });
         }
         self.refuse_without_default()?;
+        let is_taken = |name: &str| {
+            let is_series = self.series.iter().map(|s| &s.name);
+            let is_series = is_series
+                .chain(new.iter().map(|(n, ..)| n))
+                .any(|n| **n == *name);
+            is_series || self.bases.iter().any(|b| b.name == name)
+        };
         Ok(Target {
-            name: adopt::base_name(theirs, &fork, onto, &commits)?,
+            name: adopt::base_name(theirs, &fork, onto, is_taken)?,
             fork,
             known: None,
         })

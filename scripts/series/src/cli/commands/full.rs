@@ -24,9 +24,8 @@ const CHECKS: [&str; 7] = [
 ];
 
 impl App<'_> {
-    pub(super) fn full(&self, check: &Check) -> Result<Outcome> {
+    pub(super) fn full(&self, check: &Check, names: &[String]) -> Result<Outcome> {
         let start = Instant::now();
-        let names = &check.names;
         self.refuse_odd_folder()?;
         let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
@@ -56,13 +55,13 @@ impl App<'_> {
         Ok(outcome)
     }
 
-    pub(super) fn shard(&self, check: &Check, shard: Shard) -> Result<()> {
+    pub(super) fn shard(&self, check: &Check, names: &[String], shard: Shard) -> Result<()> {
         let start = Instant::now();
         self.refuse_odd_folder()?;
         let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
         let times = self.every_patch(&made, check, import, |subject, exchange| {
-            every_patch::run_shard(subject, &check.names, shard, exchange)
+            every_patch::run_shard(subject, names, shard, exchange)
         })?;
         self.say_times(&times, start);
         self.say(format!(

@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             Command::Assemble(names) => self.assemble(&names.names),
             Command::Build(on) => {
                 let target = target_of(on)?;
-                all(self.each(|app| app.build_command(target))?.1)
+                all(self.each(&[], |app, _| app.build_command(target))?.1)
             }
             Command::Test(test) if test.filter.is_some() || test.watch => self.quick_test(test),
             Command::Test(test) => self.test(test),
@@ -130,52 +130,85 @@ impl<'a> Session<'a> {
         apps.filter(|app| is_selected(&self.named, app))
     }
 
-    /// Calls `run` for each selected base, and returns the results and the errors, but fails with
-    /// the error of a single base. If a base is not in `--base` and cannot be obtained, warns and
-    /// skips it.
-    fn each<T>(&mut self, run: impl Fn(&App<'a>) -> Result<T>) -> Result<(Vec<T>, Vec<Error>)> {
-        let several = self.selected().count() > 1;
+    /// Divides names of series and components among the bases, because series of branches exist on
+    /// one base only. The result is [`None`] for a base that is not selected or has none of them. A
+    /// name that no base knows goes to each of them, which report it.
+    fn divide(&self, names: &[String]) -> Vec<Option<Vec<String>>> {
+        let known = |app: &App<'a>| {
+            let all = component::manifests(&app.ws).unwrap_or_default();
+            let has = |name: &String| all.iter().any(|s| s.name == *name || s.component == *name);
+            let is_selected = is_selected(&self.named, app);
+            names.iter().map(|n| is_selected && has(n)).collect()
+        };
+        let known: Vec<Vec<bool>> = self.apps.iter().map(known).collect();
+        let part = |(app, here): (&App<'a>, &Vec<bool>)| {
+            let is_here = |at: &usize| here[*at] || !known.iter().any(|other| other[*at]);
+            let part = (0..names.len()).filter(is_here).map(|at| names[at].clone());
+            let part: Vec<String> = part.collect();
+            let is_used = names.is_empty() || !part.is_empty();
+            (is_used && is_selected(&self.named, app)).then_some(part)
+        };
+        self.apps.iter().zip(&known).map(part).collect()
+    }
+
+    /// Calls `run` for each selected base with its part of `names`, and returns the results and the
+    /// errors, but fails with the error of a single base. If a base is not in `--base` and cannot be
+    /// obtained, warns and skips it.
+    fn each<T>(
+        &mut self,
+        names: &[String],
+        run: impl Fn(&App<'a>, &[String]) -> Result<T>,
+    ) -> Result<(Vec<T>, Vec<Error>)> {
+        let parts = self.divide(names);
+        let several = parts.iter().flatten().count() > 1;
         let (mut results, mut errors) = (Vec::new(), Vec::new());
-        let apps = self.apps.iter_mut();
-        for app in apps.filter(|app| is_selected(&self.named, app)) {
+        let mut failed = |name: &str, e: Error| {
+            errors.extend(e.each().into_iter().map(|e| (name.to_owned(), e)));
+        };
+        for (app, part) in self.apps.iter_mut().zip(&parts) {
+            let Some(part) = part else { continue };
             let name = app.base.name.clone();
             if several {
                 app.say(format!("base {name}:"));
             }
             match app.obtain() {
-                Err(e) if app.base.default || !self.named.is_empty() => errors.push(e),
+                Err(e) if app.base.default || !self.named.is_empty() => failed(&name, e),
                 Err(e) => app.ui.warn(format!(
                     "base {name} is skipped, because it is not available: {e}"
                 )),
-                Ok(()) => match run(app) {
+                Ok(()) => match run(app, part) {
                     Ok(result) => results.push(result),
-                    Err(e) => errors.push(e),
+                    Err(e) => failed(&name, e),
                 },
             }
         }
-        if !several && let Some(error) = errors.pop() {
-            return Err(error);
+        if several {
+            return Ok((results, with_bases(errors)));
         }
-        Ok((results, errors))
+        all(errors.into_iter().map(|(_, e)| e))?;
+        Ok((results, Vec::new()))
     }
 
     /// Returns the base on which a series is posted. Fails if `--base` names another one.
     fn posted_on(&mut self, name: &str) -> Result<&App<'a>> {
-        let at = self.apps.iter().position(|app| {
+        let found = self.apps.iter().enumerate().find_map(|(at, app)| {
             let all = component::manifests(&app.ws).unwrap_or_default();
             let is_posted = |s: &Series| *s.name == *name && s.is_posted_on(app.ws.view());
-            all.iter().any(is_posted)
+            let series = all.into_iter().find(is_posted)?;
+            Some((at, series.branch.is_some()))
         });
         // The command reports an unknown series.
-        let Some(at) = at else {
+        let Some((at, is_branch)) = found else {
             return Ok(self.first());
         };
         let base = &self.apps[at].base.name;
         if let Some(other) = self.named.iter().find(|named| *named != base) {
-            return Err(Error::new(format!(
-                "{name} is posted on {base}; on {other} it is only built and tested"
-            ))
-            .help(format!("omit `--base {other}`")));
+            let there = match is_branch {
+                true => "it does not exist",
+                false => "it is only built and tested",
+            };
+            let what = format!("{name} is posted on {base}; on {other} {there}");
+            return Err(Error::new(what).help(format!("omit `--base {other}`")));
         }
         if self.apps[at].sources.kernel.is_some() {
             self.apps[at].obtain()?;
@@ -184,7 +217,7 @@ impl<'a> Session<'a> {
     }
 
     fn assemble(&mut self, names: &[String]) -> Result<()> {
-        let (statuses, errors) = self.each(|app| app.assemble_command(names))?;
+        let (statuses, errors) = self.each(names, |app, names| app.assemble_command(names))?;
         let statuses = statuses.concat();
         if !statuses.is_empty() {
             print_line(status::table(&statuses));
@@ -194,7 +227,7 @@ impl<'a> Session<'a> {
 
     fn prove(&mut self, prove: &Prove) -> Result<()> {
         let target = Target::Plain(prove.arch);
-        let (proofs, errors) = self.each(|app| app.prove(&prove.names, target))?;
+        let (proofs, errors) = self.each(&prove.names, |app, names| app.prove(names, target))?;
         let proofs = proofs.concat();
         print_as(prove.json, &proofs, &moved_code::text(&proofs))?;
         all(moved_code::failure(&proofs).into_iter().chain(errors))
@@ -210,7 +243,18 @@ impl<'a> Session<'a> {
     }
 
     fn quick_test(&mut self, test: &Test) -> Result<()> {
-        let name = self.first().base.name.clone();
+        let first = self.first().base.name.clone();
+        let parts = self.divide(&test.names);
+        let mut with_names: Vec<_> = self
+            .apps
+            .iter()
+            .zip(&parts)
+            .filter(|(_, p)| p.is_some())
+            .collect();
+        with_names.sort_by_key(|(app, _)| app.base.name != first);
+        let name = with_names
+            .first()
+            .map_or(first, |(app, _)| app.base.name.clone());
         for app in self.apps.iter_mut().filter(|app| app.base.name == name) {
             app.obtain()?;
             if test.watch {
@@ -224,8 +268,8 @@ impl<'a> Session<'a> {
 
     fn test(&mut self, test: &Test) -> Result<()> {
         let target = target_of(&test.on)?;
-        let (results, mut errors) = self.each(|app| {
-            let tested = app.test(&test.names, target);
+        let (results, mut errors) = self.each(&test.names, |app, names| {
+            let tested = app.test(names, target);
             if test.timings {
                 app.say_timings();
             }
@@ -246,13 +290,15 @@ impl<'a> Session<'a> {
 
     fn check(&mut self, check: &Check) -> Result<()> {
         if let Some(shard) = check.shard {
-            return all(self.each(|app| app.shard(check, shard))?.1);
+            return all(self
+                .each(&check.names, |app, names| app.shard(check, names, shard))?
+                .1);
         }
-        let (results, errors) = self.each(|app| {
+        let (results, errors) = self.each(&check.names, |app, names| {
             let outcome = if check.full {
-                app.full(check)?
+                app.full(check, names)?
             } else {
-                app.quick(&app.make(&[])?, &check.names)?
+                app.quick(&app.make(&[])?, names)?
             };
             let failure = app.report(&outcome);
             Ok((app.base.name.clone(), outcome, failure))
@@ -302,7 +348,7 @@ impl<'a> Session<'a> {
         if let Err(error) = self.first().setup(args.setup.yes) {
             self.first().ui.warn(error.to_string());
         }
-        let (results, mut errors) = self.each(|app| {
+        let (results, mut errors) = self.each(&[], |app, _| {
             let made = app.make(&[])?;
             app.warn_unsigned(&made.who);
             let tested = app.test(&[], Target::Plain(args.arch));
@@ -399,9 +445,32 @@ pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
         )));
     }
     errors.extend(bases.iter().filter_map(|base| unknown_like(base, &bases)));
+    for (at, base) in bases.iter().enumerate() {
+        let is_twice = bases[..at].iter().any(|b| b.name == base.name);
+        let is_series = !base.default && ws.path(format!("series/{}.toml", base.name)).is_file();
+        if is_twice || is_series {
+            let other = if is_twice { "another base" } else { "a series" };
+            let what = format!("the name of the base, {}, is that of {other}", base.name);
+            let help = "rename one of the files; both names are folders of `out/`";
+            errors.push(Error::new(what).at(&base.file, None).help(help));
+        }
+    }
     all(errors)?;
     bases.sort_by_key(|b| !b.default);
     Ok(bases)
+}
+
+/// Adds the name of its base to each error. An error of several bases is reported once.
+fn with_bases(errors: Vec<(String, Error)>) -> Vec<Error> {
+    let mut different: Vec<(Vec<String>, Error)> = Vec::new();
+    for (base, error) in errors {
+        match different.iter_mut().find(|(_, e)| *e == error) {
+            Some((bases, _)) => bases.push(base),
+            None => different.push((vec![base], error)),
+        }
+    }
+    let named = |(bases, e): (Vec<String>, Error)| e.detail(format!("on {}", bases.join(", ")));
+    different.into_iter().map(named).collect()
 }
 
 fn base_files(ws: &Workspace) -> Vec<PathBuf> {

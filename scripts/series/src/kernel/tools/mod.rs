@@ -51,7 +51,7 @@ impl Need {
             Need::Qemu => "test --arch x86_64",
             Need::Check => "check",
             Need::Full => "check --full",
-            Need::Send => "send",
+            Need::Send => "prepare, check",
             Need::Host => "host tests",
         }
     }

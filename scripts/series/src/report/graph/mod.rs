@@ -70,7 +70,10 @@ impl Graph {
         let ordered = in_order(&series)?;
         let nodes = ordered.iter().map(|s| Node::read(ws, s, &ordered));
         Ok(Self {
-            base: format!("Linux {}", base.release()),
+            base: match base.release() {
+                release if release == base.name => format!("Linux {release}"),
+                release => format!("Linux {release}, {}", base.name),
+            },
             nodes: nodes.collect::<Result<_>>()?,
         })
     }
@@ -243,7 +246,7 @@ mod tests {
         file("series/base.toml", base);
         file("series/x.toml", "version = 3\nchange-id = \"20260102-x\"\n");
         let ws = Workspace::find(dir.path()).unwrap();
-        let base = Base::parse("base.toml".as_ref(), base).unwrap();
+        let base = Base::parse("series/base.toml".as_ref(), base).unwrap();
         let read = || Graph::read(&ws, &base).unwrap().nodes.remove(0).posted;
         assert_eq!(read(), None);
         for version in [1, 2] {

@@ -11,7 +11,10 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::lines::parse;
-use crate::sys::{Error, Result};
+use crate::{
+    source::{words::is_reserved, workspace::ONLY_BASE},
+    sys::{Error, Result},
+};
 
 /// A base kernel, from `series/bases/<name>.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,9 +121,9 @@ impl Base {
         }
         base.file = file.to_owned();
         base.name = match file.file_stem().and_then(|s| s.to_str()) {
+            Some(stem) if file != Path::new(ONLY_BASE) => stem.to_owned(),
             // The file of the only base has no name of a base.
-            Some("base") | None => base.release(),
-            Some(stem) => stem.to_owned(),
+            _ => base.release(),
         };
         if !is_base_name(&base.name) {
             let what = format!("{:?} cannot be the name of a base", base.name);
@@ -188,7 +191,7 @@ static RELEASE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Returns whether a text can be the name of a base. Names become folders and parts of refs.
 pub fn is_base_name(text: &str) -> bool {
-    NAME.is_match(text) && !text.contains("..") && !text.ends_with('.')
+    NAME.is_match(text) && !text.contains("..") && !text.ends_with('.') && !is_reserved(text)
 }
 
 static NAME: LazyLock<Regex> =
