@@ -15,10 +15,7 @@ use crate::{
     mail::mailbox::{self, Mail},
     source::changelog,
     versions::{
-        postings::{
-            import::{Import, Importer},
-            tag,
-        },
+        postings::{Import, import::Importer, tag},
         range_diff,
     },
 };

@@ -66,7 +66,8 @@ impl App<'_> {
         };
         let find = |entry: &Entry| known(component, &posted, entry);
         let complete = store::completed(&file, &old, &find)?;
-        let merged = store::merge(&file, &complete, &collected, &people)?;
+        let (found, withdrawn) = (&collected.found, &collected.withdrawn);
+        let merged = store::merge(&file, &complete, found, withdrawn, &people)?;
         if merged.text != old {
             write(&path, merged.text.as_bytes())?;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Posting, import::Import, is_patch, read_all, read_mailbox};
+use super::{Import, Posting, is_patch, read_all, read_mailbox};
 use crate::{
     git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     kernel::base,

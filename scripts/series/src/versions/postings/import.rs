@@ -3,7 +3,7 @@
 //! Reads a posting from b4's tag in the kernel repository, or from mails.
 
 use super::{
-    Below, FROM, PostedPatch, Posting, Sent,
+    Below, FROM, Import, PostedPatch, Posting, Sent,
     commits::{Rebuild, applied},
     is_patch, mbox, patch_ids_of,
     pick::pick,
@@ -15,17 +15,6 @@ use crate::{
     source::{component::Component, cover, message},
     sys::{Error, Result, must, plural::count},
 };
-
-/// A posting and its mails.
-pub struct Import {
-    pub posting: Posting,
-    /// The mails as they were sent, the cover letter first.
-    pub mails: Vec<u8>,
-    /// The mails of the patches below, if no record has them.
-    pub below: Vec<u8>,
-    /// A line for each mail of the mailbox that is not part of the posting.
-    pub left_out: Vec<String>,
-}
 
 pub struct Importer<'a> {
     pub rebuild: &'a Rebuild<'a>,

@@ -72,6 +72,17 @@ pub struct Posting {
     pub resends: Vec<Resend>,
 }
 
+/// A posting that is not recorded yet, and its mails.
+pub struct Import {
+    pub posting: Posting,
+    /// The mails as they were sent, the cover letter first.
+    pub mails: Vec<u8>,
+    /// The mails of the patches below, if no record has them.
+    pub below: Vec<u8>,
+    /// A line for each mail of the mailbox that is not part of the posting.
+    pub left_out: Vec<String>,
+}
+
 /// A posted version of another series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

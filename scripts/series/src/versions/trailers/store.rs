@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError, value};
 
-use super::{collect::Collected, find::Trailer, people::People};
+use super::{find::Trailer, people::People};
 use crate::{
     mail::mailbox::Person,
     source::manifest::{At, Lines, parse},
@@ -244,10 +244,16 @@ pub fn completed(file: &Path, text: &str, now: &dyn Fn(&Entry) -> Option<Entry>)
 /// Adds trailers to the text of a file. A trailer for a newer version replaces the one for an older
 /// version, and removes its `keep`. Entries with `drop` stay. Withdrawn entries are marked, and
 /// count again when a later mail gives the tag.
-pub fn merge(file: &Path, text: &str, collected: &Collected, people: &People) -> Result<Merged> {
+pub fn merge(
+    file: &Path,
+    text: &str,
+    found: &[Entry],
+    withdrawn: &[Withdrawn],
+    people: &People,
+) -> Result<Merged> {
     let mut store = Store::read(file, text)?;
     let (mut taken, mut known, mut kept_out) = (Vec::<Entry>::new(), 0, Vec::new());
-    for new in &collected.found {
+    for new in found {
         let is_new_file = text.trim().is_empty() && store.entries.is_empty();
         let again =
             |old: &Entry| old.withdrawn.is_some() && new.from.is_some() && new.from != old.from;
@@ -278,7 +284,7 @@ pub fn merge(file: &Path, text: &str, collected: &Collected, people: &People) ->
         taken.retain(|e| !e.is_same(new));
         taken.push(new.clone());
     }
-    let withdrawn = mark(&mut store, collected, people);
+    let withdrawn = mark(&mut store, found, withdrawn, people);
     let changed = !taken.is_empty() || !withdrawn.is_empty();
     Ok(Merged {
         text: if changed {
@@ -294,14 +300,19 @@ pub fn merge(file: &Path, text: &str, collected: &Collected, people: &People) ->
 }
 
 /// Marks the entries that the sender of a mail withdraws and does not give again later.
-fn mark(store: &mut Store, collected: &Collected, people: &People) -> Vec<Entry> {
+fn mark(
+    store: &mut Store,
+    found: &[Entry],
+    withdrawn: &[Withdrawn],
+    people: &People,
+) -> Vec<Entry> {
     let mut marked = Vec::new();
-    for one in &collected.withdrawn {
+    for one in withdrawn {
         for (entry, table) in &mut store.entries {
             let is_it = entry.patch == one.patch
                 && !entry.is_excluded()
                 && people.is_of(&entry.trailer.who, &one.sender);
-            if is_it && !collected.found.iter().any(|e| e.is_same(entry)) {
+            if is_it && !found.iter().any(|e| e.is_same(entry)) {
                 marked.push(entry.clone());
                 entry.withdrawn = Some(one.mail.clone());
                 table.insert("withdrawn", value(&one.mail));
@@ -350,12 +361,8 @@ mod tests {
     }
 
     fn merged(text: &str, found: &[Entry]) -> Merged {
-        let collected = Collected {
-            found: found.to_vec(),
-            ..Collected::default()
-        };
         let file = Path::new("trailers.toml");
-        merge(file, text, &collected, &People::default()).unwrap()
+        merge(file, text, found, &[], &People::default()).unwrap()
     }
 
     #[test]
@@ -476,11 +483,7 @@ mod tests {
                 sender: crate::mail::mailbox::person(email),
                 mail: "b1@y".into(),
             };
-            let collected = Collected {
-                withdrawn: vec![back],
-                ..Collected::default()
-            };
-            merge(Path::new("x"), &text, &collected, &People::default()).unwrap()
+            merge(Path::new("x"), &text, &[], &[back], &People::default()).unwrap()
         };
         assert_eq!(back("other@b.c").text, text);
         let out = back("a@b.c");
