@@ -145,7 +145,8 @@ pub(crate) const TABLES: Range<u64> = MIB..2 * MIB;
 
 /// VRAM of the firmware's page tables, which is never allocated. The last page is the root of BAR1.
 ///
-/// The GPU model has no VRAM other than this and [`TABLES`], because each test case creates a model.
+/// The GPU model has no VRAM other than this and [`TABLES`], because most test cases create a model
+/// of their own.
 pub(crate) const FIRMWARE: Range<u64> = TABLES.end..TABLES.end + 32 * PAGE_SIZE;
 
 /// VRAM from which memory to be mapped is allocated. It is never accessed, and not provided by the
