@@ -203,9 +203,10 @@ impl<'a> Session<'a> {
         };
         let base = &self.apps[at].base.name;
         if let Some(other) = self.named.iter().find(|named| *named != base) {
-            let there = match is_branch {
-                true => "it does not exist",
-                false => "it is only built and tested",
+            let there = if is_branch {
+                "it does not exist"
+            } else {
+                "it is only built and tested"
             };
             let what = format!("{name} is posted on {base}; on {other} {there}");
             return Err(Error::new(what).help(format!("omit `--base {other}`")));
