@@ -242,33 +242,44 @@ fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
 /// A base of the workspace, and its commit.
 pub type KnownBase = (String, Oid);
 
-/// Returns the base among several that all branches contain; of two that contain each other, the
-/// later one.
+/// Returns the base among several that the branches are on.
 pub fn nearest(theirs: &Git<'_>, bases: &[KnownBase], new: &[Named]) -> Result<Oid> {
-    let mut contained = Vec::new();
-    for base in bases {
-        let mut all = new.iter();
-        if all.try_fold(true, |is, (.., tip)| {
-            Ok::<_, Error>(is && contains(theirs, tip, &base.1)?)
-        })? {
-            contained.push(base);
+    let mut found: Option<(&str, &Oid)> = None;
+    for (_, branch, tip) in new {
+        let base = nearest_of_one(theirs, bases, tip)?.ok_or_else(|| {
+            let names: Vec<&str> = bases.iter().map(|(name, _)| name.as_str()).collect();
+            let names = names.join(", ");
+            Error::new(format!("it is not known on which base {branch} is")).help(format!(
+                "name with --onto what it forked from; the bases are: {names}"
+            ))
+        })?;
+        let (first, of_first) = *found.get_or_insert((branch, base));
+        if of_first != base {
+            let what = format!("{first} and {branch} are on different bases");
+            return Err(Error::new(what).help("adopt each with a command of its own"));
         }
     }
-    for base in &contained {
-        let mut others = contained.iter();
-        if others.try_fold(true, |is, o| {
-            Ok::<_, Error>(is && contains(theirs, &base.1, &o.1)?)
-        })? {
-            return Ok(base.1.clone());
+    let (_, base) = found.ok_or_else(|| Error::new("there is no branch to adopt"))?;
+    Ok(base.clone())
+}
+
+/// Returns the base that a commit contains; of bases that contain each other, the last one.
+fn nearest_of_one<'a>(
+    theirs: &Git<'_>,
+    bases: &'a [KnownBase],
+    tip: &Oid,
+) -> Result<Option<&'a Oid>> {
+    let mut nearest: Option<&Oid> = None;
+    for (_, base) in bases {
+        let is_later = match nearest {
+            Some(other) => contains(theirs, base, other)?,
+            None => true,
+        };
+        if is_later && contains(theirs, tip, base)? {
+            nearest = Some(base);
         }
     }
-    let names: Vec<&str> = bases.iter().map(|(name, _)| name.as_str()).collect();
-    Err(
-        Error::new("it is not known on which base the branches are").help(format!(
-            "name with --onto what they forked from; the bases are: {}",
-            names.join(", ")
-        )),
-    )
+    Ok(nearest)
 }
 
 /// Returns the name of a new base: the tag of the commit, the branch `onto`, or one made of the

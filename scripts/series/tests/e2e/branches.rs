@@ -627,7 +627,13 @@ fn branches_of_two_bases() {
     clone.adopt(&["topic/list", "topic/buddy"]);
     let ran = stage.good(&["adopt", "topic/gpu", "--onto", "gpu-next"]);
     insta::assert_snapshot!("adopted_on_other_base", ran.stderr);
-    // The branch contains the commit of this base.
+    let error = stage.error(&["adopt", "topic/gpu-more", "topic/mm"]);
+    insta::assert_snapshot!("adopt_on_different_bases", error);
+    clone.git(&["checkout", "--quiet", "--orphan", "topic/alone"]);
+    clone.commit("lib: start anew");
+    clone.git(&["checkout", "--quiet", "master"]);
+    insta::assert_snapshot!("adopt_on_no_base", stage.error(&["adopt", "topic/alone"]));
+    // The branch contains the commits of both bases.
     let ran = stage.good(&["adopt", "topic/gpu-more"]);
     assert!(
         ran.stderr.contains("topic/gpu-more on gpu\n"),

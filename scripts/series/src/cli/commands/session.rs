@@ -244,19 +244,14 @@ impl<'a> Session<'a> {
     }
 
     fn quick_test(&mut self, test: &Test) -> Result<()> {
-        let first = self.first().base.name.clone();
+        // The default base is the first.
         let parts = self.divide(&test.names);
-        let mut with_names: Vec<_> = self
+        let mut with_names = self
             .apps
-            .iter()
-            .zip(&parts)
-            .filter(|(_, p)| p.is_some())
-            .collect();
-        with_names.sort_by_key(|(app, _)| app.base.name != first);
-        let name = with_names
-            .first()
-            .map_or(first, |(app, _)| app.base.name.clone());
-        for app in self.apps.iter_mut().filter(|app| app.base.name == name) {
+            .iter_mut()
+            .zip(parts)
+            .filter(|(_, part)| part.is_some());
+        if let Some((app, _)) = with_names.next() {
             app.obtain()?;
             if test.watch {
                 app.watch(test)?;
@@ -545,4 +540,21 @@ fn named(
         base.rev = Some(rev.clone());
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_their_bases() {
+        let error = |base: &str, what: &str| (base.to_owned(), Error::new(what));
+        let all = with_bases(vec![
+            error("v1", "both"),
+            error("v1", "one"),
+            error("v2", "both"),
+        ]);
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["both\n    on v1, v2", "one\n    on v1"]);
+    }
 }
