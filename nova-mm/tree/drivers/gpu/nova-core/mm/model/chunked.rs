@@ -18,16 +18,15 @@ pub(super) struct ChunkedArray {
 impl ChunkedArray {
     /// Creates an array of at least `len` words, all with the value `word`.
     pub(super) fn new(word: u64, len: usize) -> Result<Self> {
-        let count = len.div_ceil(CHUNK).max(1);
+        let count = len.div_ceil(CHUNK);
         let mut chunks = KVec::with_capacity(count, GFP_KERNEL)?;
-        let first = KVec::from_elem(word, CHUNK, GFP_KERNEL)?;
-        for _ in 1..count {
+        // Copying is faster than `from_elem`, and most test cases create a model.
+        let pattern = KVec::from_elem(word, CHUNK, GFP_KERNEL)?;
+        for _ in 0..count {
             let mut chunk = KVec::with_capacity(CHUNK, GFP_KERNEL)?;
-            // Copying is faster than `from_elem`, and each test case creates a model.
-            chunk.extend_from_slice(&first, GFP_KERNEL)?;
+            chunk.extend_from_slice(&pattern, GFP_KERNEL)?;
             chunks.push(chunk, GFP_KERNEL)?;
         }
-        chunks.push(first, GFP_KERNEL)?;
 
         Ok(Self { chunks, len })
     }

@@ -221,6 +221,9 @@ fn is_mixed(step: Step, entry: &[u64]) -> bool {
 #[kunit_tests(nova_core_mm_model_reach)]
 mod tests {
     use super::*;
+
+    use kernel::sync::Arc;
+
     use crate::mm::model::Config;
 
     /// Tables of MMU v2 that translate the first 2 MiB.
@@ -235,6 +238,20 @@ mod tests {
         gpu.vram_write64(VramAddress::new(address), word);
     }
 
+    fn with_tables() -> Result<Arc<GpuModel>> {
+        let gpu = GpuModel::new(Config {
+            poisoned: false,
+            ..Config::default()
+        })?;
+        for (entry, word) in [(PDB, 0x1102), (PD2, 0x1202), (PD1, 0x1302)] {
+            set(&gpu, entry, word);
+        }
+        set(&gpu, PD0, 0x1402);
+        set(&gpu, PD0 + 8, 0x1502);
+
+        Ok(gpu)
+    }
+
     fn count_overlaps(gpu: &GpuModel) -> Result<usize> {
         let mut sum = 0;
         for table in gpu.reachable_tables(VramAddress::new(PDB))? {
@@ -246,16 +263,39 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_big_and_small() -> Result {
-        let gpu = GpuModel::new(Config {
-            poisoned: false,
-            ..Config::default()
-        })?;
-        for (entry, word) in [(PDB, 0x1102), (PD2, 0x1202), (PD1, 0x1302)] {
-            set(&gpu, entry, word);
+    fn uninitialized_words_rejected() -> Result {
+        let gpu = with_tables()?;
+        let count = || {
+            gpu.reachable_tables(VramAddress::new(PDB))
+                .map(|all| all.len())
+        };
+        assert_eq!(count(), Ok(6));
+
+        // A table of big pages has 32 words.
+        for (address, result) in [
+            (SMALL, Err(EIO)),
+            (SMALL + 8 * 31, Err(EIO)),
+            (SMALL + 8 * 32, Err(EIO)),
+            (SMALL + 8 * 511, Err(EIO)),
+            (BIG + 8 * 31, Err(EIO)),
+            (BIG + 8 * 32, Ok(6)),
+        ] {
+            gpu.poison(VramAddress::new(address)..VramAddress::new(address + 8));
+            assert_eq!(count(), result);
+            set(&gpu, address, 0);
+            assert_eq!(count(), Ok(6));
         }
-        set(&gpu, PD0, 0x1402);
-        set(&gpu, PD0 + 8, 0x1502);
+
+        gpu.retire(VramAddress::new(BIG));
+        assert_eq!(count(), Err(EIO));
+        set(&gpu, BIG, 0);
+        assert_eq!(count(), Ok(6));
+        gpu.check_clean()
+    }
+
+    #[test]
+    fn overlaps_big_and_small() -> Result {
+        let gpu = with_tables()?;
 
         // The first and the last 4 KiB page of the third 64 KiB page, a sparse one, and the
         // adjacent ones.
