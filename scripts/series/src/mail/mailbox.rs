@@ -5,18 +5,28 @@
 //! A mailbox may come from git, from b4, from a public archive (mboxrd) or from a mail program. It
 //! may also be a concatenation of `.eml` files.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
-use mailparse::{MailAddr, MailAddrList, MailHeaderMap, ParsedMail, SingleInfo};
+use mailparse::{MailAddr, MailAddrList, MailHeader, MailHeaderMap, ParsedMail, SingleInfo};
 use regex::{Regex, bytes};
 
-use crate::sys::{Error, Result};
+use crate::sys::{Error, Result, pattern};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
     /// The name, or the address if the name is missing.
     pub name: String,
     pub email: String,
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, email } = self;
+        if name == email {
+            return f.write_str(email);
+        }
+        write!(f, "{name} <{email}>")
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +51,6 @@ pub struct Mail {
     pub is_html: bool,
     /// The undecoded mail, without the separators and escapes of the mailbox.
     pub raw: Vec<u8>,
-    headers: Vec<(String, String)>,
 }
 
 /// The content of the brackets in a subject.
@@ -59,27 +68,23 @@ pub struct Tag {
 }
 
 /// Matches a version, also as in "PATCHv3", or a number and the number of patches.
-static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?i:(patch)?v([0-9]{1,9})|([0-9]{1,4})/([0-9]{1,4}))$")
-        .expect("the pattern is constant")
-});
+static NUMBERS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(?i:(patch)?v([0-9]{1,9})|([0-9]{1,4})/([0-9]{1,4}))$"));
 
 impl Mail {
-    /// Returns the values of the headers with this name in any case, each joined to one line.
-    pub fn headers<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.headers
-            .iter()
-            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+    fn headers(&self) -> Vec<MailHeader<'_>> {
+        let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
+        headers
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers(name).next()
+    /// Returns the value of the first header with this name in any case, joined to one line.
+    pub fn header(&self, name: &str) -> Option<String> {
+        Some(one_line(&self.headers().get_first_value(name)?))
     }
 
     /// Returns the addresses in the headers with this name, such as "To".
     pub fn addresses(&self, name: &str) -> Vec<String> {
-        let (headers, _) = mailparse::parse_headers(&self.raw).unwrap_or_default();
+        let headers = self.headers();
         let headers = headers.get_all_headers(name).into_iter();
         let lists = headers.filter_map(|h| mailparse::addrparse_header(h).ok());
         let all = lists.flat_map(MailAddrList::into_inner).flat_map(singles);
@@ -184,7 +189,6 @@ fn mail(raw: Vec<u8>) -> Option<Mail> {
     let (from, senders) = from.unwrap_or_default();
     let references = parsed.headers.get_all_values("References");
     let plain = body(&parsed);
-    let headers = parsed.headers.iter();
     Some(Mail {
         id: first("Message-Id")
             .and_then(|v| ids(&v).pop())
@@ -198,9 +202,6 @@ fn mail(raw: Vec<u8>) -> Option<Mail> {
         date: first("Date").and_then(|d| mailparse::dateparse(&d).ok()),
         is_html: plain.is_none() && parsed.parts().any(|p| p.ctype.mimetype == "text/html"),
         body: plain.unwrap_or_default(),
-        headers: headers
-            .map(|h| (h.get_key(), one_line(&h.get_value())))
-            .collect(),
         raw,
     })
 }
@@ -225,7 +226,7 @@ fn ids(value: &str) -> Vec<String> {
 }
 
 /// Returns the first sender in a header, and the number of addresses in it.
-fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
+fn senders(header: &MailHeader<'_>) -> (Person, usize) {
     let text = one_line(&header.get_value());
     let list = mailparse::addrparse_header(header).map(MailAddrList::into_inner);
     let list = list.unwrap_or_default();
@@ -239,9 +240,10 @@ fn senders(header: &mailparse::MailHeader<'_>) -> (Person, usize) {
         // An unquoted comma, or another malformed header.
         return (person(&text), count.max(text.matches('@').count()));
     };
+    let email = one.addr;
     let name = one.display_name.map(|name| one_line(&name));
     let name = name.filter(|name| !name.is_empty());
-    let (name, email) = (name.unwrap_or_else(|| one.addr.clone()), one.addr);
+    let name = name.unwrap_or_else(|| email.clone());
     (Person { name, email }, count)
 }
 
@@ -309,10 +311,15 @@ fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     }
     let newline = bytes[..blank].iter().rposition(|b| *b == b'\n');
     let first = newline.map_or(0, |at| at + 1);
-    match SEPARATOR.find_at(bytes, first) {
-        Some(separator) if separator.start() == first => split_mbox(bytes),
-        _ => split_row(bytes, first),
-    }
+    let starts = match separator(&bytes[first..]) {
+        Some(_) => SEPARATOR.find_iter(bytes).map(|m| m.start()).collect(),
+        None => starts_in_row(bytes, first),
+    };
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    let mails = starts.iter().zip(ends);
+    mails
+        .map(|(start, end)| (*start, unpacked(&bytes[*start..end])))
+        .collect()
 }
 
 /// "From <address> <date>" in front of a mail. Text may start with "From " as well, so the date
@@ -320,72 +327,62 @@ fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
 static SEPARATOR: LazyLock<bytes::Regex> = LazyLock::new(|| {
     let git = r"([0-9A-Fa-f]{40,}|git@z)[ \t]+";
     let date = r"[0-9]{1,2}[ \t]+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?[ \t](?:.*[ \t])?[0-9]{4}";
-    let line = format!(r"(?m-u)^From (?:{git})?(?:.*[ \t])?{date}(?:[ \t\r].*)?$");
-    bytes::Regex::new(&line).expect("the pattern is constant")
+    pattern(&format!(
+        r"(?m-u)^From (?:{git})?(?:.*[ \t])?{date}(?:[ \t\r].*)?$"
+    ))
 });
 
-fn split_mbox(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
-    let found: Vec<bytes::Captures<'_>> = SEPARATOR.captures_iter(bytes).collect();
-    let starts = found.iter().map(|f| f.get_match().start());
-    let ends = starts.clone().skip(1).chain([bytes.len()]);
-    let mails = found
-        .iter()
-        .zip(starts.zip(ends))
-        .map(|(found, (start, end))| {
-            let mail = &bytes[found.get_match().end()..end];
-            let mail = mail.strip_prefix(b"\n").unwrap_or(mail);
-            // git does not escape lines of a mail that look like a separator.
-            let by_git = found.get(1).is_some();
-            (
-                start,
-                if by_git {
-                    mail.to_vec()
-                } else {
-                    unescaped(mail)
-                },
-            )
-        });
-    mails.collect()
+/// Returns the separator at the start of a text.
+fn separator(text: &[u8]) -> Option<bytes::Captures<'_>> {
+    let found = SEPARATOR.captures(text);
+    found.filter(|found| found.get_match().start() == 0)
+}
+
+/// Removes the separator and the escapes of a mailbox.
+fn unpacked(mail: &[u8]) -> Vec<u8> {
+    let Some(found) = separator(mail) else {
+        return mail.to_vec();
+    };
+    let mail = &mail[found.get_match().end()..];
+    let mail = mail.strip_prefix(b"\n").unwrap_or(mail);
+    // git does not escape lines of a mail that look like a separator.
+    match found.get(1) {
+        Some(_) => mail.to_vec(),
+        None => unescaped(mail),
+    }
 }
 
 /// Removes a `>` from each line of the text that has it in front of "From ".
 fn unescaped(mail: &[u8]) -> Vec<u8> {
-    static BLANK: LazyLock<bytes::Regex> =
-        LazyLock::new(|| bytes::Regex::new(r"(?m-u)^[ \t\r]*\n").expect("the pattern is constant"));
-    static ESCAPED: LazyLock<bytes::Regex> =
-        LazyLock::new(|| bytes::Regex::new(r"(?m-u)^>(>*From )").expect("the pattern is constant"));
+    static BLANK: LazyLock<bytes::Regex> = LazyLock::new(|| pattern(r"(?m-u)^[ \t\r]*\n"));
+    static ESCAPED: LazyLock<bytes::Regex> = LazyLock::new(|| pattern(r"(?m-u)^>(>*From )"));
     let text = BLANK.find(mail).map_or(mail.len(), |blank| blank.end());
     let (head, text) = mail.split_at(text);
     [head, &*ESCAPED.replace_all(text, b"$1")].concat()
 }
 
-/// Splits concatenated mails. A new mail starts at a block with all usual headers.
-fn split_row(bytes: &[u8], first: usize) -> Vec<(usize, Vec<u8>)> {
+/// Returns the offsets of concatenated mails. A new mail starts at a block with all usual headers.
+fn starts_in_row(bytes: &[u8], first: usize) -> Vec<usize> {
     /// Header lines with the empty line below them.
     static HEADERS: LazyLock<bytes::Regex> = LazyLock::new(|| {
         let header = r"[0-9A-Za-z-]+:.*\n(?:[ \t]+[^ \t\r\n].*\n)*";
-        bytes::Regex::new(&format!(r"(?m-u)^(?:{header})+[ \t\r]*\n"))
-            .expect("the pattern is constant")
+        pattern(&format!(r"(?m-u)^(?:{header})+[ \t\r]*\n"))
     });
     let mut starts = vec![first];
     // An attached mail belongs to the enclosing mail.
     let mut attached = false;
     for block in HEADERS.find_iter(bytes) {
         let text = String::from_utf8_lossy(block.as_bytes()).to_ascii_lowercase();
-        let has = |name: &&str| text.lines().any(|line| line.starts_with(name));
+        let has = |name: &str| text.lines().any(|line| line.starts_with(name));
         let all = ["from:", "subject:", "date:", "message-id:"]
-            .iter()
+            .into_iter()
             .all(has);
         if all && !attached && block.start() > first {
             starts.push(block.start());
         }
         attached = text.contains("message/rfc822");
     }
-    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
-    let mails = starts.iter().zip(ends);
-    mails
-        .map(|(start, end)| (*start, bytes[*start..end].to_vec()))
-        .collect()
+    starts
 }
 
 #[cfg(test)]
@@ -466,7 +463,10 @@ Sch=F6n, 5 =A4, and a long=
         assert_eq!(mail.in_reply_to.as_deref(), Some("1@example.org"));
         assert_eq!(mail.references, ["0@example.org", "1@example.org"]);
         assert_eq!(mail.body, "Sch\u{f6}n, 5 \u{20ac}, and a long line\n");
-        assert_eq!(mail.header("message-id"), Some("<2@example.org>"));
+        assert_eq!(
+            mail.header("message-id").as_deref(),
+            Some("<2@example.org>")
+        );
         assert!(mail.is_reply());
     }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod files;
 pub mod hash;
 pub mod json;
+pub mod pattern;
 pub mod plural;
 pub mod runner;
 pub mod shown;
@@ -17,5 +18,6 @@ pub mod ui;
 
 pub use self::{
     error::{Error, Result},
+    pattern::pattern,
     runner::{Cmd, Output, Runner, failed, must, not_started},
 };
