@@ -2,15 +2,28 @@
 
 //! Reads the lines of a diff and the files that it changes. Only git applies diffs.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, mem, sync::LazyLock};
 
 use regex::Regex;
+use serde::Serialize;
+
+use crate::sys::pattern;
 
 /// A file that a diff changes, creates or removes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Touched {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FileStat {
+    /// The new path, or the old path of a removed file. Empty if the diff does not name it with
+    /// the prefix `a/` or `b/`.
     pub path: String,
-    /// The line of the diff that names the file, counted from 1.
+    /// The old path of a moved or copied file.
+    pub from: Option<String>,
+    /// The numbers of added and removed lines.
+    pub added: usize,
+    pub removed: usize,
+    /// A special kind of change: "new", "gone", "moved", "copied", "binary", "mode".
+    pub what: Option<&'static str>,
+    /// The first line about the file, counted from 1.
+    #[serde(skip)]
     pub line: usize,
 }
 
@@ -31,12 +44,11 @@ pub enum Kind {
     NoNewline,
 }
 
-/// A line about a file, after the first line.
+/// A line about a file, after the first line: its key and its value.
 static HEADER: LazyLock<Regex> = LazyLock::new(|| {
     let modes = "old mode|new mode|deleted file mode|new file mode";
     let moves = "copy from|copy to|rename from|rename to|(?:dis)?similarity index|index";
-    Regex::new(&format!(r"^(?:{modes}|{moves}|---|\+\+\+|Binary files) "))
-        .expect("the pattern is constant")
+    pattern(&format!(r"^({modes}|{moves}|---|\+\+\+|Binary files) (.*)"))
 });
 
 /// Returns the lines of a diff, or of a mail with a diff, with their number (from 1) and kind.
@@ -116,35 +128,82 @@ impl Reader {
     }
 }
 
-/// Returns the files that `diff` touches, each once, in order. A rename has both names.
-pub fn touched(diff: &str) -> Vec<Touched> {
-    let mut found: Vec<Touched> = Vec::new();
-    let mut add = |path: &str, line| {
-        if !found.iter().any(|t| t.path == path) {
-            found.push(Touched {
-                path: path.to_owned(),
-                line,
-            });
-        }
-    };
-    let names = lines(diff).filter(|(_, kind, _)| matches!(kind, Kind::File | Kind::Header));
-    for (at, _, line) in names {
-        // An empty file has none of the headers below.
-        let both = line.strip_prefix("diff --git a/").and_then(|names| {
-            let half = names.len().checked_sub(" b/".len())? / 2;
-            let (old, new) = (names.get(..half)?, names.get(half..)?);
-            (new.strip_prefix(" b/") == Some(old)).then_some(old)
-        });
-        if let Some(path) = both {
-            add(path, at);
-        }
-        for prefix in ["--- a/", "+++ b/", "rename from ", "rename to "] {
-            if let Some(path) = line.strip_prefix(prefix) {
-                add(path.trim_end_matches('\t'), at);
-            }
+/// Returns the files of a diff, or of a mail with a diff, in order.
+pub fn files(diff: &str) -> Vec<FileStat> {
+    let mut files: Vec<FileStat> = Vec::new();
+    for (number, kind, line) in lines(diff) {
+        match (kind, files.last_mut()) {
+            (Kind::File, _) => files.push(FileStat {
+                path: first_name(line).unwrap_or_default(),
+                line: number,
+                ..FileStat::default()
+            }),
+            (Kind::Header, Some(file)) => file.header(line),
+            (Kind::Added, Some(file)) => file.added += 1,
+            (Kind::Removed, Some(file)) => file.removed += 1,
+            _ => (),
         }
     }
-    found
+    files
+}
+
+/// Returns the paths that a diff touches, each once, in order. A rename has both names.
+pub fn touched(diff: &str) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let files = files(diff).into_iter();
+    let paths = files.flat_map(|file| file.from.into_iter().chain([file.path]));
+    let paths = paths.filter(|path| !path.is_empty() && seen.insert(path.clone()));
+    paths.collect()
+}
+
+impl FileStat {
+    fn header(&mut self, line: &str) {
+        let found = HEADER.captures(line).map(|found| found.extract());
+        let (_, [key, value]) = found.unwrap_or_default();
+        match key {
+            "rename from" | "copy from" => self.from = Some(unquoted(value)),
+            "rename to" => (self.path, self.what) = (unquoted(value), Some("moved")),
+            "copy to" => (self.path, self.what) = (unquoted(value), Some("copied")),
+            "new file mode" => self.what = Some("new"),
+            "deleted file mode" => self.what = Some("gone"),
+            "new mode" => self.what = self.what.or(Some("mode")),
+            "---" => self.path = named(value).unwrap_or(mem::take(&mut self.path)),
+            "+++" => {
+                let new = named(value).unwrap_or(self.path.clone());
+                let old = mem::replace(&mut self.path, new);
+                // A diff of another program has no lines about a move.
+                if !old.is_empty() && old != self.path {
+                    self.from.get_or_insert(old);
+                }
+            }
+            "Binary files" => self.what = Some("binary"),
+            _ if line == "GIT binary patch" => self.what = Some("binary"),
+            _ => (),
+        }
+    }
+}
+
+/// Returns the path in the first line about a file. A moved file has its paths in later lines.
+fn first_name(line: &str) -> Option<String> {
+    if let Some(path) = line.strip_prefix("--- ") {
+        return named(path);
+    }
+    // "a/x b/x": an empty file has no other names.
+    let names = line.strip_prefix("diff --git ")?;
+    let (old, new) = names.split_at_checked(names.len() / 2)?;
+    named(new.strip_prefix(' ')?).filter(|new| named(old).as_ref() == Some(new))
+}
+
+/// Returns the path after `a/` or `b/`. `/dev/null` has none.
+fn named(path: &str) -> Option<String> {
+    let path = unquoted(path.trim_end_matches('\t'));
+    let path = path.strip_prefix("a/").or(path.strip_prefix("b/"));
+    path.map(str::to_owned)
+}
+
+/// Removes the quotes that git puts around unusual names. Escapes remain.
+fn unquoted(path: &str) -> String {
+    path.trim_matches('"').to_owned()
 }
 
 /// Returns the line counts of a hunk header.
@@ -157,11 +216,6 @@ fn hunk(line: &str) -> Option<(usize, usize)> {
             .map_or(Some(1), |(_, n)| n.parse().ok())
     };
     Some((count('-')?, count('+')?))
-}
-
-pub fn added_lines(diff: &str) -> usize {
-    let is_added = |l: &&str| l.starts_with('+') && !l.starts_with("+++ ");
-    diff.lines().filter(is_added).count()
 }
 
 #[cfg(test)]
@@ -193,17 +247,15 @@ index 000000000000..e69de29bb2d1
 
     #[test]
     fn touched_ignores_content() {
-        let paths: Vec<_> = touched(DIFF)
-            .into_iter()
-            .map(|t| (t.line, t.path))
-            .collect();
+        let paths = ["rust/kernel/lib.rs", "new", "old", "moved", "empty"];
+        assert_eq!(touched(DIFF), paths);
+        let lines: Vec<_> = files(DIFF).into_iter().map(|f| (f.line, f.path)).collect();
         assert_eq!(
-            paths,
+            lines,
             [
                 (1, "rust/kernel/lib.rs".to_owned()),
                 (9, "new".to_owned()),
-                (16, "old".to_owned()),
-                (17, "moved".to_owned()),
+                (15, "moved".to_owned()),
                 (18, "empty".to_owned()),
             ]
         );
@@ -212,5 +264,109 @@ index 000000000000..e69de29bb2d1
     #[test]
     fn touched_without_diff() {
         assert!(touched("just text\n--- \n").is_empty());
+    }
+
+    #[test]
+    fn touched_names_both_files_of_plain_diff() {
+        let diff = "--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n";
+        assert_eq!(touched(diff), ["x", "y"]);
+        let quoted = "diff --git \"a/\\303\" \"b/\\303\"\nnew file mode 100644\n";
+        assert_eq!(touched(quoted), ["\\303"]);
+    }
+
+    const MAIL: &str = "\
+From 0 Mon Sep 17 00:00:00 2001
+Subject: [PATCH] x
+
+text
+---
+ a | 3 +--
+
+diff --git a/dir/lib.rs b/dir/lib.rs
+index 1..2 100644
+--- a/dir/lib.rs
++++ b/dir/lib.rs
+@@ -1,3 +1,3 @@
+ a
+--- a/not/a/header
+++++ b/nor/this
+ b
+@@ -9,0 +10,1 @@
++c
+diff --git a/new b/new
+new file mode 100644
+--- /dev/null
++++ b/new
+@@ -0,0 +1 @@
++x
+\\ No newline at end of file
+diff --git a/old.c b/moved.c
+similarity index 90%
+rename from old.c
+rename to moved.c
+index 1..2 100644
+--- a/old.c
++++ b/moved.c
+@@ -1 +1 @@
+-a
++b
+diff --git a/gone b/gone
+deleted file mode 100644
+--- a/gone
++++ /dev/null
+@@ -1,2 +0,0 @@
+-a
+-b
+diff --git a/run.sh b/run.sh
+old mode 100644
+new mode 100755
+diff --git a/pic.png b/pic.png
+index 1..2 100644
+Binary files a/pic.png and b/pic.png differ
+diff --git a/whole.c b/other.c
+similarity index 100%
+rename from whole.c
+rename to other.c
+-- 
+2.47
+";
+
+    #[test]
+    fn files_of_git_diff() {
+        let files: Vec<String> = files(MAIL)
+            .iter()
+            .map(|f| {
+                let from = f
+                    .from
+                    .as_ref()
+                    .map_or(String::new(), |p| format!("{p} => "));
+                let what = f.what.map_or(String::new(), |w| format!(" {w}"));
+                format!("+{} -{} {from}{}{what}", f.added, f.removed, f.path)
+            })
+            .collect();
+        assert_eq!(
+            files,
+            [
+                "+2 -1 dir/lib.rs",
+                "+1 -0 new new",
+                "+1 -1 old.c => moved.c moved",
+                "+0 -2 gone gone",
+                "+0 -0 run.sh mode",
+                "+0 -0 pic.png binary",
+                "+0 -0 whole.c => other.c moved",
+            ]
+        );
+    }
+
+    #[test]
+    fn files_of_plain_diff() {
+        let files = files(
+            "--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n--- a/y.c\n+++ b/y.c\n@@ -1 +1,2 @@\n a\n+b\n",
+        );
+        let files: Vec<_> = files
+            .iter()
+            .map(|f| (f.path.as_str(), f.added, f.removed))
+            .collect();
+        assert_eq!(files, [("x.c", 1, 1), ("y.c", 1, 0)]);
     }
 }

@@ -4,7 +4,6 @@
 
 pub mod bundle;
 pub mod diff;
-pub mod diffstat;
 pub mod fingerprint;
 pub mod mailbox;
 pub mod received;

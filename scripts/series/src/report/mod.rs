@@ -30,7 +30,7 @@ use crate::{
         quick::record::{self as check, Checked},
         rules,
     },
-    mail::diffstat::{FileStat, diffstat},
+    mail::diff::{self, FileStat},
     patches::output::{PatchReport, Report, SeriesReport},
     report::{graph::Graph, status::SeriesStatus},
     source::{component, manifest::Series, workspace::Workspace},
@@ -85,7 +85,7 @@ impl Known<'_> {
         let quick = self.checked.get(&one.name).filter(|c| c.is_of(ws, one));
         let full = self.full.as_ref().and_then(|f| FullPage::read(f, one));
         let comparison = status::comparison(ws, one);
-        let files = |p: &PatchReport| diffstat(&status::body(ws, &p.file));
+        let files = |p: &PatchReport| diff::files(&status::body(ws, &p.file));
         let files: Vec<Vec<FileStat>> = one.patches.iter().map(files).collect();
         let (added, removed) = lines(files.iter().flatten());
         let paths: BTreeSet<&str> = files.iter().flatten().map(|f| f.path.as_str()).collect();

@@ -2,9 +2,7 @@
 
 //! Limits the sizes: patches in a series, lines in a patch, bytes in a mail.
 
-use crate::{
-    checks::Finding, mail::diffstat::diffstat, source::manifest::Series, sys::plural::count,
-};
+use crate::{checks::Finding, mail::diff, source::manifest::Series, sys::plural::count};
 
 /// The limit on patches, from `Documentation/process/submitting-patches.rst`.
 const PATCHES: usize = 15;
@@ -69,7 +67,7 @@ pub fn findings(series: &Series, mails: &[&[u8]]) -> Vec<Finding> {
 
 /// Returns the number of lines that a mail adds, except in moved files.
 fn added(mail: &[u8]) -> usize {
-    let files = diffstat(&String::from_utf8_lossy(mail)).into_iter();
+    let files = diff::files(&String::from_utf8_lossy(mail)).into_iter();
     let stay = files.filter(|f| f.from.is_none());
     stay.map(|f| f.added).sum()
 }

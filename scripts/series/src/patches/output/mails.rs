@@ -78,8 +78,7 @@ fn applies(
         let error = Error::new(format!("git reads the mail differently: {what}"));
         return Err(error.at(source, None).help("reword the message"));
     }
-    let touched = diff::touched(&String::from_utf8_lossy(mbox));
-    let paths: Vec<String> = touched.into_iter().map(|t| t.path).collect();
+    let paths = diff::touched(&String::from_utf8_lossy(mbox));
     let before = git.entries(&one.parent.tree, &paths)?;
     // In a combined diff, git would look up a moved file at its first path.
     let diffs: Vec<&[u8]> = received.iter().map(|r| &r.diff[..]).collect();

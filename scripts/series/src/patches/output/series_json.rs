@@ -129,7 +129,7 @@ impl SeriesReport {
                 commit: made.commit.to_string(),
                 tree: made.tree.to_string(),
                 patch_id: patch_id.clone(),
-                added: diff::added_lines(&String::from_utf8_lossy(mail)),
+                added: added(mail),
             },
         );
         Self {
@@ -146,4 +146,10 @@ impl SeriesReport {
             folder: has_patches.then_some(folder),
         }
     }
+}
+
+/// Returns the number of lines that a mail adds.
+fn added(mail: &[u8]) -> usize {
+    let files = diff::files(&String::from_utf8_lossy(mail)).into_iter();
+    files.map(|file| file.added).sum()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    mail::diff::{self, Touched},
+    mail::diff,
     patches::plan::group::SeriesGroup,
     source::manifest::{At, Patch, covers},
     sys::{Error, Result},
@@ -143,14 +143,16 @@ impl SeriesGroup<'_> {
         let edits = self.files().edits.iter();
         for (name, text) in edits.filter(|(name, _)| claimed.contains(name.as_str())) {
             let source = self.files().place(self.plain("edits", name));
-            let touched = diff::touched(text);
-            if touched.is_empty() {
+            if diff::touched(text).is_empty() {
                 let error = Error::new("is not a diff: it touches no file").at(&source, None);
                 let help = "create it with `git diff`, with the prefixes a/ and b/";
                 errors.push(error.help(help));
             }
-            for Touched { path, line } in touched {
-                errors.extend(self.not_of_base(&path, "edits", &source, line));
+            for file in diff::files(text) {
+                let paths = file.from.iter().chain([&file.path]);
+                for path in paths.filter(|path| !path.is_empty()) {
+                    errors.extend(self.not_of_base(path, "edits", &source, file.line));
+                }
             }
         }
     }

@@ -164,7 +164,7 @@ impl<'a> SeriesGroup<'a> {
         let diff = files.edits[name].clone();
         Edit {
             source: files.place(self.plain("edits", name)),
-            paths: diff::touched(&diff).into_iter().map(|t| t.path).collect(),
+            paths: diff::touched(&diff),
             diff,
         }
     }

@@ -222,11 +222,8 @@ pub fn applied(
     tree: &Oid,
     diffs: &[&[u8]],
 ) -> Result<Vec<Changes>, (usize, Error)> {
-    let paths = |diff: &&[u8]| {
-        let touched = diff::touched(&String::from_utf8_lossy(diff));
-        touched.into_iter().map(|t| t.path).collect()
-    };
-    let touched: Vec<Vec<String>> = diffs.iter().map(paths).collect();
+    let texts = diffs.iter().map(|diff| String::from_utf8_lossy(diff));
+    let touched: Vec<Vec<String>> = texts.map(|text| diff::touched(&text)).collect();
     let mut all = touched.concat();
     all.sort();
     all.dedup();
