@@ -4,6 +4,7 @@
 
 use std::{fs, path::Path};
 
+use super::mailbox::Person;
 use crate::{
     git::Git,
     sys::{Error, Result, files::create, plural::count},
@@ -14,9 +15,7 @@ use crate::{
 pub struct Received {
     /// The message of the resulting commit.
     pub message: String,
-    /// The name and the address of the author.
-    pub name: String,
-    pub email: String,
+    pub author: Person,
     /// The diff, and the notes and the diffstat before it.
     pub diff: Vec<u8>,
 }
@@ -42,28 +41,28 @@ pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
         let body = content(&text)?;
         all.push(Received {
             message: format!("{}\n\n{}", of("Subject: "), String::from_utf8_lossy(&body)),
-            name: of("Author: "),
-            email: of("Email: "),
+            author: Person {
+                name: of("Author: "),
+                email: of("Email: "),
+            },
             diff: content(&diff)?,
         });
     }
     Ok(all)
 }
 
-/// Returns the index of the first mail that differs from `messages` or `authors` (names and
-/// addresses), and the difference.
+/// Returns the index of the first mail that differs from `messages` or `authors`, and the
+/// difference.
 pub fn difference(
     received: &[Received],
     messages: &[&str],
-    authors: &[(String, String)],
+    authors: &[Person],
 ) -> Option<(usize, String)> {
     let (have, want) = (received.len(), messages.len());
     if have != want {
         let found = count(have, "mail", "mails");
-        return Some((
-            have.min(want),
-            format!("git finds {found} instead of {want}"),
-        ));
+        let what = format!("git finds {found} instead of {want}");
+        return Some((have.min(want), what));
     }
     let mut pairs = received.iter().zip(messages).enumerate();
     pairs.find_map(|(at, (received, meant))| {
@@ -73,9 +72,8 @@ pub fn difference(
             let (read, meant) = lines.find(|(a, b)| a != b).unwrap_or_default();
             return Some((at, format!("`git am` reads {read:?} instead of {meant:?}")));
         }
-        let who = (received.name.clone(), received.email.clone());
-        let (name, email) = &who;
-        let is_meant = authors.get(at) == Some(&who);
-        (!is_meant).then(|| (at, format!("`git am` reads {name} <{email}> as the author")))
+        let author = &received.author;
+        let is_other = authors.get(at) != Some(author);
+        is_other.then(|| (at, format!("`git am` reads {author} as the author")))
     })
 }

@@ -334,8 +334,7 @@ fn misread_message_is_found_in_mail() {
     let runner = series::sys::runner::System;
     let git = series::git::Git::new(&runner, &kernel);
     let mbox = fs::read(mini.ws("out/list/v1.mbox")).unwrap();
-    let who = [("Dev Eloper", "dev@example.org"); 2];
-    let who = who.map(|(name, email)| (name.to_owned(), email.to_owned()));
+    let who = [(); 2].map(|()| mailbox::person("Dev Eloper <dev@example.org>"));
     let read = |mbox: &[u8], below: &Path| {
         series::mail::received::read(&git, mbox, &dir.path().join(below)).unwrap()
     };

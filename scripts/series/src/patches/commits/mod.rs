@@ -8,6 +8,7 @@ mod assembler;
 pub use self::assembler::assemble;
 use crate::{
     git::{BaseCommit, Identity, PatchCommit},
+    mail::mailbox::Person,
     patches::plan::{PlannedPatch, PlannedSeries},
     source::{
         manifest::{Series, selected_series, unknown_series},
@@ -40,11 +41,15 @@ impl AssembledSeries {
         patches.map(|(patch, message)| (&patch.trailers[..], &message.states[..]))
     }
 
-    /// Returns the names and addresses of the authors. Patches of components are authored by `who`.
-    pub fn authors(&self, who: &Identity) -> Vec<(String, String)> {
-        let of = |patch: &PlannedPatch| match patch.author() {
-            Some(author) => (author.name.clone(), author.email.clone()),
-            None => (who.name.clone(), who.email.clone()),
+    /// Returns the authors of the patches. Patches of components are authored by `who`.
+    pub fn authors(&self, who: &Identity) -> Vec<Person> {
+        let of = |patch: &PlannedPatch| {
+            let (name, email) = match patch.author() {
+                Some(author) => (&author.name, &author.email),
+                None => (&who.name, &who.email),
+            };
+            let (name, email) = (name.clone(), email.clone());
+            Person { name, email }
         };
         self.plan.patches.iter().map(of).collect()
     }

@@ -175,9 +175,9 @@ pub(super) fn letter(
 /// Lists the subjects of the patches by author, as `git shortlog` does.
 fn shortlog(one: &AssembledSeries, who: &Identity) -> String {
     let mut by_author: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (patch, (name, _)) in one.plan.patches.iter().zip(one.authors(who)) {
+    for (patch, author) in one.plan.patches.iter().zip(one.authors(who)) {
         let subject = message::subject(&patch.message);
-        by_author.entry(name).or_default().push(subject);
+        by_author.entry(author.name).or_default().push(subject);
     }
     let parts = by_author.into_iter().map(|(name, subjects)| {
         let lines: String = subjects.iter().map(|s| format!("  {s}\n")).collect();
