@@ -6,15 +6,12 @@
 //! gets an id. b4 also reads a mailbox as one series. If two series were both numbered from 1, it
 //! would drop patches, so a bundle numbers the patches of all its series consecutively.
 
-use sha2::{Digest, Sha256};
-
-use crate::{git::Identity, source::manifest::Series, sys::hash::hex};
+use crate::{git::Identity, source::manifest::Series, sys::hash::sha256};
 
 /// Returns the message id of a mail, without brackets. It depends only on the mail, because `out/`
 /// has to be reproducible. Mails that b4 posts get other ids.
 fn id(series: &Series, number: usize, mail: &[u8], author: &Identity) -> String {
-    let hash = Sha256::digest(mail);
-    let hash = hex(&hash[..6]);
+    let hash = &sha256(mail)[..12];
     let domain = author.email.rsplit('@').next().unwrap_or("localhost");
     let Series {
         change_id, version, ..
@@ -52,7 +49,7 @@ fn renumbered_as(mail: &[u8], prefix: &str, number: usize, of: usize) -> Vec<u8>
 }
 
 /// Splits a mail into headers and the rest, which starts with the empty line.
-fn parts(mail: &[u8]) -> (&[u8], &[u8]) {
+pub fn parts(mail: &[u8]) -> (&[u8], &[u8]) {
     let end = mail.windows(2).position(|w| w == b"\n\n");
     mail.split_at(end.map_or(mail.len(), |at| at + 1))
 }

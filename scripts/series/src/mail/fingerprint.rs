@@ -5,11 +5,9 @@
 //! A review remains valid as long as these lines are unchanged. On a new base, context and line
 //! numbers may differ, and `git patch-id` would treat the patch as changed.
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     mail::diff::{self, Kind},
-    sys::hash::hex,
+    sys::hash::sha256,
 };
 
 /// Returns a hash of the changes in a patch: names, changed modes, added and removed lines.
@@ -39,11 +37,8 @@ pub fn fingerprint(mail_or_diff: &str) -> String {
         }
     }
     files.sort();
-    let mut hash = Sha256::new();
-    for file in &files {
-        hash.update(format!("{}\0{file}", file.len()));
-    }
-    hex(hash.finalize())
+    let parts = files.iter().map(|file| format!("{}\0{file}", file.len()));
+    sha256(parts.collect::<String>())
 }
 
 #[cfg(test)]

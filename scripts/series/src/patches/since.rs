@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     git::{Git, Oid, PatchCommit},
-    mail::mailbox::{self, Mail},
+    mail::mailbox::Mail,
     patches::commits::AssembledSeries,
     source::{cover, manifest::Base},
-    sys::{Result, files::read_file},
+    sys::Result,
     versions::{
         postings::{
             Posting,
@@ -70,12 +70,8 @@ const PREREQUISITE: &str = "prerequisite-";
 pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -> Result<Change> {
     let (git, name) = (rebuild.git, one.name());
     let made = rebuild.commits(name, posting)?;
-    let posted = posting.mails(rebuild.ws, name)?;
-    let whole = read_file(&rebuild.ws.path(posting.mbox(name))).unwrap_or_default();
-    let mails = mailbox::read(&whole)?;
-    let cover = tag::cover_of(&mails);
-    tag::ensure(git, posting, &cover, &made)?;
-    let texts = posted.iter().zip(&posting.patches);
+    tag::ensure(git, posting, &made)?;
+    let texts = made.patch_mails().zip(&posting.patches);
     let texts = texts.map(|(mail, record)| (record.subject.clone(), message_of(mail)));
     let old = side(git, &made.parent, &made.patches, texts)?;
     let texts = one.plan.patches.iter();
@@ -84,17 +80,17 @@ pub fn change(rebuild: &Rebuild<'_>, posting: &Posting, one: &AssembledSeries) -
     let comparison = range_diff::compare(git, rebuild.cache, posting.version, &old, &new)?;
     let component = &one.plan.component;
     let other = match cover::parse(&component.cover_file, &component.cover) {
-        Ok(text) => reasons::reasons(&component.series, &text, posting, &mails, &comparison),
+        Ok(text) => reasons::reasons(&component.series, &text, posting, &made.mails, &comparison),
         // The code that creates the cover letter reports the error.
         Err(_) => Vec::new(),
     };
-    let named = mails.first().map_or("", |m| m.body.as_str());
+    let named = made.mails.first().map_or("", |m| m.body.as_str());
     let named = trailers::of_mail(named).into_iter().map(|(_, line)| line);
     let named = named.filter(|l| l.starts_with(PREREQUISITE));
     Ok(Change {
         other,
         prerequisites: named.map(str::to_owned).collect(),
-        applies: applies(rebuild, &comparison, &posted, one)?,
+        applies: applies(rebuild, &comparison, made.patch_mails(), one)?,
         comparison,
         base: posting.base.clone(),
     })
@@ -123,10 +119,10 @@ fn side(
 }
 
 /// Whether the posted mails produce the current tree of the series.
-fn applies(
+fn applies<'a>(
     rebuild: &Rebuild<'_>,
     since: &Comparison,
-    posted: &[Mail],
+    posted: impl Iterator<Item = &'a Mail>,
     one: &AssembledSeries,
 ) -> Result<bool> {
     let same = |(i, p): (usize, &PatchChange)| {
@@ -139,7 +135,7 @@ fn applies(
     if !since.unchanged() {
         return Ok(false);
     }
-    let diffs: Vec<&[u8]> = posted.iter().map(|m| m.body.as_bytes()).collect();
+    let diffs: Vec<&[u8]> = posted.map(|m| m.body.as_bytes()).collect();
     let Ok(changes) = applied(rebuild.git, rebuild.cache, &one.parent.tree, &diffs) else {
         return Ok(false);
     };

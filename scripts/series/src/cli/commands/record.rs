@@ -124,10 +124,9 @@ impl App<'_> {
             below,
             ..
         } = found;
-        let cover = tag::cover_of(&mailbox::read(&mails)?);
-        tag::make(&git, &posting, &cover, &made)?;
+        tag::make(&git, &posting, &made)?;
         posting.write(&self.ws, name, &mails, &below)?;
-        tag::ensure(&git, &posting, &cover, &made)?;
+        tag::ensure(&git, &posting, &made)?;
         Ok(posting)
     }
 
@@ -149,8 +148,8 @@ impl App<'_> {
             .map_err(at)?;
         let sender = mails.first().map(|m| &m.from);
         if let Some(other) = sender.filter(|p| !p.email.eq_ignore_ascii_case(&user)) {
-            let (ui, name, email) = (&self.ui, &other.name, &other.email);
-            ui.warn(format!("the sender of the posting is {name} <{email}>"));
+            let ui = &self.ui;
+            ui.warn(format!("the sender of the posting is {other}"));
         }
         Ok(found)
     }

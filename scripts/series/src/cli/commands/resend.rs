@@ -59,9 +59,7 @@ impl App<'_> {
         let Some(posting) = component.posted().cloned() else {
             return Err(super::record::never_posted(&component, None));
         };
-        posting.mails(&self.ws, name)?;
-        let posted = mailbox::read(&self.sent_mails(name, &posting)?);
-        let posted = posted.map_err(|e| e.at(posting.mbox(name), None))?;
+        let posted = posting.all_mails(&self.ws, name)?;
         Ok((component, posting, posted))
     }
 }

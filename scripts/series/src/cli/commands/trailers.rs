@@ -238,7 +238,6 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
         let made = rebuild.commits(component.name(), posting)?;
         let commits: Vec<_> = made.patches.iter().map(|p| &p.commit).collect();
         let diffs = rebuild.git.diffs(&commits)?;
-        let mails = posting.mails(rebuild.ws, component.name())?;
         let patches = posting.patches.iter().zip(&diffs);
         let patches = patches.map(|(patch, diff)| PostedPatch {
             subject: patch.subject.clone(),
@@ -246,10 +245,11 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
             message: patch.message.as_ref().and_then(|m| present(component, m)),
             fingerprint: fingerprint(diff),
         });
+        let authors = made.patch_mails();
         let posted = Posted {
             version: posting.version,
             cover: posting.message_id.clone(),
-            authors: mails.iter().map(|m| m.from.email.to_lowercase()).collect(),
+            authors: authors.map(|m| m.from.email.to_lowercase()).collect(),
             patches: patches.collect(),
         };
         versions.push(posted.clone());

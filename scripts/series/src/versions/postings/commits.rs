@@ -4,22 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::{Import, Posting, is_patch, read_all, read_mailbox};
 use crate::{
     git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
     kernel::base,
-    mail::{diff, mailbox},
+    mail::{
+        diff,
+        mailbox::{self, Mail, Person},
+    },
     source::{component::Component, manifest, message, workspace::Workspace},
-    sys::{Error, Result, cache::Cache, hash::hex},
+    sys::{Error, Result, cache::Cache, hash::sha256},
 };
 
-/// A posted version as commits.
+/// A posted version as commits, and its mails.
 pub struct Rebuilt {
     /// The commit below the first patch.
     pub parent: PatchCommit,
     pub patches: Commits,
+    /// The mails of the posting, the cover letter first.
+    pub mails: Vec<Mail>,
 }
 
 type Commits = Vec<PatchCommit>;
@@ -28,6 +31,17 @@ impl Rebuilt {
     /// The last patch, or the parent of an empty posting.
     pub fn tip(&self) -> &PatchCommit {
         self.patches.last().unwrap_or(&self.parent)
+    }
+
+    /// The text of the cover letter; empty if there is none.
+    pub fn cover(&self) -> &str {
+        let cover = self.mails.first().filter(|mail| !is_patch(mail));
+        cover.map_or("", |mail| &mail.body)
+    }
+
+    /// The mails of the patches, in order.
+    pub fn patch_mails(&self) -> impl Iterator<Item = &Mail> {
+        self.mails.iter().filter(|mail| is_patch(mail))
     }
 }
 
@@ -44,58 +58,73 @@ impl Rebuild<'_> {
     /// Restores the commits of a posted version, unless the repository has them.
     pub fn commits(&self, name: &str, posting: &Posting) -> Result<Rebuilt> {
         let file = posting.below_mbox(name);
-        let has_below = self.ws.path(&file).exists();
-        let below = has_below.then(|| read_mailbox(self.ws, &file));
-        let own = read_mailbox(self.ws, &posting.mbox(name))?;
-        self.commits_of(name, posting, own, below.transpose()?)
+        let below = if self.ws.path(&file).exists() {
+            read_mailbox(self.ws, &file)?
+        } else {
+            self.below_recorded(name, posting)?
+        };
+        self.commits_of(name, posting, posting.all_mails(self.ws, name)?, below)
     }
 
     /// Creates the commits of a posting that is about to be recorded, whose files the checkout does
     /// not have yet.
     pub fn commits_before_record(&self, name: &str, import: &Import) -> Result<Rebuilt> {
-        let own = mailbox::read(&import.mails)?;
-        let below = (!import.below.is_empty()).then(|| mailbox::read(&import.below));
-        self.commits_of(name, &import.posting, own, below.transpose()?)
+        let posting = &import.posting;
+        let below = if import.below.is_empty() {
+            self.below_recorded(name, posting)?
+        } else {
+            mailbox::read(&import.below)?
+        };
+        let own = posting.in_order(name, mailbox::read(&import.mails)?)?;
+        self.commits_of(name, posting, own, below)
     }
 
     fn commits_of(
         &self,
         name: &str,
         posting: &Posting,
-        own: Vec<mailbox::Mail>,
-        below: Option<Vec<mailbox::Mail>>,
+        own: Vec<Mail>,
+        mut below: Vec<Mail>,
     ) -> Result<Rebuilt> {
-        let mut mails = match below {
-            Some(below) => below,
-            None => self.below_recorded(name, posting)?,
-        };
-        mails.retain(is_patch);
-        let first = mails.len();
-        mails.extend(posting.patches_in(name, own)?);
+        below.retain(is_patch);
+        let patches = own.iter().filter(|mail| is_patch(mail));
+        let mails: Vec<&Mail> = below.iter().chain(patches).collect();
         // If the cache never had that base, patches that do not fit the present one fail to apply.
         let base = base::made_for(self.git, self.cache, &posting.base)?;
         let base = base.unwrap_or_else(|| self.base.clone());
-        let mut commits = self.replay(&base, &mails).map_err(|(at, e)| {
-            let (version, base) = (posting.version, &posting.base);
-            let what = match at.checked_sub(first) {
-                Some(own) => format!("patch {} of the posted v{version}", own + 1),
-                None => format!("the patches below v{version} of {name}"),
-            };
-            Error::new(format!("cannot restore the commits of {what}"))
-                .at(posting.mbox(name), None)
-                .detail(e.to_string())
-                .help(format!(
-                    "the mails were made for Linux {base}; `cargo series assemble` in a checkout \
-                     for {base} imports that kernel into the cache"
-                ))
-        })?;
-        let patches = commits.split_off(first);
+        let to_ref = ref_of(&base, &mails);
+        let mut commits = match self.known(&base, &to_ref, mails.len())? {
+            Some(commits) => commits,
+            None => {
+                let diffs: Vec<&[u8]> = mails.iter().map(|m| m.body.as_bytes()).collect();
+                let changes = applied(self.git, self.cache, &base.tree, &diffs);
+                let changes = changes.map_err(|(at, e)| {
+                    let (version, base) = (posting.version, &posting.base);
+                    let what = match at.checked_sub(below.len()) {
+                        Some(own) => format!("patch {} of the posted v{version}", own + 1),
+                        None => format!("the patches below v{version} of {name}"),
+                    };
+                    Error::new(format!("cannot restore the commits of {what}"))
+                        .at(posting.mbox(name), None)
+                        .detail(e.to_string())
+                        .help(format!(
+                            "the mails were made for Linux {base}; `cargo series assemble` in a \
+                             checkout for {base} imports that kernel into the cache"
+                        ))
+                })?;
+                self.create(&base, &to_ref, &mails, &changes)?
+            }
+        };
+        let patches = commits.split_off(below.len());
         let BaseCommit { commit, tree, .. } = base;
-        let parent = commits.pop().unwrap_or(PatchCommit { commit, tree });
-        Ok(Rebuilt { parent, patches })
+        Ok(Rebuilt {
+            parent: commits.pop().unwrap_or(PatchCommit { commit, tree }),
+            patches,
+            mails: own,
+        })
     }
 
-    fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<mailbox::Mail>> {
+    fn below_recorded(&self, name: &str, posting: &Posting) -> Result<Vec<Mail>> {
         let mut mails = Vec::new();
         for below in &posting.below {
             let (series, version) = (&below.series, below.version);
@@ -126,42 +155,20 @@ impl Rebuild<'_> {
         found.copied().collect()
     }
 
-    /// Creates a commit from each mail, each on top of the previous one, unless the repository has
-    /// them. An error has the index of the mail that does not apply.
-    fn replay(
-        &self,
-        base: &BaseCommit,
-        mails: &[mailbox::Mail],
-    ) -> Result<Commits, (usize, Error)> {
-        let mut hash = Sha256::new();
-        hash.update(base.commit.as_str());
-        for mail in mails {
-            hash.update((mail.raw.len() as u64).to_le_bytes());
-            hash.update(&mail.raw);
-        }
-        let name = refs::posted(&hex(hash.finalize())[..20]);
-        let at_first = |e| (0, e);
-        if let Some(found) = self.known(base, &name, mails.len()).map_err(at_first)? {
-            return Ok(found);
-        }
-        let diffs: Vec<&[u8]> = mails.iter().map(|m| m.body.as_bytes()).collect();
-        let changes = applied(self.git, self.cache, &base.tree, &diffs)?;
-        self.create(base, &name, mails, &changes).map_err(at_first)
-    }
-
-    /// Creates the commits of mails whose changes are known, and sets a ref to the last.
+    /// Creates a commit from each mail and its changes, each on top of the previous one, and sets a
+    /// ref to the last.
     fn create(
         &self,
         base: &BaseCommit,
         to_ref: &str,
-        mails: &[mailbox::Mail],
+        mails: &[&Mail],
         changes: &[Changes],
     ) -> Result<Commits> {
         let scratch = self.cache.scratch()?;
         self.git.fast_import(scratch.path(), &mut |to| {
             let mut from = Parent::Commit(base.commit.clone());
             for (mark, (mail, changes)) in (1..).zip(mails.iter().zip(changes)) {
-                let mailbox::Person { name, email } = mail.from.clone();
+                let Person { name, email } = mail.from.clone();
                 let set = true;
                 let who = Identity { name, email, set };
                 let when = base.when + mark as u64;
@@ -202,7 +209,17 @@ impl Rebuild<'_> {
     }
 }
 
-pub fn message_of(mail: &mailbox::Mail) -> String {
+/// Returns the ref of the commits of these mails on a base.
+fn ref_of(base: &BaseCommit, mails: &[&Mail]) -> String {
+    let mut made_from = base.commit.as_str().as_bytes().to_vec();
+    for mail in mails {
+        made_from.extend((mail.raw.len() as u64).to_le_bytes());
+        made_from.extend(&mail.raw);
+    }
+    refs::posted(&sha256(made_from)[..20])
+}
+
+pub fn message_of(mail: &Mail) -> String {
     let body = mail.body.replace("\r\n", "\n");
     let (body, _) = body.split_once("\n---\n").unwrap_or((&body, ""));
     // An in-body author is not part of the message.

@@ -13,7 +13,7 @@ use crate::{
     git::{Git, format_patch, patch_ids},
     mail::mailbox::{self, Mail},
     source::{component::Component, cover, message},
-    sys::{Error, Result, must, plural::count},
+    sys::{Error, Result, plural::count},
 };
 
 pub struct Importer<'a> {
@@ -47,9 +47,7 @@ impl Importer<'_> {
         let patches = format_patch(git, &range, &prefix, &own)?;
         let range = format!("{}..{}", self.rebuild.base.commit, sent.parent);
         let below = format_patch(git, &range, "PATCH", &below)?;
-        let letter = Letter::read(git, &full)?;
-        let mails = letter.mails(&prefix, &patches, &sent.message_id);
-        let mails = mails.map_err(|e| e.at(git.dir(), None))?;
+        let mails = mails_of_tag(git, &full, &prefix, &patches, &sent.message_id)?;
         let below: Vec<u8> = below.into_iter().flat_map(|(_, mail)| mail).collect();
         self.finish(mails, below)
     }
@@ -121,21 +119,15 @@ impl Importer<'_> {
             return Err(Error::new(format!("git sees {diffs} in {patches}")));
         }
         let known = self.below_as_posted(&below)?;
-        let messages = &self.component.messages;
-        let file_of = |subject: &str| {
-            let mut files = messages.iter();
-            Some(
-                files
-                    .find(|(_, text)| message::subject(text) == subject)?
-                    .0
-                    .clone(),
-            )
-        };
-        let patches = patches.iter().zip(ids).map(|(mail, patch_id)| PostedPatch {
-            subject: mail.title().to_owned(),
-            patch_id,
-            message_id: mail.id.clone(),
-            message: file_of(mail.title()),
+        let patches = patches.iter().zip(ids).map(|(mail, patch_id)| {
+            let mut messages = self.component.messages.iter();
+            let message = messages.find(|(_, text)| message::subject(text) == mail.title());
+            PostedPatch {
+                subject: mail.title().to_owned(),
+                patch_id,
+                message_id: mail.id.clone(),
+                message: message.map(|(file, _)| file.clone()),
+            }
         });
         Ok(Import {
             below: if known.is_some() { Vec::new() } else { below },
@@ -179,62 +171,50 @@ impl Importer<'_> {
     }
 }
 
-/// The cover letter in b4's tag.
-struct Letter {
-    /// The sender, for a header.
-    from: String,
-    date: String,
-    title: String,
-    recipients: String,
-    text: String,
-}
-
-impl Letter {
-    fn read(git: &Git<'_>, tag: &str) -> Result<Self> {
-        let format = "--format=%(taggername) %(taggeremail)%0a%(taggerdate:rfc2822)%0a%(contents)";
-        let said = must(git.runner(), &git.cmd(["for-each-ref", format, tag]))?;
-        let said = String::from_utf8_lossy(&said.stdout);
-        let mut parts = said.splitn(3, '\n');
-        let mut part = || parts.next().unwrap_or("");
-        let (who, date, contents) = (part(), part(), part());
-        let (title, cover) = contents.split_once('\n').unwrap_or((contents, ""));
-        let (recipients, text) = cover::split_recipients(cover);
-        Ok(Self {
-            from: in_header(who),
-            date: date.to_owned(),
-            title: untagged(title).to_owned(),
-            recipients,
-            text: text.trim().to_owned(),
-        })
+/// Returns the mails that b4 sent: the cover letter from its tag, and the patches from `git
+/// format-patch`. `id` is the message id of the first.
+fn mails_of_tag(
+    git: &Git<'_>,
+    tag: &str,
+    prefix: &str,
+    patches: &[(String, Vec<u8>)],
+    id: &str,
+) -> Result<Vec<u8>> {
+    let format = "--format=%(taggername) %(taggeremail)%0a%(taggerdate:rfc2822)%0a%(contents)";
+    let said = git.must(["for-each-ref", format, tag])?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let mut parts = said.splitn(3, '\n');
+    let mut part = || parts.next().unwrap_or("");
+    let (who, date, contents) = (in_header(part()), part(), part());
+    let (title, cover) = contents.split_once('\n').unwrap_or((contents, ""));
+    let (recipients, text) = cover::split_recipients(cover);
+    let (title, text) = (untagged(title), text.trim());
+    if let [(_, only)] = patches {
+        // b4 sends the cover letter below the `---` of a single patch.
+        let mut mail = only.clone();
+        message::note_below(&mut mail, &format!("{text}\n"));
+        return Ok(with_headers(
+            &mail,
+            &format!("Message-ID: <{id}>\n{recipients}"),
+        ));
     }
-
-    /// Returns the mails that b4 sent: the cover letter, and the patches from `git format-patch`.
-    /// `id` is the message id of the first.
-    fn mails(&self, prefix: &str, patches: &[(String, Vec<u8>)], id: &str) -> Result<Vec<u8>> {
-        if let [(_, only)] = patches {
-            // b4 sends the cover letter below the `---` of a single patch.
-            let mut mail = only.clone();
-            message::note_below(&mut mail, &format!("{}\n", self.text));
-            let headers = format!("Message-ID: <{id}>\n{}", self.recipients);
-            return Ok(with_headers(&mail, &headers));
-        }
-        let (count, width) = (patches.len(), patches.len().to_string().len());
-        let mut mails = format!(
-            "{FROM}From: {}\nDate: {}\nSubject: [{prefix} {:0width$}/{count}] {}\n\
-             Message-ID: <{id}>\n{}MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
-             Content-Transfer-Encoding: 8bit\n\n{}\n\n",
-            self.from, self.date, 0, self.title, self.recipients, self.text
-        )
-        .into_bytes();
-        for (i, (_, mail)) in patches.iter().enumerate() {
-            let id = numbered(id, i + 1).ok_or_else(|| {
-                Error::new(format!("{id} is not a message id of b4"))
-                    .help("record the posting from the mails that you received: --mbox FILE")
-            })?;
-            mails.extend(with_headers(mail, &format!("Message-ID: <{id}>\n")));
-        }
-        Ok(mails)
+    let (count, width) = (patches.len(), patches.len().to_string().len());
+    let cover = format!(
+        "{FROM}From: {who}\nDate: {date}\nSubject: [{prefix} {:0width$}/{count}] {title}\n\
+         Message-ID: <{id}>\n{recipients}MIME-Version: 1.0\n\
+         Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit\n\n{text}\n\n",
+        0
+    );
+    let mut mails = cover.into_bytes();
+    for (number, (_, mail)) in (1..).zip(patches) {
+        let id = numbered(id, number).ok_or_else(|| {
+            Error::new(format!("{id} is not a message id of b4"))
+                .at(git.dir(), None)
+                .help("record the posting from the mails that you received: --mbox FILE")
+        })?;
+        mails.extend(with_headers(mail, &format!("Message-ID: <{id}>\n")));
     }
+    Ok(mails)
 }
 
 /// Formats `Name <address>` for a header; quotes a name with characters such as commas and dots.

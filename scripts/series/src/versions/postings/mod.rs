@@ -12,7 +12,7 @@ pub mod resend;
 pub mod tag;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -155,14 +155,21 @@ impl Posting {
 
     /// Reads the mails of the patches, in order. Fails if they differ from the record.
     pub fn mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
-        self.patches_in(name, read_mailbox(ws, &self.mbox(name))?)
+        let mut mails = self.all_mails(ws, name)?;
+        mails.retain(is_patch);
+        Ok(mails)
     }
 
-    /// Selects the patches, in order, from the mails of the posting.
-    fn patches_in(&self, name: &str, mut mails: Vec<Mail>) -> Result<Vec<Mail>> {
-        mails.retain(is_patch);
+    /// Reads the cover letter and the mails of the patches, as [`Self::mails`] does.
+    pub fn all_mails(&self, ws: &Workspace, name: &str) -> Result<Vec<Mail>> {
+        self.in_order(name, read_mailbox(ws, &self.mbox(name))?)
+    }
+
+    /// Sorts the mails of the posting. Fails if the record names other patches.
+    fn in_order(&self, name: &str, mut mails: Vec<Mail>) -> Result<Vec<Mail>> {
         mails.sort_by_key(|m| m.tag().map(|tag| tag.number));
-        let ids = mails.iter().map(|m| &m.id);
+        let patches = mails.iter().filter(|m| is_patch(m));
+        let ids = patches.map(|m| &m.id);
         if ids.ne(self.patches.iter().map(|p| &p.message_id)) {
             let patches = count(self.patches.len(), "patch", "patches");
             let record = self.file(name);
@@ -220,12 +227,21 @@ fn patch_ids_of(git: &Git<'_>, patches: &[&Mail]) -> Result<Vec<String>> {
 
 /// Reads the records of a series, the oldest version first. Fails if there is a gap.
 pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
+    let files = std::fs::read_dir(ws.path(folder(name))).into_iter();
+    let versions = files.flatten().flatten().filter_map(|entry| {
+        let file = entry.file_name().into_string().ok()?;
+        file.strip_prefix('v')?.strip_suffix(".toml")?.parse().ok()
+    });
+    let versions: BTreeSet<u32> = versions.collect();
     let mut postings = Vec::new();
-    for version in 1.. {
-        let file = folder(name).join(format!("v{version}.toml"));
-        if !ws.path(&file).exists() {
-            break;
+    for (next, version) in (1..).zip(versions) {
+        if version != next {
+            let what = format!("v{version} of {name} is recorded, but v{next} is not");
+            return Err(Error::new(what)
+                .at(folder(name), None)
+                .help("versions are numbered from 1 without gaps; restore the record"));
         }
+        let file = folder(name).join(format!("v{version}.toml"));
         let posting: Posting = manifest::parse(&file, &ws.read(&file)?)?;
         if posting.version != version || posting.patches.is_empty() {
             return Err(Error::new(format!("this is not the record of v{version}"))
@@ -233,18 +249,6 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
                 .help("it was written by `cargo series record`; restore it"));
         }
         postings.push(posting);
-    }
-    let next = postings.len() + 1;
-    let files = std::fs::read_dir(ws.path(folder(name))).into_iter();
-    let mut versions = files.flatten().flatten().filter_map(|entry| {
-        let file = entry.file_name().into_string().ok()?;
-        file.strip_prefix('v')?.strip_suffix(".toml")?.parse().ok()
-    });
-    if let Some(later) = versions.find(|version: &usize| *version > next) {
-        let what = format!("v{later} of {name} is recorded, but v{next} is not");
-        return Err(Error::new(what)
-            .at(folder(name), None)
-            .help("versions are numbered from 1 without gaps; restore the record"));
     }
     Ok(postings)
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, ptr};
 
 use crate::{
-    mail::mailbox::{Mail, Person, Tag},
+    mail::mailbox::{Mail, Tag},
     source::manifest::Series,
     sys::{Error, Result, plural::count},
 };
@@ -27,15 +27,10 @@ pub fn pick<'a>(
     user: &str,
 ) -> Result<(Vec<&'a Mail>, Vec<String>)> {
     let mut seen = BTreeSet::new();
-    let all: Vec<&Mail> = all
-        .iter()
-        .filter(|m| m.id.is_empty() || seen.insert(&m.id))
-        .collect();
+    let all = all.iter().filter(|m| m.id.is_empty() || seen.insert(&m.id));
+    let all: Vec<&Mail> = all.collect();
     let patches = all.iter().filter(|m| !m.is_reply());
-    let patches = patches.filter_map(|mail| {
-        let tag = mail.tag()?;
-        Some(Candidate { mail, tag })
-    });
+    let patches = patches.filter_map(|mail| mail.tag().map(|tag| Candidate { mail, tag }));
     let patches: Vec<Candidate<'_>> = patches.collect();
     let first = first(series, &patches, user)?;
     let thread = thread(first.mail, &patches);
@@ -58,9 +53,6 @@ pub fn pick<'a>(
     if let Some(missing) = missing {
         return Err(incomplete(missing, of).detail(left_out.join("\n")));
     }
-    if let Some(bare) = mails.iter().find(|m| m.id.is_empty()) {
-        return Err(bare_mail(bare));
-    }
     Ok((mails, left_out))
 }
 
@@ -72,6 +64,12 @@ fn first<'a, 'm>(
 ) -> Result<&'a Candidate<'m>> {
     let (version, name) = (series.version, &series.name);
     let of_version = patches.iter().filter(|c| c.tag.version == version);
+    if let Some(bare) = of_version.clone().find(|c| c.mail.id.is_empty()) {
+        return Err(
+            Error::new(format!("{:?} has no Message-ID", bare.mail.subject))
+                .help("the command needs the mails as they were sent, or from a public archive"),
+        );
+    }
     let Some(one) = of_version.clone().next() else {
         let Some(other) = patches.first() else {
             return Err(Error::new("the mailbox contains no patches"));
@@ -84,9 +82,6 @@ fn first<'a, 'm>(
     let firsts: Vec<_> = of_version.filter(|c| c.tag.number <= 1).collect();
     if firsts.is_empty() {
         return Err(incomplete(1, one.tag.of));
-    }
-    if let Some(bare) = firsts.iter().find(|c| c.mail.id.is_empty()) {
-        return Err(bare_mail(bare.mail));
     }
     selected(series, &firsts, user)
 }
@@ -124,7 +119,7 @@ fn selected<'a, 'm>(
         _ => {
             let shown = left.iter().map(|c| {
                 let (subject, from, id) = (&c.mail.subject, &c.mail.from, &c.mail.id);
-                format!("{subject:?} of {} <{}>, {id}", from.name, from.email)
+                format!("{subject:?} of {from}, {id}")
             });
             let what = format!("there are several postings of v{version}");
             Err(Error::new(what)
@@ -138,11 +133,6 @@ fn incomplete(missing: usize, of: usize) -> Error {
     Error::new(format!("patch {missing} of {of} is missing")).help(
         "the mailbox must contain all patches of the version, in one thread and from one sender",
     )
-}
-
-fn bare_mail(mail: &Mail) -> Error {
-    Error::new(format!("{:?} has no Message-ID", mail.subject))
-        .help("the command needs the mails as they were sent, or from a public archive")
 }
 
 /// Keeps the candidates that fit, or all of them if none fits.
@@ -178,17 +168,17 @@ fn thread<'a>(first: &'a Mail, patches: &[Candidate<'a>]) -> BTreeSet<&'a str> {
 
 /// Returns why a patch is outside of the posting that starts with `first`, if it is.
 fn reason(one: &Candidate<'_>, first: &Candidate<'_>, thread: &BTreeSet<&str>) -> Option<String> {
-    let Person { name, email } = &first.mail.from;
+    let from = &first.mail.from;
     let (Candidate { mail, tag }, of) = (one, first.tag.of);
     if tag.version != first.tag.version {
         Some(format!("it belongs to v{}", tag.version))
-    } else if !mail.from.email.eq_ignore_ascii_case(email) || mail.senders != 1 {
-        Some(format!("the posting is from {name} <{email}>"))
+    } else if !mail.from.email.eq_ignore_ascii_case(&from.email) || mail.senders != 1 {
+        Some(format!("the posting is from {from}"))
     } else if tag.number > of || tag.of != of {
-        let patches = count(of, "patch", "patches");
+        let (number, patches) = (tag.number, count(of, "patch", "patches"));
         Some(format!(
-            "it is {}/{} of a posting with {patches}",
-            tag.number, tag.of
+            "it is {number}/{} of a posting with {patches}",
+            tag.of
         ))
     } else if !thread.contains(mail.id.as_str()) {
         Some("it is in another thread".to_owned())
@@ -207,14 +197,11 @@ fn left_out(
         None if mail.is_reply() => "it is a reply".to_owned(),
         None => "it is not a patch".to_owned(),
         Some(patch) => reason(patch, first, thread).unwrap_or_else(|| {
-            format!(
-                "another mail has the number {}/{}",
-                patch.tag.number, patch.tag.of
-            )
+            let Tag { number, of, .. } = patch.tag;
+            format!("another mail has the number {number}/{of}")
         }),
     };
-    let Person { name, email } = &mail.from;
-    format!("{:?} of {name} <{email}>: {reason}", mail.subject)
+    format!("{:?} of {}: {reason}", mail.subject, mail.from)
 }
 
 #[cfg(test)]

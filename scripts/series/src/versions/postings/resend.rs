@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{FROM, Posting, is_patch, patch_ids_of};
 use crate::{
     git::Git,
-    mail::mailbox::{self, Mail},
+    mail::{
+        bundle,
+        mailbox::{self, Mail},
+    },
     source::{manifest::Series, words},
     sys::{Error, Result},
 };
@@ -38,8 +41,7 @@ pub fn mails(series: &Series, posted: &[Mail]) -> Vec<(String, Vec<u8>)> {
 
 fn resent(series: &Series, mail: &Mail) -> Vec<u8> {
     let raw = mailbox::with_newlines(&mail.raw);
-    let end = raw.windows(2).position(|w| w == b"\n\n");
-    let (head, body) = raw.split_at(end.map_or(raw.len(), |at| at + 1));
+    let (head, body) = bundle::parts(&raw);
     let mut text = FROM.to_owned();
     let mut kept = false;
     for line in String::from_utf8_lossy(head).lines() {

@@ -11,8 +11,7 @@
 use super::{Posting, commits::Rebuilt};
 use crate::{
     git::{Git, Oid},
-    mail::mailbox::Mail,
-    sys::{Error, Result, must},
+    sys::Result,
 };
 
 pub fn name(change_id: &str, version: u32) -> String {
@@ -24,36 +23,33 @@ fn ref_of(posting: &Posting) -> String {
 }
 
 /// Creates the tag of a recorded posting, unless it exists.
-pub fn ensure(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<()> {
+pub fn ensure(git: &Git<'_>, posting: &Posting, made: &Rebuilt) -> Result<()> {
     let full = ref_of(posting);
-    let tip = &made.tip().commit;
-    if git.resolve(&format!("{full}^{{commit}}"))?.as_ref() == Some(tip) {
+    if git.resolve(&format!("{full}^{{commit}}"))?.as_ref() == Some(&made.tip().commit) {
         return Ok(());
     }
-    git.set_ref(&full, &make(git, posting, cover, made)?)
+    git.set_ref(&full, &make(git, posting, made)?)
 }
 
 /// Creates the tag object without a ref, so that the caller can write the record first.
-pub fn make(git: &Git<'_>, posting: &Posting, cover: &str, made: &Rebuilt) -> Result<Oid> {
+pub fn make(git: &Git<'_>, posting: &Posting, made: &Rebuilt) -> Result<Oid> {
     let name = name(&posting.change_id, posting.version);
     let tip = &made.tip().commit;
-    let message = message(posting, cover, &made.parent.commit);
+    let message = message(posting, made.cover(), &made.parent.commit);
     // A fixed tagger and date make the tag identical in every cache.
     let content = format!(
         "object {tip}\ntype commit\ntag {name}\ntagger series <series@localhost> 0 +0000\n\n\
          {message}"
     );
-    let out = must(git.runner(), &git.cmd(["mktag"]).stdin(content))?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git mktag printed no object name"))
+    git.oid(&git.cmd(["mktag"]).stdin(content))
 }
 
 /// Removes the tag of a posting whose record was removed.
 pub fn remove(git: &Git<'_>, posting: &Posting) -> Result<()> {
     let full = ref_of(posting);
-    let Some(tag) = git.resolve(&full)? else {
-        return Ok(());
-    };
-    git.must(["update-ref", "-d", &full, tag.as_str()])?;
+    if let Some(tag) = git.resolve(&full)? {
+        git.must(["update-ref", "-d", &full, tag.as_str()])?;
+    }
     Ok(())
 }
 
@@ -67,13 +63,6 @@ fn message(posting: &Posting, cover: &str, parent: &Oid) -> String {
     } = posting;
     let kept = kept.trim();
     format!("{title}\n\n{kept}\n\n---\nbase-commit: {parent}\nchange-id: {change_id}\n")
-}
-
-/// Returns the text of the cover letter among the mails of a posting; empty if there is none.
-pub fn cover_of(mails: &[Mail]) -> String {
-    let mut mails = mails.iter();
-    let cover = mails.find(|m| m.tag().is_some_and(|tag| tag.number == 0));
-    cover.map_or(String::new(), |m| m.body.clone())
 }
 
 #[cfg(test)]
