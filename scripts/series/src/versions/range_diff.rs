@@ -17,7 +17,7 @@ use crate::{
         diff::{self, Kind},
         fingerprint::fingerprint,
     },
-    sys::{Error, Result, cache::Cache, files::write, must},
+    sys::{Error, Result, cache::Cache, files::write, pattern},
     versions::postings::commits::without_tags,
 };
 
@@ -169,7 +169,7 @@ fn color(line: &str) -> Option<u8> {
 fn range_diff(git: &Git<'_>, factor: u32, old: &str, new: &str) -> Result<String> {
     let cmd = git.cmd(["range-diff", "--no-color", "--no-notes"]);
     let cmd = cmd.arg(format!("--creation-factor={factor}"));
-    let out = must(git.runner(), &cmd.args([old, new]))?;
+    let out = git.run(&cmd.args([old, new]))?;
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
@@ -232,8 +232,7 @@ type Heading<'a> = (&'a str, [&'a str; 6]);
 const NONE: &str = "-";
 
 static HEADING: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?m)^ {0,3}(-|\d+): +([0-9a-f]+|-+) ([=!<>]) +(-|\d+): +([0-9a-f]+|-+) (.*)$")
-        .expect("the pattern is constant")
+    pattern(r"(?m)^ {0,3}(-|\d+): +([0-9a-f]+|-+) ([=!<>]) +(-|\d+): +([0-9a-f]+|-+) (.*)$")
 });
 
 fn headings(said: &str) -> impl Iterator<Item = Heading<'_>> {

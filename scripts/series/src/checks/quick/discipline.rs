@@ -112,16 +112,11 @@ fn of_dependencies(
             break;
         }
         if let Some((patch, why)) = needs(subject, one, name, n)? {
-            faults.push(Fault {
-                rule: Rule::Dependencies,
-                file: series.file(),
-                line: Some(declared.line),
-                patch: Some(patch),
-                what: format!(
-                    "patch {patch} does not apply without {name}, but [without] declares {n}"
-                ),
-                help: format!("correct the number: {name} = {}\n{why}", patch - 1),
-            });
+            let what =
+                format!("patch {patch} does not apply without {name}, but [without] declares {n}");
+            let help = format!("correct the number: {name} = {}\n{why}", patch - 1);
+            let fault = Rule::Dependencies.fault(series.file(), declared.line, what, help);
+            faults.push(fault.of_patch(patch));
         }
     }
     Ok(faults)

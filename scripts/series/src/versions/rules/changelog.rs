@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     source::changelog::Entry,
+    sys::pattern,
     versions::{
         postings::Posting,
         range_diff::{Change, Comparison, PatchChange},
@@ -36,7 +37,7 @@ struct Mention {
 }
 
 static MENTION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?xi) \b (?: (?P<new> new | add(?:s|ed)? ) \s+
                      | (?P<drop> drop(?:s|ped)? | remove[sd]? ) \s+ )?
           (?: the \s+ )?
@@ -44,7 +45,6 @@ static MENTION: LazyLock<Regex> = LazyLock::new(|| {
             | patch(?:es)? \s+ (?P<list> \d+ (?: \s* (?: - | – | to | , \s* and | , | and ) \s* \d+ )* ) )
           (?P<old> \s* \(? (?: of \s+ )? v\d+ \)? )?",
     )
-    .expect("the pattern is constant")
 });
 
 /// Whether the text after a mention counts as a reason: at least two words.
@@ -56,8 +56,7 @@ fn says_something(rest: &str) -> bool {
 
 /// Parses the numbers of "2, 4-6 and 8".
 fn numbers(list: &str) -> Vec<usize> {
-    static NUMBER: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(-|–|to)?\s*(\d+)").expect("the pattern is constant"));
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"(-|–|to)?\s*(\d+)"));
     let mut found: Vec<usize> = Vec::new();
     for part in NUMBER.captures_iter(list) {
         let is_end = part.get(1).is_some();
@@ -118,9 +117,8 @@ pub struct Named {
 
 /// Returns the items that name patches of the new version by number.
 pub fn named(entry: &Entry) -> Vec<Named> {
-    let items = items(entry);
-    let named = items.iter().filter_map(|(_, item)| named_in(item));
-    named.collect()
+    let items = items(entry).into_iter();
+    items.filter_map(|(_, item)| named_in(&item)).collect()
 }
 
 fn named_in(item: &str) -> Option<Named> {
@@ -210,38 +208,34 @@ impl Check<'_> {
         let said = items.filter_map(|(line, text)| Some((line, reasons::statement(&text)?)));
         let said: Vec<_> = said.collect();
         let mut faults = Vec::new();
-        for reason in Reason::ALL {
+        for (reason, word, subject) in Reason::ALL {
             let changed = self.reasons.contains(&reason);
-            let (word, subject) = reason.words();
             let write = match reason {
                 Reason::Base => format!("write `- {word} Linux {release}.`"),
                 _ => format!("write `- {word} …`, with the change and the reason"),
             };
-            let mut add = |line: usize, what: String, help: &str| {
-                faults.push(self.fault(line, what, help));
-            };
-            let mut here = said.iter().filter(|(_, s)| s.reason == reason).peekable();
-            if changed && here.peek().is_none() {
+            let here: Vec<_> = said.iter().filter(|(_, s)| s.reason == reason).collect();
+            if changed && here.is_empty() {
                 let why = format!("{subject} changed since v{old}");
-                add(
-                    entry.line,
-                    format!("the entry of v{v} does not mention that {why}"),
-                    &write,
-                );
+                let what = format!("the entry of v{v} does not mention that {why}");
+                faults.push(self.fault(entry.line, what, &write));
             }
             for (line, statement) in here {
                 let is_other = |named: &String| format!("v{named}") != release;
-                if !changed {
+                let (what, help) = if !changed {
                     let why = format!("but {subject} did not change since v{old}");
                     let what = format!("the entry of v{v} has `{word} …`, {why}");
-                    add(*line, what, "remove the item");
+                    (what, "remove the item")
                 } else if statement.release.as_ref().is_some_and(is_other) {
                     let what = format!("the series is based on Linux {release}");
-                    add(*line, what, &write);
+                    (what, write.as_str())
                 } else if !statement.explained {
                     let what = format!("the entry of v{v} does not explain how {subject} changed");
-                    add(*line, what, &write);
-                }
+                    (what, write.as_str())
+                } else {
+                    continue;
+                };
+                faults.push(self.fault(*line, what, help));
             }
         }
         faults
@@ -250,25 +244,34 @@ impl Check<'_> {
     /// Checks the mentions of one patch.
     fn of_patch(&self, patch: &PatchChange, said: &[&Mention]) -> Option<Fault> {
         let (v, old) = (self.entry.version, self.before.version);
-        let (n, subject, name) = (patch.new.or(patch.old)?, &patch.subject, self.name);
+        let (n, subject) = (patch.new.or(patch.old)?, &patch.subject);
         let number = match patch.new {
             Some(n) => format!("patch {n} (\"{subject}\")"),
             None => format!("patch {n} of v{old} (\"{subject}\")"),
         };
-        let with = |kind: Change| said.iter().find(|m| m.kind == kind);
+        let entry = |does: String| format!("the entry of v{v} {does}");
         let describe = format!("describe the change as `- Patch {n}: …`");
+        // A new or dropped patch needs an item that says so and why.
+        let needs = |unnamed: String, is: &str, item: String| {
+            let what = match said.iter().find(|m| m.kind == patch.change) {
+                None => unnamed,
+                Some(m) if !m.reason => format!("does not explain why {number} is {is}"),
+                Some(_) => return None,
+            };
+            Some((entry(what), format!("give the reason: `- {item}: …`")))
+        };
         let (what, help) = match patch.change {
             Change::Same | Change::Moved => {
                 said.first()?;
                 let help = match patch.change {
                     Change::Moved => {
-                        "only its context changed; remove the item, or describe that \
-                                      without a number"
+                        "only its context changed; remove the item, or describe that without a \
+                         number"
                     }
                     _ => "remove the item, or name the patch that changed",
                 };
                 let what = format!("mentions {number}, which did not change since v{old}");
-                (format!("the entry of v{v} {what}"), help.to_owned())
+                (entry(what), help.to_owned())
             }
             Change::Changed | Change::Message if said.is_empty() => {
                 let how = match patch.change {
@@ -276,38 +279,25 @@ impl Check<'_> {
                     _ => "which changed",
                 };
                 let what = format!("does not mention {number}, {how} since v{old}");
-                let help = format!("{describe}; `cargo series diff {name}` shows it");
-                (format!("the entry of v{v} {what}"), help)
+                let help = format!("{describe}; `cargo series diff {}` shows it", self.name);
+                (entry(what), help)
             }
             Change::Changed | Change::Message => {
-                with(Change::Added).or(with(Change::Dropped))?;
+                said.iter().find(|m| m.kind != Change::Changed)?;
                 let what = format!("{number} is neither new nor dropped: it changed since v{old}");
                 (what, describe)
             }
             Change::Added => {
-                let what = match with(Change::Added) {
-                    None => format!("does not name {number} as new"),
-                    Some(m) if !m.reason => format!("does not explain why {number} is new"),
-                    Some(_) => return None,
-                };
-                let help = format!("give the reason: `- New patch {n}: …`");
-                (format!("the entry of v{v} {what}"), help)
+                let unnamed = format!("does not name {number} as new");
+                needs(unnamed, "new", format!("New patch {n}"))?
             }
             Change::Dropped => {
-                let what = match with(Change::Dropped) {
-                    None => format!("does not mention that {number} is gone"),
-                    Some(m) if !m.reason => format!("does not explain why {number} is gone"),
-                    Some(_) => return None,
-                };
-                let help = format!("give the reason: `- Dropped patch {n} of v{old}: …`");
-                (format!("the entry of v{v} {what}"), help)
+                let unnamed = format!("does not mention that {number} is gone");
+                needs(unnamed, "gone", format!("Dropped patch {n} of v{old}"))?
             }
         };
         let line = said.first().map_or(self.entry.line, |m| m.line);
-        Some(Fault {
-            patch: Some(n),
-            ..self.fault(line, what, help)
-        })
+        Some(self.fault(line, what, help).of_patch(n))
     }
 }
 
@@ -382,13 +372,17 @@ mod tests {
         says_of(items, &same, reasons)
     }
 
+    fn all_reasons() -> [Reason; 5] {
+        Reason::ALL.map(|(reason, ..)| reason)
+    }
+
     const ALL_SAID: &str = "- Rebased on Linux v6.1.3.\n- Order: the user comes last, as asked for.\n\
         - Prefix: no longer an RFC.\n- Cover: says what\n  is measured.\n\
         - Recipients: net is added.\n";
 
     #[test]
     fn other_change_with_item_passes() {
-        assert_eq!(found(ALL_SAID, &Reason::ALL), "");
+        assert_eq!(found(ALL_SAID, &all_reasons()), "");
         let other = "- rebase onto 6.1.3-\n- Cover letter: has figures now.\n";
         assert_eq!(found(other, &[Reason::Base, Reason::Cover]), "");
         // Text without a release does not describe the base.
@@ -397,7 +391,7 @@ mod tests {
 
     #[test]
     fn other_change_without_item_is_refused() {
-        insta::assert_snapshot!(found("- Rebased on v6.1.2.\n- Order: changed\n", &Reason::ALL), @r"
+        insta::assert_snapshot!(found("- Rebased on v6.1.2.\n- Order: changed\n", &all_reasons()), @r"
         x/CHANGELOG.md:6: the series is based on Linux v6.1.3
           help: write `- Rebased on Linux v6.1.3.`
         error: x/CHANGELOG.md:7: the entry of v2 does not explain how the order of the patches changed

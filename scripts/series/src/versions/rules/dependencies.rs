@@ -17,15 +17,12 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
     for dep in &series.depends {
         let name = &dep.value;
         let Some(n) = series.without.get(name) else {
+            let what = format!("[without] has no number for {name}");
             let help = format!(
                 "add below [without]: {name} = N, the number of leading patches that neither apply \
                  nor build on it; 0 if the first patch needs it"
             );
-            add(
-                dep.line,
-                format!("[without] has no number for {name}"),
-                &help,
-            );
+            add(dep.line, what, &help);
             continue;
         };
         if n.value >= patches && patches > 0 {
@@ -33,11 +30,8 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
                 1 => format!("[without] states that its only patch does not need {name}"),
                 n => format!("[without] states that none of the {n} patches needs {name}"),
             };
-            add(
-                n.line,
-                what,
-                "correct the number, or remove the dependency from `depends`",
-            );
+            let help = "correct the number, or remove the dependency from `depends`";
+            add(n.line, what, help);
         }
     }
     for (name, n) in &series.without {

@@ -79,6 +79,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    pub fn of_patch(mut self, number: usize) -> Self {
+        self.patch = Some(number);
+        self
+    }
+
     pub fn into_error(self) -> Error {
         Error::new(self.what)
             .at(self.file, self.line)

@@ -60,10 +60,8 @@ pub fn faults(
             help += &format!("; {split}, link to {link} in [provenance] of {name}");
         }
         let line = series.patches.get(index).map(|p| p.line);
-        faults.push(Fault {
-            patch: Some(number),
-            ..Rule::Moves.fault(series.file(), line, what, help)
-        });
+        let fault = Rule::Moves.fault(series.file(), line, what, help);
+        faults.push(fault.of_patch(number));
     }
     faults
 }

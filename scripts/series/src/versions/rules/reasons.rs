@@ -11,6 +11,7 @@ use super::mails::{lower, trailer_addresses};
 use crate::{
     mail::mailbox::Mail,
     source::{cover, manifest::Series, words::Recipient},
+    sys::pattern,
     versions::{postings::Posting, range_diff::Comparison},
 };
 
@@ -28,24 +29,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 5] = [
-        Self::Base,
-        Self::Order,
-        Self::Prefix,
-        Self::Cover,
-        Self::Recipients,
+    /// Each reason, the start of its changelog item, and the thing that changed.
+    pub const ALL: [(Self, &str, &str); 5] = [
+        (Self::Base, "Rebased on", "the base"),
+        (Self::Order, "Order:", "the order of the patches"),
+        (Self::Prefix, "Prefix:", "the prefix"),
+        (Self::Cover, "Cover:", "the cover letter"),
+        (Self::Recipients, "Recipients:", "the recipients"),
     ];
-
-    /// The start of the changelog item for this reason, and the thing that changed.
-    pub fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Base => ("Rebased on", "the base"),
-            Self::Order => ("Order:", "the order of the patches"),
-            Self::Prefix => ("Prefix:", "the prefix"),
-            Self::Cover => ("Cover:", "the cover letter"),
-            Self::Recipients => ("Recipients:", "the recipients"),
-        }
-    }
 }
 
 /// Compares a series with its last posting. The base is left to the caller.
@@ -71,10 +62,8 @@ pub fn reasons(
 }
 
 fn is_reordered(since: &Comparison) -> bool {
-    let both = since.patches.iter().filter_map(|p| Some((p.new?, p.old?)));
-    let mut both: Vec<(usize, usize)> = both.collect();
-    both.sort_unstable();
-    !both.is_sorted_by_key(|(_, old)| *old)
+    let kept = since.patches.iter().filter(|p| p.new.is_some());
+    !kept.filter_map(|p| p.old).is_sorted()
 }
 
 /// Returns the words of a prefix as a set, because b4 orders them itself.
@@ -118,12 +107,11 @@ pub struct Statement {
 }
 
 static STATEMENT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?xi) ^ -? \s* (?:
             (?P<base> rebased? \s+ (?: onto | on | to ) \s+ (?: linux \s+ )? v? (?P<release> \d+\.\d [\w.-]* ) )
           | (?P<word> order | prefix | cover (?: \s+ letter )? | recipients? ) \s* : (?P<why> .* ) )",
     )
-    .expect("the pattern is constant")
 });
 
 /// Reads a changelog item, given in one line.

@@ -48,35 +48,26 @@ pub fn of_mail(text: &str) -> Vec<(usize, &str)> {
 
 /// Checks the trailers of a mailed cover letter.
 pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
-    let found = of_mail(cover);
+    let (lines, found): (Vec<usize>, Vec<&str>) = of_mail(cover).into_iter().unzip();
     let mut faults = Vec::new();
     let mut add = |line: Option<usize>, what: String, help: &str| {
         faults.push(Rule::Trailers.fault(file, line, what, help));
     };
-    for (at, (line, text)) in found.iter().enumerate() {
-        if found[..at].iter().any(|(_, t)| t == text) {
-            add(
-                Some(*line),
-                format!("{text:?} occurs twice"),
-                "remove one of them",
-            );
+    for (at, text) in found.iter().enumerate() {
+        if found[..at].contains(text) {
+            let what = format!("{text:?} occurs twice");
+            add(Some(lines[at]), what, "remove one of them");
         } else if !expected.iter().any(|e| e == text) {
             let what = format!("{text:?} does not agree with the manifest");
-            add(
-                Some(*line),
-                what,
-                "run `cargo series assemble`, which writes it again",
-            );
+            let help = "run `cargo series assemble`, which writes it again";
+            add(Some(lines[at]), what, help);
         }
     }
-    for line in expected {
-        if !found.iter().any(|(_, text)| text == line) {
-            let what = format!("{line:?} is missing");
-            add(None, what, "run `cargo series assemble`, which writes it");
-        }
+    for line in expected.iter().filter(|e| !found.contains(&e.as_str())) {
+        let what = format!("{line:?} is missing");
+        add(None, what, "run `cargo series assemble`, which writes it");
     }
-    let order = found.iter().map(|(_, text)| *text);
-    if faults.is_empty() && !order.eq(expected.iter().map(String::as_str)) {
+    if faults.is_empty() && found != *expected {
         let what = "the prerequisites are not in the order in which they apply";
         faults.push(Rule::Trailers.fault(file, None, what, "run `cargo series assemble`"));
     }
