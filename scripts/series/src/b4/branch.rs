@@ -138,7 +138,7 @@ struct Draft {
 fn drafts(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Draft>> {
     let commits = log(git, branch, tracked, "%T %an <%ae>%n%B")?.into_iter();
     let is_own =
-        |l: &&str| !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_none();
+        |l: &&str| !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_err();
     let drafts = commits.map(|(commit, text)| Draft {
         commit,
         subject: text.lines().nth(1).unwrap_or_default().to_owned(),

@@ -50,7 +50,7 @@ pub fn note(own: &mut Value, one: &AssembledSeries) {
 }
 
 fn lines(message: &str) -> impl Iterator<Item = &str> {
-    let is_one = |l: &&str| message::is_trailer(l) || Trailer::parse(l).is_some();
+    let is_one = |l: &&str| message::is_trailer(l) || Trailer::parse(l).is_ok();
     block(message).lines().filter(is_one)
 }
 
@@ -81,14 +81,14 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
         let ours = ours.collect::<Vec<_>>().join("\n");
         let mut reviews = find::read(block(message)).trailers;
         reviews.retain(|t| {
-            let mut recorded = component.trailers.iter().map(|recorded| &recorded.entry);
+            let mut recorded = component.trailers.iter();
             let is_recorded = recorded.any(|e| e.patch == *patch && e.trailer == *t);
             !has(&ours, t) && !has(text(at), t) && !is_recorded
         });
         // Without a list in the tracking data, all other trailers count as the tool's.
         let is_other = |l: &&str| {
             let mut known = text(at).lines().chain(ours.lines());
-            Trailer::parse(l).is_none() && written.is_some() && !known.any(|known| known == *l)
+            Trailer::parse(l).is_err() && written.is_some() && !known.any(|known| known == *l)
         };
         let others = lines(message).filter(is_other).map(str::to_owned);
         let others: Vec<String> = others.collect();
@@ -163,10 +163,7 @@ pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        patches::plan::tests::component,
-        versions::trailers::{RecordedTrailer, collect::PostedPatch},
-    };
+    use crate::{patches::plan::tests::component, versions::trailers::collect::PostedPatch};
 
     const MANIFEST: &str = "[[patch]]\nmessage = \"1.msg\"\n[[patch]]\nmessage = \"2.msg\"\n";
 
@@ -249,10 +246,7 @@ mod tests {
             ..Entry::default()
         };
         let commits = commits(["x: 1", "x: 2"], "Reviewed-by: Ann <ann@x.org>");
-        series.trailers = vec![RecordedTrailer {
-            entry: entry("1.msg"),
-            is_noted: false,
-        }];
+        series.trailers = vec![entry("1.msg")];
         let all = found(&unknown(&series, &commits, &Value::Null));
         assert_eq!(all, ["2.msg 2: Reviewed-by: Ann <ann@x.org>"]);
         assert!(would_be_lost("x", &[]).is_none() && by_hand("x", &[]).is_none());

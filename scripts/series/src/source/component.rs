@@ -22,7 +22,7 @@ use crate::{
     sys::{Error, Result},
     versions::{
         postings::{self, Posting},
-        trailers::{self, RecordedTrailer},
+        trailers::{self, store::Entry},
     },
 };
 
@@ -63,7 +63,7 @@ pub struct Component {
     pub changelog: String,
     /// The records of postings, the oldest version first.
     pub postings: Vec<Posting>,
-    pub trailers: Vec<RecordedTrailer>,
+    pub trailers: Vec<Entry>,
 }
 
 impl Component {

@@ -116,8 +116,10 @@ impl App<'_> {
 /// Returns an error for each trailer that refers to the posting.
 fn given_to(component: &Component, version: u32) -> impl Iterator<Item = Error> {
     let file = store::file(component.name());
-    let entries = component.trailers.iter().map(|recorded| &recorded.entry);
-    let of_it = entries.filter(move |entry| entry.version == version);
+    let of_it = component
+        .trailers
+        .iter()
+        .filter(move |entry| entry.version == version);
     of_it.map(move |entry| {
         Error::new(format!("{} was given to v{version}", entry.trailer))
             .at(&file, entry.line)

@@ -15,7 +15,7 @@ use crate::{
         relocation,
     },
     sys::Result,
-    versions::trailers::{MessageWithTrailers, RecordedTrailer, TrailerState},
+    versions::trailers::{MessageWithTrailers, TrailerState, store::Entry},
 };
 
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl AssembledSeries {
     }
 
     /// Returns the recorded trailers of each patch and their states.
-    pub fn trailers(&self) -> impl Iterator<Item = (&[RecordedTrailer], &[TrailerState])> {
+    pub fn trailers(&self) -> impl Iterator<Item = (&[Entry], &[TrailerState])> {
         let patches = self.plan.patches.iter().zip(&self.messages);
         patches.map(|(patch, message)| (&patch.trailers[..], &message.states[..]))
     }

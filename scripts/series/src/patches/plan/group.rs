@@ -120,7 +120,7 @@ impl<'a> SeriesGroup<'a> {
         let written = added.chain(completed);
         let written = written.map(|(path, enters)| self.write(path, at, enters));
         let step = |name: &At<String>| component.relocation.iter().find(|s| s.name == name.value);
-        let trailers = component.trailers.iter().filter(|t| t.entry.patch == *file);
+        let trailers = component.trailers.iter().filter(|t| t.patch == *file);
         PlannedPatch {
             subject: message::subject(message).to_owned(),
             message: message.trim_end().to_owned() + "\n",

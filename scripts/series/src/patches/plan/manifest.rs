@@ -119,7 +119,7 @@ fn check_unused_messages(component: &Component, errors: &mut Vec<Error>) {
 fn check_trailers(component: &Component, errors: &mut Vec<Error>) {
     let patches = &component.series.patches;
     let mut lost: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for entry in component.trailers.iter().map(|t| &t.entry) {
+    for entry in &component.trailers {
         if !patches.iter().any(|p| p.message.value == entry.patch) {
             lost.entry(&entry.patch).or_default().push(entry.line);
         }

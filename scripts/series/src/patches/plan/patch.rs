@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::{
     git::{Author, Mode},
     source::{branch::Commit, component::Component, manifest::Series, relocation},
-    versions::trailers::RecordedTrailer,
+    versions::trailers::store::Entry,
 };
 
 /// A patch before its commit exists.
@@ -24,7 +24,7 @@ pub struct PlannedPatch {
     pub relocate: Option<relocation::Step>,
     pub edits: Vec<Edit>,
     pub commit: Option<Commit>,
-    pub trailers: Vec<RecordedTrailer>,
+    pub trailers: Vec<Entry>,
 }
 
 impl PlannedPatch {

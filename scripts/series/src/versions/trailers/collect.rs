@@ -11,10 +11,7 @@ use super::{
     people::People,
     store::{Entry, Withdrawn},
 };
-use crate::mail::{
-    diff,
-    mailbox::{Mail, Person},
-};
+use crate::mail::{diff, mailbox::Mail};
 
 /// A posted version, as far as replies refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,9 +162,17 @@ impl Reply<'_> {
         for (line, reason) in &said.unread {
             out.refused.push(self.refused(line, reason));
         }
-        for text in self.remarks(target) {
+        let (who, what) = (&self.mail.from, target.shown());
+        let mut remark = |text: String| {
             let mail = self.mail.id.clone();
             out.remarks.push(Remark { text, mail });
+        };
+        if let Some(line) = &said.objection {
+            remark(format!("{who} objects to {what}: {line}"));
+        }
+        if self.mail.is_html {
+            let why = "has no plain text and was not read";
+            remark(format!("the mail of {who} about {what} {why}"));
         }
         for trailer in &said.trailers {
             match self.reason_against(target, trailer) {
@@ -181,21 +186,6 @@ impl Reply<'_> {
         if withdraws && self.mail.senders == 1 && !said.trailers.iter().any(is_own) {
             self.withdraw(target, out);
         }
-    }
-
-    /// Reports objections and mails without plain text.
-    fn remarks(&self, target: Target<'_>) -> Vec<String> {
-        let Person { name, email } = &self.mail.from;
-        let (who, what) = (format!("{name} <{email}>"), target.shown());
-        let mut remarks = Vec::new();
-        if let Some(line) = &self.said.objection {
-            remarks.push(format!("{who} objects to {what}: {line}"));
-        }
-        if self.mail.is_html {
-            let why = "has no plain text and was not read";
-            remarks.push(format!("the mail of {who} about {what} {why}"));
-        }
-        remarks
     }
 
     fn reason_against(&self, target: Target<'_>, trailer: &Trailer) -> Option<String> {

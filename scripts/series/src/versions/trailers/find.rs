@@ -7,7 +7,10 @@ use std::{fmt, sync::LazyLock};
 use regex::Regex;
 use serde::{Serialize, Serializer};
 
-use crate::mail::mailbox::{Person, person};
+use crate::{
+    mail::mailbox::{Person, person},
+    sys::pattern,
+};
 
 /// A trailer of a reviewer: Reviewed-by, Acked-by or Tested-by, or several of them in one key.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +26,7 @@ pub struct Trailer {
 /// remarks.
 impl PartialEq for Trailer {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.value().to_lowercase() == other.value().to_lowercase()
+        self.to_string().to_lowercase() == other.to_string().to_lowercase()
     }
 }
 
@@ -31,7 +34,7 @@ impl Eq for Trailer {}
 
 impl fmt::Display for Trailer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.value())
+        write!(f, "{}: {}", self.key, self.who)
     }
 }
 
@@ -42,29 +45,19 @@ impl Serialize for Trailer {
 }
 
 /// The key, the value, and a remark.
-static LINE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*(\w[^:]*?)\s*:\s*(.*?)(?:\s+(#.*\S))?\s*(?:\n|$)")
-        .expect("the pattern is constant")
-});
+static LINE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^\s*(\w[^:]*?)\s*:\s*(.*?)(?:\s+(#.*\S))?\s*(?:\n|$)"));
 
 /// A link that mail programs add to an address.
-static LINK: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("<mailto:[^>]+>").expect("the pattern is constant"));
+static LINK: LazyLock<Regex> = LazyLock::new(|| pattern("<mailto:[^>]+>"));
 
-static WITH_ADDRESS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\S+@\S+\.\S+").expect("the pattern is constant"));
+static WITH_ADDRESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\S+@\S+\.\S+"));
 
-static ADDRESS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^[^\s<>@]+@[^\s<>@]+$").expect("the pattern is constant"));
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[^\s<>@]+@[^\s<>@]+$"));
 
 impl Trailer {
-    /// Parses one line; returns `None` if it is not a trailer of these kinds.
-    pub fn parse(line: &str) -> Option<Self> {
-        Self::read(line).ok()
-    }
-
     /// Parses one line; returns the reason if it is not a trailer of these kinds.
-    fn read(line: &str) -> Result<Self, &'static str> {
+    pub fn parse(line: &str) -> Result<Self, &'static str> {
         const NO_ADDRESS: &str = "it contains no address";
         const MORE_TEXT: &str = "text follows the address; a remark starts with `#`";
         let found = LINE.captures(line).ok_or("it is not a trailer")?;
@@ -87,14 +80,6 @@ impl Trailer {
         }
         let note = found.get(3).map(|note| note.as_str().to_owned());
         Ok(Self { key, who, note })
-    }
-
-    pub fn value(&self) -> String {
-        let Person { name, email } = &self.who;
-        if name == email {
-            return email.clone();
-        }
-        format!("{name} <{email}>")
     }
 
     /// Returns the line of a commit message, with the remark.
@@ -153,9 +138,9 @@ pub fn read(body: &str) -> Said {
         let next = left.peek().copied().unwrap_or_default();
         let trailer = if WRAPPED.is_match(&format!("{line}\n{next}")) {
             left.next();
-            Trailer::read(&format!("{line} {next}"))
+            Trailer::parse(&format!("{line} {next}"))
         } else {
-            Trailer::read(line)
+            Trailer::parse(line)
         };
         let remark = (after_trailer && REMARK.is_match(line)).then(|| line.trim().to_owned());
         after_trailer = trailer.is_ok();
@@ -174,19 +159,16 @@ pub fn read(body: &str) -> Said {
 }
 
 /// A trailer and the next line, which consists of the address alone.
-static WRAPPED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^\S+:\s+[^<\n]+\n<[^>]+>$").expect("the pattern is constant"));
+static WRAPPED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\S+:\s+[^<\n]+\n<[^>]+>$"));
 
-static REMARK: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^\s*\[[^\]]+\]\s*$").expect("the pattern is constant"));
+static REMARK: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*\[[^\]]+\]\s*$"));
 
 /// Whether the sender wrote the line: neither quoted text nor the line that introduces it.
 fn is_own(line: &str) -> bool {
     static INTRODUCES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(
+        pattern(
             r"(?i)^(on .*\d{4}|.*(wrote|writes|schrieb|écrit) ?:\s*$|(subject|from|to|cc|sent|date):)",
         )
-        .expect("the pattern is constant")
     });
     let line = line.trim_start();
     !line.starts_with(['>', '|']) && !INTRODUCES.is_match(line)
@@ -195,19 +177,14 @@ fn is_own(line: &str) -> bool {
 /// Returns a line that looks like a trailer, with the reason why it is not accepted.
 fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
     static START: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(
+        pattern(
             r"(?i)^[\s*•-]*(?:[a-z]+[-_ ]+){0,3}(?:re[veiw]{3,5}|ack|test)[a-z]*[-_ ]*by\b(\s*:|.*@)",
         )
-        .expect("the pattern is constant")
     });
-    static COLON: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(?i)by\s*:").expect("the pattern is constant"));
-    static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(?:reviewed|acked|tested)-by:\s*\S").expect("the pattern is constant")
-    });
-    static OTHER: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^\s*([A-Z][A-Za-z-]*-by):\s+\S").expect("the pattern is constant")
-    });
+    static COLON: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)by\s*:"));
+    static INSIDE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"(?i)\b(?:reviewed|acked|tested)-by:\s*\S"));
+    static OTHER: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*([A-Z][A-Za-z-]*-by):\s+\S"));
     if !is_own(line) || OBJECTION.is_match(line) {
         return None;
     }
@@ -234,25 +211,22 @@ fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
 }
 
 /// A line that objects to a patch.
-static OBJECTION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b")
-        .expect("the pattern is constant")
-});
+static OBJECTION: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b"));
 
 /// A line that withdraws an earlier tag.
 static WITHDRAWAL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?ix) \b (?: take | taking | took ) \b .{0,40} \b back \b
           | \b (?: withdraw | withdrew | retract | revoke | rescind )
           | \b (?: drop | remove | ignore | disregard ) \b .{0,20} \b my \b .{0,30}
             \b (?: tag | by | r-?b | ack ) \b",
     )
-    .expect("the pattern is constant")
 });
 
 /// A line that names patches, or parts of a series.
 static SELECTION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?ix) \b patch(?:es)? \b \s* [\#(]? \s* \d
           | (?: ^ | [\s(\[,] ) \d{1,3} / \d{1,3} (?: [\s),;:.\]] | $ )
           | \b (?: first | last | second | third | fourth | other | remaining | these | those | some ) \b
@@ -260,7 +234,6 @@ static SELECTION: LazyLock<Regex> = LazyLock::new(|| {
           | \b (?: except | apart\ from | other\ than | all\ but ) \b
           | \b for \s+ \#? \d+ \s* (?: - | to | and | , | : )",
     )
-    .expect("the pattern is constant")
 });
 
 #[cfg(test)]

@@ -11,10 +11,8 @@ pub mod find;
 pub mod people;
 pub mod store;
 
-use std::collections::{BTreeMap, btree_map::Entry as Slot};
-
 use crate::{
-    mail::fingerprint::fingerprint,
+    mail::{fingerprint::fingerprint, mailbox::Mail},
     source::{message, workspace::Workspace},
     sys::{Error, Result},
     versions::{
@@ -24,14 +22,6 @@ use crate::{
     },
 };
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedTrailer {
-    pub entry: Entry,
-    /// Whether dropping it needs no note: an earlier posting has the note, or no posting carried a
-    /// trailer that the author excludes.
-    pub is_noted: bool,
-}
-
 /// Reads the trailers that were given to the patches of a series. `rename` returns the present
 /// message file of a patch.
 pub fn read(
@@ -39,97 +29,61 @@ pub fn read(
     name: &str,
     postings: &[Posting],
     rename: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<RecordedTrailer>> {
+) -> Result<Vec<Entry>> {
     let file = store::file(name);
     if !ws.path(&file).exists() {
         return Ok(Vec::new());
     }
-    let mut posted = Posted {
-        ws,
-        name,
-        postings,
-        bodies: BTreeMap::new(),
-    };
-    let mut all = Vec::new();
-    for mut entry in store::read(&file, &ws.read(&file)?)? {
-        let line = entry.line;
+    let mut entries = store::read(&file, &ws.read(&file)?)?;
+    let mails = postings.iter().map(|posting| posting.mails(ws, name));
+    let mails: Vec<Vec<Mail>> = mails.collect::<Result<_>>()?;
+    for entry in &mut entries {
         let now = rename(&entry.patch).unwrap_or_else(|| entry.patch.clone());
-        let names = [entry.patch.clone(), now.clone()];
-        let completed = posted.complete(&mut entry, &names);
-        completed.map_err(|e| e.at(&file, line))?;
+        let is_it = |file: &String| *file == entry.patch || *file == now;
+        // The posted versions of the patch, the newest first.
+        let posted = postings.iter().zip(&mails).rev();
+        let posted = posted.filter_map(|(posting, mails)| {
+            let mut messages = posting.patches.iter().map(|p| p.message.as_ref());
+            let at = messages.position(|message| message.is_some_and(is_it))?;
+            Some((posting.version, mails[at].body.as_str()))
+        });
+        let posted: Vec<(u32, &str)> = posted.collect();
+        complete(entry, name, &posted).map_err(|e| e.at(&file, entry.line))?;
+        entry.is_noted = is_noted(entry, &posted);
         entry.patch = now;
-        let is_noted = posted.is_noted(&entry, &names)?;
-        all.push(RecordedTrailer { entry, is_noted });
     }
-    Ok(all)
+    Ok(entries)
 }
 
-/// Returns the index of a patch, given the names that its message file may have.
-fn position(posting: &Posting, names: &[String]) -> Option<usize> {
-    let mut messages = posting.patches.iter().map(|p| p.message.as_ref());
-    messages.position(|m| m.is_some_and(|m| names.contains(m)))
-}
-
-/// The postings of a series, with their mails, each read once.
-struct Posted<'a> {
-    ws: &'a Workspace,
-    name: &'a str,
-    postings: &'a [Posting],
-    /// The texts of the patches, by version.
-    bodies: BTreeMap<u32, Vec<String>>,
-}
-
-impl Posted<'_> {
-    fn bodies(&mut self, posting: &Posting) -> Result<&[String]> {
-        Ok(match self.bodies.entry(posting.version) {
-            Slot::Occupied(known) => known.into_mut(),
-            Slot::Vacant(new) => {
-                let read = posting.mails(self.ws, self.name)?.into_iter();
-                new.insert(read.map(|m| m.body).collect())
-            }
-        })
+/// Completes a tag that was added by hand: it belongs to the last posted patch, or to the version
+/// that it names. `posted` has the versions in which the patch was posted, and their mails.
+fn complete(entry: &mut Entry, name: &str, posted: &[(u32, &str)]) -> Result<()> {
+    if entry.version > 0 && !entry.fingerprint.is_empty() {
+        return Ok(());
     }
-
-    /// Completes a tag that was added by hand: it belongs to the last posted patch, or to the
-    /// version that it names.
-    fn complete(&mut self, entry: &mut Entry, names: &[String]) -> Result<()> {
-        let version = entry.version;
-        if version > 0 && !entry.fingerprint.is_empty() {
-            return Ok(());
-        }
-        let of_version = |p: &&Posting| version == 0 || version == p.version;
-        let postings = self.postings.iter().rev().filter(of_version);
-        let mut found = postings.filter_map(|p| Some((p, position(p, names)?)));
-        let Some((posting, at)) = found.next() else {
-            let (patch, name) = (&entry.patch, self.name);
-            let what = match version {
-                0 => format!("{patch} was never posted"),
-                v => format!("v{v} was posted without {patch}"),
-            };
-            return Err(Error::new(what).help(format!(
-                "a tag belongs to a posted patch; put other tags into series/{name}/{patch} itself"
-            )));
+    let is_it = |version: u32| entry.version == 0 || entry.version == version;
+    let Some((version, mail)) = posted.iter().find(|(version, _)| is_it(*version)) else {
+        let patch = &entry.patch;
+        let what = match entry.version {
+            0 => format!("{patch} was never posted"),
+            v => format!("v{v} was posted without {patch}"),
         };
-        entry.version = posting.version;
-        if entry.fingerprint.is_empty() {
-            entry.fingerprint = fingerprint(&self.bodies(posting)?[at]);
-        }
-        Ok(())
+        return Err(Error::new(what).help(format!(
+            "a tag belongs to a posted patch; put other tags into series/{name}/{patch} itself"
+        )));
+    };
+    entry.version = *version;
+    if entry.fingerprint.is_empty() {
+        entry.fingerprint = fingerprint(mail);
     }
+    Ok(())
+}
 
-    /// Whether dropping a trailer needs no note. The newest posting that mentions it decides.
-    fn is_noted(&mut self, entry: &Entry, names: &[String]) -> Result<bool> {
-        let is_later = |p: &&Posting| p.version > entry.version;
-        for posting in self.postings.iter().rev().filter(is_later) {
-            if let Some(at) = position(posting, names) {
-                let mail = &self.bodies(posting)?[at];
-                if let Some(noted) = dropped_by(mail, &entry.trailer, entry.version) {
-                    return Ok(noted);
-                }
-            }
-        }
-        Ok(entry.is_excluded())
-    }
+/// Whether dropping a trailer needs no note. The newest posting that mentions it decides.
+fn is_noted(entry: &Entry, posted: &[(u32, &str)]) -> bool {
+    let mut later = posted.iter().filter(|(v, _)| *v > entry.version);
+    let noted = later.find_map(|(_, mail)| dropped_by(mail, &entry.trailer, entry.version));
+    noted.unwrap_or(entry.is_excluded())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,8 +99,7 @@ pub enum TrailerState {
 }
 
 /// Returns the state of a trailer of a patch whose current fingerprint is `fingerprint`.
-pub fn state(recorded: &RecordedTrailer, fingerprint: &str) -> TrailerState {
-    let entry = &recorded.entry;
+pub fn state(entry: &Entry, fingerprint: &str) -> TrailerState {
     if entry.is_excluded() {
         TrailerState::Excluded
     } else if entry.fingerprint == fingerprint {
@@ -180,19 +133,19 @@ impl MessageWithTrailers {
 pub fn add_trailers(
     text: &str,
     version: u32,
-    trailers: &[RecordedTrailer],
+    trailers: &[Entry],
     states: &[TrailerState],
     sign_off: Option<&str>,
 ) -> MessageWithTrailers {
     let mut message = text.to_owned();
     let mut note = String::new();
-    for (RecordedTrailer { entry, is_noted }, state) in trailers.iter().zip(states) {
+    for (entry, state) in trailers.iter().zip(states) {
         let trailer = &entry.trailer;
         if matches!(state, TrailerState::Valid | TrailerState::Kept) {
             if !has(&message, trailer) {
                 message = message::with_trailer(&message, &trailer.text());
             }
-        } else if !is_noted {
+        } else if !entry.is_noted {
             let (why, tail) = (reason(entry), tail(trailer, entry.version));
             note += &format!("Dropped in v{version}, {why}: {tail}\n");
         }
@@ -220,8 +173,8 @@ fn tail(trailer: &Trailer, version: u32) -> String {
 }
 
 pub(crate) fn has(message: &str, trailer: &Trailer) -> bool {
-    let mut lines = message.lines().filter_map(Trailer::parse);
-    lines.any(|found| found == *trailer)
+    let mut lines = message.lines().map(Trailer::parse);
+    lines.any(|found| found.is_ok_and(|found| found == *trailer))
 }
 
 /// Returns whether a posted patch mentions that a trailer given to an older version was dropped, or
@@ -238,15 +191,14 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
 }
 
 /// The trailers of a patch, and the state of each.
-type WithStates<'a> = (&'a [RecordedTrailer], &'a [TrailerState]);
+type WithStates<'a> = (&'a [Entry], &'a [TrailerState]);
 
 /// Returns a fault for each `keep` that is not necessary. `patches` has all patches of the series.
 pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (number, (trailers, states)) in (1..).zip(patches) {
-        for (RecordedTrailer { entry, .. }, state) in trailers.iter().zip(states) {
-            let valid = *state == TrailerState::Valid;
-            let Some(keep) = entry.keep.as_ref().filter(|_| valid) else {
+        for (entry, state) in trailers.iter().zip(states) {
+            let (TrailerState::Valid, Some(keep)) = (state, &entry.keep) else {
                 continue;
             };
             let given = format!("{} gave {}", entry.trailer.who.name, entry.trailer.key);
@@ -254,10 +206,8 @@ pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -
                 "`keep` is not needed: {} is the same as in v{}, to which {given}",
                 entry.patch, entry.version
             );
-            faults.push(Fault {
-                patch: Some(number),
-                ..Rule::Trailers.fault(store::file(name), keep.line, what, "remove it")
-            });
+            let fault = Rule::Trailers.fault(store::file(name), keep.line, what, "remove it");
+            faults.push(fault.of_patch(number));
         }
     }
     faults
@@ -267,7 +217,7 @@ pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -
 pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<String> {
     let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
     let dropped = all.filter(|(_, state)| **state == TrailerState::Dropped);
-    let dropped = dropped.map(|(RecordedTrailer { entry, .. }, _)| {
+    let dropped = dropped.map(|(entry, _)| {
         let tail = tail(&entry.trailer, entry.version);
         format!("{} of {name} changed and lost {tail}", entry.patch)
     });
@@ -279,8 +229,8 @@ mod tests {
     use super::*;
     use crate::{source::manifest::At, versions::rules};
 
-    fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> RecordedTrailer {
-        let entry = Entry {
+    fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> Entry {
+        Entry {
             patch: "1.msg".into(),
             trailer: Trailer::parse(trailer).unwrap(),
             version: 1,
@@ -290,15 +240,15 @@ mod tests {
                 line: 9,
             }),
             line: 5,
+            is_noted,
             ..Entry::default()
-        };
-        RecordedTrailer { entry, is_noted }
+        }
     }
 
     const MESSAGE: &str = "a: b\n\nText.\n\nFixes: 0123456789ab (\"x\")\n";
     const SIGN_OFF: Option<&str> = Some("Signed-off-by: D <d@x.org>");
 
-    fn with_trailers(trailers: &[RecordedTrailer], fingerprint: &str) -> MessageWithTrailers {
+    fn with_trailers(trailers: &[Entry], fingerprint: &str) -> MessageWithTrailers {
         let states: Vec<TrailerState> = trailers.iter().map(|t| state(t, fingerprint)).collect();
         add_trailers(MESSAGE, 3, trailers, &states, SIGN_OFF)
     }
@@ -367,9 +317,9 @@ mod tests {
             recorded("Tested-by: A <a@x.org>", None, false),
         ];
         let value = "given\nby mistake".to_owned();
-        all[0].entry.drop = Some(At { value, line: 1 });
+        all[0].drop = Some(At { value, line: 1 });
         for back in &mut all[1..] {
-            back.entry.withdrawn = Some("b1@y".into());
+            back.withdrawn = Some("b1@y".into());
         }
         let message = with_trailers(&all, "e1");
         assert_eq!(message.states, [TrailerState::Excluded; 3]);

@@ -35,8 +35,7 @@ impl People {
             return Err("it names no person".to_owned());
         }
         if !self.is_of(who, sender) {
-            let Person { name, email } = sender;
-            return Err(format!("the mail is from {name} <{email}>"));
+            return Err(format!("the mail is from {sender}"));
         }
         let lower = spaced(name).to_lowercase();
         let known = self.known.iter();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError, value};
+use toml_edit::{DocumentMut, Item, Table, TomlError, value};
 
 use super::{find::Trailer, people::People};
 use crate::{
@@ -54,6 +54,10 @@ pub struct Entry {
     /// The line at which it starts in the file; 0 for a new entry.
     #[serde(skip)]
     pub line: usize,
+    /// Whether dropping it needs no note: an earlier posting has the note, or no posting carried a
+    /// trailer that the author excludes.
+    #[serde(skip)]
+    pub is_noted: bool,
 }
 
 impl Entry {
@@ -117,7 +121,7 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
 fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
     let fault = |line: usize, what: &str, help: &str| Err((line, Error::new(what).help(help)));
     let text = lines.at(raw.trailer);
-    let Some(mut trailer) = Trailer::parse(&text.value) else {
+    let Ok(mut trailer) = Trailer::parse(&text.value) else {
         let kinds = "Reviewed-by, Acked-by or Tested-by";
         let what = format!("{:?} is not a {kinds}", text.value);
         let help = "put other trailers into the commit message, series/<name>/*.msg";
@@ -191,14 +195,8 @@ impl Store {
         let entries = read(file, text)?.into_iter();
         let doc: Result<DocumentMut, TomlError> = text.parse();
         let mut doc = doc.map_err(|e| Error::new(e.message().trim_end()).at(file, None))?;
-        let tables = match doc.remove("trailer") {
-            None => ArrayOfTables::new(),
-            Some(Item::ArrayOfTables(tables)) => tables,
-            Some(_) => {
-                let what = "`trailer` must be an array of tables, [[trailer]]";
-                return Err(Error::new(what).at(file, None));
-            }
-        };
+        let trailers = doc.remove("trailer").unwrap_or_default();
+        let tables = trailers.into_array_of_tables().unwrap_or_default();
         let entries = entries.zip(tables).collect();
         Ok(Self { entries, doc })
     }
