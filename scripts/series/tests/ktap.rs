@@ -84,12 +84,27 @@ fn counts(passed: u64, failed: u64, skipped: u64, crashed: u64) -> Counts {
     }
 }
 
+/// Returns the counts of all tests in a log, including missing suites.
+fn counts_of(log: &Log) -> Counts {
+    let mut counts = Counts::default();
+    for outcome in log.suites.iter().flat_map(|suite| suite.outcomes()) {
+        counts.add(outcome.status, outcome.count);
+    }
+    counts.add(Status::Crashed, log.missing);
+    counts
+}
+
+fn total(counts: Counts) -> u64 {
+    let counts = [counts.passed, counts.failed, counts.skipped, counts.crashed];
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 #[test]
 fn pass() {
     let log = log("pass");
     assert!(log.started && !log.truncated);
     assert_eq!(log.plan, Some(4));
-    assert_eq!(log.counts(), counts(10 + 1, 0, 3, 0));
+    assert_eq!(counts_of(&log), counts(10 + 1, 0, 3, 0));
     assert!(log.notes.is_empty(), "{:?}", log.notes);
     let names: Vec<&str> = log.suites.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["demo_list", "demo_walk", "demo_init", "demo_skip"]);
@@ -137,7 +152,7 @@ fn fail() {
     );
     let lines: Vec<u64> = fails.failed_at.iter().map(|l| l.line).collect();
     assert_eq!(lines, [12, 13]);
-    assert_eq!(log.counts(), counts(7, 4, 3, 0));
+    assert_eq!(counts_of(&log), counts(7, 4, 3, 0));
 
     let verdict = verdict("fail", &["demo_list", "demo_walk", "demo_init"], &[]);
     assert!(!verdict.pass);
@@ -188,7 +203,7 @@ fn crash() {
     assert!(log.truncated);
     // Two suites are missing, and the fourth case of the second did not run.
     assert_eq!(log.missing, 2);
-    assert_eq!(log.counts(), counts(8, 0, 2, 4));
+    assert_eq!(counts_of(&log), counts(8, 0, 2, 4));
     let walk = &log.suites[1];
     assert_eq!((walk.status, walk.missing), (Status::Crashed, 1));
     let case = &walk.tests[2];
@@ -345,7 +360,7 @@ fn suite_is_missing() {
 #[test]
 fn suite_without_cases_has_not_run() {
     let text = "KTAP version 1\n1..1\n    # Subtest: s\n    1..0\nok 1 s\n";
-    assert_eq!(parse(text.as_bytes()).counts(), Counts::default());
+    assert_eq!(counts_of(&parse(text.as_bytes())), Counts::default());
     for text in [text, "KTAP version 1\n1..1\nok 1 s\n"] {
         let verdict = judge(&parse(text.as_bytes()), &expect(&["s"], &[]));
         assert!(!verdict.pass && verdict.missing_suites == ["s"]);
@@ -661,7 +676,7 @@ fn check_verdict(log: &Log, expected: &Expectation) -> Result<(), TestCaseError>
         let least = expected.suites.len() + expected.doctests.len();
         prop_assert!(verdict.counts.passed >= least as u64);
     }
-    prop_assert!(verdict.counts.total() <= log.counts().total());
+    prop_assert!(total(verdict.counts) <= total(counts_of(log)));
     serde_json::to_string(&verdict).unwrap();
     Ok(())
 }

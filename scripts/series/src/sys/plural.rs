@@ -2,9 +2,11 @@
 
 //! Counts with the right form of the noun.
 
+use std::fmt::Display;
+
 /// "1 patch", "2 patches".
-pub fn count(n: usize, one: &str, many: &str) -> String {
-    let word = if n == 1 { one } else { many };
+pub fn count<N: Display + From<u8> + PartialEq>(n: N, one: &str, many: &str) -> String {
+    let word = if n == N::from(1) { one } else { many };
     format!("{n} {word}")
 }
 

@@ -140,7 +140,7 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     }
     let series = one.plan.series();
     let expected = kunit::expectation(series, TARGET.arch());
-    let done = kunit::run(subject.ws, &build, series, &expected, tip.tree.as_str())?;
+    let done = kunit::run(&build, series, &expected, tip.tree.as_str())?;
     let json = String::from_utf8_lossy(&json(&done)?).into_owned();
     let log = subject.ws.read(subject.ws.below_out(place(one, "log")))?;
     let verdict = done.verdict;

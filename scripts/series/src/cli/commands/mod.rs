@@ -485,8 +485,7 @@ impl App<'_> {
         let record = self.timings.time(&what, || {
             // kunit.py needs the tree of the build.
             checkout::check_out(&self.git(), &assembled.all, &self.ui)?;
-            let tree = assembled.all.tree.as_str();
-            kunit::run(&self.ws, build, series, &expected, tree)
+            kunit::run(build, series, &expected, assembled.all.tree.as_str())
         })?;
         self.say(format!("{what} ({on}): {}", record.summary()));
         Ok(Some(record))

@@ -68,7 +68,7 @@ impl App<'_> {
         let all = expected(&assembled, &test.names, target)?;
         let selected = filter.map(|filter| select(filter, &all)).transpose()?;
         let filters = match &selected {
-            Some((filter, _)) => vec![filter.glob().to_owned()],
+            Some((filter, _)) => vec![filter.glob.clone()],
             None => kunit::filters(&all),
         };
         // The full build checks that all are there. Asking each for its version takes seconds.

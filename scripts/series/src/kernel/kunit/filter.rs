@@ -10,7 +10,8 @@ use crate::sys::{Error, Result};
 /// A filter of `test --filter`.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    glob: String,
+    /// The filter as KUnit reads it.
+    pub glob: String,
     suites: Regex,
 }
 
@@ -28,11 +29,6 @@ impl Filter {
             _ => Err(Error::new(format!("{glob:?} is not a filter of KUnit"))
                 .help("name a suite, SUITE.CASE, or a pattern of them with * and ?")),
         }
-    }
-
-    /// Returns the filter as KUnit reads it.
-    pub fn glob(&self) -> &str {
-        &self.glob
     }
 
     /// Returns the suites among `all` that the filter selects. If there are none, the error lists

@@ -90,11 +90,6 @@ impl Counts {
         };
         *field = field.saturating_add(count);
     }
-
-    pub fn total(&self) -> u64 {
-        let counts = [self.passed, self.failed, self.skipped, self.crashed];
-        counts.into_iter().fold(0, u64::saturating_add)
-    }
 }
 
 /// A crash or a warning of the kernel.
@@ -200,21 +195,16 @@ impl Test {
         }
     }
 
-    /// Returns the event that best explains the crash.
-    pub fn crash(&self) -> Option<&Event> {
-        best(&self.crashes)
-    }
-
     fn last_crash(&self) -> Option<&Event> {
         let below = || self.tests.iter().rev().find_map(Test::last_crash);
-        self.crash().or_else(below)
+        best(&self.crashes).or_else(below)
     }
 }
 
-/// Returns the first event that is not a register dump.
-pub(super) fn best(events: &[Event]) -> Option<&Event> {
-    let mut said = events.iter().filter(|e| !is_uml_dump(&e.message));
-    said.next().or(events.first())
+/// Returns the crash that explains the others: the first that is not a dump of UML's registers.
+pub(super) fn best(crashes: &[Event]) -> Option<&Event> {
+    let mut said = crashes.iter().filter(|c| !c.message.starts_with("Pid: "));
+    said.next().or(crashes.first())
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -239,16 +229,6 @@ impl Log {
     /// Returns the suites with this name, several if it ran more than once.
     pub fn suite<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Test> {
         self.suites.iter().filter(move |s| s.name == name)
-    }
-
-    /// Returns the counts of all tests in the log, including missing suites.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for outcome in self.suites.iter().flat_map(Test::outcomes) {
-            counts.add(outcome.status, outcome.count);
-        }
-        counts.add(Status::Crashed, self.missing);
-        counts
     }
 
     /// Returns where a [truncated](Log::truncated) log ends and, if the kernel reports it, why.
@@ -631,10 +611,9 @@ impl Parser {
                 _ => {}
             }
         }
-        for mark in FAILED_AT {
-            if let Some((_, place)) = body.split_once(mark) {
-                frame.pending.failed_at.extend(Location::read(place));
-            }
+        if let Some(mark) = FAILED_AT.find(body) {
+            let place = Location::read(&body[mark.end()..]);
+            frame.pending.failed_at.extend(place);
         }
         let indent = " ".repeat(column.saturating_sub(frame.column));
         frame.pending.diagnostics.push(format!("{indent}{body}"));
@@ -663,11 +642,10 @@ pub(super) fn is_number(text: &str) -> bool {
 }
 
 /// The text before the location of a failure.
-const FAILED_AT: &[&str] = &[
-    "ASSERTION FAILED at ",
-    "EXPECTATION FAILED at ",
-    "panicked at ",
-];
+static FAILED_AT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("(?:(?:ASSERTION|EXPECTATION) FAILED|panicked) at ")
+        .expect("the pattern is constant")
+});
 
 /// Lines after which no test runs: the machine stops, or the kernel finds no root file system and
 /// panics.
@@ -703,17 +681,13 @@ fn starts(body: &str, with: &[&str]) -> bool {
     with.iter().any(|start| body.starts_with(start))
 }
 
-fn is_crash(body: &str) -> bool {
-    let panics = !body.starts_with('#') && body.contains(": panicked at ");
-    starts(body, CRASHES) || panics || is_uml_dump(body)
-}
+/// A panic of Rust, or the registers that UML prints after a segmentation fault of the kernel.
+static PANIC_OR_REGISTERS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("^(?:[^#].*: panicked at |Pid: [0-9]+, comm: )").expect("the pattern is constant")
+});
 
-/// Matches the register dump that UML prints after a segmentation fault of the kernel.
-fn is_uml_dump(body: &str) -> bool {
-    let pid = body
-        .strip_prefix("Pid: ")
-        .and_then(|rest| rest.split_once(", comm: "));
-    pid.is_some_and(|(pid, _)| pid.bytes().all(|b| b.is_ascii_digit()))
+fn is_crash(body: &str) -> bool {
+    starts(body, CRASHES) || PANIC_OR_REGISTERS.is_match(body)
 }
 
 /// Returns the width of leading white space; a tab extends to the next multiple of four.
@@ -747,6 +721,25 @@ fn without_prefix(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Counts {
+        fn total(&self) -> u64 {
+            let counts = [self.passed, self.failed, self.skipped, self.crashed];
+            counts.into_iter().fold(0, u64::saturating_add)
+        }
+    }
+
+    impl Log {
+        /// Returns the counts of all tests in the log, including missing suites.
+        fn counts(&self) -> Counts {
+            let mut counts = Counts::default();
+            for outcome in self.suites.iter().flat_map(Test::outcomes) {
+                counts.add(outcome.status, outcome.count);
+            }
+            counts.add(Status::Crashed, self.missing);
+            counts
+        }
+    }
 
     #[test]
     fn without_prefix_keeps_indent() {

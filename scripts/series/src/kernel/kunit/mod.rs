@@ -6,7 +6,6 @@ mod boot;
 pub mod filter;
 pub mod ktap;
 mod probe;
-mod qemu;
 pub mod verdict;
 pub mod watch;
 
@@ -15,7 +14,7 @@ use std::{fs, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    boot::Boot,
+    boot::{Boot, put_first, without_kvm},
     ktap::Log,
     verdict::{Expectation, Verdict},
     watch::Watch,
@@ -121,7 +120,6 @@ fn common_prefix(a: &str, b: &str) -> String {
 /// Boots the built kernel for the `expected` tests of a series, and records the verdict in
 /// `out/kunit/`. Failed tests are not an error.
 pub fn run(
-    ws: &Workspace,
     build: &Build<'_>,
     series: &Series,
     expected: &Expectation,
@@ -133,14 +131,14 @@ pub fn run(
     };
     let record = Record {
         name: series.name.to_string(),
-        base: ws.view().name().to_owned(),
+        base: build.ws.view().name().to_owned(),
         kernel: build.target,
         arch: build.target.arch(),
         tree: tree.to_owned(),
         verdict: boots.judge(&ktap::parse(&boots.log), expected),
         watch: boots.watch,
     };
-    let dir = ws.out()?.join("kunit").join(build.results());
+    let dir = build.ws.out()?.join("kunit").join(build.results());
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
     write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
     Ok(record)
@@ -182,7 +180,7 @@ impl Boots {
 fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     let mut boots = Boots::default();
     let test_log = build.dir().join("test.log");
-    let front = qemu::without_kvm(build)?;
+    let front = without_kvm(build)?;
     for filter in filters {
         // Removes the log of an earlier boot, so that it cannot count for this one.
         let _ = fs::remove_file(&test_log);
@@ -192,19 +190,14 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
             .arg(filter)
             .timeout(TIMEOUT + Duration::from_secs(60));
         if let Some(front) = &front {
-            cmd = qemu::put_first(front, cmd);
+            cmd = put_first(front, cmd);
         }
         let out = build.run(&cmd)?;
         let text = fs::read(&test_log).unwrap_or_default();
-        let mut complain = |what: &str| {
+        let faults = [(text.is_empty(), "wrote no log"), (!out.ok(), "failed")];
+        for (_, what) in faults.into_iter().filter(|(is, _)| *is) {
             let error = format!("kunit.py {what} for {filter}: {}", last_line(&out));
             boots.complaints.push(error);
-        };
-        if text.is_empty() {
-            complain("wrote no log");
-        }
-        if !out.ok() {
-            complain("failed");
         }
         boots.log.extend(text);
     }
@@ -216,7 +209,7 @@ fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     let mut boots = Boots::default();
     let boot = Boot {
         initrd: probe::make(build)?,
-        front: qemu::without_kvm(build)?,
+        front: without_kvm(build)?,
     };
     for filter in filters {
         build.ui.say(format!("  {filter} …"));

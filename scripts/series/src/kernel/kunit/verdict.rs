@@ -11,6 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::ktap::{Counts, Event, Log, Outcome, Status, Test, best, is_number};
+use crate::sys::plural::count;
 
 /// The suite with the doctests of the `kernel` crate.
 pub const DOCTEST_SUITE: &str = "rust_doctests_kernel";
@@ -185,11 +186,6 @@ pub(super) fn doctest_prefix(file: &str) -> String {
     format!("rust_doctest_kernel_{below}")
 }
 
-/// `1 test`, `2 tests`.
-fn tests(count: u64) -> String {
-    format!("{count} test{}", if count == 1 { "" } else { "s" })
-}
-
 impl Verdict {
     /// Returns one line: `14 passed, 2 failed, 1 skipped`.
     pub fn summary(&self) -> String {
@@ -272,7 +268,7 @@ fn missing_suite(log: &Log, entry: &Entry) -> String {
     if entry.counts.skipped == 0 {
         return format!("suite {name} reported, but none of its cases ran");
     }
-    let skipped = tests(entry.counts.skipped);
+    let skipped = count(entry.counts.skipped, "test", "tests");
     let mut all = [suite].into_iter().chain(&suite.tests);
     match all.find_map(|test| test.reason.as_deref()) {
         Some(reason) => format!("suite {name} ran no case: {skipped} skipped ({reason})"),
@@ -282,7 +278,8 @@ fn missing_suite(log: &Log, entry: &Entry) -> String {
 
 fn missing_doctests(log: &Log, entry: &Entry) -> String {
     let why = if entry.counts.skipped > 0 {
-        format!(": {} skipped", tests(entry.counts.skipped))
+        let skipped = count(entry.counts.skipped, "test", "tests");
+        format!(": {skipped} skipped")
     } else if let Some(place) = log.break_off() {
         format!(": the log ends {place}")
     } else if log.suite(DOCTEST_SUITE).next().is_none() {
@@ -301,13 +298,14 @@ fn missing_doctests(log: &Log, entry: &Entry) -> String {
 impl Failure {
     fn new(suite: &Test, outcome: &Outcome<'_>) -> Self {
         let test = outcome.test;
-        let crash = test.crash().filter(|_| !outcome.missing);
+        let crash = best(&test.crashes).filter(|_| !outcome.missing);
         let place = test.failed_at.first().or(test.location.as_ref());
         let (file, line) = place.map(|p| (p.file.clone(), p.line)).unzip();
         let message = if outcome.missing {
             let seen = test.tests.len() as u64;
             let all = test.plan.unwrap_or(test.missing.saturating_add(seen));
-            format!("{} of its {} never reported", test.missing, tests(all))
+            let all = count(all, "test", "tests");
+            format!("{} of its {all} never reported", test.missing)
         } else if let Some(crash) = crash {
             crash.message.clone()
         } else {

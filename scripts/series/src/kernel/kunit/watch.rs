@@ -88,123 +88,96 @@ impl Watch {
         }
     }
 
-    fn need_start(&mut self, is: bool, checker: &str, sign: &str) {
+    /// Requires the line that a checker prints when it starts.
+    fn need_start(&mut self, logged: impl Fn(&str) -> bool, checker: &str, sign: &str) {
         let error = format!("{checker} did not start: the log has no \"{sign}\"");
-        self.need(is, &format!("{checker} started"), &error);
+        self.need(logged(sign), &format!("{checker} started"), &error);
     }
 }
 
 /// Parses the log of one boot, which starts after `before` lines of the complete log.
 pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
-    let mut seen = Seen::default();
+    if matches!(target, Target::Plain(_)) {
+        return Watch::default();
+    }
+    let (mut kernel, mut probe) = (Vec::new(), Vec::new());
     for (line, text) in ktap::lines(log) {
-        let text = text.trim();
+        let (line, text) = (before + line, text.trim());
         match text.strip_prefix(TAG) {
-            Some(said) => seen.probe(before + line, said),
-            None => seen.kernel(before + line, text),
+            Some(said) => probe.push((line, said.to_owned())),
+            None => kernel.push((line, text.to_owned())),
         }
     }
-    seen.judge(target)
-}
-
-/// The state of parsing the log of one boot.
-#[derive(Default)]
-struct Seen {
-    watch: Watch,
-    kasan: bool,
-    kmemleak: bool,
-    lockdep: bool,
-    scans: usize,
-    /// The entry of kmemleak's list that is being parsed.
-    object: Option<Report>,
-    /// The number of entries in its list that come from the boot.
-    of_boot: usize,
-    debug_locks: Option<bool>,
-    end: bool,
-}
-
-impl Seen {
-    fn kernel(&mut self, line: usize, text: &str) {
-        self.kasan |= text.contains("KernelAddressSanitizer initialized");
-        self.kmemleak |= text.contains("kmemleak: Kernel memory leak detector initialized");
-        self.lockdep |= text.starts_with("Lock dependency validator:");
-        let report = kind(text).map(|kind| Report::new(kind, text, line));
-        self.watch.reports.extend(report);
-    }
-
-    fn probe(&mut self, line: usize, said: &str) {
-        if let Some(text) = said.strip_prefix("kmemleak| ") {
-            return self.leak(line, text.trim());
-        }
-        self.end_object();
-        if let Some(error) = said.strip_prefix("error: ") {
-            let error = format!("the probe reports: {error}");
-            self.watch.errors.push(error);
-        } else if let Some(text) = said.strip_prefix("lockdep| ") {
-            if let Some(value) = text.trim().strip_prefix("debug_locks:") {
-                self.debug_locks = Some(value.trim() == "1");
+    let mut watch = Watch::default();
+    let reports = kernel
+        .iter()
+        .filter_map(|(line, text)| Some((kind(text)?, text, *line)));
+    let reports = reports.map(|(kind, text, line)| Report::new(kind, text, line));
+    watch.reports.extend(reports);
+    let (leaks, of_boot) = leaks(&probe);
+    watch.reports.extend(leaks);
+    watch.reports.sort_by_key(|report| report.log_line);
+    let told = |start: &'static str| {
+        let lines = probe.iter().map(|(_, said)| said.as_str());
+        lines.filter_map(move |said| said.strip_prefix(start))
+    };
+    let errors = told("error: ").map(|error| format!("the probe reports: {error}"));
+    watch.errors.extend(errors);
+    let logged = |sign: &str| kernel.iter().any(|(_, text)| text.contains(sign));
+    if target == Target::Hardened {
+        watch.need_start(&logged, "KASAN", "KernelAddressSanitizer initialized");
+        watch.need_start(&logged, "kmemleak", "leak detector initialized");
+        let scans = told("kmemleak: scanned")
+            .filter(|rest| rest.is_empty())
+            .count();
+        let proof = format!(
+            "kmemleak scanned {scans} times after the suites, {of_boot} objects in its list come \
+             from the boot"
+        );
+        let error =
+            format!("kmemleak did not complete its scans after the suites: {scans} of {SCANS}");
+        watch.need(scans >= SCANS, &proof, &error);
+    } else {
+        watch.need_start(&logged, "lockdep", "Lock dependency validator");
+        let locks = told("lockdep| ").filter_map(|l| l.trim().strip_prefix("debug_locks:"));
+        let locks = locks.last().map(str::trim);
+        let proof = "lockdep was on after the suites: debug_locks 1";
+        let error = match locks {
+            Some(_) => {
+                "lockdep turned itself off before the suites ended (debug_locks is 0), so it did \
+                 not check all of them"
             }
-        } else {
-            self.scans += usize::from(said == "kmemleak: scanned");
-            self.end |= said == "end";
-        }
+            None => "the log does not show that lockdep was on after the suites",
+        };
+        watch.need(locks == Some("1"), proof, error);
     }
+    let error = "the kernel did not complete the probe, which runs after the suites";
+    watch.need(told("end").any(str::is_empty), "the probe completed", error);
+    watch
+}
 
-    fn leak(&mut self, line: usize, text: &str) {
+/// Returns the entries of kmemleak's list that may come from a suite, and the number of those that
+/// come from the boot.
+fn leaks(probe: &[(usize, String)]) -> (Vec<Report>, usize) {
+    let mut objects: Vec<Report> = Vec::new();
+    for (line, said) in probe {
+        let Some(text) = said.strip_prefix("kmemleak| ").map(str::trim) else {
+            continue;
+        };
         if text.starts_with("unreferenced object") {
-            self.end_object();
-            self.object = Some(Report::new("kmemleak", text.trim_end_matches(':'), line));
-        } else if let Some(object) = &mut self.object {
+            objects.push(Report::new("kmemleak", text.trim_end_matches(':'), *line));
+        } else if let Some(object) = objects.last_mut() {
             object.details.push(text.to_owned());
         }
     }
-
-    fn end_object(&mut self) {
-        let Some(object) = self.object.take() else {
-            return;
-        };
-        match object.details.iter().find_map(|d| process(d)) {
-            Some(pid) if pid <= LAST_OF_BOOT => self.of_boot += 1,
-            // An object of an unknown process may come from a suite.
-            _ => self.watch.reports.push(object),
-        }
-    }
-
-    fn judge(mut self, target: Target) -> Watch {
-        self.end_object();
-        let mut watch = self.watch;
-        match target {
-            Target::Plain(_) => return Watch::default(),
-            Target::Hardened => {
-                watch.need_start(self.kasan, "KASAN", "KernelAddressSanitizer initialized");
-                watch.need_start(self.kmemleak, "kmemleak", "leak detector initialized");
-                let (scans, of_boot) = (self.scans, self.of_boot);
-                let proof = format!(
-                    "kmemleak scanned {scans} times after the suites, {of_boot} objects in its \
-                     list come from the boot"
-                );
-                let error = format!(
-                    "kmemleak did not complete its scans after the suites: {scans} of {SCANS}"
-                );
-                watch.need(scans >= SCANS, &proof, &error);
-            }
-            Target::Lockdep => {
-                watch.need_start(self.lockdep, "lockdep", "Lock dependency validator");
-                let proof = "lockdep was on after the suites: debug_locks 1";
-                let error = match self.debug_locks {
-                    Some(_) => {
-                        "lockdep turned itself off before the suites ended (debug_locks is 0), so \
-                         it did not check all of them"
-                    }
-                    None => "the log does not show that lockdep was on after the suites",
-                };
-                watch.need(self.debug_locks == Some(true), proof, error);
-            }
-        }
-        let error = "the kernel did not complete the probe, which runs after the suites";
-        watch.need(self.end, "the probe completed", error);
-        watch
-    }
+    let all = objects.len();
+    // An object of an unknown process may come from a suite.
+    objects.retain(|object| {
+        let process = object.details.iter().find_map(|detail| process(detail));
+        process.is_none_or(|pid| pid > LAST_OF_BOOT)
+    });
+    let of_boot = all - objects.len();
+    (objects, of_boot)
 }
 
 /// Returns the process in `comm "kunit_try_catch", pid 31, jiffies 4294937326`.
