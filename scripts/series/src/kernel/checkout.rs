@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     git::{Git, Oid, PatchCommit, refs},
     source::{manifest::Base, workspace::Workspace},
-    sys::{Error, Result, cache::Cache, hash::hex, must, ui::Ui},
+    sys::{Error, Result, cache::Cache, files, hash::hex, plural::count, ui::Ui},
 };
 
 /// Marks the repository during a checkout.
@@ -64,7 +64,7 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
         // Unlike a reset, this refuses to overwrite files that git does not know.
         switch.args(["checkout", "--quiet", "-B", refs::BRANCH])
     };
-    let switched = must(git.runner(), &switch.arg(tip.commit.as_str()));
+    let switched = git.run(&switch.arg(tip.commit.as_str()));
     if switched.is_ok() || !(first || again) {
         // A checkout that git refuses changes nothing.
         fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
@@ -74,10 +74,9 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
 }
 
 fn refuse_changes(git: &Git<'_>) -> Result<()> {
-    let (files, first) = changes(git)?;
-    if files == 0 {
+    let Some((_, first)) = changes(git)? else {
         return Ok(());
-    }
+    };
     let dir = git.dir().display();
     let what = "the tool's kernel tree has changes that the tool did not make";
     Err(Error::new(what)
@@ -89,12 +88,15 @@ fn refuse_changes(git: &Git<'_>) -> Result<()> {
         )))
 }
 
-/// Returns the number of files with uncommitted changes in a work tree, and the first of them.
-pub(super) fn changes(git: &Git<'_>) -> Result<(usize, String)> {
+/// Returns how many files of a work tree have uncommitted changes, as in "2 files", and the names of
+/// the first. Returns `None` if there are none.
+pub(super) fn changes(git: &Git<'_>) -> Result<Option<(String, String)>> {
     let out = git.must(["status", "--porcelain", "--untracked-files=no"])?;
     let out = out.text();
-    let first: Vec<_> = out.lines().take(5).collect();
-    Ok((out.lines().count(), first.join("\n")))
+    let files: Vec<_> = out.lines().collect();
+    let first = files[..files.len().min(5)].join("\n");
+    let all = count(files.len(), "file", "files");
+    Ok((!files.is_empty()).then_some((all, first)))
 }
 
 /// Exports the files of the assembled tree and of the base that host builds read, and links
@@ -123,7 +125,7 @@ pub fn export_host(
         let scratch = cache.scratch()?;
         unpack(git, tree, &have, scratch.path())?;
         unpack(git, base_tree, &of_base, &scratch.path().join("base"))?;
-        fs::create_dir_all(&exports).map_err(|e| Error::io("make the folder", &exports, &e))?;
+        files::create(&exports)?;
         // Another run may have created the same folder first.
         if let Err(e) = fs::rename(scratch.path(), &folder)
             && !folder.is_dir()
@@ -150,7 +152,7 @@ fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &Path) -> Result<()>
         .iter()
         .filter_map(|line| Some(line.split_once('\t')?.1));
     let cmd = git.cmd(["archive", "--format=tar", tree.as_str(), "--"]);
-    let tar = must(git.runner(), &cmd.args(paths))?.stdout;
+    let tar = git.run(&cmd.args(paths))?.stdout;
     tar::Archive::new(&tar[..])
         .unpack(dir)
         .map_err(|e| Error::io("unpack into", dir, &e))
@@ -160,14 +162,10 @@ fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &Path) -> Result<()>
 fn keep_few(dir: &Path, used: &Path) {
     // Only the order matters. A checkout whose export was removed exports it again.
     let _ = fs::File::open(used).and_then(|f| f.set_modified(SystemTime::now()));
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut dated: Vec<_> = entries
-        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
-        .collect();
-    dated.sort();
-    let old = dated.len().saturating_sub(EXPORTS);
-    for (_, path) in dated.into_iter().take(old) {
-        let _ = fs::remove_dir_all(path);
+    let mut exports = files::list(dir).unwrap_or_default();
+    exports.sort_by_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok());
+    for old in exports.iter().rev().skip(EXPORTS) {
+        let _ = fs::remove_dir_all(old);
     }
 }
 
@@ -178,6 +176,6 @@ fn listed(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let cmd = git.cmd(["ls-tree", "--full-tree", tree.as_str(), "--"]);
-    let out = must(git.runner(), &cmd.args(paths))?.text();
+    let out = git.run(&cmd.args(paths))?.text();
     Ok(out.lines().map(str::to_owned).collect())
 }

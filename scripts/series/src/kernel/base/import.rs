@@ -6,7 +6,6 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, Read, Seek},
-    iter::once,
     path::{Path, PathBuf},
     sync::LazyLock,
     thread::available_parallelism,
@@ -19,7 +18,7 @@ use liblzma::{
 use regex::Regex;
 use tar::EntryType;
 
-use super::described;
+use super::describe;
 use crate::{
     git::{
         BaseCommit, FastImport, Git, Identity, Mode, Oid, Parent, Signature, parse_settings,
@@ -32,8 +31,6 @@ use crate::{
         cache::{Cache, Resource},
         failed,
         files::write,
-        must,
-        plural::count,
         ui::{Ui, Unit},
     },
 };
@@ -62,11 +59,6 @@ static KEPT: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is constant")
 });
 
-/// Reports whether a repository of the tool exists.
-pub fn exists(git: &Git<'_>) -> bool {
-    git.dir().join(".git").is_dir()
-}
-
 /// Removes settings from the repository's own configuration that could change git's results. Git
 /// reads that file in every call.
 pub fn drop_settings(git: &Git<'_>) -> Result<()> {
@@ -76,7 +68,7 @@ pub fn drop_settings(git: &Git<'_>) -> Result<()> {
             continue;
         }
         let config = || git.cmd(["config", "-z", "--file"]).arg(&file);
-        let settings = must(git.runner(), &config().arg("--list"))?;
+        let settings = git.run(&config().arg("--list"))?;
         let mut settings = parse_settings(&settings.stdout);
         if settings.contains(&("extensions.objectformat".to_owned(), "sha256".to_owned())) {
             let dir = git.dir().display();
@@ -158,14 +150,19 @@ pub struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// Calls `make` in the prepared repository while no other run imports, unless `find` finds that
-    /// another run has imported it meanwhile.
-    pub fn alone<T>(
+    /// Returns the commit that `find` finds. If there is none, `make` imports it into the prepared
+    /// repository while no other run imports, and the ref `kept` is set last.
+    pub fn once(
         &self,
-        find: impl Fn() -> Result<Option<T>>,
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+        kept: &str,
+        find: impl Fn() -> Result<Option<BaseCommit>>,
+        make: impl FnOnce() -> Result<Oid>,
+    ) -> Result<BaseCommit> {
+        if let Some(found) = find()? {
+            return Ok(found);
+        }
         let lock = self.cache.lock(Resource::Base, self.ui)?;
+        // Another run may have imported it meanwhile.
         if let Some(found) = find()? {
             return Ok(found);
         }
@@ -173,7 +170,9 @@ impl Importer<'_> {
         if lock.after_death() {
             self.git.remove_stale_locks(Resource::Base);
         }
-        make()
+        self.git.set_ref(kept, &make()?)?;
+        let what = format!("git cannot find {kept} right after its import");
+        describe(self.git, kept)?.ok_or_else(|| Error::new(what))
     }
 
     /// Creates the repository if necessary, and removes the remains of an interrupted import.
@@ -185,7 +184,7 @@ impl Importer<'_> {
             let new = Git::new(self.git.runner(), scratch.path());
             let branch = format!("--initial-branch={}", refs::BRANCH);
             let init = ["init", "--quiet", &branch, "--object-format=sha1"];
-            must(new.runner(), &new.cmd(init).arg("--template="))?;
+            new.run(&new.cmd(init).arg("--template="))?;
             for (key, value) in [
                 // Other checkouts use the objects.
                 ("gc.auto", "0"),
@@ -215,9 +214,8 @@ impl Importer<'_> {
     pub fn import_archive(&self, base: &Base, archive: &Path) -> Result<Oid> {
         let title = format!("Linux {}", base.version);
         let reference = refs::import(&base.version);
-        let commit = self.unpack(archive, &title, &reference, &message(base))?;
+        let commit = self.unpack(archive, &title, &reference, &format!("{title}\n"))?;
         check_version(self.git, base, &commit).map_err(|e| e.at(archive, None))?;
-        self.warn_unknown_tree(base, &commit)?;
         Ok(commit)
     }
 
@@ -259,7 +257,7 @@ impl Importer<'_> {
             };
             to.commit(reference, 1, &signature, message, &Parent::Nothing)?;
             let mut read = file;
-            for entry in once(Ok(first)).chain(entries) {
+            for entry in std::iter::once(Ok(first)).chain(entries) {
                 add(to, entry?)?;
                 progress.set(read.stream_position()?, "");
             }
@@ -308,10 +306,8 @@ impl Importer<'_> {
         }
         let dir = kernel.display();
         self.ui.say(format!("fetching {what} of {dir} …"));
-        let reference = refs::import(&base.version);
-        let made = self.copy(kernel, &commit, &reference, &message(base))?;
-        self.warn_unknown_tree(base, &made)?;
-        Ok(made)
+        let message = format!("Linux {}\n", base.version);
+        self.copy(kernel, &commit, &refs::import(&base.version), &message)
     }
 
     /// Imports a revision of the user's kernel repository. Its version does not matter. Returns the
@@ -342,7 +338,9 @@ impl Importer<'_> {
     pub fn copy(&self, from: &Path, commit: &Oid, reference: &str, message: &str) -> Result<Oid> {
         let git = self.git;
         fetch(git, from, commit, reference)?;
-        let BaseCommit { tree, when, .. } = described(git, commit.as_str())?;
+        let fetched = describe(git, reference)?;
+        let BaseCommit { tree, when, .. } =
+            fetched.ok_or_else(|| Error::new(format!("git did not fetch {commit}")))?;
         let cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
         let mut cmd = cmd.stdin(message);
         for role in ["AUTHOR", "COMMITTER"] {
@@ -351,24 +349,8 @@ impl Importer<'_> {
                 .env(format!("GIT_{role}_EMAIL"), EMAIL)
                 .env(format!("GIT_{role}_DATE"), format!("{when} +0000"));
         }
-        let out = must(git.runner(), &cmd)?.text();
-        Oid::parse(&out).ok_or_else(|| Error::new("git commit-tree printed no commit name"))
+        git.oid(&cmd)
     }
-
-    fn warn_unknown_tree(&self, base: &Base, commit: &Oid) -> Result<()> {
-        let tree = self.git.tree_of(commit)?;
-        if !lists(base, &tree) {
-            let (file, version) = (base.file.display(), &base.version);
-            self.ui.warn(format!(
-                "the tree {tree} is not among those that {file} lists for {version}"
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn message(base: &Base) -> String {
-    format!("Linux {}\n", base.version)
 }
 
 /// Reports whether the manifest lists a tree for its release.
@@ -392,15 +374,13 @@ pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Resul
         // git decodes the path after `file://`.
         .arg(format!("file://{}", from.display()).replace('%', "%25"))
         .arg(format!("+{commit}:{reference}"));
-    must(git.runner(), &cmd).map(drop)
+    git.run(&cmd).map(drop)
 }
 
 fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
-    let (files, first) = changes(theirs)?;
-    if files == 0 {
+    let Some((files, first)) = changes(theirs)? else {
         return Ok(());
-    }
-    let files = count(files, "file", "files");
+    };
     let what = format!("the kernel tree has uncommitted changes ({files})");
     Err(Error::new(what)
         .at(theirs.dir(), None)

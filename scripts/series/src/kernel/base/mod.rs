@@ -8,13 +8,13 @@ mod route;
 
 pub use self::other::{Other, Place, obtain_other};
 
-use std::path::PathBuf;
+use std::{iter, path::PathBuf};
 
-use self::import::{Importer, drop_settings, exists, lists, pin_attributes};
+use self::import::{Importer, drop_settings, lists, pin_attributes};
 use crate::{
     git::{BaseCommit, Git, Oid, damage, refs},
     source::manifest::Base,
-    sys::{Error, Result, Runner, cache::Cache, failed, must, ui::Ui},
+    sys::{Error, Result, Runner, cache::Cache, failed, ui::Ui},
 };
 
 /// The user's settings for routes.
@@ -26,23 +26,15 @@ pub struct Sources {
     pub mirror: Vec<PathBuf>,
 }
 
-/// Returns the ref of the user's commit from which a revision was imported.
-fn public_ref(base: &Base) -> String {
-    refs::public(base.ref_name())
-}
-
 /// Returns the base in the kernel repository, or `None` if it was not imported yet. The import must
 /// match one of the archives or trees that the manifest names now.
 pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
-    if !exists(git) {
-        return Ok(None);
-    }
     for archive in &base.archives {
         if let Some(found) = describe(git, &refs::archive(&archive.sha256))? {
             return Ok(Some(found));
         }
     }
-    let Some(found) = of_version(git, base.ref_name())? else {
+    let Some(found) = describe(git, &refs::base(base.ref_name()))? else {
         return Ok(None);
     };
     // If the user chose a commit imported from a git tree, the manifest has no hash of it.
@@ -57,64 +49,52 @@ fn is_from_archive(git: &Git<'_>, base: &BaseCommit) -> Result<bool> {
     Ok(!found.stdout.is_empty())
 }
 
-/// Returns the base of this version, such as "6.19.11", or `None` if it was not imported.
-pub fn of_version(git: &Git<'_>, version: &str) -> Result<Option<BaseCommit>> {
-    describe(git, &refs::base(version))
-}
-
 /// Returns the base of a posting. If the series has moved to another base since, fetches the old
 /// base from its kernel repository in the cache.
 pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseCommit>> {
-    if let Some(found) = of_version(git, what)? {
-        return Ok(Some(found));
-    }
-    for dir in cache.kernels() {
-        let other = Git::new(git.runner(), &dir);
-        if dir != git.dir()
-            && exists(&other)
-            && let Some(found) = of_version(&other, what)?
-        {
-            let target = refs::import(what);
-            import::fetch(git, &dir, &found.commit, &target)?;
+    let own = git.dir().to_owned();
+    for dir in iter::once(own).chain(cache.kernels()) {
+        let there = Git::new(git.runner(), &dir);
+        let Some(found) = describe(&there, &refs::base(what))? else {
+            continue;
+        };
+        if dir != git.dir() {
+            import::fetch(git, &dir, &found.commit, &refs::import(what))?;
             git.set_ref(&refs::base(what), &found.commit)?;
-            return Ok(Some(found));
         }
+        return Ok(Some(found));
     }
     Ok(None)
 }
 
-/// Returns the commit of a ref, or `None` if the ref does not exist.
+/// Returns the commit of a ref, or `None` if the ref or the repository does not exist.
 fn describe(git: &Git<'_>, name: &str) -> Result<Option<BaseCommit>> {
-    let list = git.cmd(["for-each-ref", "--format=%(refname)", name]);
-    let listed = must(git.runner(), &list)?;
-    if damage::is_damage(&listed.complaint()) {
-        return Err(failed(&list, &listed));
-    }
-    if listed.stdout.is_empty() {
+    if !git.dir().join(".git").is_dir() {
         return Ok(None);
     }
-    described(git, name).map(Some)
-}
-
-fn described(git: &Git<'_>, rev: &str) -> Result<BaseCommit> {
-    let cmd = git.cmd(["show", "-s", "--format=%H %T %ct", rev, "--"]);
-    let out = must(git.runner(), &cmd)?.text();
-    let mut words = out.split(' ');
+    let format = "--format=%(objectname) %(tree) %(committerdate:unix)";
+    let cmd = git.cmd(["for-each-ref", format, name]);
+    let out = git.run(&cmd)?;
+    if damage::is_damage(&out.complaint()) {
+        return Err(failed(&cmd, &out));
+    }
+    let text = out.text();
+    let mut words = text.split(' ');
     let mut oid = || words.next().and_then(Oid::parse);
     let (commit, tree) = (oid(), oid());
     let when = words.next().and_then(|w| w.parse().ok());
     match (commit, tree, when) {
-        (Some(commit), Some(tree), Some(when)) => Ok(BaseCommit { commit, tree, when }),
-        _ => Err(Error::new(format!("git does not describe {rev}")).detail(out)),
+        (Some(commit), Some(tree), Some(when)) => Ok(Some(BaseCommit { commit, tree, when })),
+        _ if text.is_empty() => Ok(None),
+        _ => Err(Error::new(format!("git does not describe {name}")).detail(text)),
     }
 }
 
 /// Sets the commit and the version of a base that is a revision, if it has been imported.
 pub fn learn(git: &Git<'_>, base: &mut Base) -> Result<()> {
-    if base.rev.is_none() || !exists(git) {
-        return Ok(());
-    }
-    if let Some(public) = describe(git, &public_ref(base))? {
+    if base.rev.is_some()
+        && let Some(public) = describe(git, &refs::public(base.ref_name()))?
+    {
         base.version = import::version(git, &public.commit)?;
         base.upstream_commit = Some(public.commit.to_string());
     }
@@ -127,12 +107,9 @@ fn is_other_revision(git: &Git<'_>, base: &Base, sources: &Sources) -> Result<bo
     let (Some(rev), Some(kernel)) = (&base.rev, &sources.kernel) else {
         return Ok(false);
     };
-    if !exists(git) {
-        return Ok(true);
-    }
     let theirs = Git::of_user(git.runner(), kernel);
     let now = theirs.resolve(&format!("{rev}^{{commit}}")).ok().flatten();
-    let imported = describe(git, &public_ref(base))?;
+    let imported = describe(git, &refs::public(base.ref_name()))?;
     Ok(now.is_none() || imported.map(|i| i.commit) != now)
 }
 
@@ -162,39 +139,44 @@ pub fn obtain(
         return Ok(found);
     }
     let import = Importer { git, cache, ui };
-    import.alone(find, || {
-        let commit = import_base(&import, base, sources)?;
-        git.set_ref(&refs::base(base.ref_name()), &commit)?;
-        described(git, commit.as_str())
-    })
+    let kept = refs::base(base.ref_name());
+    import.once(&kept, find, || import_base(&import, base, sources))
 }
 
 /// Imports the base from the source that the user or the manifest names.
 fn import_base(import: &Importer<'_>, base: &Base, sources: &Sources) -> Result<Oid> {
     let git = import.git;
-    match (&sources.kernel, &base.rev) {
+    let commit = match (&sources.kernel, &base.rev) {
         (Some(kernel), Some(rev)) => {
             let (public, commit) = import.import_revision(base, kernel, rev)?;
-            git.set_ref(&public_ref(base), &public)?;
+            git.set_ref(&refs::public(base.ref_name()), &public)?;
             // Keeps the base for postings that were made for it.
             git.set_ref(&refs::base(public.as_str()), &commit)?;
-            Ok(commit)
+            return Ok(commit);
         }
-        (Some(kernel), None) => import.import_release(base, kernel),
+        (Some(kernel), None) => import.import_release(base, kernel)?,
         (None, Some(rev)) => {
             let what = format!(
                 "the base {} is the revision {rev} of a git tree, which is not imported yet",
                 base.name
             );
-            Err(Error::new(what)
+            return Err(Error::new(what)
                 .at(&base.file, None)
-                .help("name the tree with --kernel DIR"))
+                .help("name the tree with --kernel DIR"));
         }
         (None, None) => {
             let (path, archive) = import.archive(base, sources)?;
             let commit = import.import_archive(base, &path)?;
             git.set_ref(&refs::archive(&archive.sha256), &commit)?;
-            Ok(commit)
+            commit
         }
+    };
+    let tree = git.tree_of(&commit)?;
+    if !lists(base, &tree) {
+        let (file, version) = (base.file.display(), &base.version);
+        import.ui.warn(format!(
+            "the tree {tree} is not among those that {file} lists for {version}"
+        ));
     }
+    Ok(commit)
 }

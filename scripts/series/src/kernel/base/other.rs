@@ -4,7 +4,7 @@
 //! own ref.
 
 use std::{
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -13,13 +13,13 @@ use regex::Regex;
 
 use super::{
     describe,
-    import::{Importer, canonical, exists, is_xz, version},
+    import::{Importer, canonical, is_xz, version},
     route::sha256,
 };
 use crate::{
     git::{BaseCommit, Git, Oid, refs},
     kernel::checkout::changes,
-    sys::{Error, Result, Runner, apt, cache::Cache, plural::count, ui::Ui},
+    sys::{Error, Result, Runner, apt, cache::Cache, ui::Ui},
 };
 
 /// How to make an archive that can be imported.
@@ -84,10 +84,6 @@ impl Place {
             }));
         }
         let path = Path::new(text);
-        if path.is_dir() {
-            let dir = path.to_owned();
-            return Ok(Self::Git { dir, rev: None });
-        }
         if path.is_file() {
             if text.ends_with(".tar.xz") {
                 return Ok(Self::Archive(path.to_owned()));
@@ -96,11 +92,11 @@ impl Place {
                 .at(path, None)
                 .help(format!("unpack it and pack it again: {PACK}")));
         }
-        // A revision may contain an @ as well, as in v7.3@{1}.
-        for (at, _) in text.match_indices('@') {
-            let (dir, rev) = (PathBuf::from(&text[..at]), text[at + 1..].to_owned());
-            if dir.is_dir() && !rev.is_empty() {
-                let rev = Some(rev);
+        // Folders and revisions may contain an @ as well, as in v7.3@{1}.
+        let splits = text.match_indices('@').map(|(at, _)| text.split_at(at));
+        for (dir, rev) in iter::once((text, "")).chain(splits) {
+            if Path::new(dir).is_dir() && rev != "@" {
+                let (dir, rev) = (dir.into(), rev.strip_prefix('@').map(str::to_owned));
                 return Ok(Self::Git { dir, rev });
             }
         }
@@ -140,44 +136,28 @@ pub fn obtain_other(runner: &dyn Runner, cache: &Cache, place: &Place, ui: &Ui) 
 
 impl Importer<'_> {
     /// Returns the base of this name. Unless it exists, `make` imports it into the given ref.
-    fn once(
+    fn other(
         &self,
         name: &str,
-        from: &str,
+        from: String,
         make: impl FnOnce(&str) -> Result<Oid>,
     ) -> Result<Other> {
         let kept = refs::other(name);
-        let find = || self.find(&kept, from);
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        self.alone(find, || {
+        let find = || describe(self.git, &kept);
+        let commit = self.once(&kept, find, || {
             // This ref keeps the objects until they are verified to be a kernel.
             let under_way = refs::import(&format!("port-{name}"));
-            let made = make(&under_way).and_then(|commit| {
-                check_kernel(self.git, &commit)?;
-                self.git.set_ref(&kept, &commit)
-            });
+            let made = make(&under_way)
+                .and_then(|commit| check_kernel(self.git, &commit).map(|()| commit));
             // The temporary ref is useless after success and failure alike.
             let _ = self.git.must(["update-ref", "-d", &under_way]);
-            made?;
-            let what = format!("git cannot find {name} right after its import");
-            find()?.ok_or_else(|| Error::new(what))
-        })
-    }
-
-    fn find(&self, kept: &str, from: &str) -> Result<Option<Other>> {
-        if !exists(self.git) {
-            return Ok(None);
-        }
-        let Some(commit) = describe(self.git, kept)? else {
-            return Ok(None);
-        };
-        Ok(Some(Other {
+            made
+        })?;
+        Ok(Other {
             version: version(self.git, &commit.commit)?,
-            from: from.to_owned(),
+            from,
             commit,
-        }))
+        })
     }
 
     fn of_archive(&self, path: &Path) -> Result<Other> {
@@ -190,7 +170,7 @@ impl Importer<'_> {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = file.trim_end_matches(".tar.xz");
         let name = name_of(&format!("{stem}-{}", &hash[..12]));
-        let made = self.once(&name, &format!("{file}, sha256 {hash}"), |reference| {
+        let made = self.other(&name, format!("{file}, sha256 {hash}"), |reference| {
             self.unpack(path, &file, reference, &format!("{stem}\n"))
                 .map_err(|e| e.help("if the archive is truncated or damaged, download it again"))
         });
@@ -198,14 +178,15 @@ impl Importer<'_> {
     }
 
     fn of_package(&self, package: &Package) -> Result<Other> {
-        let Package { name, version, .. } = package;
+        let (suite, name, version) = (&package.suite, &package.name, &package.version);
         let file = format!("{name}_{}.orig.tar.xz", upstream(version));
         let archive = self.cache.path("archives").join(&file);
         let from = format!("source package {name} {version}");
         // A version of a package never changes, so an imported version is valid for every suite.
         let key = name_of(&format!("{name}_{version}"));
-        let made = self.once(&key, &from, |reference| {
-            self.download_package(package, &file, &archive)?;
+        let made = self.other(&key, from, |reference| {
+            self.download_package(package, &file, &archive)
+                .map_err(|e| e.at(format!("apt:{suite}:{name}={version}"), None))?;
             let message = format!("{name} {version}\n");
             self.unpack(&archive, &file, reference, &message)
         });
@@ -222,27 +203,21 @@ impl Importer<'_> {
         }
         let (suite, name, version) = (&package.suite, &package.name, &package.version);
         let asked = format!("{name}={version}");
-        let named = format!("apt:{suite}:{asked}");
         let scratch = self.cache.scratch()?;
         self.ui.say(format!("downloading {asked} with apt …"));
-        let asking = apt::Suite::open(self.git.runner(), scratch.path(), suite)
-            .map_err(|e| e.at(&named, None))?;
+        let asking = apt::Suite::open(self.git.runner(), scratch.path(), suite)?;
         let have = asking.versions(name)?;
         if have.is_empty() {
             let what = format!("{suite} has no source package {name}");
-            return Err(Error::new(what).at(&named, None).help("name another suite"));
+            return Err(Error::new(what).help("name another suite"));
         }
         if !have.contains(version) {
-            return Err(Error::new(format!("{suite} has no {name} {version}"))
-                .at(&named, None)
-                .help(format!("it has {}", have.join(", "))));
+            let what = format!("{suite} has no {name} {version}");
+            return Err(Error::new(what).help(format!("it has {}", have.join(", "))));
         }
-        let part = asking.source(&asked, file).map_err(|e| {
-            e.at(&named, None).help(
-                "a suite's lists may name versions that its mirror no longer has; \
-                 try another version",
-            )
-        })?;
+        let help = "a suite's lists may name versions that its mirror no longer has; try another \
+                    version";
+        let part = asking.source(&asked, file).map_err(|e| e.help(help))?;
         fs::rename(&part, to).map_err(|e| Error::io("keep", to, &e))
     }
 
@@ -252,20 +227,19 @@ impl Importer<'_> {
         let bare = check_repository(&theirs)?;
         let commit = commit_of(&theirs, rev.unwrap_or("HEAD"))?;
         let folder = dir.display();
-        if rev.is_none() && !bare {
-            let (files, _) = changes(&theirs)?;
-            if files > 0 {
-                let files = count(files, "file", "files");
-                self.ui.warn(format!(
-                    "{folder} has uncommitted changes in {files}; they are ignored"
-                ));
-            }
+        if rev.is_none()
+            && !bare
+            && let Some((files, _)) = changes(&theirs)?
+        {
+            self.ui.warn(format!(
+                "{folder} has uncommitted changes in {files}; they are ignored"
+            ));
         }
         let label = dir.file_name().unwrap_or_default().to_string_lossy();
         let label = label.into_owned() + &rev.map(|rev| format!("-{rev}")).unwrap_or_default();
         let name = name_of(&format!("{label}-{}", &commit.as_str()[..12]));
         let from = format!("commit {commit} ({})", rev.unwrap_or("HEAD"));
-        let made = self.once(&name, &from, |reference| {
+        let made = self.other(&name, from, |reference| {
             // Detects errors before anything is fetched.
             check_kernel(&theirs, &commit)?;
             self.ui.say(format!("fetching {commit} of {folder} …"));
