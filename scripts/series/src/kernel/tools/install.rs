@@ -10,6 +10,7 @@ use crate::{
     sys::{
         Cmd, Error, Result, Runner,
         cache::{Cache, Resource},
+        files::write,
         must, not_started,
         ui::{Progress, Ui, Unit},
     },
@@ -166,7 +167,7 @@ fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
     let lists = cache.scratch()?;
     for (name, packages) in [("build.txt", BUILD_PACKAGES), ("b4.txt", PACKAGES)] {
         let list = lists.path().join(name);
-        fs::write(&list, packages).map_err(|e| Error::io("write", &list, &e))?;
+        write(&list, packages.as_bytes())?;
         // With hashes, pip rejects unlisted packages. An isolated build would fetch unlisted tools.
         let pip = Cmd::new(home.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check"])

@@ -8,11 +8,13 @@ mod rust_src;
 pub use self::install::setup;
 
 use std::{
-    fs, iter,
+    fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
+use regex::Regex;
 use serde::Serialize;
 
 use crate::sys::{Cmd, Error, Result, Runner, cache::Cache};
@@ -249,22 +251,19 @@ fn answer(runner: &dyn Runner, program: &Path) -> Option<String> {
     Some(version_in(&text))
 }
 
-/// Returns the first version among the words of a text, or its first line.
-fn version_in(text: &str) -> String {
-    let version = text.split_whitespace().find_map(version_of);
-    let found = version.or(text.lines().next()).unwrap_or("found");
-    found.to_owned()
-}
+/// A version that a word is or ends with, as in `v1.24`, `(19.1.7)` and `valgrind-3.19.0`.
+static VERSION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[\s(-])v?([0-9][^\s(),;:.]*\.[^\s(),;:]+)").expect("the pattern is constant")
+});
 
-/// Returns the version that a word is or ends with, as in `v1.24`, `(19.1.7)` and
-/// `valgrind-3.19.0`.
-fn version_of(word: &str) -> Option<&str> {
-    let numbered = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.');
-    let word = word.trim_matches(['(', ')', ',', ';', ':']);
-    // The part after a name and a dash, unless the version itself contains the dash.
-    let ends = word.match_indices('-').map(|(at, _)| &word[at + 1..]);
-    let all = iter::once(word).chain(ends);
-    all.map(|w| w.strip_prefix('v').unwrap_or(w)).find(numbered)
+/// Returns the first version in a text, or its first line.
+fn version_in(text: &str) -> String {
+    let found = VERSION.captures(text);
+    let version = found.and_then(|found| Some(found.get(1)?.as_str()));
+    version
+        .or(text.lines().next())
+        .unwrap_or("found")
+        .to_owned()
 }
 
 /// Whether a version is `least` or a later one.

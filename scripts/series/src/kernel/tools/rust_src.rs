@@ -21,6 +21,7 @@ use crate::{
     sys::{
         Cmd, Error, Result, Runner, apt,
         cache::Cache,
+        files,
         hash::{hex, sha256},
         must,
         ui::Ui,
@@ -79,36 +80,31 @@ fn verify(library: &Path, version: &str, what: &Path, is_signed: bool) -> Result
 ///
 /// Archives of the same content differ by packing, so the content is hashed.
 fn digest(dir: &Path) -> Result<String> {
-    let mut files = Vec::new();
-    list(dir, ".", &mut files)?;
-    files.sort();
+    let mut files = list(dir)?;
+    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     let mut all = Sha256::new();
-    for name in files {
-        let path = dir.join(&name);
+    for path in files {
         let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        all.update(format!("{}  {name}\n", sha256(content)));
+        let name = path.strip_prefix(dir).unwrap_or(&path).display();
+        all.update(format!("{}  ./{name}\n", sha256(content)));
     }
     Ok(hex(all.finalize()))
 }
 
-/// Lists the files below `dir/below`, with paths relative to `dir`.
-fn list(dir: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
-    let here = dir.join(below);
-    let entries = fs::read_dir(&here).map_err(|e| Error::io("list", &here, &e))?;
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io("list", &here, &e))?;
-        let kind = entry.file_type();
-        let kind = kind.map_err(|e| Error::io("read", entry.path(), &e))?;
-        let name = format!("{below}/{}", entry.file_name().to_string_lossy());
-        if kind.is_dir() {
-            list(dir, &name, files)?;
-        } else if kind.is_file() {
-            files.push(name);
+/// Lists the files in a folder and below.
+fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in files::list(dir)? {
+        let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
+        if meta.is_dir() {
+            all.extend(list(&path)?);
+        } else if meta.is_file() {
+            all.push(path);
         } else {
-            return Err(Error::new("is neither a file nor a folder").at(entry.path(), None));
+            return Err(Error::new("is neither a file nor a folder").at(path, None));
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Returns the first part that a `library` folder lacks.
