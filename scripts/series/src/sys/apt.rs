@@ -5,12 +5,13 @@
 //! The apt configuration of the machine is read (mirror and keys) but never changed.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use tempfile::TempDir;
+use tempfile::{Builder, TempDir};
 
 use crate::sys::{Cmd, Error, Result, Runner, failed, files, must, not_started};
 
@@ -35,7 +36,10 @@ impl<'a> Suite<'a> {
                 .help("run `apt-get update`, or add a mirror to apt's sources")
         })?;
         let sandbox = sandbox(runner)?;
-        let own = sandbox.as_ref().map(|_| apart()).transpose()?;
+        // Apt's user must be able to enter its folder, which may be impossible below the cache.
+        let new = || Builder::new().prefix("series-apt-").tempdir();
+        let own = sandbox.as_ref().map(|_| new()).transpose();
+        let own = own.map_err(|e| Error::io("make a folder in", std::env::temp_dir(), &e))?;
         let own = Self {
             runner,
             dir: own.as_ref().map_or(dir, TempDir::path).to_owned(),
@@ -50,9 +54,8 @@ impl<'a> Suite<'a> {
         let signed = Path::new(keys).exists();
         let signed = signed.then(|| format!("[signed-by={keys}] "));
         let from = format!("{}{mirror} {suite} main", signed.unwrap_or_default());
-        let path = own.dir.join("sources.list");
-        fs::write(&path, format!("deb {from}\ndeb-src {from}\n"))
-            .map_err(|e| Error::io("write", &path, &e))?;
+        let sources = format!("deb {from}\ndeb-src {from}\n");
+        files::write(&own.dir.join("sources.list"), sources.as_bytes())?;
         if let Some(user) = sandbox {
             let give = Cmd::new("chown").args(["--recursive", &user]);
             must(runner, &give.arg(&own.dir))?;
@@ -115,13 +118,10 @@ impl<'a> Suite<'a> {
         })?;
         let cmd = self.apt("apt-get", ["download", &format!("{package}={wanted}")]);
         must(self.runner, &cmd.timeout(Duration::from_secs(600)))?;
-        let is_deb = |path: &PathBuf| {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
-        };
-        let file = files::list(&self.dir.join("files"))?
-            .into_iter()
-            .find(is_deb);
+        let start = format!("{package}_");
+        let is_it = |name: &OsStr| name.to_string_lossy().starts_with(&start);
+        let mut files = files::list(&self.dir.join("files"))?.into_iter();
+        let file = files.find(|path| path.file_name().is_some_and(is_it));
         let file = file.ok_or_else(|| Error::new(format!("apt did not download {package}")))?;
         self.bring(&file)
     }
@@ -147,13 +147,6 @@ fn sandbox(runner: &dyn Runner) -> Result<Option<String>> {
     let ask = Cmd::new("apt-config").args(["dump", "--format", "%v%n", "APT::Sandbox::User"]);
     let user = must(runner, &ask)?.text().trim().to_owned();
     Ok(Some(user).filter(|user| !user.is_empty() && user != "root"))
-}
-
-/// Creates a folder that apt's user can enter, which may be impossible below the cache.
-fn apart() -> Result<TempDir> {
-    let tmp = std::env::temp_dir();
-    let made = tempfile::Builder::new().prefix("series-apt-").tempdir();
-    made.map_err(|e| Error::io("make a folder in", &tmp, &e))
 }
 
 /// Returns the mirror of the main archive from apt's index targets.
