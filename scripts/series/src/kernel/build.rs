@@ -160,14 +160,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn read(dir: &Path) -> Option<Self> {
+    /// Reads the inputs of the last build in a folder.
+    pub fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(dir.join(STAMP)).ok()?).ok()
     }
-}
-
-/// Reads the inputs of the last build, without looking for tools.
-pub fn stamp_of(cache: &Cache, target: Target) -> Option<Stamp> {
-    Stamp::read(&cache.build(target.name()))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::{
         quick::record as check,
     },
     kernel::{
-        build::{self, Target},
+        build::{Stamp, Target},
         kunit,
     },
     mail::mailbox,
@@ -235,7 +235,8 @@ fn add_assembled(
     status.depends.clone_from(&one.depends);
     status.applies = has_patches.then_some(one.applies);
     for kernel in Target::ALL {
-        if build::stamp_of(cache, kernel).is_some_and(|s| s.tree == *tree) {
+        let stamp = Stamp::read(&cache.build(kernel.name()));
+        if stamp.is_some_and(|s| s.tree == *tree) {
             status.builds.push(kernel);
         }
         let found = kunit::recorded(ws, kernel, &one.name);
