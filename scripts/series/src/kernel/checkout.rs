@@ -34,15 +34,20 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let first = !git.dir().join(".git/index").exists();
     // After an interrupted checkout, the tool wrote all files, although git reports changes.
     let again = mark.exists();
+    let dir = git.dir().display();
     if !first && !again {
-        refuse_changes(git)?;
+        let what = "the tool's kernel tree has changes that the tool did not make";
+        let help = format!(
+            "keep them: git -C {dir} diff HEAD > my.diff\n\
+             then drop them: git -C {dir} reset --hard"
+        );
+        refuse_changes(git, |_| what.to_owned(), &help)?;
         let head = git.resolve("HEAD^{commit}")?;
         if head.as_ref() == Some(&tip.commit) {
             return Ok(());
         }
         let ours = git.resolve(&format!("{}^{{commit}}", refs::CHECKED_OUT))?;
         if ours.is_some() && head != ours {
-            let dir = git.dir().display();
             let what = "the tool's kernel tree has commits that the tool did not make";
             return Err(Error::new(what).at(git.dir(), None).help(format!(
                 "keep them: git -C {dir} branch mine\n\
@@ -73,19 +78,18 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     git.set_ref(refs::CHECKED_OUT, &tip.commit)
 }
 
-fn refuse_changes(git: &Git<'_>) -> Result<()> {
-    let Some((_, first)) = changes(git)? else {
+/// Fails if a work tree has uncommitted changes. `what` describes the number of files with changes;
+/// the error lists the first of them.
+pub(super) fn refuse_changes(
+    git: &Git<'_>,
+    what: impl FnOnce(&str) -> String,
+    help: &str,
+) -> Result<()> {
+    let Some((files, first)) = changes(git)? else {
         return Ok(());
     };
-    let dir = git.dir().display();
-    let what = "the tool's kernel tree has changes that the tool did not make";
-    Err(Error::new(what)
-        .at(git.dir(), None)
-        .detail(first)
-        .help(format!(
-            "keep them: git -C {dir} diff HEAD > my.diff\n\
-             then drop them: git -C {dir} reset --hard"
-        )))
+    let error = Error::new(what(&files)).at(git.dir(), None);
+    Err(error.detail(first).help(help))
 }
 
 /// Returns how many files of a work tree have uncommitted changes, as in "2 files", and the names of
@@ -148,9 +152,7 @@ fn unpack(git: &Git<'_>, tree: &Oid, lines: &[String], dir: &Path) -> Result<()>
         // To git, no path means the whole tree.
         return Ok(());
     }
-    let paths = lines
-        .iter()
-        .filter_map(|line| Some(line.split_once('\t')?.1));
+    let paths = lines.iter().filter_map(|line| line.split('\t').nth(1));
     let cmd = git.cmd(["archive", "--format=tar", tree.as_str(), "--"]);
     let tar = git.run(&cmd.args(paths))?.stdout;
     tar::Archive::new(&tar[..])

@@ -24,13 +24,14 @@ use crate::{
         BaseCommit, FastImport, Git, Identity, Mode, Oid, Parent, Signature, parse_settings,
         pinned, refs, upload_pack,
     },
-    kernel::checkout::changes,
+    kernel::checkout::refuse_changes,
     source::manifest::Base,
     sys::{
         Error, Result,
         cache::{Cache, Resource},
         failed,
         files::write,
+        pattern,
         ui::{Ui, Unit},
     },
 };
@@ -48,7 +49,7 @@ const EMAIL: &str = "nova-series@localhost";
 
 /// Settings of the repository that git, b4 and the tool write, or that the user needs to post.
 static KEPT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?x)^(?:
             (?:b4|branch|credential|extensions|gpg|http|remote|sendemail|user)\..*
             | core\.(?:bare|compression|filemode|ignorecase|logallrefupdates|precomposeunicode
@@ -56,7 +57,6 @@ static KEPT: LazyLock<Regex> = LazyLock::new(|| {
             | gc\.auto | index\.sparse | maintenance\.auto
         )$",
     )
-    .expect("the pattern is constant")
 });
 
 /// Removes settings from the repository's own configuration that could change git's results. Git
@@ -120,9 +120,8 @@ fn decoder() -> Result<Stream> {
 fn add(to: &mut FastImport<'_>, mut entry: tar::Entry<'_, impl Read>) -> io::Result<()> {
     let path = entry.path()?.into_owned();
     let below: PathBuf = path.components().skip(1).collect();
-    let below = below
-        .to_str()
-        .ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
+    let below = below.to_str();
+    let below = below.ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
     let mode = match entry.header().entry_type() {
         EntryType::Regular if entry.header().mode()? & 0o100 != 0 => Mode::Executable,
         EntryType::Regular => Mode::Plain,
@@ -210,15 +209,6 @@ impl Importer<'_> {
         pin_attributes(self.git)
     }
 
-    /// Imports an archive whose hash was verified.
-    pub fn import_archive(&self, base: &Base, archive: &Path) -> Result<Oid> {
-        let title = format!("Linux {}", base.version);
-        let reference = refs::import(&base.version);
-        let commit = self.unpack(archive, &title, &reference, &format!("{title}\n"))?;
-        check_version(self.git, base, &commit).map_err(|e| e.at(archive, None))?;
-        Ok(commit)
-    }
-
     /// Imports the files of an archive as one commit with a message. `title` is for the progress,
     /// and `reference` keeps the objects.
     pub fn unpack(
@@ -285,7 +275,10 @@ impl Importer<'_> {
             _ => {
                 let head = theirs.resolve("HEAD^{commit}").ok().flatten();
                 let head = head.ok_or_else(|| unusable("is not a git tree".to_owned()))?;
-                refuse_changes(&theirs)?;
+                let what =
+                    |files: &str| format!("the kernel tree has uncommitted changes ({files})");
+                let help = "commit or stash them, or name a clean tree";
+                refuse_changes(&theirs, what, help)?;
                 ("HEAD", head)
             }
         };
@@ -341,15 +334,10 @@ impl Importer<'_> {
         let fetched = describe(git, reference)?;
         let BaseCommit { tree, when, .. } =
             fetched.ok_or_else(|| Error::new(format!("git did not fetch {commit}")))?;
-        let cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
-        let mut cmd = cmd.stdin(message);
-        for role in ["AUTHOR", "COMMITTER"] {
-            cmd = cmd
-                .env(format!("GIT_{role}_NAME"), NAME)
-                .env(format!("GIT_{role}_EMAIL"), EMAIL)
-                .env(format!("GIT_{role}_DATE"), format!("{when} +0000"));
-        }
-        git.oid(&cmd)
+        let who = format!("{NAME} <{EMAIL}> {when} +0000");
+        let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{message}");
+        let cmd = git.cmd(["hash-object", "-t", "commit", "-w", "--stdin"]);
+        git.oid(&cmd.stdin(text))
     }
 }
 
@@ -377,19 +365,8 @@ pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Resul
     git.run(&cmd).map(drop)
 }
 
-fn refuse_changes(theirs: &Git<'_>) -> Result<()> {
-    let Some((files, first)) = changes(theirs)? else {
-        return Ok(());
-    };
-    let what = format!("the kernel tree has uncommitted changes ({files})");
-    Err(Error::new(what)
-        .at(theirs.dir(), None)
-        .detail(first)
-        .help("commit or stash them, or name a clean tree"))
-}
-
 /// Checks that the Makefile of a tree names the release.
-fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
+pub fn check_version(git: &Git<'_>, base: &Base, commit: &Oid) -> Result<()> {
     let (found, wanted) = (version(git, commit)?, &base.version);
     if found == *wanted {
         return Ok(());

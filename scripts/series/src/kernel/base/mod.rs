@@ -10,7 +10,7 @@ pub use self::other::{Other, Place, obtain_other};
 
 use std::{iter, path::PathBuf};
 
-use self::import::{Importer, drop_settings, lists, pin_attributes};
+use self::import::{Importer, check_version, drop_settings, lists, pin_attributes};
 use crate::{
     git::{BaseCommit, Git, Oid, damage, refs},
     source::manifest::Base,
@@ -166,7 +166,10 @@ fn import_base(import: &Importer<'_>, base: &Base, sources: &Sources) -> Result<
         }
         (None, None) => {
             let (path, archive) = import.archive(base, sources)?;
-            let commit = import.import_archive(base, &path)?;
+            let title = format!("Linux {}", base.version);
+            let reference = refs::import(&base.version);
+            let commit = import.unpack(&path, &title, &reference, &format!("{title}\n"))?;
+            check_version(git, base, &commit).map_err(|e| e.at(&path, None))?;
             git.set_ref(&refs::archive(&archive.sha256), &commit)?;
             commit
         }

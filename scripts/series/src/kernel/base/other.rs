@@ -19,7 +19,7 @@ use super::{
 use crate::{
     git::{BaseCommit, Git, Oid, refs},
     kernel::checkout::changes,
-    sys::{Error, Result, Runner, apt, cache::Cache, ui::Ui},
+    sys::{Error, Result, Runner, apt, cache::Cache, pattern, ui::Ui},
 };
 
 /// How to make an archive that can be imported.
@@ -58,11 +58,10 @@ pub struct Other {
 
 /// `SUITE:PACKAGE=VERSION`. These words become arguments of apt and lines of its configuration.
 static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?x)^([[:alnum:]][[:alnum:].-]*) : ([[:alnum:]][[:alnum:].+-]*)
               =([[:alnum:]][[:alnum:].+~:-]*)$",
     )
-    .expect("the pattern is constant")
 });
 
 impl Place {

@@ -112,9 +112,8 @@ pub fn without_kvm(build: &Build<'_>) -> Result<Option<PathBuf>> {
     write(&path, WRAPPER.as_bytes())?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
         .map_err(|e| Error::io("write", &path, &e))?;
-    build
-        .ui
-        .say("KVM does not boot a kernel; using QEMU without KVM");
+    let note = "KVM does not boot a kernel; using QEMU without KVM";
+    build.ui.say(note);
     Ok(Some(dir))
 }
 

@@ -22,6 +22,8 @@ use std::{
 use regex::Regex;
 use serde::Serialize;
 
+use crate::sys::pattern;
+
 /// The maximum nesting of groups. KUnit has three levels: suites, cases, parameters.
 const MAX_DEPTH: usize = 16;
 
@@ -35,10 +37,8 @@ pub struct Location {
 }
 
 /// `file:line`, with an optional `:column` and further text.
-static PLACE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*([^:\s]\S*?):([0-9]+)(?::[0-9]+)?[:!,.]*(?:\s|$)")
-        .expect("the pattern is constant")
-});
+static PLACE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^\s*([^:\s]\S*?):([0-9]+)(?::[0-9]+)?[:!,.]*(?:\s|$)"));
 
 impl Location {
     fn read(text: &str) -> Option<Self> {
@@ -282,18 +282,18 @@ impl Pending {
     }
 
     /// Returns the name of the test that printed this, from `# name: …` or `# name.attribute: …`.
-    fn speaker(&self, group: &str) -> Option<String> {
+    fn speaker(&self, group: &str) -> String {
         let named = self.diagnostics.iter().filter_map(|line| {
             let (name, _) = line.trim_start().strip_prefix("# ")?.split_once(':')?;
             is_name(name).then_some(name)
         });
         let owners = self.attributes.iter().map(|(owner, ..)| owner.as_str());
         let mut names = owners.chain(named).filter(|name| *name != group);
-        names.next().map(str::to_owned)
+        names.next().unwrap_or_default().to_owned()
     }
 }
 
-/// A group whose end has not been parsed.
+/// A group whose end has not been parsed, or a test to add to one.
 #[derive(Debug, Default)]
 struct Frame {
     column: usize,
@@ -304,16 +304,13 @@ struct Frame {
 
 impl Frame {
     fn new(column: usize, name: &str) -> Self {
-        let test = Test {
-            name: name.to_owned(),
-            group: true,
-            ..Test::default()
-        };
-        Self {
+        let mut frame = Self {
             column,
-            test,
             ..Self::default()
-        }
+        };
+        frame.test.name = name.to_owned();
+        frame.test.group = true;
+        frame
     }
 
     /// Whether only its version line has been parsed.
@@ -330,16 +327,6 @@ impl Frame {
             plan => plan - self.seen.range(1..=plan).count() as u64,
         }
     }
-
-    fn next_number(&self) -> u64 {
-        self.seen.last().map_or(1, |n| n.saturating_add(1))
-    }
-
-    /// Returns the finished group, without a status yet, and the output after its last test.
-    fn into_test(mut self) -> (Test, Pending) {
-        self.test.missing = self.missing();
-        (self.test, self.pending)
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -351,11 +338,9 @@ struct ResultLine<'a> {
 }
 
 /// `ok 1 name`, `not ok 2 - name`, `ok 3 name # SKIP reason`.
-static RESULT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(not )?ok ([0-9]+)(?: \s*(?:- )?(.*))?$").expect("the pattern is constant")
-});
-static SKIP: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:^| )# SKIP( .*)?$").expect("the pattern is constant"));
+static RESULT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(not )?ok ([0-9]+)(?: \s*(?:- )?(.*))?$"));
+static SKIP: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:^| )# SKIP( .*)?$"));
 
 impl<'a> ResultLine<'a> {
     fn read(body: &'a str) -> Option<Self> {
@@ -493,7 +478,8 @@ impl Parser {
             }
         }
 
-        let (mut test, rest) = group.map(Frame::into_test).unwrap_or_default();
+        let mut closed = group.unwrap_or_default();
+        let test = &mut closed.test;
         test.name = name.to_owned();
         test.number = number;
         test.status = match (result.ok, result.skip) {
@@ -515,7 +501,7 @@ impl Parser {
         };
         let note = what.map(|what| format!("line {log_line}: result {number} ({name}) {what}"));
         self.log.notes.extend(note);
-        self.add(test, rest);
+        self.add(closed);
     }
 
     /// Closes the innermost group, which has no result.
@@ -524,30 +510,29 @@ impl Parser {
         // A test of the group did not finish: it printed this output.
         let unfinished = frame.test.plan.is_none() || frame.missing() > 0;
         if unfinished && !frame.pending.is_empty() {
-            let name = frame.pending.speaker(&frame.test.name);
-            let test = Test {
-                name: name.unwrap_or_default(),
-                ..Test::default()
-            };
-            self.add_crashed(test, Pending::default());
+            let mut crashed = Frame::default();
+            crashed.test.name = frame.pending.speaker(&frame.test.name);
+            self.add_crashed(crashed);
         }
         let frame = self.stack.pop().expect("only called on inner groups");
-        let (test, rest) = frame.into_test();
-        self.add_crashed(test, rest);
+        self.add_crashed(frame);
     }
 
-    fn add_crashed(&mut self, mut test: Test, rest: Pending) {
-        test.number = self.top().next_number();
-        test.status = Status::Crashed;
-        self.add(test, rest);
+    fn add_crashed(&mut self, mut closed: Frame) {
+        closed.test.number = self.top().seen.last().map_or(1, |n| n.saturating_add(1));
+        closed.test.status = Status::Crashed;
+        self.add(closed);
     }
 
-    /// Adds a test to the innermost group. Its output is what came before its result, and the
-    /// `rest` after its last test.
-    fn add(&mut self, mut test: Test, rest: Pending) {
+    /// Adds a test to the innermost group. Its output is what came before its result, and what a
+    /// group printed after its last test.
+    fn add(&mut self, closed: Frame) {
+        let missing = closed.missing();
+        let mut test = closed.test;
+        test.missing = missing;
         let frame = self.top();
         mem::take(&mut frame.pending).settle(&mut test);
-        rest.settle(&mut test);
+        closed.pending.settle(&mut test);
         if test.missing > 0 || !test.crashes.is_empty() {
             test.status = Status::Crashed;
         }
@@ -642,10 +627,8 @@ pub(super) fn is_number(text: &str) -> bool {
 }
 
 /// The text before the location of a failure.
-static FAILED_AT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("(?:(?:ASSERTION|EXPECTATION) FAILED|panicked) at ")
-        .expect("the pattern is constant")
-});
+static FAILED_AT: LazyLock<Regex> =
+    LazyLock::new(|| pattern("(?:(?:ASSERTION|EXPECTATION) FAILED|panicked) at "));
 
 /// Lines after which no test runs: the machine stops, or the kernel finds no root file system and
 /// panics.
@@ -682,9 +665,8 @@ fn starts(body: &str, with: &[&str]) -> bool {
 }
 
 /// A panic of Rust, or the registers that UML prints after a segmentation fault of the kernel.
-static PANIC_OR_REGISTERS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^(?:[^#].*: panicked at |Pid: [0-9]+, comm: )").expect("the pattern is constant")
-});
+static PANIC_OR_REGISTERS: LazyLock<Regex> =
+    LazyLock::new(|| pattern("^(?:[^#].*: panicked at |Pid: [0-9]+, comm: )"));
 
 fn is_crash(body: &str) -> bool {
     starts(body, CRASHES) || PANIC_OR_REGISTERS.is_match(body)
@@ -699,9 +681,7 @@ fn column(indent: &str) -> usize {
 }
 
 /// A control sequence: parameters, up to the letter that ends it, or a single character.
-static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?s)\x1b(?:\[[^@-~]*[@-~]?|.)?").expect("the pattern is constant")
-});
+static ESCAPE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)\x1b(?:\[[^@-~]*[@-~]?|.)?"));
 
 /// Removes terminal control sequences, which firmware and bootloaders print.
 fn without_escapes(text: &str) -> Cow<'_, str> {
@@ -709,10 +689,8 @@ fn without_escapes(text: &str) -> Cow<'_, str> {
 }
 
 /// The prefix of the kernel's log: `<6>`, `[    0.123456]`, `[    T1]`, and one space.
-static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?:<[0-9]+>)?(?:(?:\[\s*(?:[0-9]+\.[0-9]+|[TC][0-9]+)\])+ ?)?")
-        .expect("the pattern is constant")
-});
+static PREFIX: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(?:<[0-9]+>)?(?:(?:\[\s*(?:[0-9]+\.[0-9]+|[TC][0-9]+)\])+ ?)?"));
 
 fn without_prefix(text: &str) -> &str {
     &text[PREFIX.find(text).map_or(0, |prefix| prefix.end())..]

@@ -106,15 +106,12 @@ pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expect
 pub fn filters(expected: &Expectation) -> Vec<String> {
     let mut filters = expected.suites.clone();
     let names = expected.doctests.iter().map(|f| verdict::doctest_prefix(f));
-    if let Some(prefix) = names.reduce(|a, b| common_prefix(&a, &b)) {
-        filters.push(format!("{}.{prefix}*", verdict::DOCTEST_SUITE));
-    }
+    let prefix = names.reduce(|a, b| {
+        let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
+        same.map(|(c, _)| c).collect()
+    });
+    filters.extend(prefix.map(|prefix| format!("{}.{prefix}*", verdict::DOCTEST_SUITE)));
     filters
-}
-
-fn common_prefix(a: &str, b: &str) -> String {
-    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
-    same.map(|(c, _)| c).collect()
 }
 
 /// Boots the built kernel for the `expected` tests of a series, and records the verdict in

@@ -100,20 +100,19 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
     if matches!(target, Target::Plain(_)) {
         return Watch::default();
     }
+    let mut watch = Watch::default();
     let (mut kernel, mut probe) = (Vec::new(), Vec::new());
     for (line, text) in ktap::lines(log) {
         let (line, text) = (before + line, text.trim());
         match text.strip_prefix(TAG) {
             Some(said) => probe.push((line, said.to_owned())),
-            None => kernel.push((line, text.to_owned())),
+            None => {
+                let report = kind(text).map(|kind| Report::new(kind, text, line));
+                watch.reports.extend(report);
+                kernel.push(text.to_owned());
+            }
         }
     }
-    let mut watch = Watch::default();
-    let reports = kernel
-        .iter()
-        .filter_map(|(line, text)| Some((kind(text)?, text, *line)));
-    let reports = reports.map(|(kind, text, line)| Report::new(kind, text, line));
-    watch.reports.extend(reports);
     let (leaks, of_boot) = leaks(&probe);
     watch.reports.extend(leaks);
     watch.reports.sort_by_key(|report| report.log_line);
@@ -123,13 +122,13 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
     };
     let errors = told("error: ").map(|error| format!("the probe reports: {error}"));
     watch.errors.extend(errors);
-    let logged = |sign: &str| kernel.iter().any(|(_, text)| text.contains(sign));
+    let times = |line: &str| probe.iter().filter(|(_, said)| said == line).count();
+    let logged = |sign: &str| kernel.iter().any(|text| text.contains(sign));
     if target == Target::Hardened {
-        watch.need_start(&logged, "KASAN", "KernelAddressSanitizer initialized");
-        watch.need_start(&logged, "kmemleak", "leak detector initialized");
-        let scans = told("kmemleak: scanned")
-            .filter(|rest| rest.is_empty())
-            .count();
+        watch.need_start(logged, "KASAN", "KernelAddressSanitizer initialized");
+        let sign = "kmemleak: Kernel memory leak detector initialized";
+        watch.need_start(logged, "kmemleak", sign);
+        let scans = times("kmemleak: scanned");
         let proof = format!(
             "kmemleak scanned {scans} times after the suites, {of_boot} objects in its list come \
              from the boot"
@@ -138,9 +137,9 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
             format!("kmemleak did not complete its scans after the suites: {scans} of {SCANS}");
         watch.need(scans >= SCANS, &proof, &error);
     } else {
-        watch.need_start(&logged, "lockdep", "Lock dependency validator");
-        let locks = told("lockdep| ").filter_map(|l| l.trim().strip_prefix("debug_locks:"));
-        let locks = locks.last().map(str::trim);
+        watch.need_start(logged, "lockdep", "Lock dependency validator:");
+        let mut locks = told("lockdep| ").filter_map(|l| l.trim().strip_prefix("debug_locks:"));
+        let locks = locks.next_back().map(str::trim);
         let proof = "lockdep was on after the suites: debug_locks 1";
         let error = match locks {
             Some(_) => {
@@ -152,7 +151,7 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
         watch.need(locks == Some("1"), proof, error);
     }
     let error = "the kernel did not complete the probe, which runs after the suites";
-    watch.need(told("end").any(str::is_empty), "the probe completed", error);
+    watch.need(times("end") > 0, "the probe completed", error);
     watch
 }
 

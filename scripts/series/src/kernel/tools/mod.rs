@@ -17,7 +17,7 @@ use std::{
 use regex::Regex;
 use serde::Serialize;
 
-use crate::sys::{Cmd, Error, Result, Runner, cache::Cache};
+use crate::sys::{Cmd, Error, Result, Runner, cache::Cache, pattern};
 
 /// The LLVM that the series are built and measured with.
 pub const LLVM: &str = "19";
@@ -252,18 +252,15 @@ fn answer(runner: &dyn Runner, program: &Path) -> Option<String> {
 }
 
 /// A version that a word is or ends with, as in `v1.24`, `(19.1.7)` and `valgrind-3.19.0`.
-static VERSION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?:^|[\s(-])v?([0-9][^\s(),;:.]*\.[^\s(),;:]+)").expect("the pattern is constant")
-});
+static VERSION: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?:^|[\s(-])v?([0-9][^\s(),;:.]*\.[^\s(),;:]+)"));
 
 /// Returns the first version in a text, or its first line.
 fn version_in(text: &str) -> String {
     let found = VERSION.captures(text);
     let version = found.and_then(|found| Some(found.get(1)?.as_str()));
-    version
-        .or(text.lines().next())
-        .unwrap_or("found")
-        .to_owned()
+    let version = version.or(text.lines().next());
+    version.unwrap_or("found").to_owned()
 }
 
 /// Whether a version is `least` or a later one.
