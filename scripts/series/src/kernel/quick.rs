@@ -70,10 +70,10 @@ impl Build<'_> {
         }
         let there = kconfig::options(git, part, &files)?;
         let later = kconfig::options(git, all, &files)?;
-        let later: BTreeSet<_> = later.difference(&there).map(String::as_str).collect();
+        let is_missing = |name| later.contains(name) && !there.contains(name);
         let fragments = self.read_fragments()?;
-        let mut lines = fragments.iter().flat_map(|text| text.lines());
-        Ok(!lines.any(|line| kconfig::enabled(line).is_some_and(|name| later.contains(name))))
+        let lines = fragments.iter().flat_map(|text| text.lines());
+        Ok(!lines.filter_map(kconfig::enabled).any(is_missing))
     }
 
     fn make_quick(&self, crates: &BTreeSet<String>) -> Cmd {

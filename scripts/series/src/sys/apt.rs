@@ -108,10 +108,9 @@ impl<'a> Suite<'a> {
         let out = must(self.runner, &self.apt("apt-cache", ["madison", package]))?.text();
         let have = out.lines().filter_map(|l| l.split('|').nth(1));
         let have: Vec<&str> = have.map(str::trim).collect();
-        let is_wanted = |rest: &str| rest.is_empty() || rest.starts_with(['+', '-']);
-        let wanted = have
-            .iter()
-            .find(|v| v.strip_prefix(version).is_some_and(is_wanted));
+        let fits = |rest: &str| rest.is_empty() || rest.starts_with(['+', '-']);
+        let is_wanted = |have: &&&str| have.strip_prefix(version).is_some_and(fits);
+        let wanted = have.iter().find(is_wanted);
         let wanted = wanted.ok_or_else(|| {
             let (suite, have) = (&self.name, have.join(", "));
             Error::new(format!("{suite} has no {package} {version}, only {have}"))

@@ -65,14 +65,12 @@ fn consent(
 ) -> Result<()> {
     let missing = "distribution packages are missing";
     if !root {
-        return Err(Error::new(missing).help(format!(
-            "as root: {line}\n(on another distribution: its packages with these names)"
-        )));
+        let other = "on another distribution: its packages with these names";
+        return Err(Error::new(missing).help(format!("as root: {line}\n({other})")));
     }
-    match yes
-        .then_some(true)
-        .or_else(|| ask(&format!("{missing}. Run `{line}`?")))
-    {
+    let question = format!("{missing}. Run `{line}`?");
+    let answer = if yes { Some(true) } else { ask(&question) };
+    match answer {
         Some(true) => Ok(()),
         Some(false) => Err(Error::new(missing).help(format!("to install them: {line}"))),
         None => {
