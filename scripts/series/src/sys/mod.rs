@@ -21,8 +21,3 @@ pub use self::{
     pattern::pattern,
     runner::{Cmd, Output, Runner, failed, must, not_started},
 };
-
-/// Compiles a constant regular expression.
-pub fn pattern(text: &str) -> regex::Regex {
-    regex::Regex::new(text).expect("the pattern is constant")
-}
