@@ -8,7 +8,7 @@
 //! documentation, its attributes, the comment right above it, and one adjacent blank line. A `use`
 //! may also name elements of a group that has one element per line, closed by `//`.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
 
 use proc_macro2::TokenStream;
 use regex::{Captures, Regex};
@@ -59,7 +59,6 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
     let file = syn::parse_file(text).map_err(|e| (e.span().start().line, e.to_string()))?;
     let mut reader = Reader {
         text,
-        lines: text.lines().collect(),
         path: Vec::new(),
         found: Vec::new(),
     };
@@ -98,90 +97,60 @@ pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
 /// brace.
 pub fn without(text: &str, marks: &[Mark]) -> String {
     let lines = text.split_inclusive('\n').zip(marks);
-    let left: Vec<(&str, bool)> = lines
-        .filter(|(_, mark)| **mark != Mark::Line)
-        .map(|(line, mark)| (line, *mark == Mark::Item))
-        .collect();
-    let is_blank = |line: &str| line.trim().is_empty();
-    let opens = |line: &String| line.trim_end().ends_with(['{', '(', '[']);
-    let mut out: Vec<String> = Vec::new();
-    // The gaps that items left.
-    let mut gaps: Vec<usize> = Vec::new();
-    let mut at = 0;
-    while at < left.len() {
-        let (line, is_item) = left[at];
-        if !is_item {
-            out.push(line.to_owned());
-            at += 1;
-            continue;
+    // A line for each line of an item shows the gap. It ends like the last element of a group if
+    // that line does.
+    let lines = lines.map(|(line, mark)| match mark {
+        Mark::Kept => line,
+        Mark::Line => "",
+        Mark::Item if line.trim_end().ends_with(", //") => "\0, //\n",
+        Mark::Item => "\0\n",
+    });
+    let mut text: String = lines.collect();
+    loop {
+        let tidy = TIDY.iter().fold(text.clone(), |text, (around, tidy)| {
+            around.replace_all(&text, *tidy).into_owned()
+        });
+        if tidy == text {
+            return MARKS.replace_all(&text, "").into_owned();
         }
+        text = tidy;
+    }
+}
+
+/// A gap, or a joint.
+static MARKS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[\x00\x01].*\n").expect("the pattern is constant"));
+
+/// Matches text around a gap, and changes it as rustfmt would. The gap stays, so that further rules
+/// may apply. `\x01` marks a joint, where lines are joined because of a gap.
+static TIDY: LazyLock<[(Regex, &str); 8]> = LazyLock::new(|| {
+    let rules = [
         // Items with only blank lines between them leave one gap.
-        let gap = left[at..].iter();
-        let gap = gap.take_while(|(line, is_item)| *is_item || is_blank(line));
-        let lines: Vec<bool> = gap.map(|(_, is_item)| *is_item).collect();
-        at += lines
-            .iter()
-            .rposition(|is_item| *is_item)
-            .map_or(0, |last| last + 1);
-        let closes_group = left[at - 1].0.trim_end().ends_with(CLOSER);
-        if out.last().is_none_or(|l| is_blank(l) || opens(l)) {
-            let after = left[at..].iter();
-            at += after.take_while(|(l, item)| !item && is_blank(l)).count();
-        }
-        let next = left.get(at).map(|(line, _)| line.trim());
-        if next.is_none_or(|l| l.starts_with(['}', ')', ']'])) {
-            while out.last().is_some_and(|l| is_blank(l)) {
-                out.pop();
-            }
-        }
+        (r"(?:\x00.*\n\s*)+(\x00.*\n)", "$1"),
+        // No blank line follows the start of the file, another blank line, or a brace.
+        (r"((?:\A|(?:^|[{(\[])[ \t]*\n)\x00.*\n)(?:[ \t]*\n)+", "$1"),
+        // No blank line precedes a brace or the end of the file.
+        (r"(?:^[ \t]*\n)+(\x00.*\n(?:[ \t]*[})\]]|\z))", "$1"),
         // The last element of a group gets the mark that keeps one element per line.
-        let ends = next.is_some_and(|l| l.starts_with('}'));
-        let is_last = closes_group && ends;
-        if let Some(last) = out.last_mut().filter(|_| is_last)
-            && let Some(element) = last.trim_end().strip_suffix(',')
-        {
-            *last = format!("{element}{CLOSER}\n");
-        }
-        gaps.push(out.len());
-        // rustfmt puts an empty body into one line, except below a where clause.
-        let is_empty = |l: &&mut String| ends && opens(l) && l.trim() != "{";
-        if let Some(last) = out.last_mut().filter(is_empty) {
-            *last = last.trim_end().to_owned() + left[at].0.trim_start();
-            at += 1;
-        }
-    }
-    // Removing the braces of a group may leave a single element in the enclosing group.
-    let near = |gap: usize| [gap.checked_sub(1), gap.checked_sub(2)];
-    while let Some((open, one)) = gaps
-        .iter()
-        .flat_map(|gap| near(*gap))
-        .flatten()
-        .find_map(|open| Some((open, single(out.get(open..open + 3)?)?)))
-    {
-        out.splice(open..open + 3, [one]);
-        for gap in gaps.iter_mut().filter(|gap| **gap > open) {
-            *gap = (*gap).saturating_sub(2).max(open + 1);
-        }
-    }
-    out.concat()
-}
-
-/// The end of the last element of a group, which makes rustfmt keep one element per line.
-const CLOSER: &str = ", //";
-
-/// Writes a group of one element without its braces, if these three lines are one.
-fn single(lines: &[String]) -> Option<String> {
-    let [open, element, close] = lines else {
-        return None;
-    };
-    let path = open.trim_end().strip_suffix("::{")?;
-    let element = element.trim().strip_suffix(CLOSER)?;
-    let close = close.trim_start().strip_prefix('}')?;
-    Some(match element {
-        "self" => format!("{path}{close}"),
-        element => format!("{path}::{element}{close}"),
+        (r",[ \t]*\n\x00, //\n([ \t]*\})", ", //\n\0\n$1"),
+        // An empty body is in one line, except below a where clause.
+        (r"^(.*\S.*\{)[ \t]*\n\x00.*\n[ \t]*(\}.*\n?)", "$1$2\x01\n"),
+        // A group of one element has no braces.
+        (r"(::\{\n)\x00.*\n(.*, //\n)", "$1$2\x01\n"),
+        (
+            r"^(.*)::\{\n\s*self, //\n(?:[\x00\x01].*\n)+\s*\}(.*\n?)",
+            "$1$2\x01\n",
+        ),
+        (
+            r"^(.*::)\{\n\s*(.*), //\n(?:[\x00\x01].*\n)+\s*\}(.*\n?)",
+            "$1$2$3\x01\n",
+        ),
+    ];
+    rules.map(|(around, tidy)| {
+        let around = Regex::new(&format!("(?m){around}"));
+        (around.expect("the pattern is constant"), tidy)
     })
-}
+});
 
 impl Item {
     fn is(&self, wanted: &[String]) -> bool {
@@ -244,38 +213,17 @@ fn similar(items: &[Item], wanted: &str) -> Vec<String> {
         if own(name) == own(wanted) {
             return 0;
         }
-        distance(name, wanted)
+        strsim::levenshtein(name, wanted)
     };
-    let names = items
-        .iter()
-        .map(|item| (far(&item.shown), item.shown.clone()));
-    let mut near: Vec<(usize, String)> = names
-        .filter(|(far, name)| *far <= name.len().max(wanted.len()) / 3)
-        .collect();
-    near.sort();
-    near.dedup();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Returns how many letters have to be added, removed or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = before + usize::from(ca != *cb);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let names = items.iter().map(|item| (far(&item.shown), &item.shown));
+    let is_near = |(far, name): &(usize, &String)| *far <= name.len().max(wanted.len()) / 3;
+    let near: BTreeSet<(usize, &String)> = names.filter(is_near).collect();
+    let nearest = near.into_iter().take(3);
+    nearest.map(|(_, name)| name.clone()).collect()
 }
 
 struct Reader<'a> {
     text: &'a str,
-    lines: Vec<&'a str>,
     /// The names of the enclosing items.
     path: Vec<Vec<String>>,
     found: Vec<Item>,
@@ -352,19 +300,15 @@ impl<'a> Reader<'a> {
         let range = span.byte_range();
         let line_of = |at: usize| self.text[..at].matches('\n').count();
         let (first, last) = (line_of(range.start), line_of(range.end));
-        let before = self.text[..range.start].rsplit('\n').next().unwrap_or("");
+        let before = &self.text[..range.start];
+        let (above, before) = before.rsplit_once('\n').unwrap_or(("", before));
         let after = self.text[range.end..].lines().next().unwrap_or("").trim();
         let after = after.trim_start_matches([';', ',']).trim_start();
         let shared = !before.trim().is_empty() || !(after.is_empty() || after.starts_with("//"));
-        let is_comment = |line: &&&str| {
-            let line = line.trim_start();
-            line.starts_with("//") && !line.starts_with("//!")
-        };
-        let above = self.lines[..first].iter().rev();
-        let start = first - above.take_while(is_comment).count();
+        let mut above = above.lines().rev().map(str::trim_start);
+        let comment = above.position(|l| !l.starts_with("//") || l.starts_with("//!"));
         // The comment at the top describes the file.
-        let start = if start == 0 { first } else { start };
-        (start..last + 1, shared)
+        (first - comment.unwrap_or(0)..last + 1, shared)
     }
 
     /// Returns the names of an `impl`, with and without generics and paths.
