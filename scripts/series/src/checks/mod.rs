@@ -9,7 +9,6 @@ pub mod rules;
 
 use std::{
     borrow::Cow,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +22,7 @@ use crate::{
         since::Since,
     },
     source::{manifest::Base, workspace::Workspace},
-    sys::{Result, cache::Cache, files::write, hash::sha256},
+    sys::cache::Cache,
 };
 
 /// A problem that a check found.
@@ -100,21 +99,4 @@ impl Subject<'_> {
     fn written(&self, one: &AssembledSeries) -> Option<&SeriesReport> {
         self.report.series.iter().find(|r| r.name == one.name())
     }
-}
-
-/// Returns the output of a slow program. `run` is called unless the cache has the output for these
-/// inputs.
-fn cached(
-    cache: &Cache,
-    program: &str,
-    inputs: &[&[u8]],
-    run: impl FnOnce() -> Result<String>,
-) -> Result<String> {
-    let record = cache.path(program).join(sha256(inputs.concat()));
-    if let Ok(output) = fs::read_to_string(&record) {
-        return Ok(output);
-    }
-    let output = run()?;
-    write(&record, output.as_bytes())?;
-    Ok(output)
 }

@@ -21,8 +21,7 @@ pub use self::{
     settings::{isolated, parse_settings, pinned, read_trusted, upload_pack, user_settings},
 };
 use crate::sys::{
-    Cmd, Error, Output, Result, Runner, cache::Cache, failed, files::write, hash::sha256, must,
-    not_started,
+    Cmd, Error, Output, Result, Runner, cache::Cache, failed, hash::sha256, must, not_started,
 };
 
 #[derive(Clone, Copy)]
@@ -126,6 +125,14 @@ impl<'a> Git<'a> {
         Ok(out.ok().then_some(out.stdout))
     }
 
+    /// Returns the contents of files in a tree, without missing files.
+    pub fn files(&self, tree: &Oid, paths: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
+        let entries = self.entries(tree, paths)?;
+        let blobs: Vec<&Oid> = entries.values().map(|e| &e.blob).collect();
+        let contents = self.blobs(&blobs)?;
+        Ok(entries.into_keys().zip(contents).collect())
+    }
+
     /// Returns the contents of blobs, in order.
     pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
         let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
@@ -172,24 +179,31 @@ impl<'a> Git<'a> {
     /// Returns the paths of files in a tree that contain one of these texts. Caches the result,
     /// because searching a whole kernel is slow.
     pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
-        let key = format!("{tree}\0{}", texts.join("\0"));
-        let record = cache.path("grep").join(sha256(key));
-        let listing = match std::fs::read(&record) {
-            Ok(listing) => listing,
-            Err(_) => {
-                let cmd = self.cmd(["grep", "-l", "-z", "-I", "--fixed-strings"]);
-                let cmd = cmd.args(texts.iter().flat_map(|text| ["-e", text]));
-                let cmd = cmd.args([tree.as_str(), "--"]);
-                let out = self.try_run(&cmd)?;
-                // git grep exits with 1 if nothing matches.
-                if !matches!(out.code, Some(0 | 1)) {
-                    return Err(failed(&cmd, &out));
-                }
-                write(&record, &out.stdout)?;
-                out.stdout
-            }
-        };
-        let listing = String::from_utf8_lossy(&listing);
+        let key = sha256(format!("{tree}\0{}", texts.join("\0")));
+        let found = cache.remember(format!("files-with/{key}"), || {
+            let texts = texts.iter().flat_map(|text| ["-e", text]);
+            let args = ["-I", "--fixed-strings"].into_iter().chain(texts);
+            Ok(self.grep(args, tree, &[])?.join("\0"))
+        })?;
+        let paths = found.split('\0').filter(|path| !path.is_empty());
+        Ok(paths.map(str::to_owned).collect())
+    }
+
+    /// Returns the paths of files in a tree that `git grep` finds with these arguments.
+    pub fn grep<'b>(
+        &self,
+        args: impl IntoIterator<Item = &'b str>,
+        tree: &Oid,
+        globs: &[String],
+    ) -> Result<Vec<String>> {
+        let cmd = self.cmd(["grep", "-l", "-z"]).args(args);
+        let cmd = cmd.args([tree.as_str(), "--"]).args(globs);
+        let out = self.try_run(&cmd)?;
+        // git grep exits with 1 if nothing matches.
+        if !matches!(out.code, Some(0 | 1)) {
+            return Err(failed(&cmd, &out));
+        }
+        let listing = String::from_utf8_lossy(&out.stdout);
         let found = listing.split('\0').filter_map(|line| line.split_once(':'));
         Ok(found.map(|(_, path)| path.to_owned()).collect())
     }

@@ -14,7 +14,7 @@ use std::{
 
 use crate::sys::{
     Error, Result,
-    files::{create, owner_lives},
+    files::{create, owner_lives, write},
     ui::{Ui, duration},
 };
 
@@ -117,6 +117,22 @@ impl Cache {
 
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.join(below)
+    }
+
+    /// Returns the output of a slow program. `run` is called unless the cache has the output in this
+    /// record, whose path identifies the inputs.
+    pub fn remember(
+        &self,
+        record: impl AsRef<Path>,
+        run: impl FnOnce() -> Result<String>,
+    ) -> Result<String> {
+        let record = self.path(record);
+        if let Ok(output) = fs::read_to_string(&record) {
+            return Ok(output);
+        }
+        let output = run()?;
+        write(&record, output.as_bytes())?;
+        Ok(output)
     }
 
     /// Returns the kernel repository, whose work tree is built.

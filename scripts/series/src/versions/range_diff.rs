@@ -17,7 +17,7 @@ use crate::{
         diff::{self, Kind},
         fingerprint::fingerprint,
     },
-    sys::{Error, Result, cache::Cache, files::write, pattern},
+    sys::{Error, Result, cache::Cache, must, pattern},
     versions::postings::commits::without_tags,
 };
 
@@ -175,19 +175,14 @@ fn range_diff(git: &Git<'_>, factor: u32, old: &str, new: &str) -> Result<String
 
 /// Caches the range-diff, which takes 0.1 s and depends only on the commits.
 fn cached(git: &Git<'_>, cache: &Cache, old: &Side, new: &Side) -> Result<String> {
-    let name = format!("{}-{}-paired", old.tip, new.tip);
-    let record = cache.path("range-diff").join(name);
-    if let Ok(text) = std::fs::read_to_string(&record) {
-        return Ok(text);
-    }
-    let range = |side: &Side| format!("{}..{}", side.parent, side.tip);
-    let said = range_diff(git, CREATION_FACTOR, &range(old), &range(new))?;
-    let text = rewritten(&said, &mut |old, new| {
-        let (old, new) = (format!("{old}^..{old}"), format!("{new}^..{new}"));
-        range_diff(git, ANY, &old, &new)
-    })?;
-    write(&record, text.as_bytes())?;
-    Ok(text)
+    cache.remember(format!("range-diff/{}-{}-paired", old.tip, new.tip), || {
+        let range = |side: &Side| format!("{}..{}", side.parent, side.tip);
+        let said = range_diff(git, CREATION_FACTOR, &range(old), &range(new))?;
+        rewritten(&said, &mut |old, new| {
+            let (old, new) = (format!("{old}^..{old}"), format!("{new}^..{new}"));
+            range_diff(git, ANY, &old, &new)
+        })
+    })
 }
 
 /// Inserts the changes of each patch that was rewritten under its subject where git shows the patch

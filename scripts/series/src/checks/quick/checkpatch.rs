@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, path::Path, sync::LazyLock};
 use regex::Regex;
 
 use crate::{
-    checks::{Finding, Subject, cached},
+    checks::{Finding, Subject},
     patches::commits::AssembledSeries,
     source::{manifest, message, relocation::Step},
-    sys::{Cmd, Result, failed, not_started},
+    sys::{Cmd, Result, failed, hash::sha256, not_started},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
     };
     let text = subject.ws.read(file)?;
     let spdx = if subject.python.is_some() { "spdx" } else { "" };
-    let inputs = [subject.assembled.base.tree.as_str(), spdx, &text].map(str::as_bytes);
+    let key = sha256([subject.assembled.base.tree.as_str(), spdx, &text].concat());
     // checkpatch takes a second for each patch.
-    let said = cached(subject.cache, "checkpatch", &inputs, || {
+    let said = subject.cache.remember(format!("checkpatch/{key}"), || {
         run(subject, &subject.ws.path(file))
     })?;
     let step = one.plan.patches[number - 1].relocate();

@@ -5,10 +5,10 @@
 use std::fs;
 
 use crate::{
-    checks::{Finding, Subject, cached},
+    checks::{Finding, Subject},
     git::Oid,
     patches::{commits::AssembledSeries, plan::PlannedPatch},
-    sys::{Cmd, Error, Result, must, not_started},
+    sys::{Cmd, Error, Result, hash::sha256, must, not_started},
 };
 
 /// rustfmt, whose output is cached by the content of the file.
@@ -57,8 +57,8 @@ impl<'a> Rustfmt<'a> {
     /// Returns the changes that rustfmt would make to a file; empty if there are none.
     fn changes(&self, blob: &Oid) -> Result<String> {
         let Subject { git, cache, .. } = *self.subject;
-        let inputs = [&self.key[..], blob.as_str().as_bytes()];
-        cached(cache, "rustfmt", &inputs, || {
+        let key = sha256([&self.key[..], blob.as_str().as_bytes()].concat());
+        cache.remember(format!("rustfmt/{key}"), || {
             // With standard input, rustfmt does not follow `mod` lines into other files.
             let cmd = Cmd::new("rustfmt")
                 .args(["--check", "--color=never", "--edition=2021"])

@@ -4,10 +4,10 @@
 //! Each has to be a recipient of the series, or absent for a reason.
 
 use crate::{
-    checks::{Finding, cached},
+    checks::Finding,
     git::{Entry, Git, Oid},
     source::manifest::Series,
-    sys::{Cmd, Result, cache::Cache, must},
+    sys::{Cmd, Result, cache::Cache, hash::sha256, must},
 };
 
 const SCRIPT: &str = "scripts/get_maintainer.pl";
@@ -109,8 +109,8 @@ impl<'a> Script<'a> {
     }
 
     pub fn named(&self, mail: &[u8]) -> Result<Vec<Named>> {
-        let inputs = [self.sources.as_bytes(), mail];
-        let output = cached(self.cache, "get_maintainer", &inputs, || {
+        let key = sha256([self.sources.as_bytes(), mail].concat());
+        let output = self.cache.remember(format!("get_maintainer/{key}"), || {
             let root = self.git.dir();
             // The script treats an argument that git tracks as a source file, so pass the mail
             // through standard input. HOME may contain settings of the user.
