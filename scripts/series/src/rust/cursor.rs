@@ -5,7 +5,8 @@
 //! The lexer of procedural macros splits the text into tokens. A parser would reject a whole file
 //! for new syntax, and would skip macros that declare items.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use syn::{UseTree, ext::IdentExt};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
@@ -48,7 +49,7 @@ impl Cursor {
 
     pub(super) fn ident(&self, ahead: usize) -> Option<String> {
         match self.tokens.get(self.at + ahead)? {
-            TokenTree::Ident(ident) => Some(ident.to_string().trim_start_matches("r#").to_owned()),
+            TokenTree::Ident(ident) => Some(ident.unraw().to_string()),
             _ => None,
         }
     }
@@ -149,16 +150,11 @@ fn angles(tokens: &[TokenTree]) -> impl Iterator<Item = (bool, &TokenTree)> {
 /// Splits at commas outside angle brackets, without empty parts.
 pub(super) fn at_commas(stream: TokenStream) -> Vec<Cursor> {
     let tokens: Vec<TokenTree> = stream.into_iter().collect();
-    let is_comma = |(inside, token): (bool, &TokenTree)| !inside && sign(token) == ',';
-    let commas: Vec<bool> = angles(&tokens).map(is_comma).collect();
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for end in (0..=tokens.len()).filter(|at| commas.get(*at) != Some(&false)) {
-        let tokens = tokens[start..end].to_vec();
-        parts.extend((!tokens.is_empty()).then_some(Cursor { tokens, at: 0 }));
-        start = end + 1;
-    }
-    parts
+    let tokens: Vec<(bool, &TokenTree)> = angles(&tokens).collect();
+    let parts = tokens.split(|(inside, token)| !inside && sign(token) == ',');
+    let parts = parts.filter(|part| !part.is_empty());
+    let cursor = |part: &[(bool, &TokenTree)]| Cursor::new(part.iter().map(|(_, t)| (*t).clone()));
+    parts.map(cursor).collect()
 }
 
 /// Returns the type of an implementation, and whether it implements a trait.
@@ -182,29 +178,18 @@ pub(super) fn implemented(head: &[TokenTree]) -> Option<(String, bool)> {
     Some((of.iter().rfind(is_name)?.clone(), of_trait.is_some()))
 }
 
-/// Collects the names that a `use` brings into scope. `last` is the module in front of a brace.
-pub(super) fn uses(mut cursor: Cursor, mut last: Option<String>, into: &mut Vec<String>) {
-    while !cursor.is_at_end() {
-        if let Some((Delimiter::Brace, stream)) = cursor.group(0) {
-            for part in at_commas(stream) {
-                uses(part, last.clone(), into);
-            }
-            return;
-        }
-        match cursor.ident(0).as_deref() {
-            Some("as") => {
-                into.extend(cursor.ident(1).filter(|name| name != "_"));
-                return;
-            }
-            // `use x::{self}` names `x`.
-            Some("self") => (),
-            Some(word) => last = Some(word.to_owned()),
-            None if cursor.punct(0, '*') => return,
-            None => (),
-        }
-        cursor.at += 1;
+/// Returns the names that a `use` brings into scope. `last` is the module in front of a brace.
+pub(super) fn uses(tree: &UseTree, last: Option<&Ident>) -> Vec<String> {
+    let name = |ident: &Ident| ident.unraw().to_string();
+    match tree {
+        UseTree::Path(p) => uses(&p.tree, Some(&p.ident)),
+        UseTree::Group(g) => g.items.iter().flat_map(|tree| uses(tree, last)).collect(),
+        // `use x::{self}` names `x`.
+        UseTree::Name(n) if n.ident == "self" => last.map(name).into_iter().collect(),
+        UseTree::Name(n) => vec![name(&n.ident)],
+        UseTree::Rename(r) if r.rename != "_" => vec![name(&r.rename)],
+        _ => Vec::new(),
     }
-    into.extend(last);
 }
 
 #[cfg(test)]
@@ -217,11 +202,7 @@ mod tests {
 
     #[test]
     fn uses_names() {
-        let names = |text: &str| {
-            let mut names = Vec::new();
-            uses(cursor(text), None, &mut names);
-            names
-        };
+        let names = |text: &str| uses(&syn::parse_str(text).unwrap(), None);
         assert_eq!(names("self::owned::{A, B as C, //\n}"), ["A", "C"]);
         assert_eq!(names("crate::{a, x::{self, Y}}"), ["a", "x", "Y"]);
         assert!(names("self::iter::*").is_empty());

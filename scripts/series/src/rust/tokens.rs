@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use syn::ItemUse;
 
 use super::cursor::{Cursor, Seen, at_commas, implemented, uses};
 
@@ -32,17 +33,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the word for messages.
+    /// Returns the words for messages.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Type => "type",
-            Self::Trait => "trait",
-            Self::Function => "function",
-            Self::Method => "method",
-            Self::Constant => "constant",
-            Self::AssociatedConstant => "associated constant",
-            Self::Macro => "macro",
-            Self::Reexport => "re-export",
+            Self::Type => "public type",
+            Self::Trait => "public trait",
+            Self::Function => "public function",
+            Self::Method => "public method",
+            Self::Constant => "public constant",
+            Self::AssociatedConstant => "public associated constant",
+            Self::Macro => "public macro",
+            Self::Reexport => "public re-export",
             Self::Export => "exported symbol",
         }
     }
@@ -56,19 +57,11 @@ impl Kind {
 /// A public item outside tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The enclosing modules within the file, and the type.
+    /// The enclosing modules within the file, the type, and the name.
     pub path: Vec<String>,
-    pub name: String,
     pub kind: Kind,
     /// The line, counted from 1.
     pub line: usize,
-}
-
-impl Item {
-    pub fn key(&self) -> String {
-        let words = self.path.iter().chain([&self.name]);
-        words.map(String::as_str).collect::<Vec<_>>().join("::")
-    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,16 +82,20 @@ pub struct File {
     pub test_modules: Vec<String>,
 }
 
-/// Reads a file. Returns `None` if it is not Rust. Items are public from the visibility `least` on.
-pub fn read(text: &str, least: Seen) -> Option<File> {
-    let tokens: TokenStream = text.parse().ok()?;
-    let mut reader = Reader {
+/// Reads a file. Items are public from the visibility `least` on. Returns no items and names if the
+/// file is not Rust.
+pub fn read(text: &str, least: Seen) -> File {
+    let tokens: TokenStream = text.parse().unwrap_or_default();
+    let mut file = File::default();
+    file.names(Cursor::new(tokens.clone()));
+    let (path, of_trait) = (Vec::new(), None);
+    let place = Place {
         least,
-        file: File::default(),
+        path,
+        of_trait,
     };
-    reader.names(Cursor::new(tokens.clone()));
-    reader.items(Cursor::new(tokens), &Place::default());
-    Some(reader.file)
+    file.items(Cursor::new(tokens), &place);
+    file
 }
 
 #[derive(Debug, Default)]
@@ -203,8 +200,9 @@ fn is_member(cursor: &Cursor) -> bool {
     }
 }
 
-#[derive(Debug, Clone, Default)]
 struct Place {
+    /// The visibility from which on items are public.
+    least: Seen,
     /// The modules within the file, and the type.
     path: Vec<String>,
     /// In an implementation, whether it is one of a trait.
@@ -221,17 +219,15 @@ impl Place {
     }
 
     fn below(&self, name: String, of_trait: Option<bool>) -> Self {
-        let path = [&self.path[..], &[name]].concat();
-        Self { path, of_trait }
+        Self {
+            path: [&self.path[..], &[name]].concat(),
+            of_trait,
+            ..*self
+        }
     }
 }
 
-struct Reader {
-    least: Seen,
-    file: File,
-}
-
-impl Reader {
+impl File {
     /// Counts the names that code uses, except in tests and in re-exports.
     fn names(&mut self, mut cursor: Cursor) {
         while !cursor.is_at_end() {
@@ -249,7 +245,7 @@ impl Reader {
                 cursor.body(true);
             } else if let Some(name) = cursor.ident(0) {
                 if !is_definition(&cursor) {
-                    let count = self.file.names.entry(name).or_default();
+                    let count = self.names.entry(name).or_default();
                     count.any += 1;
                     count.member += usize::from(is_member(&cursor));
                 }
@@ -271,7 +267,7 @@ impl Reader {
     fn item(&mut self, cursor: &mut Cursor, place: &Place) {
         let attributes = attributes(cursor);
         let start = cursor.at;
-        let is_public = cursor.visibility() >= self.least;
+        let is_public = cursor.visibility() >= place.least;
         cursor.qualifiers();
         let (Some(word), name) = (cursor.ident(0), cursor.ident(1)) else {
             return;
@@ -280,7 +276,7 @@ impl Reader {
             cursor.at = start;
             pass(cursor);
             let module = name.filter(|_| word == "mod");
-            self.file.test_modules.extend(module);
+            self.test_modules.extend(module);
             return;
         }
         let is_member = place.of_trait.is_some();
@@ -297,14 +293,14 @@ impl Reader {
             return self.invocation(cursor, place);
         };
         if is_public && name != "_" && !(word == "fn" && attributes.called_by_c) {
-            self.add(place, &name, kind, cursor.line(1));
+            self.add(place, name.clone(), kind, cursor.line(1));
         }
         let start = cursor.at + 2;
         let is_value = matches!(word.as_str(), "type" | "const" | "static");
         let body = cursor.body(!is_value).filter(|_| word == "fn");
         let tokens = &cursor.tokens[start..cursor.at - usize::from(body.is_some())];
         match word.as_str() {
-            "struct" | "union" if is_public => self.fields(tokens, &name),
+            "struct" | "union" if is_public => self.fields(tokens, &name, place.least),
             "struct" | "union" => (),
             "enum" | "trait" if is_public => self.signature(tokens, Some(&name)),
             _ if is_public || is_value && place.of_trait == Some(true) => {
@@ -325,13 +321,12 @@ impl Reader {
             }
             (Some("use"), _) => {
                 cursor.body(false);
-                let mut names = Vec::new();
-                if is_public {
-                    let tokens = cursor.tokens[start..cursor.at].to_vec();
-                    uses(Cursor::new(tokens), None, &mut names);
-                }
-                for name in names {
-                    self.add(place, &name, Kind::Reexport, line);
+                let tokens = cursor.tokens[start - 1..cursor.at].iter().cloned();
+                let item = syn::parse2::<ItemUse>(tokens.collect()).ok();
+                for item in item.iter().filter(|_| is_public) {
+                    for name in uses(&item.tree, None) {
+                        self.add(place, name, Kind::Reexport, line);
+                    }
                 }
             }
             (Some("impl"), _) => {
@@ -346,7 +341,7 @@ impl Reader {
             }
             (Some("macro_rules"), None) if cursor.punct(1, '!') => {
                 if let Some(name) = cursor.ident(2).filter(|_| exports) {
-                    self.add(place, &name, Kind::Macro, line);
+                    self.add(place, name, Kind::Macro, line);
                 }
                 cursor.at += 4;
             }
@@ -357,13 +352,9 @@ impl Reader {
         }
     }
 
-    fn add(&mut self, place: &Place, name: &str, kind: Kind, line: usize) {
-        self.file.items.push(Item {
-            path: place.path.clone(),
-            name: name.to_owned(),
-            kind,
-            line,
-        });
+    fn add(&mut self, place: &Place, name: String, kind: Kind, line: usize) {
+        let path = [&place.path[..], &[name]].concat();
+        self.items.push(Item { path, kind, line });
     }
 
     /// Reads the arguments of a macro that is called between items, since it may declare items.
@@ -379,14 +370,14 @@ impl Reader {
     }
 
     /// Records the names in the public fields of a type.
-    fn fields(&mut self, tokens: &[TokenTree], of: &str) {
+    fn fields(&mut self, tokens: &[TokenTree], of: &str, least: Seen) {
         for token in tokens {
             let TokenTree::Group(group) = token else {
                 continue;
             };
             for mut field in at_commas(group.stream()) {
                 attributes(&mut field);
-                if field.visibility() >= self.least {
+                if field.visibility() >= least {
                     self.signature(&field.tokens[field.at..], Some(of));
                 }
             }
@@ -402,7 +393,7 @@ impl Reader {
                     self.signature(&inside, of);
                 }
                 TokenTree::Ident(name) if of.is_none_or(|of| name != of) => {
-                    self.file.signatures.insert(name.to_string());
+                    self.signatures.insert(name.to_string());
                 }
                 _ => (),
             }
@@ -415,12 +406,12 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> File {
-        read(text, Seen::All).unwrap()
+        read(text, Seen::All)
     }
 
     fn keys(text: &str) -> Vec<String> {
         let items = file(text).items.into_iter();
-        let shown = |i: Item| format!("{} {} {}", i.line, i.kind.text(), i.key());
+        let shown = |i: Item| format!("{} {} {}", i.line, i.kind.text(), i.path.join("::"));
         items.map(shown).collect()
     }
 
@@ -453,19 +444,19 @@ pub trait Walk { fn walk(&self); }
         assert_eq!(
             keys(text),
             [
-                "1 type List",
-                "5 method List::len",
-                "6 associated constant List::MAX",
-                "13 function inner::f",
-                "16 macro make",
-                "17 re-export Iter",
-                "17 re-export Name",
-                "18 type Flags",
-                "22 trait Walk",
+                "1 public type List",
+                "5 public method List::len",
+                "6 public associated constant List::MAX",
+                "13 public function inner::f",
+                "16 public macro make",
+                "17 public re-export Iter",
+                "17 public re-export Name",
+                "18 public type Flags",
+                "22 public trait Walk",
             ]
         );
-        let crate_wide = read(text, Seen::Crate).unwrap().items;
-        assert!(crate_wide.iter().any(|i| i.name == "near"));
+        let crate_wide = read(text, Seen::Crate).items;
+        assert!(crate_wide.iter().any(|i| i.path == ["near"]));
     }
 
     #[test]
@@ -495,7 +486,10 @@ pub fn without() {}
 #[cfg(any(CONFIG_64BIT, CONFIG_KUNIT))]
 pub fn either() {}
 ";
-        assert_eq!(keys(text), ["21 function without", "23 function either"]);
+        assert_eq!(
+            keys(text),
+            ["21 public function without", "23 public function either"]
+        );
         let file = file(text);
         assert_eq!(file.test_modules, ["model", "more", "tests", "suite"]);
         let names: Vec<&String> = file.names.keys().collect();

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
-use self::names::{Known, Name, Place};
+use self::names::{Known, Place};
 use crate::{
     git::{
         Git, Oid,
@@ -106,18 +106,15 @@ struct End {
     tree: Oid,
     /// The first patch that conflicts, by file. These files lack the changes in conflict.
     lacking: BTreeMap<String, Cause>,
-    /// Whether each patch of the last series changes the tree, and its conflicts.
-    patches: Vec<(bool, Vec<Conflict>)>,
+    /// The patches of the last series, without their names.
+    patches: Vec<PatchReport>,
 }
 
 struct Port<'a> {
-    assembled: &'a Assembled,
     merger: Merger<'a>,
     progress: Progress,
     /// The new paths of moved files that the other base has, by the old path.
     moved: BTreeMap<&'a str, &'a str>,
-    /// The states after series, by the names of the series in the order in which they apply.
-    ends: BTreeMap<Vec<String>, End>,
 }
 
 /// Merges the chosen series onto another base, each after the series below it.
@@ -131,36 +128,41 @@ pub fn series(
 ) -> Result<Vec<SeriesReport>> {
     let tree = &other.commit.tree;
     let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
-    let start = End {
-        tree: tree.clone(),
-        lacking: BTreeMap::new(),
-        patches: Vec::new(),
-    };
     let mut port = Port {
-        assembled,
         merger: Merger::new(git, scratch)?,
         progress: ui.progress("merging the patches", patches as u64, Unit::Things),
         moved: moved(git, assembled, tree)?,
-        ends: BTreeMap::from([(Vec::new(), start)]),
     };
     let is_chosen = |s: &&AssembledSeries| chosen.iter().any(|c| c == s.name());
     let all: Vec<_> = assembled.series.iter().filter(is_chosen).collect();
     let added = all.iter().map(|one| names::added(git, one));
     let added = added.collect::<Result<Vec<_>>>()?;
     let known = Known::read(git, tree, added.iter().flatten().flatten())?;
+    let start = End {
+        tree: tree.clone(),
+        lacking: BTreeMap::new(),
+        patches: Vec::new(),
+    };
+    // The states after series, by the names of the series in the order in which they apply.
+    let mut ends = BTreeMap::from([(Vec::new(), start)]);
     let mut reports = Vec::new();
     for (one, added) in all.into_iter().zip(&added) {
-        let name = one.name().to_owned();
-        let chain: Vec<_> = one.below.iter().cloned().chain([name.clone()]).collect();
-        let merged = port.end(&chain)?.patches.into_iter();
-        let patches = merged.zip(added).zip(&one.plan.patches).enumerate();
-        let patches = patches.map(|(i, (((changes, conflicts), added), planned))| {
-            patch(i + 1, &planned.subject, changes, conflicts, added, &known)
-        });
+        let mut chain = Vec::new();
+        for name in one.below.iter().map(String::as_str).chain([one.name()]) {
+            let before = ends[&chain].clone();
+            chain.push(name);
+            if !ends.contains_key(&chain) {
+                let end = port.merge(assembled.find(name)?, before)?;
+                ends.insert(chain.clone(), end);
+            }
+        }
+        let patches = ends[&chain].patches.iter().cloned().zip(added);
         reports.push(SeriesReport {
-            name,
+            name: one.name().to_owned(),
             below: one.below.clone(),
-            patches: patches.collect(),
+            patches: patches
+                .map(|(p, added)| p.with_names(added, &known))
+                .collect(),
         });
     }
     port.progress.done();
@@ -182,66 +184,56 @@ fn moved<'a>(
     Ok(moves)
 }
 
-fn patch(
-    number: usize,
-    subject: &str,
-    changes: bool,
-    conflicts: Vec<Conflict>,
-    added: &[Name],
-    known: &Known,
-) -> PatchReport {
-    let (mut there, mut new) = (Vec::new(), Vec::new());
-    for name in added {
-        match known.place(name) {
-            Some(place) => there.push(place),
-            None => new.push(name.name.clone()),
+impl PatchReport {
+    fn new(number: usize, subject: &str, changes: bool, conflicts: Vec<Conflict>) -> Self {
+        let is = if conflicts.is_empty() {
+            if changes { Is::Applies } else { Is::There }
+        } else if conflicts.iter().all(|c| c.what == What::Missing) {
+            Is::NeedsFile
+        } else {
+            Is::Conflicts
+        };
+        Self {
+            number,
+            subject: subject.to_owned(),
+            is,
+            conflicts,
+            there: Vec::new(),
+            new: Vec::new(),
         }
     }
-    let is = if !there.is_empty() && new.is_empty() || conflicts.is_empty() && !changes {
-        Is::There
-    } else if conflicts.is_empty() {
-        Is::Applies
-    } else if conflicts.iter().all(|c| c.what == What::Missing) {
-        Is::NeedsFile
-    } else {
-        Is::Conflicts
-    };
-    PatchReport {
-        number,
-        subject: subject.to_owned(),
-        is,
-        conflicts,
-        there,
-        new,
+
+    /// Looks up the names that the patch adds.
+    fn with_names(mut self, added: &[Place], known: &Known) -> Self {
+        for name in added {
+            match known.place(name) {
+                Some(place) => self.there.push(place),
+                None => self.new.push(name.name.clone()),
+            }
+        }
+        if !self.there.is_empty() && self.new.is_empty() {
+            self.is = Is::There;
+        }
+        self
     }
 }
 
 impl Port<'_> {
-    /// Returns the other base after the series of a chain.
-    fn end(&mut self, chain: &[String]) -> Result<End> {
-        if let Some(known) = self.ends.get(chain) {
-            return Ok(known.clone());
-        }
-        let Some((last, before)) = chain.split_last() else {
-            unreachable!("the empty chain is known from the start");
-        };
-        let before = self.end(before)?;
-        let end = self.merge(self.assembled.find(last)?, before)?;
-        self.ends.insert(chain.to_vec(), end.clone());
-        Ok(end)
-    }
-
     /// Merges the patches of a series. Leaves a file with a conflict unchanged.
     fn merge(&mut self, one: &AssembledSeries, before: End) -> Result<End> {
-        let (mut tree, mut lacking, mut patches) = (before.tree, before.lacking, Vec::new());
-        let parents = [&one.parent].into_iter().chain(&one.patches);
-        for (i, (parent, patch)) in parents.zip(&one.patches).enumerate() {
-            let merged = self.merger.merge(&parent.commit, &patch.commit, &tree)?;
+        let mut end = End {
+            patches: Vec::new(),
+            ..before
+        };
+        for (number, (planned, parent, patch)) in (1..).zip(one.steps()) {
+            let merged = self
+                .merger
+                .merge(&parent.commit, &patch.commit, &end.tree)?;
             let conflicts = merged.conflicts.into_iter().map(|(path, what, lines)| {
-                let since = lacking.get(&path).cloned();
-                lacking.entry(path.clone()).or_insert(Cause {
+                let since = end.lacking.get(&path).cloned();
+                end.lacking.entry(path.clone()).or_insert(Cause {
                     series: one.name().to_owned(),
-                    patch: i + 1,
+                    patch: number,
                 });
                 Conflict {
                     moved: self.moved.get(&path[..]).map(|to| to.to_string()),
@@ -251,15 +243,13 @@ impl Port<'_> {
                     since,
                 }
             });
-            patches.push((merged.tree != tree, conflicts.collect()));
-            tree = merged.tree;
+            let (subject, changes) = (&planned.subject, merged.tree != end.tree);
+            let report = PatchReport::new(number, subject, changes, conflicts.collect());
+            end.patches.push(report);
+            end.tree = merged.tree;
             self.progress.add(1);
         }
-        Ok(End {
-            tree,
-            lacking,
-            patches,
-        })
+        Ok(end)
     }
 }
 
@@ -275,13 +265,15 @@ mod tests {
             since: None,
             moved: None,
         });
-        let added = names.iter().map(|name| Name {
+        let added = names.iter().map(|name| Place {
             name: name.to_string(),
-            path: "a.rs".to_owned(),
+            file: "a.rs".to_owned(),
+            line: 1,
         });
         let known = Known::of(&[("there", "a.rs", 3)]);
-        let added: Vec<Name> = added.collect();
-        patch(1, "a: b", changes, conflicts.collect(), &added, &known).is
+        let added: Vec<Place> = added.collect();
+        let report = PatchReport::new(1, "a: b", changes, conflicts.collect());
+        report.with_names(&added, &known).is
     }
 
     #[test]

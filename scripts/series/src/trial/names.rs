@@ -14,23 +14,17 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::{
-    git::{Git, Oid},
-    patches::commits::AssembledSeries,
+    git::{Git, Oid, PatchCommit},
+    patches::{commits::AssembledSeries, plan::PlannedPatch},
     rust::{
         cursor::Seen,
         tokens::{self, Kind},
     },
-    sys::{Result, failed},
+    sys::Result,
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
-    pub name: String,
-    pub path: String,
-}
-
-/// A name in the other tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The definition of a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     pub name: String,
     pub file: String,
@@ -58,66 +52,56 @@ fn is_c(path: &str) -> bool {
     path.ends_with(".c") || path.ends_with(".h")
 }
 
-/// Returns the names that a file defines, with their lines.
-pub fn defined(path: &str, text: &str) -> Vec<(String, usize)> {
+/// Returns the names that a file defines.
+fn defined(path: &str, text: &str) -> Vec<Place> {
+    let place = |name: String, line| {
+        let file = path.to_owned();
+        Place { name, file, line }
+    };
     if is_rust(path) {
-        let items = tokens::read(text, Seen::Crate).unwrap_or_default().items;
-        let items = items.into_iter().filter(|i| i.kind != Kind::Reexport);
-        return items
-            .map(|item| match (item.kind, item.path.last()) {
-                (Kind::Macro, _) => (format!("{}!", item.name), item.line),
-                (kind, Some(of)) if kind.is_member() => (format!("{of}::{}", item.name), item.line),
-                _ => (item.name, item.line),
-            })
-            .collect();
+        let items = tokens::read(text, Seen::Crate).items.into_iter();
+        let items = items.filter(|i| i.kind != Kind::Reexport);
+        let named = items.map(|item| match &item.path[..] {
+            [.., name] if item.kind == Kind::Macro => place(format!("{name}!"), item.line),
+            [.., of, name] if item.kind.is_member() => place(format!("{of}::{name}"), item.line),
+            path => place(path.last().cloned().unwrap_or_default(), item.line),
+        });
+        return named.collect();
     }
     let found = DEFINITION.captures_iter(text).filter_map(|found| {
         let mut words = found.get(2).map_or("", |m| m.as_str()).split_whitespace();
         let private = words.any(|word| word == "static") && !path.ends_with(".h");
         let name = found.get(1).or(found.get(3)).filter(|_| !private)?;
         let line = text[..name.start()].matches('\n').count() + 1;
-        Some((name.as_str().to_owned(), line))
+        Some(place(name.as_str().to_owned(), line))
     });
     found.collect()
 }
 
 /// Returns the names that each patch of a series adds.
-pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Name>>> {
-    let parents = [&one.parent].into_iter().chain(&one.patches);
-    let trees = parents.zip(&one.patches);
-    let mut all = Vec::new();
-    for (patch, (before, after)) in one.plan.patches.iter().zip(trees) {
+pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Place>>> {
+    let of = |(patch, before, after): (&PlannedPatch, &PatchCommit, &PatchCommit)| {
         let paths = patch.paths().filter(|p| is_rust(p) || is_c(p));
         let paths: Vec<String> = paths.map(str::to_owned).collect();
         let old = definitions(git, &before.tree, &paths)?;
         let mut new = definitions(git, &after.tree, &paths)?;
         new.retain(|place| !old.iter().any(|o| o.name == place.name));
-        let new = new.into_iter().map(|place| Name {
-            name: place.name,
-            path: place.file,
-        });
+        new.sort();
         // An item may have several definitions that `cfg` selects.
-        let new: BTreeSet<Name> = new.collect();
-        all.push(new.into_iter().collect());
-    }
-    Ok(all)
+        new.dedup_by(|a, b| (&a.name, &a.file) == (&b.name, &b.file));
+        Ok(new)
+    };
+    one.steps().map(of).collect()
 }
 
 /// Returns the definitions in some files of a tree.
 fn definitions(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<Place>> {
-    let entries = git.entries(tree, paths)?;
-    let blobs: Vec<_> = entries.values().map(|e| &e.blob).collect();
-    let contents = git.blobs(&blobs)?;
-    let mut all = Vec::new();
-    for (path, content) in entries.keys().zip(&contents) {
-        let names = defined(path, &String::from_utf8_lossy(content)).into_iter();
-        all.extend(names.map(|(name, line)| Place {
-            name,
-            file: path.clone(),
-            line,
-        }));
-    }
-    Ok(all)
+    let files = git.files(tree, paths)?;
+    let defined = |(path, content): (&String, &Vec<u8>)| {
+        let text = String::from_utf8_lossy(content);
+        defined(path, &text)
+    };
+    Ok(files.iter().flat_map(defined).collect())
 }
 
 /// Returns the folders in which a name is looked up: the first two of its path.
@@ -132,9 +116,9 @@ impl Known {
     pub fn read<'a>(
         git: &Git<'_>,
         tree: &Oid,
-        names: impl Iterator<Item = &'a Name>,
+        names: impl Iterator<Item = &'a Place>,
     ) -> Result<Self> {
-        let (rust, c): (Vec<&Name>, Vec<&Name>) = names.partition(|name| is_rust(&name.path));
+        let (rust, c): (Vec<&Place>, Vec<&Place>) = names.partition(|name| is_rust(&name.file));
         let mut known = Self::default();
         for (names, endings) in [(rust, &["rs"][..]), (c, &["c", "h"])] {
             // The type has to be in the file of its method.
@@ -144,21 +128,12 @@ impl Known {
                 continue;
             }
             let any = words.into_iter().collect::<Vec<_>>().join("|");
-            let roots: BTreeSet<&str> = names.iter().map(|n| root(&n.path)).collect();
+            let roots: BTreeSet<&str> = names.iter().map(|n| root(&n.file)).collect();
             let globs = roots.iter().flat_map(|root| {
                 let endings = endings.iter();
                 endings.map(move |ending| format!(":/{root}*.{ending}"))
             });
-            let cmd = git.cmd(["grep", "-l", "-z", "-w", "-E", "-e", &any]);
-            let cmd = cmd.args([tree.as_str(), "--"]).args(globs);
-            let out = git.try_run(&cmd)?;
-            // git grep exits with 1 if nothing matches.
-            if !matches!(out.code, Some(0 | 1)) {
-                return Err(failed(&cmd, &out));
-            }
-            let files = String::from_utf8_lossy(&out.stdout);
-            let files = files.split('\0').filter_map(|f| f.split_once(':'));
-            let files: Vec<String> = files.map(|(_, path)| path.to_owned()).collect();
+            let files = git.grep(["-w", "-E", "-e", &any], tree, &Vec::from_iter(globs))?;
             for place in definitions(git, tree, &files)? {
                 known.0.entry(place.name.clone()).or_default().push(place);
             }
@@ -167,13 +142,15 @@ impl Known {
     }
 
     /// Returns the definition of a name in the same file, or else in its folders.
-    pub fn place(&self, name: &Name) -> Option<Place> {
+    pub fn place(&self, name: &Place) -> Option<Place> {
         let places = self.0.get(&name.name)?.iter();
         let near = |p: &&Place| {
-            root(&p.file) == root(&name.path) && is_rust(&p.file) == is_rust(&name.path)
+            root(&p.file) == root(&name.file) && is_rust(&p.file) == is_rust(&name.file)
         };
-        let near = places.filter(near);
-        near.min_by_key(|p| p.file != name.path).cloned()
+        places
+            .filter(near)
+            .min_by_key(|p| p.file != name.file)
+            .cloned()
     }
 }
 
@@ -197,7 +174,7 @@ mod tests {
 
     fn names(path: &str, text: &str) -> Vec<String> {
         let all = defined(path, text).into_iter();
-        all.map(|(name, line)| format!("{name}:{line}")).collect()
+        all.map(|p| format!("{}:{}", p.name, p.line)).collect()
     }
 
     #[test]
@@ -265,8 +242,14 @@ static struct kunit_case cases[] = { KUNIT_CASE(one), {} };
         let files = ["drivers/gpu/a.rs", "rust/kernel/b.rs", "rust/kernel/c.rs"];
         let known = Known::of(&files.map(|file| ("a", file, 1)));
         let file = |path: &str| {
-            let (name, path) = ("a".to_owned(), path.to_owned());
-            known.place(&Name { name, path }).map(|p| p.file)
+            let (name, file) = ("a".to_owned(), path.to_owned());
+            known
+                .place(&Place {
+                    name,
+                    file,
+                    line: 1,
+                })
+                .map(|p| p.file)
         };
         assert_eq!(
             file("rust/kernel/c.rs").as_deref(),

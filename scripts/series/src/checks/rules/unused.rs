@@ -28,12 +28,8 @@ use crate::{
 /// A file in a patch.
 #[derive(Debug, Clone, Default)]
 struct Place {
-    /// The index of the series in order.
-    series: usize,
-    /// The number of the patch in the series.
-    patch: usize,
-    /// The patch, counted through all series.
-    at: usize,
+    /// The index of the series in order, and the number of the patch in it.
+    at: (usize, usize),
     /// The file in the kernel.
     path: String,
     /// The file that an author edits, below the top folder.
@@ -54,7 +50,7 @@ struct Public {
 
 #[derive(Debug)]
 struct Use {
-    at: usize,
+    at: (usize, usize),
     path: String,
     member: bool,
 }
@@ -93,10 +89,8 @@ impl Items {
         let mut files: BTreeMap<&str, Names> = BTreeMap::new();
         let mut place = Place::default();
         for (index, one) in series.iter().enumerate() {
-            place.series = index;
             for (number, planned) in (1..).zip(&one.patches) {
-                place.patch = number;
-                place.at += 1;
+                place.at = (index, number);
                 all.rename(planned);
                 for write in planned.writes() {
                     let Ok(text) = std::str::from_utf8(&write.content) else {
@@ -145,12 +139,12 @@ impl Items {
         } else {
             Seen::Crate
         };
-        let file = tokens::read(text, least).unwrap_or_default();
+        let file = tokens::read(text, least);
         // The first of several items that `cfg` selects from counts.
         let mut seen = BTreeSet::new();
-        for item in file.items.iter().filter(|i| seen.insert(i.key())) {
-            let full = format!("{}::{}", module(path), item.key());
-            self.add(place, full, &item.name, item.kind, item.line);
+        for item in file.items.iter().filter(|i| seen.insert(&i.path)) {
+            let full = format!("{}::{}", module(path), item.path.join("::"));
+            self.add(place, full, item.kind, item.line);
         }
         for (name, count) in &file.names {
             let old = names.get(name).copied().unwrap_or_default();
@@ -169,7 +163,7 @@ impl Items {
     fn c_file(&mut self, place: &Place, text: &str) {
         for found in EXPORT.captures_iter(text) {
             let line = text[..found.get_match().start()].matches('\n').count() + 1;
-            self.export(place, &found[1], line);
+            self.add(place, found[1].to_owned(), Kind::Export, line);
         }
         self.used_in(place, text.lines());
     }
@@ -197,7 +191,7 @@ impl Items {
             for (number, line) in lines.iter().filter(|_| is_c(path)) {
                 let exported = EXPORT.captures(line);
                 if let Some(found) = exported.filter(|c| !removed.contains(&c[1])) {
-                    self.export(place, &found[1], *number);
+                    self.add(place, found[1].to_owned(), Kind::Export, *number);
                 }
             }
             if is_c(path) || path.ends_with(".rs") {
@@ -206,12 +200,8 @@ impl Items {
         }
     }
 
-    fn export(&mut self, place: &Place, name: &str, line: usize) {
-        self.add(place, name.to_owned(), name, Kind::Export, line);
-    }
-
     /// Adds a new item, or updates the line of a known one.
-    fn add(&mut self, place: &Place, full: String, name: &str, kind: Kind, line: usize) {
+    fn add(&mut self, place: &Place, full: String, kind: Kind, line: usize) {
         let is_same = |i: &&mut Public| i.full == full && i.place.source == place.source;
         if let Some(known) = self.items.iter_mut().find(is_same) {
             known.line = line;
@@ -220,8 +210,8 @@ impl Items {
         self.items.push(Public {
             place: place.clone(),
             line,
+            names: vec![full.rsplit("::").next().unwrap_or_default().to_owned()],
             full,
-            names: vec![name.to_owned()],
             kind,
         });
     }
@@ -278,7 +268,7 @@ impl Items {
 
     /// Returns the items of a series with their users.
     fn rows(&self, series: usize) -> Vec<Row<'_>> {
-        let items = self.items.iter().filter(|i| i.place.series == series);
+        let items = self.items.iter().filter(|i| i.place.at.0 == series);
         let mut rows: Vec<Row<'_>> = items.map(|item| self.row(item)).collect();
         // Report an item and its re-exports once.
         let is_reexport = |item: &Public| item.kind == Kind::Reexport;
@@ -299,10 +289,6 @@ impl Items {
             if series.unused.keys().any(|key| names(key, &item.full)) {
                 continue;
             }
-            let kind = match item.kind {
-                Kind::Export => "exported symbol".to_owned(),
-                kind => format!("public {}", kind.text()),
-            };
             let (what, remedy) = if *own {
                 ("is used in its own file only", "make it private")
             } else {
@@ -312,12 +298,12 @@ impl Items {
                 )
             };
             let name = shortest(&item.full, &rows);
-            let what = format!("the {kind} {name} {what}");
+            let what = format!("the {} {name} {what}", item.kind.text());
             let help = format!(
                 "{remedy}; or give the reason below [unused] of {}: \"{name}\" = \"…\"",
                 series.file.display()
             );
-            let finding = Finding::new(&series.name, "unused", what).of_patch(item.place.patch);
+            let finding = Finding::new(&series.name, "unused", what).of_patch(item.place.at.1);
             findings.push(finding.at(&item.place.source, item.line).help(help));
         }
         findings.extend(entries(series, &rows));

@@ -41,6 +41,14 @@ impl AssembledSeries {
         patches.map(|(patch, message)| (&patch.trailers[..], &message.states[..]))
     }
 
+    /// Returns each patch with the commit before it and its own.
+    pub fn steps(&self) -> impl Iterator<Item = (&PlannedPatch, &PatchCommit, &PatchCommit)> {
+        let parents = [&self.parent].into_iter().chain(&self.patches);
+        let commits = parents.zip(&self.patches);
+        let patches = self.plan.patches.iter().zip(commits);
+        patches.map(|(planned, (before, after))| (planned, before, after))
+    }
+
     /// Returns the authors of the patches. Patches of components are authored by `who`.
     pub fn authors(&self, who: &Identity) -> Vec<Person> {
         let of = |patch: &PlannedPatch| {
