@@ -8,23 +8,24 @@ mod object;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
 use serde::Serialize;
 
-use self::object::Comparison;
+use self::object::Object;
 use crate::{
-    git::{Git, Oid},
+    git::{Git, Oid, PatchCommit},
     kernel::build::Build,
     patches::commits::{Assembled, AssembledSeries},
     source::relocation::{
         Files, Step,
         words::{Count, words},
     },
-    sys::{Cmd, Error, Result, cache::Cache, files::write, must, plural, ui::Ui},
+    sys::{Cmd, Error, Result, files::write, must, plural},
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Proof {
     base: String,
     series: String,
@@ -62,87 +63,128 @@ struct Kept {
     times: usize,
 }
 
-/// The comparison of object code before and after the step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Object {
-    source: String,
-    #[serde(flatten)]
-    compared: Comparison,
-}
-
+/// A series whose relocation steps are proved.
 pub struct Subject<'a> {
     pub git: &'a Git<'a>,
-    pub cache: &'a Cache,
     pub assembled: &'a Assembled,
+    pub one: &'a AssembledSeries,
     /// A finished build of the assembled tree, which recorded the compiler calls.
     pub build: &'a Build<'a>,
 }
 
-/// Proves every step of the series. Faults of a step are in its [`Proof`].
-pub fn prove(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    base: &str,
-    ui: &Ui,
-) -> Result<Vec<Proof>> {
-    let mut proofs = Vec::new();
-    let mut before = &one.parent.tree;
-    for ((number, patch), made) in (1..).zip(&one.plan.patches).zip(&one.patches) {
-        let trees = [before, &made.tree];
-        before = &made.tree;
-        let Some(step) = patch.relocate() else {
-            continue;
-        };
-        let name = one.name();
-        ui.say(format!("{name}: proving the step {:?} …", step.name));
-        let mut proof = Proof {
-            base: base.to_owned(),
-            series: name.to_owned(),
-            patch: number,
-            step: step.name.clone(),
-            moved: step.moves.clone(),
-            words: Vec::new(),
-            kept: Vec::new(),
-            object: None,
-            faults: Vec::new(),
-        };
-        if !step.rules.is_empty() {
-            let paths = candidates(subject, one, step)?;
-            let [old, new] = trees.map(|tree| read(subject.git, tree, &paths));
-            count(step, &old?, &new?, &mut proof);
+impl Subject<'_> {
+    /// Proves every step of the series. Faults of a step are in its [`Proof`].
+    pub fn prove(&self, base: &str) -> Result<Vec<Proof>> {
+        let mut proofs = Vec::new();
+        for (number, (patch, before, after)) in (1..).zip(self.one.steps()) {
+            let Some(step) = patch.relocate() else {
+                continue;
+            };
+            let name = self.one.name();
+            let ui = self.build.ui;
+            ui.say(format!("{name}: proving the step {:?} …", step.name));
+            let mut proof = Proof {
+                base: base.to_owned(),
+                series: name.to_owned(),
+                patch: number,
+                step: step.name.clone(),
+                moved: step.moves.clone(),
+                ..Proof::default()
+            };
+            if !step.rules.is_empty() {
+                let paths = self.candidates(step)?;
+                let old = self.git.files(&before.tree, &paths)?;
+                let new = self.git.files(&after.tree, &paths)?;
+                count(step, &old, &new, &mut proof);
+            }
+            if let Some(source) = &step.object {
+                self.compare(step, &source.value, [before, after], &mut proof)?;
+            }
+            proofs.push(proof);
         }
-        compare(subject, one, step, trees, &mut proof)?;
-        proofs.push(proof);
+        Ok(proofs)
     }
-    Ok(proofs)
-}
 
-/// Returns the files that may contain a word of the rules: files of the base, and all files that
-/// the patches touch.
-fn candidates(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    step: &Step,
-) -> Result<BTreeSet<String>> {
-    let names = one.below.iter().map(String::as_str).chain([one.name()]);
-    let series = names.filter_map(|name| subject.assembled.find(name).ok());
-    let touched = series.flat_map(|s| &s.plan.patches).flat_map(|p| p.paths());
-    let mut paths: BTreeSet<String> = touched.map(str::to_owned).collect();
-    let pairs = step.rules.parts.iter().chain(&step.rules.words);
-    // New names must not occur in the base, so search for them as well.
-    let needles: BTreeSet<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
-    let needles: Vec<&str> = needles.into_iter().collect();
-    let base = &subject.assembled.base.tree;
-    paths.extend(subject.git.files_with(base, &needles, subject.cache)?);
-    Ok(paths)
-}
+    /// Returns the files that may contain a word of the rules: files of the base, and all files that
+    /// the patches touch.
+    fn candidates(&self, step: &Step) -> Result<Vec<String>> {
+        let names = self.one.below.iter().map(String::as_str);
+        let series = names.filter_map(|name| self.assembled.find(name).ok());
+        let patches = series.chain([self.one]).flat_map(|s| &s.plan.patches);
+        let touched = patches.flat_map(|p| p.paths()).map(str::to_owned);
+        let pairs = step.rules.parts.iter().chain(&step.rules.words);
+        // New names must not occur in the base, so search for them as well.
+        let needles: BTreeSet<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
+        let (base, cache) = (&self.assembled.base.tree, self.build.cache);
+        let found = self.git.files_with(base, &Vec::from_iter(needles), cache)?;
+        let paths: BTreeSet<String> = touched.chain(found).collect();
+        Ok(paths.into_iter().collect())
+    }
 
-fn read(git: &Git<'_>, tree: &Oid, paths: &BTreeSet<String>) -> Result<Files> {
-    let paths: Vec<String> = paths.iter().cloned().collect();
-    let entries = git.entries(tree, &paths)?;
-    let blobs: Vec<&Oid> = entries.values().map(|e| &e.blob).collect();
-    let contents = git.blobs(&blobs)?;
-    Ok(entries.keys().cloned().zip(contents).collect())
+    /// Compares the object code of a source before and after a step.
+    fn compare(
+        &self,
+        step: &Step,
+        source: &str,
+        [before, after]: [&PatchCommit; 2],
+        proof: &mut Proof,
+    ) -> Result<()> {
+        let moved = step.moves.iter().find(|(_, to)| *to == source);
+        let was = moved.map_or(source, |(from, _)| from);
+        let old = self.compile(&before.tree, was, source)?;
+        let new = self.compile(&after.tree, source, source)?;
+        let rename = |text: &str| step.rename_in_object(text);
+        let (object, differences) = object::compare(source, &old, &new, &rename)
+            .map_err(|what| Error::new(format!("{source}: {what}")))?;
+        let fault = |what: String| format!("the object code of {source} differs: {what}");
+        proof.faults.extend(differences.into_iter().map(fault));
+        proof.object = Some(object);
+        Ok(())
+    }
+
+    /// Compiles a source of a tree with the recorded call for `like`.
+    ///
+    /// The file name is the same for both sides, because it may occur in the object code. Line
+    /// numbers are compared as well, because a proved step must not move lines of code.
+    fn compile(&self, tree: &Oid, source: &str, like: &str) -> Result<Vec<u8>> {
+        let scratch = self.build.cache.scratch()?;
+        let touched = self.one.plan.patches.iter().flat_map(|p| p.paths());
+        let headers = touched.filter(|p| p.starts_with("include/"));
+        let paths: BTreeSet<String> = headers.chain([source]).map(str::to_owned).collect();
+        let files = self.git.files(tree, &Vec::from_iter(paths))?;
+        let Some(content) = files.get(source) else {
+            return Err(Error::new(format!("the patches have no {source}")));
+        };
+        for (path, content) in &files {
+            write(&scratch.path().join(path), content)?;
+        }
+        let input = scratch.path().join("source.c");
+        let output = scratch.path().join("object.o");
+        let named = [b"#line 1 \"source.c\"\n", &content[..]].concat();
+        write(&input, &named)?;
+        let call = self.call(like)?;
+        let cmd = Cmd::new("sh")
+            .args(["-c", &format!("exec {call} \"$@\""), "sh", "-o"])
+            .args([&output, &input])
+            .env("INCLUDE_FIRST", scratch.path().join("include"))
+            .dir(self.build.dir());
+        must(self.git.runner(), &self.build.toolchain.apply(cmd))?;
+        fs::read(&output).map_err(|e| Error::io("read", &output, &e))
+    }
+
+    /// Returns the recorded compiler call for the object of `source`, without input and output.
+    fn call(&self, source: &str) -> Result<String> {
+        let object = Path::new(source).with_extension("o");
+        let name = object.file_name().unwrap_or_default().display();
+        let record = object.with_file_name(format!(".{name}.cmd"));
+        let record = self.build.dir().join(record);
+        let text = fs::read_to_string(&record).map_err(|e| {
+            let help = "the kernel configuration has to include this source";
+            Error::io("read", &record, &e).help(help)
+        })?;
+        call_of(&text)
+            .ok_or_else(|| Error::new("is not the record of a compiler call").at(&record, None))
+    }
 }
 
 fn tally(files: &Files) -> BTreeMap<&str, usize> {
@@ -157,11 +199,6 @@ fn tally(files: &Files) -> BTreeMap<&str, usize> {
 
 /// Counts words and exceptions before and after the step.
 fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
-    count_renamed(step, old, new, proof);
-    count_kept(step, new, proof);
-}
-
-fn count_renamed(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     let rules = &step.rules;
     let mut renamed = Count::default();
     for (path, content) in old {
@@ -191,9 +228,6 @@ fn count_renamed(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
             after: now,
         });
     }
-}
-
-fn count_kept(step: &Step, new: &Files, proof: &mut Proof) {
     let mut kept = Count::default();
     for (path, content) in new {
         let mut left = Count::default();
@@ -217,77 +251,6 @@ fn count_kept(step: &Step, new: &Files, proof: &mut Proof) {
     }
 }
 
-fn compare(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    step: &Step,
-    [before, after]: [&Oid; 2],
-    proof: &mut Proof,
-) -> Result<()> {
-    let Some(source) = step.object.as_ref().map(|o| &o.value) else {
-        return Ok(());
-    };
-    let moved = step.moves.iter().find(|(_, to)| *to == source);
-    let was = moved.map_or(source, |(from, _)| from);
-    let old = compile(subject, one, before, was, source)?;
-    let new = compile(subject, one, after, source, source)?;
-    let (compared, differences) = object::compare(&old, &new, &|text| step.rename_in_object(text))
-        .map_err(|what| Error::new(format!("{source}: {what}")))?;
-    let fault = |what: String| format!("the object code of {source} differs: {what}");
-    proof.faults.extend(differences.into_iter().map(fault));
-    let source = source.clone();
-    proof.object = Some(Object { source, compared });
-    Ok(())
-}
-
-/// Compiles a source of a tree with the recorded call for `like`.
-///
-/// The file name is the same for both sides, because it may occur in the object code. Line numbers
-/// are compared as well, because a proved step must not move lines of code.
-fn compile(
-    subject: &Subject<'_>,
-    one: &AssembledSeries,
-    tree: &Oid,
-    source: &str,
-    like: &str,
-) -> Result<Vec<u8>> {
-    let scratch = subject.cache.scratch()?;
-    let touched = one.plan.patches.iter().flat_map(|p| p.paths());
-    let headers = touched.filter(|p| p.starts_with("include/"));
-    let paths = headers.chain([source]).map(str::to_owned).collect();
-    let files = read(subject.git, tree, &paths)?;
-    let Some(content) = files.get(source) else {
-        return Err(Error::new(format!("the patches have no {source}")));
-    };
-    for (path, content) in &files {
-        write(&scratch.path().join(path), content)?;
-    }
-    let input = scratch.path().join("source.c");
-    let output = scratch.path().join("object.o");
-    let named = [b"#line 1 \"source.c\"\n", &content[..]].concat();
-    write(&input, &named)?;
-    let call = call(subject.build, like)?;
-    let cmd = Cmd::new("sh")
-        .args(["-c", &format!("exec {call} \"$@\""), "sh", "-o"])
-        .args([&output, &input])
-        .env("INCLUDE_FIRST", scratch.path().join("include"))
-        .dir(subject.build.dir());
-    must(subject.git.runner(), &subject.build.toolchain.apply(cmd))?;
-    fs::read(&output).map_err(|e| Error::io("read", &output, &e))
-}
-
-/// Returns the recorded compiler call for the object of `source`, without input and output.
-fn call(build: &Build<'_>, source: &str) -> Result<String> {
-    let (dir, file) = source.rsplit_once('/').unwrap_or((".", source));
-    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    let record = build.dir().join(dir).join(format!(".{stem}.o.cmd"));
-    let text = fs::read_to_string(&record).map_err(|e| {
-        Error::io("read", &record, &e).help("the kernel configuration has to include this source")
-    })?;
-    call_of(&text)
-        .ok_or_else(|| Error::new("is not the record of a compiler call").at(&record, None))
-}
-
 /// Extracts the compiler call from a record of kbuild.
 fn call_of(record: &str) -> Option<String> {
     let (_, call) = record.lines().next()?.split_once(" := ")?;
@@ -304,11 +267,11 @@ fn call_of(record: &str) -> Option<String> {
 
 /// Joins the faults of all proofs to an error.
 pub fn failure(proofs: &[Proof]) -> Option<Error> {
-    let of = |p: &Proof| {
-        let error = |fault| Error::new(format!("{} patch {}: {fault}", p.series, p.patch));
-        p.faults.iter().map(error).collect::<Vec<_>>()
-    };
-    Error::all(proofs.iter().flat_map(of).collect())
+    let faults = proofs
+        .iter()
+        .flat_map(|p| p.faults.iter().map(move |fault| (p, fault)));
+    let error = |(p, fault): (&Proof, _)| format!("{} patch {}: {fault}", p.series, p.patch);
+    Error::all(faults.map(error).map(Error::new).collect())
 }
 
 /// Formats the proofs for a reader.
@@ -342,17 +305,17 @@ fn lines(proof: &Proof) -> Vec<String> {
         let (times, text) = (kept.times, &kept.text);
         lines.push(format!("  {times:>4} kept    {text:?}: {}", kept.why));
     }
-    if let Some(Object { source, compared }) = &proof.object {
-        let functions = plural::count(compared.functions, "function", "functions");
-        let exports = plural::count(compared.exports.len(), "export", "exports");
+    if let Some(object) = &proof.object {
+        let (source, code) = (&object.source, object.code);
+        let functions = plural::count(object.functions, "function", "functions");
+        let exports = plural::count(object.exports.len(), "export", "exports");
         let result = if proof.faults.is_empty() {
             "the same except for names"
         } else {
             "see below"
         };
         lines.push(format!(
-            "  object   {source}: {functions}, {} bytes of code, {exports}: {result}",
-            compared.code
+            "  object   {source}: {functions}, {code} bytes of code, {exports}: {result}"
         ));
     }
     lines
@@ -380,11 +343,7 @@ mod tests {
             series: "x".into(),
             patch: 1,
             step: "s".into(),
-            moved: BTreeMap::new(),
-            words: Vec::new(),
-            kept: Vec::new(),
-            object: None,
-            faults: Vec::new(),
+            ..Proof::default()
         };
         count(&steps.unwrap()[0], &files(old), &files(new), &mut proof);
         proof

@@ -14,10 +14,12 @@ use object::{
 };
 use serde::Serialize;
 
-/// The compared object files.
+/// The object code of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Comparison {
+pub struct Object {
+    pub source: String,
     pub functions: usize,
+    /// The bytes of code.
     pub code: u64,
     /// The new names of the exported symbols.
     pub exports: Vec<String>,
@@ -44,27 +46,35 @@ type Symbol = (String, u64, u64, String);
 struct Parts {
     sections: BTreeMap<String, Vec<Section>>,
     symbols: BTreeMap<String, Vec<Symbol>>,
-    compared: Comparison,
+    object: Object,
 }
 
 /// Compares `old`, whose names `rename` translates, with `new`. Also returns the differences.
 pub fn compare(
+    source: &str,
     old: &[u8],
     new: &[u8],
     rename: Rename<'_>,
-) -> Result<(Comparison, Vec<String>), String> {
+) -> Result<(Object, Vec<String>), String> {
     let old = parts(old, rename)?;
     let new = parts(new, &str::to_owned)?;
     let mut differences = Vec::new();
     differ("section", &old.sections, &new.sections, &mut differences);
     differ("symbol", &old.symbols, &new.symbols, &mut differences);
-    if old.compared.exports != new.compared.exports {
+    if old.object.exports != new.object.exports {
         differences.push("the lists of exported symbols".to_owned());
     }
-    if new.compared.functions == 0 {
+    if new.object.functions == 0 {
         differences.push("no function to compare".to_owned());
     }
-    Ok((new.compared, differences))
+    let source = source.to_owned();
+    Ok((
+        Object {
+            source,
+            ..new.object
+        },
+        differences,
+    ))
 }
 
 fn differ<T: PartialEq>(
@@ -88,7 +98,7 @@ fn differ<T: PartialEq>(
 fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
     let file = File::parse(bytes).map_err(|e| format!("not an object file: {e}"))?;
     let mut parts = Parts::default();
-    let compared = &mut parts.compared;
+    let object = &mut parts.object;
     for section in file.sections() {
         // Skip the tables of names, and sections about the source and the compiler.
         let of_names = matches!(
@@ -101,7 +111,7 @@ fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
         }
         let mut data = section.data().map_err(|e| format!("{name}: {e}"))?.to_vec();
         if section.kind() == SectionKind::Text {
-            compared.code += section.size();
+            object.code += section.size();
         } else {
             data = renamed_bytes(&data, rename);
         }
@@ -109,7 +119,7 @@ fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
             relocations(&file, &section, rename).map_err(|e| format!("{name}: {e}"))?;
         if name.contains("export_symbol") {
             let targets = relocations.iter().map(|(_, _, target, _)| target.clone());
-            compared.exports.extend(targets);
+            object.exports.extend(targets);
         }
         let all = parts.sections.entry(rename(name)).or_default();
         all.push(Section {
@@ -124,7 +134,7 @@ fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
             continue;
         }
         let section = symbol.section_index();
-        compared.functions += usize::from(symbol.kind() == SymbolKind::Text && section.is_some());
+        object.functions += usize::from(symbol.kind() == SymbolKind::Text && section.is_some());
         let section = section.map_or("-".to_owned(), |index| section_name(&file, index, rename));
         let what = format!("{:?} {:?}", symbol.kind(), symbol.scope());
         let name = rename(symbol.name().unwrap_or("?"));
@@ -132,7 +142,7 @@ fn parts(bytes: &[u8], rename: Rename<'_>) -> Result<Parts, String> {
         all.push((section, symbol.address(), symbol.size(), what));
     }
     parts.symbols.values_mut().for_each(|all| all.sort());
-    compared.exports.sort();
+    object.exports.sort();
     Ok(parts)
 }
 
@@ -218,12 +228,15 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
     }
 
     fn differences(new: &str) -> Vec<String> {
-        compare(&compile(OLD), &compile(new), &rename).unwrap().1
+        compare("x.c", &compile(OLD), &compile(new), &rename)
+            .unwrap()
+            .1
     }
 
     #[test]
     fn compare_renamed_is_same() {
-        let (same, differences) = compare(&compile(OLD), &compile(&rename(OLD)), &rename).unwrap();
+        let (old, new) = (compile(OLD), compile(&rename(OLD)));
+        let (same, differences) = compare("x.c", &old, &new, &rename).unwrap();
         assert_eq!(differences, Vec::<String>::new());
         assert_eq!(same.functions, 2);
         assert!(same.code > 0);
@@ -260,6 +273,6 @@ __attribute__((section(\".export_symbol\"))) int (*const old_exported)(int) = ol
 
     #[test]
     fn compare_other_file_fails() {
-        assert!(compare(b"hello", &compile(OLD), &rename).is_err());
+        assert!(compare("x.c", b"hello", &compile(OLD), &rename).is_err());
     }
 }

@@ -433,15 +433,15 @@ impl App<'_> {
             let git = self.git();
             // The compiler finds unmoved headers in the tree of the build.
             checkout::check_out(&git, &made.assembled.all, &self.ui)?;
-            let subject = moved_code::Subject {
-                git: &git,
-                cache: &self.cache,
-                assembled: &made.assembled,
-                build,
-            };
             let mut proofs = Vec::new();
             for one in wanted {
-                proofs.extend(moved_code::prove(&subject, one, &self.base.name, &self.ui)?);
+                let subject = moved_code::Subject {
+                    git: &git,
+                    assembled: &made.assembled,
+                    one,
+                    build,
+                };
+                proofs.extend(subject.prove(&self.base.name)?);
             }
             Ok(proofs)
         })
