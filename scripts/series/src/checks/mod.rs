@@ -41,6 +41,9 @@ pub struct Finding {
     /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// Whether this is a claim of the patch that the check cannot verify, rather than a problem.
+    #[serde(skip)]
+    pub is_warning: bool,
 }
 
 impl Finding {
@@ -53,6 +56,7 @@ impl Finding {
             file: None,
             line: None,
             help: None,
+            is_warning: false,
         }
     }
 

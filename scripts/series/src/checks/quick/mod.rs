@@ -46,13 +46,13 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     let rustfmt = has_rust.then(|| Rustfmt::find(subject)).transpose()?;
     let rules = rules::Rules::new(subject)?;
     let mut findings = Vec::new();
-    let mut by_rules = rules::Found::default();
+    let mut by_rules = Vec::new();
     let mut progress = ui.progress("checking patches", patches as u64, Unit::Things);
     for one in &series {
         findings.extend(discipline_of(subject, one)?);
         findings.extend(overlay::check(subject, one)?);
         findings.extend(applies(subject, one));
-        rules.check(one, &mut by_rules)?;
+        by_rules.extend(rules.check(one)?);
         for (number, planned) in (1..).zip(&one.plan.patches) {
             progress.set(progress.at() + 1, &planned.subject);
             findings.extend(checkpatch::check(subject, one, number)?);
@@ -62,7 +62,8 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         }
     }
     progress.done();
-    findings.extend(by_rules.findings);
+    let (warnings, by_rules): (Vec<_>, _) = by_rules.into_iter().partition(|f| f.is_warning);
+    findings.extend::<Vec<_>>(by_rules);
     let checks = discipline::RULES.map(Rule::name).into_iter();
     let checks = checks.chain(rules::RULES);
     let checks = checks.chain(["overlay", "applies", "checkpatch"]);
@@ -70,7 +71,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
         patches,
         checks: checks.chain(has_rust.then_some("rustfmt")).collect(),
         findings,
-        warnings: by_rules.warnings,
+        warnings,
     };
     let names: Vec<&str> = series.iter().map(|s| s.name()).collect();
     record::note(subject, &names, &outcome)?;

@@ -7,7 +7,6 @@ use std::{path::Path, sync::LazyLock};
 
 use regex::Regex;
 
-use super::Found;
 use crate::{
     checks::Finding,
     source::{manifest, message},
@@ -62,33 +61,34 @@ struct Tag<'a> {
 }
 
 impl Patch<'_> {
-    pub fn check(&self, found: &mut Found) -> Result<()> {
+    pub fn check(&self) -> Result<Vec<Finding>> {
         let tags = self.tags();
-        found.findings.extend(self.check_description(&tags));
+        let mut findings = Vec::from_iter(self.check_description(&tags));
         for tag in &tags {
-            self.check_tag(tag, found)?;
+            findings.extend(self.check_tag(tag)?);
         }
-        for entry in &self.entry().unverified {
-            if tags.iter().all(|tag| tag.hash != entry.value) {
-                found.findings.push(self.in_manifest(
-                    entry.line,
-                    format!("no Fixes: tag of the patch names {}", entry.value),
-                    "remove it from `unverified`, or write the hash as the tag has it",
-                ));
-            }
+        let is_tag = |hash: &str| tags.iter().any(|tag| tag.hash == hash);
+        for entry in self.entry().unverified.iter().filter(|e| !is_tag(&e.value)) {
+            findings.push(self.in_manifest(
+                entry.line,
+                format!("no Fixes: tag of the patch names {}", entry.value),
+                "remove it from `unverified`, or write the hash as the tag has it",
+            ));
         }
-        let mut lines = (1..).zip(self.message.lines()).skip(1);
-        let stable = lines.find(|(_, line)| is_for_stable(line));
-        if let Some((line, _)) = stable
-            && tags.is_empty()
-        {
-            found.findings.push(self.finding(
+        let stable = self.body().find(|(_, line)| is_for_stable(line));
+        findings.extend(stable.filter(|_| tags.is_empty()).map(|(line, _)| {
+            self.finding(
                 line,
                 "`Cc: stable` without a Fixes: tag does not say which releases have the defect",
                 "name the commit at fault in a Fixes: tag, or leave stable out",
-            ));
-        }
-        Ok(())
+            )
+        }));
+        Ok(findings)
+    }
+
+    /// Returns the lines after the subject, with their numbers.
+    fn body(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.message.lines()).skip(1)
     }
 
     fn entry(&self) -> &manifest::Patch {
@@ -105,7 +105,7 @@ impl Patch<'_> {
     }
 
     fn tags(&self) -> Vec<Tag<'_>> {
-        let lines = (1..).zip(self.message.lines()).skip(1);
+        let lines = self.body();
         let lines = lines.filter(|(_, l)| l.to_ascii_lowercase().starts_with("fixes:"));
         let tags = lines.map(|(line, text)| {
             let hash = text["fixes:".len()..].trim_start();
@@ -163,22 +163,20 @@ impl Patch<'_> {
         }
     }
 
-    fn check_tag(&self, tag: &Tag<'_>, found: &mut Found) -> Result<()> {
+    fn check_tag(&self, tag: &Tag<'_>) -> Result<Vec<Finding>> {
         let (line, hash) = (tag.line, tag.hash);
         let Some(named) = tag.subject else {
-            found.findings.push(self.finding(
-                line,
-                format!("{:?} is not a Fixes: tag", tag.text),
-                format!(
-                    "write {FORM} in one line, with at least 12 lower-case digits of the hash and \
-                     the whole subject in quotes"
-                ),
-            ));
-            return Ok(());
+            let what = format!("{:?} is not a Fixes: tag", tag.text);
+            let help = format!(
+                "write {FORM} in one line, with at least 12 lower-case digits of the hash and the \
+                 whole subject in quotes"
+            );
+            return Ok(vec![self.finding(line, what, help)]);
         };
+        let mut findings = Vec::new();
         let last = self.message.trim_end().rfind("\n\n").unwrap_or(0);
         if line < self.message[..last].matches('\n').count() + 2 {
-            found.findings.push(self.finding(
+            findings.push(self.finding(
                 line,
                 "the Fixes: tag is not in the last paragraph, where git reads tags",
                 "move it to the tags at the end",
@@ -186,19 +184,20 @@ impl Patch<'_> {
         }
         match (self.look_up)(hash)? {
             Some(subject) if subject == named => (),
-            Some(subject) => found.findings.push(self.finding(
+            Some(subject) => findings.push(self.finding(
                 line,
                 format!("the subject of {hash} is {subject:?}, not {named:?}"),
                 "take the subject from `git log -1 --format=%s`, or correct the hash",
             )),
             None if self.entry().unverified.iter().any(|u| u.value == hash) => {
-                found.warnings.push(self.finding(
-                    line,
-                    format!("Fixes: {hash} ({named:?}) was not verified"),
-                    format!("look it up in a clone with history: git log -1 {hash}"),
-                ));
+                let what = format!("Fixes: {hash} ({named:?}) was not verified");
+                let help = format!("look it up in a clone with history: git log -1 {hash}");
+                findings.push(Finding {
+                    is_warning: true,
+                    ..self.finding(line, what, help)
+                });
             }
-            None => found.findings.push(self.finding(
+            None => findings.push(self.finding(
                 line,
                 format!("{hash} cannot be looked up in the base"),
                 format!(
@@ -209,7 +208,7 @@ impl Patch<'_> {
                 ),
             )),
         }
-        Ok(())
+        Ok(findings)
     }
 }
 
@@ -225,7 +224,8 @@ mod tests {
 
     const TAG: &str = "Fixes: afea229fe102 (\"drm: improve drm_buddy_alloc function\")\n";
 
-    fn found(message: &str, patch: &str) -> Found {
+    /// Returns the warnings and the findings.
+    fn found(message: &str, patch: &str) -> (Vec<Finding>, Vec<Finding>) {
         let manifest = format!(
             "version = 1\nchange-id = \"20260102-x-1\"\n[[patch]]\nmessage = \"1.msg\"\n{patch}"
         );
@@ -238,13 +238,12 @@ mod tests {
             only_tests: message.starts_with("tests: "),
             look_up: &|hash| Ok((hash == "0123456789ab").then(|| "a: b".to_owned())),
         };
-        let mut found = Found::default();
-        patch.check(&mut found).unwrap();
-        found
+        let found = patch.check().unwrap().into_iter();
+        found.partition(|f| f.is_warning)
     }
 
     fn check_text(message: &str, patch: &str) -> String {
-        shown(&found(message, patch).findings)
+        shown(&found(message, patch).1)
     }
 
     #[test]
@@ -319,7 +318,7 @@ mod tests {
         "#);
         let marked = "unverified = [\"afea229fe102\"]\n";
         assert_eq!(check_text(&message, marked), "");
-        insta::assert_snapshot!(shown(&found(&message, marked).warnings), @r#"
+        insta::assert_snapshot!(shown(&found(&message, marked).0), @r#"
         series/x/1.msg:5: Fixes: afea229fe102 ("drm: improve drm_buddy_alloc function") was not verified
           help: look it up in a clone with history: git log -1 afea229fe102
         "#);

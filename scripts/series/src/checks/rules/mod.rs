@@ -31,13 +31,6 @@ use crate::{
 /// The names of the rules among the checks.
 pub const RULES: [&str; 5] = ["unused", "fixes", "recipients", "sizes", "subject"];
 
-#[derive(Debug, Default)]
-pub struct Found {
-    pub findings: Vec<Finding>,
-    /// Claims that cannot be checked here.
-    pub warnings: Vec<Finding>,
-}
-
 /// The rules, with the data that all series share.
 pub struct Rules<'a> {
     subject: &'a Subject<'a>,
@@ -57,11 +50,10 @@ impl<'a> Rules<'a> {
         })
     }
 
-    pub fn check(&self, one: &AssembledSeries, found: &mut Found) -> Result<()> {
+    pub fn check(&self, one: &AssembledSeries) -> Result<Vec<Finding>> {
         let (subject, series) = (self.subject, one.plan.series());
         let index = subject.assembled.position(one.name())?;
-        let findings = &mut found.findings;
-        findings.extend(self.items.findings(index, series));
+        let mut findings = self.items.findings(index, series);
         // A series that is never posted has no recipients and no mails.
         if series.local.is_none() {
             let mails = subject.mails[index].patches.iter();
@@ -77,16 +69,14 @@ impl<'a> Rules<'a> {
             let new = subject::findings(one.name(), number, &patch.subject, &patch.source);
             findings.extend(new);
         }
-        let of_fixes = fixes_of(subject, one)?;
-        findings.extend(of_fixes.findings);
-        found.warnings.extend(of_fixes.warnings);
-        Ok(())
+        findings.extend(fixes_of(subject, one)?);
+        Ok(findings)
     }
 }
 
 /// Checks the `Fixes:` tags of a series.
-pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Found> {
-    let mut found = Found::default();
+pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
     for (number, planned) in (1..).zip(&one.plan.patches) {
         let patch = fixes::Patch {
             series: one.plan.series(),
@@ -96,9 +86,9 @@ pub fn fixes_of(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Found> {
             only_tests: planned.paths().all(unused::is_test_file),
             look_up: &|hash| look_up(subject, hash),
         };
-        patch.check(&mut found)?;
+        findings.extend(patch.check()?);
     }
-    Ok(found)
+    Ok(findings)
 }
 
 /// Looks for a commit in the tree that the user named, then in the history of the base, and returns
@@ -138,18 +128,15 @@ pub struct Exception {
 pub fn exceptions(series: &Series) -> Vec<Exception> {
     let mut all = Vec::new();
     let mut add = |field, of: &str, why: &str| {
-        all.push(Exception {
-            field,
-            of: of.to_owned(),
-            why: why.to_owned(),
-        });
+        let (of, why) = (of.to_owned(), why.to_owned());
+        all.push(Exception { field, of, why });
     };
     for (item, why) in &series.unused {
         add("unused", item, &why.value);
     }
-    let numbers = (1..).map(|number: usize| format!("patch {number}"));
-    let patches = || numbers.clone().zip(&series.patches);
-    for (of, patch) in patches() {
+    let number = |(at, patch): (usize, _)| (format!("patch {}", at + 1), patch);
+    let patches = series.patches.iter().enumerate().map(number);
+    for (of, patch) in patches.clone() {
         for hash in &patch.unverified {
             let why = format!("Fixes: {} was not looked up", hash.value);
             add("unverified", &of, &why);
@@ -165,7 +152,7 @@ pub fn exceptions(series: &Series) -> Vec<Exception> {
         let of = count(series.patches.len(), "patch", "patches");
         add("many", &of, &why.value);
     }
-    for (of, patch) in patches() {
+    for (of, patch) in patches {
         if let Some(why) = &patch.large {
             add("large", &of, &why.value);
         }

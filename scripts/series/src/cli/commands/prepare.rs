@@ -75,10 +75,9 @@ impl App<'_> {
         let git = self.git();
         let subject = self.subject(made, &git, None);
         let mut findings = quick::discipline_of(&subject, one)?;
-        let fixes = quick::fixes_of(&subject, one)?;
-        findings.extend(fixes.findings);
-        for warning in &fixes.warnings {
-            self.ui.warn(quick::error_of(warning).to_string());
+        findings.extend(quick::fixes_of(&subject, one)?);
+        for warning in findings.extract_if(.., |f| f.is_warning) {
+            self.ui.warn(quick::error_of(&warning).to_string());
         }
         if let Some(error) = quick::failure_of(&findings) {
             return Err(error);
