@@ -117,12 +117,13 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
     }
 }
 
-/// A gap, or a joint.
+/// Matches the mark of a gap or of a joint.
 static MARKS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[\x00\x01].*\n").expect("the pattern is constant"));
 
-/// Matches text around a gap, and changes it as rustfmt would. The gap stays, so that further rules
-/// may apply. `\x01` marks a joint, where lines are joined because of a gap.
+/// Matches text around a gap, and changes it as rustfmt would. The marks stay, so that further rules
+/// may apply: `\x00` for a gap, and `\x01` for a joint, where lines were joined because of one.
+/// Source files do not contain these characters.
 static TIDY: LazyLock<[(Regex, &str); 8]> = LazyLock::new(|| {
     let rules = [
         // Items with only blank lines between them leave one gap.
