@@ -47,7 +47,10 @@ fn main() -> ExitCode {
         eprintln!("warning: cannot handle Ctrl-C: {error}");
     }
     let var = |name: &str| std::env::var(name).ok();
-    let shown = Shown::new(&System, cli.verbose > 1);
+    let shown = Shown {
+        inner: &System,
+        output: cli.verbose > 1,
+    };
     let runner: &dyn Runner = if cli.verbose == 0 { &System } else { &shown };
     let result = match &cli.command {
         Command::Adopt(args) => adopt(runner, &cli, args),

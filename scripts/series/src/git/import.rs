@@ -23,10 +23,11 @@ impl Git<'_> {
         let cmd = self
             .cmd(["fast-import", "--quiet", "--force", "--done", "--depth=0"])
             .arg(format!("--export-marks={}", marks.display()));
-        let out = self.runner().feed(&cmd, &mut |to| {
+        let mut write = |to: &mut dyn Write| {
             feed(&mut FastImport { to })?;
             to.write_all(b"done\n")
-        });
+        };
+        let out = self.runner().execute(&cmd, Some(&mut write), None);
         let out =
             out.map_err(|e| Error::new(format!("the stream to git fast-import broke off: {e}")))?;
         if !out.ok() {

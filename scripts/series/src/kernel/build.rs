@@ -307,14 +307,15 @@ impl Build<'_> {
         let mut progress = self.ui.progress(&what, before, Unit::Things);
         let mut said = Vec::new();
         let mut objects = 0;
-        let out = self.runner.stream(make, &mut |line| match object(line) {
+        let mut on_line = |line: &str| match object(line) {
             Some(name) => {
                 objects += 1;
                 progress.set(objects, name);
             }
             None if line.trim().is_empty() => (),
             None => said.push(line.to_owned()),
-        });
+        };
+        let out = self.runner.execute(make, None, Some(&mut on_line));
         if !out.map_err(|e| not_started(make, &e))?.ok() {
             let (tree, dir) = (self.cache.kernel(), self.dir());
             let (tree, dir) = (tree.display(), dir.display());

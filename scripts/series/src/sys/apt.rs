@@ -167,7 +167,10 @@ mod tests {
     use std::{io, sync::Mutex};
 
     use super::*;
-    use crate::sys::Output;
+    use crate::sys::{
+        Output,
+        runner::{Feed, OnLine},
+    };
 
     /// A runner with an apt that downloads one package, and records its calls.
     struct Debian {
@@ -176,7 +179,12 @@ mod tests {
     }
 
     impl Runner for Debian {
-        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        fn execute(
+            &self,
+            cmd: &Cmd,
+            _: Option<Feed<'_>>,
+            _: Option<OnLine<'_>>,
+        ) -> io::Result<Output> {
             let line = cmd.line();
             let said = if line.contains("indextargets") {
                 "Packages|Debian|bookworm|http://mirror.example/debian/\n".to_owned()

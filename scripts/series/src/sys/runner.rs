@@ -166,30 +166,25 @@ impl Output {
 /// Writes the input of a program.
 pub type Feed<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;
 
+/// Receives each line of both outputs of a program, as it arrives.
+pub type OnLine<'a> = &'a mut dyn FnMut(&str);
+
 /// Starts programs. Several threads may use it at the same time.
 pub trait Runner: Sync {
-    /// Runs a program to its end. A failure of the program is in the [`Output`].
-    fn run(&self, cmd: &Cmd) -> io::Result<Output>;
+    /// Runs a program to its end. A failure of the program is in the [`Output`], which is otherwise
+    /// empty if `on_line` receives the lines.
+    ///
+    /// The input is what `feed` writes, or else [`Cmd::stdin`]. If the program closes the pipe
+    /// early, only its exit code decides.
+    fn execute(
+        &self,
+        cmd: &Cmd,
+        feed: Option<Feed<'_>>,
+        on_line: Option<OnLine<'_>>,
+    ) -> io::Result<Output>;
 
-    /// Runs a program to its end and passes each line of both outputs to `on_line`, as it arrives if
-    /// the runner can do that.
-    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        let mut out = self.run(cmd)?;
-        for bytes in [&mut out.stdout, &mut out.stderr] {
-            let text = std::mem::take(bytes);
-            String::from_utf8_lossy(&text)
-                .lines()
-                .for_each(&mut *on_line);
-        }
-        Ok(out)
-    }
-
-    /// Runs a program while `feed` writes its input. If the program closes the pipe early, only its
-    /// exit code decides.
-    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
-        let mut input = Vec::new();
-        feed(&mut input)?;
-        self.run(&cmd.clone().stdin(input))
+    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        self.execute(cmd, None, None)
     }
 }
 
@@ -260,7 +255,7 @@ pub fn end_children() {
 struct Running(Child);
 
 impl Running {
-    fn start(cmd: &Cmd, stdin: Stdio) -> io::Result<Self> {
+    fn start(cmd: &Cmd) -> io::Result<Self> {
         let mut command = Command::new(&cmd.program);
         command.args(&cmd.args);
         for (key, _) in std::env::vars_os() {
@@ -278,7 +273,7 @@ impl Running {
         if let Some(dir) = &cmd.dir {
             command.current_dir(dir);
         }
-        command.stdin(stdin);
+        command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A process group, so that a time limit or an interrupt ends its children as well.
         command.process_group(0);
@@ -318,54 +313,37 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Kills a program at its time limit, also while its input is written or its output is read.
 struct Limit {
-    /// The time until which output is awaited.
-    patience: Option<Instant>,
-    /// The end of this channel tells the thread that the program has ended. The thread returns
-    /// whether it killed the program.
-    watch: Option<(mpsc::Sender<()>, thread::JoinHandle<bool>)>,
+    /// The end of this channel tells the thread that the program has ended.
+    running: mpsc::Sender<()>,
+    /// Returns whether it killed the program.
+    watch: thread::JoinHandle<bool>,
 }
 
 impl Limit {
-    fn start(child: &Child, limit: Option<Duration>) -> Self {
+    fn start(child: &Child, limit: Duration) -> Self {
         let group = Pid::from_child(child);
-        let watch = limit.map(|limit| {
-            let (running, ended) = mpsc::channel();
-            let watch = thread::spawn(move || {
-                let timed_out = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-                if timed_out {
-                    // Its children keep the pipes open too.
-                    let _ = kill_process_group(group, Signal::KILL);
-                }
-                timed_out
-            });
-            (running, watch)
+        let (running, ended) = mpsc::channel();
+        let watch = thread::spawn(move || {
+            let timed_out = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if timed_out {
+                // Its children keep the pipes open too.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            timed_out
         });
-        let patience = limit.and_then(|l| Instant::now().checked_add(l.saturating_add(GRACE)));
-        Self { patience, watch }
+        Self { running, watch }
     }
 
     /// Waits for the child. Returns its exit code, and whether it was killed by the limit.
     fn wait(self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
-        let Some((running, watch)) = self.watch else {
-            return Ok((child.wait()?.code(), false));
-        };
         // The child stays a zombie until the thread has ended, so that its process id is not reused.
         let until_zombie = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let id = Pid::from_child(child);
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), until_zombie))?;
-        drop(running);
-        let timed_out = watch.join().unwrap_or(false);
+        drop(self.running);
+        let timed_out = self.watch.join().unwrap_or(false);
         let code = child.wait()?.code();
         Ok((code.filter(|_| !timed_out), timed_out))
-    }
-
-    /// Returns the next value of a channel, or `None` if it is closed or the time has passed.
-    fn receive<T>(&self, from: &mpsc::Receiver<T>) -> Option<T> {
-        let Some(until) = self.patience else {
-            return from.recv().ok();
-        };
-        let left = until.saturating_duration_since(Instant::now());
-        from.recv_timeout(left).ok()
     }
 }
 
@@ -394,54 +372,49 @@ fn outputs(child: &mut Child, by_line: bool) -> mpsc::Receiver<(bool, Vec<u8>)> 
     parts
 }
 
-/// Runs a program. Passes its output to `on_line`, or else returns it.
-fn execute(
-    cmd: &Cmd,
-    feed: Option<Feed<'_>>,
-    mut on_line: Option<&mut dyn FnMut(&str)>,
-) -> io::Result<Output> {
-    let input = feed.as_ref().map_or_else(Stdio::null, |_| Stdio::piped());
-    let mut running = Running::start(cmd, input)?;
-    let child = &mut running.0;
-    let limit = Limit::start(child, cmd.timeout);
-    let parts = outputs(child, on_line.is_some());
-    let mut fed = Ok(());
-    if let (Some(feed), Some(pipe)) = (feed, child.stdin.take()) {
-        let mut pipe = io::BufWriter::with_capacity(1 << 16, pipe);
-        fed = feed(&mut pipe).and_then(|()| pipe.flush());
-    }
-    let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
-    if fed.as_ref().is_err_and(is_closed) {
-        fed = Ok(());
-    } else if fed.is_err() {
-        // The program must not finish with an incomplete input.
-        child.kill()?;
-    }
-    let mut output = Output::default();
-    while let Some((is_error, mut part)) = limit.receive(&parts) {
-        match &mut on_line {
-            Some(on_line) => {
-                on_line(String::from_utf8_lossy(&part).trim_end_matches(['\n', '\r']));
-            }
-            None if is_error => output.stderr.append(&mut part),
-            None => output.stdout.append(&mut part),
-        }
-    }
-    (output.code, output.timed_out) = limit.wait(child)?;
-    fed.map(|()| output)
-}
-
 impl Runner for System {
-    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
-        self.feed(cmd, &mut |to| to.write_all(&cmd.stdin))
-    }
-
-    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
-        execute(cmd, Some(feed), None)
-    }
-
-    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        execute(cmd, None, Some(on_line))
+    fn execute(
+        &self,
+        cmd: &Cmd,
+        feed: Option<Feed<'_>>,
+        mut on_line: Option<OnLine<'_>>,
+    ) -> io::Result<Output> {
+        let mut running = Running::start(cmd)?;
+        let child = &mut running.0;
+        let timeout = cmd.timeout.unwrap_or(Duration::MAX);
+        let (limit, start) = (Limit::start(child, timeout), Instant::now());
+        let parts = outputs(child, on_line.is_some());
+        let mut fed = Ok(());
+        if let Some(pipe) = child.stdin.take() {
+            let mut pipe = io::BufWriter::with_capacity(1 << 16, pipe);
+            fed = match feed {
+                Some(feed) => feed(&mut pipe),
+                None => pipe.write_all(&cmd.stdin),
+            };
+            fed = fed.and_then(|()| pipe.flush());
+        }
+        let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+        if fed.as_ref().is_err_and(is_closed) {
+            fed = Ok(());
+        } else if fed.is_err() {
+            // The program must not finish with an incomplete input.
+            child.kill()?;
+        }
+        let patience = timeout.saturating_add(GRACE);
+        let mut output = Output::default();
+        while let Ok((is_error, mut part)) =
+            parts.recv_timeout(patience.saturating_sub(start.elapsed()))
+        {
+            match &mut on_line {
+                Some(on_line) => {
+                    on_line(String::from_utf8_lossy(&part).trim_end_matches(['\n', '\r']));
+                }
+                None if is_error => output.stderr.append(&mut part),
+                None => output.stdout.append(&mut part),
+            }
+        }
+        (output.code, output.timed_out) = limit.wait(child)?;
+        fed.map(|()| output)
     }
 }
 
@@ -496,13 +469,13 @@ mod tests {
     const ESCAPES: &str = "setsid sleep 30 & echo one; exec sleep 30";
 
     #[test]
-    fn stream_past_its_limit_is_stopped() {
+    fn lines_past_the_limit_are_stopped() {
         for script in ["echo one; exec sleep 30", ESCAPES] {
             let cmd = Cmd::new("sh")
                 .args(["-c", script])
                 .timeout(Duration::from_millis(300));
             let (start, mut seen) = (Instant::now(), Vec::new());
-            let out = System.stream(&cmd, &mut |l| seen.push(l.to_owned()));
+            let out = System.execute(&cmd, None, Some(&mut |l| seen.push(l.to_owned())));
             assert!(out.unwrap().timed_out, "{script}");
             assert_eq!(seen, ["one"]);
             assert!(start.elapsed() < Duration::from_secs(15), "{script}");
@@ -533,11 +506,11 @@ mod tests {
     }
 
     #[test]
-    fn stream_passes_lines() {
+    fn execute_passes_lines() {
         let mut seen = Vec::new();
         let cmd = Cmd::new("sh").args(["-c", "echo a; echo b >&2; printf c"]);
         System
-            .stream(&cmd, &mut |l| seen.push(l.to_owned()))
+            .execute(&cmd, None, Some(&mut |l| seen.push(l.to_owned())))
             .unwrap();
         seen.sort();
         assert_eq!(seen, ["a", "b", "c"]);
@@ -564,24 +537,20 @@ mod tests {
     }
 
     #[test]
-    fn runner_streams_and_feeds_by_running() {
-        struct Echo;
-        impl Runner for Echo {
-            fn run(&self, cmd: &Cmd) -> io::Result<Output> {
-                Ok(Output {
-                    code: Some(0),
-                    stdout: cmd.stdin.clone(),
-                    stderr: b"three\n".to_vec(),
-                    ..Output::default()
-                })
-            }
-        }
+    fn execute_writes_input_and_passes_lines() {
         let mut lines = Vec::new();
-        let cmd = Cmd::new("x").stdin("one\ntwo\n");
+        let cmd = Cmd::new("sh").args(["-c", "cat; echo three >&2"]);
         let mut keep = |line: &str| lines.push(line.to_owned());
-        Echo.stream(&cmd, &mut keep).unwrap();
-        assert_eq!(lines, ["one", "two", "three"]);
-        let out = Echo.feed(&cmd, &mut |to| to.write_all(b"fed")).unwrap();
+        let cmd = cmd.stdin("one\ntwo\n");
+        let out = System.execute(&cmd, None, Some(&mut keep)).unwrap();
+        assert_eq!((out.stdout.len(), out.stderr.len()), (0, 0));
+        lines.sort();
+        assert_eq!(lines, ["one", "three", "two"]);
+        let mut feed = |to: &mut dyn Write| to.write_all(b"fed");
+        let out = System.execute(&cmd, Some(&mut feed), None).unwrap();
         assert_eq!(out.stdout, b"fed");
+        let mut broken = |_: &mut dyn Write| Err(io::Error::other("broken"));
+        let error = System.execute(&cmd, Some(&mut broken), None).unwrap_err();
+        assert_eq!(error.to_string(), "broken");
     }
 }

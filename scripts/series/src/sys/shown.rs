@@ -4,57 +4,46 @@
 
 use std::io::{self, Write};
 
-use crate::sys::{Cmd, Output, Runner, runner::Feed};
+use crate::sys::{
+    Cmd, Output, Runner,
+    runner::{Feed, OnLine},
+};
 
 /// A [`Runner`] that writes each command to standard error before another one runs it.
 pub struct Shown<'a> {
-    inner: &'a dyn Runner,
+    pub inner: &'a dyn Runner,
     /// Whether the output of the commands is shown as well.
-    output: bool,
-}
-
-impl<'a> Shown<'a> {
-    pub fn new(inner: &'a dyn Runner, output: bool) -> Self {
-        Self { inner, output }
-    }
-
-    fn output(&self, out: io::Result<Output>) -> io::Result<Output> {
-        if let Ok(out) = &out
-            && self.output
-        {
-            for bytes in [&out.stdout, &out.stderr] {
-                tell(&shown(bytes));
-            }
-            if !out.ok() {
-                let code = out.code.map(|c| format!("code {c}"));
-                let code = code.as_deref().unwrap_or("a signal");
-                tell(&format!("  ended with {code}"));
-            }
-        }
-        out
-    }
+    pub output: bool,
 }
 
 impl Runner for Shown<'_> {
-    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+    fn execute(
+        &self,
+        cmd: &Cmd,
+        feed: Option<Feed<'_>>,
+        on_line: Option<OnLine<'_>>,
+    ) -> io::Result<Output> {
         tell(&format!("+ {}", cmd.short()));
-        self.output(self.inner.run(cmd))
-    }
-
-    fn stream(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> io::Result<Output> {
-        tell(&format!("+ {}", cmd.short()));
-        let out = self.inner.stream(cmd, &mut |line| {
-            if self.output {
+        if !self.output {
+            return self.inner.execute(cmd, feed, on_line);
+        }
+        let mut both = on_line.map(|on_line| {
+            move |line: &str| {
                 tell(&format!("  {line}"));
+                on_line(line);
             }
-            on_line(line);
         });
-        self.output(out)
-    }
-
-    fn feed(&self, cmd: &Cmd, feed: Feed<'_>) -> io::Result<Output> {
-        tell(&format!("+ {}", cmd.short()));
-        self.output(self.inner.feed(cmd, feed))
+        let on_line = both.as_mut().map(|both| both as OnLine<'_>);
+        let out = self.inner.execute(cmd, feed, on_line)?;
+        for bytes in [&out.stdout, &out.stderr] {
+            tell(&shown(bytes));
+        }
+        if !out.ok() {
+            let code = out.code.map(|c| format!("code {c}"));
+            let code = code.as_deref().unwrap_or("a signal");
+            tell(&format!("  ended with {code}"));
+        }
+        Ok(out)
     }
 }
 

@@ -204,7 +204,12 @@ mod tests {
     use super::*;
     use crate::{
         git::Git,
-        sys::{Output, Runner, cache::Cache, ui::Ui},
+        sys::{
+            Output, Runner,
+            cache::Cache,
+            runner::{Feed, OnLine},
+            ui::Ui,
+        },
     };
     use std::{io, sync::Mutex};
 
@@ -215,7 +220,12 @@ mod tests {
     }
 
     impl Runner for Fake {
-        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        fn execute(
+            &self,
+            cmd: &Cmd,
+            _: Option<Feed<'_>>,
+            _: Option<OnLine<'_>>,
+        ) -> io::Result<Output> {
             self.lines.lock().unwrap().push(cmd.line());
             Ok(Output {
                 code: Some(7),
@@ -269,7 +279,7 @@ mod tests {
         let import = Importer {
             git: &Git::new(fake, place.dir.path()),
             cache: &place.cache,
-            ui: &Ui::silent(),
+            ui: &Ui::detect(true),
         };
         let found = import.archive(&base, &place.sources);
         found.map(|(path, _)| path)

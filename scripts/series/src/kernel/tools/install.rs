@@ -120,10 +120,11 @@ fn follow(
     show: impl Fn(&mut Progress, &str),
 ) -> Result<()> {
     let mut said = Vec::new();
-    let out = runner.stream(cmd, &mut |line| {
+    let mut on_line = |line: &str| {
         show(&mut progress, line);
         said.push(line.to_owned());
-    });
+    };
+    let out = runner.execute(cmd, None, Some(&mut on_line));
     let out = out.map_err(|e| not_started(cmd, &e))?;
     progress.done();
     if out.ok() {
@@ -183,7 +184,10 @@ mod tests {
     use std::{io, sync::Mutex};
 
     use super::*;
-    use crate::sys::Output;
+    use crate::sys::{
+        Output,
+        runner::{Feed, OnLine},
+    };
 
     /// Parses a list into packages and the number of hashes of each.
     fn pins(list: &str) -> Vec<(&str, usize)> {
@@ -223,7 +227,12 @@ mod tests {
     struct Calls(Mutex<Vec<String>>);
 
     impl Runner for Calls {
-        fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+        fn execute(
+            &self,
+            cmd: &Cmd,
+            _: Option<Feed<'_>>,
+            _: Option<OnLine<'_>>,
+        ) -> io::Result<Output> {
             self.0.lock().unwrap().push(cmd.line());
             Ok(Output {
                 code: Some(0),
@@ -237,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let calls = Calls::default();
-        b4(&calls, &cache, &Ui::silent()).unwrap();
+        b4(&calls, &cache, &Ui::detect(true)).unwrap();
         let calls = calls.0.into_inner().unwrap();
         let pip: Vec<_> = calls.iter().filter(|c| c.contains("bin/pip ")).collect();
         assert_eq!(pip.len(), 2, "{calls:?}");

@@ -368,9 +368,13 @@ impl Toolchain {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{io, sync::Mutex};
 
     use super::*;
+    use crate::sys::{
+        Output,
+        runner::{Feed, OnLine},
+    };
 
     #[test]
     fn toolchain_identity_has_no_path() {
@@ -435,9 +439,14 @@ mod tests {
         #[derive(Default)]
         struct Asked(Mutex<Vec<String>>);
         impl Runner for Asked {
-            fn run(&self, cmd: &Cmd) -> std::io::Result<crate::sys::runner::Output> {
+            fn execute(
+                &self,
+                cmd: &Cmd,
+                _: Option<Feed<'_>>,
+                _: Option<OnLine<'_>>,
+            ) -> io::Result<Output> {
                 self.0.lock().unwrap().push(cmd.line());
-                Err(std::io::ErrorKind::NotFound.into())
+                Err(io::ErrorKind::NotFound.into())
             }
         }
         let asked = Asked::default();
@@ -458,8 +467,13 @@ mod tests {
         let cache = Cache::at(dir.path()).unwrap();
         struct Nothing;
         impl Runner for Nothing {
-            fn run(&self, _: &Cmd) -> std::io::Result<crate::sys::runner::Output> {
-                Err(std::io::ErrorKind::NotFound.into())
+            fn execute(
+                &self,
+                _: &Cmd,
+                _: Option<Feed<'_>>,
+                _: Option<OnLine<'_>>,
+            ) -> io::Result<Output> {
+                Err(io::ErrorKind::NotFound.into())
             }
         }
         const ALL: Uses = Uses {
