@@ -4,7 +4,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::Shell;
 
 use crate::{checks::every_patch::shard::Shard, kernel::build::Arch};
 
@@ -349,6 +353,11 @@ pub enum GraphFormat {
     Mermaid,
 }
 
+/// The shells whose completions work behind `cargo series`.
+fn shells() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(["bash", "fish", "zsh"]).try_map(|name| name.parse::<Shell>())
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "To install them:\n  \
     bash  cargo series completions bash >> ~/.bash_completion\n  \
@@ -356,7 +365,7 @@ pub enum GraphFormat {
     zsh   cargo series completions zsh > DIR/_cargo-series, where DIR is in $fpath")]
 pub struct Completions {
     /// Shell
-    #[arg(value_enum)]
+    #[arg(value_parser = shells())]
     pub shell: Shell,
 }
 
@@ -365,14 +374,6 @@ pub struct Json {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// A shell with completions for `cargo series`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Shell {
-    Bash,
-    Fish,
-    Zsh,
 }
 
 #[cfg(test)]

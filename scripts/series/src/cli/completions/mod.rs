@@ -7,34 +7,24 @@
 //! after `cargo series` on, and leave all other commands of cargo to the existing completion.
 
 use clap::CommandFactory;
-use clap_complete::{Generator, aot};
+use clap_complete::aot::{self, Shell};
 
 use crate::{
-    cli::args::{Cli, Shell},
+    cli::args::Cli,
     sys::called::{INSTALLED, is_installed},
 };
 
 /// Returns the script for a shell.
 pub fn script(shell: Shell) -> String {
-    if is_installed() {
-        return match shell {
-            Shell::Bash => generated(aot::Bash, INSTALLED),
-            Shell::Fish => generated(aot::Fish, INSTALLED),
-            Shell::Zsh => generated(aot::Zsh, INSTALLED),
-        };
-    }
-    match shell {
+    let (name, more) = match shell {
+        _ if is_installed() => (INSTALLED, ""),
         // clap's script for bash does not work with a dash in the name.
-        Shell::Bash => generated(aot::Bash, "cargo_series") + include_str!("cargo.bash"),
-        Shell::Fish => generated(aot::Fish, "cargo-series") + include_str!("cargo.fish"),
+        Shell::Bash => ("cargo_series", include_str!("cargo.bash")),
+        Shell::Fish => ("cargo-series", include_str!("cargo.fish")),
         // The completion of cargo in zsh calls a function of this name.
-        Shell::Zsh => generated(aot::Zsh, "cargo-series"),
-    }
-}
-
-fn generated(shell: impl Generator, name: &str) -> String {
-    let mut command = Cli::command();
+        _ => ("cargo-series", ""),
+    };
     let mut script = Vec::new();
-    aot::generate(shell, &mut command, name, &mut script);
-    String::from_utf8(script).expect("the definitions are text")
+    aot::generate(shell, &mut Cli::command(), name, &mut script);
+    String::from_utf8(script).expect("the definitions are text") + more
 }
