@@ -6,14 +6,9 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use series::{
-    cli::{
-        args::{Cli, Command},
-        commands::{Session, adopt::adopt},
-        completions, man,
-        stdout::{print, printed},
-    },
+    cli::{args::Cli, commands, stdout::print},
     sys::{
-        Error, Runner,
+        Result, Runner,
         called::{as_called, is_installed},
         runner::{System, end_children},
         shown::Shown,
@@ -28,16 +23,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    // These need no workspace.
-    let text = match &cli.command {
-        Command::Completions(which) => Some(completions::script(which.shell)),
-        Command::Man => Some(man::page()),
-        _ => None,
-    };
-    if let Some(text) = text {
-        print(&text);
-        return exit_code(printed());
-    }
     let handler = ctrlc::set_handler(|| {
         end_children();
         eprintln!("\ninterrupted: no results are lost; run the command again to continue");
@@ -46,18 +31,14 @@ fn main() -> ExitCode {
     if let Err(error) = handler {
         eprintln!("warning: cannot handle Ctrl-C: {error}");
     }
-    let var = |name: &str| std::env::var(name).ok();
     let shown = Shown {
         inner: &System,
         output: cli.verbose > 1,
     };
     let runner: &dyn Runner = if cli.verbose == 0 { &System } else { &shown };
-    let result = match &cli.command {
-        Command::Adopt(args) => adopt(runner, &cli, args),
-        command => Session::new(runner, &cli, &var).and_then(|mut s| s.run(command)),
-    };
-    let errors = [result, printed()].into_iter().filter_map(Result::err);
-    exit_code(Error::all(errors.collect()).map_or(Ok(()), Err))
+    exit_code(commands::run(runner, &cli, &|name| {
+        std::env::var(name).ok()
+    }))
 }
 
 /// Prints the error or the help text of clap.
@@ -67,24 +48,18 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     if !error.use_stderr() {
-        print(&text);
-        return exit_code(printed());
+        return exit_code(print(&text));
     }
     let _ = write!(std::io::stderr(), "{}", as_called(&text));
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
-fn exit_code(result: Result<(), Error>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A failure to write to standard error cannot be reported.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{}",
-                as_called(&format!("error: {error}"))
-            );
-            ExitCode::FAILURE
-        }
-    }
+fn exit_code(result: Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    // A failure to write to standard error cannot be reported.
+    let text = format!("error: {error}\n");
+    let _ = std::io::stderr().write_all(as_called(&text).as_bytes());
+    ExitCode::FAILURE
 }

@@ -51,16 +51,10 @@ pub enum Resource {
 #[must_use = "dropping the lock releases the resource"]
 pub struct Lock {
     file: File,
-    after_death: bool,
-}
-
-impl Lock {
-    /// Returns whether the previous holder died without releasing the lock. Its children have ended
-    /// as well, because they inherit the lock. A lock file that they left in a git repository is
+    /// Whether the previous holder died without releasing the lock. Its children have ended as
+    /// well, because they inherit the lock. A lock file that they left in a git repository is
     /// stale.
-    pub fn after_death(&self) -> bool {
-        self.after_death
-    }
+    pub after_death: bool,
 }
 
 impl Drop for Lock {
@@ -96,7 +90,7 @@ impl Cache {
         let dir = std::path::absolute(dir.into())
             .map_err(|e| Error::new(format!("the cache folder has no absolute path: {e}")))?;
         for sub in ["tmp", "archives", "tools", "lock", "build"] {
-            folder(&dir.join(sub))?;
+            create(&dir.join(sub)).map_err(elsewhere)?;
         }
         let of_base = PathBuf::new();
         Ok(Self { dir, of_base })
@@ -107,7 +101,7 @@ impl Cache {
     pub fn on(&self, base: &str) -> Result<Self> {
         let (dir, of_base) = (self.dir.clone(), Path::new("on").join(base));
         let on = Self { dir, of_base };
-        folder(&on.of_base("lock"))?;
+        create(&on.of_base("lock")).map_err(elsewhere)?;
         Ok(on)
     }
 
@@ -225,10 +219,6 @@ impl Cache {
     }
 }
 
-fn folder(path: &Path) -> Result<()> {
-    create(path).map_err(elsewhere)
-}
-
 /// Adds a remedy for a cache folder that is not writable.
 fn elsewhere(error: Error) -> Error {
     let help = format!("set SERIES_CACHE to a writable folder with {SIZE} of space");
@@ -298,7 +288,7 @@ mod tests {
     fn lock_excludes_until_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();
+        let lock = cache.lock(Resource::Tree, &Ui::detect(true)).unwrap();
         let other = File::open(dir.path().join("lock/tree")).unwrap();
         assert!(other.try_lock().is_err());
         drop(lock);
@@ -309,19 +299,19 @@ mod tests {
     fn lock_after_dead_holder() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let lock = || cache.lock(Resource::Refs, &Ui::silent()).unwrap();
-        assert!(!lock().after_death());
-        assert!(!lock().after_death(), "the lock was released");
+        let lock = || cache.lock(Resource::Refs, &Ui::detect(true)).unwrap();
+        assert!(!lock().after_death);
+        assert!(!lock().after_death, "the lock was released");
         fs::write(dir.path().join("lock/refs"), "4194999").unwrap();
-        assert!(lock().after_death());
-        assert!(!lock().after_death());
+        assert!(lock().after_death);
+        assert!(!lock().after_death);
     }
 
     #[test]
     fn lock_held_shows_duration() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let _lock = cache.lock(Resource::Tree, &Ui::silent()).unwrap();
+        let _lock = cache.lock(Resource::Tree, &Ui::detect(true)).unwrap();
         let file = File::options()
             .write(true)
             .open(dir.path().join("lock/tree"))

@@ -42,6 +42,18 @@ impl Error {
         Some(first)
     }
 
+    /// Collects values, or joins the failures to get them.
+    pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+        let (mut values, mut errors) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(value) => values.push(value),
+                Err(e) => errors.push(e),
+            }
+        }
+        Self::all(errors).map_or(Ok(values), Err)
+    }
+
     /// Returns the failures that [`Self::all`] joined.
     pub fn each(mut self) -> Vec<Error> {
         let more = std::mem::take(&mut self.0.more);

@@ -17,8 +17,8 @@ pub fn create(dir: &Path) -> Result<()> {
 
 /// Returns the paths in a folder, sorted.
 pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(|e| Error::io("list", dir, &e))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    let entries = fs::read_dir(dir).and_then(|all| all.map(|e| Ok(e?.path())).collect());
+    let mut paths: Vec<PathBuf> = entries.map_err(|e| Error::io("list", dir, &e))?;
     paths.sort();
     Ok(paths)
 }

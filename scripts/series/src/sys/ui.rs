@@ -18,7 +18,6 @@ const PLAIN_EVERY: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
-    terminal: bool,
     bars: bool,
     quiet: bool,
 }
@@ -30,29 +29,16 @@ fn print(line: std::fmt::Arguments<'_>) {
 }
 
 impl Ui {
-    /// Shows bars if standard error is a terminal.
+    /// Shows bars if standard error is a terminal and the run is not quiet.
     pub fn detect(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self {
-            terminal,
-            bars: terminal,
-            quiet,
-        }
+        let bars = !quiet && std::io::stderr().is_terminal();
+        Self { bars, quiet }
     }
 
     /// Shows plain lines instead of bars, between which other output fits.
     pub fn plain(mut self) -> Self {
         self.bars = false;
         self
-    }
-
-    /// Shows warnings only.
-    pub fn silent() -> Self {
-        Self {
-            terminal: false,
-            bars: false,
-            quiet: true,
-        }
     }
 
     /// Prints a line, unless the run is quiet.
@@ -74,7 +60,7 @@ impl Ui {
 
     /// Asks a yes-or-no question. Returns `None` without a terminal.
     pub fn ask(&self, question: &str) -> Option<bool> {
-        if !self.terminal || !std::io::stdin().is_terminal() {
+        if !std::io::stderr().is_terminal() || !std::io::stdin().is_terminal() {
             return None;
         }
         eprint!("{question} [y/N] ");
@@ -87,7 +73,7 @@ impl Ui {
     /// Starts the progress of a long task. A `total` of 0 means unknown.
     pub fn progress(&self, what: &str, total: u64, unit: Unit) -> Progress {
         let known = total != 0;
-        let target = if self.bars && !self.quiet {
+        let target = if self.bars {
             ProgressDrawTarget::stderr()
         } else {
             self.say(format!("{what} …"));

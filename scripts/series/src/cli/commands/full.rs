@@ -50,7 +50,7 @@ impl App<'_> {
         }
         self.say_times(&done.times, start);
         if !check.json {
-            print_line(every_patch::table(&done.full));
+            print_line(every_patch::table(&done.full))?;
         }
         Ok(outcome)
     }

@@ -2,7 +2,7 @@
 
 //! The commands: the order of their steps, and their output.
 
-pub mod adopt;
+mod adopt;
 mod branches;
 mod full;
 mod mails;
@@ -16,11 +16,10 @@ mod trailers;
 mod try_base;
 mod undo;
 
-pub use self::session::Session;
+pub use self::session::run;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::PathBuf,
     time::Instant,
 };
@@ -60,7 +59,7 @@ use crate::{
     sys::{
         Error, Result, Runner,
         cache::{Cache, Lock, Resource},
-        files::{read_file, write},
+        files::{list, read_file, write},
         plural::count,
         timings::Timings,
         ui::{Ui, duration},
@@ -108,7 +107,7 @@ impl App<'_> {
 
     fn lock(&self, resource: Resource) -> Result<Lock> {
         let lock = self.cache.lock(resource, &self.ui)?;
-        if lock.after_death() {
+        if lock.after_death {
             self.git().remove_stale_locks(resource);
         }
         Ok(lock)
@@ -126,8 +125,7 @@ impl App<'_> {
         let ordered = in_order(&manifests)?;
         let mut wanted: BTreeSet<String> = BTreeSet::new();
         for name in selected_series(&ordered, names)? {
-            let below = below(&ordered, &name);
-            wanted.extend(below.iter().map(|s| s.name.to_string()));
+            wanted.extend(below(&ordered, &name).iter().map(|s| s.name.to_string()));
             wanted.insert(name);
         }
         let selected = components.iter().filter(|c| wanted.contains(c.name()));
@@ -136,17 +134,28 @@ impl App<'_> {
         plan_some(components, &|name| wanted.contains(name))
     }
 
-    fn make(&self, names: &[String]) -> Result<Made> {
-        let who = Identity::of_user(self.runner, self.ws.root())?;
-        // Hash the input first, so that the next run notices changes during this one.
-        let read = up_to_date::input(&self.ws, &who);
+    fn user(&self) -> Result<Identity> {
+        Identity::of_user(self.runner, self.ws.root())
+    }
+
+    /// Creates the commits of the series that `names` selects, and of their dependencies, but no
+    /// mails and covers. Returns them with the lock of the refs.
+    fn commits(&self, names: &[String], who: &Identity) -> Result<(Assembled, Lock)> {
         // Report faults in the manifests before importing the base.
         let planned = self.planned(names)?;
         let base = self.base_commit()?;
-        let git = self.git();
-        let _lock = self.lock(Resource::Refs)?;
+        let lock = self.lock(Resource::Refs)?;
         self.fetch_branches(&planned)?;
-        let assembled = assemble(&git, &self.cache, &base, &who, planned)?;
+        let assembled = assemble(&self.git(), &self.cache, &base, who, planned)?;
+        Ok((assembled, lock))
+    }
+
+    fn make(&self, names: &[String]) -> Result<Made> {
+        let who = self.user()?;
+        // Hash the input first, so that the next run notices changes during this one.
+        let read = up_to_date::input(&self.ws, &who);
+        let (assembled, _lock) = self.commits(names, &who)?;
+        let git = self.git();
         let scratch = self.cache.scratch()?;
         let mails = output::mails(&git, &assembled, &who, scratch.path())?;
         let since = self.since(&assembled)?;
@@ -162,8 +171,8 @@ impl App<'_> {
         let covers: Vec<Cover> = covers.collect::<Result<_>>()?;
         let unsendable = self.update_b4(&assembled, &covers, &who)?;
         if whole {
-            let tree = &assembled.all.tree;
-            checkout::export_host(&self.ws, &git, &self.cache, &self.base, &base.tree, tree)?;
+            let (base, tree) = (&assembled.base.tree, &assembled.all.tree);
+            checkout::export_host(&self.ws, &git, &self.cache, &self.base, base, tree)?;
             up_to_date::record(&self.ws, &git, read, &report)?;
         }
         if let Some(bad) = report.series.iter().find(|s| !s.applies) {
@@ -247,12 +256,6 @@ impl App<'_> {
         since::change(&rebuild, posting, one)
     }
 
-    /// Reads the mails of a posting as they were sent.
-    fn sent_mails(&self, name: &str, posting: &Posting) -> Result<Vec<u8>> {
-        let file = posting.mbox(name);
-        read_file(&self.ws.path(&file)).map_err(|e| Error::io("read", &file, &e))
-    }
-
     fn build_of<'b>(
         &'b self,
         toolchain: &'b Toolchain,
@@ -299,27 +302,18 @@ impl App<'_> {
     /// Prints the commands that delete the output of removed series. The user runs them, because
     /// the branch may contain a posted version.
     fn say_removed(&self, made: &Made) -> Result<()> {
-        let is_box = |e: fs::DirEntry| e.file_name().to_string_lossy().ends_with(".with-deps.mbox");
-        let out = self.ws.out()?;
-        let entries = fs::read_dir(&out).map_err(|e| Error::io("list", &out, &e))?;
-        let mut names = Vec::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        let is_box = |file: &PathBuf| file.to_string_lossy().ends_with(".with-deps.mbox");
+        for dir in list(&self.ws.out()?)? {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy();
             let is_series = made.assembled.series.iter().any(|s| s.name() == name);
-            let mut inside = fs::read_dir(entry.path()).into_iter().flatten().flatten();
-            if !is_series && inside.any(is_box) {
-                names.push(name);
+            if !is_series && list(&dir).unwrap_or_default().iter().any(is_box) {
+                let (dir, kernel) = (self.ws.shown(&dir).display(), self.kernel.display());
+                let branch = b4::branch_name(&name);
+                self.say(format!(
+                    "note: series/{name}.toml was removed; to delete the output of the series:\n\
+                     \x20   rm -r {dir}\n    git -C {kernel} branch --force --delete {branch}"
+                ));
             }
-        }
-        names.sort();
-        for name in names {
-            self.say(format!(
-                "note: series/{name}.toml was removed; to delete the output of the series:\n    \
-                 rm -r {}\n    git -C {} branch --force --delete {}",
-                self.ws.below_out(&name).display(),
-                self.kernel.display(),
-                b4::branch_name(&name)
-            ));
         }
         Ok(())
     }
@@ -333,7 +327,7 @@ impl App<'_> {
         let Ok(Some(report)) = output::read_report(&self.ws) else {
             return Ok(None);
         };
-        let who = Identity::of_user(self.runner, self.ws.root())?;
+        let who = self.user()?;
         let applies = report.series.iter().all(|s| s.applies);
         let holds = applies && up_to_date::holds(&self.ws, &self.git(), &who, &report)?;
         Ok(holds.then_some(report))
@@ -422,8 +416,7 @@ impl App<'_> {
 
     fn build_command(&self, target: Target) -> Result<()> {
         self.build(target, &[Need::Kernel], |_, build| {
-            print_line(build.dir().display());
-            Ok(())
+            print_line(build.dir().display())
         })
     }
 

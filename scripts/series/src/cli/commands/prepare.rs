@@ -7,22 +7,13 @@ use super::{
     b4, component, print_line, quick, tools,
 };
 use crate::{
-    cli::args::Prepare,
     kernel::build::Arch,
-    mail::mailbox,
     source::changelog,
     versions::rules::mails::{self, Wanted},
 };
 
 impl App<'_> {
-    pub(super) fn prepare_command(&self, args: &Prepare) -> Result<()> {
-        if args.resend {
-            return self.resend(&args.name);
-        }
-        self.prepare(&args.name)
-    }
-
-    fn prepare(&self, name: &str) -> Result<()> {
+    pub(super) fn prepare(&self, name: &str) -> Result<()> {
         let all = component::read_all(&self.ws)?;
         component::find(&all, name)?.series.refuse_local()?;
         let made = self.make(&[])?;
@@ -35,7 +26,7 @@ impl App<'_> {
         let _lock = self.lock(Resource::Refs)?;
         let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
         for mail in &done.mails {
-            print_line(self.ws.shown(mail).display());
+            print_line(self.ws.shown(mail).display())?;
         }
         self.check_mails(&made, at, &done.mails)?;
         if !made.who.set {
@@ -68,9 +59,8 @@ impl App<'_> {
             return Err(why.clone());
         }
         if one.patches.is_empty() {
-            return Err(Error::new(format!("{name} has no patches yet"))
-                .at(series.file(), None)
-                .help("add a [[patch]]"));
+            let error = series.error(None, format!("{name} has no patches yet"));
+            return Err(error.help("add a [[patch]]"));
         }
         let git = self.git();
         let subject = self.subject(made, &git, None);
@@ -86,12 +76,11 @@ impl App<'_> {
             && since.is_empty(&self.base, &made.covers[at].trailers)
         {
             let (v, link) = (posted.version, posted.link());
-            return Err(Error::new(format!("nothing changed since v{v} of {name}"))
-                .at(series.file(), None)
-                .help(format!(
-                    "it was posted as {link}; to post it again, use `cargo series prepare {name} \
-                     --resend`"
-                )));
+            let error = series.error(None, format!("nothing changed since v{v} of {name}"));
+            return Err(error.help(format!(
+                "it was posted as {link}; to post it again, use `cargo series prepare {name} \
+                 --resend`"
+            )));
         }
         refuse_open_entry(one)?;
         self.refuse_stale_below(made, one)
@@ -111,10 +100,10 @@ impl App<'_> {
             {
                 let (v, other) = (posted.version, below.name());
                 let next = below.plan.series().version;
-                let error = Error::new(format!(
+                let what = format!(
                     "v{v} of {other} does not apply to Linux {release}, but {name} depends on it"
-                ));
-                errors.push(error.at(one.plan.series().file(), None).help(format!(
+                );
+                errors.push(one.plan.series().error(None, what).help(format!(
                     "post v{next} of {other} first: `cargo series prepare {other}`"
                 )));
             }
@@ -126,10 +115,8 @@ impl App<'_> {
     fn check_mails(&self, made: &Made, at: usize, files: &[std::path::PathBuf]) -> Result<()> {
         let mut all_mails = Vec::new();
         for file in files {
-            let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
-            let shown = self.ws.shown(file);
-            let mut read = mailbox::read(&bytes).map_err(|e| e.at(shown, None))?;
-            all_mails.extend(read.pop().map(|mail| (shown.to_owned(), mail)));
+            let mail = super::mails::read(file)?.pop();
+            all_mails.extend(mail.map(|mail| (self.ws.shown(file).to_owned(), mail)));
         }
         let (plan, cover) = (&made.assembled.series[at].plan, &made.covers[at]);
         let subjects: Vec<&str> = plan.patches.iter().map(|p| p.subject.as_str()).collect();
@@ -153,12 +140,12 @@ fn refuse_open_entry(one: &AssembledSeries) -> Result<()> {
     let file = one.plan.component.changelog_file();
     let entries = changelog::parse(&one.plan.component.changelog);
     let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
-    match entries.first().filter(|e| e.is_open()) {
-        Some(open) => Err(Error::new(format!("the entry of v{version} is empty"))
+    let open = entries.first().filter(|e| e.is_open());
+    all(open.map(|open| {
+        Error::new(format!("the entry of v{version} is empty"))
             .at(&file, open.line)
-            .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")),
-        None => Ok(()),
-    }
+            .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")
+    }))
 }
 
 /// Returns the checks and tests that the series has not passed in its current state. The author

@@ -5,8 +5,8 @@
 use std::{thread, time::Duration};
 
 use super::{
-    App, Assembled, AssembledSeries, Build, Error, Identity, Purpose, Resource, Result, Target,
-    assemble, checkout, kunit, print_line, target_of, up_to_date, write,
+    App, Assembled, AssembledSeries, Build, Error, Purpose, Resource, Result, Target, checkout,
+    kunit, print_line, target_of, up_to_date, write,
 };
 use crate::{
     cli::args::Test,
@@ -33,7 +33,7 @@ impl App<'_> {
 
     /// Runs tests, and again after each change of a file of the series, until the user interrupts.
     pub(super) fn watch(&self, test: &Test) -> Result<()> {
-        let who = Identity::of_user(self.runner, self.ws.root())?;
+        let who = self.user()?;
         let mut tested = up_to_date::input(&self.ws, &who);
         loop {
             if let Err(error) = self.quick_test(test) {
@@ -64,7 +64,8 @@ impl App<'_> {
         let timings = &self.timings;
         self.refuse_odd_folder()?;
         let filter = test.filter.as_deref().map(Filter::parse).transpose()?;
-        let assembled = timings.time("assemble", || self.commits())?;
+        let (assembled, lock) = timings.time("assemble", || self.commits(&[], &self.user()?))?;
+        drop(lock);
         let all = expected(&assembled, &test.names, target)?;
         let selected = filter.map(|filter| select(filter, &all)).transpose()?;
         let filters = match &selected {
@@ -114,23 +115,13 @@ impl App<'_> {
         Ok(if fits { tip } else { all })
     }
 
-    /// Makes the commits of all series, without mails and covers.
-    fn commits(&self) -> Result<Assembled> {
-        let who = Identity::of_user(self.runner, self.ws.root())?;
-        let planned = self.planned(&[])?;
-        let base = self.base_commit()?;
-        let _lock = self.lock(Resource::Refs)?;
-        assemble(&self.git(), &self.cache, &base, &who, planned)
-    }
-
     fn show_verdict(&self, target: Target, verdict: &Verdict, log: &[u8]) -> Result<()> {
         let kernel = target.name();
         let file = self.ws.below_out(format!("quick/{kernel}.log"));
         write(&self.ws.path(&file), log)?;
         let summary = verdict.summary();
         if verdict.pass {
-            print_line(summary);
-            return Ok(());
+            return print_line(summary);
         }
         Err(Error::new(format!("KUnit on {kernel}: {summary}"))
             .detail(verdict.errors.join("\n"))
@@ -152,10 +143,8 @@ fn expected(assembled: &Assembled, names: &[String], target: Target) -> Result<E
 }
 
 fn select(filter: Filter, all: &Expectation) -> Result<(Filter, Vec<String>)> {
-    let mut suites = all.suites.clone();
-    if !all.doctests.is_empty() {
-        suites.push(DOCTEST_SUITE.to_owned());
-    }
+    let doctests = (!all.doctests.is_empty()).then(|| DOCTEST_SUITE.to_owned());
+    let suites: Vec<String> = all.suites.iter().cloned().chain(doctests).collect();
     let suites = filter.select(&suites)?;
     Ok((filter, suites))
 }

@@ -7,8 +7,8 @@ use std::{io::IsTerminal, path::Path};
 use toml_edit::DocumentMut;
 
 use super::{
-    App, Component, Error, Fault, Identity, Posting, Resource, Result, all, b4, component, count,
-    mails, print_as, read_file, versions, write,
+    App, Component, Error, Fault, Posting, Resource, Result, all, b4, component, count, mails,
+    print_as, read_file, versions, write,
 };
 use crate::{
     cli::args::{Diff, Record},
@@ -35,9 +35,15 @@ impl App<'_> {
         let made = self.make(std::slice::from_ref(name))?;
         let one = made.assembled.find(name)?;
         let component = &one.plan.component;
-        let mut postings = component.postings.iter().rev();
-        let posting = postings.find(|p| args.against.is_none_or(|v| p.version == v));
-        let posting = posting.ok_or_else(|| never_posted(component, args.against))?;
+        let help = format!("record a posting with `cargo series record {name}`");
+        let last = last_posting(component, &help)?;
+        let against = args.against.unwrap_or(last.version);
+        let posting = component.postings.iter().find(|p| p.version == against);
+        let posting = posting.ok_or_else(|| {
+            let what = format!("v{against} of {name} is not recorded");
+            let help = format!("v1 to v{} are recorded", last.version);
+            component.series.error(None, what).help(help)
+        })?;
         let last = made.since.get(name);
         let comparison = match last.filter(|c| c.comparison.against == posting.version) {
             Some(change) => change.comparison.clone(),
@@ -135,12 +141,12 @@ impl App<'_> {
         let at = |e: Error| e.at(from, None);
         // The patches of the dependencies from the last `assemble`.
         let below = importer.rebuild.below(importer.component).into_iter();
-        let below = below.map(|c| {
+        let below = below.flat_map(|c| {
             let file = format!("{}/v{}.mbox", c.name(), c.series.version);
             read_file(&self.ws.path(self.ws.below_out(file))).unwrap_or_default()
         });
-        let below = below.collect::<Vec<_>>().concat();
-        let user = Identity::of_user(self.runner, self.ws.root())?.email;
+        let below: Vec<u8> = below.collect();
+        let user = self.user()?.email;
         let all = mails::read(from)?;
         let found = importer.read_mails(&all, &user, &below).map_err(at)?;
         let mails = mailbox::read(&found.mails)?;
@@ -155,14 +161,12 @@ impl App<'_> {
     }
 
     fn import_from_b4(&self, importer: &Importer<'_>) -> Result<Import> {
-        let component = importer.component;
-        let (name, version) = (component.name(), component.series.version);
+        let series = &importer.component.series;
+        let (name, version) = (&series.name, series.version);
         let sent = b4::sent(importer.rebuild.git, name, version)?.ok_or_else(|| {
-            Error::new(format!(
-                "b4 did not post v{version} of {name} from this workspace"
-            ))
-            .at(component.series.file(), component.series.line_of_version)
-            .help(format!(
+            let what = format!("b4 did not post v{version} of {name} from this workspace");
+            let error = series.error(series.line_of_version, what);
+            error.help(format!(
                 "`cargo series prepare {name}` prints the command that posts it; to record other \
                  mails, use `cargo series record {name} --mbox FILE`"
             ))
@@ -182,12 +186,12 @@ impl App<'_> {
             return Ok(());
         };
         let (subject, folder) = (&mail.subject, folder.display());
-        Err(Error::new(format!(
+        let what = format!(
             "{subject:?} was not posted: `cargo series prepare {name}` wrote it to {folder}"
-        ))
-        .help(
-            "post the series and record the received mails; b4 sends them with other message IDs",
-        ))
+        );
+        let help =
+            "post the series and record the received mails; b4 sends them with other message IDs";
+        Err(Error::new(what).help(help))
     }
 
     /// Starts the version after `posting`: adds an entry with the link to the changelog, and sets
@@ -234,17 +238,10 @@ impl App<'_> {
     }
 }
 
-pub(super) fn never_posted(component: &Component, version: Option<u32>) -> Error {
-    let name = component.name();
-    let what = match version {
-        Some(v) => format!("v{v} of {name} is not recorded"),
-        None => format!("no posting of {name} is recorded"),
-    };
-    let help = match component.posted() {
-        Some(last) => format!("v1 to v{} are recorded", last.version),
-        None => format!("record a posting with `cargo series record {name}`"),
-    };
-    Error::new(what)
-        .at(component.series.file(), None)
-        .help(help)
+/// Returns the last posting of a series. The error has the remedy `help`.
+pub(super) fn last_posting<'a>(component: &'a Component, help: &str) -> Result<&'a Posting> {
+    component.posted().ok_or_else(|| {
+        let what = format!("no posting of {} is recorded", component.name());
+        component.series.error(None, what).help(help)
+    })
 }

@@ -19,8 +19,7 @@ impl App<'_> {
             GraphFormat::Text => graph::text(&graph),
             GraphFormat::Dot => graph::dot(&graph),
             GraphFormat::Mermaid => graph::mermaid(&graph),
-        });
-        Ok(())
+        })
     }
 
     /// Returns the state of all series. Uses the manifests if the series are not assembled.
@@ -42,8 +41,7 @@ impl App<'_> {
 
     /// Prints the state of the series, and writes it to `out/`.
     pub(super) fn show(&self, report: &Report) -> Result<()> {
-        print_line(status::table(&self.write_report(report)?));
-        Ok(())
+        print_line(status::table(&self.write_report(report)?))
     }
 
     /// Writes `out/report.md` and `out/report.html`. Call it after each recorded result.

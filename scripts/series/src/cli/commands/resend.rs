@@ -4,9 +4,11 @@
 
 use std::path::Path;
 
-use super::{App, Component, Error, Posting, Result, component, print_line, write};
+use super::{
+    App, Component, Posting, Result, component, mails, print_line, record::last_posting, write,
+};
 use crate::{
-    mail::mailbox::{self, Mail},
+    mail::mailbox::Mail,
     sys::runner,
     versions::postings::{self, resend},
 };
@@ -22,7 +24,7 @@ impl App<'_> {
         for (file, mail) in resend::mails(&component.series, &posted) {
             let file = to.join(file);
             write(&file, &mail)?;
-            print_line(self.ws.shown(&file).display());
+            print_line(self.ws.shown(&file).display())?;
             files.push(runner::quote(&file.display().to_string()));
         }
         self.say(format!(
@@ -37,10 +39,9 @@ impl App<'_> {
 
     pub(super) fn record_resend(&self, name: &str, file: &Path) -> Result<()> {
         let (_, mut posting, posted) = self.last_posting(name)?;
-        let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
-        let at = |e: Error| e.at(file, None);
-        let all = mailbox::read(&bytes).map_err(at)?;
-        let again = resend::read(&self.git(), &posting, &posted, &all).map_err(at)?;
+        let all = mails::read(file)?;
+        let again = resend::read(&self.git(), &posting, &posted, &all);
+        let again = again.map_err(|e| e.at(file, None))?;
         let version = posting.version;
         let link = postings::link(&again.message_id);
         if !posting.resends.contains(&again) {
@@ -56,9 +57,8 @@ impl App<'_> {
         let all = component::read_all(&self.ws)?;
         let component = component::find(&all, name)?.clone();
         component.series.refuse_local()?;
-        let Some(posting) = component.posted().cloned() else {
-            return Err(super::record::never_posted(&component, None));
-        };
+        let help = format!("record a posting with `cargo series record {name}`");
+        let posting = last_posting(&component, &help)?.clone();
         let posted = posting.all_mails(&self.ws, name)?;
         Ok((component, posting, posted))
     }

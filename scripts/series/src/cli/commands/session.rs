@@ -10,19 +10,55 @@ use std::{
 
 use super::{
     App, Base, Cache, Error, Found, Git, Need, Resource, Result, Runner, Series, Sources, Target,
-    Timings, Ui, Workspace, all, base, component, doctor_table, duration, kunit, moved_code,
-    print_as, print_json, print_line, target_of, tools,
+    Timings, Ui, Workspace, adopt, all, base, component, doctor_table, duration, kunit, list,
+    moved_code, print, print_as, print_json, print_line, target_of, tools,
 };
 use crate::{
     branches,
-    cli::args::{All, Check, Cli, Command, Prove, Test},
+    cli::{
+        args::{All, Check, Cli, Command, Prepare, Prove, Test},
+        completions, man,
+    },
     git::{self, refs},
     report::status,
     source::workspace::{BASES, ONLY_BASE, View},
+    sys::files::sweep,
 };
 
+/// Runs the command of the command line. `var` reads an environment variable.
+pub fn run(runner: &dyn Runner, cli: &Cli, var: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    let open = || Session::open(runner, cli, var);
+    match &cli.command {
+        Command::Completions(of) => print(&completions::script(of.shell)),
+        Command::Man => print(&man::page()),
+        Command::Adopt(branches) => adopt::adopt(runner, cli, branches),
+        Command::Setup(setup) => open()?.first().setup(setup.yes),
+        Command::Doctor(form) => open()?.doctor(form.json),
+        Command::Assemble(names) => open()?.assemble(&names.names),
+        Command::Build(on) => {
+            let target = target_of(on)?;
+            all(open()?.each(&[], |app, _| app.build_command(target))?.1)
+        }
+        Command::Test(test) if test.filter.is_some() || test.watch => open()?.quick_test(test),
+        Command::Test(test) => open()?.test(test),
+        Command::Check(check) => open()?.check(check),
+        Command::Prove(prove) => open()?.prove(prove),
+        Command::Graph(args) => open()?
+            .selected()
+            .try_for_each(|app| app.graph(args.format)),
+        Command::Status(form) => open()?.status(form.json),
+        Command::Try(other) => open()?.first().try_base(other),
+        Command::Diff(diff) => open()?.posted_on(&diff.name)?.diff(diff),
+        Command::Record(record) => open()?.posted_on(&record.name)?.record_command(record),
+        Command::Trailers(trailers) => open()?.posted_on(&trailers.name)?.trailers(trailers),
+        Command::Prepare(Prepare { name, resend: true }) => open()?.posted_on(name)?.resend(name),
+        Command::Prepare(Prepare { name, .. }) => open()?.posted_on(name)?.prepare(name),
+        Command::All(all) => open()?.everything(all),
+    }
+}
+
 /// The bases of a workspace.
-pub struct Session<'a> {
+struct Session<'a> {
     /// An entry for each base, the default base first.
     apps: Vec<App<'a>>,
     /// The names in `--base`. If there are none, commands use all bases that can be obtained.
@@ -30,8 +66,8 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Finds the checkout, its bases and the cache.
-    pub fn new(
+    /// Finds the checkout, its bases and the cache, and reads the commits of branches.
+    fn open(
         runner: &'a dyn Runner,
         cli: &Cli,
         var: &dyn Fn(&str) -> Option<String>,
@@ -41,7 +77,7 @@ impl<'a> Session<'a> {
         let named = named(cli, var, &mut bases)?;
         let cache = Cache::open(var)?;
         cache.sweep();
-        crate::sys::files::sweep(&ws.path("out"));
+        sweep(&ws.path("out"));
         // `doctor` works without git. Commands that need git report a missing git, and an
         // unreadable configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());
@@ -79,42 +115,15 @@ impl<'a> Session<'a> {
                 timings: Timings::default(),
             });
         }
-        Ok(Self { apps, named })
-    }
-
-    pub fn run(&mut self, command: &Command) -> Result<()> {
-        for app in &mut self.apps {
-            let git = Git::new(app.runner, &app.kernel);
-            base::learn(&git, &mut app.base)?;
+        for app in &mut apps {
+            app.learn()?;
             let read = app.read_branches();
             // These work without the clone, and then assume that branches have no Rust.
-            if !matches!(command, Command::Setup(_) | Command::Doctor(_)) {
+            if !matches!(cli.command, Command::Setup(_) | Command::Doctor(_)) {
                 read?;
             }
         }
-        match command {
-            Command::Setup(setup) => self.first().setup(setup.yes),
-            Command::Doctor(form) => self.doctor(form.json),
-            Command::Assemble(names) => self.assemble(&names.names),
-            Command::Build(on) => {
-                let target = target_of(on)?;
-                all(self.each(&[], |app, _| app.build_command(target))?.1)
-            }
-            Command::Test(test) if test.filter.is_some() || test.watch => self.quick_test(test),
-            Command::Test(test) => self.test(test),
-            Command::Check(check) => self.check(check),
-            Command::Prove(prove) => self.prove(prove),
-            Command::Graph(graph) => self.selected().try_for_each(|app| app.graph(graph.format)),
-            Command::Status(form) => self.status(form.json),
-            Command::Try(other) => self.first().try_base(other),
-            Command::Diff(diff) => self.posted_on(&diff.name)?.diff(diff),
-            Command::Record(record) => self.posted_on(&record.name)?.record_command(record),
-            Command::Trailers(trailers) => self.posted_on(&trailers.name)?.trailers(trailers),
-            Command::Prepare(prepare) => self.posted_on(&prepare.name)?.prepare_command(prepare),
-            Command::All(all) => self.everything(all),
-            // These need no workspace.
-            Command::Adopt(_) | Command::Completions(_) | Command::Man => Ok(()),
-        }
+        Ok(Self { apps, named })
     }
 
     /// Returns the first base in `--base`, or the default base.
@@ -126,27 +135,31 @@ impl<'a> Session<'a> {
 
     /// Returns the bases in `--base`, or all bases.
     fn selected(&self) -> impl Iterator<Item = &App<'a>> {
-        let apps = self.apps.iter();
-        apps.filter(|app| is_selected(&self.named, app))
+        self.apps.iter().filter(|app| self.is_selected(app))
+    }
+
+    fn is_selected(&self, app: &App<'a>) -> bool {
+        self.named.is_empty() || self.named.contains(&app.base.name)
     }
 
     /// Divides names of series and components among the bases, because series of branches exist on
     /// one base only. The result is [`None`] for a base that is not selected or has none of them. A
     /// name that no base knows goes to each of them, which report it.
     fn divide(&self, names: &[String]) -> Vec<Option<Vec<String>>> {
-        let known = |app: &App<'a>| {
-            let all = component::manifests(&app.ws).unwrap_or_default();
-            let has = |name: &String| all.iter().any(|s| s.name == *name || s.component == *name);
-            let is_selected = is_selected(&self.named, app);
-            names.iter().map(|n| is_selected && has(n)).collect()
+        let known = |app| -> Vec<Series> {
+            let is_selected = self.is_selected(app);
+            let series = is_selected.then(|| component::manifests(&app.ws).unwrap_or_default());
+            series.unwrap_or_default()
         };
-        let known: Vec<Vec<bool>> = self.apps.iter().map(known).collect();
-        let part = |(app, here): (&App<'a>, &Vec<bool>)| {
-            let is_here = |at: &usize| here[*at] || !known.iter().any(|other| other[*at]);
-            let part = (0..names.len()).filter(is_here).map(|at| names[at].clone());
-            let part: Vec<String> = part.collect();
+        let known: Vec<_> = self.apps.iter().map(known).collect();
+        let has = |all: &[Series], name: &String| {
+            all.iter().any(|s| s.name == *name || s.component == *name)
+        };
+        let part = |(app, here): (&App<'a>, &Vec<Series>)| {
+            let is_here = |n: &&String| has(here, n) || !known.iter().any(|all| has(all, n));
+            let part: Vec<String> = names.iter().filter(is_here).cloned().collect();
             let is_used = names.is_empty() || !part.is_empty();
-            (is_used && is_selected(&self.named, app)).then_some(part)
+            (is_used && self.is_selected(app)).then_some(part)
         };
         self.apps.iter().zip(&known).map(part).collect()
     }
@@ -218,10 +231,10 @@ impl<'a> Session<'a> {
     }
 
     fn assemble(&mut self, names: &[String]) -> Result<()> {
-        let (statuses, errors) = self.each(names, |app, names| app.assemble_command(names))?;
+        let (statuses, mut errors) = self.each(names, |app, names| app.assemble_command(names))?;
         let statuses = statuses.concat();
         if !statuses.is_empty() {
-            print_line(status::table(&statuses));
+            errors.extend(print_line(status::table(&statuses)).err());
         }
         all(errors)
     }
@@ -230,8 +243,9 @@ impl<'a> Session<'a> {
         let target = Target::Plain(prove.arch);
         let (proofs, errors) = self.each(&prove.names, |app, names| app.prove(names, target))?;
         let proofs = proofs.concat();
-        print_as(prove.json, &proofs, &moved_code::text(&proofs))?;
-        all(moved_code::failure(&proofs).into_iter().chain(errors))
+        let printed = print_as(prove.json, &proofs, &moved_code::text(&proofs));
+        let failure = moved_code::failure(&proofs);
+        all(failure.into_iter().chain(errors).chain(printed.err()))
     }
 
     fn status(&self, json: bool) -> Result<()> {
@@ -245,21 +259,13 @@ impl<'a> Session<'a> {
 
     fn quick_test(&mut self, test: &Test) -> Result<()> {
         // The default base is the first.
-        let parts = self.divide(&test.names);
-        let mut with_names = self
-            .apps
-            .iter_mut()
-            .zip(parts)
-            .filter(|(_, part)| part.is_some());
-        if let Some((app, _)) = with_names.next() {
-            app.obtain()?;
-            if test.watch {
-                app.watch(test)?;
-            } else {
-                app.quick_test(test)?;
-            }
+        let at = self.divide(&test.names).iter().position(Option::is_some);
+        let app = &mut self.apps[at.unwrap_or_default()];
+        app.obtain()?;
+        if test.watch {
+            return app.watch(test);
         }
-        Ok(())
+        app.quick_test(test)
     }
 
     fn test(&mut self, test: &Test) -> Result<()> {
@@ -280,17 +286,17 @@ impl<'a> Session<'a> {
             errors.extend(failure);
         }
         let table = status::table(&statuses);
-        print_as(test.json, &records, &format!("{table}\n"))?;
+        errors.extend(print_as(test.json, &records, &format!("{table}\n")).err());
         all(errors)
     }
 
     fn check(&mut self, check: &Check) -> Result<()> {
         if let Some(shard) = check.shard {
-            return all(self
-                .each(&check.names, |app, names| app.shard(check, names, shard))?
-                .1);
+            let (_, errors) =
+                self.each(&check.names, |app, names| app.shard(check, names, shard))?;
+            return all(errors);
         }
-        let (results, errors) = self.each(&check.names, |app, names| {
+        let (results, mut errors) = self.each(&check.names, |app, names| {
             let outcome = if check.full {
                 app.full(check, names)?
             } else {
@@ -301,13 +307,14 @@ impl<'a> Session<'a> {
         })?;
         if check.json {
             // With a single base, the output is the outcome itself.
-            match &results[..] {
-                [(_, outcome, _)] => print_json(outcome)?,
+            let printed = match &results[..] {
+                [(_, outcome, _)] => print_json(outcome),
                 all => {
                     let by_base = all.iter().map(|(base, outcome, _)| (base, outcome));
-                    print_json(&by_base.collect::<BTreeMap<_, _>>())?;
+                    print_json(&by_base.collect::<BTreeMap<_, _>>())
                 }
-            }
+            };
+            errors.extend(printed.err());
         }
         let failures = results.into_iter().filter_map(|(.., failure)| failure);
         all(failures.chain(errors))
@@ -349,15 +356,13 @@ impl<'a> Session<'a> {
             app.warn_unsigned(&made.who);
             let tested = app.test(&[], Target::Plain(args.arch));
             let statuses = app.write_report(&made.report)?;
-            let failure = match tested {
-                Ok((_, records)) => kunit::failure(&app.ws, &records),
-                Err(error) => Some(error),
-            };
+            let failure =
+                tested.map_or_else(Some, |(_, records)| kunit::failure(&app.ws, &records));
             Ok((statuses, failure))
         })?;
         let (statuses, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
         errors.extend(failures.into_iter().flatten());
-        print_line(status::table(&statuses.concat()));
+        errors.extend(print_line(status::table(&statuses.concat())).err());
         let took = duration(start.elapsed());
         self.first().say(format!("done in {took}"));
         all(errors)
@@ -365,6 +370,12 @@ impl<'a> Session<'a> {
 }
 
 impl App<'_> {
+    /// Updates commit and version of a base that is a revision, if it has been imported.
+    fn learn(&mut self) -> Result<()> {
+        let git = Git::new(self.runner, &self.kernel);
+        base::learn(&git, &mut self.base)
+    }
+
     /// Reads the commits of the series that name a branch.
     fn read_branches(&mut self) -> Result<()> {
         // The command reports manifests that cannot be read.
@@ -384,13 +395,8 @@ impl App<'_> {
             return Ok(());
         }
         self.base_commit()?;
-        let git = Git::new(self.runner, &self.kernel);
-        base::learn(&git, &mut self.base)
+        self.learn()
     }
-}
-
-fn is_selected(named: &[String], app: &App<'_>) -> bool {
-    named.is_empty() || named.contains(&app.base.name)
 }
 
 /// Returns the folder in which the workspace is looked for.
@@ -417,22 +423,19 @@ fn rename_old_refs(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 
 /// Reads the bases of a workspace, the default base first.
 pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
-    let (mut bases, mut errors) = (Vec::new(), Vec::new());
-    for file in base_files(ws) {
-        match ws.read(&file).and_then(|text| Base::parse(&file, &text)) {
-            Ok(mut base) => {
-                // This file predates workspaces with several bases.
-                base.default |= file == Path::new(ONLY_BASE);
-                bases.push(base);
-            }
-            Err(e) => errors.push(e),
-        }
-    }
+    let read = |file: PathBuf| {
+        let mut base = Base::parse(&file, &ws.read(&file)?)?;
+        // This file predates workspaces with several bases.
+        base.default |= file == Path::new(ONLY_BASE);
+        Ok(base)
+    };
+    let mut bases = Error::collect(base_files(ws).into_iter().map(read))?;
     if let [base] = &mut bases[..] {
         base.default = true;
     }
     let defaults = bases.iter().filter(|b| b.default).count();
-    if errors.is_empty() && defaults != 1 {
+    let mut errors = Vec::new();
+    if defaults != 1 {
         let error = Error::new(format!("{defaults} of the bases have `default = true`"));
         errors.push(error.at(BASES, None).help(format!(
             "exactly one base is the default, which uses the files that are not variants; the \
@@ -470,18 +473,11 @@ fn with_bases(errors: Vec<(String, Error)>) -> Vec<Error> {
 }
 
 fn base_files(ws: &Workspace) -> Vec<PathBuf> {
-    let folder = Path::new(BASES);
-    let entries = std::fs::read_dir(ws.path(folder)).into_iter().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .map(|e| folder.join(e.file_name()))
-        .collect();
+    let mut files = list(&ws.path(BASES)).unwrap_or_default();
     files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
-    files.sort();
-    if ws.path(ONLY_BASE).is_file() {
-        files.insert(0, PathBuf::from(ONLY_BASE));
-    }
-    files
+    let only = Some(ws.path(ONLY_BASE)).filter(|file| file.is_file());
+    let all = only.into_iter().chain(files);
+    all.map(|file| ws.shown(&file).to_owned()).collect()
 }
 
 fn unknown_like(base: &Base, all: &[Base]) -> Option<Error> {

@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use super::{
-    App, Component, Error, Rebuild, Resource, Result, b4, component, mails, print_as, write,
+    App, Component, Error, Rebuild, Resource, Result, all, b4, component, mails, print_as,
+    record::last_posting, write,
 };
 use crate::{
     b4::reviews,
@@ -36,34 +37,25 @@ struct Outcome<'a> {
 impl App<'_> {
     pub(super) fn trailers(&self, args: &Trailers) -> Result<()> {
         let name = &args.name;
-        let all = component::read_all(&self.ws)?;
-        let components: Vec<&Component> = all.iter().collect();
-        let component = component::find(&all, name)?;
-        if component.postings.is_empty() {
-            return Err(Error::new(format!("no posting of {name} is recorded"))
-                .at(component.series.file(), None)
-                .help(format!(
-                    "trailers refer to posted versions; record one with `cargo series record \
-                     {name}`"
-                )));
-        }
+        let read = component::read_all(&self.ws)?;
+        let components: Vec<&Component> = read.iter().collect();
+        let component = component::find(&read, name)?;
+        let help = "trailers refer to posted versions; record one with `cargo series record";
+        last_posting(component, &format!("{help} {name}`"))?;
         let base = self.base_commit()?;
         let git = self.git();
         let rebuild = self.rebuild(&git, &base, &components);
         let _lock = self.lock(Resource::Refs)?;
         let posted = versions(&rebuild, component)?;
-        let people = self.people(&all)?;
+        let people = self.people(&read)?;
         let (collected, by_hand) = match &args.mbox {
             Some(from) => (collect(&posted, &mails::read(from)?, &people), None),
             None => self.in_branch(component, &posted)?,
         };
         let file = store::file(name);
         let path = self.ws.path(&file);
-        let old = if path.exists() {
-            self.ws.read(&file)?
-        } else {
-            String::new()
-        };
+        let old = path.exists().then(|| self.ws.read(&file)).transpose()?;
+        let old = old.unwrap_or_default();
         let find = |entry: &Entry| known(component, &posted, entry);
         let complete = store::completed(&file, &old, &find)?;
         let (found, withdrawn) = (&collected.found, &collected.withdrawn);
@@ -72,8 +64,8 @@ impl App<'_> {
             write(&path, merged.text.as_bytes())?;
         }
         self.warn_of(&collected, &merged);
-        self.show_collected(args, &collected, &merged)?;
-        by_hand.map_or(Ok(()), Err)
+        let shown = self.show_collected(args, &collected, &merged);
+        all(shown.err().into_iter().chain(by_hand))
     }
 
     /// Returns the known addresses: the recipients of all series, and `.mailmap`.
@@ -100,12 +92,11 @@ impl App<'_> {
         let git = self.git();
         let name = component.name();
         let (commits, own) = b4::commits(&git, name)?.ok_or_else(|| {
-            Error::new(format!("branch {} does not exist", b4::branch_name(name)))
-                .at(git.dir(), None)
-                .help(format!(
-                    "create it with `cargo series assemble`, or read replies with `cargo series \
-                     trailers {name} --mbox FILE`"
-                ))
+            let what = format!("branch {} does not exist", b4::branch_name(name));
+            Error::new(what).at(git.dir(), None).help(format!(
+                "create it with `cargo series assemble`, or read replies with `cargo series \
+                 trailers {name} --mbox FILE`"
+            ))
         })?;
         let unknown = reviews::unknown(component, &commits, &own);
         let names: Vec<_> = unknown.iter().map(|u| &u.commit).collect();
@@ -160,9 +151,9 @@ impl App<'_> {
         ));
         if refused > 0 {
             let file = store::file(name);
+            let file = file.display();
             self.say(format!(
-                "to add one by hand, write a [[trailer]] with `patch` and `trailer` to {}",
-                file.display()
+                "to add one by hand, write a [[trailer]] with `patch` and `trailer` to {file}"
             ));
         }
         if taken + merged.withdrawn.len() > 0 {
@@ -174,10 +165,8 @@ impl App<'_> {
     fn warn_of(&self, collected: &Collected, merged: &Merged) {
         let warn = |text: String| self.ui.warn(text);
         for tag in &collected.refused {
-            warn(format!(
-                "refused: {}: {} ({})",
-                tag.trailer, tag.reason, tag.mail
-            ));
+            let (trailer, reason, mail) = (&tag.trailer, &tag.reason, &tag.mail);
+            warn(format!("refused: {trailer}: {reason} ({mail})"));
         }
         for entry in &merged.kept_out {
             let (patch, trailer) = (&entry.patch, &entry.trailer);
@@ -198,12 +187,12 @@ impl App<'_> {
 /// Describes a tag, with the version and the mail that it was given to.
 fn described(entry: &Entry) -> String {
     let (patch, trailer, version) = (&entry.patch, &entry.trailer, entry.version);
-    if entry.by_cover {
-        return format!(
-            "{patch}: {trailer} (given to the cover letter of v{version}, and so to all patches)"
-        );
-    }
-    format!("{patch}: {trailer} (given to v{version})")
+    let to = if entry.by_cover {
+        format!("the cover letter of v{version}, and so to all patches")
+    } else {
+        format!("v{version}")
+    };
+    format!("{patch}: {trailer} (given to {to})")
 }
 
 /// Returns the present message of a patch that was posted from `file`.

@@ -2,7 +2,7 @@
 
 //! `try`.
 
-use super::{App, Identity, Resource, Result, assemble, print_as};
+use super::{App, Result, print_as};
 use crate::{
     cli::args::Try,
     kernel::base::{Place, obtain_other},
@@ -11,17 +11,12 @@ use crate::{
 
 impl App<'_> {
     pub(super) fn try_base(&self, args: &Try) -> Result<()> {
-        // Report these errors before importing a base.
+        // Report this error before importing a base.
         let place = Place::parse(&args.base)?;
-        let planned = self.planned(&args.names)?;
-        let who = Identity::of_user(self.runner, self.ws.root())?;
-        let own = self.base_commit()?;
+        let (assembled, lock) = self.commits(&args.names, &self.user()?)?;
+        drop(lock);
         let other = obtain_other(self.runner, &self.cache, &place, &self.ui)?;
         let git = self.git();
-        let assembled = {
-            let _lock = self.lock(Resource::Refs)?;
-            assemble(&git, &self.cache, &own, &who, planned)?
-        };
         let selected = assembled.selected(&args.names)?;
         let scratch = self.cache.scratch()?;
         let dir = scratch.path();

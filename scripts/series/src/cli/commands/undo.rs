@@ -2,27 +2,29 @@
 
 //! `record --undo`: undoes the last record of a series.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
-use super::{App, Component, Error, Posting, Resource, Result, all, b4, component, write};
+use super::{
+    App, Component, Error, Posting, Resource, Result, all, b4, component, read_file,
+    record::last_posting, write,
+};
 use crate::{
     source::changelog,
-    versions::{postings::tag, trailers::store},
+    versions::{
+        postings::{resend::Resend, tag},
+        trailers::store,
+    },
 };
 
 impl App<'_> {
     pub(super) fn undo(&self, name: &str) -> Result<()> {
         let components = component::read_all(&self.ws)?;
         let component = component::find(&components, name)?;
-        let posting = component.posted().ok_or_else(|| {
-            Error::new(format!("no posting of {name} is recorded"))
-                .at(component.series.file(), None)
-                .help("there is nothing to undo")
-        })?;
+        let posting = last_posting(component, "there is nothing to undo")?;
         let version = posting.version;
         let lock = self.lock(Resource::Refs)?;
-        if !posting.resends.is_empty() {
-            return self.undo_resend(name, posting);
+        if let Some(resend) = posting.resends.last() {
+            return self.undo_resend(name, posting, resend);
         }
         // This fails if the entry that `record` added was edited.
         let changelog = self.changed_changelog(component, |text| {
@@ -43,18 +45,16 @@ impl App<'_> {
         self.show(&made.report)
     }
 
-    /// Removes the last resend from the record. A resend starts no version, so nothing else
+    /// Removes a resend, the last one, from the record. A resend starts no version, so nothing else
     /// changes.
-    fn undo_resend(&self, name: &str, posting: &Posting) -> Result<()> {
+    fn undo_resend(&self, name: &str, posting: &Posting, resend: &Resend) -> Result<()> {
         all(self.edited_record(name, posting)?)?;
         let mut without = posting.clone();
-        let resend = without.resends.pop();
+        without.resends.pop();
         without.write_record(&self.ws, name)?;
-        let id = resend.map(|r| format!(", {}", r.message_id));
+        let (version, id) = (posting.version, &resend.message_id);
         self.say(format!(
-            "removed the record of the last resend of v{} of {name}{}",
-            posting.version,
-            id.unwrap_or_default()
+            "removed the record of the last resend of v{version} of {name}, {id}"
         ));
         Ok(())
     }
@@ -68,14 +68,13 @@ impl App<'_> {
         changelog: &str,
     ) -> Result<PathBuf> {
         let (name, version) = (component.name(), posting.version);
-        let mails = self.sent_mails(name, posting)?;
+        let file = posting.mbox(name);
+        let mails = read_file(&self.ws.path(&file)).map_err(|e| Error::io("read", &file, &e))?;
         let out = self.ws.out()?.join(name);
         let kept = out.join(format!("v{version}-undone.mbox"));
         write(&kept, &mails)?;
-        write(
-            &self.ws.path(component.changelog_file()),
-            changelog.as_bytes(),
-        )?;
+        let file = self.ws.path(component.changelog_file());
+        write(&file, changelog.as_bytes())?;
         let had_range_diff = String::from_utf8_lossy(&mails).contains("\nRange-diff against v");
         self.edit_manifest(name, |manifest| {
             manifest["version"] = toml_edit::value(i64::from(version));
@@ -91,25 +90,21 @@ impl App<'_> {
             posting.mbox(name),
             posting.below_mbox(name),
         ];
-        for path in files.map(|file| self.ws.path(file)) {
-            if let Err(e) = std::fs::remove_file(&path)
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(Error::io("remove", &path, &e));
-            }
-        }
+        let mut files = files.map(|file| self.ws.path(file)).into_iter();
+        files.try_for_each(|path| match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &path, &e)),
+            _ => Ok(()),
+        })?;
         Ok(kept)
     }
 
     fn edited_record(&self, name: &str, posting: &Posting) -> Result<Option<Error>> {
         posting.mails(&self.ws, name)?;
         let file = posting.file(name);
-        let same = self.ws.read(&file)? == posting.text()?;
-        Ok((!same).then(|| {
-            Error::new("the record was edited")
-                .at(&file, None)
-                .help("restore it, or remove it and its mails by hand")
-        }))
+        let is_edited = self.ws.read(&file)? != posting.text()?;
+        let error = Error::new("the record was edited").at(&file, None);
+        let help = "restore it, or remove it and its mails by hand";
+        Ok(is_edited.then(|| error.help(help)))
     }
 }
 
@@ -150,8 +145,8 @@ fn version_fault(component: &Component, version: u32) -> Option<Error> {
     let series = &component.series;
     let (has, next) = (series.version, version + 1);
     (has != version && has != next).then(|| {
-        Error::new(format!("the manifest has version = {has}"))
-            .at(series.file(), series.line_of_version)
-            .help(format!("set version = {next}, as `record` did"))
+        let what = format!("the manifest has version = {has}");
+        let error = series.error(series.line_of_version, what);
+        error.help(format!("set version = {next}, as `record` did"))
     })
 }

@@ -166,7 +166,7 @@ impl Importer<'_> {
             return Ok(found);
         }
         self.prepare()?;
-        if lock.after_death() {
+        if lock.after_death {
             self.git.remove_stale_locks(Resource::Base);
         }
         self.git.set_ref(kept, &make()?)?;

@@ -204,7 +204,7 @@ impl Posting {
     }
 }
 
-fn read_mailbox(ws: &Workspace, file: &Path) -> Result<Vec<Mail>> {
+pub fn read_mailbox(ws: &Workspace, file: &Path) -> Result<Vec<Mail>> {
     let bytes = read_file(&ws.path(file)).map_err(|e| Error::io("read", file, &e))?;
     mailbox::read(&bytes).map_err(|e| e.at(file, None))
 }
