@@ -2,17 +2,16 @@
 
 //! `--mbox`: reads mails.
 
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsStr, fs, io::Read, path::Path};
 
 use super::{Error, Result};
-use crate::mail::mailbox::{self, Mail};
+use crate::{
+    mail::mailbox::{self, Mail},
+    sys::files::list,
+};
 
-/// Reads mails from a file, from each file of a folder (a Maildir's `cur` and `new` included), or
-/// from standard input (`-`).
+/// Reads mails from a file, from each file of a folder that is not hidden (a Maildir's `cur` and
+/// `new` included), or from standard input (`-`).
 pub fn read(from: &Path) -> Result<Vec<Mail>> {
     if from == Path::new("-") {
         let mut bytes = Vec::new();
@@ -24,9 +23,11 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
     if from.is_dir() {
         for folder in [from.to_path_buf(), from.join("cur"), from.join("new")] {
             if folder.is_dir() {
-                files.extend(files_of(&folder)?);
+                files.extend(list(&folder)?);
             }
         }
+        let is_hidden = |name: &OsStr| name.to_string_lossy().starts_with('.');
+        files.retain(|file| file.is_file() && !file.file_name().is_some_and(is_hidden));
     } else {
         files.push(from.to_path_buf());
     }
@@ -41,18 +42,6 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
         mails.extend(parse(&file, &bytes)?);
     }
     Ok(mails)
-}
-
-/// Returns the files of a folder by name, without hidden files.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect);
-    let entries: Vec<fs::DirEntry> = entries.map_err(|e| Error::io("list", folder, &e))?;
-    let is_hidden = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with('.');
-    let visible = entries.iter().filter(|e| !is_hidden(e));
-    let mut files: Vec<PathBuf> = visible.map(fs::DirEntry::path).collect();
-    files.retain(|file| file.is_file());
-    files.sort();
-    Ok(files)
 }
 
 fn parse(from: &Path, bytes: &[u8]) -> Result<Vec<Mail>> {
