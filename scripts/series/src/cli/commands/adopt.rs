@@ -3,6 +3,7 @@
 //! `adopt`: a workspace for branches of the user's kernel clone.
 
 use std::{
+    collections::BTreeSet,
     fs,
     hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use crate::{
     cli::args::{Adopt, Cli},
     git::{self, Oid},
     source::workspace::BASES,
+    sys::files::read_text,
 };
 
 /// Creates the manifests of branches. Writes no file if a branch is refused.
@@ -83,9 +85,8 @@ impl Present {
         let mut entries = fs::read_dir(here).into_iter().flatten().flatten();
         if entries.any(|e| !e.file_name().to_string_lossy().starts_with('.')) {
             let what = "the folder is neither empty nor a workspace of patch series";
-            return Err(Error::new(what)
-                .at(here, None)
-                .help("change into an empty folder, or name one with --workspace DIR"));
+            let help = "change into an empty folder, or name one with --workspace DIR";
+            return Err(Error::new(what).at(here, None).help(help));
         }
         Ok(Self {
             root: here.to_owned(),
@@ -108,8 +109,8 @@ impl Present {
     fn refuse_known(&self, new: &[Named]) -> Result<()> {
         let known = |(name, branch, _): &Named| {
             let old = self.series.iter().find(|s| s.name == *name)?;
-            let error = Error::new(format!("series {name} already exists"));
-            Some(error.at(old.file(), None).help(format!(
+            let error = old.error(None, format!("series {name} already exists"));
+            Some(error.help(format!(
                 "each command reads its commits again; rename {branch} if it is another series"
             )))
         };
@@ -133,11 +134,9 @@ impl Present {
         let of_branch = |s: &&Series| s.branch.as_ref().is_some_and(|b| Some(&*b.value) == onto);
         if let Some(series) = self.series.iter().find(of_branch) {
             let what = format!("{} is the branch of a series", onto.unwrap_or_default());
-            let help = format!(
-                "omit --onto; a branch that contains it depends on {}",
-                series.name
-            );
-            return Err(Error::new(what).at(series.file(), None).help(help));
+            let name = &series.name;
+            let help = format!("omit --onto; a branch that contains it depends on {name}");
+            return Err(series.error(None, what).help(help));
         }
         let commit = |base: &Base| Some((base.name.clone(), read::fork_of(theirs, base).ok()?));
         let commits: Vec<_> = self.bases.iter().filter_map(commit).collect();
@@ -155,11 +154,9 @@ impl Present {
         }
         self.refuse_without_default()?;
         let is_taken = |name: &str| {
-            let is_series = self.series.iter().map(|s| &s.name);
-            let is_series = is_series
-                .chain(new.iter().map(|(n, ..)| n))
-                .any(|n| **n == *name);
-            is_series || self.bases.iter().any(|b| b.name == name)
+            let known = self.series.iter().map(|s| &s.name);
+            let mut series = known.chain(new.iter().map(|(name, ..)| name));
+            series.any(|n| **n == *name) || self.bases.iter().any(|b| b.name == name)
         };
         Ok(Target {
             name: adopt::base_name(theirs, &fork, onto, is_taken)?,
@@ -170,25 +167,22 @@ impl Present {
 
     /// Refuses a second base if the first has no `default = true`, which a single base does not need.
     fn refuse_without_default(&self) -> Result<()> {
-        for base in &self.bases {
-            let file = self.root.join(&base.file);
-            let text = fs::read_to_string(&file).map_err(|e| Error::io("read", &file, &e))?;
-            if base.default && !Base::parse(&base.file, &text)?.default {
-                let error = Error::new("the branches are on another base").at(&base.file, None);
-                return Err(error.help(
-                    "write `default = true` into this file, or name its commit with --onto",
-                ));
-            }
+        let Some(Base { file, .. }) = self.bases.first() else {
+            return Ok(());
+        };
+        let text = read_text(&self.root.join(file)).map_err(|e| e.at(file, None))?;
+        if Base::parse(file, &text)?.default {
+            return Ok(());
         }
-        Ok(())
+        let error = Error::new("the branches are on another base").at(file, None);
+        Err(error.help("write `default = true` into this file, or name its commit with --onto"))
     }
 }
 
 /// Warns if a branch needs Rust, but kernels are built with gcc.
 fn warn_of_rust(base: Option<&Base>, found: &[Found], ui: &Ui) {
-    let base = base.filter(|b| !b.build.llvm);
     let one = found.iter().find(|f| adopt::has_rust(f));
-    if let (Some(base), Some(one)) = (base, one) {
+    if let (Some(base), Some(one)) = (base.filter(|b| !b.build.llvm), one) {
         let (branch, file) = (&one.branch, base.file.display());
         ui.warn(format!(
             "{branch} has Rust files: write llvm = true into {file}"
@@ -197,30 +191,24 @@ fn warn_of_rust(base: Option<&Base>, found: &[Found], ui: &Ui) {
 }
 
 fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
-    let mut named: Vec<Named> = Vec::new();
-    let mut errors = Vec::new();
-    for branch in branches {
+    let mut names = BTreeSet::new();
+    Error::collect(branches.iter().map(|branch| {
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-        let one = adopt::name_of(branch).and_then(|name| Ok((name, clone::tip(theirs, branch)?)));
-        match one {
-            Ok((name, _)) if named.iter().any(|(n, ..)| *n == name) => errors.push(
-                Error::new(format!("two branches have the series name {name}"))
-                    .help("rename one of the branches"),
-            ),
-            Ok((name, tip)) => named.push((name, branch.to_owned(), tip)),
-            Err(e) => errors.push(e),
+        let name = adopt::name_of(branch)?;
+        let tip = clone::tip(theirs, branch)?;
+        if !names.insert(name.to_string()) {
+            let error = Error::new(format!("two branches have the series name {name}"));
+            return Err(error.help("rename one of the branches"));
         }
-    }
-    all(errors)?;
-    Ok(named)
+        Ok((name, branch.to_owned(), tip))
+    }))
 }
 
 fn refuse_present(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
     let present = files.iter().filter(|(path, _)| root.join(path).exists());
     all(present.map(|(path, _)| {
-        Error::new("the file already exists")
-            .at(path, None)
-            .help("remove it, or rename the branch")
+        let error = Error::new("the file already exists").at(path, None);
+        error.help("remove it, or rename the branch")
     }))
 }
 
