@@ -336,6 +336,17 @@ fn stack_through_versions() {
     assert!(!buddy2[0].body.contains("lib: list"), "{}", buddy2[0].body);
 }
 
+#[test]
+fn try_fetches_commits_that_were_not_assembled() {
+    let clone = Clone::with_stack();
+    clone.adopt(&["topic/list"]);
+    let other = format!("{}@master", clone.dir().display());
+    let ran = clone.stage.good(&["try", &other]);
+    let row = ran.stdout.lines().find(|l| l.starts_with("| list "));
+    let cells: Vec<&str> = row.unwrap().split('|').map(str::trim).collect();
+    assert_eq!(cells[1..4], ["list", "2", "2"], "{}", ran.stdout);
+}
+
 /// The first digits of the first commit of the list, as errors name it.
 fn list_commit(clone: &Clone) -> String {
     clone.git(&["rev-parse", "topic/list~1"])[..12].to_owned()
