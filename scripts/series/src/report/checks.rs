@@ -8,29 +8,25 @@ use serde_json::{Value, json};
 use crate::{
     checks::{
         Finding,
-        every_patch::record::{Dependency, Full, How, SeriesFull, UnitFull},
+        every_patch::record::{Dependency, Full, SeriesFull, UnitFull},
         quick::record::Checked,
     },
     patches::output::SeriesReport,
+    report::status::FullStatus,
 };
 
 /// The results of the full check for the present state of a series.
 #[derive(Debug, Default, Serialize)]
 pub struct FullPage {
-    /// The number of builds: one for each patch and kernel.
-    pub units: usize,
-    /// The number of finished builds.
-    pub done: usize,
+    #[serde(flatten)]
+    pub status: FullStatus,
     /// The steps of a build: "build", "clippy", …
     ran: Vec<String>,
-    findings: Vec<Value>,
-    /// The number of findings, including wrong dependencies.
-    pub found: usize,
+    /// The findings, without wrong dependencies.
+    list: Vec<Value>,
     /// The proofs that the dependencies are needed, or not. Empty until all builds are done.
     dependencies: Vec<Value>,
-    /// Whether each patch builds on the base and the declared dependencies alone. `None` until all
-    /// builds are done.
-    pub builds_alone: Option<bool>,
+    builds_alone: bool,
     /// The numbers of patches, and the findings of each build.
     #[serde(skip)]
     verdicts: Vec<(usize, Value)>,
@@ -40,40 +36,43 @@ impl FullPage {
     /// Converts the results of a series. Returns `None` if the record lacks it.
     pub(super) fn read(full: &Full, one: &SeriesReport) -> Option<Self> {
         let series = full.series.iter().find(|s| s.name == one.name)?;
-        let mut page = Self {
-            units: one.patches.len() * full.archs.len(),
-            ..Self::default()
-        };
+        let mut page = Self::default();
         let now = |id: usize, tree: &str| one.patches.iter().any(|p| p.id == id && p.tree == tree);
         for patch in series.patches.iter().filter(|p| now(p.id, &p.tree)) {
             for unit in &patch.units {
                 page.add(patch.id, unit);
             }
         }
-        page.found = page.findings.len();
-        if page.done == page.units {
-            page.builds_alone = Some(series.builds_alone);
+        let units = one.patches.len() * full.archs.len();
+        let done = page.verdicts.len();
+        if done == units {
+            page.builds_alone = series.builds_alone;
             page.dependencies = series.dependencies.iter().map(proof).collect();
-            page.findings.extend(kunit(series));
-            let wrong = series.dependencies.iter().filter(|d| !d.pass);
-            page.found = page.findings.len() + wrong.count();
+            page.list.extend(kunit(series));
         }
+        let wrong = page.dependencies.iter().filter(|d| d["pass"] == false);
+        page.status = FullStatus {
+            units,
+            done,
+            left: units.saturating_sub(done),
+            findings: page.list.len() + wrong.count(),
+            complete: done == units,
+        };
         Some(page)
     }
 
     fn add(&mut self, patch: usize, unit: &UnitFull) {
-        self.done += 1;
         for ran in &unit.ran {
             if !self.ran.contains(ran) {
                 self.ran.push(ran.clone());
             }
         }
         let arch = unit.arch.name();
-        let before = self.findings.len();
+        let before = self.list.len();
         for (check, all) in [("error", &unit.errors), ("warning", &unit.warnings)] {
             for said in all {
                 let is_longer = said.text.trim() != said.message.trim();
-                self.findings.push(json!({
+                self.list.push(json!({
                     "of": format!("patch {patch}, {arch}"),
                     "check": check,
                     "message": said.message,
@@ -83,7 +82,7 @@ impl FullPage {
             }
         }
         // A failed build without a message counts as one finding.
-        let found = (self.findings.len() - before).max(usize::from(!unit.pass));
+        let found = (self.list.len() - before).max(usize::from(!unit.pass));
         let verdict = json!({ "name": arch, "found": found });
         self.verdicts.push((patch, verdict));
     }
@@ -144,11 +143,7 @@ fn proof(d: &Dependency) -> Value {
         _ if !d.needed => "not needed: all patches apply and build without it".to_owned(),
         None => format!("needed from patch {} on", d.found + 1),
         Some(f) => {
-            let how = match f.how {
-                How::DoesNotApply => "does not apply",
-                How::DoesNotBuild => "does not build",
-                How::Warns => "builds with a new warning",
-            };
+            let how = f.how.text();
             format!("needed from patch {} on, which {how} without it", f.patch)
         }
     };

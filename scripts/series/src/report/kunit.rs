@@ -9,19 +9,34 @@ use serde_json::{Value, json};
 use crate::{
     checks::every_patch::record::Full,
     kernel::build::Target,
-    patches::output::Report,
+    patches::output::{Report, SeriesReport},
     report::status::{KunitStatus, SeriesStatus, kunit_text},
 };
 
 /// Returns the results for the present state. Kernels without a result have no column.
 pub(super) fn table(statuses: &[SeriesStatus], report: &Report, full: Option<&Full>) -> Value {
+    let own = statuses.iter().flat_map(|s| {
+        let results = s.kunit.iter();
+        results.map(|k| (k.kernel.name().to_owned(), &s.name, k.clone()))
+    });
+    // `check --full` runs KUnit at the end of each series, without the series above.
+    let alone = full.into_iter().flat_map(|full| &full.series);
+    let alone = alone.filter_map(|series| {
+        let kunit = series.kunit.as_ref()?;
+        let is_now = |r: &SeriesReport| r.name == series.name && r.tip.tree == kunit.tree;
+        report.series.iter().find(|r| is_now(r))?;
+        let result = KunitStatus {
+            kernel: Target::Plain(kunit.arch),
+            pass: kunit.pass,
+            passed: kunit.passed,
+            failed: kunit.failed + kunit.crashed,
+            reports: 0,
+        };
+        let kernel = format!("{}, the series alone", kunit.arch.name());
+        Some((kernel, &series.name, result))
+    });
     // The name of a kernel, and the results by series.
     let mut columns: Vec<(String, BTreeMap<&str, Value>)> = Vec::new();
-    let own = statuses.iter().flat_map(|s| {
-        let all = s.kunit.iter();
-        all.map(|k| (k.kernel.name().to_owned(), &s.name, k.clone()))
-    });
-    let alone = full.into_iter().flat_map(|full| alone(full, report));
     for (kernel, series, result) in own.chain(alone) {
         let cell = json!({ "text": kunit_text(&result), "pass": result.pass });
         match columns.iter_mut().find(|(name, _)| *name == kernel) {
@@ -39,26 +54,4 @@ pub(super) fn table(statuses: &[SeriesStatus], report: &Report, full: Option<&Fu
     }
     let kernels: Vec<_> = columns.iter().map(|(kernel, _)| kernel).collect();
     json!({ "kernels": kernels, "rows": rows })
-}
-
-/// Returns the results of `check --full`, which runs KUnit at the end of each series, without the
-/// series above.
-fn alone<'a>(full: &'a Full, report: &Report) -> Vec<(String, &'a String, KunitStatus)> {
-    let mut results = Vec::new();
-    for series in &full.series {
-        let Some(kunit) = &series.kunit else { continue };
-        let is_now = |name: &str, tree: &str| name == series.name && tree == kunit.tree;
-        if report.series.iter().any(|r| is_now(&r.name, &r.tip.tree)) {
-            let kernel = format!("{}, the series alone", kunit.arch.name());
-            let result = KunitStatus {
-                kernel: Target::Plain(kunit.arch),
-                pass: kunit.pass,
-                passed: kunit.passed,
-                failed: kunit.failed + kunit.crashed,
-                reports: 0,
-            };
-            results.push((kernel, &series.name, result));
-        }
-    }
-    results
 }

@@ -83,8 +83,9 @@ mod tests {
             "changes": all(json!({ "against": 1, "summary": "1 changed", "dropped": ["x: old"],
                                    "lines": [{ "class": "come", "text": "    ++```" }] })),
             "quick": all(json!({ "checks": ["rustfmt", "sizes"], "findings": findings })),
-            "full": all(json!({ "units": 2, "done": 2, "ran": ["build"], "findings": findings,
-                                "found": 2, "builds_alone": false, "dependencies": dependencies })),
+            "full": all(json!({ "units": 2, "done": 2, "left": 0, "findings": 2, "complete": true,
+                                "ran": ["build"], "list": findings, "builds_alone": false,
+                                "dependencies": dependencies })),
         })
     }
 

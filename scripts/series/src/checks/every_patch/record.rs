@@ -5,18 +5,12 @@
 //! The first file is a function of the input: two runs write the same bytes. Times are in the
 //! second file.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::store::Key;
-use crate::{
-    kernel::build::Arch,
-    source::workspace::Workspace,
-    sys::{Error, Result},
-};
-
-const FILE: &str = "full.json";
+use crate::{kernel::build::Arch, source::workspace::Workspace};
 
 /// `out/full.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +130,17 @@ pub enum How {
     Warns,
 }
 
+impl How {
+    /// Completes "a patch that …".
+    pub fn text(self) -> &'static str {
+        match self {
+            How::DoesNotApply => "does not apply",
+            How::DoesNotBuild => "does not build",
+            How::Warns => "builds with a new warning",
+        }
+    }
+}
+
 /// `out/full-times.json`.
 #[derive(Serialize)]
 pub struct Times {
@@ -158,19 +163,11 @@ pub struct UnitTime {
 }
 
 pub fn path(ws: &Workspace) -> PathBuf {
-    ws.path(ws.below_out(FILE))
+    ws.path(ws.below_out("full.json"))
 }
 
-/// Reads the record of the last complete run, if there is one.
-pub fn read(ws: &Workspace) -> Result<Option<Full>> {
-    if !path(ws).is_file() {
-        return Ok(None);
-    }
-    let file = ws.below_out(FILE);
-    let full = serde_json::from_str(&ws.read(&file)?).map_err(|e| {
-        Error::new(format!("cannot be read: {e}"))
-            .at(file, None)
-            .help("`cargo series check --full` writes it again")
-    })?;
-    Ok(Some(full))
+/// Reads the record of the last complete run. The record of another version of this program counts
+/// as missing.
+pub fn read(ws: &Workspace) -> Option<Full> {
+    serde_json::from_slice(&fs::read(path(ws)).ok()?).ok()
 }

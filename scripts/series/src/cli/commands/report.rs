@@ -14,7 +14,8 @@ use crate::{
 
 impl App<'_> {
     pub(super) fn graph(&self, format: GraphFormat) -> Result<()> {
-        let graph = Graph::read(&self.ws, &self.base)?;
+        let statuses = self.statuses(None)?;
+        let graph = Graph::new(&self.base, &statuses);
         print(&match format {
             GraphFormat::Text => graph::text(&graph),
             GraphFormat::Dot => graph::dot(&graph),
@@ -47,8 +48,7 @@ impl App<'_> {
     /// Writes `out/report.md` and `out/report.html`. Call it after each recorded result.
     pub(super) fn write_report(&self, report: &Report) -> Result<Vec<SeriesStatus>> {
         let statuses = self.statuses(Some(report))?;
-        let graph = Graph::read(&self.ws, &self.base)?;
-        let page = report::page(&self.ws, &graph, report, &statuses);
+        let page = report::page(&self.ws, &self.base, report, &statuses);
         let out = self.ws.out()?;
         write(&out.join("report.md"), report::markdown(&page).as_bytes())?;
         write(&out.join("report.html"), report::html(&page).as_bytes())?;

@@ -2,10 +2,11 @@
 
 //! Writes the graph for Graphviz.
 
-use super::{Graph, Node};
+use super::{Graph, size, state};
+use crate::report::status::SeriesStatus;
 
 /// Formats the graph in the language of dot. Arrows point to dependencies.
-pub fn dot(graph: &Graph) -> String {
+pub fn dot(graph: &Graph<'_>) -> String {
     let name = |i: usize| quoted(&[&graph.nodes[i].name]);
     let base = quoted(&[&graph.base]);
     let mut text = String::from("digraph series {\n    rankdir=BT;\n");
@@ -28,10 +29,10 @@ pub fn dot(graph: &Graph) -> String {
     text + "}\n"
 }
 
-fn attributes(node: &Node) -> String {
-    let label = quoted(&[&node.name, &node.size(), &node.state()]);
+fn attributes(node: &SeriesStatus) -> String {
+    let label = quoted(&[&node.name, &size(node), &state(node)]);
     let mut attributes = format!("label={label}");
-    let posted = node.posted.as_ref();
+    let posted = node.last.as_ref();
     if posted.is_none_or(|posted| posted.version < node.version) {
         attributes += ", style=\"rounded,dashed\"";
     }
@@ -52,11 +53,11 @@ fn quoted(lines: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::graph::tests::graph;
+    use crate::report::graph::tests::{graph, nodes};
 
     #[test]
     fn dot_of_graph() {
-        insta::assert_snapshot!(dot(&graph()));
+        insta::assert_snapshot!(dot(&graph(&nodes())));
     }
 
     #[test]

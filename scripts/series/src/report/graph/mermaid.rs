@@ -2,13 +2,13 @@
 
 //! Writes the graph for Mermaid, which many viewers of Markdown draw.
 
-use super::Graph;
+use super::{Graph, size, state};
 
 /// Formats the graph as a flow chart. Arrows point to dependencies.
-pub fn mermaid(graph: &Graph) -> String {
+pub fn mermaid(graph: &Graph<'_>) -> String {
     let mut text = format!("graph BT\n    base[{}]\n", quoted(&[&graph.base]));
     for (i, node) in graph.nodes.iter().enumerate() {
-        let label = quoted(&[&node.name, &node.size(), &node.state()]);
+        let label = quoted(&[&node.name, &size(node), &state(node)]);
         text += &format!("    s{i}({label})\n");
     }
     for (component, members) in graph.groups() {
@@ -37,15 +37,15 @@ fn quoted(lines: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::graph::tests::graph;
+    use crate::report::graph::tests::{graph, nodes};
 
     #[test]
     fn mermaid_of_graph() {
-        let mut graph = graph();
+        let mut nodes = nodes();
         for i in [1, 2] {
-            graph.nodes[i].component = Some("gpu \"buddy\"".into());
+            nodes[i].component = "gpu \"buddy\"".into();
         }
-        insta::assert_snapshot!(mermaid(&graph), @r#"
+        insta::assert_snapshot!(mermaid(&graph(&nodes)), @r#"
         graph BT
             base["Linux v6.1.2"]
             s0("clist<br>2 patches<br>v1 posted, v2 in work")

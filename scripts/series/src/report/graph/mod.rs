@@ -2,8 +2,7 @@
 
 //! The dependencies of the series, as text, for Mermaid and for Graphviz.
 //!
-//! The graph comes from the manifests and the records of postings, so it does not need an assembled
-//! series.
+//! The graph needs no assembled series.
 
 mod dot;
 mod mermaid;
@@ -14,36 +13,16 @@ pub use self::{dot::dot, mermaid::mermaid, text::text};
 use serde::Serialize;
 
 use crate::{
-    source::{
-        component,
-        manifest::{Base, Series, in_order},
-        workspace::Workspace,
-    },
-    sys::{Result, plural::count},
-    versions::postings::{self, Posting},
+    report::status::SeriesStatus, source::manifest::Base, sys::plural::count,
+    versions::postings::Posting,
 };
 
 /// The series and their base.
-pub struct Graph {
+pub struct Graph<'a> {
     /// "Linux v6.19.11".
     base: String,
     /// The series, each after its dependencies.
-    nodes: Vec<Node>,
-}
-
-/// One series.
-struct Node {
-    name: String,
-    /// The component, if it has several series or another name.
-    component: Option<String>,
-    /// Whether the series is never posted.
-    local: bool,
-    /// The version in work.
-    version: u32,
-    /// The number of patches.
-    patches: usize,
-    depends: Vec<String>,
-    posted: Option<Posted>,
+    nodes: &'a [SeriesStatus],
 }
 
 /// The last posting of a series.
@@ -63,35 +42,36 @@ impl From<Posting> for Posted {
     }
 }
 
-impl Graph {
-    /// Reads the manifests and the records of postings.
-    pub fn read(ws: &Workspace, base: &Base) -> Result<Self> {
-        let series: Vec<Series> = component::manifests(ws)?;
-        let ordered = in_order(&series)?;
-        let nodes = ordered.iter().map(|s| Node::read(ws, s, &ordered));
-        Ok(Self {
-            base: match base.release() {
-                release if release == base.name => format!("Linux {release}"),
-                release => format!("Linux {release}, {}", base.name),
-            },
-            nodes: nodes.collect::<Result<_>>()?,
-        })
+impl<'a> Graph<'a> {
+    pub fn new(base: &Base, nodes: &'a [SeriesStatus]) -> Self {
+        let base = match base.release() {
+            release if release == base.name => format!("Linux {release}"),
+            release => format!("Linux {release}, {}", base.name),
+        };
+        Self { base, nodes }
     }
 
     /// Returns the indices of the series below a node.
-    fn below(&self, node: &Node) -> impl Iterator<Item = usize> {
+    fn below(&self, node: &SeriesStatus) -> impl Iterator<Item = usize> {
         let find = move |name: &String| self.nodes.iter().position(|n| n.name == *name);
-        node.depends.iter().filter_map(find)
+        node.needs.iter().filter_map(find)
+    }
+
+    /// Returns the component of a series, if it has several series or another name.
+    fn component(&self, node: &'a SeriesStatus) -> Option<&'a str> {
+        let component = &node.component;
+        let siblings = self.nodes.iter().filter(|n| n.component == *component);
+        (siblings.count() > 1 || *component != node.name).then_some(component)
     }
 
     /// Returns each component with the indices of its series.
-    fn groups(&self) -> Vec<(&str, Vec<usize>)> {
+    fn groups(&self) -> Vec<(&'a str, Vec<usize>)> {
         let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            let Some(component) = &node.component else {
+            let Some(component) = self.component(node) else {
                 continue;
             };
-            match groups.iter_mut().find(|(name, _)| name == component) {
+            match groups.iter_mut().find(|(name, _)| *name == component) {
                 Some((_, members)) => members.push(i),
                 None => groups.push((component, vec![i])),
             }
@@ -104,7 +84,7 @@ impl Graph {
         let mut edges = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
             edges.extend(self.below(node).map(|below| (i, Some(below))));
-            if node.depends.is_empty() {
+            if node.needs.is_empty() {
                 edges.push((i, None));
             }
         }
@@ -112,68 +92,46 @@ impl Graph {
     }
 }
 
-impl Node {
-    fn read(ws: &Workspace, series: &Series, all: &[&Series]) -> Result<Self> {
-        let siblings = all.iter().filter(|s| s.component == series.component);
-        let named = siblings.count() > 1 || series.component != series.name;
-        let posted = postings::read_all(ws, &series.name)?.pop();
-        Ok(Self {
-            name: series.name.to_string(),
-            component: named.then(|| series.component.to_string()),
-            local: series.local.is_some(),
-            version: series.version,
-            patches: series.patches.len(),
-            depends: series.depends.iter().map(|d| d.value.clone()).collect(),
-            posted: posted.map(Posted::from),
-        })
-    }
-
-    /// "4 patches".
-    fn size(&self) -> String {
-        match self.patches {
-            0 => "no patches yet".to_owned(),
-            n => count(n, "patch", "patches"),
-        }
-    }
-
-    fn state(&self) -> String {
-        if self.local {
-            return LOCAL.to_owned();
-        }
-        state(self.version, self.posted.as_ref())
+/// "4 patches".
+fn size(node: &SeriesStatus) -> String {
+    match node.patches {
+        0 => "no patches yet".to_owned(),
+        n => count(n, "patch", "patches"),
     }
 }
 
-/// The state of a series that is never posted.
-pub(super) const LOCAL: &str = "local";
-
-/// Returns the state of the versions: "v1 posted, v2 in work".
-pub(super) fn state(version: u32, posted: Option<&Posted>) -> String {
-    match posted {
-        None => format!("v{version} to be posted"),
-        Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
-        Some(posted) => format!("v{} posted, v{version} in work", posted.version),
-    }
+fn state(node: &SeriesStatus) -> String {
+    node.versions(node.last.as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        report::status::statuses, source::workspace::Workspace, sys::cache::Cache,
+        versions::postings,
+    };
 
-    pub(super) fn node(name: &str, depends: &[&str]) -> Node {
-        Node {
+    fn node(name: &str, needs: &[&str]) -> SeriesStatus {
+        SeriesStatus {
             name: name.into(),
-            component: None,
-            local: false,
+            component: name.into(),
             version: 1,
             patches: 2,
-            depends: depends.iter().map(|d| (*d).to_owned()).collect(),
-            posted: None,
+            needs: needs.iter().map(|d| (*d).to_owned()).collect(),
+            ..SeriesStatus::default()
+        }
+    }
+
+    pub(super) fn graph(nodes: &[SeriesStatus]) -> Graph<'_> {
+        Graph {
+            base: "Linux v6.1.2".into(),
+            nodes,
         }
     }
 
     /// A chain of three series, a separate series, and a series above both.
-    pub(super) fn graph() -> Graph {
+    pub(super) fn nodes() -> Vec<SeriesStatus> {
         let mut nodes = vec![
             node("clist", &[]),
             node("gpu-buddy", &["clist"]),
@@ -182,25 +140,22 @@ mod tests {
             node("both", &["other", "nova-mm"]),
         ];
         nodes[0].version = 2;
-        nodes[0].posted = Some(Posted {
+        nodes[0].last = Some(Posted {
             version: 1,
             link: "https://example.org/a?b&c".into(),
         });
-        nodes[1].posted = Some(Posted {
+        nodes[1].last = Some(Posted {
             version: 1,
             link: "https://example.org/1".into(),
         });
         nodes[2].patches = 1;
         nodes[4].patches = 0;
-        Graph {
-            base: "Linux v6.1.2".into(),
-            nodes,
-        }
+        nodes
     }
 
     #[test]
     fn state_of_versions() {
-        let states: Vec<String> = graph().nodes[..3].iter().map(Node::state).collect();
+        let states: Vec<String> = nodes()[..3].iter().map(state).collect();
         assert_eq!(
             states,
             ["v1 posted, v2 in work", "v1 posted", "v1 to be posted"]
@@ -209,11 +164,12 @@ mod tests {
 
     #[test]
     fn component_of_several_series() {
-        let mut graph = graph();
+        let mut nodes = nodes();
         for i in [1, 2] {
-            graph.nodes[i].component = Some("gpu-buddy".into());
+            nodes[i].component = "gpu-buddy".into();
         }
-        graph.nodes[4].local = true;
+        nodes[4].local = Some("a rehearsal".into());
+        let graph = graph(&nodes);
         insta::assert_snapshot!(text(&graph), @r"
         Linux v6.1.2
         ├─ clist          2 patches, v1 posted, v2 in work
@@ -247,7 +203,8 @@ mod tests {
         file("series/x.toml", "version = 3\nchange-id = \"20260102-x\"\n");
         let ws = Workspace::find(dir.path()).unwrap();
         let base = Base::parse("series/base.toml".as_ref(), base).unwrap();
-        let read = || Graph::read(&ws, &base).unwrap().nodes.remove(0).posted;
+        let cache = Cache::at(dir.path().join("cache")).unwrap();
+        let read = || statuses(&ws, &cache, &base, None).unwrap().remove(0).posted;
         assert_eq!(read(), None);
         for version in [1, 2] {
             let posting = postings::tests::posting(version, &["a: b"]);

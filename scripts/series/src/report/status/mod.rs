@@ -16,8 +16,9 @@ pub use self::table::{details, table};
 
 use crate::{
     checks::{
-        every_patch::record::{self as full, Full},
+        every_patch::record as full,
         quick::record as check,
+        rules::{self, Exception},
     },
     kernel::{
         build::{Stamp, Target},
@@ -25,10 +26,7 @@ use crate::{
     },
     mail::mailbox,
     patches::output::{Report, SeriesReport},
-    report::{
-        checks::FullPage,
-        graph::{self, Posted},
-    },
+    report::{checks::FullPage, graph::Posted},
     source::{
         changelog, component,
         manifest::{Base, Series, below, in_order},
@@ -67,13 +65,20 @@ pub struct SeriesStatus {
     pub kunit: Vec<KunitStatus>,
     /// The folder of the patches.
     pub folder: Option<String>,
+    /// The last posting on this base.
     pub posted: Option<Posted>,
+    /// The last posting on any base.
+    #[serde(skip)]
+    pub last: Option<Posted>,
     pub changes: Option<Changes>,
     pub changelog: ChangelogStatus,
     /// The number of patches with a Reviewed-by.
     pub reviewed: Option<usize>,
     pub check: Option<CheckStatus>,
     pub full: Option<FullStatus>,
+    /// The exceptions from the rules in the manifest.
+    #[serde(skip)]
+    pub exceptions: Vec<Exception>,
 }
 
 /// The KUnit result of one series on one kernel.
@@ -125,7 +130,7 @@ pub struct CheckStatus {
 }
 
 /// The result of the full check for one series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FullStatus {
     /// The number of builds: one for each patch and kernel.
     pub units: usize,
@@ -138,13 +143,26 @@ pub struct FullStatus {
     pub complete: bool,
 }
 
+/// The state of a series that is never posted.
+const LOCAL: &str = "local";
+
 impl SeriesStatus {
-    /// Returns the state of the versions: "v1 posted, v2 in work".
+    /// Returns the state on this base: "v1 posted, v2 in work", or the base of its postings.
     pub fn state(&self) -> String {
-        match (&self.local, &self.posted_on) {
-            (Some(_), _) => graph::LOCAL.to_owned(),
-            (None, Some(base)) => format!("posted on {base}"),
-            (None, None) => graph::state(self.version, self.posted.as_ref()),
+        match &self.posted_on {
+            Some(base) if self.local.is_none() => format!("posted on {base}"),
+            _ => self.versions(self.posted.as_ref()),
+        }
+    }
+
+    /// Returns the state of the versions after this posting.
+    pub(super) fn versions(&self, posted: Option<&Posted>) -> String {
+        let version = self.version;
+        match posted {
+            _ if self.local.is_some() => LOCAL.to_owned(),
+            None => format!("v{version} to be posted"),
+            Some(posted) if posted.version >= version => format!("v{} posted", posted.version),
+            Some(posted) => format!("v{} posted, v{version} in work", posted.version),
         }
     }
 }
@@ -159,8 +177,7 @@ pub fn statuses(
     let manifests = component::manifests(ws)?;
     let ordered = in_order(&manifests)?;
     let checked = check::read(ws);
-    // Ignore the record of another version of this program.
-    let full = full::read(ws).ok().flatten();
+    let full = full::read(ws);
     let mut statuses = Vec::new();
     for series in &ordered {
         let mut status = of_manifest(ws, base, series, &manifests)?;
@@ -177,7 +194,8 @@ pub fn statuses(
                 current: c.is_of(ws, one),
                 findings: c.findings.len(),
             });
-            status.full = full.as_ref().and_then(|f| full_status(f, one));
+            let page = full.as_ref().and_then(|full| FullPage::read(full, one));
+            status.full = page.map(|page| page.status);
         }
         statuses.push(status);
     }
@@ -200,11 +218,13 @@ fn of_manifest(
         needs: series.depends.iter().map(|d| d.value.clone()).collect(),
         goes_to: series.goes_to(),
         changelog: changelog_status(ws, series, all),
+        exceptions: rules::exceptions(series),
         ..SeriesStatus::default()
     };
+    let last = postings::read_all(ws, &series.name)?.pop();
+    status.last = last.map(Posted::from);
     if series.is_posted_on(ws.view()) {
-        let posted = postings::read_all(ws, &series.name)?.pop();
-        status.posted = posted.map(Posted::from);
+        status.posted.clone_from(&status.last);
     } else {
         status.posted_on = series.base.as_ref().map(|b| b.value.clone());
     }
@@ -289,15 +309,4 @@ pub(super) fn tags(ws: &Workspace, patch: &str) -> Vec<(String, String)> {
     given
         .map(|(tag, who)| (tag.to_owned(), who.to_owned()))
         .collect()
-}
-
-fn full_status(full: &Full, one: &SeriesReport) -> Option<FullStatus> {
-    let page = FullPage::read(full, one)?;
-    Some(FullStatus {
-        units: page.units,
-        done: page.done,
-        left: page.units.saturating_sub(page.done),
-        findings: page.found,
-        complete: page.builds_alone.is_some(),
-    })
 }

@@ -4,8 +4,8 @@
 
 use comfy_table::{Table, presets};
 
-use super::{ChangelogStatus, Changes, CheckStatus, FullStatus, KunitStatus, SeriesStatus};
-use crate::{report::graph::LOCAL, sys::plural::count};
+use super::{ChangelogStatus, Changes, CheckStatus, FullStatus, KunitStatus, LOCAL, SeriesStatus};
+use crate::sys::plural::count;
 
 /// Formats the table of patches, builds and test results.
 pub fn table(statuses: &[SeriesStatus]) -> String {
@@ -176,11 +176,13 @@ mod tests {
             kunit: Vec::new(),
             folder: (patches > 0).then(|| format!("out/{name}/v1")),
             posted: None,
+            last: None,
             changes: None,
             changelog: ChangelogStatus::Written,
             reviewed: Some(0),
             check: None,
             full: None,
+            exceptions: Vec::new(),
         }
     }
 
