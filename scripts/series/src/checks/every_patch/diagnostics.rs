@@ -13,19 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Said;
 
-/// `file:12:3: warning: text`, also without the column, or after "clang diag:".
-static PLACED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r"(?x)^ (?:clang\ diag:\ )? (?<file>[^\s:][^:]*) : (?<line>\d+) : (?:\d+:)? \ ?
-        (?<level>warning|error|fatal\ error) : \ ? (?<text>.*)$",
-    )
-    .expect("the pattern is constant")
-});
-/// `Warning: file:12 text`, from `kernel-doc`.
-static DOC: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?<level>Warning|Error): (?<file>[^\s:]+):(?<line>\d+):? (?<text>.*)$")
-        .expect("the pattern is constant")
-});
 /// `warning: text`, `error[E0425]: text`.
 static RUST: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^(?<level>warning|error)(?:\[E\d+\])?: (?<text>.*)$")
@@ -34,19 +21,22 @@ static RUST: LazyLock<Regex> = LazyLock::new(|| {
 /// `  --> file:12:3`.
 static ARROW: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^\s*--> (.+?):(\d+):\d+$").expect("the pattern is constant"));
-/// `kernel.o: warning: text`, `ld.lld: error: text`.
-static PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?<file>[\w./+-]+): (?<level>warning|error): (?<text>.*)$")
-        .expect("the pattern is constant")
-});
-/// `make[2]: *** No rule to make target …`.
-static NO_RULE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^make(?:\[\d+\])?: \*\*\* (?<text>No rule .*)$").expect("the pattern is constant")
-});
-/// Kconfig's warning about options that select others without their dependencies.
-static KCONFIG: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?<level>WARNING): (?<text>unmet direct dependencies .*)$")
-        .expect("the pattern is constant")
+/// Messages in one line, the first one of make itself.
+static LINES: LazyLock<[Regex; 5]> = LazyLock::new(|| {
+    let lines = [
+        // `make[2]: *** No rule to make target …`.
+        r"^make(?:\[\d+\])?: \*\*\* (?<text>No rule .*)$",
+        // `file:12:3: warning: text`, also without the column, or after "clang diag:".
+        r"(?x)^ (?:clang\ diag:\ )? (?<file>[^\s:][^:]*) : (?<line>\d+) : (?:\d+:)? \ ?
+        (?<level>warning|error|fatal\ error) : \ ? (?<text>.*)$",
+        // `Warning: file:12 text`, from `kernel-doc`.
+        r"^(?<level>Warning|Error): (?<file>[^\s:]+):(?<line>\d+):? (?<text>.*)$",
+        // `kernel.o: warning: text`, `ld.lld: error: text`.
+        r"^(?<file>[\w./+-]+): (?<level>warning|error): (?<text>.*)$",
+        // Options that select others without their dependencies.
+        r"^(?<level>WARNING): (?<text>unmet direct dependencies .*)$",
+    ];
+    lines.map(|line| Regex::new(line).expect("the pattern is constant"))
 });
 
 /// The severity according to the program that reports it.
@@ -97,13 +87,6 @@ pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
 /// empty line.
 fn head(lines: &[&str]) -> Option<(Diagnostic, bool)> {
     let (line, more) = lines.split_first()?;
-    if line.starts_with("make") {
-        return Some((diagnostic(&NO_RULE.captures(line)?), false));
-    }
-    let placed = PLACED.captures(line).or_else(|| DOC.captures(line));
-    if let Some(found) = placed {
-        return Some((diagnostic(&found), false));
-    }
     if let Some(found) = RUST.captures(line) {
         let mut new = diagnostic(&found);
         let mut block = more.iter().take_while(|l| !l.is_empty());
@@ -114,24 +97,26 @@ fn head(lines: &[&str]) -> Option<(Diagnostic, bool)> {
         // Without a place, the line may be the complete message of another program.
         return Some((new, block.next().is_some_and(|l| l.starts_with(' '))));
     }
-    if let Some(found) = PROGRAM.captures(line) {
-        return Some((diagnostic(&found), false));
-    }
-    let mut new = diagnostic(&KCONFIG.captures(line)?);
-    new.said.file = "Kconfig".to_owned();
-    Some((new, false))
+    // Other messages of make only repeat that a program failed.
+    let (of_make, of_programs) = LINES.split_at(1);
+    let is_make = line.starts_with("make");
+    let mut forms = if is_make { of_make } else { of_programs }.iter();
+    let found = forms.find_map(|form| form.captures(line))?;
+    Some((diagnostic(&found), false))
 }
 
 /// Converts a match of one of the patterns. Without a level, it is an error.
 fn diagnostic(found: &Captures<'_>) -> Diagnostic {
     let part = |name: &str| found.name(name).map_or("", |part| part.as_str());
+    let (level, file) = match part("level") {
+        "WARNING" => (Level::Warning, "Kconfig"),
+        "warning" | "Warning" => (Level::Warning, part("file")),
+        _ => (Level::Error, part("file")),
+    };
     Diagnostic {
-        level: match part("level") {
-            "warning" | "Warning" | "WARNING" => Level::Warning,
-            _ => Level::Error,
-        },
+        level,
         said: Said {
-            file: path(part("file")),
+            file: path(file),
             line: part("line").parse().ok(),
             message: part("text").trim_end().to_owned(),
             text: String::new(),
