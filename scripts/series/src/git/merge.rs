@@ -40,6 +40,8 @@ pub struct Merged {
 pub struct Merger<'a> {
     git: &'a Git<'a>,
     scratch: PathBuf,
+    /// Whether a change of a file applies to the file to which the other side moved it.
+    follows_renames: bool,
     /// Whether new objects go to a private folder below `scratch`.
     is_private: bool,
 }
@@ -62,8 +64,17 @@ impl<'a> Merger<'a> {
         Self {
             git,
             scratch: scratch.to_owned(),
+            follows_renames: true,
             is_private: false,
         }
+    }
+
+    /// As [`Self::in_repository`], but a change of a moved file is a conflict. git 2.47 ignores the
+    /// setting and follows renames anyway.
+    pub fn without_renames(git: &'a Git<'a>, scratch: &Path) -> Self {
+        let mut merger = Self::in_repository(git, scratch);
+        merger.follows_renames = false;
+        merger
     }
 
     fn cmd(&self, args: &[&str]) -> Cmd {
@@ -82,8 +93,10 @@ impl<'a> Merger<'a> {
         // Older versions than git 2.40 lack --merge-base, so create a commit with the right parent.
         let onto = self.commit(onto, parent)?;
         // As git am --3way does.
-        let renames = ["-c", "merge.directoryRenames=false"];
-        let cmd = self.cmd(&["-c", "merge.conflictStyle=merge"]).args(renames);
+        let renames = format!("merge.renames={}", self.follows_renames);
+        let cmd = self
+            .cmd(&["-c", "merge.conflictStyle=merge", "-c", &renames])
+            .args(["-c", "merge.directoryRenames=false"]);
         let cmd = cmd.args(["merge-tree", "--write-tree", "-z"]);
         let cmd = cmd.args([onto.as_str(), patch.as_str()]);
         let out = self.git.try_run(&cmd)?;

@@ -23,6 +23,22 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Returns the plain files in a folder and below, or the path itself if it is a plain file. Does not
+/// follow links.
+pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => files.push(path.to_owned()),
+        Ok(meta) if meta.is_dir() => {
+            for entry in list(path)? {
+                files.extend(below(&entry)?);
+            }
+        }
+        _ => (),
+    }
+    Ok(files)
+}
+
 /// Reads a text file. The caller adds the place to the error.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read_file(path).map_err(|e| match e.kind() {
@@ -88,4 +104,29 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::set_permissions(new.path(), mode).map_err(|e| failed(&e))?;
     new.persist(path).map_err(|e| failed(&e.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_follows_no_links() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a/b/one", "a/two"] {
+            write(&dir.path().join(file), b"").unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("link")).unwrap();
+        let shown = |path: &Path| {
+            let files = below(path).unwrap().into_iter();
+            let files = files.map(|f| f.strip_prefix(dir.path()).unwrap().to_owned());
+            files.collect::<Vec<_>>()
+        };
+        let both = [Path::new("a/b/one"), Path::new("a/two")];
+        assert_eq!(shown(dir.path()), both);
+        assert_eq!(shown(&dir.path().join("a/two")), both[1..]);
+        assert!(shown(&dir.path().join("link")).is_empty());
+        assert_eq!(shown(&dir.path().join("link/")).len(), 2);
+        assert!(shown(&dir.path().join("none")).is_empty());
+    }
 }

@@ -5,15 +5,18 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::SystemTime,
 };
 
 use super::{Subject, store::Key};
 use crate::{
-    git::{Git, Oid},
+    git::{Git, Oid, PatchCommit, merge::Merger},
     kernel::kconfig::is_kconfig,
-    sys::{Error, Result, failed, files::write, must},
+    sys::{
+        Error, Result,
+        files::{below, create, write},
+    },
 };
 
 /// A file in the repository that exists during a checkout.
@@ -29,7 +32,7 @@ impl<'a> Checkout<'a> {
     /// Opens or creates the work tree. The caller holds the lock.
     pub fn open(subject: &'a Subject<'a>) -> Result<Self> {
         let dir = subject.cache.of_base("full/linux");
-        fs::create_dir_all(&dir).map_err(|e| Error::io("create the folder", &dir, &e))?;
+        create(&dir)?;
         let new = Self { subject, dir };
         let own = new.dir.join(".git");
         let git = new.git();
@@ -87,7 +90,14 @@ impl<'a> Checkout<'a> {
     /// folder includes all files below.
     pub fn touch(&self, paths: &[String]) -> Result<()> {
         let now = SystemTime::now();
-        paths.iter().try_for_each(|p| touch(&self.dir.join(p), now))
+        for path in paths {
+            for file in below(&self.dir.join(path))? {
+                let opened = File::options().write(true).open(&file);
+                let done = opened.and_then(|f| f.set_modified(now));
+                done.map_err(|e| Error::io("date", &file, &e))?;
+            }
+        }
+        Ok(())
     }
 
     pub fn kconfig(&self, tree: &Oid) -> Result<Key> {
@@ -100,50 +110,26 @@ impl<'a> Checkout<'a> {
         Ok(Key::of(listing.lines().filter(of_kconfig)))
     }
 
-    /// Applies the changes from `parent` to `theirs` to `ours`. Returns a tree, or the files with
-    /// conflicts.
-    pub fn merge(&self, parent: &Oid, ours: &Oid, theirs: &Oid) -> Result<Result<Oid, String>> {
-        let git = self.git();
-        // With a commit on top of `parent`, git uses `parent` as the merge base.
-        let commit = |tree: &Oid, parent: &str| -> Result<Oid> {
-            let who = "series <nobody@localhost> 1 +0000";
-            let text = format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n\nx\n");
-            let cmd = git.cmd(["hash-object", "-t", "commit", "-w", "--stdin"]);
-            let name = must(self.subject.runner, &cmd.stdin(text))?.text();
-            Oid::parse(&name).ok_or_else(|| Error::new("git printed no commit name"))
-        };
-        let parent = format!("parent {}\n", commit(parent, "")?);
-        let (ours, theirs) = (commit(ours, &parent)?, commit(theirs, &parent)?);
-        let cmd = git
-            .cmd(["-c", "merge.renames=false"])
-            .args(["-c", "merge.directoryRenames=false"])
-            .args(["merge-tree", "--write-tree", "--name-only", "--no-messages"])
-            .args([ours.as_str(), theirs.as_str()]);
-        let out = git.try_run(&cmd)?;
-        let text = out.text();
-        let mut lines = text.lines();
-        match (out.code, lines.next().and_then(Oid::parse)) {
-            (Some(0), Some(tree)) => Ok(Ok(tree)),
-            (Some(1), Some(_)) => Ok(Err(lines.collect::<Vec<_>>().join(", "))),
-            _ => Err(failed(&cmd, &out)),
-        }
+    /// Applies the changes from `parent` to `patch` to the tree `onto`. Returns a tree, or the files
+    /// with conflicts.
+    pub fn merge(
+        &self,
+        parent: &PatchCommit,
+        patch: &PatchCommit,
+        onto: &Oid,
+    ) -> Result<Result<Oid, String>> {
+        let (git, scratch) = (self.git(), self.dir.join(".git"));
+        let merger = Merger::without_renames(&git, &scratch);
+        let merged = merger.merge(&parent.commit, &patch.commit, onto)?;
+        let files: Vec<_> = merged
+            .conflicts
+            .into_iter()
+            .map(|(path, ..)| path)
+            .collect();
+        Ok(if files.is_empty() {
+            Ok(merged.tree)
+        } else {
+            Err(files.join(", "))
+        })
     }
-}
-
-fn touch(path: &Path, now: SystemTime) -> Result<()> {
-    // Links are skipped, because their date is the date of the target.
-    let Ok(meta) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if meta.is_dir() {
-        let entries = fs::read_dir(path).map_err(|e| Error::io("read", path, &e))?;
-        let mut paths = entries.flatten().map(|entry| entry.path());
-        return paths.try_for_each(|path| touch(&path, now));
-    }
-    if meta.is_file() {
-        let file = File::options().write(true).open(path);
-        let done = file.and_then(|f| f.set_modified(now));
-        done.map_err(|e| Error::io("date", path, &e))?;
-    }
-    Ok(())
 }

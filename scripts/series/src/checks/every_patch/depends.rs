@@ -32,12 +32,12 @@ impl<'a> Without<'a> {
         let mut start = assembled.base.tree.clone();
         for name in one.below.iter().filter(|n| *n != dependency && !needs(n)) {
             let other = assembled.find(name)?;
-            let (parent, tip) = (&other.parent.tree, &other.tip().tree);
-            if *parent == start {
-                start = tip.clone();
+            let (parent, tip) = (&other.parent, other.tip());
+            if parent.tree == start {
+                start = tip.tree.clone();
                 continue;
             }
-            start = walk.checkout.merge(parent, &start, tip)?.map_err(|files| {
+            start = walk.checkout.merge(parent, tip, &start)?.map_err(|files| {
                 let series = one.name();
                 Error::new(format!(
                     "cannot check {series} without {dependency}: {name} does not merge: {files}"
@@ -54,28 +54,23 @@ impl<'a> Without<'a> {
 
     /// Returns the task for this number of patches, or the files with conflicts.
     fn task(&self, walk: &Walk<'_>, patches: usize) -> Result<Result<Task, String>> {
-        let (name, parent) = (self.one.name(), &self.one.parent.tree);
-        let patch = &self.one.patches[patches - 1].tree;
-        let tree = walk.checkout.merge(parent, &self.start, patch)?;
-        Ok(tree.map(|tree| Task {
-            what: format!("{name} {patches} without {}", self.dependency),
-            subject: match patches {
-                1 => "its first patch".to_owned(),
-                n => format!("its first {n} patches"),
-            },
-            tree,
-            parent: Some(self.start.clone()),
-            one_arch: true,
-            rustdoc: false,
-        }))
+        let (one, dependency) = (self.one, self.dependency);
+        let patch = &one.patches[patches - 1];
+        let tree = match walk.checkout.merge(&one.parent, patch, &self.start)? {
+            Ok(tree) => tree,
+            Err(files) => return Ok(Err(files)),
+        };
+        let what = format!("{} {patches} without {dependency}", one.name());
+        let subject = match patches {
+            1 => "its first patch".to_owned(),
+            n => format!("its first {n} patches"),
+        };
+        let task = walk.task(what, &subject, &tree, Some(&self.start), true)?;
+        Ok(Ok(task))
     }
 
     /// Returns how the first `patches` patches fail, or `None` if they build.
     fn probe(&self, walk: &mut Walk<'_>, seen: &Seen, patches: usize) -> Result<Option<Failure>> {
-        if patches == 0 {
-            // The base and the other dependencies build.
-            return Ok(None);
-        }
         let failure = |how, error| {
             Some(Failure {
                 patch: patches,
@@ -88,10 +83,7 @@ impl<'a> Without<'a> {
             Ok(task) => task,
             Err(files) => return Ok(failure(How::DoesNotApply, files)),
         };
-        let made = walk.perform(&task)?;
-        let Some(compiled) = made.first().map(|made| &made.compiled) else {
-            return Ok(None);
-        };
+        let compiled = &walk.perform(&task)?[0][0];
         let new = seen.clone().new_in(&compiled.said);
         let (warnings, errors) = by_level(new, compiled.builds);
         let first = |list: &[Said]| list.first().map_or("make fails".to_owned(), placed);
@@ -125,10 +117,8 @@ impl<'a> Without<'a> {
         let all = self.one.patches.len();
         let declared = self.declared();
         let probe = |patches| self.probe(walk, seen, patches);
-        let (found, failure) = match first_failing(all, declared.min(all), probe)? {
-            Some((patch, failure)) => (patch - 1, Some(failure)),
-            None => (all, None),
-        };
+        let failure = first_failing(all, declared, probe)?;
+        let found = failure.as_ref().map_or(all, |f| f.patch - 1);
         Ok(Dependency {
             name: self.dependency.to_owned(),
             without: declared,
@@ -149,33 +139,25 @@ fn placed(said: &Said) -> String {
     }
 }
 
-/// Returns the first number from 1 to `all` at which `probe` fails, and the failure. The search
-/// starts at `guess + 1`, and assumes that `probe` fails for all later numbers as well.
+/// Returns the failure of the first number from 1 to `all` at which `probe` fails. The search starts
+/// at `guess` and `guess + 1`, and assumes that `probe` fails for all later numbers as well.
 fn first_failing<T>(
     all: usize,
     guess: usize,
     mut probe: impl FnMut(usize) -> Result<Option<T>>,
-) -> Result<Option<(usize, T)>> {
-    // Numbers up to `good` do not fail; `bad` does.
-    let (mut good, mut bad) = match probe(guess)? {
-        Some(failure) => (0, (guess, failure)),
-        None if guess == all => return Ok(None),
-        None => match probe(guess + 1)? {
-            Some(failure) => return Ok(Some((guess + 1, failure))),
-            None => match probe(all)? {
-                Some(failure) => (guess + 1, (all, failure)),
-                None => return Ok(None),
-            },
-        },
-    };
-    while good + 1 < bad.0 {
-        let middle = good + (bad.0 - good) / 2;
-        match probe(middle)? {
-            Some(failure) => bad = (middle, failure),
-            None => good = middle,
+) -> Result<Option<T>> {
+    // Numbers up to `good` do not fail. `bad` does, with `failure`, or is beyond the last one.
+    let (mut good, mut bad, mut failure) = (0, all + 1, None);
+    let mut likely = [guess, guess + 1, all].into_iter();
+    while good + 1 < bad {
+        let is_open = |number: &usize| (good + 1..bad).contains(number);
+        let next = likely.find(is_open).unwrap_or(good.midpoint(bad));
+        match probe(next)? {
+            None => good = next,
+            found => (bad, failure) = (next, found),
         }
     }
-    Ok(Some(bad))
+    Ok(failure)
 }
 
 #[cfg(test)]
@@ -190,13 +172,14 @@ mod tests {
                     let mut probes = 0;
                     let found = first_failing(all, guess, |n| {
                         probes += 1;
-                        Ok((n >= first && n > 0).then_some(n))
+                        Ok((n >= first).then_some(n))
                     })
                     .unwrap();
-                    let right = (first <= all).then_some((first, first));
+                    let right = (first <= all).then_some(first);
                     assert_eq!(found, right, "{all} {first} {guess}");
                     if guess + 1 == first && first <= all {
-                        assert_eq!(probes, 2);
+                        // That nothing fails without patches needs no probe.
+                        assert_eq!(probes, if guess == 0 { 1 } else { 2 });
                     }
                 }
             }

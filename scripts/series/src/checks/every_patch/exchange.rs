@@ -19,7 +19,7 @@ use super::{
 };
 use crate::sys::{
     Error, Result,
-    files::{read_text, write},
+    files::{below, read_text, write},
     json::json,
     plural::count,
 };
@@ -78,7 +78,7 @@ fn checksum(what: &str, key: &Key, result: &str) -> Key {
 
 /// Writes results into `file`. Units without a stored result are left out: KUnit that failed.
 /// Returns the number of results.
-pub fn export(file: &Path, origin: Origin, store: &Store, units: &[UnitTime]) -> Result<usize> {
+pub fn export(file: &Path, origin: &Origin, store: &Store, units: &[UnitTime]) -> Result<usize> {
     let mut exported: Vec<Unit> = Vec::new();
     for UnitTime { what, key, .. } in units {
         if let Ok(result) = fs::read_to_string(store.file(key))
@@ -94,7 +94,7 @@ pub fn export(file: &Path, origin: Origin, store: &Store, units: &[UnitTime]) ->
     }
     let results = Results {
         path: file.to_owned(),
-        origin,
+        origin: origin.clone(),
         units: exported,
     };
     write(file, &json(&results)?)?;
@@ -105,53 +105,42 @@ pub fn export(file: &Path, origin: Origin, store: &Store, units: &[UnitTime]) ->
 pub fn read(paths: &[PathBuf], bases: &[String]) -> Result<Vec<Results>> {
     let mut files = Vec::new();
     for path in paths {
-        let before = files.len();
-        find(path, &mut files)?;
-        if files.len() == before {
+        if !path.is_dir() {
+            files.push(path.to_owned());
+            continue;
+        }
+        // With a final slash, a link to a folder is the folder.
+        let mut inside = below(&path.join(""))?;
+        inside.retain(|file| file.extension().is_some_and(|e| e == "json"));
+        if inside.is_empty() {
             return Err(Error::new("the folder has no files with results")
                 .at(path, None)
                 .help("`cargo series check --full --export DIR` writes them"));
         }
+        files.extend(inside);
     }
     files.sort();
     let results = files.into_iter().map(|file| read_one(file, bases));
     results.collect()
 }
 
-fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    let entries = fs::read_dir(path).map_err(|e| Error::io("read", path, &e))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_dir() || path.extension().is_some_and(|e| e == "json") {
-            find(&path, files)?;
-        }
-    }
-    Ok(())
-}
-
 fn read_one(path: PathBuf, bases: &[String]) -> Result<Results> {
+    let error = |what: String, help: &str| Error::new(what).at(&path, None).help(help);
     let text = read_text(&path).map_err(|e| e.at(&path, None))?;
     let mut results: Results = serde_json::from_str(&text).map_err(|e| {
-        Error::new(format!("not a complete file with results: {e}"))
-            .at(&path, None)
-            .help("copy the file again, or have its machine write it again")
+        let help = "copy the file again, or have its machine write it again";
+        error(format!("not a complete file with results: {e}"), help)
     })?;
     let is_damaged = |unit: &&Unit| unit.checksum != checksum(&unit.what, &unit.key, &unit.result);
     if let Some(unit) = results.units.iter().find(is_damaged) {
         let what = format!("checksum mismatch for the result of {:?}", unit.what);
-        return Err(Error::new(what)
-            .at(&path, None)
-            .help("the file is damaged; copy it again, or have its machine write it again"));
+        let help = "the file is damaged; copy it again, or have its machine write it again";
+        return Err(error(what, help));
     }
     let base = &results.origin.base;
     if !bases.contains(base) {
         let what = format!("has results of {base:?}, which is not a base here");
-        return Err(Error::new(what)
-            .at(&path, None)
-            .help(format!("the bases are: {}", bases.join(", "))));
+        return Err(error(what, &format!("the bases are: {}", bases.join(", "))));
     }
     results.path = path;
     Ok(results)
@@ -164,18 +153,14 @@ pub fn import(
     files: &[Results],
     origin: &Origin,
     store: &Store,
-    expected: &BTreeMap<String, Key>,
+    expected: &BTreeMap<&str, &Key>,
 ) -> Result<usize> {
     let mut known = Vec::new();
     for file in files.iter().filter(|file| file.origin.base == origin.base) {
-        let mut foreign = Vec::new();
-        for unit in &file.units {
-            match expected.get(&unit.what) {
-                Some(key) if *key == unit.key => known.push(unit),
-                Some(_) => foreign.push(unit),
-                None => (),
-            }
-        }
+        let ours = |unit: &&Unit| expected.contains_key(unit.what.as_str());
+        let is_known = |unit: &&Unit| *expected[unit.what.as_str()] == unit.key;
+        let (new, foreign): (Vec<_>, Vec<_>) = file.units.iter().filter(ours).partition(is_known);
+        known.extend(new);
         if let Some(first) = foreign.first() {
             return Err(Error::new(format!(
                 "{} of {} from other inputs, the first for {:?}: {}",

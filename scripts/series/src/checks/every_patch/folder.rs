@@ -19,12 +19,16 @@ use super::{
     Subject,
     diagnostics::{Diagnostic, Level, parse},
     record::Said,
-    sources::Sources,
     store::Key,
 };
 use crate::{
     kernel::{build::Arch, kconfig},
-    sys::{Cmd, Error, Output, Result, failed, files::write, not_started, runner::is_ending},
+    sys::{
+        Cmd, Error, Output, Result, failed,
+        files::{below, write},
+        not_started,
+        runner::is_ending,
+    },
 };
 
 /// The flags of each make call: more warnings of C compilers and `kernel-doc`, clippy, sparse.
@@ -60,8 +64,6 @@ pub struct Compiled {
 pub struct Folder<'a> {
     pub dir: PathBuf,
     pub subject: &'a Subject<'a>,
-    /// The list of objects to compile.
-    pub sources: &'a Sources,
     pub arch: Arch,
     pub fragment: String,
     /// The folder of the kernel tree.
@@ -107,7 +109,7 @@ impl Folder<'_> {
     pub fn compile(&self, kconfig: &Key, reconfigure: bool) -> Result<Compiled> {
         self.subject.cache.need_space(1 << 30, "the build")?;
         let mut said = self.configure(kconfig, reconfigure)?;
-        let targets = self.sources.targets(self.arch, &self.tree);
+        let targets = self.subject.sources.targets(self.arch, &self.tree);
         let out = self.run(&self.make().args(targets))?;
         said.extend(self.read(&out));
         said.sort();
@@ -160,7 +162,7 @@ impl Folder<'_> {
     fn read(&self, out: &Output) -> Vec<Diagnostic> {
         let text = out.complaint();
         let mut found = parse(&text, &self.tree.to_string_lossy());
-        found.retain(|d| !self.sources.knows(d, &self.tree));
+        found.retain(|d| !self.subject.sources.knows(d, &self.tree));
         if !out.ok() && !found.iter().any(|d| d.level == Level::Error) {
             let lines: Vec<_> = text.lines().collect();
             found.push(Diagnostic {
@@ -205,19 +207,9 @@ static ENDED: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Removes the objects that were compiled since then.
 fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
-    let entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, &e))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        // A link is neither a folder nor a file here.
-        let Ok(meta) = entry.metadata() else {
-            continue;
-        };
-        if meta.is_dir() {
-            unmake(&path, since)?;
-        } else if meta.is_file()
-            && is_compiled(&path)
-            && meta.modified().is_ok_and(|date| date >= since)
-        {
+    for path in below(dir)? {
+        let date = fs::metadata(&path).and_then(|m| m.modified());
+        if is_compiled(&path) && date.is_ok_and(|date| date >= since) {
             fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
     }

@@ -5,14 +5,12 @@
 //! The kernel is the plain one of user-mode Linux, in the tree and the build folder that `test`
 //! uses. Both are left with the last tested series.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     Subject,
     record::KunitFull,
-    store::{Key, Timed},
+    store::{Key, Unit},
     walk::Walk,
 };
 use crate::{
@@ -37,11 +35,6 @@ struct Kept {
     log: String,
 }
 
-/// Returns the name of the job, under which its duration is stored.
-pub fn job(one: &AssembledSeries) -> String {
-    format!("{} kunit", one.name())
-}
-
 /// Returns the path of a result below the output folder.
 pub fn place(one: &AssembledSeries, ending: &str) -> String {
     format!("kunit/{}-alone/{}.{ending}", TARGET.name(), one.name())
@@ -54,42 +47,27 @@ pub fn runs(subject: &Subject<'_>, one: &AssembledSeries) -> bool {
     subject.archs.contains(&TARGET.arch()) && (series.branch.is_none() || has_suites)
 }
 
-/// Runs the tests of a series on its own tree, unless the result is stored.
+/// Runs the tests of a series on its own tree, unless the result is stored. Only passes are stored,
+/// so failures run again.
 pub fn at_tip(walk: &mut Walk<'_>, one: &AssembledSeries) -> Result<KunitFull> {
-    let start = Instant::now();
     let subject = walk.subject;
-    let (job, key) = (job(one), key(subject, one)?);
-    let known = walk.store.get::<Kept>(&key);
-    let cached = known.is_some();
-    let Timed { seconds, result } = match known {
-        Some(known) => known,
-        None => {
-            walk.begin(&job, "KUnit at its end");
-            let result = run(subject, one)?;
-            let seconds = start.elapsed().as_secs_f64();
-            let timed = Timed { seconds, result };
-            if timed.result.record.pass {
-                // Only passes are stored, so failures run again.
-                walk.store.put(&key, &timed)?;
-            }
-            timed
-        }
-    };
-    walk.end(&job);
-    walk.done(job, key, seconds, cached)?;
-    let out = subject.ws.out()?;
-    if !result.log.is_empty() {
-        write(&out.join(place(one, "log")), result.log.as_bytes())?;
-        write(&out.join(place(one, "json")), result.json.as_bytes())?;
+    let unit = unit(subject, one)?;
+    if !walk.store.has(&unit) {
+        walk.begin(&unit.what, "KUnit at its end", &[&unit]);
     }
-    Ok(result.record)
+    let is_final = |kept: &Kept| kept.record.pass;
+    let done = walk.store.result(&unit, is_final, || run(subject, one))?;
+    walk.end(&unit.what);
+    let done = walk.record(&unit, done)?;
+    let out = subject.ws.out()?;
+    if !done.log.is_empty() {
+        write(&out.join(place(one, "log")), done.log.as_bytes())?;
+        write(&out.join(place(one, "json")), done.json.as_bytes())?;
+    }
+    Ok(done.record)
 }
 
-pub fn is_known(walk: &Walk<'_>, one: &AssembledSeries) -> Result<bool> {
-    Ok(walk.store.get::<Kept>(&key(walk.subject, one)?).is_some())
-}
-
-pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
+pub fn unit(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Unit> {
     let expected = &one.plan.series().kunit;
     let mut parts = vec![
         "kunit".to_owned(),
@@ -99,7 +77,10 @@ pub fn key(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Key> {
     parts.extend(fragments(subject, one)?);
     parts.extend(subject.toolchain.identity());
     parts.extend([&expected.suites, &expected.um_suites, &expected.doctests].map(|n| n.join(" ")));
-    Ok(Key::of(parts))
+    Ok(Unit {
+        what: format!("{} kunit", one.name()),
+        key: Key::of(parts),
+    })
 }
 
 fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {

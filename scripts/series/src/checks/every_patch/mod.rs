@@ -15,23 +15,24 @@ mod folder;
 mod kunit;
 pub mod record;
 pub mod shard;
-mod sources;
+pub mod sources;
 mod store;
 mod table;
 mod walk;
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf};
 
 pub use self::table::table;
 use self::{
     compare::{Seen, by_level},
     depends::Without,
-    exchange::{Origin, Results},
-    record::{Dependency, Full, How, KunitFull, PatchFull, Said, SeriesFull, Times, UnitFull},
+    exchange::Results,
+    folder::Compiled,
+    record::{Dependency, Full, KunitFull, PatchFull, Said, SeriesFull, Times, UnitFull},
     shard::Shard,
     sources::Sources,
-    store::Key,
-    walk::{Made, Task, Walk},
+    store::Unit,
+    walk::{Task, Walk},
 };
 use crate::{
     checks::Finding,
@@ -58,9 +59,17 @@ pub struct Subject<'a> {
     pub base: &'a Base,
     pub assembled: &'a Assembled,
     pub archs: Vec<Arch>,
+    /// The list of objects to compile.
+    pub sources: Sources,
     /// Takes the lock of the tree that kernels are built from.
     pub lock_tree: &'a (dyn Fn() -> Result<Lock> + Sync),
     pub ui: &'a Ui,
+    /// The selected series. All if it is empty.
+    pub names: &'a [String],
+    /// Results of other machines.
+    pub import: Vec<Results>,
+    /// The file for the results of this run.
+    pub export: Option<PathBuf>,
 }
 
 pub struct Outcome {
@@ -71,29 +80,20 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
 }
 
-/// The exchange of results with other machines.
-pub struct Exchange<'a> {
-    pub import: Vec<Results>,
-    /// The file for the results of this run.
-    pub export: Option<&'a Path>,
-}
-
-/// Checks the named series, or all. The caller holds the lock. Errors have other causes than the
-/// patches, such as a full disk or an interrupt; results up to that point are stored.
-pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> Result<Outcome> {
-    let start = Instant::now();
-    let sources = Sources::read(subject.ws, subject.assembled)?;
-    let mut checks = Checks::new(subject, names, &sources)?;
-    checks.findings = sources.check(subject)?;
+/// Checks the series. The caller holds the lock. Errors have other causes than the patches, such as
+/// a full disk or an interrupt; results up to that point are stored.
+pub fn run(subject: &Subject<'_>) -> Result<Outcome> {
+    let mut checks = Checks::new(subject)?;
+    checks.findings = subject.sources.check(subject)?;
     let units = checks.units()?;
-    checks.import(&units, &exchange.import)?;
-    checks.plan(&units)?;
+    checks.import(&units)?;
+    checks.plan(&units);
     let series = checks.series.clone();
     let mut done = Vec::new();
     for one in &series {
         done.push(checks.patches(one)?);
     }
-    if names.is_empty() {
+    if subject.names.is_empty() {
         // The configuration of a single series may lack options of a later one.
         checks.options();
     }
@@ -119,37 +119,30 @@ pub fn run(subject: &Subject<'_>, names: &[String], exchange: &Exchange<'_>) -> 
     };
     Ok(Outcome {
         full,
-        times: checks.end(start, exchange)?,
+        times: checks.end()?,
         findings,
     })
 }
 
 /// Creates the results of one shard. Gives no verdict, because the new diagnostics of a unit depend
 /// on the results of other shards. Returns the durations. The caller holds the lock.
-pub fn run_shard(
-    subject: &Subject<'_>,
-    names: &[String],
-    shard: Shard,
-    exchange: &Exchange<'_>,
-) -> Result<Times> {
-    let start = Instant::now();
-    let sources = Sources::read(subject.ws, subject.assembled)?;
-    let mut checks = Checks::new(subject, names, &sources)?;
+pub fn run_shard(subject: &Subject<'_>, shard: Shard) -> Result<Times> {
+    let mut checks = Checks::new(subject)?;
     let all = checks.units()?;
-    checks.import(&all, &exchange.import)?;
+    checks.import(&all)?;
     let units = Units {
         patches: shard.part(&all.patches).to_vec(),
         without: shard.part(&all.without).to_vec(),
         kunit: shard.part(&all.kunit).to_vec(),
     };
-    checks.plan(&units)?;
+    checks.plan(&units);
     for task in units.patches.iter().chain(&units.without) {
         checks.walk.perform(task)?;
     }
-    for one in &units.kunit {
+    for (one, _) in &units.kunit {
         kunit::at_tip(&mut checks.walk, one)?;
     }
-    checks.end(start, exchange)
+    checks.end()
 }
 
 /// The units of a run, sorted by kind.
@@ -158,7 +151,17 @@ struct Units<'a> {
     patches: Vec<Task>,
     /// The patches that verify from which patch on a series needs a dependency.
     without: Vec<Task>,
-    kunit: Vec<&'a AssembledSeries>,
+    kunit: Vec<(&'a AssembledSeries, Unit)>,
+}
+
+impl Units<'_> {
+    /// Returns the name of each task and its units.
+    fn tasks(&self) -> impl Iterator<Item = (&str, Vec<&Unit>)> {
+        let compiled = self.patches.iter().chain(&self.without);
+        let compiled = compiled.map(|task| (task.what.as_str(), task.units()));
+        let kunit = self.kunit.iter().map(|(_, unit)| unit);
+        compiled.chain(kunit.map(|unit| (unit.what.as_str(), vec![unit])))
+    }
 }
 
 /// The state of one run.
@@ -177,19 +180,20 @@ struct Checks<'a> {
 /// The state of a tree for one architecture.
 #[derive(Debug, Clone)]
 struct State {
+    arch: Arch,
     /// All diagnostics up to this tree.
     seen: Seen,
     builds: bool,
 }
 
 impl<'a> Checks<'a> {
-    fn new(subject: &'a Subject<'a>, names: &[String], sources: &'a Sources) -> Result<Self> {
-        let mut series = subject.assembled.named(names)?;
+    fn new(subject: &'a Subject<'a>) -> Result<Self> {
+        let mut series = subject.assembled.named(subject.names)?;
         series.retain(|s| !s.patches.is_empty());
         Ok(Self {
             subject,
             series,
-            walk: Walk::new(subject, sources)?,
+            walk: Walk::new(subject)?,
             tips: BTreeMap::new(),
             lost: BTreeMap::new(),
             findings: Vec::new(),
@@ -197,33 +201,23 @@ impl<'a> Checks<'a> {
     }
 
     /// Returns the task that compiles all of the tree at the start of a series.
-    fn start(&self, one: &AssembledSeries) -> Task {
+    fn start(&self, one: &AssembledSeries) -> Result<Task> {
+        let tree = &one.parent.tree;
         let mut what = format!("{} 0", one.name());
-        if one.parent.tree == self.subject.assembled.base.tree {
+        if *tree == self.subject.assembled.base.tree {
             what = "base".to_owned();
         }
-        Task {
-            what,
-            subject: "the whole tree, for comparison".to_owned(),
-            tree: one.parent.tree.clone(),
-            parent: None,
-            one_arch: false,
-            rustdoc: true,
-        }
+        let subject = "the whole tree, for comparison";
+        self.walk.task(what, subject, tree, None, false)
     }
 
     fn task(&self, one: &AssembledSeries, index: usize) -> Result<Task> {
-        let tree = one.patches[index].tree.clone();
         let before = one.patches[..index].last().unwrap_or(&one.parent);
-        let changed = self.walk.checkout.differ(&before.tree, &tree)?;
-        Ok(Task {
-            what: format!("{} {}", one.name(), index + 1),
-            subject: one.plan.patches[index].subject.clone(),
-            rustdoc: changed.iter().any(|p| p.starts_with("rust/")),
-            parent: Some(before.tree.clone()),
-            one_arch: false,
-            tree,
-        })
+        let what = format!("{} {}", one.name(), index + 1);
+        let subject = &one.plan.patches[index].subject;
+        let tree = &one.patches[index].tree;
+        self.walk
+            .task(what, subject, tree, Some(&before.tree), false)
     }
 
     /// Returns the units of all series.
@@ -233,7 +227,7 @@ impl<'a> Checks<'a> {
         for one in self.series.iter().copied() {
             // Another series may end where this one starts.
             if !tips.contains(&&one.parent.tree) {
-                units.patches.push(self.start(one));
+                units.patches.push(self.start(one)?);
             }
             tips.extend([&one.parent.tree, &one.tip().tree]);
             for index in 0..one.patches.len() {
@@ -244,61 +238,44 @@ impl<'a> Checks<'a> {
                 units.without.extend(without.tasks(&self.walk)?);
             }
             if kunit::runs(self.subject, one) {
-                units.kunit.push(one);
+                units.kunit.push((one, kunit::unit(self.subject, one)?));
             }
         }
         Ok(units)
     }
 
     /// Adds the units to the estimate of the run.
-    fn plan(&mut self, units: &Units<'_>) -> Result<()> {
-        self.walk.plan(&units.patches);
-        self.walk.plan(&units.without);
-        for one in &units.kunit {
-            if !kunit::is_known(&self.walk, one)? {
-                let job = kunit::job(one);
-                self.walk.await_others(&job, vec![job.clone()]);
-            }
-        }
-        Ok(())
-    }
-
-    fn origin(&self) -> Origin {
-        Origin {
-            base: self.subject.base.name.clone(),
-            tree: self.subject.assembled.all.tree.to_string(),
-            tools: self.walk.tools.clone(),
+    fn plan(&mut self, units: &Units<'_>) {
+        for (what, units) in units.tasks() {
+            self.walk.plan(what, &units);
         }
     }
 
     /// Stores the results of other machines.
-    fn import(&self, units: &Units<'_>, files: &[Results]) -> Result<()> {
-        if files.is_empty() {
+    fn import(&self, units: &Units<'_>) -> Result<()> {
+        let Subject { import, ui, .. } = self.subject;
+        if import.is_empty() {
             return Ok(());
         }
-        let tasks = units.patches.iter().chain(&units.without);
-        let mut expected: BTreeMap<String, Key> =
-            tasks.flat_map(|task| self.walk.units_of(task)).collect();
-        for one in &units.kunit {
-            expected.insert(kunit::job(one), kunit::key(self.subject, one)?);
-        }
-        let number = exchange::import(files, &self.origin(), &self.walk.store, &expected)?;
+        let units = units.tasks().flat_map(|(_, units)| units);
+        let expected = units.map(|unit| (unit.what.as_str(), &unit.key)).collect();
+        let walk = &self.walk;
+        let number = exchange::import(import, &walk.origin, &walk.store, &expected)?;
         let (number, units) = (count(number, "result", "results"), expected.len());
-        let ui = self.subject.ui;
         ui.say(format!("imported {number} for {units} units"));
         Ok(())
     }
 
     /// Writes the results of this run for other machines. Returns the durations.
-    fn end(self, start: Instant, exchange: &Exchange<'_>) -> Result<Times> {
-        if let Some(file) = exchange.export {
+    fn end(self) -> Result<Times> {
+        if let Some(file) = &self.subject.export {
             let walk = &self.walk;
-            let number = exchange::export(file, self.origin(), &walk.store, &walk.units)?;
+            let number = exchange::export(file, &walk.origin, &walk.store, &walk.units)?;
             let number = count(number, "result", "results");
             let ui = self.subject.ui;
             ui.say(format!("{number} written to {}", file.display()));
         }
-        Ok(self.walk.times(start))
+        Ok(self.walk.times())
     }
 
     /// Returns the diagnostics up to the start of a series.
@@ -307,17 +284,22 @@ impl<'a> Checks<'a> {
         if let Some(states) = self.tips.get(tree) {
             return Ok(states.clone());
         }
-        let mut states = Vec::new();
-        let task = self.start(one);
-        for made in self.walk.perform(&task)? {
-            let mut seen = Seen::default();
-            seen.new_in(&made.compiled.said);
-            if let Some(documented) = &made.documented {
-                seen.new_in(&documented.said);
-            }
-            let builds = made.compiled.builds;
-            states.push(State { seen, builds });
-        }
+        let task = self.start(one)?;
+        let of_archs = self
+            .walk
+            .perform(&task)?
+            .into_iter()
+            .zip(&self.subject.archs);
+        let states = of_archs.map(|(results, arch)| {
+            let mut state = State {
+                arch: *arch,
+                seen: Seen::default(),
+                builds: false,
+            };
+            state.judge(&results);
+            state
+        });
+        let states: Vec<_> = states.collect();
         self.tips.insert(tree.clone(), states.clone());
         Ok(states)
     }
@@ -334,16 +316,18 @@ impl<'a> Checks<'a> {
             let mut units = Vec::new();
             let mut found = Vec::new();
             let task = self.task(one, index)?;
-            for (made, state) in self.walk.perform(&task)?.iter().zip(&mut states) {
-                units.push(judge(made, state, &mut |check, said| {
-                    let mut finding = Finding::new(one.name(), check, &said.message).of_patch(id);
+            for (results, state) in self.walk.perform(&task)?.iter().zip(&mut states) {
+                let (unit, new) = state.judge(results);
+                units.push(unit);
+                for (check, said) in new {
+                    let mut finding = Finding::new(one.name(), check, said.message).of_patch(id);
                     if !said.file.is_empty() {
-                        finding = finding.at(&said.file, said.line);
+                        finding = finding.at(said.file, said.line);
                     }
-                    found.push((made.arch, finding));
-                }));
-                let now = &made.compiled.lost;
-                let lost = self.lost.entry(made.arch.name());
+                    found.push((state.arch, finding));
+                }
+                let now = &results[0].lost;
+                let lost = self.lost.entry(state.arch.name());
                 let lost = lost.or_insert_with(|| now.clone());
                 lost.retain(|option| now.iter().any(|n| n.is_same_option(option)));
             }
@@ -416,38 +400,42 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Evaluates the diagnostics of one architecture for a patch. Passes each new one to `report`, with
-/// the name of the check.
-fn judge(made: &Made, state: &mut State, report: &mut dyn FnMut(&'static str, &Said)) -> UnitFull {
-    let mut ran = vec!["build", "W=1", "clippy", "sparse"];
-    let mut builds = made.compiled.builds;
-    let (mut warnings, mut errors) = by_level(state.seen.new_in(&made.compiled.said), builds);
-    errors.iter().for_each(|said| report("build", said));
-    warnings.iter().for_each(|said| report("warning", said));
-    if let Some(documented) = &made.documented {
-        ran.push("rustdoc");
-        let new = state.seen.new_in(&documented.said);
-        let (more_warnings, more_errors) = by_level(new, documented.builds);
-        let all = more_errors.iter().chain(&more_warnings);
-        all.for_each(|said| report("rustdoc", said));
-        warnings.extend(more_warnings);
-        errors.extend(more_errors);
-        builds &= documented.builds;
-    }
-    if !builds && errors.is_empty() && state.builds {
-        // The build failed with diagnostics that were warnings before.
-        let message = "does not build".to_owned();
-        let rest = Said::default();
-        report("build", &Said { message, ..rest });
-    }
-    state.builds = builds;
-    UnitFull {
-        arch: made.arch,
-        ran: ran.into_iter().map(str::to_owned).collect(),
-        builds,
-        pass: builds && warnings.is_empty(),
-        warnings,
-        errors,
+/// The checkers of each step of a build, and the names of the checks for errors and for warnings.
+const STEPS: [(&[&str], &str, &str); 2] = [
+    (&["build", "W=1", "clippy", "sparse"], "build", "warning"),
+    (&["rustdoc"], "rustdoc", "rustdoc"),
+];
+
+impl State {
+    /// Evaluates the results of make and rustdoc for the next tree. Returns the new diagnostics also
+    /// with the names of their checks.
+    fn judge(&mut self, results: &[Compiled]) -> (UnitFull, Vec<(&'static str, Said)>) {
+        let mut found = Vec::new();
+        let mut unit = UnitFull {
+            arch: self.arch,
+            ran: Vec::new(),
+            builds: results.iter().all(|result| result.builds),
+            pass: false,
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        };
+        for ((ran, of_errors, of_warnings), result) in STEPS.into_iter().zip(results) {
+            unit.ran.extend(ran.iter().map(|name| (*name).to_owned()));
+            let (warnings, errors) = by_level(self.seen.new_in(&result.said), result.builds);
+            found.extend(errors.iter().map(|said| (of_errors, said.clone())));
+            found.extend(warnings.iter().map(|said| (of_warnings, said.clone())));
+            unit.warnings.extend(warnings);
+            unit.errors.extend(errors);
+        }
+        if !unit.builds && unit.errors.is_empty() && self.builds {
+            // The build failed with diagnostics that were warnings before.
+            let message = "does not build".to_owned();
+            let rest = Said::default();
+            found.push(("build", Said { message, ..rest }));
+        }
+        self.builds = unit.builds;
+        unit.pass = unit.builds && unit.warnings.is_empty();
+        (unit, found)
     }
 }
 
@@ -457,11 +445,7 @@ fn unlike(proof: &Dependency) -> String {
     let Some(failure) = &proof.failure else {
         return format!("{name} is not needed: all patches apply and build without it");
     };
-    let how = match failure.how {
-        How::DoesNotApply => "does not apply",
-        How::DoesNotBuild => "does not build",
-        How::Warns => "has a new warning",
-    };
+    let how = failure.how.text();
     let (declared, found) = (proof.without, proof.found);
     let (patch, subject, error) = (failure.patch, &failure.subject, &failure.error);
     format!(

@@ -18,11 +18,6 @@ impl Shard {
         let end = |index| all.len() * index / self.of;
         &all[end(self.index - 1)..end(self.index)]
     }
-
-    /// Returns the shard as a part of a file name.
-    pub fn file_name(self) -> String {
-        format!("{}-of-{}", self.index, self.of)
-    }
 }
 
 impl fmt::Display for Shard {

@@ -2,9 +2,12 @@
 
 //! Stores results under the hash of all their inputs, and their durations.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use sha2::{Digest, Sha256};
 
 use crate::sys::{
@@ -43,11 +46,22 @@ impl Key {
     }
 }
 
+/// A piece of work whose result is stored: a call of make or rustdoc, or KUnit of a series.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The name: "gpu-buddy 3 um".
+    pub what: String,
+    pub key: Key,
+}
+
 /// A result and the time that it took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timed<T> {
     pub seconds: f64,
     pub result: T,
+    /// Whether this run made it.
+    #[serde(skip)]
+    pub is_new: bool,
 }
 
 /// The results and durations in the cache.
@@ -61,7 +75,6 @@ impl Store {
     /// Opens the store. The caller holds the lock.
     pub fn open(cache: &Cache) -> Self {
         let dir = cache.of_base("full");
-        sweep(&dir.join("units"));
         sweep(&dir);
         // Without durations, only the estimate is worse.
         let durations = fs::read(dir.join("durations.json")).unwrap_or_default();
@@ -79,8 +92,31 @@ impl Store {
         serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
     }
 
-    pub fn put<T: Serialize>(&self, key: &Key, result: &Timed<T>) -> Result<()> {
-        write(&self.file(key), &json(result)?)
+    pub fn has(&self, unit: &Unit) -> bool {
+        self.get::<IgnoredAny>(&unit.key).is_some()
+    }
+
+    /// Returns the stored result of a unit, or makes it. Stores what `is_final` accepts.
+    pub fn result<T: Serialize + DeserializeOwned>(
+        &self,
+        unit: &Unit,
+        is_final: impl FnOnce(&T) -> bool,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Timed<T>> {
+        if let Some(known) = self.get(&unit.key) {
+            return Ok(known);
+        }
+        let start = Instant::now();
+        let result = make()?;
+        let made = Timed {
+            seconds: start.elapsed().as_secs_f64(),
+            result,
+            is_new: true,
+        };
+        if is_final(&made.result) {
+            write(&self.file(&unit.key), &json(&made)?)?;
+        }
+        Ok(made)
     }
 
     pub fn took(&mut self, what: &str, seconds: f64) -> Result<()> {
@@ -111,19 +147,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
         let mut store = Store::open(&cache);
-        let key = Key::of(["a", "b"]);
-        assert_eq!(store.get::<u32>(&key), None);
-        let timed = Timed {
-            seconds: 1.5,
-            result: 7u32,
+        let unit = Unit {
+            what: "clist 1 um".into(),
+            key: Key::of(["a", "b"]),
         };
-        store.put(&key, &timed).unwrap();
-        store.took("clist 1 um", 10.0).unwrap();
+        assert_eq!(store.get::<u32>(&unit.key), None);
+        let make = |store: &Store, is_final: bool, result: u32| {
+            let made = store.result(&unit, |_| is_final, || Ok(result)).unwrap();
+            (made.result, made.is_new)
+        };
+        assert_eq!(make(&store, false, 6), (6, true));
+        assert_eq!(make(&store, true, 7), (7, true));
+        store.took(&unit.what, 10.0).unwrap();
         let store = Store::open(&cache);
-        assert_eq!(store.get(&key), Some(timed));
+        assert_eq!(make(&store, true, 8), (7, false));
+        assert!(store.has(&unit));
         assert_eq!(store.expect("clist 1 um"), 10.0);
-        fs::write(store.file(&key), "half").unwrap();
-        assert_eq!(store.get::<u32>(&key), None);
+        fs::write(store.file(&unit.key), "half").unwrap();
+        assert_eq!(store.get::<u32>(&unit.key), None);
+        assert!(!store.has(&unit));
     }
 
     #[test]

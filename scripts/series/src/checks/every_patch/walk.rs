@@ -12,18 +12,14 @@ use std::{
 use super::{
     Subject,
     checkout::Checkout,
+    exchange::Origin,
     folder::{Compiled, Folder},
     record::{Times, UnitTime},
-    sources::Sources,
-    store::{Key, Store, Timed},
+    store::{Key, Store, Timed, Unit},
 };
 use crate::{
     git::Oid,
-    kernel::{
-        build::{Arch, CONFIGS},
-        kconfig::is_kconfig,
-        tools::LLVM,
-    },
+    kernel::{build::CONFIGS, kconfig::is_kconfig, tools::LLVM},
     source::workspace::Workspace,
     sys::{Cmd, Result, Runner, ui::duration},
 };
@@ -40,54 +36,41 @@ const ROOTS: [&str; 7] = [
 ];
 
 /// A tree to compile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Task {
     /// The name: "gpu-buddy 3".
     pub what: String,
     /// The description for progress lines.
-    pub subject: String,
-    pub tree: Oid,
-    /// The tree that was compiled before; only differences are compiled. Without it, everything is.
-    pub parent: Option<Oid>,
-    /// Whether the first architecture is sufficient, because a failure is expected.
-    pub one_arch: bool,
-    pub rustdoc: bool,
+    subject: String,
+    tree: Oid,
+    /// The paths that differ from the tree that was compiled before.
+    touched: Vec<String>,
+    /// Whether the tree is configured even if its Kconfig files are known.
+    reconfigure: bool,
+    /// The calls of make by architecture, the first with a call of rustdoc.
+    units: Vec<Vec<Unit>>,
 }
 
-/// The result of a [`Task`] on one architecture.
-#[derive(Debug, Clone)]
-pub struct Made {
-    pub arch: Arch,
-    /// The result of make.
-    pub compiled: Compiled,
-    /// The result of rustdoc, if it ran.
-    pub documented: Option<Compiled>,
-}
-
-/// A call of make or rustdoc that a [`Task`] requires.
-struct Job {
-    what: String,
-    key: Key,
-    rustdoc: bool,
-    /// Whether the result was stored.
-    cached: bool,
-    result: Option<Timed<Compiled>>,
+impl Task {
+    pub fn units(&self) -> Vec<&Unit> {
+        self.units.iter().flatten().collect()
+    }
 }
 
 /// The sequence of builds.
 pub struct Walk<'a> {
     pub subject: &'a Subject<'a>,
+    start: Instant,
     pub checkout: Checkout<'a>,
     /// Stored results and durations.
     pub store: Store,
-    /// Options and versions of the tools.
-    pub tools: Vec<String>,
+    pub origin: Origin,
     /// The units whose results were made or found.
     pub units: Vec<UnitTime>,
     folders: Vec<Folder<'a>>,
     /// A digest of tools and lists that results depend on.
     common: Key,
-    /// Remaining tasks, each with the jobs that run in parallel.
+    /// Remaining tasks, each with the units that are made in parallel.
     pending: Vec<(String, Vec<String>)>,
     total: usize,
 }
@@ -103,14 +86,13 @@ pub fn fragment(ws: &Workspace, arch: &str) -> PathBuf {
 
 impl<'a> Walk<'a> {
     /// Prepares the builds. The caller holds the lock.
-    pub fn new(subject: &'a Subject<'a>, sources: &'a Sources) -> Result<Self> {
+    pub fn new(subject: &'a Subject<'a>) -> Result<Self> {
         let checkout = Checkout::open(subject)?;
         let mut folders = Vec::new();
         for arch in &subject.archs {
             folders.push(Folder {
                 dir: subject.cache.build(&format!("full-{}", arch.name())),
                 subject,
-                sources,
                 arch: *arch,
                 fragment: subject.ws.read(fragment(subject.ws, arch.name()))?,
                 tree: checkout.dir.clone(),
@@ -120,76 +102,80 @@ impl<'a> Walk<'a> {
         tools.extend(versions(subject.runner));
         Ok(Self {
             subject,
+            start: Instant::now(),
             checkout,
             store: Store::open(subject.cache),
             units: Vec::new(),
             folders,
-            common: Key::of(tools.iter().chain([&sources.text])),
-            tools,
+            common: Key::of(tools.iter().chain([&subject.sources.text])),
+            origin: Origin {
+                base: subject.base.name.clone(),
+                tree: subject.assembled.all.tree.to_string(),
+                tools,
+            },
             pending: Vec::new(),
             total: 0,
         })
     }
 
-    /// Returns the jobs of a task, by architecture: make, then rustdoc on the first one.
-    fn jobs(&self, task: &Task) -> Vec<Vec<Job>> {
-        let job = |folder: &Folder<'_>, kind: &str| {
-            let key = Key::of([
+    /// Returns the task of compiling a tree after `parent`, or completely. A `probe` may fail, so the
+    /// first architecture without rustdoc is sufficient.
+    pub fn task(
+        &self,
+        what: String,
+        subject: &str,
+        tree: &Oid,
+        parent: Option<&Oid>,
+        probe: bool,
+    ) -> Result<Task> {
+        let touched = match parent {
+            Some(parent) => self.checkout.differ(parent, tree)?,
+            None => self.everything(),
+        };
+        let documents = !probe && touched.iter().any(|p| p.starts_with("rust/"));
+        let unit = |folder: &Folder<'_>, kind: &str| Unit {
+            what: format!("{what} {kind}"),
+            key: Key::of([
                 kind,
                 self.common.as_str(),
                 folder.arch.name(),
                 &folder.fragment,
-                task.tree.as_str(),
-                task.parent.as_ref().map_or("", Oid::as_str),
-            ]);
-            let result = self.store.get(&key);
-            Job {
-                what: format!("{} {kind}", task.what),
-                key,
-                rustdoc: kind == "rustdoc",
-                cached: result.is_some(),
-                result,
-            }
+                tree.as_str(),
+                parent.map_or("", Oid::as_str),
+            ]),
         };
-        let count = if task.one_arch { 1 } else { usize::MAX };
-        let of_folder = |(index, folder): (usize, &Folder<'_>)| {
-            let rustdoc = (task.rustdoc && index == 0).then_some("rustdoc");
-            let kinds = [folder.arch.name()].into_iter().chain(rustdoc);
-            kinds.map(|kind| job(folder, kind)).collect()
-        };
-        let folders = self.folders.iter().enumerate();
-        folders.take(count).map(of_folder).collect()
-    }
-
-    /// Returns the units of a task and their keys.
-    pub fn units_of(&self, task: &Task) -> Vec<(String, Key)> {
-        let jobs = self.jobs(task).into_iter().flatten();
-        jobs.map(|job| (job.what, job.key)).collect()
-    }
-
-    /// Adds tasks to the estimate.
-    pub fn plan(&mut self, tasks: &[Task]) {
-        for task in tasks {
-            let jobs = self.jobs(task).into_iter().flatten();
-            let missing: Vec<_> = jobs.filter(|job| !job.cached).map(|job| job.what).collect();
-            if !missing.is_empty() {
-                self.await_others(&task.what, missing);
-            }
+        let count = if probe { 1 } else { self.folders.len() };
+        let folders = self.folders.iter().take(count);
+        let mut units: Vec<_> = folders.map(|f| vec![unit(f, f.arch.name())]).collect();
+        if documents {
+            units[0].push(unit(&self.folders[0], "rustdoc"));
         }
+        Ok(Task {
+            reconfigure: parent.is_none() || touched.iter().any(|p| is_kconfig(p)),
+            subject: subject.to_owned(),
+            tree: tree.clone(),
+            what,
+            touched,
+            units,
+        })
     }
 
-    /// Adds work that is not a [`Task`] to the estimate.
-    pub fn await_others(&mut self, what: &str, jobs: Vec<String>) {
-        self.pending.push((what.to_owned(), jobs));
-        self.total += 1;
+    /// Adds units to the estimate, unless their results are stored.
+    pub fn plan(&mut self, what: &str, units: &[&Unit]) {
+        let missing = units.iter().filter(|unit| !self.store.has(unit));
+        let missing: Vec<_> = missing.map(|unit| unit.what.clone()).collect();
+        if !missing.is_empty() {
+            self.pending.push((what.to_owned(), missing));
+            self.total += 1;
+        }
     }
 
     /// Prints the current task, the progress, and the estimate of the remaining time.
-    pub fn begin(&mut self, what: &str, subject: &str) {
+    pub fn begin(&mut self, what: &str, subject: &str, units: &[&Unit]) {
         if !self.pending.iter().any(|(w, _)| w == what) {
-            self.await_others(what, vec![what.to_owned()]);
+            self.plan(what, units);
         }
-        let left = estimate(&self.pending, |job| self.store.expect(job));
+        let left = estimate(&self.pending, |unit| self.store.expect(unit));
         let left = duration(Duration::from_secs_f64(left));
         let (at, total) = (self.total - self.pending.len() + 1, self.total);
         let text = format!("[{at}/{total}] {what}: {subject}; about {left} left");
@@ -201,71 +187,60 @@ impl<'a> Walk<'a> {
         self.pending.retain(|(w, _)| w != what);
     }
 
-    /// Records a unit whose result was made or found.
-    pub fn done(&mut self, what: String, key: Key, seconds: f64, cached: bool) -> Result<()> {
-        if !cached {
-            self.store.took(&what, seconds)?;
+    /// Records the time of a unit, and returns its result.
+    pub fn record<T>(&mut self, unit: &Unit, timed: Timed<T>) -> Result<T> {
+        if timed.is_new {
+            self.store.took(&unit.what, timed.seconds)?;
         }
         self.units.push(UnitTime {
-            what,
-            seconds,
-            cached,
-            key,
+            what: unit.what.clone(),
+            seconds: timed.seconds,
+            cached: !timed.is_new,
+            key: unit.key.clone(),
         });
-        Ok(())
+        Ok(timed.result)
     }
 
     /// Returns the durations of all units.
-    pub fn times(self, start: Instant) -> Times {
+    pub fn times(self) -> Times {
         Times {
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: self.start.elapsed().as_secs_f64(),
             cached: self.units.iter().filter(|unit| unit.cached).count(),
             units: self.units,
         }
     }
 
-    /// Runs a task, or returns its stored results. Errors have other causes than the patch.
-    pub fn perform(&mut self, task: &Task) -> Result<Vec<Made>> {
-        let mut jobs = self.jobs(task);
-        if jobs.iter().flatten().any(|job| !job.cached) {
-            self.begin(&task.what, &task.subject);
-            self.compile(task, &mut jobs)?;
-        }
-        self.end(&task.what);
-        let mut made = Vec::new();
-        for (jobs, arch) in jobs.into_iter().zip(&self.subject.archs) {
-            let mut results = Vec::new();
-            for job in jobs {
-                if let Some(timed) = job.result {
-                    self.done(job.what, job.key, timed.seconds, job.cached)?;
-                    results.push(timed.result);
-                }
+    /// Runs a task, or finds its results. Returns for each architecture the result of make, and of
+    /// rustdoc if it ran. Errors have other causes than the patch.
+    pub fn perform(&mut self, task: &Task) -> Result<Vec<Vec<Compiled>>> {
+        let stored = |units: &Vec<Unit>| units.iter().map(|u| self.store.get(&u.key)).collect();
+        let stored: Option<Vec<_>> = task.units.iter().map(stored).collect();
+        let results = match stored {
+            Some(results) => results,
+            None => {
+                self.begin(&task.what, &task.subject, &task.units());
+                self.compile(task)?
             }
-            let mut results = results.into_iter();
-            made.extend(results.next().map(|compiled| Made {
-                arch: *arch,
-                compiled,
-                documented: results.next(),
-            }));
-        }
-        Ok(made)
+        };
+        self.end(&task.what);
+        let by_arch = task.units.iter().zip(results).map(|(units, results)| {
+            let results = units.iter().zip(results);
+            let results = results.map(|(unit, timed)| self.record(unit, timed));
+            results.collect()
+        });
+        by_arch.collect()
     }
 
-    /// Compiles a tree without stored results, in one thread for each architecture.
-    fn compile(&self, task: &Task, jobs: &mut [Vec<Job>]) -> Result<()> {
+    /// Compiles a tree, in one thread for each architecture.
+    fn compile(&self, task: &Task) -> Result<Vec<Vec<Timed<Compiled>>>> {
         self.checkout.switch(&task.tree)?;
-        let touched = match &task.parent {
-            Some(parent) => self.checkout.differ(parent, &task.tree)?,
-            None => self.everything(),
-        };
         // Rebuild even files that are already compiled, so that their warnings appear again.
-        self.checkout.touch(&touched)?;
+        self.checkout.touch(&task.touched)?;
         let kconfig = &self.checkout.kconfig(&task.tree)?;
-        let anew = task.parent.is_none() || touched.iter().any(|p| is_kconfig(p));
         thread::scope(|scope| {
-            let folders = self.folders.iter().zip(jobs);
-            let threads = folders.map(|(folder, jobs)| {
-                scope.spawn(move || self.compile_in(folder, jobs, kconfig, anew))
+            let folders = self.folders.iter().zip(&task.units);
+            let threads = folders.map(|(folder, units)| {
+                scope.spawn(move || self.compile_in(folder, units, kconfig, task.reconfigure))
             });
             let threads: Vec<_> = threads.collect();
             // The results of one thread are stored even if another failed.
@@ -277,47 +252,42 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Runs the jobs of one architecture in order.
+    /// Makes the units of one architecture in order.
     fn compile_in(
         &self,
         folder: &Folder<'_>,
-        jobs: &mut [Job],
+        units: &[Unit],
         kconfig: &Key,
-        anew: bool,
-    ) -> Result<()> {
-        if jobs.iter().all(|job| job.cached) {
-            return Ok(());
-        }
+        reconfigure: bool,
+    ) -> Result<Vec<Timed<Compiled>>> {
         folder.begin()?;
-        for job in jobs.iter_mut().filter(|job| !job.cached) {
-            let start = Instant::now();
-            let result = if job.rustdoc {
-                folder.document()?
-            } else {
-                folder.compile(kconfig, anew)?
+        let results = units.iter().enumerate().map(|(index, unit)| {
+            let make = || match index {
+                0 => folder.compile(kconfig, reconfigure),
+                _ => folder.document(),
             };
-            let seconds = start.elapsed().as_secs_f64();
-            let timed = Timed { seconds, result };
-            self.store.put(&job.key, &timed)?;
-            job.result = Some(timed);
-        }
-        folder.end()
+            self.store.result(unit, |_| true, make)
+        });
+        let results = results.collect::<Result<_>>()?;
+        folder.end()?;
+        Ok(results)
     }
 
     /// Returns all targets of the list, so that the baseline has all diagnostics of the base.
     fn everything(&self) -> Vec<String> {
-        let files = self.folders.iter().flat_map(|f| f.sources.files(f.arch));
-        let folders = self.folders.iter().flat_map(|f| &f.sources.folders);
+        let Subject { archs, sources, .. } = self.subject;
+        let files = archs.iter().flat_map(|arch| sources.files(*arch));
+        let folders = sources.folders.iter();
         let folders = folders.map(|f| f.trim_end_matches('/'));
         let all = ROOTS.into_iter().chain(files.map(|f| &**f)).chain(folders);
         all.map(str::to_owned).collect()
     }
 }
 
-/// Estimates the remaining seconds: tasks run in order, the jobs of a task in parallel.
+/// Estimates the remaining seconds: tasks run in order, the units of a task in parallel.
 fn estimate(pending: &[(String, Vec<String>)], expect: impl Fn(&str) -> f64) -> f64 {
-    let longest = |jobs: &[String]| jobs.iter().map(|j| expect(j)).fold(0.0, f64::max);
-    pending.iter().map(|(_, jobs)| longest(jobs)).sum()
+    let longest = |units: &[String]| units.iter().map(|u| expect(u)).fold(0.0, f64::max);
+    pending.iter().map(|(_, units)| longest(units)).sum()
 }
 
 /// Returns the versions of the programs whose diagnostics are compared.

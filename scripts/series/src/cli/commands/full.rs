@@ -8,10 +8,11 @@ use super::{App, Error, Made, Need, Resource, Result, duration, print_line, writ
 use crate::{
     checks::{
         every_patch::{
-            self, ARCHS, Exchange,
+            self, ARCHS,
             exchange::{self, Results},
             record::{self, Times},
             shard::Shard,
+            sources::Sources,
         },
         quick::Outcome,
     },
@@ -30,9 +31,7 @@ impl App<'_> {
         let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
         let mut outcome = self.quick(&made, names)?;
-        let done = self.every_patch(&made, check, import, |subject, exchange| {
-            every_patch::run(subject, names, exchange)
-        })?;
+        let done = self.every_patch(&made, check, names, import, every_patch::run)?;
         outcome.checks.extend(CHECKS);
         outcome.findings.extend(done.findings);
         if names.is_empty() && check.arch.is_empty() {
@@ -60,8 +59,8 @@ impl App<'_> {
         self.refuse_odd_folder()?;
         let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
-        let times = self.every_patch(&made, check, import, |subject, exchange| {
-            every_patch::run_shard(subject, names, shard, exchange)
+        let times = self.every_patch(&made, check, names, import, |subject| {
+            every_patch::run_shard(subject, shard)
         })?;
         self.say_times(&times, start);
         self.say(format!(
@@ -83,9 +82,11 @@ impl App<'_> {
             return Ok(None);
         };
         let dir = std::path::absolute(dir).map_err(|e| Error::io("find", dir, &e))?;
-        let shard = check.shard.map(|shard| format!("-{}", shard.file_name()));
-        let name = format!("{}{}.json", self.base.name, shard.unwrap_or_default());
-        Ok(Some(dir.join(name)))
+        let mut name = self.base.name.clone();
+        if let Some(shard) = check.shard {
+            name += &format!("-{shard}").replace('/', "-of-");
+        }
+        Ok(Some(dir.join(name + ".json")))
     }
 
     /// Calls `run` while holding the lock.
@@ -93,15 +94,12 @@ impl App<'_> {
         &self,
         made: &Made,
         check: &Check,
+        names: &[String],
         import: Vec<Results>,
-        run: impl FnOnce(&every_patch::Subject<'_>, &Exchange<'_>) -> Result<T>,
+        run: impl FnOnce(&every_patch::Subject<'_>) -> Result<T>,
     ) -> Result<T> {
         let toolchain = self.toolchain(&[Need::Kernel, Need::Check, Need::Full])?;
         let export = self.exported(check)?;
-        let exchange = Exchange {
-            import,
-            export: export.as_deref(),
-        };
         let mut archs = check.arch.clone();
         if archs.is_empty() {
             archs.extend(ARCHS);
@@ -116,9 +114,13 @@ impl App<'_> {
             base: &self.base,
             assembled: &made.assembled,
             archs,
+            sources: Sources::read(&self.ws, &made.assembled)?,
             lock_tree: &|| self.lock(Resource::Tree),
             ui: &self.ui,
+            names,
+            import,
+            export,
         };
-        run(&subject, &exchange)
+        run(&subject)
     }
 }
