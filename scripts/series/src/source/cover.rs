@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::{
     source::{
         changelog::{self, Entry},
-        manifest::{Base, Series},
+        manifest::{At, Base, Series},
         message,
         words::Recipient,
     },
@@ -104,7 +104,7 @@ impl Dependency {
 /// Returns the author's part of a cover letter: body and provenance.
 pub fn own(text: &Text, series: &Series) -> String {
     let mut own = text.body.clone();
-    if let Some(from) = &series.provenance {
+    if let Some(At { value: from, .. }) = &series.provenance {
         let links: String = from.links.iter().map(|l| format!("\n  {l}")).collect();
         own += &format!("\n\n{}{links}", fill(from.text.trim(), COLUMNS));
     }

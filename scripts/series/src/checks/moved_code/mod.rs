@@ -91,7 +91,7 @@ impl Subject<'_> {
                 moved: step.moves.clone(),
                 ..Proof::default()
             };
-            if !step.rules.is_empty() {
+            if step.renames_words() {
                 let paths = self.candidates(step)?;
                 let old = self.git.files(&before.tree, &paths)?;
                 let new = self.git.files(&after.tree, &paths)?;
@@ -112,7 +112,7 @@ impl Subject<'_> {
         let series = names.filter_map(|name| self.assembled.find(name).ok());
         let patches = series.chain([self.one]).flat_map(|s| &s.plan.patches);
         let touched = patches.flat_map(|p| p.paths()).map(str::to_owned);
-        let pairs = step.rules.parts.iter().chain(&step.rules.words);
+        let pairs = step.parts.iter().chain(&step.words);
         // New names must not occur in the base, so search for them as well.
         let needles: BTreeSet<&str> = pairs.flat_map(|(old, new)| [&old[..], &new[..]]).collect();
         let (base, cache) = (&self.assembled.base.tree, self.build.cache);
@@ -199,14 +199,13 @@ fn tally(files: &Files) -> BTreeMap<&str, usize> {
 
 /// Counts words and exceptions before and after the step.
 fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
-    let rules = &step.rules;
     let mut renamed = Count::default();
     for (path, content) in old {
-        rules.apply(path, &String::from_utf8_lossy(content), &mut renamed);
+        step.rename_words(path, &String::from_utf8_lossy(content), &mut renamed);
     }
     let (before, after) = (tally(old), tally(new));
     for (word, n) in renamed.renamed {
-        let name = rules.new_name(&word).unwrap_or_else(|| word.clone());
+        let name = step.new_name(&word).unwrap_or_else(|| word.clone());
         let times = |tally: &BTreeMap<&str, usize>| tally.get(&*name).copied().unwrap_or(0);
         let (met, now) = (times(&before), times(&after));
         if met > 0 && !step.met.iter().any(|m| m.word == name) {
@@ -230,14 +229,12 @@ fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     }
     let mut kept = Count::default();
     for (path, content) in new {
-        let mut left = Count::default();
-        let text = String::from_utf8_lossy(content);
-        step.rules.apply(path, &text, &mut left);
+        step.rename_words(path, &String::from_utf8_lossy(content), &mut kept);
+        let left = std::mem::take(&mut kept.renamed).into_iter();
         let fault = |(word, n)| format!("{path} still contains {word} {n} times");
-        proof.faults.extend(left.renamed.iter().map(fault));
-        kept.add(&left);
+        proof.faults.extend(left.map(fault));
     }
-    for keep in step.rules.keep.iter().map(|k| &k.value) {
+    for keep in step.keep.iter().map(|k| &k.value) {
         let times = kept.kept.get(&keep.text).copied().unwrap_or(0);
         if times == 0 {
             let fault = format!("the exception {:?} does not occur", keep.text);

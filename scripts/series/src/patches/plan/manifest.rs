@@ -27,12 +27,7 @@ pub(super) fn check_patches(component: &Component, errors: &mut Vec<Error>) {
     let series = &component.series;
     for patch in &series.patches {
         check_message(component, patch, errors);
-        if series.branch.is_none()
-            && patch.files.is_empty()
-            && patch.relocate.is_none()
-            && patch.edits.is_empty()
-            && patch.withhold.is_empty()
-        {
+        if series.branch.is_none() && patch.changes_nothing() {
             let help = "add `files`, `edits` or `withhold`, or remove the patch";
             let error = series.error(patch.line, "this patch changes nothing");
             errors.push(error.help(help));
@@ -74,16 +69,16 @@ pub(super) fn check_metadata(component: &Component, errors: &mut Vec<Error>) {
 /// Checks the provenance as wrapped in the cover letter.
 fn check_provenance(component: &Component, errors: &mut Vec<Error>) {
     let series = &component.series;
-    let Some(from) = &series.provenance else {
+    let Some(At { value: from, line }) = &series.provenance else {
         return;
     };
     let mut add = |what: String, help: &str| {
         let what = format!("[provenance]: {what}");
-        errors.push(series.error(series.line_of_provenance, what).help(help));
+        errors.push(series.error(*line, what).help(help));
     };
-    for line in cover::fill(from.text.trim(), cover::COLUMNS).lines() {
-        if let Some((what, help)) = message::mail_fault(line) {
-            add(format!("{line:?}: {what}"), help);
+    for text in cover::fill(from.text.trim(), cover::COLUMNS).lines() {
+        if let Some((what, help)) = message::mail_fault(text) {
+            add(format!("{text:?}: {what}"), help);
         }
     }
     for link in &from.links {

@@ -9,7 +9,7 @@ use crate::{
     rust::items::{self, Item, Lack, Mark},
     source::{
         component::Component,
-        manifest::{At, Parts, Withhold},
+        manifest::{At, Withhold},
     },
     sys::{Error, Result},
 };
@@ -70,28 +70,25 @@ impl SeriesGroup<'_> {
         let file = file.display().to_string();
         let content = component.overlay.get(value).map(|f| f.content.as_slice());
         let text = std::str::from_utf8(content.unwrap_or_default()).unwrap_or("");
-        let names = match &hold.parts {
-            Parts::Text(lines) => {
-                let found = occurrences(text, lines);
-                let [at] = found[..] else {
-                    let times = found.len();
-                    let what = format!("the withheld lines occur {times} times in {file}");
-                    let help = "`text` must match whole lines exactly once";
-                    return Err(vec![series.error(*line, what).help(help)]);
-                };
-                let first = text[..at].matches('\n').count();
-                let count = lines.matches('\n').count();
-                return Ok(vec![part(first..first + count, Mark::Line)]);
-            }
-            Parts::Items(names) => names,
-        };
+        if let Some(lines) = &hold.text {
+            let found = occurrences(text, lines);
+            let [at] = found[..] else {
+                let times = found.len();
+                let what = format!("the withheld lines occur {times} times in {file}");
+                let help = "`text` must match whole lines exactly once";
+                return Err(vec![series.error(*line, what).help(help)]);
+            };
+            let first = text[..at].matches('\n').count();
+            let count = lines.matches('\n').count();
+            return Ok(vec![part(first..first + count, Mark::Line)]);
+        }
         let read = parsed.entry(value).or_insert_with(|| items::read(text));
         let items = read.as_ref().map_err(|(at, what)| {
             let error = Error::new(format!("cannot be parsed as Rust: {what}")).at(&file, *at);
             vec![error.help("`items` needs a Rust file; withhold lines with `text`")]
         })?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
-        for At { value: name, line } in names {
+        for At { value: name, line } in &hold.items {
             match items::find(items, name) {
                 Ok(all) => found.extend(all.into_iter().map(|lines| part(lines, Mark::Item))),
                 Err(lack) => {

@@ -2,53 +2,74 @@
 
 //! Values with their lines, so that errors name the place.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use toml::Spanned;
+use serde::{Deserialize, de::DeserializeOwned};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Error as TomlError, ValueDeserializer},
+};
 
 use crate::sys::{Error, Result};
 
 /// A value with its line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Spanned<T>", bound(deserialize = "T: Deserialize<'de>"))]
 pub struct At<T> {
     pub value: T,
     /// The line, counted from 1.
     pub line: usize,
 }
 
-/// Finds lines by byte offset.
-#[derive(Clone, Copy)]
-pub(crate) struct Lines<'a>(pub(crate) &'a str);
-
-impl Lines<'_> {
-    pub(super) fn of(&self, offset: usize) -> usize {
-        let before = &self.0.as_bytes()[..offset.min(self.0.len())];
-        before.iter().filter(|b| **b == b'\n').count() + 1
-    }
-
-    pub(crate) fn at<T>(&self, spanned: Spanned<T>) -> At<T> {
-        At {
-            line: self.of(spanned.span().start),
+impl<T> From<Spanned<T>> for At<T> {
+    /// Reads the line from a span, where [`parse`] puts it.
+    fn from(spanned: Spanned<T>) -> Self {
+        Self {
+            line: spanned.span().start,
             value: spanned.into_inner(),
         }
     }
-
-    pub(crate) fn all<T>(&self, spanned: Vec<Spanned<T>>) -> Vec<At<T>> {
-        spanned.into_iter().map(|s| self.at(s)).collect()
-    }
-
-    pub(super) fn named<T>(&self, all: BTreeMap<String, Spanned<T>>) -> BTreeMap<String, At<T>> {
-        let all = all.into_iter().map(|(name, s)| (name, self.at(s)));
-        all.collect()
-    }
 }
 
+/// Reads a TOML file. [`At`] gets the lines of the values.
 pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
-    toml::from_str(text).map_err(|e| {
-        let line = e.span().map(|span| Lines(text).of(span.start));
+    let error = |e: &TomlError, line| {
         Error::new(e.message().trim_end())
             .at(file, line)
             .help("the fields are described in ARCHITECTURE.md, \"Manifests\"")
-    })
+    };
+    let table = DeTable::parse(text)
+        .map_err(|e| error(&e, e.span().map(|span| line_of(text, span.start))))?;
+    let table = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
+    T::deserialize(ValueDeserializer::from(with_lines(text, table)))
+        .map_err(|e| error(&e, e.span().map(|line| line.start)))
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    before.iter().filter(|b| **b == b'\n').count() + 1
+}
+
+/// Replaces the byte offsets in the spans of a value by lines.
+fn with_lines<'a>(text: &str, value: Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
+    let line = |offset| line_of(text, offset)..line_of(text, offset);
+    let place = line(value.span().start);
+    let value = match value.into_inner() {
+        DeValue::Array(all) => {
+            let all = all.into_iter().map(|one| with_lines(text, one));
+            DeValue::Array(all.collect())
+        }
+        DeValue::Table(all) => {
+            let all = all.into_iter().map(|(key, value)| {
+                let place = line(key.span().start);
+                (
+                    Spanned::new(place, key.into_inner()),
+                    with_lines(text, value),
+                )
+            });
+            DeValue::Table(all.collect())
+        }
+        other => other,
+    };
+    Spanned::new(place, value)
 }

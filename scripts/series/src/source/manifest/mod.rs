@@ -15,9 +15,6 @@ pub use self::{
     base::{AptSource, Archive, Base, BuildWith, Host, is_base_name},
     lines::At,
     order::{below, in_order, selected_series, unique_change_ids, unknown_series},
-    series::{Kunit, Parts, Patch, Provenance, Series, Withhold, covers},
+    series::{Kunit, Patch, Provenance, Series, Withhold, covers},
 };
-pub(crate) use self::{
-    lines::{Lines, parse},
-    series::subject_prefix,
-};
+pub(crate) use self::{lines::parse, series::subject_prefix};

@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::{
     base::is_hex,
-    lines::{At, Lines, parse},
-    series::{Kunit, Parts, Patch, Provenance, Series, Withhold},
+    lines::{At, parse},
+    series::{Kunit, Patch, Provenance, Series},
 };
 use crate::{
     source::{
@@ -20,93 +20,66 @@ use crate::{
     sys::{Error, Result},
 };
 
-type Named = BTreeMap<String, Spanned<String>>;
+type Named<T = String> = BTreeMap<String, At<T>>;
 
+/// The fields of a manifest before its words are checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSeries {
-    version: Spanned<u32>,
-    component: Option<Spanned<String>>,
-    branch: Option<Spanned<String>>,
+    version: At<u32>,
+    component: Option<At<String>>,
+    branch: Option<At<String>>,
     #[serde(default)]
     fork_point: Named,
-    base: Option<Spanned<String>>,
-    local: Option<Spanned<String>>,
+    base: Option<At<String>>,
+    local: Option<At<String>>,
     tree: Option<String>,
     #[serde(default = "default_prefix")]
-    prefix: Spanned<String>,
-    change_id: Spanned<String>,
+    prefix: At<String>,
+    change_id: At<String>,
     #[serde(default)]
-    depends: Vec<Spanned<String>>,
+    depends: Vec<At<String>>,
     #[serde(default)]
-    without: BTreeMap<String, Spanned<usize>>,
+    without: Named<usize>,
     #[serde(default)]
     range_diff: bool,
     #[serde(default)]
-    to: Vec<Spanned<String>>,
+    to: Vec<At<String>>,
     #[serde(default)]
-    cc: Vec<Spanned<String>>,
+    cc: Vec<At<String>>,
     #[serde(default)]
     absent: Named,
     #[serde(default)]
     unused: Named,
     #[serde(default)]
     left_out: Named,
-    many: Option<Spanned<String>>,
-    provenance: Option<Spanned<Provenance>>,
+    many: Option<At<String>>,
+    provenance: Option<At<Provenance>>,
     #[serde(default)]
     kunit: Kunit,
     #[serde(default)]
     on: BTreeMap<Spanned<String>, RawOn>,
     #[serde(default)]
-    patch: Vec<Spanned<RawPatch>>,
+    patch: Vec<At<Patch>>,
 }
 
 /// The fields of a manifest for one base, which replace the common fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawOn {
-    local: Option<Spanned<String>>,
+    local: Option<At<String>>,
     tree: Option<String>,
-    depends: Option<Vec<Spanned<String>>>,
-    without: Option<BTreeMap<String, Spanned<usize>>>,
+    depends: Option<Vec<At<String>>>,
+    without: Option<Named<usize>>,
     absent: Option<Named>,
     unused: Option<Named>,
     left_out: Option<Named>,
-    provenance: Option<Spanned<Provenance>>,
+    provenance: Option<At<Provenance>>,
     kunit: Option<Kunit>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawPatch {
-    message: Option<Spanned<String>>,
-    subject: Option<Spanned<String>>,
-    #[serde(default)]
-    only: Vec<Spanned<String>>,
-    #[serde(default)]
-    files: Vec<Spanned<String>>,
-    relocate: Option<Spanned<String>>,
-    #[serde(default)]
-    edits: Vec<Spanned<String>>,
-    #[serde(default)]
-    withhold: Vec<RawWithhold>,
-    large: Option<Spanned<String>>,
-    no_fixes: Option<Spanned<String>>,
-    #[serde(default)]
-    unverified: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawWithhold {
-    file: Spanned<String>,
-    text: Option<String>,
-    items: Option<Vec<Spanned<String>>>,
-}
-
-fn default_prefix() -> Spanned<String> {
-    Spanned::new(0..0, "PATCH".to_owned())
+fn default_prefix() -> At<String> {
+    At::from(Spanned::new(0..0, "PATCH".to_owned()))
 }
 
 impl RawSeries {
@@ -127,9 +100,8 @@ impl RawSeries {
             self.kunit = on.kunit.unwrap_or(self.kunit);
         }
         // Some patches are made on certain bases only.
-        self.patch.retain(|patch| {
-            let only = &patch.get_ref().only;
-            only.is_empty() || only.iter().any(|base| names.contains(base.get_ref()))
+        self.patch.retain(|At { value: patch, .. }| {
+            patch.only.is_empty() || patch.only.iter().any(|base| names.contains(&base.value))
         });
         self
     }
@@ -143,11 +115,8 @@ impl Series {
     pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
-        let mut reader = Reader {
-            file,
-            lines: Lines(text),
-            errors: Vec::new(),
-        };
+        let errors = Vec::new();
+        let mut reader = Reader { file, errors };
         reader.check_bases(&raw, &view.all);
         let series = reader.series(name, raw.on(&view.names));
         let unknown = || Error::new("cannot be read").at(file, None);
@@ -155,10 +124,9 @@ impl Series {
     }
 }
 
-/// Reads the fields, and collects their errors.
+/// Checks the fields, and collects their errors.
 struct Reader<'a> {
     file: &'a Path,
-    lines: Lines<'a>,
     errors: Vec<Error>,
 }
 
@@ -169,17 +137,16 @@ impl Reader<'_> {
     }
 
     /// Reads a word. Returns [`None`] after an error.
-    fn word<T>(&mut self, text: Spanned<String>, read: fn(&str) -> Result<T>) -> Option<At<T>> {
-        let At { value, line } = self.lines.at(text);
-        let value = read(&value).map_err(|e| self.errors.push(e.at(self.file, line)));
-        let value = value.ok()?;
-        Some(At { value, line })
+    fn word<T>(&mut self, text: &At<String>, read: fn(&str) -> Result<T>) -> Option<T> {
+        let value = read(&text.value);
+        let value = value.map_err(|e| self.errors.push(e.at(self.file, text.line)));
+        value.ok()
     }
 
     fn check_bases(&mut self, raw: &RawSeries, all: &[String]) {
-        let patches = raw.patch.iter().flat_map(|p| &p.get_ref().only);
-        for base in raw.base.iter().chain(raw.on.keys()).chain(patches) {
-            let At { value, line } = self.lines.at(base.clone());
+        let on = raw.on.keys().cloned().map(At::from);
+        let patches = raw.patch.iter().flat_map(|p| &p.value.only);
+        for At { value, line } in raw.base.iter().chain(patches).cloned().chain(on) {
             if !all.is_empty() && !all.contains(&value) {
                 let help = format!("the bases are: {}", all.join(", "));
                 self.error(line, format!("unknown base {value:?}"), &help);
@@ -188,89 +155,78 @@ impl Reader<'_> {
     }
 
     fn series(&mut self, name: SeriesName, mut raw: RawSeries) -> Option<Series> {
-        let lines = self.lines;
-        let component = match raw.component.take() {
-            Some(text) => self.word(text, SeriesName::component).map(|c| c.value),
+        let component = match &raw.component {
+            Some(text) => self.word(text, SeriesName::component),
             None => Some(name.clone()),
         };
-        self.check_local_and_version(&raw);
-        let prefix = self.word(raw.prefix.clone(), Prefix::parse);
-        let change_id = self.word(raw.change_id.clone(), ChangeId::parse);
-        let line_of_to = raw.to.first().map(|to| lines.of(to.span().start));
+        if let Some(local) = raw.local.as_ref().filter(|why| is_blank(why)) {
+            let help = "give the reason why the series is never posted";
+            self.error(local.line, "`local` is empty", help);
+        }
+        if raw.version.value == 0 {
+            let error = Error::new("a series starts with version 1");
+            self.errors.push(error.at(self.file, raw.version.line));
+        }
+        let prefix = self.word(&raw.prefix, Prefix::parse);
+        let change_id = self.word(&raw.change_id, ChangeId::parse);
         let mut seen = BTreeMap::new();
         let to = self.recipients(&raw.to, &mut seen);
         let cc = self.recipients(&raw.cc, &mut seen);
-        let fork_points = lines.named(std::mem::take(&mut raw.fork_point));
-        for At { value, line } in fork_points.values().filter(|p| !is_hex(&p.value, 40)) {
-            let what = format!("{value:?} is not the name of a commit");
-            self.error(*line, what, "write all 40 digits of it");
+        for At { value, line } in raw.fork_point.values() {
+            if !is_hex(value, 40) {
+                let what = format!("{value:?} is not the name of a commit");
+                self.error(*line, what, "write all 40 digits of it");
+            }
         }
-        let mut patches = Vec::new();
-        for patch in std::mem::take(&mut raw.patch) {
-            patches.extend(self.patch(patch, raw.branch.is_some()));
-        }
+        let is_branch = raw.branch.is_some();
+        let patches = std::mem::take(&mut raw.patch).into_iter();
+        let patches: Vec<Patch> = patches.filter_map(|p| self.patch(p, is_branch)).collect();
         self.check_reasons(&raw, &patches);
-        let change_id = change_id?;
-        let provenance = raw.provenance.map(|p| lines.at(p));
         Some(Series {
             name,
             file: self.file.to_owned(),
-            base: raw.base.map(|b| lines.at(b)),
+            base: raw.base,
             component: component?,
-            local: raw.local.map(|why| lines.at(why)),
+            local: raw.local,
             tree: raw.tree,
-            branch: raw.branch.map(|b| lines.at(b)),
-            fork_points,
-            line_of_version: Some(lines.of(raw.version.span().start)),
-            version: raw.version.into_inner(),
-            prefix: prefix?.value,
-            change_id: change_id.value,
-            line_of_change_id: Some(change_id.line),
-            depends: lines.all(raw.depends),
-            without: lines.named(raw.without),
+            branch: raw.branch,
+            fork_points: raw.fork_point,
+            line_of_version: Some(raw.version.line),
+            version: raw.version.value,
+            prefix: prefix?,
+            line_of_change_id: Some(raw.change_id.line),
+            change_id: change_id?,
+            depends: raw.depends,
+            without: raw.without,
             range_diff: raw.range_diff,
+            line_of_to: raw.to.first().map(|to| to.line),
             to,
-            line_of_to,
             cc,
-            absent: lines.named(raw.absent),
-            unused: lines.named(raw.unused),
-            left_out: lines.named(raw.left_out),
-            many: raw.many.map(|why| lines.at(why)),
-            line_of_provenance: provenance.as_ref().map(|p| p.line),
-            provenance: provenance.map(|p| p.value),
+            absent: raw.absent,
+            unused: raw.unused,
+            left_out: raw.left_out,
+            many: raw.many,
+            provenance: raw.provenance,
             kunit: raw.kunit,
             patches,
         })
     }
 
-    fn check_local_and_version(&mut self, raw: &RawSeries) {
-        let local = raw.local.as_ref().filter(|l| l.get_ref().trim().is_empty());
-        if let Some(At { line, .. }) = local.map(|l| self.lines.at(l.clone())) {
-            let help = "give the reason why the series is never posted";
-            self.error(line, "`local` is empty", help);
-        }
-        if *raw.version.get_ref() == 0 {
-            let line = self.lines.of(raw.version.span().start);
-            let error = Error::new("a series starts with version 1");
-            self.errors.push(error.at(self.file, line));
-        }
-    }
-
     /// Reads recipients, and reports duplicates. `seen` has the lines of addresses.
     fn recipients(
         &mut self,
-        all: &[Spanned<String>],
+        all: &[At<String>],
         seen: &mut BTreeMap<String, usize>,
     ) -> Vec<Recipient> {
         let mut kept = Vec::new();
         for one in all {
-            let Some(At { value, line }) = self.word(one.clone(), Recipient::parse) else {
+            let Some(value) = self.word(one, Recipient::parse) else {
                 continue;
             };
             let address = value.address();
-            if let Some(first) = seen.insert(address.to_ascii_lowercase(), line) {
+            if let Some(first) = seen.insert(address.to_ascii_lowercase(), one.line) {
                 let what = format!("{address} is a recipient twice, first in line {first}");
-                self.error(line, what, "remove one of the two");
+                self.error(one.line, what, "remove one of the two");
             }
             kept.push(value);
         }
@@ -279,29 +235,23 @@ impl Reader<'_> {
 
     /// Reports exceptions from rules without a reason.
     fn check_reasons(&mut self, raw: &RawSeries, patches: &[Patch]) {
-        let reasons = raw.absent.values().chain(raw.unused.values());
-        let reasons = reasons.chain(&raw.many).chain(raw.left_out.values());
-        let reasons = reasons.map(|why| self.lines.at(why.clone()));
-        let mut reasons: Vec<At<String>> = reasons.collect();
-        for patch in patches {
-            reasons.extend(patch.large.iter().chain(&patch.no_fixes).cloned());
-        }
-        for why in reasons.iter().filter(|why| why.value.trim().is_empty()) {
+        let of_series = raw.absent.values().chain(raw.unused.values());
+        let of_series = of_series.chain(&raw.many).chain(raw.left_out.values());
+        let of_patches = patches
+            .iter()
+            .flat_map(|p| p.large.iter().chain(&p.no_fixes));
+        for why in of_series.chain(of_patches).filter(|why| is_blank(why)) {
             let help = "explain in one sentence why the rule does not apply";
             self.error(why.line, "the reason is empty", help);
         }
     }
 
-    fn patch(&mut self, raw: Spanned<RawPatch>, is_branch: bool) -> Option<Patch> {
-        let lines = self.lines;
-        let At { line, value: raw } = lines.at(raw);
-        let is_plain = raw.files.is_empty()
-            && raw.relocate.is_none()
-            && raw.edits.is_empty()
-            && raw.withhold.is_empty();
-        let message = match (is_branch, raw.message, raw.subject) {
-            (false, Some(message), None) => message,
-            (true, None, Some(subject)) if is_plain => subject,
+    fn patch(&mut self, At { value, line }: At<Patch>, is_branch: bool) -> Option<Patch> {
+        let mut patch = Patch { line, ..value };
+        let is_plain = patch.changes_nothing();
+        match (is_branch, patch.message.line > 0, patch.subject.take()) {
+            (false, true, None) => (),
+            (true, false, Some(subject)) if is_plain => patch.message = subject,
             (true, ..) => {
                 let what = "the patches of this series are the commits of its branch";
                 let help = "a [[patch]] here has the `subject` of a commit and exceptions for it: \
@@ -315,36 +265,20 @@ impl Reader<'_> {
                 self.error(line, "a [[patch]] needs `message`", help);
                 return None;
             }
-        };
-        let withhold = raw.withhold.into_iter();
-        Some(Patch {
-            line,
-            message: lines.at(message),
-            files: lines.all(raw.files),
-            relocate: raw.relocate.map(|step| lines.at(step)),
-            edits: lines.all(raw.edits),
-            withhold: withhold.filter_map(|raw| self.withheld(raw)).collect(),
-            large: raw.large.map(|why| lines.at(why)),
-            no_fixes: raw.no_fixes.map(|why| lines.at(why)),
-            unverified: lines.all(raw.unverified),
-        })
-    }
-
-    /// Reads one `[[patch.withhold]]`, which has either `text` or `items`.
-    fn withheld(&mut self, raw: RawWithhold) -> Option<Withhold> {
-        let file = self.lines.at(raw.file);
-        let parts = match (raw.text, raw.items) {
-            (Some(text), None) => Parts::Text(text),
-            (None, Some(items)) if !items.is_empty() => Parts::Items(self.lines.all(items)),
-            _ => {
+        }
+        for hold in &patch.withhold {
+            if hold.text.is_some() != hold.items.is_empty() {
                 let what = "a [[patch.withhold]] has either `text` or `items`";
                 let help = "`text` has whole lines; `items` names Rust items, as \"fn new\"";
-                self.error(file.line, what, help);
-                return None;
+                self.error(hold.file.line, what, help);
             }
-        };
-        Some(Withhold { file, parts })
+        }
+        Some(patch)
     }
+}
+
+fn is_blank(reason: &At<String>) -> bool {
+    reason.value.trim().is_empty()
 }
 
 #[cfg(test)]
@@ -388,10 +322,8 @@ mod b;
         assert_eq!(series.depends[0].line, 4);
         assert_eq!(series.patches[0].line, 6);
         assert_eq!(series.patches[0].files[1].line, 10);
-        assert_eq!(
-            series.patches[1].withhold[0].parts,
-            Parts::Text("mod b;\n".into())
-        );
+        let hold = &series.patches[1].withhold[0];
+        assert_eq!(hold.text.as_deref(), Some("mod b;\n"));
         assert_eq!(series.subject_prefix(), "PATCH v2");
     }
 

@@ -59,8 +59,7 @@ pub struct Series {
     pub left_out: BTreeMap<String, At<String>>,
     /// The reason for more patches than a posting should have.
     pub many: Option<At<String>>,
-    pub provenance: Option<Provenance>,
-    pub line_of_provenance: Option<usize>,
+    pub provenance: Option<At<Provenance>>,
     pub kunit: Kunit,
     pub patches: Vec<Patch>,
 }
@@ -85,12 +84,18 @@ pub struct Kunit {
     pub doctests: Vec<String>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Patch {
     /// The line of the `[[patch]]`.
+    #[serde(skip)]
     pub line: usize,
     /// The file of the commit message in `series/<name>/`; of a commit of a branch, its subject.
     pub message: At<String>,
+    /// The `subject` in the manifest, which the reader moves to `message`.
+    pub subject: Option<At<String>>,
+    /// The bases that have the patch. Empty for all bases.
+    pub only: Vec<At<String>>,
     /// The files of `<component>/tree/` that the patch adds.
     pub files: Vec<At<String>>,
     /// The step of `<component>/relocation.toml` that the patch makes before applying the diffs.
@@ -107,19 +112,26 @@ pub struct Patch {
     pub unverified: Vec<At<String>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Parts of a file: either a text or items.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Withhold {
     /// The file of `<component>/tree/`.
     pub file: At<String>,
-    pub parts: Parts,
+    /// Whole lines with their newlines.
+    pub text: Option<String>,
+    /// Rust items, as `rust::items` names them.
+    #[serde(default)]
+    pub items: Vec<At<String>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parts {
-    /// Whole lines with their newlines.
-    Text(String),
-    /// Rust items, as `rust::items` names them.
-    Items(Vec<At<String>>),
+impl Patch {
+    pub fn changes_nothing(&self) -> bool {
+        self.files.is_empty()
+            && self.relocate.is_none()
+            && self.edits.is_empty()
+            && self.withhold.is_empty()
+    }
 }
 
 impl Series {

@@ -14,26 +14,40 @@ use std::{
 };
 
 use serde::Deserialize;
-use toml::Spanned;
 
 use crate::{
-    source::manifest::{At, Lines, parse},
+    source::manifest::{At, parse},
     sys::{Error, Result},
 };
-use words::{Count, Rules};
+use words::{Count, Keep};
 
 /// The moves and renames of one patch. All paths are new paths, except where the field says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// A word is renamed unless an exception has it. Whole words take precedence over parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// The name that a patch of the manifest refers to.
     pub name: String,
+    #[serde(skip)]
     pub line: usize,
     /// The new paths of moved files, by the old path.
+    #[serde(default, rename = "move")]
     pub moves: BTreeMap<String, String>,
+    #[serde(default, rename = "text")]
     pub texts: Vec<At<Text>>,
     /// The files whose words are renamed.
+    #[serde(default)]
     pub files: Vec<At<String>>,
-    pub rules: Rules,
+    /// The new names of parts of words.
+    #[serde(default, rename = "part")]
+    pub parts: BTreeMap<String, String>,
+    /// The new names of whole words.
+    #[serde(default, rename = "word")]
+    pub words: BTreeMap<String, String>,
+    #[serde(default)]
+    pub keep: Vec<At<Keep>>,
+    #[serde(default)]
     pub met: Vec<Met>,
     /// A source whose object code must not change.
     pub object: Option<At<String>>,
@@ -77,50 +91,14 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 #[serde(deny_unknown_fields)]
 struct Raw {
     #[serde(default)]
-    step: Vec<Spanned<RawStep>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawStep {
-    name: String,
-    #[serde(default, rename = "move")]
-    moves: BTreeMap<String, String>,
-    #[serde(default, rename = "text")]
-    texts: Vec<Spanned<Text>>,
-    #[serde(default)]
-    files: Vec<Spanned<String>>,
-    #[serde(default)]
-    part: BTreeMap<String, String>,
-    #[serde(default)]
-    word: BTreeMap<String, String>,
-    #[serde(default)]
-    keep: Vec<Spanned<words::Keep>>,
-    #[serde(default)]
-    met: Vec<Met>,
-    object: Option<Spanned<String>>,
+    step: Vec<At<Step>>,
 }
 
 pub fn read(file: &Path, text: &str) -> Result<Vec<Step>> {
     let raw: Raw = parse(file, text)?;
-    let lines = Lines(text);
     let mut steps: Vec<Step> = Vec::new();
-    for raw in raw.step {
-        let At { value: raw, line } = lines.at(raw);
-        let step = Step {
-            name: raw.name,
-            line,
-            moves: raw.moves,
-            texts: lines.all(raw.texts),
-            files: lines.all(raw.files),
-            rules: Rules {
-                parts: raw.part,
-                words: raw.word,
-                keep: lines.all(raw.keep),
-            },
-            met: raw.met,
-            object: raw.object.map(|o| lines.at(o)),
-        };
+    for At { value, line } in raw.step {
+        let step = Step { line, ..value };
         check(&step).map_err(|(what, line)| Error::new(what).at(file, line))?;
         if steps.iter().any(|s| s.name == step.name) {
             let what = format!("two steps have the name {:?}", step.name);
@@ -142,12 +120,12 @@ fn check(step: &Step) -> Result<(), (String, usize)> {
         let what = "the text is empty or equal to its replacement";
         return Err((what.to_owned(), text.line));
     }
-    let mut pairs = step.rules.parts.iter().chain(&step.rules.words);
+    let mut pairs = step.parts.iter().chain(&step.words);
     if let Some((old, _)) = pairs.find(|(old, new)| old == new || !words::is_word(old)) {
         let what = format!("{old:?} is not a word, or equal to its new name");
         return Err((what, step.line));
     }
-    if !step.files.is_empty() && step.rules.is_empty() {
+    if !step.files.is_empty() && !step.renames_words() {
         return Err(("files are listed, but no word is renamed".into(), step.line));
     }
     Ok(())
@@ -163,21 +141,18 @@ impl Step {
         all.map(String::as_str).collect()
     }
 
-    /// Renames words in a text, without exceptions for certain files.
+    /// Replaces text and renames words, without exceptions for certain files.
     pub fn rename(&self, text: &str) -> String {
-        self.rules.rename(&self.replace(text))
+        let texts = self.texts.iter().map(|t| &t.value);
+        let text = texts.fold(text.to_owned(), |text, t| text.replace(&t.old, &t.new));
+        self.rename_words("", &text, &mut Count::default())
     }
 
     /// Renames words in object code, where macros and the compiler may have extended them.
     pub fn rename_in_object(&self, text: &str) -> String {
-        let mut rules = self.rules.clone();
-        rules.parts.append(&mut rules.words);
-        rules.rename(&self.replace(text))
-    }
-
-    fn replace(&self, text: &str) -> String {
-        let texts = self.texts.iter().map(|t| &t.value);
-        texts.fold(text.to_owned(), |text, t| text.replace(&t.old, &t.new))
+        let mut step = self.clone();
+        step.parts.append(&mut step.words);
+        step.rename(text)
     }
 
     /// Applies the step to a tree, of which only [`Self::paths`] have to be present.
@@ -210,7 +185,7 @@ impl Step {
         }
         for At { value: path, line } in &self.files {
             let change = |old: &str| {
-                let new = self.rules.apply(path, old, &mut Count::default());
+                let new = self.rename_words(path, old, &mut Count::default());
                 let new = (new != old).then_some(new);
                 new.ok_or_else(|| format!("{path} has no word to rename"))
             };
@@ -239,7 +214,6 @@ impl Outcome {
                 None => return Err(format!("{path} does not exist")),
             },
         };
-
         let old = std::str::from_utf8(old).map_err(|_| format!("{path} is not UTF-8 text"))?;
         let (was, content) = (was.to_owned(), change(old)?.into_bytes());
         let written = Written { was, content };

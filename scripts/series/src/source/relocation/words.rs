@@ -6,15 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::source::manifest::At;
-
-/// The renames of words. Exceptions take precedence over whole words, and these over parts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules {
-    pub parts: BTreeMap<String, String>,
-    pub words: BTreeMap<String, String>,
-    pub keep: Vec<At<Keep>>,
-}
+use super::Step;
 
 /// A text whose words keep their names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,17 +29,6 @@ pub struct Count {
     pub kept: BTreeMap<String, usize>,
 }
 
-impl Count {
-    pub fn add(&mut self, other: &Count) {
-        for (word, n) in &other.renamed {
-            *self.renamed.entry(word.clone()).or_default() += n;
-        }
-        for (text, n) in &other.kept {
-            *self.kept.entry(text.clone()).or_default() += n;
-        }
-    }
-}
-
 fn in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
@@ -66,7 +47,11 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-impl Rules {
+impl Step {
+    pub fn renames_words(&self) -> bool {
+        !self.parts.is_empty() || !self.words.is_empty()
+    }
+
     /// Returns the new name of a word, or `None` if no rule applies. Ignores exceptions.
     pub fn new_name(&self, word: &str) -> Option<String> {
         if let Some(new) = self.words.get(word) {
@@ -95,7 +80,7 @@ impl Rules {
     }
 
     /// Renames the words of a file, and counts them.
-    pub fn apply(&self, path: &str, text: &str, count: &mut Count) -> String {
+    pub fn rename_words(&self, path: &str, text: &str, count: &mut Count) -> String {
         let bytes = text.as_bytes();
         let mut out = String::with_capacity(text.len());
         let (mut at, mut copied) = (0, 0);
@@ -121,22 +106,14 @@ impl Rules {
         out.push_str(&text[copied..]);
         out
     }
-
-    /// Renames the words of a text, without exceptions for certain files.
-    pub fn rename(&self, text: &str) -> String {
-        self.apply("", text, &mut Count::default())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.words.is_empty()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::manifest::At;
 
-    fn rules() -> Rules {
+    fn step() -> Step {
         let pairs = |list: &[(&str, &str)]| {
             list.iter()
                 .map(|(a, b)| (a.to_string(), b.to_string()))
@@ -150,7 +127,7 @@ mod tests {
             },
             line: 1,
         };
-        Rules {
+        Step {
             parts: pairs(&[("drm_buddy", "gpu_buddy"), ("DRM_BUDDY", "GPU_BUDDY")]),
             words: pairs(&[("drm_get_buddy", "gpu_get_buddy")]),
             keep: vec![
@@ -158,11 +135,12 @@ mod tests {
                 keep("<drm/drm_buddy.h>", &[]),
                 keep("DRM_BUDDY", &["Kconfig"]),
             ],
+            ..Step::default()
         }
     }
 
     fn renamed(path: &str, text: &str) -> String {
-        rules().apply(path, text, &mut Count::default())
+        step().rename_words(path, text, &mut Count::default())
     }
 
     #[test]
@@ -202,13 +180,12 @@ mod tests {
     #[test]
     fn apply_counts_words() {
         let mut count = Count::default();
-        rules().apply("a.c", "drm_buddy drm_buddy_print drm_buddy x", &mut count);
+        step().rename_words("a.c", "drm_buddy drm_buddy_print drm_buddy x", &mut count);
         assert_eq!(count.renamed, BTreeMap::from([("drm_buddy".into(), 2)]));
         assert_eq!(count.kept, BTreeMap::from([("drm_buddy_print".into(), 1)]));
-        let mut sum = count.clone();
-        sum.add(&count);
-        assert_eq!(sum.renamed["drm_buddy"], 4);
-        assert_eq!(sum.kept["drm_buddy_print"], 2);
+        step().rename_words("b.c", "drm_buddy drm_buddy_print drm_buddy", &mut count);
+        assert_eq!(count.renamed["drm_buddy"], 4);
+        assert_eq!(count.kept["drm_buddy_print"], 2);
     }
 
     #[test]

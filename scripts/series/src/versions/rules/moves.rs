@@ -68,7 +68,7 @@ pub fn faults(
 
 /// Returns the links to the origin of a series.
 fn links(series: &Series) -> impl Iterator<Item = &String> {
-    series.provenance.iter().flat_map(|p| &p.links)
+    series.provenance.iter().flat_map(|p| &p.value.links)
 }
 
 /// Finds statements in a changelog about the origin of a series or a patch.

@@ -9,13 +9,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 use toml_edit::{DocumentMut, Item, Table, TomlError, value};
 
 use super::{find::Trailer, people::People};
 use crate::{
     mail::mailbox::Person,
-    source::manifest::{At, Lines, parse},
+    source::manifest::{At, parse},
     sys::{Error, Result},
 };
 
@@ -76,22 +75,22 @@ impl Entry {
 #[serde(deny_unknown_fields)]
 struct RawStore {
     #[serde(default)]
-    trailer: Vec<Spanned<RawEntry>>,
+    trailer: Vec<At<RawEntry>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEntry {
     patch: String,
-    trailer: Spanned<String>,
+    trailer: At<String>,
     note: Option<String>,
-    version: Option<Spanned<u32>>,
+    version: Option<At<u32>>,
     // The key in files of earlier versions of the tool.
     #[serde(alias = "essence")]
-    fingerprint: Option<Spanned<String>>,
+    fingerprint: Option<At<String>>,
     from: Option<String>,
-    keep: Option<Spanned<String>>,
-    drop: Option<Spanned<String>>,
+    keep: Option<At<String>>,
+    drop: Option<At<String>>,
     withdrawn: Option<String>,
 }
 
@@ -102,11 +101,9 @@ pub fn file(name: &str) -> PathBuf {
 
 pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
     let raw: RawStore = parse(file, text)?;
-    let lines = Lines(text);
     let mut entries: Vec<Entry> = Vec::new();
-    for spanned in raw.trailer {
-        let At { line, value } = lines.at(spanned);
-        let entry = entry(&lines, line, value).map_err(|(line, e)| e.at(file, line))?;
+    for At { line, value } in raw.trailer {
+        let entry = entry(line, value).map_err(|(line, e)| e.at(file, line))?;
         if let Some(first) = entries.iter().find(|e| e.is_same(&entry)) {
             let (patch, first) = (&entry.patch, first.line);
             let what = format!("{patch} already has this trailer, in line {first}");
@@ -118,9 +115,9 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
+fn entry(line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
     let fault = |line: usize, what: &str, help: &str| Err((line, Error::new(what).help(help)));
-    let text = lines.at(raw.trailer);
+    let text = raw.trailer;
     let Ok(mut trailer) = Trailer::parse(&text.value) else {
         let kinds = "Reviewed-by, Acked-by or Tested-by";
         let what = format!("{:?} is not a {kinds}", text.value);
@@ -128,9 +125,8 @@ fn entry(lines: &Lines<'_>, line: usize, raw: RawEntry) -> Result<Entry, (usize,
         return fault(text.line, &what, help);
     };
     trailer.note = trailer.note.or(raw.note);
-    let fingerprint = raw.fingerprint.map(|f| lines.at(f));
-    let version = raw.version.map(|v| lines.at(v));
-    let (keep, drop) = (raw.keep.map(|k| lines.at(k)), raw.drop.map(|d| lines.at(d)));
+    let (fingerprint, version) = (raw.fingerprint, raw.version);
+    let (keep, drop) = (raw.keep, raw.drop);
     let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     let is_blank = |reason: &&At<String>| reason.value.trim().is_empty();
     if let Some(wrong) = fingerprint.as_ref().filter(|f| !is_hash(&f.value)) {
