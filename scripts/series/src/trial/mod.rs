@@ -176,7 +176,9 @@ fn moved<'a>(
     tree: &Oid,
 ) -> Result<BTreeMap<&'a str, &'a str>> {
     let patches = assembled.series.iter().flat_map(|s| &s.plan.patches);
-    let moves = patches.filter_map(|p| p.relocate()).flat_map(|s| &s.moves);
+    let moves = patches
+        .filter_map(|p| p.relocate.as_ref())
+        .flat_map(|s| &s.moves);
     let mut moves: BTreeMap<&str, &str> = moves.map(|(a, b)| (&a[..], &b[..])).collect();
     let paths: Vec<String> = moves.values().map(|p| p.to_string()).collect();
     let there = git.entries(tree, &paths)?;

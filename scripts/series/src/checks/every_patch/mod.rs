@@ -309,7 +309,7 @@ impl<'a> Checks<'a> {
         let mut states = self.state_before(one)?;
         let mut patches = Vec::new();
         for (index, planned) in one.plan.patches.iter().enumerate() {
-            if let Some(step) = planned.relocate() {
+            if let Some(step) = &planned.relocate {
                 states.iter_mut().for_each(|s| s.seen.rename(step));
             }
             let id = index + 1;

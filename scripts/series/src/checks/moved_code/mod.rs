@@ -77,7 +77,7 @@ impl Subject<'_> {
     pub fn prove(&self, base: &str) -> Result<Vec<Proof>> {
         let mut proofs = Vec::new();
         for (number, (patch, before, after)) in (1..).zip(self.one.steps()) {
-            let Some(step) = patch.relocate() else {
+            let Some(step) = &patch.relocate else {
                 continue;
             };
             let name = self.one.name();

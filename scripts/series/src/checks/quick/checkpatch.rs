@@ -32,7 +32,7 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
     let said = subject.cache.remember(format!("checkpatch/{key}"), || {
         run(subject, &subject.ws.path(file))
     })?;
-    let step = one.plan.patches[number - 1].relocate();
+    let step = one.plan.patches[number - 1].relocate.as_ref();
     let renamed = step.map_or_else(BTreeSet::new, |step| renamed_lines(step, &text));
     let mut findings = Vec::new();
     for message in parse(&said) {

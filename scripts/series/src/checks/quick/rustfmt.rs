@@ -77,9 +77,9 @@ impl<'a> Rustfmt<'a> {
 
 /// The Rust files that a patch writes or edits.
 fn rust_files(planned: &PlannedPatch) -> impl Iterator<Item = &String> {
-    let written = planned.writes().iter().map(|w| &w.path);
-    let edited = planned.edits().iter().flat_map(|e| &e.paths);
-    let changed = planned.commit().into_iter().flat_map(|c| &c.changes);
+    let written = planned.writes.iter().map(|w| &w.path);
+    let edited = planned.edits.iter().flat_map(|e| &e.paths);
+    let changed = planned.commit.iter().flat_map(|c| &c.changes);
     let all = written.chain(edited).chain(changed.map(|c| &c.path));
     all.filter(|p| p.ends_with(".rs"))
 }

@@ -92,7 +92,7 @@ impl Items {
             for (number, planned) in (1..).zip(&one.patches) {
                 place.at = (index, number);
                 all.rename(planned);
-                for write in planned.writes() {
+                for write in &planned.writes {
                     let Ok(text) = std::str::from_utf8(&write.content) else {
                         continue;
                     };
@@ -105,11 +105,11 @@ impl Items {
                         all.c_file(&place, text);
                     }
                 }
-                for edit in planned.edits() {
+                for edit in &planned.edits {
                     place.source.clone_from(&edit.source);
                     all.edit(&mut place, &edit.diff);
                 }
-                if let Some(commit) = planned.commit() {
+                if let Some(commit) = &planned.commit {
                     place.source = commit.place();
                     all.edit(&mut place, &commit.diff);
                 }
@@ -121,7 +121,7 @@ impl Items {
 
     /// Renames exported symbols as a relocation does.
     fn rename(&mut self, planned: &PlannedPatch) {
-        let Some(step) = planned.relocate() else {
+        let Some(step) = &planned.relocate else {
             return;
         };
         for item in self.items.iter_mut().filter(|i| i.kind == Kind::Export) {

@@ -168,7 +168,7 @@ impl<'a> Assembler<'a> {
         let paths: Vec<String> = paths.into_iter().map(str::to_owned).collect();
         let state = self.git.entries(&self.base.tree, &paths)?;
         for planned in self.planned {
-            let mut writes = planned.patches.iter().flat_map(PlannedPatch::writes);
+            let mut writes = planned.patches.iter().flat_map(|p| &p.writes);
             if let Some(Write { path, .. }) = writes.find(|w| state.contains_key(&w.path)) {
                 let name = planned.component.folder();
                 let error = Error::new("the base already has this file");
@@ -217,14 +217,14 @@ impl<'a> Assembler<'a> {
         tip: &mut Tip,
         before: &[String],
     ) -> Result<Vec<Change>> {
-        if let Some(commit) = patch.commit() {
+        if let Some(commit) = &patch.commit {
             return self.replay(commit, of, tip, before);
         }
-        let mut changes: Vec<Change> = patch.writes().iter().cloned().map(Change::Write).collect();
-        if let Some(step) = patch.relocate() {
+        let mut changes: Vec<Change> = patch.writes.iter().cloned().map(Change::Write).collect();
+        if let Some(step) = &patch.relocate {
             changes.extend(self.relocate(step, self.planned[of].component.folder(), tip)?);
         }
-        for edit in patch.edits() {
+        for edit in &patch.edits {
             changes.extend(self.edit(edit, tip, before)?);
         }
         Ok(changes)
@@ -238,7 +238,7 @@ impl<'a> Assembler<'a> {
         before: &[String],
     ) -> Result<Vec<Change>> {
         let PlannedSeries { component, patches } = &self.planned[of];
-        let all: Vec<&branch::Commit> = patches.iter().filter_map(|p| p.commit()).collect();
+        let all: Vec<&branch::Commit> = patches.iter().filter_map(|p| p.commit.as_ref()).collect();
         let onto = replay::Onto {
             base: &self.base.tree,
             of_base: &self.tips[&Vec::new()].state,
@@ -265,12 +265,12 @@ impl<'a> Assembler<'a> {
                 let state = |t| known.map_or(TrailerState::Valid, |known| state(t, known));
                 let states: Vec<TrailerState> = patch.trailers.iter().map(state).collect();
                 // The author signs off a commit. checkpatch reports a missing sign-off.
-                let (text, sign_off) = match patch.commit() {
+                let (text, sign_off) = match patch.commit {
                     Some(_) => message::split_sign_off(&patch.message, &ident),
                     None => (patch.message.as_str(), sign_off.as_deref()),
                 };
                 let mut message = add_trailers(text, version, &patch.trailers, &states, sign_off);
-                let own = patch.commit().map_or("", |c| c.note.as_str());
+                let own = patch.commit.as_ref().map_or("", |c| c.note.as_str());
                 message.note = notes::joined(own, &notes::joined(&note, &message.note));
                 message
             });

@@ -95,7 +95,7 @@ impl Assembled {
         let later = later.skip(1).map(|s| &s.plan);
         let later = later.filter(|p| p.component.folder() == one.plan.component.folder());
         let patches = later.flat_map(|p| &p.patches);
-        patches.filter_map(|p| p.relocate()).collect()
+        patches.filter_map(|p| p.relocate.as_ref()).collect()
     }
 
     fn manifests(&self) -> Vec<&Series> {

@@ -37,22 +37,6 @@ impl PlannedPatch {
         all.map(String::as_str).chain(moved)
     }
 
-    pub fn writes(&self) -> &[Write] {
-        &self.writes
-    }
-
-    pub fn edits(&self) -> &[Edit] {
-        &self.edits
-    }
-
-    pub fn relocate(&self) -> Option<&relocation::Step> {
-        self.relocate.as_ref()
-    }
-
-    pub fn commit(&self) -> Option<&Commit> {
-        self.commit.as_ref()
-    }
-
     /// Returns the author of the commit. Other patches are authored by the user.
     pub fn author(&self) -> Option<&Author> {
         self.commit.as_ref().map(|c| &c.author)

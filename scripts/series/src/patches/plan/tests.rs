@@ -89,8 +89,8 @@ fn plan_of_valid_manifest() {
     let planned = plan(vec![component("clist", ONE, &[("a.rs", "x\n")], &[])]).unwrap();
     let patch = &planned[0].patches[0];
     assert_eq!(patch.subject, "rust: add a thing");
-    assert_eq!(patch.writes()[0].content, b"x\n");
-    assert!(patch.writes()[0].enters);
+    assert_eq!(patch.writes[0].content, b"x\n");
+    assert!(patch.writes[0].enters);
 }
 
 #[test]
@@ -219,14 +219,14 @@ fn withheld_lines_are_added_later() {
     ];
     let planned = plan(vec![component("clist", HELD, &files, &[])]).unwrap();
     let patches = &planned[0].patches;
-    assert_eq!(patches[0].writes()[0].content, b"use x;\n\nfn f() {}\n");
+    assert_eq!(patches[0].writes[0].content, b"use x;\n\nfn f() {}\n");
     let second: Vec<_> = patches[1]
-        .writes()
+        .writes
         .iter()
         .map(|w| (&*w.path, w.enters))
         .collect();
     assert_eq!(second, [("a/b.rs", true), ("a.rs", false)]);
-    assert_eq!(patches[1].writes()[1].content, files[0].1.as_bytes());
+    assert_eq!(patches[1].writes[1].content, files[0].1.as_bytes());
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn withheld_items_are_added_later() {
     let planned = plan(vec![component("clist", PARTS, &files, &[])]).unwrap();
     let patches = &planned[0].patches;
     let first = b"mod c;\n\nimpl A {\n    fn g() {}\n}\n";
-    assert_eq!(patches[0].writes()[0].content, first);
-    assert_eq!(patches[1].writes()[1].content, ITEMS.as_bytes());
+    assert_eq!(patches[0].writes[0].content, first);
+    assert_eq!(patches[1].writes[1].content, ITEMS.as_bytes());
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn plan_two_series_share_files() {
     let contents: Vec<_> = planned
         .iter()
         .flat_map(|p| &p.patches)
-        .flat_map(|p| p.writes())
+        .flat_map(|p| &p.writes)
         .filter(|w| w.path == "a.rs")
         .map(|w| String::from_utf8_lossy(&w.content))
         .collect();
