@@ -4,24 +4,8 @@
 
 use crate::sys::Error;
 
-const BODY_COLUMNS: usize = 75;
-
-/// The longest subject that checkpatch and most maintainers accept.
-const SUBJECT_COLUMNS: usize = 75;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The line, from 1.
-    pub line: usize,
-    what: String,
-    help: &'static str,
-}
-
-impl Fault {
-    pub fn into_error(self) -> Error {
-        Error::new(self.what).help(self.help)
-    }
-}
+/// The longest line, and the longest subject that checkpatch and most maintainers accept.
+const COLUMNS: usize = 75;
 
 /// Returns the first line.
 pub fn subject(message: &str) -> &str {
@@ -64,13 +48,6 @@ pub(crate) fn is_note(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
-/// Checks the message of a commit. Unlike other messages, it contains the sign-offs.
-pub fn faults_of_commit(message: &str) -> Vec<Fault> {
-    let mut all = faults(message);
-    all.retain(|f| f.help != NO_SIGN_OFF);
-    all
-}
-
 /// Removes the sign-off of `who` from the end of a message, and returns both parts.
 pub fn split_sign_off<'a>(message: &'a str, who: &str) -> (&'a str, Option<&'a str>) {
     let text = message.trim_end();
@@ -83,36 +60,43 @@ pub fn split_sign_off<'a>(message: &'a str, who: &str) -> (&'a str, Option<&'a s
 
 const SIGN_OFF: &str = "Signed-off-by: ";
 
-/// The remedy for a sign-off in a file with a message.
-const NO_SIGN_OFF: &str =
-    "remove it here; the person who posts certifies the patch with their own name";
-
 /// The remedy for a subject without a prefix.
 const START: &str = "start with `subsystem: summary`";
 
-pub fn faults(message: &str) -> Vec<Fault> {
+/// Checks the file with the message of a patch. Returns the lines of the faults, from 1.
+pub fn faults(message: &str) -> Vec<(usize, Error)> {
+    let mut faults = faults_of_commit(message);
+    let body = (1..).zip(message.lines()).skip(1);
+    for (line, _) in body.filter(|(_, text)| text.starts_with(SIGN_OFF)) {
+        let error = Error::new("the sign-off is added when the series is assembled");
+        let help = "remove it here; the person who posts certifies the patch with their own name";
+        faults.push((line, error.help(help)));
+    }
+    faults.sort_by_key(|(line, _)| *line);
+    faults
+}
+
+/// Checks the message of a commit. Unlike a file, it contains the sign-offs.
+pub fn faults_of_commit(message: &str) -> Vec<(usize, Error)> {
     let mut faults = Vec::new();
-    let mut add = |line, what: &str, help| {
-        let what = what.to_owned();
-        faults.push(Fault { line, what, help });
-    };
+    let mut add = |line, what: &str, help: &str| faults.push((line, Error::new(what).help(help)));
     let subject = subject(message);
     if subject.is_empty() {
         add(1, "the subject is empty", START);
         return faults;
     }
     subject_faults(subject, &mut add);
-    let body: Vec<_> = message.lines().enumerate().skip(1).collect();
+    let body: Vec<(usize, &str)> = (1..).zip(message.lines()).skip(1).collect();
     let is_blank = |line: &str| line.trim().is_empty();
-    for (index, line) in &body {
+    for (at, line) in &body {
         if let Some((what, help)) = mail_fault(line) {
-            add(index + 1, &what, help);
+            add(*at, &what, help);
         }
     }
     let start = body.iter().find(|(_, l)| !is_blank(l));
-    if let Some((index, _)) = start.filter(|(_, l)| is_header_to_git(l)) {
+    if let Some((at, _)) = start.filter(|(_, l)| is_header_to_git(l)) {
         let what = "git reads this line at the start of the text as a header";
-        add(index + 1, what, "start with another line");
+        add(*at, what, "start with another line");
     }
     if body.first().is_some_and(|(_, l)| !is_blank(l)) {
         let help = "insert one; otherwise git reads the whole paragraph as the subject";
@@ -121,27 +105,27 @@ pub fn faults(message: &str) -> Vec<Fault> {
     for pair in body.windows(2) {
         if pair.iter().all(|(_, l)| is_blank(l)) {
             let what = "two blank lines in a row, but `git am` keeps only one";
-            add(pair[1].0 + 1, what, "remove one");
+            add(pair[1].0, what, "remove one");
         }
     }
     if body.iter().all(|(_, l)| is_blank(l) || is_trailer(l)) {
         let help = "explain why the change is made; a cover letter does not reach the git log";
         add(1, "the message has no body", help);
     }
-    for (index, line) in body {
-        line_faults(index + 1, line, &mut add);
+    for (at, line) in body {
+        line_faults(at, line, &mut add);
     }
-    faults.sort_by_key(|f| f.line);
+    faults.sort_by_key(|(line, _)| *line);
     faults
 }
 
-fn subject_faults(subject: &str, add: &mut impl FnMut(usize, &str, &'static str)) {
+fn subject_faults(subject: &str, add: &mut impl FnMut(usize, &str, &str)) {
     if !subject.contains(": ") {
         let what = format!("the subject {subject:?} has no subsystem prefix");
         add(1, &what, START);
     }
-    if subject.chars().count() > SUBJECT_COLUMNS {
-        let what = format!("the subject is longer than {SUBJECT_COLUMNS} columns");
+    if subject.chars().count() > COLUMNS {
+        let what = format!("the subject is longer than {COLUMNS} columns");
         add(1, &what, "shorten it; the body has room");
     }
     if subject.ends_with('.') {
@@ -152,11 +136,11 @@ fn subject_faults(subject: &str, add: &mut impl FnMut(usize, &str, &'static str)
     }
 }
 
-fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &'static str)) {
+fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &str)) {
     // Long words and trailers cannot be wrapped. Indented lines are code or output.
     let wrappable = line.contains(' ') && !line.starts_with("    ") && !is_trailer(line);
-    if wrappable && !line.contains("://") && line.chars().count() > BODY_COLUMNS {
-        let what = format!("the line is longer than {BODY_COLUMNS} columns");
+    if wrappable && !line.contains("://") && line.chars().count() > COLUMNS {
+        let what = format!("the line is longer than {COLUMNS} columns");
         add(at, &what, "wrap it");
     }
     if line.trim_end() != line {
@@ -170,10 +154,6 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &'static
         let what = "a changelog between versions does not belong in a commit message";
         let help = "write it in CHANGELOG.md; the tool puts it below `---` of the cover letter";
         add(at, what, help);
-    }
-    if line.starts_with(SIGN_OFF) {
-        let what = "the sign-off is added when the series is assembled";
-        add(at, what, NO_SIGN_OFF);
     }
 }
 
@@ -197,8 +177,7 @@ pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
     if line == "-- " {
         return fault("`-- ` starts the signature of a mail", "use another line");
     }
-    let after = line.strip_prefix("---");
-    if after.is_some_and(|rest| rest.trim().is_empty()) {
+    if line.trim_end() == "---" {
         let what = "`---` ends the message here when the patch is applied";
         return fault(what, "use another line");
     }
@@ -261,9 +240,10 @@ mod tests {
     const GOOD: &str = "rust: list: add a walk\n\nDrivers need it.\n\nLink: https://example.org/\n";
 
     fn check(message: &str) -> String {
+        let without_help = |e: &Error| e.to_string().lines().next().unwrap().to_owned();
         faults(message)
             .iter()
-            .map(|f| format!("{}: {}\n", f.line, f.what))
+            .map(|(line, e)| format!("{line}: {}\n", without_help(e)))
             .collect()
     }
 

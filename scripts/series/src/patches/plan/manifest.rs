@@ -48,10 +48,7 @@ fn check_message(component: &Component, patch: &Patch, errors: &mut Vec<Error>) 
         Some(_) => message::faults_of_commit(text),
         None => message::faults(text),
     };
-    for fault in faults {
-        let line = fault.line;
-        errors.push(fault.into_error().at(&source, line));
-    }
+    errors.extend(faults.into_iter().map(|(line, e)| e.at(&source, line)));
 }
 
 pub(super) fn check_metadata(component: &Component, errors: &mut Vec<Error>) {
