@@ -89,18 +89,6 @@ fn spliced(text: &str, range: Range<usize>, with: &str) -> String {
     joined(&lines[..range.start]) + with + &joined(&lines[range.end..])
 }
 
-/// Applies `change` to a section. Errors have the line in the whole text.
-pub fn in_section(
-    text: &str,
-    section: &Range<usize>,
-    change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
-) -> Result<String, (usize, Error)> {
-    let lines: Vec<&str> = text.lines().collect();
-    let own = change(&joined(&lines[section.clone()]));
-    let own = own.map_err(|(line, e)| (section.start + line, e))?;
-    Ok(spliced(text, section.clone(), &own))
-}
-
 /// Reads the entries, newest first.
 pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, Error)> {
     let mut entries: Vec<Entry> = Vec::new();
@@ -193,24 +181,33 @@ pub fn rendered(entries: &[Entry]) -> String {
     parts.collect::<Vec<_>>().join("\n")
 }
 
-/// Adds an entry for `version`, with a link to the previous version, unless it exists.
-pub fn begun(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
-    let entries = parse(text)?;
+/// Adds an entry for `version` to a section, with a link to the previous version, unless it exists.
+pub fn begun(
+    text: &str,
+    section: &Range<usize>,
+    version: u32,
+    link: &str,
+) -> Result<String, (usize, Error)> {
+    let entries = parse(&of_section(text, section))?;
     if entries.first().is_some_and(|e| e.version >= version) {
         return Ok(text.to_owned());
     }
     let mut entry = format!("## v{version}\n\n{LINK}{}: {link}\n", version - 1);
-    let end = text.lines().count();
-    let at = entries.first().map_or(end, |e| e.line - 1);
-    if at < end {
+    let at = entries.first().map_or(section.end, |e| e.line - 1);
+    if at < section.end {
         entry.push('\n');
     }
     Ok(spliced(text, at..at, &entry))
 }
 
 /// Removes the entry of `version` that [`begun`] added, if it exists.
-pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Error)> {
-    let entries = parse(text)?;
+pub fn ended(
+    text: &str,
+    section: &Range<usize>,
+    version: u32,
+    link: &str,
+) -> Result<String, (usize, Error)> {
+    let entries = parse(&of_section(text, section))?;
     let Some(first) = entries.first().filter(|e| e.version >= version) else {
         return Ok(text.to_owned());
     };
@@ -221,8 +218,7 @@ pub fn ended(text: &str, version: u32, link: &str) -> Result<String, (usize, Err
         let error = Error::new(what).help("move its text elsewhere first");
         return Err((first.line, error));
     }
-    let end = text.lines().count();
-    let end = entries.get(1).map_or(end, |e| e.line - 1);
+    let end = entries.get(1).map_or(section.end, |e| e.line - 1);
     Ok(spliced(text, first.line - 1..end, ""))
 }
 
@@ -245,7 +241,12 @@ mod tests {
     #[test]
     fn begun_adds_entry_once() {
         let link = "https://patch.msgid.link/x-v2-0@y";
-        let begun = |text: &str| super::begun(text, 3, link).map_err(|(_, e)| e).unwrap();
+        let begun = |text: &str| {
+            let all = 0..text.lines().count();
+            super::begun(text, &all, 3, link)
+                .map_err(|(_, e)| e)
+                .unwrap()
+        };
         let text = begun(TEXT);
         insta::assert_snapshot!(text, @r"
         # Changelog of clist
@@ -274,8 +275,13 @@ mod tests {
     #[test]
     fn ended_removes_begun_entry() {
         let link = "https://patch.msgid.link/x-v2-0@y";
-        let begun = begun(TEXT, 3, link).map_err(|(_, e)| e).unwrap();
-        let ended = |text: &str| super::ended(text, 3, link).map_err(|(line, e)| e.at("x", line));
+        let all = |text: &str| 0..text.lines().count();
+        let begun = begun(TEXT, &all(TEXT), 3, link)
+            .map_err(|(_, e)| e)
+            .unwrap();
+        let ended = |text: &str| {
+            super::ended(text, &all(text), 3, link).map_err(|(line, e)| e.at("x", line))
+        };
         assert_eq!(ended(&begun).unwrap(), TEXT);
         assert_eq!(ended(TEXT).unwrap(), TEXT);
         let edited = begun.replace("- Link", "- Patch 1: more.\n- Link");
@@ -368,8 +374,7 @@ mod tests {
             .map_err(|(_, e)| e)
             .unwrap();
         let link = "https://patch.msgid.link/x-v1-0@y";
-        let begun = |text: &str| begun(text, 2, link);
-        let text = in_section(SECTIONS, &section, begun)
+        let text = begun(SECTIONS, &section, 2, link)
             .map_err(|(_, e)| e)
             .unwrap();
         let begins = format!("# buddy\n\n## v2\n\n- Link to v1: {link}\n\n## v1\n");
@@ -377,10 +382,7 @@ mod tests {
         let section = super::section(&text, "buddy", &siblings())
             .map_err(|(_, e)| e)
             .unwrap();
-        let ended = |text: &str| ended(text, 2, link);
-        let text = in_section(&text, &section, ended)
-            .map_err(|(_, e)| e)
-            .unwrap();
+        let text = ended(&text, &section, 2, link).map_err(|(_, e)| e).unwrap();
         assert_eq!(text, SECTIONS);
     }
 

@@ -2,7 +2,7 @@
 
 //! `diff` and `record`: compare a series with a posting, and record one.
 
-use std::{io::IsTerminal, path::Path};
+use std::{io::IsTerminal, ops::Range, path::Path};
 
 use toml_edit::DocumentMut;
 
@@ -198,8 +198,8 @@ impl App<'_> {
     /// the number in the manifest. A second call changes nothing.
     fn begin_next(&self, component: &Component, posting: &Posting) -> Result<()> {
         let next = posting.version + 1;
-        let text = self.changed_changelog(component, |text| {
-            changelog::begun(text, next, &posting.link())
+        let text = self.changed_changelog(component, |text, section| {
+            changelog::begun(text, section, next, &posting.link())
         })?;
         write(&self.ws.path(component.changelog_file()), text.as_bytes())?;
         self.edit_manifest(component.name(), |manifest| {
@@ -213,13 +213,13 @@ impl App<'_> {
     pub(super) fn changed_changelog(
         &self,
         component: &Component,
-        change: impl FnOnce(&str) -> Result<String, (usize, Error)>,
+        change: impl FnOnce(&str, &Range<usize>) -> Result<String, (usize, Error)>,
     ) -> Result<String> {
         let file = component.changelog_file();
         let text = self.ws.read(&file)?;
         let section = changelog::section(&text, component.name(), &component.siblings)
             .map_err(|(line, e)| e.at(&file, line))?;
-        changelog::in_section(&text, &section, change).map_err(|(line, e)| e.at(&file, line))
+        change(&text, &section).map_err(|(line, e)| e.at(&file, line))
     }
 
     /// Edits the manifest of a series and its variants in place.

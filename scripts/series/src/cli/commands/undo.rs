@@ -27,8 +27,8 @@ impl App<'_> {
             return self.undo_resend(name, posting, resend);
         }
         // This fails if the entry that `record` added was edited.
-        let changelog = self.changed_changelog(component, |text| {
-            changelog::ended(text, version + 1, &posting.link())
+        let changelog = self.changed_changelog(component, |text, section| {
+            changelog::ended(text, section, version + 1, &posting.link())
         })?;
         let mut errors: Vec<Error> = self.edited_record(name, posting)?.into_iter().collect();
         errors.extend(given_to(component, version));
