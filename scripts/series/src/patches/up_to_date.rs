@@ -3,10 +3,9 @@
 //! Detects that `assemble` has nothing to do, because its input, output and branches are unchanged.
 
 use std::{
-    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     source::workspace::Workspace,
     sys::{
         Result, failed,
-        files::{read_file, write},
+        files::{list, read_file, write},
         hash::hex,
         json::json,
         must,
@@ -93,27 +92,18 @@ pub fn input(ws: &Workspace, who: &Identity) -> String {
         let commits: Vec<&str> = commits.iter().map(|c| c.commit.as_str()).collect();
         hash.update(format!("{name}\0{}\0", commits.join(" ")));
     }
-    let folders = ws.folders("series", "").into_iter();
-    let manifests = folders.filter_map(|dir| fs::read_dir(ws.path(dir)).ok());
-    let manifests = manifests.flatten().flatten().map(|entry| entry.path());
-    let manifests = manifests.filter(|path| path.extension().is_some_and(|e| e == "toml"));
-    let components: BTreeSet<PathBuf> = manifests.filter_map(|path| component_of(&path)).collect();
     let mut paths = vec![PathBuf::from("series"), PathBuf::from("cover-letters")];
-    for name in components {
-        let below = ["tree", "edits", "on", "relocation.toml", "CHANGELOG.md"];
-        paths.extend(below.map(|b| name.join(b)));
+    for folder in list(ws.root()).unwrap_or_default() {
+        if folder.ends_with("out") {
+            continue;
+        }
+        let of_component = ["tree", "edits", "on", "relocation.toml", "CHANGELOG.md"];
+        let of_component = of_component.map(|below| folder.join(below)).into_iter();
+        let of_component = of_component.filter(|path| path.exists());
+        paths.extend(of_component.map(|path| ws.shown(&path).to_owned()));
     }
     digest(ws, &paths, &mut hash);
     hex(hash.finalize())
-}
-
-/// Returns the folder of the component that a manifest belongs to.
-fn component_of(manifest: &Path) -> Option<PathBuf> {
-    let text = read_file(manifest).unwrap_or_default();
-    let table: Option<toml::Table> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
-    let component = table.and_then(|t| Some(PathBuf::from(t.get("component")?.as_str()?)));
-    // The default is the folder named like the series. `assemble` reports an unreadable manifest.
-    component.or_else(|| manifest.file_stem().map(PathBuf::from))
 }
 
 fn output(ws: &Workspace, report: &Report) -> String {
