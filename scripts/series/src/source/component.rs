@@ -19,7 +19,7 @@ use crate::{
         words::SeriesName,
         workspace::Workspace,
     },
-    sys::{Error, Result},
+    sys::{Error, Result, files},
     versions::{
         postings::{self, Posting},
         trailers::{self, store::Entry},
@@ -89,13 +89,9 @@ impl Component {
         }
         let form = "`# rust: x: add it` in the first line, then the reason for the series";
         let cover = wanted(ws, &cover_file, form);
-        let (cover, changelog) = both(cover, own_changelog(ws, &series, &siblings))?;
+        let (cover, changelog) = both(cover, changelog_of(ws, &series, &siblings))?;
         let mut variants = BTreeMap::new();
-        let overlay = layers(&trees, &mut variants, |tree| {
-            let mut files = BTreeMap::new();
-            read_overlay(ws, tree, Path::new(""), &mut files)?;
-            Ok(files)
-        })?;
+        let overlay = layers(&trees, &mut variants, |tree| read_overlay(ws, tree))?;
         let edits = layers(&diffs, &mut variants, |dir| read_texts(ws, dir, "diff"))?;
         let folders = ws.folders("series", name);
         let mut messages = layers(&folders, &mut variants, |dir| read_texts(ws, dir, "msg"))?;
@@ -188,11 +184,7 @@ fn changelog_file(series: &Series) -> PathBuf {
 }
 
 /// Returns the changelog of a series. Lines of other series are blank.
-pub fn changelog_of(ws: &Workspace, series: &Series, all: &[Series]) -> Result<String> {
-    own_changelog(ws, series, &siblings(series, all))
-}
-
-fn own_changelog(ws: &Workspace, series: &Series, siblings: &[SeriesName]) -> Result<String> {
+pub fn changelog_of(ws: &Workspace, series: &Series, siblings: &[SeriesName]) -> Result<String> {
     let file = changelog_file(series);
     let form = "`## v1` in a line, and `- First posting.` below it";
     let text = wanted(ws, &file, form)?;
@@ -201,7 +193,8 @@ fn own_changelog(ws: &Workspace, series: &Series, siblings: &[SeriesName]) -> Re
     Ok(changelog::of_section(&text, &section))
 }
 
-fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
+/// Returns the names of all series of a component, including this series.
+pub fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
     let all = all.iter().filter(|s| s.component == series.component);
     all.map(|s| s.name.clone()).collect()
 }
@@ -288,11 +281,15 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
 fn names(ws: &Workspace) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for dir in ws.folders("series", "") {
-        names.extend(list(&ws.path(dir))?.iter().filter_map(|file| {
-            let name = file.strip_suffix(".toml")?;
-            (!["", "base"].contains(&name)).then(|| name.to_owned())
-        }));
+        let mut files = list(ws, &dir)?;
+        files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+        names.extend(
+            files
+                .iter()
+                .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned)),
+        );
     }
+    names.remove("base");
     Ok(names)
 }
 
@@ -345,58 +342,51 @@ fn refuse_link(ws: &Workspace, shown: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the sorted names in a folder, or no names if the folder is missing.
-fn list(dir: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io("list", dir, &e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io("list", dir, &e))?;
-        let name = entry.file_name().into_string();
-        names.push(name.map_err(|_| Error::new("the name is not UTF-8").at(entry.path(), None))?);
+/// Returns the sorted paths in a folder, or no paths if the folder is missing.
+fn list(ws: &Workspace, dir: &Path) -> Result<Vec<PathBuf>> {
+    let path = ws.path(dir);
+    if !path.exists() {
+        return Ok(Vec::new());
     }
-    names.sort();
-    Ok(names)
+    let all = files::list(&path)?;
+    if let Some(bad) = all.iter().find(|path| path.to_str().is_none()) {
+        return Err(Error::new("the name is not UTF-8").at(bad, None));
+    }
+    Ok(all.iter().map(|path| ws.shown(path).to_owned()).collect())
 }
 
-fn read_overlay(
-    ws: &Workspace,
-    tree: &Path,
-    below: &Path,
-    into: &mut BTreeMap<String, OverlayFile>,
-) -> Result<()> {
-    for name in list(&ws.path(tree).join(below))? {
-        let below = below.join(&name);
-        let shown = tree.join(&below);
-        let path = ws.path(&shown);
-        let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("stat", &path, &e))?;
-        if meta.is_dir() {
-            read_overlay(ws, tree, &below, into)?;
-        } else if meta.is_file() {
+fn read_overlay(ws: &Workspace, tree: &Path) -> Result<BTreeMap<String, OverlayFile>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for shown in list(ws, &folder)? {
+            let path = ws.path(&shown);
+            let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("stat", &path, &e))?;
+            if meta.is_dir() {
+                folders.push(shown);
+                continue;
+            }
+            if !meta.is_file() {
+                let kind = meta.is_symlink().then_some("a symbolic link");
+                let kind = kind.unwrap_or("not a plain file");
+                let error = Error::new(format!("is {kind}")).at(&shown, None);
+                return Err(error.help("the overlay may contain plain files only"));
+            }
             let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
             let mode = match meta.permissions().mode() & 0o111 {
                 0 => Mode::Plain,
                 _ => Mode::Executable,
             };
-            let file = OverlayFile { mode, content };
-            into.insert(below.to_string_lossy().into_owned(), file);
-        } else {
-            let kind = meta.is_symlink().then_some("a symbolic link");
-            let kind = kind.unwrap_or("not a plain file");
-            let error = Error::new(format!("is {kind}")).at(&shown, None);
-            return Err(error.help("the overlay may contain plain files only"));
+            let below = shown.strip_prefix(tree).unwrap_or(&shown).display();
+            files.insert(below.to_string(), OverlayFile { mode, content });
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 fn read_texts(ws: &Workspace, dir: &Path, ending: &str) -> Result<BTreeMap<String, String>> {
     let mut texts = BTreeMap::new();
-    for name in list(&ws.path(dir))? {
-        let shown = dir.join(&name);
+    for shown in list(ws, dir)? {
         refuse_link(ws, &shown)?;
         if ws.path(&shown).is_dir() {
             continue;
@@ -405,7 +395,8 @@ fn read_texts(ws: &Workspace, dir: &Path, ending: &str) -> Result<BTreeMap<Strin
             let error = Error::new(format!("only .{ending} files and folders belong here"));
             return Err(error.at(&shown, None).help("move or remove it"));
         }
-        texts.insert(name, ws.read(&shown)?);
+        let name = shown.strip_prefix(dir).unwrap_or(&shown).display();
+        texts.insert(name.to_string(), ws.read(&shown)?);
     }
     Ok(texts)
 }

@@ -232,7 +232,7 @@ fn of_manifest(
 }
 
 fn changelog_status(ws: &Workspace, series: &Series, all: &[Series]) -> ChangelogStatus {
-    let text = component::changelog_of(ws, series, all);
+    let text = component::changelog_of(ws, series, &component::siblings(series, all));
     let entries = text.ok().and_then(|text| changelog::parse(&text).ok());
     let newest = entries.and_then(|e| e.into_iter().next());
     match newest.filter(|e| e.version == series.version) {
