@@ -425,10 +425,7 @@ mod tests {
     use super::*;
     use crate::{
         checks::rules::shown as text,
-        patches::plan::{
-            plan,
-            tests::{component, with_change_ids},
-        },
+        patches::plan::tests::{component, plan, with_change_ids},
         sys::Error,
     };
 

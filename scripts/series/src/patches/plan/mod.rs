@@ -28,11 +28,6 @@ use crate::{
 
 pub use self::patch::{Edit, PlannedPatch, PlannedSeries, Write};
 
-#[cfg(test)]
-pub fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
-    plan_some(components, &|_| true)
-}
-
 /// Plans the series that `wanted` selects, in dependency order.
 ///
 /// `components` must contain all series, because the series of a component share its files.

@@ -15,6 +15,10 @@ use crate::{
 
 pub(crate) const MESSAGE: &str = "rust: add a thing\n\nIt is needed.\n";
 
+pub(crate) fn plan(components: Vec<Component>) -> Result<Vec<PlannedSeries>> {
+    plan_some(components, &|_| true)
+}
+
 /// Creates a component with these files, edits, and the patches of the manifest.
 pub(crate) fn component(
     name: &str,

@@ -108,10 +108,6 @@ impl RawSeries {
 }
 
 impl Series {
-    pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
-        Self::parse_on(name, file, text, &View::default())
-    }
-
     pub fn parse_on(name: &str, file: &Path, text: &str, view: &View) -> Result<Self> {
         let name = SeriesName::parse(name).map_err(|e| e.at(file, None))?;
         let raw: RawSeries = parse(file, text)?;
@@ -284,6 +280,12 @@ fn is_blank(reason: &At<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Series {
+        pub fn parse(name: &str, file: &Path, text: &str) -> Result<Self> {
+            Self::parse_on(name, file, text, &View::default())
+        }
+    }
 
     const GOOD: &str = r#"
 version = 2

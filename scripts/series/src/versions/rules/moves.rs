@@ -113,10 +113,7 @@ fn speaks_of_a_move(line: &str, own: &str, series: &[&str]) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        patches::plan::{
-            plan,
-            tests::{MESSAGE, component},
-        },
+        patches::plan::tests::{MESSAGE, component, plan},
         source::changelog,
         versions::{postings::tests::posting, rules::shown},
     };
