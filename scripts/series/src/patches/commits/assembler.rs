@@ -311,19 +311,25 @@ impl<'a> Assembler<'a> {
         let known = tip.known(step.paths());
         let blobs: Vec<_> = known.values().map(|e| &e.blob).collect();
         let contents = self.git.blobs(&blobs)?;
-        let before = known.keys().cloned().zip(contents).collect();
-        let out = step.apply(&before).map_err(|(what, line)| {
+        let before: relocation::Files = known.keys().cloned().zip(contents).collect();
+        let mut after = step.apply(&before).map_err(|(what, line)| {
             Error::new(what)
                 .at(format!("{folder}/relocation.toml"), line)
                 .help("the step must apply to the tree after the previous patches")
         })?;
-        let contents: Vec<&[u8]> = out.written.values().map(|w| &w.content[..]).collect();
+        let removed = before.keys().filter(|path| !after.contains_key(*path));
+        let removed: Vec<String> = removed.cloned().collect();
+        let removed = removed.into_iter().map(|path| (path, None));
+        // A file of the same name is another one if it moved here.
+        after.retain(|path, content| {
+            let was = step.path_before(path);
+            was != path || before[was] != *content
+        });
+        let contents: Vec<&[u8]> = after.values().map(Vec::as_slice).collect();
         let blobs = self.git.add_blobs(self.scratch, &contents)?;
-        let removed = out.removed.into_iter().map(|path| (path, None));
-        let written = out.written.into_iter().zip(blobs);
-        let written = written.map(|((path, written), blob)| {
-            let mode = known[&written.was].mode;
-            (path, Some(Entry { mode, blob }))
+        let written = after.keys().zip(blobs).map(|(path, blob)| {
+            let mode = known[step.path_before(path)].mode;
+            (path.clone(), Some(Entry { mode, blob }))
         });
         let all = removed.chain(written);
         Ok(all.map(|(path, entry)| tip.set(path, entry)).collect())

@@ -70,20 +70,6 @@ pub struct Met {
     pub why: String,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub removed: Vec<String>,
-    /// Files with new content or a new path.
-    pub written: BTreeMap<String, Written>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The previous path. The file keeps its mode.
-    pub was: String,
-    pub content: Vec<u8>,
-}
-
 /// Files of a tree by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -155,10 +141,17 @@ impl Step {
         step.rename(text)
     }
 
+    /// Returns the path before the step of a file that exists after it.
+    pub fn path_before<'a>(&'a self, path: &'a str) -> &'a str {
+        let moved = self.moves.iter().find(|(_, to)| *to == path);
+        moved.map_or(path, |(from, _)| from)
+    }
+
     /// Applies the step to a tree, of which only [`Self::paths`] have to be present.
     /// The error has the line, but not the file.
-    pub fn apply(&self, before: &Files) -> Result<Outcome, (String, usize)> {
-        let mut out = Outcome::default();
+    pub fn apply(&self, before: &Files) -> Result<Files, (String, usize)> {
+        let mut after = before.clone();
+        after.retain(|path, _| !self.moves.contains_key(path));
         for (from, to) in &self.moves {
             let Some(content) = before.get(from) else {
                 return Err((format!("{from} moves, but does not exist"), self.line));
@@ -166,59 +159,40 @@ impl Step {
             if before.contains_key(to) && !self.moves.contains_key(to) {
                 return Err((format!("{from} moves to {to}, which exists"), self.line));
             }
-            let (was, content) = (from.clone(), content.clone());
-            out.written.insert(to.clone(), Written { was, content });
+            after.insert(to.clone(), content.clone());
         }
-        let gone = |path: &String| !out.written.contains_key(path);
-        out.removed = self.moves.keys().filter(|p| gone(p)).cloned().collect();
         for At { value: text, line } in &self.texts {
             for path in &text.files {
-                let change = |old: &str| {
-                    let new = old
-                        .contains(&text.old)
-                        .then(|| old.replace(&text.old, &text.new));
-                    new.ok_or_else(|| format!("{path} does not contain {:?}", text.old))
-                };
-                out.rewrite(before, path, change)
-                    .map_err(|what| (what, *line))?;
+                let content = self.content(&after, path).map_err(|what| (what, *line))?;
+                if !content.contains(&text.old) {
+                    let what = format!("{path} does not contain {:?}", text.old);
+                    return Err((what, *line));
+                }
+                let new = content.replace(&text.old, &text.new);
+                after.insert(path.clone(), new.into_bytes());
             }
         }
         for At { value: path, line } in &self.files {
-            let change = |old: &str| {
-                let new = self.rename_words(path, old, &mut Count::default());
-                let new = (new != old).then_some(new);
-                new.ok_or_else(|| format!("{path} has no word to rename"))
-            };
-            out.rewrite(before, path, change)
-                .map_err(|what| (what, *line))?;
+            let content = self.content(&after, path).map_err(|what| (what, *line))?;
+            let new = self.rename_words(path, content, &mut Count::default());
+            if new == content {
+                return Err((format!("{path} has no word to rename"), *line));
+            }
+            after.insert(path.clone(), new.into_bytes());
         }
-        Ok(out)
+        Ok(after)
     }
-}
 
-impl Outcome {
-    /// Changes a file, which an earlier rule may have changed.
-    fn rewrite(
-        &mut self,
-        before: &Files,
-        path: &str,
-        change: impl FnOnce(&str) -> Result<String, String>,
-    ) -> Result<(), String> {
-        if self.removed.iter().any(|p| p == path) {
-            return Err(format!("{path} moves: use its new path"));
+    /// Returns the text of a file that the step changes.
+    fn content<'a>(&self, files: &'a Files, path: &str) -> Result<&'a str, String> {
+        match files.get(path) {
+            Some(content) => {
+                let text = std::str::from_utf8(content);
+                text.map_err(|_| format!("{path} is not UTF-8 text"))
+            }
+            None if self.moves.contains_key(path) => Err(format!("{path} moves: use its new path")),
+            None => Err(format!("{path} does not exist")),
         }
-        let (was, old) = match self.written.get(path) {
-            Some(written) => (written.was.as_str(), &written.content),
-            None => match before.get(path) {
-                Some(content) => (path, content),
-                None => return Err(format!("{path} does not exist")),
-            },
-        };
-        let old = std::str::from_utf8(old).map_err(|_| format!("{path} is not UTF-8 text"))?;
-        let (was, content) = (was.to_owned(), change(old)?.into_bytes());
-        let written = Written { was, content };
-        self.written.insert(path.to_owned(), written);
-        Ok(())
     }
 }
 
@@ -278,16 +252,8 @@ why = "it prints to a DRM printer"
         ])
     }
 
-    /// Applies a step to a tree.
-    fn after(step: &Step, mut tree: Files) -> Files {
-        let out = step.apply(&tree).unwrap();
-        for path in &out.removed {
-            tree.remove(path);
-        }
-        for (path, written) in out.written {
-            tree.insert(path, written.content);
-        }
-        tree
+    fn after(step: &Step, tree: Files) -> Files {
+        step.apply(&tree).unwrap()
     }
 
     #[test]
