@@ -10,61 +10,53 @@ use crate::sys::{Error, Result};
 /// Sorts the series so that each follows its dependencies. The series of a component are adjacent,
 /// unless they depend on a series between them.
 pub fn in_order(series: &[Series]) -> Result<Vec<&Series>> {
-    let mut visit = Visit {
-        series,
-        path: Vec::new(),
-        done: Vec::new(),
-    };
+    let mut done = Vec::new();
     for one in series {
-        visit.add(one)?;
+        visit(one, series, &mut Vec::new(), &mut done)?;
     }
-    let done = visit.done;
     let first = |one: &Series| done.iter().position(|s| s.component == one.component);
     let mut grouped = done.clone();
     grouped.sort_by_key(|one| first(one));
     Ok(if is_in_order(&grouped) { grouped } else { done })
 }
 
-struct Visit<'a> {
+/// Adds a series to `done` after its dependencies. `path` has the series that are being added, each
+/// because of the one before it.
+fn visit<'a>(
+    one: &'a Series,
     series: &'a [Series],
-    /// The series that are being added, each because of the one before it.
-    path: Vec<&'a str>,
-    done: Vec<&'a Series>,
-}
-
-impl<'a> Visit<'a> {
-    /// Adds a series after its dependencies.
-    fn add(&mut self, one: &'a Series) -> Result<()> {
-        if self.done.iter().any(|d| d.name == one.name) {
-            return Ok(());
-        }
-        self.path.push(&one.name);
-        for dep in &one.depends {
-            if let Some(start) = self.path.iter().position(|n| *n == dep.value) {
-                let cycle = self.path[start..].join(" -> ");
-                let what = format!("the dependencies have a cycle: {cycle} -> {}", dep.value);
-                let help = "remove one of these dependencies";
-                return Err(one.error(dep.line, what).help(help));
-            }
-            let Some(dep) = self.series.iter().find(|s| *s.name == *dep.value) else {
-                let names: Vec<_> = self.series.iter().map(|s| s.name.as_str()).collect();
-                let mut help = format!("the series are: {}", names.join(", "));
-                if one.branch.is_some() {
-                    help += &format!(
-                        ";\nif {} was merged, remove it here and from [without]; [fork-point] \
-                         stays until the branch is rebased",
-                        dep.value
-                    );
-                }
-                let what = format!("unknown series {:?}", dep.value);
-                return Err(one.error(dep.line, what).help(help));
-            };
-            self.add(dep)?;
-        }
-        self.path.pop();
-        self.done.push(one);
-        Ok(())
+    path: &mut Vec<&'a str>,
+    done: &mut Vec<&'a Series>,
+) -> Result<()> {
+    if done.iter().any(|d| d.name == one.name) {
+        return Ok(());
     }
+    path.push(&one.name);
+    for dep in &one.depends {
+        if let Some(start) = path.iter().position(|n| *n == dep.value) {
+            let cycle = path[start..].join(" -> ");
+            let what = format!("the dependencies have a cycle: {cycle} -> {}", dep.value);
+            let help = "remove one of these dependencies";
+            return Err(one.error(dep.line, what).help(help));
+        }
+        let Some(dep) = series.iter().find(|s| *s.name == *dep.value) else {
+            let names: Vec<_> = series.iter().map(|s| s.name.as_str()).collect();
+            let mut help = format!("the series are: {}", names.join(", "));
+            if one.branch.is_some() {
+                help += &format!(
+                    ";\nif {} was merged, remove it here and from [without]; [fork-point] stays \
+                     until the branch is rebased",
+                    dep.value
+                );
+            }
+            let what = format!("unknown series {:?}", dep.value);
+            return Err(one.error(dep.line, what).help(help));
+        };
+        visit(dep, series, path, done)?;
+    }
+    path.pop();
+    done.push(one);
+    Ok(())
 }
 
 fn is_in_order(series: &[&Series]) -> bool {
