@@ -9,7 +9,7 @@ use crate::{
         changelog::{self, Entry},
         manifest::{At, Base, Series},
         message,
-        words::Recipient,
+        words::{self, Recipient},
     },
     sys::{Error, Result},
 };
@@ -60,18 +60,17 @@ pub struct Dependency {
     pub link: Option<String>,
     /// Version and link of the previous posting, if the present version is not posted.
     pub before: Option<(u32, String)>,
-    pub without: Without,
+    /// What needs it, if the manifests say so.
+    pub without: Option<String>,
 }
 
-/// The patches that apply without a dependency.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Without {
-    /// The number of patches, from the first.
-    Patches(usize),
-    /// Another dependency needs it.
-    NeededBy(String),
-    /// The manifest has no number.
-    Unknown,
+/// Describes the number of leading patches that apply without a dependency.
+pub fn without(patches: usize) -> String {
+    match patches {
+        0 => "No patch can be applied without it.".to_owned(),
+        1 => "Patch 1 can be applied without it.".to_owned(),
+        n => format!("Patches 1 to {n} can be applied without it."),
+    }
 }
 
 impl Dependency {
@@ -90,14 +89,10 @@ impl Dependency {
             (None, None) => "not posted yet".to_owned(),
             (None, Some((v, link))) => format!("not posted yet; v{v} is {link}"),
         };
-        let without = match &self.without {
-            Without::Patches(0) => "No patch can be applied without it.".to_owned(),
-            Without::Patches(1) => "Patch 1 can be applied without it.".to_owned(),
-            Without::Patches(n) => format!("Patches 1 to {n} can be applied without it."),
-            Without::NeededBy(name) => format!("Needed by {name}."),
-            Without::Unknown => return vec![link],
-        };
-        vec![link, without]
+        [Some(link), self.without.clone()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -140,10 +135,7 @@ pub fn split_recipients(text: &str) -> (String, String) {
             _ => rest.push_str(line),
         }
     }
-    let headers = [("To", to), ("Cc", cc)].into_iter();
-    let headers = headers.filter(|(_, list)| !list.is_empty());
-    let headers = headers.map(|(key, list)| format!("{key}: {}\n", list.join(",\n ")));
-    (headers.collect(), rest + &text[above..])
+    (words::recipient_headers(&to, &cc), rest + &text[above..])
 }
 
 fn recipient(text: &str) -> String {
@@ -276,18 +268,18 @@ mod tests {
             before: None,
             without,
         };
-        let mut again = dependency("PATCH v2", None, Without::Patches(1));
+        let mut again = dependency("PATCH v2", None, Some(super::without(1)));
         again.before = Some((1, "https://example.org/1".to_owned()));
         again.patches = 1;
         let both = [
             dependency(
                 "PATCH v2",
                 Some("https://example.org/2"),
-                Without::NeededBy("buddy".into()),
+                Some("Needed by buddy.".into()),
             ),
-            dependency("PATCH", None, Without::Patches(7)),
+            dependency("PATCH", None, Some(super::without(7))),
             again,
-            dependency("RFC PATCH", None, Without::Patches(0)),
+            dependency("RFC PATCH", None, Some(super::without(0))),
         ];
         let mut base = base();
         base.upstream_commit = Some("0".repeat(40));

@@ -304,6 +304,14 @@ pub fn mailbox(name: &str, address: &str) -> String {
     }
 }
 
+/// Formats the headers for recipients, one in each line. An empty list has no header.
+pub fn recipient_headers(to: &[String], cc: &[String]) -> String {
+    let headers = [("To", to), ("Cc", cc)].into_iter();
+    let headers = headers.filter(|(_, list)| !list.is_empty());
+    let headers = headers.map(|(key, list)| format!("{key}: {}\n", list.join(",\n ")));
+    headers.collect()
+}
+
 /// Formats a text for a mail header. Non-ASCII text becomes RFC 2047 words.
 pub fn header_text(text: &str) -> String {
     if text.is_ascii() {

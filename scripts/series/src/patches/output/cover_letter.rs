@@ -13,10 +13,9 @@ use crate::{
     },
     source::{
         changelog,
-        cover::{self, Dependency, Without},
+        cover::{self, Dependency},
         manifest::{Base, Series},
-        message,
-        words::{self, Recipient},
+        message, words,
     },
     sys::Result,
     versions::{
@@ -106,21 +105,19 @@ impl Material<'_> {
         })
     }
 
-    /// Returns the patches that apply without a dependency.
-    fn without(&self, one: &AssembledSeries, below: &str) -> Without {
+    /// Describes what needs a dependency: patches of the series, or another dependency.
+    fn without(&self, one: &AssembledSeries, below: &str) -> Option<String> {
         let series = one.plan.series();
-        if let Some(n) = series.without.get(below) {
-            return Without::Patches(n.value);
+        if let Some(patches) = series.without.get(below) {
+            return Some(cover::without(patches.value));
         }
         let needs = |s: &Series| s.depends.iter().any(|d| d.value == below);
         if needs(series) {
-            return Without::Unknown;
+            return None;
         }
         let mut all = self.assembled.series.iter().map(|s| s.plan.series());
-        let by = all.find(|s| one.below.iter().any(|b| s.name == *b) && needs(s));
-        by.map_or(Without::Unknown, |by| {
-            Without::NeededBy(by.name.to_string())
-        })
+        let by = all.find(|s| one.below.iter().any(|b| s.name == *b) && needs(s))?;
+        Some(format!("Needed by {}.", by.name))
     }
 
     fn prerequisite(&self, below: &AssembledSeries, mails: &Mails) -> Prerequisite {
@@ -157,12 +154,7 @@ pub(super) fn letter(
     let (prefix, width) = (series.subject_prefix(), n.to_string().len());
     let title = words::header_text(&cover.title);
     text += &format!("Subject: [{prefix} {:0width$}/{n}] {title}\n", 0);
-    for (header, list) in [("To", &series.to), ("Cc", &series.cc)] {
-        if !list.is_empty() {
-            let list: Vec<String> = list.iter().map(Recipient::header).collect();
-            text += &format!("{header}: {}\n", list.join(",\n "));
-        }
-    }
+    text += &series.recipient_headers();
     text += "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n";
     text += "Content-Transfer-Encoding: 8bit\n\n";
     text += &format!("{}\n---\n{}\n", cover.text, cover.below);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::lines::At;
 use crate::{
     source::{
-        words::{ChangeId, Prefix, Recipient, SeriesName},
+        words::{self, ChangeId, Prefix, Recipient, SeriesName},
         workspace::View,
     },
     sys::{Error, Result},
@@ -153,6 +153,11 @@ impl Series {
         let list = self.to.iter().chain(&self.cc).find(|r| r.is_list());
         let name = list.and_then(|list| list.address().split('@').next());
         self.tree.clone().or_else(|| name.map(str::to_owned))
+    }
+
+    pub fn recipient_headers(&self) -> String {
+        let of = |list: &[Recipient]| list.iter().map(Recipient::header).collect::<Vec<_>>();
+        words::recipient_headers(&of(&self.to), &of(&self.cc))
     }
 
     pub fn file(&self) -> PathBuf {

@@ -57,11 +57,7 @@ fn resent(series: &Series, mail: &Mail) -> Vec<u8> {
     // b4's tag numbers a single patch "1/1", but b4 sent it without a number.
     let subject = subject.replacen(" 1/1]", "]", 1);
     text += &format!("Subject: {}\n", words::header_text(&subject));
-    let both = [("To", &series.to), ("Cc", &series.cc)];
-    for (header, list) in both.into_iter().filter(|(_, list)| !list.is_empty()) {
-        let list: Vec<String> = list.iter().map(words::Recipient::header).collect();
-        text += &format!("{header}: {}\n", list.join(",\n "));
-    }
+    text += &series.recipient_headers();
     [text.as_bytes(), body].concat()
 }
 

@@ -65,7 +65,7 @@ pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{source::cover::Without, versions::rules::shown};
+    use crate::{source::cover, versions::rules::shown};
 
     fn says(without: &str) -> String {
         let text =
@@ -100,7 +100,7 @@ mod tests {
             title: "rust: add it".into(),
             link: Some("https://example.org/2".into()),
             before: None,
-            without: Without::Patches(2),
+            without: Some(cover::without(2)),
         };
         let cover = format!(
             "1. {}\n     https://example.org/2\n     Patches 1 to 2 can be applied without it.\n",
