@@ -121,10 +121,9 @@ fn digest(ws: &Workspace, paths: &[PathBuf], hash: &mut Sha256) {
             continue;
         };
         if meta.is_dir() {
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
-            let mut names: Vec<_> = entries.map(|e| below.join(e.file_name())).collect();
-            names.sort();
-            digest(ws, &names, hash);
+            let inside = list(&path).unwrap_or_default();
+            let inside: Vec<PathBuf> = inside.iter().map(|p| ws.shown(p).to_owned()).collect();
+            digest(ws, &inside, hash);
             continue;
         }
         let mut content = Vec::new();

@@ -6,7 +6,7 @@ mod cover_letter;
 mod mails;
 mod series_json;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use crate::{
     git::{Git, Identity},
@@ -16,7 +16,11 @@ use crate::{
         output::{cover_letter::letter, series_json::Tip},
     },
     source::workspace::Workspace,
-    sys::{Error, Result, files::write, json::json},
+    sys::{
+        Error, Result,
+        files::{list, write},
+        json::json,
+    },
 };
 
 pub use self::{
@@ -109,13 +113,10 @@ fn replace_patches(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     for (name, content) in files {
         write(&dir.join(name), content)?;
     }
-    let keep: BTreeSet<_> = files.iter().map(|(name, _)| name.as_str()).collect();
-    let entries = fs::read_dir(dir).map_err(|e| Error::io("list", dir, &e))?;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.ends_with(".patch") && !keep.contains(&*name) {
-            fs::remove_file(entry.path()).map_err(|e| Error::io("remove", entry.path(), &e))?;
+    for path in list(dir)? {
+        let is_patch = path.extension().is_some_and(|ending| ending == "patch");
+        if is_patch && !files.iter().any(|(name, _)| path.ends_with(name)) {
+            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
     }
     Ok(())
