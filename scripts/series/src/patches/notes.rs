@@ -32,7 +32,7 @@ pub fn of_patches(component: &Component) -> Vec<String> {
             let items = named.iter().filter(is_about);
             let items: String = items.map(|item| list_item(&item.text)).collect();
             if !items.is_empty() {
-                *note = joined(note, &format!("Changes in v{version}:\n{items}"));
+                *note = joined(&[note, &format!("Changes in v{version}:\n{items}")]);
             }
         }
     }
@@ -66,14 +66,10 @@ fn list_item(text: &str) -> String {
     format!("- {}\n", lines.replace('\n', "\n  "))
 }
 
-/// Joins two notes with a blank line.
-pub fn joined(first: &str, second: &str) -> String {
-    let gap = if first.is_empty() || second.is_empty() {
-        ""
-    } else {
-        "\n"
-    };
-    format!("{first}{gap}{second}")
+/// Joins notes with blank lines.
+pub fn joined(notes: &[&str]) -> String {
+    let notes = notes.iter().filter(|note| !note.is_empty());
+    notes.copied().collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -133,7 +129,7 @@ mod tests {
 
     #[test]
     fn joined_adds_blank_line() {
-        assert_eq!(joined("a\n", "b\n"), "a\n\nb\n");
-        assert_eq!(joined("", "b\n") + &joined("a\n", ""), "b\na\n");
+        assert_eq!(joined(&["a\n", "b\n"]), "a\n\nb\n");
+        assert_eq!(joined(&["", "b\n"]) + &joined(&["a\n", ""]), "b\na\n");
     }
 }

@@ -271,7 +271,7 @@ impl<'a> Assembler<'a> {
                 };
                 let mut message = add_trailers(text, version, &patch.trailers, &states, sign_off);
                 let own = patch.commit.as_ref().map_or("", |c| c.note.as_str());
-                message.note = notes::joined(own, &notes::joined(&note, &message.note));
+                message.note = notes::joined(&[own, &note, &message.note]);
                 message
             });
             self.messages.push(messages.collect());

@@ -15,7 +15,7 @@ use crate::{
         changelog,
         cover::{self, Dependency},
         manifest::{Base, Series},
-        message, words,
+        words,
     },
     sys::Result,
     versions::{
@@ -168,8 +168,7 @@ pub(super) fn letter(
 fn shortlog(one: &AssembledSeries, who: &Identity) -> String {
     let mut by_author: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (patch, author) in one.plan.patches.iter().zip(one.authors(who)) {
-        let subject = message::subject(&patch.message);
-        by_author.entry(author.name).or_default().push(subject);
+        by_author.entry(author.name).or_default().push(&patch.subject);
     }
     let parts = by_author.into_iter().map(|(name, subjects)| {
         let lines: String = subjects.iter().map(|s| format!("  {s}\n")).collect();
