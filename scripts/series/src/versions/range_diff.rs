@@ -17,7 +17,7 @@ use crate::{
         diff::{self, Kind},
         fingerprint::fingerprint,
     },
-    sys::{Error, Result, cache::Cache, must, pattern},
+    sys::{Error, Result, cache::Cache, pattern},
     versions::postings::commits::without_tags,
 };
 
