@@ -2,18 +2,19 @@
 
 //! The branch of a series: b4's commit with the cover letter, and the patches.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    reviews::{self, Committed},
-    tracking::{MARK, OWN_KEY, Tracked, tracked, tracking},
+    reviews,
+    tracking::{MARK, OWN_KEY, Tracked, branch_name, head, tracked, tracking},
 };
 use crate::{
-    git::{Author, Git, Identity, Oid, refs},
-    patches::{commits::AssembledSeries, output::Cover, up_to_date::STALE},
+    git::{Git, Identity, Oid, PatchCommit, refs},
+    patches::{
+        commits::AssembledSeries,
+        output::Cover,
+        up_to_date::{STALE, now},
+    },
     source::{
         manifest::{Base, Series},
         message,
@@ -21,10 +22,6 @@ use crate::{
     sys::{Error, Result, hash::hex},
     versions::{postings::Posting, trailers::find::Trailer},
 };
-
-pub fn branch_name(name: &str) -> String {
-    format!("b4/{name}")
-}
 
 /// Creates or updates the branch of a series. If the branch has to stay unchanged and cannot be
 /// sent, returns the reason: b4 has another version than the manifest, or the user changed the
@@ -38,12 +35,11 @@ pub fn branch(
 ) -> Result<Option<Error>> {
     let series = one.plan.series();
     let postings = &one.plan.component.postings;
-    let name = branch_name(&series.name);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |d| d.as_secs());
+    let name = &series.name;
+    let now = now();
     let message = message(series, cover, who);
     let content = content(one, &message, &cover.trailers, who);
-    let head = format!("refs/heads/{name}");
+    let head = head(name);
     let old = tracked(git, &head)?;
     if let Some(old) = &old {
         if let Some(why) = other_revision(git, series, postings, old) {
@@ -57,9 +53,9 @@ pub fn branch(
         if same && now.saturating_sub(old.committed) < STALE {
             return Ok(None);
         }
-        let commits = log(git, &head, old, "%B")?;
+        let commits = old.log(git, "%B")?;
         let unknown = reviews::unknown(&one.plan.component, &commits, old.own());
-        if let Some(error) = reviews::would_be_lost(&series.name, &unknown) {
+        if let Some(error) = reviews::would_be_lost(name, &unknown) {
             return Err(error);
         }
     }
@@ -69,19 +65,21 @@ pub fn branch(
     let cover = format!(
         "{message}\n{MARK}\n# This section is used internally by b4 prep for tracking purposes.\n{json:#}\n"
     );
-    let parent = &one.parent;
-    let mut tip = commit(git, &parent.tree, &parent.commit, &cover, None, who, now)?;
+    let committer = who.at(now);
+    let PatchCommit { commit, tree } = &one.parent;
+    let mut tip = git.commit(tree, Some(commit), &committer, &committer, &cover)?;
     let patches = one.plan.patches.iter().zip(&one.messages);
     for ((planned, message), made) in patches.zip(&one.patches) {
         let (text, author) = (message.with_note(), planned.author());
-        tip = commit(git, &made.tree, &tip, &text, author, who, now)?;
+        let author = author.unwrap_or(&committer);
+        tip = git.commit(&made.tree, Some(&tip), author, &committer, &text)?;
     }
     // One transaction, so that a killed run updates both refs or neither.
-    let seen = refs::b4_seen(&series.name);
+    let seen = refs::b4_seen(name);
     let update = git.cmd(["update-ref", "--create-reflog", "--stdin"]);
     let update = update.args(["-m", "series: assembled"]);
     git.run(&update.stdin(format!("update {head} {tip}\nupdate {seen} {tip}\n")))?;
-    let key = format!("branch.{name}.b4-prep-cover-strategy");
+    let key = format!("branch.{}.b4-prep-cover-strategy", branch_name(name));
     git.must(["config", &key, "commit"])?;
     Ok(None)
 }
@@ -90,28 +88,21 @@ pub fn branch(
 /// the cover letter or of the recipients in it. Ignores changes that b4 makes itself.
 fn work_of_others(git: &Git<'_>, series: &Series, now: &Tracked) -> Result<Option<Error>> {
     let name = &series.name;
-    let (branch, made) = (branch_name(name), refs::b4_seen(name));
-    let head = format!("refs/heads/{branch}");
-    let tip = git.resolve(&made)?;
-    if tip == git.resolve(&head)? {
+    let (branch, made, head) = (branch_name(name), refs::b4_seen(name), &now.head);
+    if git.resolve(&made)? == git.resolve(head)? {
         return Ok(None);
     }
     let Some(before) = tracked(git, &made)? else {
         // The branch is older than this ref.
         return Ok(None);
     };
-    let found = changes(&drafts(git, &made, &before)?, &drafts(git, &head, now)?);
-    let (then, now) = (
-        cover_lines(&before.cover_text),
-        cover_lines(&now.cover_text),
-    );
+    let mut found = changes(&drafts(git, &before)?, &drafts(git, now)?);
+    let texts = [&before.cover_text, &now.cover_text];
+    let [then, now] = texts.map(|text| cover_lines(text));
     let gone = then.iter().filter(|line| !now.contains(line));
+    found.extend(gone.map(|line| format!("cover letter: - {line}")));
     let new = now.iter().filter(|line| !then.contains(line));
-    let lines = gone
-        .map(|line| ('-', line))
-        .chain(new.map(|line| ('+', line)));
-    let lines = lines.map(|(sign, line)| format!("cover letter: {sign} {line}"));
-    let found: Vec<String> = found.into_iter().chain(lines).collect();
+    found.extend(new.map(|line| format!("cover letter: + {line}")));
     if found.is_empty() {
         return Ok(None);
     }
@@ -135,8 +126,8 @@ struct Draft {
     does: String,
 }
 
-fn drafts(git: &Git<'_>, branch: &str, tracked: &Tracked) -> Result<Vec<Draft>> {
-    let commits = log(git, branch, tracked, "%T %an <%ae>%n%B")?.into_iter();
+fn drafts(git: &Git<'_>, of: &Tracked) -> Result<Vec<Draft>> {
+    let commits = of.log(git, "%T %an <%ae>%n%B")?.into_iter();
     let is_own =
         |l: &&str| !l.trim().is_empty() && !message::is_trailer(l) && Trailer::parse(l).is_err();
     let drafts = commits.map(|(commit, text)| Draft {
@@ -158,19 +149,17 @@ fn changes(ours: &[Draft], theirs: &[Draft]) -> Vec<String> {
         let gone = |o: &Draft| format!("without the patch: {}", o.subject);
         return only(ours, theirs).into_iter().map(gone).collect();
     }
-    let shown = |t: &Draft| format!("commit {}: {}", &t.commit.as_str()[..12], t.subject);
+    let shown = |t: &Draft| format!("commit {}: {}", t.commit.short(), t.subject);
     new.into_iter().map(shown).collect()
 }
 
 /// Returns the author's lines of a cover letter. After a posting, b4 adds lines to the changelog
 /// that the author has to edit.
-fn cover_lines(text: &str) -> Vec<String> {
+fn cover_lines(text: &str) -> Vec<&str> {
     let begun = ["- EDITME", "- Link to v", "Changes in v"];
     let lines = text.lines().map(str::trim_end);
-    lines
-        .filter(|l| !l.is_empty() && !begun.iter().any(|b| l.starts_with(b)))
-        .map(str::to_owned)
-        .collect()
+    let is_own = |l: &&str| !l.is_empty() && !begun.iter().any(|b| l.starts_with(b));
+    lines.filter(is_own).collect()
 }
 
 /// Returns the cover letter in b4's form: recipients above `---`, and the changelog below.
@@ -205,32 +194,6 @@ fn content(one: &AssembledSeries, message: &str, trailers: &[String], who: &Iden
     hex(hash.finalize())
 }
 
-/// Returns the commits on the branch of a series, and the tool's part of b4's tracking data.
-/// Returns `None` if the branch does not exist.
-pub fn commits(git: &Git<'_>, name: &str) -> Result<Option<(Vec<Committed>, Value)>> {
-    let branch = format!("refs/heads/{}", branch_name(name));
-    let Some(tracked) = tracked(git, &branch)? else {
-        return Ok(None);
-    };
-    let commits = log(git, &branch, &tracked, "%B")?;
-    Ok(Some((commits, tracked.own().clone())))
-}
-
-/// Returns the commits above the cover letter, in order, each with a text in git's `format`.
-pub(super) fn log(git: &Git<'_>, head: &str, of: &Tracked, format: &str) -> Result<Vec<Committed>> {
-    let (range, format) = (
-        format!("{}..{head}", of.cover),
-        format!("--format=%H%n{format}"),
-    );
-    let log = git.must(["log", "--reverse", "-z", &format, &range, "--"])?;
-    let out = log.text();
-    let commits = out.split('\0').filter_map(|one| {
-        let (commit, text) = one.split_once('\n')?;
-        Some((Oid::parse(commit)?, text.to_owned()))
-    });
-    Ok(commits.collect())
-}
-
 /// Returns an error if b4 has another version than the manifest. b4 increments its version after a
 /// posting. The manifest has to follow, which it does not in a checkout of an older state.
 fn other_revision(
@@ -245,43 +208,20 @@ fn other_revision(
     if revision == version || (revision < version && revision <= recorded) {
         return None;
     }
-    let (name, branch, dir) = (&series.name, branch_name(&series.name), git.dir().display());
-    let record = format!(
-        "if b4 posted v{version}, record it: `cargo series record {name}`;\n\
-         an older state of the series can be assembled, but not sent"
-    );
-    let later = "a later state of the series was posted: this state can be assembled, but not sent";
-    let next = revision == version + 1;
-    let help = if next { record.as_str() } else { later };
+    let (name, head, dir) = (&series.name, &old.head, git.dir().display());
+    let help = if revision == version + 1 {
+        format!(
+            "if b4 posted v{version}, record it: `cargo series record {name}`;\n\
+             an older state of the series can be assembled, but not sent"
+        )
+    } else {
+        "a later state of the series was posted: this state can be assembled, but not sent".into()
+    };
     let what = format!("b4 is at v{revision} of {name}, but the manifest has version = {version}");
     let error = Error::new(what).at(series.file(), series.line_of_version);
     Some(error.help(format!(
-        "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d \
-         refs/heads/{branch}"
+        "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d {head}"
     )))
-}
-
-fn commit(
-    git: &Git<'_>,
-    tree: &Oid,
-    parent: &Oid,
-    message: &str,
-    author: Option<&Author>,
-    who: &Identity,
-    now: u64,
-) -> Result<Oid> {
-    let cmd = git.cmd(["commit-tree", tree.as_str(), "-F", "-"]);
-    let mut cmd = cmd.args(["-p", parent.as_str()]).stdin(message);
-    let now = format!("{now} +0000");
-    let committer = (&who.name, &who.email, &now);
-    let author = author.map_or(committer, |a| (&a.name, &a.email, &a.date));
-    for (role, (name, email, date)) in [("AUTHOR", author), ("COMMITTER", committer)] {
-        cmd = cmd
-            .env(format!("GIT_{role}_NAME"), name)
-            .env(format!("GIT_{role}_EMAIL"), email)
-            .env(format!("GIT_{role}_DATE"), date);
-    }
-    git.oid(&cmd)
 }
 
 #[cfg(test)]

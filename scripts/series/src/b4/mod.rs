@@ -8,7 +8,6 @@
 //! when it recreates the branch.
 
 mod branch;
-mod history;
 pub mod prepared;
 pub mod reviews;
 mod send;
@@ -16,9 +15,8 @@ mod settings;
 mod tracking;
 
 pub use self::{
-    branch::{branch, branch_name, commits},
-    history::{forget, sent},
+    branch::branch,
     send::rehearse,
     settings::configure,
-    tracking::is_cover,
+    tracking::{branch_name, covers, forget, is_cover, sent},
 };

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::tracking::{branch_name, head, tracked};
 use crate::{
-    b4,
-    git::Oid,
+    git::{Git, Oid},
     patches::commits::AssembledSeries,
-    source::{component::Component, message},
-    sys::Error,
+    source::{component::Component, manifest::Patch, message},
+    sys::{Error, Result},
     versions::trailers::{
         collect::Posted,
         find::{self, Trailer},
@@ -24,9 +24,6 @@ use crate::{
 };
 
 const KEY: &str = "trailers";
-
-/// A commit on b4's branch, and its message.
-pub type Committed = (Oid, String);
 
 /// Unrecorded trailers from b4 in a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,21 +58,34 @@ fn block(message: &str) -> &str {
     block
 }
 
+/// Returns the unrecorded trailers in the branch of a series, or `None` without a branch.
+pub fn in_branch(git: &Git<'_>, component: &Component) -> Result<Option<Vec<Unknown>>> {
+    let Some(tracked) = tracked(git, &head(component.name()))? else {
+        return Ok(None);
+    };
+    let commits = tracked.log(git, "%B")?;
+    Ok(Some(unknown(component, &commits, tracked.own())))
+}
+
 /// Returns the unrecorded trailers from b4. `own` is the tool's part of b4's tracking data.
-pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec<Unknown> {
+pub fn unknown(component: &Component, commits: &[(Oid, String)], own: &Value) -> Vec<Unknown> {
     let patches = &component.series.patches;
-    let text = |at: usize| {
-        let message = component.messages.get(&patches[at].message.value);
+    let text = |patch: &Patch| {
+        let message = component.messages.get(&patch.message.value);
         message.map_or("", String::as_str)
     };
     let mut found = Vec::new();
     for (i, (commit, message)) in commits.iter().enumerate() {
         let subject = message::subject(message);
-        let same = (0..patches.len()).find(|at| message::subject(text(*at)) == subject);
+        let same = patches
+            .iter()
+            .find(|p| message::subject(text(p)) == subject);
         // The subject of a patch may have changed.
-        let at = same.or_else(|| (commits.len() == patches.len()).then_some(i));
-        let Some(at) = at else { continue };
-        let patch = &patches[at].message.value;
+        let as_many = || patches.get(i).filter(|_| commits.len() == patches.len());
+        let Some(planned) = same.or_else(as_many) else {
+            continue;
+        };
+        let (patch, text) = (&planned.message.value, text(planned));
         let written = own[KEY][subject].as_array();
         let ours = written.into_iter().flatten().filter_map(Value::as_str);
         let ours = ours.collect::<Vec<_>>().join("\n");
@@ -83,15 +93,14 @@ pub fn unknown(component: &Component, commits: &[Committed], own: &Value) -> Vec
         reviews.retain(|t| {
             let mut recorded = component.trailers.iter();
             let is_recorded = recorded.any(|e| e.patch == *patch && e.trailer == *t);
-            !has(&ours, t) && !has(text(at), t) && !is_recorded
+            !has(&ours, t) && !has(text, t) && !is_recorded
         });
         // Without a list in the tracking data, all other trailers count as the tool's.
         let is_other = |l: &&str| {
-            let mut known = text(at).lines().chain(ours.lines());
+            let mut known = text.lines().chain(ours.lines());
             Trailer::parse(l).is_err() && written.is_some() && !known.any(|known| known == *l)
         };
-        let others = lines(message).filter(is_other).map(str::to_owned);
-        let others: Vec<String> = others.collect();
+        let others: Vec<String> = lines(message).filter(is_other).map(str::to_owned).collect();
         if !reviews.is_empty() || !others.is_empty() {
             found.push(Unknown {
                 patch: patch.clone(),
@@ -135,14 +144,15 @@ pub fn would_be_lost(name: &str, unknown: &[Unknown]) -> Option<Error> {
         all.map(|line| format!("{}: {line}", u.patch))
     });
     let lines: Vec<String> = lines.collect();
-    (!lines.is_empty()).then(|| {
-        let branch = b4::branch_name(name);
-        Error::new(format!(
-            "b4 wrote trailers into {branch} that would be lost"
-        ))
-        .detail(lines.join("\n"))
-        .help(format!("record them: `cargo series trailers {name}`"))
-    })
+    if lines.is_empty() {
+        return None;
+    }
+    let branch = branch_name(name);
+    let error = Error::new(format!(
+        "b4 wrote trailers into {branch} that would be lost"
+    ));
+    let help = format!("record them: `cargo series trailers {name}`");
+    Some(error.detail(lines.join("\n")).help(help))
 }
 
 /// Returns an error for trailers from b4 that the tool does not record.
@@ -180,7 +190,7 @@ mod tests {
         Oid::parse(&format!("{n:040}")).unwrap()
     }
 
-    fn commits(subjects: [&str; 2], trailers: &str) -> Vec<Committed> {
+    fn commits(subjects: [&str; 2], trailers: &str) -> Vec<(Oid, String)> {
         let message =
             |s| format!("{s}\n\nText.\n\n{trailers}\n---\nReviewed-by: Below <b@x.org>\n");
         let messages = subjects.into_iter().map(message).enumerate();
@@ -256,7 +266,8 @@ mod tests {
     fn unknown_by_subject_or_index() {
         let series = series();
         let ann = "Reviewed-by: Ann <ann@x.org>";
-        let unknown_of = |commits: &[Committed]| found(&unknown(&series, commits, &Value::Null));
+        let unknown_of =
+            |commits: &[(Oid, String)]| found(&unknown(&series, commits, &Value::Null));
         let all = commits(["x: 2", "x: 1"], ann);
         assert_eq!(
             unknown_of(&all),

@@ -9,9 +9,12 @@ use std::{
 
 use regex::Regex;
 
-use super::{branch::branch_name, settings::local_settings};
+use super::{
+    settings::local_settings,
+    tracking::{branch_name, head},
+};
 use crate::{
-    git::{Git, isolated, refs, user_settings},
+    git::{Git, Oid, isolated, refs, user_settings},
     sys::{Cmd, Error, Result, cache::Cache, files, must, plural::count, runner::quote, ui::Ui},
 };
 
@@ -36,11 +39,10 @@ pub fn rehearse(
 ) -> Result<Rehearsal> {
     // Only few files are checked out there.
     let tree = cache.of_base("send").join(name);
-    prepare_work_tree(git, &tree, name)?;
+    let tip = prepare_work_tree(git, &tree, name)?;
     let _ = std::fs::remove_dir_all(to);
     files::create(to)?;
     ui.say(format!("writing the mails of {name} through b4 …"));
-    let here = Git::new(git.runner(), &tree);
     let calls = Calls {
         git,
         cache,
@@ -51,12 +53,12 @@ pub fn rehearse(
     let disturbing = disturbing();
     calls.compare(&mails, &disturbing)?;
     let quoted = |path: &Path| quote(&path.display().to_string());
-    let (dir, branch, mut program) = (quoted(&tree), branch_name(name), quoted(b4));
+    let (dir, branch) = (quoted(&tree), branch_name(name));
+    let mut program = quoted(b4);
     if !disturbing.is_empty() {
         program = format!("env -u {} {program}", disturbing.join(" -u "));
     }
     // Another checkout may recreate the branch, but the rehearsed commits must be posted.
-    let tip = here.must(["rev-parse", "HEAD"])?.text();
     let line = |send: &str| {
         format!(
             "cd {dir} && if test \"$(git rev-parse HEAD)\" = {tip}; then {program} {send}; else echo \
@@ -128,11 +130,10 @@ impl Calls<'_> {
             Err(e) => return Err(e.detail(self.suspects()?)),
         };
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, &e));
-        let mut difference = None;
-        if mails.len() != posted.len() {
+        let mut difference = (mails.len() != posted.len()).then(|| {
             let posted = count(posted.len(), "mail", "mails");
-            difference = Some(format!("{posted} instead of {}", mails.len()));
-        }
+            format!("{posted} instead of {}", mails.len())
+        });
         for (meant, posted) in mails.iter().zip(&posted) {
             let (meant, posted) = (lasting(&read(meant)?), lasting(&read(posted)?));
             difference = difference.or_else(|| first_difference(&meant, &posted));
@@ -196,61 +197,64 @@ fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
-    let branch = branch_name(name);
+/// Checks out the branch of a series in its work tree. Returns the tip.
+fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<Oid> {
+    let here = Git::new(git.runner(), tree);
     if tree.join(".git").exists() {
-        refuse_work(git, tree, name)?;
+        refuse_work(&here, name)?;
     } else {
         git.must(["worktree", "prune"])?;
         let add = git.cmd(["worktree", "add", "--quiet", "--no-checkout", "--force"]);
-        git.run(&add.arg(tree).arg(&branch))?;
+        git.run(&add.arg(tree).arg(branch_name(name)))?;
     }
-    let here = Git::new(git.runner(), tree);
     // b4 recognizes a kernel tree by these files.
-    let files = here.cmd(["sparse-checkout", "set", "--no-cone", "/Kconfig"]);
-    here.run(&files.arg("/MAINTAINERS"))?;
-    here.must(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
+    let files = ["/Kconfig", "/MAINTAINERS"];
+    here.run(
+        &here
+            .cmd(["sparse-checkout", "set", "--no-cone"])
+            .args(files),
+    )?;
+    here.must(["symbolic-ref", "HEAD", &head(name)])?;
     here.must(["reset", "--hard", "--quiet"])?;
-    let head = here.resolve("HEAD")?;
-    let head = head.ok_or_else(|| Error::new(format!("{branch} does not exist")).at(tree, None))?;
-    git.set_ref(&refs::send(name), &head)
+    let tip = here.oid(&here.cmd(["rev-parse", "HEAD"]))?;
+    git.set_ref(&refs::send(name), &tip)?;
+    Ok(tip)
 }
 
 /// Returns an error if the user changed files in the work tree of a series.
-fn refuse_work(git: &Git<'_>, tree: &Path, name: &str) -> Result<()> {
-    let here = Git::new(git.runner(), tree);
-    let branch = branch_name(name);
-    let shown = tree.display();
-    let head = here.try_run(&here.cmd(["symbolic-ref", "--quiet", "HEAD"]))?;
-    let head = head.text();
-    if head != format!("refs/heads/{branch}") {
-        let at = match head.as_str() {
+fn refuse_work(here: &Git<'_>, name: &str) -> Result<()> {
+    let (branch, tree) = (branch_name(name), here.dir().display());
+    let at = here.try_run(&here.cmd(["symbolic-ref", "--quiet", "HEAD"]))?;
+    let at = at.text();
+    if at != head(name) {
+        let at = match at.as_str() {
             "" => "no branch",
             at => at.trim_start_matches("refs/heads/"),
         };
-        let error = Error::new(format!("is on {at}, not on {branch}")).at(tree, None);
+        let error = Error::new(format!("is on {at}, not on {branch}")).at(here.dir(), None);
         return Err(error.help(format!(
             "finish the work there, keep its commits on another branch,\n\
-             and switch back: git -C {shown} switch {branch}"
+             and switch back: git -C {tree} switch {branch}"
         )));
     }
     // Ignore files whose date alone changed.
     here.try_run(&here.cmd(["update-index", "-q", "--refresh"]))?;
-    if changes(&here, "HEAD")?.is_empty() {
+    if changes(here, "HEAD")?.is_empty() {
         return Ok(());
     }
     // The branch may have moved since, so comparing with HEAD alone is not enough.
-    let prepared = git.resolve(&refs::send(name))?;
+    let prepared = here.resolve(&refs::send(name))?;
     let prepared = prepared.map_or("HEAD".to_owned(), |p| p.to_string());
-    let mut files = changes(&here, &prepared)?;
+    let mut files = changes(here, &prepared)?;
     if files.is_empty() {
         return Ok(());
     }
     files.truncate(20);
-    let error = Error::new("the folder has changes that the tool did not make").at(tree, None);
+    let error =
+        Error::new("the folder has changes that the tool did not make").at(here.dir(), None);
     Err(error.detail(files.join("\n")).help(format!(
-        "copy them into {name}/; keep them: git -C {shown} diff {prepared} > my.diff\n\
-         then drop them: git -C {shown} reset --hard"
+        "copy them into {name}/; keep them: git -C {tree} diff {prepared} > my.diff\n\
+         then drop them: git -C {tree} reset --hard"
     )))
 }
 

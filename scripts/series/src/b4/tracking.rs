@@ -5,11 +5,23 @@
 use serde_json::{Value, json};
 
 use crate::{
-    git::{Git, Oid},
+    git::{Git, Oid, refs},
     source::manifest::{Base, Series},
     sys::{Error, Result},
-    versions::{postings::Posting, rules::trailers::Prerequisite},
+    versions::{
+        postings::{Posting, Sent},
+        rules::trailers::Prerequisite,
+    },
 };
+
+pub fn branch_name(name: &str) -> String {
+    format!("b4/{name}")
+}
+
+/// Returns the ref of the branch of a series.
+pub(super) fn head(name: &str) -> String {
+    format!("{}/{name}", refs::B4)
+}
 
 /// The line between the cover letter and the JSON.
 pub(super) const MARK: &str = "--- b4-submit-tracking ---";
@@ -27,6 +39,8 @@ const OLD_KEY: &str = "nova-series";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tracked {
+    /// The ref of the branch.
+    pub head: String,
     pub cover: Oid,
     pub cover_text: String,
     pub json: Value,
@@ -41,6 +55,25 @@ impl Tracked {
     /// The tool's part.
     pub fn own(&self) -> &Value {
         self.json.get(OWN_KEY).unwrap_or(&self.json[OLD_KEY])
+    }
+
+    /// Returns the commits above the cover letter, in order, each with a text in git's `format`.
+    pub fn log(&self, git: &Git<'_>, format: &str) -> Result<Vec<(Oid, String)>> {
+        let range = format!("{}..{}", self.cover, self.head);
+        git.log(format, ["--reverse", &range])
+    }
+
+    /// Parses the text of a cover letter from [`covers`].
+    fn parse(head: &str, cover: Oid, text: &str) -> Option<Self> {
+        let (committed, message) = text.split_once('\n')?;
+        let (text, json) = split(message)?;
+        Some(Self {
+            head: head.to_owned(),
+            cover,
+            cover_text: text.to_owned(),
+            json,
+            committed: committed.parse().ok()?,
+        })
     }
 }
 
@@ -84,7 +117,7 @@ fn object<'a>(json: &'a mut Value, key: &str) -> &'a mut Value {
 
 /// Returns the prerequisites in b4's form. b4 adds the patches of posted series, so these have no
 /// patch ids here.
-pub(super) fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
+fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
     let mut words = Vec::new();
     for one in below {
         match one.posted {
@@ -97,38 +130,86 @@ pub(super) fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> 
     words
 }
 
+/// Returns the newest cover letters of b4 in the history of a revision, each with the date of its
+/// commit, in seconds since 1970, and below that its message.
+pub fn covers(git: &Git<'_>, rev: &str, most: usize) -> Result<Vec<(Oid, String)>> {
+    let (most, grep) = (format!("--max-count={most}"), format!("--grep={MARK}"));
+    git.log("%ct%n%B", [&most, "--fixed-strings", &grep, rev])
+}
+
 /// Returns b4's tracking data of a branch, given by its ref, or `None` without such a branch.
-pub(super) fn tracked(git: &Git<'_>, name: &str) -> Result<Option<Tracked>> {
-    if git.resolve(name)?.is_none() {
+pub(super) fn tracked(git: &Git<'_>, head: &str) -> Result<Option<Tracked>> {
+    if git.resolve(head)?.is_none() {
         return Ok(None);
     }
-    let grep = format!("--grep={MARK}");
-    let log = git.cmd(["log", "--max-count=1", "--fixed-strings", &grep]);
-    let out = git.run(&log.args(["--format=%H %ct%n%B", name, "--"]))?;
     // b4 did not write to a branch without a cover letter.
-    if out.stdout.is_empty() {
+    let Some((cover, text)) = covers(git, head, 1)?.pop() else {
         return Ok(None);
-    }
-    parse_tracked(&out.text()).map(Some).ok_or_else(|| {
-        let what = format!("cannot read b4's tracking data in the cover letter of {name}");
+    };
+    Tracked::parse(head, cover, &text).map(Some).ok_or_else(|| {
+        let what = format!("cannot read b4's tracking data in the cover letter of {head}");
         Error::new(what).at(git.dir(), None).help(format!(
             "repair it with `b4 prep --edit-cover`, or delete the branch: git -C {} update-ref -d \
-             {name}",
+             {head}",
             git.dir().display()
         ))
     })
 }
 
-fn parse_tracked(text: &str) -> Option<Tracked> {
-    let (head, body) = text.split_once('\n')?;
-    let (cover, committed) = head.split_once(' ')?;
-    let (text, json) = split(body)?;
-    Some(Tracked {
-        cover_text: text.to_owned(),
-        cover: Oid::parse(cover)?,
-        json,
-        committed: committed.parse().ok()?,
-    })
+/// Returns b4's posting of a version of a series, if it exists.
+pub fn sent(git: &Git<'_>, name: &str, version: u32) -> Result<Option<Sent>> {
+    let Some(tracked) = tracked(git, &head(name))? else {
+        return Ok(None);
+    };
+    let ids = &tracked.json["series"]["history"][format!("v{version}")];
+    let id = ids.as_array().and_then(|ids| ids.last()?.as_str());
+    let parent = git.resolve(&format!("{}^", tracked.cover))?;
+    Ok(parent.zip(id).map(|(parent, id)| Sent {
+        parent,
+        message_id: bare(id).to_owned(),
+    }))
+}
+
+/// Returns a message id without brackets.
+fn bare(id: &str) -> &str {
+    id.trim_matches(['<', '>'])
+}
+
+/// Removes a posting of `version` with this message id from b4's tracking data, and resets b4's
+/// version. All other data and the patches on the branch stay unchanged.
+pub fn forget(git: &Git<'_>, name: &str, version: u32, message_id: &str) -> Result<()> {
+    let Some(mut old) = tracked(git, &head(name))? else {
+        return Ok(());
+    };
+    if old.revision() == Some(u64::from(version) + 1) {
+        old.json["series"]["revision"] = json!(version);
+    }
+    let key = format!("v{version}");
+    if let Some(Value::Object(history)) = old.json.pointer_mut("/series/history")
+        && let Some(Value::Array(ids)) = history.get_mut(&key)
+    {
+        ids.retain(|id| id.as_str().map(bare) != Some(message_id));
+        if ids.is_empty() {
+            history.remove(&key);
+        }
+    }
+    let raw = |commit: &Oid| -> Result<String> {
+        let out = git.must(["cat-file", "commit", commit.as_str()])?;
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let text = raw(&old.cover)?;
+    let mark = text.find(MARK);
+    let Some(start) = mark.and_then(|mark| Some(mark + text[mark..].find('{')?)) else {
+        return Ok(());
+    };
+    let mut tip = git.write_commit(format!("{}{:#}\n", &text[..start], old.json))?;
+    let mut parent = old.cover.clone();
+    for (commit, _) in old.log(git, "")? {
+        let text = raw(&commit)?;
+        let moved = text.replacen(&format!("parent {parent}"), &format!("parent {tip}"), 1);
+        (parent, tip) = (commit, git.write_commit(moved)?);
+    }
+    git.set_ref(&old.head, &tip)
 }
 
 /// Splits the message of a cover letter into its text and b4's data, an object.
@@ -158,11 +239,9 @@ pub(super) mod tests {
     }
 
     pub fn old(json: &str) -> Tracked {
-        parse_tracked(&format!(
-            "{} 1700000000\nTitle\n\nText\n\n{MARK}\n# note\n{json}\n",
-            "0".repeat(40)
-        ))
-        .unwrap()
+        let text = format!("1700000000\nTitle\n\nText\n\n{MARK}\n# note\n{json}\n");
+        let cover = Oid::parse(&"0".repeat(40)).unwrap();
+        Tracked::parse("refs/heads/b4/x", cover, &text).unwrap()
     }
 
     #[test]

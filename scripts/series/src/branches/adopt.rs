@@ -4,11 +4,11 @@
 //!
 //! [`find`] asks git about the branches, [`files`] makes the texts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{clone::contains, read};
+use super::read;
 use crate::{
-    b4::prepared::{self, Prepared},
+    b4::{self, prepared::Prepared},
     git::{Git, Oid},
     mail::fingerprint::fingerprint,
     source::{
@@ -16,7 +16,7 @@ use crate::{
         manifest::is_base_name,
         words::SeriesName,
     },
-    sys::{Error, Result, must},
+    sys::{Error, Result},
 };
 
 /// A branch, and the series that it becomes or is.
@@ -72,36 +72,32 @@ fn find_one(theirs: &Git<'_>, fork: &Oid, all: &[&Named], one: &Named) -> Result
     }
     let mut below: Vec<&Named> = Vec::new();
     for other in all.iter().filter(|o| o.0 != *name && o.2 != *tip) {
-        if contains(theirs, tip, &other.2)? && !contains(theirs, fork, &other.2)? {
+        if theirs.contains(tip, &other.2)? && !theirs.contains(fork, &other.2)? {
             below.push(other);
         }
     }
-    let mut lower = Vec::new();
-    for other in &below {
-        let mut nearer = below.iter().filter(|n| n.0 != other.0);
-        let is_lower = nearer.try_fold(false, |is, n| {
-            Ok::<_, Error>(is || contains(theirs, &n.2, &other.2)?)
-        })?;
-        if !is_lower {
-            lower.push((other.0.to_string(), other.2.clone()));
-        }
-    }
-    let mut without = vec![fork.clone()];
-    without.extend(below.iter().map(|other| other.2.clone()));
-    let commits = read::range(theirs, tip, &without);
-    let commits = commits.map_err(|e| Error::new(format!("{branch}: {e}")))?;
+    let tips = below.iter().map(|other| &other.2);
+    let without: Vec<Oid> = [fork].into_iter().chain(tips).cloned().collect();
+    let (commits, prepared) =
+        read::range(theirs, tip, &without).map_err(|e| Error::new(format!("{branch}: {e}")))?;
     if commits.is_empty() {
         return Err(Error::new(format!("{branch} has no commits of its own"))
             .help("everything in it is in the base or in another adopted branch"));
     }
     refuse_twins(branch, &commits)?;
-    let covers = cover_commits(theirs, tip, &without)?;
+    let tops = theirs.cmd(["merge-base", "--independent"]);
+    let tops = theirs.run(&tops.args(without.iter().map(Oid::as_str)))?;
+    let tops = tops.text();
+    below.retain(|other| tops.lines().any(|top| top == other.2.as_str()));
+    let lower = below
+        .into_iter()
+        .map(|(name, _, tip)| (name.to_string(), tip.clone()));
     Ok(Found {
         name: name.clone(),
         branch: branch.clone(),
-        lower,
+        lower: lower.collect(),
         commits,
-        prepared: covers.last().and_then(|(_, prepared)| prepared.clone()),
+        prepared,
     })
 }
 
@@ -113,10 +109,9 @@ fn take_copies(found: &mut [Found]) {
         while let Some(other) = all.iter().find(|other| starts_with(one, other)) {
             let rest = one.commits.split_off(other.commits.len());
             let copies = std::mem::replace(&mut one.commits, rest);
-            let last = copies
-                .last()
-                .map(|c| (other.name.to_string(), c.commit.clone()));
-            one.lower.extend(last);
+            let last = copies.last().map(|copy| &copy.commit);
+            let lower = last.map(|last| (other.name.to_string(), last.clone()));
+            one.lower.extend(lower);
         }
     }
     let all = found.to_vec();
@@ -167,30 +162,10 @@ fn shared(found: &[Found]) -> Vec<Error> {
     errors
 }
 
-/// Returns the cover commits of b4, newest first, each with its content.
-fn cover_commits(
-    theirs: &Git<'_>,
-    tip: &Oid,
-    without: &[Oid],
-) -> Result<Vec<(Oid, Option<Prepared>)>> {
-    let log = theirs
-        .cmd(["log", "-z", "--max-count=100", "--format=%H%n%B"])
-        .args(["--fixed-strings", "--grep=--- b4-submit-tracking ---"])
-        .args([tip.as_str(), "--not"])
-        .args(without.iter().map(Oid::as_str))
-        .arg("--");
-    let out = must(theirs.runner(), &log)?.text();
-    let all = out.split('\0').filter_map(|one| {
-        let (commit, message) = one.split_once('\n')?;
-        Some((Oid::parse(commit)?, prepared::parse(message)))
-    });
-    Ok(all.collect())
-}
-
 /// Returns the commit that a stack of branches forked from: the merge base with `onto` or with the
 /// upstream branch, or the parent of b4's first cover letter.
 pub fn fork(theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Oid> {
-    let mut forks: Vec<(&str, Oid)> = Vec::new();
+    let mut forks = Vec::new();
     for (_, branch, tip) in new {
         let found = match onto {
             Some(onto) => Some(merge_base(theirs, onto, tip)?.ok_or_else(|| {
@@ -201,16 +176,24 @@ pub fn fork(theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Oid> 
         };
         forks.extend(found.map(|fork| (branch.as_str(), fork)));
     }
-    let Some((branch, fork)) = forks.first().cloned() else {
-        return Err(Error::new(format!("it is not known what {} forked from", new[0].1))
-            .help("name it with --onto REV; there is neither an upstream branch nor b4's cover letter"));
+    let help = "rebase one of them, or adopt each with a command of its own, as a base each";
+    common(&forks, "forked from different commits", help)?.ok_or_else(|| {
+        Error::new(format!("it is not known what {} forked from", new[0].1)).help(
+            "name it with --onto REV; there is neither an upstream branch nor b4's cover letter",
+        )
+    })
+}
+
+/// Returns the commit that all branches have in common. `differ` completes the error about two that
+/// have different ones.
+fn common(of: &[(&str, Oid)], differ: &str, help: &str) -> Result<Option<Oid>> {
+    let Some((first, commit)) = of.first() else {
+        return Ok(None);
     };
-    if let Some((other, _)) = forks.iter().find(|(_, other)| *other != fork) {
-        let what = format!("{branch} and {other} forked from different commits");
-        return Err(Error::new(what)
-            .help("rebase one of them, or adopt each with a command of its own, as a base each"));
+    match of.iter().find(|(_, other)| other != commit) {
+        Some((other, _)) => Err(Error::new(format!("{first} and {other} {differ}")).help(help)),
+        None => Ok(Some(commit.clone())),
     }
-    Ok(fork)
 }
 
 fn fork_of_one(theirs: &Git<'_>, branch: &str, tip: &Oid, new: &[Named]) -> Result<Option<Oid>> {
@@ -223,7 +206,7 @@ fn fork_of_one(theirs: &Git<'_>, branch: &str, tip: &Oid, new: &[Named]) -> Resu
     if upstream.ok() && !new.iter().any(is_ours) {
         return merge_base(theirs, &name, tip);
     }
-    match cover_commits(theirs, tip, &[])?.last() {
+    match b4::covers(theirs, tip.as_str(), 100)?.last() {
         Some((cover, _)) => theirs.resolve(&format!("{cover}^")),
         None => Ok(None),
     }
@@ -236,50 +219,36 @@ fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
             .help("fetch it there, or name another with --onto"));
     };
     let out = theirs.try_run(&theirs.cmd(["merge-base", onto.as_str(), tip.as_str()]))?;
-    Ok(Oid::parse(out.text().trim()))
+    Ok(Oid::parse(&out.text()))
 }
 
 /// A base of the workspace, and its commit.
 pub type KnownBase = (String, Oid);
 
-/// Returns the base among several that the branches are on.
+/// Returns the base among several that the branches are on. Of bases that contain each other, a
+/// branch is on the last one that it contains.
 pub fn nearest(theirs: &Git<'_>, bases: &[KnownBase], new: &[Named]) -> Result<Oid> {
-    let mut found: Option<(&str, &Oid)> = None;
+    let mut found = Vec::new();
     for (_, branch, tip) in new {
-        let base = nearest_of_one(theirs, bases, tip)?.ok_or_else(|| {
+        let mut nearest: Option<&Oid> = None;
+        for (_, base) in bases {
+            let is_later = nearest.map_or(Ok(true), |other| theirs.contains(base, other))?;
+            if is_later && theirs.contains(tip, base)? {
+                nearest = Some(base);
+            }
+        }
+        let base = nearest.ok_or_else(|| {
             let names: Vec<&str> = bases.iter().map(|(name, _)| name.as_str()).collect();
             let names = names.join(", ");
             Error::new(format!("it is not known on which base {branch} is")).help(format!(
                 "name with --onto what it forked from; the bases are: {names}"
             ))
         })?;
-        let (first, of_first) = *found.get_or_insert((branch, base));
-        if of_first != base {
-            let what = format!("{first} and {branch} are on different bases");
-            return Err(Error::new(what).help("adopt each with a command of its own"));
-        }
+        found.push((branch.as_str(), base.clone()));
     }
-    let (_, base) = found.ok_or_else(|| Error::new("there is no branch to adopt"))?;
-    Ok(base.clone())
-}
-
-/// Returns the base that a commit contains; of bases that contain each other, the last one.
-fn nearest_of_one<'a>(
-    theirs: &Git<'_>,
-    bases: &'a [KnownBase],
-    tip: &Oid,
-) -> Result<Option<&'a Oid>> {
-    let mut nearest: Option<&Oid> = None;
-    for (_, base) in bases {
-        let is_later = match nearest {
-            Some(other) => contains(theirs, base, other)?,
-            None => true,
-        };
-        if is_later && contains(theirs, tip, base)? {
-            nearest = Some(base);
-        }
-    }
-    Ok(nearest)
+    let help = "adopt each with a command of its own";
+    let base = common(&found, "are on different bases", help)?;
+    base.ok_or_else(|| Error::new("there is no branch to adopt"))
 }
 
 /// Returns the name of a new base: the tag of the commit, the branch `onto`, or one made of the
@@ -292,18 +261,16 @@ pub fn base_name(
 ) -> Result<String> {
     let args = ["describe", "--tags", "--exact-match", fork.as_str()];
     let tag = theirs.try_run(&theirs.cmd(args))?;
-    let mut names = Vec::new();
-    if tag.ok() {
-        names.push(tag.text().trim().replace('/', "-"));
-    }
-    if let Some(branch) = onto
-        && theirs.resolve(&format!("refs/heads/{branch}"))?.is_some()
-    {
-        names.push(branch.rsplit('/').next().unwrap_or(branch).to_owned());
-    }
+    let tag = tag.ok().then(|| tag.text().replace('/', "-"));
+    let branch = match onto {
+        Some(branch) if theirs.resolve(&format!("refs/heads/{branch}"))?.is_some() => {
+            branch.rsplit('/').next().map(str::to_owned)
+        }
+        _ => None,
+    };
     let is_free = |name: &String| is_base_name(name) && !is_taken(name);
-    let name = names.into_iter().find(is_free);
-    Ok(name.unwrap_or_else(|| format!("base-{}", &fork.as_str()[..12])))
+    let name = tag.into_iter().chain(branch).find(is_free);
+    Ok(name.unwrap_or_else(|| format!("base-{}", fork.short())))
 }
 
 /// The file of a base. The first base of a workspace is the default.
@@ -328,29 +295,22 @@ pub fn has_rust(found: &Found) -> bool {
 }
 
 /// The files of a series, each with its path in the workspace. `id` stands at the end of a new
-/// change id, and `date` at its start.
-///
-/// `base` is the base, unless that is the default.
-pub fn files(found: &Found, base: Option<&str>, date: &str, id: &str) -> Vec<(PathBuf, String)> {
+/// change id, and `date` at its start. `base` is the base, unless that is the default.
+pub fn files(found: &Found, base: Option<&str>, date: &str, id: &str) -> [(String, String); 3] {
     let name = &found.name;
     let cover_letter = match &found.prepared {
         Some(p) => format!("# {}\n\n{}\n", p.title, p.text),
-        None => {
-            "# EDITME: what the series does\n\nEDITME: why, for reviewers who have not seen the \
-                 patches.\n"
-                .to_owned()
-        }
+        None => "# EDITME: what the series does\n\n\
+                 EDITME: why, for reviewers who have not seen the patches.\n"
+            .to_owned(),
     };
+    let manifest = manifest(found, base, date, id);
     let changelog = format!("# Changelog of {name}\n\n## v1\n- First posting.\n");
-    let files = [
-        (
-            format!("series/{name}.toml"),
-            manifest(found, base, date, id),
-        ),
+    [
+        (format!("series/{name}.toml"), manifest),
         (format!("cover-letters/{name}.md"), cover_letter),
         (format!("{name}/CHANGELOG.md"), changelog),
-    ];
-    files.map(|(file, text)| (PathBuf::from(file), text)).into()
+    ]
 }
 
 fn quoted(text: &str) -> String {

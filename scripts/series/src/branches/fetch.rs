@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use crate::{
-    branches::clone,
-    git::{Git, Oid, refs, upload_pack},
+    branches::read,
+    git::{Git, Oid, refs},
     source::{branch::Branches, manifest::Series},
-    sys::{Result, must},
+    sys::Result,
 };
 
 /// Fetches the commits of all branches that the tool's repository lacks.
@@ -16,21 +16,12 @@ pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
     for (name, commits) in branches {
         let first = commits.first().map(|c| &c.parent).into_iter();
         let all: Vec<&Oid> = first.chain(commits.iter().map(|c| &c.commit)).collect();
-        if has(tool, &all)? {
-            continue;
+        if !has(tool, &all)? {
+            let kernel = kernel.canonicalize().unwrap_or_else(|_| kernel.to_owned());
+            let kept = refs::branch_commits(name);
+            let kept = |(i, oid)| (oid, format!("{kept}/{i}"));
+            tool.fetch(&kernel, all.into_iter().enumerate().map(kept))?;
         }
-        let kernel = kernel.canonicalize().unwrap_or_else(|_| kernel.to_owned());
-        let kept = refs::branch_commits(name);
-        let wanted = all.iter().enumerate();
-        let cmd = tool
-            .cmd(["-c", "protocol.file.allow=always"])
-            .args(["-c", "protocol.version=2"])
-            .args(["fetch", "--quiet", "--no-tags", "--depth=1"])
-            .arg(format!("--upload-pack={}", upload_pack()))
-            // git decodes the path of a `file://` address.
-            .arg(format!("file://{}", kernel.display()).replace('%', "%25"))
-            .args(wanted.map(|(number, oid)| format!("+{oid}:{kept}/{number}")));
-        must(tool.runner(), &cmd)?;
     }
     Ok(())
 }
@@ -38,7 +29,7 @@ pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
 fn has(git: &Git<'_>, names: &[&Oid]) -> Result<bool> {
     let input: String = names.iter().map(|n| format!("{n}\n")).collect();
     let cmd = git.cmd(["cat-file", "--batch-check"]).stdin(input);
-    Ok(!must(git.runner(), &cmd)?.text().contains(" missing"))
+    Ok(!git.run(&cmd)?.text().contains(" missing"))
 }
 
 /// Returns the fork points that [`remember`] recorded.
@@ -68,9 +59,9 @@ pub fn remember(
             let Some(branch) = lower.and_then(|s| s.branch.as_ref()) else {
                 continue;
             };
-            let tip = clone::tip(theirs, &branch.value)?;
+            let tip = read::tip(theirs, &branch.value)?;
             let top = commits.last().map_or(&tip, |c| &c.commit);
-            if clone::contains(theirs, top, &tip)? && has(tool, &[&tip])? {
+            if theirs.contains(top, &tip)? && has(tool, &[&tip])? {
                 let point = format!("{}/{}", refs::fork_points(&one.name), dep.value);
                 tool.set_ref(&point, &tip)?;
             }

@@ -2,12 +2,11 @@
 
 //! Series whose patches are the commits of a branch in the user's kernel clone.
 //!
-//! [`read`] reads the commits of the branches, [`fetch`] copies their objects into the tool's
-//! repository, [`replay`] applies a commit to the assembled series below it, and [`adopt`] writes
-//! the manifests. [`clone`] is the user's clone, which is only read.
+//! [`read`] reads the commits of the branches in the clone, [`fetch`] copies their objects into the
+//! tool's repository, [`replay`] applies a commit to the assembled series below it, and [`adopt`]
+//! writes the manifests. The clone is only read.
 
 pub mod adopt;
-pub mod clone;
 pub mod fetch;
 pub mod read;
 pub mod replay;

@@ -1,23 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The own commits of branches. The commits of the base and of lower series are not part of them.
+//! The branches of the user's kernel clone, and their own commits. The commits of the base and of
+//! lower series are not part of these.
+
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    b4,
-    branches::{clone, fetch},
+    b4::{
+        self,
+        prepared::{self, Prepared},
+    },
+    branches::fetch,
     git::{Author, Entry, Git, Mode, Oid},
     source::{
         branch::{Branches, Change, Commit, refuse_twins},
         manifest::{At, Base, Series, below, in_order},
     },
-    sys::{Error, Result, must},
+    sys::{Error, Result, Runner},
 };
 
 /// A branch with more own commits than this most likely forked from something else.
 const MOST: usize = 1000;
 
-/// The format that [`parse_commits`] parses.
-const FORMAT: &str = "--format=%H%n%P%n%an%n%ae%n%ad%n%B";
+/// Opens the user's kernel clone.
+pub fn open<'a>(runner: &'a dyn Runner, dir: &'a Path) -> Result<Git<'a>> {
+    let theirs = Git::of_user(runner, dir);
+    let inside = theirs.cmd(["rev-parse", "--git-dir"]);
+    if dir.is_dir() && theirs.try_run(&inside)?.ok() {
+        return Ok(theirs);
+    }
+    Err(Error::new("is not a git repository")
+        .at(dir, None)
+        .help("name your kernel clone with --kernel DIR, or as `kernel` of the base"))
+}
+
+pub fn tip(theirs: &Git<'_>, branch: &str) -> Result<Oid> {
+    let found = theirs.resolve(&format!("refs/heads/{branch}^{{commit}}"))?;
+    found.ok_or_else(|| {
+        let dir = theirs.dir().display();
+        Error::new(format!("{dir} has no branch {branch:?}"))
+            .help("`git branch` lists the branches")
+    })
+}
 
 /// Reads the own commits of each series in `series` that names a branch. `tool` is the tool's
 /// repository, which may not exist yet.
@@ -60,17 +84,17 @@ fn own(
     lower: &[&Series],
 ) -> Result<Vec<Commit>> {
     let at = |e: Error| e.at(&series.file, branch.line);
-    let top = clone::tip(theirs, &branch.value)
+    let top = tip(theirs, &branch.value)
         .map_err(|e| at(e).help("name the branch that has the patches, or remove the series"))?;
     let mut without = vec![fork.clone()];
     for other in lower.iter().filter_map(|s| s.branch.as_ref()) {
         // The lower series reports that its branch is gone.
-        without.extend(clone::tip(theirs, &other.value).ok());
+        without.extend(tip(theirs, &other.value).ok());
     }
     let recorded = series.fork_points.values();
     without.extend(recorded.filter_map(|point| Oid::parse(&point.value)));
     without.extend(fetch::fork_points(tool, &series.name)?);
-    let commits = range(theirs, &top, &without).map_err(at)?;
+    let (commits, _) = range(theirs, &top, &without).map_err(at)?;
     if commits.is_empty() {
         let what = format!(
             "{} has no commits besides those of the base and of the series below it",
@@ -92,125 +116,108 @@ pub fn dropping(series: &Series) -> String {
     )
 }
 
-/// Reads the commits up to `tip` that the commits in `without` do not contain, without cover
-/// letters of b4. Commits in `without` that the clone does not have are ignored.
-pub fn range(theirs: &Git<'_>, tip: &Oid, without: &[Oid]) -> Result<Vec<Commit>> {
+/// Reads the commits up to `tip` that the commits in `without` do not contain, and the first cover
+/// letter of b4 among them. Commits in `without` that the clone does not have are ignored.
+pub fn range(
+    theirs: &Git<'_>,
+    tip: &Oid,
+    without: &[Oid],
+) -> Result<(Vec<Commit>, Option<Prepared>)> {
     let most = format!("--max-count={}", MOST + 1);
-    let list = theirs
-        .cmd(["rev-list", "--reverse", "--topo-order", "--ignore-missing"])
-        .args([most.as_str(), tip.as_str(), "--not"])
-        .args(without.iter().map(Oid::as_str));
-    let list = must(theirs.runner(), &list)?.text();
-    let names: Vec<Oid> = list.lines().filter_map(Oid::parse).collect();
-    if names.len() > MOST {
+    let mut args = vec![
+        "--reverse",
+        "--topo-order",
+        "--ignore-missing",
+        "--date=raw",
+    ];
+    args.extend([most.as_str(), tip.as_str(), "--not"]);
+    args.extend(without.iter().map(Oid::as_str));
+    let log = theirs.log("%P%n%an%n%ae%n%ad%n%B", args)?;
+    if log.len() > MOST {
         let error = Error::new(format!("it has more than {MOST} commits of its own"));
         return Err(error.help("name the commit that it forked from as the base"));
     }
-    let mut commits = described(theirs, &names)?;
-    commits.retain(|c| !b4::is_cover(&c.message) || !c.changes.is_empty());
-    if let Some(empty) = commits.iter().find(|c| c.changes.is_empty()) {
-        let (commit, subject) = (empty.short(), empty.subject());
-        let error = Error::new(format!("commit {commit} ({subject:?}) changes nothing"));
-        return Err(error.help("remove it with `git rebase -i`"));
-    }
-    Ok(commits)
-}
-
-fn described(theirs: &Git<'_>, names: &[Oid]) -> Result<Vec<Commit>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let input: String = names.iter().map(|n| format!("{n}\n")).collect();
-    let log = ["log", "--no-walk=unsorted", "--stdin", "-z", "--date=raw"];
-    let log = theirs.cmd(log).args(["--encoding=UTF-8", FORMAT]);
-    let log = must(theirs.runner(), &log.stdin(input.clone()))?;
-    let mut commits = parse_commits(&String::from_utf8_lossy(&log.stdout))?;
-    let raw = theirs.cmd(["diff-tree", "--stdin", "-r", "-z", "--raw"]);
-    let raw = raw.args(["--no-renames", "--root"]).stdin(input);
-    let raw = must(theirs.runner(), &raw)?;
-    for (name, changes) in parse_stream(&raw.stdout)? {
-        if let Some(one) = commits.iter_mut().find(|c| c.commit == name) {
-            one.changes = changes;
-        }
-    }
-    let diffs = theirs.diffs(&names.iter().collect::<Vec<_>>())?;
-    for (commit, diff) in commits.iter_mut().zip(diffs) {
-        commit.diff = diff;
-    }
-    Ok(commits)
-}
-
-/// Parses the output of `git log -z` in [`FORMAT`].
-fn parse_commits(text: &str) -> Result<Vec<Commit>> {
-    let commits = text.split('\0').filter(|one| !one.is_empty());
-    commits.map(parse_commit).collect()
-}
-
-fn parse_commit(text: &str) -> Result<Commit> {
-    let fields: Vec<&str> = text.splitn(6, '\n').collect();
-    let [commit, parents, name, email, date, message] = fields[..] else {
-        return Err(Error::new("git log printed something unexpected"));
-    };
-    let parents: Vec<Oid> = parents.split(' ').filter_map(Oid::parse).collect();
-    let (Some(oid), [parent]) = (Oid::parse(commit), &parents[..]) else {
-        let (commit, subject) = (&commit[..12], message.lines().next().unwrap_or_default());
-        let what = format!("commit {commit} ({subject:?}) is a merge or has no parent");
-        let help = "rebase the branch, so that each of its commits is a patch";
-        return Err(Error::new(what).help(help));
-    };
-    let (above, below) = message.split_once("\n---\n").unwrap_or((message, ""));
-    let mut note = below.trim().to_owned();
-    if !note.is_empty() {
-        note.push('\n');
-    }
-    let [name, email, date] = [name, email, date].map(str::to_owned);
-    Ok(Commit {
-        commit: oid,
-        parent: parent.clone(),
-        author: Author { name, email, date },
-        message: format!("{}\n", above.trim_end()),
-        note,
-        changes: Vec::new(),
-        diff: String::new(),
-    })
-}
-
-/// Parses the output of `git diff-tree --stdin -z`: the name of each commit, and its changes.
-fn parse_stream(bytes: &[u8]) -> Result<Vec<(Oid, Vec<Change>)>> {
-    let text = String::from_utf8_lossy(bytes);
-    let mut all: Vec<(Oid, Vec<Change>)> = Vec::new();
-    let mut fields = text.split('\0').filter(|f| !f.is_empty());
-    while let Some(field) = fields.next() {
-        if let Some(name) = Oid::parse(field.trim()) {
-            all.push((name, Vec::new()));
-            continue;
-        }
-        let Some((name, changes)) = all.last_mut() else {
-            return Err(unexpected());
+    let names: Vec<&Oid> = log.iter().map(|(commit, _)| commit).collect();
+    let input = names.iter().map(|name| format!("{name}\n")).collect();
+    let mut changes = diff_tree(theirs, &["--root", "--stdin"], input)?;
+    let (mut commits, mut cover) = (Vec::new(), None);
+    for (diff, (commit, text)) in theirs.diffs(&names)?.into_iter().zip(&log) {
+        let fields: Vec<&str> = text.splitn(5, '\n').collect();
+        let [parents, name, email, date, message] = fields[..] else {
+            return Err(Error::new("git log printed something unexpected"));
         };
-        let change = change(field, fields.next().unwrap_or_default());
-        let place = format!("commit {}", &name.as_str()[..12]);
-        changes.push(change.map_err(|e| e.at(place, None))?);
+        let error = |what: &str| {
+            let subject = message.lines().next().unwrap_or_default();
+            Error::new(format!("commit {} ({subject:?}) {what}", commit.short()))
+        };
+        let Some(parent) = Oid::parse(parents) else {
+            return Err(error("is a merge or has no parent")
+                .help("rebase the branch, so that each of its commits is a patch"));
+        };
+        let Some(changes) = changes.remove(&Some(commit.clone())) else {
+            if b4::is_cover(message) {
+                cover = cover.or_else(|| prepared::parse(message));
+                continue;
+            }
+            return Err(error("changes nothing").help("remove it with `git rebase -i`"));
+        };
+        let (above, below) = message.split_once("\n---\n").unwrap_or((message, ""));
+        let mut note = below.trim().to_owned();
+        if !note.is_empty() {
+            note.push('\n');
+        }
+        let [name, email, date] = [name, email, date].map(str::to_owned);
+        commits.push(Commit {
+            commit: commit.clone(),
+            parent,
+            author: Author { name, email, date },
+            message: format!("{}\n", above.trim_end()),
+            note,
+            changes,
+            diff,
+        });
     }
-    Ok(all)
+    Ok((commits, cover))
 }
 
 /// The files in which two trees differ.
 pub fn changes(git: &Git<'_>, old: &Oid, new: &Oid) -> Result<Vec<Change>> {
-    let (old, new) = (old.as_str(), new.as_str());
-    let out = git.must(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new])?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let mut fields = text.split('\0').filter(|f| !f.is_empty());
-    let mut changes = Vec::new();
-    while let (Some(words), Some(path)) = (fields.next(), fields.next()) {
-        changes.push(change(words, path)?);
-    }
-    Ok(changes)
+    let mut found = diff_tree(git, &[old.as_str(), new.as_str()], String::new())?;
+    Ok(found.remove(&None).unwrap_or_default())
 }
 
-/// Parses an entry of git's raw format: `:100644 100755 <blob> <blob> M`, and the path.
+/// Runs `git diff-tree`. Returns the changes by the commit that git names before them; before those
+/// of two trees, it names none.
+fn diff_tree(
+    git: &Git<'_>,
+    args: &[&str],
+    input: String,
+) -> Result<BTreeMap<Option<Oid>, Vec<Change>>> {
+    let cmd = git.cmd(["diff-tree", "-r", "-z", "--raw", "--no-renames"]);
+    let out = git.run(&cmd.args(args).stdin(input))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let mut fields = text.split('\0').filter(|f| !f.is_empty());
+    let mut all: BTreeMap<Option<Oid>, Vec<Change>> = BTreeMap::new();
+    let mut commit = None;
+    while let Some(field) = fields.next() {
+        let Some(words) = field.strip_prefix(':') else {
+            commit = Some(Oid::parse(field.trim()).ok_or_else(unexpected)?);
+            continue;
+        };
+        let path = fields.next().unwrap_or_default();
+        let change = change(words, path).map_err(|e| match &commit {
+            Some(commit) => e.at(format!("commit {}", commit.short()), None),
+            None => e,
+        });
+        all.entry(commit.clone()).or_default().push(change?);
+    }
+    Ok(all)
+}
+
+/// Parses an entry of git's raw format, without its colon: `100644 100755 <blob> <blob> M`, and the
+/// path.
 fn change(words: &str, path: &str) -> Result<Change> {
-    let split: Vec<&str> = words.trim_start_matches(':').split(' ').collect();
+    let split: Vec<&str> = words.split(' ').collect();
     let [old_mode, new_mode, old, new, _] = split[..] else {
         return Err(unexpected());
     };

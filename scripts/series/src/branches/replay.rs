@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     branches::read,
-    git::{Entry, Git, Oid, merge::Merger},
+    git::{Entry, Git, Oid, merge::Merged},
     source::{
         branch::{Change, Commit},
         manifest::Series,
     },
-    sys::{Error, Result, must},
+    sys::Result,
 };
 
 type State = BTreeMap<String, Entry>;
@@ -51,11 +51,21 @@ pub fn changes(
         let what = format!("{name}: commit {short} ({subject:?}) {what}");
         series.error(series.branch.as_ref().map(|b| b.line), what)
     };
-    let tree = tree(git, scratch, onto)?;
-    let merger = Merger::in_repository(git, scratch);
-    let merged = merger.merge_shallow(&commit.parent, &commit.commit, &tree)?;
-    let is_there = merged.tree == tree && merged.conflicts.is_empty();
-    if is_there || has_all(&merger, all, &tree)? {
+    let index = scratch.join("replay-index");
+    let removed = onto
+        .of_base
+        .keys()
+        .filter(|path| !onto.now.contains_key(*path));
+    let present = onto.now.iter().map(|(path, entry)| (path, Some(entry)));
+    let files = present.chain(removed.map(|path| (path, None)));
+    let tree = git.changed_tree(&index, onto.base, files)?;
+    let merge = |first: &Commit, last: &Commit| {
+        let last = git.tree_of(&last.commit)?;
+        git.merge(&index, &first.parent, &last, &tree)
+    };
+    let is_there = |merged: &Merged| merged.conflicts.is_empty() && merged.tree == tree;
+    let merged = merge(commit, commit)?;
+    if is_there(&merged) || matches!(all, [first, .., last] if is_there(&merge(first, last)?)) {
         let error = error(&format!("changes nothing: its changes are in {on}"));
         return Err(error.help(format!(
             "{};\nif only this commit was merged, rebase the branch",
@@ -84,31 +94,4 @@ fn conflict_help(series: &Series, below: &[String]) -> String {
             last.map_or("the base", String::as_str)
         ),
     }
-}
-
-/// Returns whether a tree has the changes of all commits together.
-fn has_all(merger: &Merger<'_>, all: &[&Commit], tree: &Oid) -> Result<bool> {
-    let (Some(first), Some(last)) = (all.first(), all.last()) else {
-        return Ok(false);
-    };
-    let merged = merger.merge_shallow(&first.parent, &last.commit, tree)?;
-    Ok(merged.conflicts.is_empty() && merged.tree == *tree)
-}
-
-/// Writes the tree that a commit is applied to.
-fn tree(git: &Git<'_>, scratch: &Path, onto: &Onto<'_>) -> Result<Oid> {
-    let index = scratch.join("replay-index");
-    let private = |args: &[&str]| git.cmd(args).env("GIT_INDEX_FILE", &index);
-    must(git.runner(), &private(&["read-tree", onto.base.as_str()]))?;
-    let mut info = String::new();
-    for (path, Entry { mode, blob }) in onto.now {
-        info += &format!("{} {blob}\t{path}\0", mode.as_str());
-    }
-    for path in onto.of_base.keys().filter(|p| !onto.now.contains_key(*p)) {
-        info += &format!("0 {:040}\t{path}\0", 0);
-    }
-    let update = private(&["update-index", "-z", "--index-info"]);
-    must(git.runner(), &update.stdin(info))?;
-    let out = must(git.runner(), &private(&["write-tree"]))?.text();
-    Oid::parse(&out).ok_or_else(|| Error::new("git write-tree named no tree"))
 }

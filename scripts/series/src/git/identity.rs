@@ -2,12 +2,12 @@
 
 //! Names and addresses of authors and committers.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use super::settings::user_settings;
 use crate::sys::{Result, Runner};
 
-/// The author or committer of a commit.
+/// The user who commits and signs off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Identity {
     pub set: bool,
 }
 
-/// The author of a commit that someone else commits.
+/// The author or committer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     pub name: String,
@@ -29,6 +29,11 @@ impl Identity {
     /// Returns `Name <address>`, without the characters that git removes from both.
     pub fn ident(&self) -> String {
         ident(&self.name, &self.email)
+    }
+
+    /// Returns the user as the author of a commit. `when` is in seconds since 1970.
+    pub fn at(&self, when: u64) -> Author {
+        Author::new(&self.name, &self.email, when)
     }
 
     /// Reads the identity of the user from git's configuration in `dir`.
@@ -46,7 +51,25 @@ impl Identity {
     }
 }
 
-pub(super) fn ident(name: &str, email: &str) -> String {
+impl Author {
+    /// `when` is in seconds since 1970.
+    pub fn new(name: &str, email: &str, when: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            email: email.to_owned(),
+            date: format!("{when} +0000"),
+        }
+    }
+}
+
+/// Writes the author as in a commit.
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", ident(&self.name, &self.email), self.date)
+    }
+}
+
+fn ident(name: &str, email: &str) -> String {
     format!("{} <{}>", clean(name), clean(email))
 }
 
@@ -54,11 +77,4 @@ pub(super) fn ident(name: &str, email: &str) -> String {
 fn clean(text: &str) -> String {
     let text = text.replace(['<', '>', '\n', '\r', '\0'], "");
     text.trim().to_owned()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    pub who: Identity,
-    /// Seconds since 1970, UTC.
-    pub when: u64,
 }

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 
 use super::{
     Git,
-    identity::{Author, Signature, ident},
-    object::{Entry, Mode, Oid},
+    identity::Author,
+    object::{Entry, Mode, Oid, PatchCommit},
 };
 use crate::sys::{Error, Result, failed};
 
@@ -18,7 +18,7 @@ impl Git<'_> {
         &self,
         scratch: &Path,
         feed: &mut dyn FnMut(&mut FastImport<'_>) -> std::io::Result<()>,
-    ) -> Result<Vec<Oid>> {
+    ) -> Result<Vec<PatchCommit>> {
         let marks = scratch.join("marks");
         let cmd = self
             .cmd(["fast-import", "--quiet", "--force", "--done", "--depth=0"])
@@ -28,17 +28,24 @@ impl Git<'_> {
             to.write_all(b"done\n")
         };
         let out = self.runner().execute(&cmd, Some(&mut write), None);
-        let out =
-            out.map_err(|e| Error::new(format!("the stream to git fast-import broke off: {e}")))?;
+        let broke_off = |e| Error::new(format!("the stream to git fast-import broke off: {e}"));
+        let out = out.map_err(broke_off)?;
         if !out.ok() {
             return Err(failed(&cmd, &out));
         }
         let text = std::fs::read_to_string(&marks).map_err(|e| Error::io("read", &marks, &e))?;
         let oids = text.lines().filter_map(|l| {
             let (mark, oid) = l.strip_prefix(':')?.split_once(' ')?;
-            Some((mark.parse::<usize>().ok()?, Oid::parse(oid)?))
+            Some((mark.parse().ok()?, Oid::parse(oid)?))
         });
-        Ok(oids.collect::<BTreeMap<_, _>>().into_values().collect())
+        let oids: BTreeMap<usize, Oid> = oids.collect();
+        let input: String = oids.values().map(|c| format!("{c}^{{tree}}\n")).collect();
+        let trees = self.cmd(["cat-file", "--batch-check=%(objectname)"]);
+        let trees = self.run(&trees.stdin(input))?.text();
+        let pairs = oids.into_values().zip(trees.lines().map(Oid::parse));
+        let made = pairs.map(|(commit, tree)| tree.map(|tree| PatchCommit { commit, tree }));
+        let made: Option<Vec<_>> = made.collect();
+        made.ok_or_else(|| Error::new("git cat-file did not return the tree of each commit"))
     }
 }
 
@@ -58,30 +65,16 @@ pub enum Parent {
 }
 
 impl FastImport<'_> {
+    /// Starts a commit; the changes follow.
     pub fn commit(
         &mut self,
         to_ref: &str,
         mark: usize,
-        signature: &Signature,
+        author: &Author,
+        committer: &Author,
         message: &str,
         from: &Parent,
     ) -> std::io::Result<()> {
-        self.commit_of(to_ref, mark, None, signature, message, from)
-    }
-
-    /// Starts a commit with another author than the committer.
-    pub fn commit_of(
-        &mut self,
-        to_ref: &str,
-        mark: usize,
-        author: Option<&Author>,
-        signature: &Signature,
-        message: &str,
-        from: &Parent,
-    ) -> std::io::Result<()> {
-        let committer = format!("{} {} +0000", signature.who.ident(), signature.when);
-        let author = author.map(|a| format!("{} {}", ident(&a.name, &a.email), a.date));
-        let author = author.as_ref().unwrap_or(&committer);
         writeln!(self.to, "commit {to_ref}\nmark :{mark}")?;
         writeln!(self.to, "author {author}\ncommitter {committer}")?;
         self.data(message.as_bytes())?;
@@ -97,14 +90,13 @@ impl FastImport<'_> {
         self.data(content)
     }
 
-    /// Adds a file to the current commit whose content is in the repository.
-    pub fn known(&mut self, entry: &Entry, path: &str) -> std::io::Result<()> {
-        let Entry { mode, blob } = entry;
-        writeln!(self.to, "M {} {blob} {}", mode.as_str(), quoted(path))
-    }
-
-    pub fn remove(&mut self, path: &str) -> std::io::Result<()> {
-        writeln!(self.to, "D {}", quoted(path))
+    /// Sets a file in the current commit to content in the repository; `None` removes the file.
+    pub fn set(&mut self, path: &str, entry: Option<&Entry>) -> std::io::Result<()> {
+        let path = quoted(path);
+        match entry {
+            Some(Entry { mode, blob }) => writeln!(self.to, "M {} {blob} {path}", mode.as_str()),
+            None => writeln!(self.to, "D {path}"),
+        }
     }
 
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {

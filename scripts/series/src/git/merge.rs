@@ -2,16 +2,13 @@
 
 //! Three-way merges of commits by `git merge-tree`, without a checkout.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
 use crate::{
-    git::{Entry, Git, Oid},
-    sys::{Cmd, Error, Result, failed},
+    git::{Author, Entry, Git, Oid},
+    sys::{Error, Result, failed},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,69 +34,29 @@ pub struct Merged {
     pub conflicts: Vec<(String, What, Vec<usize>)>,
 }
 
-pub struct Merger<'a> {
-    git: &'a Git<'a>,
-    scratch: PathBuf,
-    /// Whether a change of a file applies to the file to which the other side moved it.
-    follows_renames: bool,
-    /// Whether new objects go to a private folder below `scratch`.
-    is_private: bool,
-}
-
 /// The stages of the index that hold a path: base, other tree, patch.
 type Stages = [Option<Entry>; 3];
 
-impl<'a> Merger<'a> {
-    /// Creates a merger that writes its objects below `scratch`.
-    pub fn new(git: &'a Git<'a>, scratch: &Path) -> Result<Self> {
-        let objects = scratch.join("objects");
-        std::fs::create_dir_all(&objects).map_err(|e| Error::io("create", &objects, &e))?;
-        let mut merger = Self::in_repository(git, scratch);
-        merger.is_private = true;
-        Ok(merger)
-    }
-
-    /// Creates a merger that writes its objects into the repository.
-    pub fn in_repository(git: &'a Git<'a>, scratch: &Path) -> Self {
-        Self {
-            git,
-            scratch: scratch.to_owned(),
-            follows_renames: true,
-            is_private: false,
-        }
-    }
-
-    /// As [`Self::in_repository`], but a change of a moved file is a conflict. git 2.47 ignores the
-    /// setting and follows renames anyway.
-    pub fn without_renames(git: &'a Git<'a>, scratch: &Path) -> Self {
-        let mut merger = Self::in_repository(git, scratch);
-        merger.follows_renames = false;
-        merger
-    }
-
-    fn cmd(&self, args: &[&str]) -> Cmd {
-        let index = self.scratch.join("merge-index");
-        let cmd = self.git.cmd(args).env("GIT_INDEX_FILE", index);
-        if !self.is_private {
-            return cmd;
-        }
-        let known = self.git.dir().join(".git/objects");
-        cmd.env("GIT_OBJECT_DIRECTORY", self.scratch.join("objects"))
-            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", known)
-    }
-
-    /// Merges the changes from `parent` to `patch` onto the tree `onto`. A conflict is not an error.
-    pub fn merge(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
-        // Older versions than git 2.40 lack --merge-base, so create a commit with the right parent.
-        let onto = self.commit(onto, parent)?;
-        // As git am --3way does.
-        let renames = format!("merge.renames={}", self.follows_renames);
+impl Git<'_> {
+    /// Merges the changes from the commit `parent` to the tree `patch` onto the tree `onto`, in a
+    /// private index. A conflict is not an error.
+    pub fn merge(&self, index: &Path, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
+        // Older versions than git 2.40 lack --merge-base, so create commits with the right parent.
+        let who = Author::new("series", "series@localhost", 0);
+        let on_parent = |tree: &Oid| self.commit(tree, Some(parent), &who, &who, "merge\n");
+        let (onto, patch) = (on_parent(onto)?, on_parent(patch)?);
         let cmd = self
-            .cmd(&["-c", "merge.conflictStyle=merge", "-c", &renames])
-            .args(["-c", "merge.directoryRenames=false"]);
-        let cmd = cmd.args(["merge-tree", "--write-tree", "-z"]);
-        let cmd = cmd.args([onto.as_str(), patch.as_str()]);
-        let out = self.git.try_run(&cmd)?;
+            .cmd(["-c", "merge.conflictStyle=merge"])
+            // As git am --3way does.
+            .args(["-c", "merge.directoryRenames=false"])
+            .args([
+                "merge-tree",
+                "--write-tree",
+                "-z",
+                onto.as_str(),
+                patch.as_str(),
+            ]);
+        let out = self.try_run(&cmd)?;
         if !matches!(out.code, Some(0 | 1)) {
             return Err(failed(&cmd, &out));
         }
@@ -110,42 +67,19 @@ impl<'a> Merger<'a> {
             let what = what(stages);
             let mut lines = Vec::new();
             if matches!(what, What::Content | What::BothAdd) {
-                let show = self.cmd(&["cat-file", "blob", &format!("{tree}:{path}")]);
-                lines = marked(&String::from_utf8_lossy(&self.git.run(&show)?.stdout));
+                let content = self.content(&tree, path)?.unwrap_or_default();
+                lines = marked(&String::from_utf8_lossy(&content));
             }
             conflicts.push((path.clone(), what, lines));
         }
         if !paths.is_empty() {
-            tree = self.without(&tree, &paths)?;
+            // A file with a conflict is as in the other tree.
+            let theirs = paths
+                .iter()
+                .map(|(path, [_, theirs, _])| (path, theirs.as_ref()));
+            tree = self.changed_tree(index, &tree, theirs)?;
         }
         Ok(Merged { tree, conflicts })
-    }
-
-    /// Merges as [`Self::merge`], if the parent of the patch is cut off in this repository.
-    pub fn merge_shallow(&self, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
-        let patch = self.commit(&self.git.tree_of(patch)?, parent)?;
-        self.merge(parent, &patch, onto)
-    }
-
-    fn commit(&self, tree: &Oid, parent: &Oid) -> Result<Oid> {
-        let who = "series <series@localhost> 0 +0000";
-        let commit =
-            format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nmerge\n");
-        let hash = self.cmd(&["hash-object", "-t", "commit", "-w", "--stdin"]);
-        self.git.oid(&hash.stdin(commit))
-    }
-
-    /// Returns the merged tree, with the other tree's version of each file with a conflict.
-    fn without(&self, tree: &Oid, paths: &BTreeMap<String, Stages>) -> Result<Oid> {
-        self.git.run(&self.cmd(&["read-tree", tree.as_str()]))?;
-        let zero = "0".repeat(40);
-        let info = paths.iter().map(|(path, [_, theirs, _])| match theirs {
-            Some(entry) => entry.index_info(path),
-            None => format!("0 {zero}\t{path}\0"),
-        });
-        let update = self.cmd(&["update-index", "-z", "--index-info"]);
-        self.git.run(&update.stdin(info.collect::<String>()))?;
-        self.git.oid(&self.cmd(&["write-tree"]))
     }
 }
 
@@ -195,7 +129,7 @@ fn marked(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::{
-        git::{Identity, Mode, Parent, Signature},
+        git::{Mode, Parent},
         sys::runner::System,
     };
 
@@ -204,24 +138,19 @@ mod tests {
     /// Creates a commit with exactly these files.
     fn commit(git: &Git<'_>, parent: Option<&Oid>, files: Files<'_>) -> Oid {
         let scratch = tempfile::tempdir().unwrap();
-        let who = Identity {
-            name: "A".into(),
-            email: "a@example.org".into(),
-            set: true,
-        };
-        let stamp = Signature { who, when: 1 };
+        let who = Author::new("A", "a@example.org", 1);
         let old = parent.map_or(String::new(), |p| {
             let listing = git.must(["ls-tree", "-r", "--name-only", p.as_str()]);
             listing.unwrap().text()
         });
         let from = parent.map_or(Parent::Nothing, |p| Parent::Commit(p.clone()));
         let commits = git.fast_import(scratch.path(), &mut |to| {
-            to.commit("refs/heads/x", 1, &stamp, "m\n", &from)?;
-            old.lines().try_for_each(|path| to.remove(path))?;
+            to.commit("refs/heads/x", 1, &who, &who, "m\n", &from)?;
+            old.lines().try_for_each(|path| to.set(path, None))?;
             let mut files = files.iter();
             files.try_for_each(|(path, text)| to.file(Mode::Plain, path, text.as_bytes()))
         });
-        commits.unwrap().remove(0)
+        commits.unwrap().remove(0).commit
     }
 
     struct Case {
@@ -242,10 +171,12 @@ mod tests {
         let count = || git.must(["count-objects", "-v"]).unwrap().text();
         let before = count();
         let scratch = tempfile::tempdir().unwrap();
-        let merger = Merger::new(&git, scratch.path()).unwrap();
-        let merged = merger.merge(&base, &patch, &onto).unwrap();
+        let private = git.with_objects_in(scratch.path());
+        let patch = git.tree_of(&patch).unwrap();
+        let index = scratch.path().join("index");
+        let merged = private.merge(&index, &base, &patch, &onto).unwrap();
         assert_eq!(count(), before, "objects of merges are not kept");
-        let read = |args: &[&str]| git.run(&merger.cmd(args)).unwrap().text();
+        let read = |args: &[&str]| private.must(args).unwrap().text();
         let tree = merged.tree.as_str();
         let paths = read(&["ls-tree", "-r", "--name-only", tree]);
         let files = paths.lines().map(|path| {

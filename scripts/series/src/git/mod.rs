@@ -14,12 +14,13 @@ mod settings;
 use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 
 pub use self::{
-    identity::{Author, Identity, Signature},
+    identity::{Author, Identity},
     import::{FastImport, Parent},
     mail::{format_patch, patch_ids},
     object::{BaseCommit, Entry, Mode, Oid, PatchCommit},
-    settings::{isolated, parse_settings, pinned, read_trusted, upload_pack, user_settings},
+    settings::{isolated, parse_settings, pinned, read_trusted, user_settings},
 };
+use self::{object::index_info, settings::upload_pack};
 use crate::sys::{
     Cmd, Error, Output, Result, Runner, cache::Cache, failed, hash::sha256, must, not_started,
 };
@@ -28,6 +29,8 @@ use crate::sys::{
 pub struct Git<'a> {
     runner: &'a dyn Runner,
     dir: &'a Path,
+    /// The folder of new objects, unless they go to the repository.
+    objects: Option<&'a Path>,
     /// Explains the failures of commands.
     explain: fn(&Cmd, &str) -> Option<Error>,
 }
@@ -38,6 +41,7 @@ impl<'a> Git<'a> {
         Self {
             runner,
             dir,
+            objects: None,
             explain: damage::of_tool,
         }
     }
@@ -47,6 +51,12 @@ impl<'a> Git<'a> {
         let mut git = Self::new(runner, dir);
         git.explain = damage::of_user;
         git
+    }
+
+    /// Returns the repository with another folder for new objects.
+    pub fn with_objects_in(mut self, objects: &'a Path) -> Self {
+        self.objects = Some(objects);
+        self
     }
 
     pub fn dir(&self) -> &'a Path {
@@ -60,7 +70,13 @@ impl<'a> Git<'a> {
     /// Returns a git command in the repository that ignores the user's settings.
     pub fn cmd(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
         let cmd = isolated(Cmd::new("git").dir(self.dir));
-        cmd.explain(self.explain).args(args)
+        let cmd = cmd.explain(self.explain).args(args);
+        let Some(objects) = self.objects else {
+            return cmd;
+        };
+        let known = self.dir.join(".git/objects");
+        cmd.env("GIT_OBJECT_DIRECTORY", objects)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", known)
     }
 
     /// Runs a git command that has to succeed.
@@ -107,6 +123,70 @@ impl<'a> Git<'a> {
 
     pub fn set_ref(&self, name: &str, to: &Oid) -> Result<()> {
         self.must(["update-ref", name, to.as_str()]).map(drop)
+    }
+
+    /// Returns whether a revision is `commit`, or has it as an ancestor.
+    pub fn contains(&self, rev: &Oid, commit: &Oid) -> Result<bool> {
+        let (rev, commit) = (rev.as_str(), commit.as_str());
+        let cmd = self.cmd(["merge-base", "--is-ancestor", commit, rev]);
+        Ok(self.try_run(&cmd)?.ok())
+    }
+
+    /// Returns the commits that `git log` selects with `args`, each with a text in git's `format`.
+    pub fn log<A: AsRef<OsStr>>(
+        &self,
+        format: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<(Oid, String)>> {
+        let cmd = self.cmd(["log", "-z", &format!("--format=%H%n{format}")]);
+        let out = self.run(&cmd.args(args).arg("--"))?;
+        let out = String::from_utf8_lossy(&out.stdout);
+        let commits = out.split('\0').filter_map(|one| {
+            let (commit, text) = one.split_once('\n')?;
+            Some((Oid::parse(commit)?, text.to_owned()))
+        });
+        Ok(commits.collect())
+    }
+
+    /// Creates a commit without a ref.
+    pub fn commit(
+        &self,
+        tree: &Oid,
+        parent: Option<&Oid>,
+        author: &Author,
+        committer: &Author,
+        message: &str,
+    ) -> Result<Oid> {
+        let parent = parent.map_or(String::new(), |p| format!("parent {p}\n"));
+        self.write_commit(format!(
+            "tree {tree}\n{parent}author {author}\ncommitter {committer}\n\n{message}"
+        ))
+    }
+
+    /// Creates a commit with this content, as `git cat-file commit` prints it.
+    pub fn write_commit(&self, content: String) -> Result<Oid> {
+        let cmd = self.cmd(["hash-object", "-t", "commit", "-w", "--stdin"]);
+        self.oid(&cmd.stdin(content))
+    }
+
+    /// Fetches commits of another repository, each without its history and into a ref.
+    pub fn fetch<'o>(
+        &self,
+        from: &Path,
+        commits: impl IntoIterator<Item = (&'o Oid, String)>,
+    ) -> Result<()> {
+        let wanted = |(commit, to)| format!("+{commit}:{to}");
+        let cmd = self
+            .cmd(["-c", "protocol.file.allow=always"])
+            // Older protocols only serve commits that a ref points to.
+            .args(["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"])
+            // Creates a separate pack, without the history.
+            .arg("--depth=1")
+            .arg(format!("--upload-pack={}", upload_pack()))
+            // git decodes the path after `file://`.
+            .arg(format!("file://{}", from.display()).replace('%', "%25"));
+        let cmd = cmd.args(commits.into_iter().map(wanted));
+        self.run(&cmd).map(drop)
     }
 
     /// Returns the entries of `paths` in a tree, without missing paths.
@@ -223,6 +303,20 @@ impl<'a> Git<'a> {
             .ok_or_else(|| Error::new("git did not print the names of all blobs"))
     }
 
+    /// Returns a tree in which some files differ; `None` removes a file. Uses a private index.
+    pub fn changed_tree<'f>(
+        &self,
+        index: &Path,
+        tree: &Oid,
+        files: impl IntoIterator<Item = (&'f String, Option<&'f Entry>)>,
+    ) -> Result<Oid> {
+        let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
+        self.run(&private(&["read-tree", tree.as_str()]))?;
+        let update = private(&["update-index", "-z", "--index-info"]);
+        self.run(&update.stdin(index_info(files)))?;
+        self.oid(&private(&["write-tree"]))
+    }
+
     /// Applies diffs in order to `entries` in a private index, and returns the resulting entries.
     pub fn apply(
         &self,
@@ -233,9 +327,9 @@ impl<'a> Git<'a> {
         let private = |args: &[&str]| self.cmd(args).env("GIT_INDEX_FILE", index);
         // git creates a missing index.
         let _ = std::fs::remove_file(index);
-        let info = entries.iter().map(|(path, e)| e.index_info(path));
         let fill = private(&["update-index", "-z", "--index-info"]);
-        self.run(&fill.stdin(info.collect::<String>()))?;
+        let all = entries.iter().map(|(path, entry)| (path, Some(entry)));
+        self.run(&fill.stdin(index_info(all)))?;
         for diff in diffs {
             let apply = private(&["apply", "--cached", "--whitespace=nowarn", "-"]).stdin(*diff);
             let out = self.try_undamaged(&apply)?;
@@ -271,25 +365,20 @@ mod tests {
         dir
     }
 
-    fn signature() -> Signature {
-        Signature {
-            who: Identity {
-                name: "A".into(),
-                email: "a@example.org".into(),
-                set: true,
-            },
-            when: 1_700_000_000,
-        }
+    fn author() -> Author {
+        Author::new("A", "a@example.org", 1_700_000_000)
     }
 
     fn import(git: &Git<'_>, path: &str, content: &[u8]) -> Oid {
         let scratch = tempfile::tempdir().unwrap();
         git.fast_import(scratch.path(), &mut |to| {
-            to.commit("refs/heads/x", 1, &signature(), "m\n", &Parent::Nothing)?;
+            let who = author();
+            to.commit("refs/heads/x", 1, &who, &who, "m\n", &Parent::Nothing)?;
             to.file(Mode::Plain, path, content)
         })
         .unwrap()
         .remove(0)
+        .commit
     }
 
     #[test]
@@ -355,7 +444,7 @@ mod tests {
                     1 => Parent::Nothing,
                     mark => Parent::Mark(mark - 1),
                 };
-                to.commit("refs/heads/x", mark, &signature(), "m\n", &from)?;
+                to.commit("refs/heads/x", mark, &author(), &author(), "m\n", &from)?;
                 to.file(Mode::Plain, "a", content.as_bytes())?;
             }
             Ok(())
@@ -364,7 +453,8 @@ mod tests {
         let [one, same, two] = &commits[..] else {
             panic!("{commits:?}");
         };
-        let diffs = git.diffs(&[two, same, one]).unwrap();
+        let diffs = git.diffs(&[&two.commit, &same.commit, &one.commit]);
+        let diffs = diffs.unwrap();
         assert!(
             diffs[0].ends_with("@@ -1 +1 @@\n-one\n+two\n"),
             "{}",

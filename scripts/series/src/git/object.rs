@@ -17,6 +17,11 @@ impl Oid {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the first digits, for messages.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
 }
 
 impl fmt::Display for Oid {
@@ -39,11 +44,17 @@ impl Entry {
         let mode = Mode::parse(mode)?;
         Some(Self { mode, blob })
     }
+}
 
-    /// Returns the input for `git update-index -z --index-info`.
-    pub(super) fn index_info(&self, path: &str) -> String {
-        format!("{} {}\t{path}\0", self.mode.as_str(), self.blob)
-    }
+/// Returns the input for `git update-index -z --index-info`. `None` removes a file.
+pub(super) fn index_info<'a>(
+    files: impl IntoIterator<Item = (&'a String, Option<&'a Entry>)>,
+) -> String {
+    let info = files.into_iter().map(|(path, entry)| match entry {
+        Some(Entry { mode, blob }) => format!("{} {blob}\t{path}\0", mode.as_str()),
+        None => format!("0 {:040}\t{path}\0", 0),
+    });
+    info.collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use super::Git;
-use crate::sys::{Result, cache::Resource};
+use crate::sys::{Result, cache::Resource, files::remove_below};
 
 /// The branch that the build tree is on. b4 requires a branch.
 pub const BRANCH: &str = "series";
@@ -133,17 +133,6 @@ impl Git<'_> {
     /// Removes lock files that a killed run left. The caller holds the lock of the cache on
     /// `resource`, and the cache reported that the last holder died.
     pub fn remove_stale_locks(&self, resource: Resource) {
-        fn walk(dir: &Path) {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    walk(&path);
-                } else if path.extension().is_some_and(|e| e == "lock") {
-                    // Another process may remove it first.
-                    let _ = fs::remove_file(path);
-                }
-            }
-        }
         let dir = self.dir().join(".git");
         // Other runs may be using the other resources.
         let (ours, others) = covered(resource);
@@ -151,7 +140,7 @@ impl Git<'_> {
             .split_whitespace()
             .map(|name| format!("refs/series/{name}"));
         for name in ours.chain(others.split_whitespace().map(str::to_owned)) {
-            walk(&dir.join(&name));
+            remove_below(&dir.join(&name), &|file| file.ends_with(".lock"));
             let _ = fs::remove_file(dir.join(name + ".lock"));
         }
     }

@@ -2,7 +2,12 @@
 
 //! Detects that `assemble` has nothing to do, because its input, output and branches are unchanged.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -33,8 +38,13 @@ struct Stamp {
     output: String,
     /// The created branches and the refs of the bases.
     refs: String,
-    /// b4 ignores old branches.
-    when: SystemTime,
+    /// The time in seconds since the epoch. b4 ignores old branches.
+    when: u64,
+}
+
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| d.as_secs())
 }
 
 /// Whether `assemble` would change nothing.
@@ -43,8 +53,7 @@ pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> 
     let Some(stamp) = stamp.and_then(|text| serde_json::from_slice::<Stamp>(&text).ok()) else {
         return Ok(false);
     };
-    let age = stamp.when.elapsed().unwrap_or_default();
-    Ok(age.as_secs() < STALE
+    Ok(now().saturating_sub(stamp.when) < STALE
         && stamp.input == input(ws, who)
         && stamp.output == output(ws, report)
         && stamp.refs == refs(git)?)
@@ -56,7 +65,7 @@ pub fn record(ws: &Workspace, git: &Git<'_>, input: String, report: &Report) -> 
         input,
         output: output(ws, report),
         refs: refs(git)?,
-        when: SystemTime::now(),
+        when: now(),
     };
     write(&ws.path(ws.below_out(FILE)), &json(&stamp)?)
 }

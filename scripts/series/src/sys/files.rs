@@ -70,15 +70,19 @@ pub fn owner_lives(name: &str) -> bool {
 
 /// Removes unfinished files of killed runs in `dir` and below.
 pub fn sweep(dir: &Path) {
+    let is_left = |owner: &str| !owner_lives(owner);
+    remove_below(dir, &|name| {
+        name.strip_prefix(UNFINISHED).is_some_and(is_left)
+    });
+}
+
+/// Removes the files in `dir` and below whose names `is_one` accepts.
+pub fn remove_below(dir: &Path, is_one: &dyn Fn(&str) -> bool) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            sweep(&entry.path());
-        } else if let Some(name) = entry.file_name().to_str()
-            && name
-                .strip_prefix(UNFINISHED)
-                .is_some_and(|owner| !owner_lives(owner))
-        {
-            // Another run may be sweeping as well.
+            remove_below(&entry.path(), is_one);
+        } else if entry.file_name().to_str().is_some_and(is_one) {
+            // Another run may remove it first.
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -15,10 +15,7 @@ use serde::Serialize;
 
 use self::names::{Known, Place};
 use crate::{
-    git::{
-        Git, Oid,
-        merge::{Merger, What},
-    },
+    git::{Git, Oid, merge::What},
     kernel::base::Other,
     patches::commits::{Assembled, AssembledSeries},
     sys::{
@@ -111,7 +108,9 @@ struct End {
 }
 
 struct Port<'a> {
-    merger: Merger<'a>,
+    git: Git<'a>,
+    /// The folder of merged objects and the index.
+    scratch: &'a Path,
     progress: Progress,
     /// The new paths of moved files that the other base has, by the old path.
     moved: BTreeMap<&'a str, &'a str>,
@@ -129,7 +128,8 @@ pub fn series(
     let tree = &other.commit.tree;
     let patches: usize = assembled.series.iter().map(|s| s.patches.len()).sum();
     let mut port = Port {
-        merger: Merger::new(git, scratch)?,
+        git: git.with_objects_in(scratch),
+        scratch,
         progress: ui.progress("merging the patches", patches as u64, Unit::Things),
         moved: moved(git, assembled, tree)?,
     };
@@ -228,9 +228,10 @@ impl Port<'_> {
             ..before
         };
         for (number, (planned, parent, patch)) in (1..).zip(one.steps()) {
+            let index = self.scratch.join("index");
             let merged = self
-                .merger
-                .merge(&parent.commit, &patch.commit, &end.tree)?;
+                .git
+                .merge(&index, &parent.commit, &patch.tree, &end.tree)?;
             let conflicts = merged.conflicts.into_iter().map(|(path, what, lines)| {
                 let since = end.lacking.get(&path).cloned();
                 end.lacking.entry(path.clone()).or_insert(Cause {

@@ -483,6 +483,33 @@ fn cover_letter_of_b4_is_adopted() {
 }
 
 #[test]
+fn posted_cover_letter_of_b4_is_adopted() {
+    let clone = Clone::with_stack();
+    let tracking = "{\"series\": {\"revision\": 2, \"change-id\": \"20260102-list-0123456789ab\", \
+                    \"history\": {\"v1\": [\"one@example.org\"]}}}";
+    // After a posting, b4 adds a changelog below `---`.
+    let cover = format!(
+        "lib: list: add it\n\nDrivers need it.\n\nTo: List <list@example.org>\n\n---\n\
+         Changes in v2:\n- EDITME\n\n--- b4-submit-tracking ---\n# For b4.\n{tracking}\n"
+    );
+    clone.git(&["checkout", "--quiet", "-b", "b4/list", "master"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", &cover]);
+    clone.git(&["cherry-pick", "master..topic/list"]);
+    clone.git(&["checkout", "--quiet", "master"]);
+    let kernel = clone.dir();
+    let adopt = ["adopt", "b4/list", "--kernel", kernel.to_str().unwrap()];
+    let said = clone.stage.good(&adopt).stderr;
+    assert!(said.contains("to do: record v1, which b4 posted"), "{said}");
+    clone.stage.good(&["assemble"]);
+    assert_eq!(
+        clone.subjects("list"),
+        ["lib: list: add a walk", "lib: list: count the entries"]
+    );
+    let cover = clone.stage.cover("list", 1);
+    assert!(!cover.contains("EDITME"), "{cover}");
+}
+
+#[test]
 fn commit_author_is_kept() {
     let clone = Clone::new();
     clone.git(&["checkout", "--quiet", "-b", "topic/list"]);

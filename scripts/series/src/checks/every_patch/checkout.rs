@@ -4,6 +4,7 @@
 //! kernel repository, so that `test` and `check` can use the other tree meanwhile.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
     time::SystemTime,
@@ -11,7 +12,7 @@ use std::{
 
 use super::{Subject, store::Key};
 use crate::{
-    git::{Git, Oid, PatchCommit, merge::Merger},
+    git::{Git, Oid, PatchCommit},
     kernel::kconfig::is_kconfig,
     sys::{
         Error, Result,
@@ -111,25 +112,31 @@ impl<'a> Checkout<'a> {
     }
 
     /// Applies the changes from `parent` to `patch` to the tree `onto`. Returns a tree, or the files
-    /// with conflicts.
+    /// with conflicts, which include changed files that `onto` lacks.
     pub fn merge(
         &self,
         parent: &PatchCommit,
         patch: &PatchCommit,
         onto: &Oid,
     ) -> Result<Result<Oid, String>> {
-        let (git, scratch) = (self.git(), self.dir.join(".git"));
-        let merger = Merger::without_renames(&git, &scratch);
-        let merged = merger.merge(&parent.commit, &patch.commit, onto)?;
-        let files: Vec<_> = merged
-            .conflicts
-            .into_iter()
-            .map(|(path, ..)| path)
-            .collect();
+        let git = self.git();
+        // A merge would apply the change to a file with another name, but `git am` does not.
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only"];
+        let changed = git.cmd(args).arg("--diff-filter=MD");
+        let changed = git.run(&changed.args([parent.tree.as_str(), patch.tree.as_str()]))?;
+        let text = changed.text();
+        let changed = text.split_terminator('\0').map(str::to_owned);
+        let changed: Vec<String> = changed.collect();
+        let there = git.entries(onto, &changed)?;
+        let absent = changed.into_iter().filter(|path| !there.contains_key(path));
+        let mut files: BTreeSet<String> = absent.collect();
+        let index = self.dir.join(".git/merge-index");
+        let merged = git.merge(&index, &parent.commit, &patch.tree, onto)?;
+        files.extend(merged.conflicts.into_iter().map(|(path, ..)| path));
         Ok(if files.is_empty() {
             Ok(merged.tree)
         } else {
-            Err(files.join(", "))
+            Err(Vec::from_iter(files).join(", "))
         })
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     branches::{
         adopt::{self, Found, Named},
-        clone, read,
+        read,
     },
     cli::args::{Adopt, Cli},
     git::{self, Oid},
@@ -30,7 +30,7 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let present = Present::find(&session::folder(cli)?)?;
     let kernel = present.kernel(cli.kernel.as_deref())?;
     let _ = git::read_trusted(runner, &kernel);
-    let theirs = clone::open(runner, &kernel)?;
+    let theirs = read::open(runner, &kernel)?;
     let new = named(&theirs, &adopt.branches)?;
     present.refuse_known(&new)?;
     let target = present.target(&theirs, adopt.onto.as_deref(), &new)?;
@@ -38,7 +38,7 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let mut files = Vec::new();
     if target.known.is_none() {
         let text = adopt::base_file(&kernel, &target.fork, &found, present.bases.is_empty());
-        files.push((PathBuf::from(format!("{BASES}/{}.toml", target.name)), text));
+        files.push((format!("{BASES}/{}.toml", target.name), text));
     }
     let is_default = target
         .known
@@ -121,7 +121,7 @@ impl Present {
         let mut all = Vec::new();
         for series in &self.series {
             if let Some(branch) = &series.branch {
-                let tip = clone::tip(theirs, &branch.value);
+                let tip = read::tip(theirs, &branch.value);
                 let tip = tip.map_err(|e| e.at(&series.file, branch.line))?;
                 all.push((series.name.clone(), branch.value.clone(), tip));
             }
@@ -195,7 +195,7 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
     Error::collect(branches.iter().map(|branch| {
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
         let name = adopt::name_of(branch)?;
-        let tip = clone::tip(theirs, branch)?;
+        let tip = read::tip(theirs, branch)?;
         if !names.insert(name.to_string()) {
             let error = Error::new(format!("two branches have the series name {name}"));
             return Err(error.help("rename one of the branches"));
@@ -204,7 +204,7 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
     }))
 }
 
-fn refuse_present(root: &Path, files: &[(PathBuf, String)]) -> Result<()> {
+fn refuse_present(root: &Path, files: &[(String, String)]) -> Result<()> {
     let present = files.iter().filter(|(path, _)| root.join(path).exists());
     all(present.map(|(path, _)| {
         let error = Error::new("the file already exists").at(path, None);

@@ -3,13 +3,13 @@
 //! Branches in the kernel clone of the user.
 
 use super::{App, Error, Git, PlannedSeries, Result, Series};
-use crate::branches::{clone, fetch};
+use crate::branches::{fetch, read};
 
 impl App<'_> {
     /// Opens the kernel clone with the branches of these series.
     pub(super) fn clone_of_user(&self, series: &[Series]) -> Result<Git<'_>> {
         if let Some(dir) = &self.sources.kernel {
-            return clone::open(self.runner, dir);
+            return read::open(self.runner, dir);
         }
         let mut error = Error::new("no kernel clone given for this branch");
         let mut named = series.iter().filter_map(|s| Some((s, s.branch.as_ref()?)));

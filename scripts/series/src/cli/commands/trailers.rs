@@ -91,14 +91,13 @@ impl App<'_> {
     ) -> Result<(Collected, Option<Error>)> {
         let git = self.git();
         let name = component.name();
-        let (commits, own) = b4::commits(&git, name)?.ok_or_else(|| {
+        let unknown = reviews::in_branch(&git, component)?.ok_or_else(|| {
             let what = format!("branch {} does not exist", b4::branch_name(name));
             Error::new(what).at(git.dir(), None).help(format!(
                 "create it with `cargo series assemble`, or read replies with `cargo series \
                  trailers {name} --mbox FILE`"
             ))
         })?;
-        let unknown = reviews::unknown(component, &commits, &own);
         let names: Vec<_> = unknown.iter().map(|u| &u.commit).collect();
         let diffs = git.diffs(&names)?;
         let fingerprints: Vec<String> = diffs.iter().map(|d| fingerprint(d)).collect();

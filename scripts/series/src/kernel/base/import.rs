@@ -20,17 +20,14 @@ use tar::EntryType;
 
 use super::describe;
 use crate::{
-    git::{
-        BaseCommit, FastImport, Git, Identity, Mode, Oid, Parent, Signature, parse_settings,
-        pinned, refs, upload_pack,
-    },
+    git::{Author, BaseCommit, FastImport, Git, Mode, Oid, Parent, parse_settings, pinned, refs},
     kernel::checkout::refuse_changes,
     source::manifest::Base,
     sys::{
         Error, Result,
         cache::{Cache, Resource},
         failed,
-        files::write,
+        files::{remove_below, write},
         pattern,
         ui::{Ui, Unit},
     },
@@ -199,13 +196,8 @@ impl Importer<'_> {
                 .map_err(|e| Error::io("create the repository", &home, &e))?;
         }
         drop_settings(self.git)?;
-        let packs = home.join("objects/pack");
-        for entry in fs::read_dir(packs).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("tmp_") {
-                // An unfinished pack only takes space.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        // An unfinished pack only takes space.
+        remove_below(&home.join("objects/pack"), &|name| name.starts_with("tmp_"));
         pin_attributes(self.git)
     }
 
@@ -237,15 +229,8 @@ impl Importer<'_> {
             let first = entries.next();
             let first = first.ok_or_else(|| io::Error::other("the archive is empty"))??;
             // `git archive` gives every file the date of the release.
-            let signature = Signature {
-                who: Identity {
-                    name: NAME.to_owned(),
-                    email: EMAIL.to_owned(),
-                    set: true,
-                },
-                when: first.header().mtime()?,
-            };
-            to.commit(reference, 1, &signature, message, &Parent::Nothing)?;
+            let who = Author::new(NAME, EMAIL, first.header().mtime()?);
+            to.commit(reference, 1, &who, &who, message, &Parent::Nothing)?;
             let mut read = file;
             for entry in std::iter::once(Ok(first)).chain(entries) {
                 add(to, entry?)?;
@@ -255,6 +240,7 @@ impl Importer<'_> {
         });
         let commit = commits.map_err(|e| e.at(archive, None))?.into_iter().next();
         progress.done();
+        let commit = commit.map(|made| made.commit);
         commit.ok_or_else(|| Error::new("git created no commit from the archive"))
     }
 
@@ -330,14 +316,12 @@ impl Importer<'_> {
     /// keeps the objects.
     pub fn copy(&self, from: &Path, commit: &Oid, reference: &str, message: &str) -> Result<Oid> {
         let git = self.git;
-        fetch(git, from, commit, reference)?;
+        git.fetch(from, [(commit, reference.to_owned())])?;
         let fetched = describe(git, reference)?;
         let BaseCommit { tree, when, .. } =
             fetched.ok_or_else(|| Error::new(format!("git did not fetch {commit}")))?;
-        let who = format!("{NAME} <{EMAIL}> {when} +0000");
-        let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{message}");
-        let cmd = git.cmd(["hash-object", "-t", "commit", "-w", "--stdin"]);
-        git.oid(&cmd.stdin(text))
+        let who = Author::new(NAME, EMAIL, when);
+        git.commit(&tree, None, &who, &who, message)
     }
 }
 
@@ -348,21 +332,6 @@ pub fn lists(base: &Base, tree: &Oid) -> bool {
 
 pub fn canonical(dir: &Path) -> Result<PathBuf> {
     fs::canonicalize(dir).map_err(|e| Error::io("open", dir, &e))
-}
-
-/// Fetches one commit of another repository, without its history.
-pub fn fetch(git: &Git<'_>, from: &Path, commit: &Oid, reference: &str) -> Result<()> {
-    let cmd = git
-        .cmd(["-c", "protocol.file.allow=always"])
-        // Older protocols only serve commits that a ref points to.
-        .args(["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"])
-        // Creates a separate pack, without the history.
-        .arg("--depth=1")
-        .arg(format!("--upload-pack={}", upload_pack()))
-        // git decodes the path after `file://`.
-        .arg(format!("file://{}", from.display()).replace('%', "%25"))
-        .arg(format!("+{commit}:{reference}"));
-    git.run(&cmd).map(drop)
 }
 
 /// Checks that the Makefile of a tree names the release.

@@ -59,7 +59,7 @@ pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseC
             continue;
         };
         if dir != git.dir() {
-            import::fetch(git, &dir, &found.commit, &refs::import(what))?;
+            git.fetch(&dir, [(&found.commit, refs::import(what))])?;
             git.set_ref(&refs::base(what), &found.commit)?;
         }
         return Ok(Some(found));

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     branches::replay,
-    git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
+    git::{BaseCommit, Entry, Git, Identity, Parent, PatchCommit, refs},
     mail::fingerprint::fingerprint,
     patches::{
         commits::{Assembled, AssembledSeries},
@@ -25,7 +25,7 @@ use crate::{
         manifest::{Series, below},
         message, relocation,
     },
-    sys::{Error, Result, cache::Cache, must},
+    sys::{Error, Result, cache::Cache},
     versions::trailers::{MessageWithTrailers, TrailerState, add_trailers, state},
 };
 
@@ -367,33 +367,25 @@ impl<'a> Assembler<'a> {
         if self.steps.is_empty() {
             return Ok(Vec::new());
         }
-        let commits = self.git.fast_import(self.scratch, &mut |to| {
+        self.git.fast_import(self.scratch, &mut |to| {
             for (mark, step) in (1..).zip(&self.steps) {
                 let (of, number) = step.at;
                 // Patches of one series keep their order when they are sorted by date.
-                let (who, when) = (self.who.clone(), self.base.when + mark as u64);
-                let signature = Signature { who, when };
-                let message = &self.messages[of][number].message;
+                let committer = self.who.at(self.base.when + mark as u64);
                 let author = self.planned[of].patches[number].author();
+                let author = author.unwrap_or(&committer);
+                let message = &self.messages[of][number].message;
                 // A ref protects each commit from garbage collection.
                 let name = refs::step(mark);
-                to.commit_of(&name, mark, author, &signature, message, &step.from)?;
+                to.commit(&name, mark, author, &committer, message, &step.from)?;
                 for change in &step.changes {
                     match change {
                         Change::Write(w) => to.file(w.mode, &w.path, &w.content)?,
-                        Change::Set(path, Some(entry)) => to.known(entry, path)?,
-                        Change::Set(path, None) => to.remove(path)?,
+                        Change::Set(path, entry) => to.set(path, entry.as_ref())?,
                     }
                 }
             }
             Ok(())
-        })?;
-        let input: String = commits.iter().map(|c| format!("{c}^{{tree}}\n")).collect();
-        let cmd = self.git.cmd(["cat-file", "--batch-check=%(objectname)"]);
-        let out = must(self.git.runner(), &cmd.stdin(input))?.text();
-        let pairs = commits.into_iter().zip(out.lines().map(Oid::parse));
-        let made = pairs.map(|(commit, tree)| tree.map(|tree| PatchCommit { commit, tree }));
-        let made: Option<Vec<PatchCommit>> = made.collect();
-        made.ok_or_else(|| Error::new("git cat-file did not return the tree of each commit"))
+        })
     }
 }

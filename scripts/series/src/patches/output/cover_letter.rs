@@ -168,7 +168,10 @@ pub(super) fn letter(
 fn shortlog(one: &AssembledSeries, who: &Identity) -> String {
     let mut by_author: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (patch, author) in one.plan.patches.iter().zip(one.authors(who)) {
-        by_author.entry(author.name).or_default().push(&patch.subject);
+        by_author
+            .entry(author.name)
+            .or_default()
+            .push(&patch.subject);
     }
     let parts = by_author.into_iter().map(|(name, subjects)| {
         let lines: String = subjects.iter().map(|s| format!("  {s}\n")).collect();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{Import, Posting, is_patch, read_all, read_mailbox};
 use crate::{
-    git::{BaseCommit, Entry, Git, Identity, Oid, Parent, PatchCommit, Signature, refs},
+    git::{Author, BaseCommit, Entry, Git, Oid, Parent, PatchCommit, refs},
     kernel::base,
     mail::{
         diff,
@@ -168,24 +168,16 @@ impl Rebuild<'_> {
         self.git.fast_import(scratch.path(), &mut |to| {
             let mut from = Parent::Commit(base.commit.clone());
             for (mark, (mail, changes)) in (1..).zip(mails.iter().zip(changes)) {
-                let Person { name, email } = mail.from.clone();
-                let set = true;
-                let who = Identity { name, email, set };
-                let when = base.when + mark as u64;
-                let stamp = Signature { who, when };
-                to.commit(to_ref, mark, &stamp, &message_of(mail), &from)?;
+                let Person { name, email } = &mail.from;
+                let who = Author::new(name, email, base.when + mark as u64);
+                to.commit(to_ref, mark, &who, &who, &message_of(mail), &from)?;
                 for (path, entry) in changes {
-                    match entry {
-                        Some(entry) => to.known(entry, path)?,
-                        None => to.remove(path)?,
-                    }
+                    to.set(path, entry.as_ref())?;
                 }
                 from = Parent::Mark(mark);
             }
             Ok(())
-        })?;
-        let commits = self.known(base, to_ref, mails.len())?;
-        commits.ok_or_else(|| Error::new("git reports no commits right after it created them"))
+        })
     }
 
     /// Returns the commits between the base and a ref, if their number is `count`.
@@ -197,11 +189,9 @@ impl Rebuild<'_> {
             return Ok(None);
         }
         let range = format!("{}..{name}", base.commit);
-        let log = ["log", "--reverse", "--format=%H %T", &range, "--"];
-        let out = self.git.must(log)?.text();
-        let commits = out.lines().map(|line| {
-            let (commit, tree) = line.split_once(' ')?;
-            let (commit, tree) = (Oid::parse(commit)?, Oid::parse(tree)?);
+        let log = self.git.log("%T", ["--reverse", &range])?.into_iter();
+        let commits = log.map(|(commit, tree)| {
+            let tree = Oid::parse(&tree)?;
             Some(PatchCommit { commit, tree })
         });
         let commits: Option<Commits> = commits.collect();
