@@ -68,7 +68,7 @@ pub fn findings(series: &Series, mails: &[&[u8]]) -> Vec<Finding> {
 /// Returns the number of lines that a mail adds, except in moved files.
 fn added(mail: &[u8]) -> usize {
     let files = diff::files(&String::from_utf8_lossy(mail)).into_iter();
-    let stay = files.filter(|f| f.from.is_none());
+    let stay = files.filter(|f| f.what != Some("moved"));
     stay.map(|f| f.added).sum()
 }
 
