@@ -174,8 +174,8 @@ pub trait Runner: Sync {
     /// Runs a program to its end. A failure of the program is in the [`Output`], which is otherwise
     /// empty if `on_line` receives the lines.
     ///
-    /// The input is what `feed` writes, or else [`Cmd::stdin`]. If the program closes the pipe
-    /// early, only its exit code decides.
+    /// The input is what `feed` writes, or else [`Cmd::stdin`], or `/dev/null` if that is empty. If
+    /// the program closes the pipe early, only its exit code decides.
     fn execute(
         &self,
         cmd: &Cmd,
@@ -255,7 +255,7 @@ pub fn end_children() {
 struct Running(Child);
 
 impl Running {
-    fn start(cmd: &Cmd) -> io::Result<Self> {
+    fn start(cmd: &Cmd, has_input: bool) -> io::Result<Self> {
         let mut command = Command::new(&cmd.program);
         command.args(&cmd.args);
         for (key, _) in std::env::vars_os() {
@@ -273,7 +273,13 @@ impl Running {
         if let Some(dir) = &cmd.dir {
             command.current_dir(dir);
         }
-        command.stdin(Stdio::piped());
+        // Programs may look at the kind of their standard input.
+        let stdin = if has_input {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A process group, so that a time limit or an interrupt ends its children as well.
         command.process_group(0);
@@ -379,7 +385,8 @@ impl Runner for System {
         feed: Option<Feed<'_>>,
         mut on_line: Option<OnLine<'_>>,
     ) -> io::Result<Output> {
-        let mut running = Running::start(cmd)?;
+        let has_input = feed.is_some() || !cmd.stdin.is_empty();
+        let mut running = Running::start(cmd, has_input)?;
         let child = &mut running.0;
         let timeout = cmd.timeout.unwrap_or(Duration::MAX);
         let (limit, start) = (Limit::start(child, timeout), Instant::now());
@@ -432,6 +439,16 @@ mod tests {
             (out.code, out.text(), out.complaint()),
             (Some(3), "yes".into(), "no".into())
         );
+    }
+
+    #[test]
+    fn execute_without_input_reads_dev_null() {
+        let cmd = Cmd::new("sh").args(["-c", "readlink /proc/self/fd/0"]);
+        assert_eq!(System.run(&cmd).unwrap().text(), "/dev/null");
+        let mut seen = Vec::new();
+        let mut keep = |line: &str| seen.push(line.to_owned());
+        System.execute(&cmd, None, Some(&mut keep)).unwrap();
+        assert_eq!(seen, ["/dev/null"]);
     }
 
     #[test]
