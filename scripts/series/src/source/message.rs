@@ -255,6 +255,10 @@ mod tests {
     #[test]
     fn faults_of_bad_messages() {
         insta::assert_snapshot!(check(""), @"1: the subject is empty");
+        insta::assert_snapshot!(check("\n\nSigned-off-by: A <a@b>\n"), @r"
+        1: the subject is empty
+        3: the sign-off is added when the series is assembled
+        ");
         insta::assert_snapshot!(check("Add it.\nAt once\n"), @r#"
         1: the subject "Add it." has no subsystem prefix
         1: the subject ends with a full stop
