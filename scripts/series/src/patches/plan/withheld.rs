@@ -88,7 +88,7 @@ impl SeriesGroup<'_> {
             vec![error.help("`items` needs a Rust file; withhold lines with `text`")]
         })?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
-        for At { value: name, line } in &hold.items {
+        for At { value: name, line } in hold.items.iter().flatten() {
             match items::find(items, name) {
                 Ok(all) => found.extend(all.into_iter().map(|lines| part(lines, Mark::Item))),
                 Err(lack) => {

@@ -263,7 +263,8 @@ impl Reader<'_> {
             }
         }
         for hold in &patch.withhold {
-            if hold.text.is_some() != hold.items.is_empty() {
+            let parts = (&hold.text, hold.items.as_deref());
+            if !matches!(parts, (Some(_), None) | (None, Some([_, ..]))) {
                 let what = "a [[patch.withhold]] has either `text` or `items`";
                 let help = "`text` has whole lines; `items` names Rust items, as \"fn new\"";
                 self.error(hold.file.line, what, help);
@@ -388,6 +389,12 @@ mod b;
             "version = 2\ncomponent = \"a b\"\nlocal = \" \"",
         );
         let text = text.replace("text = '''\nmod b;\n'''", "items = []");
+        let both = GOOD.replace("text = '''", "items = []\ntext = '''");
+        assert_eq!(
+            message(&both),
+            "series/clist.toml:18: a [[patch.withhold]] has either `text` or `items`\n  \
+             help: `text` has whole lines; `items` names Rust items, as \"fn new\""
+        );
         insta::assert_snapshot!(message(&text), @r#"
         series/clist.toml:3: "a b" cannot be the name of a component
           help: name the folder that holds `tree/` and `edits/`: lower-case letters and digits, in parts joined by `-` or `_`

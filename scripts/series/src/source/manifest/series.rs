@@ -121,8 +121,7 @@ pub struct Withhold {
     /// Whole lines with their newlines.
     pub text: Option<String>,
     /// Rust items, as `rust::items` names them.
-    #[serde(default)]
-    pub items: Vec<At<String>>,
+    pub items: Option<Vec<At<String>>>,
 }
 
 impl Patch {
