@@ -93,8 +93,12 @@ pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     Ok(found.iter().map(|i| i.lines.clone()).collect())
 }
 
+/// The characters that [`without`] inserts for a gap, and for a joint, where lines were joined
+/// because of one.
+pub const MARKS: [char; 2] = ['\0', '\x01'];
+
 /// Removes the marked lines from a text. Leaves one blank line where an item was, and none at a
-/// brace.
+/// brace. The text has none of [`MARKS`].
 pub fn without(text: &str, marks: &[Mark]) -> String {
     let lines = text.split_inclusive('\n').zip(marks);
     // A line for each line of an item shows the gap. It ends like the last element of a group if
@@ -111,19 +115,18 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
             around.replace_all(&text, *tidy).into_owned()
         });
         if tidy == text {
-            return MARKS.replace_all(&text, "").into_owned();
+            return MARKED.replace_all(&text, "").into_owned();
         }
         text = tidy;
     }
 }
 
 /// Matches the mark of a gap or of a joint.
-static MARKS: LazyLock<Regex> =
+static MARKED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[\x00\x01].*\n").expect("the pattern is constant"));
 
 /// Matches text around a gap, and changes it as rustfmt would. The marks stay, so that further rules
-/// may apply: `\x00` for a gap, and `\x01` for a joint, where lines were joined because of one.
-/// Source files do not contain these characters.
+/// may apply.
 static TIDY: LazyLock<[(Regex, &str); 8]> = LazyLock::new(|| {
     let rules = [
         // Items with only blank lines between them leave one gap.

@@ -295,6 +295,19 @@ fn withheld_unknown_item_is_refused() {
     ");
 }
 
+#[test]
+fn withheld_parts_of_file_with_marks_are_refused() {
+    for mark in ["\0", "\x01"] {
+        let text = format!("fn f() {{}} // {mark}\nmod b;\n");
+        let error = faults(HELD, &[("a.rs", &text), ("a/b.rs", "")], &[]);
+        assert_eq!(
+            error,
+            "clist/tree/a.rs:1: the line has a control character\n  \
+             help: remove it; parts of this file are withheld"
+        );
+    }
+}
+
 /// Creates two series of the component `c` that share `files`. The second has `depends`.
 fn two_series(first: &str, second: &str, depends: &str, files: &[(&str, &str)]) -> Vec<Component> {
     let one = component("one", &format!("component = \"c\"\n{first}"), files, &[]);

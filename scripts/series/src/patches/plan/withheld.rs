@@ -70,6 +70,13 @@ impl SeriesGroup<'_> {
         let file = file.display().to_string();
         let content = component.overlay.get(value).map(|f| f.content.as_slice());
         let text = std::str::from_utf8(content.unwrap_or_default()).unwrap_or("");
+        if let Some(at) = text.find(items::MARKS) {
+            let at = text[..at].matches('\n').count() + 1;
+            let error = Error::new("the line has a control character").at(&file, at);
+            return Err(vec![
+                error.help("remove it; parts of this file are withheld"),
+            ]);
+        }
         if let Some(lines) = &hold.text {
             let found = occurrences(text, lines);
             let [at] = found[..] else {
