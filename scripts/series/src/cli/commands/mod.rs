@@ -166,9 +166,9 @@ impl App<'_> {
             since: &since,
         };
         let whole = names.is_empty();
-        let report = output::emit(&self.ws, &git, &material, &who, whole)?;
         let covers = assembled.series.iter().map(|one| material.cover(one));
         let covers: Vec<Cover> = covers.collect::<Result<_>>()?;
+        let report = output::emit(&self.ws, &git, &material, &covers, &who, whole)?;
         let unsendable = self.update_b4(&assembled, &covers, &who)?;
         if whole {
             let (base, tree) = (&assembled.base.tree, &assembled.all.tree);

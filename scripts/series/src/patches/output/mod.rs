@@ -32,12 +32,13 @@ pub use self::{
 /// The mails of the patches of each series.
 type Boxes<'a> = Vec<(&'a str, Vec<Vec<u8>>)>;
 
-/// Writes `out/` and returns the report. `series.json` lists all series, and is written only if the
+/// Writes `out/` and returns the report. `covers` has the cover of each series. `series.json` lists all series, and is written only if the
 /// `whole` workspace was assembled.
 pub fn emit(
     ws: &Workspace,
     git: &Git<'_>,
     material: &Material<'_>,
+    covers: &[Cover],
     who: &Identity,
     whole: bool,
 ) -> Result<Report> {
@@ -45,8 +46,8 @@ pub fn emit(
     let out = ws.out()?;
     let mut boxes = Boxes::new();
     let mut series = Vec::new();
-    for (one, mails) in assembled.series.iter().zip(material.mails) {
-        let cover = material.cover(one)?;
+    let written = assembled.series.iter().zip(material.mails);
+    for ((one, mails), cover) in written.zip(covers) {
         let posted = one.plan.component.posted().map(|p| PostedReport {
             version: p.version,
             link: p.link(),
@@ -55,7 +56,7 @@ pub fn emit(
         let folder = format!("{}/v{}", one.name(), one.plan.series().version);
         let to = out.join(&folder);
         if !one.patches.is_empty() {
-            let letter = letter(git, one, &cover, who, mails)?;
+            let letter = letter(git, one, cover, who, mails)?;
             write_mails(&to, one, letter, mails, who, &mut boxes)?;
             if let Some(since) = material.since.get(one.name()) {
                 let comparison = &since.comparison;
@@ -64,7 +65,7 @@ pub fn emit(
             }
         }
         let folder = ws.below_out(folder).display().to_string();
-        series.push(SeriesReport::of(one, cover.title, posted, folder, mails));
+        series.push(SeriesReport::of(one, cover, posted, folder, mails));
     }
     let report = Report {
         base: BaseReport {

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     git::PatchCommit,
     mail::diff,
-    patches::{commits::AssembledSeries, output::mails::Mails},
+    patches::{
+        commits::AssembledSeries,
+        output::{Cover, mails::Mails},
+    },
     source::workspace::Workspace,
     sys::{Error, Result, files::read_file},
 };
@@ -111,7 +114,7 @@ impl SeriesReport {
     /// Describes a series whose patches are written to `folder`.
     pub(super) fn of(
         one: &AssembledSeries,
-        title: String,
+        cover: &Cover,
         posted: Option<PostedReport>,
         folder: String,
         mails: &Mails,
@@ -134,7 +137,7 @@ impl SeriesReport {
         );
         Self {
             name: series.name.to_string(),
-            title,
+            title: cover.title.clone(),
             version: series.version,
             depends: one.below.clone(),
             parent: Tip::of(&one.parent),
