@@ -15,12 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    git::{Git, Identity},
-    patches::{
-        commits::{Assembled, AssembledSeries},
-        output::{Cover, Mails, Report, SeriesReport},
-        since::Since,
-    },
+    git::Git,
+    patches::{Made, commits::AssembledSeries, output::SeriesReport},
     source::{manifest::Base, workspace::Workspace},
     sys::cache::Cache,
 };
@@ -82,16 +78,8 @@ pub struct Subject<'a> {
     pub cache: &'a Cache,
     /// The kernel repository with its work tree.
     pub git: &'a Git<'a>,
-    pub assembled: &'a Assembled,
-    /// The record of the written mails.
-    pub report: &'a Report,
+    pub made: &'a Made,
     pub base: &'a Base,
-    /// The mails, in the order of the series.
-    pub mails: &'a [Mails],
-    /// The cover letters, in the order of the series.
-    pub covers: &'a [Cover],
-    pub since: &'a Since,
-    pub who: &'a Identity,
     /// A kernel tree of the user, in which to look up commits.
     pub history: Option<PathBuf>,
     /// The folder of b4's Python, whose modules checkpatch's helper needs.
@@ -101,6 +89,7 @@ pub struct Subject<'a> {
 impl Subject<'_> {
     /// Returns the record of the written mails of a series.
     fn written(&self, one: &AssembledSeries) -> Option<&SeriesReport> {
-        self.report.series.iter().find(|r| r.name == one.name())
+        let mut written = self.made.report.series.iter();
+        written.find(|r| r.name == one.name())
     }
 }

@@ -27,7 +27,7 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
     };
     let text = subject.ws.read(file)?;
     let spdx = if subject.python.is_some() { "spdx" } else { "" };
-    let key = sha256([subject.assembled.base.tree.as_str(), spdx, &text].concat());
+    let key = sha256([subject.made.assembled.base.tree.as_str(), spdx, &text].concat());
     // checkpatch takes a second for each patch.
     let said = subject.cache.remember(format!("checkpatch/{key}"), || {
         run(subject, &subject.ws.path(file))
@@ -80,14 +80,14 @@ fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &st
             if touched.any(|path| path == "MAINTAINERS") {
                 return Ok(true);
             }
-            let (git, base) = (subject.git, &subject.assembled.base.tree);
+            let (git, base) = (subject.git, &subject.made.assembled.base.tree);
             let text = git.content(base, "MAINTAINERS")?.unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             let mut paths = patches[number - 1].paths();
             paths.all(|path| covers(&text, path))
         }
         // Without a configured user, patches have no sign-off; `prepare` requires one.
-        "MISSING_SIGN_OFF" => !subject.who.set,
+        "MISSING_SIGN_OFF" => !subject.made.who.set,
         // checkpatch looks in the tool's repository, which has the base without its history. The
         // rule `fixes` requires a mark for such hashes, and warns of them.
         "UNKNOWN_COMMIT_ID" => true,

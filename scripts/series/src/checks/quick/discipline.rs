@@ -52,8 +52,8 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding
 type Letter<'a> = (&'a Cover, PathBuf, String);
 
 fn letter<'a>(subject: &Subject<'a>, one: &AssembledSeries) -> Option<Letter<'a>> {
-    let position = subject.assembled.position(one.name()).ok()?;
-    let cover = subject.covers.get(position)?;
+    let made = subject.made;
+    let cover = made.covers.get(made.assembled.position(one.name()).ok()?)?;
     let folder = subject.written(one)?.folder.as_ref()?;
     let file = PathBuf::from(folder).join("0000-cover-letter.patch");
     let text = subject.ws.read(&file).ok()?;
@@ -64,7 +64,7 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     let component = &one.plan.component;
     // The code that creates the cover letter reports parse errors.
     let entries = changelog::parse(&component.changelog).unwrap_or_default();
-    let since = subject.since.get(one.name());
+    let since = subject.made.since.get(one.name());
     let mut faults = Vec::new();
     // If the version does not follow the last posting, the first rule reports it.
     if let (Some(entry), Some(before), Some(since)) = (entries.first(), component.posted(), since)
@@ -81,17 +81,18 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
         };
         faults = check.faults();
     }
-    let names: Vec<&str> = subject.assembled.series.iter().map(|s| s.name()).collect();
+    let all = subject.made.assembled.series.iter();
+    let names: Vec<&str> = all.map(|s| s.name()).collect();
     faults.extend(rules::moves::in_changelog(component, &entries, &names));
     faults
 }
 
 fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
-    let all = &subject.assembled.series;
+    let all = &subject.made.assembled.series;
     let others: Vec<&Component> = all.iter().map(|s| &s.plan.component).collect();
     let patches = subject.written(one).into_iter().flat_map(|r| &r.patches);
     let ids: Vec<String> = patches.map(|p| p.patch_id.clone()).collect();
-    let since = subject.since.get(one.name()).map(|s| &s.comparison);
+    let since = subject.made.since.get(one.name()).map(|s| &s.comparison);
     rules::moves::faults(&one.plan, &ids, since, &others)
 }
 
@@ -133,7 +134,8 @@ fn needs(
     let mut out = BTreeSet::from([without]);
     let mut mails: Vec<&[u8]> = Vec::new();
     let mut own = 0;
-    for (other, of_it) in subject.assembled.series.iter().zip(subject.mails) {
+    let made = subject.made;
+    for (other, of_it) in made.assembled.series.iter().zip(&made.mails) {
         let of_it = of_it.patches.iter().map(|(_, mail)| mail.as_slice());
         if other.name() == one.name() {
             own = mails.len();
@@ -147,7 +149,7 @@ fn needs(
             mails.extend(of_it);
         }
     }
-    let tree = &subject.assembled.base.tree;
+    let tree = &made.assembled.base.tree;
     match applied(subject.git, subject.cache, tree, &mails) {
         Ok(_) => Ok(None),
         Err((at, e)) if at >= own => Ok(Some((at - own + 1, e.to_string()))),
@@ -160,13 +162,14 @@ fn of_trailers(
     one: &AssembledSeries,
     letter: Option<&Letter<'_>>,
 ) -> Vec<Fault> {
-    let made = subject.assembled.base.commit.as_str();
+    let assembled = &subject.made.assembled;
+    let made = assembled.base.commit.as_str();
     let component = &one.plan.component;
     let mut faults = Vec::from_iter(rules::trailers::private_base(subject.base, made));
     if let Some((cover, file, text)) = letter {
         faults.extend(rules::trailers::in_cover(file, text, &cover.trailers));
     }
-    let patches = subject.assembled.series.iter().flat_map(|s| &s.patches);
+    let patches = assembled.series.iter().flat_map(|s| &s.patches);
     let private: Vec<&str> = patches.map(|p| p.commit.as_str()).chain([made]).collect();
     let texts = [
         (component.cover_file.clone(), &component.cover),

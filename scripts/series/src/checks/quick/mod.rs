@@ -39,7 +39,7 @@ pub struct Outcome {
 
 /// Runs the quick checks on the named series, or on all, and records the findings.
 pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome> {
-    let series = subject.assembled.named(names)?;
+    let series = subject.made.assembled.named(names)?;
     let patches: usize = series.iter().map(|s| s.patches.len()).sum();
     let planned = series.iter().flat_map(|s| &s.plan.patches);
     let has_rust = planned.flat_map(|p| p.paths()).any(|p| p.ends_with(".rs"));

@@ -22,7 +22,7 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding
     let mut findings = Vec::new();
     let ends = [
         (&one.tip().tree, true),
-        (&subject.assembled.all.tree, false),
+        (&subject.made.assembled.all.tree, false),
     ];
     for (tree, is_tip) in ends {
         let entries = git.entries(tree, &paths)?;
@@ -44,7 +44,8 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding
 /// Whether another series of the component adds a part of the file.
 fn grows_later(subject: &Subject<'_>, one: &AssembledSeries, path: &str) -> bool {
     let own = one.plan.series();
-    let all = subject.assembled.series.iter().map(|s| s.plan.series());
+    let all = subject.made.assembled.series.iter();
+    let all = all.map(|s| s.plan.series());
     let others = all.filter(|s| s.component == own.component && s.name != own.name);
     let mut held = others.flat_map(|s| &s.patches).flat_map(|p| &p.withhold);
     held.any(|hold| hold.file.value == path)

@@ -38,7 +38,7 @@ pub fn read(ws: &Workspace) -> BTreeMap<String, Checked> {
 
 /// Records the results for the named series, and keeps the results of others.
 pub(super) fn note(subject: &Subject<'_>, names: &[&str], outcome: &Outcome) -> Result<()> {
-    let (ws, report) = (subject.ws, subject.report);
+    let (ws, report) = (subject.ws, &subject.made.report);
     let mut record = read(ws);
     record.retain(|name, _| report.series.iter().any(|s| s.name == *name));
     let when = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();

@@ -41,8 +41,9 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// Prepares the rules. The assembled tree must be checked out.
     pub fn new(subject: &'a Subject<'a>) -> Result<Self> {
-        let plans: Vec<_> = subject.assembled.series.iter().map(|s| &s.plan).collect();
-        let tree = &subject.assembled.all.tree;
+        let assembled = &subject.made.assembled;
+        let plans: Vec<_> = assembled.series.iter().map(|s| &s.plan).collect();
+        let tree = &assembled.all.tree;
         Ok(Self {
             subject,
             items: Items::read(&plans),
@@ -51,17 +52,17 @@ impl<'a> Rules<'a> {
     }
 
     pub fn check(&self, one: &AssembledSeries) -> Result<Vec<Finding>> {
-        let (subject, series) = (self.subject, one.plan.series());
-        let index = subject.assembled.position(one.name())?;
+        let (made, series) = (self.subject.made, one.plan.series());
+        let index = made.assembled.position(one.name())?;
         let mut findings = self.items.findings(index, series);
         // A series that is never posted has no recipients and no mails.
         if series.local.is_none() {
-            let mails = subject.mails[index].patches.iter();
+            let mails = made.mails[index].patches.iter();
             let mails: Vec<&[u8]> = mails.map(|(_, mail)| mail.as_slice()).collect();
             if let Some(script) = &self.script {
                 let named = mails.iter().map(|mail| script.named(mail));
                 let named: Vec<_> = named.collect::<Result<_>>()?;
-                findings.extend(recipients::findings(series, &named, &subject.who.email));
+                findings.extend(recipients::findings(series, &named, &made.who.email));
             }
             findings.extend(sizes::findings(series, &mails));
         }
@@ -69,7 +70,7 @@ impl<'a> Rules<'a> {
             let new = subject::findings(one.name(), number, &patch.subject, &patch.source);
             findings.extend(new);
         }
-        findings.extend(fixes_of(subject, one)?);
+        findings.extend(fixes_of(self.subject, one)?);
         Ok(findings)
     }
 }
@@ -100,7 +101,7 @@ fn look_up(subject: &Subject<'_>, hash: &str) -> Result<Option<String>> {
     let tip = public.unwrap_or("HEAD");
     let user = |dir| (Git::of_user(subject.git.runner(), dir), tip);
     let named = subject.history.as_deref().map(user);
-    let base = subject.assembled.base.commit.as_str();
+    let base = subject.made.assembled.base.commit.as_str();
     for (git, tip) in named.into_iter().chain([(*subject.git, base)]) {
         let Some(commit) = git.resolve(&format!("{hash}^{{commit}}"))? else {
             continue;

@@ -44,8 +44,9 @@ use crate::{
         tools::{self, Found, Need, Toolchain, Uses},
     },
     patches::{
+        Made,
         commits::{Assembled, AssembledSeries, assemble},
-        output::{self, Cover, Mails, Material, Report},
+        output::{self, Cover, Material, Report},
         plan::{PlannedSeries, plan_some},
         since::{self, Since},
         up_to_date,
@@ -81,19 +82,6 @@ pub struct App<'a> {
     ui: Ui,
     kernel: PathBuf,
     timings: Timings,
-}
-
-/// The result of `assemble`.
-struct Made {
-    assembled: Assembled,
-    report: Report,
-    who: Identity,
-    /// In the order of the series, as the cover letters.
-    mails: Vec<Mails>,
-    covers: Vec<Cover>,
-    since: Since,
-    /// The reasons why b4's branches were left unchanged, by name of the series.
-    unsendable: BTreeMap<String, Error>,
 }
 
 impl App<'_> {
@@ -494,13 +482,8 @@ impl App<'_> {
             ws: &self.ws,
             cache: &self.cache,
             git,
-            assembled: &made.assembled,
-            report: &made.report,
+            made,
             base: &self.base,
-            mails: &made.mails,
-            covers: &made.covers,
-            since: &made.since,
-            who: &made.who,
             history: self.sources.kernel.clone(),
             python,
         }
