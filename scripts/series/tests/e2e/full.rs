@@ -6,7 +6,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
@@ -281,6 +281,24 @@ fn diagnostic_belongs_to_its_patch() {
     assert_eq!(compiled(&mini), Vec::<String>::new());
     let outcome: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(outcome["findings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn findings_are_reported_without_standard_output() {
+    let mini = mini();
+    mini.overlay("list", "list/owned.rs", "//! Owned.\n// WARN it is odd\n");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut command = command(&mini, &["check", "--full"]);
+    command.stdout(full.unwrap()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let ran = mini.ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    for error in [
+        "error: list/owned.rs:2: list patch 2: warning: um, x86_64: it is odd",
+        "error: cannot write to standard output: No space left",
+    ] {
+        assert!(ran.stderr.contains(error), "{}", ran.stderr);
+    }
 }
 
 #[test]

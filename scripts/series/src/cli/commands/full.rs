@@ -4,17 +4,13 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use super::{App, Error, Made, Need, Resource, Result, duration, print_line, write};
+use super::{App, Checked, Error, Made, Need, Resource, Result, duration, print_line, write};
 use crate::{
-    checks::{
-        every_patch::{
-            self, ARCHS,
-            exchange::{self, Results},
-            record::{self, Times},
-            shard::Shard,
-            sources::Sources,
-        },
-        quick::Outcome,
+    checks::every_patch::{
+        self, ARCHS,
+        exchange::{self, Results},
+        record::{self, Times},
+        sources::Sources,
     },
     cli::args::Check,
     sys::json::json,
@@ -25,11 +21,22 @@ const CHECKS: [&str; 7] = [
 ];
 
 impl App<'_> {
-    pub(super) fn full(&self, check: &Check, names: &[String]) -> Result<Outcome> {
+    /// Checks every patch. Returns also the failure to report. A shard has neither.
+    pub(super) fn full(&self, check: &Check, names: &[String]) -> Result<Option<Checked>> {
         let start = Instant::now();
         self.refuse_odd_folder()?;
         let import = exchange::read(&check.import, &self.ws.view().all)?;
         let made = self.make(&[])?;
+        if let Some(shard) = check.shard {
+            let times = self.every_patch(&made, check, names, import, |subject| {
+                every_patch::run_shard(subject, shard)
+            })?;
+            self.say_times(&times, start);
+            self.say(format!(
+                "shard {shard} has no verdict; run `cargo series check --full` with all results"
+            ));
+            return Ok(None);
+        }
         let mut outcome = self.quick(&made, names)?;
         let done = self.every_patch(&made, check, names, import, every_patch::run)?;
         outcome.checks.extend(CHECKS);
@@ -48,25 +55,14 @@ impl App<'_> {
             );
         }
         self.say_times(&done.times, start);
+        // The findings are reported even if the table cannot be printed.
+        let mut printed = Ok(());
         if !check.json {
-            print_line(every_patch::table(&done.full))?;
+            printed = print_line(every_patch::table(&done.full));
         }
-        Ok(outcome)
-    }
-
-    pub(super) fn shard(&self, check: &Check, names: &[String], shard: Shard) -> Result<()> {
-        let start = Instant::now();
-        self.refuse_odd_folder()?;
-        let import = exchange::read(&check.import, &self.ws.view().all)?;
-        let made = self.make(&[])?;
-        let times = self.every_patch(&made, check, names, import, |subject| {
-            every_patch::run_shard(subject, shard)
-        })?;
-        self.say_times(&times, start);
-        self.say(format!(
-            "shard {shard} has no verdict; run `cargo series check --full` with all results"
-        ));
-        Ok(())
+        let failure = self.report(&outcome);
+        let failures = failure.into_iter().chain(printed.err());
+        Ok(Some((outcome, Error::all(failures.collect()))))
     }
 
     fn say_times(&self, times: &Times, start: Instant) {

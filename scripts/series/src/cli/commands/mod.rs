@@ -84,6 +84,9 @@ pub struct App<'a> {
     timings: Timings,
 }
 
+/// The result of `check` on a base, and the failure to report.
+type Checked = (quick::Outcome, Option<Error>);
+
 impl App<'_> {
     fn say(&self, text: impl AsRef<str>) {
         self.ui.say(text);
