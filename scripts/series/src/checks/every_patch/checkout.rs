@@ -52,7 +52,7 @@ impl<'a> Checkout<'a> {
     }
 
     fn git(&self) -> Git<'_> {
-        Git::new(self.subject.runner, &self.dir)
+        Git::new(self.subject.git.runner(), &self.dir)
     }
 
     /// Checks out a tree. Files that do not differ keep their dates.

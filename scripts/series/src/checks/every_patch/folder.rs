@@ -142,7 +142,7 @@ impl Folder<'_> {
     }
 
     fn run(&self, cmd: &Cmd) -> Result<Output> {
-        let out = self.subject.runner.run(cmd);
+        let out = self.subject.git.runner().run(cmd);
         let out = out.map_err(|e| not_started(cmd, &e))?;
         if out.ok() {
             return Ok(out);

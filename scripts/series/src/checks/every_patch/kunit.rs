@@ -88,7 +88,7 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let fragment = subject.cache.of_base(format!("full/{}.config", one.name()));
     write(&fragment, own_config(subject, one)?.as_bytes())?;
     let build = Build {
-        runner: subject.runner,
+        runner: subject.git.runner(),
         ws: subject.ws,
         cache: subject.cache,
         toolchain: subject.toolchain,

@@ -41,7 +41,7 @@ use crate::{
     patches::commits::{Assembled, AssembledSeries},
     source::{manifest::Base, workspace::Workspace},
     sys::{
-        Result, Runner,
+        Result,
         cache::{Cache, Lock},
         plural::count,
         ui::Ui,
@@ -51,7 +51,6 @@ use crate::{
 pub const ARCHS: [Arch; 2] = [Arch::Um, Arch::X86_64];
 
 pub struct Subject<'a> {
-    pub runner: &'a dyn Runner,
     pub ws: &'a Workspace,
     pub cache: &'a Cache,
     pub toolchain: &'a Toolchain,

@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
             });
         }
         let mut tools = subject.toolchain.identity();
-        tools.extend(versions(subject.runner));
+        tools.extend(versions(subject.git.runner()));
         Ok(Self {
             subject,
             start: Instant::now(),

@@ -102,7 +102,6 @@ impl App<'_> {
         }
         let _lock = self.cache.lock(Resource::Full, &self.ui)?;
         let subject = every_patch::Subject {
-            runner: self.runner,
             ws: &self.ws,
             cache: &self.cache,
             toolchain: &toolchain,
