@@ -360,17 +360,22 @@ impl App<'_> {
         Err(error.help("set SERIES_CACHE to another folder"))
     }
 
+    /// Creates all series for a build of the kernel.
+    fn make_to_build(&self) -> Result<Made> {
+        self.refuse_odd_folder()?;
+        self.timings.time("assemble", || self.make(&[]))
+    }
+
     /// Builds the kernel, and calls `then` while holding the lock of its folder. `needs` lists the
     /// tools for the build and for `then`.
     fn build<T>(
         &self,
+        made: &Made,
         target: Target,
         needs: &[Need],
-        then: impl FnOnce(&Made, &Build<'_>) -> Result<T>,
+        then: impl FnOnce(&Build<'_>) -> Result<T>,
     ) -> Result<T> {
         let timings = &self.timings;
-        self.refuse_odd_folder()?;
-        let made = timings.time("assemble", || self.make(&[]))?;
         let toolchain = timings.time("find the tools", || self.toolchain(needs))?;
         let build = self.build_of(&toolchain, target, Purpose::AllSeries);
         let _lock = self.lock(Resource::Tree)?;
@@ -382,9 +387,9 @@ impl App<'_> {
                 checkout::check_out(&self.git(), tip, &self.ui)
             })?;
             let warnings = timings.time("build the kernel", || build.build(tip))?;
-            self.show_warnings(&made, &warnings);
+            self.show_warnings(made, &warnings);
         }
-        then(&made, &build)
+        then(&build)
     }
 
     /// Shows compiler warnings about files that the series touch. Warnings about other files come
@@ -406,13 +411,15 @@ impl App<'_> {
     }
 
     fn build_command(&self, target: Target) -> Result<()> {
-        self.build(target, &[Need::Kernel], |_, build| {
+        let made = self.make_to_build()?;
+        self.build(&made, target, &[Need::Kernel], |build| {
             print_line(build.dir().display())
         })
     }
 
     fn prove(&self, names: &[String], target: Target) -> Result<Vec<Proof>> {
-        self.build(target, &[Need::Kernel], |made, build| {
+        let made = self.make_to_build()?;
+        self.build(&made, target, &[Need::Kernel], |build| {
             let wanted = made.assembled.named(names)?;
             let git = self.git();
             // The compiler finds unmoved headers in the tree of the build.
@@ -431,8 +438,8 @@ impl App<'_> {
         })
     }
 
-    fn test(&self, names: &[String], target: Target) -> Result<(Report, Vec<kunit::Record>)> {
-        self.build(target, &target.arch().run_needs(), |made, build| {
+    fn test(&self, made: &Made, names: &[String], target: Target) -> Result<Vec<kunit::Record>> {
+        self.build(made, target, &target.arch().run_needs(), |build| {
             let wanted = made.assembled.selected(names)?;
             let mut records = Vec::new();
             for one in &made.assembled.series {
@@ -440,7 +447,7 @@ impl App<'_> {
                     records.extend(self.run_kunit(&made.assembled, one, build)?);
                 }
             }
-            Ok((made.report.clone(), records))
+            Ok(records)
         })
     }
 

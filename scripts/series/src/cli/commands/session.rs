@@ -271,11 +271,12 @@ impl<'a> Session<'a> {
     fn test(&mut self, test: &Test) -> Result<()> {
         let target = target_of(&test.on)?;
         let (results, mut errors) = self.each(&test.names, |app, names| {
-            let tested = app.test(names, target);
+            let made = app.make_to_build();
+            let tested = made.and_then(|made| Ok((app.test(&made, names, target)?, made.report)));
             if test.timings {
                 app.say_timings();
             }
-            let (report, records) = tested?;
+            let (records, report) = tested?;
             let failure = kunit::failure(&app.ws, &records);
             Ok((app.write_report(&report)?, records, failure))
         })?;
@@ -351,10 +352,10 @@ impl<'a> Session<'a> {
         let (results, mut errors) = self.each(&[], |app, _| {
             let made = app.make(&[])?;
             app.warn_unsigned(&made.who);
-            let tested = app.test(&[], Target::Plain(args.arch));
+            let buildable = app.refuse_odd_folder();
+            let tested = buildable.and_then(|()| app.test(&made, &[], Target::Plain(args.arch)));
             let statuses = app.write_report(&made.report)?;
-            let failure =
-                tested.map_or_else(Some, |(_, records)| kunit::failure(&app.ws, &records));
+            let failure = tested.map_or_else(Some, |records| kunit::failure(&app.ws, &records));
             Ok((statuses, failure))
         })?;
         let (statuses, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
