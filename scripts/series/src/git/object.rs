@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Oid(String);
 
 impl Oid {
@@ -21,6 +24,14 @@ impl Oid {
     /// Returns the first digits, for messages.
     pub fn short(&self) -> &str {
         &self.0[..12]
+    }
+}
+
+impl TryFrom<String> for Oid {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is not the name of an object"))
     }
 }
 
@@ -93,7 +104,7 @@ pub struct BaseCommit {
     pub when: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchCommit {
     pub commit: Oid,
     pub tree: Oid,

@@ -37,7 +37,10 @@ impl FullPage {
     pub(super) fn read(full: &Full, one: &SeriesReport) -> Option<Self> {
         let series = full.series.iter().find(|s| s.name == one.name)?;
         let mut page = Self::default();
-        let now = |id: usize, tree: &str| one.patches.iter().any(|p| p.id == id && p.tree == tree);
+        let now = |id: usize, tree: &str| {
+            let mut patches = one.patches.iter();
+            patches.any(|p| p.id == id && p.tree.as_str() == tree)
+        };
         for patch in series.patches.iter().filter(|p| now(p.id, &p.tree)) {
             for unit in &patch.units {
                 page.add(patch.id, unit);

@@ -23,7 +23,7 @@ pub(super) fn table(statuses: &[SeriesStatus], report: &Report, full: Option<&Fu
     let alone = full.into_iter().flat_map(|full| &full.series);
     let alone = alone.filter_map(|series| {
         let kunit = series.kunit.as_ref()?;
-        let is_now = |r: &SeriesReport| r.name == series.name && r.tip.tree == kunit.tree;
+        let is_now = |r: &SeriesReport| r.name == series.name && r.tip.tree.as_str() == kunit.tree;
         report.series.iter().find(|r| is_now(r))?;
         let result = KunitStatus {
             kernel: Target::Plain(kunit.arch),

@@ -46,7 +46,7 @@ pub(super) fn note(subject: &Subject<'_>, names: &[&str], outcome: &Outcome) -> 
         let of_it = |f: &&Finding| f.series == one.name;
         let checked = Checked {
             when: when.clone(),
-            tree: report.all.tree.clone(),
+            tree: report.all.tree.to_string(),
             mails: mails(ws, one),
             checks: outcome.checks.iter().map(|c| (*c).to_owned()).collect(),
             findings: outcome.findings.iter().filter(of_it).cloned().collect(),

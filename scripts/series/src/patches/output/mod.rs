@@ -11,10 +11,7 @@ use std::{fs, path::Path};
 use crate::{
     git::{Git, Identity},
     mail::bundle,
-    patches::{
-        commits::AssembledSeries,
-        output::{cover_letter::letter, series_json::Tip},
-    },
+    patches::{commits::AssembledSeries, output::cover_letter::letter},
     source::workspace::Workspace,
     sys::{
         Error, Result,
@@ -71,11 +68,11 @@ pub fn emit(
         base: BaseReport {
             version: base.version.clone(),
             upstream_commit: base.upstream_commit.clone(),
-            commit: assembled.base.commit.to_string(),
-            tree: assembled.base.tree.to_string(),
+            commit: assembled.base.commit.clone(),
+            tree: assembled.base.tree.clone(),
         },
         series,
-        all: Tip::of(&assembled.all),
+        all: assembled.all.clone(),
     };
     if whole {
         write(&out.join("series.json"), &json(&report)?)?;

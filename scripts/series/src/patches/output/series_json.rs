@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    git::PatchCommit,
+    git::{Oid, PatchCommit},
     mail::diff,
     patches::{
         commits::AssembledSeries,
@@ -22,7 +22,7 @@ pub struct Report {
     /// The series, in dependency order.
     pub series: Vec<SeriesReport>,
     /// The commit with all series.
-    pub all: Tip,
+    pub all: PatchCommit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +32,8 @@ pub struct BaseReport {
     /// The commit of the release in the public tree, if known.
     pub upstream_commit: Option<String>,
     /// The commit in the tool's kernel repository.
-    pub commit: String,
-    pub tree: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tip {
-    pub commit: String,
-    pub tree: String,
+    pub commit: Oid,
+    pub tree: Oid,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,9 +44,9 @@ pub struct SeriesReport {
     /// The dependencies, in the order to apply them.
     pub depends: Vec<String>,
     /// The commit before the first patch.
-    pub parent: Tip,
+    pub parent: PatchCommit,
     /// The last commit, or the parent if the series has no patch.
-    pub tip: Tip,
+    pub tip: PatchCommit,
     /// Whether the patches produce the tree of `tip` on the base and `depends` alone.
     pub applies: bool,
     /// The folder of the patches, relative to the workspace. `None` if the series has no patch.
@@ -80,8 +74,8 @@ pub struct PatchReport {
     pub subject: String,
     /// The patch file, relative to the workspace.
     pub file: String,
-    pub commit: String,
-    pub tree: String,
+    pub commit: Oid,
+    pub tree: Oid,
     /// The output of `git patch-id --stable`.
     pub patch_id: String,
     pub added: usize,
@@ -99,15 +93,6 @@ pub fn read_report(ws: &Workspace) -> Result<Option<Report>> {
             .at(below, e.line())
             .help("run `cargo series assemble` to write it again")
     })
-}
-
-impl Tip {
-    pub(super) fn of(patch: &PatchCommit) -> Self {
-        Self {
-            commit: patch.commit.to_string(),
-            tree: patch.tree.to_string(),
-        }
-    }
 }
 
 impl SeriesReport {
@@ -129,8 +114,8 @@ impl SeriesReport {
                 id: i + 1,
                 subject: plan.subject.clone(),
                 file: format!("{folder}/{file}"),
-                commit: made.commit.to_string(),
-                tree: made.tree.to_string(),
+                commit: made.commit.clone(),
+                tree: made.tree.clone(),
                 patch_id: patch_id.clone(),
                 added: added(mail),
             },
@@ -140,8 +125,8 @@ impl SeriesReport {
             title: cover.title.clone(),
             version: series.version,
             depends: one.below.clone(),
-            parent: Tip::of(&one.parent),
-            tip: Tip::of(one.tip()),
+            parent: one.parent.clone(),
+            tip: one.tip().clone(),
             applies: mails.applies || !has_patches,
             change_id: series.change_id.to_string(),
             posted,

@@ -249,18 +249,18 @@ fn add_assembled(
     report: &Report,
     one: &SeriesReport,
 ) {
-    let tree = &report.all.tree;
+    let tree = report.all.tree.as_str();
     let has_patches = !one.patches.is_empty();
     status.patches = one.patches.len();
     status.depends.clone_from(&one.depends);
     status.applies = has_patches.then_some(one.applies);
     for kernel in Target::ALL {
         let stamp = Stamp::read(&cache.build(kernel.name()));
-        if stamp.is_some_and(|s| s.tree == *tree) {
+        if stamp.is_some_and(|s| s.tree == tree) {
             status.builds.push(kernel);
         }
         let found = kunit::recorded(ws, kernel, &one.name);
-        if let Some(found) = found.filter(|f| f.tree == *tree && has_patches) {
+        if let Some(found) = found.filter(|f| f.tree == tree && has_patches) {
             status.kunit.push(KunitStatus {
                 kernel,
                 pass: found.pass,
