@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     checks::{
-        Finding,
         every_patch::record::{Dependency, Full, SeriesFull, UnitFull},
         quick::record::Checked,
     },
     patches::output::SeriesReport,
     report::status::FullStatus,
+    source::finding::Finding,
 };
 
 /// The results of the full check for the present state of a series.

@@ -6,6 +6,7 @@ pub mod branch;
 pub mod changelog;
 pub mod component;
 pub mod cover;
+pub mod finding;
 pub mod manifest;
 pub mod message;
 pub mod relocation;

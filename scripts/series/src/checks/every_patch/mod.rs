@@ -35,11 +35,10 @@ use self::{
     walk::{Task, Walk},
 };
 use crate::{
-    checks::Finding,
     git::{Git, Oid},
     kernel::{build::Arch, kconfig::LostOption, tools::Toolchain},
     patches::commits::{Assembled, AssembledSeries},
-    source::{manifest::Base, workspace::Workspace},
+    source::{finding::Finding, manifest::Base, workspace::Workspace},
     sys::{
         Result,
         cache::{Cache, Lock},

@@ -12,10 +12,9 @@ use serde::Deserialize;
 
 use super::{Subject, diagnostics::Diagnostic};
 use crate::{
-    checks::Finding,
     kernel::build::{Arch, CONFIGS},
     patches::commits::Assembled,
-    source::{manifest, workspace::Workspace},
+    source::{finding::Finding, manifest, workspace::Workspace},
     sys::Result,
 };
 

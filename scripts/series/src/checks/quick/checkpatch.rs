@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, path::Path, sync::LazyLock};
 use regex::Regex;
 
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     patches::commits::AssembledSeries,
-    source::{manifest, message, relocation::Step},
+    source::{finding::Finding, manifest, message, relocation::Step},
     sys::{Cmd, Result, failed, hash::sha256, not_started},
 };
 

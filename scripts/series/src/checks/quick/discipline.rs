@@ -5,25 +5,12 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     patches::{commits::AssembledSeries, output::Cover},
-    source::{changelog, component::Component},
+    source::{changelog, component::Component, finding::Finding},
     sys::Result,
-    versions::{
-        postings::commits::applied,
-        rules::{self, Fault, Rule},
-        trailers::needless,
-    },
+    versions::{postings::commits::applied, rules, trailers::needless},
 };
-
-/// The rules in the order of their numbers.
-pub const RULES: [Rule; 5] = [
-    Rule::Version,
-    Rule::Changelog,
-    Rule::Moves,
-    Rule::Dependencies,
-    Rule::Trailers,
-];
 
 /// Applies the version rules to a series.
 pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding>> {
@@ -39,13 +26,7 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding
     faults.extend(of_dependencies(subject, one, letter.as_ref())?);
     faults.extend(of_trailers(subject, one, letter.as_ref()));
     faults.extend(needless(one.name(), one.trailers()));
-    let finding = |fault: Fault| Finding {
-        patch: fault.patch,
-        ..Finding::new(one.name(), fault.rule.name(), fault.what)
-            .at(fault.file, fault.line)
-            .help(fault.help)
-    };
-    Ok(faults.into_iter().map(finding).collect())
+    Ok(faults)
 }
 
 /// The cover letter of a series as planned, and its written file and text.
@@ -60,7 +41,7 @@ fn letter<'a>(subject: &Subject<'a>, one: &AssembledSeries) -> Option<Letter<'a>
     Some((cover, file, text))
 }
 
-fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
+fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Finding> {
     let component = &one.plan.component;
     // The code that creates the cover letter reports parse errors.
     let entries = changelog::parse(&component.changelog).unwrap_or_default();
@@ -87,7 +68,7 @@ fn of_changelog(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
     faults
 }
 
-fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Fault> {
+fn of_moves(subject: &Subject<'_>, one: &AssembledSeries) -> Vec<Finding> {
     let all = &subject.made.assembled.series;
     let others: Vec<&Component> = all.iter().map(|s| &s.plan.component).collect();
     let patches = subject.written(one).into_iter().flat_map(|r| &r.patches);
@@ -100,12 +81,12 @@ fn of_dependencies(
     subject: &Subject<'_>,
     one: &AssembledSeries,
     letter: Option<&Letter<'_>>,
-) -> Result<Vec<Fault>> {
+) -> Result<Vec<Finding>> {
     let series = one.plan.series();
     let mut faults = rules::dependencies::in_manifest(series, one.patches.len());
     if let Some((cover, file, text)) = letter {
         let named = &cover.dependencies;
-        faults.extend(rules::dependencies::in_cover(file, text, named));
+        faults.extend(rules::dependencies::in_cover(one.name(), file, text, named));
     }
     for (name, declared) in &series.without {
         let n = declared.value;
@@ -116,8 +97,8 @@ fn of_dependencies(
             let what =
                 format!("patch {patch} does not apply without {name}, but [without] declares {n}");
             let help = format!("correct the number: {name} = {}\n{why}", patch - 1);
-            let fault = Rule::Dependencies.fault(series.file(), declared.line, what, help);
-            faults.push(fault.of_patch(patch));
+            let fault = Finding::new(one.name(), "dependencies", what).of_patch(patch);
+            faults.push(fault.at(series.file(), declared.line).help(help));
         }
     }
     Ok(faults)
@@ -161,13 +142,13 @@ fn of_trailers(
     subject: &Subject<'_>,
     one: &AssembledSeries,
     letter: Option<&Letter<'_>>,
-) -> Vec<Fault> {
+) -> Vec<Finding> {
     let assembled = &subject.made.assembled;
     let made = assembled.base.commit.as_str();
-    let component = &one.plan.component;
-    let mut faults = Vec::from_iter(rules::trailers::private_base(subject.base, made));
+    let (component, name) = (&one.plan.component, one.name());
+    let mut faults = Vec::from_iter(rules::trailers::private_base(name, subject.base, made));
     if let Some((cover, file, text)) = letter {
-        faults.extend(rules::trailers::in_cover(file, text, &cover.trailers));
+        faults.extend(rules::trailers::in_cover(name, file, text, &cover.trailers));
     }
     let patches = assembled.series.iter().flat_map(|s| &s.patches);
     let private: Vec<&str> = patches.map(|p| p.commit.as_str()).chain([made]).collect();
@@ -178,7 +159,7 @@ fn of_trailers(
     let messages = component.messages.iter();
     let messages = messages.map(|(file, text)| (component.place_of_message(file), text));
     for (file, text) in texts.into_iter().chain(messages) {
-        faults.extend(rules::trailers::private_names(&file, text, &private));
+        faults.extend(rules::trailers::private_names(name, &file, text, &private));
     }
     faults
 }

@@ -17,13 +17,14 @@ pub use self::discipline::check as discipline_of;
 use self::rustfmt::Rustfmt;
 pub use super::rules::fixes_of;
 use crate::{
-    checks::{Finding, Subject, rules},
+    checks::{Subject, rules},
     patches::commits::AssembledSeries,
+    source::finding::Finding,
     sys::{
         Error, Result,
         ui::{Ui, Unit},
     },
-    versions::rules::Rule,
+    versions,
 };
 
 /// The result of the checks.
@@ -64,8 +65,7 @@ pub fn quick(subject: &Subject<'_>, names: &[String], ui: &Ui) -> Result<Outcome
     progress.done();
     let (warnings, by_rules): (Vec<_>, _) = by_rules.into_iter().partition(|f| f.is_warning);
     findings.extend::<Vec<_>>(by_rules);
-    let checks = discipline::RULES.map(Rule::name).into_iter();
-    let checks = checks.chain(rules::RULES);
+    let checks = versions::rules::RULES.into_iter().chain(rules::RULES);
     let checks = checks.chain(["overlay", "applies", "checkpatch"]);
     let outcome = Outcome {
         patches,
@@ -89,19 +89,6 @@ fn applies(subject: &Subject<'_>, one: &AssembledSeries) -> Option<Finding> {
 
 /// Converts findings into an error, if there are any.
 pub fn failure_of(findings: &[Finding]) -> Option<Error> {
-    Error::all(findings.iter().map(error_of).collect())
-}
-
-/// Converts a finding into an error with its place.
-pub fn error_of(finding: &Finding) -> Error {
-    let f = finding;
-    let patch = f.patch.map_or(String::new(), |n| format!(" patch {n}"));
-    let mut error = Error::new(format!("{}{patch}: {}: {}", f.series, f.check, f.message));
-    if let Some(help) = &f.help {
-        error = error.help(help);
-    }
-    match &f.file {
-        Some(file) => error.at(file, f.line),
-        None => error,
-    }
+    let errors = findings.iter().cloned().map(Finding::into_full_error);
+    Error::all(errors.collect())
 }

@@ -4,8 +4,9 @@
 //! that adds the file has to contain it as well, unless a later series adds a part.
 
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     patches::commits::AssembledSeries,
+    source::finding::Finding,
     sys::{Result, must},
 };
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     patches::output::SeriesReport,
-    source::workspace::Workspace,
+    source::{finding::Finding, workspace::Workspace},
     sys::{Result, files::write, hash::sha256, json::json},
 };
 

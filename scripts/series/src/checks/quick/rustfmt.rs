@@ -5,9 +5,10 @@
 use std::fs;
 
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     git::Oid,
     patches::{commits::AssembledSeries, plan::PlannedPatch},
+    source::finding::Finding,
     sys::{Cmd, Error, Result, hash::sha256, must, not_started},
 };
 

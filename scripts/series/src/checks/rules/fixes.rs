@@ -8,8 +8,7 @@ use std::{path::Path, sync::LazyLock};
 use regex::Regex;
 
 use crate::{
-    checks::Finding,
-    source::{manifest, message},
+    source::{finding::Finding, manifest, message},
     sys::Result,
 };
 
@@ -220,7 +219,7 @@ fn is_for_stable(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::rules::shown;
+    use crate::source::finding::shown;
 
     const TAG: &str = "Fixes: afea229fe102 (\"drm: improve drm_buddy_alloc function\")\n";
 
@@ -243,7 +242,7 @@ mod tests {
     }
 
     fn check_text(message: &str, patch: &str) -> String {
-        shown(&found(message, patch).1)
+        shown(found(message, patch).1)
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
         "#);
         let marked = "unverified = [\"afea229fe102\"]\n";
         assert_eq!(check_text(&message, marked), "");
-        insta::assert_snapshot!(shown(&found(&message, marked).0), @r#"
+        insta::assert_snapshot!(shown(found(&message, marked).0), @r#"
         series/x/1.msg:5: Fixes: afea229fe102 ("drm: improve drm_buddy_alloc function") was not verified
           help: look it up in a clone with history: git log -1 afea229fe102
         "#);

@@ -21,10 +21,10 @@ use serde::Serialize;
 
 use self::{recipients::Script, unused::Items};
 use crate::{
-    checks::{Finding, Subject},
+    checks::Subject,
     git::Git,
     patches::commits::AssembledSeries,
-    source::manifest::Series,
+    source::{finding::Finding, manifest::Series},
     sys::{Result, plural::count},
 };
 
@@ -159,15 +159,4 @@ pub fn exceptions(series: &Series) -> Vec<Exception> {
         }
     }
     all
-}
-
-#[cfg(test)]
-fn shown(findings: &[Finding]) -> String {
-    use crate::sys::Error;
-
-    let error = |f: &Finding| {
-        let error = Error::new(&f.message).at(f.file.as_ref().unwrap(), f.line);
-        error.help(f.help.as_ref().unwrap())
-    };
-    Error::all(findings.iter().map(error).collect()).map_or(String::new(), |e| e.to_string())
 }

@@ -4,9 +4,8 @@
 //! Each has to be a recipient of the series, or absent for a reason.
 
 use crate::{
-    checks::Finding,
     git::{Entry, Git, Oid},
-    source::manifest::Series,
+    source::{finding::Finding, manifest::Series},
     sys::{Cmd, Result, cache::Cache, hash::sha256, must},
 };
 
@@ -189,7 +188,7 @@ fn people(named: &[Vec<Named>]) -> Vec<(&Named, Vec<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::rules::shown;
+    use crate::source::finding::shown;
 
     const OUTPUT: &str = "\
 Dev Eloper <dev@example.org> (maintainer:A (B))
@@ -207,7 +206,7 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
         );
         let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
         let named = [parse(OUTPUT), Vec::new(), parse(OUTPUT)];
-        shown(&findings(&series, &named, "dev@example.org"))
+        shown(findings(&series, &named, "dev@example.org"))
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 //! Limits the sizes: patches in a series, lines in a patch, bytes in a mail.
 
-use crate::{checks::Finding, mail::diff, source::manifest::Series, sys::plural::count};
+use crate::{
+    mail::diff,
+    source::{finding::Finding, manifest::Series},
+    sys::plural::count,
+};
 
 /// The limit on patches, from `Documentation/process/submitting-patches.rst`.
 const PATCHES: usize = 15;
@@ -75,7 +79,7 @@ fn added(mail: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::rules::shown;
+    use crate::source::finding::shown;
 
     fn mail(header: &str, lines: usize, line: &str) -> Vec<u8> {
         let mut text = format!(
@@ -94,7 +98,7 @@ mod tests {
         );
         let series = Series::parse("x", "series/x.toml".as_ref(), &text).unwrap();
         let mails: Vec<&[u8]> = mails.iter().map(Vec::as_slice).collect();
-        shown(&findings(&series, &mails))
+        shown(findings(&series, &mails))
     }
 
     #[test]

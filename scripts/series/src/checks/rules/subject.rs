@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::checks::Finding;
+use crate::source::finding::Finding;
 
 const COLUMNS: usize = 65;
 
@@ -75,10 +75,10 @@ fn is_other_form(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::rules::shown;
+    use crate::source::finding::shown;
 
     fn check(subject: &str) -> String {
-        shown(&findings("x", 1, subject, "series/x/1.msg".as_ref()))
+        shown(findings("x", 1, subject, "series/x/1.msg".as_ref()))
     }
 
     #[test]

@@ -15,14 +15,13 @@ use std::{
 use regex::Regex;
 
 use crate::{
-    checks::Finding,
     mail::diff,
     patches::plan::{PlannedPatch, PlannedSeries},
     rust::{
         cursor::Seen,
         tokens::{self, Count, Kind},
     },
-    source::manifest::Series,
+    source::{finding::Finding, manifest::Series},
 };
 
 /// A file in a patch.
@@ -424,8 +423,8 @@ fn words<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Count> {
 mod tests {
     use super::*;
     use crate::{
-        checks::rules::shown as text,
         patches::plan::tests::{component, plan, with_change_ids},
+        source::finding::shown as text,
         sys::Error,
     };
 
@@ -456,7 +455,7 @@ mod tests {
         let planned = plan(with_change_ids(vec![list, mm])).map_err(|e: Error| e.to_string());
         let planned = planned.unwrap();
         let planned: Vec<&PlannedSeries> = planned.iter().collect();
-        text(&Items::read(&planned).findings(0, planned[0].series()))
+        text(Items::read(&planned).findings(0, planned[0].series()))
     }
 
     const ITEMS: &str = "\
@@ -530,7 +529,7 @@ pub struct Unused;
         let check = |b: &str| {
             let files = [("lib/a.c", c), ("lib/b.c", b)];
             let planned = plan(vec![component("list", manifest, &files, &[])]).unwrap();
-            text(&Items::read(&[&planned[0]]).findings(0, planned[0].series()))
+            text(Items::read(&[&planned[0]]).findings(0, planned[0].series()))
         };
         assert_eq!(check("void g(void)\n{\n\tf();\n}\n"), "");
         insta::assert_snapshot!(check("/* f() */\n"), @r#"

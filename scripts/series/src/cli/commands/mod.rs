@@ -54,6 +54,7 @@ use crate::{
     report::status::SeriesStatus,
     source::{
         component::{self, Component},
+        finding::Finding,
         manifest::{Base, Series, below, in_order, selected_series},
         workspace::Workspace,
     },
@@ -67,7 +68,7 @@ use crate::{
     },
     versions::{
         postings::{Posting, commits::Rebuild},
-        rules::{Fault, versions},
+        rules::versions,
         trailers::dropped,
     },
 };
@@ -121,7 +122,7 @@ impl App<'_> {
         }
         let selected = components.iter().filter(|c| wanted.contains(c.name()));
         let unfinished = selected.filter_map(|c| versions::unfinished(&c.series, &c.postings));
-        all(unfinished.map(Fault::into_error))?;
+        all(unfinished.map(Finding::into_error))?;
         plan_some(components, &|name| wanted.contains(name))
     }
 
@@ -520,7 +521,7 @@ impl App<'_> {
     /// error.
     fn report(&self, outcome: &quick::Outcome) -> Option<Error> {
         for warning in &outcome.warnings {
-            self.ui.warn(quick::error_of(warning).to_string());
+            self.ui.warn(warning.clone().into_full_error().to_string());
         }
         let failure = quick::failure_of(&outcome.findings);
         if failure.is_none() {

@@ -3,8 +3,8 @@
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
 use super::{
-    App, AssembledSeries, Error, Fault, Made, Posting, Resource, Result, SeriesStatus, Target, all,
-    b4, component, print_line, quick, tools,
+    App, AssembledSeries, Error, Finding, Made, Posting, Resource, Result, SeriesStatus, Target,
+    all, b4, component, print_line, quick, tools,
 };
 use crate::{
     kernel::build::Arch,
@@ -67,7 +67,7 @@ impl App<'_> {
         let mut findings = quick::discipline_of(&subject, one)?;
         findings.extend(quick::fixes_of(&subject, one)?);
         for warning in findings.extract_if(.., |f| f.is_warning) {
-            self.ui.warn(quick::error_of(&warning).to_string());
+            self.ui.warn(warning.into_full_error().to_string());
         }
         if let Some(error) = quick::failure_of(&findings) {
             return Err(error);
@@ -130,7 +130,7 @@ impl App<'_> {
             from: &made.who.email,
         };
         let faults = mails::faults(&wanted, &all_mails).into_iter();
-        all(faults.map(Fault::into_error))
+        all(faults.map(Finding::into_error))
     }
 }
 

@@ -11,12 +11,9 @@ use std::{path::Path, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
-use super::{
-    Fault, Rule,
-    reasons::{self, Reason},
-};
+use super::reasons::{self, Reason};
 use crate::{
-    source::changelog::Entry,
+    source::{changelog::Entry, finding::Finding},
     sys::pattern,
     versions::{
         postings::Posting,
@@ -159,11 +156,12 @@ pub struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn fault(&self, line: usize, what: String, help: impl Into<String>) -> Fault {
-        Rule::Changelog.fault(self.file, line, what, help)
+    fn fault(&self, line: usize, what: String, help: impl Into<String>) -> Finding {
+        let fault = Finding::new(self.name, "changelog", what);
+        fault.at(self.file, line).help(help)
     }
 
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<Finding> {
         let (entry, since) = (self.entry, self.since);
         let (v, old, link) = (entry.version, self.before.version, self.before.link());
         let mut faults = Vec::new();
@@ -201,7 +199,7 @@ impl Check<'_> {
     }
 
     /// Checks the items that name changes other than patches, in both directions.
-    fn of_other_reasons(&self) -> Vec<Fault> {
+    fn of_other_reasons(&self) -> Vec<Finding> {
         let (entry, release) = (self.entry, self.release);
         let (v, old) = (entry.version, self.before.version);
         let items = items(entry).into_iter();
@@ -242,7 +240,7 @@ impl Check<'_> {
     }
 
     /// Checks the mentions of one patch.
-    fn of_patch(&self, patch: &PatchChange, said: &[&Mention]) -> Option<Fault> {
+    fn of_patch(&self, patch: &PatchChange, said: &[&Mention]) -> Option<Finding> {
         let (v, old) = (self.entry.version, self.before.version);
         let (n, subject) = (patch.new.or(patch.old)?, &patch.subject);
         let number = match patch.new {
@@ -305,8 +303,8 @@ impl Check<'_> {
 mod tests {
     use super::*;
     use crate::{
-        source::changelog,
-        versions::{postings::tests::posting, rules::shown},
+        source::{changelog, finding::shown},
+        versions::postings::tests::posting,
     };
 
     fn change(

@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use super::{Fault, Rule};
-use crate::source::{cover::Dependency, manifest::Series};
+use crate::source::{cover::Dependency, finding::Finding, manifest::Series};
 
 /// Checks `[without]` in the manifest of a series with this number of patches.
-pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
+pub fn in_manifest(series: &Series, patches: usize) -> Vec<Finding> {
     let mut faults = Vec::new();
     let mut add = |line: usize, what: String, help: &str| {
-        faults.push(Rule::Dependencies.fault(series.file(), line, what, help));
+        let fault = Finding::new(&series.name, "dependencies", what);
+        faults.push(fault.at(series.file(), line).help(help));
     };
     for dep in &series.depends {
         let name = &dep.value;
@@ -44,11 +44,17 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Fault> {
 }
 
 /// Checks that a mailed cover letter names each dependency.
-pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fault> {
+pub fn in_cover(
+    series: &str,
+    file: &Path,
+    cover: &str,
+    dependencies: &[Dependency],
+) -> Vec<Finding> {
     let mut faults = Vec::new();
     let mut missing = |what: String| {
         let help = "the tool writes this block: run `cargo series assemble`";
-        faults.push(Rule::Dependencies.fault(file, None, what, help));
+        let fault = Finding::new(series, "dependencies", what);
+        faults.push(fault.at(file, None).help(help));
     };
     for dep in dependencies {
         let head = dep.head();
@@ -65,7 +71,7 @@ pub fn in_cover(file: &Path, cover: &str, dependencies: &[Dependency]) -> Vec<Fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{source::cover, versions::rules::shown};
+    use crate::source::{cover, finding::shown};
 
     fn says(without: &str) -> String {
         let text =
@@ -108,6 +114,7 @@ mod tests {
         );
         let says = |cover: &str| {
             shown(in_cover(
+                "mm",
                 "out/c.patch".as_ref(),
                 cover,
                 std::slice::from_ref(&dependency),

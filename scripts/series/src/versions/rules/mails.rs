@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Fault, Rule, trailers};
+use super::trailers;
 use crate::{
     mail::mailbox::{self, Mail},
-    source::{manifest::Series, message, words::Recipient},
+    source::{finding::Finding, manifest::Series, message, words::Recipient},
     sys::plural::count,
 };
 
@@ -37,10 +37,11 @@ impl Wanted<'_> {
     }
 }
 
-pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
+pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Finding> {
     let fault = |file: &PathBuf, what: String| {
         let help = "the mail that b4 created differs from the series; nothing was sent";
-        Rule::Trailers.fault(file, None, what, help)
+        let fault = Finding::new(&wanted.series.name, "trailers", what);
+        fault.at(file, None).help(help)
     };
     let subjects = wanted.all_subjects();
     let Some((cover_file, cover)) = mails.first().filter(|_| mails.len() == subjects.len()) else {
@@ -61,7 +62,8 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
             faults.push(fault(file, format!("it is from {from}")));
         }
     }
-    faults.extend(trailers::in_cover(cover_file, &cover.body, wanted.trailers));
+    let (name, text) = (&wanted.series.name, &cover.body);
+    faults.extend(trailers::in_cover(name, cover_file, text, wanted.trailers));
     for link in wanted.links.iter().filter(|l| !cover.body.contains(*l)) {
         faults.push(fault(cover_file, format!("the link {link} is missing")));
     }
@@ -79,7 +81,7 @@ pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
 }
 
 /// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
-fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Fault> {
+fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Finding> {
     let both = [("To", &series.to), ("Cc", &series.cc)];
     let manifest = series.file();
     let mut known = trailer_addresses(mails.iter().map(|(_, mail)| mail));
@@ -89,7 +91,8 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
     let mut add = |file: &PathBuf, what: String| {
         let help = "b4's settings add and remove recipients: b4.send-series-to, \
                     b4.send-series-cc, b4.email-exclude; nothing was sent";
-        faults.push(Rule::Trailers.fault(file, None, what, help));
+        let fault = Finding::new(&series.name, "trailers", what);
+        faults.push(fault.at(file, None).help(help));
     };
     for (file, mail) in mails {
         let mut all = Vec::new();
@@ -138,7 +141,7 @@ fn sorted(subject: &str) -> (Vec<&str>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{mail::mailbox, versions::rules::shown};
+    use crate::{mail::mailbox, source::finding::shown};
 
     fn says(change: impl Fn(String) -> String) -> String {
         let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"20260102-x-1\"\n";

@@ -11,7 +11,9 @@
 //!    not need it.
 //! 5. The trailers for programs agree with the manifest. No mail names a private commit.
 //!
-//! Each rule is a module of pure functions that return [`Fault`]s.
+//! Each rule is a module of pure functions that return a [`Finding`] for each fault.
+//!
+//! [`Finding`]: crate::source::finding::Finding
 
 pub mod changelog;
 pub mod dependencies;
@@ -21,78 +23,5 @@ pub mod reasons;
 pub mod trailers;
 pub mod versions;
 
-use std::path::PathBuf;
-
-use crate::sys::Error;
-
-/// The rules above, in the order of their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    Version,
-    Changelog,
-    Moves,
-    Dependencies,
-    Trailers,
-}
-
-impl Rule {
-    /// Returns the name that `check` prints.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Version => "version",
-            Rule::Changelog => "changelog",
-            Rule::Moves => "moves",
-            Rule::Dependencies => "dependencies",
-            Rule::Trailers => "trailers",
-        }
-    }
-
-    /// Creates a fault that belongs to no single patch.
-    pub fn fault(
-        self,
-        file: impl Into<PathBuf>,
-        line: impl Into<Option<usize>>,
-        what: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Fault {
-        Fault {
-            rule: self,
-            file: file.into(),
-            line: line.into(),
-            patch: None,
-            what: what.into(),
-            help: help.into(),
-        }
-    }
-}
-
-/// A violation of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub rule: Rule,
-    /// The file to correct, relative to the workspace.
-    pub file: PathBuf,
-    pub line: Option<usize>,
-    pub patch: Option<usize>,
-    pub what: String,
-    pub help: String,
-}
-
-impl Fault {
-    pub fn of_patch(mut self, number: usize) -> Self {
-        self.patch = Some(number);
-        self
-    }
-
-    pub fn into_error(self) -> Error {
-        Error::new(self.what)
-            .at(self.file, self.line)
-            .help(self.help)
-    }
-}
-
-#[cfg(test)]
-pub(crate) fn shown(faults: Vec<Fault>) -> String {
-    Error::all(faults.into_iter().map(Fault::into_error).collect())
-        .map_or(String::new(), |e| e.to_string())
-}
+/// The names of the rules among the checks, in the order of their numbers.
+pub const RULES: [&str; 5] = ["version", "changelog", "moves", "dependencies", "trailers"];

@@ -5,10 +5,9 @@
 //! A split happens only once: a series that was never posted may take patches from a posted series
 //! if its provenance links to that posting. After its first posting, its patches stay.
 
-use super::{Fault, Rule};
 use crate::{
     patches::plan::PlannedSeries,
-    source::{changelog::Entry, component::Component, manifest::Series},
+    source::{changelog::Entry, component::Component, finding::Finding, manifest::Series},
     versions::{
         postings::PostedPatch,
         range_diff::{Change, Comparison, PatchChange},
@@ -24,7 +23,7 @@ pub fn faults(
     patch_ids: &[String],
     since: Option<&Comparison>,
     others: &[&Component],
-) -> Vec<Fault> {
+) -> Vec<Finding> {
     let component = &plan.component;
     let (name, series) = (component.name(), &component.series);
     let never_posted = component.postings.is_empty();
@@ -60,8 +59,8 @@ pub fn faults(
             help += &format!("; {split}, link to {link} in [provenance] of {name}");
         }
         let line = series.patches.get(index).map(|p| p.line);
-        let fault = Rule::Moves.fault(series.file(), line, what, help);
-        faults.push(fault.of_patch(number));
+        let fault = Finding::new(name, "moves", what).of_patch(number);
+        faults.push(fault.at(series.file(), line).help(help));
     }
     faults
 }
@@ -72,7 +71,7 @@ fn links(series: &Series) -> impl Iterator<Item = &String> {
 }
 
 /// Finds statements in a changelog about the origin of a series or a patch.
-pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -> Vec<Fault> {
+pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -> Vec<Finding> {
     let manifest = component.series.file();
     let help = format!(
         "a changelog describes changes in design and code; the origin of a series belongs into its \
@@ -91,7 +90,8 @@ pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -
             entry.version
         );
         for (number, _) in lines.filter(|(_, line)| is_origin(line)) {
-            faults.push(Rule::Moves.fault(component.changelog_file(), number, &what, &help));
+            let fault = Finding::new(component.name(), "moves", &what);
+            faults.push(fault.at(component.changelog_file(), number).help(&help));
         }
     }
     faults
@@ -114,8 +114,8 @@ mod tests {
     use super::*;
     use crate::{
         patches::plan::tests::{MESSAGE, component, plan},
-        source::changelog,
-        versions::{postings::tests::posting, rules::shown},
+        source::{changelog, finding::shown},
+        versions::postings::tests::posting,
     };
 
     const PATCH: &str = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"a.rs\"]\n";

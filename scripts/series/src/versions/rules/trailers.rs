@@ -4,8 +4,10 @@
 
 use std::path::Path;
 
-use super::{Fault, Rule};
-use crate::source::manifest::{Base, Series};
+use crate::source::{
+    finding::Finding,
+    manifest::{Base, Series},
+};
 
 /// A series below, as the mails name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +49,12 @@ pub fn of_mail(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Checks the trailers of a mailed cover letter.
-pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
+pub fn in_cover(series: &str, file: &Path, cover: &str, expected: &[String]) -> Vec<Finding> {
     let (lines, found): (Vec<usize>, Vec<&str>) = of_mail(cover).into_iter().unzip();
     let mut faults = Vec::new();
     let mut add = |line: Option<usize>, what: String, help: &str| {
-        faults.push(Rule::Trailers.fault(file, line, what, help));
+        let fault = Finding::new(series, "trailers", what);
+        faults.push(fault.at(file, line).help(help));
     };
     for (at, text) in found.iter().enumerate() {
         if found[..at].contains(text) {
@@ -69,25 +72,27 @@ pub fn in_cover(file: &Path, cover: &str, expected: &[String]) -> Vec<Fault> {
     }
     if faults.is_empty() && found != *expected {
         let what = "the prerequisites are not in the order in which they apply";
-        faults.push(Rule::Trailers.fault(file, None, what, "run `cargo series assemble`"));
+        let fault = Finding::new(series, "trailers", what).at(file, None);
+        faults.push(fault.help("run `cargo series assemble`"));
     }
     faults
 }
 
 /// Checks that `upstream-commit` is not the commit that this tool created.
-pub fn private_base(base: &Base, made: &str) -> Option<Fault> {
+pub fn private_base(series: &str, base: &Base, made: &str) -> Option<Finding> {
     base.upstream_commit.as_ref().filter(|c| *c == made)?;
     let release = base.release();
     let what = format!("upstream-commit {made} is private: this tool created it from an archive");
     let help = format!("give the commit of {release} in the public tree, or leave the field out");
-    Some(Rule::Trailers.fault(&base.file, None, what, help))
+    let fault = Finding::new(series, "trailers", what);
+    Some(fault.at(&base.file, None).help(help))
 }
 
 /// The minimum number of hexadecimal digits in the name of a commit.
 const DIGITS: usize = 12;
 
 /// Finds names of private commits in a text.
-pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
+pub fn private_names(series: &str, file: &Path, text: &str, private: &[&str]) -> Vec<Finding> {
     let is_private =
         |word: &&str| word.len() >= DIGITS && private.iter().any(|hash| hash.starts_with(*word));
     let mut faults = Vec::new();
@@ -96,7 +101,8 @@ pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
         for word in words.filter(is_private) {
             let what = format!("{word} is a private commit, which readers cannot look up");
             let help = "name the public commit or the release, or name the patch by its subject";
-            faults.push(Rule::Trailers.fault(file, number, what, help));
+            let fault = Finding::new(series, "trailers", what);
+            faults.push(fault.at(file, number).help(help));
         }
     }
     faults
@@ -105,7 +111,7 @@ pub fn private_names(file: &Path, text: &str, private: &[&str]) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::versions::rules::shown;
+    use crate::source::finding::shown;
 
     fn base(commit: &str) -> Base {
         let text =
@@ -148,7 +154,7 @@ mod tests {
     }
 
     fn says(cover: &str) -> String {
-        shown(in_cover("out/c.patch".as_ref(), cover, &wanted()))
+        shown(in_cover("x", "out/c.patch".as_ref(), cover, &wanted()))
     }
 
     #[test]
@@ -183,11 +189,11 @@ mod tests {
     #[test]
     fn private_base_is_refused() {
         let made = "2".repeat(40);
-        assert!(private_base(&base(""), &made).is_none());
+        assert!(private_base("x", &base(""), &made).is_none());
         let public = base(&format!("upstream-commit = \"{}\"\n", "1".repeat(40)));
-        assert!(private_base(&public, &made).is_none());
+        assert!(private_base("x", &public, &made).is_none());
         let private = base(&format!("upstream-commit = \"{made}\"\n"));
-        insta::assert_snapshot!(shown(private_base(&private, &made).into_iter().collect()), @r"
+        insta::assert_snapshot!(shown(private_base("x", &private, &made)), @r"
         series/base.toml: upstream-commit 2222222222222222222222222222222222222222 is private: this tool created it from an archive
           help: give the commit of v6.1.2 in the public tree, or leave the field out
         ");
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn private_names_finds_all_places() {
         let private = format!("0123456789abcdef{}", "0".repeat(24));
-        let says = |text: &str| shown(private_names("a.msg".as_ref(), text, &[&private]));
+        let says = |text: &str| shown(private_names("x", "a.msg".as_ref(), text, &[&private]));
         assert_eq!(says("Fixes: 0123456789aa (\"x\")\n0123456 is short\n"), "");
         insta::assert_snapshot!(says("x\n\nSee 0123456789abcd.\n"), @r"
         a.msg:3: 0123456789abcd is a private commit, which readers cannot look up

@@ -2,25 +2,29 @@
 
 //! Rule 1: each series counts its own versions from 1, and vN needs a recorded posting of v(N-1).
 
-use super::{Fault, Rule};
-use crate::{source::manifest::Series, versions::postings::Posting};
+use crate::{
+    source::{finding::Finding, manifest::Series},
+    versions::postings::Posting,
+};
 
 /// Reports a version that has a posting already, which must not be assembled again.
-pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Fault> {
+pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Finding> {
     let (version, name) = (series.version, &series.name);
     postings.last().filter(|last| version <= last.version)?;
     let what = format!("v{version} of {name} was already posted");
     let help = format!("complete the recording: `cargo series record {name}`");
-    Some(Rule::Version.fault(series.file(), series.line_of_version, what, help))
+    let fault = Finding::new(name, "version", what);
+    Some(fault.at(series.file(), series.line_of_version).help(help))
 }
 
 /// Checks the version and the change id in the manifest.
-pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
+pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Finding> {
     let next = postings.last().map_or(0, |p| p.version) + 1;
     let (version, name) = (series.version, &series.name);
-    let mut faults: Vec<Fault> = unfinished(series, postings).into_iter().collect();
+    let mut faults: Vec<Finding> = unfinished(series, postings).into_iter().collect();
     let mut add = |what: String, help: String| {
-        faults.push(Rule::Version.fault(series.file(), series.line_of_version, what, help));
+        let fault = Finding::new(name, "version", what);
+        faults.push(fault.at(series.file(), series.line_of_version).help(help));
     };
     if version > next {
         let before = version - 1;
@@ -45,7 +49,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::versions::{postings::tests::posting, rules::shown};
+    use crate::{source::finding::shown, versions::postings::tests::posting};
 
     fn says(version: u32, posted: u32) -> String {
         let text = format!("# x\nversion = {version}\nchange-id = \"20260102-x-1\"\n");

@@ -13,11 +13,10 @@ pub mod store;
 
 use crate::{
     mail::{fingerprint::fingerprint, mailbox::Mail},
-    source::{message, workspace::Workspace},
+    source::{finding::Finding, message, workspace::Workspace},
     sys::{Error, Result},
     versions::{
         postings::{self, Posting},
-        rules::{Fault, Rule},
         trailers::{find::Trailer, store::Entry},
     },
 };
@@ -194,7 +193,7 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
 type WithStates<'a> = (&'a [Entry], &'a [TrailerState]);
 
 /// Returns a fault for each `keep` that is not necessary. `patches` has all patches of the series.
-pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<Fault> {
+pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<Finding> {
     let mut faults = Vec::new();
     for (number, (trailers, states)) in (1..).zip(patches) {
         for (entry, state) in trailers.iter().zip(states) {
@@ -206,8 +205,8 @@ pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -
                 "`keep` is not needed: {} is the same as in v{}, to which {given}",
                 entry.patch, entry.version
             );
-            let fault = Rule::Trailers.fault(store::file(name), keep.line, what, "remove it");
-            faults.push(fault.of_patch(number));
+            let fault = Finding::new(name, "trailers", what).of_patch(number);
+            faults.push(fault.at(store::file(name), keep.line).help("remove it"));
         }
     }
     faults
@@ -227,7 +226,7 @@ pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{source::manifest::At, versions::rules};
+    use crate::source::{finding::shown, manifest::At};
 
     fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> Entry {
         Entry {
@@ -374,7 +373,7 @@ mod tests {
         let all = [recorded("Acked-by: B <b@x.org>", Some("x"), false)];
         let faults = |state| {
             let patches = [(&[][..], &[][..]), (&all[..], &[state][..])];
-            rules::shown(needless("x", patches.into_iter()))
+            shown(needless("x", patches.into_iter()))
         };
         insta::assert_snapshot!(faults(TrailerState::Valid), @r"
         series/x/posted/trailers.toml:9: `keep` is not needed: 1.msg is the same as in v1, to which B gave Acked-by
