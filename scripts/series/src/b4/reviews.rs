@@ -119,10 +119,10 @@ pub fn entries(unknown: &[Unknown], fingerprints: &[String], posted: &[Posted]) 
     let mut entries = Vec::new();
     for (one, fingerprint) in unknown.iter().zip(fingerprints) {
         let same = posted.iter().rev().find(|version| {
-            let mut patches = version.patches.iter();
-            patches.any(|p| p.message.as_ref() == Some(&one.patch) && p.fingerprint == *fingerprint)
+            let mut patches = version.patches();
+            patches.any(|(p, was)| p.message.as_ref() == Some(&one.patch) && was == fingerprint)
         });
-        let Some(version) = same.or(posted.last()).map(|v| v.version) else {
+        let Some(version) = same.or(posted.last()).map(|v| v.posting.version) else {
             continue;
         };
         entries.extend(one.reviews.iter().map(|trailer| Entry {
@@ -173,7 +173,7 @@ pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{patches::plan::tests::component, versions::trailers::collect::PostedPatch};
+    use crate::{patches::plan::tests::component, versions::postings::tests::posting};
 
     const MANIFEST: &str = "[[patch]]\nmessage = \"1.msg\"\n[[patch]]\nmessage = \"2.msg\"\n";
 
@@ -287,15 +287,9 @@ mod tests {
     #[test]
     fn entries_version_with_same_changes() {
         let version = |version, fingerprint: &str| Posted {
-            version,
-            cover: String::new(),
+            posting: posting(version, &["x: 1"]),
             authors: Default::default(),
-            patches: vec![PostedPatch {
-                subject: "x: 1".into(),
-                message_id: String::new(),
-                message: Some("1.msg".into()),
-                fingerprint: fingerprint.into(),
-            }],
+            fingerprints: vec![fingerprint.into()],
         };
         let posted = [version(1, "e1"), version(2, "e1"), version(3, "e3")];
         let unknown = [Unknown {

@@ -16,7 +16,7 @@ use crate::{
     versions::{
         postings,
         trailers::{
-            collect::{Collected, Posted, PostedPatch, Refused, Remark, collect},
+            collect::{Collected, Posted, Refused, Remark, collect},
             people::{People, mailmap},
             store::{self, Entry, Merged},
         },
@@ -204,16 +204,17 @@ fn present(component: &Component, file: &str) -> Option<String> {
 fn known(component: &Component, posted: &[Posted], entry: &Entry) -> Option<Entry> {
     let patch = present(component, &entry.patch)?;
     let mut versions = posted.iter().rev();
-    let (version, found) = versions.find_map(|version| {
-        let mut patches = version.patches.iter();
-        let found = patches.find(|p| p.message.as_ref() == Some(&patch))?;
-        let fits = entry.version == 0 || entry.version == version.version;
-        fits.then_some((version.version, found))
+    let (version, fingerprint) = versions.find_map(|version| {
+        let mut patches = version.patches();
+        let (_, fingerprint) = patches.find(|(p, _)| p.message.as_ref() == Some(&patch))?;
+        let number = version.posting.version;
+        let fits = entry.version == 0 || entry.version == number;
+        fits.then_some((number, fingerprint))
     })?;
     Some(Entry {
         patch,
         version,
-        fingerprint: found.fingerprint.clone(),
+        fingerprint: fingerprint.clone(),
         ..entry.clone()
     })
 }
@@ -226,26 +227,22 @@ fn versions(rebuild: &Rebuild<'_>, component: &Component) -> Result<Vec<Posted>>
         let made = rebuild.commits(component.name(), posting)?;
         let commits: Vec<_> = made.patches.iter().map(|p| &p.commit).collect();
         let diffs = rebuild.git.diffs(&commits)?;
-        let patches = posting.patches.iter().zip(&diffs);
-        let patches = patches.map(|(patch, diff)| PostedPatch {
-            subject: patch.subject.clone(),
-            message_id: patch.message_id.clone(),
-            message: patch.message.as_ref().and_then(|m| present(component, m)),
-            fingerprint: fingerprint(diff),
-        });
+        let mut now = posting.clone();
+        for patch in &mut now.patches {
+            patch.message = patch.message.take().and_then(|m| present(component, &m));
+        }
         let authors = made.patch_mails();
         let posted = Posted {
-            version: posting.version,
-            cover: posting.message_id.clone(),
+            posting: now,
             authors: authors.map(|m| m.from.email.to_lowercase()).collect(),
-            patches: patches.collect(),
+            fingerprints: diffs.iter().map(|diff| fingerprint(diff)).collect(),
         };
         versions.push(posted.clone());
         // Replies to resent mails refer to the same patches.
         for again in &posting.resends {
             let mut resent = posted.clone();
-            resent.cover.clone_from(&again.message_id);
-            for (patch, id) in resent.patches.iter_mut().zip(&again.patches) {
+            resent.posting.message_id.clone_from(&again.message_id);
+            for (patch, id) in resent.posting.patches.iter_mut().zip(&again.patches) {
                 patch.message_id.clone_from(id);
             }
             versions.push(resent);

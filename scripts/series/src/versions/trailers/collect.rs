@@ -11,28 +11,28 @@ use super::{
     people::People,
     store::{Entry, Withdrawn},
 };
-use crate::mail::{diff, mailbox::Mail};
+use crate::{
+    mail::{diff, mailbox::Mail},
+    versions::postings::{PostedPatch, Posting},
+};
 
 /// A posted version, as far as replies refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    pub version: u32,
-    /// The message id of the cover letter.
-    pub cover: String,
+    /// The record, with the present message file of each patch that the series still has. A resend
+    /// has its own message ids.
+    pub posting: Posting,
     /// The addresses of the authors and the sender.
     pub authors: BTreeSet<String>,
-    pub patches: Vec<PostedPatch>,
+    /// The fingerprint of the added and removed lines of each patch.
+    pub fingerprints: Vec<String>,
 }
 
-/// A posted patch, as far as replies refer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostedPatch {
-    pub subject: String,
-    pub message_id: String,
-    /// The file of its message, if the series still has the patch.
-    pub message: Option<String>,
-    /// The fingerprint of its added and removed lines.
-    pub fingerprint: String,
+impl Posted {
+    /// Returns the patches with their fingerprints.
+    pub fn patches(&self) -> impl Iterator<Item = (&PostedPatch, &String)> {
+        self.posting.patches.iter().zip(&self.fingerprints)
+    }
 }
 
 /// A trailer that is not accepted.
@@ -74,19 +74,21 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     /// Returns the patches that a reply applies to. A reply to the cover letter applies to all
     /// patches.
-    fn patches(self) -> &'a [PostedPatch] {
-        let all = &self.version.patches;
-        match self.number {
-            0 => all,
-            n => &all[n - 1..n],
-        }
+    fn patches(self) -> impl Iterator<Item = (&'a PostedPatch, &'a String)> {
+        let patches = (1..).zip(self.version.patches());
+        let patches = patches.filter(move |(n, _)| [0, *n].contains(&self.number));
+        patches.map(|(_, patch)| patch)
     }
 
     fn shown(self) -> String {
-        let version = self.version.version;
+        let posting = &self.version.posting;
+        let version = posting.version;
         match self.number {
             0 => format!("v{version}"),
-            n => format!("patch {n} of v{version} ({:?})", self.patches()[0].subject),
+            n => format!(
+                "patch {n} of v{version} ({:?})",
+                posting.patches[n - 1].subject
+            ),
         }
     }
 
@@ -208,14 +210,14 @@ impl Reply<'_> {
     }
 
     fn give(&self, target: Target<'_>, trailer: &Trailer, out: &mut Collected) {
-        let version = target.version.version;
-        for patch in target.patches() {
+        let version = target.version.posting.version;
+        for (patch, fingerprint) in target.patches() {
             if let Some(message) = &patch.message {
                 out.found.push(Entry {
                     patch: message.clone(),
                     trailer: trailer.clone(),
                     version,
-                    fingerprint: patch.fingerprint.clone(),
+                    fingerprint: fingerprint.clone(),
                     from: Some(self.mail.id.clone()).filter(|id| !id.is_empty()),
                     by_cover: target.number == 0,
                     ..Entry::default()
@@ -232,7 +234,7 @@ impl Reply<'_> {
     /// Drops the tags that the sender gave to the target in earlier mails.
     fn withdraw(&self, target: Target<'_>, out: &mut Collected) {
         let sender = &self.mail.from;
-        for message in target.patches().iter().filter_map(|p| p.message.as_ref()) {
+        for message in target.patches().filter_map(|(p, _)| p.message.as_ref()) {
             let reason = format!("withdrawn for {message} in {}", self.mail.id);
             let is_it =
                 |e: &mut Entry| e.patch == *message && self.people.is_of(&e.trailer.who, sender);
@@ -261,9 +263,10 @@ impl<'a> Thread<'a> {
     fn new(posted: &'a [Posted], mails: &'a [Mail]) -> Self {
         let mut known = BTreeMap::new();
         for version in posted {
-            known.insert(&version.cover[..], Target { version, number: 0 });
+            let posting = &version.posting;
+            known.insert(&posting.message_id[..], Target { version, number: 0 });
             // A single patch also serves as the cover letter.
-            for (number, patch) in (1..).zip(&version.patches) {
+            for (number, patch) in (1..).zip(&posting.patches) {
                 known.insert(&patch.message_id, Target { version, number });
             }
         }
@@ -278,7 +281,7 @@ impl<'a> Thread<'a> {
         let mut up = mail.references.iter().chain(&mail.in_reply_to);
         let mut posted = self.posted.values().flat_map(|target| target.patches());
         up.any(|id| self.posted.contains_key(id.as_str()))
-            || posted.any(|patch| patch.subject == mail.title())
+            || posted.any(|(patch, _)| patch.subject == mail.title())
     }
 
     /// Returns the posted mail that this mail replies to, directly or through other replies.
@@ -307,20 +310,21 @@ impl<'a> Thread<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::mailbox;
+    use crate::{mail::mailbox, versions::postings::tests::posting};
 
     fn posted() -> Vec<Posted> {
-        let patch = |version: u32, n: usize| PostedPatch {
-            subject: format!("x: {n}"),
-            message_id: format!("v{version}-{n}@x"),
-            message: (n < 3).then(|| format!("{n}.msg")),
-            fingerprint: format!("e{version}{n}"),
-        };
-        let version = |version| Posted {
-            version,
-            cover: format!("v{version}-0@x"),
-            authors: ["d@x.org".to_owned()].into(),
-            patches: (1..=3).map(|n| patch(version, n)).collect(),
+        let version = |version: u32| {
+            let mut posting = posting(version, &["x: 1", "x: 2", "x: 3"]);
+            posting.message_id = format!("v{version}-0@x");
+            for (n, patch) in (1..).zip(&mut posting.patches) {
+                patch.message_id = format!("v{version}-{n}@x");
+            }
+            posting.patches[2].message = None;
+            Posted {
+                posting,
+                authors: ["d@x.org".to_owned()].into(),
+                fingerprints: (1..=3).map(|n| format!("e{version}{n}")).collect(),
+            }
         };
         vec![version(1), version(2)]
     }
