@@ -3,6 +3,7 @@
 //! Checks of the series before posting.
 
 pub mod every_patch;
+pub mod mails;
 pub mod moved_code;
 pub mod quick;
 pub mod rules;

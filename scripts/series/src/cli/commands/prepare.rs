@@ -3,14 +3,10 @@
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
 use super::{
-    App, AssembledSeries, Error, Finding, Made, Posting, Resource, Result, SeriesStatus, Target,
-    all, b4, component, print_line, quick, tools,
+    App, AssembledSeries, Error, Finding, Made, Resource, Result, SeriesStatus, Target, all, b4,
+    component, print_line, quick, tools,
 };
-use crate::{
-    kernel::build::Arch,
-    source::changelog,
-    versions::rules::mails::{self, Wanted},
-};
+use crate::{checks::mails, kernel::build::Arch, source::changelog};
 
 impl App<'_> {
     pub(super) fn prepare(&self, name: &str) -> Result<()> {
@@ -119,18 +115,8 @@ impl App<'_> {
             all_mails.extend(mail.map(|mail| (self.ws.shown(file).to_owned(), mail)));
         }
         let (plan, cover) = (&made.assembled.series[at].plan, &made.covers[at]);
-        let subjects: Vec<&str> = plan.patches.iter().map(|p| p.subject.as_str()).collect();
-        let postings = plan.component.postings.iter();
-        let wanted = Wanted {
-            series: plan.series(),
-            title: &cover.title,
-            subjects: &subjects,
-            trailers: &cover.trailers,
-            links: &postings.map(Posting::link).collect::<Vec<_>>(),
-            from: &made.who.email,
-        };
-        let faults = mails::faults(&wanted, &all_mails).into_iter();
-        all(faults.map(Finding::into_error))
+        let findings = mails::findings(plan, cover, &made.who.email, &all_mails);
+        all(findings.into_iter().map(Finding::into_error))
     }
 }
 

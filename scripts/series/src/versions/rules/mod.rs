@@ -17,7 +17,6 @@
 
 pub mod changelog;
 pub mod dependencies;
-pub mod mails;
 pub mod moves;
 pub mod reasons;
 pub mod trailers;

@@ -7,10 +7,9 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use regex::Regex;
 
-use super::mails::{lower, trailer_addresses};
 use crate::{
-    mail::mailbox::Mail,
-    source::{cover, manifest::Series, words::Recipient},
+    mail::mailbox::{self, Mail},
+    source::{cover, manifest::Series, message, words::Recipient},
     sys::pattern,
     versions::{postings::Posting, range_diff::Comparison},
 };
@@ -135,6 +134,20 @@ pub fn statement(item: &str) -> Option<Statement> {
         release: None,
         explained: found["why"].split_whitespace().count() >= 2,
     })
+}
+
+/// Returns the addresses in trailers, in lower case.
+pub fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
+    let bodies = mails.into_iter().map(|mail| &mail.body);
+    let lines = bodies.flat_map(|body| body.lines());
+    let trailers = lines.filter(|l| message::is_trailer(l));
+    let people = trailers.filter_map(|l| Some(mailbox::person(l.split_once(": ")?.1)));
+    lower(people.map(|person| person.email))
+}
+
+pub fn lower(addresses: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
+    let addresses = addresses.into_iter();
+    addresses.map(|a| a.as_ref().to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

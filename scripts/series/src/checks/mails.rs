@@ -2,82 +2,87 @@
 
 //! Checks the mails that b4 created from the series before they are sent.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
-use super::trailers;
 use crate::{
-    mail::mailbox::{self, Mail},
-    source::{finding::Finding, manifest::Series, message, words::Recipient},
+    mail::mailbox::Mail,
+    patches::{output::Cover, plan::PlannedSeries},
+    source::{finding::Finding, manifest::Series, words::Recipient},
     sys::plural::count,
+    versions::{
+        postings::Posting,
+        rules::{
+            reasons::{lower, trailer_addresses},
+            trailers,
+        },
+    },
 };
 
-/// The expected content of the mails of a series.
-pub struct Wanted<'a> {
-    pub series: &'a Series,
-    pub title: &'a str,
-    pub subjects: &'a [&'a str],
-    /// The trailers of the cover letter that programs read.
-    pub trailers: &'a [String],
-    pub links: &'a [String],
-    pub from: &'a str,
-}
-
-impl Wanted<'_> {
-    fn all_subjects(&self) -> Vec<String> {
-        let prefix = self.series.subject_prefix();
-        if let [only] = self.subjects {
-            return vec![format!("[{prefix}] {only}")];
-        }
-        let count = self.subjects.len();
-        let width = count.to_string().len();
-        let titles = [&self.title].into_iter().chain(self.subjects).enumerate();
-        let subject =
-            |(i, title): (usize, &&str)| format!("[{prefix} {i:0width$}/{count}] {title}");
-        titles.map(subject).collect()
-    }
-}
-
-pub fn faults(wanted: &Wanted<'_>, mails: &[(PathBuf, Mail)]) -> Vec<Finding> {
-    let fault = |file: &PathBuf, what: String| {
+/// Compares the mails, each with its file, with the series. `from` is the address of the sender.
+pub fn findings(
+    plan: &PlannedSeries,
+    letter: &Cover,
+    from: &str,
+    mails: &[(PathBuf, Mail)],
+) -> Vec<Finding> {
+    let (series, name) = (plan.series(), plan.name());
+    let finding = |file: &PathBuf, what: String| {
         let help = "the mail that b4 created differs from the series; nothing was sent";
-        let fault = Finding::new(&wanted.series.name, "trailers", what);
-        fault.at(file, None).help(help)
+        Finding::new(name, "trailers", what)
+            .at(file, None)
+            .help(help)
     };
-    let subjects = wanted.all_subjects();
+    let subjects = subjects(plan, &letter.title);
     let Some((cover_file, cover)) = mails.first().filter(|_| mails.len() == subjects.len()) else {
         let file = mails.first().map(|(file, _)| file.clone());
         let (have, want) = (count(mails.len(), "mail", "mails"), subjects.len());
         let what = format!("b4 wrote {have} instead of {want}");
-        return vec![fault(&file.unwrap_or_default(), what)];
+        return vec![finding(&file.unwrap_or_default(), what)];
     };
-    let mut faults = Vec::new();
+    let mut findings = Vec::new();
     for (subject, (file, mail)) in subjects.iter().zip(mails) {
-        let (is, from) = (&mail.subject, &mail.from.email);
+        let (is, sender) = (&mail.subject, &mail.from.email);
         // b4 decides where the words before "PATCH" go.
         if sorted(subject) != sorted(is) {
             let what = format!("the subject is {is:?} instead of {subject:?}");
-            faults.push(fault(file, what));
+            findings.push(finding(file, what));
         }
-        if from != wanted.from {
-            faults.push(fault(file, format!("it is from {from}")));
+        if sender != from {
+            findings.push(finding(file, format!("it is from {sender}")));
         }
     }
-    let (name, text) = (&wanted.series.name, &cover.body);
-    faults.extend(trailers::in_cover(name, cover_file, text, wanted.trailers));
-    for link in wanted.links.iter().filter(|l| !cover.body.contains(*l)) {
-        faults.push(fault(cover_file, format!("the link {link} is missing")));
+    let trailers = &letter.trailers;
+    findings.extend(trailers::in_cover(name, cover_file, &cover.body, trailers));
+    let links = plan.component.postings.iter().map(Posting::link);
+    for link in links.filter(|link| !cover.body.contains(link)) {
+        findings.push(finding(cover_file, format!("the link {link} is missing")));
     }
-    let changes = format!("Changes in v{}:", wanted.series.version);
+    let changes = format!("Changes in v{}:", series.version);
     if !cover.body.contains(&changes) {
-        faults.push(fault(cover_file, "the changelog is missing".to_owned()));
+        findings.push(finding(cover_file, "the changelog is missing".to_owned()));
     }
-    faults.extend(of_recipients(wanted.series, wanted.from, mails));
+    findings.extend(of_recipients(series, from, mails));
     let patches = mails.iter().skip(1);
     for (file, _) in patches.filter(|(_, mail)| !trailers::of_mail(&mail.body).is_empty()) {
         let what = "it carries lines that belong into the cover letter";
-        faults.push(fault(file, what.to_owned()));
+        findings.push(finding(file, what.to_owned()));
     }
-    faults
+    findings
+}
+
+/// Returns the expected subjects of the mails.
+fn subjects(plan: &PlannedSeries, title: &str) -> Vec<String> {
+    let prefix = plan.series().subject_prefix();
+    if let [only] = &plan.patches[..] {
+        return vec![format!("[{prefix}] {}", only.subject)];
+    }
+    let count = plan.patches.len();
+    let width = count.to_string().len();
+    let patches = plan.patches.iter().map(|p| p.subject.as_str());
+    let titles = [title].into_iter().chain(patches).enumerate();
+    titles
+        .map(|(i, title)| format!("[{prefix} {i:0width$}/{count}] {title}"))
+        .collect()
 }
 
 /// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
@@ -87,12 +92,12 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
     let mut known = trailer_addresses(mails.iter().map(|(_, mail)| mail));
     let meant = both.iter().flat_map(|(_, list)| list.iter());
     known.extend(lower(meant.map(Recipient::address).chain([from])));
-    let mut faults = Vec::new();
+    let mut findings = Vec::new();
     let mut add = |file: &PathBuf, what: String| {
         let help = "b4's settings add and remove recipients: b4.send-series-to, \
                     b4.send-series-cc, b4.email-exclude; nothing was sent";
-        let fault = Finding::new(&series.name, "trailers", what);
-        faults.push(fault.at(file, None).help(help));
+        let finding = Finding::new(&series.name, "trailers", what);
+        findings.push(finding.at(file, None).help(help));
     };
     for (file, mail) in mails {
         let mut all = Vec::new();
@@ -112,21 +117,7 @@ fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<
             add(file, what);
         }
     }
-    faults
-}
-
-/// Returns the addresses in trailers, in lower case.
-pub(super) fn trailer_addresses<'a>(mails: impl IntoIterator<Item = &'a Mail>) -> BTreeSet<String> {
-    let bodies = mails.into_iter().map(|mail| &mail.body);
-    let lines = bodies.flat_map(|body| body.lines());
-    let trailers = lines.filter(|l| message::is_trailer(l));
-    let people = trailers.filter_map(|l| Some(mailbox::person(l.split_once(": ")?.1)));
-    lower(people.map(|person| person.email))
-}
-
-pub(super) fn lower(addresses: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
-    let addresses = addresses.into_iter();
-    addresses.map(|a| a.as_ref().to_ascii_lowercase()).collect()
+    findings
 }
 
 /// Returns the words in the brackets in alphabetical order, and the rest.
@@ -141,47 +132,70 @@ fn sorted(subject: &str) -> (Vec<&str>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{mail::mailbox, source::finding::shown};
+    use crate::{
+        mail::mailbox,
+        patches::plan::tests::{component, plan},
+        source::finding::shown,
+        versions::postings::tests::posting,
+    };
+
+    const MANIFEST: &str = "prefix = \"RFC PATCH\"\n\
+                            [[patch]]\nmessage = \"1.msg\"\nfiles = [\"1.rs\"]\n\
+                            [[patch]]\nmessage = \"2.msg\"\nfiles = [\"2.rs\"]\n";
+
+    const LINK: &str = "https://patch.msgid.link/20260102-x-v1-0-abc@example.org";
+
+    /// Returns v2 of a series whose v1 was posted.
+    fn planned() -> PlannedSeries {
+        let mut one = component("x", MANIFEST, &[("1.rs", ""), ("2.rs", "")], &[]);
+        for (file, subject) in [("1.msg", "x: one"), ("2.msg", "x: two")] {
+            one.messages
+                .insert(file.into(), format!("{subject}\n\nText.\n"));
+        }
+        one.postings = vec![posting(1, &["x: one"])];
+        let mut planned = plan(vec![one]).unwrap().remove(0);
+        planned.component.series.version = 2;
+        planned.component.series.to.clear();
+        planned
+    }
 
     fn says(change: impl Fn(String) -> String) -> String {
-        let text = "version = 2\nprefix = \"RFC PATCH\"\nchange-id = \"20260102-x-1\"\n";
-        let series = Series::parse("x", "series/x.toml".as_ref(), text).unwrap();
         let all = "From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 0/2] x: add it\nMessage-ID: <0@x>\n\n\
-                   Text.\n---\nChanges in v2:\n- Link to v1: https://l/1\n---\nchange-id: 20260102-x-1\n\n\
+                   Text.\n---\nChanges in v2:\n- Link to v1: LINK\n---\nchange-id: 20260102-x-1\n\n\
                    From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 1/2] x: one\nMessage-ID: <1@x>\n\nText.\n\n\
                    From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 2/2] x: two\nMessage-ID: <2@x>\n\nText.\n";
-        let read = mailbox::read(change(all.to_owned()).as_bytes()).unwrap();
+        let read = mailbox::read(change(all.replace("LINK", LINK)).as_bytes()).unwrap();
         let mails: Vec<_> = read
             .into_iter()
             .enumerate()
             .map(|(i, m)| (PathBuf::from(format!("{i}.eml")), m))
             .collect();
-        let wanted = Wanted {
-            series: &series,
-            title: "x: add it",
-            subjects: &["x: one", "x: two"],
-            trailers: &["change-id: 20260102-x-1".to_owned()],
-            links: &["https://l/1".to_owned()],
-            from: "a@b",
+        let cover = Cover {
+            title: "x: add it".into(),
+            text: String::new(),
+            below: String::new(),
+            dependencies: Vec::new(),
+            prerequisites: Vec::new(),
+            trailers: vec!["change-id: 20260102-x-1".into()],
         };
-        shown(faults(&wanted, &mails))
+        shown(findings(&planned(), &cover, "a@b", &mails))
     }
 
     #[test]
-    fn faults_expected_mails_pass() {
+    fn findings_expected_mails_pass() {
         assert_eq!(says(|m| m), "");
     }
 
     #[test]
-    fn faults_each_difference() {
+    fn findings_each_difference() {
         insta::assert_snapshot!(says(|m| m.replace("v2 1/2", "v1 1/2")), @r#"
         1.eml: the subject is "[PATCH RFC v1 1/2] x: one" instead of "[RFC PATCH v2 1/2] x: one"
           help: the mail that b4 created differs from the series; nothing was sent
         "#);
-        assert!(says(|m| m.replace("https://l/1", "")).contains("0.eml: the link https://l/1"));
+        assert!(says(|m| m.replace(LINK, "")).contains(&format!("0.eml: the link {LINK}")));
         assert!(says(|m| m.replace("Changes in", "")).contains("0.eml: the changelog is missing"));
         assert!(says(|m| m.replacen("a@b", "c@d", 1)).contains("0.eml: it is from c@d"));
         let twice = "change-id: 20260102-x-1\nchange-id: 20260102-x-1\n";
