@@ -138,7 +138,7 @@ fn drafts(git: &Git<'_>, of: &Tracked) -> Result<Vec<Draft>> {
     Ok(drafts.collect())
 }
 
-/// Lists the commits that are only in `theirs`, or, if there are none, those that are missing there.
+/// Lists the commits only in `theirs`, or, if there are none, those that are missing there.
 fn changes(ours: &[Draft], theirs: &[Draft]) -> Vec<String> {
     fn only<'a>(of: &'a [Draft], others: &[Draft]) -> Vec<&'a Draft> {
         let is_new = |one: &&Draft| !others.iter().any(|other| other.does == one.does);
@@ -153,8 +153,7 @@ fn changes(ours: &[Draft], theirs: &[Draft]) -> Vec<String> {
     new.into_iter().map(shown).collect()
 }
 
-/// Returns the author's lines of a cover letter. After a posting, b4 adds lines to the changelog
-/// that the author has to edit.
+/// Omits the lines that b4 adds to the changelog after a posting, for the author to edit.
 fn cover_lines(text: &str) -> Vec<&str> {
     let begun = ["- EDITME", "- Link to v", "Changes in v"];
     let lines = text.lines().map(str::trim_end);
@@ -218,7 +217,7 @@ fn other_revision(
         "a later state of the series was posted: this state can be assembled, but not sent".into()
     };
     let what = format!("b4 is at v{revision} of {name}, but the manifest has version = {version}");
-    let error = Error::new(what).at(series.file(), series.line_of_version);
+    let error = Error::new(what).at(&series.file, series.line_of_version);
     Some(error.help(format!(
         "{help};\nif nothing was posted, delete b4's branch: git -C {dir} update-ref -d {head}"
     )))

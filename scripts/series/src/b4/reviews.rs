@@ -113,8 +113,8 @@ pub fn unknown(component: &Component, commits: &[(Oid, String)], own: &Value) ->
     found
 }
 
-/// Converts trailers to records. `fingerprints` has the fingerprint of each commit. b4 adds a trailer to
-/// the commit with the same changes as the posted patch.
+/// Converts trailers to records. `fingerprints` has the fingerprint of each commit. b4 adds a
+/// trailer to the commit with the same changes as the posted patch.
 pub fn entries(unknown: &[Unknown], fingerprints: &[String], posted: &[Posted]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (one, fingerprint) in unknown.iter().zip(fingerprints) {
@@ -167,7 +167,7 @@ pub fn by_hand(name: &str, unknown: &[Unknown]) -> Option<Error> {
             .at(format!("series/{name}/{}", u.patch), None)
             .help(help)
     });
-    Error::all(errors.collect())
+    Error::all(errors).err()
 }
 
 #[cfg(test)]

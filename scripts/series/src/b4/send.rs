@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     git::{Git, Oid, isolated, refs, user_settings},
-    sys::{Cmd, Error, Result, cache::Cache, files, must, plural::count, runner::quote, ui::Ui},
+    sys::{
+        Cmd, Error, Result, cache::Cache, files, must, pattern, plural::count, runner::quote,
+        ui::Ui,
+    },
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +83,7 @@ fn disturbing() -> Vec<String> {
     static HARMLESS: LazyLock<Regex> = LazyLock::new(|| {
         let mail = "ASKPASS|AUTHOR_|COMMITTER_|PROXY|SSH|SSL|TERMINAL_PROMPT";
         let others = "CONFIG_|EDITOR|EXEC_PATH|PAGER|SEQUENCE_EDITOR|TRACE";
-        Regex::new(&format!("^GIT_(?:{mail}|{others})")).expect("the pattern is constant")
+        pattern(&format!("^GIT_(?:{mail}|{others})"))
     });
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut names: Vec<String> = names
@@ -129,13 +132,15 @@ impl Calls<'_> {
             Ok(posted) => posted,
             Err(e) => return Err(e.detail(self.suspects()?)),
         };
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, &e));
         let mut difference = (mails.len() != posted.len()).then(|| {
             let posted = count(posted.len(), "mail", "mails");
             format!("{posted} instead of {}", mails.len())
         });
         for (meant, posted) in mails.iter().zip(&posted) {
-            let (meant, posted) = (lasting(&read(meant)?), lasting(&read(posted)?));
+            let (meant, posted) = (
+                lasting(&files::read(meant)?),
+                lasting(&files::read(posted)?),
+            );
             difference = difference.or_else(|| first_difference(&meant, &posted));
         }
         let Some(difference) = difference else {
@@ -166,7 +171,7 @@ impl Calls<'_> {
 /// The headers that differ in every run: message ids, dates, and data that contains them.
 static PASSING: LazyLock<Regex> = LazyLock::new(|| {
     let names = "date|message-id|in-reply-to|references|x-b4-tracking";
-    Regex::new(&format!(r"(?mi)^(?:{names}):.*\n(?:[ \t].*\n)*")).expect("the pattern is constant")
+    pattern(&format!(r"(?mi)^(?:{names}):.*\n(?:[ \t].*\n)*"))
 });
 
 fn lasting(mail: &[u8]) -> String {
@@ -176,7 +181,6 @@ fn lasting(mail: &[u8]) -> String {
     format!("{head}\n{body}")
 }
 
-/// Returns the first lines in which two mails differ.
 fn first_difference(meant: &str, posted: &str) -> Option<String> {
     let end = || std::iter::once("(the end)");
     let (a, b) = (meant.lines().chain(end()), posted.lines().chain(end()));
@@ -221,7 +225,6 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<Oid> {
     Ok(tip)
 }
 
-/// Returns an error if the user changed files in the work tree of a series.
 fn refuse_work(here: &Git<'_>, name: &str) -> Result<()> {
     let (branch, tree) = (branch_name(name), here.dir().display());
     let at = here.try_run(&here.cmd(["symbolic-ref", "--quiet", "HEAD"]))?;

@@ -26,7 +26,6 @@ pub(super) fn head(name: &str) -> String {
 /// The line between the cover letter and the JSON.
 pub(super) const MARK: &str = "--- b4-submit-tracking ---";
 
-/// Whether a commit message is a cover letter that b4 keeps in a commit.
 pub fn is_cover(message: &str) -> bool {
     message.lines().any(|line| line == MARK)
 }
@@ -63,7 +62,6 @@ impl Tracked {
         git.log(format, ["--reverse", &range])
     }
 
-    /// Parses the text of a cover letter from [`covers`].
     fn parse(head: &str, cover: Oid, text: &str) -> Option<Self> {
         let (committed, message) = text.split_once('\n')?;
         let (text, json) = split(message)?;
@@ -115,8 +113,7 @@ fn object<'a>(json: &'a mut Value, key: &str) -> &'a mut Value {
     &mut json[key]
 }
 
-/// Returns the prerequisites in b4's form. b4 adds the patches of posted series, so these have no
-/// patch ids here.
+/// b4 adds the patches of posted series, so these have no patch ids here.
 fn prerequisites(base: &Base, below: &[Prerequisite]) -> Vec<String> {
     let mut words = Vec::new();
     for one in below {

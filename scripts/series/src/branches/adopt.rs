@@ -26,7 +26,6 @@ pub struct Found {
     pub branch: String,
     /// The series that it builds on, each with the tip of its branch.
     pub lower: Vec<(String, Oid)>,
-    /// Its own commits.
     pub commits: Vec<Commit>,
     /// The cover letter and the tracking data of b4.
     pub prepared: Option<Prepared>,
@@ -50,17 +49,11 @@ pub type Named = (SeriesName, String, Oid);
 /// workspace, and `fork` is the commit that the stack forked from.
 pub fn find(theirs: &Git<'_>, fork: &Oid, known: &[Named], new: &[Named]) -> Result<Vec<Found>> {
     let all: Vec<&Named> = known.iter().chain(new).collect();
-    let mut found = Vec::new();
-    let mut errors = Vec::new();
-    for one in new {
-        match find_one(theirs, fork, &all, one) {
-            Ok(one) => found.push(one),
-            Err(e) => errors.push(e),
-        }
-    }
-    errors.extend(shared(&found));
+    let each = new.iter().map(|one| find_one(theirs, fork, &all, one));
+    let (mut found, errors) = Error::split(each);
+    Error::all(errors.into_iter().chain(shared(&found)))?;
     take_copies(&mut found);
-    Error::all(errors).map_or(Ok(found), Err)
+    Ok(found)
 }
 
 fn find_one(theirs: &Git<'_>, fork: &Oid, all: &[&Named], one: &Named) -> Result<Found> {
@@ -132,7 +125,6 @@ fn starts_with(one: &Found, other: &Found) -> bool {
         && one.commits.iter().zip(&other.commits).all(same)
 }
 
-/// Whether the series `name` is below `other`.
 fn is_below(all: &[Found], name: &str, other: &str) -> bool {
     let others = all.iter().filter(|f| *f.name == *other);
     let mut lower = others.flat_map(|f| &f.lower);
@@ -184,8 +176,7 @@ pub fn fork(theirs: &Git<'_>, onto: Option<&str>, new: &[Named]) -> Result<Oid> 
     })
 }
 
-/// Returns the commit that all branches have in common. `differ` completes the error about two that
-/// have different ones.
+/// Returns the common commit. `differ` completes the error about two that have different ones.
 fn common(of: &[(&str, Oid)], differ: &str, help: &str) -> Result<Option<Oid>> {
     let Some((first, commit)) = of.first() else {
         return Ok(None);
@@ -222,7 +213,6 @@ fn merge_base(theirs: &Git<'_>, onto: &str, tip: &Oid) -> Result<Option<Oid>> {
     Ok(Oid::parse(&out.text()))
 }
 
-/// A base of the workspace, and its commit.
 pub type KnownBase = (String, Oid);
 
 /// Returns the base among several that the branches are on. Of bases that contain each other, a
@@ -251,8 +241,7 @@ pub fn nearest(theirs: &Git<'_>, bases: &[KnownBase], new: &[Named]) -> Result<O
     base.ok_or_else(|| Error::new("there is no branch to adopt"))
 }
 
-/// Returns the name of a new base: the tag of the commit, the branch `onto`, or one made of the
-/// first digits of the commit.
+/// Returns the name of a new base: the tag, the branch `onto`, or the first digits of the commit.
 pub fn base_name(
     theirs: &Git<'_>,
     fork: &Oid,
@@ -273,7 +262,6 @@ pub fn base_name(
     Ok(name.unwrap_or_else(|| format!("base-{}", fork.short())))
 }
 
-/// The file of a base. The first base of a workspace is the default.
 pub fn base_file(kernel: &Path, fork: &Oid, found: &[Found], is_default: bool) -> String {
     let kernel = quoted(&kernel.display().to_string());
     let mut text = format!(

@@ -22,7 +22,6 @@ use crate::{
 /// A branch with more own commits than this most likely forked from something else.
 const MOST: usize = 1000;
 
-/// Opens the user's kernel clone.
 pub fn open<'a>(runner: &'a dyn Runner, dir: &'a Path) -> Result<Git<'a>> {
     let theirs = Git::of_user(runner, dir);
     let inside = theirs.cmd(["rev-parse", "--git-dir"]);
@@ -48,19 +47,12 @@ pub fn tip(theirs: &Git<'_>, branch: &str) -> Result<Oid> {
 pub fn read(theirs: &Git<'_>, tool: &Git<'_>, base: &Base, series: &[Series]) -> Result<Branches> {
     let fork = fork_of(theirs, base)?;
     let ordered = in_order(series)?;
-    let mut all = Branches::new();
-    let mut errors = Vec::new();
-    for one in &ordered {
-        let Some(branch) = &one.branch else {
-            continue;
-        };
+    let all = ordered.iter().filter_map(|one| {
         let lower = below(&ordered, &one.name);
-        match own(theirs, tool, &fork, one, branch, &lower) {
-            Ok(commits) => drop(all.insert(one.name.to_string(), commits)),
-            Err(e) => errors.push(e),
-        }
-    }
-    Error::all(errors).map_or(Ok(all), Err)
+        let commits = own(theirs, tool, &fork, one, one.branch.as_ref()?, &lower);
+        Some(commits.map(|commits| (one.name.to_string(), commits)))
+    });
+    Ok(Branches::from_iter(Error::collect(all)?))
 }
 
 /// Returns the commit of the base in the user's clone.
@@ -180,7 +172,6 @@ pub fn range(
     Ok((commits, cover))
 }
 
-/// The files in which two trees differ.
 pub fn changes(git: &Git<'_>, old: &Oid, new: &Oid) -> Result<Vec<Change>> {
     let mut found = diff_tree(git, &[old.as_str(), new.as_str()], String::new())?;
     Ok(found.remove(&None).unwrap_or_default())
@@ -214,8 +205,7 @@ fn diff_tree(
     Ok(all)
 }
 
-/// Parses an entry of git's raw format, without its colon: `100644 100755 <blob> <blob> M`, and the
-/// path.
+/// Parses git's raw format after the colon: `100644 100755 <blob> <blob> M`.
 fn change(words: &str, path: &str) -> Result<Change> {
     let split: Vec<&str> = words.split(' ').collect();
     let [old_mode, new_mode, old, new, _] = split[..] else {

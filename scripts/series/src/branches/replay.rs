@@ -27,8 +27,7 @@ pub struct Onto<'a> {
     pub below: &'a [String],
 }
 
-/// Applies a commit of a series to a tree, and returns the files that it changes there. `all` are
-/// the commits of the series.
+/// Returns the files that a commit changes in a tree. `all` are the commits of its series.
 pub fn changes(
     git: &Git<'_>,
     scratch: &Path,

@@ -88,7 +88,7 @@ fn subjects(plan: &PlannedSeries, title: &str) -> Vec<String> {
 /// Compares To and Cc with the manifest. b4 also adds the people named in trailers.
 fn of_recipients(series: &Series, from: &str, mails: &[(PathBuf, Mail)]) -> Vec<Finding> {
     let both = [("To", &series.to), ("Cc", &series.cc)];
-    let manifest = series.file();
+    let manifest = &series.file;
     let mut known = trailer_addresses(mails.iter().map(|(_, mail)| mail));
     let meant = both.iter().flat_map(|(_, list)| list.iter());
     known.extend(lower(meant.map(Recipient::address).chain([from])));

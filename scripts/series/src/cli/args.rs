@@ -131,8 +131,8 @@ pub struct Adopt {
     #[arg(value_name = "BRANCH", required = true)]
     pub branches: Vec<String>,
 
-    /// Revision that the branches are based on [default: a base of the workspace; without one, their
-    /// upstream branch, or the parent of b4's cover letter]
+    /// Revision that the branches are based on [default: a base of the workspace; without one,
+    /// their upstream branch, or the parent of b4's cover letter]
     #[arg(long, value_name = "REV")]
     pub onto: Option<String>,
 }

@@ -15,7 +15,6 @@ use crate::{
     sys::called::{INSTALLED, is_installed},
 };
 
-/// Returns the page in roff.
 pub fn page() -> String {
     let name = if is_installed() {
         INSTALLED
@@ -65,7 +64,6 @@ fn section(heading: &str, render: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -
     format!(".SH \"{heading}\"\n{}", body(render))
 }
 
-/// Returns the usage line of a command, as in `--help`.
 fn usage(command: &mut Command) -> String {
     let usage = command.render_usage().to_string();
     let mut roff = Roff::new();

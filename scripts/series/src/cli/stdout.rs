@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::sys::{Error, Result, called::as_called, json::json};
+use crate::sys::{Error, Result, called::as_called, json};
 
 /// Writes to standard output. A closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
@@ -31,7 +31,7 @@ pub fn print_line(text: impl Display) -> Result<()> {
 }
 
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    print(&String::from_utf8_lossy(&json(value)?))
+    print(&String::from_utf8_lossy(&json::text(value)?))
 }
 
 /// Writes a value as JSON if the user asks for it, otherwise its text.

@@ -16,10 +16,8 @@ const SIGNS: &str = "bad config line|bad object refs/|bad ref for |does not matc
     not a git repository (or any|reference broken|unable to read tree|unexpected line in |\
     wrong index v";
 
-/// The content of HEAD in a repository of the tool.
 const HEAD: &str = "ref: refs/heads/series";
 
-/// Explains a failure in a repository of the tool.
 pub fn of_tool(cmd: &Cmd, output: &str) -> Option<Error> {
     let dir = repository(cmd.dir.as_deref().filter(|_| is_damage(output))?);
     let home = dir.join(".git");

@@ -12,8 +12,7 @@ use super::{
 use crate::sys::{Error, Result, failed};
 
 impl Git<'_> {
-    /// Runs `git fast-import` on the stream that `feed` writes. Returns the commits by their marks,
-    /// which count from 1.
+    /// Returns the commits of the stream that `feed` writes, by their marks, which count from 1.
     pub fn fast_import(
         &self,
         scratch: &Path,
@@ -49,7 +48,6 @@ impl Git<'_> {
     }
 }
 
-/// The input stream of `git fast-import`.
 pub struct FastImport<'a> {
     to: &'a mut dyn Write,
 }

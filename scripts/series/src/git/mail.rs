@@ -2,10 +2,10 @@
 
 //! Commits as mails.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::Git;
-use crate::sys::{Error, Result, files::list};
+use crate::sys::{Result, files};
 
 /// Commits as mails, in order: file name and content of each. `dir` is made, and holds them.
 pub fn format_patch(
@@ -23,8 +23,8 @@ pub fn format_patch(
         .args(["--suffix=.patch", "-O/dev/null", "--default-prefix"])
         .arg(format!("--subject-prefix={prefix}"));
     git.run(&cmd.arg("-o").arg(dir).arg(range))?;
-    let patches = list(dir)?.into_iter().map(|path| {
-        let mail = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+    let patches = files::list(dir)?.into_iter().map(|path| {
+        let mail = files::read(&path)?;
         let name = path.file_name().unwrap_or_default();
         Ok((name.to_string_lossy().into_owned(), mail))
     });

@@ -21,9 +21,7 @@ pub use self::{
     settings::{isolated, parse_settings, pinned, read_trusted, user_settings},
 };
 use self::{object::index_info, settings::upload_pack};
-use crate::sys::{
-    Cmd, Error, Output, Result, Runner, cache::Cache, failed, hash::sha256, must, not_started,
-};
+use crate::sys::{Cmd, Error, Output, Result, Runner, cache::Cache, failed, hash::sha256, must};
 
 #[derive(Clone, Copy)]
 pub struct Git<'a> {
@@ -31,7 +29,6 @@ pub struct Git<'a> {
     dir: &'a Path,
     /// The folder of new objects, unless they go to the repository.
     objects: Option<&'a Path>,
-    /// Explains the failures of commands.
     explain: fn(&Cmd, &str) -> Option<Error>,
 }
 
@@ -53,7 +50,6 @@ impl<'a> Git<'a> {
         git
     }
 
-    /// Returns the repository with another folder for new objects.
     pub fn with_objects_in(mut self, objects: &'a Path) -> Self {
         self.objects = Some(objects);
         self
@@ -97,7 +93,7 @@ impl<'a> Git<'a> {
 
     /// Runs a git command that may fail.
     pub fn try_run(&self, cmd: &Cmd) -> Result<Output> {
-        self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
+        self.runner.run(cmd)
     }
 
     /// Runs a git command that may fail, unless the repository is damaged.
@@ -198,7 +194,6 @@ impl<'a> Git<'a> {
         Ok(parse_listing(&self.run(&cmd.args(paths))?.stdout))
     }
 
-    /// Returns the content of a file in a tree, or `None` if it is missing.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
         let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);
         let out = self.try_undamaged(&cmd)?;
@@ -213,7 +208,6 @@ impl<'a> Git<'a> {
         Ok(entries.into_keys().zip(contents).collect())
     }
 
-    /// Returns the contents of blobs, in order.
     pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
         let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
         let out = self.run(&self.cmd(["cat-file", "--batch"]).stdin(input))?;
@@ -230,7 +224,6 @@ impl<'a> Git<'a> {
         contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
     }
 
-    /// Returns the changes of each commit as a diff.
     pub fn diffs(&self, commits: &[&Oid]) -> Result<Vec<String>> {
         if commits.is_empty() {
             return Ok(Vec::new());
@@ -256,8 +249,7 @@ impl<'a> Git<'a> {
         all.ok_or_else(|| Error::new("git did not show all commits"))
     }
 
-    /// Returns the paths of files in a tree that contain one of these texts. Caches the result,
-    /// because searching a whole kernel is slow.
+    /// Caches the paths, because searching a whole kernel is slow.
     pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
         let key = sha256(format!("{tree}\0{}", texts.join("\0")));
         let found = cache.remember(format!("files-with/{key}"), || {
@@ -269,7 +261,6 @@ impl<'a> Git<'a> {
         Ok(paths.map(str::to_owned).collect())
     }
 
-    /// Returns the paths of files in a tree that `git grep` finds with these arguments.
     pub fn grep<'b>(
         &self,
         args: impl IntoIterator<Item = &'b str>,
@@ -288,7 +279,6 @@ impl<'a> Git<'a> {
         Ok(found.map(|(_, path)| path.to_owned()).collect())
     }
 
-    /// Writes blobs to the repository, and returns their names in order.
     pub fn add_blobs(&self, scratch: &Path, contents: &[&[u8]]) -> Result<Vec<Oid>> {
         let mut paths = String::new();
         for (i, content) in contents.iter().enumerate() {

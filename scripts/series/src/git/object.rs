@@ -79,7 +79,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Returns the mode in git's form.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Plain => "100644",
@@ -95,7 +94,6 @@ impl Mode {
     }
 }
 
-/// The commit of a base in the kernel repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseCommit {
     pub commit: Oid,

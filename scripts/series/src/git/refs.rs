@@ -20,12 +20,10 @@ pub const BASES: &str = "refs/series/base";
 /// The commit that the build tree has checked out.
 pub const CHECKED_OUT: &str = "refs/series/tree/checked-out";
 
-/// Returns the ref of the commit made from an archive.
 pub fn archive(sha256: &str) -> String {
     format!("{ARCHIVES}/{sha256}")
 }
 
-/// Returns the ref of an imported base.
 pub fn base(name: &str) -> String {
     format!("{BASES}/{name}")
 }
@@ -60,8 +58,7 @@ pub fn branch_commits(name: &str) -> String {
     format!("refs/series/branch/{name}")
 }
 
-/// Returns the refs of the fork points of a series: of each series below it, the last tip that its
-/// branch was seen to contain.
+/// Returns the refs of the last tips of lower branches that the branch was seen to contain.
 pub fn fork_points(name: &str) -> String {
     format!("refs/series/fork-point/{name}")
 }
@@ -76,8 +73,7 @@ pub fn send(name: &str) -> String {
     format!("refs/series/send/{name}")
 }
 
-/// Returns what a lock of the cache covers in `.git`: names below `refs/series`, and other files and
-/// folders.
+/// Returns what a lock covers in `.git`: names below `refs/series`, and other files and folders.
 fn covered(resource: Resource) -> (&'static str, &'static str) {
     match resource {
         Resource::Base => ("archive base import port public", "shallow"),

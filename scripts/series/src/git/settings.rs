@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::OnceLock};
 
-use crate::sys::{Cmd, Error, Result, Runner, not_started, runner::quote};
+use crate::sys::{Cmd, Error, Result, Runner, runner::quote};
 
 type Setting = (String, String);
 
@@ -22,7 +22,7 @@ pub fn user_settings(runner: &dyn Runner, dir: &Path, names: &str) -> Result<Vec
             cmd = cmd.env(key, value);
         }
     }
-    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    let out = runner.run(&cmd)?;
     match out.code {
         Some(0) => Ok(parse_settings(&out.stdout)),
         // No setting matches.
@@ -53,18 +53,16 @@ pub fn read_trusted(runner: &dyn Runner, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the command for the other side of a fetch. Git clears its environment, so the command
-/// has `safe.directory` as an argument.
+/// Git clears the environment of the other side of a fetch, so `safe.directory` is an argument.
 pub fn upload_pack() -> String {
     let trusted = TRUSTED.get().into_iter().flatten();
     let options = trusted.map(|dir| format!("-c {} ", quote(&format!("safe.directory={dir}"))));
     format!("git {}upload-pack", options.collect::<String>())
 }
 
-/// Settings that change the output of git or b4. The environment passes them to git, which
-/// overrides the configuration of the repository, and to git calls by b4.
-/// `b4::configure` also writes them into the tool's repository, because the user runs b4
-/// there to post.
+/// Settings that change the output of git or b4. The environment passes them to git, also when b4
+/// calls it. `b4::configure` writes them into the tool's repository as well, because the user runs
+/// b4 there to post.
 const PINNED: &str = "
     color.ui=false color.diff=false color.branch=false color.status=false color.grep=false
     color.decorate=false color.showbranch=false
@@ -99,8 +97,7 @@ pub fn pinned<'a>() -> impl Iterator<Item = (&'a str, &'a str)> {
     settings(PINNED)
 }
 
-/// Isolates a command that runs git: it reads the configuration of its repository, overridden by
-/// ours, and inherits no `GIT_*` variable.
+/// Lets git read its repository's configuration, overridden by ours, and no `GIT_*` variable.
 pub fn isolated(cmd: Cmd) -> Cmd {
     let trusted = TRUSTED.get().into_iter().flatten();
     let trusted = trusted.map(|dir| ("safe.directory", dir.as_str()));

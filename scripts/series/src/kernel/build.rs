@@ -19,13 +19,12 @@ use crate::{
     },
     source::workspace::Workspace,
     sys::{
-        Cmd, Error, Output, Result, Runner,
+        Cmd, Error, Result, Runner,
         cache::Cache,
         failed,
-        files::write,
+        files::create,
         hash::hex,
-        json::json,
-        must, not_started,
+        json, must,
         ui::{Ui, Unit},
     },
 };
@@ -66,7 +65,6 @@ impl Arch {
         }
     }
 
-    /// Returns the tools for a build and a run.
     pub fn run_needs(self) -> Vec<Need> {
         match self {
             Arch::X86_64 => vec![Need::Kernel, Need::Qemu],
@@ -78,11 +76,9 @@ impl Arch {
 /// A kernel to build: an architecture and a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Without checkers.
     Plain(Arch),
     /// User-mode Linux with checkers for memory errors.
     Hardened,
-    /// x86_64 with lockdep.
     Lockdep,
 }
 
@@ -95,8 +91,7 @@ impl Target {
         Target::Lockdep,
     ];
 
-    /// Returns the kernel for the options of the command line. Fails if the checkers do not work on
-    /// that architecture.
+    /// Fails if the checkers of the kernel do not work on that architecture.
     pub fn chosen(arch: Option<Arch>, hardened: bool, lockdep: bool) -> Result<Self> {
         let what = match (hardened, lockdep, arch) {
             (false, false, arch) => return Ok(Target::Plain(arch.unwrap_or(Arch::Um))),
@@ -160,9 +155,8 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Reads the inputs of the last build in a folder.
     pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(STAMP)).ok()?).ok()
+        json::read(&dir.join(STAMP))
     }
 }
 
@@ -196,7 +190,6 @@ impl Build<'_> {
         }
     }
 
-    /// Returns the file of the kernel.
     pub(super) fn image(&self) -> PathBuf {
         self.dir().join(match self.target.arch() {
             Arch::Um => "linux",
@@ -253,7 +246,6 @@ impl Build<'_> {
         Ok(hex(hash.finalize()))
     }
 
-    /// Returns a `kunit.py` command for this build folder.
     pub(super) fn kunit(&self, verb: &str) -> Cmd {
         let cmd = Cmd::new("python3")
             .arg("tools/testing/kunit/kunit.py")
@@ -275,11 +267,6 @@ impl Build<'_> {
         self.toolchain.apply(cmd)
     }
 
-    /// Runs a program that may fail.
-    pub(super) fn run(&self, cmd: &Cmd) -> Result<Output> {
-        self.runner.run(cmd).map_err(|e| not_started(cmd, &e))
-    }
-
     /// Builds the checked out tree, which is the tree of `tip`. Returns the compilers' warnings.
     pub fn build(&self, tip: &PatchCommit) -> Result<Vec<String>> {
         let before = self.begin()?.objects;
@@ -293,7 +280,7 @@ impl Build<'_> {
     pub(super) fn begin(&self) -> Result<Stamp> {
         let dir = self.dir();
         self.cache.need_space(1 << 30, "the build")?;
-        fs::create_dir_all(&dir).map_err(|e| Error::io("make the folder", &dir, &e))?;
+        create(&dir)?;
         let before = Stamp::read(&dir).unwrap_or_default();
         // Until the build succeeds, the folder contains no complete kernel.
         self.write_stamp("", "", before.objects)?;
@@ -315,8 +302,7 @@ impl Build<'_> {
             None if line.trim().is_empty() => (),
             None => said.push(line.to_owned()),
         };
-        let out = self.runner.execute(make, None, Some(&mut on_line));
-        if !out.map_err(|e| not_started(make, &e))?.ok() {
+        if !self.runner.follow(make, &mut on_line)?.ok() {
             let (tree, dir) = (self.cache.kernel(), self.dir());
             let (tree, dir) = (tree.display(), dir.display());
             return Err(Error::new("the kernel does not build")
@@ -330,8 +316,7 @@ impl Build<'_> {
 
     pub(super) fn write_stamp(&self, tree: &str, key: &str, objects: u64) -> Result<()> {
         let (tree, key) = (tree.to_owned(), key.to_owned());
-        let stamp = json(&Stamp { tree, key, objects })?;
-        write(&self.dir().join(STAMP), &stamp)
+        json::write(&self.dir().join(STAMP), &Stamp { tree, key, objects })
     }
 
     pub(super) fn configure(&self) -> Result<()> {
@@ -346,7 +331,7 @@ impl Build<'_> {
         let options = self.toolchain.make.iter();
         let options = options.map(|option| format!("--make_options={option}"));
         let cmd = self.kunit("config").args(fragments).args(options);
-        let out = self.run(&cmd)?;
+        let out = self.runner.run(&cmd)?;
         // The names and lines of the options are easier to read than the output of kunit.py.
         self.check_config()?;
         if out.ok() {
@@ -366,7 +351,7 @@ impl Build<'_> {
         }
         let help = "the option depends on others, or does not exist for this architecture: see \
                     `depends on` in its Kconfig";
-        Error::all(errors).map_or(Ok(()), |error| Err(error.help(help)))
+        Error::all(errors).map_err(|e| e.help(help))
     }
 }
 

@@ -23,12 +23,8 @@ const MARK: &str = "series-checkout";
 /// The number of exports to keep for other checkouts.
 const EXPORTS: usize = 8;
 
-/// Checks out the tree of `tip` in the kernel repository. Unchanged files keep their dates, so that
-/// make rebuilds only changed files.
-///
-/// # Errors
-///
-/// The work tree has changes or commits of the user. They are not overwritten.
+/// Checks out the tree of `tip` in the kernel repository, unless the work tree has changes or
+/// commits of the user. Unchanged files keep their dates, so that make rebuilds only changed files.
 pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let mark = git.dir().join(".git").join(MARK);
     let first = !git.dir().join(".git/index").exists();
@@ -72,7 +68,7 @@ pub fn check_out(git: &Git<'_>, tip: &PatchCommit, ui: &Ui) -> Result<()> {
     let switched = git.run(&switch.arg(tip.commit.as_str()));
     if switched.is_ok() || !(first || again) {
         // A checkout that git refuses changes nothing.
-        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))?;
+        files::remove(&mark)?;
     }
     switched?;
     git.set_ref(refs::CHECKED_OUT, &tip.commit)
@@ -92,8 +88,7 @@ pub(super) fn refuse_changes(
     Err(error.detail(first).help(help))
 }
 
-/// Returns how many files of a work tree have uncommitted changes, as in "2 files", and the names of
-/// the first. Returns `None` if there are none.
+/// Counts the files with uncommitted changes, as in "2 files", and names the first of them.
 pub(super) fn changes(git: &Git<'_>) -> Result<Option<(String, String)>> {
     let out = git.must(["status", "--porcelain", "--untracked-files=no"])?;
     let out = out.text();
@@ -104,9 +99,7 @@ pub(super) fn changes(git: &Git<'_>) -> Result<Option<(String, String)>> {
 }
 
 /// Exports the files of the assembled tree and of the base that host builds read, and links
-/// `out/tree` to them.
-///
-/// The name of the folder is a hash of its content, so an existing folder never changes.
+/// `out/tree` to them. The name of a folder is a hash of its content, so the content never changes.
 pub fn export_host(
     ws: &Workspace,
     git: &Git<'_>,

@@ -26,8 +26,7 @@ pub fn is_kconfig(path: &str) -> bool {
     name.is_some_and(|name| name.starts_with("Kconfig"))
 }
 
-/// Returns the options that the Kconfig files of a tree define, without `CONFIG_`. `files` are
-/// pathspecs.
+/// Returns the options that the Kconfig files of a tree define, without `CONFIG_`.
 pub fn options(git: &Git<'_>, tree: &Oid, files: &[&str]) -> Result<BTreeSet<String>> {
     let definition = "^[[:space:]]*(menu)?config[[:space:]]+[A-Za-z0-9_]+";
     let grep = ["grep", "-h", "-I", "-E", definition, tree.as_str(), "--"];
@@ -73,8 +72,7 @@ impl fmt::Display for LostOption {
     }
 }
 
-/// Returns the options of a fragment that the resulting configuration does not have, with their
-/// lines in the fragment.
+/// Returns the options of a fragment that the configuration does not have, with their lines.
 pub(crate) fn lost_options(fragment: &str, made: &str) -> Vec<At<LostOption>> {
     let found = made.lines().filter_map(|line| {
         let (name, value) = option(line)?;

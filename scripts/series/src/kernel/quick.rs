@@ -95,7 +95,6 @@ impl Build<'_> {
     }
 }
 
-/// Returns a hash of the changed Kconfig files.
 fn hash_of_kconfig(dir: &Path, paths: &[&str]) -> String {
     let files: BTreeSet<_> = paths.iter().filter(|path| is_kconfig(path)).collect();
     let mut hash = Sha256::new();
@@ -106,7 +105,6 @@ fn hash_of_kconfig(dir: &Path, paths: &[&str]) -> String {
     hex(hash.finalize())
 }
 
-/// Returns the release of the last build.
 fn release(dir: &Path) -> Option<String> {
     let text = fs::read_to_string(dir.join("include/config/kernel.release")).ok()?;
     Some(text.trim().to_owned()).filter(|release| !release.is_empty())

@@ -17,7 +17,6 @@ pub struct FileStat {
     pub path: String,
     /// The old path of a moved or copied file.
     pub from: Option<String>,
-    /// The numbers of added and removed lines.
     pub added: usize,
     pub removed: usize,
     /// A special kind of change: "new", "gone", "moved", "copied", "binary", "mode".
@@ -29,13 +28,11 @@ pub struct FileStat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text around the diff.
     Text,
     /// The first line about a file.
     File,
     /// A further line about the file, such as its mode or its names.
     Header,
-    /// The position of a hunk.
     Hunk,
     Context,
     Removed,

@@ -31,8 +31,7 @@ impl fmt::Display for Person {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mail {
-    /// The message id without brackets. Empty if it is missing, as in the output of `git
-    /// format-patch`.
+    /// Without brackets. Empty if it is missing, as in the output of `git format-patch`.
     pub id: String,
     /// The message id of the answered mail, without brackets.
     pub in_reply_to: Option<String>,
@@ -82,7 +81,6 @@ impl Mail {
         Some(one_line(&self.headers().get_first_value(name)?))
     }
 
-    /// Returns the addresses in the headers with this name, such as "To".
     pub fn addresses(&self, name: &str) -> Vec<String> {
         let headers = self.headers();
         let headers = headers.get_all_headers(name).into_iter();
@@ -100,8 +98,7 @@ impl Mail {
         split_subject(&self.subject).1
     }
 
-    /// Returns the content of the brackets at the start of the subject, or `None` if it lacks "PATCH"
-    /// and "RFC".
+    /// Reads the brackets at the start of the subject, if they have "PATCH" or "RFC".
     pub fn tag(&self) -> Option<Tag> {
         let mut prefix = Vec::new();
         let (mut version, mut number, mut of) = (1, 1, 1);
@@ -260,7 +257,6 @@ pub fn person(text: &str) -> Person {
     }
 }
 
-/// Returns the first plain part, or a later one with a diff.
 fn body(parsed: &ParsedMail<'_>) -> Option<String> {
     let is_plain = |part: &&ParsedMail<'_>| {
         let kind = &part.ctype.mimetype;
@@ -323,7 +319,8 @@ fn split(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
 }
 
 /// "From <address> <date>" in front of a mail. Text may start with "From " as well, so the date
-/// decides, as in git. git, and b4 in mailboxes for git, have a hash or another mark for the address.
+/// decides, as in git. git, and b4 in mailboxes for git, have a hash or another mark for the
+/// address.
 static SEPARATOR: LazyLock<bytes::Regex> = LazyLock::new(|| {
     let git = r"([0-9A-Fa-f]{40,}|git@z)[ \t]+";
     let date = r"[0-9]{1,2}[ \t]+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?[ \t](?:.*[ \t])?[0-9]{4}";
@@ -332,7 +329,6 @@ static SEPARATOR: LazyLock<bytes::Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Returns the separator at the start of a text.
 fn separator(text: &[u8]) -> Option<bytes::Captures<'_>> {
     let found = SEPARATOR.captures(text);
     found.filter(|found| found.get_match().start() == 0)

@@ -2,18 +2,17 @@
 
 //! Reads a mailbox with git, as `git am` does for a maintainer.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::mailbox::Person;
 use crate::{
     git::Git,
-    sys::{Error, Result, files::create, plural::count},
+    sys::{Result, files, plural::count},
 };
 
 /// A patch as git reads it from a mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Received {
-    /// The message of the resulting commit.
     pub message: String,
     pub author: Person,
     /// The diff, and the notes and the diffstat before it.
@@ -24,35 +23,33 @@ pub struct Received {
 ///
 /// `--scissors` is the stricter mode, because git reads a mail without scissors the same in both.
 pub fn read(git: &Git<'_>, mbox: &[u8], dir: &Path) -> Result<Vec<Received>> {
-    create(dir)?;
+    files::create(dir)?;
     let split = git.cmd(["mailsplit"]).arg(format!("-o{}", dir.display()));
     let count: usize = git.run(&split.stdin(mbox))?.text().parse().unwrap_or(0);
     let (text, diff) = (dir.join("message"), dir.join("diff"));
-    let content = |path: &Path| fs::read(path).map_err(|e| Error::io("read", path, &e));
     let mut all = Vec::new();
     for number in 1..=count {
-        let mail = content(&dir.join(format!("{number:04}")))?;
+        let mail = files::read(&dir.join(format!("{number:04}")))?;
         let cmd = git.cmd(["mailinfo", "--scissors", "--encoding=UTF-8"]);
         let info = git.run(&cmd.arg(&text).arg(&diff).stdin(mail))?.text();
         let of = |key: &str| {
             let found = info.lines().find_map(|l| l.strip_prefix(key));
             found.unwrap_or("").to_owned()
         };
-        let body = content(&text)?;
+        let body = files::read(&text)?;
         all.push(Received {
             message: format!("{}\n\n{}", of("Subject: "), String::from_utf8_lossy(&body)),
             author: Person {
                 name: of("Author: "),
                 email: of("Email: "),
             },
-            diff: content(&diff)?,
+            diff: files::read(&diff)?,
         });
     }
     Ok(all)
 }
 
-/// Returns the index of the first mail that differs from `messages` or `authors`, and the
-/// difference.
+/// Returns the index of the first mail that differs from `messages` or `authors`, and how.
 pub fn difference(
     received: &[Received],
     messages: &[&str],

@@ -49,8 +49,7 @@ impl Change {
         moved.into_iter().chain(other).collect()
     }
 
-    /// Whether dependent series may still refer to the posting: no patch changed, and the mails
-    /// apply.
+    /// Whether series may still depend on the posting: no patch changed, and the mails apply.
     pub fn is_valid(&self) -> bool {
         self.comparison.unchanged() && self.applies
     }
@@ -63,7 +62,6 @@ impl Change {
     }
 }
 
-/// The prefix of the prerequisite trailers in cover letters.
 const PREREQUISITE: &str = "prerequisite-";
 
 /// Compares a posting with the current series, and creates the tag of the posting that b4 looks up.

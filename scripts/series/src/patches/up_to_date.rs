@@ -18,10 +18,9 @@ use crate::{
     source::workspace::Workspace,
     sys::{
         Result, failed,
-        files::{list, read_file, write},
+        files::{list, read_file},
         hash::hex,
-        json::json,
-        must,
+        json, must,
     },
 };
 
@@ -49,8 +48,7 @@ pub fn now() -> u64 {
 
 /// Whether `assemble` would change nothing.
 pub fn holds(ws: &Workspace, git: &Git<'_>, who: &Identity, report: &Report) -> Result<bool> {
-    let stamp = read_file(&ws.path(ws.below_out(FILE))).ok();
-    let Some(stamp) = stamp.and_then(|text| serde_json::from_slice::<Stamp>(&text).ok()) else {
+    let Some(stamp) = json::read::<Stamp>(&ws.path(ws.below_out(FILE))) else {
         return Ok(false);
     };
     Ok(now().saturating_sub(stamp.when) < STALE
@@ -67,7 +65,7 @@ pub fn record(ws: &Workspace, git: &Git<'_>, input: String, report: &Report) -> 
         refs: refs(git)?,
         when: now(),
     };
-    write(&ws.path(ws.below_out(FILE)), &json(&stamp)?)
+    json::write(&ws.path(ws.below_out(FILE)), &stamp)
 }
 
 fn refs(git: &Git<'_>) -> Result<String> {

@@ -91,7 +91,6 @@ impl FullPage {
     }
 }
 
-/// Converts the results of the quick checks.
 pub(super) fn quick(checked: &Checked) -> Value {
     let of = |n: usize| format!("patch {n}");
     let finding = |f: &Finding| {
@@ -123,7 +122,6 @@ pub(super) fn verdicts(
     verdicts
 }
 
-/// Returns a finding for failed tests.
 fn kunit(series: &SeriesFull) -> Option<Value> {
     let kunit = series.kunit.as_ref().filter(|k| !k.pass)?;
     let failed = kunit.failed + kunit.crashed;

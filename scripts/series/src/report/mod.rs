@@ -32,7 +32,6 @@ use crate::{
     versions::range_diff::Comparison,
 };
 
-/// Reads the content of the report.
 pub fn page(ws: &Workspace, base: &Base, report: &Report, statuses: &[SeriesStatus]) -> Value {
     let graph = &Graph::new(base, statuses);
     let (full, checked) = (full::read(ws), check::read(ws));
@@ -71,7 +70,6 @@ pub fn page(ws: &Workspace, base: &Base, report: &Report, statuses: &[SeriesStat
     })
 }
 
-/// Returns the section of a series, with the present results of the checks.
 fn section(
     ws: &Workspace,
     one: &SeriesReport,

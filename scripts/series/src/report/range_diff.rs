@@ -4,7 +4,6 @@
 
 use serde::Serialize;
 
-/// A line of a range-diff.
 #[derive(Serialize)]
 pub struct Line<'a> {
     /// The CSS class.
@@ -12,7 +11,6 @@ pub struct Line<'a> {
     text: &'a str,
 }
 
-/// Returns the lines of a range-diff.
 pub fn lines(text: &str) -> Vec<Line<'_>> {
     let line = |text| Line {
         class: class(text),

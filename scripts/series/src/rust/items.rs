@@ -15,12 +15,11 @@ use regex::{Captures, Regex};
 use syn::spanned::Spanned;
 
 use super::{cursor::Cursor, tokens::attributes};
+use crate::sys::pattern;
 
-/// An item of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The equivalent names of the enclosing items and of the item itself, the outermost first. The
-    /// names are [`squeezed`].
+    /// The equivalent [`squeezed`] names of the enclosing items and of the item, outermost first.
     path: Vec<Vec<String>>,
     /// The name for messages.
     shown: String,
@@ -46,7 +45,6 @@ pub enum Lack {
 /// Whether to keep a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// Keeps the line.
     Kept,
     /// Removes the line alone.
     Line,
@@ -66,8 +64,7 @@ pub fn read(text: &str) -> Result<Vec<Item>, (usize, String)> {
     Ok(reader.found)
 }
 
-/// Finds the lines of the item with this name. The name of a `use` finds each `use` that starts
-/// with it.
+/// Finds the lines of an item. The name of a `use` finds each `use` that starts with it.
 pub fn find(items: &[Item], name: &str) -> Result<Vec<Range<usize>>, Lack> {
     let shown = segments(name);
     let wanted: Vec<String> = shown.iter().map(|part| squeezed(part)).collect();
@@ -122,8 +119,7 @@ pub fn without(text: &str, marks: &[Mark]) -> String {
 }
 
 /// Matches the mark of a gap or of a joint.
-static MARKED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"[\x00\x01].*\n").expect("the pattern is constant"));
+static MARKED: LazyLock<Regex> = LazyLock::new(|| pattern(r"[\x00\x01].*\n"));
 
 /// Matches text around a gap, and changes it as rustfmt would. The marks stay, so that further rules
 /// may apply.
@@ -150,10 +146,7 @@ static TIDY: LazyLock<[(Regex, &str); 8]> = LazyLock::new(|| {
             "$1$2$3\x01\n",
         ),
     ];
-    rules.map(|(around, tidy)| {
-        let around = Regex::new(&format!("(?m){around}"));
-        (around.expect("the pattern is constant"), tidy)
-    })
+    rules.map(|(around, tidy)| (pattern(&format!("(?m){around}")), tidy))
 });
 
 impl Item {
@@ -170,8 +163,7 @@ impl Item {
 
 /// Removes the blanks that do not separate words, so that spacing does not matter.
 fn squeezed(text: &str) -> String {
-    static BLANKS: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"\s*([^\w\s])\s*|\s+").expect("the pattern is constant"));
+    static BLANKS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*([^\w\s])\s*|\s+"));
     let sign = |found: &Captures<'_>| found.get(1).map_or(" ", |sign| sign.as_str()).to_owned();
     BLANKS.replace_all(text.trim(), sign).into_owned()
 }
@@ -182,8 +174,7 @@ const KINDS: [&str; 13] = [
     "unsafe", "pub",
 ];
 
-/// Splits a name into its parts. `::` separates parts where a kind of item follows. Elsewhere it
-/// belongs to a path.
+/// Splits a name at each `::` before a kind of item. Another `::` belongs to a path.
 fn segments(name: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for piece in name.split("::") {
@@ -202,10 +193,9 @@ fn declared(name: &str) -> String {
     static FRONT: LazyLock<Regex> = LazyLock::new(|| {
         let visibility = r"pub(?:\s*\([^)]*\)\s*|\s+)";
         let qualifier = r#"(?:const|async|unsafe|extern\s*"C")\s+"#;
-        Regex::new(&format!(
+        pattern(&format!(
             r"^\s*(?:{visibility})?(?:(?:{qualifier})*((?:fn|impl|trait|mod)\b))?"
         ))
-        .expect("the pattern is constant")
     });
     FRONT.replace(name, "$1").trim().to_owned()
 }
@@ -228,7 +218,6 @@ fn similar(items: &[Item], wanted: &str) -> Vec<String> {
 
 struct Reader<'a> {
     text: &'a str,
-    /// The names of the enclosing items.
     path: Vec<Vec<String>>,
     found: Vec<Item>,
 }

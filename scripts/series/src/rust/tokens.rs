@@ -19,11 +19,9 @@ pub enum Kind {
     Trait,
     /// A function of a module.
     Function,
-    /// A function of a type.
     Method,
     /// A constant or a static of a module.
     Constant,
-    /// A constant of a type.
     AssociatedConstant,
     Macro,
     /// A `pub use`.
@@ -33,7 +31,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the words for messages.
     pub fn text(self) -> &'static str {
         match self {
             Self::Type => "public type",
@@ -71,7 +68,6 @@ pub struct Count {
     pub member: usize,
 }
 
-/// The items and names of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
     pub items: Vec<Item>,
@@ -82,8 +78,7 @@ pub struct File {
     pub test_modules: Vec<String>,
 }
 
-/// Reads a file. Items are public from the visibility `least` on. Returns no items and names if the
-/// file is not Rust.
+/// Items are public from the visibility `least` on. A file that is not Rust has no items and names.
 pub fn read(text: &str, least: Seen) -> File {
     let tokens: TokenStream = text.parse().unwrap_or_default();
     let mut file = File::default();
@@ -102,9 +97,7 @@ pub fn read(text: &str, least: Seen) -> File {
 pub(super) struct Attributes {
     /// The item is compiled for tests only.
     tests: bool,
-    /// The macro is exported.
     export: bool,
-    /// C code calls the function by its name.
     called_by_c: bool,
 }
 
@@ -136,8 +129,7 @@ pub(super) fn attributes(cursor: &mut Cursor) -> Attributes {
     found
 }
 
-/// Returns whether a condition of `cfg` may be true, and whether it may be false, in a kernel
-/// without KUnit.
+/// Returns whether a `cfg` may be true, and whether it may be false, in a kernel without KUnit.
 fn may_hold(condition: &Cursor) -> (bool, bool) {
     let Some(word) = condition.ident(0) else {
         return (true, true);

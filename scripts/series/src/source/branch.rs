@@ -51,8 +51,7 @@ impl Commit {
     }
 }
 
-/// Refuses two commits of one series with the same subject: the subject identifies a patch in the
-/// records of postings, in tags, and in the manifest.
+/// Refuses equal subjects, which identify patches in records, in tags, and in the manifest.
 pub fn refuse_twins(series: &str, commits: &[Commit]) -> Result<()> {
     let mut seen: BTreeMap<&str, &Commit> = BTreeMap::new();
     for one in commits {

@@ -15,7 +15,6 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub version: u32,
-    /// The text below the heading.
     pub text: String,
     /// The line of the heading, from 1.
     pub line: usize,

@@ -32,15 +32,13 @@ pub struct OverlayFile {
     pub content: Vec<u8>,
 }
 
-/// A series with the files of its component, which other series may share, and its own messages,
-/// cover letter and postings.
+/// A series with the files of its component, which other series may share.
 #[derive(Debug, Clone)]
 pub struct Component {
     pub series: Series,
     /// The names of all series of the component, including this series.
     pub siblings: Vec<SeriesName>,
-    /// Whether the series is posted on this base. On other bases, `postings` and `trailers` are
-    /// empty.
+    /// If the series is not posted on this base, `postings` and `trailers` are empty.
     pub is_posted_here: bool,
     /// Whether the base is not the default base. The default base uses all plain files.
     pub is_other_base: bool,
@@ -67,7 +65,6 @@ pub struct Component {
 }
 
 impl Component {
-    /// Reads the files for a manifest. `siblings` are the series of its component.
     fn read(ws: &Workspace, series: Series, siblings: Vec<SeriesName>) -> Result<Self> {
         let name = series.name.as_str();
         let dir = Path::new(series.component.as_str());
@@ -89,7 +86,10 @@ impl Component {
         }
         let form = "`# rust: x: add it` in the first line, then the reason for the series";
         let cover = wanted(ws, &cover_file, form);
-        let (cover, changelog) = both(cover, changelog_of(ws, &series, &siblings))?;
+        let changelog = changelog_of(ws, &series, &siblings);
+        let errors = [&cover, &changelog].into_iter().cloned();
+        Error::all(errors.filter_map(Result::err))?;
+        let (cover, changelog) = (cover?, changelog?);
         let mut variants = BTreeMap::new();
         let overlay = layers(&trees, &mut variants, |tree| read_overlay(ws, tree))?;
         let edits = layers(&diffs, &mut variants, |dir| read_texts(ws, dir, "diff"))?;
@@ -161,8 +161,7 @@ impl Component {
     }
 }
 
-/// Reads a folder and its variants, whose files replace those of earlier folders. Notes the files
-/// of variants.
+/// Reads a folder and its variants, whose files replace those of earlier folders.
 fn layers<T>(
     folders: &[PathBuf],
     variants: &mut BTreeMap<PathBuf, PathBuf>,
@@ -193,7 +192,6 @@ pub fn changelog_of(ws: &Workspace, series: &Series, siblings: &[SeriesName]) ->
     Ok(changelog::of_section(&text, &section))
 }
 
-/// Returns the names of all series of a component, including this series.
 pub fn siblings(series: &Series, all: &[Series]) -> Vec<SeriesName> {
     let all = all.iter().filter(|s| s.component == series.component);
     all.map(|s| s.name.clone()).collect()
@@ -206,15 +204,6 @@ fn wanted(ws: &Workspace, path: &Path, form: &str) -> Result<String> {
         return text;
     }
     text.map_err(|e| e.help(format!("create it: {form}")))
-}
-
-/// Joins two results. Reports both errors if both failed.
-fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(a), Err(b)) => Err(Error::all(vec![a.clone(), b]).unwrap_or(a)),
-        (Err(e), _) | (_, Err(e)) => Err(e),
-    }
 }
 
 fn manifest(ws: &Workspace, name: &str) -> Result<Series> {
@@ -274,7 +263,7 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
         let what = format!("{} has no commit {value:?}", branch.value);
         series.error(line, what).help(help)
     });
-    Error::all(lost.collect()).map_or(Ok(()), Err)
+    Error::all(lost)
 }
 
 /// Returns the names of the series: the file names of the manifests.
@@ -293,37 +282,26 @@ fn names(ws: &Workspace) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Reads the manifests. Returns the valid manifests, and the errors of the others.
 fn read_manifests(ws: &Workspace) -> Result<(Vec<Series>, Vec<Error>)> {
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for name in names(ws)? {
-        match manifest(ws, &name) {
-            // The commits of a branch fit the commit that it forked from.
-            Ok(one) if one.branch.is_some() && !one.is_posted_on(ws.view()) => (),
-            Ok(one) => all.push(one),
-            Err(e) => errors.push(e),
-        }
-    }
+    let all = names(ws)?.into_iter().map(|name| manifest(ws, &name));
+    let (mut all, errors) = Error::split(all);
+    // The commits of a branch fit the commit that it forked from.
+    all.retain(|one| one.branch.is_none() || one.is_posted_on(ws.view()));
     Ok((all, errors))
 }
 
 /// Reads all manifests, but no other files. Reports all errors at once.
 pub fn manifests(ws: &Workspace) -> Result<Vec<Series>> {
     let (all, errors) = read_manifests(ws)?;
-    Error::all(errors).map_or(Ok(all), Err)
+    Error::all(errors)?;
+    Ok(all)
 }
 
 /// Reads all series with their components, unordered. Reports all errors at once.
 pub fn read_all(ws: &Workspace) -> Result<Vec<Component>> {
-    let (series, mut errors) = read_manifests(ws)?;
-    let mut all = Vec::new();
-    for one in &series {
-        match Component::read(ws, one.clone(), siblings(one, &series)) {
-            Ok(one) => all.push(one),
-            Err(e) => errors.push(e),
-        }
-    }
-    Error::all(errors).map_or(Ok(all), Err)
+    let (series, errors) = read_manifests(ws)?;
+    let read = |one: &Series| Component::read(ws, one.clone(), siblings(one, &series));
+    Error::collect(errors.into_iter().map(Err).chain(series.iter().map(read)))
 }
 
 pub fn find<'a>(all: &'a [Component], name: &str) -> Result<&'a Component> {
@@ -372,7 +350,7 @@ fn read_overlay(ws: &Workspace, tree: &Path) -> Result<BTreeMap<String, OverlayF
                 let error = Error::new(format!("is {kind}")).at(&shown, None);
                 return Err(error.help("the overlay may contain plain files only"));
             }
-            let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+            let content = files::read(&path)?;
             let mode = match meta.permissions().mode() & 0o111 {
                 0 => Mode::Plain,
                 _ => Mode::Executable,

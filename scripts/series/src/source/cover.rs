@@ -22,7 +22,6 @@ pub struct Text {
     pub body: String,
 }
 
-/// Reads a cover letter. Reports all errors at once.
 pub fn parse(file: &Path, text: &str) -> Result<Text> {
     let (first, body) = text.split_once('\n').unwrap_or((text, ""));
     let (title, body) = (
@@ -45,8 +44,9 @@ pub fn parse(file: &Path, text: &str) -> Result<Text> {
     for (line, (what, help)) in title_fault.into_iter().chain(faults) {
         errors.push(error(line, &what, help));
     }
+    Error::all(errors)?;
     let (title, body) = (title.to_owned(), body.to_owned());
-    Error::all(errors).map_or(Ok(Text { title, body }), Err)
+    Ok(Text { title, body })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +151,6 @@ pub fn plain(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// The first line of the paragraph on dependencies.
 const NO_DEPENDENCIES: &str = "Dependencies: none, the series applies to the base alone.";
 const DEPENDENCIES: &str = "Dependencies (apply in this order):";
 
@@ -187,7 +186,6 @@ pub fn below(entries: &[Entry], range_diff: Option<(u32, &str)>) -> String {
 /// The longest line of a wrapped paragraph.
 pub const COLUMNS: usize = 72;
 
-/// Breaks a paragraph into lines of at most `columns`.
 pub fn fill(text: &str, columns: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

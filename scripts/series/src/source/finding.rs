@@ -83,5 +83,5 @@ impl Finding {
 #[cfg(test)]
 pub(crate) fn shown(findings: impl IntoIterator<Item = Finding>) -> String {
     let errors = findings.into_iter().map(Finding::into_error);
-    Error::all(errors.collect()).map_or(String::new(), |e| e.to_string())
+    Error::all(errors).map_or_else(|e| e.to_string(), |()| String::new())
 }

@@ -7,7 +7,6 @@ use crate::sys::Error;
 /// The longest line, and the longest subject that checkpatch and most maintainers accept.
 const COLUMNS: usize = 75;
 
-/// Returns the first line.
 pub fn subject(message: &str) -> &str {
     message.lines().next().unwrap_or("").trim_end()
 }
@@ -159,8 +158,7 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &str)) {
 
 const TEMPLATE: [&str; 3] = ["EDITME", "*** SUBJECT HERE ***", "*** BLURB HERE ***"];
 
-/// Finds a line of a message, cover letter or changelog that breaks the mail. Returns the fault and
-/// the help.
+/// Returns the fault and the help for a line that breaks the mail.
 pub fn mail_fault(line: &str) -> Option<(String, &'static str)> {
     let fault = |what: &str, help| Some((what.to_owned(), help));
     if line.contains(|c: char| c.is_control() && c != '\t') {

@@ -10,7 +10,7 @@ use email_address::{EmailAddress, Options};
 use regex::Regex;
 use serde::Serialize;
 
-use crate::sys::{Error, Result};
+use crate::sys::{Error, Result, pattern};
 
 /// The name of a series or a component, used for its manifest, folder and branch `b4/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,9 +83,7 @@ text!(SeriesName, ChangeId, Prefix);
 /// The longest name or change id. Refs and files append an ending.
 const LONGEST: usize = 100;
 
-/// Lower-case letters and digits, in parts joined by one `-` or `_`.
-static NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("^[a-z0-9]+([-_][a-z0-9]+)*$").expect("the pattern is constant"));
+static NAME: LazyLock<Regex> = LazyLock::new(|| pattern("^[a-z0-9]+([-_][a-z0-9]+)*$"));
 
 impl SeriesName {
     pub fn parse(text: &str) -> Result<Self> {
@@ -103,8 +101,7 @@ impl SeriesName {
         Ok(Self(text.to_owned()))
     }
 
-    /// Reads the name of a component, which is a folder of the repository. The same rules apply as
-    /// in [`Self::parse`].
+    /// Reads the name of a component, which is a folder of the repository.
     pub fn component(text: &str) -> Result<Self> {
         Self::parse(text).map_err(|_| {
             Error::new(format!("{text:?} cannot be the name of a component")).help(
@@ -135,12 +132,10 @@ const RESERVED: [&str; 9] = [
 
 /// A day and a name: "20260102-name".
 static CHANGE_ID: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])-[a-z0-9]+([-_][a-z0-9]+)*$")
-        .expect("the pattern is constant")
+    pattern("^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])-[a-z0-9]+([-_][a-z0-9]+)*$")
 });
 
 impl ChangeId {
-    /// Reads a change id of b4's form `YYYYMMDD-name-hash`.
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() <= LONGEST && CHANGE_ID.is_match(text) {
             return Ok(Self(text.to_owned()));
@@ -152,13 +147,10 @@ impl ChangeId {
     }
 }
 
-static PREFIX_WORD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^[A-Za-z0-9][A-Za-z0-9./_+-]*$").expect("the pattern is constant")
-});
+static PREFIX_WORD: LazyLock<Regex> = LazyLock::new(|| pattern("^[A-Za-z0-9][A-Za-z0-9./_+-]*$"));
 
 /// A version, or the number of a patch.
-static COUNTED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("^([vV]?[0-9]+|[0-9]+/[0-9]+)$").expect("the pattern is constant"));
+static COUNTED: LazyLock<Regex> = LazyLock::new(|| pattern("^([vV]?[0-9]+|[0-9]+/[0-9]+)$"));
 
 impl Prefix {
     pub fn parse(text: &str) -> Result<Self> {
@@ -255,8 +247,7 @@ impl fmt::Display for Recipient {
     }
 }
 
-/// The characters that need quotes in a name. RFC 5322 also lists the full stop, but mail programs
-/// accept it.
+/// RFC 5322 also lists the full stop, but mail programs accept it.
 const SPECIAL: &str = "()<>[]:;@\\,\"";
 
 /// Returns the name in front of an address, without quotes.

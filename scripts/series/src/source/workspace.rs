@@ -3,14 +3,13 @@
 //! The checkout and the paths in it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     source::branch::Branches,
-    sys::{Error, Result, files::read_text},
+    sys::{Error, Result, files},
 };
 
 /// The folder of the bases, below the top folder.
@@ -46,7 +45,6 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the name of the base, which is empty before the bases are read.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
@@ -85,7 +83,6 @@ impl Workspace {
         self.branches = Some(Arc::new(branches));
     }
 
-    /// Returns the commits of the series that name a branch, if they were read.
     pub fn branches(&self) -> Option<&Branches> {
         self.branches.as_deref()
     }
@@ -94,8 +91,8 @@ impl Workspace {
         &self.view
     }
 
-    /// Returns the folder `folder/below` and its variants. Files in later folders replace files in
-    /// earlier ones.
+    /// Returns `folder/below` and its variants. Files in later folders replace those in earlier
+    /// ones.
     pub fn folders(&self, folder: impl AsRef<Path>, below: impl AsRef<Path>) -> Vec<PathBuf> {
         let (folder, below) = (folder.as_ref(), below.as_ref());
         let on = |name: &String| folder.join(ON).join(name).join(below);
@@ -132,8 +129,7 @@ impl Workspace {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
-    /// Returns a path in the output folder, relative to the top folder. This is `out/` for the
-    /// default base, and `out/<base>/` for other bases.
+    /// Returns a path in `out/`, or in `out/<base>/` for other bases than the default base.
     pub fn below_out(&self, below: impl AsRef<Path>) -> PathBuf {
         let base = if self.view.other {
             self.view.name()
@@ -146,18 +142,20 @@ impl Workspace {
     /// Creates the output folder if necessary, and returns its path.
     pub fn out(&self) -> Result<PathBuf> {
         let out = self.path(self.below_out(""));
-        fs::create_dir_all(&out).map_err(|e| Error::io("make the folder", &out, &e))?;
+        files::create(&out)?;
         Ok(out)
     }
 
     pub fn read(&self, below: impl AsRef<Path>) -> Result<String> {
         let below = below.as_ref();
-        read_text(&self.path(below)).map_err(|e| e.at(below, None))
+        files::read_text(&self.path(below)).map_err(|e| e.at(below, None))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::sys::files::{sweep, write};
 

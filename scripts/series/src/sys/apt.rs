@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::{Builder, TempDir};
 
-use crate::sys::{Cmd, Error, Result, Runner, failed, files, must, not_started};
+use crate::sys::{Cmd, Error, Result, Runner, failed, files, must};
 
 /// A private view of one suite, in a scratch folder.
 pub struct Suite<'a> {
@@ -81,12 +81,12 @@ impl<'a> Suite<'a> {
         cmd.args(args)
     }
 
-    /// Downloads the files of a source package and returns the path of `file`. apt may fail although
-    /// `file` arrived: mirrors drop the small files of an old version before its archive.
+    /// Downloads the files of a source package and returns the path of `file`. apt may fail
+    /// although `file` arrived: mirrors drop the small files of an old version before its archive.
     pub fn source(&self, source: &str, file: &str) -> Result<PathBuf> {
         let cmd = self.apt("apt-get", ["source", "--download-only", source]);
         let cmd = cmd.timeout(Duration::from_secs(1800));
-        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let out = self.runner.run(&cmd)?;
         let path = self.dir.join("files").join(file);
         if !path.is_file() {
             return Err(failed(&cmd, &out));
@@ -97,7 +97,7 @@ impl<'a> Suite<'a> {
     pub fn versions(&self, package: &str) -> Result<Vec<String>> {
         let cmd = self.apt("apt-cache", ["showsrc", "--only-source", package]);
         // apt-cache fails if the suite lacks the package.
-        let out = self.runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+        let out = self.runner.run(&cmd)?;
         let text = out.text();
         let versions = text.lines().filter_map(|l| l.strip_prefix("Version: "));
         Ok(versions.map(str::to_owned).collect())

@@ -39,7 +39,6 @@ pub enum Resource {
     Tree,
     /// The tree that `check --full` walks, and its build folders.
     Full,
-    /// Installed tools.
     Tools,
 }
 
@@ -67,8 +66,8 @@ impl Drop for Lock {
 }
 
 impl Cache {
-    /// Opens the cache in `SERIES_CACHE`, else in `$XDG_CACHE_HOME/patch-series`. The names of earlier
-    /// versions, `NOVA_SERIES_CACHE` and `nova-series`, are accepted.
+    /// Opens the cache in `SERIES_CACHE`, else in `$XDG_CACHE_HOME/patch-series`. The names of
+    /// earlier versions, `NOVA_SERIES_CACHE` and `nova-series`, are accepted.
     pub fn open(var: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Some(dir) = set("SERIES_CACHE").or_else(|| set("NOVA_SERIES_CACHE")) {
@@ -113,8 +112,7 @@ impl Cache {
         self.dir.join(below)
     }
 
-    /// Returns the output of a slow program. `run` is called unless the cache has the output in this
-    /// record, whose path identifies the inputs.
+    /// Calls `run` unless the cache has its output. The path of `record` identifies the inputs.
     pub fn remember(
         &self,
         record: impl AsRef<Path>,

@@ -34,16 +34,18 @@ impl Error {
         }))
     }
 
-    /// Joins several failures, so that one run shows all of them. Returns `None` if there are none.
-    pub fn all(errors: Vec<Error>) -> Option<Self> {
+    /// Joins the failures, if there are any, so that one run shows all of them.
+    pub fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
         let mut errors = errors.into_iter();
-        let mut first = errors.next()?;
+        let Some(mut first) = errors.next() else {
+            return Ok(());
+        };
         first.0.more.extend(errors);
-        Some(first)
+        Err(first)
     }
 
-    /// Collects values, or joins the failures to get them.
-    pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+    /// Separates values from failures to get them.
+    pub fn split<T>(results: impl IntoIterator<Item = Result<T>>) -> (Vec<T>, Vec<Error>) {
         let (mut values, mut errors) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -51,7 +53,14 @@ impl Error {
                 Err(e) => errors.push(e),
             }
         }
-        Self::all(errors).map_or(Ok(values), Err)
+        (values, errors)
+    }
+
+    /// Collects values, or joins the failures to get them.
+    pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+        let (values, errors) = Self::split(results);
+        Self::all(errors)?;
+        Ok(values)
     }
 
     /// Returns the failures that [`Self::all`] joined.
@@ -136,8 +145,8 @@ mod tests {
 
     #[test]
     fn all_joins_errors() {
-        let both = Error::all(vec![Error::new("one"), Error::new("two")]).unwrap();
+        let both = Error::all([Error::new("one"), Error::new("two")]).unwrap_err();
         assert_eq!(both.to_string(), "one\nerror: two");
-        assert!(Error::all(Vec::new()).is_none());
+        assert_eq!(Error::all([]), Ok(()));
     }
 }

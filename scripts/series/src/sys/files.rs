@@ -10,7 +10,6 @@ use std::{
 
 use crate::sys::{Error, Result};
 
-/// Creates a folder and those above it.
 pub fn create(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))
 }
@@ -23,8 +22,7 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Returns the plain files in a folder and below, or the path itself if it is a plain file. Does not
-/// follow links.
+/// Returns the plain files in a folder and below, or a plain file itself. Follows no links.
 pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     match fs::symlink_metadata(path) {
@@ -37,6 +35,14 @@ pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
         _ => (),
     }
     Ok(files)
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::io("read", path, &e))
+}
+
+pub fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|e| Error::io("remove", path, &e))
 }
 
 /// Reads a text file. The caller adds the place to the error.

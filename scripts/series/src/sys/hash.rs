@@ -14,8 +14,7 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(Sha256::digest(bytes))
 }
 
-/// Returns the hexadecimal SHA-256 of a stream. `read` is called with the number of bytes of each
-/// step.
+/// Calls `read` with the number of bytes of each step. Returns hexadecimal digits.
 pub fn sha256_of(from: &mut impl Read, mut read: impl FnMut(usize)) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -13,11 +13,12 @@ pub mod pattern;
 pub mod plural;
 pub mod runner;
 pub mod shown;
+pub mod table;
 pub mod timings;
 pub mod ui;
 
 pub use self::{
     error::{Error, Result},
     pattern::pattern,
-    runner::{Cmd, Output, Runner, failed, must, not_started},
+    runner::{Cmd, Output, Runner, failed, must},
 };

@@ -24,7 +24,6 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::sys::{Error, Result};
 
-/// A program to run.
 #[derive(Debug, Clone, Default)]
 pub struct Cmd {
     /// The program, looked up in `PATH`.
@@ -102,8 +101,7 @@ impl Cmd {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The command for messages: without the settings that the tool gives to git, and the start of a
-    /// long one.
+    /// The command for messages, without the settings for git. The end of a long one is missing.
     pub fn short(&self) -> String {
         let is_git = Path::new(&self.program).file_name() == Some(OsStr::new("git"));
         let mut args = self.args.iter();
@@ -183,14 +181,22 @@ pub trait Runner: Sync {
         on_line: Option<OnLine<'_>>,
     ) -> io::Result<Output>;
 
-    fn run(&self, cmd: &Cmd) -> io::Result<Output> {
+    /// Runs a program that may fail.
+    fn run(&self, cmd: &Cmd) -> Result<Output> {
         self.execute(cmd, None, None)
+            .map_err(|e| not_started(cmd, &e))
+    }
+
+    /// Runs a program that may fail, and passes its lines on.
+    fn follow(&self, cmd: &Cmd, on_line: OnLine<'_>) -> Result<Output> {
+        self.execute(cmd, None, Some(on_line))
+            .map_err(|e| not_started(cmd, &e))
     }
 }
 
 /// Runs a program that has to succeed. The error has the command and its standard error.
 pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
-    let out = runner.run(cmd).map_err(|e| not_started(cmd, &e))?;
+    let out = runner.run(cmd)?;
     if out.ok() {
         Ok(out)
     } else {
@@ -198,7 +204,7 @@ pub fn must(runner: &dyn Runner, cmd: &Cmd) -> Result<Output> {
     }
 }
 
-pub fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
+fn not_started(cmd: &Cmd, error: &io::Error) -> Error {
     let program = cmd.program.to_string_lossy();
     if let Some(dir) = cmd.dir.as_ref().filter(|dir| !dir.is_dir()) {
         return Error::new(format!("the folder {} is missing", dir.display()));
@@ -226,11 +232,9 @@ pub fn failed(cmd: &Cmd, out: &Output) -> Error {
     Error::new(format!("`{}` {how}", cmd.short())).detail(tail)
 }
 
-/// Runs programs on this system.
 #[derive(Debug, Default)]
 pub struct System;
 
-/// The running children, for [`end_children`].
 static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 static ENDING: AtomicBool = AtomicBool::new(false);
@@ -342,7 +346,7 @@ impl Limit {
 
     /// Waits for the child. Returns its exit code, and whether it was killed by the limit.
     fn wait(self, child: &mut Child) -> io::Result<(Option<i32>, bool)> {
-        // The child stays a zombie until the thread has ended, so that its process id is not reused.
+        // The child is a zombie until the thread has ended, so its process id is not reused.
         let until_zombie = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let id = Pid::from_child(child);
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), until_zombie))?;

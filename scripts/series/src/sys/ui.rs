@@ -22,8 +22,7 @@ pub struct Ui {
     quiet: bool,
 }
 
-/// Writes a line to standard error. Ignores failures, because losing a message must not end the
-/// command.
+/// Ignores failures, because losing a message must not end the command.
 fn print(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{}", as_called(&line.to_string()));
 }
@@ -157,7 +156,6 @@ impl Progress {
         self.bar.position()
     }
 
-    /// Ends the task and prints its duration.
     pub fn done(self) {
         self.bar.finish_and_clear();
         let took = duration(self.bar.elapsed());

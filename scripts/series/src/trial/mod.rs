@@ -34,7 +34,6 @@ pub struct Report {
     pub series: Vec<SeriesReport>,
 }
 
-/// The other base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Base {
     /// The release in its Makefile.
@@ -58,7 +57,6 @@ pub struct PatchReport {
     pub number: usize,
     pub subject: String,
     pub is: Is,
-    /// The files in which git reports a conflict.
     pub conflicts: Vec<Conflict>,
     /// The added names that the other base has.
     pub there: Vec<Place>,
@@ -205,7 +203,6 @@ impl PatchReport {
         }
     }
 
-    /// Looks up the names that the patch adds.
     fn with_names(mut self, added: &[Place], known: &Known) -> Self {
         for name in added {
             match known.place(name) {

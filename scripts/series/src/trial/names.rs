@@ -20,7 +20,7 @@ use crate::{
         cursor::Seen,
         tokens::{self, Kind},
     },
-    sys::Result,
+    sys::{Result, pattern},
 };
 
 /// The definition of a name.
@@ -41,7 +41,7 @@ pub struct Known(BTreeMap<String, Vec<Place>>);
 static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
     let function = r"((?:[A-Za-z_]\w*[ \t\n*]+)+)(\w+)\((?:[^;{}()]|\([^()]*\))*\)[^;{}()=]*\{";
     let kind = r"(?:struct|union|enum) (\w+) \{";
-    Regex::new(&format!("(?m)^(?:{kind}|{function})")).expect("the pattern is constant")
+    pattern(&format!("(?m)^(?:{kind}|{function})"))
 });
 
 fn is_rust(path: &str) -> bool {
@@ -52,7 +52,6 @@ fn is_c(path: &str) -> bool {
     path.ends_with(".c") || path.ends_with(".h")
 }
 
-/// Returns the names that a file defines.
 fn defined(path: &str, text: &str) -> Vec<Place> {
     let place = |name: String, line| {
         let file = path.to_owned();
@@ -78,7 +77,6 @@ fn defined(path: &str, text: &str) -> Vec<Place> {
     found.collect()
 }
 
-/// Returns the names that each patch of a series adds.
 pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Place>>> {
     let of = |(patch, before, after): (&PlannedPatch, &PatchCommit, &PatchCommit)| {
         let paths = patch.paths().filter(|p| is_rust(p) || is_c(p));
@@ -94,7 +92,6 @@ pub fn added(git: &Git<'_>, one: &AssembledSeries) -> Result<Vec<Vec<Place>>> {
     one.steps().map(of).collect()
 }
 
-/// Returns the definitions in some files of a tree.
 fn definitions(git: &Git<'_>, tree: &Oid, paths: &[String]) -> Result<Vec<Place>> {
     let files = git.files(tree, paths)?;
     let defined = |(path, content): (&String, &Vec<u8>)| {

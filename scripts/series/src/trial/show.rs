@@ -4,10 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{ContentArrangement, Table, presets};
-
 use super::{Cause, Conflict, Is, PatchReport, Report, SeriesReport};
-use crate::git::merge::What;
+use crate::{git::merge::What, sys::table::markdown};
 
 pub fn text(report: &Report) -> String {
     let base = &report.base;
@@ -29,38 +27,29 @@ pub fn text(report: &Report) -> String {
             state before the patch, in which lines are counted. Nothing was built.\n"
 }
 
-fn table(report: &Report) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header([
-            "series",
-            "patches",
-            "apply",
-            "already there",
-            "conflict",
-            "need a file",
-            "files in conflict",
-            "names there",
-        ]);
-    for SeriesReport { name, patches, .. } in &report.series {
-        let number = |is: Is| patches.iter().filter(|p| p.is == is).count().to_string();
-        let conflicts = patches.iter().flat_map(|p| &p.conflicts);
-        let there: usize = patches.iter().map(|p| p.there.len()).sum();
-        let new: usize = patches.iter().map(|p| p.new.len()).sum();
-        table.add_row([
-            name.clone(),
-            patches.len().to_string(),
-            number(Is::Applies),
-            number(Is::There),
-            number(Is::Conflicts),
-            number(Is::NeedsFile),
-            conflicts.filter(|c| c.since.is_none()).count().to_string(),
-            format!("{there} of {}", there + new),
-        ]);
-    }
-    table
+fn table(report: &Report) -> String {
+    let header = "series | patches | apply | already there | conflict | need a file | \
+                  files in conflict | names there";
+    let rows = report
+        .series
+        .iter()
+        .map(|SeriesReport { name, patches, .. }| {
+            let number = |is: Is| patches.iter().filter(|p| p.is == is).count().to_string();
+            let conflicts = patches.iter().flat_map(|p| &p.conflicts);
+            let there: usize = patches.iter().map(|p| p.there.len()).sum();
+            let new: usize = patches.iter().map(|p| p.new.len()).sum();
+            [
+                name.clone(),
+                patches.len().to_string(),
+                number(Is::Applies),
+                number(Is::There),
+                number(Is::Conflicts),
+                number(Is::NeedsFile),
+                conflicts.filter(|c| c.since.is_none()).count().to_string(),
+                format!("{there} of {}", there + new),
+            ]
+        });
+    markdown(header, rows)
 }
 
 fn lines(patch: &PatchReport, series: &str) -> String {

@@ -35,9 +35,7 @@ pub enum Change {
     Changed,
     /// The message changed, apart from the tags of people.
     Message,
-    /// The old version does not have it.
     Added,
-    /// The new version does not have it.
     Dropped,
     /// Only context or line numbers changed, for example after a rebase.
     Moved,
@@ -75,7 +73,6 @@ pub struct PatchChange {
 /// The changes between a posted version and the present one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The posted version.
     pub against: u32,
     /// The patches of the present version in order, then the dropped ones.
     pub patches: Vec<PatchChange>,
@@ -114,7 +111,6 @@ pub struct Patch {
     pub diff: String,
 }
 
-/// A version to compare.
 pub struct Side {
     /// The commit below the first patch.
     pub parent: Oid,
@@ -138,7 +134,6 @@ pub fn compare(
     })
 }
 
-/// Adds git's colors for terminals to the text.
 pub fn colored(text: &str) -> String {
     text.lines()
         .map(|line| match color(line) {
@@ -148,8 +143,7 @@ pub fn colored(text: &str) -> String {
         .collect()
 }
 
-/// Returns the color of a heading by its sign, or of a line in the diff of two diffs, as a terminal
-/// color number.
+/// Returns the terminal's number for the color of a heading, or of a line in a diff of two diffs.
 fn color(line: &str) -> Option<u8> {
     const RED: u8 = 31;
     const GREEN: u8 = 32;

@@ -16,7 +16,7 @@ use crate::{
     kernel::kconfig::is_kconfig,
     sys::{
         Error, Result,
-        files::{below, create, write},
+        files::{below, create, remove, write},
     },
 };
 
@@ -74,10 +74,9 @@ impl<'a> Checkout<'a> {
             // An interrupted checkout may have left files that neither tree has.
             git.must(["clean", "--quiet", "--force", "-d", "-x"])?;
         }
-        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
+        remove(&mark)
     }
 
-    /// Returns the paths in which two trees differ.
     pub fn differ(&self, old: &Oid, new: &Oid) -> Result<Vec<String>> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only"];
         let args = args.into_iter().chain([old.as_str(), new.as_str()]);
@@ -111,8 +110,8 @@ impl<'a> Checkout<'a> {
         Ok(Key::of(listing.lines().filter(of_kconfig)))
     }
 
-    /// Applies the changes from `parent` to `patch` to the tree `onto`. Returns a tree, or the files
-    /// with conflicts, which include changed files that `onto` lacks.
+    /// Applies the changes from `parent` to `patch` to the tree `onto`. Returns a tree, or the
+    /// files with conflicts, which include changed files that `onto` lacks.
     pub fn merge(
         &self,
         parent: &PatchCommit,

@@ -16,16 +16,14 @@ use super::{
     diagnostics::{Diagnostic, Level},
     record::Said,
 };
-use crate::source::relocation::Step;
+use crate::{source::relocation::Step, sys::pattern};
 
 /// Offsets in functions, and line numbers within a message.
-static NUMBERS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\+0x[0-9a-f]+|:\d+(:\d+)?").expect("the pattern is constant"));
+static NUMBERS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\+0x[0-9a-f]+|:\d+(:\d+)?"));
 
 /// The parts of a diagnostic that stay the same when lines move: level, file and message.
 type Key = (Level, String, String);
 
-/// The diagnostics so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen(BTreeMap<Key, usize>);
 

@@ -42,7 +42,7 @@ impl<'a> Without<'a> {
                 Error::new(format!(
                     "cannot check {series} without {dependency}: {name} does not merge: {files}"
                 ))
-                .at(one.plan.series().file(), None)
+                .at(&one.plan.series().file, None)
             })?;
         }
         Ok(Self {
@@ -111,8 +111,7 @@ impl<'a> Without<'a> {
         without.get(self.dependency).map_or(0, |n| n.value)
     }
 
-    /// Determines the first patch that needs the dependency. `seen` holds the diagnostics of the
-    /// series with all dependencies.
+    /// Finds the first patch that needs it. `seen` has the diagnostics with all dependencies.
     pub fn prove(&self, walk: &mut Walk<'_>, seen: &Seen) -> Result<Dependency> {
         let all = self.one.patches.len();
         let declared = self.declared();
@@ -130,7 +129,6 @@ impl<'a> Without<'a> {
     }
 }
 
-/// Formats a message as one line with its place.
 fn placed(said: &Said) -> String {
     match (said.file.as_str(), said.line) {
         ("", _) => said.message.clone(),
@@ -139,8 +137,8 @@ fn placed(said: &Said) -> String {
     }
 }
 
-/// Returns the failure of the first number from 1 to `all` at which `probe` fails. The search starts
-/// at `guess` and `guess + 1`, and assumes that `probe` fails for all later numbers as well.
+/// Returns the failure of the first number from 1 to `all` at which `probe` fails. The search
+/// starts at `guess` and `guess + 1`, and assumes that `probe` fails for all later numbers as well.
 fn first_failing<T>(
     all: usize,
     guess: usize,

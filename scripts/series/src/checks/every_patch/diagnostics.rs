@@ -12,15 +12,13 @@ use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
 
 use super::record::Said;
+use crate::sys::pattern;
 
 /// `warning: text`, `error[E0425]: text`.
-static RUST: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?<level>warning|error)(?:\[E\d+\])?: (?<text>.*)$")
-        .expect("the pattern is constant")
-});
+static RUST: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(?<level>warning|error)(?:\[E\d+\])?: (?<text>.*)$"));
 /// `  --> file:12:3`.
-static ARROW: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^\s*--> (.+?):(\d+):\d+$").expect("the pattern is constant"));
+static ARROW: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*--> (.+?):(\d+):\d+$"));
 /// Messages in one line, the first one of make itself.
 static LINES: LazyLock<[Regex; 5]> = LazyLock::new(|| {
     let lines = [
@@ -36,7 +34,7 @@ static LINES: LazyLock<[Regex; 5]> = LazyLock::new(|| {
         // Options that select others without their dependencies.
         r"^(?<level>WARNING): (?<text>unmet direct dependencies .*)$",
     ];
-    lines.map(|line| Regex::new(line).expect("the pattern is constant"))
+    lines.map(pattern)
 });
 
 /// The severity according to the program that reports it.
@@ -47,7 +45,6 @@ pub enum Level {
     Error,
 }
 
-/// A diagnostic of a compiler or a checker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Diagnostic {
     pub level: Level,
@@ -83,8 +80,7 @@ pub fn parse(text: &str, source: &str) -> Vec<Diagnostic> {
     found
 }
 
-/// Parses the diagnostic that starts at the first line; returns whether it extends to the next
-/// empty line.
+/// Also returns whether the diagnostic extends to the next empty line.
 fn head(lines: &[&str]) -> Option<(Diagnostic, bool)> {
     let (line, more) = lines.split_first()?;
     if let Some(found) = RUST.captures(line) {

@@ -20,7 +20,7 @@ use super::{
 use crate::sys::{
     Error, Result,
     files::{below, read_text, write},
-    json::json,
+    json,
     plural::count,
 };
 
@@ -76,8 +76,7 @@ fn checksum(what: &str, key: &Key, result: &str) -> Key {
     Key::of([what, key.as_str(), result])
 }
 
-/// Writes results into `file`. Units without a stored result are left out: KUnit that failed.
-/// Returns the number of results.
+/// Returns the number of results. Units without a stored one are left out: KUnit that failed.
 pub fn export(file: &Path, origin: &Origin, store: &Store, units: &[UnitTime]) -> Result<usize> {
     let mut exported: Vec<Unit> = Vec::new();
     for UnitTime { what, key, .. } in units {
@@ -97,7 +96,7 @@ pub fn export(file: &Path, origin: &Origin, store: &Store, units: &[UnitTime]) -
         origin: origin.clone(),
         units: exported,
     };
-    write(file, &json(&results)?)?;
+    json::write(file, &results)?;
     Ok(results.units.len())
 }
 

@@ -25,8 +25,8 @@ use crate::{
     kernel::{build::Arch, kconfig},
     sys::{
         Cmd, Error, Output, Result, failed,
-        files::{below, write},
-        not_started,
+        files::{below, remove, write},
+        pattern,
         runner::is_ending,
     },
 };
@@ -66,7 +66,6 @@ pub struct Folder<'a> {
     pub subject: &'a Subject<'a>,
     pub arch: Arch,
     pub fragment: String,
-    /// The folder of the kernel tree.
     pub tree: PathBuf,
 }
 
@@ -78,8 +77,7 @@ impl Folder<'_> {
             .arg(format!("O={}", self.dir.display()))
             .args(&toolchain.make)
             .args(FLAGS)
-            // Keeps the output of parallel compilers apart, and continues after errors to find all
-            // of them.
+            // Keep the output of parallel compilers apart, and find all errors.
             .args(["--output-sync=target", "--keep-going"])
             .arg(format!("-j{JOBS}"))
             .dir(&self.tree)
@@ -87,8 +85,7 @@ impl Folder<'_> {
         toolchain.apply(cmd)
     }
 
-    /// Marks the start of a compilation. Removes the objects of an interrupted run, because their
-    /// diagnostics are lost.
+    /// Removes the objects of an interrupted run, because their diagnostics are lost.
     pub fn begin(&self) -> Result<()> {
         let mark = self.dir.join(MARK);
         if let Ok(since) = fs::metadata(&mark).and_then(|m| m.modified()) {
@@ -100,8 +97,7 @@ impl Folder<'_> {
 
     /// Marks the end of a compilation whose result is stored.
     pub fn end(&self) -> Result<()> {
-        let mark = self.dir.join(MARK);
-        fs::remove_file(&mark).map_err(|e| Error::io("remove", &mark, &e))
+        remove(&self.dir.join(MARK))
     }
 
     /// Compiles the checked-out tree. `kconfig` is the digest of its Kconfig files; `reconfigure`
@@ -142,8 +138,7 @@ impl Folder<'_> {
     }
 
     fn run(&self, cmd: &Cmd) -> Result<Output> {
-        let out = self.subject.git.runner().run(cmd);
-        let out = out.map_err(|e| not_started(cmd, &e))?;
+        let out = self.subject.git.runner().run(cmd)?;
         if out.ok() {
             return Ok(out);
         }
@@ -200,17 +195,15 @@ impl Folder<'_> {
     }
 }
 
-static ENDED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)")
-        .expect("the pattern is constant")
-});
+static ENDED: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^make.*\] (Terminated|Killed|Interrupt|Hangup)"));
 
 /// Removes the objects that were compiled since then.
 fn unmake(dir: &Path, since: SystemTime) -> Result<()> {
     for path in below(dir)? {
         let date = fs::metadata(&path).and_then(|m| m.modified());
         if is_compiled(&path) && date.is_ok_and(|date| date >= since) {
-            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            remove(&path)?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::{
         kunit::{self, ktap::Counts},
     },
     patches::commits::AssembledSeries,
-    sys::{Result, files::write, json::json, runner::is_ending},
+    sys::{Result, files::write, json, runner::is_ending},
 };
 
 const TARGET: Target = Target::Plain(Arch::Um);
@@ -47,8 +47,7 @@ pub fn runs(subject: &Subject<'_>, one: &AssembledSeries) -> bool {
     subject.archs.contains(&TARGET.arch()) && (series.branch.is_none() || has_suites)
 }
 
-/// Runs the tests of a series on its own tree, unless the result is stored. Only passes are stored,
-/// so failures run again.
+/// Runs the tests of a series on its own tree. Only passes are stored, so failures run again.
 pub fn at_tip(walk: &mut Walk<'_>, one: &AssembledSeries) -> Result<KunitFull> {
     let subject = walk.subject;
     let unit = unit(subject, one)?;
@@ -122,7 +121,7 @@ fn run(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Kept> {
     let series = one.plan.series();
     let expected = kunit::expectation(series, TARGET.arch());
     let done = kunit::run(&build, series, &expected, tip.tree.as_str())?;
-    let json = String::from_utf8_lossy(&json(&done)?).into_owned();
+    let json = String::from_utf8_lossy(&json::text(&done)?).into_owned();
     let log = subject.ws.read(subject.ws.below_out(place(one, "log")))?;
     let verdict = done.verdict;
     Ok(Kept {

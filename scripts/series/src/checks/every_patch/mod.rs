@@ -57,7 +57,6 @@ pub struct Subject<'a> {
     pub base: &'a Base,
     pub assembled: &'a Assembled,
     pub archs: Vec<Arch>,
-    /// The list of objects to compile.
     pub sources: Sources,
     /// Takes the lock of the tree that kernels are built from.
     pub lock_tree: &'a (dyn Fn() -> Result<Lock> + Sync),
@@ -153,7 +152,6 @@ struct Units<'a> {
 }
 
 impl Units<'_> {
-    /// Returns the name of each task and its units.
     fn tasks(&self) -> impl Iterator<Item = (&str, Vec<&Unit>)> {
         let compiled = self.patches.iter().chain(&self.without);
         let compiled = compiled.map(|task| (task.what.as_str(), task.units()));
@@ -162,7 +160,6 @@ impl Units<'_> {
     }
 }
 
-/// The state of one run.
 struct Checks<'a> {
     subject: &'a Subject<'a>,
     /// The selected series that have patches.
@@ -218,7 +215,6 @@ impl<'a> Checks<'a> {
             .task(what, subject, tree, Some(&before.tree), false)
     }
 
-    /// Returns the units of all series.
     fn units(&self) -> Result<Units<'a>> {
         let mut units = Units::default();
         let mut tips = Vec::new();
@@ -242,14 +238,12 @@ impl<'a> Checks<'a> {
         Ok(units)
     }
 
-    /// Adds the units to the estimate of the run.
     fn plan(&mut self, units: &Units<'_>) {
         for (what, units) in units.tasks() {
             self.walk.plan(what, &units);
         }
     }
 
-    /// Stores the results of other machines.
     fn import(&self, units: &Units<'_>) -> Result<()> {
         let Subject { import, ui, .. } = self.subject;
         if import.is_empty() {
@@ -302,7 +296,6 @@ impl<'a> Checks<'a> {
         Ok(states)
     }
 
-    /// Checks the patches of a series.
     fn patches(&mut self, one: &AssembledSeries) -> Result<SeriesFull> {
         let mut states = self.state_before(one)?;
         let mut patches = Vec::new();
@@ -364,7 +357,6 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Verifies the dependencies of a series.
     fn dependencies(&mut self, one: &AssembledSeries) -> Result<Vec<Dependency>> {
         // The first architecture is sufficient.
         let seen = self.tips[&one.tip().tree][0].seen.clone();
@@ -382,7 +374,6 @@ impl<'a> Checks<'a> {
         Ok(proofs)
     }
 
-    /// Runs KUnit at the end of a series.
     fn kunit(&mut self, one: &AssembledSeries) -> Result<KunitFull> {
         let done = kunit::at_tip(&mut self.walk, one)?;
         if !done.pass {
@@ -405,8 +396,7 @@ const STEPS: [(&[&str], &str, &str); 2] = [
 ];
 
 impl State {
-    /// Evaluates the results of make and rustdoc for the next tree. Returns the new diagnostics also
-    /// with the names of their checks.
+    /// Judges make and rustdoc. Returns the new diagnostics also with the names of their checks.
     fn judge(&mut self, results: &[Compiled]) -> (UnitFull, Vec<(&'static str, Said)>) {
         let mut found = Vec::new();
         let mut unit = UnitFull {

@@ -5,12 +5,12 @@
 //! The first file is a function of the input: two runs write the same bytes. Times are in the
 //! second file.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::store::Key;
-use crate::{kernel::build::Arch, source::workspace::Workspace};
+use crate::{kernel::build::Arch, source::workspace::Workspace, sys::json};
 
 /// `out/full.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,6 @@ pub struct Full {
     /// The kernels that each patch was compiled for.
     pub archs: Vec<Arch>,
     pub series: Vec<SeriesFull>,
-    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
@@ -36,10 +35,8 @@ pub struct SeriesFull {
     pub patches: Vec<PatchFull>,
     pub kunit: Option<KunitFull>,
     pub dependencies: Vec<Dependency>,
-    /// Whether each patch builds on the base and the declared dependencies, which shows that no
-    /// dependency is undeclared.
+    /// Whether each patch builds on the base and the declared dependencies: none is undeclared.
     pub builds_alone: bool,
-    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
@@ -50,7 +47,6 @@ pub struct PatchFull {
     pub subject: String,
     pub tree: String,
     pub units: Vec<UnitFull>,
-    /// Whether the checks found nothing.
     pub pass: bool,
 }
 
@@ -126,7 +122,6 @@ pub enum How {
     /// It changes lines of the dependency, or adjacent ones.
     DoesNotApply,
     DoesNotBuild,
-    /// It builds with a new warning.
     Warns,
 }
 
@@ -166,8 +161,7 @@ pub fn path(ws: &Workspace) -> PathBuf {
     ws.path(ws.below_out("full.json"))
 }
 
-/// Reads the record of the last complete run. The record of another version of this program counts
-/// as missing.
+/// Reads the last complete run. A record of another version of the program counts as missing.
 pub fn read(ws: &Workspace) -> Option<Full> {
-    serde_json::from_slice(&fs::read(path(ws)).ok()?).ok()
+    json::read(&path(ws))
 }

@@ -125,8 +125,7 @@ impl Sources {
         known.any(|k| source().is_some_and(|s| s.trim_start().starts_with(&k.source)))
     }
 
-    /// Verifies that the list has each file that a patch touches, and each file that includes a
-    /// touched header.
+    /// Verifies that the list has each touched file, and each file that includes a touched header.
     pub fn check(&self, subject: &Subject<'_>) -> Result<Vec<Finding>> {
         let list = file(subject.ws).display().to_string();
         let mut told = BTreeSet::new();

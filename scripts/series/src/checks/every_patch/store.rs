@@ -2,7 +2,7 @@
 
 //! Stores results under the hash of all their inputs, and their durations.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use serde::{
     Deserialize, Serialize,
@@ -10,13 +10,7 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::sys::{
-    Result,
-    cache::Cache,
-    files::{sweep, write},
-    hash::hex,
-    json::json,
-};
+use crate::sys::{Result, cache::Cache, files::sweep, hash::hex, json};
 
 /// The version of the stored format and of the method. A change discards all results.
 const FORMAT: &str = "2";
@@ -29,7 +23,6 @@ const UNKNOWN: f64 = 60.0;
 pub struct Key(String);
 
 impl Key {
-    /// Hashes these parts, in this order.
     pub fn of<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> Self {
         let mut hash = Sha256::new();
         hash.update(FORMAT);
@@ -54,7 +47,6 @@ pub struct Unit {
     pub key: Key,
 }
 
-/// A result and the time that it took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timed<T> {
     pub seconds: f64,
@@ -64,7 +56,6 @@ pub struct Timed<T> {
     pub is_new: bool,
 }
 
-/// The results and durations in the cache.
 pub struct Store {
     dir: PathBuf,
     /// The last duration of each unit by its name, regardless of the content.
@@ -77,19 +68,16 @@ impl Store {
         let dir = cache.of_base("full");
         sweep(&dir);
         // Without durations, only the estimate is worse.
-        let durations = fs::read(dir.join("durations.json")).unwrap_or_default();
-        let durations = serde_json::from_slice(&durations).unwrap_or_default();
+        let durations = json::read(&dir.join("durations.json")).unwrap_or_default();
         Self { dir, durations }
     }
 
-    /// Returns the file of a result.
     pub fn file(&self, key: &Key) -> PathBuf {
         self.dir.join("units").join(format!("{}.json", key.0))
     }
 
-    /// Returns a stored result. An unreadable file counts as missing.
     pub fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<Timed<T>> {
-        serde_json::from_slice(&fs::read(self.file(key)).ok()?).ok()
+        json::read(&self.file(key))
     }
 
     pub fn has(&self, unit: &Unit) -> bool {
@@ -114,14 +102,14 @@ impl Store {
             is_new: true,
         };
         if is_final(&made.result) {
-            write(&self.file(&unit.key), &json(&made)?)?;
+            json::write(&self.file(&unit.key), &made)?;
         }
         Ok(made)
     }
 
     pub fn took(&mut self, what: &str, seconds: f64) -> Result<()> {
         self.durations.insert(what.to_owned(), seconds);
-        write(&self.dir.join("durations.json"), &json(&self.durations)?)
+        json::write(&self.dir.join("durations.json"), &self.durations)
     }
 
     /// Estimates a duration: the last one, or the average of similar units.
@@ -140,6 +128,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

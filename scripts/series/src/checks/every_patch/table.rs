@@ -2,26 +2,28 @@
 
 //! The table at the end of `check --full`.
 
-use comfy_table::{Table, presets};
-
 use super::record::{Full, SeriesFull, UnitFull};
-use crate::{kernel::build::Arch, sys::plural::count};
+use crate::{
+    kernel::build::Arch,
+    sys::{plural::count, table::markdown},
+};
 
-/// Formats one line for each series.
 pub fn table(full: &Full) -> String {
-    let mut table = Table::new();
-    let archs = full.archs.iter().map(|a| a.name());
-    let head = ["series", "patches"].into_iter().chain(archs);
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_header(head.chain(["rustdoc", "KUnit", "needs"]));
-    for one in &full.series {
+    let archs: String = full
+        .archs
+        .iter()
+        .map(|a| format!("{} | ", a.name()))
+        .collect();
+    let rows = full.series.iter().map(|one| {
         let mut row = vec![one.name.clone(), one.patches.len().to_string()];
         row.extend(full.archs.iter().map(|arch| built(one, *arch)));
         row.extend([documented(one), tested(one), needed(one)]);
-        table.add_row(row);
-    }
-    table.to_string()
+        row
+    });
+    markdown(
+        &format!("series | patches | {archs}rustdoc | KUnit | needs"),
+        rows,
+    )
 }
 
 fn units(one: &SeriesFull) -> impl Iterator<Item = &UnitFull> {

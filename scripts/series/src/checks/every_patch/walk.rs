@@ -57,12 +57,10 @@ impl Task {
     }
 }
 
-/// The sequence of builds.
 pub struct Walk<'a> {
     pub subject: &'a Subject<'a>,
     start: Instant,
     pub checkout: Checkout<'a>,
-    /// Stored results and durations.
     pub store: Store,
     pub origin: Origin,
     /// The units whose results were made or found.
@@ -118,8 +116,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Returns the task of compiling a tree after `parent`, or completely. A `probe` may fail, so the
-    /// first architecture without rustdoc is sufficient.
+    /// Returns the task of compiling a tree after `parent`, or completely. A `probe` may fail, so
+    /// the first architecture without rustdoc is sufficient.
     pub fn task(
         &self,
         what: String,
@@ -201,7 +199,6 @@ impl<'a> Walk<'a> {
         Ok(timed.result)
     }
 
-    /// Returns the durations of all units.
     pub fn times(self) -> Times {
         Times {
             seconds: self.start.elapsed().as_secs_f64(),

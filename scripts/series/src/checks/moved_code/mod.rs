@@ -22,14 +22,13 @@ use crate::{
         Files, Step,
         words::{Count, words},
     },
-    sys::{Cmd, Error, Result, files::write, must, plural},
+    sys::{Cmd, Error, Result, files, must, plural},
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Proof {
     base: String,
     series: String,
-    /// The number of the patch.
     patch: usize,
     step: String,
     /// The new paths of moved files, by the old path.
@@ -59,7 +58,6 @@ struct Renamed {
 struct Kept {
     text: String,
     why: String,
-    /// Occurrences in the tree.
     times: usize,
 }
 
@@ -105,8 +103,7 @@ impl Subject<'_> {
         Ok(proofs)
     }
 
-    /// Returns the files that may contain a word of the rules: files of the base, and all files that
-    /// the patches touch.
+    /// Returns the files of the base that may contain a word of the rules, and all touched files.
     fn candidates(&self, step: &Step) -> Result<Vec<String>> {
         let names = self.one.below.iter().map(String::as_str);
         let series = names.filter_map(|name| self.assembled.find(name).ok());
@@ -156,12 +153,12 @@ impl Subject<'_> {
             return Err(Error::new(format!("the patches have no {source}")));
         };
         for (path, content) in &files {
-            write(&scratch.path().join(path), content)?;
+            files::write(&scratch.path().join(path), content)?;
         }
         let input = scratch.path().join("source.c");
         let output = scratch.path().join("object.o");
         let named = [b"#line 1 \"source.c\"\n", &content[..]].concat();
-        write(&input, &named)?;
+        files::write(&input, &named)?;
         let call = self.call(like)?;
         let cmd = Cmd::new("sh")
             .args(["-c", &format!("exec {call} \"$@\""), "sh", "-o"])
@@ -169,7 +166,7 @@ impl Subject<'_> {
             .env("INCLUDE_FIRST", scratch.path().join("include"))
             .dir(self.build.dir());
         must(self.git.runner(), &self.build.toolchain.apply(cmd))?;
-        fs::read(&output).map_err(|e| Error::io("read", &output, &e))
+        files::read(&output)
     }
 
     /// Returns the recorded compiler call for the object of `source`, without input and output.
@@ -197,7 +194,6 @@ fn tally(files: &Files) -> BTreeMap<&str, usize> {
     tally
 }
 
-/// Counts words and exceptions before and after the step.
 fn count(step: &Step, old: &Files, new: &Files, proof: &mut Proof) {
     let mut renamed = Count::default();
     for (path, content) in old {
@@ -262,16 +258,14 @@ fn call_of(record: &str) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Joins the faults of all proofs to an error.
 pub fn failure(proofs: &[Proof]) -> Option<Error> {
     let faults = proofs
         .iter()
         .flat_map(|p| p.faults.iter().map(move |fault| (p, fault)));
     let error = |(p, fault): (&Proof, _)| format!("{} patch {}: {fault}", p.series, p.patch);
-    Error::all(faults.map(error).map(Error::new).collect())
+    Error::all(faults.map(error).map(Error::new)).err()
 }
 
-/// Formats the proofs for a reader.
 pub fn text(proofs: &[Proof]) -> String {
     let lines = proofs.iter().flat_map(lines);
     lines.map(|line| line + "\n").collect()

@@ -14,7 +14,6 @@ use object::{
 };
 use serde::Serialize;
 
-/// The object code of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Object {
     pub source: String,
@@ -176,7 +175,6 @@ fn section_name(file: &File<'_>, index: SectionIndex, rename: Rename<'_>) -> Str
     rename(section.as_ref().and_then(|s| s.name().ok()).unwrap_or("?"))
 }
 
-/// Translates the names in data.
 fn renamed_bytes(data: &[u8], rename: Rename<'_>) -> Vec<u8> {
     // One character per byte keeps data that is not UTF-8.
     let text: String = data.iter().map(|b| char::from(*b)).collect();

@@ -10,7 +10,7 @@ use crate::{
     checks::Subject,
     patches::commits::AssembledSeries,
     source::{finding::Finding, manifest, message, relocation::Step},
-    sys::{Cmd, Result, failed, hash::sha256, not_started},
+    sys::{Cmd, Result, failed, hash::sha256, pattern},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn run(subject: &Subject<'_>, patch: &Path) -> Result<String> {
         None => cmd = cmd.args(["--ignore", "SPDX_LICENSE_TAG"]),
     }
     let runner = subject.git.runner();
-    let out = runner.run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+    let out = runner.run(&cmd)?;
     match out.code {
         Some(0 | 1) => Ok(out.text()),
         _ => Err(failed(&cmd, &out)),
@@ -131,10 +131,8 @@ fn run(subject: &Subject<'_>, patch: &Path) -> Result<String> {
 }
 
 /// The terse format: `file:12: WARNING:TYPE: text`.
-static TERSE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^.*?:(?:(\d+):)? (?:ERROR|WARNING|CHECK):(.+?): (.*)$")
-        .expect("the pattern is constant")
-});
+static TERSE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^.*?:(?:(\d+):)? (?:ERROR|WARNING|CHECK):(.+?): (.*)$"));
 
 fn parse(said: &str) -> Vec<Message> {
     let messages = said.lines().filter_map(|line| TERSE.captures(line));

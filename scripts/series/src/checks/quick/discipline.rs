@@ -98,7 +98,7 @@ fn of_dependencies(
                 format!("patch {patch} does not apply without {name}, but [without] declares {n}");
             let help = format!("correct the number: {name} = {}\n{why}", patch - 1);
             let fault = Finding::new(one.name(), "dependencies", what).of_patch(patch);
-            faults.push(fault.at(series.file(), declared.line).help(help));
+            faults.push(fault.at(&series.file, declared.line).help(help));
         }
     }
     Ok(faults)

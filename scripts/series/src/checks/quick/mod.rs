@@ -90,5 +90,5 @@ fn applies(subject: &Subject<'_>, one: &AssembledSeries) -> Option<Finding> {
 /// Converts findings into an error, if there are any.
 pub fn failure_of(findings: &[Finding]) -> Option<Error> {
     let errors = findings.iter().cloned().map(Finding::into_full_error);
-    Error::all(errors.collect())
+    Error::all(errors).err()
 }

@@ -11,7 +11,7 @@ use crate::{
     checks::Subject,
     patches::output::SeriesReport,
     source::{finding::Finding, workspace::Workspace},
-    sys::{Result, files::write, hash::sha256, json::json},
+    sys::{Result, hash::sha256, json},
 };
 
 /// The file name of the record in the output folder.
@@ -30,10 +30,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
 }
 
-/// Reads the record. An unreadable record counts as empty, and the next check replaces it.
 pub fn read(ws: &Workspace) -> BTreeMap<String, Checked> {
-    let text = fs::read(ws.path(ws.below_out(FILE))).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+    json::read(&ws.path(ws.below_out(FILE))).unwrap_or_default()
 }
 
 /// Records the results for the named series, and keeps the results of others.
@@ -53,7 +51,7 @@ pub(super) fn note(subject: &Subject<'_>, names: &[&str], outcome: &Outcome) -> 
         };
         record.insert(one.name.clone(), checked);
     }
-    write(&ws.path(ws.below_out(FILE)), &json(&record)?)
+    json::write(&ws.path(ws.below_out(FILE)), &record)
 }
 
 impl Checked {

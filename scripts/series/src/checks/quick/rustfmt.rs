@@ -2,14 +2,12 @@
 
 //! Verifies that every Rust file that a patch touches is formatted at that patch.
 
-use std::fs;
-
 use crate::{
     checks::Subject,
     git::Oid,
     patches::{commits::AssembledSeries, plan::PlannedPatch},
     source::finding::Finding,
-    sys::{Cmd, Error, Result, hash::sha256, must, not_started},
+    sys::{Cmd, Result, files, hash::sha256, must},
 };
 
 /// rustfmt, whose output is cached by the content of the file.
@@ -24,7 +22,7 @@ impl<'a> Rustfmt<'a> {
         let version = Cmd::new("rustfmt").arg("--version");
         let mut key = must(subject.git.runner(), &version)?.stdout;
         let settings = subject.git.dir().join(".rustfmt.toml");
-        key.extend(fs::read(&settings).map_err(|e| Error::io("read", &settings, &e))?);
+        key.extend(files::read(&settings)?);
         Ok(Self { subject, key })
     }
 
@@ -66,7 +64,7 @@ impl<'a> Rustfmt<'a> {
                 .arg("--config-path")
                 .arg(git.dir().join(".rustfmt.toml"))
                 .stdin(git.blobs(&[blob])?.concat());
-            let out = git.runner().run(&cmd).map_err(|e| not_started(&cmd, &e))?;
+            let out = git.runner().run(&cmd)?;
             // With standard input, rustfmt exits with 0 even if the file is not formatted.
             Ok(match out.text() {
                 text if text.is_empty() && !out.ok() => format!("{}\n", out.complaint()),

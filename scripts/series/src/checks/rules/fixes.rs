@@ -9,35 +9,29 @@ use regex::Regex;
 
 use crate::{
     source::{finding::Finding, manifest, message},
-    sys::Result,
+    sys::{Result, pattern},
 };
 
 /// The form of a tag, from `Documentation/process/submitting-patches.rst`.
 const FORM: &str = "`Fixes: 0123456789ab (\"subject\")`";
 
 /// Matches a subject that describes a fix.
-static SUBJECT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)\b(fix|fixes|bugfix|bug fix)\b").expect("the pattern is constant")
-});
+static SUBJECT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(fix|fixes|bugfix|bug fix)\b"));
 
 /// Matches the verb at the start of a sentence or list item, or "fixes" after its subject. After an
 /// article, "fixes" is a noun for other patches.
 static BODY: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    pattern(
         r"(?mx) (?: ^ | [.;:!?] \s+ | ^ \s* [-*] \s+ ) (?: Fix | Fixes ) \s
         | (?i) \b (?: this | it | patch | commit | change | which | that | also )
           \s+ fix (?: es )? \b",
     )
-    .expect("the pattern is constant")
 });
 
 /// Matches the noun for the patch itself: "Without the fix …".
-static NOUN: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?i)\b(the|this)\s+fix\b").expect("the pattern is constant"));
+static NOUN: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(the|this)\s+fix\b"));
 
-static TAG: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"^Fixes: [0-9a-f]{12,40} \("(.+)"\)$"#).expect("the pattern is constant")
-});
+static TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^Fixes: [0-9a-f]{12,40} \("(.+)"\)$"#));
 
 pub struct Patch<'a> {
     pub series: &'a manifest::Series,

@@ -22,6 +22,7 @@ use crate::{
         tokens::{self, Count, Kind},
     },
     source::{finding::Finding, manifest::Series},
+    sys::pattern,
 };
 
 /// A file in a patch.
@@ -71,15 +72,11 @@ pub struct Items {
     test_modules: BTreeSet<String>,
 }
 
-static EXPORT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?m)^EXPORT_SYMBOL(?:_GPL|_NS|_NS_GPL)?\(\s*(\w+)")
-        .expect("the pattern is constant")
-});
+static EXPORT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^EXPORT_SYMBOL(?:_GPL|_NS|_NS_GPL)?\(\s*(\w+)"));
 
-static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#""(?:[^"\\]|\\.)*"|//.*|/\*.*?(?:\*/|$)|[A-Za-z_]\w*"#)
-        .expect("the pattern is constant")
-});
+static WORD: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#""(?:[^"\\]|\\.)*"|//.*|/\*.*?(?:\*/|$)|[A-Za-z_]\w*"#));
 
 impl Items {
     /// Reads all series in the order in which they apply.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Base, Error, Git, Result, Runner, Series, Ui, Workspace, all, component, count, session, write,
+    Base, Error, Git, Result, Runner, Series, Ui, Workspace, component, count, session, write,
 };
 use crate::{
     branches::{
@@ -114,7 +114,7 @@ impl Present {
                 "each command reads its commits again; rename {branch} if it is another series"
             )))
         };
-        all(new.iter().filter_map(known))
+        Error::all(new.iter().filter_map(known))
     }
 
     fn branches(&self, theirs: &Git<'_>) -> Result<Vec<Named>> {
@@ -165,7 +165,7 @@ impl Present {
         })
     }
 
-    /// Refuses a second base if the first has no `default = true`, which a single base does not need.
+    /// Refuses a second base without `default = true` in the first, which alone does not need it.
     fn refuse_without_default(&self) -> Result<()> {
         let Some(Base { file, .. }) = self.bases.first() else {
             return Ok(());
@@ -206,7 +206,7 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
 
 fn refuse_present(root: &Path, files: &[(String, String)]) -> Result<()> {
     let present = files.iter().filter(|(path, _)| root.join(path).exists());
-    all(present.map(|(path, _)| {
+    Error::all(present.map(|(path, _)| {
         let error = Error::new("the file already exists").at(path, None);
         error.help("remove it, or rename the branch")
     }))

@@ -14,7 +14,7 @@ impl App<'_> {
         let mut error = Error::new("no kernel clone given for this branch");
         let mut named = series.iter().filter_map(|s| Some((s, s.branch.as_ref()?)));
         if let Some((series, branch)) = named.next() {
-            error = error.at(series.file(), branch.line);
+            error = error.at(&series.file, branch.line);
         }
         let file = self.base.file.display();
         Err(error.help(format!(

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use super::{App, Checked, Error, Made, Need, Resource, Result, duration, print_line, write};
+use super::{App, Checked, Error, Made, Need, Resource, Result, duration, print_line};
 use crate::{
     checks::every_patch::{
         self, ARCHS,
@@ -13,7 +13,7 @@ use crate::{
         sources::Sources,
     },
     cli::args::Check,
-    sys::json::json,
+    sys::json,
 };
 
 const CHECKS: [&str; 7] = [
@@ -44,8 +44,8 @@ impl App<'_> {
         if names.is_empty() && check.arch.is_empty() {
             // Results of some series must not replace the results of all.
             let times = self.ws.path(self.ws.below_out("full-times.json"));
-            write(&times, &json(&done.times)?)?;
-            write(&record::path(&self.ws), &json(&done.full)?)?;
+            json::write(&times, &done.times)?;
+            json::write(&record::path(&self.ws), &done.full)?;
             self.write_report(&made.report)?;
         }
         if done.full.series.iter().all(|s| s.builds_alone) {
@@ -62,7 +62,7 @@ impl App<'_> {
         }
         let failure = self.report(&outcome);
         let failures = failure.into_iter().chain(printed.err());
-        Ok(Some((outcome, Error::all(failures.collect()))))
+        Ok(Some((outcome, Error::all(failures).err())))
     }
 
     fn say_times(&self, times: &Times, start: Instant) {

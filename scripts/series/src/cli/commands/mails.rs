@@ -2,12 +2,12 @@
 
 //! `--mbox`: reads mails.
 
-use std::{ffi::OsStr, fs, io::Read, path::Path};
+use std::{ffi::OsStr, io::Read, path::Path};
 
 use super::{Error, Result};
 use crate::{
     mail::mailbox::{self, Mail},
-    sys::files::list,
+    sys::files,
 };
 
 /// Reads mails from a file, from each file of a folder that is not hidden (a Maildir's `cur` and
@@ -23,7 +23,7 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
     if from.is_dir() {
         for folder in [from.to_path_buf(), from.join("cur"), from.join("new")] {
             if folder.is_dir() {
-                files.extend(list(&folder)?);
+                files.extend(files::list(&folder)?);
             }
         }
         let is_hidden = |name: &OsStr| name.to_string_lossy().starts_with('.');
@@ -38,7 +38,7 @@ pub fn read(from: &Path) -> Result<Vec<Mail>> {
     }
     let mut mails = Vec::new();
     for file in files {
-        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
+        let bytes = files::read(&file)?;
         mails.extend(parse(&file, &bytes)?);
     }
     Ok(mails)

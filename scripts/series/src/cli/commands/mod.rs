@@ -24,8 +24,6 @@ use std::{
     time::Instant,
 };
 
-use comfy_table::{Table, presets};
-
 use crate::{
     b4,
     checks::{
@@ -63,6 +61,7 @@ use crate::{
         cache::{Cache, Lock, Resource},
         files::{list, read_file, write},
         plural::count,
+        table::markdown,
         timings::Timings,
         ui::{Ui, duration},
     },
@@ -122,7 +121,7 @@ impl App<'_> {
         }
         let selected = components.iter().filter(|c| wanted.contains(c.name()));
         let unfinished = selected.filter_map(|c| versions::unfinished(&c.series, &c.postings));
-        all(unfinished.map(Finding::into_error))?;
+        Error::all(unfinished.map(Finding::into_error))?;
         plan_some(components, &|name| wanted.contains(name))
     }
 
@@ -538,22 +537,15 @@ impl App<'_> {
     }
 }
 
-fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
-    Error::all(errors.into_iter().collect()).map_or(Ok(()), Err)
-}
-
 fn target_of(on: &OnKernel) -> Result<Target> {
     Target::chosen(on.arch, on.hardened, on.lockdep)
 }
 
 fn doctor_table(found: &[Found]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header("tool | version | needed for | to install".split(" | "));
-    for f in found {
+    let rows = found.iter().map(|f| {
         let version = f.version.as_deref().unwrap_or("MISSING");
         let fix = f.fix.as_deref().unwrap_or_default();
-        table.add_row([f.name, version, f.need.text(), fix]);
-    }
-    table.to_string()
+        [f.name, version, f.need.text(), fix]
+    });
+    markdown("tool | version | needed for | to install", rows)
 }

@@ -3,7 +3,7 @@
 //! `prepare`: b4 writes the mails of a posting. Nothing is sent.
 
 use super::{
-    App, AssembledSeries, Error, Finding, Made, Resource, Result, SeriesStatus, Target, all, b4,
+    App, AssembledSeries, Error, Finding, Made, Resource, Result, SeriesStatus, Target, b4,
     component, print_line, quick, tools,
 };
 use crate::{checks::mails, kernel::build::Arch, source::changelog};
@@ -47,7 +47,6 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Refuses a series that must not be posted in its current state.
     fn refuse(&self, made: &Made, at: usize) -> Result<()> {
         let one = &made.assembled.series[at];
         let (series, name) = (one.plan.series(), one.name());
@@ -104,7 +103,7 @@ impl App<'_> {
                 )));
             }
         }
-        all(errors)
+        Error::all(errors)
     }
 
     /// Compares the mails from b4 with the patches and the manifest.
@@ -116,7 +115,7 @@ impl App<'_> {
         }
         let (plan, cover) = (&made.assembled.series[at].plan, &made.covers[at]);
         let findings = mails::findings(plan, cover, &made.who.email, &all_mails);
-        all(findings.into_iter().map(Finding::into_error))
+        Error::all(findings.into_iter().map(Finding::into_error))
     }
 }
 
@@ -127,15 +126,14 @@ fn refuse_open_entry(one: &AssembledSeries) -> Result<()> {
     let entries = changelog::parse(&one.plan.component.changelog);
     let entries = entries.map_err(|(line, e)| e.at(&file, line))?;
     let open = entries.first().filter(|e| e.is_open());
-    all(open.map(|open| {
+    Error::all(open.map(|open| {
         Error::new(format!("the entry of v{version} is empty"))
             .at(&file, open.line)
             .help("state the reason for it, as in `- Rebased on v2 of its dependency.`")
     }))
 }
 
-/// Returns the checks and tests that the series has not passed in its current state. The author
-/// decides which of them are necessary.
+/// Returns what the series has not passed yet. The author decides what of it is necessary.
 fn outstanding(status: &SeriesStatus) -> Vec<(&'static str, &'static str)> {
     let check = match status.check.as_ref().filter(|c| c.current) {
         None => Some("was not run"),

@@ -7,7 +7,7 @@ use std::{io::IsTerminal, ops::Range, path::Path};
 use toml_edit::DocumentMut;
 
 use super::{
-    App, Component, Error, Finding, Posting, Resource, Result, all, b4, component, count, mails,
+    App, Component, Error, Finding, Posting, Resource, Result, b4, component, count, mails,
     print_as, read_file, versions, write,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl App<'_> {
         let recorded = component.posted().map_or(0, |p| p.version);
         if recorded + 1 < version {
             let faults = versions::faults(&component.series, &component.postings);
-            return all(faults.into_iter().map(Finding::into_error));
+            return Error::all(faults.into_iter().map(Finding::into_error));
         }
         let posting = match component.posted().filter(|p| p.version == version) {
             // An interrupted run recorded this posting. Finish that run.

@@ -52,7 +52,6 @@ impl App<'_> {
         Ok(())
     }
 
-    /// Returns the last posting of a series and all its mails.
     fn last_posting(&self, name: &str) -> Result<(Component, Posting, Vec<Mail>)> {
         let all = component::read_all(&self.ws)?;
         let component = component::find(&all, name)?.clone();

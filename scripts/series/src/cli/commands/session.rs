@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     App, Base, Cache, Error, Found, Git, Need, Resource, Result, Runner, Series, Sources, Target,
-    Timings, Ui, Workspace, adopt, all, base, component, doctor_table, duration, kunit, list,
+    Timings, Ui, Workspace, adopt, base, component, doctor_table, duration, kunit, list,
     moved_code, print, print_as, print_json, print_line, target_of, tools,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub fn run(runner: &dyn Runner, cli: &Cli, var: &dyn Fn(&str) -> Option<String>)
         Command::Assemble(names) => open()?.assemble(&names.names),
         Command::Build(on) => {
             let target = target_of(on)?;
-            all(open()?.each(&[], |app, _| app.build_command(target))?.1)
+            Error::all(open()?.each(&[], |app, _| app.build_command(target))?.1)
         }
         Command::Test(test) if test.filter.is_some() || test.watch => open()?.quick_test(test),
         Command::Test(test) => open()?.test(test),
@@ -198,7 +198,7 @@ impl<'a> Session<'a> {
         if several {
             return Ok((results, with_bases(errors)));
         }
-        all(errors.into_iter().map(|(_, e)| e))?;
+        Error::all(errors.into_iter().map(|(_, e)| e))?;
         Ok((results, Vec::new()))
     }
 
@@ -236,7 +236,7 @@ impl<'a> Session<'a> {
         if !statuses.is_empty() {
             errors.extend(print_line(status::table(&statuses)).err());
         }
-        all(errors)
+        Error::all(errors)
     }
 
     fn prove(&mut self, prove: &Prove) -> Result<()> {
@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
         let proofs = proofs.concat();
         let printed = print_as(prove.json, &proofs, &moved_code::text(&proofs));
         let failure = moved_code::failure(&proofs);
-        all(failure.into_iter().chain(errors).chain(printed.err()))
+        Error::all(failure.into_iter().chain(errors).chain(printed.err()))
     }
 
     fn status(&self, json: bool) -> Result<()> {
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
         }
         let table = status::table(&statuses);
         errors.extend(print_as(test.json, &records, &format!("{table}\n")).err());
-        all(errors)
+        Error::all(errors)
     }
 
     fn check(&mut self, check: &Check) -> Result<()> {
@@ -315,7 +315,7 @@ impl<'a> Session<'a> {
             errors.extend(printed.err());
         }
         let failures = results.into_iter().filter_map(|(.., failure)| failure);
-        all(failures.chain(errors))
+        Error::all(failures.chain(errors))
     }
 
     fn doctor(&self, json: bool) -> Result<()> {
@@ -363,7 +363,7 @@ impl<'a> Session<'a> {
         errors.extend(print_line(status::table(&statuses.concat())).err());
         let took = duration(start.elapsed());
         self.first().say(format!("done in {took}"));
-        all(errors)
+        Error::all(errors)
     }
 }
 
@@ -452,7 +452,7 @@ pub(super) fn bases(ws: &Workspace) -> Result<Vec<Base>> {
             errors.push(Error::new(what).at(&base.file, None).help(help));
         }
     }
-    all(errors)?;
+    Error::all(errors)?;
     bases.sort_by_key(|b| !b.default);
     Ok(bases)
 }

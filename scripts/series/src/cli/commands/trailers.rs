@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{
-    App, Component, Error, Rebuild, Resource, Result, all, b4, component, mails, print_as,
+    App, Component, Error, Rebuild, Resource, Result, b4, component, mails, print_as,
     record::last_posting, write,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl App<'_> {
         }
         self.warn_of(&collected, &merged);
         let shown = self.show_collected(args, &collected, &merged);
-        all(shown.err().into_iter().chain(by_hand))
+        Error::all(shown.err().into_iter().chain(by_hand))
     }
 
     /// Returns the known addresses: the recipients of all series, and `.mailmap`.

@@ -5,7 +5,7 @@
 use std::{io::ErrorKind, path::PathBuf};
 
 use super::{
-    App, Component, Error, Posting, Resource, Result, all, b4, component, read_file,
+    App, Component, Error, Posting, Resource, Result, b4, component, read_file,
     record::last_posting, write,
 };
 use crate::{
@@ -34,7 +34,7 @@ impl App<'_> {
         errors.extend(given_to(component, version));
         errors.extend(built_on(&components, name, version));
         errors.extend(version_fault(component, version));
-        all(errors)?;
+        Error::all(errors)?;
         let kept = self.remove_posting(component, posting, &changelog)?;
         self.say(format!(
             "removed the record of v{version} of {name}; its mails are in {}",
@@ -45,10 +45,9 @@ impl App<'_> {
         self.show(&made.report)
     }
 
-    /// Removes a resend, the last one, from the record. A resend starts no version, so nothing else
-    /// changes.
+    /// Removes the last resend. A resend starts no version, so nothing else changes.
     fn undo_resend(&self, name: &str, posting: &Posting, resend: &Resend) -> Result<()> {
-        all(self.edited_record(name, posting)?)?;
+        Error::all(self.edited_record(name, posting)?)?;
         let mut without = posting.clone();
         without.resends.pop();
         without.write_record(&self.ws, name)?;

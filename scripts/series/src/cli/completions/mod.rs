@@ -2,9 +2,9 @@
 
 //! Completions for shells, from the definitions that `--help` shows.
 //!
-//! For an installed program, they are those of clap. In this repository, clap generates completions for
-//! a program `cargo-series`, but users type `cargo series`. A few lines for each shell pass the words
-//! after `cargo series` on, and leave all other commands of cargo to the existing completion.
+//! For an installed program, they are those of clap. In this repository, clap generates completions
+//! for a program `cargo-series`, but users type `cargo series`. A few lines for each shell pass the
+//! words after `cargo series` on, and leave all other commands of cargo to the existing completion.
 
 use clap::CommandFactory;
 use clap_complete::aot::{self, Shell};
@@ -14,7 +14,6 @@ use crate::{
     sys::called::{INSTALLED, is_installed},
 };
 
-/// Returns the script for a shell.
 pub fn script(shell: Shell) -> String {
     let (name, more) = match shell {
         _ if is_installed() => (INSTALLED, ""),

@@ -138,7 +138,6 @@ fn add(to: &mut FastImport<'_>, mut entry: tar::Entry<'_, impl Read>) -> io::Res
     to.file(mode, below, &content)
 }
 
-/// Imports into the kernel repository.
 pub struct Importer<'a> {
     pub git: &'a Git<'a>,
     pub cache: &'a Cache,
@@ -201,8 +200,7 @@ impl Importer<'_> {
         pin_attributes(self.git)
     }
 
-    /// Imports the files of an archive as one commit with a message. `title` is for the progress,
-    /// and `reference` keeps the objects.
+    /// Makes one commit of an archive. `title` is for the progress, `reference` keeps the objects.
     pub fn unpack(
         &self,
         archive: &Path,
@@ -312,8 +310,7 @@ impl Importer<'_> {
         Ok((public, commit))
     }
 
-    /// Copies a commit of another repository, without its history, author and message. `reference`
-    /// keeps the objects.
+    /// Copies a commit without its history, author and message. `reference` keeps the objects.
     pub fn copy(&self, from: &Path, commit: &Oid, reference: &str, message: &str) -> Result<Oid> {
         let git = self.git;
         git.fetch(from, [(commit, reference.to_owned())])?;
@@ -351,7 +348,6 @@ pub fn version(git: &Git<'_>, commit: &Oid) -> Result<String> {
         .ok_or_else(|| Error::new("is not a Linux kernel tree"))
 }
 
-/// Parses the version in a kernel's top Makefile.
 fn kernel_version(makefile: &str) -> Option<String> {
     let value = |key: &str| {
         let mut lines = makefile.lines().take(20).filter_map(|l| l.split_once('='));

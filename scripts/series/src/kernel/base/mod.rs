@@ -42,15 +42,13 @@ pub fn imported(git: &Git<'_>, base: &Base) -> Result<Option<BaseCommit>> {
     Ok(fits.then_some(found))
 }
 
-/// Returns whether a commit was created from an archive.
 fn is_from_archive(git: &Git<'_>, base: &BaseCommit) -> Result<bool> {
     let points_at = format!("--points-at={}", base.commit);
     let found = git.must(["for-each-ref", &points_at, refs::ARCHIVES])?;
     Ok(!found.stdout.is_empty())
 }
 
-/// Returns the base of a posting. If the series has moved to another base since, fetches the old
-/// base from its kernel repository in the cache.
+/// Returns the base of a posting, if necessary from the kernel repository of another base.
 pub fn made_for(git: &Git<'_>, cache: &Cache, what: &str) -> Result<Option<BaseCommit>> {
     let own = git.dir().to_owned();
     for dir in iter::once(own).chain(cache.kernels()) {
@@ -113,12 +111,9 @@ fn is_other_revision(git: &Git<'_>, base: &Base, sources: &Sources) -> Result<bo
     Ok(now.is_none() || imported.map(|i| i.commit) != now)
 }
 
-/// Imports the base if necessary. A revision is imported again if the user names a kernel tree.
-///
-/// # Errors
-///
-/// No route works (the error lists each with its reason), or the import failed. A failed import
-/// leaves the kernel repository as it was, because the ref is set last.
+/// Imports the base if necessary. A revision is imported again if the user names a kernel tree. If
+/// no route works, the error lists each with its reason. A failed import leaves the kernel
+/// repository as it was, because the ref is set last.
 pub fn obtain(
     runner: &dyn Runner,
     cache: &Cache,

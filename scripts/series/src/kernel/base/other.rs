@@ -38,7 +38,6 @@ pub enum Place {
     Apt(Package),
 }
 
-/// A version of a source package in a suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     suite: String,
@@ -65,8 +64,7 @@ static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 impl Place {
-    /// Parses the argument of `try`: `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a
-    /// file.
+    /// Parses `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a file.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(package) = text.strip_prefix("apt:") {
             let Some(words) = PACKAGE.captures(package) else {

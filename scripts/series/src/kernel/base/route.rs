@@ -37,8 +37,7 @@ impl Route<'_> {
 }
 
 impl Importer<'_> {
-    /// Returns an archive of the base whose hash was verified. If no route works, the error lists
-    /// each with its reason.
+    /// Returns a verified archive. If no route works, the error lists each with its reason.
     pub fn archive<'b>(&self, base: &'b Base, sources: &Sources) -> Result<(PathBuf, &'b Archive)> {
         let mut tried = Vec::new();
         for (archive, route) in self.routes(base, sources) {

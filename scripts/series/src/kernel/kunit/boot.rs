@@ -31,11 +31,9 @@ const ALWAYS: &[&str] = &[
     "rcupdate.rcu_cpu_stall_suppress=1",
 ];
 
-/// Starts user-mode Linux. If its input is a pipe, output is lost after a process opens the
-/// console.
+/// If the input of user-mode Linux is a pipe, output is lost after a process opens the console.
 const WITHOUT_INPUT: &str = r#"exec "$0" "$@" </dev/null"#;
 
-/// The inputs for starting a kernel.
 pub struct Boot {
     pub initrd: PathBuf,
     /// The folder at the start of `PATH` with a QEMU that does not use KVM, if that is necessary.

@@ -10,7 +10,6 @@ use crate::sys::{Error, Result};
 /// A filter of `test --filter`.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    /// The filter as KUnit reads it.
     pub glob: String,
     suites: Regex,
 }
@@ -21,7 +20,7 @@ impl Filter {
     pub fn parse(glob: &str) -> Result<Self> {
         let suite = glob.split('.').next().unwrap_or_default();
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-*?[]!.,/#".contains(c);
-        match Regex::new(&format!("^{}$", pattern(suite))) {
+        match Regex::new(&format!("^{}$", regex_of(suite))) {
             Ok(suites) if !suite.is_empty() && glob.chars().all(plain) => {
                 let glob = glob.to_owned();
                 Ok(Self { glob, suites })
@@ -31,8 +30,7 @@ impl Filter {
         }
     }
 
-    /// Returns the suites among `all` that the filter selects. If there are none, the error lists
-    /// all.
+    /// Returns the selected suites. If there are none, the error lists all.
     pub fn select(&self, all: &[String]) -> Result<Vec<String>> {
         let selected = all.iter().filter(|suite| self.suites.is_match(suite));
         let selected: Vec<String> = selected.cloned().collect();
@@ -56,8 +54,7 @@ impl Filter {
     }
 }
 
-/// Translates a glob into a regular expression.
-fn pattern(glob: &str) -> String {
+fn regex_of(glob: &str) -> String {
     let translate = |c: char| match c {
         '*' => ".*".to_owned(),
         '?' => ".".to_owned(),

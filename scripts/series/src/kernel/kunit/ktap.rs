@@ -27,7 +27,6 @@ use crate::sys::pattern;
 /// The maximum nesting of groups. KUnit has three levels: suites, cases, parameters.
 const MAX_DEPTH: usize = 16;
 
-/// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Location {
     /// The path in the kernel tree.
@@ -139,8 +138,7 @@ pub struct Test {
 /// An entry of a flat list of results; see [`Test::outcomes`].
 #[derive(Debug, Clone)]
 pub struct Outcome<'a> {
-    /// The direct child of the listed test that contains this outcome; `None` for the listed test
-    /// itself.
+    /// The child of the listed test that contains this outcome; `None` for the listed test itself.
     pub top: Option<&'a Test>,
     /// The names below the listed test, joined by `/`, with `#number` for a test without a name;
     /// empty for the listed test itself.
@@ -318,8 +316,7 @@ impl Frame {
         self.test.name.is_empty() && self.test.plan.is_none() && self.test.tests.is_empty()
     }
 
-    /// Returns the number of tests that did not report, out of the plan or up to the highest
-    /// number.
+    /// Counts the tests that did not report, out of the plan or up to the highest number.
     fn missing(&self) -> u64 {
         let highest = self.seen.last().copied().unwrap_or(0);
         match self.test.plan.unwrap_or(highest) {
@@ -542,8 +539,7 @@ impl Parser {
         frame.test.tests.push(test);
     }
 
-    /// Closes all groups, completes the counts of the outermost group, and prepares it for another
-    /// run.
+    /// Closes all groups, completes the counts of the outermost, and prepares it for another run.
     fn end_run(&mut self) {
         self.log.truncated |= self.stack.len() > 1;
         while self.stack.len() > 1 {
@@ -630,8 +626,7 @@ pub(super) fn is_number(text: &str) -> bool {
 static FAILED_AT: LazyLock<Regex> =
     LazyLock::new(|| pattern("(?:(?:ASSERTION|EXPECTATION) FAILED|panicked) at "));
 
-/// Lines after which no test runs: the machine stops, or the kernel finds no root file system and
-/// panics.
+/// Lines after which no test runs: the machine stops, or there is no root file system.
 const ENDS: &[&str] = &[
     "List of all partitions:",
     "Kernel panic - not syncing: VFS:",

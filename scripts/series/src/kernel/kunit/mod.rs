@@ -22,7 +22,7 @@ use self::{
 use crate::{
     kernel::build::{Arch, Build, Target},
     source::{manifest::Series, relocation::Step, workspace::Workspace},
-    sys::{Error, Output, Result, files::write, json::json, plural::count},
+    sys::{Error, Output, Result, files::write, json, plural::count},
 };
 
 /// The time limit of one boot. QEMU without KVM is slow.
@@ -101,8 +101,7 @@ pub fn expectation_after(series: &Series, arch: Arch, steps: &[&Step]) -> Expect
     expected
 }
 
-/// Returns the filters that select a component's tests: one for each suite, and one for its
-/// doctests. KUnit accepts one filter for each boot.
+/// Returns a filter for each suite, and one for the doctests. KUnit accepts one for each boot.
 pub fn filters(expected: &Expectation) -> Vec<String> {
     let mut filters = expected.suites.clone();
     let names = expected.doctests.iter().map(|f| verdict::doctest_prefix(f));
@@ -114,8 +113,7 @@ pub fn filters(expected: &Expectation) -> Vec<String> {
     filters
 }
 
-/// Boots the built kernel for the `expected` tests of a series, and records the verdict in
-/// `out/kunit/`. Failed tests are not an error.
+/// Records the verdict on the `expected` tests in `out/kunit/`. Failed tests are not an error.
 pub fn run(
     build: &Build<'_>,
     series: &Series,
@@ -137,7 +135,7 @@ pub fn run(
     };
     let dir = build.ws.out()?.join("kunit").join(build.results());
     write(&dir.join(format!("{}.log", series.name)), &boots.log)?;
-    write(&dir.join(format!("{}.json", series.name)), &json(&record)?)?;
+    json::write(&dir.join(format!("{}.json", series.name)), &record)?;
     Ok(record)
 }
 
@@ -153,7 +151,6 @@ pub fn try_out(
     Ok((boots.judge(&log, &expected(&log)), boots.log))
 }
 
-/// The results of all boots for a component.
 #[derive(Default)]
 struct Boots {
     /// The joined logs of the kernels.
@@ -189,7 +186,7 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
         if let Some(front) = &front {
             cmd = put_first(front, cmd);
         }
-        let out = build.run(&cmd)?;
+        let out = build.runner.run(&cmd)?;
         let text = fs::read(&test_log).unwrap_or_default();
         let faults = [(text.is_empty(), "wrote no log"), (!out.ok(), "failed")];
         for (_, what) in faults.into_iter().filter(|(is, _)| *is) {
@@ -210,7 +207,9 @@ fn with_probe(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
     };
     for filter in filters {
         build.ui.say(format!("  {filter} …"));
-        let out = build.run(&boot.command(build.target, &build.image(), filter))?;
+        let out = build
+            .runner
+            .run(&boot.command(build.target, &build.image(), filter))?;
         if out.timed_out {
             let minutes = boot::TIMEOUT.as_secs() / 60;
             boots.complaints.push(format!(
@@ -238,13 +237,10 @@ fn last_line(out: &Output) -> String {
     last.unwrap_or("it printed nothing").to_owned()
 }
 
-/// Returns the last recorded result of a component, if there is one.
 pub fn recorded(ws: &Workspace, target: Target, name: &str) -> Option<Summary> {
-    let path = ws.path(ws.below_out(format!("kunit/{}/{name}.json", target.name())));
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    json::read(&ws.path(ws.below_out(format!("kunit/{}/{name}.json", target.name()))))
 }
 
-/// Creates the error for components whose tests did not pass.
 pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
     let bad = records.iter().filter(|r| !r.verdict.pass);
     let errors = bad.map(|record| {
@@ -254,7 +250,7 @@ pub fn failure(ws: &Workspace, records: &[Record]) -> Option<Error> {
             .detail(record.verdict.errors.join("\n"))
             .help(format!("the kernel's log is {}", log.display()))
     });
-    Error::all(errors.collect())
+    Error::all(errors).err()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::{
     kernel::build::Build,
-    sys::{Cmd, Error, Result, files::write, must},
+    sys::{Cmd, Result, files, must},
 };
 
 /// The prefix of its lines in the log; `probe.c` has the same constant.
@@ -31,9 +31,9 @@ pub fn make(build: &Build<'_>) -> Result<PathBuf> {
         .stdin(SOURCE);
     must(build.runner, &compile)
         .map_err(|e| e.help("the probe needs gcc and the headers that come with a C library"))?;
-    let bytes = std::fs::read(&program).map_err(|e| Error::io("read", &program, &e))?;
+    let bytes = files::read(&program)?;
     let archive = build.dir().join("series-probe.cpio");
-    write(&archive, &initramfs(&bytes))?;
+    files::write(&archive, &initramfs(&bytes))?;
     Ok(archive)
 }
 

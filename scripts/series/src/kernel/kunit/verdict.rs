@@ -58,7 +58,6 @@ impl Entry {
     }
 }
 
-/// A test that failed or crashed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     pub suite: String,
@@ -179,7 +178,6 @@ fn is_doctest_of(case: &Test, file: &str) -> bool {
     number.is_some_and(is_number)
 }
 
-/// Returns the prefix of the names of a file's doctests.
 pub(super) fn doctest_prefix(file: &str) -> String {
     let below = file.strip_prefix("rust/kernel/").unwrap_or(file);
     let below = below.replace(|c: char| !c.is_ascii_alphanumeric(), "_");

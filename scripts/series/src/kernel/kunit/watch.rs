@@ -25,7 +25,6 @@ const LAST_OF_BOOT: u32 = 2;
 /// The necessary number of kmemleak scans: the first one only computes checksums.
 const SCANS: usize = 2;
 
-/// A report of a checker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The checker, or the kind of error.

@@ -11,7 +11,7 @@ use crate::{
         Cmd, Error, Result, Runner,
         cache::{Cache, Resource},
         files::write,
-        must, not_started,
+        must,
         ui::{Progress, Ui, Unit},
     },
 };
@@ -21,8 +21,6 @@ const BUILD_PACKAGES: &str = include_str!("../../../python/build.txt");
 /// b4 with its dependencies, and the modules that checkpatch's helpers import.
 const PACKAGES: &str = include_str!("../../../python/b4.txt");
 
-/// Installs missing tools. The error lists tools that it cannot install.
-///
 /// Root installs distribution packages through apt, after `yes` or an answer at the terminal; for
 /// other users, the error contains the apt-get command. All other tools go to the cache.
 pub fn setup(
@@ -37,18 +35,16 @@ pub fn setup(
         return Ok(());
     }
     let _lock = cache.lock(Resource::Tools, ui)?;
-    let mut results = vec![packages(runner, cache, ui, uses, yes)];
-    for spec in lacking(runner, cache, uses) {
-        results.push(match spec.kind {
-            Kind::RustSrc => rust_src::install(runner, cache, sources, ui),
-            Kind::Own(Own::Bindgen) => bindgen(runner, cache, ui),
-            Kind::Own(Own::B4) => b4(runner, cache, ui),
-            Kind::Rustup(_) => rust_src::rustup(runner, spec.name),
-            Kind::Program(_) | Kind::Header(_) | Kind::Libclang => Ok(()),
-        });
-    }
-    let errors = results.into_iter().filter_map(Result::err).collect();
-    Error::all(errors).map_or(Ok(()), Err)
+    let from_apt = packages(runner, cache, ui, uses, yes);
+    let others = lacking(runner, cache, uses).into_iter();
+    let others = others.map(|spec| match spec.kind {
+        Kind::RustSrc => rust_src::install(runner, cache, sources, ui),
+        Kind::Own(Own::Bindgen) => bindgen(runner, cache, ui),
+        Kind::Own(Own::B4) => b4(runner, cache, ui),
+        Kind::Rustup(_) => rust_src::rustup(runner, spec.name),
+        Kind::Program(_) | Kind::Header(_) | Kind::Libclang => Ok(()),
+    });
+    Error::collect([from_apt].into_iter().chain(others)).map(drop)
 }
 
 fn lacking(runner: &dyn Runner, cache: &Cache, uses: Uses) -> Vec<&'static Spec> {
@@ -124,8 +120,7 @@ fn follow(
         show(&mut progress, line);
         said.push(line.to_owned());
     };
-    let out = runner.execute(cmd, None, Some(&mut on_line));
-    let out = out.map_err(|e| not_started(cmd, &e))?;
+    let out = runner.follow(cmd, &mut on_line)?;
     progress.done();
     if out.ok() {
         return Ok(());

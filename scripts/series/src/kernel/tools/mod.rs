@@ -145,7 +145,6 @@ const SPECS: &[Spec] = {
 };
 
 impl Spec {
-    /// Returns the packages with the tool.
     fn packages(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Program(packages) | Kind::Header(packages) => packages,
@@ -233,7 +232,6 @@ fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
     }
 }
 
-/// Returns the output of a program, if it succeeds.
 fn output(runner: &dyn Runner, cmd: &Cmd) -> Option<String> {
     let out = runner.run(cmd).ok()?;
     out.ok().then(|| out.text())
@@ -263,7 +261,6 @@ fn version_in(text: &str) -> String {
     version.unwrap_or("found").to_owned()
 }
 
-/// Whether a version is `least` or a later one.
 fn is_at_least(version: &str, least: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         let digits = text.split(|c: char| !c.is_ascii_digit());
@@ -312,7 +309,6 @@ pub fn b4(runner: &dyn Runner, cache: &Cache) -> Result<PathBuf> {
 pub struct Toolchain {
     /// Options for make: "LLVM=-19", and bindgen's path.
     pub make: Vec<String>,
-    /// The environment of the build.
     pub env: Vec<(String, String)>,
     pub rustc: String,
     /// Whether kernels have to support Rust.
@@ -320,8 +316,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Finds the tools that a build needs. The error lists every missing tool with its
-    /// installation.
+    /// The error lists every missing tool with its installation.
     pub fn find(runner: &dyn Runner, cache: &Cache, needs: &[Need], uses: Uses) -> Result<Self> {
         let missing = missing(runner, cache, needs, uses);
         if !missing.is_empty() {
@@ -350,8 +345,7 @@ impl Toolchain {
         })
     }
 
-    /// Returns what results depend on: the options for make, with versions in place of paths, which
-    /// differ between machines.
+    /// Returns what results depend on: the options for make, with versions in place of paths.
     pub fn identity(&self) -> Vec<String> {
         let mut options = self.make.clone();
         if let Some(bindgen) = options.iter_mut().find(|o| o.starts_with("BINDGEN=")) {

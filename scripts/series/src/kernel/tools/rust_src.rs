@@ -75,16 +75,14 @@ fn verify(library: &Path, version: &str, what: &Path, is_signed: bool) -> Result
         .detail(format!("sha256 found    {found}")))
 }
 
-/// Returns one hash for all files of a folder, the output of
-/// `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` in that folder.
-///
-/// Archives of the same content differ by packing, so the content is hashed.
+/// Returns one hash for all files of a folder, since archives of the same content differ by
+/// packing: `find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
 fn digest(dir: &Path) -> Result<String> {
     let mut files = list(dir)?;
     files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     let mut all = Sha256::new();
     for path in files {
-        let content = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let content = files::read(&path)?;
         let name = path.strip_prefix(dir).unwrap_or(&path).display();
         all.update(format!("{}  ./{name}\n", sha256(content)));
     }
@@ -135,8 +133,7 @@ pub fn find(runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
     all.find(|dir| lacking(dir).is_none())
 }
 
-/// Installs the source on the first route that works. If there is none, the error lists each with
-/// its reason.
+/// Installs from the first route that works. If none does, the error lists each with its reason.
 pub fn install(runner: &dyn Runner, cache: &Cache, sources: &Sources, ui: &Ui) -> Result<()> {
     let version = compiler(runner).ok_or_else(|| {
         Error::new("rustc is not installed").help("install Rust with rustup or the distribution")
@@ -226,7 +223,6 @@ fn library_below(dir: &Path, depth: usize) -> Option<PathBuf> {
     folders.find_map(|e| library_below(&e.path(), depth))
 }
 
-/// Installs a component of the toolchain.
 pub fn rustup(runner: &dyn Runner, component: &str) -> Result<()> {
     let cmd = Cmd::new("rustup").args(["component", "add", component]);
     must(runner, &cmd.timeout(Duration::from_secs(120))).map(drop)

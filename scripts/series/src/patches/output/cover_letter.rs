@@ -35,7 +35,6 @@ pub struct Cover {
     pub dependencies: Vec<Dependency>,
     /// The dependencies for b4.
     pub prerequisites: Vec<Prerequisite>,
-    /// The trailers at the end of the mail.
     pub trailers: Vec<String>,
 }
 

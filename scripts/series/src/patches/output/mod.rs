@@ -6,7 +6,7 @@ mod cover_letter;
 mod mails;
 mod series_json;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use crate::{
     git::{Git, Identity},
@@ -14,9 +14,9 @@ use crate::{
     patches::{commits::AssembledSeries, output::cover_letter::letter},
     source::workspace::Workspace,
     sys::{
-        Error, Result,
-        files::{list, write},
-        json::json,
+        Result,
+        files::{list, remove, write},
+        json,
     },
 };
 
@@ -26,7 +26,6 @@ pub use self::{
     series_json::{BaseReport, PatchReport, PostedReport, Report, SeriesReport, read_report},
 };
 
-/// The mails of the patches of each series.
 type Boxes<'a> = Vec<(&'a str, Vec<Vec<u8>>)>;
 
 /// Writes `out/` and returns the report. `covers` has the cover of each series. `series.json` lists all series, and is written only if the
@@ -57,7 +56,7 @@ pub fn emit(
             write_mails(&to, one, letter, mails, who, &mut boxes)?;
             if let Some(since) = material.since.get(one.name()) {
                 let comparison = &since.comparison;
-                write(&to.with_extension("changes.json"), &json(comparison)?)?;
+                json::write(&to.with_extension("changes.json"), comparison)?;
                 write(&to.with_extension("range-diff"), comparison.text.as_bytes())?;
             }
         }
@@ -75,7 +74,7 @@ pub fn emit(
         all: assembled.all.clone(),
     };
     if whole {
-        write(&out.join("series.json"), &json(&report)?)?;
+        json::write(&out.join("series.json"), &report)?;
     }
     Ok(report)
 }
@@ -114,7 +113,7 @@ fn replace_patches(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     for path in list(dir)? {
         let is_patch = path.extension().is_some_and(|ending| ending == "patch");
         if is_patch && !files.iter().any(|(name, _)| path.ends_with(name)) {
-            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            remove(&path)?;
         }
     }
     Ok(())

@@ -43,8 +43,7 @@ impl SeriesGroup<'_> {
         left_out
     }
 
-    /// Checks that the patches claim each file in `have` once, and no other file. Files in `unused`
-    /// may be unclaimed.
+    /// Checks that patches claim each file in `have` once, if it is not in `unused`, and no other.
     pub(super) fn check_claims(
         &self,
         folder: &str,
@@ -157,8 +156,7 @@ impl SeriesGroup<'_> {
         }
     }
 
-    /// Returns an error if a path is not plain, or is a file of a component. `does` says what
-    /// happens to it at this place.
+    /// Refuses a path that is not plain, or of a component. `does` says what happens to it here.
     fn not_of_base(&self, path: &str, does: &str, file: &Path, line: usize) -> Option<Error> {
         if let Err(what) = plain_path(path) {
             return Some(Error::new(what).at(file, line));

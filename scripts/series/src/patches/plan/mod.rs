@@ -59,9 +59,7 @@ pub fn plan_some(
             patches.extend(group.patches(wanted));
         }
     }
-    if let Some(error) = Error::all(errors) {
-        return Err(error);
-    }
+    Error::all(errors)?;
     let place = |one: &PlannedSeries| {
         ordered
             .iter()

@@ -43,7 +43,7 @@ impl SeriesGroup<'_> {
                 touched.insert(file, member);
                 match self.parts(enters, component, hold, &mut items) {
                     Ok(parts) => withheld.entry(file.clone()).or_default().extend(parts),
-                    Err(faults) => errors.extend(faults),
+                    Err(e) => errors.push(e),
                 }
             }
             touched.extend(patch.files.iter().map(|f| (f.value.as_str(), member)));
@@ -58,7 +58,7 @@ impl SeriesGroup<'_> {
         component: &Component,
         hold: &'b Withhold,
         parsed: &mut Parsed<'b>,
-    ) -> Result<Vec<WithheldPart>, Vec<Error>> {
+    ) -> Result<Vec<WithheldPart>> {
         let part = |lines: Range<usize>, mark| WithheldPart {
             enters,
             lines,
@@ -73,9 +73,7 @@ impl SeriesGroup<'_> {
         if let Some(at) = text.find(items::MARKS) {
             let at = text[..at].matches('\n').count() + 1;
             let error = Error::new("the line has a control character").at(&file, at);
-            return Err(vec![
-                error.help("remove it; parts of this file are withheld"),
-            ]);
+            return Err(error.help("remove it; parts of this file are withheld"));
         }
         if let Some(lines) = &hold.text {
             let found = occurrences(text, lines);
@@ -83,7 +81,7 @@ impl SeriesGroup<'_> {
                 let times = found.len();
                 let what = format!("the withheld lines occur {times} times in {file}");
                 let help = "`text` must match whole lines exactly once";
-                return Err(vec![series.error(*line, what).help(help)]);
+                return Err(series.error(*line, what).help(help));
             };
             let first = text[..at].matches('\n').count();
             let count = lines.matches('\n').count();
@@ -92,23 +90,16 @@ impl SeriesGroup<'_> {
         let read = parsed.entry(value).or_insert_with(|| items::read(text));
         let items = read.as_ref().map_err(|(at, what)| {
             let error = Error::new(format!("cannot be parsed as Rust: {what}")).at(&file, *at);
-            vec![error.help("`items` needs a Rust file; withhold lines with `text`")]
+            error.help("`items` needs a Rust file; withhold lines with `text`")
         })?;
-        let (mut found, mut errors) = (Vec::new(), Vec::new());
-        for At { value: name, line } in hold.items.iter().flatten() {
-            match items::find(items, name) {
-                Ok(all) => found.extend(all.into_iter().map(|lines| part(lines, Mark::Item))),
-                Err(lack) => {
-                    let (what, help) = item_fault(name, &file, &lack);
-                    errors.push(series.error(*line, what).help(help));
-                }
-            }
-        }
-        if errors.is_empty() {
-            Ok(found)
-        } else {
-            Err(errors)
-        }
+        let found = hold.items.iter().flatten().map(|At { value: name, line }| {
+            items::find(items, name).map_err(|lack| {
+                let (what, help) = item_fault(name, &file, &lack);
+                series.error(*line, what).help(help)
+            })
+        });
+        let found = Error::collect(found)?.into_iter().flatten();
+        Ok(found.map(|lines| part(lines, Mark::Item)).collect())
     }
 }
 

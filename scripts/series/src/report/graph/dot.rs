@@ -42,8 +42,7 @@ fn attributes(node: &SeriesStatus) -> String {
     attributes
 }
 
-/// Quotes lines as one string in the language of dot. Escapes backslashes, which start an escape
-/// there.
+/// Quotes lines as one string of dot, in which a backslash starts an escape.
 fn quoted(lines: &[&str]) -> String {
     let escape = |line: &&str| line.replace('\\', "\\\\").replace('"', "\\\"");
     let escaped: Vec<String> = lines.iter().map(escape).collect();

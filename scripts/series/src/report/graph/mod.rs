@@ -17,7 +17,6 @@ use crate::{
     versions::postings::Posting,
 };
 
-/// The series and their base.
 pub struct Graph<'a> {
     /// "Linux v6.19.11".
     base: String,
@@ -29,7 +28,6 @@ pub struct Graph<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Posted {
     pub version: u32,
-    /// The address in the archive.
     pub link: String,
 }
 

@@ -8,8 +8,7 @@ use crate::report::status::SeriesStatus;
 /// The indented name, and facts for a second column.
 type Line = (String, String);
 
-/// Draws a tree with the base at its root. A series is below the last of its dependencies and names
-/// the others.
+/// Draws a tree. A series is below the last of its dependencies, and names the others.
 pub fn text(graph: &Graph<'_>) -> String {
     let mut lines = vec![(graph.base.clone(), String::new())];
     branches(graph, None, "", &mut lines);

@@ -32,7 +32,7 @@ use crate::{
         manifest::{Base, Series, below, in_order},
         workspace::Workspace,
     },
-    sys::{Result, cache::Cache},
+    sys::{Result, cache::Cache, json},
     versions::{
         postings,
         range_diff::{Change, Comparison},
@@ -63,7 +63,6 @@ pub struct SeriesStatus {
     pub builds: Vec<Target>,
     /// The KUnit results for the present tree, by kernel.
     pub kunit: Vec<KunitStatus>,
-    /// The folder of the patches.
     pub folder: Option<String>,
     /// The last posting on this base.
     pub posted: Option<Posted>,
@@ -76,12 +75,10 @@ pub struct SeriesStatus {
     pub reviewed: Option<usize>,
     pub check: Option<CheckStatus>,
     pub full: Option<FullStatus>,
-    /// The exceptions from the rules in the manifest.
     #[serde(skip)]
     pub exceptions: Vec<Exception>,
 }
 
-/// The KUnit result of one series on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KunitStatus {
     pub kernel: Target,
@@ -289,11 +286,10 @@ fn add_assembled(
 pub(super) fn comparison(ws: &Workspace, one: &SeriesReport) -> Option<Comparison> {
     let posted = one.posted.as_ref()?;
     let file = ws.below_out(format!("{}/v{}.changes.json", one.name, one.version));
-    let found: Comparison = serde_json::from_slice(&fs::read(ws.path(file)).ok()?).ok()?;
+    let found: Comparison = json::read(&ws.path(file))?;
     (found.against == posted.version).then_some(found)
 }
 
-/// Returns the body of a patch file.
 pub(super) fn body(ws: &Workspace, patch: &str) -> String {
     let mail = fs::read(ws.path(patch)).unwrap_or_default();
     let mail = mailbox::read(&mail).ok().and_then(|m| m.into_iter().next());

@@ -2,22 +2,20 @@
 
 //! The tables of `status`.
 
-use comfy_table::{Table, presets};
-
 use super::{ChangelogStatus, Changes, CheckStatus, FullStatus, KunitStatus, LOCAL, SeriesStatus};
-use crate::sys::plural::count;
+use crate::sys::{plural::count, table::markdown};
 
 /// Formats the table of patches, builds and test results.
 pub fn table(statuses: &[SeriesStatus]) -> String {
     let header = "series | version | patches | base | needs | goes to | applies | builds | KUnit | \
                   patches in";
-    grouped(statuses, header, row).to_string()
+    grouped(statuses, header, row)
 }
 
 /// Formats the table of postings, reviews and checks.
 pub fn details(statuses: &[SeriesStatus]) -> String {
     let header = "series | state | changed since | changelog | reviewed | check | check --full";
-    let mut text = grouped(statuses, header, detail_row).to_string();
+    let mut text = grouped(statuses, header, detail_row);
     for s in statuses {
         if let Some(posted) = &s.posted {
             text += &format!("\n{} v{}: {}", s.name, posted.version, posted.link);
@@ -26,27 +24,20 @@ pub fn details(statuses: &[SeriesStatus]) -> String {
     text
 }
 
-/// Returns a table with a row for each series. The first of several series of a component shows its
-/// name.
+/// Formats a row for each series. The first of several series of a component shows its name.
 fn grouped<const N: usize>(
     statuses: &[SeriesStatus],
     header: &str,
     row: impl Fn(&SeriesStatus) -> [String; N],
-) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["component"].into_iter().chain(header.split(" | ")));
+) -> String {
     let mut before = "";
-    for s in statuses {
-        let name = if s.component == before {
-            ""
-        } else {
-            &s.component
-        };
-        table.add_row([name.to_owned()].into_iter().chain(row(s)));
+    let rows = statuses.iter().map(|s| {
+        let is_first = s.component != before;
         before = &s.component;
-    }
-    table
+        let name = if is_first { before } else { "" };
+        [name.to_owned()].into_iter().chain(row(s))
+    });
+    markdown(&format!("component | {header}"), rows)
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::lines::parse;
 use crate::{
     source::{words::is_reserved, workspace::ONLY_BASE},
-    sys::{Error, Result},
+    sys::{Error, Result, pattern},
 };
 
 /// A base kernel, from `series/bases/<name>.toml`.
@@ -33,11 +33,9 @@ pub struct Base {
     pub like: Option<String>,
     /// The revision of a git tree that `--kernel` names; without it, the base is a release.
     pub rev: Option<String>,
-    /// The version in the kernel's Makefile, "6.19.11". For a revision, it is read from the
-    /// Makefile.
+    /// The version in the kernel's Makefile: "6.19.11". A revision has it from there.
     #[serde(default)]
     pub version: String,
-    /// The public commit, if it is known.
     pub upstream_commit: Option<String>,
     /// The known git trees of this release.
     #[serde(default)]
@@ -45,7 +43,6 @@ pub struct Base {
     /// The archives of the release, in the order to try.
     #[serde(default, rename = "archive")]
     pub archives: Vec<Archive>,
-    /// The files for builds on the host.
     #[serde(default)]
     pub host: Host,
     /// The git tree that has `rev` and the branches of series, unless `--kernel` names another.
@@ -80,7 +77,6 @@ pub struct Archive {
     pub apt: Option<AptSource>,
 }
 
-/// A package of a Debian-like distribution.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AptSource {
@@ -167,8 +163,7 @@ impl Base {
         format!("v{}", self.version)
     }
 
-    /// Returns the identity of the base in records of postings: the version, or the commit of a
-    /// revision.
+    /// Returns what records of postings name: the version, or the commit of a revision.
     pub fn made_for(&self) -> &str {
         let commit = self.upstream_commit.as_ref().filter(|_| self.rev.is_some());
         commit.unwrap_or(&self.version)
@@ -185,22 +180,18 @@ impl Base {
 }
 
 /// A version in the form of the kernel's Makefile. Refs contain it.
-static RELEASE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^[0-9]+(\.[0-9]+)*(-rc[0-9]+)?$").expect("the pattern is constant")
-});
+static RELEASE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+(\.[0-9]+)*(-rc[0-9]+)?$"));
 
 /// Returns whether a text can be the name of a base. Names become folders and parts of refs.
 pub fn is_base_name(text: &str) -> bool {
     NAME.is_match(text) && !text.contains("..") && !text.ends_with('.') && !is_reserved(text)
 }
 
-static NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("^[A-Za-z0-9][A-Za-z0-9._-]*$").expect("the pattern is constant"));
+static NAME: LazyLock<Regex> = LazyLock::new(|| pattern("^[A-Za-z0-9][A-Za-z0-9._-]*$"));
 
 /// A word that is safe as an argument of apt and in `sources.list`.
-static PACKAGE_WORD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^[A-Za-z0-9][A-Za-z0-9+.~:=/_-]*$").expect("the pattern is constant")
-});
+static PACKAGE_WORD: LazyLock<Regex> =
+    LazyLock::new(|| pattern("^[A-Za-z0-9][A-Za-z0-9+.~:=/_-]*$"));
 
 /// Returns whether a text has `len` lower-case hexadecimal digits.
 pub(super) fn is_hex(text: &str, len: usize) -> bool {

@@ -12,7 +12,6 @@ use toml::{
 
 use crate::sys::{Error, Result};
 
-/// A value with its line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Spanned<T>", bound(deserialize = "T: Deserialize<'de>"))]
 pub struct At<T> {

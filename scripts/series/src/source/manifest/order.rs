@@ -66,8 +66,7 @@ fn is_in_order(series: &[&Series]) -> bool {
     })
 }
 
-/// Returns the direct and indirect dependencies of `name`, in the order in which they apply.
-/// `ordered` is the result of [`in_order`].
+/// Returns the direct and indirect dependencies of `name` in `ordered`, as [`in_order`] sorts it.
 pub fn below<'a>(ordered: &[&'a Series], name: &str) -> Vec<&'a Series> {
     let mut wanted = vec![name];
     for one in ordered.iter().rev() {
@@ -100,7 +99,6 @@ pub fn selected_series(ordered: &[&Series], names: &[String]) -> Result<Vec<Stri
     Ok(selected)
 }
 
-/// Returns the error for a name that does not select one series.
 pub fn unknown_series(ordered: &[&Series], name: &str) -> Error {
     let of_component = ordered.iter().filter(|s| s.component == *name);
     let of_component: Vec<&str> = of_component.map(|s| s.name.as_str()).collect();
@@ -132,7 +130,7 @@ pub fn unique_change_ids(series: &[&Series]) -> Result<()> {
             ));
         }
     }
-    Error::all(errors).map_or(Ok(()), Err)
+    Error::all(errors)
 }
 
 #[cfg(test)]

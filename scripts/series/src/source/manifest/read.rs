@@ -115,12 +115,11 @@ impl Series {
         let mut reader = Reader { file, errors };
         reader.check_bases(&raw, &view.all);
         let series = reader.series(name, raw.on(&view.names));
-        let unknown = || Error::new("cannot be read").at(file, None);
-        Error::all(reader.errors).map_or_else(|| series.ok_or_else(unknown), Err)
+        Error::all(reader.errors)?;
+        series.ok_or_else(|| Error::new("cannot be read").at(file, None))
     }
 }
 
-/// Checks the fields, and collects their errors.
 struct Reader<'a> {
     file: &'a Path,
     errors: Vec<Error>,

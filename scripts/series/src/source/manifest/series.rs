@@ -29,8 +29,7 @@ pub struct Series {
     pub local: Option<At<String>>,
     /// The tree that takes the series, if `to` and `cc` do not show it.
     pub tree: Option<String>,
-    /// The branch of the user's kernel clone that has its patches. Without it, they are made of the
-    /// files of the component.
+    /// The branch with its patches. Without it, they are made of the files of the component.
     pub branch: Option<At<String>>,
     /// Of each series below it, the commit on which its branch sits.
     pub fork_points: BTreeMap<String, At<String>>,
@@ -41,14 +40,12 @@ pub struct Series {
     pub prefix: Prefix,
     pub change_id: ChangeId,
     pub line_of_change_id: Option<usize>,
-    /// The direct dependencies.
     pub depends: Vec<At<String>>,
     /// The number of first patches that apply and build without a dependency.
     pub without: BTreeMap<String, At<usize>>,
     /// Whether the cover letter contains the range-diff against the last posting.
     pub range_diff: bool,
     pub to: Vec<Recipient>,
-    /// The line of the first recipient.
     pub line_of_to: Option<usize>,
     pub cc: Vec<Recipient>,
     /// The reasons for omitting recipients that `get_maintainer.pl` names.
@@ -87,7 +84,6 @@ pub struct Kunit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Patch {
-    /// The line of the `[[patch]]`.
     #[serde(skip)]
     pub line: usize,
     /// The file of the commit message in `series/<name>/`; of a commit of a branch, its subject.
@@ -116,7 +112,6 @@ pub struct Patch {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Withhold {
-    /// The file of `<component>/tree/`.
     pub file: At<String>,
     /// Whole lines with their newlines.
     pub text: Option<String>,
@@ -157,10 +152,6 @@ impl Series {
     pub fn recipient_headers(&self) -> String {
         let of = |list: &[Recipient]| list.iter().map(Recipient::header).collect::<Vec<_>>();
         words::recipient_headers(&of(&self.to), &of(&self.cc))
-    }
-
-    pub fn file(&self) -> PathBuf {
-        self.file.clone()
     }
 
     pub fn leaves_out(&self, path: &str) -> bool {

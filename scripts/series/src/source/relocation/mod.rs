@@ -70,7 +70,6 @@ pub struct Met {
     pub why: String,
 }
 
-/// Files of a tree by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 #[derive(Deserialize)]
@@ -147,8 +146,8 @@ impl Step {
         moved.map_or(path, |(from, _)| from)
     }
 
-    /// Applies the step to a tree, of which only [`Self::paths`] have to be present.
-    /// The error has the line, but not the file.
+    /// Only [`Self::paths`] of the tree have to be present. The error has the line, but not the
+    /// file.
     pub fn apply(&self, before: &Files) -> Result<Files, (String, usize)> {
         let mut after = before.clone();
         after.retain(|path, _| !self.moves.contains_key(path));
@@ -183,7 +182,6 @@ impl Step {
         Ok(after)
     }
 
-    /// Returns the text of a file that the step changes.
     fn content<'a>(&self, files: &'a Files, path: &str) -> Result<&'a str, String> {
         match files.get(path) {
             Some(content) => {

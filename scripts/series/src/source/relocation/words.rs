@@ -20,7 +20,6 @@ pub struct Keep {
     pub files: Vec<String>,
 }
 
-/// The counts of renamed words and of exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Count {
     /// The number of renames, by the old name.
@@ -37,7 +36,6 @@ pub fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(in_word)
 }
 
-/// Returns the words of `text` with their offsets.
 pub fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -79,7 +77,6 @@ impl Step {
         found.map(|k| k.text.as_str()).max_by_key(|t| t.len())
     }
 
-    /// Renames the words of a file, and counts them.
     pub fn rename_words(&self, path: &str, text: &str, count: &mut Count) -> String {
         let bytes = text.as_bytes();
         let mut out = String::with_capacity(text.len());

@@ -39,7 +39,6 @@ impl Rebuilt {
         cover.map_or("", |mail| &mail.body)
     }
 
-    /// The mails of the patches, in order.
     pub fn patch_mails(&self) -> impl Iterator<Item = &Mail> {
         self.mails.iter().filter(|mail| is_patch(mail))
     }
@@ -66,8 +65,7 @@ impl Rebuild<'_> {
         self.commits_of(name, posting, posting.all_mails(self.ws, name)?, below)
     }
 
-    /// Creates the commits of a posting that is about to be recorded, whose files the checkout does
-    /// not have yet.
+    /// Creates the commits of a posting whose files the checkout does not have yet.
     pub fn commits_before_record(&self, name: &str, import: &Import) -> Result<Rebuilt> {
         let posting = &import.posting;
         let below = if import.below.is_empty() {
@@ -155,8 +153,7 @@ impl Rebuild<'_> {
         found.copied().collect()
     }
 
-    /// Creates a commit from each mail and its changes, each on top of the previous one, and sets a
-    /// ref to the last.
+    /// Creates a commit from each mail and its changes, and sets a ref to the last.
     fn create(
         &self,
         base: &BaseCommit,
@@ -199,7 +196,6 @@ impl Rebuild<'_> {
     }
 }
 
-/// Returns the ref of the commits of these mails on a base.
 fn ref_of(base: &BaseCommit, mails: &[&Mail]) -> String {
     let mut made_from = base.commit.as_str().as_bytes().to_vec();
     for mail in mails {
@@ -221,8 +217,7 @@ pub fn message_of(mail: &Mail) -> String {
 /// The files that a mail changes; `None` removes a file.
 type Changes = BTreeMap<String, Option<Entry>>;
 
-/// Applies diffs in order to a tree, in a private index. Each diff may follow other text. An error has
-/// the index of the diff that does not apply.
+/// Applies diffs, which may follow other text. An error has the index of the diff that fails.
 pub fn applied(
     git: &Git<'_>,
     cache: &Cache,

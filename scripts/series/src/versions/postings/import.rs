@@ -24,9 +24,8 @@ pub struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// Reads the posting `sent` from b4's tag, whose message holds the cover letter.
-    ///
-    /// The patches come from the tag, because the checkout may have changed since the posting.
+    /// Reads the posting `sent` from b4's tag, because the checkout may have changed since. The
+    /// message of the tag holds the cover letter.
     pub fn read_tag(&self, sent: &Sent) -> Result<Import> {
         let series = &self.component.series;
         let (name, version) = (&series.name, series.version);
@@ -61,8 +60,9 @@ impl Importer<'_> {
         Ok(Import { left_out, ..import })
     }
 
-    /// Finds the patches below: the posted versions that the cover letter names, else the last posting
-    /// of each dependency, else the present commits. Returns the mails that have to be recorded.
+    /// Finds the patches below: the posted versions that the cover letter names, else the last
+    /// posting of each dependency, else the present commits. Returns the mails that have to be
+    /// recorded.
     fn find_below(&self, posted: &[&Mail], now_below: &[u8]) -> Result<Vec<u8>> {
         let rebuild = self.rebuild;
         let as_named = self.named_below(posted)?;
@@ -91,7 +91,7 @@ impl Importer<'_> {
         ))
     }
 
-    /// Returns the mails of the posted dependencies: the versions that `posted` names, or the last ones.
+    /// Returns the mails of the posted dependencies: the versions in `posted`, or the last ones.
     fn named_below(&self, posted: &[&Mail]) -> Result<Vec<u8>> {
         let mut mails = Vec::new();
         for one in self.rebuild.below(self.component) {
@@ -147,8 +147,7 @@ impl Importer<'_> {
         })
     }
 
-    /// Returns the posted versions that consist of the patches below, or `None` if some were not
-    /// posted.
+    /// Returns the posted versions with the patches below; `None` if some were not posted.
     fn below_as_posted(&self, below: &[u8]) -> Result<Option<Vec<Below>>> {
         if below.is_empty() {
             return Ok(Some(Vec::new()));
@@ -235,8 +234,7 @@ fn untagged(title: &str) -> &str {
     inside.map_or(title, |(_, rest)| rest.trim())
 }
 
-/// Returns the message id of a patch. In b4's ids, `…-v1-0-…` is the cover letter, and `…-v1-2-…`
-/// the second patch.
+/// In b4's message ids, `…-v1-0-…` is the cover letter, and `…-v1-2-…` the second patch.
 fn numbered(cover: &str, number: usize) -> Option<String> {
     let (left, domain) = cover.rsplit_once('@')?;
     let (left, random) = left.rsplit_once('-')?;

@@ -47,7 +47,6 @@ pub fn link(message_id: &str) -> String {
     format!("{LINK}{message_id}")
 }
 
-/// A posted version of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Posting {
@@ -214,7 +213,6 @@ fn is_patch(mail: &Mail) -> bool {
     mail.tag().is_some_and(|tag| tag.number > 0)
 }
 
-/// Returns a mailbox with these mails.
 fn mbox(mails: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
     let mails = mails.into_iter();
     let parts = mails.flat_map(|m| [FROM.as_bytes(), m.as_ref(), b"\n"].concat());

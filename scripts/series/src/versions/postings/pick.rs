@@ -86,7 +86,7 @@ fn first<'a, 'm>(
     selected(series, &firsts, user)
 }
 
-/// Selects the start of the posting. A change id, a first posting, and the user's own are preferred.
+/// A change id, a first posting, and one of the user are preferred.
 fn selected<'a, 'm>(
     series: &Series,
     firsts: &[&'a Candidate<'m>],
@@ -110,7 +110,7 @@ fn selected<'a, 'm>(
         [one] => Ok(one),
         [] => {
             let id = firsts.iter().find_map(|c| change_id(c.mail)).unwrap_or("");
-            let (own, file) = (&series.change_id, series.file());
+            let (own, file) = (&series.change_id, &series.file);
             let what =
                 format!("the mails have the change-id {id}, but the manifest of {name} has {own}");
             let file = file.display();

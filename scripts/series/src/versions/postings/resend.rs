@@ -2,8 +2,8 @@
 
 //! Resending: the mails of the last version again, with RESEND in their subjects.
 //!
-//! `b4 send --resend` reads its tag and would mail the private base commit that the tag names. So the
-//! tool creates the mails from the record, and `git send-email` sends them.
+//! `b4 send --resend` reads its tag and would mail the private base commit that the tag names. So
+//! the tool creates the mails from the record, and `git send-email` sends them.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +67,7 @@ fn is_kept(line: &str) -> bool {
     ["from", "mime-version"].contains(&key.as_str()) || key.starts_with("content-")
 }
 
-/// Reads the mails of a resent posting. Each posted mail has to occur again, with the same sender and
-/// the same patch.
+/// Each posted mail has to occur again, with the same sender and the same patch.
 pub fn read(git: &Git<'_>, posting: &Posting, posted: &[Mail], all: &[Mail]) -> Result<Resend> {
     let version = posting.version;
     let number = |m: &Mail| m.tag().map(|t| t.number);

@@ -12,7 +12,7 @@ pub fn in_manifest(series: &Series, patches: usize) -> Vec<Finding> {
     let mut faults = Vec::new();
     let mut add = |line: usize, what: String, help: &str| {
         let fault = Finding::new(&series.name, "dependencies", what);
-        faults.push(fault.at(series.file(), line).help(help));
+        faults.push(fault.at(&series.file, line).help(help));
     };
     for dep in &series.depends {
         let name = &dep.value;

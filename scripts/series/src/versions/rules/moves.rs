@@ -60,7 +60,7 @@ pub fn faults(
         }
         let line = series.patches.get(index).map(|p| p.line);
         let fault = Finding::new(name, "moves", what).of_patch(number);
-        faults.push(fault.at(series.file(), line).help(help));
+        faults.push(fault.at(&series.file, line).help(help));
     }
     faults
 }
@@ -72,7 +72,7 @@ fn links(series: &Series) -> impl Iterator<Item = &String> {
 
 /// Finds statements in a changelog about the origin of a series or a patch.
 pub fn in_changelog(component: &Component, entries: &[Entry], series: &[&str]) -> Vec<Finding> {
-    let manifest = component.series.file();
+    let manifest = &component.series.file;
     let help = format!(
         "a changelog describes changes in design and code; the origin of a series belongs into its \
          cover letter: [provenance] in {}",

@@ -14,7 +14,7 @@ pub fn unfinished(series: &Series, postings: &[Posting]) -> Option<Finding> {
     let what = format!("v{version} of {name} was already posted");
     let help = format!("complete the recording: `cargo series record {name}`");
     let fault = Finding::new(name, "version", what);
-    Some(fault.at(series.file(), series.line_of_version).help(help))
+    Some(fault.at(&series.file, series.line_of_version).help(help))
 }
 
 /// Checks the version and the change id in the manifest.
@@ -24,7 +24,7 @@ pub fn faults(series: &Series, postings: &[Posting]) -> Vec<Finding> {
     let mut faults: Vec<Finding> = unfinished(series, postings).into_iter().collect();
     let mut add = |what: String, help: String| {
         let fault = Finding::new(name, "version", what);
-        faults.push(fault.at(series.file(), series.line_of_version).help(help));
+        faults.push(fault.at(&series.file, series.line_of_version).help(help));
     };
     if version > next {
         let before = version - 1;

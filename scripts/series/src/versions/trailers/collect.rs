@@ -35,7 +35,6 @@ impl Posted {
     }
 }
 
-/// A trailer that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// The trailer as it appears in the mail.
@@ -108,7 +107,6 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Finds the trailers for patches of the posted versions.
 pub fn collect(posted: &[Posted], mails: &[Mail], people: &People) -> Collected {
     let thread = Thread::new(posted, mails);
     let mut out = Collected::default();

@@ -22,8 +22,7 @@ pub struct Trailer {
     pub note: Option<String>,
 }
 
-/// Trailers are equal if key and person are equal, whatever their spelling. b4 also ignores
-/// remarks.
+/// Key and person count, whatever their spelling. b4 also ignores remarks.
 impl PartialEq for Trailer {
     fn eq(&self, other: &Self) -> bool {
         self.to_string().to_lowercase() == other.to_string().to_lowercase()
@@ -116,9 +115,7 @@ pub struct Said {
     pub trailers: Vec<Trailer>,
     /// Lines that look like a trailer but are not accepted, each with the reason.
     pub unread: Vec<(String, String)>,
-    /// The line that objects to the patch.
     pub objection: Option<String>,
-    /// The line that withdraws a tag.
     pub withdrawal: Option<String>,
     /// The line that names patches by number or place.
     pub selection: Option<String>,
@@ -210,11 +207,9 @@ fn meant(line: &str, next: &str, reason: &str) -> Option<(String, String)> {
     found(reason)
 }
 
-/// A line that objects to a patch.
 static OBJECTION: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?i:^\s*na[c]?k(ed)?([-_ ]by\b|[^a-z]|$))|\bNA[C]?K(ed)?\b"));
 
-/// A line that withdraws an earlier tag.
 static WITHDRAWAL: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?ix) \b (?: take | taking | took ) \b .{0,40} \b back \b
@@ -224,7 +219,6 @@ static WITHDRAWAL: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// A line that names patches, or parts of a series.
 static SELECTION: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?ix) \b patch(?:es)? \b \s* [\#(]? \s* \d

@@ -21,8 +21,7 @@ use crate::{
     },
 };
 
-/// Reads the trailers that were given to the patches of a series. `rename` returns the present
-/// message file of a patch.
+/// `rename` returns the present message file of a patch.
 pub fn read(
     ws: &Workspace,
     name: &str,
@@ -189,7 +188,6 @@ pub fn dropped_by(mail: &str, trailer: &Trailer, version: u32) -> Option<bool> {
     is_noted.then_some(true)
 }
 
-/// The trailers of a patch, and the state of each.
 type WithStates<'a> = (&'a [Entry], &'a [TrailerState]);
 
 /// Returns a fault for each `keep` that is not necessary. `patches` has all patches of the series.
@@ -212,7 +210,6 @@ pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -
     faults
 }
 
-/// Returns one line for each trailer that is dropped.
 pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<String> {
     let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
     let dropped = all.filter(|(_, state)| **state == TrailerState::Dropped);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Senders that a tag is accepted from: the address in the tag, or an address known for its exact name.
+//! Senders that a tag is accepted from: the address in the tag, or an address known for its exact
+//! name.
 //!
-//! Known addresses come from the recipients in the manifests and from `.mailmap`. Earlier tags add no
-//! address: a sender could combine a reviewer's name with his own address in one tag, and so qualify
-//! for the next.
+//! Known addresses come from the recipients in the manifests and from `.mailmap`. Earlier tags add
+//! no address: a sender could combine a reviewer's name with his own address in one tag, and so
+//! qualify for the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ impl People {
         people
     }
 
-    /// Checks that the sender of a mail may give a tag in this name. The error is the reason why not.
+    /// Checks that the sender may give a tag in this name. The error is the reason why not.
     pub fn may_give(&self, who: &Person, sender: &Person) -> Result<(), String> {
         let Person { name, email } = who;
         if name != email && !has_name(who) {
@@ -74,8 +75,7 @@ fn spaced(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Parses a `.mailmap` in git's format into pairs. Each address of a line belongs to each name in
-/// it.
+/// Parses a `.mailmap`. Each address of a line belongs to each name in it.
 pub fn mailmap(text: &str) -> Vec<Person> {
     let mut people = Vec::new();
     for line in text.lines() {

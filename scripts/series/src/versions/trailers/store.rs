@@ -164,7 +164,6 @@ fn entry(line: usize, raw: RawEntry) -> Result<Entry, (usize, Error)> {
     })
 }
 
-/// The result of merging trailers into the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
     pub text: String,
@@ -180,9 +179,7 @@ pub struct Merged {
 
 /// The file in editable form.
 struct Store {
-    /// The entries with their tables.
     entries: Vec<(Entry, Table)>,
-    /// The rest of the file.
     doc: DocumentMut,
 }
 
