@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     git::{Git, Oid},
     kernel::{
-        build::Build,
+        build::{Build, Purpose},
         kconfig::{self, is_kconfig},
     },
     sys::{Cmd, Result, hash::hex},
@@ -29,6 +29,10 @@ const JOIN_UNITS: &str = "cmd_rustc_o_rs=$(rust_common_cmd) --emit=link=$(@:.o=.
 
 /// The number of units of incremental compilation in cargo.
 const UNITS: &str = " -Ccodegen-units=256";
+
+/// With this option, the clock of an idle kernel can jump to the next timer, so that tests do not
+/// wait for timeouts.
+const TIME_TRAVEL: &str = "CONFIG_UML_TIME_TRAVEL_SUPPORT=y";
 
 /// Without them, each build has another date and number, and compiles and links the file that
 /// contains them.
@@ -76,10 +80,20 @@ impl Build<'_> {
         Ok(!lines.filter_map(kconfig::enabled).any(is_missing))
     }
 
+    /// Returns the arguments of kunit.py for a boot of the quick kernel.
+    pub fn boot_args(&self) -> Option<&'static str> {
+        let is_used = self.purpose == Purpose::Quick && self.has(TIME_TRAVEL);
+        is_used.then_some("--kernel_args=time-travel")
+    }
+
+    fn has(&self, option: &str) -> bool {
+        let config = fs::read_to_string(self.dir().join(".config")).unwrap_or_default();
+        config.lines().any(|line| line == option)
+    }
+
     fn make_quick(&self, crates: &BTreeSet<String>) -> Cmd {
         let dir = self.dir();
-        let config = fs::read_to_string(dir.join(".config")).unwrap_or_default();
-        let joins_units = config.lines().any(|line| line == BUILD_ASSERT_ALLOW);
+        let joins_units = self.has(BUILD_ASSERT_ALLOW);
         let units = if joins_units { UNITS } else { "" };
         let mut make = self.make().args(SAME_VERSION);
         if let Some(release) = release(&dir) {

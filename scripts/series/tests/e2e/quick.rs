@@ -115,6 +115,11 @@ fn quick_build_is_configured_on_changes() {
     assert!(made().contains(" cmd_rustc_o_rs="), "{}", made());
     fs::remove_file(mini.path(fragment)).unwrap();
     assert!(configured() && !config().contains("RUST_BUILD"));
+    mini.file(fragment, "CONFIG_UML_TIME_TRAVEL_SUPPORT=y\n");
+    let booted = || run(&mini, &["-v", "test", "--filter", "rust_list"]).stderr;
+    assert!(booted().contains(" --kernel_args=time-travel "));
+    fs::remove_file(mini.path(fragment)).unwrap();
+    assert!(!booted().contains("--kernel_args"));
     assert!(!made().contains("cmd_rustc_o_rs"), "{}", made());
     mini.edit(
         "buddy",

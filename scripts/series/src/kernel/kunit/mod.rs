@@ -181,6 +181,7 @@ fn by_kunit_py(build: &Build<'_>, filters: &[String]) -> Result<Boots> {
         let mut cmd = build
             .kunit("exec")
             .arg(format!("--timeout={}", TIMEOUT.as_secs()))
+            .args(build.boot_args())
             .arg(filter)
             .timeout(TIMEOUT + Duration::from_secs(60));
         if let Some(front) = &front {

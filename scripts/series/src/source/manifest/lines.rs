@@ -37,38 +37,37 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
             .at(file, line)
             .help("the fields are described in ARCHITECTURE.md, \"Manifests\"")
     };
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let table = DeTable::parse(text)
-        .map_err(|e| error(&e, e.span().map(|span| line_of(text, span.start))))?;
+        .map_err(|e| error(&e, e.span().map(|span| line_of(&ends, span.start))))?;
     let table = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
-    T::deserialize(ValueDeserializer::from(with_lines(text, table)))
+    T::deserialize(ValueDeserializer::from(with_lines(&ends, table)))
         .map_err(|e| error(&e, e.span().map(|line| line.start)))
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    before.iter().filter(|b| **b == b'\n').count() + 1
+/// Returns the line of an offset, from the offsets of the newlines.
+fn line_of(ends: &[usize], offset: usize) -> usize {
+    ends.partition_point(|end| *end < offset) + 1
 }
 
 /// Replaces the byte offsets in the spans of a value by lines.
-fn with_lines<'a>(text: &str, value: Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
-    let line = |offset| line_of(text, offset)..line_of(text, offset);
-    let place = line(value.span().start);
+fn with_lines<'a>(ends: &[usize], value: Spanned<DeValue<'a>>) -> Spanned<DeValue<'a>> {
+    let place = |offset| line_of(ends, offset)..line_of(ends, offset);
+    let line = place(value.span().start);
     let value = match value.into_inner() {
         DeValue::Array(all) => {
-            let all = all.into_iter().map(|one| with_lines(text, one));
+            let all = all.into_iter().map(|one| with_lines(ends, one));
             DeValue::Array(all.collect())
         }
         DeValue::Table(all) => {
             let all = all.into_iter().map(|(key, value)| {
-                let place = line(key.span().start);
-                (
-                    Spanned::new(place, key.into_inner()),
-                    with_lines(text, value),
-                )
+                let line = place(key.span().start);
+                let key = Spanned::new(line, key.into_inner());
+                (key, with_lines(ends, value))
             });
             DeValue::Table(all.collect())
         }
         other => other,
     };
-    Spanned::new(place, value)
+    Spanned::new(line, value)
 }
