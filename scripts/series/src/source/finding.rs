@@ -15,7 +15,7 @@ pub struct Finding {
     /// The number of the patch; `None` if the whole series has the problem.
     pub patch: Option<usize>,
     /// The name of the check: "checkpatch", "rustfmt", "applies", "overlay", or a rule of
-    /// [`crate::versions::rules`] or [`crate::checks::rules`].
+    /// `versions::rules` or `checks::rules`.
     pub check: Cow<'static, str>,
     /// The problem, without a full stop.
     pub message: String,

@@ -21,7 +21,7 @@ pub struct At<T> {
 }
 
 impl<T> From<Spanned<T>> for At<T> {
-    /// Reads the line from a span, where [`parse`] puts it.
+    /// Reads the line from a span, where `parse` puts it.
     fn from(spanned: Spanned<T>) -> Self {
         Self {
             line: spanned.span().start,
