@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The objects of branches in the tool's repository, and the fork points that it has seen.
+//! The tips of branches, their objects in the tool's repository, and the fork points that it has seen.
 
 use std::path::Path;
 
 use crate::{
-    branches::read,
     git::{Git, Oid, refs},
     source::{branch::Branches, manifest::Series},
-    sys::Result,
+    sys::{Error, Result},
 };
+
+/// Returns the last commit of a branch.
+pub fn tip(theirs: &Git<'_>, branch: &str) -> Result<Oid> {
+    let found = theirs.resolve(&format!("refs/heads/{branch}^{{commit}}"))?;
+    found.ok_or_else(|| {
+        let dir = theirs.dir().display();
+        Error::new(format!("{dir} has no branch {branch:?}"))
+            .help("`git branch` lists the branches")
+    })
+}
 
 /// Fetches the commits of all branches that the tool's repository lacks.
 pub fn fetch(tool: &Git<'_>, kernel: &Path, branches: &Branches) -> Result<()> {
@@ -59,7 +68,7 @@ pub fn remember(
             let Some(branch) = lower.and_then(|s| s.branch.as_ref()) else {
                 continue;
             };
-            let tip = read::tip(theirs, &branch.value)?;
+            let tip = tip(theirs, &branch.value)?;
             let top = commits.last().map_or(&tip, |c| &c.commit);
             if theirs.contains(top, &tip)? && has(tool, &[&tip])? {
                 let point = format!("{}/{}", refs::fork_points(&one.name), dep.value);

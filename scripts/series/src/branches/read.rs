@@ -10,7 +10,7 @@ use crate::{
         self,
         prepared::{self, Prepared},
     },
-    branches::fetch,
+    branches::fetch::{self, tip},
     git::{Author, Entry, Git, Mode, Oid},
     source::{
         branch::{Branches, Change, Commit, refuse_twins},
@@ -31,15 +31,6 @@ pub fn open<'a>(runner: &'a dyn Runner, dir: &'a Path) -> Result<Git<'a>> {
     Err(Error::new("is not a git repository")
         .at(dir, None)
         .help("name your kernel clone with --kernel DIR, or as `kernel` of the base"))
-}
-
-pub fn tip(theirs: &Git<'_>, branch: &str) -> Result<Oid> {
-    let found = theirs.resolve(&format!("refs/heads/{branch}^{{commit}}"))?;
-    found.ok_or_else(|| {
-        let dir = theirs.dir().display();
-        Error::new(format!("{dir} has no branch {branch:?}"))
-            .help("`git branch` lists the branches")
-    })
 }
 
 /// Reads the own commits of each series in `series` that names a branch. `tool` is the tool's

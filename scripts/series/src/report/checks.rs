@@ -11,9 +11,22 @@ use crate::{
         quick::record::Checked,
     },
     patches::output::SeriesReport,
-    report::status::FullStatus,
     source::finding::Finding,
 };
+
+/// The result of the full check for one series.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FullStatus {
+    /// The number of builds: one for each patch and kernel.
+    pub units: usize,
+    /// The number of finished builds for the present state.
+    pub done: usize,
+    pub left: usize,
+    /// The number of findings in finished builds.
+    pub findings: usize,
+    /// Whether all builds are done, and with them KUnit and the dependencies.
+    pub complete: bool,
+}
 
 /// The results of the full check for the present state of a series.
 #[derive(Debug, Default, Serialize)]

@@ -11,12 +11,12 @@ use std::{
 };
 
 use super::{
-    Base, Error, Git, Result, Runner, Series, Ui, Workspace, component, count, session, write,
+    Base, Error, Git, Result, Runner, Series, Ui, Workspace, bases, component, count, write,
 };
 use crate::{
     branches::{
         adopt::{self, Found, Named},
-        read,
+        fetch, read,
     },
     cli::args::{Adopt, Cli},
     git::{self, Oid},
@@ -27,7 +27,7 @@ use crate::{
 /// Creates the manifests of branches. Writes no file if a branch is refused.
 pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
     let ui = Ui::detect(cli.quiet);
-    let present = Present::find(&session::folder(cli)?)?;
+    let present = Present::find(&bases::folder(cli)?)?;
     let kernel = present.kernel(cli.kernel.as_deref())?;
     let _ = git::read_trusted(runner, &kernel);
     let theirs = read::open(runner, &kernel)?;
@@ -78,7 +78,7 @@ impl Present {
         if let Ok(ws) = Workspace::find(here) {
             return Ok(Self {
                 root: ws.root().to_owned(),
-                bases: session::bases(&ws)?,
+                bases: bases::read(&ws)?,
                 series: component::manifests(&ws)?,
             });
         }
@@ -121,7 +121,7 @@ impl Present {
         let mut all = Vec::new();
         for series in &self.series {
             if let Some(branch) = &series.branch {
-                let tip = read::tip(theirs, &branch.value);
+                let tip = fetch::tip(theirs, &branch.value);
                 let tip = tip.map_err(|e| e.at(&series.file, branch.line))?;
                 all.push((series.name.clone(), branch.value.clone(), tip));
             }
@@ -195,7 +195,7 @@ fn named(theirs: &Git<'_>, branches: &[String]) -> Result<Vec<Named>> {
     Error::collect(branches.iter().map(|branch| {
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
         let name = adopt::name_of(branch)?;
-        let tip = read::tip(theirs, branch)?;
+        let tip = fetch::tip(theirs, branch)?;
         if !names.insert(name.to_string()) {
             let error = Error::new(format!("two branches have the series name {name}"));
             return Err(error.help("rename one of the branches"));

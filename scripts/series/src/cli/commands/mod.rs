@@ -3,6 +3,7 @@
 //! The commands: the order of their steps, and their output.
 
 mod adopt;
+mod bases;
 mod branches;
 mod full;
 mod mails;

@@ -10,34 +10,13 @@ mod text;
 
 pub use self::{dot::dot, mermaid::mermaid, text::text};
 
-use serde::Serialize;
-
-use crate::{
-    report::status::SeriesStatus, source::manifest::Base, sys::plural::count,
-    versions::postings::Posting,
-};
+use crate::{report::status::SeriesStatus, source::manifest::Base, sys::plural::count};
 
 pub struct Graph<'a> {
     /// "Linux v6.19.11".
     base: String,
     /// The series, each after its dependencies.
     nodes: &'a [SeriesStatus],
-}
-
-/// The last posting of a series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Posted {
-    pub version: u32,
-    pub link: String,
-}
-
-impl From<Posting> for Posted {
-    fn from(posting: Posting) -> Self {
-        Self {
-            version: posting.version,
-            link: posting.link(),
-        }
-    }
 }
 
 impl<'a> Graph<'a> {
@@ -106,7 +85,9 @@ fn state(node: &SeriesStatus) -> String {
 mod tests {
     use super::*;
     use crate::{
-        report::status::statuses, source::workspace::Workspace, sys::cache::Cache,
+        report::status::{Posted, statuses},
+        source::workspace::Workspace,
+        sys::cache::Cache,
         versions::postings,
     };
 

@@ -26,7 +26,7 @@ use crate::{
     },
     mail::mailbox,
     patches::output::{Report, SeriesReport},
-    report::{checks::FullPage, graph::Posted},
+    report::checks::{FullPage, FullStatus},
     source::{
         changelog, component,
         manifest::{Base, Series, below, in_order},
@@ -34,7 +34,7 @@ use crate::{
     },
     sys::{Result, cache::Cache, json},
     versions::{
-        postings,
+        postings::{self, Posting},
         range_diff::{Change, Comparison},
     },
 };
@@ -126,18 +126,20 @@ pub struct CheckStatus {
     pub findings: usize,
 }
 
-/// The result of the full check for one series.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct FullStatus {
-    /// The number of builds: one for each patch and kernel.
-    pub units: usize,
-    /// The number of finished builds for the present state.
-    pub done: usize,
-    pub left: usize,
-    /// The number of findings in finished builds.
-    pub findings: usize,
-    /// Whether all builds are done, and with them KUnit and the dependencies.
-    pub complete: bool,
+/// The last posting of a series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Posted {
+    pub version: u32,
+    pub link: String,
+}
+
+impl From<Posting> for Posted {
+    fn from(posting: Posting) -> Self {
+        Self {
+            version: posting.version,
+            link: posting.link(),
+        }
+    }
 }
 
 /// The state of a series that is never posted.

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::build::{Arch, Target},
-        report::graph::Posted,
+        report::status::Posted,
     };
 
     fn status(name: &str, patches: usize) -> SeriesStatus {
