@@ -34,10 +34,10 @@ pub fn findings(
     };
     let subjects = subjects(plan, &letter.title);
     let Some((cover_file, cover)) = mails.first().filter(|_| mails.len() == subjects.len()) else {
-        let file = mails.first().map(|(file, _)| file.clone());
+        let file = mails.first().map_or(&series.file, |(file, _)| file);
         let (have, want) = (count(mails.len(), "mail", "mails"), subjects.len());
         let what = format!("b4 wrote {have} instead of {want}");
-        return vec![finding(&file.unwrap_or_default(), what)];
+        return vec![finding(file, what)];
     };
     let mut findings = Vec::new();
     for (subject, (file, mail)) in subjects.iter().zip(mails) {
@@ -167,8 +167,9 @@ mod tests {
                    From: A <a@b>\nSubject: [PATCH RFC v2 1/2] x: one\nMessage-ID: <1@x>\n\nText.\n\n\
                    From 0 Mon Sep 17 00:00:00 2001\n\
                    From: A <a@b>\nSubject: [PATCH RFC v2 2/2] x: two\nMessage-ID: <2@x>\n\nText.\n";
-        let read = mailbox::read(change(all.replace("LINK", LINK)).as_bytes()).unwrap();
+        let read = mailbox::read(change(all.replace("LINK", LINK)).as_bytes());
         let mails: Vec<_> = read
+            .unwrap_or_default()
             .into_iter()
             .enumerate()
             .map(|(i, m)| (PathBuf::from(format!("{i}.eml")), m))
@@ -204,6 +205,8 @@ mod tests {
         assert!(says(at).contains("2.eml: it carries lines that belong into the cover letter"));
         let gone = |m: String| m.split("\n\nFrom 0").next().unwrap().to_owned();
         assert!(says(gone).contains("0.eml: b4 wrote 1 mail instead of 3"));
+        let none = says(|_| String::new());
+        assert!(none.starts_with("series/x.toml: b4 wrote 0 mails instead of 3"));
     }
 
     /// Checks a mail with these headers and this text against a series that names `a@b.org` and
