@@ -220,7 +220,9 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<Oid> {
     )?;
     here.must(["symbolic-ref", "HEAD", &head(name)])?;
     here.must(["reset", "--hard", "--quiet"])?;
-    let tip = here.oid(&here.cmd(["rev-parse", "HEAD"]))?;
+    let tip = here.resolve("HEAD")?.ok_or_else(|| {
+        Error::new(format!("{} does not exist", branch_name(name))).at(here.dir(), None)
+    })?;
     git.set_ref(&refs::send(name), &tip)?;
     Ok(tip)
 }

@@ -66,8 +66,8 @@ impl Git<'_> {
             let what = what(stages);
             let mut lines = Vec::new();
             if matches!(what, What::Content | What::BothAdd) {
-                let content = self.content(&tree, path)?.unwrap_or_default();
-                lines = marked(&String::from_utf8_lossy(&content));
+                let marked_file = self.must(["cat-file", "blob", &format!("{tree}:{path}")])?;
+                lines = marked(&String::from_utf8_lossy(&marked_file.stdout));
             }
             conflicts.push((path.clone(), what, lines));
         }

@@ -298,7 +298,8 @@ impl<'a> Reader<'a> {
         let after = self.text[range.end..].lines().next().unwrap_or("").trim();
         let after = after.trim_start_matches([';', ',']).trim_start();
         let shared = !before.trim().is_empty() || !(after.is_empty() || after.starts_with("//"));
-        let mut above = above.lines().rev().map(str::trim_start);
+        // Unlike `lines()`, this keeps an empty line right above the item.
+        let mut above = above.split('\n').rev().map(str::trim_start);
         let comment = above.position(|l| !l.starts_with("//") || l.starts_with("//!"));
         // The comment at the top describes the file.
         (first - comment.unwrap_or(0)..last + 1, shared)
@@ -457,6 +458,13 @@ mod tests {
             }
         }
         super::without(text, &marks)
+    }
+
+    #[test]
+    fn comment_above_empty_line_is_not_of_item() {
+        let text = "mod a;\n\n// Part 1.\n// Part 2.\n\nfn x() {}\n";
+        let found = find(&read(text).unwrap(), "fn x").unwrap();
+        assert_eq!(found, [Range { start: 5, end: 6 }]);
     }
 
     #[test]

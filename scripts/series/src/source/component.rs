@@ -323,11 +323,13 @@ fn refuse_link(ws: &Workspace, shown: &Path) -> Result<()> {
 /// Returns the sorted paths in a folder, or no paths if the folder is missing.
 fn list(ws: &Workspace, dir: &Path) -> Result<Vec<PathBuf>> {
     let path = ws.path(dir);
-    if !path.exists() {
+    let exists = path.try_exists();
+    if !exists.map_err(|e| Error::io("list", &path, &e))? {
         return Ok(Vec::new());
     }
     let all = files::list(&path)?;
-    if let Some(bad) = all.iter().find(|path| path.to_str().is_none()) {
+    let is_bad = |path: &&PathBuf| ws.shown(path).to_str().is_none();
+    if let Some(bad) = all.iter().find(is_bad) {
         return Err(Error::new("the name is not UTF-8").at(bad, None));
     }
     Ok(all.iter().map(|path| ws.shown(path).to_owned()).collect())

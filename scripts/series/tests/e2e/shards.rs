@@ -55,7 +55,10 @@ fn two_shards_match_single_run() {
     fs::remove_dir_all(mini.ws("out")).unwrap();
     compiled(&mini);
     two_shards(&mini);
-    let joined = on(&mini, "three", &["--import", "results"]);
+    // The folder that is imported has a link to that of the machines.
+    fs::create_dir(mini.ws("collected")).unwrap();
+    std::os::unix::fs::symlink("../results", mini.ws("collected/results")).unwrap();
+    let joined = on(&mini, "three", &["--import", "collected"]);
     assert_eq!(compiled(&mini), Vec::<String>::new());
     assert_eq!(error_of(&joined), error_of(&alone));
     assert_eq!(mini.read("out/full.json"), record);

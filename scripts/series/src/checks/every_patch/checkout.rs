@@ -42,7 +42,7 @@ impl<'a> Checkout<'a> {
         let borrowed = own.join("objects/info/alternates");
         write(&borrowed, format!("{}\n", objects.display()).as_bytes())?;
         // The processes that held these locks have died, because the tool's own lock was free.
-        for lock in ["index.lock", "HEAD.lock"] {
+        for lock in ["index.lock", "merge-index.lock", "HEAD.lock"] {
             let _ = fs::remove_file(own.join(lock));
         }
         // The kernel's version derives from HEAD, and has to be the same for all patches.

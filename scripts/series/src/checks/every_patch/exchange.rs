@@ -19,7 +19,7 @@ use super::{
 };
 use crate::sys::{
     Error, Result,
-    files::{below, read_text, write},
+    files::{list, read_text, write},
     json,
     plural::count,
 };
@@ -108,8 +108,14 @@ pub fn read(paths: &[PathBuf], bases: &[String]) -> Result<Vec<Results>> {
             files.push(path.to_owned());
             continue;
         }
-        // With a final slash, a link to a folder is the folder.
-        let mut inside = below(&path.join(""))?;
+        let (mut inside, mut folders) = (Vec::new(), vec![path.clone()]);
+        while let Some(folder) = folders.pop() {
+            // Unlike below(), this follows links.
+            let (below, files): (Vec<_>, Vec<_>) =
+                list(&folder)?.into_iter().partition(|path| path.is_dir());
+            folders.extend(below);
+            inside.extend(files);
+        }
         inside.retain(|file| file.extension().is_some_and(|e| e == "json"));
         if inside.is_empty() {
             return Err(Error::new("the folder has no files with results")

@@ -289,6 +289,8 @@ impl<'a> Checks<'a> {
                 builds: false,
             };
             state.judge(&results);
+            // The patches need not mend a base whose documentation cannot be built.
+            state.builds = results.first().is_some_and(|make| make.builds);
             state
         });
         let states: Vec<_> = states.collect();

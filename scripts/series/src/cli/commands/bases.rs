@@ -27,13 +27,12 @@ pub(super) fn read(ws: &Workspace) -> Result<Vec<Base>> {
         base.default |= file == Path::new(ONLY_BASE);
         Ok(base)
     };
-    let mut bases = Error::collect(base_files(ws).into_iter().map(parse))?;
+    let (mut bases, mut errors) = Error::split(base_files(ws).into_iter().map(parse));
     if let [base] = &mut bases[..] {
         base.default = true;
     }
     let defaults = bases.iter().filter(|b| b.default).count();
-    let mut errors = Vec::new();
-    if defaults != 1 {
+    if errors.is_empty() && defaults != 1 {
         let error = Error::new(format!("{defaults} of the bases have `default = true`"));
         errors.push(error.at(BASES, None).help(format!(
             "exactly one base is the default, which uses the files that are not variants; the \

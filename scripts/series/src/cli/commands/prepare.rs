@@ -21,10 +21,11 @@ impl App<'_> {
         let to = self.ws.out()?.join(name).join(format!("v{version}-mails"));
         let _lock = self.lock(Resource::Refs)?;
         let done = b4::rehearse(&self.git(), &self.cache, &b4, name, &to, &self.ui)?;
-        for mail in &done.mails {
-            print_line(self.ws.shown(mail).display())?;
-        }
-        self.check_mails(&made, at, &done.mails)?;
+        // The mails are checked even if their names cannot be printed.
+        let mut mails = done.mails.iter();
+        let printed = mails.try_for_each(|mail| print_line(self.ws.shown(mail).display()));
+        let checked = self.check_mails(&made, at, &done.mails);
+        Error::all([checked, printed].into_iter().filter_map(Result::err))?;
         if !made.who.set {
             return Err(Error::new("the patches have no sign-off").help(
                 "git config --global user.name NAME; git config --global user.email ADDRESS",

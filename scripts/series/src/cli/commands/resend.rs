@@ -20,11 +20,11 @@ impl App<'_> {
         let version = posting.version;
         let to = self.ws.out()?.join(name).join(format!("v{version}-resend"));
         let _ = std::fs::remove_dir_all(&to);
-        let mut files = Vec::new();
+        let (mut files, mut printed) = (Vec::new(), Ok(()));
         for (file, mail) in resend::mails(&component.series, &posted) {
             let file = to.join(file);
             write(&file, &mail)?;
-            print_line(self.ws.shown(&file).display())?;
+            printed = printed.and(print_line(self.ws.shown(&file).display()));
             files.push(runner::quote(&file.display().to_string()));
         }
         self.say(format!(
@@ -34,7 +34,7 @@ impl App<'_> {
              cargo series record {name} --resend --mbox FILE",
             files.join(" ")
         ));
-        Ok(())
+        printed
     }
 
     pub(super) fn record_resend(&self, name: &str, file: &Path) -> Result<()> {

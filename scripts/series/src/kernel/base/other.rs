@@ -144,8 +144,11 @@ impl Importer<'_> {
         let commit = self.once(&kept, find, || {
             // This ref keeps the objects until they are verified to be a kernel.
             let under_way = refs::import(&format!("port-{name}"));
-            let made = make(&under_way)
-                .and_then(|commit| check_kernel(self.git, &commit).map(|()| commit));
+            let made = make(&under_way).and_then(|commit| {
+                check_kernel(self.git, &commit)?;
+                self.git.set_ref(&kept, &commit)?;
+                Ok(commit)
+            });
             // The temporary ref is useless after success and failure alike.
             let _ = self.git.must(["update-ref", "-d", &under_way]);
             made

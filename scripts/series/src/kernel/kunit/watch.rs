@@ -136,7 +136,8 @@ pub fn watch(target: Target, log: &[u8], before: usize) -> Watch {
             format!("kmemleak did not complete its scans after the suites: {scans} of {SCANS}");
         watch.need(scans >= SCANS, &proof, &error);
     } else {
-        watch.need_start(logged, "lockdep", "Lock dependency validator:");
+        let begins = |sign: &str| kernel.iter().any(|text| text.starts_with(sign));
+        watch.need_start(begins, "lockdep", "Lock dependency validator:");
         let mut locks = told("lockdep| ").filter_map(|l| l.trim().strip_prefix("debug_locks:"));
         let locks = locks.next_back().map(str::trim);
         let proof = "lockdep was on after the suites: debug_locks 1";

@@ -166,7 +166,7 @@ impl Posting {
 
     /// Sorts the mails of the posting. Fails if the record names other patches.
     fn in_order(&self, name: &str, mut mails: Vec<Mail>) -> Result<Vec<Mail>> {
-        mails.sort_by_key(|m| m.tag().map(|tag| tag.number));
+        mails.sort_by_key(|m| m.tag().map_or(usize::MAX, |tag| tag.number));
         let patches = mails.iter().filter(|m| is_patch(m));
         let ids = patches.map(|m| &m.id);
         if ids.ne(self.patches.iter().map(|p| &p.message_id)) {
@@ -228,7 +228,9 @@ pub fn read_all(ws: &Workspace, name: &str) -> Result<Vec<Posting>> {
     let files = std::fs::read_dir(ws.path(folder(name))).into_iter();
     let versions = files.flatten().flatten().filter_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
-        file.strip_prefix('v')?.strip_suffix(".toml")?.parse().ok()
+        let number = file.strip_prefix('v')?.strip_suffix(".toml")?;
+        let version: u32 = number.parse().ok()?;
+        (version > 0 && version.to_string() == number).then_some(version)
     });
     let versions: BTreeSet<u32> = versions.collect();
     let mut postings = Vec::new();
@@ -301,6 +303,9 @@ pub(crate) mod tests {
     #[test]
     fn read_all_returns_written_records() {
         let (_dir, ws) = workspace(&[1, 2]);
+        for other in ["v0.toml", "v03.toml", "v+4.toml"] {
+            write(&ws.path(folder("x")).join(other), b"").unwrap();
+        }
         let read = read_all(&ws, "x").unwrap();
         assert_eq!(read, [posting(1, &["a: b"]), posting(2, &["a: b"])]);
         assert_eq!(

@@ -33,7 +33,15 @@ pub fn read(
         return Ok(Vec::new());
     }
     let mut entries = store::read(&file, &ws.read(&file)?)?;
-    let mails = postings.iter().map(|posting| posting.mails(ws, name));
+    // A complete entry needs the later mails only.
+    let needs = |e: &Entry| e.version + u32::from(!e.fingerprint.is_empty());
+    let first = entries.iter().map(needs).min().unwrap_or(u32::MAX);
+    let mails = postings.iter().map(|posting| {
+        if posting.version < first {
+            return Ok(Vec::new());
+        }
+        posting.mails(ws, name)
+    });
     let mails: Vec<Vec<Mail>> = mails.collect::<Result<_>>()?;
     for entry in &mut entries {
         let now = rename(&entry.patch).unwrap_or_else(|| entry.patch.clone());
@@ -43,7 +51,10 @@ pub fn read(
         let posted = posted.filter_map(|(posting, mails)| {
             let mut messages = posting.patches.iter().map(|p| p.message.as_ref());
             let at = messages.position(|message| message.is_some_and(is_it))?;
-            Some((posting.version, mails[at].body.as_str()))
+            Some((
+                posting.version,
+                mails.get(at).map_or("", |m| m.body.as_str()),
+            ))
         });
         let posted: Vec<(u32, &str)> = posted.collect();
         complete(entry, name, &posted).map_err(|e| e.at(&file, entry.line))?;
@@ -223,7 +234,11 @@ pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{finding::shown, manifest::At};
+    use crate::{
+        source::{finding::shown, manifest::At},
+        sys::files::write,
+        versions::postings::tests::posting,
+    };
 
     fn recorded(trailer: &str, keep: Option<&str>, is_noted: bool) -> Entry {
         Entry {
@@ -247,6 +262,25 @@ mod tests {
     fn with_trailers(trailers: &[Entry], fingerprint: &str) -> MessageWithTrailers {
         let states: Vec<TrailerState> = trailers.iter().map(|t| state(t, fingerprint)).collect();
         add_trailers(MESSAGE, 3, trailers, &states, SIGN_OFF)
+    }
+
+    #[test]
+    fn complete_entry_needs_no_earlier_mails() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("series/base.toml"), b"").unwrap();
+        let ws = Workspace::find(dir.path()).unwrap();
+        let entries = |version: &str| {
+            let text = format!(
+                "[[trailer]]\npatch = \"1.msg\"\ntrailer = \"Reviewed-by: A <a@x.org>\"\n{version}"
+            );
+            write(&ws.path(store::file("x")), text.as_bytes()).unwrap();
+            read(&ws, "x", &[posting(1, &["a: b"])], &|_| None)
+        };
+        let hash = "0".repeat(64);
+        let complete = entries(&format!("version = 1\nfingerprint = \"{hash}\"\n"));
+        assert_eq!(complete.unwrap().len(), 1);
+        let error = entries("").unwrap_err().to_string();
+        assert!(error.contains("v1.mbox"), "{error}");
     }
 
     #[test]
