@@ -38,7 +38,8 @@ pub struct Merged {
 type Stages = [Option<Entry>; 3];
 
 impl Git<'_> {
-    /// Merges the changes from `parent` to the tree `patch` onto a tree. A conflict is no error.
+    /// Merges the changes from the commit `parent` to the tree `patch` onto a tree, in a private
+    /// index. A conflict is not an error.
     pub fn merge(&self, index: &Path, parent: &Oid, patch: &Oid, onto: &Oid) -> Result<Merged> {
         // Older versions than git 2.40 lack --merge-base, so create commits with the right parent.
         let who = Author::new("series", "series@localhost", 0);

@@ -164,9 +164,9 @@ impl FileStat {
             "new file mode" => self.what = Some("new"),
             "deleted file mode" => self.what = Some("gone"),
             "new mode" => self.what = self.what.or(Some("mode")),
-            "---" => self.path = named(value).unwrap_or(mem::take(&mut self.path)),
+            "---" => self.path = named(value).unwrap_or_else(|| mem::take(&mut self.path)),
             "+++" => {
-                let new = named(value).unwrap_or(self.path.clone());
+                let new = named(value).unwrap_or_else(|| self.path.clone());
                 let old = mem::replace(&mut self.path, new);
                 // A diff of another program has no lines about a move.
                 if !old.is_empty() && old != self.path {
