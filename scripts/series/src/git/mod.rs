@@ -50,6 +50,7 @@ impl<'a> Git<'a> {
         git
     }
 
+    /// Returns the repository with another folder for new objects.
     pub fn with_objects_in(mut self, objects: &'a Path) -> Self {
         self.objects = Some(objects);
         self
@@ -249,7 +250,8 @@ impl<'a> Git<'a> {
         all.ok_or_else(|| Error::new("git did not show all commits"))
     }
 
-    /// Caches the paths, because searching a whole kernel is slow.
+    /// Returns the paths of files in a tree that contain one of these texts. Caches them, because
+    /// searching a whole kernel is slow.
     pub fn files_with(&self, tree: &Oid, texts: &[&str], cache: &Cache) -> Result<Vec<String>> {
         let key = sha256(format!("{tree}\0{}", texts.join("\0")));
         let found = cache.remember(format!("files-with/{key}"), || {
@@ -261,6 +263,7 @@ impl<'a> Git<'a> {
         Ok(paths.map(str::to_owned).collect())
     }
 
+    /// Returns the paths of files in a tree that `git grep` finds with these arguments.
     pub fn grep<'b>(
         &self,
         args: impl IntoIterator<Item = &'b str>,

@@ -44,7 +44,7 @@ impl Error {
         Err(first)
     }
 
-    /// Separates values from failures to get them.
+    /// Separates values and failures.
     pub fn split<T>(results: impl IntoIterator<Item = Result<T>>) -> (Vec<T>, Vec<Error>) {
         let (mut values, mut errors) = (Vec::new(), Vec::new());
         for result in results {
@@ -56,7 +56,7 @@ impl Error {
         (values, errors)
     }
 
-    /// Collects values, or joins the failures to get them.
+    /// Collects the values, or joins the failures if there are any.
     pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
         let (values, errors) = Self::split(results);
         Self::all(errors)?;
