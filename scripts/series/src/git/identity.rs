@@ -36,6 +36,7 @@ impl Identity {
         Author::new(&self.name, &self.email, when)
     }
 
+    /// Reads the identity from git's configuration in `dir`.
     pub fn of_user(runner: &dyn Runner, dir: &Path) -> Result<Self> {
         let settings = user_settings(runner, dir, "^user\\.(name|email)$")?;
         let get = |key: &str| {

@@ -195,6 +195,7 @@ impl<'a> Git<'a> {
         Ok(parse_listing(&self.run(&cmd.args(paths))?.stdout))
     }
 
+    /// Returns the content of a file in a tree, or `None` if it is missing.
     pub fn content(&self, tree: &Oid, path: &str) -> Result<Option<Vec<u8>>> {
         let cmd = self.cmd(["cat-file", "blob", &format!("{tree}:{path}")]);
         let out = self.try_undamaged(&cmd)?;
@@ -209,6 +210,7 @@ impl<'a> Git<'a> {
         Ok(entries.into_keys().zip(contents).collect())
     }
 
+    /// Returns the contents of blobs, in order.
     pub fn blobs(&self, blobs: &[&Oid]) -> Result<Vec<Vec<u8>>> {
         let input: String = blobs.iter().map(|b| format!("{b}\n")).collect();
         let out = self.run(&self.cmd(["cat-file", "--batch"]).stdin(input))?;
@@ -225,6 +227,7 @@ impl<'a> Git<'a> {
         contents.ok_or_else(|| Error::new("a blob is missing in the kernel repository"))
     }
 
+    /// Returns the changes of each commit as a diff.
     pub fn diffs(&self, commits: &[&Oid]) -> Result<Vec<String>> {
         if commits.is_empty() {
             return Ok(Vec::new());
@@ -282,6 +285,7 @@ impl<'a> Git<'a> {
         Ok(found.map(|(_, path)| path.to_owned()).collect())
     }
 
+    /// Writes blobs to the repository, and returns their names in order.
     pub fn add_blobs(&self, scratch: &Path, contents: &[&[u8]]) -> Result<Vec<Oid>> {
         let mut paths = String::new();
         for (i, content) in contents.iter().enumerate() {

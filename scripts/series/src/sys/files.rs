@@ -10,6 +10,7 @@ use std::{
 
 use crate::sys::{Error, Result};
 
+/// Creates a folder and those above it.
 pub fn create(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io("make the folder", dir, &e))
 }
