@@ -17,12 +17,18 @@ mod sizes;
 mod subject;
 mod unused;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use self::{recipients::Script, unused::Items};
+use self::{
+    recipients::Script,
+    unused::{Change, Changed, Items, is_source},
+};
 use crate::{
     checks::Subject,
     git::Git,
+    mail::diff,
     patches::commits::AssembledSeries,
     source::{finding::Finding, manifest::Series},
     sys::{Result, plural::count},
@@ -43,10 +49,11 @@ impl<'a> Rules<'a> {
     pub fn new(subject: &'a Subject<'a>) -> Result<Self> {
         let assembled = &subject.made.assembled;
         let plans: Vec<_> = assembled.series.iter().map(|s| &s.plan).collect();
+        let changed = changed(subject.git, &assembled.series)?;
         let tree = &assembled.all.tree;
         Ok(Self {
             subject,
-            items: Items::read(&plans),
+            items: Items::read(&plans, &changed),
             script: Script::find(subject.git, subject.cache, tree)?,
         })
     }
@@ -73,6 +80,45 @@ impl<'a> Rules<'a> {
         findings.extend(fixes_of(self.subject, one)?);
         Ok(findings)
     }
+}
+
+/// Reads the source files that edits and commits of branches change.
+fn changed(git: &Git<'_>, series: &[AssembledSeries]) -> Result<Changed> {
+    let mut all = Changed::new();
+    for (index, one) in series.iter().enumerate() {
+        for (number, (planned, before, after)) in (1..).zip(one.steps()) {
+            let commit = planned.commit.iter().map(|commit| &commit.diff);
+            let diffs = planned.edits.iter().map(|edit| &edit.diff).chain(commit);
+            let step = planned.relocate.as_ref();
+            let paths = diffs.flat_map(|diff| diff::files(diff)).map(|file| {
+                let from = file.from.as_deref().unwrap_or(&file.path);
+                let from = step.map_or(from, |step| step.path_before(from));
+                (file.path.clone(), from.to_owned())
+            });
+            let paths: BTreeMap<_, _> = paths.filter(|(to, _)| is_source(to)).collect();
+            let (to, from): (Vec<_>, Vec<_>) = paths.into_iter().unzip();
+            let (old, new) = (
+                git.files(&before.tree, &from)?,
+                git.files(&after.tree, &to)?,
+            );
+            let text = |files: &BTreeMap<String, Vec<u8>>, path: &str| {
+                let content = files.get(path).map_or(&[][..], Vec::as_slice);
+                String::from_utf8_lossy(content).into_owned()
+            };
+            let changes = to.into_iter().zip(from).map(|(path, from)| {
+                let (old, new) = (text(&old, &from), text(&new, &path));
+                let old = step.map_or(old.clone(), |step| step.rename(&old));
+                Change {
+                    path,
+                    from,
+                    old,
+                    new,
+                }
+            });
+            all.insert((index, number), changes.collect());
+        }
+    }
+    Ok(all)
 }
 
 /// Checks the `Fixes:` tags of a series.

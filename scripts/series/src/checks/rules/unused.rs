@@ -15,11 +15,10 @@ use std::{
 use regex::Regex;
 
 use crate::{
-    mail::diff,
     patches::plan::{PlannedPatch, PlannedSeries},
     rust::{
         cursor::Seen,
-        tokens::{self, Count, Kind},
+        tokens::{self, Count, File, Item, Kind},
     },
     source::{finding::Finding, manifest::Series},
     sys::pattern,
@@ -58,8 +57,18 @@ struct Use {
 /// An item and its user; without one, whether code in its own file uses it.
 type Row<'a> = (&'a Public, Result<&'a str, bool>);
 
-/// The names in the code of a file.
-type Names = BTreeMap<String, Count>;
+/// A source file that a commit of a branch or an edit changes, before and after the patch.
+pub struct Change {
+    pub path: String,
+    /// The path before the patch.
+    pub from: String,
+    /// The contents; empty if the file does not exist.
+    pub old: String,
+    pub new: String,
+}
+
+/// The changes of a patch, by the index of the series and the number of the patch in it.
+pub type Changed = BTreeMap<(usize, usize), Vec<Change>>;
 
 /// The public items of all series, and the names that their code uses.
 #[derive(Debug, Default)]
@@ -79,10 +88,10 @@ static WORD: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#""(?:[^"\\]|\\.)*"|//.*|/\*.*?(?:\*/|$)|[A-Za-z_]\w*"#));
 
 impl Items {
-    /// Reads all series in the order in which they apply.
-    pub fn read(series: &[&PlannedSeries]) -> Self {
+    /// Reads all series in the order in which they apply, and the files that they change.
+    pub fn read(series: &[&PlannedSeries], changed: &Changed) -> Self {
         let mut all = Self::default();
-        let mut files: BTreeMap<&str, Names> = BTreeMap::new();
+        let mut files: BTreeMap<&str, File> = BTreeMap::new();
         let mut place = Place::default();
         for (index, one) in series.iter().enumerate() {
             for (number, planned) in (1..).zip(&one.patches) {
@@ -95,19 +104,21 @@ impl Items {
                     place.path.clone_from(&write.path);
                     let source = format!("{}/tree/{}", one.component.folder(), write.path);
                     place.source = source.into();
-                    if write.path.ends_with(".rs") {
-                        all.rust_file(&place, text, files.entry(&write.path).or_default());
-                    } else if is_c(&write.path) {
-                        all.c_file(&place, text);
-                    }
+                    let (before, now) = (
+                        files.entry(&write.path).or_default(),
+                        read(&write.path, text),
+                    );
+                    all.file(&place, &now, before);
+                    *before = now;
                 }
-                for edit in &planned.edits {
-                    place.source.clone_from(&edit.source);
-                    all.edit(&mut place, &edit.diff);
-                }
-                if let Some(commit) = &planned.commit {
-                    place.source = commit.place();
-                    all.edit(&mut place, &commit.diff);
+                for file in changed.get(&place.at).into_iter().flatten() {
+                    place.path.clone_from(&file.path);
+                    place.source = PathBuf::from(&file.path);
+                    all.file(
+                        &place,
+                        &read(&file.path, &file.new),
+                        &read(&file.from, &file.old),
+                    );
                 }
             }
         }
@@ -126,90 +137,49 @@ impl Items {
         }
     }
 
-    /// Reads the state of a Rust file after a patch. `names` are those of its state before.
-    fn rust_file(&mut self, place: &Place, text: &str, names: &mut Names) {
+    /// Reads a file before and after a patch.
+    fn file(&mut self, place: &Place, now: &File, before: &File) {
         let path = &place.path;
-        // The items of a driver are public within its crate.
-        let least = if path.starts_with("rust/") {
-            Seen::All
-        } else {
-            Seen::Crate
+        let full = |item: &Item| match item.kind {
+            Kind::Export => item.path.concat(),
+            _ => format!("{}::{}", module(path), item.path.join("::")),
         };
-        let file = tokens::read(text, least);
+        let fulls: BTreeSet<String> = now.items.iter().map(full).collect();
+        self.items
+            .retain(|i| i.place.source != place.source || fulls.contains(&i.full));
+        let old: BTreeSet<_> = before.items.iter().map(|item| &item.path).collect();
         // The first of several items that `cfg` selects from counts.
         let mut seen = BTreeSet::new();
-        for item in file.items.iter().filter(|i| seen.insert(&i.path)) {
-            let full = format!("{}::{}", module(path), item.path.join("::"));
-            self.add(place, full, item.kind, item.line);
+        for item in now.items.iter().filter(|i| seen.insert(&i.path)) {
+            let is_new = !old.contains(&item.path);
+            self.add(place, full(item), item.kind, item.line, is_new);
         }
-        for (name, count) in &file.names {
-            let old = names.get(name).copied().unwrap_or_default();
+        for (name, count) in &now.names {
+            let old = before.names.get(name).copied().unwrap_or_default();
             self.used(place, name, *count, old);
         }
         let signatures = self.signatures.entry(path.clone()).or_default();
-        signatures.extend(file.signatures);
+        signatures.extend(now.signatures.iter().cloned());
         let below = folder_of_modules(path);
-        let modules = file.test_modules.iter();
+        let modules = now.test_modules.iter();
         let modules = modules.map(|name| format!("{below}{name}"));
         self.test_modules.extend(modules);
-        *names = file.names;
-    }
-
-    /// Reads the state of a C file after a patch.
-    fn c_file(&mut self, place: &Place, text: &str) {
-        for found in EXPORT.captures_iter(text) {
-            let line = text[..found.get_match().start()].matches('\n').count() + 1;
-            self.add(place, found[1].to_owned(), Kind::Export, line);
-        }
-        self.used_in(place, text.lines());
-    }
-
-    /// Reads the lines that a diff adds to files of the base.
-    fn edit(&mut self, place: &mut Place, text: &str) {
-        let mut files: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
-        let mut removed = BTreeSet::new();
-        let mut path = "";
-        for (number, kind, line) in diff::lines(text) {
-            match kind {
-                diff::Kind::File | diff::Kind::Header => {
-                    let to = line.strip_prefix("+++ b/");
-                    path = to.map_or(path, |to| to.trim_end_matches('\t'));
-                }
-                diff::Kind::Added => files.entry(path).or_default().push((number, &line[1..])),
-                diff::Kind::Removed => {
-                    removed.extend(EXPORT.captures(&line[1..]).map(|c| c[1].to_owned()));
-                }
-                _ => (),
-            }
-        }
-        for (path, lines) in files {
-            path.clone_into(&mut place.path);
-            for (number, line) in lines.iter().filter(|_| is_c(path)) {
-                let exported = EXPORT.captures(line);
-                if let Some(found) = exported.filter(|c| !removed.contains(&c[1])) {
-                    self.add(place, found[1].to_owned(), Kind::Export, *number);
-                }
-            }
-            if is_c(path) || path.ends_with(".rs") {
-                self.used_in(place, lines.into_iter().map(|(_, line)| line));
-            }
-        }
     }
 
     /// Adds a new item, or updates the line of a known one.
-    fn add(&mut self, place: &Place, full: String, kind: Kind, line: usize) {
+    fn add(&mut self, place: &Place, full: String, kind: Kind, line: usize, is_new: bool) {
         let is_same = |i: &&mut Public| i.full == full && i.place.source == place.source;
         if let Some(known) = self.items.iter_mut().find(is_same) {
             known.line = line;
-            return;
+        } else if is_new {
+            self.items.push(Public {
+                place: place.clone(),
+                line,
+                names: vec![full.rsplit("::").next().unwrap_or_default().to_owned()],
+                full,
+                kind,
+            });
         }
-        self.items.push(Public {
-            place: place.clone(),
-            line,
-            names: vec![full.rsplit("::").next().unwrap_or_default().to_owned()],
-            full,
-            kind,
-        });
     }
 
     /// Notes a name that a file uses more often than before.
@@ -220,12 +190,6 @@ impl Items {
                 path: place.path.clone(),
                 member: count.member > old.member,
             });
-        }
-    }
-
-    fn used_in<'a>(&mut self, place: &Place, lines: impl Iterator<Item = &'a str>) {
-        for (name, count) in words(lines) {
-            self.used(place, &name, count, Count::default());
         }
     }
 
@@ -373,6 +337,10 @@ fn folder_of_modules(path: &str) -> String {
     }
 }
 
+pub(super) fn is_source(path: &str) -> bool {
+    path.ends_with(".rs") || is_c(path)
+}
+
 fn is_c(path: &str) -> bool {
     path.ends_with(".c") || path.ends_with(".h")
 }
@@ -384,7 +352,30 @@ pub(super) fn is_test_file(path: &str) -> bool {
     stem == "tests" || stem.ends_with("_test") || folder.split('/').any(|f| f == "tests")
 }
 
-/// Returns the names in lines of a diff.
+/// Returns the public items of a file, and the names in its code.
+fn read(path: &str, text: &str) -> File {
+    if path.ends_with(".rs") {
+        // The items of a driver are public within its crate.
+        let is_kernel = path.starts_with("rust/");
+        let least = if is_kernel { Seen::All } else { Seen::Crate };
+        return tokens::read(text, least);
+    }
+    if !is_c(path) {
+        return File::default();
+    }
+    let item = |found: regex::Captures<'_>| Item {
+        path: vec![found[1].to_owned()],
+        kind: Kind::Export,
+        line: text[..found.get_match().start()].matches('\n').count() + 1,
+    };
+    File {
+        items: EXPORT.captures_iter(text).map(item).collect(),
+        names: words(text.lines()),
+        ..File::default()
+    }
+}
+
+/// Returns the names in lines of C.
 fn words<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Count> {
     let mut found: BTreeMap<String, Count> = BTreeMap::new();
     let mut reexport = false;
@@ -452,7 +443,14 @@ mod tests {
         let planned = plan(with_change_ids(vec![list, mm])).map_err(|e: Error| e.to_string());
         let planned = planned.unwrap();
         let planned: Vec<&PlannedSeries> = planned.iter().collect();
-        text(Items::read(&planned).findings(0, planned[0].series()))
+        let change = |path: &str| Change {
+            path: path.to_owned(),
+            from: path.to_owned(),
+            old: "x\n".to_owned(),
+            new: edit.to_owned(),
+        };
+        let changed = BTreeMap::from([((1, 1), vec![change("gpu.rs")])]);
+        text(Items::read(&planned, &changed).findings(0, planned[0].series()))
     }
 
     const ITEMS: &str = "\
@@ -519,6 +517,62 @@ pub struct Unused;
         "#);
     }
 
+    /// Returns the findings in a series whose patches change these files: path, old and new text.
+    fn check_changes(patches: &[&[(&str, &str, &str)]]) -> String {
+        let manifest = "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"rust/list.rs\"]\n";
+        let list = component("list", manifest, &[("rust/list.rs", "")], &[]);
+        let planned = plan(vec![list]).unwrap();
+        let mut one = planned[0].clone();
+        one.patches = vec![one.patches[0].clone(); patches.len()];
+        let change = |(to, old, new): &(&str, &str, &str)| {
+            let (from, path) = to.split_once(" -> ").unwrap_or((to, to));
+            let [path, from, old, new] = [path, from, old, new].map(str::to_owned);
+            Change {
+                path,
+                from,
+                old,
+                new,
+            }
+        };
+        let changes = patches
+            .iter()
+            .map(|files| files.iter().map(change).collect());
+        let changed = (1..).map(|number| (0, number)).zip(changes).collect();
+        text(Items::read(&[&one], &changed).findings(0, one.series()))
+    }
+
+    #[test]
+    fn findings_of_changed_files() {
+        // A patch adds to a file of the base; a later patch moves the lines.
+        let base = "pub fn old() {}\n";
+        let one = "pub fn old() {}\npub fn new() {}\n";
+        let two = "pub fn old() {}\n\npub fn new() {}\n";
+        let first = ("rust/a.rs", base, one);
+        insta::assert_snapshot!(check_changes(&[&[first], &[("rust/a.rs", one, two)]]), @r#"
+        rust/a.rs:3: the public function a::new has no user outside tests
+          help: remove it, or add it with its user; or give the reason below [unused] of series/list.toml: "a::new" = "…"
+        "#);
+        // A later patch of the series uses or removes it.
+        let user = ("rust/b.rs", "", "fn f() { new() }");
+        assert_eq!(check_changes(&[&[first], &[user]]), "");
+        assert_eq!(check_changes(&[&[first], &[("rust/a.rs", one, base)]]), "");
+        // The use was there before.
+        let old_user = ("rust/b.rs", "fn f() { new() }", "fn f() { new(); }");
+        assert_ne!(check_changes(&[&[first], &[old_user]]), "");
+        // A moved file has no new items.
+        assert_eq!(
+            check_changes(&[&[("rust/a.rs -> rust/b.rs", one, one)]]),
+            ""
+        );
+        assert_ne!(check_changes(&[&[("rust/b.rs", "", one)]]), "");
+        let (c, export) = ("int f(void);\n", "int f(void);\nEXPORT_SYMBOL(f);\n");
+        insta::assert_snapshot!(check_changes(&[&[("lib/a.c", c, export)]]), @r#"
+        lib/a.c:2: the exported symbol f has no user outside tests
+          help: remove it, or add it with its user; or give the reason below [unused] of series/list.toml: "f" = "…"
+        "#);
+        assert_eq!(check_changes(&[&[("lib/a.c", export, export)]]), "");
+    }
+
     #[test]
     fn findings_of_export_without_user() {
         let c = "int f(void)\n{\n}\nEXPORT_SYMBOL_GPL(f);\n";
@@ -526,7 +580,8 @@ pub struct Unused;
         let check = |b: &str| {
             let files = [("lib/a.c", c), ("lib/b.c", b)];
             let planned = plan(vec![component("list", manifest, &files, &[])]).unwrap();
-            text(Items::read(&[&planned[0]]).findings(0, planned[0].series()))
+            let items = Items::read(&[&planned[0]], &Changed::new());
+            text(items.findings(0, planned[0].series()))
         };
         assert_eq!(check("void g(void)\n{\n\tf();\n}\n"), "");
         insta::assert_snapshot!(check("/* f() */\n"), @r#"
