@@ -373,6 +373,24 @@ fn branch_is_adopted_later() {
 }
 
 #[test]
+fn unused_rust_item_of_branch_is_found() {
+    let clone = Clone::new();
+    clone.git(&["checkout", "--quiet", "-b", "topic/gpu"]);
+    clone.write("rust/gpu.rs", "pub fn used() {}\npub fn unused() {}\n");
+    clone.commit("rust: gpu: add functions");
+    clone.write("rust/user.rs", "fn f() {\n    crate::gpu::used();\n}\n");
+    clone.commit("rust: gpu: add a user");
+    clone.git(&["checkout", "--quiet", "master"]);
+    clone.adopt(&["topic/gpu"]);
+    let error = clone.stage.error(&["check"]);
+    let rules = error.split("error: ").filter(|e| e.contains(": unused: "));
+    insta::assert_snapshot!(rules.collect::<String>(), @r#"
+    rust/gpu.rs:2: gpu patch 1: unused: the public function gpu::unused has no user outside tests
+      help: remove it, or add it with its user; or give the reason below [unused] of series/gpu.toml: "gpu::unused" = "…"
+    "#);
+}
+
+#[test]
 fn rebased_dependent_keeps_its_commits() {
     // The manifest names the fork point at the time of `adopt`; later ones are remembered.
     let clone = Clone::with_stack();
