@@ -222,8 +222,8 @@ fn find(runner: &dyn Runner, cache: &Cache, spec: &Spec) -> Option<String> {
             files.any(is_it).then(found)
         }
         Kind::Own(own) => {
-            own.find(runner, cache)?;
-            Some(own.parts().1.to_owned())
+            let (_, version) = own.find(runner, cache)?;
+            Some(version)
         }
         Kind::RustSrc => {
             rust_src::find(runner, cache)?;
@@ -284,24 +284,25 @@ impl Own {
         cache.path("tools").join(format!("{name}-{version}"))
     }
 
-    fn find(self, runner: &dyn Runner, cache: &Cache) -> Option<PathBuf> {
+    /// Returns a suitable copy and its version.
+    fn find(self, runner: &dyn Runner, cache: &Cache) -> Option<(PathBuf, String)> {
         let (name, version) = self.parts();
-        let fits = |found: String| match self {
+        let fits = |found: &str| match self {
             // Results of `check --full` are exchanged between machines with the same bindgen.
             Own::Bindgen => found == version,
-            Own::B4 => is_at_least(&found, version),
+            Own::B4 => is_at_least(found, version),
         };
         let own = self.home(cache).join("bin").join(name);
-        let mut all = [own, PathBuf::from(name)].into_iter();
-        all.find(|path| answer(runner, path).is_some_and(fits))
+        let all = [own, PathBuf::from(name)].into_iter();
+        let mut all = all.filter_map(|path| answer(runner, &path).map(|version| (path, version)));
+        all.find(|(_, version)| fits(version))
     }
 }
 
 pub fn b4(runner: &dyn Runner, cache: &Cache) -> Result<PathBuf> {
     let help = format!("run `{SETUP}`, which installs it");
-    Own::B4
-        .find(runner, cache)
-        .ok_or_else(|| Error::new("missing: b4").help(help))
+    let found = Own::B4.find(runner, cache).map(|(b4, _)| b4);
+    found.ok_or_else(|| Error::new("missing: b4").help(help))
 }
 
 /// The settings that pass the tools to the kernel's build.
@@ -334,7 +335,7 @@ impl Toolchain {
             make.push(format!("LLVM=-{LLVM}"));
         }
         // The kernel's Makefile sets this variable regardless of the environment.
-        if let Some(bindgen) = Own::Bindgen.find(runner, cache) {
+        if let Some((bindgen, _)) = Own::Bindgen.find(runner, cache) {
             make.push(format!("BINDGEN={}", bindgen.display()));
         }
         Ok(Self {
