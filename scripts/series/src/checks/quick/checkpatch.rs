@@ -37,14 +37,19 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
     let mut findings = Vec::new();
     for message in parse(&said) {
         let is_renamed = message.line.is_some_and(|line| renamed.contains(&line));
-        if is_renamed
-            || is_about_a_name(&message, &text)
-            || waived(subject, one, number, &message.kind)?
-        {
+        if is_renamed || is_about_a_name(&message, &text) || waived(subject, &message.kind) {
             continue;
         }
         let text = format!("{}: {}", message.kind, message.text);
-        let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        let mut finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        if message.kind == "FILE_PATH_CHANGES" {
+            let paths = without_entry(subject, one, number)?;
+            if paths.is_empty() {
+                continue;
+            }
+            let paths = paths.join(", ");
+            finding = finding.help(format!("add it to an entry of MAINTAINERS: {paths}"));
+        }
         findings.push(finding.at(file, message.line));
     }
     Ok(findings)
@@ -70,40 +75,50 @@ fn is_about_a_name(message: &Message, patch: &str) -> bool {
 }
 
 /// Whether checkpatch lacks the information to judge this kind of message.
-fn waived(subject: &Subject<'_>, one: &AssembledSeries, number: usize, kind: &str) -> Result<bool> {
-    let patches = &one.plan.patches;
-    Ok(match kind {
-        // checkpatch asks for an entry in MAINTAINERS with each new file. The series has one if a
-        // patch changes that file, or if an entry covers all files of the patch.
-        "FILE_PATH_CHANGES" => {
-            let mut touched = patches.iter().flat_map(|p| p.paths());
-            if touched.any(|path| path == "MAINTAINERS") {
-                return Ok(true);
-            }
-            let (git, base) = (subject.git, &subject.made.assembled.base.tree);
-            let text = git.content(base, "MAINTAINERS")?.unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            let mut paths = patches[number - 1].paths();
-            paths.all(|path| covers(&text, path))
-        }
+fn waived(subject: &Subject<'_>, kind: &str) -> bool {
+    match kind {
         // Without a configured user, patches have no sign-off; `prepare` requires one.
         "MISSING_SIGN_OFF" => !subject.made.who.set,
         // checkpatch looks in the tool's repository, which has the base without its history. The
         // rule `fixes` requires a mark for such hashes, and warns of them.
         "UNKNOWN_COMMIT_ID" => true,
         _ => false,
+    }
+}
+
+/// Returns the files of a patch that no entry of MAINTAINERS covers at the end of the series.
+/// checkpatch asks for an entry with each new file.
+fn without_entry(
+    subject: &Subject<'_>,
+    one: &AssembledSeries,
+    number: usize,
+) -> Result<Vec<String>> {
+    let (git, tree) = (subject.git, &one.tip().tree);
+    let text = git.content(tree, "MAINTAINERS")?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let paths = one.plan.patches[number - 1].paths().map(str::to_owned);
+    let files = git.entries(tree, &Vec::from_iter(paths))?.into_keys();
+    Ok(files.filter(|path| !covers(&text, path)).collect())
+}
+
+/// Whether an entry of a MAINTAINERS file covers a file. That of all other files does not count.
+fn covers(maintainers: &str, path: &str) -> bool {
+    maintainers.lines().any(|line| match line.split_once(':') {
+        Some(("F", glob)) => matches(glob.trim(), path),
+        Some(("N", regex)) => Regex::new(regex.trim()).is_ok_and(|regex| regex.is_match(path)),
+        _ => false,
     })
 }
 
-/// Whether an entry of a MAINTAINERS file covers a file directly or by its folder.
-///
-/// Patterns with wildcards are ignored and cover no file.
-fn covers(maintainers: &str, path: &str) -> bool {
-    let mut lines = maintainers.lines();
-    lines.any(|line| {
-        let file = line.strip_prefix("F:");
-        file.is_some_and(|file| manifest::covers(file.trim(), path))
-    })
+/// Whether a file has a name in the form of MAINTAINERS, or is in a folder with one.
+fn matches(glob: &str, path: &str) -> bool {
+    if !glob.contains(['*', '?']) {
+        return manifest::covers(glob, path) || manifest::covers(&format!("{glob}/"), path);
+    }
+    let escaped = regex::escape(glob).replace(r"\*", "[^/]*");
+    let end = if glob.ends_with('/') { "" } else { "(/|$)" };
+    let regex = Regex::new(&format!("^{}{end}", escaped.replace(r"\?", "[^/]")));
+    !["*", "*/"].contains(&glob) && regex.is_ok_and(|regex| regex.is_match(path))
 }
 
 fn run(subject: &Subject<'_>, patch: &Path) -> Result<String> {
@@ -158,14 +173,20 @@ mod tests {
 
     #[test]
     fn covers_files_and_folders() {
-        let text = "NOVA\nM:\tsomebody\nF:\tdrivers/nova/\nF:\tlib/a.c\nF:\tlib/*b.c\n";
+        let text = "NOVA\nM:\tsomebody\nF:\tdrivers/nova/\nF:\tlib/a.c\nF:\tlib/*b.c\nF:\tdoc\n\
+                    N:\t(?i)tegra\nTHE REST\nF:\t*\nF:\t*/\n";
         for (path, covered) in [
             ("drivers/nova/mm/a.rs", true),
             ("lib/a.c", true),
             ("drivers/nova", false),
             ("drivers/novae/a.rs", false),
             ("lib/a.cc", false),
-            ("lib/b.c", false),
+            ("lib/b.c", true),
+            ("lib/lib/b.c", false),
+            ("doc/a.rst", true),
+            ("docs/a.rst", false),
+            ("arch/Tegra.c", true),
+            ("Makefile", false),
         ] {
             assert_eq!(covers(text, path), covered, "{path}");
         }
