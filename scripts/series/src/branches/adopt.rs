@@ -332,7 +332,8 @@ fn manifest(found: &Found, base: Option<&str>, date: &str, id: &str) -> String {
         text += &format!("{field} = [{list}{end}]\n");
     }
     if !found.lower.is_empty() {
-        text += "\n# The number of leading patches that do not need it.\n[without]\n";
+        text += "\n# The number of leading patches that do not need it, which `check --full` verifies.\n\
+                 [without]\n";
         text.extend(found.lower.iter().map(|(name, _)| format!("{name} = 0\n")));
         text += "\n# The commit of the lower branch on which this branch sits.\n[fork-point]\n";
         let points = found.lower.iter();
