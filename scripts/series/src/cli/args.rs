@@ -321,8 +321,8 @@ pub struct Trailers {
 
 #[derive(Debug, Args)]
 pub struct Try {
-    /// Kernel to apply to: a git tree, a revision of one (DIR@REV), an archive (.tar.xz), or a
-    /// source package of the distribution (apt:SUITE:linux=VERSION)
+    /// Kernel to apply to: a git tree, a revision of one (DIR@REV) or of --kernel, an archive
+    /// (.tar.xz), or a source package of the distribution (apt:SUITE:linux=VERSION)
     #[arg(value_name = "BASE")]
     pub base: String,
 

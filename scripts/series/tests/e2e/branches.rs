@@ -340,11 +340,17 @@ fn stack_through_versions() {
 fn try_fetches_commits_that_were_not_assembled() {
     let clone = Clone::with_stack();
     clone.adopt(&["topic/list"]);
-    let other = format!("{}@master", clone.dir().display());
-    let ran = clone.stage.good(&["try", &other]);
-    let row = ran.stdout.lines().find(|l| l.starts_with("| list "));
-    let cells: Vec<&str> = row.unwrap().split('|').map(str::trim).collect();
-    assert_eq!(cells[1..4], ["list", "2", "2"], "{}", ran.stdout);
+    // A missing revision is reported before anything is imported.
+    let error = clone.stage.error(&["try", "none"]);
+    assert!(error.contains("linux: has no revision \"none\""), "{error}");
+    assert!(!clone.stage.mini.path("cache/kernel/.git").exists());
+    // A revision alone is one of the clone.
+    for other in [&format!("{}@master", clone.dir().display()), "master"] {
+        let ran = clone.stage.good(&["try", other]);
+        let row = ran.stdout.lines().find(|l| l.starts_with("| list "));
+        let cells: Vec<&str> = row.unwrap().split('|').map(str::trim).collect();
+        assert_eq!(cells[1..4], ["list", "2", "2"], "{}", ran.stdout);
+    }
 }
 
 /// The first digits of the first commit of the list, as errors name it.

@@ -11,8 +11,9 @@ use crate::{
 
 impl App<'_> {
     pub(super) fn try_base(&self, args: &Try) -> Result<()> {
-        // Report this error before importing a base.
-        let place = Place::parse(&args.base)?;
+        // Report these errors before importing a base.
+        let place = Place::parse(&args.base, self.sources.kernel.as_deref())?;
+        place.check(self.runner)?;
         let (assembled, lock) = self.commits(&args.names, &self.user()?)?;
         drop(lock);
         let other = obtain_other(self.runner, &self.cache, &place, &self.ui)?;

@@ -64,8 +64,8 @@ static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 impl Place {
-    /// Parses `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, or a file.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Parses `apt:SUITE:PACKAGE=VERSION`, a folder, `FOLDER@REV`, a file, or a revision of `kernel`.
+    pub fn parse(text: &str, kernel: Option<&Path>) -> Result<Self> {
         if let Some(package) = text.strip_prefix("apt:") {
             let Some(words) = PACKAGE.captures(package) else {
                 let what = format!("{text:?} does not name a source package");
@@ -97,11 +97,32 @@ impl Place {
                 return Ok(Self::Git { dir, rev });
             }
         }
+        if let Some(dir) = kernel {
+            let (dir, rev) = (dir.to_owned(), Some(text.to_owned()));
+            return Ok(Self::Git { dir, rev });
+        }
         Err(Error::new("no such folder or file").at(path, None).help(
             "name a kernel tree in git (DIR or DIR@REV), a .tar.xz archive,\n\
                  or a source package of the distribution (apt:SUITE:linux=VERSION)",
         ))
     }
+
+    /// Reports a missing revision before anything is assembled.
+    pub fn check(&self, runner: &dyn Runner) -> Result<()> {
+        match self {
+            Self::Git { dir, rev } => {
+                let dir = canonical(dir)?;
+                look_up(&Git::of_user(runner, &dir), rev.as_deref()).map(drop)
+            }
+            Self::Archive(_) | Self::Apt(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns the commit of a revision, or of HEAD, and whether the repository is bare.
+fn look_up(theirs: &Git<'_>, rev: Option<&str>) -> Result<(Oid, bool)> {
+    let bare = check_repository(theirs)?;
+    Ok((commit_of(theirs, rev.unwrap_or("HEAD"))?, bare))
 }
 
 /// Replaces characters that refs or file names do not allow.
@@ -224,8 +245,7 @@ impl Importer<'_> {
     fn of_repository(&self, dir: &Path, rev: Option<&str>) -> Result<Other> {
         let dir = &canonical(dir)?;
         let theirs = Git::of_user(self.git.runner(), dir);
-        let bare = check_repository(&theirs)?;
-        let commit = commit_of(&theirs, rev.unwrap_or("HEAD"))?;
+        let (commit, bare) = look_up(&theirs, rev)?;
         let folder = dir.display();
         if rev.is_none()
             && !bare
@@ -322,18 +342,20 @@ mod tests {
             dir: dir.path().to_owned(),
             rev: rev.map(str::to_owned),
         };
-        assert_eq!(Place::parse(at).unwrap(), git(None));
+        assert_eq!(Place::parse(at, None).unwrap(), git(None));
         assert_eq!(
-            Place::parse(&format!("{at}@v7.3")).unwrap(),
+            Place::parse(&format!("{at}@v7.3"), None).unwrap(),
             git(Some("v7.3"))
         );
+        let kernel = Some(dir.path());
+        assert_eq!(Place::parse("v7.3", kernel).unwrap(), git(Some("v7.3")));
         assert_eq!(
-            Place::parse(&format!("{at}@next/HEAD@{{1}}")).unwrap(),
+            Place::parse(&format!("{at}@next/HEAD@{{1}}"), None).unwrap(),
             git(Some("next/HEAD@{1}"))
         );
         // The name of a folder may contain an @.
         fs::create_dir(dir.path().join("a@b")).unwrap();
-        let place = Place::parse(&format!("{at}/a@b@c")).unwrap();
+        let place = Place::parse(&format!("{at}/a@b@c"), None).unwrap();
         assert_eq!(
             place,
             Place::Git {
@@ -343,9 +365,12 @@ mod tests {
         );
         let file = format!("{at}/linux.tar.xz");
         fs::write(&file, "").unwrap();
-        assert_eq!(Place::parse(&file).unwrap(), Place::Archive(file.into()));
         assert_eq!(
-            Place::parse("apt:trixie-backports:linux=7.2.6-1~bpo13+1").unwrap(),
+            Place::parse(&file, None).unwrap(),
+            Place::Archive(file.into())
+        );
+        assert_eq!(
+            Place::parse("apt:trixie-backports:linux=7.2.6-1~bpo13+1", None).unwrap(),
             Place::Apt(Package {
                 suite: "trixie-backports".into(),
                 name: "linux".into(),
@@ -365,7 +390,7 @@ mod tests {
             "apt:sid:linux=1 2",
             "apt:sid\ndeb x:linux=1",
         ] {
-            assert!(Place::parse(text).is_err(), "{text:?}");
+            assert!(Place::parse(text, None).is_err(), "{text:?}");
         }
     }
 
