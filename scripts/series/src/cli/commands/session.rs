@@ -17,7 +17,10 @@ use crate::{
     },
     git::{self, refs},
     report::status,
-    source::workspace::View,
+    source::{
+        manifest::{in_order, unknown_series},
+        workspace::View,
+    },
     sys::files::sweep,
 };
 
@@ -139,25 +142,39 @@ impl<'a> Session<'a> {
     }
 
     /// Divides names of series and components among the bases, because series of branches exist on
-    /// one base only. The result is [`None`] for a base that is not selected or has none of them. A
-    /// name that no base knows goes to each of them, which report it.
-    fn divide(&self, names: &[String]) -> Vec<Option<Vec<String>>> {
-        let known = |app| -> Vec<Series> {
-            let is_selected = self.is_selected(app);
-            let series = is_selected.then(|| component::manifests(&app.ws).unwrap_or_default());
-            series.unwrap_or_default()
+    /// one base only. The result is [`None`] for a base that is not selected or has none of them.
+    /// Refuses a name that no base knows, before anything is built.
+    fn divide(&self, names: &[String]) -> Result<Vec<Option<Vec<String>>>> {
+        let known = |app| match self.is_selected(app) {
+            true => component::manifests(&app.ws),
+            false => Ok(Vec::new()),
         };
-        let known: Vec<_> = self.apps.iter().map(known).collect();
+        let known = self.apps.iter().map(known);
+        let Ok(known) = known.collect::<Result<Vec<_>>>() else {
+            // The command reports the faults of each base.
+            let all = |app| self.is_selected(app).then(|| names.to_owned());
+            return Ok(self.apps.iter().map(all).collect());
+        };
         let has = |all: &[Series], name: &String| {
             all.iter().any(|s| s.name == *name || s.component == *name)
         };
+        let is_unknown = |name: &&String| !known.iter().any(|all| has(all, name));
+        if let Some(name) = names.iter().find(is_unknown) {
+            let mut all: Vec<&Series> = Vec::new();
+            for one in known.iter().map(|of_base| in_order(of_base)) {
+                let new = one?
+                    .into_iter()
+                    .filter(|s| all.iter().all(|o| o.name != s.name));
+                all.extend(new.collect::<Vec<_>>());
+            }
+            return Err(unknown_series(&all, name));
+        }
         let part = |(app, here): (&App<'a>, &Vec<Series>)| {
-            let is_here = |n: &&String| has(here, n) || !known.iter().any(|all| has(all, n));
-            let part: Vec<String> = names.iter().filter(is_here).cloned().collect();
+            let part: Vec<String> = names.iter().filter(|n| has(here, n)).cloned().collect();
             let is_used = names.is_empty() || !part.is_empty();
             (is_used && self.is_selected(app)).then_some(part)
         };
-        self.apps.iter().zip(&known).map(part).collect()
+        Ok(self.apps.iter().zip(&known).map(part).collect())
     }
 
     /// Calls `run` for each selected base with its part of `names`, and returns the results and the
@@ -168,7 +185,7 @@ impl<'a> Session<'a> {
         names: &[String],
         run: impl Fn(&App<'a>, &[String]) -> Result<T>,
     ) -> Result<(Vec<T>, Vec<Error>)> {
-        let parts = self.divide(names);
+        let parts = self.divide(names)?;
         let several = parts.iter().flatten().count() > 1;
         let (mut results, mut errors) = (Vec::new(), Vec::new());
         let mut failed = |name: &str, e: Error| {
@@ -255,7 +272,7 @@ impl<'a> Session<'a> {
 
     fn quick_test(&mut self, test: &Test) -> Result<()> {
         // The default base is the first.
-        let at = self.divide(&test.names).iter().position(Option::is_some);
+        let at = self.divide(&test.names)?.iter().position(Option::is_some);
         let app = &mut self.apps[at.unwrap_or_default()];
         app.obtain()?;
         if test.watch {
