@@ -26,7 +26,7 @@ fn manifest_unknown_field() {
     let mini = Mini::new();
     mini.replace("series/list.toml", "files =", "filez =");
     says!(mini, ["assemble"], @r#"
-    error: series/list.toml:8: unknown field `filez`, expected one of `message`, `subject`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
+    error: series/list.toml:8: unknown field `filez`, expected one of `message`, `subject`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `checkpatch`, `unverified`
       help: the fields are described in ARCHITECTURE.md, "Manifests"
     "#);
 }

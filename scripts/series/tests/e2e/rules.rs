@@ -61,6 +61,38 @@ fn item_without_user_is_found() {
 }
 
 #[test]
+fn checkpatch_messages_have_reasons() {
+    let script = "#!/usr/bin/perl\n\
+                  print \"x:7: CHECK:SPACING: no blank line\\n\" if \"@ARGV\" =~ m{list/v1/0001};\n";
+    let mini = Mini::with(&[("scripts/checkpatch.pl", 0o755, script), RUSTFMT]);
+    insta::assert_snapshot!(found(&mini, "list"), @r#"
+    error: out/list/v1/0001-rust-list-add-a-walk.patch:7: list patch 1: checkpatch: SPACING: no blank line
+      help: if it does not apply, write checkpatch = { SPACING = "reason" } into the [[patch]] of series/list.toml
+    "#);
+    let entry = "files = [\"list.rs\"]\ncheckpatch = { SPACING = \"A macro.\" }";
+    mini.replace("series/list.toml", "files = [\"list.rs\"]", entry);
+    mini.good(&["check", "list"]);
+    mini.replace(
+        "series/list.toml",
+        "SPACING = \"A macro.\"",
+        "OTHER = \" \"",
+    );
+    insta::assert_snapshot!(found(&mini, "list"), @"
+    error: series/list.toml:9: the reason is empty
+      help: explain in one sentence why the rule does not apply
+    ");
+    mini.replace(
+        "series/list.toml",
+        "OTHER = \" \"",
+        "SPACING = \"x\", OTHER = \"x\"",
+    );
+    insta::assert_snapshot!(found(&mini, "list"), @"
+    error: series/list.toml:9: list patch 1: checkpatch: there is no message OTHER about the patch
+      help: remove the entry
+    ");
+}
+
+#[test]
 fn fix_without_commit_is_found() {
     let mini = workspace();
     mini.message("list", "2.msg", "rust: list: fix the owned side");

@@ -34,24 +34,43 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
     })?;
     let step = one.plan.patches[number - 1].relocate.as_ref();
     let renamed = step.map_or_else(BTreeSet::new, |step| renamed_lines(step, &text));
+    let series = one.plan.series();
+    let mut accepted = series.patches[number - 1].checkpatch.clone();
     let mut findings = Vec::new();
     for message in parse(&said) {
         let is_renamed = message.line.is_some_and(|line| renamed.contains(&line));
         if is_renamed || is_about_a_name(&message, &text) || waived(subject, &message.kind) {
             continue;
         }
-        let text = format!("{}: {}", message.kind, message.text);
-        let mut finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        let mut help = format!(
+            "if it does not apply, write checkpatch = {{ {} = \"reason\" }} into the [[patch]] of {}",
+            message.kind,
+            series.file.display()
+        );
         if message.kind == "FILE_PATH_CHANGES" {
             let paths = without_entry(subject, one, number)?;
             if paths.is_empty() {
                 continue;
             }
             let paths = paths.join(", ");
-            finding = finding.help(format!("add it to an entry of MAINTAINERS: {paths}"));
+            help = format!("add to an entry of MAINTAINERS: {paths};\n{help}");
         }
-        findings.push(finding.at(file, message.line));
+        if series.patches[number - 1]
+            .checkpatch
+            .contains_key(&message.kind)
+        {
+            accepted.remove(&message.kind);
+            continue;
+        }
+        let text = format!("{}: {}", message.kind, message.text);
+        let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        findings.push(finding.at(file, message.line).help(help));
     }
+    findings.extend(accepted.into_iter().map(|(kind, why)| {
+        let text = format!("there is no message {kind} about the patch");
+        let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+        finding.at(&series.file, why.line).help("remove the entry")
+    }));
     Ok(findings)
 }
 

@@ -191,6 +191,9 @@ pub fn exceptions(series: &Series) -> Vec<Exception> {
         if let Some(why) = &patch.no_fixes {
             add("no-fixes", &of, &why.value);
         }
+        for (kind, why) in &patch.checkpatch {
+            add("checkpatch", &of, &format!("{kind}: {}", why.value));
+        }
     }
     for (who, why) in &series.absent {
         add("absent", who, &why.value);

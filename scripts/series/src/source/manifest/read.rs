@@ -232,9 +232,10 @@ impl Reader<'_> {
     fn check_reasons(&mut self, raw: &RawSeries, patches: &[Patch]) {
         let of_series = raw.absent.values().chain(raw.unused.values());
         let of_series = of_series.chain(&raw.many).chain(raw.left_out.values());
-        let of_patches = patches
-            .iter()
-            .flat_map(|p| p.large.iter().chain(&p.no_fixes));
+        let of_patches = patches.iter().flat_map(|p| {
+            let of_rules = p.large.iter().chain(&p.no_fixes);
+            of_rules.chain(p.checkpatch.values())
+        });
         for why in of_series.chain(of_patches).filter(|why| is_blank(why)) {
             let help = "explain in one sentence why the rule does not apply";
             self.error(why.line, "the reason is empty", help);
@@ -250,7 +251,7 @@ impl Reader<'_> {
             (true, ..) => {
                 let what = "the patches of this series are the commits of its branch";
                 let help = "a [[patch]] here has the `subject` of a commit and exceptions for it: \
-                            `large`, `no-fixes`, `unverified`";
+                            `large`, `no-fixes`, `checkpatch`, `unverified`";
                 self.error(line, what, help);
                 return None;
             }
@@ -332,7 +333,7 @@ mod b;
     #[test]
     fn parse_unknown_field() {
         insta::assert_snapshot!(message(&GOOD.replace("files =", "filez =")), @r#"
-        series/clist.toml:8: unknown field `filez`, expected one of `message`, `subject`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `unverified`
+        series/clist.toml:8: unknown field `filez`, expected one of `message`, `subject`, `only`, `files`, `relocate`, `edits`, `withhold`, `large`, `no-fixes`, `checkpatch`, `unverified`
           help: the fields are described in ARCHITECTURE.md, "Manifests"
         "#);
     }

@@ -104,6 +104,8 @@ pub struct Patch {
     pub large: Option<At<String>>,
     /// The reason for a message that describes a fix without `Fixes:`.
     pub no_fixes: Option<At<String>>,
+    /// Messages of checkpatch that do not apply, by kind, each with the reason.
+    pub checkpatch: BTreeMap<String, At<String>>,
     /// The commits in `Fixes:` that cannot be looked up.
     pub unverified: Vec<At<String>>,
 }
