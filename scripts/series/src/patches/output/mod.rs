@@ -28,8 +28,8 @@ pub use self::{
 
 type Boxes<'a> = Vec<(&'a str, Vec<Vec<u8>>)>;
 
-/// Writes `out/` and returns the report. `covers` has the cover of each series. `series.json` lists all series, and is written only if the
-/// `whole` workspace was assembled.
+/// Writes `out/` and returns the report. `covers` has the cover of each series. `series.json` lists
+/// all series, and is written only if the `whole` workspace was assembled.
 pub fn emit(
     ws: &Workspace,
     git: &Git<'_>,
