@@ -164,62 +164,34 @@ fn mirror(targets: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
-
     use super::*;
-    use crate::sys::{
-        Output,
-        runner::{Feed, OnLine},
-    };
-
-    /// A runner with an apt that downloads one package, and records its calls.
-    struct Debian {
-        user: &'static str,
-        calls: Mutex<Vec<String>>,
-    }
-
-    impl Runner for Debian {
-        fn execute(
-            &self,
-            cmd: &Cmd,
-            _: Option<Feed<'_>>,
-            _: Option<OnLine<'_>>,
-        ) -> io::Result<Output> {
-            let line = cmd.line();
-            let said = if line.contains("indextargets") {
-                "Packages|Debian|bookworm|http://mirror.example/debian/\n".to_owned()
-            } else if line.starts_with("apt-config") {
-                format!("{}\n", self.user)
-            } else if line.contains("madison") {
-                "tool | 1.2-3 | http://mirror.example/debian suite/main\n".to_owned()
-            } else {
-                String::new()
-            };
-            if line.ends_with("download tool=1.2-3") {
-                fs::write(cmd.dir.as_ref().unwrap().join("tool_1.2-3_all.deb"), "deb")?;
-            }
-            self.calls.lock().unwrap().push(line);
-            Ok(Output {
-                code: Some(0),
-                stdout: said.into_bytes(),
-                ..Output::default()
-            })
-        }
-    }
+    use crate::sys::runner::tests::{Fake, succeeds};
 
     /// Downloads a package, checks the file and returns the recorded calls.
     fn download(user: &'static str) -> Vec<String> {
-        let debian = Debian {
-            user,
-            calls: Mutex::default(),
-        };
+        // An apt with one package.
+        let debian = Fake::new(|cmd| {
+            let line = cmd.line();
+            if line.ends_with("download tool=1.2-3") {
+                fs::write(cmd.dir.as_ref().unwrap().join("tool_1.2-3_all.deb"), "deb")?;
+            }
+            succeeds(if line.contains("indextargets") {
+                "Packages|Debian|bookworm|http://mirror.example/debian/\n"
+            } else if line.starts_with("apt-config") {
+                user
+            } else if line.contains("madison") {
+                "tool | 1.2-3 | http://mirror.example/debian suite/main\n"
+            } else {
+                ""
+            })
+        });
         let dir = tempfile::tempdir().unwrap();
         let suite = Suite::open(&debian, dir.path(), "suite").unwrap();
         let deb = suite.deb("tool", "1.2").unwrap();
         assert_eq!(deb, dir.path().join("tool_1.2-3_all.deb"));
         assert_eq!(fs::read(deb).unwrap(), b"deb");
         drop(suite);
-        debian.calls.into_inner().unwrap()
+        debian.lines.into_inner().unwrap()
     }
 
     #[test]

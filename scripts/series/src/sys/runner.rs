@@ -430,8 +430,47 @@ impl Runner for System {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Records the command lines, and answers without running programs.
+    pub struct Fake<F> {
+        pub lines: Mutex<Vec<String>>,
+        answer: F,
+    }
+
+    impl<F: Fn(&Cmd) -> io::Result<Output> + Sync> Fake<F> {
+        pub fn new(answer: F) -> Self {
+            let lines = Mutex::default();
+            Self { lines, answer }
+        }
+    }
+
+    impl<F: Fn(&Cmd) -> io::Result<Output> + Sync> Runner for Fake<F> {
+        fn execute(
+            &self,
+            cmd: &Cmd,
+            _: Option<Feed<'_>>,
+            _: Option<OnLine<'_>>,
+        ) -> io::Result<Output> {
+            self.lines.lock().unwrap().push(cmd.line());
+            (self.answer)(cmd)
+        }
+    }
+
+    /// The answer of a program that prints `said` and succeeds.
+    pub fn succeeds(said: &str) -> io::Result<Output> {
+        Ok(Output {
+            code: Some(0),
+            stdout: said.into(),
+            ..Output::default()
+        })
+    }
+
+    /// The answer for a program that is not installed.
+    pub fn not_found(_: &Cmd) -> io::Result<Output> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 
     #[test]
     fn run_passes_input_and_outputs() {

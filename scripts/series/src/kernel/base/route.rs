@@ -203,35 +203,16 @@ mod tests {
     use super::*;
     use crate::{
         git::Git,
-        sys::{
-            Output, Runner,
-            cache::Cache,
-            runner::{Feed, OnLine},
-            ui::Ui,
-        },
+        sys::{Output, Runner, cache::Cache, runner::tests::Fake, ui::Ui},
     };
-    use std::{io, sync::Mutex};
 
-    /// Records the command lines, and runs no program.
-    #[derive(Default)]
-    struct Fake {
-        lines: Mutex<Vec<String>>,
-    }
-
-    impl Runner for Fake {
-        fn execute(
-            &self,
-            cmd: &Cmd,
-            _: Option<Feed<'_>>,
-            _: Option<OnLine<'_>>,
-        ) -> io::Result<Output> {
-            self.lines.lock().unwrap().push(cmd.line());
-            Ok(Output {
-                code: Some(7),
-                stderr: b"curl: (7) Failed to connect".to_vec(),
-                ..Output::default()
-            })
-        }
+    /// A curl without a network.
+    fn fails(_: &Cmd) -> std::io::Result<Output> {
+        Ok(Output {
+            code: Some(7),
+            stderr: b"curl: (7) Failed to connect".to_vec(),
+            ..Output::default()
+        })
     }
 
     // The hash of the five bytes "base
@@ -273,7 +254,7 @@ mod tests {
         }
     }
 
-    fn try_it(place: &Place, fake: &Fake) -> Result<PathBuf> {
+    fn try_it(place: &Place, fake: &dyn Runner) -> Result<PathBuf> {
         let base = manifest(SHA);
         let import = Importer {
             git: &Git::new(fake, place.dir.path()),
@@ -287,7 +268,7 @@ mod tests {
     #[test]
     fn archive_prefers_mirror_to_network() {
         let place = place(Some(b"base\n"));
-        let fake = Fake::default();
+        let fake = Fake::new(fails);
         let found = try_it(&place, &fake).unwrap();
         assert_eq!(found, place.dir.path().join("mirror/linux.tar.xz"));
         assert!(fake.lines.lock().unwrap().is_empty());
@@ -298,13 +279,13 @@ mod tests {
         let place = place(None);
         let cached = place.cache.path("archives/linux.tar.xz");
         fs::write(&cached, b"base\n").unwrap();
-        assert_eq!(try_it(&place, &Fake::default()).unwrap(), cached);
+        assert_eq!(try_it(&place, &Fake::new(fails)).unwrap(), cached);
     }
 
     #[test]
     fn archive_wrong_hash_lists_routes() {
         let place = place(Some(b"evil\n"));
-        let fake = Fake::default();
+        let fake = Fake::new(fails);
         let text = try_it(&place, &fake).unwrap_err().to_string();
         let text = text.replace(place.dir.path().to_str().unwrap(), "DIR");
         assert!(
@@ -331,7 +312,7 @@ mod tests {
     #[test]
     fn verify_truncated_archive() {
         let place = place(Some(b"bas"));
-        let text = try_it(&place, &Fake::default()).unwrap_err().to_string();
+        let text = try_it(&place, &Fake::new(fails)).unwrap_err().to_string();
         assert!(text.contains("is truncated: 3 of 5 bytes"), "{text}");
         assert!(!place.cache.path("archives/linux.tar.xz").exists());
     }

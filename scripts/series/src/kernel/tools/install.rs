@@ -176,13 +176,8 @@ fn b4(runner: &dyn Runner, cache: &Cache, ui: &Ui) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
-
     use super::*;
-    use crate::sys::{
-        Output,
-        runner::{Feed, OnLine},
-    };
+    use crate::sys::runner::tests::{Fake, succeeds};
 
     /// Parses a list into packages and the number of hashes of each.
     fn pins(list: &str) -> Vec<(&str, usize)> {
@@ -217,32 +212,13 @@ mod tests {
         }
     }
 
-    /// Records every call, and answers each with success.
-    #[derive(Default)]
-    struct Calls(Mutex<Vec<String>>);
-
-    impl Runner for Calls {
-        fn execute(
-            &self,
-            cmd: &Cmd,
-            _: Option<Feed<'_>>,
-            _: Option<OnLine<'_>>,
-        ) -> io::Result<Output> {
-            self.0.lock().unwrap().push(cmd.line());
-            Ok(Output {
-                code: Some(0),
-                ..Output::default()
-            })
-        }
-    }
-
     #[test]
     fn b4_is_installed_by_hash() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let calls = Calls::default();
+        let calls = Fake::new(|_| succeeds(""));
         b4(&calls, &cache, &Ui::detect(true)).unwrap();
-        let calls = calls.0.into_inner().unwrap();
+        let calls = calls.lines.into_inner().unwrap();
         let pip: Vec<_> = calls.iter().filter(|c| c.contains("bin/pip ")).collect();
         assert_eq!(pip.len(), 2, "{calls:?}");
         for call in pip {

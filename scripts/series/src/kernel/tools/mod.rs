@@ -363,13 +363,8 @@ impl Toolchain {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
-
     use super::*;
-    use crate::sys::{
-        Output,
-        runner::{Feed, OnLine},
-    };
+    use crate::sys::runner::tests::{Fake, not_found};
 
     #[test]
     fn toolchain_identity_has_no_path() {
@@ -431,27 +426,14 @@ mod tests {
     fn find_asks_needed_tools_only() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        #[derive(Default)]
-        struct Asked(Mutex<Vec<String>>);
-        impl Runner for Asked {
-            fn execute(
-                &self,
-                cmd: &Cmd,
-                _: Option<Feed<'_>>,
-                _: Option<OnLine<'_>>,
-            ) -> io::Result<Output> {
-                self.0.lock().unwrap().push(cmd.line());
-                Err(io::ErrorKind::NotFound.into())
-            }
-        }
-        let asked = Asked::default();
+        let asked = Fake::new(not_found);
         let uses = Uses {
             llvm: true,
             rust: true,
         };
         Toolchain::find(&asked, &cache, &[], uses).unwrap();
         for program in ["b4", "qemu", "valgrind", "clang-19"] {
-            let all = asked.0.lock().unwrap();
+            let all = asked.lines.lock().unwrap();
             assert!(!all.iter().any(|c| c.contains(program)), "{all:?}");
         }
     }
@@ -460,25 +442,15 @@ mod tests {
     fn missing_tools_have_fixes() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        struct Nothing;
-        impl Runner for Nothing {
-            fn execute(
-                &self,
-                _: &Cmd,
-                _: Option<Feed<'_>>,
-                _: Option<OnLine<'_>>,
-            ) -> io::Result<Output> {
-                Err(io::ErrorKind::NotFound.into())
-            }
-        }
+        let nothing = Fake::new(not_found);
         const ALL: Uses = Uses {
             llvm: true,
             rust: true,
         };
-        let found = used(&Nothing, &cache, ALL);
+        let found = used(&nothing, &cache, ALL);
         assert_eq!(found.len(), SPECS.len());
         assert!(found.iter().all(|f| f.version.is_none() && f.fix.is_some()));
-        let text = Toolchain::find(&Nothing, &cache, &[Need::Qemu], ALL)
+        let text = Toolchain::find(&nothing, &cache, &[Need::Qemu], ALL)
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(text, @r"
@@ -491,7 +463,7 @@ mod tests {
             rust: false,
         };
         let names = |uses| {
-            let missing = missing(&Nothing, &cache, &[Need::Kernel, Need::Check], uses);
+            let missing = missing(&nothing, &cache, &[Need::Kernel, Need::Check], uses);
             missing.into_iter().map(|f| f.name).collect::<Vec<_>>()
         };
         let only_for_rust = ["rust-src", "clang-19", "bindgen"];
