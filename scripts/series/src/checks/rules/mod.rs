@@ -50,10 +50,19 @@ impl<'a> Rules<'a> {
         let assembled = &subject.made.assembled;
         let plans: Vec<_> = assembled.series.iter().map(|s| &s.plan).collect();
         let changed = changed(subject.git, &assembled.series)?;
-        let tree = &assembled.all.tree;
+        let (tree, base) = (&assembled.all.tree, &assembled.base.tree);
+        let mut items = Items::read(&plans, &changed);
+        let open = items.open_exports();
+        if !open.is_empty() {
+            let paths = subject.git.files_with(base, &open, subject.cache)?;
+            let paths: Vec<_> = paths.into_iter().filter(|path| is_source(path)).collect();
+            for (path, content) in subject.git.files(base, &paths)? {
+                items.add_base(&path, &String::from_utf8_lossy(&content));
+            }
+        }
         Ok(Self {
             subject,
-            items: Items::read(&plans, &changed),
+            items,
             script: Script::find(subject.git, subject.cache, tree)?,
         })
     }
@@ -74,7 +83,7 @@ impl<'a> Rules<'a> {
             findings.extend(sizes::findings(series, &mails));
         }
         for (number, patch) in (1..).zip(&one.plan.patches) {
-            let new = subject::findings(one.name(), number, &patch.subject, &patch.source);
+            let new = subject::findings(series, number, &patch.subject, &patch.source);
             findings.extend(new);
         }
         findings.extend(fixes_of(self.subject, one)?);
@@ -106,8 +115,16 @@ fn changed(git: &Git<'_>, series: &[AssembledSeries]) -> Result<Changed> {
                 String::from_utf8_lossy(content).into_owned()
             };
             let changes = to.into_iter().zip(from).map(|(path, from)| {
-                let (old, new) = (text(&old, &from), text(&new, &path));
-                let old = step.map_or(old.clone(), |step| step.rename(&old));
+                let (mut old, new) = (text(&old, &from), text(&new, &path));
+                if let Some(step) = step {
+                    // A new file may replace one that moves away.
+                    let is_new = from == path && step.moves.contains_key(&path);
+                    old = if is_new {
+                        String::new()
+                    } else {
+                        step.rename(&old)
+                    };
+                }
                 Change {
                     path,
                     from,
@@ -201,6 +218,9 @@ pub fn exceptions(series: &Series) -> Vec<Exception> {
     if let Some(why) = &series.many {
         let of = count(series.patches.len(), "patch", "patches");
         add("many", &of, &why.value);
+    }
+    if let Some(why) = &series.capitals {
+        add("capitals", "all subjects", &why.value);
     }
     for (of, patch) in patches {
         if let Some(why) = &patch.large {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::source::finding::Finding;
+use crate::source::{finding::Finding, manifest::Series};
 
 const COLUMNS: usize = 65;
 
@@ -15,10 +15,14 @@ const PLAIN: [&str; 17] = [
 ];
 
 /// Checks the subject of a patch. `file` is the file of the message.
-pub fn findings(series: &str, number: usize, subject: &str, file: &Path) -> Vec<Finding> {
+pub fn findings(series: &Series, number: usize, subject: &str, file: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // git writes the subject of a revert.
+    if subject.starts_with("Revert \"") {
+        return findings;
+    }
     let mut add = |what: String, help: &str| {
-        let finding = Finding::new(series, "subject", what).of_patch(number);
+        let finding = Finding::new(&series.name, "subject", what).of_patch(number);
         findings.push(finding.at(file, 1).help(help));
     };
     let columns = subject.chars().count();
@@ -29,10 +33,11 @@ pub fn findings(series: &str, number: usize, subject: &str, file: &Path) -> Vec<
         );
     }
     let word = first_word(subject);
-    if is_capitalized(word) {
+    if is_capitalized(word) && series.capitals.is_none() {
         add(
             format!("{word:?} begins with a capital letter"),
-            "write the text after the prefix in lower case, except for names",
+            "write the text after the prefix in lower case, except for names; if the tree has capitals, \
+             write capitals = \"reason\" into the manifest",
         );
     }
     if is_other_form(word) {
@@ -75,10 +80,15 @@ fn is_other_form(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::finding::shown;
+    use crate::{patches::plan::tests::component, source::finding::shown};
+
+    fn check_with(fields: &str, subject: &str) -> String {
+        let series = component("x", fields, &[], &[]).series;
+        shown(findings(&series, 1, subject, "series/x/1.msg".as_ref()))
+    }
 
     fn check(subject: &str) -> String {
-        shown(findings("x", 1, subject, "series/x/1.msg".as_ref()))
+        check_with("", subject)
     }
 
     #[test]
@@ -90,6 +100,7 @@ mod tests {
             "gpu: nova-core: NV_PBUS is a register: say so",
             "gpu: nova-core: mm: bypass the TLB",
             "gpu: GSP errors: report them",
+            "Revert \"drm/buddy: skip blocks that were never cleared, in all of the loops\"",
         ] {
             assert_eq!(check(subject), "", "{subject}");
         }
@@ -103,8 +114,9 @@ mod tests {
         ");
         insta::assert_snapshot!(check("rust: Add a walk"), @r#"
         series/x/1.msg:1: "Add" begins with a capital letter
-          help: write the text after the prefix in lower case, except for names
+          help: write the text after the prefix in lower case, except for names; if the tree has capitals, write capitals = "reason" into the manifest
         "#);
+        assert_eq!(check_with("capitals = \"tip\"\n", "rust: Add a walk"), "");
         insta::assert_snapshot!(check("rust: list: added a walk"), @r#"
         series/x/1.msg:1: "added" is not an imperative
           help: start with a verb like "add", "use" or "remove"

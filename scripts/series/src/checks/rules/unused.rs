@@ -81,8 +81,13 @@ pub struct Items {
     test_modules: BTreeSet<String>,
 }
 
-static EXPORT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?m)^EXPORT_SYMBOL(?:_GPL|_NS|_NS_GPL)?\(\s*(\w+)"));
+/// Not for tests, as `EXPORT_SYMBOL_IF_KUNIT` is.
+static EXPORT: LazyLock<Regex> = LazyLock::new(|| {
+    let kinds = "_GPL|_NS|_NS_GPL|_FOR_MODULES";
+    pattern(&format!(
+        r"(?m)^EXPORT_(?:PER_CPU_)?SYMBOL(?:{kinds})?\(\s*(\w+)\s*[,)]"
+    ))
+});
 
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#""(?:[^"\\]|\\.)*"|//.*|/\*.*?(?:\*/|$)|[A-Za-z_]\w*"#));
@@ -108,17 +113,26 @@ impl Items {
                         files.entry(&write.path).or_default(),
                         read(&write.path, text),
                     );
-                    all.file(&place, &now, before);
+                    all.file(&place, &now, before, &BTreeSet::new());
                     *before = now;
                 }
-                for file in changed.get(&place.at).into_iter().flatten() {
+                let changes = changed.get(&place.at).into_iter().flatten();
+                let changes = changes.map(|file| {
+                    let (now, before) = (read(&file.path, &file.new), read(&file.from, &file.old));
+                    (file, now, before)
+                });
+                let changes: Vec<_> = changes.collect();
+                // Items that the patch moves to another file are not new there.
+                let gone = changes.iter().flat_map(|(_, now, before)| {
+                    let is_kept = |item: &Item| now.items.iter().any(|i| i.path == item.path);
+                    before.items.iter().filter(move |item| !is_kept(item))
+                });
+                let gone: BTreeSet<&Vec<String>> = gone.map(|item| &item.path).collect();
+                for (file, now, before) in &changes {
+                    all.rename_file(&file.from, &file.path);
                     place.path.clone_from(&file.path);
                     place.source = PathBuf::from(&file.path);
-                    all.file(
-                        &place,
-                        &read(&file.path, &file.new),
-                        &read(&file.from, &file.old),
-                    );
+                    all.file(&place, now, before, &gone);
                 }
             }
         }
@@ -126,7 +140,7 @@ impl Items {
         all
     }
 
-    /// Renames exported symbols as a relocation does.
+    /// Renames files and exported symbols as a relocation does.
     fn rename(&mut self, planned: &PlannedPatch) {
         let Some(step) = &planned.relocate else {
             return;
@@ -135,28 +149,63 @@ impl Items {
             let last = item.names.last().map(|name| step.rename(name));
             item.names.extend(last);
         }
+        for (from, to) in &step.moves {
+            self.rename_file(from, to);
+        }
     }
 
-    /// Reads a file before and after a patch.
-    fn file(&mut self, place: &Place, now: &File, before: &File) {
+    /// Gives the items and the uses in a file its new name.
+    fn rename_file(&mut self, from: &str, to: &str) {
+        if from == to {
+            return;
+        }
+        let is_here = |i: &&mut Public| i.place.source.as_os_str() == from;
+        for item in self.items.iter_mut().filter(is_here) {
+            item.place.path = to.to_owned();
+            item.place.source = to.into();
+            if let Some(rest) = item.full.strip_prefix(&module(from)) {
+                item.full = module(to) + rest;
+            }
+        }
+        for used in self.uses.values_mut().flatten().filter(|u| u.path == from) {
+            used.path = to.to_owned();
+        }
+    }
+
+    /// Reads a file before and after a patch, which removes the items `gone` elsewhere.
+    fn file(&mut self, place: &Place, now: &File, before: &File, gone: &BTreeSet<&Vec<String>>) {
         let path = &place.path;
         let full = |item: &Item| match item.kind {
             Kind::Export => item.path.concat(),
             _ => format!("{}::{}", module(path), item.path.join("::")),
         };
         let fulls: BTreeSet<String> = now.items.iter().map(full).collect();
+        let is_there = |i: &Public| {
+            // A relocation renames exports.
+            let renamed = i.names.last().filter(|_| i.kind == Kind::Export);
+            fulls.contains(&i.full) || renamed.is_some_and(|name| fulls.contains(name))
+        };
         self.items
-            .retain(|i| i.place.source != place.source || fulls.contains(&i.full));
+            .retain(|i| i.place.source != place.source || is_there(i));
         let old: BTreeSet<_> = before.items.iter().map(|item| &item.path).collect();
         // The first of several items that `cfg` selects from counts.
         let mut seen = BTreeSet::new();
         for item in now.items.iter().filter(|i| seen.insert(&i.path)) {
-            let is_new = !old.contains(&item.path);
+            let is_new = !old.contains(&item.path) && !gone.contains(&item.path);
             self.add(place, full(item), item.kind, item.line, is_new);
         }
         for (name, count) in &now.names {
             let old = before.names.get(name).copied().unwrap_or_default();
             self.used(place, name, *count, old);
+        }
+        for name in before
+            .names
+            .keys()
+            .filter(|name| !now.names.contains_key(*name))
+        {
+            if let Some(uses) = self.uses.get_mut(name) {
+                uses.retain(|used| used.path != *path);
+            }
         }
         let signatures = self.signatures.entry(path.clone()).or_default();
         signatures.extend(now.signatures.iter().cloned());
@@ -203,8 +252,30 @@ impl Items {
         };
         self.items.retain(|i| !is_test(&i.place.path));
         for uses in self.uses.values_mut() {
-            // Headers declare functions and rarely call them.
-            uses.retain(|u| !is_test(&u.path) && !u.path.ends_with(".h"));
+            uses.retain(|u| !is_test(&u.path));
+        }
+    }
+
+    /// Returns the exported symbols that no series uses.
+    pub fn open_exports(&self) -> Vec<&str> {
+        let exports = self.items.iter().filter(|item| item.kind == Kind::Export);
+        let open = exports.filter(|item| self.row(item).1.is_err());
+        open.flat_map(|item| &item.names)
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// Adds the uses in a file of the base, which count for all series.
+    pub fn add_base(&mut self, path: &str, text: &str) {
+        let place = Place {
+            at: (usize::MAX, 0),
+            path: path.to_owned(),
+            source: PathBuf::new(),
+        };
+        for (name, count) in read(path, text).names {
+            if !is_test_file(path) {
+                self.used(&place, &name, count, Count::default());
+            }
         }
     }
 
@@ -368,9 +439,15 @@ fn read(path: &str, text: &str) -> File {
         kind: Kind::Export,
         line: text[..found.get_match().start()].matches('\n').count() + 1,
     };
+    // A line of a header that is not indented declares functions.
+    let is_header = path.ends_with(".h");
+    let is_code = |line: &&str| {
+        let is_macro = line.starts_with('#') && !line.starts_with("#include");
+        !is_header || is_macro || line.starts_with([' ', '\t'])
+    };
     File {
         items: EXPORT.captures_iter(text).map(item).collect(),
-        names: words(text.lines()),
+        names: words(text.lines().filter(is_code)),
         ..File::default()
     }
 }
@@ -571,6 +648,77 @@ pub struct Unused;
           help: remove it, or add it with its user; or give the reason below [unused] of series/list.toml: "f" = "…"
         "#);
         assert_eq!(check_changes(&[&[("lib/a.c", export, export)]]), "");
+        let of_cpu = "EXPORT_PER_CPU_SYMBOL_GPL(f);\n";
+        assert_ne!(check_changes(&[&[("lib/a.c", c, of_cpu)]]), "");
+        let of_test = "EXPORT_SYMBOL_IF_KUNIT(f);\n";
+        assert_eq!(check_changes(&[&[("lib/a.c", c, of_test)]]), "");
+        let of_macro = "#define GEN(name) \\\nEXPORT_SYMBOL(a_##name)\n";
+        assert_eq!(check_changes(&[&[("lib/a.c", c, of_macro)]]), "");
+    }
+
+    #[test]
+    fn findings_of_moved_code() {
+        let (base, one) = ("pub fn old() {}\n", "pub fn old() {}\npub fn new() {}\n");
+        let first = ("rust/a.rs", base, one);
+        let user = ("rust/b.rs", "", "fn f() { new() }");
+        // An item and its user move in one patch.
+        let moved = [
+            ("rust/a.rs", one, base),
+            ("rust/b.rs", "", "pub fn new() {}"),
+        ];
+        assert_eq!(check_changes(&[&moved]), "");
+        // A file is renamed after an item was added to it.
+        let renamed = ("rust/a.rs -> rust/c.rs", one, one);
+        insta::assert_snapshot!(check_changes(&[&[first], &[renamed]]), @r#"
+        rust/c.rs:2: the public function c::new has no user outside tests
+          help: remove it, or add it with its user; or give the reason below [unused] of series/list.toml: "c::new" = "…"
+        "#);
+        assert_eq!(
+            check_changes(&[&[first], &[renamed], &[("rust/c.rs", one, base)]]),
+            ""
+        );
+        assert_eq!(check_changes(&[&[first], &[renamed], &[user]]), "");
+        // A later patch removes the user.
+        let gone = ("rust/b.rs", "fn f() { new() }", "fn f() {}");
+        assert_ne!(check_changes(&[&[first], &[user], &[gone]]), "");
+        // An export and its function move.
+        let (c, export) = ("int g;\n", "int f(void)\n{\n}\nEXPORT_SYMBOL(f);\n");
+        let moved = [("lib/a.c", export, c), ("lib/b.c", c, export)];
+        assert_eq!(check_changes(&[&moved]), "");
+    }
+
+    #[test]
+    fn users_in_headers_and_in_the_base() {
+        let export = ("lib/a.c", "", "int f(void)\n{\n}\nEXPORT_SYMBOL(f);\n");
+        let header = |text| check_changes(&[&[export, ("include/a.h", "", text)]]);
+        assert_ne!(header("int f(void);\n"), "");
+        assert_ne!(header("#include <linux/f.h>\n"), "");
+        assert_eq!(header("#define g() f()\n"), "");
+        assert_eq!(
+            header("static inline int g(void)\n{\n\treturn f();\n}\n"),
+            ""
+        );
+        let change = Change {
+            path: "lib/a.c".to_owned(),
+            from: "lib/a.c".to_owned(),
+            old: String::new(),
+            new: export.2.to_owned(),
+        };
+        let list = component(
+            "list",
+            "[[patch]]\nmessage = \"1.msg\"\nfiles = [\"x\"]\n",
+            &[("x", "")],
+            &[],
+        );
+        let planned = plan(vec![list]).unwrap();
+        let changed = BTreeMap::from([((0, 1), vec![change])]);
+        let mut items = Items::read(&[&planned[0]], &changed);
+        assert_eq!(items.open_exports(), ["f"]);
+        items.add_base("lib/a.c", export.2);
+        items.add_base("lib/tests/a.c", "int g(void)\n{\n\treturn f();\n}\n");
+        assert_eq!(items.open_exports(), ["f"]);
+        items.add_base("mm/b.c", "int g(void)\n{\n\treturn f();\n}\n");
+        assert_eq!(items.open_exports(), [""; 0]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ struct RawSeries {
     #[serde(default)]
     range_diff: bool,
     #[serde(default)]
-    to: Vec<At<String>>,
+    to: At<Vec<At<String>>>,
     #[serde(default)]
     cc: Vec<At<String>>,
     #[serde(default)]
@@ -54,6 +54,7 @@ struct RawSeries {
     #[serde(default)]
     left_out: Named,
     many: Option<At<String>>,
+    capitals: Option<At<String>>,
     provenance: Option<At<Provenance>>,
     #[serde(default)]
     kunit: Kunit,
@@ -165,7 +166,7 @@ impl Reader<'_> {
         let prefix = self.word(&raw.prefix, Prefix::parse);
         let change_id = self.word(&raw.change_id, ChangeId::parse);
         let mut seen = BTreeMap::new();
-        let to = self.recipients(&raw.to, &mut seen);
+        let to = self.recipients(&raw.to.value, &mut seen);
         let cc = self.recipients(&raw.cc, &mut seen);
         for At { value, line } in raw.fork_point.values() {
             if !is_hex(value, 40) {
@@ -194,13 +195,14 @@ impl Reader<'_> {
             depends: raw.depends,
             without: raw.without,
             range_diff: raw.range_diff,
-            line_of_to: raw.to.first().map(|to| to.line),
+            line_of_to: Some(raw.to.line).filter(|line| *line > 0),
             to,
             cc,
             absent: raw.absent,
             unused: raw.unused,
             left_out: raw.left_out,
             many: raw.many,
+            capitals: raw.capitals,
             provenance: raw.provenance,
             kunit: raw.kunit,
             patches,
@@ -231,7 +233,10 @@ impl Reader<'_> {
     /// Reports exceptions from rules without a reason.
     fn check_reasons(&mut self, raw: &RawSeries, patches: &[Patch]) {
         let of_series = raw.absent.values().chain(raw.unused.values());
-        let of_series = of_series.chain(&raw.many).chain(raw.left_out.values());
+        let of_series = of_series
+            .chain(&raw.many)
+            .chain(&raw.capitals)
+            .chain(raw.left_out.values());
         let of_patches = patches.iter().flat_map(|p| {
             let of_rules = p.large.iter().chain(&p.no_fixes);
             of_rules.chain(p.checkpatch.values())

@@ -56,6 +56,8 @@ pub struct Series {
     pub left_out: BTreeMap<String, At<String>>,
     /// The reason for more patches than a posting should have.
     pub many: Option<At<String>>,
+    /// The reason for subjects whose text begins with a capital letter.
+    pub capitals: Option<At<String>>,
     pub provenance: Option<At<Provenance>>,
     pub kunit: Kunit,
     pub patches: Vec<Patch>,
