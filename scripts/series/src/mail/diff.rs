@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, mem, sync::LazyLock};
 
-use regex::Regex;
+use regex::{Regex, bytes};
 use serde::Serialize;
 
 use crate::sys::pattern;
@@ -198,9 +198,32 @@ fn named(path: &str) -> Option<String> {
     path.map(str::to_owned)
 }
 
-/// Removes the quotes that git puts around unusual names. Escapes remain.
+/// Removes the quotes and escapes of unusual names, which git writes as in C.
 fn unquoted(path: &str) -> String {
-    path.trim_matches('"').to_owned()
+    static ESCAPED: LazyLock<bytes::Regex> = LazyLock::new(|| pattern(r"(?-u)\\([0-7]{3}|.)"));
+    let inside = path.strip_prefix('"').and_then(|p| p.strip_suffix('"'));
+    let Some(inside) = inside else {
+        return path.to_owned();
+    };
+    let plain = ESCAPED.replace_all(
+        inside.as_bytes(),
+        |found: &bytes::Captures<'_>| match &found[1] {
+            b"a" => vec![7],
+            b"b" => vec![8],
+            b"t" => vec![b'\t'],
+            b"n" => vec![b'\n'],
+            b"v" => vec![11],
+            b"f" => vec![12],
+            b"r" => vec![b'\r'],
+            [one] => vec![*one],
+            octal => vec![
+                octal
+                    .iter()
+                    .fold(0, |byte: u8, digit| byte.wrapping_mul(8) + (digit - b'0')),
+            ],
+        },
+    );
+    String::from_utf8_lossy(&plain).into_owned()
 }
 
 /// Returns the line counts of a hunk header.
@@ -267,8 +290,9 @@ index 000000000000..e69de29bb2d1
     fn touched_names_both_files_of_plain_diff() {
         let diff = "--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n";
         assert_eq!(touched(diff), ["x", "y"]);
-        let quoted = "diff --git \"a/\\303\" \"b/\\303\"\nnew file mode 100644\n";
-        assert_eq!(touched(quoted), ["\\303"]);
+        let quoted = r#""a/gr\303\266\303\237e \"\t.c" "b/gr\303\266\303\237e \"\t.c""#;
+        let quoted = format!("diff --git {quoted}\nnew file mode 100644\n");
+        assert_eq!(touched(&quoted), ["größe \"\t.c"]);
     }
 
     const MAIL: &str = "\

@@ -2,7 +2,7 @@
 
 //! The patches of a series as mails.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     git::{Git, Identity, format_patch, patch_ids},
@@ -18,8 +18,8 @@ pub struct Mails {
     pub patches: Vec<(String, Vec<u8>)>,
     /// The output of `git patch-id --stable` for each patch.
     pub patch_ids: Vec<String>,
-    /// Whether the mails produce the tree of the series on the base and the dependencies alone.
-    pub(super) applies: bool,
+    /// The files that the mails do not produce on the base and the dependencies alone.
+    pub differ: Vec<String>,
 }
 
 pub fn mails(
@@ -56,20 +56,20 @@ fn mails_of(git: &Git<'_>, one: &AssembledSeries, who: &Identity, scratch: &Path
     let alone = scratch.join(format!("{}-alone", one.name()));
     Ok(Mails {
         patch_ids: patch_ids(git, &mbox)?,
-        applies: applies(git, one, &mbox, who, &alone)?,
+        differ: differ(git, one, &mbox, who, &alone)?,
         patches,
     })
 }
 
-/// Whether the mails produce the tree of the series on the base and the dependencies alone, when
-/// git reads them from a mailbox. Fails if a message or an author differs.
-fn applies(
+/// Returns the files of the series that the mails do not produce on the base and the dependencies
+/// alone, when git reads them from a mailbox. Fails if a message or an author differs.
+fn differ(
     git: &Git<'_>,
     one: &AssembledSeries,
     mbox: &[u8],
     who: &Identity,
     scratch: &Path,
-) -> Result<bool> {
+) -> Result<Vec<String>> {
     let received = received::read(git, mbox, &scratch.join("received"))?;
     let messages: Vec<&str> = one.messages.iter().map(|m| m.message.as_str()).collect();
     if let Some((at, what)) = received::difference(&received, &messages, &one.authors(who)) {
@@ -84,5 +84,10 @@ fn applies(
     let diffs: Vec<&[u8]> = received.iter().map(|r| &r.diff[..]).collect();
     let after = git.apply(&scratch.join("index"), &before, &diffs);
     let after = after.map_err(|e| e.at(format!("out/{}", one.name()), None))?;
-    Ok(after == git.entries(&one.tip().tree, &paths)?)
+    let meant = git.entries(&one.tip().tree, &paths)?;
+    let all: BTreeSet<&String> = paths.iter().chain(after.keys()).collect();
+    let differ = all
+        .into_iter()
+        .filter(|path| after.get(*path) != meant.get(*path));
+    Ok(differ.cloned().collect())
 }

@@ -127,7 +127,7 @@ impl SeriesReport {
             depends: one.below.clone(),
             parent: one.parent.clone(),
             tip: one.tip().clone(),
-            applies: mails.applies || !has_patches,
+            applies: mails.differ.is_empty(),
             change_id: series.change_id.to_string(),
             posted,
             patches: patches.collect(),
