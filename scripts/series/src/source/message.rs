@@ -2,7 +2,11 @@
 
 //! Checks commit messages by the rules of `Documentation/process/submitting-patches.rst`.
 
-use crate::sys::Error;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::sys::{Error, pattern};
 
 /// The longest line, and the longest subject that checkpatch and most maintainers accept.
 const COLUMNS: usize = 75;
@@ -136,8 +140,10 @@ fn subject_faults(subject: &str, add: &mut impl FnMut(usize, &str, &str)) {
 }
 
 fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &str)) {
-    // Long words and trailers cannot be wrapped. Indented lines are code or output.
-    let wrappable = line.contains(' ') && !line.starts_with("    ") && !is_trailer(line);
+    // Long words and trailers cannot be wrapped. Indented lines are code or output, as are lines of
+    // the kernel's log.
+    let is_output = line.starts_with([' ', '\t']) || LOGGED.is_match(line);
+    let wrappable = line.contains(' ') && !is_output && !is_trailer(line);
     if wrappable && !line.contains("://") && line.chars().count() > COLUMNS {
         let what = format!("the line is longer than {COLUMNS} columns");
         add(at, &what, "wrap it");
@@ -155,6 +161,9 @@ fn line_faults(at: usize, line: &str, add: &mut impl FnMut(usize, &str, &str)) {
         add(at, what, help);
     }
 }
+
+/// The time at the start of a line of the kernel's log.
+static LOGGED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\[ *[0-9]+\.[0-9]+\]"));
 
 const TEMPLATE: [&str; 3] = ["EDITME", "*** SUBJECT HERE ***", "*** BLURB HERE ***"];
 
@@ -220,6 +229,13 @@ pub fn title_fault(title: &str) -> Option<(String, &'static str)> {
             "start with `subsystem: summary`; words like RFC belong in `prefix` of the manifest";
         return fault(what, help);
     }
+    if ["fixup! ", "squash! ", "amend! "]
+        .iter()
+        .any(|mark| title.starts_with(mark))
+    {
+        let what = "the commit is to be joined with another one";
+        return fault(what, "run `git rebase -i --autosquash`");
+    }
     if title.starts_with(':') || title.to_ascii_lowercase().starts_with("re:") {
         let what = "the start of the subject is dropped when the patch is applied";
         return fault(what, START);
@@ -269,6 +285,9 @@ mod tests {
         1: the subject is longer than 75 columns
         3: the line is longer than 75 columns
         ");
+        let log = format!("[   12.345678] BUG: {long}");
+        insta::assert_snapshot!(check(&format!("a: b\n\n{log}\n[12] {long}\n  {long}\n")), @"4: the line is longer than 75 columns");
+        insta::assert_snapshot!(check("fixup! a: b\n\nText\n"), @"1: the commit is to be joined with another one");
         insta::assert_snapshot!(
             check("a: b\n\nText\nChanges in v2:\n---\ndiff --git a/x b/x\nSigned-off-by: A <a@b>\n"), @r"
         4: a changelog between versions does not belong in a commit message
