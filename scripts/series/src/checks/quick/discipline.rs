@@ -9,7 +9,11 @@ use crate::{
     patches::{commits::AssembledSeries, output::Cover},
     source::{changelog, component::Component, finding::Finding},
     sys::Result,
-    versions::{postings::commits::applied, rules, trailers::needless},
+    versions::{
+        postings::commits::applied,
+        rules,
+        trailers::{contradicted, needless},
+    },
 };
 
 /// Applies the version rules to a series.
@@ -26,6 +30,8 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries) -> Result<Vec<Finding
     faults.extend(of_dependencies(subject, one, letter.as_ref())?);
     faults.extend(of_trailers(subject, one, letter.as_ref()));
     faults.extend(needless(one.name(), one.trailers()));
+    let messages = one.trailers().zip(&one.messages);
+    faults.extend(contradicted(one.name(), messages));
     Ok(faults)
 }
 
@@ -151,7 +157,12 @@ fn of_trailers(
         faults.extend(rules::trailers::in_cover(name, file, text, &cover.trailers));
     }
     let patches = assembled.series.iter().flat_map(|s| &s.patches);
-    let private: Vec<&str> = patches.map(|p| p.commit.as_str()).chain([made]).collect();
+    let plans = assembled.series.iter().flat_map(|s| &s.plan.patches);
+    let branches = plans.filter_map(|p| Some(p.commit.as_ref()?.commit.as_str()));
+    let patches = patches.map(|p| p.commit.as_str());
+    // The base of branches is public.
+    let made = Some(made).filter(|_| subject.base.rev.is_none());
+    let private: Vec<&str> = patches.chain(branches).chain(made).collect();
     let texts = [
         (component.cover_file.clone(), &component.cover),
         (component.changelog_file(), &component.changelog),

@@ -221,6 +221,27 @@ pub fn needless<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -
     faults
 }
 
+/// Returns a fault for each dropped trailer that the message of the patch has itself.
+pub fn contradicted<'a>(
+    name: &str,
+    patches: impl Iterator<Item = (WithStates<'a>, &'a MessageWithTrailers)>,
+) -> Vec<Finding> {
+    let mut faults = Vec::new();
+    for (number, ((trailers, states), message)) in (1..).zip(patches) {
+        for (entry, state) in trailers.iter().zip(states) {
+            let trailer = &entry.trailer;
+            if *state == TrailerState::Dropped && has(&message.message, trailer) {
+                let tail = tail(trailer, entry.version);
+                let what = format!("the patch changed, but its message has {tail}");
+                let fault = Finding::new(name, "trailers", what).of_patch(number);
+                let help = "remove it from the message, or give a reason as `keep` here";
+                faults.push(fault.at(store::file(name), entry.line).help(help));
+            }
+        }
+    }
+    faults
+}
+
 pub fn dropped<'a>(name: &str, patches: impl Iterator<Item = WithStates<'a>>) -> Vec<String> {
     let all = patches.flat_map(|(trailers, states)| trailers.iter().zip(states));
     let dropped = all.filter(|(_, state)| **state == TrailerState::Dropped);
@@ -397,6 +418,26 @@ mod tests {
         };
         assert_eq!(states(None), [TrailerState::Valid, TrailerState::Dropped]);
         assert_eq!(states(Some("x")), [TrailerState::Valid, TrailerState::Kept]);
+    }
+
+    #[test]
+    fn faults_dropped_trailer_in_message() {
+        let all = [recorded("Acked-by: B <b@x.org>", None, false)];
+        let faults = |state, message: &str| {
+            let message = MessageWithTrailers {
+                message: message.to_owned(),
+                ..MessageWithTrailers::default()
+            };
+            let patches = [((&all[..], &[state][..]), &message)];
+            shown(contradicted("x", patches.into_iter()))
+        };
+        let carries = "a: b\n\nText.\n\nAcked-by: B <b@x.org>\n";
+        insta::assert_snapshot!(faults(TrailerState::Dropped, carries), @r"
+        series/x/posted/trailers.toml:5: the patch changed, but its message has Acked-by: B <b@x.org> (given to v1)
+          help: remove it from the message, or give a reason as `keep` here
+        ");
+        assert_eq!(faults(TrailerState::Valid, carries), "");
+        assert_eq!(faults(TrailerState::Dropped, "a: b\n"), "");
     }
 
     #[test]
