@@ -14,7 +14,7 @@ use crate::{
     source::{
         branch::{Commit, refuse_twins},
         manifest::is_base_name,
-        words::SeriesName,
+        words::{SeriesName, is_reserved},
     },
     sys::{Error, Result},
 };
@@ -36,8 +36,14 @@ pub fn name_of(branch: &str) -> Result<SeriesName> {
     let last = branch.rsplit('/').next().unwrap_or(branch);
     let name = last.to_ascii_lowercase().replace(['.', '+'], "-");
     SeriesName::parse(&name).map_err(|_| {
-        Error::new(format!("the branch {branch} does not give a series a name")).help(
-            "rename the branch: after the last `/`, letters and digits in parts joined by `-` or `_`",
+        let why = if is_reserved(&name) {
+            "; a folder of the workspace has that name"
+        } else {
+            ""
+        };
+        Error::new(format!("the branch {branch} does not give a series a name{why}")).help(
+            "rename the branch: after the last `/`, ASCII letters and digits in parts joined by `-` or \
+             `_`",
         )
     })
 }

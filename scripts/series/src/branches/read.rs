@@ -25,11 +25,17 @@ const MOST: usize = 1000;
 pub fn open<'a>(runner: &'a dyn Runner, dir: &'a Path) -> Result<Git<'a>> {
     let theirs = Git::of_user(runner, dir);
     let inside = theirs.cmd(["rev-parse", "--git-dir"]);
-    if dir.is_dir() && theirs.try_run(&inside)?.ok() {
-        return Ok(theirs);
+    let mut why = String::new();
+    if dir.is_dir() {
+        let out = theirs.try_run(&inside)?;
+        if out.ok() {
+            return Ok(theirs);
+        }
+        why = out.complaint();
     }
-    Err(Error::new("is not a git repository")
+    Err(Error::new("is not a git repository that git can open")
         .at(dir, None)
+        .detail(why)
         .help("name your kernel clone with --kernel DIR, or as `kernel` of the base"))
 }
 
@@ -135,7 +141,8 @@ pub fn range(
         };
         let Some(parent) = Oid::parse(parents) else {
             return Err(error("is a merge or has no parent")
-                .help("rebase the branch, so that each of its commits is a patch"));
+                .help("rebase the branch, so that each of its commits is a patch; if it is a commit of \
+                       a newer kernel, set `rev` of the base to the commit that the branch forked from"));
         };
         let Some(changes) = changes.remove(&Some(commit.clone())) else {
             if b4::is_cover(message) {

@@ -242,6 +242,11 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
     let (Some(branch), Some(_)) = (&series.branch, ws.branches()) else {
         return Ok(());
     };
+    // The series does not exist on other bases.
+    if !series.is_posted_on(ws.view()) {
+        series.patches.clear();
+        return Ok(());
+    }
     let mut exceptions = std::mem::take(&mut series.patches);
     for commit in commits_of(ws, series) {
         let subject = commit.subject();
@@ -256,8 +261,8 @@ fn take_commits(ws: &Workspace, series: &mut Series) -> Result<()> {
         let patch = at.map_or(plain, |at| exceptions.swap_remove(at));
         series.patches.push(patch);
     }
-    let help = "its subject changed, or the commit was removed: update `subject`, or remove this \
-                [[patch]]";
+    let help = "its subject changed, the commit was removed, or another [[patch]] names it: update \
+                `subject`, or remove this [[patch]]";
     let lost = exceptions.into_iter().map(|patch| {
         let At { value, line } = patch.message;
         let what = format!("{} has no commit {value:?}", branch.value);

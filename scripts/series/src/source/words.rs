@@ -118,11 +118,12 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "base",
     "bases",
     "cover-letters",
     "kunit",
+    "kunit-configs",
     "on",
     "out",
     "scripts",

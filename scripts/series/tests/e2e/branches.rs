@@ -397,6 +397,50 @@ fn unused_rust_item_of_branch_is_found() {
 }
 
 #[test]
+fn unusual_commits_of_a_branch() {
+    let clone = Clone::new();
+    let stage = &clone.stage;
+    clone.git(&["checkout", "--quiet", "-b", "topic/odd"]);
+    for name in ["größe.c", "a\"b.c", "a\tb.c", "with space.c"] {
+        clone.write(&format!("lib/{name}"), "int x;\n");
+    }
+    clone.commit("lib: odd: add files");
+    clone.adopt(&["topic/odd"]);
+    stage.good(&["assemble"]);
+    let tree = clone.git(&["rev-parse", "topic/odd^{tree}"]);
+    assert_eq!(stage.mini.series_report("odd")["tip"]["tree"], tree);
+
+    // `try` finds the series on any base; `prove` has nothing to compare.
+    stage.good(&["try", "master", "odd"]);
+    let ran = stage.good(&["prove"]);
+    assert!(
+        ran.stderr.contains("there is nothing to compare"),
+        "{}",
+        ran.stderr
+    );
+
+    let first = clone.git(&["rev-parse", "topic/odd"]);
+    let message = format!(
+        "lib: odd: count\n\nCommit {} added it.\n---\nA note.",
+        &first[..12]
+    );
+    clone.write("lib/with space.c", "int x = 1;\n");
+    clone.git(&["commit", "--quiet", "--all", "--signoff", "-m", &message]);
+    let plain = |error: String| {
+        let hash = regex::Regex::new("[0-9a-f]{12}").unwrap();
+        hash.replace_all(&error, "HASH").into_owned()
+    };
+    insta::assert_snapshot!("sign_off_below_note", plain(stage.error(&["assemble"])));
+    let message = message.replace("\n---\n", "\n\nSigned-off-by: X <x@example.org>\n---\n");
+    clone.git(&["commit", "--quiet", "--amend", "-m", &message]);
+    insta::assert_snapshot!("private_commit_of_branch", plain(stage.error(&["check"])));
+
+    clone.write("lib/crlf.txt", "a\r\nb\r\n");
+    clone.commit("lib: odd: add a text");
+    insta::assert_snapshot!("text_with_crlf", plain(stage.error(&["assemble"])));
+}
+
+#[test]
 fn rebased_dependent_keeps_its_commits() {
     // The manifest names the fork point at the time of `adopt`; later ones are remembered.
     let clone = Clone::with_stack();
@@ -706,6 +750,10 @@ fn branches_of_two_bases() {
         .iter()
         .for_each(|name| clone.fill_in(name));
 
+    // An exception for a commit is not looked for on the other base.
+    let manifest = mini.read("series/list.toml");
+    let entry = "\n[[patch]]\nsubject = \"lib: list: add a walk\"\n";
+    mini.file("ws/series/list.toml", &(manifest + entry));
     stage.good(&["assemble"]);
     assert_eq!(clone.subjects("list").len(), 2);
     let report = mini.read("out/gpu-next/series.json");

@@ -42,9 +42,13 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
         if is_renamed || is_about_a_name(&message, &text) || waived(subject, &message.kind) {
             continue;
         }
+        let patch = &series.patches[number - 1].message.value;
+        let is_commit = series.branch.is_some();
+        let of_commit = is_commit.then(|| format!(" with subject = {patch:?}"));
         let mut help = format!(
-            "if it does not apply, write checkpatch = {{ {} = \"reason\" }} into the [[patch]] of {}",
+            "if it does not apply, write checkpatch = {{ {} = \"reason\" }} into the [[patch]]{} of {}",
             message.kind,
+            of_commit.unwrap_or_default(),
             series.file.display()
         );
         if message.kind == "FILE_PATH_CHANGES" {

@@ -14,6 +14,7 @@ use super::{
     Base, Error, Git, Result, Runner, Series, Ui, Workspace, bases, component, count, write,
 };
 use crate::{
+    b4::prepared::Prepared,
     branches::{
         adopt::{self, Found, Named},
         fetch, read,
@@ -48,6 +49,9 @@ pub fn adopt(runner: &dyn Runner, cli: &Cli, adopt: &Adopt) -> Result<()> {
         files.extend(adopt::files(one, base, &today(), &random()));
     }
     refuse_present(&present.root, &files)?;
+    if !present.root.join(".gitignore").exists() {
+        files.push((".gitignore".to_owned(), "/out/\n".to_owned()));
+    }
     for (path, text) in &files {
         write(&present.root.join(path), text.as_bytes())?;
     }
@@ -222,13 +226,15 @@ fn summary(one: &Found, base: &str) -> String {
     let name = &one.name;
     let commits = count(one.commits.len(), "commit", "commits");
     let mut text = format!("series/{name}.toml: {commits} of {branch} on {on}");
-    match &one.prepared {
-        None => {
-            let cover = format!("cover-letters/{name}.md");
-            text += &format!("\n  to do: the text of {cover}, `to` in the manifest");
-        }
-        Some(known) if known.to.is_empty() => text += "\n  to do: `to` in the manifest",
-        Some(_) => (),
+    let known = one.prepared.as_ref();
+    let is_open = |p: &Prepared| p.title.contains("EDITME") || p.text.contains("EDITME");
+    let cover = known.is_none_or(is_open);
+    let cover = cover.then(|| format!("the text of cover-letters/{name}.md"));
+    let to = known.is_none_or(|p| p.to.is_empty());
+    let to = to.then(|| "`to` in the manifest".to_owned());
+    let left: Vec<String> = cover.into_iter().chain(to).collect();
+    if !left.is_empty() {
+        text += &format!("\n  to do: {}", left.join(", "));
     }
     for version in one.prepared.iter().flat_map(|p| &p.posted) {
         text += &format!(

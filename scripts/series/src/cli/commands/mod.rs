@@ -126,8 +126,11 @@ impl App<'_> {
         plan_some(components, &|name| wanted.contains(name))
     }
 
+    /// Returns the user as git knows them in the clone with the branches, or in the workspace.
     fn user(&self) -> Result<Identity> {
-        Identity::of_user(self.runner, self.ws.root())
+        let clone = self.base.kernel.as_ref().map(|dir| self.ws.path(dir));
+        let dir = clone.filter(|dir| dir.is_dir());
+        Identity::of_user(self.runner, dir.as_deref().unwrap_or(self.ws.root()))
     }
 
     /// Creates the commits of the series that `names` selects, and of their dependencies, but no
@@ -167,11 +170,14 @@ impl App<'_> {
             checkout::export_host(&self.ws, &git, &self.cache, &self.base, base, tree)?;
             up_to_date::record(&self.ws, &git, read, &report)?;
         }
-        if let Some(bad) = report.series.iter().find(|s| !s.applies) {
+        let mut written = assembled.series.iter().zip(&mails);
+        if let Some((bad, mails)) = written.find(|(_, mails)| !mails.differ.is_empty()) {
+            let name = bad.name();
             return Err(Error::new(format!(
-                "the patches of {} do not produce its tree on the base and its dependencies alone",
-                bad.name
-            )));
+                "the mails of {name} do not produce its tree on the base and its dependencies alone"
+            ))
+            .detail(mails.differ.join("\n"))
+            .help("`git am` drops the carriage return of lines that end with CRLF"));
         }
         Ok(Made {
             assembled,
@@ -420,8 +426,13 @@ impl App<'_> {
 
     fn prove(&self, names: &[String], target: Target) -> Result<Vec<Proof>> {
         let made = self.make_to_build()?;
+        let wanted = made.assembled.named(names)?;
+        let mut patches = wanted.iter().flat_map(|one| &one.plan.patches);
+        if !patches.any(|patch| patch.relocate.is_some()) {
+            self.say("no patch moves code with a relocation, so there is nothing to compare");
+            return Ok(Vec::new());
+        }
         self.build(&made, target, &[Need::Kernel], |build| {
-            let wanted = made.assembled.named(names)?;
             let git = self.git();
             // The compiler finds unmoved headers in the tree of the build.
             checkout::check_out(&git, &made.assembled.all, &self.ui)?;

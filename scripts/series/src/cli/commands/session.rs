@@ -46,7 +46,7 @@ pub fn run(runner: &dyn Runner, cli: &Cli, var: &dyn Fn(&str) -> Option<String>)
             .selected()
             .try_for_each(|app| app.graph(args.format)),
         Command::Status(form) => open()?.status(form.json),
-        Command::Try(other) => open()?.first().try_base(other),
+        Command::Try(other) => open()?.of_names(&other.names)?.try_base(other),
         Command::Diff(diff) => open()?.posted_on(&diff.name)?.diff(diff),
         Command::Record(record) => open()?.posted_on(&record.name)?.record_command(record),
         Command::Trailers(trailers) => open()?.posted_on(&trailers.name)?.trailers(trailers),
@@ -270,10 +270,14 @@ impl<'a> Session<'a> {
         print_as(json, &statuses, &format!("{table}\n\n{details}\n"))
     }
 
+    /// Returns the first base with one of these series; the default base is the first.
+    fn of_names(&mut self, names: &[String]) -> Result<&mut App<'a>> {
+        let at = self.divide(names)?.iter().position(Option::is_some);
+        Ok(&mut self.apps[at.unwrap_or_default()])
+    }
+
     fn quick_test(&mut self, test: &Test) -> Result<()> {
-        // The default base is the first.
-        let at = self.divide(&test.names)?.iter().position(Option::is_some);
-        let app = &mut self.apps[at.unwrap_or_default()];
+        let app = self.of_names(&test.names)?;
         app.obtain()?;
         if test.watch {
             return app.watch(test);

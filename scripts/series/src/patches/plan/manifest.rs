@@ -44,6 +44,12 @@ fn check_message(component: &Component, patch: &Patch, errors: &mut Vec<Error>) 
         return;
     };
     let source = component.place_of_message(value);
+    let commit = component.commits.iter().find(|c| c.subject() == value);
+    if commit.is_some_and(|c| c.note.lines().any(|l| l.starts_with("Signed-off-by: "))) {
+        let error =
+            Error::new("the sign-off is below `---`, which `git am` drops").at(&source, None);
+        errors.push(error.help("move it above `---`"));
+    }
     let faults = match component.series.branch {
         Some(_) => message::faults_of_commit(text),
         None => message::faults(text),
@@ -55,7 +61,8 @@ pub(super) fn check_metadata(component: &Component, errors: &mut Vec<Error>) {
     let series = &component.series;
     if series.local.is_none() && series.to.is_empty() && !series.patches.is_empty() {
         let help = "write to = [\"Name <address>\"]; see scripts/get_maintainer.pl";
-        let error = series.error(series.line_of_version, "`to` has no recipient");
+        let line = series.line_of_to.or(series.line_of_version);
+        let error = series.error(line, "`to` has no recipient");
         errors.push(error.help(help));
     }
     check_provenance(component, errors);
