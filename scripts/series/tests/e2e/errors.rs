@@ -369,7 +369,6 @@ fn tools_missing_per_command() {
     for (args, missing) in [
         (&["build"][..], build),
         (&["build", "--arch", "x86_64"], build),
-        (&["prove"], build),
         (&["test"], build),
         (&["test", "--arch", "x86_64"], &qemu),
         (&["check"], "perl, rustfmt, clippy"),
