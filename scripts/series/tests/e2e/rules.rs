@@ -238,7 +238,7 @@ fn unusual_subject_is_found() {
     mini.message("list", "2.msg", "rust: list: Adds the owned side");
     insta::assert_snapshot!(found(&mini, "list"), @r#"
     error: series/list/2.msg:1: list patch 2: subject: "Adds" begins with a capital letter
-      help: write the text after the prefix in lower case, except for names
+      help: write the text after the prefix in lower case, except for names; if the tree has capitals, write capitals = "reason" into the manifest
     error: series/list/2.msg:1: list patch 2: subject: "Adds" is not an imperative
       help: start with a verb like "add", "use" or "remove"
     "#);
