@@ -178,8 +178,9 @@ fn missing_recipient_is_found() {
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     let at = ran.stderr.find("error: ").unwrap();
     insta::assert_snapshot!(&ran.stderr[at..], @r#"
-    error: series/list.toml:4: list: recipients: Some B. Ody <somebody@example.org> (maintainer:LISTS) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
-      help: add the address to `to` or `cc`, or give the reason below [absent]: "Some B. Ody" = "…"
+    error: series/list.toml:4: list: recipients: 1 recipient is missing, which get_maintainer.pl names
+      help: add to `to` or `cc`, or give reasons below [absent], as in "Some B. Ody" = "…":
+            "Some B. Ody <somebody@example.org>", # maintainer:LISTS; patch 1 and 1 more
     "#);
     let called = || fs::read_to_string(&calls).unwrap().lines().count();
     assert_eq!(called(), 2);

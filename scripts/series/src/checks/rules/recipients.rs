@@ -6,7 +6,7 @@
 use crate::{
     git::{Entry, Git, Oid},
     source::{finding::Finding, manifest::Series},
-    sys::{Cmd, Result, cache::Cache, hash::sha256, must},
+    sys::{Cmd, Result, cache::Cache, hash::sha256, must, plural::count},
 };
 
 const SCRIPT: &str = "scripts/get_maintainer.pl";
@@ -60,13 +60,20 @@ impl Named {
         self.is(key) || rest.is_some_and(only)
     }
 
-    /// Returns the role in parentheses, without the pattern of a keyword.
-    fn role(&self) -> String {
-        match self.role.split_once(KEYWORD) {
-            _ if self.role.is_empty() => String::new(),
-            Some((role, _)) => format!(" ({role}, by a keyword)"),
-            None => format!(" ({})", self.role),
-        }
+    /// Returns the line of a manifest that makes it a recipient. The comment has the role, without
+    /// the pattern of a keyword, and the patches.
+    fn entry(&self, patches: &[usize]) -> String {
+        let role = match self.role.split_once(KEYWORD) {
+            Some((role, _)) => format!("{role}, by a keyword"),
+            None => self.role.clone(),
+        };
+        let of = match patches[..] {
+            [first, _, ..] => format!("patch {first} and {} more", patches.len() - 1),
+            _ => format!("patch {}", patches.first().unwrap_or(&0)),
+        };
+        let role = Some(role).filter(|role| !role.is_empty());
+        let why = role.into_iter().chain([of]).collect::<Vec<_>>().join("; ");
+        format!("{}, # {why}", toml::Value::String(self.shown()))
     }
 }
 
@@ -135,26 +142,25 @@ pub fn findings(series: &Series, named: &[Vec<Named>], author: &str) -> Vec<Find
         recipients().any(|r| one.is(r.address()) || !one.name.is_empty() && one.is(r.name()))
     };
     let people = people(named);
-    for (one, patches) in &people {
-        if series.absent.keys().any(|key| one.is_absent(key)) || gets(one) || one.is(author) {
-            continue;
-        }
-        let of = match patches[..] {
-            [only] => format!("patch {only}"),
-            [first, ..] => format!("patch {first} and {} more", patches.len() - 1),
-            [] => continue,
+    let is_absent = |one: &Named| series.absent.keys().any(|key| one.is_absent(key));
+    let missing = people
+        .iter()
+        .filter(|(one, _)| !is_absent(one) && !gets(one) && !one.is(author));
+    let missing: Vec<_> = missing.collect();
+    if let [(one, _), ..] = missing[..] {
+        let key = if one.name.is_empty() {
+            &one.address
+        } else {
+            &one.name
         };
-        let (shown, role) = (one.shown(), one.role());
-        let key = match one.name.as_str() {
-            "" => &one.address,
-            name => name,
-        };
+        let entries = missing.iter().map(|(one, patches)| one.entry(patches));
+        let number = count(missing.len(), "recipient is", "recipients are");
         add(
             series.line_of_to.or(series.line_of_version).unwrap_or(1),
-            format!("{shown}{role} is not a recipient; get_maintainer.pl names them for {of}"),
+            format!("{number} missing, which get_maintainer.pl names"),
             &format!(
-                "add the address to `to` or `cc`, or give the reason below [absent]: \
-                 \"{key}\" = \"…\""
+                "add to `to` or `cc`, or give reasons below [absent], as in \"{key}\" = \"…\":\n{}",
+                entries.collect::<Vec<_>>().join("\n")
             ),
         );
     }
@@ -233,10 +239,10 @@ llvm@example.org (open list:CLANG, LLVM:Keyword:\\b(?i:clang|llvm)\\b)
     #[test]
     fn findings_missing_recipient() {
         insta::assert_snapshot!(check(""), @r#"
-        series/x.toml:3: Some Body <somebody@example.org> (maintainer:C) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
-          help: add the address to `to` or `cc`, or give the reason below [absent]: "Some Body" = "…"
-        error: series/x.toml:3: llvm@example.org (open list:CLANG, LLVM, by a keyword) is not a recipient; get_maintainer.pl names them for patch 1 and 1 more
-          help: add the address to `to` or `cc`, or give the reason below [absent]: "llvm@example.org" = "…"
+        series/x.toml:3: 2 recipients are missing, which get_maintainer.pl names
+          help: add to `to` or `cc`, or give reasons below [absent], as in "Some Body" = "…":
+                "Some Body <somebody@example.org>", # maintainer:C; patch 1 and 1 more
+                "llvm@example.org", # open list:CLANG, LLVM, by a keyword; patch 1 and 1 more
         "#);
         let llvm = "\"CLANG, LLVM\" = \"The word is in the text.\"\n";
         for key in ["Some Body", "Somebody@Example.org", "C"] {
