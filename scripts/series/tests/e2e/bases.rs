@@ -252,6 +252,30 @@ fn base_from_tree_revision() {
     assert!(error.contains("--rev needs a single base"), "{error}");
 }
 
+#[test]
+fn record_killed_between_manifests_is_finished() {
+    let stage = Stage::new();
+    let mini = &stage.mini;
+    add_newer(mini);
+    stage.good(&["assemble"]);
+    stage.post("list");
+    stage.good(&["record", "list"]);
+    let (plain, newer) = ("series/list.toml", "series/on/newer/list.toml");
+    let done = [plain, newer].map(|file| mini.read(file));
+    assert!(done.iter().all(|text| text.contains("version = 2")));
+    mini.replace(newer, "version = 2", "version = 1");
+    stage.good(&["record", "list"]);
+    assert_eq!([plain, newer].map(|file| mini.read(file)), done);
+    // `--undo` starts with the manifests, too.
+    mini.replace(plain, "version = 2", "version = 1");
+    stage.good(&["record", "list", "--undo"]);
+    for file in [plain, newer] {
+        assert!(mini.read(file).contains("version = 1"), "{file}");
+    }
+    assert!(!mini.ws("series/list/posted/v1.toml").exists());
+    stage.good(&["assemble"]);
+}
+
 /// The procedure of the README, "Moving a base".
 #[test]
 fn base_moves_as_in_readme() {

@@ -2,7 +2,7 @@
 
 //! `diff` and `record`: compare a series with a posting, and record one.
 
-use std::{io::IsTerminal, ops::Range, path::Path};
+use std::{collections::BTreeSet, io::IsTerminal, ops::Range, path::Path};
 
 use toml_edit::DocumentMut;
 
@@ -220,6 +220,31 @@ impl App<'_> {
         let section = changelog::section(&text, component.name(), &component.siblings)
             .map_err(|(line, e)| e.at(&file, line))?;
         change(&text, &section).map_err(|(line, e)| e.at(&file, line))
+    }
+
+    /// Sets the posted version in the manifests of all bases, if an interrupted `record` or `--undo`
+    /// changed some of them. The command then starts as if it had changed none.
+    pub(super) fn finish_manifests(&self, name: &str) -> Result<()> {
+        let files = self
+            .ws
+            .variants("series", format!("{name}.toml"))
+            .into_iter();
+        // The command reports faults.
+        let texts = files.filter_map(|file| self.ws.read(file).ok()?.parse::<DocumentMut>().ok());
+        let versions: BTreeSet<i64> = texts
+            .filter_map(|m| m.get("version")?.as_integer())
+            .collect();
+        let versions = Vec::from_iter(versions);
+        let [posted, next] = versions[..] else {
+            return Ok(());
+        };
+        let record = format!("series/{name}/posted/v{posted}.toml");
+        if next != posted + 1 || !self.ws.path(record).exists() {
+            return Ok(());
+        }
+        self.edit_manifest(name, |manifest| {
+            manifest["version"] = toml_edit::value(posted);
+        })
     }
 
     /// Edits the manifest of a series and its variants in place.

@@ -48,7 +48,11 @@ pub fn run(runner: &dyn Runner, cli: &Cli, var: &dyn Fn(&str) -> Option<String>)
         Command::Status(form) => open()?.status(form.json),
         Command::Try(other) => open()?.of_names(&other.names)?.try_base(other),
         Command::Diff(diff) => open()?.posted_on(&diff.name)?.diff(diff),
-        Command::Record(record) => open()?.posted_on(&record.name)?.record_command(record),
+        Command::Record(record) => {
+            let mut session = open()?;
+            session.apps[0].finish_manifests(&record.name)?;
+            session.posted_on(&record.name)?.record_command(record)
+        }
         Command::Trailers(trailers) => open()?.posted_on(&trailers.name)?.trailers(trailers),
         Command::Prepare(Prepare { name, resend: true }) => open()?.posted_on(name)?.resend(name),
         Command::Prepare(Prepare { name, .. }) => open()?.posted_on(name)?.prepare(name),
